@@ -1,0 +1,28 @@
+# One image for every role: docker run sluice (all, with its own Redis), … node main.ts api, … node main.ts worker.
+
+FROM node:24-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json ./
+# Optional packages are the Node of development machines, which this image has, and a native part of msgpackr,
+# which does without.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+
+FROM node:24-slim
+# For the role `all` without REDIS_URL. Where Redis runs elsewhere it is never started.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends redis-server \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY --from=packages /app/node_modules ./node_modules
+# .dockerignore lets nothing but the program through.
+COPY . .
+# The one place that is written to: the data of that Redis. Everything else may be mounted read-only.
+RUN mkdir .sluice && chown node:node .sluice
+VOLUME /app/.sluice
+USER node
+# A host beyond loopback is refused unless the configuration names tenants with keys.
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 SLUICE_CONFIG=/etc/sluice/sluice.yaml
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "main.ts", "all"]

@@ -1,0 +1,136 @@
+import type { Socket } from 'node:net'
+import helmet from '@fastify/helmet'
+import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
+import { serializerCompiler } from 'fastify-type-provider-zod'
+import type { Tenant } from '../config/tenants.ts'
+import { createAuthHook, tenantDecorator } from './auth.ts'
+import { answerClientError } from './client-errors.ts'
+import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
+import { sendError } from './error-replies.ts'
+import { ApiError, notFound } from './errors.ts'
+import { registerJsonBody } from './json-body.ts'
+import { registerDocs, registerOpenApi } from './openapi.ts'
+import { chooseRequestId } from './request-id.ts'
+import { registerBulkRoute } from './routes/bulk.ts'
+import { registerDeliveryRoutes } from './routes/deliveries.ts'
+import { registerEventRoutes } from './routes/events.ts'
+import { registerGroupRoutes } from './routes/groups.ts'
+import { registerHealthRoutes } from './routes/health.ts'
+import { registerJobRoutes } from './routes/jobs.ts'
+import { createValidatorCompiler } from './validation.ts'
+
+const headersTimeout = 5_000
+const maxPathParameter = 512
+
+/**
+ * Builds the HTTP API. It never listens: `app.listen` is for the process, `app.inject` for tests.
+ *
+ * Time-outs: headers have 5 s. The server's own `requestTimeout` would also cut honest bulk uploads, so it is off and whoever
+ * reads a body keeps its time (`bodyTimeout`, `bulkIdleTimeout`); a body nobody reads is cut after its answer.
+ */
+export function buildApp(deps: ApiDeps): Api {
+  const limits = { ...defaultApiLimits, ...deps.limits }
+  const closing = new AbortController()
+  const context: RouteContext = { deps, limits, closing: closing.signal }
+  const logger: FastifyBaseLogger = deps.log
+
+  const app: Api = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: (request) => chooseRequestId(request.headers['x-request-id'], deps.createId),
+    requestIdHeader: false,
+    requestTimeout: 0,
+    http: {
+      headersTimeout,
+      connectionsCheckingInterval: 1_000,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+    },
+    // Answers underway are given their time at close; the framework's own 503 has another shape than our errors.
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: maxPathParameter },
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply, deps.isUnavailable),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, deps.createId),
+  })
+  app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: '' }))
+  app.setSerializerCompiler(serializerCompiler)
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps.isUnavailable))
+  app.setNotFoundHandler(() => {
+    throw notFound('route')
+  })
+
+  app.decorateRequest<Tenant | null>(tenantDecorator, null)
+  addHooks(app, context)
+  addClosing(app, closing, limits.closeGrace)
+  registerJsonBody(app, limits)
+
+  app.register(helmet, {
+    // Whether a host speaks only TLS is for whoever terminates TLS to say.
+    strictTransportSecurity: false,
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+    },
+  })
+  app.register(async (api: Api) => {
+    await registerOpenApi(api, deps.version)
+    registerHealthRoutes(api, context)
+    registerJobRoutes(api, context)
+    registerGroupRoutes(api, context)
+    registerEventRoutes(api, context)
+    registerDeliveryRoutes(api, context)
+    // In a scope of its own, for its bodies are streams.
+    await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
+    await registerDocs(api)
+  })
+  return app
+}
+
+function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    if (!closing.aborted) return done()
+    // Only connections that were open already still get here; their clients find another replica.
+    reply.header('connection', 'close')
+    done(
+      request.url === '/healthz'
+        ? undefined
+        : new ApiError('unavailable', 'the server is closing', { retryAfterSeconds: 1 }),
+    )
+  })
+  app.addHook('onRequest', createAuthHook(deps))
+  app.addHook('onSend', async (_request, reply, payload) => {
+    if (closing.aborted) reply.header('connection', 'close')
+    return payload
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    const { raw } = request
+    request.log.debug(
+      {
+        method: raw.method,
+        route: request.routeOptions.url,
+        status: reply.statusCode,
+        ms: reply.elapsedTime,
+      },
+      'answered',
+    )
+    // A body that dribbles on after its answer would hold the connection for ever.
+    if (raw.complete === false) {
+      const timer = setTimeout(() => raw.destroy(), limits.bodyTimeout)
+      timer.unref()
+      raw.once('close', () => clearTimeout(timer))
+    }
+    done()
+  })
+}
+
+/** At close: streams and held answers end at once, answers underway have `closeGrace` ms, then connections are cut. */
+function addClosing(app: Api, closing: AbortController, closeGrace: number): void {
+  let timer: NodeJS.Timeout | undefined
+  app.addHook('preClose', async () => {
+    closing.abort()
+    timer = setTimeout(() => app.server.closeAllConnections(), closeGrace)
+  })
+  app.addHook('onClose', async () => clearTimeout(timer))
+}

@@ -1,0 +1,164 @@
+import type { Tenant } from '../../config/tenants.ts'
+import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
+import type { ApiLimits } from '../deps.ts'
+import { toApiError } from '../error-replies.ts'
+import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
+import { checkIdempotencyKey } from '../idempotency-key.ts'
+import { parseRequest } from '../issues.ts'
+import { parseJson } from '../parse-json.ts'
+import { bulkLineSchema } from '../schemas/create-job.ts'
+import { keyReused, queueFull, type SubmitDeps, toNewJob } from '../submit.ts'
+import type { Piece, Splitter } from './pieces.ts'
+
+/** A batch goes to the store when it has this many jobs, or bytes. */
+const maxBatchJobs = 250
+const maxBatchBytes = 1024 * 1024
+
+export type BulkAnswer =
+  | { index: number; id: string; status: string }
+  | { index: number; error: ErrorMembers }
+
+export type SubmitBulkOptions = {
+  tenant: Tenant
+  splitter: Splitter
+  /** Of the whole request; each job then has one of its own. */
+  idempotencyKey: string | null
+  deps: SubmitDeps & { jobs: Pick<Jobs, 'createMany'>; isUnavailable(error: unknown): boolean }
+  limits: Pick<ApiLimits, 'bulkBytes' | 'bulkJobs' | 'bodyBytes'>
+  closing: AbortSignal
+}
+
+type Entry = { index: number; job: NewJob } | { index: number; error: ApiError }
+
+/**
+ * Creates the jobs of an upload and answers each, batch by batch and in order. One batch is in memory at a time, and the
+ * upload is read no faster than the store takes the jobs. A bad job costs only itself. What ends the reading early (a limit,
+ * a broken array, the server closing) is one last answer at the place where it ended.
+ *
+ * Throws only while nothing has been answered.
+ */
+export async function* submitBulk(
+  upload: AsyncIterable<Buffer>,
+  options: SubmitBulkOptions,
+): AsyncGenerator<BulkAnswer[]> {
+  const { splitter, deps, limits } = options
+  let batch: Entry[] = []
+  let batchBytes = 0
+  let index = 0
+  let hasAnswered = false
+  /** Once the store is away, the jobs that follow are not tried. */
+  let lost: ApiError | null = null
+
+  function take(piece: Piece): 'more' | 'flush' | 'stop' {
+    if (index === limits.bulkJobs) return stop(tooMany(limits.bulkJobs))
+    if (piece.kind === 'broken')
+      return stop(new ApiError('invalid_request', `body: ${piece.what}`, { param: 'body' }))
+    batch.push(lost === null ? prepare(piece, index, options) : { index, error: lost })
+    index++
+    if (piece.kind === 'job') batchBytes += piece.text.length
+    return batch.length >= maxBatchJobs || batchBytes >= maxBatchBytes ? 'flush' : 'more'
+  }
+
+  function stop(error: ApiError): 'stop' {
+    batch.push({ index, error })
+    return 'stop'
+  }
+
+  async function flush(): Promise<BulkAnswer[]> {
+    const entries = batch
+    batch = []
+    batchBytes = 0
+    const jobs = entries.flatMap((entry) => ('job' in entry ? [entry.job] : []))
+    let outcomes: BulkOutcome[] = []
+    try {
+      if (jobs.length > 0) outcomes = await deps.jobs.createMany(jobs)
+    } catch (error) {
+      if (!hasAnswered) throw error
+      lost = toApiError(error, deps.isUnavailable)
+    }
+    hasAnswered = true
+    let next = 0
+    return entries.map((entry) => {
+      if ('error' in entry) return { index: entry.index, error: toErrorMembers(entry.error) }
+      return toAnswer(entry.index, lost ?? outcomes[next++]!)
+    })
+  }
+
+  async function* takeAll(pieces: Iterable<Piece>): AsyncGenerator<BulkAnswer[], 'more' | 'stop'> {
+    for (const piece of pieces) {
+      const then = take(piece)
+      if (then === 'flush') yield await flush()
+      else if (then === 'stop') return 'stop'
+    }
+    return 'more'
+  }
+
+  async function* readAll(): AsyncGenerator<BulkAnswer[]> {
+    let received = 0
+    for await (const chunk of upload) {
+      received += chunk.length
+      if ((yield* takeAll(splitter.push(chunk))) === 'stop') return
+      if (received > limits.bulkBytes) {
+        stop(new ApiError('payload_too_large', `more than ${limits.bulkBytes} bytes; the rest was not read`))
+        return
+      }
+      if (options.closing.aborted) {
+        stop(new ApiError('unavailable', 'the server is closing; the rest was not read'))
+        return
+      }
+    }
+    yield* takeAll(splitter.end())
+  }
+
+  try {
+    yield* readAll()
+  } catch (error) {
+    if (!hasAnswered || !(error instanceof ApiError)) throw error
+    stop(error)
+  }
+  if (batch.length > 0) yield await flush()
+}
+
+function prepare(
+  piece: Exclude<Piece, { kind: 'broken' }>,
+  index: number,
+  options: SubmitBulkOptions,
+): Entry {
+  try {
+    if (piece.kind === 'too_large') {
+      throw new ApiError('payload_too_large', `this job is larger than ${options.limits.bodyBytes} bytes`)
+    }
+    const line = parseRequest(bulkLineSchema, parseJson(piece.text, 'body'), 'body')
+    const { idempotency_key: own, ...create } = line
+    return { index, job: toNewJob(options.tenant, create, chooseKey(own, index, options), options.deps) }
+  } catch (error) {
+    if (error instanceof ApiError) return { index, error }
+    throw error
+  }
+}
+
+/** A job's own key wins; else the request's key with the job's place makes a whole upload repeatable. */
+function chooseKey(own: string | null | undefined, index: number, options: SubmitBulkOptions): string | null {
+  if (own) return checkIdempotencyKey(own)
+  return options.idempotencyKey === null ? null : `${options.idempotencyKey}:${index}`
+}
+
+function toAnswer(index: number, outcome: BulkOutcome | ApiError): BulkAnswer {
+  if (outcome instanceof ApiError) return { index, error: toErrorMembers(outcome) }
+  switch (outcome.kind) {
+    case 'created':
+    case 'replayed':
+      return { index, id: outcome.id, status: outcome.status }
+    case 'conflict':
+      return { index, error: toErrorMembers(keyReused()) }
+    case 'full':
+      return { index, error: toErrorMembers(queueFull()) }
+  }
+}
+
+function tooMany(limit: number): ApiError {
+  return new ApiError(
+    'payload_too_large',
+    `more than ${limit} jobs; this one and those after it were not read`,
+  )
+}

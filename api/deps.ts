@@ -1,0 +1,80 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { Logger } from 'pino'
+import type { Lane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import type { Keyring } from '../config/tenants.ts'
+import type { JobType } from '../jobs/job.ts'
+import type { JobCost, Jobs } from '../jobs/jobs.ts'
+import type { JsonObject } from '../lib/json.ts'
+
+/** The HTTP server, its routes typed by their zod schemas. */
+export type Api = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>
+
+/** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
+export type ApiDeps = {
+  jobs: Jobs
+  /** The configuration as it stands now; read anew for each request. */
+  config(): Config
+  /** The keys as they stand now. */
+  keyring(): Keyring
+  /** The lanes that serve a `provider/model` or an alias, the first preferred; null: there is none. */
+  resolveModel(model: string): { lanes: Lane[] } | null
+  estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
+  checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
+  /** Whether this process can serve; `reason` is shown to whoever asks. */
+  ready(): Promise<{ ok: boolean; reason?: string }>
+  /** True for errors that say the store is away, so that asking again later may help. */
+  isUnavailable(error: unknown): boolean
+  log: Logger
+  /** Unix milliseconds. */
+  now(): number
+  /** Makes request ids. */
+  createId(): string
+  version: string
+  limits?: Partial<ApiLimits>
+}
+
+/** Sizes in bytes, durations in ms. */
+export type ApiLimits = {
+  /** Largest body of an ordinary request, and largest job of a bulk submission. */
+  bodyBytes: number
+  /** From the headers to the last byte of an ordinary body. */
+  bodyTimeout: number
+  bulkBytes: number
+  bulkJobs: number
+  /** Longest silence of a bulk upload. */
+  bulkIdleTimeout: number
+  /** Longest bulk upload altogether. */
+  bulkTimeout: number
+  /** Between the comments that keep proxies from closing a silent event stream. */
+  heartbeat: number
+  /** What answers underway get at close before their connections are cut. */
+  closeGrace: number
+}
+
+export const defaultApiLimits: ApiLimits = {
+  bodyBytes: 32 * 1024 * 1024,
+  bodyTimeout: 10_000,
+  bulkBytes: 200_000_000,
+  bulkJobs: 50_000,
+  bulkIdleTimeout: 10_000,
+  bulkTimeout: 600_000,
+  heartbeat: 15_000,
+  closeGrace: 5_000,
+}
+
+/** What every group of routes gets. */
+export type RouteContext = {
+  deps: ApiDeps
+  limits: ApiLimits
+  /** Aborts when the server begins to close: streams end, held answers are given as they stand. */
+  closing: AbortSignal
+}

@@ -1,0 +1,66 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
+
+/** Turns whatever was thrown into what the client may see. Anything unknown is an internal error. */
+export function toApiError(error: unknown, isUnavailable: (error: unknown) => boolean): ApiError {
+  if (error instanceof ApiError) return error
+  if (isUnavailable(error)) return new ApiError('unavailable', 'the store does not answer; try again shortly')
+  if (isFrameworkError(error)) return fromFrameworkError(error)
+  return new ApiError(
+    'internal_error',
+    'something went wrong on our side; the log has it under this x-request-id',
+  )
+}
+
+/** Answers an error in the one shape; faults of our own are logged with everything the client is not told. */
+export function sendError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isUnavailable: (error: unknown) => boolean,
+): FastifyReply {
+  const shown = toApiError(error, isUnavailable)
+  if (shown.code === 'internal_error') request.log.error({ err: error }, 'request failed')
+  else if (shown.code === 'unavailable') request.log.warn({ err: error }, 'request refused: unavailable')
+  return (
+    reply
+      .code(shown.status)
+      .headers({ ...toErrorHeaders(shown), 'x-request-id': request.id, 'cache-control': 'no-store' })
+      .type('application/json; charset=utf-8')
+      // Not the route's own serializer: an error must be answered even where a route's schemas are wrong.
+      .serializer((payload: unknown) => JSON.stringify(payload))
+      .send({ error: toErrorMembers(shown) })
+  )
+}
+
+function isFrameworkError(error: unknown): error is FastifyError {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    typeof error.code === 'string' &&
+    error.code.startsWith('FST_')
+  )
+}
+
+function fromFrameworkError(error: FastifyError): ApiError {
+  switch (error.code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new ApiError('invalid_request', 'the content-type is not one that this route takes', {
+        param: 'content-type',
+      })
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new ApiError('payload_too_large', 'the body is too large')
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new ApiError('not_found', 'no such route')
+    case 'FST_ERR_BAD_URL':
+    case 'FST_ERR_INVALID_URL':
+      return new ApiError('invalid_request', 'the path of the URL is not valid')
+  }
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new ApiError('invalid_request', 'the request could not be read')
+  }
+  return new ApiError(
+    'internal_error',
+    'something went wrong on our side; the log has it under this x-request-id',
+  )
+}

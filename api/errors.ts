@@ -1,0 +1,93 @@
+/** The `type` member of an error, as the OpenAI SDKs know it. */
+export type ErrorType =
+  | 'invalid_request_error'
+  | 'authentication_error'
+  | 'permission_error'
+  | 'not_found_error'
+  | 'rate_limit_error'
+  | 'server_error'
+
+type ErrorRule = {
+  status: number
+  type: ErrorType
+  /** Seconds after which asking again may help; null: asking again will not help. */
+  retryAfterSeconds: number | null
+}
+
+/** Every error that the API answers: its status, its type, and whether asking again can help. */
+export const errorTable = {
+  invalid_request: { status: 400, type: 'invalid_request_error', retryAfterSeconds: null },
+  unauthorized: { status: 401, type: 'authentication_error', retryAfterSeconds: null },
+  forbidden: { status: 403, type: 'permission_error', retryAfterSeconds: null },
+  not_found: { status: 404, type: 'not_found_error', retryAfterSeconds: null },
+  model_not_found: { status: 404, type: 'not_found_error', retryAfterSeconds: null },
+  request_timeout: { status: 408, type: 'invalid_request_error', retryAfterSeconds: 1 },
+  not_cancellable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  not_retryable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
+  idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  deadline_unreachable: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  queue_full: { status: 429, type: 'rate_limit_error', retryAfterSeconds: 5 },
+  budget_exhausted: { status: 429, type: 'rate_limit_error', retryAfterSeconds: 60 },
+  headers_too_large: { status: 431, type: 'invalid_request_error', retryAfterSeconds: null },
+  internal_error: { status: 500, type: 'server_error', retryAfterSeconds: null },
+  unavailable: { status: 503, type: 'server_error', retryAfterSeconds: 2 },
+} as const satisfies Record<string, ErrorRule>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** What every error answer carries under `error`; all four members are always present. */
+export type ErrorMembers = { message: string; type: ErrorType; param: string | null; code: ErrorCode }
+
+export type ApiErrorOptions = {
+  /** The member or header at fault. */
+  param?: string | null
+  /** Overrides the table's time for errors that asking again can cure. */
+  retryAfterSeconds?: number
+}
+
+/** A rejection that may be shown to the client as it stands. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+  readonly code: ErrorCode
+  readonly param: string | null
+  readonly retryAfterSeconds: number | null
+
+  constructor(code: ErrorCode, message: string, options: ApiErrorOptions = {}) {
+    super(message)
+    this.code = code
+    this.param = options.param ?? null
+    this.retryAfterSeconds = options.retryAfterSeconds ?? errorTable[code].retryAfterSeconds
+  }
+
+  get status(): number {
+    return errorTable[this.code].status
+  }
+}
+
+/** The four members of an error, for a reply of its own or for one line of a bulk answer. */
+export function toErrorMembers(error: ApiError): ErrorMembers {
+  return { message: error.message, type: errorTable[error.code].type, param: error.param, code: error.code }
+}
+
+/** The headers that tell a client whether and when to ask again. */
+export function toErrorHeaders(error: ApiError): Record<string, string> {
+  const headers: Record<string, string> =
+    error.retryAfterSeconds === null
+      ? { 'x-should-retry': 'false' }
+      : { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterSeconds))) }
+  if (error.code === 'unauthorized') headers['www-authenticate'] = 'Bearer'
+  return headers
+}
+
+/** A thing of another tenant is answered with the very same bytes as one that does not exist. */
+export function notFound(what: 'job' | 'group' | 'delivery' | 'route'): ApiError {
+  return new ApiError('not_found', `no such ${what}`)
+}
+
+/** An id of a path, which cannot exist where it has other characters than ids have. */
+export function checkId(id: string, what: 'job' | 'group' | 'delivery'): string {
+  if (!/^[\w.:-]{1,128}$/.test(id)) throw notFound(what)
+  return id
+}

@@ -1,0 +1,32 @@
+import { ApiError } from './errors.ts'
+
+const maxLength = 255
+
+/**
+ * Reads an `Idempotency-Key` header: a structured-field string (`"…"`, RFC 8941 section 3.3.3, with `\"` and `\\`) or a
+ * bare token. Both spellings of one key are the same key. Null: there is none; throws `invalid_request`.
+ */
+export function parseIdempotencyKey(header: string | string[] | undefined): string | null {
+  if (header === undefined) return null
+  if (Array.isArray(header)) throw invalid('was sent more than once')
+  const key = header.startsWith('"') ? unquote(header) : header
+  return checkIdempotencyKey(key)
+}
+
+/** Checks a key wherever it came from; answers it unchanged. */
+export function checkIdempotencyKey(key: string): string {
+  if (key.length === 0) throw invalid('is empty')
+  if (key.length > maxLength) throw invalid(`has more than ${maxLength} characters`)
+  if (!/^[\x20-\x7e]+$/.test(key)) throw invalid('has characters other than printable ASCII')
+  return key
+}
+
+function unquote(header: string): string {
+  const content = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header)?.[1]
+  if (content === undefined) throw invalid('is not a valid quoted string')
+  return content.replace(/\\(["\\])/g, '$1')
+}
+
+function invalid(what: string): ApiError {
+  return new ApiError('invalid_request', `Idempotency-Key: ${what}`, { param: 'Idempotency-Key' })
+}

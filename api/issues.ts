@@ -1,0 +1,101 @@
+import type { z } from 'zod'
+import { ApiError } from './errors.ts'
+
+type Issue = z.core.$ZodIssue
+type RawIssue = z.core.$ZodRawIssue
+
+/** More faults than this are counted, not listed. */
+const maxListed = 5
+
+/** Where a path of zod points to, as people write it: `body.messages[0].role`. */
+export function formatPath(path: readonly PropertyKey[]): string {
+  let text = ''
+  for (const key of path) {
+    if (typeof key === 'number') text += `[${key}]`
+    else if (/^[A-Za-z_$][\w$]*$/.test(String(key))) text += text === '' ? String(key) : `.${String(key)}`
+    else text += `[${JSON.stringify(String(key).slice(0, 64))}]`
+  }
+  return text
+}
+
+/** zod's error map for requests: says what was expected and never repeats a value, which may be a prompt. */
+export function describeIssue(issue: RawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined
+        ? `is required (expected ${issue.expected})`
+        : `expected ${issue.expected}, got ${nameType(issue.input)}`
+    case 'invalid_value':
+      return `expected ${listChoices(issue.values)}${issue.input === undefined ? '; it is missing' : ''}`
+    case 'invalid_union':
+      return issue.discriminator === undefined ? 'has none of the shapes allowed here' : undefined
+    case 'unrecognized_keys':
+      return 'is not a member known here'
+    case 'too_small':
+      return `expected at least ${describeBound(issue.origin, issue.minimum)}`
+    case 'too_big':
+      return `expected at most ${describeBound(issue.origin, issue.maximum)}`
+    default:
+      return undefined
+  }
+}
+
+/** One `invalid_request` for all faults of a value; `root` names the value itself, `prefix` stands before every place. */
+export function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): ApiError {
+  const faults = issues
+    .flatMap((issue) => expandIssue(issue))
+    .map(({ path, message }) => {
+      const inside = formatPath(path)
+      const place = inside === '' ? root : joinPlace(prefix, inside)
+      return { place, text: `${place}: ${message}` }
+    })
+  const listed = faults.slice(0, maxListed).map((fault) => fault.text)
+  const rest = faults.length - listed.length
+  const message = listed.join('; ') + (rest > 0 ? `; and ${rest} more` : '')
+  return new ApiError('invalid_request', message, { param: faults[0]?.place ?? root })
+}
+
+/** An unknown member is reported at its own place, and a wrong discriminator with the choices there are. */
+function expandIssue(issue: Issue): { path: PropertyKey[]; message: string }[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: [...issue.path, key], message: issue.message }))
+  }
+  if (issue.code === 'invalid_union' && 'options' in issue && issue.options !== undefined) {
+    return [{ path: issue.path, message: `expected ${listChoices(issue.options)}` }]
+  }
+  return [{ path: issue.path, message: issue.message }]
+}
+
+function joinPlace(prefix: string, inside: string): string {
+  if (prefix === '') return inside
+  return inside.startsWith('[') ? prefix + inside : `${prefix}.${inside}`
+}
+
+function listChoices(values: readonly unknown[]): string {
+  const names = values.map((value) => JSON.stringify(value))
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
+}
+
+function describeBound(origin: string, bound: number | bigint): string {
+  if (origin === 'string') return `${bound} ${bound === 1 ? 'character' : 'characters'}`
+  if (origin === 'array') return `${bound} ${bound === 1 ? 'entry' : 'entries'}`
+  return String(bound)
+}
+
+function nameType(value: unknown): string {
+  if (value === null) return 'null'
+  if (Number.isNaN(value)) return 'something else'
+  return Array.isArray(value) ? 'array' : typeof value
+}
+
+/** Parses a value that came from a client, throwing one `invalid_request` for all its faults. */
+export function parseRequest<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  root: string,
+  prefix = '',
+): z.output<Schema> {
+  const parsed = schema.safeParse(value, { error: describeIssue })
+  if (parsed.success) return parsed.data
+  throw toInvalidRequest(parsed.error.issues, root, prefix)
+}

@@ -1,0 +1,28 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import type { Api, ApiLimits } from './deps.ts'
+import { ApiError } from './errors.ts'
+import { parseJson } from './parse-json.ts'
+import { readBody } from './read-body.ts'
+
+/** Makes JSON the one body the routes of `app` take. An empty body is no body. */
+export function registerJsonBody(app: Api, limits: ApiLimits): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    refuseEncodings(request.headers['content-encoding'])
+    const text = await readBody(payload, {
+      limit: limits.bodyBytes,
+      timeout: limits.bodyTimeout,
+      declared: request.headers['content-length'],
+    })
+    return text.length === 0 ? undefined : parseJson(text, 'body')
+  })
+}
+
+/** Compressed bodies are refused rather than inflated, which would void every size limit. */
+export function refuseEncodings(contentEncoding: string | undefined): void {
+  if (contentEncoding === undefined || contentEncoding.toLowerCase() === 'identity') return
+  throw new ApiError('invalid_request', 'content-encoding: compressed bodies are not taken', {
+    param: 'content-encoding',
+  })
+}

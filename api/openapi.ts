@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto'
+import fastifySwagger, { type SwaggerTransformObject } from '@fastify/swagger'
+import fastifyApiReference from '@scalar/fastify-api-reference'
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import type { Api } from './deps.ts'
+
+type OpenApiDocument = ReturnType<SwaggerTransformObject>
+
+const documentPath = '/openapi.json'
+
+/** Describes the routes registered after it; to be awaited before they are. */
+export async function registerOpenApi(app: Api, version: string): Promise<void> {
+  await app.register(fastifySwagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Sluice',
+        version,
+        description:
+          'A queue between applications and LLM providers. Every error has the shape of `ErrorAnswer`.',
+      },
+      tags: [
+        { name: 'Jobs', description: 'Hand in work and get its answer.' },
+        { name: 'Groups', description: 'Jobs that belong together.' },
+        { name: 'Events', description: 'Watch jobs as they run.' },
+        { name: 'Webhooks', description: 'What became of announcements.' },
+        { name: 'Operations', description: 'For those who run the service.' },
+      ],
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+      security: [{ key: [] }],
+    },
+    transform: jsonSchemaTransform,
+    transformObject: (input) => pruneComponents(jsonSchemaTransformObject(input)),
+  })
+}
+
+/** Serves the document and a page that reads it; to be registered after every route. */
+export async function registerDocs(app: Api): Promise<void> {
+  app.get(documentPath, { config: { access: 'public' }, schema: { hide: true } }, async (_request, reply) =>
+    reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger())),
+  )
+
+  await app.register(async (docs) => {
+    docs.addHook('onRoute', (route) => {
+      route.config = { ...route.config, access: 'public' }
+    })
+    // Its scripts are one file of ours and one inline start, which is named by its hash; nothing comes from elsewhere.
+    docs.addHook('onSend', async (_request, reply, payload) => {
+      reply.header('content-security-policy', createPolicy(typeof payload === 'string' ? payload : ''))
+      return payload
+    })
+    await docs.register(fastifyApiReference, {
+      routePrefix: '/docs',
+      configuration: {
+        url: documentPath,
+        pageTitle: 'Sluice API',
+        withDefaultFonts: false,
+        telemetry: false,
+        agent: { disabled: true },
+        mcp: { disabled: true },
+      },
+    })
+  })
+}
+
+function createPolicy(html: string): string {
+  const inline = html.startsWith('<!doctype html>')
+    ? html.matchAll(/<script(?![^>]*\bsrc=)[^>]*>([\s\S]*?)<\/script>/g)
+    : []
+  const hashes = [...inline].map(
+    ([, code]) =>
+      `'sha256-${createHash('sha256')
+        .update(code ?? '')
+        .digest('base64')}'`,
+  )
+  return [
+    "default-src 'none'",
+    ["script-src 'self'", ...hashes].join(' '),
+    // The page writes style elements and attributes of its own.
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "font-src 'self' data:",
+    "connect-src 'self'",
+    "worker-src 'self' blob:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ')
+}
+
+/** Keeps the components that something refers to: each named schema comes in an input and an output form, most unused. */
+function pruneComponents(document: OpenApiDocument): OpenApiDocument {
+  if (!('openapi' in document)) return document
+  const schemas: Record<string, unknown> = document.components?.schemas ?? {}
+  const kept = new Set<string>()
+  const visit = (value: unknown): void => {
+    for (const [, name] of JSON.stringify(value).matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)) {
+      if (name === undefined || kept.has(name)) continue
+      kept.add(name)
+      visit(schemas[name])
+    }
+  }
+  visit({ ...document, components: undefined })
+  const entries = Object.entries(document.components?.schemas ?? {}).filter(([name]) => kept.has(name))
+  return {
+    ...document,
+    components: { ...document.components, schemas: Object.fromEntries(entries) },
+  } as OpenApiDocument
+}

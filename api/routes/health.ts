@@ -1,0 +1,48 @@
+import { z } from 'zod'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+import { errorResponses } from '../schemas/common.ts'
+
+const tags = ['Operations']
+const config = { access: 'public' } as const
+const answer = z.object({ status: z.literal('ok'), version: z.string() })
+
+/** For supervisors and load balancers. Neither asks for a key. */
+export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext): void {
+  const ok = { status: 'ok' as const, version: deps.version }
+
+  app.get(
+    '/healthz',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'isAlive',
+        summary: 'Whether the process is alive',
+        security: [],
+        response: { 200: answer, ...errorResponses },
+      },
+    },
+    async () => ok,
+  )
+
+  app.get(
+    '/readyz',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'isReady',
+        summary: 'Whether the process can serve',
+        security: [],
+        response: { 200: answer, ...errorResponses },
+      },
+    },
+    async () => {
+      if (closing.aborted) throw new ApiError('unavailable', 'the server is closing')
+      const state = await deps.ready()
+      if (!state.ok) throw new ApiError('unavailable', state.reason ?? 'not ready')
+      return ok
+    },
+  )
+}

@@ -1,0 +1,60 @@
+import { z } from 'zod'
+
+/**
+ * The provider's own bodies: what this service has to read is checked, every other member passes through untouched,
+ * so a parameter that a provider adds tomorrow works today.
+ */
+const model = z.string().min(1).max(512).describe('`provider/model`, or an alias of the configuration.')
+const stream = z
+  .boolean()
+  .nullish()
+  .describe('True: chunks are published as `job.delta` events as they arrive.')
+
+export const chatBodySchema = z
+  .looseObject({
+    model,
+    messages: z.array(z.looseObject({ role: z.string().min(1) })).min(1),
+    stream,
+  })
+  .meta({ id: 'ChatBody', description: 'A body of `POST /chat/completions`.' })
+
+export const responseBodySchema = z
+  .looseObject({
+    model,
+    input: z.union([z.string(), z.array(z.unknown())]).nullish(),
+    stream,
+  })
+  .meta({ id: 'ResponseBody', description: 'A body of `POST /responses`.' })
+
+const embeddingInput = z
+  .union([z.string().min(1), z.array(z.unknown()).min(1)], {
+    error: 'expected a string or an array, neither of them empty',
+  })
+  .superRefine((input, context) => {
+    if (typeof input === 'string') return
+    const kind = kindOfInput(input[0])
+    const odd = kind === null ? 0 : input.findIndex((entry) => kindOfInput(entry) !== kind)
+    if (odd === -1) return
+    context.addIssue({
+      code: 'custom',
+      path: [odd],
+      message:
+        'expected all entries to be strings, or all token numbers, or all arrays of token numbers; none empty',
+    })
+  })
+  .describe('A string, strings, tokens, or arrays of tokens.')
+
+export const embeddingBodySchema = z
+  .looseObject({ model, input: embeddingInput })
+  .meta({ id: 'EmbeddingBody', description: 'A body of `POST /embeddings`.' })
+
+/** Written by hand: a union of typed arrays would collect an issue for each of a hundred thousand tokens. */
+function kindOfInput(entry: unknown): 'string' | 'token' | 'tokens' | null {
+  if (typeof entry === 'string') return entry === '' ? null : 'string'
+  if (isToken(entry)) return 'token'
+  return Array.isArray(entry) && entry.length > 0 && entry.every(isToken) ? 'tokens' : null
+}
+
+function isToken(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}

@@ -1,0 +1,56 @@
+import { z } from 'zod'
+import { type ErrorCode, errorTable } from '../errors.ts'
+
+const errorMembersSchema = z
+  .object({
+    message: z.string().describe('What was wrong, and where.'),
+    type: z.string(),
+    param: z.string().nullable().describe('The member or header at fault.'),
+    code: z.enum(Object.keys(errorTable) as [ErrorCode, ...ErrorCode[]]),
+  })
+  .meta({ id: 'Error' })
+
+/** The one shape of every error. */
+export const errorSchema = z.object({ error: errorMembersSchema }).meta({ id: 'ErrorAnswer' })
+
+/** Error answers of every route, for its `response` schemas. */
+export const errorResponses = { '4xx': errorSchema, '5xx': errorSchema }
+
+/** A list of `entry`; `first_id` and `last_id` are null where it is empty or its entries have no ids. */
+export function listSchema<Entry extends z.ZodType>(entry: Entry) {
+  return z.object({
+    object: z.literal('list'),
+    data: z.array(entry),
+    has_more: z.boolean(),
+    first_id: z.string().nullable(),
+    last_id: z.string().nullable(),
+  })
+}
+
+/** Puts entries into the envelope of a list. */
+export function toList<Entry extends { id?: string }>(data: Entry[], hasMore: boolean) {
+  return {
+    object: 'list' as const,
+    data,
+    has_more: hasMore,
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
+  }
+}
+
+export const bulkAnswerSchema = z
+  .union([
+    z.object({ index: z.number(), id: z.string(), status: z.string() }),
+    z.object({ index: z.number(), error: errorMembersSchema }),
+  ])
+  .meta({ id: 'BulkAnswer' })
+
+/** How many entries a page may have, and where it begins. */
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  after: z
+    .string()
+    .regex(/^[\w.:-]{1,128}$/, { error: 'expected the last id of the page before' })
+    .optional()
+    .describe('The last id of the page before.'),
+}

@@ -1,0 +1,119 @@
+import { z } from 'zod'
+import { JobStatus, JobType, Priority } from '../../jobs/job.ts'
+import { webhookEventSchema } from './create-job.ts'
+
+const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
+const tokens = z.number()
+
+const usage = z
+  .object({ input_tokens: tokens, output_tokens: tokens, total_tokens: tokens })
+  .meta({ id: 'Usage' })
+
+const waitingFor = z.enum(['requests', 'tokens', 'concurrency', 'provider_pause', 'retry_delay', 'schedule'])
+
+const jobError = z
+  .object({
+    code: z.string(),
+    message: z.string(),
+    provider_status: z.number().nullable(),
+    retryable: z.boolean(),
+  })
+  .meta({ id: 'JobError' })
+
+export const jobSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('job'),
+    type: z.enum(JobType),
+    status: z.enum(JobStatus),
+    model: z.string(),
+    lane: z.string(),
+    group: z.string().nullable(),
+    priority: z.enum(Priority),
+    metadata: z.record(z.string(), z.string()),
+    created_at: time,
+    run_at: time.nullable(),
+    started_at: time.nullable(),
+    finished_at: time.nullable(),
+    deadline: time.nullable(),
+    attempts: z.number(),
+    max_attempts: z.number(),
+    next_attempt_at: time.nullable(),
+    estimated_start_at: time.nullable(),
+    waiting_for: waitingFor.nullable(),
+    cache: z.enum(['miss', 'hit', 'shared', 'off']),
+    result: z.looseObject({}).nullable().describe("The provider's response body as OpenAI shapes it."),
+    usage: usage.nullable(),
+    cost_usd: z.number().nullable(),
+    error: jobError.nullable(),
+  })
+  .meta({ id: 'Job' })
+
+export const attemptSchema = z
+  .object({
+    attempt: z.number(),
+    provider: z.string(),
+    model: z.string(),
+    started_at: time,
+    latency_ms: z.number().nullable(),
+    outcome: z.enum([
+      'running',
+      'completed',
+      'throttled',
+      'retryable',
+      'timeout',
+      'failed',
+      'aborted',
+      'lost',
+    ]),
+    status: z.number().nullable().describe("The provider's HTTP status."),
+    error_code: z.string().nullable(),
+    usage: usage.nullable(),
+    cost_usd: z.number().nullable(),
+    waited_ms: z.number(),
+    waited_for: waitingFor.nullable(),
+    ambiguous: z
+      .boolean()
+      .describe('True when it is not known whether the provider did, and billed, the work.'),
+    coalesced: z.number().describe('How many jobs the provider request carried.'),
+  })
+  .meta({ id: 'Attempt' })
+
+export const deliverySchema = z
+  .object({
+    id: z.string(),
+    job_id: z.string(),
+    event: webhookEventSchema,
+    url: z.string(),
+    status: z.enum(['pending', 'delivered', 'failed']),
+    created_at: time,
+    next_attempt_at: time.nullable(),
+    attempts: z.array(
+      z.object({
+        at: time,
+        status: z.number().nullable(),
+        error: z.string().nullable(),
+        latency_ms: z.number(),
+      }),
+    ),
+  })
+  .meta({ id: 'Delivery' })
+
+export const groupSummarySchema = z
+  .object({
+    group: z.string(),
+    total: z.number(),
+    counts: z.record(z.enum(JobStatus), z.number()),
+    cost_usd: z.number(),
+    estimated_finish_at: time.nullable(),
+  })
+  .meta({ id: 'Group' })
+
+export const jobEventSchema = z
+  .object({
+    job_id: z.string(),
+    seq: z.number().describe('Counts from 1 within the job, without gaps.'),
+    at: time,
+  })
+  .catchall(z.unknown())
+  .meta({ id: 'JobEvent', description: 'The `data` of one event. Terminal events carry the whole job.' })

@@ -1,0 +1,61 @@
+import type { JobEvent } from '../jobs/job.ts'
+
+/** Milliseconds a client waits before it connects again. */
+const retryAfter = 1000
+
+/** One event on the wire (WHATWG HTML, server-sent events). JSON has no raw line breaks, so one `data` line holds it. */
+export function formatEvent(event: JobEvent): string {
+  return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${JSON.stringify(event.data)}\n\n`
+}
+
+/**
+ * The text of an event stream. It asks for an event only when the one before was taken, so a slow reader holds back
+ * its source; a silence longer than `heartbeat` ms is filled with a comment. Ends with the events or the signal.
+ */
+export async function* encodeEvents(
+  events: AsyncIterable<JobEvent>,
+  options: { heartbeat: number; signal: AbortSignal },
+): AsyncGenerator<string> {
+  yield `retry: ${retryAfter}\n\n`
+  const iterator = events[Symbol.asyncIterator]()
+  try {
+    let next = iterator.next()
+    while (!options.signal.aborted) {
+      const result = await waitFor(next, options)
+      if (result === 'silence') {
+        yield ': keep-alive\n\n'
+        continue
+      }
+      if (result === 'aborted' || result.done === true) return
+      yield formatEvent(result.value)
+      next = iterator.next()
+    }
+  } finally {
+    // Not awaited: a source in the middle of a read ends when the signal ends that.
+    iterator.return?.().catch(() => undefined)
+  }
+}
+
+/** The first of: the event, a silence of `heartbeat` ms, the abort. */
+function waitFor<T>(
+  next: Promise<T>,
+  { heartbeat, signal }: { heartbeat: number; signal: AbortSignal },
+): Promise<T | 'silence' | 'aborted'> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => finish('silence'), heartbeat)
+    const onAbort = () => finish('aborted')
+    function stop() {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+    }
+    function finish(result: T | 'silence' | 'aborted') {
+      stop()
+      resolve(result)
+    }
+    signal.addEventListener('abort', onAbort)
+    next.then(finish, (error) => {
+      stop()
+      reject(error)
+    })
+  })
+}

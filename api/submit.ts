@@ -1,0 +1,111 @@
+import type { Lane } from '../config/lanes.ts'
+import type { Tenant } from '../config/tenants.ts'
+import type { JobCost, NewJob } from '../jobs/jobs.ts'
+import type { JsonObject } from '../lib/json.ts'
+import type { ApiDeps } from './deps.ts'
+import { ApiError } from './errors.ts'
+import type { CreateJob } from './schemas/create-job.ts'
+
+export type SubmitDeps = Pick<ApiDeps, 'resolveModel' | 'estimateCost' | 'checkWebhookUrl' | 'now'>
+
+/**
+ * Decides everything about a validated create object that needs the configuration: its lane, defaults, times and cost.
+ * Throws `model_not_found`, `deadline_unreachable`, `exceeds_limit` or `invalid_request`.
+ */
+export function toNewJob(
+  tenant: Tenant,
+  create: CreateJob,
+  idempotencyKey: string | null,
+  deps: SubmitDeps,
+): NewJob {
+  const { model } = create.body
+  const lane = deps.resolveModel(model)?.lanes[0]
+  if (lane === undefined) {
+    throw new ApiError('model_not_found', `body.model: there is no model ${JSON.stringify(model)} here`, {
+      param: 'body.model',
+    })
+  }
+  const body = create.body as JsonObject
+  const cost = deps.estimateCost(lane, create.type, body)
+  refuseOversize(lane, cost)
+  const times = decideTimes(create, deps.now())
+  return {
+    tenant: tenant.name,
+    type: create.type,
+    model,
+    lane: lane.id,
+    body,
+    priority: create.priority ?? 'normal',
+    ...times,
+    timeoutMs: create.timeout_ms ?? lane.timeout,
+    maxAttempts: create.max_attempts ?? lane.retry.max_attempts,
+    cache: create.cache ?? 'use',
+    webhook: decideWebhook(create.webhook, deps),
+    group: create.group ?? null,
+    metadata: create.metadata ?? {},
+    idempotencyKey,
+    cost,
+    maxQueued: tenant.limits.max_queued,
+  }
+}
+
+function decideTimes(create: CreateJob, now: number): { runAt: number | null; deadline: number | null } {
+  const delay = create.delay_ms ?? 0
+  if (delay > 0 && create.run_at) {
+    throw new ApiError('invalid_request', 'run_at: give either run_at or delay_ms, not both', {
+      param: 'run_at',
+    })
+  }
+  const asked = create.run_at ? Date.parse(create.run_at) : now + delay
+  const runAt = asked > now ? asked : null
+  const deadline = create.deadline ? Date.parse(create.deadline) : null
+  if (deadline !== null && deadline <= (runAt ?? now)) {
+    const what = deadline <= now ? 'is in the past' : 'is before the job may start'
+    throw new ApiError('deadline_unreachable', `deadline: ${what}`, { param: 'deadline' })
+  }
+  return { runAt, deadline }
+}
+
+function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob['webhook'] {
+  if (!webhook) return null
+  const checked = deps.checkWebhookUrl(webhook.url)
+  if (!checked.ok) {
+    throw new ApiError('invalid_request', `webhook.url: ${checked.reason}`, { param: 'webhook.url' })
+  }
+  const events = webhook.events ?? (['job.completed', 'job.failed', 'job.cancelled'] as const)
+  return { url: webhook.url, events: [...new Set(events)] }
+}
+
+/** A request that is larger than its lane admits in a whole window would wait for ever. */
+function refuseOversize(lane: Lane, cost: JobCost): void {
+  const windowsPerMinute = 60_000 / lane.limits.window
+  const checks = [
+    ['tokens', cost.tokens, lane.limits.tokens_per_minute],
+    ['input tokens', cost.inputTokens, lane.limits.input_tokens_per_minute],
+    ['output tokens', cost.outputTokens, lane.limits.output_tokens_per_minute],
+  ] as const
+  for (const [name, needed, perMinute] of checks) {
+    if (perMinute === undefined || needed <= perMinute / windowsPerMinute) continue
+    const capacity = Math.floor(perMinute / windowsPerMinute)
+    throw new ApiError(
+      'exceeds_limit',
+      `body: needs about ${needed} ${name}, and ${lane.id} admits ${capacity} in ${lane.limits.window / 1000} s`,
+      { param: 'body' },
+    )
+  }
+}
+
+/** The same idempotency key came with another payload. */
+export function keyReused(): ApiError {
+  return new ApiError('idempotency_key_reused', 'Idempotency-Key: was used before with another payload', {
+    param: 'Idempotency-Key',
+  })
+}
+
+/** The tenant has as many open jobs as it may. */
+export function queueFull(): ApiError {
+  return new ApiError(
+    'queue_full',
+    'as many jobs are waiting as this tenant may have; wait for some to finish',
+  )
+}

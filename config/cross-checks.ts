@@ -1,0 +1,93 @@
+import { digestConfiguredKey } from './key-digest.ts'
+import { isLoopback } from './loopback.ts'
+
+/** Fault texts of route entries, which are no secrets, so that a fault may show them. */
+export const laneFaults = {
+  form: 'expected a lane "provider/model"',
+  wildcard: 'expected one model, not "*"',
+  provider: 'no such lane, for its provider is not configured',
+  model: 'no such lane, for its provider lists neither the model nor "*"',
+} as const
+
+export type ReferenceFault = { path: (string | number)[]; message: string; input?: string }
+
+/**
+ * The checks that look at two places of the configuration at once. They run also where single members are
+ * faulty, so nothing of the shape is taken for granted: what is not as expected is some other check's fault.
+ */
+export function checkReferences(config: unknown): ReferenceFault[] {
+  if (!isRecord(config)) return []
+  return [
+    ...checkRoutes(config.routes, config.providers),
+    ...checkKeys(config.tenants),
+    ...checkHost(config.server, config.tenants),
+    ...checkRedis(config.redis),
+  ]
+}
+
+function checkRoutes(routes: unknown, providers: unknown): ReferenceFault[] {
+  const faults: ReferenceFault[] = []
+  for (const [alias, lanes] of entriesOf(routes)) {
+    if (!Array.isArray(lanes)) continue
+    for (const [index, lane] of lanes.entries()) {
+      if (typeof lane !== 'string') continue
+      const message = findLaneFault(lane, providers)
+      if (message !== null) faults.push({ path: ['routes', alias, index], message, input: lane })
+    }
+  }
+  return faults
+}
+
+function findLaneFault(lane: string, providers: unknown): string | null {
+  const slash = lane.indexOf('/')
+  if (slash <= 0 || slash === lane.length - 1) return laneFaults.form
+  const provider = new Map(entriesOf(providers)).get(lane.slice(0, slash))
+  if (provider === undefined) return laneFaults.provider
+  const models = isRecord(provider) ? provider.models : undefined
+  // A provider without a readable list of models has a fault of its own already.
+  if (!isRecord(models)) return null
+  const model = lane.slice(slash + 1)
+  if (model === '*') return laneFaults.wildcard
+  if (Object.hasOwn(models, model) || Object.hasOwn(models, '*')) return null
+  return laneFaults.model
+}
+
+function checkKeys(tenants: unknown): ReferenceFault[] {
+  const faults: ReferenceFault[] = []
+  const owners = new Map<string, string>()
+  for (const [tenant, settings] of entriesOf(tenants)) {
+    const keys = isRecord(settings) && Array.isArray(settings.keys) ? settings.keys : []
+    for (const [index, key] of keys.entries()) {
+      if (typeof key !== 'string') continue
+      const digest = digestConfiguredKey(key).toString('hex')
+      const owner = owners.get(digest)
+      if (owner === undefined) owners.set(digest, tenant)
+      else if (owner !== tenant) {
+        faults.push({
+          path: ['tenants', tenant, 'keys', index],
+          message: `tenant "${owner}" has the same key`,
+        })
+      }
+    }
+  }
+  return faults
+}
+
+function checkHost(server: unknown, tenants: unknown): ReferenceFault[] {
+  const host = isRecord(server) ? server.host : undefined
+  if (typeof host !== 'string' || isLoopback(host) || entriesOf(tenants).length > 0) return []
+  return [{ path: ['server', 'host'], message: 'a host beyond loopback needs tenants with keys' }]
+}
+
+function checkRedis(redis: unknown): ReferenceFault[] {
+  if (!isRecord(redis) || redis.url === undefined || redis.cluster === undefined) return []
+  return [{ path: ['redis', 'cluster'], message: 'expected either url or cluster, not both' }]
+}
+
+function entriesOf(value: unknown): [string, unknown][] {
+  return isRecord(value) ? Object.entries(value) : []
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,88 @@
+import { coalesceDefaults } from './provider-schema.ts'
+import type { Config } from './schema.ts'
+import { modelNamePattern } from './schema-parts.ts'
+
+/** Limits of one lane; a missing member is a dimension without a limit. Durations in milliseconds. */
+export type LaneLimits = {
+  requests_per_minute?: number
+  tokens_per_minute?: number
+  input_tokens_per_minute?: number
+  output_tokens_per_minute?: number
+  requests_per_day?: number
+  max_concurrency?: number
+  /** How coarsely the provider counts, in ms. */
+  window: number
+  /** Share of the limit to use, (0, 1]. */
+  headroom: number
+}
+
+export type ProviderKind = 'openai' | 'azure-openai' | 'anthropic' | 'gemini' | 'openai-compatible'
+
+/** One `provider/model`, everything resolved: the model's own settings over its provider's over the defaults. */
+export type Lane = {
+  /** `provider/model` */
+  id: string
+  provider: string
+  model: string
+  kind: ProviderKind
+  limits: LaneLimits
+  timeout: number
+  retry: { max_attempts: number; base: number; cap: number }
+  /** USD a million tokens. */
+  price: { input: number; output: number }
+  coalesce: { max_inputs: number; max_tokens: number; max_wait: number } | null
+}
+
+type ProviderSettings = Config['providers'][string]
+type ModelSettings = ProviderSettings['models'][string]
+
+const wildcard = '*'
+
+/** The lane named `provider/model` (the first slash divides); null where the configuration has none. */
+export function resolveLane(config: Config, name: string): Lane | null {
+  const slash = name.indexOf('/')
+  if (slash < 0) return null
+  const provider = name.slice(0, slash)
+  const model = name.slice(slash + 1)
+  const settings = ownMember(config.providers, provider)
+  // A wildcard takes names from clients; only the characters that the file may hold reach keys and URLs.
+  if (settings === undefined || model === wildcard || !modelNamePattern.test(model)) return null
+  const own = ownMember(settings.models, model) ?? ownMember(settings.models, wildcard)
+  return own === undefined ? null : buildLane(provider, model, settings, own)
+}
+
+/** Every lane that the configuration names, in its order; what `*` stands for is not among them. */
+export function listLanes(config: Config): Lane[] {
+  return Object.entries(config.providers).flatMap(([provider, settings]) =>
+    Object.entries(settings.models)
+      .filter(([model]) => model !== wildcard)
+      .map(([model, own]) => buildLane(provider, model, settings, own)),
+  )
+}
+
+/** What serves a client's `model`, the first choice first: the lanes of an alias, or the one lane it names. */
+export function resolveModel(config: Config, model: string): { lanes: Lane[] } | null {
+  const names = ownMember(config.routes, model) ?? [model]
+  const lanes = names.map((name) => resolveLane(config, name)).filter((lane) => lane !== null)
+  return lanes.length === 0 ? null : { lanes }
+}
+
+function buildLane(provider: string, model: string, settings: ProviderSettings, own: ModelSettings): Lane {
+  const coalesces = own.coalesce !== undefined || settings.coalesce !== undefined
+  return {
+    id: `${provider}/${model}`,
+    provider,
+    model,
+    kind: settings.kind,
+    limits: { ...settings.limits, ...own.limits },
+    timeout: own.timeout ?? settings.timeout,
+    retry: { ...settings.retry, ...own.retry },
+    price: own.price,
+    coalesce: coalesces ? { ...coalesceDefaults, ...settings.coalesce, ...own.coalesce } : null,
+  }
+}
+
+/** Names come from clients: `constructor` must not find what every object inherits. */
+function ownMember<T>(members: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(members, name) ? members[name] : undefined
+}

@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs'
+import { basename, resolve } from 'node:path'
+import { z } from 'zod'
+import type { Environment } from './environment.ts'
+import { describeIssue, type Fault, type FaultPath, formatPath } from './faults.ts'
+import { type Config, configSchema } from './schema.ts'
+import { readYaml, type YamlSource } from './yaml-source.ts'
+
+/** The configuration cannot be used. Each fault reads `path: what is wrong (file:line)` and holds no secret. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  /** EX_CONFIG of sysexits.h. */
+  readonly exitCode = 78
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(
+      `${faults.length === 1 ? 'a fault' : `${faults.length} faults`} in the configuration\n  ${faults.join('\n  ')}`,
+    )
+    this.faults = faults
+  }
+}
+
+export type LoadOptions = {
+  path: string
+  env: Environment
+  /** What the file holds, where it was read already. */
+  text?: string
+}
+
+export type LoadConfig = (options: LoadOptions) => Config
+
+/** Where the configuration is: `--config`, else SLUICE_CONFIG, else sluice.yaml in the working directory. Absolute. */
+export function findConfigPath({ path, env, cwd }: { path?: string; env: Environment; cwd: string }): string {
+  return resolve(cwd, path || env.SLUICE_CONFIG || 'sluice.yaml')
+}
+
+/** Reads, expands and checks the configuration; throws a `ConfigError` that lists every fault there is. */
+export function loadConfig({ path, env, text = readText(path) }: LoadOptions): Config {
+  const source = readYaml({ text, env })
+  const overridden = source.readable
+    ? overrideServer(source.data, env)
+    : { data: undefined, names: new Map() }
+  const checked = source.readable ? check(overridden.data, overridden.names, source) : { faults: [] }
+  const faults = [...source.faults, ...checked.faults]
+  if (faults.length === 0 && checked.config !== undefined) return checked.config
+  throw new ConfigError(listFaults(faults, overridden.names, source, basename(path)))
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code !== 'ENOENT')
+      throw new ConfigError([`${path}: cannot be read${code === undefined ? '' : ` (${code})`}`])
+    const advice =
+      'make one with "cp sluice.example.yaml sluice.yaml", or name another with --config PATH or SLUICE_CONFIG'
+    throw new ConfigError([`${path}: no such file; ${advice}`])
+  }
+}
+
+/** Data with HOST and PORT put over `server`, and which variable each overridden path came from. */
+function overrideServer(data: unknown, env: Environment): { data: unknown; names: Map<string, string> } {
+  const names = new Map<string, string>()
+  const server: Record<string, unknown> = {}
+  if (env.HOST) {
+    server.host = env.HOST
+    names.set('server.host', 'HOST')
+  }
+  if (env.PORT) {
+    server.port = toNumber(env.PORT) ?? env.PORT
+    names.set('server.port', 'PORT')
+  }
+  const root = data ?? {}
+  if (names.size === 0 || !isRecord(root)) return { data: root, names }
+  const written = root.server ?? {}
+  return isRecord(written)
+    ? { data: { ...root, server: { ...written, ...server } }, names }
+    : { data: root, names }
+}
+
+function check(
+  data: unknown,
+  names: Map<string, string>,
+  source: YamlSource,
+): { config?: Config; faults: Fault[] } {
+  let result = parse(data)
+  const better = result.success ? data : convertExpanded(data, result.error.issues, source)
+  if (better !== data) result = parse(better)
+  if (result.success) return { config: result.data, faults: [] }
+  const sourceOf = (path: FaultPath): string | undefined => {
+    const name = names.get(formatPath(path))
+    return name === undefined ? source.expandedAt(path)?.source : `\${${name}}`
+  }
+  const faults = result.error.issues.flatMap((issue) => describeIssue(issue, sourceOf))
+  return { faults: faults.filter((fault) => !isExplained(fault.path, source.faults)) }
+}
+
+function parse(data: unknown) {
+  return configSchema.safeParse(data, {
+    reportInput: true,
+    error: (issue) => {
+      if (issue.code !== 'unrecognized_keys' || !(issue.inst instanceof z.ZodObject)) return undefined
+      return `unknown member; known here: ${Object.keys(issue.inst.shape).join(', ')}`
+    },
+  })
+}
+
+/**
+ * A variable is text; one that stands alone and unquoted becomes a number, or true or false, where the schema
+ * asks for that. Done by need, so that a key of digits alone stays a string.
+ */
+function convertExpanded(data: unknown, issues: readonly z.core.$ZodIssue[], source: YamlSource): unknown {
+  let converted = data
+  for (const issue of issues) {
+    if (issue.code !== 'invalid_type' || typeof issue.input !== 'string') continue
+    const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)))
+    if (source.expandedAt(path)?.plain !== true) continue
+    const value = issue.expected === 'boolean' ? toBoolean(issue.input) : toNumber(issue.input)
+    if (value !== undefined) converted = replaceAt(converted, path, value)
+  }
+  return converted
+}
+
+/** A fault of the reading, such as a variable that is not set, is why the value there is faulty. */
+function isExplained(path: FaultPath, faults: readonly Fault[]): boolean {
+  const text = formatPath(path)
+  return faults.some((fault) => formatPath(fault.path) === text)
+}
+
+function listFaults(
+  faults: readonly Fault[],
+  names: Map<string, string>,
+  source: YamlSource,
+  file: string,
+): string[] {
+  const placed = faults.map(({ path, message, line }) => {
+    const place = formatPath(path)
+    const found = line ?? source.lineOf(path)
+    const where = names.has(place) ? `${names.get(place)} in the environment` : `${file}:${found}`
+    return { line: found, text: `${place === '' ? '' : `${place}: `}${message} (${where})` }
+  })
+  return [...new Set(placed.sort((a, b) => a.line - b.line).map(({ text }) => text))]
+}
+
+function toNumber(text: string): number | undefined {
+  return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : undefined
+}
+
+function toBoolean(text: string): boolean | undefined {
+  return text === 'true' ? true : text === 'false' ? false : undefined
+}
+
+function replaceAt(data: unknown, path: FaultPath, value: unknown): unknown {
+  const [step, ...rest] = path
+  if (step === undefined) return value
+  if (Array.isArray(data))
+    return data.map((item, index) => (index === step ? replaceAt(item, rest, value) : item))
+  return isRecord(data) ? { ...data, [step]: replaceAt(data[step], rest, value) } : data
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

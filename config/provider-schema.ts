@@ -1,0 +1,195 @@
+import { z } from 'zod'
+import { count, duration, httpUrl, modelNamePattern, secret } from './schema-parts.ts'
+
+const maxTimer = '24h'
+
+/** What `coalesce` means where neither the model nor its provider says otherwise; `max_wait` in ms. */
+export const coalesceDefaults = { max_inputs: 2048, max_tokens: 300_000, max_wait: 20 }
+
+const limitShape = {
+  requests_per_minute: count()
+    .optional()
+    .describe('Requests a minute that the provider grants. Without it: not limited.'),
+  tokens_per_minute: count()
+    .optional()
+    .describe('Tokens a minute, input and output together. Without it: not limited.'),
+  input_tokens_per_minute: count()
+    .optional()
+    .describe('Input tokens a minute, where the provider counts them apart. Without it: not limited.'),
+  output_tokens_per_minute: count()
+    .optional()
+    .describe('Output tokens a minute, where the provider counts them apart. Without it: not limited.'),
+  requests_per_day: count().optional().describe('Requests a day. Without it: not limited.'),
+}
+
+const concurrency = count().describe('Calls in flight at once, over all workers. Default 64.')
+const window = duration({ max: '1d' }).describe(
+  'How coarsely the provider counts: 60s, or 1s where it enforces its limit each second. Default 60s.',
+)
+const headroom = z
+  .number()
+  .gt(0)
+  .max(1)
+  .describe('Share of each limit to use, over 0 and up to 1. Default 0.99.')
+
+const providerLimits = z.strictObject({
+  ...limitShape,
+  max_concurrency: concurrency.prefault(64),
+  window: window.prefault('60s'),
+  headroom: headroom.prefault(0.99),
+})
+
+const modelLimits = z.strictObject({
+  ...limitShape,
+  max_concurrency: concurrency.optional(),
+  window: window.optional(),
+  headroom: headroom.optional(),
+})
+
+const timeout = duration({ max: maxTimer }).describe(
+  'How long one call may take, to its last byte. Default 120s.',
+)
+
+const maxAttempts = z
+  .int()
+  .min(1)
+  .max(100)
+  .describe('Calls made for one job at the most, the first included. Default 6.')
+const base = duration({ max: maxTimer }).describe(
+  'Wait before the first retry; it doubles from retry to retry. Default 500ms.',
+)
+const cap = duration({ max: maxTimer }).describe('Longest wait between two attempts. Default 60s.')
+
+const providerRetry = z.strictObject({
+  max_attempts: maxAttempts.prefault(6),
+  base: base.prefault('500ms'),
+  cap: cap.prefault('60s'),
+})
+
+const modelRetry = z.strictObject({
+  max_attempts: maxAttempts.optional(),
+  base: base.optional(),
+  cap: cap.optional(),
+})
+
+const coalesce = z.strictObject({
+  max_inputs: count()
+    .optional()
+    .describe(`Inputs in one request at the most. Default ${coalesceDefaults.max_inputs}.`),
+  max_tokens: count()
+    .optional()
+    .describe(`Tokens in one request at the most. Default ${coalesceDefaults.max_tokens}.`),
+  max_wait: duration({ min: '0ms', max: '60s' })
+    .optional()
+    .describe(`How long an input may wait for company. Default ${coalesceDefaults.max_wait}ms.`),
+})
+
+const price = z.strictObject({
+  input: z.number().min(0).prefault(0).describe('USD a million input tokens. Default 0.'),
+  output: z.number().min(0).prefault(0).describe('USD a million output tokens. Default 0.'),
+})
+
+const model = z.strictObject({
+  price: price.prefault({}).describe('What the model costs; it makes cost_usd and the budgets of tenants.'),
+  limits: modelLimits
+    .prefault({})
+    .describe("The model's own limits; each member stands over the provider's."),
+  timeout: timeout.optional().describe("How long one call may take. Default: the provider's."),
+  retry: modelRetry.prefault({}).describe("Retries of this model; each member stands over the provider's."),
+  coalesce: coalesce
+    .optional()
+    .describe(
+      "Sends embedding jobs together in one request; each member stands over the provider's. Write {} for the defaults.",
+    ),
+})
+
+const modelName = z.string().regex(modelNamePattern, {
+  error:
+    'a model name starts with a letter, a digit, "@" or "*" and has letters, digits and . _ : / @ * + ~ - only, 200 at the most',
+})
+
+const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, { error: 'not a name of an HTTP header' })
+
+const shared = {
+  headers: z
+    .record(headerName, z.string())
+    .prefault({})
+    .describe('HTTP headers to send with each call, over our own.'),
+  limits: providerLimits
+    .prefault({})
+    .describe('Limits of each model below, each counted by itself, unless the model says otherwise.'),
+  timeout: timeout.prefault('120s'),
+  retry: providerRetry
+    .prefault({})
+    .describe('How failed calls are repeated; waits are drawn at random up to their length.'),
+  coalesce: coalesce
+    .optional()
+    .describe(
+      'Sends embedding jobs of every model below together in one request. Without it: only models that say so.',
+    ),
+  models: z
+    .record(modelName, model)
+    .refine((models) => Object.keys(models).length > 0, { error: 'expected at least one model' })
+    .describe('The models to serve, by the provider\'s own names. "*" serves every model not listed.'),
+}
+
+const apiKey = secret().describe('API key of the provider, best from the environment.')
+
+const baseUrl = httpUrl().describe('Where the API is, with the version in the path.')
+
+function kind<Name extends string>(name: Name) {
+  return z.literal(name).describe('Which API the provider speaks.')
+}
+
+const openai = z.strictObject({
+  kind: kind('openai'),
+  base_url: baseUrl.prefault('https://api.openai.com/v1'),
+  api_key: apiKey,
+  ...shared,
+})
+
+const azureOpenai = z.strictObject({
+  kind: kind('azure-openai'),
+  base_url: baseUrl,
+  api_key: apiKey,
+  api_version: z
+    .string()
+    .regex(/^[A-Za-z0-9.-]+$/, { error: 'expected an API version such as "2024-10-21" or "preview"' })
+    .optional()
+    .describe(
+      'The api-version query parameter. Default 2024-10-21; not sent where base_url ends in /openai/v1.',
+    ),
+  ...shared,
+})
+
+const anthropic = z.strictObject({
+  kind: kind('anthropic'),
+  base_url: baseUrl.prefault('https://api.anthropic.com'),
+  api_key: apiKey,
+  ...shared,
+})
+
+const gemini = z.strictObject({
+  kind: kind('gemini'),
+  base_url: baseUrl.prefault('https://generativelanguage.googleapis.com/v1beta/openai'),
+  api_key: apiKey,
+  ...shared,
+})
+
+const openaiCompatible = z.strictObject({
+  kind: kind('openai-compatible'),
+  base_url: baseUrl,
+  api_key: apiKey.prefault('none'),
+  ...shared,
+})
+
+/** One provider; `kind` says which API it speaks and with it which members it takes. */
+export const providerSchema = z.discriminatedUnion('kind', [
+  openai,
+  azureOpenai,
+  anthropic,
+  gemini,
+  openaiCompatible,
+])

@@ -1,0 +1,63 @@
+import { z } from 'zod'
+import { durationPattern, parseDuration, parseSize, sizePattern } from './units.ts'
+
+/** Fault texts of members whose value is never a secret, so that a fault may show it. */
+export const expectedDuration = 'expected a duration such as "500ms", "60s", "2h" or "7d"'
+export const expectedSize = 'expected a size such as "512B", "64KiB", "1MiB" or "2GB"'
+
+/** Names of providers, tenants and the like; they become parts of Redis keys, URLs and metrics. */
+export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+/** Names of models as providers write them (`meta-llama/Llama-3.1-8B:free`, `@cf/meta/llama-3`), or `*`. */
+export const modelNamePattern = /^[A-Za-z0-9@*][A-Za-z0-9._:/@*+~-]{0,199}$/
+
+export const aliasPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/
+
+/** A string with a unit in the file, whole milliseconds in the program. Bounds are inclusive; timers end at 2^31 - 1 ms. */
+export function duration({ min = '1ms', max }: { min?: string; max?: string } = {}) {
+  const least = parseDuration(min) ?? 0
+  const most = max === undefined ? Number.MAX_SAFE_INTEGER : (parseDuration(max) ?? Number.MAX_SAFE_INTEGER)
+  return z
+    .string({ error: expectedDuration })
+    .regex(durationPattern, { error: expectedDuration })
+    .transform((text, context) => {
+      const milliseconds = parseDuration(text) ?? Number.NaN
+      if (milliseconds >= least && milliseconds <= most) return milliseconds
+      const range = max === undefined ? `of at least ${min}` : `from ${min} to ${max}`
+      context.addIssue({ code: 'custom', message: `expected a duration ${range}` })
+      return z.NEVER
+    })
+}
+
+/** A string with a unit in the file, whole bytes (at least 1) in the program. */
+export function size() {
+  return z
+    .string({ error: expectedSize })
+    .regex(sizePattern, { error: expectedSize })
+    .transform((text, context) => {
+      const bytes = parseSize(text) ?? Number.NaN
+      if (bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER) return bytes
+      context.addIssue({ code: 'custom', message: 'expected a size of at least 1B' })
+      return z.NEVER
+    })
+}
+
+/** A whole number from 1 up. */
+export function count() {
+  return z.int().min(1)
+}
+
+/** A secret: present and not empty; faults never show it. */
+export function secret() {
+  return z.string().min(1)
+}
+
+/** An http or https URL without query, fragment or credentials; slashes at its end are dropped. */
+export function httpUrl() {
+  const expected = 'expected an http:// or https:// URL without credentials, query or fragment'
+  return z
+    .string()
+    .regex(/^https?:\/\/[^\s?#@]+$/, { error: expected })
+    .refine((text) => URL.canParse(text), { error: expected })
+    .transform((text) => text.replace(/\/+$/, ''))
+}

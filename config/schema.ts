@@ -1,0 +1,165 @@
+import { z } from 'zod'
+import { checkReferences } from './cross-checks.ts'
+import { tenantKeyPattern } from './key-digest.ts'
+import { providerSchema } from './provider-schema.ts'
+import { aliasPattern, count, duration, namePattern, secret, size } from './schema-parts.ts'
+
+const server = z.strictObject({
+  host: z
+    .string()
+    .regex(/^\S+$/, { error: 'expected a host name or an address' })
+    .prefault('127.0.0.1')
+    .describe(
+      'Address to listen on. Beyond loopback it needs tenants. HOST in the environment overrides it. Restart to change.',
+    ),
+  port: z
+    .int()
+    .min(0)
+    .max(65535)
+    .prefault(8080)
+    .describe(
+      'Port to listen on; 0 takes a free one. PORT in the environment overrides it. Restart to change.',
+    ),
+})
+
+const expectedRedisUrl = 'expected a redis:// or rediss:// URL'
+
+const redis = z.strictObject({
+  url: z
+    .string()
+    .regex(/^(?:rediss?:\/\/\S+)?$/, { error: expectedRedisUrl })
+    .transform((text) => (text === '' ? undefined : text))
+    .optional()
+    .describe(
+      'redis:// or rediss:// (TLS) URL. Without it, or empty: npm start brings its own Redis. Restart to change.',
+    ),
+  cluster: z
+    .array(z.string().regex(/^rediss?:\/\/\S+$/, { error: expectedRedisUrl }))
+    .min(1)
+    .optional()
+    .describe('URLs of some nodes of a Redis Cluster, instead of url. Restart to change.'),
+  prefix: z
+    .string()
+    .regex(namePattern, { error: 'expected letters, digits and . _ - only, 64 at the most' })
+    .prefault('sluice')
+    .describe('What every Redis key starts with. Restart to change.'),
+})
+
+const tenantLimits = z.strictObject({
+  requests_per_minute: count()
+    .optional()
+    .describe('Jobs a minute the tenant may submit. Without it: not limited.'),
+  max_queued: count().optional().describe('Open jobs the tenant may have. Default: jobs.max_queued.'),
+  budget_usd_per_day: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('USD a UTC day the tenant may spend. Without it: not limited.'),
+})
+
+const tenantKey = z.string().regex(tenantKeyPattern, {
+  error: 'expected a key of at least 16 characters without spaces, or "sha256:" and 64 hex digits',
+})
+
+const tenant = z.strictObject({
+  keys: z
+    .array(tenantKey)
+    .min(1)
+    .describe(
+      'Keys the tenant may send: plain, at least 16 characters, or "sha256:" and the hex digest. Two may be live at once.',
+    ),
+  admin: z.boolean().prefault(false).describe('May use the operations routes. Default false.'),
+  weight: z
+    .number()
+    .min(0.001)
+    .max(1000)
+    .prefault(1)
+    .describe('Share of a contended lane, against the weights of the others. Default 1.'),
+  limits: tenantLimits.prefault({}).describe('What the tenant may use.'),
+})
+
+const cache = z.strictObject({
+  ttl: duration().prefault('24h').describe('How long an answer may serve again.'),
+  max_result: size().prefault('1MiB').describe('Answers over this size are not cached.'),
+})
+
+const jobs = z.strictObject({
+  retain: duration().prefault('7d').describe('How long a finished job, with its result and events, is kept.'),
+  max_queued: count()
+    .prefault(1_000_000)
+    .describe('Open jobs a tenant may have that sets no max_queued of its own.'),
+  stalled_after: duration({ min: '1s', max: '10m' })
+    .prefault('15s')
+    .describe("After how long without a sign of life a worker's jobs go to others."),
+})
+
+const webhooks = z.strictObject({
+  secret: secret()
+    .refine((text) => !text.startsWith('whsec_') || /^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text), {
+      error: 'expected base64 behind "whsec_"',
+    })
+    .optional()
+    .describe('Signs deliveries: "whsec_" and base64, or any other text.'),
+  allow_private_addresses: z
+    .boolean()
+    .prefault(false)
+    .describe('Deliver to private and loopback addresses also. Default false.'),
+  schedule: z
+    .array(duration({ min: '0ms', max: '7d' }))
+    .min(1)
+    .max(32)
+    .prefault(['0s', '5s', '5m', '30m', '2h', '5h', '10h', '10h'])
+    .describe('Wait before each attempt of a delivery; the list ends the attempts.'),
+})
+
+const log = z.strictObject({
+  level: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .prefault('info')
+    .describe('Least severe messages to log.'),
+})
+
+const name = z.string().regex(namePattern, {
+  error: 'a name starts with a letter or a digit and has letters, digits and . _ - only, 64 at the most',
+})
+
+const alias = z.string().regex(aliasPattern, {
+  error:
+    'an alias starts with a letter or a digit and has letters, digits and . _ : - only (no "/"), 64 at the most',
+})
+
+const members = z.strictObject({
+  server: server.prefault({}).describe('Where the API listens.'),
+  redis: redis.prefault({}).describe('The store.'),
+  providers: z
+    .record(name, providerSchema)
+    .refine((providers) => Object.keys(providers).length > 0, { error: 'expected at least one provider' })
+    .describe('Who answers the calls, each under a name of your choice: a lane is "name/model".'),
+  routes: z
+    .record(alias, z.array(z.string()).min(1))
+    .prefault({})
+    .describe('Aliases of lanes: the first able one serves, the next is the fallback.'),
+  tenants: z
+    .record(name, tenant)
+    .prefault({})
+    .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
+  cache: cache.prefault({}).describe('Answers that serve again.'),
+  jobs: jobs.prefault({}).describe('How jobs are kept.'),
+  webhooks: webhooks.prefault({}).describe('How finished jobs are announced.'),
+  log: log.prefault({}).describe('What is logged.'),
+})
+
+/**
+ * The configuration: types, defaults, checks and (through config/json-schema.ts) the published JSON Schema.
+ * The input is the YAML's shape; in the output durations are milliseconds, sizes are bytes, defaults are filled in.
+ */
+export const configSchema = members.superRefine(
+  (config, context) => {
+    for (const fault of checkReferences(config)) context.addIssue({ code: 'custom', ...fault })
+  },
+  // Whatever else is wrong, so that one start lists every fault.
+  { when: () => true },
+)
+
+export type Config = z.output<typeof configSchema>
+export type ConfigInput = z.input<typeof configSchema>

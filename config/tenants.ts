@@ -1,0 +1,52 @@
+import { timingSafeEqual } from 'node:crypto'
+import { digestConfiguredKey, digestKey } from './key-digest.ts'
+import type { Config } from './schema.ts'
+
+/** Who a request is from, with everything resolved. */
+export type Tenant = {
+  name: string
+  admin: boolean
+  /** Share of a contended lane, against the weights of the others. */
+  weight: number
+  limits: {
+    requests_per_minute?: number
+    max_queued: number
+    budget_usd_per_day?: number
+  }
+}
+
+export type Keyring = {
+  /** True: no tenants are configured, and every key, or none, finds the tenant `default`. */
+  open: boolean
+  /** The tenant of a key as a client sent it; null for a key that no tenant has. */
+  find(key: string): Tenant | null
+}
+
+/** Keeps digests only. A look-up compares with every key in constant time, so its length tells nothing. */
+export function createKeyring(config: Config): Keyring {
+  const tenants = Object.entries(config.tenants)
+  if (tenants.length === 0) {
+    const tenant: Tenant = {
+      name: 'default',
+      admin: true,
+      weight: 1,
+      limits: { max_queued: config.jobs.max_queued },
+    }
+    return { open: true, find: () => tenant }
+  }
+  const entries = tenants.flatMap(([name, { keys, admin, weight, limits }]) => {
+    const tenant: Tenant = { name, admin, weight, limits: { max_queued: config.jobs.max_queued, ...limits } }
+    return keys.map((key) => ({ digest: digestConfiguredKey(key), tenant }))
+  })
+  return {
+    open: false,
+    find(key) {
+      const digest = digestKey(key)
+      let found: Tenant | null = null
+      for (const entry of entries) {
+        if (timingSafeEqual(entry.digest, digest)) found = entry.tenant
+      }
+      return found
+    },
+  }
+}

@@ -1,0 +1,140 @@
+import { type FSWatcher, readFileSync, realpathSync, watch } from 'node:fs'
+import { dirname } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import type { Environment } from './environment.ts'
+import { type LoadConfig, loadConfig } from './load.ts'
+import { isLoopback } from './loopback.ts'
+import type { Config } from './schema.ts'
+
+export type WatchOptions = {
+  path: string
+  env: Environment
+  onChange(config: Config): void
+  /** A changed file that cannot be used: a `ConfigError`, or what the watching itself met. */
+  onFault(error: unknown): void
+  load?: LoadConfig
+  /** How long the file must rest before it is read, in ms. */
+  debounceMs?: number
+}
+
+/**
+ * Calls `onChange` with each new content of the file that is a good configuration, `onFault` for each that is
+ * not. It watches the file's directory, for editors and Kubernetes put a new file (or symlink) in the old one's
+ * place; and the file itself, for a file mounted alone into a container changes without its directory.
+ */
+export function watchConfig(options: WatchOptions): { close(): void } {
+  const { path, env, onChange, onFault, load = loadConfig, debounceMs = 100 } = options
+  let watchers: FSWatcher[] = []
+  let timer: NodeJS.Timeout | undefined
+  watchers = openWatchers()
+  let seen = readContent(path)
+  return {
+    close() {
+      clearTimeout(timer)
+      closeWatchers()
+    },
+  }
+
+  function schedule(): void {
+    clearTimeout(timer)
+    timer = setTimeout(check, debounceMs)
+    timer.unref()
+  }
+
+  function check(): void {
+    // Opened anew before the file is read: what a symlink leads to may have changed, and no later change is missed.
+    closeWatchers()
+    watchers = openWatchers()
+    const content = readContent(path)
+    if (content === seen) return
+    seen = content
+    let config: Config
+    try {
+      config = load(content === null ? { path, env } : { path, env, text: content })
+    } catch (error) {
+      onFault(error)
+      return
+    }
+    onChange(config)
+  }
+
+  function openWatchers(): FSWatcher[] {
+    const real = resolveLink(path)
+    const targets = new Set([dirname(path), ...(real === null ? [] : [dirname(real), real])])
+    return [...targets].flatMap((target) => {
+      try {
+        return [watch(target, schedule).on('error', onFault)]
+      } catch (error) {
+        // The file may go between two looks; its directory tells when it is back.
+        if (target === dirname(path)) onFault(error)
+        return []
+      }
+    })
+  }
+
+  function closeWatchers(): void {
+    for (const watcher of watchers) watcher.close()
+    watchers = []
+  }
+}
+
+/** The configuration that processes run with, replaced as a whole. */
+export type LiveConfig = {
+  current(): Config
+  /** Takes over what can change in a running process; answers the changed members that it did not take. */
+  replace(next: Config): string[]
+  /** Calls `listener` after each replacement, until the returned function is called. */
+  subscribe(listener: (config: Config) => void): () => void
+}
+
+export function createLiveConfig(initial: Config): LiveConfig {
+  let config = initial
+  const listeners = new Set<(config: Config) => void>()
+  return {
+    current: () => config,
+    replace(next) {
+      const ignored = [
+        ...listChanges('server', config.server, next.server),
+        ...listChanges('redis', config.redis, next.redis),
+      ]
+      // The host stays, so a file that goes back to loopback without tenants must not open the running service.
+      const opens = !isLoopback(config.server.host) && Object.keys(next.tenants).length === 0
+      if (opens) ignored.push('tenants')
+      const tenants = opens ? config.tenants : next.tenants
+      config = { ...next, server: config.server, redis: config.redis, tenants }
+      for (const listener of [...listeners]) listener(config)
+      return ignored
+    },
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => {
+        listeners.delete(listener)
+      }
+    },
+  }
+}
+
+function listChanges(section: string, before: object, after: object): string[] {
+  const old = new Map<string, unknown>(Object.entries(before))
+  const fresh = new Map<string, unknown>(Object.entries(after))
+  const members = new Set([...old.keys(), ...fresh.keys()])
+  return [...members]
+    .filter((member) => !isDeepStrictEqual(old.get(member), fresh.get(member)))
+    .map((member) => `${section}.${member}`)
+}
+
+function readContent(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}
+
+function resolveLink(path: string): string | null {
+  try {
+    return realpathSync(path)
+  } catch {
+    return null
+  }
+}

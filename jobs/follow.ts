@@ -1,0 +1,178 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
+import type { Following } from './jobs.ts'
+import { groupChannel, jobChannel } from './keys.ts'
+import type { Live } from './live.ts'
+import { isTerminalEvent, type ResultRenderer, toEvent, toJob, toRecord } from './record.ts'
+
+/** Events read in one round trip. */
+const PAGE = 500
+
+type Deps = { redis: RedisClient; live: Live; render: ResultRenderer }
+
+/** Waits for hints on a channel without losing one that comes between two waits. */
+async function listenTo(live: Live, channel: string, signal: AbortSignal) {
+  let hinted = true
+  let resume: (() => void) | null = null
+  const wake = () => {
+    hinted = true
+    resume?.()
+  }
+  const leave = await live.listen(channel, wake)
+  signal.addEventListener('abort', wake)
+  return {
+    /** Resolves at the next hint, at once when one came since the last call. */
+    async next(): Promise<void> {
+      if (!hinted && !signal.aborted) await new Promise<void>((resolve) => (resume = resolve))
+      resume = null
+      hinted = false
+    },
+    leave() {
+      signal.removeEventListener('abort', wake)
+      leave()
+    },
+  }
+}
+
+/** Follows one job's events; see Jobs.follow. */
+export async function followJob(
+  deps: Deps,
+  root: string,
+  id: string,
+  cursor: string,
+  signal: AbortSignal,
+): Promise<Following | null> {
+  const { redis, live, render } = deps
+  const key = `${root}:job:${id}`
+  const [status, deleted] = await redis.hmget(key, 'status', 'deleted')
+  if (!status || deleted) return null
+  const seen = Math.max(0, Number.parseInt(cursor, 10) || 0)
+  if (isTerminal(status as JobStatus) && seen >= (await redis.llen(`${key}:events`))) {
+    return { finished: true, events: nothing() }
+  }
+
+  async function* read(): AsyncGenerator<JobEvent> {
+    const hints = await listenTo(live, jobChannel(root, id), signal)
+    let seq = seen
+    try {
+      while (!signal.aborted) {
+        await hints.next()
+        let page: string[]
+        do {
+          if (signal.aborted) return
+          page = await redis.lrange(`${key}:events`, seq, seq + PAGE - 1)
+          const events = await renderPage(page, seq)
+          for (const event of events) {
+            yield event
+            seq = event.data.seq
+          }
+          // A later event (a retry by hand) follows a terminal one: the job goes on.
+          if (events.length > 0 && page.length < PAGE && isTerminalEvent(events.at(-1)!.event)) return
+        } while (page.length === PAGE)
+        if (page.length === 0 && !(await redis.exists(key))) return
+      }
+    } finally {
+      hints.leave()
+    }
+  }
+
+  async function renderPage(page: string[], after: number): Promise<JobEvent[]> {
+    const needsJob = page.some((text) => isTerminalEvent(JSON.parse(text).event))
+    const job = needsJob ? await readJob(redis, root, id, render) : null
+    if (needsJob && !job) return []
+    return page.map((text, index) => toEvent(id, after + index + 1, text, () => job!))
+  }
+
+  return { finished: false, events: read() }
+}
+
+/** Follows the events of all jobs of a group; see Jobs.followGroup. Cursors are the group stream's entry ids. */
+export async function followGroup(
+  deps: Deps,
+  root: string,
+  group: string,
+  cursor: string,
+  signal: AbortSignal,
+): Promise<Following | null> {
+  const { redis, live, render } = deps
+  const key = `${root}:group:${group}`
+  const open = async () => {
+    const counts = await redis.hmget(key, 'scheduled', 'queued', 'running')
+    return counts.reduce((sum, count) => sum + Number(count ?? 0), 0)
+  }
+  if (!(await redis.exists(key))) return null
+  const seen = /^\d+(-\d+)?$/.test(cursor) ? cursor : '0'
+  if (
+    (await open()) === 0 &&
+    (await redis.xrange(`${key}:events`, `(${seen}`, '+', 'COUNT', 1)).length === 0
+  ) {
+    return { finished: true, events: nothing() }
+  }
+
+  async function* read(): AsyncGenerator<JobEvent> {
+    const hints = await listenTo(live, groupChannel(root, group), signal)
+    let last = seen
+    try {
+      while (!signal.aborted) {
+        await hints.next()
+        for (;;) {
+          if (signal.aborted) return
+          const entries = await redis.xrange(`${key}:events`, `(${last}`, '+', 'COUNT', PAGE)
+          if (entries.length === 0) break
+          const events = await resolve(entries)
+          for (const event of events) if (event) yield event
+          last = entries.at(-1)![0]
+        }
+        if (
+          (await open()) === 0 &&
+          (await redis.xrange(`${key}:events`, `(${last}`, '+', 'COUNT', 1)).length === 0
+        )
+          return
+      }
+    } finally {
+      hints.leave()
+    }
+  }
+
+  async function resolve(entries: [string, string[]][]): Promise<(JobEvent | null)[]> {
+    const refs = entries.map(([cursorOf, fields]) => ({
+      cursor: cursorOf,
+      id: fields[1]!,
+      seq: Number(fields[3]),
+    }))
+    const pipeline = redis.pipeline()
+    for (const ref of refs) pipeline.lindex(`${root}:job:${ref.id}:events`, ref.seq - 1)
+    const answers = (await pipeline.exec()) ?? []
+    return Promise.all(
+      refs.map(async (ref, index) => {
+        const text = answers[index]?.[1] as string | null
+        if (!text) return null // the job was deleted since
+        const job = isTerminalEvent(JSON.parse(text).event)
+          ? await readJob(redis, root, ref.id, render)
+          : null
+        if (job === null && isTerminalEvent(JSON.parse(text).event)) return null
+        return { ...toEvent(ref.id, ref.seq, text, () => job!), cursor: ref.cursor }
+      }),
+    )
+  }
+
+  return { finished: false, events: read() }
+}
+
+async function* nothing(): AsyncGenerator<JobEvent> {}
+
+/** Reads one job; null when there is none. */
+export async function readJob(
+  redis: RedisClient,
+  root: string,
+  id: string,
+  render: ResultRenderer,
+): Promise<Job | null> {
+  const record = toRecord(flatten(await redis.hgetallBuffer(`${root}:job:${id}`)))
+  return record && toJob(id, record, render)
+}
+
+/** ioredis answers HGETALL as an object; records are read from flat lists. */
+export function flatten(fields: Record<string, Buffer>): Buffer[] {
+  return Object.entries(fields).flatMap(([name, value]) => [Buffer.from(name), value])
+}

@@ -1,0 +1,132 @@
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+
+export const JobType = { chat: 'chat', response: 'response', embedding: 'embedding' } as const
+export type JobType = (typeof JobType)[keyof typeof JobType]
+
+/** The states of a job; docs/architecture.md draws the ways between them. */
+export const JobStatus = {
+  scheduled: 'scheduled',
+  queued: 'queued',
+  running: 'running',
+  completed: 'completed',
+  failed: 'failed',
+  cancelled: 'cancelled',
+} as const
+export type JobStatus = (typeof JobStatus)[keyof typeof JobStatus]
+
+export type TerminalStatus = 'completed' | 'failed' | 'cancelled'
+
+/** True for the states that a job leaves only by an explicit retry. */
+export function isTerminal(status: JobStatus): status is TerminalStatus {
+  return status === JobStatus.completed || status === JobStatus.failed || status === JobStatus.cancelled
+}
+
+export const Priority = { high: 'high', normal: 'normal', low: 'low' } as const
+export type Priority = (typeof Priority)[keyof typeof Priority]
+
+/** How a job wants to use earlier answers: take them, replace them, or neither. */
+export const CacheMode = { use: 'use', refresh: 'refresh', off: 'off' } as const
+export type CacheMode = (typeof CacheMode)[keyof typeof CacheMode]
+
+/** Where a job's answer came from. */
+export type CacheOutcome = 'miss' | 'hit' | 'shared' | 'off'
+
+export type WebhookEvent = 'job.completed' | 'job.failed' | 'job.cancelled'
+export type WebhookTarget = { url: string; events: WebhookEvent[] }
+
+export type Usage = { input_tokens: number; output_tokens: number; total_tokens: number }
+
+export type JobError = {
+  code: string
+  message: string
+  /** HTTP status of the provider, null when none answered. */
+  provider_status: number | null
+  retryable: boolean
+}
+
+export type WaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule'
+
+/** The job as clients see it. Times are RFC 3339 UTC with milliseconds. */
+export type Job = {
+  id: string
+  object: 'job'
+  type: JobType
+  status: JobStatus
+  model: string
+  lane: string
+  group: string | null
+  priority: Priority
+  metadata: Record<string, string>
+  created_at: string
+  run_at: string | null
+  started_at: string | null
+  finished_at: string | null
+  deadline: string | null
+  attempts: number
+  max_attempts: number
+  next_attempt_at: string | null
+  estimated_start_at: string | null
+  waiting_for: WaitingFor | null
+  cache: CacheOutcome
+  result: JsonObject | null
+  usage: Usage | null
+  cost_usd: number | null
+  error: JobError | null
+}
+
+/** One call made for a job, from its intent to its outcome. */
+export type Attempt = {
+  attempt: number
+  provider: string
+  model: string
+  started_at: string
+  latency_ms: number | null
+  /** `running` until its outcome is known; `lost` when the worker died with it. */
+  outcome: 'running' | 'completed' | 'throttled' | 'retryable' | 'timeout' | 'failed' | 'aborted' | 'lost'
+  status: number | null
+  error_code: string | null
+  usage: Usage | null
+  cost_usd: number | null
+  /** How long the job had waited when this call left, and what it waited for last. */
+  waited_ms: number
+  waited_for: WaitingFor | null
+  /** True when it is not known whether the provider did (and billed) the work. */
+  ambiguous: boolean
+  /** How many jobs the provider request carried. */
+  coalesced: number
+}
+
+export type JobEventType =
+  | 'job.queued'
+  | 'job.started'
+  | 'job.delta'
+  | 'job.retrying'
+  | 'job.completed'
+  | 'job.failed'
+  | 'job.cancelled'
+
+/** One event of a job as subscribers get it. `cursor` is what `Last-Event-ID` names. */
+export type JobEvent = {
+  cursor: string
+  event: JobEventType
+  data: { job_id: string; seq: number; at: string; [member: string]: JsonValue | Job | undefined }
+}
+
+export type GroupSummary = {
+  group: string
+  total: number
+  counts: Record<JobStatus, number>
+  cost_usd: number
+  estimated_finish_at: string | null
+}
+
+export type Delivery = {
+  id: string
+  job_id: string
+  event: WebhookEvent
+  url: string
+  status: 'pending' | 'delivered' | 'failed'
+  created_at: string
+  next_attempt_at: string | null
+  attempts: { at: string; status: number | null; error: string | null; latency_ms: number }[]
+}

@@ -1,0 +1,110 @@
+import type { JsonObject } from '../lib/json.ts'
+import type {
+  Attempt,
+  CacheMode,
+  Delivery,
+  GroupSummary,
+  Job,
+  JobEvent,
+  JobStatus,
+  JobType,
+  Priority,
+  WebhookTarget,
+} from './job.ts'
+
+/** A validated request for a job, with everything decided that needs the configuration. */
+export type NewJob = {
+  tenant: string
+  type: JobType
+  /** As the client named it: `provider/model` or an alias. */
+  model: string
+  /** The lane that serves it: `provider/model`. */
+  lane: string
+  body: JsonObject
+  priority: Priority
+  /** Unix milliseconds; null: at once. */
+  runAt: number | null
+  deadline: number | null
+  timeoutMs: number
+  maxAttempts: number
+  cache: CacheMode
+  webhook: WebhookTarget | null
+  group: string | null
+  metadata: Record<string, string>
+  idempotencyKey: string | null
+  /** Digest of the request as it came, to tell a repeated one from another under the same key. */
+  fingerprint?: string
+  /** What the job will cost its lane. */
+  cost: JobCost
+  /** How many open (scheduled, queued, running) jobs the tenant may have. */
+  maxQueued: number
+}
+
+/** What one job takes from its lane, known before it is fetched. */
+export type JobCost = {
+  /** Estimated tokens as the provider counts them against its limit. */
+  tokens: number
+  /** Of these, input and output, for providers that limit them apart. */
+  inputTokens: number
+  outputTokens: number
+  /** Inputs of an embedding job; 1 for others. */
+  inputs: number
+  /** Jobs with the same key may share one provider request; null: travels alone. */
+  coalesceKey: string | null
+}
+
+export type CreateOutcome =
+  | { kind: 'created'; job: Job }
+  /** Same idempotency key, same payload: the job that the first request made. */
+  | { kind: 'replayed'; job: Job }
+  /** Same idempotency key, another payload. */
+  | { kind: 'conflict' }
+  /** The tenant has as many open jobs as it may. */
+  | { kind: 'full' }
+
+/** A short answer for bulk submissions: the record is not read back. */
+export type BulkOutcome =
+  | { kind: 'created' | 'replayed'; id: string; status: JobStatus }
+  | { kind: 'conflict' }
+  | { kind: 'full' }
+
+export type JobFilter = { status?: JobStatus; type?: JobType; group?: string; lane?: string }
+
+export type Page<T> = { data: T[]; hasMore: boolean }
+
+/**
+ * Everything that the API may do with jobs. Every method takes the tenant first and sees that tenant's jobs
+ * alone; a job of another tenant is null, as is one that does not exist.
+ */
+export type Jobs = {
+  create(job: NewJob): Promise<CreateOutcome>
+  /** Creates many in one pipeline; outcomes stand in the order of the jobs. */
+  createMany(jobs: NewJob[]): Promise<BulkOutcome[]>
+  get(tenant: string, id: string): Promise<Job | null>
+  /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
+  wait(tenant: string, id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job | null>
+  /** Newest first. `after`: the id of the last job of the page before. */
+  list(tenant: string, filter: JobFilter, limit: number, after?: string): Promise<Page<Job>>
+  attempts(tenant: string, id: string): Promise<Attempt[] | null>
+  cancel(tenant: string, id: string): Promise<{ kind: 'cancelled' | 'terminal'; job: Job } | null>
+  retry(tenant: string, id: string): Promise<{ kind: 'retried' | 'not_retryable'; job: Job } | null>
+  /** Queues failed jobs again, oldest failures first; answers how many. */
+  redrive(
+    tenant: string,
+    filter: { group?: string; lane?: string; errorCode?: string; limit: number },
+  ): Promise<number>
+  /** Forgets the job and everything kept of it. False: there was none. */
+  remove(tenant: string, id: string): Promise<boolean>
+  group(tenant: string, group: string): Promise<GroupSummary | null>
+  /**
+   * A job's events after `cursor` ('' = from the first), then live ones, until the terminal event or the signal.
+   * Null when there is no such job; `{ finished: true }` when the job is terminal and nothing is left after the cursor.
+   */
+  follow(tenant: string, id: string, cursor: string, signal: AbortSignal): Promise<Following | null>
+  /** The same for a group; ends when every job of the group is terminal. */
+  followGroup(tenant: string, group: string, cursor: string, signal: AbortSignal): Promise<Following | null>
+  deliveries(tenant: string, jobId: string): Promise<Delivery[] | null>
+  redeliver(tenant: string, deliveryId: string): Promise<Delivery | null>
+}
+
+export type Following = { finished: boolean; events: AsyncIterable<JobEvent> }

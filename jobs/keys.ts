@@ -1,0 +1,39 @@
+/** The root of everything kept for a tenant; its braces are the hash tag that keeps it on one cluster slot. */
+export function tenantRoot(prefix: string, tenant: string): string {
+  return `${prefix}:{t:${tenant}}`
+}
+
+/** The set of all tenants that ever had a job; sweepers walk it. */
+export function tenantsKey(prefix: string): string {
+  return `${prefix}:tenants`
+}
+
+/** The set of all lanes that ever had work; workers find lanes of models `"*"` here. */
+export function lanesKey(prefix: string): string {
+  return `${prefix}:lanes`
+}
+
+/** Pub/sub channel on which lanes that got work are named. */
+export function wakeChannel(prefix: string): string {
+  return `${prefix}:wake`
+}
+
+/** Pub/sub channel on which calls to abort are named, as `<tenant> <job id>`. */
+export function abortChannel(prefix: string): string {
+  return `${prefix}:abort`
+}
+
+/** Pub/sub channel of one job's events; the message is the newest `seq`. */
+export function jobChannel(root: string, id: string): string {
+  return `${root}:live:${id}`
+}
+
+/** Pub/sub channel of a group's events; the message is the id of the job. */
+export function groupChannel(root: string, group: string): string {
+  return `${root}:live:group:${group}`
+}
+
+/** Pub/sub channel that announces a webhook delivery of a tenant. */
+export function webhookChannel(root: string): string {
+  return `${root}:webhooks:wake`
+}

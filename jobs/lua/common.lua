@@ -1,0 +1,191 @@
+-- Shared by every script of this folder; put in front of each when it is loaded.
+--
+-- KEYS[1] is the tenant's root, `<prefix>:{t:<tenant>}`. Its hash tag is part of every key built here, so a
+-- script touches one slot only. Times are Unix milliseconds of the Redis server's clock: the processes' own
+-- clocks decide nothing.
+
+local root = KEYS[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Most followers completed in one script call, so that no call holds Redis for long.
+local FOLLOWERS_PER_CALL = 500
+-- Group events kept for replay.
+local GROUP_EVENTS = 100000
+
+local function ms(value) return string.format('%d', value) end
+local function job_key(id) return root .. ':job:' .. id end
+local function flight_key(hash) return root .. ':flight:' .. hash end
+local function followers_key(hash) return root .. ':followers:' .. hash end
+local function cache_key(hash) return root .. ':cache:' .. hash end
+
+local function is_terminal(status)
+  return status == 'completed' or status == 'failed' or status == 'cancelled'
+end
+
+-- The members of a record that transitions read; nil when there is no such job (or only its tombstone is left
+-- and `tombstones` is not asked for).
+local function load(id, tombstones)
+  local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
+    'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
+    'ready_at', 'entries')
+  if not v[1] or (v[12] and not tombstones) then return nil end
+  return {
+    id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
+    calls = tonumber(v[7] or 0), attempts = tonumber(v[8] or 0), max_attempts = tonumber(v[9] or 1),
+    deadline = tonumber(v[10] or 0), carrying = v[11], deleted = v[12], lost = tonumber(v[13] or 0),
+    leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
+    entries = tonumber(v[17] or 0),
+  }
+end
+
+-- Appends an event. The list's new length is the event's `seq`: gapless from 1 by construction.
+-- `members` is JSON text of further members, with its leading comma, or ''.
+local function emit(job, event, members)
+  local seq = redis.call('RPUSH', job_key(job.id) .. ':events',
+    '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}')
+  redis.call('PUBLISH', root .. ':live:' .. job.id, seq)
+  if job.group then
+    redis.call('XADD', root .. ':group:' .. job.group .. ':events', 'MAXLEN', '~', GROUP_EVENTS, '*',
+      'id', job.id, 'seq', seq)
+    redis.call('PUBLISH', root .. ':live:group:' .. job.group, job.id)
+  end
+  return seq
+end
+
+-- Moves the job between the status indexes and its group's counts. `to` is written to the record by the caller.
+local function index(job, to)
+  local from = job.status
+  if from == to then return end
+  if from then
+    redis.call('ZREM', root .. ':status:' .. from, job.id)
+    if job.group then redis.call('HINCRBY', root .. ':group:' .. job.group, from, -1) end
+  end
+  redis.call('ZADD', root .. ':status:' .. to, job.created_at, job.id)
+  if job.group then redis.call('HINCRBY', root .. ':group:' .. job.group, to, 1) end
+  job.status = to
+end
+
+-- Writes the delivery of a terminal event to the webhook outbox; the layout is described in webhooks/store.ts.
+local function deliver(job, event, seq)
+  if not job.webhook then return end
+  local target = cjson.decode(job.webhook)
+  local wanted = false
+  for _, name in ipairs(target.events) do wanted = wanted or name == event end
+  if not wanted then return end
+  local delivery = 'whd_' .. string.gsub(job.id, '^job_', '') .. '_' .. seq
+  redis.call('HSET', root .. ':delivery:' .. delivery, 'id', delivery, 'job_id', job.id, 'event', event,
+    'url', target.url, 'status', 'pending', 'created_at', ms(now), 'next_attempt_at', ms(now),
+    'attempts', '[]', 'attempt_count', '0')
+  redis.call('RPUSH', job_key(job.id) .. ':deliveries', delivery)
+  redis.call('ZADD', root .. ':webhooks', ms(now), delivery)
+  redis.call('PUBLISH', root .. ':webhooks:wake', delivery)
+end
+
+-- Ends a job: record, indexes, event, webhook outbox and retention in one step.
+-- `fields` are further record fields (flat list), `members` further event members.
+local function finish(job, status, retain, fields, members)
+  if not job.deleted then
+    local set = { 'status', status, 'finished_at', ms(now) }
+    for _, value in ipairs(fields or {}) do set[#set + 1] = value end
+    redis.call('HSET', job_key(job.id), unpack(set))
+    redis.call('HDEL', job_key(job.id), 'next_attempt_at', 'waiting_for', 'leader')
+    index(job, status)
+    deliver(job, 'job.' .. status, emit(job, 'job.' .. status, members))
+    redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)
+  end
+  redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries)
+  if job.deadline > 0 then redis.call('ZREM', root .. ':deadlines', job.id) end
+end
+
+-- The id of the job whose call serves this content, or nil. A leader that was cancelled in mid-call still serves
+-- its followers (`carrying`).
+local function leader_of(hash)
+  local id = redis.call('GET', flight_key(hash))
+  if not id then return nil end
+  local leader = redis.call('HMGET', job_key(id), 'status', 'carrying')
+  if leader[1] and (leader[2] or not is_terminal(leader[1])) then return id end
+  redis.call('DEL', flight_key(hash))
+  return nil
+end
+
+-- Decides how a job that is due gets its answer: 'hit' (with the cached entry), 'follow' (with the leader's id),
+-- or 'lead'. Writes the flight, not the record.
+local function claim(id, hash, cache_mode)
+  if cache_mode == 'off' then return 'lead' end
+  if cache_mode == 'use' then
+    local cached = redis.call('HMGET', cache_key(hash), 'result', 'usage', 'format')
+    if cached[1] then return 'hit', cached end
+  end
+  local leader = leader_of(hash)
+  if not leader then
+    redis.call('SET', flight_key(hash), id)
+  elseif leader ~= id and cache_mode == 'use' then
+    return 'follow', leader
+  end
+  return 'lead'
+end
+
+-- Makes the job wait for the leader's answer; it needs no queue entry.
+local function follow(job, leader)
+  redis.call('HSET', job_key(job.id), 'leader', leader, 'cache', 'shared')
+  redis.call('ZADD', followers_key(job.hash), job.created_at, job.id)
+end
+
+-- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
+-- tells a job's entries apart, so that one left over from before a cancel or a promotion is known as stale.
+local function request_entry(job)
+  job.entries = redis.call('HINCRBY', job_key(job.id), 'entries', 1)
+  redis.call('ZADD', root .. ':outbox', ms(now), job.id .. '-' .. job.entries)
+end
+
+-- Hands the content's flight to the oldest follower that still waits; nil when there is none. The new leader
+-- stands in the outbox until it is in the queue.
+local function promote(hash)
+  while true do
+    local popped = redis.call('ZPOPMIN', followers_key(hash))
+    if #popped == 0 then
+      redis.call('DEL', flight_key(hash))
+      return nil
+    end
+    local follower = load(popped[1])
+    if follower and not is_terminal(follower.status) then
+      redis.call('SET', flight_key(hash), follower.id)
+      redis.call('HSET', job_key(follower.id), 'cache', 'miss')
+      redis.call('HDEL', job_key(follower.id), 'leader')
+      request_entry(follower)
+      return follower.id
+    end
+  end
+end
+
+-- Ends up to FOLLOWERS_PER_CALL followers with the leader's outcome and answers how many are left. The flight
+-- stays until the last one is served, so that what a crash leaves here is found by the sweeper (`draining`).
+local function drain(hash, status, retain, fields, members)
+  local popped = redis.call('ZPOPMIN', followers_key(hash), FOLLOWERS_PER_CALL)
+  for i = 1, #popped, 2 do
+    local follower = load(popped[i])
+    if follower and not is_terminal(follower.status) then finish(follower, status, retain, fields, members) end
+  end
+  return redis.call('ZCARD', followers_key(hash))
+end
+
+-- Takes a cancelled, expired or deleted job out of its flight. Answers the id of the job that was made leader
+-- instead, '' when there is none. A running leader with followers keeps its call (`carrying`).
+local function leave_flight(job, was)
+  if job.leader then
+    redis.call('ZREM', followers_key(job.hash), job.id)
+    return ''
+  end
+  if redis.call('GET', flight_key(job.hash)) ~= job.id then return '' end
+  if was == 'running' then
+    if redis.call('ZCARD', followers_key(job.hash)) > 0 then
+      redis.call('HSET', job_key(job.id), 'carrying', '1')
+      job.carrying = '1'
+    else
+      redis.call('DEL', flight_key(job.hash))
+    end
+    return ''
+  end
+  return promote(job.hash) or ''
+end

@@ -1,0 +1,70 @@
+-- Accepts a job: idempotency, admission, cache, single flight and record in one step.
+--
+-- ARGV  1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
+--       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms ('' at once)
+--       10 group ('' none)  11 deadline ms ('' none)  12… record fields and values
+-- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'full', …}:
+--       created, shared: now   hit: now, result, usage, format   replayed: id, record (flat)   conflict, full: nothing
+-- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue; after 'shared' it
+-- stands among the followers of a job that is.
+
+local id, hash, cache_mode = ARGV[1], ARGV[2], ARGV[3]
+local idempotency = ARGV[4] ~= '' and (root .. ':idempotency:' .. ARGV[4])
+local group = ARGV[10] ~= '' and ARGV[10] or false
+local scheduled = ARGV[9] ~= '' and tonumber(ARGV[9]) > now
+
+if idempotency then
+  local known = redis.call('HMGET', idempotency, 'id', 'fingerprint')
+  if known[1] then
+    local record = redis.call('HGETALL', job_key(known[1]))
+    if #record > 0 and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
+      if known[2] ~= ARGV[5] then return { 'conflict' } end
+      return { 'replayed', known[1], record }
+    end
+  end
+end
+
+local open = redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
+  + redis.call('ZCARD', root .. ':status:running')
+if open >= tonumber(ARGV[7]) then return { 'full' } end
+
+local job = {
+  id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
+  deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0,
+}
+local ready = scheduled and ARGV[9] or ms(now)
+local status = scheduled and 'scheduled' or 'queued'
+local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
+  'cache', cache_mode == 'off' and 'off' or 'miss' }
+for i = 12, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('HSET', job_key(id), unpack(fields))
+for i = 12, #ARGV, 2 do
+  if ARGV[i] == 'webhook' then job.webhook = ARGV[i + 1] end
+end
+redis.call('ZADD', root .. ':jobs', ms(now), id)
+if group then
+  redis.call('HINCRBY', root .. ':group:' .. group, 'total', 1)
+  redis.call('ZADD', root .. ':group:' .. group .. ':jobs', ms(now), id)
+end
+if job.deadline > 0 then redis.call('ZADD', root .. ':deadlines', ARGV[11], id) end
+if idempotency then
+  redis.call('HSET', idempotency, 'id', id, 'fingerprint', ARGV[5])
+  redis.call('PEXPIRE', idempotency, ARGV[6])
+end
+index(job, status)
+emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
+
+-- A job for later looks for an answer when it is due: the schedule says when, the cache does not.
+local way, found = 'lead', nil
+if not scheduled then way, found = claim(id, hash, cache_mode) end
+if way == 'hit' then
+  finish(job, 'completed', tonumber(ARGV[8]),
+    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'format', found[3] or '', 'cost_usd', '0' })
+  return { 'hit', ms(now), found[1], found[2] or '', found[3] or '' }
+end
+if way == 'follow' then
+  follow(job, found)
+  return { 'shared', ms(now) }
+end
+request_entry(job)
+return { 'created', ms(now) }

@@ -1,0 +1,56 @@
+-- Stores the outcome of a call that ends the job, and ends its followers with it.
+--
+-- ARGV  1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms  6 end of the attempt (JSON)
+--       7 cache ttl ms (0: do not cache)
+--       completed: 8 result  9 usage (JSON or '')  10 format  11 cost in USD
+--       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
+-- Answer {'ok' | 'stale', followers left, id promoted to leader or ''}
+-- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
+-- back wins); a failure only from its latest call. A later outcome is kept with its attempt alone.
+
+local id, call, status, hash, retain = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local job = load(id, true)
+local leads = redis.call('GET', flight_key(hash)) == id
+if job and not job.deleted then
+  redis.call('HSET', job_key(id) .. ':attempts', call .. ':end', ARGV[6])
+end
+
+local fields, members, shared
+if status == 'completed' then
+  fields = { 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10], 'cost_usd', ARGV[11] }
+  shared = { 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10], 'cost_usd', '0', 'cache', 'shared' }
+else
+  fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
+  shared = fields
+end
+
+local ended = not job or is_terminal(job.status)
+if not ended and status == 'failed' and job.calls ~= call then return { 'stale', 0, '' } end
+if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
+  redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10])
+  redis.call('PEXPIRE', cache_key(hash), ARGV[7])
+end
+if not ended then
+  finish(job, status, retain, fields, members)
+  if job.group and status == 'completed' then
+    redis.call('HINCRBYFLOAT', root .. ':group:' .. job.group, 'cost_usd', ARGV[11])
+  end
+end
+
+local left, promoted = 0, ''
+if leads then
+  if status == 'failed' and (ARGV[9] == '1' or ended) then
+    promoted = promote(hash) or ''
+  else
+    left = drain(hash, status, retain, shared, members)
+    if left > 0 then
+      redis.call('SADD', root .. ':draining', id)
+    else
+      redis.call('DEL', flight_key(hash))
+      redis.call('SREM', root .. ':draining', id)
+    end
+  end
+  if left == 0 and job and job.carrying then redis.call('HDEL', job_key(id), 'carrying') end
+  if left == 0 and job and job.deleted then redis.call('DEL', job_key(id)) end
+end
+return { ended and 'stale' or 'ok', left, promoted }

@@ -1,0 +1,36 @@
+-- Forgets a job: prompt, result, events, attempts, deliveries and index entries.
+--
+-- ARGV  1 id  2 '1' when the cached answer to its content goes as well
+-- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or ''}
+-- Invariant: a running leader with followers leaves a tombstone without content until its call has served them.
+
+local id = ARGV[1]
+local job = load(id)
+if not job then return { 'none' } end
+local was, promoted = job.status, ''
+if not is_terminal(was) then promoted = leave_flight(job, was) end
+
+redis.call('ZREM', root .. ':jobs', id)
+redis.call('ZREM', root .. ':status:' .. was, id)
+redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
+redis.call('ZREM', root .. ':expiry', id)
+redis.call('ZREM', root .. ':deadlines', id)
+if job.group then
+  local group = root .. ':group:' .. job.group
+  redis.call('HINCRBY', group, was, -1)
+  redis.call('ZREM', group .. ':jobs', id)
+  if redis.call('HINCRBY', group, 'total', -1) <= 0 then redis.call('DEL', group, group .. ':jobs', group .. ':events') end
+end
+for _, delivery in ipairs(redis.call('LRANGE', job_key(id) .. ':deliveries', 0, -1)) do
+  redis.call('DEL', root .. ':delivery:' .. delivery)
+  redis.call('ZREM', root .. ':webhooks', delivery)
+end
+if ARGV[2] == '1' then redis.call('DEL', cache_key(job.hash)) end
+redis.call('DEL', job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries')
+redis.call('DEL', job_key(id))
+if job.carrying then
+  redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,
+    'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1')
+end
+redis.call('PUBLISH', root .. ':live:' .. id, '0')
+return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

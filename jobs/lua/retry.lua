@@ -1,0 +1,23 @@
+-- Puts a job back to wait after a call that did not end it.
+--
+-- ARGV  1 id  2 call number  3 not before ms  4 '1' when the call counts as an attempt, '0' when it does not
+--       5 reason  6 waiting for  7 end of the attempt (JSON)
+-- Answer {1, ''}, or {0, promoted or ''} when the job ended or another call took over meanwhile; `promoted` leads
+--        the followers of a leader that was cancelled in mid-call.
+
+local id, call = ARGV[1], tonumber(ARGV[2])
+local job = load(id, true)
+if not job then return { 0, '' } end
+if not job.deleted then redis.call('HSET', job_key(id) .. ':attempts', call .. ':end', ARGV[7]) end
+if job.carrying and is_terminal(job.status) then
+  redis.call('HDEL', job_key(id), 'carrying')
+  if job.deleted then redis.call('DEL', job_key(id)) end
+  return { 0, promote(job.hash) or '' }
+end
+if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
+local at = math.max(tonumber(ARGV[3]), now)
+redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_attempt_at', ms(at),
+  'waiting_for', ARGV[6], 'attempts', job.attempts - (ARGV[4] == '1' and 0 or 1))
+index(job, 'queued')
+emit(job, 'job.retrying', ',"reason":' .. cjson.encode(ARGV[5]) .. ',"attempt":' .. call .. ',"next_attempt_at":' .. ms(at))
+return { 1, '' }

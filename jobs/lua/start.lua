@@ -1,0 +1,70 @@
+-- Claims a fetched job for one call and writes the call's intent.
+--
+-- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
+--       5 most calls that may be lost with their worker before the job is quarantined
+-- Answer {'run', call number, attempts, record (flat)}
+--        {'wait', ms}      not due before this time
+--        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
+--                          `promoted` is the id of a job that now leads instead and wants a queue entry, or ''
+-- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known.
+
+local id, retain = ARGV[1], tonumber(ARGV[4])
+local job = load(id, true)
+if not job or job.entries ~= tonumber(ARGV[2]) then return { 'ack', '' } end
+
+if is_terminal(job.status) then
+  -- Cancelled in mid-call while carrying followers, and then its worker died: another must lead.
+  if job.carrying then
+    redis.call('HDEL', job_key(id), 'carrying')
+    if job.deleted then redis.call('DEL', job_key(id)) end
+    return { 'ack', promote(job.hash) or '' }
+  end
+  return { 'ack', '' }
+end
+if job.leader then return { 'ack', '' } end
+
+if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
+  local promoted = leave_flight(job, job.status)
+  local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited; no call was made for it.","provider_status":null,"retryable":false}'
+  finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
+  return { 'ack', promoted }
+end
+if job.ready_at > now + 1 and job.status ~= 'running' then return { 'wait', ms(job.ready_at) } end
+
+if job.status == 'running' then
+  -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
+  if redis.call('HSETNX', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true}') == 1 then
+    job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
+  end
+  if job.lost >= tonumber(ARGV[5]) then
+    local failure = '{"code":"worker_lost","message":"' .. job.lost ..
+      ' workers were lost in the middle of this job; it is quarantined until someone retries it.","provider_status":null,"retryable":true}'
+    local promoted = ''
+    if redis.call('GET', flight_key(job.hash)) == id then promoted = promote(job.hash) or '' end
+    finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
+    return { 'ack', promoted }
+  end
+else
+  local way, found = claim(id, job.hash, job.cache_mode)
+  if way == 'hit' then
+    finish(job, 'completed', retain,
+      { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'format', found[3] or '', 'cost_usd', '0' })
+    return { 'ack', promote(job.hash) or '' }
+  end
+  if way == 'follow' then
+    redis.call('HSET', job_key(id), 'status', 'queued')
+    index(job, 'queued')
+    follow(job, found)
+    return { 'ack', '' }
+  end
+end
+
+local call, attempts = job.calls + 1, job.attempts + 1
+redis.call('HSET', job_key(id), 'status', 'running', 'calls', call, 'attempts', attempts)
+redis.call('HSETNX', job_key(id), 'started_at', ms(now))
+redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for')
+redis.call('HSET', job_key(id) .. ':attempts', call,
+  '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. ms(math.max(0, now - job.ready_at)) .. ARGV[3] .. '}')
+index(job, 'running')
+emit(job, 'job.started', ',"attempt":' .. call)
+return { 'run', call, attempts, redis.call('HGETALL', job_key(id)) }

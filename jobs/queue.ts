@@ -1,0 +1,228 @@
+// The only file that knows BullMQ. A queue entry carries the tenant (as its name), the job's id with the number of
+// the entry, and what a lane must know before it starts the job: its cost. Everything else is in the record.
+import { type Job as BullJob, Queue, Worker } from 'bullmq'
+import type { RedisClient } from '../lib/redis.ts'
+import type { Priority } from './job.ts'
+import type { JobCost } from './jobs.ts'
+import { lanesKey, wakeChannel } from './keys.ts'
+
+/** One queue a lane; its prefix carries the lane's hash tag. */
+const QUEUE_NAME = 'calls'
+
+/** BullMQ serves smaller numbers first, and first in first out within a number. 0 would overtake them all. */
+const PRIORITY_BANDS: Record<Priority, number> = { high: 1, normal: 2, low: 3 }
+
+/** Entries of BullMQ's own event stream; nothing reads it, and it would keep what is long gone. */
+const EVENTS_KEPT = 1
+
+export type QueueEntry = {
+  tenant: string
+  id: string
+  /** Number of the entry within its job; a job that is queued again gets the next one. */
+  entry: number
+  lane: string
+  priority: Priority
+  /** Not before this Unix time in ms; null: at once. */
+  notBefore: number | null
+  cost: JobCost
+}
+
+/** A fetched entry, held under a lock that its holder renews. */
+export type Held = { tenant: string; id: string; entry: number; cost: JobCost; bull: BullJob; token: string }
+
+export type Queues = {
+  /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
+  add(entries: QueueEntry[]): Promise<void>
+  /** Takes an entry out if it still waits; one that is held stays. */
+  remove(lane: string, id: string, entry: number): Promise<void>
+  /** How many entries of a lane wait, due and for later. */
+  backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
+  /** Every lane that ever had an entry. */
+  lanes(): Promise<string[]>
+  consume(lane: string, options: { onStalled(): void; onError(error: Error): void }): LaneQueue
+  close(): Promise<void>
+}
+
+/** A worker's side of one lane's queue. Methods throw when Redis is away; a lost lock is not an error. */
+export type LaneQueue = {
+  /** Up to `count` entries that are due; fewer when there are no more. */
+  fetch(count: number): Promise<Held[]>
+  /** When the next delayed entry is due, Unix ms; null when none is delayed. */
+  nextDue(): Promise<number | null>
+  /** The job ended or needs no entry any more. */
+  acknowledge(held: Held): Promise<void>
+  /** Comes again at the given time. */
+  delay(held: Held, at: number): Promise<void>
+  /** Goes back to its place in front. */
+  giveBack(held: Held): Promise<void>
+  renew(held: Held[]): Promise<void>
+  close(): Promise<void>
+}
+
+/** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
+class FetchingWorker extends Worker {
+  protected override createBackend(): void {
+    this.backend = this.backendFactory(this.name, this.opts, {})
+  }
+}
+
+export function createQueues(deps: {
+  connection: RedisClient
+  prefix: string
+  /** From the death of a worker to the moment its jobs are fetched again, at the most. */
+  stalledAfterMs: number
+  now: () => number
+}): Queues {
+  const { connection, prefix, now } = deps
+  const queues = new Map<string, Queue>()
+  const announced = new Set<string>()
+  // A lock lives two thirds of the allowed time and a check runs every third: found at the latest when both are over.
+  const lockDuration = Math.max(300, Math.round((deps.stalledAfterMs * 2) / 3))
+  const stalledInterval = Math.max(150, Math.round(deps.stalledAfterMs / 3))
+  const lanePrefix = (lane: string) => `${prefix}:{l:${lane}}`
+
+  function queueOf(lane: string): Queue {
+    let queue = queues.get(lane)
+    if (!queue) {
+      queue = new Queue(QUEUE_NAME, {
+        connection,
+        prefix: lanePrefix(lane),
+        streams: { events: { maxLen: EVENTS_KEPT } },
+        skipVersionCheck: true,
+      })
+      queue.on('error', () => {}) // connection errors reach the callers of each command
+      queues.set(lane, queue)
+    }
+    return queue
+  }
+
+  return {
+    async add(entries) {
+      const byLane = Map.groupBy(entries, (entry) => entry.lane)
+      await Promise.all(
+        [...byLane].map(async ([lane, group]) => {
+          const time = now()
+          await queueOf(lane).addBulk(
+            group.map((entry) => ({
+              name: entry.tenant,
+              data: entry.cost,
+              opts: {
+                jobId: `${entry.id}-${entry.entry}`,
+                priority: PRIORITY_BANDS[entry.priority],
+                delay: entry.notBefore === null ? 0 : Math.max(0, entry.notBefore - time),
+              },
+            })),
+          )
+          if (!announced.has(lane)) {
+            await connection.sadd(lanesKey(prefix), lane)
+            announced.add(lane)
+          }
+          connection.publish(wakeChannel(prefix), lane).catch(() => {})
+        }),
+      )
+    },
+    async remove(lane, id, entry) {
+      await queueOf(lane).remove(`${id}-${entry}`)
+    },
+    async backlog(lane) {
+      const counts = await queueOf(lane).getJobCounts('waiting', 'prioritized', 'delayed', 'active')
+      return {
+        waiting: (counts.waiting ?? 0) + (counts.prioritized ?? 0),
+        delayed: counts.delayed ?? 0,
+        active: counts.active ?? 0,
+      }
+    },
+    lanes: () => connection.smembers(lanesKey(prefix)),
+    consume: (lane, options) =>
+      createLaneQueue({ connection, prefix: lanePrefix(lane), lockDuration, stalledInterval, ...options }),
+    async close() {
+      await Promise.all([...queues.values()].map((queue) => queue.close()))
+    },
+  }
+}
+
+function createLaneQueue(deps: {
+  connection: RedisClient
+  prefix: string
+  lockDuration: number
+  stalledInterval: number
+  onStalled(): void
+  onError(error: Error): void
+}): LaneQueue {
+  const { connection, prefix, lockDuration } = deps
+  const worker = new FetchingWorker(QUEUE_NAME, null, {
+    connection,
+    prefix,
+    autorun: false,
+    lockDuration,
+    stalledInterval: deps.stalledInterval,
+    // The record counts lost workers and quarantines (jobs/lua/start.lua); the queue always hands out again.
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
+    removeOnComplete: { count: 0 },
+    skipVersionCheck: true,
+  })
+  worker.on('error', deps.onError)
+  worker.on('stalled', deps.onStalled)
+  worker.startStalledCheckTimer().catch(deps.onError)
+  let fetches = 0
+
+  return {
+    async fetch(count) {
+      const answers = await Promise.all(
+        Array.from({ length: count }, async () => {
+          const token = `${worker.id}:${fetches++}`
+          const bull: BullJob<JobCost> | undefined = await worker.getNextJob(token, { block: false })
+          return bull ? toHeld(bull, token) : null
+        }),
+      )
+      return answers.filter((held) => held !== null)
+    },
+    async nextDue() {
+      const [, score] = await connection.zrange(`${prefix}:${QUEUE_NAME}:delayed`, '0', '0', 'WITHSCORES')
+      // BullMQ keeps twelve bits below the time for the order of equal times.
+      return score === undefined ? null : Math.floor(Number(score) / 0x1000)
+    },
+    async acknowledge(held) {
+      await unlessLost(held.bull.moveToCompleted(null, held.token, false))
+    },
+    async delay(held, at) {
+      await unlessLost(held.bull.moveToDelayed(at, held.token))
+    },
+    async giveBack(held) {
+      await unlessLost(held.bull.moveToWait(held.token))
+    },
+    async renew(held) {
+      if (held.length === 0) return
+      await worker.extendJobLocks(
+        held.map((one) => one.bull.id!),
+        held.map((one) => one.token),
+        lockDuration,
+      )
+    },
+    close: () => worker.close(true),
+  }
+}
+
+function toHeld(bull: BullJob<JobCost>, token: string): Held {
+  const name = bull.id!
+  const dash = name.lastIndexOf('-')
+  return {
+    tenant: bull.name,
+    id: name.slice(0, dash),
+    entry: Number(name.slice(dash + 1)),
+    cost: bull.data,
+    bull,
+    token,
+  }
+}
+
+/** BullMQ's codes for: no such entry, no lock, not active, locked by another. Another worker has it now, or it is done. */
+const LOST = new Set([-1, -2, -3, -6])
+
+async function unlessLost(operation: Promise<unknown>): Promise<void> {
+  try {
+    await operation
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && LOST.has(error.code as number))) throw error
+  }
+}

@@ -1,0 +1,128 @@
+import type { JsonObject } from '../lib/json.ts'
+import type { Job, JobEvent, JobEventType, JobStatus } from './job.ts'
+import type { JobCost } from './jobs.ts'
+import { decodePayload } from './payload.ts'
+
+/** A record as Redis holds it: names to bytes. */
+export type JobRecord = Map<string, Buffer>
+
+/** Turns a flat HGETALL answer into a record; null when there was none (or only a tombstone is left). */
+export function toRecord(flat: unknown): JobRecord | null {
+  const list = flat as Buffer[]
+  if (!Array.isArray(list) || list.length === 0) return null
+  const record: JobRecord = new Map()
+  for (let index = 0; index + 1 < list.length; index += 2)
+    record.set(list[index]!.toString(), list[index + 1]!)
+  return record.has('deleted') ? null : record
+}
+
+export function textOf(record: JobRecord, name: string): string | null {
+  const value = record.get(name)
+  return value === undefined || value.length === 0 ? null : value.toString()
+}
+
+export function numberOf(record: JobRecord, name: string): number | null {
+  const value = textOf(record, name)
+  return value === null ? null : Number(value)
+}
+
+export function jsonOf<T>(record: JobRecord, name: string): T | null {
+  const value = textOf(record, name)
+  return value === null ? null : (JSON.parse(value) as T)
+}
+
+/** Unix milliseconds as the API writes times. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+function timeOf(record: JobRecord, name: string): string | null {
+  const ms = numberOf(record, name)
+  return ms === null ? null : isoTime(ms)
+}
+
+export function bodyOf(record: JobRecord): JsonObject {
+  return decodePayload(record.get('body')!)
+}
+
+export function costOf(record: JobRecord): JobCost {
+  return jsonOf<JobCost>(record, 'cost')!
+}
+
+/**
+ * Turns results at rest into what the client asked for; `format` is what finish.lua was given. Injected, for what
+ * a result looks like is the providers' knowledge.
+ */
+export type ResultRenderer = (stored: JsonObject, format: string | null) => JsonObject
+
+/** The job as clients see it. */
+export function toJob(id: string, record: JobRecord, render: ResultRenderer): Job {
+  const status = textOf(record, 'status') as JobStatus
+  const result = record.get('result')
+  return {
+    id,
+    object: 'job',
+    type: textOf(record, 'type') as Job['type'],
+    status,
+    model: textOf(record, 'model')!,
+    lane: textOf(record, 'lane')!,
+    group: textOf(record, 'group'),
+    priority: textOf(record, 'priority') as Job['priority'],
+    metadata: jsonOf(record, 'metadata') ?? {},
+    created_at: timeOf(record, 'created_at')!,
+    run_at: timeOf(record, 'run_at'),
+    started_at: timeOf(record, 'started_at'),
+    finished_at: timeOf(record, 'finished_at'),
+    deadline: timeOf(record, 'deadline'),
+    attempts: numberOf(record, 'attempts') ?? 0,
+    max_attempts: numberOf(record, 'max_attempts') ?? 1,
+    next_attempt_at: timeOf(record, 'next_attempt_at'),
+    estimated_start_at: null,
+    waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),
+    cache: (textOf(record, 'cache') ?? 'miss') as Job['cache'],
+    result:
+      status === 'completed' && result !== undefined
+        ? render(decodePayload(result), textOf(record, 'format'))
+        : null,
+    usage: jsonOf(record, 'usage'),
+    cost_usd: numberOf(record, 'cost_usd'),
+    error: jsonOf(record, 'error'),
+  }
+}
+
+type StoredEvent = {
+  event: JobEventType
+  at: number
+  next_attempt_at?: number
+  error?: Job['error']
+} & JsonObject
+
+/**
+ * A stored event as subscribers get it. A terminal event carries the whole job; where the job was retried since,
+ * the event still shows it as it ended then.
+ */
+export function toEvent(id: string, seq: number, stored: string, jobAsItStands: () => Job): JobEvent {
+  const { event, at, next_attempt_at, error, run_at, ...members } = JSON.parse(stored) as StoredEvent
+  const data: JobEvent['data'] = { job_id: id, seq, at: isoTime(at), ...members }
+  if (typeof next_attempt_at === 'number') data.next_attempt_at = isoTime(next_attempt_at)
+  if (typeof run_at === 'number') data.run_at = isoTime(run_at)
+  const status = event.slice('job.'.length)
+  if (isTerminalEvent(event)) {
+    const job = jobAsItStands()
+    data.job =
+      job.status === status
+        ? job
+        : {
+            ...job,
+            status: status as JobStatus,
+            finished_at: isoTime(at),
+            error: error ?? null,
+            result: null,
+          }
+  }
+  return { cursor: String(seq), event, data }
+}
+
+export function isTerminalEvent(event: JobEventType): boolean {
+  return event === 'job.completed' || event === 'job.failed' || event === 'job.cancelled'
+}

@@ -1,0 +1,363 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { contentHash, hashCanonical } from './content-hash.ts'
+import { followGroup, followJob, readJob } from './follow.ts'
+import { type Attempt, isTerminal, type Job, JobStatus } from './job.ts'
+import type { BulkOutcome, CreateOutcome, JobFilter, Jobs, NewJob, Page } from './jobs.ts'
+import { abortChannel, jobChannel, tenantRoot } from './keys.ts'
+import { listJobs } from './list.ts'
+import type { Live } from './live.ts'
+import type { Outbox } from './outbox.ts'
+import { encodePayload } from './payload.ts'
+import type { Queues } from './queue.ts'
+import { isoTime, type JobRecord, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+import type { Scripts } from './scripts.ts'
+
+/** How long an idempotency key is remembered. */
+const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
+
+/** What of a delivery the jobs need; the webhooks' own store implements it. */
+export type Deliveries = Pick<Jobs, 'redeliver'> & {
+  list(tenant: string, jobId: string): ReturnType<Jobs['deliveries']>
+}
+
+type Deps = {
+  redis: RedisClient
+  scripts: Scripts
+  queues: Queues
+  outbox: Outbox
+  live: Live
+  prefix: string
+  retainMs: () => number
+  render: ResultRenderer
+  deliveries: Deliveries
+  newId: () => string
+  onError: (error: unknown, what: string) => void
+}
+
+/** The API's side of the job store; the workers' side is work.ts. */
+export function createJobs(deps: Deps): Jobs {
+  const { redis, scripts, queues, outbox, live, prefix, render } = deps
+  const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
+
+  const read = (tenant: string, id: string) => readJob(redis, rootOf(tenant), id, render)
+
+  /** Runs the create script for each job in one round trip. */
+  async function submit(jobs: NewJob[]): Promise<Submitted[]> {
+    const prepared = jobs.map((job) => prepare(job, deps.newId(), deps.retainMs()))
+    const pipeline = redis.pipeline()
+    for (const one of prepared) scripts.queue(pipeline, 'create', rootOf(one.job.tenant), one.args)
+    const answers = (await pipeline.exec()) ?? []
+    return prepared.map((one, index) => {
+      const [error, answer] = answers[index]!
+      if (error) throw error
+      const [kind, ...rest] = answer as [Buffer, ...unknown[]]
+      return { ...one, kind: kind.toString() as Submitted['kind'], rest }
+    })
+  }
+
+  const entryOf = ({ job, id }: Submitted) => ({
+    tenant: job.tenant,
+    id,
+    entry: 1,
+    lane: job.lane,
+    priority: job.priority,
+    notBefore: job.runAt,
+    cost: job.cost,
+  })
+
+  /** After a cancel or a removal: the entry out of the queue, the call aborted, the promoted job queued. */
+  async function release(
+    tenant: string,
+    id: string,
+    lane: string,
+    entry: number,
+    answer: Buffer[],
+  ): Promise<void> {
+    const [, , abort, promoted] = answer
+    if (abort?.toString() === '1') await redis.publish(abortChannel(prefix), `${tenant} ${id}`)
+    await outbox.dispatchById(tenant, promoted?.toString() ?? '')
+    // A worker would find the job ended and pass over it; taking the entry out spares its lane that look.
+    queues.remove(lane, id, entry).catch((error) => deps.onError(error, 'removing a queue entry'))
+  }
+
+  async function laneAndEntry(tenant: string, id: string): Promise<[string, number]> {
+    const [lane, entry] = await redis.hmget(`${rootOf(tenant)}:job:${id}`, 'lane', 'entries')
+    return [lane ?? '', Number(entry ?? 0)]
+  }
+
+  async function again(tenant: string, id: string): Promise<string> {
+    const answer = (await scripts.run('again', rootOf(tenant), [id, deps.retainMs()])) as Buffer[]
+    const kind = answer[0]!.toString()
+    if (kind === 'queued') await outbox.dispatchById(tenant, id)
+    return kind
+  }
+
+  return {
+    async create(job) {
+      const [submitted] = await submit([job])
+      return toOutcome(submitted!)
+    },
+
+    async createMany(jobs) {
+      if (jobs.length === 0) return []
+      const submitted = await submit(jobs)
+      await outbox.dispatch(submitted.filter((one) => one.kind === 'created').map(entryOf))
+      return submitted.map(toBulkOutcome)
+    },
+
+    get: read,
+
+    async wait(tenant, id, timeoutMs, signal) {
+      let job = await read(tenant, id)
+      if (!job || isTerminal(job.status) || timeoutMs <= 0) return job
+      const over = AbortSignal.any([AbortSignal.timeout(Math.ceil(timeoutMs)), ...(signal ? [signal] : [])])
+      const ended = Promise.withResolvers<void>()
+      over.addEventListener('abort', () => ended.resolve())
+      const look = async () => {
+        const status = await redis.hget(`${rootOf(tenant)}:job:${id}`, 'status')
+        if (!status || isTerminal(status as Job['status'])) ended.resolve()
+      }
+      const leave = await live.listen(jobChannel(rootOf(tenant), id), () => {
+        look().catch(() => {})
+      })
+      try {
+        await look() // it may have ended before the subscription stood
+        await ended.promise
+        job = await read(tenant, id)
+      } finally {
+        leave()
+      }
+      return job
+    },
+
+    list: (tenant: string, filter: JobFilter, limit: number, after?: string): Promise<Page<Job>> =>
+      listJobs({ redis, render }, rootOf(tenant), filter, limit, after),
+
+    async attempts(tenant, id) {
+      const key = `${rootOf(tenant)}:job:${id}`
+      const [fields, deleted, status] = await Promise.all([
+        redis.hgetall(`${key}:attempts`),
+        redis.hget(key, 'deleted'),
+        redis.hget(key, 'status'),
+      ])
+      return status && !deleted ? toAttempts(fields) : null
+    },
+
+    async cancel(tenant, id) {
+      const [lane, entry] = await laneAndEntry(tenant, id)
+      const answer = (await scripts.run('cancel', rootOf(tenant), [id, deps.retainMs()])) as Buffer[]
+      const kind = answer[0]!.toString()
+      if (kind === 'none') return null
+      if (kind === 'cancelled') await release(tenant, id, lane, entry, answer)
+      const job = await read(tenant, id)
+      return job && { kind: kind as 'cancelled' | 'terminal', job }
+    },
+
+    async retry(tenant, id) {
+      const kind = await again(tenant, id)
+      if (kind === 'none') return null
+      const job = await read(tenant, id)
+      return job && { kind: kind === 'not_retryable' ? 'not_retryable' : 'retried', job }
+    },
+
+    async redrive(tenant, filter) {
+      const root = rootOf(tenant)
+      let retried = 0
+      // Oldest first; a snapshot, for the retried ones leave the index while we walk.
+      const failed = await redis.zrange(`${root}:status:${JobStatus.failed}`, '0', '-1')
+      for (let at = 0; at < failed.length && retried < filter.limit; at += 200) {
+        const ids = failed.slice(at, at + 200)
+        const pipeline = redis.pipeline()
+        for (const id of ids) pipeline.hmget(`${root}:job:${id}`, 'group', 'lane', 'error')
+        const answers = (await pipeline.exec()) ?? []
+        for (let index = 0; index < ids.length && retried < filter.limit; index++) {
+          const [group, lane, error] = (answers[index]?.[1] ?? []) as (string | null)[]
+          if (filter.group !== undefined && group !== filter.group) continue
+          if (filter.lane !== undefined && lane !== filter.lane) continue
+          if (filter.errorCode !== undefined && (!error || JSON.parse(error).code !== filter.errorCode))
+            continue
+          const kind = await again(tenant, ids[index]!)
+          if (kind !== 'none' && kind !== 'not_retryable') retried++
+        }
+      }
+      return retried
+    },
+
+    async remove(tenant, id) {
+      const [lane, entry] = await laneAndEntry(tenant, id)
+      const answer = (await scripts.run('remove', rootOf(tenant), [id, '1'])) as Buffer[]
+      if (answer[0]!.toString() === 'none') return false
+      await release(tenant, id, lane, entry, answer)
+      return true
+    },
+
+    async group(tenant, group) {
+      const fields = await redis.hgetall(`${rootOf(tenant)}:group:${group}`)
+      if (Object.keys(fields).length === 0) return null
+      const counts = Object.fromEntries(
+        Object.values(JobStatus).map((status) => [status, Number(fields[status] ?? 0)]),
+      ) as Record<JobStatus, number>
+      return {
+        group,
+        total: Number(fields.total ?? 0),
+        counts,
+        cost_usd: Number(fields.cost_usd ?? 0),
+        estimated_finish_at: null,
+      }
+    },
+
+    follow: (tenant, id, cursor, signal) =>
+      followJob({ redis, live, render }, rootOf(tenant), id, cursor, signal),
+    followGroup: (tenant, group, cursor, signal) =>
+      followGroup({ redis, live, render }, rootOf(tenant), group, cursor, signal),
+
+    async deliveries(tenant, jobId) {
+      if (!(await read(tenant, jobId))) return null
+      return deps.deliveries.list(tenant, jobId)
+    },
+    redeliver: (tenant, deliveryId) => deps.deliveries.redeliver(tenant, deliveryId),
+  }
+
+  function toOutcome(submitted: Submitted): CreateOutcome {
+    const { kind, rest, id, record } = submitted
+    if (kind === 'conflict' || kind === 'full') return { kind }
+    if (kind === 'replayed') {
+      const [known, flat] = rest as [Buffer, Buffer[]]
+      return { kind: 'replayed', job: toJob(known.toString(), toRecord(flat)!, render) }
+    }
+    if (kind === 'created') {
+      // Durable already: record and outbox entry stand. Should the queue not take it now, the sweeper adds it.
+      outbox.dispatch([entryOf(submitted)]).catch((error) => deps.onError(error, 'queueing a job'))
+    }
+    return {
+      kind: 'created',
+      job: toJob(id, completeRecord(record, kind, rest as Buffer[], submitted.job), render),
+    }
+  }
+}
+
+type Submitted = {
+  job: NewJob
+  id: string
+  record: Map<string, string | Buffer>
+  args: (string | number | Buffer)[]
+  kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'full'
+  rest: unknown[]
+}
+
+function prepare(job: NewJob, id: string, retainMs: number) {
+  const hash = contentHash(job.type, job.model, job.body)
+  const record = new Map<string, string | Buffer>([
+    ['type', job.type],
+    ['model', job.model],
+    ['lane', job.lane],
+    ['body', encodePayload(job.body)],
+    ['priority', job.priority],
+    ['max_attempts', String(job.maxAttempts)],
+    ['timeout_ms', String(job.timeoutMs)],
+    ['cost', JSON.stringify(job.cost)],
+  ])
+  if (job.runAt !== null) record.set('run_at', String(job.runAt))
+  if (job.deadline !== null) record.set('deadline', String(job.deadline))
+  if (job.group !== null) record.set('group', job.group)
+  if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))
+  if (Object.keys(job.metadata).length > 0) record.set('metadata', JSON.stringify(job.metadata))
+  const args = [
+    id,
+    hash,
+    job.cache,
+    job.idempotencyKey ?? '',
+    job.idempotencyKey === null ? '' : fingerprint(job, hash),
+    IDEMPOTENCY_TTL_MS,
+    job.maxQueued,
+    retainMs,
+    job.runAt ?? '',
+    job.group ?? '',
+    job.deadline ?? '',
+    ...[...record].flat(),
+  ]
+  return { job, id, record, args }
+}
+
+/** What makes two requests with one idempotency key the same request. */
+function fingerprint(job: NewJob, hash: string): string {
+  if (job.fingerprint !== undefined) return job.fingerprint
+  const { priority, cache, group, metadata, maxAttempts, timeoutMs, runAt } = job
+  const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
+  return hashCanonical({
+    hash,
+    priority,
+    cache,
+    group,
+    metadata,
+    maxAttempts,
+    timeoutMs,
+    webhook,
+    scheduled: runAt !== null,
+  })
+}
+
+/** The record as the create script left it, put together from what went in and what it answered. */
+function completeRecord(
+  sent: Map<string, string | Buffer>,
+  kind: 'created' | 'shared' | 'hit',
+  rest: Buffer[],
+  job: NewJob,
+): JobRecord {
+  const [at, result, usage, format] = rest
+  const record: JobRecord = new Map()
+  for (const [name, value] of sent) record.set(name, typeof value === 'string' ? Buffer.from(value) : value)
+  const put = (name: string, value: string) => record.set(name, Buffer.from(value))
+  const time = at!.toString()
+  const scheduled = job.runAt !== null && job.runAt > Number(time)
+  put('created_at', time)
+  put('status', kind === 'hit' ? 'completed' : scheduled ? 'scheduled' : 'queued')
+  put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
+  if (kind === 'hit') {
+    put('finished_at', time)
+    put('cost_usd', '0')
+    record.set('result', result!)
+    record.set('usage', usage!)
+    record.set('format', format!)
+  }
+  return record
+}
+
+function toBulkOutcome(submitted: Submitted): BulkOutcome {
+  const { kind, id, job, rest } = submitted
+  if (kind === 'conflict' || kind === 'full') return { kind }
+  if (kind === 'replayed') {
+    const [known, flat] = rest as [Buffer, Buffer[]]
+    return { kind, id: known.toString(), status: textOf(toRecord(flat)!, 'status') as JobStatus }
+  }
+  const status = textOf(completeRecord(submitted.record, kind, rest as Buffer[], job), 'status') as JobStatus
+  return { kind: 'created', id, status }
+}
+
+/** Joins each call's intent (`n`) with its end (`n:end`). */
+function toAttempts(fields: Record<string, string>): Attempt[] {
+  return Object.keys(fields)
+    .filter((name) => !name.endsWith(':end'))
+    .map(Number)
+    .sort((a, b) => a - b)
+    .map((call) => {
+      const begun = JSON.parse(fields[call]!)
+      const ended = JSON.parse(fields[`${call}:end`] ?? '{}')
+      return {
+        attempt: call,
+        provider: begun.provider,
+        model: begun.model,
+        started_at: isoTime(begun.started_at),
+        latency_ms: ended.latency_ms ?? null,
+        outcome: ended.outcome ?? 'running',
+        status: ended.status ?? null,
+        error_code: ended.error_code ?? null,
+        usage: ended.usage ?? null,
+        cost_usd: ended.cost_usd ?? null,
+        waited_ms: begun.waited_ms,
+        waited_for: begun.waited_for ?? null,
+        ambiguous: ended.ambiguous ?? false,
+        coalesced: begun.coalesced ?? 1,
+      }
+    })
+}

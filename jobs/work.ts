@@ -1,0 +1,211 @@
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import type { Attempt, JobError, Usage, WaitingFor } from './job.ts'
+import type { JobCost } from './jobs.ts'
+import { tenantRoot } from './keys.ts'
+import type { Outbox } from './outbox.ts'
+import { encodePayload } from './payload.ts'
+import type { Held } from './queue.ts'
+import { bodyOf, costOf, numberOf, textOf, toRecord } from './record.ts'
+import type { Scripts } from './scripts.ts'
+
+/** Calls of one job that may be lost with their workers before it is quarantined. */
+const MOST_LOST = 3
+
+/** What is known of a call before it leaves. */
+export type Intent = { provider: string; model: string; coalesced: number; waitedFor: WaitingFor | null }
+
+/** A job claimed for one call. */
+export type Claimed = {
+  tenant: string
+  id: string
+  /** Number of the call within its job: what it stores later must still be the latest. */
+  call: number
+  /** Calls that count against `maxAttempts`, this one included. */
+  attempts: number
+  maxAttempts: number
+  timeoutMs: number
+  type: 'chat' | 'response' | 'embedding'
+  hash: string
+  cacheMode: string
+  body: JsonObject
+  cost: JobCost
+}
+
+export type Started =
+  | { kind: 'run'; claimed: Claimed }
+  /** Not due before this Unix time in ms. */
+  | { kind: 'wait'; at: number }
+  /** Nothing to do for this entry. */
+  | { kind: 'done' }
+
+/** How a call ended, for the record. */
+export type AttemptEnd = {
+  outcome: Exclude<Attempt['outcome'], 'running' | 'lost'>
+  latency_ms: number
+  status?: number | null
+  error_code?: string
+  usage?: Usage | null
+  cost_usd?: number
+  ambiguous?: boolean
+}
+
+export type Completion = {
+  claimed: Claimed
+  end: AttemptEnd
+  result: JsonObject
+  /** How the result rests in the store, for the renderer: '' as it is. */
+  format: string
+  usage: Usage | null
+  costUsd: number
+}
+
+/** The workers' side of the job store. Every method is idempotent under redelivery; all throw when Redis is away. */
+export type Work = {
+  /** Claims fetched entries, in one round trip; answers stand in their order. */
+  start(held: Held[], intent: Intent): Promise<Started[]>
+  /** Stores results and ends the jobs and their followers. */
+  complete(completions: Completion[]): Promise<void>
+  /** Ends a job without a result. `own`: the failure is this job's alone, followers go on without it. */
+  fail(claimed: Claimed, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
+  /** Puts the job back to wait. False: it ended meanwhile and needs its entry no more. */
+  retry(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
+  /** Appends chunks of the stream. False: the job ended or runs elsewhere; the call is of no more use. */
+  stream(claimed: Claimed, chunks: JsonValue[]): Promise<boolean>
+}
+
+export type Retry = { at: number; countsAsAttempt: boolean; reason: string; waitingFor: WaitingFor }
+
+export function createWork(deps: {
+  redis: RedisClient
+  scripts: Scripts
+  outbox: Outbox
+  prefix: string
+  settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
+}): Work {
+  const { redis, scripts, outbox, prefix, settings } = deps
+  const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
+
+  async function finishFollowers(claimed: Claimed, left: number, promoted: string): Promise<void> {
+    await outbox.dispatchById(claimed.tenant, promoted)
+    let remaining = left
+    while (remaining > 0) {
+      remaining = (await scripts.run('drain', rootOf(claimed.tenant), [
+        claimed.id,
+        settings().retainMs,
+      ])) as number
+    }
+  }
+
+  return {
+    async start(held, intent) {
+      const members =
+        `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
+        `,"coalesced":${intent.coalesced},"waited_for":${JSON.stringify(intent.waitedFor)}`
+      const pipeline = redis.pipeline()
+      for (const one of held) {
+        const args = [one.id, one.entry, members, settings().retainMs, MOST_LOST]
+        scripts.queue(pipeline, 'start', rootOf(one.tenant), args)
+      }
+      const answers = (await pipeline.exec()) ?? []
+      const started: Started[] = []
+      for (const [index, one] of held.entries()) {
+        const [error, value] = answers[index]!
+        if (error) throw error
+        const [kind, ...rest] = value as [Buffer, ...unknown[]]
+        if (kind.toString() === 'run') {
+          started.push({ kind: 'run', claimed: toClaimed(one, rest as [number, number, Buffer[]]) })
+        } else if (kind.toString() === 'wait') {
+          started.push({ kind: 'wait', at: Number(String(rest[0])) })
+        } else {
+          await outbox.dispatchById(one.tenant, String(rest[0]))
+          started.push({ kind: 'done' })
+        }
+      }
+      return started
+    },
+
+    async complete(completions) {
+      const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
+      const pipeline = redis.pipeline()
+      for (const { claimed, end, result, format, usage, costUsd } of completions) {
+        const stored = encodePayload(result)
+        const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : cacheTtlMs
+        scripts.queue(pipeline, 'finish', rootOf(claimed.tenant), [
+          claimed.id,
+          claimed.call,
+          'completed',
+          claimed.hash,
+          retainMs,
+          JSON.stringify(end),
+          ttl,
+          stored,
+          usage ? JSON.stringify(usage) : '',
+          format,
+          costUsd,
+        ])
+      }
+      const answers = (await pipeline.exec()) ?? []
+      for (const [index, { claimed }] of completions.entries()) {
+        const [error, value] = answers[index]!
+        if (error) throw error
+        const [, left, promoted] = value as [Buffer, number, Buffer]
+        await finishFollowers(claimed, left, promoted.toString())
+      }
+    },
+
+    async fail(claimed, end, error, own) {
+      const answer = await scripts.run('finish', rootOf(claimed.tenant), [
+        claimed.id,
+        claimed.call,
+        'failed',
+        claimed.hash,
+        settings().retainMs,
+        JSON.stringify(end),
+        0,
+        JSON.stringify(error),
+        own ? '1' : '0',
+      ])
+      const [, left, promoted] = answer as [Buffer, number, Buffer]
+      await finishFollowers(claimed, left, promoted.toString())
+    },
+
+    async retry(claimed, end, next) {
+      const answer = await scripts.run('retry', rootOf(claimed.tenant), [
+        claimed.id,
+        claimed.call,
+        Math.round(next.at),
+        next.countsAsAttempt ? '1' : '0',
+        next.reason,
+        next.waitingFor,
+        JSON.stringify(end),
+      ])
+      const [kept, promoted] = answer as [number, Buffer]
+      await outbox.dispatchById(claimed.tenant, promoted.toString())
+      return kept === 1
+    },
+
+    async stream(claimed, chunks) {
+      const members = chunks.map((chunk) => `,"attempt":${claimed.call},"chunk":${JSON.stringify(chunk)}`)
+      const args = [claimed.id, claimed.call, ...members]
+      return (await scripts.run('delta', rootOf(claimed.tenant), args)) === 1
+    },
+  }
+}
+
+function toClaimed(held: Held, [call, attempts, flat]: [number, number, Buffer[]]): Claimed {
+  const record = toRecord(flat)!
+  return {
+    tenant: held.tenant,
+    id: held.id,
+    call,
+    attempts,
+    maxAttempts: numberOf(record, 'max_attempts') ?? 1,
+    timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
+    type: textOf(record, 'type') as Claimed['type'],
+    hash: textOf(record, 'hash')!,
+    cacheMode: textOf(record, 'cache_mode')!,
+    body: bodyOf(record),
+    cost: costOf(record),
+  }
+}

@@ -1,0 +1,16 @@
+/** Any value that JSON can carry. */
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | JsonValue[]
+  | { [key: string]: JsonValue | undefined }
+
+/** A JSON object: the shape of every request body and result that passes through. */
+export type JsonObject = { [key: string]: JsonValue | undefined }
+
+/** True for a JSON object; arrays and null are not. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,155 @@
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
+
+export type RedisClient = Redis | Cluster
+
+/**
+ * What a connection is for:
+ * - `commands`: short commands on behalf of a waiting caller. An answer, or an error, within 2.5 s.
+ * - `subscriber`: blocking reads and subscriptions. Waits for Redis as long as it takes.
+ * - `bullmq`: as BullMQ asks for it. Waits likewise: its own loops decide when to give up.
+ */
+export type RedisRole = 'commands' | 'subscriber' | 'bullmq'
+
+export type RedisTarget = {
+  /** `redis://`, `rediss://`, `unix:///path?db=1` or a socket's path. Not used when `cluster` names nodes. */
+  url?: string
+  /** Some nodes of a Redis Cluster, as URLs; credentials and TLS are taken from the first. */
+  cluster?: readonly string[]
+}
+
+export type CreateRedisOptions = RedisTarget & {
+  role: RedisRole
+  /** Shown by `CLIENT LIST`. */
+  name: string
+  /** Told of connection failures; the client goes on trying whatever it does. */
+  onError?: (error: Error) => void
+}
+
+/** A caller has waited long enough; the command may still land, so every write has to be idempotent. */
+const COMMAND_TIMEOUT_MS = 2_500
+const CONNECT_TIMEOUT_MS = 2_000
+/** Finds a peer that vanished without a word, as after a failover, within a minute or so. */
+const KEEP_ALIVE_MS = 10_000
+const RECONNECT_MS = { first: 50, most: 500 }
+const QUIT_MS = 1_000
+
+/**
+ * Replies by which Redis says "not now": loading its data, out of memory, demoted, unable to persist, in a long
+ * script, in a failover. Redis < 7 wraps those of a script's commands as `ERR Error running script …: -OOM …`.
+ */
+const REPLIES =
+  /^(?:ERR Error running script .*?[:@] ?)?-?(?:LOADING|OOM|READONLY|MISCONF|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b/
+const TOO_MANY_CLIENTS = /^(?:ERR )?max number of clients reached/
+
+/** ioredis' own: it has no codes for these, and `Error` is the class of most. */
+const CLIENT_NAMES = new Set(['MaxRetriesPerRequestError', 'ClusterAllFailedError'])
+const CLIENT_MESSAGES =
+  /^(?:Command timed out|Command aborted due to connection close|Connection is closed|Stream isn't writeable|Socket timeout\.|Failed to refresh slots cache|Cluster isn't ready|Cluster is (?:ended|disconnect)|None of startup nodes is available|Too many Cluster redirections|connect ETIMEDOUT)/
+
+const SOCKET_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'ENETDOWN',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ENOENT',
+])
+
+/**
+ * A client that reconnects for ever. It connects at once; commands wait for that (the offline queue is on), since
+ * failing each one that meets a blip of 50 ms would be worse. So that callers of the `commands` role are not
+ * held while Redis is away, what waits is failed at every second failed attempt to connect: within 1 s. A Redis that is
+ * connected but silent costs them `COMMAND_TIMEOUT_MS`. `isRedisUnavailable` knows all of these errors.
+ */
+export function createRedis({
+  url,
+  cluster,
+  role,
+  name,
+  onError = () => {},
+}: CreateRedisOptions): RedisClient {
+  const options = readRoleOptions(role, name)
+  const client =
+    cluster !== undefined && cluster.length > 0
+      ? createCluster(cluster, options)
+      : new Redis(readTarget(url), { ...options, retryStrategy: readReconnectDelay })
+  // Without a listener ioredis writes every failure to the console.
+  client.on('error', onError)
+  return client
+}
+
+/** Lets commands under way finish, for a second at most, and closes for good. */
+export async function closeRedis(client: RedisClient): Promise<void> {
+  if (client.status === 'end') return
+  if (client.status === 'ready') {
+    const quitting = client.quit().catch(() => {})
+    let timer: NodeJS.Timeout | undefined
+    await Promise.race([quitting, new Promise((resolve) => (timer = setTimeout(resolve, QUIT_MS)))])
+    clearTimeout(timer)
+  }
+  client.disconnect()
+}
+
+/** Doubles from 50 ms to 500 ms. */
+export function readReconnectDelay(attempt: number): number {
+  return Math.min(RECONNECT_MS.first * 2 ** (attempt - 1), RECONNECT_MS.most)
+}
+
+/**
+ * True for an error of a Redis call that is Redis' state and not a fault of the command: not connected, no answer
+ * in time, or a reply that says "not now". Meant for errors of Redis calls alone: other sockets fail with the
+ * same codes. The command may have been carried out all the same.
+ */
+export function isRedisUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (CLIENT_NAMES.has(error.name) || CLIENT_MESSAGES.test(error.message)) return true
+  if ('code' in error && typeof error.code === 'string' && SOCKET_CODES.has(error.code)) return true
+  if (REPLIES.test(error.message) || TOO_MANY_CLIENTS.test(error.message)) return true
+  // A transaction that was refused says why in the errors of its commands.
+  if ('previousErrors' in error && Array.isArray(error.previousErrors)) {
+    return error.previousErrors.some(isRedisUnavailable)
+  }
+  if (error instanceof AggregateError) return error.errors.some(isRedisUnavailable)
+  return error.cause !== undefined && isRedisUnavailable(error.cause)
+}
+
+function readRoleOptions(role: RedisRole, name: string): RedisOptions {
+  const common: RedisOptions = {
+    connectionName: name.replaceAll(/[^\w.:-]/g, '-'),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAlive: KEEP_ALIVE_MS,
+    // After a failover the old primary still answers, but refuses writes: look for the new one, and try again there.
+    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    maxRetriesPerRequest: null,
+  }
+  if (role !== 'commands') return common
+  return { ...common, maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }
+}
+
+function createCluster(urls: readonly string[], options: RedisOptions): Cluster {
+  const first = new URL(urls[0] ?? '')
+  return new Cluster([...urls], {
+    clusterRetryStrategy: readReconnectDelay,
+    slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+    // Certificates name the hosts, which a look-up before connecting would turn into addresses.
+    dnsLookup: (address, callback) => callback(null, address),
+    redisOptions: {
+      ...options,
+      ...(first.username === '' ? {} : { username: decodeURIComponent(first.username) }),
+      ...(first.password === '' ? {} : { password: decodeURIComponent(first.password) }),
+      ...(first.protocol === 'rediss:' ? { tls: {} } : {}),
+    },
+  })
+}
+
+/** ioredis takes sockets as bare paths only. */
+function readTarget(url: string | undefined): string {
+  if (url === undefined) throw new Error('redis needs a url or the nodes of a cluster')
+  return url.replace(/^unix:(?:\/\/)?/, '')
+}

@@ -1,0 +1,177 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { type Logger, pino } from 'pino'
+import { ConfigError, findConfigPath, loadConfig } from './config/load.ts'
+import type { Config } from './config/schema.ts'
+import { createLiveConfig, watchConfig } from './config/watch.ts'
+import { startEmbeddedRedis } from './lib/embedded-redis.ts'
+import { createSimulator } from './providers/simulator/simulator.ts'
+import { openApi, openWorker, type Service } from './services.ts'
+import { tryoutConfig, tryoutSimulator } from './tryout.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
+
+/** sysexits.h EX_CONFIG */
+const EXIT_CONFIG = 78
+
+/** SIGTERM waits this long for calls under way, then the process goes. */
+const SHUTDOWN_MS = 30_000
+
+type Role = 'api' | 'worker' | 'all'
+
+const program = new Command('sluice')
+  .description('A self-hosted queue between applications and LLM providers.')
+  .version(version)
+  .enablePositionalOptions()
+
+for (const [role, description] of [
+  ['api', 'serve the HTTP API'],
+  ['worker', 'work the lanes: calls, retries, webhooks'],
+  ['all', 'api and worker in one process, with a Redis of its own where none is configured'],
+] as const) {
+  program
+    .command(role)
+    .description(description)
+    .option('-c, --config <path>', 'configuration file (default: SLUICE_CONFIG, then ./sluice.yaml)')
+    .option('-p, --port <number>', 'port to listen on (default: PORT, then the configuration)', toPort)
+    .action((options: { config?: string; port?: number }) => run(role, options))
+}
+
+program
+  .command('simulator')
+  .description('an OpenAI-shaped server with enforced limits and faults on demand; no key, no cost')
+  .allowUnknownOption()
+  .helpOption(false)
+  .argument('[options...]')
+  .action(async () => {
+    const { runSimulator } = await import('./providers/simulator/cli.ts')
+    const running = await runSimulator(process.argv.slice(3))
+    if (running) onSignals(() => running.close())
+  })
+
+program.parseAsync().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1)
+})
+
+async function run(role: Role, options: { config?: string; port?: number }): Promise<void> {
+  const env = options.port === undefined ? process.env : { ...process.env, PORT: String(options.port) }
+  const closers: (() => Promise<unknown>)[] = []
+  const path = findConfigPath({
+    env,
+    cwd: process.cwd(),
+    ...(options.config === undefined ? {} : { path: options.config }),
+  })
+  const tryout = role === 'all' && !existsSync(path) && options.config === undefined && !env.SLUICE_CONFIG
+  let config: Config
+  if (tryout) {
+    const simulator = createSimulator(tryoutSimulator)
+    const url = await simulator.listen(0, '127.0.0.1')
+    closers.push(() => simulator.close())
+    config = tryoutConfig(url, env)
+  } else {
+    config = loadConfig({ path, env })
+  }
+  const log = createLog(config.log.level)
+
+  if (config.redis.url === undefined && config.redis.cluster === undefined) {
+    if (role !== 'all') {
+      const fault = 'redis.url: expected a redis:// URL (or REDIS_URL); only `all` brings a Redis of its own'
+      throw Object.assign(new Error(fault), { exitCode: EXIT_CONFIG })
+    }
+    const redis = await startEmbeddedRedis({
+      directory: join(process.cwd(), '.sluice', 'redis'),
+      log: (line) => log.info(line),
+    })
+    closers.push(() => redis.close())
+    config = { ...config, redis: { ...config.redis, url: redis.url } }
+  }
+
+  const live = createLiveConfig(config)
+  if (!tryout) {
+    const watcher = watchConfig({
+      path,
+      env,
+      onChange: (next) => {
+        const ignored = live
+          .replace(next)
+          .filter((member) => member !== 'redis.url' || next.redis.url !== undefined)
+        log.info(
+          ignored.length > 0 ? { restart_needed_for: ignored } : {},
+          'the configuration changed and is in effect',
+        )
+      },
+      onFault: (error) =>
+        log.error({ err: error }, 'the changed configuration has faults; the old one stays'),
+    })
+    closers.push(async () => watcher.close())
+  }
+
+  const services: Service[] = []
+  const closeAll = async () => {
+    for (const service of services.reverse()) await service.close()
+    for (const close of closers.reverse()) await close()
+  }
+  try {
+    if (role !== 'api') services.push(await openWorker({ config: live, log, version }))
+    if (role !== 'worker') services.push(await openApi({ config: live, log, version }))
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+  onSignals(closeAll)
+  const url = services.find((service) => service.url !== undefined)?.url
+  log.info({ role, ...(url === undefined ? {} : { url }) }, 'ready')
+  if (tryout && url !== undefined) process.stdout.write(firstSteps(url))
+}
+
+/** Ends the process by the closer at the first SIGTERM or SIGINT, at once at the second. */
+function onSignals(close: () => Promise<unknown>): void {
+  let closing = false
+  const end = () => {
+    if (closing) process.exit(130)
+    closing = true
+    setTimeout(() => process.exit(1), SHUTDOWN_MS).unref()
+    close().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    )
+  }
+  process.on('SIGTERM', end)
+  process.on('SIGINT', end)
+}
+
+function createLog(level: string): Logger {
+  const redact = { paths: ['*.authorization', '*.headers.authorization', 'req.headers'], remove: true }
+  if (!process.stdout.isTTY) return pino({ level, redact })
+  return pino({
+    level,
+    redact,
+    transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } },
+  })
+}
+
+function toPort(text: string): number {
+  const port = Number(text)
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    throw new InvalidArgumentError('expected a port, 0 to 65535')
+  return port
+}
+
+function firstSteps(url: string): string {
+  const job = (type: string, body: object) => `'${JSON.stringify({ type, body })}'`
+  return `
+Sluice runs at ${url} with a simulated provider: no key, no cost. Try:
+
+  curl -s ${url}/v1/jobs -H 'content-type: application/json' -d ${job('chat', {
+    model: 'sim/chat-small',
+    messages: [{ role: 'user', content: 'Hello' }],
+  })}
+  curl -s "${url}/v1/jobs?limit=1"
+  curl -sN ${url}/v1/jobs/<id of the job>/events
+
+The API explains itself at ${url}/docs. Ctrl+C ends it; the jobs stay in .sluice/.
+
+`
+}

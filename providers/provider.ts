@@ -1,0 +1,78 @@
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+
+/** What a call asks for; each type is one endpoint of the provider. */
+export const CallType = { chat: 'chat', response: 'response', embedding: 'embedding' } as const
+export type CallType = (typeof CallType)[keyof typeof CallType]
+
+/** Tokens as the provider counted them. */
+export type Usage = { input_tokens: number; output_tokens: number; total_tokens: number }
+
+/**
+ * What a provider's answer says about the lane's limits. Every member may be missing: providers differ, and
+ * proxies drop headers. Counts are what remained of the provider's own window when it answered.
+ */
+export type Feedback = {
+  limitRequests?: number
+  limitTokens?: number
+  remainingRequests?: number
+  remainingTokens?: number
+  /** From `retry-after-ms` or `retry-after` (seconds or HTTP date), in milliseconds from the answer, ≥ 0. */
+  retryAfterMs?: number
+}
+
+export type ProviderRequest = {
+  type: CallType
+  /** The provider's own name of the model, without the `provider/` in front. */
+  model: string
+  /** The client's body. The adapter replaces `model` and passes every other member through untouched. */
+  body: JsonObject
+  /** Aborts the upstream call. An abort by the caller answers with the failure class `aborted`. */
+  signal: AbortSignal
+  timeoutMs: number
+  /** Called with each chunk, in order, when `body.stream` is true. */
+  onDelta?: (chunk: JsonValue) => void
+}
+
+export type ProviderSuccess = {
+  ok: true
+  status: number
+  /** The whole answer as OpenAI shapes it; for a streamed call put together from its chunks. */
+  body: JsonObject
+  usage: Usage | null
+  feedback: Feedback
+}
+
+/**
+ * Classes of failure, decided where the error is born, so that the policy above never reads a status:
+ * - `throttled`: 429 for rate; pauses the lane, costs no attempt.
+ * - `retryable`: 408, 409, 5xx, connection failures, garbage, truncated streams.
+ * - `timeout`: the attempt's time was up; retryable.
+ * - `final`: 400, 401, 403, 404, 413, 422, `insufficient_quota`…: asking again cannot help.
+ * - `aborted`: the caller's signal.
+ */
+export type FailureClass = 'throttled' | 'retryable' | 'timeout' | 'final' | 'aborted'
+
+export type ProviderFailure = {
+  ok: false
+  class: FailureClass
+  /** The provider's code where it gave one, else ours: `connection_error`, `timeout`, `invalid_answer`, `truncated_stream`… */
+  code: string
+  /** For people; never holds a key or a prompt. */
+  message: string
+  /** HTTP status of the provider, null when there was no answer. */
+  status: number | null
+  /** True when the provider may have done (and billed) the work although no answer came: the outcome is unknown. */
+  ambiguous: boolean
+  /** True when the provider refused the request for what it contains (400/422 about the input): a coalesced request is then split. */
+  input: boolean
+  feedback: Feedback
+}
+
+export type ProviderAnswer = ProviderSuccess | ProviderFailure
+
+/** One configured provider. Failures are answers, never exceptions. */
+export type Provider = {
+  readonly name: string
+  call(request: ProviderRequest): Promise<ProviderAnswer>
+  close(): Promise<void>
+}

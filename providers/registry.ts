@@ -1,0 +1,91 @@
+import type { ProviderKind } from '../config/lanes.ts'
+import { createOpenAiProvider } from './openai.ts'
+import type { Provider } from './provider.ts'
+
+/** One provider of the configuration, as far as its adapter needs it. */
+export type ProviderSettings = {
+  kind: ProviderKind
+  base_url: string
+  api_key?: string | null | undefined
+  api_version?: string | null | undefined
+  headers?: Record<string, string> | undefined
+  /** Milliseconds. */
+  timeout: number
+}
+
+export type ProvidersConfig = { providers: Record<string, ProviderSettings> }
+
+export type Providers = {
+  /**
+   * The adapter of a configured provider.
+   *
+   * @throws RangeError for a name that is not configured
+   */
+  get(name: string): Provider
+  /** Takes over a new configuration: adapters whose settings changed are built anew, those gone are closed. */
+  update(config: ProvidersConfig): void
+  /** Answers when the calls under way are over and their connections closed. */
+  close(): Promise<void>
+}
+
+/** Builds one adapter a provider, at its first use, and keeps its connections from then on. */
+export function createProviders(deps: { config: ProvidersConfig }): Providers {
+  const built = new Map<string, { provider: Provider; fingerprint: string }>()
+  /** Adapters replaced while calls were under way: these end on the old connections. */
+  const closing = new Set<Promise<void>>()
+  let config = deps.config
+
+  function retire(name: string, provider: Provider): void {
+    built.delete(name)
+    const closed = provider.close().finally(() => closing.delete(closed))
+    closing.add(closed)
+  }
+
+  return {
+    get(name) {
+      const known = built.get(name)
+      if (known) return known.provider
+      const settings = Object.hasOwn(config.providers, name) ? config.providers[name] : undefined
+      if (!settings) throw new RangeError(`no provider is named "${name}"`)
+      const provider = createProvider(name, settings)
+      built.set(name, { provider, fingerprint: fingerprintSettings(settings) })
+      return provider
+    },
+    update(next) {
+      config = next
+      for (const [name, { provider, fingerprint }] of built) {
+        const settings = Object.hasOwn(next.providers, name) ? next.providers[name] : undefined
+        if (!settings || fingerprintSettings(settings) !== fingerprint) retire(name, provider)
+      }
+    },
+    async close() {
+      for (const [name, { provider }] of built) retire(name, provider)
+      await Promise.all(closing)
+    },
+  }
+}
+
+function createProvider(name: string, settings: ProviderSettings): Provider {
+  const { kind } = settings
+  return createOpenAiProvider({
+    name,
+    kind: kind === 'openai' || kind === 'azure-openai' ? kind : 'openai-compatible',
+    baseUrl: kind === 'anthropic' ? withVersion(settings.base_url) : settings.base_url,
+    apiKey: settings.api_key ?? '',
+    defaultTimeoutMs: settings.timeout,
+    ...(settings.api_version ? { apiVersion: settings.api_version } : {}),
+    ...(settings.headers ? { headers: settings.headers } : {}),
+  })
+}
+
+/** Anthropic's base URL is written without a version; its OpenAI-compatible endpoints live under `/v1`. */
+function withVersion(baseUrl: string): string {
+  const trimmed = baseUrl.replace(/\/+$/, '')
+  return trimmed.endsWith('/v1') ? trimmed : `${trimmed}/v1`
+}
+
+/** Changes exactly when the adapter must be built anew. */
+function fingerprintSettings(settings: ProviderSettings): string {
+  const { kind, base_url, api_key, api_version, headers, timeout } = settings
+  return JSON.stringify([kind, base_url, api_key, api_version, Object.entries(headers ?? {}).sort(), timeout])
+}

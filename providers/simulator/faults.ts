@@ -1,0 +1,101 @@
+import { hash } from 'node:crypto'
+import { FAULT_KINDS, type FaultKind, type FaultRule } from './options.ts'
+
+/** A fault that strikes one call, with its settings filled in. */
+export type Fault = { kind: FaultKind; retryAfterMs: number; ms: number }
+
+export type FaultQuestion = {
+  path: string
+  /** The request's body as it came. */
+  text: string
+  /** The header `x-sim-fault`, written as markers are: `KIND:times=2:retry_after=500`. */
+  header: string | undefined
+  /** The texts that a marker may stand in, made only when there is one. */
+  prompts: () => string[]
+}
+
+export type FaultBook = {
+  /** The fault that this call meets, if any; counts it. Header first, then markers, then rules in their order. */
+  choose(question: FaultQuestion): Fault | null
+  /** Replaces the rules given at runtime. */
+  setRules(rules: FaultRule[]): void
+  /** Forgets how often each fault has struck, and the rules given at runtime. */
+  reset(): void
+}
+
+const MARKER = /\[\[fault:([^\]]{1,100})\]\]/
+const DEFAULT_RETRY_AFTER_MS = 1000
+const DEFAULT_MS: Partial<Record<FaultKind, number>> = { slow: 5000, drip: 100 }
+
+/** Keeps the rules of all sources and how often each has struck. `random` decides about rates. */
+export function createFaultBook(configured: readonly FaultRule[], random: () => number): FaultBook {
+  let runtime: FaultRule[] = []
+  let struck = new Map<FaultRule | string, number>()
+
+  /** True when the fault may strike once more; counts that it does. */
+  function spend(key: FaultRule | string, times: number | undefined): boolean {
+    if (times === undefined) return true
+    const count = struck.get(key) ?? 0
+    if (count >= times) return false
+    struck.set(key, count + 1)
+    return true
+  }
+
+  function chooseMarker(question: FaultQuestion): Fault | null {
+    if (!question.text.includes('[[fault:')) return null
+    for (const prompt of question.prompts()) {
+      const match = MARKER.exec(prompt)
+      const rule = match && parseFault(match[1]!)
+      if (rule && spend(hash('sha1', `${question.path}\n${prompt}`), rule.times)) return fillIn(rule)
+    }
+    return null
+  }
+
+  function chooseRule(question: FaultQuestion): Fault | null {
+    for (const rule of [...runtime, ...configured]) {
+      if (rule.path !== undefined && !question.path.includes(rule.path)) continue
+      if (rule.match !== undefined && !question.text.includes(rule.match)) continue
+      if (rule.rate !== undefined && random() >= rule.rate) continue
+      if (spend(rule, rule.times)) return fillIn(rule)
+    }
+    return null
+  }
+
+  return {
+    choose(question) {
+      const rule = question.header === undefined ? null : parseFault(question.header)
+      if (rule && spend(hash('sha1', `${question.header}\n${question.text}`), rule.times)) return fillIn(rule)
+      return chooseMarker(question) ?? chooseRule(question)
+    },
+    setRules(rules) {
+      runtime = rules
+    },
+    reset() {
+      runtime = []
+      struck = new Map()
+    },
+  }
+}
+
+/** Reads `KIND:times=N:retry_after=MS:ms=MS`; null for a kind that does not exist. Unknown members are ignored. */
+export function parseFault(text: string): FaultRule | null {
+  const [kind, ...members] = text.split(':').map((part) => part.trim())
+  const known = FAULT_KINDS.find((one) => one === kind)
+  if (!known) return null
+  const rule: FaultRule = { kind: known }
+  for (const member of members) {
+    const [name, value] = member.split('=')
+    const number = Number(value)
+    if (!Number.isFinite(number)) continue
+    if (name === 'times' || name === 'retry_after' || name === 'ms' || name === 'rate') rule[name] = number
+  }
+  return rule
+}
+
+function fillIn(rule: FaultRule): Fault {
+  return {
+    kind: rule.kind,
+    retryAfterMs: rule.retry_after ?? DEFAULT_RETRY_AFTER_MS,
+    ms: rule.ms ?? DEFAULT_MS[rule.kind] ?? 0,
+  }
+}

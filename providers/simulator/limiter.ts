@@ -1,0 +1,143 @@
+import type { SimulatedLimits } from './options.ts'
+
+/** What a limit stands at: the limit a minute, and what is used and left of one window's allowance. */
+export type Level = { limit: number; used: number; remaining: number; resetMs: number }
+
+export type Admission =
+  | { admitted: true }
+  /** `waitMs` is Infinity for a call larger than the whole allowance. */
+  | { admitted: false; by: 'requests' | 'tokens'; waitMs: number; used: number }
+
+export type Limiter = {
+  /** Takes one request and its tokens, or nothing at all. */
+  take(tokens: number, now: number): Admission
+  levels(now: number): { requests: Level | null; tokens: Level | null }
+}
+
+/** One counted dimension. */
+type Gauge = {
+  /** Milliseconds until `amount` fits; 0: now. */
+  wait(amount: number, now: number): number
+  add(amount: number, now: number): void
+  level(now: number): Level
+}
+
+export type LimiterOptions = { limits: SimulatedLimits; enforcement: 'bucket' | 'window'; window: number }
+
+/** Enforces requests and tokens a minute together, strictly, as OpenAI documents its limits. */
+export function createLimiter(options: LimiterOptions): Limiter {
+  const build = options.enforcement === 'bucket' ? createBucket : createWindow
+  const gauge = (limit: number | undefined) =>
+    limit === undefined ? null : build(limit, Math.max(1, (limit * options.window) / 60_000), options.window)
+  const requests = gauge(options.limits.requests_per_minute)
+  const tokens = gauge(options.limits.tokens_per_minute)
+
+  return {
+    take(amount, now) {
+      const requestWait = requests?.wait(1, now) ?? 0
+      if (requestWait > 0) return refuse('requests', requestWait, requests, now)
+      const tokenWait = tokens?.wait(amount, now) ?? 0
+      if (tokenWait > 0) return refuse('tokens', tokenWait, tokens, now)
+      requests?.add(1, now)
+      tokens?.add(amount, now)
+      return { admitted: true }
+    },
+    levels: (now) => ({ requests: requests?.level(now) ?? null, tokens: tokens?.level(now) ?? null }),
+  }
+}
+
+function refuse(by: 'requests' | 'tokens', waitMs: number, gauge: Gauge | null, now: number): Admission {
+  const level = gauge?.level(now)
+  return { admitted: false, by, waitMs, used: level?.used ?? 0 }
+}
+
+/** Refills continuously up to one window's allowance; starts full. */
+function createBucket(limit: number, capacity: number): Gauge {
+  const perMs = limit / 60_000
+  let level = capacity
+  let at: number | null = null
+
+  function refill(now: number): void {
+    // A clock that steps back refills nothing, and takes nothing away.
+    if (at !== null && now > at) level = Math.min(capacity, level + (now - at) * perMs)
+    at = Math.max(at ?? now, now)
+  }
+
+  return {
+    wait(amount, now) {
+      refill(now)
+      if (amount > capacity) return Number.POSITIVE_INFINITY
+      // A billionth of slack, for sums of fractions fall short of whole numbers.
+      return level + 1e-9 >= amount ? 0 : Math.max(1, Math.ceil((amount - level) / perMs))
+    },
+    add(amount, now) {
+      refill(now)
+      level -= amount
+    },
+    level(now) {
+      refill(now)
+      const used = capacity - level
+      return {
+        limit,
+        used: Math.ceil(used),
+        remaining: Math.floor(level + 1e-9),
+        resetMs: Math.ceil(used / perMs),
+      }
+    },
+  }
+}
+
+/** Counts what was taken in the last window, to the millisecond; starts empty. */
+function createWindow(limit: number, allowance: number, window: number): Gauge {
+  let times: number[] = []
+  let amounts: number[] = []
+  let head = 0
+  let sum = 0
+
+  function forget(now: number): void {
+    while (head < times.length && times[head]! <= now - window) {
+      sum -= amounts[head]!
+      head += 1
+    }
+    if (head > 1024 && head * 2 > times.length) {
+      times = times.slice(head)
+      amounts = amounts.slice(head)
+      head = 0
+    }
+  }
+
+  return {
+    wait(amount, now) {
+      forget(now)
+      if (amount > allowance) return Number.POSITIVE_INFINITY
+      if (sum + amount <= allowance) return 0
+      let left = sum
+      for (let index = head; index < times.length; index += 1) {
+        left -= amounts[index]!
+        if (left + amount <= allowance) return Math.max(1, times[index]! + window - now)
+      }
+      return window
+    },
+    add(amount, now) {
+      forget(now)
+      times.push(now)
+      amounts.push(amount)
+      sum += amount
+    },
+    level(now) {
+      forget(now)
+      const last = times.length > head ? times[times.length - 1]! : now - window
+      const remaining = Math.max(0, Math.floor(allowance - sum))
+      return { limit, used: sum, remaining, resetMs: Math.max(0, last + window - now) }
+    },
+  }
+}
+
+/** A duration as OpenAI writes it in `x-ratelimit-reset-*`: `120ms`, `1.5s`, `1m12.5s`, `2h0m3s`. */
+export function formatReset(milliseconds: number): string {
+  if (milliseconds < 1000) return `${Math.ceil(milliseconds)}ms`
+  const hours = Math.floor(milliseconds / 3_600_000)
+  const minutes = Math.floor((milliseconds % 3_600_000) / 60_000)
+  const seconds = Math.round(milliseconds % 60_000) / 1000
+  return `${hours > 0 ? `${hours}h` : ''}${hours > 0 || minutes > 0 ? `${minutes}m` : ''}${seconds}s`
+}

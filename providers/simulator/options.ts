@@ -1,0 +1,115 @@
+/** Limits of one simulated model; a missing member is no limit. */
+export type SimulatedLimits = {
+  requests_per_minute?: number
+  tokens_per_minute?: number
+  max_concurrency?: number
+}
+
+/** Everything that can be made to go wrong; docs/simulator.md tells what each does and whether it is billed. */
+export const FAULT_KINDS = [
+  '400',
+  '401',
+  '403',
+  '404',
+  '408',
+  '409',
+  '413',
+  '422',
+  '429',
+  '500',
+  '502',
+  '503',
+  '504',
+  '529',
+  'quota',
+  'hang',
+  'slow',
+  'drip',
+  'reset_before',
+  'reset_after',
+  'garbage',
+  'wrong_shape',
+  'truncated_stream',
+  'error_in_200',
+  'error_in_stream',
+  'huge',
+] as const
+export type FaultKind = (typeof FAULT_KINDS)[number]
+
+/** A fault that strikes by rule. Without `rate` and `times` it strikes every call that matches. */
+export type FaultRule = {
+  kind: FaultKind
+  /** Share of the matching calls, 0–1. */
+  rate?: number
+  /** Strikes the first so many matching calls. */
+  times?: number
+  /** Part of the path, such as `embeddings`. */
+  path?: string
+  /** Part of the request's body. */
+  match?: string
+  /** Milliseconds to name in `retry-after-ms`; default 1000. Only for 429, 503 and 529. */
+  retry_after?: number
+  /** Milliseconds: how much later `slow` answers (default 5000), the pause between the pieces of `drip` (100). */
+  ms?: number
+}
+
+export type SimulatorOptions = {
+  /** Of every model without its own. */
+  limits?: SimulatedLimits
+  modelLimits?: Record<string, SimulatedLimits>
+  /**
+   * How limits are counted: `bucket` refills continuously, holds one window's allowance and starts full; `window`
+   * allows one window's allowance in any stretch of its length. Default `bucket`.
+   */
+  enforcement?: 'bucket' | 'window'
+  /** Milliseconds; the allowance is limit × window / 60,000. Default 60,000. */
+  window?: number
+  /** Milliseconds before the first byte of an answer. Default 0. */
+  latencyMs?: number
+  /** Milliseconds for each output token. Default 0. */
+  perTokenMs?: number
+  /** Up to so many milliseconds are added to the latency, evenly spread. Default 0. */
+  jitterMs?: number
+  /** Of the jitter and the rates of faults; the same seed gives the same run. Default 1. */
+  seed?: number
+  /** Mean length of an answer; each prompt has its own between half and one and a half of it. Default 16. */
+  outputTokens?: number
+  /** Tokens in one chunk of a stream. Default 4. */
+  chunkTokens?: number
+  /** Length of vectors where the request names none. Default 1536. */
+  dimensions?: number
+  /** Embedding requests with an input that contains this are refused as a whole. Default `[[poison]]`. */
+  poison?: string
+  /** Models that exist; any others answer 404. Default: every name does. */
+  models?: string[]
+  faults?: FaultRule[]
+  /** Size of the answer of the fault `huge`. Default 80 MiB. */
+  hugeBytes?: number
+  /** Unix milliseconds. */
+  now?: () => number
+}
+
+export type SimulatorSettings = Required<Omit<SimulatorOptions, 'models' | 'now'>> & {
+  models: string[] | null
+}
+
+/** Fills in the defaults. */
+export function resolveOptions(options: SimulatorOptions): SimulatorSettings {
+  return {
+    limits: options.limits ?? {},
+    modelLimits: options.modelLimits ?? {},
+    enforcement: options.enforcement ?? 'bucket',
+    window: options.window ?? 60_000,
+    latencyMs: options.latencyMs ?? 0,
+    perTokenMs: options.perTokenMs ?? 0,
+    jitterMs: options.jitterMs ?? 0,
+    seed: options.seed ?? 1,
+    outputTokens: options.outputTokens ?? 16,
+    chunkTokens: options.chunkTokens ?? 4,
+    dimensions: options.dimensions ?? 1536,
+    poison: options.poison ?? '[[poison]]',
+    models: options.models ?? null,
+    faults: options.faults ?? [],
+    hugeBytes: options.hugeBytes ?? 80 * 1024 * 1024,
+  }
+}

@@ -1,0 +1,66 @@
+import type { Plan } from './answers.ts'
+import { faultAnswer, quotaExceeded } from './errors.ts'
+import { buildStreamError, type StreamPiece } from './events.ts'
+import type { Fault } from './faults.ts'
+import type { Reply } from './reply.ts'
+
+/** What is sent in the end, in one piece or as a stream. */
+export type Prepared = {
+  text: string
+  pieces: StreamPiece[] | null
+  plan: Plan
+  latencyMs: number
+  perTokenMs: number
+}
+
+const EVENT_STREAM = 'text/event-stream; charset=utf-8'
+const FLOOD_PIECE = 'x'.repeat(256 * 1024)
+const DRIP_PIECES = 64
+
+export function sendAnswer(reply: Reply, { text, pieces, latencyMs, perTokenMs }: Prepared): void {
+  reply.later(latencyMs, () => {
+    if (pieces) reply.pieces(EVENT_STREAM, pieces, (piece) => piece.tokens * perTokenMs)
+    else reply.json(200, text)
+  })
+}
+
+/** Sends what the fault makes of the answer. `hang` sends nothing, until the client goes. */
+export function sendFaulty(reply: Reply, prepared: Prepared, fault: Fault, hugeBytes: number): void {
+  const { kind } = fault
+  const { plan, pieces, text } = prepared
+  const firstHalf = pieces?.slice(0, Math.ceil(pieces.length / 2)) ?? [
+    { text: text.slice(0, Math.floor(text.length / 2)), tokens: 0 },
+  ]
+  const contentType = pieces ? EVENT_STREAM : 'application/json'
+  const pace = (piece: StreamPiece) => piece.tokens * prepared.perTokenMs
+  const sendOdd = (odd: string) =>
+    pieces
+      ? reply.pieces(EVENT_STREAM, [{ text: `data: ${odd}\n\ndata: [DONE]\n\n`, tokens: 0 }], pace)
+      : reply.json(200, odd)
+
+  if (kind === 'hang') return
+  reply.later(prepared.latencyMs, () => {
+    if (kind === 'slow') sendAnswer(reply, { ...prepared, latencyMs: fault.ms })
+    else if (kind === 'reset_before') reply.reset()
+    else if (kind === 'reset_after') reply.pieces(contentType, firstHalf, pace, () => reply.reset())
+    else if (kind === 'truncated_stream') reply.pieces(contentType, firstHalf, pace)
+    else if (kind === 'garbage') sendOdd('<html><body>502 Bad Gateway</body></html>')
+    else if (kind === 'wrong_shape') sendOdd('{"object":"thing"}')
+    else if (kind === 'drip') reply.pieces(contentType, pieces ?? cutPieces(text), () => fault.ms)
+    else if (kind === 'error_in_stream' && pieces) {
+      reply.pieces(EVENT_STREAM, [...firstHalf, buildStreamError(plan)], pace)
+    } else if (kind === 'error_in_200' || kind === 'error_in_stream') {
+      reply.json(200, JSON.stringify({ error: faultAnswer(500, 0).error }))
+    } else if (kind === 'huge')
+      reply.flood('{"choices":[],"data":[],"filling":"', FLOOD_PIECE, hugeBytes, '"}')
+    else reply.error(kind === 'quota' ? quotaExceeded() : faultAnswer(Number(kind), fault.retryAfterMs))
+  })
+}
+
+function cutPieces(text: string): StreamPiece[] {
+  const size = Math.max(1, Math.ceil(text.length / DRIP_PIECES))
+  return Array.from({ length: Math.ceil(text.length / size) }, (_, index) => ({
+    text: text.slice(index * size, (index + 1) * size),
+    tokens: 0,
+  }))
+}

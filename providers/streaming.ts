@@ -1,0 +1,175 @@
+import type { Readable } from 'node:stream'
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { createChatAssembler } from './assemble.ts'
+import { classifyErrorObject, invalidAnswer, readProviderError, type Verdict } from './classify.ts'
+import { createSseParser } from './sse.ts'
+import { AnswerTooLargeError } from './transport.ts'
+
+export type StreamOutcome = { ok: true; body: JsonObject } | { ok: false; verdict: Verdict }
+
+export type StreamOptions = {
+  type: 'chat' | 'response'
+  stream: Readable
+  onDelta: (chunk: JsonValue) => void
+  /** False when the usage chunk was asked for by us alone: the client must not see it. */
+  forwardUsage: boolean
+  maxBytes: number
+}
+
+/** How long a finished stream may take to end, so that its connection can be used again, before it is closed. */
+const END_GRACE_MS = 100
+
+/** Takes the events of one stream; answers when the outcome is known. */
+type Reader = {
+  take(data: string): StreamOutcome | null
+  /** The stream is over, cleanly or not, and no outcome is known yet. Null: it broke off too early. */
+  finish(): StreamOutcome | null
+}
+
+/**
+ * Reads a streamed answer to its end, passes each chunk on and puts the whole body together.
+ *
+ * A connection error after the last part of the answer is no failure: the answer is complete, and paid for.
+ *
+ * @throws AnswerTooLargeError, and the stream's own error when it breaks off before the answer is complete
+ */
+export async function readStream(options: StreamOptions): Promise<StreamOutcome> {
+  const reader = options.type === 'chat' ? createChatReader(options) : createResponseReader(options)
+  let outcome: StreamOutcome | null = null
+  const parser = createSseParser((data) => {
+    outcome ??= reader.take(data)
+  })
+  const readOutcome = () => outcome
+  let size = 0
+  try {
+    // Ended by hand, for leaving a `for await` loop destroys the stream and so the connection.
+    for await (const chunk of options.stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      size += chunk.length
+      if (size > options.maxBytes)
+        throw new AnswerTooLargeError(`the answer is larger than ${options.maxBytes} bytes`)
+      parser.push(chunk)
+      if (readOutcome()) break
+    }
+  } catch (error) {
+    const finished = error instanceof AnswerTooLargeError ? null : reader.finish()
+    if (finished) return finished
+    throw error
+  }
+  const settled = readOutcome()
+  if (settled) {
+    await releaseStream(options.stream)
+    return settled
+  }
+  parser.end()
+  const last = readOutcome()
+  // What cannot be read at the very end is an event cut in two.
+  if (last && (last.ok || last.verdict.code !== 'invalid_answer')) return last
+  return reader.finish() ?? { ok: false, verdict: truncatedStream() }
+}
+
+function createChatReader(options: StreamOptions): Reader {
+  const assembler = createChatAssembler()
+  let begun = false
+
+  function finish(): StreamOutcome | null {
+    const body = assembler.isFinished() ? assembler.build() : null
+    return body && { ok: true, body }
+  }
+
+  return {
+    finish,
+    take(data) {
+      if (data === '[DONE]') {
+        const body = assembler.build()
+        return body ? { ok: true, body } : { ok: false, verdict: invalidAnswer('the stream held no choice') }
+      }
+      const chunk = parseObject(data)
+      if (!chunk)
+        return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
+      if (chunk.error) {
+        return { ok: false, verdict: classifyErrorObject(readProviderError(chunk.error), 'chat', begun) }
+      }
+      begun = true
+      assembler.add(chunk)
+      const visible = options.forwardUsage ? chunk : hideUsage(chunk)
+      if (visible) options.onDelta(visible)
+      return null
+    },
+  }
+}
+
+function createResponseReader(options: StreamOptions): Reader {
+  let begun = false
+  return {
+    finish: () => null,
+    take(data) {
+      // Some compatible servers end Responses streams as chats end.
+      if (data === '[DONE]') return { ok: false, verdict: truncatedStream() }
+      const event = parseObject(data)
+      if (!event)
+        return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
+      if (event.type === 'error' || (event.type === undefined && event.error)) {
+        const error = readProviderError(event.error ?? { ...event, type: undefined })
+        return { ok: false, verdict: classifyErrorObject(error, 'response', begun) }
+      }
+      options.onDelta(event)
+      if (event.type === 'response.completed' || event.type === 'response.incomplete') {
+        return isJsonObject(event.response)
+          ? { ok: true, body: event.response }
+          : { ok: false, verdict: invalidAnswer(`${event.type} came without its response`) }
+      }
+      if (event.type === 'response.failed') {
+        const error = isJsonObject(event.response) ? event.response.error : undefined
+        return { ok: false, verdict: classifyErrorObject(readProviderError(error), 'response', begun) }
+      }
+      if (event.type !== 'response.created' && event.type !== 'response.in_progress') begun = true
+      return null
+    },
+  }
+}
+
+/**
+ * What the client would have got without `include_usage`: chunks without the null `usage`, and not the last one,
+ * which carries nothing else.
+ */
+function hideUsage(chunk: JsonObject): JsonObject | null {
+  if (!isJsonObject(chunk.usage)) {
+    if (chunk.usage !== null) return chunk
+    const { usage: _usage, ...rest } = chunk
+    return rest
+  }
+  return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? null : chunk
+}
+
+function truncatedStream(): Verdict {
+  return {
+    class: 'retryable',
+    code: 'truncated_stream',
+    message: 'the stream ended before the answer was complete',
+    ambiguous: true,
+    input: false,
+  }
+}
+
+function parseObject(data: string): JsonObject | null {
+  try {
+    const value: unknown = JSON.parse(data)
+    return isJsonObject(value) ? value : null
+  } catch {
+    return null
+  }
+}
+
+/** Lets the last bytes come in, so that the connection goes back to the pool; closes it when they do not. */
+async function releaseStream(stream: Readable): Promise<void> {
+  if (stream.readableEnded || stream.destroyed) return
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(close, END_GRACE_MS)
+    function close(): void {
+      clearTimeout(timer)
+      resolve()
+    }
+    stream.once('end', close).once('error', close).once('close', close).resume()
+  })
+  if (!stream.readableEnded) stream.destroy()
+}

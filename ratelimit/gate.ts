@@ -1,0 +1,165 @@
+import type { Cluster, Redis } from 'ioredis'
+import type { Lane } from '../config/lanes.ts'
+import type { LaneState } from './lane-state.ts'
+import { readLaneState } from './lane-state.ts'
+import type { Amounts } from './limits.ts'
+import { defineScripts } from './scripts.ts'
+import { addJitter } from './slowdown.ts'
+
+/** What one provider call takes from its lane. Fractions are rounded up. */
+export type Cost = { requests: number; tokens: number; inputTokens: number; outputTokens: number }
+
+export type LaneWaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause'
+
+export type TakeAnswer = {
+  /** One for each granted cost: the longest prefix that passes. */
+  permits: string[]
+  /** Until the next cost could pass; 0 when all passed, Infinity when it never will. */
+  waitMs: number
+  /** What that cost waits for longest; null when all passed. */
+  waitingFor: LaneWaitingFor | null
+  /** The next cost is larger than its lane could ever admit. */
+  never: boolean
+}
+
+/** What a provider's answer said about the lane, as `providers/` reads it from the headers. */
+export type LaneFeedback = {
+  limitRequests?: number
+  limitTokens?: number
+  remainingRequests?: number
+  remainingTokens?: number
+}
+
+export type Settlement = {
+  permit: string
+  /** What the provider counts for the call; null: it was never sent, and everything is given back. */
+  actual: Cost | null
+  feedback?: LaneFeedback
+  /** The provider answered 429: the lane pauses for this long, for every process. */
+  throttledMs?: number
+  throttledReason?: string
+}
+
+/**
+ * The one way to a provider: nothing is sent without a permit. All state is in Redis, every method is one script
+ * and one round trip, and any number of processes may share a lane. Errors are those of ioredis.
+ */
+export type Gate = {
+  /** Takes as many of `costs`, in order, as may leave now. A permit not settled keeps its slot until its lease ends. */
+  take(lane: Lane, costs: Cost[]): Promise<TakeAnswer>
+  /** Frees permits and books what their calls really cost. A permit settles once; later settlements of it change nothing. */
+  settle(lane: Lane, settlements: Settlement[]): Promise<void>
+  /** Extends the leases of running calls; call it at least every half lease. */
+  renew(lane: Lane, permits: string[]): Promise<void>
+  /** Lets nothing leave for so long (Infinity: until resumed). Never shortens a pause that stands. */
+  pause(lane: Lane, forMs: number, reason: string): Promise<void>
+  resume(lane: Lane): Promise<void>
+  read(lane: Lane): Promise<LaneState>
+}
+
+export type GateOptions = {
+  redis: Redis | Cluster
+  /** What all keys begin with. */
+  prefix: string
+  /** How long a permit holds its concurrency slot without a sign of life, ms. Default 30 s. */
+  leaseMs?: number
+  /** Spreads the ends of pauses. */
+  random?: () => number
+  /** A clock in ms in place of Redis' own, for simulated time. */
+  now?: () => number
+}
+
+/** Longer pauses are as good as this one, ms: ten years. */
+const LONGEST_PAUSE_MS = 315_360_000_000
+
+/** The gate in front of every lane. Holds no state and no connection of its own. */
+export function createGate({
+  redis,
+  prefix,
+  leaseMs = 30_000,
+  random = Math.random,
+  now,
+}: GateOptions): Gate {
+  const scripts = defineScripts(redis)
+
+  /** Keys and arguments that every script begins with; `lua/common.lua` names them. */
+  function address(lane: Lane): (string | number)[] {
+    const root = `${prefix}:{l:${lane.id}}:`
+    const { limits } = lane
+    return [
+      `${root}bucket`,
+      `${root}permits`,
+      `${root}records`,
+      `${root}ledger:window`,
+      `${root}ledger:day`,
+      now ? now() : '',
+      limits.requests_per_minute ?? '',
+      limits.tokens_per_minute ?? '',
+      limits.input_tokens_per_minute ?? '',
+      limits.output_tokens_per_minute ?? '',
+      limits.requests_per_day ?? '',
+      limits.max_concurrency ?? '',
+      limits.window,
+      limits.headroom,
+    ]
+  }
+
+  return {
+    async take(lane, costs) {
+      if (costs.length === 0) return { permits: [], waitMs: 0, waitingFor: null, never: false }
+      const [waitMs, waitingFor, ...permits] = await scripts.take(
+        ...address(lane),
+        leaseMs,
+        ...costs.flatMap(toAmounts),
+      )
+      return {
+        permits,
+        waitMs: waitMs < 0 ? Number.POSITIVE_INFINITY : waitMs,
+        waitingFor: (waitingFor || null) as LaneWaitingFor | null,
+        never: waitMs < 0,
+      }
+    },
+
+    async settle(lane, settlements) {
+      if (settlements.length === 0) return
+      await scripts.settle(
+        ...address(lane),
+        ...settlements.flatMap(({ permit, actual, feedback, throttledMs, throttledReason }) => [
+          permit,
+          ...(actual ? toAmounts(actual) : ['', '', '', '']),
+          feedback?.limitRequests ?? '',
+          feedback?.limitTokens ?? '',
+          feedback?.remainingRequests ?? '',
+          feedback?.remainingTokens ?? '',
+          throttledMs === undefined ? '' : addJitter(throttledMs, random),
+          throttledReason ?? 'throttled',
+        ]),
+      )
+    },
+
+    async renew(lane, permits) {
+      if (permits.length > 0) await scripts.renew(...address(lane), leaseMs, ...permits)
+    },
+
+    async pause(lane, forMs, reason) {
+      await scripts.pause(...address(lane), Math.min(forMs, LONGEST_PAUSE_MS), reason)
+    },
+
+    async resume(lane) {
+      await scripts.pause(...address(lane), '', '')
+    },
+
+    async read(lane) {
+      return readLaneState(await scripts.read(...address(lane)))
+    },
+  }
+}
+
+/** Whole numbers keep the ledger's running sums exact. */
+export function toAmounts(cost: Cost): Amounts {
+  const amounts: Amounts = [cost.requests, cost.tokens, cost.inputTokens, cost.outputTokens]
+  for (const amount of amounts) {
+    if (!Number.isFinite(amount) || amount < 0) throw new RangeError(`not a cost: ${JSON.stringify(cost)}`)
+  }
+  return amounts.map(Math.ceil) as Amounts
+}

@@ -1,0 +1,72 @@
+import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
+
+/** One value for each counted dimension. */
+export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputTokens: T }
+
+/** How a lane stands, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
+export type LaneState = {
+  /** Redis' clock at the reading, unix ms. */
+  at: number
+  /** What the pacing holds: 0 and more lets the next call leave; below 0 is a debt that the refill pays off first. */
+  levels: Quantities<number | null>
+  /** Effective rates a minute: headroom and learned limits counted in, the slowdown after a 429 not. */
+  rates: Quantities<number | null>
+  /** What was taken in the provider's window up to now, and what any window may hold. */
+  used: Quantities<number>
+  capacities: Quantities<number | null>
+  /** The same for requests and 24 hours. */
+  usedToday: number
+  capacityToday: number | null
+  /** Permits whose lease stands. */
+  inFlight: number
+  /** Unix ms on Redis' clock; null when the lane is open. */
+  pausedUntil: number | null
+  pausedReason: string | null
+  /** Share of the rate in use, below 1 while the lane recovers from a 429. */
+  speed: number
+  /** Limits that the provider reported, lower than the configured ones. `at`: unix ms of the last report. */
+  learned: LearnedLimits
+  /** Counters that only grow: everything taken, and what of it was given back. */
+  taken: Quantities<number>
+  refunded: Quantities<number>
+  /** 429s. */
+  throttled: number
+}
+
+/** The answer of `lua/read.lua`: dimensions in the order of `Amounts`, times already on Redis' clock. */
+type LaneStateJson = {
+  at: number
+  levels: Bounds
+  rates: Bounds
+  used: Amounts
+  capacities: Bounds
+  usedToday: number
+  capacityToday: number | null
+  inFlight: number
+  pausedUntil: number | null
+  pausedReason: string
+  speed: number
+  learned: LearnedLimits
+  taken: Amounts
+  refunded: Amounts
+  throttled: number
+}
+
+export function readLaneState(json: string): LaneState {
+  const state = JSON.parse(json) as LaneStateJson
+  return {
+    ...state,
+    levels: toQuantities(state.levels),
+    rates: toQuantities(state.rates),
+    used: toQuantities(state.used),
+    capacities: toQuantities(state.capacities),
+    pausedReason: state.pausedUntil === null ? null : state.pausedReason,
+    taken: toQuantities(state.taken),
+    refunded: toQuantities(state.refunded),
+  }
+}
+
+/** Names the places of `Amounts` or `Bounds`. */
+export function toQuantities<T>([requests, tokens, inputTokens, outputTokens]: [T, T, T, T]): Quantities<T> {
+  return { requests, tokens, inputTokens, outputTokens }
+}

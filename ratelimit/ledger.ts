@@ -1,0 +1,110 @@
+import type { Amounts, Bounds } from './limits.ts'
+import { DIMENSIONS } from './limits.ts'
+
+/**
+ * What was taken in the last `window` ms, in 600 slices. A slice counts until all of it lies outside of the window
+ * by more than the network may shift two calls against each other, so the provider's own count is never higher.
+ * Invariants: `sum` = open slice + closed slices from `tail` on; times given never go back.
+ */
+export type Ledger = {
+  window: number
+  /** Number of the slice that takes are written to: floor(time / width). */
+  open: number
+  /** What was taken in the open slice. */
+  amounts: Amounts
+  /** Earlier slices that hold anything. */
+  closed: Map<number, Amounts>
+  /** The first slice that still counts. */
+  tail: number
+  sum: Amounts
+}
+
+const SLICES = 600
+/** How much later than its neighbour a call may reach the provider, ms, where the window is long enough for it. */
+const JITTER_MS = 50
+
+export function createLedger(window: number, now: number): Ledger {
+  const open = Math.floor(now / (window / SLICES))
+  return { window, open, amounts: [0, 0, 0, 0], closed: new Map(), tail: open, sum: [0, 0, 0, 0] }
+}
+
+/** Brings the ledger to `now`. True when a slice was closed. Each slice is dropped once; a long idle drops all at once. */
+export function rollLedger(ledger: Ledger, window: number, now: number): boolean {
+  // Slices of another width cannot be compared: whatever counted, counts as taken now.
+  if (ledger.window !== window) {
+    const { sum } = ledger
+    Object.assign(ledger, createLedger(window, now), { amounts: [...sum], sum: [...sum] })
+    return true
+  }
+  const width = window / SLICES
+  const previous = ledger.open
+  ledger.open = Math.floor(now / width)
+  if (ledger.open !== previous) {
+    if (ledger.amounts.some((amount) => amount !== 0)) ledger.closed.set(previous, ledger.amounts)
+    ledger.amounts = [0, 0, 0, 0]
+  }
+  const tail = Math.floor((now - countingTime(window)) / width)
+  if (tail > previous) {
+    ledger.closed.clear()
+    ledger.sum = [0, 0, 0, 0]
+  }
+  for (let slice = ledger.tail; slice < tail && ledger.closed.size > 0; slice++) {
+    const amounts = ledger.closed.get(slice)
+    if (!amounts) continue
+    for (const dimension of DIMENSIONS) ledger.sum[dimension] -= amounts[dimension]
+    ledger.closed.delete(slice)
+  }
+  ledger.tail = Math.max(ledger.tail, tail)
+  return ledger.open !== previous
+}
+
+export function addToLedger(ledger: Ledger, cost: Amounts): void {
+  for (const dimension of DIMENSIONS) {
+    ledger.amounts[dimension] += cost[dimension]
+    ledger.sum[dimension] += cost[dimension]
+  }
+}
+
+/** Gives `refund` (negative: a charge) back to the slice that it was taken in at `takenAt`; a dropped slice is past caring. */
+export function correctLedger(ledger: Ledger, takenAt: number, refund: Amounts): void {
+  const slice = Math.floor(takenAt / (ledger.window / SLICES))
+  if (slice < ledger.tail) return
+  const amounts = slice === ledger.open ? ledger.amounts : (ledger.closed.get(slice) ?? [0, 0, 0, 0])
+  for (const dimension of DIMENSIONS) {
+    const back = Math.min(refund[dimension], amounts[dimension])
+    amounts[dimension] -= back
+    ledger.sum[dimension] -= back
+  }
+  if (slice !== ledger.open) ledger.closed.set(slice, amounts)
+}
+
+/** For each dimension without room for `cost`: ms until enough slices have been dropped; null where there is room. */
+export function computeLedgerWaits(ledger: Ledger, capacities: Bounds, cost: Amounts, now: number): Bounds {
+  const waits: Bounds = [null, null, null, null]
+  const excess: Amounts = [0, 0, 0, 0]
+  let missing = 0
+  for (const dimension of DIMENSIONS) {
+    const capacity = capacities[dimension]
+    if (capacity === null || cost[dimension] === 0) continue
+    excess[dimension] = ledger.sum[dimension] + cost[dimension] - capacity
+    if (excess[dimension] > 0) missing++
+  }
+  const width = ledger.window / SLICES
+  for (let slice = ledger.tail; slice <= ledger.open && missing > 0; slice++) {
+    const amounts = slice === ledger.open ? ledger.amounts : ledger.closed.get(slice)
+    if (!amounts) continue
+    for (const dimension of DIMENSIONS) {
+      if (excess[dimension] <= 0) continue
+      excess[dimension] -= amounts[dimension]
+      if (excess[dimension] > 0) continue
+      waits[dimension] = (slice + 1) * width + countingTime(ledger.window) - now
+      missing--
+    }
+  }
+  return waits
+}
+
+/** How long a slice counts after its end, ms. */
+function countingTime(window: number): number {
+  return window
+}

@@ -1,0 +1,16 @@
+-- Lets nothing leave for a while, or ('' for how long) ends the pause.
+--
+-- ARGV    10 ms, 11 reason
+-- Answer  1
+-- Invariant: a pause that stands is never shortened but by ending it.
+
+local state, now = open()
+local forMs = tonumber(ARGV[10])
+if forMs then
+  extendPause(state, now + forMs, ARGV[11])
+else
+  state.pausedUntil = 0
+  state.pausedReason = ''
+end
+save(state)
+return 1

@@ -1,0 +1,104 @@
+-- Frees permits and books what their calls really cost; believes the provider's feedback where it sees less room.
+--
+-- ARGV    from 10 on, 11 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+--         sent); reported request and token limits, remaining requests and tokens; ms of pause after a 429, its
+--         reason. '' = not reported, here and there.
+-- Answer  how many permits were settled
+-- Invariant: a permit settles once; one that is unknown or settled changes nothing.
+
+local state, now = open()
+
+-- Gives `refund` (negative: a charge) back to the slice of `takenAt`, unless that has been dropped.
+local function correctLedger(key, ledger, takenAt, refund)
+  local slice = floor(takenAt / (ledger.window / SLICES))
+  if slice < ledger.tail then return end
+  local isOpen = slice == ledger.open
+  local packed = not isOpen and call('HGET', key, slice)
+  local amounts = isOpen and ledger.amounts or packed and unpackMessage(packed) or { 0, 0, 0, 0 }
+  for d = 1, 4 do
+    local back = min(refund[d], amounts[d])
+    amounts[d] = amounts[d] - back
+    ledger.sum[d] = ledger.sum[d] - back
+  end
+  if not isOpen then call('HSET', key, slice, pack(amounts)) end
+end
+
+local function correct(record, actual)
+  local rates = computeLimits(state.learned).rates
+  local refund, corrected = {}, false
+  for d = 1, 4 do
+    local back = record.cost[d] - actual[d]
+    refund[d] = back
+    corrected = corrected or back ~= 0
+    if rates[d] then state.levels[d] = min(rates[d] * BURST_MS, state.levels[d] + back) end
+    if back > 0 then
+      state.refunded[d] = state.refunded[d] + back
+    else
+      state.taken[d] = state.taken[d] - back
+    end
+  end
+  if not corrected then return end
+  correctLedger(WINDOW, state.window, record.takenAt, refund)
+  correctLedger(DAY, state.day, record.takenAt, refund)
+end
+
+local function learn(name, configured, reported)
+  if not configured or not reported or reported <= 0 then return end
+  state.learned[name] = reported < configured and { limit = reported, at = now } or nil
+end
+
+-- What remained for the provider, less what our window has grown since, less one more such call, bounds the level.
+local function lower(d, configured, remaining, grown, size)
+  if configured and remaining then
+    state.levels[d] = min(state.levels[d], remaining - grown[d] - size[d])
+  end
+end
+
+local function observe(record, size, first, grown)
+  if record.takenAt < state.observedAt then return end
+  local limitRequests, limitTokens = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
+  local remainingRequests, remainingTokens = tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
+  if not (limitRequests or limitTokens or remainingRequests or remainingTokens) then return end
+  learn('requests', requestsPerMinute, limitRequests)
+  learn('tokens', tokensPerMinute, limitTokens)
+  lower(1, requestsPerMinute, remainingRequests, grown, size)
+  lower(2, tokensPerMinute, remainingTokens, grown, size)
+  state.observedAt = record.takenAt
+end
+
+-- One cut of the rate for each wave of 429s: those of calls that left before the last cut are its echoes.
+local function throttle(record, pauseMs, reason)
+  local slowdown = state.slowdown
+  local speed = computeSpeed(slowdown, now)
+  local fresh = record.takenAt > slowdown.cutAt
+  slowdown.slow = fresh and max(SLOWEST, speed * CUT) or speed
+  slowdown.from = now + pauseMs
+  if fresh then slowdown.cutAt = now end
+  state.throttled = state.throttled + 1
+  extendPause(state, now + pauseMs, reason)
+end
+
+local settled = 0
+for i = 10, #ARGV, 11 do
+  local permit = ARGV[i]
+  local packed = call('HGET', RECORDS, permit)
+  if packed then
+    call('HDEL', RECORDS, permit)
+    call('ZREM', PERMITS, permit)
+    settled = settled + 1
+    local record = unpackMessage(packed)
+    local sent = ARGV[i + 1] ~= ''
+    local actual = { 0, 0, 0, 0 }
+    local grown = {}
+    for d = 1, 4 do
+      if sent then actual[d] = tonumber(ARGV[i + d]) end
+      grown[d] = state.window.sum[d] - record.used[d]
+    end
+    correct(record, actual)
+    observe(record, sent and actual or record.cost, i + 5, grown)
+    local pauseMs = tonumber(ARGV[i + 9])
+    if pauseMs then throttle(record, pauseMs, ARGV[i + 10]) end
+  end
+end
+save(state)
+return settled

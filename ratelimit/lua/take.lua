@@ -1,0 +1,169 @@
+-- Grants the longest prefix of the costs that may leave now, each of them whole or not at all.
+--
+-- ARGV    10 lease in ms; then for each cost: requests, tokens, input tokens, output tokens
+-- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…}
+-- Invariant: after it no window of the provider holds more than its capacity, levels are at most the burst, and
+-- everything granted is booked in level, ledgers and a permit.
+
+local EPSILON = 1e-6
+local POLL_MS = 50
+local KEEP_MS = 3600000
+local PATIENCE_MS = 1000
+local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
+
+local leaseMs = tonumber(ARGV[10])
+local state, now, limits, closedSlice = open()
+local inFlight = concurrency and call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') or 0
+
+-- When the lane will have lived so many ms from `from` on.
+local function findLived(slowdown, lived)
+  local slow, from = slowdown.slow, slowdown.from
+  if lived <= 0 then return from + lived / slow end
+  if lived >= (1 + slow) * RECOVERY_MS / 2 then return from + lived + (1 - slow) * RECOVERY_MS / 2 end
+  if slow == 1 then return from + lived end
+  local growth = (1 - slow) / RECOVERY_MS
+  return from + (math.sqrt(slow * slow + 2 * growth * lived) - slow) / growth
+end
+
+-- For each dimension without room: ms until enough slices have been dropped. Reads slices only when there is none.
+local function computeLedgerWaits(key, ledger, capacities, cost)
+  local waits, excess = {}, {}
+  for d = 1, 4 do
+    if capacities[d] and cost[d] > 0 then
+      local over = ledger.sum[d] + cost[d] - capacities[d]
+      if over > 0 then excess[d] = over end
+    end
+  end
+  local width = ledger.window / SLICES
+  local slice = ledger.tail
+  while next(excess) and slice <= ledger.open do
+    local numbers = {}
+    for number = slice, min(slice + 63, ledger.open) do numbers[#numbers + 1] = number end
+    for i, packed in ipairs(call('HMGET', key, unpack(numbers))) do
+      local number = numbers[i]
+      local amounts = number == ledger.open and ledger.amounts or packed and unpackMessage(packed)
+      for d = 1, 4 do
+        if amounts and excess[d] then
+          excess[d] = excess[d] - amounts[d]
+          if excess[d] <= 0 then
+            waits[d] = (number + 1) * width + countingTime(ledger.window) - now
+            excess[d] = nil
+          end
+        end
+      end
+    end
+    slice = slice + #numbers
+  end
+  return waits
+end
+
+-- Room that a smaller cost leaves to the large one that claimed it: half of the refill since then.
+local function computeReserve(d, cost)
+  local claim = state.claim
+  if not claim or claim.dimension ~= d or now > claim.till or cost[d] >= claim.amount then return 0 end
+  return min(claim.amount, limits.rates[d] / 2 * (now - claim.since))
+end
+
+-- Claims room for a cost that found none; the oldest live claim stands.
+local function stakeClaim(waits, cost)
+  local longest
+  for d = 1, 4 do
+    if waits[d] and (not longest or waits[d] > waits[longest]) then longest = d end
+  end
+  if not longest then return end
+  local claim, till = state.claim, now + waits[longest] + PATIENCE_MS
+  if not claim or now > claim.till then
+    state.claim = { dimension = longest, amount = cost[longest], since = now, till = till }
+  elseif claim.dimension == longest and claim.amount == cost[longest] then
+    claim.till = till
+  end
+end
+
+-- The longest wait of a cost that may not leave now (-1: never) and what it is for; nil when it may.
+local function refuse(cost)
+  for d = 1, 4 do
+    if cost[d] > min(limits.capacities[d] or math.huge, limits.dailyCapacities[d] or math.huge) then
+      return -1, WAITING_FOR[d]
+    end
+  end
+
+  local longest, waitingFor = 0, nil
+  local function wait(ms, reason)
+    if ms and ms > longest then longest, waitingFor = ms, reason end
+  end
+
+  wait(state.pausedUntil - now, 'provider_pause')
+  if concurrency and inFlight >= concurrency then
+    local first = call('ZRANGEBYSCORE', PERMITS, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    wait(min(POLL_MS, (tonumber(first[2]) or math.huge) - now), 'concurrency')
+  end
+  local windowWaits = computeLedgerWaits(WINDOW, state.window, limits.capacities, cost)
+  local dayWaits = computeLedgerWaits(DAY, state.day, limits.dailyCapacities, cost)
+  for d = 1, 4 do
+    local rate = limits.rates[d]
+    wait(dayWaits[d], WAITING_FOR[d])
+    if rate and cost[d] > 0 then
+      local level = state.levels[d]
+      if level < -EPSILON then
+        wait(findLived(state.slowdown, computeLived(state.slowdown, now) - level / rate) - now, WAITING_FOR[d])
+      end
+      wait(windowWaits[d], WAITING_FOR[d])
+      local reserve = computeReserve(d, cost)
+      if reserve > 0 and state.window.sum[d] + cost[d] + reserve > limits.capacities[d] then
+        wait(POLL_MS, WAITING_FOR[d])
+      end
+    end
+  end
+  stakeClaim(windowWaits, cost)
+  if waitingFor then return math.ceil(longest), waitingFor end
+end
+
+local leases, records = {}, {}
+
+local function grant(cost)
+  local levels, inWindow, inDay, taken = state.levels, state.window, state.day, state.taken
+  for d = 1, 4 do
+    local amount = cost[d]
+    if limits.rates[d] then levels[d] = levels[d] - amount end
+    inWindow.amounts[d] = inWindow.amounts[d] + amount
+    inWindow.sum[d] = inWindow.sum[d] + amount
+    inDay.amounts[d] = inDay.amounts[d] + amount
+    inDay.sum[d] = inDay.sum[d] + amount
+    taken[d] = taken[d] + amount
+  end
+  if state.claim and cost[state.claim.dimension] >= state.claim.amount then state.claim = nil end
+  inFlight = inFlight + 1
+  state.sequence = state.sequence + 1
+  local permit = string.format('%.0f-%.0f', floor(now), state.sequence)
+  leases[#leases + 1] = exact(now + leaseMs)
+  leases[#leases + 1] = permit
+  records[#records + 1] = permit
+  records[#records + 1] = pack({ takenAt = now, cost = cost, used = inWindow.sum })
+  return permit
+end
+
+-- Permits that nobody settled and nobody renewed for an hour.
+if closedSlice then
+  local lapsed = call('ZRANGEBYSCORE', PERMITS, '-inf', exact(now - KEEP_MS), 'LIMIT', 0, 1000)
+  if #lapsed > 0 then
+    call('ZREM', PERMITS, unpack(lapsed))
+    call('HDEL', RECORDS, unpack(lapsed))
+  end
+end
+
+local answer = { 0, '' }
+for i = 11, #ARGV, 4 do
+  local cost = { tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]) }
+  local wait, waitingFor = refuse(cost)
+  if wait then
+    answer[1], answer[2] = wait, waitingFor
+    break
+  end
+  answer[#answer + 1] = grant(cost)
+end
+if #leases > 0 then
+  call('ZADD', PERMITS, unpack(leases))
+  call('HSET', RECORDS, unpack(records))
+end
+save(state)
+return answer

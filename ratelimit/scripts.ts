@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs'
+import type { Cluster, Redis } from 'ioredis'
+
+type Argument = string | number
+
+/** The gate's scripts as functions. Each takes the keys and arguments named on top of its file in `lua/`. */
+export type Scripts = {
+  take(...args: Argument[]): Promise<[waitMs: number, waitingFor: string, ...permits: string[]]>
+  settle(...args: Argument[]): Promise<unknown>
+  renew(...args: Argument[]): Promise<unknown>
+  pause(...args: Argument[]): Promise<unknown>
+  read(...args: Argument[]): Promise<string>
+}
+
+const KEYS = 5
+
+/** Teaches the scripts to the connection: it sends their hashes, and their text where Redis does not know them. */
+export function defineScripts(redis: Redis | Cluster): Scripts {
+  const common = readLua('common')
+  const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<never>>
+  const define = (name: string) => {
+    const command = `sluiceGate:${name}`
+    redis.defineCommand(command, { lua: `${common}\n${readLua(name)}`, numberOfKeys: KEYS })
+    return (...args: Argument[]) => commands[command]!(...args)
+  }
+  return {
+    take: define('take'),
+    settle: define('settle'),
+    renew: define('renew'),
+    pause: define('pause'),
+    read: define('read'),
+  }
+}
+
+function readLua(name: string): string {
+  return readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+}

@@ -1,0 +1,92 @@
+// Every npm script starts here, on whatever Node the machine has (18 or newer), before anything is installed:
+// it installs the packages when they are missing or stale and runs the target on the Node that they pin.
+//
+//   node scripts/bootstrap.mjs main.ts api      a file, with its arguments
+//   node scripts/bootstrap.mjs --test [...]     all tests; further arguments go to vitest
+//   node scripts/bootstrap.mjs --check          format, lint, types, import walls, dead code, tests
+//
+// Plain JavaScript without packages: nothing else can be relied on yet.
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { ensurePackages } from './install.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const binaries = join(root, 'node_modules', '.bin')
+
+/** A terminal's Ctrl-C reaches this process directly and through npm; the copies arrive within milliseconds. */
+const SAME_SIGNAL_MS = 1_000
+
+try {
+  const target = readTarget(process.argv.slice(2))
+  await ensurePackages({ root, log: (line) => console.error(`sluice: ${line}`) })
+  process.exitCode = await run(findNode(), target)
+} catch (error) {
+  console.error(`sluice: ${error instanceof Error ? error.message : error}`)
+  process.exitCode = 1
+}
+
+function readTarget([name, ...rest]) {
+  if (name === '--test')
+    return { args: [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest], cwd: root }
+  if (name === '--check') return { args: [join(root, 'scripts/check.ts'), ...rest], cwd: root }
+  if (name === undefined || name.startsWith('-')) throw new Error('say what to run: FILE, --test or --check')
+  const file = resolve(root, name)
+  if (!existsSync(file)) throw new Error(`there is no file ${file}`)
+  return { args: [file, ...rest], cwd: process.cwd() }
+}
+
+/** The pinned Node where its package has one for this platform, else the running one if it is new enough. */
+function findNode() {
+  const wanted = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).engines.node
+  const [major, minor] = wanted.match(/\d+/g).map(Number)
+  const tried = []
+  for (const path of [join(binaries, 'node'), process.execPath]) {
+    const version = readVersion(path)
+    tried.push(`${path} is ${version ?? 'not runnable'}`)
+    const [ownMajor = 0, ownMinor = 0] = (version ?? '').split('.').map(Number)
+    if (ownMajor > major || (ownMajor === major && ownMinor >= minor)) return path
+  }
+  throw new Error(
+    `Node ${wanted} is needed, and ${tried.join('; ')}. Install it from https://nodejs.org/ and run this again.`,
+  )
+}
+
+function readVersion(path) {
+  if (path === process.execPath) return process.versions.node
+  if (!existsSync(path)) return null
+  const answer = spawnSync(path, ['-p', 'process.versions.node'], { encoding: 'utf8', timeout: 20_000 })
+  return answer.status === 0 ? answer.stdout.trim() : null
+}
+
+/**
+ * Runs the target and answers its exit code. It lives in a session of its own, so that a signal reaches it once,
+ * from here, however many copies the terminal and npm send; over the channel it learns of this process's death.
+ */
+function run(node, { args, cwd }) {
+  const preload = pathToFileURL(join(root, 'scripts/exit-with-parent.mjs')).href
+  const child = spawn(node, ['--import', preload, ...args], {
+    cwd,
+    detached: true,
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: {
+      ...process.env,
+      PATH: `${binaries}${delimiter}${process.env.PATH ?? ''}`,
+      SLUICE_PARENT_PID: String(process.pid),
+    },
+  })
+  const sentAt = new Map()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      if (Date.now() - (sentAt.get(signal) ?? 0) < SAME_SIGNAL_MS) return
+      sentAt.set(signal, Date.now())
+      child.kill(signal)
+    })
+  }
+  return new Promise((done, fail) => {
+    child.on('error', fail)
+    child.on('exit', (code, signal) => done(code ?? 128 + constants.signals[signal]))
+  })
+}

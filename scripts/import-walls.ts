@@ -1,0 +1,90 @@
+import { posix } from 'node:path'
+
+/** One source file, by its path from the root, and what it imports, as written. */
+export type Module = { path: string; imports: string[] }
+
+const SHARED = ['config', 'lib']
+const MIDDLE = ['jobs', 'ratelimit', 'providers', 'webhooks', ...SHARED]
+const HOUSE = ['services', 'api', 'workers', 'cli', 'dashboard', ...MIDDLE]
+
+/** What each part of the house may import besides itself. docs/architecture.md draws it. */
+const WALLS: Record<string, readonly string[]> = {
+  main: HOUSE,
+  services: HOUSE.filter((part) => part !== 'services' && part !== 'cli'),
+  api: MIDDLE,
+  workers: MIDDLE,
+  jobs: SHARED,
+  ratelimit: SHARED,
+  providers: SHARED,
+  webhooks: SHARED,
+  cli: SHARED,
+  dashboard: SHARED,
+  config: ['lib'],
+  lib: [],
+  // Around the house.
+  examples: ['webhooks'],
+  scripts: HOUSE,
+  bench: HOUSE,
+  test: ['main', 'scripts', 'bench', 'examples', ...HOUSE],
+  'vitest.config': ['test'],
+}
+
+/** Packages that one file hides from the rest of the house. */
+const HIDDEN_PACKAGES: Record<string, string> = { bullmq: 'jobs/queue.ts' }
+const OUTSIDE = ['bench', 'test']
+
+/** Every import through a wall and every circle, as lines for people; none: all is well. */
+export function findImportFaults(modules: Module[]): string[] {
+  return [...modules.flatMap(findWallFaults), ...findCircles(modules)]
+}
+
+function findWallFaults({ path, imports }: Module): string[] {
+  const part = readPart(path)
+  const allowed = WALLS[part]
+  if (allowed === undefined)
+    return [`${path}: ${part} has no place in the house; see scripts/import-walls.ts`]
+  return imports.flatMap((name) => {
+    const target = resolveImport(path, name)
+    if (target === null) return findPackageFaults(path, part, name)
+    const other = readPart(target)
+    return other === part || allowed.includes(other) ? [] : [`${path}: ${part} may not import ${target}`]
+  })
+}
+
+function findPackageFaults(path: string, part: string, name: string): string[] {
+  const owner = HIDDEN_PACKAGES[name]
+  if (owner === undefined || owner === path || OUTSIDE.includes(part)) return []
+  return [`${path}: only ${owner} may import ${name}`]
+}
+
+/** Every circle once, type-only imports included: two files that need each other's types are one file or three. */
+function findCircles(modules: Module[]): string[] {
+  const targets = new Map(
+    modules.map(({ path, imports }) => [
+      path,
+      imports.map((name) => resolveImport(path, name)).filter((target) => target !== null),
+    ]),
+  )
+  const finished = new Set<string>()
+  const circles: string[] = []
+  const visit = (path: string, way: string[]) => {
+    const start = way.indexOf(path)
+    if (start >= 0) circles.push(`circle: ${[...way.slice(start), path].join(' → ')}`)
+    if (start >= 0 || finished.has(path)) return
+    for (const target of targets.get(path) ?? []) visit(target, [...way, path])
+    finished.add(path)
+  }
+  for (const path of targets.keys()) visit(path, [])
+  return circles
+}
+
+/** The path from the root that a relative import means; null for packages and Node's own modules. */
+function resolveImport(from: string, name: string): string | null {
+  return name.startsWith('.') ? posix.join(posix.dirname(from), name) : null
+}
+
+/** The folder at the root, or for a file there its name without the ending. */
+function readPart(path: string): string {
+  const [first = '', ...rest] = path.split('/')
+  return rest.length > 0 ? first : first.replace(/\.\w+$/, '')
+}

@@ -1,0 +1,119 @@
+// Installs the packages of package-lock.json when node_modules is missing or holds others.
+// Plain JavaScript on Node 18 or newer without packages, as bootstrap.mjs is.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** A lock older than this was left by a machine that went down: no installation takes as long. */
+const LOCK_EXPIRES_MS = 15 * 60_000
+
+/** @param {{ root: string, log: (line: string) => void }} options */
+export async function ensurePackages({ root, log }) {
+  if (packagesAreFresh(root)) return
+  const unlock = await lock(root, log)
+  try {
+    if (packagesAreFresh(root)) return
+    log('installing packages with npm ci, once; this takes some seconds')
+    await runNpm(root)
+    writeStamp(root)
+  } finally {
+    unlock()
+  }
+}
+
+/** True when node_modules holds what the lockfile says; needs no network and, with a stamp, reads one file. */
+export function packagesAreFresh(root) {
+  const stamp = join(root, 'node_modules/.sluice-lock')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hashLockfile(root)) return true
+  if (!matchesInstalled(root)) return false
+  writeStamp(root)
+  return true
+}
+
+/** Compares with npm's own account of what it installed, for those who ran npm themselves. */
+function matchesInstalled(root) {
+  const account = join(root, 'node_modules/.package-lock.json')
+  if (!existsSync(account)) return false
+  const installed = JSON.parse(readFileSync(account, 'utf8')).packages
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
+  return Object.entries(wanted).every(([path, entry]) => {
+    if (path === '') return true
+    if (installed[path] !== undefined) return installed[path].version === entry.version
+    return entry.optional === true && !isForThisPlatform(entry)
+  })
+}
+
+function isForThisPlatform({ os, cpu, libc }) {
+  // Only npm can tell which C library the machine has; a missing package of either kind is npm's decision.
+  if (libc !== undefined) return false
+  return (
+    [os ?? process.platform].flat().includes(process.platform) &&
+    [cpu ?? process.arch].flat().includes(process.arch)
+  )
+}
+
+function hashLockfile(root) {
+  return createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
+}
+
+function writeStamp(root) {
+  mkdirSync(join(root, 'node_modules'), { recursive: true })
+  writeFileSync(join(root, 'node_modules/.sluice-lock'), hashLockfile(root))
+}
+
+/** A directory is the lock, for making one is atomic everywhere. The holder's pid in it tells when it is stale. */
+async function lock(root, log) {
+  const directory = join(root, '.sluice/install.lock')
+  mkdirSync(join(root, '.sluice'), { recursive: true })
+  for (let waited = false; ; ) {
+    try {
+      mkdirSync(directory)
+      writeFileSync(join(directory, 'pid'), String(process.pid))
+      return () => rmSync(directory, { recursive: true, force: true })
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error
+    }
+    if (isAbandoned(directory)) {
+      rmSync(directory, { recursive: true, force: true })
+      continue
+    }
+    if (!waited) log('waiting for another installation in this folder to finish')
+    waited = true
+    await sleep(200)
+  }
+}
+
+function isAbandoned(directory) {
+  try {
+    if (Date.now() - statSync(directory).mtimeMs > LOCK_EXPIRES_MS) return true
+    process.kill(Number(readFileSync(join(directory, 'pid'), 'utf8')), 0)
+    return false
+  } catch (error) {
+    // ENOENT: released, or made this instant and its pid not written yet.
+    return error.code === 'ESRCH'
+  }
+}
+
+/**
+ * `npm ci` with the npm that is running this, if one is. No install script runs, on any npm: none of the packages
+ * needs its own. Development and optional packages come along even under NODE_ENV=production: the pinned Node is one.
+ */
+function runNpm(root) {
+  const { npm_execpath: npm, npm_node_execpath: node } = process.env
+  const own = npm?.endsWith('npm-cli.js') && existsSync(npm)
+  const command = own ? [node && existsSync(node) ? node : process.execPath, npm] : ['npm']
+  const flags = ['--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund']
+  const [file, ...args] = [...command, 'ci', ...flags, '--loglevel=error']
+  const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
+  return new Promise((done, fail) => {
+    child.on('error', (error) => fail(new Error(`npm could not be started: ${error.message}`)))
+    child.on('exit', (code, signal) => {
+      if (code === 0) done()
+      else fail(new Error(`npm ci ended with ${code ?? signal}; is the npm registry reachable?`))
+    })
+  })
+}

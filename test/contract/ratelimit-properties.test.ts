@@ -1,0 +1,342 @@
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { LaneLimits } from '../../config/lanes.ts'
+import type { Cost } from '../../ratelimit/gate.ts'
+import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
+import type { Departure } from './ratelimit-traffic.ts'
+import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+console.info(`ratelimit-properties: SEED=${seed}`)
+
+type LimitName = Exclude<keyof LaneLimits, 'window' | 'headroom' | 'max_concurrency' | 'requests_per_day'>
+
+const COUNTED: Record<LimitName, keyof Cost> = {
+  requests_per_minute: 'requests',
+  tokens_per_minute: 'tokens',
+  input_tokens_per_minute: 'inputTokens',
+  output_tokens_per_minute: 'outputTokens',
+}
+const NAMES = Object.keys(COUNTED) as LimitName[]
+
+/** Allowed to a sum of whole numbers under a capacity that need not be one. */
+const ROUNDING = 1e-6
+
+/** Checks every window of the provider, with each call arriving late by up to what the gate allows for. */
+function expectNoWindowAbove(
+  departures: Departure[],
+  limits: LaneLimits,
+  time: 'at' | 'logical',
+  random: () => number,
+) {
+  const jitter = Math.min(50, limits.window / 20)
+  const delays = departures.map(() => random() * jitter)
+  for (const name of NAMES) {
+    const limit = limits[name]
+    if (limit === undefined) continue
+    const arrivals = departures.map((departure, i) => ({
+      at: departure[time] + delays[i]!,
+      amount: departure.counted[COUNTED[name]],
+    }))
+    const capacity = (limit * limits.window) / 60_000
+    const most = findFullestWindow(arrivals, limits.window)
+    expect(most, `${name} of ${capacity} in ${limits.window} ms`).toBeLessThanOrEqual(
+      (name === 'requests_per_minute' ? Math.max(capacity, 1) : capacity) + ROUNDING,
+    )
+  }
+}
+
+function expectNoMoreRunning(departures: Departure[], most: number, leaseMs: number) {
+  const changes = departures.flatMap(({ at, runsUntil }) => [
+    { at, by: 1 },
+    { at: Math.min(runsUntil, at + leaseMs), by: -1 },
+  ])
+  let running = 0
+  for (const { by } of changes.toSorted((a, b) => a.at - b.at || a.by - b.by)) {
+    running += by
+    expect(running).toBeLessThanOrEqual(most)
+  }
+}
+
+/** Any mix of limits that lets some hundred calls through in a run. */
+const anyLimits = fc
+  .record({
+    window: fc.constantFrom(1000, 5000, 20_000, 60_000),
+    headroom: fc.constantFrom(0.5, 0.9, 0.99, 1),
+    callsPerWindow: fc.integer({ min: 1, max: 60 }),
+    names: fc.subarray(NAMES, { minLength: 1 }),
+    concurrency: fc.option(fc.integer({ min: 1, max: 12 }), { nil: undefined }),
+    spread: fc.array(fc.double({ min: 0.6, max: 1.4, noNaN: true }), { minLength: 4, maxLength: 4 }),
+  })
+  .map(({ window, headroom, callsPerWindow, names, concurrency, spread }) => {
+    const limits: LaneLimits = {
+      window,
+      headroom,
+      ...(concurrency === undefined ? {} : { max_concurrency: concurrency }),
+    }
+    const perMinute = Math.ceil((callsPerWindow * 60_000) / window)
+    for (const name of names) {
+      const each = { requests: 1, tokens: 400, inputTokens: 300, outputTokens: 100 }[COUNTED[name]]
+      limits[name] = Math.ceil(perMinute * each * spread[NAMES.indexOf(name)]!)
+    }
+    return limits
+  })
+
+/** Costs around 400 tokens; some as large as the lane admits at all. */
+function pickCosts(limits: LaneLimits, random: () => number): () => Cost {
+  const shares = NAMES.filter((name) => name !== 'requests_per_minute').map((name) => {
+    const limit = limits[name]
+    const each = { requests: 1, tokens: 1, inputTokens: 0.75, outputTokens: 0.26 }[COUNTED[name]]
+    return limit === undefined ? Number.POSITIVE_INFINITY : (limit * limits.window) / 60_000 / each
+  })
+  const largest = Math.max(0, Math.floor(Math.min(40_000, ...shares) - 4))
+  return () => callOf(Math.floor(random() < 0.05 ? largest * random() : Math.min(largest, 800 * random())))
+}
+
+describe.each([
+  { name: 'Lua', make: makeLua, runs: 15, headrooms: [0.99] },
+  { name: 'twin', make: makeTwin, runs: 150, headrooms: [0.99, 0.9, 0.5] },
+])('the $name bucket under load', ({ make, runs, headrooms }) => {
+  const maker = make()
+  afterAll(maker.close)
+
+  const hour = 3_600_000
+  const disorder = [
+    { what: 'clocks that keep time', time: 'at', leaps: [] },
+    { what: 'a server clock that falls back by up to an hour', time: 'at', leaps: [-hour, -61_000, -7] },
+    { what: 'a server clock that leaps both ways', time: 'logical', leaps: [-hour, hour, -30_000, 30_000] },
+  ] as const
+
+  it.each(disorder)(
+    'lets no window of the provider hold more than the limit, with $what',
+    async (how) => {
+      await fc.assert(
+        fc.asyncProperty(
+          anyLimits,
+          fc.integer({ min: 1, max: 8 }),
+          fc.integer(),
+          async (limits, takers, chance) => {
+            const random = createRandom(chance)
+            const leaseMs = 3000
+            const departures = await runTraffic({
+              subject: maker.create({ leaseMs }),
+              lane: laneWith(limits),
+              takers,
+              durationMs: limits.window * 3.5,
+              random,
+              nextCost: pickCosts(limits, random),
+              latenessMs: 20,
+              latencyMs: 2000,
+              crashShare: 0.05,
+              twiceShare: 0.2,
+              refunds: true,
+              leap: {
+                share: how.leaps.length > 0 ? 0.1 : 0,
+                pick: () => how.leaps[Math.floor(random() * how.leaps.length)] ?? 0,
+              },
+            })
+            expect(departures.length).toBeGreaterThan(0)
+            expectNoWindowAbove(departures, limits, how.time, random)
+            if (limits.max_concurrency !== undefined && how.leaps.length === 0)
+              expectNoMoreRunning(departures, limits.max_concurrency, leaseMs)
+          },
+        ),
+        { seed, numRuns: runs },
+      )
+    },
+    120_000,
+  )
+
+  it('lets no 24 hours hold more than the requests of a day', async () => {
+    const random = createRandom(seed)
+    const departures = await runTraffic({
+      subject: maker.create(),
+      lane: laneWith({ requests_per_day: 150, requests_per_minute: 10 }),
+      takers: 4,
+      durationMs: 60 * hour,
+      random,
+      nextCost: () => callOf(10),
+      latencyMs: 5000,
+    })
+    expect(departures.length).toBeGreaterThanOrEqual(450)
+    const arrivals = departures.map(({ at, counted }) => ({ at, amount: counted.requests }))
+    expect(findFullestWindow(arrivals, 24 * hour)).toBe(150)
+  })
+
+  const saturated: { what: string; limits: Partial<LaneLimits>; cost: Cost; counted: LimitName }[] = [
+    {
+      what: 'requests, few of them',
+      limits: { requests_per_minute: 60 },
+      cost: callOf(500),
+      counted: 'requests_per_minute',
+    },
+    {
+      what: 'requests, many of them',
+      limits: { requests_per_minute: 900 },
+      cost: callOf(500),
+      counted: 'requests_per_minute',
+    },
+    {
+      what: 'tokens',
+      limits: { tokens_per_minute: 200_000 },
+      cost: callOf(400),
+      counted: 'tokens_per_minute',
+    },
+    {
+      what: 'input tokens',
+      limits: { input_tokens_per_minute: 100_000 },
+      cost: callOf(400),
+      counted: 'input_tokens_per_minute',
+    },
+    {
+      what: 'output tokens',
+      limits: { output_tokens_per_minute: 50_000 },
+      cost: callOf(400),
+      counted: 'output_tokens_per_minute',
+    },
+    {
+      what: 'tokens, tightest of all dimensions',
+      limits: {
+        requests_per_minute: 600,
+        tokens_per_minute: 200_000,
+        input_tokens_per_minute: 160_000,
+        output_tokens_per_minute: 60_000,
+        requests_per_day: 10_000,
+        max_concurrency: 64,
+      },
+      cost: callOf(400),
+      counted: 'tokens_per_minute',
+    },
+  ]
+
+  it.each(saturated)(
+    'uses what it may of $what, though its takers come late',
+    async ({ limits, cost, counted }) => {
+      const minutes = 2.5
+      for (const headroom of headrooms) {
+        const departures = await runTraffic({
+          subject: maker.create(),
+          lane: laneWith({ ...limits, headroom }),
+          takers: 4,
+          durationMs: minutes * 60_000,
+          random: createRandom(seed),
+          nextCost: () => cost,
+          latenessMs: 60,
+          latencyMs: 1000,
+        })
+        const used = departures.reduce((sum, departure) => sum + departure.counted[COUNTED[counted]], 0)
+        const utilisation = used / (limits[counted]! * minutes)
+        expect(Math.abs(utilisation - headroom), `used ${utilisation}`).toBeLessThan(0.005)
+      }
+    },
+    60_000,
+  )
+
+  it('uses what the network allows of a limit that is counted by the second', async () => {
+    const departures = await runTraffic({
+      subject: maker.create(),
+      lane: laneWith({ requests_per_minute: 1200, window: 1000 }),
+      takers: 4,
+      durationMs: 30_000,
+      random: createRandom(seed),
+      nextCost: () => callOf(1),
+      latenessMs: 5,
+    })
+    expect(departures.length / 600).toBeGreaterThan(0.94)
+  })
+})
+
+describe('Lua and twin', () => {
+  const makers = [makeLua(), makeTwin()]
+  afterAll(() => {
+    for (const maker of makers) maker.close()
+  })
+
+  const anyCost = fc.record({
+    requests: fc.constantFrom(0, 1, 1, 1, 3),
+    tokens: fc.integer({ min: 0, max: 3000 }),
+    inputTokens: fc.integer({ min: 0, max: 2000 }),
+    outputTokens: fc.integer({ min: 0, max: 1000 }),
+  })
+  const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 })
+  const anyStep = fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({ do: fc.constant('take'), costs: fc.array(anyCost, { maxLength: 6 }) }),
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        do: fc.constant('settle'),
+        which: fc.array(fc.nat(50), { minLength: 1, maxLength: 3 }),
+        actual: fc.option(anyCost),
+        feedback: fc.record({
+          limitRequests: maybe(fc.integer({ min: 0, max: 600 })),
+          limitTokens: maybe(fc.integer({ min: 0, max: 90_000 })),
+          remainingRequests: maybe(fc.integer({ min: 0, max: 50 })),
+          remainingTokens: maybe(fc.integer({ min: 0, max: 9000 })),
+        }),
+        throttledMs: fc.option(fc.integer({ min: 0, max: 9000 }), { nil: undefined, freq: 6 }),
+      }),
+    },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('renew'), which: fc.array(fc.nat(50)) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('pause'), ms: fc.nat(5000) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('resume') }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('read') }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('configure'), limits: anyLimits }) },
+  )
+  const anyPassing = fc.oneof(
+    { weight: 10, arbitrary: fc.double({ min: 0, max: 3000, noNaN: true }) },
+    { weight: 4, arbitrary: fc.constant('told' as const) },
+    { weight: 1, arbitrary: fc.integer({ min: -3_700_000, max: 7_400_000 }) },
+  )
+
+  it('answer the same to the same sequence of calls, whatever it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        anyLimits,
+        fc.array(fc.tuple(anyPassing, anyStep), { minLength: 5, maxLength: 60 }),
+        async (limits, steps) => {
+          const subjects = makers.map((maker) => maker.create({ leaseMs: 4000, random: () => 0.5 }))
+          const permits: string[] = []
+          let lane = laneWith(limits)
+          let told = 0
+          for (const [passing, step] of steps) {
+            const ms = passing === 'told' ? Math.min(told, 100_000) : passing
+            const answers = await Promise.all(
+              subjects.map(async ({ gate, clock }) => {
+                clock.now += ms
+                const known = 'which' in step ? step.which.map((i) => permits[i] ?? `0-${i}`) : []
+                if ('costs' in step) return gate.take(lane, step.costs)
+                if ('feedback' in step) {
+                  const { actual, feedback, throttledMs } = step
+                  const settlements = known.map((permit) => ({ permit, actual, feedback, throttledMs }))
+                  return gate.settle(lane, settlements as Parameters<typeof gate.settle>[1])
+                }
+                if ('which' in step) return gate.renew(lane, known)
+                if ('ms' in step) return gate.pause(lane, step.ms, 'by hand')
+                if (step.do === 'resume') return gate.resume(lane)
+                return roundState(await gate.read(lane))
+              }),
+            )
+            if ('limits' in step) lane = laneWith(step.limits)
+            expect(answers[0]).toEqual(answers[1])
+            const [answer] = answers
+            if (answer && 'permits' in answer) {
+              permits.unshift(...answer.permits)
+              told = answer.waitMs
+            }
+          }
+        },
+      ),
+      { seed, numRuns: 150 },
+    )
+  }, 120_000)
+})
+
+/** JSON carries 14 digits from Lua. */
+function roundState<T>(state: T): T {
+  return JSON.parse(
+    JSON.stringify(state, (_, value) => (typeof value === 'number' ? Math.round(value * 10) / 10 : value)),
+  )
+}

@@ -1,0 +1,119 @@
+import { Redis } from 'ioredis'
+import type { Lane, LaneLimits } from '../../config/lanes.ts'
+import type { BucketState } from '../../ratelimit/bucket.ts'
+import { createBucket, pause, read, renew, resume, settle, take } from '../../ratelimit/bucket.ts'
+import type { Cost, Gate } from '../../ratelimit/gate.ts'
+import { createGate, toAmounts } from '../../ratelimit/gate.ts'
+import { addJitter } from '../../ratelimit/slowdown.ts'
+import { testRedis } from '../helpers/redis.ts'
+
+/** A gate on simulated time. `clock.now` is what the server's clock shows, ms. */
+export type Subject = { gate: Gate; clock: { now: number } }
+export type SubjectOptions = { leaseMs?: number; random?: () => number }
+export type Maker = { create(options?: SubjectOptions): Subject; close(): void }
+
+const START = Date.UTC(2026, 10, 23)
+
+/** Makes gates over the scripts, each with keys of its own, on one connection to the shared Redis. */
+export function makeLua(): Maker {
+  const { url, prefix } = testRedis()
+  const redis = new Redis(url)
+  let made = 0
+  return {
+    create(options) {
+      const clock = { now: START }
+      made++
+      return {
+        clock,
+        gate: createGate({
+          redis,
+          prefix: `${prefix}:${made}`,
+          random: () => 0,
+          ...options,
+          now: () => clock.now,
+        }),
+      }
+    },
+    close() {
+      redis.disconnect()
+    },
+  }
+}
+
+/** Makes gates over the pure arithmetic. */
+export function makeTwin(): Maker {
+  return {
+    create({ leaseMs = 30_000, random = () => 0 } = {}) {
+      const clock = { now: START }
+      return { clock, gate: createTwinGate({ leaseMs, random, now: () => clock.now }) }
+    },
+    close() {},
+  }
+}
+
+function createTwinGate({
+  leaseMs,
+  random,
+  now,
+}: {
+  leaseMs: number
+  random: () => number
+  now: () => number
+}): Gate {
+  const states = new Map<string, BucketState>()
+  const find = ({ id, limits }: Lane): BucketState => {
+    const state = states.get(id) ?? createBucket(limits.window, now())
+    states.set(id, state)
+    return state
+  }
+  return {
+    async take(lane, costs) {
+      if (costs.length === 0) return { permits: [], waitMs: 0, waitingFor: null, never: false }
+      return take(find(lane), lane.limits, costs.map(toAmounts), leaseMs, now())
+    },
+    async settle(lane, settlements) {
+      if (settlements.length === 0) return
+      const final = settlements.map(({ permit, actual, feedback = {}, throttledMs, throttledReason }) => ({
+        permit,
+        actual: actual && toAmounts(actual),
+        feedback,
+        throttledMs: throttledMs === undefined ? null : addJitter(throttledMs, random),
+        throttledReason: throttledReason ?? 'throttled',
+      }))
+      settle(find(lane), lane.limits, final, now())
+    },
+    async renew(lane, permits) {
+      if (permits.length > 0) renew(find(lane), lane.limits, permits, leaseMs, now())
+    },
+    async pause(lane, forMs, reason) {
+      pause(find(lane), lane.limits, forMs, reason, now())
+    },
+    async resume(lane) {
+      resume(find(lane), lane.limits, now())
+    },
+    async read(lane) {
+      return read(find(lane), lane.limits, now())
+    },
+  }
+}
+
+/** A lane with these limits, counted by the minute at 99% unless they say otherwise. */
+export function laneWith(limits: Partial<LaneLimits>): Lane {
+  return {
+    id: 'provider/model',
+    provider: 'provider',
+    model: 'model',
+    kind: 'openai-compatible',
+    limits: { window: 60_000, headroom: 0.99, ...limits },
+    timeout: 60_000,
+    retry: { max_attempts: 6, base: 500, cap: 60_000 },
+    price: { input: 0, output: 0 },
+    coalesce: null,
+  }
+}
+
+/** A call of so many tokens, a quarter of them output. */
+export function callOf(tokens: number): Cost {
+  const outputTokens = Math.floor(tokens / 4)
+  return { requests: 1, tokens, inputTokens: tokens - outputTokens, outputTokens }
+}

@@ -1,0 +1,615 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import type { Lane } from '../../config/lanes.ts'
+import type { Cost, Gate, TakeAnswer } from '../../ratelimit/gate.ts'
+import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
+
+const CALL = callOf(1000)
+
+describe.each([
+  { name: 'Lua', make: makeLua },
+  { name: 'twin', make: makeTwin },
+])('the $name bucket', ({ make }) => {
+  const maker = make()
+  const { create } = maker
+  afterAll(maker.close)
+
+  /** Takes single calls until one is refused; answers the permits and the refusal. */
+  async function drain(gate: Gate, lane: Lane, cost: Cost = CALL) {
+    const permits: string[] = []
+    for (;;) {
+      const answer = await gate.take(lane, [cost])
+      if (answer.permits.length === 0) return { permits, refusal: answer }
+      permits.push(...answer.permits)
+    }
+  }
+
+  describe('pacing', () => {
+    it('lets a lone call on a fresh lane leave at once, however slow the lane', async () => {
+      const { gate } = create()
+      const answer = await gate.take(laneWith({ requests_per_minute: 1, tokens_per_minute: 1000 }), [CALL])
+      expect(answer).toEqual({ permits: [expect.any(String)], waitMs: 0, waitingFor: null, never: false })
+    })
+
+    it('lets the next call leave when the refill has paid for the one before, and not a millisecond sooner', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 60, headroom: 1 })
+      await gate.take(lane, [CALL])
+      expect(await gate.take(lane, [CALL])).toMatchObject({
+        permits: [],
+        waitMs: 1000,
+        waitingFor: 'requests',
+      })
+      clock.now += 999
+      expect((await gate.take(lane, [CALL])).waitMs).toBe(1)
+      clock.now += 1
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('saves up no more than 100 ms of the rate while nobody takes', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 6000, headroom: 1 })
+      await gate.take(lane, [CALL])
+      clock.now += 3_600_000
+      expect((await drain(gate, lane)).permits).toHaveLength(11) // 10 in 100 ms, and one on credit
+    })
+
+    it('takes a call larger than the burst on credit and waits until that is paid', async () => {
+      const { gate } = create()
+      const lane = laneWith({ tokens_per_minute: 60_000, headroom: 1 })
+      expect((await gate.take(lane, [callOf(30_000)])).permits).toHaveLength(1)
+      expect(await gate.take(lane, [callOf(1)])).toMatchObject({ waitMs: 30_000, waitingFor: 'tokens' })
+    })
+
+    it('waits for the dimension that needs longest', async () => {
+      const { gate } = create()
+      const lane = laneWith({
+        requests_per_minute: 60,
+        tokens_per_minute: 6000,
+        output_tokens_per_minute: 600,
+        headroom: 1,
+      })
+      await gate.take(lane, [callOf(400)])
+      expect(await gate.take(lane, [callOf(400)])).toMatchObject({ waitMs: 10_000, waitingFor: 'tokens' })
+    })
+
+    it('grants the longest prefix that passes and says what the next one waits for', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 6000, tokens_per_minute: 60_000, headroom: 1 })
+      await gate.take(lane, [callOf(1)])
+      clock.now += 1000
+      const answer = await gate.take(lane, [callOf(40), callOf(50), callOf(500), callOf(10)])
+      expect(answer.permits).toHaveLength(3)
+      expect(new Set(answer.permits).size).toBe(3)
+      expect(answer).toMatchObject({ waitMs: 490, waitingFor: 'tokens', never: false })
+    })
+
+    it('books nothing in any dimension for a call that one dimension refuses', async () => {
+      const { gate } = create()
+      const lane = laneWith({ requests_per_minute: 60, tokens_per_minute: 60_000 })
+      await gate.take(lane, [CALL])
+      const before = await gate.read(lane)
+      await gate.take(lane, [CALL])
+      expect(await gate.read(lane)).toEqual(before)
+    })
+
+    it('leaves a lane without limits free', async () => {
+      const { gate } = create()
+      const lane = laneWith({})
+      const answer = await gate.take(
+        lane,
+        Array.from({ length: 500 }, () => callOf(1_000_000)),
+      )
+      expect(answer.permits).toHaveLength(500)
+      expect((await gate.read(lane)).levels).toEqual({
+        requests: null,
+        tokens: null,
+        inputTokens: null,
+        outputTokens: null,
+      })
+    })
+
+    it('does not ask a dimension of which a call needs nothing', async () => {
+      const { gate } = create()
+      const lane = laneWith({ output_tokens_per_minute: 60 })
+      const embedding: Cost = { requests: 1, tokens: 50, inputTokens: 50, outputTokens: 0 }
+      await gate.take(lane, [callOf(240)])
+      expect((await gate.take(lane, [embedding])).permits).toHaveLength(1)
+      expect((await gate.take(lane, [callOf(4)])).waitingFor).toBe('tokens')
+    })
+
+    it('follows a change of the limits at the next take', async () => {
+      const { gate, clock } = create()
+      await gate.take(laneWith({ requests_per_minute: 60, headroom: 1 }), [CALL])
+      expect((await gate.take(laneWith({ requests_per_minute: 600, headroom: 1 }), [CALL])).waitMs).toBe(100)
+      clock.now += 100
+      expect(
+        (await gate.take(laneWith({ requests_per_minute: 600, headroom: 1 }), [CALL])).permits,
+      ).toHaveLength(1)
+    })
+
+    it('refuses what is not a cost', async () => {
+      const { gate } = create()
+      await expect(gate.take(laneWith({}), [{ ...CALL, tokens: Number.NaN }])).rejects.toThrow(RangeError)
+      await expect(gate.take(laneWith({}), [{ ...CALL, requests: -1 }])).rejects.toThrow('not a cost')
+    })
+
+    it('answers no costs with no permits', async () => {
+      const { gate } = create()
+      expect(await gate.take(laneWith({ requests_per_minute: 1 }), [])).toEqual({
+        permits: [],
+        waitMs: 0,
+        waitingFor: null,
+        never: false,
+      })
+    })
+  })
+
+  describe('the window', () => {
+    it('never admits a call larger than the whole window', async () => {
+      const { gate } = create()
+      const answer: TakeAnswer = { permits: [], waitMs: Infinity, waitingFor: 'tokens', never: true }
+      expect(await gate.take(laneWith({ tokens_per_minute: 999 }), [CALL])).toEqual(answer)
+      expect(await gate.take(laneWith({ tokens_per_minute: 30_000, window: 1000 }), [CALL])).toEqual(answer)
+      expect(await gate.take(laneWith({ requests_per_day: 1 }), [{ ...CALL, requests: 2 }])).toMatchObject({
+        waitingFor: 'requests',
+        never: true,
+      })
+      expect((await gate.take(laneWith({ tokens_per_minute: 1000 }), [CALL])).never).toBe(false)
+    })
+
+    it('lets one request through in a window too short for one', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 30, window: 1000, headroom: 1 })
+      for (let taken = 0; taken < 5; taken++) {
+        expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+        expect((await gate.take(lane, [CALL])).waitMs).toBe(2000)
+        clock.now += 2000
+      }
+    })
+
+    it('tells exactly when enough of the window will have passed', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ tokens_per_minute: 10_000 })
+      await gate.take(lane, [callOf(6000)])
+      clock.now += 50_000
+      const { waitMs, permits } = await gate.take(lane, [callOf(6000)])
+      expect(permits).toHaveLength(0)
+      expect(waitMs).toBeGreaterThanOrEqual(10_050)
+      expect(waitMs).toBeLessThanOrEqual(10_150)
+      clock.now += waitMs - 1
+      expect((await gate.take(lane, [callOf(6000)])).waitMs).toBe(1)
+      clock.now += 1
+      expect((await gate.take(lane, [callOf(6000)])).permits).toHaveLength(1)
+    })
+
+    it('holds requests a day over every 24 hours, and paces nothing within them', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_day: 5 })
+      expect((await drain(gate, lane)).permits).toHaveLength(5)
+      clock.now += 23 * 3_600_000
+      const refusal = await gate.take(lane, [CALL])
+      expect(refusal).toMatchObject({ permits: [], waitingFor: 'requests' })
+      clock.now += refusal.waitMs
+      expect((await drain(gate, lane)).permits).toHaveLength(5)
+    })
+
+    it('forgets everything in one step after a long idle', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 600 })
+      for (let i = 0; i < 100; i++) {
+        await gate.take(lane, [CALL])
+        clock.now += 200
+      }
+      expect((await gate.read(lane)).used.requests).toBe(100)
+      clock.now += 40_250
+      expect((await gate.read(lane)).used.requests).toBeLessThan(100)
+      clock.now += 20_000
+      expect((await gate.read(lane)).used.requests).toBe(0)
+    })
+
+    it('keeps counting what was taken when the window is configured anew', async () => {
+      const { gate, clock } = create()
+      await gate.take(laneWith({ tokens_per_minute: 60_000 }), [callOf(50_000)])
+      clock.now += 1000
+      const lane = laneWith({ tokens_per_minute: 60_000, window: 30_000 })
+      expect((await gate.read(lane)).used.tokens).toBe(50_000)
+      clock.now += 30_100
+      expect((await gate.read(lane)).used.tokens).toBe(0)
+    })
+
+    it('lets a large call have its turn among small ones, and small ones theirs meanwhile', async () => {
+      const { gate, clock } = create()
+      const lane = laneWith({ tokens_per_minute: 60_000, headroom: 1 })
+      const large = callOf(20_000)
+      let wakeAt = 0
+      let passedAt: number | null = null
+      const smallsBetween: number[] = []
+      const start = clock.now
+      while (clock.now < start + 180_000 && passedAt === null) {
+        const time = clock.now - start
+        const small = await gate.take(lane, [callOf(100)])
+        if (time >= 70_000) {
+          if (small.permits.length > 0) smallsBetween.push(time)
+          if (time >= wakeAt) {
+            const answer = await gate.take(lane, [large])
+            if (answer.permits.length > 0) passedAt = time
+            wakeAt = time + answer.waitMs
+          }
+        }
+        clock.now += 20
+      }
+      expect(passedAt).not.toBeNull()
+      expect(passedAt! - 70_000).toBeLessThan(60_000)
+      expect(smallsBetween.length).toBeGreaterThan(100)
+    })
+  })
+
+  describe('concurrency', () => {
+    it('gives no more permits than calls may run, and one for each that ends', async () => {
+      const { gate } = create()
+      const lane = laneWith({ max_concurrency: 3 })
+      const { permits, refusal } = await drain(gate, lane)
+      expect(permits).toHaveLength(3)
+      expect(refusal).toMatchObject({ waitingFor: 'concurrency', waitMs: 50 })
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL }])
+      expect((await drain(gate, lane)).permits).toHaveLength(1)
+      expect((await gate.read(lane)).inFlight).toBe(3)
+    })
+
+    it('counts within one take too', async () => {
+      const { gate } = create()
+      const lane = laneWith({ max_concurrency: 3 })
+      expect((await gate.take(lane, [CALL, CALL, CALL, CALL, CALL])).permits).toHaveLength(3)
+    })
+
+    it('frees the slot of a taker that died when its lease ends', async () => {
+      const { gate, clock } = create({ leaseMs: 5000 })
+      const lane = laneWith({ max_concurrency: 1 })
+      await gate.take(lane, [CALL])
+      clock.now += 4980
+      expect(await gate.take(lane, [CALL])).toMatchObject({ permits: [], waitMs: 20 })
+      clock.now += 20
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('keeps the slot of a call whose lease is renewed, and knows it again after a lapse', async () => {
+      const { gate, clock } = create({ leaseMs: 5000 })
+      const lane = laneWith({ max_concurrency: 1 })
+      const { permits } = await gate.take(lane, [CALL])
+      for (let i = 0; i < 4; i++) {
+        clock.now += 4000
+        await gate.renew(lane, permits)
+      }
+      expect((await gate.take(lane, [CALL])).waitingFor).toBe('concurrency')
+      clock.now += 6000
+      expect((await gate.read(lane)).inFlight).toBe(0)
+      await gate.renew(lane, permits)
+      expect((await gate.read(lane)).inFlight).toBe(1)
+    })
+
+    it('does not bring a settled permit back to life', async () => {
+      const { gate } = create()
+      const lane = laneWith({ max_concurrency: 1 })
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL }])
+      await gate.renew(lane, permits)
+      expect((await gate.read(lane)).inFlight).toBe(0)
+    })
+  })
+
+  describe('settling', () => {
+    const lane = laneWith({ requests_per_minute: 60, tokens_per_minute: 60_000, headroom: 1 })
+
+    it('gives back what the call did not use, to the level and to the window', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [callOf(30_000)])
+      clock.now += 500
+      await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(10_000) }])
+      const state = await gate.read(lane)
+      expect(state.used.tokens).toBe(10_000)
+      expect(state.levels.tokens).toBeCloseTo(-9500, 6)
+      expect(state.refunded.tokens).toBe(20_000)
+      expect(state.used.requests).toBe(1)
+    })
+
+    it('charges what the call used beyond its estimate', async () => {
+      const { gate } = create()
+      const { permits } = await gate.take(lane, [callOf(1000)])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(4000) }])
+      const state = await gate.read(lane)
+      expect(state.used.tokens).toBe(4000)
+      expect(state.levels.tokens).toBe(-4000)
+      expect(state.taken.tokens).toBe(4000)
+    })
+
+    it('gives everything back for a call that was never sent', async () => {
+      const { gate } = create()
+      const daily = laneWith({ ...lane.limits, requests_per_day: 1 })
+      const { permits } = await gate.take(daily, [CALL])
+      await gate.settle(daily, [{ permit: permits[0]!, actual: null }])
+      const state = await gate.read(daily)
+      expect(state.used).toEqual({ requests: 0, tokens: 0, inputTokens: 0, outputTokens: 0 })
+      expect(state.usedToday).toBe(0)
+      expect((await gate.take(daily, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('never lifts a level above the burst', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [callOf(1000)])
+      clock.now += 60_000
+      await gate.settle(lane, [{ permit: permits[0]!, actual: null }])
+      expect((await gate.read(lane)).levels.tokens).toBeCloseTo(100, 6)
+    })
+
+    it('subtracts a refund from the slice that it was taken in', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [callOf(30_000)])
+      clock.now += 59_000
+      await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(10_000) }])
+      expect((await gate.read(lane)).used.tokens).toBe(10_000)
+      clock.now += 1200
+      expect((await gate.read(lane)).used.tokens).toBe(0)
+      expect((await gate.take(lane, [callOf(50_000)])).permits).toHaveLength(1)
+    })
+
+    it('leaves the window alone when what was taken has left it', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [callOf(30_000)])
+      clock.now += 61_000
+      await gate.take(lane, [callOf(5000)])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: callOf(10_000) }])
+      expect((await gate.read(lane)).used.tokens).toBe(5000)
+    })
+
+    it('settles a permit once, also within one call', async () => {
+      const { gate } = create()
+      const { permits } = await gate.take(lane, [callOf(10_000)])
+      const settlement = { permit: permits[0]!, actual: callOf(4000), throttledMs: 100 }
+      await gate.settle(lane, [settlement, settlement])
+      const once = await gate.read(lane)
+      expect(once.used.tokens).toBe(4000)
+      expect(once.throttled).toBe(1)
+      await gate.settle(lane, [settlement])
+      expect(await gate.read(lane)).toEqual(once)
+    })
+
+    it('changes nothing for a permit that it does not know', async () => {
+      const { gate } = create()
+      const before = await gate.read(lane)
+      await gate.settle(lane, [{ permit: '0-0', actual: null, throttledMs: 1000 }])
+      expect(await gate.read(lane)).toEqual(before)
+    })
+
+    it('still corrects the tokens of a call whose lease has ended, for an hour', async () => {
+      const { gate, clock } = create({ leaseMs: 1000 })
+      const first = await gate.take(lane, [callOf(1000)])
+      clock.now += 50_000
+      await gate.settle(lane, [{ permit: first.permits[0]!, actual: callOf(100) }])
+      expect((await gate.read(lane)).refunded.tokens).toBe(900)
+      const second = await gate.take(lane, [callOf(1000)])
+      clock.now += 3_602_000
+      await gate.take(lane, [callOf(1)])
+      await gate.settle(lane, [{ permit: second.permits[0]!, actual: callOf(100) }])
+      expect((await gate.read(lane)).refunded.tokens).toBe(900)
+    })
+  })
+
+  describe('feedback', () => {
+    const lane = laneWith({ requests_per_minute: 600, tokens_per_minute: 600_000, headroom: 1 })
+
+    it('waits for the provider where that has no room left', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      clock.now += 200
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, feedback: { remainingRequests: 0 } }])
+      expect(await gate.take(lane, [CALL])).toMatchObject({ waitMs: 100, waitingFor: 'requests' })
+      clock.now += 100
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('counts what has left since the call that brought the news', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      for (let i = 0; i < 4; i++) {
+        clock.now += 100
+        await gate.take(lane, [CALL])
+      }
+      clock.now += 200
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, feedback: { remainingTokens: 2000 } }])
+      // 2000 were left, 4000 went since, and the next call wants 1000
+      expect((await gate.read(lane)).levels.tokens).toBe(2000 - 4000 - 1000)
+    })
+
+    it('does not let plenty of room lift the level', async () => {
+      const { gate } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      const before = await gate.read(lane)
+      await gate.settle(lane, [
+        { permit: permits[0]!, actual: CALL, feedback: { remainingRequests: 599, remainingTokens: 599_000 } },
+      ])
+      expect((await gate.read(lane)).levels).toEqual(before.levels)
+    })
+
+    it('ignores news older than what it heard already', async () => {
+      const { gate, clock } = create()
+      const older = await gate.take(lane, [CALL])
+      clock.now += 100
+      const newer = await gate.take(lane, [CALL])
+      clock.now += 1000
+      await gate.settle(lane, [
+        { permit: newer.permits[0]!, actual: CALL, feedback: { remainingTokens: 500_000 } },
+        {
+          permit: older.permits[0]!,
+          actual: CALL,
+          feedback: { remainingTokens: 0, limitRequests: 10 },
+        },
+      ])
+      const state = await gate.read(lane)
+      expect(state.levels.tokens).toBeGreaterThan(0)
+      expect(state.learned.requests).toBeNull()
+    })
+
+    it('learns a limit lower than the configured one, and forgets it when it is lifted', async () => {
+      const { gate, clock } = create()
+      const settleWith = async (limitRequests: number) => {
+        clock.now += 1000
+        const { permits } = await gate.take(lane, [CALL])
+        await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, feedback: { limitRequests } }])
+      }
+      await settleWith(60)
+      const state = await gate.read(lane)
+      expect(state.learned).toEqual({ requests: { limit: 60, at: clock.now }, tokens: null })
+      expect(state.rates.requests).toBeCloseTo(60, 9)
+      expect(state.capacities.requests).toBe(60)
+      expect((await gate.take(lane, [CALL])).waitMs).toBe(1000)
+      await settleWith(600)
+      expect((await gate.read(lane)).learned.requests).toBeNull()
+      expect((await gate.take(lane, [CALL])).waitMs).toBeLessThanOrEqual(100)
+    })
+
+    it('learns nothing for a dimension without a configured limit, nor from a limit of nothing', async () => {
+      const { gate } = create()
+      const free = laneWith({ requests_per_minute: 600 })
+      const { permits } = await gate.take(free, [CALL])
+      const feedback = { limitTokens: 10, remainingTokens: 0, limitRequests: 0 }
+      await gate.settle(free, [{ permit: permits[0]!, actual: CALL, feedback }])
+      const state = await gate.read(free)
+      expect(state.learned).toEqual({ requests: null, tokens: null })
+      expect(state.levels.tokens).toBeNull()
+    })
+  })
+
+  describe('a 429', () => {
+    const lane = laneWith({ requests_per_minute: 600, headroom: 1 })
+
+    it('pauses the lane for as long as the provider asks, says why and counts it', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      clock.now += 1000
+      await gate.settle(lane, [
+        { permit: permits[0]!, actual: CALL, throttledMs: 5000, throttledReason: 'rate_limit' },
+      ])
+      expect(await gate.take(lane, [CALL])).toMatchObject({ waitMs: 5000, waitingFor: 'provider_pause' })
+      expect(await gate.read(lane)).toMatchObject({
+        pausedUntil: clock.now + 5000,
+        pausedReason: 'rate_limit',
+        throttled: 1,
+      })
+      clock.now += 5000
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+      expect(await gate.read(lane)).toMatchObject({ pausedUntil: null, pausedReason: null })
+    })
+
+    it('adds up to a tenth to the pause, by chance', async () => {
+      const { gate } = create({ random: () => 0.5 })
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: 10_000 }])
+      expect((await gate.take(lane, [CALL])).waitMs).toBe(10_500)
+    })
+
+    it('cuts the rate once for all calls of the same wave', async () => {
+      const { gate, clock } = create()
+      const wave: string[] = []
+      for (let i = 0; i < 5; i++) {
+        wave.push(...(await gate.take(lane, [CALL])).permits)
+        clock.now += 100
+      }
+      for (const permit of wave) {
+        await gate.settle(lane, [{ permit, actual: CALL, throttledMs: 1000 }])
+        clock.now += 10
+      }
+      expect(await gate.read(lane)).toMatchObject({ speed: 0.7, throttled: 5 })
+      clock.now += 1000
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: 1000 }])
+      expect((await gate.read(lane)).speed).toBeCloseTo(0.49, 2)
+    })
+
+    it('returns to the full rate in a straight line over the minute after the pause', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: 1000 }])
+      clock.now += 1000
+      for (const speed of [0.7, 0.85, 1, 1]) {
+        expect((await gate.read(lane)).speed).toBeCloseTo(speed, 9)
+        clock.now += 30_000
+      }
+    })
+
+    it('tells waits during recovery that are exact', async () => {
+      const { gate, clock } = create()
+      const slow = laneWith({ requests_per_minute: 6, headroom: 1 })
+      const { permits } = await gate.take(slow, [CALL])
+      await gate.settle(slow, [{ permit: permits[0]!, actual: CALL, throttledMs: 1000 }])
+      for (let i = 0; i < 8; i++) {
+        const { waitMs } = await gate.take(slow, [CALL])
+        clock.now += waitMs - 1
+        expect((await gate.take(slow, [CALL])).waitMs).toBe(1)
+        clock.now += 1
+        expect((await gate.take(slow, [CALL])).permits).toHaveLength(1)
+      }
+    })
+  })
+
+  describe('pausing by hand', () => {
+    const lane = laneWith({ requests_per_minute: 600 })
+
+    it('lets nothing leave until it is resumed', async () => {
+      const { gate, clock } = create()
+      await gate.pause(lane, Number.POSITIVE_INFINITY, 'maintenance')
+      clock.now += 30 * 86_400_000
+      expect(await gate.take(lane, [CALL])).toMatchObject({ permits: [], waitingFor: 'provider_pause' })
+      expect((await gate.read(lane)).pausedReason).toBe('maintenance')
+      await gate.resume(lane)
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('is not cut short by a shorter pause', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.pause(lane, 60_000, 'by hand')
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: 1000 }])
+      expect(await gate.read(lane)).toMatchObject({
+        pausedUntil: clock.now + 60_000,
+        pausedReason: 'by hand',
+      })
+    })
+  })
+
+  describe('the clock', () => {
+    const lane = laneWith({ requests_per_minute: 60, headroom: 1 })
+
+    it('goes on where the server clock falls back, and neither admits more nor stalls', async () => {
+      const { gate, clock } = create()
+      await gate.take(lane, [CALL])
+      clock.now -= 3_600_000
+      expect((await gate.take(lane, [CALL])).waitMs).toBe(1000)
+      clock.now += 1000
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('refills no more than the burst where the server clock leaps ahead', async () => {
+      const { gate, clock } = create()
+      await gate.take(lane, [CALL])
+      clock.now += 3_600_000
+      expect((await drain(gate, lane)).permits).toHaveLength(1)
+      clock.now -= 3_600_000
+      expect((await gate.take(lane, [CALL])).waitMs).toBe(900)
+    })
+
+    it('tells times on the clock of the server, whatever happened to it', async () => {
+      const { gate, clock } = create()
+      await gate.take(lane, [CALL])
+      clock.now -= 3_600_000
+      await gate.pause(lane, 1000, 'by hand')
+      expect(await gate.read(lane)).toMatchObject({ at: clock.now, pausedUntil: clock.now + 1000 })
+    })
+  })
+
+  it('keeps lanes apart', async () => {
+    const { gate } = create()
+    const lane = laneWith({ requests_per_minute: 1 })
+    await gate.take(lane, [CALL])
+    expect((await gate.take({ ...lane, id: 'provider/other' }, [CALL])).permits).toHaveLength(1)
+  })
+})

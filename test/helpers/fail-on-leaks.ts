@@ -1,0 +1,32 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll } from 'vitest'
+
+/** Kinds of handles that a test file has to give back. Timers are left out: the runner has some of its own. */
+const KINDS = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'ProcessWrap', 'FSEventWrap', 'UDPWrap']
+
+/** Sockets that were closed, and children that were killed, get this long to be gone. */
+const GRACE_MS = 2_000
+
+const before = countHandles()
+
+// The first hook to be registered is the last to run: after those in which the file cleans up.
+afterAll(async () => {
+  const deadline = performance.now() + GRACE_MS
+  for (let left = findLeaks(); left.length > 0; left = findLeaks()) {
+    if (performance.now() > deadline) throw new Error(`this file left handles open: ${left.join(', ')}`)
+    await sleep(20)
+  }
+})
+
+function findLeaks(): string[] {
+  const now = countHandles()
+  return KINDS.filter((kind) => (now[kind] ?? 0) > (before[kind] ?? 0)).map(
+    (kind) => `${(now[kind] ?? 0) - (before[kind] ?? 0)} ${kind}`,
+  )
+}
+
+function countHandles(): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const kind of process.getActiveResourcesInfo()) counts[kind] = (counts[kind] ?? 0) + 1
+  return counts
+}

@@ -1,0 +1,113 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { afterAll } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+export type StartProcessOptions = {
+  /** What follows `node`: `['main.ts', 'worker']`. */
+  args: string[]
+  /** On top of the environment of the tests; undefined takes a variable away. */
+  env?: Record<string, string | undefined>
+  /** A line, or part of one, on stdout or stderr that says it serves. */
+  ready: RegExp
+  /** The root of the repository unless given. */
+  cwd?: string
+  /** How long it may take to say so; 20 s. */
+  readyMs?: number
+}
+
+export type Exit = { code: number | null; signal: NodeJS.Signals | null }
+
+export type RunningProcess = {
+  pid: number
+  /** What `ready` matched, with its groups. */
+  match: RegExpExecArray
+  /** Everything it has written so far, stdout and stderr as they came. */
+  readonly output: string
+  /** Resolves at the next text that the expression matches, at once when it has come already. */
+  waitForOutput(expression: RegExp, timeoutMs?: number): Promise<RegExpExecArray>
+  kill(signal?: NodeJS.Signals): void
+  exited: Promise<Exit>
+}
+
+/** Starts a process of this project's and resolves when it is ready. What still runs after the file's tests is killed. */
+export async function startProcess(options: StartProcessOptions): Promise<RunningProcess> {
+  const { args, env = {}, ready, cwd = root, readyMs = 20_000 } = options
+  const child = spawn(process.execPath, args, {
+    cwd,
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = once(child, 'close').then(([code, signal]): Exit => ({ code, signal }))
+  started.push({ child, exited })
+  const output = collectOutput(child)
+  const waitForOutput = (expression: RegExp, timeoutMs = readyMs) =>
+    waitForMatch({ output, exited, expression, timeoutMs, name: args.join(' ') })
+  const match = await waitForOutput(ready).catch((error: unknown) => {
+    child.kill('SIGKILL')
+    throw error
+  })
+  if (child.pid === undefined) throw new Error('it was ready without a process number')
+  return {
+    pid: child.pid,
+    match,
+    get output() {
+      return output.text
+    },
+    waitForOutput,
+    kill: (signal = 'SIGTERM') => void child.kill(signal),
+    exited,
+  }
+}
+
+// Shared by a test file's tests, for hooks can be registered only while the file is collected. Registered before
+// the file's own hooks, it runs after them: the net below.
+const started: { child: ChildProcess; exited: Promise<Exit> }[] = []
+afterAll(async () => {
+  for (const { child, exited } of started) {
+    child.kill('SIGKILL')
+    await exited
+  }
+})
+
+type Output = { text: string; listeners: Set<() => void> }
+
+function collectOutput(child: ChildProcess): Output {
+  const output: Output = { text: '', listeners: new Set() }
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
+      output.text += chunk
+      for (const listener of output.listeners) listener()
+    })
+  }
+  return output
+}
+
+function waitForMatch(options: {
+  output: Output
+  exited: Promise<Exit>
+  expression: RegExp
+  timeoutMs: number
+  name: string
+}): Promise<RegExpExecArray> {
+  const { output, exited, expression, timeoutMs, name } = options
+  return new Promise((resolve, reject) => {
+    const fail = (why: string) =>
+      settle(() => reject(new Error(`${name} ${why} before it said ${expression}:\n${output.text}`)))
+    const look = () => {
+      const match = expression.exec(output.text)
+      if (match !== null) settle(() => resolve(match))
+    }
+    const settle = (conclude: () => void) => {
+      clearTimeout(timer)
+      output.listeners.delete(look)
+      conclude()
+    }
+    const timer = setTimeout(() => fail(`took ${timeoutMs} ms`), timeoutMs)
+    output.listeners.add(look)
+    look()
+    exited.then(({ code, signal }) => fail(`ended with ${code ?? signal}`), reject)
+  })
+}

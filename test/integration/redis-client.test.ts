@@ -1,0 +1,140 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { type CreateRedisOptions, closeRedis, createRedis, isRedisUnavailable } from '../../lib/redis.ts'
+import { startTestRedis, testRedis } from '../helpers/redis.ts'
+
+const cleanups: (() => unknown)[] = []
+afterEach(async () => {
+  for (const clean of cleanups.splice(0).reverse()) await clean()
+})
+
+function connect(options: Omit<CreateRedisOptions, 'name'> & { name?: string }) {
+  const client = createRedis({ name: 'test', ...options })
+  cleanups.push(() => closeRedis(client))
+  return client
+}
+
+/** The error of a promise that has to fail, and how long it took. */
+async function fail(promise: Promise<unknown>): Promise<{ error: unknown; elapsedMs: number }> {
+  const started = performance.now()
+  const error = await promise.then(
+    () => expect.unreachable('it should have failed'),
+    (reason: unknown) => reason,
+  )
+  return { error, elapsedMs: performance.now() - started }
+}
+
+test('a client can be told from others by its name', async () => {
+  const client = connect({ url: testRedis().url, role: 'commands', name: 'api gateway' })
+  expect(await client.call('CLIENT', 'GETNAME')).toBe('api-gateway')
+})
+
+test('a unix socket serves as well as a port', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 's-'))
+  cleanups.push(() => rm(folder, { recursive: true, force: true }))
+  const redis = await startTestRedis({ extraArgs: ['--unixsocket', join(folder, 'r')] })
+  cleanups.push(() => redis.close())
+  for (const url of [join(folder, 'r'), `unix://${folder}/r?db=1`]) {
+    expect(await connect({ url, role: 'commands' }).ping()).toBe('PONG')
+  }
+})
+
+test('a cluster is reached through any of its nodes', async () => {
+  const clustered = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1']
+  const redis = await startTestRedis({ extraArgs: clustered })
+  cleanups.push(() => redis.close())
+  const single = connect({ url: redis.url, role: 'commands' })
+  await single.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  // A node takes no writes for its first two seconds in a cluster.
+  await expect
+    .poll(() => single.call('CLUSTER', 'INFO'), { timeout: 10_000, interval: 50 })
+    .toMatch(/^cluster_state:ok/)
+  const cluster = connect({ cluster: [redis.url], role: 'commands' })
+  expect(await cluster.set('{a}x', '1')).toBe('OK')
+  expect(await cluster.get('{a}x')).toBe('1')
+})
+
+describe('while Redis is away', () => {
+  let directory = ''
+  let redis: EmbeddedRedis
+  beforeEach(async () => {
+    directory = await mkdtemp(join(process.env.SLUICE_TEST_RUN ?? tmpdir(), 'away-'))
+    redis = await startEmbeddedRedis({ directory })
+    cleanups.push(() => redis.close())
+  })
+
+  async function comeBack(): Promise<void> {
+    redis = await startEmbeddedRedis({ directory, port: redis.port })
+    cleanups.push(() => redis.close())
+  }
+
+  test('commands fail within a second or so, each time, and succeed when it is back', async () => {
+    const client = connect({ url: redis.url, role: 'commands' })
+    await client.set('kept', 'yes')
+    await redis.close()
+    for (let call = 0; call < 4; call++) {
+      const { error, elapsedMs } = await fail(client.get('kept'))
+      expect(isRedisUnavailable(error), String(error)).toBe(true)
+      expect(elapsedMs).toBeLessThan(1_500)
+    }
+    await comeBack()
+    await expect.poll(() => client.get('kept').catch(() => null), { timeout: 5_000 }).toBe('yes')
+  })
+
+  test('a blip is waited out', async () => {
+    const client = connect({ url: redis.url, role: 'commands' })
+    await client.set('kept', 'yes')
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'no').catch(() => {})
+    expect(await client.get('kept')).toBe('yes')
+  })
+
+  test.each(['subscriber', 'bullmq'] as const)('the role %s waits for it', async (role) => {
+    const client = connect({ url: redis.url, role })
+    await client.set('kept', 'yes')
+    await redis.close()
+    const answer = client.get('kept')
+    const waiting = connect({ url: redis.url, role: 'commands' })
+    // By then a command would have failed.
+    await fail(waiting.get('kept'))
+    await comeBack()
+    expect(await answer).toBe('yes')
+  })
+
+  test('a frozen Redis costs a command its time-out and no more', async () => {
+    const client = connect({ url: redis.url, role: 'commands' })
+    await client.ping()
+    process.kill(redis.pid, 'SIGSTOP')
+    cleanups.push(() => process.kill(redis.pid, 'SIGCONT'))
+    const before = await fail(client.get('kept'))
+    const fresh = await fail(connect({ url: redis.url, role: 'commands' }).get('kept'))
+    for (const { error, elapsedMs } of [before, fresh]) {
+      expect(isRedisUnavailable(error), String(error)).toBe(true)
+      expect(elapsedMs).toBeLessThan(3_500)
+    }
+  })
+
+  test('closing does not wait for it', async () => {
+    const client = connect({ url: redis.url, role: 'bullmq' })
+    await client.ping()
+    process.kill(redis.pid, 'SIGSTOP')
+    cleanups.push(() => process.kill(redis.pid, 'SIGCONT'))
+    const started = performance.now()
+    await closeRedis(client)
+    expect(performance.now() - started).toBeLessThan(2_000)
+  })
+})
+
+test('a full Redis is known for what it is, in commands, scripts and transactions', async () => {
+  const redis = await startTestRedis({ maxmemory: '1' })
+  cleanups.push(() => redis.close())
+  const client = connect({ url: redis.url, role: 'commands' })
+  const command = await fail(client.set('a', 'x'))
+  const script = await fail(client.eval("return redis.call('SET', KEYS[1], 'x')", 1, 'a'))
+  const transaction = await fail(client.multi().set('a', 'x').exec())
+  for (const { error } of [command, script, transaction]) {
+    expect(isRedisUnavailable(error), String(error)).toBe(true)
+  }
+})

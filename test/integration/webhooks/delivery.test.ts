@@ -1,0 +1,292 @@
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Job } from '../../../jobs/job.ts'
+import { createAddressGuard } from '../../../webhooks/address-guard.ts'
+import type { Delivery } from '../../../webhooks/delivery.ts'
+import { createWebhookSender } from '../../../webhooks/send.ts'
+import { createWebhookStore, type WebhookStore } from '../../../webhooks/store.ts'
+import { createWebhookDelivery, type WebhookDeliveryDeps } from '../../../workers/webhook-delivery.ts'
+import { startTestRedis } from '../../helpers/redis.ts'
+import { type Answerer, startReceiver, verifyReceived, WEBHOOK_SECRET } from './receiver.ts'
+
+let server: Awaited<ReturnType<typeof startTestRedis>>
+let redis: Redis
+let store: WebhookStore
+const closers: (() => Promise<void>)[] = []
+/** The jobs that a worker can load; a test changes them as it likes. */
+const jobs = new Map<string, Job>()
+
+beforeAll(async () => {
+  server = await startTestRedis()
+  redis = new Redis(server.url)
+  store = createWebhookStore({ redis, root: (tenant) => `test:{t:${tenant}}` })
+})
+
+beforeEach(async () => {
+  await redis.flushall()
+  jobs.clear()
+  jobs.set('job_1', jobOf('job_1'))
+})
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close()
+})
+
+afterAll(async () => {
+  await redis.quit()
+  await server.close()
+})
+
+function jobOf(id: string, overrides: Partial<Job> = {}): Job {
+  return {
+    id,
+    object: 'job',
+    type: 'chat',
+    status: 'completed',
+    model: 'openai/gpt-5-mini',
+    lane: 'openai/gpt-5-mini',
+    group: null,
+    priority: 'normal',
+    metadata: {},
+    created_at: '2026-11-23T10:00:00.000Z',
+    run_at: null,
+    started_at: '2026-11-23T10:00:01.000Z',
+    finished_at: '2026-11-23T10:00:02.000Z',
+    deadline: null,
+    attempts: 1,
+    max_attempts: 6,
+    next_attempt_at: null,
+    estimated_start_at: null,
+    waiting_for: null,
+    cache: 'miss',
+    result: { id: 'chatcmpl-1', object: 'chat.completion' },
+    usage: { input_tokens: 1, output_tokens: 2, total_tokens: 3 },
+    cost_usd: 0.000004,
+    error: null,
+    ...overrides,
+  }
+}
+
+async function openReceiver(answer?: Answerer) {
+  const receiver = await startReceiver(answer)
+  closers.push(receiver.close)
+  return receiver
+}
+
+/** Starts one worker's webhook delivery with its own sender. */
+function startDelivery(options: Partial<WebhookDeliveryDeps> = {}) {
+  const guard = createAddressGuard({ allowPrivateAddresses: true })
+  const sender = createWebhookSender({ guard, secrets: () => [WEBHOOK_SECRET], now: Date.now, version: '0' })
+  const delivery = createWebhookDelivery({
+    store,
+    sender,
+    schedule: () => [0, 5, 10],
+    tenants: async () => ['acme'],
+    loadJob: async (_tenant, id) => jobs.get(id) ?? null,
+    linkBase: () => 'https://sluice.example',
+    log: { warn: () => {}, error: () => {} },
+    now: Date.now,
+    random: Math.random,
+    pollMs: 20,
+    ...options,
+  })
+  delivery.start()
+  const close = async () => {
+    await delivery.stop()
+    await sender.close()
+  }
+  closers.push(close)
+  return { ...delivery, close }
+}
+
+async function create(url: string, id = 'whd_1', now = Date.now() - 5): Promise<void> {
+  await store.create('acme', { id, jobId: 'job_1', event: 'job.completed', url, now })
+}
+
+/** Waits until the job's deliveries, or the one with this id, have all left `pending`; answers the newest. */
+async function settled(id?: string) {
+  const read = async () =>
+    (await store.list('acme', 'job_1')).filter((one) => id === undefined || one.id === id)
+  await expect
+    .poll(read, { interval: 10, timeout: 5000 })
+    .toSatisfy((deliveries) => deliveries.every(({ status }: Delivery) => status !== 'pending'))
+  return (await read())[0]
+}
+
+const failingFirst =
+  (failures: number, status = 500): Answerer =>
+  (_received, index, response) =>
+    void response.writeHead(index < failures ? status : 204).end()
+
+describe('webhook delivery', () => {
+  it('delivers the job, signed', async () => {
+    const receiver = await openReceiver()
+    await create(receiver.url)
+    startDelivery()
+    expect(await settled()).toMatchObject({
+      status: 'delivered',
+      next_attempt_at: null,
+      attempts: [{ status: 204, error: null }],
+    })
+    expect(verifyReceived(receiver.received[0])).toMatchObject({
+      type: 'job.completed',
+      data: jobs.get('job_1'),
+    })
+    expect(receiver.received).toHaveLength(1)
+  })
+
+  it('retries by the schedule under the same id until a 2xx comes', async () => {
+    const receiver = await openReceiver(failingFirst(2))
+    await create(receiver.url)
+    startDelivery()
+    const delivery = await settled()
+    expect(delivery?.status).toBe('delivered')
+    expect(delivery?.attempts.map(({ status }) => status)).toEqual([500, 500, 204])
+    expect(receiver.received.map(({ id }) => id)).toEqual(['whd_1', 'whd_1', 'whd_1'])
+    for (const received of receiver.received) verifyReceived(received)
+  })
+
+  it('gives up when the schedule is exhausted', async () => {
+    const receiver = await openReceiver(failingFirst(99))
+    await create(receiver.url)
+    startDelivery()
+    const delivery = await settled()
+    expect(delivery).toMatchObject({ status: 'failed', next_attempt_at: null })
+    expect(delivery?.attempts.map(({ error }) => error)).toEqual([
+      'answered 500',
+      'answered 500',
+      'answered 500',
+    ])
+  })
+
+  it('takes a redirect for a failure', async () => {
+    const elsewhere = await openReceiver()
+    const receiver = await openReceiver((_received, _index, response) => {
+      response.writeHead(307, { location: elsewhere.url }).end()
+    })
+    await create(receiver.url)
+    startDelivery({ schedule: () => [0] })
+    expect(await settled()).toMatchObject({ status: 'failed', attempts: [{ status: 307 }] })
+    expect(elsewhere.received).toEqual([])
+  })
+
+  it('stops at once on 410', async () => {
+    const receiver = await openReceiver(failingFirst(99, 410))
+    await create(receiver.url)
+    startDelivery()
+    expect(await settled()).toMatchObject({
+      status: 'failed',
+      attempts: [{ status: 410, error: 'answered 410' }],
+    })
+    expect(receiver.received).toHaveLength(1)
+  })
+
+  it('fails a delivery whose job was deleted, sending nothing', async () => {
+    const receiver = await openReceiver()
+    jobs.clear()
+    await create(receiver.url)
+    startDelivery()
+    expect(await settled()).toMatchObject({
+      status: 'failed',
+      attempts: [{ status: null, error: 'job deleted' }],
+    })
+    expect(receiver.received).toEqual([])
+  })
+
+  it('shows the job as it is when sending', async () => {
+    const receiver = await openReceiver((_received, index, response) => {
+      jobs.set('job_1', jobOf('job_1', { metadata: { seen: 'later' } }))
+      response.writeHead(index === 0 ? 500 : 204).end()
+    })
+    await create(receiver.url)
+    startDelivery()
+    await settled()
+    const shown = receiver.received.map(
+      (received) => (verifyReceived(received) as { data: Job }).data.metadata,
+    )
+    expect(shown).toEqual([{}, { seen: 'later' }])
+  })
+
+  it('sends again under the same id when asked to, with a fresh schedule', async () => {
+    const receiver = await openReceiver(failingFirst(4))
+    await create(receiver.url)
+    const { wake } = startDelivery()
+    expect((await settled())?.status).toBe('failed')
+    expect(receiver.received).toHaveLength(3)
+    await store.redeliver('acme', 'whd_1')
+    wake()
+    expect((await settled())?.status).toBe('delivered')
+    expect(receiver.received.map(({ id }) => id)).toEqual(new Array(5).fill('whd_1'))
+  })
+
+  it('waits for the first entry of the schedule', async () => {
+    const receiver = await openReceiver()
+    const createdAt = Date.now()
+    await create(receiver.url, 'whd_1', createdAt)
+    startDelivery({ schedule: () => [120] })
+    const delivery = await settled()
+    expect(delivery).toMatchObject({ status: 'delivered', attempts: [{ status: 204 }] })
+    expect(Date.parse(delivery?.attempts[0]?.at ?? '') - createdAt).toBeGreaterThanOrEqual(119)
+  })
+
+  it('delivers each webhook once with several workers', async () => {
+    const receiver = await openReceiver()
+    const ids = Array.from({ length: 60 }, (_, n) => `whd_${n}`)
+    for (const id of ids) await create(receiver.url, id)
+    for (let n = 0; n < 3; n++) startDelivery()
+    await settled()
+    expect(receiver.received.map(({ id }) => id).sort()).toEqual([...ids].sort())
+    expect(receiver.most.openOfOneId).toBe(1)
+  })
+
+  it('sends again what a worker left in mid-send when its lease has ended', async () => {
+    const receiver = await openReceiver()
+    await create(receiver.url)
+    await store.claimDue('acme', { limit: 1, leaseMs: 50, offset: 0, perHost: 1, inHand: new Map() })
+    startDelivery()
+    expect((await settled())?.status).toBe('delivered')
+    expect(receiver.received).toHaveLength(1)
+  })
+
+  it('lets other hosts pass a host that does not answer', async () => {
+    const slow = await openReceiver(() => {})
+    const quick = await openReceiver()
+    for (let n = 0; n < 300; n++) await create(slow.url, `whd_slow${n}`)
+    await create(quick.url.replace('127.0.0.1', 'localhost'), 'whd_quick')
+    startDelivery({ concurrency: 4, concurrencyPerHost: 2 })
+    expect((await settled('whd_quick'))?.status).toBe('delivered')
+    expect(slow.most.open).toBeLessThanOrEqual(2)
+    slow.hangUp()
+  })
+
+  it('finishes and records running sends when it stops, and takes no more', async () => {
+    let answer = () => {}
+    const receiver = await openReceiver((_received, _index, response) => {
+      answer = () => void response.writeHead(204).end()
+    })
+    await create(receiver.url, 'whd_1')
+    const { stop } = startDelivery()
+    await receiver.got(1)
+    const stopped = stop()
+    await create(receiver.url, 'whd_2')
+    answer()
+    await stopped
+    expect((await store.list('acme', 'job_1')).map(({ id, status }) => [id, status])).toEqual([
+      ['whd_2', 'pending'],
+      ['whd_1', 'delivered'],
+    ])
+    expect(receiver.received).toHaveLength(1)
+  })
+
+  it('goes on after its store could not be read', async () => {
+    const receiver = await openReceiver()
+    await create(receiver.url)
+    let failures = 2
+    const tenants = async () => {
+      if (failures-- > 0) throw new Error('Redis is away')
+      return ['acme']
+    }
+    startDelivery({ tenants })
+    expect((await settled())?.status).toBe('delivered')
+  })
+})

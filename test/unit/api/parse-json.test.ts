@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest'
+import { ApiError } from '../../../api/errors.ts'
+import { parseJson } from '../../../api/parse-json.ts'
+
+function failure(text: string | Buffer): { message: string; param: string | null } {
+  try {
+    parseJson(Buffer.from(text as string), 'body')
+  } catch (error) {
+    if (error instanceof ApiError) return { message: error.message, param: error.param }
+    throw error
+  }
+  throw new Error('it was taken')
+}
+
+const nest = (levels: number) => `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`
+
+describe('JSON from a client', () => {
+  it('is taken whatever its members are called otherwise', () => {
+    expect(parseJson(Buffer.from('{"constructor":1,"toString":[null,true,"é"]}'), 'body')).toEqual({
+      constructor: 1,
+      toString: [null, true, 'é'],
+    })
+  })
+
+  it.each(['{"__proto__":{}}', '{"a":[{"\\u005f_proto__":1}]}', '{"constructor":{"prototype":{}}}'])(
+    'is refused with prototype keys: %s',
+    (text) => {
+      expect(failure(text).message).toContain('__proto__')
+    },
+  )
+
+  it('may be nested 64 levels deep and no deeper', () => {
+    expect(parseJson(Buffer.from(nest(64)), 'body')).toBeTypeOf('object')
+    expect(failure(nest(65)).message).toMatch(/^a\.a\.a.*: is nested more than 64 levels deep$/)
+  })
+
+  it('of many million brackets is refused at once', () => {
+    const startedAt = performance.now()
+    expect(failure('['.repeat(16_000_000) + ']'.repeat(16_000_000)).message).toContain('nested')
+    expect(performance.now() - startedAt).toBeLessThan(1000)
+  })
+
+  it('that is long and shallow is taken, brackets in its strings and all', () => {
+    const text = JSON.stringify({ a: '[{"\\'.repeat(20_000), b: Array(64).fill([{ c: ']' }]) })
+    expect(parseJson(Buffer.from(text), 'body')).toEqual(JSON.parse(text))
+  })
+
+  it('that is long and too deep is refused where it gets too deep', () => {
+    const text = `{"pad":"${'x'.repeat(70_000)}","deep":${'['.repeat(64)}${']'.repeat(64)}}`
+    expect(failure(text).message).toMatch(/nested more than 64 levels deep at position \d+/)
+    expect(parseJson(Buffer.from(text.replace('[[', '[').replace(']]', ']')), 'body')).toBeTypeOf('object')
+  })
+
+  it('that is broken is refused with its position and without its content', () => {
+    const { message } = failure('{"prompt": "secret words", }')
+    expect(message).toMatch(/^body: is not valid JSON/)
+    expect(message).not.toContain('secret')
+  })
+
+  it.each([
+    ['{"a":[1,1e999]}', 'a[1]'],
+    ['{"a b":{"c":"\\ud800"}}', '["a b"].c'],
+    ['"\\udc00"', 'body'],
+  ])('that canonical JSON cannot carry is refused at its place: %s', (text, place) => {
+    expect(failure(text).param).toBe(place)
+  })
+
+  it('must be UTF-8', () => {
+    expect(failure(Buffer.from([0x22, 0xff, 0x22])).message).toContain('UTF-8')
+  })
+})

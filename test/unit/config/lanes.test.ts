@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest'
+import { listLanes, resolveLane, resolveModel } from '../../../config/lanes.ts'
+import { load } from './load-fixture.ts'
+
+const config = load(`
+providers:
+  openai:
+    kind: openai
+    api_key: sk-x
+    limits: { requests_per_minute: 500, tokens_per_minute: 200000 }
+    retry: { max_attempts: 4, base: 1s }
+    models:
+      gpt-5-mini: { price: { input: 0.25, output: 2 } }
+      embed:
+        limits: { requests_per_minute: 3000, window: 1s }
+        timeout: 10s
+        retry: { base: 2s }
+        coalesce: { max_wait: 5ms }
+  local:
+    kind: openai-compatible
+    base_url: http://127.0.0.1:1/v1
+    coalesce: { max_inputs: 16 }
+    models:
+      "*": { limits: { max_concurrency: 2 } }
+      meta/llama-3:8b: { coalesce: {} }
+routes:
+  fast: [openai/gpt-5-mini, local/any]
+`)
+
+describe('a lane', () => {
+  test("has its provider's settings and its own over them", () => {
+    expect(resolveLane(config, 'openai/embed')).toEqual({
+      id: 'openai/embed',
+      provider: 'openai',
+      model: 'embed',
+      kind: 'openai',
+      limits: {
+        requests_per_minute: 3000,
+        tokens_per_minute: 200_000,
+        max_concurrency: 64,
+        window: 1000,
+        headroom: 0.99,
+      },
+      timeout: 10_000,
+      retry: { max_attempts: 4, base: 2000, cap: 60_000 },
+      price: { input: 0, output: 0 },
+      coalesce: { max_inputs: 2048, max_tokens: 300_000, max_wait: 5 },
+    })
+  })
+
+  test('coalesces only where the model or its provider says so', () => {
+    expect(resolveLane(config, 'openai/gpt-5-mini')?.coalesce).toBeNull()
+    expect(resolveLane(config, 'local/meta/llama-3:8b')?.coalesce).toMatchObject({
+      max_inputs: 16,
+      max_wait: 20,
+    })
+  })
+
+  test('takes a model of any name where its provider lists "*"', () => {
+    expect(resolveLane(config, 'local/a/b:c')).toMatchObject({
+      id: 'local/a/b:c',
+      limits: { max_concurrency: 2 },
+    })
+    expect(resolveLane(config, 'local/meta/llama-3:8b')?.limits.max_concurrency).toBe(64)
+  })
+
+  test.each([
+    'gpt-5-mini',
+    'openai/gpt-6',
+    'other/gpt-5-mini',
+    'openai/',
+    '/gpt-5-mini',
+    'local/*',
+    'local/',
+    'local/a}b',
+    'local/a b',
+    `local/${'a'.repeat(201)}`,
+    'constructor/x',
+    'openai/constructor',
+    '__proto__/x',
+  ])('%s is none', (name) => {
+    expect(resolveLane(config, name)).toBeNull()
+  })
+
+  test('is listed where the configuration names it', () => {
+    expect(listLanes(config).map((lane) => lane.id)).toEqual([
+      'openai/gpt-5-mini',
+      'openai/embed',
+      'local/meta/llama-3:8b',
+    ])
+  })
+})
+
+describe('a model of a request', () => {
+  const idsOf = (model: string) => resolveModel(config, model)?.lanes.map((lane) => lane.id)
+
+  test('is a lane, or an alias with its lanes in order', () => {
+    expect(idsOf('openai/embed')).toEqual(['openai/embed'])
+    expect(idsOf('fast')).toEqual(['openai/gpt-5-mini', 'local/any'])
+  })
+
+  test.each(['slow', 'openai/gpt-6', 'toString', ''])('%j is none', (model) => {
+    expect(resolveModel(config, model)).toBeNull()
+  })
+})

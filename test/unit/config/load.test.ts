@@ -1,0 +1,177 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ConfigError, findConfigPath, loadConfig } from '../../../config/load.ts'
+import { load, smallest } from './load-fixture.ts'
+
+const example = readFileSync(new URL('../../../sluice.example.yaml', import.meta.url), 'utf8')
+
+describe('defaults', () => {
+  test('a provider with a model is enough; the rest has defaults in milliseconds and bytes', () => {
+    expect(load(smallest)).toEqual({
+      server: { host: '127.0.0.1', port: 8080 },
+      redis: { prefix: 'sluice' },
+      providers: {
+        openai: {
+          kind: 'openai',
+          base_url: 'https://api.openai.com/v1',
+          api_key: 'sk-plain-for-tests',
+          headers: {},
+          limits: { max_concurrency: 64, window: 60_000, headroom: 0.99 },
+          timeout: 120_000,
+          retry: { max_attempts: 6, base: 500, cap: 60_000 },
+          models: { 'gpt-5-mini': { price: { input: 0, output: 0 }, limits: {}, retry: {} } },
+        },
+      },
+      routes: {},
+      tenants: {},
+      cache: { ttl: 86_400_000, max_result: 1_048_576 },
+      jobs: { retain: 604_800_000, max_queued: 1_000_000, stalled_after: 15_000 },
+      webhooks: {
+        allow_private_addresses: false,
+        schedule: [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000],
+      },
+      log: { level: 'info' },
+    })
+  })
+
+  test.each([
+    ['openai', 'https://api.openai.com/v1'],
+    ['gemini', 'https://generativelanguage.googleapis.com/v1beta/openai'],
+    ['anthropic', 'https://api.anthropic.com'],
+  ])('the kind %s knows its base_url', (kind, url) => {
+    const config = load(`providers: { one: { kind: ${kind}, api_key: key, models: { m: {} } } }`)
+    expect(config.providers.one?.base_url).toBe(url)
+  })
+
+  test('an openai-compatible provider needs no key', () => {
+    const config = load(
+      'providers: { one: { kind: openai-compatible, base_url: "http://127.0.0.1:11434/v1/", models: { m: {} } } }',
+    )
+    expect(config.providers.one).toMatchObject({ api_key: 'none', base_url: 'http://127.0.0.1:11434/v1' })
+  })
+
+  test('an empty Redis URL is none', () => {
+    expect(load(`${smallest}redis: { url: "\${REDIS_URL:-}" }`).redis.url).toBeUndefined()
+    expect(load(`${smallest}redis: { url: "\${REDIS_URL:-}" }`, { REDIS_URL: 'redis://one' }).redis.url).toBe(
+      'redis://one',
+    )
+  })
+
+  test('names of models keep the text of the file', () => {
+    const config = load(`${smallest}      4.10: {}\n      meta-llama/Llama-3.1-8B:free: {}\n      "*": {}\n`)
+    expect(Object.keys(config.providers.openai?.models ?? {})).toEqual([
+      'gpt-5-mini',
+      '4.10',
+      'meta-llama/Llama-3.1-8B:free',
+      '*',
+    ])
+  })
+
+  test('anchors serve a value twice', () => {
+    const config = load(
+      `${smallest}      one: { limits: &few { requests_per_minute: 5 } }\n      two: { limits: *few }\n`,
+    )
+    expect(config.providers.openai?.models.two?.limits).toEqual({ requests_per_minute: 5 })
+  })
+})
+
+describe('the example file', () => {
+  test('loads with the one variable that it names', () => {
+    expect(Object.keys(load(example, { OPENAI_API_KEY: 'sk-x' }).providers)).toEqual(['openai'])
+  })
+
+  test('loads with everything in it that is commented out', () => {
+    // Prose comments are "# Words"; members are commented with a bare "#".
+    const whole = example.replace(/^( *)#(?! \S|$)/gm, '$1')
+    const config = load(whole, {
+      OPENAI_API_KEY: 'sk-x',
+      ANTHROPIC_API_KEY: 'sk-y',
+      GEMINI_API_KEY: 'z',
+      AZURE_OPENAI_API_KEY: 'a',
+      ACME_KEY: 'acme-key-of-enough-length',
+      OPS_KEY: 'ops-key-of-enough-length',
+      WEBHOOK_SECRET: 'whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=',
+    })
+    expect(Object.keys(config.providers)).toEqual(['openai', 'anthropic', 'gemini', 'azure', 'local'])
+    expect(Object.keys(config.tenants)).toEqual(['acme', 'ops'])
+    expect(config.routes.smart).toHaveLength(3)
+    expect(config.webhooks.secret).toBe('whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=')
+  })
+})
+
+describe('environment', () => {
+  const withKey = (text: string): string => smallest.replace('sk-plain-for-tests', () => text)
+  const keyOf = (text: string, env: Record<string, string>): string | undefined =>
+    load(withKey(text), env).providers.openai?.api_key
+
+  test('a variable stands anywhere in a value', () => {
+    expect(keyOf(`"a-\${ONE}-\${TWO}-z"`, { ONE: '1', TWO: '2' })).toBe('a-1-2-z')
+  })
+
+  test('a default serves where the variable is unset or empty', () => {
+    expect(keyOf(`"\${KEY:-spare}"`, {})).toBe('spare')
+    expect(keyOf(`"\${KEY:-spare}"`, { KEY: '' })).toBe('spare')
+    expect(keyOf(`"\${KEY:-spare}"`, { KEY: 'real' })).toBe('real')
+  })
+
+  test('what a variable holds is text, never structure and never a reference again', () => {
+    expect(keyOf(`\${KEY}`, { KEY: `{ a: [1] } # \${OTHER}` })).toBe(`{ a: [1] } # \${OTHER}`)
+    expect(keyOf(`"$\${KEY}"`, { KEY: 'x' })).toBe(`\${KEY}`)
+  })
+
+  test('names are not expanded', () => {
+    const config = load(`${smallest}routes: { a: [openai/gpt-5-mini] }\n# \${NOWHERE}\n`)
+    expect(Object.keys(config.routes)).toEqual(['a'])
+  })
+
+  test('an unquoted variable alone may be a number, or true or false, where one is wanted', () => {
+    const text = `${smallest}server:\n  port: \${WEB}\nwebhooks:\n  allow_private_addresses: \${PRIVATE:-true}\n`
+    const config = load(text, { WEB: '9000' })
+    expect(config.server.port).toBe(9000)
+    expect(config.webhooks.allow_private_addresses).toBe(true)
+  })
+
+  test('a key of digits alone stays a string', () => {
+    expect(keyOf(`\${KEY}`, { KEY: '00123' })).toBe('00123')
+  })
+
+  test('HOST and PORT override the file', () => {
+    const text = `${smallest}server: { host: 127.0.0.2, port: 1 }\n`
+    expect(load(text, { HOST: 'localhost', PORT: '9001' }).server).toEqual({ host: 'localhost', port: 9001 })
+    expect(load(smallest, { HOST: '', PORT: '9001' }).server).toEqual({ host: '127.0.0.1', port: 9001 })
+  })
+})
+
+describe('the file', () => {
+  let directory = ''
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'sluice-load-'))
+  })
+  afterEach(() => rmSync(directory, { recursive: true }))
+
+  test('is read from its path', () => {
+    const path = join(directory, 'sluice.yaml')
+    writeFileSync(path, smallest)
+    expect(loadConfig({ path, env: {} })).toEqual(load(smallest))
+  })
+
+  test('where it is missing, the fault says how to make one', () => {
+    const path = join(directory, 'sluice.yaml')
+    const attempt = () => loadConfig({ path, env: {} })
+    expect(attempt).toThrow(ConfigError)
+    expect(attempt).toThrow(`${path}: no such file; make one with "cp sluice.example.yaml sluice.yaml"`)
+  })
+
+  test('where it cannot be read, the fault says so', () => {
+    expect(() => loadConfig({ path: directory, env: {} })).toThrow(`${directory}: cannot be read (EISDIR)`)
+  })
+
+  test('is the one of --config, else of SLUICE_CONFIG, else sluice.yaml', () => {
+    const env = { SLUICE_CONFIG: 'other.yaml' }
+    expect(findConfigPath({ path: '/etc/one.yaml', env, cwd: '/home' })).toBe('/etc/one.yaml')
+    expect(findConfigPath({ env, cwd: '/home' })).toBe('/home/other.yaml')
+    expect(findConfigPath({ env: {}, cwd: '/home' })).toBe('/home/sluice.yaml')
+  })
+})

@@ -1,0 +1,174 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { ConfigError } from '../../../config/load.ts'
+import type { Config } from '../../../config/schema.ts'
+import { createLiveConfig, watchConfig } from '../../../config/watch.ts'
+import { load, smallest } from './load-fixture.ts'
+
+type Report = { config: Config } | { fault: unknown }
+
+const withTtl = (ttl: string): string => `${smallest}cache: { ttl: ${ttl} }\n`
+
+/** Watches and hands out what is reported, one by one. */
+function observe(path: string) {
+  const reports: Report[] = []
+  let wake: (() => void) | undefined
+  const push = (report: Report): void => {
+    reports.push(report)
+    wake?.()
+  }
+  const watcher = watchConfig({
+    path,
+    env: {},
+    debounceMs: 20,
+    onChange: (config) => push({ config }),
+    onFault: (fault) => push({ fault }),
+  })
+  return {
+    close: watcher.close,
+    async next(): Promise<Report> {
+      while (reports.length === 0) {
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+      return reports.shift() as Report
+    },
+    async nextTtl(): Promise<number | undefined> {
+      const report = await this.next()
+      return 'config' in report ? report.config.cache.ttl : undefined
+    },
+  }
+}
+
+describe('watching', () => {
+  let directory = ''
+  let path = ''
+  let observed: ReturnType<typeof observe> | undefined
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'sluice-watch-'))
+    path = join(directory, 'sluice.yaml')
+  })
+  afterEach(() => {
+    observed?.close()
+    rmSync(directory, { recursive: true })
+  })
+
+  const replace = (text: string): void => {
+    writeFileSync(`${path}.new`, text)
+    renameSync(`${path}.new`, path)
+  }
+
+  test('tells of a file written in its place', async () => {
+    writeFileSync(path, smallest)
+    observed = observe(path)
+    writeFileSync(path, withTtl('1h'))
+    expect(await observed.nextTtl()).toBe(3_600_000)
+  })
+
+  test('tells of each atomic replacement, not of the first alone', async () => {
+    writeFileSync(path, smallest)
+    observed = observe(path)
+    for (const [ttl, milliseconds] of [
+      ['1h', 3_600_000],
+      ['2h', 7_200_000],
+      ['3h', 10_800_000],
+    ] as const) {
+      replace(withTtl(ttl))
+      expect(await observed.nextTtl()).toBe(milliseconds)
+    }
+  })
+
+  test('tells of a swapped directory behind symlinks, as Kubernetes mounts ConfigMaps', async () => {
+    const write = (version: string, text: string): void => {
+      mkdirSync(join(directory, version))
+      writeFileSync(join(directory, version, 'sluice.yaml'), text)
+      symlinkSync(version, join(directory, '..data_tmp'))
+      renameSync(join(directory, '..data_tmp'), join(directory, '..data'))
+    }
+    write('..1', withTtl('1h'))
+    symlinkSync('..data/sluice.yaml', path)
+    observed = observe(path)
+    write('..2', withTtl('2h'))
+    expect(await observed.nextTtl()).toBe(7_200_000)
+    rmSync(join(directory, '..1'), { recursive: true })
+    write('..3', withTtl('3h'))
+    expect(await observed.nextTtl()).toBe(10_800_000)
+  })
+
+  test('tells of a change in the directory that a symlink leads to', async () => {
+    const elsewhere = join(directory, 'elsewhere')
+    mkdirSync(elsewhere)
+    writeFileSync(join(elsewhere, 'real.yaml'), smallest)
+    symlinkSync('elsewhere/real.yaml', path)
+    observed = observe(path)
+    writeFileSync(join(elsewhere, 'real.new'), withTtl('1h'))
+    renameSync(join(elsewhere, 'real.new'), join(elsewhere, 'real.yaml'))
+    expect(await observed.nextTtl()).toBe(3_600_000)
+  })
+
+  test('does not tell of a file that says the same as before', async () => {
+    writeFileSync(path, withTtl('1h'))
+    observed = observe(path)
+    replace(withTtl('1h'))
+    writeFileSync(join(directory, 'other'), 'x')
+    // Nothing is to happen, so there is nothing to await but five times the rest that is asked for.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    replace(withTtl('2h'))
+    expect(await observed.nextTtl()).toBe(7_200_000)
+  })
+
+  test('tells the fault of a faulty file once, and of the next good one', async () => {
+    writeFileSync(path, withTtl('1h'))
+    observed = observe(path)
+    replace(withTtl('soon'))
+    const report = await observed.next()
+    expect(report).toMatchObject({ fault: expect.any(ConfigError) })
+    replace(withTtl('2h'))
+    expect(await observed.nextTtl()).toBe(7_200_000)
+  })
+
+  test('tells of a file that is gone, and of its return', async () => {
+    writeFileSync(path, withTtl('1h'))
+    observed = observe(path)
+    unlinkSync(path)
+    expect(await observed.next()).toMatchObject({ fault: expect.any(ConfigError) })
+    writeFileSync(path, withTtl('2h'))
+    expect(await observed.nextTtl()).toBe(7_200_000)
+  })
+})
+
+describe('the live configuration', () => {
+  test('is replaced, and its subscribers hear of it until they leave', () => {
+    const live = createLiveConfig(load(smallest))
+    const heard: number[] = []
+    const leave = live.subscribe((config) => heard.push(config.cache.ttl))
+    expect(live.replace(load(withTtl('1h')))).toEqual([])
+    expect(live.current().cache.ttl).toBe(3_600_000)
+    leave()
+    live.replace(load(withTtl('2h')))
+    expect(heard).toEqual([3_600_000])
+  })
+
+  test('keeps what needs a restart and names what it did not take', () => {
+    const live = createLiveConfig(load(`${smallest}redis: { url: "redis://one" }\n`))
+    const next = load(
+      `${withTtl('1h')}server: { port: 1 }\nredis: { cluster: ["redis://two"], prefix: other }\n`,
+    )
+    expect(live.replace(next)).toEqual(['server.port', 'redis.url', 'redis.prefix', 'redis.cluster'])
+    expect(live.current()).toMatchObject({
+      server: { port: 8080 },
+      redis: { url: 'redis://one', prefix: 'sluice' },
+      cache: { ttl: 3_600_000 },
+    })
+  })
+
+  test('does not open a service beyond loopback because the file went back to loopback without tenants', () => {
+    const tenants = 'tenants: { acme: { keys: [key-of-enough-length] } }\n'
+    const live = createLiveConfig(load(`${smallest}server: { host: 0.0.0.0 }\n${tenants}`))
+    expect(live.replace(load(smallest))).toEqual(['server.host', 'tenants'])
+    expect(Object.keys(live.current().tenants)).toEqual(['acme'])
+  })
+})

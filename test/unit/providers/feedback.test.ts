@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest'
+import { readFeedback } from '../../../providers/feedback.ts'
+
+const NOW = Date.parse('2026-11-23T12:00:00.000Z')
+const read = (headers: Record<string, string>) => readFeedback(new Headers(headers), NOW)
+
+test('OpenAI’s headers are read', () => {
+  const headers = {
+    'x-ratelimit-limit-requests': '500',
+    'x-ratelimit-remaining-requests': '499',
+    'x-ratelimit-reset-requests': '120ms',
+    'x-ratelimit-limit-tokens': '200000',
+    'x-ratelimit-remaining-tokens': '0',
+    'x-ratelimit-reset-tokens': '6m0s',
+  }
+  expect(read(headers)).toEqual({
+    limitRequests: 500,
+    remainingRequests: 499,
+    limitTokens: 200000,
+    remainingTokens: 0,
+  })
+})
+
+test('Anthropic’s headers are read', () => {
+  const headers = {
+    'anthropic-ratelimit-requests-limit': '50',
+    'anthropic-ratelimit-requests-remaining': '49',
+    'anthropic-ratelimit-tokens-limit': '40000',
+    'anthropic-ratelimit-tokens-remaining': '39000',
+    'retry-after': '12',
+  }
+  expect(read(headers)).toEqual({
+    limitRequests: 50,
+    remainingRequests: 49,
+    limitTokens: 40000,
+    remainingTokens: 39000,
+    retryAfterMs: 12_000,
+  })
+})
+
+test.each([
+  [{ 'retry-after-ms': '250.4' }, 251],
+  [{ 'retry-after-ms': '250', 'retry-after': '9' }, 250],
+  [{ 'retry-after': '1.5' }, 1500],
+  [{ 'retry-after': '0' }, 0],
+  [{ 'retry-after': ' 3 ' }, 3000],
+  [{ 'retry-after': 'Mon, 23 Nov 2026 12:00:30 GMT' }, 30_000],
+  [{ 'retry-after': '999999999' }, 86_400_000],
+  [{ 'retry-after-ms': 'soon', 'retry-after': '2' }, 2000],
+])('the pause of %o is %i ms', (headers, expected) => {
+  expect(read(headers as Record<string, string>)).toEqual({ retryAfterMs: expected })
+})
+
+test.each([
+  { 'retry-after': '-1' },
+  { 'retry-after': 'NaN' },
+  { 'retry-after': 'Infinity' },
+  { 'retry-after': '' },
+  { 'retry-after': '1e9' },
+  { 'retry-after': 'in 5 minutes' },
+  { 'retry-after': 'Mon, 23 Nov 2026 11:59:59 GMT' },
+  { 'retry-after-ms': '-5' },
+  { 'x-ratelimit-remaining-requests': '-1' },
+  { 'x-ratelimit-remaining-requests': '1,000' },
+  { 'x-ratelimit-limit-tokens': 'unlimited' },
+  { 'x-ratelimit-limit-requests': '0' },
+  { 'x-ratelimit-limit-tokens': '99999999999999999999' },
+])('%o says nothing', (headers) => {
+  expect(read(headers as unknown as Record<string, string>)).toEqual({})
+})

@@ -1,0 +1,129 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { loadConfig } from '../../../config/load.ts'
+import { readImports } from '../../../scripts/check-imports.ts'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+const read = (name: string) => readFileSync(`${root}/${name}`, 'utf8')
+
+const composeSchema = z.object({
+  services: z.record(
+    z.string(),
+    z.object({
+      command: z.array(z.string()),
+      build: z.string().optional(),
+      environment: z.record(z.string(), z.string()).default({}),
+      volumes: z.array(z.union([z.string(), z.object({ source: z.string(), target: z.string() })])),
+      depends_on: z.record(z.string(), z.unknown()).default({}),
+      profiles: z.array(z.string()).default([]),
+    }),
+  ),
+  volumes: z.record(z.string(), z.unknown()),
+})
+const compose = composeSchema.parse(parse(read('docker-compose.yml'), { merge: true }))
+const ours = Object.entries(compose.services).filter(([, service]) => service.build !== undefined)
+const allowed = read('.dockerignore')
+  .split('\n')
+  .filter((line) => line.startsWith('!'))
+  .map((line) => line.slice(1))
+const exampleConfig = 'examples/docker-simulator.yaml'
+
+describe('docker-compose.yml', () => {
+  test('runs the roles that main.ts has', () => {
+    expect(ours.map(([name, { command }]) => [name, command.slice(0, 3).join(' ')])).toEqual([
+      ['api', 'node main.ts api'],
+      ['worker', 'node main.ts worker'],
+      ['simulator', 'node main.ts simulator'],
+    ])
+  })
+
+  test('starts the simulator only when asked', () => {
+    const always = Object.entries(compose.services).filter(([, { profiles }]) => profiles.length === 0)
+    expect(always.map(([name]) => name)).toEqual(['redis', 'api', 'worker'])
+  })
+
+  test('gives every service the configuration where it looks for it', () => {
+    for (const [, { environment, volumes }] of ours) {
+      const mounted = volumes.map((volume) => (typeof volume === 'string' ? volume : volume.target))
+      expect(mounted).toContain(environment.SLUICE_CONFIG)
+    }
+  })
+
+  test('keeps what Redis holds, and has it refuse rather than evict', () => {
+    const redis = compose.services.redis
+    const command = redis?.command.join(' ')
+    expect(command).toContain('--appendonly yes')
+    expect(command).toContain('--maxmemory-policy noeviction')
+    expect(redis?.volumes).toEqual(['redis-data:/data'])
+    expect(Object.keys(compose.volumes)).toEqual(['redis-data'])
+  })
+
+  test('names files that exist', () => {
+    for (const [file] of read('docker-compose.yml').matchAll(/\.\/examples\/[\w.-]+/g)) {
+      expect(existsSync(`${root}/${file}`), file).toBe(true)
+    }
+    expect(read('docker-compose.yml')).toContain(`./${exampleConfig}`)
+  })
+})
+
+test('the configuration for trying it out is valid and leads to the services of docker-compose.yml', () => {
+  const environment = ours.find(([name]) => name === 'api')?.[1].environment ?? {}
+  const config = loadConfig({ path: `${root}/${exampleConfig}`, env: environment })
+  const { host, port } = config.server
+  expect({ host, port }).toEqual({ host: '0.0.0.0', port: 8080 })
+  expect(compose.services).toHaveProperty(new URL(config.redis.url ?? '').hostname)
+  const upstream = new URL(Object.values(config.providers)[0]?.base_url ?? '')
+  expect(compose.services).toHaveProperty(upstream.hostname)
+  expect(compose.services[upstream.hostname]?.command).toContain(upstream.port)
+})
+
+describe('the image', () => {
+  const program = followImports('main.ts')
+
+  test('holds every file that main.ts imports, directly or not', () => {
+    const outside = program.files.filter((path) => !allowed.includes(path.split('/')[0] ?? ''))
+    expect(outside).toEqual([])
+  })
+
+  test('runs the role `all` unless told otherwise, and not as root', () => {
+    const lines = read('Dockerfile').split('\n')
+    expect(lines).toContain('CMD ["node", "main.ts", "all"]')
+    expect(lines).toContain('USER node')
+  })
+
+  test('needs no package for development', () => {
+    const dependencies = z
+      .object({ dependencies: z.record(z.string(), z.string()) })
+      .parse(JSON.parse(read('package.json'))).dependencies
+    const outside = program.packages.filter((name) => !(readPackage(name) in dependencies))
+    expect(outside).toEqual([])
+  })
+})
+
+/** The files that a file leads to by imports, itself among them, and the packages that they name. */
+function followImports(start: string): { files: string[]; packages: string[] } {
+  const files = new Set<string>()
+  const packages = new Set<string>()
+  const follow = (path: string) => {
+    if (files.has(path)) return
+    files.add(path)
+    for (const name of readImports(path, read(path))) {
+      if (name.startsWith('.')) follow(posix.join(posix.dirname(path), name))
+      else if (!name.startsWith('node:')) packages.add(name)
+    }
+  }
+  follow(start)
+  return { files: [...files], packages: [...packages] }
+}
+
+/** `@scope/name/part` belongs to the package `@scope/name`. */
+function readPackage(name: string): string {
+  return name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/')
+}

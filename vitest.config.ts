@@ -1,0 +1,19 @@
+import { defineConfig } from 'vitest/config'
+import { createTotalsReporter } from './test/helpers/totals-reporter.ts'
+
+/** Fault injection takes minutes and kills things; it runs when it is asked for. */
+const layers = process.env.SLUICE_FAULTS === '1' ? ['faults'] : ['unit', 'contract', 'integration', 'e2e']
+
+export default defineConfig({
+  test: {
+    include: layers.map((layer) => `test/${layer}/**/*.test.ts`),
+    globalSetup: ['test/helpers/global-setup.ts'],
+    setupFiles: ['test/helpers/fail-on-leaks.ts'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 20_000,
+    reporters: ['default', createTotalsReporter()],
+  },
+})

@@ -1,0 +1,109 @@
+import * as dns from 'node:dns'
+import { isIP, type LookupFunction } from 'node:net'
+import { Agent, buildConnector, type Dispatcher } from 'undici'
+import { isPublicAddress } from './public-address.ts'
+
+const MAX_URL_LENGTH = 2048
+
+/** Resolves a name to every address it has. */
+export type LookupAll = (
+  hostname: string,
+  options: dns.LookupOptions,
+  callback: (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void,
+) => void
+
+type UrlCheck = { ok: true } | { ok: false; reason: string }
+
+export type AddressGuard = {
+  /** What can be said of a URL without resolving its name; `reason` completes "url …". */
+  checkUrl(url: string): UrlCheck
+  /** A new dispatcher that connects to allowed addresses alone. Who asks for it closes it. */
+  dispatcher(): Dispatcher
+}
+
+export type AddressGuardOptions = {
+  /** True lets webhooks go to any address: for receivers inside the own network, and for tests. */
+  allowPrivateAddresses: boolean
+  lookup?: LookupAll
+  /** Decides over a literal address; replaced where a test has loopback addresses alone. */
+  isPublic?: (address: string) => boolean
+}
+
+/** The connection was not attempted: the address is not one of the public internet. */
+export class AddressBlockedError extends Error {
+  readonly code = 'ERR_ADDRESS_BLOCKED'
+  override readonly name = 'AddressBlockedError'
+}
+
+/**
+ * Keeps webhooks away from addresses that only this machine's network can reach.
+ *
+ * The address checked is the address connected to: a literal is checked before connecting, and a name is
+ * resolved once per connection, by the lookup that hands its answer to the socket. When any of a name's
+ * addresses is private the name is refused, since a public name has no reason for it.
+ *
+ * Node's `blockList` option cannot do this: `tls.connect` ignores it (Node 24.21), so https would pass
+ * unchecked. A `lookup` alone cannot either: it is never called for literal addresses.
+ */
+export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
+  const { allowPrivateAddresses, lookup = lookupAll, isPublic = isPublicAddress } = options
+  const isAllowed = (address: string) => allowPrivateAddresses || isPublic(address)
+
+  function checkUrl(url: string): UrlCheck {
+    if (url.length > MAX_URL_LENGTH) return refuse(`is longer than ${MAX_URL_LENGTH} characters`)
+    const parsed = URL.parse(url)
+    if (parsed === null) return refuse('is not an absolute URL')
+    if (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') return refuse('must be http or https')
+    if (parsed.username !== '' || parsed.password !== '') return refuse('must not hold credentials')
+    const host = parsed.hostname.replace(/^\[|\]$/g, '')
+    if (isIP(host) !== 0 ? !isAllowed(host) : !allowPrivateAddresses && isLocalName(host)) {
+      return refuse('must lead to a public address')
+    }
+    return { ok: true }
+  }
+
+  const guardedLookup: LookupFunction = (hostname, lookupOptions, callback) => {
+    lookup(hostname, lookupOptions, (error, addresses) => {
+      const [first] = addresses ?? []
+      if (error || first === undefined) return callback(error ?? notFound(hostname), [])
+      if (!addresses.every(({ address }) => isAllowed(address))) {
+        return callback(new AddressBlockedError('the name leads to an address that is not public'), [])
+      }
+      if (lookupOptions.all) callback(null, addresses)
+      else callback(null, first.address, first.family)
+    })
+  }
+
+  function dispatcher(): Dispatcher {
+    const connect = buildConnector({ allowH2: false, lookup: guardedLookup })
+    return new Agent({
+      allowH2: false,
+      connect: (target, callback) => {
+        if (isIP(target.hostname) !== 0 && !isAllowed(target.hostname)) {
+          callback(new AddressBlockedError('the address is not public'), null)
+        } else {
+          connect(target, callback)
+        }
+      },
+    })
+  }
+
+  return { checkUrl, dispatcher }
+}
+
+const lookupAll: LookupAll = (hostname, options, callback) => {
+  dns.lookup(hostname, { ...options, all: true }, callback)
+}
+
+/** Names that are loopback by definition (RFC 6761); others are known only when resolved. */
+function isLocalName(host: string): boolean {
+  return /(^|\.)localhost\.?$/.test(host)
+}
+
+function refuse(reason: string): UrlCheck {
+  return { ok: false, reason }
+}
+
+function notFound(hostname: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`no address for ${hostname}`), { code: 'ENOTFOUND' })
+}

@@ -1,0 +1,22 @@
+export type WebhookEvent = 'job.completed' | 'job.failed' | 'job.cancelled'
+
+export type DeliveryAttempt = {
+  at: string
+  /** HTTP status, null when no answer came. */
+  status: number | null
+  error: string | null
+  latency_ms: number
+}
+
+/** One webhook on its way to its receiver, as clients see it. Times are RFC 3339 UTC with milliseconds. */
+export type Delivery = {
+  id: string
+  job_id: string
+  event: WebhookEvent
+  url: string
+  status: 'pending' | 'delivered' | 'failed'
+  created_at: string
+  next_attempt_at: string | null
+  /** The latest 20, oldest first. */
+  attempts: DeliveryAttempt[]
+}

@@ -1,0 +1,17 @@
+-- Gives a claimed delivery back without an attempt, due after a wait.
+--
+-- KEYS  1 the tenant's root
+-- ARGV  1 delivery id  2 claim number  3 wait in ms
+-- Answer 1 | 0 (another claim has followed, or the delivery is gone)
+
+local root, id = KEYS[1], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local key = root .. ':delivery:' .. id
+if redis.call('HGET', key, 'claim') ~= ARGV[2] then return 0 end
+local due = string.format('%d', now + tonumber(ARGV[3]))
+redis.call('HDEL', key, 'lease')
+redis.call('HINCRBY', key, 'claim', 1)
+redis.call('HSET', key, 'next_attempt_at', due)
+redis.call('ZADD', root .. ':webhooks', due, id)
+return 1

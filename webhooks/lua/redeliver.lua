@@ -1,0 +1,22 @@
+-- Makes a delivery due at once with a fresh schedule; its id and its attempts stay.
+--
+-- KEYS  1 the tenant's root
+-- ARGV  1 delivery id
+-- Answer 1 | 0 (there is none)
+-- Invariant: a delivery that is being sent is not sent a second time beside it, but once more after it
+-- ('again').
+
+local root, id = KEYS[1], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local key = root .. ':delivery:' .. id
+if redis.call('EXISTS', key) == 0 then return 0 end
+if tonumber(redis.call('HGET', key, 'lease') or 0) > now then
+  redis.call('HSET', key, 'again', '1')
+  return 1
+end
+local due = string.format('%d', now)
+redis.call('HSET', key, 'status', 'pending', 'next_attempt_at', due, 'attempt_count', '0')
+redis.call('ZADD', root .. ':webhooks', due, id)
+redis.call('PUBLISH', root .. ':webhooks:wake', id)
+return 1

@@ -1,0 +1,212 @@
+/**
+ * Webhook deliveries in Redis.
+ *
+ * Everything lies under the tenant's root, whose hash tag it shares:
+ * - `<root>:webhooks`: sorted set, the outbox: delivery ids by when they are due (Unix ms). A claimed one stands
+ *   at the end of its lease; one that is delivered or failed is not in it.
+ * - `<root>:delivery:<id>`: hash, one delivery:
+ *     id               `whd_…`, also the `webhook-id` header
+ *     job_id, event, url
+ *     status           pending | delivered | failed
+ *     created_at       Unix ms: when the event happened
+ *     next_attempt_at  Unix ms, '' when none follows
+ *     attempts         JSON array of `{at, status, error, latency_ms}`, the latest 20, oldest first
+ *     attempt_count    attempts made since the creation or the latest redelivery: the place in the schedule
+ *     claim            number of the latest claim; an older number decides nothing any more
+ *     lease            Unix ms: when that claim ends, while it is being sent
+ *     again            '1' when a redelivery was asked for in mid-attempt
+ * - `<root>:job:<job id>:deliveries`: list of the job's delivery ids, oldest first.
+ *
+ * A job's terminal transition writes the fields down to attempt_count, the list entry and the outbox entry in
+ * its own script; `create` is the same for callers outside of one. Redis' clock decides what is due.
+ */
+import type { Cluster, Redis } from 'ioredis'
+import type { Delivery, DeliveryAttempt, WebhookEvent } from './delivery.ts'
+import { loadScript, runScript } from './scripts.ts'
+
+const MAX_ATTEMPTS_KEPT = 20
+/** Due entries that one claim looks at, so that it never holds Redis for long. */
+const CLAIM_WINDOW = 128
+
+/** A delivery that this process may send until its lease ends. */
+export type ClaimedDelivery = {
+  tenant: string
+  id: string
+  jobId: string
+  event: WebhookEvent
+  url: string
+  /** What deliveries in hand are counted by. */
+  host: string
+  /** Unix ms of Redis' clock, as is `claimedAt`. */
+  createdAt: number
+  claimedAt: number
+  /** Attempts made since the creation or the latest redelivery. */
+  attemptsMade: number
+  /** Number of this claim, for `recordAttempt` and `postpone`. */
+  claim: string
+}
+
+export type ClaimAsk = {
+  limit: number
+  leaseMs: number
+  /** Due entries to pass over: 0, or where the claim before says to go on. */
+  offset: number
+  /** Most deliveries in hand for one host, and how many are so already. */
+  perHost: number
+  inHand: ReadonlyMap<string, number>
+}
+
+export type Claim = {
+  claimed: ClaimedDelivery[]
+  /** Where to go on when more is due than one claim looks at; 0: nothing lies behind. */
+  nextOffset: number
+  /** True when some that are due were left: their host has enough in hand, or the limit was reached. */
+  left: boolean
+  /** Ms until the next delivery that is not due yet; null: there is none. */
+  nextDueInMs: number | null
+}
+
+export type AttemptVerdict =
+  | { status: 'delivered' | 'failed' }
+  /** Try again after `delayMs`. */
+  | { status: 'pending'; delayMs: number }
+
+export type WebhookStore = {
+  create(
+    tenant: string,
+    delivery: { id: string; jobId: string; event: WebhookEvent; url: string; now: number },
+  ): Promise<void>
+  /** Leases up to `limit` due deliveries, leaving those of hosts that have enough in hand. */
+  claimDue(tenant: string, ask: ClaimAsk): Promise<Claim>
+  /**
+   * `stale`: another claim has followed, which decides in its stead. `gone`: the delivery was deleted
+   * meanwhile.
+   */
+  recordAttempt(
+    delivery: ClaimedDelivery,
+    attempt: DeliveryAttempt,
+    verdict: AttemptVerdict,
+  ): Promise<'recorded' | 'stale' | 'gone'>
+  /** Gives a claimed delivery back, due after `delayMs`; no attempt is counted. */
+  postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void>
+  /** The job's deliveries, newest first. */
+  list(tenant: string, jobId: string): Promise<Delivery[]>
+  /**
+   * Makes a delivery due at once, with a fresh schedule and the same id. One that is just being sent is sent
+   * again after that. Null: the tenant has no such delivery.
+   */
+  redeliver(tenant: string, deliveryId: string): Promise<Delivery | null>
+}
+
+/** `root` names a tenant's root key, hash tag included. */
+export function createWebhookStore(deps: {
+  redis: Redis | Cluster
+  root: (tenant: string) => string
+}): WebhookStore {
+  const { redis, root } = deps
+  const scripts = {
+    claim: loadScript('claim'),
+    record: loadScript('record'),
+    postpone: loadScript('postpone'),
+    redeliver: loadScript('redeliver'),
+  }
+
+  const deliveryKey = (tenant: string, id: string) => `${root(tenant)}:delivery:${id}`
+
+  async function create(tenant: string, delivery: Parameters<WebhookStore['create']>[1]): Promise<void> {
+    const { id, jobId, event, url, now } = delivery
+    const due = { created_at: now, next_attempt_at: now, attempts: '[]', attempt_count: 0 }
+    await redis
+      .multi()
+      .hset(deliveryKey(tenant, id), { id, job_id: jobId, event, url, status: 'pending', ...due })
+      .rpush(`${root(tenant)}:job:${jobId}:deliveries`, id)
+      .zadd(`${root(tenant)}:webhooks`, now, id)
+      .publish(`${root(tenant)}:webhooks:wake`, id)
+      .exec()
+  }
+
+  async function claimDue(tenant: string, ask: ClaimAsk): Promise<Claim> {
+    const args = [ask.leaseMs, ask.limit, ask.offset, CLAIM_WINDOW, ask.perHost, ...[...ask.inHand].flat()]
+    const answer = await runScript(redis, scripts.claim, root(tenant), args)
+    const [now, wait, more, left, ...entries] = answer as [string, string, string, string, ...string[][]]
+    // What was claimed has left its place in the order, so that those behind it moved up.
+    const behind = ask.offset + CLAIM_WINDOW - entries.length
+    return {
+      claimed: entries.map((entry) => readClaim(tenant, Number(now), entry)),
+      nextOffset: more !== '' ? behind : entries.length === ask.limit ? ask.offset : 0,
+      left: left !== '0',
+      nextDueInMs: wait === '' ? null : Number(wait),
+    }
+  }
+
+  async function recordAttempt(
+    delivery: ClaimedDelivery,
+    attempt: DeliveryAttempt,
+    verdict: AttemptVerdict,
+  ): Promise<'recorded' | 'stale' | 'gone'> {
+    const delay = verdict.status === 'pending' ? verdict.delayMs : ''
+    const args = [
+      delivery.id,
+      delivery.claim,
+      JSON.stringify(attempt),
+      MAX_ATTEMPTS_KEPT,
+      verdict.status,
+      delay,
+    ]
+    const answer = await runScript(redis, scripts.record, root(delivery.tenant), args)
+    return answer as 'recorded' | 'stale' | 'gone'
+  }
+
+  async function postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void> {
+    await runScript(redis, scripts.postpone, root(delivery.tenant), [delivery.id, delivery.claim, delayMs])
+  }
+
+  async function read(tenant: string, id: string): Promise<Delivery | null> {
+    const fields = await redis.hgetall(deliveryKey(tenant, id))
+    return fields.id === undefined ? null : readDelivery(fields)
+  }
+
+  async function list(tenant: string, jobId: string): Promise<Delivery[]> {
+    const ids = await redis.lrange(`${root(tenant)}:job:${jobId}:deliveries`, 0, -1)
+    const deliveries = await Promise.all(ids.reverse().map((id) => read(tenant, id)))
+    return deliveries.filter((delivery) => delivery !== null)
+  }
+
+  async function redeliver(tenant: string, deliveryId: string): Promise<Delivery | null> {
+    const found = await runScript(redis, scripts.redeliver, root(tenant), [deliveryId])
+    return found === 1 ? read(tenant, deliveryId) : null
+  }
+
+  return { create, claimDue, recordAttempt, postpone, list, redeliver }
+}
+
+function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedDelivery {
+  const [host = '', claim = '', ...flat] = entry
+  const fields: Record<string, string> = {}
+  for (let index = 0; index < flat.length; index += 2) fields[flat[index] ?? ''] = flat[index + 1] ?? ''
+  return {
+    tenant,
+    id: fields.id ?? '',
+    jobId: fields.job_id ?? '',
+    event: fields.event as WebhookEvent,
+    url: fields.url ?? '',
+    host,
+    createdAt: Number(fields.created_at),
+    claimedAt,
+    attemptsMade: Number(fields.attempt_count),
+    claim,
+  }
+}
+
+function readDelivery(fields: Record<string, string>): Delivery {
+  return {
+    id: fields.id ?? '',
+    job_id: fields.job_id ?? '',
+    event: fields.event as WebhookEvent,
+    url: fields.url ?? '',
+    status: fields.status as Delivery['status'],
+    created_at: new Date(Number(fields.created_at)).toISOString(),
+    next_attempt_at: fields.next_attempt_at ? new Date(Number(fields.next_attempt_at)).toISOString() : null,
+    attempts: JSON.parse(fields.attempts ?? '[]') as DeliveryAttempt[],
+  }
+}

@@ -1,0 +1,291 @@
+import type { Lane } from '../config/lanes.ts'
+import type { JobError } from '../jobs/job.ts'
+import type { Held, LaneQueue } from '../jobs/queue.ts'
+import type { AttemptEnd, Claimed, Completion, Retry, Work } from '../jobs/work.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { priceUsage, settledTokens } from '../providers/accounting.ts'
+import { mergeBodies, normalizeInputs, splitAnswer } from '../providers/embeddings.ts'
+import type {
+  Provider,
+  ProviderAnswer,
+  ProviderFailure,
+  ProviderSuccess,
+  Usage,
+} from '../providers/provider.ts'
+import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
+import { createDeltaWriter } from './delta-writer.ts'
+import { decide, pauseAfter } from './outcome.ts'
+import { persist } from './persist.ts'
+import { type Call, costOf } from './plan.ts'
+import type { RunningCalls } from './running-calls.ts'
+
+export type ExecuteDeps = {
+  lane: () => Lane
+  queue: LaneQueue
+  work: Work
+  gate: Gate
+  provider: () => Provider
+  calls: RunningCalls
+  now: () => number
+  random: () => number
+  /** Aborted when the process has to go, whatever is left. */
+  signal: AbortSignal
+  onError: (error: unknown, what: string) => void
+  /** Resolves with a permit for one more request: the halves of a rejected one. */
+  acquire: (cost: Cost) => Promise<string>
+  /** The permit is settled. */
+  release: (permit: string) => void
+  /** Tells how each provider call ended. */
+  onCall?: (call: { lane: string; jobs: number; outcome: AttemptEnd['outcome']; latencyMs: number }) => void
+}
+
+/** A held entry with what was claimed for it. */
+type Passenger = { held: Held; claimed: Claimed }
+
+/**
+ * Carries one permitted call out, from claiming its jobs to acknowledging their entries. Reads from top to bottom
+ * as the way of a call: intent, call, settlement, outcome. Never throws: what fails is retried or left to the
+ * stalled check, which finds every entry that was not acknowledged.
+ */
+export function createExecutor(deps: ExecuteDeps) {
+  const { queue, work, gate, calls, now, random } = deps
+  const keep = <T>(write: () => Promise<T>, what: string) =>
+    persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what) })
+
+  async function execute(call: Call, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
+    try {
+      const passengers = await claim(call.held, waitedFor)
+      await send(passengers, permit, call.cost)
+    } catch (error) {
+      deps.onError(error, 'a call')
+      await gate.settle(deps.lane(), [{ permit, actual: null }]).catch(() => {})
+    } finally {
+      deps.release(permit)
+    }
+  }
+
+  /** Writes the intents and sorts out the entries that need no call. */
+  async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<Passenger[]> {
+    const { provider, model } = deps.lane()
+    const started = await work.start(held, { provider, model, coalesced: held.length, waitedFor })
+    const passengers: Passenger[] = []
+    const others: Promise<void>[] = []
+    for (const [index, answer] of started.entries()) {
+      const one = held[index]!
+      if (answer.kind === 'run') passengers.push({ held: one, claimed: answer.claimed })
+      else if (answer.kind === 'wait') others.push(queue.delay(one, answer.at))
+      else others.push(queue.acknowledge(one))
+    }
+    await Promise.all(others)
+    return passengers
+  }
+
+  async function send(passengers: Passenger[], permit: string, taken: Cost): Promise<void> {
+    const lane = deps.lane()
+    if (passengers.length === 0) return gate.settle(lane, [{ permit, actual: null }])
+
+    const first = passengers[0]!.claimed
+    const embeds =
+      first.type === 'embedding' && passengers.every((one) => normalizeInputs(one.claimed.body) !== null)
+    const body = embeds ? mergeBodies(passengers.map((one) => one.claimed.body)) : first.body
+    const running = calls.begin(passengers.map((one) => one.claimed))
+    const streams = first.body.stream === true && passengers.length === 1
+    const useless = new AbortController()
+    const deltas = createDeltaWriter({
+      write: (chunks) => work.stream(first, chunks),
+      onUseless: () => useless.abort('cancelled'),
+      onError: (error) => deps.onError(error, 'streaming'),
+    })
+
+    const startedAt = now()
+    let answer: ProviderAnswer
+    try {
+      answer = await deps.provider().call({
+        type: first.type,
+        model: lane.model,
+        body,
+        signal: AbortSignal.any([running.signal, useless.signal]),
+        timeoutMs: Math.max(...passengers.map((one) => one.claimed.timeoutMs || lane.timeout)),
+        ...(streams ? { onDelta: deltas.push } : {}),
+      })
+    } finally {
+      running.end()
+    }
+    const latencyMs = now() - startedAt
+
+    const settled = settle(lane, permit, answer, taken, passengers)
+    await deltas.flush()
+    if (answer.ok) await succeed(lane, passengers, answer, latencyMs, embeds)
+    else await failed(lane, passengers, answer, latencyMs, running.signal.reason)
+    await settled
+  }
+
+  /** Books what the provider counts, frees the permit, and passes on what the answer said of the limits. */
+  async function settle(
+    lane: Lane,
+    permit: string,
+    answer: ProviderAnswer,
+    taken: Cost,
+    passengers: Passenger[],
+  ): Promise<void> {
+    // Refused connections never reached the provider; everything else counts there.
+    const sent = answer.ok || answer.status !== null || answer.ambiguous
+    const estimate = taken.tokens > 0 ? taken : costOf(passengers.map((one) => one.held))
+    const tokens = settledTokens(lane.kind, estimate, answer.ok ? answer.usage : null, sent)
+    const throttled = !answer.ok && answer.class === 'throttled'
+    try {
+      await gate.settle(lane, [
+        {
+          permit,
+          actual: sent ? { requests: 1, ...tokens } : null,
+          feedback: answer.feedback,
+          ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
+        },
+      ])
+    } catch (error) {
+      deps.onError(error, 'settling a permit') // its lease ends by itself
+    }
+  }
+
+  async function succeed(
+    lane: Lane,
+    passengers: Passenger[],
+    answer: ProviderSuccess,
+    latencyMs: number,
+    embeds: boolean,
+  ): Promise<void> {
+    const results = embeds ? shareOut(answer.body, passengers) : [answer.body]
+    const completions: Completion[] = passengers.map(({ claimed }, index) => {
+      const result = results[index]!
+      const usage = embeds ? usageOf(result) : answer.usage
+      const costUsd = usage ? priceUsage(lane.price, usage) : 0
+      const end: AttemptEnd = {
+        outcome: 'completed',
+        latency_ms: latencyMs,
+        status: answer.status,
+        usage,
+        cost_usd: costUsd,
+      }
+      const format = embeds ? (claimed.body.encoding_format === 'base64' ? 'base64' : 'float') : ''
+      return { claimed, end, result, format, usage, costUsd }
+    })
+    // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
+    await keep(() => work.complete(completions), 'storing results')
+    await keep(() => Promise.all(passengers.map((one) => queue.acknowledge(one.held))), 'acknowledging')
+    deps.onCall?.({ lane: lane.id, jobs: passengers.length, outcome: 'completed', latencyMs })
+  }
+
+  async function failed(
+    lane: Lane,
+    passengers: Passenger[],
+    failure: ProviderFailure,
+    latencyMs: number,
+    abortReason: unknown,
+  ): Promise<void> {
+    const outcomes: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
+      throttled: 'throttled',
+      retryable: 'retryable',
+      timeout: 'timeout',
+      final: 'failed',
+      aborted: 'aborted',
+    }
+    const end: AttemptEnd = {
+      outcome: outcomes[failure.class],
+      latency_ms: latencyMs,
+      status: failure.status,
+      error_code: failure.code,
+      ambiguous: failure.ambiguous,
+    }
+    deps.onCall?.({ lane: lane.id, jobs: passengers.length, outcome: end.outcome, latencyMs })
+    if (failure.input && passengers.length > 1) return split(passengers, end)
+
+    await Promise.all(
+      passengers.map(async ({ held, claimed }) => {
+        const outcome = decide(failure, claimed, lane.retry, now(), random)
+        switch (outcome.kind) {
+          case 'failed':
+            return endWith(held, claimed, end, outcome.error)
+          case 'retry':
+          case 'throttled':
+            return putBack(held, claimed, end, {
+              at: outcome.at,
+              countsAsAttempt: outcome.kind === 'retry',
+              reason: outcome.reason,
+              waitingFor: outcome.waitingFor,
+            })
+          case 'released':
+            return putBack(held, claimed, end, {
+              at: now(),
+              countsAsAttempt: false,
+              reason: String(abortReason ?? 'aborted'),
+              waitingFor: 'retry_delay',
+            })
+        }
+      }),
+    )
+  }
+
+  async function endWith(held: Held, claimed: Claimed, end: AttemptEnd, error: JobError): Promise<void> {
+    await keep(() => work.fail(claimed, end, error, false), 'storing a failure')
+    await keep(() => queue.acknowledge(held), 'acknowledging')
+  }
+
+  async function putBack(held: Held, claimed: Claimed, end: AttemptEnd, next: Retry): Promise<void> {
+    const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
+    await keep(() => (waits ? queue.delay(held, next.at) : queue.acknowledge(held)), 'putting an entry back')
+  }
+
+  /**
+   * The provider rejected a request for what one of its inputs holds, and does not say which: each half goes again
+   * by itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for
+   * one bad input among n.
+   */
+  async function split(passengers: Passenger[], end: AttemptEnd): Promise<void> {
+    const again: Held[] = []
+    await Promise.all(
+      passengers.map(async ({ held, claimed }) => {
+        const next: Retry = {
+          at: 0,
+          countsAsAttempt: false,
+          reason: 'input_rejected',
+          waitingFor: 'requests',
+        }
+        const goesOn = await keep(() => work.retry(claimed, end, next), 'splitting a request')
+        if (goesOn) again.push(held)
+        else await keep(() => queue.acknowledge(held), 'acknowledging')
+      }),
+    )
+    const middle = Math.ceil(again.length / 2)
+    const order = new Map(passengers.map((one, index) => [one.held, index]))
+    again.sort((a, b) => order.get(a)! - order.get(b)!)
+    const halves = [again.slice(0, middle), again.slice(middle)].filter((half) => half.length > 0)
+    await Promise.all(
+      halves.map(async (held) => {
+        const cost = costOf(held)
+        const permit = await deps.acquire(cost)
+        await execute({ held, cost }, permit, 'requests')
+      }),
+    )
+  }
+
+  return { execute }
+}
+
+function shareOut(body: JsonObject, passengers: Passenger[]): JsonObject[] {
+  const costs = passengers.map((one) => one.claimed.cost)
+  return splitAnswer(
+    body,
+    passengers.map((one) => normalizeInputs(one.claimed.body)!.length),
+    costs.map((cost) => cost.inputTokens),
+  )
+}
+
+function usageOf(result: JsonObject): Usage | null {
+  const usage = result.usage as { prompt_tokens?: number; total_tokens?: number } | undefined
+  if (!usage || typeof usage.prompt_tokens !== 'number') return null
+  return {
+    input_tokens: usage.prompt_tokens,
+    output_tokens: 0,
+    total_tokens: usage.total_tokens ?? usage.prompt_tokens,
+  }
+}

@@ -1,0 +1,251 @@
+import type { Lane } from '../config/lanes.ts'
+import type { Held, LaneQueue, Queues } from '../jobs/queue.ts'
+import type { Work } from '../jobs/work.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
+import { createExecutor, type ExecuteDeps } from './execute.ts'
+import { type InHand, planCalls } from './plan.ts'
+import type { RunningCalls } from './running-calls.ts'
+import { createWaker } from './waker.ts'
+
+/** An idle lane looks at its queue at least this often, should a wake-up be lost. */
+const IDLE_MS = 1000
+
+/** A lane that is shut for longer gives its entries in hand back, for other workers and other priorities. */
+const HOLD_MS = 2000
+
+/** Most entries taken ahead of their permits while the lane lets everything through. */
+const MOST_AHEAD = 64
+
+/** Pause after an error of the store. */
+const ERROR_PAUSE_MS = 250
+
+export type LaneLoopDeps = {
+  /** The lane as configured now; null: it is configured no more. */
+  lane: () => Lane | null
+  laneId: string
+  queues: Queues
+  work: Work
+  gate: Gate
+  provider: () => Provider
+  calls: RunningCalls
+  /** How often locks and leases are renewed. */
+  renewMs: number
+  now: () => number
+  random: () => number
+  onError: (error: unknown, what: string) => void
+  onCall?: ExecuteDeps['onCall']
+}
+
+export type LaneLoop = {
+  /** There may be work, or the lane may have opened. */
+  wake(): void
+  /** No new calls; resolves when those under way are stored, or given back after `graceMs`. */
+  stop(graceMs: number): Promise<void>
+  /** Unix ms of the last turn of the loop. */
+  lastTurn(): number
+}
+
+/**
+ * One lane of one worker process.
+ *
+ *   fetch ──> hand ──> plan ──> take (the gate) ──> execute, beside the loop
+ *     ^                           │ refused: wait exactly as long as it says
+ *     └────────────── wake ───────┘
+ *
+ * Nothing is fetched while the gate is known to be shut, and at most one call's worth is in hand while it is: a
+ * fetched entry's cost is exact, so the gate books what will be sent, and never sends what it has not booked.
+ */
+export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
+  const { gate, now } = deps
+  const waker = createWaker()
+  const giveUp = new AbortController()
+  const inFlight = new Set<Promise<void>>()
+  const held = new Set<Held>()
+  const permits = new Set<string>()
+  let lane = deps.lane()
+  let hand: InHand[] = []
+  let ahead = 1
+  let shutUntil = 0
+  let waitingFor: LaneWaitingFor | null = null
+  let stopping = false
+  let turn = now()
+
+  const queue: LaneQueue = trackHeld(
+    deps.queues.consume(deps.laneId, {
+      onStalled: () => waker.wake(),
+      onError: (error) => deps.onError(error, 'the queue'),
+    }),
+    held,
+  )
+  const currentLane = () => lane!
+  const executor = createExecutor({
+    lane: currentLane,
+    queue,
+    work: deps.work,
+    gate,
+    provider: deps.provider,
+    calls: deps.calls,
+    now,
+    random: deps.random,
+    signal: giveUp.signal,
+    onError: deps.onError,
+    acquire,
+    release: (permit) => permits.delete(permit),
+    ...(deps.onCall ? { onCall: deps.onCall } : {}),
+  })
+
+  const renewal = setInterval(() => {
+    renew().catch((error) => deps.onError(error, 'renewing locks'))
+  }, deps.renewMs)
+
+  async function renew(): Promise<void> {
+    await Promise.all([
+      queue.renew([...held]),
+      permits.size > 0 ? gate.renew(currentLane(), [...permits]) : undefined,
+    ])
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping) {
+      turn = now()
+      try {
+        lane = deps.lane() ?? lane
+        if (deps.lane() === null) await waker.sleep(IDLE_MS)
+        else await step(currentLane())
+      } catch (error) {
+        deps.onError(error, 'the lane loop')
+        await waker.sleep(ERROR_PAUSE_MS)
+      }
+    }
+  }
+
+  async function step(current: Lane): Promise<void> {
+    await fill(current)
+    if (hand.length === 0) {
+      if (now() < shutUntil) return waker.sleep(shutUntil - now())
+      const due = await queue.nextDue()
+      return waker.sleep(due === null ? IDLE_MS : Math.min(IDLE_MS, Math.max(1, due - now())))
+    }
+    if (now() < shutUntil) return waker.sleep(shutUntil - now())
+
+    const plan = planCalls(hand, current, inFlight.size, now())
+    if (plan.ready.length === 0) return waker.sleep(Math.max(1, plan.readyAt! - now()))
+
+    const answer = await gate.take(
+      current,
+      plan.ready.map((call) => call.cost),
+    )
+    for (const [index, permit] of answer.permits.entries()) {
+      const call = plan.ready[index]!
+      hand = hand.filter((one) => !call.held.includes(one.held))
+      launch(() => executor.execute(call, permit, waitingFor), permit)
+    }
+    if (answer.permits.length === plan.ready.length) {
+      waitingFor = null
+      return
+    }
+    ahead = Math.max(1, answer.permits.length)
+    waitingFor = answer.waitingFor
+    shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
+    if (answer.waitMs > HOLD_MS) await giveBackHand()
+  }
+
+  /** Fetches up to a call's worth, or as many calls as the gate let through lately. */
+  async function fill(current: Lane): Promise<void> {
+    // A shut gate gathers a coalesced request further, but fetches nothing that would only wait here.
+    if (now() < shutUntil && !(current.coalesce && hand.length > 0)) return
+    for (;;) {
+      const room = roomInHand(current)
+      if (room <= 0) return
+      const asked = Math.min(room, ahead)
+      const since = now()
+      const fetched = await queue.fetch(asked)
+      for (const one of fetched) {
+        held.add(one)
+        hand.push({ held: one, since })
+      }
+      // As many next time as there were now: an empty queue is asked for one, a full one for many at once.
+      ahead = fetched.length < asked ? Math.max(1, fetched.length) : Math.min(MOST_AHEAD, ahead * 2)
+      if (fetched.length < asked || !current.coalesce) return
+    }
+  }
+
+  function roomInHand(current: Lane): number {
+    if (!current.coalesce) return ahead - hand.length
+    let inputs = 0
+    let tokens = 0
+    for (const one of hand) {
+      inputs += one.held.cost.inputs
+      tokens += one.held.cost.tokens
+    }
+    return tokens >= current.coalesce.max_tokens ? 0 : current.coalesce.max_inputs - inputs
+  }
+
+  function launch(execute: () => Promise<void>, permit: string): void {
+    permits.add(permit)
+    const running = execute().finally(() => {
+      inFlight.delete(running)
+      // A slot is free, and a gathering request may go.
+      if (waitingFor === 'concurrency') shutUntil = 0
+      waker.wake()
+    })
+    inFlight.add(running)
+  }
+
+  /** Waits for a permit outside of the loop's own order. */
+  async function acquire(cost: Cost): Promise<string> {
+    for (;;) {
+      const answer = await gate.take(currentLane(), [cost])
+      const permit = answer.permits[0]
+      if (permit !== undefined) {
+        permits.add(permit)
+        return permit
+      }
+      if (giveUp.signal.aborted) throw new Error('the worker stops')
+      await new Promise((resolve) => setTimeout(resolve, Math.min(IDLE_MS, Math.max(1, answer.waitMs))))
+    }
+  }
+
+  async function giveBackHand(): Promise<void> {
+    const back = hand
+    hand = []
+    // The last one first, so that each goes in front of those behind it.
+    for (const one of back.reverse()) await queue.giveBack(one.held)
+  }
+
+  const done = run()
+
+  return {
+    wake: () => waker.wake(),
+    lastTurn: () => turn,
+    async stop(graceMs) {
+      stopping = true
+      waker.wake()
+      await done
+      const timer = setTimeout(() => {
+        deps.calls.abortAll()
+        giveUp.abort()
+      }, graceMs)
+      await giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
+      while (inFlight.size > 0) await Promise.allSettled([...inFlight])
+      clearTimeout(timer)
+      clearInterval(renewal)
+      await queue.close()
+    },
+  }
+}
+
+/** Keeps `held` to the entries whose locks are ours to renew. */
+function trackHeld(queue: LaneQueue, held: Set<Held>): LaneQueue {
+  const leave = async (one: Held, operation: Promise<void>) => {
+    await operation
+    held.delete(one)
+  }
+  return {
+    ...queue,
+    acknowledge: (one) => leave(one, queue.acknowledge(one)),
+    delay: (one, at) => leave(one, queue.delay(one, at)),
+    giveBack: (one) => leave(one, queue.giveBack(one)),
+  }
+}

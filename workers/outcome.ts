@@ -1,0 +1,73 @@
+import type { JobError, WaitingFor } from '../jobs/job.ts'
+import type { ProviderFailure } from '../providers/provider.ts'
+
+/**
+ * What becomes of a job after a call that brought no result. Data, so that one place decides and another acts:
+ * - `retry`: again at that time, and the call counts as an attempt;
+ * - `throttled`: again when the lane may send, and the call does not count;
+ * - `failed`: the job ends;
+ * - `released`: the worker stops or the job was cancelled; nothing is decided about it.
+ */
+export type Outcome =
+  | { kind: 'retry'; at: number; reason: string; waitingFor: WaitingFor }
+  | { kind: 'throttled'; at: number; reason: string; waitingFor: WaitingFor }
+  | { kind: 'failed'; error: JobError }
+  | { kind: 'released' }
+
+/** A 429 that names no time pauses its lane for this long. */
+const DEFAULT_PAUSE_MS = 1000
+
+/** How long a 429 pauses its lane. */
+export function pauseAfter(failure: ProviderFailure): number {
+  return failure.feedback.retryAfterMs ?? DEFAULT_PAUSE_MS
+}
+
+/**
+ * Waiting time before an attempt: full jitter over an exponential bound, never less than the provider asked for.
+ * Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+ *
+ * @param attempt attempts made so far, from 1
+ * @param floorMs the provider's `Retry-After`, 0 without one
+ */
+export function backoff(
+  attempt: number,
+  retry: { base: number; cap: number },
+  floorMs: number,
+  random: () => number,
+): number {
+  const bound = Math.min(retry.cap, retry.base * 2 ** Math.min(attempt - 1, 30))
+  return floorMs + Math.round(random() * bound)
+}
+
+/** Decides on a failed call. */
+export function decide(
+  failure: ProviderFailure,
+  job: { attempts: number; maxAttempts: number },
+  retry: { base: number; cap: number },
+  now: number,
+  random: () => number,
+): Outcome {
+  switch (failure.class) {
+    case 'aborted':
+      return { kind: 'released' }
+    case 'throttled':
+      return {
+        kind: 'throttled',
+        at: now + pauseAfter(failure),
+        reason: failure.code,
+        waitingFor: 'provider_pause',
+      }
+    case 'final':
+      return { kind: 'failed', error: toJobError(failure, false) }
+    case 'retryable':
+    case 'timeout': {
+      if (job.attempts >= job.maxAttempts) return { kind: 'failed', error: toJobError(failure, true) }
+      const wait = backoff(job.attempts, retry, failure.feedback.retryAfterMs ?? 0, random)
+      return { kind: 'retry', at: now + wait, reason: failure.code, waitingFor: 'retry_delay' }
+    }
+  }
+}
+
+function toJobError(failure: ProviderFailure, retryable: boolean): JobError {
+  return { code: failure.code, message: failure.message, provider_status: failure.status, retryable }
+}

@@ -1,0 +1,79 @@
+import type { Lane } from '../config/lanes.ts'
+import type { Held } from '../jobs/queue.ts'
+import type { Cost } from '../ratelimit/gate.ts'
+
+/** Entries that will travel in one provider request. */
+export type Call = { held: Held[]; cost: Cost }
+
+/** An entry in hand, with when it came (Unix ms). */
+export type InHand = { held: Held; since: number }
+
+export type Plan = {
+  /** Calls that are ready to ask for a permit, oldest first. */
+  ready: Call[]
+  /** When the first of the others is ready though not full, Unix ms; null when there are none. */
+  readyAt: number | null
+}
+
+/** How much longer than `max_wait` a request may gather while others of its lane are under way. */
+const BUSY_FACTOR = 10
+
+/**
+ * Groups the entries in hand into provider requests. A lane without `coalesce` sends each alone. Otherwise entries
+ * with the same key share a request until it is full by inputs or tokens; one that is not full is ready when its
+ * oldest entry has waited `max_wait`, or, while another request of this lane is under way here, up to ten times
+ * that: its answer is the sign to go on, and what gathers meanwhile travels together (Nagle, RFC 896).
+ */
+export function planCalls(hand: readonly InHand[], lane: Lane, inFlight: number, now: number): Plan {
+  const { coalesce } = lane
+  const ready: Call[] = []
+  if (!coalesce) {
+    for (const { held } of hand) ready.push({ held: [held], cost: costOf([held]) })
+    return { ready, readyAt: null }
+  }
+
+  const open = new Map<string, { held: Held[]; inputs: number; tokens: number; since: number }>()
+  for (const { held, since } of hand) {
+    const key = held.cost.coalesceKey
+    if (key === null) {
+      ready.push({ held: [held], cost: costOf([held]) })
+      continue
+    }
+    let group = open.get(key)
+    const fits =
+      group !== undefined &&
+      group.inputs + held.cost.inputs <= coalesce.max_inputs &&
+      group.tokens + held.cost.tokens <= coalesce.max_tokens
+    if (group !== undefined && !fits) {
+      ready.push({ held: group.held, cost: costOf(group.held) })
+      group = undefined
+    }
+    if (group === undefined) {
+      group = { held: [], inputs: 0, tokens: 0, since }
+      open.set(key, group)
+    }
+    group.held.push(held)
+    group.inputs += held.cost.inputs
+    group.tokens += held.cost.tokens
+  }
+
+  const patience = coalesce.max_wait * (inFlight > 0 ? BUSY_FACTOR : 1)
+  let readyAt: number | null = null
+  for (const group of open.values()) {
+    const full = group.inputs >= coalesce.max_inputs || group.tokens >= coalesce.max_tokens
+    if (full || now >= group.since + patience) ready.push({ held: group.held, cost: costOf(group.held) })
+    else readyAt = Math.min(readyAt ?? Number.POSITIVE_INFINITY, group.since + patience)
+  }
+  return { ready, readyAt }
+}
+
+/** What a request with these entries takes from its lane. */
+export function costOf(held: readonly Held[]): Cost {
+  const cost: Cost = { requests: 1, tokens: 0, inputTokens: 0, outputTokens: 0 }
+  for (const one of held) {
+    cost.tokens += one.cost.tokens
+    cost.inputTokens += one.cost.inputTokens
+    cost.outputTokens += one.cost.outputTokens
+  }
+  return cost
+}

@@ -1,0 +1,114 @@
+import { type Lane, listLanes, resolveLane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import { abortChannel, wakeChannel } from '../jobs/keys.ts'
+import type { Live } from '../jobs/live.ts'
+import type { Maintenance } from '../jobs/maintenance.ts'
+import type { Queues } from '../jobs/queue.ts'
+import type { Work } from '../jobs/work.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { Gate } from '../ratelimit/gate.ts'
+import type { ExecuteDeps } from './execute.ts'
+import { type LaneLoop, startLaneLoop } from './lane-loop.ts'
+import { createRunningCalls } from './running-calls.ts'
+
+/** Pause between two sweeps of this process. */
+const SWEEP_MS = 1000
+
+/** How long running calls may go on after SIGTERM before they are given back. */
+const DRAIN_MS = 25_000
+
+/** A loop that made no turn for this long is stuck. */
+const STUCK_MS = 30_000
+
+export type WorkerDeps = {
+  config: () => Config
+  prefix: string
+  queues: Queues
+  work: Work
+  gate: Gate
+  live: Live
+  maintenance: Maintenance
+  provider: (name: string) => Provider
+  /** Lanes with work that the configuration does not list by name (models `"*"`). */
+  knownLanes: () => Promise<string[]>
+  now: () => number
+  random: () => number
+  onError: (error: unknown, what: string) => void
+  onCall?: ExecuteDeps['onCall']
+}
+
+export type WorkerProcess = {
+  /** False when a lane's loop is stuck; the reason says which. */
+  health(): { ok: boolean; reason?: string }
+  stop(): Promise<void>
+}
+
+/** Starts a loop for every lane, the sweeper, and the ear for wake-ups and aborts. */
+export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
+  const loops = new Map<string, LaneLoop>()
+  const calls = createRunningCalls()
+  // A third of the lock: two renewals may fail before a lock is lost.
+  const renewMs = Math.max(100, Math.round((deps.config().jobs.stalled_after * 2) / 9))
+  let stopped = false
+
+  function ensureLoop(id: string): LaneLoop | null {
+    const known = loops.get(id)
+    if (known) return known
+    if (stopped || resolveLane(deps.config(), id) === null) return null
+    const providerName = id.slice(0, id.indexOf('/'))
+    const loop = startLaneLoop({
+      lane: (): Lane | null => resolveLane(deps.config(), id),
+      laneId: id,
+      queues: deps.queues,
+      work: deps.work,
+      gate: deps.gate,
+      provider: () => deps.provider(providerName),
+      calls,
+      renewMs,
+      now: deps.now,
+      random: deps.random,
+      onError: deps.onError,
+      ...(deps.onCall ? { onCall: deps.onCall } : {}),
+    })
+    loops.set(id, loop)
+    return loop
+  }
+
+  async function discover(): Promise<void> {
+    for (const lane of listLanes(deps.config())) ensureLoop(lane.id)
+    for (const id of await deps.knownLanes()) ensureLoop(id)
+  }
+
+  const leaveWake = await deps.live.listen(wakeChannel(deps.prefix), (id) => {
+    if (id === '') for (const loop of loops.values()) loop.wake()
+    else ensureLoop(id)?.wake()
+  })
+  const leaveAbort = await deps.live.listen(abortChannel(deps.prefix), (message) => {
+    const [tenant, id] = message.split(' ')
+    if (tenant && id) calls.cancel(tenant, id)
+  })
+
+  let sweeping: Promise<void> = Promise.resolve()
+  const sweeper = setInterval(() => {
+    sweeping = sweeping
+      .then(() => (stopped ? undefined : Promise.all([deps.maintenance.sweep(), discover()])))
+      .then(() => undefined)
+      .catch((error) => deps.onError(error, 'the sweep'))
+  }, SWEEP_MS)
+  await discover()
+
+  return {
+    health() {
+      const stuck = [...loops].find(([, loop]) => deps.now() - loop.lastTurn() > STUCK_MS)
+      return stuck ? { ok: false, reason: `the loop of lane ${stuck[0]} makes no progress` } : { ok: true }
+    },
+    async stop() {
+      stopped = true
+      clearInterval(sweeper)
+      leaveWake()
+      await Promise.all([...loops.values()].map((loop) => loop.stop(DRAIN_MS)))
+      leaveAbort()
+      await sweeping
+    },
+  }
+}
