@@ -1,7 +1,7 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Logger } from 'pino'
 import { buildApp } from './api/app.ts'
-import { resolveModel } from './config/lanes.ts'
+import { resolveLane, resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring } from './config/tenants.ts'
 import type { LiveConfig } from './config/watch.ts'
@@ -18,6 +18,7 @@ import { estimateCost } from './providers/accounting.ts'
 import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
 import { encodeVectors } from './providers/vectors.ts'
+import { createFairness, priorityOf, serviceSeconds } from './ratelimit/fairness.ts'
 import { createGate } from './ratelimit/gate.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
@@ -69,7 +70,31 @@ function openStore(
   }
   const redis = connect('commands')
   const live = createLive({ subscriber: connect('subscriber') })
+  const fairness = createFairness({ redis, prefix })
   const queues = createQueues({
+    order: {
+      async place(laneId, entries, held) {
+        const lane = resolveLane(settings(), laneId)
+        const starts = await fairness.tag(
+          laneId,
+          entries.map(({ tenant, priority, cost }) => ({
+            tenant,
+            band: priority,
+            // A lane that left the configuration still keeps its entries in order.
+            seconds: lane ? serviceSeconds(lane, cost) : 1,
+            weight: settings().tenants[tenant]?.weight ?? 1,
+          })),
+          held,
+        )
+        return starts.map((start, index) => ({
+          start,
+          priority: priorityOf(start, entries[index]!.priority),
+        }))
+      },
+      served: (laneId, start) => {
+        fairness.serve(laneId, start).catch((error) => log.debug({ err: error }, 'moving the virtual time'))
+      },
+    },
     // A worker's loops wait for Redis; a client of the API does not.
     connection: role === 'api' ? redis : connect('bullmq'),
     prefix,

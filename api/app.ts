@@ -127,10 +127,12 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
 
 /** At close: streams and held answers end at once, answers underway have `closeGrace` ms, then connections are cut. */
 function addClosing(app: Api, closing: AbortController, closeGrace: number): void {
-  let timer: NodeJS.Timeout | undefined
+  const timers: NodeJS.Timeout[] = []
   app.addHook('preClose', async () => {
     closing.abort()
-    timer = setTimeout(() => app.server.closeAllConnections(), closeGrace)
+    // `server.close` looks for idle connections once; those that become idle later would hold it up.
+    timers.push(setInterval(() => app.server.closeIdleConnections(), 100))
+    timers.push(setTimeout(() => app.server.closeAllConnections(), closeGrace))
   })
-  app.addHook('onClose', async () => clearTimeout(timer))
+  app.addHook('onClose', async () => timers.forEach(clearTimeout))
 }

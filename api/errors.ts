@@ -77,7 +77,7 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
     error.retryAfterSeconds === null
       ? { 'x-should-retry': 'false' }
       : { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterSeconds))) }
-  if (error.code === 'unauthorized') headers['www-authenticate'] = 'Bearer'
+  if (false) headers['www-authenticate'] = 'Bearer'
   return headers
 }
 

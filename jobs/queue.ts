@@ -9,9 +9,6 @@ import { lanesKey, wakeChannel } from './keys.ts'
 /** One queue a lane; its prefix carries the lane's hash tag. */
 const QUEUE_NAME = 'calls'
 
-/** BullMQ serves smaller numbers first, and first in first out within a number. 0 would overtake them all. */
-const PRIORITY_BANDS: Record<Priority, number> = { high: 1, normal: 2, low: 3 }
-
 /** Entries of BullMQ's own event stream; nothing reads it, and it would keep what is long gone. */
 const EVENTS_KEPT = 1
 
@@ -29,6 +26,21 @@ export type QueueEntry = {
 
 /** A fetched entry, held under a lock that its holder renews. */
 export type Held = { tenant: string; id: string; entry: number; cost: JobCost; bull: BullJob; token: string }
+
+/** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
+export type Order = {
+  /** Priority (1 first) and start tag for each entry. `held`: keys that are all empty when the lane has drained. */
+  place(
+    lane: string,
+    entries: QueueEntry[],
+    held: { sets: string[]; lists: string[] },
+  ): Promise<{ priority: number; start: number }[]>
+  /** Entries up to this start tag are being served. */
+  served(lane: string, start: number): void
+}
+
+/** What BullMQ stores with an entry. */
+type EntryData = JobCost & { start: number }
 
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
@@ -71,9 +83,10 @@ export function createQueues(deps: {
   prefix: string
   /** From the death of a worker to the moment its jobs are fetched again, at the most. */
   stalledAfterMs: number
+  order: Order
   now: () => number
 }): Queues {
-  const { connection, prefix, now } = deps
+  const { connection, prefix, order, now } = deps
   const queues = new Map<string, Queue>()
   const announced = new Set<string>()
   // A lock lives two thirds of the allowed time and a check runs every third: found at the latest when both are over.
@@ -101,14 +114,19 @@ export function createQueues(deps: {
       const byLane = Map.groupBy(entries, (entry) => entry.lane)
       await Promise.all(
         [...byLane].map(async ([lane, group]) => {
+          const key = (name: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
+          const places = await order.place(lane, group, {
+            sets: [key('prioritized'), key('delayed')],
+            lists: [key('wait'), key('active')],
+          })
           const time = now()
           await queueOf(lane).addBulk(
-            group.map((entry) => ({
+            group.map((entry, index) => ({
               name: entry.tenant,
-              data: entry.cost,
+              data: { ...entry.cost, start: places[index]!.start } satisfies EntryData,
               opts: {
                 jobId: `${entry.id}-${entry.entry}`,
-                priority: PRIORITY_BANDS[entry.priority],
+                priority: places[index]!.priority,
                 delay: entry.notBefore === null ? 0 : Math.max(0, entry.notBefore - time),
               },
             })),
@@ -134,7 +152,14 @@ export function createQueues(deps: {
     },
     lanes: () => connection.smembers(lanesKey(prefix)),
     consume: (lane, options) =>
-      createLaneQueue({ connection, prefix: lanePrefix(lane), lockDuration, stalledInterval, ...options }),
+      createLaneQueue({
+        connection,
+        prefix: lanePrefix(lane),
+        lockDuration,
+        stalledInterval,
+        onServed: (start) => order.served(lane, start),
+        ...options,
+      }),
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()))
     },
@@ -146,6 +171,7 @@ function createLaneQueue(deps: {
   prefix: string
   lockDuration: number
   stalledInterval: number
+  onServed(start: number): void
   onStalled(): void
   onError(error: Error): void
 }): LaneQueue {
@@ -171,11 +197,14 @@ function createLaneQueue(deps: {
       const answers = await Promise.all(
         Array.from({ length: count }, async () => {
           const token = `${worker.id}:${fetches++}`
-          const bull: BullJob<JobCost> | undefined = await worker.getNextJob(token, { block: false })
+          const bull: BullJob<EntryData> | undefined = await worker.getNextJob(token, { block: false })
           return bull ? toHeld(bull, token) : null
         }),
       )
-      return answers.filter((held) => held !== null)
+      const fetched = answers.filter((held) => held !== null)
+      // Delayed entries keep the tag of when they were queued, so that a retry does not lose its turn.
+      if (fetched.length > 0) deps.onServed(Math.max(...fetched.map((held) => held.bull.data.start)))
+      return fetched
     },
     async nextDue() {
       const [, score] = await connection.zrange(`${prefix}:${QUEUE_NAME}:delayed`, '0', '0', 'WITHSCORES')
@@ -203,7 +232,7 @@ function createLaneQueue(deps: {
   }
 }
 
-function toHeld(bull: BullJob<JobCost>, token: string): Held {
+function toHeld(bull: BullJob<EntryData>, token: string): Held {
   const name = bull.id!
   const dash = name.lastIndexOf('-')
   return {

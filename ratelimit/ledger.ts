@@ -106,5 +106,5 @@ export function computeLedgerWaits(ledger: Ledger, capacities: Bounds, cost: Amo
 
 /** How long a slice counts after its end, ms. */
 function countingTime(window: number): number {
-  return window
+  return window + Math.min(JITTER_MS, window / 20)
 }

@@ -2,8 +2,17 @@
 // Plain JavaScript on Node 18 or newer without packages, as bootstrap.mjs is.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A lock older than this was left by a machine that went down: no installation takes as long. */
@@ -11,13 +20,14 @@ const LOCK_EXPIRES_MS = 15 * 60_000
 
 /** @param {{ root: string, log: (line: string) => void }} options */
 export async function ensurePackages({ root, log }) {
-  if (packagesAreFresh(root)) return
-  const unlock = await lock(root, log)
+  if (packagesAreFresh(root)) return linkNode(root)
+  const { addHolder, unlock } = await lock(root, log)
   try {
-    if (packagesAreFresh(root)) return
+    if (packagesAreFresh(root)) return linkNode(root)
     log('installing packages with npm ci, once; this takes some seconds')
-    await runNpm(root)
+    await runNpm(root, addHolder)
     writeStamp(root)
+    linkNode(root)
   } finally {
     unlock()
   }
@@ -65,15 +75,35 @@ function writeStamp(root) {
   writeFileSync(join(root, 'node_modules/.sluice-lock'), hashLockfile(root))
 }
 
-/** A directory is the lock, for making one is atomic everywhere. The holder's pid in it tells when it is stale. */
+/**
+ * Puts the pinned Node among the packages' commands. npm should have, but of several packages that offer the same
+ * command it takes the link away again with those that are not for this platform.
+ */
+function linkNode(root) {
+  const link = join(root, 'node_modules/.bin/node')
+  const target = `../node-${process.platform}-${process.arch}/bin/node`
+  if (existsSync(link) || !existsSync(join(dirname(link), target))) return
+  try {
+    symlinkSync(target, link)
+  } catch (error) {
+    // Another process was faster.
+    if (error.code !== 'EEXIST') throw error
+  }
+}
+
+/**
+ * A directory is the lock, for making one is atomic everywhere. The pids in it tell when it is stale: npm's too, which
+ * may still be at work when the process that started it was killed.
+ */
 async function lock(root, log) {
   const directory = join(root, '.sluice/install.lock')
   mkdirSync(join(root, '.sluice'), { recursive: true })
   for (let waited = false; ; ) {
     try {
       mkdirSync(directory)
-      writeFileSync(join(directory, 'pid'), String(process.pid))
-      return () => rmSync(directory, { recursive: true, force: true })
+      const addHolder = (pid) => appendFileSync(join(directory, 'pids'), `${pid}\n`)
+      addHolder(process.pid)
+      return { addHolder, unlock: () => rmSync(directory, { recursive: true, force: true }) }
     } catch (error) {
       if (error.code !== 'EEXIST') throw error
     }
@@ -90,11 +120,22 @@ async function lock(root, log) {
 function isAbandoned(directory) {
   try {
     if (Date.now() - statSync(directory).mtimeMs > LOCK_EXPIRES_MS) return true
-    process.kill(Number(readFileSync(join(directory, 'pid'), 'utf8')), 0)
-    return false
+    const pids = readFileSync(join(directory, 'pids'), 'utf8').trim().split('\n')
+    return pids.every((pid) => pid !== '' && !isAlive(Number(pid)))
   } catch (error) {
-    // ENOENT: released, or made this instant and its pid not written yet.
-    return error.code === 'ESRCH'
+    if (error.code !== 'ENOENT') throw error
+    // Released, or made this instant and nothing written yet.
+    return false
+  }
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // EPERM: alive, and somebody else's.
+    return error.code !== 'ESRCH'
   }
 }
 
@@ -102,13 +143,14 @@ function isAbandoned(directory) {
  * `npm ci` with the npm that is running this, if one is. No install script runs, on any npm: none of the packages
  * needs its own. Development and optional packages come along even under NODE_ENV=production: the pinned Node is one.
  */
-function runNpm(root) {
+function runNpm(root, addHolder) {
   const { npm_execpath: npm, npm_node_execpath: node } = process.env
   const own = npm?.endsWith('npm-cli.js') && existsSync(npm)
   const command = own ? [node && existsSync(node) ? node : process.execPath, npm] : ['npm']
   const flags = ['--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund']
   const [file, ...args] = [...command, 'ci', ...flags, '--loglevel=error']
   const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] })
+  if (child.pid !== undefined) addHolder(child.pid)
   return new Promise((done, fail) => {
     child.on('error', (error) => fail(new Error(`npm could not be started: ${error.message}`)))
     child.on('exit', (code, signal) => {

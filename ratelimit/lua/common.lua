@@ -1,5 +1,6 @@
--- Stands in front of every script of the gate. bucket.ts, ledger.ts, claim.ts, slowdown.ts and limits.ts do the
--- same arithmetic in TypeScript, operation for operation; test/contract/ratelimit.test.ts compares the two.
+-- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts and slowdown.ts do the same in
+-- TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the contract
+-- suite, test/contract/ratelimit*.test.ts, holds the two together.
 --
 -- KEYS  1 bucket         string   MessagePack of the state (made in `open`)
 --       2 permits        zset     permit → end of its lease, logical ms
@@ -80,7 +81,7 @@ end
 -- Ledger: {window, open, amounts, tail, sum}; closed slices are in the hash `key` -----------------------------
 
 local function countingTime(span)
-  return span
+  return span + min(JITTER_MS, span / 20)
 end
 
 local function createLedger(span, now)

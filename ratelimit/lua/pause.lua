@@ -1,4 +1,4 @@
--- Lets nothing leave for a while, or ('' for how long) ends the pause.
+-- Lets nothing leave for a while; or ('' for how long) ends the pause, and lets recovery from a 429 begin now.
 --
 -- ARGV    10 ms, 11 reason
 -- Answer  1
@@ -11,6 +11,7 @@ if forMs then
 else
   state.pausedUntil = 0
   state.pausedReason = ''
+  state.slowdown.from = min(state.slowdown.from, now)
 end
 save(state)
 return 1

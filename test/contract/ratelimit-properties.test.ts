@@ -316,12 +316,12 @@ describe('Lua and twin', () => {
                 if ('which' in step) return gate.renew(lane, known)
                 if ('ms' in step) return gate.pause(lane, step.ms, 'by hand')
                 if (step.do === 'resume') return gate.resume(lane)
-                return roundState(await gate.read(lane))
+                return gate.read(lane)
               }),
             )
             if ('limits' in step) lane = laneWith(step.limits)
-            expect(answers[0]).toEqual(answers[1])
-            const [answer] = answers
+            const [answer, twins] = answers
+            expect(answer).toEqual(answer && 'levels' in answer ? nearly(twins) : twins)
             if (answer && 'permits' in answer) {
               permits.unshift(...answer.permits)
               told = answer.waitMs
@@ -334,9 +334,10 @@ describe('Lua and twin', () => {
   }, 120_000)
 })
 
-/** JSON carries 14 digits from Lua. */
-function roundState<T>(state: T): T {
-  return JSON.parse(
-    JSON.stringify(state, (_, value) => (typeof value === 'number' ? Math.round(value * 10) / 10 : value)),
-  )
+/** Every number only nearly so, since JSON carries 14 digits from Lua: ms for times, much less for the rest. */
+function nearly(value: unknown): unknown {
+  if (typeof value === 'number') return expect.closeTo(value, value > 1e12 ? 0 : 5)
+  if (Array.isArray(value)) return value.map(nearly)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, nearly(member)]))
 }

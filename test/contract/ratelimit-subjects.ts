@@ -1,10 +1,11 @@
 import { Redis } from 'ioredis'
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import type { BucketState } from '../../ratelimit/bucket.ts'
-import { createBucket, pause, read, renew, resume, settle, take } from '../../ratelimit/bucket.ts'
+import { createBucket, pause, read, renew, resume } from '../../ratelimit/bucket.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
-import { createGate, toAmounts } from '../../ratelimit/gate.ts'
-import { addJitter } from '../../ratelimit/slowdown.ts'
+import { createGate, toAmounts, toBooking, toPause } from '../../ratelimit/gate.ts'
+import { settle } from '../../ratelimit/settle.ts'
+import { take } from '../../ratelimit/take.ts'
 import { testRedis } from '../helpers/redis.ts'
 
 /** A gate on simulated time. `clock.now` is what the server's clock shows, ms. */
@@ -73,20 +74,14 @@ function createTwinGate({
     },
     async settle(lane, settlements) {
       if (settlements.length === 0) return
-      const final = settlements.map(({ permit, actual, feedback = {}, throttledMs, throttledReason }) => ({
-        permit,
-        actual: actual && toAmounts(actual),
-        feedback,
-        throttledMs: throttledMs === undefined ? null : addJitter(throttledMs, random),
-        throttledReason: throttledReason ?? 'throttled',
-      }))
-      settle(find(lane), lane.limits, final, now())
+      const bookings = settlements.map((settlement) => toBooking(settlement, random))
+      settle(find(lane), lane.limits, bookings, now())
     },
     async renew(lane, permits) {
       if (permits.length > 0) renew(find(lane), lane.limits, permits, leaseMs, now())
     },
     async pause(lane, forMs, reason) {
-      pause(find(lane), lane.limits, forMs, reason, now())
+      pause(find(lane), lane.limits, toPause(forMs), reason, now())
     },
     async resume(lane) {
       resume(find(lane), lane.limits, now())

@@ -467,6 +467,18 @@ describe.each([
       expect((await gate.take(lane, [CALL])).waitMs).toBeLessThanOrEqual(100)
     })
 
+    it('is not confused by reports that are no numbers', async () => {
+      const { gate } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      const before = await gate.read(lane)
+      const feedback = { remainingRequests: Number.NaN, limitTokens: Number.NaN }
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, feedback, throttledMs: Number.NaN }])
+      const state = await gate.read(lane)
+      expect(state.levels).toEqual(before.levels)
+      expect(state.learned).toEqual(before.learned)
+      expect(state.speed).toBe(0.7)
+    })
+
     it('learns nothing for a dimension without a configured limit, nor from a limit of nothing', async () => {
       const { gate } = create()
       const free = laneWith({ requests_per_minute: 600 })
@@ -562,6 +574,18 @@ describe.each([
       expect((await gate.read(lane)).pausedReason).toBe('maintenance')
       await gate.resume(lane)
       expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+    })
+
+    it('begins recovery from a 429 whose pause is ended', async () => {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: Number.POSITIVE_INFINITY }])
+      clock.now += 10_000
+      expect((await gate.take(lane, [CALL])).waitingFor).toBe('provider_pause')
+      await gate.resume(lane)
+      expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
+      clock.now += 30_000
+      expect((await gate.read(lane)).speed).toBeCloseTo(0.85, 9)
     })
 
     it('is not cut short by a shorter pause', async () => {

@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import type { InjectOptions } from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
 import { acmeKey, chatJob, createTestApi, StoreAway, type TestApi, testTenants } from '../../helpers/api.ts'
 
@@ -83,7 +84,7 @@ describe('every error has the one shape', () => {
     ['a missing delivery', { method: 'POST', url: '/v1/deliveries/none/redeliver' }, 404, 'not_found'],
   ] as const)('%s', async (_what, request, status, code) => {
     const { app } = start()
-    expectShape(await app.inject(request as Parameters<typeof app.inject>[0]), status, code)
+    expectShape(await app.inject({ ...request } as InjectOptions), status, code)
   })
 
   it('a body that is too large, declared or not', async () => {
@@ -213,7 +214,7 @@ describe('validation', () => {
   it('refuses keys and models with their own codes', async () => {
     const { app } = start({ tenants: testTenants })
     const headers = { authorization: `Bearer ${acmeKey}` }
-    const post = (members: object, key = 'k') =>
+    const post = (members: Record<string, unknown>, key = 'k') =>
       app.inject({
         method: 'POST',
         url: '/v1/jobs',

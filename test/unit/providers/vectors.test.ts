@@ -6,7 +6,7 @@ test('vectors survive packing and unpacking to the last bit of a float32', () =>
   const vectors = fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), { maxLength: 64 })
   fc.assert(
     fc.property(vectors, (vector) => {
-      expect(unpackVector(packVector(vector)).map(Math.fround)).toEqual(vector.map((value) => value + 0 || 0))
+      expect(unpackVector(packVector(vector)).map(Math.fround)).toEqual(vector)
     }),
   )
 })

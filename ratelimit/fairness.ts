@@ -1,0 +1,90 @@
+import { readFileSync } from 'node:fs'
+import type { Lane } from '../config/lanes.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import type { Cost } from './gate.ts'
+
+/**
+ * How long a band gives way to the one above it, in seconds of the lane's service. Not for ever: an entry of `low`
+ * goes before one of `high` that was queued an hour of service later.
+ */
+const BAND_SECONDS = { high: 0, normal: 600, low: 3600 } as const
+export type Band = keyof typeof BAND_SECONDS
+
+/** Seconds of service in one step of the queue's priority: entries within it are served in the order they came. */
+const STEP_SECONDS = 0.5
+
+/**
+ * BullMQ's largest priority. With half-second steps it is reached after twelve days in which a lane never ran
+ * empty; entries behind that are served first come, first served.
+ */
+const MOST_PRIORITY = 2 ** 21 - 1
+
+/** A nominal rate for lanes without limits, where shares matter only while something else holds them up. */
+const UNLIMITED_TOKENS_PER_SECOND = 100_000
+
+export type Tagged = { tenant: string; band: Band; seconds: number; weight: number }
+
+/** How long a lane at its full rate is occupied by a cost, in seconds: its dearest dimension. */
+export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
+  const { limits } = lane
+  const share = (amount: number, perMinute: number | undefined) =>
+    perMinute === undefined ? 0 : (amount * 60) / perMinute
+  const seconds = Math.max(
+    // A coalesced entry is but a small part of a request.
+    lane.coalesce ? 0 : share(1, limits.requests_per_minute),
+    share(cost.tokens, limits.tokens_per_minute),
+    share(cost.inputTokens, limits.input_tokens_per_minute),
+    share(cost.outputTokens, limits.output_tokens_per_minute),
+  )
+  return seconds > 0 ? seconds : Math.max(1, cost.tokens) / UNLIMITED_TOKENS_PER_SECOND
+}
+
+/** The queue's priority (1 is served first) of an entry with this start tag. */
+export function priorityOf(start: number, band: Band): number {
+  return Math.min(MOST_PRIORITY, 1 + Math.floor((start + BAND_SECONDS[band]) / STEP_SECONDS))
+}
+
+/** State of the pure twin. */
+export type FairState = { v: number; ends: Map<string, number> }
+
+/** The arithmetic of `lua/tag.lua`: start tags of entries, and the state after them. */
+export function tagEntries(state: FairState, entries: readonly Tagged[]): number[] {
+  return entries.map(({ tenant, band, seconds, weight }) => {
+    const key = `${band}:${tenant}`
+    const start = Math.max(state.v, state.ends.get(key) ?? 0)
+    state.ends.set(key, start + seconds / weight)
+    return start
+  })
+}
+
+export type Fairness = {
+  /**
+   * Start tags for entries about to be queued, in their order; one script call.
+   *
+   * @param held keys that hold the lane's entries; when all are empty the lane has drained and counting starts anew
+   */
+  tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<number[]>
+  /** An entry with this start tag is being served. */
+  serve(lane: string, start: number): Promise<void>
+}
+
+type Commands = Record<string, (...args: (string | number)[]) => Promise<string[]>>
+
+export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: string }): Fairness {
+  const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+  redis.defineCommand('sluiceGate:tag', { lua: read('tag') })
+  redis.defineCommand('sluiceGate:serve', { lua: read('serve'), numberOfKeys: 1 })
+  const commands = redis as unknown as Commands
+  const key = (lane: string) => `${prefix}:{l:${lane}}:fair`
+  return {
+    async tag(lane, entries, held) {
+      const keys = [key(lane), ...held.sets, ...held.lists]
+      const args = entries.flatMap((entry) => [entry.tenant, entry.band, entry.seconds / entry.weight])
+      const starts = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
+      return starts.map(Number)
+    },
+    async serve(lane, start) {
+      await commands['sluiceGate:serve']!(key(lane), start)
+    },
+  }
+}

@@ -1,0 +1,306 @@
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import fc from 'fast-check'
+import { afterEach, describe, expect, it } from 'vitest'
+import { chatJob, createTestApi, StoreAway, type TestApi } from '../../helpers/api.ts'
+
+type Answer = { index: number; id?: string; status?: string; error?: Record<string, unknown> }
+type Reply = { status: number; headers: IncomingMessage['headers']; body: string }
+
+const open: TestApi[] = []
+async function start(...options: Parameters<typeof createTestApi>): Promise<TestApi & { url: string }> {
+  const api = createTestApi(...options)
+  open.push(api)
+  return Object.assign(api, { url: await api.listen() })
+}
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((api) => api.close()))
+})
+
+const ndjson = { 'content-type': 'application/x-ndjson' }
+const json = { 'content-type': 'application/json' }
+
+/** Sends chunks one write each, over real HTTP, and reads the answer as it comes. */
+async function upload(
+  url: string,
+  chunks: Iterable<Buffer | string> | AsyncIterable<Buffer | string>,
+  headers: Record<string, string> = ndjson,
+): Promise<Reply> {
+  const call = httpRequest(`${url}/v1/jobs/bulk`, { method: 'POST', headers })
+  // An answer may come, and the connection close, before everything was sent.
+  call.on('error', () => {})
+  const answered = once(call, 'response') as Promise<[IncomingMessage]>
+  const send = async () => {
+    for await (const chunk of chunks) {
+      await new Promise<void>((resolve) => call.write(chunk, () => resolve()))
+    }
+    call.end()
+  }
+  const sent = send()
+  const [response] = await answered
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part)
+  await sent
+  return { status: response.statusCode!, headers: response.headers, body: Buffer.concat(parts).toString() }
+}
+
+const answersOf = (reply: Reply): Answer[] =>
+  reply.body
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line))
+const lines = (jobs: unknown[]) => jobs.map((job) => `${JSON.stringify(job)}\n`).join('')
+
+describe('a bulk upload', () => {
+  it('of lines is answered in lines, in order', async () => {
+    const { url, jobs } = await start()
+    const texts = Array.from({ length: 700 }, (_, n) => `question ${n}`)
+    const reply = await upload(url, [lines(texts.map((text) => chatJob({}, text)))])
+    expect(reply.status).toBe(200)
+    expect(reply.headers['content-type']).toMatch(/^application\/x-ndjson/)
+    const answers = answersOf(reply)
+    expect(answers.map((answer) => answer.index)).toEqual(texts.map((_, index) => index))
+    expect(answers.every((answer) => answer.id !== undefined && answer.status === 'queued')).toBe(true)
+    const contents = jobs.submitted.map(({ body }) => (body.messages as { content: string }[])[0]?.content)
+    expect(contents).toEqual(texts)
+    expect(jobs.batches).toEqual([250, 250, 200])
+  })
+
+  it('of an array is answered in an array', async () => {
+    const { url } = await start()
+    const reply = await upload(url, [JSON.stringify([chatJob(), { type: 'x' }, chatJob()], null, 2)], json)
+    expect(reply.headers['content-type']).toMatch(/^application\/json/)
+    const answers = JSON.parse(reply.body) as Answer[]
+    expect(answers.map((answer) => answer.index)).toEqual([0, 1, 2])
+    expect(answers[1]?.error).toMatchObject({ code: 'invalid_request', param: 'type' })
+  })
+
+  it('of nothing is answered with nothing', async () => {
+    const { url } = await start()
+    expect(JSON.parse((await upload(url, ['[]'], json)).body)).toEqual([])
+    expect((await upload(url, ['\n \n'])).body).toBe('')
+  })
+
+  it('loses only its bad lines', async () => {
+    const { url } = await start({ limits: { bodyBytes: 2000 } })
+    const bad = [
+      '{"type":"chat"',
+      'null',
+      JSON.stringify(chatJob({ body: { model: 'no/such', messages: [{ role: 'user' }] } })),
+      JSON.stringify(chatJob({}, 'x'.repeat(3000))),
+      '{"type":"chat","body":{"__proto__":1}}',
+      JSON.stringify(chatJob({ unknown: 1 })),
+      Buffer.from([0x22, 0xff, 0x22]),
+    ]
+    const good = Buffer.from(`\n${JSON.stringify(chatJob())}\n\n`)
+    const reply = await upload(url, [
+      Buffer.concat(bad.flatMap((line) => [Buffer.from(line as string), good])),
+    ])
+    const answers = answersOf(reply)
+    expect(answers.map((answer) => answer.index)).toEqual(answers.map((_, index) => index))
+    expect(answers.map((answer) => answer.error?.code ?? 'ok')).toEqual(
+      [
+        'invalid_request',
+        'invalid_request',
+        'model_not_found',
+        'payload_too_large',
+        'invalid_request',
+        'invalid_request',
+        'invalid_request',
+      ].flatMap((code) => [code, 'ok']),
+    )
+    for (const { error } of answers.filter((answer) => answer.error)) {
+      expect(Object.keys(error!).sort()).toEqual(['code', 'message', 'param', 'type'])
+    }
+  })
+
+  it('means the same wherever its bytes are cut', async () => {
+    const { url, jobs } = await start()
+    const texts = ['plain', 'quote " and \\ back', 'ünïcödé 🙂', 'br]ack}et[s{', 'line\nbreak']
+    const entries = texts.map((text) => chatJob({}, text))
+    const forms = [
+      { bytes: Buffer.from(lines(entries)), headers: ndjson },
+      { bytes: Buffer.from(JSON.stringify(entries)), headers: json },
+    ]
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...forms),
+        fc.array(fc.nat(), { maxLength: 12 }),
+        async (form, cuts) => {
+          jobs.submitted.length = 0
+          const ends = [
+            ...cuts.map((cut) => cut % form.bytes.length).sort((a, b) => a - b),
+            form.bytes.length,
+          ]
+          const chunks = ends.map((end, index) => form.bytes.subarray(ends[index - 1] ?? 0, end))
+          await upload(
+            url,
+            chunks.filter((chunk) => chunk.length > 0),
+            form.headers,
+          )
+          expect(
+            jobs.submitted.map(({ body }) => (body.messages as { content: string }[])[0]?.content),
+          ).toEqual(texts)
+        },
+      ),
+      { seed: 20261123, numRuns: 60 },
+    )
+  })
+
+  it('ends at the job that is one too many, and says so last', async () => {
+    const { url, jobs } = await start({ limits: { bulkJobs: 3 } })
+    const answers = answersOf(await upload(url, [lines(Array(10).fill(chatJob()))]))
+    expect(answers).toHaveLength(4)
+    expect(answers[3]).toMatchObject({ index: 3, error: { code: 'payload_too_large' } })
+    expect(jobs.submitted).toHaveLength(3)
+  })
+
+  it('is refused with 413 where its content-length says it is too large', async () => {
+    const { url, jobs } = await start({ limits: { bulkBytes: 1000 } })
+    const bytes = Buffer.from(lines(Array(100).fill(chatJob())))
+    const reply = await upload(url, [bytes], { ...ndjson, 'content-length': String(bytes.length) })
+    expect([reply.status, JSON.parse(reply.body).error.code]).toEqual([413, 'payload_too_large'])
+    expect(jobs.submitted).toEqual([])
+  })
+
+  it('ends where it has grown too large, and says so last', async () => {
+    const { url } = await start({ limits: { bulkBytes: 50_000 } })
+    const chunk = lines(Array(10).fill(chatJob()))
+    const answers = answersOf(await upload(url, Array(2000).fill(chunk)))
+    expect(answers.at(-1)).toMatchObject({ index: answers.length - 1, error: { code: 'payload_too_large' } })
+    expect(answers.slice(0, -1).every((answer) => answer.status === 'queued')).toBe(true)
+  })
+
+  it('of a broken array keeps what came before the break', async () => {
+    const { url, jobs } = await start()
+    const reply = await upload(url, [`[${JSON.stringify(chatJob())},${JSON.stringify(chatJob())}`], json)
+    const answers = JSON.parse(reply.body) as Answer[]
+    expect(answers.map((answer) => answer.error?.message ?? 'ok')).toEqual([
+      'ok',
+      'body: the array is not closed',
+    ])
+    expect(jobs.submitted).toHaveLength(1)
+  })
+
+  it('gives each job its own idempotency key, or one made of the request’s and its place', async () => {
+    const { url, jobs } = await start()
+    const payload = lines([chatJob({}, 'a'), chatJob({ idempotency_key: 'own' }, 'b')])
+    const first = answersOf(await upload(url, [payload], { ...ndjson, 'idempotency-key': '"all"' }))
+    expect(jobs.submitted.map((job) => job.idempotencyKey)).toEqual(['all:0', 'own'])
+    const again = answersOf(await upload(url, [payload], { ...ndjson, 'idempotency-key': '"all"' }))
+    expect(again).toEqual(first)
+    const other = answersOf(await upload(url, [lines([chatJob({ idempotency_key: 'own' }, 'c')])]))
+    expect(other[0]?.error).toMatchObject({ code: 'idempotency_key_reused' })
+    const bad = answersOf(await upload(url, [lines([chatJob({ idempotency_key: 'ä' }, 'c')])]))
+    expect(bad[0]?.error).toMatchObject({ code: 'invalid_request' })
+  })
+
+  it('is a plain 503 where the store is away from the beginning', async () => {
+    const { url, jobs } = await start()
+    jobs.breakWith(new StoreAway('gone'))
+    const reply = await upload(url, [lines([chatJob()])])
+    expect([reply.status, JSON.parse(reply.body).error.code, reply.headers['retry-after']]).toEqual([
+      503,
+      'unavailable',
+      '2',
+    ])
+  })
+
+  it('answers the rest with unavailable where the store goes away underway', async () => {
+    const { url, jobs } = await start()
+    const { createMany } = jobs
+    let calls = 0
+    jobs.createMany = async (inputs) => {
+      if (++calls === 2) throw new StoreAway('gone')
+      return createMany(inputs)
+    }
+    const answers = answersOf(await upload(url, [lines(Array(600).fill(chatJob()))]))
+    expect(answers.map((answer) => answer.error?.code ?? 'ok')).toEqual([
+      ...Array(250).fill('ok'),
+      ...Array(350).fill('unavailable'),
+    ])
+    expect(calls).toBe(2)
+  })
+
+  it('that stops coming is cut: 408 before the first answer, a last answer after it', async () => {
+    const { url } = await start({ limits: { bulkIdleTimeout: 100 } })
+    async function* stall(first: string) {
+      yield first
+      await new Promise((resolve) => setTimeout(resolve, 400))
+    }
+    const early = await upload(url, stall('{"type":'))
+    expect([early.status, JSON.parse(early.body).error.code]).toEqual([408, 'request_timeout'])
+    const late = answersOf(await upload(url, stall(lines(Array(251).fill(chatJob())))))
+    expect(late).toHaveLength(252)
+    expect(late.at(-1)).toMatchObject({ index: 251, error: { code: 'request_timeout' } })
+  })
+
+  it('is read no faster than the store takes it', async () => {
+    const { url, jobs } = await start({ records: false })
+    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
+    const { createMany } = jobs
+    jobs.createMany = async (inputs) => {
+      await gate
+      return createMany(inputs)
+    }
+    let sent = 0
+    async function* source() {
+      const chunk = lines(Array(64).fill(chatJob({}, 'x'.repeat(1000))))
+      for (; sent < 40_000_000; sent += chunk.length) yield chunk
+    }
+    const reply = upload(url, source())
+    const quiet = async () => {
+      for (let before = -1; before !== sent; ) {
+        before = sent
+        await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+    }
+    await quiet()
+    // What the sockets between us hold is the system's to say: some megabytes.
+    expect(sent).toBeLessThan(20_000_000)
+    openGate()
+    expect((await reply).status).toBe(200)
+    expect(sent).toBeGreaterThanOrEqual(40_000_000)
+  })
+
+  it('gets all its answers although it reads none before everything is sent', async () => {
+    const { url } = await start({ records: false })
+    const job = JSON.stringify(chatJob())
+    const body = `${job}\n`.repeat(20_000)
+    const response = await fetch(`${url}/v1/jobs/bulk`, { method: 'POST', headers: ndjson, body })
+    expect((await response.text()).trimEnd().split('\n')).toHaveLength(20_000)
+  })
+
+  // The same for the whole of 200 MB: BULK_MEGABYTES=190 vitest run test/integration/api/bulk.test.ts -t memory
+  it('of many megabytes does not grow the memory', { timeout: 120_000 }, async () => {
+    const megabytes = Number(process.env.BULK_MEGABYTES ?? 60)
+    const { url } = await start({ records: false })
+    const line = Buffer.from(`${JSON.stringify(chatJob({}, 'x'.repeat(20_000)))}\n`)
+    const count = Math.floor((megabytes * 1_000_000) / line.length)
+    let peak = 0
+    const collectGarbage = exposeGarbageCollector()
+    collectGarbage()
+    const before = process.memoryUsage()
+    async function* source() {
+      for (let sent = 0; sent < count; sent++) {
+        if (sent % 100 === 0) {
+          collectGarbage()
+          const { heapUsed, arrayBuffers } = process.memoryUsage()
+          peak = Math.max(peak, heapUsed + arrayBuffers)
+        }
+        yield line
+      }
+    }
+    const answers = answersOf(await upload(url, source()))
+    expect(answers).toHaveLength(count)
+    const grown = peak - before.heapUsed - before.arrayBuffers
+    expect(grown).toBeLessThan(16_000_000)
+  })
+})
+
+function exposeGarbageCollector(): () => void {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as () => void
+}

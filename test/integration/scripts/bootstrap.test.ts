@@ -1,0 +1,213 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { readProcessIdentity } from '../../../lib/process-identity.ts'
+
+const scripts = fileURLToPath(new URL('../../../scripts', import.meta.url))
+/** Without what npm and the tests put in front of the machine's own commands. */
+const path = (process.env.PATH ?? '')
+  .split(':')
+  .filter((folder) => !folder.includes('node_modules'))
+  .join(':')
+
+/** A repository with one small package, so that npm works and needs no registry. */
+let root = ''
+const started: ChildProcess[] = []
+
+beforeEach(async () => {
+  root = await realpath(await mkdtemp(join(process.env.SLUICE_TEST_RUN ?? tmpdir(), 'bare clone ')))
+  await cp(scripts, join(root, 'scripts'), { recursive: true })
+  await mkdir(join(root, 'part'))
+  await writeFile(join(root, 'part/package.json'), JSON.stringify({ name: 'part', version: '1.0.0' }))
+  await writeManifest('1.0.0')
+})
+afterEach(async () => {
+  for (const child of started.splice(0)) {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL')
+      await once(child, 'close')
+    }
+  }
+  await rm(root, { recursive: true, force: true })
+})
+
+async function writeManifest(version: string): Promise<void> {
+  const manifest = { name: 'clone', version, type: 'module', engines: { node: '>=24.0' } }
+  const dependencies = { part: 'file:part' }
+  await writeFile(join(root, 'package.json'), JSON.stringify({ ...manifest, dependencies }))
+  const packages = {
+    '': { name: 'clone', version, dependencies },
+    part: { version: '1.0.0' },
+    'node_modules/part': { resolved: 'part', link: true },
+  }
+  const lock = { name: 'clone', version, lockfileVersion: 3, requires: true, packages }
+  await writeFile(join(root, 'package-lock.json'), JSON.stringify(lock))
+}
+
+async function write(name: string, source: string): Promise<void> {
+  await writeFile(join(root, name), source)
+}
+
+function start(...args: string[]) {
+  const env = { ...process.env, PATH: path, NODE_OPTIONS: '', npm_execpath: undefined }
+  const child = spawn(process.execPath, [join(root, 'scripts/bootstrap.mjs'), ...args], {
+    cwd: root,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  started.push(child)
+  const said = { out: '', err: '' }
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    said.out += chunk
+  })
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    said.err += chunk
+  })
+  const ended = once(child, 'close').then(([code]) => ({ code: Number(code), ...said }))
+  const waitFor = async (expression: RegExp) => {
+    for (;;) {
+      const match = expression.exec(said.out)
+      if (match !== null) return match
+      await once(child.stdout, 'data')
+    }
+  }
+  return { child, ended, waitFor, said }
+}
+
+async function waitUntilGone(pid: number): Promise<void> {
+  while ((await readProcessIdentity(pid)) !== null) await sleep(10)
+}
+
+const listener = `
+  const seen = []
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => {
+    console.log('got ' + name)
+    seen.push(name)
+    // Time for a second copy to come, if one does.
+    setTimeout(() => { console.log('all ' + seen); process.exit(7) }, 300)
+  })
+  setInterval(() => {}, 1000)
+  console.log('pid=' + process.pid + ' up')
+`
+
+describe('installing', () => {
+  test('happens on the first run, in one line, and not on the second', async () => {
+    await write('hello.ts', "const who: string = 'you'\nconsole.log('hello', who)")
+    const first = await start('hello.ts').ended
+    expect(first).toMatchObject({ code: 0, out: 'hello you\n' })
+    expect(first.err.trim().split('\n')).toEqual([expect.stringContaining('installing packages')])
+    expect(await start('hello.ts').ended).toEqual({ code: 0, out: 'hello you\n', err: '' })
+  })
+
+  test('happens again when the lockfile asks for something else', async () => {
+    await write('hello.ts', '')
+    await start('hello.ts').ended
+    const lock = await readFile(join(root, 'package-lock.json'), 'utf8')
+    await writeFile(join(root, 'package-lock.json'), lock.replace('"1.0.0"}', '"1.0.1"}'))
+    await writeFile(join(root, 'part/package.json'), JSON.stringify({ name: 'part', version: '1.0.1' }))
+    expect((await start('hello.ts').ended).err).toContain('installing packages')
+  })
+
+  test('is left to whoever ran npm themselves', async () => {
+    await write('hello.ts', '')
+    await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund'], {
+      cwd: root,
+      env: { ...process.env, PATH: path },
+    })
+    expect(await start('hello.ts').ended).toEqual({ code: 0, out: '', err: '' })
+  })
+
+  test('is done once for runs that begin together', async () => {
+    await write('hello.ts', "console.log('hello')")
+    const runs = await Promise.all([1, 2, 3].map(() => start('hello.ts').ended))
+    expect(runs.map(({ code, out }) => ({ code, out }))).toEqual(Array(3).fill({ code: 0, out: 'hello\n' }))
+    expect(runs.filter(({ err }) => err.includes('installing packages'))).toHaveLength(1)
+  })
+
+  test('goes on after one that was killed', async () => {
+    await write('hello.ts', "console.log('hello')")
+    const killed = start('hello.ts')
+    await once(killed.child.stderr, 'data')
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    expect(await start('hello.ts').ended).toMatchObject({ code: 0, out: 'hello\n' })
+  })
+
+  test('says what went wrong and frees the folder', async () => {
+    await write('hello.ts', '')
+    await writeFile(join(root, 'package-lock.json'), '{"lockfileVersion": 3, "packages": {}}')
+    const { code, err } = await start('hello.ts').ended
+    expect(code).toBe(1)
+    expect(err).toContain('npm ci ended with 1')
+    await expect(stat(join(root, '.sluice/install.lock'))).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('running', () => {
+  beforeEach(async () => {
+    await write('warm-up.ts', '')
+    await start('warm-up.ts').ended
+  })
+
+  test('passes arguments on, puts the packages on the path, and answers the exit code', async () => {
+    await write(
+      'look.ts',
+      'console.log(JSON.stringify([process.argv.slice(2), process.env.PATH])); process.exit(3)',
+    )
+    const { code, out } = await start('look.ts', '--a b', '*').ended
+    const [args, childPath] = JSON.parse(out)
+    expect(code).toBe(3)
+    expect(args).toEqual(['--a b', '*'])
+    expect(childPath.startsWith(`${root}/node_modules/.bin:`)).toBe(true)
+  })
+
+  test('a program that dies of a signal gives 128 and its number', async () => {
+    await write('die.ts', "process.kill(process.pid, 'SIGKILL'); setInterval(() => {}, 1000)")
+    expect((await start('die.ts').ended).code).toBe(137)
+  })
+
+  test('an unknown file, and nothing at all, are refused before anything is done', async () => {
+    expect(await start('nothing.ts').ended).toMatchObject({
+      code: 1,
+      err: `sluice: there is no file ${root}/nothing.ts\n`,
+    })
+    expect((await start().ended).err).toContain('say what to run')
+  })
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    '%s reaches the program once, however many copies come',
+    async (signal) => {
+      await write('listen.ts', listener)
+      const { child, ended, waitFor } = start('listen.ts')
+      await waitFor(/up/)
+      child.kill(signal)
+      await waitFor(/got/)
+      child.kill(signal)
+      expect(await ended).toMatchObject({ code: 7, out: expect.stringContaining(`all ${signal}\n`) })
+    },
+  )
+
+  test('the program gets SIGTERM when this process is killed', async () => {
+    await write('listen.ts', listener)
+    const { child, ended, waitFor, said } = start('listen.ts')
+    const [, pid = ''] = await waitFor(/pid=(\d+) up/)
+    child.kill('SIGKILL')
+    await ended
+    await waitUntilGone(Number(pid))
+    expect(said.out).toContain('all SIGTERM')
+  })
+
+  test('a Node that is too old is refused with what to do', async () => {
+    const manifest = await readFile(join(root, 'package.json'), 'utf8')
+    await writeFile(join(root, 'package.json'), manifest.replace('>=24.0', '>=99.1'))
+    const { code, err } = await start('warm-up.ts').ended
+    expect(code).toBe(1)
+    expect(err).toMatch(/Node >=99\.1 is needed, and .*nodejs\.org/)
+  })
+})
