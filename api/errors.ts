@@ -29,6 +29,7 @@ export const errorTable = {
   exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   deadline_unreachable: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   queue_full: { status: 429, type: 'rate_limit_error', retryAfterSeconds: 5 },
+  rate_limited: { status: 429, type: 'rate_limit_error', retryAfterSeconds: 1 },
   budget_exhausted: { status: 429, type: 'rate_limit_error', retryAfterSeconds: 60 },
   headers_too_large: { status: 431, type: 'invalid_request_error', retryAfterSeconds: null },
   internal_error: { status: 500, type: 'server_error', retryAfterSeconds: null },
@@ -77,7 +78,7 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
     error.retryAfterSeconds === null
       ? { 'x-should-retry': 'false' }
       : { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterSeconds))) }
-  if (false) headers['www-authenticate'] = 'Bearer'
+  if (error.code === 'unauthorized') headers['www-authenticate'] = 'Bearer'
   return headers
 }
 

@@ -7,9 +7,7 @@ import { formatPath } from './issues.ts'
 /** Deeper values overflow `JSON.stringify` on their way out, some thousand levels down; nobody needs 64. */
 export const maxDepth = 64
 
-/**
- * Parsing millions of brackets holds the process for seconds, so longer texts are counted through before (0.3 s for 100 MB).
- */
+/** 32 MB of nothing but brackets hold `JSON.parse` for 9 s; counting them first takes 0.2 s. Shorter texts are quick either way. */
 const scanFrom = 64 * 1024
 
 type Fault = { path: PropertyKey[]; what: string }

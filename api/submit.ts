@@ -1,6 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Tenant } from '../config/tenants.ts'
-import type { JobCost, NewJob } from '../jobs/jobs.ts'
+import type { JobCost, NewJob, Refusal } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ApiDeps } from './deps.ts'
 import { ApiError } from './errors.ts'
@@ -45,7 +45,12 @@ export function toNewJob(
     metadata: create.metadata ?? {},
     idempotencyKey,
     cost,
-    maxQueued: tenant.limits.max_queued,
+    estimateUsd: (cost.inputTokens * lane.price.input + cost.outputTokens * lane.price.output) / 1e6,
+    limits: {
+      maxQueued: tenant.limits.max_queued,
+      requestsPerMinute: tenant.limits.requests_per_minute ?? null,
+      budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
+    },
   }
 }
 
@@ -102,10 +107,18 @@ export function keyReused(): ApiError {
   })
 }
 
-/** The tenant has as many open jobs as it may. */
-export function queueFull(): ApiError {
+const refusals: Record<Refusal['code'], string> = {
+  queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
+  rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
+  budget_exhausted:
+    'what the tenant spent today and its waiting jobs would come to more than limits.budget_usd_per_day',
+}
+
+/** The store did not let the job in. */
+export function refused(refusal: Refusal): ApiError {
   return new ApiError(
-    'queue_full',
-    'as many jobs are waiting as this tenant may have; wait for some to finish',
+    refusal.code,
+    refusals[refusal.code],
+    refusal.retryAfterMs === null ? {} : { retryAfterSeconds: refusal.retryAfterMs / 1000 },
   )
 }

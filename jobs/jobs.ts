@@ -36,8 +36,27 @@ export type NewJob = {
   fingerprint?: string
   /** What the job will cost its lane. */
   cost: JobCost
-  /** How many open (scheduled, queued, running) jobs the tenant may have. */
+  /** What the job is expected to cost, USD. */
+  estimateUsd: number
+  limits: TenantLimits
+}
+
+/** What the tenant may do, as the configuration stands at the submission. */
+export type TenantLimits = {
+  /** Open (scheduled, queued, running) jobs. */
   maxQueued: number
+  /** Submissions a minute; null: no limit. */
+  requestsPerMinute: number | null
+  /** USD a UTC day; null: no limit. */
+  budgetUsdPerDay: number | null
+}
+
+/** Why a job is not let in now. */
+export type Refusal = {
+  kind: 'refused'
+  code: 'queue_full' | 'rate_limited' | 'budget_exhausted'
+  /** When asking again may help; null where it depends on other jobs. */
+  retryAfterMs: number | null
 }
 
 /** What one job takes from its lane, known before it is fetched. */
@@ -59,14 +78,13 @@ export type CreateOutcome =
   | { kind: 'replayed'; job: Job }
   /** Same idempotency key, another payload. */
   | { kind: 'conflict' }
-  /** The tenant has as many open jobs as it may. */
-  | { kind: 'full' }
+  | Refusal
 
 /** A short answer for bulk submissions: the record is not read back. */
 export type BulkOutcome =
   | { kind: 'created' | 'replayed'; id: string; status: JobStatus }
   | { kind: 'conflict' }
-  | { kind: 'full' }
+  | Refusal
 
 export type JobFilter = { status?: JobStatus; type?: JobType; group?: string; lane?: string }
 

@@ -2,7 +2,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
 import { followGroup, followJob, readJob } from './follow.ts'
 import { type Attempt, isTerminal, type Job, JobStatus } from './job.ts'
-import type { BulkOutcome, CreateOutcome, JobFilter, Jobs, NewJob, Page } from './jobs.ts'
+import type { BulkOutcome, CreateOutcome, JobFilter, Jobs, NewJob, Page, Refusal } from './jobs.ts'
 import { abortChannel, jobChannel, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
@@ -220,7 +220,8 @@ export function createJobs(deps: Deps): Jobs {
 
   function toOutcome(submitted: Submitted): CreateOutcome {
     const { kind, rest, id, record } = submitted
-    if (kind === 'conflict' || kind === 'full') return { kind }
+    if (isRefused(kind)) return toRefusal(kind, rest)
+    if (kind === 'conflict') return { kind }
     if (kind === 'replayed') {
       const [known, flat] = rest as [Buffer, Buffer[]]
       return { kind: 'replayed', job: toJob(known.toString(), toRecord(flat)!, render) }
@@ -241,7 +242,7 @@ type Submitted = {
   id: string
   record: Map<string, string | Buffer>
   args: (string | number | Buffer)[]
-  kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'full'
+  kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
   rest: unknown[]
 }
 
@@ -269,11 +270,14 @@ function prepare(job: NewJob, id: string, retainMs: number) {
     job.idempotencyKey ?? '',
     job.idempotencyKey === null ? '' : fingerprint(job, hash),
     IDEMPOTENCY_TTL_MS,
-    job.maxQueued,
+    job.limits.maxQueued,
     retainMs,
     job.runAt ?? '',
     job.group ?? '',
     job.deadline ?? '',
+    job.limits.requestsPerMinute ?? '',
+    job.limits.budgetUsdPerDay ?? '',
+    job.estimateUsd,
     ...[...record].flat(),
   ]
   return { job, id, record, args }
@@ -323,9 +327,18 @@ function completeRecord(
   return record
 }
 
+function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {
+  return kind === 'queue_full' || kind === 'rate_limited' || kind === 'budget_exhausted'
+}
+
+function toRefusal(code: Refusal['code'], rest: unknown[]): Refusal {
+  return { kind: 'refused', code, retryAfterMs: rest.length > 0 ? Number(String(rest[0])) : null }
+}
+
 function toBulkOutcome(submitted: Submitted): BulkOutcome {
   const { kind, id, job, rest } = submitted
-  if (kind === 'conflict' || kind === 'full') return { kind }
+  if (isRefused(kind)) return toRefusal(kind, rest)
+  if (kind === 'conflict') return { kind }
   if (kind === 'replayed') {
     const [known, flat] = rest as [Buffer, Buffer[]]
     return { kind, id: known.toString(), status: textOf(toRecord(flat)!, 'status') as JobStatus }

@@ -130,9 +130,9 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
       const sent = client.post(PATHS[request.type], { body, signal: controller.signal })
       response = readUpstream(await sent.asResponse())
       const outcome = await readBody(request, response, addsUsage, maxBytes)
-      // An abort in mid-stream may end the iteration as if the answer were over.
+      // An answer that turns out bad after the call was stopped is not the provider's fault.
       if (!outcome.ok && isTimeUp) return fail(timedOut(), response.status, response.headers)
-      if (false) return fail(aborted(true), response.status, response.headers)
+      if (!outcome.ok && request.signal.aborted) return fail(aborted(true), response.status, response.headers)
       if (!outcome.ok) return fail(outcome.verdict, response.status, response.headers)
       return {
         ok: true,
@@ -205,6 +205,9 @@ function checkBody(type: CallType, body: JsonObject, inputs: number | null): Out
   if (body.error || isFailed) {
     return { ok: false, verdict: classifyErrorObject(readProviderError(body.error), type, false) }
   }
+  if (type === 'response' && (body.status === 'queued' || body.status === 'in_progress')) {
+    return { ok: false, verdict: unfinished() }
+  }
   const fault = findAnswerFault(type, body, inputs)
   return fault === null ? { ok: true, body } : { ok: false, verdict: invalidAnswer(fault) }
 }
@@ -259,6 +262,12 @@ function createClient(options: OpenAiOptions, fetch: typeof globalThis.fetch): O
 
 function answerTooLarge(error: AnswerTooLargeError): Verdict {
   return { class: 'final', code: 'answer_too_large', message: error.message, ambiguous: true, input: false }
+}
+
+/** `background: true` went upstream, where the work goes on; asking again would buy it twice. */
+function unfinished(): Verdict {
+  const message = 'the provider answered before the response was finished: `background` is not for upstream'
+  return { class: 'final', code: 'unfinished_response', message, ambiguous: true, input: false }
 }
 
 function parseJson(text: string): unknown {

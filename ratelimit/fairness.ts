@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
 import type { Lane } from '../config/lanes.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import type { Cost } from './gate.ts'
+import type { Cost, LaneWaitingFor } from './gate.ts'
 
 /**
  * How long a band gives way to the one above it, in seconds of the lane's service. Not for ever: an entry of `low`
  * goes before one of `high` that was queued an hour of service later.
  */
-const BAND_SECONDS = { high: 0, normal: 600, low: 3600 } as const
+export const BAND_SECONDS = { high: 0, normal: 600, low: 3600 } as const
 export type Band = keyof typeof BAND_SECONDS
 
 /** Seconds of service in one step of the queue's priority: entries within it are served in the order they came. */
@@ -64,16 +64,35 @@ export type Fairness = {
    * @param held keys that hold the lane's entries; when all are empty the lane has drained and counting starts anew
    */
   tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<number[]>
-  /** An entry with this start tag is being served. */
-  serve(lane: string, start: number): Promise<void>
+  /**
+   * Entries up to this start tag, with so many seconds of service in all, are being served.
+   *
+   * @param waiting the sorted set of the lane's waiting entries
+   */
+  serve(lane: string, start: number, seconds: number, waiting: string): Promise<void>
+  /** What the lane's entries wait for now; null: they do not. */
+  note(lane: string, waitingFor: LaneWaitingFor | null): Promise<void>
+  read(lane: string): Promise<FairSnapshot>
 }
+
+/** Where a lane's service stands. */
+export type FairSnapshot = FairState & {
+  /** Seconds of service a second of late; null while that is not known. */
+  rate: number | null
+  waitingFor: LaneWaitingFor | null
+}
+
+/** The decay of the measured rate, ms; as in `lua/serve.lua`. */
+const RATE_MS = 10_000
+/** A rate measured over less says little, ms. */
+const MEASURED_MS = 3000
 
 type Commands = Record<string, (...args: (string | number)[]) => Promise<string[]>>
 
 export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: string }): Fairness {
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   redis.defineCommand('sluiceGate:tag', { lua: read('tag') })
-  redis.defineCommand('sluiceGate:serve', { lua: read('serve'), numberOfKeys: 1 })
+  redis.defineCommand('sluiceGate:serve', { lua: read('serve'), numberOfKeys: 2 })
   const commands = redis as unknown as Commands
   const key = (lane: string) => `${prefix}:{l:${lane}}:fair`
   return {
@@ -83,8 +102,26 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
       const starts = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
       return starts.map(Number)
     },
-    async serve(lane, start) {
-      await commands['sluiceGate:serve']!(key(lane), start)
+    async serve(lane, start, seconds, waiting) {
+      await commands['sluiceGate:serve']!(key(lane), waiting, start, seconds)
+    },
+    async note(lane, waitingFor) {
+      await redis.hset(key(lane), 'waiting_for', waitingFor ?? '')
+    },
+    async read(lane) {
+      const { v, rate, at, since, waiting_for, ...rest } = await redis.hgetall(key(lane))
+      const ends = new Map<string, number>()
+      for (const [field, end] of Object.entries(rest)) {
+        if (field.startsWith('f:')) ends.set(field.slice(2), Number(end))
+      }
+      const measuredMs = Number(at ?? 0) - Number(since ?? 0)
+      return {
+        v: Number(v ?? 0),
+        ends,
+        // A young average has not seen its whole past yet: scaled up by the part it has seen.
+        rate: measuredMs < MEASURED_MS ? null : Number(rate) / (1 - Math.exp(-measuredMs / RATE_MS)),
+        waitingFor: (waiting_for || null) as LaneWaitingFor | null,
+      }
     },
   }
 }

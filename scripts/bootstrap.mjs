@@ -18,6 +18,7 @@ const binaries = join(root, 'node_modules', '.bin')
 
 /** A terminal's Ctrl-C reaches this process directly and through npm; the copies arrive within milliseconds. */
 const SAME_SIGNAL_MS = 1_000
+const PARENT_CHECK_MS = 500
 
 try {
   const target = readTarget(process.argv.slice(2))
@@ -78,15 +79,27 @@ function run(node, { args, cwd }) {
     },
   })
   const sentAt = new Map()
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => {
-      if (Date.now() - (sentAt.get(signal) ?? 0) < SAME_SIGNAL_MS) return
-      sentAt.set(signal, Date.now())
-      child.kill(signal)
-    })
+  const pass = (signal) => {
+    if (Date.now() - (sentAt.get(signal) ?? 0) < SAME_SIGNAL_MS) return
+    sentAt.set(signal, Date.now())
+    child.kill(signal)
   }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, pass)
+  whenNpmIsGone(() => pass('SIGTERM'))
   return new Promise((done, fail) => {
     child.on('error', fail)
     child.on('exit', (code, signal) => done(code ?? 128 + constants.signals[signal]))
   })
+}
+
+/** Whoever kills npm means what it runs; npm cannot pass SIGKILL on. */
+function whenNpmIsGone(act) {
+  if (process.env.npm_lifecycle_event === undefined) return
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    act()
+  }, PARENT_CHECK_MS)
+  timer.unref()
 }

@@ -55,13 +55,10 @@ function matchesInstalled(root) {
   })
 }
 
+/** Of the optional packages only what is plainly for this platform; about C libraries and the like npm decides. */
 function isForThisPlatform({ os, cpu, libc }) {
-  // Only npm can tell which C library the machine has; a missing package of either kind is npm's decision.
-  if (libc !== undefined) return false
-  return (
-    [os ?? process.platform].flat().includes(process.platform) &&
-    [cpu ?? process.arch].flat().includes(process.arch)
-  )
+  if (os === undefined || cpu === undefined || libc !== undefined) return false
+  return [os].flat().includes(process.platform) && [cpu].flat().includes(process.arch)
 }
 
 function hashLockfile(root) {

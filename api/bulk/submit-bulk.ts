@@ -7,7 +7,7 @@ import { checkIdempotencyKey } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { parseJson } from '../parse-json.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
-import { keyReused, queueFull, type SubmitDeps, toNewJob } from '../submit.ts'
+import { keyReused, refused, type SubmitDeps, toNewJob } from '../submit.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
 /** A batch goes to the store when it has this many jobs, or bytes. */
@@ -151,8 +151,8 @@ function toAnswer(index: number, outcome: BulkOutcome | ApiError): BulkAnswer {
       return { index, id: outcome.id, status: outcome.status }
     case 'conflict':
       return { index, error: toErrorMembers(keyReused()) }
-    case 'full':
-      return { index, error: toErrorMembers(queueFull()) }
+    case 'refused':
+      return { index, error: toErrorMembers(refused(outcome)) }
   }
 }
 

@@ -9,7 +9,7 @@ import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from '../schemas/create-job.ts'
 import { attemptSchema, jobSchema } from '../schemas/job.ts'
-import { keyReused, queueFull, toNewJob } from '../submit.ts'
+import { keyReused, refused, toNewJob } from '../submit.ts'
 
 const maxWaitSeconds = 60
 const maxRedriven = 100_000
@@ -66,7 +66,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       const outcome = await jobs.create(toNewJob(tenantOf(request), request.body, key, deps))
       if (outcome.kind === 'conflict') throw keyReused()
-      if (outcome.kind === 'full') throw queueFull()
+      if (outcome.kind === 'refused') throw refused(outcome)
       if (outcome.kind === 'replayed') reply.header('idempotent-replayed', 'true')
       const { job } = outcome
       const isDone = outcome.kind === 'replayed' || isTerminal(job.status)

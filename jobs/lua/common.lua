@@ -28,14 +28,14 @@ end
 local function load(id, tombstones)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
-    'ready_at', 'entries')
+    'ready_at', 'entries', 'estimate_usd', 'reserved_usd')
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
     calls = tonumber(v[7] or 0), attempts = tonumber(v[8] or 0), max_attempts = tonumber(v[9] or 1),
     deadline = tonumber(v[10] or 0), carrying = v[11], deleted = v[12], lost = tonumber(v[13] or 0),
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
-    entries = tonumber(v[17] or 0),
+    entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19],
   }
 end
 
@@ -52,6 +52,35 @@ local function emit(job, event, members)
   end
   return seq
 end
+
+-- Money -----------------------------------------------------------------------------------------------------
+-- A tenant's budget of a UTC day is what was spent in it plus what its open jobs with a call of their own are
+-- expected to cost (`reserved`), so that a thousand jobs cannot all be let in on the last cent.
+
+local DAY_MS = 86400000
+local function spent_key() return root .. ':spent:' .. math.floor(now / DAY_MS) end
+
+local function reserve(job)
+  if job.reserved_usd or job.estimate_usd <= 0 then return end
+  job.reserved_usd = string.format('%.17g', job.estimate_usd)
+  redis.call('HSET', job_key(job.id), 'reserved_usd', job.reserved_usd)
+  redis.call('INCRBYFLOAT', root .. ':reserved', job.reserved_usd)
+end
+
+local function release(job)
+  if not job.reserved_usd then return end
+  redis.call('HDEL', job_key(job.id), 'reserved_usd')
+  redis.call('INCRBYFLOAT', root .. ':reserved', '-' .. job.reserved_usd)
+  job.reserved_usd = nil
+end
+
+local function spend(usd)
+  if tonumber(usd) <= 0 then return end
+  redis.call('INCRBYFLOAT', spent_key(), usd)
+  redis.call('PEXPIRE', spent_key(), 2 * DAY_MS)
+end
+
+-- Indexes ---------------------------------------------------------------------------------------------------
 
 -- Moves the job between the status indexes and its group's counts. `to` is written to the record by the caller.
 local function index(job, to)
@@ -94,6 +123,7 @@ local function finish(job, status, retain, fields, members)
     deliver(job, 'job.' .. status, emit(job, 'job.' .. status, members))
     redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)
   end
+  release(job)
   redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries)
   if job.deadline > 0 then redis.call('ZREM', root .. ':deadlines', job.id) end
 end
@@ -130,11 +160,13 @@ end
 local function follow(job, leader)
   redis.call('HSET', job_key(job.id), 'leader', leader, 'cache', 'shared')
   redis.call('ZADD', followers_key(job.hash), job.created_at, job.id)
+  release(job)
 end
 
 -- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
 -- tells a job's entries apart, so that one left over from before a cancel or a promotion is known as stale.
 local function request_entry(job)
+  reserve(job)
   job.entries = redis.call('HINCRBY', job_key(job.id), 'entries', 1)
   redis.call('ZADD', root .. ':outbox', ms(now), job.id .. '-' .. job.entries)
 end

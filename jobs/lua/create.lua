@@ -2,9 +2,11 @@
 --
 -- ARGV  1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms ('' at once)
---       10 group ('' none)  11 deadline ms ('' none)  12… record fields and values
--- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'full', …}:
---       created, shared: now   hit: now, result, usage, format   replayed: id, record (flat)   conflict, full: nothing
+--       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
+--       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD  15… record fields and values
+-- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted', …}:
+--       created, shared: now   hit: now, result, usage, format   replayed: id, record (flat)
+--       rate_limited, budget_exhausted: ms until it may pass
 -- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue; after 'shared' it
 -- stands among the followers of a job that is.
 
@@ -26,19 +28,37 @@ end
 
 local open = redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
   + redis.call('ZCARD', root .. ':status:running')
-if open >= tonumber(ARGV[7]) then return { 'full' } end
+if open >= tonumber(ARGV[7]) then return { 'queue_full' } end
+
+-- Answers that are there already, or on their way, cost the tenant nothing.
+local free = cache_mode == 'use' and (redis.call('EXISTS', cache_key(hash)) == 1 or leader_of(hash) ~= nil)
+local estimate = tonumber(ARGV[14])
+if ARGV[13] ~= '' and not free then
+  local committed = tonumber(redis.call('GET', spent_key()) or '0')
+    + math.max(0, tonumber(redis.call('GET', root .. ':reserved') or '0'))
+  if committed + estimate > tonumber(ARGV[13]) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+end
+
+-- A bucket of one minute's submissions that refills continuously and starts full.
+if ARGV[12] ~= '' then
+  local rate = tonumber(ARGV[12])
+  local bucket = redis.call('HMGET', root .. ':submissions', 'level', 'at')
+  local level = math.min(rate, tonumber(bucket[1] or rate) + math.max(0, now - tonumber(bucket[2] or now)) * rate / 60000)
+  if level < 1 then return { 'rate_limited', math.ceil((1 - level) * 60000 / rate) } end
+  redis.call('HSET', root .. ':submissions', 'level', string.format('%.17g', level - 1), 'at', ms(now))
+end
 
 local job = {
   id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
-  deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0,
+  deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0, estimate_usd = estimate,
 }
 local ready = scheduled and ARGV[9] or ms(now)
 local status = scheduled and 'scheduled' or 'queued'
 local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
-  'cache', cache_mode == 'off' and 'off' or 'miss' }
-for i = 12, #ARGV do fields[#fields + 1] = ARGV[i] end
+  'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate_usd', ARGV[14] }
+for i = 15, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', job_key(id), unpack(fields))
-for i = 12, #ARGV, 2 do
+for i = 15, #ARGV, 2 do
   if ARGV[i] == 'webhook' then job.webhook = ARGV[i + 1] end
 end
 redis.call('ZADD', root .. ':jobs', ms(now), id)

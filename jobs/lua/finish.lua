@@ -24,6 +24,7 @@ else
   shared = fields
 end
 
+if status == 'completed' then spend(ARGV[11]) end
 local ended = not job or is_terminal(job.status)
 if not ended and status == 'failed' and job.calls ~= call then return { 'stale', 0, '' } end
 if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then

@@ -10,6 +10,7 @@ if not job then return { 'none' } end
 local was, promoted = job.status, ''
 if not is_terminal(was) then promoted = leave_flight(job, was) end
 
+release(job)
 redis.call('ZREM', root .. ':jobs', id)
 redis.call('ZREM', root .. ':status:' .. was, id)
 redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)

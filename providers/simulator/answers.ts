@@ -157,7 +157,7 @@ export function buildEmbeddings(
 }
 
 /** The vector of one input: spread evenly in every direction of the cube, then brought to length one. */
-export function makeVector(input: string | number[], dimensions: number): Float64Array {
+function makeVector(input: string | number[], dimensions: number): Float64Array {
   const random = createRandom(hashText(typeof input === 'string' ? input : `tokens ${input.join(' ')}`))
   const vector = new Float64Array(dimensions)
   let square = 0

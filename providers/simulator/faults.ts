@@ -4,7 +4,7 @@ import { FAULT_KINDS, type FaultKind, type FaultRule } from './options.ts'
 /** A fault that strikes one call, with its settings filled in. */
 export type Fault = { kind: FaultKind; retryAfterMs: number; ms: number }
 
-export type FaultQuestion = {
+type FaultQuestion = {
   path: string
   /** The request's body as it came. */
   text: string

@@ -1,9 +1,31 @@
--- Moves a lane's virtual time on to the start tag of an entry that is being served.
+-- Moves a lane's virtual time on to the start tag of what is being served, and measures how fast it is served.
 --
--- KEYS    1 fair hash    ARGV  1 start tag
--- Answer  1 when it moved, else 0. Invariant: the virtual time never goes back.
+-- KEYS    1 fair hash  2 sorted set of the entries that wait
+-- ARGV    1 start tag  2 seconds of service that are being served
+-- Answer  0
+-- Invariant: the virtual time never goes back. `rate` is seconds of service a second, decayed over RATE_MS; it says
+-- something only while entries waited all the time since `since`, for a lane without a backlog is slow for want of work.
 
-local v = tonumber(redis.call('HGET', KEYS[1], 'v') or '0')
-if tonumber(ARGV[1]) <= v then return 0 end
-redis.call('HSET', KEYS[1], 'v', ARGV[1])
-return 1
+local RATE_MS = 10000
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+local fair = redis.call('HMGET', KEYS[1], 'v', 'rate', 'at', 'since')
+local start, seconds = tonumber(ARGV[1]), tonumber(ARGV[2])
+local set = {}
+if start > tonumber(fair[1] or '0') then
+  set[#set + 1] = 'v'
+  set[#set + 1] = ARGV[1]
+end
+local rate, at, since = tonumber(fair[2] or '0'), tonumber(fair[3] or now), tonumber(fair[4] or now)
+if redis.call('ZCARD', KEYS[2]) == 0 or now < at then
+  rate, since = 0, now
+else
+  rate = rate * math.exp((at - now) / RATE_MS) + seconds * 1000 / RATE_MS
+end
+for name, value in pairs({ rate = rate, at = now, since = since }) do
+  set[#set + 1] = name
+  set[#set + 1] = string.format('%.17g', value)
+end
+redis.call('HSET', KEYS[1], unpack(set))
+return 0

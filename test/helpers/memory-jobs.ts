@@ -68,7 +68,9 @@ export function createMemoryJobs(options: { now: () => number; records?: boolean
       return earlier.payload === payload ? { kind: 'replayed', job: earlier.job } : { kind: 'conflict' }
     }
     const open = entries.filter((entry) => entry.tenant === input.tenant && !isTerminal(entry.job.status))
-    if (open.length >= input.maxQueued) return { kind: 'full' }
+    if (open.length >= input.limits.maxQueued) {
+      return { kind: 'refused', code: 'queue_full', retryAfterMs: null }
+    }
     const job: Job = {
       id: `job_${++sequence}`,
       object: 'job',
@@ -155,7 +157,7 @@ export function createMemoryJobs(options: { now: () => number; records?: boolean
       if (slowness > 0) await sleep(slowness)
       return inputs.map((input) => {
         const outcome = createOne(input)
-        if (outcome.kind === 'conflict' || outcome.kind === 'full') return outcome
+        if (outcome.kind === 'conflict' || outcome.kind === 'refused') return outcome
         return { kind: outcome.kind, id: outcome.job.id, status: outcome.job.status }
       })
     },

@@ -78,6 +78,21 @@ describe('creating a job', () => {
   })
 })
 
+describe('a refusal of the store', () => {
+  it.each(['rate_limited', 'budget_exhausted'] as const)(
+    'as %s is a 429 that says when to come again',
+    async (code) => {
+      api.jobs.create = async () => ({ kind: 'refused', code, retryAfterMs: 6_500 })
+      const response = await create()
+      expect([response.statusCode, response.json().error.code, response.headers['retry-after']]).toEqual([
+        429,
+        code,
+        '7',
+      ])
+    },
+  )
+})
+
 describe('waiting for a job', () => {
   it('holds the answer until the job is finished', async () => {
     const id = await createId()

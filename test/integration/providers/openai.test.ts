@@ -183,6 +183,18 @@ test('nothing of a call stays behind on the caller’s signal', async () => {
   expect(listeners).toBe(0)
 })
 
+test('no timer outlives its call', async () => {
+  const { ask } = await openSimulator()
+  const countTimers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  await ask({ body: chatBody('x') })
+  const before = countTimers()
+  for (const prompt of ['x', '[[fault:500]]', '[[fault:reset_before]]']) {
+    for (let count = 0; count < 5; count += 1) await ask({ body: chatBody(prompt), timeoutMs: 600_000 })
+  }
+  // The pool's own keep-alive timers come and go.
+  expect(countTimers() - before).toBeLessThan(5)
+})
+
 test('a refused connection reached nobody: retryable and not ambiguous', async () => {
   const { simulator, url, ask } = await openSimulator()
   await simulator.close()
@@ -203,6 +215,15 @@ test('a redirect is not followed', async () => {
     response.writeHead(307, { location: 'http://127.0.0.1:1/' }).end()
   })
   expect(await openProvider(url).ask({ body: chatBody('x') })).toMatchObject({ class: 'final', status: 307 })
+})
+
+test('a response left to the background upstream is no answer', async () => {
+  const url = await openServer((request, response) => {
+    request.resume()
+    response.setHeader('content-type', 'application/json').end('{"status":"queued","output":[],"error":null}')
+  })
+  const answer = await openProvider(url).ask({ type: 'response', body: { input: 'x', background: true } })
+  expect(answer).toMatchObject({ ok: false, class: 'final', code: 'unfinished_response', ambiguous: true })
 })
 
 test('keys in a provider’s message are not passed on', async () => {

@@ -168,6 +168,15 @@ test('an abort in mid-stream is an abort, however quietly the stream ends', asyn
   expect(deltas.length).toBeLessThan(6)
 })
 
+test('an answer that turns bad after the caller gave up is an abort', async () => {
+  const chunk = 'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}'
+  const { ask } = await serveStream(`${chunk}\n\ndata: garbage\n\n`)
+  const controller = new AbortController()
+  const body = chatBody('x', { stream: true })
+  const answer = await ask({ body, signal: controller.signal, onDelta: () => controller.abort() })
+  expect(answer).toMatchObject({ ok: false, class: 'aborted' })
+})
+
 test('a server that leaves the stream open after [DONE] does not hold the call', async () => {
   const url = await openServer((request, response) => {
     request.resume()

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -10,11 +10,11 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { readProcessIdentity } from '../../../lib/process-identity.ts'
 
 const scripts = fileURLToPath(new URL('../../../scripts', import.meta.url))
-/** Without what npm and the tests put in front of the machine's own commands. */
-const path = (process.env.PATH ?? '')
-  .split(':')
-  .filter((folder) => !folder.includes('node_modules'))
-  .join(':')
+/** Without what npm and the tests put in front of the machine's own commands, but with a Node that is new enough. */
+const path = [
+  dirname(process.execPath),
+  ...(process.env.PATH ?? '').split(':').filter((folder) => !folder.includes('node_modules')),
+].join(':')
 
 /** A repository with one small package, so that npm works and needs no registry. */
 let root = ''
@@ -38,7 +38,8 @@ afterEach(async () => {
 })
 
 async function writeManifest(version: string): Promise<void> {
-  const manifest = { name: 'clone', version, type: 'module', engines: { node: '>=24.0' } }
+  const scripts = { listen: 'exec node scripts/bootstrap.mjs listen.ts' }
+  const manifest = { name: 'clone', version, type: 'module', engines: { node: '>=24.0' }, scripts }
   const dependencies = { part: 'file:part' }
   await writeFile(join(root, 'package.json'), JSON.stringify({ ...manifest, dependencies }))
   const packages = {
@@ -55,12 +56,13 @@ async function write(name: string, source: string): Promise<void> {
 }
 
 function start(...args: string[]) {
-  const env = { ...process.env, PATH: path, NODE_OPTIONS: '', npm_execpath: undefined }
-  const child = spawn(process.execPath, [join(root, 'scripts/bootstrap.mjs'), ...args], {
-    cwd: root,
-    env,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  return run(process.execPath, join(root, 'scripts/bootstrap.mjs'), ...args)
+}
+
+function run(command: string, ...args: string[]) {
+  const env: NodeJS.ProcessEnv = { ...process.env, PATH: path, NODE_OPTIONS: '' }
+  for (const name of Object.keys(env)) if (name.startsWith('npm_')) delete env[name]
+  const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
   started.push(child)
   const said = { out: '', err: '' }
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -201,6 +203,24 @@ describe('running', () => {
     await ended
     await waitUntilGone(Number(pid))
     expect(said.out).toContain('all SIGTERM')
+  })
+
+  test('SIGTERM to npm is SIGTERM to the program, and npm waits for it', async () => {
+    await write('listen.ts', listener)
+    const { child, ended, waitFor } = run('npm', 'run', '--silent', 'listen')
+    const [, pid = ''] = await waitFor(/pid=(\d+) up/)
+    child.kill('SIGTERM')
+    expect(await ended).toMatchObject({ code: 7, out: expect.stringContaining('all SIGTERM\n') })
+    expect(await readProcessIdentity(Number(pid))).toBeNull()
+  })
+
+  test('the program gets SIGTERM when npm is killed', async () => {
+    await write('listen.ts', listener)
+    const { child, ended, waitFor } = run('npm', 'run', '--silent', 'listen')
+    const [, pid = ''] = await waitFor(/pid=(\d+) up/)
+    child.kill('SIGKILL')
+    expect((await ended).out).toContain('all SIGTERM\n')
+    await waitUntilGone(Number(pid))
   })
 
   test('a Node that is too old is refused with what to do', async () => {

@@ -68,7 +68,7 @@ describe('a new job', () => {
       group: null,
       metadata: {},
       idempotencyKey: 'key',
-      maxQueued: 7,
+      limits: { maxQueued: 7, requestsPerMinute: null, budgetUsdPerDay: null },
     })
   })
 

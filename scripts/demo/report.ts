@@ -1,0 +1,71 @@
+import { styleText } from 'node:util'
+import { chatLimits, embeddingLimits } from './stack.ts'
+import type { Row, Summary } from './summary.ts'
+
+/** The closing table, for people. */
+export function renderReport(summary: Summary): string {
+  const { rows, limit } = summary
+  const alone = Math.ceil(summary.embeddingJobs / embeddingLimits.requests_per_minute)
+  const lines = [
+    '',
+    styleText('bold', `${''.padEnd(32)}${['jobs', 'answered', 'failed', 'wait p50', 'wait p95'].map(toCell).join('')}`),
+    renderRow('acme: chats, all at once', rows.chats),
+    renderRow('acme: embeddings, all at once', rows.embeddings),
+    renderRow('birch: a streamed chat at a time', rows.streamed),
+    '',
+    fact('provider calls', count(summary.calls), `for ${count(summary.jobs)} jobs`),
+    fact(
+      'coalesced',
+      count(summary.embeddingJobs),
+      `embedding jobs travelled in ${count(summary.embeddingCalls)} requests; one by one, ${alone} minutes at their limit`,
+    ),
+    fact(
+      'shared and cached',
+      count(summary.shared + summary.cached),
+      `jobs needed no call: ${count(summary.shared)} shared one under way, ${count(summary.cached)} took a kept answer`,
+    ),
+    fact('retried', count(summary.retried), 'jobs, whose first two calls failed with a 500'),
+    fact('429s', count(summary.rejections), 'self-inflicted; the providers asked for no pause'),
+    fact(
+      'limit used',
+      percent(limit.requests),
+      `of ${count(chatLimits.requests_per_minute)} requests a minute over ${limit.seconds} busy seconds ` +
+        `(${percent(limit.tokens)} of ${count(chatLimits.tokens_per_minute)} tokens)`,
+    ),
+    fact('paid twice', count(summary.paidTwice), 'prompts, by the bill of the provider'),
+    fact('cost', dollars(summary.costUsd), `instead of ${dollars(summary.costWithoutSharingUsd)} without sharing`),
+    '',
+    styleText('dim', 'wait: from submission to answer. The failed embedding is one that the provider refuses, on purpose.'),
+    '',
+  ]
+  return lines.join('\n')
+}
+
+function renderRow(name: string, row: Row): string {
+  const cells = [count(row.jobs), count(row.answered), count(row.failed), time(row.waitP50), time(row.waitP95)]
+  return `${name.padEnd(32)}${cells.map(toCell).join('')}`
+}
+
+function fact(name: string, value: string, explanation: string): string {
+  return `${name.padEnd(20)}${styleText('bold', value.padStart(10))}   ${explanation}`
+}
+
+function toCell(text: string): string {
+  return text.padStart(10)
+}
+
+function count(number: number): string {
+  return number.toLocaleString('en')
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
+}
+
+function time(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
+}
+
+function dollars(amount: number): string {
+  return `$${amount.toFixed(4)}`
+}

@@ -1,0 +1,60 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Slowdown } from '../../../ratelimit/slowdown.ts'
+import { addJitter, computeLived, computeSpeed, findLived, slowDown } from '../../../ratelimit/slowdown.ts'
+
+const anySlowdown = fc.record({
+  slow: fc.double({ min: 0.1, max: 1, noNaN: true }),
+  from: fc.integer({ min: 0, max: 1_000_000 }),
+  cutAt: fc.constant(-1),
+})
+
+describe('the slowdown', () => {
+  it('is gone a minute after its pause', () => {
+    const slowdown: Slowdown = { slow: 0.4, from: 1000, cutAt: 0 }
+    const speeds = [0, 1000, 31_000, 61_000, 100_000].map((now) => computeSpeed(slowdown, now))
+    expect(speeds).toEqual([0.4, 0.4, 0.7, 1, 1])
+  })
+
+  it('lives as long as the sum of its speeds', () => {
+    fc.assert(
+      fc.property(anySlowdown, fc.integer({ min: 0, max: 1_100_000 }), (slowdown, start) => {
+        let sum = 0
+        for (let step = 0; step < 1000; step++) sum += computeSpeed(slowdown, start + step * 100 + 50) * 100
+        const lived = computeLived(slowdown, start + 100_000) - computeLived(slowdown, start)
+        expect(Math.abs(lived - sum)).toBeLessThan(1)
+      }),
+    )
+  })
+
+  it('finds the time at which so much has been lived', () => {
+    fc.assert(
+      fc.property(anySlowdown, fc.double({ min: -1e6, max: 2e6, noNaN: true }), (slowdown, since) => {
+        const now = slowdown.from + since
+        expect(findLived(slowdown, computeLived(slowdown, now))).toBeCloseTo(now, 3)
+      }),
+    )
+  })
+
+  it('is cut once for calls that left before the last cut, and again for one that left after it', () => {
+    const slowdown: Slowdown = { slow: 1, from: 0, cutAt: -1 }
+    slowDown(slowdown, 100, 200, 1000)
+    expect(slowdown).toEqual({ slow: 0.7, from: 1200, cutAt: 200 })
+    slowDown(slowdown, 150, 300, 5000)
+    expect(slowdown).toEqual({ slow: 0.7, from: 5300, cutAt: 200 })
+    slowDown(slowdown, 5300, 5400, 1000)
+    expect(slowdown.slow).toBeCloseTo(0.49, 2)
+  })
+
+  it('never stops a lane altogether', () => {
+    const slowdown: Slowdown = { slow: 1, from: 0, cutAt: -1 }
+    for (let now = 1; now < 100; now++) slowDown(slowdown, now, now, 0)
+    expect(slowdown.slow).toBe(0.1)
+  })
+
+  it('spreads the end of a pause by up to a tenth, and short pauses by up to 25 ms', () => {
+    expect(addJitter(60_000, () => 0)).toBe(60_000)
+    expect(addJitter(60_000, () => 0.5)).toBe(63_000)
+    expect(addJitter(10, () => 1)).toBe(35)
+  })
+})
