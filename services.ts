@@ -19,6 +19,7 @@ import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
 import { encodeVectors } from './providers/vectors.ts'
 import { createFairness, priorityOf, serviceSeconds } from './ratelimit/fairness.ts'
+import { createForesight } from './ratelimit/foresight.ts'
 import { createGate } from './ratelimit/gate.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
@@ -71,28 +72,41 @@ function openStore(
   const redis = connect('commands')
   const live = createLive({ subscriber: connect('subscriber') })
   const fairness = createFairness({ redis, prefix })
+  const gate = createGate({ redis, prefix })
+  const weightOf = (tenant: string) => settings().tenants[tenant]?.weight ?? 1
+  const foresight = createForesight({
+    fairness,
+    gate,
+    laneOf: (id) => resolveLane(settings(), id),
+    weightOf,
+    now,
+  })
   const queues = createQueues({
     order: {
       async place(laneId, entries, held) {
         const lane = resolveLane(settings(), laneId)
+        // A lane that left the configuration still keeps its entries in order.
+        const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
         const starts = await fairness.tag(
           laneId,
-          entries.map(({ tenant, priority, cost }) => ({
+          entries.map(({ tenant, priority }, index) => ({
             tenant,
             band: priority,
-            // A lane that left the configuration still keeps its entries in order.
-            seconds: lane ? serviceSeconds(lane, cost) : 1,
-            weight: settings().tenants[tenant]?.weight ?? 1,
+            seconds: seconds[index]!,
+            weight: weightOf(tenant),
           })),
           held,
         )
         return starts.map((start, index) => ({
           start,
+          seconds: seconds[index]!,
           priority: priorityOf(start, entries[index]!.priority),
         }))
       },
-      served: (laneId, start) => {
-        fairness.serve(laneId, start).catch((error) => log.debug({ err: error }, 'moving the virtual time'))
+      served: (laneId, start, seconds, waiting) => {
+        fairness
+          .serve(laneId, start, seconds, waiting)
+          .catch((error) => log.debug({ err: error }, 'moving the virtual time'))
       },
     },
     // A worker's loops wait for Redis; a client of the API does not.
@@ -118,11 +132,26 @@ function openStore(
     retainMs,
     render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
     deliveries: webhooks,
+    foresight,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError: (error, what) => log.warn({ err: error }, what),
   })
-  const gate = createGate({ redis, prefix })
-  return { redis, live, queues, scripts, outbox, maintenance, webhooks, jobs, gate, prefix, now, retainMs }
+  return {
+    redis,
+    live,
+    queues,
+    scripts,
+    outbox,
+    maintenance,
+    webhooks,
+    jobs,
+    gate,
+    fairness,
+    foresight,
+    prefix,
+    now,
+    retainMs,
+  }
 }
 
 /** Tenants that the configuration names, the one of an open service included. */
@@ -248,6 +277,9 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     maintenance: store.maintenance,
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
+    note: (lane, waitingFor) => {
+      store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
+    },
     now: store.now,
     random: Math.random,
     onError,

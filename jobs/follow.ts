@@ -1,14 +1,15 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
+import { isTerminal, type JobEvent, type JobStatus } from './job.ts'
 import type { Following } from './jobs.ts'
 import { groupChannel, jobChannel } from './keys.ts'
 import type { Live } from './live.ts'
-import { isTerminalEvent, type ResultRenderer, toEvent, toJob, toRecord } from './record.ts'
+import type { Reader } from './read.ts'
+import { isTerminalEvent, toEvent } from './record.ts'
 
 /** Events read in one round trip. */
 const PAGE = 500
 
-type Deps = { redis: RedisClient; live: Live; render: ResultRenderer }
+type Deps = { redis: RedisClient; live: Live; reader: Reader }
 
 /** Waits for hints on a channel without losing one that comes between two waits. */
 async function listenTo(live: Live, channel: string, signal: AbortSignal) {
@@ -42,7 +43,7 @@ export async function followJob(
   cursor: string,
   signal: AbortSignal,
 ): Promise<Following | null> {
-  const { redis, live, render } = deps
+  const { redis, live, reader } = deps
   const key = `${root}:job:${id}`
   const [status, deleted] = await redis.hmget(key, 'status', 'deleted')
   if (!status || deleted) return null
@@ -78,7 +79,7 @@ export async function followJob(
 
   async function renderPage(page: string[], after: number): Promise<JobEvent[]> {
     const needsJob = page.some((text) => isTerminalEvent(JSON.parse(text).event))
-    const job = needsJob ? await readJob(redis, root, id, render) : null
+    const job = needsJob ? await reader.one(root, id) : null
     if (needsJob && !job) return []
     return page.map((text, index) => toEvent(id, after + index + 1, text, () => job!))
   }
@@ -94,7 +95,7 @@ export async function followGroup(
   cursor: string,
   signal: AbortSignal,
 ): Promise<Following | null> {
-  const { redis, live, render } = deps
+  const { redis, live, reader } = deps
   const key = `${root}:group:${group}`
   const open = async () => {
     const counts = await redis.hmget(key, 'scheduled', 'queued', 'running')
@@ -147,9 +148,7 @@ export async function followGroup(
       refs.map(async (ref, index) => {
         const text = answers[index]?.[1] as string | null
         if (!text) return null // the job was deleted since
-        const job = isTerminalEvent(JSON.parse(text).event)
-          ? await readJob(redis, root, ref.id, render)
-          : null
+        const job = isTerminalEvent(JSON.parse(text).event) ? await reader.one(root, ref.id) : null
         if (job === null && isTerminalEvent(JSON.parse(text).event)) return null
         return { ...toEvent(ref.id, ref.seq, text, () => job!), cursor: ref.cursor }
       }),
@@ -160,19 +159,3 @@ export async function followGroup(
 }
 
 async function* nothing(): AsyncGenerator<JobEvent> {}
-
-/** Reads one job; null when there is none. */
-export async function readJob(
-  redis: RedisClient,
-  root: string,
-  id: string,
-  render: ResultRenderer,
-): Promise<Job | null> {
-  const record = toRecord(flatten(await redis.hgetallBuffer(`${root}:job:${id}`)))
-  return record && toJob(id, record, render)
-}
-
-/** ioredis answers HGETALL as an object; records are read from flat lists. */
-export function flatten(fields: Record<string, Buffer>): Buffer[] {
-  return Object.entries(fields).flatMap(([name, value]) => [Buffer.from(name), value])
-}

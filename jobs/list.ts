@@ -1,8 +1,8 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { flatten } from './follow.ts'
 import type { Job } from './job.ts'
 import type { JobFilter, Page } from './jobs.ts'
-import { type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+import type { Reader } from './read.ts'
+import { type JobRecord, textOf } from './record.ts'
 
 /** Records read in one round trip. */
 const CHUNK = 200
@@ -12,13 +12,13 @@ const CHUNK = 200
  * else all) and checks the other members on the records. Within a millisecond the order is that of the ids.
  */
 export async function listJobs(
-  deps: { redis: RedisClient; render: ResultRenderer },
+  deps: { redis: RedisClient; reader: Reader },
   root: string,
   filter: JobFilter,
   limit: number,
   after?: string,
 ): Promise<Page<Job>> {
-  const { redis, render } = deps
+  const { redis, reader } = deps
   const index = filter.group
     ? `${root}:group:${filter.group}:jobs`
     : filter.status
@@ -32,7 +32,7 @@ export async function listJobs(
     if (score === null) return { data: [], hasMore: false }
     from = score
   }
-  const data: Job[] = []
+  const found: { id: string; record: JobRecord }[] = []
   // Of the jobs of the cursor's own millisecond, those with an id at or above the cursor's came before it.
   const isAfter = (id: string, created: string) => after === undefined || created !== from || id < after
 
@@ -40,18 +40,16 @@ export async function listJobs(
     const page = await redis.zrevrangebyscore(index, from, '-inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
     offset += page.length / 2
     const ids = page.filter((id, at) => at % 2 === 0 && isAfter(id, page[at + 1]!))
-    const pipeline = redis.pipeline()
-    for (const id of ids) pipeline.hgetallBuffer(`${root}:job:${id}`)
-    const answers = (await pipeline.exec()) ?? []
+    const records = await reader.records(root, ids)
     for (const [at, id] of ids.entries()) {
-      const record = toRecord(flatten((answers[at]?.[1] ?? {}) as Record<string, Buffer>))
+      const record = records[at]
       if (!record) continue
       if (filter.status && textOf(record, 'status') !== filter.status) continue
       if (filter.type && textOf(record, 'type') !== filter.type) continue
       if (filter.lane && textOf(record, 'lane') !== filter.lane) continue
-      if (data.length === limit) return { data, hasMore: true }
-      data.push(toJob(id, record, render))
+      if (found.length === limit) return { data: await reader.jobs(root, found), hasMore: true }
+      found.push({ id, record })
     }
-    if (page.length < CHUNK * 2) return { data, hasMore: false }
+    if (page.length < CHUNK * 2) return { data: await reader.jobs(root, found), hasMore: false }
   }
 }

@@ -34,19 +34,21 @@ export type Order = {
     lane: string,
     entries: QueueEntry[],
     held: { sets: string[]; lists: string[] },
-  ): Promise<{ priority: number; start: number }[]>
-  /** Entries up to this start tag are being served. */
-  served(lane: string, start: number): void
+  ): Promise<{ priority: number; start: number; seconds: number }[]>
+  /** Entries up to this start tag, of so many seconds in all, are being served. `waiting`: the key of the others. */
+  served(lane: string, start: number, seconds: number, waiting: string): void
 }
 
 /** What BullMQ stores with an entry. */
-type EntryData = JobCost & { start: number }
+type EntryData = JobCost & { start: number; seconds: number }
 
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
   add(entries: QueueEntry[]): Promise<void>
   /** Takes an entry out if it still waits; one that is held stays. */
   remove(lane: string, id: string, entry: number): Promise<void>
+  /** Start tags of waiting entries; null for one that is not there. */
+  starts(lane: string, entries: { id: string; entry: number }[]): Promise<(number | null)[]>
   /** How many entries of a lane wait, due and for later. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
   /** Every lane that ever had an entry. */
@@ -123,7 +125,7 @@ export function createQueues(deps: {
           await queueOf(lane).addBulk(
             group.map((entry, index) => ({
               name: entry.tenant,
-              data: { ...entry.cost, start: places[index]!.start } satisfies EntryData,
+              data: toData(entry.cost, places[index]!),
               opts: {
                 jobId: `${entry.id}-${entry.entry}`,
                 priority: places[index]!.priority,
@@ -142,6 +144,16 @@ export function createQueues(deps: {
     async remove(lane, id, entry) {
       await queueOf(lane).remove(`${id}-${entry}`)
     },
+    async starts(lane, entries) {
+      const pipeline = connection.pipeline()
+      for (const one of entries)
+        pipeline.hget(`${lanePrefix(lane)}:${QUEUE_NAME}:${one.id}-${one.entry}`, 'data')
+      const answers = (await pipeline.exec()) ?? []
+      return answers.map(([error, data]) => {
+        if (error) throw error
+        return typeof data === 'string' ? (JSON.parse(data) as EntryData).start : null
+      })
+    },
     async backlog(lane) {
       const counts = await queueOf(lane).getJobCounts('waiting', 'prioritized', 'delayed', 'active')
       return {
@@ -157,7 +169,7 @@ export function createQueues(deps: {
         prefix: lanePrefix(lane),
         lockDuration,
         stalledInterval,
-        onServed: (start) => order.served(lane, start),
+        onServed: (start, seconds, waiting) => order.served(lane, start, seconds, waiting),
         ...options,
       }),
     async close() {
@@ -171,7 +183,7 @@ function createLaneQueue(deps: {
   prefix: string
   lockDuration: number
   stalledInterval: number
-  onServed(start: number): void
+  onServed(start: number, seconds: number, waiting: string): void
   onStalled(): void
   onError(error: Error): void
 }): LaneQueue {
@@ -203,7 +215,14 @@ function createLaneQueue(deps: {
       )
       const fetched = answers.filter((held) => held !== null)
       // Delayed entries keep the tag of when they were queued, so that a retry does not lose its turn.
-      if (fetched.length > 0) deps.onServed(Math.max(...fetched.map((held) => held.bull.data.start)))
+      if (fetched.length > 0) {
+        const data = fetched.map((held) => held.bull.data as EntryData)
+        deps.onServed(
+          Math.max(...data.map((one) => one.start)),
+          data.reduce((sum, one) => sum + one.seconds, 0),
+          `${prefix}:${QUEUE_NAME}:prioritized`,
+        )
+      }
       return fetched
     },
     async nextDue() {
@@ -230,6 +249,10 @@ function createLaneQueue(deps: {
     },
     close: () => worker.close(true),
   }
+}
+
+function toData(cost: JobCost, place: { start: number; seconds: number }): EntryData {
+  return { ...cost, start: place.start, seconds: place.seconds }
 }
 
 function toHeld(bull: BullJob<EntryData>, token: string): Held {

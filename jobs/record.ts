@@ -8,11 +8,12 @@ export type JobRecord = Map<string, Buffer>
 
 /** Turns a flat HGETALL answer into a record; null when there was none (or only a tombstone is left). */
 export function toRecord(flat: unknown): JobRecord | null {
-  const list = flat as Buffer[]
+  const list = flat as (Buffer | string)[]
   if (!Array.isArray(list) || list.length === 0) return null
   const record: JobRecord = new Map()
-  for (let index = 0; index + 1 < list.length; index += 2)
-    record.set(list[index]!.toString(), list[index + 1]!)
+  for (let index = 0; index + 1 < list.length; index += 2) {
+    record.set(list[index]!.toString(), list[index + 1] as Buffer)
+  }
   return record.has('deleted') ? null : record
 }
 

@@ -1,6 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
-import { followGroup, followJob, readJob } from './follow.ts'
+import { followGroup, followJob } from './follow.ts'
 import { type Attempt, isTerminal, type Job, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, JobFilter, Jobs, NewJob, Page, Refusal } from './jobs.ts'
 import { abortChannel, jobChannel, tenantRoot } from './keys.ts'
@@ -9,6 +9,7 @@ import type { Live } from './live.ts'
 import type { Outbox } from './outbox.ts'
 import { encodePayload } from './payload.ts'
 import type { Queues } from './queue.ts'
+import { createReader, type Foresight } from './read.ts'
 import { isoTime, type JobRecord, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
 import type { Scripts } from './scripts.ts'
 
@@ -30,6 +31,7 @@ type Deps = {
   retainMs: () => number
   render: ResultRenderer
   deliveries: Deliveries
+  foresight: Foresight
   newId: () => string
   onError: (error: unknown, what: string) => void
 }
@@ -39,7 +41,8 @@ export function createJobs(deps: Deps): Jobs {
   const { redis, scripts, queues, outbox, live, prefix, render } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
-  const read = (tenant: string, id: string) => readJob(redis, rootOf(tenant), id, render)
+  const reader = createReader({ redis, queues, foresight: deps.foresight, render })
+  const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
 
   /** Runs the create script for each job in one round trip. */
   async function submit(jobs: NewJob[]): Promise<Submitted[]> {
@@ -131,7 +134,7 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     list: (tenant: string, filter: JobFilter, limit: number, after?: string): Promise<Page<Job>> =>
-      listJobs({ redis, render }, rootOf(tenant), filter, limit, after),
+      listJobs({ redis, reader }, rootOf(tenant), filter, limit, after),
 
     async attempts(tenant, id) {
       const key = `${rootOf(tenant)}:job:${id}`
@@ -207,9 +210,9 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     follow: (tenant, id, cursor, signal) =>
-      followJob({ redis, live, render }, rootOf(tenant), id, cursor, signal),
+      followJob({ redis, live, reader }, rootOf(tenant), id, cursor, signal),
     followGroup: (tenant, group, cursor, signal) =>
-      followGroup({ redis, live, render }, rootOf(tenant), group, cursor, signal),
+      followGroup({ redis, live, reader }, rootOf(tenant), group, cursor, signal),
 
     async deliveries(tenant, jobId) {
       if (!(await read(tenant, jobId))) return null

@@ -1,4 +1,14 @@
-import { BAND_SECONDS, type Band, type FairState, tagEntries } from './fairness.ts'
+import type { Lane } from '../config/lanes.ts'
+import {
+  BAND_SECONDS,
+  type Band,
+  type Fairness,
+  type FairSnapshot,
+  type FairState,
+  tagEntries,
+} from './fairness.ts'
+import type { Gate, LaneWaitingFor } from './gate.ts'
+import type { LaneState } from './lane-state.ts'
 
 /** Where an entry stands: its start tag and its band. */
 export type Standing = { start: number; band: Band }
@@ -31,4 +41,95 @@ export function standingOfNewcomer(state: FairState, tenant: string, band: Band)
   const copy: FairState = { v: state.v, ends: new Map(state.ends) }
   const [start] = tagEntries(copy, [{ tenant, band, seconds: 0, weight: 1 }])
   return { start: start!, band }
+}
+
+export type Forecast = {
+  /** Unix ms; null when nothing is known of the lane's speed. */
+  startAt: number | null
+  waitingFor: LaneWaitingFor | null
+}
+
+export type Foresight = {
+  /** When waiting entries of a lane will start. */
+  entries(lane: string, standings: readonly (Standing | null)[]): Promise<Forecast[]>
+  /** When a job would start that is queued now. */
+  newcomer(lane: string, tenant: string, band: Band): Promise<Forecast>
+}
+
+/** A lane's state is read at most this often, ms: a page of jobs is forecast from one reading. */
+const SNAPSHOT_MS = 250
+
+type Snapshot = {
+  fair: FairSnapshot
+  openAt: number
+  speed: number | null
+  waitingFor: LaneWaitingFor | null
+}
+
+/** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else as its limits allow. */
+export function createForesight(deps: {
+  fairness: Pick<Fairness, 'read'>
+  gate: Pick<Gate, 'read'>
+  laneOf: (id: string) => Lane | null
+  weightOf: (tenant: string) => number
+  now: () => number
+}): Foresight {
+  const snapshots = new Map<string, { at: number; snapshot: Promise<Snapshot | null> }>()
+
+  function snapshotOf(id: string): Promise<Snapshot | null> {
+    const known = snapshots.get(id)
+    if (known && deps.now() - known.at < SNAPSHOT_MS) return known.snapshot
+    const snapshot = read(id)
+    snapshot.catch(() => snapshots.delete(id))
+    snapshots.set(id, { at: deps.now(), snapshot })
+    return snapshot
+  }
+
+  async function read(id: string): Promise<Snapshot | null> {
+    const lane = deps.laneOf(id)
+    if (!lane) return null
+    const [fair, state] = await Promise.all([deps.fairness.read(id), deps.gate.read(lane)])
+    return {
+      fair,
+      openAt: Math.max(deps.now(), state.pausedUntil ?? 0),
+      speed: fair.rate ?? computeSpeed(lane, state),
+      waitingFor: state.pausedUntil === null ? fair.waitingFor : 'provider_pause',
+    }
+  }
+
+  function forecast(snapshot: Snapshot | null, standing: Standing | null): Forecast {
+    if (!snapshot) return { startAt: null, waitingFor: null }
+    const { fair, openAt, speed, waitingFor } = snapshot
+    if (speed === null || !standing) return { startAt: openAt, waitingFor }
+    const seconds = secondsAhead(fair, standing, deps.weightOf)
+    return { startAt: openAt + (seconds / speed) * 1000, waitingFor }
+  }
+
+  return {
+    async entries(id, standings) {
+      const snapshot = await snapshotOf(id)
+      return standings.map((standing) => forecast(snapshot, standing))
+    },
+    async newcomer(id, tenant, band) {
+      const snapshot = await snapshotOf(id)
+      return forecast(snapshot, snapshot && standingOfNewcomer(snapshot.fair, tenant, band))
+    },
+  }
+}
+
+/** Seconds of service a second that the limits allow now; null for a lane without limits. */
+function computeSpeed(lane: Lane, state: LaneState): number | null {
+  const { limits } = lane
+  const shares = [
+    [state.rates.requests, limits.requests_per_minute],
+    [state.rates.tokens, limits.tokens_per_minute],
+    [state.rates.inputTokens, limits.input_tokens_per_minute],
+    [state.rates.outputTokens, limits.output_tokens_per_minute],
+  ] as const
+  let speed: number | null = null
+  for (const [rate, limit] of shares) {
+    if (rate !== null && limit !== undefined)
+      speed = Math.min(speed ?? Number.POSITIVE_INFINITY, rate / limit)
+  }
+  return speed === null ? null : speed * state.speed
 }

@@ -23,7 +23,7 @@ export type TakeAnswer = {
 }
 
 /** What a provider's answer said about the lane, as `providers/` reads it from the headers. */
-export type LaneFeedback = {
+type LaneFeedback = {
   limitRequests?: number
   limitTokens?: number
   remainingRequests?: number
@@ -169,7 +169,7 @@ export type Booking = {
   pauseMs: number | null
   reason: string
 }
-export type Report = { requests: number | null; tokens: number | null }
+type Report = { requests: number | null; tokens: number | null }
 
 export function toBooking(settlement: Settlement, random: () => number): Booking {
   const { permit, actual, feedback = {}, throttledMs, throttledReason } = settlement

@@ -31,6 +31,8 @@ export type LaneLoopDeps = {
   calls: RunningCalls
   /** How often locks and leases are renewed. */
   renewMs: number
+  /** Tells what the lane's entries wait for, when that changes. */
+  note: (lane: string, waitingFor: LaneWaitingFor | null) => void
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -68,6 +70,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let ahead = 1
   let shutUntil = 0
   let waitingFor: LaneWaitingFor | null = null
+  let noted: LaneWaitingFor | null = null
   let stopping = false
   let turn = now()
 
@@ -124,6 +127,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     await fill(current)
     if (hand.length === 0) {
       if (now() < shutUntil) return waker.sleep(shutUntil - now())
+      noted = null // a lane that ran empty has forgotten it (ratelimit/lua/tag.lua)
       const due = await queue.nextDue()
       return waker.sleep(due === null ? IDLE_MS : Math.min(IDLE_MS, Math.max(1, due - now())))
     }
@@ -142,13 +146,20 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       launch(() => executor.execute(call, permit, waitingFor), permit)
     }
     if (answer.permits.length === plan.ready.length) {
-      waitingFor = null
+      waitFor(null)
       return
     }
     ahead = Math.max(1, answer.permits.length)
-    waitingFor = answer.waitingFor
+    waitFor(answer.waitingFor)
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
     if (answer.waitMs > HOLD_MS) await giveBackHand()
+  }
+
+  function waitFor(reason: LaneWaitingFor | null): void {
+    waitingFor = reason
+    // A busy lane is refused between any two grants: what it waits for is news only when it is something else.
+    if (reason !== null && reason !== noted) deps.note(deps.laneId, reason)
+    noted = reason ?? noted
   }
 
   /** Fetches up to a call's worth, or as many calls as the gate let through lately. */

@@ -8,7 +8,7 @@ import type { Work } from '../jobs/work.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ExecuteDeps } from './execute.ts'
-import { type LaneLoop, startLaneLoop } from './lane-loop.ts'
+import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
 import { createRunningCalls } from './running-calls.ts'
 
 /** Pause between two sweeps of this process. */
@@ -31,6 +31,8 @@ export type WorkerDeps = {
   provider: (name: string) => Provider
   /** Lanes with work that the configuration does not list by name (models `"*"`). */
   knownLanes: () => Promise<string[]>
+  /** What the lane's entries wait for changed. */
+  note: LaneLoopDeps['note']
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -65,6 +67,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       provider: () => deps.provider(providerName),
       calls,
       renewMs,
+      note: deps.note,
       now: deps.now,
       random: deps.random,
       onError: deps.onError,

@@ -45,8 +45,7 @@ export async function startRole(role: 'api' | 'worker', configPath: string): Pro
     if (warnings.length > WARNINGS_KEPT) warnings.shift()
     if (entry?.msg === 'ready') ready.resolve(entry.url ?? null)
   }
-  createInterface({ input: child.stdout }).on('line', read)
-  createInterface({ input: child.stderr }).on('line', read)
+  for (const input of [child.stdout, child.stderr]) if (input) createInterface({ input }).on('line', read)
 
   const failed = exited.then(([code, signal]): Promise<never> => {
     if (stopping) return new Promise(() => {})

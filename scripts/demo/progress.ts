@@ -19,7 +19,7 @@ export type Snapshot = {
   text: string
 }
 
-type Output = Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'>
+export type Output = Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'>
 
 /**
  * Shows snapshots until it is stopped: a block that is drawn over itself on a terminal, a line every five seconds

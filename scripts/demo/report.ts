@@ -8,7 +8,10 @@ export function renderReport(summary: Summary): string {
   const alone = Math.ceil(summary.embeddingJobs / embeddingLimits.requests_per_minute)
   const lines = [
     '',
-    styleText('bold', `${''.padEnd(32)}${['jobs', 'answered', 'failed', 'wait p50', 'wait p95'].map(toCell).join('')}`),
+    styleText(
+      'bold',
+      `${''.padEnd(32)}${['jobs', 'answered', 'failed', 'wait p50', 'wait p95'].map(toCell).join('')}`,
+    ),
     renderRow('acme: chats, all at once', rows.chats),
     renderRow('acme: embeddings, all at once', rows.embeddings),
     renderRow('birch: a streamed chat at a time', rows.streamed),
@@ -24,7 +27,11 @@ export function renderReport(summary: Summary): string {
       count(summary.shared + summary.cached),
       `jobs needed no call: ${count(summary.shared)} shared one under way, ${count(summary.cached)} took a kept answer`,
     ),
-    fact('retried', count(summary.retried), 'jobs, whose first two calls failed with a 500'),
+    fact(
+      'retried',
+      count(summary.retried),
+      `jobs, for ${count(summary.faults)} of their calls were answered with a 500, on purpose`,
+    ),
     fact('429s', count(summary.rejections), 'self-inflicted; the providers asked for no pause'),
     fact(
       'limit used',
@@ -33,16 +40,29 @@ export function renderReport(summary: Summary): string {
         `(${percent(limit.tokens)} of ${count(chatLimits.tokens_per_minute)} tokens)`,
     ),
     fact('paid twice', count(summary.paidTwice), 'prompts, by the bill of the provider'),
-    fact('cost', dollars(summary.costUsd), `instead of ${dollars(summary.costWithoutSharingUsd)} without sharing`),
+    fact(
+      'cost',
+      dollars(summary.costUsd),
+      `instead of ${dollars(summary.costWithoutSharingUsd)} without sharing`,
+    ),
     '',
-    styleText('dim', 'wait: from submission to answer. The failed embedding is one that the provider refuses, on purpose.'),
+    styleText(
+      'dim',
+      'wait: from submission to answer. The failed embedding is one that the provider refuses, on purpose.',
+    ),
     '',
   ]
   return lines.join('\n')
 }
 
 function renderRow(name: string, row: Row): string {
-  const cells = [count(row.jobs), count(row.answered), count(row.failed), time(row.waitP50), time(row.waitP95)]
+  const cells = [
+    count(row.jobs),
+    count(row.answered),
+    count(row.failed),
+    time(row.waitP50),
+    time(row.waitP95),
+  ]
   return `${name.padEnd(32)}${cells.map(toCell).join('')}`
 }
 

@@ -34,6 +34,8 @@ export type Summary = {
   shared: number
   cached: number
   retried: number
+  /** Calls that the provider failed on purpose. */
+  faults: number
   rejections: number
   /** Chat prompts on the provider's bill more than once. */
   paidTwice: number
@@ -41,7 +43,7 @@ export type Summary = {
   costUsd: number
   costWithoutSharingUsd: number
   /** What does not hold of that which the demo claims; none: all is well. */
-  faults: string[]
+  broken: string[]
 }
 
 /** Works out the numbers of the closing table. */
@@ -49,7 +51,7 @@ export function summarize(observed: Observed): Summary {
   const { chats, embeddings, streamed, chatProvider, embeddingProvider } = observed
   const jobs = [...chats, ...streamed, ...embeddings]
   const chatCalls = chatProvider.calls.length
-  const summary: Omit<Summary, 'faults'> = {
+  const summary: Omit<Summary, 'broken'> = {
     rows: { chats: toRow(chats), embeddings: toRow(embeddings), streamed: toRow(streamed) },
     jobs: jobs.length,
     calls: chatProvider.state.calls + embeddingProvider.state.calls,
@@ -58,27 +60,30 @@ export function summarize(observed: Observed): Summary {
     shared: jobs.filter((job) => job.cache === 'shared').length,
     cached: jobs.filter((job) => job.cache === 'hit').length,
     retried: jobs.filter((job) => job.attempts > 1).length,
+    faults: sum(Object.values(chatProvider.state.faults)),
     rejections: countRejections(chatProvider.state) + countRejections(embeddingProvider.state),
     paidTwice: chatCalls - new Set(chatProvider.calls.map((call) => call.prompt_hash)).size,
     limit: measureLimit(chatProvider.state.timeline),
     costUsd: sum(jobs.map((job) => job.cost_usd ?? 0)),
     costWithoutSharingUsd: sum(jobs.map(priceAlone)),
   }
-  return { ...summary, faults: findFaults(jobs, summary) }
+  return { ...summary, broken: findBroken(jobs, summary) }
 }
 
-function findFaults(jobs: Job[], summary: Omit<Summary, 'faults'>): string[] {
-  const faults: string[] = []
+function findBroken(jobs: Job[], summary: Omit<Summary, 'broken'>): string[] {
+  const broken: string[] = []
   const open = jobs.filter((job) => job.finished_at === null)
-  if (open.length > 0) faults.push(`${open.length} jobs have not ended, ${open[0]!.id} among them`)
+  if (open.length > 0) broken.push(`${open.length} jobs have not ended, ${open[0]!.id} among them`)
   const failed = jobs.filter((job) => job.status === 'failed' && !isMeantToFail(job))
   if (failed.length > 0)
-    faults.push(`${failed.length} jobs failed that should not have: ${failed[0]!.id}, ${failed[0]!.error?.message}`)
+    broken.push(
+      `${failed.length} jobs failed that should not have: ${failed[0]!.id}, ${failed[0]!.error?.message}`,
+    )
   const meant = jobs.filter((job) => job.status === 'failed' && isMeantToFail(job)).length
-  if (meant !== 1) faults.push(`${meant} jobs were refused for their input, where one is poisoned`)
-  if (summary.rejections > 0) faults.push(`the providers answered 429 ${summary.rejections} times`)
-  if (summary.paidTwice > 0) faults.push(`${summary.paidTwice} prompts are on the bill twice`)
-  return faults
+  if (meant !== 1) broken.push(`${meant} jobs were refused for their input, where one is poisoned`)
+  if (summary.rejections > 0) broken.push(`the providers answered 429 ${summary.rejections} times`)
+  if (summary.paidTwice > 0) broken.push(`${summary.paidTwice} prompts are on the bill twice`)
+  return broken
 }
 
 /** 429s for their limits, and 429s of any other kind, of which the demo asks for none. */

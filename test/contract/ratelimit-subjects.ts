@@ -10,7 +10,7 @@ import { testRedis } from '../helpers/redis.ts'
 
 /** A gate on simulated time. `clock.now` is what the server's clock shows, ms. */
 export type Subject = { gate: Gate; clock: { now: number } }
-export type SubjectOptions = { leaseMs?: number; random?: () => number }
+type SubjectOptions = { leaseMs?: number; random?: () => number }
 export type Maker = { create(options?: SubjectOptions): Subject; close(): void }
 
 const START = Date.UTC(2026, 10, 23)

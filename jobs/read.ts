@@ -1,0 +1,93 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
+import type { Queues } from './queue.ts'
+import { isoTime, type JobRecord, numberOf, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+
+/** When waiting jobs will start; ratelimit/foresight.ts implements it. */
+export type Foresight = {
+  /** `start`: the entry's tag in its lane's queue; null where there is no entry. */
+  entries(
+    lane: string,
+    standings: readonly ({ start: number; band: Priority } | null)[],
+  ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }[]>
+}
+
+export type Reader = {
+  /** One job as it stands; null when there is none. */
+  one(root: string, id: string): Promise<Job | null>
+  records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]>
+  /** Jobs out of their records, those that wait with a forecast. */
+  jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]>
+}
+
+export function createReader(deps: {
+  redis: RedisClient
+  queues: Pick<Queues, 'starts'>
+  foresight: Foresight
+  render: ResultRenderer
+}): Reader {
+  const { redis, queues, foresight, render } = deps
+
+  async function records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]> {
+    const pipeline = redis.pipeline()
+    for (const id of ids) pipeline.hgetallBuffer(`${root}:job:${id}`)
+    const answers = (await pipeline.exec()) ?? []
+    return answers.map(([error, fields]) => {
+      if (error) throw error
+      return toRecord(Object.entries(fields as Record<string, Buffer>).flat())
+    })
+  }
+
+  /** Whose queue entry a waiting job waits with: its own, or its leader's. */
+  async function entryOf(
+    root: string,
+    id: string,
+    record: JobRecord,
+  ): Promise<{ id: string; entry: number }> {
+    const leader = textOf(record, 'leader')
+    if (leader === null) return { id, entry: numberOf(record, 'entries') ?? 0 }
+    return { id: leader, entry: Number((await redis.hget(`${root}:job:${leader}`, 'entries')) ?? 0) }
+  }
+
+  async function forecast(root: string, waiting: { job: Job; record: JobRecord }[]): Promise<void> {
+    for (const [lane, group] of Map.groupBy(waiting, ({ job }) => job.lane)) {
+      const entries = await Promise.all(group.map(({ job, record }) => entryOf(root, job.id, record)))
+      const starts = await queues.starts(lane, entries)
+      const forecasts = await foresight.entries(
+        lane,
+        starts.map((start, index) => (start === null ? null : { start, band: group[index]!.job.priority })),
+      )
+      for (const [index, { job }] of group.entries()) {
+        const { startAt, waitingFor } = forecasts[index]!
+        // What the job itself waits for comes before what its lane waits for.
+        const notBefore = Math.max(
+          Date.parse(job.next_attempt_at ?? job.run_at ?? job.created_at),
+          startAt ?? 0,
+        )
+        if (startAt !== null || job.next_attempt_at !== null) job.estimated_start_at = isoTime(notBefore)
+        job.waiting_for ??= waitingFor
+      }
+    }
+  }
+
+  async function jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]> {
+    const all = found.map(({ id, record }) => ({ job: toJob(id, record, render), record }))
+    await forecast(
+      root,
+      all.filter(({ job }) => job.status === JobStatus.queued),
+    )
+    for (const { job } of all) if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
+    return all.map(({ job }) => job)
+  }
+
+  return {
+    records,
+    jobs,
+    async one(root, id) {
+      const [record] = await records(root, [id])
+      if (!record) return null
+      const [job] = await jobs(root, [{ id, record }])
+      return job!
+    },
+  }
+}

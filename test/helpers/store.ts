@@ -1,0 +1,275 @@
+import { randomUUID, randomUUIDv7 } from 'node:crypto'
+import { onTestFinished } from 'vitest'
+import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
+import type { Jobs, NewJob } from '../../jobs/jobs.ts'
+import { tenantRoot } from '../../jobs/keys.ts'
+import { createLive, type Live } from '../../jobs/live.ts'
+import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
+import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
+import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
+import { createScripts, type Scripts } from '../../jobs/scripts.ts'
+import { createJobs } from '../../jobs/service.ts'
+import { type AttemptEnd, type Claimed, createWork, type Retry, type Work } from '../../jobs/work.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'
+import { encodeVectors } from '../../providers/vectors.ts'
+import { createWebhookStore } from '../../webhooks/store.ts'
+import { startTestRedis, testRedis } from './redis.ts'
+
+export const TENANT = 'acme'
+export const LANE = 'sim/chat'
+
+export type TestStoreOptions = {
+  /** A Redis of its own, for tests that look at everything in it. */
+  own?: boolean
+  stalledAfterMs?: number
+  retainMs?: number
+  cacheTtlMs?: number
+  cacheMaxBytes?: number
+}
+
+export type TestStore = {
+  redis: RedisClient
+  url: string
+  prefix: string
+  /** Of the keys of `TENANT`. */
+  root: string
+  scripts: Scripts
+  queues: Queues
+  outbox: Outbox
+  live: Live
+  jobs: Jobs
+  work: Work
+  maintenance: Maintenance
+  /** Settings that a test may change as it goes. */
+  settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
+  /** The worker's side of the test's own lane; opened at the first use. */
+  lane(): LaneQueue
+  /** Takes the next entry of the lane, as soon as there is one. */
+  fetch(): Promise<Held>
+  /** Takes the next entry and claims it, whose job must want a call. */
+  start(): Promise<Running>
+  /** Every key with its value as text: what a thief of the store would see. */
+  dump(): Promise<string>
+}
+
+/** A job under way, as a worker holds it. */
+export type Running = { held: Held; claimed: Claimed }
+
+/** Opens the job store over a real Redis, as services.ts does; closed with the test. */
+export async function openTestStore(options: TestStoreOptions = {}): Promise<TestStore> {
+  const server = options.own ? await startTestRedis() : null
+  if (server) onTestFinished(() => server.close())
+  const { url, prefix } = server ? { url: server.url, prefix: `test-${randomUUID()}` } : testRedis()
+  const connect = (role: RedisRole) => {
+    const client = createRedis({ url, role, name: `test-${role}` })
+    onTestFinished(() => closeRedis(client))
+    return client
+  }
+  const redis = connect('commands')
+  const live = createLive({ subscriber: connect('subscriber') })
+  const now = Date.now
+  const queues = createQueues({
+    connection: connect('bullmq'),
+    prefix,
+    stalledAfterMs: options.stalledAfterMs ?? 15_000,
+    order: {
+      place: async (_lane, entries) =>
+        entries.map(({ priority }) => ({ priority: { high: 1, normal: 2, low: 3 }[priority], start: 0 })),
+      served() {},
+    },
+    now,
+  })
+  onTestFinished(() => queues.close())
+  const settings = {
+    retainMs: options.retainMs ?? 60_000,
+    cacheTtlMs: options.cacheTtlMs ?? 60_000,
+    cacheMaxBytes: options.cacheMaxBytes ?? 1024 * 1024,
+  }
+  const retainMs = () => settings.retainMs
+  const scripts = createScripts(redis)
+  const outbox = createOutbox({ redis, queues, prefix, now })
+  onTestFinished(() => outbox.idle())
+  const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
+  await maintenance.register([TENANT])
+  const jobs = createJobs({
+    redis,
+    scripts,
+    queues,
+    outbox,
+    live,
+    prefix,
+    retainMs,
+    render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
+    deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+    newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+    onError: (error) => {
+      throw error
+    },
+  })
+  const work = createWork({ redis, scripts, outbox, prefix, settings: () => settings })
+
+  let laneQueue: LaneQueue | null = null
+  function lane(): LaneQueue {
+    if (!laneQueue) {
+      const opened = queues.consume(LANE, { onStalled() {}, onError() {} })
+      onTestFinished(() => opened.close())
+      laneQueue = opened
+    }
+    return laneQueue
+  }
+
+  async function fetch(): Promise<Held> {
+    const deadline = performance.now() + 5_000
+    while (performance.now() < deadline) {
+      const [held] = await lane().fetch(1)
+      if (held) return held
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    throw new Error('no entry came to the lane within 5 s')
+  }
+
+  async function start(): Promise<Running> {
+    const held = await fetch()
+    const [started] = await work.start([held], intent)
+    if (started?.kind !== 'run') throw new Error(`expected a job that wants a call, got ${started?.kind}`)
+    return { held, claimed: started.claimed }
+  }
+
+  return {
+    redis,
+    url,
+    prefix,
+    root: tenantRoot(prefix, TENANT),
+    scripts,
+    queues,
+    outbox,
+    live,
+    jobs,
+    work,
+    maintenance,
+    settings,
+    lane,
+    fetch,
+    start,
+    dump: () => dumpRedis(redis),
+  }
+}
+
+export const intent = { provider: 'sim', model: 'chat', coalesced: 1, waitedFor: null }
+
+/** A chat job about `text`, for the lane of the tests. */
+export function newJob(members: Partial<NewJob> = {}, text = 'hello'): NewJob {
+  return {
+    tenant: TENANT,
+    type: 'chat',
+    model: LANE,
+    lane: LANE,
+    body: { model: LANE, messages: [{ role: 'user', content: text }] },
+    priority: 'normal',
+    runAt: null,
+    deadline: null,
+    timeoutMs: 30_000,
+    maxAttempts: 3,
+    cache: 'use',
+    webhook: null,
+    group: null,
+    metadata: {},
+    idempotencyKey: null,
+    cost: { tokens: 10, inputTokens: 10, outputTokens: 0, inputs: 1, coalesceKey: null },
+    estimateUsd: 0,
+    limits: { maxQueued: 1_000_000, requestsPerMinute: null, budgetUsdPerDay: null },
+    ...members,
+  }
+}
+
+/** Submits a job that must be let in. */
+export async function submit(store: TestStore, members: Partial<NewJob> = {}, text?: string): Promise<Job> {
+  const outcome = await store.jobs.create(newJob(members, text))
+  if (outcome.kind !== 'created' && outcome.kind !== 'replayed') throw new Error(`got ${outcome.kind}`)
+  return outcome.job
+}
+
+export async function read(store: TestStore, id: string): Promise<Job> {
+  const job = await store.jobs.get(TENANT, id)
+  if (!job) throw new Error(`there is no job ${id}`)
+  return job
+}
+
+export async function statusesOf(store: TestStore, ids: string[]): Promise<JobStatus[]> {
+  return Promise.all(ids.map(async (id) => (await read(store, id)).status))
+}
+
+const usage = { input_tokens: 7, output_tokens: 5, total_tokens: 12 }
+export const success: AttemptEnd = { outcome: 'completed', latency_ms: 12, status: 200, usage, cost_usd: 0.5 }
+export const failure: AttemptEnd = { outcome: 'retryable', latency_ms: 9, status: 500, error_code: 'broken' }
+export const jobError = { code: 'broken', message: 'It broke.', provider_status: 500, retryable: true }
+
+/** Stores a result and acknowledges the entry, as a worker does. */
+export async function complete(
+  store: TestStore,
+  { held, claimed }: Running,
+  result: JsonObject = { answer: 'hi' },
+): Promise<void> {
+  await store.work.complete([{ claimed, end: success, result, format: '', usage, costUsd: 0.5 }])
+  await store.lane().acknowledge(held)
+}
+
+export async function fail(store: TestStore, { held, claimed }: Running, own = false): Promise<void> {
+  await store.work.fail(claimed, failure, jobError, own)
+  await store.lane().acknowledge(held)
+}
+
+export const retryNow: Retry = { at: 0, countsAsAttempt: true, reason: 'broken', waitingFor: 'retry_delay' }
+
+/** The job's events up to now. */
+export async function eventsOf(store: TestStore, id: string): Promise<string[]> {
+  const events = await store.redis.lrange(`${store.root}:job:${id}:events`, 0, -1)
+  return events.map((text) => JSON.parse(text).event)
+}
+
+/** Ids of the waiting entries of the tests' lane, `<job>-<number>` each. */
+export async function queuedEntries(store: TestStore): Promise<string[]> {
+  await store.outbox.idle()
+  const key = (name: string) => `${store.prefix}:{l:${LANE}}:calls:${name}`
+  const [prioritized, delayed, wait] = await Promise.all([
+    store.redis.zrange(key('prioritized'), 0, -1),
+    store.redis.zrange(key('delayed'), 0, -1),
+    store.redis.lrange(key('wait'), 0, -1),
+  ])
+  return [...prioritized, ...delayed, ...wait].filter((id) => id.startsWith('job_'))
+}
+
+export async function collect(events: AsyncIterable<JobEvent>): Promise<JobEvent[]> {
+  return await Array.fromAsync(events)
+}
+
+/** Resolves once the condition holds; looks every few milliseconds. */
+export async function until(holds: () => Promise<boolean> | boolean, timeoutMs = 5_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`did not come true within ${timeoutMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+async function dumpRedis(redis: RedisClient): Promise<string> {
+  const lines: string[] = []
+  for (const key of await redis.keys('*')) {
+    const type = await redis.type(key)
+    const value =
+      type === 'string'
+        ? await redis.get(key)
+        : type === 'hash'
+          ? await redis.hgetall(key)
+          : type === 'list'
+            ? await redis.lrange(key, 0, -1)
+            : type === 'set'
+              ? await redis.smembers(key)
+              : type === 'zset'
+                ? await redis.zrange(key, 0, -1)
+                : await redis.xrange(key, '-', '+')
+    lines.push(`${key} ${JSON.stringify(value)}`)
+  }
+  return lines.join('\n')
+}
