@@ -1,11 +1,12 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Logger } from 'pino'
 import { buildApp } from './api/app.ts'
+import { createLaneControl } from './api/lanes.ts'
 import { resolveLane, resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring } from './config/tenants.ts'
 import type { LiveConfig } from './config/watch.ts'
-import { tenantRoot, webhookChannel } from './jobs/keys.ts'
+import { tenantRoot, wakeChannel, webhookChannel } from './jobs/keys.ts'
 import { createLive } from './jobs/live.ts'
 import { createMaintenance } from './jobs/maintenance.ts'
 import { createOutbox } from './jobs/outbox.ts'
@@ -21,6 +22,7 @@ import { encodeVectors } from './providers/vectors.ts'
 import { createFairness, priorityOf, serviceSeconds } from './ratelimit/fairness.ts'
 import { createForesight } from './ratelimit/foresight.ts'
 import { createGate } from './ratelimit/gate.ts'
+import { createLatencies } from './ratelimit/latencies.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
 import { createWebhookStore } from './webhooks/store.ts'
@@ -74,6 +76,8 @@ function openStore(
   const fairness = createFairness({ redis, prefix })
   const gate = createGate({ redis, prefix })
   const weightOf = (tenant: string) => settings().tenants[tenant]?.weight ?? 1
+  const latencies = createLatencies({ redis, prefix })
+  closers.add('the latencies', () => latencies.close())
   const foresight = createForesight({
     fairness,
     gate,
@@ -148,6 +152,7 @@ function openStore(
     gate,
     fairness,
     foresight,
+    latencies,
     prefix,
     now,
     retainMs,
@@ -179,6 +184,18 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
 
   const app = buildApp({
     jobs: store.jobs,
+    lanes: createLaneControl({
+      config: () => config.current(),
+      gate: store.gate,
+      queues: store.queues,
+      fairness: store.fairness,
+      latencies: store.latencies,
+      wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
+    }),
+    forecast: async (lane, tenant, priority) => {
+      const { startAt } = await store.foresight.newcomer(lane, tenant, priority)
+      return startAt
+    },
     config: () => config.current(),
     keyring: () => keyring,
     resolveModel: (model) => resolveModel(config.current(), model),
@@ -283,7 +300,10 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     now: store.now,
     random: Math.random,
     onError,
-    onCall: (call) => log.debug(call, 'provider call'),
+    onCall: (call) => {
+      store.latencies.record(call.lane, call.latencyMs)
+      log.debug(call, 'provider call')
+    },
   })
   closers.add('the worker', () => worker.stop())
   return { name: 'worker', close: closers.closeAll }

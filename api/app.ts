@@ -17,6 +17,7 @@ import { registerEventRoutes } from './routes/events.ts'
 import { registerGroupRoutes } from './routes/groups.ts'
 import { registerHealthRoutes } from './routes/health.ts'
 import { registerJobRoutes } from './routes/jobs.ts'
+import { registerLaneRoutes } from './routes/lanes.ts'
 import { createValidatorCompiler } from './validation.ts'
 
 const headersTimeout = 5_000
@@ -80,6 +81,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerGroupRoutes(api, context)
     registerEventRoutes(api, context)
     registerDeliveryRoutes(api, context)
+    registerLaneRoutes(api, context)
     // In a scope of its own, for its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
     await registerDocs(api)

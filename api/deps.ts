@@ -5,9 +5,10 @@ import type { Logger } from 'pino'
 import type { Lane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { Keyring } from '../config/tenants.ts'
-import type { JobType } from '../jobs/job.ts'
+import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
+import type { LaneControl } from './lanes.ts'
 
 /** The HTTP server, its routes typed by their zod schemas. */
 export type Api = FastifyInstance<
@@ -21,6 +22,9 @@ export type Api = FastifyInstance<
 /** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
 export type ApiDeps = {
   jobs: Jobs
+  lanes: LaneControl
+  /** When a job would start that is queued now, Unix ms; null: not known. */
+  forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
   /** The configuration as it stands now; read anew for each request. */
   config(): Config
   /** The keys as they stand now. */

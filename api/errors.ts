@@ -83,7 +83,7 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
 }
 
 /** A thing of another tenant is answered with the very same bytes as one that does not exist. */
-export function notFound(what: 'job' | 'group' | 'delivery' | 'route'): ApiError {
+export function notFound(what: 'job' | 'group' | 'delivery' | 'lane' | 'route'): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }
 

@@ -54,6 +54,34 @@ export function toNewJob(
   }
 }
 
+/**
+ * Refuses a job that its lane will not come to before its deadline.
+ * Throws `deadline_unreachable` with the earliest time in the message.
+ */
+export async function checkDeadline(job: NewJob, deps: Pick<ApiDeps, 'forecast'>): Promise<void> {
+  if (job.deadline === null) return
+  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  const startAt = Math.max(forecast ?? 0, job.runAt ?? 0)
+  if (startAt <= job.deadline) return
+  throw new ApiError(
+    'deadline_unreachable',
+    `deadline: under the present backlog the job would start at ${new Date(startAt).toISOString()} at the earliest`,
+    { param: 'deadline' },
+  )
+}
+
+/**
+ * Ms after which one more job fits into a full queue: the tenant's open jobs leave one by one until the last of
+ * them is served. Null while the lane's speed is not known.
+ */
+export async function estimateRoom(
+  job: NewJob,
+  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+): Promise<number | null> {
+  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  return forecast === null ? null : Math.max(0, forecast - deps.now()) / job.limits.maxQueued
+}
+
 function decideTimes(create: CreateJob, now: number): { runAt: number | null; deadline: number | null } {
   const delay = create.delay_ms ?? 0
   if (delay > 0 && create.run_at) {

@@ -1,8 +1,8 @@
 import { Agent, type Dispatcher } from 'undici'
-import { chatBody, CHAT_MODEL } from './bodies.ts'
+import { CHAT_MODEL, chatBody } from './bodies.ts'
 import { countCalls } from './measure-throughput.ts'
-import { quantile } from './statistics.ts'
 import type { Stage } from './stage.ts'
+import { quantile } from './statistics.ts'
 import { runEmbeddings } from './systems.ts'
 
 export type Latency = { jobs: number; p50Ms: number; p99Ms: number }

@@ -14,14 +14,19 @@ export type Round = {
 }
 
 /** Acknowledgements and clean-up that follow the last completion belong to the jobs. */
-const REST_MS = 300
+export const REST_MS = 300
 
 /**
  * Sends `count` jobs through a system and tells how long they took and what they cost.
  *
  * @throws when the upstream was called more or less often than it should
  */
-export async function measureRound(stage: Stage, system: System, first: number, count: number): Promise<Round> {
+export async function measureRound(
+  stage: Stage,
+  system: System,
+  first: number,
+  count: number,
+): Promise<Round> {
   const processes = { ...system.processes, upstream: stage.upstream }
   const readAll = async () => ({
     redis: await readCounts(stage.redis),
@@ -37,7 +42,9 @@ export async function measureRound(stage: Stage, system: System, first: number, 
   if (calls !== count * system.callsPerJob)
     throw new Error(`${system.title}: ${count} jobs took ${calls} calls of the upstream`)
   const { cpuMs: redisCpu, ...counts } = subtractCounts(after.redis, before.redis)
-  const cpu = Object.keys(processes).map((name, index) => [name, after.cpu[index]! - before.cpu[index]!] as const)
+  const cpu = Object.keys(processes).map(
+    (name, index) => [name, after.cpu[index]! - before.cpu[index]!] as const,
+  )
   const seconds = (endedAt - startedAt) / 1000
   return {
     jobs: count,
@@ -47,7 +54,9 @@ export async function measureRound(stage: Stage, system: System, first: number, 
       ...(Object.fromEntries(
         Object.entries(counts).map(([name, value]) => [name, value / count]),
       ) as typeof counts),
-      cpuMs: Object.fromEntries([...cpu, ['redis', redisCpu] as const].map(([name, ms]) => [name, ms / count])),
+      cpuMs: Object.fromEntries(
+        [...cpu, ['redis', redisCpu] as const].map(([name, ms]) => [name, ms / count]),
+      ),
     },
   }
 }

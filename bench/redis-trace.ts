@@ -50,9 +50,13 @@ export async function traceCommands(
   return [...traced.values()].sort((a, b) => b.microseconds - a.microseconds)
 }
 
-function nameCommand(words: string[], names: ReadonlyMap<string, string>): Pick<TracedCommand, 'name' | 'isScript'> {
+function nameCommand(
+  words: string[],
+  names: ReadonlyMap<string, string>,
+): Pick<TracedCommand, 'name' | 'isScript'> {
   const command = words[0]!.toUpperCase()
-  if (command === 'EVALSHA') return { name: names.get(words[1]!) ?? `script ${words[1]!.slice(0, 8)}`, isScript: true }
+  if (command === 'EVALSHA')
+    return { name: names.get(words[1]!) ?? `script ${words[1]!.slice(0, 8)}`, isScript: true }
   // Sent once a connection, with its text; the log keeps no more than the beginning of that.
   if (command === 'EVAL') return { name: 'EVAL (loads a script)', isScript: true }
   return { name: command, isScript: false }

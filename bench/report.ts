@@ -95,10 +95,14 @@ function table(head: string[], rows: string[][]): string {
   const widths = head.map((title, column) =>
     Math.max(3, title.length, ...rows.map((row) => row[column]!.length)),
   )
-  const isNumber = head.map((_, column) => column > 0 && rows.every((row) => /^[\d.,]+( \S+)?$/.test(row[column]!)))
+  const isNumber = head.map(
+    (_, column) => column > 0 && rows.every((row) => /^[\d.,]+( \S+)?$/.test(row[column]!)),
+  )
   const line = (cells: string[]) =>
     `| ${cells.map((cell, column) => (isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join(' | ')} |`
-  const rule = widths.map((width, column) => (isNumber[column] ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width)))
+  const rule = widths.map((width, column) =>
+    isNumber[column] ? `${'-'.repeat(width - 1)}:` : '-'.repeat(width),
+  )
   return [line(head), line(rule), ...rows.map(line)].join('\n')
 }
 

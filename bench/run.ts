@@ -1,16 +1,22 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { readCommit, readMachine } from './machine.ts'
-import { measureCacheHits, measureEmbeddings, measureHandLatency, measureSluiceLatency } from './measure-requests.ts'
-import { measureRound, type Round } from './measure-throughput.ts'
+import {
+  measureCacheHits,
+  measureEmbeddings,
+  measureHandLatency,
+  measureSluiceLatency,
+} from './measure-requests.ts'
+import { measureRound, REST_MS, type Round } from './measure-throughput.ts'
 import { type BenchOptions, HELP, readOptions } from './options.ts'
 import { type TracedCommand, traceCommands } from './redis-trace.ts'
 import { renderReport } from './report.ts'
 import { type BenchResult, type SystemResult, summarizeRounds } from './result.ts'
 import { readScriptNames } from './script-names.ts'
 import { openStage, type Stage } from './stage.ts'
-import { listSystems, type System, SystemName } from './systems.ts'
+import { listSystems, type System, type SystemName } from './systems.ts'
 
 const options = readOptions(process.argv.slice(2), fileURLToPath(new URL('./results', import.meta.url)))
 if (options === null) process.stdout.write(HELP)
@@ -51,7 +57,10 @@ async function runBench(stage: Stage, options: BenchOptions): Promise<BenchResul
   const results: [SystemName, SystemResult][] = []
   for (const { name, title, run } of systems) {
     const count = options.tracedJobs
-    const traced = await traceCommands(stage.redis, names, () => run(number(count), count))
+    const traced = await traceCommands(stage.redis, names, async () => {
+      await run(number(count), count)
+      await sleep(REST_MS)
+    })
     const own = rounds.get(name)!
     const commandsPerJob = traced.filter(({ client }) => client.startsWith(name)).map(shareOf(count))
     results.push([name, { title, rounds: own, ...summarizeRounds(own), commandsPerJob }])

@@ -2,26 +2,28 @@ import { hash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
-/** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:addJob`. */
+/** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:moveToActive`. */
 export async function readScriptNames(): Promise<Map<string, string>> {
   return new Map([
     ...(await readFolder('jobs', new URL('../jobs/lua/', import.meta.url))),
     ...(await readFolder('gate', new URL('../ratelimit/lua/', import.meta.url))),
+    ...(await readFolder('webhooks', new URL('../webhooks/lua/', import.meta.url))),
     ...(await readBullScripts()),
   ])
 }
 
-/** Every script is sent with its folder's `common.lua` in front. */
+/** Most scripts are sent with their folder's `common.lua` in front, some alone. */
 async function readFolder(prefix: string, folder: URL): Promise<[digest: string, name: string][]> {
-  const read = (name: string) => readFile(new URL(name, folder), 'utf8')
-  const common = await read('common.lua')
-  const files = (await readdir(fileURLToPath(folder))).filter((file) => file !== 'common.lua')
-  return Promise.all(
-    files.map(async (file): Promise<[string, string]> => {
-      const text = `${common}\n${await read(file)}`
-      return [hash('sha1', text), `${prefix}:${file.replace('.lua', '')}`]
-    }),
+  const files = await readdir(fileURLToPath(folder))
+  const texts = await Promise.all(
+    files.map(async (file) => ({ file, text: await readFile(new URL(file, folder), 'utf8') })),
   )
+  const common = texts.find(({ file }) => file === 'common.lua')?.text
+  return texts.flatMap(({ file, text }) => {
+    const name = `${prefix}:${file.replace('.lua', '')}`
+    const sent = common === undefined ? [text] : [text, `${common}\n${text}`]
+    return sent.map((one): [string, string] => [hash('sha1', one), name])
+  })
 }
 
 type BullScript = { name: string; content: string }

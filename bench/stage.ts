@@ -33,7 +33,12 @@ export async function openStage(options: { concurrency: number; profile: string 
   }
   /** One of Sluice's own processes, as its commands start it. */
   const startMain = (name: string, args: string[], ready: RegExp, env?: Record<string, string>) =>
-    start(name, ['--import', new URL('./serve-usage.ts', import.meta.url).href, here('../main.ts'), ...args], ready, env)
+    start(
+      name,
+      ['--import', new URL('./serve-usage.ts', import.meta.url).href, here('../main.ts'), ...args],
+      ready,
+      env,
+    )
 
   try {
     const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
@@ -51,7 +56,11 @@ export async function openStage(options: { concurrency: number; profile: string 
     const url = upstream.match[1]!
     const startQueue = async (kind: 'bare' | 'hand', workerArgs: string[]) => ({
       producer: await start(`${kind}-producer`, [here('queue-producer.ts'), kind, server.url], /ready/),
-      worker: await start(`${kind}-worker`, [here('queue-worker.ts'), kind, server.url, ...workerArgs], /ready/),
+      worker: await start(
+        `${kind}-worker`,
+        [here('queue-worker.ts'), kind, server.url, ...workerArgs],
+        /ready/,
+      ),
     })
     const bare = await startQueue('bare', ['100'])
     const hand = await startQueue('hand', [String(options.concurrency), url])

@@ -74,7 +74,9 @@ async function runSluice(stage: Stage, lines: Buffer, count: number) {
     const answers = (await body.text()).trimEnd().split('\n')
     const bad = answers.find((line) => !line.includes('"id"'))
     if (statusCode !== 200 || answers.length !== count || bad !== undefined)
-      throw new Error(`Sluice answered ${statusCode} and refused a job: ${bad ?? `${answers.length} answers`}`)
+      throw new Error(
+        `Sluice answered ${statusCode} and refused a job: ${bad ?? `${answers.length} answers`}`,
+      )
   })
   const completed = (async () => {
     for (;;) {

@@ -8,6 +8,8 @@ type Outcome = { ok: boolean; report: string }
 type Step = { name: string; run: () => Promise<Outcome> }
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+/** Biome would colour what goes into a pipe. */
+const colors = `--colors=${process.stdout.isTTY ? 'force' : 'off'}`
 let running: ChildProcess | undefined
 let stopped = false
 
@@ -19,7 +21,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 const steps: Step[] = [
-  { name: 'format and lint', run: () => runTool('biome', 'ci', '--error-on-warnings', '.') },
+  { name: 'format and lint', run: () => runTool('biome', 'ci', colors, '--error-on-warnings', '.') },
   { name: 'types', run: () => runTool('tsc', '-p', '.') },
   { name: 'import walls', run: runImportWalls },
   { name: 'dead code', run: () => runTool('knip') },

@@ -32,17 +32,19 @@ for (const [signal, code] of [
 try {
   console.log('Starting a Redis, two simulated providers, an API process and two workers.')
   const stack = await startStack()
+  const giveUp = new AbortController()
   try {
     const chats = `${chatLimits.requests_per_minute} chats and ${chatLimits.tokens_per_minute} tokens a minute`
     console.log(
       `The providers allow ${chats}, and ${embeddingLimits.requests_per_minute} embedding requests.`,
     )
-    const run = runLoad(stack, { size, out: process.stdout })
+    const run = runLoad(stack, { size, out: process.stdout, signal: giveUp.signal })
     const summary = await Promise.race([run, stack.failed, interrupted.promise])
     console.log(renderReport(summary))
     for (const claim of summary.broken) console.error(styleText('red', `This does not hold: ${claim}.`))
     if (summary.broken.length > 0) process.exitCode = 1
   } finally {
+    giveUp.abort()
     await stack.close()
   }
 } catch (error) {

@@ -268,7 +268,21 @@ export function createExecutor(deps: ExecuteDeps) {
     )
   }
 
-  return { execute }
+  /** Fails the jobs of a call that is larger than its lane can ever admit; no call is made. */
+  async function refuse(call: Call): Promise<void> {
+    const lane = deps.lane()
+    const error: JobError = {
+      code: 'exceeds_limit',
+      message: `The request needs ${call.cost.tokens} tokens, more than ${lane.id} admits in ${lane.limits.window / 1000} s.`,
+      provider_status: null,
+      retryable: false,
+    }
+    for (const { held, claimed } of await claim(call.held, null)) {
+      await endWith(held, claimed, { outcome: 'failed', latency_ms: 0, error_code: error.code }, error)
+    }
+  }
+
+  return { execute, refuse }
 }
 
 function shareOut(body: JsonObject, passengers: Passenger[]): JsonObject[] {

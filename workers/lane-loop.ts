@@ -149,6 +149,12 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       waitFor(null)
       return
     }
+    if (answer.never) {
+      // The limit was lowered since the API let it in.
+      const call = plan.ready[answer.permits.length]!
+      hand = hand.filter((one) => !call.held.includes(one.held))
+      return executor.refuse(call)
+    }
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)

@@ -1,13 +1,13 @@
 import type { Tenant } from '../../config/tenants.ts'
 import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
-import type { ApiLimits } from '../deps.ts'
+import type { ApiDeps, ApiLimits } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
 import { checkIdempotencyKey } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { parseJson } from '../parse-json.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
-import { keyReused, refused, type SubmitDeps, toNewJob } from '../submit.ts'
+import { checkDeadline, keyReused, refused, type SubmitDeps, toNewJob } from '../submit.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
 /** A batch goes to the store when it has this many jobs, or bytes. */
@@ -23,7 +23,7 @@ export type SubmitBulkOptions = {
   splitter: Splitter
   /** Of the whole request; each job then has one of its own. */
   idempotencyKey: string | null
-  deps: SubmitDeps & { jobs: Pick<Jobs, 'createMany'>; isUnavailable(error: unknown): boolean }
+  deps: SubmitDeps & Pick<ApiDeps, 'forecast' | 'isUnavailable'> & { jobs: Pick<Jobs, 'createMany'> }
   limits: Pick<ApiLimits, 'bulkBytes' | 'bulkJobs' | 'bodyBytes'>
   closing: AbortSignal
 }
@@ -65,9 +65,10 @@ export async function* submitBulk(
   }
 
   async function flush(): Promise<BulkAnswer[]> {
-    const entries = batch
+    const gathered = batch
     batch = []
     batchBytes = 0
+    const entries = await Promise.all(gathered.map(refuseUnreachable))
     const jobs = entries.flatMap((entry) => ('job' in entry ? [entry.job] : []))
     let outcomes: BulkOutcome[] = []
     try {
@@ -82,6 +83,17 @@ export async function* submitBulk(
       if ('error' in entry) return { index: entry.index, error: toErrorMembers(entry.error) }
       return toAnswer(entry.index, lost ?? outcomes[next++]!)
     })
+  }
+
+  async function refuseUnreachable(entry: Entry): Promise<Entry> {
+    if ('error' in entry) return entry
+    try {
+      await checkDeadline(entry.job, deps)
+      return entry
+    } catch (error) {
+      // The forecast is of no matter to the job when the store is away: storing it will tell.
+      return error instanceof ApiError ? { index: entry.index, error } : entry
+    }
   }
 
   async function* takeAll(pieces: Iterable<Piece>): AsyncGenerator<BulkAnswer[], 'more' | 'stop'> {

@@ -2,7 +2,9 @@ import { styleText } from 'node:util'
 import type { SimulatorState } from '../../providers/simulator/state.ts'
 import { chatLimits } from './stack.ts'
 
-const BAR_WIDTH = 24
+const WIDEST_BAR = 24
+/** What a line needs beside its bar. */
+const BESIDE_BAR = 62
 const REDRAW_MS = 250
 const PLAIN_LINE_MS = 5_000
 /** Seconds over which the rate is averaged. */
@@ -10,6 +12,9 @@ const RATE_SECONDS = 3
 
 /** How far things are, as it is shown while they go on. */
 export type Snapshot = {
+  /** Unix ms. */
+  at: number
+  /** Since the load was submitted. */
   seconds: number
   chats: { done: number; total: number }
   embeddings: { done: number; total: number }
@@ -77,12 +82,13 @@ export function renderBlock(snapshot: Snapshot, columns: number): string[] {
   const { chats, embeddings, text } = snapshot
   const rate = computeRate(snapshot)
   const perSecond = chatLimits.requests_per_minute / 60
+  const width = Math.max(1, Math.min(WIDEST_BAR, columns - BESIDE_BAR))
   const quote = text.slice(-Math.max(20, columns - 20))
   return [
     '',
-    `  chats        ${drawBar(chats.done / chats.total)}  ${count(chats.done)} of ${count(chats.total)} answered`,
-    `  embeddings   ${drawBar(embeddings.done / embeddings.total)}  ${count(embeddings.done)} of ${count(embeddings.total)} answered`,
-    `  chat limit   ${drawBar(rate / perSecond)}  ${rate.toFixed(1)} of ${perSecond} requests a second, ${countRejections(snapshot)} rejected`,
+    `  chats        ${drawBar(chats.done / chats.total, width)}  ${count(chats.done)} of ${count(chats.total)} answered`,
+    `  embeddings   ${drawBar(embeddings.done / embeddings.total, width)}  ${count(embeddings.done)} of ${count(embeddings.total)} answered`,
+    `  chat limit   ${drawBar(rate / perSecond, width)}  ${rate.toFixed(1)} of ${perSecond} requests a second, ${countRejections(snapshot)} rejected`,
     `  birch reads  ${styleText('dim', quote)}`,
     '',
   ]
@@ -101,10 +107,9 @@ export function renderLine(snapshot: Snapshot): string {
 }
 
 /** Chat requests a second over the last full seconds. */
-function computeRate({ chatProvider }: Snapshot): number {
-  const { timeline } = chatProvider
-  const now = timeline.at(-1)?.second ?? 0
-  const recent = timeline.filter(({ second }) => second < now && second >= now - RATE_SECONDS)
+function computeRate({ at, chatProvider }: Snapshot): number {
+  const now = Math.floor(at / 1000)
+  const recent = chatProvider.timeline.filter(({ second }) => second < now && second >= now - RATE_SECONDS)
   return recent.reduce((sum, { requests }) => sum + requests, 0) / RATE_SECONDS
 }
 
@@ -114,9 +119,9 @@ function countRejections({ chatProvider, embeddingProvider }: Snapshot): number 
     .reduce((sum, number) => sum + number, 0)
 }
 
-function drawBar(share: number): string {
-  const filled = Math.round(Math.min(1, Math.max(0, share)) * BAR_WIDTH)
-  return styleText('green', '█'.repeat(filled)) + styleText('dim', '░'.repeat(BAR_WIDTH - filled))
+function drawBar(share: number, width: number): string {
+  const filled = Math.round(Math.min(1, Math.max(0, share)) * width)
+  return styleText('green', '█'.repeat(filled)) + styleText('dim', '░'.repeat(width - filled))
 }
 
 function count(number: number): string {

@@ -33,12 +33,7 @@ export function renderReport(summary: Summary): string {
       `jobs, for ${count(summary.faults)} of their calls were answered with a 500, on purpose`,
     ),
     fact('429s', count(summary.rejections), 'self-inflicted; the providers asked for no pause'),
-    fact(
-      'limit used',
-      percent(limit.requests),
-      `of ${count(chatLimits.requests_per_minute)} requests a minute over ${limit.seconds} busy seconds ` +
-        `(${percent(limit.tokens)} of ${count(chatLimits.tokens_per_minute)} tokens)`,
-    ),
+    ...(limit.seconds === 0 ? [] : [renderLimit(limit)]),
     fact('paid twice', count(summary.paidTwice), 'prompts, by the bill of the provider'),
     fact(
       'cost',
@@ -53,6 +48,16 @@ export function renderReport(summary: Summary): string {
     '',
   ]
   return lines.join('\n')
+}
+
+function renderLimit({ requests, tokens, seconds }: Summary['limit']): string {
+  const { requests_per_minute, tokens_per_minute } = chatLimits
+  return fact(
+    'limit used',
+    percent(requests),
+    `of ${count(requests_per_minute)} requests a minute over ${seconds} busy seconds ` +
+      `(${percent(tokens)} of ${count(tokens_per_minute)} tokens)`,
+  )
 }
 
 function renderRow(name: string, row: Row): string {

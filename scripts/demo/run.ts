@@ -6,17 +6,32 @@ import { type Output, showProgress } from './progress.ts'
 import { keys, type Stack } from './stack.ts'
 import { type Summary, summarize } from './summary.ts'
 
-/** Requests still open after this are given up, and the demo with them. */
+/** What is not answered by then is given up, and the demo with it. */
 const DEADLINE_MS = 150_000
 const POLL_MS = 250
 /** Birch reads its answers one after the other, with this pause between two. */
 const BIRCH_PAUSE_MS = 700
 
+export type RunOptions = {
+  /** 1 is the whole load. */
+  size: number
+  out: Output
+  /** Gives up. */
+  signal: AbortSignal
+}
+
 /** Submits the load, shows it to its end, and asks Sluice and the providers what happened. */
-export async function runLoad(stack: Stack, options: { size: number; out: Output }): Promise<Summary> {
+export async function runLoad(stack: Stack, options: RunOptions): Promise<Summary> {
+  const late = AbortSignal.timeout(DEADLINE_MS)
+  try {
+    return await run(stack, { ...options, signal: AbortSignal.any([options.signal, late]) })
+  } catch (error) {
+    throw late.aborted ? new Error(`not everything was answered within ${DEADLINE_MS / 1000} s`) : error
+  }
+}
+
+async function run(stack: Stack, { size, out, signal }: RunOptions): Promise<Summary> {
   const { api, chatProvider, embeddingProvider } = stack
-  const { size, out } = options
-  const signal = AbortSignal.timeout(DEADLINE_MS)
   const acme = createClient({ url: api, key: keys.acme, signal })
   const birch = createClient({ url: api, key: keys.birch, signal })
   const load = makeLoad(size)
@@ -31,6 +46,7 @@ export async function runLoad(stack: Stack, options: { size: number; out: Output
 
   const reader = readAlong(birch)
   const progress = showProgress(out, async () => ({
+    at: Date.now(),
     seconds: elapsed(),
     chats: count(await acme.group(groups.chats)),
     embeddings: count(await acme.group(groups.embeddings)),

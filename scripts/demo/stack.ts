@@ -5,11 +5,16 @@ import { startEmbeddedRedis } from '../../lib/embedded-redis.ts'
 import { createSimulator, type Simulator } from '../../providers/simulator/simulator.ts'
 import { startRole } from './processes.ts'
 
-/** What the simulated provider of chats grants, counted strictly over any ten seconds. */
+/** What the simulated provider of chats grants. */
 export const chatLimits = { requests_per_minute: 1800, tokens_per_minute: 180_000 }
 /** That of embeddings: few requests, so that it pays to let jobs travel together. */
 export const embeddingLimits = { requests_per_minute: 120, tokens_per_minute: 1_000_000 }
-const WINDOW_MS = 10_000
+
+/**
+ * The providers refill what they grant continuously and let no more of it pile up than this: a burst of more than
+ * five seconds' worth is answered 429. With a whole minute's worth, a run as short as this would never meet a limit.
+ */
+const WINDOW_MS = 5_000
 
 /** USD a million tokens. */
 export const prices = { chat: { input: 0.25, output: 2 }, embeddings: { input: 0.02, output: 0 } }
@@ -40,7 +45,7 @@ export async function startStack(): Promise<Stack> {
     const redis = await startEmbeddedRedis({ directory: join(folder, 'redis') })
     closers.push(() => redis.close())
 
-    const common = { enforcement: 'window', window: WINDOW_MS, latencyMs: 250, jitterMs: 250 } as const
+    const common = { enforcement: 'bucket', window: WINDOW_MS, latencyMs: 250, jitterMs: 250 } as const
     const chatProvider = createSimulator({ ...common, limits: chatLimits, outputTokens: 40, perTokenMs: 12 })
     const embeddingProvider = createSimulator({ ...common, limits: embeddingLimits, dimensions: 64 })
     closers.push(chatProvider.close, embeddingProvider.close)

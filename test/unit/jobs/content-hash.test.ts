@@ -1,0 +1,74 @@
+import { hash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { contentHash, hashCanonical } from '../../../jobs/content-hash.ts'
+import type { JsonValue } from '../../../lib/json.ts'
+
+const sha256 = (text: string) => hash('sha256', text, 'hex')
+
+describe('hashCanonical', () => {
+  it('hashes the example of RFC 8785, section 3.2.2, as the RFC serializes it', () => {
+    const value: JsonValue = JSON.parse(String.raw`{
+      "numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
+      "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
+      "literals": [null, true, false]
+    }`)
+    const canonical = String.raw`{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"}`
+    expect(hashCanonical(value)).toBe(sha256(canonical))
+  })
+
+  it('sorts member names by their UTF-16 code units, as RFC 8785, section 3.2.3, shows', () => {
+    const value: JsonValue = JSON.parse(
+      String.raw`{"\u20ac":"Euro Sign","\r":"Carriage Return","\ufb33":"Hebrew Letter Dalet With Dagesh","1":"One","\ud83d\ude00":"Emoji: Grinning Face","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis"}`,
+    )
+    const canonical =
+      '{"\\r":"Carriage Return","1":"One","\u0080":"Control","ö":"Latin Small Letter O With Diaeresis","€":"Euro Sign","😀":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}'
+    expect(hashCanonical(value)).toBe(sha256(canonical))
+  })
+
+  it.each([
+    ['1.0', '1'],
+    ['-0', '0'],
+    ['1e21', '1e+21'],
+    ['100000000000000000000', '100000000000000000000'],
+    ['0.0000001', '1e-7'],
+    ['9007199254740993', '9007199254740992'],
+  ])('writes the number %s as %s', (given, canonical) => {
+    expect(hashCanonical(JSON.parse(given))).toBe(sha256(canonical))
+  })
+
+  it('tells texts apart that only look alike', () => {
+    expect(hashCanonical('\u00e9')).not.toBe(hashCanonical('e\u0301'))
+  })
+
+  it('leaves the order of arrays alone', () => {
+    expect(hashCanonical([1, 2])).not.toBe(hashCanonical([2, 1]))
+  })
+
+  it('is the same for the same JSON, whatever the order of the members', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
+        const reversed = Object.fromEntries(Object.entries(value).reverse())
+        expect(hashCanonical(reversed as JsonValue)).toBe(hashCanonical(value as JsonValue))
+      }),
+    )
+  })
+})
+
+describe('contentHash', () => {
+  const body = { model: 'a/b', messages: [{ role: 'user', content: 'hello' }] }
+
+  it('takes type, model and body into account', () => {
+    const hashes = [
+      contentHash('chat', 'a/b', body),
+      contentHash('response', 'a/b', body),
+      contentHash('chat', 'a/c', body),
+      contentHash('chat', 'a/b', { ...body, temperature: 0 }),
+    ]
+    expect(new Set(hashes).size).toBe(4)
+  })
+
+  it('is 64 hex digits', () => {
+    expect(contentHash('chat', 'a/b', body)).toMatch(/^[0-9a-f]{64}$/)
+  })
+})

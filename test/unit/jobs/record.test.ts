@@ -1,0 +1,144 @@
+import { describe, expect, it } from 'vitest'
+import type { Job } from '../../../jobs/job.ts'
+import { toEvent, toJob, toRecord } from '../../../jobs/record.ts'
+import type { JsonObject } from '../../../lib/json.ts'
+
+const asIs = (stored: JsonObject) => stored
+
+function flat(fields: Record<string, string>): Buffer[] {
+  return Object.entries(fields).flatMap(([name, value]) => [Buffer.from(name), Buffer.from(value)])
+}
+
+const queued = {
+  type: 'chat',
+  model: 'fast',
+  lane: 'sim/chat',
+  priority: 'normal',
+  status: 'queued',
+  created_at: '1700000000000',
+  max_attempts: '3',
+}
+const completed = {
+  ...queued,
+  status: 'completed',
+  finished_at: '1700000001500',
+  result: '{"answer":42}',
+  usage: '{"input_tokens":1,"output_tokens":2,"total_tokens":3}',
+  cost_usd: '0.25',
+  format: 'float',
+}
+
+function job(fields: Record<string, string>): Job {
+  return toJob('job_1', toRecord(flat(fields))!, asIs)
+}
+
+describe('toRecord', () => {
+  it('answers null where there is nothing', () => {
+    expect(toRecord([])).toBeNull()
+  })
+
+  it('answers null for what is left of a deleted job', () => {
+    expect(toRecord(flat({ status: 'cancelled', deleted: '1' }))).toBeNull()
+  })
+})
+
+describe('toJob', () => {
+  it('shows a waiting job with every member of the contract, unknown ones null', () => {
+    expect(job(queued)).toEqual({
+      id: 'job_1',
+      object: 'job',
+      type: 'chat',
+      status: 'queued',
+      model: 'fast',
+      lane: 'sim/chat',
+      group: null,
+      priority: 'normal',
+      metadata: {},
+      created_at: '2023-11-14T22:13:20.000Z',
+      run_at: null,
+      started_at: null,
+      finished_at: null,
+      deadline: null,
+      attempts: 0,
+      max_attempts: 3,
+      next_attempt_at: null,
+      estimated_start_at: null,
+      waiting_for: null,
+      cache: 'miss',
+      result: null,
+      usage: null,
+      cost_usd: null,
+      error: null,
+    })
+  })
+
+  it('says that a scheduled job waits for its schedule', () => {
+    expect(job({ ...queued, status: 'scheduled' }).waiting_for).toBe('schedule')
+  })
+
+  it('hands the stored result and its format to the renderer', () => {
+    const seen: (string | null)[] = []
+    const shown = toJob('job_1', toRecord(flat(completed))!, (stored, format) => {
+      seen.push(format)
+      return { ...stored, rendered: true }
+    })
+    expect(shown.result).toEqual({ answer: 42, rendered: true })
+    expect(seen).toEqual(['float'])
+  })
+
+  it('shows usage, cost and end of a completed job', () => {
+    expect(job(completed)).toMatchObject({
+      finished_at: '2023-11-14T22:13:21.500Z',
+      usage: { input_tokens: 1, output_tokens: 2, total_tokens: 3 },
+      cost_usd: 0.25,
+    })
+  })
+
+  it('takes empty fields for missing ones', () => {
+    expect(job({ ...completed, usage: '', format: '' }).usage).toBeNull()
+  })
+})
+
+describe('toEvent', () => {
+  const never = () => {
+    throw new Error('the job is not needed')
+  }
+
+  it('numbers the event, and writes its times as the API does', () => {
+    const stored =
+      '{"event":"job.retrying","at":1700000000000,"reason":"busy","next_attempt_at":1700000005000}'
+    expect(toEvent('job_1', 3, stored, never)).toEqual({
+      cursor: '3',
+      event: 'job.retrying',
+      data: {
+        job_id: 'job_1',
+        seq: 3,
+        at: '2023-11-14T22:13:20.000Z',
+        reason: 'busy',
+        next_attempt_at: '2023-11-14T22:13:25.000Z',
+      },
+    })
+  })
+
+  it('carries a chunk of a stream as it came', () => {
+    const stored = '{"event":"job.delta","at":1700000000000,"attempt":1,"chunk":{"a":[1,null]}}'
+    expect(toEvent('job_1', 4, stored, never).data).toMatchObject({ attempt: 1, chunk: { a: [1, null] } })
+  })
+
+  it('carries the whole job with a terminal event', () => {
+    const event = toEvent('job_1', 5, '{"event":"job.completed","at":1700000001500}', () => job(completed))
+    expect(event.data.job).toEqual(job(completed))
+  })
+
+  it('shows a job that was retried since as it ended then', () => {
+    const stored =
+      '{"event":"job.failed","at":1700000000700,"error":{"code":"broken","message":"m","provider_status":500,"retryable":true}}'
+    const event = toEvent('job_1', 5, stored, () => job(completed))
+    expect(event.data.job).toMatchObject({
+      status: 'failed',
+      finished_at: '2023-11-14T22:13:20.700Z',
+      result: null,
+      error: { code: 'broken' },
+    })
+  })
+})

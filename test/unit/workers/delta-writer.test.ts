@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest'
+import type { JsonValue } from '../../../lib/json.ts'
+import { createDeltaWriter } from '../../../workers/delta-writer.ts'
+
+function open(write: (chunks: JsonValue[]) => Promise<boolean>) {
+  const seen = { useless: 0, errors: [] as unknown[] }
+  const writer = createDeltaWriter({
+    write,
+    onUseless: () => seen.useless++,
+    onError: (error) => seen.errors.push(error),
+  })
+  return { writer, seen }
+}
+
+describe('delta writer', () => {
+  it('writes what came in one moment together', async () => {
+    const written: JsonValue[][] = []
+    const { writer } = open(async (chunks) => written.push(chunks) > 0)
+    writer.push(1)
+    writer.push(2)
+    await writer.flush()
+    expect(written).toEqual([[1, 2]])
+  })
+
+  it('writes by itself when nobody flushes', async () => {
+    const first = Promise.withResolvers<JsonValue[]>()
+    const { writer } = open(async (chunks) => {
+      first.resolve(chunks)
+      return true
+    })
+    writer.push('a')
+    expect(await first.promise).toEqual(['a'])
+  })
+
+  it('keeps the order, however long a write takes', async () => {
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const written: JsonValue[] = []
+    let calls = 0
+    const { writer } = open(async (chunks) => {
+      await gates[calls++]!.promise
+      written.push(...chunks)
+      return true
+    })
+    writer.push(1)
+    const first = writer.flush()
+    writer.push(2)
+    const second = writer.flush()
+    gates[1]!.resolve()
+    gates[0]!.resolve()
+    await Promise.all([first, second])
+    expect(written).toEqual([1, 2])
+  })
+
+  it('tells when the chunks are of no more use', async () => {
+    const { writer, seen } = open(async () => false)
+    writer.push(1)
+    await writer.flush()
+    expect(seen.useless).toBe(1)
+  })
+
+  it('reports a write that failed and goes on with the next', async () => {
+    const written: JsonValue[] = []
+    const { writer, seen } = open(async (chunks) => {
+      if (chunks[0] === 1) throw new Error('away')
+      written.push(...chunks)
+      return true
+    })
+    writer.push(1)
+    await writer.flush()
+    writer.push(2)
+    await writer.flush()
+    expect(seen.errors).toEqual([new Error('away')])
+    expect(written).toEqual([2])
+    expect(seen.useless).toBe(0)
+  })
+
+  it('flushes at once when nothing waits', async () => {
+    let writes = 0
+    const { writer } = open(async () => ++writes > 0)
+    await writer.flush()
+    expect(writes).toBe(0)
+  })
+})

@@ -1,0 +1,15 @@
+import type { JobCost } from '../../../jobs/jobs.ts'
+import type { Held } from '../../../jobs/queue.ts'
+
+/** An entry in hand, for functions that read its cost alone. */
+export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
+  return {
+    tenant: 'acme',
+    id,
+    entry: 1,
+    cost: { tokens: 10, inputTokens: 10, outputTokens: 0, inputs: 1, coalesceKey: null, ...cost },
+    token: 'token',
+    // Reading decisions never touches the queue's own object.
+    bull: undefined as unknown as Held['bull'],
+  }
+}

@@ -1,0 +1,117 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { ProviderFailure } from '../../../providers/provider.ts'
+import { backoff, decide, pauseAfter } from '../../../workers/outcome.ts'
+
+const retry = { base: 500, cap: 60_000 }
+const NOW = 1_700_000_000_000
+const half = () => 0.5
+
+function failure(members: Partial<ProviderFailure>): ProviderFailure {
+  return {
+    ok: false,
+    class: 'retryable',
+    code: 'server_error',
+    message: 'It broke.',
+    status: 500,
+    ambiguous: false,
+    input: false,
+    feedback: {},
+    ...members,
+  }
+}
+
+describe('decide', () => {
+  const fresh = { attempts: 1, maxAttempts: 3 }
+
+  it('retries what may get better, after a jittered wait', () => {
+    expect(decide(failure({}), fresh, retry, NOW, half)).toEqual({
+      kind: 'retry',
+      at: NOW + 250,
+      reason: 'server_error',
+      waitingFor: 'retry_delay',
+    })
+  })
+
+  it('retries an attempt that took too long', () => {
+    const outcome = decide(failure({ class: 'timeout', code: 'timeout' }), fresh, retry, NOW, half)
+    expect(outcome).toMatchObject({ kind: 'retry', reason: 'timeout' })
+  })
+
+  it.each(['retryable', 'timeout'] as const)('fails a job for good when its last attempt ends as %s', (one) => {
+    const outcome = decide(failure({ class: one }), { attempts: 3, maxAttempts: 3 }, retry, NOW, half)
+    expect(outcome).toEqual({
+      kind: 'failed',
+      error: { code: 'server_error', message: 'It broke.', provider_status: 500, retryable: true },
+    })
+  })
+
+  it('fails what cannot get better at once, whatever attempts are left', () => {
+    const outcome = decide(failure({ class: 'final', status: 400 }), fresh, retry, NOW, half)
+    expect(outcome).toMatchObject({ kind: 'failed', error: { provider_status: 400, retryable: false } })
+  })
+
+  it('puts a throttled job off until the provider said, without drawing on its attempts', () => {
+    const throttled = failure({ class: 'throttled', code: 'rate_limited', feedback: { retryAfterMs: 7000 } })
+    const spent = { attempts: 3, maxAttempts: 3 }
+    expect(decide(throttled, spent, retry, NOW, half)).toEqual({
+      kind: 'throttled',
+      at: NOW + 7000,
+      reason: 'rate_limited',
+      waitingFor: 'provider_pause',
+    })
+  })
+
+  it('decides nothing about a call that we aborted', () => {
+    expect(decide(failure({ class: 'aborted' }), fresh, retry, NOW, half)).toEqual({ kind: 'released' })
+  })
+
+  it('never retries before the Retry-After of the provider', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(3_600_000),
+        fc.integer({ min: 1, max: 40 }),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (retryAfterMs, attempts, chance) => {
+          const job = { attempts, maxAttempts: 100 }
+          const outcome = decide(failure({ feedback: { retryAfterMs } }), job, retry, NOW, () => chance)
+          expect(outcome.kind).toBe('retry')
+          if (outcome.kind === 'retry') expect(outcome.at).toBeGreaterThanOrEqual(NOW + retryAfterMs)
+        },
+      ),
+    )
+  })
+})
+
+describe('backoff', () => {
+  it('spreads over the whole of a bound that doubles with each attempt, up to the cap', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 100 }),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (attempt, chance) => {
+          const wait = backoff(attempt, retry, 0, () => chance)
+          const bound = Math.min(60_000, 500 * 2 ** (attempt - 1))
+          expect(wait).toBeGreaterThanOrEqual(0)
+          expect(wait).toBeLessThanOrEqual(bound)
+          expect(Math.abs(wait - chance * bound)).toBeLessThanOrEqual(0.5)
+        },
+      ),
+    )
+  })
+
+  it('is none at all at the lower end of its jitter', () => {
+    expect(backoff(5, retry, 0, () => 0)).toBe(0)
+  })
+})
+
+describe('pauseAfter', () => {
+  it('is what the provider asked for, even nothing', () => {
+    expect(pauseAfter(failure({ feedback: { retryAfterMs: 0 } }))).toBe(0)
+    expect(pauseAfter(failure({ feedback: { retryAfterMs: 1234 } }))).toBe(1234)
+  })
+
+  it('is a second where the provider names no time', () => {
+    expect(pauseAfter(failure({}))).toBe(1000)
+  })
+})
