@@ -18,6 +18,12 @@ const EXIT_CONFIG = 78
 /** SIGTERM waits this long for calls under way, then the process goes. */
 const SHUTDOWN_MS = 30_000
 
+/** Only `all` brings a Redis of its own; the other roles share one with others, so it has to be named. */
+class NoRedisError extends Error {
+  override readonly message =
+    'redis.url: expected a redis:// URL (or REDIS_URL); only `all` brings a Redis of its own'
+}
+
 type Role = 'api' | 'worker' | 'all'
 
 const program = new Command('sluice')
@@ -52,7 +58,7 @@ program
 
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(error instanceof ConfigError ? EXIT_CONFIG : 1)
+  process.exit(error instanceof ConfigError || error instanceof NoRedisError ? EXIT_CONFIG : 1)
 })
 
 async function run(role: Role, options: { config?: string; port?: number }): Promise<void> {
@@ -76,10 +82,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   const log = createLog(config.log.level)
 
   if (config.redis.url === undefined && config.redis.cluster === undefined) {
-    if (role !== 'all') {
-      const fault = 'redis.url: expected a redis:// URL (or REDIS_URL); only `all` brings a Redis of its own'
-      throw Object.assign(new Error(fault), { exitCode: EXIT_CONFIG })
-    }
+    if (role !== 'all') throw new NoRedisError()
     const redis = await startEmbeddedRedis({
       directory: join(process.cwd(), '.sluice', 'redis'),
       log: (line) => log.info(line),

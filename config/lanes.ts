@@ -86,3 +86,15 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
 function ownMember<T>(members: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(members, name) ? members[name] : undefined
 }
+
+/** The lane that comes after this one in the route of an alias; null for a plain model, the last lane, or none. */
+export function successorOf(config: Config, model: string, lane: string): string | null {
+  const route = config.routes[model]
+  const place = route?.indexOf(lane) ?? -1
+  return place === -1 ? null : (route?.[place + 1] ?? null)
+}
+
+/** Whether any route goes on behind this lane. */
+export function hasSuccessors(config: Config, lane: string): boolean {
+  return Object.keys(config.routes).some((alias) => successorOf(config, alias, lane) !== null)
+}

@@ -13,6 +13,7 @@ const NAMES = [
   'remove',
   'delta',
   'drain',
+  'reroute',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 

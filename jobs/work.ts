@@ -26,6 +26,8 @@ export type Claimed = {
   maxAttempts: number
   timeoutMs: number
   type: 'chat' | 'response' | 'embedding'
+  /** As the client named it: a lane or an alias of several. */
+  model: string
   hash: string
   cacheMode: string
   body: JsonObject
@@ -68,13 +70,24 @@ export type Work = {
   complete(completions: Completion[]): Promise<void>
   /** Ends a job without a result. `own`: the failure is this job's alone, followers go on without it. */
   fail(claimed: Claimed, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
-  /** Puts the job back to wait. False: it ended meanwhile and needs its entry no more. */
+  /** Puts the job back to wait. False: it ended or moved, and needs this entry no more. */
   retry(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
+  /** The models that waiting entries' clients named, in their order; null for a job that is gone. */
+  models(held: Held[]): Promise<(string | null)[]>
+  /** Moves a waiting job to another lane. Its entry here is needed no more, whatever comes of it. */
+  reroute(held: Held, lane: string): Promise<void>
   /** Appends chunks of the stream. False: the job ended or runs elsewhere; the call is of no more use. */
   stream(claimed: Claimed, chunks: JsonValue[]): Promise<boolean>
 }
 
-export type Retry = { at: number; countsAsAttempt: boolean; reason: string; waitingFor: WaitingFor }
+/** `lane`: another one that is to serve the job from now on. */
+export type Retry = {
+  lane?: string
+  at: number
+  countsAsAttempt: boolean
+  reason: string
+  waitingFor: WaitingFor
+}
 
 export function createWork(deps: {
   redis: RedisClient
@@ -179,10 +192,26 @@ export function createWork(deps: {
         next.reason,
         next.waitingFor,
         JSON.stringify(end),
+        next.lane ?? '',
       ])
       const [kept, promoted] = answer as [number, Buffer]
-      await outbox.dispatchById(claimed.tenant, promoted.toString())
+      await outbox.dispatchById(claimed.tenant, kept === 2 ? claimed.id : promoted.toString())
       return kept === 1
+    },
+
+    async models(held) {
+      const pipeline = redis.pipeline()
+      for (const one of held) pipeline.hget(`${rootOf(one.tenant)}:job:${one.id}`, 'model')
+      const answers = (await pipeline.exec()) ?? []
+      return answers.map(([error, model]) => {
+        if (error) throw error
+        return model as string | null
+      })
+    },
+
+    async reroute(held, lane) {
+      const moved = await scripts.run('reroute', rootOf(held.tenant), [held.id, held.entry, lane])
+      if (moved === 1) await outbox.dispatchById(held.tenant, held.id)
     },
 
     async stream(claimed, chunks) {
@@ -203,6 +232,7 @@ function toClaimed(held: Held, [call, attempts, flat]: [number, number, Buffer[]
     maxAttempts: numberOf(record, 'max_attempts') ?? 1,
     timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
     type: textOf(record, 'type') as Claimed['type'],
+    model: textOf(record, 'model')!,
     hash: textOf(record, 'hash')!,
     cacheMode: textOf(record, 'cache_mode')!,
     body: bodyOf(record),

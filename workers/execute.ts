@@ -31,6 +31,8 @@ export type ExecuteDeps = {
   /** Aborted when the process has to go, whatever is left. */
   signal: AbortSignal
   onError: (error: unknown, what: string) => void
+  /** The next lane of a route that this lane is part of; null: there is none. */
+  successor: (model: string) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
   acquire: (cost: Cost) => Promise<string>
   /** The permit is settled. */
@@ -201,7 +203,7 @@ export function createExecutor(deps: ExecuteDeps) {
 
     await Promise.all(
       passengers.map(async ({ held, claimed }) => {
-        const outcome = decide(failure, claimed, lane.retry, now(), random)
+        const outcome = decide(failure, claimed, lane.retry, now(), random, deps.successor(claimed.model))
         switch (outcome.kind) {
           case 'failed':
             return endWith(held, claimed, end, outcome.error)
@@ -212,6 +214,14 @@ export function createExecutor(deps: ExecuteDeps) {
               countsAsAttempt: outcome.kind === 'retry',
               reason: outcome.reason,
               waitingFor: outcome.waitingFor,
+            })
+          case 'rerouted':
+            return putBack(held, claimed, end, {
+              at: now(),
+              countsAsAttempt: false,
+              reason: outcome.reason,
+              waitingFor: 'retry_delay',
+              lane: outcome.lane,
             })
           case 'released':
             return putBack(held, claimed, end, {

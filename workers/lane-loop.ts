@@ -4,6 +4,7 @@ import type { Work } from '../jobs/work.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
+import { PATIENCE_MS } from './outcome.ts'
 import { type InHand, planCalls } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import { createWaker } from './waker.ts'
@@ -11,7 +12,7 @@ import { createWaker } from './waker.ts'
 /** An idle lane looks at its queue at least this often, should a wake-up be lost. */
 const IDLE_MS = 1000
 
-/** A lane that is shut for longer gives its entries in hand back, for other workers and other priorities. */
+/** A lane that is paused for longer gives its entries in hand back, for higher priorities to go first then. */
 const HOLD_MS = 2000
 
 /** Most entries taken ahead of their permits while the lane lets everything through. */
@@ -29,6 +30,10 @@ export type LaneLoopDeps = {
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
+  /** The lane that serves a model's jobs when this one cannot; null: there is none. */
+  successor: (model: string) => string | null
+  /** Whether this lane has a successor in any route. */
+  hasSuccessors: () => boolean
   /** How often locks and leases are renewed. */
   renewMs: number
   /** Tells what the lane's entries wait for, when that changes. */
@@ -93,6 +98,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     random: deps.random,
     signal: giveUp.signal,
     onError: deps.onError,
+    successor: deps.successor,
     acquire,
     release: (permit) => permits.delete(permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
@@ -158,7 +164,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
-    if (answer.waitMs > HOLD_MS) await giveBackHand()
+    if (answer.waitingFor !== 'provider_pause' || answer.waitMs <= HOLD_MS) return
+    if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors()) return spill(now() + answer.waitMs)
+    await giveBackHand()
   }
 
   function waitFor(reason: LaneWaitingFor | null): void {
@@ -222,6 +230,24 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       if (giveUp.signal.aborted) throw new Error('the worker stops')
       await new Promise((resolve) => setTimeout(resolve, Math.min(IDLE_MS, Math.max(1, answer.waitMs))))
     }
+  }
+
+  /** The lane is shut for long: what another lane can serve goes there, the rest comes again when it opens. */
+  async function spill(until: number): Promise<void> {
+    const entries = hand.map((one) => one.held)
+    hand = []
+    ahead = MOST_AHEAD
+    shutUntil = 0 // the entries behind these are to go as well
+    const models = await deps.work.models(entries)
+    await Promise.all(
+      entries.map(async (one, index) => {
+        const model = models[index]
+        const next = model ? deps.successor(model) : null
+        if (next === null) return queue.delay(one, until)
+        await deps.work.reroute(one, next)
+        await queue.acknowledge(one)
+      }),
+    )
   }
 
   async function giveBackHand(): Promise<void> {

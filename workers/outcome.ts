@@ -5,17 +5,25 @@ import type { ProviderFailure } from '../providers/provider.ts'
  * What becomes of a job after a call that brought no result. Data, so that one place decides and another acts:
  * - `retry`: again at that time, and the call counts as an attempt;
  * - `throttled`: again when the lane may send, and the call does not count;
+ * - `rerouted`: the next lane of the job's route serves it, at once;
  * - `failed`: the job ends;
  * - `released`: the worker stops or the job was cancelled; nothing is decided about it.
  */
 export type Outcome =
   | { kind: 'retry'; at: number; reason: string; waitingFor: WaitingFor }
   | { kind: 'throttled'; at: number; reason: string; waitingFor: WaitingFor }
+  | { kind: 'rerouted'; lane: string; reason: string }
   | { kind: 'failed'; error: JobError }
   | { kind: 'released' }
 
 /** A 429 that names no time pauses its lane for this long. */
 const DEFAULT_PAUSE_MS = 1000
+
+/** A pause longer than this is too long for a job that another lane can serve. */
+export const PATIENCE_MS = 5000
+
+/** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
+const REFUSALS = new Set([401, 402, 403, 404, 429])
 
 /** How long a 429 pauses its lane. */
 export function pauseAfter(failure: ProviderFailure): number {
@@ -39,14 +47,22 @@ export function backoff(
   return floorMs + Math.round(random() * bound)
 }
 
-/** Decides on a failed call. */
+/**
+ * Decides on a failed call.
+ *
+ * @param successor the next lane of the job's route, null when there is none
+ */
 export function decide(
   failure: ProviderFailure,
   job: { attempts: number; maxAttempts: number },
   retry: { base: number; cap: number },
   now: number,
   random: () => number,
+  successor: string | null = null,
 ): Outcome {
+  if (successor !== null && needsAnother(failure)) {
+    return { kind: 'rerouted', lane: successor, reason: failure.code }
+  }
   switch (failure.class) {
     case 'aborted':
       return { kind: 'released' }
@@ -66,6 +82,14 @@ export function decide(
       return { kind: 'retry', at: now + wait, reason: failure.code, waitingFor: 'retry_delay' }
     }
   }
+}
+
+/** True when another provider may serve what this one will not, or not soon. */
+function needsAnother(failure: ProviderFailure): boolean {
+  if (failure.class === 'throttled') return pauseAfter(failure) > PATIENCE_MS
+  return (
+    failure.class === 'final' && !failure.input && failure.status !== null && REFUSALS.has(failure.status)
+  )
 }
 
 function toJobError(failure: ProviderFailure, retryable: boolean): JobError {

@@ -1,4 +1,4 @@
-import { type Lane, listLanes, resolveLane } from '../config/lanes.ts'
+import { hasSuccessors, type Lane, listLanes, resolveLane, successorOf } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { abortChannel, wakeChannel } from '../jobs/keys.ts'
 import type { Live } from '../jobs/live.ts'
@@ -66,6 +66,8 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       gate: deps.gate,
       provider: () => deps.provider(providerName),
       calls,
+      successor: (model) => successorOf(deps.config(), model, id),
+      hasSuccessors: () => hasSuccessors(deps.config(), id),
       renewMs,
       note: deps.note,
       now: deps.now,

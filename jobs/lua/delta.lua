@@ -1,11 +1,13 @@
 -- Appends chunks of a provider's stream to a running job's events.
 --
 -- ARGV  1 id  2 call number  3… one event's further JSON members each, with leading comma
--- Answer 1, or 0 when the job no longer runs this call (its chunks are of no more use).
+-- Answer 1, or 0 when the call is of no more use: the job ended, or runs another one. The call of a leader that was
+--        cancelled goes on for its followers (`carrying`), without events.
 
 local id = ARGV[1]
-local values = redis.call('HMGET', job_key(id), 'status', 'calls', 'group')
-if values[1] ~= 'running' or tonumber(values[2]) ~= tonumber(ARGV[2]) then return 0 end
+local values = redis.call('HMGET', job_key(id), 'status', 'calls', 'group', 'carrying')
+if tonumber(values[2]) ~= tonumber(ARGV[2]) then return 0 end
+if values[1] ~= 'running' then return values[4] and 1 or 0 end
 local job = { id = id, group = values[3] }
 for i = 3, #ARGV do emit(job, 'job.delta', ARGV[i]) end
 return 1

@@ -4,14 +4,18 @@
 --       7 cache ttl ms (0: do not cache)
 --       completed: 8 result  9 usage (JSON or '')  10 format  11 cost in USD
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
--- Answer {'ok' | 'stale', followers left, id promoted to leader or ''}
+-- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
+--        followers are left: after 'carried' call this again with cost 0, else call drain.lua
 -- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
 -- back wins); a failure only from its latest call. A later outcome is kept with its attempt alone.
 
 local id, call, status, hash, retain = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local job = load(id, true)
 local leads = redis.call('GET', flight_key(hash)) == id
+local booked = false -- a worker stores again what it is not sure was stored
 if job and not job.deleted then
+  local known = redis.call('HGET', job_key(id) .. ':attempts', call .. ':end')
+  booked = known and string.find(known, '"outcome":"completed"', 1, true)
   redis.call('HSET', job_key(id) .. ':attempts', call .. ':end', ARGV[6])
 end
 
@@ -24,8 +28,10 @@ else
   shared = fields
 end
 
-if status == 'completed' then spend(ARGV[11]) end
+if status == 'completed' and not booked then spend(ARGV[11]) end
 local ended = not job or is_terminal(job.status)
+-- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
+local carried = ended and (not job or job.carrying)
 if not ended and status == 'failed' and job.calls ~= call then return { 'stale', 0, '' } end
 if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
   redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10])
@@ -40,12 +46,13 @@ end
 
 local left, promoted = 0, ''
 if leads then
-  if status == 'failed' and (ARGV[9] == '1' or ended) then
+  if status == 'failed' and (ARGV[9] == '1' or carried) then
     promoted = promote(hash) or ''
   else
     left = drain(hash, status, retain, shared, members)
     if left > 0 then
-      redis.call('SADD', root .. ':draining', id)
+      -- Of a carried call there is no record to go on from: its worker calls again, or dies and another job leads.
+      if not carried then redis.call('SADD', root .. ':draining', id) end
     else
       redis.call('DEL', flight_key(hash))
       redis.call('SREM', root .. ':draining', id)
@@ -54,4 +61,4 @@ if leads then
   if left == 0 and job and job.carrying then redis.call('HDEL', job_key(id), 'carrying') end
   if left == 0 and job and job.deleted then redis.call('DEL', job_key(id)) end
 end
-return { ended and 'stale' or 'ok', left, promoted }
+return { carried and 'carried' or ended and 'stale' or 'ok', left, promoted }

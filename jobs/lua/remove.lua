@@ -8,7 +8,12 @@ local id = ARGV[1]
 local job = load(id)
 if not job then return { 'none' } end
 local was, promoted = job.status, ''
-if not is_terminal(was) then promoted = leave_flight(job, was) end
+if not is_terminal(was) then
+  promoted = leave_flight(job, was)
+elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
+  -- Forgotten between two calls that end its followers: the others go on by themselves.
+  promoted = promote(job.hash) or ''
+end
 
 release(job)
 redis.call('ZREM', root .. ':jobs', id)

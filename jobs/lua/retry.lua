@@ -1,8 +1,8 @@
 -- Puts a job back to wait after a call that did not end it.
 --
 -- ARGV  1 id  2 call number  3 not before ms  4 '1' when the call counts as an attempt, '0' when it does not
---       5 reason  6 waiting for  7 end of the attempt (JSON)
--- Answer {1, ''}, or {0, promoted or ''} when the job ended or another call took over meanwhile; `promoted` leads
+--       5 reason  6 waiting for  7 end of the attempt (JSON)  8 another lane that is to serve it ('' the same)
+-- Answer {1, ''} ({2, ''}: it moved, and its new entry stands in the outbox), or {0, promoted or ''} when the job ended or another call took over meanwhile; `promoted` leads
 --        the followers of a leader that was cancelled in mid-call.
 
 local id, call = ARGV[1], tonumber(ARGV[2])
@@ -20,4 +20,9 @@ redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_at
   'waiting_for', ARGV[6], 'attempts', job.attempts - (ARGV[4] == '1' and 0 or 1))
 index(job, 'queued')
 emit(job, 'job.retrying', ',"reason":' .. cjson.encode(ARGV[5]) .. ',"attempt":' .. call .. ',"next_attempt_at":' .. ms(at))
+if ARGV[8] ~= '' then
+  redis.call('HSET', job_key(id), 'lane', ARGV[8])
+  request_entry(job)
+  return { 2, '' }
+end
 return { 1, '' }

@@ -19,6 +19,8 @@ import { startTestRedis, testRedis } from './redis.ts'
 export const TENANT = 'acme'
 export const LANE = 'sim/chat'
 
+type JobDeps = Parameters<typeof createJobs>[0]
+
 export type TestStoreOptions = {
   /** A Redis of its own, for tests that look at everything in it. */
   own?: boolean
@@ -39,6 +41,8 @@ export type TestStore = {
   outbox: Outbox
   live: Live
   jobs: Jobs
+  /** A second way to the same jobs, in some part different. */
+  openJobs(overrides: Partial<JobDeps>): Jobs
   work: Work
   maintenance: Maintenance
   /** Settings that a test may change as it goes. */
@@ -75,7 +79,11 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     stalledAfterMs: options.stalledAfterMs ?? 15_000,
     order: {
       place: async (_lane, entries) =>
-        entries.map(({ priority }) => ({ priority: { high: 1, normal: 2, low: 3 }[priority], start: 0 })),
+        entries.map(({ priority }) => ({
+          priority: { high: 1, normal: 2, low: 3 }[priority],
+          start: 0,
+          seconds: 0,
+        })),
       served() {},
     },
     now,
@@ -92,7 +100,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   onTestFinished(() => outbox.idle())
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   await maintenance.register([TENANT])
-  const jobs = createJobs({
+  const jobDeps = {
     redis,
     scripts,
     queues,
@@ -102,11 +110,15 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     retainMs,
     render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+    foresight: {
+      entries: async (_lane, standings) => standings.map(() => ({ startAt: null, waitingFor: null })),
+    },
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError: (error) => {
       throw error
     },
-  })
+  } satisfies JobDeps
+  const jobs = createJobs(jobDeps)
   const work = createWork({ redis, scripts, outbox, prefix, settings: () => settings })
 
   let laneQueue: LaneQueue | null = null
@@ -146,6 +158,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     outbox,
     live,
     jobs,
+    openJobs: (overrides) => createJobs({ ...jobDeps, ...overrides }),
     work,
     maintenance,
     settings,

@@ -1,0 +1,144 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startProcess } from '../helpers/processes.ts'
+import { RUN_VARIABLE } from '../helpers/run-processes.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const isInstalled = (command: string) => spawnSync(command, ['--version']).status === 0
+
+let folder = ''
+let url = ''
+let stop = async () => {}
+
+/** What `npm start` runs in a folder without a configuration. */
+beforeAll(async () => {
+  folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'examples-'))
+  const service = await startProcess({
+    args: [join(root, 'main.ts'), 'all', '--port', '0'],
+    cwd: folder,
+    ready: /"url":"(http:[^"]+)","msg":"ready"/,
+  })
+  url = service.match[1]!
+  stop = async () => {
+    service.kill()
+    expect(await service.exited).toEqual({ code: 0, signal: null })
+  }
+})
+afterAll(async () => {
+  await stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function run(command: string, ...args: string[]) {
+  const child = spawn(command, args, {
+    cwd: root,
+    env: { ...process.env, NODE_OPTIONS: '', SLUICE_URL: url },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close'),
+  ])
+  return { stdout, stderr, code: code as number | null }
+}
+
+describe('TypeScript', () => {
+  test('submit-and-wait prints the answer and its cost', async () => {
+    const { stdout, stderr, code } = await run(
+      process.execPath,
+      'examples/typescript/submit-and-wait.ts',
+      'Are you there?',
+    )
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^job_\w+ is queued\nAnswer \w{8}: .+\n\$0\.0000\d+ \(cache: miss\)\n$/)
+  })
+
+  test('follow-events prints the text of a stream between the events around it', async () => {
+    const { stdout, stderr, code } = await run(process.execPath, 'examples/typescript/follow-events.ts')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(
+      /^1 job\.queued\n2 job\.started\nAnswer \w{8}:.*\n\d+ job\.completed\ncompleted \{/,
+    )
+  })
+
+  test('verify-webhook takes a delivery and knows its signature', async () => {
+    // The secret of the configuration without a file, tryout.ts.
+    const secret = /whsec_\w+/.exec(await readFile(join(root, 'tryout.ts'), 'utf8'))![0]
+    const port = await findFreePort()
+    const receiver = await startProcess({
+      args: ['examples/verify-webhook.ts'],
+      env: { WEBHOOK_SECRET: secret, PORT: String(port) },
+      ready: /listening on/,
+    })
+    const response = await fetch(`${url}/v1/jobs`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        type: 'chat',
+        body: { model: 'sim/chat-small', messages: [{ role: 'user', content: 'Call me back' }] },
+        webhook: { url: `http://127.0.0.1:${port}/`, events: ['job.completed'] },
+      }),
+    })
+    const { id } = (await response.json()) as { id: string }
+    await receiver.waitForOutput(new RegExp(`job\\.completed ${id}: completed`))
+    receiver.kill()
+    await receiver.exited
+  })
+})
+
+describe.skipIf(!isInstalled('curl'))('curl', () => {
+  test('first-job prints the job and the call that was made for it', async () => {
+    const { stdout, stderr, code } = await run('sh', 'examples/curl/first-job.sh', 'Is curl there?')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [location, job, attempts] = stdout.trim().split('\n')
+    expect(location).toMatch(/^\/v1\/jobs\/job_/)
+    expect(JSON.parse(job!)).toMatchObject({ status: 'completed', attempts: 1 })
+    expect(JSON.parse(attempts!).data).toMatchObject([{ outcome: 'completed', status: 200 }])
+  })
+})
+
+describe.skipIf(!isInstalled('python3'))('Python', () => {
+  test('submit_and_wait prints the answer and its cost', async () => {
+    const { stdout, stderr, code } = await run(
+      'python3',
+      'examples/python/submit_and_wait.py',
+      'Is Python there?',
+    )
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^job_\w+ is queued\nAnswer \w{8}: .+\n\$[\d.e-]+ \(cache: miss\)\n$/)
+  })
+
+  test('bulk writes a vector for each line, in order, and an error for the one that is refused', async () => {
+    const file = join(folder, 'lines.txt')
+    const lines = Array.from({ length: 40 }, (_, number) => `line ${number}`)
+    lines[17] = 'a [[poison]] line'
+    await writeFile(file, `${lines.join('\n')}\n`)
+    const { stdout, stderr, code } = await run('python3', 'examples/python/bulk.py', file)
+    expect(stderr).toContain('39 embedded, 1 failed')
+    expect(code).toBe(1)
+    const results = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(results.map((result) => result.text)).toEqual(lines)
+    expect(results.map((result) => 'vector' in result).indexOf(false)).toBe(17)
+  })
+})
+
+async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const { port } = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
