@@ -19,7 +19,7 @@ import { estimateCost } from './providers/accounting.ts'
 import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
 import { encodeVectors } from './providers/vectors.ts'
-import { createFairness, priorityOf, serviceSeconds } from './ratelimit/fairness.ts'
+import { createFairness, priorityOf, serviceSeconds, serviceShares } from './ratelimit/fairness.ts'
 import { createForesight } from './ratelimit/foresight.ts'
 import { createGate } from './ratelimit/gate.ts'
 import { createLatencies } from './ratelimit/latencies.ts'
@@ -101,6 +101,16 @@ function openStore(
           })),
           held,
         )
+        if (lane) {
+          const sum = { requests: 0, tokens: 0 }
+          for (const { cost } of entries) {
+            const shares = serviceShares(lane, cost)
+            sum.requests += shares.requests
+            sum.tokens += shares.tokens
+          }
+          const all = seconds.reduce((total, one) => total + one, 0)
+          fairness.mix(laneId, all, sum).catch((error) => log.debug({ err: error }, 'adding to the mix'))
+        }
         return starts.map((start, index) => ({
           start,
           seconds: seconds[index]!,

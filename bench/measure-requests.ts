@@ -1,39 +1,57 @@
 import { Agent, type Dispatcher } from 'undici'
 import { CHAT_MODEL, chatBody } from './bodies.ts'
 import { countCalls } from './measure-throughput.ts'
+import { readCounts, subtractCounts } from './redis-meter.ts'
 import type { Stage } from './stage.ts'
 import { quantile } from './statistics.ts'
 import { runEmbeddings } from './systems.ts'
 
-export type Latency = { jobs: number; p50Ms: number; p99Ms: number }
+export type Latency = {
+  jobs: number
+  p50Ms: number
+  p99Ms: number
+  /** Redis script calls a job, what idle processes call meanwhile included. */
+  scriptCalls: number
+}
 
 /** Clients of the cache at the same time. */
 const CACHE_CLIENTS = 32
 const JSON_HEADERS = { 'content-type': 'application/json' }
 
 /** One chat job after the other through an idle Sluice: `POST /v1/jobs`, then `GET …?wait=30`, both requests timed. */
-export async function measureSluiceLatency(stage: Stage, first: number, count: number): Promise<Latency> {
-  const agent = new Agent()
-  const times: number[] = []
-  for (let number = first; number < first + count; number++) {
-    const since = performance.now()
-    const job = await postJob(stage, agent, number)
-    const answer = await agent.request({
-      origin: stage.sluice.url,
-      path: `/v1/jobs/${job.id}?wait=30`,
-      method: 'GET',
-    })
-    const { status } = (await answer.body.json()) as { status: string }
-    times.push(performance.now() - since)
-    if (status !== 'completed') throw new Error(`a job of an idle Sluice is ${status} after 30 s`)
-  }
-  await agent.close()
-  return toLatency(times)
+export function measureSluiceLatency(stage: Stage, first: number, count: number): Promise<Latency> {
+  return measureLatency(stage, async () => {
+    const agent = new Agent()
+    const times: number[] = []
+    for (let number = first; number < first + count; number++) {
+      const since = performance.now()
+      const job = await postJob(stage, agent, number)
+      const path = `/v1/jobs/${job.id}?wait=30`
+      const answer = await agent.request({ origin: stage.sluice.url, path, method: 'GET' })
+      const { status } = (await answer.body.json()) as { status: string }
+      times.push(performance.now() - since)
+      if (status !== 'completed') throw new Error(`a job of an idle Sluice is ${status} after 30 s`)
+    }
+    await agent.close()
+    return times
+  })
 }
 
 /** The same through the queue built by hand: add, then BullMQ's `waitUntilFinished`. */
-export async function measureHandLatency(stage: Stage, first: number, count: number): Promise<Latency> {
-  return toLatency(await stage.hand.producer.ask<number[]>('roundTrips', { first, count }))
+export function measureHandLatency(stage: Stage, first: number, count: number): Promise<Latency> {
+  return measureLatency(stage, () => stage.hand.producer.ask<number[]>('roundTrips', { first, count }))
+}
+
+async function measureLatency(stage: Stage, run: () => Promise<number[]>): Promise<Latency> {
+  const before = await readCounts(stage.redis)
+  const times = await run()
+  const { scriptCalls } = subtractCounts(await readCounts(stage.redis), before)
+  return {
+    jobs: times.length,
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+    scriptCalls: scriptCalls / times.length,
+  }
 }
 
 /** The same chat job over and over, answered from the cache: hits a second. */
@@ -78,8 +96,4 @@ async function postJob(stage: Stage, dispatcher: Dispatcher, number: number) {
     body: JSON.stringify({ type: 'chat', body: chatBody(`sim/${CHAT_MODEL}`, number) }),
   })
   return (await answer.body.json()) as { id: string; status: string; cache: string }
-}
-
-function toLatency(times: number[]): Latency {
-  return { jobs: times.length, p50Ms: quantile(times, 0.5), p99Ms: quantile(times, 0.99) }
 }

@@ -54,17 +54,19 @@ export function renderReport(result: BenchResult): string {
     ...[sluice, hand].flatMap((system) => [`${system.title}:`, commandTable(system)]),
     '## One job at a time, and without calls',
     table(
-      ['', 'p50', 'p99'],
+      ['', 'p50', 'p99', 'script calls'],
       [
         [
           `Sluice: \`POST /v1/jobs\`, then \`GET …?wait\` (${latency.sluice.jobs} chat jobs)`,
           milliseconds(latency.sluice.p50Ms),
           milliseconds(latency.sluice.p99Ms),
+          latency.sluice.scriptCalls.toFixed(1),
         ],
         [
           `by hand: add, then \`waitUntilFinished\` (${latency.hand.jobs})`,
           milliseconds(latency.hand.p50Ms),
           milliseconds(latency.hand.p99Ms),
+          latency.hand.scriptCalls.toFixed(1),
         ],
       ],
     ),

@@ -10,6 +10,12 @@ export type Foresight = {
     lane: string,
     standings: readonly ({ start: number; band: Priority } | null)[],
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }[]>
+  /** A job of this tenant that is queued now. */
+  newcomer(
+    lane: string,
+    tenant: string,
+    band: Priority,
+  ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }>
 }
 
 export type Reader = {

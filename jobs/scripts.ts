@@ -17,7 +17,7 @@ const NAMES = [
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 
-type Argument = string | number | Buffer
+export type Argument = string | number | Buffer
 type CustomCommands = Record<string, (...args: Argument[]) => Promise<unknown>>
 
 /** Calls the scripts of `jobs/lua`. Every one takes the tenant's root as its only key and answers Buffers. */

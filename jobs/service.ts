@@ -16,6 +16,9 @@ import type { Scripts } from './scripts.ts'
 /** How long an idempotency key is remembered. */
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
+/** Newest jobs of a group that are asked for its end. */
+const GROUP_TAIL = 50
+
 /** What of a delivery the jobs need; the webhooks' own store implements it. */
 export type Deliveries = Pick<Jobs, 'redeliver'> & {
   list(tenant: string, jobId: string): ReturnType<Jobs['deliveries']>
@@ -76,9 +79,12 @@ export function createJobs(deps: Deps): Jobs {
     entry: number,
     answer: Buffer[],
   ): Promise<void> {
-    const [, , abort, promoted] = answer
+    const [, was, abort, promoted] = answer
     if (abort?.toString() === '1') await redis.publish(abortChannel(prefix), `${tenant} ${id}`)
     await outbox.dispatchById(tenant, promoted?.toString() ?? '')
+    // The entry of a running job goes when its call ends: after the death of its worker it is how the job is found,
+    // and through it those who wait for the same call.
+    if (was?.toString() === JobStatus.running) return
     // A worker would find the job ended and pass over it; taking the entry out spares its lane that look.
     queues.remove(lane, id, entry).catch((error) => deps.onError(error, 'removing a queue entry'))
   }
@@ -95,10 +101,29 @@ export function createJobs(deps: Deps): Jobs {
     return kind
   }
 
+  /**
+   * When the last waiting job of a group starts: within a lane and a tenant the newest come last, so a look at
+   * these is enough. Null when none waits or nothing is known of their lanes.
+   */
+  async function finishOf(
+    root: string,
+    group: string,
+    counts: Record<JobStatus, number>,
+  ): Promise<string | null> {
+    if (counts.queued + counts.scheduled === 0) return null
+    const ids = await redis.zrange(`${root}:group:${group}:jobs`, '0', String(GROUP_TAIL - 1), 'REV')
+    const records = await reader.records(root, ids)
+    const found = ids.flatMap((id, index) => (records[index] ? [{ id, record: records[index] }] : []))
+    const starts = (await reader.jobs(root, found)).flatMap((job) => job.estimated_start_at ?? [])
+    return starts.length === 0 ? null : starts.reduce((latest, start) => (start > latest ? start : latest))
+  }
+
   return {
     async create(job) {
       const [submitted] = await submit([job])
-      return toOutcome(submitted!)
+      const outcome = toOutcome(submitted!)
+      if (outcome.kind === 'created') await forecast(outcome.job, job)
+      return outcome
     },
 
     async createMany(jobs) {
@@ -205,7 +230,7 @@ export function createJobs(deps: Deps): Jobs {
         total: Number(fields.total ?? 0),
         counts,
         cost_usd: Number(fields.cost_usd ?? 0),
-        estimated_finish_at: null,
+        estimated_finish_at: await finishOf(rootOf(tenant), group, counts),
       }
     },
 
@@ -219,6 +244,19 @@ export function createJobs(deps: Deps): Jobs {
       return deps.deliveries.list(tenant, jobId)
     },
     redeliver: (tenant, deliveryId) => deps.deliveries.redeliver(tenant, deliveryId),
+  }
+
+  /** Says when a job just created will start; a guess that fails is none. */
+  async function forecast(job: Job, { tenant, lane, priority, runAt }: NewJob): Promise<void> {
+    if (runAt !== null) job.estimated_start_at = job.run_at
+    if (job.status !== JobStatus.queued) return
+    try {
+      const { startAt, waitingFor } = await deps.foresight.newcomer(lane, tenant, priority)
+      job.estimated_start_at = startAt === null ? null : isoTime(startAt)
+      job.waiting_for = waitingFor
+    } catch (error) {
+      deps.onError(error, 'forecasting a job')
+    }
   }
 
   function toOutcome(submitted: Submitted): CreateOutcome {

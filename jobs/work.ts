@@ -7,7 +7,7 @@ import type { Outbox } from './outbox.ts'
 import { encodePayload } from './payload.ts'
 import type { Held } from './queue.ts'
 import { bodyOf, costOf, numberOf, textOf, toRecord } from './record.ts'
-import type { Scripts } from './scripts.ts'
+import type { Argument, Scripts } from './scripts.ts'
 
 /** Calls of one job that may be lost with their workers before it is quarantined. */
 const MOST_LOST = 3
@@ -89,6 +89,12 @@ export type Retry = {
   waitingFor: WaitingFor
 }
 
+/** What finish.lua answers. */
+type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
+
+/** Where the cost stands among the arguments of finish.lua. */
+const COST_AT = 10
+
 export function createWork(deps: {
   redis: RedisClient
   scripts: Scripts
@@ -99,14 +105,18 @@ export function createWork(deps: {
   const { redis, scripts, outbox, prefix, settings } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
-  async function finishFollowers(claimed: Claimed, left: number, promoted: string): Promise<void> {
-    await outbox.dispatchById(claimed.tenant, promoted)
-    let remaining = left
-    while (remaining > 0) {
-      remaining = (await scripts.run('drain', rootOf(claimed.tenant), [
-        claimed.id,
-        settings().retainMs,
-      ])) as number
+  /** Goes on where the finish script stopped. */
+  async function finishFollowers(claimed: Claimed, args: Argument[], answer: unknown): Promise<void> {
+    const root = rootOf(claimed.tenant)
+    let [kind, left, promoted] = answer as FinishAnswer
+    await outbox.dispatchById(claimed.tenant, promoted.toString())
+    while (left > 0) {
+      if (kind.toString() === 'carried') {
+        // The job has no result of its own to hand on. What the call cost is booked.
+        ;[kind, left, promoted] = (await scripts.run('finish', root, args.with(COST_AT, 0))) as FinishAnswer
+      } else {
+        left = (await scripts.run('drain', root, [claimed.id, settings().retainMs])) as number
+      }
     }
   }
 
@@ -117,7 +127,7 @@ export function createWork(deps: {
         `,"coalesced":${intent.coalesced},"waited_for":${JSON.stringify(intent.waitedFor)}`
       const pipeline = redis.pipeline()
       for (const one of held) {
-        const args = [one.id, one.entry, members, settings().retainMs, MOST_LOST]
+        const args = [one.id, one.entry, members, settings().retainMs, MOST_LOST, one.token]
         scripts.queue(pipeline, 'start', rootOf(one.tenant), args)
       }
       const answers = (await pipeline.exec()) ?? []
@@ -141,10 +151,10 @@ export function createWork(deps: {
     async complete(completions) {
       const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
       const pipeline = redis.pipeline()
-      for (const { claimed, end, result, format, usage, costUsd } of completions) {
+      const stores = completions.map(({ claimed, end, result, format, usage, costUsd }) => {
         const stored = encodePayload(result)
         const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : cacheTtlMs
-        scripts.queue(pipeline, 'finish', rootOf(claimed.tenant), [
+        const args = [
           claimed.id,
           claimed.call,
           'completed',
@@ -156,19 +166,20 @@ export function createWork(deps: {
           usage ? JSON.stringify(usage) : '',
           format,
           costUsd,
-        ])
-      }
+        ]
+        scripts.queue(pipeline, 'finish', rootOf(claimed.tenant), args)
+        return { claimed, args }
+      })
       const answers = (await pipeline.exec()) ?? []
-      for (const [index, { claimed }] of completions.entries()) {
+      for (const [index, { claimed, args }] of stores.entries()) {
         const [error, value] = answers[index]!
         if (error) throw error
-        const [, left, promoted] = value as [Buffer, number, Buffer]
-        await finishFollowers(claimed, left, promoted.toString())
+        await finishFollowers(claimed, args, value)
       }
     },
 
     async fail(claimed, end, error, own) {
-      const answer = await scripts.run('finish', rootOf(claimed.tenant), [
+      const args = [
         claimed.id,
         claimed.call,
         'failed',
@@ -178,9 +189,8 @@ export function createWork(deps: {
         0,
         JSON.stringify(error),
         own ? '1' : '0',
-      ])
-      const [, left, promoted] = answer as [Buffer, number, Buffer]
-      await finishFollowers(claimed, left, promoted.toString())
+      ]
+      await finishFollowers(claimed, args, await scripts.run('finish', rootOf(claimed.tenant), args))
     },
 
     async retry(claimed, end, next) {

@@ -24,18 +24,28 @@ const UNLIMITED_TOKENS_PER_SECOND = 100_000
 
 export type Tagged = { tenant: string; band: Band; seconds: number; weight: number }
 
-/** How long a lane at its full rate is occupied by a cost, in seconds: its dearest dimension. */
-export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
+/** Seconds of service by the limits on requests and by those on tokens. */
+export type ServiceShares = { requests: number; tokens: number }
+
+export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): ServiceShares {
   const { limits } = lane
   const share = (amount: number, perMinute: number | undefined) =>
     perMinute === undefined ? 0 : (amount * 60) / perMinute
-  const seconds = Math.max(
+  return {
     // A coalesced entry is but a small part of a request.
-    lane.coalesce ? 0 : share(1, limits.requests_per_minute),
-    share(cost.tokens, limits.tokens_per_minute),
-    share(cost.inputTokens, limits.input_tokens_per_minute),
-    share(cost.outputTokens, limits.output_tokens_per_minute),
-  )
+    requests: lane.coalesce ? 0 : share(1, limits.requests_per_minute),
+    tokens: Math.max(
+      share(cost.tokens, limits.tokens_per_minute),
+      share(cost.inputTokens, limits.input_tokens_per_minute),
+      share(cost.outputTokens, limits.output_tokens_per_minute),
+    ),
+  }
+}
+
+/** How long a lane at its full rate is occupied by a cost, in seconds: its dearest dimension. */
+export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
+  const { requests, tokens } = serviceShares(lane, cost)
+  const seconds = Math.max(requests, tokens)
   return seconds > 0 ? seconds : Math.max(1, cost.tokens) / UNLIMITED_TOKENS_PER_SECOND
 }
 
@@ -72,6 +82,8 @@ export type Fairness = {
   serve(lane: string, start: number, seconds: number, waiting: string): Promise<void>
   /** What the lane's entries wait for now; null: they do not. */
   note(lane: string, waitingFor: LaneWaitingFor | null): Promise<void>
+  /** Adds to what the lane's entries take by each kind of limit, since it was last empty. */
+  mix(lane: string, seconds: number, shares: ServiceShares): Promise<void>
   read(lane: string): Promise<FairSnapshot>
 }
 
@@ -79,13 +91,18 @@ export type Fairness = {
 export type FairSnapshot = FairState & {
   /** Seconds of service a second of late; null while that is not known. */
   rate: number | null
+  /**
+   * What the lane's entries together take of it, of the sum of what each takes alone, (0, 1]: some are dear in
+   * requests and some in tokens, and both kinds refill at the same time.
+   */
+  overlap: number
   waitingFor: LaneWaitingFor | null
 }
 
 /** The decay of the measured rate, ms; as in `lua/serve.lua`. */
 const RATE_MS = 10_000
 /** A rate measured over less says little, ms. */
-const MEASURED_MS = 3000
+const MEASURED_MS = 1500
 
 type Commands = Record<string, (...args: (string | number)[]) => Promise<string[]>>
 
@@ -108,6 +125,14 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
     async note(lane, waitingFor) {
       await redis.hset(key(lane), 'waiting_for', waitingFor ?? '')
     },
+    async mix(lane, seconds, shares) {
+      await redis
+        .pipeline()
+        .hincrbyfloat(key(lane), 'sum:all', seconds)
+        .hincrbyfloat(key(lane), 'sum:requests', shares.requests)
+        .hincrbyfloat(key(lane), 'sum:tokens', shares.tokens)
+        .exec()
+    },
     async read(lane) {
       const { v, rate, at, since, waiting_for, ...rest } = await redis.hgetall(key(lane))
       const ends = new Map<string, number>()
@@ -120,8 +145,14 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
         ends,
         // A young average has not seen its whole past yet: scaled up by the part it has seen.
         rate: measuredMs < MEASURED_MS ? null : Number(rate) / (1 - Math.exp(-measuredMs / RATE_MS)),
+        overlap: toOverlap(Number(rest['sum:all']), Number(rest['sum:requests']), Number(rest['sum:tokens'])),
         waitingFor: (waiting_for || null) as LaneWaitingFor | null,
       }
     },
   }
+}
+
+function toOverlap(all: number, requests: number, tokens: number): number {
+  const together = Math.max(requests, tokens)
+  return all > 0 && together > 0 ? Math.min(1, together / all) : 1
 }

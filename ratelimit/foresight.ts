@@ -92,7 +92,7 @@ export function createForesight(deps: {
     return {
       fair,
       openAt: Math.max(deps.now(), state.pausedUntil ?? 0),
-      speed: fair.rate ?? computeSpeed(lane, state),
+      speed: fair.rate ?? divide(computeSpeed(lane, state), fair.overlap),
       waitingFor: state.pausedUntil === null ? fair.waitingFor : 'provider_pause',
     }
   }
@@ -132,4 +132,8 @@ function computeSpeed(lane: Lane, state: LaneState): number | null {
       speed = Math.min(speed ?? Number.POSITIVE_INFINITY, rate / limit)
   }
   return speed === null ? null : speed * state.speed
+}
+
+function divide(speed: number | null, overlap: number): number | null {
+  return speed === null ? null : speed / overlap
 }

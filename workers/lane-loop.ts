@@ -73,6 +73,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let lane = deps.lane()
   let hand: InHand[] = []
   let ahead = 1
+  let wasFull = false
+  /** Before this the queue has nothing that is due, Unix ms; whoever hears otherwise sets it to 0. */
+  let lookAt = 0
+  let hints = 0
   let shutUntil = 0
   let waitingFor: LaneWaitingFor | null = null
   let noted: LaneWaitingFor | null = null
@@ -81,7 +85,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   const queue: LaneQueue = trackHeld(
     deps.queues.consume(deps.laneId, {
-      onStalled: () => waker.wake(),
+      onStalled: lookAgain,
       onError: (error) => deps.onError(error, 'the queue'),
     }),
     held,
@@ -103,6 +107,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     release: (permit) => permits.delete(permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
   })
+
+  /** There may be work in the queue, which a call that ends does not mean. */
+  function lookAgain(): void {
+    lookAt = 0
+    hints++
+    waker.wake()
+  }
 
   const renewal = setInterval(() => {
     renew().catch((error) => deps.onError(error, 'renewing locks'))
@@ -134,8 +145,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     if (hand.length === 0) {
       if (now() < shutUntil) return waker.sleep(shutUntil - now())
       noted = null // a lane that ran empty has forgotten it (ratelimit/lua/tag.lua)
+      const heard = hints
       const due = await queue.nextDue()
-      return waker.sleep(due === null ? IDLE_MS : Math.min(IDLE_MS, Math.max(1, due - now())))
+      if (due !== null && heard === hints) lookAt = Math.min(lookAt, due)
+      return waker.sleep(Math.max(1, lookAt - now()))
     }
     if (now() < shutUntil) return waker.sleep(shutUntil - now())
 
@@ -180,19 +193,25 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   async function fill(current: Lane): Promise<void> {
     // A shut gate gathers a coalesced request further, but fetches nothing that would only wait here.
     if (now() < shutUntil && !(current.coalesce && hand.length > 0)) return
-    for (;;) {
+    while (now() >= lookAt) {
       const room = roomInHand(current)
       if (room <= 0) return
       const asked = Math.min(room, ahead)
       const since = now()
+      const heard = hints
       const fetched = await queue.fetch(asked)
       for (const one of fetched) {
         held.add(one)
         hand.push({ held: one, since })
       }
-      // As many next time as there were now: an empty queue is asked for one, a full one for many at once.
-      ahead = fetched.length < asked ? Math.max(1, fetched.length) : Math.min(MOST_AHEAD, ahead * 2)
-      if (fetched.length < asked || !current.coalesce) return
+      const isFull = fetched.length === asked
+      // As many next time as there were now: an empty queue is asked for one, a full one for many at once. A job that
+      // comes alone is no reason to ask for two.
+      if (!isFull) ahead = Math.max(1, fetched.length)
+      else if (wasFull) ahead = Math.min(MOST_AHEAD, ahead * 2)
+      wasFull = isFull
+      if (!isFull && heard === hints) lookAt = now() + IDLE_MS
+      if (!isFull || !current.coalesce) return
     }
   }
 
@@ -260,7 +279,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const done = run()
 
   return {
-    wake: () => waker.wake(),
+    wake: lookAgain,
     lastTurn: () => turn,
     async stop(graceMs) {
       stopping = true

@@ -14,6 +14,8 @@ if job.carrying and is_terminal(job.status) then
   if job.deleted then redis.call('DEL', job_key(id)) end
   return { 0, promote(job.hash) or '' }
 end
+-- Stored already, and the answer was lost on its way: the job waits with its entry.
+if job.status == 'queued' and job.calls == call then return { ARGV[8] ~= '' and 2 or 1, '' } end
 if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
 local at = math.max(tonumber(ARGV[3]), now)
 redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_attempt_at', ms(at),

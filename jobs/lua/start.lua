@@ -1,7 +1,7 @@
 -- Claims a fetched job for one call and writes the call's intent.
 --
 -- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
---       5 most calls that may be lost with their worker before the job is quarantined
+--       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
 -- Answer {'run', call number, attempts, record (flat)}
 --        {'wait', ms}      not due before this time
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
@@ -32,6 +32,10 @@ end
 if job.ready_at > now + 1 and job.status ~= 'running' then return { 'wait', ms(job.ready_at) } end
 
 if job.status == 'running' then
+  -- Claimed for this entry already, and the answer was lost on its way.
+  if redis.call('HGET', job_key(id), 'claim') == ARGV[6] then
+    return { 'run', job.calls, job.attempts, redis.call('HGETALL', job_key(id)) }
+  end
   -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
   if redis.call('HSETNX', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true}') == 1 then
     job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
@@ -70,7 +74,7 @@ else
 end
 
 local call, attempts = job.calls + 1, job.attempts + 1
-redis.call('HSET', job_key(id), 'status', 'running', 'calls', call, 'attempts', attempts)
+redis.call('HSET', job_key(id), 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', ARGV[6])
 redis.call('HSETNX', job_key(id), 'started_at', ms(now))
 redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for')
 redis.call('HSET', job_key(id) .. ':attempts', call,

@@ -1,21 +1,26 @@
-import { readdir } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { expect, test } from 'vitest'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startProcess } from '../helpers/processes.ts'
 import { findRunProcesses, RUN_VARIABLE } from '../helpers/run-processes.ts'
 
-const temporaryFolders = async () =>
-  (await readdir(tmpdir())).filter((name) => name.startsWith('sluice-demo-'))
-const processes = async () =>
-  (await findRunProcesses(process.env[RUN_VARIABLE]!)).filter(({ command }) =>
-    /sluice-demo|demo\.ts/.test(command),
-  )
+/** Where the demo makes its temporary folder: it has to be empty in the end. */
+let folder = ''
+beforeEach(async () => {
+  folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'demo-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const start = (ready: RegExp, ...args: string[]) =>
+  startProcess({ args: ['scripts/demo.ts', ...args], env: { TMPDIR: folder }, ready })
+const findChildren = async () =>
+  (await findRunProcesses(process.env[RUN_VARIABLE]!)).filter(({ command }) => command.includes(folder))
 
 test('the demo keeps what it claims, prints its table, and leaves nothing behind', {
   timeout: 90_000,
 }, async () => {
-  const before = await temporaryFolders()
-  const demo = await startProcess({ args: ['scripts/demo.ts', '--size', '0.05'], ready: /^Starting/ })
+  const demo = await start(/^Starting/, '--size', '0.05')
   expect(await demo.exited, demo.output).toEqual({ code: 0, signal: null })
   for (const line of [
     /^acme: chats.* 62 +62 +0 /m,
@@ -26,17 +31,16 @@ test('the demo keeps what it claims, prints its table, and leaves nothing behind
   ]) {
     expect(demo.output).toMatch(line)
   }
-  expect(await processes()).toEqual([])
-  expect(await temporaryFolders()).toEqual(before)
+  expect(await findChildren()).toEqual([])
+  expect(await readdir(folder)).toEqual([])
 })
 
 test('an interrupted demo takes everything with it that it has started', { timeout: 60_000 }, async () => {
-  const before = await temporaryFolders()
-  const demo = await startProcess({ args: ['scripts/demo.ts'], ready: /jobs of acme accepted/ })
-  expect(await processes()).not.toEqual([])
+  const demo = await start(/jobs of acme accepted/)
+  expect(await findChildren()).not.toEqual([])
   demo.kill('SIGINT')
   expect(await demo.exited, demo.output).toEqual({ code: 130, signal: null })
   expect(demo.output).toContain('The demo stopped: interrupted')
-  expect(await processes()).toEqual([])
-  expect(await temporaryFolders()).toEqual(before)
+  expect(await findChildren()).toEqual([])
+  expect(await readdir(folder)).toEqual([])
 })

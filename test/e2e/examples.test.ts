@@ -40,7 +40,13 @@ afterAll(async () => {
 async function run(command: string, ...args: string[]) {
   const child = spawn(command, args, {
     cwd: root,
-    env: { ...process.env, NODE_OPTIONS: '', SLUICE_URL: url },
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      SLUICE_KEY: undefined,
+      SLUICE_MODEL: undefined,
+      SLUICE_URL: url,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [stdout, stderr, [code]] = await Promise.all([

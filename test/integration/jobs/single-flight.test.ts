@@ -25,10 +25,13 @@ async function hearAborts(store: TestStore): Promise<string[]> {
   return heard
 }
 
-/** One leader and so many followers, ids in this order. */
+/** One leader and so many followers, ids in the order in which they are served. */
 async function submitSame(store: TestStore, followers: number): Promise<string[]> {
   const outcomes = await store.jobs.createMany(Array.from({ length: followers + 1 }, () => newJob()))
-  return outcomes.map((outcome) => (outcome as { id: string }).id)
+  const [leader] = outcomes.map((outcome) => (outcome as { id: string }).id)
+  const waiting = await store.redis.zrange((await store.redis.keys(`${store.root}:followers:*`))[0]!, 0, -1)
+  expect(waiting).toHaveLength(followers)
+  return [leader!, ...waiting]
 }
 
 describe('jobs of the same content', () => {
@@ -229,7 +232,6 @@ describe('cancelling one of several jobs of the same content', () => {
     // The worker is gone and the stalled check has put the entry back, but nobody has taken it yet.
     await expect.poll(() => queuedEntries(store), { timeout: 5_000 }).toEqual([`${leader}-1`])
     await store.jobs.cancel(TENANT, leader!)
-    await store.queues.backlog(store.prefix)
     const again = await store.fetch()
     expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])
     await store.lane().acknowledge(again)
