@@ -115,7 +115,7 @@ export function createJobs(deps: Deps): Jobs {
     const records = await reader.records(root, ids)
     const found = ids.flatMap((id, index) => (records[index] ? [{ id, record: records[index] }] : []))
     const starts = (await reader.jobs(root, found)).flatMap((job) => job.estimated_start_at ?? [])
-    return starts.length === 0 ? null : starts.reduce((latest, start) => (start > latest ? start : latest))
+    return starts.sort().at(-1) ?? null
   }
 
   return {

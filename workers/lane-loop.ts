@@ -272,6 +272,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   async function giveBackHand(): Promise<void> {
     const back = hand
     hand = []
+    lookAt = 0
     // The last one first, so that each goes in front of those behind it.
     for (const one of back.reverse()) await queue.giveBack(one.held)
   }
