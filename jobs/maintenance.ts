@@ -9,6 +9,9 @@ const BATCH = 500
 /** An outbox entry this old was left by a crash or an outage: whoever wrote it had its chance. */
 const OUTBOX_GRACE_MS = 2000
 
+/** What of a tenant wants attention: entries left in the outbox, and ids of jobs. */
+type Findings = { tenant: string; outbox: number; overdue: string[]; draining: string[]; expired: string[] }
+
 /** Repairs and cleans up what no single job's way does. Any number of processes may run it at once. */
 export type Maintenance = {
   /** One pass over all tenants. */
@@ -28,20 +31,29 @@ export function createMaintenance(deps: {
 }): Maintenance {
   const { redis, scripts, outbox, prefix, now } = deps
 
-  async function sweepTenant(tenant: string): Promise<void> {
+  async function look(tenant: string): Promise<Findings> {
     const root = tenantRoot(prefix, tenant)
-    while ((await outbox.sweep(tenant, OUTBOX_GRACE_MS)) >= BATCH) {}
+    const time = now()
+    const [left, overdue, draining, expired] = await Promise.all([
+      redis.zcount(`${root}:outbox`, '-inf', time - OUTBOX_GRACE_MS),
+      redis.zrangebyscore(`${root}:deadlines`, '-inf', time, 'LIMIT', 0, BATCH),
+      redis.smembers(`${root}:draining`),
+      redis.zrangebyscore(`${root}:expiry`, '-inf', time, 'LIMIT', 0, BATCH),
+    ])
+    return { tenant, outbox: left, overdue, draining, expired }
+  }
 
-    for (const id of await redis.zrangebyscore(`${root}:deadlines`, '-inf', now(), 'LIMIT', 0, BATCH)) {
+  async function attend({ tenant, outbox: left, overdue, draining, expired }: Findings): Promise<void> {
+    const root = tenantRoot(prefix, tenant)
+    if (left > 0) await outbox.sweep(tenant, OUTBOX_GRACE_MS)
+    for (const id of overdue) {
       const answer = (await scripts.run('expire', root, [id, deps.retainMs()])) as Buffer[]
       await outbox.dispatchById(tenant, answer[1]?.toString() ?? '')
     }
-    for (const id of await redis.smembers(`${root}:draining`)) {
+    for (const id of draining) {
       while (((await scripts.run('drain', root, [id, deps.retainMs()])) as number) > 0) {}
     }
-    for (const id of await redis.zrangebyscore(`${root}:expiry`, '-inf', now(), 'LIMIT', 0, BATCH)) {
-      await scripts.run('remove', root, [id, '0'])
-    }
+    for (const id of expired) await scripts.run('remove', root, [id, '0'])
   }
 
   const tenants = () => redis.smembers(tenantsKey(prefix))
@@ -52,7 +64,8 @@ export function createMaintenance(deps: {
       if (names.length > 0) await redis.sadd(tenantsKey(prefix), ...names)
     },
     async sweep() {
-      for (const tenant of await tenants()) await sweepTenant(tenant)
+      // Looked at together, in one trip of the socket; mostly there is nothing to do.
+      for (const found of await Promise.all((await tenants()).map(look))) await attend(found)
     },
   }
 }

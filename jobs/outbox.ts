@@ -48,12 +48,11 @@ export function createOutbox(deps: {
 
   async function send(batch: QueueEntry[]): Promise<void> {
     await queues.add(batch)
-    const pipeline = redis.pipeline()
     for (const [tenant, entries] of Map.groupBy(batch, (entry) => entry.tenant)) {
-      pipeline.zrem(`${tenantRoot(prefix, tenant)}:outbox`, ...entries.map((one) => `${one.id}-${one.entry}`))
+      const members = entries.map((one) => `${one.id}-${one.entry}`)
+      // Not awaited: an entry left behind is added once more by the sweeper, which changes nothing.
+      redis.zrem(`${tenantRoot(prefix, tenant)}:outbox`, ...members).catch(() => {})
     }
-    // Not awaited: an entry left behind is added once more by the sweeper, which changes nothing.
-    pipeline.exec().catch(() => {})
   }
 
   async function load(tenant: string, ids: string[]): Promise<QueueEntry[]> {

@@ -1,4 +1,5 @@
 import type { LaneLimits } from '../config/lanes.ts'
+import { type Breaker, closeBreaker, createBreaker, findBreakerState } from './breaker.ts'
 import type { Claim } from './claim.ts'
 import type { LaneState } from './lane-state.ts'
 import { toQuantities } from './lane-state.ts'
@@ -6,6 +7,7 @@ import type { Ledger } from './ledger.ts'
 import { createLedger, rollLedger } from './ledger.ts'
 import type { Amounts, EffectiveLimits, LearnedLimits } from './limits.ts'
 import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from './limits.ts'
+import { bookRetries, createRetryBudget, type RetryBudget } from './retry-budget.ts'
 import type { Slowdown } from './slowdown.ts'
 import { computeLived, computeSpeed } from './slowdown.ts'
 
@@ -29,6 +31,8 @@ export type BucketState = {
   slowdown: Slowdown
   pausedUntil: number
   pausedReason: string
+  breaker: Breaker
+  retries: RetryBudget
   learned: LearnedLimits
   /** When the call whose feedback was applied last had left. */
   observedAt: number
@@ -60,6 +64,8 @@ export function createBucket(window: number, now: number): BucketState {
     slowdown: { slow: 1, from: 0, cutAt: -1 },
     pausedUntil: 0,
     pausedReason: '',
+    breaker: createBreaker(),
+    retries: createRetryBudget(now),
     learned: { requests: null, tokens: null },
     observedAt: -1,
     taken: [0, 0, 0, 0],
@@ -95,18 +101,26 @@ export function pause(
   extendPause(state, now + forMs, reason)
 }
 
-/** Ends a pause of any kind. Recovery from a 429 that would have begun with its end begins now. */
+/** Ends a pause of any kind and closes the breaker. Recovery from a 429 that would have begun with its end begins now. */
 export function resume(state: BucketState, lane: LaneLimits, serverNow: number): void {
   const { now } = advance(state, lane, serverNow)
   state.pausedUntil = 0
   state.pausedReason = ''
   state.slowdown.from = Math.min(state.slowdown.from, now)
+  closeBreaker(state.breaker, now)
+}
+
+/** Books retries about to be scheduled: by how many ms each has to be put off. */
+export function retry(state: BucketState, lane: LaneLimits, count: number, serverNow: number): number[] {
+  const { now } = advance(state, lane, serverNow)
+  return bookRetries(state.retries, state.taken[REQUESTS], count, now)
 }
 
 export function read(state: BucketState, lane: LaneLimits, serverNow: number): LaneState {
   const { now, limits } = advance(state, lane, serverNow)
   const { requests, tokens } = state.learned
   const paused = state.pausedUntil > now
+  const breaker = findBreakerState(state.breaker, now)
   return {
     at: now - state.skew,
     levels: toQuantities(
@@ -120,6 +134,11 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): L
     inFlight: findLeases(state, now).length,
     pausedUntil: paused ? state.pausedUntil - state.skew : null,
     pausedReason: paused ? state.pausedReason : null,
+    breaker: {
+      state: breaker,
+      failures: state.breaker.failures,
+      openUntil: breaker === 'open' ? state.breaker.openUntil - state.skew : null,
+    },
     speed: computeSpeed(state.slowdown, now),
     learned: {
       requests: requests && { ...requests, at: requests.at - state.skew },

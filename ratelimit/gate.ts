@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Lane } from '../config/lanes.ts'
+import type { CallOutcome } from './breaker.ts'
 import type { LaneState } from './lane-state.ts'
 import { readLaneState } from './lane-state.ts'
 import type { Amounts } from './limits.ts'
@@ -38,6 +39,11 @@ export type Settlement = {
   /** The provider answered 429: the lane pauses for this long, for every process. */
   throttledMs?: number
   throttledReason?: string
+  /**
+   * How the call ended, for the breaker: `broken` is a 5xx, a time-out or a connection failure. Null and absent say
+   * nothing, and so does a 429, whatever is given here.
+   */
+  outcome?: CallOutcome
 }
 
 /**
@@ -53,7 +59,13 @@ export type Gate = {
   renew(lane: Lane, permits: string[]): Promise<void>
   /** Lets nothing leave for so long (Infinity: until resumed). Never shortens a pause that stands. */
   pause(lane: Lane, forMs: number, reason: string): Promise<void>
+  /** Ends a pause of any kind and closes the breaker. */
   resume(lane: Lane): Promise<void>
+  /**
+   * Books so many retries about to be scheduled, so that they stay a fifth of the lane's traffic. Answers by how many
+   * ms each has to be put off beyond its own back-off, 0 to ten minutes. Retries after a 429 are not booked here.
+   */
+  retry(lane: Lane, count: number): Promise<number[]>
   read(lane: Lane): Promise<LaneState>
 }
 
@@ -140,6 +152,10 @@ export function createGate({
       await scripts.pause(...address(lane), '', '')
     },
 
+    async retry(lane, count) {
+      return count > 0 ? scripts.retry(...address(lane), count) : []
+    },
+
     async read(lane) {
       return readLaneState(await scripts.read(...address(lane)))
     },
@@ -166,18 +182,20 @@ export type Booking = {
   actual: Amounts | null
   limits: Report
   remaining: Report
+  outcome: CallOutcome
   pauseMs: number | null
   reason: string
 }
 type Report = { requests: number | null; tokens: number | null }
 
 export function toBooking(settlement: Settlement, random: () => number): Booking {
-  const { permit, actual, feedback = {}, throttledMs, throttledReason } = settlement
+  const { permit, actual, feedback = {}, throttledMs, throttledReason, outcome } = settlement
   return {
     permit,
     actual: actual && toAmounts(actual),
     limits: { requests: toReport(feedback.limitRequests), tokens: toReport(feedback.limitTokens) },
     remaining: { requests: toReport(feedback.remainingRequests), tokens: toReport(feedback.remainingTokens) },
+    outcome: throttledMs === undefined ? (outcome ?? null) : null,
     pauseMs: throttledMs === undefined ? null : addJitter(toPause(throttledMs), random),
     reason: throttledReason ?? 'throttled',
   }
@@ -189,7 +207,8 @@ function toReport(value: number | undefined): number | null {
 }
 
 /** In the order that `lua/settle.lua` reads them. */
-function toArguments({ permit, actual, limits, remaining, pauseMs, reason }: Booking): (string | number)[] {
+function toArguments(booking: Booking): (string | number)[] {
+  const { permit, actual, limits, remaining, outcome, pauseMs, reason } = booking
   return [
     permit,
     ...(actual ?? ['', '', '', '']),
@@ -197,6 +216,7 @@ function toArguments({ permit, actual, limits, remaining, pauseMs, reason }: Boo
     limits.tokens ?? '',
     remaining.requests ?? '',
     remaining.tokens ?? '',
+    outcome ?? '',
     pauseMs ?? '',
     reason,
   ]

@@ -1,3 +1,4 @@
+import type { BreakerState } from './breaker.ts'
 import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
 
 /** One value for each counted dimension. */
@@ -22,6 +23,7 @@ export type LaneState = {
   /** Unix ms on Redis' clock; null when the lane is open. */
   pausedUntil: number | null
   pausedReason: string | null
+  breaker: LaneBreaker
   /** Share of the rate in use, below 1 while the lane recovers from a 429. */
   speed: number
   /** Limits that the provider reported, lower than the configured ones. `at`: unix ms of the last report. */
@@ -31,6 +33,15 @@ export type LaneState = {
   refunded: Quantities<number>
   /** 429s. */
   throttled: number
+}
+
+/** While it is open the lane is paused; half-open, it lets one call at a time through. */
+export type LaneBreaker = {
+  state: BreakerState
+  /** Broken calls in a row. */
+  failures: number
+  /** Unix ms on Redis' clock; null unless it is open. */
+  openUntil: number | null
 }
 
 /** The answer of `lua/read.lua`: dimensions in the order of `Amounts`, times already on Redis' clock. */
@@ -45,6 +56,7 @@ type LaneStateJson = {
   inFlight: number
   pausedUntil: number | null
   pausedReason: string
+  breaker: LaneBreaker
   speed: number
   learned: LearnedLimits
   taken: Amounts

@@ -9,6 +9,7 @@ export type Scripts = {
   settle(...args: Argument[]): Promise<unknown>
   renew(...args: Argument[]): Promise<unknown>
   pause(...args: Argument[]): Promise<unknown>
+  retry(...args: Argument[]): Promise<number[]>
   read(...args: Argument[]): Promise<string>
 }
 
@@ -28,6 +29,7 @@ export function defineScripts(redis: Redis | Cluster): Scripts {
     settle: define('settle'),
     renew: define('renew'),
     pause: define('pause'),
+    retry: define('retry'),
     read: define('read'),
   }
 }

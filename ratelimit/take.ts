@@ -1,5 +1,6 @@
 import type { LaneLimits } from '../config/lanes.ts'
-import type { BucketState } from './bucket.ts'
+import { findBreakerState } from './breaker.ts'
+import type { BucketState, Permit } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
 import type { LaneWaitingFor, TakeAnswer } from './gate.ts'
@@ -12,6 +13,8 @@ import { computeLived, findLived } from './slowdown.ts'
 const EPSILON = 1e-6
 /** When to ask again where nothing but another call's end can tell, ms. */
 const POLL_MS = 50
+/** The same where that call is the breaker's probe, on which hangs the whole lane. */
+const PROBE_POLL_MS = 250
 /** How long after its lease a permit can still be settled, ms. */
 const KEEP_MS = 3_600_000
 
@@ -64,6 +67,8 @@ function refuse(
   }
 
   wait(state.pausedUntil - now, 'provider_pause')
+  const probe = findProbe(state, now)
+  if (probe) wait(Math.min(PROBE_POLL_MS, probe.leaseEnd - now), 'provider_pause')
   const leases = findLeases(state, now)
   if (lane.max_concurrency !== undefined && leases.length >= lane.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
@@ -90,6 +95,13 @@ function refuse(
   return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor, never: false }
 }
 
+/** The call under way that a half-open breaker waits for. */
+function findProbe({ breaker, permits }: BucketState, now: number): Permit | null {
+  if (breaker.probe === null || findBreakerState(breaker, now) !== 'half_open') return null
+  const probe = permits.get(breaker.probe)
+  return probe && probe.leaseEnd > now ? probe : null
+}
+
 function grant(
   state: BucketState,
   limits: EffectiveLimits,
@@ -106,6 +118,7 @@ function grant(
   state.claim = useClaim(state.claim, cost)
   state.sequence++
   const id = `${Math.floor(now)}-${state.sequence}`
+  if (findBreakerState(state.breaker, now) === 'half_open') state.breaker.probe = id
   state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
   return id
 }

@@ -35,6 +35,8 @@ export type ExecuteDeps = {
   successor: (model: string) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
   acquire: (cost: Cost) => Promise<string>
+  /** These entries are no more renewed here: their locks run out, and whoever finds them goes on. */
+  abandon: (held: Held[]) => void
   /** The permit is settled. */
   release: (permit: string) => void
   /** Tells how each provider call ended. */
@@ -60,6 +62,7 @@ export function createExecutor(deps: ExecuteDeps) {
       await send(passengers, permit, call.cost)
     } catch (error) {
       deps.onError(error, 'a call')
+      deps.abandon(call.held)
       await gate.settle(deps.lane(), [{ permit, actual: null }]).catch(() => {})
     } finally {
       deps.release(permit)

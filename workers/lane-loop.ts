@@ -104,6 +104,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     onError: deps.onError,
     successor: deps.successor,
     acquire,
+    abandon: (entries) => {
+      for (const one of entries) held.delete(one)
+    },
     release: (permit) => permits.delete(permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
   })

@@ -1,6 +1,6 @@
--- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts and slowdown.ts do the same in
--- TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the contract
--- suite, test/contract/ratelimit*.test.ts, holds the two together.
+-- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts, slowdown.ts and breaker.ts do the
+-- same in TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the
+-- contract suite, test/contract/ratelimit*.test.ts, holds the two together.
 --
 -- KEYS  1 bucket         string   MessagePack of the state (made in `open`)
 --       2 permits        zset     permit → end of its lease, logical ms
@@ -24,6 +24,7 @@ local JITTER_MS = 50
 local BURST_MS = 100
 local DAY_MS = 86400000
 local CUT, SLOWEST, RECOVERY_MS = 0.7, 0.1, 60000
+local TRIP = 5
 
 local floor, min, max = math.floor, math.min, math.max
 local pack, unpackMessage = cmsgpack.pack, cmsgpack.unpack
@@ -76,6 +77,17 @@ local function computeLived(slowdown, now)
   if since <= 0 then return slow * since end
   if since >= RECOVERY_MS then return since - (1 - slow) * RECOVERY_MS / 2 end
   return slow * since + (1 - slow) * since * since / (2 * RECOVERY_MS)
+end
+
+-- Breaker: {failures, changedAt, openUntil, probe} -----------------------------------------------------------
+
+local function findBreakerState(breaker, now)
+  if breaker.failures < TRIP then return 'closed' end
+  return now < breaker.openUntil and 'open' or 'half_open'
+end
+
+local function closeBreaker(now)
+  return { failures = 0, changedAt = now, openUntil = 0 }
 end
 
 -- Ledger: {window, open, amounts, tail, sum}; closed slices are in the hash `key` -----------------------------
@@ -142,6 +154,7 @@ local function open()
     window = createLedger(window, server), day = createLedger(DAY_MS, server),
     slowdown = { slow = 1, from = 0, cutAt = -1 },
     pausedUntil = 0, pausedReason = '',
+    breaker = closeBreaker(-1), retries = { saved = 10, seen = 0, promisedUntil = server },
     learned = {}, observedAt = -1,
     taken = { 0, 0, 0, 0 }, refunded = { 0, 0, 0, 0 }, throttled = 0,
   }

@@ -1,4 +1,5 @@
--- Lets nothing leave for a while; or ('' for how long) ends the pause, and lets recovery from a 429 begin now.
+-- Lets nothing leave for a while; or ('' for how long) ends the pause, closes the breaker, and lets recovery
+-- from a 429 begin now.
 --
 -- ARGV    10 ms, 11 reason
 -- Answer  1
@@ -12,6 +13,7 @@ else
   state.pausedUntil = 0
   state.pausedReason = ''
   state.slowdown.from = min(state.slowdown.from, now)
+  state.breaker = closeBreaker(now)
 end
 save(state)
 return 1

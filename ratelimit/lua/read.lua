@@ -24,6 +24,7 @@ for d = 1, 4 do
   capacities[d] = orNull(limits.capacities[d])
 end
 local paused = state.pausedUntil > now
+local breaker = findBreakerState(state.breaker, now)
 
 return cjson.encode({
   at = now - state.skew,
@@ -36,6 +37,11 @@ return cjson.encode({
   inFlight = call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf'),
   pausedUntil = paused and state.pausedUntil - state.skew or cjson.null,
   pausedReason = state.pausedReason,
+  breaker = {
+    state = breaker,
+    failures = state.breaker.failures,
+    openUntil = breaker == 'open' and state.breaker.openUntil - state.skew or cjson.null,
+  },
   speed = computeSpeed(state.slowdown, now),
   learned = { requests = onServerClock(state.learned.requests), tokens = onServerClock(state.learned.tokens) },
   taken = state.taken,

@@ -1,10 +1,12 @@
 -- Frees permits and books what their calls really cost; believes the provider's feedback where it sees less room.
 --
--- ARGV    from 10 on, 11 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
---         sent); reported request and token limits, remaining requests and tokens; ms of pause after a 429, its
---         reason. '' = not reported, here and there.
+-- ARGV    from 10 on, 12 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+--         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
+--         'broken' or ''); ms of pause after a 429, its reason. '' = not reported, here and there.
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
+
+local OPEN_MS, LONGEST_MS = 15000, 120000
 
 local state, now = open()
 
@@ -78,8 +80,24 @@ local function throttle(record, pauseMs, reason)
   extendPause(state, now + pauseMs, reason)
 end
 
+-- Hears how a call ended, unless it left before the breaker last opened or closed. TRIP broken ones in a row open it.
+local function judge(record, outcome)
+  local breaker = state.breaker
+  if outcome == '' or record.takenAt <= breaker.changedAt then return end
+  if outcome == 'ok' then
+    if breaker.failures >= TRIP then state.breaker = closeBreaker(now) else breaker.failures = 0 end
+    return
+  end
+  breaker.failures = breaker.failures + 1
+  if breaker.failures < TRIP then return end
+  breaker.changedAt = now
+  breaker.openUntil = now + min(LONGEST_MS, OPEN_MS * 2 ^ (breaker.failures - TRIP))
+  breaker.probe = nil
+  extendPause(state, breaker.openUntil, 'breaker_open')
+end
+
 local settled = 0
-for i = 10, #ARGV, 11 do
+for i = 10, #ARGV, 12 do
   local permit = ARGV[i]
   local packed = call('HGET', RECORDS, permit)
   if packed then
@@ -96,8 +114,9 @@ for i = 10, #ARGV, 11 do
     end
     correct(record, actual)
     observe(record, sent and actual or record.cost, i + 5, grown)
-    local pauseMs = tonumber(ARGV[i + 9])
-    if pauseMs then throttle(record, pauseMs, ARGV[i + 10]) end
+    judge(record, ARGV[i + 9])
+    local pauseMs = tonumber(ARGV[i + 10])
+    if pauseMs then throttle(record, pauseMs, ARGV[i + 11]) end
   end
 end
 save(state)

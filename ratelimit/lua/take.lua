@@ -7,6 +7,7 @@
 
 local EPSILON = 1e-6
 local POLL_MS = 50
+local PROBE_POLL_MS = 250
 local KEEP_MS = 3600000
 local PATIENCE_MS = 1000
 local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
@@ -14,6 +15,16 @@ local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
 local leaseMs = tonumber(ARGV[10])
 local state, now, limits, closedSlice = open()
 local inFlight = concurrency and call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') or 0
+
+-- End of the lease of the call that a half-open breaker waits for; nil when there is none.
+local function findProbeEnd()
+  local probe = state.breaker.probe
+  if not probe or findBreakerState(state.breaker, now) ~= 'half_open' then return nil end
+  local leaseEnd = tonumber(call('ZSCORE', PERMITS, probe) or nil)
+  return leaseEnd and leaseEnd > now and leaseEnd or nil
+end
+
+local probeEnd = findProbeEnd()
 
 -- When the lane will have lived so many ms from `from` on.
 local function findLived(slowdown, lived)
@@ -93,6 +104,7 @@ local function refuse(cost)
   end
 
   wait(state.pausedUntil - now, 'provider_pause')
+  if probeEnd then wait(min(PROBE_POLL_MS, probeEnd - now), 'provider_pause') end
   if concurrency and inFlight >= concurrency then
     local first = call('ZRANGEBYSCORE', PERMITS, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     wait(min(POLL_MS, (tonumber(first[2]) or math.huge) - now), 'concurrency')
@@ -135,6 +147,10 @@ local function grant(cost)
   inFlight = inFlight + 1
   state.sequence = state.sequence + 1
   local permit = string.format('%.0f-%.0f', floor(now), state.sequence)
+  if findBreakerState(state.breaker, now) == 'half_open' then
+    state.breaker.probe = permit
+    probeEnd = now + leaseMs
+  end
   leases[#leases + 1] = exact(now + leaseMs)
   leases[#leases + 1] = permit
   records[#records + 1] = permit

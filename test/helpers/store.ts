@@ -110,8 +110,10 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     retainMs,
     render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+    // Forecasts are the limiter's matter; here nothing is known of lanes.
     foresight: {
       entries: async (_lane, standings) => standings.map(() => ({ startAt: null, waitingFor: null })),
+      newcomer: async () => ({ startAt: null, waitingFor: null }),
     },
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError: (error) => {
@@ -237,7 +239,7 @@ export const retryNow: Retry = { at: 0, countsAsAttempt: true, reason: 'broken',
 
 /** The job's events up to now. */
 export async function eventsOf(store: TestStore, id: string): Promise<string[]> {
-  const events = await store.redis.lrange(`${store.root}:job:${id}:events`, 0, -1)
+  const events = await store.redis.lrange(`${store.root}:job:${id}:events`, '0', '-1')
   return events.map((text) => JSON.parse(text).event)
 }
 
@@ -246,8 +248,8 @@ export async function queuedEntries(store: TestStore): Promise<string[]> {
   await store.outbox.idle()
   const key = (name: string) => `${store.prefix}:{l:${LANE}}:calls:${name}`
   const [prioritized, delayed, wait] = await Promise.all([
-    store.redis.zrange(key('prioritized'), 0, -1),
-    store.redis.zrange(key('delayed'), 0, -1),
+    store.redis.zrange(key('prioritized'), '0', '-1'),
+    store.redis.zrange(key('delayed'), '0', '-1'),
     store.redis.lrange(key('wait'), 0, -1),
   ])
   return [...prioritized, ...delayed, ...wait].filter((id) => id.startsWith('job_'))
@@ -276,11 +278,11 @@ async function dumpRedis(redis: RedisClient): Promise<string> {
         : type === 'hash'
           ? await redis.hgetall(key)
           : type === 'list'
-            ? await redis.lrange(key, 0, -1)
+            ? await redis.lrange(key, '0', '-1')
             : type === 'set'
               ? await redis.smembers(key)
               : type === 'zset'
-                ? await redis.zrange(key, 0, -1)
+                ? await redis.zrange(key, '0', '-1')
                 : await redis.xrange(key, '-', '+')
     lines.push(`${key} ${JSON.stringify(value)}`)
   }

@@ -42,7 +42,7 @@ describe('create', () => {
     const dying = store.openJobs({ outbox: { ...store.outbox, dispatch: async () => {} } })
     const outcome = await dying.create(newJob())
     if (outcome.kind !== 'created') throw new Error(outcome.kind)
-    expect(await store.redis.zrange(`${store.root}:outbox`, 0, -1)).toEqual([`${outcome.job.id}-1`])
+    expect(await store.redis.zrange(`${store.root}:outbox`, '0', '-1')).toEqual([`${outcome.job.id}-1`])
     expect(await queuedEntries(store)).toEqual([])
   })
 

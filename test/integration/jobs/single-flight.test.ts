@@ -29,7 +29,7 @@ async function hearAborts(store: TestStore): Promise<string[]> {
 async function submitSame(store: TestStore, followers: number): Promise<string[]> {
   const outcomes = await store.jobs.createMany(Array.from({ length: followers + 1 }, () => newJob()))
   const [leader] = outcomes.map((outcome) => (outcome as { id: string }).id)
-  const waiting = await store.redis.zrange((await store.redis.keys(`${store.root}:followers:*`))[0]!, 0, -1)
+  const waiting = await store.redis.zrange((await store.redis.keys(`${store.root}:followers:*`))[0]!, '0', '-1')
   expect(waiting).toHaveLength(followers)
   return [leader!, ...waiting]
 }

@@ -1,0 +1,54 @@
+/**
+ * Keeps retries to a fifth of a lane's traffic, so that a provider that stumbles is not pushed over by them. Every
+ * request taken earns a share of a retry, and time earns some, so that a quiet lane is not stuck; up to `CAP` are
+ * saved. A retry that finds none is promised what time will earn next: promises stand one behind the other, and
+ * what is promised is never earned twice. So whatever the stretch of time,
+ * retries ≤ SHARE · requests + CAP + 1 + TRICKLE · ms, unless waits reach `LONGEST_MS`.
+ */
+export type RetryBudget = {
+  /** Retries that may go at once, 0 to `CAP`. */
+  saved: number
+  /** Requests taken up to the last look. */
+  seen: number
+  /** Logical ms up to which what time earns is saved or promised. */
+  promisedUntil: number
+}
+
+const CAP = 10
+const SHARE = 0.2
+/** Retries that a millisecond earns: one every two seconds. */
+const TRICKLE = 0.0005
+/** Most that a retry is put off, ms. Beyond it they go together: put off for longer they would be of no use. */
+const LONGEST_MS = 600_000
+
+export function createRetryBudget(now: number): RetryBudget {
+  return { saved: CAP, seen: 0, promisedUntil: now }
+}
+
+/**
+ * Books retries that are about to be scheduled. Answers by how many ms each has to be put off.
+ *
+ * @param taken requests that the lane has taken in all
+ */
+export function bookRetries(budget: RetryBudget, taken: number, count: number, now: number): number[] {
+  budget.saved += SHARE * (taken - budget.seen)
+  budget.seen = taken
+  if (now > budget.promisedUntil) {
+    budget.saved += TRICKLE * (now - budget.promisedUntil)
+    budget.promisedUntil = now
+  }
+  budget.saved = Math.min(CAP, budget.saved)
+  const waits: number[] = []
+  for (let i = 0; i < count; i++) {
+    if (budget.saved >= 1) {
+      budget.saved--
+      waits.push(0)
+      continue
+    }
+    const promised = budget.promisedUntil + (1 - budget.saved) / TRICKLE
+    budget.promisedUntil = Math.min(promised, now + LONGEST_MS)
+    budget.saved = 0
+    waits.push(Math.ceil(budget.promisedUntil - now))
+  }
+  return waits
+}

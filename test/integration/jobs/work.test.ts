@@ -1,0 +1,349 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  complete,
+  eventsOf,
+  fail,
+  failure,
+  intent,
+  jobError,
+  openTestStore,
+  queuedEntries,
+  type Running,
+  read,
+  retryNow,
+  submit,
+  success,
+  TENANT,
+  type TestStore,
+} from '../../helpers/store.ts'
+
+/** A worker takes the entry after the one that held it is gone; without waiting for the lock to run out. */
+async function takeAgain(store: TestStore, { held }: Running, token: string): Promise<Running> {
+  const again = { ...held, token }
+  const [started] = await store.work.start([again], intent)
+  if (started?.kind !== 'run') throw new Error(`got ${started?.kind}`)
+  return { held, claimed: started.claimed }
+}
+
+describe('a call', () => {
+  it('is written down before it leaves', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const { claimed } = await store.start()
+    expect(claimed).toMatchObject({ id: job.id, call: 1, attempts: 1, maxAttempts: 3, body: { messages: [{}] } })
+    expect(await read(store, job.id)).toMatchObject({ status: 'running', attempts: 1 })
+    expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([
+      { attempt: 1, provider: 'sim', model: 'chat', outcome: 'running', latency_ms: null, ambiguous: false },
+    ])
+    expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started'])
+  })
+
+  it('is closed by its result, with tokens, cost and latency', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { group: 'nightly' })
+    await complete(store, await store.start())
+    expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([
+      { outcome: 'completed', status: 200, latency_ms: 12, cost_usd: 0.5, usage: { total_tokens: 12 } },
+    ])
+    expect(await store.jobs.group(TENANT, 'nightly')).toMatchObject({ cost_usd: 0.5 })
+    expect(await queuedEntries(store)).toEqual([])
+  })
+
+  it('is claimed once when the answer of the store is lost on its way', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const held = await store.fetch()
+    const first = await store.work.start([held], intent)
+    expect(await store.work.start([held], intent)).toEqual(first)
+    expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([{ attempt: 1, ambiguous: false }])
+    expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started'])
+  })
+
+  it('stores its result once when it is stored twice', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { group: 'nightly' })
+    const { claimed } = await store.start()
+    const completion = { claimed, end: success, result: { a: 1 }, format: '', usage: null, costUsd: 0.5 }
+    await store.work.complete([completion])
+    const spent = await store.redis.keys(`${store.root}:spent:*`)
+    await store.work.complete([completion])
+    expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.completed'])
+    expect(await store.jobs.group(TENANT, 'nightly')).toMatchObject({ cost_usd: 0.5 })
+    expect(await store.redis.get(spent[0]!)).toBe('0.5')
+  })
+})
+
+describe('a retry', () => {
+  it('puts the job back to wait and counts the attempt', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const { held, claimed } = await store.start()
+    const at = Date.now() + 60_000
+    expect(await store.work.retry(claimed, failure, { ...retryNow, at })).toBe(true)
+    await store.lane().delay(held, at)
+    expect(await read(store, job.id)).toMatchObject({
+      status: 'queued',
+      attempts: 1,
+      waiting_for: 'retry_delay',
+      next_attempt_at: new Date(at).toISOString(),
+    })
+    expect(await store.lane().nextDue()).toBe(at)
+    expect(await store.lane().fetch(1)).toEqual([])
+  })
+
+  it('comes again when it is due, as another call', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const { held, claimed } = await store.start()
+    const at = Date.now() + 50
+    await store.work.retry(claimed, failure, { ...retryNow, at })
+    await store.lane().delay(held, at)
+    const again = await store.start()
+    expect(Date.now()).toBeGreaterThanOrEqual(at)
+    expect(again.claimed).toMatchObject({ id: job.id, call: 2, attempts: 2 })
+    await complete(store, again)
+    const attempts = await store.jobs.attempts(TENANT, job.id)
+    expect(attempts?.map((one) => one.outcome)).toEqual(['retryable', 'completed'])
+    expect(await eventsOf(store, job.id)).toEqual([
+      'job.queued',
+      'job.started',
+      'job.retrying',
+      'job.started',
+      'job.completed',
+    ])
+  })
+
+  it('burns no attempt when the provider only throttled', async () => {
+    const store = await openTestStore()
+    await submit(store, { maxAttempts: 1 })
+    for (let call = 1; call <= 4; call++) {
+      const { held, claimed } = await store.start()
+      expect(claimed).toMatchObject({ call, attempts: 1 })
+      const throttled = { ...failure, outcome: 'throttled' } as const
+      await store.work.retry(claimed, throttled, { ...retryNow, countsAsAttempt: false })
+      await store.lane().delay(held, Date.now())
+    }
+  })
+
+  it('is told to wait when it is taken before its time', async () => {
+    const store = await openTestStore()
+    await submit(store)
+    const { held, claimed } = await store.start()
+    const at = Date.now() + 60_000
+    await store.work.retry(claimed, failure, { ...retryNow, at })
+    expect(await store.work.start([{ ...held, token: 'other' }], intent)).toEqual([{ kind: 'wait', at }])
+  })
+
+  it('is stored once when it is stored twice, and keeps its entry', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const { claimed } = await store.start()
+    expect(await store.work.retry(claimed, failure, retryNow)).toBe(true)
+    expect(await store.work.retry(claimed, failure, retryNow)).toBe(true)
+    expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.retrying'])
+    expect((await read(store, job.id)).attempts).toBe(1)
+  })
+})
+
+describe('a job whose worker died', () => {
+  it('is handed out again when the lock has run out, and not before', async () => {
+    const store = await openTestStore({ stalledAfterMs: 600 })
+    const job = await submit(store)
+    const first = await store.start()
+    expect(await store.lane().fetch(1)).toEqual([])
+    const before = Date.now()
+    const second = await store.start()
+    expect(second.held.id).toBe(first.held.id)
+    expect(Date.now() - before).toBeLessThan(1500)
+    expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([
+      { attempt: 1, outcome: 'lost', ambiguous: true },
+      { attempt: 2, outcome: 'running', ambiguous: false },
+    ])
+  })
+
+  it('stays with a worker that renews its lock', async () => {
+    const store = await openTestStore({ stalledAfterMs: 450 })
+    await submit(store)
+    const { held } = await store.start()
+    const end = Date.now() + 1000
+    while (Date.now() < end) {
+      await store.lane().renew([held])
+      expect(await store.lane().fetch(1)).toEqual([])
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  })
+
+  it('is quarantined when it has taken three workers down', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const first = await store.start()
+    await takeAgain(store, first, 'second')
+    await takeAgain(store, first, 'third')
+    expect(await store.work.start([{ ...first.held, token: 'fourth' }], intent)).toEqual([{ kind: 'done' }])
+    expect(await read(store, job.id)).toMatchObject({
+      status: 'failed',
+      error: { code: 'worker_lost', retryable: true },
+    })
+    const attempts = await store.jobs.attempts(TENANT, job.id)
+    expect(attempts?.map((one) => [one.outcome, one.ambiguous])).toEqual(Array(3).fill(['lost', true]))
+  })
+
+  it('may try three more workers when someone retries it after its quarantine', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const first = await store.start()
+    for (const token of ['second', 'third']) await takeAgain(store, first, token)
+    await store.work.start([{ ...first.held, token: 'fourth' }], intent)
+    await store.lane().acknowledge(first.held)
+    await store.jobs.retry(TENANT, job.id)
+    const again = await store.start()
+    await takeAgain(store, again, 'fifth')
+    expect((await read(store, job.id)).status).toBe('running')
+  })
+
+  it('lets its followers go on when it is quarantined', async () => {
+    const store = await openTestStore()
+    await submit(store)
+    const follower = await submit(store)
+    const first = await store.start()
+    for (const token of ['second', 'third']) await takeAgain(store, first, token)
+    await store.work.start([{ ...first.held, token: 'fourth' }], intent)
+    await store.lane().acknowledge(first.held)
+    const promoted = await store.start()
+    expect(promoted.held.id).toBe(follower.id)
+  })
+
+  it('needs no call when its result was stored before the worker died', async () => {
+    const store = await openTestStore({ stalledAfterMs: 450 })
+    const job = await submit(store)
+    const { claimed } = await store.start()
+    await store.work.complete([
+      { claimed, end: success, result: { a: 1 }, format: '', usage: null, costUsd: 0.5 },
+    ])
+    const again = await store.fetch()
+    expect(again.id).toBe(job.id)
+    expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])
+  })
+})
+
+describe('two calls of one job', () => {
+  it('take the result of the older one when it comes first, and that of the newer one no more', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { group: 'nightly' })
+    const older = await store.start()
+    const newer = await takeAgain(store, older, 'second')
+    const store1 = { claimed: older.claimed, end: success, format: '', usage: null, costUsd: 0.5 }
+    await store.work.complete([{ ...store1, result: { from: 'older' } }])
+    await store.work.complete([{ ...store1, claimed: newer.claimed, result: { from: 'newer' } }])
+    expect(await read(store, job.id)).toMatchObject({ status: 'completed', result: { from: 'older' } })
+    const attempts = await store.jobs.attempts(TENANT, job.id)
+    expect(attempts?.map((one) => one.outcome)).toEqual(['completed', 'completed'])
+    expect((await eventsOf(store, job.id)).filter((event) => event === 'job.completed')).toHaveLength(1)
+    // Both were paid for; the job shows the one that served it.
+    expect(await store.jobs.group(TENANT, 'nightly')).toMatchObject({ cost_usd: 0.5 })
+  })
+
+  it('ignore the failure of the older one', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const older = await store.start()
+    const newer = await takeAgain(store, older, 'second')
+    await store.work.fail(older.claimed, failure, jobError, false)
+    expect((await read(store, job.id)).status).toBe('running')
+    expect(await store.work.retry(older.claimed, failure, retryNow)).toBe(false)
+    expect((await read(store, job.id)).status).toBe('running')
+    await complete(store, newer)
+    expect((await read(store, job.id)).status).toBe('completed')
+  })
+
+  it('write the chunks of the newer one alone', async () => {
+    const store = await openTestStore()
+    await submit(store)
+    const older = await store.start()
+    const newer = await takeAgain(store, older, 'second')
+    expect(await store.work.stream(older.claimed, [{ a: 1 }])).toBe(false)
+    expect(await store.work.stream(newer.claimed, [{ a: 2 }])).toBe(true)
+  })
+})
+
+describe('the events of a job', () => {
+  it('count from 1 without gaps, whoever writes them at the same time', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const { claimed } = await store.start()
+    await Promise.all(
+      Array.from({ length: 40 }, (_, at) => store.work.stream(claimed, [{ at, first: true }, { at }])),
+    )
+    const following = await store.jobs.follow(TENANT, job.id, '', AbortSignal.timeout(2000))
+    const seen: number[] = []
+    for await (const event of following!.events) {
+      seen.push(event.data.seq)
+      if (seen.length === 82) break
+    }
+    expect(seen).toEqual(Array.from({ length: 82 }, (_, index) => index + 1))
+  })
+
+  it('carry any chunk as it came', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { cache: 'off' })
+    const { claimed } = await store.start()
+    const before = (await eventsOf(store, job.id)).length
+    let written = 0
+    await fc.assert(
+      fc.asyncProperty(fc.jsonValue(), async (value) => {
+        const chunk = JSON.parse(JSON.stringify(value))
+        await store.work.stream(claimed, [chunk])
+        const text = await store.redis.lindex(`${store.root}:job:${job.id}:events`, before + written++)
+        expect(JSON.parse(text!)).toMatchObject({ event: 'job.delta', attempt: 1 })
+        expect(JSON.parse(text!).chunk).toEqual(chunk)
+      }),
+      { numRuns: 50 },
+    )
+  })
+})
+
+describe('a lane', () => {
+  it('puts an entry that is given back in front of those behind it', async () => {
+    const store = await openTestStore()
+    const first = await submit(store, {}, 'first')
+    await store.outbox.idle()
+    await submit(store, {}, 'second')
+    await store.outbox.idle()
+    const held = await store.fetch()
+    expect(held.id).toBe(first.id)
+    await store.lane().giveBack(held)
+    expect((await store.fetch()).id).toBe(first.id)
+  })
+
+  it('hands many entries out at once, and no more than there are', async () => {
+    const store = await openTestStore()
+    for (let index = 0; index < 5; index++) await submit(store, {}, `job ${index}`)
+    await store.outbox.idle()
+    const fetched = await store.lane().fetch(20)
+    expect(fetched).toHaveLength(5)
+    expect(new Set(fetched.map((held) => held.id)).size).toBe(5)
+  })
+
+  it('tells the cost of an entry before it is started', async () => {
+    const store = await openTestStore()
+    const cost = { tokens: 70, inputTokens: 60, outputTokens: 10, inputs: 3, coalesceKey: 'k' }
+    await submit(store, { cost })
+    expect((await store.fetch()).cost).toMatchObject(cost)
+  })
+
+  it('does not mind the acknowledgement of an entry that went to another worker', async () => {
+    const store = await openTestStore({ stalledAfterMs: 450 })
+    await submit(store)
+    const first = await store.fetch()
+    const second = await store.fetch()
+    expect(second.id).toBe(first.id)
+    await store.lane().acknowledge(first)
+    await store.lane().delay(first, Date.now())
+    await store.lane().giveBack(first)
+    const [started] = await store.work.start([second], intent)
+    expect(started?.kind).toBe('run')
+    await fail(store, { held: second, claimed: (started as { claimed: Running['claimed'] }).claimed })
+    expect(await store.queues.backlog('sim/chat')).toEqual({ waiting: 0, delayed: 0, active: 0 })
+  })
+})
