@@ -320,6 +320,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
 }
 
 function linkBase(config: Config): string {
-  const { host, port } = config.server
+  const { host, port, public_url } = config.server
+  if (public_url !== undefined) return public_url
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -17,7 +17,7 @@ export const tryoutSimulator: SimulatorOptions = {
  * The configuration for whoever has no key yet: the simulator as provider, one chat and one embedding lane, a route,
  * no tenants.
  *
- * @param simulatorUrl base URL of a running simulator, without `/v1`
+ * @param simulatorUrl base URL of a running simulator
  */
 export function tryoutConfig(
   simulatorUrl: string,
@@ -28,7 +28,7 @@ export function tryoutConfig(
 providers:
   sim:
     kind: openai-compatible
-    base_url: ${simulatorUrl}/v1
+    base_url: ${simulatorUrl}
     timeout: 30s
     limits:
       requests_per_minute: ${tryoutLimits.requests_per_minute}

@@ -43,6 +43,7 @@ export type LaneView = {
   paused_until: string | null
   paused_reason: string | null
   waiting_for: string | null
+  /** While it is open the lane is paused for `breaker_open`. `failures`: broken calls in a row. */
   breaker: { state: 'closed' | 'open' | 'half_open'; failures: number }
   latency_ms: { p50: number | null; p95: number | null }
   /** 429s since the lane was first used. */
@@ -112,7 +113,7 @@ export function createLaneControl(deps: {
       paused_until: paused ? new Date(state.pausedUntil!).toISOString() : null,
       paused_reason: state.pausedReason,
       waiting_for: paused ? 'provider_pause' : fair.waitingFor,
-      breaker: { state: 'closed', failures: 0 },
+      breaker: { state: state.breaker.state, failures: state.breaker.failures },
       latency_ms: latency,
       throttled: state.throttled,
     }

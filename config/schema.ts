@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { checkReferences } from './cross-checks.ts'
 import { tenantKeyPattern } from './key-digest.ts'
 import { providerSchema } from './provider-schema.ts'
-import { aliasPattern, count, duration, namePattern, secret, size } from './schema-parts.ts'
+import { aliasPattern, count, duration, httpUrl, namePattern, secret, size } from './schema-parts.ts'
 
 const server = z.strictObject({
   host: z
@@ -19,6 +19,11 @@ const server = z.strictObject({
     .prefault(8080)
     .describe(
       'Port to listen on; 0 takes a free one. PORT in the environment overrides it. Restart to change.',
+    ),
+  public_url: httpUrl()
+    .optional()
+    .describe(
+      'How clients reach the API from outside, for links in webhooks. Default: http:// with host and port. Restart to change.',
     ),
 })
 

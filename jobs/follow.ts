@@ -47,14 +47,16 @@ export async function followJob(
   const key = `${root}:job:${id}`
   const [status, deleted] = await redis.hmget(key, 'status', 'deleted')
   if (!status || deleted) return null
-  const seen = Math.max(0, Number.parseInt(cursor, 10) || 0)
-  if (isTerminal(status as JobStatus) && seen >= (await redis.llen(`${key}:events`))) {
+  const known = await redis.llen(`${key}:events`)
+  const seen = Math.min(known, Math.max(0, Number.parseInt(cursor, 10) || 0))
+  if (isTerminal(status as JobStatus) && seen === known) {
     return { finished: true, events: nothing() }
   }
 
   async function* read(): AsyncGenerator<JobEvent> {
     const hints = await listenTo(live, jobChannel(root, id), signal)
     let seq = seen
+    let ended = false
     try {
       while (!signal.aborted) {
         await hints.next()
@@ -67,14 +69,20 @@ export async function followJob(
             yield event
             seq = event.data.seq
           }
-          // A later event (a retry by hand) follows a terminal one: the job goes on.
-          if (events.length > 0 && page.length < PAGE && isTerminalEvent(events.at(-1)!.event)) return
+          if (events.length > 0) ended = isTerminalEvent(events.at(-1)!.event)
         } while (page.length === PAGE)
-        if (page.length === 0 && !(await redis.exists(key))) return
+        // A terminal event that others follow was overtaken by a retry: the job goes on.
+        if (ended) return
+        if (page.length === 0 && !(await isKept())) return
       }
     } finally {
       hints.leave()
     }
+  }
+
+  async function isKept(): Promise<boolean> {
+    const [status, deleted] = await redis.hmget(key, 'status', 'deleted')
+    return status !== null && deleted === null
   }
 
   async function renderPage(page: string[], after: number): Promise<JobEvent[]> {

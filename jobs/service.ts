@@ -50,13 +50,10 @@ export function createJobs(deps: Deps): Jobs {
   /** Runs the create script for each job in one round trip. */
   async function submit(jobs: NewJob[]): Promise<Submitted[]> {
     const prepared = jobs.map((job) => prepare(job, deps.newId(), deps.retainMs()))
-    const pipeline = redis.pipeline()
-    for (const one of prepared) scripts.queue(pipeline, 'create', rootOf(one.job.tenant), one.args)
-    const answers = (await pipeline.exec()) ?? []
+    const calls = prepared.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
+    const answers = await scripts.runAll('create', calls)
     return prepared.map((one, index) => {
-      const [error, answer] = answers[index]!
-      if (error) throw error
-      const [kind, ...rest] = answer as [Buffer, ...unknown[]]
+      const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
       return { ...one, kind: kind.toString() as Submitted['kind'], rest }
     })
   }
@@ -141,6 +138,7 @@ export function createJobs(deps: Deps): Jobs {
       const over = AbortSignal.any([AbortSignal.timeout(Math.ceil(timeoutMs)), ...(signal ? [signal] : [])])
       const ended = Promise.withResolvers<void>()
       over.addEventListener('abort', () => ended.resolve())
+      if (over.aborted) ended.resolve()
       const look = async () => {
         const status = await redis.hget(`${rootOf(tenant)}:job:${id}`, 'status')
         if (!status || isTerminal(status as Job['status'])) ended.resolve()

@@ -125,19 +125,18 @@ export function createWork(deps: {
       const members =
         `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
         `,"coalesced":${intent.coalesced},"waited_for":${JSON.stringify(intent.waitedFor)}`
-      const pipeline = redis.pipeline()
-      for (const one of held) {
-        const args = [one.id, one.entry, members, settings().retainMs, MOST_LOST, one.token]
-        scripts.queue(pipeline, 'start', rootOf(one.tenant), args)
-      }
-      const answers = (await pipeline.exec()) ?? []
+      const answers = await scripts.runAll(
+        'start',
+        held.map((one) => ({
+          root: rootOf(one.tenant),
+          args: [one.id, one.entry, members, settings().retainMs, MOST_LOST, one.token],
+        })),
+      )
       const started: Started[] = []
       for (const [index, one] of held.entries()) {
-        const [error, value] = answers[index]!
-        if (error) throw error
-        const [kind, ...rest] = value as [Buffer, ...unknown[]]
+        const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
         if (kind.toString() === 'run') {
-          started.push({ kind: 'run', claimed: toClaimed(one, rest as [number, number, Buffer[]]) })
+          started.push({ kind: 'run', claimed: toClaimed(one, rest as StartAnswer) })
         } else if (kind.toString() === 'wait') {
           started.push({ kind: 'wait', at: Number(String(rest[0])) })
         } else {
@@ -150,7 +149,6 @@ export function createWork(deps: {
 
     async complete(completions) {
       const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
-      const pipeline = redis.pipeline()
       const stores = completions.map(({ claimed, end, result, format, usage, costUsd }) => {
         const stored = encodePayload(result)
         const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : cacheTtlMs
@@ -167,14 +165,11 @@ export function createWork(deps: {
           format,
           costUsd,
         ]
-        scripts.queue(pipeline, 'finish', rootOf(claimed.tenant), args)
-        return { claimed, args }
+        return { claimed, root: rootOf(claimed.tenant), args }
       })
-      const answers = (await pipeline.exec()) ?? []
+      const answers = await scripts.runAll('finish', stores)
       for (const [index, { claimed, args }] of stores.entries()) {
-        const [error, value] = answers[index]!
-        if (error) throw error
-        await finishFollowers(claimed, args, value)
+        await finishFollowers(claimed, args, answers[index])
       }
     },
 
@@ -232,7 +227,10 @@ export function createWork(deps: {
   }
 }
 
-function toClaimed(held: Held, [call, attempts, flat]: [number, number, Buffer[]]): Claimed {
+/** What start.lua answers behind 'run': the call's number, the attempts, and what of the record a call needs. */
+type StartAnswer = [call: number, attempts: number, flat: Buffer[]]
+
+function toClaimed(held: Held, [call, attempts, flat]: StartAnswer): Claimed {
   const record = toRecord(flat)!
   return {
     tenant: held.tenant,

@@ -14,10 +14,11 @@ import type {
 } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createDeltaWriter } from './delta-writer.ts'
-import { decide, pauseAfter } from './outcome.ts'
+import { decide, judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
 import { type Call, costOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
+import { spreadRetries } from './spread-retries.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
@@ -57,14 +58,17 @@ export function createExecutor(deps: ExecuteDeps) {
     persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what) })
 
   async function execute(call: Call, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
+    // Before the claim, so that a cancel which comes right after it finds the call.
+    const running = calls.begin(call.held)
     try {
       const passengers = await claim(call.held, waitedFor)
-      await send(passengers, permit, call.cost)
+      await send(passengers, permit, call.cost, running)
     } catch (error) {
       deps.onError(error, 'a call')
       deps.abandon(call.held)
       await gate.settle(deps.lane(), [{ permit, actual: null }]).catch(() => {})
     } finally {
+      running.end()
       deps.release(permit)
     }
   }
@@ -72,20 +76,31 @@ export function createExecutor(deps: ExecuteDeps) {
   /** Writes the intents and sorts out the entries that need no call. */
   async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<Passenger[]> {
     const { provider, model } = deps.lane()
-    const started = await work.start(held, { provider, model, coalesced: held.length, waitedFor })
+    const intent = { provider, model, coalesced: held.length, waitedFor }
+    const started = await keep(() => work.start(held, intent), 'claiming')
     const passengers: Passenger[] = []
     const others: Promise<void>[] = []
     for (const [index, answer] of started.entries()) {
       const one = held[index]!
-      if (answer.kind === 'run') passengers.push({ held: one, claimed: answer.claimed })
-      else if (answer.kind === 'wait') others.push(queue.delay(one, answer.at))
-      else others.push(queue.acknowledge(one))
+      if (answer.kind === 'run') {
+        passengers.push({ held: one, claimed: answer.claimed })
+        continue
+      }
+      calls.cancel(one.tenant, one.id) // it does not travel with the others
+      const { kind } = answer
+      const leave = kind === 'wait' ? () => queue.delay(one, answer.at) : () => queue.acknowledge(one)
+      others.push(keep(leave, 'putting an entry back'))
     }
     await Promise.all(others)
     return passengers
   }
 
-  async function send(passengers: Passenger[], permit: string, taken: Cost): Promise<void> {
+  async function send(
+    passengers: Passenger[],
+    permit: string,
+    taken: Cost,
+    running: ReturnType<RunningCalls['begin']>,
+  ): Promise<void> {
     const lane = deps.lane()
     if (passengers.length === 0) return gate.settle(lane, [{ permit, actual: null }])
 
@@ -93,7 +108,6 @@ export function createExecutor(deps: ExecuteDeps) {
     const embeds =
       first.type === 'embedding' && passengers.every((one) => normalizeInputs(one.claimed.body) !== null)
     const body = embeds ? mergeBodies(passengers.map((one) => one.claimed.body)) : first.body
-    const running = calls.begin(passengers.map((one) => one.claimed))
     const streams = first.body.stream === true && passengers.length === 1
     const useless = new AbortController()
     const deltas = createDeltaWriter({
@@ -110,7 +124,7 @@ export function createExecutor(deps: ExecuteDeps) {
         model: lane.model,
         body,
         signal: AbortSignal.any([running.signal, useless.signal]),
-        timeoutMs: Math.max(...passengers.map((one) => one.claimed.timeoutMs || lane.timeout)),
+        timeoutMs: timeoutOf(lane, passengers),
         ...(streams ? { onDelta: deltas.push } : {}),
       })
     } finally {
@@ -144,6 +158,7 @@ export function createExecutor(deps: ExecuteDeps) {
           permit,
           actual: sent ? { requests: 1, ...tokens } : null,
           feedback: answer.feedback,
+          outcome: judgeAnswer(answer, timeoutOf(lane, passengers) >= lane.timeout),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
         },
       ])
@@ -204,9 +219,21 @@ export function createExecutor(deps: ExecuteDeps) {
     deps.onCall?.({ lane: lane.id, jobs: passengers.length, outcome: end.outcome, latencyMs })
     if (failure.input && passengers.length > 1) return split(passengers, end)
 
+    const at = now()
+    const chance = random() // the same for all, so that those that travelled together go again together
+    const decided = passengers.map(({ claimed }) =>
+      decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed.model)),
+    )
+    const spread = await spreadRetries(decided, (count) =>
+      gate.retry(lane, count).catch((error) => {
+        deps.onError(error, 'booking retries')
+        return []
+      }),
+    )
+
     await Promise.all(
-      passengers.map(async ({ held, claimed }) => {
-        const outcome = decide(failure, claimed, lane.retry, now(), random, deps.successor(claimed.model))
+      passengers.map(async ({ held, claimed }, index) => {
+        const outcome = spread[index]!
         switch (outcome.kind) {
           case 'failed':
             return endWith(held, claimed, end, outcome.error)
@@ -296,6 +323,10 @@ export function createExecutor(deps: ExecuteDeps) {
   }
 
   return { execute, refuse }
+}
+
+function timeoutOf(lane: Lane, passengers: Passenger[]): number {
+  return Math.max(...passengers.map((one) => one.claimed.timeoutMs || lane.timeout))
 }
 
 function shareOut(body: JsonObject, passengers: Passenger[]): JsonObject[] {

@@ -4,6 +4,7 @@ import type { Work } from '../jobs/work.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
+import { gatherSettlements } from './gather-settlements.ts'
 import { PATIENCE_MS } from './outcome.ts'
 import { type InHand, planCalls } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -95,7 +96,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     lane: currentLane,
     queue,
     work: deps.work,
-    gate,
+    gate: gatherSettlements(gate),
     provider: deps.provider,
     calls: deps.calls,
     now,
@@ -243,13 +244,16 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   /** Waits for a permit outside of the loop's own order. */
   async function acquire(cost: Cost): Promise<string> {
     for (;;) {
-      const answer = await gate.take(currentLane(), [cost])
+      const answer = await gate.take(currentLane(), [cost]).catch((error) => {
+        deps.onError(error, 'taking a permit')
+        return { permits: [], waitMs: ERROR_PAUSE_MS }
+      })
       const permit = answer.permits[0]
       if (permit !== undefined) {
         permits.add(permit)
         return permit
       }
-      if (giveUp.signal.aborted) throw new Error('the worker stops')
+      if (stopping) throw new Error('the worker stops')
       await new Promise((resolve) => setTimeout(resolve, Math.min(IDLE_MS, Math.max(1, answer.waitMs))))
     }
   }

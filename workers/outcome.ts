@@ -1,5 +1,6 @@
 import type { JobError, WaitingFor } from '../jobs/job.ts'
-import type { ProviderFailure } from '../providers/provider.ts'
+import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
+import type { CallOutcome } from '../ratelimit/breaker.ts'
 
 /**
  * What becomes of a job after a call that brought no result. Data, so that one place decides and another acts:
@@ -82,6 +83,19 @@ export function decide(
       return { kind: 'retry', at: now + wait, reason: failure.code, waitingFor: 'retry_delay' }
     }
   }
+}
+
+/**
+ * What an answer tells the lane's breaker.
+ *
+ * @param patient false when the jobs gave the call less time than the lane does: that it did not suffice is then their
+ *   doing, and must not shut the lane for others
+ */
+export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutcome {
+  if (answer.ok) return 'ok'
+  if (answer.class === 'timeout') return patient ? 'broken' : null
+  const broken = answer.class === 'retryable' && (answer.status === null || answer.status >= 500)
+  return broken ? 'broken' : null
 }
 
 /** True when another provider may serve what this one will not, or not soon. */

@@ -76,8 +76,8 @@ end
 
 local function spend(usd)
   if tonumber(usd) <= 0 then return end
-  redis.call('INCRBYFLOAT', spent_key(), usd)
-  redis.call('PEXPIRE', spent_key(), 2 * DAY_MS)
+  local spent = redis.call('INCRBYFLOAT', spent_key(), usd)
+  if tonumber(spent) == tonumber(usd) then redis.call('PEXPIRE', spent_key(), 2 * DAY_MS) end
 end
 
 -- Indexes ---------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ local function finish(job, status, retain, fields, members)
     local set = { 'status', status, 'finished_at', ms(now) }
     for _, value in ipairs(fields or {}) do set[#set + 1] = value end
     redis.call('HSET', job_key(job.id), unpack(set))
-    redis.call('HDEL', job_key(job.id), 'next_attempt_at', 'waiting_for', 'leader')
+    redis.call('HDEL', job_key(job.id), 'next_attempt_at', 'waiting_for', 'leader', 'claim')
     index(job, status)
     deliver(job, 'job.' .. status, emit(job, 'job.' .. status, members))
     redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)
@@ -129,10 +129,11 @@ local function finish(job, status, retain, fields, members)
 end
 
 -- The id of the job whose call serves this content, or nil. A leader that was cancelled in mid-call still serves
--- its followers (`carrying`).
-local function leader_of(hash)
+-- its followers (`carrying`). `own` is known to be open.
+local function leader_of(hash, own)
   local id = redis.call('GET', flight_key(hash))
   if not id then return nil end
+  if id == own then return id end
   local leader = redis.call('HMGET', job_key(id), 'status', 'carrying')
   if leader[1] and (leader[2] or not is_terminal(leader[1])) then return id end
   redis.call('DEL', flight_key(hash))
@@ -147,7 +148,7 @@ local function claim(id, hash, cache_mode)
     local cached = redis.call('HMGET', cache_key(hash), 'result', 'usage', 'format')
     if cached[1] then return 'hit', cached end
   end
-  local leader = leader_of(hash)
+  local leader = leader_of(hash, id)
   if not leader then
     redis.call('SET', flight_key(hash), id)
   elseif leader ~= id and cache_mode == 'use' then
@@ -199,6 +200,7 @@ local function drain(hash, status, retain, fields, members)
     local follower = load(popped[i])
     if follower and not is_terminal(follower.status) then finish(follower, status, retain, fields, members) end
   end
+  if #popped < 2 * FOLLOWERS_PER_CALL then return 0 end
   return redis.call('ZCARD', followers_key(hash))
 end
 

@@ -31,9 +31,11 @@ local open = redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD',
 if open >= tonumber(ARGV[7]) then return { 'queue_full' } end
 
 -- Answers that are there already, or on their way, cost the tenant nothing.
-local free = cache_mode == 'use' and (redis.call('EXISTS', cache_key(hash)) == 1 or leader_of(hash) ~= nil)
+local function is_free()
+  return cache_mode == 'use' and (redis.call('EXISTS', cache_key(hash)) == 1 or leader_of(hash) ~= nil)
+end
 local estimate = tonumber(ARGV[14])
-if ARGV[13] ~= '' and not free then
+if ARGV[13] ~= '' and not is_free() then
   local committed = tonumber(redis.call('GET', spent_key()) or '0')
     + math.max(0, tonumber(redis.call('GET', root .. ':reserved') or '0'))
   if committed + estimate > tonumber(ARGV[13]) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end

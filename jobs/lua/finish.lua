@@ -55,7 +55,7 @@ if leads then
       if not carried then redis.call('SADD', root .. ':draining', id) end
     else
       redis.call('DEL', flight_key(hash))
-      redis.call('SREM', root .. ':draining', id)
+      if ended then redis.call('SREM', root .. ':draining', id) end
     end
   end
   if left == 0 and job and job.carrying then redis.call('HDEL', job_key(id), 'carrying') end

@@ -39,4 +39,5 @@ if job.carrying then
     'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1')
 end
 redis.call('PUBLISH', root .. ':live:' .. id, '0')
+if job.group then redis.call('PUBLISH', root .. ':live:group:' .. job.group, id) end
 return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
 --       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
--- Answer {'run', call number, attempts, record (flat)}
+-- Answer {'run', call number, attempts, what a call needs of the record (flat)}
 --        {'wait', ms}      not due before this time
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
 --                          `promoted` is the id of a job that now leads instead and wants a queue entry, or ''
@@ -74,11 +74,14 @@ else
 end
 
 local call, attempts = job.calls + 1, job.attempts + 1
-redis.call('HSET', job_key(id), 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', ARGV[6])
-redis.call('HSETNX', job_key(id), 'started_at', ms(now))
-redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for')
+local fields = { 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', ARGV[6] }
+if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
+redis.call('HSET', job_key(id), unpack(fields))
+if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
 redis.call('HSET', job_key(id) .. ':attempts', call,
   '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. ms(math.max(0, now - job.ready_at)) .. ARGV[3] .. '}')
 index(job, 'running')
 emit(job, 'job.started', ',"attempt":' .. call)
-return { 'run', call, attempts, redis.call('HGETALL', job_key(id)) }
+local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost')
+return { 'run', call, attempts, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
+  'cost', needed[5], 'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode } }

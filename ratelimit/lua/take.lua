@@ -20,7 +20,7 @@ local inFlight = concurrency and call('ZCOUNT', PERMITS, '(' .. exact(now), '+in
 local function findProbeEnd()
   local probe = state.breaker.probe
   if not probe or findBreakerState(state.breaker, now) ~= 'half_open' then return nil end
-  local leaseEnd = tonumber(call('ZSCORE', PERMITS, probe) or nil)
+  local leaseEnd = tonumber(call('ZSCORE', PERMITS, probe))
   return leaseEnd and leaseEnd > now and leaseEnd or nil
 end
 

@@ -78,7 +78,7 @@ export function showProgress(out: Output, look: () => Promise<Snapshot>) {
   }
 }
 
-export function renderBlock(snapshot: Snapshot, columns: number): string[] {
+function renderBlock(snapshot: Snapshot, columns: number): string[] {
   const { chats, embeddings, text } = snapshot
   const rate = computeRate(snapshot)
   const perSecond = chatLimits.requests_per_minute / 60
@@ -94,7 +94,7 @@ export function renderBlock(snapshot: Snapshot, columns: number): string[] {
   ]
 }
 
-export function renderLine(snapshot: Snapshot): string {
+function renderLine(snapshot: Snapshot): string {
   const { seconds, chats, embeddings, text } = snapshot
   return [
     `${seconds.toFixed(0).padStart(4)} s`,

@@ -2,22 +2,13 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { LaneLimits } from '../../config/lanes.ts'
 import type { Cost } from '../../ratelimit/gate.ts'
+import { anyLimits, COUNTED, type LimitName, NAMES } from './ratelimit-limits.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import type { Departure } from './ratelimit-traffic.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 console.info(`ratelimit-properties: SEED=${seed}`)
-
-type LimitName = Exclude<keyof LaneLimits, 'window' | 'headroom' | 'max_concurrency' | 'requests_per_day'>
-
-const COUNTED: Record<LimitName, keyof Cost> = {
-  requests_per_minute: 'requests',
-  tokens_per_minute: 'tokens',
-  input_tokens_per_minute: 'inputTokens',
-  output_tokens_per_minute: 'outputTokens',
-}
-const NAMES = Object.keys(COUNTED) as LimitName[]
 
 /** Allowed to a sum of whole numbers under a capacity that need not be one. */
 const ROUNDING = 1e-6
@@ -57,30 +48,6 @@ function expectNoMoreRunning(departures: Departure[], most: number, leaseMs: num
     expect(running).toBeLessThanOrEqual(most)
   }
 }
-
-/** Any mix of limits that lets some hundred calls through in a run. */
-const anyLimits = fc
-  .record({
-    window: fc.constantFrom(1000, 5000, 20_000, 60_000),
-    headroom: fc.constantFrom(0.5, 0.9, 0.99, 1),
-    callsPerWindow: fc.integer({ min: 1, max: 60 }),
-    names: fc.subarray(NAMES, { minLength: 1 }),
-    concurrency: fc.option(fc.integer({ min: 1, max: 12 }), { nil: undefined }),
-    spread: fc.array(fc.double({ min: 0.6, max: 1.4, noNaN: true }), { minLength: 4, maxLength: 4 }),
-  })
-  .map(({ window, headroom, callsPerWindow, names, concurrency, spread }) => {
-    const limits: LaneLimits = {
-      window,
-      headroom,
-      ...(concurrency === undefined ? {} : { max_concurrency: concurrency }),
-    }
-    const perMinute = Math.ceil((callsPerWindow * 60_000) / window)
-    for (const name of names) {
-      const each = { requests: 1, tokens: 400, inputTokens: 300, outputTokens: 100 }[COUNTED[name]]
-      limits[name] = Math.ceil(perMinute * each * spread[NAMES.indexOf(name)]!)
-    }
-    return limits
-  })
 
 /** Costs around 400 tokens; some as large as the lane admits at all. */
 function pickCosts(limits: LaneLimits, random: () => number): () => Cost {
@@ -245,99 +212,3 @@ describe.each([
     expect(departures.length / 600).toBeGreaterThan(0.94)
   })
 })
-
-describe('Lua and twin', () => {
-  const makers = [makeLua(), makeTwin()]
-  afterAll(() => {
-    for (const maker of makers) maker.close()
-  })
-
-  const anyCost = fc.record({
-    requests: fc.constantFrom(0, 1, 1, 1, 3),
-    tokens: fc.integer({ min: 0, max: 3000 }),
-    inputTokens: fc.integer({ min: 0, max: 2000 }),
-    outputTokens: fc.integer({ min: 0, max: 1000 }),
-  })
-  const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 })
-  const anyStep = fc.oneof(
-    {
-      weight: 6,
-      arbitrary: fc.record({ do: fc.constant('take'), costs: fc.array(anyCost, { maxLength: 6 }) }),
-    },
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        do: fc.constant('settle'),
-        which: fc.array(fc.nat(50), { minLength: 1, maxLength: 3 }),
-        actual: fc.option(anyCost),
-        feedback: fc.record({
-          limitRequests: maybe(fc.integer({ min: 0, max: 600 })),
-          limitTokens: maybe(fc.integer({ min: 0, max: 90_000 })),
-          remainingRequests: maybe(fc.integer({ min: 0, max: 50 })),
-          remainingTokens: maybe(fc.integer({ min: 0, max: 9000 })),
-        }),
-        throttledMs: fc.option(fc.integer({ min: 0, max: 9000 }), { nil: undefined, freq: 6 }),
-      }),
-    },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('renew'), which: fc.array(fc.nat(50)) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('pause'), ms: fc.nat(5000) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('resume') }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('read') }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('configure'), limits: anyLimits }) },
-  )
-  const anyPassing = fc.oneof(
-    { weight: 10, arbitrary: fc.double({ min: 0, max: 3000, noNaN: true }) },
-    { weight: 4, arbitrary: fc.constant('told' as const) },
-    { weight: 1, arbitrary: fc.integer({ min: -3_700_000, max: 7_400_000 }) },
-  )
-
-  it('answer the same to the same sequence of calls, whatever it is', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        anyLimits,
-        fc.array(fc.tuple(anyPassing, anyStep), { minLength: 5, maxLength: 60 }),
-        async (limits, steps) => {
-          const subjects = makers.map((maker) => maker.create({ leaseMs: 4000, random: () => 0.5 }))
-          const permits: string[] = []
-          let lane = laneWith(limits)
-          let told = 0
-          for (const [passing, step] of steps) {
-            const ms = passing === 'told' ? Math.min(told, 100_000) : passing
-            const answers = await Promise.all(
-              subjects.map(async ({ gate, clock }) => {
-                clock.now += ms
-                const known = 'which' in step ? step.which.map((i) => permits[i] ?? `0-${i}`) : []
-                if ('costs' in step) return gate.take(lane, step.costs)
-                if ('feedback' in step) {
-                  const { actual, feedback, throttledMs } = step
-                  const settlements = known.map((permit) => ({ permit, actual, feedback, throttledMs }))
-                  return gate.settle(lane, settlements as Parameters<typeof gate.settle>[1])
-                }
-                if ('which' in step) return gate.renew(lane, known)
-                if ('ms' in step) return gate.pause(lane, step.ms, 'by hand')
-                if (step.do === 'resume') return gate.resume(lane)
-                return gate.read(lane)
-              }),
-            )
-            if ('limits' in step) lane = laneWith(step.limits)
-            const [answer, twins] = answers
-            expect(answer).toEqual(answer && 'levels' in answer ? nearly(twins) : twins)
-            if (answer && 'permits' in answer) {
-              permits.unshift(...answer.permits)
-              told = answer.waitMs
-            }
-          }
-        },
-      ),
-      { seed, numRuns: 150 },
-    )
-  }, 120_000)
-})
-
-/** Every number only nearly so, since JSON carries 14 digits from Lua: ms for times, much less for the rest. */
-function nearly(value: unknown): unknown {
-  if (typeof value === 'number') return expect.closeTo(value, value > 1e12 ? 0 : 5)
-  if (Array.isArray(value)) return value.map(nearly)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, nearly(member)]))
-}

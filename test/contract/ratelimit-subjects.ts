@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import type { BucketState } from '../../ratelimit/bucket.ts'
-import { createBucket, pause, read, renew, resume } from '../../ratelimit/bucket.ts'
+import { createBucket, pause, read, renew, resume, retry } from '../../ratelimit/bucket.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
 import { createGate, toAmounts, toBooking, toPause } from '../../ratelimit/gate.ts'
 import { settle } from '../../ratelimit/settle.ts'
@@ -85,6 +85,9 @@ function createTwinGate({
     },
     async resume(lane) {
       resume(find(lane), lane.limits, now())
+    },
+    async retry(lane, count) {
+      return count > 0 ? retry(find(lane), lane.limits, count, now()) : []
     },
     async read(lane) {
       return read(find(lane), lane.limits, now())

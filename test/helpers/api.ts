@@ -1,14 +1,31 @@
+import { randomUUIDv7 } from 'node:crypto'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
 import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
-import { type Lane, resolveModel } from '../../config/lanes.ts'
+import { createLaneControl } from '../../api/lanes.ts'
+import { resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
-import { createMemoryJobs, type MemoryJobs } from './memory-jobs.ts'
-
-/** The error with which a broken store answers in tests. */
-export class StoreAway extends Error {}
+import { tenantRoot, wakeChannel } from '../../jobs/keys.ts'
+import { createLive } from '../../jobs/live.ts'
+import { createOutbox } from '../../jobs/outbox.ts'
+import { createQueues } from '../../jobs/queue.ts'
+import { createScripts } from '../../jobs/scripts.ts'
+import { createJobs } from '../../jobs/service.ts'
+import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { closeRedis, createRedis, isRedisUnavailable, type RedisClient } from '../../lib/redis.ts'
+import { estimateCost } from '../../providers/accounting.ts'
+import { coalesceKey } from '../../providers/embeddings.ts'
+import { encodeVectors } from '../../providers/vectors.ts'
+import { createFairness } from '../../ratelimit/fairness.ts'
+import { createForesight } from '../../ratelimit/foresight.ts'
+import { createGate } from '../../ratelimit/gate.ts'
+import { createLatencies } from '../../ratelimit/latencies.ts'
+import { createAddressGuard } from '../../webhooks/address-guard.ts'
+import { createWebhookStore } from '../../webhooks/store.ts'
+import { createTestOrder, openTestWorker, type TestWorker } from './api-worker.ts'
+import { startTestRedis, testRedis } from './redis.ts'
 
 export const acmeKey = 'acme-key-0123456789'
 export const otherKey = 'other-key-0123456789'
@@ -23,8 +40,14 @@ export const testTenants: ConfigInput['tenants'] = {
 
 export type TestApi = {
   app: Api
-  jobs: MemoryJobs
   config: Config
+  redis: RedisClient
+  /** The Redis process, where the API has one of its own. */
+  server: EmbeddedRedis | null
+  /** Of the keys of a tenant; the only one of an open service is `default`. */
+  root(tenant?: string): string
+  /** Does what a worker does, when a test says so. */
+  worker: TestWorker
   /** What was logged, one parsed line each. */
   logged: Record<string, unknown>[]
   /** Begins to listen on a free port of 127.0.0.1. */
@@ -35,13 +58,14 @@ export type TestApi = {
 export type TestApiOptions = {
   tenants?: ConfigInput['tenants']
   limits?: Partial<ApiLimits>
-  records?: boolean
-  overrides?: Partial<ApiDeps>
+  /** A Redis of its own, for tests that stop or spoil it. */
+  own?: boolean
+  overrides?: Partial<Pick<ApiDeps, 'ready'>>
 }
 
-/** The API over a store in memory: `openai/small` is fast and limited, `fast` is its alias. */
-export function createTestApi(options: TestApiOptions = {}): TestApi {
-  const config = configSchema.parse({
+/** `openai/small` is fast and limited, `fast` is its alias. */
+export function parseTestConfig(members: Partial<ConfigInput> = {}): Config {
+  return configSchema.parse({
     providers: {
       openai: {
         kind: 'openai',
@@ -53,8 +77,127 @@ export function createTestApi(options: TestApiOptions = {}): TestApi {
       },
     },
     routes: { fast: ['openai/small'] },
-    tenants: options.tenants ?? {},
+    webhooks: { secret: 'a secret of the tests' },
+    ...members,
   } satisfies ConfigInput)
+}
+
+/** The API over a store in a real Redis, put together as services.ts does, without a worker beside it. */
+export async function createTestApi(options: TestApiOptions = {}): Promise<TestApi> {
+  const server = options.own ? await startTestRedis() : null
+  const { url, prefix } = server ? { url: server.url, prefix: 'test' } : testRedis()
+  const config = parseTestConfig({ tenants: options.tenants ?? {} })
+  const { log, logged } = createTestLog()
+  const store = openTestParts({ url, prefix, config, onError: (error, what) => log.warn({ err: error }, what) })
+  const app = buildApp({
+    ...store.deps,
+    config: () => config,
+    keyring: () => createKeyring(config),
+    resolveModel: (model) => resolveModel(config, model),
+    estimateCost: (lane, type, body) => ({
+      ...estimateCost({ kind: lane.kind, type, body }),
+      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+    }),
+    checkWebhookUrl: createAddressGuard({ allowPrivateAddresses: false }).checkUrl,
+    ready: async () => ({ ok: true }),
+    isUnavailable: isRedisUnavailable,
+    log,
+    now: Date.now,
+    createId: () => `request-${randomUUIDv7()}`,
+    version: '0.0.0-test',
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...options.overrides,
+  })
+  let worker: TestWorker | null = null
+  return {
+    app,
+    config,
+    redis: store.redis,
+    server,
+    root: (tenant = 'default') => tenantRoot(prefix, tenant),
+    get worker() {
+      worker ??= openTestWorker({ url, prefix, config })
+      return worker
+    },
+    logged,
+    listen: () => app.listen({ host: '127.0.0.1', port: 0 }),
+    async close() {
+      await app.close()
+      await worker?.close()
+      await store.close()
+      await server?.close()
+    },
+  }
+}
+
+/** The store and what looks at its lanes: everything of the API that lives in Redis. */
+function openTestParts(options: {
+  url: string
+  prefix: string
+  config: Config
+  onError: (error: unknown, what: string) => void
+}) {
+  const { url, prefix, config, onError } = options
+  const redis = createRedis({ url, role: 'commands', name: 'test-api-commands' })
+  const subscriber = createRedis({ url, role: 'subscriber', name: 'test-api-subscriber' })
+  const now = Date.now
+  const fairness = createFairness({ redis, prefix })
+  const gate = createGate({ redis, prefix })
+  const latencies = createLatencies({ redis, prefix })
+  const foresight = createForesight({
+    fairness,
+    gate,
+    laneOf: (id) => resolveLane(config, id),
+    weightOf: (tenant) => config.tenants[tenant]?.weight ?? 1,
+    now,
+  })
+  const order = createTestOrder(fairness, config)
+  const queues = createQueues({
+    connection: redis,
+    prefix,
+    stalledAfterMs: config.jobs.stalled_after,
+    order,
+    now,
+  })
+  const outbox = createOutbox({ redis, queues, prefix, now })
+  const jobs = createJobs({
+    redis,
+    scripts: createScripts(redis),
+    queues,
+    outbox,
+    live: createLive({ subscriber }),
+    prefix,
+    retainMs: () => config.jobs.retain,
+    render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
+    deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+    foresight,
+    newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+    onError,
+  })
+  const lanes = createLaneControl({
+    config: () => config,
+    gate,
+    queues,
+    fairness,
+    latencies,
+    wake: (lane) => redis.publish(wakeChannel(prefix), lane),
+  })
+  const forecast: ApiDeps['forecast'] = async (lane, tenant, priority) =>
+    (await foresight.newcomer(lane, tenant, priority)).startAt
+  return {
+    redis,
+    deps: { jobs, lanes, forecast },
+    async close() {
+      await outbox.idle()
+      await queues.close()
+      await latencies.close()
+      await closeRedis(subscriber)
+      await closeRedis(redis)
+    },
+  }
+}
+
+function createTestLog() {
   const logged: Record<string, unknown>[] = []
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -62,38 +205,7 @@ export function createTestApi(options: TestApiOptions = {}): TestApi {
       done()
     },
   })
-  const jobs = createMemoryJobs({ now: Date.now, records: options.records ?? true })
-  let ids = 0
-  const app = buildApp({
-    jobs,
-    config: () => config,
-    keyring: () => createKeyring(config),
-    resolveModel: (model) => resolveModel(config, model),
-    estimateCost: (_lane: Lane, _type, body) => estimate(JSON.stringify(body).length),
-    checkWebhookUrl: (url) =>
-      url.startsWith('https://') ? { ok: true } : { ok: false, reason: 'expected an https URL' },
-    ready: async () => ({ ok: true }),
-    isUnavailable: (error) => error instanceof StoreAway,
-    log: pino({ level: 'warn' }, sink),
-    now: Date.now,
-    createId: () => `request-${++ids}`,
-    version: '0.0.0-test',
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-    ...options.overrides,
-  })
-  return {
-    app,
-    jobs,
-    config,
-    logged,
-    listen: () => app.listen({ host: '127.0.0.1', port: 0 }),
-    close: () => app.close(),
-  }
-}
-
-function estimate(bytes: number) {
-  const tokens = Math.ceil(bytes / 4)
-  return { tokens, inputTokens: tokens, outputTokens: 0, inputs: 1, coalesceKey: null }
+  return { log: pino({ level: 'warn' }, sink), logged }
 }
 
 /** A create object of a chat job; `members` go over it. */

@@ -13,11 +13,7 @@ describe('where tenants are configured', () => {
   let api: TestApi
   let id: string
   beforeAll(async () => {
-    api = createTestApi({
-      tenants: testTenants,
-      overrides: {},
-    })
-    api.app.get('/v1/for-admins', { config: { access: 'admin' } }, async () => ({ ok: true }))
+    api = await createTestApi({ tenants: testTenants })
     const response = await api.app.inject({
       method: 'POST',
       url: '/v1/jobs',
@@ -64,7 +60,7 @@ describe('where tenants are configured', () => {
 
   it('lets only administrators use the operations routes', async () => {
     const get = (key: string) =>
-      api.app.inject({ url: '/v1/for-admins', headers: { authorization: `Bearer ${key}` } })
+      api.app.inject({ url: '/v1/lanes', headers: { authorization: `Bearer ${key}` } })
     const refused = await get(acmeKey)
     expect(refused.statusCode).toBe(403)
     expect(refused.json().error).toMatchObject({ code: 'forbidden', type: 'permission_error' })
@@ -106,7 +102,7 @@ describe('where tenants are configured', () => {
 
 describe('where none are configured', () => {
   it('asks for no key and ignores those sent', async () => {
-    const api = createTestApi()
+    const api = await createTestApi()
     for (const authorization of ['Bearer anything', 'nonsense', undefined]) {
       const headers = authorization === undefined ? {} : { authorization }
       expect((await api.app.inject({ url: '/v1/jobs', headers })).statusCode).toBe(200)

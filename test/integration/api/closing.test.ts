@@ -1,44 +1,59 @@
 import { Agent, get as httpGet, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { expect, it } from 'vitest'
-import { chatJob, createTestApi } from '../../helpers/api.ts'
+import { jobChannel } from '../../../jobs/keys.ts'
+import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
+import { until } from '../../helpers/store.ts'
+
+const createId = async ({ app }: TestApi): Promise<string> =>
+  (await app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob() })).json().id
+
+/** Called when a request has passed every check and goes to its route; counts those that did. */
+function onHandled({ app }: TestApi, path: string): { first: Promise<void>; count: () => number } {
+  const first = Promise.withResolvers<void>()
+  let count = 0
+  app.addHook('preHandler', async (request) => {
+    if (!request.url.startsWith(path)) return
+    count++
+    first.resolve()
+  })
+  return { first: first.promise, count: () => count }
+}
+
+/** Stops the Redis in its tracks: connections stand, and nothing answers. */
+function freeze({ server }: TestApi): { thaw(): void } {
+  const { pid } = server!
+  process.kill(pid, 'SIGSTOP')
+  return { thaw: () => process.kill(pid, 'SIGCONT') }
+}
 
 it('ends event streams and held answers at once, each properly', async () => {
-  const api = createTestApi()
+  const api = await createTestApi()
   const url = await api.listen()
-  const { id } = (await api.app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob() })).json()
-  const waitBegan = Promise.withResolvers<void>()
-  const { wait } = api.jobs
-  api.jobs.wait = (...given) => {
-    waitBegan.resolve()
-    return wait(...given)
-  }
+  const id = await createId(api)
   const stream = await fetch(`${url}/v1/jobs/${id}/events`)
-  const held = fetch(`${url}/v1/jobs/${id}?wait=60`)
-  await waitBegan.promise
+  const other = (
+    await api.app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob({}, 'other') })
+  ).json().id
+  const held = fetch(`${url}/v1/jobs/${other}?wait=60`)
+  const channel = jobChannel(api.root(), other)
+  await until(async () => Number((await api.redis.pubsub('NUMSUB', channel))[1]) === 1)
   const startedAt = performance.now()
-  const closed = api.close()
+  const closed = api.app.close()
   expect(await stream.text()).toContain('event: job.queued')
-  expect(await (await held).json()).toMatchObject({ id, status: 'queued' })
+  expect(await (await held).json()).toMatchObject({ id: other, status: 'queued' })
   await closed
   expect(performance.now() - startedAt).toBeLessThan(2000)
+  await api.close()
 })
 
 it('completes the answer underway and takes no more over its connection', async () => {
-  const api = createTestApi()
+  const api = await createTestApi({ own: true })
+  const handled = onHandled(api, '/v1/jobs/job_')
   const url = await api.listen()
-  const { id } = (await api.app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob() })).json()
-  // The store holds one answer, so that its connection stays open while the server closes.
-  const gate = Promise.withResolvers<void>()
-  const asked = Promise.withResolvers<void>()
-  const { get } = api.jobs
-  let calls = 0
-  api.jobs.get = async (...given) => {
-    calls++
-    asked.resolve()
-    await gate.promise
-    return get(...given)
-  }
+  const id = await createId(api)
+  // The store holds the answer, so that its connection stays open while the server closes.
+  const { thaw } = freeze(api)
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   let text = ''
@@ -48,36 +63,37 @@ it('completes the answer underway and takes no more over its connection', async 
   const ended = new Promise((resolve) => socket.on('close', resolve))
   const request = `GET /v1/jobs/${id} HTTP/1.1\r\nhost: a\r\n\r\n`
   socket.write(request)
-  await asked.promise
-  const closed = api.close()
+  await handled.first
+  const closed = api.app.close()
   await new Promise((resolve) => setTimeout(resolve, 50))
   socket.write(request)
   await new Promise((resolve) => setTimeout(resolve, 50))
-  gate.resolve()
+  thaw()
   await Promise.all([closed, ended])
   const answers = text.split(/(?=HTTP\/1\.1 )/)
   expect(answers[0]).toMatch(/^HTTP\/1\.1 200 .*connection: close/is)
   expect(answers[0]).toContain(id)
-  expect(calls).toBe(1)
+  expect(handled.count()).toBe(1)
+  await api.close()
 })
 
 it('cuts an answer that takes too long', async () => {
-  const api = createTestApi({ limits: { closeGrace: 100 } })
+  const api = await createTestApi({ own: true, limits: { closeGrace: 100 } })
+  const handled = onHandled(api, '/v1/jobs/job_')
   const url = await api.listen()
-  const asked = Promise.withResolvers<void>()
-  api.jobs.get = () => {
-    asked.resolve()
-    return new Promise(() => {})
-  }
-  const response = fetch(`${url}/v1/jobs/job_1`)
+  const id = await createId(api)
+  const { thaw } = freeze(api)
+  const response = fetch(`${url}/v1/jobs/${id}`)
   response.catch(() => undefined)
-  await asked.promise
-  await api.close()
+  await handled.first
+  await api.app.close()
   await expect(response).rejects.toThrow()
+  thaw()
+  await api.close()
 })
 
 it('does not wait for connections that keep alive', async () => {
-  const api = createTestApi()
+  const api = await createTestApi()
   const url = await api.listen()
   const agent = new Agent({ keepAlive: true })
   const response = await new Promise<IncomingMessage>((resolve) =>
@@ -85,7 +101,8 @@ it('does not wait for connections that keep alive', async () => {
   )
   for await (const _ of response);
   const startedAt = performance.now()
-  await api.close()
+  await api.app.close()
   expect(performance.now() - startedAt).toBeLessThan(2000)
   agent.destroy()
+  await api.close()
 })

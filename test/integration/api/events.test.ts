@@ -1,17 +1,22 @@
 import { EventSource } from 'eventsource'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { chatJob, createTestApi, StoreAway, type TestApi } from '../../helpers/api.ts'
+import { jobChannel } from '../../../jobs/keys.ts'
+import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
+import { until } from '../../helpers/store.ts'
 
 let api: TestApi
 let url: string
 beforeEach(async () => {
-  api = createTestApi({ limits: { heartbeat: 30 } })
+  api = await createTestApi({ limits: { heartbeat: 30 } })
   url = await api.listen()
 })
 afterEach(() => api.close())
 
-const createId = async (members: Record<string, unknown> = {}): Promise<string> =>
-  (await api.app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob(members) })).json().id
+let texts = 0
+const createId = async (members: Record<string, unknown> = {}): Promise<string> => {
+  const payload = chatJob(members, `text ${++texts}`)
+  return (await api.app.inject({ method: 'POST', url: '/v1/jobs', payload })).json().id
+}
 
 const follow = (path: string, headers: Record<string, string> = {}, signal?: AbortSignal) =>
   fetch(`${url}${path}`, { headers, ...(signal && { signal }) })
@@ -28,13 +33,13 @@ function parse(text: string): { id?: string; event?: string; data?: { seq: numbe
 describe("a job's events", () => {
   it('come from the first, then live, and end with the job', async () => {
     const id = await createId()
-    api.jobs.publish(id, 'job.started')
+    const running = await api.worker.start(id)
     const response = await follow(`/v1/jobs/${id}/events`)
     expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/)
     expect(response.headers.get('cache-control')).toContain('no-store')
     expect(response.headers.get('x-request-id')).not.toBeNull()
-    api.jobs.publish(id, 'job.delta', { chunk: { text: 'two\nlines' }, attempt: 1 })
-    api.jobs.finish(id, { result: { ok: true } })
+    await api.worker.stream(running, [{ text: 'two\nlines' }])
+    await api.worker.complete(running, { result: { ok: true } })
     const events = parse(await response.text())
     expect(events.map(({ event, data }) => [event, data?.seq])).toEqual([
       ['job.queued', 1],
@@ -42,14 +47,13 @@ describe("a job's events", () => {
       ['job.delta', 3],
       ['job.completed', 4],
     ])
-    expect(events[2]?.data).toMatchObject({ chunk: { text: 'two\nlines' } })
+    expect(events[2]?.data).toMatchObject({ chunk: { text: 'two\nlines' }, attempt: 1 })
     expect(events[3]?.data).toMatchObject({ job: { id, result: { ok: true } } })
   })
 
   it('come after Last-Event-ID, by header or by query', async () => {
     const id = await createId()
-    api.jobs.publish(id, 'job.started')
-    api.jobs.finish(id, {})
+    await api.worker.finish(id)
     const all = parse(await (await follow(`/v1/jobs/${id}/events`)).text())
     const cursor = all[0]!.id!
     for (const response of [
@@ -62,7 +66,7 @@ describe("a job's events", () => {
 
   it('are over with 204 when nothing can come any more', async () => {
     const id = await createId()
-    api.jobs.finish(id, {})
+    await api.worker.finish(id)
     const last = parse(await (await follow(`/v1/jobs/${id}/events`)).text()).at(-1)!.id!
     const response = await follow(`/v1/jobs/${id}/events`, { 'last-event-id': last })
     expect([response.status, await response.text()]).toEqual([204, ''])
@@ -77,13 +81,21 @@ describe("a job's events", () => {
         if (source.readyState === EventSource.CLOSED) resolve()
       })
     })
-    for (const type of ['job.queued', 'job.started', 'job.completed']) {
+    const heard = {
+      'job.queued': Promise.withResolvers<void>(),
+      'job.started': Promise.withResolvers<void>(),
+      'job.completed': Promise.withResolvers<void>(),
+    }
+    for (const [type, { resolve }] of Object.entries(heard)) {
       source.addEventListener(type, (event) => {
         seen.push(`${JSON.parse(event.data).seq} ${type}`)
-        if (type === 'job.queued') api.jobs.publish(id, 'job.started')
-        if (type === 'job.started') api.jobs.finish(id, {})
+        resolve()
       })
     }
+    await heard['job.queued'].promise
+    const running = await api.worker.start(id)
+    await heard['job.started'].promise
+    await api.worker.complete(running)
     await closed
     expect(seen).toEqual(['1 job.queued', '2 job.started', '3 job.completed'])
   })
@@ -103,25 +115,25 @@ describe("a job's events", () => {
 
   it('end in the store when the client goes away', async () => {
     const id = await createId()
-    const { promise: aborted, resolve } = Promise.withResolvers<void>()
-    const original = api.jobs.follow
-    api.jobs.follow = (tenant, job, cursor, signal) => {
-      signal.addEventListener('abort', () => resolve())
-      return original(tenant, job, cursor, signal)
-    }
+    const subscribed = async () =>
+      Number((await api.redis.pubsub('NUMSUB', jobChannel(api.root(), id)))[1])
     const client = new AbortController()
     const response = await follow(`/v1/jobs/${id}/events`, {}, client.signal)
     await response.body!.getReader().read()
+    await until(async () => (await subscribed()) === 1)
     client.abort()
-    await aborted
+    await until(async () => (await subscribed()) === 0)
   })
 
-  it('break off when the store goes away underway, so that the client comes again', async () => {
+  it('break off when the store fails underway, so that the client comes again', async () => {
     const id = await createId()
     const response = await follow(`/v1/jobs/${id}/events`)
     const text = response.text()
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    api.jobs.breakWith(new StoreAway('gone'))
+    const channel = jobChannel(api.root(), id)
+    await until(async () => Number((await api.redis.pubsub('NUMSUB', channel))[1]) === 1)
+    // What cannot be read as a list is to the reader what an error of any kind is.
+    await api.redis.set(`${api.root()}:job:${id}:events`, 'spoiled')
+    await api.redis.publish(channel, '2')
     await expect(text).rejects.toThrow()
   })
 
@@ -135,9 +147,9 @@ it("a group's events are those of all its jobs, until the last is finished", asy
   const ids = [await createId({ group: 'g' }), await createId({ group: 'g' })]
   await createId({ group: 'other' })
   const response = await follow('/v1/groups/g/events')
-  for (const id of ids) api.jobs.finish(id, {})
+  for (const id of ids) await api.worker.finish(id)
   const events = parse(await response.text())
   expect(events.map(({ event, data }) => `${data?.job_id} ${data?.seq} ${event}`).sort()).toEqual(
-    ids.flatMap((id) => [`${id} 1 job.queued`, `${id} 2 job.completed`]).sort(),
+    ids.flatMap((id) => [`${id} 1 job.queued`, `${id} 2 job.started`, `${id} 3 job.completed`]).sort(),
   )
 })

@@ -30,6 +30,9 @@ const routes = [
   'get /v1/groups/{group}',
   'get /v1/groups/{group}/events',
   'post /v1/deliveries/{id}/redeliver',
+  'get /v1/lanes',
+  'get /v1/lanes/{*}',
+  'post /v1/lanes/{*}',
   'get /healthz',
   'get /readyz',
 ]
@@ -37,7 +40,7 @@ const routes = [
 let api: TestApi
 let document: Document
 beforeAll(async () => {
-  api = createTestApi()
+  api = await createTestApi()
   document = (await api.app.inject({ url: '/openapi.json' })).json()
 })
 afterAll(() => api.close())
@@ -115,7 +118,7 @@ describe('the page that reads it', () => {
 describe('readiness', () => {
   it('is refused with the reason while the process cannot serve', async () => {
     const states = [{ ok: false, reason: 'Redis does not answer' }, { ok: true }]
-    const api = createTestApi({ overrides: { ready: async () => states.shift()! } })
+    const api = await createTestApi({ overrides: { ready: async () => states.shift()! } })
     const refused = await api.app.inject({ url: '/readyz' })
     expect([refused.statusCode, refused.json().error]).toEqual([
       503,

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { ProviderFailure } from '../../../providers/provider.ts'
-import { backoff, decide, pauseAfter } from '../../../workers/outcome.ts'
+import type { ProviderFailure, ProviderSuccess } from '../../../providers/provider.ts'
+import { backoff, decide, judgeAnswer, pauseAfter } from '../../../workers/outcome.ts'
 
 const retry = { base: 500, cap: 60_000 }
 const NOW = 1_700_000_000_000
@@ -38,13 +38,16 @@ describe('decide', () => {
     expect(outcome).toMatchObject({ kind: 'retry', reason: 'timeout' })
   })
 
-  it.each(['retryable', 'timeout'] as const)('fails a job for good when its last attempt ends as %s', (one) => {
-    const outcome = decide(failure({ class: one }), { attempts: 3, maxAttempts: 3 }, retry, NOW, half)
-    expect(outcome).toEqual({
-      kind: 'failed',
-      error: { code: 'server_error', message: 'It broke.', provider_status: 500, retryable: true },
-    })
-  })
+  it.each(['retryable', 'timeout'] as const)(
+    'fails a job for good when its last attempt ends as %s',
+    (one) => {
+      const outcome = decide(failure({ class: one }), { attempts: 3, maxAttempts: 3 }, retry, NOW, half)
+      expect(outcome).toEqual({
+        kind: 'failed',
+        error: { code: 'server_error', message: 'It broke.', provider_status: 500, retryable: true },
+      })
+    },
+  )
 
   it('fails what cannot get better at once, whatever attempts are left', () => {
     const outcome = decide(failure({ class: 'final', status: 400 }), fresh, retry, NOW, half)
@@ -113,5 +116,34 @@ describe('pauseAfter', () => {
 
   it('is a second where the provider names no time', () => {
     expect(pauseAfter(failure({}))).toBe(1000)
+  })
+})
+
+describe('judgeAnswer', () => {
+  const success: ProviderSuccess = { ok: true, status: 200, body: {}, usage: null, feedback: {} }
+
+  it('tells the breaker of answers, of server errors and of connections that failed', () => {
+    expect(judgeAnswer(success, true)).toBe('ok')
+    expect(judgeAnswer(failure({ status: 500 }), true)).toBe('broken')
+    expect(judgeAnswer(failure({ status: 529 }), true)).toBe('broken')
+    expect(judgeAnswer(failure({ status: null, code: 'connection_error' }), true)).toBe('broken')
+  })
+
+  it.each([
+    failure({ class: 'throttled', status: 429 }),
+    failure({ class: 'final', status: 400 }),
+    failure({ class: 'final', status: 429, code: 'insufficient_quota' }),
+    failure({ status: 408 }),
+    failure({ status: 409 }),
+    failure({ status: 200, code: 'invalid_answer' }),
+    failure({ class: 'aborted', status: null }),
+  ])('tells it nothing of $class $status', (answer) => {
+    expect(judgeAnswer(answer, true)).toBeNull()
+  })
+
+  it('counts a time-out only when the call had all the time that its lane gives', () => {
+    const timeout = failure({ class: 'timeout', status: null, code: 'timeout' })
+    expect(judgeAnswer(timeout, true)).toBe('broken')
+    expect(judgeAnswer(timeout, false)).toBeNull()
   })
 })

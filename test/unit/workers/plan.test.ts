@@ -95,23 +95,28 @@ describe('planCalls', () => {
       { maxLength: 60 },
     )
     fc.assert(
-      fc.property(entries, fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 500 }), (list, busy, now) => {
-        const hand = list.map(({ since, ...cost }) => entry(cost, since))
-        const plan = planCalls(hand, lane, busy, now)
-        const sent = idsOf(plan).flat()
-        expect(new Set(sent).size).toBe(sent.length)
-        expect(sent.filter((id) => !ids(hand).includes(id))).toEqual([])
-        // What is not sent waits for a time that the plan tells.
-        expect(plan.readyAt === null).toBe(sent.length === hand.length)
-        for (const call of plan.ready) {
-          expect(call.cost).toEqual(costOf(call.held))
-          const inputs = call.held.reduce((sum, held) => sum + held.cost.inputs, 0)
-          if (call.held.length === 1) continue
-          expect(new Set(call.held.map((held) => held.cost.coalesceKey)).size).toBe(1)
-          expect(inputs).toBeLessThanOrEqual(4)
-          expect(call.cost.tokens).toBeLessThanOrEqual(100)
-        }
-      }),
+      fc.property(
+        entries,
+        fc.integer({ min: 0, max: 2 }),
+        fc.integer({ min: 0, max: 500 }),
+        (list, busy, now) => {
+          const hand = list.map(({ since, ...cost }) => entry(cost, since))
+          const plan = planCalls(hand, lane, busy, now)
+          const sent = idsOf(plan).flat()
+          expect(new Set(sent).size).toBe(sent.length)
+          expect(sent.filter((id) => !ids(hand).includes(id))).toEqual([])
+          // What is not sent waits for a time that the plan tells.
+          expect(plan.readyAt === null).toBe(sent.length === hand.length)
+          for (const call of plan.ready) {
+            expect(call.cost).toEqual(costOf(call.held))
+            const inputs = call.held.reduce((sum, held) => sum + held.cost.inputs, 0)
+            if (call.held.length === 1) continue
+            expect(new Set(call.held.map((held) => held.cost.coalesceKey)).size).toBe(1)
+            expect(inputs).toBeLessThanOrEqual(4)
+            expect(call.cost.tokens).toBeLessThanOrEqual(100)
+          }
+        },
+      ),
     )
   })
 

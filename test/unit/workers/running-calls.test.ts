@@ -23,7 +23,7 @@ describe('running calls', () => {
     expect(signal.aborted).toBe(true)
   })
 
-  it("leaves the jobs of other tenants alone, and those that are not here", () => {
+  it('leaves the jobs of other tenants alone, and those that are not here', () => {
     const calls = createRunningCalls()
     const { signal } = calls.begin([a])
     calls.cancel('other', 'job_a')

@@ -1,0 +1,160 @@
+import { type Client, runBottleneck, runOpenAi, runPQueue } from './clients.ts'
+import { type SecondClient, startSecondClient } from './second-client.ts'
+import { type Sluice, startSluice } from './sluice.ts'
+import { admittedBetween, rejectedBetween, type Shares, sharesDuring, sharesOf } from './timeline.ts'
+import { startUpstream, type Upstream } from './upstream.ts'
+import { type Amount, grantOf, LATENCY, LIMITS, type Limits, makeCalls, secondsOf, sumOf } from './workload.ts'
+
+/** What differs from what everybody is configured for. */
+export type Scenario = {
+  title: string
+  /** The share of the configured limits that the upstream really grants. */
+  granted: number
+  /** The share of the configured limits that a second client asks for. */
+  taken: number
+}
+
+export const SCENARIOS = {
+  compare: { title: 'As configured', granted: 1, taken: 0 },
+  half: { title: 'The real limit is half of the configured one', granted: 0.5, taken: 0 },
+  shared: { title: 'A second client takes 30% of the limit', granted: 1, taken: 0.3 },
+} as const satisfies Record<string, Scenario>
+
+export type Row = {
+  name: string
+  answered: number
+  failed: number
+  /** From the first call to the end of the last. */
+  seconds: number
+  /** The least that it could have taken. */
+  idealSeconds: number
+  /** 429s to this client. */
+  refused: number
+  /** Of the real limits, all clients together, until the last call was admitted. */
+  shares: Shares
+  /** The same from ten seconds after the start; null: it had ended by then, or nearly. */
+  lateShares: Shares | null
+  second: { sent: number; refused: number } | null
+}
+
+export type Comparison = { title: string; calls: Amount; rows: Row[] }
+
+/** A bucket holds five seconds' worth of the limits: enough for the bursts of any client that keeps to its rate. */
+export const COMPARED_WINDOW_MS = 5000
+
+/** Fewer seconds than these say nothing about a share of the limit. */
+const LEAST_SECONDS = 5
+/** After this the limits must have been learned. */
+const LEARNED_SECONDS = 10
+
+type Contender = { name: string; run: Client }
+
+const COUNT = 400
+
+/** Sends the same calls in each of the five ways, one after the other, in each of the scenarios. */
+export async function compareClients(
+  scenarios: readonly Scenario[],
+  say: (line: string) => void,
+): Promise<Comparison[]> {
+  const closers: (() => Promise<unknown>)[] = []
+  try {
+    const upstream = await startUpstream({
+      name: 'upstream',
+      enforcement: 'bucket',
+      windowMs: COMPARED_WINDOW_MS,
+    })
+    closers.push(upstream.close)
+    const open = async (workers: number) => {
+      const options = { upstreamUrl: upstream.url, workers, windowMs: COMPARED_WINDOW_MS }
+      const sluice = await startSluice({ name: `sluice-of-${workers}`, ...options })
+      closers.push(sluice.close)
+      return runThrough(sluice)
+    }
+    const contenders: Contender[] = [
+      { name: 'a. openai alone, 50 at once', run: runOpenAi },
+      { name: 'b. p-queue and openai', run: runPQueue },
+      { name: 'c. Bottleneck and openai', run: runBottleneck },
+      { name: 'd. Sluice, one worker', run: await open(1) },
+      { name: 'e. Sluice, three workers', run: await open(3) },
+    ]
+    const comparisons: Comparison[] = []
+    for (const [index, scenario] of scenarios.entries()) {
+      say(`${scenario.title}:`)
+      const calls = makeCalls('a customer writes', COUNT)
+      const rows: Row[] = []
+      for (const contender of contenders) {
+        const model = `model-${index}-${contender.name[0]}`
+        const row = await measure(upstream, scenario, contender, model)
+        rows.push(row)
+        say(
+          `  ${row.name}: ${row.seconds.toFixed(1)} s (ideal ${row.idealSeconds.toFixed(1)}), ` +
+            `${row.refused} 429s, ${row.failed} failed`,
+        )
+      }
+      comparisons.push({ title: scenario.title, calls: sumOf(calls), rows })
+    }
+    return comparisons
+  } finally {
+    for (const closer of closers.reverse()) await closer()
+  }
+}
+
+/** One contender on a model that nobody has used yet. */
+async function measure(
+  upstream: Upstream,
+  { granted, taken }: Scenario,
+  { name, run }: Contender,
+  model: string,
+): Promise<Row> {
+  const limits: Limits = {
+    requests_per_minute: LIMITS.requests_per_minute * granted,
+    tokens_per_minute: LIMITS.tokens_per_minute * granted,
+  }
+  const calls = makeCalls(model, COUNT)
+  await upstream.setLimits(model, limits)
+  await upstream.empty(model, limits)
+
+  const before = await upstream.state()
+  const startedAt = Date.now()
+  const secondClient: SecondClient | null = taken > 0 ? startSecondClient(upstream, model, taken) : null
+  const { answered, failed } = await run(upstream.url, model, calls)
+  const seconds = (Date.now() - startedAt) / 1000
+  const after = await upstream.state()
+  const second = secondClient === null ? null : await secondClient.stop()
+
+  // No answer takes less, so that the last call was admitted by then.
+  const admittedFor = seconds - LATENCY.least / 1000
+  const from = Math.ceil(startedAt / 1000) + LEARNED_SECONDS
+  const to = Math.floor(startedAt / 1000 + admittedFor)
+  return {
+    name,
+    answered,
+    failed,
+    seconds,
+    idealSeconds: findIdeal(sumOf(calls), limits, granted - taken),
+    refused: rejectedBetween(before, after) - (second?.refused ?? 0),
+    shares: sharesOf(admittedBetween(before, after), limits, admittedFor),
+    lateShares: to - from < LEAST_SECONDS ? null : sharesDuring(after.timeline, limits, from, to),
+    second,
+  }
+}
+
+/** Seconds until the last answer if every call left when the limits first allow it, a second's worth at once. */
+function findIdeal(amount: Amount, limits: Limits, share: number): number {
+  const atOnce = grantOf(limits, 1)
+  const rest = { requests: amount.requests - atOnce.requests, tokens: amount.tokens - atOnce.tokens }
+  const rate: Limits = {
+    requests_per_minute: LIMITS.requests_per_minute * share,
+    tokens_per_minute: LIMITS.tokens_per_minute * share,
+  }
+  return secondsOf(rest, rate) + LATENCY.mean / 1000
+}
+
+function runThrough(sluice: Sluice): Client {
+  return async (_url, model, calls) => {
+    await sluice.submit('noisy', model, model, calls)
+    const jobs = await sluice.waitFor('noisy', model, calls.length)
+    const answered = jobs.filter((job) => job.status === 'completed').length
+    return { answered, failed: jobs.length - answered }
+  }
+}

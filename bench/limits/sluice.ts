@@ -1,0 +1,143 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { request } from 'undici'
+import type { GroupSummary, Job } from '../../jobs/job.ts'
+import { startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { startChild } from '../child.ts'
+import { type Call, chatBody, LIMITS } from './workload.ts'
+
+/** Two tenants of the same weight. */
+export type Tenant = 'noisy' | 'quiet'
+
+/** A Sluice of its own: a Redis, an API process, and so many workers. */
+export type Sluice = {
+  /** Submits chat jobs for one model, in order, as a group. */
+  submit(tenant: Tenant, group: string, model: string, calls: readonly Call[]): Promise<void>
+  /** How many jobs of a group have ended. */
+  countEnded(tenant: Tenant, group: string): Promise<number>
+  /** All jobs of a group, in the order in which they came, when `count` of them have ended. */
+  waitFor(tenant: Tenant, group: string, count: number): Promise<Job[]>
+  /** All jobs of a group as they stand, in the order in which they came. */
+  list(tenant: Tenant, group: string): Promise<Job[]>
+  close(): Promise<void>
+}
+
+export type SluiceOptions = {
+  name: string
+  upstreamUrl: string
+  workers: number
+  /** As the provider counts, ms. */
+  windowMs: number
+}
+
+const POLL_MS = 100
+
+/** Starts it in front of an upstream, configured for `LIMITS`; each model is a lane. */
+export async function startSluice(options: SluiceOptions): Promise<Sluice> {
+  const closers: (() => Promise<unknown>)[] = []
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer()
+  }
+  try {
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-limits-'))
+    closers.push(() => rm(folder, { recursive: true, force: true }))
+    const redis = await startEmbeddedRedis({ directory: join(folder, 'redis') })
+    closers.push(() => redis.close())
+    const path = join(folder, 'sluice.yaml')
+    await writeFile(path, writeConfig(options))
+
+    const start = async (name: string, role: 'api' | 'worker', ready: RegExp) => {
+      const child = await startChild({
+        name: `${options.name}-${name}`,
+        args: [
+          '--import',
+          new URL('../serve-usage.ts', import.meta.url).href,
+          fileURLToPath(new URL('../../main.ts', import.meta.url)),
+          role,
+          '--config',
+          path,
+        ],
+        env: { REDIS_URL: redis.url, NODE_ENV: 'production' },
+        ready,
+        profile: null,
+      })
+      closers.push(child.close)
+      return child
+    }
+    for (let number = 1; number <= options.workers; number++)
+      await start(`worker-${number}`, 'worker', /"msg":"ready"/)
+    const api = await start('api', 'api', /"url":"([^"]+)","msg":"ready"/)
+    return { ...createClient(api.match[1]!), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function createClient(url: string): Omit<Sluice, 'close'> {
+  async function get<Answer>(tenant: Tenant, path: string): Promise<Answer> {
+    const answer = await request(`${url}${path}`, { headers: { authorization: `Bearer ${tenant}-key` } })
+    if (answer.statusCode !== 200)
+      throw new Error(`${path}: ${answer.statusCode} ${await answer.body.text()}`)
+    return (await answer.body.json()) as Answer
+  }
+
+  async function countEnded(tenant: Tenant, group: string): Promise<number> {
+    const { counts } = await get<GroupSummary>(tenant, `/v1/groups/${group}`)
+    return counts.completed + counts.failed + counts.cancelled
+  }
+
+  async function list(tenant: Tenant, group: string): Promise<Job[]> {
+    const jobs: Job[] = []
+    for (let after = ''; ; after = `&after=${jobs.at(-1)!.id}`) {
+      const page = await get<{ data: Job[]; has_more: boolean }>(
+        tenant,
+        `/v1/jobs?group=${group}&limit=1000${after}`,
+      )
+      jobs.push(...page.data)
+      if (!page.has_more) return jobs.reverse()
+    }
+  }
+
+  return {
+    countEnded,
+    list,
+    async submit(tenant, group, model, calls) {
+      const lines = calls.map((call) =>
+        JSON.stringify({ type: 'chat', group, body: chatBody(`sim/${model}`, call) }),
+      )
+      const answer = await request(`${url}/v1/jobs/bulk`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson', authorization: `Bearer ${tenant}-key` },
+        body: lines.join('\n'),
+      })
+      const answers = (await answer.body.text()).trim().split('\n')
+      const bad = answers.find((line) => !line.includes('"id"'))
+      if (answer.statusCode !== 200 || answers.length !== calls.length || bad !== undefined)
+        throw new Error(`Sluice answered ${answer.statusCode} to ${calls.length} jobs: ${bad}`)
+    },
+    async waitFor(tenant, group, count) {
+      while ((await countEnded(tenant, group)) < count) await sleep(POLL_MS)
+      return list(tenant, group)
+    },
+  }
+}
+
+function writeConfig({ upstreamUrl, windowMs }: SluiceOptions): string {
+  return `
+server: { port: 0 }
+redis: { url: "\${REDIS_URL}" }
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: ${upstreamUrl}
+    limits: ${JSON.stringify({ ...LIMITS, window: `${windowMs}ms` })}
+    models: { "*": {} }
+tenants:
+  noisy: { keys: [noisy-key] }
+  quiet: { keys: [quiet-key] }
+`
+}

@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { request } from 'undici'
+import type { SimulatorState } from '../../providers/simulator/state.ts'
+import { startChild } from '../child.ts'
+import { type Call, chatBody, LATENCY, LIMITS, type Limits } from './workload.ts'
+
+/** The limited upstream, in a process of its own. Each model has limits and levels of its own. */
+export type Upstream = {
+  /** For clients: `http://127.0.0.1:…/v1`. */
+  url: string
+  state(): Promise<SimulatorState>
+  setLimits(model: string, limits: Limits): Promise<void>
+  /** Takes all that the model's bucket holds; resolves when it holds a second's worth again. */
+  empty(model: string, limits: Limits): Promise<void>
+  /** One call that is not repeated, whatever becomes of it; the status. */
+  send(model: string, call: Call): Promise<number>
+  close(): Promise<void>
+}
+
+export type UpstreamOptions = {
+  name: string
+  enforcement: 'bucket' | 'window'
+  /** Of the limits, ms. */
+  windowMs: number
+}
+
+export async function startUpstream({ name, enforcement, windowMs }: UpstreamOptions): Promise<Upstream> {
+  const args = {
+    port: 0,
+    rpm: LIMITS.requests_per_minute,
+    tpm: LIMITS.tokens_per_minute,
+    enforcement,
+    window: windowMs,
+    latency: LATENCY.least,
+    jitter: LATENCY.jitter,
+  }
+  const child = await startChild({
+    name,
+    args: [
+      '--import',
+      new URL('../serve-usage.ts', import.meta.url).href,
+      fileURLToPath(new URL('../../main.ts', import.meta.url)),
+      'simulator',
+      ...Object.entries(args).flatMap(([option, value]) => [`--${option}`, String(value)]),
+    ],
+    ready: /simulator: (\S+)/,
+    profile: null,
+  })
+  const url = child.match[1]!
+
+  async function state(): Promise<SimulatorState> {
+    const { body } = await request(new URL('/_sim/state', url))
+    return (await body.json()) as SimulatorState
+  }
+
+  async function send(model: string, call: Call): Promise<number> {
+    const answer = await request(`${url}/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(chatBody(model, call)),
+    })
+    await answer.body.dump()
+    return answer.statusCode
+  }
+
+  return {
+    url,
+    state,
+    send,
+    close: child.close,
+    async setLimits(model, limits) {
+      const answer = await request(new URL('/_sim/limits', url), {
+        method: 'POST',
+        body: JSON.stringify({ model, ...limits }),
+      })
+      await answer.body.dump()
+      if (answer.statusCode !== 200) throw new Error(`the upstream took no limits: ${answer.statusCode}`)
+    },
+    async empty(model, limits) {
+      const requests = Math.floor((limits.requests_per_minute * windowMs) / 60_000)
+      const tokens = Math.floor((limits.tokens_per_minute * windowMs) / 60_000)
+      const before = (await state()).admitted_requests
+      // A short prompt counts for one token; the first call takes what the others leave.
+      const sent = Array.from({ length: requests }, (_, index) =>
+        send(model, { tokens: index === 0 ? tokens - requests + 1 : 1, prompt: '.' }),
+      )
+      const emptied = sleep(1000)
+      const statuses = await Promise.all(sent)
+      await emptied
+      const admitted = (await state()).admitted_requests - before
+      if (admitted !== requests) throw new Error(`the upstream was not emptied: ${statuses}`)
+    },
+  }
+}

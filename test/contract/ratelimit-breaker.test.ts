@@ -1,0 +1,331 @@
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { CallOutcome } from '../../ratelimit/breaker.ts'
+import type { Settlement } from '../../ratelimit/gate.ts'
+import { callOf, laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
+import { createRandom } from './ratelimit-traffic.ts'
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+console.info(`ratelimit-breaker: SEED=${seed}`)
+
+const CALL = callOf(100)
+const LANE = laneWith({})
+
+describe.each([
+  { name: 'Lua', make: makeLua, runs: 4 },
+  { name: 'twin', make: makeTwin, runs: 80 },
+])('the breaker of the $name bucket', ({ make, runs }) => {
+  const maker = make()
+  afterAll(maker.close)
+
+  const create = (leaseMs?: number) => maker.create(leaseMs === undefined ? {} : { leaseMs })
+
+  /** Takes so many calls, which have to be let through. Time passes before, so that they are newer than what was. */
+  async function take({ gate, clock }: Subject, count = 1): Promise<string[]> {
+    clock.now += 1
+    const { permits } = await gate.take(
+      LANE,
+      Array.from({ length: count }, () => CALL),
+    )
+    expect(permits).toHaveLength(count)
+    return permits
+  }
+
+  /** Settles calls with an outcome a millisecond later. */
+  async function settle(
+    { gate, clock }: Subject,
+    permits: string[],
+    outcome: CallOutcome,
+    more: Partial<Settlement> = {},
+  ) {
+    clock.now += 1
+    await gate.settle(
+      LANE,
+      permits.map((permit) => ({ permit, actual: CALL, outcome, ...more })),
+    )
+  }
+
+  async function breakCalls(subject: Subject, count: number) {
+    for (let i = 0; i < count; i++) await settle(subject, await take(subject), 'broken')
+  }
+
+  const breakerOf = async ({ gate }: Subject) => (await gate.read(LANE)).breaker
+  const refusal = async ({ gate }: Subject) => {
+    const answer = await gate.take(LANE, [CALL])
+    expect(answer.permits).toEqual([])
+    return answer
+  }
+
+  it('opens at the fifth broken call in a row, and the lane lets nothing leave for 15 s', async () => {
+    const subject = create()
+    await breakCalls(subject, 4)
+    expect(await breakerOf(subject)).toEqual({ state: 'closed', failures: 4, openUntil: null })
+    await breakCalls(subject, 1)
+    const openUntil = subject.clock.now + 15_000
+    expect(await subject.gate.read(LANE)).toMatchObject({
+      breaker: { state: 'open', failures: 5, openUntil },
+      pausedUntil: openUntil,
+      pausedReason: 'breaker_open',
+    })
+    expect(await refusal(subject)).toMatchObject({
+      waitMs: 15_000,
+      waitingFor: 'provider_pause',
+      never: false,
+    })
+    subject.clock.now += 14_999
+    expect((await refusal(subject)).waitMs).toBe(1)
+    subject.clock.now += 1
+    expect(await breakerOf(subject)).toEqual({ state: 'half_open', failures: 5, openUntil: null })
+  })
+
+  it('stays closed as long as an answered call comes between the broken ones', async () => {
+    const subject = create()
+    for (let round = 0; round < 5; round++) {
+      await breakCalls(subject, 4)
+      await settle(subject, await take(subject), 'ok')
+    }
+    expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 0 })
+  })
+
+  it('hears nothing in calls that say nothing, nor in a 429', async () => {
+    const subject = create()
+    await breakCalls(subject, 4)
+    await settle(subject, await take(subject), null)
+    const [permit] = await take(subject)
+    await subject.gate.settle(LANE, [{ permit: permit!, actual: null }])
+    await settle(subject, await take(subject), 'broken', { throttledMs: 0 })
+    expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 4 })
+    subject.clock.now += 1000
+    await settle(subject, await take(subject), 'ok', { throttledMs: 0 })
+    expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 4 })
+  })
+
+  it('counts calls that were settled together', async () => {
+    const subject = create()
+    await settle(subject, await take(subject, 8), 'broken')
+    expect(await breakerOf(subject)).toMatchObject({ state: 'open', failures: 5 })
+  })
+
+  it('lets one probe through when it is half-open, also of one take for many', async () => {
+    const subject = create()
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    const { gate } = subject
+    const answer = await gate.take(LANE, [CALL, CALL, CALL])
+    expect(answer.permits).toHaveLength(1)
+    expect(answer).toMatchObject({ waitMs: 250, waitingFor: 'provider_pause' })
+    expect(await refusal(subject)).toMatchObject({ waitMs: 250, waitingFor: 'provider_pause' })
+  })
+
+  it('closes with a probe that is answered, and forgets the failures and how long it was open', async () => {
+    const subject = create()
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    await breakCalls(subject, 1)
+    subject.clock.now += 30_000
+    await settle(subject, await take(subject), 'ok')
+    expect(await breakerOf(subject)).toEqual({ state: 'closed', failures: 0, openUntil: null })
+    await take(subject, 20)
+    await breakCalls(subject, 5)
+    expect((await refusal(subject)).waitMs).toBe(15_000)
+  })
+
+  it('opens twice as long after each broken probe, up to two minutes', async () => {
+    const subject = create()
+    await breakCalls(subject, 5)
+    for (const waitMs of [15_000, 30_000, 60_000, 120_000, 120_000, 120_000]) {
+      expect((await refusal(subject)).waitMs).toBe(waitMs)
+      subject.clock.now += waitMs
+      await breakCalls(subject, 1)
+    }
+  })
+
+  it('is neither closed nor held open by calls that left before it opened', async () => {
+    const subject = create()
+    const earlier = await take(subject, 4)
+    await breakCalls(subject, 5)
+    const { openUntil } = await breakerOf(subject)
+    await settle(subject, earlier.slice(0, 1), 'ok')
+    await settle(subject, earlier.slice(1, 2), 'broken')
+    expect(await breakerOf(subject)).toEqual({ state: 'open', failures: 5, openUntil })
+    subject.clock.now += 15_000
+    await settle(subject, earlier.slice(2, 3), 'ok')
+    await settle(subject, earlier.slice(3, 4), 'broken')
+    expect(await breakerOf(subject)).toMatchObject({ state: 'half_open', failures: 5 })
+    await take(subject)
+  })
+
+  it('is not opened again by calls that left before it closed', async () => {
+    const subject = create()
+    const earlier = await take(subject, 5)
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    await settle(subject, await take(subject), 'ok')
+    await settle(subject, earlier, 'broken')
+    expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 0 })
+  })
+
+  it('sends the next probe when the lease of one has run out', async () => {
+    const subject = create(5000)
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    const [lost] = await take(subject)
+    subject.clock.now += 4999
+    expect((await refusal(subject)).waitMs).toBe(1)
+    const [next] = await take(subject)
+    await refusal(subject)
+    await settle(subject, [lost!], null)
+    await refusal(subject)
+    await settle(subject, [next!], 'ok')
+    expect(await breakerOf(subject)).toMatchObject({ state: 'closed' })
+  })
+
+  it('waits for a probe as long as its lease is renewed', async () => {
+    const subject = create(5000)
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    const probe = await take(subject)
+    for (let i = 0; i < 5; i++) {
+      subject.clock.now += 4000
+      await subject.gate.renew(LANE, probe)
+      await refusal(subject)
+    }
+  })
+
+  it('hears a probe whose lease has run out', async () => {
+    const subject = create(5000)
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    const late = await take(subject)
+    subject.clock.now += 6000
+    await settle(subject, late, 'ok')
+    expect(await breakerOf(subject)).toMatchObject({ state: 'closed' })
+  })
+
+  it('sends the next probe at once when one said nothing', async () => {
+    const subject = create()
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    await settle(subject, await take(subject), null)
+    await take(subject)
+    expect(await breakerOf(subject)).toMatchObject({ state: 'half_open', failures: 5 })
+  })
+
+  it('is neither closed nor opened by a 429 to its probe, which only pauses the lane', async () => {
+    const subject = create()
+    await breakCalls(subject, 5)
+    subject.clock.now += 15_000
+    await settle(subject, await take(subject), 'ok', { throttledMs: 2000 })
+    expect(await breakerOf(subject)).toMatchObject({ state: 'half_open', failures: 5 })
+    expect((await refusal(subject)).waitMs).toBe(2000)
+    subject.clock.now += 2000
+    await take(subject)
+    await refusal(subject)
+  })
+
+  it('is closed by hand, open or half-open, and what left before then says nothing', async () => {
+    for (const waitMs of [1000, 16_000]) {
+      const subject = create()
+      const earlier = await take(subject, 5)
+      await breakCalls(subject, 5)
+      subject.clock.now += waitMs
+      await subject.gate.resume(LANE)
+      expect(await subject.gate.read(LANE)).toMatchObject({
+        breaker: { state: 'closed', failures: 0, openUntil: null },
+        pausedUntil: null,
+        pausedReason: null,
+      })
+      await take(subject, 20)
+      await settle(subject, earlier, 'broken')
+      expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 0 })
+    }
+  })
+
+  it('does not end a longer pause by hand', async () => {
+    const subject = create()
+    await subject.gate.pause(LANE, 0, 'by hand')
+    const calls = await take(subject, 5)
+    await subject.gate.pause(LANE, 60_000, 'by hand')
+    await settle(subject, calls, 'broken')
+    expect(await subject.gate.read(LANE)).toMatchObject({
+      breaker: { state: 'open' },
+      pausedReason: 'by hand',
+    })
+    subject.clock.now += 20_000
+    expect(await breakerOf(subject)).toMatchObject({ state: 'half_open' })
+    await refusal(subject)
+  })
+
+  it('tells times on the clock of the server, whatever happened to it', async () => {
+    const subject = create()
+    await take(subject)
+    subject.clock.now -= 3_600_000
+    await breakCalls(subject, 5)
+    expect((await breakerOf(subject)).openUntil).toBe(subject.clock.now + 15_000)
+    subject.clock.now += 15_000
+    await take(subject)
+  })
+
+  it('never has two probes out, sends none while it is open, and closes when the provider is back', async () => {
+    const visited = new Set<string>()
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 8 }), fc.integer(), async (takers, chance) => {
+        for (const state of await playOutage(create(4000), takers, createRandom(chance))) visited.add(state)
+      }),
+      { seed, numRuns: runs },
+    )
+    expect([...visited].sort()).toEqual(['closed', 'half_open', 'open'])
+  }, 60_000)
+})
+
+/**
+ * Takers on a lane whose provider is down for some minutes; some of them die with their call or settle late. Answers
+ * the states that the breaker was found in.
+ */
+async function playOutage(subject: Subject, takers: number, random: () => number): Promise<Set<string>> {
+  const { gate, clock } = subject
+  const start = clock.now
+  const backAt = start + 40_000 + random() * 200_000
+  const visited = new Set<string>()
+  /** Ends of the leases of unsettled calls that left since the breaker was last closed or opened. */
+  const leases = new Map<string, number>()
+  const events: { at: number; run: () => Promise<void> }[] = []
+  const later = (ms: number, run: () => Promise<void>) => events.push({ at: clock.now + ms, run })
+
+  for (let taker = 0; taker < takers; taker++) {
+    const turn = async (): Promise<void> => {
+      const { state } = (await gate.read(LANE)).breaker
+      visited.add(state)
+      const answer = await gate.take(LANE, [CALL, CALL])
+      if (state === 'open') expect(answer.permits).toEqual([])
+      if (state === 'half_open' && answer.permits.length > 0) {
+        expect(answer.permits).toHaveLength(1)
+        expect([...leases.values()].filter((end) => end > clock.now)).toEqual([])
+      }
+      for (const permit of answer.permits) {
+        if (state !== 'closed') leases.set(permit, clock.now + 4000)
+        if (random() < 0.15 && clock.now < backAt) continue // it dies
+        later(random() * 6000, async () => {
+          const before = (await gate.read(LANE)).breaker.state
+          const outcome = random() < 0.1 ? null : clock.now < backAt ? 'broken' : 'ok'
+          await gate.settle(LANE, [{ permit, actual: CALL, outcome }])
+          leases.delete(permit)
+          if ((await gate.read(LANE)).breaker.state !== before) leases.clear()
+        })
+      }
+      later(answer.waitMs + 100 + random() * 900, turn)
+    }
+    later(random() * 1000, turn)
+  }
+  let state = ''
+  while (clock.now < backAt || state !== 'closed') {
+    let first = 0
+    for (let i = 1; i < events.length; i++) if (events[i]!.at < events[first]!.at) first = i
+    const [event] = events.splice(first, 1)
+    clock.now = event!.at
+    await event!.run()
+    state = (await gate.read(LANE)).breaker.state
+    expect(clock.now).toBeLessThan(backAt + 180_000)
+  }
+  return visited
+}

@@ -1,0 +1,210 @@
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import type { LaneLimits } from '../../config/lanes.ts'
+import type { CallOutcome } from '../../ratelimit/breaker.ts'
+import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
+import { anyLimits } from './ratelimit-limits.ts'
+import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+console.info(`ratelimit-twin: SEED=${seed}`)
+
+/** `which` names permits by age: 0 is the last that was given. */
+type Step =
+  | { do: 'take'; costs: Cost[] }
+  | ({ do: 'settle'; which: number[] } & Omit<Settlement, 'permit'>)
+  | { do: 'renew'; which: number[] }
+  | { do: 'pause'; ms: number }
+  | { do: 'resume' }
+  | { do: 'retry'; count: number }
+  | { do: 'read' }
+  | { do: 'configure'; limits: LaneLimits }
+
+/** Ms until a step; `told`: as long as the last take was told to wait. */
+type Passing = number | 'told'
+
+const anyCost = fc.record({
+  requests: fc.constantFrom(0, 1, 1, 1, 3),
+  tokens: fc.integer({ min: 0, max: 3000 }),
+  inputTokens: fc.integer({ min: 0, max: 2000 }),
+  outputTokens: fc.integer({ min: 0, max: 1000 }),
+})
+const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 2 })
+const anyFeedback = fc
+  .record({
+    limitRequests: maybe(fc.integer({ min: 0, max: 600 })),
+    limitTokens: maybe(fc.integer({ min: 0, max: 90_000 })),
+    remainingRequests: maybe(fc.integer({ min: 0, max: 50 })),
+    remainingTokens: maybe(fc.integer({ min: 0, max: 9000 })),
+  })
+  .map((feedback) => feedback as NonNullable<Settlement['feedback']>)
+const anyThrottle = fc
+  .option(fc.integer({ min: 0, max: 9000 }), { freq: 6 })
+  .map((ms): Pick<Settlement, 'throttledMs'> => (ms === null ? {} : { throttledMs: ms }))
+const anyOutcome = fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'ok', null)
+const step = <T extends Step['do']>(
+  name: T,
+  rest: fc.Arbitrary<Omit<Extract<Step, { do: T }>, 'do'>>,
+): fc.Arbitrary<Step> => rest.map((members) => ({ do: name, ...members }) as Step)
+
+const renew = step('renew', fc.record({ which: fc.array(fc.nat(50)) }))
+const pause = step('pause', fc.record({ ms: fc.nat(5000) }))
+const resume = step('resume', fc.constant({}))
+const retry = step('retry', fc.record({ count: fc.nat(40) }))
+const read = step('read', fc.constant({}))
+
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: step('take', fc.record({ costs: fc.array(anyCost, { maxLength: 6 }) })) },
+  {
+    weight: 4,
+    arbitrary: step(
+      'settle',
+      fc
+        .tuple(
+          fc.record({
+            which: fc.array(fc.nat(50), { minLength: 1, maxLength: 3 }),
+            actual: fc.option(anyCost),
+            feedback: anyFeedback,
+            outcome: anyOutcome,
+          }),
+          anyThrottle,
+        )
+        .map(([settlement, throttle]) => ({ ...settlement, ...throttle })),
+    ),
+  },
+  { weight: 2, arbitrary: renew },
+  { weight: 1, arbitrary: pause },
+  { weight: 1, arbitrary: resume },
+  { weight: 1, arbitrary: retry },
+  { weight: 2, arbitrary: read },
+  { weight: 1, arbitrary: step('configure', fc.record({ limits: anyLimits })) },
+)
+const anyPassing: fc.Arbitrary<Passing> = fc.oneof(
+  { weight: 10, arbitrary: fc.double({ min: 0, max: 3000, noNaN: true }) },
+  { weight: 4, arbitrary: fc.constant('told' as const) },
+  { weight: 1, arbitrary: fc.integer({ min: -3_700_000, max: 7_400_000 }) },
+)
+
+/** Small calls that mostly break, settled soon or late or never, and pauses about as long as the breaker's. */
+const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: step(
+      'take',
+      fc.record({ costs: fc.array(fc.constant(callOf(1)), { minLength: 1, maxLength: 4 }) }),
+    ),
+  },
+  {
+    weight: 6,
+    arbitrary: step(
+      'settle',
+      fc.record({
+        which: fc.array(fc.nat(6), { minLength: 1, maxLength: 6 }),
+        actual: fc.constant(callOf(1)),
+        outcome: fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'broken', 'ok', null),
+      }),
+    ),
+  },
+  { weight: 1, arbitrary: renew },
+  { weight: 1, arbitrary: retry },
+  { weight: 2, arbitrary: read },
+)
+const anyLongPassing: fc.Arbitrary<Passing> = fc.oneof(
+  { weight: 30, arbitrary: fc.double({ min: 0, max: 3000, noNaN: true }) },
+  { weight: 10, arbitrary: fc.constant('told' as const) },
+  { weight: 5, arbitrary: fc.double({ min: 0, max: 70_000, noNaN: true }) },
+  { weight: 1, arbitrary: fc.integer({ min: -3_700_000, max: 7_400_000 }) },
+)
+
+describe('Lua and twin', () => {
+  const makers = [makeLua(), makeTwin()]
+  afterAll(() => {
+    for (const maker of makers) maker.close()
+  })
+
+  /** Plays the steps against both and compares what they answer. Answers the Lua bucket's. */
+  async function playBoth(limits: LaneLimits, steps: (readonly [Passing, Step])[]): Promise<unknown[]> {
+    const subjects = makers.map((maker) => maker.create({ leaseMs: 4000, random: () => 0.5 }))
+    const permits: string[] = []
+    const heard: unknown[] = []
+    let lane = laneWith(limits)
+    let told = 0
+    for (const [passing, step] of steps) {
+      const ms = passing === 'told' ? Math.min(told, 100_000) : passing
+      const known = 'which' in step ? step.which.map((age) => permits[age] ?? `0-${age}`) : []
+      const ask = (gate: Gate) => {
+        switch (step.do) {
+          case 'take':
+            return gate.take(lane, step.costs)
+          case 'settle': {
+            const { do: _, which: __, ...settlement } = step
+            return gate.settle(
+              lane,
+              known.map((permit) => ({ permit, ...settlement })),
+            )
+          }
+          case 'renew':
+            return gate.renew(lane, known)
+          case 'pause':
+            return gate.pause(lane, step.ms, 'by hand')
+          case 'resume':
+            return gate.resume(lane)
+          case 'retry':
+            return gate.retry(lane, step.count)
+          case 'read':
+          case 'configure':
+            return gate.read(lane)
+        }
+      }
+      const [answer, twins] = await Promise.all(
+        subjects.map(({ gate, clock }) => {
+          clock.now += ms
+          return ask(gate)
+        }),
+      )
+      if (step.do === 'configure') lane = laneWith(step.limits)
+      const isState = typeof answer === 'object' && 'levels' in answer
+      expect(answer).toEqual(isState ? nearly(twins) : twins)
+      heard.push(answer)
+      if (typeof answer === 'object' && 'permits' in answer) {
+        permits.unshift(...answer.permits)
+        told = answer.waitMs
+      }
+    }
+    return heard
+  }
+
+  const sequenceOf = (passing: fc.Arbitrary<Passing>, one: fc.Arbitrary<Step>) =>
+    fc.array(fc.tuple(passing, one), { minLength: 5, maxLength: 60 })
+
+  it('answer the same to the same sequence of calls, whatever it is', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyLimits, sequenceOf(anyPassing, anyStep), async (limits, steps) => {
+        await playBoth(limits, steps)
+      }),
+      { seed, numRuns: 150 },
+    )
+  }, 120_000)
+
+  it('answer the same while the provider is down most of the time', async () => {
+    const seen = new Set<unknown>()
+    await fc.assert(
+      fc.asyncProperty(sequenceOf(anyLongPassing, anyStormyStep), async (steps) => {
+        for (const answer of await playBoth({ window: 60_000, headroom: 0.99 }, steps)) {
+          if (typeof answer === 'object' && answer && 'breaker' in answer)
+            seen.add((answer.breaker as { state: string }).state)
+        }
+      }),
+      { seed, numRuns: 150 },
+    )
+    expect([...seen].sort()).toEqual(['closed', 'half_open', 'open'])
+  }, 120_000)
+})
+
+/** Every number only nearly so, since JSON carries 14 digits from Lua: ms for times, much less for the rest. */
+function nearly(value: unknown): unknown {
+  if (typeof value === 'number') return expect.closeTo(value, value > 1e12 ? 0 : 5)
+  if (Array.isArray(value)) return value.map(nearly)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, nearly(member)]))
+}

@@ -1,0 +1,143 @@
+import type { Config } from '../../config/schema.ts'
+import { resolveLane } from '../../config/lanes.ts'
+import type { JobError, Usage } from '../../jobs/job.ts'
+import { createOutbox } from '../../jobs/outbox.ts'
+import { createQueues, type Held, type LaneQueue, type Order } from '../../jobs/queue.ts'
+import { createScripts } from '../../jobs/scripts.ts'
+import { type AttemptEnd, type Claimed, createWork } from '../../jobs/work.ts'
+import type { JsonObject, JsonValue } from '../../lib/json.ts'
+import { closeRedis, createRedis } from '../../lib/redis.ts'
+import { createFairness, type Fairness, priorityOf, serviceSeconds } from '../../ratelimit/fairness.ts'
+
+export const LANE = 'openai/small'
+
+/** A job whose call is under way. */
+export type Running = { held: Held; claimed: Claimed; queue: LaneQueue }
+
+/** A worker whose every step is a test's: what it does to the store is what a worker does, calls it makes none. */
+export type TestWorker = {
+  /** Begins the next job of the lane. */
+  next(lane?: string): Promise<Running>
+  /** Begins this job; those that come before it go back to their places. */
+  start(id: string, lane?: string): Promise<Running>
+  stream(running: Running, chunks: JsonValue[]): Promise<boolean>
+  complete(running: Running, outcome?: { result?: JsonObject; costUsd?: number }): Promise<void>
+  fail(running: Running, error?: Partial<JobError>): Promise<void>
+  /** Puts the job back until `at`, Unix ms. */
+  retry(running: Running, at: number): Promise<void>
+  /** Begins and completes a job. */
+  finish(id: string, outcome?: { result?: JsonObject; costUsd?: number }): Promise<void>
+  /** Begins a job and lets it fail. */
+  finishFailed(id: string, error?: Partial<JobError>): Promise<void>
+  close(): Promise<void>
+}
+
+/** How long an entry may take from the 202 to its lane, ms. */
+const PATIENCE_MS = 5_000
+
+const usage: Usage = { input_tokens: 7, output_tokens: 5, total_tokens: 12 }
+const intent = { provider: 'openai', model: 'small', coalesced: 1, waitedFor: null }
+
+export function openTestWorker(options: { url: string; prefix: string; config: Config }): TestWorker {
+  const { url, prefix, config } = options
+  const redis = createRedis({ url, role: 'bullmq', name: 'test-worker' })
+  const order = createTestOrder(createFairness({ redis, prefix }), config)
+  const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order, now: Date.now })
+  const scripts = createScripts(redis)
+  const outbox = createOutbox({ redis, queues, prefix, now: Date.now })
+  const settings = () => ({
+    retainMs: config.jobs.retain,
+    cacheTtlMs: config.cache.ttl,
+    cacheMaxBytes: config.cache.max_result,
+  })
+  const work = createWork({ redis, scripts, outbox, prefix, settings })
+  const lanes = new Map<string, LaneQueue>()
+
+  function laneOf(lane: string): LaneQueue {
+    const queue = lanes.get(lane) ?? queues.consume(lane, { onStalled() {}, onError() {} })
+    lanes.set(lane, queue)
+    return queue
+  }
+
+  /** Fetches until `wanted` says yes; what it said no to goes back. */
+  async function fetch(lane: string, wanted: (held: Held) => boolean): Promise<Running> {
+    const queue = laneOf(lane)
+    const others: Held[] = []
+    const deadline = performance.now() + PATIENCE_MS
+    try {
+      while (performance.now() < deadline) {
+        const [held] = await queue.fetch(1)
+        if (!held) await new Promise((resolve) => setTimeout(resolve, 5))
+        else if (wanted(held)) return { ...(await claim(held)), queue }
+        else others.push(held)
+      }
+    } finally {
+      for (const held of others.reverse()) await queue.giveBack(held)
+    }
+    throw new Error(`the entry did not come to ${lane} within ${PATIENCE_MS} ms`)
+  }
+
+  async function claim(held: Held): Promise<{ held: Held; claimed: Claimed }> {
+    const [started] = await work.start([held], intent)
+    if (started?.kind !== 'run') throw new Error(`expected a job that wants a call, got ${started?.kind}`)
+    return { held, claimed: started.claimed }
+  }
+
+  const worker: TestWorker = {
+    next: (lane = LANE) => fetch(lane, () => true),
+    start: (id, lane = LANE) => fetch(lane, (held) => held.id === id),
+    stream: ({ claimed }, chunks) => work.stream(claimed, chunks),
+    async complete({ claimed, held, queue }, { result = { answer: 'hi' }, costUsd = 0 } = {}) {
+      const end: AttemptEnd = { outcome: 'completed', latency_ms: 12, status: 200, usage, cost_usd: costUsd }
+      await work.complete([{ claimed, end, result, format: '', usage, costUsd }])
+      await queue.acknowledge(held)
+    },
+    async fail({ claimed, held, queue }, error = {}) {
+      const whole = { code: 'boom', message: 'It broke.', provider_status: 500, retryable: true, ...error }
+      const end: AttemptEnd = { outcome: 'failed', latency_ms: 9, status: 500, error_code: whole.code }
+      await work.fail(claimed, end, whole, false)
+      await queue.acknowledge(held)
+    },
+    async retry({ claimed, held, queue }, at) {
+      const end: AttemptEnd = { outcome: 'retryable', latency_ms: 9, status: 500, error_code: 'boom' }
+      const next = { at, countsAsAttempt: true, reason: 'boom', waitingFor: 'retry_delay' } as const
+      await work.retry(claimed, end, next)
+      await queue.delay(held, at)
+    },
+    finish: async (id, outcome) => worker.complete(await worker.start(id), outcome),
+    finishFailed: async (id, error) => worker.fail(await worker.start(id), error),
+    async close() {
+      for (const queue of lanes.values()) await queue.close()
+      await outbox.idle()
+      await queues.close()
+      await closeRedis(redis)
+    },
+  }
+  return worker
+}
+
+/** The order of a lane's entries, put together as services.ts does. */
+export function createTestOrder(fairness: Fairness, config: Config): Order {
+  return {
+    async place(laneId, entries, held) {
+      const lane = resolveLane(config, laneId)
+      const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
+      const tagged = entries.map(({ tenant, priority }, index) => ({
+        tenant,
+        band: priority,
+        seconds: seconds[index]!,
+        weight: config.tenants[tenant]?.weight ?? 1,
+      }))
+      const starts = await fairness.tag(laneId, tagged, held)
+      return starts.map((start, index) => ({
+        start,
+        seconds: seconds[index]!,
+        priority: priorityOf(start, entries[index]!.priority),
+      }))
+    },
+    served: (lane, start, seconds, waiting) => {
+      // Awaited by nobody, as in the service; a connection that closes meanwhile is no fault.
+      fairness.serve(lane, start, seconds, waiting).catch(() => {})
+    },
+  }
+}

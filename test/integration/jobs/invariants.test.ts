@@ -1,0 +1,256 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import type { CacheMode } from '../../../jobs/job.ts'
+import type { Held } from '../../../jobs/queue.ts'
+import {
+  failure,
+  intent,
+  jobError,
+  LANE,
+  newJob,
+  openTestStore,
+  type Running,
+  retryNow,
+  success,
+  TENANT,
+  type TestStore,
+} from '../../helpers/store.ts'
+
+/** What clients and workers may do, with small numbers that choose what it is done to. */
+type Step =
+  | { kind: 'create'; content: number; cache: CacheMode; group: string | null; later: boolean; crash: boolean }
+  | { kind: 'take' }
+  | { kind: 'complete' | 'fail' | 'fail_own' | 'retry' | 'die' | 'stream'; which: number }
+  /** A call whose worker was given up comes back with an outcome all the same. */
+  | { kind: 'late'; which: number; outcome: 'complete' | 'fail' | 'retry' }
+  | { kind: 'cancel' | 'remove' | 'again'; which: number }
+  | { kind: 'sweep' }
+
+const which = fc.nat(20)
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constant('create' as const),
+        content: fc.nat(1),
+        cache: fc.constantFrom('use', 'use', 'use', 'refresh', 'off'),
+        group: fc.constantFrom(null, 'a', 'b'),
+        later: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+        crash: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+      }),
+    },
+    { weight: 6, arbitrary: fc.constant({ kind: 'take' as const }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constantFrom('complete', 'fail', 'fail_own', 'retry', 'die', 'stream'),
+        which,
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant('late' as const),
+        which,
+        outcome: fc.constantFrom('complete', 'fail', 'retry'),
+      }),
+    },
+    { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('cancel', 'remove', 'again'), which }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'sweep' as const }) },
+  ),
+  { minLength: 5, maxLength: 45 },
+)
+
+/** Plays steps against the store: all clients and all workers at once, one step after the other. */
+function createPlayer(store: TestStore) {
+  const dying = store.openJobs({ outbox: { ...store.outbox, dispatch: async () => {} } })
+  const ids: string[] = []
+  let running: Running[] = []
+  /** Calls whose workers are given up, but which have not come back. */
+  let ghosts: Running[] = []
+  let tokens = 0
+  const pick = <T>(list: T[], index: number): T | undefined => list[index % Math.max(1, list.length)]
+
+  async function begin(held: Held, token: string): Promise<void> {
+    const [started] = await store.work.start([{ ...held, token }], intent)
+    if (started?.kind === 'run') running.push({ held, claimed: started.claimed })
+    else if (started?.kind === 'wait') await store.lane().delay(held, started.at)
+    else await store.lane().acknowledge(held)
+  }
+
+  async function take(): Promise<boolean> {
+    const [held] = await store.lane().fetch(1)
+    if (held) await begin(held, held.token)
+    return held !== undefined
+  }
+
+  async function end({ held, claimed }: Running, outcome: string, isHeld: boolean): Promise<void> {
+    if (outcome === 'retry') {
+      const waits = await store.work.retry(claimed, failure, retryNow)
+      if (!isHeld) return
+      return waits ? store.lane().delay(held, Date.now()) : store.lane().acknowledge(held)
+    }
+    if (outcome === 'complete') {
+      const completion = { claimed, end: success, result: { by: claimed.id }, format: '', usage: null }
+      await store.work.complete([{ ...completion, costUsd: 0.25 }])
+    } else await store.work.fail(claimed, failure, jobError, outcome === 'fail_own')
+    if (isHeld) await store.lane().acknowledge(held)
+  }
+
+  async function play(step: Step): Promise<void> {
+    switch (step.kind) {
+      case 'create': {
+        const job = newJob(
+          { cache: step.cache, group: step.group, runAt: step.later ? Date.now() + 3_600_000 : null },
+          `content ${step.content}`,
+        )
+        const outcome = await (step.crash ? dying : store.jobs).create(job)
+        if (outcome.kind === 'created') ids.push(outcome.job.id)
+        return store.outbox.idle()
+      }
+      case 'take':
+        return void (await take())
+      case 'stream': {
+        const one = pick(running, step.which)
+        if (one) await store.work.stream(one.claimed, [{ piece: 1 }])
+        return
+      }
+      case 'die': {
+        const one = pick(running, step.which)
+        if (!one) return
+        running = running.filter((other) => other !== one)
+        ghosts.push(one)
+        return begin(one.held, `again-${++tokens}`)
+      }
+      case 'late': {
+        const one = pick(ghosts, step.which)
+        ghosts = ghosts.filter((other) => other !== one)
+        if (one) await end(one, step.outcome, false)
+        return store.outbox.idle()
+      }
+      case 'cancel':
+      case 'remove':
+      case 'again': {
+        const id = pick(ids, step.which)
+        if (id === undefined) return
+        const act = { cancel: store.jobs.cancel, remove: store.jobs.remove, again: store.jobs.retry }[step.kind]
+        await act(TENANT, id)
+        return store.outbox.idle()
+      }
+      case 'sweep':
+        await store.outbox.sweep(TENANT, -1)
+        return store.maintenance.sweep()
+      default: {
+        const one = pick(running, step.which)
+        if (!one) return
+        running = running.filter((other) => other !== one)
+        await end(one, step.kind, true)
+        return store.outbox.idle()
+      }
+    }
+  }
+
+  return {
+    play,
+    /** The workers do everything that is left. */
+    async finish(): Promise<void> {
+      await store.outbox.sweep(TENANT, -1)
+      for (;;) {
+        const left = running
+        running = []
+        for (const one of left) await end(one, 'complete', true)
+        await store.outbox.idle()
+        if (left.length === 0 && !(await take())) return
+      }
+    },
+  }
+}
+
+const terminal = ['completed', 'failed', 'cancelled']
+const statuses = ['scheduled', 'queued', 'running', ...terminal]
+
+/** Throws where records, indexes, events, flights and queue do not agree. */
+async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void> {
+  const ids = await redis.zrange(`${root}:jobs`, '0', '-1')
+  const indexed = new Map<string, string>()
+  for (const status of statuses) {
+    for (const id of await redis.zrange(`${root}:status:${status}`, '0', '-1')) {
+      expect(indexed.get(id), `${id} stands in two status indexes`).toBeUndefined()
+      indexed.set(id, status)
+    }
+  }
+  expect([...indexed.keys()].sort(), 'jobs without a status').toEqual([...ids].sort())
+
+  const tallies = new Map<string, Record<string, number>>()
+  const outbox = new Set(await redis.zrange(`${root}:outbox`, '0', '-1'))
+  for (const id of ids) {
+    const record = await redis.hgetall(`${root}:job:${id}`)
+    const status = record.status!
+    expect(indexed.get(id), `status of ${id}`).toBe(status)
+    if (record.group) {
+      const tally = tallies.get(record.group) ?? {}
+      tally[status] = (tally[status] ?? 0) + 1
+      tallies.set(record.group, tally)
+    }
+    const texts = await redis.lrange(`${root}:job:${id}:events`, 0, -1)
+    const events = texts.map((text) => JSON.parse(text).event as string)
+    const since = events.slice(events.lastIndexOf('job.queued'))
+    const ends = since.filter((event) => terminal.includes(event.slice('job.'.length)))
+    if (terminal.includes(status)) {
+      expect([ends, since.at(-1)], `events of ${id}`).toEqual([[`job.${status}`], `job.${status}`])
+      continue
+    }
+    expect(ends, `events of ${id}, which is open`).toEqual([])
+    if (record.leader) {
+      const standing = await redis.zscore(`${root}:followers:${record.hash}`, id)
+      expect(standing, `${id} follows, but is not among the followers`).not.toBeNull()
+      expect(await redis.get(`${root}:flight:${record.hash}`), `nobody leads ${id}`).not.toBeNull()
+      continue
+    }
+    const entry = `${id}-${record.entries}`
+    const queued = await redis.exists(`${prefix}:{l:${LANE}}:calls:${entry}`)
+    expect(queued === 1 || outbox.has(entry), `${id} is ${status} without an entry`).toBe(true)
+  }
+
+  for (const name of ['a', 'b']) {
+    const counts = await redis.hgetall(`${root}:group:${name}`)
+    const tally = tallies.get(name) ?? {}
+    for (const status of statuses) {
+      expect(Number(counts[status] ?? 0), `${status} in group ${name}`).toBe(tally[status] ?? 0)
+    }
+    const total = Object.values(tally).reduce((sum, count) => sum + count, 0)
+    expect(Number(counts.total ?? 0), `total of group ${name}`).toBe(total)
+  }
+
+  for (const key of await redis.keys(`${root}:flight:*`)) {
+    const id = (await redis.get(key))!
+    const leader = await redis.hgetall(`${root}:job:${id}`)
+    const leads = leader.status !== undefined && !terminal.includes(leader.status) && !leader.leader
+    expect(leads || leader.carrying === '1', `${id} leads, but is ${leader.status}`).toBe(true)
+  }
+}
+
+it('keeps records, indexes, groups, events, flights and queue in step, and loses no job, whatever happens', async () => {
+  const store = await openTestStore({ own: true })
+  await fc.assert(
+    fc.asyncProperty(steps, async (list) => {
+      await store.redis.flushall()
+      await store.maintenance.register([TENANT])
+      const player = createPlayer(store)
+      for (const step of list) {
+        await player.play(step)
+        await checkInvariants(store)
+      }
+      await player.finish()
+      await checkInvariants(store)
+      for (const status of ['queued', 'running']) {
+        expect(await store.redis.zrange(`${store.root}:status:${status}`, '0', '-1'), status).toEqual([])
+      }
+      // Nothing is left behind but what the ended jobs keep.
+      expect(await store.redis.keys(`${store.root}:f*:*`)).toEqual([])
+      expect(await store.redis.exists(`${store.root}:outbox`)).toBe(0)
+    }),
+    { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 60), endOnFailure: false },
+  )
+}, 120_000)

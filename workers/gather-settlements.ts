@@ -1,0 +1,29 @@
+import type { Lane } from '../config/lanes.ts'
+import type { Gate, Settlement } from '../ratelimit/gate.ts'
+
+/**
+ * The gate of one lane, with the settlements that come within one turn of the event loop sent as one: most of what
+ * their script does is to read and write the lane's state, once, however many they are. A settlement still resolves, or
+ * rejects, when the store has answered.
+ */
+export function gatherSettlements(gate: Gate): Gate {
+  let waiting: Settlement[] = []
+  let sent: Promise<void> | null = null
+
+  async function send(lane: Lane): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    const batch = waiting
+    waiting = []
+    sent = null
+    await gate.settle(lane, batch)
+  }
+
+  return {
+    ...gate,
+    settle(lane, settlements) {
+      waiting.push(...settlements)
+      sent ??= send(lane)
+      return sent
+    },
+  }
+}
