@@ -18,7 +18,7 @@ import { closeRedis, createRedis, isRedisUnavailable, type RedisRole } from './l
 import { estimateCost } from './providers/accounting.ts'
 import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
-import { encodeVectors } from './providers/vectors.ts'
+import { renderResult } from './providers/vectors.ts'
 import { createFairness, priorityOf, serviceSeconds, serviceShares } from './ratelimit/fairness.ts'
 import { createForesight } from './ratelimit/foresight.ts'
 import { createGate } from './ratelimit/gate.ts'
@@ -144,7 +144,7 @@ function openStore(
     live,
     prefix,
     retainMs,
-    render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
+    render: renderResult,
     deliveries: webhooks,
     foresight,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,

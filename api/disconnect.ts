@@ -6,6 +6,7 @@ import type { FastifyReply } from 'fastify'
  */
 export function abortOnDisconnect(reply: FastifyReply, ...others: AbortSignal[]): AbortSignal {
   const controller = new AbortController()
+  if (reply.raw.destroyed) controller.abort()
   reply.raw.once('close', () => controller.abort())
-  return AbortSignal.any([controller.signal, ...others])
+  return others.length === 0 ? controller.signal : AbortSignal.any([controller.signal, ...others])
 }

@@ -3,10 +3,18 @@
  * preference that cannot be understood is ignored, as the RFC asks.
  */
 export function parsePreferWait(header: string | string[] | undefined, maxSeconds: number): number | null {
-  const text = Array.isArray(header) ? header.join(',') : (header ?? '')
-  for (const preference of text.split(',')) {
+  for (const preference of listPreferences(header)) {
     const seconds = /^\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;.*)?$/i.exec(preference)?.[1]
     if (seconds !== undefined) return Math.min(Number(seconds), maxSeconds)
   }
   return null
+}
+
+/** Whether `Prefer: respond-async` (RFC 7240 section 4.1) is among the preferences. */
+export function prefersAsync(header: string | string[] | undefined): boolean {
+  return listPreferences(header).some((preference) => /^\s*respond-async\s*(?:;.*)?$/i.test(preference))
+}
+
+function listPreferences(header: string | string[] | undefined): string[] {
+  return (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',')
 }

@@ -8,16 +8,25 @@ export function formatEvent(event: JobEvent): string {
   return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${JSON.stringify(event.data)}\n\n`
 }
 
-/**
- * The text of an event stream. It asks for an event only when the one before was taken, so a slow reader holds back
- * its source; a silence longer than `heartbeat` ms is filled with a comment. Ends with the events or the signal.
- */
+/** The text of an event stream; see `fillSilences`. */
 export async function* encodeEvents(
   events: AsyncIterable<JobEvent>,
   options: { heartbeat: number; signal: AbortSignal },
 ): AsyncGenerator<string> {
   yield `retry: ${retryAfter}\n\n`
-  const iterator = events[Symbol.asyncIterator]()
+  yield* fillSilences(events, formatEvent, options)
+}
+
+/**
+ * The texts of a source. It asks for an item only when the one before was taken, so a slow reader holds back the
+ * source; a silence longer than `heartbeat` ms is filled with a comment. Ends with the source or the signal.
+ */
+export async function* fillSilences<Item>(
+  source: AsyncIterable<Item>,
+  format: (item: Item) => string,
+  options: { heartbeat: number; signal: AbortSignal },
+): AsyncGenerator<string> {
+  const iterator = source[Symbol.asyncIterator]()
   try {
     let next = iterator.next()
     while (!options.signal.aborted) {
@@ -27,7 +36,7 @@ export async function* encodeEvents(
         continue
       }
       if (result === 'aborted' || result.done === true) return
-      yield formatEvent(result.value)
+      yield format(result.value)
       next = iterator.next()
     }
   } finally {

@@ -1,5 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Tenant } from '../config/tenants.ts'
+import type { Job } from '../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ApiDeps } from './deps.ts'
@@ -68,6 +69,23 @@ export async function checkDeadline(job: NewJob, deps: Pick<ApiDeps, 'forecast'>
     `deadline: under the present backlog the job would start at ${new Date(startAt).toISOString()} at the earliest`,
     { param: 'deadline' },
   )
+}
+
+/**
+ * Hands a job in. Throws whatever keeps it out: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
+ * `rate_limited`, `budget_exhausted`.
+ */
+export async function acceptJob(
+  newJob: NewJob,
+  deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
+): Promise<{ job: Job; isReplayed: boolean }> {
+  await checkDeadline(newJob, deps)
+  const outcome = await deps.jobs.create(newJob)
+  if (outcome.kind === 'conflict') throw keyReused()
+  if (outcome.kind === 'refused') {
+    throw refused({ ...outcome, retryAfterMs: outcome.retryAfterMs ?? (await estimateRoom(newJob, deps)) })
+  }
+  return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
 }
 
 /**

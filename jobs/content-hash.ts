@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import type { JsonValue } from '../lib/json.ts'
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+import type { JobType } from './job.ts'
+import { splitPresentation } from './presentation.ts'
 
 /** SHA-256 (hex) over the RFC 8785 form of a value: equal for equal JSON, whatever the order of its members. */
 export function hashCanonical(value: JsonValue): string {
@@ -9,7 +11,7 @@ export function hashCanonical(value: JsonValue): string {
   return hash('sha256', text, 'hex')
 }
 
-/** What makes two jobs ask for the same answer: type, model and body, and nothing else. */
-export function contentHash(type: string, model: string, body: JsonValue): string {
-  return hashCanonical({ type, model, body })
+/** What makes two jobs ask for the same answer: type, model and body, but for how the answer is handed over. */
+export function contentHash(type: JobType, model: string, body: JsonObject): string {
+  return hashCanonical({ type, model, body: splitPresentation(type, body).content })
 }

@@ -42,6 +42,8 @@ export type JobError = {
   /** HTTP status of the provider, null when none answered. */
   provider_status: number | null
   retryable: boolean
+  /** The provider's own error object; absent where it gave none. */
+  provider_error?: JsonObject
 }
 
 export type WaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule'

@@ -51,7 +51,7 @@ export function costOf(record: JobRecord): JobCost {
 }
 
 /**
- * Turns results at rest into what the client asked for; `format` is what finish.lua was given. Injected, for what
+ * Turns results at rest into what the client asked for; `format` is what the job asked for. Injected, for what
  * a result looks like is the providers' knowledge.
  */
 export type ResultRenderer = (stored: JsonObject, format: string | null) => JsonObject

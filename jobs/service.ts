@@ -8,6 +8,7 @@ import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
 import type { Outbox } from './outbox.ts'
 import { encodePayload } from './payload.ts'
+import { formatOf, splitPresentation } from './presentation.ts'
 import type { Queues } from './queue.ts'
 import { createReader, type Foresight } from './read.ts'
 import { isoTime, type JobRecord, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
@@ -297,6 +298,8 @@ function prepare(job: NewJob, id: string, retainMs: number) {
     ['timeout_ms', String(job.timeoutMs)],
     ['cost', JSON.stringify(job.cost)],
   ])
+  const format = formatOf(job.type, job.body)
+  if (format !== null) record.set('format', format)
   if (job.runAt !== null) record.set('run_at', String(job.runAt))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
@@ -329,6 +332,7 @@ function fingerprint(job: NewJob, hash: string): string {
   const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
   return hashCanonical({
     hash,
+    presentation: splitPresentation(job.type, job.body).presentation,
     priority,
     cache,
     group,
@@ -347,7 +351,7 @@ function completeRecord(
   rest: Buffer[],
   job: NewJob,
 ): JobRecord {
-  const [at, result, usage, format] = rest
+  const [at, result, usage] = rest
   const record: JobRecord = new Map()
   for (const [name, value] of sent) record.set(name, typeof value === 'string' ? Buffer.from(value) : value)
   const put = (name: string, value: string) => record.set(name, Buffer.from(value))
@@ -361,7 +365,6 @@ function completeRecord(
     put('cost_usd', '0')
     record.set('result', result!)
     record.set('usage', usage!)
-    record.set('format', format!)
   }
   return record
 }

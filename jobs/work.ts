@@ -56,8 +56,6 @@ export type Completion = {
   claimed: Claimed
   end: AttemptEnd
   result: JsonObject
-  /** How the result rests in the store, for the renderer: '' as it is. */
-  format: string
   usage: Usage | null
   costUsd: number
 }
@@ -93,7 +91,7 @@ export type Retry = {
 type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
 
 /** Where the cost stands among the arguments of finish.lua. */
-const COST_AT = 10
+const COST_AT = 9
 
 export function createWork(deps: {
   redis: RedisClient
@@ -149,7 +147,7 @@ export function createWork(deps: {
 
     async complete(completions) {
       const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
-      const stores = completions.map(({ claimed, end, result, format, usage, costUsd }) => {
+      const stores = completions.map(({ claimed, end, result, usage, costUsd }) => {
         const stored = encodePayload(result)
         const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : cacheTtlMs
         const args = [
@@ -162,7 +160,6 @@ export function createWork(deps: {
           ttl,
           stored,
           usage ? JSON.stringify(usage) : '',
-          format,
           costUsd,
         ]
         return { claimed, root: rootOf(claimed.tenant), args }

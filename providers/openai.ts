@@ -10,8 +10,10 @@ import {
   invalidAnswer,
   readProviderError,
   redact,
+  redactProviderError,
   timedOut,
   type Verdict,
+  withProviderError,
 } from './classify.ts'
 import { normalizeInputs } from './embeddings.ts'
 import { type HeaderReader, readFeedback } from './feedback.ts'
@@ -106,6 +108,9 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
       message: redact(verdict.message, secrets),
       status,
       feedback: headers ? readFeedback(headers, now()) : {},
+      ...(verdict.providerError
+        ? { providerError: redactProviderError(verdict.providerError, secrets) }
+        : {}),
     })
     if (request.signal.aborted) return fail(aborted(false), null, null)
 
@@ -146,7 +151,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
       if (error instanceof APIError && typeof error.status === 'number') {
         if (request.signal.aborted) return fail(aborted(true), error.status, null)
         const verdict = classifyStatus(error.status, readProviderError(error.error), request.type)
-        return fail(verdict, error.status, error.headers ?? null)
+        return fail(withProviderError(verdict, error.error), error.status, error.headers ?? null)
       }
       const status = response?.status ?? null
       const headers = response?.headers ?? null
@@ -203,7 +208,8 @@ function checkBody(type: CallType, body: JsonObject, inputs: number | null): Out
   const isFailed = type === 'response' && body.status === 'failed'
   // A Response carries `error: null` when all is well.
   if (body.error || isFailed) {
-    return { ok: false, verdict: classifyErrorObject(readProviderError(body.error), type, false) }
+    const verdict = classifyErrorObject(readProviderError(body.error), type, false)
+    return { ok: false, verdict: withProviderError(verdict, body.error) }
   }
   if (type === 'response' && (body.status === 'queued' || body.status === 'in_progress')) {
     return { ok: false, verdict: unfinished() }

@@ -66,6 +66,8 @@ export type ProviderFailure = {
   /** True when the provider refused the request for what it contains (400/422 about the input): a coalesced request is then split. */
   input: boolean
   feedback: Feedback
+  /** The provider's error object, without keys; absent where it gave none. */
+  providerError?: JsonObject
 }
 
 export type ProviderAnswer = ProviderSuccess | ProviderFailure

@@ -1,7 +1,13 @@
 import type { Readable } from 'node:stream'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { createChatAssembler } from './assemble.ts'
-import { classifyErrorObject, invalidAnswer, readProviderError, type Verdict } from './classify.ts'
+import {
+  classifyErrorObject,
+  invalidAnswer,
+  readProviderError,
+  type Verdict,
+  withProviderError,
+} from './classify.ts'
 import { createSseParser } from './sse.ts'
 import { AnswerTooLargeError } from './transport.ts'
 
@@ -87,7 +93,8 @@ function createChatReader(options: StreamOptions): Reader {
       if (!chunk)
         return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
       if (chunk.error) {
-        return { ok: false, verdict: classifyErrorObject(readProviderError(chunk.error), 'chat', begun) }
+        const verdict = classifyErrorObject(readProviderError(chunk.error), 'chat', begun)
+        return { ok: false, verdict: withProviderError(verdict, chunk.error) }
       }
       begun = true
       assembler.add(chunk)
@@ -109,8 +116,10 @@ function createResponseReader(options: StreamOptions): Reader {
       if (!event)
         return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
       if (event.type === 'error' || (event.type === undefined && event.error)) {
-        const error = readProviderError(event.error ?? { ...event, type: undefined })
-        return { ok: false, verdict: classifyErrorObject(error, 'response', begun) }
+        const { type: _type, sequence_number: _number, ...flat } = event
+        const error = event.error ?? flat
+        const verdict = classifyErrorObject(readProviderError(error), 'response', begun)
+        return { ok: false, verdict: withProviderError(verdict, error) }
       }
       if (typeof event.type !== 'string') {
         return { ok: false, verdict: invalidAnswer('the stream held an event without a type') }
@@ -123,7 +132,8 @@ function createResponseReader(options: StreamOptions): Reader {
       }
       if (event.type === 'response.failed') {
         const error = isJsonObject(event.response) ? event.response.error : undefined
-        return { ok: false, verdict: classifyErrorObject(readProviderError(error), 'response', begun) }
+        const verdict = classifyErrorObject(readProviderError(error), 'response', begun)
+        return { ok: false, verdict: withProviderError(verdict, error) }
       }
       if (event.type !== 'response.created' && event.type !== 'response.in_progress') begun = true
       return null

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { type Agent, type Dispatcher, request } from 'undici'
+import { isJsonObject } from '../lib/json.ts'
 import type { HeaderReader } from './feedback.ts'
 
 /** An upstream answer whose headers have come; the body is still on its way. */
@@ -81,9 +82,20 @@ class LeanResponse implements UpstreamResponse {
     this.#maxBytes = maxBytes
   }
 
-  /** Called by the SDK for error answers. */
-  text(): Promise<string> {
-    return readText(this.stream, this.#maxBytes)
+  /** Called by the SDK for error answers, of which it reads the member `error` alone. */
+  async text(): Promise<string> {
+    return wrapFlatError(await readText(this.stream, this.#maxBytes))
+  }
+}
+
+/** Some servers send the error object itself, or in a list. */
+function wrapFlatError(text: string): string {
+  try {
+    const value: unknown = JSON.parse(text)
+    const body = Array.isArray(value) ? value[0] : value
+    return isJsonObject(body) ? JSON.stringify(body.error === undefined ? { error: body } : body) : text
+  } catch {
+    return text
   }
 }
 

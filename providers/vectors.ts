@@ -25,6 +25,11 @@ export function encodeVectors(body: JsonObject, format: VectorFormat): JsonObjec
   return { ...body, data }
 }
 
+/** A result at rest in the format that a job asked for; null: as it rests. */
+export function renderResult(stored: JsonObject, format: string | null): JsonObject {
+  return format === 'float' || format === 'base64' ? encodeVectors(stored, format) : stored
+}
+
 /** Floats to base64 of little-endian float32; what a float32 cannot hold is rounded to it. */
 export function packVector(vector: ArrayLike<number>): string {
   const floats = new Float32Array(vector)

@@ -167,8 +167,8 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
     state.levels[dimension] =
       rate === null ? 0 : Math.min(rate * BURST_MS, state.levels[dimension] + rate * lived)
   }
-  const closedSlice = rollLedger(state.window, lane.window, now)
-  rollLedger(state.day, DAY_MS, now)
+  const closedSlice = rollLedger(state.window, lane.window, now, lane.headroom)
+  rollLedger(state.day, DAY_MS, now, lane.headroom)
   state.last = now
   return { now, limits, closedSlice }
 }

@@ -22,6 +22,7 @@ export type Ledger = {
 const SLICES = 600
 /** How much later than its neighbour a call may reach the provider, ms, where the window is long enough for it. */
 const JITTER_MS = 50
+const MOST_JITTER_MS = 500
 
 export function createLedger(window: number, now: number): Ledger {
   const open = Math.floor(now / (window / SLICES))
@@ -29,7 +30,7 @@ export function createLedger(window: number, now: number): Ledger {
 }
 
 /** Brings the ledger to `now`. True when a slice was closed. Each slice is dropped once; a long idle drops all at once. */
-export function rollLedger(ledger: Ledger, window: number, now: number): boolean {
+export function rollLedger(ledger: Ledger, window: number, now: number, headroom = 1): boolean {
   // Slices of another width cannot be compared: whatever counted, counts as taken now.
   if (ledger.window !== window) {
     const { sum } = ledger
@@ -43,7 +44,7 @@ export function rollLedger(ledger: Ledger, window: number, now: number): boolean
     if (ledger.amounts.some((amount) => amount !== 0)) ledger.closed.set(previous, ledger.amounts)
     ledger.amounts = [0, 0, 0, 0]
   }
-  const tail = Math.floor((now - countingTime(window)) / width)
+  const tail = Math.floor((now - countingTime(window, headroom)) / width)
   if (tail > previous) {
     ledger.closed.clear()
     ledger.sum = [0, 0, 0, 0]
@@ -79,7 +80,13 @@ export function correctLedger(ledger: Ledger, takenAt: number, refund: Amounts):
 }
 
 /** For each dimension without room for `cost`: ms until enough slices have been dropped; null where there is room. */
-export function computeLedgerWaits(ledger: Ledger, capacities: Bounds, cost: Amounts, now: number): Bounds {
+export function computeLedgerWaits(
+  ledger: Ledger,
+  capacities: Bounds,
+  cost: Amounts,
+  now: number,
+  headroom = 1,
+): Bounds {
   const waits: Bounds = [null, null, null, null]
   const excess: Amounts = [0, 0, 0, 0]
   let missing = 0
@@ -97,14 +104,19 @@ export function computeLedgerWaits(ledger: Ledger, capacities: Bounds, cost: Amo
       if (excess[dimension] <= 0) continue
       excess[dimension] -= amounts[dimension]
       if (excess[dimension] > 0) continue
-      waits[dimension] = (slice + 1) * width + countingTime(ledger.window) - now
+      waits[dimension] = (slice + 1) * width + countingTime(ledger.window, headroom) - now
       missing--
     }
   }
   return waits
 }
 
-/** How long a slice counts after its end, ms. */
-function countingTime(window: number): number {
-  return window + Math.min(JITTER_MS, window / 20)
+/**
+ * How long a slice counts after its end, ms: the window, and an allowance for calls that arrive later than others.
+ * What the headroom leaves idle anyway goes to it: a pace of `headroom` never meets this guard, while a burst of
+ * arrivals behind a busy network finds the provider's window with room.
+ */
+function countingTime(window: number, headroom: number): number {
+  const spare = window * (1 / headroom - 1 - 1 / SLICES)
+  return window + Math.max(Math.min(JITTER_MS, window / 20), Math.min(MOST_JITTER_MS, spare))
 }

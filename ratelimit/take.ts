@@ -73,8 +73,8 @@ function refuse(
   if (lane.max_concurrency !== undefined && leases.length >= lane.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
 
-  const windowWaits = computeLedgerWaits(state.window, limits.capacities, cost, now)
-  const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now)
+  const windowWaits = computeLedgerWaits(state.window, limits.capacities, cost, now, lane.headroom)
+  const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now, lane.headroom)
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
     const reason = WAITING_FOR[dimension]!
@@ -95,11 +95,10 @@ function refuse(
   return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor, never: false }
 }
 
-/** The call under way that a half-open breaker waits for. */
+/** The call that a half-open breaker waits for, until its lease ends. */
 function findProbe({ breaker, permits }: BucketState, now: number): Permit | null {
   if (breaker.probe === null || findBreakerState(breaker, now) !== 'half_open') return null
-  const probe = permits.get(breaker.probe)
-  return probe && probe.leaseEnd > now ? probe : null
+  return permits.get(breaker.probe) ?? null
 }
 
 function grant(

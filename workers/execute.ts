@@ -186,8 +186,7 @@ export function createExecutor(deps: ExecuteDeps) {
         usage,
         cost_usd: costUsd,
       }
-      const format = embeds ? (claimed.body.encoding_format === 'base64' ? 'base64' : 'float') : ''
-      return { claimed, end, result, format, usage, costUsd }
+      return { claimed, end, result, usage, costUsd }
     })
     // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
     await keep(() => work.complete(completions), 'storing results')

@@ -105,9 +105,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     onError: deps.onError,
     successor: deps.successor,
     acquire,
-    abandon: (entries) => {
-      for (const one of entries) held.delete(one)
-    },
+    abandon,
     release: (permit) => permits.delete(permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
   })
@@ -264,24 +262,39 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     hand = []
     ahead = MOST_AHEAD
     shutUntil = 0 // the entries behind these are to go as well
-    const models = await deps.work.models(entries)
-    await Promise.all(
-      entries.map(async (one, index) => {
-        const model = models[index]
-        const next = model ? deps.successor(model) : null
-        if (next === null) return queue.delay(one, until)
-        await deps.work.reroute(one, next)
-        await queue.acknowledge(one)
-      }),
-    )
+    try {
+      const models = await deps.work.models(entries)
+      await Promise.all(
+        entries.map(async (one, index) => {
+          const model = models[index]
+          const next = model ? deps.successor(model) : null
+          if (next === null) return queue.delay(one, until)
+          await deps.work.reroute(one, next)
+          await queue.acknowledge(one)
+        }),
+      )
+    } catch (error) {
+      abandon(entries)
+      throw error
+    }
   }
 
   async function giveBackHand(): Promise<void> {
     const back = hand
     hand = []
     lookAt = 0
-    // The last one first, so that each goes in front of those behind it.
-    for (const one of back.reverse()) await queue.giveBack(one.held)
+    try {
+      // The last one first, so that each goes in front of those behind it.
+      for (const one of back.reverse()) await queue.giveBack(one.held)
+    } catch (error) {
+      abandon(back.map((one) => one.held))
+      throw error
+    }
+  }
+
+  /** Renews the entries no more: the stalled check hands them out again. */
+  function abandon(entries: Held[]): void {
+    for (const one of entries) held.delete(one)
   }
 
   const done = run()

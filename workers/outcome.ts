@@ -107,5 +107,8 @@ function needsAnother(failure: ProviderFailure): boolean {
 }
 
 function toJobError(failure: ProviderFailure, retryable: boolean): JobError {
-  return { code: failure.code, message: failure.message, provider_status: failure.status, retryable }
+  const { code, message, status, providerError } = failure
+  const error: JobError = { code, message, provider_status: status, retryable }
+  if (providerError !== undefined) error.provider_error = providerError
+  return error
 }

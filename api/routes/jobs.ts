@@ -9,7 +9,7 @@ import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from '../schemas/create-job.ts'
 import { attemptSchema, jobSchema } from '../schemas/job.ts'
-import { checkDeadline, estimateRoom, keyReused, refused, toNewJob } from '../submit.ts'
+import { acceptJob, toNewJob } from '../submit.ts'
 
 const maxWaitSeconds = 60
 const maxRedriven = 100_000
@@ -65,18 +65,9 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
     async (request, reply) => {
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       const newJob = toNewJob(tenantOf(request), request.body, key, deps)
-      await checkDeadline(newJob, deps)
-      const outcome = await jobs.create(newJob)
-      if (outcome.kind === 'conflict') throw keyReused()
-      if (outcome.kind === 'refused') {
-        throw refused({
-          ...outcome,
-          retryAfterMs: outcome.retryAfterMs ?? (await estimateRoom(newJob, deps)),
-        })
-      }
-      if (outcome.kind === 'replayed') reply.header('idempotent-replayed', 'true')
-      const { job } = outcome
-      const isDone = outcome.kind === 'replayed' || isTerminal(job.status)
+      const { job, isReplayed } = await acceptJob(newJob, deps)
+      if (isReplayed) reply.header('idempotent-replayed', 'true')
+      const isDone = isReplayed || isTerminal(job.status)
       return reply
         .code(isDone ? 200 : 202)
         .header('location', `/v1/jobs/${job.id}`)

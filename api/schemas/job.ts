@@ -17,6 +17,10 @@ const jobError = z
     message: z.string(),
     provider_status: z.number().nullable(),
     retryable: z.boolean(),
+    provider_error: z
+      .looseObject({})
+      .optional()
+      .describe("The provider's own error object, without keys; absent where it gave none."),
   })
   .meta({ id: 'JobError' })
 

@@ -73,7 +73,10 @@ export async function measureForecasts(say: (line: string) => void): Promise<For
   })
 }
 
-async function withSluice<Result>(name: string, measure: (sluice: Sluice) => Promise<Result>): Promise<Result> {
+async function withSluice<Result>(
+  name: string,
+  measure: (sluice: Sluice) => Promise<Result>,
+): Promise<Result> {
   const closers: (() => Promise<unknown>)[] = []
   try {
     const windowMs = 60_000

@@ -47,9 +47,7 @@ export const runBottleneck: Client = async (url, model, calls) => {
   const requests = createLimiter(SECOND.requests)
   const tokens = createLimiter(SECOND.tokens)
   const outcomes = await Promise.all(
-    calls.map((call) =>
-      requests.schedule(() => tokens.schedule({ weight: call.tokens }, () => send(call))),
-    ),
+    calls.map((call) => requests.schedule(() => tokens.schedule({ weight: call.tokens }, () => send(call)))),
   )
   await Promise.all([requests.disconnect(), tokens.disconnect()])
   return count(outcomes)

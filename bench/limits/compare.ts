@@ -3,7 +3,16 @@ import { type SecondClient, startSecondClient } from './second-client.ts'
 import { type Sluice, startSluice } from './sluice.ts'
 import { admittedBetween, rejectedBetween, type Shares, sharesDuring, sharesOf } from './timeline.ts'
 import { startUpstream, type Upstream } from './upstream.ts'
-import { type Amount, grantOf, LATENCY, LIMITS, type Limits, makeCalls, secondsOf, sumOf } from './workload.ts'
+import {
+  type Amount,
+  grantOf,
+  LATENCY,
+  LIMITS,
+  type Limits,
+  makeCalls,
+  secondsOf,
+  sumOf,
+} from './workload.ts'
 
 /** What differs from what everybody is configured for. */
 export type Scenario = {
@@ -30,9 +39,9 @@ export type Row = {
   idealSeconds: number
   /** 429s to this client. */
   refused: number
-  /** Of the real limits, all clients together, until the last call was admitted. */
+  /** Of the real limits, from the first call to the end of the last, all clients together. */
   shares: Shares
-  /** The same from ten seconds after the start; null: it had ended by then, or nearly. */
+  /** The same from ten seconds after the start until there is no more to send; null: that is too short to tell. */
   lateShares: Shares | null
   second: { sent: number; refused: number } | null
 }
@@ -44,6 +53,8 @@ export const COMPARED_WINDOW_MS = 5000
 
 /** Fewer seconds than these say nothing about a share of the limit. */
 const LEAST_SECONDS = 5
+/** From a call's admission to the moment that its end is known. */
+const LONGEST_ANSWER_SECONDS = (LATENCY.least + LATENCY.jitter + 150) / 1000
 /** After this the limits must have been learned. */
 const LEARNED_SECONDS = 10
 
@@ -122,10 +133,8 @@ async function measure(
   const after = await upstream.state()
   const second = secondClient === null ? null : await secondClient.stop()
 
-  // No answer takes less, so that the last call was admitted by then.
-  const admittedFor = seconds - LATENCY.least / 1000
   const from = Math.ceil(startedAt / 1000) + LEARNED_SECONDS
-  const to = Math.floor(startedAt / 1000 + admittedFor)
+  const to = Math.floor(startedAt / 1000 + seconds - LONGEST_ANSWER_SECONDS)
   return {
     name,
     answered,
@@ -133,7 +142,7 @@ async function measure(
     seconds,
     idealSeconds: findIdeal(sumOf(calls), limits, granted - taken),
     refused: rejectedBetween(before, after) - (second?.refused ?? 0),
-    shares: sharesOf(admittedBetween(before, after), limits, admittedFor),
+    shares: sharesOf(admittedBetween(before, after), limits, seconds),
     lateShares: to - from < LEAST_SECONDS ? null : sharesDuring(after.timeline, limits, from, to),
     second,
   }

@@ -10,7 +10,8 @@ import { startChild } from '../child.ts'
 import { type Call, chatBody, LIMITS } from './workload.ts'
 
 /** Two tenants of the same weight. */
-export type Tenant = 'noisy' | 'quiet'
+const KEYS = { noisy: 'key-of-the-noisy-tenant', quiet: 'key-of-the-quiet-tenant' }
+export type Tenant = keyof typeof KEYS
 
 /** A Sluice of its own: a Redis, an API process, and so many workers. */
 export type Sluice = {
@@ -79,7 +80,7 @@ export async function startSluice(options: SluiceOptions): Promise<Sluice> {
 
 function createClient(url: string): Omit<Sluice, 'close'> {
   async function get<Answer>(tenant: Tenant, path: string): Promise<Answer> {
-    const answer = await request(`${url}${path}`, { headers: { authorization: `Bearer ${tenant}-key` } })
+    const answer = await request(`${url}${path}`, { headers: { authorization: `Bearer ${KEYS[tenant]}` } })
     if (answer.statusCode !== 200)
       throw new Error(`${path}: ${answer.statusCode} ${await answer.body.text()}`)
     return (await answer.body.json()) as Answer
@@ -111,7 +112,7 @@ function createClient(url: string): Omit<Sluice, 'close'> {
       )
       const answer = await request(`${url}/v1/jobs/bulk`, {
         method: 'POST',
-        headers: { 'content-type': 'application/x-ndjson', authorization: `Bearer ${tenant}-key` },
+        headers: { 'content-type': 'application/x-ndjson', authorization: `Bearer ${KEYS[tenant]}` },
         body: lines.join('\n'),
       })
       const answers = (await answer.body.text()).trim().split('\n')
@@ -137,7 +138,7 @@ providers:
     limits: ${JSON.stringify({ ...LIMITS, window: `${windowMs}ms` })}
     models: { "*": {} }
 tenants:
-  noisy: { keys: [noisy-key] }
-  quiet: { keys: [quiet-key] }
+  noisy: { keys: [${KEYS.noisy}] }
+  quiet: { keys: [${KEYS.quiet}] }
 `
 }

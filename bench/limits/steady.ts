@@ -24,10 +24,7 @@ const COUNT = 4400
 export async function measureSteady(say: (line: string) => void): Promise<SteadyRow[]> {
   const seconds = SETTLING_SECONDS + 2 * WINDOW_SECONDS
   say(`Steady: one worker, and three, each at an upstream of its own for ${seconds} s`)
-  return Promise.all([
-    measureOne('d. Sluice, one worker', 1),
-    measureOne('e. Sluice, three workers', 3),
-  ])
+  return Promise.all([measureOne('d. Sluice, one worker', 1), measureOne('e. Sluice, three workers', 3)])
 }
 
 async function measureOne(name: string, workers: number): Promise<SteadyRow> {

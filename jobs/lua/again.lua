@@ -21,7 +21,7 @@ if job.carrying then return { 'running' } end
 local way, found = claim(id, job.hash, job.cache_mode)
 if way == 'hit' then
   finish(job, 'completed', tonumber(ARGV[2]),
-    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'format', found[3] or '', 'cost_usd', '0' })
+    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
   return { 'hit' }
 end
 if way == 'follow' then

@@ -145,7 +145,7 @@ end
 local function claim(id, hash, cache_mode)
   if cache_mode == 'off' then return 'lead' end
   if cache_mode == 'use' then
-    local cached = redis.call('HMGET', cache_key(hash), 'result', 'usage', 'format')
+    local cached = redis.call('HMGET', cache_key(hash), 'result', 'usage')
     if cached[1] then return 'hit', cached end
   end
   local leader = leader_of(hash, id)

@@ -5,7 +5,7 @@
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD  15… record fields and values
 -- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted', …}:
---       created, shared: now   hit: now, result, usage, format   replayed: id, record (flat)
+--       created, shared: now   hit: now, result, usage   replayed: id, record (flat)
 --       rate_limited, budget_exhausted: ms until it may pass
 -- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue; after 'shared' it
 -- stands among the followers of a job that is.
@@ -81,8 +81,8 @@ local way, found = 'lead', nil
 if not scheduled then way, found = claim(id, hash, cache_mode) end
 if way == 'hit' then
   finish(job, 'completed', tonumber(ARGV[8]),
-    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'format', found[3] or '', 'cost_usd', '0' })
-  return { 'hit', ms(now), found[1], found[2] or '', found[3] or '' }
+    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
+  return { 'hit', ms(now), found[1], found[2] or '' }
 end
 if way == 'follow' then
   follow(job, found)

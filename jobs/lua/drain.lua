@@ -4,15 +4,15 @@
 -- Answer followers left
 
 local id = ARGV[1]
-local v = redis.call('HMGET', job_key(id), 'hash', 'status', 'result', 'usage', 'format', 'error')
+local v = redis.call('HMGET', job_key(id), 'hash', 'status', 'result', 'usage', 'error')
 local hash = v[1]
 local left = 0
 if hash and redis.call('GET', flight_key(hash)) == id then
   if v[2] == 'completed' then
     left = drain(hash, 'completed', tonumber(ARGV[2]),
-      { 'result', v[3], 'usage', v[4] or '', 'format', v[5] or '', 'cost_usd', '0', 'cache', 'shared' })
+      { 'result', v[3], 'usage', v[4] or '', 'cost_usd', '0', 'cache', 'shared' })
   elseif v[2] == 'failed' then
-    left = drain(hash, 'failed', tonumber(ARGV[2]), { 'error', v[6] }, ',"error":' .. v[6])
+    left = drain(hash, 'failed', tonumber(ARGV[2]), { 'error', v[5] }, ',"error":' .. v[5])
   else
     -- The leader was cancelled or forgotten between two calls: its followers go on by themselves.
     promote(hash)

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms  6 end of the attempt (JSON)
 --       7 cache ttl ms (0: do not cache)
---       completed: 8 result  9 usage (JSON or '')  10 format  11 cost in USD
+--       completed: 8 result  9 usage (JSON or '')  10 cost in USD
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
 -- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again with cost 0, else call drain.lua
@@ -21,26 +21,26 @@ end
 
 local fields, members, shared
 if status == 'completed' then
-  fields = { 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10], 'cost_usd', ARGV[11] }
-  shared = { 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10], 'cost_usd', '0', 'cache', 'shared' }
+  fields = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', ARGV[10] }
+  shared = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', '0', 'cache', 'shared' }
 else
   fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
   shared = fields
 end
 
-if status == 'completed' and not booked then spend(ARGV[11]) end
+if status == 'completed' and not booked then spend(ARGV[10]) end
 local ended = not job or is_terminal(job.status)
 -- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
 local carried = ended and (not job or job.carrying)
 if not ended and status == 'failed' and job.calls ~= call then return { 'stale', 0, '' } end
 if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
-  redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9], 'format', ARGV[10])
+  redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9])
   redis.call('PEXPIRE', cache_key(hash), ARGV[7])
 end
 if not ended then
   finish(job, status, retain, fields, members)
   if job.group and status == 'completed' then
-    redis.call('HINCRBYFLOAT', root .. ':group:' .. job.group, 'cost_usd', ARGV[11])
+    redis.call('HINCRBYFLOAT', root .. ':group:' .. job.group, 'cost_usd', ARGV[10])
   end
 end
 

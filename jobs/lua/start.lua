@@ -51,12 +51,12 @@ if job.status == 'running' then
 else
   local way, found = claim(id, job.hash, job.cache_mode)
   if way == 'hit' then
-    local answer = { 'result', found[1], 'usage', found[2] or '', 'format', found[3] or '', 'cost_usd', '0', 'cache' }
-    answer[10] = 'hit'
+    local answer = { 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0', 'cache' }
+    answer[8] = 'hit'
     finish(job, 'completed', retain, answer)
     -- The answer serves those that waited for this job's call as well; the flight of another job is not ours to end.
     if redis.call('GET', flight_key(job.hash)) == id then
-      answer[10] = 'shared'
+      answer[8] = 'shared'
       if drain(job.hash, 'completed', retain, answer) > 0 then
         redis.call('SADD', root .. ':draining', id)
       else

@@ -20,7 +20,7 @@ local BUCKET, PERMITS, RECORDS = KEYS[1], KEYS[2], KEYS[3]
 local WINDOW, DAY = KEYS[4], KEYS[5]
 
 local SLICES = 600
-local JITTER_MS = 50
+local JITTER_MS, MOST_JITTER_MS = 50, 500
 local BURST_MS = 100
 local DAY_MS = 86400000
 local CUT, SLOWEST, RECOVERY_MS = 0.7, 0.1, 60000
@@ -93,7 +93,8 @@ end
 -- Ledger: {window, open, amounts, tail, sum}; closed slices are in the hash `key` -----------------------------
 
 local function countingTime(span)
-  return span + min(JITTER_MS, span / 20)
+  local spare = span * (1 / headroom - 1 - 1 / SLICES)
+  return span + max(min(JITTER_MS, span / 20), min(MOST_JITTER_MS, spare))
 end
 
 local function createLedger(span, now)

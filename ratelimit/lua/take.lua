@@ -16,12 +16,11 @@ local leaseMs = tonumber(ARGV[10])
 local state, now, limits, closedSlice = open()
 local inFlight = concurrency and call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') or 0
 
--- End of the lease of the call that a half-open breaker waits for; nil when there is none.
+-- End of the lease of the call that a half-open breaker waits for; nil when there is none. It may have passed.
 local function findProbeEnd()
   local probe = state.breaker.probe
   if not probe or findBreakerState(state.breaker, now) ~= 'half_open' then return nil end
-  local leaseEnd = tonumber(call('ZSCORE', PERMITS, probe))
-  return leaseEnd and leaseEnd > now and leaseEnd or nil
+  return tonumber(call('ZSCORE', PERMITS, probe))
 end
 
 local probeEnd = findProbeEnd()

@@ -105,8 +105,9 @@ const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
       }),
     ),
   },
-  { weight: 1, arbitrary: renew },
-  { weight: 1, arbitrary: retry },
+  { weight: 2, arbitrary: renew },
+  { weight: 1, arbitrary: resume },
+  { weight: 2, arbitrary: retry },
   { weight: 2, arbitrary: read },
 )
 const anyLongPassing: fc.Arbitrary<Passing> = fc.oneof(

@@ -174,8 +174,8 @@ describe.each([
       clock.now += 50_000
       const { waitMs, permits } = await gate.take(lane, [callOf(6000)])
       expect(permits).toHaveLength(0)
-      expect(waitMs).toBeGreaterThanOrEqual(10_050)
-      expect(waitMs).toBeLessThanOrEqual(10_150)
+      expect(waitMs).toBeGreaterThanOrEqual(10_500)
+      expect(waitMs).toBeLessThanOrEqual(10_600)
       clock.now += waitMs - 1
       expect((await gate.take(lane, [callOf(6000)])).waitMs).toBe(1)
       clock.now += 1
@@ -201,7 +201,7 @@ describe.each([
         clock.now += 200
       }
       expect((await gate.read(lane)).used.requests).toBe(100)
-      clock.now += 40_250
+      clock.now += 40_700
       expect((await gate.read(lane)).used.requests).toBeLessThan(100)
       clock.now += 20_000
       expect((await gate.read(lane)).used.requests).toBe(0)
@@ -213,7 +213,7 @@ describe.each([
       clock.now += 1000
       const lane = laneWith({ tokens_per_minute: 60_000, window: 30_000 })
       expect((await gate.read(lane)).used.tokens).toBe(50_000)
-      clock.now += 30_100
+      clock.now += 30_350
       expect((await gate.read(lane)).used.tokens).toBe(0)
     })
 

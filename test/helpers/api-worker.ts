@@ -1,5 +1,5 @@
-import type { Config } from '../../config/schema.ts'
 import { resolveLane } from '../../config/lanes.ts'
+import type { Config } from '../../config/schema.ts'
 import type { JobError, Usage } from '../../jobs/job.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
 import { createQueues, type Held, type LaneQueue, type Order } from '../../jobs/queue.ts'
@@ -89,7 +89,7 @@ export function openTestWorker(options: { url: string; prefix: string; config: C
     stream: ({ claimed }, chunks) => work.stream(claimed, chunks),
     async complete({ claimed, held, queue }, { result = { answer: 'hi' }, costUsd = 0 } = {}) {
       const end: AttemptEnd = { outcome: 'completed', latency_ms: 12, status: 200, usage, cost_usd: costUsd }
-      await work.complete([{ claimed, end, result, format: '', usage, costUsd }])
+      await work.complete([{ claimed, end, result, usage, costUsd }])
       await queue.acknowledge(held)
     },
     async fail({ claimed, held, queue }, error = {}) {

@@ -14,10 +14,16 @@ import { createQueues } from '../../jobs/queue.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
 import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
-import { closeRedis, createRedis, isRedisUnavailable, type RedisClient } from '../../lib/redis.ts'
+import {
+  closeRedis,
+  createRedis,
+  isRedisUnavailable,
+  type RedisClient,
+  type RedisRole,
+} from '../../lib/redis.ts'
 import { estimateCost } from '../../providers/accounting.ts'
 import { coalesceKey } from '../../providers/embeddings.ts'
-import { encodeVectors } from '../../providers/vectors.ts'
+import { renderResult } from '../../providers/vectors.ts'
 import { createFairness } from '../../ratelimit/fairness.ts'
 import { createForesight } from '../../ratelimit/foresight.ts'
 import { createGate } from '../../ratelimit/gate.ts'
@@ -50,6 +56,8 @@ export type TestApi = {
   worker: TestWorker
   /** What was logged, one parsed line each. */
   logged: Record<string, unknown>[]
+  /** Stops its own Redis in its tracks: connections stand, and nothing answers until the function given is called. */
+  freeze(): () => void
   /** Begins to listen on a free port of 127.0.0.1. */
   listen(): Promise<string>
   close(): Promise<void>
@@ -60,6 +68,8 @@ export type TestApiOptions = {
   limits?: Partial<ApiLimits>
   /** A Redis of its own, for tests that stop or spoil it. */
   own?: boolean
+  /** Its store waits for Redis as long as it takes, for tests that hold it up. */
+  patient?: boolean
   overrides?: Partial<Pick<ApiDeps, 'ready'>>
 }
 
@@ -88,7 +98,13 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const { url, prefix } = server ? { url: server.url, prefix: 'test' } : testRedis()
   const config = parseTestConfig({ tenants: options.tenants ?? {} })
   const { log, logged } = createTestLog()
-  const store = openTestParts({ url, prefix, config, onError: (error, what) => log.warn({ err: error }, what) })
+  const store = openTestParts({
+    url,
+    prefix,
+    config,
+    role: options.patient ? 'bullmq' : 'commands',
+    onError: (error, what) => log.warn({ err: error }, what),
+  })
   const app = buildApp({
     ...store.deps,
     config: () => config,
@@ -109,6 +125,11 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     ...options.overrides,
   })
   let worker: TestWorker | null = null
+  let frozen: number | null = null
+  const thaw = () => {
+    if (frozen !== null) process.kill(frozen, 'SIGCONT')
+    frozen = null
+  }
   return {
     app,
     config,
@@ -120,8 +141,14 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
       return worker
     },
     logged,
+    freeze() {
+      frozen = server!.pid
+      process.kill(frozen, 'SIGSTOP')
+      return thaw
+    },
     listen: () => app.listen({ host: '127.0.0.1', port: 0 }),
     async close() {
+      thaw()
       await app.close()
       await worker?.close()
       await store.close()
@@ -135,10 +162,11 @@ function openTestParts(options: {
   url: string
   prefix: string
   config: Config
+  role: RedisRole
   onError: (error: unknown, what: string) => void
 }) {
-  const { url, prefix, config, onError } = options
-  const redis = createRedis({ url, role: 'commands', name: 'test-api-commands' })
+  const { url, prefix, config, role, onError } = options
+  const redis = createRedis({ url, role, name: 'test-api-commands' })
   const subscriber = createRedis({ url, role: 'subscriber', name: 'test-api-subscriber' })
   const now = Date.now
   const fairness = createFairness({ redis, prefix })
@@ -168,7 +196,7 @@ function openTestParts(options: {
     live: createLive({ subscriber }),
     prefix,
     retainMs: () => config.jobs.retain,
-    render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
+    render: renderResult,
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
     foresight,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,

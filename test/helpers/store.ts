@@ -12,7 +12,7 @@ import { createJobs } from '../../jobs/service.ts'
 import { type AttemptEnd, type Claimed, createWork, type Retry, type Work } from '../../jobs/work.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'
-import { encodeVectors } from '../../providers/vectors.ts'
+import { renderResult } from '../../providers/vectors.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
 import { startTestRedis, testRedis } from './redis.ts'
 
@@ -20,6 +20,7 @@ export const TENANT = 'acme'
 export const LANE = 'sim/chat'
 
 type JobDeps = Parameters<typeof createJobs>[0]
+type WorkDeps = Parameters<typeof createWork>[0]
 
 export type TestStoreOptions = {
   /** A Redis of its own, for tests that look at everything in it. */
@@ -44,6 +45,7 @@ export type TestStore = {
   /** A second way to the same jobs, in some part different. */
   openJobs(overrides: Partial<JobDeps>): Jobs
   work: Work
+  openWork(overrides: Partial<WorkDeps>): Work
   maintenance: Maintenance
   /** Settings that a test may change as it goes. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
@@ -108,7 +110,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     live,
     prefix,
     retainMs,
-    render: (stored, format) => (format === 'float' ? encodeVectors(stored, 'float') : stored),
+    render: renderResult,
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
     // Forecasts are the limiter's matter; here nothing is known of lanes.
     foresight: {
@@ -121,7 +123,8 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     },
   } satisfies JobDeps
   const jobs = createJobs(jobDeps)
-  const work = createWork({ redis, scripts, outbox, prefix, settings: () => settings })
+  const workDeps = { redis, scripts, outbox, prefix, settings: () => settings } satisfies WorkDeps
+  const work = createWork(workDeps)
 
   let laneQueue: LaneQueue | null = null
   function lane(): LaneQueue {
@@ -162,6 +165,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     jobs,
     openJobs: (overrides) => createJobs({ ...jobDeps, ...overrides }),
     work,
+    openWork: (overrides) => createWork({ ...workDeps, ...overrides }),
     maintenance,
     settings,
     lane,
@@ -226,7 +230,7 @@ export async function complete(
   { held, claimed }: Running,
   result: JsonObject = { answer: 'hi' },
 ): Promise<void> {
-  await store.work.complete([{ claimed, end: success, result, format: '', usage, costUsd: 0.5 }])
+  await store.work.complete([{ claimed, end: success, result, usage, costUsd: 0.5 }])
   await store.lane().acknowledge(held)
 }
 

@@ -3,21 +3,18 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
-import { chatJob, createTestApi, StoreAway, type TestApi } from '../../helpers/api.ts'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { decodePayload } from '../../../jobs/payload.ts'
+import { chatJob, createTestApi, type TestApi, type TestApiOptions } from '../../helpers/api.ts'
 
 type Answer = { index: number; id?: string; status?: string; error?: Record<string, unknown> }
 type Reply = { status: number; headers: IncomingMessage['headers']; body: string }
 
-const open: TestApi[] = []
-async function start(...options: Parameters<typeof createTestApi>): Promise<TestApi & { url: string }> {
-  const api = createTestApi(...options)
-  open.push(api)
+async function start(options: TestApiOptions = {}): Promise<TestApi & { url: string }> {
+  const api = await createTestApi(options)
+  onTestFinished(() => api.close())
   return Object.assign(api, { url: await api.listen() })
 }
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((api) => api.close()))
-})
 
 const ndjson = { 'content-type': 'application/x-ndjson' }
 const json = { 'content-type': 'application/json' }
@@ -27,6 +24,7 @@ async function upload(
   url: string,
   chunks: Iterable<Buffer | string> | AsyncIterable<Buffer | string>,
   headers: Record<string, string> = ndjson,
+  onAnswer: () => void = () => {},
 ): Promise<Reply> {
   const call = httpRequest(`${url}/v1/jobs/bulk`, { method: 'POST', headers })
   // An answer may come, and the connection close, before everything was sent.
@@ -40,6 +38,7 @@ async function upload(
   }
   const sent = send()
   const [response] = await answered
+  onAnswer()
   const parts: Buffer[] = []
   for await (const part of response) parts.push(part)
   await sent
@@ -51,21 +50,29 @@ const answersOf = (reply: Reply): Answer[] =>
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line))
+/** The text of each job that was let in, as the store has it. */
+const storedTexts = (api: TestApi, answers: Answer[]): Promise<unknown[]> =>
+  Promise.all(
+    answers.map(async ({ id }) => {
+      const body = decodePayload((await api.redis.hgetBuffer(`${api.root()}:job:${id}`, 'body'))!)
+      return (body.messages as { content: string }[])[0]?.content
+    }),
+  )
+const countOf = async ({ app }: TestApi, group: string): Promise<number> =>
+  (await app.inject({ url: `/v1/groups/${group}` })).json().total ?? 0
 const lines = (jobs: unknown[]) => jobs.map((job) => `${JSON.stringify(job)}\n`).join('')
 
 describe('a bulk upload', () => {
   it('of lines is answered in lines, in order', async () => {
-    const { url, jobs } = await start()
+    const api = await start()
     const texts = Array.from({ length: 700 }, (_, n) => `question ${n}`)
-    const reply = await upload(url, [lines(texts.map((text) => chatJob({}, text)))])
+    const reply = await upload(api.url, [lines(texts.map((text) => chatJob({}, text)))])
     expect(reply.status).toBe(200)
     expect(reply.headers['content-type']).toMatch(/^application\/x-ndjson/)
     const answers = answersOf(reply)
     expect(answers.map((answer) => answer.index)).toEqual(texts.map((_, index) => index))
     expect(answers.every((answer) => answer.id !== undefined && answer.status === 'queued')).toBe(true)
-    const contents = jobs.submitted.map(({ body }) => (body.messages as { content: string }[])[0]?.content)
-    expect(contents).toEqual(texts)
-    expect(jobs.batches).toEqual([250, 250, 200])
+    expect(await storedTexts(api, answers)).toEqual(texts)
   })
 
   it('of an array is answered in an array', async () => {
@@ -117,7 +124,7 @@ describe('a bulk upload', () => {
   })
 
   it('means the same wherever its bytes are cut', async () => {
-    const { url, jobs } = await start()
+    const api = await start()
     const texts = ['plain', 'quote " and \\ back', 'ünïcödé 🙂', 'br]ack}et[s{', 'line\nbreak']
     const entries = texts.map((text) => chatJob({}, text))
     const forms = [
@@ -129,20 +136,18 @@ describe('a bulk upload', () => {
         fc.constantFrom(...forms),
         fc.array(fc.nat(), { maxLength: 12 }),
         async (form, cuts) => {
-          jobs.submitted.length = 0
           const ends = [
             ...cuts.map((cut) => cut % form.bytes.length).sort((a, b) => a - b),
             form.bytes.length,
           ]
           const chunks = ends.map((end, index) => form.bytes.subarray(ends[index - 1] ?? 0, end))
-          await upload(
-            url,
+          const reply = await upload(
+            api.url,
             chunks.filter((chunk) => chunk.length > 0),
             form.headers,
           )
-          expect(
-            jobs.submitted.map(({ body }) => (body.messages as { content: string }[])[0]?.content),
-          ).toEqual(texts)
+          const answers = form.headers === json ? JSON.parse(reply.body) : answersOf(reply)
+          expect(await storedTexts(api, answers)).toEqual(texts)
         },
       ),
       { seed: 20261123, numRuns: 60 },
@@ -150,19 +155,19 @@ describe('a bulk upload', () => {
   })
 
   it('ends at the job that is one too many, and says so last', async () => {
-    const { url, jobs } = await start({ limits: { bulkJobs: 3 } })
-    const answers = answersOf(await upload(url, [lines(Array(10).fill(chatJob()))]))
+    const api = await start({ limits: { bulkJobs: 3 } })
+    const answers = answersOf(await upload(api.url, [lines(Array(10).fill(chatJob({ group: 'g' })))]))
     expect(answers).toHaveLength(4)
     expect(answers[3]).toMatchObject({ index: 3, error: { code: 'payload_too_large' } })
-    expect(jobs.submitted).toHaveLength(3)
+    expect(await countOf(api, 'g')).toBe(3)
   })
 
   it('is refused with 413 where its content-length says it is too large', async () => {
-    const { url, jobs } = await start({ limits: { bulkBytes: 1000 } })
-    const bytes = Buffer.from(lines(Array(100).fill(chatJob())))
-    const reply = await upload(url, [bytes], { ...ndjson, 'content-length': String(bytes.length) })
+    const api = await start({ limits: { bulkBytes: 1000 } })
+    const bytes = Buffer.from(lines(Array(100).fill(chatJob({ group: 'g' }))))
+    const reply = await upload(api.url, [bytes], { ...ndjson, 'content-length': String(bytes.length) })
     expect([reply.status, JSON.parse(reply.body).error.code]).toEqual([413, 'payload_too_large'])
-    expect(jobs.submitted).toEqual([])
+    expect(await countOf(api, 'g')).toBe(0)
   })
 
   it('ends where it has grown too large, and says so last', async () => {
@@ -174,21 +179,34 @@ describe('a bulk upload', () => {
   })
 
   it('of a broken array keeps what came before the break', async () => {
-    const { url, jobs } = await start()
-    const reply = await upload(url, [`[${JSON.stringify(chatJob())},${JSON.stringify(chatJob())}`], json)
+    const api = await start()
+    const job = JSON.stringify(chatJob({ group: 'g' }))
+    const reply = await upload(api.url, [`[${job},${job}`], json)
     const answers = JSON.parse(reply.body) as Answer[]
     expect(answers.map((answer) => answer.error?.message ?? 'ok')).toEqual([
       'ok',
       'body: the array is not closed',
     ])
-    expect(jobs.submitted).toHaveLength(1)
+    expect(await countOf(api, 'g')).toBe(1)
   })
 
   it('gives each job its own idempotency key, or one made of the request’s and its place', async () => {
-    const { url, jobs } = await start()
+    const { app, url } = await start()
     const payload = lines([chatJob({}, 'a'), chatJob({ idempotency_key: 'own' }, 'b')])
     const first = answersOf(await upload(url, [payload], { ...ndjson, 'idempotency-key': '"all"' }))
-    expect(jobs.submitted.map((job) => job.idempotencyKey)).toEqual(['all:0', 'own'])
+    for (const [key, text, index] of [
+      ['all:0', 'a', 0],
+      ['own', 'b', 1],
+    ] as const) {
+      const headers = { 'idempotency-key': key }
+      const single = await app.inject({
+        method: 'POST',
+        url: '/v1/jobs',
+        headers,
+        payload: chatJob({}, text),
+      })
+      expect([single.headers['idempotent-replayed'], single.json().id]).toEqual(['true', first[index]?.id])
+    }
     const again = answersOf(await upload(url, [payload], { ...ndjson, 'idempotency-key': '"all"' }))
     expect(again).toEqual(first)
     const other = answersOf(await upload(url, [lines([chatJob({ idempotency_key: 'own' }, 'c')])]))
@@ -198,8 +216,8 @@ describe('a bulk upload', () => {
   })
 
   it('is a plain 503 where the store is away from the beginning', async () => {
-    const { url, jobs } = await start()
-    jobs.breakWith(new StoreAway('gone'))
+    const { url, server } = await start({ own: true })
+    await server!.close()
     const reply = await upload(url, [lines([chatJob()])])
     expect([reply.status, JSON.parse(reply.body).error.code, reply.headers['retry-after']]).toEqual([
       503,
@@ -209,19 +227,19 @@ describe('a bulk upload', () => {
   })
 
   it('answers the rest with unavailable where the store goes away underway', async () => {
-    const { url, jobs } = await start()
-    const { createMany } = jobs
-    let calls = 0
-    jobs.createMany = async (inputs) => {
-      if (++calls === 2) throw new StoreAway('gone')
-      return createMany(inputs)
+    const { url, server } = await start({ own: true })
+    const answered = Promise.withResolvers<void>()
+    async function* source() {
+      yield lines(Array(250).fill(chatJob()))
+      await answered.promise
+      await server!.close()
+      yield lines(Array(350).fill(chatJob()))
     }
-    const answers = answersOf(await upload(url, [lines(Array(600).fill(chatJob()))]))
+    const answers = answersOf(await upload(url, source(), ndjson, answered.resolve))
     expect(answers.map((answer) => answer.error?.code ?? 'ok')).toEqual([
       ...Array(250).fill('ok'),
       ...Array(350).fill('unavailable'),
     ])
-    expect(calls).toBe(2)
   })
 
   it('that stops coming is cut: 408 before the first answer, a last answer after it', async () => {
@@ -238,16 +256,11 @@ describe('a bulk upload', () => {
   })
 
   it('is read no faster than the store takes it', async () => {
-    const { url, jobs } = await start({ records: false })
-    const { promise: gate, resolve: openGate } = Promise.withResolvers<void>()
-    const { createMany } = jobs
-    jobs.createMany = async (inputs) => {
-      await gate
-      return createMany(inputs)
-    }
+    const { url, freeze } = await start({ own: true, patient: true })
+    const thaw = freeze()
     let sent = 0
     async function* source() {
-      const chunk = lines(Array(64).fill(chatJob({}, 'x'.repeat(1000))))
+      const chunk = lines(Array(64).fill(chatJob({}, 'x'.repeat(10_000))))
       for (; sent < 40_000_000; sent += chunk.length) yield chunk
     }
     const reply = upload(url, source())
@@ -260,13 +273,13 @@ describe('a bulk upload', () => {
     await quiet()
     // What the sockets between us hold is the system's to say: some megabytes.
     expect(sent).toBeLessThan(20_000_000)
-    openGate()
+    thaw()
     expect((await reply).status).toBe(200)
     expect(sent).toBeGreaterThanOrEqual(40_000_000)
   })
 
   it('gets all its answers although it reads none before everything is sent', async () => {
-    const { url } = await start({ records: false })
+    const { url } = await start()
     const job = JSON.stringify(chatJob())
     const body = `${job}\n`.repeat(20_000)
     const response = await fetch(`${url}/v1/jobs/bulk`, { method: 'POST', headers: ndjson, body })
@@ -276,7 +289,7 @@ describe('a bulk upload', () => {
   // The same for the whole of 200 MB: BULK_MEGABYTES=190 vitest run test/integration/api/bulk.test.ts -t memory
   it('of many megabytes does not grow the memory', { timeout: 120_000 }, async () => {
     const megabytes = Number(process.env.BULK_MEGABYTES ?? 60)
-    const { url } = await start({ records: false })
+    const { url } = await start()
     const line = Buffer.from(`${JSON.stringify(chatJob({}, 'x'.repeat(20_000)))}\n`)
     const count = Math.floor((megabytes * 1_000_000) / line.length)
     let peak = 0

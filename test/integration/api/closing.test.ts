@@ -20,13 +20,6 @@ function onHandled({ app }: TestApi, path: string): { first: Promise<void>; coun
   return { first: first.promise, count: () => count }
 }
 
-/** Stops the Redis in its tracks: connections stand, and nothing answers. */
-function freeze({ server }: TestApi): { thaw(): void } {
-  const { pid } = server!
-  process.kill(pid, 'SIGSTOP')
-  return { thaw: () => process.kill(pid, 'SIGCONT') }
-}
-
 it('ends event streams and held answers at once, each properly', async () => {
   const api = await createTestApi()
   const url = await api.listen()
@@ -53,7 +46,7 @@ it('completes the answer underway and takes no more over its connection', async 
   const url = await api.listen()
   const id = await createId(api)
   // The store holds the answer, so that its connection stays open while the server closes.
-  const { thaw } = freeze(api)
+  const thaw = api.freeze()
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   let text = ''
@@ -82,7 +75,7 @@ it('cuts an answer that takes too long', async () => {
   const handled = onHandled(api, '/v1/jobs/job_')
   const url = await api.listen()
   const id = await createId(api)
-  const { thaw } = freeze(api)
+  const thaw = api.freeze()
   const response = fetch(`${url}/v1/jobs/${id}`)
   response.catch(() => undefined)
   await handled.first

@@ -115,8 +115,7 @@ describe("a job's events", () => {
 
   it('end in the store when the client goes away', async () => {
     const id = await createId()
-    const subscribed = async () =>
-      Number((await api.redis.pubsub('NUMSUB', jobChannel(api.root(), id)))[1])
+    const subscribed = async () => Number((await api.redis.pubsub('NUMSUB', jobChannel(api.root(), id)))[1])
     const client = new AbortController()
     const response = await follow(`/v1/jobs/${id}/events`, {}, client.signal)
     await response.body!.getReader().read()

@@ -1,13 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { acmeKey, chatJob, createTestApi, type TestApi, testTenants } from '../../helpers/api.ts'
+import { jobChannel } from '../../../jobs/keys.ts'
+import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
+import { until } from '../../helpers/store.ts'
 
 let api: TestApi
-beforeEach(() => {
-  api = createTestApi()
+beforeEach(async () => {
+  api = await createTestApi()
 })
 afterEach(() => api.close())
 
-const create = (payload: object = chatJob(), headers: Record<string, string> = {}) =>
+let texts = 0
+/** A job like no other, so that none waits for another's answer. */
+const uniqueJob = (members: Record<string, unknown> = {}) => chatJob(members, `text ${++texts}`)
+const create = (payload: object = uniqueJob(), headers: Record<string, string> = {}) =>
   api.app.inject({ method: 'POST', url: '/v1/jobs', headers, payload })
 const createId = async (payload?: object) => (await create(payload)).json().id as string
 const get = (url: string, headers: Record<string, string> = {}) => api.app.inject({ url, headers })
@@ -21,20 +26,14 @@ describe('creating a job', () => {
     const job = response.json()
     expect(job).toMatchObject({ object: 'job', status: 'queued', group: 'nightly', metadata: { a: 'b' } })
     expect(response.headers.location).toBe(`/v1/jobs/${job.id}`)
-    expect((await get(response.headers.location as string)).json()).toEqual(job)
+    const { estimated_start_at, ...read } = (await get(response.headers.location as string)).json()
+    expect(job).toMatchObject(read)
+    expect(estimated_start_at).toEqual(expect.any(String))
   })
 
   it('answers 200 where the job is finished already', async () => {
-    const original = api.jobs.create
-    api.jobs.create = async (job) => {
-      const outcome = await original(job)
-      if (outcome.kind !== 'created') return outcome
-      return {
-        kind: 'created',
-        job: { ...outcome.job, status: 'completed', cache: 'hit', result: { a: [1] } },
-      }
-    }
-    const response = await create()
+    await api.worker.finish((await create(chatJob())).json().id, { result: { a: [1] } })
+    const response = await create(chatJob())
     expect(response.statusCode).toBe(200)
     expect(response.json()).toMatchObject({ status: 'completed', cache: 'hit', result: { a: [1] } })
     expect(response.headers['idempotent-replayed']).toBeUndefined()
@@ -58,47 +57,18 @@ describe('creating a job', () => {
     expect([other.statusCode, other.json().error.code]).toEqual([422, 'idempotency_key_reused'])
     expect(other.headers['x-should-retry']).toBe('false')
   })
-
-  it('is refused with 429 and Retry-After when the queue of the tenant is full', async () => {
-    const full = createTestApi({
-      tenants: { ...testTenants, acme: { keys: [acmeKey], limits: { max_queued: 1 } } },
-    })
-    const submit = () =>
-      full.app.inject({
-        method: 'POST',
-        url: '/v1/jobs',
-        headers: { authorization: `Bearer ${acmeKey}` },
-        payload: chatJob(),
-      })
-    expect((await submit()).statusCode).toBe(202)
-    const refused = await submit()
-    expect([refused.statusCode, refused.json().error.code]).toEqual([429, 'queue_full'])
-    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
-    await full.close()
-  })
-})
-
-describe('a refusal of the store', () => {
-  it.each(['rate_limited', 'budget_exhausted'] as const)(
-    'as %s is a 429 that says when to come again',
-    async (code) => {
-      api.jobs.create = async () => ({ kind: 'refused', code, retryAfterMs: 6_500 })
-      const response = await create()
-      expect([response.statusCode, response.json().error.code, response.headers['retry-after']]).toEqual([
-        429,
-        code,
-        '7',
-      ])
-    },
-  )
 })
 
 describe('waiting for a job', () => {
+  /** Whether a process listens for the job. */
+  const isAwaited = async (id: string) =>
+    Number((await api.redis.pubsub('NUMSUB', jobChannel(api.root(), id)))[1]) > 0
+
   it('holds the answer until the job is finished', async () => {
     const id = await createId()
     const waiting = get(`/v1/jobs/${id}?wait=30`)
-    await new Promise(setImmediate)
-    api.jobs.finish(id, { result: { ok: true } })
+    await until(() => isAwaited(id))
+    await api.worker.finish(id, { result: { ok: true } })
     expect((await waiting).json()).toMatchObject({ status: 'completed', result: { ok: true } })
   })
 
@@ -112,8 +82,8 @@ describe('waiting for a job', () => {
   it('takes the time from Prefer also, and says so', async () => {
     const id = await createId()
     const waiting = get(`/v1/jobs/${id}`, { prefer: 'wait=900' })
-    await new Promise(setImmediate)
-    api.jobs.finish(id, {})
+    await until(() => isAwaited(id))
+    await api.worker.finish(id)
     expect((await waiting).headers['preference-applied']).toBe('wait=60')
   })
 
@@ -125,20 +95,12 @@ describe('waiting for a job', () => {
   it('stops waiting in the store when the client goes away', async () => {
     const url = await api.listen()
     const id = await createId()
-    const { promise: aborted, resolve } = Promise.withResolvers<void>()
-    const { promise: asked, resolve: ask } = Promise.withResolvers<void>()
-    const { wait } = api.jobs
-    api.jobs.wait = (tenant, job, ms, signal) => {
-      signal?.addEventListener('abort', () => resolve())
-      ask()
-      return wait(tenant, job, ms, signal)
-    }
     const client = new AbortController()
     const response = fetch(`${url}/v1/jobs/${id}?wait=60`, { signal: client.signal })
-    await asked
+    await until(() => isAwaited(id))
     client.abort()
     await expect(response).rejects.toThrow()
-    await aborted
+    await until(async () => !(await isAwaited(id)))
   })
 })
 
@@ -163,7 +125,7 @@ describe('listing jobs', () => {
   })
 
   it('filters', async () => {
-    const id = await createId(chatJob({ group: 'g' }))
+    const id = await createId(uniqueJob({ group: 'g' }))
     await createId({ type: 'response', body: { model: 'fast' } })
     const found = async (query: string) =>
       (await get(`/v1/jobs?${query}`)).json().data.map((job: { id: string }) => job.id)
@@ -198,14 +160,13 @@ describe('steering a job', () => {
   it('retries it when it failed, and not before', async () => {
     const id = await createId()
     expect((await post(`/v1/jobs/${id}/retry`)).json().error.code).toBe('not_retryable')
-    api.jobs.finish(id, { error: { code: 'boom', message: 'm', provider_status: 500, retryable: true } })
+    await api.worker.finishFailed(id)
     expect((await post(`/v1/jobs/${id}/retry`)).json()).toMatchObject({ id, status: 'queued' })
   })
 
   it('queues failed jobs again by group, lane and error code', async () => {
     for (const group of ['a', 'a', 'b']) {
-      const id = await createId(chatJob({ group }))
-      api.jobs.finish(id, { error: { code: 'boom', message: 'm', provider_status: null, retryable: true } })
+      await api.worker.finishFailed(await createId(uniqueJob({ group })), { code: 'boom' })
     }
     expect((await post('/v1/jobs/retry', { error_code: 'other' })).json()).toEqual({ retried: 0 })
     expect((await post('/v1/jobs/retry', { group: 'a', limit: 1 })).json()).toEqual({ retried: 1 })
@@ -224,62 +185,61 @@ describe('steering a job', () => {
 describe('what belongs to a job', () => {
   it('has its attempts as a list', async () => {
     const id = await createId()
-    const attempt = {
+    const running = await api.worker.start(id)
+    const attempts = async () => (await get(`/v1/jobs/${id}/attempts`)).json()
+    const begun = {
       attempt: 1,
       provider: 'openai',
       model: 'small',
-      started_at: '2026-11-23T12:00:00.000Z',
+      started_at: expect.stringMatching(/^\d{4}-.*Z$/),
       latency_ms: null,
-      outcome: 'running' as const,
+      outcome: 'running',
       status: null,
       error_code: null,
       usage: null,
       cost_usd: null,
-      waited_ms: 12,
-      waited_for: 'requests' as const,
+      waited_ms: expect.any(Number),
+      waited_for: null,
       ambiguous: false,
       coalesced: 1,
     }
-    api.jobs.attempts = async () => [attempt]
-    expect((await get(`/v1/jobs/${id}/attempts`)).json()).toEqual({
+    expect(await attempts()).toEqual({
       object: 'list',
-      data: [attempt],
+      data: [begun],
       has_more: false,
       first_id: null,
       last_id: null,
     })
+    await api.worker.complete(running, { costUsd: 0.25 })
+    const usage = { input_tokens: 7, output_tokens: 5, total_tokens: 12 }
+    const ended = { ...begun, outcome: 'completed', latency_ms: 12, status: 200, usage, cost_usd: 0.25 }
+    expect((await attempts()).data).toEqual([ended])
   })
 
   it('has its deliveries, which can be sent again', async () => {
-    const id = await createId()
-    const delivery = {
-      id: 'msg_1',
-      job_id: id,
-      event: 'job.completed' as const,
-      url: 'https://a.example/hook',
-      status: 'failed' as const,
-      created_at: '2026-11-23T12:00:00.000Z',
-      next_attempt_at: null,
-      attempts: [{ at: '2026-11-23T12:00:00.000Z', status: 500, error: null, latency_ms: 3 }],
-    }
-    api.jobs.addDelivery(delivery)
-    expect((await get(`/v1/jobs/${id}/deliveries`)).json()).toMatchObject({
-      data: [delivery],
-      last_id: 'msg_1',
+    const webhook = { url: 'https://a.example/hook', events: ['job.completed'] }
+    const id = await createId(uniqueJob({ webhook }))
+    expect((await get(`/v1/jobs/${id}/deliveries`)).json().data).toEqual([])
+    await api.worker.finish(id)
+    const list = (await get(`/v1/jobs/${id}/deliveries`)).json()
+    const [delivery] = list.data
+    expect(list).toMatchObject({
+      data: [{ job_id: id, event: 'job.completed', url: webhook.url, status: 'pending', attempts: [] }],
+      last_id: delivery.id,
     })
-    const again = await post('/v1/deliveries/msg_1/redeliver')
-    expect([again.statusCode, again.json()]).toEqual([202, delivery])
+    const again = await post(`/v1/deliveries/${delivery.id}/redeliver`)
+    expect([again.statusCode, again.json()]).toMatchObject([202, { id: delivery.id, status: 'pending' }])
   })
 
   it('is counted in its group', async () => {
-    await createId(chatJob({ group: 'g' }))
-    api.jobs.finish(await createId(chatJob({ group: 'g' })), {})
+    await createId(uniqueJob({ group: 'g' }))
+    await api.worker.finish(await createId(uniqueJob({ group: 'g' })), { costUsd: 0.5 })
     expect((await get('/v1/groups/g')).json()).toEqual({
       group: 'g',
       total: 2,
       counts: { scheduled: 0, queued: 1, running: 0, completed: 1, failed: 0, cancelled: 0 },
-      cost_usd: 0,
-      estimated_finish_at: null,
+      cost_usd: 0.5,
+      estimated_finish_at: expect.any(String),
     })
   })
 })

@@ -93,7 +93,9 @@ describe('retrying a job by hand', () => {
     const job = await submitFailed(store, {}, 'a')
     await submit(store, {}, 'a')
     const running = await store.start()
-    expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({ job: { status: 'queued', cache: 'shared' } })
+    expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({
+      job: { status: 'queued', cache: 'shared' },
+    })
     await complete(store, running)
     expect(await read(store, job.id)).toMatchObject({ status: 'completed', cost_usd: 0 })
   })
@@ -107,7 +109,9 @@ describe('retrying a job by hand', () => {
         return (await read(store, job.id)).status
       })
       .toBe('failed')
-    expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({ job: { status: 'queued', deadline: null } })
+    expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({
+      job: { status: 'queued', deadline: null },
+    })
   })
 
   it('keeps a retried job from the retention of its first end', async () => {

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import type { NewJob } from '../../../jobs/jobs.ts'
 import {
   complete,
   eventsOf,
+  LANE,
   newJob,
   openTestStore,
   queuedEntries,
@@ -29,18 +31,28 @@ describe('the result cache', () => {
     expect(await queuedEntries(store)).toEqual([])
   })
 
-  it('keeps the way a result is rendered', async () => {
+  it('gives every job the vectors in the format of its own body, whoever shares them', async () => {
     const store = await openTestStore()
-    await submit(store)
-    const { held, claimed } = await store.start()
-    const end = { outcome: 'completed', latency_ms: 1 } as const
-    const vector = Buffer.from(new Float32Array([0.5, -2]).buffer).toString('base64')
-    const result = { object: 'list', data: [{ object: 'embedding', index: 0, embedding: vector }] }
-    await store.work.complete([{ claimed, end, result, format: 'float', usage: null, costUsd: 0 }])
-    await store.lane().acknowledge(held)
-    const shown = { data: [{ embedding: [0.5, -2] }] }
-    expect((await submit(store)).result).toMatchObject(shown)
-    expect((await read(store, held.id)).result).toMatchObject(shown)
+    const embedding = (encoding_format?: string): Partial<NewJob> => ({
+      type: 'embedding',
+      body: { model: LANE, input: 'hi', ...(encoding_format === undefined ? {} : { encoding_format }) },
+    })
+    const leader = await submit(store, embedding('base64'))
+    const follower = await submit(store, embedding())
+    expect(follower.cache).toBe('shared')
+    const packed = Buffer.from(new Float32Array([0.5, -2]).buffer).toString('base64')
+    const result = { object: 'list', data: [{ object: 'embedding', index: 0, embedding: packed }] }
+    await complete(store, await store.start(), result)
+    const cached = [await submit(store, embedding('float')), await submit(store, embedding('base64'))]
+    expect(cached.map((job) => job.cache)).toEqual(['hit', 'hit'])
+    const shown = [
+      await read(store, leader.id),
+      await read(store, follower.id),
+      ...cached,
+      await read(store, cached[0]!.id),
+    ]
+    const vectors = shown.map((job) => (job.result as typeof result).data[0]!.embedding)
+    expect(vectors).toEqual([packed, [0.5, -2], [0.5, -2], packed, [0.5, -2]])
   })
 
   it('is passed over by a job that wants it off, which leaves nothing in it either', async () => {
@@ -62,7 +74,7 @@ describe('the result cache', () => {
   })
 
   it('forgets an answer when its time is over', async () => {
-    const store = await openTestStore({ cacheTtlMs: 80 })
+    const store = await openTestStore({ cacheTtlMs: 300 })
     await submit(store)
     await complete(store, await store.start())
     expect((await submit(store)).status).toBe('completed')
@@ -114,9 +126,9 @@ describe('the result cache', () => {
     for (let left = 2; left > 0; left--) {
       const [held] = await store.lane().fetch(1)
       if (!held) break
-      expect(await store.work.start([held], { provider: 'sim', model: 'chat', coalesced: 1, waitedFor: null })).toEqual([
-        { kind: 'done' },
-      ])
+      expect(
+        await store.work.start([held], { provider: 'sim', model: 'chat', coalesced: 1, waitedFor: null }),
+      ).toEqual([{ kind: 'done' }])
       await store.lane().acknowledge(held)
       await store.outbox.idle()
     }
@@ -131,7 +143,7 @@ describe('the result cache', () => {
     expect(running.held.id).toBe(leader.id)
     const follower = await submit(store)
     // One for later, which is due when the answer of a refresh is in the cache and the leader still runs.
-    const later = await submit(store, { runAt: Date.now() + 50 })
+    const later = await submit(store, { runAt: Date.now() + 250 })
     await submit(store, { cache: 'refresh', priority: 'high' })
     const refreshing = await store.start()
     await complete(store, refreshing, { answer: 'fresh' })

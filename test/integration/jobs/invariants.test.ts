@@ -18,7 +18,14 @@ import {
 
 /** What clients and workers may do, with small numbers that choose what it is done to. */
 type Step =
-  | { kind: 'create'; content: number; cache: CacheMode; group: string | null; later: boolean; crash: boolean }
+  | {
+      kind: 'create'
+      content: number
+      cache: CacheMode
+      group: string | null
+      later: boolean
+      crash: boolean
+    }
   | { kind: 'take' }
   | { kind: 'complete' | 'fail' | 'fail_own' | 'retry' | 'die' | 'stream'; which: number }
   /** A call whose worker was given up comes back with an outcome all the same. */
@@ -36,8 +43,14 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
         content: fc.nat(1),
         cache: fc.constantFrom('use', 'use', 'use', 'refresh', 'off'),
         group: fc.constantFrom(null, 'a', 'b'),
-        later: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
-        crash: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+        later: fc.oneof(
+          { weight: 5, arbitrary: fc.constant(false) },
+          { weight: 1, arbitrary: fc.constant(true) },
+        ),
+        crash: fc.oneof(
+          { weight: 5, arbitrary: fc.constant(false) },
+          { weight: 1, arbitrary: fc.constant(true) },
+        ),
       }),
     },
     { weight: 6, arbitrary: fc.constant({ kind: 'take' as const }) },
@@ -92,7 +105,7 @@ function createPlayer(store: TestStore) {
       return waits ? store.lane().delay(held, Date.now()) : store.lane().acknowledge(held)
     }
     if (outcome === 'complete') {
-      const completion = { claimed, end: success, result: { by: claimed.id }, format: '', usage: null }
+      const completion = { claimed, end: success, result: { by: claimed.id }, usage: null }
       await store.work.complete([{ ...completion, costUsd: 0.25 }])
     } else await store.work.fail(claimed, failure, jobError, outcome === 'fail_own')
     if (isHeld) await store.lane().acknowledge(held)
@@ -134,7 +147,9 @@ function createPlayer(store: TestStore) {
       case 'again': {
         const id = pick(ids, step.which)
         if (id === undefined) return
-        const act = { cancel: store.jobs.cancel, remove: store.jobs.remove, again: store.jobs.retry }[step.kind]
+        const act = { cancel: store.jobs.cancel, remove: store.jobs.remove, again: store.jobs.retry }[
+          step.kind
+        ]
         await act(TENANT, id)
         return store.outbox.idle()
       }
@@ -221,6 +236,16 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
     }
     const total = Object.values(tally).reduce((sum, count) => sum + count, 0)
     expect(Number(counts.total ?? 0), `total of group ${name}`).toBe(total)
+  }
+
+  for (const key of await redis.keys(`${root}:followers:*`)) {
+    for (const id of await redis.zrange(key, '0', '-1')) {
+      const follower = await redis.hgetall(`${root}:job:${id}`)
+      expect([follower.status, typeof follower.leader], `${id} among the followers`).toEqual([
+        'queued',
+        'string',
+      ])
+    }
   }
 
   for (const key of await redis.keys(`${root}:flight:*`)) {

@@ -173,9 +173,7 @@ describe('deleting a job', () => {
     const job = await submit(store)
     const { claimed } = await store.start()
     await store.jobs.remove(TENANT, job.id)
-    await store.work.complete([
-      { claimed, end: success, result: { a: 1 }, format: '', usage: null, costUsd: 0.5 },
-    ])
+    await store.work.complete([{ claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.5 }])
     expect(await store.redis.keys(`${store.root}:job:${job.id}*`)).toEqual([])
     expect(await store.redis.zcard(`${store.root}:status:completed`)).toBe(0)
   })

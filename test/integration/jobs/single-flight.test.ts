@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { abortChannel } from '../../../jobs/keys.ts'
+import type { Claimed } from '../../../jobs/work.ts'
 import {
   complete,
   eventsOf,
@@ -29,9 +30,26 @@ async function hearAborts(store: TestStore): Promise<string[]> {
 async function submitSame(store: TestStore, followers: number): Promise<string[]> {
   const outcomes = await store.jobs.createMany(Array.from({ length: followers + 1 }, () => newJob()))
   const [leader] = outcomes.map((outcome) => (outcome as { id: string }).id)
-  const waiting = await store.redis.zrange((await store.redis.keys(`${store.root}:followers:*`))[0]!, '0', '-1')
+  const waiting = await store.redis.zrange(
+    (await store.redis.keys(`${store.root}:followers:*`))[0]!,
+    '0',
+    '-1',
+  )
   expect(waiting).toHaveLength(followers)
   return [leader!, ...waiting]
+}
+
+/** Stores a result, and dies after the first of the script calls that end the followers. */
+async function completeAndDie(store: TestStore, claimed: Claimed): Promise<void> {
+  const dying = store.openWork({
+    scripts: {
+      ...store.scripts,
+      run: (name, root, args) =>
+        name === 'drain' ? Promise.reject(new Error('died')) : store.scripts.run(name, root, args),
+    },
+  })
+  const completion = { claimed, end: success, result: { answer: 1 }, usage: null, costUsd: 0 }
+  await expect(dying.complete([completion])).rejects.toThrow('died')
 }
 
 describe('jobs of the same content', () => {
@@ -98,9 +116,7 @@ describe('jobs of the same content', () => {
     const store = await openTestStore()
     const ids = await submitSame(store, 1300)
     const { claimed } = await store.start()
-    // The first of the calls alone, as work.ts makes it.
-    const args = [claimed.id, 1, 'completed', claimed.hash, 60_000, '{}', 0, '{"answer":1}', '', '', 0]
-    await store.scripts.run('finish', store.root, args)
+    await completeAndDie(store, claimed)
     expect(await store.redis.zcard(`${store.root}:status:queued`)).toBe(800)
     await store.maintenance.sweep()
     expect(new Set(await statusesOf(store, ids))).toEqual(new Set(['completed']))
@@ -110,8 +126,7 @@ describe('jobs of the same content', () => {
     const store = await openTestStore()
     const [leader, ...followers] = await submitSame(store, 600)
     const { claimed } = await store.start()
-    const args = [claimed.id, 1, 'completed', claimed.hash, 60_000, '{}', 0, '{"answer":1}', '', '', 0]
-    await store.scripts.run('finish', store.root, args)
+    await completeAndDie(store, claimed)
     await store.jobs.remove(TENANT, leader!)
     await store.maintenance.sweep()
     const [held] = await store.lane().fetch(1)
@@ -154,7 +169,11 @@ describe('cancelling one of several jobs of the same content', () => {
     const late = await submit(store)
     expect(late.cache).toBe('shared')
     await complete(store, running, { answer: 42 })
-    expect(await statusesOf(store, [leader!, next!, late.id])).toEqual(['cancelled', 'completed', 'completed'])
+    expect(await statusesOf(store, [leader!, next!, late.id])).toEqual([
+      'cancelled',
+      'completed',
+      'completed',
+    ])
     expect((await read(store, leader!)).result).toBeNull()
     expect(await eventsOf(store, leader!)).toEqual(['job.queued', 'job.started', 'job.cancelled'])
     expect(aborts).toEqual([])
@@ -255,7 +274,10 @@ describe('cancelling one of several jobs of the same content', () => {
     const [leader, follower] = await submitSame(store, 1)
     const running = await store.start()
     await store.jobs.cancel(TENANT, leader!)
-    expect(await store.jobs.retry(TENANT, leader!)).toMatchObject({ kind: 'retried', job: { status: 'running' } })
+    expect(await store.jobs.retry(TENANT, leader!)).toMatchObject({
+      kind: 'retried',
+      job: { status: 'running' },
+    })
     await complete(store, running)
     expect(await statusesOf(store, [leader!, follower!])).toEqual(['completed', 'completed'])
     expect(await queuedEntries(store)).toEqual([])
@@ -303,9 +325,7 @@ describe('jobs that share no answers', () => {
     const job = await submit(store)
     const { held, claimed } = await store.start()
     await store.jobs.cancel(TENANT, job.id)
-    await store.work.complete([
-      { claimed, end: success, result: { answer: 1 }, format: '', usage: null, costUsd: 1 },
-    ])
+    await store.work.complete([{ claimed, end: success, result: { answer: 1 }, usage: null, costUsd: 1 }])
     await store.lane().acknowledge(held)
     expect(await read(store, job.id)).toMatchObject({ status: 'cancelled', result: null })
     // What it cost is not forgotten.

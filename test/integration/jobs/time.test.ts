@@ -31,9 +31,13 @@ async function sweepUntil(store: TestStore, id: string, status: string) {
 describe('a scheduled job', () => {
   it('is not handed out before its time', async () => {
     const store = await openTestStore()
-    const runAt = inMs(120)
+    const runAt = inMs(500)
     const job = await submit(store, { runAt })
-    expect(job).toMatchObject({ status: 'scheduled', waiting_for: 'schedule', run_at: new Date(runAt).toISOString() })
+    expect(job).toMatchObject({
+      status: 'scheduled',
+      waiting_for: 'schedule',
+      run_at: new Date(runAt).toISOString(),
+    })
     expect(await read(store, job.id)).toMatchObject({ status: 'scheduled' })
     expect(await queuedEntries(store)).toEqual([`${job.id}-1`])
     expect(await store.lane().fetch(1)).toEqual([])
@@ -46,7 +50,7 @@ describe('a scheduled job', () => {
     const store = await openTestStore()
     await submit(store)
     await complete(store, await store.start())
-    const job = await submit(store, { runAt: inMs(60) })
+    const job = await submit(store, { runAt: inMs(250) })
     expect(job.status).toBe('scheduled')
     const held = await store.fetch()
     expect(await store.work.start([held], intent)).toEqual([{ kind: 'done' }])
@@ -55,7 +59,7 @@ describe('a scheduled job', () => {
 
   it('joins a call that is under way when it is due', async () => {
     const store = await openTestStore()
-    const job = await submit(store, { runAt: inMs(60) })
+    const job = await submit(store, { runAt: inMs(400) })
     await submit(store)
     const running = await store.start()
     const due = await store.fetch()
@@ -102,13 +106,16 @@ describe('a deadline', () => {
     const held = await store.fetch()
     await expect.poll(() => Date.now() > Date.parse(job.deadline!)).toBe(true)
     expect(await store.work.start([held], intent)).toEqual([{ kind: 'done' }])
-    expect(await read(store, job.id)).toMatchObject({ status: 'failed', error: { code: 'deadline_exceeded' } })
+    expect(await read(store, job.id)).toMatchObject({
+      status: 'failed',
+      error: { code: 'deadline_exceeded' },
+    })
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.failed'])
   })
 
   it('leaves a running call alone, and ends the job when it would wait again', async () => {
     const store = await openTestStore()
-    const job = await submit(store, { deadline: inMs(80) })
+    const job = await submit(store, { deadline: inMs(400) })
     const { held, claimed } = await store.start()
     await expect.poll(() => Date.now() > Date.parse(job.deadline!)).toBe(true)
     await store.maintenance.sweep()

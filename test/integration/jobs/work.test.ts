@@ -31,7 +31,13 @@ describe('a call', () => {
     const store = await openTestStore()
     const job = await submit(store)
     const { claimed } = await store.start()
-    expect(claimed).toMatchObject({ id: job.id, call: 1, attempts: 1, maxAttempts: 3, body: { messages: [{}] } })
+    expect(claimed).toMatchObject({
+      id: job.id,
+      call: 1,
+      attempts: 1,
+      maxAttempts: 3,
+      body: { messages: [{}] },
+    })
     expect(await read(store, job.id)).toMatchObject({ status: 'running', attempts: 1 })
     expect(await store.jobs.attempts(TENANT, job.id)).toMatchObject([
       { attempt: 1, provider: 'sim', model: 'chat', outcome: 'running', latency_ms: null, ambiguous: false },
@@ -64,7 +70,7 @@ describe('a call', () => {
     const store = await openTestStore()
     const job = await submit(store, { group: 'nightly' })
     const { claimed } = await store.start()
-    const completion = { claimed, end: success, result: { a: 1 }, format: '', usage: null, costUsd: 0.5 }
+    const completion = { claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.5 }
     await store.work.complete([completion])
     const spent = await store.redis.keys(`${store.root}:spent:*`)
     await store.work.complete([completion])
@@ -218,9 +224,7 @@ describe('a job whose worker died', () => {
     const store = await openTestStore({ stalledAfterMs: 450 })
     const job = await submit(store)
     const { claimed } = await store.start()
-    await store.work.complete([
-      { claimed, end: success, result: { a: 1 }, format: '', usage: null, costUsd: 0.5 },
-    ])
+    await store.work.complete([{ claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.5 }])
     const again = await store.fetch()
     expect(again.id).toBe(job.id)
     expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])
@@ -233,7 +237,7 @@ describe('two calls of one job', () => {
     const job = await submit(store, { group: 'nightly' })
     const older = await store.start()
     const newer = await takeAgain(store, older, 'second')
-    const store1 = { claimed: older.claimed, end: success, format: '', usage: null, costUsd: 0.5 }
+    const store1 = { claimed: older.claimed, end: success, usage: null, costUsd: 0.5 }
     await store.work.complete([{ ...store1, result: { from: 'older' } }])
     await store.work.complete([{ ...store1, claimed: newer.claimed, result: { from: 'newer' } }])
     expect(await read(store, job.id)).toMatchObject({ status: 'completed', result: { from: 'older' } })

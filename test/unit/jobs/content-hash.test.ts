@@ -68,6 +68,20 @@ describe('contentHash', () => {
     expect(new Set(hashes).size).toBe(4)
   })
 
+  it('leaves out how the answer is handed over', () => {
+    const streamed = { ...body, stream: true, stream_options: { include_usage: true } }
+    for (const type of ['chat', 'response'] as const) {
+      expect(contentHash(type, 'a/b', streamed)).toBe(contentHash(type, 'a/b', body))
+    }
+    const input = { model: 'a/b', input: 'hello' }
+    const packed = { ...input, encoding_format: 'base64' }
+    expect(contentHash('embedding', 'a/b', packed)).toBe(contentHash('embedding', 'a/b', input))
+    expect(contentHash('embedding', 'a/b', { ...input, dimensions: 2 })).not.toBe(
+      contentHash('embedding', 'a/b', input),
+    )
+    expect(contentHash('chat', 'a/b', packed)).not.toBe(contentHash('chat', 'a/b', input))
+  })
+
   it('is 64 hex digits', () => {
     expect(contentHash('chat', 'a/b', body)).toMatch(/^[0-9a-f]{64}$/)
   })

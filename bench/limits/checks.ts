@@ -1,0 +1,53 @@
+import type { Comparison, Row } from './compare.ts'
+import type { Check, LimitsResult } from './result.ts'
+
+/** Sluice's goals, each with what was found; only of the parts that were run. */
+export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
+  const checks: Check[] = []
+  const add = (goal: string, holds: boolean, found: string) => checks.push({ goal, holds, found })
+
+  for (const row of sluiceRows(result.compare)) {
+    const found = `${row.refused} 429s, ${row.failed} failed`
+    add(`${row.name}: the mixed calls without a 429 or a failure`, row.refused + row.failed === 0, found)
+  }
+  for (const row of sluiceRows(result.half)) {
+    const { refused, failed, lateShares } = row
+    const share = lateShares?.most ?? 0
+    add(
+      `${row.name}: half the limit is learned with fewer than 10 429s, no failure, and 0.9 used after 10 s`,
+      refused < 10 && failed === 0 && share >= 0.9,
+      `${refused} 429s, ${failed} failed, ${share.toFixed(3)} used`,
+    )
+  }
+  for (const row of sluiceRows(result.shared)) {
+    add(`${row.name}: no failure where a second client takes 30%`, row.failed === 0, `${row.failed} failed`)
+  }
+  for (const { name, shares, refused } of result.steady ?? []) {
+    add(
+      `${name}: 0.98 of the limit over 60 s, and no 429`,
+      shares.most >= 0.98 && refused === 0,
+      `${shares.most.toFixed(4)} used, ${refused} 429s`,
+    )
+  }
+  if (result.fairness) {
+    const { seconds, idealSeconds, quietJobs, noisyJobs } = result.fairness
+    add(
+      `${quietJobs} jobs behind another tenant's ${noisyJobs} end within twice their half share's time`,
+      seconds <= 2 * idealSeconds,
+      `${seconds.toFixed(1)} s, where half the limit takes ${idealSeconds.toFixed(1)} s`,
+    )
+  }
+  const median = result.eta?.find(({ place }) => place === 500)
+  if (median) {
+    add(
+      'the start of the median job of 1,000 is foretold within 15%',
+      Math.abs(median.error) <= 0.15,
+      `${(median.error * 100).toFixed(1)}% off`,
+    )
+  }
+  return checks
+}
+
+function sluiceRows(comparison: Comparison | null): Row[] {
+  return comparison?.rows.filter(({ name }) => name.includes('Sluice')) ?? []
+}

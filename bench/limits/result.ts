@@ -1,0 +1,22 @@
+import type { Machine } from '../machine.ts'
+import type { Fairness, Forecast } from './backlog.ts'
+import type { Comparison } from './compare.ts'
+import type { SteadyRow } from './steady.ts'
+
+/** Everything that one run found out; what `bench/results/limits-*.json` holds. Null: that part was not run. */
+export type LimitsResult = {
+  at: string
+  commit: string
+  machine: Machine
+  /** Processes that wanted a core, on average over a minute, before the run and after it. */
+  load: { before: number; after: number }
+  compare: Comparison | null
+  half: Comparison | null
+  shared: Comparison | null
+  steady: SteadyRow[] | null
+  fairness: Fairness | null
+  eta: Forecast[] | null
+  checks: Check[]
+}
+
+export type Check = { goal: string; holds: boolean; found: string }

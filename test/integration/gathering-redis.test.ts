@@ -1,0 +1,65 @@
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { GatheringRedis } from '../../lib/gathering-redis.ts'
+import { closeRedis } from '../../lib/redis.ts'
+import { startTestRedis, testRedis } from '../helpers/redis.ts'
+
+async function connect(url: string) {
+  const client = new GatheringRedis(url, { retryStrategy: () => 20 })
+  client.on('error', () => {})
+  onTestFinished(() => closeRedis(client))
+  await client.ping()
+  return client
+}
+
+it('sends the commands of one turn in one write, and answers them in their order', async () => {
+  const { url, prefix } = testRedis()
+  const client = await connect(url)
+  const alone = vi.spyOn(client.stream, '_write')
+  const together = vi.spyOn(client.stream, '_writev')
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, async (_, index) => {
+      await null // in microtasks of the same turn, as most commands come
+      return client.incrby(`${prefix}:count`, index)
+    }),
+  )
+  expect(answers.at(-1)).toBe(4950)
+  expect(answers).toEqual([...answers].sort((a, b) => a - b))
+  expect(alone.mock.calls.length + together.mock.calls.length).toBe(1)
+  await client.del(`${prefix}:count`)
+})
+
+it('holds no command back until the ones before it are answered', async () => {
+  const { url, prefix } = testRedis()
+  const client = await connect(url)
+  const blocked = client.blpop(`${prefix}:list`, 5)
+  await new Promise((resolve) => setImmediate(resolve))
+  const written = client.stream.bytesWritten
+  const next = client.ping()
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  expect(client.stream.bytesWritten).toBeGreaterThan(written)
+  const other = await connect(url)
+  await other.rpush(`${prefix}:list`, 'go')
+  expect(await blocked).toEqual([`${prefix}:list`, 'go'])
+  expect(await next).toBe('PONG')
+})
+
+it('goes on after a lost connection, and loses nothing but what was under way', async () => {
+  const redis = await startTestRedis()
+  onTestFinished(() => redis.close())
+  const client = await connect(redis.url)
+  const other = await connect(redis.url)
+  const id = await client.client('ID')
+  await other.client('KILL', 'ID', id)
+  // Issued before the loss is known, or after: both are answered by the next connection.
+  const answers = await Promise.all([client.echo('a'), client.echo('b')])
+  expect(answers).toEqual(['a', 'b'])
+})
+
+it('closes in the middle of a turn without losing what was said before', async () => {
+  const { url, prefix } = testRedis()
+  const client = await connect(url)
+  const said = client.set(`${prefix}:last`, 'word', 'PX', 5000)
+  const left = client.quit()
+  expect(await said).toBe('OK')
+  expect(await left).toBe('OK')
+})

@@ -1,0 +1,109 @@
+import { expect, onTestFinished } from 'vitest'
+import { loadConfig } from '../../../config/load.ts'
+import type { Job } from '../../../jobs/job.ts'
+import type { NewJob } from '../../../jobs/jobs.ts'
+import type { Work } from '../../../jobs/work.ts'
+import { estimateCost } from '../../../providers/accounting.ts'
+import { coalesceKey } from '../../../providers/embeddings.ts'
+import { createProviders } from '../../../providers/registry.ts'
+import type { SimulatorOptions } from '../../../providers/simulator/options.ts'
+import { createSimulator } from '../../../providers/simulator/simulator.ts'
+import { createGate } from '../../../ratelimit/gate.ts'
+import { startWorker } from '../../../workers/worker.ts'
+import {
+  newJob,
+  openTestStore,
+  read,
+  TENANT,
+  type TestStore,
+  type TestStoreOptions,
+} from '../../helpers/store.ts'
+
+export const EMBED_LANE = 'sim/embed'
+
+export type WorkshopOptions = {
+  simulator?: SimulatorOptions
+  store?: TestStoreOptions
+  /** What a faulty connection makes of the store's answers. */
+  disturb?: (work: Work, store: TestStore) => Work
+  limits?: string
+}
+
+/** A store, a simulated provider with a chat and an embedding lane, and workers on demand; closed with the test. */
+export async function openWorkshop(options: WorkshopOptions = {}) {
+  const simulator = createSimulator(options.simulator)
+  const url = await simulator.listen()
+  onTestFinished(() => simulator.close())
+  const store = await openTestStore(options.store)
+  const config = loadConfig({
+    path: '/somewhere/sluice.yaml',
+    env: {},
+    text: `
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: ${url}
+    api_key: a-key-for-tests
+    timeout: 10s
+    limits: ${options.limits ?? '{ max_concurrency: 16 }'}
+    retry: { base: 10ms, cap: 20ms }
+    models:
+      chat: { price: { input: 1, output: 2 } }
+      embed: { price: { input: 1 }, coalesce: { max_inputs: 16, max_tokens: 10000, max_wait: 50ms } }
+jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
+`,
+  })
+  const providers = createProviders({ config })
+  onTestFinished(() => providers.close())
+  const gate = createGate({ redis: store.redis, prefix: store.prefix })
+  const errors: string[] = []
+
+  async function work(disturb = options.disturb ?? ((work: Work) => work)) {
+    const worker = await startWorker({
+      ...store,
+      work: disturb(store.work, store),
+      config: () => config,
+      gate,
+      provider: (name) => providers.get(name),
+      knownLanes: store.queues.lanes,
+      note() {},
+      now: Date.now,
+      random: Math.random,
+      onError: (error, what) => errors.push(`${what}: ${error}`),
+    })
+    onTestFinished(() => worker.stop())
+    return worker
+  }
+
+  return { store, simulator, gate, config, errors, work }
+}
+
+/** One create object's worth of an embedding job. */
+export function embedJob(input: string | string[], members: Partial<NewJob> = {}): NewJob {
+  const body = { model: EMBED_LANE, input, dimensions: 4 }
+  const cost = estimateCost({ kind: 'openai-compatible', type: 'embedding', body })
+  return newJob({
+    type: 'embedding',
+    model: EMBED_LANE,
+    lane: EMBED_LANE,
+    body,
+    cost: { ...cost, coalesceKey: coalesceKey(body) },
+    ...members,
+  })
+}
+
+/** Submits at once and answers the ids in the order of the jobs. */
+export async function submitMany(store: TestStore, jobs: NewJob[]): Promise<string[]> {
+  const outcomes = await store.jobs.createMany(jobs)
+  return outcomes.map((outcome) => {
+    if (outcome.kind !== 'created') throw new Error(`got ${outcome.kind}`)
+    return outcome.id
+  })
+}
+
+/** Resolves with the job when it has ended. */
+export async function ended(store: TestStore, id: string): Promise<Job> {
+  const job = await store.jobs.wait(TENANT, id, 15_000)
+  expect(['completed', 'failed', 'cancelled'], `the job is still ${job?.status}`).toContain(job?.status)
+  return read(store, id)
+}
