@@ -13,11 +13,13 @@ import { registerDocs, registerOpenApi } from './openapi.ts'
 import { chooseRequestId } from './request-id.ts'
 import { registerBulkRoute } from './routes/bulk.ts'
 import { registerDeliveryRoutes } from './routes/deliveries.ts'
+import { registerDoorRoutes } from './routes/door.ts'
 import { registerEventRoutes } from './routes/events.ts'
 import { registerGroupRoutes } from './routes/groups.ts'
 import { registerHealthRoutes } from './routes/health.ts'
 import { registerJobRoutes } from './routes/jobs.ts'
 import { registerLaneRoutes } from './routes/lanes.ts'
+import { registerModelRoutes } from './routes/models.ts'
 import { createValidatorCompiler } from './validation.ts'
 
 const headersTimeout = 5_000
@@ -82,6 +84,9 @@ export function buildApp(deps: ApiDeps): Api {
     registerEventRoutes(api, context)
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
+    registerModelRoutes(api, context)
+    // In a scope of its own, for its errors read as OpenAI's.
+    await api.register(async (door: Api) => registerDoorRoutes(door, context))
     // In a scope of its own, for its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
     await registerDocs(api)

@@ -21,6 +21,7 @@ export async function registerOpenApi(app: Api, version: string): Promise<void> 
       },
       tags: [
         { name: 'Jobs', description: 'Hand in work and get its answer.' },
+        { name: 'OpenAI-compatible', description: 'What clients of OpenAI know, unchanged.' },
         { name: 'Groups', description: 'Jobs that belong together.' },
         { name: 'Events', description: 'Watch jobs as they run.' },
         { name: 'Webhooks', description: 'What became of announcements.' },

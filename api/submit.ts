@@ -92,10 +92,7 @@ export async function acceptJob(
  * Ms after which one more job fits into a full queue: the tenant's open jobs leave one by one until the last of
  * them is served. Null while the lane's speed is not known.
  */
-export async function estimateRoom(
-  job: NewJob,
-  deps: Pick<ApiDeps, 'forecast' | 'now'>,
-): Promise<number | null> {
+async function estimateRoom(job: NewJob, deps: Pick<ApiDeps, 'forecast' | 'now'>): Promise<number | null> {
   const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
   return forecast === null ? null : Math.max(0, forecast - deps.now()) / job.limits.maxQueued
 }

@@ -30,7 +30,7 @@ else {
 async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
   const wants = (part: Part) => parts.includes(part)
   const at = new Date().toISOString()
-  const loadBefore = loadavg()[0]!
+  const machine = await readOwnMachine()
   const compared = (['compare', 'half', 'shared'] as const).filter(wants)
   const scenarios = compared.map((part) => SCENARIOS[part])
   const comparisons = scenarios.length === 0 ? [] : await compareClients(scenarios, say)
@@ -45,8 +45,8 @@ async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
     steady: wants('steady') ? await measureSteady(say) : null,
     fairness: wants('fairness') ? await measureFairness(say) : null,
     eta: wants('eta') ? await measureForecasts(say) : null,
-    machine: await readOwnMachine(),
-    load: { before: loadBefore, after: loadavg()[0]! },
+    machine,
+    loadAfter: Number(loadavg()[0]!.toFixed(2)),
   }
   return { ...result, checks: checkGoals(result) }
 }

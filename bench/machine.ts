@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { cpus, totalmem, type } from 'node:os'
+import { cpus, loadavg, totalmem, type } from 'node:os'
 import type { Redis } from 'ioredis'
 
 /** What the numbers of a run depend on besides the code. */
@@ -12,6 +12,8 @@ export type Machine = {
   node: string
   redis: string
   packages: Record<string, string>
+  /** Processes that wanted to run in the minute before the bench, on average; 0 on a machine that did nothing else. */
+  loadBefore: number
 }
 
 /** The commit that was measured; `-changed` when the working tree differed from it, `unknown` outside of a clone. */
@@ -25,6 +27,7 @@ export function readCommit(): string {
   }
 }
 
+/** To be called before anything is measured. */
 export async function readMachine(redis: Redis): Promise<Machine> {
   const processors = cpus()
   return {
@@ -34,6 +37,7 @@ export async function readMachine(redis: Redis): Promise<Machine> {
     os: type(),
     node: process.versions.node,
     redis: /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown',
+    loadBefore: Number(loadavg()[0]!.toFixed(2)),
     packages: readVersions(['bullmq', 'ioredis', 'openai', 'undici', 'fastify']),
   }
 }

@@ -14,7 +14,7 @@ export function renderReport(result: BenchResult): string {
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.os}; Node ${machine.node}, ` +
       `Redis ${machine.redis}; ${packages.join(', ')}.`,
     `${options.jobs} jobs a round, ${options.rounds} rounds in turns, medians; ${options.concurrency} calls at once; ` +
-      'the upstream answers at once.' +
+      `the upstream answers at once. Load of the machine before: ${machine.loadBefore}.` +
       (options.quick ? ' **A smoke run: too short for its numbers to mean anything.**' : ''),
     '## Throughput, from first submission to last completion',
     table(
@@ -43,13 +43,16 @@ export function renderReport(result: BenchResult): string {
     '## CPU a job by process, ms',
     table(
       ['', 'producer or API', 'worker', 'Redis', 'upstream', 'all but the upstream'],
-      systems.map(({ title, perJob: { cpuMs } }) => {
-        const submitting = cpuMs.producer ?? cpuMs.api ?? 0
-        const parts = [submitting, cpuMs.worker ?? 0, cpuMs.redis ?? 0]
-        const all = parts.reduce((sum, part) => sum + part, 0)
-        return [title, ...[...parts, cpuMs.upstream ?? 0, all].map((ms) => ms.toFixed(3))]
+      systems.map((system) => {
+        const { title, perJob } = system
+        const { cpuMs } = perJob
+        const all = cpuOf(system)
+        const parts = [cpuMs.producer ?? cpuMs.api, cpuMs.worker, cpuMs.redis, cpuMs.upstream, all]
+        return [title, ...parts.map((ms) => (ms ?? 0).toFixed(3))]
       }),
     ),
+    `A job of Sluice takes **${(cpuOf(sluice) / cpuOf(hand)).toFixed(2)} times** the CPU of one of the queue built by ` +
+      'hand, without the upstream. Where other work shares the machine, this says more than jobs a second.',
     `## Where Redis' time goes, a job`,
     ...[sluice, hand].flatMap((system) => [`${system.title}:`, commandTable(system)]),
     '## One job at a time, and without calls',
@@ -77,6 +80,12 @@ export function renderReport(result: BenchResult): string {
   ].join('\n\n')
 }
 
+/** Milliseconds a job, of all processes but the upstream. */
+function cpuOf({ perJob }: SystemResult): number {
+  const { upstream: _, ...cpuMs } = perJob.cpuMs
+  return Object.values(cpuMs).reduce((sum, ms) => sum + ms, 0)
+}
+
 function commandTable({ commandsPerJob }: SystemResult): string {
   const total = commandsPerJob.reduce((sum, one) => sum + one.microseconds, 0)
   const shown = commandsPerJob.filter((one) => one.calls >= 0.01).slice(0, MOST_COMMANDS)
@@ -98,7 +107,7 @@ function table(head: string[], rows: string[][]): string {
     Math.max(3, title.length, ...rows.map((row) => row[column]!.length)),
   )
   const isNumber = head.map(
-    (_, column) => column > 0 && rows.every((row) => /^[\d.,]+( \S+)?$/.test(row[column]!)),
+    (_, column) => column > 0 && rows.every((row) => /^-?[\d.,]+( \S+)?$/.test(row[column]!)),
   )
   const line = (cells: string[]) =>
     `| ${cells.map((cell, column) => (isNumber[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join(' | ')} |`

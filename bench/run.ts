@@ -22,9 +22,10 @@ const options = readOptions(process.argv.slice(2), fileURLToPath(new URL('./resu
 if (options === null) process.stdout.write(HELP)
 else {
   const profile = options.profile === null ? null : resolve(options.profile)
+  const names = await readScriptNames()
   const stage = await openStage({ concurrency: options.concurrency, profile })
   try {
-    const result = await runBench(stage, options)
+    const result = await runBench(stage, options, names)
     const report = renderReport(result)
     process.stdout.write(`\n${report}`)
     if (options.out !== null) await writeResult(resolve(options.out), result, report)
@@ -33,8 +34,13 @@ else {
   }
 }
 
-async function runBench(stage: Stage, options: BenchOptions): Promise<BenchResult> {
+async function runBench(
+  stage: Stage,
+  options: BenchOptions,
+  names: ReadonlyMap<string, string>,
+): Promise<BenchResult> {
   const systems = listSystems(stage)
+  const machine = await readMachine(stage.redis)
   let next = 0
   /** No job is like another, but where it has to be. */
   const number = (count: number) => {
@@ -53,7 +59,6 @@ async function runBench(stage: Stage, options: BenchOptions): Promise<BenchResul
     }
   }
   say('tracing Redis')
-  const names = await readScriptNames()
   const results: [SystemName, SystemResult][] = []
   for (const { name, title, run } of systems) {
     const count = options.tracedJobs
@@ -82,7 +87,7 @@ async function runBench(stage: Stage, options: BenchOptions): Promise<BenchResul
   return {
     at: new Date().toISOString(),
     commit: readCommit(),
-    machine: await readMachine(stage.redis),
+    machine,
     options,
     systems: byName,
     sluiceOverHand: sluice.jobsPerSecond / hand.jobsPerSecond,

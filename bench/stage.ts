@@ -17,28 +17,19 @@ export type Stage = {
   close(): Promise<void>
 }
 
-const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
-
 /** Starts a Redis, the upstream without latency or limits, and a pair of processes for each system. */
 export async function openStage(options: { concurrency: number; profile: string | null }): Promise<Stage> {
-  const { profile } = options
   const closers: (() => Promise<unknown>)[] = []
+  const children: Child[] = []
   const close = async () => {
+    await Promise.all(children.splice(0).map((child) => child.close()))
     for (const closer of closers.splice(0).reverse()) await closer()
   }
-  async function start(name: string, args: string[], ready: RegExp, env: Record<string, string> = {}) {
-    const child = await startChild({ name, args, ready, env, profile })
-    closers.push(child.close)
+  const start: Start = async (name, args, ready, env = {}) => {
+    const child = await startChild({ name, args, ready, env, profile: options.profile })
+    children.push(child)
     return child
   }
-  /** One of Sluice's own processes, as its commands start it. */
-  const startMain = (name: string, args: string[], ready: RegExp, env?: Record<string, string>) =>
-    start(
-      name,
-      ['--import', new URL('./serve-usage.ts', import.meta.url).href, here('../main.ts'), ...args],
-      ready,
-      env,
-    )
 
   try {
     const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
@@ -52,38 +43,51 @@ export async function openStage(options: { concurrency: number; profile: string 
     const redis = new Redis(server.url, { connectionName: 'bench' })
     closers.push(async () => redis.disconnect())
 
-    const upstream = await startMain('upstream', ['simulator', '--port', '0'], /simulator: (\S+)/)
+    const upstream = await start('upstream', mainArgs('simulator', '--port', '0'), /simulator: (\S+)/)
     const url = upstream.match[1]!
-    const startQueue = async (kind: 'bare' | 'hand', workerArgs: string[]) => ({
-      producer: await start(`${kind}-producer`, [here('queue-producer.ts'), kind, server.url], /ready/),
-      worker: await start(
-        `${kind}-worker`,
-        [here('queue-worker.ts'), kind, server.url, ...workerArgs],
-        /ready/,
-      ),
-    })
-    const bare = await startQueue('bare', ['100'])
-    const hand = await startQueue('hand', [String(options.concurrency), url])
-
-    const path = join(folder, 'sluice.yaml')
-    await writeFile(path, sluiceConfig(url, options.concurrency))
-    const env = { REDIS_URL: server.url, NODE_ENV: 'production' }
-    const startSluice = (role: 'api' | 'worker', ready: RegExp) =>
-      startMain(`sluice-${role}`, [role, '--config', path], ready, env)
-    const worker = await startSluice('worker', /"msg":"ready"/)
-    const api = await startSluice('api', /"url":"([^"]+)","msg":"ready"/)
-    return {
-      redis,
-      upstream: { ...upstream, url },
-      bare,
-      hand,
-      sluice: { api, worker, url: api.match[1]! },
-      close,
-    }
+    const config = join(folder, 'sluice.yaml')
+    await writeFile(config, sluiceConfig(url, options.concurrency))
+    const [bare, hand, sluice] = await all(
+      startQueue(start, 'bare', [server.url, '100']),
+      startQueue(start, 'hand', [server.url, String(options.concurrency), url]),
+      startSluice(start, config, { REDIS_URL: server.url, NODE_ENV: 'production' }),
+    )
+    return { redis, upstream: { ...upstream, url }, bare, hand, sluice, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+type Start = (name: string, args: string[], ready: RegExp, env?: Record<string, string>) => Promise<Child>
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url))
+
+/** One of Sluice's own processes, as its commands start it, which also tells its CPU time. */
+function mainArgs(...args: string[]): string[] {
+  return ['--import', new URL('./serve-usage.ts', import.meta.url).href, here('../main.ts'), ...args]
+}
+
+async function startQueue(start: Start, kind: 'bare' | 'hand', [redisUrl, ...rest]: [string, ...string[]]) {
+  const [producer, worker] = await all(
+    start(`${kind}-producer`, [here('queue-producer.ts'), kind, redisUrl], /ready/),
+    start(`${kind}-worker`, [here('queue-worker.ts'), kind, redisUrl, ...rest], /ready/),
+  )
+  return { producer, worker }
+}
+
+async function startSluice(start: Start, config: string, env: Record<string, string>) {
+  const [api, worker] = await all(
+    start('sluice-api', mainArgs('api', '--config', config), /"url":"([^"]+)","msg":"ready"/, env),
+    start('sluice-worker', mainArgs('worker', '--config', config), /"msg":"ready"/, env),
+  )
+  return { api, worker, url: api.match[1]! }
+}
+
+/** As Promise.all, but an error comes when all have ended, so that whoever closes knows all there is to close. */
+async function all<T extends readonly unknown[]>(...tasks: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  await Promise.allSettled(tasks)
+  return (await Promise.all(tasks)) as unknown as T
 }
 
 /** Limits that are checked with every call and never bind, but for the calls at once. */

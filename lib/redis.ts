@@ -1,4 +1,5 @@
-import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { Cluster, type Redis, type RedisOptions } from 'ioredis'
+import { GatheringRedis } from './gathering-redis.ts'
 
 export type RedisClient = Redis | Cluster
 
@@ -78,7 +79,11 @@ export function createRedis({
   const client =
     cluster !== undefined && cluster.length > 0
       ? createCluster(cluster, options)
-      : new Redis(readTarget(url), { ...options, retryStrategy: readReconnectDelay })
+      : new GatheringRedis(readTarget(url), {
+          ...options,
+          replyMapping: 'legacy',
+          retryStrategy: readReconnectDelay,
+        })
   // Without a listener ioredis writes every failure to the console.
   client.on('error', onError)
   return client

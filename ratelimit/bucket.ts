@@ -5,7 +5,7 @@ import type { LaneState } from './lane-state.ts'
 import { toQuantities } from './lane-state.ts'
 import type { Ledger } from './ledger.ts'
 import { createLedger, rollLedger } from './ledger.ts'
-import type { Amounts, EffectiveLimits, LearnedLimits } from './limits.ts'
+import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from './limits.ts'
 import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from './limits.ts'
 import { bookRetries, createRetryBudget, type RetryBudget } from './retry-budget.ts'
 import type { Slowdown } from './slowdown.ts'
@@ -52,6 +52,9 @@ export type Permit = {
 
 /** Refill that may pile up while nobody takes, ms of the rate. It also forgives takers that come late by so much. */
 export const BURST_MS = 100
+/** The most of a level's refill that is saved while another one holds the calls back, ms of the rate. */
+const SAVED_MS = 1000
+
 export function createBucket(window: number, now: number): BucketState {
   return {
     last: now,
@@ -162,15 +165,31 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
   }
   const limits = computeLimits(lane, state.learned)
   const lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
-  for (const dimension of DIMENSIONS) {
-    const rate = limits.rates[dimension]
-    state.levels[dimension] =
-      rate === null ? 0 : Math.min(rate * BURST_MS, state.levels[dimension] + rate * lived)
-  }
+  refill(state.levels, limits.rates, lived, lane.window)
   const closedSlice = rollLedger(state.window, lane.window, now, lane.headroom)
   rollLedger(state.day, DAY_MS, now, lane.headroom)
   state.last = now
   return { now, limits, closedSlice }
+}
+
+/**
+ * Refills the levels over so many lived ms. Each holds its burst at the most; while another one is short of its own,
+ * up to a second's worth (of shorter windows, a tenth): what one limit holds back is not lost for the others, and
+ * calls of different sizes use them all. An idle lane keeps no more than the bursts.
+ */
+function refill(levels: Amounts, rates: Bounds, lived: number, window: number): void {
+  const saved = Math.max(BURST_MS, Math.min(SAVED_MS, window / 10))
+  let short = 0
+  for (const dimension of DIMENSIONS) {
+    const rate = rates[dimension]
+    levels[dimension] = rate === null ? 0 : levels[dimension] + rate * lived
+    if (rate !== null && levels[dimension] < rate * BURST_MS) short++
+  }
+  for (const dimension of DIMENSIONS) {
+    const rate = rates[dimension]
+    if (rate === null || levels[dimension] < rate * BURST_MS) continue
+    levels[dimension] = Math.min(rate * (short > 0 ? saved : BURST_MS), levels[dimension])
+  }
 }
 
 /** A pause never gets shorter; the one that lasts longest says why. */

@@ -37,7 +37,11 @@ function correct(state: BucketState, limits: EffectiveLimits, permit: Permit, ac
     const rate = limits.rates[dimension]
     const back = permit.cost[dimension] - actual[dimension]
     refund[dimension] = back
-    if (rate !== null) state.levels[dimension] = Math.min(rate * BURST_MS, state.levels[dimension] + back)
+    const level = state.levels[dimension]
+    // What is given back lifts a level to its burst; what was saved beyond that stays.
+    if (rate !== null)
+      state.levels[dimension] =
+        back > 0 ? Math.max(level, Math.min(rate * BURST_MS, level + back)) : level + back
     if (back > 0) state.refunded[dimension] += back
     else state.taken[dimension] -= back
   }

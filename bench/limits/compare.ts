@@ -48,8 +48,8 @@ export type Row = {
 
 export type Comparison = { title: string; calls: Amount; rows: Row[] }
 
-/** A bucket holds five seconds' worth of the limits: enough for the bursts of any client that keeps to its rate. */
-export const COMPARED_WINDOW_MS = 5000
+/** The bucket of the upstream holds a minute's worth, as OpenAI's does. */
+const COMPARED_WINDOW_MS = 60_000
 
 /** Fewer seconds than these say nothing about a share of the limit. */
 const LEAST_SECONDS = 5
@@ -123,7 +123,7 @@ async function measure(
   }
   const calls = makeCalls(model, COUNT)
   await upstream.setLimits(model, limits)
-  await upstream.empty(model, limits)
+  const flownIn = await upstream.empty(model, limits)
 
   const before = await upstream.state()
   const startedAt = Date.now()
@@ -140,7 +140,7 @@ async function measure(
     answered,
     failed,
     seconds,
-    idealSeconds: findIdeal(sumOf(calls), limits, granted - taken),
+    idealSeconds: findIdeal(sumOf(calls), grantOf(limits, flownIn), granted - taken),
     refused: rejectedBetween(before, after) - (second?.refused ?? 0),
     shares: sharesOf(admittedBetween(before, after), limits, seconds),
     lateShares: to - from < LEAST_SECONDS ? null : sharesDuring(after.timeline, limits, from, to),
@@ -148,9 +148,8 @@ async function measure(
   }
 }
 
-/** Seconds until the last answer if every call left when the limits first allow it, a second's worth at once. */
-function findIdeal(amount: Amount, limits: Limits, share: number): number {
-  const atOnce = grantOf(limits, 1)
+/** Seconds until the last answer if every call left when the limits first allow it; `atOnce` is there already. */
+function findIdeal(amount: Amount, atOnce: Amount, share: number): number {
   const rest = { requests: amount.requests - atOnce.requests, tokens: amount.tokens - atOnce.tokens }
   const rate: Limits = {
     requests_per_minute: LIMITS.requests_per_minute * share,

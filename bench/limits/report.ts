@@ -6,12 +6,12 @@ import { LATENCY, LIMITS } from './workload.ts'
 
 /** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
 export function renderReport(result: LimitsResult): string {
-  const { machine, load, steady, fairness, eta } = result
+  const { machine, loadAfter, steady, fairness, eta } = result
   const comparisons = [result.compare, result.half, result.shared].filter((one) => one !== null)
   return [
     `# Limits, ${result.at.slice(0, 10)}, commit ${result.commit}`,
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.os}; Node ${machine.node}, ` +
-      `Redis ${machine.redis}; load ${load.before.toFixed(1)} before and ${load.after.toFixed(1)} after.`,
+      `Redis ${machine.redis}; load ${machine.loadBefore} before and ${loadAfter} after.`,
     `The upstream grants ${LIMITS.requests_per_minute.toLocaleString('en')} requests and ` +
       `${LIMITS.tokens_per_minute.toLocaleString('en')} tokens a minute and answers in ${LATENCY.least} to ` +
       `${LATENCY.least + LATENCY.jitter} ms.`,
@@ -74,7 +74,8 @@ function renderComparison({ title, calls, rows }: Comparison): string[] {
         String(row.failed),
         String(row.refused),
         `${row.seconds.toFixed(1)} s`,
-        (row.seconds / row.idealSeconds).toFixed(2),
+        // The time of calls that were given up says nothing.
+        row.failed > 0 ? '–' : (row.seconds / row.idealSeconds).toFixed(2),
         share(row.shares),
         share(row.lateShares),
         ...(row.second === null ? [] : [`${row.second.refused} of ${row.second.sent}`]),

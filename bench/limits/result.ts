@@ -8,8 +8,8 @@ export type LimitsResult = {
   at: string
   commit: string
   machine: Machine
-  /** Processes that wanted a core, on average over a minute, before the run and after it. */
-  load: { before: number; after: number }
+  /** Processes that wanted to run in the last minute of the bench, on average. */
+  loadAfter: number
   compare: Comparison | null
   half: Comparison | null
   shared: Comparison | null

@@ -21,7 +21,7 @@ local WINDOW, DAY = KEYS[4], KEYS[5]
 
 local SLICES = 600
 local JITTER_MS, MOST_JITTER_MS = 50, 500
-local BURST_MS = 100
+local BURST_MS, SAVED_MS = 100, 1000
 local DAY_MS = 86400000
 local CUT, SLOWEST, RECOVERY_MS = 0.7, 0.1, 60000
 local TRIP = 5
@@ -139,6 +139,26 @@ local function rollLedger(key, ledger, span, now)
   return ledger, ledger.open ~= previous
 end
 
+-- Levels -------------------------------------------------------------------------------------------------------
+
+-- Each holds its burst at the most; while another one is short of its own, up to a second's worth (of shorter windows,
+-- a tenth).
+local function refill(levels, rates, lived)
+  local saved = max(BURST_MS, min(SAVED_MS, window / 10))
+  local short = 0
+  for d = 1, 4 do
+    local rate = rates[d]
+    levels[d] = rate and levels[d] + rate * lived or 0
+    if rate and levels[d] < rate * BURST_MS then short = short + 1 end
+  end
+  for d = 1, 4 do
+    local rate = rates[d]
+    if rate and levels[d] >= rate * BURST_MS then
+      levels[d] = min(rate * (short > 0 and saved or BURST_MS), levels[d])
+    end
+  end
+end
+
 -- State ----------------------------------------------------------------------------------------------------
 
 -- The state brought to now: clock, levels, ledgers. Answers state, now, limits, and whether a slice was closed.
@@ -168,11 +188,7 @@ local function open()
   end
   local limits = computeLimits(state.learned)
   local lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
-  local levels = state.levels
-  for d = 1, 4 do
-    local rate = limits.rates[d]
-    levels[d] = rate and min(rate * BURST_MS, levels[d] + rate * lived) or 0
-  end
+  refill(state.levels, limits.rates, lived)
   local closedSlice
   state.window, closedSlice = rollLedger(WINDOW, state.window, window, now)
   state.day = rollLedger(DAY, state.day, DAY_MS, now)

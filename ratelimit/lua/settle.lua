@@ -32,7 +32,10 @@ local function correct(record, actual)
     local back = record.cost[d] - actual[d]
     refund[d] = back
     corrected = corrected or back ~= 0
-    if rates[d] then state.levels[d] = min(rates[d] * BURST_MS, state.levels[d] + back) end
+    if rates[d] then
+      local level = state.levels[d]
+      state.levels[d] = back > 0 and max(level, min(rates[d] * BURST_MS, level + back)) or level + back
+    end
     if back > 0 then
       state.refunded[d] = state.refunded[d] + back
     else

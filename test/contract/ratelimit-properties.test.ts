@@ -199,6 +199,24 @@ describe.each([
     60_000,
   )
 
+  it('uses what it may of both limits, where most calls want requests and a few want tokens', async () => {
+    const random = createRandom(seed)
+    const minutes = 5
+    const departures = await runTraffic({
+      subject: maker.create(),
+      lane: laneWith({ requests_per_minute: 1800, tokens_per_minute: 180_000 }),
+      takers: 4,
+      durationMs: minutes * 60_000,
+      random,
+      nextCost: () => callOf(random() < 0.75 ? 40 : random() < 0.8 ? 150 : 880),
+      latenessMs: 20,
+      latencyMs: 1000,
+    })
+    const used = (name: 'requests' | 'tokens') =>
+      departures.reduce((sum, departure) => sum + departure.counted[name], 0) / minutes
+    expect(Math.max(used('requests') / 1800, used('tokens') / 180_000)).toBeGreaterThan(0.95)
+  }, 60_000)
+
   it('uses what the network allows of a limit that is counted by the second', async () => {
     const departures = await runTraffic({
       subject: maker.create(),

@@ -53,6 +53,18 @@ describe.each([
       expect((await drain(gate, lane)).permits).toHaveLength(11) // 10 in 100 ms, and one on credit
     })
 
+    it.each([
+      { what: 'a second of the rate', window: 60_000, afterMs: 5000, calls: 101 },
+      { what: 'a tenth of a short window', window: 5000, afterMs: 5000, calls: 51 },
+      { what: 'the burst alone once no limit holds anything back', window: 60_000, afterMs: 5100, calls: 11 },
+    ])('saves up $what while another limit holds the calls back', async ({ window, afterMs, calls }) => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 6000, tokens_per_minute: 60_000, headroom: 1, window })
+      await gate.take(lane, [callOf(5000)])
+      for (const end = clock.now + afterMs; clock.now < end; clock.now += 50) await gate.read(lane)
+      expect((await drain(gate, lane, callOf(0))).permits).toHaveLength(calls)
+    })
+
     it('takes a call larger than the burst on credit and waits until that is paid', async () => {
       const { gate } = create()
       const lane = laneWith({ tokens_per_minute: 60_000, headroom: 1 })

@@ -28,7 +28,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  expect(await stack.stop()).toEqual([0, 0, 0, 0])
+  expect(await stack?.stop()).toEqual([0, 0, 0, 0])
 })
 
 test('a thousand identical jobs, raced over two API processes, cost one call and all complete', async () => {

@@ -42,6 +42,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const simulator = await startProcess({
     args: ['main.ts', 'simulator', '--port', '0', ...(options.simulator ?? [])],
     ready: /simulator: (http:\S+)\/v1/,
+    readyMs: 50_000,
   })
   const base = simulator.match[1]!
   let text = `
@@ -61,7 +62,7 @@ ${options.extra ?? ''}
 `
   await writeFile(path, text)
   const start = (role: string, ready: RegExp) =>
-    startProcess({ args: ['main.ts', role, '--config', path, '--port', '0'], ready })
+    startProcess({ args: ['main.ts', role, '--config', path, '--port', '0'], ready, readyMs: 50_000 })
   const startWorker = () => start('worker', /"role":"worker".*"msg":"ready"/)
   const [apis, workers] = await Promise.all([
     Promise.all(

@@ -1,9 +1,15 @@
 import { Agent, get as httpGet, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { jobChannel } from '../../../jobs/keys.ts'
-import { chatJob, createTestApi, type TestApi } from '../../helpers/api.ts'
+import { chatJob, createTestApi, type TestApi, type TestApiOptions } from '../../helpers/api.ts'
 import { until } from '../../helpers/store.ts'
+
+async function start(options?: TestApiOptions): Promise<TestApi> {
+  const api = await createTestApi(options)
+  onTestFinished(() => api.close())
+  return api
+}
 
 const createId = async ({ app }: TestApi): Promise<string> =>
   (await app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob() })).json().id
@@ -21,7 +27,7 @@ function onHandled({ app }: TestApi, path: string): { first: Promise<void>; coun
 }
 
 it('ends event streams and held answers at once, each properly', async () => {
-  const api = await createTestApi()
+  const api = await start()
   const url = await api.listen()
   const id = await createId(api)
   const stream = await fetch(`${url}/v1/jobs/${id}/events`)
@@ -37,11 +43,10 @@ it('ends event streams and held answers at once, each properly', async () => {
   expect(await (await held).json()).toMatchObject({ id: other, status: 'queued' })
   await closed
   expect(performance.now() - startedAt).toBeLessThan(2000)
-  await api.close()
 })
 
 it('completes the answer underway and takes no more over its connection', async () => {
-  const api = await createTestApi({ own: true })
+  const api = await start({ own: true })
   const handled = onHandled(api, '/v1/jobs/job_')
   const url = await api.listen()
   const id = await createId(api)
@@ -67,11 +72,10 @@ it('completes the answer underway and takes no more over its connection', async 
   expect(answers[0]).toMatch(/^HTTP\/1\.1 200 .*connection: close/is)
   expect(answers[0]).toContain(id)
   expect(handled.count()).toBe(1)
-  await api.close()
 })
 
 it('cuts an answer that takes too long', async () => {
-  const api = await createTestApi({ own: true, limits: { closeGrace: 100 } })
+  const api = await start({ own: true, limits: { closeGrace: 100 } })
   const handled = onHandled(api, '/v1/jobs/job_')
   const url = await api.listen()
   const id = await createId(api)
@@ -82,11 +86,10 @@ it('cuts an answer that takes too long', async () => {
   await api.app.close()
   await expect(response).rejects.toThrow()
   thaw()
-  await api.close()
 })
 
 it('does not wait for connections that keep alive', async () => {
-  const api = await createTestApi()
+  const api = await start()
   const url = await api.listen()
   const agent = new Agent({ keepAlive: true })
   const response = await new Promise<IncomingMessage>((resolve) =>
@@ -97,5 +100,4 @@ it('does not wait for connections that keep alive', async () => {
   await api.app.close()
   expect(performance.now() - startedAt).toBeLessThan(2000)
   agent.destroy()
-  await api.close()
 })

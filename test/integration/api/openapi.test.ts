@@ -33,6 +33,9 @@ const routes = [
   'get /v1/lanes',
   'get /v1/lanes/{*}',
   'post /v1/lanes/{*}',
+  'post /v1/chat/completions',
+  'post /v1/embeddings',
+  'get /v1/models',
   'get /healthz',
   'get /readyz',
 ]

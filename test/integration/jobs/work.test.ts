@@ -7,6 +7,7 @@ import {
   failure,
   intent,
   jobError,
+  LANE,
   openTestStore,
   queuedEntries,
   type Running,
@@ -149,6 +150,53 @@ describe('a retry', () => {
     expect(await store.work.retry(claimed, failure, retryNow)).toBe(true)
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.retrying'])
     expect((await read(store, job.id)).attempts).toBe(1)
+  })
+})
+
+describe('another lane', () => {
+  const elsewhere = 'sim/other'
+  const backlog = async (store: TestStore, lane: string) => {
+    await store.outbox.idle()
+    return (await store.queues.backlog(lane)).waiting
+  }
+
+  it('takes a job over whose call failed, under a new entry', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const { held, claimed } = await store.start()
+    const next = { ...retryNow, countsAsAttempt: false, lane: elsewhere }
+    expect(await store.work.retry(claimed, failure, next)).toBe(false)
+    // The answer was lost, and it is stored once more.
+    expect(await store.work.retry(claimed, failure, next)).toBe(false)
+    await store.lane().acknowledge(held)
+    expect(await read(store, job.id)).toMatchObject({ status: 'queued', lane: elsewhere, attempts: 0 })
+    expect([await backlog(store, LANE), await backlog(store, elsewhere)]).toEqual([0, 1])
+    expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.retrying'])
+  })
+
+  it('takes a job over that waits, whose entry here is stale then', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const held = await store.fetch()
+    expect(await store.work.models([held])).toEqual([LANE])
+    await store.work.reroute(held, elsewhere)
+    await store.work.reroute(held, elsewhere)
+    expect(await backlog(store, elsewhere)).toBe(1)
+    expect(await store.work.start([held], intent)).toEqual([{ kind: 'done' }])
+    expect(await read(store, job.id)).toMatchObject({ status: 'queued', lane: elsewhere })
+  })
+
+  it('does not take a job over that has ended', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const held = await store.fetch()
+    await store.jobs.cancel(TENANT, job.id)
+    await store.work.reroute(held, elsewhere)
+    expect(await backlog(store, elsewhere)).toBe(0)
+    await store.jobs.remove(TENANT, job.id)
+    expect(await store.work.models([held])).toEqual([null])
+    await store.work.reroute(held, elsewhere)
+    expect(await backlog(store, elsewhere)).toBe(0)
   })
 })
 

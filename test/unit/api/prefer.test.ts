@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { parsePreferWait } from '../../../api/prefer.ts'
+import { parsePreferWait, prefersAsync } from '../../../api/prefer.ts'
 
 it.each([
   ['wait=30', 30],
@@ -18,3 +18,14 @@ it.each([undefined, '', 'respond-async', 'wait', 'wait=soon', 'wait=-1', 'await=
     expect(parsePreferWait(header, 60)).toBeNull()
   },
 )
+
+it.each([
+  ['respond-async', true],
+  ['wait=10, Respond-Async; a=b', true],
+  [['wait=1', 'respond-async'], true],
+  [undefined, false],
+  ['respond-asynchronously', false],
+  ['wait=5', false],
+])('tells whether %j prefers an answer later', (header, prefers) => {
+  expect(prefersAsync(header)).toBe(prefers)
+})

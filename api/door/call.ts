@@ -1,0 +1,45 @@
+import type { FastifyRequest } from 'fastify'
+import type { CacheMode, Job } from '../../jobs/job.ts'
+import { tenantOf } from '../auth.ts'
+import type { ApiDeps } from '../deps.ts'
+import { parseIdempotencyKey } from '../idempotency-key.ts'
+import type { CreateJob } from '../schemas/create-job.ts'
+import { acceptJob, toNewJob } from '../submit.ts'
+
+/** A request of an OpenAI client as a job. */
+export type Call = {
+  tenant: string
+  job: Job
+  /** True: this request made the job (or brought it back), so when its client goes away nobody waits for it. */
+  isOwn: boolean
+  /** True: the job's events begin with this request. */
+  isFresh: boolean
+}
+
+/** The part of a create object that a provider's request is. */
+export type Asked = Pick<CreateJob, 'type' | 'body'>
+
+/**
+ * Makes a provider's request a job like any other; its headers say the rest. Throws what `acceptJob` and `toNewJob` do.
+ */
+export async function openCall(request: FastifyRequest, asked: Asked, deps: ApiDeps): Promise<Call> {
+  const tenant = tenantOf(request)
+  const key = parseIdempotencyKey(request.headers['idempotency-key'])
+  const create = { ...asked, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
+  const { job, isReplayed } = await acceptJob(toNewJob(tenant, create, key, deps), deps)
+  if (!isReplayed) return { tenant: tenant.name, job, isOwn: true, isFresh: true }
+  if (job.status !== 'cancelled') return { tenant: tenant.name, job, isOwn: false, isFresh: false }
+  // Its client went away, which cancelled it, and is back.
+  const retried = await deps.jobs.retry(tenant.name, job.id)
+  return { tenant: tenant.name, job: retried?.job ?? job, isOwn: true, isFresh: false }
+}
+
+/** RFC 9111 section 5.2.1: `no-store` keeps out of the cache altogether, `no-cache` wants a new answer. */
+export function readCacheMode(header: string | undefined): CacheMode {
+  const directives = (header ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((directive) => directive.trim())
+  if (directives.includes('no-store')) return 'off'
+  return directives.includes('no-cache') ? 'refresh' : 'use'
+}

@@ -1,0 +1,81 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+
+/** UTF-16 units of text in one chunk. */
+const PIECE = 64
+
+/** Members of a message that say what it is; they come before its text. */
+const WHOLE = new Set(['role', 'id', 'type', 'name'])
+
+/**
+ * The chunks by which a finished chat completion would have come, so that they add up to it again
+ * (providers/assemble.ts). Same id, model and time; members unknown here come along.
+ */
+export function* listChatChunks(body: JsonObject, includeUsage: boolean): Generator<JsonObject> {
+  const { choices, usage, ...members } = body
+  const base: JsonObject = { ...members, object: 'chat.completion.chunk' }
+  const chunk = (parts: JsonObject[]): JsonObject => ({
+    ...base,
+    choices: parts,
+    ...(includeUsage ? { usage: null } : {}),
+  })
+  for (const [position, choice] of (Array.isArray(choices) ? choices : []).entries()) {
+    if (!isJsonObject(choice)) continue
+    for (const part of listParts(choice, position)) yield chunk([part])
+  }
+  if (includeUsage && isJsonObject(usage)) yield { ...base, choices: [], usage }
+}
+
+function* listParts(choice: JsonObject, position: number): Generator<JsonObject> {
+  const { index: given, message, logprobs, finish_reason: finish, ...members } = choice
+  const index = typeof given === 'number' ? given : position
+  const part = (delta: JsonObject): JsonObject => ({ index, delta, logprobs: null, finish_reason: null })
+  const { opening, pieces } = cutMessage(isJsonObject(message) ? message : {})
+  yield part(opening)
+  // All of them with the first piece: which token belongs to which piece does not matter to whoever adds them up.
+  let pending = isJsonObject(logprobs) ? logprobs : null
+  for (const delta of pieces) {
+    yield { ...part(delta), logprobs: pending }
+    pending = null
+  }
+  yield { ...members, ...part({}), logprobs: pending, finish_reason: finish ?? null }
+}
+
+/** What of a message comes at once, and what in pieces. */
+function cutMessage(message: JsonObject): { opening: JsonObject; pieces: JsonObject[] } {
+  const opening: JsonObject = {}
+  const pieces: JsonObject[] = []
+  for (const [name, value] of Object.entries(message)) {
+    if (name === 'tool_calls' && Array.isArray(value)) pieces.push(...value.flatMap(cutToolCall))
+    else if (typeof value === 'string' && !WHOLE.has(name)) {
+      opening[name] = ''
+      for (const text of cutText(value)) pieces.push({ [name]: text })
+    } else opening[name] = value
+  }
+  return { opening, pieces }
+}
+
+function cutToolCall(call: JsonValue, index: number): JsonObject[] {
+  if (!isJsonObject(call)) return []
+  // `function` has its text in `arguments`, a custom tool in `input`.
+  const [name, field] = isJsonObject(call.custom) ? ['custom', 'input'] : ['function', 'arguments']
+  const tool = call[name]
+  const text = isJsonObject(tool) ? tool[field] : undefined
+  if (!isJsonObject(tool) || typeof text !== 'string') return [{ tool_calls: [{ index, ...call }] }]
+  const opening = { index, ...call, [name]: { ...tool, [field]: '' } }
+  return [opening, ...cutText(text).map((piece) => ({ index, [name]: { [field]: piece } }))].map((one) => ({
+    tool_calls: [one],
+  }))
+}
+
+/** Pieces of a text; a character of two units stays whole. */
+function cutText(text: string): string[] {
+  const pieces: string[] = []
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(text.length, start + PIECE)
+    const last = text.charCodeAt(end - 1)
+    if (last >= 0xd800 && last < 0xdc00 && end < text.length) end += 1
+    pieces.push(text.slice(start, end))
+    start = end
+  }
+  return pieces
+}

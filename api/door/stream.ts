@@ -1,0 +1,69 @@
+import type { JsonObject, JsonValue } from '../../lib/json.ts'
+import { describeBreak, describeCancellation, describeFailure, type Failure } from './failure.ts'
+import type { Progress } from './watch.ts'
+
+/** What an endpoint's event stream looks like. It keeps what was sent, to know whether that is all. */
+export type StreamForm = {
+  /** One chunk of the provider's. */
+  chunk(chunk: JsonValue): string
+  /** Whether the chunks sent add up to the result. */
+  isComplete(result: JsonObject): boolean
+  /** A result that came in one piece, as the chunks it would have come in. */
+  replay(result: JsonObject): string
+  error(error: JsonObject): string
+  /** What ends a stream that went well. */
+  last: string
+}
+
+type StreamOptions = {
+  form: StreamForm
+  /** No more will be sent: the job ended, or what it has yet to bring is of no use to this client. */
+  onDone: (outcome: 'ended' | 'broken') => void
+  /** What to tell the client when the progress stops without an end, or fails. */
+  describeStop: (error: unknown) => Failure
+}
+
+/**
+ * The text of a streamed answer, from its first piece. A failure underway is the last event. Never throws: the
+ * client could not be told.
+ */
+export async function* encodeStream(
+  progress: AsyncIterable<Progress>,
+  { form, onDone, describeStop }: StreamOptions,
+): AsyncGenerator<string> {
+  let hasBegun = false
+  try {
+    for await (const step of progress) {
+      if (step.kind === 'chunk') {
+        hasBegun = true
+        yield form.chunk(step.chunk)
+        continue
+      }
+      onDone(step.kind === 'broken' ? 'broken' : 'ended')
+      const failure = failureOf(step)
+      if (failure) return yield form.error(failure.error)
+      const result = step.kind === 'ended' ? (step.job.result ?? {}) : {}
+      if (!hasBegun) return yield form.replay(result) + form.last
+      // Chunks get lost when the store does not take them; the result does not.
+      return yield form.isComplete(result) ? form.last : form.error(describeBreak('lost_chunks').error)
+    }
+    yield form.error(describeStop(null).error)
+  } catch (error) {
+    yield form.error(describeStop(error).error)
+  }
+}
+
+/** What went wrong; null for chunks and for jobs that completed. */
+export function failureOf(step: Progress): Failure | null {
+  switch (step.kind) {
+    case 'chunk':
+      return null
+    case 'broken':
+      return describeBreak(step.reason)
+    case 'gone':
+      return describeCancellation()
+    case 'ended':
+      if (step.job.status === 'completed') return null
+      return step.job.error ? describeFailure(step.job.error) : describeCancellation()
+  }
+}

@@ -1,0 +1,52 @@
+import { isTerminal, type Job } from '../../jobs/job.ts'
+import type { Jobs } from '../../jobs/jobs.ts'
+import type { JsonValue } from '../../lib/json.ts'
+import type { Call } from './call.ts'
+
+/** What whoever holds a call learns of its job. */
+export type Progress =
+  | { kind: 'chunk'; chunk: JsonValue }
+  /** The attempt whose chunks were given out failed; others may follow. */
+  | { kind: 'broken'; reason: string }
+  | { kind: 'ended'; job: Job }
+  /** The job was deleted. */
+  | { kind: 'gone' }
+
+/** One look after another; each ends by itself at the latest after this time. */
+const LOOK_MS = 600_000
+
+/**
+ * The progress of a call's job, up to its end: nothing comes after `broken`, `ended` or `gone`. Ends without any of
+ * them when the signal does.
+ */
+export async function* watchCall(jobs: Jobs, call: Call, signal: AbortSignal): AsyncGenerator<Progress> {
+  if (isTerminal(call.job.status)) yield { kind: 'ended', job: call.job }
+  else if (call.isFresh) yield* followCall(jobs, call, signal)
+  else yield* waitForEnd(jobs, call, signal)
+}
+
+async function* followCall(jobs: Jobs, { tenant, job }: Call, signal: AbortSignal): AsyncGenerator<Progress> {
+  const following = await jobs.follow(tenant, job.id, '', signal)
+  if (following === null) return yield { kind: 'gone' }
+  let shown: unknown = null
+  for await (const { event, data } of following.events) {
+    if (data.job !== undefined) return yield { kind: 'ended', job: data.job as Job }
+    if (event === 'job.delta') {
+      shown ??= data.attempt
+      if (shown !== data.attempt) return yield { kind: 'broken', reason: 'interrupted' }
+      yield { kind: 'chunk', chunk: data.chunk as JsonValue }
+    } else if (shown !== null) {
+      return yield { kind: 'broken', reason: typeof data.reason === 'string' ? data.reason : 'interrupted' }
+    }
+  }
+  if (!signal.aborted) yield { kind: 'gone' }
+}
+
+/** A job with a past: chunks of earlier attempts and ends that were overtaken are among its events. */
+async function* waitForEnd(jobs: Jobs, { tenant, job }: Call, signal: AbortSignal): AsyncGenerator<Progress> {
+  while (!signal.aborted) {
+    const found = await jobs.wait(tenant, job.id, LOOK_MS, signal)
+    if (found === null) return yield { kind: 'gone' }
+    if (isTerminal(found.status)) return yield { kind: 'ended', job: found }
+  }
+}

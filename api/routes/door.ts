@@ -1,0 +1,97 @@
+import { z } from 'zod'
+import type { JsonObject } from '../../lib/json.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { answerCall } from '../door/answer.ts'
+import { createChatForm } from '../door/chat-form.ts'
+import { sendError } from '../error-replies.ts'
+import { ApiError } from '../errors.ts'
+import { chatBodySchema, embeddingBodySchema } from '../schemas/bodies.ts'
+import { doorErrorResponses } from '../schemas/door.ts'
+import { jobSchema } from '../schemas/job.ts'
+import { createValidatorCompiler } from '../validation.ts'
+
+const tags = ['OpenAI-compatible']
+const description =
+  'The body goes to the provider as it stands, its answer and its errors come back as they are. Each call is a job: ' +
+  '`x-job-id` names it and `x-cache` says where the answer came from. `Prefer: respond-async` answers 202 with the job, ' +
+  '`Cache-Control: no-cache` asks for a new answer, `no-store` keeps out of the cache, and with an `Idempotency-Key` the ' +
+  'same payload is the same job. The job is cancelled when the ' +
+  'client goes away, unless others share it.'
+
+const accepted = {
+  description: 'The job, for `Prefer: respond-async`.',
+  content: { 'application/json': { schema: jobSchema } },
+}
+const json = (what: string) => ({
+  'application/json': { schema: z.looseObject({}).describe(what) },
+})
+/** Untyped, for results go out as they are. */
+const chatResponse: unknown = {
+  200: {
+    description: 'The completion; with `stream: true` its chunks.',
+    content: {
+      ...json("The provider's `chat.completion`."),
+      'text/event-stream': {
+        schema: z.string().describe('`data:` lines with a chunk each, then `data: [DONE]`.'),
+      },
+    },
+  },
+  202: accepted,
+  ...doorErrorResponses,
+}
+const embeddingResponse: unknown = {
+  200: { description: 'The vectors.', content: json("The provider's list of embeddings.") },
+  202: accepted,
+  ...doorErrorResponses,
+}
+
+/** The routes that clients of OpenAI know. To be registered in a scope of its own. */
+export function registerDoorRoutes(app: Api, context: RouteContext): void {
+  app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: 'body' }))
+  app.setErrorHandler((error, request, reply) =>
+    sendError(placeParam(error), request, reply, context.deps.isUnavailable),
+  )
+
+  app.post(
+    '/v1/chat/completions',
+    {
+      schema: {
+        tags,
+        operationId: 'createChatCompletion',
+        summary: 'Create a chat completion',
+        description,
+        body: chatBodySchema,
+        response: chatResponse,
+      },
+    },
+    (request, reply) => {
+      const form = request.body.stream === true ? createChatForm(request.body as JsonObject) : null
+      return answerCall(request, reply, { type: 'chat', body: request.body }, form, context)
+    },
+  )
+
+  app.post(
+    '/v1/embeddings',
+    {
+      schema: {
+        tags,
+        operationId: 'createEmbedding',
+        summary: 'Create embeddings',
+        description,
+        body: embeddingBodySchema,
+        response: embeddingResponse,
+      },
+    },
+    (request, reply) => answerCall(request, reply, { type: 'embedding', body: request.body }, null, context),
+  )
+}
+
+/** OpenAI's `param` is a place in the body; its messages, as ours, begin with `body`. */
+function placeParam(error: unknown): unknown {
+  if (!(error instanceof ApiError) || error.param === null || !/^body\b/.test(error.param)) return error
+  const { code, message, retryAfterSeconds } = error
+  return new ApiError(code, message, {
+    param: error.param.replace(/^body\.?/, '') || null,
+    ...(retryAfterSeconds === null ? {} : { retryAfterSeconds }),
+  })
+}

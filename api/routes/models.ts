@@ -1,0 +1,69 @@
+import { z } from 'zod'
+import { listLanes } from '../../config/lanes.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+import { errorResponses } from '../schemas/common.ts'
+
+/** Owner of what the configuration adds to its providers' models. */
+const OWNER = 'sluice'
+
+const tags = ['OpenAI-compatible']
+const modelSchema = z
+  .object({
+    id: z.string().describe('`provider/model`, or an alias.'),
+    object: z.literal('model'),
+    created: z.number().describe('Not known here: 0.'),
+    owned_by: z.string().describe("The provider's name; `sluice` for an alias."),
+  })
+  .meta({ id: 'Model' })
+
+/** What a request may name as its `model`: the lanes and aliases of the configuration. */
+export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
+  app.get(
+    '/v1/models',
+    {
+      schema: {
+        tags,
+        operationId: 'listModels',
+        summary: 'List models and aliases',
+        response: {
+          200: z.object({ object: z.literal('list'), data: z.array(modelSchema) }),
+          ...errorResponses,
+        },
+      },
+    },
+    async () => {
+      const config = deps.config()
+      const lanes = listLanes(config).map((lane) => toModel(lane.id, lane.provider))
+      const aliases = Object.keys(config.routes).map((alias) => toModel(alias, OWNER))
+      return { object: 'list' as const, data: [...lanes, ...aliases] }
+    },
+  )
+
+  app.get(
+    '/v1/models/*',
+    {
+      schema: {
+        tags,
+        operationId: 'getModel',
+        summary: 'Get a model or an alias',
+        params: z.object({ '*': z.string().describe('`provider/model`, or an alias.') }),
+        response: { 200: modelSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const id = request.params['*']
+      const lane = deps.resolveModel(id)?.lanes[0]
+      if (lane === undefined) {
+        throw new ApiError('model_not_found', `there is no model ${JSON.stringify(id)} here`, {
+          param: 'model',
+        })
+      }
+      return toModel(id, lane.id === id ? lane.provider : OWNER)
+    },
+  )
+}
+
+function toModel(id: string, owner: string): z.output<typeof modelSchema> {
+  return { id, object: 'model', created: 0, owned_by: owner }
+}

@@ -1,0 +1,18 @@
+import { z } from 'zod'
+
+/** Of the provider, or ours in the same shape: any code may come. */
+const doorErrorSchema = z
+  .object({
+    error: z.looseObject({
+      message: z.string(),
+      type: z.string(),
+      param: z.unknown(),
+      code: z.union([z.string(), z.number()]).nullable(),
+    }),
+  })
+  .meta({
+    id: 'ProviderErrorAnswer',
+    description: "The provider's error as it came, or ours in the same shape.",
+  })
+
+export const doorErrorResponses = { '4xx': doorErrorSchema, '5xx': doorErrorSchema }

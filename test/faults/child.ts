@@ -1,0 +1,80 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { within } from './wait.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const exitWithParent = new URL('../../scripts/exit-with-parent.mjs', import.meta.url).href
+
+export type Exit = { code: number | null; signal: NodeJS.Signals | null }
+
+/** A process of ours that can be killed. */
+export type Child = {
+  name: string
+  /** What `ready` matched. */
+  match: RegExpExecArray
+  exited: Promise<Exit>
+  kill(signal: NodeJS.Signals): void
+  /** Asks it to end, kills it when it does not, and tells how it ended. */
+  stop(): Promise<Exit>
+}
+
+const READY_MS = 50_000
+/** A worker may drain for 30 s. */
+const STOP_MS = 35_000
+/** How much of what it said last goes into the report of its end. */
+const OUTPUT_KEPT = 4000
+
+/** Starts `node main.ts …` and resolves when its output matches. It ends when this process is gone. */
+export async function startChild(args: string[], ready: RegExp): Promise<Child> {
+  const name = args.slice(0, 2).join(' ')
+  // The environment may name a Redis and a port for the real service.
+  const { HOST: _host, PORT: _port, NODE_OPTIONS: _options, ...env } = process.env
+  const child = spawn(process.execPath, ['--import', exitWithParent, ...args], {
+    cwd: root,
+    env: { ...env, SLUICE_PARENT_PID: String(process.pid) },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  })
+  const exited = once(child, 'close').then(([code, signal]): Exit => ({ code, signal }))
+  const output = { text: '' }
+  const early = exited.then(({ code, signal }) => {
+    throw new Error(`${name} ended with ${code ?? signal}:\n${output.text}`)
+  })
+  early.catch(() => {})
+  try {
+    const match = await within(
+      Promise.race([find(child, ready, output), early]),
+      READY_MS,
+      `starting ${name}`,
+    )
+    return {
+      name,
+      match,
+      exited,
+      kill: (signal) => void child.kill(signal),
+      async stop() {
+        const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+        child.kill('SIGTERM')
+        const exit = await exited
+        clearTimeout(timer)
+        return exit
+      },
+    }
+  } catch (error) {
+    child.kill('SIGKILL')
+    await exited
+    throw error
+  }
+}
+
+function find(child: ChildProcess, expression: RegExp, output: { text: string }): Promise<RegExpExecArray> {
+  return new Promise((resolve) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        output.text = (output.text + text).slice(-OUTPUT_KEPT)
+        const match = expression.exec(output.text)
+        if (match !== null) resolve(match)
+      })
+    }
+  })
+}

@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createRandom } from '../../providers/simulator/random.ts'
+import { gatherAudience } from './audience.ts'
+import { describeAnswers, type Fault, type Outcome, type Settings } from './fault.ts'
+import { judge } from './judge.ts'
+import { startLoad } from './load.ts'
+import { openStage } from './stage.ts'
+import { until } from './wait.ts'
+
+const GROUP = 'killed-apis'
+
+/** Two API processes under load, one of which is killed again and again, with clients and event streams on both. */
+export const killApis: Fault = {
+  name: 'api-kill',
+  title: 'API kill -9 under load and event streams',
+  async run(settings: Settings): Promise<Outcome> {
+    const { quick, seed, say } = settings
+    const random = createRandom(seed)
+    const stage = await openStage({
+      apis: 2,
+      workers: 1,
+      // A stream takes some seconds, so that most are cut somewhere in the middle.
+      simulator: ['--latency', '300', '--per-token', '60', '--output-tokens', '80', '--seed', String(seed)],
+      stalledAfterMs: settings.stalledAfterMs,
+    })
+    settings.opened(stage)
+    const { urls } = stage
+    const load = startLoad({ urls, random, group: GROUP, perSecond: 6 })
+    await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
+    const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 5, ofJob: 3 })
+    const kills = quick ? 2 : 6
+    for (let kill = 1; kill <= kills; kill++) {
+      await sleep(2000 + 1000 * random())
+      audience.followNew(load)
+      await sleep(500 + 1000 * random())
+      await stage.end(stage.apis[Math.floor(random() * stage.apis.length)]!, 'SIGKILL')
+      await stage.startApi()
+      say(`${kill} of ${kills} killed, ${audience.size} streams so far`)
+    }
+    await load.stop()
+    const { tally, broken } = await judge(stage, load, GROUP, 60_000)
+    const { resumedMs, broken: flaws } = await audience.conclude(tally.jobs)
+    broken.push(...flaws)
+    if (resumedMs.length === 0) broken.push('no kill met an event stream')
+    const resumed = `${audience.size} event streams, resumed ${resumedMs.length} times`
+    return { tally, recoveriesMs: resumedMs, broken, notes: [resumed, describeAnswers(load)] }
+  },
+}

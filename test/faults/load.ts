@@ -1,0 +1,111 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { hashPrompt } from '../../providers/simulator/answers.ts'
+import { submit } from './client.ts'
+
+/** A job as its client knows it. */
+export type Sent = {
+  key: string
+  body: string
+  /** Of the prompt, as the simulator's bill names it. */
+  hash: string
+  /** What `mark` chose for it. */
+  mark: string
+  /** Null until it was accepted. */
+  id: string | null
+}
+
+export type LoadOptions = {
+  /** Base URLs of the API processes that are alive. */
+  urls: () => string[]
+  random: () => number
+  group: string
+  perSecond: number
+  /** Chooses the marker in the next job's prompt by which the simulator answers with a fault; default: ''. */
+  mark?: (streams: boolean) => string
+  /** Further members of every job. */
+  members?: Record<string, unknown>
+}
+
+export type Load = {
+  sent: Sent[]
+  /** How often each status was answered; 0: no answer. */
+  answers: Map<number, number>
+  /** Of answers that came, ms. */
+  slowestMs: number
+  /** Sends no more; resolves when all is accepted or was tried for a minute. */
+  stop(): Promise<void>
+}
+
+/** How long a client goes on asking. */
+const PATIENCE_MS = 60_000
+const PAUSE_MS = 200
+
+/**
+ * Clients that submit chat jobs at a steady rate, each job with an idempotency key and repeated until it is accepted,
+ * to whichever API process is there. No two prompts are alike. A third streams. A half asks for neither cache nor
+ * single flight, so that a job which came into being twice would be called twice.
+ */
+export function startLoad(options: LoadOptions): Load {
+  const { urls, random, group, perSecond } = options
+  const pending = new Set<Promise<void>>()
+  let stopped = false
+  const load: Load = {
+    sent: [],
+    answers: new Map(),
+    slowestMs: 0,
+    async stop() {
+      stopped = true
+      clearInterval(timer)
+      await Promise.all(pending)
+    },
+  }
+
+  function create(): Sent {
+    const number = load.sent.length
+    const streams = number % 3 === 0
+    const mark = options.mark?.(streams) ?? ''
+    const messages = [{ role: 'user', content: `${group} ${number} ${mark}` }]
+    const job = {
+      type: 'chat',
+      group,
+      cache: number % 2 === 0 ? 'off' : 'use',
+      body: { model: 'sim/chat', messages, ...(streams ? { stream: true } : {}) },
+      ...options.members,
+    }
+    return {
+      key: `${group}-${number}`,
+      body: JSON.stringify(job),
+      hash: hashPrompt('chat', 'chat', { messages }),
+      mark,
+      id: null,
+    }
+  }
+
+  async function deliver(job: Sent): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS
+    while (performance.now() < deadline) {
+      const alive = urls()
+      const url = alive[Math.floor(random() * alive.length)]
+      const answer = url === undefined ? null : await submit(url, job.body, job.key)
+      if (answer) {
+        load.answers.set(answer.status, (load.answers.get(answer.status) ?? 0) + 1)
+        if (answer.status !== 0) load.slowestMs = Math.max(load.slowestMs, answer.ms)
+        if (answer.status === 200 || answer.status === 202) {
+          job.id = answer.id
+          return
+        }
+      }
+      await sleep(Math.max(answer?.retryAfterMs ?? 0, PAUSE_MS * (0.5 + random())))
+    }
+  }
+
+  const timer = setInterval(() => {
+    if (stopped) return
+    const job = create()
+    load.sent.push(job)
+    const sending = deliver(job).finally(() => pending.delete(sending))
+    pending.add(sending)
+  }, 1000 / perSecond)
+
+  return load
+}

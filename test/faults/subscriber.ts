@@ -1,0 +1,111 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Reads an event stream to its end over as many connections as that takes. */
+export type Subscriber = {
+  /** Resolves at the end of the stream, or when it was told to leave. */
+  done: Promise<void>
+  leave(): void
+  /** Numbers of the events of each job, in the order they came. */
+  seen: Map<string, number[]>
+  /** Jobs whose last event has come. */
+  ended: Set<string>
+  /** From each break of the connection to the next one that served, ms. */
+  resumedMs: number[]
+}
+
+const LAST = ['job.completed', 'job.failed', 'job.cancelled']
+const PAUSE_MS = 100
+
+export type SubscribeOptions = {
+  /** Base URLs of the API processes that are alive. */
+  urls: () => string[]
+  /** Of the events of a job, or of a group. */
+  path: string
+  random: () => number
+  /** Tells whether 204 means the end; more jobs may come into a group. Default: it does. */
+  finished?: () => boolean
+}
+
+/**
+ * Follows a stream as a browser does: after a break it connects again, to another process than the one before
+ * where there is one, and sends the last id it has.
+ */
+export function subscribe({ urls, path, random, finished = () => true }: SubscribeOptions): Subscriber {
+  const leaving = new AbortController()
+  const subscriber: Subscriber = {
+    done: Promise.resolve(),
+    leave: () => leaving.abort(),
+    seen: new Map(),
+    ended: new Set(),
+    resumedMs: [],
+  }
+  let lastId = ''
+  let brokenAt: number | null = null
+  let last = ''
+
+  function choose(): string {
+    const alive = urls()
+    const others = alive.filter((url) => url !== last)
+    const candidates = others.length > 0 ? others : alive
+    last = candidates[Math.floor(random() * candidates.length)] ?? ''
+    return last
+  }
+
+  function take(text: string): void {
+    const id = /^id: (.*)$/m.exec(text)?.[1]
+    const data = /^data: (.*)$/m.exec(text)?.[1]
+    if (id === undefined || data === undefined) return
+    const { job_id, seq } = JSON.parse(data) as { job_id: string; seq: number }
+    lastId = id
+    const seen = subscriber.seen.get(job_id) ?? []
+    subscriber.seen.set(job_id, [...seen, seq])
+    if (LAST.some((name) => text.includes(`event: ${name}\n`))) subscriber.ended.add(job_id)
+  }
+
+  /** One connection; true when the server says that there is no more. */
+  async function read(): Promise<boolean> {
+    const headers: Record<string, string> = lastId === '' ? {} : { 'last-event-id': lastId }
+    const response = await fetch(`${choose()}${path}`, { headers, signal: leaving.signal })
+    if (response.status === 204) return finished()
+    if (!response.ok) throw new Error(`answered ${response.status}: ${await response.text()}`)
+    if (brokenAt !== null) subscriber.resumedMs.push(performance.now() - brokenAt)
+    brokenAt = null
+    let text = ''
+    for await (const part of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += part
+      const events = text.split('\n\n')
+      text = events.pop()!
+      for (const event of events) take(event)
+    }
+    return false
+  }
+
+  async function run(): Promise<void> {
+    while (!leaving.signal.aborted) {
+      try {
+        if (await read()) return
+      } catch {
+        brokenAt ??= performance.now()
+      }
+      await sleep(PAUSE_MS)
+    }
+  }
+
+  subscriber.done = run()
+  return subscriber
+}
+
+/** Events that are missing before others, and events that came more than once or late. */
+export function findFlaws({ seen }: Pick<Subscriber, 'seen'>): { gaps: number; repeats: number } {
+  let gaps = 0
+  let repeats = 0
+  for (const numbers of seen.values()) {
+    let expected = 1
+    for (const number of numbers) {
+      if (number > expected) gaps += number - expected
+      if (number < expected) repeats++
+      expected = Math.max(expected, number + 1)
+    }
+  }
+  return { gaps, repeats }
+}

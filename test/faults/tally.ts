@@ -1,0 +1,87 @@
+import type { Attempt, Job } from '../../jobs/job.ts'
+import type { BilledCall } from '../../providers/simulator/state.ts'
+
+/** What is known of an accepted job when everything has come to rest. */
+export type Evidence = {
+  id: string
+  hash: string
+  /** Null: the service does not know it any more. */
+  job: Pick<Job, 'status' | 'error' | 'result'> | null
+  attempts: Pick<Attempt, 'started_at' | 'outcome' | 'ambiguous'>[]
+}
+
+export type Tally = {
+  jobs: number
+  /** L: accepted jobs without a terminal state. */
+  lost: string[]
+  /** D by job: billed calls beyond one that are not flagged as ambiguous. */
+  repeated: Map<string, number>
+  /** Attempts flagged as ambiguous. */
+  flagged: number
+  /** Billed calls beyond one a job, flagged or not. */
+  paidAgain: number
+  /** Failed jobs by error code. */
+  failed: Map<string, number>
+  /** Completed jobs with an answer to another prompt than theirs. */
+  mistaken: string[]
+}
+
+/** Sets the jobs' own account against the provider's bill. */
+export function tallyUp(
+  evidence: readonly Evidence[],
+  billed: readonly Pick<BilledCall, 'prompt_hash'>[],
+): Tally {
+  const bill = new Map<string, number>()
+  for (const { prompt_hash } of billed) bill.set(prompt_hash, (bill.get(prompt_hash) ?? 0) + 1)
+  const tally: Tally = {
+    jobs: evidence.length,
+    lost: [],
+    repeated: new Map(),
+    flagged: 0,
+    paidAgain: 0,
+    failed: new Map(),
+    mistaken: [],
+  }
+  for (const { id, hash, job, attempts } of evidence) {
+    const flags = attempts.filter((attempt) => attempt.ambiguous).length
+    const extra = Math.max(0, (bill.get(hash) ?? 0) - 1)
+    tally.flagged += flags
+    tally.paidAgain += extra
+    if (extra > flags) tally.repeated.set(id, extra - flags)
+    if (job === null || !['completed', 'failed', 'cancelled'].includes(job.status)) tally.lost.push(id)
+    else if (job.status === 'failed') {
+      const code = job.error?.code ?? 'unknown'
+      tally.failed.set(code, (tally.failed.get(code) ?? 0) + 1)
+    } else if (job.status === 'completed' && !answers(job.result, hash)) tally.mistaken.push(id)
+  }
+  return tally
+}
+
+/** The simulator's answers begin with the hash of their prompt. */
+function answers(result: Job['result'], hash: string): boolean {
+  const { choices } = (result ?? {}) as { choices?: { message?: { content?: string } }[] }
+  return choices?.[0]?.message?.content?.startsWith(`Answer ${hash.slice(0, 8)}`) === true
+}
+
+/**
+ * How long each call that was lost with its worker took to be made again, ms.
+ *
+ * @param killedAt when workers were killed, Unix ms, in order and further apart than a call takes: so the first of
+ *   them after a call's beginning is the one that ended it
+ */
+export function recoveries(evidence: readonly Evidence[], killedAt: readonly number[]): number[] {
+  return evidence.flatMap(({ attempts }) =>
+    attempts.flatMap((attempt, index) => {
+      const next = attempts[index + 1]
+      if (attempt.outcome !== 'lost' || next === undefined) return []
+      const killed = killedAt.find((at) => at >= Date.parse(attempt.started_at))
+      return killed === undefined ? [] : [Date.parse(next.started_at) - killed]
+    }),
+  )
+}
+
+/** The smallest value that 99% do not exceed (nearest rank); null for none. */
+export function p99(values: readonly number[]): number | null {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? null
+}
