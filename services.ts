@@ -14,6 +14,7 @@ import { createQueues } from './jobs/queue.ts'
 import { createScripts } from './jobs/scripts.ts'
 import { createJobs } from './jobs/service.ts'
 import { createWork } from './jobs/work.ts'
+import { createJobIds } from './lib/job-id.ts'
 import { closeRedis, createRedis, isRedisUnavailable, type RedisRole } from './lib/redis.ts'
 import { estimateCost } from './providers/accounting.ts'
 import { coalesceKey } from './providers/embeddings.ts'
@@ -83,6 +84,7 @@ function openStore(
     gate,
     laneOf: (id) => resolveLane(settings(), id),
     weightOf,
+    waiting: async (id) => (await queues.backlog(id)).waiting,
     now,
   })
   const queues = createQueues({
@@ -93,9 +95,10 @@ function openStore(
         const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
         const starts = await fairness.tag(
           laneId,
-          entries.map(({ tenant, priority }, index) => ({
+          entries.map(({ tenant, priority, notBefore }, index) => ({
             tenant,
             band: priority,
+            later: notBefore !== null,
             seconds: seconds[index]!,
             weight: weightOf(tenant),
           })),
@@ -147,7 +150,7 @@ function openStore(
     render: renderResult,
     deliveries: webhooks,
     foresight,
-    newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+    newId: createJobIds(now),
     onError: (error, what) => log.warn({ err: error }, what),
   })
   return {

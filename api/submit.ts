@@ -56,19 +56,13 @@ export function toNewJob(
 }
 
 /**
- * Refuses a job that its lane will not come to before its deadline.
- * Throws `deadline_unreachable` with the earliest time in the message.
+ * Notes when a call for a job with a deadline would leave at the earliest. The store refuses the job where that is
+ * too late, unless it needs no call: a replay, a kept answer, an equal job under way.
  */
-export async function checkDeadline(job: NewJob, deps: Pick<ApiDeps, 'forecast'>): Promise<void> {
-  if (job.deadline === null) return
+export async function noteEarliestStart(job: NewJob, deps: Pick<ApiDeps, 'forecast'>): Promise<NewJob> {
+  if (job.deadline === null) return job
   const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
-  const startAt = Math.max(forecast ?? 0, job.runAt ?? 0)
-  if (startAt <= job.deadline) return
-  throw new ApiError(
-    'deadline_unreachable',
-    `deadline: under the present backlog the job would start at ${new Date(startAt).toISOString()} at the earliest`,
-    { param: 'deadline' },
-  )
+  return { ...job, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
 }
 
 /**
@@ -79,11 +73,12 @@ export async function acceptJob(
   newJob: NewJob,
   deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
 ): Promise<{ job: Job; isReplayed: boolean }> {
-  await checkDeadline(newJob, deps)
-  const outcome = await deps.jobs.create(newJob)
+  const job = await noteEarliestStart(newJob, deps)
+  const outcome = await deps.jobs.create(job)
   if (outcome.kind === 'conflict') throw keyReused()
   if (outcome.kind === 'refused') {
-    throw refused({ ...outcome, retryAfterMs: outcome.retryAfterMs ?? (await estimateRoom(newJob, deps)) })
+    const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, deps))
+    throw refused({ ...outcome, retryAfterMs }, job)
   }
   return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
 }
@@ -150,7 +145,7 @@ export function keyReused(): ApiError {
   })
 }
 
-const refusals: Record<Refusal['code'], string> = {
+const refusals: Record<Exclude<Refusal['code'], 'deadline_unreachable'>, string> = {
   queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
   rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
   budget_exhausted:
@@ -158,7 +153,15 @@ const refusals: Record<Refusal['code'], string> = {
 }
 
 /** The store did not let the job in. */
-export function refused(refusal: Refusal): ApiError {
+export function refused(refusal: Refusal, job: Pick<NewJob, 'earliestStart'>): ApiError {
+  if (refusal.code === 'deadline_unreachable') {
+    const earliest = new Date(job.earliestStart ?? 0).toISOString()
+    return new ApiError(
+      'deadline_unreachable',
+      `deadline: under the present backlog the job would start at ${earliest} at the earliest`,
+      { param: 'deadline' },
+    )
+  }
   return new ApiError(
     refusal.code,
     refusals[refusal.code],

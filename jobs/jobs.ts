@@ -32,12 +32,19 @@ export type NewJob = {
   group: string | null
   metadata: Record<string, string>
   idempotencyKey: string | null
+  /**
+   * True: a client is shown the chunks as they come, so an attempt that fails after the first of them ends the job:
+   * another one would say something else.
+   */
+  isShownLive?: boolean
   /** Digest of the request as it came, to tell a repeated one from another under the same key. */
   fingerprint?: string
   /** What the job will cost its lane. */
   cost: JobCost
   /** What the job is expected to cost, USD. */
   estimateUsd: number
+  /** When a call for it would leave at the earliest, Unix ms; only asked for where there is a deadline. */
+  earliestStart?: number | null
   limits: TenantLimits
 }
 
@@ -54,7 +61,7 @@ export type TenantLimits = {
 /** Why a job is not let in now. */
 export type Refusal = {
   kind: 'refused'
-  code: 'queue_full' | 'rate_limited' | 'budget_exhausted'
+  code: 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'deadline_unreachable'
   /** When asking again may help; null where it depends on other jobs. */
   retryAfterMs: number | null
 }

@@ -26,6 +26,9 @@ export type Reader = {
   jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]>
 }
 
+type Waiting = { job: Job; record: JobRecord }
+type Place = { job: Job; id: string; entry: number; lane: string; band: Priority }
+
 export function createReader(deps: {
   redis: RedisClient
   queues: Pick<Queues, 'starts'>
@@ -44,24 +47,29 @@ export function createReader(deps: {
     })
   }
 
-  /** Whose queue entry a waiting job waits with: its own, or its leader's. */
-  async function entryOf(
-    root: string,
-    id: string,
-    record: JobRecord,
-  ): Promise<{ id: string; entry: number }> {
+  /** The queue entry that a waiting job waits with: its own, or its leader's, wherever that one is by now. */
+  async function placeOf(root: string, { job, record }: Waiting): Promise<Place> {
     const leader = textOf(record, 'leader')
-    if (leader === null) return { id, entry: numberOf(record, 'entries') ?? 0 }
-    return { id: leader, entry: Number((await redis.hget(`${root}:job:${leader}`, 'entries')) ?? 0) }
+    if (leader === null) {
+      return { job, id: job.id, entry: numberOf(record, 'entries') ?? 0, lane: job.lane, band: job.priority }
+    }
+    const [entry, lane, priority] = await redis.hmget(`${root}:job:${leader}`, 'entries', 'lane', 'priority')
+    return {
+      job,
+      id: leader,
+      entry: Number(entry ?? 0),
+      lane: lane ?? job.lane,
+      band: (priority ?? job.priority) as Priority,
+    }
   }
 
-  async function forecast(root: string, waiting: { job: Job; record: JobRecord }[]): Promise<void> {
-    for (const [lane, group] of Map.groupBy(waiting, ({ job }) => job.lane)) {
-      const entries = await Promise.all(group.map(({ job, record }) => entryOf(root, job.id, record)))
-      const starts = await queues.starts(lane, entries)
+  async function forecast(root: string, waiting: Waiting[]): Promise<void> {
+    const places = await Promise.all(waiting.map((one) => placeOf(root, one)))
+    for (const [lane, group] of Map.groupBy(places, (place) => place.lane)) {
+      const starts = await queues.starts(lane, group)
       const forecasts = await foresight.entries(
         lane,
-        starts.map((start, index) => (start === null ? null : { start, band: group[index]!.job.priority })),
+        starts.map((start, index) => (start === null ? null : { start, band: group[index]!.band })),
       )
       for (const [index, { job }] of group.entries()) {
         const { startAt, waitingFor } = forecasts[index]!

@@ -127,7 +127,10 @@ export function createJobs(deps: Deps): Jobs {
     async createMany(jobs) {
       if (jobs.length === 0) return []
       const submitted = await submit(jobs)
-      await outbox.dispatch(submitted.filter((one) => one.kind === 'created').map(entryOf))
+      // Accepted all the same where the queue does not take them now: the sweeper adds what stands in the outbox.
+      await outbox
+        .dispatch(submitted.filter((one) => one.kind === 'created').map(entryOf))
+        .catch((error) => deps.onError(error, 'queueing jobs'))
       return submitted.map(toBulkOutcome)
     },
 
@@ -300,6 +303,7 @@ function prepare(job: NewJob, id: string, retainMs: number) {
   ])
   const format = formatOf(job.type, job.body)
   if (format !== null) record.set('format', format)
+  if (job.isShownLive) record.set('live', '1')
   if (job.runAt !== null) record.set('run_at', String(job.runAt))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
@@ -320,6 +324,7 @@ function prepare(job: NewJob, id: string, retainMs: number) {
     job.limits.requestsPerMinute ?? '',
     job.limits.budgetUsdPerDay ?? '',
     job.estimateUsd,
+    job.earliestStart == null ? '' : Math.round(job.earliestStart),
     ...[...record].flat(),
   ]
   return { job, id, record, args }
@@ -369,8 +374,16 @@ function completeRecord(
   return record
 }
 
+/** Answers of the create script that let the job not in. */
+const REFUSALS: Record<Refusal['code'], true> = {
+  queue_full: true,
+  rate_limited: true,
+  budget_exhausted: true,
+  deadline_unreachable: true,
+}
+
 function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {
-  return kind === 'queue_full' || kind === 'rate_limited' || kind === 'budget_exhausted'
+  return kind in REFUSALS
 }
 
 function toRefusal(code: Refusal['code'], rest: unknown[]): Refusal {

@@ -30,6 +30,8 @@ export type Claimed = {
   model: string
   hash: string
   cacheMode: string
+  /** See NewJob. */
+  isShownLive: boolean
   body: JsonObject
   cost: JobCost
 }
@@ -240,6 +242,7 @@ function toClaimed(held: Held, [call, attempts, flat]: StartAnswer): Claimed {
     model: textOf(record, 'model')!,
     hash: textOf(record, 'hash')!,
     cacheMode: textOf(record, 'cache_mode')!,
+    isShownLive: textOf(record, 'live') !== null,
     body: bodyOf(record),
     cost: costOf(record),
   }

@@ -22,7 +22,19 @@ const MOST_PRIORITY = 2 ** 21 - 1
 /** A nominal rate for lanes without limits, where shares matter only while something else holds them up. */
 const UNLIMITED_TOKENS_PER_SECOND = 100_000
 
-export type Tagged = { tenant: string; band: Band; seconds: number; weight: number }
+export type Tagged = {
+  tenant: string
+  band: Band
+  seconds: number
+  weight: number
+  /** Not due yet: it gets its place among the tenant's other entries for later, and is ahead of nobody until then. */
+  later?: boolean
+}
+
+/** The flow that an entry belongs to, within which a tenant's entries follow on each other. */
+function flowOf({ band, later }: Tagged): string {
+  return later ? `later-${band}` : band
+}
 
 /** Seconds of service by the limits on requests and by those on tokens. */
 export type ServiceShares = { requests: number; tokens: number }
@@ -59,12 +71,26 @@ export type FairState = { v: number; ends: Map<string, number> }
 
 /** The arithmetic of `lua/tag.lua`: start tags of entries, and the state after them. */
 export function tagEntries(state: FairState, entries: readonly Tagged[]): number[] {
-  return entries.map(({ tenant, band, seconds, weight }) => {
-    const key = `${band}:${tenant}`
+  return entries.map((entry) => {
+    const { tenant, seconds, weight } = entry
+    const key = `${flowOf(entry)}:${tenant}`
     const start = Math.max(state.v, state.ends.get(key) ?? 0)
     state.ends.set(key, start + seconds / weight)
     return start
   })
+}
+
+/**
+ * The arithmetic of `lua/serve.lua`: entries up to this start tag are being served. The virtual time moves to the
+ * beginning of the tag's step, not to the tag: within a step entries are served in the order they came, and a tenant
+ * whose next entry comes while the step is served must not be counted from where others happen to be in it.
+ */
+export function serveTagged(state: FairState, start: number): void {
+  state.v = Math.max(state.v, beginOfStep(start))
+}
+
+function beginOfStep(start: number): number {
+  return Math.floor(start / STEP_SECONDS) * STEP_SECONDS
 }
 
 export type Fairness = {
@@ -115,12 +141,12 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
   return {
     async tag(lane, entries, held) {
       const keys = [key(lane), ...held.sets, ...held.lists]
-      const args = entries.flatMap((entry) => [entry.tenant, entry.band, entry.seconds / entry.weight])
+      const args = entries.flatMap((entry) => [entry.tenant, flowOf(entry), entry.seconds / entry.weight])
       const starts = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
       return starts.map(Number)
     },
     async serve(lane, start, seconds, waiting) {
-      await commands['sluiceGate:serve']!(key(lane), waiting, start, seconds)
+      await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds)
     },
     async note(lane, waitingFor) {
       await redis.hset(key(lane), 'waiting_for', waitingFor ?? '')

@@ -29,7 +29,8 @@ export function secondsAhead(
   let seconds = 0
   for (const [key, end] of state.ends) {
     const colon = key.indexOf(':')
-    const band = key.slice(0, colon) as Band
+    const band = key.slice(0, colon)
+    if (!isBand(band)) continue // entries that are not due yet
     const upTo = Math.min(end, turn - BAND_SECONDS[band])
     if (upTo > state.v) seconds += (upTo - state.v) * weightOf(key.slice(colon + 1))
   }
@@ -41,6 +42,10 @@ export function standingOfNewcomer(state: FairState, tenant: string, band: Band)
   const copy: FairState = { v: state.v, ends: new Map(state.ends) }
   const [start] = tagEntries(copy, [{ tenant, band, seconds: 0, weight: 1 }])
   return { start: start!, band }
+}
+
+function isBand(flow: string): flow is Band {
+  return Object.hasOwn(BAND_SECONDS, flow)
 }
 
 export type Forecast = {
@@ -72,6 +77,8 @@ export function createForesight(deps: {
   gate: Pick<Gate, 'read'>
   laneOf: (id: string) => Lane | null
   weightOf: (tenant: string) => number
+  /** Entries of the lane that wait and are due: with none, the tags of cancelled ones mean nothing. */
+  waiting: (lane: string) => Promise<number>
   now: () => number
 }): Foresight {
   const snapshots = new Map<string, { at: number; snapshot: Promise<Snapshot | null> }>()
@@ -88,9 +95,13 @@ export function createForesight(deps: {
   async function read(id: string): Promise<Snapshot | null> {
     const lane = deps.laneOf(id)
     if (!lane) return null
-    const [fair, state] = await Promise.all([deps.fairness.read(id), deps.gate.read(lane)])
+    const [fair, state, waiting] = await Promise.all([
+      deps.fairness.read(id),
+      deps.gate.read(lane),
+      deps.waiting(id),
+    ])
     return {
-      fair,
+      fair: waiting === 0 ? { ...fair, ends: new Map() } : fair,
       openAt: Math.max(deps.now(), state.pausedUntil ?? 0),
       speed: fair.rate ?? divide(computeSpeed(lane, state), fair.overlap),
       waitingFor: state.pausedUntil === null ? fair.waitingFor : 'provider_pause',

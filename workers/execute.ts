@@ -2,7 +2,7 @@ import type { Lane } from '../config/lanes.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Completion, Retry, Work } from '../jobs/work.ts'
-import type { JsonObject } from '../lib/json.ts'
+import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { priceUsage, settledTokens } from '../providers/accounting.ts'
 import { mergeBodies, normalizeInputs, splitAnswer } from '../providers/embeddings.ts'
 import type {
@@ -14,7 +14,7 @@ import type {
 } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createDeltaWriter } from './delta-writer.ts'
-import { decide, judgeAnswer, pauseAfter } from './outcome.ts'
+import { decide, judgeAnswer, pauseAfter, toJobError } from './outcome.ts'
 import { persist } from './persist.ts'
 import { type Call, costOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -116,6 +116,12 @@ export function createExecutor(deps: ExecuteDeps) {
       onError: (error) => deps.onError(error, 'streaming'),
     })
 
+    let isShown = false
+    const onDelta = (chunk: JsonValue) => {
+      isShown = first.isShownLive
+      deltas.push(chunk)
+    }
+
     const startedAt = now()
     let answer: ProviderAnswer
     try {
@@ -125,7 +131,7 @@ export function createExecutor(deps: ExecuteDeps) {
         body,
         signal: AbortSignal.any([running.signal, useless.signal]),
         timeoutMs: timeoutOf(lane, passengers),
-        ...(streams ? { onDelta: deltas.push } : {}),
+        ...(streams ? { onDelta } : {}),
       })
     } finally {
       running.end()
@@ -135,7 +141,7 @@ export function createExecutor(deps: ExecuteDeps) {
     const settled = settle(lane, permit, answer, taken, passengers)
     await deltas.flush()
     if (answer.ok) await succeed(lane, passengers, answer, latencyMs, embeds)
-    else await failed(lane, passengers, answer, latencyMs, running.signal.reason)
+    else await failed(lane, passengers, answer, latencyMs, { isShown, abortReason: running.signal.reason })
     await settled
   }
 
@@ -199,7 +205,7 @@ export function createExecutor(deps: ExecuteDeps) {
     passengers: Passenger[],
     failure: ProviderFailure,
     latencyMs: number,
-    abortReason: unknown,
+    { isShown, abortReason }: { isShown: boolean; abortReason: unknown },
   ): Promise<void> {
     const outcomes: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
       throttled: 'throttled',
@@ -217,6 +223,11 @@ export function createExecutor(deps: ExecuteDeps) {
     }
     deps.onCall?.({ lane: lane.id, jobs: passengers.length, outcome: end.outcome, latencyMs })
     if (failure.input && passengers.length > 1) return split(passengers, end)
+    if (isShown) {
+      const { held, claimed } = passengers[0]!
+      const mayRetry = failure.class !== 'final'
+      return endWith(held, claimed, end, toJobError(failure, mayRetry), mayRetry)
+    }
 
     const at = now()
     const chance = random() // the same for all, so that those that travelled together go again together
@@ -264,8 +275,15 @@ export function createExecutor(deps: ExecuteDeps) {
     )
   }
 
-  async function endWith(held: Held, claimed: Claimed, end: AttemptEnd, error: JobError): Promise<void> {
-    await keep(() => work.fail(claimed, end, error, false), 'storing a failure')
+  /** `own`: the failure is this job's alone, and others that wait for the same go on without it. */
+  async function endWith(
+    held: Held,
+    claimed: Claimed,
+    end: AttemptEnd,
+    error: JobError,
+    own = false,
+  ): Promise<void> {
+    await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
     await keep(() => queue.acknowledge(held), 'acknowledging')
   }
 

@@ -106,7 +106,8 @@ function needsAnother(failure: ProviderFailure): boolean {
   )
 }
 
-function toJobError(failure: ProviderFailure, retryable: boolean): JobError {
+/** How a job says what it failed of. */
+export function toJobError(failure: ProviderFailure, retryable: boolean): JobError {
   const { code, message, status, providerError } = failure
   const error: JobError = { code, message, provider_status: status, retryable }
   if (providerError !== undefined) error.provider_error = providerError

@@ -7,7 +7,7 @@ import { checkIdempotencyKey } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { parseJson } from '../parse-json.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
-import { checkDeadline, keyReused, refused, type SubmitDeps, toNewJob } from '../submit.ts'
+import { keyReused, noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../submit.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
 /** A batch goes to the store when it has this many jobs, or bytes. */
@@ -65,13 +65,13 @@ export async function* submitBulk(
   }
 
   async function flush(): Promise<BulkAnswer[]> {
-    const gathered = batch
+    const entries = batch
     batch = []
     batchBytes = 0
-    const entries = await Promise.all(gathered.map(refuseUnreachable))
-    const jobs = entries.flatMap((entry) => ('job' in entry ? [entry.job] : []))
+    const jobs: NewJob[] = []
     let outcomes: BulkOutcome[] = []
     try {
+      for (const entry of entries) if ('job' in entry) jobs.push(await noteEarliestStart(entry.job, deps))
       if (jobs.length > 0) outcomes = await deps.jobs.createMany(jobs)
     } catch (error) {
       if (!hasAnswered) throw error
@@ -81,19 +81,9 @@ export async function* submitBulk(
     let next = 0
     return entries.map((entry) => {
       if ('error' in entry) return { index: entry.index, error: toErrorMembers(entry.error) }
-      return toAnswer(entry.index, lost ?? outcomes[next++]!)
+      const place = next++
+      return toAnswer(entry.index, lost ?? outcomes[place]!, jobs[place] ?? entry.job)
     })
-  }
-
-  async function refuseUnreachable(entry: Entry): Promise<Entry> {
-    if ('error' in entry) return entry
-    try {
-      await checkDeadline(entry.job, deps)
-      return entry
-    } catch (error) {
-      // The forecast is of no matter to the job when the store is away: storing it will tell.
-      return error instanceof ApiError ? { index: entry.index, error } : entry
-    }
   }
 
   async function* takeAll(pieces: Iterable<Piece>): AsyncGenerator<BulkAnswer[], 'more' | 'stop'> {
@@ -155,7 +145,7 @@ function chooseKey(own: string | null | undefined, index: number, options: Submi
   return options.idempotencyKey === null ? null : `${options.idempotencyKey}:${index}`
 }
 
-function toAnswer(index: number, outcome: BulkOutcome | ApiError): BulkAnswer {
+function toAnswer(index: number, outcome: BulkOutcome | ApiError, job: NewJob): BulkAnswer {
   if (outcome instanceof ApiError) return { index, error: toErrorMembers(outcome) }
   switch (outcome.kind) {
     case 'created':
@@ -164,7 +154,7 @@ function toAnswer(index: number, outcome: BulkOutcome | ApiError): BulkAnswer {
     case 'conflict':
       return { index, error: toErrorMembers(keyReused()) }
     case 'refused':
-      return { index, error: toErrorMembers(refused(outcome)) }
+      return { index, error: toErrorMembers(refused(outcome, job)) }
   }
 }
 

@@ -30,21 +30,17 @@ export async function answerCall(
   { deps, limits, closing }: RouteContext,
 ): Promise<FastifyReply> {
   const gone = abortOnDisconnect(reply)
-  const call = await openCall(request, asked, deps)
+  const isAsync = prefersAsync(request.headers.prefer)
+  const call = await openCall(request, asked, form !== null && !isAsync, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
-  if (prefersAsync(request.headers.prefer)) return answerAsync(reply, call.job)
+  if (isAsync) return answerAsync(reply, call.job)
 
   const cancel = () => {
     deps.jobs
       .cancel(call.tenant, call.job.id)
       .catch((error) => request.log.warn({ err: error }, 'cancelling a job'))
   }
-  const release = call.isOwn ? onAbort(gone, cancel) : () => {}
-  closing.addEventListener('abort', release, { once: true })
-  const finish = () => {
-    release()
-    closing.removeEventListener('abort', release)
-  }
+  const finish = call.isOwn ? onGone(gone, closing, cancel) : () => {}
   const progress = watchCall(deps.jobs, call, AbortSignal.any([gone, closing]))
   try {
     const { value: first } = await progress.next()
@@ -67,7 +63,10 @@ export async function answerCall(
         // Another attempt would only be for this client, which cannot be shown it.
         if (outcome === 'broken' && call.isOwn) cancel()
       },
-      describeStop: (error) => describeStop(error ?? stopped(), deps.isUnavailable),
+      describeStop: (error) => {
+        if (error !== null) request.log.warn({ err: error }, 'a stream broke off')
+        return describeStop(error ?? stopped(), deps.isUnavailable)
+      },
     })
     return answerStream(
       reply,
@@ -144,9 +143,20 @@ function describeStop(error: unknown, isUnavailable: (error: unknown) => boolean
   return { status: shown.status, error: toErrorMembers(shown), isRetryable: shown.retryAfterSeconds !== null }
 }
 
-/** Runs the action when the signal aborts, at once when it has; the function given takes that back. */
-function onAbort(signal: AbortSignal, action: () => void): () => void {
-  if (signal.aborted) action()
-  signal.addEventListener('abort', action)
-  return () => signal.removeEventListener('abort', action)
+/** Runs the action when the client goes away before the server closes. The function given takes that back. */
+function onGone(gone: AbortSignal, closing: AbortSignal, action: () => void): () => void {
+  const take = () => {
+    release()
+    action()
+  }
+  const release = () => {
+    gone.removeEventListener('abort', take)
+    closing.removeEventListener('abort', release)
+  }
+  if (gone.aborted) action()
+  else {
+    gone.addEventListener('abort', take)
+    closing.addEventListener('abort', release)
+  }
+  return release
 }

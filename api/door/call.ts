@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { CacheMode, Job } from '../../jobs/job.ts'
+import type { NewJob } from '../../jobs/jobs.ts'
 import { tenantOf } from '../auth.ts'
 import type { ApiDeps } from '../deps.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
@@ -21,12 +22,20 @@ export type Asked = Pick<CreateJob, 'type' | 'body'>
 
 /**
  * Makes a provider's request a job like any other; its headers say the rest. Throws what `acceptJob` and `toNewJob` do.
+ *
+ * @param isShownLive whether the client is shown the chunks as they come
  */
-export async function openCall(request: FastifyRequest, asked: Asked, deps: ApiDeps): Promise<Call> {
+export async function openCall(
+  request: FastifyRequest,
+  asked: Asked,
+  isShownLive: boolean,
+  deps: ApiDeps,
+): Promise<Call> {
   const tenant = tenantOf(request)
   const key = parseIdempotencyKey(request.headers['idempotency-key'])
   const create = { ...asked, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
-  const { job, isReplayed } = await acceptJob(toNewJob(tenant, create, key, deps), deps)
+  const newJob: NewJob = { ...toNewJob(tenant, create, key, deps), isShownLive }
+  const { job, isReplayed } = await acceptJob(newJob, deps)
   if (!isReplayed) return { tenant: tenant.name, job, isOwn: true, isFresh: true }
   if (job.status !== 'cancelled') return { tenant: tenant.name, job, isOwn: false, isFresh: false }
   // Its client went away, which cancelled it, and is back.

@@ -17,8 +17,8 @@ export type StreamForm = {
 
 type StreamOptions = {
   form: StreamForm
-  /** No more will be sent: the job ended, or what it has yet to bring is of no use to this client. */
-  onDone: (outcome: 'ended' | 'broken') => void
+  /** Nothing more of the job is of use to this client. `broken`: the job itself may go on. */
+  onDone: (outcome: 'ended' | 'broken' | 'stopped') => void
   /** What to tell the client when the progress stops without an end, or fails. */
   describeStop: (error: unknown) => Failure
 }
@@ -47,8 +47,10 @@ export async function* encodeStream(
       // Chunks get lost when the store does not take them; the result does not.
       return yield form.isComplete(result) ? form.last : form.error(describeBreak('lost_chunks').error)
     }
+    onDone('stopped')
     yield form.error(describeStop(null).error)
   } catch (error) {
+    onDone('stopped')
     yield form.error(describeStop(error).error)
   }
 }

@@ -34,7 +34,9 @@ const common = {
   priority: z.enum(Priority).nullish().describe('Default `normal`.'),
   delay_ms: z.int().min(0).max(maxDelay).nullish().describe('Not before this many milliseconds from now.'),
   run_at: time.nullish().describe('Not before this time. Not together with `delay_ms`.'),
-  deadline: time.nullish().describe('A job that has not finished by then fails.'),
+  deadline: time
+    .nullish()
+    .describe('A job still waiting then fails; one that cannot start by then is refused.'),
   timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Of one call. Default: the lane's."),
   max_attempts: z.int().min(1).max(100).nullish().describe("Default: the lane's."),
   cache: z.enum(CacheMode).nullish().describe('Default `use`.'),

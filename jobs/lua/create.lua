@@ -3,8 +3,10 @@
 -- ARGV  1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
---       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD  15… record fields and values
--- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted', …}:
+--       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD
+--       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16… record fields and values
+-- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
+--         | 'deadline_unreachable', …}:
 --       created, shared: now   hit: now, result, usage   replayed: id, record (flat)
 --       rate_limited, budget_exhausted: ms until it may pass
 -- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue; after 'shared' it
@@ -34,6 +36,9 @@ if open >= tonumber(ARGV[7]) then return { 'queue_full' } end
 local function is_free()
   return cache_mode == 'use' and (redis.call('EXISTS', cache_key(hash)) == 1 or leader_of(hash) ~= nil)
 end
+if ARGV[11] ~= '' and ARGV[15] ~= '' and tonumber(ARGV[15]) > tonumber(ARGV[11]) and not is_free() then
+  return { 'deadline_unreachable' }
+end
 local estimate = tonumber(ARGV[14])
 if ARGV[13] ~= '' and not is_free() then
   local committed = tonumber(redis.call('GET', spent_key()) or '0')
@@ -58,9 +63,9 @@ local ready = scheduled and ARGV[9] or ms(now)
 local status = scheduled and 'scheduled' or 'queued'
 local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
   'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate_usd', ARGV[14] }
-for i = 15, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 16, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', job_key(id), unpack(fields))
-for i = 15, #ARGV, 2 do
+for i = 16, #ARGV, 2 do
   if ARGV[i] == 'webhook' then job.webhook = ARGV[i + 1] end
 end
 redis.call('ZADD', root .. ':jobs', ms(now), id)

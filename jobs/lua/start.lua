@@ -82,6 +82,6 @@ redis.call('HSET', job_key(id) .. ':attempts', call,
   '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. ms(math.max(0, now - job.ready_at)) .. ARGV[3] .. '}')
 index(job, 'running')
 emit(job, 'job.started', ',"attempt":' .. call)
-local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost')
+local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live')
 return { 'run', call, attempts, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
-  'cost', needed[5], 'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode } }
+  'cost', needed[5], 'live', needed[6] or '', 'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode } }

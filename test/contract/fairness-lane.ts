@@ -1,4 +1,4 @@
-import { type FairState, priorityOf, type Tagged, tagEntries } from '../../ratelimit/fairness.ts'
+import { type FairState, priorityOf, serveTagged, type Tagged, tagEntries } from '../../ratelimit/fairness.ts'
 
 /** An entry that waits in a simulated lane. */
 export type Waiting = Tagged & { start: number; priority: number; place: number }
@@ -64,7 +64,7 @@ export function createSimulatedLane(): SimulatedLane {
     },
     take() {
       const entry = pop()
-      if (entry) state.v = Math.max(state.v, entry.start)
+      if (entry) serveTagged(state, entry.start)
       return entry
     },
     order: () => heap.toSorted(compare),

@@ -16,7 +16,7 @@ const anyBand = fc.constantFrom(...bands)
 const anyWeight = fc.constantFrom(0.2, 0.5, 1, 2, 3, 5)
 /** From far below a step to far above. */
 const anySeconds = fc.oneof(
-  fc.double({ min: 0.02, max: 0.1, noNaN: true }),
+  fc.double({ min: 0.001, max: 0.1, noNaN: true }),
   fc.double({ min: 0.1, max: 30, noNaN: true }),
 )
 
@@ -28,14 +28,6 @@ const anyBusy = fc.record({
   waiting: fc.integer({ min: 1, max: 40 }),
 })
 const largest = ({ sizes }: Busy) => Math.max(...sizes)
-/**
- * The same tenant with work for more than a step at hand. Within a step the virtual time may be anywhere: a tenant
- * that has less waiting is counted anew from there, and loses the rest of the step.
- */
-const withEnough = (busy: Busy): Busy => ({
-  ...busy,
-  waiting: Math.max(busy.waiting, Math.ceil((2 * STEP * busy.weight) / Math.min(...busy.sizes)) + 1),
-})
 
 /** Keeps tenants busy in one band: what is served of a tenant is followed by its next entry. */
 function keepBusy(lane: SimulatedLane, tenants: Busy[], band: Band = 'normal') {
@@ -92,8 +84,7 @@ describe('the order of a lane', () => {
 
   it('lets no busy tenant get ahead of another by more than an entry of each, by weight', () => {
     fc.assert(
-      fc.property(fc.array(anyBusy, { minLength: 2, maxLength: 4 }), fc.nat(100), (some, later) => {
-        const tenants = some.map(withEnough)
+      fc.property(fc.array(anyBusy, { minLength: 2, maxLength: 4 }), fc.nat(100), (tenants, later) => {
         const lane = createSimulatedLane()
         const busy = keepBusy(lane, tenants)
         const last = tenants.length - 1
@@ -141,7 +132,7 @@ describe('the order of a lane', () => {
         { weight: 1, sizes: [unit * 0.3], waiting: 50 },
         { weight: 3, sizes: [unit, unit * 5, unit * 0.2], waiting: 50 },
         { weight: 0.5, sizes: [unit * 2], waiting: 50 },
-      ].map(withEnough)
+      ]
       const busy = keepBusy(lane, tenants)
       for (const index of tenants.keys()) busy.join(index)
       const served = new Map<string, number>()

@@ -161,6 +161,24 @@ describe.skipIf(!isInstalled('python3'))('Python', () => {
   })
 })
 
+const hasOpenAi = spawnSync('python3', ['-c', 'import openai']).status === 0
+
+test.skipIf(!hasOpenAi)('openai_sdk speaks to it as to OpenAI', async () => {
+  const { stdout, stderr, code } = await run('python3', 'examples/python/openai_sdk.py', 'Is the SDK there?')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  const [job, whole, streamed, tokens, model, accepted, vectors, models, error] = stdout.trim().split('\n')
+  expect(job).toMatch(/^job_\w+ miss$/)
+  expect(streamed).toBe(whole)
+  expect([tokens, model, accepted, vectors, models, error]).toEqual([
+    expect.stringMatching(/^\d+ tokens$/),
+    'chat-small',
+    expect.stringMatching(/^202 \/v1\/jobs\/job_/),
+    '2 vectors of 8',
+    "['sim/chat-small', 'sim/embed-small', 'fast']",
+    '404 model_not_found model',
+  ])
+})
+
 async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')

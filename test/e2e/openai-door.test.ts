@@ -316,8 +316,9 @@ describe('streams that fail', () => {
       expect(said).toBe('Hel')
       expect(error).toBeInstanceOf(OpenAI.APIError)
       expect(error.code).toBe(kind === 'error' ? 'lost' : 'truncated_stream')
+      if (kind === 'error') expect(error.message).toBe('Lost it.')
       const id = response.headers.get('x-job-id')!
-      await expect.poll(async () => (await getJob(stack.urls[0]!, id)).status).toBe('cancelled')
+      await expect.poll(async () => (await getJob(stack.urls[0]!, id)).status).toBe('failed')
       expect(own.calls.length).toBe(1)
     },
   )

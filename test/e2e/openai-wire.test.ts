@@ -212,6 +212,30 @@ test('a follower of a stream whose client goes away has the call to itself', asy
   expect(own.calls.length).toBe(1)
 })
 
+test('who shares a stream that fails underway gets a call of its own', async () => {
+  const release = Promise.withResolvers<void>()
+  own.script = async (_call, response) => {
+    const events = openEvents(response)
+    events.send(chunks[0])
+    if (own.calls.length > 1) for (const one of [...chunks.slice(1), '[DONE]']) events.send(one)
+    else await release.promise
+    events.end()
+  }
+  const body = newBody({ stream: true })
+  const first = await ask(here, body)
+  const second = ask(there, body)
+  await until(async () => (await listJobs()).some((job) => job.cache === 'shared'))
+  release.resolve()
+  const datas = parseStream(await first.text())
+  expect(datas.map((data) => JSON.parse(data))).toEqual([
+    chunks[0],
+    { error: expect.objectContaining({ code: 'truncated_stream' }) },
+  ])
+  expect(join(parseStream(await (await second).text()))).toBe('Zürich 🏔️')
+  expect((await second).headers.get('x-cache')).toBe('miss')
+  expect(own.calls.length).toBe(2)
+})
+
 test('Cache-Control asks for a new answer, or keeps out of the cache', async () => {
   let answers = 0
   own.script = (_call, response) => answer(response, 200, completion(`answer ${++answers}`))

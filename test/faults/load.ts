@@ -32,6 +32,8 @@ export type Load = {
   answers: Map<number, number>
   /** Of answers that came, ms. */
   slowestMs: number
+  /** Sends so many more at once. */
+  burst(count: number): void
   /** Sends no more; resolves when all is accepted or was tried for a minute. */
   stop(): Promise<void>
 }
@@ -48,13 +50,14 @@ const PAUSE_MS = 200
 export function startLoad(options: LoadOptions): Load {
   const { urls, random, group, perSecond } = options
   const pending = new Set<Promise<void>>()
-  let stopped = false
   const load: Load = {
     sent: [],
     answers: new Map(),
     slowestMs: 0,
+    burst(count) {
+      for (let one = 0; one < count; one++) send()
+    },
     async stop() {
-      stopped = true
       clearInterval(timer)
       await Promise.all(pending)
     },
@@ -99,13 +102,14 @@ export function startLoad(options: LoadOptions): Load {
     }
   }
 
-  const timer = setInterval(() => {
-    if (stopped) return
+  function send(): void {
     const job = create()
     load.sent.push(job)
     const sending = deliver(job).finally(() => pending.delete(sending))
     pending.add(sending)
-  }, 1000 / perSecond)
+  }
+
+  const timer = setInterval(send, 1000 / perSecond)
 
   return load
 }

@@ -79,13 +79,14 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       workers,
       urls: () => apis.map((api) => api.match[1]!),
       async end(child, signal) {
+        // Clients learn of its end by its silence: it is struck off afterwards.
+        if (signal === 'SIGKILL') child.kill(signal)
+        const exit = await (signal === 'SIGTERM' ? child.stop() : child.exited)
         for (const children of [apis, workers]) {
           const index = children.indexOf(child)
           if (index >= 0) children.splice(index, 1)
         }
-        if (signal === 'SIGTERM') return child.stop()
-        child.kill(signal)
-        return child.exited
+        return exit
       },
       startApi,
       startWorker,

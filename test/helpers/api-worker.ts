@@ -9,7 +9,7 @@ import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createFairness, type Fairness, priorityOf, serviceSeconds } from '../../ratelimit/fairness.ts'
 
-export const LANE = 'openai/small'
+const LANE = 'openai/small'
 
 /** A job whose call is under way. */
 export type Running = { held: Held; claimed: Claimed; queue: LaneQueue }

@@ -177,6 +177,7 @@ function openTestParts(options: {
     gate,
     laneOf: (id) => resolveLane(config, id),
     weightOf: (tenant) => config.tenants[tenant]?.weight ?? 1,
+    waiting: async (id) => (await queues.backlog(id)).waiting,
     now,
   })
   const order = createTestOrder(fairness, config)
