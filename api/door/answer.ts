@@ -143,20 +143,12 @@ function describeStop(error: unknown, isUnavailable: (error: unknown) => boolean
   return { status: shown.status, error: toErrorMembers(shown), isRetryable: shown.retryAfterSeconds !== null }
 }
 
-/** Runs the action when the client goes away before the server closes. The function given takes that back. */
+/** Runs the action when the client goes away, unless the server closes. The function given takes that back. */
 function onGone(gone: AbortSignal, closing: AbortSignal, action: () => void): () => void {
   const take = () => {
-    release()
-    action()
+    if (!closing.aborted) action()
   }
-  const release = () => {
-    gone.removeEventListener('abort', take)
-    closing.removeEventListener('abort', release)
-  }
-  if (gone.aborted) action()
-  else {
-    gone.addEventListener('abort', take)
-    closing.addEventListener('abort', release)
-  }
-  return release
+  if (gone.aborted) take()
+  else gone.addEventListener('abort', take)
+  return () => gone.removeEventListener('abort', take)
 }
