@@ -143,7 +143,10 @@ test('the body of an error that never ends is cut by the time-out, and the statu
     response.writeHead(500, { 'content-type': 'application/json' }).write('{"error":')
   })
   const { ask } = openProvider(url)
-  expect(await ask({ body: chatBody('x'), timeoutMs: 1000 })).toMatchObject({ class: 'retryable', status: 500 })
+  expect(await ask({ body: chatBody('x'), timeoutMs: 1000 })).toMatchObject({
+    class: 'retryable',
+    status: 500,
+  })
 })
 
 test('an abort answers as aborted: unsent when it came before the call, ambiguous after', async () => {
