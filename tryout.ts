@@ -3,7 +3,7 @@ import type { Config } from './config/schema.ts'
 import type { SimulatorOptions } from './providers/simulator/options.ts'
 
 /** What the simulator behind the try-out enforces, for each model. */
-export const tryoutLimits = { requests_per_minute: 1800, tokens_per_minute: 180_000 }
+const tryoutLimits = { requests_per_minute: 1800, tokens_per_minute: 180_000 }
 
 /** A simulator that answers about as fast as a small model does. */
 export const tryoutSimulator: SimulatorOptions = {

@@ -19,7 +19,7 @@ export function formatPath(path: readonly PropertyKey[]): string {
 }
 
 /** zod's error map for requests: says what was expected and never repeats a value, which may be a prompt. */
-export function describeIssue(issue: RawIssue): string | undefined {
+function describeIssue(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       return issue.input === undefined
@@ -41,7 +41,7 @@ export function describeIssue(issue: RawIssue): string | undefined {
 }
 
 /** One `invalid_request` for all faults of a value; `root` names the value itself, `prefix` stands before every place. */
-export function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): ApiError {
+function toInvalidRequest(issues: readonly Issue[], root: string, prefix = ''): ApiError {
   const faults = issues
     .flatMap((issue) => expandIssue(issue))
     .map(({ path, message }) => {

@@ -5,7 +5,7 @@ import { ApiError } from './errors.ts'
 import { formatPath } from './issues.ts'
 
 /** Deeper values overflow `JSON.stringify` on their way out, some thousand levels down; nobody needs 64. */
-export const maxDepth = 64
+const maxDepth = 64
 
 /** 32 MB of nothing but brackets hold `JSON.parse` for 9 s; counting them first takes 0.2 s. Shorter texts are quick either way. */
 const scanFrom = 64 * 1024

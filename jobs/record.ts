@@ -27,7 +27,7 @@ export function numberOf(record: JobRecord, name: string): number | null {
   return value === null ? null : Number(value)
 }
 
-export function jsonOf<T>(record: JobRecord, name: string): T | null {
+function jsonOf<T>(record: JobRecord, name: string): T | null {
   const value = textOf(record, name)
   return value === null ? null : (JSON.parse(value) as T)
 }

@@ -11,7 +11,7 @@ const errorMembersSchema = z
   .meta({ id: 'Error' })
 
 /** The one shape of every error. */
-export const errorSchema = z.object({ error: errorMembersSchema }).meta({ id: 'ErrorAnswer' })
+const errorSchema = z.object({ error: errorMembersSchema }).meta({ id: 'ErrorAnswer' })
 
 /** Error answers of every route, for its `response` schemas. */
 export const errorResponses = { '4xx': errorSchema, '5xx': errorSchema }
