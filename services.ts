@@ -11,6 +11,7 @@ import { createLive } from './jobs/live.ts'
 import { createMaintenance } from './jobs/maintenance.ts'
 import { createOutbox } from './jobs/outbox.ts'
 import { createQueues } from './jobs/queue.ts'
+import { createRoom } from './jobs/room.ts'
 import { createScripts } from './jobs/scripts.ts'
 import { createJobs } from './jobs/service.ts'
 import { createWork } from './jobs/work.ts'
@@ -150,6 +151,13 @@ function openStore(
     render: renderResult,
     deliveries: webhooks,
     foresight,
+    room: createRoom({
+      redis,
+      prefix,
+      tenants: maintenance.tenants,
+      most: () => settings().jobs.max_queued,
+      now,
+    }),
     newId: createJobIds(now),
     onError: (error, what) => log.warn({ err: error }, what),
   })

@@ -92,7 +92,7 @@ const jobs = z.strictObject({
   retain: duration().prefault('7d').describe('How long a finished job, with its result and events, is kept.'),
   max_queued: count()
     .prefault(1_000_000)
-    .describe('Open jobs a tenant may have that sets no max_queued of its own.'),
+    .describe('Open jobs of all tenants together, and of a tenant that sets no max_queued of its own.'),
   stalled_after: duration({ min: '1s', max: '10m' })
     .prefault('15s')
     .describe("After how long without a sign of life a worker's jobs go to others."),

@@ -12,6 +12,7 @@ import { formatOf, splitPresentation } from './presentation.ts'
 import type { Queues } from './queue.ts'
 import { createReader, type Foresight } from './read.ts'
 import { isoTime, type JobRecord, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+import type { Room } from './room.ts'
 import type { Scripts } from './scripts.ts'
 
 /** How long an idempotency key is remembered. */
@@ -36,6 +37,7 @@ type Deps = {
   render: ResultRenderer
   deliveries: Deliveries
   foresight: Foresight
+  room: Room
   newId: () => string
   onError: (error: unknown, what: string) => void
 }
@@ -50,9 +52,15 @@ export function createJobs(deps: Deps): Jobs {
 
   /** Runs the create script for each job in one round trip. */
   async function submit(jobs: NewJob[]): Promise<Submitted[]> {
-    const prepared = jobs.map((job) => prepare(job, deps.newId(), deps.retainMs()))
+    // Without room the script still finds replays, and refuses the rest.
+    const isFull = await deps.room.isFull()
+    const prepared = jobs.map((job) => {
+      const limits = isFull ? { ...job.limits, maxQueued: 0 } : job.limits
+      return prepare({ ...job, limits }, deps.newId(), deps.retainMs())
+    })
     const calls = prepared.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
     const answers = await scripts.runAll('create', calls)
+    deps.room.fill(jobs.length)
     return prepared.map((one, index) => {
       const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
       return { ...one, kind: kind.toString() as Submitted['kind'], rest }

@@ -7,10 +7,11 @@ import { createLaneControl } from '../../api/lanes.ts'
 import { resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
-import { tenantRoot, wakeChannel } from '../../jobs/keys.ts'
+import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { createLive } from '../../jobs/live.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
 import { createQueues } from '../../jobs/queue.ts'
+import { createRoom } from '../../jobs/room.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
 import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
@@ -200,6 +201,13 @@ function openTestParts(options: {
     render: renderResult,
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
     foresight,
+    room: createRoom({
+      redis,
+      prefix,
+      tenants: () => redis.smembers(tenantsKey(prefix)),
+      most: () => config.jobs.max_queued,
+      now,
+    }),
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError,
   })

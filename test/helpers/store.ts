@@ -7,6 +7,7 @@ import { createLive, type Live } from '../../jobs/live.ts'
 import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
 import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
+import { createRoom } from '../../jobs/room.ts'
 import { createScripts, type Scripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
 import { type AttemptEnd, type Claimed, createWork, type Retry, type Work } from '../../jobs/work.ts'
@@ -117,6 +118,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
       entries: async (_lane, standings) => standings.map(() => ({ startAt: null, waitingFor: null })),
       newcomer: async () => ({ startAt: null, waitingFor: null }),
     },
+    room: createRoom({ redis, prefix, tenants: maintenance.tenants, most: () => 1_000_000, now }),
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError: (error) => {
       throw error
