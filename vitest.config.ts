@@ -6,6 +6,8 @@ const layers = process.env.SLUICE_FAULTS === '1' ? ['faults'] : ['unit', 'contra
 
 export default defineConfig({
   test: {
+    // A busy machine can starve a real process past a time-out once; what fails twice is broken.
+    retry: process.env.CI ? 1 : 0,
     include: layers.map((layer) => `test/${layer}/**/*.test.ts`),
     globalSetup: ['test/helpers/global-setup.ts'],
     setupFiles: ['test/helpers/fail-on-leaks.ts'],
