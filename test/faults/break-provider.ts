@@ -23,7 +23,7 @@ type Ill = {
 }
 
 /** What a provider does wrong, and what it is to be taken for. */
-export const ILLS: readonly Ill[] = [
+const ILLS: readonly Ill[] = [
   { mark: '500:times=2', outcome: 'retryable', ambiguous: false },
   { mark: '503:times=1:retry_after=800', outcome: 'retryable', ambiguous: false },
   { mark: '429:times=1:retry_after=800', outcome: 'throttled', ambiguous: false },
@@ -38,11 +38,21 @@ export const ILLS: readonly Ill[] = [
   { mark: 'error_in_stream:times=1', outcome: 'retryable', ambiguous: true, only: 'stream' },
 ]
 
-/** Chooses an ill for a job, or none for one in three. */
-export function chooseMark(random: () => number, streams: boolean): string {
-  if (random() < 1 / 3) return ''
-  const fitting = ILLS.filter(({ only }) => only === undefined || (only === 'stream') === streams)
-  return `[[fault:${fitting[Math.floor(random() * fitting.length)]!.mark}]]`
+/**
+ * Chooses the marks of jobs, the same share of them ill and no ill more often than the others. Few enough that it
+ * is rare for so many broken calls to come in a row that the lane's breaker opens.
+ */
+export function createMarker(random: () => number, share: number): (streams: boolean) => string {
+  const chosen = new Map(ILLS.map((ill) => [ill, 0]))
+  return (streams) => {
+    if (random() >= share) return ''
+    const fitting = ILLS.filter(({ only }) => only === undefined || (only === 'stream') === streams)
+    const rarest = Math.min(...fitting.map((ill) => chosen.get(ill)!))
+    const candidates = fitting.filter((ill) => chosen.get(ill) === rarest)
+    const ill = candidates[Math.floor(random() * candidates.length)]!
+    chosen.set(ill, rarest + 1)
+    return `[[fault:${ill.mark}]]`
+  }
 }
 
 /** Every way of a provider to fail, beside each other. */
@@ -63,11 +73,11 @@ export const breakProvider: Fault = {
       group: GROUP,
       perSecond: 8,
       members: { timeout_ms: TIMEOUT_MS },
-      mark: (streams) => chooseMark(random, streams),
+      mark: createMarker(random, 0.25),
     })
-    await sleep(quick ? 10_000 : 30_000)
+    await sleep(quick ? 12_000 : 45_000)
     await load.stop()
-    const { tally, evidence, broken } = await judge(stage, load, GROUP, 120_000)
+    const { tally, evidence, broken } = await judge(stage, load, GROUP, 180_000)
     const marks = new Map(load.sent.map((job) => [job.id, job.mark]))
     for (const ill of ILLS) {
       const struck = evidence.filter(({ id }) => marks.get(id) === `[[fault:${ill.mark}]]`)

@@ -43,8 +43,7 @@ export async function judge(stage: Stage, load: Load, group: string, patienceMs:
   if (tally.mistaken.length > 0)
     broken.push(`${tally.mistaken.length} jobs have the answer to another prompt`)
   const { in_flight } = await stage.simulator.state()
-  if (tally.lost.length === 0 && in_flight > 0)
-    broken.push(`${in_flight} calls go on for jobs that have ended`)
+  if (tally.lost.size === 0 && in_flight > 0) broken.push(`${in_flight} calls go on for jobs that have ended`)
   return { tally, evidence, broken }
 }
 

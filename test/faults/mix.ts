@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom } from '../../providers/simulator/random.ts'
 import { gatherAudience } from './audience.ts'
-import { chooseMark } from './break-provider.ts'
+import { createMarker } from './break-provider.ts'
 import { describeAnswers, type Fault, type Outcome, type Settings } from './fault.ts'
 import { judge } from './judge.ts'
 import { startLoad } from './load.ts'
@@ -45,7 +45,7 @@ export async function strike(
     group: GROUP,
     perSecond: 8,
     members: { timeout_ms: 2500 },
-    mark: (streams) => (random() < 0.3 ? chooseMark(random, streams) : ''),
+    mark: createMarker(random, 0.2),
   })
   await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
   const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 3, ofJob: 1 })

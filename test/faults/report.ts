@@ -8,7 +8,7 @@ export type Result = { title: string; wallMs: number } & ({ outcome: Outcome } |
 export function isSound(result: Result): boolean {
   if ('error' in result) return false
   const { tally, broken } = result.outcome
-  return tally.lost.length === 0 && tally.repeated.size === 0 && broken.length === 0
+  return tally.lost.size === 0 && tally.repeated.size === 0 && broken.length === 0
 }
 
 /** The table, what it does not say, and every promise that was broken. */
@@ -31,7 +31,7 @@ export function renderResults(results: readonly Result[]): string {
     return [
       result.title,
       String(tally.jobs),
-      String(tally.lost.length),
+      String(tally.lost.size),
       String(sum(tally.repeated.values())),
       String(tally.flagged),
       String(tally.paidAgain),
@@ -54,7 +54,7 @@ function describe(result: Result): string[] {
   const failed = [...tally.failed].map(([code, count]) => `${count} failed with ${code}`)
   const lines = [`${result.title}: ${[...notes, ...failed].join('; ')}`]
   for (const text of broken) lines.push(`  BROKEN: ${text}`)
-  if (tally.lost.length > 0) lines.push(`  LOST: ${tally.lost.join(' ')}`)
+  for (const [id, status] of tally.lost) lines.push(`  LOST: ${id}, ${status}`)
   for (const [id, count] of tally.repeated) lines.push(`  PAID AGAIN, not flagged: ${id} ×${count}`)
   return lines
 }

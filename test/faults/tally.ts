@@ -1,4 +1,4 @@
-import type { Attempt, Job } from '../../jobs/job.ts'
+import { type Attempt, isTerminal, type Job } from '../../jobs/job.ts'
 import type { BilledCall } from '../../providers/simulator/state.ts'
 
 /** What is known of an accepted job when everything has come to rest. */
@@ -12,8 +12,8 @@ export type Evidence = {
 
 export type Tally = {
   jobs: number
-  /** L: accepted jobs without a terminal state. */
-  lost: string[]
+  /** L: accepted jobs without a terminal state, with the one they are in. */
+  lost: Map<string, string>
   /** D by job: billed calls beyond one that are not flagged as ambiguous. */
   repeated: Map<string, number>
   /** Attempts flagged as ambiguous. */
@@ -35,7 +35,7 @@ export function tallyUp(
   for (const { prompt_hash } of billed) bill.set(prompt_hash, (bill.get(prompt_hash) ?? 0) + 1)
   const tally: Tally = {
     jobs: evidence.length,
-    lost: [],
+    lost: new Map(),
     repeated: new Map(),
     flagged: 0,
     paidAgain: 0,
@@ -48,7 +48,8 @@ export function tallyUp(
     tally.flagged += flags
     tally.paidAgain += extra
     if (extra > flags) tally.repeated.set(id, extra - flags)
-    if (job === null || !['completed', 'failed', 'cancelled'].includes(job.status)) tally.lost.push(id)
+    if (job === null) tally.lost.set(id, 'unknown')
+    else if (!isTerminal(job.status)) tally.lost.set(id, job.status)
     else if (job.status === 'failed') {
       const code = job.error?.code ?? 'unknown'
       tally.failed.set(code, (tally.failed.get(code) ?? 0) + 1)
