@@ -154,7 +154,9 @@ export async function followGroup(
     const answers = (await pipeline.exec()) ?? []
     return Promise.all(
       refs.map(async (ref, index) => {
-        const text = answers[index]?.[1] as string | null
+        const [error, text] = answers[index] as [Error | null, string | null]
+        // Whoever passed over it would not learn of it later.
+        if (error) throw error
         if (!text) return null // the job was deleted since
         const job = isTerminalEvent(JSON.parse(text).event) ? await reader.one(root, ref.id) : null
         if (job === null && isTerminalEvent(JSON.parse(text).event)) return null

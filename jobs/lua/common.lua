@@ -111,6 +111,19 @@ local function deliver(job, event, seq)
   redis.call('PUBLISH', root .. ':webhooks:wake', delivery)
 end
 
+-- Writes how a call ended; answers how it was said to have ended before, or false. A call that was given up as lost and
+-- made again may come back all the same: it keeps its flag, for the job was then paid twice.
+local function end_attempt(id, call, outcome)
+  local key = job_key(id) .. ':attempts'
+  local known = redis.call('HGET', key, call .. ':end')
+  -- Of a member that stands twice, readers of JSON take the latter.
+  if known and string.find(known, '"ambiguous":true', 1, true) then
+    outcome = string.gsub(outcome, '}$', ',"ambiguous":true}')
+  end
+  redis.call('HSET', key, call .. ':end', outcome)
+  return known
+end
+
 -- Ends a job: record, indexes, event, webhook outbox and retention in one step.
 -- `fields` are further record fields (flat list), `members` further event members.
 local function finish(job, status, retain, fields, members)

@@ -14,9 +14,8 @@ local job = load(id, true)
 local leads = redis.call('GET', flight_key(hash)) == id
 local booked = false -- a worker stores again what it is not sure was stored
 if job and not job.deleted then
-  local known = redis.call('HGET', job_key(id) .. ':attempts', call .. ':end')
+  local known = end_attempt(id, call, ARGV[6])
   booked = known and string.find(known, '"outcome":"completed"', 1, true)
-  redis.call('HSET', job_key(id) .. ':attempts', call .. ':end', ARGV[6])
 end
 
 local fields, members, shared

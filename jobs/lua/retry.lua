@@ -8,7 +8,7 @@
 local id, call = ARGV[1], tonumber(ARGV[2])
 local job = load(id, true)
 if not job then return { 0, '' } end
-if not job.deleted then redis.call('HSET', job_key(id) .. ':attempts', call .. ':end', ARGV[7]) end
+if not job.deleted then end_attempt(id, call, ARGV[7]) end
 if job.carrying and is_terminal(job.status) then
   redis.call('HDEL', job_key(id), 'carrying')
   if job.deleted then redis.call('DEL', job_key(id)) end

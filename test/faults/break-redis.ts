@@ -6,9 +6,16 @@ import { startLoad } from './load.ts'
 import { openStage, type Stage } from './stage.ts'
 import { until } from './wait.ts'
 
-type Break = { name: string; title: string; times: number; quickTimes: number; apply: Apply }
-/** Breaks Redis and resolves to when it was back, Unix ms. */
-type Apply = (stage: Stage, settings: Settings) => Promise<number>
+type Break = {
+  name: string
+  title: string
+  times: number
+  quickTimes: number
+  /** Of the provider's calls, as the simulator's options. */
+  latency?: string[]
+  /** Breaks Redis and resolves to when it was back, Unix ms. */
+  apply(stage: Stage, settings: Settings): Promise<number>
+}
 
 const PER_SECOND = 8
 /** Load before, between and after the breaks. */
@@ -18,7 +25,7 @@ const RESUMES_MS = 5000
 /** The longest that a client may wait for an answer while the store is away. */
 const ANSWERS_MS = 3000
 
-const outageMs = ({ quick }: Settings) => (quick ? 3000 : 10_000)
+const LATENCY = ['--latency', '800', '--jitter', '400']
 
 const BREAKS: Break[] = [
   {
@@ -33,14 +40,23 @@ const BREAKS: Break[] = [
     title: 'Redis stopped for 10 s',
     times: 1,
     quickTimes: 1,
-    apply: ({ redis }, settings) => redis.halt(outageMs(settings)),
+    apply: ({ redis }, settings) => redis.halt(settings.quick ? 3000 : 10_000),
   },
   {
     name: 'redis-freeze',
     title: 'Redis frozen (SIGSTOP) for 10 s',
     times: 1,
     quickTimes: 1,
-    apply: ({ redis }, settings) => redis.freeze(outageMs(settings)),
+    apply: ({ redis }, settings) => redis.freeze(settings.quick ? 3000 : 10_000),
+  },
+  {
+    name: 'redis-freeze-long',
+    title: 'Redis frozen for 40 s, longer than locks and leases last',
+    times: 1,
+    quickTimes: 1,
+    // Answers come before, while and after it is frozen.
+    latency: ['--latency', '2000', '--jitter', '8000'],
+    apply: ({ redis }, settings) => redis.freeze(settings.quick ? 12_000 : 40_000),
   },
 ]
 
@@ -56,7 +72,7 @@ async function run(kind: Break, settings: Settings): Promise<Outcome> {
   const random = createRandom(settings.seed)
   const stage = await openStage({
     apis: 1,
-    simulator: ['--latency', '800', '--jitter', '400', '--seed', String(settings.seed)],
+    simulator: [...(kind.latency ?? LATENCY), '--seed', String(settings.seed)],
     stalledAfterMs: settings.stalledAfterMs,
   })
   settings.opened(stage)

@@ -8,9 +8,9 @@ import { openStage } from './stage.ts'
 import { until } from './wait.ts'
 
 const GROUP = 'killed-apis'
-/** Submissions at the moment of a kill, and about how long these take. */
-const BURST = 24
-const BURST_MS = 60
+/** Submissions around the moment of a kill, and the time over which they are sent. */
+const RUSH = 30
+const RUSH_MS = 60
 
 /** Two API processes under load, one of which is killed again and again, with clients and event streams on both. */
 export const killApis: Fault = {
@@ -36,10 +36,11 @@ export const killApis: Fault = {
       await sleep(2000 + 1000 * random())
       audience.followNew(load)
       await sleep(500 + 1000 * random())
-      // So that the kill falls between a job's acceptance and the answer that says so.
-      load.burst(BURST)
-      await sleep(BURST_MS * random())
+      // So that the kill finds jobs at every point between their arrival and the answer.
+      const rush = load.rush(RUSH, RUSH_MS)
+      await sleep(RUSH_MS * (0.3 + 0.4 * random()))
       await stage.end(stage.apis[Math.floor(random() * stage.apis.length)]!, 'SIGKILL')
+      await rush
       await stage.startApi()
       say(`${kill} of ${kills} killed, ${audience.size} streams so far`)
     }

@@ -32,8 +32,8 @@ export type Load = {
   answers: Map<number, number>
   /** Of answers that came, ms. */
   slowestMs: number
-  /** Sends so many more at once. */
-  burst(count: number): void
+  /** Sends so many more, spread over this time; resolves when the last has left. */
+  rush(count: number, ms: number): Promise<void>
   /** Sends no more; resolves when all is accepted or was tried for a minute. */
   stop(): Promise<void>
 }
@@ -54,8 +54,11 @@ export function startLoad(options: LoadOptions): Load {
     sent: [],
     answers: new Map(),
     slowestMs: 0,
-    burst(count) {
-      for (let one = 0; one < count; one++) send()
+    async rush(count, ms) {
+      for (let one = 0; one < count; one++) {
+        send()
+        await sleep(ms / count)
+      }
     },
     async stop() {
       clearInterval(timer)

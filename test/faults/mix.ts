@@ -22,18 +22,25 @@ export const mix: Fault = {
     const random = createRandom(settings.seed)
     const count = settings.quick ? 6 : 24
     const blows = Array.from({ length: count }, () => BLOWS[Math.floor(random() * BLOWS.length)]!)
-    return strike(settings, blows, random)
+    return strike(settings, { blows, random, patienceMs: 4 * settings.stalledAfterMs + 90_000 })
   },
 }
 
+type Plan = {
+  blows: readonly Blow[]
+  /** Default 2. With one, a kill is sure to meet calls. */
+  workers?: number
+  random: () => number
+  /** How long the jobs may take to end after the last blow. */
+  patienceMs: number
+}
+
 /** Strikes a service under load, whose provider fails too, with one blow after the other. */
-export async function strike(
-  settings: Settings,
-  blows: readonly Blow[],
-  random: () => number,
-): Promise<Outcome> {
+export async function strike(settings: Settings, plan: Plan): Promise<Outcome> {
+  const { blows, random } = plan
   const stage = await openStage({
     apis: 2,
+    workers: plan.workers ?? 2,
     simulator: ['--latency', '400', '--jitter', '400', '--per-token', '10', '--seed', String(settings.seed)],
     stalledAfterMs: settings.stalledAfterMs,
   })
@@ -54,15 +61,22 @@ export async function strike(
     await sleep(1000 + 1500 * random())
     audience.followNew(load)
     settings.say(blow)
-    if (blow === 'worker-kill') killedAt.push(Date.now())
+    if (blow === 'worker-kill') {
+      await until(() => isUnderWay(stage), 20_000, 'a call under way')
+      killedAt.push(Date.now())
+    }
     await apply(blow, stage, random)
   }
   await load.stop()
-  const { tally, evidence, broken } = await judge(stage, load, GROUP, 4 * settings.stalledAfterMs + 90_000)
+  const { tally, evidence, broken } = await judge(stage, load, GROUP, plan.patienceMs)
   const { broken: flaws } = await audience.conclude(tally.jobs)
   broken.push(...flaws)
   const notes = [blows.join(', '), `${audience.size} event streams`, describeAnswers(load)]
   return { tally, recoveriesMs: recoveries(evidence, killedAt), broken, notes }
+}
+
+async function isUnderWay({ simulator }: Stage): Promise<true | null> {
+  return (await simulator.state()).in_flight > 0 ? true : null
 }
 
 async function apply(blow: Blow, stage: Stage, random: () => number): Promise<void> {

@@ -15,7 +15,7 @@ broken. Everything takes about ten minutes.
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
   --kills N     workers that are killed (default 20)
   --seed N      of everything that is left to chance (default: another one each time; it is printed)
-  --quick       fewer blows, shorter outages, two minutes
+  --quick       fewer blows, shorter outages, four minutes
   --help        this text
 `
 }

@@ -16,8 +16,8 @@ export function renderResults(results: readonly Result[]): string {
   const head = [
     'fault',
     'jobs',
-    'L',
-    'D',
+    'lost (L)',
+    'repeated (D)',
     'flagged',
     'paid again',
     'failed',

@@ -1,17 +1,10 @@
 /** `npm run faults`: see options.ts. */
-import { breakProvider } from './break-provider.ts'
-import { breakRedis } from './break-redis.ts'
 import type { Fault, Settings } from './fault.ts'
-import { killApis } from './kill-apis.ts'
-import { killWorkers } from './kill-workers.ts'
-import { mix } from './mix.ts'
+import { FAULTS } from './list.ts'
 import { readOptions, renderHelp } from './options.ts'
 import { isSound, type Result, renderResults } from './report.ts'
 import type { Stage } from './stage.ts'
-import { stopWorkers } from './stop-workers.ts'
 import { within } from './wait.ts'
-
-const FAULTS: Fault[] = [killWorkers, ...breakRedis, stopWorkers, killApis, breakProvider, mix]
 
 /** A fault that takes longer than this hangs. */
 const MOST_MS = 10 * 60_000

@@ -65,16 +65,18 @@ function answers(result: Job['result'], hash: string): boolean {
 }
 
 /**
- * How long each call that was lost with its worker took to be made again, ms.
+ * How long each call that was given up with its worker took to be made again, ms.
  *
- * @param killedAt when workers were killed, Unix ms, in order and further apart than a call takes: so the first of
+ * @param killedAt when workers were killed or frozen, Unix ms, in order and further apart than a call takes: so the first of
  *   them after a call's beginning is the one that ended it
  */
 export function recoveries(evidence: readonly Evidence[], killedAt: readonly number[]): number[] {
   return evidence.flatMap(({ attempts }) =>
     attempts.flatMap((attempt, index) => {
       const next = attempts[index + 1]
-      if (attempt.outcome !== 'lost' || next === undefined) return []
+      // One that came back after it was given up is flagged though it is complete.
+      const givenUp = attempt.outcome === 'lost' || (attempt.outcome === 'completed' && attempt.ambiguous)
+      if (!givenUp || next === undefined) return []
       const killed = killedAt.find((at) => at >= Date.parse(attempt.started_at))
       return killed === undefined ? [] : [Date.parse(next.started_at) - killed]
     }),

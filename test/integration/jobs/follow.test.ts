@@ -272,6 +272,17 @@ describe('following a group', () => {
     expect(new Set(events.map((event) => event.data.job_id))).toEqual(new Set([b.id]))
   })
 
+  it('breaks off at an event that cannot be read, rather than pass over it', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { group: 'g' })
+    await complete(store, await store.start())
+    const key = `${store.root}:job:${job.id}:events`
+    await store.redis.rename(key, `${key}:aside`)
+    // Whatever keeps the list from being read.
+    await store.redis.set(key, 'no list')
+    await expect(collect((await followGroup(store, 'g')).events)).rejects.toThrow('WRONGTYPE')
+  })
+
   it('ends when its last open job is deleted', async () => {
     const store = await openTestStore()
     const a = await submit(store, { group: 'g' }, 'a')

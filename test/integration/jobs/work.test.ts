@@ -296,6 +296,35 @@ describe('two calls of one job', () => {
     expect(await store.jobs.group(TENANT, 'nightly')).toMatchObject({ cost_usd: 0.5 })
   })
 
+  it.each([
+    [
+      'completes',
+      (store: TestStore, { claimed }: Running) =>
+        store.work.complete([
+          { claimed, end: success, result: { from: 'older' }, usage: null, costUsd: 0.5 },
+        ]),
+    ],
+    ['fails', (store: TestStore, { claimed }: Running) => store.work.fail(claimed, failure, jobError, false)],
+    [
+      'is to be retried',
+      (store: TestStore, { claimed }: Running) => store.work.retry(claimed, failure, retryNow),
+    ],
+  ])(
+    'leave the older one flagged as ambiguous when it %s after all, however often that is stored',
+    async (_, end) => {
+      const store = await openTestStore()
+      const job = await submit(store)
+      const older = await store.start()
+      const newer = await takeAgain(store, older, 'second')
+      await end(store, older)
+      await end(store, older)
+      await complete(store, newer)
+      const attempts = await store.jobs.attempts(TENANT, job.id)
+      expect(attempts?.map((one) => one.ambiguous)).toEqual([true, false])
+      expect(attempts?.map((one) => one.outcome)).not.toContain('lost')
+    },
+  )
+
   it('ignore the failure of the older one', async () => {
     const store = await openTestStore()
     const job = await submit(store)
