@@ -1,0 +1,65 @@
+/** A stored file as its store knows it; api/ shows it as OpenAI shapes it. */
+export type FileRecord = {
+  /** `file-…` */
+  id: string
+  tenant: string
+  filename: string
+  /** What it is for: `batch` for uploads, `batch_output` for results. */
+  purpose: string
+  bytes: number
+  /** Unix ms. */
+  createdAt: number
+  /** Unix ms; null: kept until it is deleted. */
+  expiresAt: number | null
+}
+
+/** What a file is besides its content. */
+export type NewFile = Pick<FileRecord, 'filename' | 'purpose' | 'expiresAt'>
+
+/** The files of a tenant would have more bytes together than it may store. */
+export class StorageFullError extends Error {
+  override readonly name = 'StorageFullError'
+  readonly maxBytes: number
+
+  constructor(maxBytes: number) {
+    super(`the files of a tenant may have ${maxBytes} bytes together`)
+    this.maxBytes = maxBytes
+  }
+}
+
+export type FilePage = { files: FileRecord[]; hasMore: boolean }
+
+/**
+ * Files of tenants, in Redis, in numbered parts of up to 1 MiB, so that neither a writer nor a reader ever holds a whole
+ * one. Foreign and missing ids are the same: null or false.
+ */
+export type Files = {
+  /**
+   * Stores an upload as it streams in. When the stream fails, what was written is removed and the error thrown on. What
+   * the file is may be said when its content is there: a function is asked then, with the time of creation, Unix ms.
+   * Throws `StorageFullError`; files that are sealed part by part count, but are never refused.
+   */
+  create(
+    tenant: string,
+    file: NewFile | ((createdAt: number) => NewFile),
+    content: AsyncIterable<Uint8Array>,
+  ): Promise<FileRecord>
+  /** The id under which a file can be written part by part; nothing is stored yet. */
+  newId(): string
+  /** Writes one part (from 0) of a file that is not sealed yet; the same number again replaces it. Unsealed parts go after a week; a file that is sealed does not change. */
+  writePart(tenant: string, id: string, part: number, content: Uint8Array): Promise<void>
+  /** Makes a file of the first `parts` parts; those never written are empty. Again: the same file. */
+  seal(tenant: string, id: string, file: NewFile, parts: number): Promise<FileRecord>
+  get(tenant: string, id: string): Promise<FileRecord | null>
+  /** Newest first, or oldest first; `after` is an id of the page before. */
+  list(
+    tenant: string,
+    query: { limit: number; after: string | null; purpose: string | null; order: 'asc' | 'desc' },
+  ): Promise<FilePage>
+  /** The content, part by part; null: there is no such file. Begins at byte `from` where given. */
+  read(tenant: string, id: string, from?: number): Promise<AsyncIterable<Uint8Array> | null>
+  /** False: there was none. */
+  remove(tenant: string, id: string): Promise<boolean>
+  /** Forgets what expired; for the sweeper. */
+  sweep(tenant: string): Promise<number>
+}

@@ -1,0 +1,22 @@
+-- Forgets a file, or what an upload left that was never sealed.
+--
+-- KEYS  1 the tenant's root
+-- ARGV  1 file id  2 '1': its parts also where it is not sealed  3 ms for which its place in lists is remembered
+-- Answer 1 | 0 (there was no sealed file)
+-- Invariant: works at full memory, where a script may write once it has deleted something.
+
+local root, id, unsealed, remember = KEYS[1], unpack(ARGV)
+local key = root .. ':file:' .. id
+local created, bytes = unpack(redis.call('HMGET', key, 'created_at', 'bytes'))
+if not created and unsealed ~= '1' then return 0 end
+
+redis.call('UNLINK', key)
+redis.call('ZREM', root .. ':files', id)
+redis.call('ZREM', root .. ':files:expiry', id)
+for _, part in ipairs(redis.call('HKEYS', key .. ':sizes')) do redis.call('UNLINK', key .. ':' .. part) end
+redis.call('UNLINK', key .. ':sizes')
+if not created then return 0 end
+redis.call('DECRBY', root .. ':files:bytes', bytes)
+-- A client that deletes as it lists asks for what comes after a file that is gone.
+redis.call('SET', key .. ':gone', created, 'PX', remember)
+return 1

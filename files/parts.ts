@@ -1,0 +1,39 @@
+import { promisify } from 'node:util'
+import { zstdCompress, zstdDecompress } from 'node:zlib'
+
+const compress = promisify(zstdCompress)
+const decompress = promisify(zstdDecompress)
+
+/** Bytes of a part before compression: few enough to hold, and for Redis to take without a pause for others. */
+export const PART_BYTES = 1024 * 1024
+
+/** A part as it rests in Redis: always a zstd frame, as the content may look like one. Works beside the event loop. */
+export function encodePart(content: Uint8Array): Promise<Buffer> {
+  return compress(content)
+}
+
+/** Reverses encodePart. */
+export function decodePart(stored: Buffer): Promise<Buffer> {
+  return decompress(stored)
+}
+
+/**
+ * Cuts a stream into parts of `PART_BYTES`; the last may be shorter. All parts are views of one buffer: each is void
+ * when the next is asked for, so that memory stays flat.
+ */
+export async function* cutParts(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(PART_BYTES)
+  let filled = 0
+  for await (const chunk of content) {
+    for (let offset = 0; offset < chunk.length; ) {
+      const piece = chunk.subarray(offset, offset + PART_BYTES - filled)
+      buffer.set(piece, filled)
+      filled += piece.length
+      offset += piece.length
+      if (filled < PART_BYTES) continue
+      yield buffer
+      filled = 0
+    }
+  }
+  if (filled > 0) yield buffer.subarray(0, filled)
+}

@@ -1,0 +1,227 @@
+/**
+ * Files in Redis.
+ *
+ * Everything lies under the tenant's root, whose hash tag it shares:
+ * - `<root>:file:<id>`: hash, the record of a sealed file: id, filename, purpose, bytes, created_at and expires_at (Unix
+ *   ms; '' for never). Without it the file does not exist, whatever parts there are.
+ * - `<root>:file:<id>:<n>`: string, part n as a zstd frame.
+ * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression.
+ * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: where a list goes on behind it.
+ * - `<root>:files`, `<root>:files:expiry`: sorted sets of ids, by created_at and expires_at.
+ * - `<root>:files:bytes`: string, the bytes of all sealed files together.
+ *
+ * Parts have a time to live until a seal takes it off, and again where the file expires: nothing a crash leaves stays.
+ */
+import type { RedisClient } from '../lib/redis.ts'
+import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
+import { cutParts, decodePart, encodePart } from './parts.ts'
+import { loadScript, runScript } from './scripts.ts'
+
+const HOUR_MS = 3_600_000
+/** Life of the parts of an upload that is not sealed; uploads take minutes. */
+const UPLOAD_TTL_MS = HOUR_MS
+/** Life of parts written one by one. */
+const PART_TTL_MS = 7 * 24 * HOUR_MS
+/** Life of parts beyond their file's, for readers who are in the middle of it. */
+const EXPIRED_PARTS_TTL_MS = HOUR_MS
+/** How long a list goes on behind a file that was removed. */
+const PLACE_TTL_MS = HOUR_MS
+const REMOVED = 'the file was removed while it was read'
+/** Files looked at in one round trip. */
+const CHUNK = 200
+
+/**
+ * @param deps.root names a tenant's root key, hash tag included
+ * @param deps.now Unix ms
+ * @param deps.newId makes ids `file-…` whose order is that of their making
+ * @param deps.maxBytes most bytes that a tenant's files may have together when one is uploaded
+ */
+export function createFileStore(deps: {
+  redis: RedisClient
+  root: (tenant: string) => string
+  now: () => number
+  newId: () => string
+  maxBytes: () => number
+}): Files {
+  const { redis, root, now, newId, maxBytes } = deps
+  const scripts = { write: loadScript('write'), seal: loadScript('seal'), remove: loadScript('remove') }
+  const keyOf = (tenant: string, id: string) => `${root(tenant)}:file:${id}`
+
+  async function create(
+    tenant: string,
+    file: NewFile | ((createdAt: number) => NewFile),
+    content: AsyncIterable<Uint8Array>,
+  ): Promise<FileRecord> {
+    const id = newId()
+    try {
+      const used = Number((await redis.get(`${root(tenant)}:files:bytes`)) ?? 0)
+      let bytes = 0
+      let parts = 0
+      for await (const part of cutParts(content)) {
+        bytes += part.length
+        if (used + bytes > maxBytes()) throw new StorageFullError(maxBytes())
+        await write(tenant, id, parts++, part, UPLOAD_TTL_MS)
+      }
+      const createdAt = now()
+      const described = typeof file === 'function' ? file(createdAt) : file
+      return await sealAs(tenant, id, { ...described, createdAt }, parts, maxBytes())
+    } catch (error) {
+      // Where this fails too, what was written goes in its time.
+      await removeAny(tenant, id, true).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async function write(tenant: string, id: string, part: number, content: Uint8Array, ttl: number) {
+    const frame = await encodePart(content)
+    await runScript(redis, scripts.write, root(tenant), [id, part, content.length, frame, ttl])
+  }
+
+  async function sealAs(
+    tenant: string,
+    id: string,
+    file: NewFile & { createdAt: number },
+    parts: number,
+    most: number | null,
+  ): Promise<FileRecord> {
+    const { filename, purpose, createdAt, expiresAt } = file
+    const keptUntil = expiresAt === null ? '' : expiresAt + EXPIRED_PARTS_TTL_MS
+    const answer = await runScript(redis, scripts.seal, root(tenant), [
+      ...[id, filename, purpose, createdAt, expiresAt ?? '', keptUntil, parts, most ?? ''],
+    ])
+    if (answer === null) throw new StorageFullError(most ?? 0)
+    return readRecord(tenant, toFields(answer as string[]))
+  }
+
+  async function removeAny(tenant: string, id: string, unsealed: boolean): Promise<boolean> {
+    const args = [id, unsealed ? '1' : '', PLACE_TTL_MS]
+    return (await runScript(redis, scripts.remove, root(tenant), args)) === 1
+  }
+
+  async function get(tenant: string, id: string): Promise<FileRecord | null> {
+    if (!isFileId(id)) return null
+    const fields = await redis.hgetall(keyOf(tenant, id))
+    return readLiving(tenant, fields)
+  }
+
+  /** Null where there is no record, or its time is over. */
+  function readLiving(tenant: string, fields: Record<string, string>): FileRecord | null {
+    if (fields.id === undefined) return null
+    const record = readRecord(tenant, fields)
+    return record.expiresAt !== null && record.expiresAt <= now() ? null : record
+  }
+
+  async function readRecords(tenant: string, ids: string[]): Promise<(FileRecord | null)[]> {
+    const pipeline = redis.pipeline()
+    for (const id of ids) pipeline.hgetall(keyOf(tenant, id))
+    const answers = (await pipeline.exec()) ?? []
+    return answers.map(([error, fields]) => {
+      if (error) throw error
+      return readLiving(tenant, fields as Record<string, string>)
+    })
+  }
+
+  async function readPlace(tenant: string, id: string): Promise<string | null> {
+    if (!isFileId(id)) return null
+    const key = keyOf(tenant, id)
+    return (await redis.hget(key, 'created_at')) ?? (await redis.get(`${key}:gone`))
+  }
+
+  async function list(tenant: string, query: Parameters<Files['list']>[1]): Promise<FilePage> {
+    const { limit, after, purpose, order } = query
+    const index = `${root(tenant)}:files`
+    const from = after === null ? null : await readPlace(tenant, after)
+    if (after !== null && from === null) return { files: [], hasMore: false }
+    // Within a millisecond the order is that of the ids.
+    const isBehind = (id: string, created: string) =>
+      after === null || created !== from || (order === 'asc' ? id > after : id < after)
+
+    const files: FileRecord[] = []
+    for (let offset = 0; ; offset += CHUNK) {
+      const page =
+        order === 'asc'
+          ? await redis.zrangebyscore(index, from ?? '-inf', '+inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
+          : await redis.zrevrangebyscore(index, from ?? '+inf', '-inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
+      const ids = page.filter((id, at) => at % 2 === 0 && isBehind(id, page[at + 1]!))
+      for (const record of await readRecords(tenant, ids)) {
+        if (record === null || (purpose !== null && record.purpose !== purpose)) continue
+        if (files.length === limit) return { files, hasMore: true }
+        files.push(record)
+      }
+      if (page.length < CHUNK * 2) return { files, hasMore: false }
+    }
+  }
+
+  async function read(tenant: string, id: string, from = 0): Promise<AsyncIterable<Uint8Array> | null> {
+    const file = await get(tenant, id)
+    if (file === null) return null
+    const sizes = await redis.hgetall(`${keyOf(tenant, id)}:sizes`)
+    const parts = Object.entries(sizes).map(([part, size]) => ({ part: Number(part), size: Number(size) }))
+    if (parts.reduce((sum, { size }) => sum + size, 0) !== file.bytes) throw new Error(REMOVED)
+    return readParts(
+      keyOf(tenant, id),
+      parts.sort((one, other) => one.part - other.part),
+      from,
+    )
+  }
+
+  async function* readParts(key: string, parts: { part: number; size: number }[], from: number) {
+    let skip = from
+    for (const { part, size } of parts) {
+      if (skip >= size) {
+        skip -= size
+        continue
+      }
+      const stored = await redis.getBuffer(`${key}:${part}`)
+      if (stored === null) throw new Error(REMOVED)
+      yield (await decodePart(stored)).subarray(skip)
+      skip = 0
+    }
+  }
+
+  async function remove(tenant: string, id: string): Promise<boolean> {
+    // One that expired is gone already, though the sweeper has not come by yet.
+    return (await get(tenant, id)) !== null && (await removeAny(tenant, id, false))
+  }
+
+  async function sweep(tenant: string): Promise<number> {
+    const ids = await redis.zrangebyscore(`${root(tenant)}:files:expiry`, '-inf', now(), 'LIMIT', 0, CHUNK)
+    for (const id of ids) await removeAny(tenant, id, false)
+    return ids.length
+  }
+
+  return {
+    create,
+    newId,
+    writePart: (tenant, id, part, content) => write(tenant, id, part, content, PART_TTL_MS),
+    seal: (tenant, id, file, parts) => sealAs(tenant, id, { ...file, createdAt: now() }, parts, null),
+    get,
+    list,
+    read,
+    remove,
+    sweep,
+  }
+}
+
+/** Other texts could name keys beside the records. */
+function isFileId(id: string): boolean {
+  return /^file-[\w-]{1,120}$/.test(id)
+}
+
+function toFields(flat: string[]): Record<string, string> {
+  const fields: Record<string, string> = {}
+  for (let index = 0; index < flat.length; index += 2) fields[flat[index]!] = flat[index + 1]!
+  return fields
+}
+
+function readRecord(tenant: string, fields: Record<string, string>): FileRecord {
+  return {
+    id: fields.id ?? '',
+    tenant,
+    filename: fields.filename ?? '',
+    purpose: fields.purpose ?? '',
+    bytes: Number(fields.bytes),
+    createdAt: Number(fields.created_at),
+    expiresAt: fields.expires_at ? Number(fields.expires_at) : null,
+  }
+}
