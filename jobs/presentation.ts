@@ -4,7 +4,7 @@ import type { JobType } from './job.ts'
 /** Members of a body that say how its answer is handed over; the answer is the same whatever they say. */
 const PRESENTATION: Record<JobType, readonly string[]> = {
   chat: ['stream', 'stream_options'],
-  response: ['stream', 'stream_options'],
+  response: ['stream', 'stream_options', 'background'],
   embedding: ['encoding_format'],
 }
 

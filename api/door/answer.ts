@@ -1,13 +1,14 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Job } from '../../jobs/job.ts'
-import type { RouteContext } from '../deps.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import type { ApiDeps, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
 import { prefersAsync } from '../prefer.ts'
 import { fillSilences } from '../sse.ts'
-import { type Asked, openCall } from './call.ts'
+import { type Asked, type Call, openCall } from './call.ts'
 import type { Failure } from './failure.ts'
 import { encodeStream, failureOf, type StreamForm } from './stream.ts'
 import { type Progress, watchCall } from './watch.ts'
@@ -15,8 +16,18 @@ import { type Progress, watchCall } from './watch.ts'
 /** Seconds after which a failure that asking again may cure is worth another request. */
 const RETRY_AFTER = 2
 
+/** How an endpoint hands its answers over. */
+export type Handover = {
+  /** Null: in one piece. */
+  stream: ((call: Call) => StreamForm) | null
+  /** The result as this client is to see it; default: as it is. */
+  render?: (job: Job, result: JsonObject) => JsonObject
+  /** Default: `watchCall`. */
+  watch?: typeof watchCall
+}
+
 /**
- * Answers a provider's request by a job: with its result, as a stream where `form` says how, or with the job itself
+ * Answers a provider's request by a job: with its result, as a stream where asked for, or with the job itself
  * for `Prefer: respond-async`. Holds the connection as long as the job takes; the lane's time-outs decide.
  *
  * Headers go out with the first piece of the answer, so that a failure before it is a plain HTTP error. The job is
@@ -26,14 +37,17 @@ export async function answerCall(
   request: FastifyRequest,
   reply: FastifyReply,
   asked: Asked,
-  form: StreamForm | null,
-  { deps, limits, closing }: RouteContext,
+  handover: Handover,
+  { deps, limits, streams, closing }: RouteContext,
 ): Promise<FastifyReply> {
   const gone = abortOnDisconnect(reply)
   const isAsync = prefersAsync(request.headers.prefer)
-  const call = await openCall(request, asked, form !== null && !isAsync, deps)
+  const isStream = handover.stream !== null && !isAsync
+  const stops = isStream ? [closing, streams.open(request, reply)] : [closing]
+  const call = await openCall(request, asked, isStream, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
   if (isAsync) return answerAsync(reply, call.job)
+  const form = handover.stream?.(call) ?? null
 
   const cancel = () => {
     deps.jobs
@@ -41,7 +55,7 @@ export async function answerCall(
       .catch((error) => request.log.warn({ err: error }, 'cancelling a job'))
   }
   const finish = call.isOwn ? onGone(gone, closing, cancel) : () => {}
-  const progress = watchCall(deps.jobs, call, AbortSignal.any([gone, closing]))
+  const progress = (handover.watch ?? watchCall)(deps.jobs, call, AbortSignal.any([gone, ...stops]))
   try {
     const { value: first } = await progress.next()
     if (first === undefined) {
@@ -54,7 +68,7 @@ export async function answerCall(
       const failure = failureOf(first)
       if (failure) return answerFailure(reply, failure)
     }
-    if (form === null) return answerResult(reply, first)
+    if (form === null) return answerResult(reply, first, handover.render)
 
     const text = encodeStream(resume(first, progress), {
       form,
@@ -63,10 +77,7 @@ export async function answerCall(
         // Another attempt would only be for this client, which cannot be shown it.
         if (outcome === 'broken' && call.isOwn) cancel()
       },
-      describeStop: (error) => {
-        if (error !== null) request.log.warn({ err: error }, 'a stream broke off')
-        return describeStop(error ?? stopped(), deps.isUnavailable)
-      },
+      describeStop: (error) => describeStop(error, request, deps),
     })
     return answerStream(
       reply,
@@ -78,15 +89,20 @@ export async function answerCall(
   }
 }
 
-function answerAsync(reply: FastifyReply, job: Job): FastifyReply {
+/** Answers with the job itself. */
+export function answerAsync(reply: FastifyReply, job: Job): FastifyReply {
   return reply
     .code(202)
     .headers({ location: `/v1/jobs/${job.id}`, 'preference-applied': 'respond-async' })
     .send(job)
 }
 
-function answerResult(reply: FastifyReply, step: Progress): FastifyReply {
-  const result = step.kind === 'ended' ? step.job.result : null
+function answerResult(
+  reply: FastifyReply,
+  step: Progress,
+  render: Handover['render'] = (_job, result) => result,
+): FastifyReply {
+  const result = step.kind === 'ended' && step.job.result !== null ? render(step.job, step.job.result) : null
   // Not the route's serializer: a result goes out as it is.
   return reply
     .type('application/json; charset=utf-8')
@@ -106,7 +122,8 @@ function answerFailure(reply: FastifyReply, { status, error, isRetryable }: Fail
     .send({ error })
 }
 
-function answerStream(reply: FastifyReply, text: AsyncIterable<string>): FastifyReply {
+/** Answers with server-sent events. */
+export function answerStream(reply: FastifyReply, text: AsyncIterable<string>): FastifyReply {
   return (
     reply
       .type('text/event-stream; charset=utf-8')
@@ -131,15 +148,20 @@ async function* resume(first: Progress, rest: AsyncGenerator<Progress>): AsyncGe
   }
 }
 
-/** The signal ended the progress; a client that went away does not read this. */
+/** A signal ended the progress; a client that went away does not read this. */
 function stopped(): ApiError {
-  return new ApiError('unavailable', 'the server is closing; ask again to get this answer', {
-    retryAfterSeconds: 1,
-  })
+  const message = 'the server is closing, or the key was revoked; ask again to get this answer'
+  return new ApiError('unavailable', message, { retryAfterSeconds: 1 })
 }
 
-function describeStop(error: unknown, isUnavailable: (error: unknown) => boolean): Failure {
-  const shown = toApiError(error, isUnavailable)
+/** What to tell the client of a stream that stops: by `error`, or with its connection where that is null. */
+export function describeStop(
+  error: unknown,
+  request: FastifyRequest,
+  { isUnavailable }: Pick<ApiDeps, 'isUnavailable'>,
+): Failure {
+  if (error !== null) request.log.warn({ err: error }, 'a stream broke off')
+  const shown = toApiError(error ?? stopped(), isUnavailable)
   return { status: shown.status, error: toErrorMembers(shown), isRetryable: shown.retryAfterSeconds !== null }
 }
 

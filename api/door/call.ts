@@ -4,6 +4,7 @@ import type { NewJob } from '../../jobs/jobs.ts'
 import { tenantOf } from '../auth.ts'
 import type { ApiDeps } from '../deps.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { prefersAsync } from '../prefer.ts'
 import type { CreateJob } from '../schemas/create-job.ts'
 import { acceptJob, toNewJob } from '../submit.ts'
 
@@ -15,10 +16,17 @@ export type Call = {
   isOwn: boolean
   /** True: the job's events begin with this request. */
   isFresh: boolean
+  /** See NewJob. */
+  isShownLive: boolean
 }
 
 /** The part of a create object that a provider's request is. */
-export type Asked = Pick<CreateJob, 'type' | 'body'>
+export type Asked = Pick<CreateJob, 'type' | 'body'> & {
+  /** See NewJob. */
+  previousResponseId?: string
+  /** Nobody holds the connection, so a cancelled job was cancelled on purpose. */
+  inBackground?: boolean
+}
 
 /**
  * Makes a provider's request a job like any other; its headers say the rest. Throws what `acceptJob` and `toNewJob` do.
@@ -33,14 +41,18 @@ export async function openCall(
 ): Promise<Call> {
   const tenant = tenantOf(request)
   const key = parseIdempotencyKey(request.headers['idempotency-key'])
-  const create = { ...asked, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
-  const newJob: NewJob = { ...toNewJob(tenant, create, key, deps), isShownLive }
+  const { type, body, previousResponseId, inBackground = false } = asked
+  const create = { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
+  const isAwaited = !inBackground && !prefersAsync(request.headers.prefer)
+  const newJob: NewJob = { ...toNewJob(tenant, create, key, deps), isShownLive, isAwaited }
+  if (previousResponseId !== undefined) newJob.previousResponseId = previousResponseId
   const { job, isReplayed } = await acceptJob(newJob, deps)
-  if (!isReplayed) return { tenant: tenant.name, job, isOwn: true, isFresh: true }
-  if (job.status !== 'cancelled') return { tenant: tenant.name, job, isOwn: false, isFresh: false }
+  if (!isReplayed) return { tenant: tenant.name, job, isOwn: true, isFresh: true, isShownLive }
+  if (job.status !== 'cancelled' || inBackground)
+    return { tenant: tenant.name, job, isOwn: false, isFresh: false, isShownLive }
   // Its client went away, which cancelled it, and is back.
   const retried = await deps.jobs.retry(tenant.name, job.id)
-  return { tenant: tenant.name, job: retried?.job ?? job, isOwn: true, isFresh: false }
+  return { tenant: tenant.name, job: retried?.job ?? job, isOwn: true, isFresh: false, isShownLive }
 }
 
 /** RFC 9111 section 5.2.1: `no-store` keeps out of the cache altogether, `no-cache` wants a new answer. */

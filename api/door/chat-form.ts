@@ -3,6 +3,8 @@ import { createChatAssembler } from '../../providers/assemble.ts'
 import { listChatChunks } from './replay-chat.ts'
 import type { StreamForm } from './stream.ts'
 
+const DONE = 'data: [DONE]\n\n'
+
 /** How chats are streamed: data-only events, the last of them `[DONE]`. */
 export function createChatForm(asked: JsonObject): StreamForm {
   const options = asked.stream_options
@@ -13,10 +15,9 @@ export function createChatForm(asked: JsonObject): StreamForm {
       if (isJsonObject(chunk)) sent.add(chunk)
       return write(chunk)
     },
-    isComplete: (result) => JSON.stringify(sayOf(sent.build())) === JSON.stringify(sayOf(result)),
-    replay: (result) => [...listChatChunks(result, includeUsage)].map(write).join(''),
+    end: (result) => (JSON.stringify(sayOf(sent.build())) === JSON.stringify(sayOf(result)) ? DONE : null),
+    replay: (result) => [...listChatChunks(result, includeUsage)].map(write).join('') + DONE,
     error: (error) => write({ error }),
-    last: 'data: [DONE]\n\n',
   }
 }
 

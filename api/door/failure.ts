@@ -42,7 +42,7 @@ export function describeCancellation(): Failure {
 
 /** The answer broke off after parts of it were sent, which cannot be taken back. */
 export function describeBreak(reason: string): Failure {
-  const message = `the answer broke off underway (${reason}); send the request again for a whole one`
+  const message = `the answer broke off underway (${reason}); ask again for a whole one`
   return {
     status: BAD_GATEWAY,
     error: { message, type: 'server_error', param: null, code: reason },

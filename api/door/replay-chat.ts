@@ -1,7 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
-
-/** UTF-16 units of text in one chunk. */
-const PIECE = 64
+import { cutText } from './cut-text.ts'
 
 /** Members of a message that say what it is; they come before its text. */
 const WHOLE = new Set(['role', 'id', 'type', 'name'])
@@ -65,17 +63,4 @@ function cutToolCall(call: JsonValue, index: number): JsonObject[] {
   return [opening, ...cutText(text).map((piece) => ({ index, [name]: { [field]: piece } }))].map((one) => ({
     tool_calls: [one],
   }))
-}
-
-/** Pieces of a text; a character of two units stays whole. */
-function cutText(text: string): string[] {
-  const pieces: string[] = []
-  for (let start = 0; start < text.length; ) {
-    let end = Math.min(text.length, start + PIECE)
-    const last = text.charCodeAt(end - 1)
-    if (last >= 0xd800 && last < 0xdc00 && end < text.length) end += 1
-    pieces.push(text.slice(start, end))
-    start = end
-  }
-  return pieces
 }

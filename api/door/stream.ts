@@ -6,13 +6,12 @@ import type { Progress } from './watch.ts'
 export type StreamForm = {
   /** One chunk of the provider's. */
   chunk(chunk: JsonValue): string
-  /** Whether the chunks sent add up to the result. */
-  isComplete(result: JsonObject): boolean
-  /** A result that came in one piece, as the chunks it would have come in. */
+  /** What ends a stream that went well; null: the chunks sent do not add up to the result. */
+  end(result: JsonObject): string | null
+  /** A result that came in one piece, as the whole stream it would have come in. */
   replay(result: JsonObject): string
-  error(error: JsonObject): string
-  /** What ends a stream that went well. */
-  last: string
+  /** What ends a stream that failed. `step`: what the job came to; null: this stream alone stops. */
+  error(error: JsonObject, step: Progress | null): string
 }
 
 type StreamOptions = {
@@ -36,22 +35,23 @@ export async function* encodeStream(
     for await (const step of progress) {
       if (step.kind === 'chunk') {
         hasBegun = true
-        yield form.chunk(step.chunk)
+        const text = form.chunk(step.chunk)
+        if (text !== '') yield text
         continue
       }
       onDone(step.kind === 'broken' ? 'broken' : 'ended')
       const failure = failureOf(step)
-      if (failure) return yield form.error(failure.error)
+      if (failure) return yield form.error(failure.error, step)
       const result = step.kind === 'ended' ? (step.job.result ?? {}) : {}
-      if (!hasBegun) return yield form.replay(result) + form.last
+      if (!hasBegun) return yield form.replay(result)
       // Chunks get lost when the store does not take them; the result does not.
-      return yield form.isComplete(result) ? form.last : form.error(describeBreak('lost_chunks').error)
+      return yield form.end(result) ?? form.error(describeBreak('lost_chunks').error, step)
     }
     onDone('stopped')
-    yield form.error(describeStop(null).error)
+    yield form.error(describeStop(null).error, null)
   } catch (error) {
     onDone('stopped')
-    yield form.error(describeStop(error).error)
+    yield form.error(describeStop(error).error, null)
   }
 }
 

@@ -21,7 +21,7 @@ const LOOK_MS = 600_000
  */
 export async function* watchCall(jobs: Jobs, call: Call, signal: AbortSignal): AsyncGenerator<Progress> {
   if (isTerminal(call.job.status)) yield { kind: 'ended', job: call.job }
-  else if (call.isFresh) yield* followCall(jobs, call, signal)
+  else if (call.isFresh && call.isShownLive) yield* followCall(jobs, call, signal)
   else yield* waitForEnd(jobs, call, signal)
 }
 
@@ -42,7 +42,10 @@ async function* followCall(jobs: Jobs, { tenant, job }: Call, signal: AbortSigna
   if (!signal.aborted) yield { kind: 'gone' }
 }
 
-/** A job with a past: chunks of earlier attempts and ends that were overtaken are among its events. */
+/**
+ * For whoever wants the answer whole, and for a job with a past: chunks of earlier attempts and ends that were overtaken are
+ * among its events.
+ */
 async function* waitForEnd(jobs: Jobs, { tenant, job }: Call, signal: AbortSignal): AsyncGenerator<Progress> {
   while (!signal.aborted) {
     const found = await jobs.wait(tenant, job.id, LOOK_MS, signal)

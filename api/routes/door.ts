@@ -6,11 +6,15 @@ import { createChatForm } from '../door/chat-form.ts'
 import { sendError } from '../error-replies.ts'
 import { ApiError } from '../errors.ts'
 import { chatBodySchema, embeddingBodySchema } from '../schemas/bodies.ts'
-import { doorErrorResponses } from '../schemas/door.ts'
-import { jobSchema } from '../schemas/job.ts'
+import {
+  jobAccepted as accepted,
+  doorErrorResponses,
+  looseJson as json,
+  doorTags as tags,
+} from '../schemas/door.ts'
 import { createValidatorCompiler } from '../validation.ts'
+import { registerResponseRoutes } from './responses.ts'
 
-const tags = ['OpenAI-compatible']
 const description =
   'The body goes to the provider as it stands, its answer and its errors come back as they are. Each call is a job: ' +
   '`x-job-id` names it and `x-cache` says where the answer came from. `Prefer: respond-async` answers 202 with the job, ' +
@@ -18,13 +22,6 @@ const description =
   'same payload is the same job. The job is cancelled when the ' +
   'client goes away, unless others share it.'
 
-const accepted = {
-  description: 'The job, for `Prefer: respond-async`.',
-  content: { 'application/json': { schema: jobSchema } },
-}
-const json = (what: string) => ({
-  'application/json': { schema: z.looseObject({}).describe(what) },
-})
 /** Untyped, for results go out as they are. */
 const chatResponse: unknown = {
   200: {
@@ -65,8 +62,9 @@ export function registerDoorRoutes(app: Api, context: RouteContext): void {
       },
     },
     (request, reply) => {
-      const form = request.body.stream === true ? createChatForm(request.body as JsonObject) : null
-      return answerCall(request, reply, { type: 'chat', body: request.body }, form, context)
+      const body = request.body as JsonObject
+      const stream = body.stream === true ? () => createChatForm(body) : null
+      return answerCall(request, reply, { type: 'chat', body: request.body }, { stream }, context)
     },
   )
 
@@ -82,8 +80,11 @@ export function registerDoorRoutes(app: Api, context: RouteContext): void {
         response: embeddingResponse,
       },
     },
-    (request, reply) => answerCall(request, reply, { type: 'embedding', body: request.body }, null, context),
+    (request, reply) =>
+      answerCall(request, reply, { type: 'embedding', body: request.body }, { stream: null }, context),
   )
+
+  registerResponseRoutes(app, context)
 }
 
 /** OpenAI's `param` is a place in the body; its messages, as ours, begin with `body`. */

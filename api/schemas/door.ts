@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { jobSchema } from './job.ts'
 
 /** Of the provider, or ours in the same shape: any code may come. */
 const doorErrorSchema = z
@@ -16,3 +17,15 @@ const doorErrorSchema = z
   })
 
 export const doorErrorResponses = { '4xx': doorErrorSchema, '5xx': doorErrorSchema }
+
+export const doorTags = ['OpenAI-compatible']
+
+export const jobAccepted = {
+  description: 'The job, for `Prefer: respond-async`.',
+  content: { 'application/json': { schema: jobSchema } },
+}
+
+/** The content of an answer that goes out as it is. */
+export const looseJson = (what: string) => ({
+  'application/json': { schema: z.looseObject({}).describe(what) },
+})

@@ -15,7 +15,8 @@ job.deadline = 0
 local status = job.carrying and 'running' or 'queued'
 redis.call('HSET', job_key(id), 'status', status, 'attempts', job.carrying and 1 or 0, 'ready_at', ms(now))
 index(job, status)
-emit(job, 'job.queued')
+-- What came before is void for whoever reads the job's stream from now on.
+redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
 if job.carrying then return { 'running' } end
 
 local way, found = claim(id, job.hash, job.cache_mode)

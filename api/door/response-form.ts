@@ -1,0 +1,113 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { isBeginning, isEnd } from '../../providers/response-events.ts'
+import {
+  describeOpen,
+  describeResponse,
+  isBackground,
+  type ResponseSource,
+  showResult,
+} from './describe-response.ts'
+import { listResponseEvents } from './replay-response.ts'
+import type { StreamForm } from './stream.ts'
+
+/**
+ * How responses are streamed: events with their type, numbered from 0 without gaps. The same job gives the same
+ * events with the same numbers to whoever reads it, so a number is a place to go on from.
+ *
+ * The event that ends a response is held back until its job has ended: clients leave with it, and whoever asks for
+ * the response then must find it finished.
+ *
+ * @param after events up to this number are counted, and not written
+ */
+export function createResponseForm(
+  source: ResponseSource,
+  after = -1,
+): StreamForm & { /** What is there before anything is known of the answer. */ open(): string } {
+  const inBackground = isBackground(source)
+  /** Of the events that a response has begun, each is told once, whoever says it again. */
+  const told = new Set<unknown>()
+  const sizes = new Map<string, number>()
+  let count = 0
+  let last: JsonObject | null = null
+  let hasContent = false
+
+  function write(event: JsonObject): string {
+    const number = count++
+    if (number <= after) return ''
+    return encode(
+      isJsonObject(event.response)
+        ? { ...event, sequence_number: number, response: showResult(source, event.response) }
+        : { ...event, sequence_number: number },
+    )
+  }
+
+  function writeNew(event: JsonObject): string {
+    if (isBeginning(event)) {
+      if (told.has(event.type)) return ''
+      told.add(event.type)
+    }
+    return write(event)
+  }
+
+  function replay(result: JsonObject): string {
+    let text = ''
+    for (const event of listResponseEvents(result)) text += writeNew(event)
+    return text
+  }
+
+  return {
+    open() {
+      if (!inBackground) return ''
+      const response = describeOpen(source, 'queued')
+      return (
+        writeNew({ type: 'response.created', response }) + writeNew({ type: 'response.queued', response })
+      )
+    },
+    chunk(chunk) {
+      if (!isJsonObject(chunk)) return ''
+      last = isEnd(chunk) ? chunk : null
+      if (last !== null) return ''
+      hasContent ||= !isBeginning(chunk)
+      if (chunk.type === 'response.output_text.delta' && typeof chunk.delta === 'string') {
+        const place = `${chunk.output_index} ${chunk.content_index}`
+        sizes.set(place, (sizes.get(place) ?? 0) + chunk.delta.length)
+      }
+      return writeNew(chunk)
+    },
+    end(result) {
+      if (!hasContent) return replay(result)
+      return last !== null && isWhole(sizes, result) ? write(last) : null
+    },
+    replay,
+    error(error, step) {
+      let text = ''
+      if (last?.type === 'response.failed') text = write(last)
+      else if (inBackground && step?.kind === 'ended' && step.job.status === 'failed') {
+        text = write({ type: 'response.failed', response: describeResponse({ ...source, job: step.job }) })
+      }
+      // Where only this stream stops, no number is taken: whoever goes on from it misses nothing.
+      const number = step === null ? count - 1 : count++
+      if (step !== null && number <= after) return text
+      const { code = null, message = null, param = null } = error
+      // Flat as OpenAI documents it, and below `error` as it is sent: clients look for either.
+      return text + encode({ type: 'error', sequence_number: number, code, message, param, error })
+    },
+  }
+}
+
+/** Whether the pieces of text that were sent add up to the texts of the response. */
+function isWhole(sizes: ReadonlyMap<string, number>, response: JsonObject): boolean {
+  for (const [place, size] of sizes) {
+    const [item, part] = place.split(' ').map(Number)
+    const output: JsonValue | undefined = Array.isArray(response.output) ? response.output[item!] : undefined
+    const content = isJsonObject(output) && Array.isArray(output.content) ? output.content[part!] : undefined
+    if (isJsonObject(content) && typeof content.text === 'string' && content.text.length !== size)
+      return false
+  }
+  return true
+}
+
+function encode(event: JsonObject): string {
+  const name = typeof event.type === 'string' && !/[\r\n]/.test(event.type) ? `event: ${event.type}\n` : ''
+  return `${name}data: ${JSON.stringify(event)}\n\n`
+}

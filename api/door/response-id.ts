@@ -1,0 +1,43 @@
+import type { Jobs } from '../../jobs/jobs.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { ApiError } from '../errors.ts'
+
+/** Ours: a UUID of version 7 without its hyphens. The providers' own ids are of other kinds. */
+const OURS = /^resp_([0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15})$/
+
+/** The id by which a client knows the response that a job makes. */
+export function toResponseId(jobId: string): string {
+  return jobId.replace(/^job_/, 'resp_')
+}
+
+/** The job of a response; null for ids that are not ours. */
+export function toJobId(responseId: string): string | null {
+  const id = OURS.exec(responseId)?.[1]
+  return id === undefined ? null : `job_${id}`
+}
+
+/** A body as a provider takes it, and what of it the client is to see otherwise. */
+export type ProviderBody = { body: JsonObject; previousResponseId?: string }
+
+/**
+ * Puts the provider's id in the place of a `previous_response_id` that is ours, so that equal bodies are equal
+ * whichever of the two they name. Ids of other kinds pass through. Throws `invalid_request` for one of ours that is no
+ * finished response of the tenant.
+ */
+export async function toProviderBody(
+  jobs: Pick<Jobs, 'get'>,
+  tenant: string,
+  body: JsonObject,
+): Promise<ProviderBody> {
+  const given = body.previous_response_id
+  const jobId = typeof given === 'string' ? toJobId(given) : null
+  if (typeof given !== 'string' || jobId === null) return { body }
+  const job = await jobs.get(tenant, jobId)
+  const id = job?.type === 'response' ? job.result?.id : null
+  if (typeof id !== 'string') {
+    throw new ApiError('invalid_request', 'body.previous_response_id: is not the id of a finished response', {
+      param: 'body.previous_response_id',
+    })
+  }
+  return { body: { ...body, previous_response_id: id }, previousResponseId: given }
+}

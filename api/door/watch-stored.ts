@@ -1,0 +1,52 @@
+import type { Job } from '../../jobs/job.ts'
+import type { Jobs } from '../../jobs/jobs.ts'
+import type { JsonValue } from '../../lib/json.ts'
+import { isBeginning, isPartOfAnswer } from '../../providers/response-events.ts'
+import type { Progress } from './watch.ts'
+
+/**
+ * The progress of a job from its beginning, or from where a retry began it anew: the same steps for whoever asks, and
+ * whenever. The first attempt that showed a part of the answer counts, for that may have been seen; before it, that a
+ * response has begun is passed on from each. Ends without `broken`, `ended` or `gone` when the signal does.
+ *
+ * @param from where the job's events begin, where that is known
+ */
+export async function* watchStored(
+  jobs: Pick<Jobs, 'getRequest' | 'follow'>,
+  tenant: string,
+  id: string,
+  signal: AbortSignal,
+  from?: string,
+): AsyncGenerator<Progress> {
+  const cursor = from ?? (await jobs.getRequest(tenant, id))?.cursor
+  const following = cursor === undefined ? null : await jobs.follow(tenant, id, cursor, signal)
+  if (following === null) return yield { kind: 'gone' }
+  /** Of a call that went on while its job was cancelled the beginning is missing. */
+  let isCut = false
+  let isOpen = false
+  let isShown = false
+  let ended: Job | null = null
+  for await (const { event, data } of following.events) {
+    // An end that others follow was undone by a retry.
+    if (ended !== null && isShown) return yield { kind: 'broken', reason: 'interrupted' }
+    ended = data.job === undefined ? null : (data.job as Job)
+    if (ended !== null) continue
+    if (event !== 'job.delta') {
+      if (isShown) return yield { kind: 'broken', reason: readReason(data.reason) }
+      if (event === 'job.started') isCut = false
+      continue
+    }
+    const chunk = data.chunk as JsonValue
+    isCut ||= !isOpen && cursor !== '' && !isBeginning(chunk)
+    if (isCut) continue
+    isOpen = true
+    isShown ||= isPartOfAnswer(chunk)
+    yield { kind: 'chunk', chunk }
+  }
+  if (ended !== null) yield { kind: 'ended', job: ended }
+  else if (!signal.aborted) yield { kind: 'gone' }
+}
+
+function readReason(reason: unknown): string {
+  return typeof reason === 'string' ? reason : 'interrupted'
+}
