@@ -1,5 +1,5 @@
 import type { ProviderKind } from '../config/lanes.ts'
-import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** What one call takes from its lane's limits. */
@@ -94,6 +94,22 @@ export function settledTokens(
     inputTokens: Math.max(estimate.inputTokens, inputTokens),
     outputTokens: Math.max(estimate.outputTokens, outputTokens),
   }
+}
+
+/**
+ * What of an answer's usage counts against the lane's limits, for `settledTokens`. Anthropic leaves out what its
+ * prompt cache gave: "cache_read_input_tokens … do not count towards ITPM" for most models (Anthropic, Rate limits).
+ */
+export function countedUsage(
+  kind: ProviderKind,
+  answer: { body: JsonObject; usage: Usage | null },
+): Usage | null {
+  const { usage } = answer
+  if (kind !== 'anthropic' || usage === null || !isJsonObject(answer.body.usage)) return usage
+  const read = answer.body.usage.cache_read_input_tokens
+  if (typeof read !== 'number' || !(read > 0)) return usage
+  const input = Math.max(0, usage.input_tokens - Math.floor(read))
+  return { ...usage, input_tokens: input, total_tokens: input + usage.output_tokens }
 }
 
 /**

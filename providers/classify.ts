@@ -10,7 +10,12 @@ export type Verdict = {
   input: boolean
   /** The provider's error object as it came; absent where it gave none. */
   providerError?: JsonObject
+  /** How long the error itself asks to wait, in ms; headers that say so win. */
+  retryAfterMs?: number
 }
+
+/** What was read of an answer with status 2xx. */
+export type Outcome = { ok: true; body: JsonObject } | { ok: false; verdict: Verdict }
 
 /** The parts of a provider's error object that decide; absent where it gave none. */
 export type ProviderError = { code?: string; type?: string; param?: string; message?: string }
@@ -22,12 +27,21 @@ const QUOTA_CODES = new Set([
   'billing_not_active',
   'billing_error',
   'access_terminated',
+  // OpenAI, "Error codes": all of them 429, and none passes by waiting.
+  'credit_balance_exhausted',
+  'organization_spend_limit_exceeded',
+  'project_spend_limit_exceeded',
+  'organization_usage_limit_exceeded',
+  // Anthropic, "Errors": limits of spending, in `details.error_code` of a 429.
+  'contract_spend_limit_reached',
+  'enforced_spend_limit_reached',
 ])
 const THROTTLE_CODES = new Set([
   'rate_limit_exceeded',
   'rate_limit_error',
   'rate_limit_reached',
   'too_many_requests',
+  'slow_down',
   'requests',
   'tokens',
 ])
@@ -37,6 +51,7 @@ const FINAL_CODES = new Set([
   'authentication_error',
   'permission_error',
   'not_found_error',
+  'request_too_large',
   'model_not_found',
   'invalid_api_key',
   'content_filter',

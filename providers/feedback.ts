@@ -39,6 +39,27 @@ export function readFeedback(headers: HeaderReader, now: number): Feedback {
   return feedback
 }
 
+/**
+ * When what is used up comes back, in milliseconds from now; undefined when nothing is, or it is not told. For a 429
+ * that names no time. Anthropic: `anthropic-ratelimit-*-reset`, RFC 3339 (Anthropic, Rate limits).
+ *
+ * @param now unix milliseconds
+ */
+export function readReset(headers: HeaderReader, now: number): number | undefined {
+  let latest: number | undefined
+  for (const name of ['requests', 'tokens', 'input-tokens', 'output-tokens']) {
+    const reset = Date.parse(headers.get(`anthropic-ratelimit-${name}-reset`) ?? '')
+    const isUsedUp = parseDecimal(headers.get(`anthropic-ratelimit-${name}-remaining`)) === 0
+    if (isUsedUp && reset >= now) latest = Math.max(latest ?? 0, capPause(reset - now))
+  }
+  return latest
+}
+
+/** Caps what an error's own words ask for, as headers are capped. */
+export function capPause(milliseconds: number): number {
+  return Math.min(Math.ceil(milliseconds), MAX_RETRY_AFTER_MS)
+}
+
 function readCount(headers: HeaderReader, name: string, otherName: string): number | undefined {
   const value = parseDecimal(headers.get(name) ?? headers.get(otherName))
   return value === undefined || value > Number.MAX_SAFE_INTEGER ? undefined : Math.floor(value)
@@ -60,10 +81,6 @@ function readRetryAfter(headers: HeaderReader, now: number): number | undefined 
   // Date.parse takes nearly anything; an HTTP date always names its zone as GMT (RFC 9110 §5.6.7).
   const at = value.endsWith('GMT') ? Date.parse(value) : Number.NaN
   return at >= now ? capPause(at - now) : undefined
-}
-
-function capPause(milliseconds: number): number {
-  return Math.min(Math.ceil(milliseconds), MAX_RETRY_AFTER_MS)
 }
 
 function parseDecimal(text: string | null): number | undefined {

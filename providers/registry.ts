@@ -1,4 +1,5 @@
 import type { ProviderKind } from '../config/lanes.ts'
+import { createAnthropicProvider } from './anthropic.ts'
 import { createOpenAiProvider } from './openai.ts'
 import type { Provider } from './provider.ts'
 
@@ -8,6 +9,8 @@ export type ProviderSettings = {
   base_url: string
   api_key?: string | null | undefined
   api_version?: string | null | undefined
+  /** Anthropic only. */
+  default_max_tokens?: number | undefined
   headers?: Record<string, string> | undefined
   /** Milliseconds. */
   timeout: number
@@ -28,8 +31,12 @@ export type Providers = {
   close(): Promise<void>
 }
 
-/** Builds one adapter a provider, at its first use, and keeps its connections from then on. */
-export function createProviders(deps: { config: ProvidersConfig }): Providers {
+/**
+ * Builds one adapter a provider, at its first use, and keeps its connections from then on.
+ *
+ * @param deps.now unix milliseconds
+ */
+export function createProviders(deps: { config: ProvidersConfig; now?: () => number }): Providers {
   const built = new Map<string, { provider: Provider; fingerprint: string }>()
   /** Adapters replaced while calls were under way: these end on the old connections. */
   const closing = new Set<Promise<void>>()
@@ -47,7 +54,7 @@ export function createProviders(deps: { config: ProvidersConfig }): Providers {
       if (known) return known.provider
       const settings = Object.hasOwn(config.providers, name) ? config.providers[name] : undefined
       if (!settings) throw new RangeError(`no provider is named "${name}"`)
-      const provider = createProvider(name, settings)
+      const provider = createProvider(name, settings, deps.now ?? Date.now)
       built.set(name, { provider, fingerprint: fingerprintSettings(settings) })
       return provider
     },
@@ -65,27 +72,31 @@ export function createProviders(deps: { config: ProvidersConfig }): Providers {
   }
 }
 
-function createProvider(name: string, settings: ProviderSettings): Provider {
+function createProvider(name: string, settings: ProviderSettings, now: () => number): Provider {
   const { kind } = settings
-  return createOpenAiProvider({
+  const shared = {
     name,
-    kind: kind === 'openai' || kind === 'azure-openai' ? kind : 'openai-compatible',
-    baseUrl: kind === 'anthropic' ? withVersion(settings.base_url) : settings.base_url,
+    baseUrl: settings.base_url,
     apiKey: settings.api_key ?? '',
     defaultTimeoutMs: settings.timeout,
-    ...(settings.api_version ? { apiVersion: settings.api_version } : {}),
+    now,
     ...(settings.headers ? { headers: settings.headers } : {}),
+  }
+  if (kind === 'anthropic') {
+    const { default_max_tokens: cap } = settings
+    return createAnthropicProvider({ ...shared, ...(cap ? { defaultMaxTokens: cap } : {}) })
+  }
+  return createOpenAiProvider({
+    ...shared,
+    // Gemini is asked through its OpenAI-compatible endpoint.
+    kind: kind === 'gemini' ? 'openai-compatible' : kind,
+    ...(settings.api_version ? { apiVersion: settings.api_version } : {}),
   })
-}
-
-/** Anthropic's base URL is written without a version; its OpenAI-compatible endpoints live under `/v1`. */
-function withVersion(baseUrl: string): string {
-  const trimmed = baseUrl.replace(/\/+$/, '')
-  return trimmed.endsWith('/v1') ? trimmed : `${trimmed}/v1`
 }
 
 /** Changes exactly when the adapter must be built anew. */
 function fingerprintSettings(settings: ProviderSettings): string {
-  const { kind, base_url, api_key, api_version, headers, timeout } = settings
-  return JSON.stringify([kind, base_url, api_key, api_version, Object.entries(headers ?? {}).sort(), timeout])
+  const { kind, base_url, api_key, api_version, default_max_tokens, headers, timeout } = settings
+  const own = [kind, base_url, api_key, api_version, default_max_tokens, timeout]
+  return JSON.stringify([own, Object.entries(headers ?? {}).sort()])
 }

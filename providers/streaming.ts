@@ -1,35 +1,19 @@
 import type { Readable } from 'node:stream'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { createChatAssembler } from './assemble.ts'
-import {
-  classifyErrorObject,
-  invalidAnswer,
-  readProviderError,
-  type Verdict,
-  withProviderError,
-} from './classify.ts'
+import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
 import { createSseParser } from './sse.ts'
 import { AnswerTooLargeError } from './transport.ts'
-
-export type StreamOutcome = { ok: true; body: JsonObject } | { ok: false; verdict: Verdict }
-
-export type StreamOptions = {
-  type: 'chat' | 'response'
-  stream: Readable
-  onDelta: (chunk: JsonValue) => void
-  /** False when the usage chunk was asked for by us alone: the client must not see it. */
-  forwardUsage: boolean
-  maxBytes: number
-}
+import { judgeError } from './verdict.ts'
 
 /** How long a finished stream may take to end, so that its connection can be used again, before it is closed. */
 const END_GRACE_MS = 100
 
 /** Takes the events of one stream; answers when the outcome is known. */
-type Reader = {
-  take(data: string): StreamOutcome | null
+export type StreamReader = {
+  take(data: string): Outcome | null
   /** The stream is over, cleanly or not, and no outcome is known yet. Null: it broke off too early. */
-  finish(): StreamOutcome | null
+  finish(): Outcome | null
 }
 
 /**
@@ -39,9 +23,13 @@ type Reader = {
  *
  * @throws AnswerTooLargeError, and the stream's own error when it breaks off before the answer is complete
  */
-export async function readStream(options: StreamOptions): Promise<StreamOutcome> {
-  const reader = options.type === 'chat' ? createChatReader(options) : createResponseReader(options)
-  let outcome: StreamOutcome | null = null
+export async function readStream(options: {
+  stream: Readable
+  reader: StreamReader
+  maxBytes: number
+}): Promise<Outcome> {
+  const { reader } = options
+  let outcome: Outcome | null = null
   const parser = createSseParser((data) => {
     outcome ??= reader.take(data)
   })
@@ -73,11 +61,19 @@ export async function readStream(options: StreamOptions): Promise<StreamOutcome>
   return reader.finish() ?? { ok: false, verdict: truncatedStream() }
 }
 
-function createChatReader(options: StreamOptions): Reader {
+/**
+ * Reads chat completion chunks, which pass on as they came.
+ *
+ * @param options.forwardUsage false when the usage chunk was asked for by us alone: the client must not see it
+ */
+export function createChatReader(options: {
+  onDelta: (chunk: JsonValue) => void
+  forwardUsage: boolean
+}): StreamReader {
   const assembler = createChatAssembler()
   let begun = false
 
-  function finish(): StreamOutcome | null {
+  function finish(): Outcome | null {
     const body = assembler.isFinished() ? assembler.build() : null
     return body && { ok: true, body }
   }
@@ -93,8 +89,7 @@ function createChatReader(options: StreamOptions): Reader {
       if (!chunk)
         return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
       if (chunk.error) {
-        const verdict = classifyErrorObject(readProviderError(chunk.error), 'chat', begun)
-        return { ok: false, verdict: withProviderError(verdict, chunk.error) }
+        return { ok: false, verdict: judgeError(chunk.error, 'chat', begun) }
       }
       begun = true
       assembler.add(chunk)
@@ -105,7 +100,8 @@ function createChatReader(options: StreamOptions): Reader {
   }
 }
 
-function createResponseReader(options: StreamOptions): Reader {
+/** Reads the events of a Response, which pass on as they came. */
+export function createResponseReader(options: { onDelta: (chunk: JsonValue) => void }): StreamReader {
   let begun = false
   return {
     finish: () => null,
@@ -118,8 +114,7 @@ function createResponseReader(options: StreamOptions): Reader {
       if (event.type === 'error' || (event.type === undefined && event.error)) {
         const { type: _type, sequence_number: _number, ...flat } = event
         const error = event.error ?? flat
-        const verdict = classifyErrorObject(readProviderError(error), 'response', begun)
-        return { ok: false, verdict: withProviderError(verdict, error) }
+        return { ok: false, verdict: judgeError(error, 'response', begun) }
       }
       if (typeof event.type !== 'string') {
         return { ok: false, verdict: invalidAnswer('the stream held an event without a type') }
@@ -132,8 +127,7 @@ function createResponseReader(options: StreamOptions): Reader {
       }
       if (event.type === 'response.failed') {
         const error = isJsonObject(event.response) ? event.response.error : undefined
-        const verdict = classifyErrorObject(readProviderError(error), 'response', begun)
-        return { ok: false, verdict: withProviderError(verdict, error) }
+        return { ok: false, verdict: judgeError(error, 'response', begun) }
       }
       if (event.type !== 'response.created' && event.type !== 'response.in_progress') begun = true
       return null
@@ -164,9 +158,11 @@ function truncatedStream(): Verdict {
   }
 }
 
-function parseObject(data: string): JsonObject | null {
+/** The data of an event; null when it is no JSON object. Google wraps the errors in its streams in a list. */
+export function parseObject(data: string): JsonObject | null {
   try {
-    const value: unknown = JSON.parse(data)
+    const parsed: unknown = JSON.parse(data)
+    const value: unknown = Array.isArray(parsed) ? parsed[0] : parsed
     return isJsonObject(value) ? value : null
   } catch {
     return null

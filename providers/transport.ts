@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
-import { type Agent, type Dispatcher, request } from 'undici'
-import { isJsonObject } from '../lib/json.ts'
+import { Agent, type Dispatcher, request } from 'undici'
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import type { HeaderReader } from './feedback.ts'
 
 /** An upstream answer whose headers have come; the body is still on its way. */
@@ -10,42 +10,98 @@ export type UpstreamResponse = {
   readonly stream: Readable
 }
 
+/** Larger answers are cut, unless the provider's options say otherwise. */
+export const DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+const CONNECT_TIMEOUT_MS = 10_000
+
+/** Thrown for an answer with an error status. */
+export class RefusedError extends Error {
+  readonly status: number
+  readonly headers: HeaderReader | null
+  /** The error object, as far as there is one. */
+  readonly error: unknown
+
+  constructor(refusal: { status: number; headers: HeaderReader | null; error: unknown }) {
+    super(`the provider answered with status ${refusal.status}`)
+    this.status = refusal.status
+    this.headers = refusal.headers
+    this.error = refusal.error
+  }
+}
+
 /** Thrown when a body exceeds the cap; the rest of it is not read. */
 export class AnswerTooLargeError extends Error {}
 
 /**
- * A `fetch` for the openai SDK on `undici.request`, with what the SDK reads of a Response and no more.
- *
- * Measured on Node 24.21, undici 8.12, openai 7.57, one core, 500-byte answers, CPU a call without connection setup:
- *   SDK `chat.completions.create` + undici.fetch          0.36–0.72 ms
- *   SDK `post().asResponse()`     + undici.fetch          0.32–0.47 ms
- *   SDK `post().asResponse()`     + this                  0.18–0.22 ms
- *   `undici.request` alone                                0.04–0.08 ms
- *
- * The headers are fixed here and those of the SDK left out, so that no environment variable of the SDK's can add
- * to them. It follows no redirect.
+ * The connections to one provider. Each attempt has its own clock; undici's (300 s to the headers and between
+ * chunks) would cut slow answers.
  */
-export function createFetch(options: {
-  dispatcher: Agent
-  headers: Record<string, string>
-  maxBytes: number
-}): typeof fetch {
-  const { dispatcher, headers, maxBytes } = options
-  return async (url, init) => {
-    const response = await request(String(url), {
-      method: 'POST',
-      headers,
-      body: typeof init?.body === 'string' ? init.body : null,
-      signal: init?.signal ?? null,
-      dispatcher,
-    })
-    return new LeanResponse(response, maxBytes) as unknown as Response
+export function createAgent(): Agent {
+  return new Agent({
+    connections: null,
+    pipelining: 1,
+    allowH2: false,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout: 10_000,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+  })
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 
-/** The answer made by `createFetch`, as the SDK hands it back. */
-export function readUpstream(response: Response): UpstreamResponse {
-  return response as unknown as LeanResponse
+/** Whether the answer comes in pieces. */
+export function isEventStream(response: UpstreamResponse): boolean {
+  return response.headers.get('content-type')?.includes('text/event-stream') === true
+}
+
+/** A base URL without a slash at its end. */
+export function trimUrl(url: string): string {
+  return url.replace(/\/+$/, '')
+}
+
+/** Sends a JSON body to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
+export type Send = (url: string, body: JsonObject, signal: AbortSignal) => Promise<UpstreamResponse>
+
+/**
+ * The way out, on `undici.request`. It follows no redirect, and repeats nothing.
+ *
+ * The SDKs give the shapes of requests and answers, and stay out of the way itself: they take environment variables
+ * for headers, and turn a connection that never stood into a time-out, so that nobody knows whether the request left.
+ * Measured on Node 24.21, undici 8.12, openai 7.57, one core, 500-byte answers, CPU a call without connection setup:
+ *   SDK `chat.completions.create` + undici.fetch          0.36–0.72 ms
+ *   SDK `post().asResponse()`     + `undici.request`      0.18–0.22 ms
+ *   `undici.request` alone                                0.04–0.08 ms
+ *
+ * @param options.maxBytes of an error's body
+ */
+export function createSend(options: {
+  dispatcher: Agent
+  headers: Record<string, string>
+  maxBytes: number
+}): Send {
+  const { dispatcher, headers, maxBytes } = options
+  return async (url, body, signal) => {
+    const response = await request(url, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+      signal,
+      dispatcher,
+    })
+    const status = response.statusCode
+    const upstream = { status, headers: createHeaderReader(response.headers), stream: response.body }
+    if (status >= 200 && status < 300) return upstream
+    const error = readErrorObject(await readText(response.body, maxBytes).catch(() => ''))
+    throw new RefusedError({ status, headers: upstream.headers, error })
+  }
 }
 
 /**
@@ -64,55 +120,26 @@ export async function readText(stream: Readable, maxBytes: number): Promise<stri
   return chunks.length === 1 ? chunks[0]!.toString('utf8') : Buffer.concat(chunks, size).toString('utf8')
 }
 
-/** `body` is null on purpose: the SDK would only cancel it, and the node stream is read instead. */
-class LeanResponse implements UpstreamResponse {
-  readonly status: number
-  readonly ok: boolean
-  readonly headers: LeanHeaders
-  readonly stream: Readable
-  readonly url = ''
-  readonly body = null
-  readonly #maxBytes: number
-
-  constructor(response: Dispatcher.ResponseData, maxBytes: number) {
-    this.status = response.statusCode
-    this.ok = response.statusCode >= 200 && response.statusCode < 300
-    this.headers = new LeanHeaders(response.headers)
-    this.stream = response.body
-    this.#maxBytes = maxBytes
-  }
-
-  /** Called by the SDK for error answers, of which it reads the member `error` alone. */
-  async text(): Promise<string> {
-    return wrapFlatError(await readText(this.stream, this.#maxBytes))
-  }
+/** The member `error` of a body; some servers send the error object itself, and Google sends it in a list. */
+function readErrorObject(text: string): unknown {
+  const value = parseJson(text)
+  const body: unknown = Array.isArray(value) ? value[0] : value
+  if (!isJsonObject(body)) return undefined
+  return body.error === undefined ? body : withRequestId(body.error, body)
 }
 
-/** Some servers send the error object itself, or in a list. */
-function wrapFlatError(text: string): string {
-  try {
-    const value: unknown = JSON.parse(text)
-    const body = Array.isArray(value) ? value[0] : value
-    return isJsonObject(body) ? JSON.stringify(body.error === undefined ? { error: body } : body) : text
-  } catch {
-    return text
-  }
+/** Puts the id that Anthropic's support asks for, and that stands beside the error, into it. */
+export function withRequestId(error: JsonValue | undefined, beside: JsonObject): JsonValue | undefined {
+  const { request_id: id } = beside
+  return isJsonObject(error) && typeof id === 'string' ? { ...error, request_id: id } : error
 }
 
 /** Reads undici's header object, whose names are lower case already. */
-class LeanHeaders implements HeaderReader {
-  readonly #headers: Dispatcher.ResponseData['headers']
-
-  constructor(headers: Dispatcher.ResponseData['headers']) {
-    this.#headers = headers
-  }
-
-  get(name: string): string | null {
-    const value = this.#headers[name.toLowerCase()]
-    return value === undefined ? null : Array.isArray(value) ? value.join(', ') : value
-  }
-
-  *entries(): IterableIterator<[string, string]> {
-    for (const name of Object.keys(this.#headers)) yield [name, this.get(name) ?? '']
+function createHeaderReader(headers: Dispatcher.ResponseData['headers']): HeaderReader {
+  return {
+    get(name) {
+      const value = headers[name.toLowerCase()]
+      return value === undefined ? null : Array.isArray(value) ? value.join(', ') : value
+    },
   }
 }

@@ -26,6 +26,9 @@ export const PATIENCE_MS = 5000
 /** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
 const REFUSALS = new Set([401, 402, 403, 404, 429])
 
+/** Codes that say the same whatever the status: no such endpoint there; a key refused with a 400 (Gemini). */
+const REFUSAL_CODES = new Set(['unsupported_type', 'API_KEY_INVALID', 'API_KEY_EXPIRED'])
+
 /** How long a 429 pauses its lane. */
 export function pauseAfter(failure: ProviderFailure): number {
   return failure.feedback.retryAfterMs ?? DEFAULT_PAUSE_MS
@@ -101,9 +104,8 @@ export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutco
 /** True when another provider may serve what this one will not, or not soon. */
 function needsAnother(failure: ProviderFailure): boolean {
   if (failure.class === 'throttled') return pauseAfter(failure) > PATIENCE_MS
-  return (
-    failure.class === 'final' && !failure.input && failure.status !== null && REFUSALS.has(failure.status)
-  )
+  if (failure.class !== 'final' || failure.input) return false
+  return REFUSAL_CODES.has(failure.code) || (failure.status !== null && REFUSALS.has(failure.status))
 }
 
 /** How a job says what it failed of. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { normalizeInputs } from '../../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { estimateCost } from '../accounting.ts'
-import { normalizeInputs } from '../embeddings.ts'
 import type { CallType } from '../provider.ts'
 import {
   buildChat,

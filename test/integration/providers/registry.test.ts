@@ -47,16 +47,33 @@ test('a provider that is not configured, or not any more, is refused', async () 
   expect(() => providers.get('openai')).toThrow(RangeError)
 })
 
-test('Anthropic and Gemini are reached through their OpenAI-compatible endpoints', async () => {
+test('Gemini is reached through its OpenAI-compatible endpoint', async () => {
   const { providers, settings, simulator, url, call } = await openRegistry()
   const root = url.replace(/\/v1$/, '')
   providers.update({
-    providers: {
-      anthropic: { ...settings, kind: 'anthropic', base_url: `${root}/` },
-      gemini: { ...settings, kind: 'gemini', base_url: `${root}/v1beta/openai` },
-    },
+    providers: { gemini: { ...settings, kind: 'gemini', base_url: `${root}/v1beta/openai` } },
   })
-  expect((await call('anthropic')).ok).toBe(true)
   expect((await call('gemini')).ok).toBe(true)
-  expect(simulator.state().by_path).toEqual({ '/v1/chat/completions': { 200: 2 } })
+  expect(simulator.state().by_path).toEqual({ '/v1/chat/completions': { 200: 1 } })
+})
+
+test('every setting of a provider that its adapter takes makes a new one when it changes', () => {
+  const settings: ProviderSettings = { kind: 'anthropic', base_url: 'http://127.0.0.1:1', timeout: 5000 }
+  const providers = createProviders({ config: { providers: { one: settings } } })
+  onTestFinished(() => providers.close())
+  const changes: Partial<ProviderSettings>[] = [
+    { kind: 'openai' },
+    { base_url: 'http://127.0.0.1:2' },
+    { api_key: 'k' },
+    { api_version: '2' },
+    { default_max_tokens: 9 },
+    { headers: { a: 'b' } },
+    { timeout: 1 },
+  ]
+  for (const change of changes) {
+    const before = providers.get('one')
+    providers.update({ providers: { one: { ...settings, ...change } } })
+    expect(providers.get('one')).not.toBe(before)
+    providers.update({ providers: { one: settings } })
+  }
 })

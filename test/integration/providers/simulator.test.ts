@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
-import { normalizeInputs, splitAnswer } from '../../../providers/embeddings.ts'
+import { composeRequest, splitAnswer } from '../../../providers/embedding-request.ts'
 import type { SimulatorState } from '../../../providers/simulator/state.ts'
 import { encodeVectors } from '../../../providers/vectors.ts'
 import { chatBody, openSimulator } from './fixture.ts'
@@ -181,17 +181,14 @@ test('unknown models, paths and broken bodies answer as OpenAI does', async () =
 test('a request shared by several jobs splits into what each would have got alone', async () => {
   const { ask } = await openSimulator()
   const bodies = [{ input: 'aaaa' }, { input: ['bbbb', 'cccccccc'] }]
-  const inputs = bodies.flatMap((body) => normalizeInputs(body) ?? [])
-  const shared = await ask({
-    type: 'embedding',
-    body: { input: inputs as string[], encoding_format: 'base64' },
-  })
+  const request = composeRequest(bodies.map((body) => ({ body, group: null })))
+  const shared = await ask({ type: 'embedding', body: request.body! })
   if (!shared.ok) throw new Error(shared.message)
-  const parts = splitAnswer(shared.body, [1, 2], [1, 3])
+  const parts = splitAnswer(shared.body, request)
   for (const [index, body] of bodies.entries()) {
     const alone = await ask({ type: 'embedding', body: { ...body, encoding_format: 'base64' } })
     if (!alone.ok) throw new Error(alone.message)
-    expect(parts[index]).toEqual(alone.body)
+    expect(parts[index]!.result).toEqual(alone.body)
   }
 })
 

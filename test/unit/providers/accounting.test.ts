@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
-import { estimateCost, priceUsage, settledTokens } from '../../../providers/accounting.ts'
+import { countedUsage, estimateCost, priceUsage, settledTokens } from '../../../providers/accounting.ts'
 
 const chat = (members: JsonObject): JsonObject => ({
   model: 'm',
@@ -132,6 +132,14 @@ test('Azure adds up, Anthropic and Gemini settle to what was used', () => {
     outputTokens: 20,
   })
   expect(settledTokens('gemini', estimate, usage(90, 20), true).tokens).toBe(90)
+})
+
+test('what Anthropic’s prompt cache gave does not count against the limit', () => {
+  const body = { usage: { prompt_tokens: 1120, cache_read_input_tokens: 1000 } }
+  expect(countedUsage('anthropic', { body, usage: usage(1120, 300) })).toEqual(usage(120, 300))
+  expect(countedUsage('anthropic', { body: {}, usage: usage(1120, 300) })).toEqual(usage(1120, 300))
+  expect(countedUsage('anthropic', { body, usage: null })).toBeNull()
+  expect(countedUsage('openai', { body, usage: usage(1120, 300) })).toEqual(usage(1120, 300))
 })
 
 test('prices are exact to a millionth of a millionth dollar', () => {

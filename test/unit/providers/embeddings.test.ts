@@ -1,27 +1,13 @@
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
-import {
-  coalesceKey,
-  mergeBodies,
-  normalizeInputs,
-  splitAnswer,
-  splitByWeight,
-} from '../../../providers/embeddings.ts'
-
-test('every input shape of OpenAI becomes a list', () => {
-  expect(normalizeInputs({ input: 'a' })).toEqual(['a'])
-  expect(normalizeInputs({ input: ['a', 'b'] })).toEqual(['a', 'b'])
-  expect(normalizeInputs({ input: [1, 2] })).toEqual([[1, 2]])
-  expect(normalizeInputs({ input: [[1, 2], [3]] })).toEqual([[1, 2], [3]])
-})
+import { coalesceKey } from '../../../providers/embeddings.ts'
 
 test.each([[undefined], [null], [5], [{}], [['a', 1]], [['a', [1]]], [[null]], [[[]]]])(
-  'the input %o is odd: no list, no key',
+  'the odd input %o travels alone',
   (input) => {
-    const body = { model: 'm', input } as JsonObject
-    expect(normalizeInputs(body)).toBeNull()
-    expect(coalesceKey(body)).toBeNull()
+    expect(coalesceKey({ model: 'm', input } as JsonObject)).toBeNull()
   },
 )
 
@@ -41,57 +27,30 @@ test('an empty input travels alone, for it would fail the others', () => {
   expect(coalesceKey({ model: 'm', input: [] })).toBeNull()
 })
 
-test('merged bodies hold the inputs in order and ask for base64', () => {
-  const bodies = [
-    { model: 'm', user: 'u', input: 'a', encoding_format: 'float' },
-    { model: 'm', user: 'u', input: ['b', 'c'] },
-  ]
-  expect(mergeBodies(bodies)).toEqual({
-    model: 'm',
-    user: 'u',
-    input: ['a', 'b', 'c'],
-    encoding_format: 'base64',
+test('jobs share a key exactly when all members but input and encoding are equal', () => {
+  // Few names and values, so that equal ones come up as often as different ones.
+  const members = fc.dictionary(
+    fc.constantFrom('dimensions', 'user', 'input_type', 'truncate'),
+    fc.constantFrom(1, '1', true, null, { a: 1 }, { a: 1, b: [2] }, [1, 2], [2, 1]),
+    { maxKeys: 3 },
+  )
+  const job = fc.record({
+    members,
+    model: fc.constantFrom('sim/embed', 'alias'),
+    texts: fc.constantFrom('one text', ['several', 'texts']),
+    encoding: fc.constantFrom({}, { encoding_format: 'float' }, { encoding_format: 'base64' }),
   })
-})
-
-test('each body gets its own vectors, counted from 0, whatever the order of the answer', () => {
-  const answer = {
-    object: 'list',
-    model: 'm',
-    data: [2, 0, 1].map((index) => ({ object: 'embedding', index, embedding: `v${index}` })),
-    usage: { prompt_tokens: 10, total_tokens: 10 },
-  }
-  expect(splitAnswer(answer, [1, 2], [1, 2])).toEqual([
-    {
-      object: 'list',
-      model: 'm',
-      data: [{ object: 'embedding', index: 0, embedding: 'v0' }],
-      usage: { prompt_tokens: 3, total_tokens: 3 },
-    },
-    {
-      object: 'list',
-      model: 'm',
-      data: [
-        { object: 'embedding', index: 0, embedding: 'v1' },
-        { object: 'embedding', index: 1, embedding: 'v2' },
-      ],
-      usage: { prompt_tokens: 7, total_tokens: 7 },
-    },
-  ])
-})
-
-test('shares are whole, sum exactly to the total and lie within one of their quota', () => {
-  const weights = fc.array(fc.nat(300_000), { minLength: 1, maxLength: 200 })
+  const bodyOf = (one: typeof job extends fc.Arbitrary<infer T> ? T : never): JsonObject => ({
+    ...one.members,
+    model: one.model,
+    input: one.texts,
+    ...one.encoding,
+  })
   fc.assert(
-    fc.property(fc.nat(10_000_000), weights, (total, given) => {
-      const shares = splitByWeight(total, given)
-      const sum = given.reduce((left, right) => left + right, 0)
-      expect(shares.reduce((left, right) => left + right, 0)).toBe(total)
-      shares.forEach((share, index) => {
-        const quota = sum > 0 ? (total * given[index]!) / sum : total / given.length
-        expect(Number.isInteger(share)).toBe(true)
-        expect(Math.abs(share - quota)).toBeLessThanOrEqual(1)
-      })
+    fc.property(job, job, (left, right) => {
+      const same = left.model === right.model && isDeepStrictEqual({ ...left.members }, { ...right.members })
+      expect(coalesceKey(bodyOf(left)) === coalesceKey(bodyOf(right))).toBe(same)
     }),
+    { numRuns: 2000 },
   )
 })

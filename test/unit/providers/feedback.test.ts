@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readFeedback } from '../../../providers/feedback.ts'
+import { readFeedback, readReset } from '../../../providers/feedback.ts'
 
 const NOW = Date.parse('2026-11-23T12:00:00.000Z')
 const read = (headers: Record<string, string>) => readFeedback(new Headers(headers), NOW)
@@ -67,4 +67,24 @@ test.each([
   { 'x-ratelimit-limit-tokens': '99999999999999999999' },
 ])('%o says nothing', (headers) => {
   expect(read(headers as unknown as Record<string, string>)).toEqual({})
+})
+
+test('what is used up comes back at the latest of its resets', () => {
+  const reset = (headers: Record<string, string>) => readReset(new Headers(headers), NOW)
+  const used = (name: string, at: string, remaining = '0') => ({
+    [`anthropic-ratelimit-${name}-remaining`]: remaining,
+    [`anthropic-ratelimit-${name}-reset`]: at,
+  })
+  expect(reset(used('requests', '2026-11-23T12:00:05Z'))).toBe(5000)
+  expect(
+    reset({
+      ...used('requests', '2026-11-23T12:00:05Z'),
+      ...used('input-tokens', '2026-11-23T12:00:07.5Z'),
+      ...used('output-tokens', '2026-11-23T12:00:50Z', '1'),
+    }),
+  ).toBe(7500)
+  expect(reset(used('tokens', '2027-11-23T12:00:00Z'))).toBe(86_400_000)
+  expect(reset(used('tokens', '2026-11-23T11:59:59Z'))).toBeUndefined()
+  expect(reset(used('tokens', 'soon'))).toBeUndefined()
+  expect(reset({})).toBeUndefined()
 })

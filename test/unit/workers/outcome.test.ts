@@ -86,6 +86,21 @@ describe('decide', () => {
   })
 })
 
+describe('decide, with another lane to go to', () => {
+  const final = (members: Partial<ProviderFailure>) => failure({ class: 'final', ...members })
+
+  it('moves on from a provider that refuses us or has no such endpoint, and not from one that refuses the request', () => {
+    const kindOf = (failed: ProviderFailure) =>
+      decide(failed, { attempts: 1, maxAttempts: 3 }, retry, NOW, half, 'other/model').kind
+    expect(kindOf(final({ status: 401 }))).toBe('rerouted')
+    expect(kindOf(final({ status: null, code: 'unsupported_type' }))).toBe('rerouted')
+    expect(kindOf(final({ status: 400, code: 'API_KEY_INVALID' }))).toBe('rerouted')
+    expect(kindOf(final({ status: 400, code: 'API_KEY_INVALID', input: true }))).toBe('failed')
+    expect(kindOf(final({ status: 400 }))).toBe('failed')
+    expect(kindOf(final({ status: null }))).toBe('failed')
+  })
+})
+
 describe('backoff', () => {
   it('spreads over the whole of a bound that doubles with each attempt, up to the cap', () => {
     fc.assert(

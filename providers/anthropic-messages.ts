@@ -1,0 +1,113 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { mapPart } from './anthropic-parts.ts'
+import { UnmappableError } from './unmappable.ts'
+
+/**
+ * The conversation in Anthropic's form: system and developer messages leave it for `system`, calls of tools become
+ * `tool_use` blocks, their results `tool_result` blocks, those of one turn in one user message.
+ *
+ * @param system what the client gave in Anthropic's own form; it comes first
+ */
+export function mapMessages(
+  messages: JsonValue | undefined,
+  system: JsonValue | undefined,
+): { messages: JsonObject[]; system?: JsonValue } {
+  if (!Array.isArray(messages)) throw new UnmappableError('messages', 'expected a list')
+  const systemBlocks =
+    typeof system === 'string' ? [textBlock(system)] : Array.isArray(system) ? [...system] : []
+  const turns: JsonObject[] = []
+  let results: JsonValue[] | null = null
+  messages.forEach((message, index) => {
+    const path = `messages[${index}]`
+    if (!isJsonObject(message)) throw new UnmappableError(path, 'expected a message')
+    if (message.role === 'tool') {
+      if (results === null) {
+        results = []
+        turns.push({ role: 'user', content: results })
+      }
+      results.push(mapToolResult(message, path))
+      return
+    }
+    results = null
+    if (message.role === 'system' || message.role === 'developer') {
+      for (const block of readBlocks(message.content, path)) systemBlocks.push(block)
+    } else if (message.role === 'user') {
+      turns.push({ role: 'user', content: mapContent(message.content, path) })
+    } else if (message.role === 'assistant') {
+      const content = mapAssistant(message, path)
+      if (content.length > 0) turns.push({ role: 'assistant', content })
+    } else throw new UnmappableError(`${path}.role`, 'anthropic has no counterpart for it')
+  })
+  return systemBlocks.length === 0 ? { messages: turns } : { messages: turns, system: simplify(systemBlocks) }
+}
+
+function mapContent(content: JsonValue | undefined, path: string): JsonValue {
+  return Array.isArray(content) ? readBlocks(content, path) : (content ?? '')
+}
+
+function readBlocks(content: JsonValue | undefined, path: string): JsonObject[] {
+  if (typeof content === 'string') return [textBlock(content)]
+  if (!Array.isArray(content)) return []
+  return content.map((part, index) => mapPart(part, `${path}.content[${index}]`))
+}
+
+/** Thinking comes first and as it was, for its signature covers it; empty texts are refused upstream, and left out. */
+function mapAssistant(message: JsonObject, path: string): JsonValue[] {
+  if (isAsked(message.function_call)) {
+    throw new UnmappableError(`${path}.function_call`, 'give tool_calls instead')
+  }
+  if (isAsked(message.audio)) throw new UnmappableError(`${path}.audio`, 'anthropic takes no sound')
+  const thinking = Array.isArray(message.thinking_blocks) ? message.thinking_blocks : []
+  const texts = readBlocks(message.content, path).filter(
+    (block) => block.type !== 'text' || block.text !== '',
+  )
+  if (texts.length === 0 && typeof message.refusal === 'string' && message.refusal !== '') {
+    texts.push(textBlock(message.refusal))
+  }
+  const calls = Array.isArray(message.tool_calls) ? message.tool_calls : []
+  const uses = calls.map((call, index) => mapToolCall(call, `${path}.tool_calls[${index}]`))
+  return [...thinking, ...texts, ...uses]
+}
+
+function mapToolCall(call: JsonValue, path: string): JsonObject {
+  if (!isJsonObject(call) || !isJsonObject(call.function)) {
+    throw new UnmappableError(path, 'anthropic takes calls of functions only')
+  }
+  const { id, type: _type, index: _index, function: called, ...rest } = call
+  return {
+    ...rest,
+    type: 'tool_use',
+    id: id ?? '',
+    name: called.name ?? '',
+    input: readArguments(called.arguments, `${path}.function.arguments`),
+  }
+}
+
+function readArguments(text: JsonValue | undefined, path: string): JsonObject {
+  if (text === undefined || text === null || text === '') return {}
+  try {
+    const value: unknown = typeof text === 'string' ? JSON.parse(text) : text
+    if (isJsonObject(value)) return value
+  } catch {}
+  throw new UnmappableError(path, 'expected a JSON object')
+}
+
+function mapToolResult(message: JsonObject, path: string): JsonObject {
+  const { role: _role, name: _name, tool_call_id: id, content, ...rest } = message
+  return { ...rest, type: 'tool_result', tool_use_id: id ?? '', content: mapContent(content, path) }
+}
+
+function textBlock(text: string): JsonObject {
+  return { type: 'text', text }
+}
+
+/** One plain text needs no list. */
+function simplify(blocks: JsonValue[]): JsonValue {
+  const [first] = blocks
+  const isPlain = blocks.length === 1 && isJsonObject(first) && Object.keys(first).length === 2
+  return isPlain && typeof first.text === 'string' ? first.text : blocks
+}
+
+function isAsked(value: JsonValue | undefined): boolean {
+  return value !== undefined && value !== null
+}

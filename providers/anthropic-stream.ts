@@ -1,0 +1,148 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { isThinking, readRefusal, textOf, toChatUsage, toFinish, toToolCall } from './anthropic-answer.ts'
+import { createChatAssembler } from './assemble.ts'
+import { invalidAnswer, type Outcome } from './classify.ts'
+import { parseObject, type StreamReader } from './streaming.ts'
+import { withRequestId } from './transport.ts'
+import { judgeError } from './verdict.ts'
+
+/** Source: Anthropic, Messages API, "Streaming messages". */
+type EventName =
+  | 'message_start'
+  | 'message_delta'
+  | 'message_stop'
+  | 'content_block_start'
+  | 'content_block_delta'
+  | 'content_block_stop'
+  | 'error'
+
+/** A block that has begun: a call of a tool by its place among the calls, thinking as it grows. */
+type Block = { call: number | null; thinking: JsonObject | null; hasInput: boolean }
+
+/**
+ * Reads the events of a Messages stream, passes them on as chat completion chunks and puts the completion together
+ * from these. Events that it does not know, `ping` among them, are skipped: Anthropic adds to them.
+ *
+ * @param options.forwardUsage whether the client asked for the last chunk, which holds the usage alone
+ * @param options.created unix seconds
+ */
+export function createMessagesReader(options: {
+  onDelta: (chunk: JsonValue) => void
+  forwardUsage: boolean
+  created: number
+}): StreamReader {
+  const assembler = createChatAssembler()
+  const blocks = new Map<JsonValue | undefined, Block>()
+  let head: JsonObject | null = null
+  let usage: JsonObject = {}
+  let calls = 0
+  let begun = false
+
+  function emit(members: JsonObject): void {
+    assembler.add({ ...head, ...members })
+    options.onDelta({ ...head, ...members })
+  }
+
+  function emitDelta(delta: JsonObject, finish: JsonObject = { finish_reason: null }): void {
+    emit({ choices: [{ index: 0, delta, logprobs: null, ...finish }] })
+  }
+
+  function emitArguments(call: number | null, text: string): void {
+    emitDelta({ tool_calls: [{ index: call, function: { arguments: text } }] })
+  }
+
+  /** Counts are cumulative, and a later null says nothing. */
+  function addUsage(part: JsonValue | undefined): void {
+    if (!isJsonObject(part)) return
+    usage = { ...usage, ...Object.fromEntries(Object.entries(part).filter(([, value]) => value !== null)) }
+  }
+
+  function start(message: JsonObject): void {
+    const { created } = options
+    head = { id: message.id ?? '', object: 'chat.completion.chunk', created, model: message.model ?? '' }
+    addUsage(message.usage)
+    emitDelta({ role: 'assistant' })
+  }
+
+  function startBlock(index: JsonValue | undefined, block: JsonObject): void {
+    const isCall = block.type === 'tool_use'
+    blocks.set(index, {
+      call: isCall ? calls : null,
+      thinking: isThinking(block) ? { ...block } : null,
+      hasInput: false,
+    })
+    if (isCall) {
+      // Where the input is there already, no pieces of it follow.
+      const input = isJsonObject(block.input) && Object.keys(block.input).length > 0 ? block.input : null
+      const call = toToolCall(block, input ? JSON.stringify(input) : '')
+      blocks.get(index)!.hasInput = input !== null
+      emitDelta({ tool_calls: [{ index: calls, ...call }] })
+      calls += 1
+    } else if (block.type === 'text') emitDelta({ content: textOf(block.text) })
+    else if (textOf(block.thinking) !== '') emitDelta({ reasoning_content: textOf(block.thinking) })
+  }
+
+  function growBlock(index: JsonValue | undefined, delta: JsonObject): void {
+    const block = blocks.get(index)
+    const thinking = block?.thinking
+    if (delta.type === 'text_delta') emitDelta({ content: textOf(delta.text) })
+    else if (delta.type === 'input_json_delta' && block && block.call !== null) {
+      if (textOf(delta.partial_json) === '') return
+      block.hasInput = true
+      emitArguments(block.call, textOf(delta.partial_json))
+    } else if (delta.type === 'thinking_delta' && textOf(delta.thinking) !== '') {
+      if (thinking) thinking.thinking = textOf(thinking.thinking) + textOf(delta.thinking)
+      emitDelta({ reasoning_content: textOf(delta.thinking) })
+    } else if (delta.type === 'signature_delta' && thinking) {
+      thinking.signature = textOf(thinking.signature) + textOf(delta.signature)
+    }
+  }
+
+  function endBlock(index: JsonValue | undefined): void {
+    const block = blocks.get(index)
+    if (block?.thinking) emitDelta({ thinking_blocks: [block.thinking] })
+    // A tool without parameters is called with `{}`, of which nothing is streamed.
+    if (block && block.call !== null && !block.hasInput) emitArguments(block.call, '{}')
+  }
+
+  function end(delta: JsonObject): void {
+    const refusal = readRefusal(delta)
+    emitDelta(refusal === null ? {} : { refusal }, toFinish(delta))
+  }
+
+  function finish(): Outcome | null {
+    const body = assembler.isFinished() ? assembler.build() : null
+    if (!body) return null
+    const total = toChatUsage(usage)
+    if (options.forwardUsage) options.onDelta({ ...head, choices: [], usage: total })
+    return { ok: true, body: { ...body, usage: total } }
+  }
+
+  return {
+    finish,
+    take(data) {
+      const event = parseObject(data)
+      if (!event)
+        return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
+      const name = event.type as EventName
+      if (name === 'error' || (name === undefined && event.error)) {
+        return { ok: false, verdict: judgeError(withRequestId(event.error, event), 'chat', begun) }
+      }
+      if (name === 'message_start' && isJsonObject(event.message)) start(event.message)
+      if (head === null) return null
+      if (name === 'content_block_start' && isJsonObject(event.content_block)) {
+        begun = true
+        startBlock(event.index, event.content_block)
+      } else if (name === 'content_block_delta' && isJsonObject(event.delta)) {
+        growBlock(event.index, event.delta)
+      } else if (name === 'content_block_stop') endBlock(event.index)
+      else if (name === 'message_delta') {
+        addUsage(event.usage)
+        if (isJsonObject(event.delta) && event.delta.stop_reason) end(event.delta)
+      } else if (name === 'message_stop') {
+        return finish() ?? { ok: false, verdict: invalidAnswer('the message stopped without a reason') }
+      }
+      return null
+    },
+  }
+}

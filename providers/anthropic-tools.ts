@@ -1,0 +1,62 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { UnmappableError } from './unmappable.ts'
+
+const CHOICES: Record<string, string> = { auto: 'auto', none: 'none', required: 'any' }
+/** Anthropic's own choices pass as they came. */
+const OWN_CHOICES = new Set(['auto', 'any', 'tool', 'none'])
+
+/** Tools, the choice among them, and whether several may be called at once. Nothing where there are no tools. */
+export function mapTools(
+  tools: JsonValue | undefined,
+  choice: JsonValue | undefined,
+  parallel: JsonValue | undefined,
+): JsonObject {
+  if (!Array.isArray(tools) || tools.length === 0) {
+    if (isOptional(choice)) return {}
+    throw new UnmappableError('tool_choice', 'there are no tools to choose from')
+  }
+  const mapped: JsonObject = { tools: tools.map((tool, index) => mapTool(tool, `tools[${index}]`)) }
+  const chosen = mapChoice(choice)
+  if (parallel === false && chosen?.type !== 'none') {
+    mapped.tool_choice = { ...(chosen ?? { type: 'auto' }), disable_parallel_tool_use: true }
+  } else if (chosen) mapped.tool_choice = chosen
+  return mapped
+}
+
+/** Functions become Anthropic's client tools; whatever is in Anthropic's own form already passes. */
+function mapTool(tool: JsonValue, path: string): JsonObject {
+  if (!isJsonObject(tool)) throw new UnmappableError(path, 'expected a tool')
+  if (!isJsonObject(tool.function)) {
+    if (tool.type === 'function' || isJsonObject(tool.custom)) {
+      throw new UnmappableError(path, 'anthropic takes functions, or tools in its own form')
+    }
+    return tool
+  }
+  const { type: _type, function: called, ...rest } = tool
+  const { name, description, parameters, strict } = called
+  return {
+    ...rest,
+    name: name ?? '',
+    ...(typeof description === 'string' ? { description } : {}),
+    input_schema: isJsonObject(parameters)
+      ? { type: 'object', ...parameters }
+      : { type: 'object', properties: {} },
+    ...(strict === true ? { strict } : {}),
+  }
+}
+
+function mapChoice(choice: JsonValue | undefined): JsonObject | null {
+  if (choice === undefined || choice === null) return null
+  if (typeof choice === 'string' && Object.hasOwn(CHOICES, choice)) return { type: CHOICES[choice]! }
+  if (isJsonObject(choice)) {
+    if (choice.type === 'function' && isJsonObject(choice.function)) {
+      return { type: 'tool', name: choice.function.name ?? '' }
+    }
+    if (typeof choice.type === 'string' && OWN_CHOICES.has(choice.type)) return choice
+  }
+  throw new UnmappableError('tool_choice', 'anthropic takes auto, none, required, or one function')
+}
+
+function isOptional(choice: JsonValue | undefined): boolean {
+  return choice === undefined || choice === null || choice === 'auto' || choice === 'none'
+}

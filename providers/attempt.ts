@@ -1,0 +1,140 @@
+import type { Agent } from 'undici'
+import { readUsage } from './answer.ts'
+import {
+  aborted,
+  classifyConnectionError,
+  type Outcome,
+  redact,
+  redactProviderError,
+  timedOut,
+  type Verdict,
+} from './classify.ts'
+import { capPause, type HeaderReader, readFeedback, readReset } from './feedback.ts'
+import type { Feedback, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
+import { AnswerTooLargeError, RefusedError, type UpstreamResponse } from './transport.ts'
+import { judgeRefusal } from './verdict.ts'
+
+/** One request upstream: how it is sent, and how its answer is read. */
+export type Exchange = {
+  /** @throws RefusedError for an error status, the connection's error when there is no answer */
+  send(signal: AbortSignal): Promise<UpstreamResponse>
+  read(response: UpstreamResponse): Promise<Outcome>
+}
+
+/** Makes an answer of whatever becomes of one request under its clock; never throws. */
+export type Attempt = (request: ProviderRequest, exchange: Exchange) => Promise<ProviderAnswer>
+
+/** The longest that Node's timers can wait; longer ones fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** Shorter ones are no keys, and would be found in ordinary words. */
+const SHORTEST_SECRET = 8
+
+/**
+ * What all adapters share: time-out and abort, the class of a failure, what it may show, and the feedback.
+ *
+ * @param options.secrets keys and values of headers, which no message may show
+ * @param options.now unix milliseconds
+ */
+export function createAttempt(options: {
+  defaultTimeoutMs: number
+  secrets: readonly string[]
+  now: () => number
+}): Attempt {
+  const { defaultTimeoutMs, now } = options
+  const secrets = options.secrets.filter((secret) => secret.length >= SHORTEST_SECRET)
+
+  function fail(verdict: Verdict, status: number | null, headers: HeaderReader | null): ProviderAnswer {
+    const { retryAfterMs, providerError, ...rest } = verdict
+    const feedback: Feedback = headers ? readFeedback(headers, now()) : {}
+    const reset = headers && verdict.class === 'throttled' ? readReset(headers, now()) : undefined
+    const wait = feedback.retryAfterMs ?? retryAfterMs ?? reset
+    if (wait !== undefined) feedback.retryAfterMs = capPause(wait)
+    return {
+      ok: false,
+      ...rest,
+      message: redact(verdict.message, secrets),
+      status,
+      feedback,
+      ...(providerError ? { providerError: redactProviderError(providerError, secrets) } : {}),
+    }
+  }
+
+  return async function attempt(request, exchange) {
+    let response: UpstreamResponse | null = null
+    if (request.signal.aborted) return fail(aborted(false), null, null)
+
+    const controller = new AbortController()
+    let isTimeUp = false
+    const timeoutMs = request.timeoutMs > 0 ? request.timeoutMs : defaultTimeoutMs
+    const timer = setTimeout(
+      () => {
+        isTimeUp = true
+        stop()
+      },
+      Math.min(timeoutMs, MAX_TIMER_MS),
+    )
+    function stop(): void {
+      controller.abort()
+      response?.stream.destroy()
+    }
+    request.signal.addEventListener('abort', stop, { once: true })
+
+    try {
+      response = await exchange.send(controller.signal)
+      const outcome = await exchange.read(response)
+      // An answer that turns out bad after the call was stopped is not the provider's fault.
+      if (!outcome.ok && isTimeUp) return fail(timedOut(), response.status, response.headers)
+      if (!outcome.ok && request.signal.aborted) return fail(aborted(true), response.status, response.headers)
+      if (!outcome.ok) return fail(outcome.verdict, response.status, response.headers)
+      return {
+        ok: true,
+        status: response.status,
+        body: outcome.body,
+        usage: readUsage(outcome.body),
+        feedback: readFeedback(response.headers, now()),
+      }
+    } catch (error) {
+      if (response) response.stream.destroy()
+      if (error instanceof RefusedError) {
+        if (request.signal.aborted) return fail(aborted(true), error.status, null)
+        return fail(judgeRefusal(error.status, error.error, request.type), error.status, error.headers)
+      }
+      const status = response?.status ?? null
+      const headers = response?.headers ?? null
+      if (isTimeUp) return fail(timedOut(), status, headers)
+      if (request.signal.aborted) return fail(aborted(true), status, headers)
+      if (error instanceof AnswerTooLargeError) return fail(answerTooLarge(error), status, headers)
+      return fail(classifyConnectionError(error), status, headers)
+    } finally {
+      clearTimeout(timer)
+      request.signal.removeEventListener('abort', stop)
+    }
+  }
+}
+
+/** A provider whose close waits for its calls, and ends their connections. */
+export function createAdapter(deps: {
+  name: string
+  dispatcher: Agent
+  answerCall: (request: ProviderRequest) => Promise<ProviderAnswer>
+}): Provider {
+  const underWay = new Set<Promise<ProviderAnswer>>()
+  return {
+    name: deps.name,
+    call(request) {
+      const answer = deps.answerCall(request).finally(() => underWay.delete(answer))
+      underWay.add(answer)
+      return answer
+    },
+    async close() {
+      // A call may not have reached the dispatcher yet, which refuses what comes after its close.
+      await Promise.allSettled(underWay)
+      await deps.dispatcher.close()
+    },
+  }
+}
+
+function answerTooLarge(error: AnswerTooLargeError): Verdict {
+  return { class: 'final', code: 'answer_too_large', message: error.message, ambiguous: true, input: false }
+}

@@ -1,0 +1,144 @@
+import { type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { countInputTokens } from './accounting.ts'
+import { splitByWeight } from './split-by-weight.ts'
+
+/** What one job wants embedded. */
+export type EmbeddingOrder = {
+  body: JsonObject
+  /** Inputs that stand in several orders of a group, or several times in one, are sent once. Null: as often as they stand. */
+  group: string | null
+  /** For each input the kept answer to it alone, or null; absent: nothing is known. */
+  known?: readonly (JsonObject | null)[]
+}
+
+/** How an order gets its vectors. */
+export type EmbeddingPart = {
+  /** For each input: the kept answer to it alone, or its place in the request. */
+  sources: (JsonObject | number)[]
+  /** Places that this order was the first to ask for, with which of its inputs stands there. It pays for these. */
+  owned: { place: number; input: number }[]
+  /** False: everything is known. */
+  needsCall: boolean
+}
+
+/** One provider request for several orders. */
+export type EmbeddingRequest = {
+  /** Null: no order needs a call. */
+  body: JsonObject | null
+  /** In the order of the orders. */
+  parts: EmbeddingPart[]
+  /** Estimated tokens of what stands at each place. */
+  tokens: number[]
+}
+
+/** What an answer brings one order. */
+export type EmbeddingShare = {
+  /** Shaped as if the order had been sent alone; its usage is what was paid for it. */
+  result: JsonObject
+  /** For each owned place, in their order: the answer to that input alone. */
+  alone: JsonObject[]
+}
+
+/**
+ * One request out of orders with the same coalesce key: every input that is neither known nor asked for already, in
+ * the order of the orders. An order without inputs needs a call, for what is wrong with it is the provider's to say.
+ */
+export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequest {
+  const input: EmbeddingInput[] = []
+  const places = new Map<string, Map<string, number>>()
+  const parts = orders.map(({ body, group, known }): EmbeddingPart => {
+    const asked = group === null ? null : (places.get(group) ?? new Map<string, number>())
+    if (group !== null && asked !== null) places.set(group, asked)
+    const inputs = normalizeInputs(body) ?? []
+    const owned: EmbeddingPart['owned'] = []
+    const sources = inputs.map((one, index) => {
+      const kept = known?.[index]
+      if (kept) return kept
+      const key = typeof one === 'string' ? `text ${one}` : `tokens ${one}`
+      const place = asked?.get(key) ?? input.length
+      if (place < input.length) return place
+      asked?.set(key, place)
+      owned.push({ place, input: index })
+      input.push(one)
+      return place
+    })
+    const needsCall = inputs.length === 0 || sources.some((source) => typeof source === 'number')
+    return { sources, owned, needsCall }
+  })
+  const first = orders[parts.findIndex((part) => part.needsCall)]
+  return {
+    body: first ? { ...first.body, input, encoding_format: 'base64' } : null,
+    parts,
+    tokens: input.map(countInputTokens),
+  }
+}
+
+/**
+ * Gives every order that needed the call its part of the answer: vectors counted from 0, and a share of the usage by
+ * the estimated tokens of what was sent for it. The shares sum exactly to the provider's counts. Null for the others.
+ *
+ * @param answer an embeddings answer with a vector for each place of the request
+ */
+export function splitAnswer(answer: JsonObject, request: EmbeddingRequest): (EmbeddingShare | null)[] {
+  const data = sortByIndex(Array.isArray(answer.data) ? answer.data : [])
+  const { parts, tokens } = request
+  const weights = parts.map(({ owned }) => owned.reduce((sum, { place }) => sum + tokens[place]!, 0))
+  const usages = splitUsage(answer.usage, weights)
+  return parts.map(({ sources, owned, needsCall }, part) => {
+    if (!needsCall) return null
+    const usage = usages?.[part]
+    const own = splitUsage(
+      usage,
+      owned.map(({ place }) => tokens[place]!),
+    )
+    const entries = sources.map((source) =>
+      typeof source === 'number' ? (data[source] ?? {}) : entryOf(source),
+    )
+    return {
+      result: shape(answer, entries, usage),
+      alone: owned.map(({ place }, index) => shape(answer, [data[place] ?? {}], own?.[index])),
+    }
+  })
+}
+
+/** The answer to an order of which everything is known. Nothing was paid for it. */
+export function joinKnown(known: readonly JsonObject[]): JsonObject {
+  return shape(known[0] ?? {}, known.map(entryOf), { prompt_tokens: 0, total_tokens: 0 })
+}
+
+/** Whether a kept answer is that to one input. */
+export function isSingleAnswer(answer: JsonObject): boolean {
+  const [entry, ...others] = Array.isArray(answer.data) ? answer.data : []
+  return others.length === 0 && isJsonObject(entry) && entry.embedding !== undefined
+}
+
+function entryOf(answer: JsonObject): JsonObject {
+  return (answer.data as JsonObject[])[0]!
+}
+
+function shape(envelope: JsonObject, entries: JsonObject[], usage: JsonObject | undefined): JsonObject {
+  const body: JsonObject = { ...envelope, data: entries.map((entry, index) => ({ ...entry, index })) }
+  if (usage) body.usage = usage
+  return body
+}
+
+function splitUsage(usage: JsonValue | undefined, weights: readonly number[]): JsonObject[] | null {
+  if (!isJsonObject(usage)) return null
+  const promptTokens = splitByWeight(readCount(usage.prompt_tokens), weights)
+  const totalTokens =
+    usage.total_tokens === usage.prompt_tokens
+      ? promptTokens
+      : splitByWeight(readCount(usage.total_tokens), weights)
+  return weights.map((_, part) => ({ prompt_tokens: promptTokens[part]!, total_tokens: totalTokens[part]! }))
+}
+
+function readCount(value: JsonValue | undefined): number {
+  return typeof value === 'number' && value > 0 ? Math.floor(value) : 0
+}
+
+function sortByIndex(data: JsonValue[]): JsonObject[] {
+  const entries = data.filter(isJsonObject)
+  const sorted = entries.every((entry, position) => entry.index === position)
+  return sorted ? entries : entries.sort((left, right) => Number(left.index) - Number(right.index))
+}

@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs'
+import OpenAI from 'openai'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { createJob, getAttempts, type Stack, startStack, waitForJob } from '../helpers/stack.ts'
+import { startUpstream, type Upstream } from '../helpers/upstream.ts'
+
+let stack: Stack
+let anthropic: Upstream
+let client: OpenAI
+
+beforeAll(async () => {
+  anthropic = await startUpstream()
+  stack = await startStack({
+    extra: `
+  anthropic:
+    kind: anthropic
+    base_url: ${new URL(anthropic.url).origin}
+    api_key: a-secret-of-the-provider
+    default_max_tokens: 512
+    limits: { requests_per_minute: 1000, input_tokens_per_minute: 100000, output_tokens_per_minute: 100000 }
+    retry: { max_attempts: 2, base: 10ms, cap: 20ms }
+    models: { claude-haiku-4-5: { price: { input: 1, output: 5 } } }`,
+  })
+  client = new OpenAI({ baseURL: `${stack.urls[0]}/v1`, apiKey: 'unused', maxRetries: 0 })
+})
+afterAll(async () => {
+  await anthropic?.close()
+  expect(await stack?.stop()).toEqual([0, 0, 0])
+})
+beforeEach(() => {
+  anthropic.calls.length = 0
+})
+
+const model = 'anthropic/claude-haiku-4-5'
+const tools = [
+  {
+    type: 'function' as const,
+    function: { name: 'get_weather', parameters: { type: 'object', properties: {} } },
+  },
+]
+
+let texts = 0
+/** A conversation like no other, so that no answer is shared. */
+const messages = () => [{ role: 'user' as const, content: `What colour is the sky? ${++texts}` }]
+
+function fixture(name: string): string {
+  return readFileSync(new URL(`../fixtures/providers/anthropic/${name}`, import.meta.url), 'utf8')
+}
+
+/** Answers one call after the other with these files. */
+function replay(...names: string[]): void {
+  let next = 0
+  anthropic.script = (_call, response) => {
+    const name = names[Math.min(next++, names.length - 1)]!
+    if (name.endsWith('.sse')) {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(fixture(name))
+      return
+    }
+    const { status, headers, body } = JSON.parse(fixture(name))
+    response.writeHead(status, headers).end(JSON.stringify(body))
+  }
+}
+
+test('a job of an Anthropic model is answered, counted and priced', async () => {
+  replay('overloaded.json', 'thinking.json')
+  const { id } = await createJob(stack.urls[0]!, { type: 'chat', body: { model, messages: messages() } })
+  const job = await waitForJob(stack.urls[0]!, id)
+  expect(job).toMatchObject({
+    status: 'completed',
+    attempts: 2,
+    usage: { input_tokens: 1120, output_tokens: 300, total_tokens: 1420 },
+    result: { object: 'chat.completion', choices: [{ message: { content: 'The sky is blue.' } }] },
+  })
+  expect(job.cost_usd).toBeCloseTo((1120 + 5 * 300) / 1e6, 12)
+  expect(await getAttempts(stack.urls[0]!, id)).toMatchObject([
+    { outcome: 'retryable', status: 529, error_code: 'overloaded_error' },
+    { outcome: 'completed', status: 200 },
+  ])
+  expect(anthropic.calls).toMatchObject([
+    { path: '/v1/messages', headers: { 'x-api-key': 'a-secret-of-the-provider' }, body: { max_tokens: 512 } },
+    { path: '/v1/messages', body: { model: 'claude-haiku-4-5' } },
+  ])
+})
+
+test('the openai package gets a whole answer', async () => {
+  replay('tool-call.json')
+  const answer = await client.chat.completions.create({ model, messages: messages(), tools })
+  expect(answer.choices[0]).toMatchObject({
+    finish_reason: 'tool_calls',
+    message: { tool_calls: [{ id: 'toolu_01D7FLrfh4GYq7yT1ULFeyMV', function: { name: 'get_weather' } }] },
+  })
+})
+
+test('the openai package gets a stream, with its usage', async () => {
+  replay('stream.sse')
+  const stream = client.chat.completions.stream({
+    model,
+    messages: messages(),
+    stream_options: { include_usage: true },
+  })
+  let text = ''
+  stream.on('content', (delta) => {
+    text += delta
+  })
+  const answer = await stream.finalChatCompletion()
+  expect(text).toBe('The sky is blue.')
+  expect(answer.choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: 'The sky is blue.' } })
+  expect(answer.usage).toMatchObject({ prompt_tokens: 12, completion_tokens: 5, total_tokens: 17 })
+})
+
+test('the openai package gets a streamed call of a tool', async () => {
+  replay('stream-tool-call.sse')
+  const answer = await client.chat.completions
+    .stream({ model, messages: messages(), tools })
+    .finalChatCompletion()
+  const [call] = answer.choices[0]!.message.tool_calls!
+  expect(call).toMatchObject({ type: 'function', function: { name: 'get_weather' } })
+  expect(JSON.parse((call as { function: { arguments: string } }).function.arguments)).toEqual({
+    city: 'Oslo',
+  })
+})
+
+test('what Anthropic cannot do is told as a bad request, by its member', async () => {
+  const call = client.chat.completions.create({ model, messages: messages(), n: 2 })
+  await expect(call).rejects.toMatchObject({ status: 400, code: 'invalid_request', param: 'n' })
+  const embedding = client.embeddings.create({ model, input: 'x' })
+  await expect(embedding).rejects.toMatchObject({ status: 400, code: 'unsupported_type' })
+  expect(anthropic.calls).toHaveLength(0)
+})
+
+test('Anthropic’s refusals reach the client in their own words', async () => {
+  replay('invalid.json')
+  const call = client.chat.completions.create({ model, messages: messages() })
+  await expect(call).rejects.toMatchObject({
+    status: 400,
+    type: 'invalid_request_error',
+    error: { request_id: 'req_011CSHoEeqs5C35K2UUqR7Fy' },
+  })
+})

@@ -1,0 +1,288 @@
+import type { MessageCreateParams } from '@anthropic-ai/sdk/resources/messages'
+import { describe, expect, test } from 'vitest'
+import type { JsonObject, JsonValue } from '../../../lib/json.ts'
+import { toMessagesBody } from '../../../providers/anthropic-request.ts'
+
+const options = { model: 'claude-haiku-4-5', defaultMaxTokens: 4096 }
+const user = { role: 'user', content: 'hello' }
+
+function map(members: JsonObject): JsonObject {
+  return toMessagesBody({ model: 'anthropic/x', messages: [user], ...members }, options)
+}
+function mapMessages(messages: JsonValue[]): JsonObject {
+  const { messages: mapped, system } = map({ messages })
+  return { messages: mapped, ...(system === undefined ? {} : { system }) }
+}
+const tool = { type: 'function', function: { name: 'find', parameters: { type: 'object', properties: {} } } }
+const png = 'iVBORw0KGgo='
+
+test('a plain chat becomes a message with the cap that Anthropic demands', () => {
+  expect(map({})).toEqual({
+    model: 'claude-haiku-4-5',
+    max_tokens: 4096,
+    messages: [{ role: 'user', content: 'hello' }],
+  } satisfies MessageCreateParams)
+})
+
+test('the client’s cap is taken, the newer member before the older', () => {
+  expect(map({ max_tokens: 10 }).max_tokens).toBe(10)
+  expect(map({ max_tokens: 10, max_completion_tokens: 20 }).max_tokens).toBe(20)
+  expect(map({ max_tokens: null }).max_tokens).toBe(4096)
+})
+
+test('sampling, stops, user and stream have their counterparts', () => {
+  expect(
+    map({ temperature: 0.2, top_p: 0.9, stop: ['a', 'b'], user: 'u1', stream: true, stream_options: {} }),
+  ).toMatchObject({
+    temperature: 0.2,
+    top_p: 0.9,
+    stop_sequences: ['a', 'b'],
+    metadata: { user_id: 'u1' },
+    stream: true,
+  })
+  expect(map({ stop: 'a' }).stop_sequences).toEqual(['a'])
+  expect(map({ stop: null })).not.toHaveProperty('stop_sequences')
+  expect(map({ stream: false, stream_options: null })).toEqual(map({}))
+  expect(map({ safety_identifier: 's' }).metadata).toEqual({ user_id: 's' })
+  expect(map({ user: 'u', metadata: { user_id: 'own' } }).metadata).toEqual({ user_id: 'own' })
+})
+
+test('Anthropic’s own members pass as they came', () => {
+  const own = {
+    top_k: 5,
+    thinking: { type: 'enabled', budget_tokens: 2000 },
+    service_tier: 'standard_only',
+    cache_control: { type: 'ephemeral' },
+    container: 'c1',
+    of_tomorrow: [1],
+  }
+  expect(map(own)).toMatchObject(own)
+})
+
+describe('messages', () => {
+  test('of system and developer leave the conversation, in their order', () => {
+    expect(mapMessages([{ role: 'system', content: 'Be brief.' }, user])).toEqual({
+      system: 'Be brief.',
+      messages: [user],
+    })
+    const cached = { type: 'text', text: 'c', cache_control: { type: 'ephemeral' } }
+    expect(
+      mapMessages([
+        { role: 'system', content: 'a' },
+        user,
+        { role: 'developer', content: [{ type: 'text', text: 'b' }, cached] },
+      ]),
+    ).toEqual({
+      system: [{ type: 'text', text: 'a' }, { type: 'text', text: 'b' }, cached],
+      messages: [user],
+    })
+    expect(map({ system: 'own', messages: [{ role: 'system', content: 'a' }, user] }).system).toEqual([
+      { type: 'text', text: 'own' },
+      { type: 'text', text: 'a' },
+    ])
+  })
+
+  test('carry pictures and files as their bytes or their address, with what else a part has', () => {
+    const content = [
+      { type: 'text', text: 'see', cache_control: { type: 'ephemeral' } },
+      { type: 'image_url', image_url: { url: `data:image/png;base64,${png}`, detail: 'high' } },
+      {
+        type: 'image_url',
+        image_url: { url: 'https://a.example/b.png' },
+        cache_control: { type: 'ephemeral' },
+      },
+      { type: 'file', file: { filename: 'a.pdf', file_data: 'data:application/pdf;base64,JVBERi0=' } },
+      { type: 'file', file: { file_data: 'data:text/plain;charset=utf-8;base64,w6Q=' } },
+      { type: 'file', file: { file_id: 'file_1' } },
+      { type: 'search_result', source: 'own', title: 't', content: [] },
+    ]
+    expect(mapMessages([{ role: 'user', content }]).messages).toEqual([
+      {
+        role: 'user',
+        content: [
+          content[0],
+          { type: 'image', source: { type: 'base64', media_type: 'image/png', data: png } },
+          {
+            type: 'image',
+            source: { type: 'url', url: 'https://a.example/b.png' },
+            cache_control: { type: 'ephemeral' },
+          },
+          {
+            type: 'document',
+            title: 'a.pdf',
+            source: { type: 'base64', media_type: 'application/pdf', data: 'JVBERi0=' },
+          },
+          { type: 'document', source: { type: 'text', media_type: 'text/plain', data: 'ä' } },
+          { type: 'document', source: { type: 'file', file_id: 'file_1' } },
+          content[6],
+        ],
+      },
+    ])
+  })
+
+  test('of tools become uses and results, those of one turn in one message', () => {
+    const call = (id: string, text: string) => ({
+      id,
+      type: 'function',
+      function: { name: 'find', arguments: text },
+    })
+    const mapped = mapMessages([
+      user,
+      { role: 'assistant', content: '', tool_calls: [call('a', '{"q":1}'), call('b', '')] },
+      { role: 'tool', tool_call_id: 'a', content: 'found' },
+      { role: 'tool', tool_call_id: 'b', content: [{ type: 'text', text: 'too' }], is_error: true },
+      { role: 'assistant', content: 'Done.' },
+      { role: 'tool', tool_call_id: 'c', content: 'late' },
+    ])
+    expect(mapped.messages).toEqual([
+      user,
+      {
+        role: 'assistant',
+        content: [
+          { type: 'tool_use', id: 'a', name: 'find', input: { q: 1 } },
+          { type: 'tool_use', id: 'b', name: 'find', input: {} },
+        ],
+      },
+      {
+        role: 'user',
+        content: [
+          { type: 'tool_result', tool_use_id: 'a', content: 'found' },
+          { type: 'tool_result', tool_use_id: 'b', content: [{ type: 'text', text: 'too' }], is_error: true },
+        ],
+      },
+      { role: 'assistant', content: [{ type: 'text', text: 'Done.' }] },
+      { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'c', content: 'late' }] },
+    ])
+  })
+
+  test('of the assistant bring back their thinking first, and say nothing where they said nothing', () => {
+    const thinking = { type: 'thinking', thinking: 'hm', signature: 's' }
+    const messages = [
+      user,
+      { role: 'assistant', content: 'Yes.', reasoning_content: 'hm', thinking_blocks: [thinking] },
+      { role: 'assistant', content: null },
+      { role: 'assistant', content: null, refusal: 'No.' },
+    ]
+    expect(mapMessages(messages).messages).toEqual([
+      user,
+      { role: 'assistant', content: [thinking, { type: 'text', text: 'Yes.' }] },
+      { role: 'assistant', content: [{ type: 'text', text: 'No.' }] },
+    ])
+  })
+})
+
+describe('tools', () => {
+  test('are functions with a schema, or already in Anthropic’s form', () => {
+    const strict = {
+      type: 'function',
+      function: { name: 'f', description: 'd', parameters: null, strict: true },
+    }
+    const search = { type: 'web_search_20250305', name: 'web_search', max_uses: 1 }
+    const cached = { ...tool, cache_control: { type: 'ephemeral' } }
+    expect(map({ tools: [strict, search, cached] }).tools).toEqual([
+      { name: 'f', description: 'd', input_schema: { type: 'object', properties: {} }, strict: true },
+      search,
+      { name: 'find', input_schema: tool.function.parameters, cache_control: { type: 'ephemeral' } },
+    ])
+  })
+
+  test.each<[JsonValue, JsonValue | undefined, JsonObject | undefined]>([
+    ['auto', undefined, { type: 'auto' }],
+    ['none', undefined, { type: 'none' }],
+    ['required', undefined, { type: 'any' }],
+    [{ type: 'function', function: { name: 'find' } }, undefined, { type: 'tool', name: 'find' }],
+    [{ type: 'any' }, undefined, { type: 'any' }],
+    [null, false, { type: 'auto', disable_parallel_tool_use: true }],
+    ['required', false, { type: 'any', disable_parallel_tool_use: true }],
+    ['none', false, { type: 'none' }],
+    [null, true, undefined],
+  ])('are chosen by %j, parallel %j, as %j', (tool_choice, parallel, expected) => {
+    const members = parallel === undefined ? { tool_choice } : { tool_choice, parallel_tool_calls: parallel }
+    expect(map({ tools: [tool], ...members }).tool_choice).toEqual(expected)
+  })
+
+  test('that are not there are not chosen from', () => {
+    expect(map({ tools: [], tool_choice: 'auto', parallel_tool_calls: false })).toEqual(map({}))
+    expect(() => map({ tool_choice: 'required' })).toThrow('body.tool_choice')
+  })
+})
+
+test('the format and the effort share one member, and the client’s own word stands', () => {
+  const schema = { type: 'object', properties: {} }
+  const response_format = { type: 'json_schema', json_schema: { name: 'n', strict: true, schema } }
+  expect(map({ response_format, reasoning_effort: 'minimal' })).toMatchObject({
+    output_config: { format: { type: 'json_schema', schema }, effort: 'low' },
+    thinking: { type: 'adaptive' },
+  })
+  const thinking = { type: 'enabled', budget_tokens: 1024 }
+  expect(map({ reasoning_effort: 'high', thinking, output_config: { effort: 'max' } })).toMatchObject({
+    output_config: { effort: 'max' },
+    thinking,
+  })
+  expect(map({ reasoning_effort: 'none' })).toEqual({ ...map({}), thinking: { type: 'disabled' } })
+  expect(map({ response_format: { type: 'text' } })).toEqual(map({}))
+})
+
+test.each<[string, JsonObject]>([
+  ['n', { n: 2 }],
+  ['logprobs', { logprobs: true }],
+  ['top_logprobs', { top_logprobs: 3 }],
+  ['logit_bias', { logit_bias: { 50256: -100 } }],
+  ['frequency_penalty', { frequency_penalty: 0.5 }],
+  ['presence_penalty', { presence_penalty: 0.5 }],
+  ['seed', { seed: 1 }],
+  ['store', { store: true }],
+  ['modalities', { modalities: ['text', 'audio'] }],
+  ['audio', { audio: { voice: 'alloy' } }],
+  ['prediction', { prediction: { type: 'content', content: 'x' } }],
+  ['functions', { functions: [] }],
+  ['function_call', { function_call: 'auto' }],
+  ['web_search_options', { web_search_options: {} }],
+  ['verbosity', { verbosity: 'low' }],
+  ['response_format', { response_format: { type: 'json_object' } }],
+  ['reasoning_effort', { reasoning_effort: 'utmost' }],
+  ['tool_choice', { tools: [tool], tool_choice: { type: 'allowed_tools' } }],
+  ['tools[0]', { tools: [{ type: 'custom', custom: { name: 'c' } }] }],
+  ['messages', { messages: 'hello' }],
+  ['messages[0].role', { messages: [{ role: 'function', content: 'x' }] }],
+  ['messages[0].content[0].type', { messages: [{ role: 'user', content: [{ type: 'input_audio' }] }] }],
+  [
+    'messages[0].content[0].image_url.url',
+    { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'data:x' } }] }] },
+  ],
+  [
+    'messages[0].content[0].file.file_data',
+    { messages: [{ role: 'user', content: [{ type: 'file', file: { file_data: 'data:a/b;base64,x' } }] }] },
+  ],
+  [
+    'messages[0].tool_calls[0].function.arguments',
+    { messages: [{ role: 'assistant', tool_calls: [{ function: { name: 'f', arguments: '{"a":' } }] }] },
+  ],
+  ['messages[0].tool_calls[0]', { messages: [{ role: 'assistant', tool_calls: [{ type: 'custom' }] }] }],
+])('%s is refused by its name where it would be lost', (param, members) => {
+  expect(() => map(members)).toThrow(expect.objectContaining({ name: 'Error', param }))
+  expect(() => map(members)).toThrow(`body.${param}: `)
+})
+
+test('what asks for nothing is left out', () => {
+  const nothing = {
+    n: 1,
+    logprobs: false,
+    top_logprobs: 0,
+    logit_bias: {},
+    frequency_penalty: 0,
+    presence_penalty: 0,
+    seed: null,
+    store: false,
+    modalities: ['text'],
+    audio: null,
+    verbosity: 'medium',
+    prompt_cache_key: 'k',
+    user: null,
+    tools: null,
+    response_format: null,
+    reasoning_effort: null,
+    thinking: null,
+  }
+  expect(map(nothing)).toEqual(map({}))
+})
