@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 import { splitPresentation } from './presentation.ts'
@@ -11,7 +12,15 @@ export function hashCanonical(value: JsonValue): string {
   return hash('sha256', text, 'hex')
 }
 
-/** What makes two jobs ask for the same answer: type, model and body, but for how the answer is handed over. */
+/**
+ * What makes two jobs ask for the same answer: type, model and body, but for how the answer is handed over. One input of
+ * an embedding job is the same by itself and alone in a list.
+ */
 export function contentHash(type: JobType, model: string, body: JsonObject): string {
-  return hashCanonical({ type, model, body: splitPresentation(type, body).content })
+  const { content } = splitPresentation(type, body)
+  if (type === 'embedding') {
+    const [input, ...others] = normalizeInputs(content) ?? []
+    if (input !== undefined && others.length === 0) content.input = input
+  }
+  return hashCanonical({ type, model, body: content })
 }

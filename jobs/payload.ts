@@ -1,5 +1,6 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { JsonObject } from '../lib/json.ts'
+import { packVectors, unpackVectors, VECTORS_MARK } from './vector-payload.ts'
 
 /** Below this size compression costs more than it saves. */
 const COMPRESS_FROM_BYTES = 2048
@@ -7,14 +8,20 @@ const COMPRESS_FROM_BYTES = 2048
 /** The first bytes of every zstd frame (RFC 8878, 3.1.1); no JSON text begins with them. */
 const ZSTD_MAGIC = 0xfd2fb528
 
-/** A body or result as it rests in Redis: JSON text, as a zstd frame where it is large. */
+/**
+ * A body or result as it rests in Redis: JSON text, as a zstd frame where it is large; embeddings with their vectors as
+ * bytes, which is as small as compressed text and takes a tenth of the time.
+ */
 export function encodePayload(value: JsonObject): Buffer {
+  const packed = packVectors(value)
+  if (packed) return packed
   const text = Buffer.from(JSON.stringify(value))
   return text.length < COMPRESS_FROM_BYTES ? text : zstdCompressSync(text)
 }
 
 /** Reverses encodePayload. */
 export function decodePayload(stored: Buffer): JsonObject {
+  if (stored[0] === VECTORS_MARK) return unpackVectors(stored)
   const compressed = stored.length >= 4 && stored.readUInt32LE(0) === ZSTD_MAGIC
   return JSON.parse((compressed ? zstdDecompressSync(stored) : stored).toString('utf8'))
 }

@@ -1,29 +1,28 @@
 import type { Lane } from '../config/lanes.ts'
+import type { Items } from '../jobs/items.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
-import type { AttemptEnd, Claimed, Completion, Retry, Work } from '../jobs/work.ts'
+import type { AttemptEnd, Work } from '../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
-import { priceUsage, settledTokens } from '../providers/accounting.ts'
-import { mergeBodies, normalizeInputs, splitAnswer } from '../providers/embeddings.ts'
-import type {
-  Provider,
-  ProviderAnswer,
-  ProviderFailure,
-  ProviderSuccess,
-  Usage,
-} from '../providers/provider.ts'
+import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
+import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
+import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
+import { createAfterFailure } from './after-failure.ts'
+import { type Cargo, loadCargo } from './cargo.ts'
+import { createDeliver } from './deliver.ts'
 import { createDeltaWriter } from './delta-writer.ts'
-import { decide, judgeAnswer, pauseAfter, toJobError } from './outcome.ts'
+import { judgeAnswer, pauseAfter } from './outcome.ts'
+import { type Passenger, timeoutOf } from './passenger.ts'
 import { persist } from './persist.ts'
 import { type Call, costOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
-import { spreadRetries } from './spread-retries.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
   queue: LaneQueue
   work: Work
+  items: Items
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
@@ -44,8 +43,15 @@ export type ExecuteDeps = {
   onCall?: (call: { lane: string; jobs: number; outcome: AttemptEnd['outcome']; latencyMs: number }) => void
 }
 
-/** A held entry with what was claimed for it. */
-type Passenger = { held: Held; claimed: Claimed }
+type Running = ReturnType<RunningCalls['begin']>
+
+const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
+  throttled: 'throttled',
+  retryable: 'retryable',
+  timeout: 'timeout',
+  final: 'failed',
+  aborted: 'aborted',
+}
 
 /**
  * Carries one permitted call out, from claiming its jobs to acknowledging their entries. Reads from top to bottom
@@ -53,16 +59,18 @@ type Passenger = { held: Held; claimed: Claimed }
  * stalled check, which finds every entry that was not acknowledged.
  */
 export function createExecutor(deps: ExecuteDeps) {
-  const { queue, work, gate, calls, now, random } = deps
+  const { queue, work, gate, calls, now } = deps
   const keep = <T>(write: () => Promise<T>, what: string) =>
     persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what) })
+  const deliver = createDeliver({ ...deps, keep })
+  const { settleJobs, endWith } = createAfterFailure({ ...deps, keep, resend })
 
   async function execute(call: Call, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
     // Before the claim, so that a cancel which comes right after it finds the call.
     const running = calls.begin(call.held)
     try {
       const passengers = await claim(call.held, waitedFor)
-      await send(passengers, permit, call.cost, running)
+      await carry(passengers, permit, call.cost, running)
     } catch (error) {
       deps.onError(error, 'a call')
       deps.abandon(call.held)
@@ -95,20 +103,34 @@ export function createExecutor(deps: ExecuteDeps) {
     return passengers
   }
 
+  /** Answers the jobs whose answers are known, and beside that sends the request of the others. */
+  async function carry(claimed: Passenger[], permit: string, taken: Cost, running: Running): Promise<void> {
+    const lane = deps.lane()
+    if (claimed.length === 0) return gate.settle(lane, [{ permit, actual: null }])
+
+    const cargo = await loadCargo(lane, claimed, deps)
+    for (const { passenger } of cargo.known) calls.cancel(passenger.held.tenant, passenger.held.id)
+    const answered = deliver(lane, cargo.known, null)
+    answered.catch(() => {}) // awaited below
+    try {
+      if (cargo.body === null) await gate.settle(lane, [{ permit, actual: null }])
+      else await send(lane, cargo, cargo.body, permit, taken, running)
+    } finally {
+      await answered
+    }
+  }
+
   async function send(
-    passengers: Passenger[],
+    lane: Lane,
+    cargo: Cargo,
+    body: JsonObject,
     permit: string,
     taken: Cost,
-    running: ReturnType<RunningCalls['begin']>,
+    running: Running,
   ): Promise<void> {
-    const lane = deps.lane()
-    if (passengers.length === 0) return gate.settle(lane, [{ permit, actual: null }])
-
+    const { passengers } = cargo
     const first = passengers[0]!.claimed
-    const embeds =
-      first.type === 'embedding' && passengers.every((one) => normalizeInputs(one.claimed.body) !== null)
-    const body = embeds ? mergeBodies(passengers.map((one) => one.claimed.body)) : first.body
-    const streams = first.body.stream === true && passengers.length === 1
+    const streams = body.stream === true && passengers.length === 1
     const useless = new AbortController()
     const deltas = createDeltaWriter({
       write: (chunks) => work.stream(first, chunks),
@@ -118,7 +140,7 @@ export function createExecutor(deps: ExecuteDeps) {
 
     let isShown = false
     const onDelta = (chunk: JsonValue) => {
-      isShown = first.isShownLive
+      isShown ||= first.isShownLive && isPartOfAnswer(chunk)
       deltas.push(chunk)
     }
 
@@ -138,10 +160,31 @@ export function createExecutor(deps: ExecuteDeps) {
     }
     const latencyMs = now() - startedAt
 
-    const settled = settle(lane, permit, answer, taken, passengers)
+    const settled = settle(lane, permit, answer, taken, cargo)
     await deltas.flush()
-    if (answer.ok) await succeed(lane, passengers, answer, latencyMs, embeds)
-    else await failed(lane, passengers, answer, latencyMs, { isShown, abortReason: running.signal.reason })
+    deps.onCall?.({
+      lane: lane.id,
+      jobs: passengers.length,
+      outcome: answer.ok ? 'completed' : OUTCOMES[answer.class],
+      latencyMs,
+    })
+    if (answer.ok) {
+      await deliver(lane, cargo.share(answer), {
+        outcome: 'completed',
+        latency_ms: latencyMs,
+        status: answer.status,
+      })
+    } else {
+      const end: AttemptEnd = {
+        outcome: OUTCOMES[answer.class],
+        latency_ms: latencyMs,
+        status: answer.status,
+        error_code: answer.code,
+        ambiguous: answer.ambiguous,
+      }
+      const abortReason: unknown = running.signal.reason
+      await settleJobs(lane, passengers, { failure: answer, end, isShown, abortReason })
+    }
     await settled
   }
 
@@ -151,18 +194,22 @@ export function createExecutor(deps: ExecuteDeps) {
     permit: string,
     answer: ProviderAnswer,
     taken: Cost,
-    passengers: Passenger[],
+    { passengers, tokens }: Cargo,
   ): Promise<void> {
     // Refused connections never reached the provider; everything else counts there.
     const sent = answer.ok || answer.status !== null || answer.ambiguous
-    const estimate = taken.tokens > 0 ? taken : costOf(passengers.map((one) => one.held))
-    const tokens = settledTokens(lane.kind, estimate, answer.ok ? answer.usage : null, sent)
+    const counted = settledTokens(
+      lane.kind,
+      estimateSent(tokens, taken, passengers),
+      answer.ok ? countedUsage(lane.kind, answer) : null,
+      sent,
+    )
     const throttled = !answer.ok && answer.class === 'throttled'
     try {
       await gate.settle(lane, [
         {
           permit,
-          actual: sent ? { requests: 1, ...tokens } : null,
+          actual: sent ? { requests: 1, ...counted } : null,
           feedback: answer.feedback,
           outcome: judgeAnswer(answer, timeoutOf(lane, passengers) >= lane.timeout),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
@@ -173,156 +220,11 @@ export function createExecutor(deps: ExecuteDeps) {
     }
   }
 
-  async function succeed(
-    lane: Lane,
-    passengers: Passenger[],
-    answer: ProviderSuccess,
-    latencyMs: number,
-    embeds: boolean,
-  ): Promise<void> {
-    const results = embeds ? shareOut(answer.body, passengers) : [answer.body]
-    const completions: Completion[] = passengers.map(({ claimed }, index) => {
-      const result = results[index]!
-      const usage = embeds ? usageOf(result) : answer.usage
-      const costUsd = usage ? priceUsage(lane.price, usage) : 0
-      const end: AttemptEnd = {
-        outcome: 'completed',
-        latency_ms: latencyMs,
-        status: answer.status,
-        usage,
-        cost_usd: costUsd,
-      }
-      return { claimed, end, result, usage, costUsd }
-    })
-    // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
-    await keep(() => work.complete(completions), 'storing results')
-    await keep(() => Promise.all(passengers.map((one) => queue.acknowledge(one.held))), 'acknowledging')
-    deps.onCall?.({ lane: lane.id, jobs: passengers.length, outcome: 'completed', latencyMs })
-  }
-
-  async function failed(
-    lane: Lane,
-    passengers: Passenger[],
-    failure: ProviderFailure,
-    latencyMs: number,
-    { isShown, abortReason }: { isShown: boolean; abortReason: unknown },
-  ): Promise<void> {
-    const outcomes: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
-      throttled: 'throttled',
-      retryable: 'retryable',
-      timeout: 'timeout',
-      final: 'failed',
-      aborted: 'aborted',
-    }
-    const end: AttemptEnd = {
-      outcome: outcomes[failure.class],
-      latency_ms: latencyMs,
-      status: failure.status,
-      error_code: failure.code,
-      ambiguous: failure.ambiguous,
-    }
-    deps.onCall?.({ lane: lane.id, jobs: passengers.length, outcome: end.outcome, latencyMs })
-    if (failure.input && passengers.length > 1) return split(passengers, end)
-    if (isShown) {
-      const { held, claimed } = passengers[0]!
-      const mayRetry = failure.class !== 'final'
-      return endWith(held, claimed, end, toJobError(failure, mayRetry), mayRetry)
-    }
-
-    const at = now()
-    const chance = random() // the same for all, so that those that travelled together go again together
-    const decided = passengers.map(({ claimed }) =>
-      decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed.model)),
-    )
-    const spread = await spreadRetries(decided, (count) =>
-      gate.retry(lane, count).catch((error) => {
-        deps.onError(error, 'booking retries')
-        return []
-      }),
-    )
-
-    await Promise.all(
-      passengers.map(async ({ held, claimed }, index) => {
-        const outcome = spread[index]!
-        switch (outcome.kind) {
-          case 'failed':
-            return endWith(held, claimed, end, outcome.error)
-          case 'retry':
-          case 'throttled':
-            return putBack(held, claimed, end, {
-              at: outcome.at,
-              countsAsAttempt: outcome.kind === 'retry',
-              reason: outcome.reason,
-              waitingFor: outcome.waitingFor,
-            })
-          case 'rerouted':
-            return putBack(held, claimed, end, {
-              at: now(),
-              countsAsAttempt: false,
-              reason: outcome.reason,
-              waitingFor: 'retry_delay',
-              lane: outcome.lane,
-            })
-          case 'released':
-            return putBack(held, claimed, end, {
-              at: now(),
-              countsAsAttempt: false,
-              reason: String(abortReason ?? 'aborted'),
-              waitingFor: 'retry_delay',
-            })
-        }
-      }),
-    )
-  }
-
-  /** `own`: the failure is this job's alone, and others that wait for the same go on without it. */
-  async function endWith(
-    held: Held,
-    claimed: Claimed,
-    end: AttemptEnd,
-    error: JobError,
-    own = false,
-  ): Promise<void> {
-    await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
-    await keep(() => queue.acknowledge(held), 'acknowledging')
-  }
-
-  async function putBack(held: Held, claimed: Claimed, end: AttemptEnd, next: Retry): Promise<void> {
-    const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
-    await keep(() => (waits ? queue.delay(held, next.at) : queue.acknowledge(held)), 'putting an entry back')
-  }
-
-  /**
-   * The provider rejected a request for what one of its inputs holds, and does not say which: each half goes again
-   * by itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for
-   * one bad input among n.
-   */
-  async function split(passengers: Passenger[], end: AttemptEnd): Promise<void> {
-    const again: Held[] = []
-    await Promise.all(
-      passengers.map(async ({ held, claimed }) => {
-        const next: Retry = {
-          at: 0,
-          countsAsAttempt: false,
-          reason: 'input_rejected',
-          waitingFor: 'requests',
-        }
-        const goesOn = await keep(() => work.retry(claimed, end, next), 'splitting a request')
-        if (goesOn) again.push(held)
-        else await keep(() => queue.acknowledge(held), 'acknowledging')
-      }),
-    )
-    const middle = Math.ceil(again.length / 2)
-    const order = new Map(passengers.map((one, index) => [one.held, index]))
-    again.sort((a, b) => order.get(a)! - order.get(b)!)
-    const halves = [again.slice(0, middle), again.slice(middle)].filter((half) => half.length > 0)
-    await Promise.all(
-      halves.map(async (held) => {
-        const cost = costOf(held)
-        const permit = await deps.acquire(cost)
-        await execute({ held, cost }, permit, 'requests')
-      }),
-    )
+  /** Sends entries again that are held still. */
+  async function resend(held: Held[]): Promise<void> {
+    const cost = costOf(held)
+    const permit = await deps.acquire(cost)
+    await execute({ held, cost }, permit, 'requests')
   }
 
   /** Fails the jobs of a call that is larger than its lane can ever admit; no call is made. */
@@ -342,25 +244,8 @@ export function createExecutor(deps: ExecuteDeps) {
   return { execute, refuse }
 }
 
-function timeoutOf(lane: Lane, passengers: Passenger[]): number {
-  return Math.max(...passengers.map((one) => one.claimed.timeoutMs || lane.timeout))
-}
-
-function shareOut(body: JsonObject, passengers: Passenger[]): JsonObject[] {
-  const costs = passengers.map((one) => one.claimed.cost)
-  return splitAnswer(
-    body,
-    passengers.map((one) => normalizeInputs(one.claimed.body)!.length),
-    costs.map((cost) => cost.inputTokens),
-  )
-}
-
-function usageOf(result: JsonObject): Usage | null {
-  const usage = result.usage as { prompt_tokens?: number; total_tokens?: number } | undefined
-  if (!usage || typeof usage.prompt_tokens !== 'number') return null
-  return {
-    input_tokens: usage.prompt_tokens,
-    output_tokens: 0,
-    total_tokens: usage.total_tokens ?? usage.prompt_tokens,
-  }
+/** What a provider counts at the door: for embeddings what is sent is known exactly, else what was taken for it. */
+function estimateSent(tokens: number | null, taken: Cost, passengers: Passenger[]): TokenCount {
+  if (tokens !== null) return { tokens, inputTokens: tokens, outputTokens: 0 }
+  return taken.tokens > 0 ? taken : costOf(passengers.map((one) => one.held))
 }

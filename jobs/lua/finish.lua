@@ -1,8 +1,9 @@
 -- Stores the outcome of a call that ends the job, and ends its followers with it.
 --
--- ARGV  1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms  6 end of the attempt (JSON)
+-- ARGV  1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
+--       6 end of the attempt (JSON); '' when no call was made, and the attempt is taken back
 --       7 cache ttl ms (0: do not cache)
---       completed: 8 result  9 usage (JSON or '')  10 cost in USD
+--       completed: 8 result  9 usage (JSON or '')  10 cost in USD  11 where the answer came from ('' as the record says)
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
 -- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again with cost 0, else call drain.lua
@@ -14,13 +15,18 @@ local job = load(id, true)
 local leads = redis.call('GET', flight_key(hash)) == id
 local booked = false -- a worker stores again what it is not sure was stored
 if job and not job.deleted then
-  local known = end_attempt(id, call, ARGV[6])
-  booked = known and string.find(known, '"outcome":"completed"', 1, true)
+  if ARGV[6] == '' then
+    redis.call('HDEL', job_key(id) .. ':attempts', call)
+  else
+    local known = end_attempt(id, call, ARGV[6])
+    booked = known and string.find(known, '"outcome":"completed"', 1, true)
+  end
 end
 
 local fields, members, shared
 if status == 'completed' then
   fields = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', ARGV[10] }
+  if ARGV[11] ~= '' then fields[7], fields[8] = 'cache', ARGV[11] end
   shared = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', '0', 'cache', 'shared' }
 else
   fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
@@ -37,6 +43,7 @@ if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
   redis.call('PEXPIRE', cache_key(hash), ARGV[7])
 end
 if not ended then
+  if ARGV[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
   finish(job, status, retain, fields, members)
   if job.group and status == 'completed' then
     redis.call('HINCRBYFLOAT', root .. ':group:' .. job.group, 'cost_usd', ARGV[10])
@@ -57,7 +64,10 @@ if leads then
       if ended then redis.call('SREM', root .. ':draining', id) end
     end
   end
-  if left == 0 and job and job.carrying then redis.call('HDEL', job_key(id), 'carrying') end
+  if left == 0 and job and job.carrying then
+    redis.call('HDEL', job_key(id), 'carrying')
+    redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
+  end
   if left == 0 and job and job.deleted then redis.call('DEL', job_key(id)) end
 end
 return { carried and 'carried' or ended and 'stale' or 'ok', left, promoted }

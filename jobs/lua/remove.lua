@@ -1,6 +1,6 @@
 -- Forgets a job: prompt, result, events, attempts, deliveries and index entries.
 --
--- ARGV  1 id  2 '1' when the cached answer to its content goes as well
+-- ARGV  1 id  2 '1' when the cached answer to its content goes as well  3… further content hashes whose answers go
 -- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or ''}
 -- Invariant: a running leader with followers leaves a tombstone without content until its call has served them.
 
@@ -18,7 +18,7 @@ end
 release(job)
 redis.call('ZREM', root .. ':jobs', id)
 redis.call('ZREM', root .. ':status:' .. was, id)
-redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
+if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
 redis.call('ZREM', root .. ':expiry', id)
 redis.call('ZREM', root .. ':deadlines', id)
 if job.group then
@@ -32,6 +32,7 @@ for _, delivery in ipairs(redis.call('LRANGE', job_key(id) .. ':deliveries', 0, 
   redis.call('ZREM', root .. ':webhooks', delivery)
 end
 if ARGV[2] == '1' then redis.call('DEL', cache_key(job.hash)) end
+for i = 3, #ARGV do redis.call('DEL', cache_key(ARGV[i])) end
 redis.call('DEL', job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries')
 redis.call('DEL', job_key(id))
 if job.carrying then
@@ -39,5 +40,6 @@ if job.carrying then
     'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1')
 end
 redis.call('PUBLISH', root .. ':live:' .. id, '0')
+if job.reply then redis.call('PUBLISH', job.reply, id) end
 if job.group then redis.call('PUBLISH', root .. ':live:group:' .. job.group, id) end
 return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

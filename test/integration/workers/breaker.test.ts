@@ -6,6 +6,7 @@ import { createSimulator } from '../../../providers/simulator/simulator.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
 import { startWorker } from '../../../workers/worker.ts'
 import { LANE, openTestStore, read, statusesOf, submit, until } from '../../helpers/store.ts'
+import { expressOf } from './fixture.ts'
 
 /** A store with a worker on it, whose lane's provider is a simulator. The gate's clock is set forward by `pass`. */
 async function openLane() {
@@ -33,6 +34,7 @@ providers:
   const gate = createGate({ redis: store.redis, prefix: store.prefix, now: () => Date.now() + ahead })
   const worker = await startWorker({
     ...store,
+    ...expressOf(store, config.jobs.stalled_after),
     config: () => config,
     gate,
     provider: (name) => providers.get(name),

@@ -1,8 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished } from 'vitest'
 import { loadConfig } from '../../../config/load.ts'
+import { createExpress, expressLease } from '../../../jobs/express.ts'
 import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
+import { openLanesChannel } from '../../../jobs/keys.ts'
 import type { Work } from '../../../jobs/work.ts'
+import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
 import { coalesceKey } from '../../../providers/embeddings.ts'
 import { createProviders } from '../../../providers/registry.ts'
@@ -10,14 +14,7 @@ import type { SimulatorOptions } from '../../../providers/simulator/options.ts'
 import { createSimulator } from '../../../providers/simulator/simulator.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
 import { startWorker } from '../../../workers/worker.ts'
-import {
-  newJob,
-  openTestStore,
-  read,
-  TENANT,
-  type TestStore,
-  type TestStoreOptions,
-} from '../../helpers/store.ts'
+import { newJob, openTestStore, TENANT, type TestStore, type TestStoreOptions } from '../../helpers/store.ts'
 
 export const EMBED_LANE = 'sim/embed'
 
@@ -61,6 +58,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
   async function work(disturb = options.disturb ?? ((work: Work) => work)) {
     const worker = await startWorker({
       ...store,
+      ...expressOf(store, config.jobs.stalled_after),
       work: disturb(store.work, store),
       config: () => config,
       gate,
@@ -78,9 +76,13 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
   return { store, simulator, gate, config, errors, work }
 }
 
-/** One create object's worth of an embedding job. */
-export function embedJob(input: string | string[], members: Partial<NewJob> = {}): NewJob {
-  const body = { model: EMBED_LANE, input, dimensions: 4 }
+/** One create object's worth of an embedding job; `further` members go into its body. */
+export function embedJob(
+  input: string | string[] | number[][],
+  members: Partial<NewJob> = {},
+  further: JsonObject = {},
+): NewJob {
+  const body = { model: EMBED_LANE, input, dimensions: 4, ...further }
   const cost = estimateCost({ kind: 'openai-compatible', type: 'embedding', body })
   return newJob({
     type: 'embedding',
@@ -102,8 +104,19 @@ export async function submitMany(store: TestStore, jobs: NewJob[]): Promise<stri
 }
 
 /** Resolves with the job when it has ended. */
-export async function ended(store: TestStore, id: string): Promise<Job> {
-  const job = await store.jobs.wait(TENANT, id, 15_000)
+export async function ended(store: TestStore, id: string, tenant = TENANT): Promise<Job> {
+  const job = await store.jobs.wait(tenant, id, 15_000)
   expect(['completed', 'failed', 'cancelled'], `the job is still ${job?.status}`).toContain(job?.status)
-  return read(store, id)
+  return (await store.jobs.get(tenant, id))!
+}
+
+/** What a worker takes jobs straight from the API with. */
+export function expressOf(store: TestStore, stalledAfterMs: number) {
+  const name = randomUUID()
+  return {
+    name,
+    express: createExpress({ ...store, leaseMs: expressLease(stalledAfterMs), worker: name }),
+    announce: (lanes: string[]) =>
+      store.redis.publish(openLanesChannel(store.prefix), [name, ...lanes].join(' ')),
+  }
 }

@@ -13,23 +13,31 @@ function open(write: (chunks: JsonValue[]) => Promise<boolean>) {
 }
 
 describe('delta writer', () => {
-  it('writes what came in one moment together', async () => {
+  it('writes the first at once, and what comes soon after it together', async () => {
     const written: JsonValue[][] = []
     const { writer } = open(async (chunks) => written.push(chunks) > 0)
     writer.push(1)
+    await Promise.resolve()
+    expect(written).toEqual([[1]])
     writer.push(2)
+    writer.push(3)
+    expect(written).toEqual([[1]])
     await writer.flush()
-    expect(written).toEqual([[1, 2]])
+    expect(written).toEqual([[1], [2, 3]])
   })
 
   it('writes by itself when nobody flushes', async () => {
     const first = Promise.withResolvers<JsonValue[]>()
+    const second = Promise.withResolvers<JsonValue[]>()
     const { writer } = open(async (chunks) => {
-      first.resolve(chunks)
+      if (chunks[0] === 'a') first.resolve(chunks)
+      else second.resolve(chunks)
       return true
     })
     writer.push('a')
     expect(await first.promise).toEqual(['a'])
+    writer.push('b')
+    expect(await second.promise).toEqual(['b'])
   })
 
   it('keeps the order, however long a write takes', async () => {

@@ -1,0 +1,138 @@
+import type { Lane } from '../config/lanes.ts'
+import type { JobError } from '../jobs/job.ts'
+import type { Held, LaneQueue } from '../jobs/queue.ts'
+import type { AttemptEnd, Claimed, Retry, Work } from '../jobs/work.ts'
+import type { ProviderFailure } from '../providers/provider.ts'
+import type { Gate } from '../ratelimit/gate.ts'
+import { decide, toJobError } from './outcome.ts'
+import type { Passenger } from './passenger.ts'
+import { spreadRetries } from './spread-retries.ts'
+
+export type AfterFailureDeps = {
+  queue: LaneQueue
+  work: Work
+  gate: Gate
+  now: () => number
+  random: () => number
+  onError: (error: unknown, what: string) => void
+  /** The next lane of a route that this lane is part of; null: there is none. */
+  successor: (model: string) => string | null
+  /** Carries a write out that must not be lost. */
+  keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
+  /** Sends entries again that are held still, under a permit of their own. */
+  resend: (held: Held[]) => Promise<void>
+}
+
+/** How a call failed. `isShown`: a client has seen its first words. */
+export type FailedCall = {
+  failure: ProviderFailure
+  end: AttemptEnd
+  isShown: boolean
+  abortReason: unknown
+}
+
+/** Does with the jobs of a call that brought no result what outcome.ts decides. */
+export function createAfterFailure(deps: AfterFailureDeps) {
+  const { queue, work, gate, now, keep } = deps
+
+  async function settleJobs(lane: Lane, passengers: Passenger[], call: FailedCall): Promise<void> {
+    const { failure, end, isShown, abortReason } = call
+    if (failure.input && passengers.length > 1) return split(passengers, end)
+    if (isShown) {
+      const { held, claimed } = passengers[0]!
+      const mayRetry = failure.class !== 'final'
+      return endWith(held, claimed, end, toJobError(failure, mayRetry), mayRetry)
+    }
+
+    const at = now()
+    const chance = deps.random() // the same for all, so that those that travelled together go again together
+    const decided = passengers.map(({ claimed }) =>
+      decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed.model)),
+    )
+    const spread = await spreadRetries(decided, (count) =>
+      gate.retry(lane, count).catch((error) => {
+        deps.onError(error, 'booking retries')
+        return []
+      }),
+    )
+
+    await Promise.all(
+      passengers.map(async ({ held, claimed }, index) => {
+        const outcome = spread[index]!
+        switch (outcome.kind) {
+          case 'failed':
+            return endWith(held, claimed, end, outcome.error)
+          case 'retry':
+          case 'throttled':
+            return putBack(held, claimed, end, {
+              at: outcome.at,
+              countsAsAttempt: outcome.kind === 'retry',
+              reason: outcome.reason,
+              waitingFor: outcome.waitingFor,
+            })
+          case 'rerouted':
+            return putBack(held, claimed, end, {
+              at: now(),
+              countsAsAttempt: false,
+              reason: outcome.reason,
+              waitingFor: 'retry_delay',
+              lane: outcome.lane,
+            })
+          case 'released':
+            return putBack(held, claimed, end, {
+              at: now(),
+              countsAsAttempt: false,
+              reason: String(abortReason ?? 'aborted'),
+              waitingFor: 'retry_delay',
+            })
+        }
+      }),
+    )
+  }
+
+  /** `own`: the failure is this job's alone, and others that wait for the same go on without it. */
+  async function endWith(
+    held: Held,
+    claimed: Claimed,
+    end: AttemptEnd,
+    error: JobError,
+    own = false,
+  ): Promise<void> {
+    await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
+    await keep(() => queue.acknowledge(held), 'acknowledging')
+  }
+
+  async function putBack(held: Held, claimed: Claimed, end: AttemptEnd, next: Retry): Promise<void> {
+    const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
+    await keep(() => (waits ? queue.delay(held, next.at) : queue.acknowledge(held)), 'putting an entry back')
+  }
+
+  /**
+   * The provider rejected a request for what one of its inputs holds, and does not say which: each half goes again
+   * by itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for
+   * one bad input among n.
+   */
+  async function split(passengers: Passenger[], end: AttemptEnd): Promise<void> {
+    const again: Held[] = []
+    await Promise.all(
+      passengers.map(async ({ held, claimed }) => {
+        const next: Retry = {
+          at: 0,
+          countsAsAttempt: false,
+          reason: 'input_rejected',
+          waitingFor: 'requests',
+        }
+        const goesOn = await keep(() => work.retry(claimed, end, next), 'splitting a request')
+        if (goesOn) again.push(held)
+        else await keep(() => queue.acknowledge(held), 'acknowledging')
+      }),
+    )
+    const middle = Math.ceil(again.length / 2)
+    const order = new Map(passengers.map((one, index) => [one.held, index]))
+    again.sort((a, b) => order.get(a)! - order.get(b)!)
+    const halves = [again.slice(0, middle), again.slice(middle)].filter((half) => half.length > 0)
+    await Promise.all(halves.map(deps.resend))
+  }
+
+  return { settleJobs, endWith }
+}

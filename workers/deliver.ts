@@ -1,0 +1,69 @@
+import type { Lane } from '../config/lanes.ts'
+import type { Items } from '../jobs/items.ts'
+import type { LaneQueue } from '../jobs/queue.ts'
+import type { AttemptEnd, Completion, Work } from '../jobs/work.ts'
+import { priceUsage } from '../providers/accounting.ts'
+import type { Parcel } from './cargo.ts'
+
+export type DeliverDeps = {
+  queue: LaneQueue
+  work: Work
+  items: Items
+  onError: (error: unknown, what: string) => void
+  /** Carries a write out that must not be lost. */
+  keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
+}
+
+/**
+ * Stores answers, acknowledges their entries, and keeps the vectors that were paid for.
+ *
+ * @param end of the call that brought the answers; null: none was made for them
+ */
+export type Deliver = (lane: Lane, parcels: Parcel[], end: AttemptEnd | null) => Promise<void>
+
+export function createDeliver({ queue, work, items, onError, keep }: DeliverDeps): Deliver {
+  /** For what they are worth: whatever is not kept is bought again. */
+  async function keepItems(parcels: Parcel[]): Promise<void> {
+    const bought = parcels.filter((parcel) => parcel.items.length > 0)
+    const byTenant = Map.groupBy(bought, ({ passenger }) => passenger.held.tenant)
+    try {
+      await Promise.all(
+        [...byTenant].map(([tenant, some]) =>
+          items.keep(
+            tenant,
+            some.map((parcel) => ({ id: parcel.passenger.held.id, items: parcel.items })),
+          ),
+        ),
+      )
+    } catch (error) {
+      onError(error, 'keeping vectors')
+    }
+  }
+
+  return async (lane, parcels, end) => {
+    if (parcels.length === 0) return
+    const completions = parcels.map((parcel) => toCompletion(lane, parcel, end))
+    // Sent at once, and behind one another: by the time someone hears of a result, what was bought with it is kept.
+    const stored = keep(() => work.complete(completions), 'storing results')
+    const kept = keepItems(parcels)
+    // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
+    await stored
+    const acknowledge = () => Promise.all(parcels.map(({ passenger }) => queue.acknowledge(passenger.held)))
+    await keep(acknowledge, 'acknowledging')
+    await kept
+  }
+}
+
+function toCompletion(lane: Lane, parcel: Parcel, end: AttemptEnd | null): Completion {
+  const { passenger, result, usage, cache, leftMs } = parcel
+  const costUsd = usage ? priceUsage(lane.price, usage) : 0
+  return {
+    claimed: passenger.claimed,
+    end: end && { ...end, usage, cost_usd: costUsd },
+    result,
+    usage,
+    costUsd,
+    ...(cache === undefined ? {} : { cache }),
+    ...(leftMs === undefined ? {} : { leftMs }),
+  }
+}
