@@ -1,19 +1,16 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type Logger, pino } from 'pino'
+import { CliError, ExitCode } from './cli/exit.ts'
+import { addCommands } from './cli/program.ts'
+import { findWeakKeys } from './config/key-strength.ts'
 import { ConfigError, findConfigPath, loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { createLiveConfig, watchConfig } from './config/watch.ts'
-import { startEmbeddedRedis } from './lib/embedded-redis.ts'
-import { createSimulator } from './providers/simulator/simulator.ts'
-import { openApi, openWorker, type Service } from './services.ts'
-import { tryoutConfig, tryoutSimulator } from './tryout.ts'
+import type { Service } from './services.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
-
-/** sysexits.h EX_CONFIG */
-const EXIT_CONFIG = 78
 
 /** SIGTERM waits this long for calls under way, then the process goes. */
 const SHUTDOWN_MS = 30_000
@@ -30,6 +27,7 @@ const program = new Command('sluice')
   .description('A self-hosted queue between applications and LLM providers.')
   .version(version)
   .enablePositionalOptions()
+  .exitOverride()
 
 for (const [role, description] of [
   ['api', 'serve the HTTP API'],
@@ -56,9 +54,15 @@ program
     if (running) onSignals(() => running.close())
   })
 
+addCommands(program, process)
+
 program.parseAsync().catch((error: unknown) => {
+  // Commander has said it already.
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage)
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(error instanceof ConfigError || error instanceof NoRedisError ? EXIT_CONFIG : 1)
+  if (error instanceof CliError) process.exit(error.exitCode)
+  const isConfig = error instanceof ConfigError || error instanceof NoRedisError
+  process.exit(isConfig ? ExitCode.config : ExitCode.failed)
 })
 
 async function run(role: Role, options: { config?: string; port?: number }): Promise<void> {
@@ -72,6 +76,8 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   const tryout = role === 'all' && !existsSync(path) && options.config === undefined && !env.SLUICE_CONFIG
   let config: Config
   if (tryout) {
+    const { createSimulator } = await import('./providers/simulator/simulator.ts')
+    const { tryoutConfig, tryoutSimulator } = await import('./tryout.ts')
     const simulator = createSimulator(tryoutSimulator)
     const url = await simulator.listen(0, '127.0.0.1')
     closers.push(() => simulator.close())
@@ -80,9 +86,11 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     config = loadConfig({ path, env })
   }
   const log = createLog(config.log.level)
+  warnOfWeakKeys(config, log)
 
   if (config.redis.url === undefined && config.redis.cluster === undefined) {
     if (role !== 'all') throw new NoRedisError()
+    const { startEmbeddedRedis } = await import('./lib/embedded-redis.ts')
     const redis = await startEmbeddedRedis({
       directory: join(process.cwd(), '.sluice', 'redis'),
       log: (line) => log.info(line),
@@ -97,6 +105,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
       path,
       env,
       onChange: (next) => {
+        warnOfWeakKeys(next, log)
         const ignored = live
           .replace(next)
           .filter((member) => member !== 'redis.url' || next.redis.url !== undefined)
@@ -111,6 +120,8 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     closers.push(async () => watcher.close())
   }
 
+  // Loaded here, for it takes half a second that a command has no use for.
+  const { openApi, openWorker } = await import('./services.ts')
   const services: Service[] = []
   const closeAll = async () => {
     for (const service of services.reverse()) await service.close()
@@ -143,6 +154,12 @@ function onSignals(close: () => Promise<unknown>): void {
   }
   process.on('SIGTERM', end)
   process.on('SIGINT', end)
+}
+
+function warnOfWeakKeys(config: Config, log: Logger): void {
+  const keys = findWeakKeys(config)
+  if (keys.length > 0)
+    log.warn({ keys }, 'these keys hold less than 128 bits; `node main.ts keys new` makes a good one')
 }
 
 function createLog(level: string): Logger {

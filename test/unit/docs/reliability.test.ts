@@ -1,20 +1,14 @@
-import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { FAULTS } from '../../faults/list.ts'
+import { listNamedTests, readLinked, readPage } from './named-tests.ts'
 
-const docs = new URL('../../../docs/', import.meta.url)
-const page = readFileSync(new URL('reliability.md', docs), 'utf8').replaceAll(/\s+/g, ' ')
-
-/** `[name](file): "title", "title"`, each with the file it links to. */
-const titles = [...page.matchAll(/\]\((\.\.\/test\/[^)]+)\): ("[^"]+"(?:, "[^"]+")*)/g)].flatMap(
-  ([, path, list]) => list!.split('", "').map((title) => [title.replaceAll('"', ''), path!] as const),
-)
+const page = readPage('reliability.md')
+const titles = listNamedTests(page)
 
 test.each(titles)(
   '"%s", by which the page on reliability shows a promise, is a test of %s',
   (title, path) => {
-    expect(readFileSync(fileURLToPath(new URL(path, docs)), 'utf8')).toContain(`'${title}'`)
+    expect(readLinked(path)).toContain(`'${title}'`)
   },
 )
 

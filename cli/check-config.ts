@@ -1,0 +1,42 @@
+import { findWeakKeys } from '../config/key-strength.ts'
+import { listLanes } from '../config/lanes.ts'
+import { ConfigError, findConfigPath, loadConfig } from '../config/load.ts'
+import { ExitCode } from './exit.ts'
+import type { Terminal } from './terminal.ts'
+
+/** `check-config [PATH]`: every fault there is, and 78; or what the file says, and 0. */
+export async function runCheckConfig(
+  terminal: Terminal,
+  given: string | undefined,
+  { json }: { json?: boolean },
+): Promise<ExitCode> {
+  const { env, cwd } = terminal
+  const path = findConfigPath({ env, cwd, ...(given === undefined ? {} : { path: given }) })
+  try {
+    const config = loadConfig({ path, env })
+    const weakKeys = findWeakKeys(config)
+    const lanes = listLanes(config).map(({ id }) => id)
+    const tenants = Object.keys(config.tenants)
+    if (json) {
+      const found = { path, faults: [], lanes, tenants, weak_keys: weakKeys }
+      await terminal.write(`${JSON.stringify(found)}\n`)
+      return ExitCode.ok
+    }
+    const sum = [count(lanes.length, 'lane'), count(tenants.length, 'tenant')].join(', ')
+    await terminal.write(`${path}: ${terminal.style('green', 'no faults')}; ${sum}\n`)
+    for (const place of weakKeys) {
+      const advice = 'holds less than 128 bits; `keys new` makes a good one'
+      await terminal.write(`${terminal.style('yellow', 'warning')}: ${place} ${advice}\n`)
+    }
+    return ExitCode.ok
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    if (json) await terminal.write(`${JSON.stringify({ path, faults: error.faults })}\n`)
+    else for (const fault of error.faults) await terminal.write(`${fault}\n`)
+    return ExitCode.config
+  }
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`
+}

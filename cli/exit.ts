@@ -1,0 +1,26 @@
+/** Exit codes of the command line; 69, 77 and 78 are those of sysexits.h. docs/cli.md lists them. */
+export const ExitCode = {
+  ok: 0,
+  /** Some jobs failed, or the server refused what was asked. */
+  failed: 1,
+  usage: 2,
+  unavailable: 69,
+  unauthorized: 77,
+  config: 78,
+  /** 128 + SIGINT */
+  interrupted: 130,
+  /** 128 + SIGPIPE: whoever read the output is gone. */
+  pipeClosed: 141,
+} as const
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
+
+/** Ends the command with a message for people and this code. */
+export class CliError extends Error {
+  override readonly name = 'CliError'
+  readonly exitCode: ExitCode
+
+  constructor(exitCode: ExitCode, message: string) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}

@@ -1,0 +1,21 @@
+/** `1,234,567` */
+export function formatNumber(number: number): string {
+  return number.toLocaleString('en-US')
+}
+
+/** `3 d 4 h`, `2 h 5 min`, `3 min 20 s`, `45 s`: the two largest units, rounded up to whole seconds. */
+export function formatDuration(exact: number): string {
+  const seconds = Math.ceil(exact)
+  if (seconds < 60) return `${seconds} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`
+  const hours = Math.floor(minutes / 60)
+  return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`
+}
+
+/** Cents, and for less than a dollar as far as there is something to see. */
+export function formatUsd(usd: number): string {
+  if (usd === 0 || usd >= 1)
+    return `$${usd.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`
+  return `$${usd.toLocaleString('en-US', { maximumSignificantDigits: 3 })}`
+}

@@ -1,0 +1,122 @@
+import { findConfigPath, loadConfig } from '../../config/load.ts'
+import { CliError, ExitCode } from '../exit.ts'
+import { formatDuration, formatNumber, formatUsd } from '../format.ts'
+import type { LaneView } from '../lanes.ts'
+import { readRequests } from '../submit/read-input.ts'
+import { renderTable } from '../table.ts'
+import { connect, type Terminal } from '../terminal.ts'
+import { addUpLoad, type LaneLoad, type Load } from './estimate.ts'
+import { forecastLane, type LaneForecast } from './forecast.ts'
+
+export type PlanOptions = {
+  config?: string
+  url?: string
+  key?: string
+  outputTokens: number
+  json?: boolean
+}
+
+/** A dry run waits for nobody. */
+const PATIENCE_MS = 1_000
+
+/** `plan FILE`: how long it takes and what it costs under the present limits, without a call. 1: lines would be refused. */
+export async function runPlan(terminal: Terminal, file: string, options: PlanOptions): Promise<ExitCode> {
+  const { env, cwd } = terminal
+  const path = findConfigPath({ env, cwd, ...(options.config === undefined ? {} : { path: options.config }) })
+  const config = loadConfig({ path, env })
+  const load = await addUpLoad(readRequests(file), config, options.outputTokens).catch((error: unknown) => {
+    throw error instanceof Error && 'code' in error && error.code === 'ENOENT'
+      ? new CliError(ExitCode.usage, `${file}: cannot be read`)
+      : error
+  })
+  const views = options.url === undefined ? null : await readLanes(terminal, options.url, options.key)
+  const planned = load.lanes.map((lane) => ({
+    ...lane,
+    ...forecastLane(lane, views?.find(({ id }) => id === lane.lane.id) ?? null),
+  }))
+  await terminal.write(options.json ? renderJson(planned, load) : renderPlan(planned, load, options))
+  return load.refused.count === 0 ? ExitCode.ok : ExitCode.failed
+}
+
+/** The lanes as they stand; null where they cannot be had, for the configuration's limits will do. */
+async function readLanes(
+  terminal: Terminal,
+  url: string,
+  key: string | undefined,
+): Promise<LaneView[] | null> {
+  const client = connect(
+    terminal,
+    { url, ...(key === undefined ? {} : { key }) },
+    { patienceMs: PATIENCE_MS },
+  )
+  try {
+    return (await client.json<{ data: LaneView[] }>('GET', '/v1/lanes')).data
+  } catch (error) {
+    terminal.signal.throwIfAborted()
+    if (!(error instanceof CliError)) throw error
+    if (error.exitCode === ExitCode.usage) throw error
+    terminal.note(`planned without the server: ${error.message}`)
+    return null
+  }
+}
+
+type Planned = LaneLoad & LaneForecast
+
+function sumUp(planned: Planned[]) {
+  const add = (read: (lane: Planned) => number) => planned.reduce((sum, lane) => sum + read(lane), 0)
+  return {
+    jobs: add(({ jobs }) => jobs),
+    shared: add(({ shared }) => shared),
+    calls: add(({ calls }) => calls),
+    usd: add(({ usd }) => usd),
+    // Lanes work side by side.
+    seconds: Math.max(
+      0,
+      ...planned.map(({ seconds, backlogSeconds }) => (seconds ?? 0) + (backlogSeconds ?? 0)),
+    ),
+  }
+}
+
+function renderJson(planned: Planned[], { refused }: Load): string {
+  const lanes = planned.map((one) => ({
+    lane: one.lane.id,
+    jobs: one.jobs,
+    shared: one.shared,
+    calls: one.calls,
+    tokens: one.tokens,
+    input_tokens: one.inputTokens,
+    output_tokens: one.outputTokens,
+    backlog_seconds: one.backlogSeconds,
+    seconds: one.seconds,
+    bound_by: one.boundBy,
+    usd: one.usd,
+  }))
+  return `${JSON.stringify({ ...sumUp(planned), lanes, refused })}\n`
+}
+
+function renderPlan(planned: Planned[], { refused }: Load, { outputTokens }: PlanOptions): string {
+  const head = ['LANE', 'JOBS', 'CALLS', 'TOKENS', 'BEHIND', 'TAKES', 'BOUND BY', 'AT MOST']
+  const rows = planned.map((one) => [
+    one.lane.id,
+    formatNumber(one.jobs),
+    formatNumber(one.calls),
+    formatNumber(one.tokens),
+    one.backlogSeconds === null ? '-' : formatDuration(one.backlogSeconds),
+    one.seconds === null ? 'no limit' : formatDuration(one.seconds),
+    one.boundBy ?? '-',
+    formatUsd(one.usd),
+  ])
+  const right = 'right' as const
+  const table = renderTable([head, ...rows], ['left', right, right, right, right, right, 'left', right])
+  const sum = sumUp(planned)
+  const lines = [
+    `${formatNumber(sum.jobs)} jobs in ${formatNumber(sum.calls)} calls (${formatNumber(sum.shared)} share an equal one's): ` +
+      `about ${formatDuration(sum.seconds)}, at most ${formatUsd(sum.usd)}`,
+    `(an answer without a cap is priced as ${formatNumber(outputTokens)} tokens; --output-tokens)`,
+  ]
+  if (refused.count > 0) {
+    lines.push(`${formatNumber(refused.count)} lines would be refused:`)
+    for (const { line, reason } of refused.examples) lines.push(`  line ${line}: ${reason}`)
+  }
+  return `${table}\n${lines.join('\n')}\n`
+}

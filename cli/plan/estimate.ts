@@ -1,0 +1,139 @@
+import { hash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import { type Lane, resolveModel } from '../../config/lanes.ts'
+import type { Config } from '../../config/schema.ts'
+import { isJsonObject, type JsonObject } from '../../lib/json.ts'
+import { type CostEstimate, estimateCost, priceUsage } from '../../providers/accounting.ts'
+import { coalesceKey } from '../../providers/embeddings.ts'
+import type { CallType } from '../../providers/provider.ts'
+import type { LineRequest } from '../submit/read-request.ts'
+
+/** What one lane would be asked for. */
+export type LaneLoad = {
+  lane: Lane
+  jobs: number
+  /** Jobs that share the call of an equal one. */
+  shared: number
+  /** Requests to the provider, embedding jobs that travel together counted as one. */
+  calls: number
+  tokens: number
+  inputTokens: number
+  outputTokens: number
+  /** USD, were every answer as long as its body allows. */
+  usd: number
+}
+
+export type Load = {
+  lanes: LaneLoad[]
+  /** Lines that the server would refuse, the first of each reason. */
+  refused: { count: number; examples: { line: number; reason: string }[] }
+}
+
+const callTypes: readonly string[] = ['chat', 'response', 'embedding'] satisfies CallType[]
+const MOST_EXAMPLES = 5
+
+type Counted = LaneLoad & { packs: Map<string, { inputs: number; tokens: number }> }
+
+/**
+ * Adds up what the lines of a file take from their lanes, by the arithmetic of the gate, without a call.
+ *
+ * @param outputTokens of an answer whose body sets no cap; for the price only, for the gate counts none either
+ */
+export async function addUpLoad(
+  requests: AsyncIterable<LineRequest>,
+  config: Config,
+  outputTokens: number,
+): Promise<Load> {
+  const lanes = new Map<string, Counted>()
+  // Eleven characters of a hash: two lines among ten million are taken for equal once in half a million files.
+  const seen = new Set<string>()
+  const refused: Load['refused'] = { count: 0, examples: [] }
+
+  for await (const request of requests) {
+    const reason = add(request)
+    if (reason === null) continue
+    refused.count++
+    if (refused.examples.length < MOST_EXAMPLES) refused.examples.push({ line: request.line, reason })
+  }
+  // Sums of doubles; rounded as single prices are.
+  const round = (usd: number) => Math.round(usd * 1e12) / 1e12
+  const loads = [...lanes.values()].map(({ packs: _packs, ...load }) => ({ ...load, usd: round(load.usd) }))
+  return { lanes: loads, refused }
+
+  function add(request: LineRequest): string | null {
+    if ('fault' in request) return request.fault.message
+    const { type, body, cache } = request.create
+    if (typeof type !== 'string' || !callTypes.includes(type))
+      return 'type: expected chat, response or embedding'
+    if (!isJsonObject(body) || typeof body.model !== 'string') return 'body.model: expected a model'
+    const lane = resolveModel(config, body.model)?.lanes[0]
+    if (lane === undefined) return `body.model: there is no model ${JSON.stringify(body.model)}`
+    const cost = estimateCost({ kind: lane.kind, type: type as CallType, body })
+    if (!fits(lane, cost)) return `needs more tokens at once than ${lane.id} admits`
+
+    const load = lanes.get(lane.id) ?? begin(lane)
+    lanes.set(lane.id, load)
+    load.jobs++
+    const content = hash('sha256', `${type}\n${canonicalize(body)}`, 'base64url').slice(0, 11)
+    if (cache !== 'off' && cache !== 'refresh' && seen.has(content)) load.shared++
+    else {
+      seen.add(content)
+      charge(load, type as CallType, body, cost, outputTokens)
+    }
+    return null
+  }
+}
+
+function begin(lane: Lane): Counted {
+  const none = { jobs: 0, shared: 0, calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0, usd: 0 }
+  return { lane, ...none, packs: new Map() }
+}
+
+function charge(
+  load: Counted,
+  type: CallType,
+  body: JsonObject,
+  cost: CostEstimate,
+  outputTokens: number,
+): void {
+  load.tokens += cost.tokens
+  load.inputTokens += cost.inputTokens
+  load.outputTokens += cost.outputTokens
+  // OpenAI's rule takes the cap where there is one, whatever the provider's own limits count.
+  const longest = estimateCost({ kind: 'openai', type, body, expectedOutputTokens: outputTokens })
+  const usage = { input_tokens: cost.inputTokens, output_tokens: longest.outputTokens, total_tokens: 0 }
+  load.usd += priceUsage(load.lane.price, usage)
+  if (startsCall(load, type, body, cost)) load.calls++
+}
+
+/** Embedding jobs that agree in all but their input fill one request after the other. */
+function startsCall(
+  { lane, packs }: Counted,
+  type: CallType,
+  body: JsonObject,
+  { inputs, tokens }: CostEstimate,
+): boolean {
+  const key = type === 'embedding' && lane.coalesce !== null ? coalesceKey(body) : null
+  if (key === null || lane.coalesce === null) return true
+  const pack = packs.get(key)
+  const fitsIn =
+    pack !== undefined &&
+    pack.inputs + inputs <= lane.coalesce.max_inputs &&
+    pack.tokens + tokens <= lane.coalesce.max_tokens
+  if (fitsIn) {
+    pack.inputs += inputs
+    pack.tokens += tokens
+  } else packs.set(key, { inputs, tokens })
+  return !fitsIn
+}
+
+/** A request larger than a whole window would be refused. */
+function fits({ limits }: Lane, cost: CostEstimate): boolean {
+  const windows = 60_000 / limits.window
+  const pairs = [
+    [cost.tokens, limits.tokens_per_minute],
+    [cost.inputTokens, limits.input_tokens_per_minute],
+    [cost.outputTokens, limits.output_tokens_per_minute],
+  ] as const
+  return pairs.every(([needed, perMinute]) => perMinute === undefined || needed <= perMinute / windows)
+}

@@ -1,0 +1,173 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseDuration } from '../config/units.ts'
+import { renderCompletion, type Shell, shells } from './completion.ts'
+import { ExitCode } from './exit.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
+
+const DEFAULT_URL = 'http://127.0.0.1:8080'
+/** Jobs that may be at the server ahead of the results: enough for the fastest lanes, and no memory to speak of. */
+const DEFAULT_WINDOW = 10_000
+const DEFAULT_OUTPUT_TOKENS = 256
+const DEFAULT_PAGE = 20
+
+/** Adds the commands that talk to a server, or look at files for one. Each loads its part only when it runs. */
+export function addCommands(program: Command, process: NodeJS.Process): void {
+  const run = async (work: (terminal: Terminal) => Promise<ExitCode>): Promise<void> => {
+    process.exit(await work(openTerminal(process)))
+  }
+
+  server(program.command('submit'), '10m')
+    .description('submit job creates or OpenAI batch lines and write their results in order')
+    .argument('<file>', 'JSONL: one job or batch line a line')
+    .option('-o, --out <path>', 'where results go, and a later run goes on (default: stdout)')
+    .option('--window <jobs>', 'jobs at the server ahead of the results', toCount, DEFAULT_WINDOW)
+    .action((file, options) =>
+      run(async (terminal) => (await import('./submit/command.ts')).runSubmit(terminal, file, options)),
+    )
+
+  server(program.command('tail'), '10m')
+    .description('follow the events of a job or a group to its end')
+    .argument('<what>', 'job_… or the name of a group')
+    .option('--last-event-id <id>', 'go on behind this event')
+    .action((what, options) =>
+      run(async (terminal) => (await import('./tail.ts')).runTail(terminal, what, options)),
+    )
+
+  server(program.command('lanes'), '5s')
+    .description('show how every lane stands (admin keys)')
+    .option('-w, --watch [seconds]', 'again and again, every 2 s unless told', toSeconds)
+    .action((options) => run(async (terminal) => (await import('./lanes.ts')).runLanes(terminal, options)))
+
+  addJobCommands(program.command('jobs').description('list, show, cancel and retry jobs'), run)
+
+  program
+    .command('plan')
+    .description('tell how long a file takes and what it costs under the present limits, without a call')
+    .argument('<file>', 'JSONL: one job or batch line a line')
+    .option('-c, --config <path>', 'configuration file (default: SLUICE_CONFIG, then ./sluice.yaml)')
+    .addOption(
+      new Option('--url <url>', 'count in the backlog and limits of this server')
+        .env('SLUICE_URL')
+        .argParser((text) => text || undefined),
+    )
+    .addOption(keyOption())
+    .option(
+      '--output-tokens <tokens>',
+      'length of an answer whose body sets no cap',
+      toCount,
+      DEFAULT_OUTPUT_TOKENS,
+    )
+    .option('--json', 'for scripts')
+    .action((file, options) =>
+      run(async (terminal) => (await import('./plan/command.ts')).runPlan(terminal, file, options)),
+    )
+
+  program
+    .command('check-config')
+    .description('list every fault of a configuration file; 78 when there are any')
+    .argument('[path]', 'default: SLUICE_CONFIG, then ./sluice.yaml')
+    .option('--json', 'for scripts')
+    .action((path, options) =>
+      run(async (terminal) => (await import('./check-config.ts')).runCheckConfig(terminal, path, options)),
+    )
+
+  program
+    .command('keys')
+    .description('make keys for tenants')
+    .command('new')
+    .description('make a key of 256 random bits, and what the configuration needs to know of it')
+    .option('--json', 'for scripts')
+    .action((options) => run(async (terminal) => (await import('./keys.ts')).runNewKey(terminal, options)))
+
+  const completion = program.command('completion')
+  completion
+    .description('print a script that completes commands and options')
+    .addArgument(completion.createArgument('<shell>').choices(shells))
+    .action((shell: Shell) =>
+      run(async (terminal) => {
+        await terminal.write(renderCompletion(shell, program))
+        return ExitCode.ok
+      }),
+    )
+}
+
+function addJobCommands(
+  jobs: Command,
+  run: (work: (terminal: Terminal) => Promise<ExitCode>) => Promise<void>,
+): void {
+  server(jobs.command('list'), '5s')
+    .description('list jobs, newest first')
+    .option('--status <status>', 'scheduled, queued, running, completed, failed or cancelled')
+    .option('--type <type>', 'chat, response or embedding')
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--limit <jobs>', 'at most so many', toCount, DEFAULT_PAGE)
+    .action((options) => run(async (terminal) => (await import('./jobs.ts')).runList(terminal, options)))
+
+  server(jobs.command('show'), '5s')
+    .description('show a job with its result')
+    .argument('<id>')
+    .option('--attempts', 'with every call made for it')
+    .action((id, options) =>
+      run(async (terminal) => (await import('./jobs.ts')).runShow(terminal, id, options)),
+    )
+
+  server(jobs.command('cancel'), '5s')
+    .description('cancel jobs')
+    .argument('<id...>')
+    .action((ids, options) =>
+      run(async (terminal) => (await import('./jobs.ts')).runCancel(terminal, ids, options)),
+    )
+
+  server(jobs.command('retry'), '5s')
+    .description('queue failed or cancelled jobs again; without ids, all failed ones that the options choose')
+    .argument('[id...]')
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--error-code <code>')
+    .option('--limit <jobs>', 'at most so many', toCount)
+    .action((ids, options) =>
+      run(async (terminal) => (await import('./jobs.ts')).runRetry(terminal, ids, options)),
+    )
+}
+
+/** The options of every command that talks to a server. */
+function server(command: Command, patience: string): Command {
+  return command
+    .addOption(
+      new Option('--url <url>', 'the server')
+        .env('SLUICE_URL')
+        .argParser((text) => text || DEFAULT_URL)
+        .default(DEFAULT_URL),
+    )
+    .addOption(keyOption())
+    .addOption(
+      new Option('--patience <duration>', 'how long the server may be away')
+        .argParser(toMilliseconds)
+        .default(parseDuration(patience), patience),
+    )
+    .option('--json', 'for scripts')
+}
+
+function keyOption(): Option {
+  return new Option('--key <key>', "the tenant's key; others can see an argument").env('SLUICE_KEY')
+}
+
+function toCount(text: string): number {
+  const count = Number(text)
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new InvalidArgumentError('Expected a whole number from 1.')
+  return count
+}
+
+function toSeconds(text: string): number {
+  const seconds = Number(text)
+  if (!(seconds >= 0.1 && seconds <= 86_400)) throw new InvalidArgumentError('Expected seconds, from 0.1.')
+  return seconds
+}
+
+function toMilliseconds(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === null) throw new InvalidArgumentError('Expected a duration such as 30s or 10m.')
+  return ms
+}

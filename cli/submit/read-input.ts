@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { readLines } from '../../batches/read-lines.ts'
+import { CliError, ExitCode } from '../exit.ts'
+import { type InputIdentity, type LineRequest, MAX_LINE_BYTES, readRequest } from './read-request.ts'
+
+export type Input = InputIdentity & { path: string; lines: number }
+
+/** Reads a whole file once, to know it again and to know how much it is. */
+export async function inspectInput(path: string): Promise<Input> {
+  const hash = createHash('sha256')
+  let lines = 0
+  async function* read() {
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+      hash.update(chunk)
+      yield chunk
+    }
+  }
+  try {
+    for await (const _line of readLines(read(), { limit: MAX_LINE_BYTES })) lines++
+  } catch (error) {
+    throw new CliError(ExitCode.usage, error instanceof Error ? error.message : String(error))
+  }
+  const digest = hash.digest('hex')
+  return { path, lines, digest, group: `submit-${digest.slice(0, 16)}` }
+}
+
+/** What the lines of a file ask for, in order; holds one at a time. */
+export async function* readRequests(path: string): AsyncGenerator<LineRequest> {
+  for await (const line of readLines(createReadStream(path), { limit: MAX_LINE_BYTES }))
+    yield readRequest(line)
+}

@@ -1,0 +1,69 @@
+import { type BatchEndpoint, batchEndpoints } from '../../batches/batch.ts'
+import { checkLine, isFault } from '../../batches/check-line.ts'
+import type { InputLine } from '../../batches/read-lines.ts'
+import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import type { ErrorMembers } from '../client.ts'
+
+/** How the result of a line is written: as a line of OpenAI's result files, or with the job as it is. */
+export type Form = { kind: 'batch'; customId: string } | { kind: 'job' }
+
+/** One line of the input, as what it asks for or with what is wrong with it. `line` counts from 1, blank ones too. */
+export type LineRequest = { line: number; form: Form; size: number } & (
+  | { create: JsonObject }
+  | { fault: ErrorMembers }
+)
+
+/** The server takes no larger job. */
+export const MAX_LINE_BYTES = 32 * 1024 * 1024
+
+const types: Record<BatchEndpoint, string> = {
+  '/v1/chat/completions': 'chat',
+  '/v1/embeddings': 'embedding',
+  '/v1/responses': 'response',
+}
+
+/** Reads a job create, or a line of an OpenAI batch as the job that it asks for. */
+export function readRequest({ text, number: line }: InputLine): LineRequest {
+  const job = { line, form: { kind: 'job' } as const, size: text?.length ?? 0 }
+  if (text === null) return { ...job, fault: fault('payload_too_large', 'this line is larger than 32 MiB') }
+  let value: JsonValue
+  try {
+    value = JSON.parse(text.toString('utf8')) as JsonValue
+  } catch {
+    return { ...job, fault: fault('invalid_request', 'this line is not JSON') }
+  }
+  if (!isJsonObject(value))
+    return { ...job, fault: fault('invalid_request', 'this line is not a JSON object') }
+  if (!isBatchLine(value)) return { ...job, create: value }
+
+  const customId = typeof value.custom_id === 'string' ? value.custom_id : ''
+  const batch = { line, form: { kind: 'batch', customId } as const, size: job.size }
+  const endpoint = batchEndpoints.find((known) => known === value.url) ?? batchEndpoints[0]
+  const checked = checkLine(value, endpoint)
+  if (isFault(checked)) return { ...batch, fault: fault(checked.code, checked.message, checked.param) }
+  const { body } = checked
+  return { ...batch, create: { type: types[endpoint], body, metadata: { custom_id: customId } } }
+}
+
+/**
+ * The line to send: with a key of its own, so that the same line of the same input is the same job however often it is
+ * sent, and with a group to find it by. What the line says itself stands.
+ */
+export function encodeLine(create: JsonObject, line: number, { digest, group }: InputIdentity): string {
+  return JSON.stringify({
+    ...create,
+    idempotency_key: create.idempotency_key ?? `submit:${digest.slice(0, 32)}:${line}`,
+    group: create.group ?? group,
+  })
+}
+
+/** What an input is known by: SHA-256 of its bytes in hex, and the group made of that. */
+export type InputIdentity = { digest: string; group: string }
+
+function isBatchLine(value: JsonObject): boolean {
+  return Object.hasOwn(value, 'custom_id') || (Object.hasOwn(value, 'url') && Object.hasOwn(value, 'method'))
+}
+
+function fault(code: string, message: string, param: string | null = null): ErrorMembers {
+  return { message, type: 'invalid_request_error', param, code }
+}

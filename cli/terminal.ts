@@ -1,0 +1,91 @@
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { styleText } from 'node:util'
+import { type Client, createClient } from './client.ts'
+import { CliError, ExitCode } from './exit.ts'
+
+type Style = Parameters<typeof styleText>[0]
+
+/** What a command has of the process that it runs in. */
+export type Terminal = {
+  /** To stdout, no faster than it is read. */
+  write(text: string): Promise<void>
+  /** A line for people on stderr. */
+  note(text: string): void
+  /** Colour where stdout shows any; NO_COLOR and FORCE_COLOR are heard. */
+  style(style: Style, text: string): string
+  stdout: NodeJS.WriteStream
+  stderr: NodeJS.WriteStream
+  env: NodeJS.ProcessEnv
+  cwd: string
+  /** Aborts at the first SIGINT or SIGTERM, with the CliError to end by. */
+  signal: AbortSignal
+  sleep(ms: number): Promise<void>
+  /** Unix ms. */
+  now(): number
+}
+
+/** The process itself. A second signal ends it at once, as does the end of whoever reads stdout. */
+export function openTerminal(process: NodeJS.Process): Terminal {
+  const { stdout, stderr } = process
+  const leaving = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (leaving.signal.aborted) process.exit(ExitCode.interrupted)
+      leaving.abort(new CliError(ExitCode.interrupted, 'interrupted'))
+    })
+  }
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(ExitCode.pipeClosed)
+  })
+  // What is said there is for people, and nobody is there.
+  stderr.on('error', () => {})
+  return {
+    async write(text) {
+      if (!stdout.write(text)) await once(stdout, 'drain')
+    },
+    note: (text) => void stderr.write(`${text}\n`),
+    style: (style, text) => styleText(style, text, { stream: stdout }),
+    stdout,
+    stderr,
+    env: process.env,
+    cwd: process.cwd(),
+    signal: leaving.signal,
+    sleep: (ms) => sleepUntil(ms, leaving.signal),
+    now: Date.now,
+  }
+}
+
+export type ServerOptions = { url: string; key?: string }
+
+/** A client of the server that the options name. Throws a usage error where that is no http URL. */
+export function connect(
+  terminal: Terminal,
+  { url, key }: ServerOptions,
+  { patienceMs, onTrouble }: { patienceMs: number; onTrouble?: (trouble: string | null) => void },
+): Client {
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
+    throw new CliError(ExitCode.usage, `--url: expected a URL such as http://127.0.0.1:8080, got "${url}"`)
+  }
+  return createClient({
+    url,
+    key: key === '' ? undefined : key,
+    fetch,
+    sleep: sleepUntil,
+    now: () => performance.now(),
+    random: Math.random,
+    signal: terminal.signal,
+    patienceMs,
+    ...(onTrouble === undefined ? {} : { onTrouble }),
+  })
+}
+
+async function sleepUntil(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  }
+}

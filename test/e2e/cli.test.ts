@@ -1,0 +1,398 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { Job } from '../../jobs/job.ts'
+import { createSimulator } from '../../providers/simulator/simulator.ts'
+import { runCli, startCli } from '../helpers/cli.ts'
+import { type RunningProcess, startProcess } from '../helpers/processes.ts'
+import { testRedis } from '../helpers/redis.ts'
+import { RUN_VARIABLE } from '../helpers/run-processes.ts'
+
+const KEY = 'a-key-of-the-tenant-acme-0123456789'
+const ADMIN_KEY = 'a-key-of-the-operators-0123456789'
+
+const simulator = createSimulator({ latencyMs: 40 })
+const redis = testRedis()
+let folder = ''
+let config = ''
+let api: RunningProcess
+let worker: RunningProcess
+let url = ''
+let env: Record<string, string> = {}
+let tests = 0
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'cli-'))
+  config = join(folder, 'sluice.yaml')
+  await writeFile(
+    config,
+    `
+redis: { url: "${redis.url}", prefix: ${redis.prefix} }
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: ${await simulator.listen(0, '127.0.0.1')}
+    limits: { max_concurrency: 8 }
+    retry: { base: 50ms, cap: 1s }
+    models:
+      chat: { price: { input: 1, output: 2 } }
+      embed: { price: { input: 1 }, coalesce: { max_inputs: 256, max_tokens: 100000, max_wait: 20ms } }
+tenants:
+  acme: { keys: [${KEY}] }
+  ops: { keys: [${ADMIN_KEY}], admin: true }
+`,
+  )
+  api = await startApi('0')
+  url = api.match[1]!
+  env = { SLUICE_URL: url, SLUICE_KEY: KEY }
+  const args = ['main.ts', 'worker', '--config', config]
+  worker = await startProcess({ args, ready: /"role":"worker".*"msg":"ready"/, readyMs: 50_000 })
+})
+
+afterAll(async () => {
+  for (const running of [api, worker]) {
+    running?.kill()
+    await running?.exited
+  }
+  await simulator.close()
+  if (folder !== '') await rm(folder, { recursive: true, force: true })
+})
+
+beforeEach(() => {
+  tests++
+  simulator.reset()
+})
+
+function startApi(port: string): Promise<RunningProcess> {
+  return startProcess({
+    args: ['main.ts', 'api', '--config', config, '--port', port],
+    ready: /"url":"(http:[^"]+)","msg":"ready"/,
+    readyMs: 50_000,
+  })
+}
+
+/** Jobs that no other test's answers serve, and that each cost a call of their own. */
+function chatLines(count: number, extra: (index: number) => string = () => ''): object[] {
+  return Array.from({ length: count }, (_, index) => ({
+    type: 'chat',
+    cache: 'off',
+    body: { model: 'sim/chat', messages: [{ role: 'user', content: `${tests}-${index}${extra(index)}` }] },
+  }))
+}
+
+async function writeLines(name: string, lines: (object | string)[]): Promise<string> {
+  const path = join(folder, `${tests}-${name}`)
+  const text = lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line)))
+  await writeFile(path, `${text.join('\n')}\n`)
+  return path
+}
+
+type OutLine = { line: number; job?: Job; error?: { code: string } }
+
+function readOut<T = OutLine>(path: string): T[] {
+  const text = readFileSync(path, 'utf8')
+  expect(text.endsWith('\n')).toBe(true)
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as T)
+}
+
+/** Lines of a file that grows. */
+async function linesArrive(path: string, least: number): Promise<void> {
+  const count = () => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').length - 1 : 0)
+  await expect.poll(count, { timeout: 20_000, interval: 10 }).toBeGreaterThanOrEqual(least)
+}
+
+function expectNoneTwice(): void {
+  const hashes = simulator.calls().map((call) => call.prompt_hash)
+  expect(new Set(hashes).size).toBe(hashes.length)
+}
+
+test('job creates are submitted and answered in their order; a bad line costs only itself, and the exit code is 1', async () => {
+  const lines = chatLines(30, (index) => (index === 7 ? ' [[fault:400]]' : ''))
+  const file = await writeLines('jobs.jsonl', [...lines.slice(0, 20), 'not json', '', ...lines.slice(20)])
+  const { code, stdout, stderr } = await runCli(['submit', file], { env })
+  const out = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as OutLine)
+  const numbers = Array.from({ length: 32 }, (_, index) => index + 1).filter((number) => number !== 22)
+  expect(out.map(({ line }) => line)).toEqual(numbers)
+  expect(out[20]!.error).toMatchObject({ code: 'invalid_request' })
+  expect(out[7]!.job).toMatchObject({ status: 'failed', error: { provider_status: 400 } })
+  expect(out.filter(({ job }) => job?.status === 'completed')).toHaveLength(29)
+  expect(out[29]!.job!.result).toBeTruthy()
+  expect({ code, stderr }).toEqual({ code: 1, stderr: '2 of 31 failed\n' })
+})
+
+test('batch lines get the lines of OpenAI result files', async () => {
+  const lines = Array.from({ length: 24 }, (_, index) =>
+    index % 2 === 0
+      ? {
+          custom_id: `chat-${index}`,
+          method: 'POST',
+          url: '/v1/chat/completions',
+          body: (chatLines(24, (at) => (at === 4 ? ' [[fault:400]]' : ''))[index] as { body: object }).body,
+        }
+      : {
+          custom_id: `embedding-${index}`,
+          method: 'POST',
+          url: '/v1/embeddings',
+          body: { model: 'sim/embed', input: `${tests}-${index}`, dimensions: 4 },
+        },
+  )
+  const wrong = { custom_id: 'wrong', method: 'POST', url: '/v1/images', body: { model: 'sim/chat' } }
+  const file = await writeLines('batch.jsonl', [...lines, wrong])
+  const out = `${file}.out`
+  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(1)
+  const results = readOut<{
+    id: string
+    custom_id: string
+    response: { status_code: number; request_id: string; body: { object?: string; error?: object } } | null
+    error: { code: string } | null
+  }>(out)
+  expect(results.map((result) => result.custom_id)).toEqual([...lines, wrong].map((line) => line.custom_id))
+  expect(results[0]!.response).toMatchObject({ status_code: 200, body: { object: 'chat.completion' } })
+  expect(results[1]!.response).toMatchObject({ status_code: 200, body: { object: 'list' } })
+  expect(results[4]!).toMatchObject({ error: null, response: { status_code: 400 } })
+  expect(results[4]!.response!.body.error).toBeTruthy()
+  expect(results[24]!).toMatchObject({ response: null, error: { code: 'invalid_url' } })
+  expect(new Set(results.map(({ id }) => id)).size).toBe(25)
+})
+
+test('where everything completes it exits 0 and says nothing to what is no terminal', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(5))
+  const { code, stdout, stderr } = await runCli(['submit', file, '--out', `${file}.out`], { env })
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: '', stderr: '' })
+  expect(existsSync(`${file}.out.jobs`)).toBe(false)
+})
+
+test('with --json its progress is read by scripts', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(5))
+  const { code, stderr } = await runCli(['submit', file, '--out', `${file}.out`, '--json'], { env })
+  const events = stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as object)
+  expect(code).toBe(0)
+  expect(events.at(-1)).toMatchObject({ event: 'end', total: 5, written: 5, failed: 0, submitted: 5 })
+})
+
+test('killed in the middle it goes on where it stopped: every line once, no call twice', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(300))
+  const out = `${file}.out`
+  const killed = startCli(['submit', file, '--out', out], { env })
+  await linesArrive(out, 40)
+  killed.kill('SIGKILL')
+  expect((await killed.ended).signal).toBe('SIGKILL')
+  const before = readFileSync(out, 'utf8')
+  expect(before.trimEnd().split('\n').length).toBeLessThan(300)
+  // A line that a crash tore, and no list of jobs: what was sent is known by its keys alone.
+  await appendFile(out, '{"line":9999,"job":{"id":"jo')
+  await rm(`${out}.jobs`)
+
+  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect(readFileSync(out, 'utf8').startsWith(before.slice(0, before.lastIndexOf('\n') + 1))).toBe(true)
+  const results = readOut(out)
+  expect(results.map(({ line }) => line)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1))
+  expect(results.every(({ job }) => job?.status === 'completed')).toBe(true)
+  expect(simulator.state().billed_calls).toBe(300)
+  expectNoneTwice()
+  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect(readOut(out)).toHaveLength(300)
+})
+
+test('it goes on without a second call when the server has forgotten the keys as well', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(200))
+  const out = `${file}.out`
+  const killed = startCli(['submit', file, '--out', out], { env })
+  await linesArrive(out, 20)
+  killed.kill('SIGKILL')
+  await killed.ended
+  const client = new Redis(redis.url)
+  const keys = await client.keys(`${redis.prefix}:*:idempotency:*`)
+  expect(keys.length).toBeGreaterThanOrEqual(200)
+  await client.del(...keys)
+  await client.quit()
+
+  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect(readOut(out)).toHaveLength(200)
+  expect(simulator.state().billed_calls).toBe(200)
+  expectNoneTwice()
+})
+
+test('it lives through the death and return of its server', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(200))
+  const out = `${file}.out`
+  const running = startCli(['submit', file, '--out', out], { env })
+  await linesArrive(out, 20)
+  api.kill('SIGKILL')
+  await api.exited
+  api = await startApi(new URL(url).port)
+  expect(await running.ended).toMatchObject({ code: 0, stderr: '' })
+  expect(readOut(out).map(({ line }) => line)).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
+  expect(simulator.state().billed_calls).toBe(200)
+  expectNoneTwice()
+})
+
+test('Ctrl-C ends it with 130 and what to do; the next run goes on', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(150))
+  const out = `${file}.out`
+  const running = startCli(['submit', file, '--out', out], { env })
+  await linesArrive(out, 10)
+  running.kill('SIGINT')
+  const { code, stderr } = await running.ended
+  expect(code).toBe(130)
+  expect(stderr).toMatch(/^stopped at \d+ of 150; the same command goes on from there\n$/)
+  expect(readOut(out).length).toBeLessThan(150)
+  expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
+  expect(readOut(out)).toHaveLength(150)
+  expectNoneTwice()
+})
+
+test('a small window holds back what the results are not ready for', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(600))
+  const out = `${file}.out`
+  const running = startCli(['submit', file, '--out', out, '--window', '10'], { env })
+  await linesArrive(out, 5)
+  running.kill('SIGINT')
+  await running.ended
+  const response = await fetch(`${url}/v1/jobs?limit=1`, { headers: { authorization: `Bearer ${KEY}` } })
+  const { data } = (await response.json()) as { data: Job[] }
+  const group = await fetch(`${url}/v1/groups/${data[0]!.group}`, {
+    headers: { authorization: `Bearer ${KEY}` },
+  })
+  expect(((await group.json()) as { total: number }).total).toBe(250)
+})
+
+test('a wrong key is 77, a server that is not there 69, and what cannot be meant 2', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(1))
+  const other = await writeLines('other.txt', ['something that is no result'])
+  const codeOf = async (args: string[], changes: Record<string, string> = {}) =>
+    (await runCli(args, { env: { ...env, ...changes } })).code
+  expect(await codeOf(['submit', file], { SLUICE_KEY: 'a-wrong-key-0123456789' })).toBe(77)
+  expect(await codeOf(['lanes'])).toBe(77)
+  expect(await codeOf(['submit', file, '--patience', '1s'], { SLUICE_URL: 'http://127.0.0.1:1' })).toBe(69)
+  expect(await codeOf(['submit'])).toBe(2)
+  expect(await codeOf(['submit', join(folder, 'none.jsonl')])).toBe(2)
+  expect(await codeOf(['submit', file, '--out', file])).toBe(2)
+  expect(await codeOf(['submit', file, '--out', other])).toBe(2)
+  expect(await readFile(other, 'utf8')).toBe('something that is no result\n')
+})
+
+test('jobs are listed, shown, followed, cancelled and retried', async () => {
+  const file = await writeLines(
+    'jobs.jsonl',
+    chatLines(2, (index) => (index === 1 ? ' [[fault:400]]' : '')),
+  )
+  const [good, bad] = (await runCli(['submit', file], { env })).stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as OutLine).job!)
+  const group = good!.group!
+
+  const list = await runCli(['jobs', 'list', '--group', group], { env })
+  expect(list.stdout).toMatch(new RegExp(`^ID .*\n${bad!.id}  failed .*\n${good!.id}  completed .*\n$`))
+  const shown = await runCli(['jobs', 'show', good!.id, '--attempts'], { env })
+  expect(JSON.parse(shown.stdout)).toMatchObject({ ...good, calls: [{ outcome: 'completed' }] })
+
+  const tail = await runCli(['tail', good!.id], { env })
+  expect(tail.code).toBe(0)
+  expect(tail.stdout).toMatch(/job\.queued\n.* job\.started\n.* job\.completed {2}\$0\.\d+\n$/)
+  const events = (await runCli(['tail', group, '--json'], { env })).stdout.trimEnd().split('\n')
+  expect(events).toHaveLength(6)
+  const { id } = JSON.parse(events[3]!) as { id: string }
+  const rest = await runCli(['tail', group, '--json', '--last-event-id', id], { env })
+  expect(rest).toMatchObject({ code: 1, stdout: `${events.slice(4).join('\n')}\n` })
+
+  const cancel = await runCli(['jobs', 'cancel', good!.id, 'job_none'], { env })
+  expect(cancel).toMatchObject({ code: 1, stdout: '' })
+  expect(cancel.stderr).toContain('the job is completed already')
+  expect(await runCli(['jobs', 'retry', '--group', group], { env })).toMatchObject({
+    code: 0,
+    stdout: 'queued 1 again\n',
+  })
+})
+
+test('operators see the lanes', async () => {
+  const { stdout } = await runCli(['lanes'], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
+  expect(stdout).toMatch(/^LANE +USED .*\nsim\/chat +\d+% .*\nsim\/embed +\d+% .*\n$/)
+})
+
+test('a plan counts calls, time and cost without a call, with the server and without', async () => {
+  const embeddings = Array.from({ length: 300 }, (_, index) => ({
+    type: 'embedding',
+    body: { model: 'sim/embed', input: `word ${index}` },
+  }))
+  const equal = { type: 'chat', body: { model: 'sim/chat', messages: [{ role: 'user', content: 'same' }] } }
+  const file = await writeLines('plan.jsonl', [...embeddings, equal, equal])
+  const local = await runCli(['plan', file, '--config', config, '--json'])
+  expect(JSON.parse(local.stdout)).toMatchObject({ jobs: 302, shared: 1, calls: 3, refused: { count: 0 } })
+  const asked = await runCli(['plan', file, '--config', config], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
+  expect(asked).toMatchObject({ code: 0, stderr: '' })
+  expect(asked.stdout).toContain("302 jobs in 3 calls (1 share an equal one's)")
+  expect(simulator.state().calls).toBe(0)
+})
+
+test('a configuration is checked, and a key made', async () => {
+  expect(await runCli(['check-config', config])).toMatchObject({
+    code: 0,
+    stdout: `${config}: no faults; 2 lanes, 2 tenants\n`,
+  })
+  const faulty = await writeLines('faulty.yaml', ['server: { port: much }', 'providers: {}', 'more: 1'])
+  const faults = await runCli(['check-config', faulty])
+  expect(faults.code).toBe(78)
+  expect(faults.stdout).toContain('server.port: expected a number, got "much"')
+  expect(faults.stdout).toContain('more: unknown member')
+
+  const made = JSON.parse((await runCli(['keys', 'new', '--json'])).stdout) as { key: string; digest: string }
+  expect(Buffer.from(made.key, 'base64url')).toHaveLength(32)
+  expect(made.digest).toMatch(/^sha256:[0-9a-f]{64}$/)
+})
+
+test('bash completes commands, commands of commands, and options behind arguments', async () => {
+  const { stdout: script } = await runCli(['completion', 'bash'])
+  const ask = `COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sluice; echo "\${COMPREPLY[@]}"`
+  const complete = (...words: string[]) => {
+    const args = ['-c', `${script}\n${ask}`, 'bash', 'sluice', ...words]
+    return spawnSync('bash', args, { encoding: 'utf8' }).stdout.trim().split(' ')
+  }
+  expect(complete('su')).toEqual(['submit'])
+  expect(complete('jobs', '')).toEqual(expect.arrayContaining(['list', 'show', 'cancel', 'retry']))
+  expect(complete('submit', 'file.jsonl', '--o')).toEqual(['--out'])
+  expect(complete('jobs', 'list', '--st')).toEqual(['--status'])
+  expect(complete('jobs', 'show', 'job_1', '--att')).toEqual(['--attempts'])
+})
+
+test.each(['zsh', 'fish'])('%s hears of every command', async (shell) => {
+  const { stdout } = await runCli(['completion', shell])
+  for (const name of ['submit', 'tail', 'lanes', 'plan', 'check-config', 'keys', 'completion'])
+    expect(stdout).toContain(name)
+})
+
+test('whoever stops reading stops it, quietly', async () => {
+  const file = await writeLines('jobs.jsonl', chatLines(20))
+  await runCli(['submit', file, '--out', `${file}.out`], { env })
+  const { job } = readOut(`${file}.out`)[0]!
+  const child = await startProcess({
+    args: ['-e', reader, 'tail', job!.group!, '--json'],
+    env,
+    ready: /code (\d+) said (.*)/,
+  })
+  expect(child.match.slice(1)).toEqual(['141', '""'])
+})
+
+/** Runs the command line and closes the pipe before it writes. */
+const reader = `
+const { spawn } = require('node:child_process')
+const child = spawn(process.execPath, ['main.ts', ...process.argv.slice(1)], { stdio: ['ignore', 'pipe', 'pipe'] })
+child.stdout.destroy()
+let said = ''
+child.stderr.on('data', (text) => { said += text })
+child.on('close', (code) => console.log('code ' + code + ' said ' + JSON.stringify(said)))
+`

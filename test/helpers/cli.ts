@@ -1,0 +1,50 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { afterAll } from 'vitest'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+export type CliRun = {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export type RunningCli = { kill(signal: NodeJS.Signals): void; ended: Promise<CliRun> }
+
+/** Starts `node main.ts …`, its output in pipes. What still runs after the file's tests is killed. */
+export function startCli(
+  args: string[],
+  options: { cwd?: string; env?: Record<string, string> } = {},
+): RunningCli {
+  const child = spawn(process.execPath, [`${root}main.ts`, ...args], {
+    cwd: options.cwd ?? root,
+    env: { ...process.env, NODE_OPTIONS: '', ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const output = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output.stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output.stderr += text
+  })
+  const ended = once(child, 'close').then(([code, signal]): CliRun => ({ code, signal, ...output }))
+  started.push({ child, ended })
+  return { kill: (signal) => void child.kill(signal), ended }
+}
+
+/** Runs a command to its end. */
+export function runCli(...given: Parameters<typeof startCli>): Promise<CliRun> {
+  return startCli(...given).ended
+}
+
+const started: { child: ChildProcess; ended: Promise<CliRun> }[] = []
+afterAll(async () => {
+  for (const { child, ended } of started) {
+    child.kill('SIGKILL')
+    await ended
+  }
+})

@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest'
+import { formatDuration, formatNumber, formatUsd } from '../../../cli/format.ts'
+import { renderTable } from '../../../cli/table.ts'
+
+test.each([
+  [0, '0 s'],
+  [0.2, '1 s'],
+  [59, '59 s'],
+  [61, '1 min 1 s'],
+  [7500, '2 h 5 min'],
+  [100_000, '1 d 3 h'],
+])('%d seconds read as %s', (seconds, text) => {
+  expect(formatDuration(seconds)).toBe(text)
+})
+
+test('numbers and money read as people write them', () => {
+  expect(formatNumber(1_234_567)).toBe('1,234,567')
+  expect([0, 1234.5, 0.01234, 0.0000004].map(formatUsd)).toEqual([
+    '$0.00',
+    '$1,234.50',
+    '$0.0123',
+    '$0.0000004',
+  ])
+})
+
+test('columns are as wide as what is seen of them', () => {
+  const rows = [
+    ['A', 'N'],
+    ['\x1b[32mgreen\x1b[39m', '10'],
+    ['b', '7'],
+  ]
+  expect(renderTable(rows, ['left', 'right'])).toBe('A       N\n\x1b[32mgreen\x1b[39m  10\nb       7\n')
+})

@@ -1,0 +1,109 @@
+import { expect, test } from 'vitest'
+import type { LaneView } from '../../../cli/lanes.ts'
+import { addUpLoad, type LaneLoad } from '../../../cli/plan/estimate.ts'
+import { forecastLane } from '../../../cli/plan/forecast.ts'
+import { readRequest } from '../../../cli/submit/read-request.ts'
+import { loadConfig } from '../../../config/load.ts'
+
+const config = loadConfig({
+  path: 'sluice.yaml',
+  env: {},
+  text: `
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: http://127.0.0.1:1/v1
+    limits: { requests_per_minute: 60, tokens_per_minute: 6000, headroom: 0.5 }
+    models:
+      chat: { price: { input: 1, output: 2 } }
+      embed: { price: { input: 1 }, coalesce: { max_inputs: 10, max_tokens: 1000, max_wait: 20ms } }
+routes: { fast: [sim/chat] }
+`,
+})
+
+async function* lines(values: object[]) {
+  for (const [index, value] of values.entries()) {
+    const text = Buffer.from(JSON.stringify(value))
+    yield readRequest({ text, number: index + 1, start: 0, end: text.length })
+  }
+}
+
+function chat(content: string, members: object = {}, body: object = {}): object {
+  return {
+    type: 'chat',
+    body: { model: 'fast', messages: [{ role: 'user', content }], ...body },
+    ...members,
+  }
+}
+
+test('equal jobs are one call, and those that want their own are not', async () => {
+  const same = [chat('a'), chat('a'), chat('a', { cache: 'off' }), chat('b')]
+  const { lanes } = await addUpLoad(lines(same), config, 100)
+  expect(lanes).toMatchObject([{ lane: { id: 'sim/chat' }, jobs: 4, shared: 1, calls: 3 }])
+})
+
+test('embedding jobs fill one request after the other; those that differ in more than input do not share', async () => {
+  const embed = (index: number, dimensions: number) => ({
+    type: 'embedding',
+    body: { model: 'sim/embed', input: `text ${index}`, dimensions },
+  })
+  const jobs = Array.from({ length: 25 }, (_, index) => embed(index, 4)).concat(embed(1, 8))
+  const { lanes } = await addUpLoad(lines(jobs), config, 100)
+  expect(lanes).toMatchObject([{ lane: { id: 'sim/embed' }, jobs: 26, calls: 4 }])
+})
+
+test('an answer is priced at its cap, or at what is assumed', async () => {
+  const { lanes } = await addUpLoad(
+    lines([chat('four', {}, { max_tokens: 1000 }), chat('more')]),
+    config,
+    100,
+  )
+  expect(lanes[0]!.usd).toBeCloseTo((2 * 1 + (1000 + 100) * 2) / 1e6, 12)
+})
+
+test('what the server would refuse is told, by line', async () => {
+  const wrong = [
+    chat('a', {}, { model: 'none' }),
+    { type: 'image', body: {} },
+    chat('a', {}, { max_tokens: 7000 }),
+  ]
+  const { lanes, refused } = await addUpLoad(lines(wrong), config, 100)
+  expect(lanes).toEqual([])
+  expect(refused.count).toBe(3)
+  expect(refused.examples.map(({ line }) => line)).toEqual([1, 2, 3])
+})
+
+const load = async (jobs: object[]): Promise<LaneLoad> => (await addUpLoad(lines(jobs), config, 0)).lanes[0]!
+const view: LaneView = {
+  id: 'sim/chat',
+  rates: { requests: 30, tokens: 3000, input_tokens: null, output_tokens: null },
+  speed: 1,
+  utilisation: 0,
+  used: { requests: 10, tokens: 10_000 },
+  backlog: { waiting: 12, delayed: 5, held: 0 },
+  in_flight: 0,
+  paused_until: null,
+  paused_reason: null,
+  waiting_for: null,
+  breaker: { state: 'closed' },
+  latency_ms: { p50: null, p95: null },
+  throttled: 0,
+}
+
+test('the limit that lasts longest decides, headroom taken off', async () => {
+  const many = Array.from({ length: 30 }, (_, index) => chat(`${index}`))
+  expect(forecastLane(await load(many), null)).toEqual({
+    seconds: 60,
+    boundBy: 'requests',
+    backlogSeconds: null,
+  })
+  const large = [chat('a', {}, { max_tokens: 3000 }), chat('b', {}, { max_tokens: 3000 })]
+  expect(forecastLane(await load(large), null)).toMatchObject({ seconds: 120, boundBy: 'tokens' })
+})
+
+test('a server that was asked adds its backlog, its own rates and its speed', async () => {
+  const many = Array.from({ length: 30 }, (_, index) => chat(`${index}`))
+  const forecast = forecastLane(await load(many), { ...view, speed: 0.5 })
+  // 12 jobs of 1,000 tokens each at 1,500 tokens a minute.
+  expect(forecast).toEqual({ seconds: 120, boundBy: 'requests', backlogSeconds: 480 })
+})
