@@ -80,8 +80,18 @@ function checkHost(server: unknown, tenants: unknown): ReferenceFault[] {
 }
 
 function checkRedis(redis: unknown): ReferenceFault[] {
-  if (!isRecord(redis) || redis.url === undefined || redis.cluster === undefined) return []
-  return [{ path: ['redis', 'cluster'], message: 'expected either url or cluster, not both' }]
+  if (!isRecord(redis)) return []
+  const { url, cluster, tls } = redis
+  const faults: ReferenceFault[] = []
+  if (url !== undefined && cluster !== undefined) {
+    faults.push({ path: ['redis', 'cluster'], message: 'expected either url or cluster, not both' })
+  }
+  // A redis:// URL beside certificates would go in the clear without a word.
+  const urls = Array.isArray(cluster) ? cluster : [url]
+  if (tls !== undefined && !urls.every((one) => typeof one === 'string' && one.startsWith('rediss:'))) {
+    faults.push({ path: ['redis', 'tls'], message: 'is for rediss:// URLs alone' })
+  }
+  return faults
 }
 
 function entriesOf(value: unknown): [string, unknown][] {

@@ -168,6 +168,9 @@ const anthropic = z.strictObject({
   kind: kind('anthropic'),
   base_url: baseUrl.prefault('https://api.anthropic.com'),
   api_key: apiKey,
+  default_max_tokens: count()
+    .prefault(4096)
+    .describe('The max_tokens of requests that name none, for the Messages API demands one. Default 4096.'),
   ...shared,
 })
 

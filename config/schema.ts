@@ -25,9 +25,28 @@ const server = z.strictObject({
     .describe(
       'How clients reach the API from outside, for links in webhooks. Default: http:// with host and port. Restart to change.',
     ),
+  max_streams_per_tenant: count()
+    .prefault(1_000)
+    .describe('Event streams a tenant may have open at once on one API process. Restart to change.'),
 })
 
 const expectedRedisUrl = 'expected a redis:// or rediss:// URL'
+
+const pemFile = z.string().regex(/^[^\0]+$/, { error: 'expected the path of a PEM file' })
+
+const redisTls = z
+  .strictObject({
+    ca: pemFile
+      .optional()
+      .describe('PEM file of the authorities to trust. Default: those that Node knows. Restart to change.'),
+    cert: pemFile
+      .optional()
+      .describe('PEM file of the certificate to show Redis, with its key. Restart to change.'),
+    key: pemFile.optional().describe('PEM file of the private key of cert. Restart to change.'),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+    error: 'expected cert and key together',
+  })
 
 const redis = z.strictObject({
   url: z
@@ -43,6 +62,9 @@ const redis = z.strictObject({
     .min(1)
     .optional()
     .describe('URLs of some nodes of a Redis Cluster, instead of url. Restart to change.'),
+  tls: redisTls
+    .optional()
+    .describe('Certificates for rediss:// URLs, where the usual ones will not do. Restart to change.'),
   prefix: z
     .string()
     .regex(namePattern, { error: 'expected letters, digits and . _ - only, 64 at the most' })
@@ -86,6 +108,10 @@ const tenant = z.strictObject({
 const cache = z.strictObject({
   ttl: duration().prefault('24h').describe('How long an answer may serve again.'),
   max_result: size().prefault('1MiB').describe('Answers over this size are not cached.'),
+  embedding_items: z
+    .boolean()
+    .prefault(true)
+    .describe('Keep the vector of each input of an embedding job by itself as well. Default true.'),
 })
 
 const jobs = z.strictObject({
@@ -96,6 +122,15 @@ const jobs = z.strictObject({
   stalled_after: duration({ min: '1s', max: '10m' })
     .prefault('15s')
     .describe("After how long without a sign of life a worker's jobs go to others."),
+})
+
+const files = z.strictObject({
+  max_bytes_per_tenant: size()
+    .prefault('2GiB')
+    .describe('Bytes that the files of a tenant may have together before uploads are refused.'),
+  retain: duration({ min: '1h' })
+    .prefault('30d')
+    .describe('How long a file is kept whose upload does not say.'),
 })
 
 const webhooks = z.strictObject({
@@ -150,6 +185,7 @@ const members = z.strictObject({
     .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
   cache: cache.prefault({}).describe('Answers that serve again.'),
   jobs: jobs.prefault({}).describe('How jobs are kept.'),
+  files: files.prefault({}).describe('How files of batches are kept.'),
   webhooks: webhooks.prefault({}).describe('How finished jobs are announced.'),
   log: log.prefault({}).describe('What is logged.'),
 })

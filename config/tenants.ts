@@ -22,20 +22,28 @@ export type Keyring = {
   find(key: string): Tenant | null
 }
 
+/** The tenant of this name, the one of an open service included; null where the configuration has none. */
+export function resolveTenant(config: Config, name: string): Tenant | null {
+  if (Object.keys(config.tenants).length === 0)
+    return name === openTenant(config).name ? openTenant(config) : null
+  if (!Object.hasOwn(config.tenants, name)) return null
+  const { admin, weight, limits } = config.tenants[name]!
+  return { name, admin, weight, limits: { max_queued: config.jobs.max_queued, ...limits } }
+}
+
+function openTenant(config: Config): Tenant {
+  return { name: 'default', admin: true, weight: 1, limits: { max_queued: config.jobs.max_queued } }
+}
+
 /** Keeps digests only. A look-up compares with every key in constant time, so its length tells nothing. */
 export function createKeyring(config: Config): Keyring {
   const tenants = Object.entries(config.tenants)
   if (tenants.length === 0) {
-    const tenant: Tenant = {
-      name: 'default',
-      admin: true,
-      weight: 1,
-      limits: { max_queued: config.jobs.max_queued },
-    }
+    const tenant = openTenant(config)
     return { open: true, find: () => tenant }
   }
-  const entries = tenants.flatMap(([name, { keys, admin, weight, limits }]) => {
-    const tenant: Tenant = { name, admin, weight, limits: { max_queued: config.jobs.max_queued, ...limits } }
+  const entries = tenants.flatMap(([name, { keys }]) => {
+    const tenant = resolveTenant(config, name)!
     return keys.map((key) => ({ digest: digestConfiguredKey(key), tenant }))
   })
   return {

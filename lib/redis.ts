@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import type { SecureContextOptions } from 'node:tls'
 import { Cluster, type Redis, type RedisOptions } from 'ioredis'
 import { GatheringRedis } from './gathering-redis.ts'
 
@@ -16,6 +18,8 @@ export type RedisTarget = {
   url?: string
   /** Some nodes of a Redis Cluster, as URLs; credentials and TLS are taken from the first. */
   cluster?: readonly string[]
+  /** Paths of PEM files, for `rediss://`. */
+  tls?: { ca?: string | undefined; cert?: string | undefined; key?: string | undefined }
 }
 
 export type CreateRedisOptions = RedisTarget & {
@@ -71,11 +75,12 @@ const SOCKET_CODES = new Set([
 export function createRedis({
   url,
   cluster,
+  tls,
   role,
   name,
   onError = () => {},
 }: CreateRedisOptions): RedisClient {
-  const options = readRoleOptions(role, name)
+  const options = { ...readRoleOptions(role, name), ...(tls === undefined ? {} : { tls: readTls(tls) }) }
   const client =
     cluster !== undefined && cluster.length > 0
       ? createCluster(cluster, options)
@@ -148,9 +153,15 @@ function createCluster(urls: readonly string[], options: RedisOptions): Cluster 
       ...options,
       ...(first.username === '' ? {} : { username: decodeURIComponent(first.username) }),
       ...(first.password === '' ? {} : { password: decodeURIComponent(first.password) }),
-      ...(first.protocol === 'rediss:' ? { tls: {} } : {}),
+      ...(first.protocol === 'rediss:' ? { tls: options.tls ?? {} } : {}),
     },
   })
+}
+
+/** What the files hold. Throws when one cannot be read: certificates that are missing are no reason to go without. */
+function readTls(files: NonNullable<RedisTarget['tls']>): SecureContextOptions {
+  const entries = Object.entries(files).filter(([, path]) => path !== undefined)
+  return Object.fromEntries(entries.map(([name, path]) => [name, readFileSync(path!)]))
 }
 
 /** ioredis takes sockets as bare paths only. */

@@ -1,8 +1,11 @@
 import type { Readable } from 'node:stream'
 import { ApiError } from '../errors.ts'
 
+/** Bytes that must come within an idle time-out: one that drips holds a connection as surely as one that is silent. */
+const LEAST_BYTES = 1024
+
 export type ReadUploadOptions = {
-  /** Longest silence, in ms, while somebody waits for bytes. */
+  /** Longest time, in ms, that somebody waits for the next `LEAST_BYTES`. */
   idleTimeout: number
   /** Longest upload altogether, in ms. */
   timeout: number
@@ -21,6 +24,8 @@ export async function* readUpload(stream: Readable, options: ReadUploadOptions):
   const queue: Buffer[] = []
   let state = (stream.destroyed ? 'broken' : 'open') as State
   let wake: (() => void) | null = null
+  let wanted = LEAST_BYTES
+  let patience = options.idleTimeout
 
   function change(to: State) {
     if (state === 'open') state = to
@@ -40,12 +45,19 @@ export async function* readUpload(stream: Readable, options: ReadUploadOptions):
     for (;;) {
       const chunk = queue.shift()
       if (chunk !== undefined) {
+        wanted -= chunk.length
+        if (wanted <= 0) {
+          wanted = LEAST_BYTES
+          patience = options.idleTimeout
+        }
         yield chunk
         continue
       }
       if (state === 'ended') return
       if (state === 'broken') throw new ApiError('invalid_request', 'the connection closed during the upload')
-      await sleepUntilWoken(Math.min(options.idleTimeout, deadline - options.now()))
+      const startedAt = options.now()
+      await sleepUntilWoken(Math.min(patience, deadline - startedAt))
+      patience -= options.now() - startedAt
     }
   } finally {
     stream.off('data', onData).off('end', onEnd).off('close', onBreak)

@@ -72,13 +72,13 @@ export function registerEventRoutes(app: Api, context: RouteContext): void {
 async function stream(
   request: FastifyRequest,
   reply: FastifyReply,
-  { limits, closing }: RouteContext,
+  { limits, streams, closing }: RouteContext,
   what: 'job' | 'group',
   queryCursor: string | undefined,
   follow: (cursor: string, signal: AbortSignal) => Promise<Following | null>,
 ): Promise<FastifyReply> {
   const cursor = readCursor(request.headers['last-event-id'] ?? queryCursor)
-  const signal = abortOnDisconnect(reply, closing)
+  const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
   const following = await follow(cursor, signal)
   if (following === null) throw notFound(what)
   if (following.finished) return reply.code(204).send()

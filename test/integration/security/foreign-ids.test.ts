@@ -1,0 +1,196 @@
+import fc from 'fast-check'
+import type { InjectOptions } from 'fastify'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { JsonObject } from '../../../lib/json.ts'
+import { acmeKey, chatJob, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
+import { type Operation, readOperations } from '../../helpers/openapi.ts'
+import { fromSchema } from '../../helpers/schema-arbitrary.ts'
+
+const asAcme = { authorization: `Bearer ${acmeKey}` }
+const asOther = { authorization: `Bearer ${otherKey}` }
+
+let api: TestApi
+let operations: Operation[]
+let schemas: Record<string, JsonObject>
+/** Something of acme's in each collection, by the part of the path behind `/v1/`. */
+let own: Record<string, string>
+
+beforeAll(async () => {
+  api = await createTestApi({ tenants: testTenants })
+  ;({ operations, schemas } = await readOperations(api.app))
+  own = {}
+  for (const collection of new Set(withIds().map(collectionOf))) own[collection] = await make(collection)
+})
+afterAll(() => api.close())
+
+/** What belongs to nobody: administrators alone reach lanes, and models are the same for all. */
+const COMMON = ['lanes', 'models']
+
+/** Operations on one thing that belongs to a tenant. */
+const withIds = () =>
+  operations.filter(({ path }) => path.includes('{') && !COMMON.includes(collectionOf({ path })))
+const collectionOf = ({ path }: Pick<Operation, 'path'>) => path.split('/')[2]!
+
+async function create(url: string, payload: object): Promise<string> {
+  const response = await api.app.inject({ method: 'POST', url, headers: asAcme, payload })
+  expect(response.statusCode, response.body).toBeLessThan(300)
+  return response.json().id
+}
+
+/** Whoever adds routes under a new collection says here how a thing of it comes to be. */
+const makers: Record<string, () => Promise<string>> = {
+  jobs: () => create('/v1/jobs', chatJob({ group: 'nightly' }, 'a job')),
+  async groups() {
+    await create('/v1/jobs', chatJob({ group: 'weekly' }, 'a job of a group'))
+    return 'weekly'
+  },
+  async deliveries() {
+    const webhook = { url: 'https://receiver.example/', events: ['job.completed'] }
+    const id = await create('/v1/jobs', chatJob({ webhook }, 'a job with a webhook'))
+    await api.worker.finish(id)
+    const listed = await api.app.inject({ url: `/v1/jobs/${id}/deliveries`, headers: asAcme })
+    return listed.json().data[0].id
+  },
+  responses: () => create('/v1/responses', { model: 'openai/small', input: 'hello', background: true }),
+  files: () => createFile(),
+  async batches() {
+    const input_file_id = await createFile()
+    return create('/v1/batches', {
+      input_file_id,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+    })
+  },
+}
+
+async function make(collection: string): Promise<string> {
+  const maker = makers[collection]
+  if (maker === undefined) throw new Error(`say in makers how something of /v1/${collection} comes to be`)
+  return maker()
+}
+
+async function createFile(): Promise<string> {
+  const line = { custom_id: '1', method: 'POST', url: '/v1/chat/completions', body: chatJob().body }
+  const form = new FormData()
+  form.set('purpose', 'batch')
+  form.set('file', new Blob([`${JSON.stringify(line)}\n`]), 'batch.jsonl')
+  const request = new Request('http://localhost/', { method: 'POST', body: form })
+  const response = await api.app.inject({
+    method: 'POST',
+    url: '/v1/files',
+    headers: { ...asAcme, 'content-type': request.headers.get('content-type')! },
+    payload: Buffer.from(await request.arrayBuffer()),
+  })
+  expect(response.statusCode, response.body).toBeLessThan(300)
+  return response.json().id
+}
+
+/** Of the same form, and of nobody. */
+const missing = (id: string) => id.slice(0, -1) + (id.endsWith('a') ? 'b' : 'a')
+
+/** All that a client can see of an answer, without the time and the id that it asked for itself. */
+async function look(request: InjectOptions, id: string) {
+  const headers = { ...asOther, 'x-request-id': 'same', ...request.headers }
+  const { statusCode, headers: sent, body } = await api.app.inject({ ...request, headers })
+  const { date, ...rest } = sent
+  return { status: statusCode, headers: rest, body: body.replaceAll(id, 'ID'), dated: date !== undefined }
+}
+
+/** Ways to ask that make some routes wait, or stream. */
+const manners = [
+  {},
+  { query: '?wait=0.01&stream=true&starting_after=1', headers: { 'last-event-id': '1' } },
+  { query: '?limit=1', headers: { prefer: 'wait=0.01', accept: 'text/event-stream' } },
+]
+
+describe('an id of another tenant', () => {
+  it('is answered on every route that takes one with the bytes of an id of nobody, and changes nothing', async () => {
+    const before = await readAll()
+    for (const operation of withIds()) {
+      const { method, path, body } = operation
+      const foreign = own[collectionOf(operation)]!
+      const [payload] = body === null ? [] : fc.sample(fromSchema(body, schemas), { numRuns: 1, seed: 1 })
+      for (const { query = '', headers = {} } of manners) {
+        const ask = (id: string) =>
+          look(
+            {
+              method,
+              url: path.replaceAll(/\{[^}]*\}/g, id) + query,
+              headers,
+              ...(payload === undefined ? {} : { payload: payload as object }),
+            },
+            id,
+          )
+        const answer = await ask(foreign)
+        expect(answer, `${method} ${path}${query}`).toEqual(await ask(missing(foreign)))
+        expect([400, 404], `${method} ${path}${query}`).toContain(answer.status)
+      }
+      // Without anything to refuse beforehand the answer is that there is no such thing.
+      if (body === null) {
+        const plain = await look({ method, url: path.replaceAll(/\{[^}]*\}/g, foreign) }, foreign)
+        expect(plain.status, `${method} ${path}`).toBe(404)
+      }
+    }
+    expect(await readAll()).toEqual(before)
+  })
+
+  it('finds nothing in any list, as the id of nobody does', async () => {
+    const lists = operations.filter(({ method, path }) => method === 'GET' && !path.includes('{'))
+    let asked = 0
+    for (const { path, parameters } of lists) {
+      for (const { name } of parameters.filter((parameter) => parameter.in === 'query')) {
+        for (const foreign of Object.values(own)) {
+          const ask = (id: string) => look({ url: `${path}?${name}=${id}` }, id)
+          expect(await ask(foreign), `${path}?${name}=${foreign}`).toEqual(await ask(missing(foreign)))
+          asked++
+        }
+      }
+    }
+    expect(asked).toBeGreaterThan(10)
+  })
+
+  it('means nothing in a body, as the id of nobody does', async () => {
+    const references = [
+      { collection: 'groups', url: '/v1/jobs/retry', body: (group: string) => ({ group }) },
+      {
+        collection: 'files',
+        url: '/v1/batches',
+        body: (id: string) => ({
+          input_file_id: id,
+          endpoint: '/v1/chat/completions',
+          completion_window: '24h',
+        }),
+      },
+      {
+        collection: 'responses',
+        url: '/v1/responses',
+        body: (id: string) => ({ model: 'openai/small', input: 'hi', previous_response_id: id }),
+      },
+    ].filter(({ url }) => operations.some(({ method, path }) => method === 'POST' && path === url))
+    for (const { collection, url, body } of references) {
+      const foreign = own[collection]
+      if (foreign === undefined) continue
+      const ask = (id: string) =>
+        look({ method: 'POST', url, payload: body(id), headers: { prefer: 'respond-async' } }, id)
+      expect(await ask(foreign), url).toEqual(await ask(missing(foreign)))
+    }
+  })
+
+  it('was real all the time: its owner finds it on every route that reads', async () => {
+    for (const { status, route } of await readAll()) expect(status, route).toBeLessThan(300)
+  })
+})
+
+/** What acme reads of its own, event streams aside, which go on. */
+async function readAll() {
+  const readers = withIds().filter(({ method, path }) => method === 'GET' && !path.endsWith('/events'))
+  const answers = []
+  for (const operation of readers) {
+    const route = operation.path.replaceAll(/\{[^}]*\}/g, own[collectionOf(operation)]!)
+    const { statusCode, body } = await api.app.inject({ url: route, headers: asAcme })
+    // A forecast moves with the clock.
+    const steady = body.replaceAll(/"estimated_\w+":"[^"]+"/g, '')
+    answers.push({ route, status: statusCode, body: steady })
+  }
+  return answers
+}
