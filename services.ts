@@ -1,22 +1,32 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Logger } from 'pino'
 import { buildApp } from './api/app.ts'
+import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batch-lines.ts'
 import { createLaneControl } from './api/lanes.ts'
+import type { SubmitDeps } from './api/submit.ts'
+import { createBatchScripts } from './batches/scripts.ts'
+import { batchChannel, createBatches } from './batches/store.ts'
+import { createBatchWork } from './batches/work.ts'
 import { resolveLane, resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
-import { createKeyring, type Keyring } from './config/tenants.ts'
+import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import type { LiveConfig } from './config/watch.ts'
-import { tenantRoot, wakeChannel, webhookChannel } from './jobs/keys.ts'
-import { createLive } from './jobs/live.ts'
+import { createFileStore } from './files/store.ts'
+import { type Answers, createAnswers } from './jobs/answers.ts'
+import { createExpress, expressLease } from './jobs/express.ts'
+import { createItems } from './jobs/items.ts'
+import { openLanesChannel, tenantRoot, wakeChannel, webhookChannel } from './jobs/keys.ts'
+import { createLive, type Live } from './jobs/live.ts'
 import { createMaintenance } from './jobs/maintenance.ts'
+import { createOpenLanes, type OpenLanes } from './jobs/open-lanes.ts'
 import { createOutbox } from './jobs/outbox.ts'
 import { createQueues } from './jobs/queue.ts'
 import { createRoom } from './jobs/room.ts'
 import { createScripts } from './jobs/scripts.ts'
 import { createJobs } from './jobs/service.ts'
 import { createWork } from './jobs/work.ts'
-import { createJobIds } from './lib/job-id.ts'
-import { closeRedis, createRedis, isRedisUnavailable, type RedisRole } from './lib/redis.ts'
+import { createIds, createJobIds } from './lib/job-id.ts'
+import { closeRedis, createRedis, isRedisUnavailable, type RedisClient, type RedisRole } from './lib/redis.ts'
 import { estimateCost } from './providers/accounting.ts'
 import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
@@ -28,6 +38,7 @@ import { createLatencies } from './ratelimit/latencies.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
 import { createWebhookStore } from './webhooks/store.ts'
+import { startBatchRunner } from './workers/batch-runner.ts'
 import { createWebhookDelivery } from './workers/webhook-delivery.ts'
 import { startWorker } from './workers/worker.ts'
 
@@ -60,12 +71,13 @@ function openStore(
   closers: ReturnType<typeof createClosers>,
 ) {
   const settings = () => config.current()
-  const { prefix, url, cluster } = settings().redis
+  const { prefix, url, cluster, tls } = settings().redis
   const now = Date.now
   const connect = (redisRole: RedisRole) => {
     const client = createRedis({
       ...(url === undefined ? {} : { url }),
       ...(cluster === undefined ? {} : { cluster }),
+      ...(tls === undefined ? {} : { tls }),
       role: redisRole,
       name: `sluice-${role}-${redisRole}`,
       onError: (error) => log.debug({ err: error }, 'redis connection'),
@@ -140,6 +152,24 @@ function openStore(
   const retainMs = () => settings().jobs.retain
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
+  const files = createFileStore({
+    redis,
+    root: (tenant) => tenantRoot(prefix, tenant),
+    now,
+    newId: createIds('file-', now),
+    maxBytes: () => settings().files.max_bytes_per_tenant,
+  })
+  const batchStore = {
+    redis,
+    scripts: createBatchScripts(redis),
+    root: (tenant: string) => tenantRoot(prefix, tenant),
+  }
+  const batches = createBatches({
+    ...batchStore,
+    newId: createIds('batch_', now),
+    wake: (id) => redis.publish(batchChannel(prefix), id),
+  })
+  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, now }, closers) : {}
   const jobs = createJobs({
     redis,
     scripts,
@@ -160,6 +190,7 @@ function openStore(
     }),
     newId: createJobIds(now),
     onError: (error, what) => log.warn({ err: error }, what),
+    ...door,
   })
   return {
     redis,
@@ -169,6 +200,9 @@ function openStore(
     outbox,
     maintenance,
     webhooks,
+    files,
+    batches,
+    batchWork: createBatchWork(batchStore),
     jobs,
     gate,
     fairness,
@@ -178,6 +212,27 @@ function openStore(
     now,
     retainMs,
   }
+}
+
+/** How an API process hears of the ends of awaited jobs, and of workers that take them at once. */
+function openDoor(
+  {
+    cluster,
+    ...deps
+  }: {
+    redis: RedisClient
+    live: Live
+    prefix: string
+    cluster: readonly string[] | undefined
+    now: () => number
+  },
+  closers: ReturnType<typeof createClosers>,
+): { answers: Answers; openLanes?: OpenLanes } {
+  const answers = createAnswers({ ...deps, process: randomUUIDv7(), render: renderResult })
+  closers.add('the answers', async () => answers.close())
+  // A node of a cluster cannot tell whether a worker heard: there every job goes through its queue.
+  if (cluster !== undefined && cluster.length > 0) return { answers }
+  return { answers, openLanes: createOpenLanes(deps) }
 }
 
 /** Tenants that the configuration names, the one of an open service included. */
@@ -205,6 +260,8 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
 
   const app = buildApp({
     jobs: store.jobs,
+    files: store.files,
+    batches: store.batches,
     lanes: createLaneControl({
       config: () => config.current(),
       gate: store.gate,
@@ -219,18 +276,7 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
     },
     config: () => config.current(),
     keyring: () => keyring,
-    resolveModel: (model) => resolveModel(config.current(), model),
-    estimateCost: (lane, type, body) => ({
-      ...estimateCost({ kind: lane.kind, type, body }),
-      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
-    }),
-    checkWebhookUrl: (url) => {
-      const { secret, allow_private_addresses } = config.current().webhooks
-      if (secret === undefined) {
-        return { ok: false, reason: 'cannot be signed: the configuration has no webhooks.secret' }
-      }
-      return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
-    },
+    ...createSubmission(config),
     ready: async () => {
       try {
         await store.redis.ping()
@@ -241,7 +287,6 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
     },
     isUnavailable: isRedisUnavailable,
     log,
-    now: Date.now,
     createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,
     version: deps.version,
   })
@@ -274,6 +319,14 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
       cacheMaxBytes: config.current().cache.max_result,
     }),
   })
+  const items = createItems({
+    scripts: store.scripts,
+    prefix: store.prefix,
+    settings: () => {
+      const { embedding_items, ttl, max_result } = config.current().cache
+      return { isOn: embedding_items, ttlMs: ttl, maxBytes: max_result }
+    },
+  })
   await store.maintenance
     .register(tenantNames(config.current()))
     .catch((error) => onError(error, 'registering tenants'))
@@ -305,11 +358,22 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     await store.live.listen(webhookChannel(tenantRoot(store.prefix, tenant)), () => delivery.wake())
   }
 
+  const name = randomUUIDv7()
   const worker = await startWorker({
     config: () => config.current(),
     prefix: store.prefix,
     queues: store.queues,
+    name,
+    express: createExpress({
+      redis: store.redis,
+      outbox: store.outbox,
+      prefix: store.prefix,
+      leaseMs: expressLease(config.current().jobs.stalled_after),
+      worker: name,
+    }),
+    announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), [name, ...lanes].join(' ')),
     work,
+    items,
     gate: store.gate,
     live: store.live,
     maintenance: store.maintenance,
@@ -317,6 +381,9 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {
       store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
+    },
+    everyMinute: async () => {
+      for (const tenant of await store.maintenance.tenants()) await store.files.sweep(tenant)
     },
     now: store.now,
     random: Math.random,
@@ -327,7 +394,42 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     },
   })
   closers.add('the worker', () => worker.stop())
+
+  const runner = startBatchRunner({
+    work: store.batchWork,
+    files: store.files,
+    jobs: store.jobs,
+    lines: createBatchLineReader({ ...createSubmission(config), config: () => config.current() }),
+    describeFailure: describeLineFailure,
+    showResult: showLineResult,
+    tenants: store.maintenance.tenants,
+    maxQueued: (tenant) => resolveTenant(config.current(), tenant)?.limits.max_queued ?? null,
+    fileRetainMs: () => config.current().files.retain,
+    now: store.now,
+    onError,
+  })
+  closers.add('the batches', () => runner.stop())
+  await store.live.listen(batchChannel(store.prefix), (id) => runner.wake(id))
   return { name: 'worker', close: closers.closeAll }
+}
+
+/** What makes a job of a request, wherever the request came from. */
+function createSubmission(config: LiveConfig): SubmitDeps {
+  return {
+    resolveModel: (model) => resolveModel(config.current(), model),
+    estimateCost: (lane, type, body) => ({
+      ...estimateCost({ kind: lane.kind, type, body }),
+      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+    }),
+    checkWebhookUrl: (url) => {
+      const { secret, allow_private_addresses } = config.current().webhooks
+      if (secret === undefined) {
+        return { ok: false, reason: 'cannot be signed: the configuration has no webhooks.secret' }
+      }
+      return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
+    },
+    now: Date.now,
+  }
 }
 
 function linkBase(config: Config): string {

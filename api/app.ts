@@ -9,12 +9,15 @@ import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './d
 import { sendError } from './error-replies.ts'
 import { ApiError, notFound } from './errors.ts'
 import { registerJsonBody } from './json-body.ts'
+import { createOpenStreams } from './open-streams.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
 import { chooseRequestId } from './request-id.ts'
+import { registerBatchRoutes } from './routes/batches.ts'
 import { registerBulkRoute } from './routes/bulk.ts'
 import { registerDeliveryRoutes } from './routes/deliveries.ts'
 import { registerDoorRoutes } from './routes/door.ts'
 import { registerEventRoutes } from './routes/events.ts'
+import { registerFileRoutes } from './routes/files.ts'
 import { registerGroupRoutes } from './routes/groups.ts'
 import { registerHealthRoutes } from './routes/health.ts'
 import { registerJobRoutes } from './routes/jobs.ts'
@@ -24,6 +27,8 @@ import { createValidatorCompiler } from './validation.ts'
 
 const headersTimeout = 5_000
 const maxPathParameter = 512
+/** What a body that goes on after its answer gets, in ms: with the 10 s before the answer, well within 15 s altogether. */
+const surplusTimeout = 3_000
 
 /**
  * Builds the HTTP API. It never listens: `app.listen` is for the process, `app.inject` for tests.
@@ -34,7 +39,11 @@ const maxPathParameter = 512
 export function buildApp(deps: ApiDeps): Api {
   const limits = { ...defaultApiLimits, ...deps.limits }
   const closing = new AbortController()
-  const context: RouteContext = { deps, limits, closing: closing.signal }
+  const streams = createOpenStreams({
+    keyring: deps.keyring,
+    most: () => deps.config().server.max_streams_per_tenant,
+  })
+  const context: RouteContext = { deps, limits, streams, closing: closing.signal }
   const logger: FastifyBaseLogger = deps.log
 
   const app: Api = fastify({
@@ -85,10 +94,12 @@ export function buildApp(deps: ApiDeps): Api {
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
     registerModelRoutes(api, context)
+    registerBatchRoutes(api, context)
     // In a scope of its own, for its errors read as OpenAI's.
     await api.register(async (door: Api) => registerDoorRoutes(door, context))
     // In a scope of its own, for its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
+    await api.register(async (files: Api) => registerFileRoutes(files, context))
     await registerDocs(api)
   })
   return app
@@ -124,7 +135,7 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
     )
     // A body that dribbles on after its answer would hold the connection for ever.
     if (raw.complete === false) {
-      const timer = setTimeout(() => raw.destroy(), limits.bodyTimeout)
+      const timer = setTimeout(() => raw.destroy(), Math.min(limits.bodyTimeout, surplusTimeout))
       timer.unref()
       raw.once('close', () => clearTimeout(timer))
     }

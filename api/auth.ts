@@ -1,6 +1,5 @@
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import type { Keyring, Tenant } from '../config/tenants.ts'
-import type { ApiDeps } from './deps.ts'
 import { ApiError } from './errors.ts'
 
 /** Who may use a route. A route that says nothing asks for a key. */
@@ -23,7 +22,7 @@ export function tenantOf(request: FastifyRequest): Tenant {
 }
 
 /** Finds the tenant of a request by its bearer key and refuses what the key may not do. */
-export function createAuthHook(deps: Pick<ApiDeps, 'keyring'>): onRequestHookHandler {
+export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandler {
   return (request, _reply, done) => {
     const access = request.routeOptions.config.access ?? 'tenant'
     // An unknown path is answered 404 with and without a key.
@@ -38,7 +37,8 @@ export function createAuthHook(deps: Pick<ApiDeps, 'keyring'>): onRequestHookHan
   }
 }
 
-function findTenant(authorization: string | undefined, keyring: Keyring): Tenant | null {
+/** The tenant of an `Authorization` header; null where it names none. */
+export function findTenant(authorization: string | undefined, keyring: Keyring): Tenant | null {
   // An open service ignores keys, a malformed header included.
   if (keyring.open) return keyring.find('')
   const key = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]

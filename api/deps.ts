@@ -2,13 +2,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { Logger } from 'pino'
+import type { Batches } from '../batches/store.ts'
 import type { Lane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { Keyring } from '../config/tenants.ts'
+import type { Files } from '../files/files.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { LaneControl } from './lanes.ts'
+import type { OpenStreams } from './open-streams.ts'
 
 /** The HTTP server, its routes typed by their zod schemas. */
 export type Api = FastifyInstance<
@@ -22,6 +25,8 @@ export type Api = FastifyInstance<
 /** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
 export type ApiDeps = {
   jobs: Jobs
+  files: Files
+  batches: Batches
   lanes: LaneControl
   /** When a job would start that is queued now, Unix ms; null: not known. */
   forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
@@ -58,6 +63,8 @@ export type ApiLimits = {
   bulkIdleTimeout: number
   /** Longest bulk upload altogether. */
   bulkTimeout: number
+  /** Largest file; its upload has the times of a bulk one. */
+  fileBytes: number
   /** Between the comments that keep proxies from closing a silent event stream. */
   heartbeat: number
   /** What answers underway get at close before their connections are cut. */
@@ -71,6 +78,7 @@ export const defaultApiLimits: ApiLimits = {
   bulkJobs: 50_000,
   bulkIdleTimeout: 10_000,
   bulkTimeout: 600_000,
+  fileBytes: 200_000_000,
   heartbeat: 15_000,
   closeGrace: 5_000,
 }
@@ -79,6 +87,7 @@ export const defaultApiLimits: ApiLimits = {
 export type RouteContext = {
   deps: ApiDeps
   limits: ApiLimits
+  streams: OpenStreams
   /** Aborts when the server begins to close: streams end, held answers are given as they stand. */
   closing: AbortSignal
 }

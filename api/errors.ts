@@ -25,6 +25,7 @@ export const errorTable = {
   not_cancellable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   not_retryable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
+  storage_full: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   deadline_unreachable: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
@@ -83,12 +84,14 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
 }
 
 /** A thing of another tenant is answered with the very same bytes as one that does not exist. */
-export function notFound(what: 'job' | 'group' | 'delivery' | 'lane' | 'route'): ApiError {
+export function notFound(
+  what: 'job' | 'group' | 'delivery' | 'lane' | 'route' | 'file' | 'batch' | 'response',
+): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }
 
 /** An id of a path, which cannot exist where it has other characters than ids have. */
-export function checkId(id: string, what: 'job' | 'group' | 'delivery'): string {
+export function checkId(id: string, what: 'job' | 'group' | 'delivery' | 'file' | 'batch'): string {
   if (!/^[\w.:-]{1,128}$/.test(id)) throw notFound(what)
   return id
 }

@@ -10,6 +10,8 @@ export type Child = {
   cpuMs(): Promise<number>
   /** What `ready` matched. */
   match: RegExpExecArray
+  /** Ends it at once, as a machine that fails does, and resolves when it is gone. */
+  crash(): Promise<void>
   /** Ends it by SIGTERM and resolves when it is gone. */
   close(): Promise<void>
 }
@@ -68,6 +70,10 @@ export async function startChild(options: StartChildOptions): Promise<Child> {
     ask,
     match,
     cpuMs: async () => (await ask<CpuTime>('usage')).cpuMs,
+    async crash() {
+      child.kill('SIGKILL')
+      await exited
+    },
     async close() {
       const timer = setTimeout(() => child.kill('SIGKILL'), END_MS)
       child.kill('SIGTERM')

@@ -37,6 +37,13 @@ export type NewJob = {
    * another one would say something else.
    */
   isShownLive?: boolean
+  /**
+   * True: a client holds its connection for the answer. Nobody asks when the job will start, and an idle worker gets it
+   * without its way through the queue.
+   */
+  isAwaited?: boolean
+  /** The `previous_response_id` as the client gave it, where the body has another. */
+  previousResponseId?: string
   /** Digest of the request as it came, to tell a repeated one from another under the same key. */
   fingerprint?: string
   /** What the job will cost its lane. */
@@ -93,6 +100,16 @@ export type BulkOutcome =
   | { kind: 'conflict' }
   | Refusal
 
+/** A job with what it was asked for. */
+export type JobRequest = {
+  job: Job
+  body: JsonObject
+  /** See NewJob. */
+  previousResponseId: string | null
+  /** Where its events begin anew: '' for a job that was never retried. Events before it are void. */
+  cursor: string
+}
+
 export type JobFilter = { status?: JobStatus; type?: JobType; group?: string; lane?: string }
 
 export type Page<T> = { data: T[]; hasMore: boolean }
@@ -106,6 +123,9 @@ export type Jobs = {
   /** Creates many in one pipeline; outcomes stand in the order of the jobs. */
   createMany(jobs: NewJob[]): Promise<BulkOutcome[]>
   get(tenant: string, id: string): Promise<Job | null>
+  /** In the order of the ids. */
+  getMany(tenant: string, ids: readonly string[]): Promise<(Job | null)[]>
+  getRequest(tenant: string, id: string): Promise<JobRequest | null>
   /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
   wait(tenant: string, id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job | null>
   /** Newest first. `after`: the id of the last job of the page before. */
@@ -121,6 +141,10 @@ export type Jobs = {
   /** Forgets the job and everything kept of it. False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
   group(tenant: string, group: string): Promise<GroupSummary | null>
+  /** How jobs stand, in one read; null where there is no such job. */
+  statuses(tenant: string, ids: readonly string[]): Promise<(JobStatus | null)[]>
+  /** How many jobs of a group have not ended. */
+  countOpen(tenant: string, group: string): Promise<number>
   /**
    * A job's events after `cursor` ('' = from the first), then live ones, until the terminal event or the signal.
    * Null when there is no such job; `{ finished: true }` when the job is terminal and nothing is left after the cursor.

@@ -37,3 +37,18 @@ export function groupChannel(root: string, group: string): string {
 export function webhookChannel(root: string): string {
   return `${root}:webhooks:wake`
 }
+
+/** Pub/sub channel of a worker that takes jobs straight from the API; the message is a queue entry as JSON. */
+export function expressChannel(prefix: string, worker: string): string {
+  return `${prefix}:express:${worker}`
+}
+
+/** Pub/sub channel on which workers say what lanes they take jobs of at once, as `<worker> <lane> <lane> …`. */
+export function openLanesChannel(prefix: string): string {
+  return `${prefix}:open`
+}
+
+/** Pub/sub channel on which an API process hears how the jobs ended that its clients wait for. */
+export function answersChannel(prefix: string, process: string): string {
+  return `${prefix}:answers:${process}`
+}

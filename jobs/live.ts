@@ -1,6 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
 
-type Listener = (message: string) => void
+type Listener = (message: Buffer) => void
 
 /**
  * Pub/sub over one connection a process, whoever many listen. Messages are hints that something changed: they may
@@ -9,10 +9,15 @@ type Listener = (message: string) => void
  */
 export type Live = {
   /** Resolves once the subscription stands; what is published from then on is heard. */
-  listen(channel: string, listener: Listener): Promise<() => void>
+  listen(channel: string, listener: (message: string) => void): Promise<() => void>
+  /** The same for messages that are no text. */
+  listenBytes(channel: string, listener: (message: Buffer) => void): Promise<() => void>
   /** Called after the connection was lost and every subscription stands again. */
   onReconnect(listener: () => void): () => void
 }
+
+/** What stands for messages that were missed. */
+const NOTHING = Buffer.alloc(0)
 
 export function createLive(deps: { subscriber: RedisClient }): Live {
   const { subscriber } = deps
@@ -20,8 +25,8 @@ export function createLive(deps: { subscriber: RedisClient }): Live {
   const reconnects = new Set<() => void>()
   let connectedBefore = subscriber.status === 'ready'
 
-  subscriber.on('message', (channel: string, message: string) => {
-    for (const listener of channels.get(channel)?.listeners ?? []) listener(message)
+  subscriber.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+    for (const listener of channels.get(channel.toString())?.listeners ?? []) listener(message)
   })
   subscriber.on('ready', () => {
     // ioredis subscribes again by itself; a PING behind those commands answers when they stand.
@@ -29,7 +34,8 @@ export function createLive(deps: { subscriber: RedisClient }): Live {
       subscriber.ping().then(
         () => {
           for (const listener of [...reconnects]) listener()
-          for (const channel of channels.values()) for (const listener of [...channel.listeners]) listener('')
+          for (const channel of channels.values())
+            for (const listener of [...channel.listeners]) listener(NOTHING)
         },
         () => {},
       )
@@ -37,30 +43,33 @@ export function createLive(deps: { subscriber: RedisClient }): Live {
     connectedBefore = true
   })
 
+  async function listenBytes(channel: string, listener: Listener): Promise<() => void> {
+    let entry = channels.get(channel)
+    if (!entry) {
+      entry = { listeners: new Set(), ready: subscriber.subscribe(channel) }
+      channels.set(channel, entry)
+    }
+    const own = entry
+    own.listeners.add(listener)
+    const leave = () => {
+      own.listeners.delete(listener)
+      if (own.listeners.size === 0 && channels.get(channel) === own) {
+        channels.delete(channel)
+        subscriber.unsubscribe(channel).catch(() => {})
+      }
+    }
+    try {
+      await own.ready
+    } catch (error) {
+      leave()
+      throw error
+    }
+    return leave
+  }
+
   return {
-    async listen(channel, listener) {
-      let entry = channels.get(channel)
-      if (!entry) {
-        entry = { listeners: new Set(), ready: subscriber.subscribe(channel) }
-        channels.set(channel, entry)
-      }
-      const own = entry
-      own.listeners.add(listener)
-      const leave = () => {
-        own.listeners.delete(listener)
-        if (own.listeners.size === 0 && channels.get(channel) === own) {
-          channels.delete(channel)
-          subscriber.unsubscribe(channel).catch(() => {})
-        }
-      }
-      try {
-        await own.ready
-      } catch (error) {
-        leave()
-        throw error
-      }
-      return leave
-    },
+    listenBytes,
+    listen: (channel, listener) => listenBytes(channel, (message) => listener(message.toString())),
     onReconnect(listener) {
       reconnects.add(listener)
       return () => reconnects.delete(listener)

@@ -1,13 +1,10 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot, tenantsKey } from './keys.ts'
-import type { Outbox } from './outbox.ts'
+import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
 /** Work done a tenant in one pass; the rest waits for the next. */
 const BATCH = 500
-
-/** An outbox entry this old was left by a crash or an outage: whoever wrote it had its chance. */
-const OUTBOX_GRACE_MS = 2000
 
 /** What of a tenant wants attention: entries left in the outbox, and ids of jobs. */
 type Findings = { tenant: string; outbox: number; overdue: string[]; draining: string[]; expired: string[] }

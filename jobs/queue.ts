@@ -24,8 +24,18 @@ export type QueueEntry = {
   cost: JobCost
 }
 
-/** A fetched entry, held under a lock that its holder renews. */
-export type Held = { tenant: string; id: string; entry: number; cost: JobCost; bull: BullJob; token: string }
+/** A fetched entry, held under a lock that its holder renews, or one that came straight from the API (express.ts). */
+export type Held = {
+  tenant: string
+  id: string
+  entry: number
+  cost: JobCost
+  token: string
+  /** Null for one that is not in the queue. */
+  bull: BullJob | null
+  /** What is to be queued should it have to wait, and how long it is held; null for one out of the queue. */
+  express: { entry: QueueEntry; leaseMs: number } | null
+}
 
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
 export type Order = {
@@ -216,7 +226,7 @@ function createLaneQueue(deps: {
       const fetched = answers.filter((held) => held !== null)
       // Delayed entries keep the tag of when they were queued, so that a retry does not lose its turn.
       if (fetched.length > 0) {
-        const data = fetched.map((held) => held.bull.data as EntryData)
+        const data = fetched.map((held) => bullOf(held).data as EntryData)
         deps.onServed(
           Math.max(...data.map((one) => one.start)),
           data.reduce((sum, one) => sum + one.seconds, 0),
@@ -231,18 +241,18 @@ function createLaneQueue(deps: {
       return score === undefined ? null : Math.floor(Number(score) / 0x1000)
     },
     async acknowledge(held) {
-      await unlessLost(held.bull.moveToCompleted(null, held.token, false))
+      await unlessLost(bullOf(held).moveToCompleted(null, held.token, false))
     },
     async delay(held, at) {
-      await unlessLost(held.bull.moveToDelayed(at, held.token))
+      await unlessLost(bullOf(held).moveToDelayed(at, held.token))
     },
     async giveBack(held) {
-      await unlessLost(held.bull.moveToWait(held.token))
+      await unlessLost(bullOf(held).moveToWait(held.token))
     },
     async renew(held) {
       if (held.length === 0) return
       await worker.extendJobLocks(
-        held.map((one) => one.bull.id!),
+        held.map((one) => bullOf(one).id!),
         held.map((one) => one.token),
         lockDuration,
       )
@@ -264,8 +274,14 @@ function toHeld(bull: BullJob<EntryData>, token: string): Held {
     entry: Number(name.slice(dash + 1)),
     cost: bull.data,
     bull,
+    express: null,
     token,
   }
+}
+
+function bullOf(held: Held): BullJob {
+  if (held.bull === null) throw new Error(`${held.id} is not in the queue`)
+  return held.bull
 }
 
 /** BullMQ's codes for: no such entry, no lock, not active, locked by another. Another worker has it now, or it is done. */

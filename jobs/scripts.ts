@@ -13,6 +13,9 @@ const NAMES = [
   'delta',
   'drain',
   'reroute',
+  'recall',
+  'keep',
+  'statuses',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 

@@ -1,22 +1,21 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { contentHash, hashCanonical } from './content-hash.ts'
+import type { Answers } from './answers.ts'
 import { followGroup, followJob } from './follow.ts'
-import { type Attempt, isTerminal, type Job, JobStatus } from './job.ts'
-import type { BulkOutcome, CreateOutcome, JobFilter, Jobs, NewJob, Page, Refusal } from './jobs.ts'
+import { hashInputs } from './items.ts'
+import { type Attempt, isTerminal, type Job, type JobEvent, JobStatus } from './job.ts'
+import type { BulkOutcome, CreateOutcome, Following, JobFilter, Jobs, NewJob, Page } from './jobs.ts'
 import { abortChannel, jobChannel, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
+import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
-import { encodePayload } from './payload.ts'
-import { formatOf, splitPresentation } from './presentation.ts'
+import { decodePayload } from './payload.ts'
 import type { Queues } from './queue.ts'
 import { createReader, type Foresight } from './read.ts'
-import { isoTime, type JobRecord, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+import { bodyOf, isoTime, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
 import type { Room } from './room.ts'
 import type { Scripts } from './scripts.ts'
-
-/** How long an idempotency key is remembered. */
-const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
+import { completeRecord, entryOf, isRefused, prepare, type Submitted, toRefusal } from './submission.ts'
 
 /** Newest jobs of a group that are asked for its end. */
 const GROUP_TAIL = 50
@@ -38,6 +37,10 @@ type Deps = {
   deliveries: Deliveries
   foresight: Foresight
   room: Room
+  /** For jobs that are awaited; without it their ends are read like any other's. */
+  answers?: Answers
+  /** Without it every job goes through its lane's queue. */
+  openLanes?: OpenLanes
   newId: () => string
   onError: (error: unknown, what: string) => void
 }
@@ -51,12 +54,17 @@ export function createJobs(deps: Deps): Jobs {
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
 
   /** Runs the create script for each job in one round trip. */
-  async function submit(jobs: NewJob[]): Promise<Submitted[]> {
+  async function submit(
+    jobs: NewJob[],
+    awaited: { id: string; replyTo: string } | null = null,
+  ): Promise<Submitted[]> {
     // Without room the script still finds replays, and refuses the rest.
     const isFull = await deps.room.isFull()
     const prepared = jobs.map((job) => {
       const limits = isFull ? { ...job.limits, maxQueued: 0 } : job.limits
-      return prepare({ ...job, limits }, deps.newId(), deps.retainMs())
+      const id = awaited?.id ?? deps.newId()
+      const express = job.isAwaited && job.runAt === null ? deps.openLanes?.pick(job.lane) : null
+      return prepare({ ...job, limits }, id, deps.retainMs(), awaited?.replyTo ?? null, express ?? null)
     })
     const calls = prepared.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
     const answers = await scripts.runAll('create', calls)
@@ -67,15 +75,22 @@ export function createJobs(deps: Deps): Jobs {
     })
   }
 
-  const entryOf = ({ job, id }: Submitted) => ({
-    tenant: job.tenant,
-    id,
-    entry: 1,
-    lane: job.lane,
-    priority: job.priority,
-    notBefore: job.runAt,
-    cost: job.cost,
-  })
+  /** Makes a job of whose end this process is told; that may come before the answer to this. */
+  async function submitAwaited(job: NewJob, answers: Answers): Promise<Submitted> {
+    const id = deps.newId()
+    answers.expect(id, `${rootOf(job.tenant)}:job:${id}`)
+    try {
+      const [submitted] = await submit([job], { id, replyTo: await answers.open() })
+      const { kind, record, rest } = submitted!
+      if (kind === 'created' || kind === 'shared') {
+        answers.complete(id, completeRecord(record, kind, rest as Buffer[], job))
+      } else answers.forget(id)
+      return submitted!
+    } catch (error) {
+      answers.forget(id)
+      throw error
+    }
+  }
 
   /** After a cancel or a removal: the entry out of the queue, the call aborted, the promoted job queued. */
   async function release(
@@ -98,6 +113,14 @@ export function createJobs(deps: Deps): Jobs {
   async function laneAndEntry(tenant: string, id: string): Promise<[string, number]> {
     const [lane, entry] = await redis.hmget(`${rootOf(tenant)}:job:${id}`, 'lane', 'entries')
     return [lane ?? '', Number(entry ?? 0)]
+  }
+
+  /** Where the answers to the inputs of an embedding job are kept one by one. */
+  async function inputsOf(tenant: string, id: string, lane: string): Promise<string[]> {
+    const key = `${rootOf(tenant)}:job:${id}`
+    if ((await redis.hget(key, 'type')) !== 'embedding') return []
+    const body = await redis.hgetBuffer(key, 'body')
+    return (body && hashInputs(lane, decodePayload(body))) ?? []
   }
 
   async function again(tenant: string, id: string): Promise<string> {
@@ -126,9 +149,11 @@ export function createJobs(deps: Deps): Jobs {
 
   return {
     async create(job) {
-      const [submitted] = await submit([job])
-      const outcome = toOutcome(submitted!)
-      if (outcome.kind === 'created') await forecast(outcome.job, job)
+      const { answers } = deps
+      const submitted =
+        answers && job.isAwaited ? await submitAwaited(job, answers) : (await submit([job]))[0]!
+      const outcome = toOutcome(submitted)
+      if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
       return outcome
     },
 
@@ -144,7 +169,35 @@ export function createJobs(deps: Deps): Jobs {
 
     get: read,
 
+    async getMany(tenant, ids) {
+      const root = rootOf(tenant)
+      const records = await reader.records(root, ids)
+      const found = ids.flatMap((id, index) => (records[index] ? [{ id, record: records[index] }] : []))
+      const known = new Map((await reader.jobs(root, found)).map((job) => [job.id, job]))
+      return ids.map((id) => known.get(id) ?? null)
+    },
+
+    async getRequest(tenant, id) {
+      const root = rootOf(tenant)
+      const [record] = await reader.records(root, [id])
+      if (!record) return null
+      const [job] = await reader.jobs(root, [{ id, record }])
+      return {
+        job: job!,
+        body: bodyOf(record),
+        previousResponseId: textOf(record, 'previous_response_id'),
+        cursor: textOf(record, 'run_from') ?? '',
+      }
+    },
+
     async wait(tenant, id, timeoutMs, signal) {
+      const told = deps.answers?.find(id)
+      if (told) {
+        const ended = await within(told, timeoutMs, signal)
+        if (ended === undefined) return read(tenant, id)
+        deps.answers?.forget(id)
+        if (ended) return ended
+      }
       let job = await read(tenant, id)
       if (!job || isTerminal(job.status) || timeoutMs <= 0) return job
       const over = AbortSignal.any([AbortSignal.timeout(Math.ceil(timeoutMs)), ...(signal ? [signal] : [])])
@@ -223,7 +276,8 @@ export function createJobs(deps: Deps): Jobs {
 
     async remove(tenant, id) {
       const [lane, entry] = await laneAndEntry(tenant, id)
-      const answer = (await scripts.run('remove', rootOf(tenant), [id, '1'])) as Buffer[]
+      const inputs = await inputsOf(tenant, id, lane)
+      const answer = (await scripts.run('remove', rootOf(tenant), [id, '1', ...inputs])) as Buffer[]
       if (answer[0]!.toString() === 'none') return false
       await release(tenant, id, lane, entry, answer)
       return true
@@ -244,8 +298,23 @@ export function createJobs(deps: Deps): Jobs {
       }
     },
 
-    follow: (tenant, id, cursor, signal) =>
-      followJob({ redis, live, reader }, rootOf(tenant), id, cursor, signal),
+    async statuses(tenant, ids) {
+      if (ids.length === 0) return []
+      const answer = (await scripts.run('statuses', rootOf(tenant), [...ids])) as Buffer[]
+      return answer.map((status) => (status.length === 0 ? null : (status.toString() as JobStatus)))
+    },
+
+    async countOpen(tenant, group) {
+      const key = `${rootOf(tenant)}:group:${group}`
+      const counts = await redis.hmget(key, JobStatus.scheduled, JobStatus.queued, JobStatus.running)
+      return counts.reduce((sum, count) => sum + Number(count ?? 0), 0)
+    },
+
+    async follow(tenant, id, cursor, signal) {
+      const goOn = (after: string) => followJob({ redis, live, reader }, rootOf(tenant), id, after, signal)
+      const told = cursor === '' ? deps.answers?.follow(id, signal, (after) => flatten(goOn(after))) : null
+      return told ? { finished: false, events: told } : goOn(cursor)
+    },
     followGroup: (tenant, group, cursor, signal) =>
       followGroup({ redis, live, reader }, rootOf(tenant), group, cursor, signal),
 
@@ -278,124 +347,17 @@ export function createJobs(deps: Deps): Jobs {
       return { kind: 'replayed', job: toJob(known.toString(), toRecord(flat)!, render) }
     }
     if (kind === 'created') {
-      // Durable already: record and outbox entry stand. Should the queue not take it now, the sweeper adds it.
-      outbox.dispatch([entryOf(submitted)]).catch((error) => deps.onError(error, 'queueing a job'))
+      // Durable already: record and outbox entry stand. Should the queue not take it now, or the worker that heard of it
+      // not make the call, the sweeper adds it.
+      const [, heard] = rest as [Buffer, number]
+      if (heard === 0)
+        outbox.dispatch([entryOf(submitted)]).catch((error) => deps.onError(error, 'queueing a job'))
     }
     return {
       kind: 'created',
       job: toJob(id, completeRecord(record, kind, rest as Buffer[], submitted.job), render),
     }
   }
-}
-
-type Submitted = {
-  job: NewJob
-  id: string
-  record: Map<string, string | Buffer>
-  args: (string | number | Buffer)[]
-  kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
-  rest: unknown[]
-}
-
-function prepare(job: NewJob, id: string, retainMs: number) {
-  const hash = contentHash(job.type, job.model, job.body)
-  const record = new Map<string, string | Buffer>([
-    ['type', job.type],
-    ['model', job.model],
-    ['lane', job.lane],
-    ['body', encodePayload(job.body)],
-    ['priority', job.priority],
-    ['max_attempts', String(job.maxAttempts)],
-    ['timeout_ms', String(job.timeoutMs)],
-    ['cost', JSON.stringify(job.cost)],
-  ])
-  const format = formatOf(job.type, job.body)
-  if (format !== null) record.set('format', format)
-  if (job.isShownLive) record.set('live', '1')
-  if (job.runAt !== null) record.set('run_at', String(job.runAt))
-  if (job.deadline !== null) record.set('deadline', String(job.deadline))
-  if (job.group !== null) record.set('group', job.group)
-  if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))
-  if (Object.keys(job.metadata).length > 0) record.set('metadata', JSON.stringify(job.metadata))
-  const args = [
-    id,
-    hash,
-    job.cache,
-    job.idempotencyKey ?? '',
-    job.idempotencyKey === null ? '' : fingerprint(job, hash),
-    IDEMPOTENCY_TTL_MS,
-    job.limits.maxQueued,
-    retainMs,
-    job.runAt ?? '',
-    job.group ?? '',
-    job.deadline ?? '',
-    job.limits.requestsPerMinute ?? '',
-    job.limits.budgetUsdPerDay ?? '',
-    job.estimateUsd,
-    job.earliestStart == null ? '' : Math.round(job.earliestStart),
-    ...[...record].flat(),
-  ]
-  return { job, id, record, args }
-}
-
-/** What makes two requests with one idempotency key the same request. */
-function fingerprint(job: NewJob, hash: string): string {
-  if (job.fingerprint !== undefined) return job.fingerprint
-  const { priority, cache, group, metadata, maxAttempts, timeoutMs, runAt } = job
-  const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
-  return hashCanonical({
-    hash,
-    presentation: splitPresentation(job.type, job.body).presentation,
-    priority,
-    cache,
-    group,
-    metadata,
-    maxAttempts,
-    timeoutMs,
-    webhook,
-    scheduled: runAt !== null,
-  })
-}
-
-/** The record as the create script left it, put together from what went in and what it answered. */
-function completeRecord(
-  sent: Map<string, string | Buffer>,
-  kind: 'created' | 'shared' | 'hit',
-  rest: Buffer[],
-  job: NewJob,
-): JobRecord {
-  const [at, result, usage] = rest
-  const record: JobRecord = new Map()
-  for (const [name, value] of sent) record.set(name, typeof value === 'string' ? Buffer.from(value) : value)
-  const put = (name: string, value: string) => record.set(name, Buffer.from(value))
-  const time = at!.toString()
-  const scheduled = job.runAt !== null && job.runAt > Number(time)
-  put('created_at', time)
-  put('status', kind === 'hit' ? 'completed' : scheduled ? 'scheduled' : 'queued')
-  put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
-  if (kind === 'hit') {
-    put('finished_at', time)
-    put('cost_usd', '0')
-    record.set('result', result!)
-    record.set('usage', usage!)
-  }
-  return record
-}
-
-/** Answers of the create script that let the job not in. */
-const REFUSALS: Record<Refusal['code'], true> = {
-  queue_full: true,
-  rate_limited: true,
-  budget_exhausted: true,
-  deadline_unreachable: true,
-}
-
-function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {
-  return kind in REFUSALS
-}
-
-function toRefusal(code: Refusal['code'], rest: unknown[]): Refusal {
-  return { kind: 'refused', code, retryAfterMs: rest.length > 0 ? Number(String(rest[0])) : null }
 }
 
 function toBulkOutcome(submitted: Submitted): BulkOutcome {
@@ -436,4 +398,27 @@ function toAttempts(fields: Record<string, string>): Attempt[] {
         coalesced: begun.coalesced ?? 1,
       }
     })
+}
+
+/** The longest time that timers know; longer ones would end at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** What comes of the promise in time and before the signal, else undefined. */
+async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
+  const over = Promise.withResolvers<undefined>()
+  const end = () => over.resolve(undefined)
+  const timer = setTimeout(end, Math.min(ms, LONGEST_TIMER_MS))
+  signal?.addEventListener('abort', end)
+  if (signal?.aborted) end()
+  try {
+    return await Promise.race([promise, over.promise])
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', end)
+  }
+}
+
+async function* flatten(following: Promise<Following | null>): AsyncGenerator<JobEvent> {
+  const found = await following
+  if (found) yield* found.events
 }

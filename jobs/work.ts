@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import type { Attempt, JobError, Usage, WaitingFor } from './job.ts'
+import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
 import type { Outbox } from './outbox.ts'
@@ -56,10 +56,15 @@ export type AttemptEnd = {
 
 export type Completion = {
   claimed: Claimed
-  end: AttemptEnd
+  /** Null: no call was made for it, and its attempt does not count. */
+  end: AttemptEnd | null
   result: JsonObject
   usage: Usage | null
   costUsd: number
+  /** Where the answer came from, when the record does not say so already. */
+  cache?: CacheOutcome
+  /** The longest that it may be kept, for it was put together from kept answers. */
+  leftMs?: number
 }
 
 /** The workers' side of the job store. Every method is idempotent under redelivery; all throw when Redis is away. */
@@ -129,7 +134,15 @@ export function createWork(deps: {
         'start',
         held.map((one) => ({
           root: rootOf(one.tenant),
-          args: [one.id, one.entry, members, settings().retainMs, MOST_LOST, one.token],
+          args: [
+            one.id,
+            one.entry,
+            members,
+            settings().retainMs,
+            MOST_LOST,
+            one.token,
+            one.express?.leaseMs ?? '',
+          ],
         })),
       )
       const started: Started[] = []
@@ -149,20 +162,22 @@ export function createWork(deps: {
 
     async complete(completions) {
       const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
-      const stores = completions.map(({ claimed, end, result, usage, costUsd }) => {
+      const stores = completions.map(({ claimed, end, result, usage, costUsd, cache, leftMs }) => {
         const stored = encodePayload(result)
-        const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : cacheTtlMs
+        const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
+        const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : ttlMs
         const args = [
           claimed.id,
           claimed.call,
           'completed',
           claimed.hash,
           retainMs,
-          JSON.stringify(end),
+          end ? JSON.stringify(end) : '',
           ttl,
           stored,
           usage ? JSON.stringify(usage) : '',
           costUsd,
+          cache ?? '',
         ]
         return { claimed, root: rootOf(claimed.tenant), args }
       })

@@ -1,11 +1,11 @@
 import type { JsonValue } from '../lib/json.ts'
 
-/** Chunks that came within this time are written together. */
+/** Chunks that come within this time after others were written are written together. */
 const GATHER_MS = 15
 
 /**
- * Writes a stream's chunks in order, a few at a time. `push` never waits, so the provider's stream is not held up;
- * `flush` resolves when all is written. A chunk that cannot be written is lost to the live view alone: the job's
+ * Writes a stream's chunks in order: the first at once, for somebody waits for it, and the others a few at a time. `push` never
+ * waits, so the provider's stream is not held up; `flush` resolves when all is written. A chunk that cannot be written is lost to the live view alone: the job's
  * result does not depend on it.
  */
 export function createDeltaWriter(deps: {
@@ -22,6 +22,7 @@ export function createDeltaWriter(deps: {
     if (timer) clearTimeout(timer)
     timer = null
     if (waiting.length === 0) return
+    timer = setTimeout(send, GATHER_MS)
     const chunks = waiting
     waiting = []
     chain = chain.then(async () => {
@@ -36,10 +37,12 @@ export function createDeltaWriter(deps: {
   return {
     push(chunk: JsonValue): void {
       waiting.push(chunk)
-      timer ??= setTimeout(send, GATHER_MS)
+      if (timer === null) send()
     },
     flush(): Promise<void> {
       send()
+      if (timer) clearTimeout(timer)
+      timer = null
       return chain
     },
   }

@@ -1,4 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
+import type { Express } from '../jobs/express.ts'
+import type { Items } from '../jobs/items.ts'
 import type { Held, LaneQueue, Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -27,7 +29,10 @@ export type LaneLoopDeps = {
   lane: () => Lane | null
   laneId: string
   queues: Queues
+  /** The way of jobs that do not come out of the queue. */
+  express: Express
   work: Work
+  items: Items
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
@@ -48,6 +53,10 @@ export type LaneLoopDeps = {
 export type LaneLoop = {
   /** There may be work, or the lane may have opened. */
   wake(): void
+  /** True: this lane takes jobs straight from the API, for none waits that has to go before. */
+  isOpen(): boolean
+  /** A job straight from the API, which goes to the queue where the lane is not open. */
+  offer(held: Held): void
   /** No new calls; resolves when those under way are stored, or given back after `graceMs`. */
   stop(graceMs: number): Promise<void>
   /** Unix ms of the last turn of the loop. */
@@ -77,6 +86,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let wasFull = false
   /** Before this the queue has nothing that is due, Unix ms; whoever hears otherwise sets it to 0. */
   let lookAt = 0
+  /** Whether what is delayed was asked for since the queue was last looked at. */
+  let knowsDue = false
   let hints = 0
   let shutUntil = 0
   let waitingFor: LaneWaitingFor | null = null
@@ -90,12 +101,17 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       onError: (error) => deps.onError(error, 'the queue'),
     }),
     held,
+    deps.express,
+    () => {
+      knowsDue = false
+    },
   )
   const currentLane = () => lane!
   const executor = createExecutor({
     lane: currentLane,
     queue,
     work: deps.work,
+    items: deps.items,
     gate: gatherSettlements(gate),
     provider: deps.provider,
     calls: deps.calls,
@@ -110,9 +126,28 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
   })
 
+  function isOpen(): boolean {
+    // Whoever looked last, or was last told, knows of nothing in the queue; a hint would have set it to 0.
+    const isIdle = lookAt !== 0 && hand.length < MOST_AHEAD && now() >= shutUntil
+    const current = stopping ? null : deps.lane()
+    return isIdle && current !== null && !current.coalesce
+  }
+
+  function offer(one: Held): void {
+    for (const known of held) if (known.express && known.id === one.id && known.tenant === one.tenant) return
+    if (!isOpen()) {
+      deps.express.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
+      return
+    }
+    held.add(one)
+    hand.push({ held: one, since: now() })
+    waker.wake()
+  }
+
   /** There may be work in the queue, which a call that ends does not mean. */
   function lookAgain(): void {
     lookAt = 0
+    knowsDue = false
     hints++
     waker.wake()
   }
@@ -147,9 +182,12 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     if (hand.length === 0) {
       if (now() < shutUntil) return waker.sleep(shutUntil - now())
       noted = null // a lane that ran empty has forgotten it (ratelimit/lua/tag.lua)
-      const heard = hints
-      const due = await queue.nextDue()
-      if (due !== null && heard === hints) lookAt = Math.min(lookAt, due)
+      if (!knowsDue) {
+        const heard = hints
+        const due = await queue.nextDue()
+        knowsDue = heard === hints
+        if (due !== null && knowsDue) lookAt = Math.min(lookAt, due)
+      }
       return waker.sleep(Math.max(1, lookAt - now()))
     }
     if (now() < shutUntil) return waker.sleep(shutUntil - now())
@@ -179,6 +217,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
+    await queueExpress()
     if (answer.waitingFor !== 'provider_pause' || answer.waitMs <= HOLD_MS) return
     if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors()) return spill(now() + answer.waitMs)
     await giveBackHand()
@@ -201,6 +240,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const asked = Math.min(room, ahead)
       const since = now()
       const heard = hints
+      knowsDue = false
       const fetched = await queue.fetch(asked)
       for (const one of fetched) {
         held.add(one)
@@ -279,6 +319,19 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
   }
 
+  /** What came straight from the API and has to wait waits in the queue, in its turn. */
+  async function queueExpress(): Promise<void> {
+    const back = hand.filter((one) => one.held.express).map((one) => one.held)
+    if (back.length === 0) return
+    hand = hand.filter((one) => !one.held.express)
+    try {
+      await Promise.all(back.map((one) => queue.giveBack(one)))
+    } catch (error) {
+      abandon(back)
+      throw error
+    }
+  }
+
   async function giveBackHand(): Promise<void> {
     const back = hand
     hand = []
@@ -301,6 +354,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   return {
     wake: lookAgain,
+    isOpen,
+    offer,
     lastTurn: () => turn,
     async stop(graceMs) {
       stopping = true
@@ -319,16 +374,21 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 }
 
-/** Keeps `held` to the entries whose locks are ours to renew. */
-function trackHeld(queue: LaneQueue, held: Set<Held>): LaneQueue {
+/** Keeps `held` to the entries whose locks are ours to renew, and sends each the way that it came. */
+function trackHeld(queue: LaneQueue, held: Set<Held>, express: Express, onDelay: () => void): LaneQueue {
+  const wayOf = (one: Held) => (one.express ? express : queue)
   const leave = async (one: Held, operation: Promise<void>) => {
     await operation
     held.delete(one)
   }
   return {
     ...queue,
-    acknowledge: (one) => leave(one, queue.acknowledge(one)),
-    delay: (one, at) => leave(one, queue.delay(one, at)),
-    giveBack: (one) => leave(one, queue.giveBack(one)),
+    acknowledge: (one) => leave(one, wayOf(one).acknowledge(one)),
+    delay: (one, at) => leave(one, wayOf(one).delay(one, at)).then(onDelay),
+    giveBack: (one) => leave(one, wayOf(one).giveBack(one)),
+    async renew(all) {
+      const groups = [all.filter((one) => !one.express), all.filter((one) => one.express)] as const
+      await Promise.all([queue.renew(groups[0]), express.renew(groups[1])])
+    },
   }
 }

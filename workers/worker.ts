@@ -1,6 +1,8 @@
 import { hasSuccessors, type Lane, listLanes, resolveLane, successorOf } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import { abortChannel, wakeChannel } from '../jobs/keys.ts'
+import type { Express } from '../jobs/express.ts'
+import type { Items } from '../jobs/items.ts'
+import { abortChannel, expressChannel, wakeChannel } from '../jobs/keys.ts'
 import type { Live } from '../jobs/live.ts'
 import type { Maintenance } from '../jobs/maintenance.ts'
 import type { Queues } from '../jobs/queue.ts'
@@ -14,6 +16,9 @@ import { createRunningCalls } from './running-calls.ts'
 /** Pause between two sweeps of this process. */
 const SWEEP_MS = 1000
 
+/** Sweeps between two turns of what is done once a minute. */
+const SWEEPS_A_MINUTE = 60_000 / SWEEP_MS
+
 /** How long running calls may go on after SIGTERM before they are given back. */
 const DRAIN_MS = 25_000
 
@@ -24,7 +29,13 @@ export type WorkerDeps = {
   config: () => Config
   prefix: string
   queues: Queues
+  express: Express
+  /** Of this process, among all. */
+  name: string
+  /** Tells the API which lanes take jobs at once; none: this worker stops. */
+  announce: (lanes: string[]) => Promise<unknown>
   work: Work
+  items: Items
   gate: Gate
   live: Live
   maintenance: Maintenance
@@ -33,6 +44,8 @@ export type WorkerDeps = {
   knownLanes: () => Promise<string[]>
   /** What the lane's entries wait for changed. */
   note: LaneLoopDeps['note']
+  /** Cleaning up that nobody waits for. */
+  everyMinute?: () => Promise<void>
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -62,7 +75,9 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       lane: (): Lane | null => resolveLane(deps.config(), id),
       laneId: id,
       queues: deps.queues,
+      express: deps.express,
       work: deps.work,
+      items: deps.items,
       gate: deps.gate,
       provider: () => deps.provider(providerName),
       calls,
@@ -93,12 +108,27 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     if (tenant && id) calls.cancel(tenant, id)
   })
 
+  const leaveExpress = await deps.live.listen(expressChannel(deps.prefix, deps.name), (message) => {
+    if (message === '') return // what was missed is the sweeper's
+    const held = deps.express.toHeld(message)
+    const loop = held.express && ensureLoop(held.express.entry.lane)
+    if (loop) loop.offer(held)
+    else deps.express.giveBack(held).catch((error) => deps.onError(error, 'queueing a job'))
+  })
+  const announce = async () => {
+    const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
+    if (open.length > 0) await deps.announce(open)
+  }
+
   let sweeping: Promise<void> = Promise.resolve()
+  let sweeps = 0
+  async function sweep(): Promise<void> {
+    if (stopped) return
+    await Promise.all([deps.maintenance.sweep(), discover(), announce()])
+    if (sweeps++ % SWEEPS_A_MINUTE === 0) await deps.everyMinute?.()
+  }
   const sweeper = setInterval(() => {
-    sweeping = sweeping
-      .then(() => (stopped ? undefined : Promise.all([deps.maintenance.sweep(), discover()])))
-      .then(() => undefined)
-      .catch((error) => deps.onError(error, 'the sweep'))
+    sweeping = sweeping.then(sweep).catch((error) => deps.onError(error, 'the sweep'))
   }, SWEEP_MS)
   await discover()
 
@@ -111,8 +141,10 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       stopped = true
       clearInterval(sweeper)
       leaveWake()
+      await deps.announce([]).catch((error) => deps.onError(error, 'closing the lanes'))
       await Promise.all([...loops.values()].map((loop) => loop.stop(DRAIN_MS)))
       leaveAbort()
+      leaveExpress()
       await sweeping
     },
   }

@@ -28,23 +28,27 @@ end
 local function load(id, tombstones)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
-    'ready_at', 'entries', 'estimate_usd', 'reserved_usd')
+    'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live')
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
     calls = tonumber(v[7] or 0), attempts = tonumber(v[8] or 0), max_attempts = tonumber(v[9] or 1),
     deadline = tonumber(v[10] or 0), carrying = v[11], deleted = v[12], lost = tonumber(v[13] or 0),
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
-    entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19],
+    entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
   }
 end
 
 -- Appends an event. The list's new length is the event's `seq`: gapless from 1 by construction.
 -- `members` is JSON text of further members, with its leading comma, or ''.
 local function emit(job, event, members)
-  local seq = redis.call('RPUSH', job_key(job.id) .. ':events',
-    '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}')
+  local text = '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
+  local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
   redis.call('PUBLISH', root .. ':live:' .. job.id, seq)
+  -- Whoever shows the job as it runs need not read it; `reply` tells the end.
+  if job.live and job.reply and not is_terminal(string.sub(event, 5)) then
+    redis.call('PUBLISH', job.reply, job.id .. '\nevent\n' .. seq .. '\n' .. text)
+  end
   if job.group then
     redis.call('XADD', root .. ':group:' .. job.group .. ':events', 'MAXLEN', '~', GROUP_EVENTS, '*',
       'id', job.id, 'seq', seq)
@@ -124,6 +128,17 @@ local function end_attempt(id, call, outcome)
   return known
 end
 
+-- Tells the process whose client waits for the job how it ended, so that it need not read it; jobs/answers.ts reads
+-- this. A long result is left for it to read, for Redis holds messages in memory until they are taken.
+local LONGEST_REPLY = 65536
+local function reply(job, status, seq)
+  local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error', 'result')
+  local result = v[8] or ''
+  local whole = #result <= LONGEST_REPLY
+  redis.call('PUBLISH', job.reply, table.concat({ job.id, whole and status or '', seq, ms(now), v[1], v[2] or '', v[3] or '0', v[4],
+    v[5] or '', v[6] or '', v[7] or '', whole and result or '' }, '\n'))
+end
+
 -- Ends a job: record, indexes, event, webhook outbox and retention in one step.
 -- `fields` are further record fields (flat list), `members` further event members.
 local function finish(job, status, retain, fields, members)
@@ -133,11 +148,14 @@ local function finish(job, status, retain, fields, members)
     redis.call('HSET', job_key(job.id), unpack(set))
     redis.call('HDEL', job_key(job.id), 'next_attempt_at', 'waiting_for', 'leader', 'claim')
     index(job, status)
-    deliver(job, 'job.' .. status, emit(job, 'job.' .. status, members))
+    local seq = emit(job, 'job.' .. status, members)
+    deliver(job, 'job.' .. status, seq)
     redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)
+    if job.reply then reply(job, status, seq) end
   end
   release(job)
-  redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries)
+  -- A call that goes on for others is found by it when its worker dies.
+  if not job.carrying then redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries) end
   if job.deadline > 0 then redis.call('ZREM', root .. ':deadlines', job.id) end
 end
 

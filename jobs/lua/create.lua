@@ -4,12 +4,14 @@
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD
---       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16… record fields and values
+--       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
+--       17 the message for it  18… record fields and values
 -- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable', …}:
---       created, shared: now   hit: now, result, usage   replayed: id, record (flat)
+--       created: now, how many workers heard of it   shared: now   hit: now, result, usage   replayed: id, record (flat)
 --       rate_limited, budget_exhausted: ms until it may pass
--- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue; after 'shared' it
+-- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue, or the call that a worker makes
+-- for it at once has ended it; after 'shared' it
 -- stands among the followers of a job that is.
 
 local id, hash, cache_mode = ARGV[1], ARGV[2], ARGV[3]
@@ -27,6 +29,10 @@ if idempotency then
     end
   end
 end
+
+-- The client's connection broke off, and it sends again what was done: ids are made once.
+local made = redis.call('HGETALL', job_key(id))
+if #made > 0 then return { 'replayed', id, made } end
 
 local open = redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
   + redis.call('ZCARD', root .. ':status:running')
@@ -63,10 +69,10 @@ local ready = scheduled and ARGV[9] or ms(now)
 local status = scheduled and 'scheduled' or 'queued'
 local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
   'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate_usd', ARGV[14] }
-for i = 16, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 18, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', job_key(id), unpack(fields))
-for i = 16, #ARGV, 2 do
-  if ARGV[i] == 'webhook' then job.webhook = ARGV[i + 1] end
+for i = 18, #ARGV, 2 do
+  if ARGV[i] == 'webhook' or ARGV[i] == 'reply' or ARGV[i] == 'live' then job[ARGV[i]] = ARGV[i + 1] end
 end
 redis.call('ZADD', root .. ':jobs', ms(now), id)
 if group then
@@ -85,6 +91,7 @@ emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
 local way, found = 'lead', nil
 if not scheduled then way, found = claim(id, hash, cache_mode) end
 if way == 'hit' then
+  job.reply = nil -- the answer to this call says it
   finish(job, 'completed', tonumber(ARGV[8]),
     { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
   return { 'hit', ms(now), found[1], found[2] or '' }
@@ -94,4 +101,5 @@ if way == 'follow' then
   return { 'shared', ms(now) }
 end
 request_entry(job)
-return { 'created', ms(now) }
+local heard = (ARGV[16] ~= '' and not scheduled) and redis.call('PUBLISH', ARGV[16], ARGV[17]) or 0
+return { 'created', ms(now), heard }

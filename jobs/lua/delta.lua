@@ -5,9 +5,9 @@
 --        cancelled goes on for its followers (`carrying`), without events.
 
 local id = ARGV[1]
-local values = redis.call('HMGET', job_key(id), 'status', 'calls', 'group', 'carrying')
+local values = redis.call('HMGET', job_key(id), 'status', 'calls', 'group', 'carrying', 'reply', 'live')
 if tonumber(values[2]) ~= tonumber(ARGV[2]) then return 0 end
 if values[1] ~= 'running' then return values[4] and 1 or 0 end
-local job = { id = id, group = values[3] }
+local job = { id = id, group = values[3], reply = values[5], live = values[6] }
 for i = 3, #ARGV do emit(job, 'job.delta', ARGV[i]) end
 return 1

@@ -2,11 +2,16 @@
 --
 -- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
 --       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
+--       7 ms for which a job that came straight from the API is this worker's ('' for an entry of the queue)
 -- Answer {'run', call number, attempts, what a call needs of the record (flat)}
 --        {'wait', ms}      not due before this time
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
 --                          `promoted` is the id of a job that now leads instead and wants a queue entry, or ''
 -- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known.
+
+-- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
+-- (maintenance.ts), so that no job is claimed here and queued there.
+local EXPRESS_MS = 1000
 
 local id, retain = ARGV[1], tonumber(ARGV[4])
 local job = load(id, true)
@@ -22,6 +27,19 @@ if is_terminal(job.status) then
   return { 'ack', '' }
 end
 if job.leader then return { 'ack', '' } end
+
+-- Straight from the API: the job's place in the outbox is what this worker holds it by, and what the sweeper finds it by.
+local lease = tonumber(ARGV[7])
+local place = id .. '-' .. job.entries
+if lease then
+  if job.status == 'running' then
+    if redis.call('HGET', job_key(id), 'claim') ~= ARGV[6] then return { 'ack', '' } end
+  else
+    -- Once the sweeper may have looked, the job is the queue's.
+    local since = redis.call('ZSCORE', root .. ':outbox', place)
+    if not since or tonumber(since) < now - EXPRESS_MS then return { 'ack', '' } end
+  end
+end
 
 if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
   local promoted = leave_flight(job, job.status)
@@ -77,6 +95,7 @@ local call, attempts = job.calls + 1, job.attempts + 1
 local fields = { 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', ARGV[6] }
 if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
 redis.call('HSET', job_key(id), unpack(fields))
+if lease then redis.call('ZADD', root .. ':outbox', ms(now + lease), place) end
 if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
 redis.call('HSET', job_key(id) .. ':attempts', call,
   '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. ms(math.max(0, now - job.ready_at)) .. ARGV[3] .. '}')

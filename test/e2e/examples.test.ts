@@ -57,6 +57,14 @@ async function run(command: string, ...args: string[]) {
   return { stdout, stderr, code: code as number | null }
 }
 
+/** What both examples of responses print: the second text is whole, though it came over two connections. */
+const responsesOutput =
+  /^resp_\w{32} is queued\ncompleted: Answer \w{8}: .+\nleft after event \d\nAnswer \w{8}: .+\n$/
+
+/** What both examples of batches print. */
+const batchOutput =
+  /^batch_\w+ is validating\ncompleted: 2 answered, 0 failed\nquestion 1: Answer .+\nquestion 2: Answer .+\n$/
+
 describe('TypeScript', () => {
   test('submit-and-wait prints the answer and its cost', async () => {
     const { stdout, stderr, code } = await run(
@@ -74,6 +82,18 @@ describe('TypeScript', () => {
     expect(stdout).toMatch(
       /^1 job\.queued\n2 job\.started\nAnswer \w{8}:.*\n\d+ job\.completed\ncompleted \{/,
     )
+  })
+
+  test('responses go on in the background, and a stream goes on where it was left', async () => {
+    const { stdout, stderr, code } = await run(process.execPath, 'examples/typescript/responses.ts')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(responsesOutput)
+  })
+
+  test('batch prints the answer to each of its questions', async () => {
+    const { stdout, stderr, code } = await run(process.execPath, 'examples/typescript/batch.ts')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(batchOutput)
   })
 
   test('verify-webhook takes a delivery and knows its signature', async () => {
@@ -177,6 +197,18 @@ test.skipIf(!hasOpenAi)('openai_sdk speaks to it as to OpenAI', async () => {
     "['sim/chat-small', 'sim/embed-small', 'fast']",
     '404 model_not_found model',
   ])
+})
+
+test.skipIf(!hasOpenAi)('responses in Python do the same as in TypeScript', async () => {
+  const { stdout, stderr, code } = await run('python3', 'examples/python/responses.py')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(responsesOutput)
+})
+
+test.skipIf(!hasOpenAi)('batch in Python does the same as in TypeScript', async () => {
+  const { stdout, stderr, code } = await run('python3', 'examples/python/batch.py')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(batchOutput)
 })
 
 async function findFreePort(): Promise<number> {

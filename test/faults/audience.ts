@@ -1,12 +1,16 @@
 import { checkRecoveries } from './fault.ts'
-import type { Load } from './load.ts'
+import type { Load, Sent } from './load.ts'
 import { findFlaws, type Subscriber, subscribe } from './subscriber.ts'
 import { within } from './wait.ts'
 
 /** Everybody who follows the events of a group, or of one of its jobs. */
 export type Audience = {
-  /** Follows the jobs that were accepted since the last call. */
-  followNew(load: Load): void
+  /** So many more follow the jobs that were accepted, at `url` first where it is given. */
+  follow(load: Load, count: number, url?: string): void
+  /** The same, of the jobs that were accepted since the last call. */
+  followNew(load: Load, count: number, url?: string): void
+  /** How many a process serves now. */
+  at(url: string): number
   readonly size: number
   /** Waits for the end of all streams, `jobs` of the group having ended, and tells what was wrong with them. */
   conclude(jobs: number): Promise<{ broken: string[]; resumedMs: number[] }>
@@ -21,9 +25,8 @@ export function gatherAudience(options: {
   urls: () => string[]
   random: () => number
   group: string
+  /** Followers of the group. */
   ofGroup: number
-  /** Followers of each job. */
-  ofJob: number
 }): Audience {
   const { urls, random, group } = options
   let finished = false
@@ -32,16 +35,22 @@ export function gatherAudience(options: {
   const path = `/v1/groups/${group}/events`
   const ofGroup = repeat(options.ofGroup, () => subscribe({ urls, random, path, finished: () => finished }))
 
+  function followSome(jobs: readonly Sent[], count: number, first?: string): void {
+    const ids = jobs.flatMap(({ id }) => (id === null ? [] : [id]))
+    if (ids.length === 0) return
+    for (let one = 0; one < count; one++) {
+      const path = `/v1/jobs/${ids[one % ids.length]}/events`
+      ofJobs.push(subscribe({ urls, random, path, ...(first === undefined ? {} : { first }) }))
+    }
+  }
+
   return {
-    followNew({ sent }) {
-      for (const { id } of sent.slice(followed)) {
-        if (id === null) continue
-        ofJobs.push(
-          ...repeat(options.ofJob, () => subscribe({ urls, random, path: `/v1/jobs/${id}/events` })),
-        )
-      }
+    follow: ({ sent }, count, first) => followSome(sent, count, first),
+    followNew({ sent }, count, first) {
+      followSome(sent.slice(followed), count, first)
       followed = sent.length
     },
+    at: (url) => [...ofJobs, ...ofGroup].filter((one) => one.servedBy === url).length,
     get size() {
       return ofJobs.length + ofGroup.length
     },

@@ -60,7 +60,7 @@ const BREAKS: Break[] = [
   },
 ]
 
-/** Redis goes away under load, in three ways, while clients go on submitting. */
+/** Redis goes away under load, in several ways, while clients go on submitting. */
 export const breakRedis: Fault[] = BREAKS.map((kind) => ({
   name: kind.name,
   title: kind.title,
@@ -95,7 +95,7 @@ async function run(kind: Break, settings: Settings): Promise<Outcome> {
 }
 
 /** How long after this moment the first new call began, ms. */
-async function firstCallAfter({ simulator }: Stage, time: number): Promise<number> {
+export async function firstCallAfter({ simulator }: Stage, time: number): Promise<number> {
   const look = async () => (await simulator.calls()).find((call) => call.at >= time)
   return (await until(look, 60_000, 'a new call')).at - time
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { within } from './wait.ts'
 
@@ -11,6 +12,7 @@ export type Exit = { code: number | null; signal: NodeJS.Signals | null }
 /** A process of ours that can be killed. */
 export type Child = {
   name: string
+  pid: number
   /** What `ready` matched. */
   match: RegExpExecArray
   exited: Promise<Exit>
@@ -25,14 +27,23 @@ const STOP_MS = 35_000
 /** How much of what it said last goes into the report of its end. */
 const OUTPUT_KEPT = 4000
 
+export type ChildOptions = {
+  /** Working directory; default: the repository. */
+  cwd?: string
+  /** Modules loaded before main.ts, as URLs. */
+  preload?: readonly string[]
+  env?: Record<string, string>
+}
+
 /** Starts `node main.ts …` and resolves when its output matches. It ends when this process is gone. */
-export async function startChild(args: string[], ready: RegExp): Promise<Child> {
-  const name = args.slice(0, 2).join(' ')
+export async function startChild(args: string[], ready: RegExp, options: ChildOptions = {}): Promise<Child> {
+  const name = args[0]!
   // The environment may name a Redis and a port for the real service.
   const { HOST: _host, PORT: _port, NODE_OPTIONS: _options, ...env } = process.env
-  const child = spawn(process.execPath, ['--import', exitWithParent, ...args], {
-    cwd: root,
-    env: { ...env, SLUICE_PARENT_PID: String(process.pid) },
+  const imports = [exitWithParent, ...(options.preload ?? [])].flatMap((module) => ['--import', module])
+  const child = spawn(process.execPath, [...imports, join(root, 'main.ts'), ...args], {
+    cwd: options.cwd ?? root,
+    env: { ...env, ...options.env, SLUICE_PARENT_PID: String(process.pid) },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
   const exited = once(child, 'close').then(([code, signal]): Exit => ({ code, signal }))
@@ -49,6 +60,7 @@ export async function startChild(args: string[], ready: RegExp): Promise<Child> 
     )
     return {
       name,
+      pid: child.pid!,
       match,
       exited,
       kill: (signal) => void child.kill(signal),

@@ -14,7 +14,12 @@ const SENT_AGAIN = 25
  *
  * @param stage has an API process that runs
  */
-export async function judge(stage: Stage, load: Load, group: string, patienceMs: number): Promise<Judgement> {
+export async function judge(
+  stage: Stage,
+  load: Pick<Load, 'sent'>,
+  group: string,
+  patienceMs: number,
+): Promise<Judgement> {
   const api = () => stage.urls()[0] ?? ''
   const broken: string[] = []
   try {

@@ -11,35 +11,46 @@ const GROUP = 'killed-apis'
 /** Submissions around the moment of a kill, and the time over which they are sent. */
 const RUSH = 30
 const RUSH_MS = 60
+/** Event streams that each kill breaks at the least. */
+const STREAMS = 500
+/** That are opened for it; some jobs end before the kill. */
+const OPENED = 650
+const OPENED_MS = 20_000
 
 /** Two API processes under load, one of which is killed again and again, with clients and event streams on both. */
 export const killApis: Fault = {
   name: 'api-kill',
-  title: 'API kill -9 under load and event streams',
+  title: 'API kill -9 under load and 500 event streams',
   async run(settings: Settings): Promise<Outcome> {
     const { quick, seed, say } = settings
     const random = createRandom(seed)
     const stage = await openStage({
       apis: 2,
       workers: 1,
-      // A stream takes some seconds, so that most are cut somewhere in the middle.
-      simulator: ['--latency', '300', '--per-token', '60', '--output-tokens', '80', '--seed', String(seed)],
+      // A stream takes many seconds, so that most are cut somewhere in the middle.
+      simulator: ['--latency', '300', '--per-token', '150', '--output-tokens', '80', '--seed', String(seed)],
       stalledAfterMs: settings.stalledAfterMs,
     })
     settings.opened(stage)
     const { urls } = stage
     const load = startLoad({ urls, random, group: GROUP, perSecond: 6 })
     await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
-    const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 5, ofJob: 3 })
-    const kills = quick ? 2 : 6
+    const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 5 })
+    const kills = quick ? 2 : 4
+    let thin = 0
     for (let kill = 1; kill <= kills; kill++) {
       await sleep(2000 + 1000 * random())
-      audience.followNew(load)
-      await sleep(500 + 1000 * random())
+      const victim = stage.apis[Math.floor(random() * stage.apis.length)]!
+      const url = victim.match[1]!
+      audience.followNew(load, OPENED, url)
+      const isThere = () => (audience.at(url) >= STREAMS ? true : null)
+      await until(isThere, OPENED_MS, `${STREAMS} event streams at one process`)
+      await sleep(500 * random())
       // So that the kill finds jobs at every point between their arrival and the answer.
       const rush = load.rush(RUSH, RUSH_MS)
       await sleep(RUSH_MS * (0.3 + 0.4 * random()))
-      await stage.end(stage.apis[Math.floor(random() * stage.apis.length)]!, 'SIGKILL')
+      if (audience.at(url) < STREAMS) thin++
+      await stage.end(victim, 'SIGKILL')
       await rush
       await stage.startApi()
       say(`${kill} of ${kills} killed, ${audience.size} streams so far`)
@@ -48,6 +59,7 @@ export const killApis: Fault = {
     const { tally, broken } = await judge(stage, load, GROUP, 60_000)
     const { resumedMs, broken: flaws } = await audience.conclude(tally.jobs)
     broken.push(...flaws)
+    if (thin > 0) broken.push(`${thin} kills met fewer than ${STREAMS} event streams`)
     if (resumedMs.length === 0) broken.push('no kill met an event stream')
     const resumed = `${audience.size} event streams, resumed ${resumedMs.length} times`
     return { tally, recoveriesMs: resumedMs, broken, notes: [resumed, describeAnswers(load)] }

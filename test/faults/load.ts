@@ -34,6 +34,8 @@ export type Load = {
   slowestMs: number
   /** Sends so many more, spread over this time; resolves when the last has left. */
   rush(count: number, ms: number): Promise<void>
+  /** Sends one more, with a mark and members of its own. */
+  add(options: { mark: string; members?: Record<string, unknown> }): Sent
   /** Sends no more; resolves when all is accepted or was tried for a minute. */
   stop(): Promise<void>
 }
@@ -48,7 +50,7 @@ const PAUSE_MS = 200
  * single flight, so that a job which came into being twice would be called twice.
  */
 export function startLoad(options: LoadOptions): Load {
-  const { urls, random, group, perSecond } = options
+  const { group, perSecond } = options
   const pending = new Set<Promise<void>>()
   const load: Load = {
     sent: [],
@@ -60,59 +62,78 @@ export function startLoad(options: LoadOptions): Load {
         await sleep(ms / count)
       }
     },
+    add: send,
     async stop() {
       clearInterval(timer)
       await Promise.all(pending)
     },
   }
 
-  function create(): Sent {
+  function send(own: { mark?: string; members?: Record<string, unknown> } = {}): Sent {
     const number = load.sent.length
-    const streams = number % 3 === 0
-    const mark = options.mark?.(streams) ?? ''
-    const messages = [{ role: 'user', content: `${group} ${number} ${mark}` }]
-    const job = {
-      type: 'chat',
-      group,
-      cache: number % 2 === 0 ? 'off' : 'use',
-      body: { model: 'sim/chat', messages, ...(streams ? { stream: true } : {}) },
-      ...options.members,
-    }
-    return {
-      key: `${group}-${number}`,
-      body: JSON.stringify(job),
-      hash: hashPrompt('chat', 'chat', { messages }),
-      mark,
-      id: null,
-    }
-  }
-
-  async function deliver(job: Sent): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS
-    while (performance.now() < deadline) {
-      const alive = urls()
-      const url = alive[Math.floor(random() * alive.length)]
-      const answer = url === undefined ? null : await submit(url, job.body, job.key)
-      if (answer) {
-        load.answers.set(answer.status, (load.answers.get(answer.status) ?? 0) + 1)
-        if (answer.status !== 0) load.slowestMs = Math.max(load.slowestMs, answer.ms)
-        if (answer.status === 200 || answer.status === 202) {
-          job.id = answer.id
-          return
-        }
-      }
-      await sleep(Math.max(answer?.retryAfterMs ?? 0, PAUSE_MS * (0.5 + random())))
-    }
-  }
-
-  function send(): void {
-    const job = create()
+    const mark = own.mark ?? options.mark?.(streams(number)) ?? ''
+    const job = composeJob({ group, number, mark, members: { ...options.members, ...own.members } })
     load.sent.push(job)
-    const sending = deliver(job).finally(() => pending.delete(sending))
+    const sending = deliver(job, options, load).finally(() => pending.delete(sending))
     pending.add(sending)
+    return job
   }
 
-  const timer = setInterval(send, 1000 / perSecond)
+  const timer = setInterval(() => send(), 1000 / perSecond)
 
   return load
+}
+
+/** A chat job that is like no other; see `startLoad`. */
+export function composeJob(options: {
+  group: string
+  number: number
+  mark?: string
+  /** Of the provider `sim`; default: `chat`. */
+  model?: string
+  members?: Record<string, unknown>
+}): Sent {
+  const { group, number, mark = '', model = 'chat', members } = options
+  const messages = [{ role: 'user', content: `${group} ${number} ${mark}` }]
+  const job = {
+    type: 'chat',
+    group,
+    cache: number % 2 === 0 ? 'off' : 'use',
+    body: { model: `sim/${model}`, messages, ...(streams(number) ? { stream: true } : {}) },
+    ...members,
+  }
+  return {
+    key: `${group}-${number}`,
+    body: JSON.stringify(job),
+    hash: hashPrompt('chat', model, { messages }),
+    mark,
+    id: null,
+  }
+}
+
+function streams(number: number): boolean {
+  return number % 3 === 0
+}
+
+/** Sends a job until it is accepted, for a minute at most, and counts the answers. */
+export async function deliver(
+  job: Sent,
+  { urls, random }: Pick<LoadOptions, 'urls' | 'random'>,
+  counts: Pick<Load, 'answers' | 'slowestMs'>,
+): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS
+  while (performance.now() < deadline) {
+    const alive = urls()
+    const url = alive[Math.floor(random() * alive.length)]
+    const answer = url === undefined ? null : await submit(url, job.body, job.key)
+    if (answer) {
+      counts.answers.set(answer.status, (counts.answers.get(answer.status) ?? 0) + 1)
+      if (answer.status !== 0) counts.slowestMs = Math.max(counts.slowestMs, answer.ms)
+      if (answer.status === 200 || answer.status === 202) {
+        job.id = answer.id
+        return
+      }
+    }
+    await sleep(Math.max(answer?.retryAfterMs ?? 0, PAUSE_MS * (0.5 + random())))
+  }
 }

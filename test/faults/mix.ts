@@ -13,6 +13,8 @@ export type Blow = 'worker-kill' | 'worker-term' | 'redis-kill' | 'redis-freeze'
 const BLOWS: Blow[] = ['worker-kill', 'worker-term', 'redis-kill', 'redis-freeze', 'redis-stop', 'api-kill']
 
 const GROUP = 'mix'
+/** Event streams that are opened before each blow. */
+const NEW_STREAMS = 20
 
 /** Everything at random. */
 export const mix: Fault = {
@@ -55,11 +57,11 @@ export async function strike(settings: Settings, plan: Plan): Promise<Outcome> {
     mark: createMarker(random, 0.2),
   })
   await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
-  const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 3, ofJob: 1 })
+  const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 3 })
   const killedAt: number[] = []
   for (const blow of blows) {
     await sleep(1000 + 1500 * random())
-    audience.followNew(load)
+    audience.followNew(load, NEW_STREAMS)
     settings.say(blow)
     if (blow === 'worker-kill') {
       await until(() => isUnderWay(stage), 20_000, 'a call under way')

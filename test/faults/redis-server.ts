@@ -1,16 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { until } from './wait.ts'
 
-/** A Redis with an append-only file that can be broken in three ways. Each resolves to when it was back, Unix ms. */
+/** A Redis with an append-only file that can be broken in four ways. Each resolves to when it was back, Unix ms. */
 export type BreakableRedis = {
   url: string
+  port: number
   /** SIGKILL; its keeper starts it again on its port and from its file. */
   kill(): Promise<number>
   /** Ends it as an administrator does, and starts it again after so long. */
   halt(ms: number): Promise<number>
   /** SIGSTOP: connections stand and nothing answers. SIGCONT after so long. */
   freeze(ms: number): Promise<number>
+  /** Its memory is full, so that it refuses every write. Room again after `meanwhile`. */
+  fill(meanwhile: () => Promise<unknown>): Promise<number>
   close(): Promise<void>
 }
 
@@ -20,8 +24,17 @@ const BACK_MS = 20_000
 export async function startBreakableRedis(directory: string): Promise<BreakableRedis> {
   let running: EmbeddedRedis = await startEmbeddedRedis({ directory })
   const { port, url } = running
+  const limit = async (maxmemory: string) => {
+    const client = createRedis({ url, role: 'commands', name: 'faults' })
+    try {
+      await client.config('SET', 'maxmemory', maxmemory)
+    } finally {
+      await closeRedis(client)
+    }
+  }
   return {
     url,
+    port,
     async kill() {
       const victim = running.pid
       process.kill(victim, 'SIGKILL')
@@ -42,6 +55,15 @@ export async function startBreakableRedis(directory: string): Promise<BreakableR
         await sleep(ms)
       } finally {
         process.kill(pid, 'SIGCONT')
+      }
+      return Date.now()
+    },
+    async fill(meanwhile) {
+      await limit('1')
+      try {
+        await meanwhile()
+      } finally {
+        await limit('0')
       }
       return Date.now()
     },

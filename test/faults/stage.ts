@@ -1,41 +1,60 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { FaultRule } from '../../providers/simulator/options.ts'
 import type { BilledCall, SimulatorState } from '../../providers/simulator/state.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 import { type Child, type Exit, startChild } from './child.ts'
 import { get } from './client.ts'
 import { type BreakableRedis, startBreakableRedis } from './redis-server.ts'
+import { openTap, type Tap } from './tap.ts'
+
+const blockOnSignal = new URL('./block-on-signal.mjs', import.meta.url).href
 
 export type StageOptions = {
   apis?: number
   workers?: number
   /** Command line of the simulator. */
   simulator?: string[]
-  /** Limits of the lane `sim/chat`, as YAML in one line. */
+  /** Of the provider `sim`; default: `chat`. A worker serves all of them unless it is started for some. */
+  models?: readonly string[]
+  /** Limits of each lane, as YAML in one line. */
   limits?: string
   stalledAfterMs: number
+  /** Whether workers reach Redis through taps. */
+  tapped?: boolean
+  /** For how long a worker's event loop stands still when it gets SIGUSR2. */
+  blockMs?: number
 }
+
+/** `tap`: what it reaches Redis through, on a stage that is tapped. */
+export type Worker = Child & { tap: Tap | null }
 
 /** A deployment to break: a Redis with a file of its own, the simulator, API and worker processes. */
 export type Stage = {
   redis: BreakableRedis
   /** Those that run. */
   apis: Child[]
-  workers: Child[]
+  workers: Worker[]
   /** Base URLs of the API processes that run. */
   urls(): string[]
   /** Ends one by a signal and resolves when it is gone. The others stay. */
   end(child: Child, signal: 'SIGKILL' | 'SIGTERM'): Promise<Exit>
   startApi(): Promise<Child>
-  startWorker(): Promise<Child>
+  /** Starts a worker in the place of one that ended, with its folder and its tap, or in a new one. */
+  startWorker(models?: readonly string[]): Promise<Worker>
   simulator: {
     state(): Promise<SimulatorState>
     /** The bill. */
     calls(): Promise<BilledCall[]>
+    /** What it does wrong from now on, besides what is asked for in prompts. */
+    setFaults(rules: FaultRule[]): Promise<void>
   }
   close(): Promise<void>
 }
+
+/** Where a worker runs, and after its end the next one. */
+type Place = { folder: string; tap: Tap | null; worker: Worker | 'starting' | null }
 
 /** Starts everything on free ports and in a folder that goes with it. */
 export async function openStage(options: StageOptions): Promise<Stage> {
@@ -49,27 +68,66 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     const redis = await startBreakableRedis(join(folder, 'redis'))
     closers.push(() => redis.close())
     const upstream = await startChild(
-      ['main.ts', 'simulator', '--port', '0', ...(options.simulator ?? [])],
+      ['simulator', '--port', '0', ...(options.simulator ?? [])],
       /simulator: (http:\S+)\/v1/,
     )
     closers.push(() => upstream.stop())
     const base = upstream.match[1]!
-    const path = join(folder, 'sluice.yaml')
-    await writeFile(path, writeConfig(redis.url, base, options))
+    const models = options.models ?? ['chat']
 
     const apis: Child[] = []
-    const workers: Child[] = []
+    const workers: Worker[] = []
+    const places: Place[] = []
+    closers.push(() => Promise.all(places.map((place) => place.tap?.close())))
     closers.push(() => Promise.all([...apis, ...workers].map((child) => child.stop())))
-    const start = async (role: 'api' | 'worker', children: Child[], ready: RegExp) => {
-      const child = await startChild(['main.ts', role, '--config', path, '--port', '0'], ready)
-      children.push(child)
-      return child
+
+    const startApi = async () => {
+      const path = join(folder, 'api.yaml')
+      await writeFile(path, writeConfig(redis.url, base, models, options))
+      const ready = /"url":"(http:[^"]+)","msg":"ready"/
+      const api = await startChild(['api', '--config', path, '--port', '0'], ready, { cwd: folder })
+      apis.push(api)
+      return api
     }
-    const startApi = () => start('api', apis, /"url":"(http:[^"]+)","msg":"ready"/)
-    const startWorker = () => start('worker', workers, /"role":"worker".*"msg":"ready"/)
+
+    const startWorker = async (some: readonly string[] = models) => {
+      const place = await takePlace()
+      try {
+        place.tap?.mend()
+        const path = join(place.folder, 'worker.yaml')
+        await writeFile(path, writeConfig(place.tap?.url ?? redis.url, base, some, options))
+        const child = await startChild(['worker', '--config', path], /"role":"worker".*"msg":"ready"/, {
+          cwd: place.folder,
+          ...(options.blockMs === undefined
+            ? {}
+            : { preload: [blockOnSignal], env: { SLUICE_BLOCK_MS: String(options.blockMs) } }),
+        })
+        const worker = { ...child, tap: place.tap }
+        place.worker = worker
+        workers.push(worker)
+        return worker
+      } catch (error) {
+        place.worker = null
+        throw error
+      }
+    }
+
+    const takePlace = async () => {
+      const free = places.find((place) => place.worker === null)
+      if (free) {
+        free.worker = 'starting'
+        return free
+      }
+      const place: Place = { folder: join(folder, `worker-${places.length}`), tap: null, worker: 'starting' }
+      places.push(place)
+      await mkdir(place.folder)
+      if (options.tapped) place.tap = await openTap(redis.port)
+      return place
+    }
+
     const starting = await Promise.allSettled([
-      ...Array.from({ length: options.apis ?? 1 }, startApi),
-      ...Array.from({ length: options.workers ?? 2 }, startWorker),
+      ...Array.from({ length: options.apis ?? 1 }, () => startApi()),
+      ...Array.from({ length: options.workers ?? 2 }, () => startWorker()),
     ])
     for (const outcome of starting) if (outcome.status === 'rejected') throw outcome.reason
 
@@ -82,10 +140,11 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         // Clients learn of its end by its silence: it is struck off afterwards.
         if (signal === 'SIGKILL') child.kill(signal)
         const exit = await (signal === 'SIGTERM' ? child.stop() : child.exited)
-        for (const children of [apis, workers]) {
+        for (const children of [apis, workers] as Child[][]) {
           const index = children.indexOf(child)
           if (index >= 0) children.splice(index, 1)
         }
+        for (const place of places) if (place.worker === child) place.worker = null
         return exit
       },
       startApi,
@@ -93,6 +152,11 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       simulator: {
         state: async () => (await get<SimulatorState>(`${base}/_sim/state`))!,
         calls: async () => (await get<{ calls: BilledCall[] }>(`${base}/_sim/calls`))!.calls,
+        async setFaults(rules) {
+          const body = JSON.stringify(rules)
+          const response = await fetch(`${base}/_sim/faults`, { method: 'POST', body })
+          if (!response.ok) throw new Error(`the simulator answered ${response.status}`)
+        },
       },
       close,
     }
@@ -102,8 +166,15 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   }
 }
 
-function writeConfig(redis: string, upstream: string, options: StageOptions): string {
+function writeConfig(
+  redis: string,
+  upstream: string,
+  models: readonly string[],
+  options: StageOptions,
+): string {
+  const lanes = models.map((model) => `${model}: { price: { input: 1, output: 2 } }`)
   return `
+server: { max_streams_per_tenant: 10000 }
 redis: { url: "${redis}" }
 providers:
   sim:
@@ -113,8 +184,7 @@ providers:
     timeout: 60s
     limits: ${options.limits ?? '{ max_concurrency: 200 }'}
     retry: { max_attempts: 8, base: 100ms, cap: 1s }
-    models:
-      chat: { price: { input: 1, output: 2 } }
+    models: { ${lanes.join(', ')} }
 jobs: { stalled_after: ${options.stalledAfterMs}ms }
 `
 }

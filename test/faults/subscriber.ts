@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readEvents } from './event-socket.ts'
 
 /** Reads an event stream to its end over as many connections as that takes. */
 export type Subscriber = {
@@ -11,6 +12,8 @@ export type Subscriber = {
   ended: Set<string>
   /** From each break of the connection to the next one that served, ms. */
   resumedMs: number[]
+  /** The base URL of the process that serves it now; null: none does. */
+  servedBy: string | null
 }
 
 const LAST = ['job.completed', 'job.failed', 'job.cancelled']
@@ -24,13 +27,16 @@ export type SubscribeOptions = {
   random: () => number
   /** Tells whether 204 means the end; more jobs may come into a group. Default: it does. */
   finished?: () => boolean
+  /** Where to connect first; default: anywhere. */
+  first?: string
 }
 
 /**
  * Follows a stream as a browser does: after a break it connects again, to another process than the one before
  * where there is one, and sends the last id it has.
  */
-export function subscribe({ urls, path, random, finished = () => true }: SubscribeOptions): Subscriber {
+export function subscribe(options: SubscribeOptions): Subscriber {
+  const { urls, path, random, finished = () => true } = options
   const leaving = new AbortController()
   const subscriber: Subscriber = {
     done: Promise.resolve(),
@@ -38,12 +44,17 @@ export function subscribe({ urls, path, random, finished = () => true }: Subscri
     seen: new Map(),
     ended: new Set(),
     resumedMs: [],
+    servedBy: null,
   }
   let lastId = ''
   let brokenAt: number | null = null
   let last = ''
 
   function choose(): string {
+    if (last === '' && options.first !== undefined) {
+      last = options.first
+      return last
+    }
     const alive = urls()
     const others = alive.filter((url) => url !== last)
     const candidates = others.length > 0 ? others : alive
@@ -58,25 +69,40 @@ export function subscribe({ urls, path, random, finished = () => true }: Subscri
     const { job_id, seq } = JSON.parse(data) as { job_id: string; seq: number }
     lastId = id
     const seen = subscriber.seen.get(job_id) ?? []
-    subscriber.seen.set(job_id, [...seen, seq])
+    seen.push(seq)
+    subscriber.seen.set(job_id, seen)
     if (LAST.some((name) => text.includes(`event: ${name}\n`))) subscriber.ended.add(job_id)
   }
 
   /** One connection; true when the server says that there is no more. */
   async function read(): Promise<boolean> {
-    const headers: Record<string, string> = lastId === '' ? {} : { 'last-event-id': lastId }
-    const response = await fetch(`${choose()}${path}`, { headers, signal: leaving.signal })
-    if (response.status === 204) return finished()
-    if (!response.ok) throw new Error(`answered ${response.status}: ${await response.text()}`)
-    if (brokenAt !== null) subscriber.resumedMs.push(performance.now() - brokenAt)
-    brokenAt = null
+    const url = choose()
+    let status = 0
     let text = ''
-    for await (const part of response.body!.pipeThrough(new TextDecoderStream())) {
-      text += part
-      const events = text.split('\n\n')
-      text = events.pop()!
-      for (const event of events) take(event)
+    try {
+      await readEvents({
+        url: `${url}${path}`,
+        headers: lastId === '' ? {} : { 'last-event-id': lastId },
+        signal: leaving.signal,
+        onStatus(code) {
+          status = code
+          if (code !== 200 && code !== 204) return
+          subscriber.servedBy = url
+          if (brokenAt !== null) subscriber.resumedMs.push(performance.now() - brokenAt)
+          brokenAt = null
+        },
+        onText(part) {
+          text += part
+          const events = text.split('\n\n')
+          text = events.pop()!
+          for (const event of events) take(event)
+        },
+      })
+    } finally {
+      subscriber.servedBy = null
     }
+    if (status === 204) return finished()
+    if (status !== 200) throw new Error(`answered ${status}`)
     return false
   }
 

@@ -4,9 +4,12 @@ import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
 import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
 import { createLaneControl } from '../../api/lanes.ts'
+import { createBatchScripts } from '../../batches/scripts.ts'
+import { batchChannel, createBatches } from '../../batches/store.ts'
 import { resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
+import { createFileStore } from '../../files/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { createLive } from '../../jobs/live.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
@@ -15,6 +18,7 @@ import { createRoom } from '../../jobs/room.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
 import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { createIds } from '../../lib/job-id.ts'
 import {
   closeRedis,
   createRedis,
@@ -211,6 +215,20 @@ function openTestParts(options: {
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError,
   })
+  const files = createFileStore({
+    redis,
+    root: (tenant) => tenantRoot(prefix, tenant),
+    now,
+    newId: createIds('file-', now),
+    maxBytes: () => config.files.max_bytes_per_tenant,
+  })
+  const batches = createBatches({
+    redis,
+    scripts: createBatchScripts(redis),
+    root: (tenant) => tenantRoot(prefix, tenant),
+    newId: createIds('batch_', now),
+    wake: (id) => redis.publish(batchChannel(prefix), id),
+  })
   const lanes = createLaneControl({
     config: () => config,
     gate,
@@ -223,7 +241,7 @@ function openTestParts(options: {
     (await foresight.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    deps: { jobs, lanes, forecast },
+    deps: { jobs, files, batches, lanes, forecast },
     async close() {
       await outbox.idle()
       await queues.close()

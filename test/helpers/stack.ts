@@ -22,7 +22,12 @@ export type StackOptions = {
 export type Stack = {
   /** Addresses of the API processes. */
   urls: string[]
+  apis: RunningProcess[]
   workers: RunningProcess[]
+  /** What API and worker processes have written, to stdout and stderr. */
+  output(): string
+  /** What its keys in Redis start with. */
+  prefix: string
   startWorker(): Promise<RunningProcess>
   /** Puts another configuration in the place of the one that runs, as an editor does. */
   rewriteConfig(change: (text: string) => string): Promise<void>
@@ -74,7 +79,10 @@ ${options.extra ?? ''}
 
   return {
     urls: apis.map((api) => api.match[1]!),
+    apis,
     workers,
+    output: () => [...apis, ...workers].map((running) => running.output).join('\n'),
+    prefix: redis.prefix,
     async startWorker() {
       const worker = await startWorker()
       workers.push(worker)

@@ -1,5 +1,6 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { onTestFinished } from 'vitest'
+import { createItems, type Items } from '../../jobs/items.ts'
 import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
 import type { Jobs, NewJob } from '../../jobs/jobs.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
@@ -30,6 +31,7 @@ export type TestStoreOptions = {
   retainMs?: number
   cacheTtlMs?: number
   cacheMaxBytes?: number
+  embeddingItems?: boolean
 }
 
 export type TestStore = {
@@ -47,6 +49,7 @@ export type TestStore = {
   openJobs(overrides: Partial<JobDeps>): Jobs
   work: Work
   openWork(overrides: Partial<WorkDeps>): Work
+  items: Items
   maintenance: Maintenance
   /** Settings that a test may change as it goes. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
@@ -127,6 +130,15 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   const jobs = createJobs(jobDeps)
   const workDeps = { redis, scripts, outbox, prefix, settings: () => settings } satisfies WorkDeps
   const work = createWork(workDeps)
+  const items = createItems({
+    scripts,
+    prefix,
+    settings: () => ({
+      isOn: options.embeddingItems ?? true,
+      ttlMs: settings.cacheTtlMs,
+      maxBytes: settings.cacheMaxBytes,
+    }),
+  })
 
   let laneQueue: LaneQueue | null = null
   function lane(): LaneQueue {
@@ -168,6 +180,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     openJobs: (overrides) => createJobs({ ...jobDeps, ...overrides }),
     work,
     openWork: (overrides) => createWork({ ...workDeps, ...overrides }),
+    items,
     maintenance,
     settings,
     lane,

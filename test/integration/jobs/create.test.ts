@@ -46,6 +46,15 @@ describe('create', () => {
     expect(await queuedEntries(store)).toEqual([])
   })
 
+  it('changes nothing when its connection broke off and it is sent again', async () => {
+    const store = await openTestStore()
+    const job = await submit(store)
+    const again = store.openJobs({ newId: () => job.id })
+    expect(await again.create(newJob())).toMatchObject({ kind: 'replayed', job: { id: job.id } })
+    expect(await eventsOf(store, job.id)).toEqual(['job.queued'])
+    expect(await queuedEntries(store)).toEqual([`${job.id}-1`])
+  })
+
   it('serves high before normal before low', async () => {
     const store = await openTestStore()
     const low = await submit(store, { priority: 'low' }, 'low')

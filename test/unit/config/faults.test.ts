@@ -73,7 +73,7 @@ describe('one fault, with its line', () => {
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, webhooks, log (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, files, webhooks, log (sluice.yaml:8)',
     ],
     [
       'an unknown kind',
@@ -274,7 +274,7 @@ routes:
 
   test('are all listed, in the order of the file', () => {
     expect(faultsOf(text)).toEqual([
-      'server.prot: unknown member; known here: host, port, public_url (sluice.yaml:1)',
+      'server.prot: unknown member; known here: host, port, public_url, max_streams_per_tenant (sluice.yaml:1)',
       'server.host: a host beyond loopback needs tenants with keys (sluice.yaml:1)',
       'providers.openai.api_key: environment variable OPENAI_API_KEY is not set (sluice.yaml:5)',
       `providers.openai.timeout: ${expectedDuration}, got "soon" (sluice.yaml:6)`,

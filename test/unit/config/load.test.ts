@@ -10,7 +10,7 @@ const example = readFileSync(new URL('../../../sluice.example.yaml', import.meta
 describe('defaults', () => {
   test('a provider with a model is enough; the rest has defaults in milliseconds and bytes', () => {
     expect(load(smallest)).toEqual({
-      server: { host: '127.0.0.1', port: 8080 },
+      server: { host: '127.0.0.1', port: 8080, max_streams_per_tenant: 1000 },
       redis: { prefix: 'sluice' },
       providers: {
         openai: {
@@ -26,8 +26,9 @@ describe('defaults', () => {
       },
       routes: {},
       tenants: {},
-      cache: { ttl: 86_400_000, max_result: 1_048_576 },
+      cache: { ttl: 86_400_000, max_result: 1_048_576, embedding_items: true },
       jobs: { retain: 604_800_000, max_queued: 1_000_000, stalled_after: 15_000 },
+      files: { max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },
       webhooks: {
         allow_private_addresses: false,
         schedule: [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000],
@@ -139,8 +140,11 @@ describe('environment', () => {
 
   test('HOST and PORT override the file', () => {
     const text = `${smallest}server: { host: 127.0.0.2, port: 1 }\n`
-    expect(load(text, { HOST: 'localhost', PORT: '9001' }).server).toEqual({ host: 'localhost', port: 9001 })
-    expect(load(smallest, { HOST: '', PORT: '9001' }).server).toEqual({ host: '127.0.0.1', port: 9001 })
+    expect(load(text, { HOST: 'localhost', PORT: '9001' }).server).toMatchObject({
+      host: 'localhost',
+      port: 9001,
+    })
+    expect(load(smallest, { HOST: '', PORT: '9001' }).server).toMatchObject({ host: '127.0.0.1', port: 9001 })
   })
 })
 
@@ -173,5 +177,23 @@ describe('the file', () => {
     expect(findConfigPath({ path: '/etc/one.yaml', env, cwd: '/home' })).toBe('/etc/one.yaml')
     expect(findConfigPath({ env, cwd: '/home' })).toBe('/home/other.yaml')
     expect(findConfigPath({ env: {}, cwd: '/home' })).toBe('/home/sluice.yaml')
+  })
+})
+
+describe('certificates for Redis', () => {
+  const withTls = (redis: string) => load(`${smallest}redis: ${redis}\n`)
+
+  test('are taken beside rediss:// URLs', () => {
+    const { redis } = withTls('{ url: "rediss://one", tls: { ca: ca.pem, cert: own.pem, key: own.key } }')
+    expect(redis.tls).toEqual({ ca: 'ca.pem', cert: 'own.pem', key: 'own.key' })
+  })
+
+  test.each([
+    ['{ url: "redis://one", tls: { ca: ca.pem } }', 'redis.tls: is for rediss:// URLs alone'],
+    ['{ tls: { ca: ca.pem } }', 'redis.tls: is for rediss:// URLs alone'],
+    ['{ cluster: ["rediss://one", "redis://two"], tls: {} }', 'redis.tls: is for rediss:// URLs alone'],
+    ['{ url: "rediss://one", tls: { cert: own.pem } }', 'redis.tls: expected cert and key together'],
+  ])('%s is a fault, for it would do less than it says', (redis, fault) => {
+    expect(() => withTls(redis)).toThrow(fault)
   })
 })

@@ -82,6 +82,26 @@ describe('contentHash', () => {
     expect(contentHash('chat', 'a/b', packed)).not.toBe(contentHash('chat', 'a/b', input))
   })
 
+  it('is the same for one input by itself and alone in a list', () => {
+    const of = (input: JsonValue) => contentHash('embedding', 'a/b', { model: 'a/b', input })
+    expect(of(['hello'])).toBe(of('hello'))
+    expect(of([[1, 2]])).toBe(of([1, 2]))
+    // Two texts, and two tokens of one text.
+    const different = [
+      of('hello'),
+      of(['hello', 'hello']),
+      of([1, 2]),
+      of([[1], [2]]),
+      of('1,2'),
+      of([]),
+      of([[]]),
+    ]
+    expect(new Set(different).size).toBe(different.length)
+    expect(contentHash('response', 'a/b', { input: ['hello'] })).not.toBe(
+      contentHash('response', 'a/b', { input: 'hello' }),
+    )
+  })
+
   it('is 64 hex digits', () => {
     expect(contentHash('chat', 'a/b', body)).toMatch(/^[0-9a-f]{64}$/)
   })

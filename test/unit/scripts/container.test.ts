@@ -20,6 +20,9 @@ const composeSchema = z.object({
       volumes: z.array(z.union([z.string(), z.object({ source: z.string(), target: z.string() })])),
       depends_on: z.record(z.string(), z.unknown()).default({}),
       profiles: z.array(z.string()).default([]),
+      read_only: z.boolean().default(false),
+      cap_drop: z.array(z.string()).default([]),
+      security_opt: z.array(z.string()).default([]),
     }),
   ),
   volumes: z.record(z.string(), z.unknown()),
@@ -60,6 +63,16 @@ describe('docker-compose.yml', () => {
     expect(command).toContain('--maxmemory-policy noeviction')
     expect(redis?.volumes).toEqual(['redis-data:/data'])
     expect(Object.keys(compose.volumes)).toEqual(['redis-data'])
+  })
+
+  test('takes from every service of ours what it does not need', () => {
+    for (const [, { read_only, cap_drop, security_opt }] of ours) {
+      expect({ read_only, cap_drop, security_opt }).toEqual({
+        read_only: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+      })
+    }
   })
 
   test('names files that exist', () => {

@@ -1,0 +1,54 @@
+import type { Check, Row } from './result.ts'
+import type { SystemName } from './stage.ts'
+
+/** How far from a goal is still acceptable: so many times the proxy's latency, and this share of its throughput. */
+const LEAST = { latency: 1.5, throughput: 0.7 }
+
+/** How many times as many hits of the cache as calls. */
+const HITS = 5
+
+/** Sluice's goals, each with what was found; those against the proxy only where it ran. */
+export function checkGoals(rows: readonly Row[]): Check[] {
+  const concurrencies = [...new Set(rows.map(({ concurrency }) => concurrency))]
+  const find = (system: SystemName, concurrency: number, isStream = false) =>
+    rows.find((row) => row.system === system && row.concurrency === concurrency && row.isStream === isStream)
+  const checks: Check[] = []
+
+  for (const isStream of [false, true]) {
+    for (const concurrency of concurrencies) {
+      const own = find('sluice', concurrency, isStream)
+      const proxy = find('portkey', concurrency, isStream)
+      if (!own || !proxy) continue
+      checks.push({
+        goal: `${isStream ? 'the first chunk' : 'an answer'}, ${concurrency} at once: no more added to p50 than the proxy adds`,
+        verdict: judge(own.addedMs <= proxy.addedMs, own.addedMs <= LEAST.latency * proxy.addedMs),
+        found: `${own.addedMs.toFixed(2)} ms, the proxy ${proxy.addedMs.toFixed(2)} ms`,
+      })
+    }
+  }
+  const most = Math.max(...concurrencies)
+  const own = find('sluice', most)
+  const proxy = find('portkey', most)
+  const hits = find('hits', most)
+  if (own && proxy) {
+    const share = own.perSecond / proxy.perSecond
+    checks.push({
+      goal: `${most} at once: as many calls a second as the proxy`,
+      verdict: judge(share >= 1, share >= LEAST.throughput),
+      found: `${Math.round(own.perSecond)}, the proxy ${Math.round(proxy.perSecond)}: ${share.toFixed(2)} of it`,
+    })
+  }
+  if (own && hits) {
+    const times = hits.perSecond / own.perSecond
+    checks.push({
+      goal: `${most} at once: ${HITS} times as many hits of the cache as calls`,
+      verdict: judge(times >= HITS, false),
+      found: `${Math.round(hits.perSecond)} hits a second, ${times.toFixed(1)} times`,
+    })
+  }
+  return checks
+}
+
+function judge(isGood: boolean, isAcceptable: boolean): Check['verdict'] {
+  return isGood ? 'PASS' : isAcceptable ? 'LEAST' : 'FAIL'
+}

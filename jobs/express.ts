@@ -1,0 +1,68 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { tenantRoot } from './keys.ts'
+import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
+import type { Held, LaneQueue, QueueEntry } from './queue.ts'
+
+/**
+ * The way of a job whose client waits, on a lane where nothing else does: straight from the API to a worker, by a message of
+ * `create.lua`. It stands in its tenant's outbox all the while. Whatever becomes of message and worker, a sweeper finds it
+ * there and puts it into the lane's queue; a worker that makes the call moves its time there ahead, as a lock.
+ */
+export type Express = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'renew'> & {
+  /** The entry of a message, as this worker holds it. */
+  toHeld(message: string): Held
+}
+
+/**
+ * How far ahead a worker sets the time of a job it has: with the sweeper's grace, as long as it would hold an entry of the
+ * queue without a sign of life.
+ */
+export function expressLease(stalledAfterMs: number): number {
+  return Math.round((stalledAfterMs * 2) / 3) - OUTBOX_GRACE_MS
+}
+
+export function createExpress(deps: {
+  redis: RedisClient
+  outbox: Pick<Outbox, 'dispatch'>
+  prefix: string
+  leaseMs: number
+  /** Of this process. */
+  worker: string
+}): Express {
+  const { redis, outbox, prefix, leaseMs, worker } = deps
+
+  async function queue(held: Held, notBefore: number | null): Promise<void> {
+    if (held.express) await outbox.dispatch([{ ...held.express.entry, notBefore }])
+  }
+
+  return {
+    toHeld(message) {
+      const entry = JSON.parse(message) as QueueEntry
+      const { tenant, id, entry: number, cost } = entry
+      return {
+        tenant,
+        id,
+        entry: number,
+        cost,
+        token: `express:${worker}`,
+        bull: null,
+        express: { entry, leaseMs },
+      }
+    },
+    // The end of the job took it out of the outbox. Where there was none, the sweeper is to find it.
+    acknowledge: async () => {},
+    delay: (held, at) => queue(held, at),
+    giveBack: (held) => queue(held, null),
+    async renew(held) {
+      if (held.length === 0) return
+      const [seconds, micros] = await redis.time()
+      const until = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000) + leaseMs
+      const pipeline = redis.pipeline()
+      for (const { tenant, id, entry } of held) {
+        // Not for one that was taken out: it is the queue's, or has ended.
+        pipeline.zadd(`${tenantRoot(prefix, tenant)}:outbox`, 'XX', until, `${id}-${entry}`)
+      }
+      await pipeline.exec()
+    },
+  }
+}

@@ -1,0 +1,11 @@
+-- Reads how jobs stand.
+--
+-- ARGV  ids
+-- Answer a status for each, '' where there is no such job
+
+local statuses = {}
+for i, id in ipairs(ARGV) do
+  local v = redis.call('HMGET', job_key(id), 'status', 'deleted')
+  statuses[i] = (v[1] and not v[2]) and v[1] or ''
+end
+return statuses

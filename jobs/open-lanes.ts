@@ -1,0 +1,40 @@
+import { expressChannel, openLanesChannel } from './keys.ts'
+import type { Live } from './live.ts'
+
+/** How long what a worker said holds, ms; it says it every second. */
+const HOLDS_MS = 2500
+
+/** Which workers take a lane's jobs at once, as they say themselves. */
+export type OpenLanes = {
+  /** The channel of one of them, in turns; null: none is known. It may have another opinion by now. */
+  pick(lane: string): string | null
+}
+
+export function createOpenLanes(deps: { live: Live; prefix: string; now: () => number }): OpenLanes {
+  const { live, prefix, now } = deps
+  const workers = new Map<string, { lanes: ReadonlySet<string>; until: number }>()
+  let turn = 0
+
+  function hear(message: string): void {
+    const [worker, ...lanes] = message.split(' ')
+    if (!worker) return
+    if (lanes.length === 0) workers.delete(worker)
+    else workers.set(worker, { lanes: new Set(lanes), until: now() + HOLDS_MS })
+  }
+
+  // Where that fails nobody is known, and the queue is the way.
+  live.listen(openLanesChannel(prefix), hear).catch(() => {})
+
+  return {
+    pick(lane) {
+      const time = now()
+      const able: string[] = []
+      for (const [worker, { lanes, until }] of workers) {
+        if (until < time) workers.delete(worker)
+        else if (lanes.has(lane)) able.push(worker)
+      }
+      const worker = able[turn++ % able.length]
+      return worker === undefined ? null : expressChannel(prefix, worker)
+    },
+  }
+}

@@ -1,0 +1,147 @@
+import { contentHash, hashCanonical } from './content-hash.ts'
+import type { NewJob, Refusal } from './jobs.ts'
+import { encodePayload } from './payload.ts'
+import { formatOf, splitPresentation } from './presentation.ts'
+import type { QueueEntry } from './queue.ts'
+import type { JobRecord } from './record.ts'
+
+/** How long an idempotency key is remembered. */
+const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
+
+/** A job handed to the create script, and what that answered. */
+export type Submitted = {
+  job: NewJob
+  id: string
+  record: Map<string, string | Buffer>
+  args: (string | number | Buffer)[]
+  kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
+  rest: unknown[]
+}
+
+/** What is to be queued of a job that was just made. */
+export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>): QueueEntry {
+  return {
+    tenant: job.tenant,
+    id,
+    entry: 1,
+    lane: job.lane,
+    priority: job.priority,
+    notBefore: job.runAt,
+    cost: job.cost,
+  }
+}
+
+/**
+ * @param replyTo channel on which the end of the job is to be told
+ * @param express channel of a worker that may take it at once
+ */
+export function prepare(
+  job: NewJob,
+  id: string,
+  retainMs: number,
+  replyTo: string | null,
+  express: string | null,
+) {
+  const hash = contentHash(job.type, job.model, job.body)
+  const record = new Map<string, string | Buffer>([
+    ['type', job.type],
+    ['model', job.model],
+    ['lane', job.lane],
+    ['body', encodePayload(job.body)],
+    ['priority', job.priority],
+    ['max_attempts', String(job.maxAttempts)],
+    ['timeout_ms', String(job.timeoutMs)],
+    ['cost', JSON.stringify(job.cost)],
+  ])
+  const format = formatOf(job.type, job.body)
+  if (format !== null) record.set('format', format)
+  if (job.isShownLive) record.set('live', '1')
+  if (replyTo !== null) record.set('reply', replyTo)
+  if (job.previousResponseId !== undefined) record.set('previous_response_id', job.previousResponseId)
+  if (job.runAt !== null) record.set('run_at', String(job.runAt))
+  if (job.deadline !== null) record.set('deadline', String(job.deadline))
+  if (job.group !== null) record.set('group', job.group)
+  if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))
+  if (Object.keys(job.metadata).length > 0) record.set('metadata', JSON.stringify(job.metadata))
+  const args = [
+    id,
+    hash,
+    job.cache,
+    job.idempotencyKey ?? '',
+    job.idempotencyKey === null ? '' : fingerprint(job, hash),
+    IDEMPOTENCY_TTL_MS,
+    job.limits.maxQueued,
+    retainMs,
+    job.runAt ?? '',
+    job.group ?? '',
+    job.deadline ?? '',
+    job.limits.requestsPerMinute ?? '',
+    job.limits.budgetUsdPerDay ?? '',
+    job.estimateUsd,
+    job.earliestStart == null ? '' : Math.round(job.earliestStart),
+    express ?? '',
+    express === null ? '' : JSON.stringify(entryOf({ job, id })),
+    ...[...record].flat(),
+  ]
+  return { job, id, record, args }
+}
+
+/** What makes two requests with one idempotency key the same request. */
+function fingerprint(job: NewJob, hash: string): string {
+  if (job.fingerprint !== undefined) return job.fingerprint
+  const { priority, cache, group, metadata, maxAttempts, timeoutMs, runAt } = job
+  const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
+  return hashCanonical({
+    hash,
+    presentation: splitPresentation(job.type, job.body).presentation,
+    priority,
+    cache,
+    group,
+    metadata,
+    maxAttempts,
+    timeoutMs,
+    webhook,
+    scheduled: runAt !== null,
+  })
+}
+
+/** The record as the create script left it, put together from what went in and what it answered. */
+export function completeRecord(
+  sent: Map<string, string | Buffer>,
+  kind: 'created' | 'shared' | 'hit',
+  rest: Buffer[],
+  job: NewJob,
+): JobRecord {
+  const [at, result, usage] = rest
+  const record: JobRecord = new Map()
+  for (const [name, value] of sent) record.set(name, typeof value === 'string' ? Buffer.from(value) : value)
+  const put = (name: string, value: string) => record.set(name, Buffer.from(value))
+  const time = at!.toString()
+  const scheduled = job.runAt !== null && job.runAt > Number(time)
+  put('created_at', time)
+  put('status', kind === 'hit' ? 'completed' : scheduled ? 'scheduled' : 'queued')
+  put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
+  if (kind === 'hit') {
+    put('finished_at', time)
+    put('cost_usd', '0')
+    record.set('result', result!)
+    record.set('usage', usage!)
+  }
+  return record
+}
+
+/** Answers of the create script that let the job not in. */
+const REFUSALS: Record<Refusal['code'], true> = {
+  queue_full: true,
+  rate_limited: true,
+  budget_exhausted: true,
+  deadline_unreachable: true,
+}
+
+export function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {
+  return kind in REFUSALS
+}
+
+export function toRefusal(code: Refusal['code'], rest: unknown[]): Refusal {
+  return { kind: 'refused', code, retryAfterMs: rest.length > 0 ? Number(String(rest[0])) : null }
+}
