@@ -55,6 +55,7 @@ const BILLED_FAULTS = new Set([
   'truncated_stream',
   'error_in_stream',
   'huge',
+  'endless',
 ])
 /** Answers one call: admission, then faults, then the checks, then the answer. Every admitted call counts. */
 export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {

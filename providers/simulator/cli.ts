@@ -21,6 +21,7 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --dimensions N      length of vectors (default 1536)
   --model NAME        a model that exists; may be repeated (default: every name does)
   --fault RULE        KIND[:rate=R][:times=N][:ms=MS][:retry_after=MS]; may be repeated
+  --huge-bytes N      size of the answer of the fault huge (default 83886080)
   --seed N            of jitter and fault rates (default 1)
   --help              this text
 
@@ -52,6 +53,7 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       dimensions: { type: 'string', default: '1536' },
       model: { type: 'string', multiple: true },
       fault: { type: 'string', multiple: true },
+      'huge-bytes': { type: 'string' },
       seed: { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
     },
@@ -81,6 +83,7 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       return rule
     }),
   }
+  if (values['huge-bytes'] !== undefined) options.hugeBytes = readNumber('--huge-bytes', values['huge-bytes'])
   if (values.model) options.models = values.model
   return { help: values.help, port: readNumber('--port', values.port), host: values.host, options }
 }

@@ -33,6 +33,7 @@ export const FAULT_KINDS = [
   'error_in_200',
   'error_in_stream',
   'huge',
+  'endless',
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
@@ -49,7 +50,7 @@ export type FaultRule = {
   match?: string
   /** Milliseconds to name in `retry-after-ms`; default 1000. Only for 429, 503 and 529. */
   retry_after?: number
-  /** Milliseconds: how much later `slow` answers (default 5000), the pause between the pieces of `drip` (100). */
+  /** Milliseconds: how much later `slow` answers (default 5000), the pause between the pieces of `drip` (100) and of `endless` (0). */
   ms?: number
 }
 

@@ -18,6 +18,8 @@ export type Reply = {
   ): void
   /** Repeats a text until so many bytes are out, no faster than they are read. */
   flood(opening: string, filling: string, bytes: number, closing: string): void
+  /** Repeats a text until the client goes, every so many milliseconds, or for 0 as fast as it is read. */
+  repeat(contentType: string, texts: { opening: string; again: string }, ms: number): void
   /** Drops the connection with a TCP reset. */
   reset(): void
 }
@@ -83,6 +85,18 @@ export function createReply(response: ServerResponse, headers: readonly string[]
           }
         }
         response.end(closing)
+      }
+      pour()
+    },
+    repeat(contentType, { opening, again }, ms) {
+      response.writeHead(200, [...headers, 'content-type', contentType])
+      response.write(opening)
+      function pour(): void {
+        if (response.destroyed) return
+        const isRead = response.write(again)
+        if (ms > 0) later(ms, pour)
+        else if (isRead) setImmediate(pour)
+        else response.once('drain', pour)
       }
       pour()
     },

@@ -53,8 +53,16 @@ export function sendFaulty(reply: Reply, prepared: Prepared, fault: Fault, hugeB
       reply.json(200, JSON.stringify({ error: faultAnswer(500, 0).error }))
     } else if (kind === 'huge')
       reply.flood('{"choices":[],"data":[],"filling":"', FLOOD_PIECE, hugeBytes, '"}')
+    else if (kind === 'endless') reply.repeat(contentType, findMiddle(pieces, text), fault.ms)
     else reply.error(kind === 'quota' ? quotaExceeded() : faultAnswer(Number(kind), fault.retryAfterMs))
   })
+}
+
+/** What may come again and again: an event with a piece of the answer, or a piece of its text. */
+function findMiddle(pieces: StreamPiece[] | null, text: string): { opening: string; again: string } {
+  if (pieces === null) return { opening: text.slice(0, 1), again: ' '.repeat(4096) }
+  const again = pieces.find(({ tokens }) => tokens > 0) ?? pieces[0]!
+  return { opening: pieces[0]!.text, again: again.text }
 }
 
 function cutPieces(text: string): StreamPiece[] {

@@ -3,20 +3,20 @@ import { breakRedis } from './break-redis.ts'
 import { cutRedis } from './cut-redis.ts'
 import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
-import { freezeWorkers } from './freeze-workers.ts'
 import { killApis } from './kill-apis.ts'
 import { killStored } from './kill-stored.ts'
 import { killWorkers } from './kill-workers.ts'
 import { mix } from './mix.ts'
 import { poisonWorker } from './poison-worker.ts'
 import { reconnect } from './reconnect.ts'
+import { silenceWorkers } from './silence-workers.ts'
 import { stopWorkers } from './stop-workers.ts'
 
 /** Every fault, in the order in which they are carried out. */
 export const FAULTS: readonly Fault[] = [
   killWorkers,
   killStored,
-  freezeWorkers,
+  ...silenceWorkers,
   poisonWorker,
   ...breakRedis,
   ...fillRedis,

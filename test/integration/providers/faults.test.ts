@@ -39,6 +39,7 @@ const WHOLE: Record<FaultKind, Expected | 'ok'> = {
   error_in_200: { class: 'retryable', status: 200, ambiguous: false, code: 'server_error' },
   error_in_stream: { class: 'retryable', status: 200, ambiguous: false, code: 'server_error' },
   huge: { class: 'final', status: 200, code: 'answer_too_large', ambiguous: true },
+  endless: { class: 'final', status: 200, code: 'answer_too_large', ambiguous: true },
 }
 /** Where a stream fails otherwise. */
 const STREAMED: Partial<Record<FaultKind, Expected>> = {

@@ -1,0 +1,72 @@
+/** A line of an input file that is not blank. */
+export type InputLine = {
+  /** Null: the line is longer than it may be. */
+  text: Buffer | null
+  /** Its place among all lines of the file, blank ones included, from 1. */
+  number: number
+  /** Where it begins, in bytes from the beginning of the file. */
+  start: number
+  /** Where the line after it begins. */
+  end: number
+}
+
+const newline = 0x0a
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
+
+/**
+ * The lines of a file, cut anywhere into pieces; blank ones are passed over, and the last one needs no line break.
+ * Holds no more than one line of up to `limit` bytes.
+ *
+ * @param from where the content given begins: the beginning of a line
+ */
+export async function* readLines(
+  content: AsyncIterable<Uint8Array>,
+  { from = 0, limit }: { from?: number; limit: number },
+): AsyncGenerator<InputLine> {
+  let parts: Buffer[] = []
+  let size = 0
+  let number = 0
+  let start = from
+  let at = from
+
+  const add = (piece: Buffer) => {
+    size += piece.length
+    at += piece.length
+    if (size > limit) parts = []
+    else if (piece.length > 0) parts.push(piece)
+  }
+  const take = (): InputLine | null => {
+    const whole = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+    const text = start === 0 && whole.subarray(0, 3).equals(byteOrderMark) ? whole.subarray(3) : whole
+    const line = { text: size > limit ? null : text, number: ++number, start, end: at }
+    parts = []
+    size = 0
+    start = at
+    return line.text !== null && isBlank(line.text) ? null : line
+  }
+
+  for await (const chunk of content) {
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+    let begin = 0
+    for (;;) {
+      const found = bytes.indexOf(newline, begin)
+      if (found === -1) break
+      add(bytes.subarray(begin, found))
+      at += 1
+      begin = found + 1
+      const line = take()
+      if (line) yield line
+    }
+    // A copy, for the rest of the line comes later and the chunk need not live until then.
+    add(Buffer.from(bytes.subarray(begin)))
+  }
+  const line = size > 0 ? take() : null
+  if (line) yield line
+}
+
+function isBlank(text: Buffer): boolean {
+  for (const byte of text) {
+    if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0d) return false
+  }
+  return true
+}

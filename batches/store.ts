@@ -1,0 +1,125 @@
+/**
+ * Batches in Redis, the API's side; work.ts is the workers'.
+ *
+ * Everything lies under the tenant's root, whose hash tag it shares:
+ * - `<root>:batch:<id>`: hash, the record. Goes by itself some time after the batch's end.
+ * - `<root>:batch:<id>:layout`: string, JSON: where in the input each block begins. Written once, with `in_progress`.
+ * - `<root>:batch:<id>:open`: hash, by block number: what was made of its lines, from submission to the written result.
+ * - `<root>:batch:<id>:tallies`: hash, by block number: what became of its lines; `done` when that is final.
+ * - `<root>:batch:<id>:lease`: string, the token of the worker that has the batch.
+ * - `<root>:batches`, `<root>:batches:active`: sorted sets of ids, whose order is that of their making.
+ * - `<root>:batch-key:<key>`: hash, the batch that an idempotency key made.
+ */
+import { hash } from 'node:crypto'
+import type { RedisClient } from '../lib/redis.ts'
+import type { Batch, NewBatch } from './batch.ts'
+import { toBatch, toFields } from './record.ts'
+import type { BatchScripts } from './scripts.ts'
+
+/** How long an idempotency key is remembered. */
+const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
+
+export type BatchPage = { batches: Batch[]; hasMore: boolean }
+
+/** What the API does with batches. A batch of another tenant is null, as is one that does not exist. */
+export type Batches = {
+  create(
+    tenant: string,
+    batch: NewBatch,
+    idempotencyKey: string | null,
+  ): Promise<{ kind: 'created' | 'replayed'; batch: Batch } | { kind: 'conflict' }>
+  get(tenant: string, id: string): Promise<Batch | null>
+  /** Newest first; `after`: the id of the last of the page before. */
+  list(tenant: string, query: { limit: number; after: string | null }): Promise<BatchPage>
+  /** `late`: it is over, or all but written. */
+  cancel(tenant: string, id: string): Promise<{ kind: 'cancelling' | 'late'; batch: Batch } | null>
+}
+
+export type BatchStoreDeps = {
+  redis: RedisClient
+  scripts: BatchScripts
+  /** Names a tenant's root key, hash tag included. */
+  root: (tenant: string) => string
+}
+
+/** Pub/sub channel on which a batch that wants attention is named. */
+export function batchChannel(prefix: string): string {
+  return `${prefix}:batches:wake`
+}
+
+export function createBatches(
+  deps: BatchStoreDeps & {
+    /** Makes ids `batch_…` whose order is that of their making. */
+    newId: () => string
+    /** Tells the workers that there is something to do. */
+    wake: (id: string) => Promise<unknown>
+  },
+): Batches {
+  const { redis, scripts, root, newId, wake } = deps
+  const get = (tenant: string, id: string) => readBatch(deps, tenant, id)
+
+  return {
+    get,
+
+    async create(tenant, batch, idempotencyKey) {
+      const fields = toFields(batch)
+      const fingerprint = hash('sha256', JSON.stringify(fields))
+      const id = newId()
+      const [kind, made] = (await scripts('create', root(tenant), [
+        ...[id, idempotencyKey ?? '', fingerprint, IDEMPOTENCY_TTL_MS, batch.windowMs],
+        ...fields,
+      ])) as [string, string?]
+      if (kind === 'conflict' || made === undefined) return { kind: 'conflict' }
+      await tell(made)
+      const created = await get(tenant, made)
+      if (created === null) throw new Error('a batch that was just made is gone')
+      return { kind: kind === 'replayed' ? 'replayed' : 'created', batch: created }
+    },
+
+    async list(tenant, { limit, after }) {
+      const index = `${root(tenant)}:batches`
+      const batches: Batch[] = []
+      let from = after === null ? '+' : `(${after}`
+      for (;;) {
+        const ids = await redis.zrevrangebylex(index, from, '-', 'LIMIT', 0, limit + 1)
+        for (const id of ids) {
+          const batch = await get(tenant, id)
+          if (batch === null) continue
+          if (batches.length === limit) return { batches, hasMore: true }
+          batches.push(batch)
+        }
+        if (ids.length <= limit) return { batches, hasMore: false }
+        from = `(${ids.at(-1)}`
+      }
+    },
+
+    async cancel(tenant, id) {
+      const kind = (await scripts('cancel', root(tenant), [id])) as string
+      if (kind === 'none') return null
+      if (kind === 'cancelling') await tell(id)
+      const batch = await get(tenant, id)
+      return batch && { kind: kind === 'late' ? 'late' : 'cancelling', batch }
+    },
+  }
+
+  /** A message that is lost costs a second: workers look by themselves. */
+  async function tell(id: string): Promise<void> {
+    await wake(id).catch(() => {})
+  }
+}
+
+/** One batch as it stands; null when there is none. */
+export async function readBatch(
+  { redis, root }: Pick<BatchStoreDeps, 'redis' | 'root'>,
+  tenant: string,
+  id: string,
+): Promise<Batch | null> {
+  const key = `${root(tenant)}:batch:${id}`
+  // Of two reads one transaction, lest a batch that ends in between is counted twice or not at all.
+  const answers = (await redis.multi().hgetall(key).hgetall(`${key}:tallies`).exec()) ?? []
+  const [fields, tallies] = answers.map(([error, value]) => {
+    if (error) throw error
+    return value as Record<string, string>
+  })
+  return fields?.status === undefined ? null : toBatch(tenant, id, fields, tallies ?? {})
+}

@@ -1,0 +1,148 @@
+import type { Batch, BatchEnding, BatchFault, BatchLine, BatchStatus, Tally } from './batch.ts'
+import { type BatchStoreDeps, readBatch } from './store.ts'
+
+/** How long a lease stands that nobody renews: what the death of a worker costs its batches at most. */
+export const LEASE_MS = 15_000
+
+/** How long the record of a batch is kept after its end. */
+const KEEP_MS = 30 * 24 * 60 * 60 * 1000
+
+/** A batch that this process works on, as long as its lease stands. */
+export type HeldBatch = { tenant: string; id: string; token: string }
+
+/** Where a batch stands, as a worker finds it. */
+export type BatchProgress = {
+  batch: Batch
+  /** Where each block begins in the input, bytes; null: not validated yet. */
+  layout: number[] | null
+  /** Result files, which exist once they are sealed. */
+  outputId: string
+  errorId: string
+  /** Blocks that are submitted and not written yet. */
+  open: Map<number, BatchLine[]>
+  /** Blocks that are written. */
+  done: Set<number>
+}
+
+/** Whoever has the batch now goes on with it. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError'
+  override readonly message = 'another worker has this batch'
+}
+
+/** What workers do with batches. Whatever changes one throws LeaseLostError when somebody else holds it. */
+export type BatchWork = {
+  /** Ids of the tenant's batches that are not over, oldest first. */
+  active(tenant: string): Promise<string[]>
+  /** Null: another worker holds it. */
+  claim(tenant: string, id: string, token: string): Promise<HeldBatch | null>
+  renew(held: HeldBatch): Promise<void>
+  release(held: HeldBatch): Promise<void>
+  load(held: HeldBatch): Promise<BatchProgress | null>
+  glance(held: HeldBatch): Promise<{ status: BatchStatus; ending: BatchEnding | null }>
+  /** The input is valid. */
+  begin(
+    held: HeldBatch,
+    found: { layout: number[]; total: number; model: string | null; outputId: string; errorId: string },
+  ): Promise<void>
+  open(held: HeldBatch, block: number, lines: BatchLine[]): Promise<void>
+  /** `done`: the block's results are written, and this is final. */
+  tally(held: HeldBatch, block: number, tally: Tally, done: boolean): Promise<void>
+  /** Lets it end early; how it ended first stands. */
+  curtail(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<void>
+  /** Every block is written. When that was, Unix ms: the same at every call. */
+  finalize(held: HeldBatch): Promise<number>
+  /** Ends it. `failed`: its input is not valid, for these reasons. */
+  finish(
+    held: HeldBatch,
+    files: { outputFileId: string | null; errorFileId: string | null },
+    failed?: BatchFault[],
+  ): Promise<void>
+}
+
+export function createBatchWork(deps: BatchStoreDeps): BatchWork {
+  const { redis, scripts, root } = deps
+  const keyOf = ({ tenant, id }: Pick<HeldBatch, 'tenant' | 'id'>) => `${root(tenant)}:batch:${id}`
+
+  async function change(
+    name: Exclude<Parameters<typeof scripts>[0], 'create' | 'cancel'>,
+    { tenant, id, token }: HeldBatch,
+    args: (string | number)[] = [],
+  ): Promise<unknown> {
+    const answer = await scripts(name, root(tenant), [token, id, ...args])
+    if (answer === 0) throw new LeaseLostError()
+    return answer
+  }
+
+  return {
+    active: (tenant) => redis.zrange(`${root(tenant)}:batches:active`, '0', '-1'),
+
+    async claim(tenant, id, token) {
+      const taken = await redis.set(`${keyOf({ tenant, id })}:lease`, token, 'PX', LEASE_MS, 'NX')
+      return taken === null ? null : { tenant, id, token }
+    },
+    async renew(held) {
+      await change('lease', held, [LEASE_MS])
+    },
+    async release({ tenant, id, token }) {
+      await scripts('lease', root(tenant), [token, id, 0])
+    },
+
+    async load(held) {
+      const key = keyOf(held)
+      const [batch, layout, ids, open, tallies] = await Promise.all([
+        readBatch(deps, held.tenant, held.id),
+        redis.get(`${key}:layout`),
+        redis.hmget(key, 'output_id', 'error_id'),
+        redis.hgetall(`${key}:open`),
+        redis.hgetall(`${key}:tallies`),
+      ])
+      if (batch === null) return null
+      const isDone = (text: string) => (JSON.parse(text) as { done?: boolean }).done === true
+      const done = Object.keys(tallies).filter((block) => isDone(tallies[block]!))
+      return {
+        batch,
+        layout: layout === null ? null : (JSON.parse(layout) as number[]),
+        outputId: ids[0] ?? '',
+        errorId: ids[1] ?? '',
+        open: new Map(
+          Object.entries(open).map(([block, lines]) => [Number(block), JSON.parse(lines) as BatchLine[]]),
+        ),
+        done: new Set(done.map(Number)),
+      }
+    },
+
+    async glance(held) {
+      const [status, ending] = await redis.hmget(keyOf(held), 'status', 'ending')
+      if (!status) throw new LeaseLostError()
+      return { status: status as BatchStatus, ending: (ending ?? null) as BatchEnding | null }
+    },
+
+    async begin(held, { layout, total, model, outputId, errorId }) {
+      const fields = { total, model: model ?? '', output_id: outputId, error_id: errorId }
+      await change('begin', held, [JSON.stringify(layout), ...Object.entries(fields).flat()])
+    },
+    async open(held, block, lines) {
+      await change('open', held, [block, JSON.stringify(lines)])
+    },
+    async tally(held, block, tally, done) {
+      await change('tally', held, [block, JSON.stringify({ ...tally, done })])
+    },
+    async curtail(held, ending, errors) {
+      await change('curtail', held, [ending, JSON.stringify(errors)])
+    },
+    async finalize(held) {
+      const [at] = (await change('finalize', held)) as [string]
+      return Number(at)
+    },
+    async finish(held, { outputFileId, errorFileId }, failed) {
+      await change('finish', held, [
+        outputFileId ?? '',
+        errorFileId ?? '',
+        failed === undefined ? 'completed' : 'failed',
+        failed === undefined ? '' : JSON.stringify(failed),
+        KEEP_MS,
+      ])
+    },
+  }
+}
