@@ -1,69 +1,33 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Attempt } from '../../jobs/job.ts'
 import { createRandom } from '../../providers/simulator/random.ts'
-import { get } from './client.ts'
+import { get, getJob } from './client.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
+import { createMarker, FLOODS, ILLS, type Ill, markerOf, TIMEOUT_MS } from './ills.ts'
 import { judge } from './judge.ts'
-import { startLoad } from './load.ts'
-import { openStage } from './stage.ts'
+import { composeJob, deliver, type Load, type Sent, startLoad } from './load.ts'
+import { readPeakMemory } from './memory.ts'
+import { openStage, type Stage } from './stage.ts'
 import type { Evidence } from './tally.ts'
+import { until } from './wait.ts'
 
 const GROUP = 'provider-faults'
-const TIMEOUT_MS = 2500
-
-type Ill = {
-  /** The simulator's name for it with its settings; docs/simulator.md. */
-  mark: string
-  /** How the first attempt has to end. */
-  outcome: Attempt['outcome']
-  /** Whether the provider may have worked, and billed, for all we know. */
-  ambiguous: boolean
-  /** Strikes only streams, or only answers in one piece. */
-  only?: 'stream' | 'whole'
-}
-
-/** What a provider does wrong, and what it is to be taken for. */
-const ILLS: readonly Ill[] = [
-  { mark: '500:times=2', outcome: 'retryable', ambiguous: false },
-  { mark: '503:times=1:retry_after=800', outcome: 'retryable', ambiguous: false },
-  { mark: '429:times=1:retry_after=800', outcome: 'throttled', ambiguous: false },
-  { mark: 'hang:times=1', outcome: 'timeout', ambiguous: true },
-  { mark: 'slow:times=1:ms=4000', outcome: 'timeout', ambiguous: true },
-  { mark: 'reset_before:times=1', outcome: 'retryable', ambiguous: true },
-  { mark: 'reset_after:times=1', outcome: 'retryable', ambiguous: true },
-  { mark: 'truncated_stream:times=1', outcome: 'retryable', ambiguous: true },
-  { mark: 'garbage:times=1', outcome: 'retryable', ambiguous: true },
-  { mark: 'wrong_shape:times=1', outcome: 'retryable', ambiguous: true },
-  { mark: 'error_in_200:times=1', outcome: 'retryable', ambiguous: false, only: 'whole' },
-  { mark: 'error_in_stream:times=1', outcome: 'retryable', ambiguous: true, only: 'stream' },
-]
-
-/**
- * Chooses the marks of jobs, the same share of them ill and no ill more often than the others. Few enough that it
- * is rare for so many broken calls to come in a row that the lane's breaker opens.
- */
-export function createMarker(random: () => number, share: number): (streams: boolean) => string {
-  const chosen = new Map(ILLS.map((ill) => [ill, 0]))
-  return (streams) => {
-    if (random() >= share) return ''
-    const fitting = ILLS.filter(({ only }) => only === undefined || (only === 'stream') === streams)
-    const rarest = Math.min(...fitting.map((ill) => chosen.get(ill)!))
-    const candidates = fitting.filter((ill) => chosen.get(ill) === rarest)
-    const ill = candidates[Math.floor(random() * candidates.length)]!
-    chosen.set(ill, rarest + 1)
-    return `[[fault:${ill.mark}]]`
-  }
-}
+const HUGE_BYTES = 1024 ** 3
+/** Of one worker, four such answers at once included. */
+const MOST_MEMORY = 600 * 1024 ** 2
+const RETRY_AFTER_MS = 1000
 
 /** Every way of a provider to fail, beside each other. */
 export const breakProvider: Fault = {
   name: 'provider',
-  title: 'provider: 5xx, 429, hang, reset, truncated, garbage',
+  title: 'provider: errors, hangs, resets, drips, floods, garbage, a storm of 429s',
   async run(settings: Settings): Promise<Outcome> {
-    const { seed, quick } = settings
+    const { seed, quick, say } = settings
     const random = createRandom(seed)
     const stage = await openStage({
-      simulator: ['--latency', '200', '--jitter', '200', '--seed', String(seed)],
+      simulator: [
+        ...['--latency', '200', '--jitter', '200', '--seed', String(seed)],
+        ...['--huge-bytes', String(HUGE_BYTES)],
+      ],
       stalledAfterMs: settings.stalledAfterMs,
     })
     settings.opened(stage)
@@ -75,33 +39,105 @@ export const breakProvider: Fault = {
       members: { timeout_ms: TIMEOUT_MS },
       mark: createMarker(random, 0.25),
     })
-    await sleep(quick ? 12_000 : 45_000)
+    await sleep(quick ? 10_000 : 25_000)
+    say('floods')
+    const floods = FLOODS.flatMap((ill) => [ill, ill]).map((ill) =>
+      load.add({ mark: markerOf(ill), members: { timeout_ms: 60_000 } }),
+    )
+    await sleep(quick ? 3000 : 5000)
+    say('a storm of 429s')
+    await stage.simulator.setFaults([{ kind: '429', retry_after: RETRY_AFTER_MS }])
+    await sleep(quick ? 4000 : 12_000)
+    await stage.simulator.setFaults([])
     await load.stop()
+    say('the same again')
+    const kept = await findKeptFailures(stage, random)
     const { tally, evidence, broken } = await judge(stage, load, GROUP, 180_000)
-    const marks = new Map(load.sent.map((job) => [job.id, job.mark]))
-    for (const ill of ILLS) {
-      const struck = evidence.filter(({ id }) => marks.get(id) === `[[fault:${ill.mark}]]`)
-      const misjudged = struck.filter(({ attempts: [first] }) => {
-        return first?.outcome !== ill.outcome || first.ambiguous !== ill.ambiguous
-      })
-      if (struck.length === 0) broken.push(`${ill.mark} struck no job`)
-      if (misjudged.length > 0) {
-        const { outcome, ambiguous } = misjudged[0]!.attempts[0] ?? {}
-        const taken = `${outcome}${ambiguous ? ', ambiguous' : ''}`
-        broken.push(`${ill.mark}: ${misjudged.length} of ${struck.length} were taken for "${taken}"`)
-      }
-    }
+    broken.push(...kept, ...findMisjudged(load.sent, evidence))
+
+    const failed = [...tally.failed.values()].reduce((sum, count) => sum + count, 0)
+    if (failed > floods.length) broken.push(`${failed - floods.length} jobs failed that need not have`)
     const lane = await get<{ in_flight: number }>(`${stage.urls()[0]}/v1/lanes/sim/chat`)
     if (lane?.in_flight !== 0) broken.push(`${lane?.in_flight} slots of the lane are not free again`)
+    const memory = await readPeakMemory(stage.workers.map(({ pid }) => pid))
+    if (memory > MOST_MEMORY) broken.push(`a worker took ${toMiB(memory)}, over ${toMiB(MOST_MEMORY)}`)
+    const ill = load.sent.filter(({ mark }) => mark !== '').length
     return {
       tally,
       recoveriesMs: evidence.flatMap(untilGood),
       broken,
       notes: [
-        `${[...marks.values()].filter((mark) => mark !== '').length} of ${tally.jobs} jobs met a fault`,
+        `${ill} of ${tally.jobs} jobs met a fault of their own`,
+        `a worker took ${toMiB(memory)} at the most`,
       ],
     }
   },
+}
+
+/** Every first attempt that met an ill has to be taken for what it was. */
+function findMisjudged(sent: readonly Sent[], evidence: readonly Evidence[]): string[] {
+  const marks = new Map(sent.map((job) => [job.id, job.mark]))
+  return [...ILLS, ...FLOODS].flatMap((ill) => {
+    const struck = evidence
+      .filter(({ id }) => marks.get(id) === markerOf(ill))
+      .map(({ attempts }) => {
+        // The storm may have come before the ill.
+        const own = attempts.find(({ outcome }) => outcome !== 'throttled')
+        return ill.outcome === 'throttled' ? attempts[0] : own
+      })
+    const misjudged = struck.filter(
+      (first) => first?.outcome !== ill.outcome || first.ambiguous !== ill.ambiguous,
+    )
+    if (struck.length === 0) return [`${ill.mark} struck no job`]
+    if (misjudged.length === 0) return []
+    const { outcome, ambiguous } = misjudged[0] ?? {}
+    const taken = `${outcome}${ambiguous ? ', ambiguous' : ''}`
+    return [`${ill.mark}: ${misjudged.length} of ${struck.length} were taken for "${taken}"`]
+  })
+}
+
+/**
+ * Sends jobs that have one attempt and meet an ill, and when they have failed equal ones, which the provider
+ * answers well: none of those may be answered with what was kept.
+ */
+async function findKeptFailures(stage: Stage, random: () => number): Promise<string[]> {
+  const failing = [...ILLS, ...FLOODS].filter(
+    ({ mark, outcome }) => outcome !== 'completed' && outcome !== 'throttled' && !mark.includes('times=2'),
+  )
+  const found = await Promise.all(failing.map((ill, index) => tryTwice(stage, random, ill, index)))
+  return found.flat()
+}
+
+async function tryTwice(stage: Stage, random: () => number, ill: Ill, index: number): Promise<string[]> {
+  // Streams have the numbers that three divides.
+  const number = index * 3 + (ill.only === 'stream' ? 0 : 1)
+  const members = { timeout_ms: TIMEOUT_MS, max_attempts: 1, cache: 'use' }
+  const job = composeJob({ group: `${GROUP}-again`, number, mark: markerOf(ill), members })
+  const counts: Pick<Load, 'answers' | 'slowestMs'> = { answers: new Map(), slowestMs: 0 }
+  // Apart from each other, for many broken calls in a row open the breaker.
+  await sleep(400 * index)
+  const ends: string[] = []
+  for (const key of [`${job.key}-first`, `${job.key}-second`]) {
+    const sent = { ...job, key }
+    await deliver(sent, { urls: stage.urls, random }, counts)
+    const ended = await until(
+      async () => {
+        const known = await getJob(stage.urls()[0]!, sent.id!)
+        return known?.status === 'failed' || known?.status === 'completed' ? known : null
+      },
+      90_000,
+      'the end of a job with one attempt',
+    )
+    ends.push(`${ended.status}${ended.cache === 'hit' ? ' from the cache' : ''}`)
+  }
+  const [first, second] = ends
+  return first === 'failed' && second === 'completed'
+    ? []
+    : [`${ill.mark}: ${first}, and the same again ${second}`]
+}
+
+function toMiB(bytes: number): string {
+  return `${Math.round(bytes / 1024 ** 2)} MiB`
 }
 
 /** From the first call of a job that needed several to its last, ms. */

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom } from '../../providers/simulator/random.ts'
 import { gatherAudience } from './audience.ts'
-import { createMarker } from './break-provider.ts'
 import { describeAnswers, type Fault, type Outcome, type Settings } from './fault.ts'
+import { createMarker, TIMEOUT_MS } from './ills.ts'
 import { judge } from './judge.ts'
 import { startLoad } from './load.ts'
 import { openStage, type Stage } from './stage.ts'
@@ -53,7 +53,7 @@ export async function strike(settings: Settings, plan: Plan): Promise<Outcome> {
     random,
     group: GROUP,
     perSecond: 8,
-    members: { timeout_ms: 2500 },
+    members: { timeout_ms: TIMEOUT_MS },
     mark: createMarker(random, 0.2),
   })
   await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
