@@ -11,6 +11,7 @@ test('under load and with a failing provider, a killed worker, API and Redis los
       seed: SEED,
       quick: true,
       kills: 1,
+      mixMs: 0,
       stalledAfterMs: 3000,
       say: (line) => said.push(line),
       opened: (stage) => onTestFinished(() => stage.close()),

@@ -9,6 +9,8 @@ export type Settings = {
   quick: boolean
   /** Workers killed in mid-call. */
   kills: number
+  /** For how long the mix goes on striking. */
+  mixMs: number
   /** From the death of a worker to the moment its jobs are looked at again. */
   stalledAfterMs: number
   /** Told what is going on. */

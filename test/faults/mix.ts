@@ -1,16 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom } from '../../providers/simulator/random.ts'
 import { gatherAudience } from './audience.ts'
+import { applyBlow, BLOWS, type Blow, type Scene } from './blows.ts'
 import { describeAnswers, type Fault, type Outcome, type Settings } from './fault.ts'
 import { createMarker, TIMEOUT_MS } from './ills.ts'
 import { judge } from './judge.ts'
 import { startLoad } from './load.ts'
-import { openStage, type Stage } from './stage.ts'
+import { blockMs } from './silence-workers.ts'
+import { openStage } from './stage.ts'
 import { recoveries } from './tally.ts'
 import { until } from './wait.ts'
-
-export type Blow = 'worker-kill' | 'worker-term' | 'redis-kill' | 'redis-freeze' | 'redis-stop' | 'api-kill'
-const BLOWS: Blow[] = ['worker-kill', 'worker-term', 'redis-kill', 'redis-freeze', 'redis-stop', 'api-kill']
 
 const GROUP = 'mix'
 /** Event streams that are opened before each blow. */
@@ -22,14 +21,18 @@ export const mix: Fault = {
   title: 'all of these at random',
   run(settings: Settings): Promise<Outcome> {
     const random = createRandom(settings.seed)
-    const count = settings.quick ? 6 : 24
-    const blows = Array.from({ length: count }, () => BLOWS[Math.floor(random() * BLOWS.length)]!)
-    return strike(settings, { blows, random, patienceMs: 4 * settings.stalledAfterMs + 90_000 })
+    const blows = chooseBlows(random, settings.mixMs)
+    return strike(settings, { blows, random, patienceMs: 6 * settings.stalledAfterMs + 90_000 })
   },
 }
 
+function* chooseBlows(random: () => number, ms: number): Generator<Blow> {
+  const endsAt = performance.now() + ms
+  while (performance.now() < endsAt) yield BLOWS[Math.floor(random() * BLOWS.length)]!
+}
+
 type Plan = {
-  blows: readonly Blow[]
+  blows: Iterable<Blow>
   /** Default 2. With one, a kill is sure to meet calls. */
   workers?: number
   random: () => number
@@ -39,12 +42,14 @@ type Plan = {
 
 /** Strikes a service under load, whose provider fails too, with one blow after the other. */
 export async function strike(settings: Settings, plan: Plan): Promise<Outcome> {
-  const { blows, random } = plan
+  const { random, workers = 2 } = plan
   const stage = await openStage({
     apis: 2,
-    workers: plan.workers ?? 2,
+    workers,
+    tapped: true,
     simulator: ['--latency', '400', '--jitter', '400', '--per-token', '10', '--seed', String(settings.seed)],
     stalledAfterMs: settings.stalledAfterMs,
+    blockMs: blockMs(settings),
   })
   settings.opened(stage)
   const { urls } = stage
@@ -58,46 +63,27 @@ export async function strike(settings: Settings, plan: Plan): Promise<Outcome> {
   })
   await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
   const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 3 })
-  const killedAt: number[] = []
-  for (const blow of blows) {
+  const scene: Scene = {
+    ...{ stage, load, random, settings },
+    killedAt: [],
+    silent: new Set(),
+    isPoisoned: false,
+    lasting: [],
+  }
+  const struck = new Map<Blow, number>()
+  for (const blow of plan.blows) {
     await sleep(1000 + 1500 * random())
     audience.followNew(load, NEW_STREAMS)
     settings.say(blow)
-    if (blow === 'worker-kill') {
-      await until(() => isUnderWay(stage), 20_000, 'a call under way')
-      killedAt.push(Date.now())
-    }
-    await apply(blow, stage, random)
+    struck.set(blow, (struck.get(blow) ?? 0) + 1)
+    await applyBlow(blow, scene)
   }
+  await Promise.all(scene.lasting)
   await load.stop()
   const { tally, evidence, broken } = await judge(stage, load, GROUP, plan.patienceMs)
   const { broken: flaws } = await audience.conclude(tally.jobs)
   broken.push(...flaws)
-  const notes = [blows.join(', '), `${audience.size} event streams`, describeAnswers(load)]
-  return { tally, recoveriesMs: recoveries(evidence, killedAt), broken, notes }
-}
-
-async function isUnderWay({ simulator }: Stage): Promise<true | null> {
-  return (await simulator.state()).in_flight > 0 ? true : null
-}
-
-async function apply(blow: Blow, stage: Stage, random: () => number): Promise<void> {
-  const pick = <T>(list: T[]) => list[Math.floor(random() * list.length)]!
-  switch (blow) {
-    case 'worker-kill':
-      await stage.end(pick(stage.workers), 'SIGKILL')
-      return void (await stage.startWorker())
-    case 'worker-term':
-      await stage.end(pick(stage.workers), 'SIGTERM')
-      return void (await stage.startWorker())
-    case 'api-kill':
-      await stage.end(pick(stage.apis), 'SIGKILL')
-      return void (await stage.startApi())
-    case 'redis-kill':
-      return void (await stage.redis.kill())
-    case 'redis-freeze':
-      return void (await stage.redis.freeze(1000 + 3000 * random()))
-    case 'redis-stop':
-      return void (await stage.redis.halt(1000 + 2000 * random()))
-  }
+  const list = [...struck].map(([blow, count]) => `${blow} ×${count}`).join(', ')
+  const notes = [list, `${audience.size} event streams`, describeAnswers(load)]
+  return { tally, recoveriesMs: recoveries(evidence, scene.killedAt), broken, notes }
 }

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 
-export type Options = { only: string[]; seed: number; quick: boolean; kills: number }
+export type Options = { only: string[]; seed: number; quick: boolean; kills: number; minutes: number }
 
 /** @param names of the faults with what they do */
 export function renderHelp(names: readonly { name: string; title: string }[]): string {
@@ -9,13 +9,14 @@ export function renderHelp(names: readonly { name: string; title: string }[]): s
 
 Breaks a real deployment under load, in one way after the other: real processes, a real Redis, a simulated provider that
 logs every call it would bill. Exits 1 when a job was lost, a call was paid twice without a flag, or another promise was
-broken. Everything takes about eight minutes.
+broken. Everything takes about fourteen minutes.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
-  --kills N     workers that are killed (default 20)
+  --kills N     workers that are killed in mid-call (default 12)
+  --minutes N   for which everything happens at random in the end (default 1.5)
   --seed N      of everything that is left to chance (default: another one each time; it is printed)
-  --quick       fewer blows, shorter outages, four minutes
+  --quick       fewer blows, shorter outages, six minutes
   --help        this text
 `
 }
@@ -32,6 +33,7 @@ export function readOptions(args: string[], names: readonly string[], random: ()
       only: { type: 'string', multiple: true },
       seed: { type: 'string' },
       kills: { type: 'string' },
+      minutes: { type: 'string' },
       quick: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -45,8 +47,16 @@ export function readOptions(args: string[], names: readonly string[], random: ()
     only: only.length === 0 ? [...names] : names.filter((name) => only.includes(name)),
     seed: values.seed === undefined ? Math.floor(random() * 2 ** 31) : readCount('--seed', values.seed),
     quick: values.quick,
-    kills: readCount('--kills', values.kills ?? (values.quick ? '4' : '20')),
+    kills: readCount('--kills', values.kills ?? (values.quick ? '4' : '12')),
+    minutes: readMinutes(values.minutes ?? (values.quick ? '0.5' : '1.5')),
   }
+}
+
+function readMinutes(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !(value > 0))
+    throw new TypeError(`--minutes: expected a number over 0, got "${text}"`)
+  return value
 }
 
 function readCount(name: string, text: string): number {

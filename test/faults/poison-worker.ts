@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom } from '../../providers/simulator/random.ts'
 import { getAttempts, getJob } from './client.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
 import { judge } from './judge.ts'
 import { startLoad } from './load.ts'
-import { openStage, type Stage, type Worker } from './stage.ts'
+import { openStage, type Stage } from './stage.ts'
+import type { Tap } from './tap.ts'
 import { until } from './wait.ts'
 
 const GROUP = 'poisoned'
@@ -11,17 +13,21 @@ const GROUP = 'poisoned'
 const LATENCY = ['--latency', '1000', '--jitter', '1000']
 /** Workers that a job may take down, as jobs/work.ts has it. */
 const MOST_LOST = 3
-/** The simulator knows of no other job that hangs. */
-const MARK = '[[fault:hang]]'
+/** From the claim of a call to the moment it has left. */
+const UNDER_WAY_MS = 100
+/** Of no other job the answer goes on without end. */
+export const POISON = { mark: '[[fault:endless:ms=1000]]', members: { timeout_ms: 60_000 } }
 
 /** A job that kills every worker that takes it, among others. */
 export const poisonWorker: Fault = {
   name: 'poison',
   title: 'a job that kills its workers',
   async run(settings: Settings): Promise<Outcome> {
-    const { stalledAfterMs, say } = settings
+    const { stalledAfterMs } = settings
     const random = createRandom(settings.seed)
     const stage = await openStage({
+      // One, so that whatever is lost with it comes back together.
+      workers: 1,
       tapped: true,
       simulator: [...LATENCY, '--seed', String(settings.seed)],
       stalledAfterMs,
@@ -29,8 +35,8 @@ export const poisonWorker: Fault = {
     settings.opened(stage)
     const load = startLoad({ urls: stage.urls, random, group: GROUP, perSecond: 6 })
     await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
-    const poison = load.add({ mark: MARK })
-    const kills = await killUntilEnded(stage, () => poison.id, stalledAfterMs, say)
+    const poison = load.add(POISON)
+    const kills = await killHolders(stage, () => poison.id, settings)
     await load.stop()
     const { tally, broken } = await judge(stage, load, GROUP, 6 * stalledAfterMs + 60_000)
     const job = await getJob(stage.urls()[0]!, poison.id!)
@@ -45,36 +51,36 @@ export const poisonWorker: Fault = {
   },
 }
 
-/** Kills each worker in whose hands the job's call is, until it has ended; tells how many those were. */
-async function killUntilEnded(
+/** Kills each worker in whose hands the poisonous job's call is, until the job has ended; tells how many those were. */
+export async function killHolders(
   stage: Stage,
   id: () => string | null,
-  stalledAfterMs: number,
-  say: (line: string) => void,
+  { stalledAfterMs, say }: Pick<Settings, 'stalledAfterMs' | 'say'>,
 ): Promise<number> {
-  let holder: Worker | null = null
-  const watch = (worker: Worker) => {
-    worker.tap!.onCommand((command) => {
+  let holder: Tap | null = null
+  for (const { tap } of stage.workers) {
+    tap!.onCommand((command) => {
       const known = id()
-      if (known !== null && command.includes(known)) holder = worker
+      if (known !== null && command.includes(known)) holder = tap
     })
   }
-  for (const worker of stage.workers) watch(worker)
+  let calls = 0
+  const look = async () => {
+    const job = id() === null ? null : await getJob(stage.urls()[0]!, id()!)
+    if (job?.status === 'failed') return 'ended'
+    const attempts = job?.status === 'running' ? await getAttempts(stage.urls()[0]!, job.id) : []
+    if (attempts.at(-1)?.outcome !== 'running' || attempts.length <= calls) return null
+    calls = attempts.length
+    return 'called'
+  }
   for (let kills = 0; ; kills++) {
-    const next = await until(
-      async () => {
-        const { hang = 0 } = (await stage.simulator.state()).faults
-        if (hang > kills) return 'called'
-        const job = id() === null ? null : await getJob(stage.urls()[0]!, id()!)
-        return job?.status === 'failed' ? 'ended' : null
-      },
-      3 * stalledAfterMs + 30_000,
-      'the next call of the job',
-    )
+    const next = await until(look, 6 * stalledAfterMs + 60_000, 'the next call of the job')
     if (next === 'ended') return kills
-    // The command by which it claimed the call has passed the tap before the call left.
-    await stage.end(holder!, 'SIGKILL')
-    watch(await stage.startWorker())
-    say(`${kills + 1} killed`)
+    await sleep(UNDER_WAY_MS)
+    const worker = stage.workers.find(({ tap }) => tap === holder)
+    if (worker === undefined) continue
+    await stage.end(worker, 'SIGKILL')
+    await stage.startWorker()
+    say(`${kills + 1} killed by the poison`)
   }
 }

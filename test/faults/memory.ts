@@ -1,0 +1,12 @@
+import { readFile } from 'node:fs/promises'
+
+/** The most that any of these processes has ever had in memory, bytes; 0 where the system does not tell (Linux only). */
+export async function readPeakMemory(pids: readonly number[]): Promise<number> {
+  const peaks = await Promise.all(
+    pids.map(async (pid) => {
+      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')
+      return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024
+    }),
+  )
+  return Math.max(0, ...peaks)
+}
