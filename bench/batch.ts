@@ -120,6 +120,8 @@ function createProcesses(config: string, redisUrl: string) {
       const child = await startChild({
         name: name.replace(' ', '-'),
         args: [
+          // As npm scripts and the container have it (scripts/bootstrap.mjs).
+          '--max-semi-space-size=16',
           '--import',
           new URL('./serve-health.ts', import.meta.url).href,
           fileURLToPath(new URL('../main.ts', import.meta.url)),

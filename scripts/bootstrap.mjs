@@ -20,6 +20,12 @@ const binaries = join(root, 'node_modules', '.bin')
 const SAME_SIGNAL_MS = 1_000
 const PARENT_CHECK_MS = 500
 
+/**
+ * MiB of each half of the young generation, for what runs for long: V8 lets it grow to 64 on large machines, which
+ * made workers 90 MiB larger and nothing faster (docs/performance.md). The Dockerfile says the same.
+ */
+const YOUNG_GENERATION = '--max-semi-space-size=16'
+
 try {
   const target = readTarget(process.argv.slice(2))
   await ensurePackages({ root, log: (line) => console.error(`sluice: ${line}`) })
@@ -68,7 +74,7 @@ function readVersion(path) {
  */
 function run(node, { args, cwd }) {
   const preload = pathToFileURL(join(root, 'scripts/exit-with-parent.mjs')).href
-  const child = spawn(node, ['--import', preload, ...args], {
+  const child = spawn(node, [YOUNG_GENERATION, '--import', preload, ...args], {
     cwd,
     detached: true,
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
