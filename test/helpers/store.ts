@@ -186,7 +186,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     lane,
     fetch,
     start,
-    dump: () => dumpRedis(redis),
+    dump: () => dumpRedis(redis, prefix),
   }
 }
 
@@ -287,9 +287,9 @@ export async function until(holds: () => Promise<boolean> | boolean, timeoutMs =
   }
 }
 
-async function dumpRedis(redis: RedisClient): Promise<string> {
+async function dumpRedis(redis: RedisClient, prefix: string): Promise<string> {
   const lines: string[] = []
-  for (const key of await redis.keys('*')) {
+  for (const key of await redis.keys(`${prefix}:*`)) {
     const type = await redis.type(key)
     const value =
       type === 'string'
