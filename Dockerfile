@@ -16,7 +16,7 @@ WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 # .dockerignore lets nothing but the program through.
 COPY . .
-# The one place that is written to: the data of that Redis. Everything else may be mounted read-only.
+# The one place that is written to: the data of that Redis, and results that a Redis did not take. Everything else may be mounted read-only.
 RUN mkdir .sluice && chown node:node .sluice
 VOLUME /app/.sluice
 USER node

@@ -93,6 +93,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     const { startEmbeddedRedis } = await import('./lib/embedded-redis.ts')
     const redis = await startEmbeddedRedis({
       directory: join(process.cwd(), '.sluice', 'redis'),
+      durable: config.redis.durable,
       log: (line) => log.info(line),
     })
     closers.push(() => redis.close())

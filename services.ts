@@ -1,4 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { buildApp } from './api/app.ts'
 import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batch-lines.ts'
@@ -7,26 +8,34 @@ import type { SubmitDeps } from './api/submit.ts'
 import { createBatchScripts } from './batches/scripts.ts'
 import { batchChannel, createBatches } from './batches/store.ts'
 import { createBatchWork } from './batches/work.ts'
+import { decodeEncryptionKey } from './config/encryption-key.ts'
 import { resolveLane, resolveModel } from './config/lanes.ts'
+import { ConfigError } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import type { LiveConfig } from './config/watch.ts'
 import { createFileStore } from './files/store.ts'
 import { type Answers, createAnswers } from './jobs/answers.ts'
+import { type AtRest, createAtRest } from './jobs/at-rest.ts'
+import { createDurability, type Durability, NotDurableError } from './jobs/durability.ts'
 import { createExpress, expressLease } from './jobs/express.ts'
 import { createItems } from './jobs/items.ts'
-import { openLanesChannel, tenantRoot, wakeChannel, webhookChannel } from './jobs/keys.ts'
+import { openLanesChannel, tenantRoot, tenantsKey, wakeChannel, webhookChannel } from './jobs/keys.ts'
+import { createLeases } from './jobs/leases.ts'
 import { createLive, type Live } from './jobs/live.ts'
 import { createMaintenance } from './jobs/maintenance.ts'
+import { createMemory } from './jobs/memory.ts'
 import { createOpenLanes, type OpenLanes } from './jobs/open-lanes.ts'
 import { createOutbox } from './jobs/outbox.ts'
-import { createQueues } from './jobs/queue.ts'
+import { createQueues, lockLease } from './jobs/queue.ts'
 import { createRoom } from './jobs/room.ts'
 import { createScripts } from './jobs/scripts.ts'
 import { createJobs } from './jobs/service.ts'
+import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { createIds, createJobIds } from './lib/job-id.ts'
 import { closeRedis, createRedis, isRedisUnavailable, type RedisClient, type RedisRole } from './lib/redis.ts'
+import { createSealer } from './lib/sealer.ts'
 import { estimateCost } from './providers/accounting.ts'
 import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
@@ -39,6 +48,9 @@ import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
 import { createWebhookStore } from './webhooks/store.ts'
 import { startBatchRunner } from './workers/batch-runner.ts'
+import { type Heartbeat, renewInterval, startHeartbeat } from './workers/heartbeat.ts'
+import { createRenewal } from './workers/renewal.ts'
+import { startSpool } from './workers/spool.ts'
 import { createWebhookDelivery } from './workers/webhook-delivery.ts'
 import { startWorker } from './workers/worker.ts'
 
@@ -152,8 +164,16 @@ function openStore(
   const retainMs = () => settings().jobs.retain
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
+  const sealer = createSealer({ keys: encryptionKeys(settings()), now })
+  const leaveKeys = config.subscribe((next) => sealer.replace(encryptionKeys(next)))
+  closers.add('the encryption keys', async () => leaveKeys())
+  const atRest = createAtRest({
+    sealer,
+    onUnreadable: (error, job) => log.error({ err: error, job }, 'a job cannot be decrypted'),
+  })
   const files = createFileStore({
     redis,
+    sealer,
     root: (tenant) => tenantRoot(prefix, tenant),
     now,
     newId: createIds('file-', now),
@@ -169,7 +189,11 @@ function openStore(
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
-  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, now }, closers) : {}
+  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, atRest, now }, closers) : {}
+  const memory = createMemory({ redis, share: settings().redis.memory_share, now })
+  const durability = settings().redis.durable
+    ? createDurability({ connection: connect('commands'), prefix })
+    : null
   const jobs = createJobs({
     redis,
     scripts,
@@ -178,6 +202,7 @@ function openStore(
     live,
     prefix,
     retainMs,
+    atRest,
     render: renderResult,
     deliveries: webhooks,
     foresight,
@@ -188,6 +213,8 @@ function openStore(
       most: () => settings().jobs.max_queued,
       now,
     }),
+    memory,
+    ...(durability ? { confirm: durability.confirm } : {}),
     newId: createJobIds(now),
     onError: (error, what) => log.warn({ err: error }, what),
     ...door,
@@ -203,12 +230,15 @@ function openStore(
     files,
     batches,
     batchWork: createBatchWork(batchStore),
+    memory,
+    durability,
     jobs,
     gate,
     fairness,
     foresight,
     latencies,
     prefix,
+    atRest,
     now,
     retainMs,
   }
@@ -224,6 +254,7 @@ function openDoor(
     live: Live
     prefix: string
     cluster: readonly string[] | undefined
+    atRest: AtRest
     now: () => number
   },
   closers: ReturnType<typeof createClosers>,
@@ -233,6 +264,10 @@ function openDoor(
   // A node of a cluster cannot tell whether a worker heard: there every job goes through its queue.
   if (cluster !== undefined && cluster.length > 0) return { answers }
   return { answers, openLanes: createOpenLanes(deps) }
+}
+
+function encryptionKeys(config: Config): Buffer[] {
+  return config.encryption.keys.map(decodeEncryptionKey)
 }
 
 /** Tenants that the configuration names, the one of an open service included. */
@@ -258,10 +293,11 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
   closers.add('the configuration', async () => leave())
   await register()
 
+  if (store.durability) await requireDurable(store.durability, log)
   const app = buildApp({
     jobs: store.jobs,
-    files: store.files,
-    batches: store.batches,
+    files: confirmed(store.files, ['create'], store.durability),
+    batches: confirmed(store.batches, ['create'], store.durability),
     lanes: createLaneControl({
       config: () => config.current(),
       gate: store.gate,
@@ -279,13 +315,15 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
     ...createSubmission(config),
     ready: async () => {
       try {
-        await store.redis.ping()
+        // A read, for a node of a cluster answers PING also when the cluster is down.
+        await store.redis.exists(tenantsKey(store.prefix))
         return { ok: true }
       } catch {
         return { ok: false, reason: 'redis does not answer' }
       }
     },
-    isUnavailable: isRedisUnavailable,
+    isMemoryShort: store.memory.isShort,
+    isUnavailable: (error) => error instanceof NotDurableError || isRedisUnavailable(error),
     log,
     createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,
     version: deps.version,
@@ -294,6 +332,38 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
   const url = await app.listen({ host, port })
   closers.add('the http server', () => app.close())
   return { name: 'api', url, close: closers.closeAll }
+}
+
+/** A Redis that would lose what it acknowledged is a fault of the configuration; one that is away may come. */
+async function requireDurable(durability: Durability, log: Logger): Promise<void> {
+  try {
+    if ((await durability.check()) === 'unknown') {
+      log.warn('redis.durable: Redis does not let this user look whether appendfsync is always (CONFIG GET)')
+    }
+  } catch (error) {
+    if (error instanceof NotDurableError) throw new ConfigError([`redis.durable: ${error.message}`])
+    log.warn({ err: error }, 'looking whether Redis is durable failed')
+  }
+}
+
+/** The same store, with methods that answer only when what they wrote is on disk. */
+function confirmed<Store extends object>(
+  store: Store,
+  methods: (keyof Store)[],
+  durability: Durability | null,
+): Store {
+  if (!durability) return store
+  const wrapped = { ...store }
+  for (const name of methods) {
+    const method = store[name] as (...args: unknown[]) => Promise<unknown>
+    const confirming = async (...args: unknown[]) => {
+      const answer = await method(...args)
+      await durability.confirm()
+      return answer
+    }
+    wrapped[name] = confirming as Store[typeof name]
+  }
+  return wrapped
 }
 
 /** Opens the working side: lanes, sweeper, webhook delivery. */
@@ -313,6 +383,8 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     scripts: store.scripts,
     outbox: store.outbox,
     prefix: store.prefix,
+    atRest: store.atRest,
+    now: store.now,
     settings: () => ({
       retainMs: store.retainMs(),
       cacheTtlMs: config.current().cache.ttl,
@@ -321,6 +393,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
   })
   const items = createItems({
     scripts: store.scripts,
+    atRest: store.atRest,
     prefix: store.prefix,
     settings: () => {
       const { embedding_items, ttl, max_result } = config.current().cache
@@ -358,6 +431,15 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     await store.live.listen(webhookChannel(tenantRoot(store.prefix, tenant)), () => delivery.wake())
   }
 
+  const spool = startSpool({
+    folder: resolve(config.current().worker.spool),
+    storeId: () => readStoreId(store.redis, store.prefix),
+    restore: work.restore,
+    onError,
+  })
+  closers.add('the spool', () => spool.stop())
+  const heartbeat = openHeartbeat(deps, store, onError)
+  closers.add('the heartbeat', () => heartbeat.stop())
   const name = randomUUIDv7()
   const worker = await startWorker({
     config: () => config.current(),
@@ -365,9 +447,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     queues: store.queues,
     name,
     express: createExpress({
-      redis: store.redis,
       outbox: store.outbox,
-      prefix: store.prefix,
       leaseMs: expressLease(config.current().jobs.stalled_after),
       worker: name,
     }),
@@ -375,6 +455,8 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     work,
     items,
     gate: store.gate,
+    heartbeat,
+    spool,
     live: store.live,
     maintenance: store.maintenance,
     provider: (name) => providers.get(name),
@@ -411,6 +493,37 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
   closers.add('the batches', () => runner.stop())
   await store.live.listen(batchChannel(store.prefix), (id) => runner.wake(id))
   return { name: 'worker', close: closers.closeAll }
+}
+
+/** One thread a process renews what its lanes hold. */
+function openHeartbeat(
+  { config }: ServicesDeps,
+  { redis, prefix, gate }: ReturnType<typeof openStore>,
+  onError: (error: unknown, what: string) => void,
+): Heartbeat {
+  const settings = config.current()
+  const { url, cluster, tls } = settings.redis
+  const lockMs = lockLease(settings.jobs.stalled_after)
+  const placeMs = expressLease(settings.jobs.stalled_after)
+  const renewMs = renewInterval(lockMs)
+  return startHeartbeat({
+    renewal: createRenewal({ leases: createLeases({ redis, prefix, lockMs, placeMs }), gate }),
+    renewMs,
+    limitsOf: (lane) => resolveLane(config.current(), lane)?.limits ?? null,
+    thread: {
+      redis: {
+        ...(url === undefined ? {} : { url }),
+        ...(cluster === undefined ? {} : { cluster }),
+        ...(tls === undefined ? {} : { tls }),
+      },
+      prefix,
+      lockMs,
+      placeMs,
+      renewMs,
+      hungMs: settings.worker.hung_after,
+    },
+    onError,
+  })
 }
 
 /** What makes a job of a request, wherever the request came from. */

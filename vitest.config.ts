@@ -4,11 +4,22 @@ import { createTotalsReporter } from './test/helpers/totals-reporter.ts'
 /** Fault injection takes minutes and kills things; it runs when it is asked for. */
 const layers = process.env.SLUICE_FAULTS === '1' ? ['faults'] : ['unit', 'contract', 'integration', 'e2e']
 
+/** With this the shared Redis is a cluster (test/helpers/redis-cluster.ts). */
+const isOnCluster = process.env.SLUICE_TEST_CLUSTER === '1'
+
+/** Tests that have a Redis of their own in any case, or none, and those of the straight way to a worker, which a cluster has not. */
+const offCluster = [
+  'unit/**',
+  'integration/{redis-client,gathering-redis,embedded-redis}.test.ts',
+  'integration/{jobs,workers}/express.test.ts',
+]
+
 export default defineConfig({
   test: {
     // A busy machine can starve a real process past a time-out once; what fails twice is broken.
     retry: process.env.CI ? 1 : 0,
     include: layers.map((layer) => `test/${layer}/**/*.test.ts`),
+    exclude: isOnCluster ? offCluster.map((path) => `test/${path}`) : [],
     globalSetup: ['test/helpers/global-setup.ts'],
     setupFiles: ['test/helpers/fail-on-leaks.ts'],
     pool: 'forks',

@@ -40,6 +40,8 @@ export type ApiDeps = {
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
   /** Whether this process can serve; `reason` is shown to whoever asks. */
   ready(): Promise<{ ok: boolean; reason?: string }>
+  /** True while the store has no memory for new work. */
+  isMemoryShort(): Promise<boolean>
   /** True for errors that say the store is away, so that asking again later may help. */
   isUnavailable(error: unknown): boolean
   log: Logger

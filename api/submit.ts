@@ -145,7 +145,20 @@ export function keyReused(): ApiError {
   })
 }
 
-const refusals: Record<Exclude<Refusal['code'], 'deadline_unreachable'>, string> = {
+/** For uploads, which would take the memory before a job is refused. */
+export async function refuseWithoutMemory(deps: Pick<ApiDeps, 'isMemoryShort'>): Promise<void> {
+  if (await deps.isMemoryShort()) throw memoryShort(5)
+}
+
+function memoryShort(retryAfterSeconds: number): ApiError {
+  return new ApiError(
+    'unavailable',
+    'the memory of the store is almost full; work that was accepted goes on, new work is taken when there is room',
+    { retryAfterSeconds },
+  )
+}
+
+const refusals: Record<Exclude<Refusal['code'], 'deadline_unreachable' | 'memory_short'>, string> = {
   queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
   rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
   budget_exhausted:
@@ -162,6 +175,7 @@ export function refused(refusal: Refusal, job: Pick<NewJob, 'earliestStart'>): A
       { param: 'deadline' },
     )
   }
+  if (refusal.code === 'memory_short') return memoryShort((refusal.retryAfterMs ?? 0) / 1000)
   return new ApiError(
     refusal.code,
     refusals[refusal.code],

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { RedisClient } from '../lib/redis.ts'
+import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
 const NAMES = [
   'create',
@@ -16,18 +17,15 @@ type ScriptName = (typeof NAMES)[number]
 
 export type BatchScripts = (name: ScriptName, root: string, args: (string | number)[]) => Promise<unknown>
 
-/** Registers the scripts of `batches/lua` with a connection. Every one takes the tenant's root as its only key. */
+/** Registers the scripts of `batches/lua` with a connection. Every one takes the tenant's root as its key. */
 export function createBatchScripts(redis: RedisClient): BatchScripts {
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   const common = read('common')
   for (const name of NAMES) {
-    redis.defineCommand(commandOf(name), { numberOfKeys: 1, lua: `${common}\n${read(name)}` })
+    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua: `${common}\n${read(name)}` })
   }
-  const commands = redis as unknown as Record<
-    string,
-    (root: string, ...args: (string | number)[]) => Promise<unknown>
-  >
-  return (name, root, args) => commands[commandOf(name)]!(root, ...args)
+  const commands = redis as unknown as Record<string, (...args: (string | number)[]) => Promise<unknown>>
+  return (name, root, args) => commands[commandOf(name)]!(...scriptKeys(root), ...args)
 }
 
 function commandOf(name: ScriptName): string {

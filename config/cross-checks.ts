@@ -1,3 +1,4 @@
+import { decodeEncryptionKey, encryptionKeyPattern } from './encryption-key.ts'
 import { digestConfiguredKey } from './key-digest.ts'
 import { isLoopback } from './loopback.ts'
 
@@ -22,6 +23,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
     ...checkKeys(config.tenants),
     ...checkHost(config.server, config.tenants),
     ...checkRedis(config.redis),
+    ...checkEncryption(config.encryption),
   ]
 }
 
@@ -92,6 +94,20 @@ function checkRedis(redis: unknown): ReferenceFault[] {
     faults.push({ path: ['redis', 'tls'], message: 'is for rediss:// URLs alone' })
   }
   return faults
+}
+
+function checkEncryption(encryption: unknown): ReferenceFault[] {
+  const keys = isRecord(encryption) && Array.isArray(encryption.keys) ? encryption.keys : []
+  const places = new Map<string, number>()
+  return keys.flatMap((key, index) => {
+    if (typeof key !== 'string' || !encryptionKeyPattern.test(key)) return []
+    const bytes = decodeEncryptionKey(key).toString('hex')
+    const known = places.get(bytes)
+    if (known === undefined) places.set(bytes, index)
+    return known === undefined
+      ? []
+      : [{ path: ['encryption', 'keys', index], message: `is the same key as encryption.keys[${known}]` }]
+  })
 }
 
 function entriesOf(value: unknown): [string, unknown][] {

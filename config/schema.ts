@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { checkReferences } from './cross-checks.ts'
+import { encryptionKeyPattern } from './encryption-key.ts'
 import { tenantKeyPattern } from './key-digest.ts'
 import { providerSchema } from './provider-schema.ts'
 import { aliasPattern, count, duration, httpUrl, namePattern, secret, size } from './schema-parts.ts'
@@ -70,6 +71,20 @@ const redis = z.strictObject({
     .regex(namePattern, { error: 'expected letters, digits and . _ - only, 64 at the most' })
     .prefault('sluice')
     .describe('What every Redis key starts with. Restart to change.'),
+  memory_share: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .prefault(0.7)
+    .describe(
+      "Share of Redis' maxmemory from which on new work is answered 503, so that there is room for the results of what was accepted. Restart to change.",
+    ),
+  durable: z
+    .boolean()
+    .prefault(false)
+    .describe(
+      'Acknowledge work only when it is on the disk of Redis, which has to be able to tell. Default false. Restart to change.',
+    ),
 })
 
 const tenantLimits = z.strictObject({
@@ -124,6 +139,21 @@ const jobs = z.strictObject({
     .describe("After how long without a sign of life a worker's jobs go to others."),
 })
 
+const worker = z.strictObject({
+  hung_after: duration({ min: '1s', max: '1d' })
+    .prefault('5m')
+    .describe(
+      'After how long without a turn of its main loop a worker that still runs is taken for hung, and its jobs go to others. Restart to change.',
+    ),
+  spool: z
+    .string()
+    .regex(/^[^\0]+$/, { error: 'expected the path of a folder' })
+    .prefault('.sluice/spool')
+    .describe(
+      'Folder for results that Redis does not take: they are stored from there, also after the death of their worker. Restart to change.',
+    ),
+})
+
 const files = z.strictObject({
   max_bytes_per_tenant: size()
     .prefault('2GiB')
@@ -131,6 +161,20 @@ const files = z.strictObject({
   retain: duration({ min: '1h' })
     .prefault('30d')
     .describe('How long a file is kept whose upload does not say.'),
+})
+
+const encryption = z.strictObject({
+  keys: z
+    .array(
+      z.string().regex(encryptionKeyPattern, {
+        error: 'expected a key of 32 bytes, as base64 or as 64 hex digits',
+      }),
+    )
+    .max(32)
+    .prefault([])
+    .describe(
+      'Keys of 32 bytes each, as base64 or hex: the first encrypts, all decrypt. None: nothing is encrypted.',
+    ),
 })
 
 const webhooks = z.strictObject({
@@ -185,7 +229,9 @@ const members = z.strictObject({
     .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
   cache: cache.prefault({}).describe('Answers that serve again.'),
   jobs: jobs.prefault({}).describe('How jobs are kept.'),
+  worker: worker.prefault({}).describe('How workers hold their jobs.'),
   files: files.prefault({}).describe('How files of batches are kept.'),
+  encryption: encryption.prefault({}).describe('How prompts and answers are encrypted at rest.'),
   webhooks: webhooks.prefault({}).describe('How finished jobs are announced.'),
   log: log.prefault({}).describe('What is logged.'),
 })

@@ -96,12 +96,24 @@ export function createLiveConfig(initial: Config): LiveConfig {
       const ignored = [
         ...listChanges('server', config.server, next.server),
         ...listChanges('redis', config.redis, next.redis),
+        ...listChanges('worker', config.worker, next.worker),
       ]
       // The host stays, so a file that goes back to loopback without tenants must not open the running service.
       const opens = !isLoopback(config.server.host) && Object.keys(next.tenants).length === 0
       if (opens) ignored.push('tenants')
       const tenants = opens ? config.tenants : next.tenants
-      config = { ...next, server: config.server, redis: config.redis, tenants }
+      // What is stored could not be read any more, and what comes would be stored in plain text.
+      const decrypts = config.encryption.keys.length > 0 && next.encryption.keys.length === 0
+      if (decrypts) ignored.push('encryption.keys')
+      const encryption = decrypts ? config.encryption : next.encryption
+      config = {
+        ...next,
+        server: config.server,
+        redis: config.redis,
+        worker: config.worker,
+        tenants,
+        encryption,
+      }
       for (const listener of [...listeners]) listener(config)
       return ignored
     },

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { RedisClient } from '../lib/redis.ts'
+import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
 export type Script = { text: string; sha: string }
 
@@ -17,10 +18,11 @@ export async function runScript(
   root: string,
   args: (string | number | Buffer)[],
 ): Promise<unknown> {
+  const keys = scriptKeys(root)
   try {
-    return await redis.evalsha(script.sha, 1, root, ...args)
+    return await redis.evalsha(script.sha, SCRIPT_KEYS, ...keys, ...args)
   } catch (error) {
     if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-    return await redis.eval(script.text, 1, root, ...args)
+    return await redis.eval(script.text, SCRIPT_KEYS, ...keys, ...args)
   }
 }

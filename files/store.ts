@@ -4,7 +4,7 @@
  * Everything lies under the tenant's root, whose hash tag it shares:
  * - `<root>:file:<id>`: hash, the record of a sealed file: id, filename, purpose, bytes, created_at and expires_at (Unix
  *   ms; '' for never). Without it the file does not exist, whatever parts there are.
- * - `<root>:file:<id>:<n>`: string, part n as a zstd frame.
+ * - `<root>:file:<id>:<n>`: string, part n as a zstd frame, in an envelope where encryption is configured.
  * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression.
  * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: where a list goes on behind it.
  * - `<root>:files`, `<root>:files:expiry`: sorted sets of ids, by created_at and expires_at.
@@ -13,6 +13,7 @@
  * Parts have a time to live until a seal takes it off, and again where the file expires: nothing a crash leaves stays.
  */
 import type { RedisClient } from '../lib/redis.ts'
+import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
 import { cutParts, decodePart, encodePart } from './parts.ts'
 import { loadScript, runScript } from './scripts.ts'
@@ -42,10 +43,16 @@ export function createFileStore(deps: {
   now: () => number
   newId: () => string
   maxBytes: () => number
+  sealer: Sealer
 }): Files {
-  const { redis, root, now, newId, maxBytes } = deps
+  const { redis, root, now, newId, maxBytes, sealer } = deps
   const scripts = { write: loadScript('write'), seal: loadScript('seal'), remove: loadScript('remove') }
   const keyOf = (tenant: string, id: string) => `${root(tenant)}:file:${id}`
+  const placeOf = (tenant: string, id: string, part: number) => ({
+    root: root(tenant),
+    purpose: `part ${part}`,
+    id,
+  })
 
   async function create(
     tenant: string,
@@ -74,7 +81,8 @@ export function createFileStore(deps: {
 
   async function write(tenant: string, id: string, part: number, content: Uint8Array, ttl: number) {
     const frame = await encodePart(content)
-    await runScript(redis, scripts.write, root(tenant), [id, part, content.length, frame, ttl])
+    const stored = sealer.seal(placeOf(tenant, id, part), frame) ?? frame
+    await runScript(redis, scripts.write, root(tenant), [id, part, content.length, stored, ttl])
   }
 
   async function sealAs(
@@ -112,13 +120,8 @@ export function createFileStore(deps: {
   }
 
   async function readRecords(tenant: string, ids: string[]): Promise<(FileRecord | null)[]> {
-    const pipeline = redis.pipeline()
-    for (const id of ids) pipeline.hgetall(keyOf(tenant, id))
-    const answers = (await pipeline.exec()) ?? []
-    return answers.map(([error, fields]) => {
-      if (error) throw error
-      return readLiving(tenant, fields as Record<string, string>)
-    })
+    const answers = await Promise.all(ids.map((id) => redis.hgetall(keyOf(tenant, id))))
+    return answers.map((fields) => readLiving(tenant, fields))
   }
 
   async function readPlace(tenant: string, id: string): Promise<string | null> {
@@ -159,22 +162,29 @@ export function createFileStore(deps: {
     const parts = Object.entries(sizes).map(([part, size]) => ({ part: Number(part), size: Number(size) }))
     if (parts.reduce((sum, { size }) => sum + size, 0) !== file.bytes) throw new Error(REMOVED)
     return readParts(
-      keyOf(tenant, id),
+      tenant,
+      id,
       parts.sort((one, other) => one.part - other.part),
       from,
     )
   }
 
-  async function* readParts(key: string, parts: { part: number; size: number }[], from: number) {
+  async function* readParts(
+    tenant: string,
+    id: string,
+    parts: { part: number; size: number }[],
+    from: number,
+  ) {
     let skip = from
     for (const { part, size } of parts) {
       if (skip >= size) {
         skip -= size
         continue
       }
-      const stored = await redis.getBuffer(`${key}:${part}`)
+      const stored = await redis.getBuffer(`${keyOf(tenant, id)}:${part}`)
       if (stored === null) throw new Error(REMOVED)
-      yield (await decodePart(stored)).subarray(skip)
+      const frame = isSealed(stored) ? sealer.open(placeOf(tenant, id, part), stored) : stored
+      yield (await decodePart(frame)).subarray(skip)
       skip = 0
     }
   }

@@ -1,8 +1,9 @@
 import type { RedisClient } from '../lib/redis.ts'
+import type { AtRest } from './at-rest.ts'
 import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
 import { answersChannel } from './keys.ts'
 import type { Live } from './live.ts'
-import { type JobRecord, type ResultRenderer, toEvent, toJob } from './record.ts'
+import { type JobRecord, type ResultRenderer, toEvent, toJob, type View } from './record.ts'
 
 /** Jobs that have not been heard of are looked at this often, ms: messages may be lost. */
 const LOOK_MS = 5000
@@ -14,12 +15,15 @@ const KEPT_MS = 60_000
 type End = { job: Job; seq: number } | null
 
 type Awaited = {
+  root: string
   key: string
   since: number
   /** The record as it was created; none until then. */
   record: JobRecord | null
   ended: PromiseWithResolvers<End>
   isOver: boolean
+  /** Its events are told to one alone. */
+  isFollowed: boolean
   /** Events that were told and not yet followed. */
   events: { seq: number; text: string }[]
   /** Calls whoever follows. */
@@ -33,20 +37,22 @@ type Awaited = {
 export type Answers = {
   /** Where it is to be sent. Resolves once that is heard. */
   open(): Promise<string>
-  /** Announces a job; to be called before anything can happen to it. */
-  expect(id: string, key: string): void
+  /** Announces a job of a tenant, by its root; to be called before anything can happen to it. */
+  expect(id: string, root: string): void
   /** Gives what the job as it ended will be put together from. */
   complete(id: string, record: JobRecord): void
   forget(id: string): void
-  /** The expected job as it ended, or null for one that is to be looked at. Null: it was not expected. */
-  find(id: string): Promise<Job | null> | null
+  /** The expected job of a tenant as it ended, or null for one that is to be looked at. Null: it was not expected. */
+  find(id: string, root: string): Promise<Job | null> | null
   /**
-   * The events of an expected job from the first, until it ends or the signal does; null: it was not expected.
+   * The events of an expected job of a tenant from the first, until it ends or the signal does; null: they are not told, or
+   * to another.
    *
    * @param goOn reads the events after a cursor, where some were missed
    */
   follow(
     id: string,
+    root: string,
     signal: AbortSignal,
     goOn: (cursor: string) => AsyncIterable<JobEvent>,
   ): AsyncGenerator<JobEvent> | null
@@ -59,13 +65,16 @@ export function createAnswers(deps: {
   prefix: string
   /** Of this process. */
   process: string
+  atRest: AtRest
   render: ResultRenderer
   now: () => number
 }): Answers {
-  const { redis, live, now, render } = deps
+  const { redis, live, now, atRest, render } = deps
   const channel = answersChannel(deps.prefix, deps.process)
   const awaited = new Map<string, Awaited>()
   let listening: Promise<() => void> | null = null
+
+  const viewOf = ({ root }: Awaited): View => ({ root, atRest, render })
 
   function end(one: Awaited, how: End): void {
     one.isOver = true
@@ -78,13 +87,15 @@ export function createAnswers(deps: {
     const one = awaited.get(id)
     if (id === '') {
       lookAll() // some may have been missed
-    } else if (one && !one.isOver) {
+    } else if (one?.isOver) {
+      awaited.delete(id) // brought back, or deleted
+    } else if (one) {
       const { head, rest } = cut(message, 3)
       const [, kind, seq] = head
       if (kind === EVENT) {
         one.events.push({ seq: Number(seq), text: rest.toString() })
         one.changed()
-      } else end(one, one.record && readEnd(id, message, one.record, render))
+      } else end(one, one.record && readEnd(id, message, one.record, viewOf(one)))
     }
   }
 
@@ -94,9 +105,9 @@ export function createAnswers(deps: {
   }
 
   function lookAll(): void {
-    for (const one of awaited.values()) {
-      if (one.isOver) continue
-      if (one.events.length > 0) end(one, null)
+    for (const [id, one] of awaited) {
+      if (one.isOver) awaited.delete(id)
+      else if (one.events.length > 0) end(one, null)
       else look(one).catch(() => {})
     }
   }
@@ -124,7 +135,7 @@ export function createAnswers(deps: {
         const told = one.events.shift()
         if (told) {
           if (told.seq > seen + 1) return yield* goOn(String(seen))
-          if (told.seq === seen + 1) yield toEvent(id, ++seen, told.text, missing)
+          if (told.seq === seen + 1) yield toEvent(id, ++seen, told.text, missing, viewOf(one))
         } else if (one.isOver) {
           const how = await one.ended.promise
           if (how === null || how.seq !== seen + 1) return yield* goOn(String(seen))
@@ -152,14 +163,16 @@ export function createAnswers(deps: {
       }
       return channel
     },
-    expect(id, key) {
+    expect(id, root) {
       const ended = Promise.withResolvers<End>()
       awaited.set(id, {
-        key,
+        root,
+        key: `${root}:job:${id}`,
         since: now(),
         record: null,
         ended,
         isOver: false,
+        isFollowed: false,
         events: [],
         changed() {},
       })
@@ -169,10 +182,20 @@ export function createAnswers(deps: {
       if (one) one.record = record
     },
     forget: (id) => awaited.delete(id),
-    find: (id) => awaited.get(id)?.ended.promise.then((how) => how?.job ?? null) ?? null,
-    follow(id, signal, goOn) {
+    find(id, root) {
       const one = awaited.get(id)
-      return one ? follow(id, one, signal, goOn) : null
+      if (one?.root !== root) return null
+      const { isOver } = one
+      // What ended before someone asked may have been brought back since, unless it is completed.
+      return one.ended.promise.then((how) =>
+        how && (!isOver || how.job.status === 'completed') ? how.job : null,
+      )
+    },
+    follow(id, root, signal, goOn) {
+      const one = awaited.get(id)
+      if (one?.root !== root || !one.record?.has('live') || one.isOver || one.isFollowed) return null
+      one.isFollowed = true
+      return follow(id, one, signal, goOn)
     },
     close: () => clearInterval(timer),
   }
@@ -215,7 +238,7 @@ function cut(message: Buffer, lines: number): { head: string[]; rest: Buffer } {
 }
 
 /** How the job ended; null where the message leaves something out. */
-function readEnd(id: string, message: Buffer, created: JobRecord, render: ResultRenderer): End {
+function readEnd(id: string, message: Buffer, created: JobRecord, view: View): End {
   const { head, rest } = cut(message, HEAD_LINES)
   const [, status, seq, finishedAt, lane, startedAt, attempts, cache, usage, cost, error] = head
   if (!status || error === undefined) return null
@@ -233,5 +256,5 @@ function readEnd(id: string, message: Buffer, created: JobRecord, render: Result
   }
   for (const [name, value] of Object.entries(members)) if (value) record.set(name, Buffer.from(value))
   if (rest.length > 0) record.set('result', rest)
-  return { job: toJob(id, record, render), seq: Number(seq) }
+  return { job: toJob(id, record, view), seq: Number(seq) }
 }

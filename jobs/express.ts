@@ -1,5 +1,3 @@
-import type { RedisClient } from '../lib/redis.ts'
-import { tenantRoot } from './keys.ts'
 import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
 import type { Held, LaneQueue, QueueEntry } from './queue.ts'
 
@@ -8,7 +6,7 @@ import type { Held, LaneQueue, QueueEntry } from './queue.ts'
  * `create.lua`. It stands in its tenant's outbox all the while. Whatever becomes of message and worker, a sweeper finds it
  * there and puts it into the lane's queue; a worker that makes the call moves its time there ahead, as a lock.
  */
-export type Express = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'renew'> & {
+export type Express = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack'> & {
   /** The entry of a message, as this worker holds it. */
   toHeld(message: string): Held
 }
@@ -22,14 +20,12 @@ export function expressLease(stalledAfterMs: number): number {
 }
 
 export function createExpress(deps: {
-  redis: RedisClient
   outbox: Pick<Outbox, 'dispatch'>
-  prefix: string
   leaseMs: number
   /** Of this process. */
   worker: string
 }): Express {
-  const { redis, outbox, prefix, leaseMs, worker } = deps
+  const { outbox, leaseMs, worker } = deps
 
   async function queue(held: Held, notBefore: number | null): Promise<void> {
     if (held.express) await outbox.dispatch([{ ...held.express.entry, notBefore }])
@@ -53,16 +49,5 @@ export function createExpress(deps: {
     acknowledge: async () => {},
     delay: (held, at) => queue(held, at),
     giveBack: (held) => queue(held, null),
-    async renew(held) {
-      if (held.length === 0) return
-      const [seconds, micros] = await redis.time()
-      const until = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000) + leaseMs
-      const pipeline = redis.pipeline()
-      for (const { tenant, id, entry } of held) {
-        // Not for one that was taken out: it is the queue's, or has ended.
-        pipeline.zadd(`${tenantRoot(prefix, tenant)}:outbox`, 'XX', until, `${id}-${entry}`)
-      }
-      await pipeline.exec()
-    },
   }
 }

@@ -89,7 +89,7 @@ export async function followJob(
     const needsJob = page.some((text) => isTerminalEvent(JSON.parse(text).event))
     const job = needsJob ? await reader.one(root, id) : null
     if (needsJob && !job) return []
-    return page.map((text, index) => toEvent(id, after + index + 1, text, () => job!))
+    return page.map((text, index) => toEvent(id, after + index + 1, text, () => job!, reader.view(root)))
   }
 
   return { finished: false, events: read() }
@@ -149,18 +149,17 @@ export async function followGroup(
       id: fields[1]!,
       seq: Number(fields[3]),
     }))
-    const pipeline = redis.pipeline()
-    for (const ref of refs) pipeline.lindex(`${root}:job:${ref.id}:events`, ref.seq - 1)
-    const answers = (await pipeline.exec()) ?? []
+    // One that fails fails them all: whoever passed over it would not learn of it later.
+    const answers = await Promise.all(
+      refs.map((ref) => redis.lindex(`${root}:job:${ref.id}:events`, ref.seq - 1)),
+    )
     return Promise.all(
       refs.map(async (ref, index) => {
-        const [error, text] = answers[index] as [Error | null, string | null]
-        // Whoever passed over it would not learn of it later.
-        if (error) throw error
+        const text = answers[index]
         if (!text) return null // the job was deleted since
         const job = isTerminalEvent(JSON.parse(text).event) ? await reader.one(root, ref.id) : null
         if (job === null && isTerminalEvent(JSON.parse(text).event)) return null
-        return { ...toEvent(ref.id, ref.seq, text, () => job!), cursor: ref.cursor }
+        return { ...toEvent(ref.id, ref.seq, text, () => job!, reader.view(root)), cursor: ref.cursor }
       }),
     )
   }

@@ -1,10 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { UnreadableError } from '../lib/sealer.ts'
+import type { AtRest } from './at-rest.ts'
 import { contentHash } from './content-hash.ts'
 import type { Usage } from './job.ts'
 import { tenantRoot } from './keys.ts'
-import { decodePayload, encodePayload } from './payload.ts'
 import type { Scripts } from './scripts.ts'
 import type { Claimed } from './work.ts'
 
@@ -38,15 +39,27 @@ export type Items = {
 /** `settings`: how long answers are kept, up to which size, and whether single inputs are. */
 export function createItems(deps: {
   scripts: Scripts
+  atRest: AtRest
   prefix: string
   settings: () => { isOn: boolean; ttlMs: number; maxBytes: number }
 }): Items {
-  const { scripts, prefix, settings } = deps
+  const { scripts, atRest, prefix, settings } = deps
+
+  /** Null for one that cannot be decrypted: it is as good as not kept. */
+  function open(root: string, hash: string, stored: Buffer): JsonObject | null {
+    try {
+      return atRest.openResult(root, null, hash, stored)
+    } catch (error) {
+      if (error instanceof UnreadableError) return null
+      throw error
+    }
+  }
+
   return {
     hashesOf(claimed, lane) {
       const { isOn, ttlMs } = settings()
       if (!isOn || ttlMs <= 0 || claimed.cacheMode === 'off') return null
-      const hashes = hashInputs(lane, claimed.body)
+      const hashes = hashInputs(lane, claimed.body)?.map((hash) => atRest.digests(hash)[0]) ?? null
       return hashes?.length === 1 && hashes[0] === claimed.hash ? null : hashes
     },
 
@@ -57,7 +70,8 @@ export function createItems(deps: {
       for (const flat of answers as (Buffer | number | null)[][]) {
         for (let index = 0; index < flat.length; index += 2) {
           const result = flat[index] as Buffer | null
-          kept.push(result && { result: decodePayload(result), leftMs: Number(flat[index + 1]) })
+          const opened = result && open(root, hashes[kept.length]!, result)
+          kept.push(opened && { result: opened, leftMs: Number(flat[index + 1]) })
         }
         if (answers.length > 1) await nextTurn()
       }
@@ -71,7 +85,7 @@ export function createItems(deps: {
       for (const { id, items } of bought) {
         for (const some of slices(items)) {
           const args = some.flatMap(({ hash, result, usage }) => {
-            const stored = encodePayload(result)
+            const stored = atRest.sealResult(root, id, hash, result)
             return stored.length > maxBytes ? [] : [hash, stored, usage ? JSON.stringify(usage) : '']
           })
           if (args.length === 0) continue

@@ -68,7 +68,7 @@ export type TenantLimits = {
 /** Why a job is not let in now. */
 export type Refusal = {
   kind: 'refused'
-  code: 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'deadline_unreachable'
+  code: 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'deadline_unreachable' | 'memory_short'
   /** When asking again may help; null where it depends on other jobs. */
   retryAfterMs: number | null
 }

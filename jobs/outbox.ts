@@ -60,16 +60,11 @@ export function createOutbox(deps: {
 
   async function load(tenant: string, ids: string[]): Promise<QueueEntry[]> {
     const root = tenantRoot(prefix, tenant)
-    const pipeline = redis.pipeline()
-    for (const id of ids) {
-      pipeline.hmget(`${root}:job:${id}`, 'lane', 'priority', 'cost', 'ready_at', 'entries', 'deleted')
-    }
-    const answers = (await pipeline.exec()) ?? []
+    const fields = ['lane', 'priority', 'cost', 'ready_at', 'entries']
+    const answers = await Promise.all(ids.map((id) => redis.hmget(`${root}:job:${id}`, ...fields)))
     const entries: QueueEntry[] = []
-    answers.forEach(([error, value], index) => {
-      if (error) throw error
-      const [lane, priority, cost, readyAt, entry, deleted] = value as (string | null)[]
-      if (!lane || !cost || deleted) return
+    answers.forEach(([lane, priority, cost, readyAt, entry], index) => {
+      if (!lane || !cost) return
       const at = Number(readyAt)
       entries.push({
         tenant,

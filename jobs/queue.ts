@@ -5,6 +5,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { Priority } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
+import { createLeases, type Leases } from './leases.ts'
 
 /** One queue a lane; its prefix carries the lane's hash tag. */
 const QUEUE_NAME = 'calls'
@@ -79,8 +80,17 @@ export type LaneQueue = {
   delay(held: Held, at: number): Promise<void>
   /** Goes back to its place in front. */
   giveBack(held: Held): Promise<void>
-  renew(held: Held[]): Promise<void>
+  /** Extends the locks and answers the entries whose locks are lost. */
+  renew(held: Held[]): Promise<Held[]>
   close(): Promise<void>
+}
+
+/**
+ * How long the lock of an entry lasts, ms: two thirds of the time until it is to be handed out again. A check runs every
+ * third, so that it is found at the latest when both are over.
+ */
+export function lockLease(stalledAfterMs: number): number {
+  return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
 }
 
 /** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
@@ -101,8 +111,8 @@ export function createQueues(deps: {
   const { connection, prefix, order, now } = deps
   const queues = new Map<string, Queue>()
   const announced = new Set<string>()
-  // A lock lives two thirds of the allowed time and a check runs every third: found at the latest when both are over.
-  const lockDuration = Math.max(300, Math.round((deps.stalledAfterMs * 2) / 3))
+  const lockDuration = lockLease(deps.stalledAfterMs)
+  const leases = createLeases({ redis: connection, prefix, lockMs: lockDuration, placeMs: 0 })
   const stalledInterval = Math.max(150, Math.round(deps.stalledAfterMs / 3))
   const lanePrefix = (lane: string) => `${prefix}:{l:${lane}}`
 
@@ -155,14 +165,11 @@ export function createQueues(deps: {
       await queueOf(lane).remove(`${id}-${entry}`)
     },
     async starts(lane, entries) {
-      const pipeline = connection.pipeline()
-      for (const one of entries)
-        pipeline.hget(`${lanePrefix(lane)}:${QUEUE_NAME}:${one.id}-${one.entry}`, 'data')
-      const answers = (await pipeline.exec()) ?? []
-      return answers.map(([error, data]) => {
-        if (error) throw error
-        return typeof data === 'string' ? (JSON.parse(data) as EntryData).start : null
-      })
+      const key = (id: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${id}`
+      const found = await Promise.all(
+        entries.map(({ id, entry }) => connection.hget(key(`${id}-${entry}`), 'data')),
+      )
+      return found.map((data) => (data === null ? null : (JSON.parse(data) as EntryData).start))
     },
     async backlog(lane) {
       const counts = await queueOf(lane).getJobCounts('waiting', 'prioritized', 'delayed', 'active')
@@ -176,6 +183,8 @@ export function createQueues(deps: {
     consume: (lane, options) =>
       createLaneQueue({
         connection,
+        lane,
+        leases,
         prefix: lanePrefix(lane),
         lockDuration,
         stalledInterval,
@@ -190,6 +199,8 @@ export function createQueues(deps: {
 
 function createLaneQueue(deps: {
   connection: RedisClient
+  lane: string
+  leases: Pick<Leases, 'renewLocks'>
   prefix: string
   lockDuration: number
   stalledInterval: number
@@ -250,12 +261,9 @@ function createLaneQueue(deps: {
       await unlessLost(bullOf(held).moveToWait(held.token))
     },
     async renew(held) {
-      if (held.length === 0) return
-      await worker.extendJobLocks(
-        held.map((one) => bullOf(one).id!),
-        held.map((one) => one.token),
-        lockDuration,
-      )
+      const locks = held.map((one) => ({ entry: bullOf(one).id!, token: one.token }))
+      const lost = new Set(await deps.leases.renewLocks(deps.lane, locks))
+      return held.filter((one) => lost.has(bullOf(one).id!))
     },
     close: () => worker.close(true),
   }

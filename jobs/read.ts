@@ -1,7 +1,17 @@
 import type { RedisClient } from '../lib/redis.ts'
+import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
 import type { Queues } from './queue.ts'
-import { isoTime, type JobRecord, numberOf, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+import {
+  isoTime,
+  type JobRecord,
+  numberOf,
+  type ResultRenderer,
+  textOf,
+  toJob,
+  toRecord,
+  type View,
+} from './record.ts'
 
 /** When waiting jobs will start; ratelimit/foresight.ts implements it. */
 export type Foresight = {
@@ -19,6 +29,8 @@ export type Foresight = {
 }
 
 export type Reader = {
+  /** What it takes to read records of a tenant. */
+  view(root: string): View
   /** One job as it stands; null when there is none. */
   one(root: string, id: string): Promise<Job | null>
   records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]>
@@ -33,18 +45,15 @@ export function createReader(deps: {
   redis: RedisClient
   queues: Pick<Queues, 'starts'>
   foresight: Foresight
+  atRest: AtRest
   render: ResultRenderer
 }): Reader {
-  const { redis, queues, foresight, render } = deps
+  const { redis, queues, foresight, atRest, render } = deps
+  const view = (root: string): View => ({ root, atRest, render })
 
   async function records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]> {
-    const pipeline = redis.pipeline()
-    for (const id of ids) pipeline.hgetallBuffer(`${root}:job:${id}`)
-    const answers = (await pipeline.exec()) ?? []
-    return answers.map(([error, fields]) => {
-      if (error) throw error
-      return toRecord(Object.entries(fields as Record<string, Buffer>).flat())
-    })
+    const answers = await Promise.all(ids.map((id) => redis.hgetallBuffer(`${root}:job:${id}`)))
+    return answers.map((fields) => toRecord(Object.entries(fields).flat()))
   }
 
   /** The queue entry that a waiting job waits with: its own, or its leader's, wherever that one is by now. */
@@ -85,7 +94,7 @@ export function createReader(deps: {
   }
 
   async function jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]> {
-    const all = found.map(({ id, record }) => ({ job: toJob(id, record, render), record }))
+    const all = found.map(({ id, record }) => ({ job: toJob(id, record, view(root)), record }))
     await forecast(
       root,
       all.filter(({ job }) => job.status === JobStatus.queued),
@@ -95,6 +104,7 @@ export function createReader(deps: {
   }
 
   return {
+    view,
     records,
     jobs,
     async one(root, id) {

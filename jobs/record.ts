@@ -1,7 +1,8 @@
 import type { JsonObject } from '../lib/json.ts'
+import { UnreadableError } from '../lib/sealer.ts'
+import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobEvent, JobEventType, JobStatus } from './job.ts'
 import type { JobCost } from './jobs.ts'
-import { decodePayload } from './payload.ts'
 
 /** A record as Redis holds it: names to bytes. */
 export type JobRecord = Map<string, Buffer>
@@ -42,8 +43,9 @@ function timeOf(record: JobRecord, name: string): string | null {
   return ms === null ? null : isoTime(ms)
 }
 
-export function bodyOf(record: JobRecord): JsonObject {
-  return decodePayload(record.get('body')!)
+/** Throws `UnreadableError`. */
+export function bodyOf(id: string, record: JobRecord, { root, atRest }: Omit<View, 'render'>): JsonObject {
+  return atRest.openBody(root, id, record.get('body')!)
 }
 
 export function costOf(record: JobRecord): JobCost {
@@ -56,10 +58,14 @@ export function costOf(record: JobRecord): JobCost {
  */
 export type ResultRenderer = (stored: JsonObject, format: string | null) => JsonObject
 
-/** The job as clients see it. */
-export function toJob(id: string, record: JobRecord, render: ResultRenderer): Job {
+/** What it takes to read a tenant's records. */
+export type View = { root: string; atRest: AtRest; render: ResultRenderer }
+
+/** The job as clients see it. A result that cannot be decrypted is null, and the error says so. */
+export function toJob(id: string, record: JobRecord, view: View): Job {
   const status = textOf(record, 'status') as JobStatus
-  const result = record.get('result')
+  const error = jsonOf<StoredError>(record, 'error')
+  const { result, unreadable } = status === 'completed' ? readResult(id, record, view) : NO_RESULT
   return {
     id,
     object: 'job',
@@ -81,13 +87,28 @@ export function toJob(id: string, record: JobRecord, render: ResultRenderer): Jo
     estimated_start_at: null,
     waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),
     cache: (textOf(record, 'cache') ?? 'miss') as Job['cache'],
-    result:
-      status === 'completed' && result !== undefined
-        ? render(decodePayload(result), textOf(record, 'format'))
-        : null,
+    result,
     usage: jsonOf(record, 'usage'),
     cost_usd: numberOf(record, 'cost_usd'),
-    error: jsonOf(record, 'error'),
+    error: unreadable ?? (error && view.atRest.openError(view.root, error)),
+  }
+}
+
+const NO_RESULT = { result: null, unreadable: null }
+
+function readResult(id: string, record: JobRecord, { root, atRest, render }: View) {
+  const stored = record.get('result')
+  if (stored === undefined) return NO_RESULT
+  const cache = textOf(record, 'cache')
+  // Only an answer that was shared or kept may have been another job's.
+  const from = cache === 'hit' || cache === 'shared' ? null : id
+  try {
+    const result = atRest.openResult(root, from, textOf(record, 'hash') ?? '', stored)
+    return { result: render(result, textOf(record, 'format')), unreadable: null }
+  } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error
+    atRest.onUnreadable(error, id)
+    return { result: null, unreadable: toUndecryptable(error) }
   }
 }
 
@@ -95,18 +116,27 @@ type StoredEvent = {
   event: JobEventType
   at: number
   next_attempt_at?: number
-  error?: Job['error']
+  error?: StoredError | null
+  /** An encrypted chunk. */
+  sealed?: string
 } & JsonObject
 
 /**
  * A stored event as subscribers get it. A terminal event carries the whole job; where the job was retried since,
  * the event still shows it as it ended then.
  */
-export function toEvent(id: string, seq: number, stored: string, jobAsItStands: () => Job): JobEvent {
-  const { event, at, next_attempt_at, error, run_at, ...members } = JSON.parse(stored) as StoredEvent
+export function toEvent(
+  id: string,
+  seq: number,
+  stored: string,
+  jobAsItStands: () => Job,
+  { root, atRest }: Omit<View, 'render'>,
+): JobEvent {
+  const { event, at, next_attempt_at, error, run_at, sealed, ...members } = JSON.parse(stored) as StoredEvent
   const data: JobEvent['data'] = { job_id: id, seq, at: isoTime(at), ...members }
   if (typeof next_attempt_at === 'number') data.next_attempt_at = isoTime(next_attempt_at)
   if (typeof run_at === 'number') data.run_at = isoTime(run_at)
+  if (sealed !== undefined) data.chunk = atRest.openChunk(root, id, Number(members.attempt), sealed)
   const status = event.slice('job.'.length)
   if (isTerminalEvent(event)) {
     const job = jobAsItStands()
@@ -117,7 +147,7 @@ export function toEvent(id: string, seq: number, stored: string, jobAsItStands: 
             ...job,
             status: status as JobStatus,
             finished_at: isoTime(at),
-            error: error ?? null,
+            error: error ? atRest.openError(root, error) : null,
             result: null,
           }
   }

@@ -1,5 +1,7 @@
 import type { RedisClient } from '../lib/redis.ts'
+import { UnreadableError } from '../lib/sealer.ts'
 import type { Answers } from './answers.ts'
+import type { AtRest } from './at-rest.ts'
 import { followGroup, followJob } from './follow.ts'
 import { hashInputs } from './items.ts'
 import { type Attempt, isTerminal, type Job, type JobEvent, JobStatus } from './job.ts'
@@ -7,9 +9,9 @@ import type { BulkOutcome, CreateOutcome, Following, JobFilter, Jobs, NewJob, Pa
 import { abortChannel, jobChannel, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
+import type { Memory } from './memory.ts'
 import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
-import { decodePayload } from './payload.ts'
 import type { Queues } from './queue.ts'
 import { createReader, type Foresight } from './read.ts'
 import { bodyOf, isoTime, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
@@ -19,6 +21,9 @@ import { completeRecord, entryOf, isRefused, prepare, type Submitted, toRefusal 
 
 /** Newest jobs of a group that are asked for its end. */
 const GROUP_TAIL = 50
+
+/** What is refused for want of memory may come again after this, ms. */
+const MEMORY_SHORT_MS = 5000
 
 /** What of a delivery the jobs need; the webhooks' own store implements it. */
 export type Deliveries = Pick<Jobs, 'redeliver'> & {
@@ -33,10 +38,14 @@ type Deps = {
   live: Live
   prefix: string
   retainMs: () => number
+  atRest: AtRest
   render: ResultRenderer
   deliveries: Deliveries
   foresight: Foresight
   room: Room
+  memory: Memory
+  /** Resolves when what was written before is on disk; without it that is not waited for. */
+  confirm?: () => Promise<void>
   /** For jobs that are awaited; without it their ends are read like any other's. */
   answers?: Answers
   /** Without it every job goes through its lane's queue. */
@@ -47,10 +56,10 @@ type Deps = {
 
 /** The API's side of the job store; the workers' side is work.ts. */
 export function createJobs(deps: Deps): Jobs {
-  const { redis, scripts, queues, outbox, live, prefix, render } = deps
+  const { redis, scripts, queues, outbox, live, prefix, atRest, render } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
-  const reader = createReader({ redis, queues, foresight: deps.foresight, render })
+  const reader = createReader({ redis, queues, foresight: deps.foresight, atRest, render })
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
 
   /** Runs the create script for each job in one round trip. */
@@ -59,31 +68,36 @@ export function createJobs(deps: Deps): Jobs {
     awaited: { id: string; replyTo: string } | null = null,
   ): Promise<Submitted[]> {
     // Without room the script still finds replays, and refuses the rest.
-    const isFull = await deps.room.isFull()
+    const [isFull, isShort] = await Promise.all([deps.room.isFull(), deps.memory.isShort()])
     const prepared = jobs.map((job) => {
-      const limits = isFull ? { ...job.limits, maxQueued: 0 } : job.limits
+      const limits = isFull || isShort ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = awaited?.id ?? deps.newId()
       const express = job.isAwaited && job.runAt === null ? deps.openLanes?.pick(job.lane) : null
-      return prepare({ ...job, limits }, id, deps.retainMs(), awaited?.replyTo ?? null, express ?? null)
+      const root = rootOf(job.tenant)
+      const replyTo = awaited?.replyTo ?? null
+      return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null)
     })
     const calls = prepared.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
     const answers = await scripts.runAll('create', calls)
     deps.room.fill(jobs.length)
+    await deps.confirm?.()
     return prepared.map((one, index) => {
-      const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
-      return { ...one, kind: kind.toString() as Submitted['kind'], rest }
+      const [answer, ...rest] = answers[index] as [Buffer, ...unknown[]]
+      const kind = answer.toString() as Submitted['kind']
+      if (isShort && kind === 'queue_full') return { ...one, kind: 'memory_short', rest: [MEMORY_SHORT_MS] }
+      return { ...one, kind, rest }
     })
   }
 
   /** Makes a job of whose end this process is told; that may come before the answer to this. */
   async function submitAwaited(job: NewJob, answers: Answers): Promise<Submitted> {
     const id = deps.newId()
-    answers.expect(id, `${rootOf(job.tenant)}:job:${id}`)
+    answers.expect(id, rootOf(job.tenant))
     try {
       const [submitted] = await submit([job], { id, replyTo: await answers.open() })
-      const { kind, record, rest } = submitted!
+      const { kind, rest } = submitted!
       if (kind === 'created' || kind === 'shared') {
-        answers.complete(id, completeRecord(record, kind, rest as Buffer[], job))
+        answers.complete(id, completeRecord(submitted!, kind, rest as Buffer[]))
       } else answers.forget(id)
       return submitted!
     } catch (error) {
@@ -120,7 +134,15 @@ export function createJobs(deps: Deps): Jobs {
     const key = `${rootOf(tenant)}:job:${id}`
     if ((await redis.hget(key, 'type')) !== 'embedding') return []
     const body = await redis.hgetBuffer(key, 'body')
-    return (body && hashInputs(lane, decodePayload(body))) ?? []
+    if (body === null) return []
+    try {
+      const hashes = hashInputs(lane, atRest.openBody(rootOf(tenant), id, body)) ?? []
+      return hashes.flatMap((hash) => atRest.digests(hash))
+    } catch (error) {
+      // Nor can the answers be read, by whoever cannot read what was asked.
+      if (error instanceof UnreadableError) return []
+      throw error
+    }
   }
 
   async function again(tenant: string, id: string): Promise<string> {
@@ -184,14 +206,14 @@ export function createJobs(deps: Deps): Jobs {
       const [job] = await reader.jobs(root, [{ id, record }])
       return {
         job: job!,
-        body: bodyOf(record),
+        body: bodyOf(id, record, reader.view(root)),
         previousResponseId: textOf(record, 'previous_response_id'),
         cursor: textOf(record, 'run_from') ?? '',
       }
     },
 
     async wait(tenant, id, timeoutMs, signal) {
-      const told = deps.answers?.find(id)
+      const told = deps.answers?.find(id, rootOf(tenant))
       if (told) {
         const ended = await within(told, timeoutMs, signal)
         if (ended === undefined) return read(tenant, id)
@@ -258,11 +280,11 @@ export function createJobs(deps: Deps): Jobs {
       const failed = await redis.zrange(`${root}:status:${JobStatus.failed}`, '0', '-1')
       for (let at = 0; at < failed.length && retried < filter.limit; at += 200) {
         const ids = failed.slice(at, at + 200)
-        const pipeline = redis.pipeline()
-        for (const id of ids) pipeline.hmget(`${root}:job:${id}`, 'group', 'lane', 'error')
-        const answers = (await pipeline.exec()) ?? []
+        const answers = await Promise.all(
+          ids.map((id) => redis.hmget(`${root}:job:${id}`, 'group', 'lane', 'error')),
+        )
         for (let index = 0; index < ids.length && retried < filter.limit; index++) {
-          const [group, lane, error] = (answers[index]?.[1] ?? []) as (string | null)[]
+          const [group, lane, error] = answers[index]!
           if (filter.group !== undefined && group !== filter.group) continue
           if (filter.lane !== undefined && lane !== filter.lane) continue
           if (filter.errorCode !== undefined && (!error || JSON.parse(error).code !== filter.errorCode))
@@ -311,8 +333,10 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     async follow(tenant, id, cursor, signal) {
-      const goOn = (after: string) => followJob({ redis, live, reader }, rootOf(tenant), id, after, signal)
-      const told = cursor === '' ? deps.answers?.follow(id, signal, (after) => flatten(goOn(after))) : null
+      const root = rootOf(tenant)
+      const goOn = (after: string) => followJob({ redis, live, reader }, root, id, after, signal)
+      const told =
+        cursor === '' ? deps.answers?.follow(id, root, signal, (after) => flatten(goOn(after))) : null
       return told ? { finished: false, events: told } : goOn(cursor)
     },
     followGroup: (tenant, group, cursor, signal) =>
@@ -339,12 +363,13 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   function toOutcome(submitted: Submitted): CreateOutcome {
-    const { kind, rest, id, record } = submitted
+    const { kind, rest, id } = submitted
+    const view = reader.view(rootOf(submitted.job.tenant))
     if (isRefused(kind)) return toRefusal(kind, rest)
     if (kind === 'conflict') return { kind }
     if (kind === 'replayed') {
       const [known, flat] = rest as [Buffer, Buffer[]]
-      return { kind: 'replayed', job: toJob(known.toString(), toRecord(flat)!, render) }
+      return { kind: 'replayed', job: toJob(known.toString(), toRecord(flat)!, view) }
     }
     if (kind === 'created') {
       // Durable already: record and outbox entry stand. Should the queue not take it now, or the worker that heard of it
@@ -355,20 +380,20 @@ export function createJobs(deps: Deps): Jobs {
     }
     return {
       kind: 'created',
-      job: toJob(id, completeRecord(record, kind, rest as Buffer[], submitted.job), render),
+      job: toJob(id, completeRecord(submitted, kind, rest as Buffer[]), view),
     }
   }
 }
 
 function toBulkOutcome(submitted: Submitted): BulkOutcome {
-  const { kind, id, job, rest } = submitted
+  const { kind, id, rest } = submitted
   if (isRefused(kind)) return toRefusal(kind, rest)
   if (kind === 'conflict') return { kind }
   if (kind === 'replayed') {
     const [known, flat] = rest as [Buffer, Buffer[]]
     return { kind, id: known.toString(), status: textOf(toRecord(flat)!, 'status') as JobStatus }
   }
-  const status = textOf(completeRecord(submitted.record, kind, rest as Buffer[], job), 'status') as JobStatus
+  const status = textOf(completeRecord(submitted, kind, rest as Buffer[]), 'status') as JobStatus
   return { kind: 'created', id, status }
 }
 

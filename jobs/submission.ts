@@ -1,6 +1,6 @@
+import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
 import type { NewJob, Refusal } from './jobs.ts'
-import { encodePayload } from './payload.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
 import type { QueueEntry } from './queue.ts'
 import type { JobRecord } from './record.ts'
@@ -12,6 +12,8 @@ const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 export type Submitted = {
   job: NewJob
   id: string
+  /** What stands for its content in the store. */
+  hash: string
   record: Map<string, string | Buffer>
   args: (string | number | Buffer)[]
   kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
@@ -32,22 +34,26 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>): QueueEntry 
 }
 
 /**
+ * @param root of the tenant
  * @param replyTo channel on which the end of the job is to be told
  * @param express channel of a worker that may take it at once
  */
 export function prepare(
+  atRest: AtRest,
+  root: string,
   job: NewJob,
   id: string,
   retainMs: number,
   replyTo: string | null,
   express: string | null,
 ) {
-  const hash = contentHash(job.type, job.model, job.body)
+  const plainHash = contentHash(job.type, job.model, job.body)
+  const [hash] = atRest.digests(plainHash)
   const record = new Map<string, string | Buffer>([
     ['type', job.type],
     ['model', job.model],
     ['lane', job.lane],
-    ['body', encodePayload(job.body)],
+    ['body', atRest.sealBody(root, id, job.body)],
     ['priority', job.priority],
     ['max_attempts', String(job.maxAttempts)],
     ['timeout_ms', String(job.timeoutMs)],
@@ -68,7 +74,9 @@ export function prepare(
     hash,
     job.cache,
     job.idempotencyKey ?? '',
-    job.idempotencyKey === null ? '' : fingerprint(job, hash),
+    job.idempotencyKey === null
+      ? ''
+      : (job.fingerprint ?? atRest.digests(fingerprint(job, plainHash)).join(' ')),
     IDEMPOTENCY_TTL_MS,
     job.limits.maxQueued,
     retainMs,
@@ -83,12 +91,11 @@ export function prepare(
     express === null ? '' : JSON.stringify(entryOf({ job, id })),
     ...[...record].flat(),
   ]
-  return { job, id, record, args }
+  return { job, id, hash, record, args }
 }
 
 /** What makes two requests with one idempotency key the same request. */
 function fingerprint(job: NewJob, hash: string): string {
-  if (job.fingerprint !== undefined) return job.fingerprint
   const { priority, cache, group, metadata, maxAttempts, timeoutMs, runAt } = job
   const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
   return hashCanonical({
@@ -107,10 +114,9 @@ function fingerprint(job: NewJob, hash: string): string {
 
 /** The record as the create script left it, put together from what went in and what it answered. */
 export function completeRecord(
-  sent: Map<string, string | Buffer>,
+  { record: sent, hash, job }: Pick<Submitted, 'record' | 'hash' | 'job'>,
   kind: 'created' | 'shared' | 'hit',
   rest: Buffer[],
-  job: NewJob,
 ): JobRecord {
   const [at, result, usage] = rest
   const record: JobRecord = new Map()
@@ -119,6 +125,7 @@ export function completeRecord(
   const time = at!.toString()
   const scheduled = job.runAt !== null && job.runAt > Number(time)
   put('created_at', time)
+  put('hash', hash)
   put('status', kind === 'hit' ? 'completed' : scheduled ? 'scheduled' : 'queued')
   put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
   if (kind === 'hit') {
@@ -136,6 +143,7 @@ const REFUSALS: Record<Refusal['code'], true> = {
   rate_limited: true,
   budget_exhausted: true,
   deadline_unreachable: true,
+  memory_short: true,
 }
 
 export function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {

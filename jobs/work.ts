@@ -1,16 +1,25 @@
+import { readIdTime } from '../lib/job-id.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { RedisClient } from '../lib/redis.ts'
+import { UnreadableError } from '../lib/sealer.ts'
+import { type AtRest, toUndecryptable } from './at-rest.ts'
 import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
 import type { Outbox } from './outbox.ts'
-import { encodePayload } from './payload.ts'
 import type { Held } from './queue.ts'
-import { bodyOf, costOf, numberOf, textOf, toRecord } from './record.ts'
+import { costOf, numberOf, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
 /** Calls of one job that may be lost with their workers before it is quarantined. */
 const MOST_LOST = 3
+
+/**
+ * For so long a job is put back, ms, whose body is encrypted with a key that this process does not know: it may be about to
+ * learn of it. Only a new job can be encrypted with a new key.
+ */
+const NEW_KEY_MS = 10 * 60_000
+const NEW_KEY_PAUSE_MS = 5000
 
 /** What is known of a call before it leaves. */
 export type Intent = { provider: string; model: string; coalesced: number; waitedFor: WaitingFor | null }
@@ -67,12 +76,18 @@ export type Completion = {
   leftMs?: number
 }
 
+/** Results on their way into the store, as they would rest there; whoever has them can store them. */
+export type Finish = { tenant: string; id: string; args: Argument[] }
+
 /** The workers' side of the job store. Every method is idempotent under redelivery; all throw when Redis is away. */
 export type Work = {
   /** Claims fetched entries, in one round trip; answers stand in their order. */
   start(held: Held[], intent: Intent): Promise<Started[]>
   /** Stores results and ends the jobs and their followers. */
   complete(completions: Completion[]): Promise<void>
+  /** What `complete` sends, for another process to send it by `restore` should this one die before. */
+  encode(completions: Completion[]): Finish[]
+  restore(finishes: Finish[]): Promise<void>
   /** Ends a job without a result. `own`: the failure is this job's alone, followers go on without it. */
   fail(claimed: Claimed, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
   /** Puts the job back to wait. False: it ended or moved, and needs this entry no more. */
@@ -105,13 +120,19 @@ export function createWork(deps: {
   scripts: Scripts
   outbox: Outbox
   prefix: string
+  atRest: AtRest
   settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
+  now: () => number
 }): Work {
-  const { redis, scripts, outbox, prefix, settings } = deps
+  const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
   /** Goes on where the finish script stopped. */
-  async function finishFollowers(claimed: Claimed, args: Argument[], answer: unknown): Promise<void> {
+  async function finishFollowers(
+    claimed: Pick<Claimed, 'tenant' | 'id'>,
+    args: Argument[],
+    answer: unknown,
+  ): Promise<void> {
     const root = rootOf(claimed.tenant)
     let [kind, left, promoted] = answer as FinishAnswer
     await outbox.dispatchById(claimed.tenant, promoted.toString())
@@ -125,7 +146,97 @@ export function createWork(deps: {
     }
   }
 
+  function encode(completions: Completion[]): Finish[] {
+    const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
+    return completions.map(({ claimed, end, result, usage, costUsd, cache, leftMs }) => {
+      const { tenant, id, hash } = claimed
+      const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
+      const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
+      const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : ttlMs
+      const args = [
+        claimed.id,
+        claimed.call,
+        'completed',
+        claimed.hash,
+        retainMs,
+        end ? JSON.stringify(end) : '',
+        ttl,
+        stored,
+        usage ? JSON.stringify(usage) : '',
+        costUsd,
+        cache ?? '',
+      ]
+      return { tenant: claimed.tenant, id: claimed.id, args }
+    })
+  }
+
+  async function restore(finishes: Finish[]): Promise<void> {
+    const stores = finishes.map(({ tenant, args }) => ({ root: rootOf(tenant), args }))
+    const answers = await scripts.runAll('finish', stores)
+    for (const [index, finish] of finishes.entries()) {
+      await finishFollowers(finish, finish.args, answers[index])
+    }
+  }
+
+  /** Fails a job whose body cannot be decrypted, or puts it back for as long as that may change. */
+  async function leaveUnread(claimed: Omit<Claimed, 'body'>, error: UnreadableError): Promise<Started> {
+    const failed = toUndecryptable(error)
+    const end: AttemptEnd = { outcome: 'failed', latency_ms: 0, error_code: failed.code }
+    const at = now() + NEW_KEY_PAUSE_MS
+    if (error.missingKey === null || at > readIdTime(claimed.id) + NEW_KEY_MS) {
+      atRest.onUnreadable(error, claimed.id)
+      // Of those that share its call each has a body of its own.
+      await fail(claimed, end, failed, true)
+      return { kind: 'done' }
+    }
+    const next: Retry = { at, countsAsAttempt: false, reason: failed.code, waitingFor: 'retry_delay' }
+    return (await retry(claimed, end, next)) ? { kind: 'wait', at } : { kind: 'done' }
+  }
+
+  async function fail(
+    { tenant, id, call, hash }: Omit<Claimed, 'body'>,
+    end: AttemptEnd,
+    error: JobError,
+    own: boolean,
+  ): Promise<void> {
+    const args = [
+      id,
+      call,
+      'failed',
+      hash,
+      settings().retainMs,
+      JSON.stringify(end),
+      0,
+      atRest.sealError(rootOf(tenant), id, error),
+      own ? '1' : '0',
+    ]
+    await finishFollowers({ tenant, id }, args, await scripts.run('finish', rootOf(tenant), args))
+  }
+
+  async function retry(
+    { tenant, id, call }: Pick<Claimed, 'tenant' | 'id' | 'call'>,
+    end: AttemptEnd,
+    next: Retry,
+  ): Promise<boolean> {
+    const answer = await scripts.run('retry', rootOf(tenant), [
+      id,
+      call,
+      Math.round(next.at),
+      next.countsAsAttempt ? '1' : '0',
+      next.reason,
+      next.waitingFor,
+      JSON.stringify(end),
+      next.lane ?? '',
+    ])
+    const [kept, promoted] = answer as [number, Buffer]
+    await outbox.dispatchById(tenant, kept === 2 ? id : promoted.toString())
+    return kept === 1
+  }
+
   return {
+    fail,
+    retry,
+
     async start(held, intent) {
       const members =
         `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
@@ -149,7 +260,14 @@ export function createWork(deps: {
       for (const [index, one] of held.entries()) {
         const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
         if (kind.toString() === 'run') {
-          started.push({ kind: 'run', claimed: toClaimed(one, rest as StartAnswer) })
+          const [claimed, body] = toClaimed(one, rest as StartAnswer)
+          try {
+            const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
+            started.push({ kind: 'run', claimed: { ...claimed, body: opened } })
+          } catch (error) {
+            if (!(error instanceof UnreadableError)) throw error
+            started.push(await leaveUnread(claimed, error))
+          }
         } else if (kind.toString() === 'wait') {
           started.push({ kind: 'wait', at: Number(String(rest[0])) })
         } else {
@@ -160,73 +278,12 @@ export function createWork(deps: {
       return started
     },
 
-    async complete(completions) {
-      const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
-      const stores = completions.map(({ claimed, end, result, usage, costUsd, cache, leftMs }) => {
-        const stored = encodePayload(result)
-        const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
-        const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : ttlMs
-        const args = [
-          claimed.id,
-          claimed.call,
-          'completed',
-          claimed.hash,
-          retainMs,
-          end ? JSON.stringify(end) : '',
-          ttl,
-          stored,
-          usage ? JSON.stringify(usage) : '',
-          costUsd,
-          cache ?? '',
-        ]
-        return { claimed, root: rootOf(claimed.tenant), args }
-      })
-      const answers = await scripts.runAll('finish', stores)
-      for (const [index, { claimed, args }] of stores.entries()) {
-        await finishFollowers(claimed, args, answers[index])
-      }
-    },
+    complete: (completions) => restore(encode(completions)),
+    encode,
+    restore,
 
-    async fail(claimed, end, error, own) {
-      const args = [
-        claimed.id,
-        claimed.call,
-        'failed',
-        claimed.hash,
-        settings().retainMs,
-        JSON.stringify(end),
-        0,
-        JSON.stringify(error),
-        own ? '1' : '0',
-      ]
-      await finishFollowers(claimed, args, await scripts.run('finish', rootOf(claimed.tenant), args))
-    },
-
-    async retry(claimed, end, next) {
-      const answer = await scripts.run('retry', rootOf(claimed.tenant), [
-        claimed.id,
-        claimed.call,
-        Math.round(next.at),
-        next.countsAsAttempt ? '1' : '0',
-        next.reason,
-        next.waitingFor,
-        JSON.stringify(end),
-        next.lane ?? '',
-      ])
-      const [kept, promoted] = answer as [number, Buffer]
-      await outbox.dispatchById(claimed.tenant, kept === 2 ? claimed.id : promoted.toString())
-      return kept === 1
-    },
-
-    async models(held) {
-      const pipeline = redis.pipeline()
-      for (const one of held) pipeline.hget(`${rootOf(one.tenant)}:job:${one.id}`, 'model')
-      const answers = (await pipeline.exec()) ?? []
-      return answers.map(([error, model]) => {
-        if (error) throw error
-        return model as string | null
-      })
-    },
+    models: (held) =>
+      Promise.all(held.map((one) => redis.hget(`${rootOf(one.tenant)}:job:${one.id}`, 'model'))),
 
     async reroute(held, lane) {
       const moved = await scripts.run('reroute', rootOf(held.tenant), [held.id, held.entry, lane])
@@ -234,9 +291,10 @@ export function createWork(deps: {
     },
 
     async stream(claimed, chunks) {
-      const members = chunks.map((chunk) => `,"attempt":${claimed.call},"chunk":${JSON.stringify(chunk)}`)
-      const args = [claimed.id, claimed.call, ...members]
-      return (await scripts.run('delta', rootOf(claimed.tenant), args)) === 1
+      const { tenant, id, call } = claimed
+      const root = rootOf(tenant)
+      const members = chunks.map((chunk) => `,"attempt":${call},${atRest.sealChunk(root, id, call, chunk)}`)
+      return (await scripts.run('delta', root, [id, call, ...members])) === 1
     },
   }
 }
@@ -244,9 +302,10 @@ export function createWork(deps: {
 /** What start.lua answers behind 'run': the call's number, the attempts, and what of the record a call needs. */
 type StartAnswer = [call: number, attempts: number, flat: Buffer[]]
 
-function toClaimed(held: Held, [call, attempts, flat]: StartAnswer): Claimed {
+/** The claimed job, and its body as it is stored. */
+function toClaimed(held: Held, [call, attempts, flat]: StartAnswer): [Omit<Claimed, 'body'>, Buffer] {
   const record = toRecord(flat)!
-  return {
+  const claimed = {
     tenant: held.tenant,
     id: held.id,
     call,
@@ -258,7 +317,7 @@ function toClaimed(held: Held, [call, attempts, flat]: StartAnswer): Claimed {
     hash: textOf(record, 'hash')!,
     cacheMode: textOf(record, 'cache_mode')!,
     isShownLive: textOf(record, 'live') !== null,
-    body: bodyOf(record),
     cost: costOf(record),
   }
+  return [claimed, record.get('body')!]
 }

@@ -13,6 +13,8 @@ export type EmbeddedRedisOptions = {
   log?: (line: string) => void
   /** As in redis.conf, `512mb`; no limit by default. */
   maxmemory?: string
+  /** True: nothing is answered before it is on disk. By default the disk is written every second. */
+  durable?: boolean
   /** A fixed port; by default a free one. */
   port?: number
   /** Further arguments, which win over those given here: `['--appendonly', 'no']`. */
@@ -34,7 +36,7 @@ const RESTART_DELAY_MS = { first: 100, most: 5_000 }
 
 /**
  * Starts a Redis of this process's own on 127.0.0.1, installing one when the machine has none: durable (append-only
- * file, fsync every second), never evicting, started again on its port when it crashes, and gone when this process
+ * file, fsync every second or always), never evicting, started again on its port when it crashes, and gone when this process
  * is, even after SIGKILL. It does not keep the process alive. Resolves when it answers PING, its data loaded.
  */
 export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise<EmbeddedRedis> {
@@ -65,7 +67,7 @@ export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise
 function buildArguments(options: EmbeddedRedisOptions & { port: number }): string[] {
   return [
     ...['--port', String(options.port), '--bind', '127.0.0.1', '--dir', options.directory],
-    ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
+    ...['--appendonly', 'yes', '--appendfsync', options.durable ? 'always' : 'everysec', '--save', ''],
     ...['--maxmemory-policy', 'noeviction', '--maxmemory', options.maxmemory ?? '0'],
     ...(options.extraArgs ?? []),
   ]

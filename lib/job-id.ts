@@ -8,6 +8,12 @@ export function createJobIds(now: () => number): () => string {
   return createIds('job_', now)
 }
 
+/** When the id was made, Unix ms. */
+export function readIdTime(id: string): number {
+  const at = id.search(/[_-]/) + 1
+  return Number.parseInt(id.slice(at, at + 12), 16)
+}
+
 /**
  * Makes ids: the prefix and a UUIDv7 without its dashes, in the order they were made also within a millisecond: the
  * bits behind the time count (RFC 9562, 6.2, method 1), where Node's own are random there. Lists sort by id.

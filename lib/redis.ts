@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { SecureContextOptions } from 'node:tls'
-import { Cluster, type Redis, type RedisOptions } from 'ioredis'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { GatheringRedis } from './gathering-redis.ts'
+import { createCluster, createClusterSubscriber } from './redis-cluster.ts'
 
 export type RedisClient = Redis | Cluster
 
@@ -40,10 +41,11 @@ const QUIT_MS = 1_000
 
 /**
  * Replies by which Redis says "not now": loading its data, out of memory, demoted, unable to persist, in a long
- * script, in a failover. Redis < 7 wraps those of a script's commands as `ERR Error running script …: -OOM …`.
+ * script, in a failover, without the replicas it must have, moving a slot. Redis < 7 wraps those of a script's commands
+ * as `ERR Error running script …: -OOM …`.
  */
 const REPLIES =
-  /^(?:ERR Error running script .*?[:@] ?)?-?(?:LOADING|OOM|READONLY|MISCONF|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b/
+  /^(?:ERR Error running script .*?[:@] ?)?-?(?:LOADING|OOM|READONLY|MISCONF|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|ERR Script attempted to access a non local key)\b/
 const TOO_MANY_CLIENTS = /^(?:ERR )?max number of clients reached/
 
 /** ioredis' own: it has no codes for these, and `Error` is the class of most. */
@@ -83,7 +85,7 @@ export function createRedis({
   const options = { ...readRoleOptions(role, name), ...(tls === undefined ? {} : { tls: readTls(tls) }) }
   const client =
     cluster !== undefined && cluster.length > 0
-      ? createCluster(cluster, options)
+      ? reachCluster(cluster, role, options)
       : new GatheringRedis(readTarget(url), {
           ...options,
           replyMapping: 'legacy',
@@ -96,14 +98,15 @@ export function createRedis({
 
 /** Lets commands under way finish, for a second at most, and closes for good. */
 export async function closeRedis(client: RedisClient): Promise<void> {
-  if (client.status === 'end') return
+  const hasEnded = () => client.status === 'end'
+  if (hasEnded()) return
   if (client.status === 'ready') {
     const quitting = client.quit().catch(() => {})
     let timer: NodeJS.Timeout | undefined
     await Promise.race([quitting, new Promise((resolve) => (timer = setTimeout(resolve, QUIT_MS)))])
     clearTimeout(timer)
   }
-  client.disconnect()
+  if (!hasEnded()) client.disconnect()
 }
 
 /** Doubles from 50 ms to 500 ms. */
@@ -142,19 +145,14 @@ function readRoleOptions(role: RedisRole, name: string): RedisOptions {
   return { ...common, maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }
 }
 
-function createCluster(urls: readonly string[], options: RedisOptions): Cluster {
-  const first = new URL(urls[0] ?? '')
-  return new Cluster([...urls], {
+function reachCluster(urls: readonly string[], role: RedisRole, options: RedisOptions): RedisClient {
+  if (role === 'subscriber') {
+    return createClusterSubscriber(urls, { ...options, retryStrategy: readReconnectDelay })
+  }
+  return createCluster(urls, options, {
+    limitMs: role === 'commands' ? COMMAND_TIMEOUT_MS : null,
     clusterRetryStrategy: readReconnectDelay,
     slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
-    // Certificates name the hosts, which a look-up before connecting would turn into addresses.
-    dnsLookup: (address, callback) => callback(null, address),
-    redisOptions: {
-      ...options,
-      ...(first.username === '' ? {} : { username: decodeURIComponent(first.username) }),
-      ...(first.password === '' ? {} : { password: decodeURIComponent(first.password) }),
-      ...(first.protocol === 'rediss:' ? { tls: options.tls ?? {} } : {}),
-    },
   })
 }
 

@@ -152,12 +152,11 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
       await redis.hset(key(lane), 'waiting_for', waitingFor ?? '')
     },
     async mix(lane, seconds, shares) {
-      await redis
-        .pipeline()
-        .hincrbyfloat(key(lane), 'sum:all', seconds)
-        .hincrbyfloat(key(lane), 'sum:requests', shares.requests)
-        .hincrbyfloat(key(lane), 'sum:tokens', shares.tokens)
-        .exec()
+      await Promise.all([
+        redis.hincrbyfloat(key(lane), 'sum:all', seconds),
+        redis.hincrbyfloat(key(lane), 'sum:requests', shares.requests),
+        redis.hincrbyfloat(key(lane), 'sum:tokens', shares.tokens),
+      ])
     },
     async read(lane) {
       const { v, rate, at, since, waiting_for, ...rest } = await redis.hgetall(key(lane))

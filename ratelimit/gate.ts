@@ -56,7 +56,7 @@ export type Gate = {
   /** Frees permits and books what their calls really cost. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
-  renew(lane: Lane, permits: string[]): Promise<void>
+  renew(lane: Pick<Lane, 'id' | 'limits'>, permits: string[]): Promise<void>
   /** Lets nothing leave for so long (Infinity: until resumed). Never shortens a pause that stands. */
   pause(lane: Lane, forMs: number, reason: string): Promise<void>
   /** Ends a pause of any kind and closes the breaker. */
@@ -95,7 +95,7 @@ export function createGate({
   const scripts = defineScripts(redis)
 
   /** Keys and arguments that every script begins with; `lua/common.lua` names them. */
-  function address(lane: Lane): (string | number)[] {
+  function address(lane: Pick<Lane, 'id' | 'limits'>): (string | number)[] {
     const root = `${prefix}:{l:${lane.id}}:`
     const { limits } = lane
     return [
@@ -104,6 +104,7 @@ export function createGate({
       `${root}records`,
       `${root}ledger:window`,
       `${root}ledger:day`,
+      `${root}:`, // never there: see lib/script-keys.ts
       now ? now() : '',
       limits.requests_per_minute ?? '',
       limits.tokens_per_minute ?? '',

@@ -24,11 +24,7 @@ export function createLatencies({ redis, prefix }: { redis: RedisClient; prefix:
     const batches = [...gathered]
     gathered.clear()
     for (const [lane, values] of batches) {
-      await redis
-        .pipeline()
-        .lpush(key(lane), ...values)
-        .ltrim(key(lane), 0, KEPT - 1)
-        .exec()
+      await Promise.all([redis.lpush(key(lane), ...values), redis.ltrim(key(lane), 0, KEPT - 1)])
     }
   }
 

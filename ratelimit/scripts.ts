@@ -13,7 +13,7 @@ export type Scripts = {
   read(...args: Argument[]): Promise<string>
 }
 
-const KEYS = 5
+const KEYS = 6
 
 /** Teaches the scripts to the connection: it sends their hashes, and their text where Redis does not know them. */
 export function defineScripts(redis: Redis | Cluster): Scripts {

@@ -78,7 +78,7 @@ export function createBlockWriter(
 
   function outcomeOf(job: Job | null, ending: BatchEnding | null): LineAnswer['outcome'] {
     if (job === null) return { failure: jobDeleted }
-    if (job.status === 'completed') return { result: showResult(job) }
+    if (job.status === 'completed' && job.error === null) return { result: showResult(job) }
     if (job.status === 'cancelled')
       return { failure: ending === null ? jobCancelled : describeEnding(ending) }
     // A batch's jobs have its expiry for their deadline.

@@ -4,6 +4,7 @@ import type { LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Completion, Work } from '../jobs/work.ts'
 import { priceUsage } from '../providers/accounting.ts'
 import type { Parcel } from './cargo.ts'
+import type { Spool } from './spool.ts'
 
 export type DeliverDeps = {
   queue: LaneQueue
@@ -11,7 +12,9 @@ export type DeliverDeps = {
   items: Items
   onError: (error: unknown, what: string) => void
   /** Carries a write out that must not be lost. */
-  keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
+  keep: <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) => Promise<T>
+  /** Where results are that the store does not take. */
+  spool: Pick<Spool, 'put'>
 }
 
 /**
@@ -21,7 +24,7 @@ export type DeliverDeps = {
  */
 export type Deliver = (lane: Lane, parcels: Parcel[], end: AttemptEnd | null) => Promise<void>
 
-export function createDeliver({ queue, work, items, onError, keep }: DeliverDeps): Deliver {
+export function createDeliver({ queue, work, items, onError, keep, spool }: DeliverDeps): Deliver {
   /** For what they are worth: whatever is not kept is bought again. */
   async function keepItems(parcels: Parcel[]): Promise<void> {
     const bought = parcels.filter((parcel) => parcel.items.length > 0)
@@ -44,7 +47,11 @@ export function createDeliver({ queue, work, items, onError, keep }: DeliverDeps
     if (parcels.length === 0) return
     const completions = parcels.map((parcel) => toCompletion(lane, parcel, end))
     // Sent at once, and behind one another: by the time someone hears of a result, what was bought with it is kept.
-    const stored = keep(() => work.complete(completions), 'storing results')
+    const stored = keep(
+      () => work.complete(completions),
+      'storing results',
+      end === null ? undefined : () => spool.put(work.encode(completions)),
+    )
     const kept = keepItems(parcels)
     // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
     await stored

@@ -17,6 +17,7 @@ import { type Passenger, timeoutOf } from './passenger.ts'
 import { persist } from './persist.ts'
 import { type Call, costOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { Spool } from './spool.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
@@ -26,6 +27,7 @@ export type ExecuteDeps = {
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
+  spool: Pick<Spool, 'put'>
   now: () => number
   random: () => number
   /** Aborted when the process has to go, whatever is left. */
@@ -60,8 +62,8 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
-  const keep = <T>(write: () => Promise<T>, what: string) =>
-    persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what) })
+  const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
+    persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what), secure })
   const deliver = createDeliver({ ...deps, keep })
   const { settleJobs, endWith } = createAfterFailure({ ...deps, keep, resend })
 

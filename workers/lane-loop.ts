@@ -7,9 +7,11 @@ import type { Provider } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import { PATIENCE_MS } from './outcome.ts'
 import { type InHand, planCalls } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { Spool } from './spool.ts'
 import { createWaker } from './waker.ts'
 
 /** An idle lane looks at its queue at least this often, should a wake-up be lost. */
@@ -20,6 +22,9 @@ const HOLD_MS = 2000
 
 /** Most entries taken ahead of their permits while the lane lets everything through. */
 const MOST_AHEAD = 64
+
+/** While results of dead workers wait for the store no call begins, for it might be one of theirs; looked at this often. */
+const RECOVERY_MS = 50
 
 /** Pause after an error of the store. */
 const ERROR_PAUSE_MS = 250
@@ -36,12 +41,15 @@ export type LaneLoopDeps = {
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
+  spool: Pick<Spool, 'put' | 'isRecovering'>
   /** The lane that serves a model's jobs when this one cannot; null: there is none. */
   successor: (model: string) => string | null
   /** Whether this lane has a successor in any route. */
   hasSuccessors: () => boolean
-  /** How often locks and leases are renewed. */
-  renewMs: number
+  /** Holds what this loop holds in the store. */
+  heartbeat: Pick<Heartbeat, 'hold' | 'drop' | 'holdPermit' | 'dropPermit'>
+  /** A fetch that took longer may have brought entries whose locks are over. */
+  lateMs: number
   /** Tells what the lane's entries wait for, when that changes. */
   note: (lane: string, waitingFor: LaneWaitingFor | null) => void
   now: () => number
@@ -74,12 +82,11 @@ export type LaneLoop = {
  * fetched entry's cost is exact, so the gate books what will be sent, and never sends what it has not booked.
  */
 export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
-  const { gate, now } = deps
+  const { gate, heartbeat, now } = deps
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
   const held = new Set<Held>()
-  const permits = new Set<string>()
   let lane = deps.lane()
   let hand: InHand[] = []
   let ahead = 1
@@ -100,8 +107,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       onStalled: lookAgain,
       onError: (error) => deps.onError(error, 'the queue'),
     }),
-    held,
     deps.express,
+    drop,
     () => {
       knowsDue = false
     },
@@ -115,6 +122,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     gate: gatherSettlements(gate),
     provider: deps.provider,
     calls: deps.calls,
+    spool: deps.spool,
     now,
     random: deps.random,
     signal: giveUp.signal,
@@ -122,7 +130,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     successor: deps.successor,
     acquire,
     abandon,
-    release: (permit) => permits.delete(permit),
+    release: (permit) => heartbeat.dropPermit(deps.laneId, permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
   })
 
@@ -139,9 +147,19 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       deps.express.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
       return
     }
-    held.add(one)
+    hold(one)
     hand.push({ held: one, since: now() })
     waker.wake()
+  }
+
+  function hold(one: Held): void {
+    held.add(one)
+    heartbeat.hold(one, deps.laneId)
+  }
+
+  function drop(one: Held): void {
+    held.delete(one)
+    heartbeat.drop(one, deps.laneId)
   }
 
   /** There may be work in the queue, which a call that ends does not mean. */
@@ -152,23 +170,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     waker.wake()
   }
 
-  const renewal = setInterval(() => {
-    renew().catch((error) => deps.onError(error, 'renewing locks'))
-  }, deps.renewMs)
-
-  async function renew(): Promise<void> {
-    await Promise.all([
-      queue.renew([...held]),
-      permits.size > 0 ? gate.renew(currentLane(), [...permits]) : undefined,
-    ])
-  }
-
   async function run(): Promise<void> {
     while (!stopping) {
       turn = now()
       try {
         lane = deps.lane() ?? lane
         if (deps.lane() === null) await waker.sleep(IDLE_MS)
+        else if (deps.spool.isRecovering()) await waker.sleep(RECOVERY_MS)
         else await step(currentLane())
       } catch (error) {
         deps.onError(error, 'the lane loop')
@@ -242,8 +250,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const heard = hints
       knowsDue = false
       const fetched = await queue.fetch(asked)
-      for (const one of fetched) {
-        held.add(one)
+      for (const one of await withoutLost(fetched, since)) {
+        hold(one)
         hand.push({ held: one, since })
       }
       const isFull = fetched.length === asked
@@ -255,6 +263,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       if (!isFull && heard === hints) lookAt = now() + IDLE_MS
       if (!isFull || !current.coalesce) return
     }
+  }
+
+  /** While this process was held up, what it was about to hear of may have gone to another. */
+  async function withoutLost(fetched: Held[], since: number): Promise<Held[]> {
+    if (fetched.length === 0 || now() - since < deps.lateMs) return fetched
+    const lost = await queue.renew(fetched)
+    return fetched.filter((one) => !lost.includes(one))
   }
 
   function roomInHand(current: Lane): number {
@@ -269,7 +284,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   function launch(execute: () => Promise<void>, permit: string): void {
-    permits.add(permit)
+    heartbeat.holdPermit(deps.laneId, permit)
     const running = execute().finally(() => {
       inFlight.delete(running)
       // A slot is free, and a gathering request may go.
@@ -288,7 +303,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       })
       const permit = answer.permits[0]
       if (permit !== undefined) {
-        permits.add(permit)
+        heartbeat.holdPermit(deps.laneId, permit)
         return permit
       }
       if (stopping) throw new Error('the worker stops')
@@ -347,7 +362,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   /** Renews the entries no more: the stalled check hands them out again. */
   function abandon(entries: Held[]): void {
-    for (const one of entries) held.delete(one)
+    for (const one of entries) drop(one)
   }
 
   const done = run()
@@ -368,27 +383,28 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       await giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
       clearTimeout(timer)
-      clearInterval(renewal)
+      for (const one of held) drop(one)
       await queue.close()
     },
   }
 }
 
-/** Keeps `held` to the entries whose locks are ours to renew, and sends each the way that it came. */
-function trackHeld(queue: LaneQueue, held: Set<Held>, express: Express, onDelay: () => void): LaneQueue {
+/** Sends each entry the way that it came, and lets go of those that need no holding any more. */
+function trackHeld(
+  queue: LaneQueue,
+  express: Express,
+  drop: (one: Held) => void,
+  onDelay: () => void,
+): LaneQueue {
   const wayOf = (one: Held) => (one.express ? express : queue)
   const leave = async (one: Held, operation: Promise<void>) => {
     await operation
-    held.delete(one)
+    drop(one)
   }
   return {
     ...queue,
     acknowledge: (one) => leave(one, wayOf(one).acknowledge(one)),
     delay: (one, at) => leave(one, wayOf(one).delay(one, at)).then(onDelay),
     giveBack: (one) => leave(one, wayOf(one).giveBack(one)),
-    async renew(all) {
-      const groups = [all.filter((one) => !one.express), all.filter((one) => one.express)] as const
-      await Promise.all([queue.renew(groups[0]), express.renew(groups[1])])
-    },
   }
 }

@@ -5,11 +5,12 @@ import type { Items } from '../jobs/items.ts'
 import { abortChannel, expressChannel, wakeChannel } from '../jobs/keys.ts'
 import type { Live } from '../jobs/live.ts'
 import type { Maintenance } from '../jobs/maintenance.ts'
-import type { Queues } from '../jobs/queue.ts'
+import { lockLease, type Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ExecuteDeps } from './execute.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
 import { createRunningCalls } from './running-calls.ts'
 
@@ -37,6 +38,8 @@ export type WorkerDeps = {
   work: Work
   items: Items
   gate: Gate
+  heartbeat: Heartbeat
+  spool: LaneLoopDeps['spool']
   live: Live
   maintenance: Maintenance
   provider: (name: string) => Provider
@@ -62,8 +65,6 @@ export type WorkerProcess = {
 export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const loops = new Map<string, LaneLoop>()
   const calls = createRunningCalls()
-  // A third of the lock: two renewals may fail before a lock is lost.
-  const renewMs = Math.max(100, Math.round((deps.config().jobs.stalled_after * 2) / 9))
   let stopped = false
 
   function ensureLoop(id: string): LaneLoop | null {
@@ -83,7 +84,9 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       calls,
       successor: (model) => successorOf(deps.config(), model, id),
       hasSuccessors: () => hasSuccessors(deps.config(), id),
-      renewMs,
+      heartbeat: deps.heartbeat,
+      spool: deps.spool,
+      lateMs: lockLease(deps.config().jobs.stalled_after) / 2,
       note: deps.note,
       now: deps.now,
       random: deps.random,

@@ -6,10 +6,12 @@ import { toResponseId } from './response-id.ts'
 /** What of a job its response is made of. */
 export type ResponseSource = Pick<JobRequest, 'job' | 'body' | 'previousResponseId'>
 
-const STATUSES: Record<Exclude<Job['status'], 'completed'>, string> = {
+const STATUSES: Record<Job['status'], string> = {
   scheduled: 'queued',
   queued: 'queued',
   running: 'in_progress',
+  // Its result cannot be decrypted.
+  completed: 'failed',
   failed: 'failed',
   cancelled: 'cancelled',
 }
@@ -22,9 +24,9 @@ export function isBackground({ body }: Pick<ResponseSource, 'body'>): boolean {
 /** The response as it stands. */
 export function describeResponse(source: ResponseSource): JsonObject {
   const { job } = source
-  if (job.status === 'completed') return showResult(source, job.result ?? {})
+  if (job.status === 'completed' && job.error === null) return showResult(source, job.result ?? {})
   const response = describeOpen(source, STATUSES[job.status])
-  if (job.status !== 'failed' || job.error === null) return response
+  if (job.error === null) return response
   const { provider_error: given, code, message } = job.error
   return { ...response, error: { code: given?.code ?? code, message: given?.message ?? message } }
 }

@@ -16,6 +16,7 @@ const STATUSES: Record<string, number> = {
   deadline_exceeded: 504,
   exceeds_limit: 422,
   worker_lost: 503,
+  undecryptable: 500,
 }
 const BAD_GATEWAY = 502
 

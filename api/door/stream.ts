@@ -65,7 +65,8 @@ export function failureOf(step: Progress): Failure | null {
     case 'gone':
       return describeCancellation()
     case 'ended':
-      if (step.job.status === 'completed') return null
+      // A result that is there, but cannot be decrypted, has left an error in its place.
+      if (step.job.status === 'completed' && step.job.error === null) return null
       return step.job.error ? describeFailure(step.job.error) : describeCancellation()
   }
 }

@@ -6,7 +6,7 @@ import { ApiError, checkId, notFound } from '../errors.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
 import { batchSchema, createBatchSchema, toBatchAnswer } from '../schemas/batch.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
-import { keyReused } from '../submit.ts'
+import { keyReused, refuseWithoutMemory } from '../submit.ts'
 
 const tags = ['OpenAI-compatible']
 const idParams = z.object({ id: z.string() })
@@ -39,6 +39,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       const tenant = tenantOf(request).name
       const { body } = request
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
+      await refuseWithoutMemory(deps)
       const file = await files.get(tenant, body.input_file_id)
       if (file === null) throw notFound('file')
       if (file.purpose !== 'batch') {

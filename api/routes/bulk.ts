@@ -11,6 +11,7 @@ import { refuseEncodings } from '../json-body.ts'
 import { readBody } from '../read-body.ts'
 import { bulkAnswerSchema, errorResponses } from '../schemas/common.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
+import { refuseWithoutMemory } from '../submit.ts'
 
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
 
@@ -52,6 +53,7 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
     async (request, reply) => {
       const { headers } = request
       refuseEncodings(headers['content-encoding'])
+      await refuseWithoutMemory(deps)
       const body = (request.body ?? request.raw) as unknown as Readable
       const declared = headers['content-length']
       if (Number(declared ?? 0) > limits.bulkBytes) {

@@ -17,6 +17,7 @@ import {
   nestFields,
   presentFile,
 } from '../schemas/file.ts'
+import { refuseWithoutMemory } from '../submit.ts'
 import { formLimits, openUploadForm } from '../upload-form.ts'
 
 const tags = ['OpenAI-compatible']
@@ -50,6 +51,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
     },
     async (request) => {
       refuseEncodings(request.headers['content-encoding'])
+      await refuseWithoutMemory(deps)
       const form = await openUploadForm(request, {
         fileBytes: limits.fileBytes,
         idleTimeout: limits.bulkIdleTimeout,

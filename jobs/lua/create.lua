@@ -1,6 +1,7 @@
 -- Accepts a job: idempotency, admission, cache, single flight and record in one step.
 --
 -- ARGV  1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
+--         (behind spaces: what it may be kept as from before)
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD
@@ -19,12 +20,17 @@ local idempotency = ARGV[4] ~= '' and (root .. ':idempotency:' .. ARGV[4])
 local group = ARGV[10] ~= '' and ARGV[10] or false
 local scheduled = ARGV[9] ~= '' and tonumber(ARGV[9]) > now
 
+local function is_same(fingerprint)
+  for one in string.gmatch(ARGV[5], '[^ ]+') do if one == fingerprint then return true end end
+  return false
+end
+
 if idempotency then
   local known = redis.call('HMGET', idempotency, 'id', 'fingerprint')
   if known[1] then
     local record = redis.call('HGETALL', job_key(known[1]))
     if #record > 0 and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
-      if known[2] ~= ARGV[5] then return { 'conflict' } end
+      if not is_same(known[2]) then return { 'conflict' } end
       return { 'replayed', known[1], record }
     end
   end
@@ -81,7 +87,7 @@ if group then
 end
 if job.deadline > 0 then redis.call('ZADD', root .. ':deadlines', ARGV[11], id) end
 if idempotency then
-  redis.call('HSET', idempotency, 'id', id, 'fingerprint', ARGV[5])
+  redis.call('HSET', idempotency, 'id', id, 'fingerprint', string.match(ARGV[5], '^[^ ]*'))
   redis.call('PEXPIRE', idempotency, ARGV[6])
 end
 index(job, status)

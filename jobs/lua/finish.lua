@@ -8,7 +8,8 @@
 -- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again with cost 0, else call drain.lua
 -- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
--- back wins); a failure only from its latest call. A later outcome is kept with its attempt alone.
+-- back wins); a failure only from its latest call, and not once it waits for another. A later outcome is kept with its
+-- attempt alone.
 
 local id, call, status, hash, retain = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local job = load(id, true)
@@ -37,7 +38,7 @@ if status == 'completed' and not booked then spend(ARGV[10]) end
 local ended = not job or is_terminal(job.status)
 -- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
 local carried = ended and (not job or job.carrying)
-if not ended and status == 'failed' and job.calls ~= call then return { 'stale', 0, '' } end
+if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
 if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
   redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9])
   redis.call('PEXPIRE', cache_key(hash), ARGV[7])

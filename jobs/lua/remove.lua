@@ -16,6 +16,8 @@ elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
 end
 
 release(job)
+-- What the sweeper needs to queue a job straight from the API whose worker dies: whoever looks then lets another lead.
+local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
 redis.call('ZREM', root .. ':jobs', id)
 redis.call('ZREM', root .. ':status:' .. was, id)
 if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
@@ -37,7 +39,8 @@ redis.call('DEL', job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(
 redis.call('DEL', job_key(id))
 if job.carrying then
   redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,
-    'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1')
+    'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1',
+    'lane', place[1] or '', 'priority', place[2] or '', 'cost', place[3] or '')
 end
 redis.call('PUBLISH', root .. ':live:' .. id, '0')
 if job.reply then redis.call('PUBLISH', job.reply, id) end

@@ -4,7 +4,7 @@
 --       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
 --       7 ms for which a job that came straight from the API is this worker's ('' for an entry of the queue)
 -- Answer {'run', call number, attempts, what a call needs of the record (flat)}
---        {'wait', ms}      not due before this time
+--        {'wait', ms}      not due before this time, or another job has to show first that it takes no worker down
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
 --                          `promoted` is the id of a job that now leads instead and wants a queue entry, or ''
 -- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known.
@@ -12,6 +12,22 @@
 -- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
 -- (maintenance.ts), so that no job is claimed here and queued there.
 local EXPRESS_MS = 1000
+
+-- How long a job waits for another that may be what takes workers down, before it asks again.
+local SUSPECT_MS = 1000
+
+-- Of several jobs that were lost together with as many workers as a job may take down but one, any may be the cause. They
+-- run one at a time, so that the next loss sets aside only that one. True: another is under way.
+local function has_to_wait(job, most)
+  if job.lost ~= most - 1 then return false end
+  local other = redis.call('GET', root .. ':suspect')
+  if other and other ~= job.id then
+    local status, calls = unpack(redis.call('HMGET', job_key(other), 'status', 'calls'))
+    if status == 'running' and redis.call('HEXISTS', job_key(other) .. ':attempts', calls .. ':end') == 0 then return true end
+  end
+  redis.call('SET', root .. ':suspect', job.id)
+  return false
+end
 
 local id, retain = ARGV[1], tonumber(ARGV[4])
 local job = load(id, true)
@@ -37,7 +53,13 @@ if lease then
   else
     -- Once the sweeper may have looked, the job is the queue's.
     local since = redis.call('ZSCORE', root .. ':outbox', place)
-    if not since or tonumber(since) < now - EXPRESS_MS then return { 'ack', '' } end
+    if not since then return { 'ack', '' } end
+    local oldest = math.min(tonumber(since), job.ready_at)
+    if oldest < now - EXPRESS_MS then
+      -- A renewal may have moved it ahead right after that look: the sweeper looks again.
+      redis.call('ZADD', root .. ':outbox', ms(oldest), place)
+      return { 'ack', '' }
+    end
   end
 end
 
@@ -66,7 +88,10 @@ if job.status == 'running' then
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
     return { 'ack', promoted }
   end
-else
+end
+if has_to_wait(job, tonumber(ARGV[5])) then return { 'wait', ms(now + SUSPECT_MS) } end
+
+if job.status ~= 'running' then
   local way, found = claim(id, job.hash, job.cache_mode)
   if way == 'hit' then
     local answer = { 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0', 'cache' }

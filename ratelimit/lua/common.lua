@@ -7,6 +7,7 @@
 --       3 records        hash     permit → MessagePack {taken at, cost, what the window held}
 --       4 ledger:window  hash     slice → MessagePack amounts taken in it and still counting
 --       5 ledger:day     hash     the same over 24 hours
+--       6 none           never there, so that Redis Cluster runs nothing on a slot that it is moving
 -- ARGV  1 now            ms; '' = Redis' clock
 --       2–5              requests, tokens, input and output tokens a minute; '' = no limit, here and below
 --       6, 7             requests a day, concurrency

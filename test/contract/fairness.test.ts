@@ -23,8 +23,9 @@ import { laneWith } from './ratelimit-subjects.ts'
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 console.info(`fairness: SEED=${seed}`)
 
-const { url, prefix } = testRedis()
-const redis = createRedis({ url, role: 'commands', name: 'test-fairness' })
+const place = testRedis()
+const { prefix } = place
+const redis = createRedis({ ...place, role: 'commands', name: 'test-fairness' })
 afterAll(() => closeRedis(redis))
 const fairness = createFairness({ redis, prefix })
 
@@ -118,7 +119,7 @@ describe('the script that gives tags', () => {
 
 describe('the queue', () => {
   it('serves in the order of the twin, whatever comes in between', async () => {
-    const connection = createRedis({ url, role: 'bullmq', name: 'test-fairness-queue' })
+    const connection = createRedis({ ...place, role: 'bullmq', name: 'test-fairness-queue' })
     onTestFinished(() => closeRedis(connection))
     const moved: Promise<void>[] = []
     const weights: Record<string, number> = { a: 1, b: 3, c: 0.5 }

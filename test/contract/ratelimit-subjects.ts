@@ -1,5 +1,5 @@
-import { Redis } from 'ioredis'
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
+import { createRedis } from '../../lib/redis.ts'
 import type { BucketState } from '../../ratelimit/bucket.ts'
 import { createBucket, pause, read, renew, resume, retry } from '../../ratelimit/bucket.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
@@ -17,8 +17,8 @@ const START = Date.UTC(2026, 10, 23)
 
 /** Makes gates over the scripts, each with keys of its own, on one connection to the shared Redis. */
 export function makeLua(): Maker {
-  const { url, prefix } = testRedis()
-  const redis = new Redis(url)
+  const place = testRedis()
+  const redis = createRedis({ ...place, role: 'bullmq', name: 'test-gate' })
   let made = 0
   return {
     create(options) {
@@ -28,7 +28,7 @@ export function makeLua(): Maker {
         clock,
         gate: createGate({
           redis,
-          prefix: `${prefix}:${made}`,
+          prefix: `${place.prefix}:${made}`,
           random: () => 0,
           ...options,
           now: () => clock.now,
@@ -62,7 +62,7 @@ function createTwinGate({
   now: () => number
 }): Gate {
   const states = new Map<string, BucketState>()
-  const find = ({ id, limits }: Lane): BucketState => {
+  const find = ({ id, limits }: Pick<Lane, 'id' | 'limits'>): BucketState => {
     const state = states.get(id) ?? createBucket(limits.window, now())
     states.set(id, state)
     return state

@@ -3,13 +3,13 @@ import { existsSync, readFileSync } from 'node:fs'
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
+import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createSimulator } from '../../providers/simulator/simulator.ts'
 import { runCli, startCli } from '../helpers/cli.ts'
 import { type RunningProcess, startProcess } from '../helpers/processes.ts'
-import { testRedis } from '../helpers/redis.ts'
+import { keysOf, testRedis, toConfig } from '../helpers/redis.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 const KEY = 'a-key-of-the-tenant-acme-0123456789'
@@ -31,7 +31,7 @@ beforeAll(async () => {
   await writeFile(
     config,
     `
-redis: { url: "${redis.url}", prefix: ${redis.prefix} }
+redis: ${JSON.stringify(toConfig(redis))}
 providers:
   sim:
     kind: openai-compatible
@@ -214,11 +214,11 @@ test('it goes on without a second call when the server has forgotten the keys as
   await linesArrive(out, 20)
   killed.kill('SIGKILL')
   await killed.ended
-  const client = new Redis(redis.url)
-  const keys = await client.keys(`${redis.prefix}:*:idempotency:*`)
+  const client = createRedis({ ...redis, role: 'commands', name: 'test-cli' })
+  const keys = await keysOf(client, `${redis.prefix}:*:idempotency:*`)
   expect(keys.length).toBeGreaterThanOrEqual(200)
   await client.del(...keys)
-  await client.quit()
+  await closeRedis(client)
 
   expect((await runCli(['submit', file, '--out', out], { env })).code).toBe(0)
   expect(readOut(out)).toHaveLength(200)

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import OpenAI, { toFile } from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunningProcess, startProcess } from '../helpers/processes.ts'
-import { testRedis } from '../helpers/redis.ts'
+import { testRedis, toConfig } from '../helpers/redis.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 const file = { purpose: 'batch' } as const
@@ -24,7 +24,7 @@ beforeAll(async () => {
   await writeFile(
     path,
     `
-redis: { url: "${redis.url}", prefix: ${redis.prefix} }
+redis: ${JSON.stringify(toConfig(redis))}
 providers: { own: { kind: openai, base_url: "http://127.0.0.1:9/v1", api_key: unused, models: { model: {} } } }
 `,
   )

@@ -1,6 +1,6 @@
-import { zstdDecompressSync } from 'node:zlib'
-import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createRedis, type RedisClient } from '../../lib/redis.ts'
+import { dumpRedis } from '../helpers/dump.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { chat, type Stack, startStack } from '../helpers/stack.ts'
 import { startReceiver } from '../integration/webhooks/receiver.ts'
@@ -13,7 +13,7 @@ const providerKey = 'a-key-for-tests'
 const secrets = [...Object.values(keys), secret, providerKey]
 
 let stack: Stack
-let redis: Redis
+let redis: RedisClient
 let receiver: Awaited<ReturnType<typeof startReceiver>>
 
 beforeAll(async () => {
@@ -31,7 +31,7 @@ tenants:
   ops: { keys: [${keys.ops}], admin: true }
 `,
   })
-  redis = new Redis(testRedis().url)
+  redis = createRedis({ ...testRedis(), role: 'commands', name: 'test-thief' })
 })
 
 afterAll(async () => {
@@ -128,12 +128,12 @@ describe('what nobody but its owner may read', () => {
       expect(findIn(`${JSON.stringify(headers)} ${body}`, secrets)).toEqual([])
     }
 
-    const before = await dump()
+    const before = await dumpRedis(redis, stack.prefix)
     expect(before.plain).toContain(prompt)
     expect(before.unpacked).toContain(prompt)
     const listed = JSON.parse((await call('GET', '/v1/jobs?limit=1000')).text) as { data: { id: string }[] }
     for (const { id } of listed.data) expect((await call('DELETE', `/v1/jobs/${id}`)).status).toBe(200)
-    const after = await dump()
+    const after = await dumpRedis(redis, stack.prefix)
     expect(findIn(`${after.plain} ${after.unpacked}`, [prompt, 'lorem ipsum'])).toEqual([])
     expect(findIn(`${after.plain} ${after.unpacked}`, secrets)).toEqual([])
   }, 60_000)
@@ -168,44 +168,4 @@ test('a weak key is told of by its place, not by its text', async () => {
 
 function findIn(text: string, needles: string[]): string[] {
   return needles.filter((needle) => text.includes(needle))
-}
-
-const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
-
-/** Everything that the stack has in Redis: as it stands, and what comes out of the packed values in it. */
-async function dump(): Promise<{ plain: string; unpacked: string }> {
-  const values: Buffer[] = []
-  let cursor = '0'
-  do {
-    const [next, found] = await redis.scan(cursor, 'MATCH', `*${stack.prefix}*`, 'COUNT', 1_000)
-    cursor = next
-    for (const key of found) values.push(Buffer.from(key), ...(await readValue(key)))
-  } while (cursor !== '0')
-  const unpacked = values.flatMap((value) => {
-    const at = value.indexOf(ZSTD_MAGIC)
-    return at === -1 ? [] : [zstdDecompressSync(value.subarray(at)).toString()]
-  })
-  return { plain: values.map(String).join('\n'), unpacked: unpacked.join('\n') }
-}
-
-async function readValue(key: string): Promise<Buffer[]> {
-  switch (await redis.type(key)) {
-    case 'string':
-      return [(await redis.getBuffer(key)) ?? Buffer.alloc(0)]
-    case 'hash':
-      return Object.entries(await redis.hgetallBuffer(key)).flatMap(([name, value]) => [
-        Buffer.from(name),
-        value,
-      ])
-    case 'list':
-      return redis.lrangeBuffer(key, '0', '-1')
-    case 'set':
-      return redis.smembersBuffer(key)
-    case 'zset':
-      return redis.zrangeBuffer(key, '0', '-1')
-    case 'stream':
-      return [Buffer.from(JSON.stringify(await redis.xrange(key, '-', '+')))]
-    default:
-      return []
-  }
 }

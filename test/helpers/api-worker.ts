@@ -8,6 +8,8 @@ import { type AttemptEnd, type Claimed, createWork } from '../../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createFairness, type Fairness, priorityOf, serviceSeconds } from '../../ratelimit/fairness.ts'
+import { testAtRest } from './encryption.ts'
+import type { TestPlace } from './redis.ts'
 
 const LANE = 'openai/small'
 
@@ -38,9 +40,9 @@ const PATIENCE_MS = 5_000
 const usage: Usage = { input_tokens: 7, output_tokens: 5, total_tokens: 12 }
 const intent = { provider: 'openai', model: 'small', coalesced: 1, waitedFor: null }
 
-export function openTestWorker(options: { url: string; prefix: string; config: Config }): TestWorker {
-  const { url, prefix, config } = options
-  const redis = createRedis({ url, role: 'bullmq', name: 'test-worker' })
+export function openTestWorker({ place, config }: { place: TestPlace; config: Config }): TestWorker {
+  const { prefix } = place
+  const redis = createRedis({ ...place, role: 'bullmq', name: 'test-worker' })
   const order = createTestOrder(createFairness({ redis, prefix }), config)
   const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order, now: Date.now })
   const scripts = createScripts(redis)
@@ -50,7 +52,7 @@ export function openTestWorker(options: { url: string; prefix: string; config: C
     cacheTtlMs: config.cache.ttl,
     cacheMaxBytes: config.cache.max_result,
   })
-  const work = createWork({ redis, scripts, outbox, prefix, settings })
+  const work = createWork({ redis, scripts, outbox, prefix, settings, atRest: testAtRest(), now: Date.now })
   const lanes = new Map<string, LaneQueue>()
 
   function laneOf(lane: string): LaneQueue {

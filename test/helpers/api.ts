@@ -12,6 +12,7 @@ import { createKeyring } from '../../config/tenants.ts'
 import { createFileStore } from '../../files/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { createLive } from '../../jobs/live.ts'
+import { createMemory } from '../../jobs/memory.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
 import { createQueues } from '../../jobs/queue.ts'
 import { createRoom } from '../../jobs/room.ts'
@@ -36,7 +37,8 @@ import { createLatencies } from '../../ratelimit/latencies.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
 import { createTestOrder, openTestWorker, type TestWorker } from './api-worker.ts'
-import { startTestRedis, testRedis } from './redis.ts'
+import { testAtRest, testSealer } from './encryption.ts'
+import { startTestRedis, type TestPlace, testRedis } from './redis.ts'
 
 export const acmeKey = 'acme-key-0123456789'
 export const otherKey = 'other-key-0123456789'
@@ -73,6 +75,8 @@ export type TestApiOptions = {
   limits?: Partial<ApiLimits>
   /** A Redis of its own, for tests that stop or spoil it. */
   own?: boolean
+  /** Where to be; in the shared Redis unless given. */
+  place?: TestPlace
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
   overrides?: Partial<Pick<ApiDeps, 'ready'>>
@@ -100,12 +104,12 @@ export function parseTestConfig(members: Partial<ConfigInput> = {}): Config {
 /** The API over a store in a real Redis, put together as services.ts does, without a worker beside it. */
 export async function createTestApi(options: TestApiOptions = {}): Promise<TestApi> {
   const server = options.own ? await startTestRedis() : null
-  const { url, prefix } = server ? { url: server.url, prefix: 'test' } : testRedis()
+  const place = server ? { url: server.url, prefix: 'test' } : (options.place ?? testRedis())
+  const { prefix } = place
   const config = parseTestConfig({ tenants: options.tenants ?? {} })
   const { log, logged } = createTestLog()
   const store = openTestParts({
-    url,
-    prefix,
+    place,
     config,
     role: options.patient ? 'bullmq' : 'commands',
     onError: (error, what) => log.warn({ err: error }, what),
@@ -142,7 +146,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     server,
     root: (tenant = 'default') => tenantRoot(prefix, tenant),
     get worker() {
-      worker ??= openTestWorker({ url, prefix, config })
+      worker ??= openTestWorker({ place, config })
       return worker
     },
     logged,
@@ -164,15 +168,15 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
 
 /** The store and what looks at its lanes: everything of the API that lives in Redis. */
 function openTestParts(options: {
-  url: string
-  prefix: string
+  place: TestPlace
   config: Config
   role: RedisRole
   onError: (error: unknown, what: string) => void
 }) {
-  const { url, prefix, config, role, onError } = options
-  const redis = createRedis({ url, role, name: 'test-api-commands' })
-  const subscriber = createRedis({ url, role: 'subscriber', name: 'test-api-subscriber' })
+  const { place, config, role, onError } = options
+  const { prefix } = place
+  const redis = createRedis({ ...place, role, name: 'test-api-commands' })
+  const subscriber = createRedis({ ...place, role: 'subscriber', name: 'test-api-subscriber' })
   const now = Date.now
   const fairness = createFairness({ redis, prefix })
   const gate = createGate({ redis, prefix })
@@ -194,6 +198,8 @@ function openTestParts(options: {
     now,
   })
   const outbox = createOutbox({ redis, queues, prefix, now })
+  const sealer = testSealer()
+  const memory = createMemory({ redis, share: config.redis.memory_share, now })
   const jobs = createJobs({
     redis,
     scripts: createScripts(redis),
@@ -202,6 +208,7 @@ function openTestParts(options: {
     live: createLive({ subscriber }),
     prefix,
     retainMs: () => config.jobs.retain,
+    atRest: testAtRest(sealer),
     render: renderResult,
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
     foresight,
@@ -212,6 +219,7 @@ function openTestParts(options: {
       most: () => config.jobs.max_queued,
       now,
     }),
+    memory,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError,
   })
@@ -221,6 +229,7 @@ function openTestParts(options: {
     now,
     newId: createIds('file-', now),
     maxBytes: () => config.files.max_bytes_per_tenant,
+    sealer,
   })
   const batches = createBatches({
     redis,
@@ -241,7 +250,7 @@ function openTestParts(options: {
     (await foresight.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    deps: { jobs, files, batches, lanes, forecast },
+    deps: { jobs, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
     async close() {
       await outbox.idle()
       await queues.close()

@@ -4,11 +4,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { startTestCluster } from './redis-cluster.ts'
 import { type FoundProcess, findRunProcesses, RUN_VARIABLE } from './run-processes.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
     redisUrl: string
+    /** Nodes of the cluster that stands for the shared Redis; none: there is no such. */
+    clusterUrls: string[]
   }
 }
 
@@ -28,10 +31,13 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     extraArgs: ['--appendonly', 'no'],
   })
   project.provide('redisUrl', redis.url)
+  const cluster = process.env.SLUICE_TEST_CLUSTER === '1' ? await startTestCluster() : null
+  project.provide('clusterUrls', cluster?.urls ?? [])
   // Set after the shared Redis has started, which is none of the tests' processes.
   process.env[RUN_VARIABLE] = run
 
   return async () => {
+    await cluster?.close()
     await redis.close()
     const left = await waitForEnd(run)
     for (const { pid } of left) killQuietly(pid)

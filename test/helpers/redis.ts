@@ -2,13 +2,36 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Cluster } from 'ioredis'
 import { inject } from 'vitest'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import type { RedisClient } from '../../lib/redis.ts'
 import { RUN_VARIABLE } from './run-processes.ts'
 
-/** The Redis that all test files share, with a key prefix of one's own. The fastest way; never flush it. */
-export function testRedis(): { url: string; prefix: string } {
-  return { url: inject('redisUrl'), prefix: `test-${randomUUID()}` }
+/** Where in which Redis a test is. Of a cluster, `url` is one of its nodes; `createRedis` takes them all. */
+export type TestPlace = { url: string; cluster?: string[]; prefix: string }
+
+/** The Redis that all test files share, or the cluster, with a key prefix of one's own. The fastest way; never flush it. */
+export function testRedis(): TestPlace {
+  const cluster = inject('clusterUrls')
+  return cluster.length > 0 ? placeOn(cluster) : { url: inject('redisUrl'), prefix: `test-${randomUUID()}` }
+}
+
+/** All keys that match, of all nodes of a cluster. */
+export async function keysOf(redis: RedisClient, pattern: string): Promise<string[]> {
+  await redis.ping() // a cluster knows its nodes when it is connected
+  const nodes = redis instanceof Cluster ? redis.nodes('master') : [redis]
+  return (await Promise.all(nodes.map((node) => node.keys(pattern)))).flat()
+}
+
+/** The member `redis` of a configuration. */
+export function toConfig({ url, cluster, prefix }: TestPlace) {
+  return cluster === undefined ? { url, prefix } : { cluster, prefix }
+}
+
+/** A place of one's own on a cluster. */
+export function placeOn(cluster: string[]): TestPlace {
+  return { url: cluster[0]!, cluster, prefix: `test-${randomUUID()}` }
 }
 
 export type TestRedisOptions = {

@@ -6,6 +6,7 @@ import { createLiveConfig } from '../../config/watch.ts'
 import type { Job } from '../../jobs/job.ts'
 import { openApi } from '../../services.ts'
 import { openTestWorker, type TestWorker } from './api-worker.ts'
+import { type TestPlace, toConfig } from './redis.ts'
 
 /** An answer; `Body` is what the test expects, an error also where it expects none. */
 export type Reply<Body> = { status: number; headers: Headers; body: Body & { error?: ErrorMembers } }
@@ -63,12 +64,14 @@ export async function openTestService(config: Config): Promise<TestService> {
 
 /** A worker beside the services of this configuration. Closed with the test. */
 export function openServiceWorker(config: Config): TestWorker {
-  const worker = openTestWorker({ url: config.redis.url!, prefix: config.redis.prefix, config })
+  const { url, cluster, prefix } = config.redis
+  const place = { url: url ?? cluster![0]!, ...(cluster === undefined ? {} : { cluster }), prefix }
+  const worker = openTestWorker({ place, config })
   onTestFinished(worker.close)
   return worker
 }
 
 /** The members of a configuration that put a service on the shared Redis, in a place of its own. */
-export function placeService({ url, prefix }: { url: string; prefix: string }) {
-  return { server: { host: '127.0.0.1', port: 0 }, redis: { url, prefix } }
+export function placeService(place: TestPlace) {
+  return { server: { host: '127.0.0.1', port: 0 }, redis: toConfig(place) }
 }

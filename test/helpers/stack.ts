@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Attempt, GroupSummary, Job } from '../../jobs/job.ts'
 import type { BilledCall, SimulatorState } from '../../providers/simulator/state.ts'
+import { testEncryption } from './encryption.ts'
 import { type RunningProcess, startProcess } from './processes.ts'
-import { testRedis } from './redis.ts'
+import { type TestPlace, testRedis, toConfig } from './redis.ts'
 import { RUN_VARIABLE } from './run-processes.ts'
 
 export type StackOptions = {
@@ -14,6 +15,12 @@ export type StackOptions = {
   simulator?: string[]
   /** Limits of the provider, as YAML in one line. */
   limits?: string
+  /** On top of the environment of each worker. */
+  workerEnv?: Record<string, string>
+  /** The Redis to use; the shared one unless given. */
+  redis?: TestPlace
+  /** Members of `worker` beside the spool, as YAML: `hung_after: 1s`. */
+  worker?: string
   /** Further YAML at the end of the configuration. */
   extra?: string
 }
@@ -26,6 +33,8 @@ export type Stack = {
   workers: RunningProcess[]
   /** What API and worker processes have written, to stdout and stderr. */
   output(): string
+  /** The folder of results that Redis did not take. */
+  spool: string
   /** What its keys in Redis start with. */
   prefix: string
   startWorker(): Promise<RunningProcess>
@@ -43,7 +52,8 @@ export type Stack = {
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'stack-'))
   const path = join(folder, 'sluice.yaml')
-  const redis = testRedis()
+  const spool = join(folder, 'spool')
+  const redis = options.redis ?? testRedis()
   const simulator = await startProcess({
     args: ['main.ts', 'simulator', '--port', '0', ...(options.simulator ?? [])],
     ready: /simulator: (http:\S+)\/v1/,
@@ -51,7 +61,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   })
   const base = simulator.match[1]!
   let text = `
-redis: { url: "${redis.url}", prefix: ${redis.prefix} }
+redis: ${JSON.stringify(toConfig(redis))}
+worker: { spool: "${spool}", ${options.worker ?? ''} }
+${options.extra?.includes('encryption:') ? '' : testEncryption}
 providers:
   sim:
     kind: openai-compatible
@@ -66,9 +78,9 @@ providers:
 ${options.extra ?? ''}
 `
   await writeFile(path, text)
-  const start = (role: string, ready: RegExp) =>
-    startProcess({ args: ['main.ts', role, '--config', path, '--port', '0'], ready, readyMs: 50_000 })
-  const startWorker = () => start('worker', /"role":"worker".*"msg":"ready"/)
+  const start = (role: string, ready: RegExp, env: Record<string, string> = {}) =>
+    startProcess({ args: ['main.ts', role, '--config', path, '--port', '0'], ready, readyMs: 50_000, env })
+  const startWorker = () => start('worker', /"role":"worker".*"msg":"ready"/, options.workerEnv)
   const [apis, workers] = await Promise.all([
     Promise.all(
       Array.from({ length: options.apis ?? 1 }, () => start('api', /"url":"(http:[^"]+)","msg":"ready"/)),
@@ -82,6 +94,7 @@ ${options.extra ?? ''}
     apis,
     workers,
     output: () => [...apis, ...workers].map((running) => running.output).join('\n'),
+    spool,
     prefix: redis.prefix,
     async startWorker() {
       const worker = await startWorker()

@@ -1,11 +1,13 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { onTestFinished } from 'vitest'
+import type { AtRest } from '../../jobs/at-rest.ts'
 import { createItems, type Items } from '../../jobs/items.ts'
 import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
 import type { Jobs, NewJob } from '../../jobs/jobs.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
 import { createLive, type Live } from '../../jobs/live.ts'
 import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
+import { createMemory } from '../../jobs/memory.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
 import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
 import { createRoom } from '../../jobs/room.ts'
@@ -16,7 +18,8 @@ import type { JsonObject } from '../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'
 import { renderResult } from '../../providers/vectors.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
-import { startTestRedis, testRedis } from './redis.ts'
+import { testAtRest } from './encryption.ts'
+import { keysOf, startTestRedis, type TestPlace, testRedis } from './redis.ts'
 
 export const TENANT = 'acme'
 export const LANE = 'sim/chat'
@@ -25,22 +28,28 @@ type JobDeps = Parameters<typeof createJobs>[0]
 type WorkDeps = Parameters<typeof createWork>[0]
 
 export type TestStoreOptions = {
-  /** A Redis of its own, for tests that look at everything in it. */
+  /** A Redis of its own, never a cluster, for tests that spoil it. */
   own?: boolean
+  /** Where to be; in the shared Redis unless given. */
+  place?: TestPlace
   stalledAfterMs?: number
   retainMs?: number
   cacheTtlMs?: number
   cacheMaxBytes?: number
   embeddingItems?: boolean
+  /** What is encrypted; by default what the environment says. */
+  atRest?: AtRest
 }
 
 export type TestStore = {
   redis: RedisClient
   url: string
+  cluster?: string[]
   prefix: string
   /** Of the keys of `TENANT`. */
   root: string
   scripts: Scripts
+  atRest: AtRest
   queues: Queues
   outbox: Outbox
   live: Live
@@ -68,11 +77,10 @@ export type Running = { held: Held; claimed: Claimed }
 
 /** Opens the job store over a real Redis, as services.ts does; closed with the test. */
 export async function openTestStore(options: TestStoreOptions = {}): Promise<TestStore> {
-  const server = options.own ? await startTestRedis() : null
-  if (server) onTestFinished(() => server.close())
-  const { url, prefix } = server ? { url: server.url, prefix: `test-${randomUUID()}` } : testRedis()
+  const place = await findPlace(options)
+  const { prefix } = place
   const connect = (role: RedisRole) => {
-    const client = createRedis({ url, role, name: `test-${role}` })
+    const client = createRedis({ ...place, role, name: `test-${role}` })
     onTestFinished(() => closeRedis(client))
     return client
   }
@@ -106,8 +114,10 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   onTestFinished(() => outbox.idle())
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   await maintenance.register([TENANT])
+  const atRest = options.atRest ?? testAtRest()
   const jobDeps = {
     redis,
+    atRest,
     scripts,
     queues,
     outbox,
@@ -122,16 +132,26 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
       newcomer: async () => ({ startAt: null, waitingFor: null }),
     },
     room: createRoom({ redis, prefix, tenants: maintenance.tenants, most: () => 1_000_000, now }),
+    memory: createMemory({ redis, share: 0.7, now }),
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     onError: (error) => {
       throw error
     },
   } satisfies JobDeps
   const jobs = createJobs(jobDeps)
-  const workDeps = { redis, scripts, outbox, prefix, settings: () => settings } satisfies WorkDeps
+  const workDeps = {
+    redis,
+    scripts,
+    outbox,
+    prefix,
+    atRest,
+    settings: () => settings,
+    now,
+  } satisfies WorkDeps
   const work = createWork(workDeps)
   const items = createItems({
     scripts,
+    atRest,
     prefix,
     settings: () => ({
       isOn: options.embeddingItems ?? true,
@@ -169,10 +189,10 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
 
   return {
     redis,
-    url,
-    prefix,
+    ...place,
     root: tenantRoot(prefix, TENANT),
     scripts,
+    atRest,
     queues,
     outbox,
     live,
@@ -287,9 +307,16 @@ export async function until(holds: () => Promise<boolean> | boolean, timeoutMs =
   }
 }
 
+async function findPlace(options: TestStoreOptions): Promise<TestPlace> {
+  if (!options.own) return options.place ?? testRedis()
+  const server = await startTestRedis()
+  onTestFinished(() => server.close())
+  return { url: server.url, prefix: `test-${randomUUID()}` }
+}
+
 async function dumpRedis(redis: RedisClient, prefix: string): Promise<string> {
   const lines: string[] = []
-  for (const key of await redis.keys(`${prefix}:*`)) {
+  for (const key of await keysOf(redis, `${prefix}:*`)) {
     const type = await redis.type(key)
     const value =
       type === 'string'

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createFileStore } from '../../../files/store.ts'
 import { acmeKey, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
+import { testSealer } from '../../helpers/encryption.ts'
 
 let api: TestApi
 beforeEach(async () => {
@@ -17,6 +18,7 @@ async function upload(tenant: string, purpose = 'batch'): Promise<string> {
     now: Date.now,
     newId: () => `file-${++files}`,
     maxBytes: () => 1e6,
+    sealer: testSealer(),
   })
   const file = { filename: 'in.jsonl', purpose, expiresAt: null }
   return (await store.create(tenant, file, Readable.from([Buffer.from('{}')]))).id

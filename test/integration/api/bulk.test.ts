@@ -4,8 +4,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { decodePayload } from '../../../jobs/payload.ts'
 import { chatJob, createTestApi, type TestApi, type TestApiOptions } from '../../helpers/api.ts'
+import { testAtRest } from '../../helpers/encryption.ts'
 
 type Answer = { index: number; id?: string; status?: string; error?: Record<string, unknown> }
 type Reply = { status: number; headers: IncomingMessage['headers']; body: string }
@@ -54,7 +54,8 @@ const answersOf = (reply: Reply): Answer[] =>
 const storedTexts = (api: TestApi, answers: Answer[]): Promise<unknown[]> =>
   Promise.all(
     answers.map(async ({ id }) => {
-      const body = decodePayload((await api.redis.hgetBuffer(`${api.root()}:job:${id}`, 'body'))!)
+      const stored = (await api.redis.hgetBuffer(`${api.root()}:job:${id}`, 'body'))!
+      const body = testAtRest().openBody(api.root(), id!, stored)
       return (body.messages as { content: string }[])[0]?.content
     }),
   )

@@ -10,6 +10,7 @@ import {
   type TestApiOptions,
   testTenants,
 } from '../../helpers/api.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import { until } from '../../helpers/store.ts'
 
 type Reply = { status: number; headers: Headers; text: string; body: Record<string, unknown> }
@@ -84,7 +85,7 @@ function sendPieces(
 
 /** Keys of parts and records that are in the store. */
 const fileKeys = async (api: TestApi) =>
-  (await api.redis.keys(`${api.root()}:file:*`)).filter((key) => !key.endsWith(':gone'))
+  (await keysOf(api.redis, `${api.root()}:file:*`)).filter((key) => !key.endsWith(':gone'))
 
 describe('an uploaded file', () => {
   it('is shown as OpenAI shows it, and comes back byte for byte', async () => {

@@ -45,7 +45,7 @@ beforeEach(async () => {
     },
   })
   service = await openTestService(config)
-  redis = createRedis({ url: place.url, role: 'commands', name: 'test-forecast' })
+  redis = createRedis({ ...place, role: 'commands', name: 'test-forecast' })
   onTestFinished(() => closeRedis(redis))
   gate = createGate({ redis, prefix: place.prefix })
 })

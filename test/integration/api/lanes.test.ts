@@ -7,7 +7,7 @@ import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts
 import { createGate, type Gate } from '../../../ratelimit/gate.ts'
 import { createLatencies } from '../../../ratelimit/latencies.ts'
 import { acmeKey, chatJob, opsKey, parseTestConfig, testTenants } from '../../helpers/api.ts'
-import { testRedis } from '../../helpers/redis.ts'
+import { type TestPlace, testRedis } from '../../helpers/redis.ts'
 import { openServiceWorker, openTestService, placeService, type TestService } from '../../helpers/service.ts'
 import { until } from '../../helpers/store.ts'
 
@@ -18,12 +18,13 @@ const provider = {
 }
 const cost = { requests: 1, tokens: 1000, inputTokens: 1000, outputTokens: 0 }
 
+let place: TestPlace
 let config: Config
 let service: TestService
 let redis: RedisClient
 let gate: Gate
 beforeEach(async () => {
-  const place = testRedis()
+  place = testRedis()
   config = parseTestConfig({
     ...placeService(place),
     tenants: testTenants,
@@ -43,7 +44,7 @@ beforeEach(async () => {
     },
   })
   service = await openTestService(config)
-  redis = createRedis({ url: place.url, role: 'commands', name: 'test-lanes' })
+  redis = createRedis({ ...place, role: 'commands', name: 'test-lanes' })
   onTestFinished(() => closeRedis(redis))
   gate = createGate({ redis, prefix: place.prefix })
 })
@@ -242,7 +243,7 @@ describe('steering a lane', () => {
   })
 
   it('wakes the workers when it resumes', async () => {
-    const ear = createRedis({ url: config.redis.url!, role: 'subscriber', name: 'test-ear' })
+    const ear = createRedis({ ...place, role: 'subscriber', name: 'test-ear' })
     onTestFinished(() => closeRedis(ear))
     const woken = new Promise((resolve) => ear.once('message', (_channel, lane) => resolve(lane)))
     await ear.subscribe(wakeChannel(config.redis.prefix))

@@ -17,6 +17,7 @@ import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
 import { coalesceKey } from '../../../providers/embeddings.ts'
 import { type BatchRunner, type BatchRunnerDeps, startBatchRunner } from '../../../workers/batch-runner.ts'
+import { testSealer } from '../../helpers/encryption.ts'
 import { TENANT } from '../../helpers/store.ts'
 import { openWorkshop, type WorkshopOptions } from '../workers/fixture.ts'
 
@@ -60,6 +61,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
     now: Date.now,
     newId: createIds('file-', Date.now),
     maxBytes: () => 1e9,
+    sealer: testSealer(),
   })
   const runners = new Set<BatchRunner>()
   const batches = createBatches({

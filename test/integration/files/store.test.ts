@@ -5,6 +5,7 @@ import { type FileRecord, type Files, type NewFile, StorageFullError } from '../
 import { PART_BYTES } from '../../../files/parts.ts'
 import { createFileStore } from '../../../files/store.ts'
 import { createIds } from '../../../lib/job-id.ts'
+import { testSealer } from '../../helpers/encryption.ts'
 import { startTestRedis } from '../../helpers/redis.ts'
 
 const root = (tenant: string) => `test:{t:${tenant}}`
@@ -29,7 +30,14 @@ beforeEach(async () => {
   time = start
   most = Number.MAX_SAFE_INTEGER
   const now = () => time
-  store = createFileStore({ redis, root, now, newId: createIds('file-', now), maxBytes: () => most })
+  store = createFileStore({
+    redis,
+    root,
+    now,
+    newId: createIds('file-', now),
+    maxBytes: () => most,
+    sealer: testSealer(),
+  })
 })
 
 afterAll(async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { NewJob } from '../../../jobs/jobs.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
   eventsOf,
@@ -78,7 +79,7 @@ describe('the result cache', () => {
     await submit(store)
     await complete(store, await store.start())
     expect((await submit(store)).status).toBe('completed')
-    await expect.poll(async () => (await store.redis.keys(`${store.root}:cache:*`)).length).toBe(0)
+    await expect.poll(async () => (await keysOf(store.redis, `${store.root}:cache:*`)).length).toBe(0)
     expect((await submit(store)).status).toBe('queued')
   })
 

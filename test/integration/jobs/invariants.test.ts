@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { CacheMode } from '../../../jobs/job.ts'
 import type { Held } from '../../../jobs/queue.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   failure,
   intent,
@@ -238,7 +239,7 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
     expect(Number(counts.total ?? 0), `total of group ${name}`).toBe(total)
   }
 
-  for (const key of await redis.keys(`${root}:followers:*`)) {
+  for (const key of await keysOf(redis, `${root}:followers:*`)) {
     for (const id of await redis.zrange(key, '0', '-1')) {
       const follower = await redis.hgetall(`${root}:job:${id}`)
       expect([follower.status, typeof follower.leader], `${id} among the followers`).toEqual([
@@ -248,7 +249,7 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
     }
   }
 
-  for (const key of await redis.keys(`${root}:flight:*`)) {
+  for (const key of await keysOf(redis, `${root}:flight:*`)) {
     const id = (await redis.get(key))!
     const leader = await redis.hgetall(`${root}:job:${id}`)
     const leads = leader.status !== undefined && !terminal.includes(leader.status) && !leader.leader
@@ -273,7 +274,7 @@ it('keeps records, indexes, groups, events, flights and queue in step, and loses
         expect(await store.redis.zrange(`${store.root}:status:${status}`, '0', '-1'), status).toEqual([])
       }
       // Nothing is left behind but what the ended jobs keep.
-      expect(await store.redis.keys(`${store.root}:f*:*`)).toEqual([])
+      expect(await keysOf(store.redis, `${store.root}:f*:*`)).toEqual([])
       expect(await store.redis.exists(`${store.root}:outbox`)).toBe(0)
     }),
     { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 60), endOnFailure: false },

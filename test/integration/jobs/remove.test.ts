@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { abortChannel } from '../../../jobs/keys.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
   fail,
@@ -31,7 +32,7 @@ async function dumpWithoutLog(store: TestStore): Promise<string> {
 
 describe('deleting a job', () => {
   it('leaves nothing of a completed job in the store', async () => {
-    const store = await openTestStore({ own: true })
+    const store = await openTestStore()
     const job = await submit(store, { ...traced, idempotencyKey: `key-1` }, CANARY)
     const running = await store.start()
     await store.work.stream(running.claimed, [{ delta: CANARY }])
@@ -45,7 +46,7 @@ describe('deleting a job', () => {
   })
 
   it('leaves nothing of a job that waits', async () => {
-    const store = await openTestStore({ own: true })
+    const store = await openTestStore()
     const job = await submit(store, { ...traced, deadline: Date.now() + 60_000 }, CANARY)
     await queuedEntries(store)
     await store.jobs.remove(TENANT, job.id)
@@ -54,7 +55,7 @@ describe('deleting a job', () => {
   })
 
   it('leaves nothing of a job that failed', async () => {
-    const store = await openTestStore({ own: true })
+    const store = await openTestStore()
     const job = await submit(store, traced, CANARY)
     await fail(store, await store.start())
     await store.jobs.remove(TENANT, job.id)
@@ -62,7 +63,7 @@ describe('deleting a job', () => {
   })
 
   it('aborts the call of a running job, whose result is then kept nowhere', async () => {
-    const store = await openTestStore({ own: true })
+    const store = await openTestStore()
     const aborts: string[] = []
     await store.live.listen(abortChannel(store.prefix), (message) => aborts.push(message))
     const job = await submit(store, traced, CANARY)
@@ -78,7 +79,7 @@ describe('deleting a job', () => {
   })
 
   it('of a running job without followers leaves nothing when the call fails', async () => {
-    const store = await openTestStore({ own: true })
+    const store = await openTestStore()
     const job = await submit(store, traced, CANARY)
     const { held, claimed } = await store.start()
     await store.jobs.remove(TENANT, job.id)
@@ -88,7 +89,7 @@ describe('deleting a job', () => {
   })
 
   it('of a running leader serves its followers, and leaves nothing of it after that', async () => {
-    const store = await openTestStore({ own: true })
+    const store = await openTestStore()
     const leader = await submit(store, traced, 'shared prompt')
     const follower = await submit(store, {}, 'shared prompt')
     const running = await store.start()
@@ -108,7 +109,7 @@ describe('deleting a job', () => {
   })
 
   it('of a running leader makes a follower lead when its worker dies', async () => {
-    const store = await openTestStore({ own: true, stalledAfterMs: 450 })
+    const store = await openTestStore({ stalledAfterMs: 450 })
     const leader = await submit(store)
     const follower = await submit(store)
     await store.start()
@@ -174,7 +175,7 @@ describe('deleting a job', () => {
     const { claimed } = await store.start()
     await store.jobs.remove(TENANT, job.id)
     await store.work.complete([{ claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.5 }])
-    expect(await store.redis.keys(`${store.root}:job:${job.id}*`)).toEqual([])
+    expect(await keysOf(store.redis, `${store.root}:job:${job.id}*`)).toEqual([])
     expect(await store.redis.zcard(`${store.root}:status:completed`)).toBe(0)
   })
 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { abortChannel } from '../../../jobs/keys.ts'
 import type { Claimed } from '../../../jobs/work.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
   eventsOf,
@@ -31,7 +32,7 @@ async function submitSame(store: TestStore, followers: number): Promise<string[]
   const outcomes = await store.jobs.createMany(Array.from({ length: followers + 1 }, () => newJob()))
   const [leader] = outcomes.map((outcome) => (outcome as { id: string }).id)
   const waiting = await store.redis.zrange(
-    (await store.redis.keys(`${store.root}:followers:*`))[0]!,
+    (await keysOf(store.redis, `${store.root}:followers:*`))[0]!,
     '0',
     '-1',
   )
@@ -109,7 +110,7 @@ describe('jobs of the same content', () => {
     expect((await store.jobs.list(TENANT, { status: 'completed' }, 1000)).hasMore).toBe(true)
     expect(new Set(await statusesOf(store, ids))).toEqual(new Set(['completed']))
     expect(await store.redis.exists(`${store.root}:draining`)).toBe(0)
-    expect(await store.redis.keys(`${store.root}:f*:*`)).toEqual([])
+    expect(await keysOf(store.redis, `${store.root}:f*:*`)).toEqual([])
   })
 
   it('are served by the sweeper when the worker died between two of those calls', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
   eventsOf,
@@ -156,7 +157,7 @@ describe('the sweeper', () => {
     const job = await submit(store, { group: 'nightly' })
     await complete(store, await store.start())
     await sweepUntil(store, job.id, 'gone')
-    expect(await store.redis.keys(`${store.root}:job:*`)).toEqual([])
+    expect(await keysOf(store.redis, `${store.root}:job:*`)).toEqual([])
     expect(await store.jobs.group(TENANT, 'nightly')).toBeNull()
     // The answer outlives the job that bought it.
     expect((await submit(store)).cache).toBe('hit')

@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { toEvent } from '../../../jobs/record.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
   eventsOf,
@@ -73,7 +75,7 @@ describe('a call', () => {
     const { claimed } = await store.start()
     const completion = { claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.5 }
     await store.work.complete([completion])
-    const spent = await store.redis.keys(`${store.root}:spent:*`)
+    const spent = await keysOf(store.redis, `${store.root}:spent:*`)
     await store.work.complete([completion])
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.completed'])
     expect(await store.jobs.group(TENANT, 'nightly')).toMatchObject({ cost_usd: 0.5 })
@@ -243,6 +245,25 @@ describe('a job whose worker died', () => {
     expect(attempts?.map((one) => [one.outcome, one.ambiguous])).toEqual(Array(3).fill(['lost', true]))
   })
 
+  it('takes nobody with it into quarantine: those that were lost with it twice run one at a time', async () => {
+    const store = await openTestStore()
+    const ids = [await submit(store), await submit(store, {}, 'its neighbour')].map(({ id }) => id)
+    const [poison, neighbour] = [await store.start(), await store.start()]
+    await takeAgain(store, poison, 'second')
+    await takeAgain(store, neighbour, 'second')
+    await takeAgain(store, poison, 'third')
+    const waiting = { ...neighbour.held, token: 'third' }
+    expect(await store.work.start([waiting], intent)).toMatchObject([{ kind: 'wait' }])
+    // The worker dies again, and what it had comes to the next one.
+    await store.work.start([{ ...poison.held, token: 'fourth' }], intent)
+    const last = await takeAgain(store, neighbour, 'fourth')
+    await complete(store, last)
+    expect(await Promise.all(ids.map(async (id) => (await read(store, id)).status))).toEqual([
+      'failed',
+      'completed',
+    ])
+  })
+
   it('may try three more workers when someone retries it after its quarantine', async () => {
     const store = await openTestStore()
     const job = await submit(store)
@@ -376,8 +397,9 @@ describe('the events of a job', () => {
         const chunk = JSON.parse(JSON.stringify(value))
         await store.work.stream(claimed, [chunk])
         const text = await store.redis.lindex(`${store.root}:job:${job.id}:events`, before + written++)
-        expect(JSON.parse(text!)).toMatchObject({ event: 'job.delta', attempt: 1 })
-        expect(JSON.parse(text!).chunk).toEqual(chunk)
+        const event = toEvent(job.id, 1, text!, () => job, store)
+        expect(event).toMatchObject({ event: 'job.delta', data: { attempt: 1 } })
+        expect(event.data.chunk).toEqual(chunk)
       }),
       { numRuns: 50 },
     )

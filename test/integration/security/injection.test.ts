@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createLiveConfig } from '../../../config/watch.ts'
 import { openApi, type Service } from '../../../services.ts'
 import { acmeKey, chatJob, parseTestConfig, testTenants } from '../../helpers/api.ts'
-import { testRedis } from '../../helpers/redis.ts'
+import { testRedis, toConfig } from '../../helpers/redis.ts'
 
 const FORGED = '{"level":60,"msg":"forged"}'
 
@@ -20,10 +20,10 @@ beforeAll(async () => {
       done()
     },
   })
-  const { url, prefix } = testRedis()
+  const place = testRedis()
   const config = parseTestConfig({
     server: { host: '127.0.0.1', port: 0 },
-    redis: { url, prefix },
+    redis: toConfig(place),
     tenants: testTenants,
   })
   service = await openApi({

@@ -6,17 +6,17 @@ import { createKeyring } from '../../../config/tenants.ts'
 import { createLiveConfig } from '../../../config/watch.ts'
 import { openApi } from '../../../services.ts'
 import { acmeKey, chatJob, opsKey, otherKey, parseTestConfig, testTenants } from '../../helpers/api.ts'
-import { testRedis } from '../../helpers/redis.ts'
+import { testRedis, toConfig } from '../../helpers/redis.ts'
 import { until } from '../../helpers/store.ts'
 
 const MOST = 3
 
 async function start() {
-  const { url, prefix } = testRedis()
+  const place = testRedis()
   const config = createLiveConfig(
     parseTestConfig({
       server: { host: '127.0.0.1', port: 0, max_streams_per_tenant: MOST },
-      redis: { url, prefix },
+      redis: toConfig(place),
       tenants: testTenants,
     }),
   )

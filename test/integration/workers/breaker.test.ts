@@ -6,7 +6,7 @@ import { createSimulator } from '../../../providers/simulator/simulator.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
 import { startWorker } from '../../../workers/worker.ts'
 import { LANE, openTestStore, read, statusesOf, submit, until } from '../../helpers/store.ts'
-import { expressOf } from './fixture.ts'
+import { expressOf, heartbeatOf } from './fixture.ts'
 
 /** A store with a worker on it, whose lane's provider is a simulator. The gate's clock is set forward by `pass`. */
 async function openLane() {
@@ -37,6 +37,8 @@ providers:
     ...expressOf(store, config.jobs.stalled_after),
     config: () => config,
     gate,
+    heartbeat: heartbeatOf(store, config, gate),
+    spool: { put: async () => async () => {}, isRecovering: () => false },
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note() {},

@@ -5,6 +5,7 @@ import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { unpackVector } from '../../../providers/vectors.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   eventsOf,
   newJob,
@@ -51,7 +52,7 @@ const texts = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, index) => `text number ${from + index}`)
 
 const itemKeys = async (store: TestStore, tenant = TENANT) =>
-  (await store.redis.keys(`${store.prefix}:{t:${tenant}}:cache:*`)).length
+  (await keysOf(store.redis, `${store.prefix}:{t:${tenant}}:cache:*`)).length
 
 describe('an embedding job', () => {
   it('sends the inputs that are new, and pays for these', async () => {
@@ -207,7 +208,7 @@ describe('an embedding job', () => {
   it('that refreshes asks for all again, and others find that', async () => {
     const { run, sent, store } = await openBench()
     await run(['a', 'b'])
-    const [hash] = hashInputs(EMBED_LANE, embedJob('a').body)!
+    const [hash] = store.atRest.digests(hashInputs(EMBED_LANE, embedJob('a').body)![0]!)
     const key = `${store.root}:cache:${hash}`
     await store.redis.pexpire(key, 1000)
     await run(['a', 'b', 'a'], { cache: 'refresh' })
@@ -219,7 +220,7 @@ describe('an embedding job', () => {
   it('keeps no answer longer than the vectors that it was put together from', async () => {
     const { run, store } = await openBench()
     await run(['a', 'b'])
-    const [a] = hashInputs(EMBED_LANE, embedJob('a').body)!
+    const [a] = store.atRest.digests(hashInputs(EMBED_LANE, embedJob('a').body)![0]!)
     await store.redis.pexpire(`${store.root}:cache:${a}`, 20_000)
     const job = await run(['b', 'a', 'new'])
     const hash = await store.redis.hget(`${store.root}:job:${job.id}`, 'hash')

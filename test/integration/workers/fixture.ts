@@ -1,10 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { expect, onTestFinished } from 'vitest'
+import { resolveLane } from '../../../config/lanes.ts'
 import { loadConfig } from '../../../config/load.ts'
+import type { Config } from '../../../config/schema.ts'
 import { createExpress, expressLease } from '../../../jobs/express.ts'
 import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import { openLanesChannel } from '../../../jobs/keys.ts'
+import { createLeases } from '../../../jobs/leases.ts'
+import { lockLease } from '../../../jobs/queue.ts'
 import type { Work } from '../../../jobs/work.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
@@ -12,7 +16,9 @@ import { coalesceKey } from '../../../providers/embeddings.ts'
 import { createProviders } from '../../../providers/registry.ts'
 import type { SimulatorOptions } from '../../../providers/simulator/options.ts'
 import { createSimulator } from '../../../providers/simulator/simulator.ts'
-import { createGate } from '../../../ratelimit/gate.ts'
+import { createGate, type Gate } from '../../../ratelimit/gate.ts'
+import { type Heartbeat, renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
+import { createRenewal } from '../../../workers/renewal.ts'
 import { startWorker } from '../../../workers/worker.ts'
 import { newJob, openTestStore, TENANT, type TestStore, type TestStoreOptions } from '../../helpers/store.ts'
 
@@ -62,6 +68,8 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
       work: disturb(store.work, store),
       config: () => config,
       gate,
+      heartbeat: heartbeatOf(store, config, gate),
+      spool: { put: async () => async () => {}, isRecovering: () => false },
       provider: (name) => providers.get(name),
       knownLanes: store.queues.lanes,
       note() {},
@@ -108,6 +116,21 @@ export async function ended(store: TestStore, id: string, tenant = TENANT): Prom
   const job = await store.jobs.wait(tenant, id, 15_000)
   expect(['completed', 'failed', 'cancelled'], `the job is still ${job?.status}`).toContain(job?.status)
   return (await store.jobs.get(tenant, id))!
+}
+
+/** A heartbeat of the main loop; the thread has tests of its own. Ends with the test. */
+export function heartbeatOf(store: TestStore, config: Config, gate: Gate): Heartbeat {
+  const lockMs = lockLease(config.jobs.stalled_after)
+  const placeMs = expressLease(config.jobs.stalled_after)
+  const heartbeat = startHeartbeat({
+    renewal: createRenewal({ leases: createLeases({ ...store, lockMs, placeMs }), gate }),
+    renewMs: renewInterval(lockMs),
+    limitsOf: (lane) => resolveLane(config, lane)?.limits ?? null,
+    thread: null,
+    onError() {},
+  })
+  onTestFinished(() => heartbeat.stop())
+  return heartbeat
 }
 
 /** What a worker takes jobs straight from the API with. */

@@ -73,7 +73,7 @@ describe('one fault, with its line', () => {
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, files, webhooks, log (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, worker, files, encryption, webhooks, log (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

@@ -11,7 +11,8 @@ describe('defaults', () => {
   test('a provider with a model is enough; the rest has defaults in milliseconds and bytes', () => {
     expect(load(smallest)).toEqual({
       server: { host: '127.0.0.1', port: 8080, max_streams_per_tenant: 1000 },
-      redis: { prefix: 'sluice' },
+      redis: { prefix: 'sluice', memory_share: 0.7, durable: false },
+      worker: { hung_after: 300_000, spool: '.sluice/spool' },
       providers: {
         openai: {
           kind: 'openai',
@@ -29,6 +30,7 @@ describe('defaults', () => {
       cache: { ttl: 86_400_000, max_result: 1_048_576, embedding_items: true },
       jobs: { retain: 604_800_000, max_queued: 1_000_000, stalled_after: 15_000 },
       files: { max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },
+      encryption: { keys: [] },
       webhooks: {
         allow_private_addresses: false,
         schedule: [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000],
@@ -93,6 +95,7 @@ describe('the example file', () => {
       AZURE_OPENAI_API_KEY: 'a',
       ACME_KEY: 'acme-key-of-enough-length',
       OPS_KEY: 'ops-key-of-enough-length',
+      SLUICE_ENCRYPTION_KEY: 'ab'.repeat(32),
       WEBHOOK_SECRET: 'whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=',
     })
     expect(Object.keys(config.providers)).toEqual(['openai', 'anthropic', 'gemini', 'azure', 'local'])

@@ -171,4 +171,16 @@ describe('the live configuration', () => {
     expect(live.replace(load(smallest))).toEqual(['server.host', 'tenants'])
     expect(Object.keys(live.current().tenants)).toEqual(['acme'])
   })
+
+  test('takes other encryption keys, but does not cease to encrypt because the file lost them', () => {
+    const withKeys = (...bytes: number[]) =>
+      load(
+        `${smallest}encryption: { keys: [${bytes.map((byte) => Buffer.alloc(32, byte).toString('hex'))}] }\n`,
+      )
+    const live = createLiveConfig(load(smallest))
+    expect(live.replace(withKeys(0xa1))).toEqual([])
+    expect(live.replace(withKeys(0xb2, 0xa1))).toEqual([])
+    expect(live.replace(load(smallest))).toEqual(['encryption.keys'])
+    expect(live.current().encryption).toEqual(withKeys(0xb2, 0xa1).encryption)
+  })
 })

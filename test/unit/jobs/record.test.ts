@@ -2,8 +2,13 @@ import { describe, expect, it } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { toEvent, toJob, toRecord } from '../../../jobs/record.ts'
 import type { JsonObject } from '../../../lib/json.ts'
+import { testAtRest } from '../../helpers/encryption.ts'
 
-const asIs = (stored: JsonObject) => stored
+const asIs = {
+  root: 'test:{t:acme}',
+  atRest: testAtRest(),
+  render: (stored: JsonObject, _format: string | null): JsonObject => stored,
+}
 
 function flat(fields: Record<string, string>): Buffer[] {
   return Object.entries(fields).flatMap(([name, value]) => [Buffer.from(name), Buffer.from(value)])
@@ -78,10 +83,11 @@ describe('toJob', () => {
 
   it('hands the stored result and its format to the renderer', () => {
     const seen: (string | null)[] = []
-    const shown = toJob('job_1', toRecord(flat(completed))!, (stored, format) => {
+    const render = (stored: JsonObject, format: string | null) => {
       seen.push(format)
       return { ...stored, rendered: true }
-    })
+    }
+    const shown = toJob('job_1', toRecord(flat(completed))!, { ...asIs, render })
     expect(shown.result).toEqual({ answer: 42, rendered: true })
     expect(seen).toEqual(['float'])
   })
@@ -107,7 +113,7 @@ describe('toEvent', () => {
   it('numbers the event, and writes its times as the API does', () => {
     const stored =
       '{"event":"job.retrying","at":1700000000000,"reason":"busy","next_attempt_at":1700000005000}'
-    expect(toEvent('job_1', 3, stored, never)).toEqual({
+    expect(toEvent('job_1', 3, stored, never, asIs)).toEqual({
       cursor: '3',
       event: 'job.retrying',
       data: {
@@ -122,18 +128,27 @@ describe('toEvent', () => {
 
   it('carries a chunk of a stream as it came', () => {
     const stored = '{"event":"job.delta","at":1700000000000,"attempt":1,"chunk":{"a":[1,null]}}'
-    expect(toEvent('job_1', 4, stored, never).data).toMatchObject({ attempt: 1, chunk: { a: [1, null] } })
+    expect(toEvent('job_1', 4, stored, never, asIs).data).toMatchObject({
+      attempt: 1,
+      chunk: { a: [1, null] },
+    })
   })
 
   it('carries the whole job with a terminal event', () => {
-    const event = toEvent('job_1', 5, '{"event":"job.completed","at":1700000001500}', () => job(completed))
+    const event = toEvent(
+      'job_1',
+      5,
+      '{"event":"job.completed","at":1700000001500}',
+      () => job(completed),
+      asIs,
+    )
     expect(event.data.job).toEqual(job(completed))
   })
 
   it('shows a job that was retried since as it ended then', () => {
     const stored =
       '{"event":"job.failed","at":1700000000700,"error":{"code":"broken","message":"m","provider_status":500,"retryable":true}}'
-    const event = toEvent('job_1', 5, stored, () => job(completed))
+    const event = toEvent('job_1', 5, stored, () => job(completed), asIs)
     expect(event.data.job).toMatchObject({
       status: 'failed',
       finished_at: '2023-11-14T22:13:20.700Z',

@@ -11,6 +11,11 @@ describe('isRedisUnavailable', () => {
     'MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist on disk.',
     'BUSY Redis is busy running a script.',
     'CLUSTERDOWN Hash slot not served',
+    'TRYAGAIN Multiple keys request during rehashing of slot',
+    'MOVED 9557 127.0.0.1:7002',
+    'ASK 9557 127.0.0.1:7002',
+    'ERR Script attempted to access a non local key in a cluster node script: 0ed5, on @user_script:1.',
+    'NOREPLICAS Not enough good replicas to write.',
     'ERR max number of clients reached',
   ])('takes the reply "%s" for a Redis that cannot now', (message) => {
     expect(isRedisUnavailable(new ReplyError(message))).toBe(true)

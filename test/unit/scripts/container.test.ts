@@ -56,13 +56,14 @@ describe('docker-compose.yml', () => {
     }
   })
 
-  test('keeps what Redis holds, and has it refuse rather than evict', () => {
+  test('keeps what Redis and the workers hold, and has Redis refuse rather than evict', () => {
     const redis = compose.services.redis
     const command = redis?.command.join(' ')
     expect(command).toContain('--appendonly yes')
     expect(command).toContain('--maxmemory-policy noeviction')
     expect(redis?.volumes).toEqual(['redis-data:/data'])
-    expect(Object.keys(compose.volumes)).toEqual(['redis-data'])
+    expect(compose.services.worker?.volumes).toContain('worker-data:/app/.sluice')
+    expect(Object.keys(compose.volumes)).toEqual(['redis-data', 'worker-data'])
   })
 
   test('takes from every service of ours what it does not need', () => {

@@ -41,3 +41,45 @@ describe('persist', () => {
     expect(await write).toBe('stored')
   })
 })
+
+describe('what persist was given to be secured', () => {
+  /** A safe place that tells what happens to it. */
+  function openPlace() {
+    const seen: string[] = []
+    const secure = async () => {
+      seen.push('in')
+      return async () => {
+        seen.push('out')
+      }
+    }
+    return { seen, secure }
+  }
+
+  it('is left alone when the first attempt succeeds', async () => {
+    const { seen, secure } = openPlace()
+    await persist(async () => 'stored', { signal: new AbortController().signal, onError() {}, secure })
+    expect(seen).toEqual([])
+  })
+
+  it('is secured once, however often the store refuses, and taken away when it is stored', async () => {
+    const { seen, secure } = openPlace()
+    let left = 3
+    const write = async () => {
+      if (left-- > 0) throw new Error('full')
+    }
+    await persist(write, { signal: new AbortController().signal, onError() {}, secure })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(seen).toEqual(['in', 'out'])
+  })
+
+  it('stays, and is there before it is given up', async () => {
+    const { seen, secure } = openPlace()
+    const writing = persist(() => Promise.reject(new Error('full')), {
+      signal: AbortSignal.abort(),
+      onError() {},
+      secure,
+    })
+    await expect(writing).rejects.toThrow('full')
+    expect(seen).toEqual(['in'])
+  })
+})

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
+import { describeResponse } from '../../../../api/door/describe-response.ts'
 import { describeFailure } from '../../../../api/door/failure.ts'
-import type { JobError } from '../../../../jobs/job.ts'
+import { failureOf } from '../../../../api/door/stream.ts'
+import type { Job, JobError } from '../../../../jobs/job.ts'
 
 const failed = (members: Partial<JobError>): JobError => ({
   code: 'broken',
@@ -41,6 +43,7 @@ describe('the failure of a job, for a client of OpenAI', () => {
     [{ code: 'deadline_exceeded' }, 504],
     [{ code: 'exceeds_limit' }, 422],
     [{ code: 'worker_lost', retryable: true }, 503],
+    [{ code: 'undecryptable', retryable: true }, 500],
     [{ code: 'connection_error', retryable: true }, 502],
     [{ code: 'invalid_answer', provider_status: 200, retryable: true }, 502],
     [{ code: 'http_302', provider_status: 302 }, 502],
@@ -50,5 +53,28 @@ describe('the failure of a job, for a client of OpenAI', () => {
   ])('of %j has the status %d', (members, status) => {
     const failure = describeFailure(failed(members))
     expect([failure.status, failure.isRetryable]).toEqual([status, members.retryable ?? false])
+  })
+})
+
+describe('a job that completed, and whose result cannot be decrypted', () => {
+  const error = failed({ code: 'undecryptable', retryable: true })
+  const job = {
+    id: 'job_1',
+    status: 'completed',
+    result: null,
+    error,
+    created_at: '2026-11-24T00:00:00Z',
+  } as Job
+
+  it('has failed, for whoever waits for it', () => {
+    expect(failureOf({ kind: 'ended', job })).toMatchObject({ status: 500, error: { code: 'undecryptable' } })
+    expect(failureOf({ kind: 'ended', job: { ...job, error: null, result: {} } })).toBeNull()
+  })
+
+  it('is a response that failed', () => {
+    expect(describeResponse({ job, body: {}, previousResponseId: null })).toMatchObject({
+      status: 'failed',
+      error: { code: 'undecryptable', message: 'It broke.' },
+    })
   })
 })

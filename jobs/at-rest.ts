@@ -1,0 +1,115 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { isSealed, type Place, type Sealer, UnreadableError } from '../lib/sealer.ts'
+import type { JobError } from './job.ts'
+import { decodePayload, encodePayload } from './payload.ts'
+
+/** An error as it rests: encrypted, it lacks what may quote a prompt, and has that in `sealed`. */
+export type StoredError = JobError | (Omit<JobError, 'message' | 'provider_error'> & { sealed: string })
+
+/**
+ * What of jobs is encrypted at rest where that is configured: bodies, results, chunks of streams, and the texts of errors,
+ * each bound to its tenant, its job and what it is. Scripts hand the result of one job to its followers and to the cache,
+ * for all of which it says whom it was encrypted for; it is bound to the content hash, which they share. What was stored in
+ * plain text before is read as it is. `root` is the tenant's. `open…` throws `UnreadableError` unless it says otherwise.
+ */
+export type AtRest = {
+  /** Stands for a content hash, or another digest, in the store. First what is written now; see Sealer. */
+  digests(plain: string): [string, ...string[]]
+  sealBody(root: string, id: string, body: JsonObject): Buffer
+  openBody(root: string, id: string, stored: Buffer): JsonObject
+  sealResult(root: string, id: string, hash: string, result: JsonObject): Buffer
+  /** `id`: whom it must have been sealed for; null: any job of the tenant with this content. */
+  openResult(root: string, id: string | null, hash: string, stored: Buffer): JsonObject
+  /** As the member of an event, its name in front. */
+  sealChunk(root: string, id: string, call: number, chunk: JsonValue): string
+  /** Null for one that cannot be opened. */
+  openChunk(root: string, id: string, call: number, sealed: string): JsonValue
+  /** As JSON. */
+  sealError(root: string, id: string, error: JobError): string
+  /** With another message where its own cannot be opened. */
+  openError(root: string, stored: StoredError): JobError
+  /** Tells of something that cannot be opened, and is shown as missing. */
+  onUnreadable(error: UnreadableError, id: string): void
+}
+
+/** @param onUnreadable for the log; `id` is the job's */
+export function createAtRest(deps: {
+  sealer: Sealer
+  onUnreadable: (error: UnreadableError, id: string) => void
+}): AtRest {
+  const { sealer, onUnreadable } = deps
+
+  function sealPayload(place: Place, value: JsonObject): Buffer {
+    const encoded = encodePayload(value)
+    return sealer.seal(place, encoded) ?? encoded
+  }
+
+  function openPayload(place: Parameters<Sealer['open']>[0], stored: Buffer): JsonObject {
+    return decodePayload(isSealed(stored) ? sealer.open(place, stored) : stored)
+  }
+
+  function sealText(place: Place, text: string): string | null {
+    return sealer.seal(place, Buffer.from(text))?.toString('base64') ?? null
+  }
+
+  function openText(place: Parameters<Sealer['open']>[0], sealed: string): JsonValue {
+    return JSON.parse(sealer.open(place, Buffer.from(sealed, 'base64')).toString('utf8')) as JsonValue
+  }
+
+  const chunkPlace = (root: string, id: string, call: number) => ({ root, purpose: `chunk ${call}`, id })
+
+  return {
+    onUnreadable,
+    digests: (plain) => sealer.digests(plain),
+    sealBody: (root, id, body) => sealPayload({ root, purpose: 'body', id }, body),
+    openBody: (root, id, stored) => openPayload({ root, purpose: 'body', id }, stored),
+    sealResult: (root, id, content, result) => sealPayload({ root, purpose: 'result', id, content }, result),
+    openResult: (root, id, content, stored) => openPayload({ root, purpose: 'result', id, content }, stored),
+    sealChunk(root, id, call, chunk) {
+      const text = JSON.stringify(chunk)
+      const sealed = sealText(chunkPlace(root, id, call), text)
+      return sealed === null ? `"chunk":${text}` : `"sealed":"${sealed}"`
+    },
+    openChunk(root, id, call, sealed) {
+      try {
+        return openText(chunkPlace(root, id, call), sealed)
+      } catch (error) {
+        if (!(error instanceof UnreadableError)) throw error
+        onUnreadable(error, id)
+        return null
+      }
+    },
+    sealError(root, id, error) {
+      const { message, provider_error, ...rest } = error
+      const said = provider_error === undefined ? { message } : { message, provider_error }
+      const sealed = sealText({ root, purpose: 'error', id }, JSON.stringify(said))
+      return JSON.stringify(sealed === null ? error : { ...rest, sealed })
+    },
+    openError(root, stored) {
+      if (!('sealed' in stored)) return stored
+      const { sealed, ...rest } = stored
+      try {
+        const said = openText({ root, purpose: 'error', id: null }, sealed)
+        return { ...rest, ...(isJsonObject(said) ? said : {}) } as JobError
+      } catch (error) {
+        if (!(error instanceof UnreadableError)) throw error
+        return { ...rest, message: 'What this failure said is encrypted with a key that is not configured.' }
+      }
+    },
+  }
+}
+
+/** What a job shows in place of what cannot be opened. */
+export function toUndecryptable(error: UnreadableError): JobError {
+  const why =
+    error.missingKey === null
+      ? 'it was changed, or damaged, since it was stored'
+      : 'the key that it was encrypted with is not configured'
+  return {
+    code: 'undecryptable',
+    message: `What is stored of this job cannot be read: ${why}.`,
+    provider_status: null,
+    // With the key it can be read again.
+    retryable: error.missingKey !== null,
+  }
+}

@@ -1,0 +1,115 @@
+import { listMasters } from '../lib/masters.ts'
+import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
+
+/** How long a write may take to come to the disk, ms: less than a command may take. */
+const DISK_MS = 2000
+
+/** The server cannot promise, or did not say in time, that what was written is on its disk. */
+export class NotDurableError extends Error {
+  override readonly name = 'NotDurableError'
+}
+
+/**
+ * How it is known that a write is on disk: `always`, the server answers none before; `asked`, it is asked each time
+ * (WAITAOF, Redis 7.2); `unknown`, it does not let us look.
+ */
+export type DurabilityWay = 'always' | 'asked' | 'unknown'
+
+/** Whether what was acknowledged is on disk. */
+export type Durability = {
+  /** Throws NotDurableError where the server is set up to lose what it acknowledged; else how it is known. */
+  check(): Promise<DurabilityWay>
+  /** Resolves when all that was written before is on disk. Throws NotDurableError when it is not in time. */
+  confirm(): Promise<void>
+}
+
+/**
+ * @param deps.connection of its own, for it is held up while it waits for the disk
+ */
+export function createDurability(deps: { connection: RedisClient; prefix: string }): Durability {
+  const { connection, prefix } = deps
+  let way: Promise<DurabilityWay> | null = null
+  const ask = shareRounds(async () => {
+    // Whatever is written later in the log than all that is asked about stands for it.
+    await connection.incr(`${prefix}:durable`)
+    const [local] = (await connection.call('WAITAOF', '1', '0', String(DISK_MS))) as [number, number]
+    if (local < 1) throw new NotDurableError(`the disk of Redis took longer than ${DISK_MS} ms`)
+  })
+
+  function check(): Promise<DurabilityWay> {
+    way ??= findWay(connection)
+    way.catch(() => {
+      way = null
+    })
+    return way
+  }
+
+  return {
+    check,
+    async confirm() {
+      if ((await check()) === 'asked') await ask()
+    },
+  }
+}
+
+/** One round at a time; who asks while one is under way is answered by the next, for that begins after what they did. */
+export function shareRounds(round: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> = Promise.resolve()
+  let next: Promise<void> | null = null
+  return () => {
+    next ??= running.then(() => {
+      next = null
+      const own = round()
+      running = own.catch(() => {})
+      return own
+    })
+    return next
+  }
+}
+
+async function findWay(client: RedisClient): Promise<DurabilityWay> {
+  const masters = listMasters(client)
+  const ways = await Promise.all(
+    masters.map(async (node): Promise<DurabilityWay | 'lost'> => {
+      const [appendonly, appendfsync] = await Promise.all([
+        readSetting(node, 'appendonly'),
+        readSetting(node, 'appendfsync'),
+      ])
+      if (appendonly === 'no') return 'lost'
+      if (appendfsync === 'always') return 'always'
+      // A node of a cluster cannot be asked about another one's log.
+      if (!client.isCluster && (await knowsWaitAof(node))) return 'asked'
+      return appendfsync === null ? 'unknown' : 'lost'
+    }),
+  )
+  const known = ways.filter((one) => one !== 'lost')
+  if (known.length < ways.length) {
+    throw new NotDurableError(
+      'Redis acknowledges what is not on its disk yet; set appendonly yes and appendfsync always there, or use one of 7.2 or later with appendonly yes',
+    )
+  }
+  return known.find((one) => one !== 'always') ?? 'always'
+}
+
+type Caller = { call(command: string, ...args: string[]): Promise<unknown> }
+
+/** Null where this user may not ask. */
+async function readSetting(node: Caller, name: string): Promise<string | null> {
+  try {
+    const [, value] = (await node.call('CONFIG', 'GET', name)) as string[]
+    return value ?? null
+  } catch (error) {
+    if (isRedisUnavailable(error)) throw error
+    return null
+  }
+}
+
+async function knowsWaitAof(node: Caller): Promise<boolean> {
+  try {
+    await node.call('WAITAOF', '0', '0', '1')
+    return true
+  } catch (error) {
+    if (isRedisUnavailable(error)) throw error
+    return false
+  }
+}

@@ -1,0 +1,73 @@
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
+
+/**
+ * A command is sent on, or again after 100 ms while its slot is being moved or has lost its node, so often: longer than
+ * a caller of commands waits, whose limit is a time.
+ */
+const MOST_REDIRECTIONS = 100
+
+/**
+ * A client of a Redis Cluster; credentials and TLS of its first URL go for all nodes.
+ *
+ * @param limits.limitMs commands are failed after this; null: they wait
+ */
+export function createCluster(
+  urls: readonly string[],
+  options: RedisOptions,
+  limits: { limitMs: number | null } & Pick<ClusterOptions, 'clusterRetryStrategy' | 'slotsRefreshTimeout'>,
+): Cluster {
+  const { limitMs, ...ofCluster } = limits
+  const cluster = new PromptCluster([...urls], {
+    ...ofCluster,
+    maxRedirections: MOST_REDIRECTIONS,
+    // Certificates name the hosts, which a look-up before connecting would turn into addresses.
+    dnsLookup: (address, callback) => callback(null, address),
+    redisOptions: { ...options, ...readCredentials(urls[0], options), replyMapping: 'legacy' },
+  })
+  cluster.limitMs = limitMs
+  return cluster
+}
+
+/**
+ * A connection for subscriptions. What is published anywhere in a cluster is heard at each of its nodes, so it is one to
+ * any of them, and to the next one when that is lost. ioredis' own subscriber of a cluster does not say when it was.
+ */
+export function createClusterSubscriber(urls: readonly string[], options: RedisOptions): Redis {
+  // Not all processes at one node.
+  let at = process.pid
+  const next = () => new URL(urls[at++ % urls.length]!)
+  const addressOf = ({ hostname, port }: URL) => ({
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || 6379),
+  })
+  const client: Redis = new Redis({
+    ...options,
+    ...readCredentials(urls[0], options),
+    ...addressOf(next()),
+    replyMapping: 'legacy',
+    retryStrategy(attempt) {
+      Object.assign(client.options, addressOf(next()))
+      return options.retryStrategy?.(attempt) ?? null
+    },
+  })
+  return client
+}
+
+/** ioredis' limit of a command begins when a node gets it, which is never while no node is there. */
+class PromptCluster extends Cluster {
+  limitMs: number | null = null
+
+  override sendCommand(...args: Parameters<Cluster['sendCommand']>): unknown {
+    if (this.limitMs !== null) args[0].setTimeout(this.limitMs)
+    return super.sendCommand(...args)
+  }
+}
+
+function readCredentials(url: string | undefined, options: RedisOptions): RedisOptions {
+  const first = new URL(url ?? '')
+  return {
+    ...(first.username === '' ? {} : { username: decodeURIComponent(first.username) }),
+    ...(first.password === '' ? {} : { password: decodeURIComponent(first.password) }),
+    ...(first.protocol === 'rediss:' ? { tls: options.tls ?? {} } : {}),
+  }
+}

@@ -1,0 +1,127 @@
+import { mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { readStoreId } from '../../../jobs/store-id.ts'
+import { startSpool } from '../../../workers/spool.ts'
+import { RUN_VARIABLE } from '../../helpers/run-processes.ts'
+import { openTestStore, read, submit, success, TENANT, type TestStore, until } from '../../helpers/store.ts'
+
+/** No process has this number. */
+const DEAD = '99999999.000000000000'
+
+async function openFolder() {
+  const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'spool-'))
+  const list = async () => (await readdir(folder)).sort()
+  return { folder, list }
+}
+
+function open(store: TestStore, folder: string, storeId = () => readStoreId(store.redis, store.prefix)) {
+  const errors: string[] = []
+  const spool = startSpool({
+    folder,
+    storeId,
+    restore: store.work.restore,
+    onError: (error, what) => errors.push(`${what}: ${error}`),
+  })
+  onTestFinished(() => spool.stop())
+  return { spool, errors }
+}
+
+/** A job whose result went to the spool, as its worker would have sent it. */
+async function spoolOne(store: TestStore, folder: string) {
+  const job = await submit(store)
+  const { claimed } = await store.start()
+  const finishes = store.work.encode([
+    { claimed, end: success, result: { answer: 'paid' }, usage: null, costUsd: 0.5 },
+  ])
+  const { spool } = open(store, folder)
+  const takeAway = await spool.put(finishes)
+  return { job, spool, takeAway }
+}
+
+/** Makes the files those of a process that is gone. */
+async function bury(folder: string) {
+  for (const name of await readdir(folder)) {
+    await rename(join(folder, name), join(folder, name.replace(/^\d+\.\w+/, DEAD)))
+  }
+}
+
+it('what a dead worker left is stored and taken away; until then no call may begin', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { job } = await spoolOne(store, folder)
+  await bury(folder)
+  const { spool } = open(store, folder)
+  expect(spool.isRecovering()).toBe(true)
+  await until(() => !spool.isRecovering())
+  expect(await read(store, job.id)).toMatchObject({
+    status: 'completed',
+    result: { answer: 'paid' },
+    cost_usd: 0.5,
+  })
+  expect(await list()).toEqual([])
+})
+
+it('a file of a process that lives is left to it, which takes it away when it is stored', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { job, takeAway } = await spoolOne(store, folder)
+  const { spool } = open(store, folder)
+  await until(() => !spool.isRecovering())
+  const [name, ...others] = await list()
+  expect(others).toEqual([])
+  expect((await stat(join(folder, name!))).mode & 0o777).toBe(0o600)
+  expect((await read(store, job.id)).status).toBe('running')
+  await takeAway()
+  expect(await list()).toEqual([])
+})
+
+it('a job that was deleted meanwhile stays deleted, and its result is taken off the disk', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { job } = await spoolOne(store, folder)
+  await bury(folder)
+  await store.jobs.remove(TENANT, job.id)
+  open(store, folder)
+  await until(async () => (await list()).length === 0)
+  expect(await store.jobs.get(TENANT, job.id)).toBe(null)
+  expect(await store.redis.keys(`${store.root}:job:${job.id}*`)).toEqual([])
+})
+
+it('results for another store stay where they are, and what cannot be read is set aside', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { job } = await spoolOne(store, folder)
+  await bury(folder)
+  const [kept] = await list()
+  await writeFile(join(folder, `${DEAD}.00000000-0000-7000-8000-000000000000.json`), '{"store"')
+  await writeFile(join(folder, `${DEAD}.00000000-0000-7000-8000-000000000001.part`), 'half')
+  const { spool, errors } = open(store, folder, async () => 'another')
+  await until(() => !spool.isRecovering())
+  expect(await list()).toEqual([`${DEAD}.00000000-0000-7000-8000-000000000000.json.bad`, kept])
+  expect(errors.join()).toContain('is for another store, and stays')
+  expect((await read(store, job.id)).status).toBe('running')
+})
+
+it('where the disk does not take a result either, that is told, and nothing is thrown', async () => {
+  const store = await openTestStore()
+  const { folder } = await openFolder()
+  const file = join(folder, 'a file')
+  await writeFile(file, '')
+  const { spool, errors } = open(store, file)
+  const takeAway = await spool.put([{ tenant: TENANT, id: 'job_x', args: [] }])
+  await takeAway()
+  expect(errors.join()).toMatch(/keeping a result on disk: .*(EEXIST|ENOTDIR)/)
+})
+
+it('what lies on disk is what the store would hold', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { takeAway } = await spoolOne(store, folder)
+  const [name] = await list()
+  const { finishes } = JSON.parse(await readFile(join(folder, name!), 'utf8'))
+  const payload = finishes[0].args.find((one: unknown) => typeof one === 'object')
+  expect(Buffer.from(payload.base64, 'base64').toString()).toBe('{"answer":"paid"}')
+  await takeAway()
+})

@@ -1,0 +1,47 @@
+/**
+ * The thread that renews what its process holds in the store, whatever the process' main loop is busy with. Started by
+ * heartbeat.ts alone, which tells it what is held. It ends with the process.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import { createLeases } from '../jobs/leases.ts'
+import { createRedis } from '../lib/redis.ts'
+import { createGate } from '../ratelimit/gate.ts'
+import type { FromThread, HeartbeatThread } from './heartbeat.ts'
+import { createRenewal, type HoldingsChange } from './renewal.ts'
+
+const { redis: target, prefix, lockMs, placeMs, renewMs, hungMs } = workerData as HeartbeatThread
+const port = parentPort!
+const redis = createRedis({ ...target, role: 'commands', name: 'sluice-worker-heartbeat' })
+const renewal = createRenewal({
+  leases: createLeases({ redis, prefix, lockMs, placeMs }),
+  gate: createGate({ redis, prefix }),
+})
+const tell = (message: FromThread) => port.postMessage(message)
+
+let lastSign = performance.now()
+let isGivenUp = false
+let isRenewing = false
+
+port.on('message', (change: HoldingsChange) => {
+  lastSign = performance.now()
+  renewal.apply(change)
+})
+
+async function renew(): Promise<void> {
+  const isHung = performance.now() - lastSign > hungMs
+  if (isHung !== isGivenUp) tell({ kind: isHung ? 'gave_up' : 'resumed' })
+  isGivenUp = isHung
+  if (isHung || isRenewing) return
+  isRenewing = true
+  try {
+    await renewal.renew()
+    tell({ kind: 'renewed' })
+  } catch (error) {
+    tell({ kind: 'failed', error: String(error) })
+  } finally {
+    isRenewing = false
+  }
+}
+
+setInterval(renew, renewMs)
+port.once('message', renew)

@@ -1,0 +1,157 @@
+import { Worker } from 'node:worker_threads'
+import type { LaneLimits } from '../config/lanes.ts'
+import type { Held } from '../jobs/queue.ts'
+import type { RedisTarget } from '../lib/redis.ts'
+import type { Holding, HoldingsChange, Renewal } from './renewal.ts'
+
+/** The main loop gives a sign of life this often, ms. */
+const SIGN_MS = 1000
+
+/** MiB for what the thread has just made, which is little; V8's own measure took 7 MiB more of memory. */
+const YOUNG_MB = 4
+
+/** A thread that died is started again after this, ms. */
+const RELAUNCH_MS = 1000
+
+/** Keeps alive in the store what this process holds there: locks, places, permits. */
+export type Heartbeat = {
+  hold(held: Held, lane: string): void
+  drop(held: Held, lane: string): void
+  holdPermit(lane: string, permit: string): void
+  dropPermit(lane: string, permit: string): void
+  stop(): Promise<void>
+}
+
+/** What a thread is started with. Durations in ms. */
+export type HeartbeatThread = {
+  redis: RedisTarget
+  prefix: string
+  lockMs: number
+  placeMs: number
+  renewMs: number
+  /** A main loop that was silent for longer is hung: its jobs are let go. */
+  hungMs: number
+}
+
+export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: 'failed'; error: string }
+
+/** How often to renew, ms: a third of a lock, so that two renewals may fail before it is lost, and of a permit. */
+export function renewInterval(lockMs: number): number {
+  return Math.min(10_000, Math.max(100, Math.round(lockMs / 3)))
+}
+
+/**
+ * Renews on a thread of its own, with a connection of its own: a main loop that is blocked for a minute still holds its jobs,
+ * and its calls are not made again by others. Where the thread is missing or has not renewed lately, the main loop does.
+ */
+export function startHeartbeat(deps: {
+  /** The same over this process' own connection, for as long as there is no thread that does it. */
+  renewal: Renewal
+  renewMs: number
+  /** As configured now; null: not any more. */
+  limitsOf: (lane: string) => LaneLimits | null
+  /** Null: the main loop renews. */
+  thread: HeartbeatThread | null
+  onError: (error: unknown, what: string) => void
+}): Heartbeat {
+  const { renewal, renewMs, thread: settings, onError } = deps
+  const limits = new Map<string, string>()
+  let thread: Worker | null = null
+  let renewedAt = Number.NEGATIVE_INFINITY
+  let relaunch: NodeJS.Timeout | undefined
+  let stopped = false
+  let change: HoldingsChange = { held: [], dropped: [], limits: [] }
+  let isGathering = false
+
+  function launch(data: HeartbeatThread): void {
+    const started = new Worker(new URL('./heartbeat-thread.ts', import.meta.url), {
+      workerData: data,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    })
+    thread = started
+    started.unref()
+    started.on('message', (message: FromThread) => {
+      if (message.kind === 'renewed') renewedAt = performance.now()
+      else if (message.kind === 'failed') onError(new Error(message.error), 'renewing locks')
+      else if (message.kind === 'gave_up')
+        onError(new Error(`the main loop was silent for over ${data.hungMs} ms`), 'holding jobs')
+    })
+    started.on('error', (error) => onError(error, 'the heartbeat thread'))
+    started.on('exit', () => {
+      if (thread === started) thread = null
+      renewedAt = Number.NEGATIVE_INFINITY
+      if (stopped) return
+      renewHere()
+      relaunch = setTimeout(() => launch(data), RELAUNCH_MS)
+      relaunch.unref()
+    })
+    started.postMessage(renewal.snapshot())
+  }
+
+  function send(): void {
+    isGathering = false
+    thread?.postMessage(change)
+    change = { held: [], dropped: [], limits: [] }
+  }
+
+  /** In one message a turn. Commands of this turn leave at its end too, so nothing happens of which the thread is not told. */
+  function note(held: Holding[], dropped: Holding[]): void {
+    const news = { held, dropped, limits: learnLimits(held) }
+    renewal.apply(news)
+    change.held.push(...news.held)
+    change.dropped.push(...news.dropped)
+    change.limits.push(...news.limits)
+    if (isGathering) return
+    isGathering = true
+    setImmediate(send)
+  }
+
+  function learnLimits(held: Holding[]): [string, LaneLimits][] {
+    return held.flatMap((one) => (one.kind === 'permit' && !limits.has(one.lane) ? readLimits(one.lane) : []))
+  }
+
+  /** The limits of a lane, where they are not as they were told last. */
+  function readLimits(lane: string): [string, LaneLimits][] {
+    const now = deps.limitsOf(lane)
+    const text = JSON.stringify(now)
+    if (now === null || limits.get(lane) === text) return []
+    limits.set(lane, text)
+    return [[lane, now]]
+  }
+
+  function renewHere(): void {
+    renewal.renew().catch((error) => onError(error, 'renewing locks'))
+  }
+
+  const signs = setInterval(() => {
+    const changed = [...limits.keys()].flatMap(readLimits)
+    renewal.apply({ held: [], dropped: [], limits: changed })
+    change.limits.push(...changed)
+    send()
+  }, SIGN_MS)
+  const fallback = setInterval(() => {
+    if (performance.now() - renewedAt > 1.5 * renewMs) renewHere()
+  }, renewMs)
+  if (settings) launch(settings)
+
+  return {
+    hold: (held, lane) => note([holdingOf(held, lane)], []),
+    drop: (held, lane) => note([], [holdingOf(held, lane)]),
+    holdPermit: (lane, permit) => note([{ kind: 'permit', lane, permit }], []),
+    dropPermit: (lane, permit) => note([], [{ kind: 'permit', lane, permit }]),
+    async stop() {
+      stopped = true
+      clearInterval(signs)
+      clearInterval(fallback)
+      clearTimeout(relaunch)
+      await thread?.terminate()
+    },
+  }
+}
+
+function holdingOf(held: Held, lane: string): Holding {
+  const entry = `${held.id}-${held.entry}`
+  return held.express
+    ? { kind: 'place', tenant: held.tenant, entry }
+    : { kind: 'lock', lane, entry, token: held.token }
+}

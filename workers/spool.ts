@@ -1,0 +1,224 @@
+import { createHash, randomUUIDv7 } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Finish } from '../jobs/work.ts'
+import { readProcessIdentity } from '../lib/process-identity.ts'
+import { isRedisUnavailable } from '../lib/redis.ts'
+
+/** Pause between two looks for what dead workers left, ms. */
+const LOOK_MS = 2000
+
+/** Pause before a result that the store did not take is handed to it again, ms. */
+const AGAIN_MS = 200
+
+/** For how long a result that waits for the store holds new calls up, ms. */
+const HOLD_UP_MS = 600_000
+
+/** The process that wrote a file, as number and identity, and what tells its files apart. */
+const FILE = /^(\d+)\.([0-9a-f]{12})\.[0-9a-f-]{36}\.(json|part)$/
+
+const argument = z.union([z.string(), z.number(), z.strictObject({ base64: z.base64() })])
+const fileSchema = z.strictObject({
+  store: z.string(),
+  finishes: z.array(z.strictObject({ tenant: z.string(), id: z.string(), args: z.array(argument) })),
+})
+
+/**
+ * Results that were paid for and that the store does not take, on the disk of their worker until it does. Should the worker die
+ * first, the next one that looks into the folder stores them. Storing a result twice is harmless, so nothing rests on
+ * whose a file is: a file whose writer lives is left to it to spare the work.
+ */
+export type Spool = {
+  /**
+   * Puts results on disk as the store would hold them. Answers what takes them away again when they are stored. Never throws: what
+   * the disk does not take either is in memory alone.
+   */
+  put(finishes: Finish[]): Promise<() => Promise<void>>
+  /** True while results of dead workers wait for the store: their jobs look as if they needed a call. */
+  isRecovering(): boolean
+  stop(): Promise<void>
+}
+
+export function startSpool(deps: {
+  folder: string
+  /** What tells the store from others: files of others stay where they are. */
+  storeId: () => Promise<string>
+  restore: (finishes: Finish[]) => Promise<void>
+  onError: (error: unknown, what: string) => void
+}): Spool {
+  const { folder, restore, onError } = deps
+  const owner = readOwner(process.pid)
+  const stopping = new AbortController()
+  const passedOver = new Set<string>()
+  let storeId: Promise<string> | null = null
+  let recoveringSince: number | null = performance.now()
+
+  async function readStore(): Promise<string> {
+    storeId ??= deps.storeId()
+    try {
+      return await storeId
+    } catch (error) {
+      storeId = null
+      throw error
+    }
+  }
+
+  async function write(finishes: Finish[]): Promise<string> {
+    const text = encode({ store: await readStore(), finishes })
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const path = join(folder, `${await owner}.${randomUUIDv7()}`)
+    const file = await open(`${path}.part`, 'wx', 0o600)
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(`${path}.part`, `${path}.json`)
+    await syncFolder(folder)
+    return `${path}.json`
+  }
+
+  /** Files that no living process will see to. */
+  async function findOrphans(): Promise<string[]> {
+    const orphans: string[] = []
+    for (const name of await readdir(folder).catch(() => [])) {
+      const [, pid, identity, kind] = FILE.exec(name) ?? []
+      if (pid === undefined || passedOver.has(name)) continue
+      if ((await readOwner(Number(pid))) === `${pid}.${identity}`) continue
+      // Half written when its writer died, which then has not said that it was kept.
+      if (kind === 'part') await rm(join(folder, name), { force: true })
+      else orphans.push(name)
+    }
+    return orphans.sort()
+  }
+
+  async function recover(name: string): Promise<void> {
+    const path = join(folder, name)
+    const { store, finishes } = decode(await readFile(path, 'utf8'))
+    if (store !== (await readStore())) {
+      passedOver.add(name)
+      throw new Error(`${path} is for another store, and stays`)
+    }
+    await restore(finishes)
+    await rm(path, { force: true })
+  }
+
+  /** One look at the folder; resolves when everything in it is stored, set aside, or the spool stops. */
+  async function look(): Promise<void> {
+    let orphans = await findOrphans()
+    if (orphans.length > 0) recoveringSince ??= performance.now()
+    while (orphans.length > 0 && !stopping.signal.aborted) {
+      const left: string[] = []
+      for (const name of orphans) {
+        try {
+          await recover(name)
+        } catch (error) {
+          if (isMissing(error)) continue // another worker was faster
+          onError(error, 'storing a result that a dead worker left')
+          if (isRedisUnavailable(error)) left.push(name)
+          else if (!passedOver.has(name)) await setAside(name)
+        }
+      }
+      orphans = left
+      if (left.length > 0) await pause(AGAIN_MS)
+    }
+    recoveringSince = null
+  }
+
+  /** What can never be stored must not be tried for ever, and not be lost either. */
+  async function setAside(name: string): Promise<void> {
+    passedOver.add(name)
+    await rename(join(folder, name), join(folder, `${name}.bad`)).catch(() => {})
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await look().catch((error) => {
+        recoveringSince = null
+        onError(error, 'looking for results that dead workers left')
+      })
+      await pause(LOOK_MS)
+    }
+  }
+
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (stopping.signal.aborted) return resolve()
+      const end = () => {
+        clearTimeout(timer)
+        stopping.signal.removeEventListener('abort', end)
+        resolve()
+      }
+      const timer = setTimeout(end, ms)
+      stopping.signal.addEventListener('abort', end)
+    })
+  }
+
+  readStore().catch(() => {}) // asked for again when it is needed
+  const running = run()
+
+  return {
+    async put(finishes) {
+      try {
+        const path = await write(finishes)
+        return () =>
+          rm(path, { force: true }).catch((error) =>
+            onError(error, 'removing a stored result from the spool'),
+          )
+      } catch (error) {
+        onError(error, 'keeping a result on disk')
+        return async () => {}
+      }
+    },
+    isRecovering: () => recoveringSince !== null && performance.now() - recoveringSince < HOLD_UP_MS,
+    async stop() {
+      stopping.abort()
+      await running
+    },
+  }
+}
+
+/** A process as files are named after it. Numbers come round again; when it began tells them apart. */
+async function readOwner(pid: number): Promise<string> {
+  const identity = (await readProcessIdentity(pid)) ?? ''
+  return `${pid}.${createHash('sha256').update(identity).digest('hex').slice(0, 12)}`
+}
+
+function encode({ store, finishes }: { store: string; finishes: Finish[] }): string {
+  return JSON.stringify({
+    store,
+    finishes: finishes.map(({ tenant, id, args }) => ({
+      tenant,
+      id,
+      args: args.map((one) => (Buffer.isBuffer(one) ? { base64: one.toString('base64') } : one)),
+    })),
+  })
+}
+
+function decode(text: string): { store: string; finishes: Finish[] } {
+  const { store, finishes } = fileSchema.parse(JSON.parse(text))
+  return {
+    store,
+    finishes: finishes.map(({ tenant, id, args }) => ({
+      tenant,
+      id,
+      args: args.map((one) => (typeof one === 'object' ? Buffer.from(one.base64, 'base64') : one)),
+    })),
+  }
+}
+
+/** A new name in a folder is on disk when the folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT' && 'path' in error
+}
