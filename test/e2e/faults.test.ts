@@ -17,13 +17,13 @@ test('under load and with a failing provider, a killed worker, API and Redis los
       opened: (stage) => onTestFinished(() => stage.close()),
     },
     {
-      blows: ['redis-kill', 'worker-kill', 'api-kill'],
+      blows: ['redis-kill', 'worker-kill', 'worker-kill-stored', 'api-kill'],
       workers: 1,
       random: createRandom(SEED),
       patienceMs: 25_000,
     },
   )
-  expect(said).toHaveLength(3)
+  expect(said).toHaveLength(4)
   expect(tally.jobs).toBeGreaterThan(20)
   // The times in which things resume are for `npm run faults`: here other tests share the machine.
   const { lost, repeated, failed, mistaken } = tally

@@ -5,10 +5,10 @@ import { within } from './wait.ts'
 
 /** Everybody who follows the events of a group, or of one of its jobs. */
 export type Audience = {
-  /** So many more follow the jobs that were accepted, at `url` first where it is given. */
-  follow(load: Load, count: number, url?: string): void
-  /** The same, of the jobs that were accepted since the last call. */
-  followNew(load: Load, count: number, url?: string): void
+  /** So many more follow these jobs, as far as they are accepted, at `url` first where it is given. */
+  follow(jobs: readonly Sent[], count: number, url?: string): void
+  /** So many more follow the jobs that were accepted since the last call. */
+  followNew(load: Load, count: number): void
   /** How many a process serves now. */
   at(url: string): number
   readonly size: number
@@ -35,7 +35,7 @@ export function gatherAudience(options: {
   const path = `/v1/groups/${group}/events`
   const ofGroup = repeat(options.ofGroup, () => subscribe({ urls, random, path, finished: () => finished }))
 
-  function followSome(jobs: readonly Sent[], count: number, first?: string): void {
+  function follow(jobs: readonly Sent[], count: number, first?: string): void {
     const ids = jobs.flatMap(({ id }) => (id === null ? [] : [id]))
     if (ids.length === 0) return
     for (let one = 0; one < count; one++) {
@@ -45,9 +45,9 @@ export function gatherAudience(options: {
   }
 
   return {
-    follow: ({ sent }, count, first) => followSome(sent, count, first),
-    followNew({ sent }, count, first) {
-      followSome(sent.slice(followed), count, first)
+    follow,
+    followNew({ sent }, count) {
+      follow(sent.slice(followed), count)
       followed = sent.length
     },
     at: (url) => [...ofJobs, ...ofGroup].filter((one) => one.servedBy === url).length,

@@ -12,8 +12,10 @@ import { until } from './wait.ts'
 
 const GROUP = 'provider-faults'
 const HUGE_BYTES = 1024 ** 3
-/** Of one worker, four such answers at once included. */
+/** Of one worker, with two such answers at once. */
 const MOST_MEMORY = 600 * 1024 ** 2
+/** From one pair of them to the next. */
+const APART_MS = 5000
 const RETRY_AFTER_MS = 1000
 
 /** Every way of a provider to fail, beside each other. */
@@ -39,12 +41,16 @@ export const breakProvider: Fault = {
       members: { timeout_ms: TIMEOUT_MS },
       mark: createMarker(random, 0.25),
     })
-    await sleep(quick ? 10_000 : 25_000)
+    await sleep(quick ? 8000 : 25_000)
     say('floods')
-    const floods = FLOODS.flatMap((ill) => [ill, ill]).map((ill) =>
-      load.add({ mark: markerOf(ill), members: { timeout_ms: 60_000 } }),
-    )
-    await sleep(quick ? 3000 : 5000)
+    const floods: Sent[] = []
+    for (const streamed of FLOODS) {
+      for (const ill of FLOODS) {
+        const members = { timeout_ms: 60_000 }
+        floods.push(load.add({ mark: markerOf(ill), streams: ill === streamed, members }))
+      }
+      await sleep(APART_MS)
+    }
     say('a storm of 429s')
     await stage.simulator.setFaults([{ kind: '429', retry_after: RETRY_AFTER_MS }])
     await sleep(quick ? 4000 : 12_000)
@@ -109,10 +115,9 @@ async function findKeptFailures(stage: Stage, random: () => number): Promise<str
 }
 
 async function tryTwice(stage: Stage, random: () => number, ill: Ill, index: number): Promise<string[]> {
-  // Streams have the numbers that three divides.
-  const number = index * 3 + (ill.only === 'stream' ? 0 : 1)
+  const streams = ill.only === 'stream'
   const members = { timeout_ms: TIMEOUT_MS, max_attempts: 1, cache: 'use' }
-  const job = composeJob({ group: `${GROUP}-again`, number, mark: markerOf(ill), members })
+  const job = composeJob({ group: `${GROUP}-again`, number: index, mark: markerOf(ill), streams, members })
   const counts: Pick<Load, 'answers' | 'slowestMs'> = { answers: new Map(), slowestMs: 0 }
   // Apart from each other, for many broken calls in a row open the breaker.
   await sleep(400 * index)

@@ -31,7 +31,7 @@ const BREAKS: Break[] = [
   {
     name: 'redis-kill',
     title: 'Redis kill -9, restarted from its AOF',
-    times: 5,
+    times: 3,
     quickTimes: 2,
     apply: ({ redis }) => redis.kill(),
   },

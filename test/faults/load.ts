@@ -35,7 +35,7 @@ export type Load = {
   /** Sends so many more, spread over this time; resolves when the last has left. */
   rush(count: number, ms: number): Promise<void>
   /** Sends one more, with a mark and members of its own. */
-  add(options: { mark: string; members?: Record<string, unknown> }): Sent
+  add(options: { mark: string; streams?: boolean; members?: Record<string, unknown> }): Sent
   /** Sends no more; resolves when all is accepted or was tried for a minute. */
   stop(): Promise<void>
 }
@@ -69,10 +69,11 @@ export function startLoad(options: LoadOptions): Load {
     },
   }
 
-  function send(own: { mark?: string; members?: Record<string, unknown> } = {}): Sent {
+  function send(own: { mark?: string; streams?: boolean; members?: Record<string, unknown> } = {}): Sent {
     const number = load.sent.length
-    const mark = own.mark ?? options.mark?.(streams(number)) ?? ''
-    const job = composeJob({ group, number, mark, members: { ...options.members, ...own.members } })
+    const streams = own.streams ?? isStream(number)
+    const mark = own.mark ?? options.mark?.(streams) ?? ''
+    const job = composeJob({ group, number, mark, streams, members: { ...options.members, ...own.members } })
     load.sent.push(job)
     const sending = deliver(job, options, load).finally(() => pending.delete(sending))
     pending.add(sending)
@@ -89,17 +90,19 @@ export function composeJob(options: {
   group: string
   number: number
   mark?: string
+  /** Default: one in three does. */
+  streams?: boolean
   /** Of the provider `sim`; default: `chat`. */
   model?: string
   members?: Record<string, unknown>
 }): Sent {
-  const { group, number, mark = '', model = 'chat', members } = options
+  const { group, number, mark = '', streams = isStream(number), model = 'chat', members } = options
   const messages = [{ role: 'user', content: `${group} ${number} ${mark}` }]
   const job = {
     type: 'chat',
     group,
     cache: number % 2 === 0 ? 'off' : 'use',
-    body: { model: `sim/${model}`, messages, ...(streams(number) ? { stream: true } : {}) },
+    body: { model: `sim/${model}`, messages, ...(streams ? { stream: true } : {}) },
     ...members,
   }
   return {
@@ -111,7 +114,7 @@ export function composeJob(options: {
   }
 }
 
-function streams(number: number): boolean {
+function isStream(number: number): boolean {
   return number % 3 === 0
 }
 

@@ -13,8 +13,8 @@ broken. Everything takes about fourteen minutes.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
-  --kills N     workers that are killed in mid-call (default 12)
-  --minutes N   for which everything happens at random in the end (default 1.5)
+  --kills N     workers that are killed in mid-call (default 10)
+  --minutes N   for which everything happens at random in the end (default 1)
   --seed N      of everything that is left to chance (default: another one each time; it is printed)
   --quick       fewer blows, shorter outages, six minutes
   --help        this text
@@ -47,8 +47,8 @@ export function readOptions(args: string[], names: readonly string[], random: ()
     only: only.length === 0 ? [...names] : names.filter((name) => only.includes(name)),
     seed: values.seed === undefined ? Math.floor(random() * 2 ** 31) : readCount('--seed', values.seed),
     quick: values.quick,
-    kills: readCount('--kills', values.kills ?? (values.quick ? '4' : '12')),
-    minutes: readMinutes(values.minutes ?? (values.quick ? '0.5' : '1.5')),
+    kills: readCount('--kills', values.kills ?? (values.quick ? '4' : '10')),
+    minutes: readMinutes(values.minutes ?? (values.quick ? '0.5' : '1')),
   }
 }
 

@@ -13,7 +13,7 @@ const OPENED_AT_ONCE = 250
 const OPENED_MS = 60_000
 const JOBS = 100
 /** Calls outlast the opening of all streams. */
-const LATENCY_MS = 45_000
+const LATENCY_MS = 35_000
 /** Sockets of this process besides. */
 const OTHER_FILES = 500
 
@@ -39,7 +39,7 @@ export const reconnect: Fault = {
     const victim = stage.apis[0]!
     const url = victim.match[1]!
     for (let opened = 0; opened < STREAMS; opened += OPENED_AT_ONCE) {
-      audience.follow(load, OPENED_AT_ONCE, url)
+      audience.follow(load.sent, OPENED_AT_ONCE, url)
       const isThere = () => (audience.at(url) >= opened + OPENED_AT_ONCE ? true : null)
       await until(isThere, OPENED_MS, `${opened + OPENED_AT_ONCE} event streams`)
     }

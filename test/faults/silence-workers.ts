@@ -14,6 +14,8 @@ type Silence = {
   name: string
   title: string
   times: number
+  /** Whether others may take its calls over. */
+  isGivenUp: boolean
   /** How long it lasts, ms. */
   lasts(settings: Settings, random: () => number): number
   apply(worker: Worker, ms: number): Promise<void>
@@ -23,7 +25,8 @@ const SILENCES: Silence[] = [
   {
     name: 'worker-freeze',
     title: 'worker frozen (SIGSTOP) until given up, then back',
-    times: 3,
+    times: 2,
+    isGivenUp: true,
     lasts: ({ stalledAfterMs }, random) => stalledAfterMs + 5000 * random(),
     apply: freeze,
   },
@@ -31,6 +34,7 @@ const SILENCES: Silence[] = [
     name: 'worker-block',
     title: 'worker whose event loop is blocked for 35 s',
     times: 1,
+    isGivenUp: false,
     lasts: blockMs,
     apply: block,
   },
@@ -41,7 +45,7 @@ export function blockMs({ quick }: Pick<Settings, 'quick'>): number {
   return quick ? 12_000 : 35_000
 }
 
-/** Stops the whole process. */
+/** Stops the whole process, the thread that tells others of its life included. */
 export async function freeze(worker: Worker, ms: number): Promise<void> {
   worker.kill('SIGSTOP')
   try {
@@ -57,7 +61,7 @@ export async function block(worker: Worker, ms: number): Promise<void> {
   await sleep(ms)
 }
 
-/** A worker that is silent until others may take its calls over, and then goes on as if nothing had been. */
+/** A worker that is silent for longer than a dead one is waited for, and then goes on as if nothing had been. */
 export const silenceWorkers: Fault[] = SILENCES.map((silence) => ({
   name: silence.name,
   title: silence.title,
@@ -86,6 +90,11 @@ async function run(silence: Silence, settings: Settings): Promise<Outcome> {
   await load.stop()
   const { tally, evidence, broken } = await judge(stage, load, group, 4 * stalledAfterMs + 60_000)
   const recoveriesMs = recoveries(evidence, silentAt)
+  if (silence.isGivenUp && tally.flagged === 0) broken.push('no call was given up')
+  if (!silence.isGivenUp && tally.flagged + tally.paidAgain > 0)
+    broken.push(
+      `${tally.flagged} calls are flagged and ${tally.paidAgain} paid again, though their worker lived`,
+    )
   broken.push(
     ...checkRecoveries(recoveriesMs, stalledAfterMs + RECOVERY_GRACE_MS, 'a call of a silent worker'),
   )

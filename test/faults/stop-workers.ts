@@ -23,7 +23,7 @@ export const stopWorkers: Fault = {
     const load = startLoad({ urls: stage.urls, random, group: GROUP, perSecond: 8 })
     const recoveriesMs: number[] = []
     const odd: string[] = []
-    for (let time = 0; time < (settings.quick ? 2 : 6); time++) {
+    for (let time = 0; time < (settings.quick ? 2 : 4); time++) {
       await sleep(2000 + 2000 * random())
       const leaving = stage.workers[Math.floor(random() * stage.workers.length)]!
       const toldAt = performance.now()
