@@ -55,5 +55,6 @@ function unlessForbidden(error: Error): string {
 }
 
 function readNumber(info: string, name: string): number {
-  return Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
+  const line = info.split('\r\n').find((text) => text.startsWith(`${name}:`))
+  return Number(line?.slice(name.length + 1) ?? 0)
 }
