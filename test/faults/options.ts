@@ -9,7 +9,7 @@ export function renderHelp(names: readonly { name: string; title: string }[]): s
 
 Breaks a real deployment under load, in one way after the other: real processes, a real Redis, a simulated provider that
 logs every call it would bill. Exits 1 when a job was lost, a call was paid twice without a flag, or another promise was
-broken. Everything takes about fourteen minutes.
+broken. Everything takes about fifteen minutes.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
@@ -47,8 +47,8 @@ export function readOptions(args: string[], names: readonly string[], random: ()
     only: only.length === 0 ? [...names] : names.filter((name) => only.includes(name)),
     seed: values.seed === undefined ? Math.floor(random() * 2 ** 31) : readCount('--seed', values.seed),
     quick: values.quick,
-    kills: readCount('--kills', values.kills ?? (values.quick ? '4' : '10')),
-    minutes: readMinutes(values.minutes ?? (values.quick ? '0.5' : '1')),
+    kills: readCount('--kills', values.kills ?? (values.quick ? '3' : '10')),
+    minutes: readMinutes(values.minutes ?? (values.quick ? '0.3' : '1')),
   }
 }
 

@@ -13,7 +13,7 @@ const OPENED_AT_ONCE = 250
 const OPENED_MS = 60_000
 const JOBS = 100
 /** Calls outlast the opening of all streams. */
-const LATENCY_MS = 35_000
+const latencyMs = (quick: boolean) => (quick ? 25_000 : 35_000)
 /** Sockets of this process besides. */
 const OTHER_FILES = 500
 
@@ -27,7 +27,7 @@ export const reconnect: Fault = {
     const stage = await openStage({
       apis: 2,
       workers: 1,
-      simulator: ['--latency', String(LATENCY_MS), '--seed', String(settings.seed)],
+      simulator: ['--latency', String(latencyMs(settings.quick)), '--seed', String(settings.seed)],
       stalledAfterMs: settings.stalledAfterMs,
     })
     settings.opened(stage)
@@ -47,7 +47,7 @@ export const reconnect: Fault = {
     await sleep(500)
     const met = audience.at(url)
     await stage.end(victim, 'SIGKILL')
-    const { tally, broken } = await judge(stage, load, GROUP, LATENCY_MS + 60_000)
+    const { tally, broken } = await judge(stage, load, GROUP, latencyMs(settings.quick) + 60_000)
     const { resumedMs, broken: flaws } = await audience.conclude(tally.jobs)
     broken.push(...flaws)
     if (met < STREAMS) broken.push(`only ${met} event streams were open`)
