@@ -12,11 +12,11 @@
  *
  * Parts have a time to live until a seal takes it off, and again where the file expires: nothing a crash leaves stays.
  */
+import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
 import { cutParts, decodePart, encodePart } from './parts.ts'
-import { loadScript, runScript } from './scripts.ts'
 
 const HOUR_MS = 3_600_000
 /** Life of the parts of an upload that is not sealed; uploads take minutes. */
@@ -46,7 +46,8 @@ export function createFileStore(deps: {
   sealer: Sealer
 }): Files {
   const { redis, root, now, newId, maxBytes, sealer } = deps
-  const scripts = { write: loadScript('write'), seal: loadScript('seal'), remove: loadScript('remove') }
+  const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
+  const scripts = { write: script('write'), seal: script('seal'), remove: script('remove') }
   const keyOf = (tenant: string, id: string) => `${root(tenant)}:file:${id}`
   const placeOf = (tenant: string, id: string, part: number) => ({
     root: root(tenant),

@@ -20,9 +20,10 @@
  * A job's terminal transition writes the fields down to attempt_count, the list entry and the outbox entry in
  * its own script; `create` is the same for callers outside of one. Redis' clock decides what is due.
  */
+
 import type { Cluster, Redis } from 'ioredis'
+import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { Delivery, DeliveryAttempt, WebhookEvent } from './delivery.ts'
-import { loadScript, runScript } from './scripts.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
 /** Due entries that one claim looks at, so that it never holds Redis for long. */
@@ -104,11 +105,12 @@ export function createWebhookStore(deps: {
   root: (tenant: string) => string
 }): WebhookStore {
   const { redis, root } = deps
+  const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
   const scripts = {
-    claim: loadScript('claim'),
-    record: loadScript('record'),
-    postpone: loadScript('postpone'),
-    redeliver: loadScript('redeliver'),
+    claim: script('claim'),
+    record: script('record'),
+    postpone: script('postpone'),
+    redeliver: script('redeliver'),
   }
 
   const deliveryKey = (tenant: string, id: string) => `${root(tenant)}:delivery:${id}`

@@ -1,22 +1,22 @@
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Cluster, Redis } from 'ioredis'
-import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+import type { RedisClient } from './redis.ts'
+import { SCRIPT_KEYS, scriptKeys } from './script-keys.ts'
 
-export type Script = { text: string; sha: string }
+export type LuaScript = { text: string; sha: string }
 
-/** Reads one of `webhooks/lua/`. */
-export function loadScript(name: 'claim' | 'record' | 'postpone' | 'redeliver'): Script {
-  const text = readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+/** Reads a script from its file. */
+export function loadScript(file: URL): LuaScript {
+  const text = readFileSync(file, 'utf8')
   return { text, sha: hash('sha1', text) }
 }
 
 /** Runs a script on a tenant's root, by its hash; a Redis that does not know it yet gets the text. */
 export async function runScript(
-  redis: Redis | Cluster,
-  script: Script,
+  redis: RedisClient,
+  script: LuaScript,
   root: string,
-  args: (string | number)[],
+  args: (string | number | Buffer)[],
 ): Promise<unknown> {
   const keys = scriptKeys(root)
   try {
