@@ -37,10 +37,10 @@ const BREAKS: Break[] = [
   },
   {
     name: 'redis-stop',
-    title: 'Redis stopped for 10 s',
+    title: 'Redis stopped for 60 s',
     times: 1,
     quickTimes: 1,
-    apply: ({ redis }, settings) => redis.halt(settings.quick ? 3000 : 10_000),
+    apply: ({ redis }, settings) => redis.halt(settings.quick ? 3000 : 60_000),
   },
   {
     name: 'redis-freeze',
