@@ -16,6 +16,10 @@ local EXPRESS_MS = 1000
 -- How long a job waits for another that may be what takes workers down, before it asks again.
 local SUSPECT_MS = 1000
 
+-- Others wait this long at the most for one that runs: what takes a worker down mostly does so at once, and one whose
+-- worker died of something else would hold them until it is found.
+local SUSPECT_HOLDS_MS = 5000
+
 -- Of several jobs that were lost together with as many workers as a job may take down but one, any may be the cause. They
 -- run one at a time, so that the next loss sets aside only that one. True: another is under way.
 local function has_to_wait(job, most)
@@ -25,7 +29,7 @@ local function has_to_wait(job, most)
     local status, calls = unpack(redis.call('HMGET', job_key(other), 'status', 'calls'))
     if status == 'running' and redis.call('HEXISTS', job_key(other) .. ':attempts', calls .. ':end') == 0 then return true end
   end
-  redis.call('SET', root .. ':suspect', job.id)
+  redis.call('SET', root .. ':suspect', job.id, 'PX', SUSPECT_HOLDS_MS)
   return false
 end
 

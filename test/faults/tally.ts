@@ -65,22 +65,23 @@ function answers(result: Job['result'], hash: string): boolean {
 }
 
 /**
- * How long each call that was given up with its worker took to be made again, ms.
+ * How long each call that was given up with its worker took to be made again, ms. That of a job lost twice is left out: it
+ * may be what kills the workers, and waits for others of its kind (jobs/lua/start.lua).
  *
  * @param killedAt when workers were killed or frozen, Unix ms, in order and further apart than a call takes: so the first of
  *   them after a call's beginning is the one that ended it
  */
 export function recoveries(evidence: readonly Evidence[], killedAt: readonly number[]): number[] {
-  return evidence.flatMap(({ attempts }) =>
-    attempts.flatMap((attempt, index) => {
-      const next = attempts[index + 1]
-      // One that came back after it was given up is flagged though it is complete.
-      const givenUp = attempt.outcome === 'lost' || (attempt.outcome === 'completed' && attempt.ambiguous)
-      if (!givenUp || next === undefined) return []
-      const killed = killedAt.find((at) => at >= Date.parse(attempt.started_at))
-      return killed === undefined ? [] : [Date.parse(next.started_at) - killed]
-    }),
-  )
+  return evidence.flatMap(({ attempts }) => {
+    // One that came back after it was given up is flagged though it is complete.
+    const first = attempts.findIndex(
+      ({ outcome, ambiguous }) => outcome === 'lost' || (outcome === 'completed' && ambiguous),
+    )
+    const [lost, next] = [attempts[first], attempts[first + 1]]
+    if (lost === undefined || next === undefined) return []
+    const killed = killedAt.find((at) => at >= Date.parse(lost.started_at))
+    return killed === undefined ? [] : [Date.parse(next.started_at) - killed]
+  })
 }
 
 /** The smallest value that 99% do not exceed (nearest rank); null for none. */
