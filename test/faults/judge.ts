@@ -35,7 +35,7 @@ export async function judge(
   const tally = tallyUp(evidence, await stage.simulator.calls())
 
   const refused = load.sent.length - accepted.length
-  if (refused > 0) broken.push(`${refused} submissions were not accepted within a minute`)
+  if (refused > 0) broken.push(`${refused} submissions were not accepted within a minute and a half`)
   const total = (await getGroup(api(), group))?.total ?? 0
   if (total !== accepted.length) broken.push(`${accepted.length} idempotency keys made ${total} jobs`)
   const again = await mapGently(accepted.slice(-SENT_AGAIN), async (job) => {

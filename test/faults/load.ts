@@ -36,12 +36,12 @@ export type Load = {
   rush(count: number, ms: number): Promise<void>
   /** Sends one more, with a mark and members of its own. */
   add(options: { mark: string; streams?: boolean; members?: Record<string, unknown> }): Sent
-  /** Sends no more; resolves when all is accepted or was tried for a minute. */
+  /** Sends no more; resolves when all is accepted or was tried for a minute and a half. */
   stop(): Promise<void>
 }
 
 /** How long a client goes on asking. */
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 90_000
 const PAUSE_MS = 200
 
 /**
@@ -118,7 +118,7 @@ function isStream(number: number): boolean {
   return number % 3 === 0
 }
 
-/** Sends a job until it is accepted, for a minute at most, and counts the answers. */
+/** Sends a job until it is accepted, for a minute and a half at most, and counts the answers. */
 export async function deliver(
   job: Sent,
   { urls, random }: Pick<LoadOptions, 'urls' | 'random'>,
