@@ -1,0 +1,225 @@
+import { randomUUIDv7 } from 'node:crypto'
+import type { Logger } from 'pino'
+import { createBatchScripts } from '../batches/scripts.ts'
+import { batchChannel, createBatches } from '../batches/store.ts'
+import { createBatchWork } from '../batches/work.ts'
+import { decodeEncryptionKey } from '../config/encryption-key.ts'
+import { resolveLane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import type { LiveConfig } from '../config/watch.ts'
+import { createFileStore } from '../files/store.ts'
+import { type Answers, createAnswers } from '../jobs/answers.ts'
+import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
+import { createDurability } from '../jobs/durability.ts'
+import { tenantRoot } from '../jobs/keys.ts'
+import { createLive, type Live } from '../jobs/live.ts'
+import { createMaintenance } from '../jobs/maintenance.ts'
+import { createMemory } from '../jobs/memory.ts'
+import { createOpenLanes, type OpenLanes } from '../jobs/open-lanes.ts'
+import { createOutbox } from '../jobs/outbox.ts'
+import { createQueues } from '../jobs/queue.ts'
+import { createRoom } from '../jobs/room.ts'
+import { createScripts } from '../jobs/scripts.ts'
+import { createJobs } from '../jobs/service.ts'
+import { createIds, createJobIds } from '../lib/job-id.ts'
+import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../lib/redis.ts'
+import { createSealer } from '../lib/sealer.ts'
+import { renderResult } from '../providers/vectors.ts'
+import { createFairness, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
+import { createForesight } from '../ratelimit/foresight.ts'
+import { createGate } from '../ratelimit/gate.ts'
+import { createLatencies } from '../ratelimit/latencies.ts'
+import { createWebhookStore } from '../webhooks/store.ts'
+import type { Closers } from './closers.ts'
+
+export type ServicesDeps = { config: LiveConfig; log: Logger; version: string }
+
+/** What both roles need: connections, the job store, the gate. */
+export function openStore({ config, log }: ServicesDeps, role: 'api' | 'worker', closers: Closers) {
+  const settings = () => config.current()
+  const { prefix, url, cluster, tls } = settings().redis
+  const now = Date.now
+  const connect = (redisRole: RedisRole) => {
+    const client = createRedis({
+      ...(url === undefined ? {} : { url }),
+      ...(cluster === undefined ? {} : { cluster }),
+      ...(tls === undefined ? {} : { tls }),
+      role: redisRole,
+      name: `sluice-${role}-${redisRole}`,
+      onError: (error) => log.debug({ err: error }, 'redis connection'),
+    })
+    closers.add(`the redis connection for ${redisRole}`, () => closeRedis(client))
+    return client
+  }
+  const redis = connect('commands')
+  const live = createLive({ subscriber: connect('subscriber') })
+  const fairness = createFairness({ redis, prefix })
+  const gate = createGate({ redis, prefix })
+  const weightOf = (tenant: string) => settings().tenants[tenant]?.weight ?? 1
+  const latencies = createLatencies({ redis, prefix })
+  closers.add('the latencies', () => latencies.close())
+  const foresight = createForesight({
+    fairness,
+    gate,
+    laneOf: (id) => resolveLane(settings(), id),
+    weightOf,
+    waiting: async (id) => (await queues.backlog(id)).waiting,
+    now,
+  })
+  const queues = createQueues({
+    order: {
+      async place(laneId, entries, held) {
+        const lane = resolveLane(settings(), laneId)
+        // A lane that left the configuration still keeps its entries in order.
+        const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
+        const starts = await fairness.tag(
+          laneId,
+          entries.map(({ tenant, priority, notBefore }, index) => ({
+            tenant,
+            band: priority,
+            later: notBefore !== null,
+            seconds: seconds[index]!,
+            weight: weightOf(tenant),
+          })),
+          held,
+        )
+        if (lane) {
+          const sum = { requests: 0, tokens: 0 }
+          for (const { cost } of entries) {
+            const shares = serviceShares(lane, cost)
+            sum.requests += shares.requests
+            sum.tokens += shares.tokens
+          }
+          const all = seconds.reduce((total, one) => total + one, 0)
+          fairness.mix(laneId, all, sum).catch((error) => log.debug({ err: error }, 'adding to the mix'))
+        }
+        return starts.map((start, index) => ({
+          start,
+          seconds: seconds[index]!,
+          priority: priorityOf(start, entries[index]!.priority),
+        }))
+      },
+      served: (laneId, start, seconds, waiting) => {
+        fairness
+          .serve(laneId, start, seconds, waiting)
+          .catch((error) => log.debug({ err: error }, 'moving the virtual time'))
+      },
+    },
+    // A worker's loops wait for Redis; a client of the API does not.
+    connection: role === 'api' ? redis : connect('bullmq'),
+    prefix,
+    stalledAfterMs: settings().jobs.stalled_after,
+    now,
+  })
+  closers.add('the queues', () => queues.close())
+  const scripts = createScripts(redis)
+  const outbox = createOutbox({ redis, queues, prefix, now })
+  closers.add('the outbox', () => outbox.idle())
+  const retainMs = () => settings().jobs.retain
+  const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
+  const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
+  const sealer = createSealer({ keys: encryptionKeys(settings()), now })
+  const leaveKeys = config.subscribe((next) => sealer.replace(encryptionKeys(next)))
+  closers.add('the encryption keys', async () => leaveKeys())
+  const atRest = createAtRest({
+    sealer,
+    onUnreadable: (error, job) => log.error({ err: error, job }, 'a job cannot be decrypted'),
+  })
+  const files = createFileStore({
+    redis,
+    sealer,
+    root: (tenant) => tenantRoot(prefix, tenant),
+    now,
+    newId: createIds('file-', now),
+    maxBytes: () => settings().files.max_bytes_per_tenant,
+  })
+  const batchStore = {
+    redis,
+    scripts: createBatchScripts(redis),
+    root: (tenant: string) => tenantRoot(prefix, tenant),
+  }
+  const batches = createBatches({
+    ...batchStore,
+    newId: createIds('batch_', now),
+    wake: (id) => redis.publish(batchChannel(prefix), id),
+  })
+  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, atRest, now }, closers) : {}
+  const memory = createMemory({ redis, share: settings().redis.memory_share, now })
+  const durability = settings().redis.durable
+    ? createDurability({ connection: connect('commands'), prefix })
+    : null
+  const jobs = createJobs({
+    redis,
+    scripts,
+    queues,
+    outbox,
+    live,
+    prefix,
+    retainMs,
+    atRest,
+    render: renderResult,
+    deliveries: webhooks,
+    foresight,
+    room: createRoom({
+      redis,
+      prefix,
+      tenants: maintenance.tenants,
+      most: () => settings().jobs.max_queued,
+      now,
+    }),
+    memory,
+    ...(durability ? { confirm: durability.confirm } : {}),
+    newId: createJobIds(now),
+    onError: (error, what) => log.warn({ err: error }, what),
+    ...door,
+  })
+  return {
+    redis,
+    live,
+    queues,
+    scripts,
+    outbox,
+    maintenance,
+    webhooks,
+    files,
+    batches,
+    batchWork: createBatchWork(batchStore),
+    memory,
+    durability,
+    jobs,
+    gate,
+    fairness,
+    foresight,
+    latencies,
+    prefix,
+    atRest,
+    now,
+    retainMs,
+  }
+}
+
+/** How an API process hears of the ends of awaited jobs, and of workers that take them at once. */
+function openDoor(
+  {
+    cluster,
+    ...deps
+  }: {
+    redis: RedisClient
+    live: Live
+    prefix: string
+    cluster: readonly string[] | undefined
+    atRest: AtRest
+    now: () => number
+  },
+  closers: Closers,
+): { answers: Answers; openLanes?: OpenLanes } {
+  const answers = createAnswers({ ...deps, process: randomUUIDv7(), render: renderResult })
+  closers.add('the answers', async () => answers.close())
+  // A node of a cluster cannot tell whether a worker heard: there every job goes through its queue.
+  if (cluster !== undefined && cluster.length > 0) return { answers }
+  return { answers, openLanes: createOpenLanes(deps) }
+}
+
+function encryptionKeys(config: Config): Buffer[] {
+  return config.encryption.keys.map(decodeEncryptionKey)
+}
