@@ -87,7 +87,7 @@ async function readBody(
       forwardUsage: isJsonObject(asked) && asked.include_usage === true,
       created,
     })
-    return readStream({ stream: response.stream, reader, maxBytes })
+    return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
   }
   const answer = parseJson(await readText(response.stream, maxBytes))
   if (!isJsonObject(answer)) return { ok: false, verdict: invalidAnswer('the answer is not a JSON object') }

@@ -95,7 +95,7 @@ async function readBody(
       type === 'chat'
         ? createChatReader({ onDelta, forwardUsage: !addsUsage })
         : createResponseReader({ onDelta })
-    const outcome = await readStream({ stream: response.stream, reader, maxBytes })
+    const outcome = await readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
     return outcome.ok ? checkBody(type, outcome.body, null) : outcome
   }
   const body = parseJson(await readText(response.stream, maxBytes))

@@ -31,6 +31,8 @@ export type ProviderRequest = {
   timeoutMs: number
   /** Called with each chunk, in order, when `body.stream` is true. */
   onDelta?: (chunk: JsonValue) => void
+  /** Asked between two reads of a stream; nothing more is read of it before what it answers resolves. Never rejects. */
+  drained?: () => Promise<void> | null
 }
 
 export type ProviderSuccess = {

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { createChatAssembler } from './assemble.ts'
 import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
+import type { ProviderRequest } from './provider.ts'
 import { createSseParser } from './sse.ts'
 import { AnswerTooLargeError } from './transport.ts'
 import { judgeError } from './verdict.ts'
@@ -21,14 +22,16 @@ export type StreamReader = {
  *
  * A connection error after the last part of the answer is no failure: the answer is complete, and paid for.
  *
+ * @param options.drained holds the stream back while its chunks are not taken as fast as they come
  * @throws AnswerTooLargeError, and the stream's own error when it breaks off before the answer is complete
  */
 export async function readStream(options: {
   stream: Readable
   reader: StreamReader
   maxBytes: number
+  drained: ProviderRequest['drained']
 }): Promise<Outcome> {
-  const { reader } = options
+  const { reader, drained } = options
   let outcome: Outcome | null = null
   const parser = createSseParser((data) => {
     outcome ??= reader.take(data)
@@ -43,6 +46,8 @@ export async function readStream(options: {
         throw new AnswerTooLargeError(`the answer is larger than ${options.maxBytes} bytes`)
       parser.push(chunk)
       if (readOutcome()) break
+      const behind = drained?.()
+      if (behind) await behind
     }
   } catch (error) {
     const finished = error instanceof AnswerTooLargeError ? null : reader.finish()

@@ -3,10 +3,13 @@ import type { JsonValue } from '../lib/json.ts'
 /** Chunks that come within this time after others were written are written together. */
 const GATHER_MS = 15
 
+/** Chunks in memory from which on the provider's stream is held back: some seconds of the fastest model. */
+const MOST_BEHIND = 1_000
+
 /**
  * Writes a stream's chunks in order: the first at once, for somebody waits for it, and the others a few at a time. `push` never
- * waits, so the provider's stream is not held up; `flush` resolves when all is written. A chunk that cannot be written is lost to the live view alone: the job's
- * result does not depend on it.
+ * waits; `drained` says whether to go on reading, so that a stream that comes faster than the store writes is not kept in memory;
+ * `flush` resolves when all is written. A chunk that cannot be written is lost to the live view alone: the job's result does not depend on it.
  */
 export function createDeltaWriter(deps: {
   write: (chunks: JsonValue[]) => Promise<boolean>
@@ -17,6 +20,8 @@ export function createDeltaWriter(deps: {
   let waiting: JsonValue[] = []
   let timer: NodeJS.Timeout | null = null
   let chain: Promise<void> = Promise.resolve()
+  /** Chunks pushed, and not yet written or given up. */
+  let behind = 0
 
   function send(): void {
     if (timer) clearTimeout(timer)
@@ -30,6 +35,8 @@ export function createDeltaWriter(deps: {
         if (!(await deps.write(chunks))) deps.onUseless()
       } catch (error) {
         deps.onError(error)
+      } finally {
+        behind -= chunks.length
       }
     })
   }
@@ -37,7 +44,14 @@ export function createDeltaWriter(deps: {
   return {
     push(chunk: JsonValue): void {
       waiting.push(chunk)
+      behind++
       if (timer === null) send()
+    },
+    /** Null while there is room; else resolves when what waits is written, or given up within the store's time-out. */
+    drained(): Promise<void> | null {
+      if (behind < MOST_BEHIND) return null
+      send()
+      return chain
     },
     flush(): Promise<void> {
       send()

@@ -155,7 +155,7 @@ export function createExecutor(deps: ExecuteDeps) {
         body,
         signal: AbortSignal.any([running.signal, useless.signal]),
         timeoutMs: timeoutOf(lane, passengers),
-        ...(streams ? { onDelta } : {}),
+        ...(streams ? { onDelta, drained: deltas.drained } : {}),
       })
     } finally {
       running.end()

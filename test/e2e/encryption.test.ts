@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import OpenAI, { toFile } from 'openai'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
+import { createRedis, type RedisClient } from '../../lib/redis.ts'
 import { keyIdOf } from '../../lib/sealer.ts'
 import { dumpRedis, dumpValues } from '../helpers/dump.ts'
 import { testKeys } from '../helpers/encryption.ts'
@@ -14,13 +15,16 @@ const canary = 'canary-prompt-5f1c9b7e3d2a'
 const [oldKey, newKey] = testKeys
 const idOf = (key: string) => keyIdOf(Buffer.from(key, 'base64'))
 
-async function openStack(extra = '', workers = 1): Promise<{ stack: Stack; url: string; redis: Redis }> {
+async function openStack(
+  extra = '',
+  workers = 1,
+): Promise<{ stack: Stack; url: string; redis: RedisClient }> {
   const stack = await startStack({
     apis: 2,
     workers,
     extra: `log: { level: trace }\nencryption: { keys: ["${oldKey}"] }\n${extra}`,
   })
-  const redis = new Redis(testRedis().url)
+  const redis = createRedis({ ...testRedis(), role: 'commands', name: 'test-encryption' })
   onTestFinished(async () => {
     redis.disconnect()
     expect(await stack.stop()).toEqual(Array.from({ length: 3 + workers }, () => 0))
@@ -47,7 +51,7 @@ test('no prompt and no answer is in Redis, packed or not, nor in a log: by every
   const { stack, url, redis } = await openStack(
     'webhooks: { secret: a-secret-for-tests, allow_private_addresses: true }',
   )
-  // Every message that is published meanwhile; what comes by and is not kept may be overheard all the same.
+  // Every message that is published meanwhile, wherever in a cluster; what comes by and is not kept may be overheard all the same.
   const listener = new Redis(testRedis().url)
   onTestFinished(() => listener.disconnect())
   const messages: Buffer[] = []

@@ -41,6 +41,34 @@ test('streamed tool calls add up too', async () => {
   expect(streamed.choices).toEqual(whole.choices)
 })
 
+test('nothing more is read of a stream while its chunks are not taken as fast as they come', async () => {
+  const pieces = 50_000
+  const piece = `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: 'word ' } }] })}\n\n`
+  const { ask } = await serveStream(`${piece.repeat(pieces)}data: [DONE]\n\n`)
+  let isHeld = false
+  let holds = 0
+  const taken = { before: 0, whileHeld: 0 }
+  const answer = await ask({
+    body: chatBody('hello', { stream: true }),
+    onDelta() {
+      taken[isHeld ? 'whileHeld' : 'before']++
+    },
+    drained() {
+      isHeld = true
+      holds++
+      return new Promise((resolve) => {
+        setImmediate(() => {
+          isHeld = false
+          resolve()
+        })
+      })
+    },
+  })
+  expect(answer.ok).toBe(true)
+  expect(taken).toEqual({ before: pieces, whileHeld: 0 })
+  expect(holds).toBeGreaterThan(10)
+})
+
 test('usage is always asked for, and shown to those alone who asked', async () => {
   const { ask } = await openSimulator()
   const quiet = collectDeltas()

@@ -82,6 +82,20 @@ describe('delta writer', () => {
     expect(seen.useless).toBe(0)
   })
 
+  it('holds the stream back while a thousand chunks wait, and lets it go on when they are written or given up', async () => {
+    const gate = Promise.withResolvers<boolean>()
+    const { writer, seen } = open(() => gate.promise)
+    for (let at = 0; at < 999; at++) writer.push(at)
+    expect(writer.drained()).toBeNull()
+    writer.push(999)
+    const drained = writer.drained()
+    expect(drained).toBeInstanceOf(Promise)
+    gate.reject(new Error('away'))
+    await drained
+    expect(seen.errors).toHaveLength(2)
+    expect(writer.drained()).toBeNull()
+  })
+
   it('flushes at once when nothing waits', async () => {
     let writes = 0
     const { writer } = open(async () => ++writes > 0)
