@@ -31,9 +31,9 @@ export function computeLived({ slow, from }: Slowdown, now: number): number {
 export function findLived({ slow, from }: Slowdown, lived: number): number {
   if (lived <= 0) return from + lived / slow
   if (lived >= ((1 + slow) * RECOVERY_MS) / 2) return from + lived + ((1 - slow) * RECOVERY_MS) / 2
-  if (slow === 1) return from + lived
   const growth = (1 - slow) / RECOVERY_MS
-  return from + (Math.sqrt(slow * slow + 2 * growth * lived) - slow) / growth
+  // The root in the form that does not subtract, for where growth is next to nothing the difference would be as well.
+  return from + (2 * lived) / (Math.sqrt(slow * slow + 2 * growth * lived) + slow)
 }
 
 /** A 429 at `now`, answered to a call that left at `takenAt`, pausing for `pauseMs`: one cut for each wave of them. */

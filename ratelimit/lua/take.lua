@@ -30,9 +30,8 @@ local function findLived(slowdown, lived)
   local slow, from = slowdown.slow, slowdown.from
   if lived <= 0 then return from + lived / slow end
   if lived >= (1 + slow) * RECOVERY_MS / 2 then return from + lived + (1 - slow) * RECOVERY_MS / 2 end
-  if slow == 1 then return from + lived end
   local growth = (1 - slow) / RECOVERY_MS
-  return from + (math.sqrt(slow * slow + 2 * growth * lived) - slow) / growth
+  return from + 2 * lived / (math.sqrt(slow * slow + 2 * growth * lived) + slow)
 end
 
 -- For each dimension without room: ms until enough slices have been dropped. Reads slices only when there is none.

@@ -33,6 +33,7 @@ describe('the slowdown', () => {
         const now = slowdown.from + since
         expect(findLived(slowdown, computeLived(slowdown, now))).toBeCloseTo(now, 3)
       }),
+      { examples: [[{ slow: 0.9999999900079949, from: 0, cutAt: -1 }, 0.00483333440199862]] },
     )
   })
 
