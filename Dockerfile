@@ -7,6 +7,20 @@ COPY package.json package-lock.json ./
 # which does without.
 RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
+FROM node:24-slim AS program
+WORKDIR /app
+COPY package.json package-lock.json ./
+# Those for development, which build the dashboard, and optional ones, for the bundler's native part is one.
+RUN npm ci --ignore-scripts --no-audit --no-fund
+# .dockerignore lets nothing but the program through.
+COPY . .
+# Of the dashboard only what is served goes on.
+RUN node_modules/.bin/vite build dashboard \
+    && mv dashboard/dist /tmp/dist \
+    && rm -rf node_modules dashboard \
+    && mkdir dashboard \
+    && mv /tmp/dist dashboard/dist
+
 FROM node:24-slim
 # For the role `all` without REDIS_URL. Where Redis runs elsewhere it is never started.
 RUN apt-get update \
@@ -14,11 +28,16 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
-# .dockerignore lets nothing but the program through.
-COPY . .
+COPY --from=program /app ./
 # The one place that is written to: the data of that Redis, and results that a Redis did not take. Everything else may be mounted read-only.
 RUN mkdir .sluice && chown node:node .sluice
 VOLUME /app/.sluice
+# No shell and no package manager is left for whoever gets in: the program starts neither. Of the base image's entrypoint,
+# which is a shell script, nothing is needed: commands name node themselves.
+RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
+    /usr/local/bin/yarn* /opt/yarn* /usr/local/bin/docker-entrypoint.sh \
+    /usr/bin/apt* /usr/bin/dpkg* /usr/bin/perl* /bin/bash /bin/dash /bin/sh
+ENTRYPOINT []
 USER node
 # A host beyond loopback is refused unless the configuration names tenants with keys.
 # As scripts/bootstrap.mjs has it, which says why.

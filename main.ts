@@ -107,6 +107,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
       env,
       onChange: (next) => {
         warnOfWeakKeys(next, log)
+        log.level = next.log.level
         const ignored = live
           .replace(next)
           .filter((member) => member !== 'redis.url' || next.redis.url !== undefined)
@@ -123,14 +124,17 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
 
   // Loaded here, for it takes half a second that a command has no use for.
   const { openApi, openWorker } = await import('./services.ts')
+  const { createMetrics } = await import('./telemetry/metrics.ts')
+  const metrics = createMetrics({ version, now: Date.now, ofProcess: true })
+  closers.push(async () => metrics.close())
   const services: Service[] = []
   const closeAll = async () => {
     for (const service of services.reverse()) await service.close()
     for (const close of closers.reverse()) await close()
   }
   try {
-    if (role !== 'api') services.push(await openWorker({ config: live, log, version }))
-    if (role !== 'worker') services.push(await openApi({ config: live, log, version }))
+    if (role !== 'api') services.push(await openWorker({ config: live, log, version, metrics }))
+    if (role !== 'worker') services.push(await openApi({ config: live, log, version, metrics }))
   } catch (error) {
     await closeAll()
     throw error
@@ -169,7 +173,10 @@ function createLog(level: string): Logger {
   return pino({
     level,
     redact,
-    transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' } },
+    transport: {
+      target: 'pino-pretty',
+      options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', singleLine: true },
+    },
   })
 }
 
@@ -192,7 +199,7 @@ Sluice runs at ${url} with a simulated provider: no key, no cost. Try:
   curl -s "${url}/v1/jobs?limit=1"
   curl -sN ${url}/v1/jobs/<id of the job>/events
 
-The API explains itself at ${url}/docs. Ctrl+C ends it; the jobs stay in .sluice/.
+What goes on shows at ${url}/dashboard, and the API explains itself at ${url}/docs. Ctrl+C ends it; the jobs stay in .sluice/.
 
 `
 }

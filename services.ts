@@ -1,38 +1,36 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { resolve } from 'node:path'
-import type { Logger } from 'pino'
 import { buildApp } from './api/app.ts'
 import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batch-lines.ts'
 import { createLaneControl } from './api/lanes.ts'
-import type { SubmitDeps } from './api/submit.ts'
 import { batchChannel } from './batches/store.ts'
-import { resolveLane, resolveModel } from './config/lanes.ts'
-import { ConfigError } from './config/load.ts'
+import { resolveLane } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
-import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
-import type { LiveConfig } from './config/watch.ts'
-import { type Durability, NotDurableError } from './jobs/durability.ts'
+import { createKeyring, type Keyring, resolveTenant, tenantNames } from './config/tenants.ts'
+import { NotDurableError } from './jobs/durability.ts'
 import { createExpress, expressLease } from './jobs/express.ts'
 import { createItems } from './jobs/items.ts'
 import { openLanesChannel, tenantRoot, tenantsKey, wakeChannel, webhookChannel } from './jobs/keys.ts'
-import { createLeases } from './jobs/leases.ts'
-import { lockLease } from './jobs/queue.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
-import { estimateCost } from './providers/accounting.ts'
-import { coalesceKey } from './providers/embeddings.ts'
 import { createProviders } from './providers/registry.ts'
-import { createClosers } from './services/closers.ts'
-import { openStore, type ServicesDeps } from './services/store.ts'
+import { type Closers, orCloseAll } from './services/closers.ts'
+import { confirmed, requireDurable } from './services/durability.ts'
+import { openHeartbeat } from './services/heartbeat.ts'
+import { createLaneLog } from './services/lane-log.ts'
+import { createStoreReader, openListener, toCallEvent, withMetrics } from './services/metrics.ts'
+import { startRedriving } from './services/redrive.ts'
+import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
+import { createSubmission } from './services/submission.ts'
+import { openTraces } from './services/tracing.ts'
+import { logCall, logFailures, logMishap, orReport } from './services/work-log.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
 import { startBatchRunner } from './workers/batch-runner.ts'
-import { type Heartbeat, renewInterval, startHeartbeat } from './workers/heartbeat.ts'
-import { createRenewal } from './workers/renewal.ts'
 import { startSpool } from './workers/spool.ts'
 import { createWebhookDelivery } from './workers/webhook-delivery.ts'
-import { startWorker } from './workers/worker.ts'
+import { startWorker, type WorkerProcess } from './workers/worker.ts'
 
 /** A part of a process that runs: how to reach it and how to end it. */
 export type Service = { name: string; url?: string; close(): Promise<void> }
@@ -43,16 +41,19 @@ export type Service = { name: string; url?: string; close(): Promise<void> }
  */
 const BACKLOG = 4096
 
-/** Tenants that the configuration names, the one of an open service included. */
-function tenantNames(config: Config): string[] {
-  const names = Object.keys(config.tenants)
-  return names.length > 0 ? names : ['default']
+/** Opens the HTTP side and listens. */
+export function openApi(deps: ServicesDeps): Promise<Service> {
+  return orCloseAll(deps.log, (closers) => putApiTogether(withMetrics(deps), closers))
 }
 
-/** Opens the HTTP side and listens. */
-export async function openApi(deps: ServicesDeps): Promise<Service> {
+/** Opens the working side: lanes, sweeper, webhook delivery. */
+export function openWorker(deps: ServicesDeps): Promise<Service> {
+  return orCloseAll(deps.log, (closers) => putWorkerTogether(withMetrics(deps), closers))
+}
+
+async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Service> {
   const { config, log } = deps
-  const closers = createClosers(log)
+  const traces = await openTraces(deps, 'api', closers)
   const store = openStore(deps, 'api', closers)
   let keyring: Keyring = createKeyring(config.current())
   const register = () =>
@@ -67,18 +68,21 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
   await register()
 
   if (store.durability) await requireDurable(store.durability, log)
+  const lanes = createLaneControl({
+    config: () => config.current(),
+    gate: store.gate,
+    queues: store.queues,
+    fairness: store.fairness,
+    latencies: store.latencies,
+    wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
+  })
+  deps.metrics.watchStore(createStoreReader(deps, store, lanes))
   const app = buildApp({
-    jobs: store.jobs,
+    jobs: traces.jobs(store.jobs),
+    standings: store.standings,
     files: confirmed(store.files, ['create'], store.durability),
     batches: confirmed(store.batches, ['create'], store.durability),
-    lanes: createLaneControl({
-      config: () => config.current(),
-      gate: store.gate,
-      queues: store.queues,
-      fairness: store.fairness,
-      latencies: store.latencies,
-      wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
-    }),
+    lanes,
     forecast: async (lane, tenant, priority) => {
       const { startAt } = await store.foresight.newcomer(lane, tenant, priority)
       return startAt
@@ -95,11 +99,14 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
         return { ok: false, reason: 'redis does not answer' }
       }
     },
+    metrics: { ...deps.metrics.http, render: deps.metrics.render },
     isMemoryShort: store.memory.isShort,
     isUnavailable: (error) => error instanceof NotDurableError || isRedisUnavailable(error),
     log,
+    ...(traces.request ? { traceRequest: traces.request } : {}),
     createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,
     version: deps.version,
+    dashboardFolder: resolve(import.meta.dirname, 'dashboard/dist'),
   })
   const { host, port } = config.current().server
   const url = await app.listen({ host, port, backlog: BACKLOG })
@@ -107,42 +114,9 @@ export async function openApi(deps: ServicesDeps): Promise<Service> {
   return { name: 'api', url, close: closers.closeAll }
 }
 
-/** A Redis that would lose what it acknowledged is a fault of the configuration; one that is away may come. */
-async function requireDurable(durability: Durability, log: Logger): Promise<void> {
-  try {
-    if ((await durability.check()) === 'unknown') {
-      log.warn('redis.durable: Redis does not let this user look whether appendfsync is always (CONFIG GET)')
-    }
-  } catch (error) {
-    if (error instanceof NotDurableError) throw new ConfigError([`redis.durable: ${error.message}`])
-    log.warn({ err: error }, 'looking whether Redis is durable failed')
-  }
-}
-
-/** The same store, with methods that answer only when what they wrote is on disk. */
-function confirmed<Store extends object>(
-  store: Store,
-  methods: (keyof Store)[],
-  durability: Durability | null,
-): Store {
-  if (!durability) return store
-  const wrapped = { ...store }
-  for (const name of methods) {
-    const method = store[name] as (...args: unknown[]) => Promise<unknown>
-    const confirming = async (...args: unknown[]) => {
-      const answer = await method(...args)
-      await durability.confirm()
-      return answer
-    }
-    wrapped[name] = confirming as Store[typeof name]
-  }
-  return wrapped
-}
-
-/** Opens the working side: lanes, sweeper, webhook delivery. */
-export async function openWorker(deps: ServicesDeps): Promise<Service> {
+async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<Service> {
   const { config, log } = deps
-  const closers = createClosers(log)
+  const traces = await openTraces(deps, 'worker', closers)
   const store = openStore(deps, 'worker', closers)
   const onError = (error: unknown, what: string) => log.warn({ err: error }, `${what} failed`)
 
@@ -151,7 +125,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
   closers.add('the configuration', async () => leave())
   const leave = config.subscribe((next) => providers.update(next))
 
-  const work = createWork({
+  const bareWork = createWork({
     redis: store.redis,
     scripts: store.scripts,
     outbox: store.outbox,
@@ -163,7 +137,20 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
       cacheTtlMs: config.current().cache.ttl,
       cacheMaxBytes: config.current().cache.max_result,
     }),
+    onMishap: (mishap) => {
+      logMishap(log, mishap)
+      deps.metrics.jobs.onMishap(mishap)
+    },
   })
+  const work = logFailures(traces.work(bareWork), log)
+  const laneLog = createLaneLog({
+    read: async (id) => {
+      const lane = resolveLane(config.current(), id)
+      return lane && store.gate.read(lane)
+    },
+    log,
+  })
+  closers.add('the log of the lanes', async () => laneLog.close())
   const items = createItems({
     scripts: store.scripts,
     atRest: store.atRest,
@@ -177,6 +164,10 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     .register(tenantNames(config.current()))
     .catch((error) => onError(error, 'registering tenants'))
 
+  let health: WorkerProcess['health'] = () => ({ ok: false, reason: 'the worker starts' })
+  // Before anything is taken in hand: a worker whose port is taken ends, and no call is to be lost with it.
+  await openListener(deps, store, () => health(), closers)
+
   const sender = createWebhookSender({
     guard: createAddressGuard({ allowPrivateAddresses: config.current().webhooks.allow_private_addresses }),
     secrets: () => {
@@ -189,7 +180,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
   closers.add('the webhook sender', () => sender.close())
   const delivery = createWebhookDelivery({
     store: store.webhooks,
-    sender,
+    sender: traces.sender(sender),
     schedule: () => config.current().webhooks.schedule,
     tenants: store.maintenance.tenants,
     loadJob: store.jobs.get,
@@ -197,6 +188,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     log,
     now: store.now,
     random: Math.random,
+    onAttempt: deps.metrics.webhooks.onAttempt,
   })
   delivery.start()
   closers.add('webhook delivery', () => delivery.stop())
@@ -235,6 +227,7 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {
+      if (waitingFor === 'provider_pause') laneLog.note(lane)
       store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
     },
     everyMinute: async () => {
@@ -243,17 +236,23 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
     now: store.now,
     random: Math.random,
     onError,
-    onCall: (call) => {
+    onWork: orReport(deps.metrics.work.onWork, onError),
+    onCall: orReport((call) => {
       store.latencies.record(call.lane, call.latencyMs)
-      log.debug(call, 'provider call')
-    },
+      deps.metrics.work.onCall(toCallEvent(call))
+      logCall(log, call)
+      traces.call?.(call)
+    }, onError),
   })
   closers.add('the worker', () => worker.stop())
+  health = worker.health
+  deps.metrics.watchWorker({ isHealthy: () => health().ok, spooled: spool.count })
+  startRedriving(deps, store, closers)
 
   const runner = startBatchRunner({
     work: store.batchWork,
     files: store.files,
-    jobs: store.jobs,
+    jobs: traces.jobs(store.jobs),
     lines: createBatchLineReader({ ...createSubmission(config), config: () => config.current() }),
     describeFailure: describeLineFailure,
     showResult: showLineResult,
@@ -266,56 +265,6 @@ export async function openWorker(deps: ServicesDeps): Promise<Service> {
   closers.add('the batches', () => runner.stop())
   await store.live.listen(batchChannel(store.prefix), (id) => runner.wake(id))
   return { name: 'worker', close: closers.closeAll }
-}
-
-/** One thread a process renews what its lanes hold. */
-function openHeartbeat(
-  { config }: ServicesDeps,
-  { redis, prefix, gate }: ReturnType<typeof openStore>,
-  onError: (error: unknown, what: string) => void,
-): Heartbeat {
-  const settings = config.current()
-  const { url, cluster, tls } = settings.redis
-  const lockMs = lockLease(settings.jobs.stalled_after)
-  const placeMs = expressLease(settings.jobs.stalled_after)
-  const renewMs = renewInterval(lockMs)
-  return startHeartbeat({
-    renewal: createRenewal({ leases: createLeases({ redis, prefix, lockMs, placeMs }), gate }),
-    renewMs,
-    limitsOf: (lane) => resolveLane(config.current(), lane)?.limits ?? null,
-    thread: {
-      redis: {
-        ...(url === undefined ? {} : { url }),
-        ...(cluster === undefined ? {} : { cluster }),
-        ...(tls === undefined ? {} : { tls }),
-      },
-      prefix,
-      lockMs,
-      placeMs,
-      renewMs,
-      hungMs: settings.worker.hung_after,
-    },
-    onError,
-  })
-}
-
-/** What makes a job of a request, wherever the request came from. */
-function createSubmission(config: LiveConfig): SubmitDeps {
-  return {
-    resolveModel: (model) => resolveModel(config.current(), model),
-    estimateCost: (lane, type, body) => ({
-      ...estimateCost({ kind: lane.kind, type, body }),
-      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
-    }),
-    checkWebhookUrl: (url) => {
-      const { secret, allow_private_addresses } = config.current().webhooks
-      if (secret === undefined) {
-        return { ok: false, reason: 'cannot be signed: the configuration has no webhooks.secret' }
-      }
-      return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
-    },
-    now: Date.now,
-  }
 }
 
 function linkBase(config: Config): string {

@@ -3,7 +3,7 @@ import helmet from '@fastify/helmet'
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { serializerCompiler } from 'fastify-type-provider-zod'
 import type { Tenant } from '../config/tenants.ts'
-import { createAuthHook, tenantDecorator } from './auth.ts'
+import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
 import { answerClientError } from './client-errors.ts'
 import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
 import { sendError } from './error-replies.ts'
@@ -11,18 +11,23 @@ import { ApiError, notFound } from './errors.ts'
 import { registerJsonBody } from './json-body.ts'
 import { createOpenStreams } from './open-streams.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
+import { addTracing } from './origin.ts'
 import { chooseRequestId } from './request-id.ts'
 import { registerBatchRoutes } from './routes/batches.ts'
 import { registerBulkRoute } from './routes/bulk.ts'
+import { registerDashboardRoutes } from './routes/dashboard.ts'
 import { registerDeliveryRoutes } from './routes/deliveries.ts'
 import { registerDoorRoutes } from './routes/door.ts'
 import { registerEventRoutes } from './routes/events.ts'
+import { registerFailureRoutes } from './routes/failures.ts'
 import { registerFileRoutes } from './routes/files.ts'
 import { registerGroupRoutes } from './routes/groups.ts'
 import { registerHealthRoutes } from './routes/health.ts'
 import { registerJobRoutes } from './routes/jobs.ts'
 import { registerLaneRoutes } from './routes/lanes.ts'
+import { registerMetricsRoute } from './routes/metrics.ts'
 import { registerModelRoutes } from './routes/models.ts'
+import { registerOverviewRoutes } from './routes/overview.ts'
 import { createValidatorCompiler } from './validation.ts'
 
 const headersTimeout = 5_000
@@ -42,13 +47,14 @@ export function buildApp(deps: ApiDeps): Api {
   const streams = createOpenStreams({
     keyring: deps.keyring,
     most: () => deps.config().server.max_streams_per_tenant,
+    onChange: deps.metrics.onStreams,
   })
   const context: RouteContext = { deps, limits, streams, closing: closing.signal }
   const logger: FastifyBaseLogger = deps.log
 
   const app: Api = fastify({
     loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: (request) => chooseRequestId(request.headers['x-request-id'], deps.createId),
     requestIdHeader: false,
     requestTimeout: 0,
@@ -73,7 +79,9 @@ export function buildApp(deps: ApiDeps): Api {
   })
 
   app.decorateRequest<Tenant | null>(tenantDecorator, null)
+  app.decorateRequest<Tenant | null>(callerDecorator, null)
   addHooks(app, context)
+  addTracing(app, deps.traceRequest)
   addClosing(app, closing, limits.closeGrace)
   registerJsonBody(app, limits)
 
@@ -88,11 +96,14 @@ export function buildApp(deps: ApiDeps): Api {
   app.register(async (api: Api) => {
     await registerOpenApi(api, deps.version)
     registerHealthRoutes(api, context)
+    registerMetricsRoute(api, context)
     registerJobRoutes(api, context)
+    registerFailureRoutes(api, context)
     registerGroupRoutes(api, context)
     registerEventRoutes(api, context)
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
+    registerOverviewRoutes(api, context)
     registerModelRoutes(api, context)
     registerBatchRoutes(api, context)
     // In a scope of its own, for its errors read as OpenAI's.
@@ -100,6 +111,8 @@ export function buildApp(deps: ApiDeps): Api {
     // In a scope of its own, for its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
     await api.register(async (files: Api) => registerFileRoutes(files, context))
+    // In a scope of its own, for its policy.
+    await api.register(async (page: Api) => registerDashboardRoutes(page, context))
     await registerDocs(api)
   })
   return app
@@ -124,15 +137,20 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
   })
   app.addHook('onResponse', (request, reply, done) => {
     const { raw } = request
-    request.log.debug(
-      {
-        method: raw.method,
-        route: request.routeOptions.url,
-        status: reply.statusCode,
-        ms: reply.elapsedTime,
-      },
-      'answered',
-    )
+    const acting = readActing(request)
+    const line = {
+      method: raw.method,
+      route: request.routeOptions.url,
+      status: reply.statusCode,
+      ms: reply.elapsedTime,
+      tenant: request.getDecorator<Tenant | null>(tenantDecorator)?.name,
+      job: reply.getHeader('x-job-id') ?? jobOf(reply.getHeader('location')),
+    }
+    // Who looks at and steers what is another's is to be found later, at the usual level.
+    if (acting === null) request.log.debug(line, 'answered')
+    else request.log.info({ ...line, acting, path: raw.url }, 'answered an administrator acting as a tenant')
+    const { method, route, status, ms } = line
+    deps.metrics.onAnswer({ method: method ?? '', route: route ?? null, status, ms })
     // A body that dribbles on after its answer would hold the connection for ever.
     if (raw.complete === false) {
       const timer = setTimeout(() => raw.destroy(), Math.min(limits.bodyTimeout, surplusTimeout))
@@ -141,6 +159,11 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
     }
     done()
   })
+}
+
+/** The job that a `Location` leads to. */
+function jobOf(location: unknown): string | undefined {
+  return /^\/v1\/jobs\/([^/]+)$/.exec(String(location ?? ''))?.[1]
 }
 
 /** At close: streams and held answers end at once, answers underway have `closeGrace` ms, then connections are cut. */

@@ -1,6 +1,6 @@
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import type { Keyring, Tenant } from '../config/tenants.ts'
-import { ApiError } from './errors.ts'
+import { ApiError, notFound } from './errors.ts'
 
 /** Who may use a route. A route that says nothing asks for a key. */
 export type Access = 'public' | 'tenant' | 'admin'
@@ -14,24 +14,58 @@ declare module 'fastify' {
 /** The name of the request's decorator; read it with `tenantOf`. */
 export const tenantDecorator = 'tenant'
 
-/** The tenant whose request this is. Only for routes that are not public. */
+/** The name of the decorator with the tenant whose key was sent; read it with `callerOf`. */
+export const callerDecorator = 'caller'
+
+/** The tenant whose things the request is about. Only for routes that are not public. */
 export function tenantOf(request: FastifyRequest): Tenant {
+  return read(request, tenantDecorator)
+}
+
+/** The tenant whose key was sent: `tenantOf`, unless an administrator acts as another. */
+export function callerOf(request: FastifyRequest): Tenant {
+  return read(request, callerDecorator)
+}
+
+/** Whose key was sent, and as whom it acts; null where a tenant speaks for itself, and on public routes. */
+export function readActing(request: FastifyRequest): { admin: string; tenant: string } | null {
+  const caller = request.getDecorator<Tenant | null>(callerDecorator)
   const tenant = request.getDecorator<Tenant | null>(tenantDecorator)
+  if (caller === null || tenant === null || caller.name === tenant.name) return null
+  return { admin: caller.name, tenant: tenant.name }
+}
+
+function read(request: FastifyRequest, decorator: string): Tenant {
+  const tenant = request.getDecorator<Tenant | null>(decorator)
   if (tenant === null) throw new Error('a public route has no tenant')
   return tenant
 }
 
-/** Finds the tenant of a request by its bearer key and refuses what the key may not do. */
+/**
+ * Finds the tenant of a request by its bearer key and refuses what the key may not do. With an admin key `x-tenant` names
+ * another tenant to act as.
+ */
 export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandler {
   return (request, _reply, done) => {
     const access = request.routeOptions.config.access ?? 'tenant'
     // An unknown path is answered 404 with and without a key.
     if (access === 'public' || request.is404) return done()
-    const tenant = findTenant(request.headers.authorization, deps.keyring())
-    if (tenant === null)
+    const keyring = deps.keyring()
+    const caller = findTenant(request.headers.authorization, keyring)
+    if (caller === null)
       return done(new ApiError('unauthorized', 'send a valid key: Authorization: Bearer <key>'))
-    if (access === 'admin' && !tenant.admin)
+    if (access === 'admin' && !caller.admin)
       return done(new ApiError('forbidden', 'this route needs an admin key'))
+    const name = request.headers['x-tenant']
+    const actsAs = name !== undefined && !keyring.open
+    if (actsAs && !caller.admin) {
+      return done(
+        new ApiError('forbidden', 'x-tenant: acting as a tenant needs an admin key', { param: 'x-tenant' }),
+      )
+    }
+    const tenant = actsAs ? keyring.named(String(name)) : caller
+    if (tenant === null) return done(notFound('tenant'))
+    request.setDecorator(callerDecorator, caller)
     request.setDecorator(tenantDecorator, tenant)
     done()
   }

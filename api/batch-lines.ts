@@ -9,6 +9,7 @@ import { describeFailure } from './door/failure.ts'
 import { toResponseId } from './door/response-id.ts'
 import { ApiError, toErrorMembers } from './errors.ts'
 import { parseRequest } from './issues.ts'
+import { originOfBatch } from './origin.ts'
 import { parseJson } from './parse-json.ts'
 import { chatBodySchema, embeddingBodySchema, responseBodySchema } from './schemas/bodies.ts'
 import type { CreateJob } from './schemas/create-job.ts'
@@ -60,7 +61,10 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
         // No client can send such a key, which has a line break in it.
         const key = `${batch.id}\n${index}`
         const job = toNewJob(tenant, create, key, deps)
-        return { customId, made: { ...job, deadline: batch.expiresAt, fingerprint: key } }
+        return {
+          customId,
+          made: { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key },
+        }
       } catch (error) {
         if (!(error instanceof ApiError)) throw error
         return { customId, made: { status: error.status, error: shapeError(error) } }

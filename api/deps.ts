@@ -9,9 +9,11 @@ import type { Keyring } from '../config/tenants.ts'
 import type { Files } from '../files/files.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
+import type { Standings } from '../jobs/standings.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { LaneControl } from './lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
+import type { TraceRequest } from './request-trace.ts'
 
 /** The HTTP server, its routes typed by their zod schemas. */
 export type Api = FastifyInstance<
@@ -28,6 +30,7 @@ export type ApiDeps = {
   files: Files
   batches: Batches
   lanes: LaneControl
+  standings: Standings
   /** When a job would start that is queued now, Unix ms; null: not known. */
   forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
   /** The configuration as it stands now; read anew for each request. */
@@ -40,17 +43,32 @@ export type ApiDeps = {
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
   /** Whether this process can serve; `reason` is shown to whoever asks. */
   ready(): Promise<{ ok: boolean; reason?: string }>
+  metrics: ApiMetrics
   /** True while the store has no memory for new work. */
   isMemoryShort(): Promise<boolean>
   /** True for errors that say the store is away, so that asking again later may help. */
   isUnavailable(error: unknown): boolean
   log: Logger
+  /** Without it nothing is told of requests in traces. */
+  traceRequest?: TraceRequest
   /** Unix milliseconds. */
   now(): number
   /** Makes request ids. */
   createId(): string
   version: string
+  /** Where the built page for operators is, if it is. */
+  dashboardFolder: string
   limits?: Partial<ApiLimits>
+}
+
+/** Who counts what the API does, and tells of it. */
+export type ApiMetrics = {
+  /** An answer is out. `route`: as it was registered; null: there is none. */
+  onAnswer(answer: { method: string; route: string | null; status: number; ms: number }): void
+  /** One more event stream is open, or one less. */
+  onStreams(change: 1 | -1): void
+  /** What a scrape is answered; takes 3 s at the most. */
+  render(): Promise<{ contentType: string; text: string }>
 }
 
 /** Sizes in bytes, durations in ms. */

@@ -45,9 +45,13 @@ function isFrameworkError(error: unknown): error is FastifyError {
 function fromFrameworkError(error: FastifyError): ApiError {
   switch (error.code) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new ApiError('invalid_request', 'the content-type is not one that this route takes', {
-        param: 'content-type',
-      })
+      return new ApiError(
+        'invalid_request',
+        'the content-type is not one that this route takes; most take application/json',
+        {
+          param: 'content-type',
+        },
+      )
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ApiError('payload_too_large', 'the body is too large')
     case 'FST_ERR_MAX_PARAM_LENGTH':

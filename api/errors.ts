@@ -85,7 +85,7 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
 
 /** A thing of another tenant is answered with the very same bytes as one that does not exist. */
 export function notFound(
-  what: 'job' | 'group' | 'delivery' | 'lane' | 'route' | 'file' | 'batch' | 'response',
+  what: 'job' | 'group' | 'delivery' | 'lane' | 'route' | 'file' | 'batch' | 'response' | 'tenant',
 ): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }

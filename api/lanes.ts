@@ -112,7 +112,8 @@ export function createLaneControl(deps: {
       in_flight: state.inFlight,
       paused_until: paused ? new Date(state.pausedUntil!).toISOString() : null,
       paused_reason: state.pausedReason,
-      waiting_for: paused ? 'provider_pause' : fair.waitingFor,
+      // What workers noted last may be a pause that has ended since.
+      waiting_for: paused ? 'provider_pause' : fair.waitingFor === 'provider_pause' ? null : fair.waitingFor,
       breaker: { state: state.breaker.state, failures: state.breaker.failures },
       latency_ms: latency,
       throttled: state.throttled,

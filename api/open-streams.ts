@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Keyring } from '../config/tenants.ts'
-import { findTenant, tenantOf } from './auth.ts'
+import { callerOf, findTenant, readActing } from './auth.ts'
 import { ApiError } from './errors.ts'
 
 /** How often open streams are held against a changed keyring, in ms: a key that is gone is to serve 5 s at the most. */
@@ -8,22 +8,27 @@ const CHECK_MS = 1_000
 
 export type OpenStreams = {
   /**
-   * Counts a stream until its answer is closed. The signal aborts when the key it was asked for with is good no more, for
+   * Counts a stream until its answer is closed, for the tenant whose key was sent. The signal aborts when the key it was asked for with is good no more, for
    * a stream outlives what was checked at its beginning. Throws `rate_limited` when the tenant has too many.
    */
   open(request: FastifyRequest, reply: FastifyReply): AbortSignal
 }
 
-type OpenStream = { request: FastifyRequest; revoked: AbortController }
+type OpenStream = { request: FastifyRequest; needsAdmin: boolean; revoked: AbortController }
 
 /** The event streams of this process. */
-export function createOpenStreams(deps: { keyring: () => Keyring; most: () => number }): OpenStreams {
+export function createOpenStreams(deps: {
+  keyring: () => Keyring
+  most: () => number
+  /** One more is open, or one less. */
+  onChange: (change: 1 | -1) => void
+}): OpenStreams {
   const tenants = new Map<string, Set<OpenStream>>()
   let checked = deps.keyring()
   let timer: NodeJS.Timeout | undefined
 
   function open(request: FastifyRequest, reply: FastifyReply): AbortSignal {
-    const { name } = tenantOf(request)
+    const { name } = callerOf(request)
     const streams = tenants.get(name) ?? new Set()
     const most = deps.most()
     if (streams.size >= most) {
@@ -31,11 +36,14 @@ export function createOpenStreams(deps: { keyring: () => Keyring; most: () => nu
         retryAfterSeconds: 5,
       })
     }
-    const stream = { request, revoked: new AbortController() }
+    const needsAdmin = request.routeOptions.config.access === 'admin' || readActing(request) !== null
+    const stream = { request, needsAdmin, revoked: new AbortController() }
     // A client that is gone already will not close a second time.
     if (reply.raw.destroyed) return AbortSignal.abort()
     tenants.set(name, streams.add(stream))
+    deps.onChange(1)
     reply.raw.once('close', () => {
+      deps.onChange(-1)
       streams.delete(stream)
       if (streams.size === 0) tenants.delete(name)
       if (tenants.size === 0) stopChecking()
@@ -60,8 +68,9 @@ export function createOpenStreams(deps: { keyring: () => Keyring; most: () => nu
     if (keyring === checked) return
     checked = keyring
     for (const [name, streams] of tenants) {
-      for (const { request, revoked } of streams) {
-        if (findTenant(request.headers.authorization, keyring)?.name !== name) revoked.abort()
+      for (const { request, needsAdmin, revoked } of streams) {
+        const caller = findTenant(request.headers.authorization, keyring)
+        if (caller?.name !== name || (needsAdmin && !caller.admin)) revoked.abort()
       }
     }
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import fastifySwagger, { type SwaggerTransformObject } from '@fastify/swagger'
 import fastifyApiReference from '@scalar/fastify-api-reference'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import type { Access } from './auth.ts'
 import type { Api } from './deps.ts'
 
 type OpenApiDocument = ReturnType<SwaggerTransformObject>
@@ -21,6 +22,7 @@ export async function registerOpenApi(app: Api, version: string): Promise<void> 
       },
       tags: [
         { name: 'Jobs', description: 'Hand in work and get its answer.' },
+        { name: 'Failures', description: 'What failed, by cause: count it, queue it again, take it out.' },
         { name: 'OpenAI-compatible', description: 'What clients of OpenAI know, unchanged.' },
         { name: 'Groups', description: 'Jobs that belong together.' },
         { name: 'Events', description: 'Watch jobs as they run.' },
@@ -30,9 +32,20 @@ export async function registerOpenApi(app: Api, version: string): Promise<void> 
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
       security: [{ key: [] }],
     },
-    transform: jsonSchemaTransform,
+    transform: (input) => addTenantHeader(jsonSchemaTransform(input), input.route.config?.access ?? 'tenant'),
     transformObject: (input) => pruneComponents(jsonSchemaTransformObject(input)),
   })
+}
+
+/** Tells of `x-tenant` on the routes where it does something. It is read by the key's check, not by the routes. */
+function addTenantHeader<Described extends { schema: object | null }>(
+  described: Described,
+  access: Access,
+): Described {
+  if (access !== 'tenant' || described.schema === null) return described
+  const description = 'With an admin key: the tenant to act as.'
+  const headers = { type: 'object', properties: { 'x-tenant': { type: 'string', description } } }
+  return { ...described, schema: { ...described.schema, headers } }
 }
 
 /** Serves the document and a page that reads it; to be registered after every route. */

@@ -22,9 +22,13 @@ export function toNewJob(
   const { model } = create.body
   const lane = deps.resolveModel(model)?.lanes[0]
   if (lane === undefined) {
-    throw new ApiError('model_not_found', `body.model: there is no model ${JSON.stringify(model)} here`, {
-      param: 'body.model',
-    })
+    throw new ApiError(
+      'model_not_found',
+      `body.model: there is no model ${JSON.stringify(model)} here; name a provider/model or an alias that is configured`,
+      {
+        param: 'body.model',
+      },
+    )
   }
   const body = create.body as JsonObject
   const cost = deps.estimateCost(lane, create.type, body)

@@ -11,6 +11,11 @@ export const BatchStatus = {
 } as const
 export type BatchStatus = (typeof BatchStatus)[keyof typeof BatchStatus]
 
+/** Whether a group is a batch's: its jobs have the batch's id for their group. */
+export function isBatchId(group: string): boolean {
+  return /^batch_[0-9a-f]{32}$/.test(group)
+}
+
 /** True for the states that a batch never leaves. */
 export function isOver(status: BatchStatus): boolean {
   return (
@@ -62,6 +67,9 @@ export type NewBatch = {
   metadata: Record<string, string> | null
   /** Seconds that the result files are kept; null: until they are deleted. */
   outputExpiresAfter: number | null
+  /** Of the HTTP request that made it, and the W3C `traceparent` under which that was done; its jobs have them too. */
+  requestId?: string
+  trace?: string
 }
 
 export type Batch = Omit<NewBatch, 'windowMs'> & {

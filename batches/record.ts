@@ -22,6 +22,14 @@ export function toFields(batch: NewBatch): string[] {
   }).flat()
 }
 
+/** Where it comes from, as further names and values; a repeated request is the same request all the same. */
+export function toOriginFields({ requestId, trace }: NewBatch): string[] {
+  return [
+    ...(requestId === undefined ? [] : ['request_id', requestId]),
+    ...(trace === undefined ? [] : ['trace', trace]),
+  ]
+}
+
 /** The batch out of its record, and of its blocks' tallies while it has them. */
 export function toBatch(
   tenant: string,
@@ -48,6 +56,8 @@ export function toBatch(
     completionWindow: fields.completion_window ?? '',
     metadata: fields.metadata ? (JSON.parse(fields.metadata) as Record<string, string>) : null,
     outputExpiresAfter: number('output_expires_after'),
+    ...(fields.request_id ? { requestId: fields.request_id } : {}),
+    ...(fields.trace ? { trace: fields.trace } : {}),
     model: fields.model || null,
     errors: fields.errors ? (JSON.parse(fields.errors) as BatchFault[]) : [],
     outputFileId: fields.output_file_id || null,

@@ -13,7 +13,7 @@
 import { hash } from 'node:crypto'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Batch, NewBatch } from './batch.ts'
-import { toBatch, toFields } from './record.ts'
+import { toBatch, toFields, toOriginFields } from './record.ts'
 import type { BatchScripts } from './scripts.ts'
 
 /** How long an idempotency key is remembered. */
@@ -31,6 +31,8 @@ export type Batches = {
   get(tenant: string, id: string): Promise<Batch | null>
   /** Newest first; `after`: the id of the last of the page before. */
   list(tenant: string, query: { limit: number; after: string | null }): Promise<BatchPage>
+  /** Those of all these tenants: the newest so many, and as many that are under way; newest first. */
+  recent(tenants: readonly string[], limit: number): Promise<Batch[]>
   /** `late`: it is over, or all but written. */
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelling' | 'late'; batch: Batch } | null>
 }
@@ -68,6 +70,7 @@ export function createBatches(
       const [kind, made] = (await scripts('create', root(tenant), [
         ...[id, idempotencyKey ?? '', fingerprint, IDEMPOTENCY_TTL_MS, batch.windowMs],
         ...fields,
+        ...toOriginFields(batch),
       ])) as [string, string?]
       if (kind === 'conflict' || made === undefined) return { kind: 'conflict' }
       await tell(made)
@@ -91,6 +94,26 @@ export function createBatches(
         if (ids.length <= limit) return { batches, hasMore: false }
         from = `(${ids.at(-1)}`
       }
+    },
+
+    async recent(tenants, limit) {
+      const newest = async (index: 'batches' | 'batches:active') => {
+        const found = await Promise.all(
+          tenants.map(async (tenant) => {
+            const key = `${root(tenant)}:${index}`
+            const ids = await redis.zrevrangebylex(key, '+', '-', 'LIMIT', 0, limit)
+            return ids.map((id) => [id, tenant] as const)
+          }),
+        )
+        // The order of ids is that of their making.
+        return found
+          .flat()
+          .sort(([one], [other]) => (one < other ? 1 : -1))
+          .slice(0, limit)
+      }
+      const named = new Map((await Promise.all([newest('batches'), newest('batches:active')])).flat())
+      const batches = await Promise.all([...named].map(([id, tenant]) => get(tenant, id)))
+      return batches.filter((batch) => batch !== null).sort((one, other) => (one.id < other.id ? 1 : -1))
     },
 
     async cancel(tenant, id) {

@@ -37,6 +37,8 @@ export type Client = {
 export type ClientDeps = {
   url: string
   key: string | undefined
+  /** The tenant that an admin acts as; the key's own unless given. */
+  tenant?: string
   fetch: typeof fetch
   sleep: (ms: number, signal: AbortSignal) => Promise<unknown>
   /** Milliseconds of a clock that only goes forward. */
@@ -66,7 +68,10 @@ type Answer<T> = { response: Response; content: T } | { lost: string }
  */
 export function createClient(deps: ClientDeps): Client {
   const base = deps.url.replace(/\/+$/, '')
-  const authorization = deps.key === undefined ? {} : { authorization: `Bearer ${deps.key}` }
+  const who = {
+    ...(deps.key === undefined ? {} : { authorization: `Bearer ${deps.key}` }),
+    ...(deps.tenant === undefined ? {} : { 'x-tenant': deps.tenant }),
+  }
 
   async function attempt<T>(
     method: string,
@@ -87,7 +92,7 @@ export function createClient(deps: ClientDeps): Client {
       const response = await deps.fetch(base + path, {
         method,
         redirect: 'manual',
-        headers: { ...authorization, ...options.headers },
+        headers: { ...who, ...options.headers },
         signal: ending.signal,
         ...(options.body === undefined ? {} : { body: options.body }),
       })
@@ -133,7 +138,8 @@ export function createClient(deps: ClientDeps): Client {
       const isAway = 'lost' in answer || answer.response.status !== 429
       awaySince = isAway ? (awaySince ?? deps.now()) : null
       if (awaySince !== null && deps.now() + wait - awaySince > patience) {
-        throw new CliError(ExitCode.unavailable, `${base} does not answer: ${trouble}`)
+        const what = 'lost' in answer ? 'does not answer' : 'cannot serve now'
+        throw new CliError(ExitCode.unavailable, `${base} ${what}: ${trouble}`)
       }
       deps.onTrouble?.(trouble)
       await deps.sleep(wait, deps.signal)

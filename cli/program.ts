@@ -38,6 +38,15 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
     .option('-w, --watch [seconds]', 'again and again, every 2 s unless told', toSeconds)
     .action((options) => run(async (terminal) => (await import('./lanes.ts')).runLanes(terminal, options)))
 
+  addFailureCommands(program.command('failures'), run)
+  chooseFailed(server(program.command('redrive'), '5s'))
+    .description('queue failed jobs again that the options choose')
+    .option('--limit <jobs>', 'at most so many, the oldest jobs first (default: 10000)', toCount)
+    .option('--dry-run', 'count them, and change nothing')
+    .action((options) =>
+      run(async (terminal) => (await import('./failures.ts')).runRedrive(terminal, options)),
+    )
+
   addJobCommands(program.command('jobs').description('list, show, cancel and retry jobs'), run)
 
   program
@@ -66,9 +75,12 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
     .command('check-config')
     .description('list every fault of a configuration file; 78 when there are any')
     .argument('[path]', 'default: SLUICE_CONFIG, then ./sluice.yaml')
+    .option('--config <path>', 'the same, as other commands have it')
     .option('--json', 'for scripts')
     .action((path, options) =>
-      run(async (terminal) => (await import('./check-config.ts')).runCheckConfig(terminal, path, options)),
+      run(async (terminal) =>
+        (await import('./check-config.ts')).runCheckConfig(terminal, path ?? options.config, options),
+      ),
     )
 
   program
@@ -89,6 +101,37 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
         return ExitCode.ok
       }),
     )
+}
+
+function addFailureCommands(
+  failures: Command,
+  run: (work: (terminal: Terminal) => Promise<ExitCode>) => Promise<void>,
+): void {
+  // Else it would take the options of the command below it for its own.
+  server(failures.enablePositionalOptions(), '5s')
+    .description('show failed jobs by lane and error code')
+    .action((options) =>
+      run(async (terminal) => (await import('./failures.ts')).runFailures(terminal, options)),
+    )
+
+  chooseFailed(server(failures.command('export'), '5s'))
+    .description('write failed jobs with their requests to a file that submit takes')
+    .argument('<out>', 'a file that is not there yet, or - for stdout')
+    .option('--limit <jobs>', 'at most so many, the oldest jobs first (default: 100000)', toCount)
+    .action((out, options) =>
+      run(async (terminal) => (await import('./failures.ts')).runExport(terminal, out, options)),
+    )
+}
+
+/** The options by which commands choose among failed jobs. */
+function chooseFailed(command: Command): Command {
+  return command
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--error-code <code>')
+    .option('--type <type>', 'chat, response or embedding')
+    .option('--failed-after <time>', 'a time, or how long ago: 2h', toTime)
+    .option('--failed-before <time>', 'likewise', toTime)
 }
 
 function addJobCommands(
@@ -141,6 +184,7 @@ function server(command: Command, patience: string): Command {
         .default(DEFAULT_URL),
     )
     .addOption(keyOption())
+    .option('--tenant <name>', 'act as this tenant (admin keys)')
     .addOption(
       new Option('--patience <duration>', 'how long the server may be away')
         .argParser(toMilliseconds)
@@ -164,6 +208,14 @@ function toSeconds(text: string): number {
   const seconds = Number(text)
   if (!(seconds >= 0.1 && seconds <= 86_400)) throw new InvalidArgumentError('Expected seconds, from 0.1.')
   return seconds
+}
+
+function toTime(text: string): number {
+  const ago = parseDuration(text)
+  const time = ago === null ? Date.parse(text) : Date.now() - ago
+  if (Number.isNaN(time))
+    throw new InvalidArgumentError('Expected a time such as 2026-11-24T08:00:00Z, or 2h for two hours ago.')
+  return time
 }
 
 function toMilliseconds(text: string): number {

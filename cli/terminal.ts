@@ -57,12 +57,12 @@ export function openTerminal(process: NodeJS.Process): Terminal {
   }
 }
 
-export type ServerOptions = { url: string; key?: string }
+export type ServerOptions = { url: string; key?: string; tenant?: string }
 
 /** A client of the server that the options name. Throws a usage error where that is no http URL. */
 export function connect(
   terminal: Terminal,
-  { url, key }: ServerOptions,
+  { url, key, tenant }: ServerOptions,
   { patienceMs, onTrouble }: { patienceMs: number; onTrouble?: (trouble: string | null) => void },
 ): Client {
   if (!/^https?:$/.test(URL.parse(url)?.protocol ?? '')) {
@@ -71,6 +71,7 @@ export function connect(
   return createClient({
     url,
     key: key === '' ? undefined : key,
+    ...(tenant === undefined ? {} : { tenant }),
     fetch,
     sleep: sleepUntil,
     now: () => performance.now(),

@@ -24,6 +24,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
     ...checkHost(config.server, config.tenants),
     ...checkRedis(config.redis),
     ...checkEncryption(config.encryption),
+    ...checkRedrive(config),
   ]
 }
 
@@ -107,6 +108,23 @@ function checkEncryption(encryption: unknown): ReferenceFault[] {
     return known === undefined
       ? []
       : [{ path: ['encryption', 'keys', index], message: `is the same key as encryption.keys[${known}]` }]
+  })
+}
+
+function checkRedrive({ redrive, providers, jobs }: Record<string, unknown>): ReferenceFault[] {
+  if (!Array.isArray(redrive)) return []
+  const retain = isRecord(jobs) ? jobs.retain : undefined
+  return redrive.filter(isRecord).flatMap(({ lanes, after }, index) => {
+    const faults: ReferenceFault[] = []
+    for (const [at, lane] of Array.isArray(lanes) ? lanes.entries() : []) {
+      const message = typeof lane === 'string' ? findLaneFault(lane, providers) : null
+      if (message !== null) faults.push({ path: ['redrive', index, 'lanes', at], message, input: lane })
+    }
+    if (typeof after === 'number' && typeof retain === 'number' && after >= retain) {
+      const message = 'expected less than jobs.retain, after which a failed job is gone'
+      faults.push({ path: ['redrive', index, 'after'], message })
+    }
+    return faults
   })
 }
 

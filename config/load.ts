@@ -39,7 +39,7 @@ export function findConfigPath({ path, env, cwd }: { path?: string; env: Environ
 export function loadConfig({ path, env, text = readText(path) }: LoadOptions): Config {
   const source = readYaml({ text, env })
   const overridden = source.readable
-    ? overrideServer(source.data, env)
+    ? overrideListening(source.data, env)
     : { data: undefined, names: new Map() }
   const checked = source.readable ? check(overridden.data, overridden.names, source) : { faults: [] }
   const faults = [...source.faults, ...checked.faults]
@@ -60,24 +60,39 @@ function readText(path: string): string {
   }
 }
 
-/** Data with HOST and PORT put over `server`, and which variable each overridden path came from. */
-function overrideServer(data: unknown, env: Environment): { data: unknown; names: Map<string, string> } {
+/** Members that variables override, where they are set. */
+const OVERRIDES = [
+  { name: 'HOST', path: ['server', 'host'] },
+  { name: 'PORT', path: ['server', 'port'] },
+  { name: 'WORKER_HOST', path: ['worker', 'listen', 'host'] },
+  { name: 'WORKER_PORT', path: ['worker', 'listen', 'port'] },
+] as const
+
+/** Data with HOST, PORT and the like put over what it says, and which variable each overridden path came from. */
+function overrideListening(data: unknown, env: Environment): { data: unknown; names: Map<string, string> } {
   const names = new Map<string, string>()
-  const server: Record<string, unknown> = {}
-  if (env.HOST) {
-    server.host = env.HOST
-    names.set('server.host', 'HOST')
+  let overridden: unknown = data ?? {}
+  for (const { name, path } of OVERRIDES) {
+    const text = env[name]
+    if (!text) continue
+    // A host without a port is of a port that is named nowhere: nothing listens there.
+    if (name === 'WORKER_HOST' && !env.WORKER_PORT && !hasMember(overridden, ['worker', 'listen'])) continue
+    names.set(path.join('.'), name)
+    overridden = putAt(overridden, path, path.at(-1) === 'port' ? (toNumber(text) ?? text) : text)
   }
-  if (env.PORT) {
-    server.port = toNumber(env.PORT) ?? env.PORT
-    names.set('server.port', 'PORT')
-  }
-  const root = data ?? {}
-  if (names.size === 0 || !isRecord(root)) return { data: root, names }
-  const written = root.server ?? {}
-  return isRecord(written)
-    ? { data: { ...root, server: { ...written, ...server } }, names }
-    : { data: root, names }
+  return { data: overridden, names }
+}
+
+/** The data with a value put there; as it is where something else than a mapping is in the way. */
+function putAt(data: unknown, [step, ...rest]: readonly string[], value: unknown): unknown {
+  if (step === undefined) return value
+  const members = data ?? {}
+  return isRecord(members) ? { ...members, [step]: putAt(members[step], rest, value) } : data
+}
+
+function hasMember(data: unknown, [step, ...rest]: readonly string[]): boolean {
+  if (step === undefined) return data !== undefined && data !== null
+  return isRecord(data) && hasMember(data[step], rest)
 }
 
 function check(

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { count, duration, httpUrl, modelNamePattern, secret } from './schema-parts.ts'
+import { count, duration, headerName, httpUrl, modelNamePattern, secret } from './schema-parts.ts'
 
 const maxTimer = '24h'
 
@@ -107,10 +107,6 @@ const modelName = z.string().regex(modelNamePattern, {
   error:
     'a model name starts with a letter, a digit, "@" or "*" and has letters, digits and . _ : / @ * + ~ - only, 200 at the most',
 })
-
-const headerName = z
-  .string()
-  .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, { error: 'not a name of an HTTP header' })
 
 const shared = {
   headers: z

@@ -52,6 +52,11 @@ export function secret() {
   return z.string().min(1)
 }
 
+/** The name of an HTTP header. */
+export const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, { error: 'not a name of an HTTP header' })
+
 /** An http or https URL without query, fragment or credentials; slashes at its end are dropped. */
 export function httpUrl() {
   const expected = 'expected an http:// or https:// URL without credentials, query or fragment'

@@ -3,7 +3,17 @@ import { checkReferences } from './cross-checks.ts'
 import { encryptionKeyPattern } from './encryption-key.ts'
 import { tenantKeyPattern } from './key-digest.ts'
 import { providerSchema } from './provider-schema.ts'
-import { aliasPattern, count, duration, httpUrl, namePattern, secret, size } from './schema-parts.ts'
+import { redriveSchema } from './redrive-schema.ts'
+import {
+  aliasPattern,
+  count,
+  duration,
+  headerName,
+  httpUrl,
+  namePattern,
+  secret,
+  size,
+} from './schema-parts.ts'
 
 const server = z.strictObject({
   host: z
@@ -139,7 +149,29 @@ const jobs = z.strictObject({
     .describe("After how long without a sign of life a worker's jobs go to others."),
 })
 
+const listen = z.strictObject({
+  host: z
+    .string()
+    .regex(/^\S+$/, { error: 'expected a host name or an address' })
+    .prefault('127.0.0.1')
+    .describe(
+      'Address for it. No key is asked there: loopback, or a private network. WORKER_HOST in the environment overrides it. Restart to change.',
+    ),
+  port: z
+    .int()
+    .min(0)
+    .max(65535)
+    .describe(
+      'Port for it; 0 takes a free one. WORKER_PORT in the environment overrides it. Restart to change.',
+    ),
+})
+
 const worker = z.strictObject({
+  listen: listen
+    .optional()
+    .describe(
+      'Where a worker answers /healthz, /readyz and /metrics, without a key. Without it a worker does not listen. Restart to change.',
+    ),
   hung_after: duration({ min: '1s', max: '1d' })
     .prefault('5m')
     .describe(
@@ -203,6 +235,28 @@ const log = z.strictObject({
     .describe('Least severe messages to log.'),
 })
 
+const tracing = z.strictObject({
+  endpoint: httpUrl()
+    .optional()
+    .describe(
+      'Where spans are sent: an OTLP/HTTP URL such as http://127.0.0.1:4318/v1/traces. None: nothing is traced.',
+    ),
+  headers: z.record(headerName, secret()).prefault({}).describe('HTTP headers to send with the spans.'),
+  sample: z
+    .number()
+    .min(0)
+    .max(1)
+    .prefault(1)
+    .describe('Share of the traces to send, of those whose caller has not decided already.'),
+  content: z.boolean().prefault(false).describe('Put prompts and answers into the spans. Default false.'),
+  service_name: z
+    .string()
+    .min(1)
+    .max(255)
+    .prefault('sluice')
+    .describe('Whose the spans are: `service.name`.'),
+})
+
 const name = z.string().regex(namePattern, {
   error: 'a name starts with a letter or a digit and has letters, digits and . _ - only, 64 at the most',
 })
@@ -229,11 +283,17 @@ const members = z.strictObject({
     .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
   cache: cache.prefault({}).describe('Answers that serve again.'),
   jobs: jobs.prefault({}).describe('How jobs are kept.'),
+  redrive: redriveSchema
+    .prefault([])
+    .describe('Failed jobs that are queued again by themselves: the first entry that names a job is for it.'),
   worker: worker.prefault({}).describe('How workers hold their jobs.'),
   files: files.prefault({}).describe('How files of batches are kept.'),
   encryption: encryption.prefault({}).describe('How prompts and answers are encrypted at rest.'),
   webhooks: webhooks.prefault({}).describe('How finished jobs are announced.'),
   log: log.prefault({}).describe('What is logged.'),
+  tracing: tracing
+    .prefault({})
+    .describe('Where traces are sent, in the way of OpenTelemetry. Restart to change.'),
 })
 
 /**

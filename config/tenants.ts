@@ -20,6 +20,8 @@ export type Keyring = {
   open: boolean
   /** The tenant of a key as a client sent it; null for a key that no tenant has. */
   find(key: string): Tenant | null
+  /** The tenant of this name; null where there is none. */
+  named(name: string): Tenant | null
 }
 
 /** The tenant of this name, the one of an open service included; null where the configuration has none. */
@@ -31,6 +33,12 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
   return { name, admin, weight, limits: { max_queued: config.jobs.max_queued, ...limits } }
 }
 
+/** Tenants that the configuration names, the one of an open service included. */
+export function tenantNames(config: Config): string[] {
+  const names = Object.keys(config.tenants)
+  return names.length > 0 ? names : [openTenant(config).name]
+}
+
 function openTenant(config: Config): Tenant {
   return { name: 'default', admin: true, weight: 1, limits: { max_queued: config.jobs.max_queued } }
 }
@@ -40,7 +48,7 @@ export function createKeyring(config: Config): Keyring {
   const tenants = Object.entries(config.tenants)
   if (tenants.length === 0) {
     const tenant = openTenant(config)
-    return { open: true, find: () => tenant }
+    return { open: true, find: () => tenant, named: (name) => resolveTenant(config, name) }
   }
   const entries = tenants.flatMap(([name, { keys }]) => {
     const tenant = resolveTenant(config, name)!
@@ -48,6 +56,7 @@ export function createKeyring(config: Config): Keyring {
   })
   return {
     open: false,
+    named: (name) => resolveTenant(config, name),
     find(key) {
       const digest = digestKey(key)
       let found: Tenant | null = null

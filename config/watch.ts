@@ -97,6 +97,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         ...listChanges('server', config.server, next.server),
         ...listChanges('redis', config.redis, next.redis),
         ...listChanges('worker', config.worker, next.worker),
+        ...listChanges('tracing', config.tracing, next.tracing),
       ]
       // The host stays, so a file that goes back to loopback without tenants must not open the running service.
       const opens = !isLoopback(config.server.host) && Object.keys(next.tenants).length === 0
@@ -111,6 +112,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         server: config.server,
         redis: config.redis,
         worker: config.worker,
+        tracing: config.tracing,
         tenants,
         encryption,
       }

@@ -66,6 +66,8 @@ export type Job = {
   deadline: string | null
   attempts: number
   max_attempts: number
+  /** How often the configuration had it queued again after it had failed. */
+  redrives: number
   next_attempt_at: string | null
   estimated_start_at: string | null
   waiting_for: WaitingFor | null
@@ -120,6 +122,15 @@ export type GroupSummary = {
   counts: Record<JobStatus, number>
   cost_usd: number
   estimated_finish_at: string | null
+}
+
+/** Where a group stands among those of its tenant: by its last change, Unix ms. */
+export type GroupPlace = { group: string; at: number }
+
+/** A group as lists show it. */
+export type GroupEntry = Omit<GroupSummary, 'estimated_finish_at'> & {
+  /** When a job of it last changed its state. */
+  updated_at: string
 }
 
 export type Delivery = {

@@ -1,8 +1,11 @@
 import type { JsonObject } from '../lib/json.ts'
+import type { FailedFilter, FailedRequest, FailureCounts, Redriven, RedriveOptions } from './failed.ts'
 import type {
   Attempt,
   CacheMode,
   Delivery,
+  GroupEntry,
+  GroupPlace,
   GroupSummary,
   Job,
   JobEvent,
@@ -46,6 +49,10 @@ export type NewJob = {
   previousResponseId?: string
   /** Digest of the request as it came, to tell a repeated one from another under the same key. */
   fingerprint?: string
+  /** Of the HTTP request that made it. */
+  requestId?: string
+  /** The W3C `traceparent` under which it was made: what is done for the job belongs to that trace. */
+  trace?: string
   /** What the job will cost its lane. */
   cost: JobCost
   /** What the job is expected to cost, USD. */
@@ -133,14 +140,17 @@ export type Jobs = {
   attempts(tenant: string, id: string): Promise<Attempt[] | null>
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelled' | 'terminal'; job: Job } | null>
   retry(tenant: string, id: string): Promise<{ kind: 'retried' | 'not_retryable'; job: Job } | null>
-  /** Queues failed jobs again, oldest failures first; answers how many. */
-  redrive(
-    tenant: string,
-    filter: { group?: string; lane?: string; errorCode?: string; limit: number },
-  ): Promise<number>
+  /** Queues failed jobs again that the filter names. */
+  redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
+  /** Failed jobs by lane and error code, as they were counted some seconds ago at the most. */
+  failures(tenant: string): Promise<FailureCounts>
+  /** Failed jobs with their requests, the oldest first; read as they are taken. */
+  failed(tenant: string, filter: FailedFilter, limit: number): AsyncIterable<FailedRequest>
   /** Forgets the job and everything kept of it. False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
   group(tenant: string, group: string): Promise<GroupSummary | null>
+  /** By their last change, newest first. `after`: the last group of the page before. */
+  groups(tenant: string, limit: number, after?: GroupPlace): Promise<Page<GroupEntry>>
   /** How jobs stand, in one read; null where there is no such job. */
   statuses(tenant: string, ids: readonly string[]): Promise<(JobStatus | null)[]>
   /** How many jobs of a group have not ended. */

@@ -1,5 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot, tenantsKey } from './keys.ts'
+import type { Mishap } from './mishaps.ts'
 import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
@@ -25,6 +26,7 @@ export function createMaintenance(deps: {
   prefix: string
   retainMs: () => number
   now: () => number
+  onMishap?: (mishap: Mishap) => void
 }): Maintenance {
   const { redis, scripts, outbox, prefix, now } = deps
 
@@ -46,6 +48,10 @@ export function createMaintenance(deps: {
     for (const id of overdue) {
       const answer = (await scripts.run('expire', root, [id, deps.retainMs()])) as Buffer[]
       await outbox.dispatchById(tenant, answer[1]?.toString() ?? '')
+      if (answer[0]?.toString() !== 'failed') continue
+      const [lane = '', requestId = ''] = answer.slice(2).map(String)
+      const detail = { code: 'deadline_exceeded' }
+      deps.onMishap?.({ kind: 'failed', tenant, job: id, lane, requestId: requestId || null, detail })
     }
     for (const id of draining) {
       while (((await scripts.run('drain', root, [id, deps.retainMs()])) as number) > 0) {}

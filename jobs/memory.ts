@@ -11,6 +11,8 @@ const LOOK_MS = 1000
 export type Memory = {
   /** True when a server, any master of a cluster, uses more of its `maxmemory` than new work may bring it to. */
   isShort(): Promise<boolean>
+  /** The share of its `maxmemory` that the fullest server uses; null: none has a limit, or tells of it. */
+  used(): Promise<number | null>
 }
 
 export function createMemory(deps: {
@@ -20,7 +22,7 @@ export function createMemory(deps: {
   now: () => number
 }): Memory {
   const { redis, share, now } = deps
-  let isShort = false
+  let used: number | null = null
   let lookedAt = Number.NEGATIVE_INFINITY
   let looking: Promise<void> | null = null
 
@@ -28,22 +30,29 @@ export function createMemory(deps: {
     const infos = await Promise.all(
       listMasters(redis).map((node) => node.info('memory').catch(unlessForbidden)),
     )
-    isShort = infos.some((info) => {
+    const shares = infos.flatMap((info) => {
       const most = readNumber(info, 'maxmemory')
-      return most > 0 && readNumber(info, 'used_memory') >= share * most
+      return most > 0 ? [readNumber(info, 'used_memory') / most] : []
     })
+    used = shares.length > 0 ? Math.max(...shares) : null
     lookedAt = now()
   }
 
+  async function readUsed(): Promise<number | null> {
+    if (now() - lookedAt >= LOOK_MS) {
+      looking ??= look().finally(() => {
+        looking = null
+      })
+      await looking
+    }
+    return used
+  }
+
   return {
+    used: readUsed,
     async isShort() {
-      if (now() - lookedAt >= LOOK_MS) {
-        looking ??= look().finally(() => {
-          looking = null
-        })
-        await looking
-      }
-      return isShort
+      const usedNow = await readUsed()
+      return usedNow !== null && usedNow >= share
     },
   }
 }

@@ -83,6 +83,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     deadline: timeOf(record, 'deadline'),
     attempts: numberOf(record, 'attempts') ?? 0,
     max_attempts: numberOf(record, 'max_attempts') ?? 1,
+    redrives: numberOf(record, 'redrives') ?? 0,
     next_attempt_at: timeOf(record, 'next_attempt_at'),
     estimated_start_at: null,
     waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),

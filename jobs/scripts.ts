@@ -18,6 +18,7 @@ const NAMES = [
   'keep',
   'renew',
   'statuses',
+  'standing',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 

@@ -2,11 +2,15 @@ import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { Answers } from './answers.ts'
 import type { AtRest } from './at-rest.ts'
+import { readAttempts } from './attempts.ts'
+import { exportFailed } from './export-failed.ts'
+import { createFailures } from './failures.ts'
 import { followGroup, followJob } from './follow.ts'
+import { createGroups } from './groups.ts'
 import { hashInputs } from './items.ts'
-import { type Attempt, isTerminal, type Job, type JobEvent, JobStatus } from './job.ts'
+import { type Job, type JobEvent, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, Following, JobFilter, Jobs, NewJob, Page } from './jobs.ts'
-import { abortChannel, jobChannel, tenantRoot } from './keys.ts'
+import { abortChannel, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
 import type { Memory } from './memory.ts'
@@ -15,12 +19,20 @@ import type { Outbox } from './outbox.ts'
 import type { Queues } from './queue.ts'
 import { createReader, type Foresight } from './read.ts'
 import { bodyOf, isoTime, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
+import { createRedrive } from './redrive.ts'
 import type { Room } from './room.ts'
 import type { Scripts } from './scripts.ts'
-import { completeRecord, entryOf, isRefused, prepare, type Submitted, toRefusal } from './submission.ts'
-
-/** Newest jobs of a group that are asked for its end. */
-const GROUP_TAIL = 50
+import {
+  completeRecord,
+  entryOf,
+  isRefused,
+  prepare,
+  type SubmissionEvent,
+  type Submitted,
+  toRefusal,
+  toSubmissionEvent,
+} from './submission.ts'
+import { waitForJob } from './wait.ts'
 
 /** What is refused for want of memory may come again after this, ms. */
 const MEMORY_SHORT_MS = 5000
@@ -51,6 +63,9 @@ type Deps = {
   /** Without it every job goes through its lane's queue. */
   openLanes?: OpenLanes
   newId: () => string
+  /** Tells what came of each submission. */
+  onSubmitted?: (event: SubmissionEvent) => void
+  now: () => number
   onError: (error: unknown, what: string) => void
 }
 
@@ -60,6 +75,9 @@ export function createJobs(deps: Deps): Jobs {
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
   const reader = createReader({ redis, queues, foresight: deps.foresight, atRest, render })
+  const groups = createGroups({ redis, reader, rootOf })
+  const failures = createFailures({ redis, rootOf, now: deps.now })
+  const redriving = createRedrive({ redis, scripts, outbox, rootOf, retainMs: deps.retainMs })
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
 
   /** Runs the create script for each job in one round trip. */
@@ -81,12 +99,14 @@ export function createJobs(deps: Deps): Jobs {
     const answers = await scripts.runAll('create', calls)
     deps.room.fill(jobs.length)
     await deps.confirm?.()
-    return prepared.map((one, index) => {
+    const submitted = prepared.map((one, index): Submitted => {
       const [answer, ...rest] = answers[index] as [Buffer, ...unknown[]]
       const kind = answer.toString() as Submitted['kind']
       if (isShort && kind === 'queue_full') return { ...one, kind: 'memory_short', rest: [MEMORY_SHORT_MS] }
       return { ...one, kind, rest }
     })
+    if (deps.onSubmitted) for (const one of submitted) deps.onSubmitted(toSubmissionEvent(one))
+    return submitted
   }
 
   /** Makes a job of whose end this process is told; that may come before the answer to this. */
@@ -145,30 +165,6 @@ export function createJobs(deps: Deps): Jobs {
     }
   }
 
-  async function again(tenant: string, id: string): Promise<string> {
-    const answer = (await scripts.run('again', rootOf(tenant), [id, deps.retainMs()])) as Buffer[]
-    const kind = answer[0]!.toString()
-    if (kind === 'queued') await outbox.dispatchById(tenant, id)
-    return kind
-  }
-
-  /**
-   * When the last waiting job of a group starts: within a lane and a tenant the newest come last, so a look at
-   * these is enough. Null when none waits or nothing is known of their lanes.
-   */
-  async function finishOf(
-    root: string,
-    group: string,
-    counts: Record<JobStatus, number>,
-  ): Promise<string | null> {
-    if (counts.queued + counts.scheduled === 0) return null
-    const ids = await redis.zrange(`${root}:group:${group}:jobs`, '0', String(GROUP_TAIL - 1), 'REV')
-    const records = await reader.records(root, ids)
-    const found = ids.flatMap((id, index) => (records[index] ? [{ id, record: records[index] }] : []))
-    const starts = (await reader.jobs(root, found)).flatMap((job) => job.estimated_start_at ?? [])
-    return starts.sort().at(-1) ?? null
-  }
-
   return {
     async create(job) {
       const { answers } = deps
@@ -212,49 +208,13 @@ export function createJobs(deps: Deps): Jobs {
       }
     },
 
-    async wait(tenant, id, timeoutMs, signal) {
-      const told = deps.answers?.find(id, rootOf(tenant))
-      if (told) {
-        const ended = await within(told, timeoutMs, signal)
-        if (ended === undefined) return read(tenant, id)
-        deps.answers?.forget(id)
-        if (ended) return ended
-      }
-      let job = await read(tenant, id)
-      if (!job || isTerminal(job.status) || timeoutMs <= 0) return job
-      const over = AbortSignal.any([AbortSignal.timeout(Math.ceil(timeoutMs)), ...(signal ? [signal] : [])])
-      const ended = Promise.withResolvers<void>()
-      over.addEventListener('abort', () => ended.resolve())
-      if (over.aborted) ended.resolve()
-      const look = async () => {
-        const status = await redis.hget(`${rootOf(tenant)}:job:${id}`, 'status')
-        if (!status || isTerminal(status as Job['status'])) ended.resolve()
-      }
-      const leave = await live.listen(jobChannel(rootOf(tenant), id), () => {
-        look().catch(() => {})
-      })
-      try {
-        await look() // it may have ended before the subscription stood
-        await ended.promise
-        job = await read(tenant, id)
-      } finally {
-        leave()
-      }
-      return job
-    },
+    wait: (tenant, id, timeoutMs, signal) =>
+      waitForJob({ redis, live, reader, answers: deps.answers }, rootOf(tenant), id, timeoutMs, signal),
 
     list: (tenant: string, filter: JobFilter, limit: number, after?: string): Promise<Page<Job>> =>
       listJobs({ redis, reader }, rootOf(tenant), filter, limit, after),
 
-    async attempts(tenant, id) {
-      const key = `${rootOf(tenant)}:job:${id}`
-      const [fields, deleted, status] = await Promise.all([
-        redis.hgetall(`${key}:attempts`),
-        redis.hget(key, 'deleted'),
-        redis.hget(key, 'status'),
-      ])
-      return status && !deleted ? toAttempts(fields) : null
-    },
+    attempts: (tenant, id) => readAttempts(redis, rootOf(tenant), id),
 
     async cancel(tenant, id) {
       const [lane, entry] = await laneAndEntry(tenant, id)
@@ -267,34 +227,15 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     async retry(tenant, id) {
-      const kind = await again(tenant, id)
+      const kind = await redriving.again(tenant, id)
       if (kind === 'none') return null
       const job = await read(tenant, id)
       return job && { kind: kind === 'not_retryable' ? 'not_retryable' : 'retried', job }
     },
 
-    async redrive(tenant, filter) {
-      const root = rootOf(tenant)
-      let retried = 0
-      // Oldest first; a snapshot, for the retried ones leave the index while we walk.
-      const failed = await redis.zrange(`${root}:status:${JobStatus.failed}`, '0', '-1')
-      for (let at = 0; at < failed.length && retried < filter.limit; at += 200) {
-        const ids = failed.slice(at, at + 200)
-        const answers = await Promise.all(
-          ids.map((id) => redis.hmget(`${root}:job:${id}`, 'group', 'lane', 'error')),
-        )
-        for (let index = 0; index < ids.length && retried < filter.limit; index++) {
-          const [group, lane, error] = answers[index]!
-          if (filter.group !== undefined && group !== filter.group) continue
-          if (filter.lane !== undefined && lane !== filter.lane) continue
-          if (filter.errorCode !== undefined && (!error || JSON.parse(error).code !== filter.errorCode))
-            continue
-          const kind = await again(tenant, ids[index]!)
-          if (kind !== 'none' && kind !== 'not_retryable') retried++
-        }
-      }
-      return retried
-    },
+    redrive: redriving.redrive,
+    failures: failures.count,
+    failed: (tenant, filter, limit) => exportFailed({ redis, reader, atRest }, rootOf(tenant), filter, limit),
 
     async remove(tenant, id) {
       const [lane, entry] = await laneAndEntry(tenant, id)
@@ -305,20 +246,8 @@ export function createJobs(deps: Deps): Jobs {
       return true
     },
 
-    async group(tenant, group) {
-      const fields = await redis.hgetall(`${rootOf(tenant)}:group:${group}`)
-      if (Object.keys(fields).length === 0) return null
-      const counts = Object.fromEntries(
-        Object.values(JobStatus).map((status) => [status, Number(fields[status] ?? 0)]),
-      ) as Record<JobStatus, number>
-      return {
-        group,
-        total: Number(fields.total ?? 0),
-        counts,
-        cost_usd: Number(fields.cost_usd ?? 0),
-        estimated_finish_at: await finishOf(rootOf(tenant), group, counts),
-      }
-    },
+    group: groups.one,
+    groups: groups.list,
 
     async statuses(tenant, ids) {
       if (ids.length === 0) return []
@@ -395,52 +324,6 @@ function toBulkOutcome(submitted: Submitted): BulkOutcome {
   }
   const status = textOf(completeRecord(submitted, kind, rest as Buffer[]), 'status') as JobStatus
   return { kind: 'created', id, status }
-}
-
-/** Joins each call's intent (`n`) with its end (`n:end`). */
-function toAttempts(fields: Record<string, string>): Attempt[] {
-  return Object.keys(fields)
-    .filter((name) => !name.endsWith(':end'))
-    .map(Number)
-    .sort((a, b) => a - b)
-    .map((call) => {
-      const begun = JSON.parse(fields[call]!)
-      const ended = JSON.parse(fields[`${call}:end`] ?? '{}')
-      return {
-        attempt: call,
-        provider: begun.provider,
-        model: begun.model,
-        started_at: isoTime(begun.started_at),
-        latency_ms: ended.latency_ms ?? null,
-        outcome: ended.outcome ?? 'running',
-        status: ended.status ?? null,
-        error_code: ended.error_code ?? null,
-        usage: ended.usage ?? null,
-        cost_usd: ended.cost_usd ?? null,
-        waited_ms: begun.waited_ms,
-        waited_for: begun.waited_for ?? null,
-        ambiguous: ended.ambiguous ?? false,
-        coalesced: begun.coalesced ?? 1,
-      }
-    })
-}
-
-/** The longest time that timers know; longer ones would end at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
-
-/** What comes of the promise in time and before the signal, else undefined. */
-async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
-  const over = Promise.withResolvers<undefined>()
-  const end = () => over.resolve(undefined)
-  const timer = setTimeout(end, Math.min(ms, LONGEST_TIMER_MS))
-  signal?.addEventListener('abort', end)
-  if (signal?.aborted) end()
-  try {
-    return await Promise.race([promise, over.promise])
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', end)
-  }
 }
 
 async function* flatten(following: Promise<Following | null>): AsyncGenerator<JobEvent> {

@@ -1,5 +1,6 @@
 import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
+import type { JobType } from './job.ts'
 import type { NewJob, Refusal } from './jobs.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
 import type { QueueEntry } from './queue.ts'
@@ -64,6 +65,8 @@ export function prepare(
   if (job.isShownLive) record.set('live', '1')
   if (replyTo !== null) record.set('reply', replyTo)
   if (job.previousResponseId !== undefined) record.set('previous_response_id', job.previousResponseId)
+  if (job.requestId !== undefined) record.set('request_id', job.requestId)
+  if (job.trace !== undefined) record.set('trace', job.trace)
   if (job.runAt !== null) record.set('run_at', String(job.runAt))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
@@ -135,6 +138,17 @@ export function completeRecord(
     record.set('usage', usage!)
   }
   return record
+}
+
+/** What came of a submission, for whoever counts: where the answer is to come from, or why the job was not let in. */
+export type SubmissionEvent = { tenant: string; type: JobType; outcome: string; isRefused: boolean }
+
+export function toSubmissionEvent({ job, kind }: Pick<Submitted, 'job' | 'kind'>): SubmissionEvent {
+  const { tenant, type, cache } = job
+  if (isRefused(kind)) return { tenant, type, outcome: kind, isRefused: true }
+  if (kind === 'conflict') return { tenant, type, outcome: 'idempotency_key_reused', isRefused: true }
+  const outcome = kind !== 'created' ? kind : cache === 'off' ? 'off' : 'miss'
+  return { tenant, type, outcome, isRefused: false }
 }
 
 /** Answers of the create script that let the job not in. */

@@ -6,6 +6,7 @@ import { type AtRest, toUndecryptable } from './at-rest.ts'
 import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
+import type { Mishap } from './mishaps.ts'
 import type { Outbox } from './outbox.ts'
 import type { Held } from './queue.ts'
 import { costOf, numberOf, textOf, toRecord } from './record.ts'
@@ -28,11 +29,15 @@ export type Intent = { provider: string; model: string; coalesced: number; waite
 export type Claimed = {
   tenant: string
   id: string
+  /** That the call is made on. */
+  lane: string
   /** Number of the call within its job: what it stores later must still be the latest. */
   call: number
   /** Calls that count against `maxAttempts`, this one included. */
   attempts: number
   maxAttempts: number
+  /** From when it could have started to this claim. */
+  waitedMs: number
   timeoutMs: number
   type: 'chat' | 'response' | 'embedding'
   /** As the client named it: a lane or an alias of several. */
@@ -41,6 +46,9 @@ export type Claimed = {
   cacheMode: string
   /** See NewJob. */
   isShownLive: boolean
+  /** See NewJob; null where the job has none. */
+  requestId: string | null
+  trace: string | null
   body: JsonObject
   cost: JobCost
 }
@@ -123,6 +131,7 @@ export function createWork(deps: {
   atRest: AtRest
   settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
   now: () => number
+  onMishap?: (mishap: Mishap) => void
 }): Work {
   const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
@@ -256,11 +265,17 @@ export function createWork(deps: {
           ],
         })),
       )
+      const lane = `${intent.provider}/${intent.model}`
       const started: Started[] = []
       for (const [index, one] of held.entries()) {
         const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
         if (kind.toString() === 'run') {
-          const [claimed, body] = toClaimed(one, rest as StartAnswer)
+          const [claimed, body] = toClaimed(one, lane, rest as StartAnswer)
+          const lostCall = (rest as StartAnswer)[2]
+          if (lostCall > 0) {
+            const { tenant, id: job, requestId } = claimed
+            deps.onMishap?.({ kind: 'lost', tenant, job, lane, requestId, detail: { attempt: lostCall } })
+          }
           try {
             const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
             started.push({ kind: 'run', claimed: { ...claimed, body: opened } })
@@ -272,6 +287,18 @@ export function createWork(deps: {
           started.push({ kind: 'wait', at: Number(String(rest[0])) })
         } else {
           await outbox.dispatchById(one.tenant, String(rest[0]))
+          const [, code, requestId] = rest.map(String)
+          if (code !== undefined) {
+            const { tenant, id: job } = one
+            deps.onMishap?.({
+              kind: 'failed',
+              tenant,
+              job,
+              lane,
+              requestId: requestId || null,
+              detail: { code },
+            })
+          }
           started.push({ kind: 'done' })
         }
       }
@@ -299,24 +326,35 @@ export function createWork(deps: {
   }
 }
 
-/** What start.lua answers behind 'run': the call's number, the attempts, and what of the record a call needs. */
-type StartAnswer = [call: number, attempts: number, flat: Buffer[]]
+/**
+ * What start.lua answers behind 'run': the call's number, the attempts, the number of the call before where that was lost
+ * with its worker, else 0, and what of the record a call needs.
+ */
+type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buffer[]]
 
 /** The claimed job, and its body as it is stored. */
-function toClaimed(held: Held, [call, attempts, flat]: StartAnswer): [Omit<Claimed, 'body'>, Buffer] {
+function toClaimed(
+  held: Held,
+  lane: string,
+  [call, attempts, , flat]: StartAnswer,
+): [Omit<Claimed, 'body'>, Buffer] {
   const record = toRecord(flat)!
   const claimed = {
     tenant: held.tenant,
     id: held.id,
+    lane,
     call,
     attempts,
     maxAttempts: numberOf(record, 'max_attempts') ?? 1,
+    waitedMs: numberOf(record, 'waited_ms') ?? 0,
     timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
     type: textOf(record, 'type') as Claimed['type'],
     model: textOf(record, 'model')!,
     hash: textOf(record, 'hash')!,
     cacheMode: textOf(record, 'cache_mode')!,
     isShownLive: textOf(record, 'live') !== null,
+    requestId: textOf(record, 'request_id'),
+    trace: textOf(record, 'trace'),
     cost: costOf(record),
   }
   return [claimed, record.get('body')!]

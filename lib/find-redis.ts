@@ -1,6 +1,15 @@
-import { spawn } from 'node:child_process'
-import { access, constants, rm, writeFile } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { rm, writeFile } from 'node:fs/promises'
+import { delimiter } from 'node:path'
+import {
+  findFirst,
+  findManager,
+  type InstallPlan,
+  type Manager,
+  type Privilege,
+  planPackage,
+  readPrivilege,
+  runPlan,
+} from './system-package.ts'
 
 /** Valkey first: where somebody installed both, it is the one they chose. The two take the same arguments. */
 const SERVERS = ['valkey-server', 'redis-server']
@@ -18,10 +27,6 @@ export type FindRedisOptions = {
   path?: string
 }
 
-export type Privilege = 'root' | 'sudo' | 'none'
-
-export type InstallPlan = { manager: string; commands: string[][] }
-
 /**
  * The path of a Redis or Valkey server, installed with the machine's package manager when it has none.
  * Throws an Error that says what to do when there is neither a server nor a way to get one.
@@ -34,10 +39,7 @@ export async function findRedisServer({
   const present = await findFirst(folders, SERVERS)
   if (present !== null) return present
 
-  const managers = await Promise.all(
-    ['apt-get', 'brew', 'apk', 'dnf'].map(async (name) => ((await findFirst(folders, [name])) ? name : null)),
-  )
-  const plan = planInstall(managers.filter((name) => name !== null)[0], await readPrivilege())
+  const plan = planInstall(await findManager(folders), await readPrivilege())
   if (plan === null) throw new Error(explainMissing())
   log(`no Redis on this machine; installing one with ${plan.manager}`)
   const failure = await install(plan)
@@ -48,40 +50,20 @@ export async function findRedisServer({
 }
 
 /** What to run on this kind of machine; null when nobody here may install anything. */
-export function planInstall(manager: string | undefined, privilege: Privilege): InstallPlan | null {
-  // Homebrew refuses root and needs no other privilege than its owner's.
-  if (manager === 'brew') return { manager, commands: [['brew', 'install', '--quiet', 'redis']] }
-  if (manager === undefined || privilege === 'none') return null
-  const asRoot = privilege === 'sudo' ? ['sudo', '-n'] : []
-  const quietly = [...asRoot, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-qq']
-  const lines: Record<string, string[][]> = {
-    'apt-get': [
-      [...quietly, 'update'],
-      [
-        ...quietly,
-        '-o',
-        'DPkg::Lock::Timeout=120',
-        'install',
-        '-y',
-        '--no-install-recommends',
-        'redis-server',
-      ],
-    ],
-    apk: [[...asRoot, 'apk', 'add', '--quiet', 'redis']],
-    dnf: [[...asRoot, 'dnf', 'install', '-y', '-q', 'valkey']],
-  }
-  const commands = lines[manager]
-  return commands === undefined ? null : { manager, commands }
+export function planInstall(manager: Manager | undefined, privilege: Privilege): InstallPlan | null {
+  return planPackage(manager, privilege, {
+    'apt-get': ['redis-server'],
+    brew: ['redis'],
+    apk: ['redis'],
+    dnf: ['valkey'],
+  })
 }
 
-/** Runs the plan; answers the first failure, null when all went well. */
-async function install({ manager, commands }: InstallPlan): Promise<string | null> {
-  const allowServices = manager === 'apt-get' ? await forbidServices() : async () => {}
+/** Runs the plan; answers the last failure, null when all went well. */
+async function install(plan: InstallPlan): Promise<string | null> {
+  const allowServices = plan.manager === 'apt-get' ? await forbidServices() : async () => {}
   try {
-    let failure: string | null = null
-    // A stale package list may still be good enough, so a failed update does not end it.
-    for (const command of commands) failure = await runQuietly(command)
-    return failure
+    return await runPlan(plan)
   } finally {
     await allowServices()
   }
@@ -98,42 +80,6 @@ async function forbidServices(): Promise<() => Promise<void>> {
     return async () => {}
   }
   return () => rm(SERVICE_POLICY, { force: true })
-}
-
-async function readPrivilege(): Promise<Privilege> {
-  if (process.getuid?.() === 0) return 'root'
-  return (await runQuietly(['sudo', '-n', 'true'])) === null ? 'sudo' : 'none'
-}
-
-/** Null when the command succeeded, else its name, how it ended and the last thing it said. */
-function runQuietly([file = '', ...args]: string[]): Promise<string | null> {
-  return new Promise((resolve) => {
-    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] })
-    let said = ''
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      said = (said + chunk).slice(-2_000)
-    })
-    child.on('error', (error) => resolve(error.message))
-    child.on('close', (code, signal) => {
-      const last = said.trim().split('\n').at(-1)
-      resolve(code === 0 ? null : `${[file, ...args].join(' ')} ended with ${code ?? signal}: ${last}`)
-    })
-  })
-}
-
-async function findFirst(folders: string[], names: string[]): Promise<string | null> {
-  for (const name of names) {
-    for (const folder of folders) {
-      if (folder === '') continue
-      const file = join(folder, name)
-      const runnable = await access(file, constants.X_OK).then(
-        () => true,
-        () => false,
-      )
-      if (runnable) return file
-    }
-  }
-  return null
 }
 
 function explainMissing(failure?: string): string {

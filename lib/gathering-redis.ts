@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis'
+import { type CommandMeter, meterCommand } from './command-meter.ts'
 
 /**
  * A Redis client that sends the commands of one turn of the event loop in one write. A process with many jobs in hand
@@ -9,9 +10,12 @@ import { Redis } from 'ioredis'
  * no pipeline object, which costs more than a command.
  */
 export class GatheringRedis extends Redis {
+  /** Counts what is sent; null: nothing is counted. */
+  meter: CommandMeter | null = null
   #corked: Redis['stream'] | null = null
 
   override sendCommand(...args: Parameters<Redis['sendCommand']>): unknown {
+    if (this.meter !== null) meterCommand(this.meter, args[0])
     this.#gather()
     return super.sendCommand(...args)
   }
@@ -21,6 +25,7 @@ export class GatheringRedis extends Redis {
     if (!socket || socket === this.#corked) return
     this.#corked = socket
     socket.cork()
+    if (this.meter !== null) this.meter.writes++
     // After the answers and events that came in with this turn were dealt with, which lead to most commands.
     setImmediate(() => {
       if (this.#corked === socket) this.#corked = null

@@ -1,4 +1,5 @@
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
+import { type CommandMeter, meterCommand } from './command-meter.ts'
 
 /**
  * A command is sent on, or again after 100 ms while its slot is being moved or has lost its node, so often: longer than
@@ -10,13 +11,17 @@ const MOST_REDIRECTIONS = 100
  * A client of a Redis Cluster; credentials and TLS of its first URL go for all nodes.
  *
  * @param limits.limitMs commands are failed after this; null: they wait
+ * @param limits.meter counts what is sent; null: nothing is counted
  */
 export function createCluster(
   urls: readonly string[],
   options: RedisOptions,
-  limits: { limitMs: number | null } & Pick<ClusterOptions, 'clusterRetryStrategy' | 'slotsRefreshTimeout'>,
+  limits: { limitMs: number | null; meter: CommandMeter | null } & Pick<
+    ClusterOptions,
+    'clusterRetryStrategy' | 'slotsRefreshTimeout'
+  >,
 ): Cluster {
-  const { limitMs, ...ofCluster } = limits
+  const { limitMs, meter, ...ofCluster } = limits
   const cluster = new PromptCluster([...urls], {
     ...ofCluster,
     maxRedirections: MOST_REDIRECTIONS,
@@ -25,6 +30,7 @@ export function createCluster(
     redisOptions: { ...options, ...readCredentials(urls[0], options), replyMapping: 'legacy' },
   })
   cluster.limitMs = limitMs
+  cluster.meter = meter
   return cluster
 }
 
@@ -56,8 +62,13 @@ export function createClusterSubscriber(urls: readonly string[], options: RedisO
 /** ioredis' limit of a command begins when a node gets it, which is never while no node is there. */
 class PromptCluster extends Cluster {
   limitMs: number | null = null
+  meter: CommandMeter | null = null
 
   override sendCommand(...args: Parameters<Cluster['sendCommand']>): unknown {
+    if (this.meter !== null) {
+      meterCommand(this.meter, args[0])
+      this.meter.writes = this.meter.commands // each goes to its node by itself
+    }
     if (this.limitMs !== null) args[0].setTimeout(this.limitMs)
     return super.sendCommand(...args)
   }

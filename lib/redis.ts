@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { SecureContextOptions } from 'node:tls'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import type { CommandMeter } from './command-meter.ts'
 import { GatheringRedis } from './gathering-redis.ts'
 import { createCluster, createClusterSubscriber } from './redis-cluster.ts'
 
@@ -29,6 +30,8 @@ export type CreateRedisOptions = RedisTarget & {
   name: string
   /** Told of connection failures; the client goes on trying whatever it does. */
   onError?: (error: Error) => void
+  /** Counts what is sent; without it nothing is counted. */
+  meter?: CommandMeter
 }
 
 /** A caller has waited long enough; the command may still land, so every write has to be idempotent. */
@@ -81,16 +84,13 @@ export function createRedis({
   role,
   name,
   onError = () => {},
+  meter,
 }: CreateRedisOptions): RedisClient {
   const options = { ...readRoleOptions(role, name), ...(tls === undefined ? {} : { tls: readTls(tls) }) }
   const client =
     cluster !== undefined && cluster.length > 0
-      ? reachCluster(cluster, role, options)
-      : new GatheringRedis(readTarget(url), {
-          ...options,
-          replyMapping: 'legacy',
-          retryStrategy: readReconnectDelay,
-        })
+      ? reachCluster(cluster, role, options, meter ?? null)
+      : reachServer(url, options, meter ?? null)
   // Without a listener ioredis writes every failure to the console.
   client.on('error', onError)
   return client
@@ -145,12 +145,32 @@ function readRoleOptions(role: RedisRole, name: string): RedisOptions {
   return { ...common, maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }
 }
 
-function reachCluster(urls: readonly string[], role: RedisRole, options: RedisOptions): RedisClient {
+function reachServer(
+  url: string | undefined,
+  options: RedisOptions,
+  meter: CommandMeter | null,
+): GatheringRedis {
+  const client = new GatheringRedis(readTarget(url), {
+    ...options,
+    replyMapping: 'legacy',
+    retryStrategy: readReconnectDelay,
+  })
+  client.meter = meter
+  return client
+}
+
+function reachCluster(
+  urls: readonly string[],
+  role: RedisRole,
+  options: RedisOptions,
+  meter: CommandMeter | null,
+): RedisClient {
   if (role === 'subscriber') {
     return createClusterSubscriber(urls, { ...options, retryStrategy: readReconnectDelay })
   }
   return createCluster(urls, options, {
     limitMs: role === 'commands' ? COMMAND_TIMEOUT_MS : null,
+    meter,
     clusterRetryStrategy: readReconnectDelay,
     slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
   })

@@ -31,8 +31,11 @@ export function readUsage(body: JsonObject): Usage | null {
   }
 }
 
+/** More than can be counted exactly is no count; its price would be no number. */
 function readCount(value: JsonValue | undefined): number | null {
-  return typeof value === 'number' && value >= 0 && Number.isFinite(value) ? Math.floor(value) : null
+  return typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER
+    ? Math.floor(value)
+    : null
 }
 
 function isVector(entry: JsonValue): boolean {

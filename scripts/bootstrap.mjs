@@ -1,5 +1,6 @@
 // Every npm script starts here, on whatever Node the machine has (18 or newer), before anything is installed:
-// it installs the packages when they are missing or stale and runs the target on the Node that they pin.
+// it installs the packages when they are missing or stale, builds the dashboard for what serves it, and runs the target on
+// the Node that the packages pin.
 //
 //   node scripts/bootstrap.mjs main.ts api      a file, with its arguments
 //   node scripts/bootstrap.mjs --test [...]     all tests; further arguments go to vitest
@@ -11,6 +12,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { buildDashboard, ensureDashboard, isDashboardBuild, servesDashboard } from './dashboard.mjs'
 import { ensurePackages } from './install.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -28,8 +30,13 @@ const YOUNG_GENERATION = '--max-semi-space-size=16'
 
 try {
   const target = readTarget(process.argv.slice(2))
-  await ensurePackages({ root, log: (line) => console.error(`sluice: ${line}`) })
-  process.exitCode = await run(findNode(), target)
+  const log = (line) => console.error(`sluice: ${line}`)
+  await ensurePackages({ root, log })
+  const node = findNode()
+  if (servesDashboard(root, target.args)) await ensureDashboard({ root, node, log })
+  process.exitCode = isDashboardBuild(root, target.args)
+    ? await buildDashboard({ root, log }, () => run(node, target))
+    : await run(node, target)
 } catch (error) {
   console.error(`sluice: ${error instanceof Error ? error.message : error}`)
   process.exitCode = 1

@@ -10,7 +10,10 @@ export async function checkImports(root: string): Promise<string[]> {
     cwd: root,
     withFileTypes: true,
     exclude: (entry) =>
-      entry.name === 'node_modules' || entry.name === 'coverage' || entry.name.startsWith('.'),
+      entry.name === 'node_modules' ||
+      entry.name === 'coverage' ||
+      entry.name === 'dist' ||
+      entry.name.startsWith('.'),
   })
   for await (const entry of found) {
     if (!entry.isFile()) continue

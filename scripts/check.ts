@@ -23,6 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 const steps: Step[] = [
   { name: 'format and lint', run: () => runTool('biome', 'ci', colors, '--error-on-warnings', '.') },
   { name: 'types', run: () => runTool('tsc', '-p', '.') },
+  { name: 'types of the dashboard', run: () => runTool('tsc', '-p', 'dashboard') },
   { name: 'import walls', run: runImportWalls },
   { name: 'dead code', run: () => runTool('knip') },
   { name: 'tests', run: () => runNode('inherit', 'node_modules/vitest/vitest.mjs', 'run') },

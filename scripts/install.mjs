@@ -2,26 +2,17 @@
 // Plain JavaScript on Node 18 or newer without packages, as bootstrap.mjs is.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  appendFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-
-/** A lock older than this was left by a machine that went down: no installation takes as long. */
-const LOCK_EXPIRES_MS = 15 * 60_000
+import { lock } from './lock.mjs'
 
 /** @param {{ root: string, log: (line: string) => void }} options */
 export async function ensurePackages({ root, log }) {
   if (packagesAreFresh(root)) return linkNode(root)
-  const { addHolder, unlock } = await lock(root, log)
+  const { addHolder, unlock } = await lock({
+    directory: join(root, '.sluice/install.lock'),
+    onWait: () => log('waiting for another installation in this folder to finish'),
+  })
   try {
     if (packagesAreFresh(root)) return linkNode(root)
     log('installing packages with npm ci, once; this takes some seconds')
@@ -85,54 +76,6 @@ function linkNode(root) {
   } catch (error) {
     // Another process was faster.
     if (error.code !== 'EEXIST') throw error
-  }
-}
-
-/**
- * A directory is the lock, for making one is atomic everywhere. The pids in it tell when it is stale: npm's too, which
- * may still be at work when the process that started it was killed.
- */
-async function lock(root, log) {
-  const directory = join(root, '.sluice/install.lock')
-  mkdirSync(join(root, '.sluice'), { recursive: true })
-  for (let waited = false; ; ) {
-    try {
-      mkdirSync(directory)
-      const addHolder = (pid) => appendFileSync(join(directory, 'pids'), `${pid}\n`)
-      addHolder(process.pid)
-      return { addHolder, unlock: () => rmSync(directory, { recursive: true, force: true }) }
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error
-    }
-    if (isAbandoned(directory)) {
-      rmSync(directory, { recursive: true, force: true })
-      continue
-    }
-    if (!waited) log('waiting for another installation in this folder to finish')
-    waited = true
-    await sleep(200)
-  }
-}
-
-function isAbandoned(directory) {
-  try {
-    if (Date.now() - statSync(directory).mtimeMs > LOCK_EXPIRES_MS) return true
-    const pids = readFileSync(join(directory, 'pids'), 'utf8').trim().split('\n')
-    return pids.every((pid) => pid !== '' && !isAlive(Number(pid)))
-  } catch (error) {
-    if (error.code !== 'ENOENT') throw error
-    // Released, or made this instant and nothing written yet.
-    return false
-  }
-}
-
-function isAlive(pid) {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: alive, and somebody else's.
-    return error.code !== 'ESRCH'
   }
 }
 

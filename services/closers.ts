@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 export type Closers = ReturnType<typeof createClosers>
 
 /** Closes what was opened, last first; every closer runs, whatever another throws. */
-export function createClosers(log: Logger) {
+function createClosers(log: Logger) {
   const closers: { name: string; close: () => Promise<unknown> }[] = []
   return {
     add: (name: string, close: () => Promise<unknown>) => closers.push({ name, close }),
@@ -16,5 +16,19 @@ export function createClosers(log: Logger) {
         }
       }
     },
+  }
+}
+
+/** Opens something; where that fails, what it had opened by then is closed again. */
+export async function orCloseAll<Opened>(
+  log: Logger,
+  open: (closers: Closers) => Promise<Opened>,
+): Promise<Opened> {
+  const closers = createClosers(log)
+  try {
+    return await open(closers)
+  } catch (error) {
+    await closers.closeAll()
+    throw error
   }
 }

@@ -21,6 +21,7 @@ import { createQueues } from '../jobs/queue.ts'
 import { createRoom } from '../jobs/room.ts'
 import { createScripts } from '../jobs/scripts.ts'
 import { createJobs } from '../jobs/service.ts'
+import { createStandings } from '../jobs/standings.ts'
 import { createIds, createJobIds } from '../lib/job-id.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../lib/redis.ts'
 import { createSealer } from '../lib/sealer.ts'
@@ -29,13 +30,23 @@ import { createFairness, priorityOf, serviceSeconds, serviceShares } from '../ra
 import { createForesight } from '../ratelimit/foresight.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import { createLatencies } from '../ratelimit/latencies.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
 import type { Closers } from './closers.ts'
+import { logMishap } from './work-log.ts'
 
-export type ServicesDeps = { config: LiveConfig; log: Logger; version: string }
+export type ServicesDeps = {
+  config: LiveConfig
+  log: Logger
+  version: string
+  /** Of the process; without it each service has metrics of its own. */
+  metrics?: Metrics
+}
+
+export type MeteredDeps = ServicesDeps & { metrics: Metrics }
 
 /** What both roles need: connections, the job store, the gate. */
-export function openStore({ config, log }: ServicesDeps, role: 'api' | 'worker', closers: Closers) {
+export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | 'worker', closers: Closers) {
   const settings = () => config.current()
   const { prefix, url, cluster, tls } = settings().redis
   const now = Date.now
@@ -47,6 +58,7 @@ export function openStore({ config, log }: ServicesDeps, role: 'api' | 'worker',
       role: redisRole,
       name: `sluice-${role}-${redisRole}`,
       onError: (error) => log.debug({ err: error }, 'redis connection'),
+      meter: metrics.redis.meter(redisRole),
     })
     closers.add(`the redis connection for ${redisRole}`, () => closeRedis(client))
     return client
@@ -116,7 +128,18 @@ export function openStore({ config, log }: ServicesDeps, role: 'api' | 'worker',
   const outbox = createOutbox({ redis, queues, prefix, now })
   closers.add('the outbox', () => outbox.idle())
   const retainMs = () => settings().jobs.retain
-  const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
+  const maintenance = createMaintenance({
+    redis,
+    scripts,
+    outbox,
+    prefix,
+    retainMs,
+    now,
+    onMishap: (mishap) => {
+      logMishap(log, mishap)
+      metrics.jobs.onMishap(mishap)
+    },
+  })
   const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
   const sealer = createSealer({ keys: encryptionKeys(settings()), now })
   const leaveKeys = config.subscribe((next) => sealer.replace(encryptionKeys(next)))
@@ -170,6 +193,8 @@ export function openStore({ config, log }: ServicesDeps, role: 'api' | 'worker',
     memory,
     ...(durability ? { confirm: durability.confirm } : {}),
     newId: createJobIds(now),
+    onSubmitted: metrics.jobs.onSubmitted,
+    now,
     onError: (error, what) => log.warn({ err: error }, what),
     ...door,
   })
@@ -179,6 +204,7 @@ export function openStore({ config, log }: ServicesDeps, role: 'api' | 'worker',
     queues,
     scripts,
     outbox,
+    standings: createStandings({ redis, scripts, prefix, retainMs }),
     maintenance,
     webhooks,
     files,

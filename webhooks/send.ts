@@ -11,6 +11,8 @@ type WebhookToSend = {
   id: string
   url: string
   body: string
+  /** W3C `traceparent` to send along; none unless given. */
+  trace?: string
   /** Gives the request up; the outcome is then not delivered, with the error `aborted`. */
   signal?: AbortSignal
 }
@@ -97,13 +99,14 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   }
 
   function headersOf(webhook: WebhookToSend, timestampSeconds: number): Record<string, string> {
-    const { id, body } = webhook
+    const { id, body, trace } = webhook
     return {
       'content-type': 'application/json',
       'user-agent': `Sluice/${version}`,
       'webhook-id': id,
       'webhook-timestamp': String(timestampSeconds),
       'webhook-signature': signWebhook({ secret: secrets(), id, timestampSeconds, body }),
+      ...(trace === undefined ? {} : { traceparent: trace }),
     }
   }
 

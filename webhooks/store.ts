@@ -7,6 +7,7 @@
  * - `<root>:delivery:<id>`: hash, one delivery:
  *     id               `whd_…`, also the `webhook-id` header
  *     job_id, event, url
+ *     lane, request_id, trace   of the job, for the log and for traces; '' where there is none
  *     status           pending | delivered | failed
  *     created_at       Unix ms: when the event happened
  *     next_attempt_at  Unix ms, '' when none follows
@@ -43,6 +44,10 @@ export type ClaimedDelivery = {
   claimedAt: number
   /** Attempts made since the creation or the latest redelivery. */
   attemptsMade: number
+  /** Of the job; null where it has none. */
+  lane: string | null
+  requestId: string | null
+  trace: string | null
   /** Number of this claim, for `recordAttempt` and `postpone`. */
   claim: string
 }
@@ -90,6 +95,8 @@ export type WebhookStore = {
   ): Promise<'recorded' | 'stale' | 'gone'>
   /** Gives a claimed delivery back, due after `delayMs`; no attempt is counted. */
   postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void>
+  /** Deliveries of the tenant that are still to be made, and since when the first of them is due, Unix ms; null: none. */
+  backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }>
   /** The job's deliveries, newest first. */
   list(tenant: string, jobId: string): Promise<Delivery[]>
   /**
@@ -174,12 +181,18 @@ export function createWebhookStore(deps: {
     return deliveries.filter((delivery) => delivery !== null)
   }
 
+  async function backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }> {
+    const key = `${root(tenant)}:webhooks`
+    const [pending, first] = await Promise.all([redis.zcard(key), redis.zrange(key, '0', '0', 'WITHSCORES')])
+    return { pending, dueSince: first[1] === undefined ? null : Number(first[1]) }
+  }
+
   async function redeliver(tenant: string, deliveryId: string): Promise<Delivery | null> {
     const found = await runScript(redis, scripts.redeliver, root(tenant), [deliveryId])
     return found === 1 ? read(tenant, deliveryId) : null
   }
 
-  return { create, claimDue, recordAttempt, postpone, list, redeliver }
+  return { create, claimDue, recordAttempt, postpone, backlog, list, redeliver }
 }
 
 function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedDelivery {
@@ -196,6 +209,9 @@ function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedD
     createdAt: Number(fields.created_at),
     claimedAt,
     attemptsMade: Number(fields.attempt_count),
+    lane: fields.lane || null,
+    requestId: fields.request_id || null,
+    trace: fields.trace || null,
     claim,
   }
 }

@@ -7,8 +7,12 @@ import type { Gate } from '../ratelimit/gate.ts'
 import { decide, toJobError } from './outcome.ts'
 import type { Passenger } from './passenger.ts'
 import { spreadRetries } from './spread-retries.ts'
+import type { WorkEvent } from './work-event.ts'
+
+type RetryReason = Extract<WorkEvent, { kind: 'retried' }>['reason']
 
 export type AfterFailureDeps = {
+  lane: () => Lane
   queue: LaneQueue
   work: Work
   gate: Gate
@@ -21,6 +25,7 @@ export type AfterFailureDeps = {
   keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
   /** Sends entries again that are held still, under a permit of their own. */
   resend: (held: Held[]) => Promise<void>
+  onWork?: (event: WorkEvent) => void
 }
 
 /** How a call failed. `isShown`: a client has seen its first words. */
@@ -99,11 +104,15 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     own = false,
   ): Promise<void> {
     await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
+    const ended = { status: 'failed', source: 'call', usage: null, costUsd: 0 } as const
+    deps.onWork?.({ kind: 'ended', ...nameJob(claimed), ...ended })
     await keep(() => queue.acknowledge(held), 'acknowledging')
   }
 
   async function putBack(held: Held, claimed: Claimed, end: AttemptEnd, next: Retry): Promise<void> {
     const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
+    if (waits || next.lane !== undefined)
+      deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: reasonOf(end, next) })
     await keep(() => (waits ? queue.delay(held, next.at) : queue.acknowledge(held)), 'putting an entry back')
   }
 
@@ -123,6 +132,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
           waitingFor: 'requests',
         }
         const goesOn = await keep(() => work.retry(claimed, end, next), 'splitting a request')
+        if (goesOn) deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: 'input_rejected' })
         if (goesOn) again.push(held)
         else await keep(() => queue.acknowledge(held), 'acknowledging')
       }),
@@ -134,5 +144,15 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     await Promise.all(halves.map(deps.resend))
   }
 
+  function nameJob({ tenant, type }: Claimed) {
+    return { tenant, lane: deps.lane().id, type }
+  }
+
   return { settleJobs, endWith }
+}
+
+/** Why a job goes again, for whoever counts. */
+function reasonOf({ outcome }: AttemptEnd, { lane }: Retry): RetryReason {
+  if (lane !== undefined) return 'rerouted'
+  return outcome === 'throttled' || outcome === 'retryable' || outcome === 'timeout' ? outcome : 'stopped'
 }

@@ -5,6 +5,7 @@ import type { AttemptEnd, Completion, Work } from '../jobs/work.ts'
 import { priceUsage } from '../providers/accounting.ts'
 import type { Parcel } from './cargo.ts'
 import type { Spool } from './spool.ts'
+import type { WorkEvent } from './work-event.ts'
 
 export type DeliverDeps = {
   queue: LaneQueue
@@ -15,6 +16,7 @@ export type DeliverDeps = {
   keep: <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) => Promise<T>
   /** Where results are that the store does not take. */
   spool: Pick<Spool, 'put'>
+  onWork?: (event: WorkEvent) => void
 }
 
 /**
@@ -24,7 +26,9 @@ export type DeliverDeps = {
  */
 export type Deliver = (lane: Lane, parcels: Parcel[], end: AttemptEnd | null) => Promise<void>
 
-export function createDeliver({ queue, work, items, onError, keep, spool }: DeliverDeps): Deliver {
+export function createDeliver(deps: DeliverDeps): Deliver {
+  const { queue, work, items, onError, keep, spool } = deps
+
   /** For what they are worth: whatever is not kept is bought again. */
   async function keepItems(parcels: Parcel[]): Promise<void> {
     const bought = parcels.filter((parcel) => parcel.items.length > 0)
@@ -55,6 +59,7 @@ export function createDeliver({ queue, work, items, onError, keep, spool }: Deli
     const kept = keepItems(parcels)
     // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
     await stored
+    for (const completion of completions) deps.onWork?.(toEvent(lane, completion))
     const acknowledge = () => Promise.all(parcels.map(({ passenger }) => queue.acknowledge(passenger.held)))
     await keep(acknowledge, 'acknowledging')
     await kept
@@ -73,4 +78,10 @@ function toCompletion(lane: Lane, parcel: Parcel, end: AttemptEnd | null): Compl
     ...(cache === undefined ? {} : { cache }),
     ...(leftMs === undefined ? {} : { leftMs }),
   }
+}
+
+function toEvent(lane: Lane, { claimed, cache, usage, costUsd }: Completion): WorkEvent {
+  const source = cache === 'hit' || cache === 'shared' ? cache : 'call'
+  const { tenant, type } = claimed
+  return { kind: 'ended', tenant, lane: lane.id, type, status: 'completed', source, usage, costUsd }
 }

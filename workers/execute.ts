@@ -2,7 +2,7 @@ import type { Lane } from '../config/lanes.ts'
 import type { Items } from '../jobs/items.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
-import type { AttemptEnd, Work } from '../jobs/work.ts'
+import type { AttemptEnd, Claimed, Work } from '../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
 import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
@@ -18,6 +18,7 @@ import { persist } from './persist.ts'
 import { type Call, costOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
+import type { WorkEvent } from './work-event.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
@@ -41,8 +42,28 @@ export type ExecuteDeps = {
   abandon: (held: Held[]) => void
   /** The permit is settled. */
   release: (permit: string) => void
-  /** Tells how each provider call ended. */
-  onCall?: (call: { lane: string; jobs: number; outcome: AttemptEnd['outcome']; latencyMs: number }) => void
+  /** Tells how each provider call ended, before anything else is done about it. */
+  onCall?: (call: EndedCall) => void
+  /** Tells what became of each job. */
+  onWork?: (event: WorkEvent) => void
+}
+
+/** A provider call that came to its end. */
+export type EndedCall = {
+  lane: string
+  jobs: number
+  outcome: AttemptEnd['outcome']
+  latencyMs: number
+  /** To the first chunk of a stream; null: there was none. */
+  firstChunkMs: number | null
+  /** Unix ms. */
+  startedAt: number
+  /** The jobs that it was made for. */
+  claimed: readonly Claimed[]
+  /** What was sent; holds prompts. */
+  body: JsonObject
+  /** What came of it; holds answers. */
+  answer: ProviderAnswer
 }
 
 type Running = ReturnType<RunningCalls['begin']>
@@ -141,7 +162,9 @@ export function createExecutor(deps: ExecuteDeps) {
     })
 
     let isShown = false
+    let firstChunkMs: number | null = null
     const onDelta = (chunk: JsonValue) => {
+      firstChunkMs ??= now() - startedAt
       isShown ||= first.isShownLive && isPartOfAnswer(chunk)
       deltas.push(chunk)
     }
@@ -169,6 +192,11 @@ export function createExecutor(deps: ExecuteDeps) {
       jobs: passengers.length,
       outcome: answer.ok ? 'completed' : OUTCOMES[answer.class],
       latencyMs,
+      firstChunkMs,
+      startedAt,
+      claimed: passengers.map((one) => one.claimed),
+      body,
+      answer,
     })
     if (answer.ok) {
       await deliver(lane, cargo.share(answer), {

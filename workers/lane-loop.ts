@@ -7,11 +7,13 @@ import type { Provider } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
+import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { PATIENCE_MS } from './outcome.ts'
 import { type InHand, planCalls } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
+import { trackHeld } from './track-held.ts'
 import { createWaker } from './waker.ts'
 
 /** An idle lane looks at its queue at least this often, should a wake-up be lost. */
@@ -56,6 +58,7 @@ export type LaneLoopDeps = {
   random: () => number
   onError: (error: unknown, what: string) => void
   onCall?: ExecuteDeps['onCall']
+  onWork?: ExecuteDeps['onWork']
 }
 
 export type LaneLoop = {
@@ -113,6 +116,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       knowsDue = false
     },
   )
+  const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon })
   const currentLane = () => lane!
   const executor = createExecutor({
     lane: currentLane,
@@ -132,6 +136,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     abandon,
     release: (permit) => heartbeat.dropPermit(deps.laneId, permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
+    ...(deps.onWork ? { onWork: deps.onWork } : {}),
   })
 
   function isOpen(): boolean {
@@ -313,25 +318,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   /** The lane is shut for long: what another lane can serve goes there, the rest comes again when it opens. */
   async function spill(until: number): Promise<void> {
-    const entries = hand.map((one) => one.held)
-    hand = []
+    const entries = takeHand()
     ahead = MOST_AHEAD
     shutUntil = 0 // the entries behind these are to go as well
-    try {
-      const models = await deps.work.models(entries)
-      await Promise.all(
-        entries.map(async (one, index) => {
-          const model = models[index]
-          const next = model ? deps.successor(model) : null
-          if (next === null) return queue.delay(one, until)
-          await deps.work.reroute(one, next)
-          await queue.acknowledge(one)
-        }),
-      )
-    } catch (error) {
-      abandon(entries)
-      throw error
-    }
+    await handOff.spill(entries, until)
   }
 
   /** What came straight from the API and has to wait waits in the queue, in its turn. */
@@ -339,25 +329,18 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     const back = hand.filter((one) => one.held.express).map((one) => one.held)
     if (back.length === 0) return
     hand = hand.filter((one) => !one.held.express)
-    try {
-      await Promise.all(back.map((one) => queue.giveBack(one)))
-    } catch (error) {
-      abandon(back)
-      throw error
-    }
+    await handOff.giveBack(back)
   }
 
   async function giveBackHand(): Promise<void> {
-    const back = hand
-    hand = []
     lookAt = 0
-    try {
-      // The last one first, so that each goes in front of those behind it.
-      for (const one of back.reverse()) await queue.giveBack(one.held)
-    } catch (error) {
-      abandon(back.map((one) => one.held))
-      throw error
-    }
+    await handOff.giveBackInTurn(takeHand())
+  }
+
+  function takeHand(): Held[] {
+    const entries = hand.map((one) => one.held)
+    hand = []
+    return entries
   }
 
   /** Renews the entries no more: the stalled check hands them out again. */
@@ -386,25 +369,5 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       for (const one of held) drop(one)
       await queue.close()
     },
-  }
-}
-
-/** Sends each entry the way that it came, and lets go of those that need no holding any more. */
-function trackHeld(
-  queue: LaneQueue,
-  express: Express,
-  drop: (one: Held) => void,
-  onDelay: () => void,
-): LaneQueue {
-  const wayOf = (one: Held) => (one.express ? express : queue)
-  const leave = async (one: Held, operation: Promise<void>) => {
-    await operation
-    drop(one)
-  }
-  return {
-    ...queue,
-    acknowledge: (one) => leave(one, wayOf(one).acknowledge(one)),
-    delay: (one, at) => leave(one, wayOf(one).delay(one, at)).then(onDelay),
-    giveBack: (one) => leave(one, wayOf(one).giveBack(one)),
   }
 }

@@ -37,6 +37,8 @@ export type Spool = {
   put(finishes: Finish[]): Promise<() => Promise<void>>
   /** True while results of dead workers wait for the store: their jobs look as if they needed a call. */
   isRecovering(): boolean
+  /** Files of whole results in the folder, whosever they are: those that wait for the store, and those set aside. */
+  count(): Promise<{ waiting: number; setAside: number }>
   stop(): Promise<void>
 }
 
@@ -171,6 +173,11 @@ export function startSpool(deps: {
         onError(error, 'keeping a result on disk')
         return async () => {}
       }
+    },
+    async count() {
+      const names = await readdir(folder).catch(() => [])
+      const endingWith = (ending: string) => names.filter((name) => name.endsWith(ending)).length
+      return { waiting: endingWith('.json'), setAside: endingWith('.bad') }
     },
     isRecovering: () => recoveringSince !== null && performance.now() - recoveringSince < HOLD_UP_MS,
     async stop() {

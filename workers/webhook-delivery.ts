@@ -11,6 +11,7 @@ const LEASE_MS = 60_000
 const LEASE_MARGIN_MS = 25_000
 /** How long `stop` waits for running sends; the sender's time-out. */
 const STOP_GRACE_MS = 15_000
+const OUTCOMES = { delivered: 'delivered', pending: 'retried', failed: 'given_up' } as const
 /** How long to wait before looking further down an outbox whose first hosts have enough in hand. */
 const LOOK_FURTHER_MS = 50
 
@@ -34,6 +35,15 @@ export type WebhookDeliveryDeps = {
   concurrencyPerHost?: number
   /** The longest time between two looks at the outbox. */
   pollMs?: number
+  /** Tells what came of each attempt. `delayMs`: from the job's end to the answer. */
+  onAttempt?: (attempt: WebhookAttempt) => void
+}
+
+export type WebhookAttempt = {
+  tenant: string
+  outcome: 'delivered' | 'retried' | 'given_up'
+  latencyMs: number
+  delayMs: number
 }
 
 export type WebhookDelivery = {
@@ -190,9 +200,16 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       latency_ms: Math.round(outcome.latencyMs),
     }
     await store.recordAttempt(delivery, attempt, verdict)
+    deps.onAttempt?.({
+      tenant: delivery.tenant,
+      outcome: OUTCOMES[verdict.status],
+      latencyMs: outcome.latencyMs,
+      delayMs: delivery.claimedAt - delivery.createdAt + outcome.latencyMs,
+    })
     if (verdict.status === 'failed') {
-      const { tenant, id, jobId } = delivery
-      log.warn({ tenant, delivery: id, job: jobId, error: outcome.error }, 'webhook given up')
+      const { tenant, id, jobId, lane, requestId } = delivery
+      const line = { job: jobId, tenant, lane, request_id: requestId, delivery: id, error: outcome.error }
+      log.warn(line, 'webhook given up')
     }
   }
 
@@ -206,7 +223,8 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       log.error({ err: error, delivery: delivery.id }, 'webhook payload could not be written')
       return notSent('payload could not be written')
     }
-    return await sender.send({ id: delivery.id, url: delivery.url, body, signal: abort.signal })
+    const { id, url, trace } = delivery
+    return await sender.send({ id, url, body, signal: abort.signal, ...(trace === null ? {} : { trace }) })
   }
 
   function judge(delivery: ClaimedDelivery, outcome: SendOutcome): AttemptVerdict {

@@ -53,6 +53,7 @@ export type WorkerDeps = {
   random: () => number
   onError: (error: unknown, what: string) => void
   onCall?: ExecuteDeps['onCall']
+  onWork?: ExecuteDeps['onWork']
 }
 
 export type WorkerProcess = {
@@ -92,6 +93,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       random: deps.random,
       onError: deps.onError,
       ...(deps.onCall ? { onCall: deps.onCall } : {}),
+      ...(deps.onWork ? { onWork: deps.onWork } : {}),
     })
     loops.set(id, loop)
     return loop

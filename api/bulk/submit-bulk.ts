@@ -20,6 +20,8 @@ export type BulkAnswer =
 
 export type SubmitBulkOptions = {
   tenant: Tenant
+  /** What each job says of the request that made it. */
+  origin: Pick<NewJob, 'requestId' | 'trace'>
   splitter: Splitter
   /** Of the whole request; each job then has one of its own. */
   idempotencyKey: string | null
@@ -132,7 +134,8 @@ function prepare(
     }
     const line = parseRequest(bulkLineSchema, parseJson(piece.text, 'body'), 'body')
     const { idempotency_key: own, ...create } = line
-    return { index, job: toNewJob(options.tenant, create, chooseKey(own, index, options), options.deps) }
+    const job = toNewJob(options.tenant, create, chooseKey(own, index, options), options.deps)
+    return { index, job: { ...job, ...options.origin } }
   } catch (error) {
     if (error instanceof ApiError) return { index, error }
     throw error

@@ -4,6 +4,7 @@ import type { NewJob } from '../../jobs/jobs.ts'
 import { tenantOf } from '../auth.ts'
 import type { ApiDeps } from '../deps.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { originOf } from '../origin.ts'
 import { prefersAsync } from '../prefer.ts'
 import type { CreateJob } from '../schemas/create-job.ts'
 import { acceptJob, toNewJob } from '../submit.ts'
@@ -44,7 +45,12 @@ export async function openCall(
   const { type, body, previousResponseId, inBackground = false } = asked
   const create = { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
   const isAwaited = !inBackground && !prefersAsync(request.headers.prefer)
-  const newJob: NewJob = { ...toNewJob(tenant, create, key, deps), isShownLive, isAwaited }
+  const newJob: NewJob = {
+    ...toNewJob(tenant, create, key, deps),
+    ...originOf(request),
+    isShownLive,
+    isAwaited,
+  }
   if (previousResponseId !== undefined) newJob.previousResponseId = previousResponseId
   const { job, isReplayed } = await acceptJob(newJob, deps)
   if (!isReplayed) return { tenant: tenant.name, job, isOwn: true, isFresh: true, isShownLive }

@@ -4,6 +4,7 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { originOf } from '../origin.ts'
 import { batchSchema, createBatchSchema, toBatchAnswer } from '../schemas/batch.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { keyReused, refuseWithoutMemory } from '../submit.ts'
@@ -54,6 +55,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
         windowMs: Number.parseInt(body.completion_window, 10) * hourMs,
         metadata: body.metadata ?? null,
         outputExpiresAfter: body.output_expires_after?.seconds ?? null,
+        ...originOf(request),
       }
       const outcome = await batches.create(tenant, batch, key)
       if (outcome.kind === 'conflict') throw keyReused()

@@ -8,6 +8,7 @@ import { type BulkAnswer, submitBulk } from '../bulk/submit-bulk.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
 import { refuseEncodings } from '../json-body.ts'
+import { originOf } from '../origin.ts'
 import { readBody } from '../read-body.ts'
 import { bulkAnswerSchema, errorResponses } from '../schemas/common.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
@@ -65,6 +66,7 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
         readUpload(body, { idleTimeout: limits.bulkIdleTimeout, timeout: limits.bulkTimeout, now: deps.now }),
         {
           tenant: tenantOf(request),
+          origin: originOf(request),
           splitter: splitter({ limit: limits.bodyBytes }),
           idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
           deps,

@@ -5,14 +5,14 @@ import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from '../schemas/create-job.ts'
-import { attemptSchema, jobSchema } from '../schemas/job.ts'
+import { attemptSchema, jobRequestSchema, jobSchema } from '../schemas/job.ts'
 import { acceptJob, toNewJob } from '../submit.ts'
 
 const maxWaitSeconds = 60
-const maxRedriven = 100_000
 
 const tags = ['Jobs']
 const idParams = z.object({ id: z.string() })
@@ -33,18 +33,6 @@ const listQuery = z.object({
   lane: z.string().min(1).max(512).optional(),
   ...pageQuery,
 })
-const redriveBody = z.strictObject({
-  group: groupSchema.optional(),
-  lane: z.string().min(1).max(512).optional(),
-  error_code: z.string().min(1).max(128).optional(),
-  limit: z
-    .int()
-    .min(1)
-    .max(maxRedriven)
-    .default(10_000)
-    .describe('At most so many, the oldest failures first.'),
-})
-
 /** Submitting, reading and steering single jobs. */
 export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): void {
   const { jobs } = deps
@@ -64,7 +52,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
     },
     async (request, reply) => {
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
-      const newJob = toNewJob(tenantOf(request), request.body, key, deps)
+      const newJob = { ...toNewJob(tenantOf(request), request.body, key, deps), ...originOf(request) }
       const { job, isReplayed } = await acceptJob(newJob, deps)
       if (isReplayed) reply.header('idempotent-replayed', 'true')
       const isDone = isReplayed || isTerminal(job.status)
@@ -140,6 +128,25 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
     },
   )
 
+  app.get(
+    '/v1/jobs/:id/request',
+    {
+      schema: {
+        tags,
+        operationId: 'getJobRequest',
+        summary: 'Get what was asked',
+        params: idParams,
+        response: { 200: jobRequestSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const id = checkId(request.params.id, 'job')
+      const found = await jobs.getRequest(tenantOf(request).name, id)
+      if (found === null) throw notFound('job')
+      return { object: 'job.request' as const, id, body: found.body }
+    },
+  )
+
   app.post(
     '/v1/jobs/:id/cancel',
     {
@@ -183,23 +190,6 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         )
       }
       return outcome.job
-    },
-  )
-
-  app.post(
-    '/v1/jobs/retry',
-    {
-      schema: {
-        tags,
-        operationId: 'redriveJobs',
-        summary: 'Queue many failed jobs again',
-        body: redriveBody.nullish(),
-        response: { 200: z.object({ retried: z.number() }), ...errorResponses },
-      },
-    },
-    async (request) => {
-      const { error_code: errorCode, ...filter } = request.body ?? redriveBody.parse({})
-      return { retried: await jobs.redrive(tenantOf(request).name, { ...filter, errorCode }) }
     },
   )
 

@@ -1,49 +1,9 @@
 import { z } from 'zod'
+import { callerOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
-
-const number = z.number().nullable()
-const counted = { requests: number, tokens: number, input_tokens: number, output_tokens: number }
-
-const laneSchema = z
-  .object({
-    id: z.string().describe('`provider/model`'),
-    object: z.literal('lane'),
-    provider: z.string(),
-    model: z.string(),
-    kind: z.string(),
-    limits: z
-      .object({
-        ...counted,
-        requests_per_day: number,
-        concurrency: number,
-        window_ms: z.number(),
-        headroom: z.number(),
-      })
-      .describe('As configured, a minute; null: no limit.'),
-    learned: z
-      .object({ requests: number, tokens: number })
-      .describe('Limits that the provider reported, where lower than the configured ones.'),
-    rates: z.object(counted).describe('What leaves at most a minute, before `speed`.'),
-    speed: z.number().describe('Share of the rate in use; below 1 while the lane recovers from a 429.'),
-    levels: z
-      .object(counted)
-      .describe('Level of each bucket; below 0 is a debt that the refill pays off first.'),
-    utilisation: z.number().describe('Used share of what the window may hold, by the fullest dimension.'),
-    used: z.object(counted).describe("Taken in the provider's window up to now."),
-    backlog: z
-      .object({ waiting: z.number(), delayed: z.number(), held: z.number() })
-      .describe('Jobs that wait, that are due later, and that workers hold.'),
-    in_flight: z.number().describe('Calls under way.'),
-    paused_until: z.string().nullable(),
-    paused_reason: z.string().nullable(),
-    waiting_for: z.string().nullable(),
-    breaker: z.object({ state: z.enum(['closed', 'open', 'half_open']), failures: z.number() }),
-    latency_ms: z.object({ p50: number, p95: number }).describe('Of the last 256 calls.'),
-    throttled: z.number().describe('429s since the lane was first used.'),
-  })
-  .meta({ id: 'Lane' })
+import { laneSchema } from '../schemas/lane.ts'
 
 const pauseBody = z
   .strictObject({
@@ -117,12 +77,16 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
       if (action === 'resume' && request.body) {
         throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
       }
+      const reason = request.body?.reason ?? 'paused by hand'
       const done =
         action === 'pause'
-          ? await lanes.pause(id, request.body?.for_ms ?? null, request.body?.reason ?? 'paused by hand')
+          ? await lanes.pause(id, request.body?.for_ms ?? null, reason)
           : await lanes.resume(id)
       const lane = done ? await lanes.get(id) : null
       if (lane === null) throw notFound('lane')
+      const line = { lane: lane.id, tenant: callerOf(request).name }
+      if (action === 'pause') request.log.info({ ...line, reason }, 'lane paused by hand')
+      else request.log.info(line, 'lane resumed by hand')
       return lane
     },
   )

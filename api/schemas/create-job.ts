@@ -6,7 +6,7 @@ const maxDelay = 366 * 24 * 60 * 60 * 1000
 const maxTimeout = 60 * 60 * 1000
 const maxMetadataPairs = 16
 
-const time = z.iso.datetime({
+export const timeSchema = z.iso.datetime({
   offset: true,
   error: 'expected an RFC 3339 time such as 2026-12-01T00:00:00.000Z',
 })
@@ -33,8 +33,8 @@ const metadata = z
 const common = {
   priority: z.enum(Priority).nullish().describe('Default `normal`.'),
   delay_ms: z.int().min(0).max(maxDelay).nullish().describe('Not before this many milliseconds from now.'),
-  run_at: time.nullish().describe('Not before this time. Not together with `delay_ms`.'),
-  deadline: time
+  run_at: timeSchema.nullish().describe('Not before this time. Not together with `delay_ms`.'),
+  deadline: timeSchema
     .nullish()
     .describe('A job still waiting then fails; one that cannot start by then is refused.'),
   timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Of one call. Default: the lane's."),

@@ -42,6 +42,7 @@ export const jobSchema = z
     deadline: time.nullable(),
     attempts: z.number(),
     max_attempts: z.number(),
+    redrives: z.number().describe('How often the configuration had it queued again after it had failed.'),
     next_attempt_at: time.nullable(),
     estimated_start_at: time.nullable(),
     waiting_for: waitingFor.nullable(),
@@ -52,6 +53,14 @@ export const jobSchema = z
     error: jobError.nullable(),
   })
   .meta({ id: 'Job' })
+
+export const jobRequestSchema = z
+  .object({
+    object: z.literal('job.request'),
+    id: z.string(),
+    body: z.looseObject({}).describe('As it goes to the provider.'),
+  })
+  .meta({ id: 'JobRequest' })
 
 export const attemptSchema = z
   .object({
@@ -112,6 +121,11 @@ export const groupSummarySchema = z
     estimated_finish_at: time.nullable(),
   })
   .meta({ id: 'Group' })
+
+export const groupEntrySchema = groupSummarySchema
+  .omit({ estimated_finish_at: true })
+  .extend({ updated_at: time.describe('When a job of it last changed its state.') })
+  .meta({ id: 'GroupEntry' })
 
 export const jobEventSchema = z
   .object({

@@ -22,7 +22,7 @@ const types: Record<BatchEndpoint, string> = {
   '/v1/responses': 'response',
 }
 
-/** Reads a job create, or a line of an OpenAI batch as the job that it asks for. */
+/** Reads a job create, a failed job as `failures export` writes it, or a line of an OpenAI batch as the job that it asks for. */
 export function readRequest({ text, number: line }: InputLine): LineRequest {
   const job = { line, form: { kind: 'job' } as const, size: text?.length ?? 0 }
   if (text === null) return { ...job, fault: fault('payload_too_large', 'this line is larger than 32 MiB') }
@@ -34,6 +34,11 @@ export function readRequest({ text, number: line }: InputLine): LineRequest {
   }
   if (!isJsonObject(value))
     return { ...job, fault: fault('invalid_request', 'this line is not a JSON object') }
+  if (isExported(value)) {
+    const { create } = value
+    if (isJsonObject(create)) return { ...job, create }
+    return { ...job, fault: fault('invalid_request', 'this line has no request: it could not be decrypted') }
+  }
   if (!isBatchLine(value)) return { ...job, create: value }
 
   const customId = typeof value.custom_id === 'string' ? value.custom_id : ''
@@ -59,6 +64,10 @@ export function encodeLine(create: JsonObject, line: number, { digest, group }: 
 
 /** What an input is known by: SHA-256 of its bytes in hex, and the group made of that. */
 export type InputIdentity = { digest: string; group: string }
+
+function isExported(value: JsonObject): boolean {
+  return Object.hasOwn(value, 'job') && Object.hasOwn(value, 'create')
+}
 
 function isBatchLine(value: JsonObject): boolean {
   return Object.hasOwn(value, 'custom_id') || (Object.hasOwn(value, 'url') && Object.hasOwn(value, 'method'))

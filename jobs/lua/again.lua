@@ -1,12 +1,32 @@
 -- Queues a failed or cancelled job again, with fresh attempts.
 --
 -- ARGV  1 id  2 retain ms
--- Answer {'none'} | {'not_retryable'} | {'queued', entry number} | {'shared'} | {'hit'} | {'running'}
+--       and where it is not by hand but by the configuration, which must neither pay twice nor let in more than a
+--       submission could:
+--       3 when it failed, as the caller saw it  4 how long after that, ms  5 most redrives  6 most open jobs of the
+--       tenant  7 budget in USD a UTC day ('' no limit)
+-- Answer {'none'} | {'not_retryable'} | {'not_due'} | {'queue_full'} | {'budget_exhausted'}
+--         | {'queued', entry number} | {'shared'} | {'hit'} | {'running'}
 
 local id = ARGV[1]
 local job = load(id)
 if not job then return { 'none' } end
 if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'not_retryable' } end
+
+local function refusal(failed_at, after, most, most_open, budget)
+  local v = redis.call('HMGET', job_key(id), 'finished_at', 'redrives')
+  if job.status ~= 'failed' or v[1] ~= failed_at or tonumber(v[2] or 0) >= tonumber(most) then return 'not_retryable' end
+  -- Kept no longer: the sweeper was not there yet.
+  if tonumber(redis.call('ZSCORE', root .. ':expiry', id) or 0) <= now then return 'not_retryable' end
+  if tonumber(failed_at) + tonumber(after) > now then return 'not_due' end
+  if open_jobs() >= tonumber(most_open) then return 'queue_full' end
+  if budget ~= '' and committed() + job.estimate_usd > tonumber(budget) then return 'budget_exhausted' end
+end
+if ARGV[3] then
+  local why = refusal(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+  if why then return { why } end
+  redis.call('HINCRBY', job_key(id), 'redrives', 1)
+end
 redis.call('ZREM', root .. ':expiry', id)
 redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
 job.deadline = 0

@@ -84,6 +84,11 @@ local function spend(usd)
   if tonumber(spent) == tonumber(usd) then redis.call('PEXPIRE', spent_key(), 2 * DAY_MS) end
 end
 
+-- What was spent in this day, and what open jobs are expected to add to it.
+local function committed()
+  return tonumber(redis.call('GET', spent_key()) or '0') + math.max(0, tonumber(redis.call('GET', root .. ':reserved') or '0'))
+end
+
 -- Indexes ---------------------------------------------------------------------------------------------------
 
 -- Moves the job between the status indexes and its group's counts. `to` is written to the record by the caller.
@@ -95,8 +100,16 @@ local function index(job, to)
     if job.group then redis.call('HINCRBY', root .. ':group:' .. job.group, from, -1) end
   end
   redis.call('ZADD', root .. ':status:' .. to, job.created_at, job.id)
-  if job.group then redis.call('HINCRBY', root .. ':group:' .. job.group, to, 1) end
+  if job.group then
+    redis.call('HINCRBY', root .. ':group:' .. job.group, to, 1)
+    redis.call('ZADD', root .. ':groups', ms(now), job.group)
+  end
   job.status = to
+end
+
+local function open_jobs()
+  return redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
+    + redis.call('ZCARD', root .. ':status:running')
 end
 
 -- Writes the delivery of a terminal event to the webhook outbox; the layout is described in webhooks/store.ts.
@@ -106,10 +119,11 @@ local function deliver(job, event, seq)
   local wanted = false
   for _, name in ipairs(target.events) do wanted = wanted or name == event end
   if not wanted then return end
+  local origin = redis.call('HMGET', job_key(job.id), 'lane', 'request_id', 'trace')
   local delivery = 'whd_' .. string.gsub(job.id, '^job_', '') .. '_' .. seq
   redis.call('HSET', root .. ':delivery:' .. delivery, 'id', delivery, 'job_id', job.id, 'event', event,
     'url', target.url, 'status', 'pending', 'created_at', ms(now), 'next_attempt_at', ms(now),
-    'attempts', '[]', 'attempt_count', '0')
+    'attempts', '[]', 'attempt_count', '0', 'lane', origin[1] or '', 'request_id', origin[2] or '', 'trace', origin[3] or '')
   redis.call('RPUSH', job_key(job.id) .. ':deliveries', delivery)
   redis.call('ZADD', root .. ':webhooks', ms(now), delivery)
   redis.call('PUBLISH', root .. ':webhooks:wake', delivery)

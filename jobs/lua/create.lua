@@ -40,9 +40,7 @@ end
 local made = redis.call('HGETALL', job_key(id))
 if #made > 0 then return { 'replayed', id, made } end
 
-local open = redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
-  + redis.call('ZCARD', root .. ':status:running')
-if open >= tonumber(ARGV[7]) then return { 'queue_full' } end
+if open_jobs() >= tonumber(ARGV[7]) then return { 'queue_full' } end
 
 -- Answers that are there already, or on their way, cost the tenant nothing.
 local function is_free()
@@ -53,9 +51,7 @@ if ARGV[11] ~= '' and ARGV[15] ~= '' and tonumber(ARGV[15]) > tonumber(ARGV[11])
 end
 local estimate = tonumber(ARGV[14])
 if ARGV[13] ~= '' and not is_free() then
-  local committed = tonumber(redis.call('GET', spent_key()) or '0')
-    + math.max(0, tonumber(redis.call('GET', root .. ':reserved') or '0'))
-  if committed + estimate > tonumber(ARGV[13]) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+  if committed() + estimate > tonumber(ARGV[13]) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
 end
 
 -- A bucket of one minute's submissions that refills continuously and starts full.

@@ -27,7 +27,10 @@ if job.group then
   local group = root .. ':group:' .. job.group
   redis.call('HINCRBY', group, was, -1)
   redis.call('ZREM', group .. ':jobs', id)
-  if redis.call('HINCRBY', group, 'total', -1) <= 0 then redis.call('DEL', group, group .. ':jobs', group .. ':events') end
+  if redis.call('HINCRBY', group, 'total', -1) <= 0 then
+    redis.call('DEL', group, group .. ':jobs', group .. ':events')
+    redis.call('ZREM', root .. ':groups', job.group)
+  end
 end
 for _, delivery in ipairs(redis.call('LRANGE', job_key(id) .. ':deliveries', 0, -1)) do
   redis.call('DEL', root .. ':delivery:' .. delivery)

@@ -3,10 +3,12 @@
 -- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
 --       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
 --       7 ms for which a job that came straight from the API is this worker's ('' for an entry of the queue)
--- Answer {'run', call number, attempts, what a call needs of the record (flat)}
+-- Answer {'run', call number, attempts, number of the call before where that was lost just now, else 0,
+--         what a call needs of the record (flat)}
 --        {'wait', ms}      not due before this time, or another job has to show first that it takes no worker down
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
---                          `promoted` is the id of a job that now leads instead and wants a queue entry, or ''
+--                          `promoted` is the id of a job that now leads instead and wants a queue entry, or '';
+--                          failed here: behind it the error's code and the id of the request that made the job
 -- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known.
 
 -- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
@@ -34,6 +36,11 @@ local function has_to_wait(job, most)
 end
 
 local id, retain = ARGV[1], tonumber(ARGV[4])
+
+local function failed(promoted, code)
+  return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
+end
+
 local job = load(id, true)
 if not job or job.entries ~= tonumber(ARGV[2]) then return { 'ack', '' } end
 
@@ -71,18 +78,23 @@ if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
   local promoted = leave_flight(job, job.status)
   local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited; no call was made for it.","provider_status":null,"retryable":false}'
   finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
-  return { 'ack', promoted }
+  return failed(promoted, 'deadline_exceeded')
 end
 if job.ready_at > now + 1 and job.status ~= 'running' then return { 'wait', ms(job.ready_at) } end
 
+local lost_call = 0
 if job.status == 'running' then
   -- Claimed for this entry already, and the answer was lost on its way.
   if redis.call('HGET', job_key(id), 'claim') == ARGV[6] then
-    return { 'run', job.calls, job.attempts, redis.call('HGETALL', job_key(id)) }
+    local record = redis.call('HGETALL', job_key(id))
+    local intent = cjson.decode(redis.call('HGET', job_key(id) .. ':attempts', job.calls))
+    record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
+    return { 'run', job.calls, job.attempts, 0, record }
   end
   -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
   if redis.call('HSETNX', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true}') == 1 then
     job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
+    lost_call = job.calls
   end
   if job.lost >= tonumber(ARGV[5]) then
     local failure = '{"code":"worker_lost","message":"' .. job.lost ..
@@ -90,7 +102,7 @@ if job.status == 'running' then
     local promoted = ''
     if redis.call('GET', flight_key(job.hash)) == id then promoted = promote(job.hash) or '' end
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
-    return { 'ack', promoted }
+    return failed(promoted, 'worker_lost')
   end
 end
 if has_to_wait(job, tonumber(ARGV[5])) then return { 'wait', ms(now + SUSPECT_MS) } end
@@ -126,10 +138,12 @@ if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
 redis.call('HSET', job_key(id), unpack(fields))
 if lease then redis.call('ZADD', root .. ':outbox', ms(now + lease), place) end
 if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
+local waited = ms(math.max(0, now - job.ready_at))
 redis.call('HSET', job_key(id) .. ':attempts', call,
-  '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. ms(math.max(0, now - job.ready_at)) .. ARGV[3] .. '}')
+  '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. ARGV[3] .. '}')
 index(job, 'running')
 emit(job, 'job.started', ',"attempt":' .. call)
-local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live')
-return { 'run', call, attempts, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
-  'cost', needed[5], 'live', needed[6] or '', 'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode } }
+local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id')
+return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
+  'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '',
+  'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited } }

@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -41,6 +44,7 @@ providers:
     models:
       chat: { price: { input: 1, output: 2 } }
       embed: { price: { input: 1 }, coalesce: { max_inputs: 256, max_tokens: 100000, max_wait: 20ms } }
+redrive: [{ error_codes: [unsupported_country_region_territory], after: 1s, max_times: 2 }]
 tenants:
   acme: { keys: [${KEY}] }
   ops: { keys: [${ADMIN_KEY}], admin: true }
@@ -319,6 +323,79 @@ test('jobs are listed, shown, followed, cancelled and retried', async () => {
   })
 })
 
+test('what failed is counted, queued again, and taken out to be submitted', async () => {
+  const lines = chatLines(4, (index) => (index === 0 ? '' : ' [[fault:422:times=1]]'))
+  const file = await writeLines('jobs.jsonl', lines)
+  const [{ job }] = (await runCli(['submit', file], { env })).stdout
+    .split('\n', 1)
+    .map((line) => JSON.parse(line) as OutLine) as [OutLine]
+  const chosen = ['--group', job!.group!, '--failed-after', '1h', '--error-code', 'invalid_request_error']
+
+  const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
+  const counted = await runCli(['failures', '--json', '--tenant', 'acme'], { env: operator })
+  const classes = counted.stdout.trimEnd().split('\n')
+  const known = classes.map((line) => JSON.parse(line) as { lane: string; code: string; count: number })
+  const found = known.find(({ code }) => code === 'invalid_request_error')
+  expect(found).toMatchObject({ lane: 'sim/chat', retryable: false })
+  expect(found!.count).toBeGreaterThanOrEqual(3)
+  const table = await runCli(['failures'], { env })
+  expect(table.stdout).toMatch(/^LANE .*\nsim\/chat +invalid_request_error +\d+ .* no use\n/)
+
+  const dry = await runCli(['redrive', ...chosen, '--dry-run'], { env })
+  expect(dry).toMatchObject({ code: 0, stdout: '3 would be queued again\n', stderr: '' })
+  const some = await runCli(['redrive', ...chosen, '--limit', '2'], { env })
+  expect(some).toMatchObject({ code: 0, stdout: 'queued 2 again\n' })
+  expect(some.stderr).toBe('stopped at --limit 2; there may be more\n')
+  expect((await runCli(['tail', job!.group!], { env })).code).toBe(1)
+
+  const out = join(folder, `${tests}-failed.jsonl`)
+  const taken = await runCli(['failures', 'export', out, ...chosen], { env })
+  expect(taken).toMatchObject({ code: 0, stdout: `wrote 1 failed job to ${out}\n`, stderr: '' })
+  expect((await runCli(['failures', 'export', '-', ...chosen], { env })).stdout).toBe(
+    readFileSync(out, 'utf8'),
+  )
+  expect((await runCli(['failures', 'export', out, ...chosen], { env })).code).toBe(2)
+  expect((await runCli(['redrive', '--failed-after', 'soon'], { env })).code).toBe(2)
+  const again = await runCli(['submit', out], { env })
+  expect(again.code).toBe(0)
+  expect(JSON.parse(again.stdout)).toMatchObject({ job: { status: 'completed', group: job!.group } })
+})
+
+test('an export that is cut short is no export', async () => {
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+    response.write('{"job":{},"create":null}\n', () => response.destroy())
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const out = join(folder, 'cut.jsonl')
+  const { code, stderr } = await runCli(['failures', 'export', out, '--url', `http://127.0.0.1:${port}`])
+  server.close()
+  expect({ code, stderr }).toEqual({ code: 69, stderr: 'the export was cut short\n' })
+  expect([existsSync(out), existsSync(`${out}.part`)]).toEqual([false, false])
+})
+
+test('what the configuration names is queued again by itself, and completes', async () => {
+  const [line] = chatLines(1, () => ' [[fault:403:times=1]]')
+  const answer = await fetch(`${url}/v1/jobs`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
+    body: JSON.stringify(line),
+  })
+  const { id } = (await answer.json()) as Job
+  const read = async () => JSON.parse((await runCli(['jobs', 'show', id], { env })).stdout) as Job
+  await expect.poll(read, { timeout: 15_000 }).toMatchObject({ status: 'completed', redrives: 1 })
+  const tail = (await runCli(['tail', id], { env })).stdout
+  expect(tail.match(/job\.\w+/g)).toEqual([
+    'job.queued',
+    'job.started',
+    'job.failed',
+    'job.queued',
+    'job.started',
+    'job.completed',
+  ])
+})
+
 test('operators see the lanes', async () => {
   const { stdout } = await runCli(['lanes'], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
   expect(stdout).toMatch(/^LANE +USED .*\nsim\/chat +\d+% .*\nsim\/embed +\d+% .*\n$/)
@@ -365,13 +442,24 @@ test('bash completes commands, commands of commands, and options behind argument
   expect(complete('su')).toEqual(['submit'])
   expect(complete('jobs', '')).toEqual(expect.arrayContaining(['list', 'show', 'cancel', 'retry']))
   expect(complete('submit', 'file.jsonl', '--o')).toEqual(['--out'])
+  expect(complete('failures', 'export', 'out.jsonl', '--error')).toEqual(['--error-code'])
   expect(complete('jobs', 'list', '--st')).toEqual(['--status'])
   expect(complete('jobs', 'show', 'job_1', '--att')).toEqual(['--attempts'])
 })
 
 test.each(['zsh', 'fish'])('%s hears of every command', async (shell) => {
   const { stdout } = await runCli(['completion', shell])
-  for (const name of ['submit', 'tail', 'lanes', 'plan', 'check-config', 'keys', 'completion'])
+  for (const name of [
+    'submit',
+    'tail',
+    'lanes',
+    'failures',
+    'redrive',
+    'plan',
+    'check-config',
+    'keys',
+    'completion',
+  ])
     expect(stdout).toContain(name)
 })
 

@@ -57,7 +57,7 @@ test.each(['bucket', 'window'] as const)(
   },
 )
 
-test('limits that are raised in the file count at once in the processes that run', async () => {
+test('limits that are raised in the file, and the level of the log, count at once in the processes that run', async () => {
   const slow = '{ requests_per_minute: 30 }'
   const stack = await startStack({ limits: slow })
   onTestFinished(async () => {
@@ -70,9 +70,13 @@ test('limits that are raised in the file count at once in the processes that run
     .poll(async () => (await stack.simulator.state()).calls, { timeout: 10_000 })
     .toBeGreaterThanOrEqual(1)
   expect((await stack.simulator.state()).calls).toBeLessThan(10)
-  await stack.rewriteConfig((text) => text.replace(slow, '{ requests_per_minute: 6000 }'))
+  expect(stack.output()).not.toContain('"msg":"provider call"')
+  await stack.rewriteConfig((text) => {
+    return `${text.replace(slow, '{ requests_per_minute: 6000 }')}\nlog: { level: debug }\n`
+  })
   // At the old rate this would take two minutes.
   const summary = await groupEnded(url, 'raised', 15_000)
   expect(summary.counts.completed).toBe(60)
   expect(await get<object>(url, '/readyz')).toBeDefined()
+  expect(stack.output()).toContain('"msg":"provider call"')
 }, 60_000)

@@ -23,6 +23,7 @@ beforeAll(async () => {
   stack = await startStack({
     apis: 2,
     simulator: ['--latency', '20'],
+    workerEnv: { WORKER_PORT: '0' },
     extra: `
 log: { level: trace }
 webhooks: { secret: ${secret}, allow_private_addresses: true, schedule: [0ms, 20ms] }
@@ -119,6 +120,19 @@ describe('what nobody but its owner may read', () => {
     expect(refused.length).toBeGreaterThan(15)
     for (const { text, headers } of refused) {
       expect(findIn(`${text} ${[...headers]}`, [prompt, canary('wrong-key'), ...secrets]), text).toEqual([])
+    }
+    const listens = await stack.workers[0]!.waitForOutput(/"url":"(http:[^"]+)","msg":"the worker listens"/)
+    const scraped = [
+      (await call('GET', '/metrics', { key: keys.ops })).text,
+      (await call('GET', '/metrics', { key: keys.ops, at: 1 })).text,
+      await (await fetch(`${listens[1]}/metrics`)).text(),
+    ]
+    expect(scraped.join('\n')).toMatch(/^sluice_provider_calls_total\{.*status="400"\} \d+$/m)
+    for (const text of scraped) {
+      expect(text).toMatch(/^sluice_redis_commands_total\{/m)
+      expect(text).toMatch(/^sluice_event_loop_delay_seconds\{quantile="0.99"\} \d/m)
+      expect(text).toMatch(/^process_cpu_seconds_total \d/m)
+      expect(findIn(text, [prompt, canary('wrong-key'), ...secrets, ...ids, receiver.url])).toEqual([])
     }
     const log = stack.output()
     // There is something to search: calls and answers are told of at this level.

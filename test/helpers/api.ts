@@ -18,6 +18,7 @@ import { createQueues } from '../../jobs/queue.ts'
 import { createRoom } from '../../jobs/room.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
+import { createStandings } from '../../jobs/standings.ts'
 import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
 import { createIds } from '../../lib/job-id.ts'
 import {
@@ -34,6 +35,7 @@ import { createFairness } from '../../ratelimit/fairness.ts'
 import { createForesight } from '../../ratelimit/foresight.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createLatencies } from '../../ratelimit/latencies.ts'
+import { createMetrics } from '../../telemetry/metrics.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
 import { createTestOrder, openTestWorker, type TestWorker } from './api-worker.ts'
@@ -77,9 +79,11 @@ export type TestApiOptions = {
   own?: boolean
   /** Where to be; in the shared Redis unless given. */
   place?: TestPlace
+  /** The least severe lines of `logged`; `warn` unless given. */
+  logLevel?: 'info'
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
-  overrides?: Partial<Pick<ApiDeps, 'ready'>>
+  overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder'>>
 }
 
 /** `openai/small` is fast and limited, `fast` is its alias. */
@@ -107,7 +111,8 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const place = server ? { url: server.url, prefix: 'test' } : (options.place ?? testRedis())
   const { prefix } = place
   const config = parseTestConfig({ tenants: options.tenants ?? {} })
-  const { log, logged } = createTestLog()
+  const { log, logged } = createTestLog(options.logLevel ?? 'warn')
+  const metrics = createMetrics({ version: '0.0.0-test', now: Date.now, ofProcess: false })
   const store = openTestParts({
     place,
     config,
@@ -129,7 +134,9 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     log,
     now: Date.now,
     createId: () => `request-${randomUUIDv7()}`,
+    metrics: { ...metrics.http, render: metrics.render },
     version: '0.0.0-test',
+    dashboardFolder: '/nonexistent',
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...options.overrides,
   })
@@ -200,9 +207,11 @@ function openTestParts(options: {
   const outbox = createOutbox({ redis, queues, prefix, now })
   const sealer = testSealer()
   const memory = createMemory({ redis, share: config.redis.memory_share, now })
+  const scripts = createScripts(redis)
+  const standings = createStandings({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
   const jobs = createJobs({
     redis,
-    scripts: createScripts(redis),
+    scripts,
     queues,
     outbox,
     live: createLive({ subscriber }),
@@ -221,6 +230,7 @@ function openTestParts(options: {
     }),
     memory,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+    now,
     onError,
   })
   const files = createFileStore({
@@ -250,7 +260,7 @@ function openTestParts(options: {
     (await foresight.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    deps: { jobs, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
+    deps: { jobs, standings, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
     async close() {
       await outbox.idle()
       await queues.close()
@@ -261,7 +271,7 @@ function openTestParts(options: {
   }
 }
 
-function createTestLog() {
+function createTestLog(level: 'info' | 'warn') {
   const logged: Record<string, unknown>[] = []
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -269,7 +279,7 @@ function createTestLog() {
       done()
     },
   })
-  return { log: pino({ level: 'warn' }, sink), logged }
+  return { log: pino({ level }, sink), logged }
 }
 
 /** A create object of a chat job; `members` go over it. */

@@ -7,6 +7,9 @@ const KINDS = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'ProcessWrap', 'FSE
 /** Sockets that were closed, and children that were killed, get this long to be gone. */
 const GRACE_MS = 2_000
 
+// A handle from its first use on, and packages use it by being loaded.
+void process.stdin
+
 const before = countHandles()
 
 // The first hook to be registered is the last to run: after those in which the file cleans up.

@@ -8,6 +8,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 export type StartProcessOptions = {
   /** What follows `node`: `['main.ts', 'worker']`. */
   args: string[]
+  /** Another program in the place of `node`. */
+  command?: string
   /** On top of the environment of the tests; undefined takes a variable away. */
   env?: Record<string, string | undefined>
   /** A line, or part of one, on stdout or stderr that says it serves. */
@@ -34,8 +36,8 @@ export type RunningProcess = {
 
 /** Starts a process of this project's and resolves when it is ready. What still runs after the file's tests is killed. */
 export async function startProcess(options: StartProcessOptions): Promise<RunningProcess> {
-  const { args, env = {}, ready, cwd = root, readyMs = 20_000 } = options
-  const child = spawn(process.execPath, args, {
+  const { args, command = process.execPath, env = {}, ready, cwd = root, readyMs = 20_000 } = options
+  const child = spawn(command, args, {
     cwd,
     env: { ...process.env, NODE_OPTIONS: '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -134,6 +134,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     room: createRoom({ redis, prefix, tenants: maintenance.tenants, most: () => 1_000_000, now }),
     memory: createMemory({ redis, share: 0.7, now }),
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+    now,
     onError: (error) => {
       throw error
     },

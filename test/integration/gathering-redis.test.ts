@@ -1,4 +1,5 @@
 import { expect, it, onTestFinished, vi } from 'vitest'
+import { createCommandMeter } from '../../lib/command-meter.ts'
 import { GatheringRedis } from '../../lib/gathering-redis.ts'
 import { closeRedis } from '../../lib/redis.ts'
 import { startTestRedis, testRedis } from '../helpers/redis.ts'
@@ -26,6 +27,25 @@ it('sends the commands of one turn in one write, and answers them in their order
   expect(answers).toEqual([...answers].sort((a, b) => a - b))
   expect(alone.mock.calls.length + together.mock.calls.length).toBe(1)
   await client.del(`${prefix}:count`)
+})
+
+it('counts what it sends, and in how many writes', async () => {
+  const redis = await startTestRedis()
+  onTestFinished(() => redis.close())
+  const client = await connect(redis.url)
+  client.meter = createCommandMeter()
+  await Promise.all([client.set('a', '1'), client.get('a'), client.multi().incr('a').incr('a').exec()])
+  await expect(client.hget('a', 'b')).rejects.toThrow('WRONGTYPE')
+  // MULTI, twice INCR and EXEC are four.
+  expect(client.meter).toMatchObject({ commands: 7, writes: 2, failures: 1 })
+  expect(client.meter.waitedMs).toBeGreaterThan(0)
+  // What waits for a connection, and is sent when there is one, is one command.
+  client.disconnect(true)
+  expect(await client.echo('a')).toBe('a')
+  const { commands } = client.meter
+  expect(commands).toBeGreaterThanOrEqual(8)
+  await client.echo('b')
+  expect(client.meter.commands).toBe(commands + 1)
 })
 
 it('holds no command back until the ones before it are answered', async () => {

@@ -124,7 +124,7 @@ describe('every error has the one shape', () => {
     const response = await app.inject({ method: 'POST', url: '/v1/jobs', payload: chatJob() })
     expect(expectShape(response, 503, 'unavailable').type).toBe('server_error')
     expect(response.headers['retry-after']).toBe('2')
-    const refused = logged.find((line) => line.reqId === response.headers['x-request-id'])
+    const refused = logged.find((line) => line.request_id === response.headers['x-request-id'])
     const reason = (refused!.err as { message: string }).message
     expect(response.body).not.toContain(reason)
     expect(response.body).not.toContain(String(server!.port))
@@ -137,7 +137,7 @@ describe('every error has the one shape', () => {
     expectShape(response, 500, 'internal_error')
     expect(response.body).not.toMatch(/secret|WRONGTYPE/)
     expect(response.headers['x-request-id']).toBe('trace-1')
-    const line = logged.find((entry) => entry.reqId === 'trace-1')
+    const line = logged.find((entry) => entry.request_id === 'trace-1')
     expect(JSON.stringify(line)).toContain('WRONGTYPE')
   })
 

@@ -168,9 +168,9 @@ describe('steering a job', () => {
     for (const group of ['a', 'a', 'b']) {
       await api.worker.finishFailed(await createId(uniqueJob({ group })), { code: 'boom' })
     }
-    expect((await post('/v1/jobs/retry', { error_code: 'other' })).json()).toEqual({ retried: 0 })
-    expect((await post('/v1/jobs/retry', { group: 'a', limit: 1 })).json()).toEqual({ retried: 1 })
-    expect((await post('/v1/jobs/retry')).json()).toEqual({ retried: 2 })
+    expect((await post('/v1/jobs/retry', { error_code: 'other' })).json()).toMatchObject({ retried: 0 })
+    expect((await post('/v1/jobs/retry', { group: 'a', limit: 1 })).json()).toMatchObject({ retried: 1 })
+    expect((await post('/v1/jobs/retry')).json()).toMatchObject({ retried: 2 })
     expect((await post('/v1/jobs/retry', { grup: 'a' })).json().error.param).toBe('grup')
   })
 

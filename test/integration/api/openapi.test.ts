@@ -38,6 +38,7 @@ const routes = [
   'get /v1/models',
   'get /healthz',
   'get /readyz',
+  'get /metrics',
 ]
 
 let api: TestApi

@@ -36,6 +36,7 @@ it('answers every line, those that failed in a file of their own, each as its en
     metadata: { up: 'down' },
     errors: [],
   })
+  expect(await shop.batches.recent([TENANT, 'nobody'], 20)).toEqual([batch])
   expect(batch.tally.inputTokens).toBeGreaterThan(0)
   expect(batch.tally.outputTokens).toBeGreaterThan(0)
   expect(batch.times.completed_at! - batch.createdAt).toBeLessThan(20_000)

@@ -129,11 +129,17 @@ describe('redrive', () => {
     const store = await openTestStore()
     const mine = await submitFailed(store, { group: 'a' }, 'one')
     await submitFailed(store, { group: 'b' }, 'two')
-    expect(await store.jobs.redrive(TENANT, { group: 'a', limit: 10 })).toBe(1)
+    expect(await store.jobs.redrive(TENANT, { group: 'a' }, { limit: 10 })).toMatchObject({ retried: 1 })
     expect((await read(store, mine.id)).status).toBe('queued')
-    expect(await store.jobs.redrive(TENANT, { errorCode: 'other', limit: 10 })).toBe(0)
-    expect(await store.jobs.redrive(TENANT, { lane: 'sim/other', limit: 10 })).toBe(0)
-    expect(await store.jobs.redrive(TENANT, { errorCode: 'broken', lane: 'sim/chat', limit: 10 })).toBe(1)
+    expect(await store.jobs.redrive(TENANT, { errorCode: 'other' }, { limit: 10 })).toMatchObject({
+      retried: 0,
+    })
+    expect(await store.jobs.redrive(TENANT, { lane: 'sim/other' }, { limit: 10 })).toMatchObject({
+      retried: 0,
+    })
+    expect(
+      await store.jobs.redrive(TENANT, { errorCode: 'broken', lane: 'sim/chat' }, { limit: 10 }),
+    ).toMatchObject({ retried: 1 })
     expect(await queuedEntries(store)).toHaveLength(2)
   })
 
@@ -144,7 +150,7 @@ describe('redrive', () => {
       await submitFailed(store, {}, 'two'),
       await submitFailed(store, {}, 'three'),
     ]
-    expect(await store.jobs.redrive(TENANT, { limit: 2 })).toBe(2)
+    expect(await store.jobs.redrive(TENANT, {}, { limit: 2 })).toMatchObject({ retried: 2 })
     expect((await read(store, jobs[2]!.id)).status).toBe('failed')
   })
 
@@ -153,6 +159,6 @@ describe('redrive', () => {
     const outcome = await store.jobs.create(newJob())
     if (outcome.kind !== 'created') throw new Error(outcome.kind)
     await store.jobs.cancel(TENANT, outcome.job.id)
-    expect(await store.jobs.redrive(TENANT, { limit: 10 })).toBe(0)
+    expect(await store.jobs.redrive(TENANT, {}, { limit: 10 })).toMatchObject({ retried: 0 })
   })
 })

@@ -83,7 +83,9 @@ describe('with encryption', () => {
     await store.work.fail(claimed, failure, error, false)
     await store.lane().acknowledge(held)
     for (const { id } of [doomed, follower]) expect((await read(store, id)).error).toEqual(error)
-    expect(await store.jobs.redrive(TENANT, { errorCode: 'broken', limit: 1 })).toBe(1)
+    expect(await store.jobs.redrive(TENANT, { errorCode: 'broken' }, { limit: 1 })).toMatchObject({
+      retried: 1,
+    })
     const retried = (await store.jobs.list(TENANT, { status: 'queued' }, 1)).data[0]!
     const past = (await store.jobs.follow(TENANT, retried.id, '', AbortSignal.timeout(200)))!.events
     const failed = (await collect(past)).find(({ event }) => event === 'job.failed')

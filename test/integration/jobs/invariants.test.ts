@@ -238,6 +238,8 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
     const total = Object.values(tally).reduce((sum, count) => sum + count, 0)
     expect(Number(counts.total ?? 0), `total of group ${name}`).toBe(total)
   }
+  const named = await redis.zrange(`${root}:groups`, '0', '-1')
+  expect(named.sort(), 'the index of groups').toEqual([...tallies.keys()].sort())
 
   for (const key of await keysOf(redis, `${root}:followers:*`)) {
     for (const id of await redis.zrange(key, '0', '-1')) {

@@ -151,6 +151,64 @@ describe('installing', () => {
   })
 })
 
+describe('the dashboard', () => {
+  const builder = (then: string) => `
+    import { mkdirSync, writeFileSync } from 'node:fs'
+    mkdirSync('dashboard/dist', { recursive: true })
+    writeFileSync('dashboard/dist/index.html', 'built')
+    ${then}`
+  beforeEach(async () => {
+    await mkdir(join(root, 'dashboard/src'), { recursive: true })
+    await write('dashboard/vite.config.ts', '')
+    await write('dashboard/src/page.ts', 'one')
+    await write('scripts/build.ts', builder(''))
+    await write('main.ts', "console.log('up')")
+    await start('main.ts', 'worker').ended
+  })
+
+  test('is built before the first start that serves it, and when its sources changed', async () => {
+    await expect(stat(join(root, 'dashboard/dist'))).rejects.toThrow('ENOENT')
+    const runs = await Promise.all([start('main.ts', 'api').ended, start('main.ts', 'all').ended])
+    expect(runs.map(({ code, out }) => ({ code, out }))).toEqual(Array(2).fill({ code: 0, out: 'up\n' }))
+    expect(runs.filter(({ err }) => err.includes('building the dashboard'))).toHaveLength(1)
+    expect(await start('main.ts', 'api').ended).toEqual({ code: 0, out: 'up\n', err: '' })
+    await write('dashboard/src/page.ts', 'two')
+    expect((await start('main.ts', 'api').ended).err).toContain('building the dashboard')
+  })
+
+  test('stops nobody when it cannot be built, and says why', async () => {
+    await write('scripts/build.ts', builder("throw new Error('no such part')"))
+    const { code, out, err } = await start('main.ts', 'api').ended
+    expect({ code, out }).toEqual({ code: 0, out: 'up\n' })
+    expect(err).toContain('the dashboard could not be built')
+    expect(err).toContain('no such part')
+  })
+
+  test('stops nobody when its build hangs, nor when one was left hanging', async () => {
+    await write('scripts/build.ts', builder('setInterval(() => {}, 1_000)'))
+    const lines: string[] = []
+    const { ensureDashboard } = (await import(join(root, 'scripts/dashboard.mjs'))) as {
+      ensureDashboard: (options: object) => Promise<void>
+    }
+    const ensure = () =>
+      ensureDashboard({ root, node: process.execPath, log: (line: string) => lines.push(line), buildMs: 500 })
+    await ensure()
+    expect(lines.at(-1)).toContain('could not be built')
+    // Held by somebody who is alive, for longer than any build takes.
+    const lock = join(root, '.sluice/build.lock')
+    await mkdir(lock)
+    await write('.sluice/build.lock/pids', `${process.pid}\n`)
+    await ensure()
+    expect(lines.filter((line) => line.includes('could not be built'))).toHaveLength(2)
+    await expect(stat(lock)).rejects.toThrow('ENOENT')
+  })
+
+  test('is not built again after it was built by hand', async () => {
+    expect((await start('scripts/build.ts').ended).code).toBe(0)
+    expect(await start('main.ts', 'api').ended).toEqual({ code: 0, out: 'up\n', err: '' })
+  })
+})
+
 describe('running', () => {
   beforeEach(async () => {
     await write('warm-up.ts', '')

@@ -134,6 +134,18 @@ describe('an id of another tenant', () => {
     expect(await readAll()).toEqual(before)
   })
 
+  it('is refused on every route that takes one, with the bytes of an id of nobody, when its tenant is named', async () => {
+    for (const operation of withIds()) {
+      const { method, path } = operation
+      const foreign = own[collectionOf(operation)]!
+      const ask = (id: string) =>
+        look({ method, url: path.replaceAll(/\{[^}]*\}/g, id), headers: { 'x-tenant': 'acme' } }, id)
+      const answer = await ask(foreign)
+      expect(answer, `${method} ${path}`).toEqual(await ask(missing(foreign)))
+      expect(answer.status, `${method} ${path}`).toBe(403)
+    }
+  })
+
   it('finds nothing in any list, as the id of nobody does', async () => {
     const lists = operations.filter(({ method, path }) => method === 'GET' && !path.includes('{'))
     let asked = 0

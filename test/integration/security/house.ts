@@ -39,6 +39,7 @@ export async function openHouse(redis: ConfigInput['redis']): Promise<House> {
           },
         },
       },
+      redrive: [{ error_codes: ['deadline_exceeded'], after: '1s', max_times: 1 }],
       tenants: {
         ...testTenants,
         acme: { keys: [acmeKey], limits: { requests_per_minute: 10_000, budget_usd_per_day: 1_000 } },
@@ -108,6 +109,9 @@ export async function exercise({ call }: House): Promise<void> {
   await call('GET', `/v1/jobs/${failed}/attempts`)
   await call('POST', `/v1/jobs/${failed}/retry`)
   await finish(failed)
+  await call('GET', '/v1/failures')
+  const exported = await call('GET', '/v1/failures/export?group=all')
+  expect(exported.body).toMatchObject({ job: { id: failed } })
   await call('POST', '/v1/jobs/retry', { group: 'all' })
 
   const slow = '[[fault:slow:ms=1000]]'
@@ -138,12 +142,15 @@ export async function exercise({ call }: House): Promise<void> {
     '/v1/jobs?status=completed&limit=2',
     '/v1/jobs?group=all',
     '/v1/groups/all',
+    '/v1/groups?limit=1',
     '/v1/models',
+    `/v1/jobs/${failed}/request`,
   ]) {
     expect((await call('GET', path)).status, path).toBe(200)
   }
-  const lanes = await call('GET', '/v1/lanes', undefined, opsKey)
-  expect(lanes.status).toBe(200)
+  for (const path of ['/v1/lanes', '/v1/tenants', '/v1/overview']) {
+    expect((await call('GET', path, undefined, opsKey)).status, path).toBe(200)
+  }
   await call('POST', '/v1/lanes/sim/chat/pause', undefined, opsKey)
   await call('POST', '/v1/lanes/sim/chat/resume', undefined, opsKey)
   expect((await call('GET', '/readyz')).status).toBe(200)

@@ -26,11 +26,15 @@ async function start() {
   // A client's idle connections would hold up the closing.
   const dispatcher = new Agent()
   onTestFinished(() => dispatcher.destroy())
-  const call = (key: string, path: string, init: RequestInit = {}) =>
+  const call = (key: string, path: string, init: RequestInit = {}, tenant?: string) =>
     fetch(service.url + path, {
       ...init,
       dispatcher,
-      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        ...(tenant === undefined ? {} : { 'x-tenant': tenant }),
+      },
     })
   const createId = async (key: string) => {
     const response = await call(key, '/v1/jobs', { method: 'POST', body: JSON.stringify(chatJob()) })
@@ -117,6 +121,30 @@ it('ends the streams of a key that is revoked within 5 s, and those of no other'
   expect(ended).toBe(false)
   config.replace(replaceKeys(config.current(), 'ops', ['one-more-key-0123456789']))
   await keptEnd
+})
+
+it('ends what was opened as an administrator when the key is one no longer', async () => {
+  const { config, call, createId } = await start()
+  const watched = await call(opsKey, '/v1/overview/events')
+  const acting = await call(opsKey, `/v1/jobs/${await createId(acmeKey)}/events`, {}, 'acme')
+  const own = await call(opsKey, `/v1/jobs/${await createId(opsKey)}/events`)
+  expect([watched.status, acting.status, own.status]).toEqual([200, 200, 200])
+  const current = config.current()
+  const ops = { ...current.tenants.ops!, admin: false }
+  config.replace({ ...current, tenants: { ...current.tenants, ops } })
+  await Promise.all([watched.text(), acting.text()])
+  expect((await call(opsKey, '/v1/overview')).status).toBe(403)
+  // Its own goes on: it ends with its client.
+  await own.body?.cancel()
+})
+
+it('counts the streams of an administrator who acts as a tenant for the administrator', async () => {
+  const { call, createId } = await start()
+  const path = `/v1/jobs/${await createId(acmeKey)}/events`
+  const streams = await Promise.all(Array.from({ length: MOST }, () => call(opsKey, path, {}, 'acme')))
+  expect(streams.map(({ status }) => status)).toEqual(Array(MOST).fill(200))
+  expect((await call(opsKey, path, {}, 'acme')).status).toBe(429)
+  expect((await call(acmeKey, path)).status).toBe(200)
 })
 
 function replaceKeys(config: Config, tenant: string, keys: string[]): Config {

@@ -55,6 +55,7 @@ function jobOf(id: string, overrides: Partial<Job> = {}): Job {
     deadline: null,
     attempts: 1,
     max_attempts: 6,
+    redrives: 0,
     next_attempt_at: null,
     estimated_start_at: null,
     waiting_for: null,

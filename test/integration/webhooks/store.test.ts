@@ -77,6 +77,19 @@ describe('webhook store', () => {
     expect((await store.list('acme', 'job_1')).map(({ id }) => id)).toEqual(['whd_2', 'whd_1'])
   })
 
+  it('says how many are to be made, and since when the first is due', async () => {
+    expect(await store.backlog('acme')).toEqual({ pending: 0, dueSince: null })
+    await create('whd_1', 'acme', 1_700_000_000_000)
+    await create('whd_2', 'acme', 1_700_000_000_500)
+    expect(await store.backlog('acme')).toEqual({ pending: 2, dueSince: 1_700_000_000_000 })
+    // One that is being sent is not late.
+    const now = Date.now()
+    await claim()
+    const { pending, dueSince } = await store.backlog('acme')
+    expect(pending).toBe(2)
+    expect(dueSince).toBeGreaterThan(now)
+  })
+
   it('shows a tenant nothing of another', async () => {
     await create('whd_1', 'acme')
     expect(await store.list('other', 'job_1')).toEqual([])

@@ -100,6 +100,7 @@ it('results for another store stay where they are, and what cannot be read is se
   const { spool, errors } = open(store, folder, async () => 'another')
   await until(() => !spool.isRecovering())
   expect(await list()).toEqual([`${DEAD}.00000000-0000-7000-8000-000000000000.json.bad`, kept])
+  expect(await spool.count()).toEqual({ waiting: 1, setAside: 1 })
   expect(errors.join()).toContain('is for another store, and stays')
   expect((await read(store, job.id)).status).toBe('running')
 })

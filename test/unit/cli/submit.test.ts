@@ -54,6 +54,15 @@ test.each([
   })
 })
 
+test('a failed job as it was exported is its request once more', () => {
+  const create = { type: 'chat', body: { model: 'm' }, group: 'nightly' }
+  expect(read(JSON.stringify({ job: { id: 'job_1' }, create }))).toMatchObject({
+    form: { kind: 'job' },
+    create,
+  })
+  expect(read('{"job":{"id":"job_1"},"create":null}')).toMatchObject({ fault: { code: 'invalid_request' } })
+})
+
 test('what cannot be asked for is a fault of its line', () => {
   expect(read('{')).toMatchObject({ line: 1, fault: { code: 'invalid_request' } })
   expect(read('[]')).toMatchObject({ fault: { code: 'invalid_request' } })

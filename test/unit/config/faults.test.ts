@@ -56,6 +56,31 @@ describe('one fault, with its line', () => {
       'providers.openai.timeout: expected a duration from 1ms to 24h (sluice.yaml:6)',
     ],
     [
+      'a redrive after the job is gone',
+      `${smallest}jobs: { retain: 1d }\nredrive:\n  - { error_codes: [timeout], after: 1d }`,
+      'redrive[0].after: expected less than jobs.retain, after which a failed job is gone (sluice.yaml:10)',
+    ],
+    [
+      'a redrive of a lane that there is not',
+      `${smallest}redrive:\n  - { error_codes: [timeout], lanes: [openai/gpt-5-mini, openai/other] }`,
+      'redrive[0].lanes[1]: no such lane, for its provider lists neither the model nor "*", got "openai/other" (sluice.yaml:9)',
+    ],
+    [
+      'a redrive of no failure',
+      `${smallest}redrive:\n  - { error_codes: [] }`,
+      'redrive[0].error_codes: expected at least 1 entry (sluice.yaml:9)',
+    ],
+    [
+      'an endpoint for traces without a scheme',
+      `${smallest}tracing:\n  endpoint: 127.0.0.1:4318`,
+      'tracing.endpoint: expected an http:// or https:// URL without credentials, query or fragment (sluice.yaml:9)',
+    ],
+    [
+      'a share of traces over all of them',
+      `${smallest}tracing: { sample: 2 }`,
+      'tracing.sample: expected at most 1, got 2 (sluice.yaml:8)',
+    ],
+    [
       'a size without a unit',
       `${smallest}cache:\n  max_result: 5`,
       'cache.max_result: expected a size such as "512B", "64KiB", "1MiB" or "2GB", got 5 (sluice.yaml:9)',
@@ -73,7 +98,7 @@ describe('one fault, with its line', () => {
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, worker, files, encryption, webhooks, log (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, worker, files, encryption, webhooks, log, tracing (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

@@ -29,6 +29,7 @@ describe('defaults', () => {
       tenants: {},
       cache: { ttl: 86_400_000, max_result: 1_048_576, embedding_items: true },
       jobs: { retain: 604_800_000, max_queued: 1_000_000, stalled_after: 15_000 },
+      redrive: [],
       files: { max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },
       encryption: { keys: [] },
       webhooks: {
@@ -36,6 +37,7 @@ describe('defaults', () => {
         schedule: [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000],
       },
       log: { level: 'info' },
+      tracing: { headers: {}, sample: 1, content: false, service_name: 'sluice' },
     })
   })
 
@@ -148,6 +150,24 @@ describe('environment', () => {
       port: 9001,
     })
     expect(load(smallest, { HOST: '', PORT: '9001' }).server).toMatchObject({ host: '127.0.0.1', port: 9001 })
+  })
+
+  test('WORKER_PORT has a worker listen, on loopback unless told otherwise, and overrides the file', () => {
+    const listen = (env: Record<string, string>, text = smallest) => load(text, env).worker.listen
+    expect(listen({})).toBeUndefined()
+    expect(listen({ WORKER_PORT: '9464' })).toEqual({ host: '127.0.0.1', port: 9464 })
+    expect(listen({ WORKER_PORT: '9464', WORKER_HOST: '0.0.0.0' })).toEqual({ host: '0.0.0.0', port: 9464 })
+    const text = `${smallest}worker: { spool: here, listen: { port: 1, host: 127.0.0.2 } }\n`
+    expect(listen({}, text)).toEqual({ host: '127.0.0.2', port: 1 })
+    expect(listen({ WORKER_PORT: '2' }, text)).toEqual({ host: '127.0.0.2', port: 2 })
+    expect(listen({ WORKER_HOST: '::1' }, text)).toEqual({ host: '::1', port: 1 })
+    expect(load(text, { WORKER_PORT: '2' }).worker.spool).toBe('here')
+    // An address alone is none to listen at.
+    expect(listen({ WORKER_HOST: '0.0.0.0' })).toBeUndefined()
+    expect(() => load(smallest, { WORKER_PORT: 'many' })).toThrow(
+      `worker.listen.port: expected a number, got \${WORKER_PORT} (WORKER_PORT in the environment)`,
+    )
+    expect(() => load(`${smallest}worker: 5\n`, { WORKER_PORT: '2' })).toThrow('worker: ')
   })
 })
 

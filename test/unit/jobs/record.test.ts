@@ -66,6 +66,7 @@ describe('toJob', () => {
       deadline: null,
       attempts: 0,
       max_attempts: 3,
+      redrives: 0,
       next_attempt_at: null,
       estimated_start_at: null,
       waiting_for: null,

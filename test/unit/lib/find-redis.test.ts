@@ -44,7 +44,7 @@ describe('planInstall', () => {
   })
 
   test('goes through sudo where that asks for no password', () => {
-    for (const manager of ['apt-get', 'apk', 'dnf']) {
+    for (const manager of ['apt-get', 'apk', 'dnf'] as const) {
       for (const command of planInstall(manager, 'sudo')?.commands ?? []) {
         expect(command.slice(0, 2)).toEqual(['sudo', '-n'])
       }

@@ -14,7 +14,7 @@ const composeSchema = z.object({
   services: z.record(
     z.string(),
     z.object({
-      command: z.array(z.string()),
+      command: z.array(z.string()).default([]),
       build: z.string().optional(),
       environment: z.record(z.string(), z.string()).default({}),
       volumes: z.array(z.union([z.string(), z.object({ source: z.string(), target: z.string() })])),
@@ -63,7 +63,7 @@ describe('docker-compose.yml', () => {
     expect(command).toContain('--maxmemory-policy noeviction')
     expect(redis?.volumes).toEqual(['redis-data:/data'])
     expect(compose.services.worker?.volumes).toContain('worker-data:/app/.sluice')
-    expect(Object.keys(compose.volumes)).toEqual(['redis-data', 'worker-data'])
+    expect(Object.keys(compose.volumes)).toEqual(['redis-data', 'worker-data', 'prometheus-data'])
   })
 
   test('takes from every service of ours what it does not need', () => {
@@ -107,6 +107,28 @@ describe('the image', () => {
     const lines = read('Dockerfile').split('\n')
     expect(lines).toContain('CMD ["node", "main.ts", "all"]')
     expect(lines).toContain('USER node')
+  })
+
+  test('has no shell, and nothing that would need one', () => {
+    const dockerfile = read('Dockerfile')
+    const removed = dockerfile.match(/^RUN rm -rf (\/usr(?:.*\\\n)*.*)$/m)?.[1]?.split(/[\s\\]+/) ?? []
+    expect(removed).toEqual(expect.arrayContaining(['/bin/sh', '/bin/dash', '/bin/bash']))
+    // What comes after it in the last stage runs in exec form, or not at all.
+    const [, after = ''] = dockerfile.split('/bin/bash /bin/dash /bin/sh\n')
+    expect(after).not.toMatch(/^\s*(?:RUN|CMD|ENTRYPOINT) (?!\[)/m)
+    expect(after).toContain('ENTRYPOINT []')
+    for (const [, { command }] of ours) expect(command[0]).toBe('node')
+  })
+
+  test('has of the dashboard what is served, built in the image, and nothing of its sources', () => {
+    const dockerfile = read('Dockerfile')
+    expect(dockerfile).toContain('vite build dashboard')
+    const [, last = ''] = dockerfile.split(/^FROM node:24-slim$/m)
+    expect(last.match(/^COPY .*/gm)).toEqual([
+      'COPY --from=packages /app/node_modules ./node_modules',
+      'COPY --from=program /app ./',
+    ])
+    expect(read('.dockerignore').trim().split('\n').at(-1)).toBe('dashboard/dist')
   })
 
   test('needs no package for development', () => {

@@ -38,6 +38,7 @@ describe('the walls', () => {
     ['lib/redis.ts', '../config/schema.ts'],
     ['cli/submit.ts', '../jobs/job.ts'],
     ['dashboard/main.ts', '../api/app.ts'],
+    ['dashboard/src/main.tsx', 'react'],
     ['api/routes/jobs.ts', '../../services.ts'],
     ['services.ts', './main.ts'],
     ['main.ts', './test/helpers/redis.ts'],

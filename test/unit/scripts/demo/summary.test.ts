@@ -30,6 +30,7 @@ function makeJob(members: Partial<Job> = {}): Job {
     deadline: null,
     attempts: 1,
     max_attempts: 6,
+    redrives: 0,
     next_attempt_at: null,
     estimated_start_at: null,
     waiting_for: null,

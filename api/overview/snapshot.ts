@@ -1,0 +1,190 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Batch, isOver } from '../../batches/batch.ts'
+import type { Batches } from '../../batches/store.ts'
+import type { Config } from '../../config/schema.ts'
+import { tenantNames } from '../../config/tenants.ts'
+import type { FailureClass } from '../../jobs/failed.ts'
+import type { Jobs } from '../../jobs/jobs.ts'
+import type { Standings } from '../../jobs/standings.ts'
+import type { LaneControl, LaneView } from '../lanes.ts'
+import { createPaces } from './paces.ts'
+import { describeTenants, type TenantView } from './tenants.ts'
+
+/** Groups and batches shown. */
+const SHOWN = 20
+/** Tenants shown; where there are more, those with the most open jobs, then the busiest. */
+const SHOWN_TENANTS = 200
+/** What changes slowly, or is dear to read, is read this often, ms, and not for more than a tenth of the time. */
+const SLOW_MS = 5_000
+const SLOW_REST_FACTOR = 10
+/** Where the slow part is older than this, as it is when nobody has watched for long, a snapshot waits for it, but not for long; ms. */
+const STALE_MS = 3 * SLOW_MS
+const FIRST_SLOW_MS = 1_000
+type GroupView = {
+  tenant: string
+  group: string
+  total: number
+  counts: TenantView['counts']
+  cost_usd: number
+  estimated_finish_at: string | null
+  updated_at: string
+}
+type BatchView = {
+  tenant: string
+  id: string
+  status: Batch['status']
+  created_at: string
+  request_counts: { total: number; completed: number; failed: number }
+  estimated_finish_at: string | null
+}
+
+/** What operators see at one glance. Times are RFC 3339. */
+export type Overview = {
+  object: 'overview'
+  at: string
+  lanes: LaneView[]
+  tenants: TenantView[]
+  groups: GroupView[]
+  batches: BatchView[]
+  failures: ({ tenant: string } & Pick<FailureClass, 'lane' | 'code' | 'count' | 'last_at'>)[]
+}
+
+export type SnapshotDeps = {
+  config: () => Config
+  lanes: Pick<LaneControl, 'list'>
+  standings: Standings
+  jobs: Pick<Jobs, 'group' | 'failures'>
+  batches: Pick<Batches, 'recent' | 'get'>
+  onError: (error: unknown, what: string) => void
+  now: () => number
+}
+
+/**
+ * Takes snapshots. Each costs Redis one script call for each tenant shown, four short reads for each lane, and two for
+ * each batch under way, which all leave together; every 5 s come the groups and the newest batches (three short
+ * commands for each tenant, and some 60 for each group that waits) and the failures of tenants that have any.
+ */
+export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
+  const { config, standings, now } = deps
+  const paces = createPaces()
+  let slow: Pick<Overview, 'groups' | 'failures'> & { shown: string[]; batches: Batch[] } = {
+    shown: [],
+    groups: [],
+    batches: [],
+    failures: [],
+  }
+  let slowReadAt = Number.NEGATIVE_INFINITY
+  let slowDueAt = Number.NEGATIVE_INFINITY
+  let reading: Promise<void> | null = null
+  let counting: Promise<void> | null = null
+
+  async function readSlow(): Promise<void> {
+    const names = tenantNames(config())
+    const shown = names.length > SHOWN_TENANTS ? await chooseTenants(names) : names
+    const [groups, batches] = await Promise.all([readGroups(shown), deps.batches.recent(shown, SHOWN)])
+    slow = { ...slow, shown, groups, batches }
+    slowReadAt = now()
+    counting ??= readFailures(shown)
+      .then((failures) => {
+        slow = { ...slow, failures }
+      })
+      .catch((error: unknown) => deps.onError(error, 'counting failures'))
+      .finally(() => {
+        counting = null
+      })
+    // Where very many jobs failed, counting them takes long, and has its own pauses: the rest is not to wait for it.
+    await Promise.race([counting, sleep(FIRST_SLOW_MS, undefined, { ref: false })])
+  }
+
+  function refreshSlow(): Promise<void> {
+    const startedAt = now()
+    if (reading !== null || startedAt < slowDueAt) return reading ?? Promise.resolve()
+    reading = readSlow()
+      .catch((error: unknown) => deps.onError(error, 'reading groups and batches'))
+      .finally(() => {
+        reading = null
+        slowDueAt = startedAt + Math.max(SLOW_MS, SLOW_REST_FACTOR * (now() - startedAt))
+      })
+    return reading
+  }
+
+  async function chooseTenants(names: string[]): Promise<string[]> {
+    const found = await standings.read(names)
+    const open = ({ counts }: (typeof found)[number]) => counts.scheduled + counts.queued + counts.running
+    found.sort((one, other) => open(other) - open(one) || other.finishedPerMinute - one.finishedPerMinute)
+    const chosen = new Set(found.slice(0, SHOWN_TENANTS).map(({ tenant }) => tenant))
+    return names.filter((name) => chosen.has(name))
+  }
+
+  async function readGroups(names: string[]): Promise<GroupView[]> {
+    const recent = await standings.recentGroups(names, SHOWN)
+    const groups = await Promise.all(
+      recent.map(async ({ tenant, group, updatedAt }) => {
+        const summary = await deps.jobs.group(tenant, group)
+        return summary === null ? [] : [{ tenant, ...summary, updated_at: updatedAt }]
+      }),
+    )
+    return groups.flat().sort((one, other) => Number(isOpen(other)) - Number(isOpen(one)))
+  }
+
+  /** One tenant after the other, for counting them may mean to look at many. */
+  async function readFailures(names: string[]): Promise<Overview['failures']> {
+    const found: Overview['failures'] = []
+    for (const { tenant, counts } of await standings.read(names)) {
+      if (counts.failed === 0) continue
+      for (const { lane, code, count, last_at } of (await deps.jobs.failures(tenant)).classes) {
+        found.push({ tenant, lane, code, count, last_at })
+      }
+    }
+    return found
+  }
+
+  async function readBatches(): Promise<BatchView[]> {
+    const known = slow.batches
+    const batches = await Promise.all(
+      known.map((batch) => (isOver(batch.status) ? batch : deps.batches.get(batch.tenant, batch.id))),
+    )
+    const found = batches.filter((batch) => batch !== null)
+    if (slow.batches === known) slow = { ...slow, batches: found }
+    return found.map((batch) => ({
+      tenant: batch.tenant,
+      id: batch.id,
+      status: batch.status,
+      created_at: new Date(batch.createdAt).toISOString(),
+      request_counts: {
+        total: batch.total,
+        completed: batch.tally.completed,
+        failed: batch.tally.failed,
+      },
+      estimated_finish_at: isOver(batch.status) ? null : paces.foresee(batch, now()),
+    }))
+  }
+
+  return async () => {
+    const refreshed = refreshSlow()
+    if (now() - slowReadAt > STALE_MS) {
+      await Promise.race([refreshed, sleep(FIRST_SLOW_MS, undefined, { ref: false })])
+    }
+    const shown = slow.shown.length > 0 ? slow.shown : tenantNames(config()).slice(0, SHOWN_TENANTS)
+    const [lanes, tenants, batches] = await Promise.all([
+      deps.lanes.list(),
+      standings.read(shown).then((found) => describeTenants(config(), found)),
+      readBatches(),
+    ])
+    paces.keep(batches.map(({ id }) => id))
+    const { groups, failures } = slow
+    return {
+      object: 'overview',
+      at: new Date(now()).toISOString(),
+      lanes,
+      tenants,
+      groups,
+      batches,
+      failures,
+    }
+  }
+}
+
+function isOpen({ counts }: GroupView): boolean {
+  return counts.scheduled + counts.queued + counts.running > 0
+}

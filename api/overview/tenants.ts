@@ -1,0 +1,41 @@
+import type { Config } from '../../config/schema.ts'
+import { resolveTenant } from '../../config/tenants.ts'
+import type { Standing } from '../../jobs/standings.ts'
+
+/** A tenant as operators see it. */
+export type TenantView = {
+  id: string
+  weight: number
+  counts: Standing['counts']
+  /** Open jobs it may have; null: not limited. */
+  max_queued: number | null
+  spent_usd: number
+  reserved_usd: number
+  budget_usd_per_day: number | null
+  finished_per_minute: number
+  /** Of what all of these finished over the last minute, 0 to 1. */
+  share: number
+}
+
+/** Puts what the configuration says of tenants beside how they stand; those that just left it are left out. */
+export function describeTenants(config: Config, standings: readonly Standing[]): TenantView[] {
+  const sum = standings.reduce((total, { finishedPerMinute }) => total + finishedPerMinute, 0)
+  return standings.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute }) => {
+    const configured = resolveTenant(config, tenant)
+    if (configured === null) return []
+    const { weight, limits } = configured
+    return [
+      {
+        id: tenant,
+        weight,
+        counts,
+        max_queued: limits.max_queued,
+        spent_usd: spentUsd,
+        reserved_usd: reservedUsd,
+        budget_usd_per_day: limits.budget_usd_per_day ?? null,
+        finished_per_minute: finishedPerMinute,
+        share: sum === 0 ? 0 : finishedPerMinute / sum,
+      },
+    ]
+  })
+}

@@ -1,0 +1,78 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import fastifyStatic, { type SendOptions } from '@fastify/static'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError, notFound } from '../errors.ts'
+
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  "img-src 'self' data:",
+  "font-src 'none'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+const NOT_BUILT = 'the dashboard is not built here; build it with: npm run build'
+
+/** What the build makes; no file or folder of it begins with a dot, and no other path is looked for. */
+const PATH = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)*$/
+
+/** The build puts a hash of their content into the names of these. */
+const ASSETS = /^assets\//
+const FOR_EVER: SendOptions = { immutable: true, maxAge: '365d' }
+
+const options = { config: { access: 'public' }, schema: { hide: true } } as const
+
+/** The page for operators. It holds nothing itself and asks for a key when the API does, so anybody may load it. */
+export async function registerDashboardRoutes(app: Api, { deps }: RouteContext): Promise<void> {
+  const { dashboardFolder: folder } = deps
+  await app.register(fastifyStatic, { serve: false })
+  app.addHook('onSend', async (_request, reply, payload) => {
+    reply.header('content-security-policy', POLICY)
+    return payload
+  })
+
+  // Looked at anew each time: the build may come while the server runs.
+  const isBuilt = () => existsSync(join(folder, 'index.html'))
+
+  function send(request: FastifyRequest, reply: FastifyReply, path: string): FastifyReply {
+    if (!isBuilt()) return sayNotBuilt(request, reply)
+    if (!PATH.test(path)) throw notFound('route')
+    if (ASSETS.test(path)) return reply.sendFile(path, folder, FOR_EVER)
+    return reply.header('cache-control', 'no-cache').sendFile(path, folder, { cacheControl: false })
+  }
+
+  app.get('/', options, (request, reply) => {
+    if (!wantsHtml(request)) throw notFound('route')
+    return reply.redirect('dashboard/')
+  })
+
+  // The page names its parts relative to its own folder. So does this, for whoever serves the house below another path.
+  app.get('/dashboard', options, (request, reply) =>
+    isBuilt() ? reply.redirect('dashboard/') : sayNotBuilt(request, reply),
+  )
+
+  app.get('/dashboard/*', options, (request, reply) =>
+    send(request, reply, (request.params as { '*': string })['*'] || 'index.html'),
+  )
+}
+
+function sayNotBuilt(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (!wantsHtml(request)) throw new ApiError('unavailable', NOT_BUILT)
+  return reply
+    .code(503)
+    .header('cache-control', 'no-store')
+    .type('text/html; charset=utf-8')
+    .send(
+      `<!doctype html>\n<html lang="en"><title>Sluice</title><p>Sluice runs, but ${NOT_BUILT.replace('npm run build', '<code>npm run build</code>')}.\n`,
+    )
+}
+
+function wantsHtml(request: FastifyRequest): boolean {
+  return request.headers.accept?.includes('text/html') ?? false
+}

@@ -1,0 +1,43 @@
+import { z } from 'zod'
+
+const number = z.number().nullable()
+const counted = { requests: number, tokens: number, input_tokens: number, output_tokens: number }
+
+export const laneSchema = z
+  .object({
+    id: z.string().describe('`provider/model`'),
+    object: z.literal('lane'),
+    provider: z.string(),
+    model: z.string(),
+    kind: z.string(),
+    limits: z
+      .object({
+        ...counted,
+        requests_per_day: number,
+        concurrency: number,
+        window_ms: z.number(),
+        headroom: z.number(),
+      })
+      .describe('As configured, a minute; null: no limit.'),
+    learned: z
+      .object({ requests: number, tokens: number })
+      .describe('Limits that the provider reported, where lower than the configured ones.'),
+    rates: z.object(counted).describe('What leaves at most a minute, before `speed`.'),
+    speed: z.number().describe('Share of the rate in use; below 1 while the lane recovers from a 429.'),
+    levels: z
+      .object(counted)
+      .describe('Level of each bucket; below 0 is a debt that the refill pays off first.'),
+    utilisation: z.number().describe('Used share of what the window may hold, by the fullest dimension.'),
+    used: z.object(counted).describe("Taken in the provider's window up to now."),
+    backlog: z
+      .object({ waiting: z.number(), delayed: z.number(), held: z.number() })
+      .describe('Jobs that wait, that are due later, and that workers hold.'),
+    in_flight: z.number().describe('Calls under way.'),
+    paused_until: z.string().nullable(),
+    paused_reason: z.string().nullable(),
+    waiting_for: z.string().nullable(),
+    breaker: z.object({ state: z.enum(['closed', 'open', 'half_open']), failures: z.number() }),
+    latency_ms: z.object({ p50: number, p95: number }).describe('Of the last 256 calls.'),
+    throttled: z.number().describe('429s since the lane was first used.'),
+  })
+  .meta({ id: 'Lane' })

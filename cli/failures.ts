@@ -1,0 +1,137 @@
+import { createWriteStream, existsSync } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import { CliError, ExitCode } from './exit.ts'
+import { formatNumber } from './format.ts'
+import { renderTable } from './table.ts'
+import { connect, type ServerOptions, type Terminal } from './terminal.ts'
+
+type Common = ServerOptions & { json?: boolean; patience: number }
+type Filter = {
+  group?: string
+  lane?: string
+  errorCode?: string
+  type?: string
+  /** Unix ms. */
+  failedAfter?: number
+  failedBefore?: number
+  limit?: number
+}
+export type RedriveOptions = Common & Filter & { dryRun?: boolean }
+export type ExportOptions = Common & Filter
+
+type FailureClass = {
+  lane: string
+  code: string
+  count: number
+  first_at: string
+  last_at: string
+  retryable: boolean
+}
+
+/** So many at once, unless told; the server holds its answer until all are queued. */
+const DEFAULT_LIMIT = 10_000
+const REDRIVE_MS = 600_000
+
+/** `failures`: what failed and is kept, by lane and error code. */
+export async function runFailures(terminal: Terminal, options: Common): Promise<ExitCode> {
+  const client = connect(terminal, options, { patienceMs: options.patience })
+  const { data } = await client.json<{ data: FailureClass[] }>('GET', '/v1/failures')
+  if (options.json) await terminal.write(data.map((one) => `${JSON.stringify(one)}\n`).join(''))
+  else await terminal.write(renderFailures(data, terminal.style))
+  return ExitCode.ok
+}
+
+/** The table of `failures`. */
+export function renderFailures(classes: FailureClass[], style: Terminal['style']): string {
+  if (classes.length === 0) return 'no failed jobs\n'
+  const head = ['LANE', 'ERROR', 'JOBS', 'FIRST', 'LAST', 'RETRY']
+  const rows = classes.map((one) => [
+    one.lane,
+    style('red', one.code),
+    formatNumber(one.count),
+    one.first_at,
+    one.last_at,
+    one.retryable ? style('green', 'may help') : 'no use',
+  ])
+  return renderTable([head, ...rows], ['left', 'left', 'right', 'left', 'left', 'left'])
+}
+
+/** `redrive`: queues the failed jobs again that the options choose; with `--dry-run` it counts them. */
+export async function runRedrive(terminal: Terminal, options: RedriveOptions): Promise<ExitCode> {
+  const client = connect(terminal, options, { patienceMs: options.patience })
+  const limit = options.limit ?? DEFAULT_LIMIT
+  const body = JSON.stringify({ ...toMembers(options), limit, dry_run: options.dryRun ?? false })
+  const answer = await client.json<{ retried: number; matched: number }>('POST', '/v1/jobs/retry', {
+    body,
+    headers: { 'content-type': 'application/json' },
+    timeoutMs: REDRIVE_MS,
+  })
+  const { retried, matched } = answer
+  const said = options.dryRun
+    ? `${formatNumber(matched)} would be queued again`
+    : `queued ${formatNumber(retried)} again`
+  await terminal.write(options.json ? `${JSON.stringify(answer)}\n` : `${said}\n`)
+  if (matched === limit) terminal.note(`stopped at --limit ${limit}; there may be more`)
+  return ExitCode.ok
+}
+
+/** `failures export OUT`: failed jobs with their requests, a line each, for `submit` to take. */
+export async function runExport(terminal: Terminal, out: string, options: ExportOptions): Promise<ExitCode> {
+  const client = connect(terminal, options, { patienceMs: options.patience })
+  if (out !== '-' && existsSync(out)) throw new CliError(ExitCode.usage, `${out} exists already`)
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries({ ...toMembers(options), limit: options.limit }))
+    if (value !== undefined) query.set(name, String(value))
+  const { body } = await client.open(`/v1/failures/export?${query}`, {}, options.patience)
+  let lines = 0
+  async function* count() {
+    for await (const chunk of body ?? []) {
+      for (const byte of chunk) if (byte === LINE_FEED) lines++
+      yield chunk
+    }
+  }
+  try {
+    if (out === '-') for await (const chunk of decode(count())) await terminal.write(chunk)
+    else await writeWhole(out, count())
+  } catch (error) {
+    terminal.signal.throwIfAborted()
+    if (error instanceof TypeError) throw new CliError(ExitCode.unavailable, 'the export was cut short')
+    throw error
+  }
+  const said = `wrote ${formatNumber(lines)} failed ${lines === 1 ? 'job' : 'jobs'} to ${out}\n`
+  if (out !== '-') await terminal.write(options.json ? `${JSON.stringify({ exported: lines })}\n` : said)
+  return ExitCode.ok
+}
+
+const LINE_FEED = 10
+
+/** A file of this name is a whole one. */
+async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const part = `${path}.part`
+  try {
+    await pipeline(chunks, createWriteStream(part))
+    await rename(part, path)
+  } catch (error) {
+    await rm(part, { force: true })
+    if (error instanceof Error && 'syscall' in error) throw new CliError(ExitCode.usage, error.message)
+    throw error
+  }
+}
+
+async function* decode(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder()
+  for await (const chunk of chunks) yield decoder.decode(chunk, { stream: true })
+}
+
+function toMembers({ group, lane, errorCode, type, failedAfter, failedBefore }: Filter) {
+  const time = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString())
+  return {
+    group,
+    lane,
+    error_code: errorCode,
+    type,
+    failed_after: time(failedAfter),
+    failed_before: time(failedBefore),
+  }
+}

@@ -1,0 +1,28 @@
+import { z } from 'zod'
+import { duration } from './schema-parts.ts'
+
+const MOST_RULES = 100
+
+const rule = z.strictObject({
+  error_codes: z
+    .array(z.string().min(1).max(128))
+    .min(1)
+    .describe('Codes of errors, as failed jobs have them in error.code.'),
+  lanes: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe('Lanes "provider/model" whose jobs are meant. Without it: those of all lanes.'),
+  after: duration({ min: '1s' })
+    .prefault('1h')
+    .describe('How long after a failure the job is queued again, each time anew. Less than jobs.retain.'),
+  max_times: z
+    .int()
+    .min(1)
+    .max(100)
+    .prefault(3)
+    .describe('How often a job is queued again altogether; what fails then stays failed.'),
+})
+
+/** Which failed jobs are queued again without being asked for. */
+export const redriveSchema = z.array(rule).max(MOST_RULES)

@@ -1,0 +1,97 @@
+import type { RedisClient } from '../lib/redis.ts'
+import type { StoredError } from './at-rest.ts'
+import type { FailedFilter } from './failed.ts'
+import { JobStatus, type JobType } from './job.ts'
+
+/** Records looked at in one round trip. */
+const BLOCK = 200
+
+/** Stands for the code of an error that names none. */
+const NO_CODE = 'unknown'
+
+/** What is known of a failed job without reading what it asked for. */
+export type FailedJob = {
+  id: string
+  group: string | null
+  lane: string
+  type: JobType
+  code: string
+  isRetryable: boolean
+  /** Unix ms. */
+  failedAt: number
+  /** How often the configuration had it queued again. */
+  redrives: number
+  /** A client held its connection for the answer, and was told of the failure. */
+  isAwaited: boolean
+}
+
+/**
+ * Walks a tenant's failed jobs by creation, the oldest first, a block at a time: the index may be of any size, and jobs may
+ * leave it, or come to it, meanwhile. One that is queued again and fails again is not met twice.
+ */
+export async function* walkFailed(redis: RedisClient, root: string): AsyncGenerator<FailedJob[]> {
+  const index = `${root}:status:${JobStatus.failed}`
+  let last = { score: '-inf', id: '' }
+  let offset = 0
+  for (;;) {
+    const page = await redis.zrangebyscore(index, last.score, '+inf', 'WITHSCORES', 'LIMIT', offset, BLOCK)
+    const ids: string[] = []
+    const from = last
+    for (let at = 0; at < page.length; at += 2) {
+      const [id, score] = [page[at]!, page[at + 1]!]
+      // Of those of the last one's millisecond, some came before.
+      if (score === from.score && id <= from.id) continue
+      ids.push(id)
+      last = { score, id }
+    }
+    if (ids.length > 0) {
+      offset = 0
+      yield await readFailed(redis, root, ids)
+    } else offset += BLOCK
+    if (page.length < BLOCK * 2) return
+  }
+}
+
+export function matches(job: FailedJob, filter: FailedFilter): boolean {
+  const { group, lane, errorCode, type, failedAfter, failedBefore } = filter
+  if (group !== undefined && job.group !== group) return false
+  if (lane !== undefined && job.lane !== lane) return false
+  if (errorCode !== undefined && job.code !== errorCode) return false
+  if (type !== undefined && job.type !== type) return false
+  if (failedAfter !== undefined && job.failedAt < failedAfter) return false
+  return failedBefore === undefined || job.failedAt < failedBefore
+}
+
+async function readFailed(redis: RedisClient, root: string, ids: string[]): Promise<FailedJob[]> {
+  const records = await Promise.all(
+    ids.map((id) =>
+      redis.hmget(
+        `${root}:job:${id}`,
+        'status',
+        'group',
+        'lane',
+        'type',
+        'error',
+        'finished_at',
+        'redrives',
+        'reply',
+      ),
+    ),
+  )
+  return records.flatMap(([status, group, lane, type, error, finishedAt, redrives, reply], at) => {
+    // It left the index since that was read.
+    if (status !== JobStatus.failed) return []
+    const { code, retryable } = JSON.parse(error ?? '{}') as Partial<StoredError>
+    return {
+      id: ids[at]!,
+      group: group ?? null,
+      lane: lane ?? '',
+      type: type as JobType,
+      code: code ?? NO_CODE,
+      isRetryable: retryable ?? false,
+      failedAt: Number(finishedAt ?? 0),
+      redrives: Number(redrives ?? 0),
+      isAwaited: reply !== null,
+    }
+  })
+}

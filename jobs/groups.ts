@@ -1,0 +1,103 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { type GroupEntry, type GroupPlace, type GroupSummary, JobStatus } from './job.ts'
+import type { Page } from './jobs.ts'
+import type { Reader } from './read.ts'
+import { isoTime, type JobRecord, toRecord } from './record.ts'
+
+/** Newest jobs of a group that are asked for its end. */
+const TAIL = 50
+
+/** What of a record tells when its job starts; bodies and results stay where they are. */
+const FORECAST_FIELDS = [
+  ...['type', 'status', 'model', 'lane', 'priority', 'created_at', 'run_at', 'attempts', 'max_attempts'],
+  ...['next_attempt_at', 'waiting_for', 'leader', 'entries', 'deleted'],
+]
+
+export type Groups = {
+  one(tenant: string, group: string): Promise<GroupSummary | null>
+  /** By their last change, newest first; only those that stand behind `after`. */
+  list(tenant: string, limit: number, after?: GroupPlace): Promise<Page<GroupEntry>>
+}
+
+/** Reads groups. `…:groups` names those of a tenant by their last change; the scripts keep it. */
+export function createGroups(deps: {
+  redis: RedisClient
+  reader: Pick<Reader, 'jobs'>
+  rootOf: (tenant: string) => string
+}): Groups {
+  const { redis, reader, rootOf } = deps
+
+  async function readTail(root: string, group: string): Promise<{ id: string; record: JobRecord }[]> {
+    const ids = await redis.zrange(`${root}:group:${group}:jobs`, '0', String(TAIL - 1), 'REV')
+    const found = await Promise.all(
+      ids.map(async (id) => {
+        const values = await redis.hmgetBuffer(`${root}:job:${id}`, ...FORECAST_FIELDS)
+        const record = toRecord(
+          FORECAST_FIELDS.flatMap((name, index) => (values[index] ? [name, values[index]] : [])),
+        )
+        return record === null ? [] : [{ id, record }]
+      }),
+    )
+    return found.flat()
+  }
+
+  /**
+   * When the last waiting job of a group starts: within a lane and a tenant the newest come last, so a look at
+   * these is enough. Null when none of them waits or nothing is known of their lanes.
+   */
+  async function finishOf(
+    root: string,
+    group: string,
+    counts: GroupSummary['counts'],
+  ): Promise<string | null> {
+    if (counts.queued + counts.scheduled === 0) return null
+    const jobs = await reader.jobs(root, await readTail(root, group))
+    const starts = jobs.flatMap((job) => job.estimated_start_at ?? [])
+    return starts.sort().at(-1) ?? null
+  }
+
+  /** Of those that changed in one millisecond the last by name comes first. */
+  async function readPlaces(key: string, most: number, after?: GroupPlace): Promise<GroupPlace[]> {
+    const equals = after === undefined ? 0 : await redis.zcount(key, after.at, after.at)
+    const found = await redis.zrevrangebyscore(
+      ...[key, after?.at ?? '+inf', '-inf'],
+      ...(['WITHSCORES', 'LIMIT', 0, most + equals] as const),
+    )
+    return found
+      .flatMap((group, at) => (at % 2 === 0 ? [{ group, at: Number(found[at + 1]) }] : []))
+      .filter(({ group, at }) => after === undefined || at < after.at || group < after.group)
+      .slice(0, most)
+  }
+
+  return {
+    async one(tenant, group) {
+      const root = rootOf(tenant)
+      const figures = toFigures(await redis.hgetall(`${root}:group:${group}`))
+      if (figures === null) return null
+      return { group, ...figures, estimated_finish_at: await finishOf(root, group, figures.counts) }
+    },
+
+    async list(tenant, limit, after) {
+      const root = rootOf(tenant)
+      const page = await readPlaces(`${root}:groups`, limit + 1, after)
+      const found = await Promise.all(
+        page.slice(0, limit).map(async ({ group, at }) => {
+          // Null: its last job was forgotten just now.
+          const figures = toFigures(await redis.hgetall(`${root}:group:${group}`))
+          return figures === null ? [] : [{ group, ...figures, updated_at: isoTime(at) }]
+        }),
+      )
+      return { data: found.flat(), hasMore: page.length > limit }
+    },
+  }
+}
+
+function toFigures(
+  fields: Record<string, string>,
+): Omit<GroupSummary, 'group' | 'estimated_finish_at'> | null {
+  if (Object.keys(fields).length === 0) return null
+  const counts = Object.fromEntries(
+    Object.values(JobStatus).map((status) => [status, Number(fields[status] ?? 0)]),
+  ) as Record<JobStatus, number>
+  return { total: Number(fields.total ?? 0), counts, cost_usd: Number(fields.cost_usd ?? 0) }
+}

@@ -1,0 +1,15 @@
+-- Reads how a tenant stands: its jobs, its money, its pace.
+--
+-- ARGV  1 retain ms  2 how far back the pace looks, ms
+-- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time}
+-- A job stands in `expiry` by when it ended plus what it is kept; so what ended lately is counted without a counter. What is
+-- kept for longer ended under an earlier configuration.
+
+local answer = {}
+for i, status in ipairs({ 'scheduled', 'queued', 'running', 'completed', 'failed', 'cancelled' }) do
+  answer[i] = redis.call('ZCARD', root .. ':status:' .. status)
+end
+answer[7] = redis.call('GET', spent_key()) or '0'
+answer[8] = redis.call('GET', root .. ':reserved') or '0'
+answer[9] = redis.call('ZCOUNT', root .. ':expiry', '(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2])), ms(now + tonumber(ARGV[1])))
+return answer

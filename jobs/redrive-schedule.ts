@@ -1,0 +1,106 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { type FailedJob, walkFailed } from './failed-jobs.ts'
+import { goesOn, type Redrive, type RedriveRule, ruleFor } from './redrive.ts'
+
+/** Between two walks over the failed jobs of a tenant, over all workers, ms. */
+const LONGEST_PAUSE_MS = 60_000
+const SHORTEST_PAUSE_MS = 1000
+/** Walks between a failure and its redrive: how late that may be is a share of what it waits. */
+const WALKS = 10
+/** A walk is paused for so many times as long as it took, so that a million failures cost a worker no more than a share. */
+const REST_FACTOR = 20
+
+/** What a tenant may have, as the configuration stands; see `TenantLimits`. */
+export type Room = { maxQueued: number; budgetUsdPerDay: number | null }
+
+export type RedriveSchedule = {
+  /** Queues again what is due, of every tenant whose turn it is; answers how many jobs. */
+  run(): Promise<number>
+  /** Ends the walk under way after the jobs it has in hand. */
+  stop(): void
+}
+
+/**
+ * Queues failed jobs again as the configuration says. Any number of workers may run it: a key of each tenant keeps all but
+ * one from walking, and where two do walk (the first was slow) the script of each redrive lets one of them through.
+ */
+export function createRedriveSchedule(deps: {
+  redis: RedisClient
+  redrive: Pick<Redrive, 'again'>
+  rootOf: (tenant: string) => string
+  tenants: () => Promise<string[]>
+  rules: () => readonly RedriveRule[]
+  /** Null for a tenant that the configuration does not know any more. */
+  roomOf: (tenant: string) => Room | null
+  /** False for a lane that the configuration does not have any more: a job would wait there for ever. */
+  isServed: (lane: string) => boolean
+  /** False for a job whose answer nobody would read any more. */
+  isWanted: (job: FailedJob) => boolean
+  isMemoryShort: () => Promise<boolean>
+  now: () => number
+  /** Some jobs of a tenant were queued again. */
+  onRedriven?: (tenant: string, count: number) => void
+}): RedriveSchedule {
+  const { redis, redrive, rootOf, now } = deps
+  let isStopped = false
+
+  async function walk(tenant: string, rules: readonly RedriveRule[], room: Room): Promise<number> {
+    let count = 0
+    for await (const block of walkFailed(redis, rootOf(tenant))) {
+      if (isStopped) break
+      const time = now()
+      const due = block.flatMap((job) => {
+        const rule = ruleFor(job, rules)
+        if (rule === null || !mayBeDue(job, rule, time)) return []
+        return deps.isServed(job.lane) && deps.isWanted(job) ? [{ job, rule }] : []
+      })
+      const answers = await Promise.all(
+        due.map(({ job, rule: { afterMs, maxTimes } }) =>
+          redrive.again(tenant, job.id, { failedAt: job.failedAt, afterMs, maxTimes, ...room }),
+        ),
+      )
+      count += answers.filter(goesOn).length
+      // The next walk finds the rest. What the budget has no room for may be dearer than what comes behind it.
+      if (answers.includes('queue_full')) break
+    }
+    return count
+  }
+
+  async function takeTurn(tenant: string, rules: readonly RedriveRule[]): Promise<number> {
+    const room = deps.roomOf(tenant)
+    if (room === null) return 0
+    const key = `${rootOf(tenant)}:redriving`
+    const pauseMs = pauseOf(rules)
+    if ((await redis.set(key, '1', 'PX', pauseMs, 'NX')) === null) return 0
+    const begun = now()
+    const count = await walk(tenant, rules, room)
+    const restMs = REST_FACTOR * (now() - begun)
+    if (restMs > pauseMs) await redis.set(key, '1', 'PX', restMs)
+    if (count > 0) deps.onRedriven?.(tenant, count)
+    return count
+  }
+
+  return {
+    async run() {
+      const rules = deps.rules()
+      if (rules.length === 0 || (await deps.isMemoryShort())) return 0
+      let count = 0
+      for (const tenant of await deps.tenants()) if (!isStopped) count += await takeTurn(tenant, rules)
+      return count
+    },
+    stop() {
+      isStopped = true
+    },
+  }
+}
+
+/** Spares the script where the answer is known: the process' clock may be off, and Redis' decides. */
+function mayBeDue(job: FailedJob, rule: RedriveRule, now: number): boolean {
+  if (job.isAwaited || job.redrives >= rule.maxTimes) return false
+  return job.failedAt + rule.afterMs <= now + SHORTEST_PAUSE_MS
+}
+
+function pauseOf(rules: readonly RedriveRule[]): number {
+  const soonest = Math.min(...rules.map(({ afterMs }) => afterMs))
+  return Math.round(Math.min(LONGEST_PAUSE_MS, Math.max(SHORTEST_PAUSE_MS, soonest / WALKS)))
+}

@@ -1,0 +1,63 @@
+import type { RedisClient } from '../lib/redis.ts'
+import type { Answers } from './answers.ts'
+import { isTerminal, type Job } from './job.ts'
+import { jobChannel } from './keys.ts'
+import type { Live } from './live.ts'
+import type { Reader } from './read.ts'
+
+/** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
+export async function waitForJob(
+  deps: { redis: RedisClient; live: Live; reader: Reader; answers: Answers | undefined },
+  root: string,
+  id: string,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<Job | null> {
+  const { redis, live, reader, answers } = deps
+  const told = answers?.find(id, root)
+  if (told) {
+    const ended = await within(told, timeoutMs, signal)
+    if (ended === undefined) return reader.one(root, id)
+    answers?.forget(id)
+    if (ended) return ended
+  }
+  let job = await reader.one(root, id)
+  if (!job || isTerminal(job.status) || timeoutMs <= 0) return job
+  const over = AbortSignal.any([AbortSignal.timeout(Math.ceil(timeoutMs)), ...(signal ? [signal] : [])])
+  const ended = Promise.withResolvers<void>()
+  over.addEventListener('abort', () => ended.resolve())
+  if (over.aborted) ended.resolve()
+  const look = async () => {
+    const status = await redis.hget(`${root}:job:${id}`, 'status')
+    if (!status || isTerminal(status as Job['status'])) ended.resolve()
+  }
+  const leave = await live.listen(jobChannel(root, id), () => {
+    look().catch(() => {})
+  })
+  try {
+    await look() // it may have ended before the subscription stood
+    await ended.promise
+    job = await reader.one(root, id)
+  } finally {
+    leave()
+  }
+  return job
+}
+
+/** The longest time that timers know; longer ones would end at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** What comes of the promise in time and before the signal, else undefined. */
+async function within<T>(promise: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
+  const over = Promise.withResolvers<undefined>()
+  const end = () => over.resolve(undefined)
+  const timer = setTimeout(end, Math.min(ms, LONGEST_TIMER_MS))
+  signal?.addEventListener('abort', end)
+  if (signal?.aborted) end()
+  try {
+    return await Promise.race([promise, over.promise])
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', end)
+  }
+}

@@ -1,0 +1,35 @@
+import type { Logger } from 'pino'
+import { ConfigError } from '../config/load.ts'
+import { type Durability, NotDurableError } from '../jobs/durability.ts'
+
+/** A Redis that would lose what it acknowledged is a fault of the configuration; one that is away may come. */
+export async function requireDurable(durability: Durability, log: Logger): Promise<void> {
+  try {
+    if ((await durability.check()) === 'unknown') {
+      log.warn('redis.durable: Redis does not let this user look whether appendfsync is always (CONFIG GET)')
+    }
+  } catch (error) {
+    if (error instanceof NotDurableError) throw new ConfigError([`redis.durable: ${error.message}`])
+    log.warn({ err: error }, 'looking whether Redis is durable failed')
+  }
+}
+
+/** The same store, with methods that answer only when what they wrote is on disk. */
+export function confirmed<Store extends object>(
+  store: Store,
+  methods: (keyof Store)[],
+  durability: Durability | null,
+): Store {
+  if (!durability) return store
+  const wrapped = { ...store }
+  for (const name of methods) {
+    const method = store[name] as (...args: unknown[]) => Promise<unknown>
+    const confirming = async (...args: unknown[]) => {
+      const answer = await method(...args)
+      await durability.confirm()
+      return answer
+    }
+    wrapped[name] = confirming as Store[typeof name]
+  }
+  return wrapped
+}

@@ -1,0 +1,38 @@
+import { resolveLane } from '../config/lanes.ts'
+import { expressLease } from '../jobs/express.ts'
+import { createLeases } from '../jobs/leases.ts'
+import { lockLease } from '../jobs/queue.ts'
+import { type Heartbeat, renewInterval, startHeartbeat } from '../workers/heartbeat.ts'
+import { createRenewal } from '../workers/renewal.ts'
+import type { openStore, ServicesDeps } from './store.ts'
+
+/** One thread a process renews what its lanes hold. */
+export function openHeartbeat(
+  { config }: ServicesDeps,
+  { redis, prefix, gate }: ReturnType<typeof openStore>,
+  onError: (error: unknown, what: string) => void,
+): Heartbeat {
+  const settings = config.current()
+  const { url, cluster, tls } = settings.redis
+  const lockMs = lockLease(settings.jobs.stalled_after)
+  const placeMs = expressLease(settings.jobs.stalled_after)
+  const renewMs = renewInterval(lockMs)
+  return startHeartbeat({
+    renewal: createRenewal({ leases: createLeases({ redis, prefix, lockMs, placeMs }), gate }),
+    renewMs,
+    limitsOf: (lane) => resolveLane(config.current(), lane)?.limits ?? null,
+    thread: {
+      redis: {
+        ...(url === undefined ? {} : { url }),
+        ...(cluster === undefined ? {} : { cluster }),
+        ...(tls === undefined ? {} : { tls }),
+      },
+      prefix,
+      lockMs,
+      placeMs,
+      renewMs,
+      hungMs: settings.worker.hung_after,
+    },
+    onError,
+  })
+}

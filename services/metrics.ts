@@ -1,0 +1,166 @@
+import type { LaneControl, LaneView } from '../api/lanes.ts'
+import { listLanes } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import { tenantNames } from '../config/tenants.ts'
+import { JobStatus } from '../jobs/job.ts'
+import { tenantRoot, tenantsKey } from '../jobs/keys.ts'
+import { isRedisUnavailable } from '../lib/redis.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import type { LaneReading, StoreReading } from '../telemetry/store-metrics.ts'
+import type { CallEvent } from '../telemetry/work-metrics.ts'
+import type { EndedCall } from '../workers/execute.ts'
+import { type Listener, startListener } from '../workers/listener.ts'
+import type { WorkerProcess } from '../workers/worker.ts'
+import type { Closers } from './closers.ts'
+import type { MeteredDeps, openStore, ServicesDeps } from './store.ts'
+
+type Store = ReturnType<typeof openStore>
+
+/** The dependencies with metrics: those of the process, or some that nobody else has. */
+export function withMetrics(deps: ServicesDeps): MeteredDeps {
+  const { version, config, metrics = createMetrics({ version, now: Date.now, ofProcess: false }) } = deps
+  const name = (current: Config) =>
+    metrics.name({
+      lanes: new Set(listLanes(current).map(({ id }) => id)),
+      tenants: new Set(tenantNames(current)),
+    })
+  name(config.current())
+  config.subscribe(name) // for as long as the process lives, as the metrics do
+  return { ...deps, metrics }
+}
+
+/** What metrics tell of a call; neither what was asked nor what was answered. */
+export function toCallEvent({
+  lane,
+  outcome,
+  latencyMs,
+  firstChunkMs,
+  claimed,
+  answer,
+}: EndedCall): CallEvent {
+  return {
+    lane,
+    type: claimed[0]!.type,
+    outcome,
+    status: answer.status,
+    waitedMs: claimed.map((one) => one.waitedMs),
+    inputs: claimed.reduce((sum, one) => sum + one.cost.inputs, 0),
+    latencyMs,
+    firstChunkMs,
+  }
+}
+
+/** Reads at a scrape what stands in the store. */
+export function createStoreReader(
+  { config, log }: ServicesDeps,
+  store: Store,
+  lanes: Pick<LaneControl, 'list'>,
+): () => Promise<StoreReading> {
+  const { redis, prefix, webhooks, memory, foresight, now } = store
+
+  async function countJobs(tenants: string[]): Promise<StoreReading['jobs']> {
+    const counts = tenants.flatMap((tenant) =>
+      Object.values(JobStatus).map(async (status) => ({
+        tenant,
+        status,
+        count: await redis.zcard(`${tenantRoot(prefix, tenant)}:status:${status}`),
+      })),
+    )
+    return Promise.all(counts)
+  }
+
+  async function readWebhooks(tenants: string[]): Promise<StoreReading['webhooks']> {
+    const backlogs = await Promise.all(tenants.map(webhooks.backlog))
+    const time = now()
+    return {
+      pending: backlogs.reduce((sum, one) => sum + one.pending, 0),
+      lateMs: Math.max(0, ...backlogs.map(({ dueSince }) => (dueSince === null ? 0 : time - dueSince))),
+    }
+  }
+
+  /** Of those tenants that wait now, who share the lane with whoever comes next. */
+  async function forecast(lane: LaneView, tenants: string[]): Promise<number | null> {
+    if (lane.backlog.waiting === 0 && lane.paused_until === null) return 0
+    const starts = await Promise.all(
+      tenants.map(async (tenant) => (await foresight.newcomer(lane.id, tenant, 'normal')).startAt),
+    )
+    const known = starts.filter((start) => start !== null)
+    return known.length === 0 ? null : Math.max(0, Math.max(...known) - now())
+  }
+
+  async function read(): Promise<StoreReading> {
+    const tenants = tenantNames(config.current())
+    const [jobs, views, ofWebhooks, used] = await Promise.all([
+      countJobs(tenants),
+      lanes.list(),
+      readWebhooks(tenants),
+      memory.used(),
+    ])
+    const waiting = tenants.filter((tenant) =>
+      jobs.some((one) => one.tenant === tenant && one.status === JobStatus.queued && one.count > 0),
+    )
+    const readings = views.map(async (view) => toReading(view, await forecast(view, waiting)))
+    return {
+      jobs,
+      lanes: await Promise.all(readings),
+      webhooks: ofWebhooks,
+      memory: { used, limit: config.current().redis.memory_share },
+    }
+  }
+
+  return async () => {
+    try {
+      return await read()
+    } catch (error) {
+      // To whoever scrapes, a fault of ours looks as if Redis were away.
+      if (!isRedisUnavailable(error)) log.error({ err: error }, 'reading the store for a scrape failed')
+      throw error
+    }
+  }
+}
+
+function toReading(view: LaneView, forecastMs: number | null): LaneReading {
+  const rates = Object.entries(view.rates).map(([dimension, rate]) => [dimension, rate && rate / 60])
+  return {
+    id: view.id,
+    backlog: view.backlog,
+    inFlight: view.in_flight,
+    levels: view.levels,
+    rates: Object.fromEntries(rates),
+    utilisation: view.utilisation,
+    speed: view.speed,
+    isPaused: view.paused_until !== null,
+    isBroken: view.breaker.state !== 'closed',
+    forecastMs,
+  }
+}
+
+/** Opens the port of a worker, where one is configured. */
+export async function openListener(
+  { config, log, version, metrics }: MeteredDeps,
+  { redis, prefix }: Store,
+  readHealth: WorkerProcess['health'],
+  closers: Closers,
+): Promise<Listener | null> {
+  const { listen } = config.current().worker
+  if (listen === undefined) return null
+  const listener = await startListener({
+    ...listen,
+    ready: async () => {
+      const health = readHealth()
+      if (!health.ok) return health
+      try {
+        await redis.exists(tenantsKey(prefix))
+        return health
+      } catch {
+        return { ok: false, reason: 'redis does not answer' }
+      }
+    },
+    metrics: metrics.render,
+    version,
+    onError: (error, what) => log.warn({ err: error }, `${what} failed`),
+  })
+  closers.add("the worker's port", () => listener.close())
+  log.info({ url: listener.url }, 'the worker listens')
+  return listener
+}

@@ -1,0 +1,60 @@
+import { isBatchId } from '../batches/batch.ts'
+import { resolveLane } from '../config/lanes.ts'
+import { resolveTenant } from '../config/tenants.ts'
+import { tenantRoot } from '../jobs/keys.ts'
+import { createRedrive } from '../jobs/redrive.ts'
+import { createRedriveSchedule } from '../jobs/redrive-schedule.ts'
+import type { Closers } from './closers.ts'
+import type { openStore, ServicesDeps } from './store.ts'
+
+/** Between two looks whether it is a tenant's turn, ms. */
+const LOOK_MS = 1000
+
+/** Queues failed jobs again as the configuration says, beside what the sweeper does, for a walk over many takes its time. */
+export function startRedriving(
+  { config, log }: ServicesDeps,
+  store: ReturnType<typeof openStore>,
+  closers: Closers,
+): void {
+  const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
+  const schedule = createRedriveSchedule({
+    redis: store.redis,
+    redrive: createRedrive({ ...store, rootOf }),
+    rootOf,
+    tenants: store.maintenance.tenants,
+    rules: () =>
+      config.current().redrive.map(({ error_codes, lanes, after, max_times }) => ({
+        errorCodes: error_codes,
+        lanes: lanes ?? null,
+        afterMs: after,
+        maxTimes: max_times,
+      })),
+    roomOf: (name) => {
+      const tenant = resolveTenant(config.current(), name)
+      if (tenant === null) return null
+      const { max_queued, budget_usd_per_day } = tenant.limits
+      return { maxQueued: max_queued, budgetUsdPerDay: budget_usd_per_day ?? null }
+    },
+    isServed: (lane) => resolveLane(config.current(), lane) !== null,
+    // A batch writes its lines as soon as it can, a failure too: another answer would be paid for and stand nowhere.
+    isWanted: ({ group }) => group === null || !isBatchId(group),
+    isMemoryShort: store.memory.isShort,
+    now: store.now,
+    onRedriven: (tenant, count) => log.info({ tenant, jobs: count }, 'queued failed jobs again'),
+  })
+
+  let running: Promise<unknown> | null = null
+  const timer = setInterval(() => {
+    running ??= schedule
+      .run()
+      .catch((error) => log.warn({ err: error }, 'queueing failed jobs again failed'))
+      .finally(() => {
+        running = null
+      })
+  }, LOOK_MS)
+  closers.add('the redrives', async () => {
+    clearInterval(timer)
+    schedule.stop()
+    await running
+  })
+}

@@ -1,0 +1,25 @@
+import type { SubmitDeps } from '../api/submit.ts'
+import { resolveModel } from '../config/lanes.ts'
+import type { LiveConfig } from '../config/watch.ts'
+import { estimateCost } from '../providers/accounting.ts'
+import { coalesceKey } from '../providers/embeddings.ts'
+import { createAddressGuard } from '../webhooks/address-guard.ts'
+
+/** What makes a job of a request, wherever the request came from. */
+export function createSubmission(config: LiveConfig): SubmitDeps {
+  return {
+    resolveModel: (model) => resolveModel(config.current(), model),
+    estimateCost: (lane, type, body) => ({
+      ...estimateCost({ kind: lane.kind, type, body }),
+      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+    }),
+    checkWebhookUrl: (url) => {
+      const { secret, allow_private_addresses } = config.current().webhooks
+      if (secret === undefined) {
+        return { ok: false, reason: 'cannot be signed: the configuration has no webhooks.secret' }
+      }
+      return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
+    },
+    now: Date.now,
+  }
+}

@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto'
+import type { Jobs } from '../jobs/jobs.ts'
+import type { Work } from '../jobs/work.ts'
+import { openTracing } from '../telemetry/tracing.ts'
+import { createCallTracer } from '../telemetry/tracing-calls.ts'
+import { type OpenSpans, traceJobs, traceWork } from '../telemetry/tracing-jobs.ts'
+import { createRequestTracer } from '../telemetry/tracing-requests.ts'
+import { traceWebhooks } from '../telemetry/tracing-webhooks.ts'
+import type { WebhookSender } from '../webhooks/send.ts'
+import type { Closers } from './closers.ts'
+import type { ServicesDeps } from './store.ts'
+
+/** What traces are told by, for each part of a process. Where nothing is traced each part stays as it is. */
+export type Traces = {
+  jobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(jobs: Traced): Traced
+  work(work: Work): Work
+  sender(sender: WebhookSender): WebhookSender
+  /** Null: nobody is to be told of requests. */
+  request: ReturnType<typeof createRequestTracer> | null
+  /** Null: nobody is to be told of calls. */
+  call: ReturnType<typeof createCallTracer> | null
+}
+
+const untraced: Traces = {
+  jobs: (jobs) => jobs,
+  work: (work) => work,
+  sender: (sender) => sender,
+  request: null,
+  call: null,
+}
+
+/** Begins to trace, where the configuration says so. To be called before anything else is opened, for it is to close last. */
+export async function openTraces(
+  { config, log, version }: ServicesDeps,
+  role: 'api' | 'worker',
+  closers: Closers,
+): Promise<Traces> {
+  const { endpoint, ...settings } = config.current().tracing
+  if (endpoint === undefined) return untraced
+  const tracing = await openTracing({
+    settings: { ...settings, endpoint },
+    version,
+    role,
+    instance: randomUUID(),
+    log,
+    now: Date.now,
+  })
+  closers.add('the traces', () => tracing.close())
+  const open: OpenSpans = new WeakMap()
+  return {
+    jobs: (jobs) => traceJobs(jobs, tracing),
+    work: (work) => traceWork(work, tracing, open),
+    sender: (sender) => traceWebhooks(sender, tracing),
+    request: createRequestTracer(tracing),
+    call: createCallTracer({ tracing, config: () => config.current(), open }),
+  }
+}

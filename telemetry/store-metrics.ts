@@ -1,0 +1,182 @@
+import { Gauge, type Registry } from '@prometheus-io/client'
+import { type LabelBounds, OTHER } from './label-bound.ts'
+
+type Levels = Record<string, number | null>
+
+/** What stands in the store, which all processes share. */
+export type StoreReading = {
+  jobs: { tenant: string; status: string; count: number }[]
+  lanes: LaneReading[]
+  webhooks: {
+    /** Deliveries that are still to be made. */
+    pending: number
+    /** Of the one that is due for longest; 0: none is. */
+    lateMs: number
+  }
+  memory: {
+    /** Share of its `maxmemory` that the fullest server uses; null: none has a limit. */
+    used: number | null
+    /** From which share on new work is refused. */
+    limit: number
+  }
+}
+
+export type LaneReading = {
+  id: string
+  backlog: { waiting: number; delayed: number; held: number }
+  inFlight: number
+  /** By dimension: what the bucket holds, and what it gains in a second; null: no limit. */
+  levels: Levels
+  rates: Levels
+  /** 0 to 1. */
+  utilisation: number
+  speed: number
+  isPaused: boolean
+  isBroken: boolean
+  /** How long a job waits that is queued now, for the tenant whose wait is the longest; null: not known. */
+  forecastMs: number | null
+}
+
+/** A reading serves all scrapes for this long, ms. */
+const SERVES_MS = 1000
+
+/** A scrape waits no longer for the store, ms. */
+const LIMIT_MS = 2000
+
+/**
+ * Reads the store when somebody scrapes. While it does not answer, `sluice_store_up` is 0 and what stands in it is not
+ * told, rather than told as it was.
+ */
+export function createStoreMetrics(
+  registry: Registry,
+  bounds: LabelBounds,
+  deps: { read: () => Promise<StoreReading>; now: () => number },
+): { refresh(): Promise<void> } {
+  const gauges = createGauges(registry)
+  let readAt = Number.NEGATIVE_INFINITY
+  let reading: Promise<void> | null = null
+
+  async function read(): Promise<void> {
+    try {
+      const found = await deps.read()
+      gauges.clear()
+      gauges.up.set(1)
+      show(found)
+    } catch {
+      gauges.clear()
+    }
+    readAt = deps.now()
+  }
+
+  function show({ jobs, lanes, webhooks, memory }: StoreReading): void {
+    // Added, for what is beyond the bound shares a series.
+    for (const { tenant, status, count } of jobs) {
+      gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
+    }
+    for (const one of lanes) {
+      const lane = bounds.lane(one.id)
+      for (const [state, count] of Object.entries(one.backlog)) gauges.backlog.inc({ lane, state }, count)
+      gauges.inFlight.inc({ lane }, one.inFlight)
+      // What cannot be added is told of lanes that have a series of their own.
+      if (lane === OTHER) continue
+      gauges.utilisation.set({ lane }, one.utilisation)
+      gauges.speed.set({ lane }, one.speed)
+      for (const [dimension, level] of Object.entries(one.levels)) {
+        if (level !== null) gauges.level.set({ lane, dimension }, level)
+      }
+      for (const [dimension, rate] of Object.entries(one.rates)) {
+        if (rate !== null) gauges.rate.set({ lane, dimension }, rate)
+      }
+      gauges.paused.set({ lane }, one.isPaused ? 1 : 0)
+      gauges.broken.set({ lane }, one.isBroken ? 1 : 0)
+      if (one.forecastMs !== null) gauges.forecast.set({ lane }, one.forecastMs / 1000)
+    }
+    gauges.webhooks.set(webhooks.pending)
+    gauges.webhookLag.set(webhooks.lateMs / 1000)
+    if (memory.used !== null) gauges.memory.set({ what: 'used' }, memory.used)
+    gauges.memory.set({ what: 'limit' }, memory.limit)
+  }
+
+  return {
+    async refresh() {
+      if (deps.now() - readAt < SERVES_MS) return
+      reading ??= read().finally(() => {
+        reading = null
+      })
+      let timer: NodeJS.Timeout | undefined
+      const over = new Promise<'late'>((resolve) => {
+        timer = setTimeout(() => resolve('late'), LIMIT_MS)
+      })
+      if ((await Promise.race([reading, over])) === 'late') gauges.clear()
+      clearTimeout(timer)
+    },
+  }
+}
+
+function createGauges(registry: Registry) {
+  const define = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Gauge<Label>({ name, help, labelNames, registers: [registry] })
+  const up = define('sluice_store_up', 'Whether Redis answered this scrape, 1 or 0.')
+  const gauges = {
+    jobs: define('sluice_jobs', 'Jobs that the store holds, by status.', 'tenant', 'status'),
+    backlog: define(
+      'sluice_lane_backlog',
+      'Entries of a queue: waiting, delayed (due later) and held by workers.',
+      'lane',
+      'state',
+    ),
+    inFlight: define('sluice_lane_in_flight', 'Calls under way, over all workers.', 'lane'),
+    level: define(
+      'sluice_lane_level',
+      'What a bucket holds; below 0 is a debt that the refill pays off first.',
+      'lane',
+      'dimension',
+    ),
+    rate: define(
+      'sluice_lane_rate_per_second',
+      'What a bucket gains: limit, headroom and what was learned counted in, before the speed.',
+      'lane',
+      'dimension',
+    ),
+    utilisation: define(
+      'sluice_lane_utilisation_ratio',
+      'Used share of what the window of the provider may hold, by the fullest dimension.',
+      'lane',
+    ),
+    speed: define(
+      'sluice_lane_speed_ratio',
+      'Share of the rate in use, below 1 while the lane recovers from a 429.',
+      'lane',
+    ),
+    paused: define('sluice_lane_paused', 'Whether a lane is paused, 1 or 0.', 'lane'),
+    broken: define(
+      'sluice_lane_breaker_open',
+      'Whether the breaker of a lane is not closed, 1 or 0.',
+      'lane',
+    ),
+    forecast: define(
+      'sluice_lane_wait_forecast_seconds',
+      'How long a job would wait that is queued now, for the tenant whose wait is the longest.',
+      'lane',
+    ),
+    webhooks: define('sluice_webhooks_pending', 'Webhooks that are still to be delivered.'),
+    webhookLag: define('sluice_webhook_lag_seconds', 'For how long the oldest webhook is due.'),
+    memory: define(
+      'sluice_store_memory_ratio',
+      'Share of its memory that the fullest Redis uses, and the limit from which on new work is refused.',
+      'what',
+    ),
+  }
+  return {
+    ...gauges,
+    up,
+    /** As for a store that does not answer. */
+    clear(): void {
+      for (const gauge of Object.values(gauges)) gauge.reset()
+      // Without labels there is one series, and a reset leaves 0, as if nothing waited.
+      gauges.webhooks.remove()
+      gauges.webhookLag.remove()
+      up.set(0)
+    },
+  }
+}

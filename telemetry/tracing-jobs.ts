@@ -1,0 +1,139 @@
+import type { BulkOutcome, CreateOutcome, Jobs, NewJob } from '../jobs/jobs.ts'
+import type { Claimed, Work } from '../jobs/work.ts'
+import type { Span, SpanAttributes, Tracing } from './tracing.ts'
+
+/** What every span of the queue says. */
+function messaging(operation: 'send' | 'process', lane: string | undefined): SpanAttributes {
+  return {
+    'messaging.system': 'sluice',
+    'messaging.operation.name': operation,
+    'messaging.operation.type': operation,
+    'messaging.destination.name': lane,
+  }
+}
+
+/** The same jobs, with a span for each submission. A job's record has the context of the span that it was sent in. */
+export function traceJobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(
+  jobs: Traced,
+  tracing: Tracing,
+): Traced {
+  /** Jobs that come together are sent together, whatever lane each is for. */
+  async function send<Outcome>(
+    sent: NewJob[],
+    attributes: SpanAttributes,
+    submit: (jobs: NewJob[]) => Promise<Outcome>,
+    describe: (outcome: Outcome) => SpanAttributes,
+  ): Promise<Outcome> {
+    const [first] = sent
+    const lane = sent.every((job) => job.lane === first?.lane) ? first?.lane : undefined
+    const span = tracing.start({
+      name: lane === undefined ? 'send' : `send ${lane}`,
+      kind: 'producer',
+      parent: first?.trace,
+      attributes: {
+        ...messaging('send', lane),
+        'sluice.tenant': first?.tenant,
+        'sluice.request_id': first?.requestId,
+        ...attributes,
+      },
+    })
+    try {
+      const outcome = await submit(sent.map((job) => ({ ...job, trace: span.traceparent })))
+      span.set(describe(outcome))
+      return outcome
+    } catch (error) {
+      span.fail(error instanceof Error ? error.name : 'error')
+      throw error
+    } finally {
+      span.end()
+    }
+  }
+
+  return {
+    ...jobs,
+    create: (job) => send([job], { 'sluice.type': job.type }, ([one]) => jobs.create(one!), describeOutcome),
+    createMany: async (many) =>
+      many.length === 0
+        ? jobs.createMany(many)
+        : send(many, { 'messaging.batch.message_count': many.length }, jobs.createMany, describeOutcomes),
+  }
+}
+
+function describeOutcome(outcome: CreateOutcome): SpanAttributes {
+  switch (outcome.kind) {
+    case 'created':
+    case 'replayed':
+      return {
+        'messaging.message.id': outcome.job.id,
+        'sluice.cache': outcome.job.cache,
+        'sluice.outcome': outcome.kind,
+      }
+    case 'conflict':
+      return { 'sluice.outcome': 'conflict' }
+    case 'refused':
+      return { 'sluice.outcome': outcome.code }
+  }
+}
+
+function describeOutcomes(outcomes: BulkOutcome[]): SpanAttributes {
+  return { 'sluice.created': outcomes.filter(({ kind }) => kind === 'created').length }
+}
+
+/** The spans of the jobs that are being processed in this process, by what was claimed. */
+export type OpenSpans = WeakMap<Claimed, Span>
+
+/** The same work, with a span for each claim of a job, from there until its outcome, or its return to the queue, is stored. */
+export function traceWork(work: Work, tracing: Tracing, open: OpenSpans): Work {
+  function end(claimed: Claimed, attributes: SpanAttributes, error?: string): void {
+    const span = open.get(claimed)
+    if (span === undefined) return
+    open.delete(claimed) // what is stored twice ends once
+    span.set(attributes)
+    if (error !== undefined) span.fail(error)
+    span.end()
+  }
+
+  return {
+    ...work,
+    async start(held, intent) {
+      const started = await work.start(held, intent)
+      for (const one of started) {
+        if (one.kind !== 'run') continue
+        const { claimed } = one
+        const { lane } = claimed
+        const span = tracing.start({
+          name: `process ${lane}`,
+          kind: 'consumer',
+          parent: claimed.trace,
+          attributes: {
+            ...messaging('process', lane),
+            'messaging.message.id': claimed.id,
+            'sluice.tenant': claimed.tenant,
+            'sluice.request_id': claimed.requestId ?? undefined,
+            'sluice.attempt': claimed.call,
+            'sluice.waited_for': intent.waitedFor ?? undefined,
+          },
+        })
+        open.set(claimed, span)
+      }
+      return started
+    },
+    async complete(completions) {
+      await work.complete(completions)
+      for (const { claimed, cache, costUsd } of completions)
+        end(claimed, { 'sluice.outcome': 'completed', 'sluice.cache': cache, 'sluice.cost_usd': costUsd })
+    },
+    async fail(claimed, ending, error, own) {
+      await work.fail(claimed, ending, error, own)
+      end(claimed, { 'sluice.outcome': 'failed' }, error.code)
+    },
+    async retry(claimed, ending, next) {
+      const waits = await work.retry(claimed, ending, next)
+      const outcome = next.lane !== undefined ? 'rerouted' : waits ? 'retry' : 'dropped'
+      const attributes = { 'sluice.outcome': outcome, 'sluice.reason': next.reason, 'sluice.lane': next.lane }
+      // Whatever the call ended with stands at its own span; that a job gives way is no failure of it.
+      end(claimed, attributes, next.countsAsAttempt ? (ending.error_code ?? ending.outcome) : undefined)
+      return waits
+    },
+  }
+}

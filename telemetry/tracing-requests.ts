@@ -1,0 +1,42 @@
+import type { Span, Tracing } from './tracing.ts'
+
+type TracedRequest = {
+  id: string
+  method: string
+  route: string
+  traceparent: string | undefined
+  tracestate: string | undefined
+}
+
+/** Tells of HTTP requests as spans: the caller's trace goes on with them, else one begins. */
+export function createRequestTracer(tracing: Tracing) {
+  return (request: TracedRequest) => {
+    const { method, route } = request
+    const span: Span = tracing.start({
+      name: `${method} ${route}`,
+      kind: 'server',
+      parent: request.traceparent,
+      state: request.tracestate,
+      attributes: {
+        'http.request.method': method,
+        'http.route': route,
+        'url.path': route,
+        'url.scheme': 'http',
+        'sluice.request_id': request.id,
+      },
+    })
+    return {
+      traceparent: span.traceparent,
+      end({ status, isWhole, tenant }: { status: number | null; isWhole: boolean; tenant: string | null }) {
+        span.set({
+          'http.response.status_code': status ?? undefined,
+          'sluice.tenant': tenant ?? undefined,
+          'sluice.client_gone': isWhole ? undefined : true,
+        })
+        // What a client did wrong is no fault of the server's.
+        if (status !== null && status >= 500) span.fail(String(status))
+        span.end()
+      },
+    }
+  }
+}

@@ -1,0 +1,8 @@
+import type { SpanAttributes } from './tracing.ts'
+
+/** Whom a URL leads to. */
+export function serverOf(url: URL | null): SpanAttributes {
+  if (url === null) return {}
+  const port = Number(url.port) || (url.protocol === 'https:' ? 443 : 80)
+  return { 'server.address': url.hostname, 'server.port': port }
+}

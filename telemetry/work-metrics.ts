@@ -1,0 +1,132 @@
+import { Counter, Histogram, type Registry } from '@prometheus-io/client'
+import type { LabelBounds } from './label-bound.ts'
+
+/** A call that came to its end. */
+export type CallEvent = {
+  lane: string
+  type: string
+  outcome: string
+  /** HTTP status, null when there was no answer. */
+  status: number | null
+  /** Of each job that it was made for: from when it could have started to its claim. */
+  waitedMs: readonly number[]
+  /** Of all these jobs together. */
+  inputs: number
+  latencyMs: number
+  /** To the first chunk of a stream. */
+  firstChunkMs: number | null
+}
+
+/** What became of a job; see workers/work-event.ts. */
+type WorkEvent =
+  | { kind: 'retried'; lane: string; type: string; reason: string }
+  | {
+      kind: 'ended'
+      tenant: string
+      lane: string
+      type: string
+      status: string
+      source: string
+      usage: { input_tokens: number; output_tokens: number } | null
+      costUsd: number
+    }
+
+/** Seconds. */
+const WAIT_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200]
+const CALL_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
+const FIRST_TOKEN_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60]
+
+/** Calls to providers, and what became of the jobs that they were made for. */
+export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
+  const registers = [registry]
+  const ofCall = ['lane', 'type'] as const
+  const wait = new Histogram({
+    name: 'sluice_job_wait_seconds',
+    help: 'From when a job could have started (creation, its time, that of its retry) to its claim for a call.',
+    labelNames: ofCall,
+    buckets: WAIT_BUCKETS,
+    registers,
+  })
+  const ended = new Counter({
+    name: 'sluice_jobs_ended_total',
+    help: 'Jobs that workers ended, and whether by a call, a kept answer (hit) or the call of another job (shared).',
+    labelNames: ['lane', 'type', 'status', 'source'] as const,
+    registers,
+  })
+  const retries = new Counter({
+    name: 'sluice_job_retries_total',
+    help: 'Jobs that were put back after a call, by why.',
+    labelNames: ['lane', 'type', 'reason'] as const,
+    registers,
+  })
+  const calls = new Counter({
+    name: 'sluice_provider_calls_total',
+    help: 'Calls to providers, by how they ended and HTTP status; throttled: 429 for the rate.',
+    labelNames: ['lane', 'type', 'outcome', 'status'] as const,
+    registers,
+  })
+  const duration = new Histogram({
+    name: 'sluice_provider_call_duration_seconds',
+    help: 'From sending a call to the end of its answer.',
+    labelNames: ofCall,
+    buckets: CALL_BUCKETS,
+    registers,
+  })
+  const firstToken = new Histogram({
+    name: 'sluice_provider_first_token_seconds',
+    help: 'From sending a streamed call to the first chunk of its answer.',
+    labelNames: ofCall,
+    buckets: FIRST_TOKEN_BUCKETS,
+    registers,
+  })
+  const carried = new Counter({
+    name: 'sluice_provider_call_jobs_total',
+    help: 'Jobs that calls were made for; divided by the calls: the coalescing factor.',
+    labelNames: ofCall,
+    registers,
+  })
+  const inputs = new Counter({
+    name: 'sluice_provider_call_inputs_total',
+    help: 'Inputs of those jobs; 1 for each that is no embedding.',
+    labelNames: ofCall,
+    registers,
+  })
+  const tokens = new Counter({
+    name: 'sluice_tokens_total',
+    help: 'Tokens of answers, as providers counted them.',
+    labelNames: ['lane', 'direction'] as const,
+    registers,
+  })
+  const cost = new Counter({
+    name: 'sluice_cost_usd_total',
+    help: 'What answers cost by the configured prices.',
+    labelNames: ['lane', 'tenant'] as const,
+    registers,
+  })
+
+  return {
+    onCall(call: CallEvent): void {
+      const labels = { lane: bounds.lane(call.lane), type: call.type }
+      calls.inc({ ...labels, outcome: call.outcome, status: call.status ?? 'none' })
+      duration.observe(labels, call.latencyMs / 1000)
+      if (call.firstChunkMs !== null) firstToken.observe(labels, call.firstChunkMs / 1000)
+      carried.inc(labels, call.waitedMs.length)
+      for (const ms of call.waitedMs) wait.observe(labels, ms / 1000)
+      inputs.inc(labels, call.inputs)
+    },
+    onWork(event: WorkEvent): void {
+      const lane = bounds.lane(event.lane)
+      const { type } = event
+      if (event.kind === 'retried') {
+        retries.inc({ lane, type, reason: event.reason })
+        return
+      }
+      ended.inc({ lane, type, status: event.status, source: event.source })
+      // What others paid for is counted with them.
+      if (event.source !== 'call' || event.usage === null) return
+      tokens.inc({ lane, direction: 'input' }, event.usage.input_tokens)
+      tokens.inc({ lane, direction: 'output' }, event.usage.output_tokens)
+      cost.inc({ lane, tenant: bounds.tenant(event.tenant) }, event.costUsd)
+    },
+  }
+}

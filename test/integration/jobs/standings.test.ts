@@ -1,0 +1,18 @@
+import { expect, it } from 'vitest'
+import { createStandings } from '../../../jobs/standings.ts'
+import { complete, openTestStore, submit, TENANT } from '../../helpers/store.ts'
+
+const DAY_MS = 86_400_000
+
+it('does not take for new what ended when jobs were kept for longer', async () => {
+  const store = await openTestStore()
+  const jobs = [await submit(store, {}, 'old'), await submit(store, {}, 'new')]
+  for (const _ of jobs) await complete(store, await store.start())
+  const retainMs = DAY_MS
+  // One ended two days ago, when jobs were kept for a week; the other just now.
+  await store.redis.zadd(`${store.root}:expiry`, Date.now() + 5 * DAY_MS, jobs[0]!.id)
+  await store.redis.zadd(`${store.root}:expiry`, Date.now() + retainMs - 1_000, jobs[1]!.id)
+  const standings = createStandings({ ...store, retainMs: () => retainMs })
+  const [standing] = await standings.read([TENANT])
+  expect(standing).toMatchObject({ counts: { completed: 2 }, finishedPerMinute: 1 })
+})

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest'
+import { createPaces } from '../../../../api/overview/paces.ts'
+import { emptyTally } from '../../../../batches/batch.ts'
+
+const at = (text: string) => Date.parse(`2026-11-24T${text}Z`)
+const batch = (completed: number, failed = 0) => ({
+  id: 'batch_1',
+  total: 1000,
+  tally: { ...emptyTally, completed, failed },
+})
+
+it('foresees the end of a batch from how it went while it was watched', () => {
+  const paces = createPaces()
+  expect(paces.foresee(batch(100), at('12:00:00'))).toBeNull()
+  expect(paces.foresee(batch(100), at('12:00:05'))).toBeNull()
+  // 100 lines in 10 s, so 800 in 80 s.
+  expect(paces.foresee(batch(190, 10), at('12:00:10'))).toBe('2026-11-24T12:01:30.000Z')
+})
+
+it('goes by the last minute alone', () => {
+  const paces = createPaces()
+  paces.foresee(batch(0), at('12:00:00'))
+  paces.foresee(batch(500), at('12:00:30'))
+  expect(paces.foresee(batch(500), at('12:01:31'))).toBeNull()
+  expect(paces.foresee(batch(600), at('12:01:41'))).toBe('2026-11-24T12:02:21.000Z')
+})
+
+it('forgets those that are not shown any more', () => {
+  const paces = createPaces()
+  paces.foresee(batch(0), at('12:00:00'))
+  paces.keep([])
+  expect(paces.foresee(batch(100), at('12:00:10'))).toBeNull()
+})

@@ -1,0 +1,51 @@
+import type { Held, LaneQueue } from '../jobs/queue.ts'
+import type { Work } from '../jobs/work.ts'
+
+/**
+ * How a lane's loop parts with entries that it does not send. What cannot be put back is abandoned: its locks run out, and
+ * the stalled check hands it out again.
+ */
+export function createHandOff(deps: {
+  queue: LaneQueue
+  work: Pick<Work, 'models' | 'reroute'>
+  /** The lane that serves a model's jobs when this one cannot; null: there is none. */
+  successor: (model: string) => string | null
+  abandon: (entries: Held[]) => void
+}) {
+  const { queue, work } = deps
+
+  async function orAbandon(entries: Held[], parting: Promise<unknown>): Promise<void> {
+    try {
+      await parting
+    } catch (error) {
+      deps.abandon(entries)
+      throw error
+    }
+  }
+
+  async function spillAll(entries: Held[], until: number): Promise<void> {
+    const models = await work.models(entries)
+    await Promise.all(
+      entries.map(async (one, index) => {
+        const model = models[index]
+        const next = model ? deps.successor(model) : null
+        if (next === null) return queue.delay(one, until)
+        await work.reroute(one, next)
+        await queue.acknowledge(one)
+      }),
+    )
+  }
+
+  async function oneByOne(entries: Held[]): Promise<void> {
+    // The last one first, so that each goes in front of those behind it.
+    for (const one of entries.toReversed()) await queue.giveBack(one)
+  }
+
+  return {
+    /** To the lanes that come next in their routes; what has none comes again at `until`, Unix ms. */
+    spill: (entries: Held[], until: number) => orAbandon(entries, spillAll(entries, until)),
+    giveBack: (entries: Held[]) => orAbandon(entries, Promise.all(entries.map((one) => queue.giveBack(one)))),
+    /** In front of what waits, in the order they have. */
+    giveBackInTurn: (entries: Held[]) => orAbandon(entries, oneByOne(entries)),
+  }
+}

@@ -1,0 +1,98 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+export type ListenerDeps = {
+  host: string
+  port: number
+  /** Whether the lanes make progress, and the store answers. */
+  ready: () => Promise<{ ok: boolean; reason?: string }>
+  metrics: () => Promise<{ contentType: string; text: string }>
+  version: string
+  onError: (error: unknown, what: string) => void
+}
+
+export type Listener = { url: string; close(): Promise<void> }
+
+type Answer = { status: number; contentType?: string; body: string }
+
+/** Nobody has reason to hold a connection here, ms. */
+const TIMEOUT_MS = 10_000
+const MOST_CONNECTIONS = 64
+
+/**
+ * A worker's own small server, for supervisors and Prometheus: `/healthz`, `/readyz`, `/metrics`. It asks for no key, and
+ * takes neither bodies nor parameters.
+ */
+export async function startListener(deps: ListenerDeps): Promise<Listener> {
+  const routes: Record<string, () => Promise<Answer>> = {
+    '/healthz': async () => toJson(200, { status: 'ok', version: deps.version }),
+    '/readyz': async () => {
+      const { ok, reason } = await deps.ready()
+      return ok
+        ? toJson(200, { status: 'ok', version: deps.version })
+        : refuse(503, 'unavailable', reason ?? 'not ready')
+    },
+    '/metrics': async () => {
+      const { contentType, text } = await deps.metrics()
+      return { status: 200, contentType, body: text }
+    },
+  }
+
+  async function answer({ method, url = '' }: IncomingMessage): Promise<Answer> {
+    if (method !== 'GET' && method !== 'HEAD') return refuse(405, 'method_not_allowed', 'only GET')
+    const path = url.split('?', 1)[0]!
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined
+    if (route === undefined) return refuse(404, 'not_found', 'there is no such route')
+    try {
+      return await route()
+    } catch (error) {
+      deps.onError(error, `answering ${path}`)
+      return refuse(500, 'internal_error', 'something went wrong')
+    }
+  }
+
+  const server = createServer(
+    { requestTimeout: TIMEOUT_MS, headersTimeout: TIMEOUT_MS },
+    (request, response) => {
+      request.resume() // what anybody sends along is let go
+      answer(request).then((found) => send(response, found, request.method === 'HEAD'))
+    },
+  )
+  server.maxConnections = MOST_CONNECTIONS
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(deps.port, deps.host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  server.on('error', (error) => deps.onError(error, "the worker's port"))
+  const { address, family, port } = server.address() as AddressInfo
+  return {
+    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+function send(response: ServerResponse, { status, contentType, body }: Answer, isHead: boolean): void {
+  response.writeHead(status, {
+    'content-type': contentType ?? 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  })
+  response.end(isHead ? undefined : body)
+}
+
+function refuse(status: number, code: string, message: string): Answer {
+  const type = status < 500 ? 'invalid_request_error' : 'server_error'
+  return toJson(status, { error: { message, type, param: null, code } })
+}
+
+function toJson(status: number, body: object): Answer {
+  return { status, body: JSON.stringify(body) }
+}

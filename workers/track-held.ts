@@ -1,0 +1,22 @@
+import type { Express } from '../jobs/express.ts'
+import type { Held, LaneQueue } from '../jobs/queue.ts'
+
+/** Sends each entry the way that it came, and lets go of those that need no holding any more. */
+export function trackHeld(
+  queue: LaneQueue,
+  express: Express,
+  drop: (one: Held) => void,
+  onDelay: () => void,
+): LaneQueue {
+  const wayOf = (one: Held) => (one.express ? express : queue)
+  const leave = async (one: Held, operation: Promise<void>) => {
+    await operation
+    drop(one)
+  }
+  return {
+    ...queue,
+    acknowledge: (one) => leave(one, wayOf(one).acknowledge(one)),
+    delay: (one, at) => leave(one, wayOf(one).delay(one, at)).then(onDelay),
+    giveBack: (one) => leave(one, wayOf(one).giveBack(one)),
+  }
+}
