@@ -1,0 +1,25 @@
+import type { Tone } from '../state/lane-health.ts'
+import type { JobStatus } from '../wire.ts'
+
+/** A state: its word, and a mark whose shape differs as its colour does. */
+export function Chip({ tone, label }: { tone: Tone; label: string }) {
+  return (
+    <span class={`chip ${tone}`}>
+      <i class="mark" aria-hidden="true" />
+      {label}
+    </span>
+  )
+}
+
+const tones: Record<JobStatus, Tone> = {
+  scheduled: 'idle',
+  queued: 'idle',
+  running: 'info',
+  completed: 'good',
+  failed: 'bad',
+  cancelled: 'warn',
+}
+
+export function StatusChip({ status }: { status: JobStatus }) {
+  return <Chip tone={tones[status] ?? 'idle'} label={status} />
+}

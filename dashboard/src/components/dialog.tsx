@@ -1,0 +1,65 @@
+import type { ComponentChildren } from 'preact'
+import { useEffect, useId, useRef, useState } from 'preact/hooks'
+import { explain } from '../api.ts'
+
+/** A modal question. Escape and the other button close it; focus goes back to where it was. */
+export function Dialog(props: {
+  title: string
+  /** The word on the button that does it. */
+  action: string
+  tone?: 'bad'
+  isReady?: boolean
+  /** Closes when it is done; what it throws is shown. */
+  onConfirm: () => Promise<void>
+  onClose: () => void
+  children: ComponentChildren
+}) {
+  const { title, action, tone, isReady = true, onConfirm, onClose, children } = props
+  const element = useRef<HTMLDialogElement>(null)
+  const titleId = useId()
+  const [isBusy, setBusy] = useState(false)
+  const [failure, setFailure] = useState<string | null>(null)
+
+  useEffect(() => {
+    const opener = document.activeElement
+    element.current!.showModal()
+    return () => {
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus()
+    }
+  }, [])
+
+  const confirm = async (event: Event) => {
+    event.preventDefault()
+    setBusy(true)
+    setFailure(null)
+    try {
+      await onConfirm()
+      onClose()
+    } catch (error) {
+      setFailure(explain(error))
+      setBusy(false)
+    }
+  }
+
+  return (
+    <dialog ref={element} aria-labelledby={titleId} onClose={onClose}>
+      <form onSubmit={confirm}>
+        <h2 id={titleId}>{title}</h2>
+        {children}
+        {failure === null ? null : (
+          <p role="alert" class="failure">
+            {failure}
+          </p>
+        )}
+        <div class="buttons">
+          <button type="button" onClick={() => element.current?.close()}>
+            Close
+          </button>
+          <button type="submit" class={tone === 'bad' ? 'danger' : 'primary'} disabled={isBusy || !isReady}>
+            {action}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  )
+}

@@ -1,0 +1,19 @@
+import type { ComponentChildren } from 'preact'
+
+/** What stands where there is nothing yet: that it is so, and what to do. */
+export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <p class="empty-title">{title}</p>
+      {children}
+    </div>
+  )
+}
+
+export function Loading() {
+  return (
+    <p class="empty muted" role="status">
+      Asking the server…
+    </p>
+  )
+}

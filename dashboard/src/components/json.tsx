@@ -1,0 +1,63 @@
+import { useMemo, useState } from 'preact/hooks'
+import { formatCount } from '../format.ts'
+import { splitJson } from '../json-tokens.ts'
+
+/** Longer texts are folded away at first, and those far longer are neither coloured nor shown whole unless asked, in characters. */
+const FOLDED = 4_000
+const COLOURED = 60_000
+const SHOWN = 200_000
+
+/** A JSON value, indented. */
+export function Json({ name, value }: { name: string; value: unknown }) {
+  const text = useMemo(() => JSON.stringify(value, null, 2), [value])
+  const [isOpen, setOpen] = useState(text.length <= FOLDED)
+  return (
+    <details class="json" open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>
+        {name} <span class="muted num">{formatCount(text.length)} characters</span>
+      </summary>
+      {isOpen ? <Body name={name} text={text} /> : null}
+    </details>
+  )
+}
+
+function Body({ name, text }: { name: string; text: string }) {
+  const [isWhole, setWhole] = useState(false)
+  const [isCopied, setCopied] = useState(false)
+  const shown = isWhole ? text : text.slice(0, SHOWN)
+  // Browsers have no clipboard for pages that come by plain HTTP from elsewhere than this machine.
+  return (
+    <>
+      {navigator.clipboard === undefined ? null : (
+        <button
+          type="button"
+          class="small copy"
+          onClick={() => navigator.clipboard.writeText(text).then(() => setCopied(true))}
+        >
+          {isCopied ? 'Copied' : 'Copy'}
+        </button>
+      )}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keys */}
+      <section class="json-body" tabIndex={0} aria-label={name}>
+        <pre>
+          {shown.length > COLOURED
+            ? shown
+            : splitJson(shown).map(({ kind, text: part }, index) =>
+                kind === 'mark' ? (
+                  part
+                ) : (
+                  <span key={index} class={`json-${kind}`}>
+                    {part}
+                  </span>
+                ),
+              )}
+        </pre>
+      </section>
+      {shown.length < text.length ? (
+        <button type="button" class="small" onClick={() => setWhole(true)}>
+          Show all {formatCount(text.length)} characters
+        </button>
+      ) : null}
+    </>
+  )
+}

@@ -1,0 +1,125 @@
+/** Numbers, amounts and times as people read them. The locale is English throughout, as the page is. */
+
+const whole = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
+const compact = new Intl.NumberFormat('en-US', { notation: 'compact', maximumSignificantDigits: 3 })
+const absolute = new Intl.DateTimeFormat('en-GB', {
+  dateStyle: 'medium',
+  timeStyle: 'long',
+  hourCycle: 'h23',
+})
+/** What stands where there is nothing to say. */
+export const nothing = '–'
+
+/** `1,234`, and `1.23M` from a hundred thousand on. */
+export function formatCount(count: number | null): string {
+  if (count === null || !Number.isFinite(count)) return nothing
+  return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count)
+}
+
+/** `9.4`, `312`, `1.23M`: one digit behind the point where there is only one before it. */
+export function formatRate(rate: number | null): string {
+  if (rate === null || !Number.isFinite(rate)) return nothing
+  return rate > 0 && rate < 9.95 ? rate.toFixed(1) : formatCount(Math.round(rate))
+}
+
+/** @param share 0 to 1 */
+export function formatShare(share: number): string {
+  const percent = share * 100
+  if (percent > 0 && percent < 1) return '<1 %'
+  // What is not full does not read as full.
+  return `${whole.format(percent < 100 ? Math.min(99, Math.round(percent)) : percent)} %`
+}
+
+/** `$0.00042`, `$1.25`, `$1,204`: small amounts keep two digits that say something. */
+export function formatUsd(amount: number | null): string {
+  if (amount === null) return nothing
+  const size = Math.abs(amount)
+  if (size === 0) return '$0.00'
+  if (size >= 1_000) return `$${formatCount(amount)}`
+  if (size >= 0.1) return `$${amount.toFixed(2)}`
+  const digits = Math.min(8, 1 - Math.floor(Math.log10(size)))
+  return `$${amount.toFixed(digits)}`
+}
+
+/** `640 ms`, `1.2 s`, `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
+export function formatDuration(ms: number | null): string {
+  if (ms === null || !Number.isFinite(ms)) return nothing
+  const size = Math.max(0, ms)
+  if (size < 1_000) return `${Math.round(size)} ms`
+  if (size < 9_950) return `${(size / 1_000).toFixed(1)} s`
+  return formatLong(Math.round(size / 1_000))
+}
+
+/** As `formatDuration`, in whole seconds: for what is counted down once a second. */
+export function formatCountdown(ms: number): string {
+  return formatLong(Math.max(0, Math.ceil(ms / 1_000)))
+}
+
+const steps = [
+  { unit: 'd', seconds: 86_400 },
+  { unit: 'h', seconds: 3_600 },
+  { unit: 'min', seconds: 60 },
+  { unit: 's', seconds: 1 },
+]
+
+/** The two largest units. */
+function formatLong(seconds: number): string {
+  const index = Math.max(
+    0,
+    steps.findIndex((step) => seconds >= step.seconds),
+  )
+  const [large, small] = [steps[seconds === 0 ? steps.length - 1 : index]!, steps[index + 1]]
+  const count = Math.floor(seconds / large.seconds)
+  const rest = small === undefined ? 0 : Math.floor((seconds % large.seconds) / small.seconds)
+  return rest > 0 ? `${count} ${large.unit} ${rest} ${small!.unit}` : `${count} ${large.unit}`
+}
+
+/** `now`, `12 s ago`, `in 3 min`; one unit, for it is read at a glance. */
+export function formatRelative(at: number, now: number): string {
+  const seconds = Math.round((at - now) / 1_000)
+  const size = Math.abs(seconds)
+  if (size < 1) return 'now'
+  const step = steps.find((one) => size >= one.seconds)!
+  const text = `${Math.floor(size / step.seconds)} ${step.unit}`
+  return seconds < 0 ? `${text} ago` : `in ${text}`
+}
+
+/** Date, time and zone, for titles. */
+export function formatAbsolute(at: number): string {
+  return absolute.format(at)
+}
+
+const pauseReasons: Record<string, string> = {
+  breaker_open: 'the provider is down (its breaker is open)',
+  throttled: 'the provider answered 429',
+  rate_limit_exceeded: 'the provider answered 429',
+}
+
+/** A lane's pause in words; what an operator wrote stays as it is. */
+export function describePause(reason: string | null): string {
+  return reason === null ? 'no reason given' : (pauseReasons[reason] ?? reason)
+}
+
+const waits: Record<string, string> = {
+  requests: 'the request limit',
+  tokens: 'the token limit',
+  concurrency: 'a free call slot',
+  provider_pause: 'the pause of its lane',
+  retry_delay: 'its next try',
+  schedule: 'its time',
+}
+
+/** What a wait is for, as the end of a sentence: `the token limit`. */
+export function describeWait(waitingFor: string): string {
+  return waits[waitingFor] ?? waitingFor.replaceAll('_', ' ')
+}
+
+/** `job.completed`, `in_progress` and the like as words. */
+export function toWords(name: string): string {
+  return name.replaceAll('_', ' ')
+}
+
+/** An id short enough for a table; the whole one belongs into the title. Ids end in what is random. */
+export function shortenId(id: string): string {
+  return id.length <= 18 ? id : `${id.slice(0, 8)}…${id.slice(-6)}`
+}

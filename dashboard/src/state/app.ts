@@ -1,0 +1,163 @@
+import { computed, effect, type ReadonlySignal, type Signal, signal } from '@preact/signals'
+import { createContext } from 'preact'
+import { useContext } from 'preact/hooks'
+import { type Api, createApi } from '../api.ts'
+import { findConcerns } from './attention.ts'
+import { createFeed, type Feed } from './feed.ts'
+import { parseRoute, type Route } from './route.ts'
+import { createStored } from './stored.ts'
+
+export type Theme = 'auto' | 'light' | 'dark'
+export type Notice = { id: number; tone: 'good' | 'bad'; text: string }
+
+/** What all views share. */
+export type App = {
+  api: Api
+  feed: Feed
+  route: ReadonlySignal<Route>
+  /** The server's time, Unix ms; moves once a second. */
+  now: ReadonlySignal<number>
+  key: ReadonlySignal<string | null>
+  /** True when the API wants a key, or another one than it got. */
+  asksForKey: ReadonlySignal<boolean>
+  enterKey(key: string | null): void
+  theme: Signal<Theme>
+  /** Changes whenever colours do. */
+  palette: ReadonlySignal<string>
+  notices: ReadonlySignal<Notice[]>
+  /** Says what became of what somebody did. */
+  notify(tone: Notice['tone'], text: string): void
+  dismiss(id: number): void
+  /** What is read out when it changes. */
+  announcement: ReadonlySignal<string>
+}
+
+/** Notices of what went well go by themselves, ms. */
+const NOTICE_MS = 8_000
+/** A hidden page lets go of its connection after this, for browsers have few for one host, ms. */
+const HIDDEN_MS = 60_000
+
+const AppContext = createContext<App | null>(null)
+export const AppProvider = AppContext.Provider
+
+export function useApp(): App {
+  const app = useContext(AppContext)
+  if (app === null) throw new Error('there is no app around this')
+  return app
+}
+
+/** Puts the state of the page together and keeps it in step with the browser. */
+export function createApp(window: Window & typeof globalThis): App {
+  const { document, location } = window
+  const key = createStored(() => window.sessionStorage, 'sluice-key')
+  const storedTheme = createStored(() => window.localStorage, 'sluice-theme')
+  const asksForKey = signal(false)
+  const notices = signal<Notice[]>([])
+  const announcement = signal('')
+  const route = signal(parseRoute(location.hash))
+  const clock = signal(Date.now())
+  let noticeCount = 0
+
+  const api = createApi({
+    fetch: (input, init) => window.fetch(input, init),
+    base: location.pathname.replace(/\/dashboard(\/.*)?$/, ''),
+    key: () => key.peek(),
+    onRefused: () => {
+      asksForKey.value = true
+    },
+  })
+  const feed = createFeed({ api, now: Date.now, random: Math.random })
+  const theme = signal<Theme>(toTheme(storedTheme.peek()))
+  const prefersDark = window.matchMedia('(prefers-color-scheme: dark)')
+  const isDark = signal(prefersDark.matches)
+  prefersDark.addEventListener('change', () => {
+    isDark.value = prefersDark.matches
+  })
+  effect(() => {
+    const { value } = theme
+    storedTheme.value = value === 'auto' ? null : value
+    document.documentElement.dataset.theme = value
+  })
+
+  window.addEventListener('hashchange', () => {
+    route.value = parseRoute(location.hash)
+  })
+  window.setInterval(() => {
+    clock.value = Date.now()
+  }, 1_000)
+  window.addEventListener('online', () => feed.hurry())
+  restWhileHidden(window, feed)
+  announceChanges(feed, announcement)
+
+  return {
+    api,
+    feed,
+    route,
+    now: computed(() => clock.value + feed.clockAhead.value),
+    key,
+    asksForKey,
+    theme,
+    palette: computed(() => `${theme.value} ${isDark.value}`),
+    notices,
+    announcement,
+    enterKey(next) {
+      key.value = next
+      asksForKey.value = false
+      feed.restart()
+    },
+    notify(tone, text) {
+      const id = ++noticeCount
+      notices.value = [...notices.value, { id, tone, text }]
+      if (tone === 'good') window.setTimeout(() => this.dismiss(id), NOTICE_MS)
+    },
+    dismiss(id) {
+      notices.value = notices.value.filter((notice) => notice.id !== id)
+    },
+  }
+}
+
+function toTheme(text: string | null): Theme {
+  return text === 'light' || text === 'dark' ? text : 'auto'
+}
+
+function restWhileHidden({ document }: Window, feed: Feed): void {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let isResting = false
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(timer)
+    if (document.hidden) {
+      timer = setTimeout(() => {
+        isResting = true
+        feed.stop()
+      }, HIDDEN_MS)
+    } else if (isResting) {
+      isResting = false
+      feed.restart()
+    } else feed.hurry()
+  })
+}
+
+/** Reads out what begins and ends to want attention, and the loss of the connection; numbers it leaves alone. */
+function announceChanges(feed: Feed, announcement: Signal<string>): void {
+  let known: Map<string, string> | null = null
+  effect(() => {
+    const overview = feed.overview.value
+    if (overview === null) return
+    const concerns = new Map(
+      findConcerns(overview).map(({ id, subject, text }) => [id, `${subject}: ${text}`]),
+    )
+    const before = known
+    known = concerns
+    if (before === null) return
+    const begun = [...concerns].filter(([id]) => !before.has(id)).map(([, text]) => text)
+    const over = [...before].filter(([id]) => !concerns.has(id)).map(([, text]) => `no longer: ${text}`)
+    if (begun.length + over.length > 0) announcement.value = [...begun, ...over].join('. ')
+  })
+  let wasLost = false
+  effect(() => {
+    const { kind } = feed.connection.value
+    if (kind === 'lost' && !wasLost) announcement.value = 'The connection to the server is lost.'
+    if (kind === 'live' && wasLost) announcement.value = 'The connection to the server is back.'
+    if (kind === 'lost' || kind === 'live') wasLost = kind === 'lost'
+  })
+}

@@ -1,0 +1,71 @@
+import { batch, type ReadonlySignal, signal } from '@preact/signals'
+import type { Api } from '../api.ts'
+import type { Overview } from '../wire.ts'
+import { type Following, type FollowState, follow } from './follow.ts'
+import { createHistory, type History } from './history.ts'
+
+/** The overview as it comes, and how the connection that brings it stands. */
+export type Feed = {
+  overview: ReadonlySignal<Overview | null>
+  connection: ReadonlySignal<FollowState>
+  /** When the last snapshot came, Unix ms by this machine's clock; null: none yet. */
+  receivedAt: ReadonlySignal<number | null>
+  /** What the server's clock is ahead, ms. */
+  clockAhead: ReadonlySignal<number>
+  history: History
+  /** Connects anew, as with another key. */
+  restart(): void
+  stop(): void
+  hurry(): void
+}
+
+const KEEP_SECONDS = 600
+/** Snapshots come every second. */
+const SILENCE_MS = 10_000
+
+export function createFeed({ api, now, random }: { api: Api; now(): number; random(): number }): Feed {
+  const overview = signal<Overview | null>(null)
+  const connection = signal<FollowState>({ kind: 'connecting' })
+  const receivedAt = signal<number | null>(null)
+  const clockAhead = signal(0)
+  const history = createHistory({ keepSeconds: KEEP_SECONDS })
+  let following: Following | null = null
+
+  const stop = () => {
+    following?.stop()
+    following = null
+  }
+
+  return {
+    overview,
+    connection,
+    receivedAt,
+    clockAhead,
+    history,
+    stop,
+    hurry: () => following?.hurry(),
+    restart() {
+      stop()
+      following = follow({
+        open: (_lastEventId, signal) => api.open('/v1/overview/events', { signal }),
+        onEvents(events) {
+          const latest = events.findLast(({ event }) => event === 'overview')
+          if (latest === undefined) return
+          const snapshot = JSON.parse(latest.data) as Overview
+          history.add(snapshot)
+          batch(() => {
+            overview.value = snapshot
+            receivedAt.value = now()
+            clockAhead.value = Date.parse(snapshot.at) - now()
+          })
+        },
+        onState: (state) => {
+          connection.value = state
+        },
+        silenceMs: SILENCE_MS,
+        now,
+        random,
+      })
+    },
+  }
+}

@@ -1,0 +1,165 @@
+import type { Lane, Overview } from '../wire.ts'
+
+/** Columns of equal length, as a chart takes them. Null is a gap. Shares are of the limit in use, 1 is all of it. */
+export type LaneHistory = {
+  /** Unix seconds. */
+  at: number[]
+  requests: (number | null)[]
+  tokens: (number | null)[]
+  slots: (number | null)[]
+  inFlight: (number | null)[]
+  waiting: (number | null)[]
+  throttled: (number | null)[]
+  /** 1 while the lane is paused. */
+  paused: (number | null)[]
+  requestsPerMinute: (number | null)[]
+  requestLimit: (number | null)[]
+  tokensPerMinute: (number | null)[]
+  tokenLimit: (number | null)[]
+}
+
+/** The whole house. */
+export type TotalHistory = {
+  at: number[]
+  finished: (number | null)[]
+  inFlight: (number | null)[]
+  waiting: (number | null)[]
+  failed: (number | null)[]
+  spent: (number | null)[]
+  throttled: (number | null)[]
+}
+
+export type History = {
+  add(overview: Overview): void
+  /** The same object for as long as the lane is known; its columns grow and shrink. */
+  lane(id: string): LaneHistory | null
+  total: TotalHistory
+}
+
+/** After a silence longer than this the line is interrupted, s. */
+const GAP_S = 5
+
+type Columns = { at: number[]; [column: string]: (number | null)[] }
+
+/** Remembers what the overview said, for `keepSeconds`. */
+export function createHistory({ keepSeconds }: { keepSeconds: number }): History {
+  const lanes = new Map<string, LaneHistory>()
+  const total: TotalHistory = {
+    at: [],
+    finished: [],
+    inFlight: [],
+    waiting: [],
+    failed: [],
+    spent: [],
+    throttled: [],
+  }
+
+  return {
+    total,
+    lane: (id) => lanes.get(id) ?? null,
+    add(overview) {
+      const at = Date.parse(overview.at) / 1_000
+      for (const lane of overview.lanes) {
+        const history = lanes.get(lane.id) ?? createLaneHistory()
+        lanes.set(lane.id, history)
+        append(history, at, sampleLane(lane), keepSeconds)
+      }
+      const known = new Set(overview.lanes.map(({ id }) => id))
+      for (const id of lanes.keys()) if (!known.has(id)) lanes.delete(id)
+      append(total, at, sampleTotal(overview), keepSeconds)
+    },
+  }
+}
+
+function createLaneHistory(): LaneHistory {
+  return {
+    at: [],
+    requests: [],
+    tokens: [],
+    slots: [],
+    inFlight: [],
+    waiting: [],
+    throttled: [],
+    paused: [],
+    requestsPerMinute: [],
+    requestLimit: [],
+    tokensPerMinute: [],
+    tokenLimit: [],
+  }
+}
+
+function append(
+  columns: Columns,
+  at: number,
+  sample: Record<string, number | null>,
+  keepSeconds: number,
+): void {
+  const last = columns.at.at(-1)
+  // A server whose clock was set back, or another one: what it says now is true, what was drawn is not.
+  if (last !== undefined && at < last) for (const column of Object.values(columns)) column.length = 0
+  // The same snapshot again, as after a reconnect.
+  if (last === at) return
+  if (last !== undefined && at - last > GAP_S) push(columns, last + 1, {})
+  push(columns, at, sample)
+  const outdated = columns.at.findIndex((second) => second >= at - keepSeconds)
+  if (outdated > 0) for (const column of Object.values(columns)) column.splice(0, outdated)
+}
+
+function push(columns: Columns, at: number, sample: Record<string, number | null>): void {
+  for (const [name, column] of Object.entries(columns))
+    column.push(name === 'at' ? at : (sample[name] ?? null))
+}
+
+function sampleLane(lane: Lane): Record<string, number | null> {
+  const [requests, tokens, slots] = [readUse(lane, 'requests'), readTokenUse(lane), readSlots(lane)]
+  return {
+    requests: requests?.share ?? null,
+    tokens: tokens?.share ?? null,
+    slots: slots?.share ?? null,
+    inFlight: lane.in_flight,
+    waiting: lane.backlog.waiting,
+    throttled: lane.throttled,
+    paused: lane.paused_until === null ? 0 : 1,
+    requestsPerMinute: requests?.used ?? null,
+    requestLimit: requests?.limit ?? null,
+    tokensPerMinute: tokens?.used ?? null,
+    tokenLimit: tokens?.limit ?? null,
+  }
+}
+
+function sampleTotal({ lanes, tenants }: Overview): Record<string, number | null> {
+  const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0)
+  return {
+    finished: sum(tenants.map((tenant) => tenant.finished_per_minute)),
+    inFlight: sum(lanes.map((lane) => lane.in_flight)),
+    waiting: sum(tenants.map(({ counts }) => counts.queued + counts.scheduled)),
+    failed: sum(tenants.map(({ counts }) => counts.failed)),
+    spent: sum(tenants.map((tenant) => tenant.spent_usd)),
+    throttled: sum(lanes.map((lane) => lane.throttled)),
+  }
+}
+
+/** How much of a limit is used. `used` and `limit` are a minute, or calls at once. */
+export type Use = { used: number; limit: number; share: number }
+export type Dimension = 'requests' | 'tokens' | 'input_tokens' | 'output_tokens'
+
+/** Null where there is no such limit. The limit is the one in force: a learned one where that is lower. */
+export function readUse(lane: Lane, dimension: Dimension): Use | null {
+  const configured = lane.limits[dimension]
+  if (configured === null) return null
+  const learned = dimension === 'requests' || dimension === 'tokens' ? lane.learned[dimension] : null
+  const limit = Math.min(configured, learned ?? configured)
+  const used = ((lane.used[dimension] ?? 0) * 60_000) / lane.limits.window_ms
+  return { used, limit, share: used / limit }
+}
+
+/** Tokens by the limit that is fullest, for providers may count input and output apart. */
+function readTokenUse(lane: Lane): Use | null {
+  const uses = (['tokens', 'input_tokens', 'output_tokens'] as const).map((name) => readUse(lane, name))
+  return uses.reduce((most, use) => ((use?.share ?? -1) > (most?.share ?? -1) ? use : most), null)
+}
+
+export function readSlots(lane: Lane): Use | null {
+  const limit = lane.limits.concurrency
+  return limit === null ? null : { used: lane.in_flight, limit, share: lane.in_flight / limit }
+}

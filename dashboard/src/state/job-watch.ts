@@ -1,0 +1,143 @@
+import { batch, type ReadonlySignal, signal } from '@preact/signals'
+import { readChunkText } from '../answer-text.ts'
+import { type Api, ApiFailure } from '../api.ts'
+import type { ServerEvent } from '../sse.ts'
+import type { Attempt, Delivery, Job, List } from '../wire.ts'
+import { type FollowState, follow } from './follow.ts'
+
+/** A job as it goes on. */
+export type JobWatch = {
+  job: ReadonlySignal<Job | null>
+  attempts: ReadonlySignal<Attempt[]>
+  deliveries: ReadonlySignal<Delivery[]>
+  /** What has been streamed by the call of the number `attempt`. */
+  streamed: ReadonlySignal<{ attempt: number; text: string }>
+  connection: ReadonlySignal<FollowState>
+  failure: ReadonlySignal<ApiFailure | null>
+  /** Reads everything again and follows anew, as after a retry. */
+  restart(): void
+  stop(): void
+}
+
+type EventData = { attempt?: number; chunk?: unknown }
+
+const terminal = ['job.completed', 'job.failed', 'job.cancelled']
+
+/** Events of a silent job are comments every 15 s. */
+const SILENCE_MS = 40_000
+/** Between the start of two readings of a job, ms. */
+const READ_EVERY_MS = 300
+
+export function watchJob(deps: {
+  api: Api
+  id: string
+  tenant: string | null
+  now(): number
+  random(): number
+}): JobWatch {
+  const { api, id, tenant } = deps
+  const path = `/v1/jobs/${encodeURIComponent(id)}`
+  const job = signal<Job | null>(null)
+  const attempts = signal<Attempt[]>([])
+  const deliveries = signal<Delivery[]>([])
+  const streamed = signal({ attempt: 0, text: '' })
+  const connection = signal<FollowState>({ kind: 'connecting' })
+  const failure = signal<ApiFailure | null>(null)
+  let stopped = new AbortController()
+  let stopFollowing = () => {}
+  let timer: ReturnType<typeof setTimeout> | undefined
+  let isOutdated = false
+
+  async function read(): Promise<void> {
+    const options = { tenant, signal: stopped.signal }
+    try {
+      const [nextJob, nextAttempts, nextDeliveries] = await Promise.all([
+        api.json<Job>(path, options),
+        api.json<List<Attempt>>(`${path}/attempts`, options),
+        api.json<List<Delivery>>(`${path}/deliveries`, options),
+      ])
+      batch(() => {
+        job.value = nextJob
+        attempts.value = nextAttempts.data
+        deliveries.value = nextDeliveries.data
+        failure.value = null
+      })
+    } catch (error) {
+      if (!options.signal.aborted && error instanceof ApiFailure) failure.value = error
+    }
+  }
+
+  /** Now, or when the time since the last reading is up. */
+  function readSoon(): void {
+    isOutdated = true
+    if (timer !== undefined) return
+    isOutdated = false
+    read()
+    timer = setTimeout(() => {
+      timer = undefined
+      if (isOutdated && !stopped.signal.aborted) readSoon()
+    }, READ_EVERY_MS)
+  }
+
+  function onEvents(events: ServerEvent[]): void {
+    let { attempt, text } = streamed.value
+    let isNews = false
+    for (const { event, data } of events) {
+      const parsed = JSON.parse(data) as EventData
+      if (event === 'job.delta') {
+        // The pieces of a call that failed are void.
+        if (parsed.attempt !== undefined && parsed.attempt !== attempt) {
+          attempt = parsed.attempt
+          text = ''
+        }
+        text += readChunkText(parsed.chunk)
+      } else {
+        isNews = true
+        if (event === 'job.retrying') text = ''
+      }
+    }
+    streamed.value = { attempt, text }
+    if (isNews) readSoon()
+  }
+
+  function start(): void {
+    stopped = new AbortController()
+    readSoon()
+    const following = follow({
+      open: (lastEventId, signal) => api.open(`${path}/events`, { tenant, lastEventId, signal }),
+      onEvents,
+      onState: (state) => {
+        connection.value = state
+        if (state.kind === 'ended') readSoon()
+      },
+      isLast: ({ event }) => terminal.includes(event),
+      silenceMs: SILENCE_MS,
+      now: deps.now,
+      random: deps.random,
+    })
+    stopFollowing = following.stop
+  }
+
+  function stop(): void {
+    stopped.abort()
+    stopFollowing()
+    clearTimeout(timer)
+    timer = undefined
+  }
+
+  start()
+  return {
+    job,
+    attempts,
+    deliveries,
+    streamed,
+    connection,
+    failure,
+    stop,
+    restart() {
+      stop()
+      streamed.value = { attempt: 0, text: '' }
+      start()
+    },
+  }
+}

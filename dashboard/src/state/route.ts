@@ -1,0 +1,60 @@
+export type Route =
+  | { view: 'overview' }
+  | { view: 'lane'; id: string }
+  | { view: 'tenants' }
+  | { view: 'groups' }
+  | { view: 'jobs'; filter: JobFilter }
+  | { view: 'job'; id: string; tenant: string | null }
+  | { view: 'failures' }
+  | { view: 'unknown' }
+
+/** Empty texts are no filter. */
+export type JobFilter = { tenant: string; status: string; lane: string; group: string }
+
+/** The hash of the address as a route. Whatever it holds, no error comes of it. */
+export function parseRoute(hash: string): Route {
+  const [path = '', query = ''] = hash.replace(/^#?\/?/, '').split('?', 2)
+  const [view = '', ...rest] = path.split('/')
+  const id = decode(rest.join('/'))
+  const search = new URLSearchParams(query)
+  if (view === '') return { view: 'overview' }
+  if (view === 'lanes' && id !== '') return { view: 'lane', id }
+  if (view === 'jobs' && id !== '') return { view: 'job', id, tenant: search.get('tenant') }
+  if (view === 'jobs') {
+    const read = (name: string) => search.get(name) ?? ''
+    return {
+      view: 'jobs',
+      filter: { tenant: read('tenant'), status: read('status'), lane: read('lane'), group: read('group') },
+    }
+  }
+  if (view === 'tenants' || view === 'groups' || view === 'failures') return { view }
+  return { view: 'unknown' }
+}
+
+export function linkToLane(id: string): string {
+  return `#/lanes/${encodeURIComponent(id)}`
+}
+
+export function linkToJob(id: string, tenant: string | null): string {
+  return `#/jobs/${encodeURIComponent(id)}${toQuery({ tenant: tenant ?? '' })}`
+}
+
+export function linkToJobs(filter: Partial<JobFilter>): string {
+  return `#/jobs${toQuery(filter)}`
+}
+
+/** With the question mark; empty where every value is. */
+export function toQuery(values: Record<string, string | undefined>): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(values)) if (value) search.set(name, value)
+  const text = search.toString()
+  return text === '' ? '' : `?${text}`
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,19 @@
+import { effect, type Signal, signal } from '@preact/signals'
+
+/** A text that outlives the page, as far as the browser lets it: its storage may be shut. */
+export function createStored(storage: () => Storage, name: string): Signal<string | null> {
+  const stored = signal(attempt(() => storage().getItem(name)))
+  effect(() => {
+    const { value } = stored
+    attempt(() => (value === null ? storage().removeItem(name) : storage().setItem(name, value)))
+  })
+  return stored
+}
+
+function attempt<Value>(act: () => Value): Value | null {
+  try {
+    return act()
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,239 @@
+import { useEffect, useState } from 'preact/hooks'
+import { explain } from '../api.ts'
+import { StatusChip } from '../components/chip.tsx'
+import { Empty, Loading } from '../components/empty.tsx'
+import { Table } from '../components/table.tsx'
+import { Time } from '../components/time.tsx'
+import { describeWait, formatCount, formatUsd, shortenId } from '../format.ts'
+import { useApp } from '../state/app.ts'
+import { type JobFilter, linkToJob, linkToJobs, toQuery } from '../state/route.ts'
+import { type Job, jobStatuses, type List } from '../wire.ts'
+
+const PAGE = 50
+/** The first page is read again so often, ms. */
+const READ_EVERY_MS = 2_000
+
+/** The jobs of one tenant. */
+export function JobsView({ filter }: { filter: JobFilter }) {
+  const app = useApp()
+  const tenants = app.feed.overview.value?.tenants.map(({ id }) => id) ?? []
+  const tenant = filter.tenant || (tenants[0] ?? '')
+  return (
+    <>
+      <div class="page-head">
+        <h1>Jobs</h1>
+        <p class="muted">Newest first.</p>
+        <OpenById tenant={tenant} />
+      </div>
+      <Filters filter={{ ...filter, tenant }} tenants={tenants} />
+      {tenant === '' ? (
+        <Loading />
+      ) : (
+        <Pages key={JSON.stringify({ ...filter, tenant })} filter={{ ...filter, tenant }} />
+      )}
+    </>
+  )
+}
+
+function OpenById({ tenant }: { tenant: string }) {
+  const [id, setId] = useState('')
+  return (
+    <form
+      class="inline"
+      onSubmit={(event) => {
+        event.preventDefault()
+        if (id.trim() !== '') location.hash = linkToJob(id.trim(), tenant)
+      }}
+    >
+      <input
+        type="search"
+        aria-label="Open a job by its id"
+        placeholder="job_…"
+        value={id}
+        onInput={(event) => setId(event.currentTarget.value)}
+      />
+      <button type="submit">Open</button>
+    </form>
+  )
+}
+
+function Filters({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
+  const lanes = useApp().feed.overview.value?.lanes.map(({ id }) => id) ?? []
+  const change = (changed: Partial<JobFilter>) => {
+    location.hash = linkToJobs({ ...filter, ...changed })
+  }
+  const choices: { name: keyof JobFilter; label: string; values: readonly string[]; any: string | null }[] = [
+    { name: 'tenant', label: 'Tenant', values: tenants, any: null },
+    { name: 'status', label: 'Status', values: jobStatuses, any: 'any status' },
+    { name: 'lane', label: 'Lane', values: lanes, any: 'any lane' },
+  ]
+  return (
+    <search class="filters" aria-label="Filter jobs">
+      {choices.map(({ name, label, values, any }) => {
+        const value = filter[name]
+        const options = value === '' || values.includes(value) ? values : [value, ...values]
+        return (
+          <label key={name}>
+            {label}
+            <select value={value} onChange={(event) => change({ [name]: event.currentTarget.value })}>
+              {any === null ? null : <option value="">{any}</option>}
+              {options.map((option) => (
+                <option key={option} value={option}>
+                  {option}
+                </option>
+              ))}
+            </select>
+          </label>
+        )
+      })}
+      <label>
+        Group
+        <input
+          type="search"
+          value={filter.group}
+          placeholder="any group"
+          onChange={(event) => change({ group: event.currentTarget.value.trim() })}
+        />
+      </label>
+      {filter.status || filter.lane || filter.group ? (
+        <a class="clear" href={linkToJobs({ tenant: filter.tenant })}>
+          Clear
+        </a>
+      ) : null}
+    </search>
+  )
+}
+
+function Pages({ filter }: { filter: JobFilter }) {
+  const app = useApp()
+  const { tenant, ...query } = filter
+  /** The ids after which each page begins; the first has none. */
+  const [starts, setStarts] = useState<string[]>([])
+  const [page, setPage] = useState<List<Job> | null>(null)
+  const [failure, setFailure] = useState<string | null>(null)
+  const after = starts.at(-1)
+
+  // Another filter is another component.
+  useEffect(() => {
+    const leaving = new AbortController()
+    const { signal } = leaving
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const read = async () => {
+      try {
+        const path = `/v1/jobs${toQuery({ ...query, limit: String(PAGE), ...(after === undefined ? {} : { after }) })}`
+        if (!document.hidden) setPage(await app.api.json<List<Job>>(path, { tenant, signal }))
+        setFailure(null)
+      } catch (error) {
+        if (signal.aborted) return
+        setFailure(explain(error))
+      }
+      // Older pages stand still.
+      if (after === undefined && !signal.aborted) timer = setTimeout(read, READ_EVERY_MS)
+    }
+    read()
+    return () => {
+      leaving.abort()
+      clearTimeout(timer)
+    }
+  }, [after])
+
+  if (page === null) return failure === null ? <Loading /> : <Failure text={failure} />
+  return (
+    <>
+      {failure === null ? null : <Failure text={failure} />}
+      {page.data.length === 0 ? (
+        <NoJobs isFiltered={Boolean(filter.status || filter.lane || filter.group)} />
+      ) : (
+        <section class="panel">
+          <JobTable jobs={page.data} tenant={tenant} />
+        </section>
+      )}
+      <div class="buttons pager">
+        <button type="button" disabled={starts.length === 0} onClick={() => setStarts(starts.slice(0, -1))}>
+          Newer
+        </button>
+        <button type="button" disabled={!page.has_more} onClick={() => setStarts([...starts, page.last_id!])}>
+          Older
+        </button>
+      </div>
+    </>
+  )
+}
+
+function Failure({ text }: { text: string }) {
+  return (
+    <p class="failure" role="alert">
+      {text}
+    </p>
+  )
+}
+
+function NoJobs({ isFiltered }: { isFiltered: boolean }) {
+  if (isFiltered) return <Empty title="No job is like that." />
+  return (
+    <Empty title="This tenant has no jobs.">
+      <p>
+        <code>POST /v1/jobs</code> makes one, and so does every call of an OpenAI SDK that is pointed here.
+        Ended jobs are forgotten after <code>jobs.retain</code>.
+      </p>
+    </Empty>
+  )
+}
+
+function JobTable({ jobs, tenant }: { jobs: Job[]; tenant: string }) {
+  return (
+    <Table
+      caption="Jobs"
+      head={[
+        { name: 'Job' },
+        { name: 'Status' },
+        { name: 'Lane' },
+        { name: 'Group' },
+        { name: 'What holds it, or ended it' },
+        { name: 'Calls', isNumber: true },
+        { name: 'Tokens', isNumber: true },
+        { name: 'Cost', isNumber: true },
+        { name: 'Created' },
+      ]}
+    >
+      {jobs.map((job) => (
+        <tr key={job.id}>
+          <th scope="row" title={job.id}>
+            <a class="mono" href={linkToJob(job.id, tenant)}>
+              {shortenId(job.id)}
+            </a>
+          </th>
+          <td>
+            <StatusChip status={job.status} />
+          </td>
+          <td class="clip" title={job.lane}>
+            {job.lane}
+          </td>
+          <td class="clip" title={job.group ?? undefined}>
+            {job.group ?? ''}
+          </td>
+          <td class="clip" title={job.error?.message}>
+            <Why job={job} />
+          </td>
+          <td class="num right">
+            {job.attempts} of {job.max_attempts}
+          </td>
+          <td class="num right">{formatCount(job.usage?.total_tokens ?? null)}</td>
+          <td class="num right">{formatUsd(job.cost_usd)}</td>
+          <td class="num">
+            <Time at={job.created_at} />
+          </td>
+        </tr>
+      ))}
+    </Table>
+  )
+}
+
+function Why({ job }: { job: Job }) {
+  if (job.error !== null) return <code>{job.error.code}</code>
+  if (job.waiting_for !== null) return <span class="muted">waits for {describeWait(job.waiting_for)}</span>
+  if (job.cache === 'hit' || job.cache === 'shared') {
+    return <span class="muted">{job.cache === 'hit' ? 'answered from the cache' : 'shares a call'}</span>
+  }
+  return null
+}

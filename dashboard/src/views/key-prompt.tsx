@@ -1,0 +1,57 @@
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { useApp } from '../state/app.ts'
+
+/** Asks for an admin key, and says what was wrong with the one before. */
+export function KeyPrompt() {
+  const app = useApp()
+  const [text, setText] = useState('')
+  const input = useRef<HTMLInputElement>(null)
+  useEffect(() => input.current?.focus(), [])
+  const connection = app.feed.connection.value
+  const isForbidden = connection.kind === 'refused' && connection.status === 403
+  const refusal = isForbidden
+    ? 'This key is valid, but it is not an admin key.'
+    : app.key.value === null
+      ? null
+      : 'The server does not know this key.'
+
+  return (
+    <form
+      class="key-prompt panel"
+      onSubmit={(event) => {
+        event.preventDefault()
+        if (text.trim() !== '') app.enterKey(text.trim())
+      }}
+    >
+      <h1>Which key?</h1>
+      <p class="muted">
+        This server has tenants, so the page needs the key of one with <code>admin: true</code>. It stays in
+        this tab and is forgotten when the tab closes.
+      </p>
+      <label>
+        Admin key
+        <input
+          ref={input}
+          type="password"
+          name="key"
+          autocomplete="off"
+          spellcheck={false}
+          value={text}
+          aria-describedby={refusal === null ? undefined : 'key-refusal'}
+          aria-invalid={refusal !== null}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
+      </label>
+      {refusal === null ? null : (
+        <p class="failure" role="alert" id="key-refusal">
+          {refusal}
+        </p>
+      )}
+      <div class="buttons">
+        <button type="submit" class="primary">
+          Open
+        </button>
+      </div>
+    </form>
+  )
+}

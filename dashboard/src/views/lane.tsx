@@ -1,0 +1,193 @@
+import { Chart, type ChartLine } from '../components/chart.tsx'
+import { Empty, Loading } from '../components/empty.tsx'
+import { Table } from '../components/table.tsx'
+import { formatCount, formatDuration, formatRate, formatShare, nothing } from '../format.ts'
+import { useApp } from '../state/app.ts'
+import type { Dimension, LaneHistory } from '../state/history.ts'
+import { linkToJobs } from '../state/route.ts'
+import type { Lane } from '../wire.ts'
+import { LaneActions } from './lane-actions.tsx'
+import { describeLevel, LaneGauges, LaneState, UseChart } from './lane-card.tsx'
+
+/** One lane in full. */
+export function LaneView({ id }: { id: string }) {
+  const { feed } = useApp()
+  const overview = feed.overview.value
+  if (overview === null) return <Loading />
+  const lane = overview.lanes.find((one) => one.id === id)
+  if (lane === undefined) {
+    return (
+      <>
+        <h1>{id}</h1>
+        <Empty title="There is no such lane.">
+          <p>
+            It is neither configured nor has work. <a href="#/">All lanes</a>
+          </p>
+        </Empty>
+      </>
+    )
+  }
+  const history = feed.history.lane(id)
+  return (
+    <>
+      <div class="page-head">
+        <h1>{lane.id}</h1>
+        <LaneState lane={lane} />
+        <div class="buttons">
+          <a href={linkToJobs({ lane: lane.id })}>Jobs of this lane</a>
+          <LaneActions lane={lane} />
+        </div>
+      </div>
+      <div class="halves">
+        <section class="panel" aria-labelledby="use">
+          <h2 id="use">
+            Use of its limits <span class="muted">last 10 minutes</span>
+          </h2>
+          {history === null ? null : <UseChart lane={lane} history={history} height={180} />}
+        </section>
+        <section class="panel" aria-labelledby="levels">
+          <h2 id="levels">
+            In the provider’s window <span class="muted">of {formatDuration(lane.limits.window_ms)}</span>
+          </h2>
+          <LaneGauges lane={lane} />
+          <Facts lane={lane} />
+        </section>
+      </div>
+      {history === null ? null : (
+        <div class="thirds">
+          <Charts lane={lane} history={history} />
+        </div>
+      )}
+      <Limits lane={lane} />
+    </>
+  )
+}
+
+function Charts({ lane, history }: { lane: Lane; history: LaneHistory }) {
+  const charts: { title: string; unit: string; lines: ChartLine[]; format: (value: number) => string }[] = [
+    {
+      title: 'Requests',
+      unit: 'a minute',
+      format: formatRate,
+      lines: [
+        { name: 'Used', values: history.requestsPerMinute, color: 'line-1', isFilled: true },
+        { name: 'Limit', values: history.requestLimit, color: 'line-limit', isDashed: true },
+      ],
+    },
+    {
+      title: 'Tokens',
+      unit: 'a minute',
+      format: formatCount,
+      lines: [
+        { name: 'Used', values: history.tokensPerMinute, color: 'line-2', isFilled: true },
+        { name: 'Limit', values: history.tokenLimit, color: 'line-limit', isDashed: true },
+      ],
+    },
+    {
+      title: 'Under way and waiting',
+      unit: '',
+      format: formatCount,
+      lines: [
+        { name: 'Calls', values: history.inFlight, color: 'line-3', isFilled: true },
+        { name: 'Jobs waiting', values: history.waiting, color: 'line-1' },
+      ],
+    },
+  ]
+  return charts
+    .filter(({ lines }) => lines.some(({ values }) => values.some((value) => value !== null)))
+    .map(({ title, unit, lines, format }) => (
+      <section key={title} class="panel" aria-label={title}>
+        <h2>
+          {title} <span class="muted">{unit}</span>
+        </h2>
+        <Chart
+          label={`${title} of ${lane.id} ${unit}`}
+          at={history.at}
+          lines={lines}
+          shade={history.paused}
+          format={format}
+          reach={1}
+          height={150}
+        />
+      </section>
+    ))
+}
+
+function Facts({ lane }: { lane: Lane }) {
+  const { backlog, breaker, latency_ms: latency } = lane
+  const facts = [
+    ['Waiting', `${formatCount(backlog.waiting)} jobs`],
+    ['Due later', `${formatCount(backlog.delayed)} jobs`],
+    ['Held by workers', `${formatCount(backlog.held)} jobs`],
+    ['In flight', `${formatCount(lane.in_flight)} calls`],
+    ['Latency p50', formatDuration(latency.p50)],
+    ['Latency p95', formatDuration(latency.p95)],
+    ['429s ever', formatCount(lane.throttled)],
+    ['Speed', formatShare(lane.speed)],
+    ['Breaker', `${breaker.state.replace('_', ' ')}, ${formatCount(breaker.failures)} broken calls in a row`],
+    ['Provider', `${lane.provider} (${lane.kind})`],
+  ]
+  return (
+    <dl class="facts wide">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd class="num">{value}</dd>
+        </div>
+      ))}
+    </dl>
+  )
+}
+
+const dimensions: { dimension: Dimension; name: string }[] = [
+  { dimension: 'requests', name: 'Requests a minute' },
+  { dimension: 'tokens', name: 'Tokens a minute' },
+  { dimension: 'input_tokens', name: 'Input tokens a minute' },
+  { dimension: 'output_tokens', name: 'Output tokens a minute' },
+]
+
+function Limits({ lane }: { lane: Lane }) {
+  const { limits, learned } = lane
+  const orNone = (limit: number | null) => (limit === null ? nothing : formatCount(limit))
+  return (
+    <section class="panel">
+      <Table
+        caption="Limits: configured, learned from the provider, and in use"
+        isCaptionShown
+        head={[
+          { name: 'Limit' },
+          { name: 'Configured', isNumber: true },
+          { name: 'Learned', isNumber: true },
+          { name: `Leaves at most, at ${formatShare(limits.headroom)} of it`, isNumber: true },
+          { name: 'Level now' },
+        ]}
+      >
+        {dimensions.map(({ dimension, name }) => (
+          <tr key={dimension}>
+            <th scope="row">{name}</th>
+            <td class="num right">{orNone(limits[dimension])}</td>
+            <td class="num right">
+              {dimension === 'requests' || dimension === 'tokens' ? orNone(learned[dimension]) : nothing}
+            </td>
+            <td class="num right">{formatRate(lane.rates[dimension])}</td>
+            <td class="num">{describeLevel(lane, dimension) || nothing}</td>
+          </tr>
+        ))}
+        <tr>
+          <th scope="row">Calls at once</th>
+          <td class="num right">{orNone(limits.concurrency)}</td>
+          <td class="right">{nothing}</td>
+          <td class="right">{nothing}</td>
+          <td class="num">{formatCount(lane.in_flight)} under way</td>
+        </tr>
+        <tr>
+          <th scope="row">Requests a day</th>
+          <td class="num right">{orNone(limits.requests_per_day)}</td>
+          <td class="right">{nothing}</td>
+          <td class="right">{nothing}</td>
+          <td>{nothing}</td>
+        </tr>
+      </Table>
+    </section>
+  )
+}

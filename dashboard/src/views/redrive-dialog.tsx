@@ -1,0 +1,113 @@
+import { useState } from 'preact/hooks'
+import { Dialog } from '../components/dialog.tsx'
+import { formatCount } from '../format.ts'
+import { useApp } from '../state/app.ts'
+import type { Failure, RedriveFilter, Redriven } from '../wire.ts'
+
+/** As many as the API takes at once. */
+const MOST = 100_000
+
+/** Queues failed jobs of one kind again, after a dry run has said how many that would be. */
+export function RedriveDialog(props: {
+  failure: Failure
+  /** Trying again does not help against this error. */
+  isLasting: boolean
+  onClose: () => void
+}) {
+  const { failure, isLasting, onClose } = props
+  const app = useApp()
+  const { tenant, lane, code } = failure
+  const [limit, setLimit] = useState('')
+  const [group, setGroup] = useState('')
+  const [tried, setTried] = useState<Redriven | null>(null)
+
+  const redrive = (isDry: boolean) => {
+    const body: RedriveFilter = {
+      lane,
+      error_code: code,
+      ...(group.trim() === '' ? {} : { group: group.trim() }),
+      limit: limit === '' ? MOST : Number(limit),
+      dry_run: isDry,
+    }
+    return app.api.json<Redriven>('/v1/jobs/retry', { method: 'POST', body, tenant })
+  }
+  const confirm = async () => {
+    const { retried } = await redrive(false)
+    app.notify('good', `${formatCount(retried)} jobs are queued again.`)
+  }
+  const count = tried?.matched ?? 0
+
+  return (
+    <Dialog
+      title="Redrive failed jobs?"
+      action={tried === null ? 'Redrive' : `Redrive ${formatCount(count)} jobs`}
+      isReady={count > 0}
+      onConfirm={confirm}
+      onClose={onClose}
+    >
+      <p>
+        Those of <b>{tenant}</b> that failed in <b>{lane}</b> with <code>{code}</code> go back to their queue
+        with fresh tries, and are paid for again.
+      </p>
+      {isLasting ? (
+        <p class="why warn">
+          This error seldom goes away by itself: mend its cause first, or they fail again.
+        </p>
+      ) : null}
+      <div class="pair">
+        <label>
+          Only of the group
+          <input
+            type="text"
+            value={group}
+            placeholder="any group"
+            onInput={(event) => {
+              setGroup(event.currentTarget.value)
+              setTried(null)
+            }}
+          />
+        </label>
+        <label>
+          At most, the oldest first
+          <input
+            type="number"
+            min={1}
+            max={MOST}
+            value={limit}
+            placeholder="all"
+            onInput={(event) => {
+              setLimit(event.currentTarget.value)
+              setTried(null)
+            }}
+          />
+        </label>
+      </div>
+      <DryRun tried={tried} onTry={async () => setTried(await redrive(true))} />
+    </Dialog>
+  )
+}
+
+function DryRun({ tried, onTry }: { tried: Redriven | null; onTry: () => Promise<void> }) {
+  const [failure, setFailure] = useState<string | null>(null)
+  const run = () => {
+    setFailure(null)
+    onTry().catch((error: Error) => setFailure(error.message))
+  }
+  return (
+    <div class="dry-run">
+      <button type="button" onClick={run}>
+        Dry run
+      </button>
+      <span role="status">
+        {failure ??
+          (tried === null ? (
+            <span class="muted">Counts them first; nothing is changed.</span>
+          ) : (
+            <>
+              <b class="num">{formatCount(tried.matched)}</b> jobs match.
+            </>
+          ))}
+      </span>
+    </div>
+  )
+}

@@ -1,0 +1,170 @@
+import { useEffect, useRef } from 'preact/hooks'
+import { Icon } from '../components/icon.tsx'
+import { formatCount } from '../format.ts'
+import { type App, type Theme, useApp } from '../state/app.ts'
+import { findConcerns } from '../state/attention.ts'
+import type { Route } from '../state/route.ts'
+import { Banner, Connection } from './connection.tsx'
+import { FailuresView } from './failures.tsx'
+import { GroupsView } from './groups.tsx'
+import { JobView } from './job.tsx'
+import { JobsView } from './jobs.tsx'
+import { KeyPrompt } from './key-prompt.tsx'
+import { LaneView } from './lane.tsx'
+import { OverviewView } from './overview.tsx'
+import { TenantsView } from './tenants.tsx'
+
+const views = [
+  { href: '#/', name: 'Overview', of: ['overview', 'lane'] },
+  { href: '#/tenants', name: 'Tenants', of: ['tenants'] },
+  { href: '#/groups', name: 'Groups', of: ['groups'] },
+  { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
+  { href: '#/failures', name: 'Failures', of: ['failures'] },
+]
+
+/** The frame of the page: where one is, where one can go, how the connection stands. */
+export function Shell() {
+  const app = useApp()
+  const route = app.route.value
+  const main = useRef<HTMLElement>(null)
+  const isFirst = useRef(true)
+  const place = JSON.stringify(route.view === 'jobs' ? 'jobs' : route)
+  const title = nameRoute(route)
+  const { value: overview } = app.feed.overview
+  const concerns = overview === null ? 0 : findConcerns(overview).length
+
+  // Another place is what moves the focus.
+  useEffect(() => {
+    if (!isFirst.current) {
+      main.current?.focus({ preventScroll: true })
+      window.scrollTo(0, 0)
+    }
+    isFirst.current = false
+  }, [place])
+  useEffect(() => {
+    document.title = `${concerns > 0 ? `(${concerns}) ` : ''}${title} · Sluice`
+  }, [title, concerns])
+
+  const isLocked = app.asksForKey.value || isForbidden(app)
+  return (
+    <>
+      <button type="button" class="skip" onClick={() => main.current?.focus()}>
+        Skip to content
+      </button>
+      <header>
+        <a class="brand" href="#/">
+          <svg viewBox="0 0 32 32" aria-hidden="true">
+            <path d="M9 6v20M23 6v20M13 11h6M13 19c2-2.4 4 2.4 6 0M13 24c2-2.4 4 2.4 6 0" />
+          </svg>
+          Sluice
+        </a>
+        <nav aria-label="Views">
+          {views.map(({ href, name, of }) => (
+            <a key={name} href={href} aria-current={of.includes(route.view) ? 'page' : undefined}>
+              {name}
+              {name === 'Failures' ? <FailedCount /> : null}
+            </a>
+          ))}
+        </nav>
+        <div class="tools">
+          <Connection />
+          <ThemeButton />
+          {app.key.value === null ? null : (
+            <button type="button" class="quiet" onClick={() => app.enterKey(null)}>
+              <Icon name="key" /> Forget key
+            </button>
+          )}
+        </div>
+      </header>
+      <Banner />
+      <main ref={main} tabIndex={-1} aria-label={title}>
+        {isLocked ? <KeyPrompt /> : <View route={route} />}
+      </main>
+      <Notices />
+      <div class="unseen" aria-live="polite">
+        {app.announcement.value}
+      </div>
+    </>
+  )
+}
+
+function isForbidden({ feed }: App): boolean {
+  const { value } = feed.connection
+  return value.kind === 'refused' && value.status === 403
+}
+
+function View({ route }: { route: Route }) {
+  switch (route.view) {
+    case 'overview':
+      return <OverviewView />
+    case 'lane':
+      return <LaneView key={route.id} id={route.id} />
+    case 'tenants':
+      return <TenantsView />
+    case 'groups':
+      return <GroupsView />
+    case 'jobs':
+      return <JobsView filter={route.filter} />
+    case 'job':
+      return <JobView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
+    case 'failures':
+      return <FailuresView />
+    default:
+      return (
+        <>
+          <h1>Nothing here</h1>
+          <p>
+            This address names no view. <a href="#/">Go to the overview.</a>
+          </p>
+        </>
+      )
+  }
+}
+
+function nameRoute(route: Route): string {
+  if (route.view === 'lane' || route.view === 'job') return route.id
+  return views.find(({ of }) => of.includes(route.view))?.name ?? 'Nothing here'
+}
+
+function FailedCount() {
+  const overview = useApp().feed.overview.value
+  const failed = overview?.tenants.reduce((sum, { counts }) => sum + counts.failed, 0) ?? 0
+  return failed === 0 ? null : <span class="badge num">{formatCount(failed)}</span>
+}
+
+const nextTheme: Record<Theme, Theme> = { auto: 'light', light: 'dark', dark: 'auto' }
+const themeNames: Record<Theme, string> = { auto: 'as the system', light: 'light', dark: 'dark' }
+
+function ThemeButton() {
+  const { theme } = useApp()
+  const name = themeNames[theme.value]
+  return (
+    <button
+      type="button"
+      class="quiet square"
+      title={`Colours: ${name}`}
+      aria-label={`Colours: ${name}. Change`}
+      onClick={() => {
+        theme.value = nextTheme[theme.value]
+      }}
+    >
+      <Icon name={theme.value} />
+    </button>
+  )
+}
+
+function Notices() {
+  const app = useApp()
+  return (
+    <div class="notices" role="status">
+      {app.notices.value.map(({ id, tone, text }) => (
+        <div key={id} class={`notice ${tone}`}>
+          <span>{text}</span>
+          <button type="button" class="quiet square" aria-label="Dismiss" onClick={() => app.dismiss(id)}>
+            <Icon name="close" />
+          </button>
+        </div>
+      ))}
+    </div>
+  )
+}

@@ -1,0 +1,166 @@
+/** What the API answers, as far as the page reads it. Times are RFC 3339 UTC. */
+
+export type JobStatus = 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
+export const jobStatuses: readonly JobStatus[] = [
+  'scheduled',
+  'queued',
+  'running',
+  'completed',
+  'failed',
+  'cancelled',
+]
+
+export type Counted = {
+  requests: number | null
+  tokens: number | null
+  input_tokens: number | null
+  output_tokens: number | null
+}
+
+/** Rates are a minute. */
+export type Lane = {
+  id: string
+  provider: string
+  model: string
+  kind: string
+  limits: Counted & {
+    requests_per_day: number | null
+    concurrency: number | null
+    window_ms: number
+    headroom: number
+  }
+  learned: { requests: number | null; tokens: number | null }
+  rates: Counted
+  speed: number
+  levels: Counted
+  utilisation: number
+  used: Counted
+  backlog: { waiting: number; delayed: number; held: number }
+  in_flight: number
+  paused_until: string | null
+  paused_reason: string | null
+  waiting_for: string | null
+  breaker: { state: 'closed' | 'open' | 'half_open'; failures: number }
+  latency_ms: { p50: number | null; p95: number | null }
+  throttled: number
+}
+
+export type Counts = Record<JobStatus, number>
+
+export type Tenant = {
+  id: string
+  weight: number
+  counts: Counts
+  max_queued: number | null
+  spent_usd: number
+  reserved_usd: number
+  budget_usd_per_day: number | null
+  finished_per_minute: number
+  share: number
+}
+
+export type Group = {
+  tenant: string
+  group: string
+  total: number
+  counts: Counts
+  cost_usd: number
+  estimated_finish_at: string | null
+  updated_at: string
+}
+
+export type Batch = {
+  tenant: string
+  id: string
+  status: string
+  created_at: string | number
+  request_counts: { total: number; completed: number; failed: number }
+  estimated_finish_at: string | null
+}
+
+export type Failure = { tenant: string; lane: string; code: string; count: number; last_at: string | null }
+
+export type Overview = {
+  at: string
+  lanes: Lane[]
+  tenants: Tenant[]
+  groups: Group[]
+  batches: Batch[]
+  failures: Failure[]
+}
+
+export type JobError = {
+  code: string
+  message: string
+  provider_status: number | null
+  retryable: boolean
+  provider_error?: object
+}
+
+export type Usage = { input_tokens: number; output_tokens: number; total_tokens: number }
+
+export type Job = {
+  id: string
+  type: 'chat' | 'response' | 'embedding'
+  status: JobStatus
+  model: string
+  lane: string
+  group: string | null
+  priority: string
+  metadata: Record<string, string>
+  created_at: string
+  run_at: string | null
+  started_at: string | null
+  finished_at: string | null
+  deadline: string | null
+  attempts: number
+  max_attempts: number
+  next_attempt_at: string | null
+  estimated_start_at: string | null
+  waiting_for: string | null
+  cache: string
+  result: object | null
+  usage: Usage | null
+  cost_usd: number | null
+  error: JobError | null
+}
+
+export type Attempt = {
+  attempt: number
+  provider: string
+  model: string
+  started_at: string
+  latency_ms: number | null
+  outcome: string
+  status: number | null
+  error_code: string | null
+  usage: Usage | null
+  cost_usd: number | null
+  waited_ms: number
+  waited_for: string | null
+  ambiguous: boolean
+  coalesced: number
+}
+
+export type Delivery = {
+  id: string
+  event: string
+  url: string
+  status: 'pending' | 'delivered' | 'failed'
+  created_at: string
+  next_attempt_at: string | null
+  attempts: { at: string; status: number | null; error: string | null; latency_ms: number }[]
+}
+
+export type List<Entry> = { data: Entry[]; has_more: boolean; last_id: string | null }
+
+export type FailureClass = { lane: string; code: string; count: number; retryable: boolean }
+
+export type RedriveFilter = {
+  lane?: string
+  error_code?: string
+  group?: string
+  limit?: number
+  dry_run: boolean
+}
+export type Redriven = { retried: number; dry_run: boolean; matched: number }

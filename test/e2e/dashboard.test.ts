@@ -1,0 +1,364 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { Browser, Locator, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { loadConfig } from '../../config/load.ts'
+import { buildDashboard, openBrowser, openPage } from '../helpers/browser.ts'
+import { testRedis } from '../helpers/redis.ts'
+import { startRelay } from '../helpers/relay.ts'
+import { openTestService, placeService } from '../helpers/service.ts'
+import {
+  chat,
+  createBulk,
+  createJob,
+  get,
+  groupEnded,
+  type JobRequest,
+  post,
+  type Stack,
+  startStack,
+  waitForJob,
+} from '../helpers/stack.ts'
+
+const LANE = 'sim/chat'
+const lanePath = `/v1/lanes/${encodeURIComponent(LANE)}`
+
+let stack: Stack
+let browser: Browser
+let url = ''
+
+beforeAll(async () => {
+  const started = await Promise.allSettled([
+    startStack({
+      simulator: ['--latency', '40', '--output-tokens', '120', '--per-token', '8'],
+      limits: '{ requests_per_minute: 6000, window: 10s, max_concurrency: 16 }',
+    }).then((one) => {
+      stack = one
+    }),
+    buildDashboard(),
+    openBrowser().then((one) => {
+      browser = one
+    }),
+  ])
+  for (const one of started) if (one.status === 'rejected') throw one.reason
+  url = stack.urls[0]!
+})
+
+afterAll(async () => {
+  await browser?.close()
+  expect(await stack?.stop()).toEqual([0, 0, 0])
+})
+
+// So that a test that fails while the lane is paused fails alone.
+afterEach(async () => {
+  await post(url, `${lanePath}/resume`, undefined)
+})
+
+async function open(hash = '', options: Parameters<typeof openPage>[2] = {}): Promise<Page> {
+  const page = await openPage(browser, url, options)
+  await page.goto(`${url}/dashboard/${hash}`)
+  return page
+}
+
+const laneCard = (page: Page, lane = LANE): Locator => page.getByRole('article', { name: `Lane ${lane}` })
+
+/** Jobs with these members, of a text that no other test has. */
+function several(text: string, count: number, members: Record<string, unknown> = {}): JobRequest[] {
+  return Array.from({ length: count }, (_, number) =>
+    chat(`${text} ${number}`, members, { max_completion_tokens: 8 }),
+  )
+}
+
+test('without tenants the page opens by itself within a second, and its lanes move while jobs run', async () => {
+  const page = await openPage(browser, url)
+  // As people come: by the address alone.
+  await page.goto(url, { waitUntil: 'commit' })
+  const card = laneCard(page)
+  await card.getByText('idle').waitFor()
+  expect(page.url()).toBe(`${url}/dashboard/`)
+  const paint = await page.evaluate<number>(
+    "performance.getEntriesByName('first-contentful-paint')[0].startTime",
+  )
+  expect(paint).toBeLessThan(1_000)
+
+  await createBulk(url, several('moving', 200, { group: 'moving' }))
+  await card.getByText(/flowing|at its limit/).waitFor()
+  await groupEnded(url, 'moving')
+  await card.getByText('idle').waitFor()
+  await card.getByRole('img', { name: /Share of its limits.*Requests \d/ }).waitFor()
+  expect(
+    await card
+      .getByText(/Latency p50/)
+      .locator('..')
+      .textContent(),
+  ).toMatch(/\d+ ms \/ \d/)
+})
+
+test('the keyboard alone pauses a lane for a reason, and lets it go on', async () => {
+  const page = await open()
+  await laneCard(page).waitFor()
+  await pressUntilFocused(page, `Pause ${LANE}`)
+  await page.keyboard.press('Enter')
+  await page.getByRole('dialog', { name: `Pause ${LANE}?` }).waitFor()
+  // The first field has the focus: five minutes instead of fifteen.
+  await page.keyboard.press('ArrowUp')
+  await page.keyboard.press('Tab')
+  await page.keyboard.type('a <b>check</b> by hand')
+  await page.keyboard.press('Enter')
+  await laneCard(page).getByText('a <b>check</b> by hand').waitFor()
+  const paused = await get<{ paused_until: string }>(url, lanePath)
+  const left = Date.parse(paused.paused_until) - Date.now()
+  expect(left).toBeGreaterThan(4.5 * 60_000)
+  expect(left).toBeLessThan(5.1 * 60_000)
+  expect(await page.getByRole('heading', { name: 'Wants attention' }).locator('..').textContent()).toContain(
+    LANE,
+  )
+  await page.getByText(/^4 min \d+ s$/).waitFor()
+
+  await pressUntilFocused(page, `Resume ${LANE}`)
+  await page.keyboard.press('Enter')
+  const question = page.getByRole('dialog', { name: `Resume ${LANE}?` })
+  await question.waitFor()
+  // A question can be left alone: Escape closes it, and the focus is where it was.
+  await page.keyboard.press('Escape')
+  await question.waitFor({ state: 'detached' })
+  expect(await focusedName(page)).toBe(`Resume ${LANE}`)
+  await page.keyboard.press('Enter')
+  await question.waitFor()
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await laneCard(page).getByText('idle').waitFor()
+  expect(await get(url, lanePath)).toMatchObject({ paused_until: null })
+})
+
+test('a job is watched from its wait over a failed call to its last word', async () => {
+  await post(url, `${lanePath}/pause`, { for_ms: 60_000, reason: 'not yet' })
+  const { id } = await createJob(url, chat('stream to a page [[fault:500:times=1]]', {}, { stream: true }))
+  const page = await open(`#/jobs/${id}?tenant=default`)
+  await page.getByText('is paused, not yet').waitFor()
+  await post(url, `${lanePath}/resume`, undefined)
+
+  const answer = page.getByRole('log', { name: 'Answer' })
+  await page.getByText('as it comes').waitFor()
+  const early = (await answer.textContent())!
+  await page.waitForFunction(`document.querySelector('[role=log]').textContent.length > ${early.length}`)
+  await page.locator('.page-head').getByText('completed').waitFor()
+  const job = await waitForJob(url, id)
+  const [choice] = (job.result as { choices: { message: { content: string } }[] }).choices
+  const whole = (await answer.textContent())!
+  expect(whole).toBe(choice!.message.content)
+  expect(whole.startsWith(early)).toBe(true)
+
+  const rows = page.getByRole('region', { name: /^Timeline: 2 calls/ }).getByRole('row')
+  const texts = await rows.allInnerTexts()
+  expect(texts[1]).toMatch(/retryable[\s\S]*status 500/)
+  expect(texts[2]).toMatch(/completed/)
+  expect(await page.getByRole('region', { name: 'Request', exact: true }).textContent()).toContain(
+    'stream to a page',
+  )
+})
+
+test('failed jobs are counted by error, tried in a dry run, exported and redriven', async () => {
+  const marker = '[[fault:422:times=1]]'
+  await createBulk(url, several(`will fail ${marker}`, 12, { group: 'failing' }))
+  await groupEnded(url, 'failing')
+  const page = await open('#/failures')
+  const row = page.getByRole('row', { name: LANE })
+  await row.getByText('seldom helps').waitFor()
+  await row.getByRole('link', { name: '12 failed jobs' }).waitFor()
+
+  const downloading = page.waitForEvent('download')
+  await row.getByRole('button', { name: /^Export/ }).click()
+  const lines = (await readFile(await (await downloading).path(), 'utf8')).trim().split('\n')
+  expect(lines).toHaveLength(12)
+  expect(JSON.parse(lines[0]!)).toHaveProperty('job.status', 'failed')
+
+  await row.getByRole('button', { name: /^Redrive/ }).click()
+  const dialog = page.getByRole('dialog', { name: 'Redrive failed jobs?' })
+  expect(await dialog.getByRole('button', { name: 'Redrive' }).isDisabled()).toBe(true)
+  await dialog.getByRole('button', { name: 'Dry run' }).click()
+  await dialog.getByText('12 jobs match.').waitFor()
+  expect(await get(url, '/v1/groups/failing')).toMatchObject({ counts: { failed: 12 } })
+  await dialog.getByRole('button', { name: 'Redrive 12 jobs' }).click()
+  await page.getByText('12 jobs are queued again.').waitFor()
+  expect(await groupEnded(url, 'failing')).toMatchObject({ counts: { completed: 12, failed: 0 } })
+})
+
+test('a failed job is tried again, and another forgotten, after a question each', async () => {
+  const [first, second] = await createBulk(url, several('once more [[fault:422:times=1]]', 2))
+  const failed = await Promise.all([first!, second!].map((id) => waitForJob(url, id)))
+  expect(failed.map(({ status }) => status)).toEqual(['failed', 'failed'])
+  const page = await open('#/jobs?tenant=default&status=failed')
+  await page
+    .getByRole('row', { name: first!.slice(-6) })
+    .getByRole('link')
+    .click()
+  await page.getByText('The same call would most likely fail again.').waitFor()
+  await page.getByRole('button', { name: 'Try again…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Try again' }).click()
+  await page.locator('.page-head').getByText('completed').waitFor()
+
+  await page.goto(`${url}/dashboard/#/jobs/${second}?tenant=default`)
+  await page.getByRole('button', { name: 'Forget…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Forget it' }).click()
+  await page.getByRole('heading', { name: 'Jobs' }).waitFor()
+  expect((await fetch(`${url}/v1/jobs/${second}`)).status).toBe(404)
+})
+
+test('what clients wrote stays text, wherever it is shown', async () => {
+  const evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+  const job = await createJob(url, chat(`${evil} [[fault:422]]`, { metadata: { '<i>name</i>': evil } }))
+  await waitForJob(url, job.id)
+  // The browser logs every 404 itself.
+  const page = await open(`#/jobs/${job.id}?tenant=default`, { tolerated: /status of 404/ })
+  await page.getByText('<i>name</i>').waitFor()
+  expect(await page.locator('aside').textContent()).toContain(evil)
+  await page.getByRole('region', { name: 'Request', exact: true }).getByText('onerror').waitFor()
+  expect(await page.locator('main img:not([role]), main script, dd i').count()).toBe(0)
+  await page.goto(`${url}/dashboard/#/jobs/${encodeURIComponent(evil)}?tenant=default`)
+  await page.getByRole('heading', { name: 'There is no such job' }).waitFor()
+  expect(await page.title()).toContain('<img src=x')
+})
+
+test('a page whose server goes away says so and since when, and comes back by itself', async () => {
+  const relay = await startRelay(url)
+  onTestFinished(relay.close)
+  const page = await openPage(browser, relay.url, { tolerated: /net::ERR_/ })
+  await page.goto(`${relay.url}/dashboard/`)
+  await page.locator('header').getByText('live').waitFor()
+  relay.cut()
+  await page.locator('header').getByText('offline').waitFor()
+  await page.getByText(/What you see is stale since/).waitFor({ timeout: 15_000 })
+  relay.mend()
+  await page.getByRole('button', { name: 'Try now' }).click()
+  await page.locator('header').getByText('live').waitFor()
+  expect(await page.getByText(/stale since/).count()).toBe(0)
+})
+
+test('with tenants it asks for a key, says what is wrong with one, and shows each tenant by itself', async () => {
+  const keys = { acme: 'a-key-of-acme-0123456789', ops: 'a-key-of-the-operators-0123456789' }
+  const place = placeService(testRedis())
+  const text = JSON.stringify({
+    ...place,
+    providers: {
+      sim: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', models: { chat: {} } },
+    },
+    tenants: {
+      acme: { keys: [keys.acme], limits: { max_queued: 10 } },
+      birch: { keys: ['a-key-of-birch-0123456789'] },
+      ops: { keys: [keys.ops], admin: true },
+    },
+  })
+  const service = await openTestService(loadConfig({ path: 'sluice.yaml', text, env: {} }))
+  const { body: job } = await service.submit(chat('of acme'), keys.acme)
+  // The browser logs every 401 and 403 itself.
+  const page = await openPage(browser, service.url, { tolerated: /status of 40[13]/ })
+  await page.goto(`${service.url}/dashboard/`)
+  const enter = async (key: string) => {
+    await page.getByLabel('Admin key').fill(key)
+    await page.keyboard.press('Enter')
+  }
+  await page.getByRole('heading', { name: 'Which key?' }).waitFor()
+  expect(await page.getByRole('alert').count()).toBe(0)
+  await enter('not-a-key')
+  await page.getByText('The server does not know this key.').waitFor()
+  await enter(keys.acme)
+  await page.getByText('it is not an admin key').waitFor()
+  await enter(keys.ops)
+  await laneCard(page).getByText('1 jobs').waitFor()
+
+  await page.getByRole('link', { name: 'Tenants' }).click()
+  const row = page.getByRole('row', { name: 'acme' })
+  expect(await row.textContent()).toContain('1 of 10 jobs')
+  await row.getByRole('link', { name: 'acme' }).click()
+  await page.getByRole('link', { name: job.id.slice(-6) }).click()
+  await page.getByRole('button', { name: 'Cancel…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel the job' }).click()
+  await page.locator('.page-head').getByText('cancelled').waitFor()
+  expect((await service.job(job.id, keys.acme)).status).toBe('cancelled')
+
+  await page.reload()
+  await page.locator('.page-head').getByText('cancelled').waitFor()
+  await page.getByRole('button', { name: 'Forget key' }).click()
+  await page.getByRole('heading', { name: 'Which key?' }).waitFor()
+})
+
+test('no view has a serious fault that axe finds, light or dark, wide or narrow, and none is wider than a phone', async () => {
+  await createBulk(url, several('to look at', 30, { group: 'seen' }))
+  const [id] = await createBulk(url, [chat('bad [[fault:422]]', { group: 'seen' })])
+  await groupEnded(url, 'seen')
+  await waitForJob(url, id!)
+  const axe = await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
+  // For axe, which is no part of the page.
+  const page = await open('', { bypassCSP: true, reducedMotion: 'reduce' })
+  await page.evaluate(axe)
+  const found: string[] = []
+  const views = {
+    '#/': 'Lanes',
+    [`#/lanes/${encodeURIComponent(LANE)}`]: 'Use of its limits',
+    '#/tenants': 'Tenants',
+    '#/groups': 'Groups and batches',
+    '#/jobs': 'Jobs',
+    [`#/jobs/${id}?tenant=default`]: 'Facts',
+    '#/failures': 'Failures',
+  }
+  for (const [hash, heading] of Object.entries(views)) {
+    await page.goto(`${url}/dashboard/${hash}`)
+    await page.getByRole('heading', { name: heading }).first().waitFor()
+    await page.getByText('Asking the server…').waitFor({ state: 'detached' })
+    for (const [colorScheme, width] of [
+      ['light', 1280],
+      ['dark', 360],
+    ] as const) {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize({ width, height: 800 })
+      found.push(...(await findFaults(page)).map((fault) => `${hash} ${colorScheme}: ${fault}`))
+      const wide = await page.evaluate<number>('document.documentElement.scrollWidth')
+      if (wide > width) found.push(`${hash} is ${wide} wide on ${width}`)
+    }
+  }
+  await page
+    .getByRole('button', { name: /^Redrive/ })
+    .first()
+    .click()
+  await page.getByRole('dialog').waitFor()
+  found.push(...(await findFaults(page)))
+  expect(found).toEqual([])
+})
+
+test('colours are chosen by a button and stay chosen', async () => {
+  const page = await open('', { colorScheme: 'light' })
+  const ground = () => page.evaluate<string>('getComputedStyle(document.documentElement).backgroundColor')
+  const light = await ground()
+  await page.getByRole('button', { name: /^Colours/ }).click()
+  await page.getByRole('button', { name: /^Colours: light/ }).click()
+  await page.getByRole('button', { name: /^Colours: dark/ }).waitFor()
+  expect(await ground()).not.toBe(light)
+  await page.reload()
+  await laneCard(page).waitFor()
+  expect(await ground()).not.toBe(light)
+})
+
+/** Presses Tab until what has this name has the focus. */
+async function pressUntilFocused(page: Page, name: string): Promise<void> {
+  for (let presses = 0; presses < 40; presses++) {
+    if ((await focusedName(page)) === name) return
+    await page.keyboard.press('Tab')
+  }
+  throw new Error(`${name} is not reached by Tab`)
+}
+
+function focusedName(page: Page): Promise<string | null> {
+  return page.evaluate("document.activeElement.getAttribute('aria-label')")
+}
+
+type AxeResult = { violations: { id: string; impact: string; nodes: { html: string }[] }[] }
+
+async function findFaults(page: Page): Promise<string[]> {
+  const { violations } = await page.evaluate<AxeResult>(
+    "axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })",
+  )
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`)
+}

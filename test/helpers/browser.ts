@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { expect, onTestFinished } from 'vitest'
+import { findBrowser } from '../../scripts/find-browser.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+/** Builds the dashboard as `npm run build` does. */
+export async function buildDashboard(): Promise<void> {
+  await promisify(execFile)(process.execPath, ['scripts/bootstrap.mjs', 'scripts/build.ts'], { cwd: root })
+}
+
+/** Chromium, installed where the machine has none. Close it after the file's tests. */
+export async function openBrowser(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: await findBrowser({ log: (line) => console.error(line) }),
+    // Its sandbox refuses root, and wants more than containers grant; only our own page is opened.
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  })
+}
+
+export type PageOptions = BrowserContextOptions & {
+  /** Messages in the browser's log that are meant to come. */
+  tolerated?: RegExp
+}
+
+/**
+ * A page of a browser of its own. The test fails when the page logs an error or a warning (a breach of its content security
+ * policy is one), throws, or asks another origin for anything.
+ */
+export async function openPage(browser: Browser, url: string, options: PageOptions = {}): Promise<Page> {
+  const { tolerated, ...contextOptions } = options
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...contextOptions })
+  // Below the tests' own, so that what was waited for is told.
+  context.setDefaultTimeout(15_000)
+  const page = await context.newPage()
+  const faults: string[] = []
+  page.on('console', (message) => {
+    const isFault = message.type() === 'error' || message.type() === 'warning'
+    if (isFault && !tolerated?.test(message.text())) faults.push(message.text())
+  })
+  page.on('pageerror', (error) => faults.push(String(error)))
+  page.on('request', (request) => {
+    const { origin } = new URL(request.url())
+    if (origin !== url && origin !== 'null') faults.push(`asked ${origin}`)
+  })
+  onTestFinished(async () => {
+    await context.close()
+    expect(faults).toEqual([])
+  })
+  return page
+}

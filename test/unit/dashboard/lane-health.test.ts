@@ -1,0 +1,64 @@
+import { describe, expect, test } from 'vitest'
+import { findConcerns } from '../../../dashboard/src/state/attention.ts'
+import { judgeLane, readPauseEnd } from '../../../dashboard/src/state/lane-health.ts'
+import { makeLane, makeOverview, makeTenant } from './overview.ts'
+
+const waiting = { waiting: 5, delayed: 0, held: 0 }
+
+describe('judgeLane', () => {
+  test.each([
+    ['idle', {}],
+    ['flowing', { in_flight: 2 }],
+    ['at its limit', { in_flight: 2, backlog: waiting, waiting_for: 'tokens' }],
+    ['slowed', { speed: 0.7, in_flight: 2 }],
+    ['probing', { breaker: { state: 'half_open', failures: 5 }, in_flight: 1 }],
+    [
+      'paused',
+      { paused_until: '2026-11-24T01:00:00.000Z', paused_reason: 'rest', waiting_for: 'provider_pause' },
+    ],
+    ['provider down', { breaker: { state: 'open', failures: 5 }, paused_until: '2026-11-24T01:00:00.000Z' }],
+  ] as const)('says %s', (label, given) => expect(judgeLane(makeLane(given)).label).toBe(label))
+
+  test('does not call a lane held back that has nothing to send', () => {
+    expect(judgeLane(makeLane({ in_flight: 1, waiting_for: 'tokens' })).label).toBe('flowing')
+  })
+
+  test('says what an operator wrote', () => {
+    expect(
+      judgeLane(makeLane({ paused_until: '2026-11-24T01:00:00.000Z', paused_reason: '<b>rest' })).detail,
+    ).toBe('<b>rest')
+  })
+})
+
+test('a pause that ends in ages ends by hand', () => {
+  const now = Date.UTC(2026, 10, 24)
+  const pausedUntil = (paused_until: string | null) => readPauseEnd(makeLane({ paused_until }), now)
+  expect(pausedUntil(null)).toBeNull()
+  expect(pausedUntil('2026-11-24T00:01:00.000Z')).toBe(now + 60_000)
+  expect(pausedUntil('9999-12-31T23:59:59.999Z')).toBe(Number.POSITIVE_INFINITY)
+})
+
+describe('findConcerns', () => {
+  test('has none about what does well', () => {
+    expect(findConcerns(makeOverview(0))).toEqual([])
+  })
+
+  test('names lanes in trouble, budgets and queues near their end, the worst first', () => {
+    const counts = { scheduled: 0, queued: 95, running: 0, completed: 0, failed: 0, cancelled: 0 }
+    const concerns = findConcerns(
+      makeOverview(0, {
+        lanes: [makeLane({ speed: 0.7 }), makeLane({ id: 'b/b', breaker: { state: 'open', failures: 5 } })],
+        tenants: [
+          makeTenant({ counts }),
+          makeTenant({ id: 'birch', spent_usd: 0.9, reserved_usd: 0.2, budget_usd_per_day: 1 }),
+        ],
+      }),
+    )
+    expect(concerns.map(({ subject, tone }) => `${tone} ${subject}`)).toEqual([
+      'bad b/b',
+      'bad birch',
+      'warn openai/small',
+      'warn acme',
+    ])
+  })
+})

@@ -1,0 +1,29 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { linkToJob, linkToJobs, linkToLane, parseRoute } from '../../../dashboard/src/state/route.ts'
+
+test('every link leads back to what it was made of, whatever ids hold', () => {
+  fc.assert(
+    fc.property(
+      fc.string({ minLength: 1, unit: 'grapheme' }),
+      fc.string({ unit: 'grapheme' }),
+      (id, tenant) => {
+        expect(parseRoute(linkToLane(id))).toEqual({ view: 'lane', id })
+        expect(parseRoute(linkToJob(id, tenant || null))).toEqual({ view: 'job', id, tenant: tenant || null })
+        const filter = { tenant, status: 'failed', lane: id, group: '' }
+        expect(parseRoute(linkToJobs(filter))).toEqual({ view: 'jobs', filter })
+      },
+    ),
+  )
+})
+
+test('no address is an error', () => {
+  fc.assert(
+    fc.property(fc.string(), (hash) => {
+      expect(parseRoute(`#/${hash}`).view).toBeTypeOf('string')
+    }),
+  )
+  expect(parseRoute('')).toEqual({ view: 'overview' })
+  expect(parseRoute('#/lanes/%E0%A4%A')).toEqual({ view: 'lane', id: '%E0%A4%A' })
+  expect(parseRoute('#/elsewhere')).toEqual({ view: 'unknown' })
+})
