@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startBreakingProxy } from '../helpers/breaking-proxy.ts'
 import { startProcess } from '../helpers/processes.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
@@ -37,7 +39,10 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function run(command: string, ...args: string[]) {
+const run = (command: string, ...args: string[]) => runAt(url, command, ...args)
+
+/** Runs a program for the service at this address. */
+async function runAt(address: string, command: string, ...args: string[]) {
   const child = spawn(command, args, {
     cwd: root,
     env: {
@@ -45,7 +50,7 @@ async function run(command: string, ...args: string[]) {
       NODE_OPTIONS: '',
       SLUICE_KEY: undefined,
       SLUICE_MODEL: undefined,
-      SLUICE_URL: url,
+      SLUICE_URL: address,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -96,25 +101,22 @@ describe('TypeScript', () => {
     expect(stdout).toMatch(batchOutput)
   })
 
+  test('client prints an answer, a stream gone on with, and what became of many', async () => {
+    const { stdout, stderr, code } = await run(process.execPath, 'examples/typescript/client.ts')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(
+      /^Answer \w{8}: .+\nAnswer \w{8}: .+\n\$0\.000\d+\n20 completed, 0 failed, 0 refused\n$/,
+    )
+  })
+
   test('verify-webhook takes a delivery and knows its signature', async () => {
-    // The secret of the configuration without a file, tryout.ts.
-    const secret = /whsec_\w+/.exec(await readFile(join(root, 'tryout.ts'), 'utf8'))![0]
     const port = await findFreePort()
     const receiver = await startProcess({
       args: ['examples/verify-webhook.ts'],
-      env: { WEBHOOK_SECRET: secret, PORT: String(port) },
+      env: { WEBHOOK_SECRET: await readSecret(), PORT: String(port) },
       ready: /listening on/,
     })
-    const response = await fetch(`${url}/v1/jobs`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({
-        type: 'chat',
-        body: { model: 'sim/chat-small', messages: [{ role: 'user', content: 'Call me back' }] },
-        webhook: { url: `http://127.0.0.1:${port}/`, events: ['job.completed'] },
-      }),
-    })
-    const { id } = (await response.json()) as { id: string }
+    const id = await createAnnounced(port)
     await receiver.waitForOutput(new RegExp(`job\\.completed ${id}: completed`))
     receiver.kill()
     await receiver.exited
@@ -179,6 +181,60 @@ describe.skipIf(!isInstalled('python3'))('Python', () => {
     expect(results.map((result) => result.text)).toEqual(lines)
     expect(results.map((result) => 'vector' in result).indexOf(false)).toBe(17)
   })
+
+  test('follow_events prints the text of a stream and how it ended', async () => {
+    const { stdout, stderr, code } = await run('python3', 'examples/python/follow_events.py')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(/^Answer \w{8}: .+\njob\.completed: \{'input_tokens': \d+, .+\}\n$/)
+  })
+
+  test('follow_events misses nothing though its connection breaks again and again', async () => {
+    const whole = await run('python3', 'examples/python/follow_events.py', 'Over and over')
+    const breaking = await startBreakingProxy(url, 1500)
+    try {
+      const file = 'examples/python/follow_events.py'
+      const { stdout, stderr } = await runAt(breaking.url, 'python3', file, 'Over and over')
+      expect({ stdout, stderr }).toEqual({ stdout: whole.stdout, stderr: '' })
+      expect(breaking.breaks()).toBeGreaterThan(1)
+    } finally {
+      breaking.close()
+    }
+  })
+
+  test('verify_webhook takes a delivery, and refuses one that was changed or signed by another', async () => {
+    const port = await findFreePort()
+    const secret = await readSecret()
+    const receiver = await startProcess({
+      command: 'python3',
+      args: ['examples/python/verify_webhook.py'],
+      env: { WEBHOOK_SECRET: secret, PORT: String(port) },
+      ready: /listening on/,
+    })
+    const id = await createAnnounced(port)
+    await receiver.waitForOutput(new RegExp(`job\\.completed ${id}: completed`))
+    const send = async (by: string, body: string, headers: Record<string, string> = {}) => {
+      const timestamp = String(Math.floor(Date.now() / 1000))
+      const signature = new Webhook(by).sign('whd_1', new Date(Number(timestamp) * 1000), '{"data":{}}')
+      const signed = { 'webhook-id': 'whd_1', 'webhook-timestamp': timestamp, 'webhook-signature': signature }
+      return (
+        await fetch(`http://127.0.0.1:${port}/`, { method: 'POST', headers: { ...signed, ...headers }, body })
+      ).status
+    }
+    const other = `whsec_${Buffer.from('the key of somebody else').toString('base64')}`
+    expect(await send(other, '{"data":{}}')).toBe(400)
+    expect(await send(secret, '{"data":{} }')).toBe(400)
+    expect(await send(secret, '{"data":{}}', { 'webhook-timestamp': '1000' })).toBe(400)
+    expect(await send(secret, '{"data":{}}', { 'webhook-timestamp': 'now' })).toBe(400)
+    expect(await send(secret, '{"data":{}}', { 'webhook-signature': 'v1,\u00e9' })).toBe(400)
+    receiver.kill()
+    await receiver.exited
+  })
+
+  test('every example is Python, those too that need a package', async () => {
+    const code =
+      'import ast, glob; [ast.parse(open(name).read(), name) for name in glob.glob("examples/python/*.py")]'
+    expect(await run('python3', '-c', code)).toEqual({ code: 0, stdout: '', stderr: '' })
+  })
 })
 
 const hasOpenAi = spawnSync('python3', ['-c', 'import openai']).status === 0
@@ -200,7 +256,7 @@ test.skipIf(!hasOpenAi)('openai_sdk speaks to it as to OpenAI', async () => {
 })
 
 test.skipIf(!hasOpenAi)('responses in Python do the same as in TypeScript', async () => {
-  const { stdout, stderr, code } = await run('python3', 'examples/python/responses.py')
+  const { stdout, stderr, code } = await run('python3', 'examples/python/responses.py', 'Python?')
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(responsesOutput)
 })
@@ -210,6 +266,33 @@ test.skipIf(!hasOpenAi)('batch in Python does the same as in TypeScript', async 
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(stdout).toMatch(batchOutput)
 })
+
+test.skipIf(!hasOpenAi)('openai_async pays once for equal calls, and embeds a long list', async () => {
+  const { stdout, stderr, code } = await run('python3', 'examples/python/openai_async.py', 'Async?', 'Await?')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(
+    /^Async\? Answer .+\nAwait\? Answer .+\nCounter\(\{'not paid': 4, 'paid': 2\}\)\n250 vectors\n\['400', 'answered'\]\n$/,
+  )
+})
+
+/** That of the configuration without a file. */
+async function readSecret(): Promise<string> {
+  return /whsec_\w+/.exec(await readFile(join(root, 'tryout.ts'), 'utf8'))![0]
+}
+
+/** Creates a job whose end is announced on this port. */
+async function createAnnounced(port: number): Promise<string> {
+  const response = await fetch(`${url}/v1/jobs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      type: 'chat',
+      body: { model: 'sim/chat-small', messages: [{ role: 'user', content: `Call ${port} back` }] },
+      webhook: { url: `http://127.0.0.1:${port}/`, events: ['job.completed'] },
+    }),
+  })
+  return ((await response.json()) as { id: string }).id
+}
 
 async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')

@@ -1,0 +1,220 @@
+import { JobFailedError, SluiceError } from './errors.ts'
+import { type EventsOptions, type EventTarget, followEvents, type SluiceEvent } from './events.ts'
+import { createHttp, type Fetch, type Http, type RetryOptions } from './http.ts'
+import type {
+  Attempt,
+  BulkAnswer,
+  BulkLine,
+  CreateJob,
+  Group,
+  Job,
+  ListAttemptsAnswer,
+  ListJobsAnswer,
+  ListJobsQuery,
+} from './openapi.ts'
+import { sleep } from './sleep.ts'
+import { type SubmitManyOptions, submitMany } from './submit-many.ts'
+
+export type ClientOptions = {
+  /** Where Sluice is: `http://127.0.0.1:8080`. */
+  url: string
+  /** The tenant's key; none where the configuration has no tenants. */
+  key?: string
+  /** For an administrator's key: the tenant to act as. */
+  tenant?: string
+  /** In the place of the global `fetch`. */
+  fetch?: Fetch
+  retries?: Partial<RetryOptions>
+  /** How long one attempt at a request may take, in ms; 60,000. Waiting for a job comes on top. */
+  timeoutMs?: number
+  /** After how much silence a stream is taken for broken, in ms; 45,000. The server says something every 15 s. */
+  silenceMs?: number
+}
+
+export type SubmitOptions = {
+  /** The same key with the same payload is the same job for 24 hours; a new one for each call unless given. */
+  idempotencyKey?: string
+  signal?: AbortSignal
+}
+
+export type WaitOptions = {
+  /** How long to wait for the job's end, in ms; for ever unless given. */
+  timeoutMs?: number
+  signal?: AbortSignal
+}
+
+export type RunOptions = SubmitOptions & WaitOptions
+
+export type ListOptions = ListJobsQuery & { signal?: AbortSignal }
+
+/** Every method throws SluiceError when the server refuses or stays away, and the reason of its signal when that aborts. */
+export type SluiceClient = {
+  /** Hands in a job. When it answers, the job is safe; sent again by itself, it is still one job. */
+  submit(create: CreateJob, options?: SubmitOptions): Promise<Job>
+  /**
+   * Hands in any number of jobs, read no faster than they are taken, and answers each in order: its id, or why it was
+   * refused. Jobs that the server has no room for at the moment are sent again.
+   */
+  submitMany(
+    creates: Iterable<BulkLine> | AsyncIterable<BulkLine>,
+    options?: SubmitManyOptions,
+  ): AsyncGenerator<BulkAnswer, void, undefined>
+  /** The job as it stands. */
+  get(id: string, options?: { signal?: AbortSignal }): Promise<Job>
+  /** The job when it has ended, however it did; over restarts of the server. Throws `wait_timeout` when time is up. */
+  wait(id: string, options?: WaitOptions): Promise<Job>
+  /**
+   * Submits, waits, and answers the provider's answer; throws JobFailedError when the job ends without one. Name the type of
+   * the answer: `run<OpenAI.ChatCompletion>({ … })`. A signal ends the waiting, not the job.
+   */
+  run<Result = NonNullable<Job['result']>>(create: CreateJob, options?: RunOptions): Promise<Result>
+  /**
+   * The events of a job or a group, from the first, then live, to the last there can be. None is missed and none comes twice,
+   * over any number of connections and servers; `after` goes on where another process stopped.
+   */
+  events(target: EventTarget, options?: EventsOptions): AsyncGenerator<SluiceEvent, void, undefined>
+  /** Ends a waiting job at once, and breaks off the call of a running one. A job that is cancelled already is answered. */
+  cancel(id: string, options?: { signal?: AbortSignal }): Promise<Job>
+  /** Queues a failed or cancelled job again, with fresh attempts. */
+  retry(id: string, options?: { signal?: AbortSignal }): Promise<Job>
+  /** Jobs, newest first, page by page as they are read; `limit` is the size of a page. */
+  list(options?: ListOptions): AsyncGenerator<Job, void, undefined>
+  /** Every call that was made for a job. */
+  attempts(id: string, options?: { signal?: AbortSignal }): Promise<Attempt[]>
+  /** How many jobs of a group are in which state, and what they cost. */
+  group(name: string, options?: { signal?: AbortSignal }): Promise<Group>
+}
+
+const defaultRetries: RetryOptions = { attempts: 8, firstWaitMs: 250, longestWaitMs: 30_000 }
+const TIMEOUT_MS = 60_000
+const SILENCE_MS = 45_000
+
+/** The longest that the server holds an answer, in s. */
+const LONGEST_TURN = 60
+/** Between two turns of waiting where the first ended early, in ms: the server closes, or something before it is impatient. */
+const PAUSE_MS = 200
+
+/** A client of one server. It holds no connection and no state: make one, or many. */
+export function createClient(options: ClientOptions): SluiceClient {
+  const { url, key, tenant, timeoutMs = TIMEOUT_MS } = options
+  const retries = { ...defaultRetries, ...options.retries }
+  const http = createHttp({
+    url,
+    headers: {
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+      ...(tenant !== undefined && { 'x-tenant': tenant }),
+    },
+    fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    retries,
+    timeoutMs,
+    silenceMs: options.silenceMs ?? SILENCE_MS,
+    random: Math.random,
+    sleep,
+  })
+
+  const get: SluiceClient['get'] = (id, { signal } = {}) => http.json('GET', jobPath(id), { signal })
+
+  const submit: SluiceClient['submit'] = (create, { idempotencyKey = createKey(), signal } = {}) =>
+    http.json('POST', '/v1/jobs', {
+      body: JSON.stringify(create),
+      contentType: 'application/json',
+      headers: { 'idempotency-key': idempotencyKey },
+      signal,
+    })
+
+  const wait: SluiceClient['wait'] = (id, options = {}) => waitForEnd(http, id, timeoutMs, options)
+
+  return {
+    submit,
+    get,
+    wait,
+    submitMany: (creates, options) =>
+      submitMany({ http, sleep, createKey, attempts: retries.attempts }, creates, options),
+    async run<Result>(create: CreateJob, options: RunOptions = {}) {
+      const submitted = await submit(create, options)
+      const job = hasEnded(submitted) ? submitted : await wait(submitted.id, options)
+      if (job.status !== 'completed') throw new JobFailedError(job)
+      return job.result as Result
+    },
+    events: (target, options) => followEvents({ http, sleep }, target, options),
+    async cancel(id, { signal } = {}) {
+      try {
+        return await http.json<Job>('POST', `${jobPath(id)}/cancel`, { signal })
+      } catch (error) {
+        if (!(error instanceof SluiceError) || error.code !== 'not_cancellable') throw error
+        const job = await get(id, { signal })
+        if (job.status === 'cancelled') return job
+        throw error
+      }
+    },
+    retry: (id, { signal } = {}) =>
+      http.json('POST', `${jobPath(id)}/retry`, { signal, isRepeatable: false }),
+    list: (options) => listJobs(http, options),
+    attempts: async (id, { signal } = {}) =>
+      (await http.json<ListAttemptsAnswer>('GET', `${jobPath(id)}/attempts`, { signal })).data,
+    group: (name, { signal } = {}) => http.json('GET', `/v1/groups/${encodeURIComponent(name)}`, { signal }),
+  }
+}
+
+async function waitForEnd(http: Http, id: string, answerMs: number, options: WaitOptions): Promise<Job> {
+  const { timeoutMs = Number.POSITIVE_INFINITY, signal } = options
+  const end = performance.now() + timeoutMs
+  const overtime = new AbortController()
+  const timer =
+    timeoutMs === Number.POSITIVE_INFINITY
+      ? undefined
+      : setTimeout(() => overtime.abort(waitTimeout(id, timeoutMs)), timeoutMs)
+  const either = signal ? AbortSignal.any([signal, overtime.signal]) : overtime.signal
+  try {
+    for (;;) {
+      const startedAt = performance.now()
+      const seconds = Math.max(0, Math.min(LONGEST_TURN, (end - startedAt) / 1000))
+      const job = await http.json<Job>('GET', `${jobPath(id)}?wait=${seconds.toFixed(3)}`, {
+        signal: either,
+        timeoutMs: answerMs + seconds * 1000,
+      })
+      if (hasEnded(job)) return job
+      const isEarly = performance.now() - startedAt < seconds * 1000 - PAUSE_MS
+      if (isEarly) await sleep(PAUSE_MS, either)
+      else either.throwIfAborted()
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function* listJobs(
+  http: Http,
+  { signal, ...query }: ListOptions = {},
+): AsyncGenerator<Job, void, undefined> {
+  let after = query.after
+  for (;;) {
+    const search = new URLSearchParams()
+    for (const [name, value] of Object.entries({ ...query, after })) {
+      if (value !== undefined) search.set(name, String(value))
+    }
+    const page = await http.json<ListJobsAnswer>('GET', `/v1/jobs?${search}`, { signal })
+    yield* page.data
+    if (!page.has_more || page.last_id === null) return
+    after = page.last_id
+  }
+}
+
+function hasEnded({ status }: Job): boolean {
+  return status === 'completed' || status === 'failed' || status === 'cancelled'
+}
+
+function jobPath(id: string): string {
+  return `/v1/jobs/${encodeURIComponent(id)}`
+}
+
+function waitTimeout(id: string, timeoutMs: number): SluiceError {
+  const message = `${id} was not finished within ${timeoutMs} ms`
+  return new SluiceError({ status: null, code: 'wait_timeout', message, isRetryable: true })
+}
+
+/** Not `crypto.randomUUID`, which browsers keep from pages that came without TLS. */
+function createKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

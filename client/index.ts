@@ -1,0 +1,22 @@
+/** The package's door: everything that an application may use. */
+export {
+  type ClientOptions,
+  createClient,
+  type ListOptions,
+  type RunOptions,
+  type SluiceClient,
+  type SubmitOptions,
+  type WaitOptions,
+} from './client.ts'
+export { JobFailedError, SluiceError, type SluiceErrorCode } from './errors.ts'
+export type { EventsOptions, EventTarget, SluiceEvent } from './events.ts'
+export type { Fetch, RetryOptions } from './http.ts'
+export type * from './openapi.ts'
+export type { SubmitManyOptions } from './submit-many.ts'
+export {
+  type VerifyWebhookOptions,
+  verifyWebhook,
+  type WebhookHeaders,
+  type WebhookMessage,
+  WebhookVerificationError,
+} from './verify-webhook.ts'

@@ -1,0 +1,346 @@
+// Written by `npm run client:types` from the API's OpenAPI document; not to be edited by hand.
+
+/**
+ * What passes through to the provider untouched, of any type: what has an interface, as the bodies of the package `openai`
+ * have, fits no index of `unknown`.
+ */
+export type Untouched = any
+
+export type Attempt = {
+  attempt: number
+  provider: string
+  model: string
+  /** RFC 3339, UTC, with milliseconds. */
+  started_at: string
+  latency_ms: number | null
+  outcome: 'running' | 'completed' | 'throttled' | 'retryable' | 'timeout' | 'failed' | 'aborted' | 'lost'
+  /** The provider's HTTP status. */
+  status: number | null
+  error_code: string | null
+  usage: Usage | null
+  cost_usd: number | null
+  waited_ms: number
+  waited_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | null
+  /** True when it is not known whether the provider did, and billed, the work. */
+  ambiguous: boolean
+  /** How many jobs the provider request carried. */
+  coalesced: number
+}
+
+export type BulkAnswer = {
+  index: number
+  id: string
+  status: string
+} | {
+  index: number
+  error: ErrorMembers
+}
+
+export type BulkLine = {
+  type: 'chat'
+  body: ChatBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'response'
+  body: ResponseBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'embedding'
+  body: EmbeddingBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+}
+
+/** A body of `POST /chat/completions`. */
+export type ChatBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  messages: {
+    role: string
+    [member: string]: Untouched
+  }[]
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  [member: string]: Untouched
+}
+
+export type CreateJob = {
+  type: 'chat'
+  body: ChatBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'response'
+  body: ResponseBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'embedding'
+  body: EmbeddingBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+}
+
+/** A body of `POST /embeddings`. */
+export type EmbeddingBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  /** A string, strings, tokens, or arrays of tokens. */
+  input: string | Untouched[]
+  [member: string]: Untouched
+}
+
+export type ErrorMembers = {
+  /** What was wrong, and where. */
+  message: string
+  type: string
+  /** The member or header at fault. */
+  param: string | null
+  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'not_cancellable' | 'not_retryable' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
+}
+
+export type ErrorAnswer = {
+  error: ErrorMembers
+}
+
+export type FollowJobQuery = {
+  /** For clients that cannot send the header `Last-Event-ID`. */
+  last_event_id?: string
+}
+
+export type GetJobQuery = {
+  /** Hold the answer up to so many seconds until the job is finished. `Prefer: wait=N` does the same. */
+  wait?: number
+}
+
+export type Group = {
+  group: string
+  total: number
+  counts: Record<'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled', number>
+  cost_usd: number
+  estimated_finish_at: string | null
+}
+
+export type Job = {
+  id: string
+  object: 'job'
+  type: 'chat' | 'response' | 'embedding'
+  status: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
+  model: string
+  lane: string
+  group: string | null
+  priority: 'high' | 'normal' | 'low'
+  metadata: Record<string, string>
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  run_at: string | null
+  started_at: string | null
+  finished_at: string | null
+  deadline: string | null
+  attempts: number
+  max_attempts: number
+  /** How often the configuration had it queued again after it had failed. */
+  redrives: number
+  next_attempt_at: string | null
+  estimated_start_at: string | null
+  waiting_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | null
+  cache: 'miss' | 'hit' | 'shared' | 'off'
+  /** The provider's response body as OpenAI shapes it. */
+  result: {
+    [member: string]: unknown
+  } | null
+  usage: Usage | null
+  cost_usd: number | null
+  error: JobError | null
+}
+
+export type JobError = {
+  code: string
+  message: string
+  provider_status: number | null
+  retryable: boolean
+  /** The provider's own error object, without keys; absent where it gave none. */
+  provider_error?: {
+    [member: string]: unknown
+  }
+}
+
+/** The `data` of one event. Terminal events carry the whole job. */
+export type JobEvent = {
+  job_id: string
+  /** Counts from 1 within the job, without gaps. */
+  seq: number
+  /** RFC 3339, UTC, with milliseconds. */
+  at: string
+  [member: string]: unknown
+}
+
+export type ListAttemptsAnswer = {
+  object: 'list'
+  data: Attempt[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+}
+
+export type ListJobsAnswer = {
+  object: 'list'
+  data: Job[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+}
+
+export type ListJobsQuery = {
+  status?: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
+  type?: 'chat' | 'response' | 'embedding'
+  group?: string
+  lane?: string
+  limit?: number
+  /** The last id of the page before. */
+  after?: string
+}
+
+/** A body of `POST /responses`. */
+export type ResponseBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  input?: string | Untouched[] | null
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  [member: string]: Untouched
+}
+
+export type Usage = {
+  input_tokens: number
+  output_tokens: number
+  total_tokens: number
+}
