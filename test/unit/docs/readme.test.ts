@@ -10,6 +10,10 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const pages = globSync(['*.md', 'docs/**/*.md', 'examples/*.md'], { cwd: root })
 
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  scripts: Record<string, string>
+}
+
 /** All fenced blocks first, for the end of one looks like the beginning of another without a language. */
 function blocks(language: string): string[] {
   return [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)]
@@ -23,6 +27,37 @@ test.each(pages)('every file that %s links to is there', (page) => {
     .map((match) => match[1]!.replace(/#.*$/, ''))
     .filter((target) => target !== '' && !/^[a-z]+:/.test(target))
   expect(targets.filter((target) => !existsSync(join(root, dirname(page), target)))).toEqual([])
+})
+
+test.each(pages)('every part of a page that %s links to is there', (page) => {
+  const text = readFileSync(join(root, page), 'utf8')
+  const missing = [...text.matchAll(/\]\(([^)\s#:]*\.md|)#([^)\s]+)\)/g)].filter(([, target, anchor]) => {
+    const path = target === '' ? page : join(dirname(page), target!)
+    return !listAnchors(readFileSync(join(root, path), 'utf8')).has(anchor!)
+  })
+  expect(missing.map(([link]) => link)).toEqual([])
+})
+
+test.each(pages)('every script that %s runs with npm is one of package.json', (page) => {
+  const text = readFileSync(join(root, page), 'utf8')
+  const named = [...text.matchAll(/npm run (?:-s )?([\w:-]+)/g)].map((match) => match[1]!)
+  expect(named.filter((name) => !(name in scripts))).toEqual([])
+})
+
+test.each(pages)('every command of the program that %s names is one', (page) => {
+  const source = ['main.ts', 'cli/program.ts'].map((path) => readFileSync(join(root, path), 'utf8')).join()
+  const known = [...source.matchAll(/(?:\.command\(|\[)'([\w-]+)'/g)].map((match) => match[1]!)
+  const text = readFileSync(join(root, page), 'utf8')
+  const named = [
+    ...text.matchAll(/(?:^|`|\| )(?:node main\.ts|sluice|npm run (?:-s )?sluice --) ([a-z][\w-]*)/gm),
+  ]
+  expect(named.map((match) => match[1]!).filter((name) => ![...known, 'help'].includes(name))).toEqual([])
+})
+
+test('the order of reading has every page of docs/', () => {
+  const order = readFileSync(join(root, 'docs/README.md'), 'utf8')
+  const named = globSync('docs/{,reference/}*.md', { cwd: root }).map((page) => page.replace(/^docs\//, ''))
+  expect(named.filter((page) => page !== 'README.md' && !order.includes(`](${page})`))).toEqual([])
 })
 
 test('the configuration in the README is one that loads', () => {
@@ -60,9 +95,17 @@ test('the table in the README has the rows that the demo prints', () => {
   expect(names(table!)).toEqual(names(renderReport(summary)))
 })
 
-test('every npm command in the README is one of package.json', () => {
-  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const named = [...readme.matchAll(/npm (?:run )?([a-z]+)/g)].map((match) => match[1]!)
-  expect(named.length).toBeGreaterThan(4)
-  expect(named.filter((name) => !(name in scripts))).toEqual([])
-})
+/** The anchors of a page's headings as GitHub makes them: lower case, no punctuation, hyphens for spaces, doubles numbered. */
+function listAnchors(text: string): Set<string> {
+  const anchors = new Set<string>()
+  for (const [, heading] of text.replaceAll(/^```.*?^```$/gms, '').matchAll(/^#+ (.+)$/gm)) {
+    const anchor = heading!
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-')
+    let number = 0
+    while (anchors.has(number === 0 ? anchor : `${anchor}-${number}`)) number++
+    anchors.add(number === 0 ? anchor : `${anchor}-${number}`)
+  }
+  return anchors
+}

@@ -1,0 +1,136 @@
+import { buildJsonSchema } from '../../config/json-schema.ts'
+import { durationPattern, sizePattern } from '../../config/units.ts'
+import {
+  describeValue,
+  listMembers,
+  renderTable,
+  type Schema,
+  type SchemaMember,
+  toCode,
+} from './json-schema.ts'
+
+const restartNote = / ?Restart to change\.$/
+const fixed = ' ↻'
+const toldDefault = / ?Default:? (.+?)\.(?= |$)/
+const overridesProvider = /^models\.<name>\.(?:timeout|(?:limits|retry|coalesce)\.)/
+
+const head = `# Configuration reference
+
+Written by \`npm run docs\` from \`config/schema.ts\`: every member of \`sluice.yaml\`. How values are written, what goes with what, and
+what happens with a faulty file is in [the guide](../configuration.md).
+
+A **duration** is a number and a unit (\`20ms\`, \`1.5s\`, \`2h\`, \`7d\`), a **size** too (\`512B\`, \`1MiB\`). Every value may be written as \`\${NAME}\`. What is
+marked ↻ is read at the start only; all else takes effect in running processes. "–" means that there is no default.`
+
+/** docs/reference/configuration.md. */
+export function renderConfigReference(): string {
+  const { properties = {}, required = [] } = JSON.parse(buildJsonSchema()) as Schema
+  const sections = Object.entries(properties).map(([name, schema]) =>
+    renderSection(name, schema, required.includes(name)),
+  )
+  return `${[head, ...sections].join('\n\n')}\n`
+}
+
+function renderSection(name: string, schema: Schema, isRequired: boolean): string {
+  const description = schema.description ?? ''
+  const isFixed = restartNote.test(description)
+  const text = [description.replace(restartNote, ''), ...(isRequired ? ['Required.'] : [])].join(' ')
+  const head = `## ${name}\n\n${text}`
+  const entry = findEntry(schema)
+  if (entry === null) return `${head}\n\n${renderMembers(schema, isFixed)}`
+  const place = schema.items === undefined ? `\`${name}.<name>\`` : `each entry of \`${name}\``
+  if (entry.oneOf !== undefined) return `${head}\n\nIn ${place}:\n\n${renderRows(mergeKinds(entry.oneOf))}`
+  if (entry.properties === undefined) return `${head}\n\nEach entry is a ${describeConfigValue(entry)}.`
+  return `${head}\n\nIn ${place}:\n\n${renderMembers(entry, isFixed)}`
+}
+
+/** What a mapping from names, or a list, is made of; null for what is neither. */
+function findEntry({ additionalProperties, items }: Schema): Schema | null {
+  return typeof additionalProperties === 'object' ? additionalProperties : (items ?? null)
+}
+
+function renderMembers(schema: Schema, isFixed: boolean): string {
+  const rows = listMembers(schema).map(toRow)
+  return renderRows(
+    rows.map((row) =>
+      isFixed && !row.meaning.endsWith(fixed) ? { ...row, meaning: row.meaning + fixed } : row,
+    ),
+  )
+}
+
+type Row = { path: string; value: string; default: string; meaning: string }
+
+function renderRows(rows: Row[]): string {
+  return renderTable(
+    ['member', 'value', 'default', 'meaning'],
+    rows.map((row) => [`\`${row.path}\``, row.value, row.default, row.meaning]),
+  )
+}
+
+function toRow({ path, schema, required }: SchemaMember): Row {
+  const text = schema.description ?? ''
+  const meaning = text.replace(restartNote, '')
+  const told = toldDefault.exec(meaning)
+  return {
+    path: path.replace(/^models\.<name>/, 'models.<model>'),
+    value: describeConfigValue(schema),
+    default: required ? 'required' : describeDefault(path, schema, told?.[1]),
+    meaning: `${meaning.replace(toldDefault, '').trim()}${restartNote.test(text) ? fixed : ''}`,
+  }
+}
+
+/** Where the schema has no default, its description may tell one; models inherit from their provider. */
+function describeDefault(path: string, schema: Schema, told: string | undefined): string {
+  if (overridesProvider.test(path)) return "the provider's"
+  const value = schema.default
+  if (value === undefined) return told ?? '–'
+  if (isEmptyObject(value) && schema.properties !== undefined) return '–'
+  return Array.isArray(value) ? toCode(`[${value.join(', ')}]`) : toCode(value)
+}
+
+const isEmptyObject = (value: unknown) =>
+  typeof value === 'object' && value !== null && Object.keys(value).length === 0
+
+/** One row a member, whatever the kind of the provider: what differs says for which kinds. */
+function mergeKinds(kinds: Schema[]): Row[] {
+  const rows = new Map<string, { kind: string; row: Row }[]>()
+  for (const schema of kinds) {
+    const kind = String(schema.properties?.kind?.const)
+    for (const member of listMembers(schema)) {
+      const row = toRow(member)
+      rows.set(row.path, [...(rows.get(row.path) ?? []), { kind, row }])
+    }
+  }
+  return [...rows.values()].map((variants) => {
+    const { row } = variants[0]!
+    const only =
+      variants.length < kinds.length
+        ? ` Only of kind ${variants.map(({ kind }) => toCode(kind)).join(', ')}.`
+        : ''
+    const values = [...new Set(variants.map((variant) => variant.row.value))].join(', ')
+    return { ...row, value: values, default: mergeDefaults(variants), meaning: `${row.meaning}${only}` }
+  })
+}
+
+function mergeDefaults(variants: { kind: string; row: Row }[]): string {
+  const kindsOf = Map.groupBy(variants, ({ row }) => row.default)
+  if (kindsOf.size === 1) return variants[0]!.row.default
+  return [...kindsOf].map(([text, same]) => `${same.map(({ kind }) => kind).join(', ')}: ${text}`).join('; ')
+}
+
+function describeConfigValue(schema: Schema): string {
+  return describeValue(withoutVariables(schema), (text) => {
+    if (text.pattern?.includes(durationPattern.source)) return 'duration'
+    if (text.pattern?.includes(sizePattern.source)) return 'size'
+    return 'string'
+  })
+}
+
+/** Any value may also be a string with a variable in it; said once, in the head. */
+function withoutVariables(schema: Schema): Schema {
+  const { anyOf, type } = schema
+  if (Array.isArray(type)) return { ...schema, type: type[0]! }
+  if (anyOf?.[0]?.enum !== undefined) return { ...schema, ...anyOf[0], anyOf: undefined } as Schema
+  if (schema.items !== undefined) return { ...schema, items: withoutVariables(schema.items) }
+  return schema
+}
