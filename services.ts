@@ -75,6 +75,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     fairness: store.fairness,
     latencies: store.latencies,
     wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
+    now: store.now,
   })
   deps.metrics.watchStore(createStoreReader(deps, store, lanes))
   const app = buildApp({

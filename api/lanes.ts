@@ -1,6 +1,6 @@
 import { type Lane, listLanes, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import type { Queues } from '../jobs/queue.ts'
+import { LONGEST_PAUSE_DELAY_MS, type Queues } from '../jobs/queue.ts'
 import type { Fairness } from '../ratelimit/fairness.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { Quantities } from '../ratelimit/lane-state.ts'
@@ -58,15 +58,20 @@ export type LaneControl = {
   resume(id: string): Promise<boolean>
 }
 
+/** Clocks of workers and of Redis are expected to differ by less, ms. */
+const CLOCKS_DIFFER_MS = 60_000
+
 /** Reading and steering lanes, over what all processes share. */
 export function createLaneControl(deps: {
   config: () => Config
   gate: Gate
-  queues: Pick<Queues, 'backlog' | 'lanes'>
+  queues: Pick<Queues, 'backlog' | 'lanes' | 'hasten'>
   fairness: Pick<Fairness, 'read'>
   latencies: Latencies
   /** Wakes the lane's loops. */
   wake: (lane: string) => Promise<unknown>
+  /** Unix ms. */
+  now: () => number
 }): LaneControl {
   const { config, gate, queues, fairness, latencies } = deps
 
@@ -145,7 +150,13 @@ export function createLaneControl(deps: {
     async resume(id) {
       const lane = resolveLane(config(), id)
       if (!lane) return false
+      const { pausedUntil } = await gate.read(lane)
       await gate.resume(lane)
+      // What the pause put off (workers/hand-off.ts), on whatever clock.
+      if (pausedUntil !== null) {
+        const dueBy = Math.min(pausedUntil, deps.now() + LONGEST_PAUSE_DELAY_MS)
+        await queues.hasten(id, dueBy + CLOCKS_DIFFER_MS)
+      }
       await deps.wake(id)
       return true
     },

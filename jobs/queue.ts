@@ -1,6 +1,7 @@
 // The only file that knows BullMQ. A queue entry carries the tenant (as its name), the job's id with the number of
 // the entry, and what a lane must know before it starts the job: its cost. Everything else is in the record.
 import { type Job as BullJob, Queue, Worker } from 'bullmq'
+import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Priority } from './job.ts'
 import type { JobCost } from './jobs.ts'
@@ -62,11 +63,19 @@ export type Queues = {
   starts(lane: string, entries: { id: string; entry: number }[]): Promise<(number | null)[]>
   /** How many entries of a lane wait, due and for later. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
+  /** Lets entries come at once that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are put off again. */
+  hasten(lane: string, dueBy: number): Promise<void>
   /** Every lane that ever had an entry. */
   lanes(): Promise<string[]>
   consume(lane: string, options: { onStalled(): void; onError(error: Error): void }): LaneQueue
   close(): Promise<void>
 }
+
+/**
+ * Longest that a lane's pause puts an entry off in one go, ms: a pause that is ended by hand lets what it put off come at once
+ * (`Queues.hasten`), and this is for where that is missed.
+ */
+export const LONGEST_PAUSE_DELAY_MS = 30 * 60_000
 
 /** A worker's side of one lane's queue. Methods throw when Redis is away; a lost lock is not an error. */
 export type LaneQueue = {
@@ -92,6 +101,8 @@ export type LaneQueue = {
 export function lockLease(stalledAfterMs: number): number {
   return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
 }
+
+const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
 
 /** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
 class FetchingWorker extends Worker {
@@ -178,6 +189,13 @@ export function createQueues(deps: {
         delayed: counts.delayed ?? 0,
         active: counts.active ?? 0,
       }
+    },
+    async hasten(lane, dueBy) {
+      const args = [now(), dueBy]
+      const root = `${lanePrefix(lane)}:${QUEUE_NAME}`
+      let count: unknown
+      do count = await runScript(connection, hastenScript, root, args)
+      while (count === 1000)
     },
     lanes: () => connection.smembers(lanesKey(prefix)),
     consume: (lane, options) =>

@@ -61,6 +61,9 @@ export type Foresight = {
   newcomer(lane: string, tenant: string, band: Band): Promise<Forecast>
 }
 
+/** A pause that lasts longer is one until somebody ends it, ms. */
+const NO_END_MS = 31_536_000_000
+
 /** A lane's state is read at most this often, ms: a page of jobs is forecast from one reading. */
 const SNAPSHOT_MS = 250
 
@@ -111,6 +114,7 @@ export function createForesight(deps: {
   function forecast(snapshot: Snapshot | null, standing: Standing | null): Forecast {
     if (!snapshot) return { startAt: null, waitingFor: null }
     const { fair, openAt, speed, waitingFor } = snapshot
+    if (openAt - deps.now() > NO_END_MS) return { startAt: null, waitingFor }
     if (speed === null || !standing) return { startAt: openAt, waitingFor }
     const seconds = secondsAhead(fair, standing, deps.weightOf)
     return { startAt: openAt + (seconds / speed) * 1000, waitingFor }

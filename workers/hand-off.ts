@@ -1,4 +1,4 @@
-import type { Held, LaneQueue } from '../jobs/queue.ts'
+import { type Held, type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
 
 /**
@@ -11,6 +11,7 @@ export function createHandOff(deps: {
   /** The lane that serves a model's jobs when this one cannot; null: there is none. */
   successor: (model: string) => string | null
   abandon: (entries: Held[]) => void
+  now: () => number
 }) {
   const { queue, work } = deps
 
@@ -25,11 +26,12 @@ export function createHandOff(deps: {
 
   async function spillAll(entries: Held[], until: number): Promise<void> {
     const models = await work.models(entries)
+    const at = Math.min(until, deps.now() + LONGEST_PAUSE_DELAY_MS)
     await Promise.all(
       entries.map(async (one, index) => {
         const model = models[index]
         const next = model ? deps.successor(model) : null
-        if (next === null) return queue.delay(one, until)
+        if (next === null) return queue.delay(one, at)
         await work.reroute(one, next)
         await queue.acknowledge(one)
       }),

@@ -116,7 +116,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       knowsDue = false
     },
   )
-  const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon })
+  const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon, now })
   const currentLane = () => lane!
   const executor = createExecutor({
     lane: currentLane,

@@ -36,7 +36,7 @@ const notRun: [command: RegExp, reason: string][] = [
 /** What runs until it is stopped, and what it says when it serves. */
 const endless: [command: RegExp, ready: RegExp][] = [
   [/^npm start$/, /"msg":"ready"/],
-  [/^node main\.ts simulator /, /simulator: http:/],
+  [/^(?:node main\.ts|npm run -s) simulator /, /simulator: http:/],
   [/node examples\/verify-webhook\.ts$/, /listening on/],
   [/^sluice lanes --watch /, /^LANE/],
   [/\/v1\/overview\/events/, /^event: overview/],
@@ -187,7 +187,7 @@ serve() {
 async function writeBlock({ page, commands }: ShellBlock): Promise<string[]> {
   const run = commands.filter((command) => find(notRun, command) === undefined)
   // Its scripts work on the clone itself, wherever they are called: tests within tests, and builds.
-  const careless = run.find((command) => /^npm (?!start$|run (?:-s )?sluice )/.test(command))
+  const careless = run.find((command) => /^npm (?!start$|run (?:-s )?(?:sluice|simulator) )/.test(command))
   if (careless !== undefined) throw new Error(`${page}: say why ${careless} is not run, or run it with care`)
   // What is to be cancelled must not have ended by then.
   const later = run.some((command) => /\bcancel\b/.test(command)) ? { delay_ms: 600_000 } : {}

@@ -255,6 +255,7 @@ function openTestParts(options: {
     fairness,
     latencies,
     wake: (lane) => redis.publish(wakeChannel(prefix), lane),
+    now,
   })
   const forecast: ApiDeps['forecast'] = async (lane, tenant, priority) =>
     (await foresight.newcomer(lane, tenant, priority)).startAt
