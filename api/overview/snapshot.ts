@@ -44,9 +44,11 @@ export type Overview = {
   at: string
   lanes: LaneView[]
   tenants: TenantView[]
+  /** Of the configuration, shown or not. */
+  tenant_count: number
   groups: GroupView[]
   batches: BatchView[]
-  failures: ({ tenant: string } & Pick<FailureClass, 'lane' | 'code' | 'count' | 'last_at'>)[]
+  failures: ({ tenant: string } & Pick<FailureClass, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
 }
 
 export type SnapshotDeps = {
@@ -132,8 +134,8 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
     const found: Overview['failures'] = []
     for (const { tenant, counts } of await standings.read(names)) {
       if (counts.failed === 0) continue
-      for (const { lane, code, count, last_at } of (await deps.jobs.failures(tenant)).classes) {
-        found.push({ tenant, lane, code, count, last_at })
+      for (const { lane, code, count, last_at, retryable } of (await deps.jobs.failures(tenant)).classes) {
+        found.push({ tenant, lane, code, count, last_at, retryable })
       }
     }
     return found
@@ -178,6 +180,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       at: new Date(now()).toISOString(),
       lanes,
       tenants,
+      tenant_count: tenantNames(config()).length,
       groups,
       batches,
       failures,

@@ -28,6 +28,7 @@ export const overviewSchema = z
     tenants: z
       .array(tenantSchema)
       .describe('Of the configuration; at most 200, those with the most open jobs.'),
+    tenant_count: z.number().describe('Of the configuration, shown or not.'),
     groups: z
       .array(
         z.object({
@@ -61,6 +62,7 @@ export const overviewSchema = z
           code: z.string(),
           count: z.number(),
           last_at: time,
+          retryable: z.boolean().describe('Whether the last of them may do better when it is tried again.'),
         }),
       )
       .describe('Failed jobs that are kept, by error code.'),

@@ -28,7 +28,7 @@ export type Api = {
 /**
  * @param deps.base what stands before `/v1/…`
  * @param deps.key the key as it is now; null: none is known
- * @param deps.onRefused told of every 401
+ * @param deps.onRefused told when the key as it is now gets a 401
  */
 export function createApi(deps: {
   fetch: typeof fetch
@@ -58,7 +58,8 @@ export function createApi(deps: {
       throw new ApiFailure(0, null, 'The server does not answer.')
     }
     if (response.ok) return response
-    if (response.status === 401) deps.onRefused()
+    // A late answer to the key before this one says nothing of this one.
+    if (response.status === 401 && key === deps.key()) deps.onRefused()
     throw await toFailure(response)
   }
 
@@ -76,11 +77,14 @@ type ErrorAnswer = { error?: { code: string | null; message: string } }
 async function toFailure(response: Response): Promise<ApiFailure> {
   const answer = (await response.json().catch(() => null)) as ErrorAnswer | null
   const error = answer?.error
-  return new ApiFailure(
-    response.status,
-    error?.code ?? null,
-    error?.message ?? `The server answered ${response.status}.`,
-  )
+  const message = error?.message || `The server answered ${response.status}`
+  return new ApiFailure(response.status, error?.code ?? null, toSentence(message))
+}
+
+/** The API's messages are clauses. One that begins with the name of a member keeps it as it is. */
+function toSentence(text: string): string {
+  const begun = text.replace(/^[a-z]+ /, (word) => word[0]!.toUpperCase() + word.slice(1))
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`
 }
 
 /** What went wrong, as a sentence. */

@@ -16,6 +16,11 @@ export function formatCount(count: number | null): string {
   return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count)
 }
 
+/** `1 job`, `1,234 jobs`. */
+export function countOf(count: number, name: string): string {
+  return `${formatCount(count)} ${name}${count === 1 ? '' : 's'}`
+}
+
 /** `9.4`, `312`, `1.23M`: one digit behind the point where there is only one before it. */
 export function formatRate(rate: number | null): string {
   if (rate === null || !Number.isFinite(rate)) return nothing

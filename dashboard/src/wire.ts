@@ -78,12 +78,23 @@ export type Batch = {
   estimated_finish_at: string | null
 }
 
-export type Failure = { tenant: string; lane: string; code: string; count: number; last_at: string | null }
+export type Failure = {
+  tenant: string
+  lane: string
+  code: string
+  count: number
+  last_at: string
+  /** Whether trying again may help. */
+  retryable: boolean
+}
 
 export type Overview = {
   at: string
   lanes: Lane[]
+  /** At most 200, those with the most open jobs. */
   tenants: Tenant[]
+  /** All that are configured. */
+  tenant_count: number
   groups: Group[]
   batches: Batch[]
   failures: Failure[]
@@ -153,8 +164,6 @@ export type Delivery = {
 }
 
 export type List<Entry> = { data: Entry[]; has_more: boolean; last_id: string | null }
-
-export type FailureClass = { lane: string; code: string; count: number; retryable: boolean }
 
 export type RedriveFilter = {
   lane?: string

@@ -51,7 +51,9 @@ export function Chart(props: ChartProps) {
     const resize = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height }))
     resize.observe(element)
     const sight = new IntersectionObserver((entries) => {
+      const wasVisible = isVisible.current
       isVisible.current = entries.at(-1)!.isIntersecting
+      if (isVisible.current && !wasVisible) made.setData(toData(latest.current))
     })
     sight.observe(element)
     return () => {

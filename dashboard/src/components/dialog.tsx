@@ -20,13 +20,16 @@ export function Dialog(props: {
   const [isBusy, setBusy] = useState(false)
   const [failure, setFailure] = useState<string | null>(null)
 
-  useEffect(() => {
-    const opener = document.activeElement
-    element.current!.showModal()
-    return () => {
-      if (opener instanceof HTMLElement && opener.isConnected) opener.focus()
-    }
-  }, [])
+  useEffect(() => element.current!.showModal(), [])
+
+  // At once, and not by the event of its end, which comes later: who is quick may have asked the next question by then. The
+  // browser gives the focus back when it closes, not when it is taken away open.
+  const leave = () => {
+    // One that was left already while it was busy has nothing left to close.
+    if (element.current === null) return
+    element.current.close()
+    onClose()
+  }
 
   const confirm = async (event: Event) => {
     event.preventDefault()
@@ -34,7 +37,7 @@ export function Dialog(props: {
     setFailure(null)
     try {
       await onConfirm()
-      onClose()
+      leave()
     } catch (error) {
       setFailure(explain(error))
       setBusy(false)
@@ -42,7 +45,17 @@ export function Dialog(props: {
   }
 
   return (
-    <dialog ref={element} aria-labelledby={titleId} onClose={onClose}>
+    <dialog
+      ref={element}
+      aria-labelledby={titleId}
+      onCancel={(event) => {
+        event.preventDefault()
+        leave()
+      }}
+      onClose={() => {
+        if (element.current !== null) onClose()
+      }}
+    >
       <form onSubmit={confirm}>
         <h2 id={titleId}>{title}</h2>
         {children}
@@ -52,7 +65,7 @@ export function Dialog(props: {
           </p>
         )}
         <div class="buttons">
-          <button type="button" onClick={() => element.current?.close()}>
+          <button type="button" onClick={leave}>
             Close
           </button>
           <button type="submit" class={tone === 'bad' ? 'danger' : 'primary'} disabled={isBusy || !isReady}>

@@ -34,6 +34,8 @@ export type App = {
 
 /** Notices of what went well go by themselves, ms. */
 const NOTICE_MS = 8_000
+/** What wants attention is read out this often at most, ms: something that comes and goes is not to talk on and on. */
+const ANNOUNCE_MS = 10_000
 /** A hidden page lets go of its connection after this, for browsers have few for one host, ms. */
 const HIDDEN_MS = 60_000
 
@@ -103,6 +105,8 @@ export function createApp(window: Window & typeof globalThis): App {
     enterKey(next) {
       key.value = next
       asksForKey.value = false
+      feed.stop()
+      feed.forget()
       feed.restart()
     },
     notify(tone, text) {
@@ -140,9 +144,10 @@ function restWhileHidden({ document }: Window, feed: Feed): void {
 /** Reads out what begins and ends to want attention, and the loss of the connection; numbers it leaves alone. */
 function announceChanges(feed: Feed, announcement: Signal<string>): void {
   let known: Map<string, string> | null = null
+  let saidAt = Number.NEGATIVE_INFINITY
   effect(() => {
     const overview = feed.overview.value
-    if (overview === null) return
+    if (overview === null || Date.now() - saidAt < ANNOUNCE_MS) return
     const concerns = new Map(
       findConcerns(overview).map(({ id, subject, text }) => [id, `${subject}: ${text}`]),
     )
@@ -151,7 +156,9 @@ function announceChanges(feed: Feed, announcement: Signal<string>): void {
     if (before === null) return
     const begun = [...concerns].filter(([id]) => !before.has(id)).map(([, text]) => text)
     const over = [...before].filter(([id]) => !concerns.has(id)).map(([, text]) => `no longer: ${text}`)
-    if (begun.length + over.length > 0) announcement.value = [...begun, ...over].join('. ')
+    if (begun.length + over.length === 0) return
+    saidAt = Date.now()
+    announcement.value = [...begun, ...over].join('. ')
   })
   let wasLost = false
   effect(() => {

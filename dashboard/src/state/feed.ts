@@ -15,6 +15,8 @@ export type Feed = {
   history: History
   /** Connects anew, as with another key. */
   restart(): void
+  /** Lets go of all that was seen: it was shown to another key. */
+  forget(): void
   stop(): void
   hurry(): void
 }
@@ -44,6 +46,13 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
     history,
     stop,
     hurry: () => following?.hurry(),
+    forget() {
+      history.clear()
+      batch(() => {
+        overview.value = null
+        receivedAt.value = null
+      })
+    },
     restart() {
       stop()
       following = follow({

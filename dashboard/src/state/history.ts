@@ -34,6 +34,7 @@ export type History = {
   /** The same object for as long as the lane is known; its columns grow and shrink. */
   lane(id: string): LaneHistory | null
   total: TotalHistory
+  clear(): void
 }
 
 /** After a silence longer than this the line is interrupted, s. */
@@ -57,6 +58,10 @@ export function createHistory({ keepSeconds }: { keepSeconds: number }): History
   return {
     total,
     lane: (id) => lanes.get(id) ?? null,
+    clear() {
+      lanes.clear()
+      for (const column of Object.values(total)) column.length = 0
+    },
     add(overview) {
       const at = Date.parse(overview.at) / 1_000
       for (const lane of overview.lanes) {

@@ -27,6 +27,8 @@ const terminal = ['job.completed', 'job.failed', 'job.cancelled']
 const SILENCE_MS = 40_000
 /** Between the start of two readings of a job, ms. */
 const READ_EVERY_MS = 300
+/** After one to which the server had no answer, ms. */
+const READ_AGAIN_MS = 2_000
 
 export function watchJob(deps: {
   api: Api
@@ -46,16 +48,23 @@ export function watchJob(deps: {
   let stopped = new AbortController()
   let stopFollowing = () => {}
   let timer: ReturnType<typeof setTimeout> | undefined
+  let again: ReturnType<typeof setTimeout> | undefined
   let isOutdated = false
+  let asked = 0
+  let shown = 0
 
   async function read(): Promise<void> {
     const options = { tenant, signal: stopped.signal }
+    const number = ++asked
     try {
       const [nextJob, nextAttempts, nextDeliveries] = await Promise.all([
         api.json<Job>(path, options),
         api.json<List<Attempt>>(`${path}/attempts`, options),
         api.json<List<Delivery>>(`${path}/deliveries`, options),
       ])
+      // A slow answer does not undo what a later one said.
+      if (number < shown) return
+      shown = number
       batch(() => {
         job.value = nextJob
         attempts.value = nextAttempts.data
@@ -63,7 +72,12 @@ export function watchJob(deps: {
         failure.value = null
       })
     } catch (error) {
-      if (!options.signal.aborted && error instanceof ApiFailure) failure.value = error
+      if (options.signal.aborted || !(error instanceof ApiFailure) || number < shown) return
+      failure.value = error
+      // No event may come any more that would have it read again.
+      if (error.status !== 0 && error.status < 500) return
+      clearTimeout(again)
+      again = setTimeout(readSoon, READ_AGAIN_MS)
     }
   }
 
@@ -122,6 +136,7 @@ export function watchJob(deps: {
     stopped.abort()
     stopFollowing()
     clearTimeout(timer)
+    clearTimeout(again)
     timer = undefined
   }
 

@@ -6,8 +6,8 @@ export type Tone = 'good' | 'info' | 'warn' | 'bad' | 'idle'
 /** How a lane does, in one or two words and a sentence. */
 export type LaneHealth = { tone: Tone; label: string; detail: string }
 
-/** Pauses that end so far away have no end: they wait for somebody to resume. */
-const ENDLESS_MS = 10 * 365 * 86_400_000
+/** Pauses that end so far away have no end: they wait for somebody to resume. The server writes ten years for them. */
+const ENDLESS_MS = 5 * 365 * 86_400_000
 
 /** When the pause ends, Unix ms; Infinity: when it is ended by hand; null: there is none. */
 export function readPauseEnd(lane: Lane, now: number): number | null {

@@ -8,8 +8,8 @@ export type Route =
   | { view: 'failures' }
   | { view: 'unknown' }
 
-/** Empty texts are no filter. */
-export type JobFilter = { tenant: string; status: string; lane: string; group: string }
+/** Empty texts are no filter. `after`: the ids after which each page up to this one begins, with commas. */
+export type JobFilter = { tenant: string; status: string; lane: string; group: string; after: string }
 
 /** The hash of the address as a route. Whatever it holds, no error comes of it. */
 export function parseRoute(hash: string): Route {
@@ -22,10 +22,14 @@ export function parseRoute(hash: string): Route {
   if (view === 'jobs' && id !== '') return { view: 'job', id, tenant: search.get('tenant') }
   if (view === 'jobs') {
     const read = (name: string) => search.get(name) ?? ''
-    return {
-      view: 'jobs',
-      filter: { tenant: read('tenant'), status: read('status'), lane: read('lane'), group: read('group') },
+    const filter = {
+      tenant: read('tenant'),
+      status: read('status'),
+      lane: read('lane'),
+      group: read('group'),
+      after: read('after'),
     }
+    return { view: 'jobs', filter }
   }
   if (view === 'tenants' || view === 'groups' || view === 'failures') return { view }
   return { view: 'unknown' }

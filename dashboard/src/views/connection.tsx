@@ -18,7 +18,11 @@ function useStaleness(): number | null {
 export function Connection() {
   const { feed } = useApp()
   const staleness = useStaleness()
-  const { kind } = feed.connection.value
+  const connection = feed.connection.value
+  const { kind } = connection
+  if (connection.kind === 'refused' && (connection.status === 401 || connection.status === 403)) {
+    return <Chip tone="idle" label="locked" />
+  }
   if (kind === 'lost' || kind === 'refused') return <Chip tone="bad" label="offline" />
   if (staleness !== null) return <Chip tone="warn" label="stale" />
   return kind === 'live' ? <Chip tone="good" label="live" /> : <Chip tone="idle" label="connecting" />
@@ -34,7 +38,7 @@ export function Banner() {
   const age =
     staleness === null || received === null ? null : (
       <span title={formatAbsolute(received)}>
-        What you see is stale since <b class="num">{formatCountdown(staleness)}</b>.{' '}
+        What you see is <b class="num">{formatCountdown(staleness)}</b> old.{' '}
       </span>
     )
   if (connection.kind === 'lost') {
@@ -62,5 +66,13 @@ export function Banner() {
       </div>
     )
   }
-  return age === null ? null : <div class="banner warn">{age}</div>
+  if (age === null) return null
+  return (
+    <div class="banner warn">
+      <span>
+        {connection.kind === 'live' ? 'The server is connected, but has no news. ' : ''}
+        {age}
+      </span>
+    </div>
+  )
 }

@@ -1,14 +1,14 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { Chip } from '../components/chip.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
 import { Parts } from '../components/gauge.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { formatCount } from '../format.ts'
+import { countOf, formatCount } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { linkToJobs, toQuery } from '../state/route.ts'
-import type { Failure, FailureClass, List } from '../wire.ts'
+import type { Failure } from '../wire.ts'
 import { RedriveDialog } from './redrive-dialog.tsx'
 
 /** Failed jobs by what failed them, and what to do about them. */
@@ -19,7 +19,6 @@ export function FailuresView() {
   const [code, setCode] = useState('')
   const [asked, setAsked] = useState<Failure | null>(null)
   const failures = overview?.failures ?? []
-  const retryable = useRetryable(failures)
   if (overview === null) return <Loading />
   const shown = failures
     .filter(
@@ -37,7 +36,7 @@ export function FailuresView() {
       <div class="page-head">
         <h1>Failures</h1>
         <p class="muted">
-          <b class="num">{formatCount(total)}</b> failed jobs are kept. Redriving queues them again with fresh
+          <b class="num">{countOf(total, 'failed job')}</b> kept. Redriving queues them again with fresh
           tries, the oldest failures first.
         </p>
       </div>
@@ -59,17 +58,11 @@ export function FailuresView() {
             <Choice label="Error" any="any error" value={code} values={values('code')} onChange={setCode} />
           </search>
           <section class="panel">
-            <FailureTable failures={shown} retryable={retryable} onRedrive={setAsked} />
+            <FailureTable failures={shown} onRedrive={setAsked} />
           </section>
         </>
       )}
-      {asked === null ? null : (
-        <RedriveDialog
-          failure={asked}
-          isLasting={retryable.get(nameFailure(asked)) === false}
-          onClose={() => setAsked(null)}
-        />
-      )}
+      {asked === null ? null : <RedriveDialog failure={asked} onClose={() => setAsked(null)} />}
     </>
   )
 }
@@ -97,12 +90,8 @@ function Choice(props: {
   )
 }
 
-function FailureTable(props: {
-  failures: Failure[]
-  retryable: Map<string, boolean>
-  onRedrive: (failure: Failure) => void
-}) {
-  const { failures, retryable, onRedrive } = props
+function FailureTable(props: { failures: Failure[]; onRedrive: (failure: Failure) => void }) {
+  const { failures, onRedrive } = props
   const most = Math.max(1, ...failures.map(({ count }) => count))
   return (
     <Table
@@ -119,12 +108,11 @@ function FailureTable(props: {
       ]}
     >
       {failures.map((failure) => {
-        const { tenant, lane, code, count, last_at } = failure
+        const { tenant, lane, code, count, last_at, retryable } = failure
         const what = nameFailure(failure)
-        const mayHelp = retryable.get(what)
         return (
           <tr key={what}>
-            <th scope="row" class="breakable">
+            <th scope="row">
               <code>{code}</code>
             </th>
             <td>{lane}</td>
@@ -132,7 +120,7 @@ function FailureTable(props: {
             <td class="num right">
               <a
                 href={linkToJobs({ tenant, lane, status: 'failed' })}
-                aria-label={`${count} failed jobs: ${what}`}
+                aria-label={`${countOf(count, 'failed job')}: ${what}`}
               >
                 {formatCount(count)}
               </a>
@@ -144,11 +132,7 @@ function FailureTable(props: {
               <Time at={last_at} />
             </td>
             <td>
-              {mayHelp === undefined ? null : mayHelp ? (
-                <Chip tone="good" label="may help" />
-              ) : (
-                <Chip tone="warn" label="seldom helps" />
-              )}
+              {retryable ? <Chip tone="good" label="may help" /> : <Chip tone="warn" label="seldom helps" />}
             </td>
             <td class="right">
               <div class="buttons">
@@ -172,36 +156,6 @@ function FailureTable(props: {
 
 function nameFailure({ code, lane, tenant }: Failure): string {
   return `${code}, ${lane}, ${tenant}`
-}
-
-/** Whether trying again may help against each, as far as the API has said so by now. */
-function useRetryable(failures: Failure[]): Map<string, boolean> {
-  const { api } = useApp()
-  const [retryable, setRetryable] = useState(new Map<string, boolean>())
-  const names = failures.map(nameFailure).sort().join('\n')
-  // Only other errors are a reason to ask again, not other counts.
-  useEffect(() => {
-    const leaving = new AbortController()
-    const { signal } = leaving
-    for (const tenant of new Set(failures.map((failure) => failure.tenant))) {
-      api.json<List<FailureClass>>('/v1/failures', { tenant, signal }).then(
-        ({ data }) =>
-          setRetryable(
-            (known) =>
-              new Map([
-                ...known,
-                ...data.map(
-                  (one) => [nameFailure({ ...one, tenant, last_at: null }), one.retryable] as const,
-                ),
-              ]),
-          ),
-        // Without it the page only says less.
-        () => {},
-      )
-    }
-    return () => leaving.abort()
-  }, [api, names])
-  return retryable
 }
 
 /** Fetched, not linked to, for a link would carry no key. */

@@ -1,6 +1,6 @@
 import { Parts } from '../components/gauge.tsx'
 import { Time } from '../components/time.tsx'
-import { formatCount, formatShare } from '../format.ts'
+import { countOf, formatCount, formatShare } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Group } from '../wire.ts'
@@ -21,7 +21,7 @@ export function GroupProgress({
       <span class="num right">{formatShare(total === 0 ? 0 : ended / total)}</span>
       <GroupBar label={group} counts={counts} total={total} />
       <span class="muted num note">
-        {formatCount(ended)} of {formatCount(total)} jobs
+        {formatCount(ended)} of {countOf(total, 'job')}
         {finish === null || Date.parse(finish) <= now ? null : (
           <>
             , done <Time at={finish} />

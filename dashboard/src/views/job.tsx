@@ -48,6 +48,11 @@ export function JobView({ id, tenant }: { id: string; tenant: string | null }) {
         {watch.connection.value.kind === 'lost' ? <Chip tone="warn" label="events are interrupted" /> : null}
         <JobActions job={job} tenant={tenant} onChange={watch.restart} />
       </div>
+      {failure === null ? null : (
+        <p role="alert" class="failure">
+          {failure.status === 404 ? 'This job is forgotten; here is what was seen of it.' : failure.message}
+        </p>
+      )}
       <Why job={job} />
       <div class="columns">
         <div>
@@ -104,7 +109,7 @@ function WhyItWaits({ job, lane }: { job: Job; lane: Lane | undefined }) {
         <>
           : <a href={linkToLane(lane.id)}>{lane.id}</a> is paused, {describePause(lane.paused_reason)}
         </>
-      ) : lane !== undefined && lane.backlog.waiting > 0 ? (
+      ) : lane !== undefined && job.status === 'queued' && lane.backlog.waiting > 1 ? (
         <> among {formatCount(lane.backlog.waiting)} jobs of its lane</>
       ) : null}
       .{' '}

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { StatusChip } from '../components/chip.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
@@ -6,6 +6,7 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { describeWait, formatCount, formatUsd, shortenId } from '../format.ts'
 import { useApp } from '../state/app.ts'
+import { chooseTenant } from '../state/choose-tenant.ts'
 import { type JobFilter, linkToJob, linkToJobs, toQuery } from '../state/route.ts'
 import { type Job, jobStatuses, type List } from '../wire.ts'
 
@@ -16,8 +17,13 @@ const READ_EVERY_MS = 2_000
 /** The jobs of one tenant. */
 export function JobsView({ filter }: { filter: JobFilter }) {
   const app = useApp()
-  const tenants = app.feed.overview.value?.tenants.map(({ id }) => id) ?? []
-  const tenant = filter.tenant || (tenants[0] ?? '')
+  const known = app.feed.overview.value?.tenants ?? []
+  const tenants = known.map(({ id }) => id)
+  const isKnown = known.length > 0
+  // Chosen once, or the list would change hands while somebody reads it.
+  const chosen = useMemo(() => chooseTenant(known, filter.status), [isKnown, filter.status])
+  const tenant = filter.tenant || chosen
+  const whole = { ...filter, tenant }
   return (
     <>
       <div class="page-head">
@@ -25,12 +31,8 @@ export function JobsView({ filter }: { filter: JobFilter }) {
         <p class="muted">Newest first.</p>
         <OpenById tenant={tenant} />
       </div>
-      <Filters filter={{ ...filter, tenant }} tenants={tenants} />
-      {tenant === '' ? (
-        <Loading />
-      ) : (
-        <Pages key={JSON.stringify({ ...filter, tenant })} filter={{ ...filter, tenant }} />
-      )}
+      <Filters filter={whole} tenants={tenants} />
+      {tenant === '' ? <Loading /> : <Pages key={JSON.stringify({ ...whole, after: '' })} filter={whole} />}
     </>
   )
 }
@@ -60,7 +62,7 @@ function OpenById({ tenant }: { tenant: string }) {
 function Filters({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
   const lanes = useApp().feed.overview.value?.lanes.map(({ id }) => id) ?? []
   const change = (changed: Partial<JobFilter>) => {
-    location.hash = linkToJobs({ ...filter, ...changed })
+    location.hash = linkToJobs({ ...filter, after: '', ...changed })
   }
   const choices: { name: keyof JobFilter; label: string; values: readonly string[]; any: string | null }[] = [
     { name: 'tenant', label: 'Tenant', values: tenants, any: null },
@@ -106,10 +108,10 @@ function Filters({ filter, tenants }: { filter: JobFilter; tenants: string[] }) 
 
 function Pages({ filter }: { filter: JobFilter }) {
   const app = useApp()
-  const { tenant, ...query } = filter
-  /** The ids after which each page begins; the first has none. */
-  const [starts, setStarts] = useState<string[]>([])
-  const [page, setPage] = useState<List<Job> | null>(null)
+  const { tenant, after: before, ...query } = filter
+  /** The ids after which each page begins; the first has none. In the address, so that the way back leads to the same page. */
+  const starts = before === '' ? [] : before.split(',')
+  const [read, setRead] = useState<{ page: List<Job>; after: string | undefined } | null>(null)
   const [failure, setFailure] = useState<string | null>(null)
   const after = starts.at(-1)
 
@@ -118,26 +120,36 @@ function Pages({ filter }: { filter: JobFilter }) {
     const leaving = new AbortController()
     const { signal } = leaving
     let timer: ReturnType<typeof setTimeout> | undefined
-    const read = async () => {
+    const readPage = async () => {
+      let isDone = false
       try {
         const path = `/v1/jobs${toQuery({ ...query, limit: String(PAGE), ...(after === undefined ? {} : { after }) })}`
-        if (!document.hidden) setPage(await app.api.json<List<Job>>(path, { tenant, signal }))
-        setFailure(null)
+        if (!document.hidden) {
+          setRead({ page: await app.api.json<List<Job>>(path, { tenant, signal }), after })
+          setFailure(null)
+          isDone = after !== undefined
+        }
       } catch (error) {
         if (signal.aborted) return
         setFailure(explain(error))
       }
       // Older pages stand still.
-      if (after === undefined && !signal.aborted) timer = setTimeout(read, READ_EVERY_MS)
+      if (!isDone && !signal.aborted) timer = setTimeout(readPage, READ_EVERY_MS)
     }
-    read()
+    readPage()
     return () => {
       leaving.abort()
       clearTimeout(timer)
     }
   }, [after])
 
-  if (page === null) return failure === null ? <Loading /> : <Failure text={failure} />
+  if (read === null) return failure === null ? <Loading /> : <Failure text={failure} />
+  const { page } = read
+  // Until another page is there, what is shown is the one before: a second press would skip one.
+  const isTurning = read.after !== after
+  const turnTo = (next: string[]) => {
+    location.hash = linkToJobs({ ...filter, after: next.join(',') })
+  }
   return (
     <>
       {failure === null ? null : <Failure text={failure} />}
@@ -149,10 +161,18 @@ function Pages({ filter }: { filter: JobFilter }) {
         </section>
       )}
       <div class="buttons pager">
-        <button type="button" disabled={starts.length === 0} onClick={() => setStarts(starts.slice(0, -1))}>
+        <button
+          type="button"
+          disabled={isTurning || starts.length === 0}
+          onClick={() => turnTo(starts.slice(0, -1))}
+        >
           Newer
         </button>
-        <button type="button" disabled={!page.has_more} onClick={() => setStarts([...starts, page.last_id!])}>
+        <button
+          type="button"
+          disabled={isTurning || !page.has_more}
+          onClick={() => turnTo([...starts, page.last_id!])}
+        >
           Older
         </button>
       </div>

@@ -2,7 +2,7 @@ import { Chart } from '../components/chart.tsx'
 import { Chip } from '../components/chip.tsx'
 import { Gauge } from '../components/gauge.tsx'
 import { Countdown } from '../components/time.tsx'
-import { formatCount, formatDuration, formatRate, formatShare } from '../format.ts'
+import { countOf, formatCount, formatDuration, formatRate, formatShare } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { type Dimension, type LaneHistory, readSlots, readUse } from '../state/history.ts'
 import { judgeLane, readPauseEnd } from '../state/lane-health.ts'
@@ -148,18 +148,18 @@ function LaneFacts({ lane }: { lane: Lane }) {
       <div>
         <dt>Waiting</dt>
         <dd class="num">
-          <a href={linkToJobs({ lane: lane.id, status: 'queued' })}>{formatCount(backlog.waiting)} jobs</a>
+          <a href={linkToJobs({ lane: lane.id, status: 'queued' })}>{countOf(backlog.waiting, 'job')}</a>
         </dd>
       </div>
       {backlog.delayed === 0 ? null : (
         <div>
           <dt>Due later</dt>
-          <dd class="num">{formatCount(backlog.delayed)} jobs</dd>
+          <dd class="num">{countOf(backlog.delayed, 'job')}</dd>
         </div>
       )}
       <div>
         <dt>In flight</dt>
-        <dd class="num">{formatCount(lane.in_flight)} calls</dd>
+        <dd class="num">{countOf(lane.in_flight, 'call')}</dd>
       </div>
       <div>
         <dt title="Half of the calls, and 95 of 100, took no longer">Latency p50 / p95</dt>

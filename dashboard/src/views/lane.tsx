@@ -1,7 +1,7 @@
 import { Chart, type ChartLine } from '../components/chart.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
-import { formatCount, formatDuration, formatRate, formatShare, nothing } from '../format.ts'
+import { countOf, formatCount, formatDuration, formatRate, formatShare, nothing } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import type { Dimension, LaneHistory } from '../state/history.ts'
 import { linkToJobs } from '../state/route.ts'
@@ -116,15 +116,15 @@ function Charts({ lane, history }: { lane: Lane; history: LaneHistory }) {
 function Facts({ lane }: { lane: Lane }) {
   const { backlog, breaker, latency_ms: latency } = lane
   const facts = [
-    ['Waiting', `${formatCount(backlog.waiting)} jobs`],
-    ['Due later', `${formatCount(backlog.delayed)} jobs`],
-    ['Held by workers', `${formatCount(backlog.held)} jobs`],
-    ['In flight', `${formatCount(lane.in_flight)} calls`],
+    ['Waiting', countOf(backlog.waiting, 'job')],
+    ['Due later', countOf(backlog.delayed, 'job')],
+    ['Held by workers', countOf(backlog.held, 'job')],
+    ['In flight', countOf(lane.in_flight, 'call')],
     ['Latency p50', formatDuration(latency.p50)],
     ['Latency p95', formatDuration(latency.p95)],
     ['429s ever', formatCount(lane.throttled)],
     ['Speed', formatShare(lane.speed)],
-    ['Breaker', `${breaker.state.replace('_', ' ')}, ${formatCount(breaker.failures)} broken calls in a row`],
+    ['Breaker', `${breaker.state.replace('_', ' ')}, ${countOf(breaker.failures, 'broken call')} in a row`],
     ['Provider', `${lane.provider} (${lane.kind})`],
   ]
   return (

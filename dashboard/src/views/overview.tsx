@@ -3,7 +3,7 @@ import { Chip } from '../components/chip.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
 import { Bar, Parts } from '../components/gauge.tsx'
 import { Stat } from '../components/stat.tsx'
-import { formatCount, formatRate, formatShare, formatUsd } from '../format.ts'
+import { countOf, formatCount, formatRate, formatShare, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { findConcerns } from '../state/attention.ts'
 import { linkToJobs, linkToLane } from '../state/route.ts'
@@ -13,6 +13,8 @@ import { LaneCard } from './lane-card.tsx'
 
 /** With more lanes than this there is a field to find one. */
 const MANY_LANES = 8
+/** Of what wants attention, the worst first. */
+const SHOWN_CONCERNS = 12
 /** Lines of each list beside the lanes. */
 const SIDE_LINES = 5
 
@@ -23,10 +25,12 @@ export function OverviewView() {
     <>
       <h1 class="unseen">Overview</h1>
       <Totals overview={overview} />
-      <div class="columns">
+      <div class="columns overview">
+        <div>
+          <Attention overview={overview} />
+        </div>
         <Lanes overview={overview} />
         <aside aria-label="In short">
-          <Attention overview={overview} />
           <Shares overview={overview} />
           <Progress overview={overview} />
           <Failures overview={overview} />
@@ -42,8 +46,10 @@ function Totals({ overview }: { overview: Overview }) {
   const { tenants, lanes } = overview
   const counts = (name: 'queued' | 'scheduled' | 'failed') => sum(tenants.map(({ counts }) => counts[name]))
   const reserved = sum(tenants.map((tenant) => tenant.reserved_usd))
-  const first = total.throttled.find((count) => count !== null) ?? 0
   const throttled = sum(lanes.map((lane) => lane.throttled))
+  // Less than at first: a lane has left.
+  const recent = Math.max(0, throttled - (total.throttled.find((count) => count !== null) ?? throttled))
+  const minutes = Math.max(1, Math.round(((total.at.at(-1) ?? 0) - (total.at[0] ?? 0)) / 60))
   const paused = lanes.filter((lane) => lane.paused_until !== null).length
   return (
     <dl class="stats panel">
@@ -51,13 +57,22 @@ function Totals({ overview }: { overview: Overview }) {
         name="Finished"
         value={formatRate(total.finished.at(-1) ?? 0)}
         unit="jobs/min"
+        note={
+          overview.tenant_count > tenants.length
+            ? `of ${tenants.length} of ${formatCount(overview.tenant_count)} tenants`
+            : undefined
+        }
         values={total.finished}
       />
       <Stat
         name="In flight"
         value={formatCount(total.inFlight.at(-1) ?? 0)}
         unit="calls"
-        note={paused > 0 ? `${paused} of ${lanes.length} lanes paused` : `over ${lanes.length} lanes`}
+        note={
+          paused > 0
+            ? `${paused} of ${countOf(lanes.length, 'lane')} paused`
+            : `over ${countOf(lanes.length, 'lane')}`
+        }
         values={total.inFlight}
       />
       <Stat
@@ -84,10 +99,10 @@ function Totals({ overview }: { overview: Overview }) {
       />
       <Stat
         name="429s"
-        value={formatCount(throttled - first)}
-        unit="since you look"
+        value={formatCount(recent)}
+        unit={`in ${minutes} min`}
         note={`${formatCount(throttled)} ever`}
-        {...(throttled > first ? { tone: 'bad' as const } : {})}
+        {...(recent > 0 ? { tone: 'bad' as const } : {})}
       />
     </dl>
   )
@@ -95,7 +110,8 @@ function Totals({ overview }: { overview: Overview }) {
 
 function Lanes({ overview }: { overview: Overview }) {
   const [search, setSearch] = useState('')
-  const lanes = overview.lanes.filter(({ id }) => id.includes(search.trim()))
+  const sought = search.trim().toLowerCase()
+  const lanes = overview.lanes.filter(({ id }) => id.toLowerCase().includes(sought))
   return (
     <section aria-labelledby="lanes">
       <div class="section-head">
@@ -138,12 +154,15 @@ function Attention({ overview }: { overview: Overview }) {
         </p>
       ) : (
         <ul class="lines">
-          {concerns.map(({ id, tone, subject, kind, text }) => (
+          {concerns.slice(0, SHOWN_CONCERNS).map(({ id, tone, subject, kind, text }) => (
             <li key={id} class={`concern ${tone}`}>
               <a href={kind === 'lane' ? linkToLane(subject) : '#/tenants'}>{subject}</a>{' '}
               <span class="muted">{text}</span>
             </li>
           ))}
+          {concerns.length > SHOWN_CONCERNS ? (
+            <li class="muted">and {formatCount(concerns.length - SHOWN_CONCERNS)} more</li>
+          ) : null}
         </ul>
       )}
     </section>

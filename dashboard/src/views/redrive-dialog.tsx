@@ -1,6 +1,6 @@
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
-import { formatCount } from '../format.ts'
+import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import type { Failure, RedriveFilter, Redriven } from '../wire.ts'
 
@@ -8,18 +8,14 @@ import type { Failure, RedriveFilter, Redriven } from '../wire.ts'
 const MOST = 100_000
 
 /** Queues failed jobs of one kind again, after a dry run has said how many that would be. */
-export function RedriveDialog(props: {
-  failure: Failure
-  /** Trying again does not help against this error. */
-  isLasting: boolean
-  onClose: () => void
-}) {
-  const { failure, isLasting, onClose } = props
+export function RedriveDialog(props: { failure: Failure; onClose: () => void }) {
+  const { failure, onClose } = props
   const app = useApp()
-  const { tenant, lane, code } = failure
+  const { tenant, lane, code, retryable } = failure
   const [limit, setLimit] = useState('')
   const [group, setGroup] = useState('')
   const [tried, setTried] = useState<Redriven | null>(null)
+  const tries = useRef(0)
 
   const redrive = (isDry: boolean) => {
     const body: RedriveFilter = {
@@ -31,16 +27,26 @@ export function RedriveDialog(props: {
     }
     return app.api.json<Redriven>('/v1/jobs/retry', { method: 'POST', body, tenant })
   }
+  // What a dry run counts holds for the filter it was asked with: a late answer is not to speak for another.
+  const forget = () => {
+    tries.current++
+    setTried(null)
+  }
+  const tryOut = async () => {
+    const number = ++tries.current
+    const counted = await redrive(true)
+    if (number === tries.current) setTried(counted)
+  }
   const confirm = async () => {
     const { retried } = await redrive(false)
-    app.notify('good', `${formatCount(retried)} jobs are queued again.`)
+    app.notify('good', `${countOf(retried, 'job')} queued again.`)
   }
   const count = tried?.matched ?? 0
 
   return (
     <Dialog
       title="Redrive failed jobs?"
-      action={tried === null ? 'Redrive' : `Redrive ${formatCount(count)} jobs`}
+      action={tried === null ? 'Redrive' : `Redrive ${countOf(count, 'job')}`}
       isReady={count > 0}
       onConfirm={confirm}
       onClose={onClose}
@@ -49,11 +55,11 @@ export function RedriveDialog(props: {
         Those of <b>{tenant}</b> that failed in <b>{lane}</b> with <code>{code}</code> go back to their queue
         with fresh tries, and are paid for again.
       </p>
-      {isLasting ? (
+      {retryable ? null : (
         <p class="why warn">
           This error seldom goes away by itself: mend its cause first, or they fail again.
         </p>
-      ) : null}
+      )}
       <div class="pair">
         <label>
           Only of the group
@@ -63,7 +69,7 @@ export function RedriveDialog(props: {
             placeholder="any group"
             onInput={(event) => {
               setGroup(event.currentTarget.value)
-              setTried(null)
+              forget()
             }}
           />
         </label>
@@ -77,12 +83,12 @@ export function RedriveDialog(props: {
             placeholder="all"
             onInput={(event) => {
               setLimit(event.currentTarget.value)
-              setTried(null)
+              forget()
             }}
           />
         </label>
       </div>
-      <DryRun tried={tried} onTry={async () => setTried(await redrive(true))} />
+      <DryRun tried={tried} onTry={tryOut} />
     </Dialog>
   )
 }
@@ -104,7 +110,7 @@ function DryRun({ tried, onTry }: { tried: Redriven | null; onTry: () => Promise
             <span class="muted">Counts them first; nothing is changed.</span>
           ) : (
             <>
-              <b class="num">{formatCount(tried.matched)}</b> jobs match.
+              <b class="num">{countOf(tried.matched, 'job')}</b> {tried.matched === 1 ? 'matches' : 'match'}.
             </>
           ))}
       </span>

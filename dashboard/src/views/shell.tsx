@@ -4,6 +4,7 @@ import { formatCount } from '../format.ts'
 import { type App, type Theme, useApp } from '../state/app.ts'
 import { findConcerns } from '../state/attention.ts'
 import type { Route } from '../state/route.ts'
+import type { Overview } from '../wire.ts'
 import { Banner, Connection } from './connection.tsx'
 import { FailuresView } from './failures.tsx'
 import { GroupsView } from './groups.tsx'
@@ -30,7 +31,9 @@ export function Shell() {
   const isFirst = useRef(true)
   const place = JSON.stringify(route.view === 'jobs' ? 'jobs' : route)
   const title = nameRoute(route)
-  const { value: overview } = app.feed.overview
+  const isLocked = app.asksForKey.value || isForbidden(app)
+  // Whoever has no key any more sees nothing of what it showed.
+  const overview = isLocked ? null : app.feed.overview.value
   const concerns = overview === null ? 0 : findConcerns(overview).length
 
   // Another place is what moves the focus.
@@ -45,7 +48,6 @@ export function Shell() {
     document.title = `${concerns > 0 ? `(${concerns}) ` : ''}${title} · Sluice`
   }, [title, concerns])
 
-  const isLocked = app.asksForKey.value || isForbidden(app)
   return (
     <>
       <button type="button" class="skip" onClick={() => main.current?.focus()}>
@@ -62,7 +64,7 @@ export function Shell() {
           {views.map(({ href, name, of }) => (
             <a key={name} href={href} aria-current={of.includes(route.view) ? 'page' : undefined}>
               {name}
-              {name === 'Failures' ? <FailedCount /> : null}
+              {name === 'Failures' ? <FailedCount overview={overview} /> : null}
             </a>
           ))}
         </nav>
@@ -126,8 +128,7 @@ function nameRoute(route: Route): string {
   return views.find(({ of }) => of.includes(route.view))?.name ?? 'Nothing here'
 }
 
-function FailedCount() {
-  const overview = useApp().feed.overview.value
+function FailedCount({ overview }: { overview: Overview | null }) {
   const failed = overview?.tenants.reduce((sum, { counts }) => sum + counts.failed, 0) ?? 0
   return failed === 0 ? null : <span class="badge num">{formatCount(failed)}</span>
 }

@@ -1,7 +1,7 @@
 import { Loading } from '../components/empty.tsx'
 import { Bar } from '../components/gauge.tsx'
 import { Table } from '../components/table.tsx'
-import { formatCount, formatRate, formatShare, formatUsd } from '../format.ts'
+import { countOf, formatCount, formatRate, formatShare, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Tenant } from '../wire.ts'
@@ -15,6 +15,9 @@ export function TenantsView() {
       <div class="page-head">
         <h1>Tenants</h1>
         <p class="muted">
+          {overview.tenant_count > overview.tenants.length
+            ? `The ${overview.tenants.length} of ${formatCount(overview.tenant_count)} with the most open jobs. `
+            : null}
           Shares are of what finished within the last minute. Budgets begin anew at midnight, UTC.
         </p>
       </div>
@@ -62,9 +65,7 @@ function TenantRow({ tenant }: { tenant: Tenant }) {
         <Meter
           label={`Open jobs of ${id}`}
           share={most === null ? 0 : open / most}
-          text={
-            most === null ? `${formatCount(open)} jobs` : `${formatCount(open)} of ${formatCount(most)} jobs`
-          }
+          text={most === null ? countOf(open, 'job') : `${formatCount(open)} of ${countOf(most, 'job')}`}
         />
       </td>
       <td class="num right">{formatCount(counts.running)}</td>

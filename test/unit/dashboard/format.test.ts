@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import {
+  countOf,
   describePause,
   describeWait,
   formatCount,
@@ -22,6 +23,10 @@ describe('formatCount', () => {
     [null, '–'],
     [Number.POSITIVE_INFINITY, '–'],
   ])('writes %s as %s', (count, text) => expect(formatCount(count)).toBe(text))
+})
+
+test('one is not several', () => {
+  expect([0, 1, 1_234].map((count) => countOf(count, 'job'))).toEqual(['0 jobs', '1 job', '1,234 jobs'])
 })
 
 describe('formatRate', () => {

@@ -56,6 +56,7 @@ export function makeOverview(second: number, given: Partial<Overview> = {}): Ove
     at: new Date(Date.UTC(2026, 10, 24) + second * 1_000).toISOString(),
     lanes: [makeLane()],
     tenants: [makeTenant()],
+    tenant_count: 1,
     groups: [],
     batches: [],
     failures: [],

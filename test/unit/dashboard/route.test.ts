@@ -10,7 +10,7 @@ test('every link leads back to what it was made of, whatever ids hold', () => {
       (id, tenant) => {
         expect(parseRoute(linkToLane(id))).toEqual({ view: 'lane', id })
         expect(parseRoute(linkToJob(id, tenant || null))).toEqual({ view: 'job', id, tenant: tenant || null })
-        const filter = { tenant, status: 'failed', lane: id, group: '' }
+        const filter = { tenant, status: 'failed', lane: id, group: '', after: 'job_1,job_2' }
         expect(parseRoute(linkToJobs(filter))).toEqual({ view: 'jobs', filter })
       },
     ),
