@@ -310,7 +310,8 @@ describe('a bulk upload', () => {
     const answers = answersOf(await upload(url, source()))
     expect(answers).toHaveLength(count)
     const grown = peak - before.heapUsed - before.arrayBuffers
-    expect(grown).toBeLessThan(16_000_000)
+    // Some of it is what the sockets and the other tests of this file leave, -10 to 18 MB; a body that is held would be all of it.
+    expect(grown).toBeLessThan(megabytes * 500_000)
   })
 })
 
