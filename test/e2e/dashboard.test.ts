@@ -42,7 +42,8 @@ beforeAll(async () => {
   ])
   for (const one of started) if (one.status === 'rejected') throw one.reason
   url = stack.urls[0]!
-})
+  // A machine without a Chromium installs one first.
+}, 300_000)
 
 afterAll(async () => {
   await browser?.close()
