@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { keysOf } from '../../helpers/redis.ts'
 import { TENANT } from '../../helpers/store.ts'
 import {
   batchEnded,
@@ -111,6 +112,6 @@ it('keeps what it wrote to itself until the batch is over, and nothing of its wo
   const { batch } = await batchEnded(shop, created)
   expect(await readLines(shop.files, TENANT, batch.outputFileId)).toHaveLength(1)
   expect(await shop.work.active(TENANT)).toEqual([])
-  const left = await shop.store.redis.keys(`${shop.store.root}:batch:${created.id}*`)
+  const left = await keysOf(shop.store.redis, `${shop.store.root}:batch:${created.id}*`)
   expect(left).toEqual([`${shop.store.root}:batch:${created.id}`])
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { readStoreId } from '../../../jobs/store-id.ts'
 import { startSpool } from '../../../workers/spool.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import { RUN_VARIABLE } from '../../helpers/run-processes.ts'
 import { openTestStore, read, submit, success, TENANT, type TestStore, until } from '../../helpers/store.ts'
 
@@ -86,7 +87,7 @@ it('a job that was deleted meanwhile stays deleted, and its result is taken off 
   open(store, folder)
   await until(async () => (await list()).length === 0)
   expect(await store.jobs.get(TENANT, job.id)).toBe(null)
-  expect(await store.redis.keys(`${store.root}:job:${job.id}*`)).toEqual([])
+  expect(await keysOf(store.redis, `${store.root}:job:${job.id}*`)).toEqual([])
 })
 
 it('results for another store stay where they are, and what cannot be read is set aside', async () => {
