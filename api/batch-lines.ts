@@ -5,10 +5,12 @@ import { resolveTenant } from '../config/tenants.ts'
 import type { Job, JobError } from '../jobs/job.ts'
 import type { NewJob } from '../jobs/jobs.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import type { JsonScanner } from '../lib/scan-json.ts'
 import { describeFailure } from './door/failure.ts'
 import { toResponseId } from './door/response-id.ts'
 import { ApiError, toErrorMembers } from './errors.ts'
 import { parseRequest } from './issues.ts'
+import { createBodyScanner } from './json-bounds.ts'
 import { originOfBatch } from './origin.ts'
 import { parseJson } from './parse-json.ts'
 import { chatBodySchema, embeddingBodySchema, responseBodySchema } from './schemas/bodies.ts'
@@ -17,6 +19,8 @@ import { type SubmitDeps, toNewJob } from './submit.ts'
 
 /** Reads the lines of batches as their endpoints would read them; the workers' side of this is workers/batch-lines.ts. */
 export type BatchLineReader = {
+  /** Finds lines with more structure than a request may have, as they are read. */
+  createScanner(): JsonScanner
   /** What a whole batch depends on: everything around the body, and a model that there is. */
   check(text: Buffer, endpoint: BatchEndpoint): { customId: string; model: string } | LineFault
   /** The job that a line asks for, or the answer that its endpoint would have given. Null: the tenant is gone. */
@@ -34,6 +38,8 @@ const kinds = {
 
 export function createBatchLineReader(deps: SubmitDeps & { config: () => Config }): BatchLineReader {
   return {
+    createScanner: createBodyScanner,
+
     check(text, endpoint) {
       const found = readEnvelope(text, endpoint)
       if (isFault(found) || deps.resolveModel(found.model) !== null) return found
@@ -83,7 +89,7 @@ export function describeLineFailure(failed: JobError): LineFailure {
 function readEnvelope(text: Buffer, endpoint: BatchEndpoint) {
   let value: JsonValue
   try {
-    value = parseJson(text, 'line')
+    value = parseJson(text, 'line', { isScanned: true })
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     return { code: 'invalid_json_line', message: `This line cannot be read: ${error.message}.`, param: null }

@@ -1,9 +1,14 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
+import { nextTurn } from '../lib/breathe.ts'
 import type { Api, ApiLimits } from './deps.ts'
 import { ApiError } from './errors.ts'
+import { createBodyScanner } from './json-bounds.ts'
 import { parseJson } from './parse-json.ts'
 import { readBody } from './read-body.ts'
+
+/** Bodies from here on, in bytes, are read and checked in turns of the event loop of their own. */
+const largeBytes = 1024 * 1024
 
 /** Makes JSON the one body the routes of `app` take. An empty body is no body. */
 export function registerJsonBody(app: Api, limits: ApiLimits): void {
@@ -14,8 +19,15 @@ export function registerJsonBody(app: Api, limits: ApiLimits): void {
       limit: limits.bodyBytes,
       timeout: limits.bodyTimeout,
       declared: request.headers['content-length'],
+      scanner: createBodyScanner(),
     })
-    return text.length === 0 ? undefined : parseJson(text, 'body')
+    if (text.length === 0) return undefined
+    const options = { isScanned: true }
+    if (text.length < largeBytes) return parseJson(text, 'body', options)
+    await nextTurn()
+    const value = parseJson(text, 'body', options)
+    await nextTurn()
+    return value
   })
 }
 

@@ -3,23 +3,25 @@ import { parse } from 'secure-json-parse'
 import type { JsonValue } from '../lib/json.ts'
 import { ApiError } from './errors.ts'
 import { formatPath } from './issues.ts'
+import { bodyBounds, createBodyScanner, refuseExcess } from './json-bounds.ts'
 
 /** Deeper values overflow `JSON.stringify` on their way out, some thousand levels down; nobody needs 64. */
-const maxDepth = 64
-
-/** 32 MB of nothing but brackets hold `JSON.parse` for 9 s; counting them first takes 0.2 s. Shorter texts are quick either way. */
-const scanFrom = 64 * 1024
+const maxDepth = bodyBounds.depth
 
 type Fault = { path: PropertyKey[]; what: string }
 
 /**
  * Parses JSON text and refuses what later steps could not carry: `__proto__` keys, nesting beyond 64, numbers beyond
- * a double, and text that is not Unicode (canonical JSON, RFC 8785, has no form for these). Throws `invalid_request`;
+ * a double, and text that is not Unicode (canonical JSON, RFC 8785, has no form for these). Texts with more structure
+ * than `bodyBounds` allows are not even parsed. Throws `invalid_request` and `payload_too_large`;
  * `root` names the whole value in its message.
+ *
+ * @param options.isScanned a scanner saw the text already, as it came
  */
-export function parseJson(text: Buffer, root: string): JsonValue {
+export function parseJson(text: Buffer, root: string, options: { isScanned?: boolean } = {}): JsonValue {
+  const excess = options.isScanned ? null : createBodyScanner().push(text)
+  if (excess !== null) throw refuseExcess(excess, root)
   if (!isUtf8(text)) throw new ApiError('invalid_request', `${root}: is not valid UTF-8`, { param: root })
-  if (text.length > scanFrom) refuseDepth(text, root)
   let value: JsonValue
   try {
     value = parse(text.toString('utf8'))
@@ -30,24 +32,6 @@ export function parseJson(text: Buffer, root: string): JsonValue {
   if (fault === null) return value
   const place = formatPath(fault.path.reverse()) || root
   throw new ApiError('invalid_request', `${place}: ${fault.what}`, { param: place })
-}
-
-/** Counts brackets outside of strings. Never refuses what `findFault` would take. */
-function refuseDepth(text: Buffer, root: string): void {
-  let depth = 0
-  let inString = false
-  for (let at = 0; at < text.length; at++) {
-    const byte = text[at]
-    if (inString) {
-      if (byte === 0x5c) at++
-      else if (byte === 0x22) inString = false
-    } else if (byte === 0x22) inString = true
-    else if (byte === 0x5d || byte === 0x7d) depth--
-    else if ((byte === 0x5b || byte === 0x7b) && ++depth > maxDepth) {
-      const message = `${root}: is nested more than ${maxDepth} levels deep at position ${at}`
-      throw new ApiError('invalid_request', message, { param: root })
-    }
-  }
 }
 
 /** V8 repeats some of the text in its messages; only the position may be told, for the text may be a prompt. */

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream'
+import type { JsonExcess, JsonScanner } from '../lib/scan-json.ts'
 import { ApiError } from './errors.ts'
+import { refuseExcess } from './json-bounds.ts'
 
 export type ReadBodyOptions = {
   /** Bytes. */
@@ -8,18 +10,21 @@ export type ReadBodyOptions = {
   timeout: number
   /** The `content-length`, where it was sent: a body that says it is too large is not even kept. */
   declared?: string
+  /** Looks at the body as it comes: one with more structure than it allows is not kept either. */
+  scanner?: JsonScanner
 }
 
 /**
  * Reads a whole body. One that is too large is still taken in and thrown away, as long as time allows, before it is
  * refused: closing on a client that is sending resets the connection, and the client never sees the answer.
  *
- * Throws `payload_too_large`, `request_timeout`, or `invalid_request` where the client went away.
+ * Throws `payload_too_large`, `request_timeout`, `invalid_request` where the client went away, and what `refuseExcess` makes of an excess.
  */
 export function readBody(stream: Readable, options: ReadBodyOptions): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
     let size = 0
+    let excess: JsonExcess | null = null
     const declaredTooLarge = Number(options.declared ?? 0) > options.limit
     const isTooLarge = () => declaredTooLarge || size > options.limit
     const timer = setTimeout(() => {
@@ -32,11 +37,13 @@ export function readBody(stream: Readable, options: ReadBodyOptions): Promise<Bu
 
     function onData(chunk: Buffer) {
       size += chunk.length
-      if (isTooLarge()) chunks = []
+      excess ??= options.scanner?.push(chunk) ?? null
+      if (excess !== null || isTooLarge()) chunks = []
       else chunks.push(chunk)
     }
     function onEnd() {
-      finish(isTooLarge() ? tooLarge(options.limit) : null)
+      if (isTooLarge()) finish(tooLarge(options.limit))
+      else finish(excess === null ? null : refuseExcess(excess, 'body'))
     }
     function onBreak() {
       finish(new ApiError('invalid_request', 'the connection closed before the body was complete'))

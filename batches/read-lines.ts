@@ -1,7 +1,10 @@
+import type { JsonExcess, JsonScanner } from '../lib/scan-json.ts'
+
 /** A line of an input file that is not blank. */
 export type InputLine = {
-  /** Null: the line is longer than it may be. */
+  /** Null: the line is longer than it may be, or has the `excess`. */
   text: Buffer | null
+  excess?: JsonExcess
   /** Its place among all lines of the file, blank ones included, from 1. */
   number: number
   /** Where it begins, in bytes from the beginning of the file. */
@@ -18,28 +21,36 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
  * Holds no more than one line of up to `limit` bytes.
  *
  * @param from where the content given begins: the beginning of a line
+ * @param createScanner makes what looks at each line as it comes
  */
 export async function* readLines(
   content: AsyncIterable<Uint8Array>,
-  { from = 0, limit }: { from?: number; limit: number },
+  { from = 0, limit, createScanner }: { from?: number; limit: number; createScanner?: () => JsonScanner },
 ): AsyncGenerator<InputLine> {
   let parts: Buffer[] = []
   let size = 0
   let number = 0
   let start = from
   let at = from
+  let scanner = createScanner?.()
+  let excess: JsonExcess | null = null
 
   const add = (piece: Buffer) => {
     size += piece.length
     at += piece.length
-    if (size > limit) parts = []
+    excess ??= scanner?.push(piece) ?? null
+    if (size > limit || excess !== null) parts = []
     else if (piece.length > 0) parts.push(piece)
   }
   const take = (): InputLine | null => {
     const whole = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
     const text = start === 0 && whole.subarray(0, 3).equals(byteOrderMark) ? whole.subarray(3) : whole
-    const line = { text: size > limit ? null : text, number: ++number, start, end: at }
+    const isTooMuch = size > limit || excess !== null
+    const line: InputLine = { text: isTooMuch ? null : text, number: ++number, start, end: at }
+    if (excess !== null) line.excess = excess
     parts = []
+    if (size > 0) scanner = createScanner?.()
+    excess = null
     size = 0
     start = at
     return line.text !== null && isBlank(line.text) ? null : line

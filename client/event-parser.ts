@@ -9,7 +9,9 @@ export type EventParser = {
 
 export function createEventParser(): EventParser {
   const decoder = new TextDecoder()
-  let rest = ''
+  /** The unfinished line; joined once it ends, so that a line over many chunks is not looked through again with each. */
+  let pieces: string[] = []
+  let endedInReturn = false
   let id = ''
   let type = ''
   let data: string[] = []
@@ -25,10 +27,16 @@ export function createEventParser(): EventParser {
 
   return {
     push(bytes) {
-      const text = rest + decoder.decode(bytes, { stream: true })
-      // A return at the very end may be the first half of a line's end.
-      const lines = text.split(/\r\n|\n|\r(?!$)/)
-      rest = lines.pop() ?? ''
+      let text = decoder.decode(bytes, { stream: true })
+      if (text === '') return []
+      // The second half of a line's end that was cut in two.
+      if (endedInReturn && text.startsWith('\n')) text = text.slice(1)
+      endedInReturn = text.endsWith('\r')
+      const lines = text.split(/\r\n|\n|\r/)
+      pieces.push(lines[0]!)
+      if (lines.length === 1) return []
+      lines[0] = pieces.join('')
+      pieces = [lines.pop()!]
       const events: ParsedEvent[] = []
       for (const line of lines) {
         if (line !== '') {

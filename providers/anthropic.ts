@@ -11,8 +11,7 @@ import {
   createSend,
   DEFAULT_MAX_ANSWER_BYTES,
   isEventStream,
-  parseJson,
-  readText,
+  readJson,
   trimUrl,
   type UpstreamResponse,
   withRequestId,
@@ -89,7 +88,7 @@ async function readBody(
     })
     return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
   }
-  const answer = parseJson(await readText(response.stream, maxBytes))
+  const answer = await readJson(response.stream, maxBytes)
   if (!isJsonObject(answer)) return { ok: false, verdict: invalidAnswer('the answer is not a JSON object') }
   if (answer.error) {
     return { ok: false, verdict: judgeError(withRequestId(answer.error, answer), 'chat', false) }

@@ -1,5 +1,6 @@
 import type { Agent } from 'undici'
 import { readUsage } from './answer.ts'
+import { AnswerTooLargeError } from './answer-bounds.ts'
 import {
   aborted,
   classifyConnectionError,
@@ -11,7 +12,7 @@ import {
 } from './classify.ts'
 import { capPause, type HeaderReader, readFeedback, readReset } from './feedback.ts'
 import type { Feedback, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
-import { AnswerTooLargeError, RefusedError, type UpstreamResponse } from './transport.ts'
+import { RefusedError, type UpstreamResponse } from './transport.ts'
 import { judgeRefusal } from './verdict.ts'
 
 /** One request upstream: how it is sent, and how its answer is read. */

@@ -10,8 +10,7 @@ import {
   createSend,
   DEFAULT_MAX_ANSWER_BYTES,
   isEventStream,
-  parseJson,
-  readText,
+  readJson,
   trimUrl,
   type UpstreamResponse,
 } from './transport.ts'
@@ -98,7 +97,7 @@ async function readBody(
     const outcome = await readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
     return outcome.ok ? checkBody(type, outcome.body, null) : outcome
   }
-  const body = parseJson(await readText(response.stream, maxBytes))
+  const body = await readJson(response.stream, maxBytes)
   if (!isJsonObject(body)) return { ok: false, verdict: invalidAnswer('the answer is not a JSON object') }
   const inputs = type === 'embedding' ? (normalizeInputs(request.body)?.length ?? null) : null
   return checkBody(type, body, inputs)

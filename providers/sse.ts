@@ -1,4 +1,5 @@
 import { StringDecoder } from 'node:string_decoder'
+import type { JsonScanner } from '../lib/scan-json.ts'
 
 export type SseParser = {
   /** Feeds bytes as they come; cuts may fall anywhere, inside characters too. */
@@ -7,11 +8,19 @@ export type SseParser = {
   end(): void
 }
 
+/** A text this short, in characters, passes no bound of an answer: what opens 256 levels and closes them is longer. */
+const UNSCANNED = 512
+
 /**
  * Reads `text/event-stream` (WHATWG HTML §9.2.6) as providers use it: the data of each event, lines joined. Names,
  * ids, comments and retry fields are dropped, for the data of every provider's events says what they are.
+ *
+ * @param createScanner makes what looks at the data of an event before it is handed on; what its `push` throws, `push` and `end` throw
  */
-export function createSseParser(onData: (data: string) => void): SseParser {
+export function createSseParser(
+  onData: (data: string) => void,
+  createScanner?: () => JsonScanner,
+): SseParser {
   const lineEnd = /\r\n|\n|\r/g
   const decoder = new StringDecoder('utf8')
   /** The unfinished line; joined once it ends, so that a line over many chunks is not scanned again with each. */
@@ -19,17 +28,28 @@ export function createSseParser(onData: (data: string) => void): SseParser {
   let data: string | null = null
   let isFirst = true
   let endedInReturn = false
+  let scanner: JsonScanner | null = null
+
+  function look(text: string): void {
+    if (createScanner === undefined) return
+    scanner ??= createScanner()
+    scanner.push(Buffer.from(text))
+  }
 
   function dispatch(): void {
     const event = data
     data = null
+    scanner = null
     if (event !== null) onData(event)
   }
 
-  function takeLine(line: string): void {
+  /** @param isLookedAt its pieces were, as they came */
+  function takeLine(line: string, isLookedAt: boolean): void {
     if (line === '') dispatch()
     else if (line.startsWith('data:')) {
       const value = line.charCodeAt(5) === 32 ? line.slice(6) : line.slice(5)
+      if (data !== null && scanner === null) look(data)
+      if (!isLookedAt && (value.length > UNSCANNED || scanner !== null)) look(value)
       data = data === null ? value : `${data}\n${value}`
     }
   }
@@ -43,21 +63,26 @@ export function createSseParser(onData: (data: string) => void): SseParser {
     isFirst = false
     lineEnd.lastIndex = start
     for (let match = lineEnd.exec(text); match; match = lineEnd.exec(text)) {
-      pieces.push(text.slice(start, match.index))
-      const line = pieces.length === 1 ? pieces[0]! : pieces.join('')
+      const last = text.slice(start, match.index)
+      const isLong = pieces.length > 0
+      if (isLong) look(last)
+      const line = isLong ? pieces.join('') + last : last
       pieces = []
       start = match.index + match[0].length
-      takeLine(line)
+      takeLine(line, isLong)
     }
     endedInReturn = text.charCodeAt(text.length - 1) === 13
-    if (start < text.length) pieces.push(text.slice(start))
+    if (start === text.length) return
+    const piece = text.slice(start)
+    pieces.push(piece)
+    look(piece)
   }
 
   return {
     push: (bytes) => takeText(decoder.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))),
     end() {
       takeText(decoder.end())
-      if (pieces.length > 0) takeLine(pieces.join(''))
+      if (pieces.length > 0) takeLine(pieces.join(''), true)
       pieces = []
       dispatch()
     },

@@ -1,10 +1,10 @@
 import type { Readable } from 'node:stream'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { createChatAssembler } from './assemble.ts'
 import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
 import type { ProviderRequest } from './provider.ts'
 import { createSseParser } from './sse.ts'
-import { AnswerTooLargeError } from './transport.ts'
 import { judgeError } from './verdict.ts'
 
 /** How long a finished stream may take to end, so that its connection can be used again, before it is closed. */
@@ -23,7 +23,7 @@ export type StreamReader = {
  * A connection error after the last part of the answer is no failure: the answer is complete, and paid for.
  *
  * @param options.drained holds the stream back while its chunks are not taken as fast as they come
- * @throws AnswerTooLargeError, and the stream's own error when it breaks off before the answer is complete
+ * @throws AnswerTooLargeError, also for an event beyond a bound of answer-bounds.ts, and the stream's own error when it breaks off before the answer is complete
  */
 export async function readStream(options: {
   stream: Readable
@@ -35,7 +35,7 @@ export async function readStream(options: {
   let outcome: Outcome | null = null
   const parser = createSseParser((data) => {
     outcome ??= reader.take(data)
-  })
+  }, createAnswerScanner)
   const readOutcome = () => outcome
   let size = 0
   try {

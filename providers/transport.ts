@@ -1,6 +1,9 @@
 import type { Readable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
 import { Agent, type Dispatcher, request } from 'undici'
+import { nextTurn } from '../lib/breathe.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import type { HeaderReader } from './feedback.ts'
 
 /** An upstream answer whose headers have come; the body is still on its way. */
@@ -30,9 +33,6 @@ export class RefusedError extends Error {
   }
 }
 
-/** Thrown when a body exceeds the cap; the rest of it is not read. */
-export class AnswerTooLargeError extends Error {}
-
 /**
  * The connections to one provider. Each attempt has its own clock; undici's (300 s to the headers and between
  * chunks) would cut slow answers.
@@ -49,7 +49,24 @@ export function createAgent(): Agent {
   })
 }
 
-export function parseJson(text: string): unknown {
+/** Answers of this length on, in characters, are parsed in a turn of the event loop of their own. */
+const LARGE_ANSWER = 1024 * 1024
+
+/**
+ * Reads a whole body as JSON; undefined where it is none.
+ *
+ * @throws AnswerTooLargeError beyond `maxBytes` or a bound of answer-bounds.ts; the connection is then closed, not drained
+ */
+export async function readJson(stream: Readable, maxBytes: number): Promise<unknown> {
+  const text = await readText(stream, maxBytes)
+  if (text.length < LARGE_ANSWER) return parseJson(text)
+  await nextTurn()
+  const value = parseJson(text)
+  await nextTurn()
+  return value
+}
+
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -99,30 +116,28 @@ export function createSend(options: {
     const status = response.statusCode
     const upstream = { status, headers: createHeaderReader(response.headers), stream: response.body }
     if (status >= 200 && status < 300) return upstream
-    const error = readErrorObject(await readText(response.body, maxBytes).catch(() => ''))
+    const error = readErrorObject(await readJson(response.body, maxBytes).catch(() => undefined))
     throw new RefusedError({ status, headers: upstream.headers, error })
   }
 }
 
-/**
- * Reads a whole body as text.
- *
- * @throws AnswerTooLargeError beyond `maxBytes`; the connection is then closed, not drained
- */
-export async function readText(stream: Readable, maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = []
+/** Reads a whole body as text, which is decoded and looked at as it comes. */
+async function readText(stream: Readable, maxBytes: number): Promise<string> {
+  const decoder = new StringDecoder('utf8')
+  const scanner = createAnswerScanner()
+  const parts: string[] = []
   let size = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     size += chunk.length
     if (size > maxBytes) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
-    chunks.push(chunk)
+    scanner.push(chunk)
+    parts.push(decoder.write(chunk))
   }
-  return chunks.length === 1 ? chunks[0]!.toString('utf8') : Buffer.concat(chunks, size).toString('utf8')
+  return parts.join('') + decoder.end()
 }
 
 /** The member `error` of a body; some servers send the error object itself, and Google sends it in a list. */
-function readErrorObject(text: string): unknown {
-  const value = parseJson(text)
+function readErrorObject(value: unknown): unknown {
   const body: unknown = Array.isArray(value) ? value[0] : value
   if (!isJsonObject(body)) return undefined
   return body.error === undefined ? body : withRequestId(body.error, body)

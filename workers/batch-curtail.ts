@@ -1,5 +1,6 @@
 import { type BatchEnding, type BatchLine, BLOCK_LINES, emptyTally } from '../batches/batch.ts'
 import type { NewJob } from '../jobs/jobs.ts'
+import { createBreather } from '../lib/breathe.ts'
 import {
   type BatchDeps,
   type BatchRun,
@@ -9,7 +10,6 @@ import {
   readInput,
 } from './batch-lines.ts'
 import type { BlockWriter } from './batch-write.ts'
-import { createBreather } from './breathe.ts'
 
 /**
  * Ends the blocks that were not submitted, when a batch ends early: each of their lines is answered with the reason.
@@ -61,7 +61,7 @@ async function readBlock(
   const asked: { slot: number; customId: string; job: NewJob }[] = []
   const breathe = createBreather()
   try {
-    for await (const { text } of readInput(files, batch, at)) {
+    for await (const { text } of readInput({ files, lines }, batch, at)) {
       const slot = found.length
       const read = lines.read(text ?? Buffer.alloc(0), { batch, index: block * BLOCK_LINES + slot })
       // Without its tenant no line can be read as a job; its jobs end as they may.

@@ -1,6 +1,7 @@
 import { type BatchLine, BLOCK_LINES } from '../batches/batch.ts'
 import type { InputLine } from '../batches/read-lines.ts'
 import type { NewJob } from '../jobs/jobs.ts'
+import { createBreather } from '../lib/breathe.ts'
 import {
   type BatchDeps,
   type BatchRun,
@@ -10,7 +11,6 @@ import {
   readInput,
   TenantGoneError,
 } from './batch-lines.ts'
-import { createBreather } from './breathe.ts'
 
 /** Bytes of input that are jobs in memory before they go to the store. */
 const SLICE_BYTES = 1024 * 1024
@@ -56,7 +56,7 @@ export function createFeeder(
 
   async function nextLine(at: number): Promise<InputLine> {
     // A failed read leaves its generator at its end; the next one begins where that one stood.
-    const from = reader?.at === at ? reader : { at, lines: readInput(files, batch, at) }
+    const from = reader?.at === at ? reader : { at, lines: readInput({ files, lines }, batch, at) }
     reader = null
     const { value: line } = await from.lines.next()
     if (!line) throw new InputGoneError()

@@ -12,9 +12,12 @@ import type { Files } from '../files/files.ts'
 import type { Job, JobError } from '../jobs/job.ts'
 import type { Jobs, NewJob } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
+import type { JsonScanner } from '../lib/scan-json.ts'
 
 /** A line as its endpoint takes it; api/batch-lines.ts makes these. */
 export type LineReader = {
+  /** Finds lines with more structure than a request may have, as they are read. */
+  createScanner(): JsonScanner
   /** Looks at what a whole batch depends on; the rest of a line's faults cost only the line. */
   check(text: Buffer, endpoint: BatchEndpoint): { customId: string; model: string } | LineFault
   /** The job that a line asks for, or why there will be none. Null: the tenant is not configured any more. */
@@ -71,14 +74,14 @@ export const LINE_BYTES = 32 * 1024 * 1024
 
 /** The lines of a batch's input from one of its blocks on. Throws InputGoneError when there is no such file. */
 export async function* readInput(
-  files: Pick<Files, 'read' | 'get'>,
+  { files, lines }: { files: Pick<Files, 'read' | 'get'>; lines: Pick<LineReader, 'createScanner'> },
   { tenant, inputFileId }: Batch,
   from: number,
 ): AsyncGenerator<InputLine> {
   const content = await files.read(tenant, inputFileId, from)
   if (content === null) throw new InputGoneError()
   try {
-    yield* readLines(content, { from, limit: LINE_BYTES })
+    yield* readLines(content, { from, limit: LINE_BYTES, createScanner: lines.createScanner })
   } catch (error) {
     throw (await files.get(tenant, inputFileId)) === null ? new InputGoneError() : error
   }

@@ -1,7 +1,8 @@
 import { type Batch, type BatchFault, BLOCK_LINES } from '../batches/batch.ts'
-import { isFault } from '../batches/check-line.ts'
+import { isFault, type LineFault } from '../batches/check-line.ts'
+import { createBreather } from '../lib/breathe.ts'
+import { describeJsonExcess, type JsonExcess } from '../lib/scan-json.ts'
 import { type BatchDeps, InputGoneError, LINE_BYTES, readInput } from './batch-lines.ts'
-import { createBreather } from './breathe.ts'
 
 /** More faults than these are not looked for. */
 const MAX_FAULTS = 100
@@ -26,14 +27,14 @@ export async function validateInput(
   const breathe = createBreather()
   let total = 0
   try {
-    for await (const { text, number, start } of readInput(files, batch, 0)) {
+    for await (const { text, excess, number, start } of readInput({ files, lines }, batch, 0)) {
       if (total === MAX_LINES) {
         const message = `The input has more than ${MAX_LINES} requests.`
         return { faults: [{ code: 'too_many_tasks', message, param: null, line: null }] }
       }
       if (total % BLOCK_LINES === 0) layout.push(start)
       total++
-      const found = text === null ? lineTooLong : lines.check(text, batch.endpoint)
+      const found = text === null ? describeTooMuch(excess) : lines.check(text, batch.endpoint)
       if (isFault(found)) faults.push({ ...found, line: number })
       else if (customIds.has(found.customId)) faults.push({ ...duplicate, line: number })
       else {
@@ -64,8 +65,7 @@ const duplicate = {
   param: 'custom_id',
 }
 
-const lineTooLong = {
-  code: 'line_too_long',
-  message: `The line is longer than ${LINE_BYTES} bytes.`,
-  param: null,
+function describeTooMuch(excess: JsonExcess | undefined): LineFault {
+  const message = excess === undefined ? `is longer than ${LINE_BYTES} bytes` : describeJsonExcess(excess)
+  return { code: 'line_too_long', message: `The line ${message}.`, param: null }
 }

@@ -11,9 +11,9 @@ import {
 } from '../batches/batch.ts'
 import { type LineAnswer, renderLine } from '../batches/render-line.ts'
 import { isTerminal, type Job } from '../jobs/job.ts'
+import { createBreather } from '../lib/breathe.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { type BatchDeps, type BatchRun, describeEnding } from './batch-lines.ts'
-import { createBreather } from './breathe.ts'
 
 /** The result files of a batch, before they are sealed. */
 export type ResultFiles = { outputId: string; errorId: string }

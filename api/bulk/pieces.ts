@@ -1,8 +1,14 @@
+import type { JsonExcess } from '../../lib/scan-json.ts'
+import { createBodyScanner } from '../json-bounds.ts'
+
 /**
- * What a splitter finds in an upload: the text of one job; a job larger than it may be, its text thrown away; or the
- * place from which the rest cannot be told apart, which is always the last piece.
+ * What a splitter finds in an upload: the text of one job; a job larger than it may be, in bytes or in structure, its text
+ * thrown away; or the place from which the rest cannot be told apart, which is always the last piece.
  */
-export type Piece = { kind: 'job'; text: Buffer } | { kind: 'too_large' } | { kind: 'broken'; what: string }
+export type Piece =
+  | { kind: 'job'; text: Buffer }
+  | { kind: 'too_large'; excess: JsonExcess | null }
+  | { kind: 'broken'; what: string }
 
 /** Turns the bytes of an upload, cut anywhere, into pieces in order. Holds no more than one job. */
 export type Splitter = {
@@ -21,21 +27,26 @@ export type PieceBuffer = {
 export function createPieceBuffer(limit: number): PieceBuffer {
   let parts: Buffer[] = []
   let size = 0
+  let scanner = createBodyScanner()
+  let excess: JsonExcess | null = null
   return {
     add(part) {
       if (part.length === 0) return
       size += part.length
-      if (size > limit) parts = []
+      excess ??= scanner.push(part)
+      if (excess !== null || size > limit) parts = []
       else parts.push(part)
     },
     take() {
       if (size === 0) return null
       const piece: Piece =
-        size > limit
-          ? { kind: 'too_large' }
+        excess !== null || size > limit
+          ? { kind: 'too_large', excess }
           : { kind: 'job', text: parts.length === 1 ? parts[0]! : Buffer.concat(parts) }
       parts = []
       size = 0
+      scanner = createBodyScanner()
+      excess = null
       return piece
     },
   }

@@ -5,6 +5,7 @@ import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
 import { checkIdempotencyKey } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
+import { refuseExcess } from '../json-bounds.ts'
 import { parseJson } from '../parse-json.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
 import { keyReused, noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../submit.ts'
@@ -130,9 +131,10 @@ function prepare(
 ): Entry {
   try {
     if (piece.kind === 'too_large') {
+      if (piece.excess !== null) throw refuseExcess(piece.excess, 'body')
       throw new ApiError('payload_too_large', `this job is larger than ${options.limits.bodyBytes} bytes`)
     }
-    const line = parseRequest(bulkLineSchema, parseJson(piece.text, 'body'), 'body')
+    const line = parseRequest(bulkLineSchema, parseJson(piece.text, 'body', { isScanned: true }), 'body')
     const { idempotency_key: own, ...create } = line
     const job = toNewJob(options.tenant, create, chooseKey(own, index, options), options.deps)
     return { index, job: { ...job, ...options.origin } }

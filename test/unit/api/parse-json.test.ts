@@ -45,9 +45,9 @@ describe('JSON from a client', () => {
     expect(parseJson(Buffer.from(text), 'body')).toEqual(JSON.parse(text))
   })
 
-  it('that is long and too deep is refused where it gets too deep', () => {
+  it('that is long and too deep is refused', () => {
     const text = `{"pad":"${'x'.repeat(70_000)}","deep":${'['.repeat(64)}${']'.repeat(64)}}`
-    expect(failure(text).message).toMatch(/nested more than 64 levels deep at position \d+/)
+    expect(failure(text).message).toMatch(/^body: is nested more than 64 levels deep$/)
     expect(parseJson(Buffer.from(text.replace('[[', '[').replace(']]', ']')), 'body')).toBeTypeOf('object')
   })
 

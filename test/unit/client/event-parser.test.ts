@@ -60,3 +60,17 @@ test('an event has the id that was named last, and what is left half said is voi
   ])
   expect(push('data: three')).toEqual([])
 })
+
+test('a long line takes time by its length, however many pieces it comes in', () => {
+  const piece = new TextEncoder().encode('x'.repeat(256))
+  const cost = (pieces: number) => {
+    const parser = createEventParser()
+    const before = process.cpuUsage().user
+    parser.push(new TextEncoder().encode('data: '))
+    for (let index = 0; index < pieces; index++) parser.push(piece)
+    expect(parser.push(new TextEncoder().encode('\n\n'))[0]!.data).toHaveLength(pieces * 256)
+    return (process.cpuUsage().user - before) / 1000
+  }
+  // Looking through it again with each piece takes over ten seconds.
+  expect(cost(40_000)).toBeLessThan(1_000)
+})

@@ -1,5 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
+export { nextTurn }
+
 /** How long a loop may hold the event loop, ms. */
 const SLICE_MS = 10
 

@@ -1,0 +1,77 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createJsonScanner, describeJsonExcess, type JsonBounds } from '../../../lib/scan-json.ts'
+
+const free: JsonBounds = {
+  depth: Number.POSITIVE_INFINITY,
+  values: Number.POSITIVE_INFINITY,
+  names: Number.POSITIVE_INFINITY,
+  distinctNames: Number.POSITIVE_INFINITY,
+}
+
+function scan(text: string, bounds: Partial<JsonBounds>, size = text.length + 1) {
+  const scanner = createJsonScanner({ ...free, ...bounds })
+  const bytes = Buffer.from(text)
+  let found = null
+  for (let at = 0; at < bytes.length; at += size) found = scanner.push(bytes.subarray(at, at + size))
+  return found
+}
+
+/** What a text holds, counted by walking over what it parses to. */
+function count(value: unknown): { depth: number; values: number; names: string[] } {
+  if (typeof value !== 'object' || value === null) return { depth: 0, values: 1, names: [] }
+  const inside = Object.values(value).map(count)
+  return {
+    depth: 1 + Math.max(0, ...inside.map(({ depth }) => depth)),
+    values: 1 + inside.reduce((sum, { values }) => sum + values, 0),
+    names: [...(Array.isArray(value) ? [] : Object.keys(value)), ...inside.flatMap(({ names }) => names)],
+  }
+}
+
+describe('the scanner of JSON', () => {
+  it('counts exactly what is in a text, wherever that is cut', () => {
+    fc.assert(
+      fc.property(
+        fc.json({ maxDepth: 6 }),
+        fc.nat(2),
+        fc.integer({ min: 1, max: 9 }),
+        (json, indent, size) => {
+          const text = JSON.stringify(JSON.parse(json), null, indent)
+          const { depth, values, names } = count(JSON.parse(text))
+          const most = { depth, values, names: names.length, distinctNames: new Set(names).size }
+          expect(scan(text, most, size)).toBeNull()
+          for (const bound of ['depth', 'values', 'names'] as const) {
+            if (most[bound] <= (bound === 'values' ? 1 : 0)) continue
+            expect(scan(text, { [bound]: most[bound] - 1 }, size)).toEqual({ bound, most: most[bound] - 1 })
+          }
+        },
+      ),
+    )
+  })
+
+  it('counts names once that are repeated, and nearly all that are not', () => {
+    const repeated = JSON.stringify(Array.from({ length: 5_000 }, () => ({ token: 'a', bytes: [1] })))
+    expect(scan(repeated, { distinctNames: 2 })).toBeNull()
+    const different = JSON.stringify(Array.from({ length: 5_000 }, (_, index) => ({ [`k${index}`]: 1 })))
+    expect(scan(different, { distinctNames: 5_000 })).toBeNull()
+    expect(scan(different, { distinctNames: 4_800 })).toEqual({ bound: 'distinctNames', most: 4_800 })
+  })
+
+  it('sees no structure in strings, whatever they escape', () => {
+    expect(
+      scan(JSON.stringify(['[[[{"a":1,,,', '\\', '\\"[', '"']), { depth: 1, values: 5, names: 0 }),
+    ).toBeNull()
+  })
+
+  it('says each bound in words', () => {
+    const words = (['depth', 'values', 'names', 'distinctNames'] as const).map((bound) =>
+      describeJsonExcess({ bound, most: 7 }),
+    )
+    expect(words).toEqual([
+      'is nested more than 7 levels deep',
+      'has more than 7 values',
+      'has more than 7 names of members',
+      'has more than 7 different names of members',
+    ])
+  })
+})
