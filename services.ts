@@ -9,6 +9,7 @@ import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant, tenantNames } from './config/tenants.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createExpress, expressLease } from './jobs/express.ts'
+import { moveGroups } from './jobs/group-names.ts'
 import { createItems } from './jobs/items.ts'
 import { openLanesChannel, tenantRoot, tenantsKey, wakeChannel, webhookChannel } from './jobs/keys.ts'
 import { readStoreId } from './jobs/store-id.ts'
@@ -66,6 +67,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   })
   closers.add('the configuration', async () => leave())
   await register()
+  moveGroups(store).catch((error) => log.warn({ err: error }, 'moving groups to their keys'))
 
   if (store.durability) await requireDurable(store.durability, log)
   const lanes = createLaneControl({
@@ -164,6 +166,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   await store.maintenance
     .register(tenantNames(config.current()))
     .catch((error) => onError(error, 'registering tenants'))
+  moveGroups(store).catch((error) => onError(error, 'moving groups to their keys'))
 
   let health: WorkerProcess['health'] = () => ({ ok: false, reason: 'the worker starts' })
   // Before anything is taken in hand: a worker whose port is taken ends, and no call is to be lost with it.

@@ -28,7 +28,7 @@ import { registerLaneRoutes } from './routes/lanes.ts'
 import { registerMetricsRoute } from './routes/metrics.ts'
 import { registerModelRoutes } from './routes/models.ts'
 import { registerOverviewRoutes } from './routes/overview.ts'
-import { createValidatorCompiler } from './validation.ts'
+import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000
 const maxPathParameter = 512
@@ -71,6 +71,7 @@ export function buildApp(deps: ApiDeps): Api {
     frameworkErrors: (error, request, reply) => sendError(error, request, reply, deps.isUnavailable),
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket, deps.createId),
   })
+  app.addHook('onRoute', refuseUnknownQuery)
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: '' }))
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps.isUnavailable))

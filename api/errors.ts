@@ -90,8 +90,17 @@ export function notFound(
   return new ApiError('not_found', `no such ${what}`)
 }
 
-/** An id of a path, which cannot exist where it has other characters than ids have. */
-export function checkId(id: string, what: 'job' | 'group' | 'delivery' | 'file' | 'batch'): string {
-  if (!/^[\w.:-]{1,128}$/.test(id)) throw notFound(what)
+/** What ids and names look like; others cannot exist, and could name keys beside the records. */
+export const idPatterns = {
+  job: /^job_[A-Za-z0-9_-]{1,64}$/,
+  group: /^[A-Za-z0-9_.:-]{1,128}$/,
+  delivery: /^whd_[A-Za-z0-9_-]{1,96}$/,
+  file: /^file-[A-Za-z0-9_-]{1,120}$/,
+  batch: /^batch_[A-Za-z0-9_]{1,64}$/,
+} as const satisfies Record<string, RegExp>
+
+/** An id of a path. One that cannot exist is answered as one that does not. */
+export function checkId(id: string, what: keyof typeof idPatterns): string {
+  if (!idPatterns[what].test(id)) throw notFound(what)
   return id
 }

@@ -1,7 +1,35 @@
-import type { FastifySchemaCompiler } from 'fastify'
-import type { z } from 'zod'
+import type { FastifySchemaCompiler, RouteOptions } from 'fastify'
+import { z } from 'zod'
 import { ApiError } from './errors.ts'
 import { parseRequest } from './issues.ts'
+
+/** Routes that other makers' clients call, which send what their own servers know besides. */
+const TOLERANT = 'OpenAI-compatible'
+
+/**
+ * Makes a query parameter that a route does not know a fault: a filter that is misspelt would otherwise filter nothing. Where
+ * clients of OpenAI call, what is not known is ignored.
+ */
+export function refuseUnknownQuery(route: RouteOptions): void {
+  const { url, schema } = route
+  if (schema === undefined || !url.startsWith('/v1/') || schema.tags?.includes(TOLERANT)) return
+  const known = schema.querystring instanceof z.ZodObject ? Object.keys(schema.querystring.shape) : []
+  // Before the body is looked at, whose faults are another matter.
+  route.preValidation = [
+    ...[route.preValidation ?? []].flat(),
+    (request, _reply, done) => {
+      const unknown = Object.keys(request.query as object).filter((name) => !known.includes(name))
+      const places = unknown.slice(0, 5).map((name) => `query.${name.slice(0, 64)}`)
+      const choice = known.length === 0 ? 'it takes none' : `it knows ${known.join(', ')}`
+      const message = `${places.join(', ')}: is no parameter of this route; ${choice}`
+      done(
+        unknown.length === 0
+          ? undefined
+          : new ApiError('invalid_request', message, { param: places[0] ?? null }),
+      )
+    },
+  ]
+}
 
 /** How the parts of a request are called in messages: the root, and what stands before each place in it. */
 const parts: Record<string, { root: string; prefix: string }> = {

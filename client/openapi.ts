@@ -325,7 +325,7 @@ export type ListJobsQuery = {
   group?: string
   lane?: string
   limit?: number
-  /** The last id of the page before. */
+  /** The last id of the page before. It may have been deleted since. */
   after?: string
 }
 

@@ -12,6 +12,8 @@
  *
  * Parts have a time to live until a seal takes it off, and again where the file expires: nothing a crash leaves stays.
  */
+import { hasIdTime } from '../lib/job-id.ts'
+import { findLostPlace } from '../lib/list-place.ts'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
@@ -125,16 +127,20 @@ export function createFileStore(deps: {
     return answers.map((fields) => readLiving(tenant, fields))
   }
 
-  async function readPlace(tenant: string, id: string): Promise<string | null> {
+  /** The score from which a list goes on behind a file, which may be gone; null: there is nothing behind it. */
+  async function readPlace(tenant: string, id: string, order: 'asc' | 'desc'): Promise<string | null> {
     if (!isFileId(id)) return null
     const key = keyOf(tenant, id)
-    return (await redis.hget(key, 'created_at')) ?? (await redis.get(`${key}:gone`))
+    const known = (await redis.hget(key, 'created_at')) ?? (await redis.get(`${key}:gone`))
+    if (known !== null || !hasIdTime(id)) return known
+    const next = await findLostPlace(redis, `${root(tenant)}:files`, id)
+    return next ?? (order === 'desc' ? '+inf' : null)
   }
 
   async function list(tenant: string, query: Parameters<Files['list']>[1]): Promise<FilePage> {
     const { limit, after, purpose, order } = query
     const index = `${root(tenant)}:files`
-    const from = after === null ? null : await readPlace(tenant, after)
+    const from = after === null ? null : await readPlace(tenant, after, order)
     if (after !== null && from === null) return { files: [], hasMore: false }
     // Within a millisecond the order is that of the ids.
     const isBehind = (id: string, created: string) =>

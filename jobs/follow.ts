@@ -1,7 +1,7 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { isTerminal, type JobEvent, type JobStatus } from './job.ts'
 import type { Following } from './jobs.ts'
-import { groupChannel, jobChannel } from './keys.ts'
+import { groupChannel, groupKey, jobChannel } from './keys.ts'
 import type { Live } from './live.ts'
 import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
@@ -104,13 +104,13 @@ export async function followGroup(
   signal: AbortSignal,
 ): Promise<Following | null> {
   const { redis, live, reader } = deps
-  const key = `${root}:group:${group}`
+  const key = groupKey(root, group)
   const open = async () => {
     const counts = await redis.hmget(key, 'scheduled', 'queued', 'running')
     return counts.reduce((sum, count) => sum + Number(count ?? 0), 0)
   }
   if (!(await redis.exists(key))) return null
-  const seen = /^\d+(-\d+)?$/.test(cursor) ? cursor : '0'
+  const seen = /^\d{1,19}(-\d{1,19})?$/.test(cursor) ? cursor : '0'
   if (
     (await open()) === 0 &&
     (await redis.xrange(`${key}:events`, `(${seen}`, '+', 'COUNT', 1)).length === 0

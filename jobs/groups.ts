@@ -1,6 +1,7 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { type GroupEntry, type GroupPlace, type GroupSummary, JobStatus } from './job.ts'
 import type { Page } from './jobs.ts'
+import { groupKey } from './keys.ts'
 import type { Reader } from './read.ts'
 import { isoTime, type JobRecord, toRecord } from './record.ts'
 
@@ -28,7 +29,7 @@ export function createGroups(deps: {
   const { redis, reader, rootOf } = deps
 
   async function readTail(root: string, group: string): Promise<{ id: string; record: JobRecord }[]> {
-    const ids = await redis.zrange(`${root}:group:${group}:jobs`, '0', String(TAIL - 1), 'REV')
+    const ids = await redis.zrange(`${groupKey(root, group)}:jobs`, '0', String(TAIL - 1), 'REV')
     const found = await Promise.all(
       ids.map(async (id) => {
         const values = await redis.hmgetBuffer(`${root}:job:${id}`, ...FORECAST_FIELDS)
@@ -72,7 +73,7 @@ export function createGroups(deps: {
   return {
     async one(tenant, group) {
       const root = rootOf(tenant)
-      const figures = toFigures(await redis.hgetall(`${root}:group:${group}`))
+      const figures = toFigures(await redis.hgetall(groupKey(root, group)))
       if (figures === null) return null
       return { group, ...figures, estimated_finish_at: await finishOf(root, group, figures.counts) }
     },
@@ -83,7 +84,7 @@ export function createGroups(deps: {
       const found = await Promise.all(
         page.slice(0, limit).map(async ({ group, at }) => {
           // Null: its last job was forgotten just now.
-          const figures = toFigures(await redis.hgetall(`${root}:group:${group}`))
+          const figures = toFigures(await redis.hgetall(groupKey(root, group)))
           return figures === null ? [] : [{ group, ...figures, updated_at: isoTime(at) }]
         }),
       )

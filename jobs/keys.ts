@@ -3,6 +3,22 @@ export function tenantRoot(prefix: string, tenant: string): string {
   return `${prefix}:{t:${tenant}}`
 }
 
+/**
+ * What stands behind a group's own key, each in a key of its own. A name may end like one of these; `groupKey` and `group_key` of
+ * `lua/common.lua` see to it that this names no other group's part. A further part begins with a character that no name has.
+ */
+export const GROUP_PARTS = ['jobs', 'events'] as const
+
+/**
+ * The hash of a group, by its name: letters, digits and `_ . : -`. The parts of `nightly` stand at `…:nightly:jobs` and so on, so
+ * that of a group `nightly:jobs` the last colon becomes `%`, which no name has. All other names stand as they are.
+ */
+export function groupKey(root: string, group: string): string {
+  const colon = group.lastIndexOf(':')
+  const isLikePart = colon >= 0 && (GROUP_PARTS as readonly string[]).includes(group.slice(colon + 1))
+  return `${root}:group:${isLikePart ? `${group.slice(0, colon)}%${group.slice(colon + 1)}` : group}`
+}
+
 /** The set of all tenants that ever had a job; sweepers walk it. */
 export function tenantsKey(prefix: string): string {
   return `${prefix}:tenants`

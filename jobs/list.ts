@@ -1,6 +1,9 @@
+import { hasIdTime } from '../lib/job-id.ts'
+import { findLostPlace } from '../lib/list-place.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Job } from './job.ts'
 import type { JobFilter, Page } from './jobs.ts'
+import { groupKey } from './keys.ts'
 import type { Reader } from './read.ts'
 import { type JobRecord, textOf } from './record.ts'
 
@@ -20,7 +23,7 @@ export async function listJobs(
 ): Promise<Page<Job>> {
   const { redis, reader } = deps
   const index = filter.group
-    ? `${root}:group:${filter.group}:jobs`
+    ? `${groupKey(root, filter.group)}:jobs`
     : filter.status
       ? `${root}:status:${filter.status}`
       : `${root}:jobs`
@@ -29,8 +32,9 @@ export async function listJobs(
   let from = '+inf'
   if (after !== undefined) {
     const score = await redis.hget(`${root}:job:${after}`, 'created_at')
-    if (score === null) return { data: [], hasMore: false }
-    from = score
+    if (score === null && !hasIdTime(after)) return { data: [], hasMore: false }
+    // Forgotten since: the list goes on from where it stood.
+    from = score ?? (await findLostPlace(redis, index, after)) ?? '+inf'
   }
   const found: { id: string; record: JobRecord }[] = []
   // Of the jobs of the cursor's own millisecond, those with an id at or above the cursor's came before it.

@@ -19,6 +19,7 @@ const NAMES = [
   'renew',
   'statuses',
   'standing',
+  'regroup',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 

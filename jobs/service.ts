@@ -10,7 +10,7 @@ import { createGroups } from './groups.ts'
 import { hashInputs } from './items.ts'
 import { type Job, type JobEvent, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, Following, JobFilter, Jobs, NewJob, Page } from './jobs.ts'
-import { abortChannel, tenantRoot } from './keys.ts'
+import { abortChannel, groupKey, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
 import type { Memory } from './memory.ts'
@@ -256,7 +256,7 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     async countOpen(tenant, group) {
-      const key = `${rootOf(tenant)}:group:${group}`
+      const key = groupKey(rootOf(tenant), group)
       const counts = await redis.hmget(key, JobStatus.scheduled, JobStatus.queued, JobStatus.running)
       return counts.reduce((sum, count) => sum + Number(count ?? 0), 0)
     },

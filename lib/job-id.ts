@@ -8,6 +8,11 @@ export function createJobIds(now: () => number): () => string {
   return createIds('job_', now)
 }
 
+/** Whether `createIds` may have made this: others tell no time. */
+export function hasIdTime(id: string): boolean {
+  return /^[a-z]+[_-][0-9a-f]{12}7[0-9a-f]{19}$/.test(id)
+}
+
 /** When the id was made, Unix ms. */
 export function readIdTime(id: string): number {
   const at = id.search(/[_-]/) + 1

@@ -13,7 +13,7 @@ const tags = ['OpenAI-compatible']
 const idParams = z.object({ id: z.string() })
 const listQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
-  after: pageQuery.after,
+  after: pageQuery('batch').after,
 })
 
 const hourMs = 3_600_000
@@ -94,7 +94,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request) => {
-      const batch = await batches.get(tenantOf(request).name, checkBatchId(request.params.id))
+      const batch = await batches.get(tenantOf(request).name, checkId(request.params.id, 'batch'))
       if (batch === null) throw notFound('batch')
       return toBatchAnswer(batch)
     },
@@ -113,7 +113,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request) => {
-      const outcome = await batches.cancel(tenantOf(request).name, checkBatchId(request.params.id))
+      const outcome = await batches.cancel(tenantOf(request).name, checkId(request.params.id, 'batch'))
       if (outcome === null) throw notFound('batch')
       if (outcome.kind === 'late') {
         throw new ApiError('not_cancellable', `the batch is ${outcome.batch.status} already`)
@@ -121,10 +121,4 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       return toBatchAnswer(outcome.batch)
     },
   )
-}
-
-/** Other texts could name keys beside the records. */
-function checkBatchId(id: string): string {
-  if (!/^batch_\w+$/.test(checkId(id, 'batch'))) throw notFound('batch')
-  return id
 }

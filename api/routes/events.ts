@@ -77,7 +77,7 @@ async function stream(
   queryCursor: string | undefined,
   follow: (cursor: string, signal: AbortSignal) => Promise<Following | null>,
 ): Promise<FastifyReply> {
-  const cursor = readCursor(request.headers['last-event-id'] ?? queryCursor)
+  const cursor = readCursor(request.headers['last-event-id'] ?? queryCursor, cursorPatterns[what])
   const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
   const following = await follow(cursor, signal)
   if (following === null) throw notFound(what)
@@ -92,9 +92,12 @@ async function stream(
   )
 }
 
-function readCursor(given: string | string[] | undefined): string {
+/** A job's events are counted; those of a group have the ids of a stream of Redis. */
+const cursorPatterns = { job: /^\d{0,15}$/, group: /^(\d{1,19}(-\d{1,19})?)?$/ }
+
+function readCursor(given: string | string[] | undefined, pattern: RegExp): string {
   if (given === undefined) return ''
-  if (typeof given === 'string' && /^[\x21-\x7e]{0,128}$/.test(given)) return given
+  if (typeof given === 'string' && pattern.test(given)) return given
   throw new ApiError('invalid_request', 'Last-Event-ID: is not the id of an event from here', {
     param: 'Last-Event-ID',
   })

@@ -11,7 +11,7 @@ const tags = ['Groups']
 /** A group moves when it changes, so a page begins behind a place and not behind a name. */
 const cursor = z
   .string()
-  .regex(/^\d{1,15}:[^\s]{1,128}$/, { error: 'expected the last_id of the page before' })
+  .regex(/^\d{1,15}:[A-Za-z0-9_.:-]{1,128}$/, { error: 'expected the last_id of the page before' })
 
 function toPlace(text: string): GroupPlace {
   const colon = text.indexOf(':')
@@ -29,7 +29,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId: 'listGroups',
         summary: 'List groups, those that changed last first',
-        querystring: z.object({ ...pageQuery, after: cursor.optional() }),
+        querystring: z.object({ ...pageQuery('group'), after: cursor.optional() }),
         response: { 200: listSchema(groupEntrySchema), ...errorResponses },
       },
     },

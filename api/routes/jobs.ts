@@ -31,7 +31,7 @@ const listQuery = z.object({
   type: z.enum(JobType).optional(),
   group: groupSchema.optional(),
   lane: z.string().min(1).max(512).optional(),
-  ...pageQuery,
+  ...pageQuery('job'),
 })
 /** Submitting, reading and steering single jobs. */
 export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): void {

@@ -187,6 +187,11 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
       const items = listInputItems(body.input, job.id.replace(/^job_/, ''))
       if (order === 'desc') items.reverse()
       const start = after === undefined ? 0 : items.findIndex((item) => item.id === after) + 1
+      if (after !== undefined && start === 0) {
+        throw new ApiError('invalid_request', 'query.after: is no item of this response', {
+          param: 'query.after',
+        })
+      }
       const data = items.slice(start, start + limit)
       return send(reply, {
         object: 'list',

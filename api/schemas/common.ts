@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type ErrorCode, errorTable } from '../errors.ts'
+import { type ErrorCode, errorTable, idPatterns } from '../errors.ts'
 
 const errorMembersSchema = z
   .object({
@@ -45,12 +45,14 @@ export const bulkAnswerSchema = z
   ])
   .meta({ id: 'BulkAnswer' })
 
-/** How many entries a page may have, and where it begins. */
-export const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  after: z
-    .string()
-    .regex(/^[\w.:-]{1,128}$/, { error: 'expected the last id of the page before' })
-    .optional()
-    .describe('The last id of the page before.'),
+/** How many entries a page may have, and behind which of them it begins. */
+export function pageQuery(kind: keyof typeof idPatterns) {
+  return {
+    limit: z.coerce.number().int().min(1).max(1000).default(100),
+    after: z
+      .string()
+      .regex(idPatterns[kind], { error: 'expected the last id of the page before' })
+      .optional()
+      .describe('The last id of the page before. It may have been deleted since.'),
+  }
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { CacheMode, Priority } from '../../jobs/job.ts'
+import { idPatterns } from '../errors.ts'
 import { chatBodySchema, embeddingBodySchema, responseBodySchema } from './bodies.ts'
 
 const maxDelay = 366 * 24 * 60 * 60 * 1000
@@ -14,7 +15,7 @@ export const timeSchema = z.iso.datetime({
 /** Names that go into paths and keys: short, and without anything that needs escaping. */
 export const groupSchema = z
   .string()
-  .regex(/^[\w.:-]{1,128}$/, { error: 'expected 1 to 128 letters, digits or _ . : -' })
+  .regex(idPatterns.group, { error: 'expected 1 to 128 letters, digits or _ . : -' })
 
 export const webhookEventSchema = z.enum(['job.completed', 'job.failed', 'job.cancelled'])
 

@@ -34,7 +34,7 @@ export const fileFields = z.strictObject({
 export const fileForm = fileFields.extend({ file: z.string().meta({ format: 'binary' }) })
 
 export const filesQuery = z.object({
-  ...pageQuery,
+  ...pageQuery('file'),
   limit: z.coerce.number().int().min(1).max(10_000).default(10_000),
   order: z.enum(['asc', 'desc']).default('desc').describe('By the time of creation.'),
   purpose: z.string().max(64).optional(),

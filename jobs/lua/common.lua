@@ -19,6 +19,13 @@ local function flight_key(hash) return root .. ':flight:' .. hash end
 local function followers_key(hash) return root .. ':followers:' .. hash end
 local function cache_key(hash) return root .. ':cache:' .. hash end
 
+-- As `groupKey` of jobs/keys.ts: no name meets the key of another group's part.
+local function group_key(group)
+  local head, part = string.match(group, '^(.*):(%l+)$')
+  if part == 'jobs' or part == 'events' then group = head .. '%' .. part end
+  return root .. ':group:' .. group
+end
+
 local function is_terminal(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
@@ -50,7 +57,7 @@ local function emit(job, event, members)
     redis.call('PUBLISH', job.reply, job.id .. '\nevent\n' .. seq .. '\n' .. text)
   end
   if job.group then
-    redis.call('XADD', root .. ':group:' .. job.group .. ':events', 'MAXLEN', '~', GROUP_EVENTS, '*',
+    redis.call('XADD', group_key(job.group) .. ':events', 'MAXLEN', '~', GROUP_EVENTS, '*',
       'id', job.id, 'seq', seq)
     redis.call('PUBLISH', root .. ':live:group:' .. job.group, job.id)
   end
@@ -97,11 +104,11 @@ local function index(job, to)
   if from == to then return end
   if from then
     redis.call('ZREM', root .. ':status:' .. from, job.id)
-    if job.group then redis.call('HINCRBY', root .. ':group:' .. job.group, from, -1) end
+    if job.group then redis.call('HINCRBY', group_key(job.group), from, -1) end
   end
   redis.call('ZADD', root .. ':status:' .. to, job.created_at, job.id)
   if job.group then
-    redis.call('HINCRBY', root .. ':group:' .. job.group, to, 1)
+    redis.call('HINCRBY', group_key(job.group), to, 1)
     redis.call('ZADD', root .. ':groups', ms(now), job.group)
   end
   job.status = to

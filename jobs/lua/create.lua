@@ -78,8 +78,8 @@ for i = 18, #ARGV, 2 do
 end
 redis.call('ZADD', root .. ':jobs', ms(now), id)
 if group then
-  redis.call('HINCRBY', root .. ':group:' .. group, 'total', 1)
-  redis.call('ZADD', root .. ':group:' .. group .. ':jobs', ms(now), id)
+  redis.call('HINCRBY', group_key(group), 'total', 1)
+  redis.call('ZADD', group_key(group) .. ':jobs', ms(now), id)
 end
 if job.deadline > 0 then redis.call('ZADD', root .. ':deadlines', ARGV[11], id) end
 if idempotency then

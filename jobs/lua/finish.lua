@@ -47,7 +47,7 @@ if not ended then
   if ARGV[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
   finish(job, status, retain, fields, members)
   if job.group and status == 'completed' then
-    redis.call('HINCRBYFLOAT', root .. ':group:' .. job.group, 'cost_usd', ARGV[10])
+    redis.call('HINCRBYFLOAT', group_key(job.group), 'cost_usd', ARGV[10])
   end
 end
 

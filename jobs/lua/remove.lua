@@ -24,7 +24,7 @@ if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.
 redis.call('ZREM', root .. ':expiry', id)
 redis.call('ZREM', root .. ':deadlines', id)
 if job.group then
-  local group = root .. ':group:' .. job.group
+  local group = group_key(job.group)
   redis.call('HINCRBY', group, was, -1)
   redis.call('ZREM', group .. ':jobs', id)
   if redis.call('HINCRBY', group, 'total', -1) <= 0 then

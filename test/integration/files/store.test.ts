@@ -364,6 +364,20 @@ describe('the list', () => {
     expect(await listIds({ ...query, limit: 5 })).toEqual({ ids: wanted, hasMore: false })
   })
 
+  it('goes on behind a file that was removed longer ago than its place is remembered', async () => {
+    const made: string[] = []
+    for (let index = 0; index < 6; index++) made.push((await upload()).id)
+    for (const order of ['asc', 'desc'] as const) {
+      const sorted = order === 'asc' ? [...made] : [...made].reverse()
+      const place = order === 'asc' ? 2 : 0
+      const gone = sorted[place]!
+      await store.remove('acme', gone)
+      await redis.del(`${root('acme')}:file:${gone}:gone`)
+      made.splice(made.indexOf(gone), 1)
+      expect((await listIds({ order, after: gone })).ids).toEqual(sorted.slice(place + 1))
+    }
+  })
+
   it('behind an id that never was is empty', async () => {
     await upload()
     for (const after of ['file-unknown', 'x', 'file-1:sizes']) {

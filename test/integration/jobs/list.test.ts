@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { JobFilter } from '../../../jobs/jobs.ts'
+import { createJobIds } from '../../../lib/job-id.ts'
 import { complete, fail, newJob, openTestStore, submit, TENANT, type TestStore } from '../../helpers/store.ts'
 
 /** Walks all pages and answers the ids as they came. */
@@ -130,5 +131,39 @@ describe('a group', () => {
   it('is unknown without jobs', async () => {
     const store = await openTestStore()
     expect(await store.jobs.group(TENANT, 'none')).toBeNull()
+  })
+
+  it('goes on behind a job that was forgotten since, with every filter', async () => {
+    const store = await openTestStore()
+    const newId = createJobIds(Date.now)
+    const made = Array.from({ length: 60 }, (_, index) =>
+      newJob({ cache: 'off', group: 'nightly' }, `job ${index}`),
+    )
+    await store.openJobs({ newId }).createMany(made)
+    for (const filter of [{}, { group: 'nightly' }, { status: 'queued' as const }, { lane: 'sim/chat' }]) {
+      const order = await walk(store, filter, 100)
+      for (const place of [order.length - 1, order.length - 2, 20, 1, 0]) {
+        const cursor = order[place]!
+        await store.jobs.remove(TENANT, cursor)
+        const { data, hasMore } = await store.jobs.list(TENANT, filter, 10, cursor)
+        order.splice(place, 1)
+        expect(data.map(({ id }) => id)).toEqual(order.slice(place, place + 10))
+        expect(hasMore).toBe(order.length > place + 10)
+      }
+    }
+  })
+
+  it('goes on behind a forgotten job of a process whose clock is an hour ahead', async () => {
+    const store = await openTestStore()
+    const jobs = store.openJobs({ newId: createJobIds(() => Date.now() + 3_600_000) })
+    const ids: string[] = []
+    for (let index = 0; index < 9; index++) {
+      const outcome = await jobs.create(newJob({ cache: 'off' }, `job ${index}`))
+      if (outcome.kind === 'created') ids.unshift(outcome.job.id)
+    }
+    await store.jobs.remove(TENANT, ids[4]!)
+    const page = await store.jobs.list(TENANT, {}, 2, ids[4])
+    expect(page.data.map(({ id }) => id)).toEqual([ids[5], ids[6]])
+    expect(page.hasMore).toBe(true)
   })
 })
