@@ -1,5 +1,6 @@
 import type { ProviderKind } from '../config/lanes.ts'
-import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { countEmbeddingInput, countPrompt } from './count-tokens.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** What one call takes from its lane's limits. */
@@ -24,22 +25,8 @@ export type CostQuestion = {
   expectedOutputTokens?: number
 }
 
-/** English prose and JSON run at about four bytes a token; OpenAI's own limiter estimates from characters too. */
-const BYTES_PER_TOKEN = 4
-
-/** One 1024×1024 picture at high detail: 85 + 4 tiles × 170 tokens (OpenAI, "Images and vision"). Its bytes say nothing. */
-const IMAGE_BYTES = 765 * BYTES_PER_TOKEN
-
-/** Deeper bodies are refused at the door; the walk stays safe without relying on it. */
-const MAX_DEPTH = 64
-
 /** Beyond every model; keeps absurd caps, times the choices, within what Redis scripts count exactly. */
 const MAX_OUTPUT_CAP = 1e9
-
-/** Members that name parts of a message rather than carry prompt text. */
-const LABELS = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail', 'file_id'])
-/** Media other than pictures: their bytes are no text, and nobody documents their count. */
-const MEDIA = new Set(['input_audio', 'file_data', 'file_url'])
 
 /**
  * Estimates what a call takes from its lane before it is sent. No tokenizer: bytes / 4, O(bytes). The rules:
@@ -57,7 +44,7 @@ export function estimateCost(question: CostQuestion): CostEstimate {
     const { tokens, inputs } = countEmbeddingInput(body.input)
     return { tokens, inputTokens: tokens, outputTokens: 0, inputs }
   }
-  const inputTokens = Math.max(1, Math.ceil(countPromptBytes(type, body) / BYTES_PER_TOKEN))
+  const inputTokens = countPrompt(type, body)
   const expected = Math.max(0, Math.ceil(question.expectedOutputTokens ?? 0))
   const cap = readOutputCap(type, body)
   const counted =
@@ -122,57 +109,10 @@ export function priceUsage(price: { input: number; output: number }, usage: Usag
   return Math.round(millionths * 1e6) / 1e12
 }
 
-/** Tokens of one embedding input: bytes / 4, or the length of a token array; at least one. */
-export function countInputTokens(input: string | number[]): number {
-  return Math.max(
-    1,
-    typeof input === 'string' ? Math.ceil(Buffer.byteLength(input) / BYTES_PER_TOKEN) : input.length,
-  )
-}
-
 function combine(kind: ProviderKind, inputTokens: number, outputTokens: number): number {
   if (kind === 'gemini') return inputTokens
   if (kind === 'anthropic' || kind === 'azure-openai') return inputTokens + outputTokens
   return Math.max(inputTokens, outputTokens)
-}
-
-function countEmbeddingInput(input: JsonValue | undefined): { tokens: number; inputs: number } {
-  if (!Array.isArray(input))
-    return { tokens: countInputTokens(typeof input === 'string' ? input : ''), inputs: 1 }
-  if (typeof input[0] === 'number' || input.length === 0)
-    return { tokens: Math.max(1, input.length), inputs: 1 }
-  let tokens = 0
-  for (const one of input) {
-    tokens +=
-      typeof one === 'string' ? countInputTokens(one) : Math.max(1, Array.isArray(one) ? one.length : 1)
-  }
-  return { tokens, inputs: input.length }
-}
-
-function countPromptBytes(type: CallType, body: JsonObject): number {
-  const texts = type === 'chat' ? [body.messages] : [body.instructions, body.input, body.prompt]
-  const schemas =
-    type === 'chat' ? [body.tools, body.functions, body.response_format] : [body.tools, body.text]
-  let bytes = 0
-  for (const text of texts) bytes += countText(text, 0)
-  for (const schema of schemas) if (schema !== undefined) bytes += Buffer.byteLength(JSON.stringify(schema))
-  return bytes
-}
-
-/** Bytes of all strings below a value; a picture counts as one, other media as nothing. */
-function countText(value: JsonValue | undefined, depth: number): number {
-  if (typeof value === 'string') return Buffer.byteLength(value)
-  if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return 0
-  let bytes = 0
-  if (Array.isArray(value)) {
-    for (const item of value) bytes += countText(item, depth + 1)
-    return bytes
-  }
-  for (const key in value) {
-    if (key === 'image_url') bytes += IMAGE_BYTES
-    else if (!LABELS.has(key) && !MEDIA.has(key)) bytes += countText(value[key], depth + 1)
-  }
-  return bytes
 }
 
 function readOutputCap(type: CallType, body: JsonObject): number | undefined {

@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import type { CallType, Usage } from './provider.ts'
+import type { CallType } from './provider.ts'
 
 /**
  * What is wrong with the shape of a complete answer, or null. Only what others rely on is checked; everything
@@ -16,26 +16,6 @@ export function findAnswerFault(type: CallType, body: JsonObject, inputs: number
   }
   if (!body.data.every(isVector)) return 'the answer has an entry without a vector'
   return areIndicesSound(body.data) ? null : 'the indices of the vectors are not 0 to n-1'
-}
-
-/** The usage that an answer states, in the names of the job API; null when it states none. */
-export function readUsage(body: JsonObject): Usage | null {
-  if (!isJsonObject(body.usage)) return null
-  const input = readCount(body.usage.input_tokens ?? body.usage.prompt_tokens)
-  const output = readCount(body.usage.output_tokens ?? body.usage.completion_tokens) ?? 0
-  if (input === null) return null
-  return {
-    input_tokens: input,
-    output_tokens: output,
-    total_tokens: readCount(body.usage.total_tokens) ?? input + output,
-  }
-}
-
-/** More than can be counted exactly is no count; its price would be no number. */
-function readCount(value: JsonValue | undefined): number | null {
-  return typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER
-    ? Math.floor(value)
-    : null
 }
 
 function isVector(entry: JsonValue): boolean {

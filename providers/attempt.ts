@@ -1,5 +1,4 @@
 import type { Agent } from 'undici'
-import { readUsage } from './answer.ts'
 import { AnswerTooLargeError } from './answer-bounds.ts'
 import {
   aborted,
@@ -12,6 +11,7 @@ import {
 } from './classify.ts'
 import { capPause, type HeaderReader, readFeedback, readReset } from './feedback.ts'
 import type { Feedback, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
+import { readUsage } from './read-usage.ts'
 import { RefusedError, type UpstreamResponse } from './transport.ts'
 import { judgeRefusal } from './verdict.ts'
 

@@ -1,6 +1,6 @@
 import { type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { countInputTokens } from './accounting.ts'
+import { countInputTokens } from './count-tokens.ts'
 import { splitByWeight } from './split-by-weight.ts'
 
 /** What one job wants embedded. */

@@ -3,9 +3,9 @@ import type { Item, Items, KeptAnswer } from '../jobs/items.ts'
 import type { CacheOutcome } from '../jobs/job.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
-import { readUsage } from '../providers/answer.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
 import type { ProviderSuccess, Usage } from '../providers/provider.ts'
+import { readUsage } from '../providers/read-usage.ts'
 import type { Passenger } from './passenger.ts'
 
 /** The answer to one job. */

@@ -1,6 +1,6 @@
 import { normalizeInputs } from '../../lib/embedding-input.ts'
 import type { JsonObject } from '../../lib/json.ts'
-import { countInputTokens } from '../accounting.ts'
+import { countInputTokens } from '../count-tokens.ts'
 import type { CallType } from '../provider.ts'
 import { type ErrorAnswer, invalidRequest } from './errors.ts'
 

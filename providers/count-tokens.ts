@@ -1,0 +1,168 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import type { CallType } from './provider.ts'
+
+/** English prose and JSON run at about four bytes a token; OpenAI's own limiter estimates from characters too. */
+const BYTES_PER_TOKEN = 4
+
+/** One 1024×1024 picture at high detail: 85 + 4 tiles × 170 tokens (OpenAI, "Images and vision"). Its bytes say nothing. */
+const PICTURE_TOKENS = 765
+
+/** Sound runs at 10 to 32 tokens a second (OpenAI, Gemini), and compressed at some 10 KiB of base64 a second. */
+const SOUND_BYTES_PER_TOKEN = 1024
+
+/** A page of a document is 1,500 to 3,000 tokens (Anthropic, "PDF support"), and some hundred KiB. */
+const DOCUMENT_BYTES_PER_TOKEN = 256
+
+/** Deeper bodies are refused at the door; the walk stays safe without relying on it. */
+const MAX_DEPTH = 64
+
+/** Members that name parts of a message rather than carry prompt text. */
+const LABELS = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail', 'file_id'])
+
+/** Members whose strings a model reads as they stand, whatever they look like. */
+const TEXTS = new Set([
+  'content',
+  'text',
+  'input',
+  'output',
+  'arguments',
+  'instructions',
+  'prompt',
+  'thinking',
+  'reasoning',
+  'reasoning_content',
+  'refusal',
+])
+
+/** Members that refer to media, or hold them. */
+const PICTURES = new Set(['image_url', 'image', 'input_image'])
+const SOUNDS = new Set(['input_audio', 'audio_url', 'audio', 'video_url', 'video'])
+const DOCUMENTS = new Set(['file_data', 'file_url'])
+
+/** Shorter strings are counted as text, whatever they are. */
+const SHORTEST_MEDIA = 512
+const DATA_URL = /^data:[^,]{0,200};base64,/i
+/** No words are that long; some encoders break lines, at 64 characters at the least. */
+const LONG_WORD = /^[\w+/=-]{60}/
+const NOT_BASE64 = /[^\w+/=\s-]/
+
+/**
+ * Input tokens of a request, estimated: bytes / 4 of what a model reads, O(bytes). A picture counts as one, sound and documents
+ * by their length, wherever they stand. At least one.
+ */
+export function countPrompt(type: CallType, body: JsonObject): number {
+  if (type === 'embedding') return countEmbeddingInput(body.input).tokens
+  const texts = type === 'chat' ? [body.messages] : [body.instructions, body.input, body.prompt]
+  const schemas =
+    type === 'chat' ? [body.tools, body.functions, body.response_format] : [body.tools, body.text]
+  let bytes = 0
+  for (const text of texts) bytes += countText(text)
+  for (const schema of schemas) if (schema !== undefined) bytes += countSchema(schema)
+  return Math.max(1, Math.ceil(bytes / BYTES_PER_TOKEN))
+}
+
+/** Output tokens of a whole answer, or of one chunk or event of a stream, estimated from its text; 0 where there is none. */
+export function countAnswerText(answer: JsonObject): number {
+  return Math.ceil(countAnswerBytes(answer) / BYTES_PER_TOKEN)
+}
+
+/** Bytes of what a model wrote in an answer, or in one chunk or event of a stream. */
+function countAnswerBytes(answer: JsonObject): number {
+  if (typeof answer.delta === 'string') return Buffer.byteLength(answer.delta)
+  if (Array.isArray(answer.output)) return countText(answer.output)
+  if (!Array.isArray(answer.choices)) return 0
+  let bytes = 0
+  for (const choice of answer.choices) {
+    if (isJsonObject(choice)) bytes += countText(choice.delta) + countText(choice.message)
+  }
+  return bytes
+}
+
+function toTokens(bytes: number): number {
+  return Math.ceil(bytes / BYTES_PER_TOKEN)
+}
+
+/** The tokens and the number of the inputs of an embeddings request; a list of tokens counts exactly. */
+export function countEmbeddingInput(input: JsonValue | undefined): { tokens: number; inputs: number } {
+  if (!Array.isArray(input))
+    return { tokens: countInputTokens(typeof input === 'string' ? input : ''), inputs: 1 }
+  if (typeof input[0] === 'number' || input.length === 0)
+    return { tokens: Math.max(1, input.length), inputs: 1 }
+  let tokens = 0
+  for (const one of input) {
+    if (typeof one === 'string') tokens += countInputTokens(one)
+    else if (Array.isArray(one)) tokens += Math.max(1, one.length)
+    else tokens += Math.max(1, toTokens(countText(one)))
+  }
+  return { tokens, inputs: input.length }
+}
+
+/** Tokens of one embedding input: bytes / 4, or the length of a token array; at least one. */
+export function countInputTokens(input: string | number[]): number {
+  if (typeof input !== 'string') return Math.max(1, input.length)
+  return Math.max(1, toTokens(DATA_URL.test(input) ? countMedia(input, '') : Buffer.byteLength(input)))
+}
+
+/** Bytes of all strings below a value that are text, and for media as many as their tokens stand for. */
+function countText(value: JsonValue | undefined, depth = 0): number {
+  if (typeof value === 'string') return Buffer.byteLength(value)
+  if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return 0
+  let bytes = 0
+  if (Array.isArray(value)) {
+    for (const item of value) bytes += countText(item, depth + 1)
+    return bytes
+  }
+  for (const key in value) bytes += countMember(key, value[key], value, depth)
+  return bytes
+}
+
+function countMember(key: string, value: JsonValue | undefined, parent: JsonObject, depth: number): number {
+  if (LABELS.has(key)) return 0
+  if (key === 'image_url') return PICTURE_TOKENS * BYTES_PER_TOKEN
+  if (DOCUMENTS.has(key) && typeof value === 'string') return countMedia(value, 'application/pdf')
+  if (isJsonObject(value) && (PICTURES.has(key) || SOUNDS.has(key))) {
+    const kind = PICTURES.has(key) ? 'image/' : 'audio/'
+    let bytes = 0
+    for (const inner in value) {
+      const one = value[inner]
+      bytes += isMedia(one) ? countMedia(one, kind) : countMember(inner, one, value, depth + 1)
+    }
+    return bytes
+  }
+  if (TEXTS.has(key) || !isMedia(value)) return countText(value, depth + 1)
+  const told = parent.media_type ?? parent.mime_type ?? parent.mimeType
+  return countMedia(value, typeof told === 'string' ? told : SOUNDS.has(key) ? 'audio/' : 'image/')
+}
+
+function isMedia(value: JsonValue | undefined): value is string {
+  if (typeof value !== 'string' || value.length < SHORTEST_MEDIA) return false
+  const head = value.slice(0, 1024)
+  if (!LONG_WORD.test(head)) return DATA_URL.test(head)
+  return !NOT_BASE64.test(head) && head.split(/\s+/).length < head.length / 50
+}
+
+/**
+ * Bytes of text that media count like.
+ *
+ * @param told their type, which a data URL says better
+ */
+function countMedia(value: string, told: string): number {
+  const type = /^data:([^;,]{0,100})/i.exec(value.slice(0, 128))?.[1] ?? told
+  if (type.startsWith('image/') || type === '') return PICTURE_TOKENS * BYTES_PER_TOKEN
+  const isSound = type.startsWith('audio/') || type.startsWith('video/')
+  const perToken = isSound ? SOUND_BYTES_PER_TOKEN : DOCUMENT_BYTES_PER_TOKEN
+  return Math.ceil(value.length / perToken) * BYTES_PER_TOKEN
+}
+
+/** Schemas are read as JSON; a tool may bring a picture with it. */
+function countSchema(schema: JsonValue): number {
+  const text = JSON.stringify(schema)
+  if (text.length < SHORTEST_MEDIA) return Buffer.byteLength(text)
+  let media = 0
+  const rest = JSON.stringify(schema, (key, value) => {
+    if (TEXTS.has(key) || !isMedia(value)) return value
+    media += countMedia(value, 'image/')
+    return ''
+  })
+  return Buffer.byteLength(rest) + media
+}
