@@ -3,6 +3,7 @@ import { isThinking, readRefusal, textOf, toChatUsage, toFinish, toToolCall } fr
 import { createChatAssembler } from './assemble.ts'
 import { invalidAnswer, type Outcome } from './classify.ts'
 import { parseObject, type StreamReader } from './streaming.ts'
+import { isGiven } from './text-members.ts'
 import { withRequestId } from './transport.ts'
 import { judgeError } from './verdict.ts'
 
@@ -17,7 +18,13 @@ type EventName =
   | 'error'
 
 /** A block that has begun: a call of a tool by its place among the calls, thinking as it grows. */
-type Block = { call: number | null; thinking: JsonObject | null; hasInput: boolean }
+type Block = {
+  call: number | null
+  thinking: JsonObject | null
+  /** Of a call: the input that came with its beginning, as JSON. Pieces that follow stand in its place. */
+  input: string
+  hasInput: boolean
+}
 
 /**
  * Reads the events of a Messages stream, passes them on as chat completion chunks and puts the completion together
@@ -39,8 +46,7 @@ export function createMessagesReader(options: {
   let begun = false
 
   function emit(members: JsonObject): void {
-    assembler.add({ ...head, ...members })
-    options.onDelta({ ...head, ...members })
+    options.onDelta(assembler.add({ ...head, ...members }))
   }
 
   function emitDelta(delta: JsonObject, finish: JsonObject = { finish_reason: null }): void {
@@ -51,10 +57,11 @@ export function createMessagesReader(options: {
     emitDelta({ tool_calls: [{ index: call, function: { arguments: text } }] })
   }
 
-  /** Counts are cumulative, and a later null says nothing. */
+  /** Counts are cumulative; a later null says nothing, nor does a zero, which some servers put in for what they do not tell. */
   function addUsage(part: JsonValue | undefined): void {
     if (!isJsonObject(part)) return
-    usage = { ...usage, ...Object.fromEntries(Object.entries(part).filter(([, value]) => value !== null)) }
+    const told = Object.entries(part).filter(([name, value]) => isGiven(value) || usage[name] === undefined)
+    usage = { ...usage, ...Object.fromEntries(told.filter(([, value]) => value !== null)) }
   }
 
   function start(message: JsonObject): void {
@@ -66,17 +73,16 @@ export function createMessagesReader(options: {
 
   function startBlock(index: JsonValue | undefined, block: JsonObject): void {
     const isCall = block.type === 'tool_use'
+    // A block that was not ended, before another with its index.
+    endBlock(index)
     blocks.set(index, {
       call: isCall ? calls : null,
       thinking: isThinking(block) ? { ...block } : null,
+      input: JSON.stringify(isJsonObject(block.input) ? block.input : {}),
       hasInput: false,
     })
     if (isCall) {
-      // Where the input is there already, no pieces of it follow.
-      const input = isJsonObject(block.input) && Object.keys(block.input).length > 0 ? block.input : null
-      const call = toToolCall(block, input ? JSON.stringify(input) : '')
-      blocks.get(index)!.hasInput = input !== null
-      emitDelta({ tool_calls: [{ index: calls, ...call }] })
+      emitDelta({ tool_calls: [{ index: calls, ...toToolCall(block, '') }] })
       calls += 1
     } else if (block.type === 'text') emitDelta({ content: textOf(block.text) })
     else if (textOf(block.thinking) !== '') emitDelta({ reasoning_content: textOf(block.thinking) })
@@ -100,12 +106,14 @@ export function createMessagesReader(options: {
 
   function endBlock(index: JsonValue | undefined): void {
     const block = blocks.get(index)
+    blocks.delete(index)
     if (block?.thinking) emitDelta({ thinking_blocks: [block.thinking] })
-    // A tool without parameters is called with `{}`, of which nothing is streamed.
-    if (block && block.call !== null && !block.hasInput) emitArguments(block.call, '{}')
+    // Of a tool without parameters no input is streamed; some servers send the input whole.
+    if (block && block.call !== null && !block.hasInput) emitArguments(block.call, block.input)
   }
 
   function end(delta: JsonObject): void {
+    for (const index of [...blocks.keys()]) endBlock(index)
     const refusal = readRefusal(delta)
     emitDelta(refusal === null ? {} : { refusal }, toFinish(delta))
   }
@@ -129,6 +137,7 @@ export function createMessagesReader(options: {
         return { ok: false, verdict: judgeError(withRequestId(event.error, event), 'chat', begun) }
       }
       if (name === 'message_start' && isJsonObject(event.message)) start(event.message)
+      if (head === null && name === 'content_block_start') start({})
       if (head === null) return null
       if (name === 'content_block_start' && isJsonObject(event.content_block)) {
         begun = true

@@ -1,48 +1,106 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { addContent, buildContent, type Content, textOfPart } from './content-parts.ts'
+import { mergeMember } from './merge-members.ts'
+import { isGiven } from './text-members.ts'
+import { createToolCalls, type ToolCalls } from './tool-calls.ts'
 
 /** Puts a chat completion together from its chunks. */
 export type ChatAssembler = {
-  add(chunk: JsonObject): void
+  /**
+   * Takes a chunk, and answers it as a client is to see it, so that a client that follows OpenAI's rules to the letter
+   * comes to the same message. A chunk that follows them already is answered as it is.
+   */
+  add(chunk: JsonObject): JsonObject
   /** True when every choice seen has its finish reason. */
   isFinished(): boolean
   /** The `chat.completion` as it would have come in one piece; null when no choice came. */
   build(): JsonObject | null
 }
 
-type Choice = { index: number; message: JsonObject; members: JsonObject; logprobs: JsonObject | null }
+type Choice = {
+  index: number
+  message: JsonObject
+  content: Content | null
+  calls: ToolCalls | null
+  /** Sound, in base64, each piece by itself. */
+  sound: string[]
+  members: JsonObject
+  logprobs: JsonObject | null
+  /** Whether a delta has come. */
+  hasBegun: boolean
+}
 
-/** Strings that come whole; all others, `content` and unknown ones such as `reasoning_content`, come in pieces. */
-const WHOLE_STRINGS = new Set(['role', 'id', 'type', 'name'])
+/** What names the answer: the first value given stands. */
+const HEAD = ['id', 'created', 'model'] as const
+
+/** Lists of a choice that go on with each chunk: vLLM's `return_token_ids`. */
+const GROWING = new Set(['token_ids'])
 
 /**
- * Merges by OpenAI's rules: text and tool arguments join in order, tool calls meet by `index`, logprobs append,
- * `usage` is the last one given, other members take their last value. Unknown members survive.
+ * Goes by what each member means, not by its type: text is appended, names stand once they are given, calls of tools
+ * meet by id and index, and of everything else the last value counts. Empty strings, zeros and nulls are no values.
+ * Unknown members stay. Takes time and memory in proportion to what comes.
  */
 export function createChatAssembler(): ChatAssembler {
   const members: JsonObject = {}
   const choices = new Map<number, Choice>()
 
-  function addChoice(part: JsonObject): void {
-    const index = typeof part.index === 'number' ? part.index : 0
-    const choice = choices.get(index) ?? { index, message: {}, members: {}, logprobs: null }
+  /** The head as it stands, in a chunk that says otherwise. */
+  function addHead(chunk: JsonObject): JsonObject {
+    let shown = chunk
+    for (const key of HEAD) {
+      const value = chunk[key]
+      if (isGiven(members[key])) {
+        if (value !== undefined && value !== members[key]) shown = { ...shown, [key]: members[key] }
+      } else if (value !== undefined) members[key] = value
+    }
+    for (const key of Object.keys(chunk)) {
+      if (key === 'choices' || key === 'id' || key === 'created' || key === 'model') continue
+      mergeState(members, key, chunk[key])
+    }
+    return shown
+  }
+
+  function addChoice(part: JsonObject, position: number): JsonObject {
+    const index = typeof part.index === 'number' ? part.index : position
+    const choice = choices.get(index) ?? createChoice(index)
     choices.set(index, choice)
+    let shown = typeof part.index === 'number' ? part : { index, ...part }
     for (const key of Object.keys(part)) {
       const value = part[key]
-      if (key === 'delta') {
-        if (isJsonObject(value)) mergeDelta(choice.message, value)
-      } else if (key === 'logprobs') {
-        if (isJsonObject(value)) choice.logprobs = appendLogprobs(choice.logprobs ?? {}, value)
-      } else if (key !== 'index') assign(choice.members, key, value)
+      if (key === 'logprobs') {
+        if (isJsonObject(value)) choice.logprobs = appendLists(choice.logprobs ?? {}, value)
+      } else if (GROWING.has(key) && Array.isArray(value)) appendLists(choice.members, { [key]: value })
+      else if (key !== 'index' && key !== 'delta' && key !== 'message') mergeState(choice.members, key, value)
     }
+    // Some servers end a stream with the whole message, others send nothing else.
+    const delta = part.delta ?? (choice.hasBegun ? undefined : part.message)
+    const added = isJsonObject(delta) ? addDelta(choice, delta) : {}
+    if (added !== part.delta) shown = { ...shown, delta: added }
+    if (shown.message !== undefined) {
+      const { message: _message, ...rest } = shown
+      return rest
+    }
+    return shown
   }
 
   return {
     add(chunk) {
-      for (const key of Object.keys(chunk)) {
-        if (key !== 'choices') assign(members, key, chunk[key])
-        else if (Array.isArray(chunk.choices))
-          for (const part of chunk.choices) if (isJsonObject(part)) addChoice(part)
+      let shown = addHead(chunk)
+      const parts = Array.isArray(chunk.choices) ? chunk.choices : []
+      let isAsItIs = Array.isArray(chunk.choices)
+      const added: JsonObject[] = []
+      for (const [position, part] of parts.entries()) {
+        if (!isJsonObject(part)) {
+          isAsItIs = false
+          continue
+        }
+        const one = addChoice(part, position)
+        if (one !== part) isAsItIs = false
+        added.push(one)
       }
+      if (!isAsItIs) shown = { ...shown, choices: added }
+      return shown
     },
     isFinished() {
       if (choices.size === 0) return false
@@ -57,64 +115,92 @@ export function createChatAssembler(): ChatAssembler {
   }
 }
 
+function createChoice(index: number): Choice {
+  const message = {}
+  return {
+    index,
+    message,
+    content: null,
+    calls: null,
+    sound: [],
+    members: {},
+    logprobs: null,
+    hasBegun: false,
+  }
+}
+
+/** Merges a delta into its message; answers it as a client is to see it. */
+function addDelta(choice: Choice, delta: JsonObject): JsonObject {
+  const { message } = choice
+  choice.hasBegun = true
+  let shown = delta
+  for (const key of Object.keys(delta)) {
+    const value = delta[key]
+    if (key === 'role') {
+      if (isGiven(message.role) || !isGiven(value)) {
+        const { role: _role, ...rest } = shown
+        shown = rest
+      } else message.role = value
+    } else if (key === 'content' && (typeof value === 'string' || Array.isArray(value))) {
+      choice.content ??= { text: '', parts: null }
+      message.content ??= ''
+      addContent(choice.content, value)
+      if (Array.isArray(value)) {
+        const texts = value.map(textOfPart)
+        if (texts.every((text) => text !== null)) shown = { ...shown, content: texts.join('') }
+      }
+    } else if (key === 'tool_calls' && Array.isArray(value)) {
+      choice.calls ??= createToolCalls()
+      message.tool_calls ??= []
+      const calls = choice.calls.add(value)
+      if (calls !== value) shown = { ...shown, tool_calls: calls }
+    } else if (key === 'audio' && isJsonObject(value)) {
+      const { data, ...rest } = value
+      if (typeof data === 'string') choice.sound.push(data)
+      mergeMember(message, key, rest)
+    } else mergeMember(message, key, value)
+  }
+  return shown
+}
+
 function buildChoice(choice: Choice): JsonObject {
   const message: JsonObject = { role: 'assistant', content: null, refusal: null, ...choice.message }
-  if (Array.isArray(message.tool_calls)) message.tool_calls = message.tool_calls.map(dropIndex)
+  if (choice.content) message.content = buildContent(choice.content)
+  if (choice.sound.length > 0 && isJsonObject(message.audio)) {
+    message.audio = { ...message.audio, data: joinBase64(choice.sound) }
+  }
+  if (choice.calls) {
+    const calls = choice.calls.build()
+    if (calls.length > 0) message.tool_calls = calls
+    else delete message.tool_calls
+  }
   return { index: choice.index, message, logprobs: choice.logprobs, finish_reason: null, ...choice.members }
 }
 
-function dropIndex(call: JsonValue): JsonValue {
-  if (!isJsonObject(call)) return call
-  const { index: _index, ...rest } = call
-  return rest
-}
-
-/** A later null does not undo a value: `usage` and `finish_reason` are null in all chunks but one. */
-function assign(target: JsonObject, key: string, value: JsonValue | undefined): void {
-  if (key === '__proto__') return
-  if (value !== null && value !== undefined) target[key] = value
-  else if (target[key] === undefined) target[key] = null
-}
-
-function mergeDelta(target: JsonObject, delta: JsonObject): void {
-  for (const key of Object.keys(delta)) {
-    const value = delta[key]
-    const known = target[key]
-    if (key === '__proto__') continue
-    if (typeof value === 'string' && typeof known === 'string' && !WHOLE_STRINGS.has(key))
-      target[key] = known + value
-    else if (Array.isArray(value)) target[key] = mergeItems(Array.isArray(known) ? known : [], value)
-    else if (isJsonObject(value)) {
-      const inner: JsonObject = isJsonObject(known) ? known : {}
-      mergeDelta(inner, value)
-      target[key] = inner
-    } else assign(target, key, value)
+/** What says how things stand: the last value counts, of an object member by member. */
+function mergeState(target: JsonObject, key: string, value: JsonValue | undefined): void {
+  if (key === '__proto__' || value === undefined) return
+  const known = target[key]
+  if (isJsonObject(value) && isJsonObject(known)) {
+    for (const name of Object.keys(value)) mergeState(known, name, value[name])
+  } else if (isGiven(value) || known === undefined || known === null) {
+    target[key] = isJsonObject(value) ? structuredClone(value) : value
   }
 }
 
-/** Items with the same `index` are pieces of one; items without an index are whole. */
-function mergeItems(known: JsonValue[], items: JsonValue[]): JsonValue[] {
-  for (const item of items) {
-    if (!isJsonObject(item) || typeof item.index !== 'number') {
-      known.push(item)
-      continue
-    }
-    const match = known.find(
-      (other): other is JsonObject => isJsonObject(other) && other.index === item.index,
-    )
-    const piece = match ?? {}
-    if (!match) known.push(piece)
-    mergeDelta(piece, item)
-  }
-  return known
+function joinBase64(pieces: string[]): string {
+  const isPadded = pieces.slice(0, -1).some((piece) => piece.endsWith('='))
+  return isPadded
+    ? Buffer.concat(pieces.map((piece) => Buffer.from(piece, 'base64'))).toString('base64')
+    : pieces.join('')
 }
 
-function appendLogprobs(known: JsonObject, part: JsonObject): JsonObject {
+function appendLists(known: JsonObject, part: JsonObject): JsonObject {
   for (const key of Object.keys(part)) {
     const value = part[key]
     const before = known[key]
     if (Array.isArray(value) && Array.isArray(before)) for (const item of value) before.push(item)
-    else assign(known, key, Array.isArray(value) ? [...value] : value)
+    else mergeState(known, key, Array.isArray(value) ? [...value] : value)
   }
   return known
 }

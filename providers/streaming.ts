@@ -97,8 +97,8 @@ export function createChatReader(options: {
         return { ok: false, verdict: judgeError(chunk.error, 'chat', begun) }
       }
       begun = true
-      assembler.add(chunk)
-      const visible = options.forwardUsage ? chunk : hideUsage(chunk)
+      const shown = assembler.add(chunk)
+      const visible = options.forwardUsage ? shown : hideUsage(shown)
       if (visible) options.onDelta(visible)
       return null
     },

@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 import { createChatAssembler } from '../../providers/assemble.ts'
+import { textOfPart } from '../../providers/content-parts.ts'
 import { listChatChunks } from './replay-chat.ts'
 import type { StreamForm } from './stream.ts'
 
@@ -26,14 +27,20 @@ function sayOf(completion: JsonObject | null): JsonValue {
   const choices = Array.isArray(completion?.choices) ? completion.choices : []
   return choices.filter(isJsonObject).map(({ message, finish_reason: finish }) => {
     const { content, refusal, tool_calls: calls } = isJsonObject(message) ? message : {}
-    const tools = Array.isArray(calls) ? calls.filter(isJsonObject).map(argumentsOf) : []
-    return [content || null, refusal || null, tools, finish ?? null]
+    const tools = Array.isArray(calls) ? calls.filter(isJsonObject).map(callOf) : []
+    return [contentOf(content) || null, refusal || null, tools, finish ?? null]
   })
 }
 
-function argumentsOf({ function: tool, custom }: JsonObject): JsonValue {
-  if (isJsonObject(tool)) return tool.arguments ?? null
-  return isJsonObject(custom) ? (custom.input ?? null) : null
+/** The text of a content, be it a string or parts; of parts that are no text, what they hold. */
+function contentOf(content: JsonValue | undefined): string {
+  if (!Array.isArray(content)) return typeof content === 'string' ? content : ''
+  return content.map((part) => textOfPart(part) ?? JSON.stringify(part)).join('')
+}
+
+function callOf({ id, function: tool, custom }: JsonObject): JsonValue {
+  const called = isJsonObject(tool) ? tool : isJsonObject(custom) ? custom : {}
+  return [id || null, called.name || null, (called.arguments ?? called.input) || null]
 }
 
 function write(value: JsonValue): string {

@@ -1,8 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { textOfPart } from '../../providers/content-parts.ts'
+import { isTextMember } from '../../providers/text-members.ts'
 import { cutText } from './cut-text.ts'
-
-/** Members of a message that say what it is; they come before its text. */
-const WHOLE = new Set(['role', 'id', 'type', 'name'])
 
 /**
  * The chunks by which a finished chat completion would have come, so that they add up to it again
@@ -44,12 +43,19 @@ function cutMessage(message: JsonObject): { opening: JsonObject; pieces: JsonObj
   const pieces: JsonObject[] = []
   for (const [name, value] of Object.entries(message)) {
     if (name === 'tool_calls' && Array.isArray(value)) pieces.push(...value.flatMap(cutToolCall))
-    else if (typeof value === 'string' && !WHOLE.has(name)) {
+    else if (name === 'content' && Array.isArray(value)) pieces.push(...value.flatMap(cutPart))
+    else if (typeof value === 'string' && isTextMember(name)) {
       opening[name] = ''
       for (const text of cutText(value)) pieces.push({ [name]: text })
     } else opening[name] = value
   }
   return { opening, pieces }
+}
+
+/** Parts of nothing but text come as text, in pieces; others come whole, as providers with such parts send them. */
+function cutPart(part: JsonValue): JsonObject[] {
+  const text = textOfPart(part)
+  return text === null ? [{ content: [part] }] : cutText(text).map((piece) => ({ content: piece }))
 }
 
 function cutToolCall(call: JsonValue, index: number): JsonObject[] {

@@ -1,0 +1,101 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { isGiven, isTextMember } from './text-members.ts'
+
+/** Members that name what they stand in: the first value stands. */
+const NAMES = new Set(['id', 'role', 'type', 'name', 'format'])
+
+/** Objects below this depth are replaced, not merged. */
+const MAX_DEPTH = 32
+
+/** For each list: its entries by their place, and those that came without one, as text. */
+const listMarks = new WeakMap<JsonValue[], { places: Map<string, JsonObject>; seen: Set<string> }>()
+
+/**
+ * Merges a delta into what is known, by what each member means: text goes on, names stand once they are given, the
+ * entries of lists meet by their `index`, objects are merged, and of everything else the last value counts. Null, an
+ * empty string and zero say nothing, so they replace nothing. Costs time in proportion to the delta.
+ */
+export function mergeMembers(target: JsonObject, delta: JsonObject, depth = 0): void {
+  for (const key of Object.keys(delta)) mergeMember(target, key, delta[key], depth)
+}
+
+export function mergeMember(target: JsonObject, key: string, value: JsonValue | undefined, depth = 0): void {
+  if (key === '__proto__' || value === undefined) return
+  const known = target[key]
+  if (known === undefined || known === null) target[key] = depth < MAX_DEPTH ? adopt(value, depth) : value
+  else if (typeof value === 'string' && typeof known === 'string' && isTextMember(key))
+    target[key] = known + value
+  else if (!isGiven(value) && isGiven(known)) return
+  else if (NAMES.has(key) && isGiven(known)) return
+  else if (Array.isArray(value) && Array.isArray(known)) mergeEntries(known, value, depth)
+  else if (isJsonObject(value) && isJsonObject(known) && depth < MAX_DEPTH)
+    mergeMembers(known, value, depth + 1)
+  else target[key] = depth < MAX_DEPTH ? adopt(value, depth) : value
+}
+
+/** A copy of a value as far as it is merged into later, so that the chunk it came in stays as it is. */
+function adopt(value: JsonValue, depth: number): JsonValue {
+  if (Array.isArray(value)) {
+    const list: JsonValue[] = []
+    mergeEntries(list, value, depth)
+    return list
+  }
+  if (!isJsonObject(value)) return value
+  const copy: JsonObject = {}
+  mergeMembers(copy, value, depth + 1)
+  return copy
+}
+
+/**
+ * Entries of several deltas with the same `index` (and `type`) are pieces of one. One without an index is whole, and
+ * a repetition of it by a later delta adds nothing; but text that goes on in the same `type` as the entry before
+ * belongs to that entry. Entries of one delta are several, however alike.
+ */
+function mergeEntries(known: JsonValue[], items: JsonValue[], depth: number): void {
+  let marks = listMarks.get(known)
+  if (!marks) {
+    marks = { places: new Map(), seen: new Set() }
+    listMarks.set(known, marks)
+  }
+  const { places, seen } = marks
+  const last = known.at(-1)
+  const added: (() => void)[] = []
+  for (const [position, item] of items.entries()) {
+    if (!isJsonObject(item)) {
+      known.push(item)
+      continue
+    }
+    const place = typeof item.index === 'number' ? `${item.index} ${String(item.type ?? '')}` : null
+    const piece = place === null ? undefined : places.get(place)
+    if (piece) {
+      mergeMembers(piece, item, depth + 1)
+      continue
+    }
+    if (position === 0 && isJsonObject(last) && isMoreOf(last, item)) {
+      mergeMembers(last, item, depth + 1)
+      continue
+    }
+    const text = place === null ? JSON.stringify(item) : ''
+    if (place === null && seen.has(text)) continue
+    const copy = adopt(item, depth) as JsonObject
+    added.push(place === null ? () => seen.add(text) : () => places.set(place, copy))
+    known.push(copy)
+  }
+  for (const mark of added) mark()
+}
+
+/** Whether an entry is more text of the one before: the same type, and nothing in it but type and text. */
+function isMoreOf(last: JsonObject, item: JsonObject): boolean {
+  if (typeof item.type !== 'string' || item.type !== last.type || last.index !== undefined) return false
+  let hasText = false
+  for (const key of Object.keys(item)) {
+    if (key === 'type') continue
+    if (key === 'id' || key === 'format') {
+      if (isGiven(item[key]) && isGiven(last[key]) && item[key] !== last[key]) return false
+      continue
+    }
+    if (typeof item[key] !== 'string' || !isTextMember(key) || typeof last[key] !== 'string') return false
+    hasText = true
+  }
+  return hasText
+}

@@ -1,0 +1,183 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { mergeMember, mergeMembers } from './merge-members.ts'
+import { isGiven } from './text-members.ts'
+
+/** The calls of one message, as they come together. */
+export type ToolCalls = {
+  /**
+   * Adds pieces of calls, and answers them as OpenAI sends them: `index` counts the calls from 0, and what a call is
+   * (`id`, `type`, name) is told with its first piece alone. The list itself where it is that already.
+   */
+  add(items: JsonValue[]): JsonValue[]
+  build(): JsonObject[]
+}
+
+type Call = { place: number; members: JsonObject; tool: JsonObject | null; nesting: Nesting }
+
+/** How far the JSON of a call's arguments has come: looked at once a character, so that it costs what they are long. */
+type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: boolean }
+
+/**
+ * Which call a piece belongs to: one with a new id begins a call, whatever its index; one with a known id goes to that
+ * call; one without an id to the latest of its index, and without an index to the latest of all. A name where the call
+ * has another, or has all its arguments, begins a call too: some servers send no ids.
+ */
+export function createToolCalls(): ToolCalls {
+  const calls: Call[] = []
+  const byIndex = new Map<number, Call>()
+  const byId = new Map<string, Call>()
+
+  function find(item: JsonObject, position: number | null): Call | undefined {
+    const index = typeof item.index === 'number' ? item.index : position
+    const atIndex = index === null ? calls.at(-1) : byIndex.get(index)
+    const { id } = item
+    if (typeof id === 'string' && id !== '') {
+      const known = byId.get(id)
+      // Two calls with one id, each with its name and an index of its own, are two calls.
+      const isSure = known === atIndex || index === null || nameOf(item) === null
+      if (known) return isSure || isRepeated(known, item) ? known : undefined
+      // The id of a call may come after its name.
+      return atIndex && !isGiven(atIndex.members.id) && !isAnother(atIndex, item) ? atIndex : undefined
+    }
+    if (atIndex) return isAnother(atIndex, item) ? undefined : atIndex
+    return nameOf(item) === null ? calls.at(-1) : undefined
+  }
+
+  function open(): Call {
+    const nesting = { depth: 0, inString: false, isEscaped: false, isWhole: false }
+    const call: Call = { place: calls.length, members: {}, tool: null, nesting }
+    calls.push(call)
+    return call
+  }
+
+  function addItem(item: JsonObject, position: number | null): JsonObject | null {
+    const found = find(item, position)
+    if (found && isRepeated(found, item)) return null
+    const call = found ?? open()
+    const index = typeof item.index === 'number' ? item.index : position
+    if (index !== null) byIndex.set(index, call)
+    if (typeof item.id === 'string' && item.id !== '' && !byId.has(item.id)) byId.set(item.id, call)
+    return addPiece(call, item, found === undefined)
+  }
+
+  return {
+    add(items) {
+      let isAsItIs = true
+      const shown: JsonValue[] = []
+      for (const [position, item] of items.entries()) {
+        if (!isJsonObject(item)) {
+          isAsItIs = false
+          continue
+        }
+        const piece = addItem(item, items.length > 1 ? position : null)
+        if (piece !== item) isAsItIs = false
+        if (piece !== null) shown.push(piece)
+      }
+      return isAsItIs ? items : shown
+    },
+    build: () => calls.map(({ members, tool }) => (tool ? close(members, tool) : members)),
+  }
+}
+
+/** Merges a piece into its call; answers what of it is new, the piece itself where all of it is. */
+function addPiece(call: Call, item: JsonObject, isFirst: boolean): JsonObject {
+  const { index: _index, function: called, custom, ...rest } = item
+  const kind = isJsonObject(custom) ? 'custom' : 'function'
+  const given = isJsonObject(custom) ? custom : isJsonObject(called) ? called : null
+  const shown: JsonObject = { index: call.place }
+  for (const key of Object.keys(rest)) {
+    const isNew = isFirst || !isGiven(call.members[key])
+    mergeMember(call.members, key, rest[key])
+    const isName = key === 'id' || key === 'type'
+    if (isName ? isNew && isGiven(rest[key]) : rest[key] !== undefined) shown[key] = rest[key]
+  }
+  if (isFirst && !isGiven(call.members.type) && given !== null) {
+    call.members.type = kind
+    shown.type = kind
+  }
+  if (given !== null) {
+    call.tool ??= {}
+    call.members[kind] ??= call.tool
+    const field = kind === 'custom' ? 'input' : 'arguments'
+    const piece = showTool(isFirst ? null : call.tool, given, field)
+    mergeMembers(call.tool, piece)
+    if (typeof piece.arguments === 'string') follow(call.nesting, piece.arguments)
+    shown[kind] = piece
+  }
+  return isSame(item, shown) ? item : shown
+}
+
+/** The new parts of a function: its name once, its arguments as text. */
+function showTool(known: JsonObject | null, given: JsonObject, field: string): JsonObject {
+  const piece: JsonObject = {}
+  for (const key of Object.keys(given)) {
+    const value = given[key]
+    const isTold = key === 'name' && known !== null && (!isGiven(value) || isGiven(known.name))
+    if (isTold) continue
+    if (key !== field) piece[key] = value
+    else if (value !== null && value !== undefined) {
+      piece[field] = typeof value === 'string' ? value : JSON.stringify(value)
+    }
+  }
+  return piece
+}
+
+function close(members: JsonObject, tool: JsonObject): JsonObject {
+  const kind = members.custom === tool ? 'custom' : 'function'
+  const field = kind === 'custom' ? 'input' : 'arguments'
+  return typeof tool[field] === 'string' ? members : { ...members, [kind]: { ...tool, [field]: '' } }
+}
+
+/** The name that a piece tells; null where it tells none. */
+function nameOf(item: JsonObject): string | null {
+  const tool = isJsonObject(item.custom) ? item.custom : item.function
+  return isJsonObject(tool) && typeof tool.name === 'string' ? tool.name : null
+}
+
+/** Whether a piece without a new id belongs to another call than the one at its place. */
+function isAnother(call: Call, item: JsonObject): boolean {
+  const name = nameOf(item)
+  const known = call.tool?.name
+  if (!isGiven(name) || !isGiven(known)) return false
+  if (name !== known) return true
+  return call.nesting.isWhole && isJsonObject(item.function) && isGiven(item.function.arguments)
+}
+
+/** Whether a call is told a second time, whole, as some servers do with the last chunk. */
+function isRepeated(call: Call, item: JsonObject): boolean {
+  if (!isGiven(item.id) || item.id !== call.members.id || nameOf(item) !== call.tool?.name) return false
+  const text = isJsonObject(item.function) ? item.function.arguments : undefined
+  return call.nesting.isWhole && typeof text === 'string' && text === call.tool?.arguments
+}
+
+/** Follows the arguments to the end of their object; blanks after it change nothing. */
+function follow(nesting: Nesting, text: string): void {
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at)
+    if (nesting.isEscaped) nesting.isEscaped = false
+    else if (nesting.inString) {
+      if (code === 92) nesting.isEscaped = true
+      else if (code === 34) nesting.inString = false
+    } else if (code === 34) nesting.inString = true
+    else if (code === 123 || code === 91) {
+      nesting.depth += 1
+      nesting.isWhole = false
+    } else if (code === 125 || code === 93) {
+      nesting.depth -= 1
+      nesting.isWhole = nesting.depth === 0
+    }
+  }
+}
+
+/** Whether two pieces have the same members with the same values, in whatever order. */
+function isSame(left: JsonObject, right: JsonObject): boolean {
+  const names = Object.keys(left)
+  if (names.length !== Object.keys(right).length) return false
+  return names.every((name) => {
+    const [one, other] = [left[name], right[name]]
+    if (one === other) return true
+    return (name === 'function' || name === 'custom') && isJsonObject(one) && isJsonObject(other)
+      ? isSame(one, other)
+      : false
+  })
+}
