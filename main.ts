@@ -125,7 +125,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   // Loaded here, for it takes half a second that a command has no use for.
   const { openApi, openWorker } = await import('./services.ts')
   const { createMetrics } = await import('./telemetry/metrics.ts')
-  const metrics = createMetrics({ version, now: Date.now, ofProcess: true })
+  const metrics = createMetrics({ version, now: () => performance.now(), ofProcess: true })
   closers.push(async () => metrics.close())
   const services: Service[] = []
   const closeAll = async () => {

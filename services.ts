@@ -22,6 +22,7 @@ import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { createStoreReader, openListener, toCallEvent, withMetrics } from './services/metrics.ts'
 import { startRedriving } from './services/redrive.ts'
+import { startRetention } from './services/retention.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
 import { openTraces } from './services/tracing.ts'
@@ -68,6 +69,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   closers.add('the configuration', async () => leave())
   await register()
   moveGroups(store).catch((error) => log.warn({ err: error }, 'moving groups to their keys'))
+  await store.clock.measure()
 
   if (store.durability) await requireDurable(store.durability, log)
   const lanes = createLaneControl({
@@ -92,7 +94,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     },
     config: () => config.current(),
     keyring: () => keyring,
-    ...createSubmission(config),
+    ...createSubmission(config, store.now),
     ready: async () => {
       try {
         // A read, for a node of a cluster answers PING also when the cluster is down.
@@ -123,7 +125,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   const store = openStore(deps, 'worker', closers)
   const onError = (error: unknown, what: string) => log.warn({ err: error }, `${what} failed`)
 
-  const providers = createProviders({ config: config.current() })
+  const providers = createProviders({ config: config.current(), now: store.now })
   closers.add('the providers', () => providers.close())
   closers.add('the configuration', async () => leave())
   const leave = config.subscribe((next) => providers.update(next))
@@ -209,6 +211,8 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('the spool', () => spool.stop())
   const heartbeat = openHeartbeat(deps, store, onError)
   closers.add('the heartbeat', () => heartbeat.stop())
+  // What is due is told by it.
+  await store.clock.known()
   const name = randomUUIDv7()
   const worker = await startWorker({
     config: () => config.current(),
@@ -234,9 +238,6 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       if (waitingFor === 'provider_pause') laneLog.note(lane)
       store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
     },
-    everyMinute: async () => {
-      for (const tenant of await store.maintenance.tenants()) await store.files.sweep(tenant)
-    },
     now: store.now,
     random: Math.random,
     onError,
@@ -252,12 +253,13 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   health = worker.health
   deps.metrics.watchWorker({ isHealthy: () => health().ok, spooled: spool.count })
   startRedriving(deps, store, closers)
+  startRetention(deps, store, closers)
 
   const runner = startBatchRunner({
     work: store.batchWork,
     files: store.files,
     jobs: traces.jobs(store.jobs),
-    lines: createBatchLineReader({ ...createSubmission(config), config: () => config.current() }),
+    lines: createBatchLineReader({ ...createSubmission(config, store.now), config: () => config.current() }),
     describeFailure: describeLineFailure,
     showResult: showLineResult,
     tenants: store.maintenance.tenants,

@@ -96,21 +96,21 @@ async function estimateRoom(job: NewJob, deps: Pick<ApiDeps, 'forecast' | 'now'>
   return forecast === null ? null : Math.max(0, forecast - deps.now()) / job.limits.maxQueued
 }
 
-function decideTimes(create: CreateJob, now: number): { runAt: number | null; deadline: number | null } {
+/** Redis decides whether its time has come, and what a delay begins at. */
+function decideTimes(create: CreateJob, now: number): Pick<NewJob, 'runAt' | 'delayMs' | 'deadline'> {
   const delay = create.delay_ms ?? 0
   if (delay > 0 && create.run_at) {
     throw new ApiError('invalid_request', 'run_at: give either run_at or delay_ms, not both', {
       param: 'run_at',
     })
   }
-  const asked = create.run_at ? Date.parse(create.run_at) : now + delay
-  const runAt = asked > now ? asked : null
+  const runAt = create.run_at ? Date.parse(create.run_at) : null
   const deadline = create.deadline ? Date.parse(create.deadline) : null
-  if (deadline !== null && deadline <= (runAt ?? now)) {
+  if (deadline !== null && deadline <= Math.max(now, runAt ?? now + delay)) {
     const what = deadline <= now ? 'is in the past' : 'is before the job may start'
     throw new ApiError('deadline_unreachable', `deadline: ${what}`, { param: 'deadline' })
   }
-  return { runAt, deadline }
+  return { runAt, ...(delay > 0 ? { delayMs: delay } : {}), deadline }
 }
 
 function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob['webhook'] {

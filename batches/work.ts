@@ -48,8 +48,8 @@ export type BatchWork = {
   open(held: HeldBatch, block: number, lines: BatchLine[]): Promise<void>
   /** `done`: the block's results are written, and this is final. */
   tally(held: HeldBatch, block: number, tally: Tally, done: boolean): Promise<void>
-  /** Lets it end early; how it ended first stands. */
-  curtail(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<void>
+  /** Lets it end early; how it ended first stands. False: it was to expire, and by Redis' clock its window is not over. */
+  curtail(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<boolean>
   /** Every block is written. When that was, Unix ms: the same at every call. */
   finalize(held: HeldBatch): Promise<number>
   /** Ends it. `failed`: its input is not valid, for these reasons. */
@@ -129,7 +129,7 @@ export function createBatchWork(deps: BatchStoreDeps): BatchWork {
       await change('tally', held, [block, JSON.stringify({ ...tally, done })])
     },
     async curtail(held, ending, errors) {
-      await change('curtail', held, [ending, JSON.stringify(errors)])
+      return (await change('curtail', held, [ending, JSON.stringify(errors)])) === 1
     },
     async finalize(held) {
       const [at] = (await change('finalize', held)) as [string]

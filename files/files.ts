@@ -60,6 +60,6 @@ export type Files = {
   read(tenant: string, id: string, from?: number): Promise<AsyncIterable<Uint8Array> | null>
   /** False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
-  /** Forgets what expired; for the sweeper. */
+  /** Forgets what expired, until nothing is left; answers how many. For the sweeper. */
   sweep(tenant: string): Promise<number>
 }

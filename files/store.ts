@@ -35,14 +35,14 @@ const CHUNK = 200
 
 /**
  * @param deps.root names a tenant's root key, hash tag included
- * @param deps.now Unix ms
+ * @param deps.now a clock in Unix ms in place of Redis' own, for simulated time
  * @param deps.newId makes ids `file-…` whose order is that of their making
  * @param deps.maxBytes most bytes that a tenant's files may have together when one is uploaded
  */
 export function createFileStore(deps: {
   redis: RedisClient
   root: (tenant: string) => string
-  now: () => number
+  now?: () => number
   newId: () => string
   maxBytes: () => number
   sealer: Sealer
@@ -51,6 +51,13 @@ export function createFileStore(deps: {
   const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
   const scripts = { write: script('write'), seal: script('seal'), remove: script('remove') }
   const keyOf = (tenant: string, id: string) => `${root(tenant)}:file:${id}`
+  /** Unix ms; by Redis' clock, which says what has expired. */
+  async function readTime(): Promise<number> {
+    if (now) return now()
+    const [seconds, micros] = await redis.time()
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+  }
+
   const placeOf = (tenant: string, id: string, part: number) => ({
     root: root(tenant),
     purpose: `part ${part}`,
@@ -72,7 +79,7 @@ export function createFileStore(deps: {
         if (used + bytes > maxBytes()) throw new StorageFullError(maxBytes())
         await write(tenant, id, parts++, part, UPLOAD_TTL_MS)
       }
-      const createdAt = now()
+      const createdAt = await readTime()
       const described = typeof file === 'function' ? file(createdAt) : file
       return await sealAs(tenant, id, { ...described, createdAt }, parts, maxBytes())
     } catch (error) {
@@ -104,27 +111,28 @@ export function createFileStore(deps: {
     return readRecord(tenant, toFields(answer as string[]))
   }
 
-  async function removeAny(tenant: string, id: string, unsealed: boolean): Promise<boolean> {
-    const args = [id, unsealed ? '1' : '', PLACE_TTL_MS]
+  async function removeAny(tenant: string, id: string, unsealed: boolean, expired = false): Promise<boolean> {
+    const args = [id, unsealed ? '1' : '', PLACE_TTL_MS, expired ? '1' : '', now ? now() : '']
     return (await runScript(redis, scripts.remove, root(tenant), args)) === 1
   }
 
   async function get(tenant: string, id: string): Promise<FileRecord | null> {
     if (!isFileId(id)) return null
-    const fields = await redis.hgetall(keyOf(tenant, id))
-    return readLiving(tenant, fields)
+    const [fields, time] = await Promise.all([redis.hgetall(keyOf(tenant, id)), readTime()])
+    return readLiving(tenant, fields, time)
   }
 
   /** Null where there is no record, or its time is over. */
-  function readLiving(tenant: string, fields: Record<string, string>): FileRecord | null {
+  function readLiving(tenant: string, fields: Record<string, string>, time: number): FileRecord | null {
     if (fields.id === undefined) return null
     const record = readRecord(tenant, fields)
-    return record.expiresAt !== null && record.expiresAt <= now() ? null : record
+    return record.expiresAt !== null && record.expiresAt <= time ? null : record
   }
 
   async function readRecords(tenant: string, ids: string[]): Promise<(FileRecord | null)[]> {
-    const answers = await Promise.all(ids.map((id) => redis.hgetall(keyOf(tenant, id))))
-    return answers.map((fields) => readLiving(tenant, fields))
+    const reads = ids.map((id) => redis.hgetall(keyOf(tenant, id)))
+    const [time, answers] = await Promise.all([readTime(), Promise.all(reads)])
+    return answers.map((fields) => readLiving(tenant, fields, time))
   }
 
   /** The score from which a list goes on behind a file, which may be gone; null: there is nothing behind it. */
@@ -202,16 +210,24 @@ export function createFileStore(deps: {
   }
 
   async function sweep(tenant: string): Promise<number> {
-    const ids = await redis.zrangebyscore(`${root(tenant)}:files:expiry`, '-inf', now(), 'LIMIT', 0, CHUNK)
-    for (const id of ids) await removeAny(tenant, id, false)
-    return ids.length
+    let total = 0
+    for (let first = ''; ; ) {
+      const time = await readTime()
+      const due = await redis.zrangebyscore(`${root(tenant)}:files:expiry`, '-inf', time, 'LIMIT', 0, CHUNK)
+      // One after the other: a file may have a thousand parts, and who else wants Redis gets it in between.
+      for (const id of due) if (await removeAny(tenant, id, false, true)) total++
+      // What stands there still would do so the next time as well.
+      if (due.length < CHUNK || due[0] === first) return total
+      first = due[0]!
+    }
   }
 
   return {
     create,
     newId,
     writePart: (tenant, id, part, content) => write(tenant, id, part, content, PART_TTL_MS),
-    seal: (tenant, id, file, parts) => sealAs(tenant, id, { ...file, createdAt: now() }, parts, null),
+    seal: async (tenant, id, file, parts) =>
+      sealAs(tenant, id, { ...file, createdAt: await readTime() }, parts, null),
     get,
     list,
     read,

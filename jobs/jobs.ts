@@ -25,8 +25,10 @@ export type NewJob = {
   lane: string
   body: JsonObject
   priority: Priority
-  /** Unix milliseconds; null: at once. */
+  /** Unix milliseconds; null: at once. What has passed by Redis' clock is at once. */
   runAt: number | null
+  /** Not before so many ms from its creation, by Redis' clock; with it `runAt` is null. */
+  delayMs?: number
   deadline: number | null
   timeoutMs: number
   maxAttempts: number

@@ -8,9 +8,9 @@ import type { Scripts } from './scripts.ts'
 const BATCH = 500
 
 /** What of a tenant wants attention: entries left in the outbox, and ids of jobs. */
-type Findings = { tenant: string; outbox: number; overdue: string[]; draining: string[]; expired: string[] }
+type Findings = { tenant: string; outbox: number; overdue: string[]; draining: string[] }
 
-/** Repairs and cleans up what no single job's way does. Any number of processes may run it at once. */
+/** Repairs what no single job's way does. Any number of processes may run it at once. */
 export type Maintenance = {
   /** One pass over all tenants. */
   sweep(): Promise<void>
@@ -25,6 +25,7 @@ export function createMaintenance(deps: {
   outbox: Outbox
   prefix: string
   retainMs: () => number
+  /** Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
   now: () => number
   onMishap?: (mishap: Mishap) => void
 }): Maintenance {
@@ -33,16 +34,15 @@ export function createMaintenance(deps: {
   async function look(tenant: string): Promise<Findings> {
     const root = tenantRoot(prefix, tenant)
     const time = now()
-    const [left, overdue, draining, expired] = await Promise.all([
+    const [left, overdue, draining] = await Promise.all([
       redis.zcount(`${root}:outbox`, '-inf', time - OUTBOX_GRACE_MS),
       redis.zrangebyscore(`${root}:deadlines`, '-inf', time, 'LIMIT', 0, BATCH),
       redis.smembers(`${root}:draining`),
-      redis.zrangebyscore(`${root}:expiry`, '-inf', time, 'LIMIT', 0, BATCH),
     ])
-    return { tenant, outbox: left, overdue, draining, expired }
+    return { tenant, outbox: left, overdue, draining }
   }
 
-  async function attend({ tenant, outbox: left, overdue, draining, expired }: Findings): Promise<void> {
+  async function attend({ tenant, outbox: left, overdue, draining }: Findings): Promise<void> {
     const root = tenantRoot(prefix, tenant)
     if (left > 0) await outbox.sweep(tenant, OUTBOX_GRACE_MS)
     for (const id of overdue) {
@@ -56,7 +56,6 @@ export function createMaintenance(deps: {
     for (const id of draining) {
       while (((await scripts.run('drain', root, [id, deps.retainMs()])) as number) > 0) {}
     }
-    for (const id of expired) await scripts.run('remove', root, [id, '0'])
   }
 
   const tenants = () => redis.smembers(tenantsKey(prefix))

@@ -1,6 +1,8 @@
 // The only file that knows BullMQ. A queue entry carries the tenant (as its name), the job's id with the number of
 // the entry, and what a lane must know before it starts the job: its cost. Everything else is in the record.
 import { type Job as BullJob, Queue, Worker } from 'bullmq'
+import { moveToActive } from 'bullmq/dist/cjs/scripts/moveToActive-11.js'
+import { version } from 'bullmq/dist/cjs/version.js'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Priority } from './job.ts'
@@ -104,11 +106,35 @@ export function lockLease(stalledAfterMs: number): number {
 
 const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
 
+/**
+ * BullMQ's script that fetches an entry, and lets those come that are due. Its client sends it the time; here Redis' own
+ * stands in that argument's place, for a worker's clock is not to decide what is due.
+ */
+const FETCH_LUA = `local sluice_time = redis.call('TIME')
+ARGV[2] = string.format('%d', sluice_time[1] * 1000 + math.floor(sluice_time[2] / 1000))
+${moveToActive.content}`
+
+/** BullMQ defines its scripts where they are not defined yet. */
+function defineFetch(connection: RedisClient): void {
+  connection.defineCommand(`moveToActive:${version}`, { numberOfKeys: moveToActive.keys, lua: FETCH_LUA })
+}
+
 /** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
 class FetchingWorker extends Worker {
   protected override createBackend(): void {
     this.backend = this.backendFactory(this.name, this.opts, {})
   }
+
+  /** Puts an entry off until a Unix time in ms, as BullMQ's own method does but for any look at this process' clock. */
+  async putOff(id: string, at: number, token: string): Promise<void> {
+    const { timestamp, delay } = dueAt(at)
+    await this.backend.moveToDelayed(id, timestamp, delay, token, { skipAttempt: true })
+  }
+}
+
+/** BullMQ takes a time and a delay from it, and keeps their sum. What has passed is due at the next fetch. */
+function dueAt(at: number): { timestamp: number; delay: number } {
+  return { timestamp: Math.max(1, Math.round(at) - 1), delay: 1 }
 }
 
 export function createQueues(deps: {
@@ -117,15 +143,15 @@ export function createQueues(deps: {
   /** From the death of a worker to the moment its jobs are fetched again, at the most. */
   stalledAfterMs: number
   order: Order
-  now: () => number
 }): Queues {
-  const { connection, prefix, order, now } = deps
+  const { connection, prefix, order } = deps
   const queues = new Map<string, Queue>()
   const announced = new Set<string>()
   const lockDuration = lockLease(deps.stalledAfterMs)
   const leases = createLeases({ redis: connection, prefix, lockMs: lockDuration, placeMs: 0 })
   const stalledInterval = Math.max(150, Math.round(deps.stalledAfterMs / 3))
   const lanePrefix = (lane: string) => `${prefix}:{l:${lane}}`
+  defineFetch(connection)
 
   function queueOf(lane: string): Queue {
     let queue = queues.get(lane)
@@ -152,7 +178,6 @@ export function createQueues(deps: {
             sets: [key('prioritized'), key('delayed')],
             lists: [key('wait'), key('active')],
           })
-          const time = now()
           await queueOf(lane).addBulk(
             group.map((entry, index) => ({
               name: entry.tenant,
@@ -160,7 +185,7 @@ export function createQueues(deps: {
               opts: {
                 jobId: `${entry.id}-${entry.entry}`,
                 priority: places[index]!.priority,
-                delay: entry.notBefore === null ? 0 : Math.max(0, entry.notBefore - time),
+                ...(entry.notBefore === null ? {} : dueAt(entry.notBefore)),
               },
             })),
           )
@@ -191,10 +216,9 @@ export function createQueues(deps: {
       }
     },
     async hasten(lane, dueBy) {
-      const args = [now(), dueBy]
       const root = `${lanePrefix(lane)}:${QUEUE_NAME}`
       let count: unknown
-      do count = await runScript(connection, hastenScript, root, args)
+      do count = await runScript(connection, hastenScript, root, [dueBy])
       while (count === 1000)
     },
     lanes: () => connection.smembers(lanesKey(prefix)),
@@ -273,7 +297,7 @@ function createLaneQueue(deps: {
       await unlessLost(bullOf(held).moveToCompleted(null, held.token, false))
     },
     async delay(held, at) {
-      await unlessLost(bullOf(held).moveToDelayed(at, held.token))
+      await unlessLost(worker.putOff(bullOf(held).id!, at, held.token))
     },
     async giveBack(held) {
       await unlessLost(bullOf(held).moveToWait(held.token))

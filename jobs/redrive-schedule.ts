@@ -72,9 +72,9 @@ export function createRedriveSchedule(deps: {
     const key = `${rootOf(tenant)}:redriving`
     const pauseMs = pauseOf(rules)
     if ((await redis.set(key, '1', 'PX', pauseMs, 'NX')) === null) return 0
-    const begun = now()
+    const begun = performance.now()
     const count = await walk(tenant, rules, room)
-    const restMs = REST_FACTOR * (now() - begun)
+    const restMs = Math.round(REST_FACTOR * (performance.now() - begun))
     if (restMs > pauseMs) await redis.set(key, '1', 'PX', restMs)
     if (count > 0) deps.onRedriven?.(tenant, count)
     return count
@@ -94,7 +94,7 @@ export function createRedriveSchedule(deps: {
   }
 }
 
-/** Spares the script where the answer is known: the process' clock may be off, and Redis' decides. */
+/** Spares the script where the answer is known: what the process takes for Redis' time may be off a little, and Redis decides. */
 function mayBeDue(job: FailedJob, rule: RedriveRule, now: number): boolean {
   if (job.isAwaited || job.redrives >= rule.maxTimes) return false
   return job.failedAt + rule.afterMs <= now + SHORTEST_PAUSE_MS

@@ -11,6 +11,7 @@ const NAMES = [
   'expire',
   'again',
   'remove',
+  'retire',
   'delta',
   'drain',
   'reroute',
@@ -22,6 +23,9 @@ const NAMES = [
   'regroup',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
+
+/** Scripts that forget jobs share a part of their own. */
+const PARTS: Partial<Record<ScriptName, string>> = { remove: 'forget', retire: 'forget' }
 
 export type Argument = string | number | Buffer
 export type ScriptCall = { root: string; args: Argument[] }
@@ -39,7 +43,9 @@ export function createScripts(redis: RedisClient): Scripts {
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   const common = read('common')
   for (const name of NAMES) {
-    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua: `${common}\n${read(name)}` })
+    const part = PARTS[name]
+    const texts = [common, ...(part === undefined ? [] : [read(part)]), read(name)]
+    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua: texts.join('\n') })
   }
   const commands = redis as unknown as CustomCommands
   const run: Scripts['run'] = (name, root, args) =>

@@ -25,6 +25,7 @@ import type { Scripts } from './scripts.ts'
 import {
   completeRecord,
   entryOf,
+  isForLater,
   isRefused,
   prepare,
   type SubmissionEvent,
@@ -90,7 +91,7 @@ export function createJobs(deps: Deps): Jobs {
     const prepared = jobs.map((job) => {
       const limits = isFull || isShort ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = awaited?.id ?? deps.newId()
-      const express = job.isAwaited && job.runAt === null ? deps.openLanes?.pick(job.lane) : null
+      const express = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null
       return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null)
@@ -180,7 +181,7 @@ export function createJobs(deps: Deps): Jobs {
       const submitted = await submit(jobs)
       // Accepted all the same where the queue does not take them now: the sweeper adds what stands in the outbox.
       await outbox
-        .dispatch(submitted.filter((one) => one.kind === 'created').map(entryOf))
+        .dispatch(submitted.filter((one) => one.kind === 'created').map((one) => entryOf(one, timeOf(one))))
         .catch((error) => deps.onError(error, 'queueing jobs'))
       return submitted.map(toBulkOutcome)
     },
@@ -240,7 +241,7 @@ export function createJobs(deps: Deps): Jobs {
     async remove(tenant, id) {
       const [lane, entry] = await laneAndEntry(tenant, id)
       const inputs = await inputsOf(tenant, id, lane)
-      const answer = (await scripts.run('remove', rootOf(tenant), [id, '1', ...inputs])) as Buffer[]
+      const answer = (await scripts.run('remove', rootOf(tenant), [id, ...inputs])) as Buffer[]
       if (answer[0]!.toString() === 'none') return false
       await release(tenant, id, lane, entry, answer)
       return true
@@ -279,8 +280,8 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   /** Says when a job just created will start; a guess that fails is none. */
-  async function forecast(job: Job, { tenant, lane, priority, runAt }: NewJob): Promise<void> {
-    if (runAt !== null) job.estimated_start_at = job.run_at
+  async function forecast(job: Job, { tenant, lane, priority }: NewJob): Promise<void> {
+    if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
     if (job.status !== JobStatus.queued) return
     try {
       const { startAt, waitingFor } = await deps.foresight.newcomer(lane, tenant, priority)
@@ -305,13 +306,20 @@ export function createJobs(deps: Deps): Jobs {
       // not make the call, the sweeper adds it.
       const [, heard] = rest as [Buffer, number]
       if (heard === 0)
-        outbox.dispatch([entryOf(submitted)]).catch((error) => deps.onError(error, 'queueing a job'))
+        outbox
+          .dispatch([entryOf(submitted, timeOf(submitted))])
+          .catch((error) => deps.onError(error, 'queueing a job'))
     }
     return {
       kind: 'created',
       job: toJob(id, completeRecord(submitted, kind, rest as Buffer[]), view),
     }
   }
+}
+
+/** When a job was created, as the script answered. */
+function timeOf({ rest }: Submitted): number {
+  return Number(String(rest[0]))
 }
 
 function toBulkOutcome(submitted: Submitted): BulkOutcome {

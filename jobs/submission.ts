@@ -21,15 +21,30 @@ export type Submitted = {
   rest: unknown[]
 }
 
-/** What is to be queued of a job that was just made. */
-export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>): QueueEntry {
+/** True for a job that asks for a time, be it over by now. */
+export function isForLater({ runAt, delayMs = 0 }: Pick<NewJob, 'runAt' | 'delayMs'>): boolean {
+  return runAt !== null || delayMs > 0
+}
+
+/** From when on a job that was created then may run, Unix ms; null: at once. `create.lua` decides the same. */
+function startOf({ runAt, delayMs = 0 }: NewJob, createdAt: number): number | null {
+  const at = runAt ?? createdAt + delayMs
+  return at > createdAt ? at : null
+}
+
+/**
+ * What is to be queued of a job.
+ *
+ * @param createdAt Unix ms, as the create script answered
+ */
+export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: number): QueueEntry {
   return {
     tenant: job.tenant,
     id,
     entry: 1,
     lane: job.lane,
     priority: job.priority,
-    notBefore: job.runAt,
+    notBefore: startOf(job, createdAt),
     cost: job.cost,
   }
 }
@@ -67,7 +82,6 @@ export function prepare(
   if (job.previousResponseId !== undefined) record.set('previous_response_id', job.previousResponseId)
   if (job.requestId !== undefined) record.set('request_id', job.requestId)
   if (job.trace !== undefined) record.set('trace', job.trace)
-  if (job.runAt !== null) record.set('run_at', String(job.runAt))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
   if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))
@@ -83,7 +97,7 @@ export function prepare(
     IDEMPOTENCY_TTL_MS,
     job.limits.maxQueued,
     retainMs,
-    job.runAt ?? '',
+    job.runAt ?? (job.delayMs ? `+${job.delayMs}` : ''),
     job.group ?? '',
     job.deadline ?? '',
     job.limits.requestsPerMinute ?? '',
@@ -91,7 +105,7 @@ export function prepare(
     job.estimateUsd,
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
     express ?? '',
-    express === null ? '' : JSON.stringify(entryOf({ job, id })),
+    express === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),
     ...[...record].flat(),
   ]
   return { job, id, hash, record, args }
@@ -99,7 +113,7 @@ export function prepare(
 
 /** What makes two requests with one idempotency key the same request. */
 function fingerprint(job: NewJob, hash: string): string {
-  const { priority, cache, group, metadata, maxAttempts, timeoutMs, runAt } = job
+  const { priority, cache, group, metadata, maxAttempts, timeoutMs } = job
   const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
   return hashCanonical({
     hash,
@@ -111,7 +125,8 @@ function fingerprint(job: NewJob, hash: string): string {
     maxAttempts,
     timeoutMs,
     webhook,
-    scheduled: runAt !== null,
+    // Not when: a repeated request may name another time, or come after it.
+    scheduled: isForLater(job),
   })
 }
 
@@ -126,10 +141,11 @@ export function completeRecord(
   for (const [name, value] of sent) record.set(name, typeof value === 'string' ? Buffer.from(value) : value)
   const put = (name: string, value: string) => record.set(name, Buffer.from(value))
   const time = at!.toString()
-  const scheduled = job.runAt !== null && job.runAt > Number(time)
+  const startAt = startOf(job, Number(time))
+  if (startAt !== null) put('run_at', String(startAt))
   put('created_at', time)
   put('hash', hash)
-  put('status', kind === 'hit' ? 'completed' : scheduled ? 'scheduled' : 'queued')
+  put('status', kind === 'hit' ? 'completed' : startAt !== null ? 'scheduled' : 'queued')
   put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
   if (kind === 'hit') {
     put('finished_at', time)

@@ -88,7 +88,7 @@ export function createForesight(deps: {
 
   function snapshotOf(id: string): Promise<Snapshot | null> {
     const known = snapshots.get(id)
-    if (known && deps.now() - known.at < SNAPSHOT_MS) return known.snapshot
+    if (known && Math.abs(deps.now() - known.at) < SNAPSHOT_MS) return known.snapshot
     const snapshot = read(id)
     snapshot.catch(() => snapshots.delete(id))
     snapshots.set(id, { at: deps.now(), snapshot })

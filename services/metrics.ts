@@ -18,7 +18,11 @@ type Store = ReturnType<typeof openStore>
 
 /** The dependencies with metrics: those of the process, or some that nobody else has. */
 export function withMetrics(deps: ServicesDeps): MeteredDeps {
-  const { version, config, metrics = createMetrics({ version, now: Date.now, ofProcess: false }) } = deps
+  const {
+    version,
+    config,
+    metrics = createMetrics({ version, now: () => performance.now(), ofProcess: false }),
+  } = deps
   const name = (current: Config) =>
     metrics.name({
       lanes: new Set(listLanes(current).map(({ id }) => id)),

@@ -24,6 +24,7 @@ import { createJobs } from '../jobs/service.ts'
 import { createStandings } from '../jobs/standings.ts'
 import { createIds, createJobIds } from '../lib/job-id.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../lib/redis.ts'
+import { createRedisClock } from '../lib/redis-clock.ts'
 import { createSealer } from '../lib/sealer.ts'
 import { renderResult } from '../providers/vectors.ts'
 import { createFairness, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
@@ -49,7 +50,6 @@ export type MeteredDeps = ServicesDeps & { metrics: Metrics }
 export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | 'worker', closers: Closers) {
   const settings = () => config.current()
   const { prefix, url, cluster, tls } = settings().redis
-  const now = Date.now
   const connect = (redisRole: RedisRole) => {
     const client = createRedis({
       ...(url === undefined ? {} : { url }),
@@ -64,6 +64,11 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     return client
   }
   const redis = connect('commands')
+  const clock = createRedisClock({ redis })
+  closers.add('the clock', async () => clock.close())
+  const { now } = clock
+  /** For spans of time, which nobody's setting a clock is to change. */
+  const elapsed = () => performance.now()
   const live = createLive({ subscriber: connect('subscriber') })
   const fairness = createFairness({ redis, prefix })
   const gate = createGate({ redis, prefix })
@@ -121,7 +126,6 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     connection: role === 'api' ? redis : connect('bullmq'),
     prefix,
     stalledAfterMs: settings().jobs.stalled_after,
-    now,
   })
   closers.add('the queues', () => queues.close())
   const scripts = createScripts(redis)
@@ -141,7 +145,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     },
   })
   const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
-  const sealer = createSealer({ keys: encryptionKeys(settings()), now })
+  const sealer = createSealer({ keys: encryptionKeys(settings()), now: elapsed })
   const leaveKeys = config.subscribe((next) => sealer.replace(encryptionKeys(next)))
   closers.add('the encryption keys', async () => leaveKeys())
   const atRest = createAtRest({
@@ -152,7 +156,6 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     redis,
     sealer,
     root: (tenant) => tenantRoot(prefix, tenant),
-    now,
     newId: createIds('file-', now),
     maxBytes: () => settings().files.max_bytes_per_tenant,
   })
@@ -166,8 +169,8 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
-  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, atRest, now }, closers) : {}
-  const memory = createMemory({ redis, share: settings().redis.memory_share, now })
+  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, atRest, now: elapsed }, closers) : {}
+  const memory = createMemory({ redis, share: settings().redis.memory_share, now: elapsed })
   const durability = settings().redis.durable
     ? createDurability({ connection: connect('commands'), prefix })
     : null
@@ -188,7 +191,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
       prefix,
       tenants: maintenance.tenants,
       most: () => settings().jobs.max_queued,
-      now,
+      now: elapsed,
     }),
     memory,
     ...(durability ? { confirm: durability.confirm } : {}),
@@ -219,6 +222,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     latencies,
     prefix,
     atRest,
+    clock,
     now,
     retainMs,
   }

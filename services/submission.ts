@@ -5,8 +5,12 @@ import { estimateCost } from '../providers/accounting.ts'
 import { coalesceKey } from '../providers/embeddings.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
-/** What makes a job of a request, wherever the request came from. */
-export function createSubmission(config: LiveConfig): SubmitDeps {
+/**
+ * What makes a job of a request, wherever the request came from.
+ *
+ * @param now Unix ms, by Redis' clock
+ */
+export function createSubmission(config: LiveConfig, now: () => number): SubmitDeps {
   return {
     resolveModel: (model) => resolveModel(config.current(), model),
     estimateCost: (lane, type, body) => ({
@@ -20,6 +24,6 @@ export function createSubmission(config: LiveConfig): SubmitDeps {
       }
       return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
     },
-    now: Date.now,
+    now,
   }
 }

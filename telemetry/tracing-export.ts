@@ -14,7 +14,7 @@ export function createExportGuard(deps: {
   /** Most spans that wait to be sent. */
   most: number
   log: Pick<Logger, 'warn'>
-  /** Unix ms. */
+  /** A clock for spans of time, ms. */
   now: () => number
 }) {
   const { most, log, now } = deps

@@ -82,7 +82,7 @@ export async function openTracing(deps: {
     import('@opentelemetry/exporter-trace-otlp-http'),
   ])
   const room = settings.content ? ROOM_WITH_CONTENT : ROOM
-  const guard = createExportGuard({ most: room.waiting, log, now })
+  const guard = createExportGuard({ most: room.waiting, log, now: () => performance.now() })
   const exporter = new OTLPTraceExporter({
     url: settings.endpoint,
     headers: settings.headers,

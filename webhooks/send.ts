@@ -39,7 +39,7 @@ export type WebhookSenderOptions = {
   guard: AddressGuard
   /** The secrets that sign, read at each sending so that a rotation needs no restart. */
   secrets: () => readonly string[]
-  /** Unix milliseconds. */
+  /** Unix milliseconds, which receivers compare with their own. */
   now: () => number
   /** Our version, for the user agent. */
   version: string
@@ -73,7 +73,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   }
 
   async function post(webhook: WebhookToSend): Promise<SendOutcome> {
-    const startedAt = now()
+    const since = performance.now()
     const timeout = AbortSignal.timeout(timeoutMs)
     const signal = webhook.signal ? AbortSignal.any([timeout, webhook.signal]) : timeout
     try {
@@ -83,15 +83,15 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
         signal,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
-        headers: headersOf(webhook, Math.floor(startedAt / 1000)),
+        headers: headersOf(webhook, Math.floor(now() / 1000)),
         body: webhook.body,
       })
-      const latencyMs = now() - startedAt
+      const latencyMs = performance.now() - since
       // The status has decided; how the body ends changes nothing.
       await answer.body.dump({ limit: MAX_ANSWER_BYTES, signal }).catch(() => {})
       return outcomeOf(answer.statusCode, latencyMs)
     } catch (error) {
-      const latencyMs = now() - startedAt
+      const latencyMs = performance.now() - since
       if (webhook.signal?.aborted) return failure('aborted', latencyMs)
       if (timeout.aborted) return failure(`no answer within ${timeoutMs} ms`, latencyMs)
       return failure(describeError(error), latencyMs)

@@ -39,7 +39,7 @@ type Pending = { slot: number; customId: string; job: NewJob }
  * leaves half submitted is submitted again and comes to the same jobs.
  */
 export function createFeeder(
-  { files, jobs, lines, work, now }: BatchDeps,
+  { files, jobs, lines, work }: BatchDeps,
   { held, batch, check }: BatchRun,
   start: {
     layout: readonly number[]
@@ -95,7 +95,7 @@ export function createFeeder(
         refused.push(one)
         const asked = outcome.retryAfterMs ?? REFUSED_MS
         const pause = Math.min(Math.max(asked, REFUSED_LEAST_MS), REFUSED_MOST_MS)
-        restUntil = Math.max(restUntil, now() + pause)
+        restUntil = Math.max(restUntil, performance.now() + pause)
       } else if (outcome.kind === 'conflict') {
         const answer = { code: 'idempotency_conflict', message: 'Another request has the place of this one.' }
         current!.lines[one.slot] = { customId: one.customId, answer }
@@ -128,7 +128,7 @@ export function createFeeder(
     async feed(room) {
       let left = room
       let moved = false
-      while (left > 0 && now() >= restUntil) {
+      while (left > 0 && performance.now() >= restUntil) {
         check()
         if (current === null) {
           const block = remaining[0]

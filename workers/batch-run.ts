@@ -56,8 +56,8 @@ export async function runBatch(
 async function validate(deps: BatchDeps, run: BatchRun): Promise<boolean> {
   const { work, files } = deps
   const { batch, held } = run
-  if (batch.status === BatchStatus.cancelling || deps.now() >= batch.expiresAt) {
-    await work.curtail(held, 'expired', [])
+  const hasExpired = async () => deps.now() >= batch.expiresAt && (await work.curtail(held, 'expired', []))
+  if (batch.status === BatchStatus.cancelling || (await hasExpired())) {
     await work.finish(held, NO_FILES)
     return true
   }
@@ -108,11 +108,11 @@ async function runLines(
     const count = await jobs.countOpen(batch.tenant, batch.id)
     const moved = await feeder.feed((window ?? 0) - count)
     // With nothing open all there is to see can be seen; else a look once a second, where something happened.
-    const since = now() - lookedAt
+    const since = performance.now() - lookedAt
     const isDue = since >= (moved || count !== lastCount ? STATUS_MS.least : STATUS_MS.most)
     if (looking !== null || open.size === 0 || !(isDue || count === 0)) return moved || looking !== null
     lastCount = count
-    lookedAt = now()
+    lookedAt = performance.now()
     looking = open
       .look(null)
       .then(
@@ -146,10 +146,7 @@ async function runLines(
     const { ending } = await work.glance(held)
     if (remaining.length === 0 && open.size === 0) return null
     if (ending !== null) return wind(ending)
-    if (now() >= batch.expiresAt) {
-      await work.curtail(held, 'expired', [])
-      return true
-    }
+    if (now() >= batch.expiresAt && (await work.curtail(held, 'expired', []))) return true
     try {
       return await advance()
     } catch (error) {

@@ -36,7 +36,8 @@ const WINDOW = 1000
  * the next worker goes on with the batch from where it stands.
  */
 export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
-  const { work, now, onError } = deps
+  const { work, onError } = deps
+  const now = () => performance.now()
   const runs = new Map<string, Run>()
   const counts = new Map<string, number>()
   const restUntil = new Map<string, number>()

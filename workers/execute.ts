@@ -164,12 +164,14 @@ export function createExecutor(deps: ExecuteDeps) {
     let isShown = false
     let firstChunkMs: number | null = null
     const onDelta = (chunk: JsonValue) => {
-      firstChunkMs ??= now() - startedAt
+      firstChunkMs ??= elapsed()
       isShown ||= first.isShownLive && isPartOfAnswer(chunk)
       deltas.push(chunk)
     }
 
     const startedAt = now()
+    const since = performance.now()
+    const elapsed = () => Math.round(performance.now() - since)
     let answer: ProviderAnswer
     try {
       answer = await deps.provider().call({
@@ -183,7 +185,7 @@ export function createExecutor(deps: ExecuteDeps) {
     } finally {
       running.end()
     }
-    const latencyMs = now() - startedAt
+    const latencyMs = elapsed()
 
     const settled = settle(lane, permit, answer, taken, cargo)
     await deltas.flush()

@@ -54,6 +54,7 @@ export type LaneLoopDeps = {
   lateMs: number
   /** Tells what the lane's entries wait for, when that changes. */
   note: (lane: string, waitingFor: LaneWaitingFor | null) => void
+  /** Unix ms, by Redis' clock. */
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -70,7 +71,7 @@ export type LaneLoop = {
   offer(held: Held): void
   /** No new calls; resolves when those under way are stored, or given back after `graceMs`. */
   stop(graceMs: number): Promise<void>
-  /** Unix ms of the last turn of the loop. */
+  /** When the loop made its last turn, as `performance.now` tells it. */
   lastTurn(): number
 }
 
@@ -85,7 +86,9 @@ export type LaneLoop = {
  * fetched entry's cost is exact, so the gate books what will be sent, and never sends what it has not booked.
  */
 export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
-  const { gate, heartbeat, now } = deps
+  const { gate, heartbeat } = deps
+  // The loop's own times are spans: no clock that is set shall hold it up.
+  const now = () => performance.now()
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
@@ -94,7 +97,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let hand: InHand[] = []
   let ahead = 1
   let wasFull = false
-  /** Before this the queue has nothing that is due, Unix ms; whoever hears otherwise sets it to 0. */
+  /** Before this the queue has nothing that is due; whoever hears otherwise sets it to 0. */
   let lookAt = 0
   /** Whether what is delayed was asked for since the queue was last looked at. */
   let knowsDue = false
@@ -116,7 +119,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       knowsDue = false
     },
   )
-  const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon, now })
+  const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon, now: deps.now })
   const currentLane = () => lane!
   const executor = createExecutor({
     lane: currentLane,
@@ -127,7 +130,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     provider: deps.provider,
     calls: deps.calls,
     spool: deps.spool,
-    now,
+    now: deps.now,
     random: deps.random,
     signal: giveUp.signal,
     onError: deps.onError,
@@ -199,7 +202,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
         const heard = hints
         const due = await queue.nextDue()
         knowsDue = heard === hints
-        if (due !== null && knowsDue) lookAt = Math.min(lookAt, due)
+        if (due !== null && knowsDue) lookAt = Math.min(lookAt, now() + due - deps.now())
       }
       return waker.sleep(Math.max(1, lookAt - now()))
     }
@@ -232,7 +235,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
     await queueExpress()
     if (answer.waitingFor !== 'provider_pause' || answer.waitMs <= HOLD_MS) return
-    if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors()) return spill(now() + answer.waitMs)
+    if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors()) return spill(deps.now() + answer.waitMs)
     await giveBackHand()
   }
 

@@ -26,7 +26,7 @@ export type WebhookDeliveryDeps = {
   /** The public address of the API, without a slash at its end. */
   linkBase: () => string
   log: Pick<Logger, 'warn' | 'error'>
-  /** Unix milliseconds. */
+  /** Unix milliseconds, by Redis' clock. */
   now: () => number
   random: () => number
   /** Deliveries in hand at the same time. */
@@ -182,12 +182,12 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   }
 
   async function deliver(delivery: ClaimedDelivery): Promise<void> {
-    const leaseEndsAt = now() + LEASE_MS
+    const leaseEndsAt = performance.now() + LEASE_MS
     const early = delivery.createdAt + (schedule()[0] ?? 0) - delivery.claimedAt
     if (delivery.attemptsMade === 0 && early > 0) return store.postpone(delivery, early)
 
     const job = await loadJob(delivery.tenant, delivery.jobId)
-    if (now() > leaseEndsAt - LEASE_MARGIN_MS) return
+    if (performance.now() > leaseEndsAt - LEASE_MARGIN_MS) return
     const at = new Date(now()).toISOString()
     const outcome = job === null ? notSent('job deleted') : await sendJob(delivery, job)
     if (abort.signal.aborted && outcome.error === 'aborted') return store.postpone(delivery, 0)

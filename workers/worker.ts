@@ -17,9 +17,6 @@ import { createRunningCalls } from './running-calls.ts'
 /** Pause between two sweeps of this process. */
 const SWEEP_MS = 1000
 
-/** Sweeps between two turns of what is done once a minute. */
-const SWEEPS_A_MINUTE = 60_000 / SWEEP_MS
-
 /** How long running calls may go on after SIGTERM before they are given back. */
 const DRAIN_MS = 25_000
 
@@ -47,8 +44,6 @@ export type WorkerDeps = {
   knownLanes: () => Promise<string[]>
   /** What the lane's entries wait for changed. */
   note: LaneLoopDeps['note']
-  /** Cleaning up that nobody waits for. */
-  everyMinute?: () => Promise<void>
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -126,11 +121,9 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   }
 
   let sweeping: Promise<void> = Promise.resolve()
-  let sweeps = 0
   async function sweep(): Promise<void> {
     if (stopped) return
     await Promise.all([deps.maintenance.sweep(), discover(), announce()])
-    if (sweeps++ % SWEEPS_A_MINUTE === 0) await deps.everyMinute?.()
   }
   const sweeper = setInterval(() => {
     sweeping = sweeping.then(sweep).catch((error) => deps.onError(error, 'the sweep'))
@@ -139,7 +132,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
 
   return {
     health() {
-      const stuck = [...loops].find(([, loop]) => deps.now() - loop.lastTurn() > STUCK_MS)
+      const stuck = [...loops].find(([, loop]) => performance.now() - loop.lastTurn() > STUCK_MS)
       return stuck ? { ok: false, reason: `the loop of lane ${stuck[0]} makes no progress` } : { ok: true }
     },
     async stop() {

@@ -63,7 +63,11 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
       const form = headers['content-type']?.toLowerCase().startsWith('application/json') ? 'array' : 'lines'
       const splitter = form === 'array' ? createArraySplitter : createLineSplitter
       const answers = submitBulk(
-        readUpload(body, { idleTimeout: limits.bulkIdleTimeout, timeout: limits.bulkTimeout, now: deps.now }),
+        readUpload(body, {
+          idleTimeout: limits.bulkIdleTimeout,
+          timeout: limits.bulkTimeout,
+          now: () => performance.now(),
+        }),
         {
           tenant: tenantOf(request),
           origin: originOf(request),

@@ -2,13 +2,20 @@
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 file id  2 '1': its parts also where it is not sealed  3 ms for which its place in lists is remembered
+--       4 '1': only if its time is over  5 Unix ms in place of Redis' time ('' for Redis')
 -- Answer 1 | 0 (there was no sealed file)
 -- Invariant: works at full memory, where a script may write once it has deleted something.
 
-local root, id, unsealed, remember = KEYS[1], unpack(ARGV)
+local root, id, unsealed, remember, expired, simulated = KEYS[1], unpack(ARGV)
 local key = root .. ':file:' .. id
-local created, bytes = unpack(redis.call('HMGET', key, 'created_at', 'bytes'))
-if not created and unsealed ~= '1' then return 0 end
+local time = redis.call('TIME')
+local now = tonumber(simulated) or time[1] * 1000 + math.floor(time[2] / 1000)
+local created, bytes, expires = unpack(redis.call('HMGET', key, 'created_at', 'bytes', 'expires_at'))
+if not created and unsealed ~= '1' then
+  redis.call('ZREM', root .. ':files:expiry', id)
+  return 0
+end
+if expired == '1' and not (tonumber(expires) and tonumber(expires) <= now) then return 0 end
 
 redis.call('UNLINK', key)
 redis.call('ZREM', root .. ':files', id)

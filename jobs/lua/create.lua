@@ -2,7 +2,7 @@
 --
 -- ARGV  1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --         (behind spaces: what it may be kept as from before)
---       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms ('' at once)
+--       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
@@ -18,7 +18,8 @@
 local id, hash, cache_mode = ARGV[1], ARGV[2], ARGV[3]
 local idempotency = ARGV[4] ~= '' and (root .. ':idempotency:' .. ARGV[4])
 local group = ARGV[10] ~= '' and ARGV[10] or false
-local scheduled = ARGV[9] ~= '' and tonumber(ARGV[9]) > now
+local run_at = string.sub(ARGV[9], 1, 1) == '+' and now + tonumber(ARGV[9]) or tonumber(ARGV[9]) or 0
+local scheduled = run_at > now
 
 local function is_same(fingerprint)
   for one in string.gmatch(ARGV[5], '[^ ]+') do if one == fingerprint then return true end end
@@ -46,7 +47,7 @@ if open_jobs() >= tonumber(ARGV[7]) then return { 'queue_full' } end
 local function is_free()
   return cache_mode == 'use' and (redis.call('EXISTS', cache_key(hash)) == 1 or leader_of(hash) ~= nil)
 end
-if ARGV[11] ~= '' and ARGV[15] ~= '' and tonumber(ARGV[15]) > tonumber(ARGV[11]) and not is_free() then
+if ARGV[11] ~= '' and ARGV[15] ~= '' and math.max(tonumber(ARGV[15]), run_at) > tonumber(ARGV[11]) and not is_free() then
   return { 'deadline_unreachable' }
 end
 local estimate = tonumber(ARGV[14])
@@ -67,11 +68,12 @@ local job = {
   id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
   deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0, estimate_usd = estimate,
 }
-local ready = scheduled and ARGV[9] or ms(now)
+local ready = ms(scheduled and run_at or now)
 local status = scheduled and 'scheduled' or 'queued'
 local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
   'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate_usd', ARGV[14] }
 for i = 18, #ARGV do fields[#fields + 1] = ARGV[i] end
+if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
 redis.call('HSET', job_key(id), unpack(fields))
 for i = 18, #ARGV, 2 do
   if ARGV[i] == 'webhook' or ARGV[i] == 'reply' or ARGV[i] == 'live' then job[ARGV[i]] = ARGV[i + 1] end

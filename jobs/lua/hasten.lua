@@ -1,12 +1,13 @@
 -- Lets delayed entries of a lane's queue come at once, in the set where BullMQ keeps them by their times (ms * 0x1000).
 --
 -- KEYS  1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
--- ARGV  1 now, Unix ms  2 entries due up to this time, Unix ms
+-- ARGV  1 entries due up to this time, Unix ms
 -- Answer how many there were; 1000 at the most, so there may be more then
 
 local delayed = KEYS[1] .. ':delayed'
 local function score(ms) return string.format('%.0f', ms * 0x1000) end
-local now = tonumber(ARGV[1])
-local entries = redis.call('ZRANGEBYSCORE', delayed, score(now + 1), '(' .. score(tonumber(ARGV[2]) + 1), 'LIMIT', 0, 1000)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local entries = redis.call('ZRANGEBYSCORE', delayed, score(now + 1), '(' .. score(tonumber(ARGV[1]) + 1), 'LIMIT', 0, 1000)
 for _, entry in ipairs(entries) do redis.call('ZADD', delayed, 'XX', score(now), entry) end
 return #entries

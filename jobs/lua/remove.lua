@@ -1,51 +1,11 @@
--- Forgets a job: prompt, result, events, attempts, deliveries and index entries.
+-- Forgets a job by its owner's wish: prompt, result, events, attempts, deliveries and index entries.
 --
--- ARGV  1 id  2 '1' when the cached answer to its content goes as well  3… further content hashes whose answers go
+-- ARGV  1 id  2… further content hashes whose kept answers go, as that to its own content does
 -- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or ''}
--- Invariant: a running leader with followers leaves a tombstone without content until its call has served them.
 
-local id = ARGV[1]
-local job = load(id)
+local job = load(ARGV[1])
 if not job then return { 'none' } end
-local was, promoted = job.status, ''
-if not is_terminal(was) then
-  promoted = leave_flight(job, was)
-elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
-  -- Forgotten between two calls that end its followers: the others go on by themselves.
-  promoted = promote(job.hash) or ''
-end
-
-release(job)
--- What the sweeper needs to queue a job straight from the API whose worker dies: whoever looks then lets another lead.
-local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
-redis.call('ZREM', root .. ':jobs', id)
-redis.call('ZREM', root .. ':status:' .. was, id)
-if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
-redis.call('ZREM', root .. ':expiry', id)
-redis.call('ZREM', root .. ':deadlines', id)
-if job.group then
-  local group = group_key(job.group)
-  redis.call('HINCRBY', group, was, -1)
-  redis.call('ZREM', group .. ':jobs', id)
-  if redis.call('HINCRBY', group, 'total', -1) <= 0 then
-    redis.call('DEL', group, group .. ':jobs', group .. ':events')
-    redis.call('ZREM', root .. ':groups', job.group)
-  end
-end
-for _, delivery in ipairs(redis.call('LRANGE', job_key(id) .. ':deliveries', 0, -1)) do
-  redis.call('DEL', root .. ':delivery:' .. delivery)
-  redis.call('ZREM', root .. ':webhooks', delivery)
-end
-if ARGV[2] == '1' then redis.call('DEL', cache_key(job.hash)) end
-for i = 3, #ARGV do redis.call('DEL', cache_key(ARGV[i])) end
-redis.call('DEL', job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries')
-redis.call('DEL', job_key(id))
-if job.carrying then
-  redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,
-    'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1',
-    'lane', place[1] or '', 'priority', place[2] or '', 'cost', place[3] or '')
-end
-redis.call('PUBLISH', root .. ':live:' .. id, '0')
-if job.reply then redis.call('PUBLISH', job.reply, id) end
-if job.group then redis.call('PUBLISH', root .. ':live:group:' .. job.group, id) end
+redis.call('DEL', cache_key(job.hash))
+for i = 2, #ARGV do redis.call('DEL', cache_key(ARGV[i])) end
+local was, promoted = forget(job)
 return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

@@ -143,7 +143,7 @@ describe('the queue', () => {
         moved.push(fairness.serve(...args))
       },
     }
-    const queues = createQueues({ connection, prefix, stalledAfterMs: 15_000, order, now: Date.now })
+    const queues = createQueues({ connection, prefix, stalledAfterMs: 15_000, order })
     onTestFinished(() => queues.close())
 
     const anyJob = fc.record({

@@ -44,7 +44,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
   const { prefix } = place
   const redis = createRedis({ ...place, role: 'bullmq', name: 'test-worker' })
   const order = createTestOrder(createFairness({ redis, prefix }), config)
-  const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order, now: Date.now })
+  const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order })
   const scripts = createScripts(redis)
   const outbox = createOutbox({ redis, queues, prefix, now: Date.now })
   const settings = () => ({

@@ -202,7 +202,6 @@ function openTestParts(options: {
     prefix,
     stalledAfterMs: config.jobs.stalled_after,
     order,
-    now,
   })
   const outbox = createOutbox({ redis, queues, prefix, now })
   const sealer = testSealer()

@@ -10,6 +10,7 @@ import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
 import { createMemory } from '../../jobs/memory.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
 import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
+import { createRetention, type Retention } from '../../jobs/retention.ts'
 import { createRoom } from '../../jobs/room.ts'
 import { createScripts, type Scripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
@@ -60,6 +61,7 @@ export type TestStore = {
   openWork(overrides: Partial<WorkDeps>): Work
   items: Items
   maintenance: Maintenance
+  retention: Retention
   /** Settings that a test may change as it goes. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
   /** The worker's side of the test's own lane; opened at the first use. */
@@ -100,7 +102,6 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
         })),
       served() {},
     },
-    now,
   })
   onTestFinished(() => queues.close())
   const settings = {
@@ -114,6 +115,17 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   onTestFinished(() => outbox.idle())
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   await maintenance.register([TENANT])
+  const retention = createRetention({
+    redis,
+    scripts,
+    outbox,
+    prefix,
+    tenants: maintenance.tenants,
+    now,
+    onError(error) {
+      throw error
+    },
+  })
   const atRest = options.atRest ?? testAtRest()
   const jobDeps = {
     redis,
@@ -203,6 +215,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     openWork: (overrides) => createWork({ ...workDeps, ...overrides }),
     items,
     maintenance,
+    retention,
     settings,
     lane,
     fetch,

@@ -156,7 +156,8 @@ function createPlayer(store: TestStore) {
       }
       case 'sweep':
         await store.outbox.sweep(TENANT, -1)
-        return store.maintenance.sweep()
+        await store.maintenance.sweep()
+        return void (await store.retention.run())
       default: {
         const one = pick(running, step.which)
         if (!one) return

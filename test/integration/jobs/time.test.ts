@@ -24,6 +24,7 @@ async function sweepUntil(store: TestStore, id: string, status: string) {
   await expect
     .poll(async () => {
       await store.maintenance.sweep()
+      await store.retention.run()
       return (await store.jobs.get(TENANT, id))?.status ?? 'gone'
     })
     .toBe(status)
@@ -167,6 +168,7 @@ describe('the sweeper', () => {
     const store = await openTestStore({ retainMs: 1 })
     const job = await submit(store)
     await store.maintenance.sweep()
+    await store.retention.run()
     expect((await read(store, job.id)).status).toBe('queued')
   })
 
@@ -210,7 +212,7 @@ describe('the sweeper', () => {
     await complete(store, await store.start())
     await expect
       .poll(async () => {
-        await store.maintenance.sweep()
+        await store.retention.run()
         return (await store.jobs.list('other', {}, 10)).data
       })
       .toEqual([])

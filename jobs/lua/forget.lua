@@ -1,0 +1,46 @@
+-- Forgets a job; put in front of the scripts that do, behind common.lua.
+--
+-- Invariant: a running leader with followers leaves a tombstone without content until its call has served them.
+
+-- Answers how the job stood, and the id of the job that leads now in its place, or ''.
+local function forget(job)
+  local id, was, promoted = job.id, job.status, ''
+  if not is_terminal(was) then
+    promoted = leave_flight(job, was)
+  elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
+    -- Forgotten between two calls that end its followers: the others go on by themselves.
+    promoted = promote(job.hash) or ''
+  end
+
+  release(job)
+  -- What the sweeper needs to queue a job straight from the API whose worker dies: whoever looks then lets another lead.
+  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
+  redis.call('ZREM', root .. ':jobs', id)
+  redis.call('ZREM', root .. ':status:' .. was, id)
+  if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
+  redis.call('ZREM', root .. ':expiry', id)
+  redis.call('ZREM', root .. ':deadlines', id)
+  if job.group then
+    local group = group_key(job.group)
+    redis.call('HINCRBY', group, was, -1)
+    redis.call('ZREM', group .. ':jobs', id)
+    if redis.call('HINCRBY', group, 'total', -1) <= 0 then
+      redis.call('UNLINK', group, group .. ':jobs', group .. ':events')
+      redis.call('ZREM', root .. ':groups', job.group)
+    end
+  end
+  for _, delivery in ipairs(redis.call('LRANGE', job_key(id) .. ':deliveries', 0, -1)) do
+    redis.call('DEL', root .. ':delivery:' .. delivery)
+    redis.call('ZREM', root .. ':webhooks', delivery)
+  end
+  redis.call('UNLINK', job_key(id), job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries')
+  if job.carrying then
+    redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,
+      'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1',
+      'lane', place[1] or '', 'priority', place[2] or '', 'cost', place[3] or '')
+  end
+  redis.call('PUBLISH', root .. ':live:' .. id, '0')
+  if job.reply then redis.call('PUBLISH', job.reply, id) end
+  if job.group then redis.call('PUBLISH', root .. ':live:group:' .. job.group, id) end
+  return was, promoted
+end
