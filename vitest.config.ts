@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config'
 import { createTotalsReporter } from './test/helpers/totals-reporter.ts'
 
 /** Fault injection takes minutes and kills things; it runs when it is asked for. */
-const layers = process.env.SLUICE_FAULTS === '1' ? ['faults'] : ['unit', 'contract', 'integration', 'e2e']
+const layers =
+  process.env.SLUICE_FAULTS === '1' ? ['faults'] : ['unit', 'contract', 'integration', 'e2e', 'clients']
 
 /** With this the shared Redis is a cluster (test/helpers/redis-cluster.ts). */
 const isOnCluster = process.env.SLUICE_TEST_CLUSTER === '1'
@@ -19,7 +20,7 @@ export default defineConfig({
     // A busy machine can starve a real process past a time-out once; what fails twice is broken.
     retry: process.env.CI ? 1 : 0,
     include: layers.map((layer) => `test/${layer}/**/*.test.ts`),
-    exclude: isOnCluster ? offCluster.map((path) => `test/${path}`) : [],
+    exclude: ['**/node_modules/**', ...(isOnCluster ? offCluster.map((path) => `test/${path}`) : [])],
     globalSetup: ['test/helpers/global-setup.ts'],
     setupFiles: ['test/helpers/fail-on-leaks.ts'],
     pool: 'forks',

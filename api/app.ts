@@ -4,11 +4,13 @@ import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { serializerCompiler } from 'fastify-type-provider-zod'
 import type { Tenant } from '../config/tenants.ts'
 import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
+import { rewriteAzurePath } from './azure-paths.ts'
 import { answerClientError } from './client-errors.ts'
 import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
 import { sendError } from './error-replies.ts'
-import { ApiError, notFound } from './errors.ts'
+import { ApiError } from './errors.ts'
 import { registerJsonBody } from './json-body.ts'
+import { registerMissingRoute } from './missing-route.ts'
 import { createOpenStreams } from './open-streams.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
 import { addTracing } from './origin.ts'
@@ -57,6 +59,7 @@ export function buildApp(deps: ApiDeps): Api {
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: (request) => chooseRequestId(request.headers['x-request-id'], deps.createId),
     requestIdHeader: false,
+    rewriteUrl: rewriteAzurePath,
     requestTimeout: 0,
     http: {
       headersTimeout,
@@ -75,9 +78,7 @@ export function buildApp(deps: ApiDeps): Api {
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: '' }))
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps.isUnavailable))
-  app.setNotFoundHandler(() => {
-    throw notFound('route')
-  })
+  registerMissingRoute(app)
 
   app.decorateRequest<Tenant | null>(tenantDecorator, null)
   app.decorateRequest<Tenant | null>(callerDecorator, null)
@@ -95,7 +96,7 @@ export function buildApp(deps: ApiDeps): Api {
     },
   })
   app.register(async (api: Api) => {
-    await registerOpenApi(api, deps.version)
+    await registerOpenApi(api, { version: deps.version, url: deps.config().server.public_url ?? '/' })
     registerHealthRoutes(api, context)
     registerMetricsRoute(api, context)
     registerJobRoutes(api, context)

@@ -51,7 +51,7 @@ export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandl
     // An unknown path is answered 404 with and without a key.
     if (access === 'public' || request.is404) return done()
     const keyring = deps.keyring()
-    const caller = findTenant(request.headers.authorization, keyring)
+    const caller = findTenant(readKeyHeader(request), keyring)
     if (caller === null)
       return done(new ApiError('unauthorized', 'send a valid key: Authorization: Bearer <key>'))
     if (access === 'admin' && !caller.admin)
@@ -69,6 +69,12 @@ export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandl
     request.setDecorator(tenantDecorator, tenant)
     done()
   }
+}
+
+/** What `Authorization` says, or would say: Azure's clients send their key as `api-key`. */
+export function readKeyHeader({ headers }: FastifyRequest): string | undefined {
+  const key = headers['api-key']
+  return headers.authorization ?? (typeof key === 'string' ? `Bearer ${key}` : undefined)
 }
 
 /** The tenant of an `Authorization` header; null where it names none. */

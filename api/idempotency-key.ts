@@ -2,6 +2,8 @@ import { ApiError } from './errors.ts'
 
 const maxLength = 255
 
+export type IdempotencyPolicy = 'replay' | 'retry-failed'
+
 /**
  * Reads an `Idempotency-Key` header: a structured-field string (`"…"`, RFC 8941 section 3.3.3, with `\"` and `\\`) or a
  * bare token. Both spellings of one key are the same key. Null: there is none; throws `invalid_request`.
@@ -19,6 +21,19 @@ export function checkIdempotencyKey(key: string): string {
   if (key.length > maxLength) throw invalid(`has more than ${maxLength} characters`)
   if (!/^[\x20-\x7e]+$/.test(key)) throw invalid('has characters other than printable ASCII')
   return key
+}
+
+/**
+ * Reads `Idempotency-Key-Policy`: what a key does whose job failed or was cancelled. `replay`, the default, answers that
+ * end again; `retry-failed` queues the job once more. Throws `invalid_request`.
+ */
+export function parseIdempotencyPolicy(header: string | string[] | undefined): IdempotencyPolicy {
+  if (header === undefined) return 'replay'
+  const policy = String(header).trim().toLowerCase()
+  if (policy === 'replay' || policy === 'retry-failed') return policy
+  throw new ApiError('invalid_request', 'Idempotency-Key-Policy: expected replay or retry-failed', {
+    param: 'Idempotency-Key-Policy',
+  })
 }
 
 function unquote(header: string): string {

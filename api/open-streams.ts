@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Keyring } from '../config/tenants.ts'
-import { callerOf, findTenant, readActing } from './auth.ts'
+import { callerOf, findTenant, readActing, readKeyHeader } from './auth.ts'
 import { ApiError } from './errors.ts'
 
 /** How often open streams are held against a changed keyring, in ms: a key that is gone is to serve 5 s at the most. */
@@ -69,7 +69,7 @@ export function createOpenStreams(deps: {
     checked = keyring
     for (const [name, streams] of tenants) {
       for (const { request, needsAdmin, revoked } of streams) {
-        const caller = findTenant(request.headers.authorization, keyring)
+        const caller = findTenant(readKeyHeader(request), keyring)
         if (caller?.name !== name || (needsAdmin && !caller.admin)) revoked.abort()
       }
     }

@@ -4,19 +4,27 @@ import fastifyApiReference from '@scalar/fastify-api-reference'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import type { Access } from './auth.ts'
 import type { Api } from './deps.ts'
+import { declareHeaders, type Operation } from './openapi-headers.ts'
 
 type OpenApiDocument = ReturnType<SwaggerTransformObject>
 
 const documentPath = '/openapi.json'
 
-/** Describes the routes registered after it; to be awaited before they are. */
-export async function registerOpenApi(app: Api, version: string): Promise<void> {
+/**
+ * Describes the routes registered after it; to be awaited before they are.
+ * @param url how clients reach the service; `/` where only they know
+ */
+export async function registerOpenApi(
+  app: Api,
+  { version, url }: { version: string; url: string },
+): Promise<void> {
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
       info: {
         title: 'Sluice',
         version,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
         description:
           'A queue between applications and LLM providers. Every error has the shape of `ErrorAnswer`.',
       },
@@ -27,13 +35,15 @@ export async function registerOpenApi(app: Api, version: string): Promise<void> 
         { name: 'Groups', description: 'Jobs that belong together.' },
         { name: 'Events', description: 'Watch jobs as they run.' },
         { name: 'Webhooks', description: 'What became of announcements.' },
+        { name: 'Lanes', description: 'A lane is one model of one provider: read it, pause it, resume it.' },
         { name: 'Operations', description: 'For those who run the service.' },
       ],
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
       security: [{ key: [] }],
+      servers: [{ url, description: 'This service.' }],
     },
     transform: (input) => addTenantHeader(jsonSchemaTransform(input), input.route.config?.access ?? 'tenant'),
-    transformObject: (input) => pruneComponents(jsonSchemaTransformObject(input)),
+    transformObject: (input) => declareAllHeaders(pruneComponents(jsonSchemaTransformObject(input))),
   })
 }
 
@@ -100,6 +110,13 @@ function createPolicy(html: string): string {
     "form-action 'none'",
     "frame-ancestors 'none'",
   ].join('; ')
+}
+
+function declareAllHeaders(document: OpenApiDocument): OpenApiDocument {
+  for (const path of Object.values(document.paths ?? {})) {
+    for (const operation of Object.values(path as Record<string, Operation>)) declareHeaders(operation)
+  }
+  return document
 }
 
 /** Keeps the components that something refers to: each named schema comes in an input and an output form, most unused. */

@@ -3,17 +3,23 @@ import type { JobEvent } from '../jobs/job.ts'
 /** Milliseconds a client waits before it connects again. */
 const retryAfter = 1000
 
+/** Says nothing, and keeps proxies and clients from giving up. */
+export const COMMENT = ': keep-alive\n'
+
 /** One event on the wire (WHATWG HTML, server-sent events). JSON has no raw line breaks, so one `data` line holds it. */
 export function formatEvent(event: JobEvent): string {
   return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${JSON.stringify(event.data)}\n\n`
 }
 
-/** The text of an event stream; see `fillSilences`. */
+/**
+ * The text of an event stream; see `fillSilences`. Neither `retry` nor a comment has a blank line of its own: it would end
+ * an event without data, which some clients hand to their application.
+ */
 export async function* encodeEvents(
   events: AsyncIterable<JobEvent>,
   options: { heartbeat: number; signal: AbortSignal },
 ): AsyncGenerator<string> {
-  yield `retry: ${retryAfter}\n\n`
+  yield `retry: ${retryAfter}\n`
   yield* fillSilences(events, formatEvent, options)
 }
 
@@ -32,7 +38,7 @@ export async function* fillSilences<Item>(
     while (!options.signal.aborted) {
       const result = await waitFor(next, options)
       if (result === 'silence') {
-        yield ': keep-alive\n\n'
+        yield COMMENT
         continue
       }
       if (result === 'aborted' || result.done === true) return

@@ -5,6 +5,7 @@ import type { JobCost, NewJob, Refusal } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ApiDeps } from './deps.ts'
 import { ApiError } from './errors.ts'
+import type { IdempotencyPolicy } from './idempotency-key.ts'
 import type { CreateJob } from './schemas/create-job.ts'
 
 export type SubmitDeps = Pick<ApiDeps, 'resolveModel' | 'estimateCost' | 'checkWebhookUrl' | 'now'>
@@ -73,7 +74,7 @@ export async function noteEarliestStart(job: NewJob, deps: Pick<ApiDeps, 'foreca
  * Hands a job in. Throws whatever keeps it out: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
  * `rate_limited`, `budget_exhausted`.
  */
-export async function acceptJob(
+async function acceptJob(
   newJob: NewJob,
   deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
 ): Promise<{ job: Job; isReplayed: boolean }> {
@@ -85,6 +86,35 @@ export async function acceptJob(
     throw refused({ ...outcome, retryAfterMs }, job)
   }
   return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
+}
+
+/**
+ * `acceptJob`, and what `Idempotency-Key-Policy` asks for: with `retry-failed` a replayed job that failed or was cancelled
+ * is queued again. Both answer the same job.
+ */
+export async function acceptOrRetry(
+  newJob: NewJob,
+  policy: IdempotencyPolicy,
+  deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
+): Promise<{ job: Job; isReplayed: boolean; isRetried: boolean }> {
+  const accepted = await acceptJob(newJob, deps)
+  const { job, isReplayed } = accepted
+  if (!isReplayed || policy !== 'retry-failed' || !isRetryable(job.status))
+    return { ...accepted, isRetried: false }
+  const retried = await deps.jobs.retry(newJob.tenant, job.id)
+  return { job: retried?.job ?? job, isReplayed, isRetried: retried?.kind === 'retried' }
+}
+
+function isRetryable(status: Job['status']): boolean {
+  return status === 'failed' || status === 'cancelled'
+}
+
+/** Tells a client that its key, not a new call, brought this end about: asking again with the key brings it again. */
+export function replayHeaders(job: Job): Record<string, string> {
+  return {
+    'idempotent-replayed': 'true',
+    ...(isRetryable(job.status) ? { 'x-should-retry': 'false' } : {}),
+  }
 }
 
 /**

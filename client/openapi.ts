@@ -218,6 +218,10 @@ export type EmbeddingBody = {
   [member: string]: Untouched
 }
 
+export type ErrorAnswer = {
+  error: ErrorMembers
+}
+
 export type ErrorMembers = {
   /** What was wrong, and where. */
   message: string
@@ -225,10 +229,6 @@ export type ErrorMembers = {
   /** The member or header at fault. */
   param: string | null
   code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'not_cancellable' | 'not_retryable' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
-}
-
-export type ErrorAnswer = {
-  error: ErrorMembers
 }
 
 export type FollowJobQuery = {
@@ -244,7 +244,14 @@ export type GetJobQuery = {
 export type Group = {
   group: string
   total: number
-  counts: Record<'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled', number>
+  counts: {
+    scheduled: number
+    queued: number
+    running: number
+    completed: number
+    failed: number
+    cancelled: number
+  }
   cost_usd: number
   estimated_finish_at: string | null
 }

@@ -39,6 +39,11 @@ const server = z.strictObject({
   max_streams_per_tenant: count()
     .prefault(1_000)
     .describe('Event streams a tenant may have open at once on one API process. Restart to change.'),
+  early_headers: duration({ max: '1h' })
+    .prefault('10s')
+    .describe(
+      'How long an OpenAI-compatible stream waits for its first piece before the headers are sent without it. A failure after that is an event of the stream.',
+    ),
 })
 
 const expectedRedisUrl = 'expected a redis:// or rediss:// URL'

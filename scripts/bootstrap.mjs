@@ -32,6 +32,10 @@ try {
   const target = readTarget(process.argv.slice(2))
   const log = (line) => console.error(`sluice: ${line}`)
   await ensurePackages({ root, log })
+  // Other makers' clients, which tests run against the service. Nothing else needs them.
+  const clients = join(root, 'test/clients')
+  if (target.runsTests && existsSync(join(clients, 'package.json')))
+    await ensurePackages({ root: clients, log, of: ' of test/clients' })
   const node = findNode()
   if (servesDashboard(root, target.args)) await ensureDashboard({ root, node, log })
   process.exitCode = isDashboardBuild(root, target.args)
@@ -44,12 +48,17 @@ try {
 
 function readTarget([name, ...rest]) {
   if (name === '--test')
-    return { args: [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest], cwd: root }
-  if (name === '--check') return { args: [join(root, 'scripts/check.ts'), ...rest], cwd: root }
+    return {
+      args: [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...rest],
+      cwd: root,
+      runsTests: true,
+    }
+  if (name === '--check')
+    return { args: [join(root, 'scripts/check.ts'), ...rest], cwd: root, runsTests: true }
   if (name === undefined || name.startsWith('-')) throw new Error('say what to run: FILE, --test or --check')
   const file = resolve(root, name)
   if (!existsSync(file)) throw new Error(`there is no file ${file}`)
-  return { args: [file, ...rest], cwd: process.cwd() }
+  return { args: [file, ...rest], cwd: process.cwd(), runsTests: false }
 }
 
 /** The pinned Node where its package has one for this platform, else the running one if it is new enough. */

@@ -6,8 +6,8 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { dirname, join } from 'node:path'
 import { lock } from './lock.mjs'
 
-/** @param {{ root: string, log: (line: string) => void }} options */
-export async function ensurePackages({ root, log }) {
+/** @param {{ root: string, log: (line: string) => void, of?: string }} options `of`: what to call them */
+export async function ensurePackages({ root, log, of = '' }) {
   if (packagesAreFresh(root)) return linkNode(root)
   const { addHolder, unlock } = await lock({
     directory: join(root, '.sluice/install.lock'),
@@ -15,7 +15,7 @@ export async function ensurePackages({ root, log }) {
   })
   try {
     if (packagesAreFresh(root)) return linkNode(root)
-    log('installing packages with npm ci, once; this takes some seconds')
+    log(`installing packages${of} with npm ci, once; this takes some seconds`)
     await runNpm(root, addHolder)
     writeStamp(root)
     linkNode(root)

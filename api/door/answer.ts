@@ -7,7 +7,7 @@ import { abortOnDisconnect } from '../disconnect.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
 import { prefersAsync } from '../prefer.ts'
-import { fillSilences } from '../sse.ts'
+import { COMMENT, fillSilences } from '../sse.ts'
 import { type Asked, type Call, openCall } from './call.ts'
 import type { Failure } from './failure.ts'
 import { encodeStream, failureOf, type StreamForm } from './stream.ts'
@@ -30,8 +30,9 @@ export type Handover = {
  * Answers a provider's request by a job: with its result, as a stream where asked for, or with the job itself
  * for `Prefer: respond-async`. Holds the connection as long as the job takes; the lane's time-outs decide.
  *
- * Headers go out with the first piece of the answer, so that a failure before it is a plain HTTP error. The job is
- * cancelled when its client goes away, not when this server closes: who asks again then finds the call under way.
+ * Headers go out with the first piece of the answer, so that a failure before it is a plain HTTP error. A stream whose first
+ * piece takes longer than `server.early_headers` sends them before it, for clients and proxies give up on a silent server
+ * (Node's fetch after 300 s); a failure is then an event of the stream. The job is cancelled when its client goes away, not when this server closes: who asks again then finds the call under way.
  */
 export async function answerCall(
   request: FastifyRequest,
@@ -46,6 +47,7 @@ export async function answerCall(
   const stops = isStream ? [closing, streams.open(request, reply)] : [closing]
   const call = await openCall(request, asked, isStream, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
+  if (call.isReplayed) reply.header('idempotent-replayed', 'true')
   if (isAsync) return answerAsync(reply, call.job)
   const form = handover.stream?.(call) ?? null
 
@@ -56,21 +58,26 @@ export async function answerCall(
   }
   const finish = call.isOwn ? onGone(gone, closing, cancel) : () => {}
   const progress = (handover.watch ?? watchCall)(deps.jobs, call, AbortSignal.any([gone, ...stops]))
+  const next = progress.next()
   try {
-    const { value: first } = await progress.next()
-    if (first === undefined) {
-      if (gone.aborted) return reply.hijack()
-      throw stopped()
+    const opensEarly = form !== null && !(await settlesWithin(next, deps.config().server.early_headers))
+    if (!opensEarly) {
+      const { value: first } = await next
+      if (first === undefined) {
+        if (gone.aborted) return reply.hijack()
+        throw stopped()
+      }
+      reply.header('x-cache', cacheOf(first, call.job))
+      if (first.kind !== 'chunk') {
+        finish()
+        const failure = failureOf(first)
+        if (failure)
+          return answerFailure(reply, call.isReplayed ? sayReplayed(failure, call.job.id) : failure)
+      }
+      if (form === null) return answerResult(reply, first, handover.render)
     }
-    reply.header('x-cache', cacheOf(first, call.job))
-    if (first.kind !== 'chunk') {
-      finish()
-      const failure = failureOf(first)
-      if (failure) return answerFailure(reply, failure)
-    }
-    if (form === null) return answerResult(reply, first, handover.render)
 
-    const text = encodeStream(resume(first, progress), {
+    const text = encodeStream(resume(next, progress), {
       form,
       onDone: (outcome) => {
         finish()
@@ -79,10 +86,8 @@ export async function answerCall(
       },
       describeStop: (error) => describeStop(error, request, deps),
     })
-    return answerStream(
-      reply,
-      fillSilences(text, (piece) => piece, { heartbeat: limits.heartbeat, signal: gone }),
-    )
+    const filled = fillSilences(text, (piece) => piece, { heartbeat: limits.heartbeat, signal: gone })
+    return answerStream(reply, opensEarly ? openWithComment(filled) : filled)
   } catch (error) {
     finish()
     throw error
@@ -122,6 +127,14 @@ function answerFailure(reply: FastifyReply, { status, error, isRetryable }: Fail
     .send({ error })
 }
 
+/** The same key would bring the same failure again, however often it is sent. */
+function sayReplayed(failure: Failure, id: string): Failure {
+  const message =
+    `${failure.error.message} (This is the earlier failure of job ${id}, which the Idempotency-Key names. ` +
+    'Send another key, or Idempotency-Key-Policy: retry-failed, for a new attempt.)'
+  return { ...failure, error: { ...failure.error, message }, isRetryable: false }
+}
+
 /** Answers with server-sent events. */
 export function answerStream(reply: FastifyReply, text: AsyncIterable<string>): FastifyReply {
   return (
@@ -133,15 +146,40 @@ export function answerStream(reply: FastifyReply, text: AsyncIterable<string>): 
   )
 }
 
+/** Puts a comment in front, with which the headers leave. */
+async function* openWithComment(text: AsyncGenerator<string>): AsyncGenerator<string> {
+  yield COMMENT
+  yield* text
+}
+
+/** False: the promise is still pending after so many ms. A promise that rejects has settled. */
+async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = Promise.withResolvers<false>()
+  const timeout = setTimeout(() => timer.resolve(false), ms)
+  const settled = promise.then(
+    () => true,
+    () => true,
+  )
+  try {
+    return await Promise.race([settled, timer.promise])
+  } finally {
+    clearTimeout(timeout)
+  }
+}
+
 /** Chunks come of a call of the job's own; whoever shares another's, or the cache's, answer gets it whole. */
 function cacheOf(step: Progress, job: Job): Job['cache'] {
   if (step.kind === 'ended') return step.job.cache
   return job.cache === 'off' ? 'off' : 'miss'
 }
 
-async function* resume(first: Progress, rest: AsyncGenerator<Progress>): AsyncGenerator<Progress> {
+async function* resume(
+  next: Promise<IteratorResult<Progress>>,
+  rest: AsyncGenerator<Progress>,
+): AsyncGenerator<Progress> {
   try {
-    yield first
+    const { value: first } = await next
+    if (first !== undefined) yield first
     yield* rest
   } finally {
     await rest.return(undefined)

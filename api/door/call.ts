@@ -3,11 +3,11 @@ import type { CacheMode, Job } from '../../jobs/job.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import { tenantOf } from '../auth.ts'
 import type { ApiDeps } from '../deps.ts'
-import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { originOf } from '../origin.ts'
 import { prefersAsync } from '../prefer.ts'
 import type { CreateJob } from '../schemas/create-job.ts'
-import { acceptJob, toNewJob } from '../submit.ts'
+import { acceptOrRetry, toNewJob } from '../submit.ts'
 
 /** A request of an OpenAI client as a job. */
 export type Call = {
@@ -19,6 +19,8 @@ export type Call = {
   isFresh: boolean
   /** See NewJob. */
   isShownLive: boolean
+  /** True: an idempotency key brought a job back that an earlier request made, with its end if it has one. */
+  isReplayed: boolean
 }
 
 /** The part of a create object that a provider's request is. */
@@ -30,7 +32,7 @@ export type Asked = Pick<CreateJob, 'type' | 'body'> & {
 }
 
 /**
- * Makes a provider's request a job like any other; its headers say the rest. Throws what `acceptJob` and `toNewJob` do.
+ * Makes a provider's request a job like any other; its headers say the rest. Throws what `acceptOrRetry` and `toNewJob` do.
  *
  * @param isShownLive whether the client is shown the chunks as they come
  */
@@ -52,13 +54,15 @@ export async function openCall(
     isAwaited,
   }
   if (previousResponseId !== undefined) newJob.previousResponseId = previousResponseId
-  const { job, isReplayed } = await acceptJob(newJob, deps)
-  if (!isReplayed) return { tenant: tenant.name, job, isOwn: true, isFresh: true, isShownLive }
-  if (job.status !== 'cancelled' || inBackground)
-    return { tenant: tenant.name, job, isOwn: false, isFresh: false, isShownLive }
+  const policy = parseIdempotencyPolicy(request.headers['idempotency-key-policy'])
+  const { job, isReplayed, isRetried } = await acceptOrRetry(newJob, policy, deps)
+  const call = { tenant: tenant.name, job, isShownLive, isReplayed: isReplayed && !isRetried }
+  if (!isReplayed) return { ...call, isOwn: true, isFresh: true }
+  if (isRetried) return { ...call, isOwn: true, isFresh: false }
+  if (job.status !== 'cancelled' || inBackground) return { ...call, isOwn: false, isFresh: false }
   // Its client went away, which cancelled it, and is back.
   const retried = await deps.jobs.retry(tenant.name, job.id)
-  return { tenant: tenant.name, job: retried?.job ?? job, isOwn: true, isFresh: false, isShownLive }
+  return { ...call, job: retried?.job ?? job, isReplayed: false, isOwn: true, isFresh: false }
 }
 
 /** RFC 9111 section 5.2.1: `no-store` keeps out of the cache altogether, `no-cache` wants a new answer. */

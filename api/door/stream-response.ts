@@ -1,14 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouteContext } from '../deps.ts'
-import { fillSilences } from '../sse.ts'
+import { COMMENT, fillSilences } from '../sse.ts'
 import { answerStream, describeStop } from './answer.ts'
 import type { ResponseSource } from './describe-response.ts'
 import { createResponseForm } from './response-form.ts'
 import { encodeStream } from './stream.ts'
 import { watchStored } from './watch-stored.ts'
-
-/** Sent where there is no event yet, for headers go out with the first text. */
-const COMMENT = ': keep-alive\n\n'
 
 type Reading = {
   tenant: string
@@ -34,6 +31,7 @@ export function streamResponse(
   const progress = watchStored(deps.jobs, tenant, source.job.id, stopped)
 
   async function* write(): AsyncGenerator<string> {
+    // Headers go out with the first text.
     yield form.open() || COMMENT
     yield* encodeStream(progress, {
       form,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { JsonObject } from '../../lib/json.ts'
+import { applyDeployment } from '../azure-paths.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { answerCall } from '../door/answer.ts'
 import { createChatForm } from '../door/chat-form.ts'
@@ -48,6 +49,8 @@ export function registerDoorRoutes(app: Api, context: RouteContext): void {
   app.setErrorHandler((error, request, reply) =>
     sendError(placeParam(error), request, reply, context.deps.isUnavailable),
   )
+
+  app.addHook('preValidation', async (request) => applyDeployment(request))
 
   app.post(
     '/v1/chat/completions',

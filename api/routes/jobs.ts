@@ -4,13 +4,13 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
-import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from '../schemas/create-job.ts'
 import { attemptSchema, jobRequestSchema, jobSchema } from '../schemas/job.ts'
-import { acceptJob, toNewJob } from '../submit.ts'
+import { acceptOrRetry, replayHeaders, toNewJob } from '../submit.ts'
 
 const maxWaitSeconds = 60
 
@@ -45,7 +45,8 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         operationId: 'createJob',
         summary: 'Create a job',
         description:
-          'Answers 202, or 200 where the job is finished already. With an `Idempotency-Key` the same payload is the same job.',
+          'Answers 202, or 200 where the job is finished already. With an `Idempotency-Key` the same payload is the same job, ' +
+          'also when it failed; `Idempotency-Key-Policy: retry-failed` then queues it again.',
         body: createJobSchema,
         response: { 200: jobSchema, 202: jobSchema, ...errorResponses },
       },
@@ -53,9 +54,10 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
     async (request, reply) => {
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       const newJob = { ...toNewJob(tenantOf(request), request.body, key, deps), ...originOf(request) }
-      const { job, isReplayed } = await acceptJob(newJob, deps)
-      if (isReplayed) reply.header('idempotent-replayed', 'true')
-      const isDone = isReplayed || isTerminal(job.status)
+      const policy = parseIdempotencyPolicy(request.headers['idempotency-key-policy'])
+      const { job, isReplayed, isRetried } = await acceptOrRetry(newJob, policy, deps)
+      if (isReplayed) reply.headers(replayHeaders(job))
+      const isDone = (isReplayed && !isRetried) || isTerminal(job.status)
       return reply
         .code(isDone ? 200 : 202)
         .header('location', `/v1/jobs/${job.id}`)

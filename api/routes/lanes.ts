@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { callerOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
@@ -13,13 +14,40 @@ const pauseBody = z
   .nullish()
 
 const tags = ['Lanes']
-/** A lane's id holds a slash, so it is the rest of the path; `%2F` for it is the same. */
-const laneParams = z.object({ '*': z.string().describe('`provider/model`') })
+const laneParams = z.object({
+  lane: z
+    .string()
+    .describe('`provider/model`. Its slash may be written as it is, or as `%2F`, as generated clients do.'),
+})
+/** The lane's id with its slashes as they are, and what follows it. */
+const pathParams = z.object({ '*': z.string() })
 const access = { access: 'admin' } as const
 
 /** Reading and steering lanes, for operators. */
 export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
   const { lanes } = deps
+
+  async function find(id: string) {
+    const lane = await lanes.get(id)
+    if (lane === null) throw notFound('lane')
+    return lane
+  }
+
+  async function pause(request: FastifyRequest, id: string, body: z.output<typeof pauseBody>) {
+    const reason = body?.reason ?? 'paused by hand'
+    if (!(await lanes.pause(id, body?.for_ms ?? null, reason))) throw notFound('lane')
+    const lane = await find(id)
+    request.log.info({ lane: lane.id, tenant: callerOf(request).name, reason }, 'lane paused by hand')
+    return lane
+  }
+
+  async function resume(request: FastifyRequest, id: string, body: unknown) {
+    if (body) throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
+    if (!(await lanes.resume(id))) throw notFound('lane')
+    const lane = await find(id)
+    request.log.info({ lane: lane.id, tenant: callerOf(request).name }, 'lane resumed by hand')
+    return lane
+  }
 
   app.get(
     '/v1/lanes',
@@ -36,7 +64,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
   )
 
   app.get(
-    '/v1/lanes/*',
+    '/v1/lanes/:lane',
     {
       config: access,
       schema: {
@@ -47,47 +75,69 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
         response: { 200: laneSchema, ...errorResponses },
       },
     },
-    async (request) => {
-      const lane = await lanes.get(request.params['*'])
-      if (lane === null) throw notFound('lane')
-      return lane
-    },
+    (request) => find(request.params.lane),
   )
 
   app.post(
-    '/v1/lanes/*',
+    '/v1/lanes/:lane/pause',
     {
       config: access,
       schema: {
         tags,
-        operationId: 'steerLane',
-        summary: 'Pause or resume a lane',
-        description:
-          'The path is the lane, then `/pause` or `/resume`. It holds in every process and over restarts.',
+        operationId: 'pauseLane',
+        summary: 'Pause a lane',
+        description: 'It holds in every process and over restarts. Calls that are under way go on.',
         params: laneParams,
         body: pauseBody,
         response: { 200: laneSchema, ...errorResponses },
       },
     },
-    async (request) => {
+    (request) => pause(request, request.params.lane, request.body),
+  )
+
+  app.post(
+    '/v1/lanes/:lane/resume',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'resumeLane',
+        summary: 'Resume a lane',
+        description: 'Ends a pause by hand, by a 429 or by the breaker. It takes no body.',
+        params: laneParams,
+        response: { 200: laneSchema, ...errorResponses },
+      },
+    },
+    (request) => resume(request, request.params.lane, request.body),
+  )
+
+  // The same for ids whose slashes are written as they are.
+  app.get(
+    '/v1/lanes/*',
+    {
+      config: access,
+      schema: { hide: true, params: pathParams, response: { 200: laneSchema, ...errorResponses } },
+    },
+    (request) => find(request.params['*']),
+  )
+  app.post(
+    '/v1/lanes/*',
+    {
+      config: access,
+      schema: {
+        hide: true,
+        params: pathParams,
+        body: pauseBody,
+        response: { 200: laneSchema, ...errorResponses },
+      },
+    },
+    (request) => {
       const path = request.params['*']
       const slash = path.lastIndexOf('/')
       const [id, action] = [path.slice(0, slash), path.slice(slash + 1)]
-      if (action !== 'pause' && action !== 'resume') throw notFound('route')
-      if (action === 'resume' && request.body) {
-        throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
-      }
-      const reason = request.body?.reason ?? 'paused by hand'
-      const done =
-        action === 'pause'
-          ? await lanes.pause(id, request.body?.for_ms ?? null, reason)
-          : await lanes.resume(id)
-      const lane = done ? await lanes.get(id) : null
-      if (lane === null) throw notFound('lane')
-      const line = { lane: lane.id, tenant: callerOf(request).name }
-      if (action === 'pause') request.log.info({ ...line, reason }, 'lane paused by hand')
-      else request.log.info(line, 'lane resumed by hand')
-      return lane
+      if (action === 'pause') return pause(request, id, request.body)
+      if (action === 'resume') return resume(request, id, request.body)
+      throw notFound('route')
     },
   )
 }

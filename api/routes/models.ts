@@ -40,27 +40,44 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
     },
   )
 
+  function find(id: string): z.output<typeof modelSchema> {
+    const lane = deps.resolveModel(id)?.lanes[0]
+    if (lane === undefined) {
+      throw new ApiError('model_not_found', `there is no model ${JSON.stringify(id)} here`, {
+        param: 'model',
+      })
+    }
+    return toModel(id, lane.id === id ? lane.provider : OWNER)
+  }
+
   app.get(
-    '/v1/models/*',
+    '/v1/models/:model',
     {
       schema: {
         tags,
         operationId: 'getModel',
         summary: 'Get a model or an alias',
-        params: z.object({ '*': z.string().describe('`provider/model`, or an alias.') }),
+        params: z.object({
+          model: z
+            .string()
+            .describe('`provider/model`, or an alias. Its slash may be written as it is, or as `%2F`.'),
+        }),
         response: { 200: modelSchema, ...errorResponses },
       },
     },
-    async (request) => {
-      const id = request.params['*']
-      const lane = deps.resolveModel(id)?.lanes[0]
-      if (lane === undefined) {
-        throw new ApiError('model_not_found', `there is no model ${JSON.stringify(id)} here`, {
-          param: 'model',
-        })
-      }
-      return toModel(id, lane.id === id ? lane.provider : OWNER)
+    async (request) => find(request.params.model),
+  )
+  // The same for names whose slashes are written as they are.
+  app.get(
+    '/v1/models/*',
+    {
+      schema: {
+        hide: true,
+        params: z.object({ '*': z.string() }),
+        response: { 200: modelSchema, ...errorResponses },
+      },
     },
+    async (request) => find(request.params['*']),
   )
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { JobStatus } from '../../jobs/job.ts'
 import { type ErrorCode, errorTable, idPatterns } from '../errors.ts'
 
 const errorMembersSchema = z
@@ -8,7 +9,7 @@ const errorMembersSchema = z
     param: z.string().nullable().describe('The member or header at fault.'),
     code: z.enum(Object.keys(errorTable) as [ErrorCode, ...ErrorCode[]]),
   })
-  .meta({ id: 'Error' })
+  .meta({ id: 'ErrorMembers' })
 
 /** The one shape of every error. */
 const errorSchema = z.object({ error: errorMembersSchema }).meta({ id: 'ErrorAnswer' })
@@ -56,3 +57,11 @@ export function pageQuery(kind: keyof typeof idPatterns) {
       .describe('The last id of the page before. It may have been deleted since.'),
   }
 }
+
+/** A number for each status a job may have. */
+export const statusCountsSchema = z.object(
+  Object.fromEntries(Object.values(JobStatus).map((status) => [status, z.number()])) as Record<
+    JobStatus,
+    z.ZodNumber
+  >,
+)

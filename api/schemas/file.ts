@@ -16,7 +16,7 @@ export const fileSchema = z
     purpose: z.string().describe('`batch`, or `batch_output` for results.'),
     status: z.literal('processed').describe('A file is there whole or not at all.'),
   })
-  .meta({ id: 'File' })
+  .meta({ id: 'FileObject' })
 
 /** What a form says beside its file. */
 export const fileFields = z.strictObject({

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { JobStatus, JobType, Priority } from '../../jobs/job.ts'
+import { statusCountsSchema } from './common.ts'
 import { webhookEventSchema } from './create-job.ts'
 
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
@@ -116,7 +117,7 @@ export const groupSummarySchema = z
   .object({
     group: z.string(),
     total: z.number(),
-    counts: z.record(z.enum(JobStatus), z.number()),
+    counts: statusCountsSchema,
     cost_usd: z.number(),
     estimated_finish_at: time.nullable(),
   })

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { BatchStatus } from '../../batches/batch.ts'
-import { JobStatus } from '../../jobs/job.ts'
+import { statusCountsSchema } from './common.ts'
 import { laneSchema } from './lane.ts'
 
 const time = z.iso.datetime()
-const counts = z.record(z.enum(JobStatus), z.number())
+const counts = statusCountsSchema
 
 export const tenantSchema = z
   .object({

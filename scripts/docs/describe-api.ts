@@ -43,13 +43,15 @@ export async function describeApi(): Promise<{
   document: ApiDocument
   access: ReadonlyMap<string, Access>
 }> {
-  const keyring = createKeyring(configSchema.parse({ providers: { none: noProvider } }))
+  const config = configSchema.parse({ providers: { none: noProvider } })
+  const keyring = createKeyring(config)
   // Routes are described and not called, so that nothing is needed but what building reads.
   const deps: Pick<
     ApiDeps,
-    'log' | 'keyring' | 'now' | 'createId' | 'metrics' | 'version' | 'dashboardFolder'
+    'log' | 'config' | 'keyring' | 'now' | 'createId' | 'metrics' | 'version' | 'dashboardFolder'
   > = {
     log: pino({ level: 'silent' }),
+    config: () => config,
     keyring: () => keyring,
     now: Date.now,
     createId: () => 'reference',

@@ -72,14 +72,12 @@ export function textEvents(pieces: string[], members: JsonObject = {}): JsonObje
 
 /** The events of a stream as they were written, in order. Anything that is not an event or a comment is an error. */
 export function parseEvents(text: string): JsonObject[] {
-  const blocks = text.split('\n\n')
+  const blocks = text.replaceAll(/^:.*\n/gm, '').split('\n\n')
   if (blocks.pop() !== '') throw new Error(`the stream ends within an event: ${text}`)
-  return blocks
-    .filter((block) => !block.startsWith(':'))
-    .map((block) => {
-      const [, name, data] = /^event: ([^\n]+)\ndata: ([^\n]+)$/.exec(block) ?? []
-      const event = JSON.parse(data ?? 'null') as JsonObject | null
-      if (event === null || event.type !== name) throw new Error(`not an event of its type: ${block}`)
-      return event
-    })
+  return blocks.map((block) => {
+    const [, name, data] = /^event: ([^\n]+)\ndata: ([^\n]+)$/.exec(block) ?? []
+    const event = JSON.parse(data ?? 'null') as JsonObject | null
+    if (event === null || event.type !== name) throw new Error(`not an event of its type: ${block}`)
+    return event
+  })
 }

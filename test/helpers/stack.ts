@@ -41,6 +41,7 @@ export type Stack = {
   /** Puts another configuration in the place of the one that runs, as an editor does. */
   rewriteConfig(change: (text: string) => string): Promise<void>
   simulator: {
+    url: string
     state(): Promise<SimulatorState>
     calls(): Promise<BilledCall[]>
   }
@@ -107,6 +108,7 @@ ${options.extra ?? ''}
       await rename(`${path}.new`, path)
     },
     simulator: {
+      url: base,
       state: () => ask('state') as Promise<SimulatorState>,
       calls: async () => ((await ask('calls')) as { calls: BilledCall[] }).calls,
     },

@@ -47,6 +47,13 @@ describe('where tenants are configured', () => {
     expect(response.statusCode).toBe(200)
   })
 
+  it("takes a key in the header of Azure's clients, unless there is an Authorization", async () => {
+    const ask = (headers: Record<string, string>) => api.app.inject({ url: `/v1/jobs/${id}`, headers })
+    expect((await ask({ 'api-key': acmeKey })).statusCode).toBe(200)
+    expect((await ask({ 'api-key': otherKey })).statusCode).toBe(404)
+    expect((await ask({ 'api-key': acmeKey, authorization: 'Bearer wrong' })).statusCode).toBe(401)
+  })
+
   it.each(['/healthz', '/readyz', '/openapi.json', '/docs/', '/docs/js/scalar.js'])(
     'serves %s without a key',
     async (url) => {

@@ -53,13 +53,13 @@ describe('a streamed answer', () => {
     const { response, running } = await begin()
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
-    while (text.split(': keep-alive\n\n').length < 3) text += (await reader.read()).value
-    expect(text.replaceAll(': keep-alive\n\n', '')).toBe(`data: ${JSON.stringify(opening)}\n\n`)
+    while (text.split(': keep-alive\n').length < 3) text += (await reader.read()).value
+    expect(text.replaceAll(': keep-alive\n', '')).toBe(`data: ${JSON.stringify(opening)}\n\n`)
     await api.worker.stream(running, [rest])
     await api.worker.complete(running, { result: completion('Hello') })
     text = ''
     for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value
-    expect(text.replaceAll(': keep-alive\n\n', '')).toBe(`data: ${JSON.stringify(rest)}\n\ndata: [DONE]\n\n`)
+    expect(text.replaceAll(': keep-alive\n', '')).toBe(`data: ${JSON.stringify(rest)}\n\ndata: [DONE]\n\n`)
   })
 
   it('ends with an error where chunks were lost on their way', async () => {
@@ -74,7 +74,7 @@ describe('a streamed answer', () => {
     const { response, running } = await begin()
     await api.worker.retry(running, Date.now())
     const text = await response.text()
-    expect(text).toMatch(/^data: .*\n\n(: keep-alive\n\n)*data: \{"error":.*"code":"boom"\}\}\n\n$/)
+    expect(text).toMatch(/^data: .*\n\n(: keep-alive\n)*data: \{"error":.*"code":"boom"\}\}\n\n$/)
     await until(async () => (await statusOf(running)) === 'cancelled')
   })
 

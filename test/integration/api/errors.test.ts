@@ -255,3 +255,43 @@ function sendRaw(port: number, bytes: string): Promise<{ head: string[]; body: s
     })
   })
 }
+
+describe('a path that is not there', () => {
+  it.each([
+    ['POST', '/v1/chat/completion', 'POST /v1/chat/completion; did you mean POST /v1/chat/completions?'],
+    ['POST', '/v1/job?a=b', 'POST /v1/job; did you mean GET or POST /v1/jobs?'],
+    ['GET', '/v1/jobs/job_1/attempt', 'GET /v1/jobs/job_1/attempt; did you mean GET /v1/jobs/:id/attempts?'],
+    ['PATCH', '/v1/jobs/job_1', 'PATCH /v1/jobs/job_1; this path takes DELETE, GET'],
+    ['GET', '/v1/chat/completions', 'GET /v1/chat/completions; this path takes POST'],
+    ['GET', '/nowhere/near', 'GET /nowhere/near; /openapi.json lists them all'],
+    ['GET', `/${'x'.repeat(500)}`, `GET /${'x'.repeat(199)}…; /openapi.json lists them all`],
+  ] as const)('names itself and what is near: %s %s', async (method, url, message) => {
+    const response = await shared.app.inject({ method, url })
+    expect(expectShape(response, 404, 'not_found').message).toBe(`no such route: ${message}`)
+  })
+})
+
+describe("paths of Azure's clients", () => {
+  it.each([
+    ['/openai/deployments/openai%2Fsmall/chat/completions?api-version=2024-10-21', 'openai/small'],
+    ['/openai/deployments/openai/small/chat/completions', 'openai/small'],
+    ['/openai/deployments/fast/chat/completions', 'fast'],
+  ])('name the model: %s', async (url, model) => {
+    const response = await shared.app.inject({
+      method: 'POST',
+      url,
+      headers: { prefer: 'respond-async' },
+      payload: { model: 'of-the-body', messages: [{ role: 'user', content: url }] },
+    })
+    expect([response.statusCode, response.json().model]).toEqual([202, model])
+  })
+
+  it.each(['/openai/models?api-version=2024-10-21', '/openai/v1/models'])('lead to ours: %s', async (url) => {
+    expect((await shared.app.inject({ url })).json().object).toBe('list')
+  })
+
+  it('that are not there stay what they are', async () => {
+    const response = await shared.app.inject({ url: '/openai/deployments/a' })
+    expect(expectShape(response, 404, 'not_found').message).toContain('GET /openai/deployments/a')
+  })
+})

@@ -107,7 +107,7 @@ describe("a job's events", () => {
     let text = ''
     for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
       text += chunk
-      if (text.split(': keep-alive\n\n').length > 2) break
+      if (text.split(': keep-alive\n').length > 2) break
     }
     expect(text).toMatch(/^retry: \d+\n\nid: /)
     client.abort()

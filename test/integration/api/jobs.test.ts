@@ -57,6 +57,28 @@ describe('creating a job', () => {
     expect([other.statusCode, other.json().error.code]).toEqual([422, 'idempotency_key_reused'])
     expect(other.headers['x-should-retry']).toBe('false')
   })
+
+  it('says that a replayed job failed, and queues it again where the policy asks for it', async () => {
+    const send = (policy?: string) =>
+      create(chatJob(), {
+        'idempotency-key': 'k-2',
+        ...(policy === undefined ? {} : { 'idempotency-key-policy': policy }),
+      })
+    const { id } = (await send()).json()
+    await api.worker.fail(await api.worker.next())
+    const replayed = await send('replay')
+    expect([replayed.statusCode, replayed.json().status]).toEqual([200, 'failed'])
+    expect(replayed.headers).toMatchObject({ 'idempotent-replayed': 'true', 'x-should-retry': 'false' })
+    const retried = await send('retry-failed')
+    expect([retried.statusCode, retried.json()]).toEqual([
+      202,
+      expect.objectContaining({ id, status: 'queued' }),
+    ])
+    expect(retried.headers['x-should-retry']).toBeUndefined()
+    expect((await send('retry-failed')).statusCode).toBe(200)
+    const wrong = await send('again')
+    expect([wrong.statusCode, wrong.json().error.param]).toEqual([400, 'Idempotency-Key-Policy'])
+  })
 })
 
 describe('waiting for a job', () => {

@@ -31,8 +31,9 @@ const routes = [
   'get /v1/groups/{group}/events',
   'post /v1/deliveries/{id}/redeliver',
   'get /v1/lanes',
-  'get /v1/lanes/{*}',
-  'post /v1/lanes/{*}',
+  'get /v1/lanes/{lane}',
+  'post /v1/lanes/{lane}/pause',
+  'post /v1/lanes/{lane}/resume',
   'post /v1/chat/completions',
   'post /v1/embeddings',
   'get /v1/models',
@@ -84,7 +85,7 @@ describe('the OpenAPI document', () => {
   })
 
   it('lists every error code', () => {
-    expect(document.components.schemas.Error).toMatchObject({
+    expect(document.components.schemas.ErrorMembers).toMatchObject({
       properties: { code: { enum: Object.keys(errorTable) } },
       required: ['message', 'type', 'param', 'code'],
     })

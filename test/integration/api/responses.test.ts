@@ -259,7 +259,7 @@ describe('a stream', () => {
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
     // Silence, though the provider said all there is.
-    while (!/response\.output_item\.done.*: keep-alive\n\n/s.test(text)) text += (await reader.read()).value
+    while (!/response\.output_item\.done.*: keep-alive\n/s.test(text)) text += (await reader.read()).value
     expect(text).not.toContain('response.completed')
     await api.worker.complete(running, { result: whole })
     for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value
@@ -286,7 +286,7 @@ describe('a stream', () => {
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
     let text = ''
     while (!text.includes('response.queued')) text += (await reader.read()).value
-    const opening = parseEvents(text.replaceAll(': keep-alive\n\n', ''))
+    const opening = parseEvents(text.replaceAll(': keep-alive\n', ''))
     expect(opening).toMatchObject([
       { type: 'response.created', sequence_number: 0, response: { id, status: 'queued', background: true } },
       { type: 'response.queued', sequence_number: 1, response: { id, status: 'queued' } },

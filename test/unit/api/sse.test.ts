@@ -30,7 +30,7 @@ it('ends with its source', async () => {
   const texts = await collect(
     encodeEvents(source(), { heartbeat: 1000, signal: new AbortController().signal }),
   )
-  expect(texts).toEqual(['retry: 1000\n\n', formatEvent(event(1)), formatEvent(event(2))])
+  expect(texts).toEqual(['retry: 1000\n', formatEvent(event(1)), formatEvent(event(2))])
 })
 
 it('fills silence with comments and loses no event by it', async () => {
@@ -40,7 +40,7 @@ it('fills silence with comments and loses no event by it', async () => {
     yield event(2)
   }
   const texts = await collect(encodeEvents(source(), { heartbeat: 10, signal: new AbortController().signal }))
-  expect(texts.filter((text) => text === ': keep-alive\n\n').length).toBeGreaterThan(1)
+  expect(texts.filter((text) => text === ': keep-alive\n').length).toBeGreaterThan(1)
   expect(texts.filter((text) => text.startsWith('id:'))).toEqual([
     formatEvent(event(1)),
     formatEvent(event(2)),

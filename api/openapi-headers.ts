@@ -1,0 +1,80 @@
+// The headers that routes read and answers carry, for the OpenAPI document. The code that reads them is beside the routes.
+
+type Header = { description: string; schema: { type: string } }
+type Parameter = Header & { name: string; in: string; required: boolean }
+type Response = { $ref?: string; headers?: Record<string, Header> }
+export type Operation = {
+  operationId?: string
+  summary?: string
+  description?: string
+  parameters?: { name: string; in: string }[]
+  responses?: Record<string, Response>
+}
+
+const text = (description: string): Header => ({ description, schema: { type: 'string' } })
+
+const requestHeaders = {
+  'Idempotency-Key': text(
+    'Names the submission, for 24 h: the same key with the same payload is the same job. Up to 255 printable ASCII characters.',
+  ),
+  'Idempotency-Key-Policy': text(
+    'What a key does whose job failed: `replay` (default) answers the failure again, `retry-failed` queues the job again.',
+  ),
+  Prefer: text(
+    '`wait=N` holds the answer up to N seconds; `respond-async` answers 202 with the job (RFC 7240).',
+  ),
+  'Cache-Control': text('`no-cache` asks for a new answer, `no-store` keeps out of the cache.'),
+  'Last-Event-ID': text('The `id` of the last event that was read: only later ones come.'),
+}
+
+const everyAnswer = { 'x-request-id': text('Names the request in the log. A valid one of yours is kept.') }
+const errorAnswer = {
+  ...everyAnswer,
+  'retry-after': text('Seconds after which asking again may help; absent where it will not.'),
+  'x-should-retry': text('`false` where asking again will not help.'),
+}
+const callAnswer = {
+  'x-job-id': text('The job that this call is.'),
+  'x-cache': text('Where the answer came from: `miss`, `hit`, `shared` or `off`.'),
+  'idempotent-replayed': text('`true` where an Idempotency-Key brought an earlier job back.'),
+}
+const location = { location: text('The path of the job.') }
+
+type Declared = { request?: (keyof typeof requestHeaders)[]; answer?: Record<string, Header> }
+
+const keyed = ['Idempotency-Key', 'Idempotency-Key-Policy'] as const
+const call: Declared = {
+  request: [...keyed, 'Prefer', 'Cache-Control'],
+  answer: { ...callAnswer, ...location },
+}
+
+/** By `operationId`. */
+const declared: Record<string, Declared> = {
+  createJob: {
+    request: [...keyed],
+    answer: { ...location, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
+  },
+  createJobs: { request: ['Idempotency-Key'] },
+  getJob: { request: ['Prefer'] },
+  followJob: { request: ['Last-Event-ID'] },
+  followGroup: { request: ['Last-Event-ID'] },
+  createChatCompletion: call,
+  createEmbedding: call,
+  createResponse: call,
+  getResponse: { answer: { 'x-job-id': callAnswer['x-job-id'], 'x-cache': callAnswer['x-cache'] } },
+}
+
+/** Declares the headers of one operation, and gives it a description where it has none. Changes it in place. */
+export function declareHeaders(operation: Operation): void {
+  const { request = [], answer = {} } = declared[operation.operationId ?? ''] ?? {}
+  operation.description ??= `${operation.summary}.`
+  const parameters = request.map(
+    (name): Parameter => ({ name, in: 'header', required: false, ...requestHeaders[name] }),
+  )
+  if (parameters.length > 0) operation.parameters = [...(operation.parameters ?? []), ...parameters]
+  for (const [status, response] of Object.entries(operation.responses ?? {})) {
+    if (response.$ref !== undefined) continue
+    const isError = /^[45]/.test(status)
+    response.headers = { ...response.headers, ...(isError ? errorAnswer : { ...everyAnswer, ...answer }) }
+  }
+}

@@ -1,0 +1,272 @@
+// The openai package, unmodified, at its newest major and the two before.
+import OpenAI5, { AzureOpenAI as AzureOpenAI5 } from 'openai5'
+import OpenAI6, { AzureOpenAI as AzureOpenAI6 } from 'openai6'
+import OpenAI7, { AzureOpenAI as AzureOpenAI7 } from 'openai7'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { getJob, type Stack, startStack } from '../helpers/stack.ts'
+import { answer, completion, openEvents, startUpstream, type Upstream } from '../helpers/upstream.ts'
+
+let stack: Stack
+let own: Upstream
+
+beforeAll(async () => {
+  own = await startUpstream()
+  stack = await startStack({
+    simulator: ['--output-tokens', '40'],
+    extra: `
+  own:
+    kind: openai-compatible
+    base_url: ${own.url}
+    retry: { max_attempts: 1 }
+    models: { model: {} }
+server: { early_headers: 500ms }`,
+  })
+})
+afterAll(async () => {
+  await own?.close()
+  expect(await stack?.stop()).toEqual([0, 0, 0])
+})
+
+/** The newest types serve for all three: the tests use what is common to them. */
+type Client = OpenAI7
+type Constructors = { OpenAI: typeof OpenAI7; AzureOpenAI: typeof AzureOpenAI7 }
+
+const majors: [string, Constructors][] = [
+  ['7', { OpenAI: OpenAI7, AzureOpenAI: AzureOpenAI7 }],
+  ['6', { OpenAI: OpenAI6, AzureOpenAI: AzureOpenAI6 } as unknown as Constructors],
+  ['5', { OpenAI: OpenAI5, AzureOpenAI: AzureOpenAI5 } as unknown as Constructors],
+]
+
+let texts = 0
+/** A text like no other, so that no answer is shared. */
+const fresh = (text = 'hello') => `${text} ${++texts}`
+const messages = (text?: string) => [{ role: 'user' as const, content: fresh(text) }]
+const tools = [
+  {
+    type: 'function' as const,
+    function: { name: 'find', parameters: { type: 'object', properties: { query: { type: 'string' } } } },
+  },
+]
+
+async function failureOf(call: Promise<unknown>) {
+  return call.then(
+    () => Promise.reject(new Error('it did not fail')),
+    (error) => error,
+  )
+}
+
+describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
+  let client: Client
+  beforeAll(() => {
+    client = new OpenAI({ baseURL: `${stack.urls[0]}/v1`, apiKey: 'unused', maxRetries: 0 })
+  })
+
+  test('chats, whole and streamed, say the same', async () => {
+    const body = { model: 'sim/chat', messages: messages() }
+    const whole = await client.chat.completions.create(body)
+    let text = ''
+    let usage: unknown
+    const stream = await client.chat.completions.create({
+      ...body,
+      stream: true,
+      stream_options: { include_usage: true },
+    })
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.delta.content ?? ''
+      usage = chunk.usage ?? usage
+    }
+    expect(text).toBe(whole.choices[0]!.message.content)
+    expect(usage).toEqual(whole.usage)
+  })
+
+  test('calls of tools stream', async () => {
+    const body = { model: 'sim/chat', messages: messages('use a [[tool]]'), tools }
+    const streamed = await client.chat.completions.stream(body).finalChatCompletion()
+    const [call] = streamed.choices[0]!.message.tool_calls!
+    expect(call).toMatchObject({ type: 'function', function: { name: 'find' } })
+    const whole = await client.chat.completions.create(body)
+    expect(whole.choices[0]!.message.tool_calls).toMatchObject([{ id: call!.id }])
+  })
+
+  test('responses are created, streamed, run in the background, retrieved and deleted', async () => {
+    const input = fresh()
+    const created = await client.responses.create({ model: 'sim/chat', input })
+    expect((await client.responses.retrieve(created.id)).output_text).toBe(created.output_text)
+    let streamed = ''
+    for await (const event of await client.responses.create({ model: 'sim/chat', input, stream: true })) {
+      if (event.type === 'response.output_text.delta') streamed += event.delta
+    }
+    expect(streamed).toBe(created.output_text)
+    let background = await client.responses.create({ model: 'sim/chat', input: fresh(), background: true })
+    while (background.status === 'queued' || background.status === 'in_progress') {
+      background = await client.responses.retrieve(background.id)
+    }
+    expect(background.status).toBe('completed')
+    await client.responses.delete(created.id)
+    expect(await failureOf(client.responses.retrieve(created.id))).toBeInstanceOf(OpenAI.NotFoundError)
+  })
+
+  test('embeddings come as numbers, by base64 and by float', async () => {
+    const input = [fresh(), fresh()]
+    const packed = await client.embeddings.create({ model: 'sim/embed', input })
+    expect(packed.data.map(({ embedding }) => embedding.length)).toEqual([1536, 1536])
+    const plain = await client.embeddings.create({ model: 'sim/embed', input, encoding_format: 'float' })
+    expect(plain.data[1]!.embedding[7]).toBeCloseTo(packed.data[1]!.embedding[7]!, 6)
+  })
+
+  test('models are listed and found', async () => {
+    const ids: string[] = []
+    for await (const model of client.models.list()) ids.push(model.id)
+    expect(ids).toEqual(expect.arrayContaining(['sim/chat', 'sim/embed']))
+    expect(await client.models.retrieve('sim/chat')).toMatchObject({ id: 'sim/chat', object: 'model' })
+  })
+
+  test('a batch goes from its file to its results', async () => {
+    const line = (id: string) =>
+      JSON.stringify({
+        custom_id: id,
+        method: 'POST',
+        url: '/v1/chat/completions',
+        body: { model: 'sim/chat', messages: messages() },
+      })
+    const file = await client.files.create({
+      file: new File([`${line('one')}\n${line('two')}\n`], 'in.jsonl'),
+      purpose: 'batch',
+    })
+    let batch = await client.batches.create({
+      input_file_id: file.id,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+    })
+    while (!['completed', 'failed'].includes(batch.status)) batch = await client.batches.retrieve(batch.id)
+    expect(batch.request_counts).toEqual({ total: 2, completed: 2, failed: 0 })
+    const text = await (await client.files.content(batch.output_file_id!)).text()
+    expect(
+      text
+        .trim()
+        .split('\n')
+        .map((one) => JSON.parse(one).custom_id),
+    ).toEqual(['one', 'two'])
+    await client.files.delete(file.id)
+  })
+
+  test('errors have their classes, with our words and those of the provider', async () => {
+    const missing = await failureOf(
+      client.chat.completions.create({ model: 'sim/none', messages: messages() }),
+    )
+    expect(missing).toBeInstanceOf(OpenAI.NotFoundError)
+    expect(missing).toMatchObject({ status: 404, code: 'model_not_found' })
+    own.script = (_call, response) =>
+      answer(response, 400, {
+        error: { message: 'Too hot.', type: 'heat', param: 'temperature', code: 'hot' },
+      })
+    const refused = await failureOf(
+      client.chat.completions.create({ model: 'own/model', messages: messages() }),
+    )
+    expect(refused).toBeInstanceOf(OpenAI.BadRequestError)
+    expect(refused).toMatchObject({ param: 'temperature', code: 'hot' })
+    own.script = (_call, response) => answer(response, 401, { error: { message: 'Wrong key.' } })
+    const denied = await failureOf(
+      client.chat.completions.create({ model: 'own/model', messages: messages() }),
+    )
+    expect(denied).toBeInstanceOf(OpenAI.AuthenticationError)
+  })
+
+  test('a stream that is slow to begin opens in time, and its failure is an error of the stream', async () => {
+    const held = Promise.withResolvers<void>()
+    own.script = async (_call, response) => {
+      await held.promise
+      answer(response, 400, { error: { message: 'Not today.' } })
+    }
+    const { data: stream, response } = await client.chat.completions
+      .create({ model: 'own/model', messages: messages(), stream: true })
+      .withResponse()
+    expect(response.status).toBe(200)
+    held.resolve()
+    const failed = await failureOf(
+      (async () => {
+        for await (const _chunk of stream);
+      })(),
+    )
+    expect(failed).toBeInstanceOf(OpenAI.APIError)
+    expect(failed.message).toContain('Not today.')
+  })
+
+  test('a stream that breaks off fails', async () => {
+    own.script = (_call, response) => {
+      const events = openEvents(response)
+      events.send({
+        ...completion(''),
+        object: 'chat.completion.chunk',
+        choices: [{ index: 0, delta: { content: 'Hal' } }],
+      })
+      events.send({ error: { message: 'The machine is on fire.', code: 'fire' } })
+      events.end()
+    }
+    const stream = await client.chat.completions.create({
+      model: 'own/model',
+      messages: messages(),
+      stream: true,
+    })
+    const failed = await failureOf(
+      (async () => {
+        for await (const _chunk of stream);
+      })(),
+    )
+    expect(failed.message).toContain('fire')
+  })
+
+  test('an idempotency key whose job failed says so, and retry-failed tries again', async () => {
+    let status = 400
+    own.script = (_call, response) =>
+      status === 200
+        ? answer(response, 200, completion('Now.'))
+        : answer(response, status, { error: { message: 'Not yet.' } })
+    const key = `key-${fresh()}`.replaceAll(' ', '-')
+    const body = { model: 'own/model', messages: messages() }
+    const send = (policy?: string) =>
+      client.chat.completions
+        .create(body, {
+          headers: { 'idempotency-key': key, ...(policy ? { 'idempotency-key-policy': policy } : {}) },
+          maxRetries: 2,
+        })
+        .withResponse()
+    const first = await failureOf(send())
+    const calls = own.calls.length
+    const second = await failureOf(send())
+    expect(own.calls).toHaveLength(calls)
+    expect(second.message).toContain('Not yet. (This is the earlier failure of job job_')
+    expect(second.headers.get('x-should-retry')).toBe('false')
+    expect(second.headers.get('idempotent-replayed')).toBe('true')
+    expect(second.headers.get('x-job-id')).toBe(first.headers.get('x-job-id'))
+    status = 200
+    const third = await send('retry-failed')
+    expect(third.data.choices[0]!.message.content).toBe('Now.')
+    expect(third.response.headers.get('x-job-id')).toBe(first.headers.get('x-job-id'))
+    expect((await getJob(stack.urls[0]!, first.headers.get('x-job-id')!)).status).toBe('completed')
+  })
+
+  test("AzureOpenAI's paths name the model, and its header is a key", async () => {
+    const azure = new AzureOpenAI({
+      endpoint: stack.urls[0]!,
+      apiKey: 'unused',
+      apiVersion: '2025-04-01-preview',
+      maxRetries: 0,
+    })
+    const body = { model: 'sim/chat', messages: messages() }
+    const { data, response } = await azure.chat.completions.create(body).withResponse()
+    expect(response.url).toContain('/openai/deployments/')
+    expect(data.choices[0]!.message.content).toBeTypeOf('string')
+    expect((await getJob(stack.urls[0]!, response.headers.get('x-job-id')!)).lane).toBe('sim/chat')
+    const fixed = new AzureOpenAI({
+      endpoint: stack.urls[0]!,
+      apiKey: 'unused',
+      apiVersion: '2025-04-01-preview',
+      deployment: 'sim/embed',
+      maxRetries: 0,
+    })
+    const vectors = await fixed.embeddings.create({ model: 'ignored', input: fresh() })
+    expect(vectors.data[0]!.embedding).toHaveLength(1536)
+    expect((await azure.responses.create({ model: 'sim/chat', input: fresh() })).status).toBe('completed')
+  })
+})
