@@ -1,13 +1,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { type Logger, pino } from 'pino'
+import type { Logger } from 'pino'
 import { CliError, ExitCode } from './cli/exit.ts'
 import { addCommands } from './cli/program.ts'
 import { findWeakKeys } from './config/key-strength.ts'
 import { ConfigError, findConfigPath, loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { createLiveConfig, watchConfig } from './config/watch.ts'
+import { describeError, shownWhole } from './lib/describe-error.ts'
+import { createLog, reportCrashes } from './services/log.ts'
 import type { Service } from './services.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
@@ -17,6 +19,7 @@ const SHUTDOWN_MS = 30_000
 
 /** Only `all` brings a Redis of its own; the other roles share one with others, so it has to be named. */
 class NoRedisError extends Error {
+  readonly [shownWhole] = true
   override readonly message =
     'redis.url: expected a redis:// URL (or REDIS_URL); only `all` brings a Redis of its own'
 }
@@ -56,12 +59,15 @@ program
 
 addCommands(program, process)
 
+reportCrashes(null)
 program.parseAsync().catch((error: unknown) => {
   // Commander has said it already.
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage)
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
-  if (error instanceof CliError) process.exit(error.exitCode)
   const isConfig = error instanceof ConfigError || error instanceof NoRedisError
+  // These are written for people. Of any other error only what a log may show is told.
+  const isOurs = isConfig || error instanceof CliError
+  process.stderr.write(`${isOurs ? error.message : describeError(error).message}\n`)
+  if (error instanceof CliError) process.exit(error.exitCode)
   process.exit(isConfig ? ExitCode.config : ExitCode.failed)
 })
 
@@ -86,6 +92,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     config = loadConfig({ path, env })
   }
   const log = createLog(config.log.level)
+  reportCrashes(log)
   warnOfWeakKeys(config, log)
 
   if (config.redis.url === undefined && config.redis.cluster === undefined) {
@@ -165,19 +172,6 @@ function warnOfWeakKeys(config: Config, log: Logger): void {
   const keys = findWeakKeys(config)
   if (keys.length > 0)
     log.warn({ keys }, 'these keys hold less than 128 bits; `node main.ts keys new` makes a good one')
-}
-
-function createLog(level: string): Logger {
-  const redact = { paths: ['*.authorization', '*.headers.authorization', 'req.headers'], remove: true }
-  if (!process.stdout.isTTY) return pino({ level, redact })
-  return pino({
-    level,
-    redact,
-    transport: {
-      target: 'pino-pretty',
-      options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', singleLine: true },
-    },
-  })
 }
 
 function toPort(text: string): number {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { basename, resolve } from 'node:path'
 import { z } from 'zod'
+import { shownWhole } from '../lib/describe-error.ts'
 import type { Environment } from './environment.ts'
 import { describeIssue, type Fault, type FaultPath, formatPath } from './faults.ts'
 import { type Config, configSchema } from './schema.ts'
@@ -9,6 +10,7 @@ import { readYaml, type YamlSource } from './yaml-source.ts'
 /** The configuration cannot be used. Each fault reads `path: what is wrong (file:line)` and holds no secret. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
+  readonly [shownWhole] = true
   /** EX_CONFIG of sysexits.h. */
   readonly exitCode = 78
   readonly faults: readonly string[]

@@ -2,11 +2,18 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
+import { shownWhole } from './describe-error.ts'
 import { readProcessIdentity } from './process-identity.ts'
 
 const ProcessSchema = z.object({ pid: z.number(), identity: z.string() })
 const ClaimSchema = z.object({ owner: ProcessSchema, server: ProcessSchema.nullable() })
 type ClaimRecord = z.infer<typeof ClaimSchema>
+
+/** Another process has the folder. */
+class FolderInUseError extends Error {
+  override readonly name = 'FolderInUseError'
+  readonly [shownWhole] = true
+}
 
 /** A server that outlived its program is asked to end, and after this killed. */
 const ORPHAN_ENDS_MS = 10_000
@@ -53,7 +60,7 @@ async function removeStaleClaim(folder: string, file: string): Promise<void> {
   const record = parseClaim(text)
   if (record !== null) {
     if (await isAlive(record.owner)) {
-      throw new Error(
+      throw new FolderInUseError(
         `${folder} is in use by process ${record.owner.pid}. Stop that one, or give this one another folder. ` +
           `(If that process is not Sluice, remove ${file}.)`,
       )

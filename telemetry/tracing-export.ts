@@ -1,5 +1,6 @@
 import type { ReadableSpan, SpanExporter, SpanProcessor } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
+import { describeError } from '../lib/describe-error.ts'
 
 /** Between two lines of the log that say that spans were lost, ms. */
 const QUIET_MS = 60_000
@@ -68,8 +69,8 @@ export function createExportGuard(deps: {
   }
 }
 
-/** The kind of failure alone; what a receiver answers may be long. */
+/** The kind of failure alone; what a receiver answers may be long, and repeat what it was sent. */
 function describe(error: Error): string {
-  const code = 'code' in error ? ` (${String(error.code)})` : ''
-  return `${error.message || error.name}${code}`.slice(0, 200)
+  const { type, message, code } = describeError(error)
+  return `${message || type}${code === undefined ? '' : ` (${code})`}`.slice(0, 200)
 }

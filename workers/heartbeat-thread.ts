@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { createLeases } from '../jobs/leases.ts'
+import { describeError } from '../lib/describe-error.ts'
 import { createRedis } from '../lib/redis.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import type { FromThread, HeartbeatThread } from './heartbeat.ts'
@@ -37,7 +38,7 @@ async function renew(): Promise<void> {
     await renewal.renew()
     tell({ kind: 'renewed' })
   } catch (error) {
-    tell({ kind: 'failed', error: String(error) })
+    tell({ kind: 'failed', error: describeError(error).message })
   } finally {
     isRenewing = false
   }

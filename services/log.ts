@@ -1,0 +1,71 @@
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
+import { describeError, type ErrorDescription, writeError } from '../lib/describe-error.ts'
+
+const redact = { paths: ['*.authorization', '*.headers.authorization', 'req.headers'], remove: true }
+
+/**
+ * The log of a process: JSON, or text where someone looks at it. Of errors it shows what `describeError` lets through.
+ *
+ * @param destination standard output unless given
+ */
+export function createLog(level: string, destination?: DestinationStream): Logger {
+  const options: LoggerOptions = {
+    level,
+    redact,
+    // For `err` of the framework's own lines too, which brings a serializer where the log has none.
+    serializers: { err: describeError },
+    hooks: {
+      logMethod(args, method) {
+        method.apply(this, describeErrors(args) as typeof args)
+      },
+    },
+  }
+  if (destination !== undefined) return pino(options, destination)
+  if (!process.stdout.isTTY) return pino(options)
+  return pino({
+    ...options,
+    transport: {
+      target: 'pino-pretty',
+      options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', singleLine: true },
+    },
+  })
+}
+
+/**
+ * A line's members with every error among them described, whatever its member is called, and with a text: pino would take
+ * that of the error as it stands for a line without one.
+ */
+function describeErrors([first, text, ...rest]: readonly unknown[]): unknown[] {
+  if (typeof first !== 'object' || first === null)
+    return [first, ...(text === undefined ? [] : [text]), ...rest]
+  const members: Record<string, unknown> = first instanceof Error ? { err: first } : { ...first }
+  for (const [name, value] of Object.entries(members)) {
+    if (name === 'err' || value instanceof Error) members[name] = describeError(value)
+  }
+  const { err } = members as { err?: ErrorDescription }
+  return [members, text ?? err?.message, ...rest]
+}
+
+let crashLog: Logger | null = null
+let isReporting = false
+
+/**
+ * Ends the process with code 1 at an error that nobody caught, and tells of it in the log, or on stderr where there is none
+ * yet. Node's own report would show every member of the error.
+ */
+export function reportCrashes(log: Logger | null): void {
+  crashLog = log
+  if (isReporting) return
+  isReporting = true
+  const end = (error: unknown) => {
+    try {
+      if (crashLog?.isLevelEnabled('fatal'))
+        crashLog.fatal({ err: error }, 'the process ends: an error that nobody caught')
+      else process.stderr.write(`an error that nobody caught: ${writeError(error)}\n`)
+    } finally {
+      process.exit(1)
+    }
+  }
+  process.on('uncaughtException', end)
+  process.on('unhandledRejection', end)
+}
