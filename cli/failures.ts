@@ -62,16 +62,22 @@ export async function runRedrive(terminal: Terminal, options: RedriveOptions): P
   const client = connect(terminal, options, { patienceMs: options.patience })
   const limit = options.limit ?? DEFAULT_LIMIT
   const body = JSON.stringify({ ...toMembers(options), limit, dry_run: options.dryRun ?? false })
-  const answer = await client.json<{ retried: number; matched: number }>('POST', '/v1/jobs/retry', {
-    body,
-    headers: { 'content-type': 'application/json' },
-    timeoutMs: REDRIVE_MS,
-  })
-  const { retried, matched } = answer
+  const answer = await client.json<{ retried: number; matched: number; failed?: number }>(
+    'POST',
+    '/v1/jobs/retry',
+    {
+      body,
+      headers: { 'content-type': 'application/json' },
+      timeoutMs: REDRIVE_MS,
+    },
+  )
+  const { retried, matched, failed = 0 } = answer
   const said = options.dryRun
     ? `${formatNumber(matched)} would be queued again`
     : `queued ${formatNumber(retried)} again`
   await terminal.write(options.json ? `${JSON.stringify(answer)}\n` : `${said}\n`)
+  if (failed > 0)
+    terminal.note(`${formatNumber(failed)} could not be queued for an error of the server; run this again`)
   if (matched === limit) terminal.note(`stopped at --limit ${limit}; there may be more`)
   return ExitCode.ok
 }

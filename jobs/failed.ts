@@ -36,8 +36,11 @@ export type FailureCounts = {
 /** A failed job, with what it takes to submit the same again; null where that cannot be decrypted. */
 export type FailedRequest = { job: Job; create: JsonObject | null }
 
-/** `matched`: failed jobs that the filter names, up to the limit. `retried`: those of them that were queued again. */
-export type Redriven = { matched: number; retried: number }
+/**
+ * `matched`: failed jobs that the filter names, up to the limit. `retried`: those of them that were queued again. `failed`: those that
+ * an error kept from it, where there are any; they are failed jobs as before.
+ */
+export type Redriven = { matched: number; retried: number; failed?: number }
 
 export type RedriveOptions = {
   /** At most so many, the oldest jobs first. */

@@ -108,6 +108,8 @@ export type BulkOutcome =
   | { kind: 'created' | 'replayed'; id: string; status: JobStatus }
   | { kind: 'conflict' }
   | Refusal
+  /** Whether the job exists is not known where the store did not answer; its idempotency key tells when it comes again. */
+  | { kind: 'failed'; error: unknown }
 
 /** A job with what it was asked for. */
 export type JobRequest = {
@@ -129,7 +131,7 @@ export type Page<T> = { data: T[]; hasMore: boolean }
  */
 export type Jobs = {
   create(job: NewJob): Promise<CreateOutcome>
-  /** Creates many in one pipeline; outcomes stand in the order of the jobs. */
+  /** Creates many in one pipeline; outcomes stand in the order of the jobs. What fails one of them is its outcome alone; never throws. */
   createMany(jobs: NewJob[]): Promise<BulkOutcome[]>
   get(tenant: string, id: string): Promise<Job | null>
   /** In the order of the ids. */

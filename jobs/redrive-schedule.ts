@@ -38,6 +38,7 @@ export function createRedriveSchedule(deps: {
   isWanted: (job: FailedJob) => boolean
   isMemoryShort: () => Promise<boolean>
   now: () => number
+  onError: (error: unknown, what: string) => void
   /** Some jobs of a tenant were queued again. */
   onRedriven?: (tenant: string, count: number) => void
 }): RedriveSchedule {
@@ -56,7 +57,12 @@ export function createRedriveSchedule(deps: {
       })
       const answers = await Promise.all(
         due.map(({ job, rule: { afterMs, maxTimes } }) =>
-          redrive.again(tenant, job.id, { failedAt: job.failedAt, afterMs, maxTimes, ...room }),
+          redrive
+            .again(tenant, job.id, { failedAt: job.failedAt, afterMs, maxTimes, ...room })
+            .catch((error) => {
+              deps.onError(error, `queueing ${job.id} again`)
+              return 'none' as const
+            }),
         ),
       )
       count += answers.filter(goesOn).length

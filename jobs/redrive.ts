@@ -44,6 +44,7 @@ export function createRedrive(deps: {
   outbox: Pick<Outbox, 'dispatchById'>
   rootOf: (tenant: string) => string
   retainMs: () => number
+  onError: (error: unknown, what: string) => void
 }): Redrive {
   const { redis, scripts, outbox, rootOf } = deps
 
@@ -51,8 +52,20 @@ export function createRedrive(deps: {
     const args = [id, deps.retainMs(), ...(terms ? toArguments(terms) : [])]
     const [kind] = (await scripts.run('again', rootOf(tenant), args)) as Buffer[]
     const answer = kind!.toString() as Answer
-    if (answer === 'queued') await outbox.dispatchById(tenant, id)
+    // It goes on all the same where the queue does not take it now: the sweeper adds what stands in the outbox.
+    if (answer === 'queued') {
+      await outbox.dispatchById(tenant, id).catch((error) => deps.onError(error, 'queueing a job again'))
+    }
     return answer
+  }
+
+  /** Null for one that failed; where all of them did, the error of the first is thrown. */
+  async function againEach(tenant: string, jobs: readonly { id: string }[]): Promise<(Answer | null)[]> {
+    const settled = await Promise.allSettled(jobs.map(({ id }) => again(tenant, id)))
+    const errors = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+    if (errors.length > 0 && errors.length === jobs.length) throw errors[0]
+    if (errors.length > 0) deps.onError(errors[0], `queueing ${errors.length} of ${jobs.length} jobs again`)
+    return settled.map((one) => (one.status === 'fulfilled' ? one.value : null))
   }
 
   return {
@@ -60,16 +73,18 @@ export function createRedrive(deps: {
     async redrive(tenant, filter, { limit, isDryRun = false }) {
       let matched = 0
       let retried = 0
+      let failed = 0
       for await (const block of walkFailed(redis, rootOf(tenant))) {
         const found = block.filter((job) => matches(job, filter)).slice(0, limit - matched)
         matched += found.length
         if (!isDryRun) {
-          const answers = await Promise.all(found.map(({ id }) => again(tenant, id)))
-          retried += answers.filter(goesOn).length
+          const answers = await againEach(tenant, found)
+          retried += answers.filter((answer) => answer !== null && goesOn(answer)).length
+          failed += answers.filter((answer) => answer === null).length
         }
         if (matched === limit) break
       }
-      return { matched, retried }
+      return { matched, retried, ...(failed > 0 ? { failed } : {}) }
     },
   }
 }

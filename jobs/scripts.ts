@@ -36,6 +36,8 @@ export type Scripts = {
   run(name: ScriptName, root: string, args: Argument[]): Promise<unknown>
   /** Calls a script once for each list of arguments, in one write; answers in their order, or throws the first error. */
   runAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<unknown[]>
+  /** The same, with each call's own answer or error. */
+  settleAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<PromiseSettledResult<unknown>[]>
 }
 
 /** Registers the scripts with a connection, which sends them by digest and loads them where they are missing. */
@@ -52,6 +54,7 @@ export function createScripts(redis: RedisClient): Scripts {
     commands[`${commandOf(name)}Buffer`]!(...scriptKeys(root), ...args)
   return {
     run,
+    settleAll: (name, calls) => Promise.allSettled(calls.map(({ root, args }) => run(name, root, args))),
     runAll: (name, calls) => Promise.all(calls.map(({ root, args }) => run(name, root, args))),
   }
 }

@@ -78,36 +78,57 @@ export function createJobs(deps: Deps): Jobs {
   const reader = createReader({ redis, queues, foresight: deps.foresight, atRest, render })
   const groups = createGroups({ redis, reader, rootOf })
   const failures = createFailures({ redis, rootOf, now: deps.now })
-  const redriving = createRedrive({ redis, scripts, outbox, rootOf, retainMs: deps.retainMs })
+  const redriving = createRedrive({
+    ...{ redis, scripts, outbox, rootOf },
+    retainMs: deps.retainMs,
+    onError: deps.onError,
+  })
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
 
-  /** Runs the create script for each job in one round trip. */
-  async function submit(
-    jobs: NewJob[],
-    awaited: { id: string; replyTo: string } | null = null,
-  ): Promise<Submitted[]> {
+  type Awaited = { id: string; replyTo: string }
+  type Settled = Submitted | { job: NewJob; error: unknown }
+
+  /** Runs the create script for each job in one round trip. One that fails fails alone. */
+  async function submitEach(jobs: NewJob[], awaited: Awaited | null = null): Promise<Settled[]> {
     // Without room the script still finds replays, and refuses the rest.
     const [isFull, isShort] = await Promise.all([deps.room.isFull(), deps.memory.isShort()])
-    const prepared = jobs.map((job) => {
+    const prepareOne = (job: NewJob) => {
       const limits = isFull || isShort ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = awaited?.id ?? deps.newId()
       const express = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null
       return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null)
+    }
+    const prepared = jobs.map((job): ReturnType<typeof prepareOne> | { job: NewJob; error: unknown } => {
+      try {
+        return prepareOne(job)
+      } catch (error) {
+        return { job, error }
+      }
     })
-    const calls = prepared.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
-    const answers = await scripts.runAll('create', calls)
+    const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
+    const calls = sent.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
+    const answers = (await scripts.settleAll('create', calls)).values()
     deps.room.fill(jobs.length)
     await deps.confirm?.()
-    const submitted = prepared.map((one, index): Submitted => {
-      const [answer, ...rest] = answers[index] as [Buffer, ...unknown[]]
+    const settled = prepared.map((one): Settled => {
+      if ('error' in one) return one
+      const answered = answers.next().value!
+      if (answered.status === 'rejected') return { job: one.job, error: answered.reason }
+      const [answer, ...rest] = answered.value as [Buffer, ...unknown[]]
       const kind = answer.toString() as Submitted['kind']
       if (isShort && kind === 'queue_full') return { ...one, kind: 'memory_short', rest: [MEMORY_SHORT_MS] }
       return { ...one, kind, rest }
     })
-    if (deps.onSubmitted) for (const one of submitted) deps.onSubmitted(toSubmissionEvent(one))
-    return submitted
+    for (const one of settled) if (!('error' in one)) deps.onSubmitted?.(toSubmissionEvent(one))
+    return settled
+  }
+
+  async function submit(job: NewJob, awaited: Awaited | null = null): Promise<Submitted> {
+    const [settled] = await submitEach([job], awaited)
+    if ('error' in settled!) throw settled.error
+    return settled!
   }
 
   /** Makes a job of whose end this process is told; that may come before the answer to this. */
@@ -115,12 +136,12 @@ export function createJobs(deps: Deps): Jobs {
     const id = deps.newId()
     answers.expect(id, rootOf(job.tenant))
     try {
-      const [submitted] = await submit([job], { id, replyTo: await answers.open() })
-      const { kind, rest } = submitted!
+      const submitted = await submit(job, { id, replyTo: await answers.open() })
+      const { kind, rest } = submitted
       if (kind === 'created' || kind === 'shared') {
-        answers.complete(id, completeRecord(submitted!, kind, rest as Buffer[]))
+        answers.complete(id, completeRecord(submitted, kind, rest as Buffer[]))
       } else answers.forget(id)
-      return submitted!
+      return submitted
     } catch (error) {
       answers.forget(id)
       throw error
@@ -169,8 +190,7 @@ export function createJobs(deps: Deps): Jobs {
   return {
     async create(job) {
       const { answers } = deps
-      const submitted =
-        answers && job.isAwaited ? await submitAwaited(job, answers) : (await submit([job]))[0]!
+      const submitted = answers && job.isAwaited ? await submitAwaited(job, answers) : await submit(job)
       const outcome = toOutcome(submitted)
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
       return outcome
@@ -178,12 +198,19 @@ export function createJobs(deps: Deps): Jobs {
 
     async createMany(jobs) {
       if (jobs.length === 0) return []
-      const submitted = await submit(jobs)
+      // What fails before anything is sent fails them all.
+      const settled = await submitEach(jobs).catch((error) => jobs.map((job): Settled => ({ job, error })))
       // Accepted all the same where the queue does not take them now: the sweeper adds what stands in the outbox.
       await outbox
-        .dispatch(submitted.filter((one) => one.kind === 'created').map((one) => entryOf(one, timeOf(one))))
+        .dispatch(
+          settled.flatMap((one) =>
+            'kind' in one && one.kind === 'created' ? [entryOf(one, timeOf(one))] : [],
+          ),
+        )
         .catch((error) => deps.onError(error, 'queueing jobs'))
-      return submitted.map(toBulkOutcome)
+      return settled.map((one) =>
+        'error' in one ? { kind: 'failed', error: one.error } : toBulkOutcome(one),
+      )
     },
 
     get: read,

@@ -17,9 +17,10 @@ export function startRedriving(
   closers: Closers,
 ): void {
   const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
+  const onError = (error: unknown, what: string) => log.warn({ err: error }, what)
   const schedule = createRedriveSchedule({
     redis: store.redis,
-    redrive: createRedrive({ ...store, rootOf }),
+    redrive: createRedrive({ ...store, rootOf, onError }),
     rootOf,
     tenants: store.maintenance.tenants,
     rules: () =>
@@ -40,6 +41,7 @@ export function startRedriving(
     isWanted: ({ group }) => group === null || !isBatchId(group),
     isMemoryShort: store.memory.isShort,
     now: store.now,
+    onError,
     onRedriven: (tenant, count) => log.info({ tenant, jobs: count }, 'queued failed jobs again'),
   })
 

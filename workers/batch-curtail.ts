@@ -7,6 +7,7 @@ import {
   countLines,
   describeEnding,
   InputGoneError,
+  isPassing,
   readInput,
 } from './batch-lines.ts'
 import type { BlockWriter } from './batch-write.ts'
@@ -82,6 +83,8 @@ async function readBlock(
     const outcomes = await jobs.createMany(slice.map(({ job }) => job))
     for (const [index, outcome] of outcomes.entries()) {
       const { slot, customId } = slice[index]!
+      // Whether there is a job is not known: the batch is looked at again.
+      if (outcome.kind === 'failed' && isPassing(outcome.error)) throw outcome.error
       if ('id' in outcome) found[slot] = { customId, job: outcome.id }
     }
   }

@@ -8,6 +8,7 @@ import {
   countLines,
   describeEnding,
   InputGoneError,
+  isPassing,
   readInput,
   TenantGoneError,
 } from './batch-lines.ts'
@@ -32,14 +33,17 @@ export type Feeder = {
   readonly remaining: readonly number[]
 }
 
-type Pending = { slot: number; customId: string; job: NewJob }
+/** Errors of ours, the store's absence not among them, after which a line is given up. */
+const MOST_ERRORS = 3
+
+type Pending = { slot: number; customId: string; job: NewJob; errors: number }
 
 /**
  * Turns a batch's input into jobs, block by block. Each line's idempotency key is its place, so whatever a crash
  * leaves half submitted is submitted again and comes to the same jobs.
  */
 export function createFeeder(
-  { files, jobs, lines, work }: BatchDeps,
+  { files, jobs, lines, work, onError }: BatchDeps,
   { held, batch, check }: BatchRun,
   start: {
     layout: readonly number[]
@@ -77,7 +81,7 @@ export function createFeeder(
       const read = lines.read(line.text ?? Buffer.alloc(0), { batch, index: block * BLOCK_LINES + slot })
       if (read === null) throw new TenantGoneError()
       const { customId, made } = read
-      if ('tenant' in made) pending.push({ slot, customId, job: made })
+      if ('tenant' in made) pending.push({ slot, customId, job: made, errors: 0 })
       else current!.lines[slot] = { customId, answer: made }
       bytes += line.text?.length ?? 0
       await breathe()
@@ -88,6 +92,11 @@ export function createFeeder(
   async function submit(room: number): Promise<number> {
     const slice = pending.slice(0, room)
     const outcomes = await jobs.createMany(slice.map(({ job }) => job))
+    // All of them: the batch is looked at again after a while, and its repeated lines come to the same jobs.
+    const [first] = outcomes
+    if (first?.kind === 'failed' && outcomes.every(({ kind }) => kind === 'failed')) {
+      if (isPassing(first.error)) throw first.error
+    }
     const refused: Pending[] = []
     for (const [index, outcome] of outcomes.entries()) {
       const one = slice[index]!
@@ -96,6 +105,15 @@ export function createFeeder(
         const asked = outcome.retryAfterMs ?? REFUSED_MS
         const pause = Math.min(Math.max(asked, REFUSED_LEAST_MS), REFUSED_MOST_MS)
         restUntil = Math.max(restUntil, performance.now() + pause)
+      } else if (outcome.kind === 'failed') {
+        onError(outcome.error, `line ${one.customId} of batch ${batch.id}`)
+        if (!isPassing(outcome.error)) one.errors++
+        restUntil = Math.max(restUntil, performance.now() + REFUSED_MS)
+        if (one.errors < MOST_ERRORS) refused.push(one)
+        else {
+          const answer = { code: 'internal_error', message: 'Something went wrong on our side.' }
+          current!.lines[one.slot] = { customId: one.customId, answer }
+        }
       } else if (outcome.kind === 'conflict') {
         const answer = { code: 'idempotency_conflict', message: 'Another request has the place of this one.' }
         current!.lines[one.slot] = { customId: one.customId, answer }

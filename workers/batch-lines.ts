@@ -9,9 +9,11 @@ import type { LineFault } from '../batches/check-line.ts'
 import { type InputLine, readLines } from '../batches/read-lines.ts'
 import type { BatchWork, HeldBatch } from '../batches/work.ts'
 import type { Files } from '../files/files.ts'
+import { NotDurableError } from '../jobs/durability.ts'
 import type { Job, JobError } from '../jobs/job.ts'
 import type { Jobs, NewJob } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { isRedisUnavailable } from '../lib/redis.ts'
 import type { JsonScanner } from '../lib/scan-json.ts'
 
 /** A line as its endpoint takes it; api/batch-lines.ts makes these. */
@@ -49,6 +51,11 @@ export type BatchRun = {
   batch: Batch
   /** Throws where the batch may be somebody else's by now, or this process is to stop. */
   check: () => void
+}
+
+/** Of the store's state and not of a line: what was tried is tried again later. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof NotDurableError || isRedisUnavailable(error)
 }
 
 /** The process stops: the batch is left as it stands. */

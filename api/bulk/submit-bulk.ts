@@ -26,7 +26,7 @@ export type SubmitBulkOptions = {
   splitter: Splitter
   /** Of the whole request; each job then has one of its own. */
   idempotencyKey: string | null
-  deps: SubmitDeps & Pick<ApiDeps, 'forecast' | 'isUnavailable'> & { jobs: Pick<Jobs, 'createMany'> }
+  deps: SubmitDeps & Pick<ApiDeps, 'forecast' | 'isUnavailable' | 'log'> & { jobs: Pick<Jobs, 'createMany'> }
   limits: Pick<ApiLimits, 'bulkBytes' | 'bulkJobs' | 'bodyBytes'>
   closing: AbortSignal
 }
@@ -72,20 +72,25 @@ export async function* submitBulk(
     batch = []
     batchBytes = 0
     const jobs: NewJob[] = []
-    let outcomes: BulkOutcome[] = []
-    try {
-      for (const entry of entries) if ('job' in entry) jobs.push(await noteEarliestStart(entry.job, deps))
-      if (jobs.length > 0) outcomes = await deps.jobs.createMany(jobs)
-    } catch (error) {
-      if (!hasAnswered) throw error
-      lost = toApiError(error, deps.isUnavailable)
+    for (const entry of entries) {
+      if (!('job' in entry)) continue
+      // Where nothing can be said of the beginning the store lets the job in, as it does without a deadline.
+      const job = await noteEarliestStart(entry.job, deps).catch(() => entry.job)
+      jobs.push(job)
+    }
+    const outcomes = await deps.jobs.createMany(jobs)
+    const last = outcomes.at(-1)
+    if (last?.kind === 'failed' && deps.isUnavailable(last.error)) {
+      // None of an upload was taken: that is one answer, which clients know how to repeat.
+      if (!hasAnswered && outcomes.every(({ kind }) => kind === 'failed')) throw last.error
+      lost = toApiError(last.error, deps.isUnavailable)
     }
     hasAnswered = true
     let next = 0
     return entries.map((entry) => {
       if ('error' in entry) return { index: entry.index, error: toErrorMembers(entry.error) }
       const place = next++
-      return toAnswer(entry.index, lost ?? outcomes[place]!, jobs[place] ?? entry.job)
+      return toAnswer(entry.index, outcomes[place]!, jobs[place] ?? entry.job, deps)
     })
   }
 
@@ -150,8 +155,12 @@ function chooseKey(own: string | null | undefined, index: number, options: Submi
   return options.idempotencyKey === null ? null : `${options.idempotencyKey}:${index}`
 }
 
-function toAnswer(index: number, outcome: BulkOutcome | ApiError, job: NewJob): BulkAnswer {
-  if (outcome instanceof ApiError) return { index, error: toErrorMembers(outcome) }
+function toAnswer(
+  index: number,
+  outcome: BulkOutcome,
+  job: NewJob,
+  deps: SubmitBulkOptions['deps'],
+): BulkAnswer {
   switch (outcome.kind) {
     case 'created':
     case 'replayed':
@@ -160,6 +169,9 @@ function toAnswer(index: number, outcome: BulkOutcome | ApiError, job: NewJob): 
       return { index, error: toErrorMembers(keyReused()) }
     case 'refused':
       return { index, error: toErrorMembers(refused(outcome, job)) }
+    case 'failed':
+      deps.log.warn({ err: outcome.error, index }, 'a job of an upload failed')
+      return { index, error: toErrorMembers(toFault(outcome.error, deps)) }
   }
 }
 
@@ -167,5 +179,15 @@ function tooMany(limit: number): ApiError {
   return new ApiError(
     'payload_too_large',
     `more than ${limit} jobs; this one and those after it were not read`,
+  )
+}
+
+/** An answer of the store says that there is no job; without one there may be. */
+function toFault(error: unknown, { isUnavailable }: SubmitBulkOptions['deps']): ApiError {
+  const shown = toApiError(error, isUnavailable)
+  if (shown.code !== 'unavailable' || (error instanceof Error && error.name === 'ReplyError')) return shown
+  return new ApiError(
+    'unavailable',
+    'the store did not answer, and the job may have been created: send it again with the same idempotency key',
   )
 }

@@ -80,11 +80,11 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
     },
     async (request) => {
       const { limit, dry_run: isDryRun, ...members } = request.body ?? redriveBody.parse({})
-      const { matched, retried } = await jobs.redrive(tenantOf(request).name, toFilter(members), {
+      const redriven = await jobs.redrive(tenantOf(request).name, toFilter(members), {
         limit,
         isDryRun,
       })
-      return { retried, matched, dry_run: isDryRun }
+      return { ...redriven, dry_run: isDryRun }
     },
   )
 }

@@ -26,6 +26,12 @@ export const redriveBody = z.strictObject({
 export const redriveAnswer = z
   .object({
     retried: z.number().describe('How many were queued again; none in a dry run.'),
+    failed: z
+      .number()
+      .optional()
+      .describe(
+        'How many an error of ours kept from it, where there are any; they are failed jobs as before.',
+      ),
     matched: z.number().describe('How many failed jobs the filter names, up to `limit`.'),
     dry_run: z.boolean(),
   })

@@ -243,6 +243,55 @@ describe('a bulk upload', () => {
     ])
   })
 
+  it('loses only the jobs that fail in the store, each by itself', async () => {
+    const api = await start()
+    // Whatever may be wrong with a key, here its type, is no matter of the other lines.
+    await api.redis.set(`${api.root()}:group:spoilt`, 'no hash')
+    await api.redis.set(`${api.root()}:idempotency:spoilt`, 'no hash')
+    const jobs = Array.from({ length: 600 }, (_, index) =>
+      index % 97 === 5
+        ? chatJob({ group: 'spoilt' }, `job ${index}`)
+        : index === 0 || index === 300
+          ? chatJob({ idempotency_key: 'spoilt' }, `job ${index}`)
+          : chatJob({ group: 'good' }, `job ${index}`),
+    )
+    const answers = answersOf(await upload(api.url, [lines(jobs)]))
+    expect(answers.map(({ error }) => error?.code ?? 'ok')).toEqual(
+      jobs.map((job) => ('group' in job && job.group === 'good' ? 'ok' : 'internal_error')),
+    )
+    expect(await countOf(api, 'good')).toBe(answers.filter(({ id }) => id !== undefined).length)
+  })
+
+  it('says of a job whose fate nobody knows that it may be there, and comes to it when it is sent again', async () => {
+    const api = await start({ own: true })
+    const jobs = Array.from({ length: 260 }, (_, index) =>
+      chatJob({ group: 'all', idempotency_key: `key ${index}` }, `job ${index}`),
+    )
+    const answered = Promise.withResolvers<void>()
+    let thaw = () => {}
+    async function* source() {
+      yield lines(jobs.slice(0, 250))
+      await answered.promise
+      // Redis takes the commands of the others, and answers too late.
+      thaw = api.freeze()
+      yield lines(jobs.slice(250))
+    }
+    const first = answersOf(await upload(api.url, source(), ndjson, answered.resolve))
+    expect(first.slice(0, 250).every(({ id }) => id !== undefined)).toBe(true)
+    for (const { error } of first.slice(250)) {
+      expect(error).toMatchObject({
+        code: 'unavailable',
+        message: expect.stringContaining('may have been created'),
+      })
+    }
+    thaw()
+    await expect.poll(async () => (await upload(api.url, [lines(jobs)])).status).toBe(200)
+    const again = answersOf(await upload(api.url, [lines(jobs)]))
+    expect(again.every(({ id }) => id !== undefined)).toBe(true)
+    expect(again.slice(0, 250).map(({ id }) => id)).toEqual(first.slice(0, 250).map(({ id }) => id))
+    expect(await countOf(api, 'all')).toBe(260)
+  })
+
   it('that stops coming is cut: 408 before the first answer, a last answer after it', async () => {
     const { url } = await start({ limits: { bulkIdleTimeout: 100 } })
     async function* stall(first: string) {

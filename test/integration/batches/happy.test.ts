@@ -115,3 +115,18 @@ it('keeps what it wrote to itself until the batch is over, and nothing of its wo
   const left = await keysOf(shop.store.redis, `${shop.store.root}:batch:${created.id}*`)
   expect(left).toEqual([`${shop.store.root}:batch:${created.id}`])
 })
+
+it('gives up a line that the store cannot take, and no other', { timeout: 30_000 }, async () => {
+  const shop = await openBatchShop()
+  await shop.workshopWork()
+  const created = await shop.createBatch(
+    jsonl(['one', 'two', 'three'].map((id) => chatLine(id, `I am ${id}`))),
+  )
+  await shop.store.redis.set(`${shop.store.root}:idempotency:${created.id}\n1`, 'no hash')
+  shop.startRunner()
+  const { batch, output, errors } = await batchEnded(shop, created)
+  expect(batch).toMatchObject({ status: 'completed', total: 3, tally: { completed: 2, failed: 1 } })
+  expect(customIds(output)).toEqual(['one', 'three'])
+  expect(errors).toMatchObject([{ custom_id: 'two', error: { code: 'internal_error' } }])
+  expect(shop.errors).toHaveLength(3)
+})

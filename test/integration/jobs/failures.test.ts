@@ -144,6 +144,18 @@ describe('redriving with filters', () => {
     expect(await store.jobs.redrive(TENANT, filter, { limit: 10 })).toEqual({ matched: 1, retried: 1 })
   })
 
+  it('takes the others where an error keeps one from it, and says so', async () => {
+    const errors: string[] = []
+    const store = await openTestStore()
+    const { fail } = openFailing(store)
+    const jobs = [await fail(), await fail({ group: 'spoilt' }), await fail()]
+    await store.redis.set(`${store.root}:group:spoilt`, 'no hash')
+    const { redrive } = store.openJobs({ onError: (_error, what) => errors.push(what) })
+    expect(await redrive(TENANT, {}, { limit: 10 })).toEqual({ matched: 3, retried: 2, failed: 1 })
+    expect(await statusesOf(store, [jobs[0]!.id, jobs[2]!.id])).toEqual(['queued', 'queued'])
+    expect(errors).toEqual(['queueing 1 of 3 jobs again'])
+  })
+
   it('goes by type, and by when the job failed', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
@@ -207,12 +219,16 @@ describe('redriving on a schedule', () => {
     } = {},
   ) {
     const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
+    const onError = (error: unknown) => {
+      throw error
+    }
     const redrive = createRedrive({
       redis: store.redis,
       scripts: store.scripts,
       outbox: store.outbox,
       rootOf,
       retainMs: () => store.settings.retainMs,
+      onError,
     })
     const schedule = createRedriveSchedule({
       redis: store.redis,
@@ -225,6 +241,7 @@ describe('redriving on a schedule', () => {
       isWanted: ({ group }) => group === null || !isBatchId(group),
       isMemoryShort: async () => options.isMemoryShort ?? false,
       now: Date.now,
+      onError,
     })
     return {
       redrive,
