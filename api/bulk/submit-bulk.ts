@@ -85,6 +85,11 @@ export async function* submitBulk(
       if (!hasAnswered && outcomes.every(({ kind }) => kind === 'failed')) throw last.error
       lost = toApiError(last.error, deps.isUnavailable)
     }
+    const failed = outcomes.filter((outcome) => outcome.kind === 'failed')
+    if (failed.length > 0) {
+      const line = { err: failed[0]!.error, tenant: options.tenant.name, jobs: failed.length }
+      deps.log.warn(line, 'jobs of an upload failed')
+    }
     hasAnswered = true
     let next = 0
     return entries.map((entry) => {
@@ -170,7 +175,6 @@ function toAnswer(
     case 'refused':
       return { index, error: toErrorMembers(refused(outcome, job)) }
     case 'failed':
-      deps.log.warn({ err: outcome.error, index }, 'a job of an upload failed')
       return { index, error: toErrorMembers(toFault(outcome.error, deps)) }
   }
 }
