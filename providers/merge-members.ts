@@ -20,17 +20,24 @@ export function mergeMembers(target: JsonObject, delta: JsonObject, depth = 0): 
 }
 
 export function mergeMember(target: JsonObject, key: string, value: JsonValue | undefined, depth = 0): void {
-  if (key === '__proto__' || value === undefined) return
-  const known = target[key]
-  if (known === undefined || known === null) target[key] = depth < MAX_DEPTH ? adopt(value, depth) : value
+  if (value === undefined) return
+  // Names are the provider's: what every object inherits (`valueOf`) is not known here yet.
+  const known = Object.hasOwn(target, key) ? target[key] : undefined
+  if (known === undefined || known === null) put(target, key, depth < MAX_DEPTH ? adopt(value, depth) : value)
   else if (typeof value === 'string' && typeof known === 'string' && isTextMember(key))
-    target[key] = known + value
+    put(target, key, known + value)
   else if (!isGiven(value) && isGiven(known)) return
   else if (NAMES.has(key) && isGiven(known)) return
   else if (Array.isArray(value) && Array.isArray(known)) mergeEntries(known, value, depth)
   else if (isJsonObject(value) && isJsonObject(known) && depth < MAX_DEPTH)
     mergeMembers(known, value, depth + 1)
-  else target[key] = depth < MAX_DEPTH ? adopt(value, depth) : value
+  else put(target, key, depth < MAX_DEPTH ? adopt(value, depth) : value)
+}
+
+/** Sets a member of any name: to `__proto__` an assignment would give the object another prototype. */
+function put(target: JsonObject, key: string, value: JsonValue): void {
+  if (key !== '__proto__') target[key] = value
+  else Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true })
 }
 
 /** A copy of a value as far as it is merged into later, so that the chunk it came in stays as it is. */
