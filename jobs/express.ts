@@ -41,6 +41,7 @@ export function createExpress(deps: {
         entry: number,
         cost,
         token: `express:${worker}`,
+        apart: null,
         bull: null,
         express: { entry, leaseMs },
       }

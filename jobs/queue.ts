@@ -35,6 +35,8 @@ export type Held = {
   entry: number
   cost: JobCost
   token: string
+  /** Most jobs that it may share a request with, itself included, for one that it shared broke; null: no matter. */
+  apart: number | null
   /** Null for one that is not in the queue. */
   bull: BullJob | null
   /** What is to be queued should it have to wait, and how long it is held; null for one out of the queue. */
@@ -44,17 +46,24 @@ export type Held = {
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
 export type Order = {
   /** Priority (1 first) and start tag for each entry. `held`: keys that are all empty when the lane has drained. */
-  place(
-    lane: string,
-    entries: QueueEntry[],
-    held: { sets: string[]; lists: string[] },
-  ): Promise<{ priority: number; start: number; seconds: number }[]>
-  /** Entries up to this start tag, of so many seconds in all, are being served. `waiting`: the key of the others. */
-  served(lane: string, start: number, seconds: number, waiting: string): void
+  place(lane: string, entries: QueueEntry[], held: { sets: string[]; lists: string[] }): Promise<Place[]>
+  /**
+   * Entries up to this start tag, of so many seconds in all, are being served. `waiting`: the key of the others.
+   * `anew`: nothing could be served for a while, so what was measured before says nothing of the time since.
+   */
+  served(lane: string, start: number, seconds: number, waiting: string, anew: boolean): void
+  /** These entries leave the lane unserved. */
+  left?(lane: string, entries: { tenant: string; flow: string; share: number }[]): void
 }
 
+/** An entry's place in the order. `flow` and `share` (s) say what of the tenant's turns it takes, for `Order.left`. */
+type Place = { priority: number; start: number; seconds: number; flow?: string; share?: number }
+
+/** What is known of an entry whose call broke. */
+export type EntryMark = { broken: true; apart: number }
+
 /** What BullMQ stores with an entry. */
-type EntryData = JobCost & { start: number; seconds: number }
+type EntryData = JobCost & Omit<Place, 'priority'> & Partial<EntryMark>
 
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
@@ -87,8 +96,17 @@ export type LaneQueue = {
   nextDue(): Promise<number | null>
   /** The job ended or needs no entry any more. */
   acknowledge(held: Held): Promise<void>
-  /** Comes again at the given time. */
-  delay(held: Held, at: number): Promise<void>
+  /** Comes again at the given time (Unix ms). */
+  delay(held: Held, at: number, mark?: EntryMark): Promise<void>
+  /** These entries are being served. `anew`: the lane was paused before. */
+  served(held: readonly Held[], anew: boolean): void
+  /** These entries, which are acknowledged, were not served. */
+  left(held: readonly Held[]): void
+  /**
+   * Puts an entry in front that may tell how the provider is: of a tenant that is not among these, else one that has not
+   * broken yet. True: it is of another tenant.
+   */
+  bringForward(tenants: string[]): Promise<boolean>
   /** Goes back to its place in front. */
   giveBack(held: Held): Promise<void>
   /** Extends the locks and answers the entries whose locks are lost. */
@@ -104,6 +122,7 @@ export function lockLease(stalledAfterMs: number): number {
   return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
 }
 
+const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
 
 /**
@@ -198,7 +217,14 @@ export function createQueues(deps: {
       )
     },
     async remove(lane, id, entry) {
-      await queueOf(lane).remove(`${id}-${entry}`)
+      const name = `${id}-${entry}`
+      const root = `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
+      // Sent together, so that the entry is gone before whatever the caller does next.
+      const [[tenant, data], removed] = await Promise.all([
+        connection.hmget(root, 'name', 'data'),
+        queueOf(lane).remove(name),
+      ])
+      if (removed === 1 && tenant && data) order.left?.(lane, toLeft(tenant, JSON.parse(data)))
     },
     async starts(lane, entries) {
       const key = (id: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${id}`
@@ -230,7 +256,7 @@ export function createQueues(deps: {
         prefix: lanePrefix(lane),
         lockDuration,
         stalledInterval,
-        onServed: (start, seconds, waiting) => order.served(lane, start, seconds, waiting),
+        order,
         ...options,
       }),
     async close() {
@@ -246,7 +272,7 @@ function createLaneQueue(deps: {
   prefix: string
   lockDuration: number
   stalledInterval: number
-  onServed(start: number, seconds: number, waiting: string): void
+  order: Order
   onStalled(): void
   onError(error: Error): void
 }): LaneQueue {
@@ -276,17 +302,27 @@ function createLaneQueue(deps: {
           return bull ? toHeld(bull, token) : null
         }),
       )
-      const fetched = answers.filter((held) => held !== null)
-      // Delayed entries keep the tag of when they were queued, so that a retry does not lose its turn.
-      if (fetched.length > 0) {
-        const data = fetched.map((held) => bullOf(held).data as EntryData)
-        deps.onServed(
-          Math.max(...data.map((one) => one.start)),
-          data.reduce((sum, one) => sum + one.seconds, 0),
-          `${prefix}:${QUEUE_NAME}:prioritized`,
-        )
-      }
-      return fetched
+      return answers.filter((held) => held !== null)
+    },
+    // Not what is fetched: it may be handed over or put off, and the others' turns must not move on for that. Delayed
+    // entries keep the tag of when they were queued, so that a retry does not lose its turn.
+    served(held, anew) {
+      const data = held.flatMap((one) => (one.bull ? [one.bull.data as EntryData] : []))
+      if (data.length === 0) return
+      deps.order.served(
+        deps.lane,
+        Math.max(...data.map((one) => one.start)),
+        data.reduce((sum, one) => sum + one.seconds, 0),
+        `${prefix}:${QUEUE_NAME}:prioritized`,
+        anew,
+      )
+    },
+    left(held) {
+      const entries = held.flatMap((one) => (one.bull ? toLeft(one.tenant, one.bull.data) : []))
+      if (entries.length > 0) deps.order.left?.(deps.lane, entries)
+    },
+    async bringForward(tenants) {
+      return (await runScript(connection, bringForwardScript, `${prefix}:${QUEUE_NAME}`, tenants)) === 2
     },
     async nextDue() {
       const [, score] = await connection.zrange(`${prefix}:${QUEUE_NAME}:delayed`, '0', '0', 'WITHSCORES')
@@ -296,8 +332,10 @@ function createLaneQueue(deps: {
     async acknowledge(held) {
       await unlessLost(bullOf(held).moveToCompleted(null, held.token, false))
     },
-    async delay(held, at) {
-      await unlessLost(worker.putOff(bullOf(held).id!, at, held.token))
+    async delay(held, at, mark) {
+      const bull = bullOf(held)
+      if (mark) await unlessLost(bull.updateData({ ...bull.data, ...mark }))
+      await unlessLost(worker.putOff(bull.id!, at, held.token))
     },
     async giveBack(held) {
       await unlessLost(bullOf(held).moveToWait(held.token))
@@ -311,8 +349,12 @@ function createLaneQueue(deps: {
   }
 }
 
-function toData(cost: JobCost, place: { start: number; seconds: number }): EntryData {
-  return { ...cost, start: place.start, seconds: place.seconds }
+function toData(cost: JobCost, { priority: _, ...place }: Place): EntryData {
+  return { ...cost, ...place }
+}
+
+function toLeft(tenant: string, { flow, share }: EntryData) {
+  return flow === undefined || share === undefined ? [] : [{ tenant, flow, share }]
 }
 
 function toHeld(bull: BullJob<EntryData>, token: string): Held {
@@ -323,6 +365,7 @@ function toHeld(bull: BullJob<EntryData>, token: string): Held {
     id: name.slice(0, dash),
     entry: Number(name.slice(dash + 1)),
     cost: bull.data,
+    apart: bull.data.apart ?? null,
     bull,
     express: null,
     token,

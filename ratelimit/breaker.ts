@@ -1,19 +1,42 @@
 /**
- * Keeps a lane from pouring calls into a provider that is down. Broken calls in a row open the breaker: nothing
- * leaves for a while. Then it is half-open and calls leave one at a time, as probes: one that is answered closes it,
- * a broken one opens it again, for longer. Only calls that left after the last of these changes are heard: those
- * that left before say how the provider was, not how it is.
+ * Keeps a lane from pouring calls into a provider that is down, and keeps what fails for its own sake from being taken
+ * for that. Broken calls in a row of several prompts open the breaker: calls of the tenants they belong to wait. Then it
+ * is half-open for them and they leave one at a time, as probes: one that is answered closes it, a broken one opens it
+ * again, for longer. Tenants that had no part in it never wait for that: a call of each may leave as a trial, one shortly
+ * after another. An answered trial closes the breaker, a broken one makes its tenant wait with the others. So a provider
+ * that is down gets a call now and then, and one that only breaks some tenant's prompts goes on for everybody else.
+ * Calls that left before the breaker opened or closed are not heard: they say how the provider was, not how it is.
  */
 export type Breaker = {
-  /** Broken calls in a row. Once they are `TRIP` the breaker is not closed until a call is answered. */
+  /** Broken calls in a row. */
   failures: number
-  /** Logical ms of the last opening or closing. */
+  /** The last of them, oldest first. */
+  broken: Evidence[]
+  /** How often in a row it opened; 0 while it is closed. */
+  openings: number
+  /** Logical ms of the first of these openings, or of the last closing. */
   changedAt: number
   /** Logical ms at which probes may go; 0 while closed. */
   openUntil: number
   /** Permit of the last probe. */
   probe: string | null
+  /** While it is not closed: the tenants whose calls it holds back, oldest first. */
+  tenants: string[]
+  /** Calls of other tenants that left while it was not closed. */
+  trials: Trial[]
+  /** Logical ms at which the next of them may leave. */
+  trialAt: number
 }
+
+/** Whose call it was. A call that several tenants share is nobody's: `''`. */
+export type CallSource = {
+  tenant: string
+  /** Equal for equal prompts of a tenant; `''`: unlike any other. */
+  prompt: string
+  job: string
+}
+export type Evidence = CallSource
+type Trial = { tenant: string; permit: string }
 
 /** How a call ended for the breaker: `broken` is a 5xx, a time-out or a connection failure; null says nothing. */
 export type CallOutcome = 'ok' | 'broken' | null
@@ -23,41 +46,97 @@ export type BreakerState = 'closed' | 'open' | 'half_open'
 /** Why the lane is paused while its breaker is open. */
 export const BREAKER_OPEN = 'breaker_open'
 
-/** So many broken calls in a row open it. */
+/** So many different prompts broken in a row open it; of equal ones, so many jobs within `MOST_BROKEN` calls. */
 const TRIP = 5
+/** Broken calls that are remembered. */
+const MOST_BROKEN = 10
 /** How long it is open at first; twice as long after each broken probe, up to the longest. */
 const OPEN_MS = 15_000
-const LONGEST_MS = 120_000
+const LONGEST_MS = 30_000
+/** Between two trials, ms, and what each tenant that waits adds to it. */
+const TRIAL_MS = 100
+const TRIAL_GROWTH_MS = 20
+const LONGEST_TRIAL_MS = 1000
+/** Tenants that wait, and trials that are remembered; older ones are forgotten. */
+const MOST_TENANTS = 64
 
 export function createBreaker(): Breaker {
-  return { failures: 0, changedAt: -1, openUntil: 0, probe: null }
+  return {
+    failures: 0,
+    broken: [],
+    openings: 0,
+    changedAt: -1,
+    openUntil: 0,
+    probe: null,
+    tenants: [],
+    trials: [],
+    trialAt: 0,
+  }
 }
 
-export function findBreakerState({ failures, openUntil }: Breaker, now: number): BreakerState {
-  if (failures < TRIP) return 'closed'
+export function findBreakerState({ openings, openUntil }: Breaker, now: number): BreakerState {
+  if (openings === 0) return 'closed'
   return now < openUntil ? 'open' : 'half_open'
 }
 
-/** Hears how a call ended that left at `takenAt`. True when that opened the breaker. */
-export function judge(breaker: Breaker, outcome: CallOutcome, takenAt: number, now: number): boolean {
-  if (outcome === null || takenAt <= breaker.changedAt) return false
+/** Hears how a call ended that left at `takenAt`. */
+export function judge(
+  breaker: Breaker,
+  outcome: CallOutcome,
+  takenAt: number,
+  source: CallSource,
+  now: number,
+): void {
+  if (outcome === null || takenAt <= breaker.changedAt) return
   if (outcome === 'ok') {
-    if (breaker.failures >= TRIP) closeBreaker(breaker, now)
-    else breaker.failures = 0
-    return false
+    if (breaker.openings > 0) closeBreaker(breaker, now)
+    breaker.failures = 0
+    breaker.broken = []
+    return
   }
   breaker.failures++
-  if (breaker.failures < TRIP) return false
-  breaker.changedAt = now
-  breaker.openUntil = now + Math.min(LONGEST_MS, OPEN_MS * 2 ** (breaker.failures - TRIP))
+  breaker.broken = [...breaker.broken, source].slice(-MOST_BROKEN)
+  if (breaker.openings === 0) {
+    if (!isProviderDown(breaker.broken)) return
+    breaker.changedAt = now
+    breaker.tenants = [...new Set(breaker.broken.map((one) => one.tenant))]
+    breaker.trialAt = now
+  } else if (!breaker.tenants.includes(source.tenant)) {
+    breaker.tenants = [...breaker.tenants, source.tenant].slice(-MOST_TENANTS)
+    return
+  }
+  breaker.openings++
+  breaker.openUntil = now + Math.min(LONGEST_MS, OPEN_MS * 2 ** (breaker.openings - 1))
   breaker.probe = null
-  return true
+}
+
+/** What one job, or one prompt, does again and again says nothing of the provider. */
+function isProviderDown(broken: readonly Evidence[]): boolean {
+  const prompts = countDistinct(broken, ({ tenant, prompt }) =>
+    prompt === '' ? null : `${tenant} ${prompt}`,
+  )
+  if (prompts >= TRIP) return true
+  const jobs = countDistinct(broken, ({ tenant, job }) => (job === '' ? null : `${tenant} ${job}`))
+  return broken.length >= MOST_BROKEN && jobs >= TRIP
+}
+
+/** Each null is unlike any other. */
+function countDistinct(broken: readonly Evidence[], keyOf: (one: Evidence) => string | null): number {
+  return new Set(broken.map((one, index) => keyOf(one) ?? index)).size
+}
+
+/** A call of this tenant leaves while the breaker is not closed. */
+export function bookTrial(breaker: Breaker, tenant: string, permit: string, now: number): void {
+  if (breaker.tenants.includes(tenant)) {
+    breaker.probe = permit
+    return
+  }
+  const others = breaker.trials.filter((trial) => trial.tenant !== tenant)
+  breaker.trials = [...others, { tenant, permit }].slice(-MOST_TENANTS)
+  breaker.trialAt = now + Math.min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * breaker.tenants.length)
 }
 
 /** Closes it and forgets everything, also how long it was to be open next time. */
 export function closeBreaker(breaker: Breaker, now: number): void {
-  breaker.failures = 0
-  breaker.changedAt = now
-  breaker.openUntil = 0
-  breaker.probe = null
+  Object.assign(breaker, { ...createBreaker(), changedAt: now })
 }

@@ -1,5 +1,5 @@
 import type { LaneLimits } from '../config/lanes.ts'
-import { type Breaker, closeBreaker, createBreaker, findBreakerState } from './breaker.ts'
+import { BREAKER_OPEN, type Breaker, closeBreaker, createBreaker, findBreakerState } from './breaker.ts'
 import type { Claim } from './claim.ts'
 import type { LaneState } from './lane-state.ts'
 import { toQuantities } from './lane-state.ts'
@@ -122,8 +122,10 @@ export function retry(state: BucketState, lane: LaneLimits, count: number, serve
 export function read(state: BucketState, lane: LaneLimits, serverNow: number): LaneState {
   const { now, limits } = advance(state, lane, serverNow)
   const { requests, tokens } = state.learned
-  const paused = state.pausedUntil > now
   const breaker = findBreakerState(state.breaker, now)
+  const openUntil = breaker === 'open' ? state.breaker.openUntil : 0
+  const pausedUntil = Math.max(state.pausedUntil, openUntil)
+  const paused = pausedUntil > now
   return {
     at: now - state.skew,
     levels: toQuantities(
@@ -135,12 +137,16 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): L
     usedToday: state.day.sum[REQUESTS],
     capacityToday: limits.dailyCapacities[REQUESTS],
     inFlight: findLeases(state, now).length,
-    pausedUntil: paused ? state.pausedUntil - state.skew : null,
-    pausedReason: paused ? state.pausedReason : null,
+    pausedUntil: paused ? pausedUntil - state.skew : null,
+    pausedReason: paused ? (openUntil > state.pausedUntil ? BREAKER_OPEN : state.pausedReason) : null,
     breaker: {
       state: breaker,
       failures: state.breaker.failures,
       openUntil: breaker === 'open' ? state.breaker.openUntil - state.skew : null,
+      heldTenants: [...state.breaker.tenants],
+      triedTenants: state.breaker.trials
+        .filter(({ permit }) => (state.permits.get(permit)?.leaseEnd ?? 0) > now)
+        .map((trial) => trial.tenant),
     },
     speed: computeSpeed(state.slowdown, now),
     learned: {

@@ -32,7 +32,7 @@ export type Tagged = {
 }
 
 /** The flow that an entry belongs to, within which a tenant's entries follow on each other. */
-function flowOf({ band, later }: Tagged): string {
+export function flowOf({ band, later }: Pick<Tagged, 'band' | 'later'>): string {
   return later ? `later-${band}` : band
 }
 
@@ -104,8 +104,11 @@ export type Fairness = {
    * Entries up to this start tag, with so many seconds of service in all, are being served.
    *
    * @param waiting the sorted set of the lane's waiting entries
+   * @param anew the rate is measured from now on
    */
-  serve(lane: string, start: number, seconds: number, waiting: string): Promise<void>
+  serve(lane: string, start: number, seconds: number, waiting: string, anew?: boolean): Promise<void>
+  /** Entries leave the lane unserved. `share`: seconds over weight. */
+  untag(lane: string, entries: readonly { tenant: string; flow: string; share: number }[]): Promise<void>
   /** What the lane's entries wait for now; null: they do not. */
   note(lane: string, waitingFor: LaneWaitingFor | null): Promise<void>
   /** Adds to what the lane's entries take by each kind of limit, since it was last empty. */
@@ -136,6 +139,7 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   redis.defineCommand('sluiceGate:tag', { lua: read('tag') })
   redis.defineCommand('sluiceGate:serve', { lua: read('serve'), numberOfKeys: 2 })
+  redis.defineCommand('sluiceGate:untag', { lua: read('untag'), numberOfKeys: 1 })
   const commands = redis as unknown as Commands
   const key = (lane: string) => `${prefix}:{l:${lane}}:fair`
   return {
@@ -145,8 +149,12 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
       const starts = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
       return starts.map(Number)
     },
-    async serve(lane, start, seconds, waiting) {
-      await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds)
+    async serve(lane, start, seconds, waiting, anew = false) {
+      await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds, anew ? 1 : 0)
+    },
+    async untag(lane, entries) {
+      const args = entries.flatMap(({ tenant, flow, share }) => [tenant, flow, share])
+      await commands['sluiceGate:untag']!(key(lane), ...args)
     },
     async note(lane, waitingFor) {
       await redis.hset(key(lane), 'waiting_for', waitingFor ?? '')
@@ -159,7 +167,7 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
       ])
     },
     async read(lane) {
-      const { v, rate, at, since, waiting_for, ...rest } = await redis.hgetall(key(lane))
+      const { v, rate, at, since, last, waiting_for, ...rest } = await redis.hgetall(key(lane))
       const ends = new Map<string, number>()
       for (const [field, end] of Object.entries(rest)) {
         if (field.startsWith('f:')) ends.set(field.slice(2), Number(end))
@@ -168,13 +176,22 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
       return {
         v: Number(v ?? 0),
         ends,
-        // A young average has not seen its whole past yet: scaled up by the part it has seen.
-        rate: measuredMs < MEASURED_MS ? null : Number(rate) / (1 - Math.exp(-measuredMs / RATE_MS)),
+        rate: toRate(Number(rate), Number(last ?? 0), measuredMs),
         overlap: toOverlap(Number(rest['sum:all']), Number(rest['sum:requests']), Number(rest['sum:tokens'])),
         waitingFor: (waiting_for || null) as LaneWaitingFor | null,
       }
     },
   }
+}
+
+/**
+ * The rate right after something was served is above its mean by half of that; where that is most of it, too little was
+ * served to tell. A young average has not seen its whole past yet: it is scaled up by the part it has seen.
+ */
+function toRate(rate: number, last: number, measuredMs: number): number | null {
+  const mean = rate - last / 2
+  if (measuredMs < MEASURED_MS || last > mean / 2) return null
+  return mean / (1 - Math.exp(-measuredMs / RATE_MS))
 }
 
 function toOverlap(all: number, requests: number, tokens: number): number {

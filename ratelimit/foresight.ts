@@ -72,6 +72,10 @@ type Snapshot = {
   openAt: number
   speed: number | null
   waitingFor: LaneWaitingFor | null
+  /** Nothing waits that is to go before, or all of it may leave at once. */
+  isFree: boolean
+  /** Nobody knows when a provider that is down comes back. */
+  isDown: boolean
 }
 
 /** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else as its limits allow. */
@@ -80,7 +84,7 @@ export function createForesight(deps: {
   gate: Pick<Gate, 'read'>
   laneOf: (id: string) => Lane | null
   weightOf: (tenant: string) => number
-  /** Entries of the lane that wait and are due: with none, the tags of cancelled ones mean nothing. */
+  /** Entries of the lane that wait, put off or not. */
   waiting: (lane: string) => Promise<number>
   now: () => number
 }): Foresight {
@@ -108,14 +112,20 @@ export function createForesight(deps: {
       openAt: Math.max(deps.now(), state.pausedUntil ?? 0),
       speed: fair.rate ?? divide(computeSpeed(lane, state), fair.overlap),
       waitingFor: state.pausedUntil === null ? fair.waitingFor : 'provider_pause',
+      isFree:
+        waiting === 0 ||
+        (computeSpeed(lane, state) === null &&
+          waiting + state.inFlight <= (lane.limits.max_concurrency ?? Number.POSITIVE_INFINITY)),
+      isDown: state.breaker.state !== 'closed',
     }
   }
 
   function forecast(snapshot: Snapshot | null, standing: Standing | null): Forecast {
     if (!snapshot) return { startAt: null, waitingFor: null }
-    const { fair, openAt, speed, waitingFor } = snapshot
-    if (openAt - deps.now() > NO_END_MS) return { startAt: null, waitingFor }
-    if (speed === null || !standing) return { startAt: openAt, waitingFor }
+    const { fair, openAt, speed, waitingFor, isDown } = snapshot
+    if (isDown || openAt - deps.now() > NO_END_MS) return { startAt: null, waitingFor }
+    if (snapshot.isFree) return { startAt: openAt, waitingFor }
+    if (speed === null || !standing) return { startAt: null, waitingFor }
     const seconds = secondsAhead(fair, standing, deps.weightOf)
     return { startAt: openAt + (seconds / speed) * 1000, waitingFor }
   }

@@ -1,11 +1,12 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Lane } from '../config/lanes.ts'
-import type { CallOutcome } from './breaker.ts'
+import type { CallOutcome, CallSource } from './breaker.ts'
 import type { LaneState } from './lane-state.ts'
 import { readLaneState } from './lane-state.ts'
 import type { Amounts } from './limits.ts'
 import { defineScripts } from './scripts.ts'
 import { addJitter } from './slowdown.ts'
+import type { RefusedFor, Taken } from './take.ts'
 
 /** What one provider call takes from its lane. Fractions are rounded up. */
 export type Cost = { requests: number; tokens: number; inputTokens: number; outputTokens: number }
@@ -21,6 +22,8 @@ export type TakeAnswer = {
   waitingFor: LaneWaitingFor | null
   /** The next cost is larger than its lane could ever admit. */
   never: boolean
+  /** The breaker keeps the next cost, for whose it is: calls of other tenants may leave. */
+  othersMay?: true
 }
 
 /** What a provider's answer said about the lane, as `providers/` reads it from the headers. */
@@ -44,6 +47,8 @@ export type Settlement = {
    * nothing, and so does a 429, whatever is given here.
    */
   outcome?: CallOutcome
+  /** Whose call it was; absent: nobody's that anything is known of. */
+  source?: CallSource
 }
 
 /**
@@ -51,8 +56,12 @@ export type Settlement = {
  * and one round trip, and any number of processes may share a lane. Errors are those of ioredis.
  */
 export type Gate = {
-  /** Takes as many of `costs`, in order, as may leave now. A permit not settled keeps its slot until its lease ends. */
-  take(lane: Lane, costs: Cost[]): Promise<TakeAnswer>
+  /**
+   * Takes as many of `costs`, in order, as may leave now. A permit not settled keeps its slot until its lease ends.
+   *
+   * @param tenants whose each of them is; '' and absent: nobody's, or several tenants'
+   */
+  take(lane: Lane, costs: Cost[], tenants?: readonly string[]): Promise<TakeAnswer>
   /** Frees permits and books what their calls really cost. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
@@ -118,19 +127,18 @@ export function createGate({
   }
 
   return {
-    async take(lane, costs) {
-      if (costs.length === 0) return { permits: [], waitMs: 0, waitingFor: null, never: false }
+    async take(lane, costs, tenants = []) {
+      if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
       const [waitMs, waitingFor, ...permits] = await scripts.take(
         ...address(lane),
         leaseMs,
-        ...costs.flatMap(toAmounts),
+        ...costs.flatMap((cost, index) => [...toAmounts(cost), tenants[index] ?? '']),
       )
-      return {
+      return toTakeAnswer({
         permits,
         waitMs: waitMs < 0 ? Number.POSITIVE_INFINITY : waitMs,
-        waitingFor: (waitingFor || null) as LaneWaitingFor | null,
-        never: waitMs < 0,
-      }
+        waitingFor: (waitingFor || null) as RefusedFor | null,
+      })
     },
 
     async settle(lane, settlements) {
@@ -163,6 +171,17 @@ export function createGate({
   }
 }
 
+export function toTakeAnswer({ permits, waitMs, waitingFor }: Taken): TakeAnswer {
+  const isBreaker = waitingFor === 'breaker'
+  return {
+    permits,
+    waitMs,
+    waitingFor: isBreaker ? 'provider_pause' : waitingFor,
+    never: waitMs === Number.POSITIVE_INFINITY,
+    ...(isBreaker ? { othersMay: true } : {}),
+  }
+}
+
 /** Whole numbers keep the ledger's running sums exact. */
 export function toAmounts(cost: Cost): Amounts {
   const amounts: Amounts = [cost.requests, cost.tokens, cost.inputTokens, cost.outputTokens]
@@ -184,19 +203,21 @@ export type Booking = {
   limits: Report
   remaining: Report
   outcome: CallOutcome
+  source: CallSource
   pauseMs: number | null
   reason: string
 }
 type Report = { requests: number | null; tokens: number | null }
 
 export function toBooking(settlement: Settlement, random: () => number): Booking {
-  const { permit, actual, feedback = {}, throttledMs, throttledReason, outcome } = settlement
+  const { permit, actual, feedback = {}, throttledMs, throttledReason, outcome, source } = settlement
   return {
     permit,
     actual: actual && toAmounts(actual),
     limits: { requests: toReport(feedback.limitRequests), tokens: toReport(feedback.limitTokens) },
     remaining: { requests: toReport(feedback.remainingRequests), tokens: toReport(feedback.remainingTokens) },
     outcome: throttledMs === undefined ? (outcome ?? null) : null,
+    source: source ?? { tenant: '', prompt: '', job: '' },
     pauseMs: throttledMs === undefined ? null : addJitter(toPause(throttledMs), random),
     reason: throttledReason ?? 'throttled',
   }
@@ -209,7 +230,7 @@ function toReport(value: number | undefined): number | null {
 
 /** In the order that `lua/settle.lua` reads them. */
 function toArguments(booking: Booking): (string | number)[] {
-  const { permit, actual, limits, remaining, outcome, pauseMs, reason } = booking
+  const { permit, actual, limits, remaining, outcome, source, pauseMs, reason } = booking
   return [
     permit,
     ...(actual ?? ['', '', '', '']),
@@ -220,5 +241,8 @@ function toArguments(booking: Booking): (string | number)[] {
     outcome ?? '',
     pauseMs ?? '',
     reason,
+    source.tenant,
+    source.prompt,
+    source.job,
   ]
 }

@@ -35,13 +35,20 @@ export type LaneState = {
   throttled: number
 }
 
-/** While it is open the lane is paused; half-open, it lets one call at a time through. */
+/**
+ * While it is open, calls of the tenants wait whose calls broke; half-open, it lets one of them through at a time. One call
+ * at a time of each other tenant may leave all along.
+ */
 export type LaneBreaker = {
   state: BreakerState
   /** Broken calls in a row. */
   failures: number
   /** Unix ms on Redis' clock; null unless it is open. */
   openUntil: number | null
+  /** Tenants whose calls it holds back. */
+  heldTenants: string[]
+  /** Tenants of which a call is under way that tells whether the provider works. */
+  triedTenants: string[]
 }
 
 /** The answer of `lua/read.lua`: dimensions in the order of `Amounts`, times already on Redis' clock. */
@@ -73,9 +80,19 @@ export function readLaneState(json: string): LaneState {
     used: toQuantities(state.used),
     capacities: toQuantities(state.capacities),
     pausedReason: state.pausedUntil === null ? null : state.pausedReason,
+    breaker: {
+      ...state.breaker,
+      heldTenants: toList(state.breaker.heldTenants),
+      triedTenants: toList(state.breaker.triedTenants),
+    },
     taken: toQuantities(state.taken),
     refunded: toQuantities(state.refunded),
   }
+}
+
+/** An empty list of Lua comes as an empty object. */
+function toList(list: string[]): string[] {
+  return Array.isArray(list) ? list : []
 }
 
 /** Names the places of `Amounts` or `Bounds`. */

@@ -1,5 +1,5 @@
 import type { LaneLimits } from '../config/lanes.ts'
-import { BREAKER_OPEN, judge } from './breaker.ts'
+import { judge } from './breaker.ts'
 import type { BucketState, Permit } from './bucket.ts'
 import { advance, BURST_MS, extendPause } from './bucket.ts'
 import type { Booking } from './gate.ts'
@@ -21,8 +21,7 @@ export function settle(state: BucketState, lane: LaneLimits, bookings: Booking[]
       grown[dimension] = state.window.sum[dimension] - permit.used[dimension]
     correct(state, computeLimits(lane, state.learned), permit, actual ?? [0, 0, 0, 0])
     observe(state, lane, permit, booking, grown, now)
-    if (judge(state.breaker, outcome, permit.takenAt, now))
-      extendPause(state, state.breaker.openUntil, BREAKER_OPEN)
+    judge(state.breaker, outcome, permit.takenAt, booking.source, now)
     if (pauseMs === null) continue
     state.throttled++
     slowDown(state.slowdown, permit.takenAt, now, pauseMs)

@@ -1,9 +1,9 @@
 import type { LaneLimits } from '../config/lanes.ts'
-import { findBreakerState } from './breaker.ts'
-import type { BucketState, Permit } from './bucket.ts'
+import { bookTrial, findBreakerState } from './breaker.ts'
+import type { BucketState } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
-import type { LaneWaitingFor, TakeAnswer } from './gate.ts'
+import type { LaneWaitingFor } from './gate.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
 import type { Amounts, EffectiveLimits } from './limits.ts'
 import { DIMENSIONS } from './limits.ts'
@@ -13,33 +13,45 @@ import { computeLived, findLived } from './slowdown.ts'
 const EPSILON = 1e-6
 /** When to ask again where nothing but another call's end can tell, ms. */
 const POLL_MS = 50
-/** The same where that call is the breaker's probe, on which hangs the whole lane. */
+/** The same where that call is a probe or a trial of the breaker. */
 const PROBE_POLL_MS = 250
 /** How long after its lease a permit can still be settled, ms. */
 const KEEP_MS = 3_600_000
 
+/** What a call waits for; `breaker`: calls of other tenants may leave. */
+export type RefusedFor = LaneWaitingFor | 'breaker'
+
 const WAITING_FOR: LaneWaitingFor[] = ['requests', 'tokens', 'tokens', 'tokens']
 
-/** Grants the longest prefix of the costs that may leave now, each of them whole or not at all. */
+/** `waitMs` is 0 when all were granted, and Infinity when the next never will be. */
+export type Taken = { permits: string[]; waitMs: number; waitingFor: RefusedFor | null }
+
+/**
+ * Grants the longest prefix of the costs that may leave now, each of them whole or not at all.
+ *
+ * @param tenants whose each of the costs is
+ */
 export function take(
   state: BucketState,
   lane: LaneLimits,
   costs: Amounts[],
+  tenants: readonly string[],
   leaseMs: number,
   serverNow: number,
-): TakeAnswer {
+): Taken {
   const { now, limits, closedSlice } = advance(state, lane, serverNow)
   if (closedSlice) forgetPermits(state, now)
   const permits: string[] = []
-  for (const cost of costs) {
-    const refusal = refuse(state, lane, limits, cost, now)
+  for (const [index, cost] of costs.entries()) {
+    const tenant = tenants[index] ?? ''
+    const refusal = refuse(state, lane, limits, cost, tenant, now)
     if (refusal) return { permits, ...refusal }
-    permits.push(grant(state, limits, cost, leaseMs, now))
+    permits.push(grant(state, limits, cost, tenant, leaseMs, now))
   }
-  return { permits, waitMs: 0, waitingFor: null, never: false }
+  return { permits, waitMs: 0, waitingFor: null }
 }
 
-type Refusal = Pick<TakeAnswer, 'waitMs' | 'waitingFor' | 'never'>
+type Refusal = Omit<Taken, 'permits'>
 
 /** Null when the cost may leave now; else the longest of the waits and what it is for. */
 function refuse(
@@ -47,6 +59,7 @@ function refuse(
   lane: LaneLimits,
   limits: EffectiveLimits,
   cost: Amounts,
+  tenant: string,
   now: number,
 ): Refusal | null {
   for (const dimension of DIMENSIONS) {
@@ -55,20 +68,19 @@ function refuse(
       limits.dailyCapacities[dimension] ?? Number.POSITIVE_INFINITY,
     )
     if (cost[dimension] > most)
-      return { waitMs: Number.POSITIVE_INFINITY, waitingFor: WAITING_FOR[dimension] ?? null, never: true }
+      return { waitMs: Number.POSITIVE_INFINITY, waitingFor: WAITING_FOR[dimension] ?? null }
   }
 
   let longest = 0
-  let waitingFor: LaneWaitingFor | null = null
-  const wait = (ms: number | null, reason: LaneWaitingFor) => {
+  let waitingFor: RefusedFor | null = null
+  const wait = (ms: number | null, reason: RefusedFor) => {
     if (ms === null || ms <= longest) return
     longest = ms
     waitingFor = reason
   }
 
   wait(state.pausedUntil - now, 'provider_pause')
-  const probe = findProbe(state, now)
-  if (probe) wait(Math.min(PROBE_POLL_MS, probe.leaseEnd - now), 'provider_pause')
+  wait(findBreakerWait(state, tenant, now), 'breaker')
   const leases = findLeases(state, now)
   if (lane.max_concurrency !== undefined && leases.length >= lane.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
@@ -92,19 +104,28 @@ function refuse(
       wait(POLL_MS, reason)
   }
   state.claim = stakeClaim(state.claim, windowWaits, cost, now)
-  return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor, never: false }
+  return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor }
 }
 
-/** The call that a half-open breaker waits for, until its lease ends. */
-function findProbe({ breaker, permits }: BucketState, now: number): Permit | null {
-  if (breaker.probe === null || findBreakerState(breaker, now) !== 'half_open') return null
-  return permits.get(breaker.probe) ?? null
+/** How long the breaker keeps a call of this tenant; 0 or less: it may leave. */
+function findBreakerWait({ breaker, permits }: BucketState, tenant: string, now: number): number {
+  const breakerState = findBreakerState(breaker, now)
+  if (breakerState === 'closed') return 0
+  const untilEnd = (permit: string | null | undefined) => {
+    const end = permit ? permits.get(permit)?.leaseEnd : undefined
+    return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
+  }
+  if (breaker.tenants.includes(tenant))
+    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(breaker.probe)
+  const trial = breaker.trials.find((one) => one.tenant === tenant)
+  return Math.max(breaker.trialAt - now, untilEnd(trial?.permit))
 }
 
 function grant(
   state: BucketState,
   limits: EffectiveLimits,
   cost: Amounts,
+  tenant: string,
   leaseMs: number,
   now: number,
 ): string {
@@ -117,7 +138,7 @@ function grant(
   state.claim = useClaim(state.claim, cost)
   state.sequence++
   const id = `${Math.floor(now)}-${state.sequence}`
-  if (findBreakerState(state.breaker, now) === 'half_open') state.breaker.probe = id
+  if (findBreakerState(state.breaker, now) !== 'closed') bookTrial(state.breaker, tenant, id, now)
   state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
   return id
 }

@@ -27,7 +27,7 @@ import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../li
 import { createRedisClock } from '../lib/redis-clock.ts'
 import { createSealer } from '../lib/sealer.ts'
 import { renderResult } from '../providers/vectors.ts'
-import { createFairness, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
+import { createFairness, flowOf, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
 import { createForesight } from '../ratelimit/foresight.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import { createLatencies } from '../ratelimit/latencies.ts'
@@ -80,7 +80,10 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     gate,
     laneOf: (id) => resolveLane(settings(), id),
     weightOf,
-    waiting: async (id) => (await queues.backlog(id)).waiting,
+    async waiting(id) {
+      const { waiting, delayed } = await queues.backlog(id)
+      return waiting + delayed
+    },
     now,
   })
   const queues = createQueues({
@@ -114,12 +117,17 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
           start,
           seconds: seconds[index]!,
           priority: priorityOf(start, entries[index]!.priority),
+          flow: flowOf({ band: entries[index]!.priority, later: entries[index]!.notBefore !== null }),
+          share: seconds[index]! / weightOf(entries[index]!.tenant),
         }))
       },
-      served: (laneId, start, seconds, waiting) => {
+      served: (laneId, start, seconds, waiting, anew) => {
         fairness
-          .serve(laneId, start, seconds, waiting)
+          .serve(laneId, start, seconds, waiting, anew)
           .catch((error) => log.debug({ err: error }, 'moving the virtual time'))
+      },
+      left: (laneId, entries) => {
+        fairness.untag(laneId, entries).catch((error) => log.debug({ err: error }, 'giving service back'))
       },
     },
     // A worker's loops wait for Redis; a client of the API does not.

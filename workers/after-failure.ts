@@ -1,6 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
 import type { JobError } from '../jobs/job.ts'
-import type { Held, LaneQueue } from '../jobs/queue.ts'
+import { type EntryMark, type Held, type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Retry, Work } from '../jobs/work.ts'
 import type { ProviderFailure } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
@@ -8,6 +8,9 @@ import { decide, toJobError } from './outcome.ts'
 import type { Passenger } from './passenger.ts'
 import { spreadRetries } from './spread-retries.ts'
 import type { WorkEvent } from './work-event.ts'
+
+/** Of a request that broke the jobs go again in so many. */
+const PARTS = 4
 
 type RetryReason = Extract<WorkEvent, { kind: 'retried' }>['reason']
 
@@ -43,6 +46,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   async function settleJobs(lane: Lane, passengers: Passenger[], call: FailedCall): Promise<void> {
     const { failure, end, isShown, abortReason } = call
     if (failure.input && passengers.length > 1) return split(passengers, end)
+    if (mayBeOneOf(failure) && passengers.length > 1) return part(passengers, end, failure)
     if (isShown) {
       const { held, claimed } = passengers[0]!
       const mayRetry = failure.class !== 'final'
@@ -69,12 +73,19 @@ export function createAfterFailure(deps: AfterFailureDeps) {
             return endWith(held, claimed, end, outcome.error)
           case 'retry':
           case 'throttled':
-            return putBack(held, claimed, end, {
-              at: outcome.at,
-              countsAsAttempt: outcome.kind === 'retry',
-              reason: outcome.reason,
-              waitingFor: outcome.waitingFor,
-            })
+            return putBack(
+              held,
+              claimed,
+              end,
+              {
+                at: outcome.at,
+                countsAsAttempt: outcome.kind === 'retry',
+                reason: outcome.reason,
+                waitingFor: outcome.waitingFor,
+              },
+              // What it shared a request with was busy, not broken; alone it may have broken by itself.
+              outcome.kind === 'retry' ? { broken: true, apart: passengers.length } : undefined,
+            )
           case 'rerouted':
             return putBack(held, claimed, end, {
               at: now(),
@@ -109,11 +120,36 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     await keep(() => queue.acknowledge(held), 'acknowledging')
   }
 
-  async function putBack(held: Held, claimed: Claimed, end: AttemptEnd, next: Retry): Promise<void> {
+  async function putBack(
+    held: Held,
+    claimed: Claimed,
+    end: AttemptEnd,
+    next: Retry,
+    mark?: EntryMark,
+  ): Promise<void> {
     const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
     if (waits || next.lane !== undefined)
       deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: reasonOf(end, next) })
-    await keep(() => (waits ? queue.delay(held, next.at) : queue.acknowledge(held)), 'putting an entry back')
+    // A pause may be ended by hand; the record says no more than when it would end by itself.
+    const at =
+      next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at
+    const leave = () => (waits ? queue.delay(held, at, mark) : queue.acknowledge(held))
+    await keep(leave, 'putting an entry back')
+  }
+
+  /**
+   * A request broke that several jobs shared, and one of them may be why: they go again at once, in smaller groups that
+   * none but them share. That the others broke does not count; a job that breaks alone has done so itself.
+   */
+  async function part(passengers: Passenger[], end: AttemptEnd, failure: ProviderFailure): Promise<void> {
+    const mark = { broken: true, apart: Math.max(1, Math.floor(passengers.length / PARTS)) } as const
+    const next: Retry = {
+      at: now(),
+      countsAsAttempt: false,
+      reason: failure.code,
+      waitingFor: 'retry_delay',
+    }
+    await Promise.all(passengers.map(({ held, claimed }) => putBack(held, claimed, end, next, mark)))
   }
 
   /**
@@ -149,6 +185,12 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   }
 
   return { settleJobs, endWith }
+}
+
+/** True when a broken request may be what one of its jobs did; a provider that names a time is busy. */
+function mayBeOneOf(failure: ProviderFailure): boolean {
+  const { retryAfterMs } = failure.feedback
+  return (failure.class === 'retryable' || failure.class === 'timeout') && !retryAfterMs
 }
 
 /** Why a job goes again, for whoever counts. */

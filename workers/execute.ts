@@ -7,6 +7,7 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
 import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
 import { isPartOfAnswer } from '../providers/response-events.ts'
+import type { CallSource } from '../ratelimit/breaker.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createAfterFailure } from './after-failure.ts'
 import { type Cargo, loadCargo } from './cargo.ts'
@@ -15,7 +16,7 @@ import { createDeltaWriter } from './delta-writer.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { type Passenger, timeoutOf } from './passenger.ts'
 import { persist } from './persist.ts'
-import { type Call, costOf } from './plan.ts'
+import { type Call, costOf, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import type { WorkEvent } from './work-event.ts'
@@ -37,7 +38,7 @@ export type ExecuteDeps = {
   /** The next lane of a route that this lane is part of; null: there is none. */
   successor: (model: string) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
-  acquire: (cost: Cost) => Promise<string>
+  acquire: (cost: Cost, tenant: string) => Promise<string>
   /** These entries are no more renewed here: their locks run out, and whoever finds them goes on. */
   abandon: (held: Held[]) => void
   /** The permit is settled. */
@@ -244,6 +245,7 @@ export function createExecutor(deps: ExecuteDeps) {
           actual: sent ? { requests: 1, ...counted } : null,
           feedback: answer.feedback,
           outcome: judgeAnswer(answer, timeoutOf(lane, passengers) >= lane.timeout),
+          source: sourceOf(passengers),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
         },
       ])
@@ -255,7 +257,7 @@ export function createExecutor(deps: ExecuteDeps) {
   /** Sends entries again that are held still. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
-    const permit = await deps.acquire(cost)
+    const permit = await deps.acquire(cost, tenantOf(held))
     await execute({ held, cost }, permit, 'requests')
   }
 
@@ -274,6 +276,12 @@ export function createExecutor(deps: ExecuteDeps) {
   }
 
   return { execute, refuse }
+}
+
+/** Whose call it was, for the breaker. */
+function sourceOf(passengers: readonly Passenger[]): CallSource {
+  const { hash, id } = passengers[0]!.claimed
+  return { tenant: tenantOf(passengers.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
 }
 
 /** What a provider counts at the door: for embeddings what is sent is known exactly, else what was taken for it. */

@@ -27,6 +27,7 @@ export function createHandOff(deps: {
   async function spillAll(entries: Held[], until: number): Promise<void> {
     const models = await work.models(entries)
     const at = Math.min(until, deps.now() + LONGEST_PAUSE_DELAY_MS)
+    const moved: Held[] = []
     await Promise.all(
       entries.map(async (one, index) => {
         const model = models[index]
@@ -34,8 +35,10 @@ export function createHandOff(deps: {
         if (next === null) return queue.delay(one, at)
         await work.reroute(one, next)
         await queue.acknowledge(one)
+        moved.push(one)
       }),
     )
+    queue.left(moved)
   }
 
   async function oneByOne(entries: Held[]): Promise<void> {

@@ -10,7 +10,7 @@ import { gatherSettlements } from './gather-settlements.ts'
 import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { PATIENCE_MS } from './outcome.ts'
-import { type InHand, planCalls } from './plan.ts'
+import { type InHand, planCalls, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { trackHeld } from './track-held.ts'
@@ -22,8 +22,14 @@ const IDLE_MS = 1000
 /** A lane that is paused for longer gives its entries in hand back, for higher priorities to go first then. */
 const HOLD_MS = 2000
 
+/** While the breaker is not closed, a job that may tell how the provider is is looked for this often, ms. */
+const SEARCH_MS = 400
+
 /** Most entries taken ahead of their permits while the lane lets everything through. */
 const MOST_AHEAD = 64
+
+/** Entries in hand beyond what the gate lets through are given back where they are more than this, for others' turns. */
+const SPARE_HAND = 8
 
 /** While results of dead workers wait for the store no call begins, for it might be one of theirs; looked at this often. */
 const RECOVERY_MS = 50
@@ -103,6 +109,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let knowsDue = false
   let hints = 0
   let shutUntil = 0
+  /** Whether the lane was paused since something was served. */
+  let wasPaused = false
+  /** Whether the breaker was not closed when the gate was last asked. */
+  let isProbing = false
   let waitingFor: LaneWaitingFor | null = null
   let noted: LaneWaitingFor | null = null
   let stopping = false
@@ -208,18 +218,27 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
     if (now() < shutUntil) return waker.sleep(shutUntil - now())
 
-    const plan = planCalls(hand, current, inFlight.size, now())
+    const plan = planCalls(hand, current, inFlight.size, now(), isProbing)
     if (plan.ready.length === 0) return waker.sleep(Math.max(1, plan.readyAt! - now()))
 
     const answer = await gate.take(
       current,
       plan.ready.map((call) => call.cost),
+      plan.ready.map((call) => tenantOf(call.held)),
     )
+    isProbing = answer.othersMay === true
+    const launched: Held[] = []
     for (const [index, permit] of answer.permits.entries()) {
       const call = plan.ready[index]!
       hand = hand.filter((one) => !call.held.includes(one.held))
+      launched.push(...call.held)
       launch(() => executor.execute(call, permit, waitingFor), permit)
     }
+    if (launched.length > 0) {
+      queue.served(launched, wasPaused)
+      wasPaused = false
+    }
+    wasPaused ||= answer.waitingFor === 'provider_pause'
     if (answer.permits.length === plan.ready.length) {
       waitFor(null)
       return
@@ -234,9 +253,29 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     waitFor(answer.waitingFor)
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
     await queueExpress()
-    if (answer.waitingFor !== 'provider_pause' || answer.waitMs <= HOLD_MS) return
-    if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors()) return spill(deps.now() + answer.waitMs)
+    if (answer.othersMay) return makeWay(current, answer.waitMs)
+    if (answer.waitingFor !== 'provider_pause') return giveBackSpare(current)
+    if (answer.waitMs <= HOLD_MS) return
+    if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors())
+      return spill(takeHand(), deps.now() + answer.waitMs)
     await giveBackHand()
+  }
+
+  /**
+   * The breaker keeps the next call for whose it is. Jobs of such tenants leave the hand, and one comes first that may
+   * tell how the provider is.
+   */
+  async function makeWay(current: Lane, waitMs: number): Promise<void> {
+    const { breaker } = await gate.read(current)
+    const kept = new Set([...breaker.heldTenants, ...breaker.triedTenants])
+    const blocked = hand.filter((one) => kept.has(one.held.tenant)).map((one) => one.held)
+    hand = hand.filter((one) => !kept.has(one.held.tenant))
+    if (waitMs > PATIENCE_MS && deps.hasSuccessors()) await spill(blocked, deps.now() + waitMs)
+    else await handOff.giveBackInTurn(blocked)
+    ahead = 1
+    lookAt = 0
+    shutUntil = now() + Math.min(waitMs, SEARCH_MS)
+    if (hand.length === 0 && (await queue.bringForward([...kept]))) shutUntil = 0
   }
 
   function waitFor(reason: LaneWaitingFor | null): void {
@@ -303,9 +342,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /** Waits for a permit outside of the loop's own order. */
-  async function acquire(cost: Cost): Promise<string> {
+  async function acquire(cost: Cost, tenant: string): Promise<string> {
     for (;;) {
-      const answer = await gate.take(currentLane(), [cost]).catch((error) => {
+      const answer = await gate.take(currentLane(), [cost], [tenant]).catch((error) => {
         deps.onError(error, 'taking a permit')
         return { permits: [], waitMs: ERROR_PAUSE_MS }
       })
@@ -320,8 +359,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /** The lane is shut for long: what another lane can serve goes there, the rest comes again when it opens. */
-  async function spill(until: number): Promise<void> {
-    const entries = takeHand()
+  async function spill(entries: Held[], until: number): Promise<void> {
     ahead = MOST_AHEAD
     shutUntil = 0 // the entries behind these are to go as well
     await handOff.spill(entries, until)
@@ -333,6 +371,16 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     if (back.length === 0) return
     hand = hand.filter((one) => !one.held.express)
     await handOff.giveBack(back)
+  }
+
+  /** What was fetched while the lane let everything through, and would now keep those out whose turn comes first. */
+  async function giveBackSpare(current: Lane): Promise<void> {
+    const most = 2 * ahead + SPARE_HAND
+    if (current.coalesce || hand.length <= most) return
+    const spare = hand.slice(ahead).map((one) => one.held)
+    hand = hand.slice(0, ahead)
+    lookAt = 0
+    await handOff.giveBackInTurn(spare)
   }
 
   async function giveBackHand(): Promise<void> {

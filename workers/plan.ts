@@ -22,9 +22,18 @@ const BUSY_FACTOR = 10
  * Groups the entries in hand into provider requests. A lane without `coalesce` sends each alone. Otherwise entries
  * with the same key share a request until it is full by inputs or tokens; one that is not full is ready when its
  * oldest entry has waited `max_wait`, or, while another request of this lane is under way here, up to ten times
- * that: its answer is the sign to go on, and what gathers meanwhile travels together (Nagle, RFC 896).
+ * that: its answer is the sign to go on, and what gathers meanwhile travels together (Nagle, RFC 896). Entries whose
+ * request broke share only with each other, and with fewer each time, until what broke it is alone.
+ *
+ * @param isParted no two tenants share a request, for the breaker looks at whose it is
  */
-export function planCalls(hand: readonly InHand[], lane: Lane, inFlight: number, now: number): Plan {
+export function planCalls(
+  hand: readonly InHand[],
+  lane: Lane,
+  inFlight: number,
+  now: number,
+  isParted = false,
+): Plan {
   const { coalesce } = lane
   const ready: Call[] = []
   if (!coalesce) {
@@ -34,14 +43,16 @@ export function planCalls(hand: readonly InHand[], lane: Lane, inFlight: number,
 
   const open = new Map<string, { held: Held[]; inputs: number; tokens: number; since: number }>()
   for (const { held, since } of hand) {
-    const key = held.cost.coalesceKey
-    if (key === null) {
+    const { apart } = held
+    if (held.cost.coalesceKey === null || apart === 1) {
       ready.push({ held: [held], cost: costOf([held]) })
       continue
     }
+    const key = JSON.stringify([held.cost.coalesceKey, apart, isParted ? held.tenant : null])
     let group = open.get(key)
     const fits =
       group !== undefined &&
+      group.held.length < (apart ?? Number.POSITIVE_INFINITY) &&
       group.inputs + held.cost.inputs <= coalesce.max_inputs &&
       group.tokens + held.cost.tokens <= coalesce.max_tokens
     if (group !== undefined && !fits) {
@@ -65,6 +76,12 @@ export function planCalls(hand: readonly InHand[], lane: Lane, inFlight: number,
     else readyAt = Math.min(readyAt ?? Number.POSITIVE_INFINITY, group.since + patience)
   }
   return { ready, readyAt }
+}
+
+/** Whose a request with these entries is; '' when several tenants share it. */
+export function tenantOf(held: readonly Held[]): string {
+  const tenant = held[0]?.tenant ?? ''
+  return held.every((one) => one.tenant === tenant) ? tenant : ''
 }
 
 /** What a request with these entries takes from its lane. */

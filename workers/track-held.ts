@@ -16,7 +16,7 @@ export function trackHeld(
   return {
     ...queue,
     acknowledge: (one) => leave(one, wayOf(one).acknowledge(one)),
-    delay: (one, at) => leave(one, wayOf(one).delay(one, at)).then(onDelay),
+    delay: (one, at, mark) => leave(one, wayOf(one).delay(one, at, mark)).then(onDelay),
     giveBack: (one) => leave(one, wayOf(one).giveBack(one)),
   }
 }

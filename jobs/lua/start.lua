@@ -80,7 +80,9 @@ if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
   finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
   return failed(promoted, 'deadline_exceeded')
 end
-if job.ready_at > now + 1 and job.status ~= 'running' then return { 'wait', ms(job.ready_at) } end
+-- What waited for the end of a pause has a permit now, so the pause is over, whenever that was to be.
+if job.ready_at > now + 1 and job.status ~= 'running'
+  and redis.call('HGET', job_key(id), 'waiting_for') ~= 'provider_pause' then return { 'wait', ms(job.ready_at) } end
 
 local lost_call = 0
 if job.status == 'running' then

@@ -25,7 +25,6 @@ local JITTER_MS, MOST_JITTER_MS = 50, 500
 local BURST_MS, SAVED_MS = 100, 1000
 local DAY_MS = 86400000
 local CUT, SLOWEST, RECOVERY_MS = 0.7, 0.1, 60000
-local TRIP = 5
 
 local floor, min, max = math.floor, math.min, math.max
 local pack, unpackMessage = cmsgpack.pack, cmsgpack.unpack
@@ -80,15 +79,23 @@ local function computeLived(slowdown, now)
   return slow * since + (1 - slow) * since * since / (2 * RECOVERY_MS)
 end
 
--- Breaker: {failures, changedAt, openUntil, probe} -----------------------------------------------------------
+-- Breaker: {failures, broken {tenant, prompt, job}…, openings, changedAt, openUntil, probe, tenants, trials
+-- {tenant, permit}…, trialAt} ---------------------------------------------------------------------------------
 
 local function findBreakerState(breaker, now)
-  if breaker.failures < TRIP then return 'closed' end
+  if breaker.openings == 0 then return 'closed' end
   return now < breaker.openUntil and 'open' or 'half_open'
 end
 
 local function closeBreaker(now)
-  return { failures = 0, changedAt = now, openUntil = 0 }
+  return { failures = 0, broken = {}, openings = 0, changedAt = now, openUntil = 0, tenants = {}, trials = {}, trialAt = 0 }
+end
+
+local function isHeld(breaker, tenant)
+  for _, held in ipairs(breaker.tenants) do
+    if held == tenant then return true end
+  end
+  return false
 end
 
 -- Ledger: {window, open, amounts, tail, sum}; closed slices are in the hash `key` -----------------------------
@@ -180,6 +187,9 @@ local function open()
     learned = {}, observedAt = -1,
     taken = { 0, 0, 0, 0 }, refunded = { 0, 0, 0, 0 }, throttled = 0,
   }
+
+  -- As an older version wrote it.
+  if not state.breaker.broken then state.breaker = closeBreaker(-1) end
 
   -- Logical time stands still where the server's clock falls back, and goes on from there.
   local now = server + state.skew

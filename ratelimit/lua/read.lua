@@ -23,8 +23,14 @@ for d = 1, 4 do
   rates[d] = rate and rate * 60000 or cjson.null
   capacities[d] = orNull(limits.capacities[d])
 end
-local paused = state.pausedUntil > now
 local breaker = findBreakerState(state.breaker, now)
+local openUntil = breaker == 'open' and state.breaker.openUntil or 0
+local pausedUntil = max(state.pausedUntil, openUntil)
+local paused = pausedUntil > now
+local tried = {}
+for _, trial in ipairs(state.breaker.trials) do
+  if tonumber(call('ZSCORE', PERMITS, trial[2]) or 0) > now then tried[#tried + 1] = trial[1] end
+end
 
 return cjson.encode({
   at = now - state.skew,
@@ -35,12 +41,14 @@ return cjson.encode({
   usedToday = state.day.sum[1],
   capacityToday = orNull(requestsPerDay),
   inFlight = call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf'),
-  pausedUntil = paused and state.pausedUntil - state.skew or cjson.null,
-  pausedReason = state.pausedReason,
+  pausedUntil = paused and pausedUntil - state.skew or cjson.null,
+  pausedReason = openUntil > state.pausedUntil and 'breaker_open' or state.pausedReason,
   breaker = {
     state = breaker,
     failures = state.breaker.failures,
     openUntil = breaker == 'open' and state.breaker.openUntil - state.skew or cjson.null,
+    heldTenants = state.breaker.tenants,
+    triedTenants = tried,
   },
   speed = computeSpeed(state.slowdown, now),
   learned = { requests = onServerClock(state.learned.requests), tokens = onServerClock(state.learned.tokens) },

@@ -1,7 +1,7 @@
 -- Moves a lane's virtual time on to the start tag of what is being served, and measures how fast it is served.
 --
 -- KEYS    1 fair hash  2 sorted set of the entries that wait
--- ARGV    1 start tag  2 seconds of service that are being served
+-- ARGV    1 start tag  2 seconds of service that are being served  3 '1' when the rate is to be measured anew
 -- Answer  0
 -- Invariant: the virtual time never goes back. `rate` is seconds of service a second, decayed over RATE_MS; it says
 -- something only while entries waited all the time since `since`, for a lane without a backlog is slow for want of work.
@@ -18,12 +18,13 @@ if start > tonumber(fair[1] or '0') then
   set[#set + 1] = ARGV[1]
 end
 local rate, at, since = tonumber(fair[2] or '0'), tonumber(fair[3] or now), tonumber(fair[4] or now)
-if redis.call('ZCARD', KEYS[2]) == 0 or now < at then
-  rate, since = 0, now
+local last = seconds * 1000 / RATE_MS
+if ARGV[3] == '1' or redis.call('ZCARD', KEYS[2]) == 0 or now < at then
+  rate, since, last = 0, now, 0
 else
-  rate = rate * math.exp((at - now) / RATE_MS) + seconds * 1000 / RATE_MS
+  rate = rate * math.exp((at - now) / RATE_MS) + last
 end
-for name, value in pairs({ rate = rate, at = now, since = since }) do
+for name, value in pairs({ rate = rate, at = now, since = since, last = last }) do
   set[#set + 1] = name
   set[#set + 1] = string.format('%.17g', value)
 end

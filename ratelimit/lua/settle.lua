@@ -1,12 +1,14 @@
 -- Frees permits and books what their calls really cost; believes the provider's feedback where it sees less room.
 --
--- ARGV    from 10 on, 12 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+-- ARGV    from 10 on, 15 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
 --         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
---         'broken' or ''); ms of pause after a 429, its reason. '' = not reported, here and there.
+--         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job. '' = not
+--         reported, here and there.
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
-local OPEN_MS, LONGEST_MS = 15000, 120000
+local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
+local OPEN_MS, LONGEST_MS = 15000, 30000
 
 local state, now = open()
 
@@ -83,24 +85,56 @@ local function throttle(record, pauseMs, reason)
   extendPause(state, now + pauseMs, reason)
 end
 
--- Hears how a call ended, unless it left before the breaker last opened or closed. TRIP broken ones in a row open it.
-local function judge(record, outcome)
+-- How many of the broken calls differ in tenant and this member; '' is unlike any other.
+local function countDistinct(broken, member)
+  local known, count = {}, 0
+  for _, one in ipairs(broken) do
+    local key = one[1] .. ' ' .. one[member]
+    if one[member] == '' or not known[key] then count = count + 1 end
+    known[key] = true
+  end
+  return count
+end
+
+-- Appends and answers the list, of its last so many.
+local function append(list, item, most)
+  list[#list + 1] = item
+  if #list > most then table.remove(list, 1) end
+  return list
+end
+
+local function isProviderDown(broken)
+  return countDistinct(broken, 2) >= TRIP or #broken >= MOST_BROKEN and countDistinct(broken, 3) >= TRIP
+end
+
+-- Hears how a call ended, unless it left before the breaker opened or closed.
+local function judge(record, outcome, source)
   local breaker = state.breaker
   if outcome == '' or record.takenAt <= breaker.changedAt then return end
   if outcome == 'ok' then
-    if breaker.failures >= TRIP then state.breaker = closeBreaker(now) else breaker.failures = 0 end
+    if breaker.openings > 0 then state.breaker = closeBreaker(now) end
+    state.breaker.failures, state.breaker.broken = 0, {}
     return
   end
   breaker.failures = breaker.failures + 1
-  if breaker.failures < TRIP then return end
-  breaker.changedAt = now
-  breaker.openUntil = now + min(LONGEST_MS, OPEN_MS * 2 ^ (breaker.failures - TRIP))
+  append(breaker.broken, source, MOST_BROKEN)
+  if breaker.openings == 0 then
+    if not isProviderDown(breaker.broken) then return end
+    breaker.changedAt, breaker.trialAt = now, now
+    for _, one in ipairs(breaker.broken) do
+      if not isHeld(breaker, one[1]) then append(breaker.tenants, one[1], MOST_TENANTS) end
+    end
+  elseif not isHeld(breaker, source[1]) then
+    append(breaker.tenants, source[1], MOST_TENANTS)
+    return
+  end
+  breaker.openings = breaker.openings + 1
+  breaker.openUntil = now + min(LONGEST_MS, OPEN_MS * 2 ^ (breaker.openings - 1))
   breaker.probe = nil
-  extendPause(state, breaker.openUntil, 'breaker_open')
 end
 
 local settled = 0
-for i = 10, #ARGV, 12 do
+for i = 10, #ARGV, 15 do
   local permit = ARGV[i]
   local packed = call('HGET', RECORDS, permit)
   if packed then
@@ -117,7 +151,7 @@ for i = 10, #ARGV, 12 do
     end
     correct(record, actual)
     observe(record, sent and actual or record.cost, i + 5, grown)
-    judge(record, ARGV[i + 9])
+    judge(record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] })
     local pauseMs = tonumber(ARGV[i + 10])
     if pauseMs then throttle(record, pauseMs, ARGV[i + 11]) end
   end

@@ -1,13 +1,15 @@
 -- Grants the longest prefix of the costs that may leave now, each of them whole or not at all.
 --
--- ARGV    10 lease in ms; then for each cost: requests, tokens, input tokens, output tokens
--- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…}
+-- ARGV    10 lease in ms; then for each cost: requests, tokens, input tokens, output tokens, whose it is (a tenant or '')
+-- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…};
+--         what it waits for is 'breaker' where calls of other tenants may leave
 -- Invariant: after it no window of the provider holds more than its capacity, levels are at most the burst, and
 -- everything granted is booked in level, ledgers and a permit.
 
 local EPSILON = 1e-6
 local POLL_MS = 50
 local PROBE_POLL_MS = 250
+local TRIAL_MS, TRIAL_GROWTH_MS, LONGEST_TRIAL_MS, MOST_TENANTS = 100, 20, 1000, 64
 local KEEP_MS = 3600000
 local PATIENCE_MS = 1000
 local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
@@ -16,14 +18,45 @@ local leaseMs = tonumber(ARGV[10])
 local state, now, limits, closedSlice = open()
 local inFlight = concurrency and call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') or 0
 
--- End of the lease of the call that a half-open breaker waits for; nil when there is none. It may have passed.
-local function findProbeEnd()
-  local probe = state.breaker.probe
-  if not probe or findBreakerState(state.breaker, now) ~= 'half_open' then return nil end
-  return tonumber(call('ZSCORE', PERMITS, probe))
+-- Ends of the leases that this call gave while the breaker was not closed.
+local granted = {}
+
+local function untilEnd(permit)
+  local lease = permit and (granted[permit] or tonumber(call('ZSCORE', PERMITS, permit)))
+  return lease and min(PROBE_POLL_MS, lease - now) or 0
 end
 
-local probeEnd = findProbeEnd()
+-- How long the breaker keeps a call of this tenant; 0 or less: it may leave.
+local function findBreakerWait(tenant)
+  local breaker = state.breaker
+  local breakerState = findBreakerState(breaker, now)
+  if breakerState == 'closed' then return 0 end
+  if isHeld(breaker, tenant) then
+    return breakerState == 'open' and breaker.openUntil - now or untilEnd(breaker.probe)
+  end
+  local last
+  for _, trial in ipairs(breaker.trials) do
+    if trial[1] == tenant then last = trial[2] end
+  end
+  return max(breaker.trialAt - now, untilEnd(last))
+end
+
+-- A call of this tenant leaves while the breaker is not closed.
+local function bookTrial(tenant, permit)
+  local breaker = state.breaker
+  if isHeld(breaker, tenant) then
+    breaker.probe = permit
+    return
+  end
+  local trials = {}
+  for _, trial in ipairs(breaker.trials) do
+    if trial[1] ~= tenant then trials[#trials + 1] = trial end
+  end
+  trials[#trials + 1] = { tenant, permit }
+  if #trials > MOST_TENANTS then table.remove(trials, 1) end
+  breaker.trials = trials
+  breaker.trialAt = now + min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * #breaker.tenants)
+end
 
 -- When the lane will have lived so many ms from `from` on.
 local function findLived(slowdown, lived)
@@ -89,7 +122,7 @@ local function stakeClaim(waits, cost)
 end
 
 -- The longest wait of a cost that may not leave now (-1: never) and what it is for; nil when it may.
-local function refuse(cost)
+local function refuse(cost, tenant)
   for d = 1, 4 do
     if cost[d] > min(limits.capacities[d] or math.huge, limits.dailyCapacities[d] or math.huge) then
       return -1, WAITING_FOR[d]
@@ -102,7 +135,7 @@ local function refuse(cost)
   end
 
   wait(state.pausedUntil - now, 'provider_pause')
-  if probeEnd then wait(min(PROBE_POLL_MS, probeEnd - now), 'provider_pause') end
+  wait(findBreakerWait(tenant), 'breaker')
   if concurrency and inFlight >= concurrency then
     local first = call('ZRANGEBYSCORE', PERMITS, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     wait(min(POLL_MS, (tonumber(first[2]) or math.huge) - now), 'concurrency')
@@ -130,7 +163,7 @@ end
 
 local leases, records = {}, {}
 
-local function grant(cost)
+local function grant(cost, tenant)
   local levels, inWindow, inDay, taken = state.levels, state.window, state.day, state.taken
   for d = 1, 4 do
     local amount = cost[d]
@@ -145,9 +178,9 @@ local function grant(cost)
   inFlight = inFlight + 1
   state.sequence = state.sequence + 1
   local permit = string.format('%.0f-%.0f', floor(now), state.sequence)
-  if findBreakerState(state.breaker, now) == 'half_open' then
-    state.breaker.probe = permit
-    probeEnd = now + leaseMs
+  if findBreakerState(state.breaker, now) ~= 'closed' then
+    bookTrial(tenant, permit)
+    granted[permit] = now + leaseMs
   end
   leases[#leases + 1] = exact(now + leaseMs)
   leases[#leases + 1] = permit
@@ -166,14 +199,14 @@ if closedSlice then
 end
 
 local answer = { 0, '' }
-for i = 11, #ARGV, 4 do
+for i = 11, #ARGV, 5 do
   local cost = { tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]) }
-  local wait, waitingFor = refuse(cost)
+  local wait, waitingFor = refuse(cost, ARGV[i + 4])
   if wait then
     answer[1], answer[2] = wait, waitingFor
     break
   end
-  answer[#answer + 1] = grant(cost)
+  answer[#answer + 1] = grant(cost, ARGV[i + 4])
 end
 if #leases > 0 then
   call('ZADD', PERMITS, unpack(leases))

@@ -3,7 +3,7 @@ import { createRedis } from '../../lib/redis.ts'
 import type { BucketState } from '../../ratelimit/bucket.ts'
 import { createBucket, pause, read, renew, resume, retry } from '../../ratelimit/bucket.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
-import { createGate, toAmounts, toBooking, toPause } from '../../ratelimit/gate.ts'
+import { createGate, toAmounts, toBooking, toPause, toTakeAnswer } from '../../ratelimit/gate.ts'
 import { settle } from '../../ratelimit/settle.ts'
 import { take } from '../../ratelimit/take.ts'
 import { testRedis } from '../helpers/redis.ts'
@@ -68,9 +68,9 @@ function createTwinGate({
     return state
   }
   return {
-    async take(lane, costs) {
-      if (costs.length === 0) return { permits: [], waitMs: 0, waitingFor: null, never: false }
-      return take(find(lane), lane.limits, costs.map(toAmounts), leaseMs, now())
+    async take(lane, costs, tenants = []) {
+      if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
+      return toTakeAnswer(take(find(lane), lane.limits, costs.map(toAmounts), tenants, leaseMs, now()))
     },
     async settle(lane, settlements) {
       if (settlements.length === 0) return

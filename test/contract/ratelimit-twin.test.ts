@@ -11,7 +11,7 @@ console.info(`ratelimit-twin: SEED=${seed}`)
 
 /** `which` names permits by age: 0 is the last that was given. */
 type Step =
-  | { do: 'take'; costs: Cost[] }
+  | { do: 'take'; costs: Cost[]; tenants?: string[] }
   | ({ do: 'settle'; which: number[] } & Omit<Settlement, 'permit'>)
   | { do: 'renew'; which: number[] }
   | { do: 'pause'; ms: number }
@@ -85,13 +85,17 @@ const anyPassing: fc.Arbitrary<Passing> = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: -3_700_000, max: 7_400_000 }) },
 )
 
+const anyTenant = fc.constantFrom('', 'a', 'b', 'c')
 /** Small calls that mostly break, settled soon or late or never, and pauses about as long as the breaker's. */
 const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: step(
       'take',
-      fc.record({ costs: fc.array(fc.constant(callOf(1)), { minLength: 1, maxLength: 4 }) }),
+      fc.record({
+        costs: fc.array(fc.constant(callOf(1)), { minLength: 1, maxLength: 4 }),
+        tenants: fc.array(anyTenant, { maxLength: 4 }),
+      }),
     ),
   },
   {
@@ -102,6 +106,11 @@ const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
         which: fc.array(fc.nat(6), { minLength: 1, maxLength: 6 }),
         actual: fc.constant(callOf(1)),
         outcome: fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'broken', 'ok', null),
+        source: fc.record({
+          tenant: anyTenant,
+          prompt: fc.constantFrom('', 'p', 'q', 'r', 's'),
+          job: fc.constantFrom('', '1', '2', '3', '4', '5'),
+        }),
       }),
     ),
   },
@@ -136,7 +145,7 @@ describe('Lua and twin', () => {
       const ask = (gate: Gate) => {
         switch (step.do) {
           case 'take':
-            return gate.take(lane, step.costs)
+            return gate.take(lane, step.costs, step.tenants)
           case 'settle': {
             const { do: _, which: __, ...settlement } = step
             return gate.settle(

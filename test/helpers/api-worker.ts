@@ -70,8 +70,10 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
       while (performance.now() < deadline) {
         const [held] = await queue.fetch(1)
         if (!held) await new Promise((resolve) => setTimeout(resolve, 5))
-        else if (wanted(held)) return { ...(await claim(held)), queue }
-        else others.push(held)
+        else if (wanted(held)) {
+          queue.served([held], false)
+          return { ...(await claim(held)), queue }
+        } else others.push(held)
       }
     } finally {
       for (const held of others.reverse()) await queue.giveBack(held)

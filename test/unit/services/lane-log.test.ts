@@ -6,15 +6,16 @@ import { until } from '../../helpers/store.ts'
 
 type State = Pick<LaneState, 'pausedUntil' | 'pausedReason' | 'breaker'>
 
-const closed = { state: 'closed', failures: 0, openUntil: null } as const
+const nobody = { heldTenants: [], triedTenants: [] }
+const closed = { state: 'closed', failures: 0, openUntil: null, ...nobody } as const
 const open: State = { pausedUntil: null, pausedReason: null, breaker: closed }
 const paused: State = { ...open, pausedUntil: Date.UTC(2026, 10, 24), pausedReason: 'rate_limit_exceeded' }
 const broken: State = {
   pausedUntil: Date.UTC(2026, 10, 24),
   pausedReason: 'breaker_open',
-  breaker: { state: 'open', failures: 5, openUntil: Date.UTC(2026, 10, 24) },
+  breaker: { state: 'open', failures: 5, openUntil: Date.UTC(2026, 10, 24), ...nobody },
 }
-const halfOpen: State = { ...open, breaker: { state: 'half_open', failures: 5, openUntil: null } }
+const halfOpen: State = { ...open, breaker: { state: 'half_open', failures: 5, openUntil: null, ...nobody } }
 
 /** A lane that stands as it is told, and what was said of it. */
 function openLog(first: State | Error) {

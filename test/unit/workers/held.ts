@@ -9,6 +9,7 @@ export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
     entry: 1,
     cost: { tokens: 10, inputTokens: 10, outputTokens: 0, inputs: 1, coalesceKey: null, ...cost },
     token: 'token',
+    apart: null,
     bull: null,
     express: null,
   }

@@ -1,0 +1,16 @@
+-- Gives the service back that entries had ahead of them which leave the lane unserved, so that what their tenants queue
+-- next does not come after it.
+--
+-- KEYS    1 fair hash, as in tag.lua
+-- ARGV    for each entry: tenant, flow, seconds over weight
+-- Answer  0
+-- Invariant: no tag of an entry that waits changes, and no end falls behind the virtual time.
+
+local fair = KEYS[1]
+local v = tonumber(redis.call('HGET', fair, 'v') or '0')
+for i = 1, #ARGV, 3 do
+  local field = 'f:' .. ARGV[i + 1] .. ':' .. ARGV[i]
+  local last = tonumber(redis.call('HGET', fair, field) or '0')
+  if last > v then redis.call('HSET', fair, field, string.format('%.17g', math.max(v, last - tonumber(ARGV[i + 2])))) end
+end
+return 0

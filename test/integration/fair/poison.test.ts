@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { answerOf, openFairService, promptOf } from '../../helpers/fair-service.ts'
+import { answer, type Script } from '../../helpers/upstream.ts'
+
+/** A provider that answers 500 whenever this word is in what it is sent. */
+const poisoned: Script = ({ body }, response) =>
+  promptOf(body).includes('POISON')
+    ? answer(response, 500, { error: { message: 'internal error' } })
+    : answerOf(body, response)
+
+const prompts = (count: number, text: string) =>
+  Array.from({ length: count }, (_, index) => `${text} ${index}`)
+
+describe('poison harms only itself', () => {
+  it.each([
+    ['one prompt with six attempts', ['POISON'], { max_attempts: 6 }],
+    ['thirty different prompts', prompts(30, 'POISON'), { max_attempts: 3 }],
+    [
+      'thirty jobs with one prompt',
+      Array.from({ length: 30 }, () => 'POISON'),
+      { cache: 'off', max_attempts: 3 },
+    ],
+  ])('%s: others wait for two seconds at the most', async (_what, poison, members) => {
+    const fair = await openFairService({ tenants: ['bad', 'good'], limits: { max_concurrency: 4 } })
+    fair.upstream.script = poisoned
+    await fair.submit('bad', poison, members)
+    for (let round = 0; round < 12; round++) {
+      const [id] = await fair.submit('good', [`healthy ${round}`])
+      const { job, ms } = await fair.ended('good', id!)
+      expect(job.status).toBe('completed')
+      expect(ms, `round ${round}`).toBeLessThan(2000)
+      await sleep(100)
+    }
+  })
+
+  it('also when its breaker is open for it, and when several tenants have poison', async () => {
+    const bad = ['a', 'b', 'c', 'd', 'e', 'f']
+    const fair = await openFairService({ tenants: [...bad, 'good'], limits: { max_concurrency: 4 } })
+    fair.upstream.script = poisoned
+    for (const tenant of bad) await fair.submit(tenant, prompts(10, `POISON of ${tenant}`))
+    await expect.poll(async () => (await fair.lane()).breaker.state, { timeout: 10_000 }).toBe('open')
+    for (let round = 0; round < 8; round++) {
+      const [id] = await fair.submit('good', [`healthy ${round}`])
+      const { job, ms } = await fair.ended('good', id!)
+      expect(job.status).toBe('completed')
+      expect(ms, `round ${round}`).toBeLessThan(2000)
+      await sleep(200)
+    }
+  })
+
+  it('in embeddings that share a request: neighbours complete, whatever their attempts', async () => {
+    const fair = await openFairService({ tenants: ['bad', 'good'] })
+    fair.upstream.script = poisoned
+    const embedding = (input: string) => ({
+      type: 'embedding',
+      body: { model: 'up/embed', input },
+      max_attempts: 1,
+    })
+    const good = await fair.service.submitAll(prompts(40, 'healthy').map(embedding), 'key-of-good-0123456789')
+    const bad = await fair.service.submitAll([embedding('POISON')], 'key-of-bad-0123456789')
+    const startedAt = performance.now()
+    for (const { id } of good) expect((await fair.ended('good', id!)).job.status).toBe('completed')
+    expect(performance.now() - startedAt).toBeLessThan(3000)
+    expect((await fair.ended('bad', bad[0]!.id!)).job.status).toBe('failed')
+  })
+})
+
+it('a provider that is down is asked ten times at the most, and says what broke it', async () => {
+  const fair = await openFairService({ tenants: ['a', 'b'], limits: { max_concurrency: 4 } })
+  fair.upstream.script = (_call, response) => answer(response, 503, { error: { message: 'overloaded' } })
+  await fair.submit('a', prompts(20, 'one'))
+  await fair.submit('b', prompts(20, 'two'))
+  await expect.poll(async () => (await fair.lane()).breaker.state, { timeout: 10_000 }).toBe('open')
+  await sleep(2000)
+  expect(fair.upstream.calls.length).toBeLessThanOrEqual(10)
+})

@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import { answerOf, type FairService, openFairService, promptOf } from '../../helpers/fair-service.ts'
+import { answer } from '../../helpers/upstream.ts'
+
+const LIMITS = { requests_per_minute: 600, headroom: 1 }
+const flood = Array.from({ length: 1000 }, (_, index) => `flood ${index}`)
+
+/** Calls of the flood that leave between now and the quiet tenant's answer. */
+async function overtakenBy(fair: FairService): Promise<number> {
+  const before = fair.upstream.calls.length
+  const [id] = await fair.submit('quiet', [`quiet ${before}`])
+  const { job } = await fair.ended('quiet', id!)
+  expect(job.status).toBe('completed')
+  return fair.upstream.calls.slice(before).filter(({ body }) => promptOf(body).startsWith('flood')).length
+}
+
+/** Between a job of its own and one of the flood for each step of the order, and what may be in a worker's hands. */
+const SHARE = 20
+
+describe('a quiet tenant beside a flood has its turn', () => {
+  it.each([['up/chat'], ['fast']])('after a pause of a lane with a successor, by %s', async (model) => {
+    const fair = await openFairService({
+      tenants: ['flood', 'quiet'],
+      limits: LIMITS,
+      routes: { fast: ['up/chat', 'up/second'] },
+    })
+    await fair.steer('pause', { for_ms: 60_000 })
+    await fair.steer('pause', { for_ms: 60_000 }, 'up/second')
+    await fair.submit('flood', flood, { body: { model } })
+    const handedOver = async () => {
+      const { backlog } = await fair.lane(model === 'fast' ? 'up/second' : 'up/chat')
+      return backlog.delayed + (model === 'fast' ? backlog.waiting : 0)
+    }
+    await expect.poll(handedOver, { timeout: 20_000 }).toBeGreaterThan(900)
+    await fair.steer('resume')
+    await fair.steer('resume', undefined, 'up/second')
+    await expect.poll(() => fair.upstream.calls.length, { timeout: 5000 }).toBeGreaterThan(0)
+    expect(await overtakenBy(fair)).toBeLessThan(SHARE)
+  })
+
+  it('after a 429, and after a restart of the worker', async () => {
+    const fair = await openFairService({ tenants: ['flood', 'quiet'], limits: LIMITS })
+    let refused = 0
+    fair.upstream.script = ({ body }, response) => {
+      if (refused++ >= 3) return answerOf(body, response)
+      response.setHeader('retry-after', '2')
+      answer(response, 429, { error: { message: 'slow down', code: 'rate_limit_exceeded' } })
+    }
+    await fair.submit('flood', flood)
+    await expect.poll(() => fair.upstream.calls.length, { timeout: 10_000 }).toBeGreaterThan(10)
+    expect(await overtakenBy(fair)).toBeLessThan(SHARE)
+    await fair.restartWorker()
+    expect(await overtakenBy(fair)).toBeLessThan(SHARE)
+  })
+})
+
+it('a lane that is resumed sends the job that met the 429, too', async () => {
+  const fair = await openFairService({ tenants: ['a'], limits: LIMITS })
+  let refuses = true
+  fair.upstream.script = ({ body }, response) => {
+    if (!refuses) return answerOf(body, response)
+    refuses = false
+    response.setHeader('retry-after', '86400')
+    answer(response, 429, { error: { message: 'slow down', code: 'rate_limit_exceeded' } })
+  }
+  const [id] = await fair.submit('a', ['one'])
+  await expect.poll(async () => (await fair.lane()).paused_until).not.toBeNull()
+  await expect.poll(async () => (await fair.job('a', id!)).status).toBe('queued')
+  await fair.steer('resume')
+  const { job, ms } = await fair.ended('a', id!)
+  expect(job.status).toBe('completed')
+  expect(ms).toBeLessThan(5000)
+})
+
+it('says when a job starts within a quarter, beside a flood that was paused', async () => {
+  const fair = await openFairService({
+    tenants: ['flood', 'quiet'],
+    limits: LIMITS,
+    routes: { fast: ['up/chat', 'up/second'] },
+  })
+  await fair.steer('pause', { for_ms: 60_000 })
+  await fair.submit('flood', flood)
+  await expect.poll(async () => (await fair.lane()).backlog.delayed, { timeout: 20_000 }).toBeGreaterThan(900)
+  await fair.steer('resume')
+  await expect.poll(() => fair.upstream.calls.length, { timeout: 10_000 }).toBeGreaterThan(30)
+  const [id] = await fair.submit('flood', ['the last'])
+  const { estimated_start_at: estimate } = await fair.job('flood', id!)
+  const left = 1000 - fair.upstream.calls.length
+  if (estimate !== null) {
+    const seconds = (Date.parse(estimate) - Date.now()) / 1000
+    expect(seconds / (left / 10)).toBeGreaterThan(0.75)
+    expect(seconds / (left / 10)).toBeLessThan(1.25)
+  }
+})
