@@ -6,12 +6,17 @@ import { readLaneState } from './lane-state.ts'
 import type { Amounts } from './limits.ts'
 import { defineScripts } from './scripts.ts'
 import { addJitter } from './slowdown.ts'
-import type { RefusedFor, Taken } from './take.ts'
 
 /** What one provider call takes from its lane. Fractions are rounded up. */
 export type Cost = { requests: number; tokens: number; inputTokens: number; outputTokens: number }
 
 export type LaneWaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause'
+
+/** What a call waits for; `breaker`: calls of other tenants may leave. */
+export type RefusedFor = LaneWaitingFor | 'breaker'
+
+/** `waitMs` is 0 when all were granted, and Infinity when the next never will be. */
+export type Taken = { permits: string[]; waitMs: number; waitingFor: RefusedFor | null }
 
 export type TakeAnswer = {
   /** One for each granted cost: the longest prefix that passes. */

@@ -3,7 +3,7 @@ import { bookTrial, findBreakerState } from './breaker.ts'
 import type { BucketState } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
-import type { LaneWaitingFor } from './gate.ts'
+import type { RefusedFor, Taken } from './gate.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
 import type { Amounts, EffectiveLimits } from './limits.ts'
 import { DIMENSIONS } from './limits.ts'
@@ -18,13 +18,7 @@ const PROBE_POLL_MS = 250
 /** How long after its lease a permit can still be settled, ms. */
 const KEEP_MS = 3_600_000
 
-/** What a call waits for; `breaker`: calls of other tenants may leave. */
-export type RefusedFor = LaneWaitingFor | 'breaker'
-
-const WAITING_FOR: LaneWaitingFor[] = ['requests', 'tokens', 'tokens', 'tokens']
-
-/** `waitMs` is 0 when all were granted, and Infinity when the next never will be. */
-export type Taken = { permits: string[]; waitMs: number; waitingFor: RefusedFor | null }
+const WAITING_FOR: RefusedFor[] = ['requests', 'tokens', 'tokens', 'tokens']
 
 /**
  * Grants the longest prefix of the costs that may leave now, each of them whole or not at all.
