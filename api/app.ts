@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import helmet from '@fastify/helmet'
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
-import { serializerCompiler } from 'fastify-type-provider-zod'
 import type { Tenant } from '../config/tenants.ts'
 import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
 import { rewriteAzurePath } from './azure-paths.ts'
@@ -30,6 +29,7 @@ import { registerLaneRoutes } from './routes/lanes.ts'
 import { registerMetricsRoute } from './routes/metrics.ts'
 import { registerModelRoutes } from './routes/models.ts'
 import { registerOverviewRoutes } from './routes/overview.ts'
+import { serializerCompiler } from './serialize.ts'
 import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000

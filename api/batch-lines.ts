@@ -5,6 +5,7 @@ import { resolveTenant } from '../config/tenants.ts'
 import type { Job, JobError } from '../jobs/job.ts'
 import type { NewJob } from '../jobs/jobs.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { withMembers } from '../lib/json-source.ts'
 import type { JsonScanner } from '../lib/scan-json.ts'
 import { describeFailure } from './door/failure.ts'
 import { toResponseId } from './door/response-id.ts'
@@ -100,7 +101,7 @@ function readEnvelope(text: Buffer, endpoint: BatchEndpoint) {
 /** A result as its endpoint shows it: a response has an id of ours, by which it can be fetched. */
 export function showLineResult(job: Job): JsonObject {
   const result = job.result ?? {}
-  return job.type === 'response' ? { ...result, id: toResponseId(job.id) } : result
+  return job.type === 'response' ? withMembers(result, { id: toResponseId(job.id) }) : result
 }
 
 /** Nobody is there to be shown a stream, or to come back for a background response; a conversation needs both sides. */

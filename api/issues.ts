@@ -1,4 +1,6 @@
 import type { z } from 'zod'
+import { isJsonObject } from '../lib/json.ts'
+import { findSource, keepSource, keepSourcesAt } from '../lib/json-source.ts'
 import { ApiError } from './errors.ts'
 
 type Issue = z.core.$ZodIssue
@@ -88,7 +90,10 @@ function nameType(value: unknown): string {
   return Array.isArray(value) ? 'array' : typeof value
 }
 
-/** Parses a value that came from a client, throwing one `invalid_request` for all its faults. */
+/**
+ * Parses a value that came from a client, throwing one `invalid_request` for all its faults. What comes of an object keeps the
+ * text of it, and of its member `body`: schemas check, and change nothing of either.
+ */
 export function parseRequest<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
@@ -96,6 +101,15 @@ export function parseRequest<Schema extends z.ZodType>(
   prefix = '',
 ): z.output<Schema> {
   const parsed = schema.safeParse(value, { error: describeIssue })
-  if (parsed.success) return parsed.data
+  if (parsed.success) return inheritSource(value, parsed.data)
   throw toInvalidRequest(parsed.error.issues, root, prefix)
+}
+
+function inheritSource<Output>(value: unknown, parsed: Output): Output {
+  if (!isJsonObject(value) || !isJsonObject(parsed)) return parsed
+  const source = findSource(value)
+  if (source === undefined) return parsed
+  keepSource(parsed, source)
+  if ('body' in parsed) keepSourcesAt(parsed, ['body'])
+  return parsed
 }

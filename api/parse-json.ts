@@ -1,6 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { parse } from 'secure-json-parse'
-import type { JsonValue } from '../lib/json.ts'
+import { isJsonObject, type JsonValue } from '../lib/json.ts'
+import { keepSource } from '../lib/json-source.ts'
+import { countMembers, findRepeatedName } from '../lib/json-text.ts'
 import { ApiError } from './errors.ts'
 import { formatPath } from './issues.ts'
 import { bodyBounds, createBodyScanner, refuseExcess } from './json-bounds.ts'
@@ -11,10 +13,10 @@ const maxDepth = bodyBounds.depth
 type Fault = { path: PropertyKey[]; what: string }
 
 /**
- * Parses JSON text and refuses what later steps could not carry: `__proto__` keys, nesting beyond 64, numbers beyond
- * a double, and text that is not Unicode (canonical JSON, RFC 8785, has no form for these). Texts with more structure
- * than `bodyBounds` allows are not even parsed. Throws `invalid_request` and `payload_too_large`;
- * `root` names the whole value in its message.
+ * Parses JSON text, which an object keeps (lib/json-source.ts): what a double cannot hold passes on as it was written. Refuses
+ * what later steps could not carry: `__proto__` keys and nesting beyond 64; and names that stand twice in one object, of which
+ * we and the provider might read different ones. Texts with more structure than `bodyBounds` allows are not even parsed.
+ * Throws `invalid_request` and `payload_too_large`; `root` names the whole value in its message.
  *
  * @param options.isScanned a scanner saw the text already, as it came
  */
@@ -22,16 +24,25 @@ export function parseJson(text: Buffer, root: string, options: { isScanned?: boo
   const excess = options.isScanned ? null : createBodyScanner().push(text)
   if (excess !== null) throw refuseExcess(excess, root)
   if (!isUtf8(text)) throw new ApiError('invalid_request', `${root}: is not valid UTF-8`, { param: root })
+  const source = text.toString('utf8')
   let value: JsonValue
   try {
-    value = parse(text.toString('utf8'))
+    value = parse(source)
   } catch (error) {
     throw new ApiError('invalid_request', `${root}: ${explain(error)}`, { param: root })
   }
-  const fault = findFault(value, 0)
-  if (fault === null) return value
+  const seen = { members: 0 }
+  const fault = findFault(value, 0, seen) ?? findRepetition(source, seen.members)
+  if (fault === null) return isJsonObject(value) ? keepSource(value, source) : value
   const place = formatPath(fault.path.reverse()) || root
   throw new ApiError('invalid_request', `${place}: ${fault.what}`, { param: place })
+}
+
+/** A name that stands twice in one object. Looked for only where the text has more members than its value. */
+function findRepetition(source: string, members: number): Fault | null {
+  if (countMembers(source) === members) return null
+  const path = findRepeatedName(source)
+  return path && { path: path.reverse(), what: 'stands twice in its object' }
 }
 
 /** V8 repeats some of the text in its messages; only the position may be told, for the text may be a prompt. */
@@ -43,32 +54,21 @@ function explain(error: unknown): string {
   return position === undefined ? 'is not valid JSON' : `is not valid JSON ${position}`
 }
 
-/** The first thing that cannot be carried on, its path from the inside out. Recursion ends at `maxDepth`. */
-function findFault(value: JsonValue | undefined, depth: number): Fault | null {
-  switch (typeof value) {
-    case 'string':
-      return value.isWellFormed()
-        ? null
-        : { path: [], what: 'has half of a surrogate pair, which is not Unicode' }
-    case 'number':
-      return Number.isFinite(value) ? null : { path: [], what: 'is a number too large for a double' }
-    case 'object':
-      break
-    default:
-      return null
-  }
-  if (value === null) return null
+/** The first thing that cannot be carried on, its path from the inside out; counts members. Recursion ends at `maxDepth`. */
+function findFault(value: JsonValue | undefined, depth: number, seen: { members: number }): Fault | null {
+  if (typeof value !== 'object' || value === null) return null
   if (depth === maxDepth) return { path: [], what: `is nested more than ${maxDepth} levels deep` }
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index++) {
-      const fault = findFault(value[index], depth + 1)
+      const fault = findFault(value[index], depth + 1, seen)
       if (fault !== null) return { path: withKey(fault.path, index), what: fault.what }
     }
     return null
   }
-  for (const key of Object.keys(value)) {
-    if (!key.isWellFormed()) return { path: [], what: 'has a key with half of a surrogate pair' }
-    const fault = findFault(value[key], depth + 1)
+  const keys = Object.keys(value)
+  seen.members += keys.length
+  for (const key of keys) {
+    const fault = findFault(value[key], depth + 1, seen)
     if (fault !== null) return { path: withKey(fault.path, key), what: fault.what }
   }
   return null

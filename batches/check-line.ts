@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { keepSourcesAt } from '../lib/json-source.ts'
 import { type BatchEndpoint, batchEndpoints } from './batch.ts'
 
 /** What is wrong with a line, in OpenAI's words for it. */
@@ -38,6 +39,7 @@ export function checkLine(value: JsonValue, endpoint: BatchEndpoint): CheckedLin
   const { model } = body
   if (model === undefined || model === null) return missing('body.model')
   if (typeof model !== 'string') return fault('invalid_model', 'body.model', 'The model has to be a string.')
+  keepSourcesAt(value, ['body'])
   return { customId, body, model }
 }
 

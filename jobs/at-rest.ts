@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { stringifyJson } from '../lib/json-source.ts'
 import { isSealed, type Place, type Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { JobError } from './job.ts'
 import { decodePayload, encodePayload } from './payload.ts'
@@ -66,7 +67,7 @@ export function createAtRest(deps: {
     sealResult: (root, id, content, result) => sealPayload({ root, purpose: 'result', id, content }, result),
     openResult: (root, id, content, stored) => openPayload({ root, purpose: 'result', id, content }, stored),
     sealChunk(root, id, call, chunk) {
-      const text = JSON.stringify(chunk)
+      const text = stringifyJson(chunk)
       const sealed = sealText(chunkPlace(root, id, call), text)
       return sealed === null ? `"chunk":${text}` : `"sealed":"${sealed}"`
     },

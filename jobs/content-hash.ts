@@ -1,26 +1,81 @@
-import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { canonicalizeText, hashText } from '../lib/canonical-json.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { sourceOf } from '../lib/json-source.ts'
+import { listMembers } from '../lib/json-text.ts'
 import type { JobType } from './job.ts'
-import { splitPresentation } from './presentation.ts'
+import { isPresentation } from './presentation.ts'
+
+/**
+ * Members whose values are schemas, or lists of tools: models read them from top to bottom, and a structured answer has its
+ * members in the order of its schema. Everywhere else the order of members means nothing.
+ */
+const ORDERED = new Set([
+  'tools',
+  'functions',
+  'function_declarations',
+  'functionDeclarations',
+  'schema',
+  'schema_definition',
+  'input_schema',
+  'output_schema',
+  'inputSchema',
+  'parameters',
+  'parametersJsonSchema',
+  'responseSchema',
+  'response_schema',
+  'responseJsonSchema',
+  'response_json_schema',
+  'guided_json',
+  // vLLM: `structured_outputs: { json: … }`
+  'structured_outputs',
+])
+
+const keepsOrder = (name: string) => ORDERED.has(name)
 
 /** SHA-256 (hex) over the RFC 8785 form of a value: equal for equal JSON, whatever the order of its members. */
 export function hashCanonical(value: JsonValue): string {
   const text = canonicalize(value)
   if (text === undefined) throw new TypeError('only JSON values can be hashed')
-  return hash('sha256', text, 'hex')
+  return hashText(text)
 }
 
 /**
  * What makes two jobs ask for the same answer: type, model and body, but for how the answer is handed over. One input of
- * an embedding job is the same by itself and alone in a list.
+ * an embedding job is the same by itself and alone in a list. Read from the text of the body: order counts in schemas and
+ * tools, and numbers beyond a double are as many as they are written.
  */
 export function contentHash(type: JobType, model: string, body: JsonObject): string {
-  const { content } = splitPresentation(type, body)
+  const members = readContent(type, body)
   if (type === 'embedding') {
-    const [input, ...others] = normalizeInputs(content) ?? []
-    if (input !== undefined && others.length === 0) content.input = input
+    const [input, ...others] = normalizeInputs(body) ?? []
+    if (input !== undefined && others.length === 0) members.set('input', JSON.stringify(input))
   }
-  return hashCanonical({ type, model, body: content })
+  return hashContent(type, model, members)
+}
+
+/** The content hash of each of some inputs, as an embedding job of its own with that input alone. */
+export function hashInputsOf(model: string, body: JsonObject, inputs: readonly JsonValue[]): string[] {
+  const members = readContent('embedding', body)
+  members.set('model', JSON.stringify(model))
+  return inputs.map((input) => hashContent('embedding', model, members.set('input', JSON.stringify(input))))
+}
+
+/** The canonical texts of the members that an answer depends on. */
+function readContent(type: JobType, body: JsonObject): Map<string, string> {
+  const text = sourceOf(body)
+  const members = new Map<string, string>()
+  for (const { name, valueStart } of listMembers(text)) {
+    if (isPresentation(type, name)) continue
+    const from = { at: valueStart, isOrdered: keepsOrder(name) }
+    members.set(name, canonicalizeText(text, keepsOrder, from))
+  }
+  return members
+}
+
+function hashContent(type: JobType, model: string, members: ReadonlyMap<string, string>): string {
+  const names = [...members.keys()].sort()
+  const content = names.map((name) => `${JSON.stringify(name)}:${members.get(name)}`).join(',')
+  return hashText(`{"body":{${content}},"model":${JSON.stringify(model)},"type":"${type}"}`)
 }

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
+import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { AtRest } from './at-rest.ts'
-import { contentHash } from './content-hash.ts'
+import { hashInputsOf } from './content-hash.ts'
 import type { Usage } from './job.ts'
 import { tenantRoot } from './keys.ts'
 import type { Scripts } from './scripts.ts'
@@ -107,9 +107,7 @@ export function createItems(deps: {
 export function hashInputs(lane: string, body: JsonObject): string[] | null {
   const inputs = normalizeInputs(body)
   if (inputs === null || inputs.length > MOST_INPUTS) return null
-  return inputs.map((input: EmbeddingInput) =>
-    contentHash('embedding', lane, { ...body, model: lane, input }),
-  )
+  return hashInputsOf(lane, body, inputs)
 }
 
 function slices<T>(list: readonly T[]): T[][] {

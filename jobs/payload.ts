@@ -1,5 +1,6 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { JsonObject } from '../lib/json.ts'
+import { parseWithSource, sourceOf } from '../lib/json-source.ts'
 import { packVectors, unpackVectors, VECTORS_MARK } from './vector-payload.ts'
 
 /** Below this size compression costs more than it saves. */
@@ -9,19 +10,19 @@ const COMPRESS_FROM_BYTES = 2048
 const ZSTD_MAGIC = 0xfd2fb528
 
 /**
- * A body or result as it rests in Redis: JSON text, as a zstd frame where it is large; embeddings with their vectors as
+ * A body or result as it rests in Redis: its JSON text as it came, as a zstd frame where it is large; embeddings with their vectors as
  * bytes, which is as small as compressed text and takes a tenth of the time.
  */
 export function encodePayload(value: JsonObject): Buffer {
   const packed = packVectors(value)
   if (packed) return packed
-  const text = Buffer.from(JSON.stringify(value))
+  const text = Buffer.from(sourceOf(value))
   return text.length < COMPRESS_FROM_BYTES ? text : zstdCompressSync(text)
 }
 
-/** Reverses encodePayload. */
+/** Reverses encodePayload; the object has the text for its source. */
 export function decodePayload(stored: Buffer): JsonObject {
   if (stored[0] === VECTORS_MARK) return unpackVectors(stored)
   const compressed = stored.length >= 4 && stored.readUInt32LE(0) === ZSTD_MAGIC
-  return JSON.parse((compressed ? zstdDecompressSync(stored) : stored).toString('utf8'))
+  return parseWithSource((compressed ? zstdDecompressSync(stored) : stored).toString('utf8'))
 }

@@ -8,6 +8,11 @@ const PRESENTATION: Record<JobType, readonly string[]> = {
   embedding: ['encoding_format'],
 }
 
+/** Whether a member of the body only says how the answer is handed over. */
+export function isPresentation(type: JobType, name: string): boolean {
+  return PRESENTATION[type].includes(name)
+}
+
 /** The body without its wishes about the form, and these by themselves. */
 export function splitPresentation(
   type: JobType,

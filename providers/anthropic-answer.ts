@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { stringifyJson } from '../lib/json-source.ts'
 
 /** OpenAI's words for why an answer ended. The provider's own stay beside them, as `stop_reason`. */
 export const FINISH_REASONS: Readonly<Record<string, string>> = {
@@ -25,7 +26,7 @@ export function toChatCompletion(answer: JsonObject, created: number): JsonObjec
   for (const block of answer.content) {
     if (!isJsonObject(block)) continue
     if (block.type === 'text') texts.push(textOf(block.text))
-    else if (block.type === 'tool_use') calls.push(toToolCall(block, JSON.stringify(block.input ?? {})))
+    else if (block.type === 'tool_use') calls.push(toToolCall(block, stringifyJson(block.input ?? {})))
     else if (isThinking(block)) thinking.push(block)
   }
   const reasoning = thinking.map((block) => textOf(block.thinking)).join('')

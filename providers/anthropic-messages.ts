@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { parseWithSource } from '../lib/json-source.ts'
 import { mapPart } from './anthropic-parts.ts'
 import { UnmappableError } from './unmappable.ts'
 
@@ -86,7 +87,7 @@ function mapToolCall(call: JsonValue, path: string): JsonObject {
 function readArguments(text: JsonValue | undefined, path: string): JsonObject {
   if (text === undefined || text === null || text === '') return {}
   try {
-    const value: unknown = typeof text === 'string' ? JSON.parse(text) : text
+    const value: unknown = typeof text === 'string' ? parseWithSource(text) : text
     if (isJsonObject(value)) return value
   } catch {}
   throw new UnmappableError(path, 'expected a JSON object')

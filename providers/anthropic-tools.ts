@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { withMembers } from '../lib/json-source.ts'
 import { UnmappableError } from './unmappable.ts'
 
 const CHOICES: Record<string, string> = { auto: 'auto', none: 'none', required: 'any' }
@@ -38,11 +39,14 @@ function mapTool(tool: JsonValue, path: string): JsonObject {
     ...rest,
     name: name ?? '',
     ...(typeof description === 'string' ? { description } : {}),
-    input_schema: isJsonObject(parameters)
-      ? { type: 'object', ...parameters }
-      : { type: 'object', properties: {} },
+    input_schema: isJsonObject(parameters) ? toSchema(parameters) : { type: 'object', properties: {} },
     ...(strict === true ? { strict } : {}),
   }
+}
+
+/** As it was written: the order of members means something in schemas. */
+function toSchema(parameters: JsonObject): JsonObject {
+  return parameters.type === undefined ? withMembers(parameters, { type: 'object' }) : parameters
 }
 
 function mapChoice(choice: JsonValue | undefined): JsonObject | null {

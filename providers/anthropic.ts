@@ -1,7 +1,8 @@
 import { isJsonObject } from '../lib/json.ts'
+import { keepSourcesAt } from '../lib/json-source.ts'
 import { toChatCompletion } from './anthropic-answer.ts'
-import { toMessagesBody } from './anthropic-request.ts'
 import { createMessagesReader } from './anthropic-stream.ts'
+import { writeMessages } from './anthropic-write.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import { invalidAnswer, type Outcome } from './classify.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
@@ -59,7 +60,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
     if (request.type !== 'chat') return refuseType(request.type, 'anthropic')
     try {
-      const body = toMessagesBody(request.body, { model: request.model, defaultMaxTokens })
+      const body = writeMessages(request.body, { model: request.model, defaultMaxTokens })
       return await attempt(request, {
         send: (signal) => send(url, body, signal),
         read: (response) => readBody(request, response, Math.floor(now() / 1000), maxBytes),
@@ -93,6 +94,7 @@ async function readBody(
   if (answer.error) {
     return { ok: false, verdict: judgeError(withRequestId(answer.error, answer), 'chat', false) }
   }
+  keepSourcesAt(answer, ['content', '*', 'input'])
   const body = toChatCompletion(answer, created)
   return body
     ? { ok: true, body }

@@ -1,5 +1,7 @@
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { sourceOf } from '../lib/json-source.ts'
+import { editMembers, findMember } from '../lib/json-text.ts'
 import { findAnswerFault } from './answer.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
@@ -44,7 +46,7 @@ const DEFAULT_API_VERSION = '2024-10-21'
 
 /**
  * An adapter for everything that speaks OpenAI's HTTP API. One request a call: no retries, no redirects. Bodies go
- * out and come back as they are, but for `model` and, on streamed chats, `stream_options.include_usage`.
+ * out and come back as the text that they are, but for `model` and, on streamed chats, `stream_options.include_usage`.
  */
 export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const maxBytes = options.maxAnswerBytes ?? DEFAULT_MAX_ANSWER_BYTES
@@ -114,15 +116,17 @@ function checkBody(type: CallType, body: JsonObject, inputs: number | null): Out
   return fault === null ? { ok: true, body } : { ok: false, verdict: invalidAnswer(fault) }
 }
 
-function buildBody(request: ProviderRequest, addsUsage: boolean): JsonObject {
-  const body: JsonObject = { ...request.body, model: request.model }
+/** The client's text with as little changed as there has to be. */
+function buildBody(request: ProviderRequest, addsUsage: boolean): string {
+  const edits: Record<string, string | null> = { model: JSON.stringify(request.model) }
   // Every job is in the background here; upstream it would be answered before it is done.
-  if (request.type === 'response') delete body.background
+  if (request.type === 'response') edits.background = null
+  const text = sourceOf(request.body)
   if (addsUsage) {
-    const given = isJsonObject(body.stream_options) ? body.stream_options : {}
-    body.stream_options = { ...given, include_usage: true }
+    const given = isJsonObject(request.body.stream_options) ? findMember(text, 'stream_options') : undefined
+    edits.stream_options = editMembers(given ?? '{}', { include_usage: 'true' })
   }
-  return body
+  return editMembers(text, edits)
 }
 
 function clientAsksForUsage(body: JsonObject): boolean {

@@ -3,6 +3,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { Agent, type Dispatcher, request } from 'undici'
 import { nextTurn } from '../lib/breathe.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { keepSource } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import type { HeaderReader } from './feedback.ts'
 
@@ -53,7 +54,7 @@ export function createAgent(): Agent {
 const LARGE_ANSWER = 1024 * 1024
 
 /**
- * Reads a whole body as JSON; undefined where it is none.
+ * Reads a whole body as JSON; an object keeps its text. Undefined where it is none.
  *
  * @throws AnswerTooLargeError beyond `maxBytes` or a bound of answer-bounds.ts; the connection is then closed, not drained
  */
@@ -68,7 +69,8 @@ export async function readJson(stream: Readable, maxBytes: number): Promise<unkn
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    return isJsonObject(value) ? keepSource(value, text) : value
   } catch {
     return undefined
   }
@@ -84,8 +86,8 @@ export function trimUrl(url: string): string {
   return url.replace(/\/+$/, '')
 }
 
-/** Sends a JSON body to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
-export type Send = (url: string, body: JsonObject, signal: AbortSignal) => Promise<UpstreamResponse>
+/** Sends JSON text to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
+export type Send = (url: string, body: string, signal: AbortSignal) => Promise<UpstreamResponse>
 
 /**
  * The way out, on `undici.request`. It follows no redirect, and repeats nothing.
@@ -109,7 +111,7 @@ export function createSend(options: {
     const response = await request(url, {
       method: 'POST',
       headers,
-      body: JSON.stringify(body),
+      body,
       signal,
       dispatcher,
     })

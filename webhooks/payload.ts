@@ -1,4 +1,5 @@
 import type { JsonObject } from '../lib/json.ts'
+import { sourceOf, stringifyJson } from '../lib/json-source.ts'
 import type { WebhookEvent } from './delivery.ts'
 
 /** Results larger than this (as JSON, in bytes) are left out; the receiver fetches them. */
@@ -16,7 +17,7 @@ export function webhookPayload(
   atIso: string,
   linkBase: string,
 ): string {
-  const tooLarge = job.result !== null && Buffer.byteLength(JSON.stringify(job.result)) > MAX_RESULT_BYTES
+  const tooLarge = job.result !== null && Buffer.byteLength(sourceOf(job.result)) > MAX_RESULT_BYTES
   const data = tooLarge
     ? {
         ...job,
@@ -25,5 +26,5 @@ export function webhookPayload(
         result_url: `${linkBase}/v1/jobs/${encodeURIComponent(job.id)}`,
       }
     : job
-  return JSON.stringify({ type: event, timestamp: atIso, data })
+  return stringifyJson({ type: event, timestamp: atIso, data })
 }

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Job } from '../../jobs/job.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { stringifyJson } from '../../lib/json-source.ts'
 import type { ApiDeps, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { toApiError } from '../error-replies.ts'
@@ -111,7 +112,7 @@ function answerResult(
   // Not the route's serializer: a result goes out as it is.
   return reply
     .type('application/json; charset=utf-8')
-    .serializer((payload: unknown) => JSON.stringify(payload))
+    .serializer(stringifyJson)
     .send(result ?? {})
 }
 

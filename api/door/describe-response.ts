@@ -1,6 +1,7 @@
 import type { Job } from '../../jobs/job.ts'
 import type { JobRequest } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { withMembers } from '../../lib/json-source.ts'
 import { toResponseId } from './response-id.ts'
 
 /** What of a job its response is made of. */
@@ -34,12 +35,11 @@ export function describeResponse(source: ResponseSource): JsonObject {
 /** The provider's own response, as this client knows it. */
 export function showResult(source: ResponseSource, result: JsonObject): JsonObject {
   const { job, previousResponseId } = source
-  return {
-    ...result,
+  return withMembers(result, {
     id: toResponseId(job.id),
     ...(previousResponseId === null ? {} : { previous_response_id: previousResponseId }),
     ...(isBackground(source) ? { background: true } : {}),
-  }
+  })
 }
 
 /** A response of which there is nothing yet but what was asked; OpenAI's defaults where nothing was. */

@@ -1,5 +1,6 @@
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { withMembers } from '../../lib/json-source.ts'
 import { ApiError } from '../errors.ts'
 
 /** Ours: a UUID of version 7 without its hyphens. The providers' own ids are of other kinds. */
@@ -39,5 +40,5 @@ export async function toProviderBody(
       param: 'body.previous_response_id',
     })
   }
-  return { body: { ...body, previous_response_id: id }, previousResponseId: given }
+  return { body: withMembers(body, { previous_response_id: id }), previousResponseId: given }
 }

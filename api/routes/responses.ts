@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Job } from '../../jobs/job.ts'
 import type { JobRequest, Jobs } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { stringifyJson } from '../../lib/json-source.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
@@ -238,8 +239,5 @@ function nameJob(reply: FastifyReply, { id, cache }: Job): void {
 
 /** Not by the route's serializer: results go out as they are. */
 function send(reply: FastifyReply, body: JsonObject): FastifyReply {
-  return reply
-    .type('application/json; charset=utf-8')
-    .serializer((payload: unknown) => JSON.stringify(payload))
-    .send(body)
+  return reply.type('application/json; charset=utf-8').serializer(stringifyJson).send(body)
 }

@@ -6,6 +6,9 @@ import { webhookEventSchema } from './create-job.ts'
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 const tokens = z.number()
 
+/** An object of a client's or a provider's. Any value passes here, for a copy would not have its text any more. */
+const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
+
 const usage = z
   .object({ input_tokens: tokens, output_tokens: tokens, total_tokens: tokens })
   .meta({ id: 'Usage' })
@@ -48,7 +51,7 @@ export const jobSchema = z
     estimated_start_at: time.nullable(),
     waiting_for: waitingFor.nullable(),
     cache: z.enum(['miss', 'hit', 'shared', 'off']),
-    result: z.looseObject({}).nullable().describe("The provider's response body as OpenAI shapes it."),
+    result: passedOn.nullable().describe("The provider's response body as OpenAI shapes it."),
     usage: usage.nullable(),
     cost_usd: z.number().nullable(),
     error: jobError.nullable(),
@@ -59,7 +62,7 @@ export const jobRequestSchema = z
   .object({
     object: z.literal('job.request'),
     id: z.string(),
-    body: z.looseObject({}).describe('As it goes to the provider.'),
+    body: passedOn.describe('As it was handed in; only `model` becomes another on its way to the provider.'),
   })
   .meta({ id: 'JobRequest' })
 

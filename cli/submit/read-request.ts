@@ -2,6 +2,7 @@ import { type BatchEndpoint, batchEndpoints } from '../../batches/batch.ts'
 import { checkLine, isFault } from '../../batches/check-line.ts'
 import type { InputLine } from '../../batches/read-lines.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { keepSource, keepSourcesAt, stringifyJson, withMembers } from '../../lib/json-source.ts'
 import type { ErrorMembers } from '../client.ts'
 
 /** How the result of a line is written: as a line of OpenAI's result files, or with the job as it is. */
@@ -28,7 +29,7 @@ export function readRequest({ text, number: line }: InputLine): LineRequest {
   if (text === null) return { ...job, fault: fault('payload_too_large', 'this line is larger than 32 MiB') }
   let value: JsonValue
   try {
-    value = JSON.parse(text.toString('utf8')) as JsonValue
+    value = parseKeeping(text.toString('utf8'))
   } catch {
     return { ...job, fault: fault('invalid_request', 'this line is not JSON') }
   }
@@ -36,6 +37,7 @@ export function readRequest({ text, number: line }: InputLine): LineRequest {
     return { ...job, fault: fault('invalid_request', 'this line is not a JSON object') }
   if (isExported(value)) {
     const { create } = value
+    keepSourcesAt(value, ['create'])
     if (isJsonObject(create)) return { ...job, create }
     return { ...job, fault: fault('invalid_request', 'this line has no request: it could not be decrypted') }
   }
@@ -55,15 +57,22 @@ export function readRequest({ text, number: line }: InputLine): LineRequest {
  * sent, and with a group to find it by. What the line says itself stands.
  */
 export function encodeLine(create: JsonObject, line: number, { digest, group }: InputIdentity): string {
-  return JSON.stringify({
-    ...create,
-    idempotency_key: create.idempotency_key ?? `submit:${digest.slice(0, 32)}:${line}`,
-    group: create.group ?? group,
-  })
+  return stringifyJson(
+    withMembers(create, {
+      idempotency_key: create.idempotency_key ?? `submit:${digest.slice(0, 32)}:${line}`,
+      group: create.group ?? group,
+    }),
+  )
 }
 
 /** What an input is known by: SHA-256 of its bytes in hex, and the group made of that. */
 export type InputIdentity = { digest: string; group: string }
+
+/** Parses JSON; an object keeps its text, which is what is sent. */
+function parseKeeping(text: string): JsonValue {
+  const value = JSON.parse(text) as JsonValue
+  return isJsonObject(value) ? keepSource(value, text) : value
+}
 
 function isExported(value: JsonObject): boolean {
   return Object.hasOwn(value, 'job') && Object.hasOwn(value, 'create')

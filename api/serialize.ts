@@ -1,0 +1,17 @@
+import type { FastifySerializerCompiler } from 'fastify'
+import { ResponseSerializationError } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { stringifyJson } from '../lib/json-source.ts'
+
+/**
+ * Writes answers by their zod schemas. What passes through from a provider (`passedOn` in the schemas) keeps the text that it
+ * came as.
+ */
+export const serializerCompiler: FastifySerializerCompiler<z.ZodType> = ({ schema, method, url }) => {
+  const response = schema instanceof z.ZodType ? schema : (schema as { properties: z.ZodType }).properties
+  return (data) => {
+    const encoded = z.safeEncode(response, data)
+    if (encoded.error) throw new ResponseSerializationError(method, url, { cause: encoded.error })
+    return stringifyJson(encoded.data)
+  }
+}

@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto'
+import type { JsonObject } from './json.ts'
+import { editMembers, listElements, listMembers, skipValue, toOneLine } from './json-text.ts'
+
+/**
+ * Objects with the text that they were read from. A parsed value has lost what a double, or JavaScript's order of members,
+ * cannot hold; whoever writes it on uses its source. A source belongs to one object: a copy with something changed has none,
+ * and is written anew. Objects with a source are frozen at their top, so that the two say the same.
+ */
+const sources = new WeakMap<object, string>()
+
+/** Gives an object the text that it was read from. */
+export function keepSource<Value extends object>(value: Value, text: string): Value {
+  sources.set(value, text)
+  return Object.freeze(value)
+}
+
+/** The text that an object was read from; undefined for one that was made here. */
+export function findSource(value: object): string | undefined {
+  return sources.get(value)
+}
+
+/** The text of an object: as it was read, else as it is. */
+export function sourceOf(value: JsonObject): string {
+  return sources.get(value) ?? stringifyJson(value)
+}
+
+/** Parses text of an object, and keeps it. Throws what `JSON.parse` throws. */
+export function parseWithSource(text: string): JsonObject {
+  return keepSource(JSON.parse(text) as JsonObject, text)
+}
+
+/**
+ * Gives objects within an object that has a source their own, so that they can be taken out of it. `path` names members, and
+ * `*` is every element of a list.
+ */
+export function keepSourcesAt(root: object, path: readonly string[]): void {
+  const text = sources.get(root)
+  if (text !== undefined) descend(root, text, 0, path)
+}
+
+function descend(value: unknown, text: string, start: number, path: readonly string[]): void {
+  if (typeof value !== 'object' || value === null) return
+  const [step, ...rest] = path
+  if (step === undefined) {
+    if (!sources.has(value)) keepSource(value, text.slice(start, skipValue(text, start)))
+  } else if (Array.isArray(value)) {
+    if (step !== '*') return
+    for (const [index, element] of listElements(text, start).entries()) {
+      descend(value[index], text, element.start, rest)
+    }
+  } else {
+    const member = listMembers(text, start).findLast(({ name }) => name === step)
+    if (member) descend((value as JsonObject)[step], text, member.valueStart, rest)
+  }
+}
+
+/** The object with members changed or, where they are undefined, taken out; its source, where it has one, is changed with it. */
+export function withMembers(value: JsonObject, changes: JsonObject): JsonObject {
+  const changed: JsonObject = { ...value, ...changes }
+  const edits: Record<string, string | null> = {}
+  for (const [name, member] of Object.entries(changes)) {
+    if (member === undefined) delete changed[name]
+    edits[name] = member === undefined ? null : stringifyJson(member)
+  }
+  const source = sources.get(value)
+  return source === undefined ? changed : keepSource(changed, editMembers(source, edits))
+}
+
+/** Stands for a source while the rest is written; nobody can guess it, so nobody can write it. */
+const MARK = `source:${randomUUID()}:`
+
+/**
+ * `JSON.stringify` that writes objects with a source as that, in one line: what stands in a server-sent event or a line of a
+ * file must have no line break.
+ */
+export function stringifyJson(value: unknown): string {
+  const whole = typeof value === 'object' && value !== null ? sources.get(value) : undefined
+  if (whole !== undefined) return toOneLine(whole)
+  let found: string[] | null = null
+  const text = JSON.stringify(value, (_name, member: unknown) => {
+    if (typeof member !== 'object' || member === null) return member
+    const source = sources.get(member)
+    if (source === undefined) return member
+    found ??= []
+    found.push(source)
+    return MARK + (found.length - 1)
+  })
+  return found === null ? text : embed(text, found)
+}
+
+function embed(text: string, found: readonly string[]): string {
+  let whole = ''
+  let from = 0
+  for (const source of found) {
+    const at = text.indexOf(MARK, from) - 1
+    whole += text.slice(from, at) + toOneLine(source)
+    from = text.indexOf('"', at + 1) + 1
+  }
+  return whole + text.slice(from)
+}

@@ -1,0 +1,184 @@
+/**
+ * Reads and edits JSON as text, so that whatever is not meant stays as it was written: numbers of any size, the order of
+ * members, escapes and blanks. Every function takes text that `JSON.parse` has taken, and reads it once.
+ */
+
+/** One member of an object, by its places in the text. */
+export type Member = {
+  /** Without escapes. */
+  name: string
+  /** Where its name begins, at the quote. */
+  start: number
+  valueStart: number
+  valueEnd: number
+}
+
+/** A value's places in the text. */
+export type Range = { start: number; end: number }
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COMMA = 0x2c
+const COLON = 0x3a
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+/** Every blank is at or below this, and nothing else outside of strings is. */
+const SPACE = 0x20
+
+/** The first place from `at` on that is no blank. */
+export function skipBlanks(text: string, at: number): number {
+  let place = at
+  while (text.charCodeAt(place) <= SPACE) place++
+  return place
+}
+
+/** The place behind the string whose quote stands at `at`. */
+export function skipString(text: string, at: number): number {
+  let end = text.indexOf('"', at + 1)
+  while (text.charCodeAt(end - 1) === BACKSLASH) {
+    let escapes = end - 1
+    while (text.charCodeAt(escapes - 1) === BACKSLASH) escapes--
+    if ((end - escapes) % 2 === 0) break
+    end = text.indexOf('"', end + 1)
+  }
+  return end + 1
+}
+
+/** The place behind the value that begins at `at`. */
+export function skipValue(text: string, at: number): number {
+  const first = text.charCodeAt(at)
+  if (first === QUOTE) return skipString(text, at)
+  let place = at
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
+    for (; place < text.length; place++) {
+      const code = text.charCodeAt(place)
+      if (code <= SPACE || code === COMMA || code === CLOSE_BRACE || code === CLOSE_BRACKET) break
+    }
+    return place
+  }
+  let depth = 0
+  do {
+    const code = text.charCodeAt(place)
+    if (code === QUOTE) {
+      place = skipString(text, place)
+      continue
+    }
+    if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--
+    place++
+  } while (depth > 0)
+  return place
+}
+
+/** The members of the object that begins at `at` (blanks before it are passed over), in their order, equal names included. */
+export function listMembers(text: string, at = 0): Member[] {
+  const members: Member[] = []
+  let place = skipBlanks(text, skipBlanks(text, at) + 1)
+  while (text.charCodeAt(place) !== CLOSE_BRACE) {
+    const start = place
+    const nameEnd = skipString(text, start)
+    const raw = text.slice(start + 1, nameEnd - 1)
+    const name = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
+    const valueStart = skipBlanks(text, skipBlanks(text, nameEnd) + 1)
+    const valueEnd = skipValue(text, valueStart)
+    members.push({ name, start, valueStart, valueEnd })
+    place = skipBlanks(text, valueEnd)
+    if (text.charCodeAt(place) === COMMA) place = skipBlanks(text, place + 1)
+  }
+  return members
+}
+
+/** The elements of the array that begins at `at`. */
+export function listElements(text: string, at = 0): Range[] {
+  const elements: Range[] = []
+  let place = skipBlanks(text, skipBlanks(text, at) + 1)
+  while (text.charCodeAt(place) !== CLOSE_BRACKET) {
+    const end = skipValue(text, place)
+    elements.push({ start: place, end })
+    place = skipBlanks(text, end)
+    if (text.charCodeAt(place) === COMMA) place = skipBlanks(text, place + 1)
+  }
+  return elements
+}
+
+/** The text of a member of an object; of equal names the last, as `JSON.parse` has it. Undefined: there is none. */
+export function findMember(text: string, name: string): string | undefined {
+  const member = listMembers(text).findLast((one) => one.name === name)
+  return member && text.slice(member.valueStart, member.valueEnd)
+}
+
+/**
+ * An object with some of its members changed: those with a text get it as their value, in their place or at the end, and
+ * those with null are taken out. All else stays to the byte.
+ */
+export function editMembers(text: string, edits: Readonly<Record<string, string | null>>): string {
+  const members = listMembers(text)
+  const isEdited = (name: string) => Object.hasOwn(edits, name)
+  const known = new Set<string>()
+  let isChanged = false
+  let edited = ''
+  /** What stands between the last member that is kept and the next one. */
+  let gap: string | null = null
+  for (const [index, { name, start, valueStart, valueEnd }] of members.entries()) {
+    const value = isEdited(name) ? (edits[name] ?? null) : text.slice(valueStart, valueEnd)
+    if (isEdited(name)) {
+      known.add(name)
+      isChanged = true
+    }
+    if (value === null) continue
+    edited += (gap ?? '') + text.slice(start, valueStart) + value
+    const next = members[index + 1]
+    gap = next ? text.slice(valueEnd, next.start) : ','
+  }
+  for (const name of Object.keys(edits)) {
+    if (edits[name] === null || known.has(name)) continue
+    isChanged = true
+    edited += `${gap === null ? '' : ','}${JSON.stringify(name)}:${edits[name]}`
+    gap = ','
+  }
+  if (!isChanged) return text
+  const open = skipBlanks(text, 0) + 1
+  return text.slice(0, members[0]?.start ?? open) + edited + text.slice(members.at(-1)?.valueEnd ?? open)
+}
+
+/** JSON text in one line. Strings hold no line breaks as they are, so those that there are say nothing. */
+export function toOneLine(text: string): string {
+  return /[\r\n]/.test(text) ? text.replace(/[\r\n]/g, ' ') : text
+}
+
+/** How many members all objects of a text have together, equal names included. */
+export function countMembers(text: string): number {
+  let count = 0
+  for (let place = 0; place < text.length; ) {
+    const code = text.charCodeAt(place)
+    if (code === QUOTE) place = skipString(text, place)
+    else {
+      if (code === COLON) count++
+      place++
+    }
+  }
+  return count
+}
+
+/** The path to the first member whose name stands in its object already; null: there is none. */
+export function findRepeatedName(text: string, at = 0): (string | number)[] | null {
+  const start = skipBlanks(text, at)
+  const first = text.charCodeAt(start)
+  if (first === OPEN_BRACKET) {
+    for (const [index, element] of listElements(text, start).entries()) {
+      const path = findRepeatedName(text, element.start)
+      if (path) return [index, ...path]
+    }
+  } else if (first === OPEN_BRACE) {
+    const names = new Set<string>()
+    for (const { name, valueStart } of listMembers(text, start)) {
+      if (names.has(name)) return [name]
+      names.add(name)
+      const path = findRepeatedName(text, valueStart)
+      if (path) return [name, ...path]
+    }
+  }
+  return null
+}

@@ -1,0 +1,32 @@
+import type { JsonObject } from '../lib/json.ts'
+import { findSource, keepSourcesAt, stringifyJson } from '../lib/json-source.ts'
+import { editMembers, listMembers } from '../lib/json-text.ts'
+import { type MessagesOptions, toMessagesBody } from './anthropic-request.ts'
+
+/** What of a chat passes to the Messages API as it is, deeper than its own members. */
+const PASSED_ON = [
+  ['tools', '*'],
+  ['tools', '*', 'function', 'parameters'],
+  ['response_format', 'json_schema', 'schema'],
+]
+
+/**
+ * A chat as the text of a request to the Messages API. What the mapping leaves as it is (members, tools, schemas) stands there
+ * as the client wrote it.
+ *
+ * @throws UnmappableError for what would be lost on the way
+ */
+export function writeMessages(body: JsonObject, options: MessagesOptions): string {
+  for (const path of PASSED_ON) keepSourcesAt(body, path)
+  const mapped = toMessagesBody(body, options)
+  const text = stringifyJson(mapped)
+  const source = findSource(body)
+  if (source === undefined) return text
+  const edits: Record<string, string> = {}
+  for (const { name, valueStart, valueEnd } of listMembers(source)) {
+    if (Object.hasOwn(mapped, name) && mapped[name] === body[name]) {
+      edits[name] = source.slice(valueStart, valueEnd)
+    }
+  }
+  return editMembers(text, edits)
+}
