@@ -1,5 +1,5 @@
 import type { JobEvent } from '../jobs/job.ts'
-import { stringifyJson } from '../lib/json-source.ts'
+import { stringifyLine } from '../lib/json-source.ts'
 
 /** Milliseconds a client waits before it connects again. */
 const retryAfter = 1000
@@ -9,7 +9,7 @@ export const COMMENT = ': keep-alive\n'
 
 /** One event on the wire (WHATWG HTML, server-sent events). JSON in one line, so one `data` line holds it. */
 export function formatEvent(event: JobEvent): string {
-  return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${stringifyJson(event.data)}\n\n`
+  return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${stringifyLine(event.data)}\n\n`
 }
 
 /**

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { JsonObject } from '../lib/json.ts'
-import { stringifyJson } from '../lib/json-source.ts'
+import { stringifyLine } from '../lib/json-source.ts'
 import type { LineFailure } from './batch.ts'
 
 /** What became of one line; `request` names what was made of it, null where nothing was. */
@@ -14,7 +14,7 @@ export type LineAnswer = {
 export function renderLine(batch: string, index: number, answer: LineAnswer): string {
   const id = `batch_req_${hash('sha256', `${batch}:${index}`).slice(0, 32)}`
   const { response, error } = describe(answer)
-  return `${stringifyJson({ id, custom_id: answer.customId, response, error })}\n`
+  return `${stringifyLine({ id, custom_id: answer.customId, response, error })}\n`
 }
 
 function describe({ request, outcome }: LineAnswer) {

@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { stringifyJson } from '../lib/json-source.ts'
+import { keepSource, stringifyJson } from '../lib/json-source.ts'
 import { isSealed, type Place, type Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { JobError } from './job.ts'
 import { decodePayload, encodePayload } from './payload.ts'
@@ -54,7 +54,9 @@ export function createAtRest(deps: {
   }
 
   function openText(place: Parameters<Sealer['open']>[0], sealed: string): JsonValue {
-    return JSON.parse(sealer.open(place, Buffer.from(sealed, 'base64')).toString('utf8')) as JsonValue
+    const text = sealer.open(place, Buffer.from(sealed, 'base64')).toString('utf8')
+    const value = JSON.parse(text) as JsonValue
+    return isJsonObject(value) ? keepSource(value, text) : value
   }
 
   const chunkPlace = (root: string, id: string, call: number) => ({ root, purpose: `chunk ${call}`, id })

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../lib/json.ts'
+import { keepSourcesAt, parseWithSource } from '../lib/json-source.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobEvent, JobEventType, JobStatus } from './job.ts'
@@ -133,7 +134,9 @@ export function toEvent(
   jobAsItStands: () => Job,
   { root, atRest }: Omit<View, 'render'>,
 ): JobEvent {
-  const { event, at, next_attempt_at, error, run_at, sealed, ...members } = JSON.parse(stored) as StoredEvent
+  const told = parseWithSource(stored) as StoredEvent
+  if (told.event === 'job.delta') keepSourcesAt(told, ['chunk'])
+  const { event, at, next_attempt_at, error, run_at, sealed, ...members } = told
   const data: JobEvent['data'] = { job_id: id, seq, at: isoTime(at), ...members }
   if (typeof next_attempt_at === 'number') data.next_attempt_at = isoTime(next_attempt_at)
   if (typeof run_at === 'number') data.run_at = isoTime(run_at)

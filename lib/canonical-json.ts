@@ -23,59 +23,70 @@ export function canonicalizeText(
   keepsOrder: KeepsOrder,
   from: { at: number; isOrdered: boolean } = { at: 0, isOrdered: false },
 ): string {
-  let { at } = from
+  return readValue({ text, at: skipBlanks(text, from.at), keepsOrder }, from.isOrdered)
+}
 
-  function readName(): string {
-    const end = skipString(text, at)
-    const raw = text.slice(at, end)
-    at = end
-    return raw.includes('\\') ? JSON.stringify(JSON.parse(raw)) : raw
+type Reader = { text: string; at: number; keepsOrder: KeepsOrder }
+
+/** Each of these reads what begins at `at`, and leaves `at` behind it. */
+function readValue(reader: Reader, isOrdered: boolean): string {
+  const { text, at } = reader
+  const code = text.charCodeAt(at)
+  if (code === QUOTE) return readString(reader)
+  if (code === OPEN_BRACE) return readObject(reader, isOrdered)
+  if (code === OPEN_BRACKET) return readArray(reader, isOrdered)
+  reader.at = skipValue(text, at)
+  const raw = text.slice(at, reader.at)
+  // What is no literal is a number.
+  return raw === 'true' || raw === 'false' || raw === 'null' ? raw : canonicalizeNumber(raw)
+}
+
+function readString(reader: Reader): string {
+  const end = skipString(reader.text, reader.at)
+  const raw = reader.text.slice(reader.at, end)
+  reader.at = end
+  // Of the escapes, only these can be written otherwise.
+  return raw.includes('\\u') || raw.includes('\\/') ? JSON.stringify(JSON.parse(raw)) : raw
+}
+
+function readArray(reader: Reader, isOrdered: boolean): string {
+  const { text } = reader
+  let written = '['
+  reader.at = skipBlanks(text, reader.at + 1)
+  while (text.charCodeAt(reader.at) !== CLOSE_BRACKET) {
+    if (written.length > 1) written += ','
+    written += readValue(reader, isOrdered)
+    skipSeparator(reader)
   }
+  reader.at++
+  return `${written}]`
+}
 
-  function read(isOrdered: boolean): string {
-    at = skipBlanks(text, at)
-    const code = text.charCodeAt(at)
-    if (code === QUOTE) return readName()
-    if (code === OPEN_BRACE) return readObject(isOrdered)
-    if (code === OPEN_BRACKET) return readArray(isOrdered)
-    const end = skipValue(text, at)
-    const raw = text.slice(at, end)
-    at = end
-    // What is no literal is a number.
-    return raw === 'true' || raw === 'false' || raw === 'null' ? raw : canonicalizeNumber(raw)
+function readObject(reader: Reader, isOrdered: boolean): string {
+  const { text, keepsOrder } = reader
+  const members: { name: string; value: string }[] = []
+  let isSorted = true
+  let before = ''
+  reader.at = skipBlanks(text, reader.at + 1)
+  while (text.charCodeAt(reader.at) !== CLOSE_BRACE) {
+    const name = readString(reader)
+    reader.at = skipBlanks(text, skipBlanks(text, reader.at) + 1)
+    members.push({ name, value: readValue(reader, isOrdered || keepsOrder(name.slice(1, -1))) })
+    isSorted &&= before < name
+    before = name
+    skipSeparator(reader)
   }
+  reader.at++
+  if (!isOrdered && !isSorted) members.sort((left, right) => (left.name < right.name ? -1 : 1))
+  // Not by `join`, which would copy what is deep inside once for every level.
+  let written = '{'
+  for (const { name, value } of members) written += `${written.length > 1 ? ',' : ''}${name}:${value}`
+  return `${written}}`
+}
 
-  function readArray(isOrdered: boolean): string {
-    let written = '['
-    at = skipBlanks(text, at + 1)
-    while (text.charCodeAt(at) !== CLOSE_BRACKET) {
-      written += (written.length > 1 ? ',' : '') + read(isOrdered)
-      at = skipBlanks(text, at)
-      if (text.charCodeAt(at) === COMMA) at = skipBlanks(text, at + 1)
-    }
-    at++
-    return `${written}]`
-  }
-
-  function readObject(isOrdered: boolean): string {
-    const members: [name: string, value: string][] = []
-    at = skipBlanks(text, at + 1)
-    while (text.charCodeAt(at) !== CLOSE_BRACE) {
-      const name = readName()
-      at = skipBlanks(text, at) + 1
-      members.push([name, read(isOrdered || keepsOrder(name.slice(1, -1)))])
-      at = skipBlanks(text, at)
-      if (text.charCodeAt(at) === COMMA) at = skipBlanks(text, at + 1)
-    }
-    at++
-    if (!isOrdered) members.sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0))
-    // Not by `join`, which would copy what is deep inside once for every level.
-    let written = ''
-    for (const [name, value] of members) written += `${written === '' ? '{' : ','}${name}:${value}`
-    return written === '' ? '{}' : `${written}}`
-  }
-
-  return read(from.isOrdered)
+function skipSeparator(reader: Reader): void {
+  reader.at = skipBlanks(reader.text, reader.at)
+  if (reader.text.charCodeAt(reader.at) === COMMA) reader.at = skipBlanks(reader.text, reader.at + 1)
 }
 
 /** SHA-256 in hex. */

@@ -7,22 +7,25 @@ import { editMembers, listElements, listMembers, skipValue, toOneLine } from './
  * cannot hold; whoever writes it on uses its source. A source belongs to one object: a copy with something changed has none,
  * and is written anew. Objects with a source are frozen at their top, so that the two say the same.
  */
-const sources = new WeakMap<object, string>()
+const SOURCE = Symbol('source')
+
+type WithSource = { readonly [SOURCE]?: string }
 
 /** Gives an object the text that it was read from. */
 export function keepSource<Value extends object>(value: Value, text: string): Value {
-  sources.set(value, text)
+  // Neither listed nor copied with the members. A WeakMap would do the same, and hold up every collection of garbage.
+  if (findSource(value) === undefined) Object.defineProperty(value, SOURCE, { value: text })
   return Object.freeze(value)
 }
 
 /** The text that an object was read from; undefined for one that was made here. */
 export function findSource(value: object): string | undefined {
-  return sources.get(value)
+  return (value as WithSource)[SOURCE]
 }
 
 /** The text of an object: as it was read, else as it is. */
 export function sourceOf(value: JsonObject): string {
-  return sources.get(value) ?? stringifyJson(value)
+  return findSource(value) ?? stringifyJson(value)
 }
 
 /** Parses text of an object, and keeps it. Throws what `JSON.parse` throws. */
@@ -35,7 +38,7 @@ export function parseWithSource(text: string): JsonObject {
  * `*` is every element of a list.
  */
 export function keepSourcesAt(root: object, path: readonly string[]): void {
-  const text = sources.get(root)
+  const text = findSource(root)
   if (text !== undefined) descend(root, text, 0, path)
 }
 
@@ -43,7 +46,7 @@ function descend(value: unknown, text: string, start: number, path: readonly str
   if (typeof value !== 'object' || value === null) return
   const [step, ...rest] = path
   if (step === undefined) {
-    if (!sources.has(value)) keepSource(value, text.slice(start, skipValue(text, start)))
+    keepSource(value, text.slice(start, skipValue(text, start)))
   } else if (Array.isArray(value)) {
     if (step !== '*') return
     for (const [index, element] of listElements(text, start).entries()) {
@@ -63,24 +66,21 @@ export function withMembers(value: JsonObject, changes: JsonObject): JsonObject 
     if (member === undefined) delete changed[name]
     edits[name] = member === undefined ? null : stringifyJson(member)
   }
-  const source = sources.get(value)
+  const source = findSource(value)
   return source === undefined ? changed : keepSource(changed, editMembers(source, edits))
 }
 
 /** Stands for a source while the rest is written; nobody can guess it, so nobody can write it. */
 const MARK = `source:${randomUUID()}:`
 
-/**
- * `JSON.stringify` that writes objects with a source as that, in one line: what stands in a server-sent event or a line of a
- * file must have no line break.
- */
+/** `JSON.stringify` that writes objects with a source as that. */
 export function stringifyJson(value: unknown): string {
-  const whole = typeof value === 'object' && value !== null ? sources.get(value) : undefined
-  if (whole !== undefined) return toOneLine(whole)
+  const whole = typeof value === 'object' && value !== null ? findSource(value) : undefined
+  if (whole !== undefined) return whole
   let found: string[] | null = null
   const text = JSON.stringify(value, (_name, member: unknown) => {
     if (typeof member !== 'object' || member === null) return member
-    const source = sources.get(member)
+    const source = findSource(member)
     if (source === undefined) return member
     found ??= []
     found.push(source)
@@ -89,12 +89,17 @@ export function stringifyJson(value: unknown): string {
   return found === null ? text : embed(text, found)
 }
 
+/** The same without line breaks, for an event of a stream or a line of a file. */
+export function stringifyLine(value: unknown): string {
+  return toOneLine(stringifyJson(value))
+}
+
 function embed(text: string, found: readonly string[]): string {
   let whole = ''
   let from = 0
   for (const source of found) {
     const at = text.indexOf(MARK, from) - 1
-    whole += text.slice(from, at) + toOneLine(source)
+    whole += text.slice(from, at) + source
     from = text.indexOf('"', at + 1) + 1
   }
   return whole + text.slice(from)

@@ -8,6 +8,7 @@ const PASSED_ON = [
   ['tools', '*'],
   ['tools', '*', 'function', 'parameters'],
   ['response_format', 'json_schema', 'schema'],
+  ['output_config', 'format'],
 ]
 
 /**

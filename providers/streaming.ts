@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { keepSource, keepSourcesAt, withMembers } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { createChatAssembler } from './assemble.ts'
 import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
@@ -126,6 +127,7 @@ export function createResponseReader(options: { onDelta: (chunk: JsonValue) => v
       }
       options.onDelta(event)
       if (event.type === 'response.completed' || event.type === 'response.incomplete') {
+        keepSourcesAt(event, ['response'])
         return isJsonObject(event.response)
           ? { ok: true, body: event.response }
           : { ok: false, verdict: invalidAnswer(`${event.type} came without its response`) }
@@ -147,8 +149,7 @@ export function createResponseReader(options: { onDelta: (chunk: JsonValue) => v
 function hideUsage(chunk: JsonObject): JsonObject | null {
   if (!isJsonObject(chunk.usage)) {
     if (chunk.usage !== null) return chunk
-    const { usage: _usage, ...rest } = chunk
-    return rest
+    return withMembers(chunk, { usage: undefined })
   }
   return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? null : chunk
 }
@@ -163,12 +164,12 @@ function truncatedStream(): Verdict {
   }
 }
 
-/** The data of an event; null when it is no JSON object. Google wraps the errors in its streams in a list. */
+/** The data of an event, which keeps its text; null when it is no JSON object. Google wraps the errors in its streams in a list. */
 export function parseObject(data: string): JsonObject | null {
   try {
     const parsed: unknown = JSON.parse(data)
-    const value: unknown = Array.isArray(parsed) ? parsed[0] : parsed
-    return isJsonObject(value) ? value : null
+    if (isJsonObject(parsed)) return keepSource(parsed, data)
+    return Array.isArray(parsed) && isJsonObject(parsed[0]) ? parsed[0] : null
   } catch {
     return null
   }

@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { stringifyLine } from '../../lib/json-source.ts'
 import { createChatAssembler } from '../../providers/assemble.ts'
 import { textOfPart } from '../../providers/content-parts.ts'
 import { listChatChunks } from './replay-chat.ts'
@@ -44,5 +45,5 @@ function callOf({ id, function: tool, custom }: JsonObject): JsonValue {
 }
 
 function write(value: JsonValue): string {
-  return `data: ${JSON.stringify(value)}\n\n`
+  return `data: ${stringifyLine(value)}\n\n`
 }

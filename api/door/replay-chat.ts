@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { keepSourcesAt, withMembers } from '../../lib/json-source.ts'
 import { textOfPart } from '../../providers/content-parts.ts'
 import { isTextMember } from '../../providers/text-members.ts'
 import { cutText } from './cut-text.ts'
@@ -8,18 +9,17 @@ import { cutText } from './cut-text.ts'
  * (providers/assemble.ts). Same id, model and time; members unknown here come along.
  */
 export function* listChatChunks(body: JsonObject, includeUsage: boolean): Generator<JsonObject> {
-  const { choices, usage, ...members } = body
-  const base: JsonObject = { ...members, object: 'chat.completion.chunk' }
-  const chunk = (parts: JsonObject[]): JsonObject => ({
-    ...base,
-    choices: parts,
-    ...(includeUsage ? { usage: null } : {}),
-  })
+  keepSourcesAt(body, ['usage'])
+  keepSourcesAt(body, ['choices', '*', 'logprobs'])
+  const { choices, usage } = body
+  const base = withMembers(body, { object: 'chat.completion.chunk', choices: undefined, usage: undefined })
+  const chunk = (parts: JsonObject[]): JsonObject =>
+    withMembers(base, { choices: parts, ...(includeUsage ? { usage: null } : {}) })
   for (const [position, choice] of (Array.isArray(choices) ? choices : []).entries()) {
     if (!isJsonObject(choice)) continue
     for (const part of listParts(choice, position)) yield chunk([part])
   }
-  if (includeUsage && isJsonObject(usage)) yield { ...base, choices: [], usage }
+  if (includeUsage && isJsonObject(usage)) yield withMembers(base, { choices: [], usage })
 }
 
 function* listParts(choice: JsonObject, position: number): Generator<JsonObject> {

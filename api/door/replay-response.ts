@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { keepSourcesAt, withMembers } from '../../lib/json-source.ts'
 import { cutText } from './cut-text.ts'
 
 /** A text within an item that comes in pieces: `response.<name>.delta` with `delta`, `response.<name>.done` with `field`. */
@@ -23,9 +24,11 @@ const PART_TEXTS: Record<string, Piecemeal> = {
  * cut, everything else comes whole with the beginning of its item. The same response gives the same events each time.
  */
 export function* listResponseEvents(response: JsonObject): Generator<JsonObject> {
-  const opening: JsonObject = { ...response, status: 'in_progress', output: [], usage: null }
+  keepSourcesAt(response, ['output', '*'])
+  const changes: JsonObject = { status: 'in_progress', output: [], usage: null }
   for (const name of ['incomplete_details', 'completed_at', 'error'])
-    if (name in opening) opening[name] = null
+    if (name in response) changes[name] = null
+  const opening = withMembers(response, changes)
   yield { type: 'response.created', response: opening }
   yield { type: 'response.in_progress', response: opening }
   for (const [index, item] of (Array.isArray(response.output) ? response.output : []).entries()) {

@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { keepSourcesAt, stringifyLine, withMembers } from '../../lib/json-source.ts'
 import { isBeginning, isEnd } from '../../providers/response-events.ts'
 import {
   describeOpen,
@@ -34,11 +35,9 @@ export function createResponseForm(
   function write(event: JsonObject): string {
     const number = count++
     if (number <= after) return ''
-    return encode(
-      isJsonObject(event.response)
-        ? { ...event, sequence_number: number, response: showResult(source, event.response) }
-        : { ...event, sequence_number: number },
-    )
+    keepSourcesAt(event, ['response'])
+    const shown = isJsonObject(event.response) ? { response: showResult(source, event.response) } : {}
+    return encode(withMembers(event, { sequence_number: number, ...shown }))
   }
 
   function writeNew(event: JsonObject): string {
@@ -109,5 +108,5 @@ function isWhole(sizes: ReadonlyMap<string, number>, response: JsonObject): bool
 
 function encode(event: JsonObject): string {
   const name = typeof event.type === 'string' && !/[\r\n]/.test(event.type) ? `event: ${event.type}\n` : ''
-  return `${name}data: ${JSON.stringify(event)}\n\n`
+  return `${name}data: ${stringifyLine(event)}\n\n`
 }

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { z } from 'zod'
 import type { FailedFilter } from '../../jobs/failed.ts'
-import { stringifyJson } from '../../lib/json-source.ts'
+import { stringifyLine } from '../../lib/json-source.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
@@ -102,7 +102,7 @@ function toFilter({ error_code, failed_after, failed_before, ...same }: FilterMe
 }
 
 async function* encodeLines(lines: AsyncIterable<object>): AsyncGenerator<string> {
-  for await (const line of lines) yield `${stringifyJson(line)}\n`
+  for await (const line of lines) yield `${stringifyLine(line)}\n`
 }
 
 async function* startWith(

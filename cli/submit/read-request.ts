@@ -2,7 +2,7 @@ import { type BatchEndpoint, batchEndpoints } from '../../batches/batch.ts'
 import { checkLine, isFault } from '../../batches/check-line.ts'
 import type { InputLine } from '../../batches/read-lines.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
-import { keepSource, keepSourcesAt, stringifyJson, withMembers } from '../../lib/json-source.ts'
+import { keepSource, keepSourcesAt, stringifyLine, withMembers } from '../../lib/json-source.ts'
 import type { ErrorMembers } from '../client.ts'
 
 /** How the result of a line is written: as a line of OpenAI's result files, or with the job as it is. */
@@ -57,7 +57,7 @@ export function readRequest({ text, number: line }: InputLine): LineRequest {
  * sent, and with a group to find it by. What the line says itself stands.
  */
 export function encodeLine(create: JsonObject, line: number, { digest, group }: InputIdentity): string {
-  return stringifyJson(
+  return stringifyLine(
     withMembers(create, {
       idempotency_key: create.idempotency_key ?? `submit:${digest.slice(0, 32)}:${line}`,
       group: create.group ?? group,

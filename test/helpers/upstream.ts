@@ -4,7 +4,13 @@ import { text } from 'node:stream/consumers'
 import type { JsonObject } from '../../lib/json.ts'
 
 /** One call as the upstream saw it. */
-export type UpstreamCall = { path: string; headers: IncomingMessage['headers']; body: JsonObject }
+export type UpstreamCall = {
+  path: string
+  headers: IncomingMessage['headers']
+  body: JsonObject
+  /** The body as it came. */
+  text: string
+}
 
 /** Answers one call; `respond` with an object answers 200 with it. */
 export type Script = (call: UpstreamCall, response: ServerResponse) => unknown
@@ -29,8 +35,9 @@ export async function startUpstream(): Promise<Upstream> {
       breaks++
       for (const resolve of waiting.splice(0)) resolve()
     })
-    const body = JSON.parse(await text(request)) as JsonObject
-    const call = { path: request.url ?? '', headers: request.headers, body }
+    const sent = await text(request)
+    const body = JSON.parse(sent) as JsonObject
+    const call = { path: request.url ?? '', headers: request.headers, body, text: sent }
     upstream.calls.push(call)
     await upstream.script(call, response)
   })

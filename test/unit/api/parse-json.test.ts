@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ApiError } from '../../../api/errors.ts'
 import { parseJson } from '../../../api/parse-json.ts'
+import { findSource } from '../../../lib/json-source.ts'
 
 function failure(text: string | Buffer): { message: string; param: string | null } {
   try {
@@ -57,12 +58,19 @@ describe('JSON from a client', () => {
     expect(message).not.toContain('secret')
   })
 
+  it.each(['{"a":[1,1e999]}', '{"a b":{"c":"\\ud800"}}', '{"2":-0,"1":9223372036854775807,"x": 1.0 }'])(
+    'keeps what a double, or an order of ours, cannot hold: %s',
+    (text) => {
+      expect(findSource(parseJson(Buffer.from(text), 'body') as object)).toBe(text)
+    },
+  )
+
   it.each([
-    ['{"a":[1,1e999]}', 'a[1]'],
-    ['{"a b":{"c":"\\ud800"}}', '["a b"].c'],
-    ['"\\udc00"', 'body'],
-  ])('that canonical JSON cannot carry is refused at its place: %s', (text, place) => {
-    expect(failure(text).param).toBe(place)
+    ['{"a":1,"a":1}', 'a'],
+    ['{"m":[{"role":"user","\\u0072ole":"system"}]}', 'm[0].role'],
+    ['[{"a":{"b":1,"c":"b:","b":2}}]', '[0].a.b'],
+  ])('with a name that stands twice in its object is refused: %s', (text, place) => {
+    expect(failure(text)).toEqual({ message: `${place}: stands twice in its object`, param: place })
   })
 
   it('must be UTF-8', () => {

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { contentHash, hashCanonical } from '../../../jobs/content-hash.ts'
+import { contentHash, hashCanonical, hashInputsOf } from '../../../jobs/content-hash.ts'
 import type { JsonValue } from '../../../lib/json.ts'
+import { parseWithSource } from '../../../lib/json-source.ts'
 
 const sha256 = (text: string) => hash('sha256', text, 'hex')
 
@@ -100,6 +101,88 @@ describe('contentHash', () => {
     expect(contentHash('response', 'a/b', { input: ['hello'] })).not.toBe(
       contentHash('response', 'a/b', { input: 'hello' }),
     )
+  })
+
+  describe.each([
+    [
+      'response_format',
+      (schema: string) =>
+        `"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":${schema}}}`,
+    ],
+    [
+      'text.format',
+      (schema: string) => `"text":{"format":{"type":"json_schema","name":"n","schema":${schema}}}`,
+    ],
+    [
+      'a function',
+      (schema: string) => `"tools":[{"type":"function","function":{"name":"f","parameters":${schema}}}]`,
+    ],
+    [
+      'a flat function',
+      (schema: string) => `"tools":[{"type":"function","name":"f","parameters":${schema}}]`,
+    ],
+    ['input_schema', (schema: string) => `"tools":[{"name":"f","input_schema":${schema}}]`],
+    ['functions', (schema: string) => `"functions":[{"name":"f","parameters":${schema}}]`],
+    [
+      'output_config',
+      (schema: string) => `"output_config":{"format":{"type":"json_schema","schema":${schema}}}`,
+    ],
+    ['Gemini', (schema: string) => `"generationConfig":{"responseSchema":${schema}}`],
+    ['Gemini, JSON schema', (schema: string) => `"generation_config":{"response_json_schema":${schema}}`],
+    ['guided_json', (schema: string) => `"guided_json":${schema}`],
+    ['structured_outputs', (schema: string) => `"structured_outputs":{"json":${schema}}`],
+  ])('the schema of %s', (_place, place) => {
+    const of = (schema: string) =>
+      contentHash('chat', 'a/b', parseWithSource(`{"model":"a/b",${place(schema)}}`))
+
+    it('is another one in another order', () => {
+      expect(of('{"properties":{"a":{},"b":{}}}')).not.toBe(of('{"properties":{"b":{},"a":{}}}'))
+      expect(of('{"properties":{"2":{},"1":{}}}')).not.toBe(of('{"properties":{"1":{},"2":{}}}'))
+    })
+
+    it('is the same with other blanks and escapes', () => {
+      expect(of('{"properties":{"a":{"minimum":1.0}}}')).toBe(
+        of('{ "properties" : {"\\u0061":{"minimum":1}} }'),
+      )
+    })
+
+    it('is another one with another number', () => {
+      expect(of('{"maximum":9223372036854775807}')).not.toBe(of('{"maximum":9223372036854775806}'))
+    })
+  })
+
+  it('is the same in another order everywhere else', () => {
+    const of = (text: string) => contentHash('chat', 'a/b', parseWithSource(text))
+    expect(
+      of(
+        '{"model":"a/b","messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true}}}',
+      ),
+    ).toBe(
+      of(
+        '{"response_format":{"json_schema":{"strict":true,"name":"n"},"type":"json_schema"},"messages":[{"content":[{"text":"x","type":"text"}],"role":"user"}],"model":"a/b"}',
+      ),
+    )
+  })
+
+  it('tells numbers apart that are one double', () => {
+    const of = (seed: string) => contentHash('chat', 'a/b', parseWithSource(`{"model":"a/b","seed":${seed}}`))
+    expect(of('9223372036854775807')).not.toBe(of('9223372036854775806'))
+    expect(of('1.0')).toBe(of('1'))
+  })
+
+  it('of each input is that of a job with this input alone', () => {
+    const body = parseWithSource('{"model":"alias","input":["é","b"],"dimensions":9223372036854775807}')
+    const alone = (input: string) =>
+      contentHash(
+        'embedding',
+        'a/b',
+        parseWithSource(`{"dimensions":9223372036854775807,"input":${input},"model":"a/b"}`),
+      )
+    expect(hashInputsOf('a/b', body, ['é', 'b', [1, 2]])).toEqual([
+      alone('"\\u00e9"'),
+      alone('["b"]'),
+      alone('[1,2]'),
+    ])
   })
 
   it('is 64 hex digits', () => {
