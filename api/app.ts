@@ -9,6 +9,7 @@ import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './d
 import { sendError } from './error-replies.ts'
 import { ApiError } from './errors.ts'
 import { registerJsonBody } from './json-body.ts'
+import { createLocalOnlyHook } from './local-only.ts'
 import { registerMissingRoute } from './missing-route.ts'
 import { createOpenStreams } from './open-streams.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
@@ -132,6 +133,7 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
         : new ApiError('unavailable', 'the server is closing', { retryAfterSeconds: 1 }),
     )
   })
+  app.addHook('onRequest', createLocalOnlyHook(deps))
   app.addHook('onRequest', createAuthHook(deps))
   app.addHook('onSend', async (_request, reply, payload) => {
     if (closing.aborted) reply.header('connection', 'close')

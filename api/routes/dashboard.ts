@@ -26,7 +26,7 @@ const PATH = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)*$/
 const ASSETS = /^assets\//
 const FOR_EVER: SendOptions = { immutable: true, maxAge: '365d' }
 
-const options = { config: { access: 'public' }, schema: { hide: true } } as const
+const options = { config: { access: 'public', isPage: true }, schema: { hide: true } } as const
 
 /** The page for operators. It holds nothing itself and asks for a key when the API does, so anybody may load it. */
 export async function registerDashboardRoutes(app: Api, { deps }: RouteContext): Promise<void> {

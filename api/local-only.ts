@@ -1,0 +1,52 @@
+import type { FastifyRequest, onRequestHookHandler } from 'fastify'
+import { isLoopback } from '../config/loopback.ts'
+import type { Keyring } from '../config/tenants.ts'
+import { ApiError } from './errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** A page that holds no data, or a part of one: other sites may lead to it. */
+    isPage?: boolean
+  }
+}
+
+const advice = 'while no tenants are configured only this machine is served; tenants with keys lift that'
+
+/**
+ * While no key is asked, keeps out web pages of others, which a browser on this machine would let in. A page may have made its
+ * own name lead here (DNS rebinding): only names of this machine are taken in `Host`. It may send requests without reading
+ * their answers: only what no browser sent, or a page of this service, is taken. The pages of the service may be led to from
+ * everywhere. Programs send neither `Origin` nor `Sec-Fetch-Site` and notice nothing.
+ */
+export function createLocalOnlyHook(deps: { keyring(): Pick<Keyring, 'open'> }): onRequestHookHandler {
+  return (request, _reply, done) => {
+    const param = deps.keyring().open ? findForeignHeader(request) : null
+    if (param === null) return done()
+    const what = param === 'host' ? 'is not a name of this machine' : 'says that a page of another site asks'
+    done(new ApiError('forbidden', `${param}: ${what}; ${advice}`, { param }))
+  }
+}
+
+function findForeignHeader(request: FastifyRequest): 'host' | 'origin' | 'sec-fetch-site' | null {
+  const { host, origin, 'sec-fetch-site': site } = request.headers
+  // HTTP/1.0 knows no `Host`, and no browser sends that.
+  if (host !== undefined && !isLocalName(host)) return 'host'
+  const { isPage } = request.routeOptions.config
+  if (isPage && (request.method === 'GET' || request.method === 'HEAD')) return null
+  if (origin !== undefined && !isOwnOrigin(origin, host)) return 'origin'
+  // `none`: a person typed the address, or followed a bookmark.
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'sec-fetch-site'
+  return null
+}
+
+/** A loopback address, or `localhost` and names below it, which lead nowhere else (RFC 6761, 6.3); with or without a port. */
+function isLocalName(host: string): boolean {
+  const name = host.toLowerCase().replace(/:\d{1,5}$/, '')
+  return isLoopback(name) || name.endsWith('.localhost')
+}
+
+/** A page on another port of this machine is somebody else's. Whether TLS ends before this process does not matter. */
+function isOwnOrigin(origin: string, host: string | undefined): boolean {
+  const own = host?.toLowerCase()
+  return own !== undefined && [`http://${own}`, `https://${own}`].includes(origin.toLowerCase())
+}
