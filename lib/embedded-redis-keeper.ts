@@ -12,6 +12,9 @@ const SHUTDOWN_MS = 10_000
 // The program that read these lines may be gone before the last of them.
 process.stderr.on('error', () => {})
 
+// What the server writes is for the user who started it.
+process.umask(0o077)
+
 const [file = '', ...args] = process.argv.slice(2)
 const server = spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit'] })
 

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
-import { mkdir, realpath } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { findRedisServer } from './find-redis.ts'
 import { claimFolder, type FolderClaim } from './folder-claim.ts'
 import { launchRedisServer, type RunningServer } from './launch-redis-server.ts'
+import { keepPassword, makePrivateFolder } from './private-folder.ts'
 
 export type EmbeddedRedisOptions = {
-  /** Its data folder, made when missing. One process at a time may have it. */
+  /** Its data folder, made when missing and closed to other users. One process at a time may have it. */
   directory: string
   /** Told in a line when something is installed, and when the server fails or warns. */
   log?: (line: string) => void
@@ -17,11 +17,14 @@ export type EmbeddedRedisOptions = {
   durable?: boolean
   /** A fixed port; by default a free one. */
   port?: number
+  /** False: whoever reaches the port is served. For nodes of a cluster and replicas, which would have to know one another's password. */
+  hasPassword?: boolean
   /** Further arguments, which win over those given here: `['--appendonly', 'no']`. */
   extraArgs?: string[]
 }
 
 export type EmbeddedRedis = {
+  /** With its password. */
   url: string
   port: number
   /** The server's process; another one after a crash. */
@@ -35,21 +38,29 @@ const PORT_ATTEMPTS = 5
 const RESTART_DELAY_MS = { first: 100, most: 5_000 }
 
 /**
- * Starts a Redis of this process's own on 127.0.0.1, installing one when the machine has none: durable (append-only
+ * Starts a Redis of this process's own on 127.0.0.1, installing one when the machine has none: closed to other users of the
+ * machine (a password in a file of its folder, which is this user's alone), durable (append-only
  * file, fsync every second or always), never evicting, started again on its port when it crashes, and gone when this process
  * is, even after SIGKILL. It does not keep the process alive. Resolves when it answers PING, its data loaded.
  */
 export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise<EmbeddedRedis> {
   const { log = () => {} } = options
   const server = await findRedisServer({ log })
-  await mkdir(options.directory, { recursive: true })
-  const directory = await realpath(options.directory)
+  const directory = await makePrivateFolder(options.directory)
   const claim = await claimFolder(directory)
+  const { password, file } =
+    options.hasPassword === false
+      ? { password: null, file: null }
+      : await keepPassword(directory).catch(async (error: unknown) => {
+          await claim.release()
+          throw error
+        })
   const launch = async (port: number): Promise<RunningServer> => {
     const running = await launchRedisServer({
       server,
-      args: buildArguments({ ...options, directory, port }),
+      args: [...(file === null ? [] : [file]), ...buildArguments({ ...options, directory, port })],
       port,
+      password,
       log,
     })
     await claim.setServer(running.pid)
@@ -57,7 +68,7 @@ export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise
   }
   try {
     const { port, running } = await launchOnFreePort(launch, options.port)
-    return superviseServer({ port, running, launch, claim, log })
+    return superviseServer({ port, password, running, launch, claim, log })
   } catch (error) {
     await claim.release()
     throw error
@@ -100,12 +111,13 @@ async function findFreePort(): Promise<number> {
 
 function superviseServer(options: {
   port: number
+  password: string | null
   running: RunningServer
   launch: (port: number) => Promise<RunningServer>
   claim: FolderClaim
   log: (line: string) => void
 }): EmbeddedRedis {
-  const { port, launch, claim, log } = options
+  const { port, password, launch, claim, log } = options
   const closing = new AbortController()
   let running = options.running
 
@@ -142,7 +154,7 @@ function superviseServer(options: {
   let closed: Promise<void> | undefined
 
   return {
-    url: `redis://127.0.0.1:${port}`,
+    url: `redis://${password === null ? '' : `:${password}@`}127.0.0.1:${port}`,
     port,
     get pid() {
       return running.pid

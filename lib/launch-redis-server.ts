@@ -10,6 +10,8 @@ export type LaunchOptions = {
   args: string[]
   /** The port that the arguments name. */
   port: number
+  /** What its configuration asks for; null: nothing. */
+  password: string | null
   /** Told of the warnings of the server once it serves. */
   log: (line: string) => void
 }
@@ -33,7 +35,7 @@ const LINES_KEPT = 3
  * server's own words when it ends before that. It does not keep this process alive.
  */
 export async function launchRedisServer(options: LaunchOptions): Promise<RunningServer> {
-  const { server, args, port, log } = options
+  const { server, args, port, password, log } = options
   const keeper = spawn(
     process.execPath,
     [fileURLToPath(new URL('./embedded-redis-keeper.ts', import.meta.url)), server, ...args],
@@ -45,7 +47,7 @@ export async function launchRedisServer(options: LaunchOptions): Promise<Running
   const ended = once(keeper, 'exit').then(([code, signal]) => {
     return [signal === null ? `exit code ${code}` : `keeper killed by ${signal}`, ...said.lines].join('; ')
   })
-  const served = await Promise.race([waitUntilServing(port, pid, ended), ended])
+  const served = await Promise.race([waitUntilServing({ port, password }, pid, ended), ended])
   if (typeof served === 'string') throw new Error(`Redis did not start: ${served}`)
   // A keeper that was killed cannot stop its server any more.
   keeper.on('exit', (_code, signal) => {
@@ -82,13 +84,14 @@ function readLines(keeper: ChildProcess): { lines: string[]; onWarning: (line: s
 
 /** Asks until the server on the port is the one started here (another process may hold the port) and has its data. */
 async function waitUntilServing(
-  port: number,
+  { port, password }: { port: number; password: string | null },
   pid: Promise<number>,
   ended: Promise<string>,
 ): Promise<Served | string> {
   const client = new Redis({
     host: '127.0.0.1',
     port,
+    ...(password === null ? {} : { password }),
     retryStrategy: () => POLL_MS,
     maxRetriesPerRequest: null,
     maxLoadingRetryTime: 100,
@@ -97,8 +100,10 @@ async function waitUntilServing(
   client.on('error', () => {})
   try {
     // When the server ends instead, the client is closed and these reject.
-    const serving = Promise.all([pid, client.info('server')]).then<Served | string>(([own, info]) =>
-      info.includes(`process_id:${own}\r\n`) ? { pid: own } : ended,
+    const serving = Promise.all([pid, client.info('server')]).then<Served | string, Served | string>(
+      ([own, info]) => (info.includes(`process_id:${own}\r\n`) ? { pid: own } : ended),
+      // Another server, with another password.
+      (error) => (/^(?:WRONGPASS|NOAUTH)\b/.test(String(error?.message)) ? ended : Promise.reject(error)),
     )
     return await Promise.race([serving, ended])
   } finally {

@@ -115,17 +115,18 @@ test('with redis.durable, an API serves over a Redis with appendfsync always, an
   onTestFinished(() => admin.disconnect())
   await admin.call('ACL', 'SETUSER', 'blind', 'on', '>pass', '~*', '&*', '+@all', '-config', '-@admin')
   for (const [user, warns] of [
-    ['', false],
+    [null, false],
     ['blind:pass@', true],
   ] as const) {
-    const { path } = await writeConfig(`{ url: "redis://${user}127.0.0.1:${server.port}", durable: true }`)
+    const url = user === null ? server.url : `redis://${user}127.0.0.1:${server.port}`
+    const { path } = await writeConfig(`{ url: "${url}", durable: true }`)
     const api = await startProcess({
       args: [main, 'api', '--config', path],
       ready: /"url":"(http:[^"]+)","msg":"ready"/,
       readyMs: 50_000,
     })
     expect(api.output.includes('Redis does not let this user look')).toBe(warns)
-    expect((await createJob(api.match[1]!, chat(`by ${user}`))).status).toBe('queued')
+    expect((await createJob(api.match[1]!, chat(`by ${user ?? 'anybody'}`))).status).toBe('queued')
     api.kill('SIGTERM')
     await api.exited
   }

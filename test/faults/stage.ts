@@ -121,7 +121,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       const place: Place = { folder: join(folder, `worker-${places.length}`), tap: null, worker: 'starting' }
       places.push(place)
       await mkdir(place.folder)
-      if (options.tapped) place.tap = await openTap(redis.port)
+      if (options.tapped) place.tap = await openTap(redis.url)
       return place
     }
 

@@ -26,8 +26,9 @@ const lua = (name: string) => readFileSync(new URL(`../../jobs/lua/${name}.lua`,
 const SCRIPT = `${lua('common')}\n${lua('finish')}`
 const DIGEST = hash('sha1', SCRIPT)
 
-/** @param port where Redis listens on 127.0.0.1 */
-export async function openTap(port: number): Promise<Tap> {
+/** @param target URL of the Redis on 127.0.0.1 */
+export async function openTap(target: string): Promise<Tap> {
+  const { port, password } = new URL(target)
   const open = new Set<Socket>()
   const listeners: ((command: Buffer) => void)[] = []
   let caught: { moment: 'before' | 'after'; resolve: () => void } | null = null
@@ -35,7 +36,7 @@ export async function openTap(port: number): Promise<Tap> {
 
   const server = createServer((client) => {
     if (state === 'cut') return void client.destroy()
-    const redis = connect(port, '127.0.0.1')
+    const redis = connect(Number(port), '127.0.0.1')
     const split = createCommandSplitter()
     // Set on the connection whose command was caught.
     let executed: (() => void) | null = null
@@ -87,7 +88,7 @@ export async function openTap(port: number): Promise<Tap> {
   }
 
   return {
-    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `redis://:${password}@127.0.0.1:${(server.address() as AddressInfo).port}`,
     onCommand: (listener) => void listeners.push(listener),
     catchResult: (moment) => new Promise((resolve) => (caught = { moment, resolve })),
     cut,

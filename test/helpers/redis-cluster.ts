@@ -84,6 +84,7 @@ export async function startTestCluster({ nodeTimeoutMs = 5_000 } = {}): Promise<
 async function startNode(nodeTimeoutMs: number): Promise<{ server: EmbeddedRedis; busPort: number }> {
   const busPort = await findFreePort()
   const server = await startTestRedis({
+    hasPassword: false,
     extraArgs: [
       ...['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'],
       ...['--cluster-port', String(busPort), '--cluster-node-timeout', String(nodeTimeoutMs)],

@@ -38,6 +38,8 @@ export type TestRedisOptions = {
   /** Keeps its data when it is restarted; needs a moment longer. */
   durable?: boolean
   maxmemory?: string
+  /** False for nodes and replicas, which have to reach one another. */
+  hasPassword?: boolean
   extraArgs?: string[]
 }
 
@@ -45,11 +47,13 @@ export type TestRedisOptions = {
 export async function startTestRedis({
   durable = false,
   maxmemory,
+  hasPassword = true,
   extraArgs = [],
 }: TestRedisOptions = {}): Promise<EmbeddedRedis> {
   const directory = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'redis-'))
   const redis = await startEmbeddedRedis({
     directory,
+    hasPassword,
     ...(maxmemory === undefined ? {} : { maxmemory }),
     extraArgs: ['--appendonly', durable ? 'yes' : 'no', ...extraArgs],
   })

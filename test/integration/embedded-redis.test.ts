@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process'
+import { chmodSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -133,6 +135,65 @@ test('a server that outlived both its program and its keeper is ended by the nex
   expect(await ask(await start(), 'GET', 'kept')).toBe('yes')
   expect(await readProcessIdentity(Number(pid))).toBeNull()
 })
+
+test('it is closed to whoever has not the password, which no command line shows, before and after a crash', async () => {
+  const redis = await start()
+  const stranger = { url: `redis://127.0.0.1:${redis.port}` }
+  await expect(ask(stranger, 'KEYS', '*')).rejects.toThrow(/NOAUTH/)
+  await expect(ask({ url: `redis://:wrong@127.0.0.1:${redis.port}` }, 'KEYS', '*')).rejects.toThrow(
+    /NOAUTH|WRONGPASS/,
+  )
+  const { password } = new URL(redis.url)
+  expect(password).toMatch(/^[0-9a-f]{64}$/)
+  if (process.platform === 'linux') {
+    expect(readFileSync(`/proc/${redis.pid}/cmdline`, 'latin1')).not.toContain(password)
+  }
+  const crashed = redis.pid
+  process.kill(crashed, 'SIGKILL')
+  await expect.poll(() => redis.pid).not.toBe(crashed)
+  expect(await ask(redis, 'PING')).toBe('PONG')
+  await expect(ask(stranger, 'KEYS', '*')).rejects.toThrow(/NOAUTH/)
+})
+
+test('its folder is its own user alone, also one of old that all could read, whose data it keeps', async () => {
+  const first = await start({ hasPassword: false })
+  await ask(first, 'SET', 'kept', 'yes')
+  await first.close()
+  chmodSync(directory, 0o755)
+  rmSync(join(directory, 'password.conf'), { force: true })
+  const second = await start()
+  expect(statSync(directory).mode & 0o777).toBe(0o700)
+  expect(statSync(join(directory, 'password.conf')).mode & 0o777).toBe(0o600)
+  expect(await ask(second, 'GET', 'kept')).toBe('yes')
+  await second.close()
+  // The same on the next start; another where others could have read it.
+  const third = await start()
+  expect(third.url.split('@')[0]).toBe(second.url.split('@')[0])
+  await third.close()
+  chmodSync(join(directory, 'password.conf'), 0o644)
+  const fourth = await start()
+  expect(fourth.url.split('@')[0]).not.toBe(second.url.split('@')[0])
+  expect(statSync(join(directory, 'password.conf')).mode & 0o777).toBe(0o600)
+})
+
+test.runIf(process.platform === 'linux' && process.getuid?.() === 0)(
+  'another user of the machine reads neither its files nor its keys',
+  async () => {
+    const redis = await start()
+    await ask(redis, 'SET', 'prompt', 'canary')
+    const run = (script: string) =>
+      spawnSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', 'bash', '-c', script], {
+        encoding: 'utf8',
+      })
+    expect(run('id -u').stdout.trim()).toBe('65534')
+    const files = run(`cat "${directory}"/* "${directory}"/*/*; ls "${directory}"`)
+    expect([files.stdout, files.status]).toEqual(['', 2])
+    const keys = run(`exec 3<>/dev/tcp/127.0.0.1/${redis.port}; printf 'GET prompt\\r\\n' >&3; head -n1 <&3`)
+    expect(keys.stdout).toContain('NOAUTH')
+    const shown = run('cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null')
+    expect(shown.stdout).not.toContain(new URL(redis.url).password)
+  },
+)
 
 test('it does not keep a finished program alive', async () => {
   const program = await startProcess({ args: [host, directory, 'finish'], ready: /redis=(\d+)/ })

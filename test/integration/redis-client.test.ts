@@ -35,7 +35,7 @@ test('a client can be told from others by its name', async () => {
 test('a unix socket serves as well as a port', async () => {
   const folder = await mkdtemp(join(tmpdir(), 's-'))
   cleanups.push(() => rm(folder, { recursive: true, force: true }))
-  const redis = await startTestRedis({ extraArgs: ['--unixsocket', join(folder, 'r')] })
+  const redis = await startTestRedis({ hasPassword: false, extraArgs: ['--unixsocket', join(folder, 'r')] })
   cleanups.push(() => redis.close())
   for (const url of [join(folder, 'r'), `unix://${folder}/r?db=1`]) {
     expect(await connect({ url, role: 'commands' }).ping()).toBe('PONG')

@@ -8,13 +8,17 @@ import { until } from '../helpers/store.ts'
 const MAX_LAG = 1
 
 async function startReplica(primary: EmbeddedRedis): Promise<EmbeddedRedis> {
-  const replica = await startTestRedis({ extraArgs: ['--replicaof', '127.0.0.1', String(primary.port)] })
+  const replica = await startTestRedis({
+    hasPassword: false,
+    extraArgs: ['--replicaof', '127.0.0.1', String(primary.port)],
+  })
   onTestFinished(() => replica.close())
   return replica
 }
 
 test('with min-replicas-to-write nothing is accepted that no replica has: 503 until one is back', async () => {
   const primary = await startTestRedis({
+    hasPassword: false,
     extraArgs: [
       ...['--min-replicas-to-write', '1', '--min-replicas-max-lag', String(MAX_LAG)],
       ...['--repl-ping-replica-period', '1', '--repl-diskless-sync-delay', '0'],
