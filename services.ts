@@ -11,7 +11,14 @@ import { NotDurableError } from './jobs/durability.ts'
 import { createExpress, expressLease } from './jobs/express.ts'
 import { moveGroups } from './jobs/group-names.ts'
 import { createItems } from './jobs/items.ts'
-import { openLanesChannel, tenantRoot, tenantsKey, wakeChannel, webhookChannel } from './jobs/keys.ts'
+import {
+  formatOpenLanes,
+  openLanesChannel,
+  tenantRoot,
+  tenantsKey,
+  wakeChannel,
+  webhookChannel,
+} from './jobs/keys.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
@@ -224,7 +231,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       leaseMs: expressLease(config.current().jobs.stalled_after),
       worker: name,
     }),
-    announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), [name, ...lanes].join(' ')),
+    announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), formatOpenLanes(name, lanes)),
     work,
     items,
     gate: store.gate,

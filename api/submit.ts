@@ -50,6 +50,7 @@ export function toNewJob(
     group: create.group ?? null,
     metadata: create.metadata ?? {},
     idempotencyKey,
+    ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
     cost,
     estimateUsd: (cost.inputTokens * lane.price.input + cost.outputTokens * lane.price.output) / 1e6,
     limits: {
@@ -192,7 +193,10 @@ function memoryShort(retryAfterSeconds: number): ApiError {
   )
 }
 
-const refusals: Record<Exclude<Refusal['code'], 'deadline_unreachable' | 'memory_short'>, string> = {
+const refusals: Record<
+  Exclude<Refusal['code'], 'deadline_unreachable' | 'memory_short' | 'lanes_full'>,
+  string
+> = {
   queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
   rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
   budget_exhausted:
@@ -200,13 +204,24 @@ const refusals: Record<Exclude<Refusal['code'], 'deadline_unreachable' | 'memory
 }
 
 /** The store did not let the job in. */
-export function refused(refusal: Refusal, job: Pick<NewJob, 'earliestStart'>): ApiError {
+export function refused(
+  refusal: Refusal,
+  job: Pick<NewJob, 'earliestStart' | 'lane' | 'maxLanes'>,
+): ApiError {
   if (refusal.code === 'deadline_unreachable') {
     const earliest = new Date(job.earliestStart ?? 0).toISOString()
     return new ApiError(
       'deadline_unreachable',
       `deadline: under the present backlog the job would start at ${earliest} at the earliest`,
       { param: 'deadline' },
+    )
+  }
+  if (refusal.code === 'lanes_full') {
+    const provider = job.lane.slice(0, job.lane.indexOf('/'))
+    return new ApiError(
+      'queue_full',
+      `body.model: the tenant uses as many models of ${provider} as it may at a time (providers.${provider}.max_lanes: ${job.maxLanes})`,
+      { param: 'body.model', retryAfterSeconds: (refusal.retryAfterMs ?? 0) / 1000 },
     )
   }
   if (refusal.code === 'memory_short') return memoryShort((refusal.retryAfterMs ?? 0) / 1000)

@@ -31,6 +31,8 @@ export type Lane = {
   /** USD a million tokens. */
   price: { input: number; output: number }
   coalesce: { max_inputs: number; max_tokens: number; max_wait: number } | null
+  /** Only where `*` stands for the model: how many such models of the provider a tenant may use at a time. */
+  maxLanes?: number
 }
 
 type ProviderSettings = Config['providers'][string]
@@ -47,8 +49,18 @@ export function resolveLane(config: Config, name: string): Lane | null {
   const settings = ownMember(config.providers, provider)
   // A wildcard takes names from clients; only the characters that the file may hold reach keys and URLs.
   if (settings === undefined || model === wildcard || !modelNamePattern.test(model)) return null
-  const own = ownMember(settings.models, model) ?? ownMember(settings.models, wildcard)
-  return own === undefined ? null : buildLane(provider, model, settings, own)
+  const own = ownMember(settings.models, model)
+  if (own !== undefined) return buildLane(provider, model, settings, own)
+  const any = ownMember(settings.models, wildcard)
+  return any === undefined
+    ? null
+    : { ...buildLane(provider, model, settings, any), maxLanes: settings.max_lanes }
+}
+
+/** Whether the configuration has the lane by its name, and not as one of `*`. */
+export function isNamedLane(config: Config, name: string): boolean {
+  const lane = resolveLane(config, name)
+  return lane !== null && lane.maxLanes === undefined
 }
 
 /** Every lane that the configuration names, in its order; what `*` stands for is not among them. */

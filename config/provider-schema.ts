@@ -105,7 +105,7 @@ const model = z.strictObject({
 
 const modelName = z.string().regex(modelNamePattern, {
   error:
-    'a model name starts with a letter, a digit, "@" or "*" and has letters, digits and . _ : / @ * + ~ - only, 200 at the most',
+    'a model name starts with a letter, a digit, "/", "@" or "*" and has letters, digits, blanks within and . _ : / @ * + ~ - only, 200 at the most',
 })
 
 const shared = {
@@ -124,6 +124,11 @@ const shared = {
     .optional()
     .describe(
       'Sends embedding jobs of every model below together in one request. Without it: only models that say so.',
+    ),
+  max_lanes: count()
+    .prefault(2500)
+    .describe(
+      'Of models that only "*" stands for: how many names a tenant may use within ten minutes. One more is answered 429 queue_full.',
     ),
   models: z
     .record(modelName, model)

@@ -8,8 +8,12 @@ export const expectedSize = 'expected a size such as "512B", "64KiB", "1MiB" or 
 /** Names of providers, tenants and the like; they become parts of Redis keys, URLs and metrics. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
-/** Names of models as providers write them (`meta-llama/Llama-3.1-8B:free`, `@cf/meta/llama-3`), or `*`. */
-export const modelNamePattern = /^[A-Za-z0-9@*][A-Za-z0-9._:/@*+~-]{0,199}$/
+/**
+ * Names of models as providers write them (`meta-llama/Llama-3.1-8B:free`, `@cf/meta/llama-3`, `/models/llama.gguf`, `my model`), or
+ * `*`. A blank stands within, not at an end.
+ */
+export const modelNamePattern =
+  /^(?=.{1,200}$)[A-Za-z0-9@*/][A-Za-z0-9._:/@*+~-]*(?: +[A-Za-z0-9._:/@*+~-]+)*$/
 
 export const aliasPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/
 

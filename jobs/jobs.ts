@@ -62,6 +62,8 @@ export type NewJob = {
   /** When a call for it would leave at the earliest, Unix ms; only asked for where there is a deadline. */
   earliestStart?: number | null
   limits: TenantLimits
+  /** Where the configuration does not name its model: how many such models of the provider the tenant may use at a time. */
+  maxLanes?: number
 }
 
 /** What the tenant may do, as the configuration stands at the submission. */
@@ -77,7 +79,13 @@ export type TenantLimits = {
 /** Why a job is not let in now. */
 export type Refusal = {
   kind: 'refused'
-  code: 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'deadline_unreachable' | 'memory_short'
+  code:
+    | 'queue_full'
+    | 'lanes_full'
+    | 'rate_limited'
+    | 'budget_exhausted'
+    | 'deadline_unreachable'
+    | 'memory_short'
   /** When asking again may help; null where it depends on other jobs. */
   retryAfterMs: number | null
 }
@@ -133,6 +141,8 @@ export type Jobs = {
   create(job: NewJob): Promise<CreateOutcome>
   /** Creates many in one pipeline; outcomes stand in the order of the jobs. What fails one of them is its outcome alone; never throws. */
   createMany(jobs: NewJob[]): Promise<BulkOutcome[]>
+  /** Models of a provider that the tenant used lately, though the configuration does not name them. */
+  models(tenant: string, provider: string): Promise<string[]>
   get(tenant: string, id: string): Promise<Job | null>
   /** In the order of the ids. */
   getMany(tenant: string, ids: readonly string[]): Promise<(Job | null)[]>

@@ -59,7 +59,7 @@ export function expressChannel(prefix: string, worker: string): string {
   return `${prefix}:express:${worker}`
 }
 
-/** Pub/sub channel on which workers say what lanes they take jobs of at once, as `<worker> <lane> <lane> …`. */
+/** Pub/sub channel on which workers say what lanes they take jobs of at once, as `formatOpenLanes` writes it. */
 export function openLanesChannel(prefix: string): string {
   return `${prefix}:open`
 }
@@ -67,4 +67,15 @@ export function openLanesChannel(prefix: string): string {
 /** Pub/sub channel on which an API process hears how the jobs ended that its clients wait for. */
 export function answersChannel(prefix: string, process: string): string {
   return `${prefix}:answers:${process}`
+}
+
+/** `<worker> <lane> <lane> …`; blanks in names of models are written `%20`. */
+export function formatOpenLanes(worker: string, lanes: readonly string[]): string {
+  return [worker, ...lanes.map((lane) => lane.replaceAll(' ', '%20'))].join(' ')
+}
+
+/** What `formatOpenLanes` wrote. No name has a `%` of its own. */
+export function readOpenLanes(message: string): { worker: string; lanes: string[] } {
+  const [worker = '', ...lanes] = message.split(' ')
+  return { worker, lanes: lanes.map((lane) => lane.replaceAll('%20', ' ')) }
 }

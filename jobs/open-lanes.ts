@@ -1,4 +1,4 @@
-import { expressChannel, openLanesChannel } from './keys.ts'
+import { expressChannel, openLanesChannel, readOpenLanes } from './keys.ts'
 import type { Live } from './live.ts'
 
 /** How long what a worker said holds, ms; it says it every second. */
@@ -16,7 +16,7 @@ export function createOpenLanes(deps: { live: Live; prefix: string; now: () => n
   let turn = 0
 
   function hear(message: string): void {
-    const [worker, ...lanes] = message.split(' ')
+    const { worker, lanes } = readOpenLanes(message)
     if (!worker) return
     if (lanes.length === 0) workers.delete(worker)
     else workers.set(worker, { lanes: new Set(lanes), until: now() + HOLDS_MS })

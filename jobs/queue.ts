@@ -76,8 +76,10 @@ export type Queues = {
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
   /** Lets entries come at once that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are put off again. */
   hasten(lane: string, dueBy: number): Promise<void>
-  /** Every lane that ever had an entry. */
+  /** Every lane that had an entry and was not retired since. */
   lanes(): Promise<string[]>
+  /** Forgets a lane without entries. False: there are some, and it stays. */
+  retire(lane: string): Promise<boolean>
   consume(lane: string, options: { onStalled(): void; onError(error: Error): void }): LaneQueue
   close(): Promise<void>
 }
@@ -122,6 +124,12 @@ export function lockLease(stalledAfterMs: number): number {
   return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
 }
 
+/** Queue objects kept at hand by a process; those used longest ago are made anew when they are needed. */
+const QUEUES_KEPT = 64
+/** One that was used within this may still be at work, ms. */
+const QUEUE_IDLE_MS = 60_000
+
+const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url))
 const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
 
@@ -162,9 +170,11 @@ export function createQueues(deps: {
   /** From the death of a worker to the moment its jobs are fetched again, at the most. */
   stalledAfterMs: number
   order: Order
+  /** Whether the configuration names the lane, so that workers know of it by themselves. Without it none is. */
+  isNamed?: (lane: string) => boolean
 }): Queues {
   const { connection, prefix, order } = deps
-  const queues = new Map<string, Queue>()
+  const queues = new Map<string, { queue: Queue; usedAt: number }>()
   const announced = new Set<string>()
   const lockDuration = lockLease(deps.stalledAfterMs)
   const leases = createLeases({ redis: connection, prefix, lockMs: lockDuration, placeMs: 0 })
@@ -173,18 +183,46 @@ export function createQueues(deps: {
   defineFetch(connection)
 
   function queueOf(lane: string): Queue {
-    let queue = queues.get(lane)
-    if (!queue) {
-      queue = new Queue(QUEUE_NAME, {
-        connection,
-        prefix: lanePrefix(lane),
-        streams: { events: { maxLen: EVENTS_KEPT } },
-        skipVersionCheck: true,
-      })
-      queue.on('error', () => {}) // connection errors reach the callers of each command
-      queues.set(lane, queue)
+    const known = queues.get(lane)
+    // The order of the map is that of their use.
+    queues.delete(lane)
+    const queue = known?.queue ?? openQueue(lane)
+    queues.set(lane, { queue, usedAt: performance.now() })
+    for (const [other, { usedAt }] of queues) {
+      if (queues.size <= QUEUES_KEPT || performance.now() - usedAt < QUEUE_IDLE_MS) break
+      closeQueue(other)
     }
     return queue
+  }
+
+  function openQueue(lane: string): Queue {
+    const queue = new Queue(QUEUE_NAME, {
+      connection,
+      prefix: lanePrefix(lane),
+      streams: { events: { maxLen: EVENTS_KEPT } },
+      skipVersionCheck: true,
+    })
+    queue.on('error', () => {}) // connection errors reach the callers of each command
+    return queue
+  }
+
+  function closeQueue(lane: string): void {
+    queues
+      .get(lane)
+      ?.queue.close()
+      .catch(() => {})
+    queues.delete(lane)
+  }
+
+  /** Makes a lane known to the workers; where the configuration does not name it each time, for it may have been retired. */
+  async function announce(lane: string): Promise<void> {
+    if (deps.isNamed?.(lane)) {
+      if (!announced.has(lane)) await connection.sadd(lanesKey(prefix), lane)
+      announced.add(lane)
+    } else if ((await connection.sadd(lanesKey(prefix), lane)) === 1) {
+      // What the queue was told of itself may have gone with it.
+      await connection.hset(`${lanePrefix(lane)}:${QUEUE_NAME}:meta`, 'opts.maxLenEvents', EVENTS_KEPT)
+    }
   }
 
   return {
@@ -208,10 +246,7 @@ export function createQueues(deps: {
               },
             })),
           )
-          if (!announced.has(lane)) {
-            await connection.sadd(lanesKey(prefix), lane)
-            announced.add(lane)
-          }
+          await announce(lane)
           connection.publish(wakeChannel(prefix), lane).catch(() => {})
         }),
       )
@@ -234,12 +269,15 @@ export function createQueues(deps: {
       return found.map((data) => (data === null ? null : (JSON.parse(data) as EntryData).start))
     },
     async backlog(lane) {
-      const counts = await queueOf(lane).getJobCounts('waiting', 'prioritized', 'delayed', 'active')
-      return {
-        waiting: (counts.waiting ?? 0) + (counts.prioritized ?? 0),
-        delayed: counts.delayed ?? 0,
-        active: counts.active ?? 0,
-      }
+      // Not by the queue, which would write about itself.
+      const key = (name: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
+      const [wait, prioritized, delayed, active] = await Promise.all([
+        connection.llen(key('wait')),
+        connection.zcard(key('prioritized')),
+        connection.zcard(key('delayed')),
+        connection.llen(key('active')),
+      ])
+      return { waiting: wait + prioritized, delayed, active }
     },
     async hasten(lane, dueBy) {
       const root = `${lanePrefix(lane)}:${QUEUE_NAME}`
@@ -248,6 +286,17 @@ export function createQueues(deps: {
       while (count === 1000)
     },
     lanes: () => connection.smembers(lanesKey(prefix)),
+    async retire(lane) {
+      const root = `${lanePrefix(lane)}:${QUEUE_NAME}`
+      const retire = async () => (await runScript(connection, retireScript, root, [])) === 1
+      if (!(await retire())) return false
+      await connection.srem(lanesKey(prefix), lane)
+      closeQueue(lane)
+      // An entry that came in between, and was announced before the lane was struck off.
+      if (await retire()) return true
+      await connection.sadd(lanesKey(prefix), lane)
+      return false
+    },
     consume: (lane, options) =>
       createLaneQueue({
         connection,
@@ -260,7 +309,7 @@ export function createQueues(deps: {
         ...options,
       }),
     async close() {
-      await Promise.all([...queues.values()].map((queue) => queue.close()))
+      await Promise.all([...queues.values()].map(({ queue }) => queue.close()))
     },
   }
 }

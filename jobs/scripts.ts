@@ -21,6 +21,7 @@ const NAMES = [
   'statuses',
   'standing',
   'regroup',
+  'models',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 

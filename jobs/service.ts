@@ -14,6 +14,7 @@ import { abortChannel, groupKey, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
 import type { Memory } from './memory.ts'
+import { createModelBound } from './model-bound.ts'
 import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
 import type { Queues } from './queue.ts'
@@ -77,6 +78,7 @@ export function createJobs(deps: Deps): Jobs {
 
   const reader = createReader({ redis, queues, foresight: deps.foresight, atRest, render })
   const groups = createGroups({ redis, reader, rootOf })
+  const models = createModelBound({ redis, scripts, rootOf })
   const failures = createFailures({ redis, rootOf, now: deps.now })
   const redriving = createRedrive({
     ...{ redis, scripts, outbox, rootOf },
@@ -91,9 +93,13 @@ export function createJobs(deps: Deps): Jobs {
   /** Runs the create script for each job in one round trip. One that fails fails alone. */
   async function submitEach(jobs: NewJob[], awaited: Awaited | null = null): Promise<Settled[]> {
     // Without room the script still finds replays, and refuses the rest.
-    const [isFull, isShort] = await Promise.all([deps.room.isFull(), deps.memory.isShort()])
+    const [isFull, isShort, tooMany] = await Promise.all([
+      deps.room.isFull(),
+      deps.memory.isShort(),
+      models.findRefused(jobs),
+    ])
     const prepareOne = (job: NewJob) => {
-      const limits = isFull || isShort ? { ...job.limits, maxQueued: 0 } : job.limits
+      const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = awaited?.id ?? deps.newId()
       const express = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
@@ -112,13 +118,16 @@ export function createJobs(deps: Deps): Jobs {
     const answers = (await scripts.settleAll('create', calls)).values()
     deps.room.fill(jobs.length)
     await deps.confirm?.()
-    const settled = prepared.map((one): Settled => {
+    const settled = prepared.map((one, index): Settled => {
       if ('error' in one) return one
       const answered = answers.next().value!
       if (answered.status === 'rejected') return { job: one.job, error: answered.reason }
       const [answer, ...rest] = answered.value as [Buffer, ...unknown[]]
       const kind = answer.toString() as Submitted['kind']
       if (isShort && kind === 'queue_full') return { ...one, kind: 'memory_short', rest: [MEMORY_SHORT_MS] }
+      const laneWaitMs = tooMany.get(jobs[index]!)
+      if (laneWaitMs !== undefined && kind === 'queue_full')
+        return { ...one, kind: 'lanes_full', rest: [laneWaitMs] }
       return { ...one, kind, rest }
     })
     for (const one of settled) if (!('error' in one)) deps.onSubmitted?.(toSubmissionEvent(one))
@@ -212,6 +221,8 @@ export function createJobs(deps: Deps): Jobs {
         'error' in one ? { kind: 'failed', error: one.error } : toBulkOutcome(one),
       )
     },
+
+    models: models.list,
 
     get: read,
 

@@ -170,6 +170,7 @@ export function toSubmissionEvent({ job, kind }: Pick<Submitted, 'job' | 'kind'>
 /** Answers of the create script that let the job not in. */
 const REFUSALS: Record<Refusal['code'], true> = {
   queue_full: true,
+  lanes_full: true,
   rate_limited: true,
   budget_exhausted: true,
   deadline_unreachable: true,

@@ -81,6 +81,8 @@ export type Gate = {
    */
   retry(lane: Lane, count: number): Promise<number[]>
   read(lane: Lane): Promise<LaneState>
+  /** Gives up a lane that nobody uses. What still counts is kept for a day, or as long as it is paused. */
+  forget(lane: Lane): Promise<void>
 }
 
 export type GateOptions = {
@@ -172,6 +174,10 @@ export function createGate({
 
     async read(lane) {
       return readLaneState(await scripts.read(...address(lane)))
+    },
+
+    async forget(lane) {
+      await scripts.forget(...address(lane))
     },
   }
 }

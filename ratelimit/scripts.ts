@@ -11,6 +11,7 @@ export type Scripts = {
   pause(...args: Argument[]): Promise<unknown>
   retry(...args: Argument[]): Promise<number[]>
   read(...args: Argument[]): Promise<string>
+  forget(...args: Argument[]): Promise<number>
 }
 
 const KEYS = 6
@@ -31,6 +32,7 @@ export function defineScripts(redis: Redis | Cluster): Scripts {
     pause: define('pause'),
     retry: define('retry'),
     read: define('read'),
+    forget: define('forget'),
   }
 }
 

@@ -4,7 +4,7 @@ import { createBatchScripts } from '../batches/scripts.ts'
 import { batchChannel, createBatches } from '../batches/store.ts'
 import { createBatchWork } from '../batches/work.ts'
 import { decodeEncryptionKey } from '../config/encryption-key.ts'
-import { resolveLane } from '../config/lanes.ts'
+import { isNamedLane, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { createFileStore } from '../files/store.ts'
@@ -133,6 +133,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     // A worker's loops wait for Redis; a client of the API does not.
     connection: role === 'api' ? redis : connect('bullmq'),
     prefix,
+    isNamed: (id) => isNamedLane(settings(), id),
     stalledAfterMs: settings().jobs.stalled_after,
   })
   closers.add('the queues', () => queues.close())

@@ -77,6 +77,8 @@ export type LaneLoop = {
   offer(held: Held): void
   /** No new calls; resolves when those under way are stored, or given back after `graceMs`. */
   stop(graceMs: number): Promise<void>
+  /** For how long it has had nothing in hand or under way, ms. */
+  idleFor(): number
   /** When the loop made its last turn, as `performance.now` tells it. */
   lastTurn(): number
 }
@@ -117,6 +119,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let noted: LaneWaitingFor | null = null
   let stopping = false
   let turn = now()
+  let busyAt = now()
 
   const queue: LaneQueue = trackHeld(
     deps.queues.consume(deps.laneId, {
@@ -177,6 +180,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   function drop(one: Held): void {
     held.delete(one)
+    busyAt = now()
     heartbeat.drop(one, deps.laneId)
   }
 
@@ -406,6 +410,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     isOpen,
     offer,
     lastTurn: () => turn,
+    idleFor: () => (held.size + hand.length + inFlight.size > 0 ? 0 : now() - busyAt),
     async stop(graceMs) {
       stopping = true
       waker.wake()

@@ -20,6 +20,12 @@ const SWEEP_MS = 1000
 /** How long running calls may go on after SIGTERM before they are given back. */
 const DRAIN_MS = 25_000
 
+/**
+ * A lane of models `"*"` that had no work for this long ends, and what is kept of it. Longer than most providers' windows, so that
+ * nothing counts against a limit any more.
+ */
+const LANE_IDLE_MS = 75_000
+
 /** A loop that made no turn for this long is stuck. */
 const STUCK_MS = 30_000
 
@@ -44,6 +50,8 @@ export type WorkerDeps = {
   knownLanes: () => Promise<string[]>
   /** What the lane's entries wait for changed. */
   note: LaneLoopDeps['note']
+  /** How long a lane that the configuration does not name may be idle before it ends, ms; a minute unless given. */
+  laneIdleMs?: number
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -60,6 +68,9 @@ export type WorkerProcess = {
 /** Starts a loop for every lane, the sweeper, and the ear for wake-ups and aborts. */
 export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const loops = new Map<string, LaneLoop>()
+  const laneIdleMs = deps.laneIdleMs ?? LANE_IDLE_MS
+  /** Lanes that were looked at and have no loop, by when that was. */
+  const lookedAt = new Map<string, number>()
   const calls = createRunningCalls()
   let stopped = false
 
@@ -95,8 +106,27 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   }
 
   async function discover(): Promise<void> {
-    for (const lane of listLanes(deps.config())) ensureLoop(lane.id)
-    for (const id of await deps.knownLanes()) ensureLoop(id)
+    const named = new Set(listLanes(deps.config()).map(({ id }) => id))
+    for (const id of named) ensureLoop(id)
+    const time = performance.now()
+    for (const [id, at] of lookedAt) if (time - at > laneIdleMs) lookedAt.delete(id)
+    const unknown = (await deps.knownLanes()).filter((id) => !loops.has(id) && !lookedAt.has(id))
+    const idle = [...loops].filter(([id, loop]) => !named.has(id) && loop.idleFor() > laneIdleMs)
+    await Promise.all([...unknown, ...idle.map(([id]) => id)].map(retireOrServe))
+  }
+
+  /** A lane without work ends; one that has some, and is configured, has a loop. */
+  async function retireOrServe(id: string): Promise<void> {
+    lookedAt.set(id, performance.now())
+    if (!(await deps.queues.retire(id))) {
+      ensureLoop(id)
+      return
+    }
+    const loop = loops.get(id)
+    loops.delete(id)
+    await loop?.stop(DRAIN_MS)
+    const lane = resolveLane(deps.config(), id)
+    if (lane !== null) await deps.gate.forget(lane)
   }
 
   const leaveWake = await deps.live.listen(wakeChannel(deps.prefix), (id) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { listLanes } from '../../config/lanes.ts'
+import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { errorResponses } from '../schemas/common.ts'
@@ -32,9 +33,23 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
         },
       },
     },
-    async () => {
+    async (request) => {
       const config = deps.config()
-      const lanes = listLanes(config).map((lane) => toModel(lane.id, lane.provider))
+      const named = listLanes(config).map((lane) => toModel(lane.id, lane.provider))
+      const tenant = tenantOf(request).name
+      const open = Object.keys(config.providers).filter((name) =>
+        Object.hasOwn(config.providers[name]!.models, '*'),
+      )
+      const used = await Promise.all(
+        open.map(async (provider) =>
+          (await deps.jobs.models(tenant, provider)).map((model) =>
+            toModel(`${provider}/${model}`, provider),
+          ),
+        ),
+      )
+      // Those that were given a name since stand once.
+      const known = new Set(named.map(({ id }) => id))
+      const lanes = [...named, ...used.flat().filter(({ id }) => !known.has(id))]
       const aliases = Object.keys(config.routes).map((alias) => toModel(alias, OWNER))
       return { object: 'list' as const, data: [...lanes, ...aliases] }
     },

@@ -42,6 +42,9 @@ local inputPerMinute, outputPerMinute = tonumber(ARGV[4]), tonumber(ARGV[5])
 local requestsPerDay, concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
 local window, headroom = tonumber(ARGV[8]), tonumber(ARGV[9])
 
+-- Reading changes nothing of a lane that is not in use: `read.lua` says that it reads.
+local isReading, isUntouched = false, false
+
 local function lowerOf(configured, learned)
   if configured and learned then return min(configured, learned.limit) end
   return configured
@@ -113,7 +116,7 @@ end
 -- Brings the ledger to `now` and answers it, and whether a slice was closed.
 local function rollLedger(key, ledger, span, now)
   if ledger.window ~= span then
-    call('DEL', key)
+    if not isUntouched then call('DEL', key) end
     local fresh = createLedger(span, now)
     fresh.sum = ledger.sum
     fresh.amounts = { unpack(ledger.sum) }
@@ -124,12 +127,12 @@ local function rollLedger(key, ledger, span, now)
   ledger.open = floor(now / width)
   if ledger.open ~= previous then
     local a = ledger.amounts
-    if a[1] ~= 0 or a[2] ~= 0 or a[3] ~= 0 or a[4] ~= 0 then call('HSET', key, previous, pack(a)) end
+    if not isUntouched and (a[1] ~= 0 or a[2] ~= 0 or a[3] ~= 0 or a[4] ~= 0) then call('HSET', key, previous, pack(a)) end
     ledger.amounts = { 0, 0, 0, 0 }
   end
   local tail = floor((now - countingTime(span)) / width)
   if tail > previous then
-    call('DEL', key)
+    if not isUntouched then call('DEL', key) end
     ledger.sum = { 0, 0, 0, 0 }
   elseif tail > ledger.tail then
     local slices, gone = {}, {}
@@ -141,7 +144,7 @@ local function rollLedger(key, ledger, span, now)
         gone[#gone + 1] = slices[i]
       end
     end
-    if #gone > 0 then call('HDEL', key, unpack(gone)) end
+    if #gone > 0 and not isUntouched then call('HDEL', key, unpack(gone)) end
   end
   ledger.tail = max(ledger.tail, tail)
   return ledger, ledger.open ~= previous
@@ -190,6 +193,7 @@ local function open()
 
   -- As an older version wrote it.
   if not state.breaker.broken then state.breaker = closeBreaker(-1) end
+  isUntouched = isReading and (not packed or state.leaving ~= nil)
 
   -- Logical time stands still where the server's clock falls back, and goes on from there.
   local now = server + state.skew
@@ -207,7 +211,12 @@ local function open()
   return state, now, limits, closedSlice
 end
 
+-- A lane that was given up (forget.lua) and is used again keeps its keys.
 local function save(state)
+  if state.leaving then
+    state.leaving = nil
+    for i = 2, 5 do call('PERSIST', KEYS[i]) end
+  end
   call('SET', BUCKET, pack(state))
 end
 

@@ -1,10 +1,11 @@
 -- How the lane stands, for people and metrics.
 --
 -- Answer  JSON (LaneStateJson in lane-state.ts), times on Redis' clock. JSON keeps 14 digits here, enough to look at.
--- Invariant: reading moves the bucket to now and nothing else.
+-- Invariant: reading moves the bucket to now and nothing else, and makes no key.
 
+isReading = true
 local state, now, limits = open()
-save(state)
+if not isUntouched then save(state) end
 
 local function orNull(value)
   if value == nil then return cjson.null end

@@ -68,6 +68,8 @@ function createTwinGate({
     return state
   }
   return {
+    // The store's matter: a state that is kept in memory has no keys.
+    async forget() {},
     async take(lane, costs, tenants = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
       return toTakeAnswer(take(find(lane), lane.limits, costs.map(toAmounts), tenants, leaseMs, now()))
@@ -90,7 +92,9 @@ function createTwinGate({
       return count > 0 ? retry(find(lane), lane.limits, count, now()) : []
     },
     async read(lane) {
-      return read(find(lane), lane.limits, now())
+      // A lane that was never used is none the more for being read.
+      const state = states.get(lane.id) ?? createBucket(lane.limits.window, now())
+      return read(state, lane.limits, now())
     },
   }
 }

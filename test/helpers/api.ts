@@ -74,6 +74,7 @@ export type TestApi = {
 
 export type TestApiOptions = {
   tenants?: ConfigInput['tenants']
+  providers?: ConfigInput['providers']
   limits?: Partial<ApiLimits>
   /** A Redis of its own, for tests that stop or spoil it. */
   own?: boolean
@@ -110,7 +111,10 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const server = options.own ? await startTestRedis() : null
   const place = server ? { url: server.url, prefix: 'test' } : (options.place ?? testRedis())
   const { prefix } = place
-  const config = parseTestConfig({ tenants: options.tenants ?? {} })
+  const config = parseTestConfig({
+    tenants: options.tenants ?? {},
+    ...(options.providers === undefined ? {} : { providers: options.providers }),
+  })
   const { log, logged } = createTestLog(options.logLevel ?? 'warn')
   const metrics = createMetrics({ version: '0.0.0-test', now: Date.now, ofProcess: false })
   const store = openTestParts({

@@ -105,7 +105,7 @@ describe('a lane', () => {
     }
   })
 
-  it.each(['openai/none', 'none/small', 'openai', 'any/*', 'any/', 'any/a%20b', '%2F', 'constructor/x'])(
+  it.each(['openai/none', 'none/small', 'openai', 'any/*', 'any/', 'any/a%20', '%2F', 'constructor/x'])(
     'named %s does not exist',
     async (path) => {
       for (const reply of [await get(`/v1/lanes/${path}`), await post(`/v1/lanes/${path}/pause`)]) {

@@ -30,6 +30,10 @@ export type WorkshopOptions = {
   /** What a faulty connection makes of the store's answers. */
   disturb?: (work: Work, store: TestStore) => Work
   limits?: string
+  /** A model of the configuration besides, as it stands there. */
+  model?: string
+  /** After how long lanes of models `"*"` end, ms. */
+  laneIdleMs?: number
 }
 
 /** A store, a simulated provider with a chat and an embedding lane, and workers on demand; closed with the test. */
@@ -53,6 +57,7 @@ providers:
     models:
       chat: { price: { input: 1, output: 2 } }
       embed: { price: { input: 1 }, coalesce: { max_inputs: 16, max_tokens: 10000, max_wait: 50ms } }
+      ${options.model ?? ''}
 jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
 `,
   })
@@ -73,6 +78,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
       provider: (name) => providers.get(name),
       knownLanes: store.queues.lanes,
       note() {},
+      ...(options.laneIdleMs === undefined ? {} : { laneIdleMs: options.laneIdleMs }),
       now: Date.now,
       random: Math.random,
       onError: (error, what) => errors.push(`${what}: ${error}`),

@@ -128,7 +128,7 @@ describe('one fault, with its line', () => {
     [
       'a member of another kind',
       openai('    api_version: preview'),
-      'providers.openai.api_version: unknown member; known here: kind, base_url, api_key, headers, limits, timeout, retry, coalesce, models (sluice.yaml:6)',
+      'providers.openai.api_version: unknown member; known here: kind, base_url, api_key, headers, limits, timeout, retry, coalesce, max_lanes, models (sluice.yaml:6)',
     ],
     [
       'no models',
@@ -147,7 +147,7 @@ describe('one fault, with its line', () => {
     [
       'a name of a model that would end a Redis hash tag',
       openai('').replace('gpt-5-mini', '"a}b"'),
-      'providers.openai.models.a}b: a model name starts with a letter, a digit, "@" or "*" and has letters, digits and . _ : / @ * + ~ - only, 200 at the most (sluice.yaml:5)',
+      'providers.openai.models.a}b: a model name starts with a letter, a digit, "/", "@" or "*" and has letters, digits, blanks within and . _ : / @ * + ~ - only, 200 at the most (sluice.yaml:5)',
     ],
     [
       'an alias with a slash',

@@ -20,6 +20,7 @@ describe('defaults', () => {
           api_key: 'sk-plain-for-tests',
           headers: {},
           limits: { max_concurrency: 64, window: 60_000, headroom: 0.99 },
+          max_lanes: 2500,
           timeout: 120_000,
           retry: { max_attempts: 6, base: 500, cap: 60_000 },
           models: { 'gpt-5-mini': { price: { input: 0, output: 0 }, limits: {}, retry: {} } },

@@ -1,0 +1,22 @@
+-- Counts a tenant's models of one provider that the configuration does not name.
+--
+-- ARGV  1 provider  2 most names  3 ms for which one counts after its last use  4… names that are asked for
+-- Answer {ms until one of the others counts no more, 1 | 0 for each name}
+-- Invariant: never more than so many names; those that are known stay allowed.
+
+local key = root .. ':models:' .. ARGV[1]
+local most, life = tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZREMRANGEBYSCORE', key, '-inf', ms(now - life))
+local answer = { 0 }
+local count = redis.call('ZCARD', key)
+for i = 4, #ARGV do
+  local isKnown = redis.call('ZSCORE', key, ARGV[i])
+  local isAllowed = isKnown or count < most
+  if isAllowed then redis.call('ZADD', key, ms(now), ARGV[i]) end
+  if isAllowed and not isKnown then count = count + 1 end
+  answer[i - 2] = isAllowed and 1 or 0
+end
+redis.call('PEXPIRE', key, ms(life))
+local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+if oldest[2] then answer[1] = math.max(1000, tonumber(oldest[2]) + life - now) end
+return answer

@@ -1,0 +1,13 @@
+-- Removes what is left of a lane's queue, of its fair order and of its latencies, where no entry is in it.
+--
+-- KEYS  1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
+-- Answer 1 | 0 (there are entries)
+-- Invariant: no entry is lost, for one that is added meanwhile comes before this or after it.
+
+local queue = KEYS[1]
+local lane = string.sub(queue, 1, -string.len(':calls') - 1)
+local function key(name) return queue .. ':' .. name end
+if redis.call('EXISTS', key('wait'), key('active'), key('prioritized'), key('delayed')) > 0 then return 0 end
+redis.call('DEL', key('meta'), key('events'), key('id'), key('marker'), key('pc'), key('stalled'), key('stalled-check'),
+  lane .. ':fair', lane .. ':latencies')
+return 1

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest'
+import { resolveLane } from '../../../config/lanes.ts'
+import type { QueueEntry } from '../../../jobs/queue.ts'
+import { keysOf } from '../../helpers/redis.ts'
+import { newJob, openTestStore, TENANT, type TestStore, until } from '../../helpers/store.ts'
+import { ended, openWorkshop, submitMany } from './fixture.ts'
+
+const ANY = '"*": {}'
+const jobFor = (lane: string, members = {}) =>
+  newJob({ lane, model: lane, cache: 'off', ...members }, `to ${lane}`)
+const lanesOf = (store: TestStore) => store.redis.smembers(`${store.prefix}:lanes`)
+const keysOfLanes = (store: TestStore) => keysOf(store.redis, `${store.prefix}:{l:sim/many-*`)
+
+async function countCommands(store: TestStore, ms: number): Promise<number> {
+  const read = async () => Number(/total_commands_processed:(\d+)/.exec(await store.redis.info('stats'))![1])
+  const before = await read()
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  return (await read()) - before
+}
+
+describe('lanes of models that only "*" stands for', () => {
+  it('end when their work is done: loops, names and keys, so that the store is as idle as before', async () => {
+    const { store, work, errors } = await openWorkshop({
+      model: ANY,
+      laneIdleMs: 1500,
+      limits: '{ max_concurrency: 16, window: 1s }',
+      store: { own: true },
+    })
+    await work()
+    const before = await countCommands(store, 2000)
+    const lanes = Array.from({ length: 60 }, (_, index) => `sim/many-${index}`)
+    for (const id of await submitMany(
+      store,
+      lanes.map((lane) => jobFor(lane)),
+    )) {
+      expect((await ended(store, id)).status).toBe('completed')
+    }
+    expect(await lanesOf(store)).toHaveLength(60)
+    await until(async () => (await lanesOf(store)).length === 0, 15_000)
+    await until(async () => (await keysOfLanes(store)).length === 0, 5_000)
+    // A sweep may still be at it.
+    await expect.poll(() => countCommands(store, 2000), { timeout: 12_000 }).toBeLessThan(before * 1.1 + 20)
+    // Such a lane is used again like a new one.
+    const [again] = await submitMany(store, [jobFor('sim/many-7')])
+    expect((await ended(store, again!)).status).toBe('completed')
+    expect(errors).toEqual([])
+  }, 40_000)
+
+  it('leave what still counts, with a time to live, and take it up when they are used again', async () => {
+    const { store, work, gate, config } = await openWorkshop({
+      model: ANY,
+      laneIdleMs: 300,
+      limits: '{ max_concurrency: 16, requests_per_day: 50 }',
+    })
+    await work()
+    const [id] = await submitMany(store, [jobFor('sim/many-day')])
+    await ended(store, id!)
+    await until(async () => (await lanesOf(store)).length === 0, 10_000)
+    const lane = resolveLane(config, 'sim/many-day')!
+    const ttls = async () => Promise.all((await keysOfLanes(store)).map((key) => store.redis.pttl(key)))
+    await until(async () => (await ttls()).every((ttl) => ttl > 3_600_000))
+    expect((await ttls()).length).toBeGreaterThan(0)
+    expect((await gate.read(lane)).usedToday).toBe(1)
+    expect((await ttls()).every((ttl) => ttl > 0)).toBe(true)
+    await gate.take(lane, [{ requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }])
+    expect((await gate.read(lane)).usedToday).toBe(2)
+    expect((await ttls()).every((ttl) => ttl === -1)).toBe(true)
+  }, 20_000)
+
+  it('are not begun at a start where they have no work', async () => {
+    const { store, work } = await openWorkshop({ model: ANY, store: { own: true } })
+    const names = Array.from({ length: 500 }, (_, index) => `sim/many-${index}`)
+    await store.redis.sadd(`${store.prefix}:lanes`, ...names, 'gone/lane')
+    await submitMany(store, [jobFor('sim/many-3', { runAt: Date.now() + 2_000 })])
+    await store.outbox.idle()
+    await work()
+    expect(await lanesOf(store)).toEqual(['sim/many-3'])
+    expect(await countCommands(store, 1000)).toBeLessThan(200)
+  }, 20_000)
+
+  it('lose no entry that comes while they end', async () => {
+    const store = await openTestStore()
+    const entryOf = (id: string): QueueEntry => ({
+      ...{ tenant: TENANT, id, entry: 1, lane: 'sim/many-x', priority: 'normal', notBefore: null },
+      cost: newJob().cost,
+    })
+    for (let round = 0; round < 100; round++) {
+      const [retired] = await Promise.all([
+        store.queues.retire('sim/many-x'),
+        store.queues.add([entryOf(`job_${round}`)]),
+        store.queues.retire('sim/many-x'),
+      ])
+      expect(typeof retired).toBe('boolean')
+      expect(await store.queues.backlog('sim/many-x')).toMatchObject({ waiting: 1 })
+      expect(await lanesOf(store)).toEqual(['sim/many-x'])
+      expect(await store.queues.retire('sim/many-x')).toBe(false)
+      await store.queues.remove('sim/many-x', `job_${round}`, 1)
+    }
+  })
+})
