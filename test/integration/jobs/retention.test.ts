@@ -1,0 +1,144 @@
+import { expect, it } from 'vitest'
+import { tenantRoot } from '../../../jobs/keys.ts'
+import { createRetention } from '../../../jobs/retention.ts'
+import { keysOf } from '../../helpers/redis.ts'
+import { newJob, openTestStore, statusesOf, submit, TENANT, type TestStore } from '../../helpers/store.ts'
+
+const DAY_MS = 86_400_000
+
+/** Cancelled jobs of a tenant. */
+async function makeEnded(store: TestStore, count: number, tenant = TENANT): Promise<string[]> {
+  await store.maintenance.register([tenant])
+  const jobs = Array.from({ length: count }, (_, index) => newJob({ tenant, cache: 'off' }, `${index}`))
+  const outcomes = await store.jobs.createMany(jobs)
+  const ids = outcomes.map((outcome) => (outcome as { id: string }).id)
+  await Promise.all(ids.map((id) => store.jobs.cancel(tenant, id)))
+  return ids
+}
+
+/** As if their time were over by now. */
+async function endRetention(store: TestStore, ids: string[], tenant = TENANT): Promise<void> {
+  const places = ids.flatMap((id) => ['1', id])
+  await store.redis.zadd(`${tenantRoot(store.prefix, tenant)}:expiry`, 'XX', ...places)
+}
+
+it('keeps what is not over by the clock of Redis, whatever a process takes for the time', async () => {
+  const store = await openTestStore({ retainMs: 3_600_000 })
+  const ids = await makeEnded(store, 20)
+  for (const skewMs of [3_600_000, 8 * DAY_MS, -3_600_000]) {
+    const retention = createRetention({
+      ...store,
+      tenants: store.maintenance.tenants,
+      now: () => Date.now() + skewMs,
+      onError(error) {
+        throw error
+      },
+    })
+    expect(await retention.run()).toBe(0)
+  }
+  expect(new Set(await statusesOf(store, ids))).toEqual(new Set(['cancelled']))
+})
+
+it('never takes a job that is queued again just when its retention ends', async () => {
+  const store = await openTestStore()
+  const ids = await makeEnded(store, 200)
+  await endRetention(store, ids)
+  // Both go through the jobs at the same time, from either end.
+  let isOver = false
+  const sweeping = (async () => {
+    while (!isOver) await store.retention.run()
+  })()
+  const answers = await Promise.all(ids.toReversed().map((id) => store.jobs.retry(TENANT, id)))
+  isOver = true
+  await sweeping
+  const retried = answers.flatMap((answer) => (answer?.kind === 'retried' ? [answer.job.id] : []))
+  expect(await statusesOf(store, retried)).toEqual(retried.map(() => 'queued'))
+  // What was not there any more was answered so.
+  expect(await store.redis.zcard(`${store.root}:jobs`)).toBe(retried.length)
+})
+
+it('keeps all 200 jobs that a sweeper has seen as over and that are queued again before it comes to them', async () => {
+  const store = await openTestStore()
+  const ids = await makeEnded(store, 200)
+  await endRetention(store, ids)
+  const { scripts } = store
+  let retrying: Promise<unknown> | null = null
+  const retention = createRetention({
+    ...store,
+    scripts: {
+      ...scripts,
+      async run(...call) {
+        retrying ??= Promise.all(ids.map((id) => store.jobs.retry(TENANT, id)))
+        await retrying
+        return scripts.run(...call)
+      },
+    },
+    tenants: store.maintenance.tenants,
+    now: Date.now,
+    onError(error) {
+      throw error
+    },
+  })
+  expect(await retention.run()).toBe(0)
+  expect(retrying).not.toBeNull()
+  expect(await statusesOf(store, ids)).toEqual(ids.map(() => 'queued'))
+})
+
+it('goes on until nothing is over, at more than 2,000 jobs a second, and lets others at Redis in between', async () => {
+  const store = await openTestStore()
+  const ids = await makeEnded(store, 4_000)
+  await endRetention(store, ids)
+  let isOver = false
+  let slowestMs = 0
+  const asking = (async () => {
+    while (!isOver) {
+      const since = performance.now()
+      await store.redis.get('nothing')
+      slowestMs = Math.max(slowestMs, performance.now() - since)
+    }
+  })()
+  const since = performance.now()
+  expect(await store.retention.run()).toBe(4_000)
+  expect(performance.now() - since).toBeLessThan(2_000)
+  isOver = true
+  await asking
+  expect(slowestMs).toBeLessThan(250)
+  expect(await keysOf(store.redis, `${store.root}:job:*`)).toEqual([])
+  expect(await store.redis.zcard(`${store.root}:expiry`)).toBe(0)
+}, 30_000)
+
+it('serves tenants in turns, and one whose keys are broken keeps nobody else’s jobs from going', async () => {
+  const store = await openTestStore()
+  await store.maintenance.register(['broken'])
+  await store.redis.set(`${tenantRoot(store.prefix, 'broken')}:expiry`, 'no sorted set')
+  for (const tenant of [TENANT, 'other'])
+    await endRetention(store, await makeEnded(store, 120, tenant), tenant)
+  const errors: string[] = []
+  const turns: string[] = []
+  const retention = createRetention({
+    ...store,
+    scripts: {
+      ...store.scripts,
+      run(name, root, args) {
+        turns.push(root)
+        return store.scripts.run(name, root, args)
+      },
+    },
+    tenants: store.maintenance.tenants,
+    now: Date.now,
+    onError: (_error, tenant) => errors.push(tenant),
+  })
+  expect(await retention.run()).toBe(240)
+  expect(errors).toEqual(['broken'])
+  expect(turns).toHaveLength(6)
+  for (const [index, root] of turns.entries()) expect(root).not.toBe(turns[index + 1])
+})
+
+it('forgets a place whose job is gone', async () => {
+  const store = await openTestStore()
+  const job = await submit(store)
+  await store.redis.zadd(`${store.root}:expiry`, 1, 'job_gone', 1, job.id)
+  await store.retention.run()
+  expect(await statusesOf(store, [job.id])).toEqual(['queued'])
+  expect(await store.redis.zcard(`${store.root}:expiry`)).toBe(0)
+})
