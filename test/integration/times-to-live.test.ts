@@ -1,0 +1,670 @@
+import { describe, expect, it } from 'vitest'
+import type { BatchEnding } from '../../batches/batch.ts'
+import { createBatchScripts } from '../../batches/scripts.ts'
+import { createBatches } from '../../batches/store.ts'
+import { createBatchWork } from '../../batches/work.ts'
+import { createFileStore } from '../../files/store.ts'
+import { tenantRoot } from '../../jobs/keys.ts'
+import { createLeases } from '../../jobs/leases.ts'
+import { lockLease } from '../../jobs/queue.ts'
+import { createRedrive } from '../../jobs/redrive.ts'
+import { createRedriveSchedule } from '../../jobs/redrive-schedule.ts'
+import { createIds } from '../../lib/job-id.ts'
+import type { RedisClient } from '../../lib/redis.ts'
+import { createGate } from '../../ratelimit/gate.ts'
+import { createWebhookStore } from '../../webhooks/store.ts'
+import { testSealer } from '../helpers/encryption.ts'
+import { keysOf } from '../helpers/redis.ts'
+import {
+  complete,
+  fail,
+  failure,
+  intent,
+  jobError,
+  LANE,
+  newJob,
+  openTestStore,
+  read,
+  retryNow,
+  submit,
+  success,
+  TENANT,
+  until,
+} from '../helpers/store.ts'
+
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+const RETAIN = 7 * DAY + 11
+const CACHE = 3 * HOUR + 7
+const STALLED = 15 * SECOND
+
+/**
+ * Every kind of key, and the longest that one may live which nobody touches; null: it has no end of its own, and what ends
+ * it instead. A key of no kind fails the tests: whoever adds one says here how it ends, and shows below when.
+ */
+const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
+  [/^(tenants|lanes)$/, null, 'one of an installation'],
+  [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
+  [/^T:(reserved|submissions|files:bytes)$/, null, 'one of a tenant'],
+  [/^T:(files|files:expiry|batches|batches:active)$/, null, 'hold what is there'],
+  [/^T:job:job_\w+(:events|:attempts|:deliveries)?$/, null, 'its place in `expiry`, below'],
+  [/^T:delivery:\w+$/, null, 'its job'],
+  [/^T:(flight|followers):\w+$/, null, 'the call'],
+  [/^T:group:\w+(:jobs|:events)?$/, null, 'its last job'],
+  [/^T:cache:\w+$/, CACHE],
+  [/^T:(idempotency|batch-key):\w+$/, DAY],
+  [/^T:spent:\d+$/, 2 * DAY],
+  [/^T:suspect$/, 5 * SECOND],
+  [/^T:redriving$/, MINUTE],
+  [/^T:batch:batch_\w+$/, 30 * DAY, 'a batch that is not over has none'],
+  [/^T:batch:batch_\w+:(layout|open|tallies)$/, null, 'the end of the batch'],
+  [/^T:batch:batch_\w+:lease$/, 15 * SECOND],
+  [/^T:file:file-\w+$/, null, 'its place in `files:expiry`'],
+  [/^T:file:file-\w+:(\d+|sizes)$/, 7 * DAY, 'those of a file that does not expire have none'],
+  [/^T:file:file-\w+:gone$/, HOUR],
+  [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
+  [/^L:calls:(meta|id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
+  [/^L:calls:job_\w+-\d+$/, null, 'its acknowledgement'],
+  [/^L:calls:job_\w+-\d+:lock$/, lockLease(STALLED)],
+  [/^L:calls:stalled-check$/, STALLED],
+]
+/** What may live without an end of its own for a while. */
+const MAY_HAVE_NONE = /^T:(batch:batch_\w+|file:file-\w+:(\d+|sizes))$/
+
+type House = Awaited<ReturnType<typeof openHouse>>
+
+async function openHouse() {
+  const store = await openTestStore({ retainMs: RETAIN, cacheTtlMs: CACHE, stalledAfterMs: STALLED })
+  const { redis, prefix, root } = store
+  const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
+  const batchStore = { redis, scripts: createBatchScripts(redis), root: rootOf }
+  const batches = createBatches({
+    ...batchStore,
+    newId: createIds('batch_', Date.now),
+    wake: async () => {},
+  })
+  const files = createFileStore({
+    redis,
+    root: rootOf,
+    newId: createIds('file-', Date.now),
+    maxBytes: () => 1e9,
+    sealer: testSealer(),
+  })
+
+  async function createBatch(windowMs = DAY, key: string | null = null) {
+    const batch = {
+      endpoint: '/v1/embeddings',
+      inputFileId: 'file-1',
+      completionWindow: '24h',
+      metadata: null,
+      outputExpiresAfter: null,
+    } as const
+    const outcome = await batches.create(TENANT, { ...batch, windowMs }, key)
+    if (outcome.kind === 'conflict') throw new Error('the key is taken')
+    return outcome.batch
+  }
+
+  return {
+    ...store,
+    rootOf,
+    batches,
+    batchWork: createBatchWork(batchStore),
+    createBatch,
+    files,
+    gate: createGate({ redis, prefix }),
+    key: (name: string) => `${root}:${name}`,
+    laneKey: (name: string) => `${prefix}:{l:${LANE}}:${name}`,
+  }
+}
+
+/** A batch that a worker has, with something of everything that a batch has. */
+async function holdBatch(house: House, windowMs?: number) {
+  const { id } = await house.createBatch(windowMs)
+  const held = (await house.batchWork.claim(TENANT, id, 'a-token'))!
+  await house.batchWork.begin(held, {
+    layout: [0],
+    total: 1,
+    model: null,
+    outputId: 'file-out',
+    errorId: 'file-err',
+  })
+  await house.batchWork.open(held, 0, [{ customId: 'one', job: 'job_1' }])
+  return held
+}
+
+async function endBatch(house: House, ending: BatchEnding | 'completed'): Promise<string> {
+  const held = await holdBatch(house, ending === 'expired' ? 1 : DAY)
+  if (ending === 'cancelled') await house.batches.cancel(TENANT, held.id)
+  else if (ending === 'expired') await until(() => house.batchWork.curtail(held, ending, []))
+  else if (ending === 'failed') await house.batchWork.curtail(held, ending, [])
+  await house.batchWork.finish(held, { outputFileId: null, errorFileId: null })
+  expect(await house.batches.get(TENANT, held.id)).toMatchObject({ status: ending })
+  for (const part of ['layout', 'open', 'tallies', 'lease']) {
+    expect(await house.redis.exists(house.key(`batch:${held.id}:${part}`)), part).toBe(0)
+  }
+  return house.key(`batch:${held.id}`)
+}
+
+async function timeOf(redis: RedisClient): Promise<number> {
+  const [seconds, micros] = await redis.time()
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+}
+
+async function expectKnownKeys({ redis, prefix, root }: House): Promise<void> {
+  for (const key of await keysOf(redis, `${prefix}:*`)) {
+    const name = key.replace(root, 'T').replace(`${prefix}:{l:${LANE}}`, 'L').replace(`${prefix}:`, '')
+    const kind = KINDS.find(([pattern]) => pattern.test(name))
+    expect(kind, `${name} is of no kind that is known`).toBeDefined()
+    const left = await redis.pttl(key)
+    if (left === -2) continue // over just now
+    const mostMs = kind![1]
+    if (mostMs === null) expect(left, `${name} is to have no end`).toBe(-1)
+    else if (left !== -1 || !MAY_HAVE_NONE.test(name)) {
+      expect(left, `${name} is to have an end`).toBeGreaterThan(0)
+      expect(left, `${name} lives too long`).toBeLessThanOrEqual(mostMs)
+    }
+  }
+}
+
+/** Starts a job whose worker is lost so often. */
+async function lose(house: House, times: number) {
+  const first = await house.start()
+  for (let time = 1; time < times; time++) {
+    await house.work.start([{ ...first.held, token: `worker ${time}` }], intent)
+  }
+  return first
+}
+
+async function* inParts(...parts: (() => Promise<string>)[]) {
+  for (const part of parts) yield Buffer.from(await part())
+}
+
+const onePart = (text = 'abc') => inParts(async () => text)
+const file = { filename: 'a.jsonl', purpose: 'batch', expiresAt: null }
+
+/** A key, and how long it lives from the transition that its row names; null: it has no end then. */
+const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => Promise<string>][] = [
+  [
+    'the key of a request: its job is made',
+    DAY,
+    async (house) => {
+      await submit(house, { idempotencyKey: 'k' })
+      return house.key('idempotency:k')
+    },
+  ],
+  [
+    'a kept answer: a job completes',
+    CACHE,
+    async (house) => {
+      await submit(house)
+      const running = await house.start()
+      await complete(house, running)
+      return house.key(`cache:${running.claimed.hash}`)
+    },
+  ],
+  [
+    'a kept answer: it was put together from one that is kept for less',
+    5 * SECOND,
+    async (house) => {
+      await submit(house)
+      const { claimed } = await house.start()
+      const one = { claimed, end: null, result: { a: 1 }, usage: null, costUsd: 0, leftMs: 5 * SECOND }
+      await house.work.complete([one])
+      return house.key(`cache:${claimed.hash}`)
+    },
+  ],
+  [
+    'a kept vector: the job that bought it completed',
+    CACHE,
+    async (house) => {
+      await submit(house)
+      const running = await house.start()
+      await complete(house, running)
+      const items = [{ hash: 'vector', result: { v: 1 }, usage: null }]
+      await house.items.keep(TENANT, [{ id: running.claimed.id, items }])
+      return house.key('cache:vector')
+    },
+  ],
+  [
+    'what a day cost: the first call of the day is paid',
+    2 * DAY,
+    async (house) => {
+      await submit(house)
+      await complete(house, await house.start())
+      return house.key(`spent:${Math.floor((await timeOf(house.redis)) / DAY)}`)
+    },
+  ],
+  [
+    'the job that may be what takes workers down: it runs alone',
+    5 * SECOND,
+    async (house) => {
+      await submit(house)
+      await lose(house, 3)
+      return house.key('suspect')
+    },
+  ],
+  [
+    'the turn of redrives: a worker takes it',
+    30 * SECOND,
+    async (house) => {
+      const redrive = createRedrive({ ...house, retainMs: () => RETAIN })
+      const schedule = createRedriveSchedule({
+        ...house,
+        redrive,
+        tenants: async () => [TENANT],
+        rules: () => [{ errorCodes: ['broken'], lanes: null, afterMs: 5 * MINUTE, maxTimes: 1 }],
+        roomOf: () => ({ maxQueued: 10, budgetUsdPerDay: null }),
+        isServed: () => true,
+        isWanted: () => true,
+        isMemoryShort: async () => false,
+        now: Date.now,
+      })
+      await schedule.run()
+      return house.key('redriving')
+    },
+  ],
+  [
+    'the lock of an entry: a worker fetches it',
+    lockLease(STALLED),
+    async (house) => {
+      await submit(house)
+      const { bull } = await house.fetch()
+      return house.laneKey(`calls:${bull!.id}:lock`)
+    },
+  ],
+  [
+    'the lock of an entry: its worker renews it',
+    lockLease(STALLED) + 1,
+    async (house) => {
+      await submit(house)
+      const { bull, token } = await house.fetch()
+      const leases = createLeases({ ...house, lockMs: lockLease(STALLED) + 1, placeMs: 1 })
+      expect(await leases.renewLocks(LANE, [{ entry: bull!.id!, token }])).toEqual([])
+      return house.laneKey(`calls:${bull!.id}:lock`)
+    },
+  ],
+  [
+    'the key of a batch: the batch is made',
+    DAY,
+    async (house) => {
+      await house.createBatch(DAY, 'k')
+      return house.key('batch-key:k')
+    },
+  ],
+  ['a batch: it is made', null, async (house) => house.key(`batch:${(await house.createBatch()).id}`)],
+  ['a batch: its lines run', null, async (house) => house.key(`batch:${(await holdBatch(house)).id}`)],
+  [
+    'a batch: all is written',
+    null,
+    async (house) => {
+      const held = await holdBatch(house)
+      await house.batchWork.finalize(held)
+      return house.key(`batch:${held.id}`)
+    },
+  ],
+  ['a batch: it completes', 30 * DAY, (house) => endBatch(house, 'completed')],
+  ['a batch: it fails', 30 * DAY, (house) => endBatch(house, 'failed')],
+  ['a batch: it expires', 30 * DAY, (house) => endBatch(house, 'expired')],
+  ['a batch: it is cancelled', 30 * DAY, (house) => endBatch(house, 'cancelled')],
+  [
+    'the lease of a batch: a worker takes it',
+    15 * SECOND,
+    async (house) => house.key(`batch:${(await holdBatch(house)).id}:lease`),
+  ],
+  [
+    'the lease of a batch: its worker renews it',
+    15 * SECOND,
+    async (house) => {
+      const held = await holdBatch(house)
+      await house.redis.pexpire(house.key(`batch:${held.id}:lease`), 100)
+      await house.batchWork.renew(held)
+      return house.key(`batch:${held.id}:lease`)
+    },
+  ],
+  ...['0', 'sizes'].flatMap((part): typeof KEYS => [
+    [
+      `${part} of a file: written by itself`,
+      7 * DAY,
+      async (house) => {
+        await house.files.writePart(TENANT, 'file-1', 0, Buffer.from('abc'))
+        return house.key(`file:file-1:${part}`)
+      },
+    ],
+    [
+      `${part} of a file: sealed for good`,
+      null,
+      async (house) => {
+        await house.files.writePart(TENANT, 'file-1', 0, Buffer.from('abc'))
+        await house.files.seal(TENANT, 'file-1', file, 1)
+        return house.key(`file:file-1:${part}`)
+      },
+    ],
+    [
+      `${part} of a file: uploaded for two hours`,
+      3 * HOUR,
+      async (house) => {
+        const { id } = await house.files.create(
+          TENANT,
+          (createdAt) => ({ ...file, expiresAt: createdAt + 2 * HOUR }),
+          onePart(),
+        )
+        return house.key(`file:${id}:${part}`)
+      },
+    ],
+    [
+      `${part} of a file: its upload broke off, and nobody could remove it`,
+      HOUR,
+      async (house) => {
+        const cut = async (): Promise<string> => {
+          // The first part is stored. Under another name nobody finds it to remove it.
+          await until(async () => (await keysOf(house.redis, house.key('file:*:0'))).length > 0)
+          const [first] = await keysOf(house.redis, house.key('file:*:0'))
+          for (const name of ['0', 'sizes']) {
+            await house.redis.rename(first!.replace(/0$/, name), house.key(`file:file-kept:${name}`))
+          }
+          throw new Error('broke off')
+        }
+        const upload = house.files.create(
+          TENANT,
+          file,
+          inParts(async () => 'x'.repeat(1024 * 1024), cut),
+        )
+        await expect(upload).rejects.toThrow('broke off')
+        return house.key(`file:file-kept:${part}`)
+      },
+    ],
+  ]),
+  [
+    'the place of a file in lists: it is removed',
+    HOUR,
+    async (house) => {
+      const { id } = await house.files.create(TENANT, file, onePart())
+      await house.files.remove(TENANT, id)
+      return house.key(`file:${id}:gone`)
+    },
+  ],
+]
+
+describe('the time to live of', () => {
+  it.each(KEYS)('%s', async (_, lifeMs, act) => {
+    const house = await openHouse()
+    const before = await timeOf(house.redis)
+    const key = await act(house)
+    const after = await timeOf(house.redis)
+    expect(await house.redis.exists(key)).toBe(1)
+    const end = await house.redis.pexpiretime(key)
+    if (lifeMs === null) expect(end).toBe(-1)
+    else {
+      expect(end - lifeMs).toBeGreaterThanOrEqual(before)
+      expect(end - lifeMs).toBeLessThanOrEqual(after)
+    }
+    await expectKnownKeys(house)
+  })
+
+  it('what is there already is not prolonged by whoever asks again', async () => {
+    const house = await openHouse()
+    await submit(house, { idempotencyKey: 'k' })
+    await complete(house, await house.start())
+    const batch = await house.createBatch(DAY, 'k')
+    const today = `spent:${Math.floor((await timeOf(house.redis)) / DAY)}`
+    const keys = ['idempotency:k', 'batch-key:k', today].map(house.key)
+    const ends = await Promise.all(keys.map((key) => house.redis.pexpiretime(key)))
+    const past = await timeOf(house.redis)
+    await until(async () => (await timeOf(house.redis)) > past + 1)
+    await submit(house, { idempotencyKey: 'k' })
+    expect((await house.createBatch(DAY, 'k')).id).toBe(batch.id)
+    await submit(house, {}, 'another')
+    await complete(house, await house.start())
+    expect(await Promise.all(keys.map((key) => house.redis.pexpiretime(key)))).toEqual(ends)
+  })
+})
+
+type Members = Parameters<typeof submit>[1]
+
+/** How a job comes to its end; answers its id. */
+const ENDS: [transition: string, status: string, act: (house: House) => Promise<string>][] = [
+  [
+    'completes',
+    'completed',
+    async (house) => {
+      const { id } = await submit(house, {
+        webhook: { url: 'https://a.example/', events: ['job.completed'] },
+      })
+      await complete(house, await house.start())
+      return id
+    },
+  ],
+  [
+    'fails',
+    'failed',
+    async (house) => {
+      const { id } = await submit(house, { group: 'g' })
+      await fail(house, await house.start())
+      return id
+    },
+  ],
+  [
+    'is answered from what is kept when it is made',
+    'completed',
+    async (house) => {
+      await submit(house)
+      await complete(house, await house.start())
+      return (await submit(house)).id
+    },
+  ],
+  [
+    'is answered from what is kept when it is due',
+    'completed',
+    async (house) => {
+      await submit(house)
+      const first = await house.start()
+      const { id } = await submit(house, { delayMs: 50 })
+      await complete(house, first)
+      await house.work.start([await house.fetch()], intent)
+      return id
+    },
+  ],
+  [
+    'is ended by the call of another',
+    'completed',
+    async (house) => {
+      await submit(house)
+      const { id } = await submit(house)
+      await complete(house, await house.start())
+      return id
+    },
+  ],
+  [
+    'is cancelled while it waits',
+    'cancelled',
+    async (house) => {
+      const { id } = await submit(house)
+      await house.jobs.cancel(TENANT, id)
+      return id
+    },
+  ],
+  [
+    'is cancelled in mid-call',
+    'cancelled',
+    async (house) => {
+      const { id } = await submit(house)
+      await house.start()
+      await house.jobs.cancel(TENANT, id)
+      return id
+    },
+  ],
+  [
+    'is cancelled while its call goes on for another',
+    'cancelled',
+    async (house) => {
+      const { id } = await submit(house)
+      await submit(house)
+      await house.start()
+      await house.jobs.cancel(TENANT, id)
+      return id
+    },
+  ],
+  [
+    'misses its deadline, as a sweeper finds',
+    'failed',
+    async (house) => {
+      const { id } = await submit(house, { deadline: (await timeOf(house.redis)) + 20 })
+      await until(async () => {
+        await house.maintenance.sweep()
+        return (await read(house, id)).status === 'failed'
+      })
+      return id
+    },
+  ],
+  [
+    'misses its deadline, as its worker finds',
+    'failed',
+    async (house) => {
+      const deadline = (await timeOf(house.redis)) + 20
+      const { id } = await submit(house, { deadline })
+      const held = await house.fetch()
+      await until(async () => (await timeOf(house.redis)) > deadline)
+      await house.work.start([held], intent)
+      return id
+    },
+  ],
+  [
+    'takes three workers down',
+    'failed',
+    async (house) => {
+      const { id } = await submit(house)
+      await lose(house, 4)
+      return id
+    },
+  ],
+]
+
+describe('the retention of a job that', () => {
+  const placeOf = async ({ redis, root }: House, id: string) => redis.zscore(`${root}:expiry`, id)
+
+  it.each(ENDS)('%s begins then', async (_, status, act) => {
+    const house = await openHouse()
+    const before = await timeOf(house.redis)
+    const id = await act(house)
+    const job = await read(house, id)
+    expect(job.status).toBe(status)
+    const finishedAt = Date.parse(job.finished_at!)
+    expect(finishedAt).toBeGreaterThanOrEqual(before)
+    expect(Number(await placeOf(house, id))).toBe(finishedAt + RETAIN)
+    await expectKnownKeys(house)
+  })
+
+  const open: [string, Members, (house: House, id: string) => Promise<unknown>][] = [
+    ['waits', {}, async () => {}],
+    ['is for later', { delayMs: HOUR }, async () => {}],
+    ['runs', {}, (house) => house.start()],
+    [
+      'waits for its next attempt',
+      {},
+      async (house) => house.work.retry((await house.start()).claimed, failure, retryNow),
+    ],
+    [
+      'is queued again',
+      {},
+      async (house, id) => {
+        await house.jobs.cancel(TENANT, id)
+        await house.jobs.retry(TENANT, id)
+      },
+    ],
+  ]
+  it.each(open)('%s has not begun', async (_, members, act) => {
+    const house = await openHouse()
+    const { id } = await submit(house, members)
+    await act(house, id)
+    expect(await placeOf(house, id)).toBeNull()
+    await expectKnownKeys(house)
+  })
+
+  it('is over takes everything of the job along, its group and its deliveries too', async () => {
+    const house = await openHouse()
+    const events = ['job.failed' as const]
+    const { id } = await submit(house, { group: 'g', webhook: { url: 'https://a.example/', events } })
+    const { held, claimed } = await house.start()
+    await house.work.fail(claimed, failure, jobError, false)
+    await house.lane().acknowledge(held)
+    const own = async () => {
+      const names = (await keysOf(house.redis, `${house.root}:*`)).map((key) =>
+        key.slice(house.root.length + 1),
+      )
+      return names.filter((name) => /^(job|delivery|group|flight|followers):/.test(name)).sort()
+    }
+    expect(await own()).toEqual([
+      expect.stringMatching(/^delivery:/),
+      'group:g',
+      'group:g:events',
+      'group:g:jobs',
+      `job:${id}`,
+      `job:${id}:attempts`,
+      `job:${id}:deliveries`,
+      `job:${id}:events`,
+    ])
+    await house.redis.zadd(`${house.root}:expiry`, 'XX', 1, id)
+    expect(await house.retention.run()).toBe(1)
+    expect(await own()).toEqual([])
+    for (const index of ['jobs', 'status:failed', 'expiry', 'groups', 'webhooks', 'outbox', 'deadlines']) {
+      expect(await house.redis.zcard(`${house.root}:${index}`), index).toBe(0)
+    }
+  })
+})
+
+describe('what is held for a while', () => {
+  it('is a permit for 30 s, from its grant and from each renewal', async () => {
+    const house = await openHouse()
+    const lane = { id: LANE, limits: { window: MINUTE, headroom: 1, max_concurrency: 2 } } as never
+    const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }
+    const expectLease = async (act: () => Promise<string>) => {
+      const before = await timeOf(house.redis)
+      const permit = await act()
+      const score = Number(await house.redis.zscore(house.laneKey('permits'), permit))
+      expect(score - 30 * SECOND).toBeGreaterThanOrEqual(before)
+      expect(score - 30 * SECOND).toBeLessThanOrEqual((await timeOf(house.redis)) + 1)
+      return permit
+    }
+    const permit = await expectLease(async () => (await house.gate.take(lane, [cost])).permits[0]!)
+    await expectLease(async () => {
+      await house.gate.renew(lane, [permit])
+      return permit
+    })
+    await expectKnownKeys(house)
+  })
+
+  it('is a webhook delivery for as long as its sender asks', async () => {
+    const house = await openHouse()
+    await submit(house, { webhook: { url: 'https://a.example/', events: ['job.completed'] } })
+    await complete(house, await house.start())
+    const webhooks = createWebhookStore({ redis: house.redis, root: house.rootOf })
+    const before = await timeOf(house.redis)
+    const ask = { limit: 1, leaseMs: MINUTE, offset: 0, perHost: 8, inHand: new Map() }
+    const { claimed } = await webhooks.claimDue(TENANT, ask)
+    const due = Number(await house.redis.zscore(house.key('webhooks'), claimed[0]!.id))
+    expect(due - MINUTE).toBeGreaterThanOrEqual(before)
+    expect(due - MINUTE).toBeLessThanOrEqual(await timeOf(house.redis))
+    await webhooks.recordAttempt(
+      claimed[0]!,
+      { at: new Date(before).toISOString(), status: 500, error: null, latency_ms: 1 },
+      { status: 'pending', delayMs: 10 * MINUTE },
+    )
+    const next = Number(await house.redis.zscore(house.key('webhooks'), claimed[0]!.id))
+    expect(next - 10 * MINUTE).toBeGreaterThanOrEqual(before)
+    expect(next - 10 * MINUTE).toBeLessThanOrEqual(await timeOf(house.redis))
+    await expectKnownKeys(house)
+  })
+})
+
+it('a tenant that no job was made for lately has a bucket of submissions, and no more', async () => {
+  const house = await openHouse()
+  const limits = { maxQueued: 10, requestsPerMinute: 60, budgetUsdPerDay: 5 }
+  const outcome = await house.jobs.create(newJob({ limits, estimateUsd: 0.1 }))
+  if (outcome.kind !== 'created') throw new Error(outcome.kind)
+  const { claimed } = await house.start()
+  await house.work.complete([{ claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.1 }])
+  await expectKnownKeys(house)
+})
