@@ -5,12 +5,13 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { beforeAll, describe, expect, type TestContext, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
+import { runClocks } from '../faults/clocks.ts'
 import { type RunningProcess, startProcess } from '../helpers/processes.ts'
 import { startTestRedis } from '../helpers/redis.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 import { chat, createBulk, createJob, groupEnded, waitForJob } from '../helpers/stack.ts'
 
-const hook = fileURLToPath(new URL('../fixtures/shift-clock.mjs', import.meta.url))
+const hook = fileURLToPath(new URL('../faults/shift-clock.mjs', import.meta.url))
 const HOUR_MS = 3_600_000
 
 let simulator: RunningProcess
@@ -101,3 +102,30 @@ describe.each([
     expect(found.filter((status) => status !== 200)).toEqual([])
   }, 60_000)
 })
+
+test('under load, API and worker processes with wrong clocks lose no job, have no call paid twice unflagged, and start nothing early', async ({
+  onTestFinished,
+}) => {
+  const { tally, recoveriesMs, broken } = await runClocks(
+    {
+      seed: 20_261_129,
+      quick: true,
+      kills: 1,
+      mixMs: 0,
+      stalledAfterMs: 3_000,
+      say() {},
+      opened: (stage) => onTestFinished(() => stage.close()),
+    },
+    { loadMs: 3_000, perSecond: 8 },
+  )
+  const { lost, repeated, failed, mistaken } = tally
+  expect({ lost, repeated, failed, mistaken }).toEqual({
+    lost: new Map(),
+    repeated: new Map(),
+    failed: new Map(),
+    mistaken: [],
+  })
+  expect(recoveriesMs).toHaveLength(4)
+  // The times in which things happen are for `npm run faults`: here other tests share the machine.
+  expect(broken.filter((text) => !text.includes(' took '))).toEqual([])
+}, 120_000)

@@ -1,5 +1,6 @@
 import { breakProvider } from './break-provider.ts'
 import { breakRedis } from './break-redis.ts'
+import { clocks } from './clocks.ts'
 import { cutRedis } from './cut-redis.ts'
 import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
@@ -18,6 +19,7 @@ export const FAULTS: readonly Fault[] = [
   killStored,
   ...silenceWorkers,
   poisonWorker,
+  clocks,
   ...breakRedis,
   ...fillRedis,
   cutRedis,

@@ -10,6 +10,7 @@ import { type BreakableRedis, startBreakableRedis } from './redis-server.ts'
 import { openTap, type Tap } from './tap.ts'
 
 const blockOnSignal = new URL('./block-on-signal.mjs', import.meta.url).href
+const shiftClock = new URL('./shift-clock.mjs', import.meta.url).href
 
 export type StageOptions = {
   apis?: number
@@ -25,6 +26,10 @@ export type StageOptions = {
   tapped?: boolean
   /** For how long a worker's event loop stands still when it gets SIGUSR2. */
   blockMs?: number
+  /** How far the clock of each process is off, ms, in the order of their starting; who replaces a worker has its clock. */
+  shiftsMs?: { apis: readonly number[]; workers: readonly number[] }
+  /** How long ended jobs are kept, as the configuration says it. */
+  retain?: string
 }
 
 /** `tap`: what it reaches Redis through, on a stage that is tapped. */
@@ -54,7 +59,7 @@ export type Stage = {
 }
 
 /** Where a worker runs, and after its end the next one. */
-type Place = { folder: string; tap: Tap | null; worker: Worker | 'starting' | null }
+type Place = { folder: string; tap: Tap | null; shiftMs: number; worker: Worker | 'starting' | null }
 
 /** Starts everything on free ports and in a folder that goes with it. */
 export async function openStage(options: StageOptions): Promise<Stage> {
@@ -81,11 +86,17 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     closers.push(() => Promise.all(places.map((place) => place.tap?.close())))
     closers.push(() => Promise.all([...apis, ...workers].map((child) => child.stop())))
 
+    let apisStarted = 0
     const startApi = async () => {
       const path = join(folder, 'api.yaml')
       await writeFile(path, writeConfig(redis.url, base, models, options))
       const ready = /"url":"(http:[^"]+)","msg":"ready"/
-      const api = await startChild(['api', '--config', path, '--port', '0'], ready, { cwd: folder })
+      const shiftMs = options.shiftsMs?.apis[apisStarted++ % options.shiftsMs.apis.length] ?? 0
+      const loaded = preloads({ shiftMs })
+      const api = await startChild(['api', '--config', path, '--port', '0'], ready, {
+        cwd: folder,
+        ...loaded,
+      })
       apis.push(api)
       return api
     }
@@ -98,9 +109,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         await writeFile(path, writeConfig(place.tap?.url ?? redis.url, base, some, options))
         const child = await startChild(['worker', '--config', path], /"role":"worker".*"msg":"ready"/, {
           cwd: place.folder,
-          ...(options.blockMs === undefined
-            ? {}
-            : { preload: [blockOnSignal], env: { SLUICE_BLOCK_MS: String(options.blockMs) } }),
+          ...preloads({ shiftMs: place.shiftMs, blockMs: options.blockMs }),
         })
         const worker = { ...child, tap: place.tap }
         place.worker = worker
@@ -118,7 +127,13 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         free.worker = 'starting'
         return free
       }
-      const place: Place = { folder: join(folder, `worker-${places.length}`), tap: null, worker: 'starting' }
+      const shifts = options.shiftsMs?.workers
+      const place: Place = {
+        folder: join(folder, `worker-${places.length}`),
+        tap: null,
+        shiftMs: shifts?.[places.length % shifts.length] ?? 0,
+        worker: 'starting',
+      }
       places.push(place)
       await mkdir(place.folder)
       if (options.tapped) place.tap = await openTap(redis.url)
@@ -166,6 +181,21 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   }
 }
 
+/** What is loaded into a process to make something wrong with it. */
+function preloads({ shiftMs, blockMs }: { shiftMs: number; blockMs?: number | undefined }) {
+  const preload: string[] = []
+  const env: Record<string, string> = {}
+  if (blockMs !== undefined) {
+    preload.push(blockOnSignal)
+    env.SLUICE_BLOCK_MS = String(blockMs)
+  }
+  if (shiftMs !== 0) {
+    preload.push(shiftClock)
+    env.SHIFT_CLOCK_MS = String(shiftMs)
+  }
+  return { preload, env }
+}
+
 function writeConfig(
   redis: string,
   upstream: string,
@@ -185,6 +215,6 @@ providers:
     limits: ${options.limits ?? '{ max_concurrency: 200 }'}
     retry: { max_attempts: 8, base: 100ms, cap: 1s }
     models: { ${lanes.join(', ')} }
-jobs: { stalled_after: ${options.stalledAfterMs}ms }
+jobs: { stalled_after: ${options.stalledAfterMs}ms${options.retain === undefined ? '' : `, retain: ${options.retain}`} }
 `
 }

@@ -317,6 +317,32 @@ describe('expiry', () => {
     expect(await redis.get(`${root('acme')}:files:bytes`)).toBe('3')
   })
 
+  it('is decided by Redis as it removes, whatever the sweeper took for the time', async () => {
+    const deps = { root, newId: createIds('file-', Date.now), maxBytes: () => most, sealer: testSealer() }
+    const far = Math.floor((Date.now() + 8 * 24 * hour) / 1000)
+    const ahead = new Proxy(redis, {
+      get(target, name) {
+        if (name === 'time') return async () => [far, 0]
+        const value = Reflect.get(target, name)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const right = createFileStore({ ...deps, redis })
+    const expiresAt = Date.now() + hour
+    const { id } = await right.create('acme', { ...file, expiresAt }, chunksOf(Buffer.from('abc')))
+    expect(await createFileStore({ ...deps, redis: ahead }).sweep('acme')).toBe(0)
+    expect(await right.get('acme', id)).toMatchObject({ id, expiresAt })
+  })
+
+  it('takes all that expired in one sweep, however many, and forgets places whose files are gone', async () => {
+    const count = 450
+    await Promise.all(Array.from({ length: count }, () => upload('abc', { expiresAt: start + hour })))
+    await redis.zadd(`${root('acme')}:files:expiry`, start, 'file-gone')
+    time += hour
+    expect(await store.sweep('acme')).toBe(count)
+    expect(await redis.exists(`${root('acme')}:files`, `${root('acme')}:files:expiry`)).toBe(0)
+  })
+
   it('lets Redis itself forget the parts an hour later, whether a sweeper runs or not', async () => {
     const { id } = await upload('abc', { expiresAt: start + hour })
     expect(await redis.pexpiretime(`${root('acme')}:file:${id}:0`)).toBe(start + 2 * hour)
