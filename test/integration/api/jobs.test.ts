@@ -58,6 +58,15 @@ describe('creating a job', () => {
     expect(other.headers['x-should-retry']).toBe('false')
   })
 
+  it('is the same job under the same idempotency key also once its time has come', async () => {
+    const job = chatJob({ run_at: new Date(Date.now() + 1_000).toISOString() })
+    const first = await create(job, { 'idempotency-key': 'k-later' })
+    expect(first.json().status).toBe('scheduled')
+    await until(() => Date.now() > Date.parse(first.json().run_at))
+    const again = await create(job, { 'idempotency-key': 'k-later' })
+    expect([again.statusCode, again.json().id]).toEqual([200, first.json().id])
+  })
+
   it('says that a replayed job failed, and queues it again where the policy asks for it', async () => {
     const send = (policy?: string) =>
       create(chatJob(), {
