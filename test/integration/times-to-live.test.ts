@@ -110,6 +110,9 @@ async function openHouse() {
   return {
     ...store,
     rootOf,
+    onError(error: unknown) {
+      throw error
+    },
     batches,
     batchWork: createBatchWork(batchStore),
     createBatch,
