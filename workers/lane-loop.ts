@@ -19,6 +19,12 @@ import { createWaker } from './waker.ts'
 /** An idle lane looks at its queue at least this often, should a wake-up be lost. */
 const IDLE_MS = 1000
 
+/**
+ * From a look that found nothing to the next one for what is due: by the view of Redis' clock it may be due already, and by
+ * that clock not yet.
+ */
+const SOONEST_MS = 10
+
 /** A lane that is paused for longer gives its entries in hand back, for higher priorities to go first then. */
 const HOLD_MS = 2000
 
@@ -216,7 +222,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
         const heard = hints
         const due = await queue.nextDue()
         knowsDue = heard === hints
-        if (due !== null && knowsDue) lookAt = Math.min(lookAt, now() + due - deps.now())
+        if (due !== null && knowsDue)
+          lookAt = Math.min(lookAt, now() + Math.max(SOONEST_MS, due - deps.now()))
       }
       return waker.sleep(Math.max(1, lookAt - now()))
     }
