@@ -1,7 +1,8 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Tenant } from '../config/tenants.ts'
-import type { Job } from '../jobs/job.ts'
+import type { CacheMode, Job } from '../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../jobs/jobs.ts'
+import { findUnshared } from '../jobs/shareable.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ApiDeps } from './deps.ts'
 import { ApiError } from './errors.ts'
@@ -21,7 +22,8 @@ export function toNewJob(
   deps: SubmitDeps,
 ): NewJob {
   const { model } = create.body
-  const lane = deps.resolveModel(model)?.lanes[0]
+  const { lanes = [] } = deps.resolveModel(model) ?? {}
+  const [lane] = lanes
   if (lane === undefined) {
     throw new ApiError(
       'model_not_found',
@@ -45,7 +47,8 @@ export function toNewJob(
     ...times,
     timeoutMs: create.timeout_ms ?? lane.timeout,
     maxAttempts: create.max_attempts ?? lane.retry.max_attempts,
-    cache: create.cache ?? 'use',
+    cache: decideCache(tenant, lanes, create),
+    askedCache: create.cache ?? 'use',
     webhook: decideWebhook(create.webhook, deps),
     group: create.group ?? null,
     metadata: create.metadata ?? {},
@@ -142,6 +145,12 @@ function decideTimes(create: CreateJob, now: number): Pick<NewJob, 'runAt' | 'de
     throw new ApiError('deadline_unreachable', `deadline: ${what}`, { param: 'deadline' })
   }
   return { runAt, ...(delay > 0 ? { delayMs: delay } : {}), deadline }
+}
+
+/** What was asked, where one answer for equal jobs is allowed, and makes sense. */
+function decideCache(tenant: Tenant, lanes: readonly Lane[], create: CreateJob): CacheMode {
+  if (tenant.cache === 'off' || lanes.some(({ cache }) => cache === 'off')) return 'off'
+  return findUnshared(create.type, create.body as JsonObject) === null ? (create.cache ?? 'use') : 'off'
 }
 
 function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob['webhook'] {

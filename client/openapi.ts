@@ -213,8 +213,10 @@ export type CreateJob = {
 export type EmbeddingBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
-  /** A string, strings, tokens, or arrays of tokens. */
-  input: string | Untouched[]
+  /** A string, strings, tokens, or arrays of tokens; objects where the model takes pictures and the like. */
+  input: string | Untouched[] | {
+    [member: string]: Untouched
+  }
   [member: string]: Untouched
 }
 

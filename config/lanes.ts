@@ -31,6 +31,8 @@ export type Lane = {
   /** USD a million tokens. */
   price: { input: number; output: number }
   coalesce: { max_inputs: number; max_tokens: number; max_wait: number } | null
+  /** `off`: no answers are kept or shared. */
+  cache?: 'off'
   /** Only where `*` stands for the model: how many such models of the provider a tenant may use at a time. */
   maxLanes?: number
 }
@@ -91,6 +93,7 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     retry: { ...settings.retry, ...own.retry },
     price: own.price,
     coalesce: coalesces ? { ...coalesceDefaults, ...settings.coalesce, ...own.coalesce } : null,
+    ...(own.cache.mode === 'off' ? { cache: 'off' as const } : {}),
   }
 }
 

@@ -89,7 +89,20 @@ const price = z.strictObject({
   output: z.number().min(0).prefault(0).describe('USD a million output tokens. Default 0.'),
 })
 
+/** Whether equal jobs may have one answer. */
+export const cacheModeSchema = z.enum(['exact', 'off'])
+
 const model = z.strictObject({
+  cache: z
+    .strictObject({
+      mode: cacheModeSchema
+        .prefault('exact')
+        .describe(
+          '"off": every job of this model makes a call of its own, and no answer is kept. Default exact.',
+        ),
+    })
+    .prefault({})
+    .describe('Whether equal jobs of this model may have one answer.'),
   price: price.prefault({}).describe('What the model costs; it makes cost_usd and the budgets of tenants.'),
   limits: modelLimits
     .prefault({})

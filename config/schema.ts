@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { checkReferences } from './cross-checks.ts'
 import { encryptionKeyPattern } from './encryption-key.ts'
 import { tenantKeyPattern } from './key-digest.ts'
-import { providerSchema } from './provider-schema.ts'
+import { cacheModeSchema, providerSchema } from './provider-schema.ts'
 import { redriveSchema } from './redrive-schema.ts'
 import {
   aliasPattern,
@@ -119,6 +119,16 @@ const tenantKey = z.string().regex(tenantKeyPattern, {
 })
 
 const tenant = z.strictObject({
+  cache: z
+    .strictObject({
+      mode: cacheModeSchema
+        .prefault('exact')
+        .describe(
+          '"off": every job of the tenant makes a call of its own, and no answer is kept. Default exact.',
+        ),
+    })
+    .prefault({})
+    .describe('Whether equal jobs of the tenant may have one answer.'),
   keys: z
     .array(tenantKey)
     .min(1)
@@ -136,6 +146,11 @@ const tenant = z.strictObject({
 })
 
 const cache = z.strictObject({
+  mode: cacheModeSchema
+    .prefault('exact')
+    .describe(
+      '"exact": equal jobs have one answer. "off": every job makes a call of its own, and no answer is kept. Default exact.',
+    ),
   ttl: duration().prefault('24h').describe('How long an answer may serve again.'),
   max_result: size().prefault('1MiB').describe('Answers over this size are not cached.'),
   embedding_items: z

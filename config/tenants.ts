@@ -8,6 +8,8 @@ export type Tenant = {
   admin: boolean
   /** Share of a contended lane, against the weights of the others. */
   weight: number
+  /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
+  cache?: 'off'
   limits: {
     requests_per_minute?: number
     max_queued: number
@@ -29,8 +31,15 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
   if (Object.keys(config.tenants).length === 0)
     return name === openTenant(config).name ? openTenant(config) : null
   if (!Object.hasOwn(config.tenants, name)) return null
-  const { admin, weight, limits } = config.tenants[name]!
-  return { name, admin, weight, limits: { max_queued: config.jobs.max_queued, ...limits } }
+  const { admin, weight, limits, cache } = config.tenants[name]!
+  const isOff = config.cache.mode === 'off' || cache.mode === 'off'
+  return {
+    name,
+    admin,
+    weight,
+    ...(isOff ? { cache: 'off' as const } : {}),
+    limits: { max_queued: config.jobs.max_queued, ...limits },
+  }
 }
 
 /** Tenants that the configuration names, the one of an open service included. */
@@ -40,7 +49,13 @@ export function tenantNames(config: Config): string[] {
 }
 
 function openTenant(config: Config): Tenant {
-  return { name: 'default', admin: true, weight: 1, limits: { max_queued: config.jobs.max_queued } }
+  return {
+    name: 'default',
+    admin: true,
+    weight: 1,
+    ...(config.cache.mode === 'off' ? { cache: 'off' as const } : {}),
+    limits: { max_queued: config.jobs.max_queued },
+  }
 }
 
 /** Keeps digests only. A look-up compares with every key in constant time, so its length tells nothing. */

@@ -33,6 +33,8 @@ export type NewJob = {
   timeoutMs: number
   maxAttempts: number
   cache: CacheMode
+  /** As the client asked for it, which tells a repeated request from another; `cache` may be narrower by now. */
+  askedCache?: CacheMode
   webhook: WebhookTarget | null
   group: string | null
   metadata: Record<string, string>

@@ -1,3 +1,4 @@
+import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
@@ -29,8 +30,11 @@ export function splitPresentation(
   return { content, presentation }
 }
 
-/** How a job's result is to be rendered: vectors as `base64` or, as OpenAI's default has it, `float`. Null: as it rests. */
+/**
+ * How a job's result is to be rendered: vectors as `base64` or, as OpenAI's default has it, `float`. Null: as it rests, for the
+ * provider was asked in the client's own words.
+ */
 export function formatOf(type: JobType, body: JsonObject): 'base64' | 'float' | null {
-  if (type !== 'embedding') return null
+  if (type !== 'embedding' || normalizeInputs(body) === null) return null
   return body.encoding_format === 'base64' ? 'base64' : 'float'
 }

@@ -119,7 +119,7 @@ function fingerprint(job: NewJob, hash: string): string {
     hash,
     presentation: splitPresentation(job.type, job.body).presentation,
     priority,
-    cache,
+    cache: job.askedCache ?? cache,
     group,
     metadata,
     maxAttempts,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isJsonObject } from '../../lib/json.ts'
 
 /**
  * The provider's own bodies: what this service has to read is checked, every other member passes through untouched,
@@ -26,12 +27,16 @@ export const responseBodySchema = z
   })
   .meta({ id: 'ResponseBody', description: 'A body of `POST /responses`.' })
 
+const anObject = z
+  .looseObject({})
+  .refine((value) => Object.keys(value).length > 0, { error: 'expected an object with members' })
+
 const embeddingInput = z
-  .union([z.string().min(1), z.array(z.unknown()).min(1)], {
-    error: 'expected a string or an array, neither of them empty',
+  .union([z.string().min(1), z.array(z.unknown()).min(1), anObject], {
+    error: 'expected a string, an array or an object, none of them empty',
   })
   .superRefine((input, context) => {
-    if (typeof input === 'string') return
+    if (!Array.isArray(input)) return
     const kind = kindOfInput(input[0])
     const odd = kind === null ? 0 : input.findIndex((entry) => kindOfInput(entry) !== kind)
     if (odd === -1) return
@@ -39,19 +44,22 @@ const embeddingInput = z
       code: 'custom',
       path: [odd],
       message:
-        'expected all entries to be strings, or all token numbers, or all arrays of token numbers; none empty',
+        'expected all entries to be strings or objects, or all token numbers, or all arrays of token numbers; none empty',
     })
   })
-  .describe('A string, strings, tokens, or arrays of tokens.')
+  .describe(
+    'A string, strings, tokens, or arrays of tokens; objects where the model takes pictures and the like.',
+  )
 
 export const embeddingBodySchema = z
   .looseObject({ model, input: embeddingInput })
   .meta({ id: 'EmbeddingBody', description: 'A body of `POST /embeddings`.' })
 
 /** Written by hand: a union of typed arrays would collect an issue for each of a hundred thousand tokens. */
-function kindOfInput(entry: unknown): 'string' | 'token' | 'tokens' | null {
-  if (typeof entry === 'string') return entry === '' ? null : 'string'
+function kindOfInput(entry: unknown): 'content' | 'token' | 'tokens' | null {
+  if (typeof entry === 'string') return entry === '' ? null : 'content'
   if (isToken(entry)) return 'token'
+  if (isJsonObject(entry)) return Object.keys(entry).length > 0 ? 'content' : null
   return Array.isArray(entry) && entry.length > 0 && entry.every(isToken) ? 'tokens' : null
 }
 

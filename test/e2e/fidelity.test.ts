@@ -19,7 +19,7 @@ beforeAll(async () => {
     kind: openai-compatible
     base_url: ${own.url}
     retry: { max_attempts: 1 }
-    models: { "*": {} }
+    models: { sampled: { cache: { mode: off } }, "*": {} }
   claude:
     kind: anthropic
     base_url: ${own.url}
@@ -207,6 +207,50 @@ describe('an OpenAI client', () => {
     const output = (await send('GET', `/v1/files/${batch.output_file_id}/content`)).text
     expect(findMember(findMember(output, 'response')!, 'body')).toBe(toOneLine(chatAnswer()))
     expect(own.calls.map((call) => call.text)).toEqual([upstreamBody(body)])
+  })
+})
+
+describe('an answer', () => {
+  test('that acts, or depends on state, is bought each time', async () => {
+    const answer = `{"id":"resp_1","object":"response","status":"completed","error":null,"output":[],"usage":null}`
+    answerWith(answer)
+    const body = `{"model":"own/m","conversation":"conv_1","input":"continue"}`
+    const first = await send('POST', '/v1/responses', body)
+    const both = await Promise.all([send('POST', '/v1/responses', body), send('POST', '/v1/responses', body)])
+    expect([first, ...both].map(({ headers }) => headers.get('x-cache'))).toEqual(['off', 'off', 'off'])
+    expect(own.calls).toHaveLength(3)
+  })
+
+  test('to pictures and texts is kept by its content, and passes as it came', async () => {
+    const answer =
+      '{"object":"list","model":"m","data":[{"object":"embedding","index":0,"embedding":[0.10,1e-3]}],"usage":{"total_tokens":3}}'
+    answerWith(answer)
+    const body = `{"model":"own/m","input":[{"text":"a ${++count}"},{"image":"https://example.com/a.png", "n":1.0},"text"],"embedding_type":"float"}`
+    const first = await send('POST', '/v1/embeddings', body)
+    const second = await send('POST', '/v1/embeddings', body)
+    expect([first.text, second.text]).toEqual([answer, answer])
+    expect(second.headers.get('x-cache')).toBe('hit')
+    expect(own.calls.map((call) => call.text)).toEqual([upstreamBody(body)])
+    const { status, text } = await send(
+      'POST',
+      '/v1/embeddings',
+      '{"model":"own/m","input":[{"text":"a"},[1]]}',
+    )
+    expect([status, text]).toEqual([400, expect.stringContaining('input[1]')])
+  })
+
+  test('is not kept where the configuration says so, for a model or a whole installation, as soon as it does', async () => {
+    answerWith(chatAnswer())
+    const call = async (model: string) => {
+      const body = `{"model":"${model}","messages":[{"role":"user","content":"modes"}]}`
+      return (await send('POST', '/v1/chat/completions', body)).headers.get('x-cache')
+    }
+    expect([await call('own/kept'), await call('own/kept')]).toEqual(['miss', 'hit'])
+    expect([await call('own/sampled'), await call('own/sampled')]).toEqual(['off', 'off'])
+    await stack.rewriteConfig((text) => `${text}\ncache: { mode: off }\n`)
+    while ((await call('own/kept')) !== 'off') await new Promise((resolve) => setTimeout(resolve, 50))
+    await stack.rewriteConfig((text) => text.replace('cache: { mode: off }\n', ''))
+    while ((await call('own/kept')) !== 'hit') await new Promise((resolve) => setTimeout(resolve, 50))
   })
 })
 

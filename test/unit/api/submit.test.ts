@@ -166,3 +166,36 @@ describe('a create object', () => {
     }
   })
 })
+
+describe('the cache of a new job', () => {
+  const create = createJobSchema.parse({
+    type: 'chat',
+    body: { model: 'fast', messages: [{ role: 'user' }] },
+  })
+  type Options = { isTenantOff?: boolean; lanes?: ('off' | 'on')[]; asked?: 'use' | 'refresh' | 'off' }
+  const submitWith = ({ isTenantOff = false, lanes = ['on'], asked }: Options) => {
+    const made = lanes.map((one): Lane => (one === 'off' ? { ...lane, cache: 'off' } : lane))
+    const from: Tenant = isTenantOff ? { ...tenant, cache: 'off' } : tenant
+    return toNewJob(from, { ...create, cache: asked ?? null }, null, {
+      ...deps,
+      resolveModel: () => ({ lanes: made }),
+    })
+  }
+
+  it.each<[Options, string]>([
+    [{}, 'use'],
+    [{ asked: 'refresh' }, 'refresh'],
+    [{ asked: 'off' }, 'off'],
+    [{ isTenantOff: true }, 'off'],
+    [{ isTenantOff: true, asked: 'refresh' }, 'off'],
+    [{ lanes: ['off'] }, 'off'],
+    // A route may come to its second lane.
+    [{ lanes: ['on', 'off'] }, 'off'],
+  ])('with %j is %s', (options, cache) => {
+    expect(submitWith(options)).toMatchObject({ cache, askedCache: options.asked ?? 'use' })
+  })
+
+  it('is off for what acts or depends on state', () => {
+    expect(submit({}, { tools: [{ type: 'mcp' }] })).toMatchObject({ cache: 'off', askedCache: 'use' })
+  })
+})

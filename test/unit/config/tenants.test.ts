@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { createKeyring } from '../../../config/tenants.ts'
+import { createKeyring, resolveTenant } from '../../../config/tenants.ts'
 import { load, smallest } from './load-fixture.ts'
 
 const hashed = createHash('sha256').update('ops-key-of-enough-length').digest('hex')
@@ -50,5 +50,21 @@ describe('a keyring', () => {
     expect(keyring.open).toBe(true)
     expect(keyring.find('')).toEqual(tenant)
     expect(keyring.find('whatever')).toEqual(tenant)
+  })
+})
+
+describe('the cache of a tenant', () => {
+  const of = (installation: string, tenant: string) =>
+    resolveTenant(
+      load(`${smallest}
+cache: { mode: ${installation} }
+tenants: { acme: { keys: [acme-key-of-enough-length], cache: { mode: ${tenant} } } }
+`),
+      'acme',
+    )?.cache
+
+  test('is off where it, or the installation, says so', () => {
+    expect([of('exact', 'exact'), of('exact', 'off'), of('off', 'exact')]).toEqual([undefined, 'off', 'off'])
+    expect(resolveTenant(load(`${smallest}\ncache: { mode: off }\n`), 'default')?.cache).toBe('off')
   })
 })
