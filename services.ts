@@ -23,6 +23,7 @@ import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
 import { createProviders } from './providers/registry.ts'
+import { toBrokenCall } from './services/broken-calls.ts'
 import { type Closers, orCloseAll } from './services/closers.ts'
 import { confirmed, requireDurable } from './services/durability.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
@@ -85,6 +86,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     queues: store.queues,
     fairness: store.fairness,
     latencies: store.latencies,
+    brokenCalls: store.brokenCalls,
     wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
     now: store.now,
   })
@@ -251,6 +253,9 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     onWork: orReport(deps.metrics.work.onWork, onError),
     onCall: orReport((call) => {
       store.latencies.record(call.lane, call.latencyMs)
+      const broken = toBrokenCall(call, config.current().encryption.keys.length > 0)
+      if (broken)
+        store.brokenCalls.record(call.lane, broken).catch((error) => onError(error, 'noting a broken call'))
       deps.metrics.work.onCall(toCallEvent(call))
       logCall(log, call)
       traces.call?.(call)

@@ -1,6 +1,7 @@
 import { type Lane, listLanes, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { LONGEST_PAUSE_DELAY_MS, type Queues } from '../jobs/queue.ts'
+import type { BrokenCall, BrokenCalls } from '../ratelimit/broken-calls.ts'
 import type { Fairness } from '../ratelimit/fairness.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { Quantities } from '../ratelimit/lane-state.ts'
@@ -43,8 +44,16 @@ export type LaneView = {
   paused_until: string | null
   paused_reason: string | null
   waiting_for: string | null
-  /** While it is open the lane is paused for `breaker_open`. `failures`: broken calls in a row. */
-  breaker: { state: 'closed' | 'open' | 'half_open'; failures: number }
+  /**
+   * `failures`: broken calls in a row. `held_tenants`: while it is not closed, whose calls it holds back. `last_broken`: the
+   * last broken calls, the latest first.
+   */
+  breaker: {
+    state: 'closed' | 'open' | 'half_open'
+    failures: number
+    held_tenants: string[]
+    last_broken: BrokenCall[]
+  }
   latency_ms: { p50: number | null; p95: number | null }
   /** 429s since the lane was first used. */
   throttled: number
@@ -68,6 +77,7 @@ export function createLaneControl(deps: {
   queues: Pick<Queues, 'backlog' | 'lanes' | 'hasten'>
   fairness: Pick<Fairness, 'read'>
   latencies: Latencies
+  brokenCalls: Pick<BrokenCalls, 'read'>
   /** Wakes the lane's loops. */
   wake: (lane: string) => Promise<unknown>
   /** Unix ms. */
@@ -76,11 +86,12 @@ export function createLaneControl(deps: {
   const { config, gate, queues, fairness, latencies } = deps
 
   async function view(lane: Lane): Promise<LaneView> {
-    const [state, backlog, fair, latency] = await Promise.all([
+    const [state, backlog, fair, latency, lastBroken] = await Promise.all([
       gate.read(lane),
       queues.backlog(lane.id),
       fairness.read(lane.id),
       latencies.read(lane.id),
+      deps.brokenCalls.read(lane.id),
     ])
     const { limits } = lane
     const shares = (['requests', 'tokens', 'inputTokens', 'outputTokens'] as const).map((dimension) => {
@@ -119,7 +130,12 @@ export function createLaneControl(deps: {
       paused_reason: state.pausedReason,
       // What workers noted last may be a pause that has ended since.
       waiting_for: paused ? 'provider_pause' : fair.waitingFor === 'provider_pause' ? null : fair.waitingFor,
-      breaker: { state: state.breaker.state, failures: state.breaker.failures },
+      breaker: {
+        state: state.breaker.state,
+        failures: state.breaker.failures,
+        held_tenants: state.breaker.heldTenants,
+        last_broken: lastBroken,
+      },
       latency_ms: latency,
       throttled: state.throttled,
     }

@@ -27,6 +27,7 @@ import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../li
 import { createRedisClock } from '../lib/redis-clock.ts'
 import { createSealer } from '../lib/sealer.ts'
 import { renderResult } from '../providers/vectors.ts'
+import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
 import { createFairness, flowOf, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
 import { createForesight } from '../ratelimit/foresight.ts'
 import { createGate } from '../ratelimit/gate.ts'
@@ -74,6 +75,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
   const gate = createGate({ redis, prefix })
   const weightOf = (tenant: string) => settings().tenants[tenant]?.weight ?? 1
   const latencies = createLatencies({ redis, prefix })
+  const brokenCalls = createBrokenCalls({ redis, prefix })
   closers.add('the latencies', () => latencies.close())
   const foresight = createForesight({
     fairness,
@@ -229,6 +231,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     fairness,
     foresight,
     latencies,
+    brokenCalls,
     prefix,
     atRest,
     clock,

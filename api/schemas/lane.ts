@@ -36,7 +36,29 @@ export const laneSchema = z
     paused_until: z.string().nullable(),
     paused_reason: z.string().nullable(),
     waiting_for: z.string().nullable(),
-    breaker: z.object({ state: z.enum(['closed', 'open', 'half_open']), failures: z.number() }),
+    breaker: z.object({
+      state: z.enum(['closed', 'open', 'half_open']),
+      failures: z.number().describe('Broken calls in a row.'),
+      held_tenants: z
+        .array(z.string())
+        .describe('While it is not closed: the tenants whose calls it holds back, for theirs broke.'),
+      last_broken: z
+        .array(
+          z.object({
+            at: z.string(),
+            status: z.number().nullable(),
+            code: z.string(),
+            message: z
+              .string()
+              .nullable()
+              .describe('What the provider said, shortened; null where what is stored is encrypted.'),
+            jobs: z
+              .array(z.object({ tenant: z.string(), id: z.string() }))
+              .describe('The jobs of the call, ten at the most.'),
+          }),
+        )
+        .describe('The last broken calls, the latest first, for seven days.'),
+    }),
     latency_ms: z.object({ p50: number, p95: number }).describe('Of the last 256 calls.'),
     throttled: z.number().describe('429s since the lane was first used.'),
   })

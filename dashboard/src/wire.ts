@@ -40,9 +40,22 @@ export type Lane = {
   paused_until: string | null
   paused_reason: string | null
   waiting_for: string | null
-  breaker: { state: 'closed' | 'open' | 'half_open'; failures: number }
+  breaker: {
+    state: 'closed' | 'open' | 'half_open'
+    failures: number
+    held_tenants: readonly string[]
+    last_broken: readonly BrokenCall[]
+  }
   latency_ms: { p50: number | null; p95: number | null }
   throttled: number
+}
+
+export type BrokenCall = {
+  at: string
+  status: number | null
+  code: string
+  message: string | null
+  jobs: { tenant: string; id: string }[]
 }
 
 export type Counts = Record<JobStatus, number>

@@ -31,6 +31,7 @@ import {
 import { estimateCost } from '../../providers/accounting.ts'
 import { coalesceKey } from '../../providers/embeddings.ts'
 import { renderResult } from '../../providers/vectors.ts'
+import { createBrokenCalls } from '../../ratelimit/broken-calls.ts'
 import { createFairness } from '../../ratelimit/fairness.ts'
 import { createForesight } from '../../ratelimit/foresight.ts'
 import { createGate } from '../../ratelimit/gate.ts'
@@ -257,6 +258,7 @@ function openTestParts(options: {
     queues,
     fairness,
     latencies,
+    brokenCalls: createBrokenCalls({ redis, prefix }),
     wake: (lane) => redis.publish(wakeChannel(prefix), lane),
     now,
   })

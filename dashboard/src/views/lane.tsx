@@ -58,6 +58,7 @@ export function LaneView({ id }: { id: string }) {
           <Charts lane={lane} history={history} />
         </div>
       )}
+      <BrokenCalls lane={lane} />
       <Limits lane={lane} />
     </>
   )
@@ -136,6 +137,38 @@ function Facts({ lane }: { lane: Lane }) {
         </div>
       ))}
     </dl>
+  )
+}
+
+/** What broke lately, and whose jobs those were. */
+function BrokenCalls({ lane: { breaker } }: { lane: Lane }) {
+  if (breaker.last_broken.length === 0) return null
+  const held = breaker.held_tenants.map((tenant) => tenant || 'calls that several tenants shared')
+  return (
+    <section class="panel">
+      {held.length > 0 && <p>The breaker holds back: {held.join(', ')}. Other tenants’ calls may leave.</p>}
+      <Table
+        caption="Calls that broke lately"
+        isCaptionShown
+        head={[
+          { name: 'When' },
+          { name: 'Status', isNumber: true },
+          { name: 'Error' },
+          { name: 'The provider said' },
+          { name: 'Jobs' },
+        ]}
+      >
+        {breaker.last_broken.map((call, index) => (
+          <tr key={`${call.at} ${index}`}>
+            <td>{call.at}</td>
+            <td class="right">{call.status ?? nothing}</td>
+            <td>{call.code}</td>
+            <td>{call.message ?? nothing}</td>
+            <td>{call.jobs.map(({ tenant, id }) => `${id} of ${tenant}`).join(', ')}</td>
+          </tr>
+        ))}
+      </Table>
+    </section>
   )
 }
 

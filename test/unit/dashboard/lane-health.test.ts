@@ -11,12 +11,21 @@ describe('judgeLane', () => {
     ['flowing', { in_flight: 2 }],
     ['at its limit', { in_flight: 2, backlog: waiting, waiting_for: 'tokens' }],
     ['slowed', { speed: 0.7, in_flight: 2 }],
-    ['probing', { breaker: { state: 'half_open', failures: 5 }, in_flight: 1 }],
+    [
+      'probing',
+      { breaker: { state: 'half_open', failures: 5, held_tenants: [], last_broken: [] }, in_flight: 1 },
+    ],
     [
       'paused',
       { paused_until: '2026-11-24T01:00:00.000Z', paused_reason: 'rest', waiting_for: 'provider_pause' },
     ],
-    ['provider down', { breaker: { state: 'open', failures: 5 }, paused_until: '2026-11-24T01:00:00.000Z' }],
+    [
+      'provider down',
+      {
+        breaker: { state: 'open', failures: 5, held_tenants: [], last_broken: [] },
+        paused_until: '2026-11-24T01:00:00.000Z',
+      },
+    ],
   ] as const)('says %s', (label, given) => expect(judgeLane(makeLane(given)).label).toBe(label))
 
   test('does not call a lane held back that has nothing to send', () => {
@@ -49,7 +58,10 @@ describe('findConcerns', () => {
     const counts = { scheduled: 0, queued: 95, running: 0, completed: 0, failed: 0, cancelled: 0 }
     const concerns = findConcerns(
       makeOverview(0, {
-        lanes: [makeLane({ speed: 0.7 }), makeLane({ id: 'b/b', breaker: { state: 'open', failures: 5 } })],
+        lanes: [
+          makeLane({ speed: 0.7 }),
+          makeLane({ id: 'b/b', breaker: { state: 'open', failures: 5, held_tenants: [], last_broken: [] } }),
+        ],
         tenants: [
           makeTenant({ counts }),
           makeTenant({ id: 'birch', spent_usd: 0.9, reserved_usd: 0.2, budget_usd_per_day: 1 }),

@@ -28,7 +28,7 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
     paused_until: null,
     paused_reason: null,
     waiting_for: null,
-    breaker: { state: 'closed', failures: 0 },
+    breaker: { state: 'closed', failures: 0, held_tenants: [], last_broken: [] },
     latency_ms: { p50: null, p95: null },
     throttled: 0,
     ...given,
