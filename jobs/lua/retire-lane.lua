@@ -9,5 +9,5 @@ local lane = string.sub(queue, 1, -string.len(':calls') - 1)
 local function key(name) return queue .. ':' .. name end
 if redis.call('EXISTS', key('wait'), key('active'), key('prioritized'), key('delayed')) > 0 then return 0 end
 redis.call('DEL', key('meta'), key('events'), key('id'), key('marker'), key('pc'), key('stalled'), key('stalled-check'),
-  lane .. ':fair', lane .. ':latencies')
+  lane .. ':fair', lane .. ':latencies', lane .. ':broken')
 return 1
