@@ -114,9 +114,15 @@ export function resume(state: BucketState, lane: LaneLimits, serverNow: number):
 }
 
 /** Books retries about to be scheduled: by how many ms each has to be put off. */
-export function retry(state: BucketState, lane: LaneLimits, count: number, serverNow: number): number[] {
+export function retry(
+  state: BucketState,
+  lane: LaneLimits,
+  count: number,
+  tenant: string,
+  serverNow: number,
+): number[] {
   const { now } = advance(state, lane, serverNow)
-  return bookRetries(state.retries, state.taken[REQUESTS], count, now)
+  return bookRetries(state.retries, state.taken[REQUESTS], count, now, tenant)
 }
 
 export function read(state: BucketState, lane: LaneLimits, serverNow: number): LaneState {

@@ -78,8 +78,10 @@ export type Gate = {
   /**
    * Books so many retries about to be scheduled, so that they stay a fifth of the lane's traffic. Answers by how many
    * ms each has to be put off beyond its own back-off, 0 to ten minutes. Retries after a 429 are not booked here.
+   *
+   * @param tenant whose they are: what one tenant has booked does not put off another's
    */
-  retry(lane: Lane, count: number): Promise<number[]>
+  retry(lane: Lane, count: number, tenant?: string): Promise<number[]>
   read(lane: Lane): Promise<LaneState>
   /** Gives up a lane that nobody uses. What still counts is kept for a day, or as long as it is paused. */
   forget(lane: Lane): Promise<void>
@@ -168,8 +170,8 @@ export function createGate({
       await scripts.pause(...address(lane), '', '')
     },
 
-    async retry(lane, count) {
-      return count > 0 ? scripts.retry(...address(lane), count) : []
+    async retry(lane, count, tenant = '') {
+      return count > 0 ? scripts.retry(...address(lane), count, tenant) : []
     },
 
     async read(lane) {

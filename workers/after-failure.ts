@@ -6,6 +6,7 @@ import type { ProviderFailure } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import { decide, toJobError } from './outcome.ts'
 import type { Passenger } from './passenger.ts'
+import { tenantOf } from './plan.ts'
 import { spreadRetries } from './spread-retries.ts'
 import type { WorkEvent } from './work-event.ts'
 
@@ -59,7 +60,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
       decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed.model)),
     )
     const spread = await spreadRetries(decided, (count) =>
-      gate.retry(lane, count).catch((error) => {
+      gate.retry(lane, count, tenantOf(passengers.map((one) => one.held))).catch((error) => {
         deps.onError(error, 'booking retries')
         return []
       }),

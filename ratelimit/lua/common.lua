@@ -186,7 +186,7 @@ local function open()
     window = createLedger(window, server), day = createLedger(DAY_MS, server),
     slowdown = { slow = 1, from = 0, cutAt = -1 },
     pausedUntil = 0, pausedReason = '',
-    breaker = closeBreaker(-1), retries = { saved = 10, seen = 0, promisedUntil = server },
+    breaker = closeBreaker(-1), retries = { saved = 10, seen = 0, promisedUntil = server, chains = {} },
     learned = {}, observedAt = -1,
     taken = { 0, 0, 0, 0 }, refunded = { 0, 0, 0, 0 }, throttled = 0,
   }

@@ -1,11 +1,11 @@
 -- Books retries that are about to be scheduled, so that they stay a fifth of the lane's requests. The twin, with the
 -- reasons, is retry-budget.ts.
 --
--- ARGV    10 how many
+-- ARGV    10 how many, 11 whose they are (a tenant or '')
 -- Answer  for each, by how many ms it has to be put off
 -- Invariant: what was promised to one retry is never earned by another.
 
-local CAP, SHARE, TRICKLE, LONGEST_MS = 10, 0.2, 0.0005, 600000
+local CAP, SHARE, TRICKLE, LONGEST_MS, MOST_CHAINS = 10, 0.2, 0.0005, 600000, 64
 
 local state, now = open()
 local budget, taken = state.retries, state.taken[1]
@@ -17,6 +17,22 @@ if now > budget.promisedUntil then
 end
 budget.saved = min(CAP, budget.saved)
 
+local chains = {}
+for _, chain in ipairs(budget.chains or {}) do
+  if chain[2] > now then chains[#chains + 1] = chain end
+end
+budget.chains = chains
+
+local function findChain(tenant)
+  for _, chain in ipairs(chains) do
+    if chain[1] == tenant then return chain end
+  end
+  local chain = { tenant, now }
+  chains[#chains + 1] = chain
+  if #chains > MOST_CHAINS then table.remove(chains, 1) end
+  return chain
+end
+
 local waits = {}
 for i = 1, tonumber(ARGV[10]) do
   if budget.saved >= 1 then
@@ -24,9 +40,17 @@ for i = 1, tonumber(ARGV[10]) do
     waits[i] = 0
   else
     local promised = budget.promisedUntil + (1 - budget.saved) / TRICKLE
-    budget.promisedUntil = min(promised, now + LONGEST_MS)
-    budget.saved = 0
-    waits[i] = math.ceil(budget.promisedUntil - now)
+    local chain = findChain(ARGV[11])
+    local own = chain[2] + #chains / TRICKLE
+    if #chains > 1 and own < promised then
+      chain[2] = min(own, now + LONGEST_MS)
+      waits[i] = math.ceil(chain[2] - now)
+    else
+      budget.promisedUntil = min(promised, now + LONGEST_MS)
+      budget.saved = 0
+      chain[2] = budget.promisedUntil
+      waits[i] = math.ceil(budget.promisedUntil - now)
+    end
   end
 end
 save(state)

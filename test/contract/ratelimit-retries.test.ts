@@ -67,6 +67,14 @@ describe.each([
     expect(await gate.retry(LANE, 2)).toEqual([0, 2000])
   })
 
+  it('does not put off a tenant for what others have booked', async () => {
+    const { gate } = maker.create()
+    await gate.retry(LANE, 100, 'failing')
+    expect(await gate.retry(LANE, 2, 'other')).toEqual([4000, 8000])
+    expect(await gate.retry(LANE, 1, 'third')).toEqual([6000])
+    expect((await gate.retry(LANE, 1, 'failing'))[0]).toBeGreaterThan(180_000)
+  })
+
   it('is kept for each lane', async () => {
     const { gate } = maker.create()
     await gate.retry(LANE, 20)

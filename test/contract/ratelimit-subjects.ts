@@ -88,8 +88,8 @@ function createTwinGate({
     async resume(lane) {
       resume(find(lane), lane.limits, now())
     },
-    async retry(lane, count) {
-      return count > 0 ? retry(find(lane), lane.limits, count, now()) : []
+    async retry(lane, count, tenant = '') {
+      return count > 0 ? retry(find(lane), lane.limits, count, tenant, now()) : []
     },
     async read(lane) {
       // A lane that was never used is none the more for being read.

@@ -16,7 +16,7 @@ type Step =
   | { do: 'renew'; which: number[] }
   | { do: 'pause'; ms: number }
   | { do: 'resume' }
-  | { do: 'retry'; count: number }
+  | { do: 'retry'; count: number; tenant: string }
   | { do: 'read' }
   | { do: 'configure'; limits: LaneLimits }
 
@@ -50,7 +50,7 @@ const step = <T extends Step['do']>(
 const renew = step('renew', fc.record({ which: fc.array(fc.nat(50)) }))
 const pause = step('pause', fc.record({ ms: fc.nat(5000) }))
 const resume = step('resume', fc.constant({}))
-const retry = step('retry', fc.record({ count: fc.nat(40) }))
+const retry = step('retry', fc.record({ count: fc.nat(40), tenant: fc.constantFrom('', 'a', 'b') }))
 const read = step('read', fc.constant({}))
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
@@ -160,7 +160,7 @@ describe('Lua and twin', () => {
           case 'resume':
             return gate.resume(lane)
           case 'retry':
-            return gate.retry(lane, step.count)
+            return gate.retry(lane, step.count, step.tenant)
           case 'read':
           case 'configure':
             return gate.read(lane)
