@@ -281,8 +281,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     const kept = new Set([...breaker.heldTenants, ...breaker.triedTenants])
     const blocked = hand.filter((one) => kept.has(one.held.tenant)).map((one) => one.held)
     hand = hand.filter((one) => !kept.has(one.held.tenant))
-    if (waitMs > PATIENCE_MS && deps.hasSuccessors()) await spill(blocked, deps.now() + waitMs)
-    else await handOff.giveBackInTurn(blocked)
+    if (waitMs > PATIENCE_MS && deps.hasSuccessors() && blocked.length > 0)
+      return spill(blocked, deps.now() + waitMs)
+    await handOff.giveBackInTurn(blocked)
     ahead = 1
     lookAt = 0
     shutUntil = now() + Math.min(waitMs, SEARCH_MS)

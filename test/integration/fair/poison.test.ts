@@ -66,6 +66,22 @@ describe('poison harms only itself', () => {
   })
 })
 
+it('hands the whole queue of a provider that is down over to the next lane of the route, at once', async () => {
+  const fair = await openFairService({
+    tenants: ['a'],
+    limits: { max_concurrency: 4 },
+    routes: { fast: ['up/chat', 'up/second'] },
+  })
+  fair.upstream.script = ({ body }, response) =>
+    body.model === 'chat'
+      ? answer(response, 503, { error: { message: 'overloaded' } })
+      : answerOf(body, response)
+  await fair.submit('a', prompts(200, 'one'), { body: { model: 'fast' } })
+  // Those whose calls broke go again first, and some are probes.
+  const served = () => fair.upstream.calls.filter(({ body }) => body.model === 'second').length
+  await expect.poll(served, { timeout: 25_000 }).toBeGreaterThan(150)
+})
+
 it('a provider that is down is asked ten times at the most, and says what broke it', async () => {
   const fair = await openFairService({ tenants: ['a', 'b'], limits: { max_concurrency: 4 } })
   fair.upstream.script = (_call, response) => answer(response, 503, { error: { message: 'overloaded' } })
