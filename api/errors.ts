@@ -22,6 +22,7 @@ export const errorTable = {
   not_found: { status: 404, type: 'not_found_error', retryAfterSeconds: null },
   model_not_found: { status: 404, type: 'not_found_error', retryAfterSeconds: null },
   request_timeout: { status: 408, type: 'invalid_request_error', retryAfterSeconds: 1 },
+  unsupported_type: { status: 400, type: 'invalid_request_error', retryAfterSeconds: null },
   not_cancellable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   not_retryable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },

@@ -36,6 +36,9 @@ const errorAnswer = {
 const callAnswer = {
   'x-job-id': text('The job that this call is.'),
   'x-cache': text('Where the answer came from: `miss`, `hit`, `shared` or `off`.'),
+  'x-dropped-members': text(
+    'Members of the body that the provider has no counterpart for, where they were left out.',
+  ),
   'idempotent-replayed': text('`true` where an Idempotency-Key brought an earlier job back.'),
 }
 const location = { location: text('The path of the job.') }

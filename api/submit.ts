@@ -4,6 +4,7 @@ import type { CacheMode, Job } from '../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../jobs/jobs.ts'
 import { findUnshared } from '../jobs/shareable.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { judgeFit } from '../providers/fit.ts'
 import type { ApiDeps } from './deps.ts'
 import { ApiError } from './errors.ts'
 import type { IdempotencyPolicy } from './idempotency-key.ts'
@@ -22,9 +23,8 @@ export function toNewJob(
   deps: SubmitDeps,
 ): NewJob {
   const { model } = create.body
-  const { lanes = [] } = deps.resolveModel(model) ?? {}
-  const [lane] = lanes
-  if (lane === undefined) {
+  const lanes = deps.resolveModel(model)?.lanes ?? []
+  if (lanes.length === 0) {
     throw new ApiError(
       'model_not_found',
       `body.model: there is no model ${JSON.stringify(model)} here; name a provider/model or an alias that is configured`,
@@ -34,6 +34,7 @@ export function toNewJob(
     )
   }
   const body = create.body as JsonObject
+  const { lane, ...fits } = chooseLane(lanes, create.type, body)
   const cost = deps.estimateCost(lane, create.type, body)
   refuseOversize(lane, cost)
   const times = decideTimes(create, deps.now())
@@ -42,6 +43,7 @@ export function toNewJob(
     type: create.type,
     model,
     lane: lane.id,
+    ...fits,
     body,
     priority: create.priority ?? 'normal',
     ...times,
@@ -61,6 +63,36 @@ export function toNewJob(
       requestsPerMinute: tenant.limits.requests_per_minute ?? null,
       budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
     },
+  }
+}
+
+/**
+ * The first lane of a route whose provider can serve the request, which others cannot, and what each leaves out. Throws
+ * what the first one says where none can: `unsupported_type`, or `invalid_request` with the member's name.
+ */
+function chooseLane(
+  lanes: Lane[],
+  type: CreateJob['type'],
+  body: JsonObject,
+): { lane: Lane } & Pick<NewJob, 'unfitLanes' | 'dropped'> {
+  const judged = lanes.map((lane) => ({ lane, fit: judgeFit(lane, type, body) }))
+  const chosen = judged.find(({ fit }) => fit.kind === 'serves')
+  if (chosen === undefined) {
+    const { fit } = judged[0]!
+    if (fit.kind === 'unsupported_type')
+      throw new ApiError('unsupported_type', fit.message, { param: 'body.model' })
+    if (fit.kind === 'unsupported_member') {
+      throw new ApiError('invalid_request', fit.message, { param: `body.${fit.param}` })
+    }
+  }
+  const unfitLanes = judged.filter(({ fit }) => fit.kind !== 'serves').map(({ lane }) => lane.id)
+  const dropped = judged.flatMap(({ lane, fit }) =>
+    fit.kind === 'serves' && fit.dropped.length > 0 ? [[lane.id, fit.dropped] as const] : [],
+  )
+  return {
+    lane: chosen!.lane,
+    ...(unfitLanes.length > 0 ? { unfitLanes } : {}),
+    ...(dropped.length > 0 ? { dropped: Object.fromEntries(dropped) } : {}),
   }
 }
 

@@ -64,6 +64,7 @@ async function report(title: string, limits: LaneLimits, work: (lane: Lane) => P
     provider: 'bench',
     model: title,
     kind: 'openai-compatible',
+    onUnsupported: 'refuse',
     limits,
     timeout: 60_000,
     retry: { max_attempts: 1, base: 1, cap: 1 },

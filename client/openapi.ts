@@ -230,7 +230,7 @@ export type ErrorMembers = {
   type: string
   /** The member or header at fault. */
   param: string | null
-  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'not_cancellable' | 'not_retryable' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
+  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_retryable' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
 }
 
 export type FollowJobQuery = {
@@ -287,6 +287,8 @@ export type Job = {
     [member: string]: unknown
   } | null
   usage: Usage | null
+  /** Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says. */
+  dropped_members: string[]
   cost_usd: number | null
   error: JobError | null
 }

@@ -25,6 +25,8 @@ export type Lane = {
   provider: string
   model: string
   kind: ProviderKind
+  /** What becomes of members that a provider of kind `anthropic` has no counterpart for. */
+  onUnsupported: 'refuse' | 'drop'
   limits: LaneLimits
   timeout: number
   retry: { max_attempts: number; base: number; cap: number }
@@ -88,6 +90,7 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     provider,
     model,
     kind: settings.kind,
+    onUnsupported: settings.kind === 'anthropic' ? settings.on_unsupported : 'refuse',
     limits: { ...settings.limits, ...own.limits },
     timeout: own.timeout ?? settings.timeout,
     retry: { ...settings.retry, ...own.retry },
@@ -102,11 +105,18 @@ function ownMember<T>(members: Readonly<Record<string, T>>, name: string): T | u
   return Object.hasOwn(members, name) ? members[name] : undefined
 }
 
-/** The lane that comes after this one in the route of an alias; null for a plain model, the last lane, or none. */
-export function successorOf(config: Config, model: string, lane: string): string | null {
-  const route = config.routes[model]
-  const place = route?.indexOf(lane) ?? -1
-  return place === -1 ? null : (route?.[place + 1] ?? null)
+/**
+ * The next lane in the route of an alias that is none of the `unfit`; null for a plain model, the last lane, or none.
+ */
+export function successorOf(
+  config: Config,
+  model: string,
+  lane: string,
+  unfit: readonly string[] = [],
+): string | null {
+  const route = ownMember(config.routes, model) ?? []
+  const place = route.indexOf(lane)
+  return place === -1 ? null : (route.slice(place + 1).find((next) => !unfit.includes(next)) ?? null)
 }
 
 /** Whether any route goes on behind this lane. */

@@ -185,6 +185,12 @@ const anthropic = z.strictObject({
   default_max_tokens: count()
     .prefault(4096)
     .describe('The max_tokens of requests that name none, for the Messages API demands one. Default 4096.'),
+  on_unsupported: z
+    .enum(['refuse', 'drop'])
+    .prefault('refuse')
+    .describe(
+      'What becomes of members that Anthropic has no counterpart for, such as seed: refuse the request by their name, or drop them and say so in the job and in x-dropped-members. Default refuse.',
+    ),
   ...shared,
 })
 

@@ -75,6 +75,8 @@ export type Job = {
   result: JsonObject | null
   usage: Usage | null
   cost_usd: number | null
+  /** Members of the body that the lane's provider had no counterpart for, and that were left out. */
+  dropped_members: string[]
   error: JobError | null
 }
 

@@ -49,6 +49,10 @@ export type NewJob = {
    * without its way through the queue.
    */
   isAwaited?: boolean
+  /** Lanes of the model's route that cannot serve this request: it never goes there. */
+  unfitLanes?: string[]
+  /** By lane: members of the body that its provider has no counterpart for and leaves out. */
+  dropped?: Record<string, string[]>
   /** The `previous_response_id` as the client gave it, where the body has another. */
   previousResponseId?: string
   /** Digest of the request as it came, to tell a repeated one from another under the same key. */

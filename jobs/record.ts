@@ -92,6 +92,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     result,
     usage: jsonOf(record, 'usage'),
     cost_usd: numberOf(record, 'cost_usd'),
+    dropped_members: jsonOf<Record<string, string[]>>(record, 'dropped')?.[textOf(record, 'lane')!] ?? [],
     error: unreadable ?? (error && view.atRest.openError(view.root, error)),
   }
 }

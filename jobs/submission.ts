@@ -80,6 +80,8 @@ export function prepare(
   if (job.isShownLive) record.set('live', '1')
   if (replyTo !== null) record.set('reply', replyTo)
   if (job.previousResponseId !== undefined) record.set('previous_response_id', job.previousResponseId)
+  if (job.unfitLanes?.length) record.set('unfit_lanes', job.unfitLanes.join(' '))
+  if (Object.keys(job.dropped ?? {}).length > 0) record.set('dropped', JSON.stringify(job.dropped))
   if (job.requestId !== undefined) record.set('request_id', job.requestId)
   if (job.trace !== undefined) record.set('trace', job.trace)
   if (job.deadline !== null) record.set('deadline', String(job.deadline))

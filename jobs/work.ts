@@ -42,6 +42,8 @@ export type Claimed = {
   type: 'chat' | 'response' | 'embedding'
   /** As the client named it: a lane or an alias of several. */
   model: string
+  /** See NewJob. */
+  unfitLanes: string[]
   hash: string
   cacheMode: string
   /** See NewJob. */
@@ -101,7 +103,7 @@ export type Work = {
   /** Puts the job back to wait. False: it ended or moved, and needs this entry no more. */
   retry(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
   /** The models that waiting entries' clients named, in their order; null for a job that is gone. */
-  models(held: Held[]): Promise<(string | null)[]>
+  models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
   /** Moves a waiting job to another lane. Its entry here is needed no more, whatever comes of it. */
   reroute(held: Held, lane: string): Promise<void>
   /** Appends chunks of the stream. False: the job ended or runs elsewhere; the call is of no more use. */
@@ -310,7 +312,13 @@ export function createWork(deps: {
     restore,
 
     models: (held) =>
-      Promise.all(held.map((one) => redis.hget(`${rootOf(one.tenant)}:job:${one.id}`, 'model'))),
+      Promise.all(
+        held.map(async (one) => {
+          const key = `${rootOf(one.tenant)}:job:${one.id}`
+          const [model, unfit] = await redis.hmget(key, 'model', 'unfit_lanes')
+          return model ? { model, unfitLanes: splitLanes(unfit ?? '') } : null
+        }),
+      ),
 
     async reroute(held, lane) {
       const moved = await scripts.run('reroute', rootOf(held.tenant), [held.id, held.entry, lane])
@@ -350,6 +358,7 @@ function toClaimed(
     timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
     type: textOf(record, 'type') as Claimed['type'],
     model: textOf(record, 'model')!,
+    unfitLanes: splitLanes(textOf(record, 'unfit_lanes') ?? ''),
     hash: textOf(record, 'hash')!,
     cacheMode: textOf(record, 'cache_mode')!,
     isShownLive: textOf(record, 'live') !== null,
@@ -358,4 +367,8 @@ function toClaimed(
     cost: costOf(record),
   }
   return [claimed, record.get('body')!]
+}
+
+function splitLanes(text: string): string[] {
+  return text === '' ? [] : text.split(' ')
 }

@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { parseWithSource } from '../lib/json-source.ts'
 import { mapPart } from './anthropic-parts.ts'
+import { createToolIds, type ToolIds } from './anthropic-tool-ids.ts'
 import { UnmappableError } from './unmappable.ts'
 
 /**
@@ -8,15 +9,18 @@ import { UnmappableError } from './unmappable.ts'
  * `tool_use` blocks, their results `tool_result` blocks, those of one turn in one user message.
  *
  * @param system what the client gave in Anthropic's own form; it comes first
+ * @param instruction what is to be said at the end of the system prompt
  */
 export function mapMessages(
   messages: JsonValue | undefined,
   system: JsonValue | undefined,
+  instruction: string | null = null,
 ): { messages: JsonObject[]; system?: JsonValue } {
   if (!Array.isArray(messages)) throw new UnmappableError('messages', 'expected a list')
   const systemBlocks =
     typeof system === 'string' ? [textBlock(system)] : Array.isArray(system) ? [...system] : []
   const turns: JsonObject[] = []
+  const ids = createToolIds()
   let results: JsonValue[] | null = null
   messages.forEach((message, index) => {
     const path = `messages[${index}]`
@@ -26,24 +30,43 @@ export function mapMessages(
         results = []
         turns.push({ role: 'user', content: results })
       }
-      results.push(mapToolResult(message, path))
+      results.push(mapToolResult(message, path, ids))
       return
     }
     results = null
     if (message.role === 'system' || message.role === 'developer') {
-      for (const block of readBlocks(message.content, path)) systemBlocks.push(block)
+      systemBlocks.push(...readBlocks(message.content, path).filter(isSaid))
     } else if (message.role === 'user') {
       turns.push({ role: 'user', content: mapContent(message.content, path) })
     } else if (message.role === 'assistant') {
-      const content = mapAssistant(message, path)
+      const content = mapAssistant(message, path, ids)
       if (content.length > 0) turns.push({ role: 'assistant', content })
     } else throw new UnmappableError(`${path}.role`, 'anthropic has no counterpart for it')
   })
+  trimPrefill(turns.at(-1))
+  if (instruction !== null) systemBlocks.push(textBlock(instruction))
   return systemBlocks.length === 0 ? { messages: turns } : { messages: turns, system: simplify(systemBlocks) }
 }
 
+/** Empty texts are refused upstream; beside others they say nothing. */
 function mapContent(content: JsonValue | undefined, path: string): JsonValue {
-  return Array.isArray(content) ? readBlocks(content, path) : (content ?? '')
+  if (!Array.isArray(content)) return content ?? ''
+  const blocks = readBlocks(content, path)
+  const said = blocks.filter(isSaid)
+  return said.length > 0 ? said : blocks
+}
+
+function isSaid(block: JsonValue): boolean {
+  return !isJsonObject(block) || block.type !== 'text' || block.text !== ''
+}
+
+/** "Final assistant content cannot end with trailing whitespace": the model goes on behind it. */
+function trimPrefill(turn: JsonObject | undefined): void {
+  if (turn?.role !== 'assistant' || !Array.isArray(turn.content)) return
+  const last = turn.content.at(-1)
+  if (isJsonObject(last) && last.type === 'text' && typeof last.text === 'string') {
+    turn.content = [...turn.content.slice(0, -1), { ...last, text: last.text.trimEnd() }].filter(isSaid)
+  }
 }
 
 function readBlocks(content: JsonValue | undefined, path: string): JsonObject[] {
@@ -53,24 +76,22 @@ function readBlocks(content: JsonValue | undefined, path: string): JsonObject[] 
 }
 
 /** Thinking comes first and as it was, for its signature covers it; empty texts are refused upstream, and left out. */
-function mapAssistant(message: JsonObject, path: string): JsonValue[] {
+function mapAssistant(message: JsonObject, path: string, ids: ToolIds): JsonValue[] {
   if (isAsked(message.function_call)) {
     throw new UnmappableError(`${path}.function_call`, 'give tool_calls instead')
   }
   if (isAsked(message.audio)) throw new UnmappableError(`${path}.audio`, 'anthropic takes no sound')
   const thinking = Array.isArray(message.thinking_blocks) ? message.thinking_blocks : []
-  const texts = readBlocks(message.content, path).filter(
-    (block) => block.type !== 'text' || block.text !== '',
-  )
+  const texts = readBlocks(message.content, path).filter(isSaid)
   if (texts.length === 0 && typeof message.refusal === 'string' && message.refusal !== '') {
     texts.push(textBlock(message.refusal))
   }
   const calls = Array.isArray(message.tool_calls) ? message.tool_calls : []
-  const uses = calls.map((call, index) => mapToolCall(call, `${path}.tool_calls[${index}]`))
+  const uses = calls.map((call, index) => mapToolCall(call, `${path}.tool_calls[${index}]`, ids))
   return [...thinking, ...texts, ...uses]
 }
 
-function mapToolCall(call: JsonValue, path: string): JsonObject {
+function mapToolCall(call: JsonValue, path: string, ids: ToolIds): JsonObject {
   if (!isJsonObject(call) || !isJsonObject(call.function)) {
     throw new UnmappableError(path, 'anthropic takes calls of functions only')
   }
@@ -78,7 +99,7 @@ function mapToolCall(call: JsonValue, path: string): JsonObject {
   return {
     ...rest,
     type: 'tool_use',
-    id: id ?? '',
+    id: ids.ofCall(id),
     name: called.name ?? '',
     input: readArguments(called.arguments, `${path}.function.arguments`),
   }
@@ -93,9 +114,9 @@ function readArguments(text: JsonValue | undefined, path: string): JsonObject {
   throw new UnmappableError(path, 'expected a JSON object')
 }
 
-function mapToolResult(message: JsonObject, path: string): JsonObject {
+function mapToolResult(message: JsonObject, path: string, ids: ToolIds): JsonObject {
   const { role: _role, name: _name, tool_call_id: id, content, ...rest } = message
-  return { ...rest, type: 'tool_result', tool_use_id: id ?? '', content: mapContent(content, path) }
+  return { ...rest, type: 'tool_result', tool_use_id: ids.ofResult(id), content: mapContent(content, path) }
 }
 
 function textBlock(text: string): JsonObject {

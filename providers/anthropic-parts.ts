@@ -1,7 +1,21 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { UnmappableError } from './unmappable.ts'
 
-const DATA_URL = /^data:([^;,]+)(?:;[^;,]+)*?(;base64)?,/
+const DATA_URL = /^data:([^;,]*)(?:;[^;,]+)*?(;base64)?,/i
+
+/** The pictures that Anthropic takes, by their first bytes. */
+const PICTURES = [
+  [/^\xff\xd8\xff/, 'image/jpeg'],
+  [/^\x89PNG/, 'image/png'],
+  [/^GIF8/, 'image/gif'],
+  [/^RIFF.{4}WEBP/s, 'image/webp'],
+] as const
+const PICTURE_TYPES = new Set<string>(PICTURES.map(([, type]) => type))
+const OTHER_NAMES: Record<string, string> = {
+  'image/jpg': 'image/jpeg',
+  'image/pjpeg': 'image/jpeg',
+  'image/x-png': 'image/png',
+}
 
 /**
  * A part of a message's content as a block of the Messages API. Text, pictures, PDF and plain text files have
@@ -34,11 +48,27 @@ export function mapPart(part: JsonValue, path: string): JsonObject {
   }
 }
 
+/** Anthropic refuses a picture whose type is not what its bytes are, so the bytes decide. */
 function readImageSource(url: string, path: string): JsonObject {
-  if (!url.startsWith('data:')) return { type: 'url', url }
+  if (!/^data:/i.test(url)) return { type: 'url', url }
   const match = DATA_URL.exec(url)
-  if (!match?.[2]) throw new UnmappableError(path, 'expected a data URL in base64')
-  return { type: 'base64', media_type: match[1]!, data: url.slice(match[0].length) }
+  if (!match) throw new UnmappableError(path, 'expected a data URL')
+  const rest = url.slice(match[0].length)
+  const data = match[2] ? rest.replaceAll(/\s+/g, '') : toBase64(rest, path)
+  const named = (match[1] ?? '').toLowerCase()
+  const head = Buffer.from(data.slice(0, 16), 'base64').toString('latin1')
+  const found = PICTURES.find(([beginning]) => beginning.test(head))?.[1]
+  const type = found ?? (Object.hasOwn(OTHER_NAMES, named) ? OTHER_NAMES[named]! : named)
+  if (!PICTURE_TYPES.has(type)) throw new UnmappableError(path, 'anthropic takes JPEG, PNG, GIF and WebP')
+  return { type: 'base64', media_type: type, data }
+}
+
+function toBase64(text: string, path: string): string {
+  try {
+    return Buffer.from(decodeURIComponent(text), 'latin1').toString('base64')
+  } catch {
+    throw new UnmappableError(path, 'expected a data URL in base64')
+  }
 }
 
 function readFileSource(file: JsonObject, path: string): JsonObject {

@@ -1,7 +1,9 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { type AnswerFormat, readAnswerFormat } from './answer-format.ts'
 import { mapMessages } from './anthropic-messages.ts'
+import { mapThinking } from './anthropic-thinking.ts'
 import { mapTools } from './anthropic-tools.ts'
-import { UnmappableError } from './unmappable.ts'
+import { createUnsupported, type OnUnsupported, type Unsupported } from './unsupported.ts'
 
 /** Members of a chat request that are mapped or read here; every other goes to the Messages API as it came. */
 const READ = new Set([
@@ -20,6 +22,8 @@ const READ = new Set([
   'reasoning_effort',
   'thinking',
   'output_config',
+  'temperature',
+  'top_p',
   'user',
   'safety_identifier',
   'metadata',
@@ -47,79 +51,96 @@ const WITHOUT_COUNTERPART: Record<string, (value: JsonValue) => boolean> = {
   verbosity: (value) => value === 'medium',
 }
 
-/** OpenAI's efforts in the words of `output_config.effort`. */
-const EFFORTS: Record<string, string> = {
-  minimal: 'low',
-  low: 'low',
-  medium: 'medium',
-  high: 'high',
-  xhigh: 'xhigh',
-  max: 'max',
-}
-
 export type MessagesOptions = {
   /** The provider's own name of the model. */
   model: string
   /** Sent where the request names no cap, which the Messages API demands. */
   defaultMaxTokens: number
+  onUnsupported: OnUnsupported
+}
+
+export type MessagesRequest = {
+  body: JsonObject
+  /** Members of the chat that were left out, for the provider has no counterpart. */
+  dropped: string[]
+  /** How the answer is held against `response_format`; null: it is not. */
+  format: AnswerFormat | null
 }
 
 /**
- * A Chat Completions request as one of the Messages API. Reference: Anthropic, "Messages" and "OpenAI SDK
- * compatibility". docs/providers.md has the table.
+ * A Chat Completions request as one of the Messages API. What Anthropic would refuse is put right where no meaning is
+ * lost. Reference: Anthropic, "Messages", "Extended thinking", "Structured outputs" and "OpenAI SDK compatibility".
+ * docs/providers.md has the table.
  *
- * @throws UnmappableError for what would be lost on the way
+ * @throws UnmappableError for what would be lost on the way, unless it is to be dropped
  */
-export function toMessagesBody(body: JsonObject, options: MessagesOptions): JsonObject {
+export function toMessagesRequest(body: JsonObject, options: MessagesOptions): MessagesRequest {
+  const unsupported = createUnsupported(options.onUnsupported)
   const mapped: JsonObject = {}
   for (const [name, value] of Object.entries(body)) {
     if (value === undefined || READ.has(name) || HINTS.has(name)) continue
     const asksForNothing = Object.hasOwn(WITHOUT_COUNTERPART, name) ? WITHOUT_COUNTERPART[name] : undefined
     if (asksForNothing === undefined) mapped[name] = value
     else if (value !== null && !asksForNothing(value)) {
-      throw new UnmappableError(name, 'anthropic has no counterpart for it')
+      unsupported.leaveOut(name, 'anthropic has no counterpart for it')
     }
   }
+  const format = readAnswerFormat(body.response_format)
   mapped.model = options.model
-  mapped.max_tokens = body.max_completion_tokens ?? body.max_tokens ?? options.defaultMaxTokens
-  Object.assign(mapped, mapMessages(body.messages, body.system))
+  Object.assign(mapped, mapMessages(body.messages, body.system, format?.instruction ?? null))
   Object.assign(mapped, mapTools(body.tools, body.tool_choice, body.parallel_tool_calls))
-  const stop = body.stop ?? null
-  if (stop !== null) mapped.stop_sequences = Array.isArray(stop) ? stop : [stop]
+  const stops = mapStops(body.stop, unsupported)
+  if (stops.length > 0) mapped.stop_sequences = stops
   if (body.stream === true) mapped.stream = true
-  Object.assign(mapped, mapOutput(body))
+  const cap = body.max_completion_tokens ?? body.max_tokens ?? null
+  const isForced = isJsonObject(mapped.tool_choice) && /^(?:any|tool)$/.test(String(mapped.tool_choice.type))
+  const thought = mapThinking(
+    body,
+    { cap, defaultMaxTokens: options.defaultMaxTokens, isForced },
+    unsupported,
+  )
+  mapped.max_tokens = thought.maxTokens
+  if (thought.thinking !== null) mapped.thinking = thought.thinking
+  const config = { ...(format?.format ? { format: format.format } : {}), ...thought.outputConfig }
+  Object.assign(config, isJsonObject(body.output_config) ? body.output_config : {})
+  if (Object.keys(config).length > 0) mapped.output_config = config
+  Object.assign(mapped, mapSampling(body, thought.isThinking, unsupported))
   const metadata = mapMetadata(body)
   if (metadata !== null) mapped.metadata = metadata
-  return mapped
+  return { body: mapped, dropped: unsupported.dropped, format }
 }
 
-/** The answer's format and the effort put into it share `output_config`; what the client says there itself stands. */
-function mapOutput(body: JsonObject): JsonObject {
+/** An empty stop stops nothing; one of blanks alone is refused upstream. */
+function mapStops(stop: JsonValue | undefined, unsupported: Unsupported): JsonValue[] {
+  const stops = Array.isArray(stop) ? stop : [stop ?? '']
+  return stops.filter((one) => {
+    if (one === '' || one === null) return false
+    if (typeof one !== 'string' || one.trim() !== '') return true
+    unsupported.leaveOut('stop', 'anthropic takes no stop sequence of white space alone')
+    return false
+  })
+}
+
+/**
+ * Anthropic takes a temperature from 0 to 1, and with thinking none but 1 and no `top_p` below 0.95. Newer models refuse
+ * both at once; the one that asks for nothing is left out.
+ */
+function mapSampling(body: JsonObject, isThinking: boolean, unsupported: Unsupported): JsonObject {
   const mapped: JsonObject = {}
-  const config: JsonObject = {}
-  const format = readFormat(body.response_format)
-  if (format) config.format = format
-  const effort = body.reasoning_effort ?? null
-  if (effort === 'none') mapped.thinking = { type: 'disabled' }
-  else if (effort !== null) {
-    const known = typeof effort === 'string' && Object.hasOwn(EFFORTS, effort) ? EFFORTS[effort] : undefined
-    if (known === undefined)
-      throw new UnmappableError('reasoning_effort', 'not an effort that anthropic knows')
-    config.effort = known
-    mapped.thinking = { type: 'adaptive' }
+  const { temperature = null, top_p: topP = null } = body
+  if (temperature !== null) {
+    if (typeof temperature === 'number' && temperature > 1) {
+      unsupported.leaveOut('temperature', 'anthropic takes 0 to 1')
+    } else if (!isThinking) mapped.temperature = temperature
+    else if (temperature !== 1) unsupported.leaveOut('temperature', 'anthropic takes none beside thinking')
   }
-  if (isJsonObject(body.output_config)) Object.assign(config, body.output_config)
-  if (Object.keys(config).length > 0) mapped.output_config = config
-  const thinking = body.thinking ?? null
-  if (thinking !== null) mapped.thinking = thinking
+  if (topP !== null && !(topP === 1 && (isThinking || mapped.temperature !== undefined))) {
+    if (isThinking && typeof topP === 'number' && topP < 0.95) {
+      unsupported.leaveOut('top_p', 'anthropic takes 0.95 to 1 beside thinking')
+    } else mapped.top_p = topP
+  }
+  if (mapped.top_p !== undefined && mapped.temperature === 1) delete mapped.temperature
   return mapped
-}
-
-function readFormat(format: JsonValue | undefined): JsonObject | null {
-  if (!isJsonObject(format) || format.type === 'text') return null
-  const schema = isJsonObject(format.json_schema) ? format.json_schema.schema : undefined
-  if (format.type === 'json_schema' && isJsonObject(schema)) return { type: 'json_schema', schema }
-  throw new UnmappableError('response_format', 'anthropic takes json_schema with a schema, or text')
 }
 
 function mapMetadata(body: JsonObject): JsonObject | null {

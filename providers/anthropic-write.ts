@@ -1,7 +1,7 @@
 import type { JsonObject } from '../lib/json.ts'
 import { findSource, keepSourcesAt, stringifyJson } from '../lib/json-source.ts'
 import { editMembers, listMembers } from '../lib/json-text.ts'
-import { type MessagesOptions, toMessagesBody } from './anthropic-request.ts'
+import { type MessagesOptions, type MessagesRequest, toMessagesRequest } from './anthropic-request.ts'
 
 /** What of a chat passes to the Messages API as it is, deeper than its own members. */
 const PASSED_ON = [
@@ -17,17 +17,20 @@ const PASSED_ON = [
  *
  * @throws UnmappableError for what would be lost on the way
  */
-export function writeMessages(body: JsonObject, options: MessagesOptions): string {
+export function writeMessages(
+  body: JsonObject,
+  options: MessagesOptions,
+): Pick<MessagesRequest, 'dropped' | 'format'> & { text: string } {
   for (const path of PASSED_ON) keepSourcesAt(body, path)
-  const mapped = toMessagesBody(body, options)
+  const { body: mapped, ...rest } = toMessagesRequest(body, options)
   const text = stringifyJson(mapped)
   const source = findSource(body)
-  if (source === undefined) return text
+  if (source === undefined) return { text, ...rest }
   const edits: Record<string, string> = {}
   for (const { name, valueStart, valueEnd } of listMembers(source)) {
     if (Object.hasOwn(mapped, name) && mapped[name] === body[name]) {
       edits[name] = source.slice(valueStart, valueEnd)
     }
   }
-  return editMembers(text, edits)
+  return { text: editMembers(text, edits), ...rest }
 }

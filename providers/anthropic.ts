@@ -1,11 +1,14 @@
 import { isJsonObject } from '../lib/json.ts'
 import { keepSourcesAt } from '../lib/json-source.ts'
+import type { AnswerFormat } from './answer-format.ts'
 import { toChatCompletion } from './anthropic-answer.ts'
 import { createMessagesReader } from './anthropic-stream.ts'
 import { writeMessages } from './anthropic-write.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
+import { firstChoice } from './chat-to-response.ts'
 import { invalidAnswer, type Outcome } from './classify.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
+import { answerAsResponse } from './response-as-chat.ts'
 import { readStream } from './streaming.ts'
 import {
   createAgent,
@@ -18,6 +21,7 @@ import {
   withRequestId,
 } from './transport.ts'
 import { refuseRequest, refuseType, UnmappableError } from './unmappable.ts'
+import type { OnUnsupported } from './unsupported.ts'
 import { judgeError } from './verdict.ts'
 
 export type AnthropicOptions = {
@@ -31,6 +35,8 @@ export type AnthropicOptions = {
   defaultTimeoutMs: number
   /** The cap on output where a request names none; default 4096. */
   defaultMaxTokens?: number
+  /** What becomes of members that Anthropic has no counterpart for; default `refuse`. */
+  onUnsupported?: OnUnsupported
   /** Larger answers are cut and final; default 64 MiB. */
   maxAnswerBytes?: number
   /** Unix milliseconds. */
@@ -42,11 +48,12 @@ const DEFAULT_MAX_TOKENS = 4096
 
 /**
  * An adapter for Anthropic's Messages API: chats go out as messages and come back as chat completions, streamed or
- * whole. One request a call. What a chat asks for and Anthropic has no word for fails before anything is sent.
+ * whole; responses go by the way of chats. One request a call. What a chat asks for and Anthropic has no word for fails before anything is sent.
  */
 export function createAnthropicProvider(options: AnthropicOptions): Provider {
   const maxBytes = options.maxAnswerBytes ?? DEFAULT_MAX_ANSWER_BYTES
   const now = options.now ?? Date.now
+  const onUnsupported = options.onUnsupported ?? 'refuse'
   const defaultMaxTokens = options.defaultMaxTokens ?? DEFAULT_MAX_TOKENS
   const url = `${trimUrl(options.baseUrl).replace(/\/v1$/, '')}/v1/messages`
   const attempt = createAttempt({
@@ -58,12 +65,20 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
   const send = createSend({ dispatcher, headers: buildHeaders(options), maxBytes })
 
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
-    if (request.type !== 'chat') return refuseType(request.type, 'anthropic')
+    if (request.type === 'embedding') return refuseType(request.type, 'anthropic')
+    return request.type === 'response' ? answerAsResponse(request, answerChat) : answerChat(request)
+  }
+
+  async function answerChat(request: ProviderRequest): Promise<ProviderAnswer> {
     try {
-      const body = writeMessages(request.body, { model: request.model, defaultMaxTokens })
+      const { model } = request
+      const { text, format } = writeMessages(request.body, { model, defaultMaxTokens, onUnsupported })
       return await attempt(request, {
-        send: (signal) => send(url, body, signal),
-        read: (response) => readBody(request, response, Math.floor(now() / 1000), maxBytes),
+        send: (signal) => send(url, text, signal),
+        read: async (response) => {
+          const outcome = await readBody(request, response, Math.floor(now() / 1000), maxBytes)
+          return format === null ? outcome : holdAgainst(format, outcome, request.body.stream === true)
+        },
       })
     } catch (error) {
       if (error instanceof UnmappableError) return refuseRequest(error)
@@ -99,6 +114,21 @@ async function readBody(
   return body
     ? { ok: true, body }
     : { ok: false, verdict: invalidAnswer('the answer has no list of content') }
+}
+
+/** An answer that was asked for in a format is none in another. What was streamed cannot be put right any more. */
+function holdAgainst(format: AnswerFormat, outcome: Outcome, isStreamed: boolean): Outcome {
+  if (!outcome.ok) return outcome
+  const choice = firstChoice(outcome.body)
+  const message = isJsonObject(choice.message) ? choice.message : {}
+  if (choice.finish_reason !== 'stop' || typeof message.content !== 'string') return outcome
+  const checked = format.check(message.content)
+  if ('fault' in checked) return { ok: false, verdict: invalidAnswer(checked.fault) }
+  if (isStreamed || checked.text === message.content) return outcome
+  return {
+    ...outcome,
+    body: { ...outcome.body, choices: [{ ...choice, message: { ...message, content: checked.text } }] },
+  }
 }
 
 function buildHeaders(options: AnthropicOptions): Record<string, string> {

@@ -2,6 +2,7 @@ import type { ProviderKind } from '../config/lanes.ts'
 import { createAnthropicProvider } from './anthropic.ts'
 import { createOpenAiProvider } from './openai.ts'
 import type { Provider } from './provider.ts'
+import type { OnUnsupported } from './unsupported.ts'
 
 /** One provider of the configuration, as far as its adapter needs it. */
 export type ProviderSettings = {
@@ -11,6 +12,7 @@ export type ProviderSettings = {
   api_version?: string | null | undefined
   /** Anthropic only. */
   default_max_tokens?: number | undefined
+  on_unsupported?: OnUnsupported | undefined
   headers?: Record<string, string> | undefined
   /** Milliseconds. */
   timeout: number
@@ -83,8 +85,8 @@ function createProvider(name: string, settings: ProviderSettings, now: () => num
     ...(settings.headers ? { headers: settings.headers } : {}),
   }
   if (kind === 'anthropic') {
-    const { default_max_tokens: cap } = settings
-    return createAnthropicProvider({ ...shared, ...(cap ? { defaultMaxTokens: cap } : {}) })
+    const { default_max_tokens: cap, on_unsupported: onUnsupported = 'refuse' } = settings
+    return createAnthropicProvider({ ...shared, onUnsupported, ...(cap ? { defaultMaxTokens: cap } : {}) })
   }
   return createOpenAiProvider({
     ...shared,
@@ -96,7 +98,8 @@ function createProvider(name: string, settings: ProviderSettings, now: () => num
 
 /** Changes exactly when the adapter must be built anew. */
 function fingerprintSettings(settings: ProviderSettings): string {
-  const { kind, base_url, api_key, api_version, default_max_tokens, headers, timeout } = settings
-  const own = [kind, base_url, api_key, api_version, default_max_tokens, timeout]
+  const { kind, base_url, api_key, api_version, default_max_tokens, on_unsupported, headers, timeout } =
+    settings
+  const own = [kind, base_url, api_key, api_version, default_max_tokens, on_unsupported, timeout]
   return JSON.stringify([own, Object.entries(headers ?? {}).sort()])
 }

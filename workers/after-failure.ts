@@ -24,7 +24,7 @@ export type AfterFailureDeps = {
   random: () => number
   onError: (error: unknown, what: string) => void
   /** The next lane of a route that this lane is part of; null: there is none. */
-  successor: (model: string) => string | null
+  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Carries a write out that must not be lost. */
   keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
   /** Sends entries again that are held still, under a permit of their own. */
@@ -57,7 +57,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     const at = now()
     const chance = deps.random() // the same for all, so that those that travelled together go again together
     const decided = passengers.map(({ claimed }) =>
-      decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed.model)),
+      decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed)),
     )
     const spread = await spreadRetries(decided, (count) =>
       gate.retry(lane, count, tenantOf(passengers.map((one) => one.held))).catch((error) => {

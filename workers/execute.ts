@@ -36,7 +36,7 @@ export type ExecuteDeps = {
   signal: AbortSignal
   onError: (error: unknown, what: string) => void
   /** The next lane of a route that this lane is part of; null: there is none. */
-  successor: (model: string) => string | null
+  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
   acquire: (cost: Cost, tenant: string) => Promise<string>
   /** These entries are no more renewed here: their locks run out, and whoever finds them goes on. */

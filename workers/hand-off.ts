@@ -1,5 +1,5 @@
 import { type Held, type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/queue.ts'
-import type { Work } from '../jobs/work.ts'
+import type { Claimed, Work } from '../jobs/work.ts'
 
 /**
  * How a lane's loop parts with entries that it does not send. What cannot be put back is abandoned: its locks run out, and
@@ -9,7 +9,7 @@ export function createHandOff(deps: {
   queue: LaneQueue
   work: Pick<Work, 'models' | 'reroute'>
   /** The lane that serves a model's jobs when this one cannot; null: there is none. */
-  successor: (model: string) => string | null
+  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   abandon: (entries: Held[]) => void
   now: () => number
 }) {

@@ -2,7 +2,7 @@ import type { Lane } from '../config/lanes.ts'
 import type { Express } from '../jobs/express.ts'
 import type { Items } from '../jobs/items.ts'
 import type { Held, LaneQueue, Queues } from '../jobs/queue.ts'
-import type { Work } from '../jobs/work.ts'
+import type { Claimed, Work } from '../jobs/work.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
@@ -57,7 +57,7 @@ export type LaneLoopDeps = {
   calls: RunningCalls
   spool: Pick<Spool, 'put' | 'isRecovering'>
   /** The lane that serves a model's jobs when this one cannot; null: there is none. */
-  successor: (model: string) => string | null
+  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Whether this lane has a successor in any route. */
   hasSuccessors: () => boolean
   /** Holds what this loop holds in the store. */

@@ -89,7 +89,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       gate: deps.gate,
       provider: () => deps.provider(providerName),
       calls,
-      successor: (model) => successorOf(deps.config(), model, id),
+      successor: ({ model, unfitLanes }) => successorOf(deps.config(), model, id, unfitLanes),
       hasSuccessors: () => hasSuccessors(deps.config(), id),
       heartbeat: deps.heartbeat,
       spool: deps.spool,

@@ -48,6 +48,9 @@ export async function answerCall(
   const stops = isStream ? [closing, streams.open(request, reply)] : [closing]
   const call = await openCall(request, asked, isStream, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
+  if (call.job.dropped_members.length > 0) {
+    reply.header('x-dropped-members', call.job.dropped_members.join(', '))
+  }
   if (call.isReplayed) reply.header('idempotent-replayed', 'true')
   if (isAsync) return answerAsync(reply, call.job)
   const form = handover.stream?.(call) ?? null

@@ -10,9 +10,10 @@ import { abortOnDisconnect } from '../disconnect.ts'
 import { answerAsync, answerCall, type Handover } from '../door/answer.ts'
 import { type Asked, type Call, openCall } from '../door/call.ts'
 import { describeResponse, isBackground, type ResponseSource, showResult } from '../door/describe-response.ts'
+import { inlineConversation } from '../door/inline-conversation.ts'
 import { listInputItems } from '../door/input-items.ts'
 import { createResponseForm } from '../door/response-form.ts'
-import { toJobId, toProviderBody, toResponseId } from '../door/response-id.ts'
+import { type ProviderBody, toJobId, toProviderBody, toResponseId } from '../door/response-id.ts'
 import { streamResponse } from '../door/stream-response.ts'
 import { type Progress, watchCall } from '../door/watch.ts'
 import { watchStored } from '../door/watch-stored.ts'
@@ -62,6 +63,14 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
     return found
   }
 
+  /** As `toProviderBody`; for a provider that keeps no responses, with the conversation before it. */
+  async function readBody(tenant: string, body: JsonObject): Promise<ProviderBody> {
+    const previous = body.previous_response_id
+    const lane = context.deps.resolveModel(String(body.model))?.lanes[0]
+    if (lane?.kind !== 'anthropic' || typeof previous !== 'string') return toProviderBody(jobs, tenant, body)
+    return { body: await inlineConversation(jobs, tenant, body, previous), previousResponseId: previous }
+  }
+
   app.post(
     '/v1/responses',
     {
@@ -77,11 +86,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { body, previousResponseId } = await toProviderBody(
-        jobs,
-        tenantOf(request).name,
-        request.body as JsonObject,
-      )
+      const { body, previousResponseId } = await readBody(tenantOf(request).name, request.body as JsonObject)
       const asked: Asked = {
         type: 'response',
         body: body as Asked['body'],

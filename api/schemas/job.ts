@@ -53,6 +53,11 @@ export const jobSchema = z
     cache: z.enum(['miss', 'hit', 'shared', 'off']),
     result: passedOn.nullable().describe("The provider's response body as OpenAI shapes it."),
     usage: usage.nullable(),
+    dropped_members: z
+      .array(z.string())
+      .describe(
+        'Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says.',
+      ),
     cost_usd: z.number().nullable(),
     error: jobError.nullable(),
   })

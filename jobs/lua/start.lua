@@ -145,7 +145,8 @@ redis.call('HSET', job_key(id) .. ':attempts', call,
   '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. ARGV[3] .. '}')
 index(job, 'running')
 emit(job, 'job.started', ',"attempt":' .. call)
-local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id')
+local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id',
+  'unfit_lanes')
 return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
-  'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '',
+  'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '',
   'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited } }

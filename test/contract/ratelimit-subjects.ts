@@ -106,6 +106,7 @@ export function laneWith(limits: Partial<LaneLimits>): Lane {
     provider: 'provider',
     model: 'model',
     kind: 'openai-compatible',
+    onUnsupported: 'refuse',
     limits: { window: 60_000, headroom: 0.99, ...limits },
     timeout: 60_000,
     retry: { max_attempts: 6, base: 500, cap: 60_000 },

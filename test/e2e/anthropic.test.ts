@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createJob, getAttempts, type Stack, startStack, waitForJob } from '../helpers/stack.ts'
+import { createJob, getAttempts, getJob, post, type Stack, startStack, waitForJob } from '../helpers/stack.ts'
 import { startUpstream, type Upstream } from '../helpers/upstream.ts'
 
 let stack: Stack
@@ -19,7 +19,14 @@ beforeAll(async () => {
     default_max_tokens: 512
     limits: { requests_per_minute: 1000, input_tokens_per_minute: 100000, output_tokens_per_minute: 100000 }
     retry: { max_attempts: 2, base: 10ms, cap: 20ms }
-    models: { claude-haiku-4-5: { price: { input: 1, output: 5 } } }`,
+    models: { claude-haiku-4-5: { price: { input: 1, output: 5 } } }
+  lenient:
+    kind: anthropic
+    base_url: ${new URL(anthropic.url).origin}
+    api_key: a-secret-of-the-provider
+    on_unsupported: drop
+    models: { claude: {} }
+routes: { either: [anthropic/claude-haiku-4-5, sim/chat], lax: [lenient/claude] }`,
   })
   client = new OpenAI({ baseURL: `${stack.urls[0]}/v1`, apiKey: 'unused', maxRetries: 0 })
 })
@@ -136,4 +143,93 @@ test('Anthropic’s refusals reach the client in their own words', async () => {
     type: 'invalid_request_error',
     error: { request_id: 'req_011CSHoEeqs5C35K2UUqR7Fy' },
   })
+})
+
+test('the openai package gets responses, whole and streamed, from the same call', async () => {
+  replay('thinking.json')
+  const input = messages()[0]!.content
+  const created = await client.responses.create({ model, input })
+  expect(created.output_text).toBe('The sky is blue.')
+  expect(created.output.map(({ type }) => type)).toEqual(['reasoning', 'message'])
+  expect(created.usage).toMatchObject({ input_tokens: 1120, output_tokens: 300, total_tokens: 1420 })
+  const replayed = await client.responses.stream({ model, input }).finalResponse()
+  expect(replayed.output_text).toBe('The sky is blue.')
+
+  replay('stream-tool-call.sse')
+  const functions = [
+    {
+      type: 'function' as const,
+      name: 'get_weather',
+      parameters: { type: 'object', properties: {} },
+      strict: false,
+    },
+  ]
+  const asked = { model, input: messages()[0]!.content, tools: functions }
+  const events: string[] = []
+  const streamed = await client.responses
+    .stream(asked)
+    .on('event', ({ type }) => events.push(type))
+    .finalResponse()
+  expect(streamed.output.at(-1)).toMatchObject({ type: 'function_call', name: 'get_weather' })
+  expect(JSON.parse((streamed.output.at(-1) as { arguments: string }).arguments)).toEqual({ city: 'Oslo' })
+  expect(events).toEqual(expect.arrayContaining(['response.function_call_arguments.delta']))
+  const whole = await client.responses.create(asked)
+  expect(whole.output).toMatchObject(JSON.parse(JSON.stringify(streamed.output)).map(withoutParsed))
+})
+
+function withoutParsed({ parsed_arguments: _parsed, content, ...item }: Record<string, unknown>) {
+  if (!Array.isArray(content)) return item
+  return { ...item, content: content.map(({ parsed: _one, ...part }) => part) }
+}
+
+test('a response goes on from another, with all that was said before', async () => {
+  replay('chat.json')
+  const first = await client.responses.create({ model, input: 'First?', instructions: 'Be brief.' })
+  const second = await client.responses.create({ model, input: 'Second?', previous_response_id: first.id })
+  const third = await client.responses.create({ model, input: 'Third?', previous_response_id: second.id })
+  expect(third.previous_response_id).toBe(second.id)
+  const { messages: said, system } = anthropic.calls.at(-1)!.body as {
+    messages: { role: string }[]
+    system?: string
+  }
+  expect(said.map(({ role }) => role)).toEqual(['user', 'assistant', 'user', 'assistant', 'user'])
+  expect(JSON.stringify(said)).toMatch(/First\?.*blue.*Second\?.*blue.*Third\?/)
+  expect(system).toBeUndefined()
+  const missing = client.responses.create({ model, input: 'x', previous_response_id: 'resp_of_somebody' })
+  await expect(missing).rejects.toMatchObject({ status: 400, code: 'invalid_request' })
+})
+
+test('a route skips the lane that cannot serve the request, and says so where none can', async () => {
+  const body = { model: 'either', messages: messages(), seed: 7 }
+  const { response } = await client.chat.completions.create(body).withResponse()
+  expect((await getJob(stack.urls[0]!, response.headers.get('x-job-id')!)).lane).toBe('sim/chat')
+  const job = await post(stack.urls[0]!, '/v1/jobs', { type: 'chat', body: { ...body, model } })
+  expect(job.status).toBe(400)
+  expect(((await job.json()) as { error: object }).error).toMatchObject({
+    code: 'invalid_request',
+    param: 'body.seed',
+  })
+  expect(anthropic.calls).toHaveLength(0)
+})
+
+test('a route does not go on to a lane that cannot serve the request', async () => {
+  replay('quota.json')
+  const { id } = await createJob(stack.urls[0]!, {
+    type: 'chat',
+    body: { model: 'either', messages: messages() },
+  })
+  expect(await waitForJob(stack.urls[0]!, id)).toMatchObject({ status: 'completed', lane: 'sim/chat' })
+})
+
+test('what on_unsupported: drop leaves out is told in a header and in the job', async () => {
+  replay('chat.json')
+  const { response } = await client.chat.completions
+    .create({ model: 'lax', messages: messages(), seed: 7, logit_bias: { 5: 1 } })
+    .withResponse()
+  expect(response.headers.get('x-dropped-members')).toBe('seed, logit_bias')
+  expect((await getJob(stack.urls[0]!, response.headers.get('x-job-id')!)).dropped_members).toEqual([
+    'seed',
+    'logit_bias',
+  ])
+  expect(Object.keys(anthropic.calls[0]!.body).sort()).toEqual(['max_tokens', 'messages', 'model'])
 })

@@ -111,9 +111,13 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
   })
 })
 
-test('an Anthropic provider has no Responses endpoint', async () => {
+test('an Anthropic provider serves responses by the way of chats', async () => {
   const kind = KINDS.find((one) => one.kind === 'anthropic')!
   const { upstream, ask } = await openBench(kind)
-  expect(await ask({ type: 'response', body: { input: 'x' } })).toMatchObject({ code: 'unsupported_type' })
-  expect(upstream.calls).toHaveLength(0)
+  replay(upstream, kind.kind, 'chat.json')
+  expect(await ask({ type: 'response', body: { input: 'x' } })).toMatchObject({
+    ok: true,
+    body: { object: 'response', status: 'completed', output: [{ type: 'message' }] },
+  })
+  expect(upstream.calls).toMatchObject([{ body: { messages: [{ role: 'user', content: 'x' }] } }])
 })

@@ -180,7 +180,7 @@ describe('another lane', () => {
     const store = await openTestStore()
     const job = await submit(store)
     const held = await store.fetch()
-    expect(await store.work.models([held])).toEqual([LANE])
+    expect(await store.work.models([held])).toEqual([{ model: LANE, unfitLanes: [] }])
     await store.work.reroute(held, elsewhere)
     await store.work.reroute(held, elsewhere)
     expect(await backlog(store, elsewhere)).toBe(1)

@@ -63,6 +63,7 @@ function jobOf(id: string, overrides: Partial<Job> = {}): Job {
     result: { id: 'chatcmpl-1', object: 'chat.completion' },
     usage: { input_tokens: 1, output_tokens: 2, total_tokens: 3 },
     cost_usd: 0.000004,
+    dropped_members: [],
     error: null,
     ...overrides,
   }

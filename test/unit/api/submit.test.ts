@@ -12,6 +12,7 @@ const lane: Lane = {
   provider: 'openai',
   model: 'small',
   kind: 'openai',
+  onUnsupported: 'refuse',
   limits: { tokens_per_minute: 6000, output_tokens_per_minute: 600, window: 10_000, headroom: 0.99 },
   timeout: 90_000,
   retry: { max_attempts: 4, base: 500, cap: 60_000 },

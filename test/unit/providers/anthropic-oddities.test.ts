@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { JsonObject, JsonValue } from '../../../lib/json.ts'
 import { toChatCompletion } from '../../../providers/anthropic-answer.ts'
-import { toMessagesBody } from '../../../providers/anthropic-request.ts'
+import { toMessagesRequest } from '../../../providers/anthropic-request.ts'
 import { createMessagesReader } from '../../../providers/anthropic-stream.ts'
 import { UnmappableError } from '../../../providers/unmappable.ts'
 
@@ -48,7 +48,7 @@ test('whatever a client sends is mapped or refused by its member, and never chan
     fc.property(body, (given) => {
       const before = JSON.stringify(given)
       try {
-        toMessagesBody(given, { model: 'm', defaultMaxTokens: 1 })
+        toMessagesRequest(given, { model: 'm', defaultMaxTokens: 1, onUnsupported: 'refuse' })
       } catch (error) {
         expect(error).toBeInstanceOf(UnmappableError)
       }

@@ -1,13 +1,13 @@
 import type { MessageCreateParams } from '@anthropic-ai/sdk/resources/messages'
 import { describe, expect, test } from 'vitest'
 import type { JsonObject, JsonValue } from '../../../lib/json.ts'
-import { toMessagesBody } from '../../../providers/anthropic-request.ts'
+import { toMessagesRequest } from '../../../providers/anthropic-request.ts'
 
-const options = { model: 'claude-haiku-4-5', defaultMaxTokens: 4096 }
+const options = { model: 'claude-haiku-4-5', defaultMaxTokens: 4096, onUnsupported: 'refuse' as const }
 const user = { role: 'user', content: 'hello' }
 
 function map(members: JsonObject): JsonObject {
-  return toMessagesBody({ model: 'anthropic/x', messages: [user], ...members }, options)
+  return toMessagesRequest({ model: 'anthropic/x', messages: [user], ...members }, options).body
 }
 function mapMessages(messages: JsonValue[]): JsonObject {
   const { messages: mapped, system } = map({ messages })
@@ -239,7 +239,7 @@ test.each<[string, JsonObject]>([
   ['function_call', { function_call: 'auto' }],
   ['web_search_options', { web_search_options: {} }],
   ['verbosity', { verbosity: 'low' }],
-  ['response_format', { response_format: { type: 'json_object' } }],
+  ['response_format', { response_format: { type: 'grammar' } }],
   ['reasoning_effort', { reasoning_effort: 'utmost' }],
   ['tool_choice', { tools: [tool], tool_choice: { type: 'allowed_tools' } }],
   ['tools[0]', { tools: [{ type: 'custom', custom: { name: 'c' } }] }],
@@ -285,4 +285,216 @@ test('what asks for nothing is left out', () => {
     thinking: null,
   }
   expect(map(nothing)).toEqual(map({}))
+})
+
+describe('what Anthropic would refuse is put right where no meaning is lost', () => {
+  const call = (id: unknown, name = 'find'): JsonValue =>
+    ({
+      ...(id === undefined ? {} : { id }),
+      type: 'function',
+      function: { name, arguments: '{}' },
+    }) as JsonValue
+  const result = (id: unknown, content = 'r'): JsonValue =>
+    ({ role: 'tool', ...(id === undefined ? {} : { tool_call_id: id }), content }) as JsonValue
+  /** The ids of calls and of results, in their order. */
+  function idsOf(messages: JsonValue[]): [string[], string[]] {
+    const blocks = (mapMessages([user, ...messages]).messages as { content: JsonObject[] }[]).flatMap(
+      ({ content }) => (Array.isArray(content) ? content : []),
+    )
+    return [
+      blocks.filter(({ type }) => type === 'tool_use').map(({ id }) => String(id)),
+      blocks.filter(({ type }) => type === 'tool_result').map(({ tool_use_id: id }) => String(id)),
+    ]
+  }
+
+  test.each<[string, unknown[]]>([
+    ['other characters', ['call.1:a', 'call.1/a', 'functions.find:0']],
+    ['none at all', ['', '']],
+    ['missing', [undefined, undefined]],
+    ['valid ones', ['toolu_1-A']],
+    ['some of each', ['', 'a b', 'ok', undefined]],
+  ])('tool ids: %s', (_what, ids) => {
+    const calls = { role: 'assistant', content: null, tool_calls: ids.map((id) => call(id)) } as JsonValue
+    const [used, answered] = idsOf([calls, ...ids.map((id) => result(id))])
+    expect(answered).toEqual(used)
+    expect(new Set(used).size).toBe(ids.length)
+    for (const id of used) expect(id).toMatch(/^[a-zA-Z0-9_-]+$/)
+    if (ids[0] === 'toolu_1-A') expect(used).toEqual(ids)
+  })
+
+  test('ids without a name in a later turn belong to the calls of that turn', () => {
+    const turn = [{ role: 'assistant', content: null, tool_calls: [call('')] } as JsonValue, result('')]
+    const [used, answered] = idsOf([...turn, user, ...turn])
+    expect(answered).toEqual(used)
+    expect(new Set(used).size).toBe(2)
+  })
+
+  test.each([
+    ['image/jpg', '/9j/4AAQSkZJRg==', 'image/jpeg'],
+    ['image/png', '/9j/4AAQSkZJRg==', 'image/jpeg'],
+    ['IMAGE/PNG', 'iVBORw0KGgoAAAA=', 'image/png'],
+    ['application/octet-stream', 'R0lGODlhAQABAAAAACw=', 'image/gif'],
+    ['image/jpg', 'UklGRiQAAABXRUJQVlA4IBgAAAAwAQCdASoBAAEAAQAcJaQAA3AA/v3AgAA=', 'image/webp'],
+    ['image/jpg', 'AAAA', 'image/jpeg'],
+  ])('the type of a picture is that of its bytes: %s, %s', (given, data, type) => {
+    const url = `data:${given};base64,${data.slice(0, 4)}\n${data.slice(4)}`
+    const { messages } = mapMessages([{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }])
+    expect(messages).toMatchObject([
+      { content: [{ type: 'image', source: { type: 'base64', media_type: type, data } }] },
+    ])
+  })
+
+  test('a picture of another kind is refused by its place', () => {
+    const content = [{ type: 'image_url', image_url: { url: 'data:image/bmp;base64,Qk0=' } }]
+    expect(() => mapMessages([{ role: 'user', content }])).toThrow(
+      'body.messages[0].content[0].image_url.url: anthropic takes JPEG, PNG, GIF and WebP',
+    )
+  })
+
+  test('an empty stop is none, one of blanks is refused by its name', () => {
+    expect(map({ stop: ['', 'END'] }).stop_sequences).toEqual(['END'])
+    expect(map({ stop: '' })).not.toHaveProperty('stop_sequences')
+    expect(() => map({ stop: '\n' })).toThrow('body.stop: ')
+    expect(() => map({ stop: ['a', ' \t'] })).toThrow('body.stop: ')
+  })
+
+  test('an effort gives way to a forced tool, and stays', () => {
+    for (const tool_choice of ['required', { type: 'function', function: { name: 'find' } }]) {
+      const mapped = map({ tools: [tool], tool_choice, reasoning_effort: 'high' })
+      expect(mapped).not.toHaveProperty('thinking')
+      expect(mapped.output_config).toEqual({ effort: 'high' })
+    }
+    expect(() =>
+      map({ tools: [tool], tool_choice: 'required', thinking: { type: 'enabled', budget_tokens: 2000 } }),
+    ).toThrow('body.thinking: ')
+    expect(map({ tools: [tool], tool_choice: 'auto', reasoning_effort: 'high' }).thinking).toEqual({
+      type: 'adaptive',
+    })
+  })
+
+  test('a budget of thinking fits under the cap', () => {
+    const thinking = (budget_tokens: number) => ({ type: 'enabled', budget_tokens })
+    expect(map({ thinking: thinking(8000), max_tokens: 4000 })).toMatchObject({
+      max_tokens: 4000,
+      thinking: thinking(3999),
+    })
+    expect(map({ thinking: thinking(2000), max_tokens: 4000 }).thinking).toEqual(thinking(2000))
+    expect(map({ thinking: thinking(8000) })).toMatchObject({ max_tokens: 12096, thinking: thinking(8000) })
+    expect(() => map({ thinking: thinking(1024), max_tokens: 1000 })).toThrow('body.thinking.budget_tokens: ')
+  })
+
+  test('beside thinking, sampling that asks for nothing is left out, and other is refused by its name', () => {
+    const mapped = map({ reasoning_effort: 'low', temperature: 1, top_p: 1 })
+    expect(mapped).not.toHaveProperty('temperature')
+    expect(mapped).not.toHaveProperty('top_p')
+    expect(() => map({ reasoning_effort: 'low', temperature: 0.2 })).toThrow('body.temperature: ')
+    expect(() => map({ thinking: { type: 'adaptive' }, top_p: 0.5 })).toThrow('body.top_p: ')
+    expect(map({ reasoning_effort: 'none', temperature: 0.2 }).temperature).toBe(0.2)
+    expect(() => map({ temperature: 1.5 })).toThrow('body.temperature: ')
+  })
+
+  test('of temperature and top_p, which newer models refuse together, the one that asks for nothing is left out', () => {
+    expect(map({ temperature: 0.3, top_p: 1 })).not.toHaveProperty('top_p')
+    expect(map({ temperature: 1, top_p: 0.3 })).not.toHaveProperty('temperature')
+    expect(map({ temperature: 0.3, top_p: 0.3 })).toMatchObject({ temperature: 0.3, top_p: 0.3 })
+  })
+
+  test('empty texts beside others, and blanks at the end of a prefill, are left out', () => {
+    expect(
+      mapMessages([
+        { role: 'system', content: '' },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: '' },
+            { type: 'text', text: 'a' },
+          ],
+        },
+        { role: 'assistant', content: '{ \n' },
+      ]),
+    ).toEqual({
+      messages: [
+        { role: 'user', content: [{ type: 'text', text: 'a' }] },
+        { role: 'assistant', content: [{ type: 'text', text: '{' }] },
+      ],
+    })
+  })
+})
+
+describe('an answer in a format', () => {
+  const request = (response_format: JsonObject) =>
+    toMessagesRequest({ model: 'x', messages: [user], response_format }, options)
+  const schemaOf = (schema: JsonObject) =>
+    request({ type: 'json_schema', json_schema: { name: 'n', schema } })
+
+  test('json_object is an instruction, and a check that takes code fences away', () => {
+    const { body, format } = request({ type: 'json_object' })
+    expect(body.system).toMatch(/one JSON object/)
+    expect(format!.check('```json\n{"a":1}\n```')).toEqual({ text: '{"a":1}' })
+    expect(format!.check(' {"a":1}\n')).toEqual({ text: '{"a":1}' })
+    for (const text of ['Sure! {"a":1}', '[1]', '', '```', '"a"'])
+      expect(format!.check(text)).toHaveProperty('fault')
+  })
+
+  test('keywords that Claude lacks are said in words, and checked', () => {
+    const schema = {
+      type: 'object',
+      properties: {
+        age: { type: 'integer', minimum: 0, maximum: 120 },
+        name: { type: 'string', maxLength: 3 },
+      },
+      required: ['age'],
+    }
+    const { body, format } = schemaOf(schema)
+    const sent = (body.output_config as { format: { schema: JsonObject } }).format.schema
+    expect(JSON.stringify(sent)).not.toMatch(/"(?:minimum|maximum|maxLength)":/)
+    expect(sent).toMatchObject({
+      additionalProperties: false,
+      properties: { age: { description: expect.stringContaining('maximum: 120') } },
+    })
+    expect(format!.check('{"age":7}')).toEqual({ text: '{"age":7}' })
+    expect(format!.check('{"age":200}')).toEqual({ fault: expect.stringContaining('maximum') })
+    expect(format!.check('{"age":7,"name":"long"}')).toHaveProperty('fault')
+    expect(format!.check('no JSON')).toHaveProperty('fault')
+    expect(JSON.stringify(format!.check('{"age":7,"name":"secret"}'))).not.toContain('secret')
+  })
+
+  test('a pattern that would take for ever is not run', () => {
+    const { format } = schemaOf({ type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } })
+    expect(format!.check(JSON.stringify({ a: `${'a'.repeat(60)}!` }))).toHaveProperty('text')
+  })
+
+  test('a schema without a type is refused by its place', () => {
+    expect(() => schemaOf({ properties: {} })).toThrow('body.response_format.json_schema.schema: ')
+  })
+})
+
+test('with on_unsupported: drop, members without a counterpart are left out and told', () => {
+  const { body, dropped } = toMessagesRequest(
+    {
+      model: 'x',
+      messages: [user],
+      seed: 7,
+      frequency_penalty: 1,
+      logit_bias: { 1: 2 },
+      stop: '\n',
+      temperature: 1.8,
+      reasoning_effort: 'extreme',
+      n: 1,
+    },
+    { ...options, onUnsupported: 'drop' },
+  )
+  expect(dropped).toEqual([
+    'seed',
+    'frequency_penalty',
+    'logit_bias',
+    'stop',
+    'reasoning_effort',
+    'temperature',
+  ])
+  expect(body).toEqual({
+    model: options.model,
+    max_tokens: 4096,
+    messages: [{ role: 'user', content: 'hello' }],
+  })
 })

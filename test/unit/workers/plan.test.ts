@@ -9,6 +9,7 @@ const lane: Lane = {
   provider: 'sim',
   model: 'embed',
   kind: 'openai-compatible',
+  onUnsupported: 'refuse',
   limits: { window: 60_000, headroom: 1 },
   timeout: 1000,
   retry: { max_attempts: 3, base: 1, cap: 1 },

@@ -38,6 +38,7 @@ function makeJob(members: Partial<Job> = {}): Job {
     result: {},
     usage: { input_tokens: 1_000_000, output_tokens: 0, total_tokens: 1_000_000 },
     cost_usd: 0.25,
+    dropped_members: [],
     error: null,
     ...members,
   }

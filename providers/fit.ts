@@ -1,0 +1,38 @@
+import type { Lane } from '../config/lanes.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { toMessagesRequest } from './anthropic-request.ts'
+import type { CallType } from './provider.ts'
+import { toChatBody } from './response-to-chat.ts'
+import { UnmappableError } from './unmappable.ts'
+
+/** What a lane's provider would do with a request, before anything is sent. */
+export type Fit =
+  | { kind: 'serves'; dropped: string[] }
+  /** It has no endpoint for calls of this type. */
+  | { kind: 'unsupported_type'; message: string }
+  /** It has no counterpart for a member; `param` as in OpenAI's errors: `messages[0].role`. */
+  | { kind: 'unsupported_member'; message: string; param: string }
+
+/** Decides from the request alone whether a lane can serve it. Kinds that take bodies as they come serve everything. */
+export function judgeFit(
+  lane: Pick<Lane, 'kind' | 'model' | 'onUnsupported'>,
+  type: CallType,
+  body: JsonObject,
+): Fit {
+  if (lane.kind !== 'anthropic') return { kind: 'serves', dropped: [] }
+  if (type === 'embedding') {
+    return {
+      kind: 'unsupported_type',
+      message: `providers of kind anthropic do not serve jobs of type ${type}`,
+    }
+  }
+  try {
+    const chat = type === 'response' ? toChatBody(body) : body
+    const { model, onUnsupported } = lane
+    const { dropped } = toMessagesRequest(chat, { model, defaultMaxTokens: 1, onUnsupported })
+    return { kind: 'serves', dropped }
+  } catch (error) {
+    if (!(error instanceof UnmappableError)) throw error
+    return { kind: 'unsupported_member', message: error.message, param: error.param }
+  }
+}

@@ -1,0 +1,29 @@
+import { toResponse } from './chat-to-response.ts'
+import { createResponseEvents } from './chat-to-response-events.ts'
+import type { ProviderAnswer, ProviderRequest } from './provider.ts'
+import { toChatBody } from './response-to-chat.ts'
+import { refuseRequest, UnmappableError } from './unmappable.ts'
+
+/**
+ * Answers a call of the Responses API by a chat, for providers that have chats only. What a chat cannot say fails before
+ * anything is sent.
+ */
+export async function answerAsResponse(
+  request: ProviderRequest,
+  answerChat: (request: ProviderRequest) => Promise<ProviderAnswer>,
+): Promise<ProviderAnswer> {
+  const asked = request.body
+  try {
+    const chat: ProviderRequest = { ...request, type: 'chat', body: toChatBody(asked) }
+    if (asked.stream !== true) {
+      const answer = await answerChat(chat)
+      return answer.ok ? { ...answer, body: toResponse(answer.body, asked) } : answer
+    }
+    const events = createResponseEvents(asked, (event) => request.onDelta?.(event))
+    const answer = await answerChat({ ...chat, onDelta: (chunk) => events.add(chunk) })
+    return answer.ok ? { ...answer, body: events.end(answer.body) } : answer
+  } catch (error) {
+    if (error instanceof UnmappableError) return refuseRequest(error)
+    throw error
+  }
+}
