@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { isJsonObject } from '../lib/json.ts'
+import { withMembers } from '../lib/json-source.ts'
 
 /** Azure's client puts the deployment into the path; here it names the model. */
 const DEPLOYMENT = /^\/openai\/deployments\/(.+?)\/((?:chat\/)?completions|embeddings)$/
@@ -32,7 +33,9 @@ export function rewriteAzurePath(request: IncomingMessage): string {
 /** Puts the deployment of the path into the body as its model. As at Azure, it outweighs a `model` of the body. */
 export function applyDeployment(request: FastifyRequest): void {
   const deployment = deployments.get(request.raw)
-  if (deployment !== undefined && isJsonObject(request.body)) request.body.model = deployment
+  if (deployment !== undefined && isJsonObject(request.body)) {
+    request.body = withMembers(request.body, { model: deployment })
+  }
 }
 
 function decode(text: string): string {

@@ -1,8 +1,15 @@
+import { keepSourcesAt } from '../lib/json-source.ts'
 import { toResponse } from './chat-to-response.ts'
 import { createResponseEvents } from './chat-to-response-events.ts'
 import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 import { toChatBody } from './response-to-chat.ts'
 import { refuseRequest, UnmappableError } from './unmappable.ts'
+
+/** What of a request goes on as the client wrote it. */
+const PASSED_ON = [
+  ['tools', '*', 'parameters'],
+  ['text', 'format', 'schema'],
+]
 
 /**
  * Answers a call of the Responses API by a chat, for providers that have chats only. What a chat cannot say fails before
@@ -13,6 +20,7 @@ export async function answerAsResponse(
   answerChat: (request: ProviderRequest) => Promise<ProviderAnswer>,
 ): Promise<ProviderAnswer> {
   const asked = request.body
+  for (const path of PASSED_ON) keepSourcesAt(asked, path)
   try {
     const chat: ProviderRequest = { ...request, type: 'chat', body: toChatBody(asked) }
     if (asked.stream !== true) {

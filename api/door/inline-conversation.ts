@@ -1,5 +1,6 @@
 import type { JobRequest, Jobs } from '../../jobs/jobs.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { withMembers } from '../../lib/json-source.ts'
 import { ApiError } from '../errors.ts'
 import { toJobId } from './response-id.ts'
 
@@ -29,8 +30,8 @@ export async function inlineConversation(
     // A body without a conversation of its provider's holds all that came before it.
     id = typeof found.body.previous_response_id === 'string' ? found.previousResponseId : null
   }
-  const { previous_response_id: _previous, ...rest } = body
-  return { ...rest, input: [...turns.reverse().flat(), ...toItems(body.input)] }
+  const input = [...turns.reverse().flat(), ...toItems(body.input)]
+  return withMembers(body, { previous_response_id: undefined, input })
 }
 
 function toItems(input: JsonValue | undefined): JsonValue[] {
