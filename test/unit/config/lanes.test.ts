@@ -34,6 +34,7 @@ describe('a lane', () => {
       provider: 'openai',
       model: 'embed',
       kind: 'openai',
+      onUnsupported: 'refuse',
       limits: {
         requests_per_minute: 3000,
         tokens_per_minute: 200_000,

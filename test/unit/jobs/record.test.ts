@@ -74,6 +74,7 @@ describe('toJob', () => {
       result: null,
       usage: null,
       cost_usd: null,
+      dropped_members: [],
       error: null,
     })
   })
