@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ApiError } from '../../../api/errors.ts'
 import { parseJson } from '../../../api/parse-json.ts'
 import { findSource } from '../../../lib/json-source.ts'
+import { cpuTimeOf } from '../../helpers/cpu-time.ts'
 
 function failure(text: string | Buffer): { message: string; param: string | null } {
   try {
@@ -36,9 +37,10 @@ describe('JSON from a client', () => {
   })
 
   it('of many million brackets is refused at once', () => {
-    const startedAt = performance.now()
-    expect(failure('['.repeat(16_000_000) + ']'.repeat(16_000_000)).message).toContain('nested')
-    expect(performance.now() - startedAt).toBeLessThan(1000)
+    const spent = cpuTimeOf(() => {
+      expect(failure('['.repeat(16_000_000) + ']'.repeat(16_000_000)).message).toContain('nested')
+    })
+    expect(spent).toBeLessThan(1000)
   })
 
   it('that is long and shallow is taken, brackets in its strings and all', () => {

@@ -2,6 +2,7 @@ import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { canonicalizeNumber, canonicalizeText } from '../../../lib/canonical-json.ts'
+import { cpuTimeOf } from '../../helpers/cpu-time.ts'
 
 const unordered = (text: string) => canonicalizeText(text, () => false)
 
@@ -54,7 +55,8 @@ test('members keep their order where that is asked, at every depth below', () =>
 })
 
 test('a number of a million digits takes no time', () => {
-  const startedAt = performance.now()
-  unordered(`[${'9'.repeat(1_000_000)},1e${'9'.repeat(1_000_000)}]`)
-  expect(performance.now() - startedAt).toBeLessThan(1000)
+  const spent = cpuTimeOf(() => {
+    unordered(`[${'9'.repeat(1_000_000)},1e${'9'.repeat(1_000_000)}]`)
+  })
+  expect(spent).toBeLessThan(1000)
 })

@@ -9,6 +9,7 @@ import {
   withMembers,
 } from '../../../lib/json-source.ts'
 import {
+import { cpuTimeOf } from '../../helpers/cpu-time.ts'
   countMembers,
   editMembers,
   findMember,
@@ -169,9 +170,10 @@ test('long texts of every shape are read in linear time', () => {
     `{${Array.from({ length: 100_000 }, (_, index) => `"m${index}":[]`).join()}}`,
   ]
   for (const shape of shapes) {
-    const startedAt = performance.now()
+    const spent = cpuTimeOf(() => {
     JSON.parse(editMembers(shape, { model: '1', a: null }))
     countMembers(shape)
-    expect(performance.now() - startedAt).toBeLessThan(3000)
+    })
+    expect(spent).toBeLessThan(3000)
   }
 })
