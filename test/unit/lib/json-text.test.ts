@@ -9,7 +9,6 @@ import {
   withMembers,
 } from '../../../lib/json-source.ts'
 import {
-import { cpuTimeOf } from '../../helpers/cpu-time.ts'
   countMembers,
   editMembers,
   findMember,
@@ -17,6 +16,7 @@ import { cpuTimeOf } from '../../helpers/cpu-time.ts'
   listElements,
   listMembers,
 } from '../../../lib/json-text.ts'
+import { cpuTimeOf } from '../../helpers/cpu-time.ts'
 
 const blanks = fc.constantFrom('', ' ', '\n', '\t', ' \r\n ')
 const numbers = fc.constantFrom(
@@ -171,8 +171,8 @@ test('long texts of every shape are read in linear time', () => {
   ]
   for (const shape of shapes) {
     const spent = cpuTimeOf(() => {
-    JSON.parse(editMembers(shape, { model: '1', a: null }))
-    countMembers(shape)
+      JSON.parse(editMembers(shape, { model: '1', a: null }))
+      countMembers(shape)
     })
     expect(spent).toBeLessThan(3000)
   }
