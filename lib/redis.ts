@@ -4,6 +4,7 @@ import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { CommandMeter } from './command-meter.ts'
 import { GatheringRedis } from './gathering-redis.ts'
 import { createCluster, createClusterSubscriber } from './redis-cluster.ts'
+import { dropWhenSilent } from './redis-silence.ts'
 
 export type RedisClient = Redis | Cluster
 
@@ -37,7 +38,7 @@ export type CreateRedisOptions = RedisTarget & {
 /** A caller has waited long enough; the command may still land, so every write has to be idempotent. */
 const COMMAND_TIMEOUT_MS = 2_500
 const CONNECT_TIMEOUT_MS = 2_000
-/** Finds a peer that vanished without a word, as after a failover, within a minute or so. */
+/** Keeps middleboxes from forgetting the connection; a peer that vanished is found by redis-silence.ts. */
 const KEEP_ALIVE_MS = 10_000
 const RECONNECT_MS = { first: 50, most: 500 }
 const QUIT_MS = 1_000
@@ -75,7 +76,8 @@ const SOCKET_CODES = new Set([
  * A client that reconnects for ever. It connects at once; commands wait for that (the offline queue is on), since
  * failing each one that meets a blip of 50 ms would be worse. So that callers of the `commands` role are not
  * held while Redis is away, what waits is failed at every second failed attempt to connect: within 1 s. A Redis that is
- * connected but silent costs them `COMMAND_TIMEOUT_MS`. `isRedisUnavailable` knows all of these errors.
+ * connected but silent costs them `COMMAND_TIMEOUT_MS`, and is dropped after 3 s for a new connection, whatever the
+ * connection is for. `isRedisUnavailable` knows all of these errors.
  */
 export function createRedis({
   url,
@@ -93,6 +95,8 @@ export function createRedis({
       : reachServer(url, options, meter ?? null)
   // Without a listener ioredis writes every failure to the console.
   client.on('error', onError)
+  if ('nodes' in client) client.on('+node', dropWhenSilent)
+  else dropWhenSilent(client)
   return client
 }
 

@@ -5,8 +5,14 @@ export type Relay = {
   url: string
   /** Breaks every connection, and every new one at once. */
   cut(): void
-  /** Lets connections through again. */
+  /** Swallows whatever is sent from now on, either way, without a reset: a line that dies in silence. New ones are let through. */
+  swallow(): void
+  /** Swallows what new connections send as well: they are made, and that is all. */
+  swallowAll(): void
+  /** Lets new connections through again; what is swallowed stays so. */
   mend(): void
+  /** Connections made so far. */
+  readonly count: number
   close(): Promise<void>
 }
 
@@ -15,7 +21,10 @@ export async function startRelay(target: string): Promise<Relay> {
   const { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
   let isCut = false
-  const server = createServer((near) => {
+  let isSwallowing = false
+  let count = 0
+  const server = createServer({ allowHalfOpen: false }, (near) => {
+    count++
     if (isCut) return near.resetAndDestroy()
     const far = connect(Number(port), hostname)
     for (const [socket, other] of [
@@ -30,7 +39,18 @@ export async function startRelay(target: string): Promise<Relay> {
         other.destroy()
       })
     }
+    if (isSwallowing) swallowAll(near, far)
   })
+  /** Reads on, so that nobody feels a full buffer, and tells neither side of what becomes of the other. */
+  function swallowAll(...pair: Socket[]): void {
+    for (const socket of pair) {
+      socket.unpipe()
+      socket.removeAllListeners('close')
+      socket.on('close', () => sockets.delete(socket))
+      socket.removeAllListeners('data')
+      socket.resume()
+    }
+  }
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const breakAll = () => {
@@ -42,8 +62,19 @@ export async function startRelay(target: string): Promise<Relay> {
       isCut = true
       breakAll()
     },
+    swallow() {
+      swallowAll(...sockets)
+    },
+    swallowAll() {
+      isSwallowing = true
+      swallowAll(...sockets)
+    },
     mend() {
       isCut = false
+      isSwallowing = false
+    },
+    get count() {
+      return count
     },
     async close() {
       const closed = once(server, 'close')

@@ -1,10 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, type TestContext, test } from 'vitest'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
 import { type CreateRedisOptions, closeRedis, createRedis, isRedisUnavailable } from '../../lib/redis.ts'
+import { createLive } from '../../jobs/live.ts'
 import { startTestRedis, testRedis } from '../helpers/redis.ts'
+import { startRelay } from '../helpers/relay.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -124,6 +126,60 @@ describe('while Redis is away', () => {
     const started = performance.now()
     await closeRedis(client)
     expect(performance.now() - started).toBeLessThan(2_000)
+  })
+})
+
+describe('a line that dies in silence', () => {
+  /** What a test opens is closed with it, and not with another that runs beside it. */
+  async function connectByRelay(role: CreateRedisOptions['role'], { onTestFinished }: TestContext) {
+    const redis = await startTestRedis()
+    const relay = await startRelay(redis.url)
+    const client = createRedis({ url: relay.url.replace('http:', 'redis:'), role, name: 'test' })
+    const other = createRedis({ url: redis.url, role: 'commands', name: 'test' })
+    onTestFinished(async () => {
+      await Promise.all([closeRedis(client), closeRedis(other)])
+      await relay.close()
+      await redis.close()
+    })
+    return { relay, client, other }
+  }
+
+  test.concurrent.for(['commands', 'subscriber', 'bullmq'] as const)(
+    'is dropped by the role %s for a new one',
+    async (role, context) => {
+      const { relay, client } = await connectByRelay(role, context)
+      await client.set('kept', 'yes')
+      relay.swallow()
+      const started = performance.now()
+      client.get('kept').catch(() => {})
+      await expect
+        .poll(() => client.get('kept').catch(() => null), { timeout: 15_000, interval: 100 })
+        .toBe('yes')
+      expect(performance.now() - started).toBeLessThan(6_000)
+    },
+  )
+
+  test.concurrent('is dropped by a subscriber that sends nothing', async (context) => {
+    const { relay, client, other } = await connectByRelay('subscriber', context)
+    const heard: string[] = []
+    const live = createLive({ subscriber: client })
+    await live.listen('news', (message) => heard.push(message))
+    relay.swallow()
+    const tell = async () => {
+      await other.publish('news', 'told')
+      return heard
+    }
+    await expect.poll(tell, { timeout: 20_000, interval: 200 }).toContain('told')
+  })
+
+  test.concurrent('is tried anew while every new one is silent as well', async (context) => {
+    const { relay, client } = await connectByRelay('subscriber', context)
+    await client.set('kept', 'yes')
+    relay.swallowAll()
+    const answer = client.get('kept')
+    await expect.poll(() => relay.count, { timeout: 15_000 }).toBeGreaterThan(2)
+    relay.mend()
+    expect(await answer).toBe('yes')
   })
 })
 

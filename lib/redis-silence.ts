@@ -1,0 +1,51 @@
+import type { Redis } from 'ioredis'
+
+/** Between two looks at a connection, ms. */
+const LOOK_MS = 500
+
+/** Looks in a row without a byte, while answers are awaited, after which a connection counts as dead: 3 s. */
+const SILENT_LOOKS = 6
+
+/** Looks without a command or a byte after which a connection is asked whether it lives: 5 s. */
+const IDLE_LOOKS = 10
+
+/** What of ioredis' client is read beside its public members. */
+type Inner = { stream?: Redis['stream']; commandQueue: { length: number } }
+
+/**
+ * Drops a connection whose peer answers no more, so that the client connects anew. Packets that vanish on the way, as behind
+ * a firewall that forgot the connection or after a host died, bring no reset: TCP goes on sending for a quarter of an hour.
+ *
+ * It looks at the socket twice a second rather than at each command, so commands cost nothing. Looks are counted,
+ * not time, for a process that was held up has its answers in the socket and reads them between two looks. An idle
+ * connection is sent a PING, so that a subscriber finds out as well.
+ */
+export function dropWhenSilent(client: Redis): void {
+  const inner = client as unknown as Inner
+  let stream: Redis['stream'] | undefined
+  let bytes = 0
+  let silent = 0
+  let idle = 0
+
+  function look(): void {
+    const heard = inner.stream !== stream || (stream !== undefined && stream.bytesRead !== bytes)
+    stream = inner.stream
+    bytes = stream?.bytesRead ?? 0
+    const isWaiting = inner.commandQueue.length > 0
+    silent = heard || !isWaiting ? 0 : silent + 1
+    idle = heard || isWaiting ? 0 : idle + 1
+    if (stream === undefined || stream.destroyed || stream.connecting) {
+      silent = 0
+    } else if (silent >= SILENT_LOOKS) {
+      silent = 0
+      stream.destroy(new Error(`Socket timeout. Redis did not answer for ${(SILENT_LOOKS * LOOK_MS) / 1000} s.`))
+    } else if (idle >= IDLE_LOOKS && client.status === 'ready') {
+      idle = 0
+      client.ping().catch(() => {})
+    }
+  }
+
+  const timer = setInterval(look, LOOK_MS)
+  timer.unref()
+  client.once('end', () => clearInterval(timer))
+}
