@@ -9,6 +9,7 @@ import { ConfigError, findConfigPath, loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
 import { createLiveConfig, watchConfig } from './config/watch.ts'
 import { describeError, shownWhole } from './lib/describe-error.ts'
+import { nameRedis } from './lib/redis-fault.ts'
 import { createLog, reportCrashes } from './services/log.ts'
 import type { Service } from './services.ts'
 
@@ -131,22 +132,34 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
 
   // Loaded here, for it takes half a second that a command has no use for.
   const { openApi, openWorker } = await import('./services.ts')
+  const { createRedisFaultLog } = await import('./services/redis-fault-log.ts')
   const { createMetrics } = await import('./telemetry/metrics.ts')
   const metrics = createMetrics({ version, now: () => performance.now(), ofProcess: true })
   closers.push(async () => metrics.close())
+  const redisFaults = createRedisFaultLog({
+    log,
+    address: nameRedis(config.redis),
+    now: () => performance.now(),
+  })
   const services: Service[] = []
   const closeAll = async () => {
     for (const service of services.reverse()) await service.close()
     for (const close of closers.reverse()) await close()
   }
+  const open = async () => {
+    const deps = { config: live, log, version, metrics, redisFaults }
+    if (role !== 'api') services.push(await openWorker(deps))
+    if (role !== 'worker') services.push(await openApi(deps))
+  }
+  const opening = open()
+  // Before it is open: a signal that comes meanwhile lets it open, and close again.
+  onSignals(() => opening.then(closeAll))
   try {
-    if (role !== 'api') services.push(await openWorker({ config: live, log, version, metrics }))
-    if (role !== 'worker') services.push(await openApi({ config: live, log, version, metrics }))
+    await opening
   } catch (error) {
     await closeAll()
     throw error
   }
-  onSignals(closeAll)
   const url = services.find((service) => service.url !== undefined)?.url
   log.info({ role, ...(url === undefined ? {} : { url }) }, 'ready')
   if (tryout && url !== undefined) process.stdout.write(firstSteps(url))

@@ -6,19 +6,11 @@ import { createLaneControl } from './api/lanes.ts'
 import { batchChannel } from './batches/store.ts'
 import { resolveLane } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
-import { createKeyring, type Keyring, resolveTenant, tenantNames } from './config/tenants.ts'
+import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createExpress, expressLease } from './jobs/express.ts'
-import { moveGroups } from './jobs/group-names.ts'
 import { createItems } from './jobs/items.ts'
-import {
-  formatOpenLanes,
-  openLanesChannel,
-  tenantRoot,
-  tenantsKey,
-  wakeChannel,
-  webhookChannel,
-} from './jobs/keys.ts'
+import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
@@ -33,6 +25,7 @@ import { startRedriving } from './services/redrive.ts'
 import { startRetention } from './services/retention.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
+import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
 import { openTraces } from './services/tracing.ts'
 import { logCall, logFailures, logMishap, orReport } from './services/work-log.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
@@ -66,17 +59,12 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   const traces = await openTraces(deps, 'api', closers)
   const store = openStore(deps, 'api', closers)
   let keyring: Keyring = createKeyring(config.current())
-  const register = () =>
-    store.maintenance
-      .register(tenantNames(config.current()))
-      .catch((error) => log.warn({ err: error }, 'registering tenants'))
   const leave = config.subscribe((next) => {
     keyring = createKeyring(next)
-    register()
   })
   closers.add('the configuration', async () => leave())
-  await register()
-  moveGroups(store).catch((error) => log.warn({ err: error }, 'moving groups to their keys'))
+  keepTenants(deps, store, closers)
+  keepGroupsMoved(store, closers)
   await store.clock.measure()
 
   if (store.durability) await requireDurable(store.durability, log)
@@ -104,15 +92,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     config: () => config.current(),
     keyring: () => keyring,
     ...createSubmission(config, store.now),
-    ready: async () => {
-      try {
-        // A read, for a node of a cluster answers PING also when the cluster is down.
-        await store.redis.exists(tenantsKey(store.prefix))
-        return { ok: true }
-      } catch {
-        return { ok: false, reason: 'redis does not answer' }
-      }
-    },
+    ready: store.watch.look,
     metrics: { ...deps.metrics.http, render: deps.metrics.render },
     isMemoryShort: store.memory.isShort,
     isUnavailable: (error) => error instanceof NotDurableError || isRedisUnavailable(error),
@@ -132,7 +112,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   const { config, log } = deps
   const traces = await openTraces(deps, 'worker', closers)
   const store = openStore(deps, 'worker', closers)
-  const onError = (error: unknown, what: string) => log.warn({ err: error }, `${what} failed`)
+  const { onError, onFailure } = store
 
   const providers = createProviders({ config: config.current(), now: store.now })
   closers.add('the providers', () => providers.close())
@@ -174,10 +154,8 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       return { isOn: embedding_items, ttlMs: ttl, maxBytes: max_result }
     },
   })
-  await store.maintenance
-    .register(tenantNames(config.current()))
-    .catch((error) => onError(error, 'registering tenants'))
-  moveGroups(store).catch((error) => onError(error, 'moving groups to their keys'))
+  keepTenants(deps, store, closers)
+  keepGroupsMoved(store, closers)
 
   let health: WorkerProcess['health'] = () => ({ ok: false, reason: 'the worker starts' })
   // Before anything is taken in hand: a worker whose port is taken ends, and no call is to be lost with it.
@@ -204,12 +182,12 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     now: store.now,
     random: Math.random,
     onAttempt: deps.metrics.webhooks.onAttempt,
+    onFailure,
+    isStoreThere: store.watch.isThere,
   })
   delivery.start()
   closers.add('webhook delivery', () => delivery.stop())
-  for (const tenant of tenantNames(config.current())) {
-    await store.live.listen(webhookChannel(tenantRoot(store.prefix, tenant)), () => delivery.wake())
-  }
+  wakeDelivery(deps, store, delivery.wake, closers)
 
   const spool = startSpool({
     folder: resolve(config.current().worker.spool),
@@ -220,8 +198,12 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('the spool', () => spool.stop())
   const heartbeat = openHeartbeat(deps, store, onError)
   closers.add('the heartbeat', () => heartbeat.stop())
-  // What is due is told by it.
-  await store.clock.known()
+  // What is due is told by it: nothing is begun before it is known, and nobody waits here for a Redis that is away.
+  await store.clock.measure()
+  let isClockKnown = false
+  store.clock.known().then(() => {
+    isClockKnown = true
+  })
   const name = randomUUIDv7()
   const worker = await startWorker({
     config: () => config.current(),
@@ -238,7 +220,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     items,
     gate: store.gate,
     heartbeat,
-    spool,
+    spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
     live: store.live,
     maintenance: store.maintenance,
     provider: (name) => providers.get(name),
@@ -247,6 +229,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       if (waitingFor === 'provider_pause') laneLog.note(lane)
       store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
     },
+    isStoreThere: store.watch.isThere,
     now: store.now,
     random: Math.random,
     onError,
@@ -265,7 +248,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   health = worker.health
   deps.metrics.watchWorker({ isHealthy: () => health().ok, spooled: spool.count })
   startRedriving(deps, store, closers)
-  startRetention(deps, store, closers)
+  startRetention(store, closers)
 
   const runner = startBatchRunner({
     work: store.batchWork,
@@ -279,9 +262,10 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     fileRetainMs: () => config.current().files.retain,
     now: store.now,
     onError,
+    onFailure,
   })
   closers.add('the batches', () => runner.stop())
-  await store.live.listen(batchChannel(store.prefix), (id) => runner.wake(id))
+  store.live.keepListening(batchChannel(store.prefix), (id) => runner.wake(id))
   return { name: 'worker', close: closers.closeAll }
 }
 

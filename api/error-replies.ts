@@ -1,9 +1,11 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { UnfitRedisError } from '../lib/redis-fault.ts'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
 
 /** Turns whatever was thrown into what the client may see. Anything unknown is an internal error. */
 export function toApiError(error: unknown, isUnavailable: (error: unknown) => boolean): ApiError {
   if (error instanceof ApiError) return error
+  if (error instanceof UnfitRedisError) return new ApiError('unavailable', error.message)
   if (isUnavailable(error)) return new ApiError('unavailable', 'the store does not answer; try again shortly')
   if (isFrameworkError(error)) return fromFrameworkError(error)
   return new ApiError(

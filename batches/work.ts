@@ -2,7 +2,7 @@ import type { Batch, BatchEnding, BatchFault, BatchLine, BatchStatus, Tally } fr
 import { type BatchStoreDeps, readBatch } from './store.ts'
 
 /** How long a lease stands that nobody renews: what the death of a worker costs its batches at most. */
-export const LEASE_MS = 15_000
+const LEASE_MS = 15_000
 
 /** How long the record of a batch is kept after its end. */
 const KEEP_MS = 30 * 24 * 60 * 60 * 1000
@@ -32,6 +32,8 @@ export class LeaseLostError extends Error {
 
 /** What workers do with batches. Whatever changes one throws LeaseLostError when somebody else holds it. */
 export type BatchWork = {
+  /** How long a lease stands that nobody renews, ms. */
+  readonly leaseMs: number
   /** Ids of the tenant's batches that are not over, oldest first. */
   active(tenant: string): Promise<string[]>
   /** Null: another worker holds it. */
@@ -60,8 +62,8 @@ export type BatchWork = {
   ): Promise<void>
 }
 
-export function createBatchWork(deps: BatchStoreDeps): BatchWork {
-  const { redis, scripts, root } = deps
+export function createBatchWork(deps: BatchStoreDeps & { leaseMs?: number }): BatchWork {
+  const { redis, scripts, root, leaseMs = LEASE_MS } = deps
   const keyOf = ({ tenant, id }: Pick<HeldBatch, 'tenant' | 'id'>) => `${root(tenant)}:batch:${id}`
 
   async function change(
@@ -75,14 +77,15 @@ export function createBatchWork(deps: BatchStoreDeps): BatchWork {
   }
 
   return {
+    leaseMs,
     active: (tenant) => redis.zrange(`${root(tenant)}:batches:active`, '0', '-1'),
 
     async claim(tenant, id, token) {
-      const taken = await redis.set(`${keyOf({ tenant, id })}:lease`, token, 'PX', LEASE_MS, 'NX')
+      const taken = await redis.set(`${keyOf({ tenant, id })}:lease`, token, 'PX', leaseMs, 'NX')
       return taken === null ? null : { tenant, id, token }
     },
     async renew(held) {
-      await change('lease', held, [LEASE_MS])
+      await change('lease', held, [leaseMs])
     },
     async release({ tenant, id, token }) {
       await scripts('lease', root(tenant), [token, id, 0])

@@ -8,6 +8,9 @@ import { type JobRecord, type ResultRenderer, toEvent, toJob, type View } from '
 /** Jobs that have not been heard of are looked at this often, ms: messages may be lost. */
 const LOOK_MS = 5000
 
+/** How long a client waits for the channel of its process to stand, ms. */
+const OPEN_MS = 2500
+
 /** An end that nobody asked for is kept this long, ms. */
 const KEPT_MS = 60_000
 
@@ -155,11 +158,18 @@ export function createAnswers(deps: {
   return {
     async open() {
       listening ??= live.listenBytes(channel, hear)
-      try {
-        await listening
-      } catch (error) {
+      let timer: NodeJS.Timeout | undefined
+      const late = new Promise<never>((_, reject) => {
+        // As a command would: a client waits, and the subscription waits for Redis for as long as it is away.
+        timer = setTimeout(() => reject(new Error('Command timed out')), OPEN_MS)
+      })
+      listening.catch(() => {
         listening = null
-        throw error
+      })
+      try {
+        await Promise.race([listening, late])
+      } finally {
+        clearTimeout(timer)
       }
       return channel
     },

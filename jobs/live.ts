@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisClient } from '../lib/redis.ts'
 
 type Listener = (message: Buffer) => void
@@ -10,11 +11,22 @@ type Listener = (message: Buffer) => void
 export type Live = {
   /** Resolves once the subscription stands; what is published from then on is heard. */
   listen(channel: string, listener: (message: string) => void): Promise<() => void>
-  /** The same for messages that are no text. */
+  /**
+   * Listens for as long as the process runs: returns at once, and where Redis refuses or is away, subscribes when it can. The
+   * listener is then called with '' once, for what was missed. Answers what ends it.
+   */
+  keepListening(
+    channel: string,
+    listener: (message: string) => void,
+  ): { stands: () => boolean; leave: () => void }
+  /** The same as `listen` for messages that are no text. */
   listenBytes(channel: string, listener: (message: Buffer) => void): Promise<() => void>
   /** Called after the connection was lost and every subscription stands again. */
   onReconnect(listener: () => void): () => void
 }
+
+/** Between two tries to subscribe where Redis refuses, ms. */
+const AGAIN_MS = 500
 
 /** What stands for messages that were missed. */
 const NOTHING = Buffer.alloc(0)
@@ -67,9 +79,38 @@ export function createLive(deps: { subscriber: RedisClient }): Live {
     return leave
   }
 
+  const listen: Live['listen'] = (channel, listener) =>
+    listenBytes(channel, (message) => listener(message.toString()))
+
+  function keepListening(channel: string, listener: (message: string) => void) {
+    let leaveChannel: (() => void) | null = null
+    let isLeft = false
+    async function subscribe(): Promise<void> {
+      for (let attempt = 0; !isLeft && subscriber.status !== 'end'; attempt++) {
+        try {
+          leaveChannel = await listen(channel, listener)
+          if (isLeft) leaveChannel()
+          else if (attempt > 0) listener('')
+          return
+        } catch {
+          await sleep(AGAIN_MS, undefined, { ref: false })
+        }
+      }
+    }
+    subscribe()
+    return {
+      stands: () => leaveChannel !== null,
+      leave: () => {
+        isLeft = true
+        leaveChannel?.()
+      },
+    }
+  }
+
   return {
     listenBytes,
-    listen: (channel, listener) => listenBytes(channel, (message) => listener(message.toString())),
+    listen,
+    keepListening,
     onReconnect(listener) {
       reconnects.add(listener)
       return () => reconnects.delete(listener)

@@ -1,4 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { tenantRoot, tenantsKey } from './keys.ts'
 import type { Mishap } from './mishaps.ts'
 import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
@@ -7,15 +8,19 @@ import type { Scripts } from './scripts.ts'
 /** Work done a tenant in one pass; the rest waits for the next. */
 const BATCH = 500
 
+/** Tenants looked after at the same time in one pass. */
+const TENANTS_AT_ONCE = 8
+
 /** What of a tenant wants attention: entries left in the outbox, and ids of jobs. */
 type Findings = { tenant: string; outbox: number; overdue: string[]; draining: string[] }
 
 /** Repairs what no single job's way does. Any number of processes may run it at once. */
 export type Maintenance = {
-  /** One pass over all tenants. */
+  /** One pass over all tenants. What fails for one of them, or one job, costs only that. */
   sweep(): Promise<void>
+  /** Those of all processes, and those given to `register`, which are made known again where Redis does not know them. */
   tenants(): Promise<string[]>
-  /** Makes tenants known to the sweepers of all processes. */
+  /** Makes these the tenants of this process, and known to the sweepers of all. Where that fails, `tenants` does it later. */
   register(tenants: string[]): Promise<void>
 }
 
@@ -28,8 +33,11 @@ export function createMaintenance(deps: {
   /** Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
   now: () => number
   onMishap?: (mishap: Mishap) => void
+  /** Told of each tenant and job that a pass could not look after. */
+  onFailure?: OnUpkeepFailure
 }): Maintenance {
-  const { redis, scripts, outbox, prefix, now } = deps
+  const { redis, scripts, outbox, prefix, now, onFailure = () => {} } = deps
+  let own: readonly string[] = []
 
   async function look(tenant: string): Promise<Findings> {
     const root = tenantRoot(prefix, tenant)
@@ -44,30 +52,52 @@ export function createMaintenance(deps: {
 
   async function attend({ tenant, outbox: left, overdue, draining }: Findings): Promise<void> {
     const root = tenantRoot(prefix, tenant)
-    if (left > 0) await outbox.sweep(tenant, OUTBOX_GRACE_MS)
-    for (const id of overdue) {
+    const each = (task: string, ids: string[], visit: (id: string) => Promise<unknown>) =>
+      visitAll(ids, visit, (error, id) => onFailure({ task, tenant, id, error }), { endsWithStore: true })
+
+    if (left > 0) {
+      await outbox
+        .sweep(tenant, OUTBOX_GRACE_MS)
+        .catch((error) => onFailure({ task: 'outbox', tenant, error }))
+    }
+    await each('deadlines', overdue, async (id) => {
       const answer = (await scripts.run('expire', root, [id, deps.retainMs()])) as Buffer[]
       await outbox.dispatchById(tenant, answer[1]?.toString() ?? '')
-      if (answer[0]?.toString() !== 'failed') continue
+      if (answer[0]?.toString() !== 'failed') return
       const [lane = '', requestId = ''] = answer.slice(2).map(String)
       const detail = { code: 'deadline_exceeded' }
       deps.onMishap?.({ kind: 'failed', tenant, job: id, lane, requestId: requestId || null, detail })
-    }
-    for (const id of draining) {
+    })
+    await each('followers', draining, async (id) => {
       while (((await scripts.run('drain', root, [id, deps.retainMs()])) as number) > 0) {}
-    }
+    })
   }
 
-  const tenants = () => redis.smembers(tenantsKey(prefix))
+  /** Redis may have come after this process, or have been emptied: what is missing is put there again. */
+  async function tenants(): Promise<string[]> {
+    const known = new Set(await redis.smembers(tenantsKey(prefix)))
+    const missing = own.filter((name) => !known.has(name))
+    if (missing.length > 0) await redis.sadd(tenantsKey(prefix), ...missing)
+    return [...known, ...missing]
+  }
 
   return {
     tenants,
     async register(names) {
+      own = names
       if (names.length > 0) await redis.sadd(tenantsKey(prefix), ...names)
     },
     async sweep() {
+      const found: Findings[] = []
+      const onTenant = (error: unknown, tenant: string) => onFailure({ task: 'sweep', tenant, error })
       // Looked at together, in one trip of the socket; mostly there is nothing to do.
-      for (const found of await Promise.all((await tenants()).map(look))) await attend(found)
+      const names = await tenants()
+      await visitAll(names, async (tenant) => found.push(await look(tenant)), onTenant, {
+        atOnce: names.length,
+      })
+      await visitAll(found, attend, (error, { tenant }) => onTenant(error, tenant), {
+        atOnce: TENANTS_AT_ONCE,
+      })
     },
   }
 }

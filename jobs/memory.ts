@@ -1,5 +1,6 @@
 import { listMasters } from '../lib/masters.ts'
 import type { RedisClient } from '../lib/redis.ts'
+import { UnfitRedisError } from '../lib/redis-fault.ts'
 
 /** The servers are asked this often, ms. */
 const LOOK_MS = 1000
@@ -9,7 +10,10 @@ const LOOK_MS = 1000
  * accepted.
  */
 export type Memory = {
-  /** True when a server, any master of a cluster, uses more of its `maxmemory` than new work may bring it to. */
+  /**
+   * True when a server, any master of a cluster, uses more of its `maxmemory` than new work may bring it to. Throws
+   * UnfitRedisError where one may evict keys: what it was given could be gone before its time.
+   */
   isShort(): Promise<boolean>
   /** The share of its `maxmemory` that the fullest server uses; null: none has a limit, or tells of it. */
   used(): Promise<number | null>
@@ -23,6 +27,7 @@ export function createMemory(deps: {
 }): Memory {
   const { redis, share, now } = deps
   let used: number | null = null
+  let policy: string | null = null
   let lookedAt = Number.NEGATIVE_INFINITY
   let looking: Promise<void> | null = null
 
@@ -35,6 +40,8 @@ export function createMemory(deps: {
       return most > 0 ? [readNumber(info, 'used_memory') / most] : []
     })
     used = shares.length > 0 ? Math.max(...shares) : null
+    const policies = infos.map((info) => readText(info, 'maxmemory_policy'))
+    policy = policies.find((one) => one !== undefined && one !== 'noeviction') ?? null
     lookedAt = now()
   }
 
@@ -52,6 +59,12 @@ export function createMemory(deps: {
     used: readUsed,
     async isShort() {
       const usedNow = await readUsed()
+      if (policy !== null) {
+        throw new UnfitRedisError(
+          `Redis evicts keys when its memory is full (maxmemory-policy is ${policy}), and accepted jobs with them. ` +
+            'No new work is taken until it is noeviction',
+        )
+      }
       return usedNow !== null && usedNow >= share
     },
   }
@@ -64,6 +77,10 @@ function unlessForbidden(error: Error): string {
 }
 
 function readNumber(info: string, name: string): number {
+  return Number(readText(info, name) ?? 0)
+}
+
+function readText(info: string, name: string): string | undefined {
   const line = info.split('\r\n').find((text) => text.startsWith(`${name}:`))
-  return Number(line?.slice(name.length + 1) ?? 0)
+  return line?.slice(name.length + 1)
 }

@@ -22,8 +22,8 @@ export function createOpenLanes(deps: { live: Live; prefix: string; now: () => n
     else workers.set(worker, { lanes: new Set(lanes), until: now() + HOLDS_MS })
   }
 
-  // Where that fails nobody is known, and the queue is the way.
-  live.listen(openLanesChannel(prefix), hear).catch(() => {})
+  // Until that stands nobody is known, and the queue is the way.
+  live.keepListening(openLanesChannel(prefix), hear)
 
   return {
     pick(lane) {

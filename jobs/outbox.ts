@@ -1,4 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import type { Priority } from './job.ts'
 import { tenantRoot } from './keys.ts'
 import type { QueueEntry, Queues } from './queue.ts'
@@ -30,8 +31,10 @@ export function createOutbox(deps: {
   queues: Queues
   prefix: string
   now: () => number
+  /** Told of each job and lane that a sweep could not queue. */
+  onFailure?: OnUpkeepFailure
 }): Outbox {
-  const { redis, queues, prefix, now } = deps
+  const { redis, queues, prefix, now, onFailure = () => {} } = deps
   let gathered: QueueEntry[] = []
   let flush: Promise<void> | null = null
   const running = new Set<Promise<void>>()
@@ -58,31 +61,50 @@ export function createOutbox(deps: {
     }
   }
 
-  async function load(tenant: string, ids: string[]): Promise<QueueEntry[]> {
-    const root = tenantRoot(prefix, tenant)
-    const fields = ['lane', 'priority', 'cost', 'ready_at', 'entries']
-    const answers = await Promise.all(ids.map((id) => redis.hmget(`${root}:job:${id}`, ...fields)))
-    const entries: QueueEntry[] = []
-    answers.forEach(([lane, priority, cost, readyAt, entry], index) => {
-      if (!lane || !cost) return
-      const at = Number(readyAt)
-      entries.push({
-        tenant,
-        id: ids[index]!,
-        entry: Number(entry),
-        lane,
-        priority: priority as Priority,
-        notBefore: at > now() ? at : null,
-        cost: JSON.parse(cost),
-      })
-    })
-    return entries
+  /** What is to be queued for a job; null for one that is gone. */
+  async function load(tenant: string, id: string): Promise<QueueEntry | null> {
+    const key = `${tenantRoot(prefix, tenant)}:job:${id}`
+    const fields = await redis.hmget(key, 'lane', 'priority', 'cost', 'ready_at', 'entries')
+    const [lane, priority, cost, readyAt, entry] = fields
+    if (!lane || !cost) return null
+    const at = Number(readyAt)
+    return {
+      tenant,
+      id,
+      entry: Number(entry),
+      lane,
+      priority: priority as Priority,
+      notBefore: at > now() ? at : null,
+      cost: JSON.parse(cost),
+    }
+  }
+
+  /** Queues what outbox members stand for, lane by lane, and takes them out; a job or a lane that fails keeps its own. */
+  async function queueAgain(tenant: string, members: string[]): Promise<number> {
+    const toRemove: string[] = []
+    const found: { member: string; entry: QueueEntry }[] = []
+    const find = async (member: string) => {
+      const entry = await load(tenant, member.slice(0, member.lastIndexOf('-')))
+      if (entry === null) toRemove.push(member)
+      else found.push({ member, entry })
+    }
+    const onJob = (error: unknown, id: string) => onFailure({ task: 'outbox', tenant, id, error })
+    await visitAll(members, find, onJob, { atOnce: members.length })
+    const lanes = [...Map.groupBy(found, ({ entry }) => entry.lane)]
+    const queue = async ([, group]: (typeof lanes)[number]) => {
+      await queues.add(group.map(({ entry }) => entry))
+      toRemove.push(...group.map(({ member }) => member))
+    }
+    await visitAll(lanes, queue, (error, [lane]) => onJob(error, lane), { atOnce: lanes.length })
+    if (toRemove.length > 0) await redis.zrem(`${tenantRoot(prefix, tenant)}:outbox`, ...toRemove)
+    return toRemove.length
   }
 
   return {
     dispatch,
     async dispatchById(tenant, id) {
-      if (id !== '') await dispatch(await load(tenant, [id]))
+      const entry = id === '' ? null : await load(tenant, id)
+      if (entry !== null) await dispatch([entry])
     },
     async sweep(tenant, olderThanMs) {
       const key = `${tenantRoot(prefix, tenant)}:outbox`
@@ -90,14 +112,7 @@ export function createOutbox(deps: {
       const [seconds, micros] = await redis.time()
       const before = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000) - olderThanMs
       const members = await redis.zrangebyscore(key, '-inf', before, 'LIMIT', 0, SWEEP_LIMIT)
-      if (members.length === 0) return 0
-      const entries = await load(
-        tenant,
-        members.map((member) => member.slice(0, member.lastIndexOf('-'))),
-      )
-      await dispatch(entries)
-      await redis.zrem(key, ...members)
-      return members.length
+      return members.length === 0 ? 0 : queueAgain(tenant, members)
     },
     async idle() {
       await Promise.allSettled([...(flush ? [flush] : []), ...running])

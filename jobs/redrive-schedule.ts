@@ -1,4 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { type FailedJob, walkFailed } from './failed-jobs.ts'
 import { goesOn, type Redrive, type RedriveRule, ruleFor } from './redrive.ts'
 
@@ -38,9 +39,10 @@ export function createRedriveSchedule(deps: {
   isWanted: (job: FailedJob) => boolean
   isMemoryShort: () => Promise<boolean>
   now: () => number
-  onError: (error: unknown, what: string) => void
   /** Some jobs of a tenant were queued again. */
   onRedriven?: (tenant: string, count: number) => void
+  /** Told of each tenant whose failed jobs could not be walked. */
+  onFailure?: OnUpkeepFailure
 }): RedriveSchedule {
   const { redis, redrive, rootOf, now } = deps
   let isStopped = false
@@ -55,15 +57,13 @@ export function createRedriveSchedule(deps: {
         if (rule === null || !mayBeDue(job, rule, time)) return []
         return deps.isServed(job.lane) && deps.isWanted(job) ? [{ job, rule }] : []
       })
-      const answers = await Promise.all(
-        due.map(({ job, rule: { afterMs, maxTimes } }) =>
-          redrive
-            .again(tenant, job.id, { failedAt: job.failedAt, afterMs, maxTimes, ...room })
-            .catch((error) => {
-              deps.onError(error, `queueing ${job.id} again`)
-              return 'none' as const
-            }),
-        ),
+      const answers: Awaited<ReturnType<Redrive['again']>>[] = []
+      await visitAll(
+        due,
+        async ({ job: { id, failedAt }, rule: { afterMs, maxTimes } }) =>
+          answers.push(await redrive.again(tenant, id, { failedAt, afterMs, maxTimes, ...room })),
+        (error, { job: { id } }) => deps.onFailure?.({ task: 'redrive', tenant, id, error }),
+        { atOnce: due.length },
       )
       count += answers.filter(goesOn).length
       // The next walk finds the rest. What the budget has no room for may be dearer than what comes behind it.
@@ -91,7 +91,12 @@ export function createRedriveSchedule(deps: {
       const rules = deps.rules()
       if (rules.length === 0 || (await deps.isMemoryShort())) return 0
       let count = 0
-      for (const tenant of await deps.tenants()) if (!isStopped) count += await takeTurn(tenant, rules)
+      const turn = async (tenant: string) => {
+        if (!isStopped) count += await takeTurn(tenant, rules)
+      }
+      const onFailure = (error: unknown, tenant: string) =>
+        deps.onFailure?.({ task: 'redrive', tenant, error })
+      await visitAll(await deps.tenants(), turn, onFailure)
       return count
     },
     stop() {

@@ -38,7 +38,9 @@ export function dropWhenSilent(client: Redis): void {
       silent = 0
     } else if (silent >= SILENT_LOOKS) {
       silent = 0
-      stream.destroy(new Error(`Socket timeout. Redis did not answer for ${(SILENT_LOOKS * LOOK_MS) / 1000} s.`))
+      stream.destroy(
+        new Error(`Socket timeout. Redis did not answer for ${(SILENT_LOOKS * LOOK_MS) / 1000} s.`),
+      )
     } else if (idle >= IDLE_LOOKS && client.status === 'ready') {
       idle = 0
       client.ping().catch(() => {})

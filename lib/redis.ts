@@ -42,18 +42,19 @@ const CONNECT_TIMEOUT_MS = 2_000
 const KEEP_ALIVE_MS = 10_000
 const RECONNECT_MS = { first: 50, most: 500 }
 const QUIT_MS = 1_000
+const FAILOVER_MS = 1_000
 
 /**
  * Replies by which Redis says "not now": loading its data, out of memory, demoted, unable to persist, in a long
- * script, in a failover, without the replicas it must have, moving a slot. Redis < 7 wraps those of a script's commands
+ * script, in a failover, without the replicas it must have, moving a slot, with another password than ours. Redis < 7 wraps those of a script's commands
  * as `ERR Error running script …: -OOM …`.
  */
 const REPLIES =
-  /^(?:ERR Error running script .*?[:@] ?)?-?(?:LOADING|OOM|READONLY|MISCONF|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|ERR Script attempted to access a non local key)\b/
+  /^(?:ERR Error running script .*?[:@] ?)?-?(?:LOADING|OOM|READONLY|MISCONF|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|NOAUTH|WRONGPASS|ERR Script attempted to access a non local key)\b/
 const TOO_MANY_CLIENTS = /^(?:ERR )?max number of clients reached/
 
 /** ioredis' own: it has no codes for these, and `Error` is the class of most. */
-const CLIENT_NAMES = new Set(['MaxRetriesPerRequestError', 'ClusterAllFailedError'])
+const CLIENT_NAMES = new Set(['MaxRetriesPerRequestError', 'ClusterAllFailedError', 'UnfitRedisError'])
 const CLIENT_MESSAGES =
   /^(?:Command timed out|Command aborted due to connection close|Connection is closed|Stream isn't writeable|Socket timeout\.|Failed to refresh slots cache|Cluster isn't ready|Cluster is (?:ended|disconnect)|None of startup nodes is available|Too many Cluster redirections|connect ETIMEDOUT)/
 
@@ -141,12 +142,24 @@ function readRoleOptions(role: RedisRole, name: string): RedisOptions {
     connectionName: name.replaceAll(/[^\w.:-]/g, '-'),
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: KEEP_ALIVE_MS,
-    // After a failover the old primary still answers, but refuses writes: look for the new one, and try again there.
-    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    reconnectOnError: createFailoverCheck(),
     maxRetriesPerRequest: null,
   }
   if (role !== 'commands') return common
   return { ...common, maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }
+}
+
+/**
+ * After a failover the old primary still answers, but refuses writes: look for the new one, and try again there. Once a
+ * second, for where the new one is a replica as well the command is to fail, and not to go round for ever.
+ */
+function createFailoverCheck(): (error: Error) => 2 | false {
+  let lookedAt = Number.NEGATIVE_INFINITY
+  return (error) => {
+    if (!error.message.startsWith('READONLY') || performance.now() - lookedAt < FAILOVER_MS) return false
+    lookedAt = performance.now()
+    return 2
+  }
 }
 
 function reachServer(

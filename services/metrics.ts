@@ -3,7 +3,7 @@ import { listLanes } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { tenantNames } from '../config/tenants.ts'
 import { JobStatus } from '../jobs/job.ts'
-import { tenantRoot, tenantsKey } from '../jobs/keys.ts'
+import { tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { LaneReading, StoreReading } from '../telemetry/store-metrics.ts'
@@ -142,7 +142,7 @@ function toReading(view: LaneView, forecastMs: number | null): LaneReading {
 /** Opens the port of a worker, where one is configured. */
 export async function openListener(
   { config, log, version, metrics }: MeteredDeps,
-  { redis, prefix }: Store,
+  { watch }: Store,
   readHealth: WorkerProcess['health'],
   closers: Closers,
 ): Promise<Listener | null> {
@@ -152,13 +152,7 @@ export async function openListener(
     ...listen,
     ready: async () => {
       const health = readHealth()
-      if (!health.ok) return health
-      try {
-        await redis.exists(tenantsKey(prefix))
-        return health
-      } catch {
-        return { ok: false, reason: 'redis does not answer' }
-      }
+      return health.ok ? watch.look() : health
     },
     metrics: metrics.render,
     version,

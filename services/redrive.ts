@@ -4,6 +4,7 @@ import { resolveTenant } from '../config/tenants.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import { createRedrive } from '../jobs/redrive.ts'
 import { createRedriveSchedule } from '../jobs/redrive-schedule.ts'
+import { repeat } from '../lib/repeat.ts'
 import type { Closers } from './closers.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
@@ -17,10 +18,9 @@ export function startRedriving(
   closers: Closers,
 ): void {
   const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
-  const onError = (error: unknown, what: string) => log.warn({ err: error }, what)
   const schedule = createRedriveSchedule({
     redis: store.redis,
-    redrive: createRedrive({ ...store, rootOf, onError }),
+    redrive: createRedrive({ ...store, rootOf, onError: store.report }),
     rootOf,
     tenants: store.maintenance.tenants,
     rules: () =>
@@ -41,22 +41,12 @@ export function startRedriving(
     isWanted: ({ group }) => group === null || !isBatchId(group),
     isMemoryShort: store.memory.isShort,
     now: store.now,
-    onError,
     onRedriven: (tenant, count) => log.info({ tenant, jobs: count }, 'queued failed jobs again'),
+    onFailure: store.onFailure,
   })
-
-  let running: Promise<unknown> | null = null
-  const timer = setInterval(() => {
-    running ??= schedule
-      .run()
-      .catch((error) => log.warn({ err: error }, 'queueing failed jobs again failed'))
-      .finally(() => {
-        running = null
-      })
-  }, LOOK_MS)
+  const turns = repeat(LOOK_MS, schedule.run, (error) => store.onError(error, 'queueing failed jobs again'))
   closers.add('the redrives', async () => {
-    clearInterval(timer)
     schedule.stop()
-    await running
+    await turns.stop()
   })
 }

@@ -1,51 +1,36 @@
 import { createRetention } from '../jobs/retention.ts'
+import { repeat } from '../lib/repeat.ts'
+import { visitAll } from '../lib/visit-all.ts'
 import type { Closers } from './closers.ts'
-import type { openStore, ServicesDeps } from './store.ts'
+import type { openStore } from './store.ts'
 
-/** Between two looks for what is kept no longer, ms. */
+/** Between two looks for jobs, and for files, that are kept no longer, ms. */
 const LOOK_MS = 1000
-
-/** Looks between two for files. */
-const LOOKS_FOR_FILES = 60
+const LOOK_FOR_FILES_MS = 60_000
 
 /** Forgets jobs and files when their time is over, beside what the sweeper does, which is not to wait for it. */
-export function startRetention(
-  { log }: Pick<ServicesDeps, 'log'>,
-  store: ReturnType<typeof openStore>,
-  closers: Closers,
-): void {
+export function startRetention(store: ReturnType<typeof openStore>, closers: Closers): void {
+  const { onError, onFailure } = store
   const { tenants } = store.maintenance
   const retention = createRetention({
     ...store,
     tenants,
-    onError: (error, tenant) => log.warn({ err: error, tenant }, 'forgetting jobs failed'),
+    onError: (error, tenant) => onFailure({ task: 'retention', tenant, error }),
   })
 
-  let looks = 0
   let isStopped = false
-  async function look(): Promise<void> {
-    await retention.run()
-    if (looks++ % LOOKS_FOR_FILES > 0) return
-    for (const tenant of await tenants()) {
-      if (isStopped) return
-      await store.files
-        .sweep(tenant)
-        .catch((error) => log.warn({ err: error, tenant }, 'forgetting files failed'))
+  async function sweepFiles(): Promise<void> {
+    const sweep = async (tenant: string) => {
+      if (!isStopped) await store.files.sweep(tenant)
     }
+    await visitAll(await tenants(), sweep, (error, tenant) => onFailure({ task: 'files', tenant, error }))
   }
 
-  let running: Promise<unknown> | null = null
-  const timer = setInterval(() => {
-    running ??= look()
-      .catch((error) => log.warn({ err: error }, 'forgetting what is over failed'))
-      .finally(() => {
-        running = null
-      })
-  }, LOOK_MS)
+  const jobs = repeat(LOOK_MS, retention.run, (error) => onError(error, 'forgetting jobs'))
+  const files = repeat(LOOK_FOR_FILES_MS, sweepFiles, (error) => onError(error, 'forgetting files'))
   closers.add('the retention', async () => {
     isStopped = true
-    clearInterval(timer)
     retention.stop()
-    await running
+    await Promise.all([jobs.stop(), files.stop()])
   })
 }

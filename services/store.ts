@@ -25,6 +25,7 @@ import { createStandings } from '../jobs/standings.ts'
 import { createIds, createJobIds } from '../lib/job-id.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../lib/redis.ts'
 import { createRedisClock } from '../lib/redis-clock.ts'
+import { nameRedis } from '../lib/redis-fault.ts'
 import { createSealer } from '../lib/sealer.ts'
 import { renderResult } from '../providers/vectors.ts'
 import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
@@ -35,6 +36,9 @@ import { createLatencies } from '../ratelimit/latencies.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
 import type { Closers } from './closers.ts'
+import { createRedisFaultLog, type RedisFaultLog } from './redis-fault-log.ts'
+import { startRedisWatch } from './redis-watch.ts'
+import { createUpkeepLog } from './upkeep-log.ts'
 import { logMishap } from './work-log.ts'
 
 export type ServicesDeps = {
@@ -43,12 +47,15 @@ export type ServicesDeps = {
   version: string
   /** Of the process; without it each service has metrics of its own. */
   metrics?: Metrics
+  /** Of the process; without it each service says by itself what is wrong with Redis. */
+  redisFaults?: RedisFaultLog
 }
 
 export type MeteredDeps = ServicesDeps & { metrics: Metrics }
 
 /** What both roles need: connections, the job store, the gate. */
-export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | 'worker', closers: Closers) {
+export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Closers) {
+  const { config, log, metrics } = deps
   const settings = () => config.current()
   const { prefix, url, cluster, tls } = settings().redis
   const connect = (redisRole: RedisRole) => {
@@ -58,7 +65,10 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
       ...(tls === undefined ? {} : { tls }),
       role: redisRole,
       name: `sluice-${role}-${redisRole}`,
-      onError: (error) => log.debug({ err: error }, 'redis connection'),
+      onError: (error) => {
+        log.debug({ err: error }, 'redis connection')
+        watch.take(error)
+      },
       meter: metrics.redis.meter(redisRole),
     })
     closers.add(`the redis connection for ${redisRole}`, () => closeRedis(client))
@@ -71,6 +81,31 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
   /** For spans of time, which nobody's setting a clock is to change. */
   const elapsed = () => performance.now()
   const live = createLive({ subscriber: connect('subscriber') })
+  const memory = createMemory({ redis, share: settings().redis.memory_share, now: elapsed })
+  const watch = startRedisWatch({
+    redis,
+    prefix,
+    checkMemory: memory.isShort,
+    faults:
+      deps.redisFaults ?? createRedisFaultLog({ log, address: nameRedis({ url, cluster }), now: elapsed }),
+    onBack: () => {
+      maintenance.tenants().catch(() => {}) // the next pass does it
+    },
+    now: elapsed,
+  })
+  closers.add('the watch of redis', () => watch.close())
+  /** What is Redis' state is said once, by the watch; anything else by whoever meets it. */
+  const report = (error: unknown, line: string) => {
+    if (watch.take(error)) log.debug({ err: error }, line)
+    else log.warn({ err: error }, line)
+  }
+  const onError = (error: unknown, what: string) => report(error, `${what} failed`)
+  const onFailure = createUpkeepLog({
+    log,
+    count: metrics.upkeep.onFailure,
+    isKnown: watch.take,
+    now: elapsed,
+  })
   const fairness = createFairness({ redis, prefix })
   const gate = createGate({ redis, prefix })
   const weightOf = (tenant: string) => settings().tenants[tenant]?.weight ?? 1
@@ -140,7 +175,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
   })
   closers.add('the queues', () => queues.close())
   const scripts = createScripts(redis)
-  const outbox = createOutbox({ redis, queues, prefix, now })
+  const outbox = createOutbox({ redis, queues, prefix, now, onFailure })
   closers.add('the outbox', () => outbox.idle())
   const retainMs = () => settings().jobs.retain
   const maintenance = createMaintenance({
@@ -154,6 +189,7 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
       logMishap(log, mishap)
       metrics.jobs.onMishap(mishap)
     },
+    onFailure,
   })
   const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
   const sealer = createSealer({ keys: encryptionKeys(settings()), now: elapsed })
@@ -181,7 +217,6 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
   const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, atRest, now: elapsed }, closers) : {}
-  const memory = createMemory({ redis, share: settings().redis.memory_share, now: elapsed })
   const durability = settings().redis.durable
     ? createDurability({ connection: connect('commands'), prefix })
     : null
@@ -209,10 +244,14 @@ export function openStore({ config, log, metrics }: MeteredDeps, role: 'api' | '
     newId: createJobIds(now),
     onSubmitted: metrics.jobs.onSubmitted,
     now,
-    onError: (error, what) => log.warn({ err: error }, what),
+    onError: report,
     ...door,
   })
   return {
+    watch,
+    report,
+    onError,
+    onFailure,
     redis,
     live,
     queues,

@@ -5,6 +5,7 @@ import { createLabelBound, type LabelBounds } from './label-bound.ts'
 import { createProcessMetrics } from './process-metrics.ts'
 import { createRedisMetrics } from './redis-metrics.ts'
 import { createStoreMetrics, type StoreReading } from './store-metrics.ts'
+import { createUpkeepMetrics } from './upkeep-metrics.ts'
 import { createWebhookMetrics } from './webhook-metrics.ts'
 import { createWorkMetrics } from './work-metrics.ts'
 import { createWorkerMetrics } from './worker-metrics.ts'
@@ -41,6 +42,7 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     http: createHttpMetrics(registry),
     webhooks: createWebhookMetrics(registry),
     redis: createRedisMetrics(registry),
+    upkeep: createUpkeepMetrics(registry),
     /** Names that have series of their own however many others there were before. */
     name(names: typeof configured): void {
       configured = names

@@ -11,6 +11,8 @@ type WebhookToSend = {
   id: string
   url: string
   body: string
+  /** Whose it is: the pace towards a host is each tenant's own, so that none waits behind another. */
+  tenant?: string
   /** W3C `traceparent` to send along; none unless given. */
   trace?: string
   /** Gives the request up; the outcome is then not delivered, with the error `aborted`. */
@@ -44,11 +46,11 @@ export type WebhookSenderOptions = {
   /** Our version, for the user agent. */
   version: string
   timeoutMs?: number
-  /** Pacing towards one receiving host, for this process. */
+  /** Pacing of one tenant towards one receiving host, for this process. */
   pacing?: { maxConcurrent: number; minTimeMs: number; idleMs: number }
 }
 
-/** Sends webhooks, never following redirects and never more at once to one host than its pacing allows. */
+/** Sends webhooks, never following redirects and never more at once of a tenant to one host than its pacing allows. */
 export function createWebhookSender(options: WebhookSenderOptions): WebhookSender {
   const { guard, secrets, now, version, timeoutMs = 15_000 } = options
   const pacing = options.pacing ?? { maxConcurrent: 8, minTimeMs: 10, idleMs: 60_000 }
@@ -64,7 +66,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
     const check = guard.checkUrl(webhook.url)
     if (!check.ok) return failure(`url ${check.reason}`, 0)
     // Bottleneck keeps its limiters in a plain object, where a bare host called `constructor` would find one.
-    const limiter = hosts.key(`host:${new URL(webhook.url).hostname}`)
+    const limiter = hosts.key(`host:${new URL(webhook.url).hostname} ${webhook.tenant ?? ''}`)
     try {
       return await limiter.schedule(() => post(webhook))
     } catch {

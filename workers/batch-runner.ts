@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { type HeldBatch, LEASE_MS, LeaseLostError } from '../batches/work.ts'
+import { type HeldBatch, LeaseLostError } from '../batches/work.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { type BatchDeps, RunStoppedError } from './batch-lines.ts'
 import { runBatch } from './batch-run.ts'
 import { createWaker, type Waker } from './waker.ts'
@@ -8,8 +9,10 @@ import { createWaker, type Waker } from './waker.ts'
 const IDLE_MS = 1000
 /** Batches under way in one process. */
 const MOST_RUNS = 16
-/** Part of a lease that has to be left for a step that the store cannot refuse to whoever lost it, ms. */
-const MARGIN_MS = 5_000
+/** Part of a lease that has to be left for a step that the store cannot refuse to whoever lost it. */
+const MARGIN_SHARE = 1 / 3
+/** Renewals within a lease: two of them may fail before the margin is reached. */
+const RENEWALS = 5
 /** A batch that broke its run is left alone for this long, ms. */
 const REST_MS = 5_000
 
@@ -17,6 +20,8 @@ export type BatchRunnerDeps = Omit<BatchDeps, 'window'> & {
   tenants: () => Promise<string[]>
   /** Most open jobs that the tenant may have; null: it is not configured any more. */
   maxQueued: (tenant: string) => number | null
+  /** Told of each tenant and batch that could not be looked at. */
+  onFailure?: OnUpkeepFailure
 }
 
 export type BatchRunner = {
@@ -53,18 +58,25 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
 
   async function look(): Promise<void> {
     const waiting: { tenant: string; ids: string[] }[] = []
-    for (const tenant of await deps.tenants()) {
+    const read = async (tenant: string) => {
       const ids = await work.active(tenant)
       counts.set(tenant, ids.length)
       waiting.push({ tenant, ids: ids.filter((id) => !runs.has(id) && (restUntil.get(id) ?? 0) <= now()) })
     }
+    const fail = (error: unknown, tenant: string, id?: string) =>
+      deps.onFailure?.({ task: 'batches', tenant, ...(id === undefined ? {} : { id }), error })
+    await visitAll(await deps.tenants(), read, fail, { endsWithStore: true })
     // One of each tenant, then another of each: nobody's many batches keep out somebody's first.
     for (let turn = 0; waiting.some(({ ids }) => ids.length > turn); turn++) {
       for (const { tenant, ids } of waiting) {
         const id = ids[turn]
         if (id === undefined || runs.size >= MOST_RUNS || stopping) continue
-        const held = await work.claim(tenant, id, randomUUID())
-        if (held !== null) start(held)
+        try {
+          const held = await work.claim(tenant, id, randomUUID())
+          if (held !== null) start(held)
+        } catch (error) {
+          fail(error, tenant, id)
+        }
       }
     }
   }
@@ -76,23 +88,24 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   }
 
   async function run(held: HeldBatch, own: Waker): Promise<void> {
-    let heldUntil = now() + LEASE_MS
+    const { leaseMs } = work
+    let heldUntil = now() + leaseMs
     let isLost = false
     const renewal = setInterval(() => {
       const since = now()
       work.renew(held).then(
         () => {
-          heldUntil = since + LEASE_MS
+          heldUntil = since + leaseMs
         },
         (error) => {
           if (error instanceof LeaseLostError) isLost = true
           else onError(error, `renewing the lease of batch ${held.id}`)
         },
       )
-    }, LEASE_MS / 5)
+    }, leaseMs / RENEWALS)
     const check = () => {
       if (stopping) throw new RunStoppedError()
-      if (isLost || now() > heldUntil - MARGIN_MS) throw new LeaseLostError()
+      if (isLost || now() > heldUntil - leaseMs * MARGIN_SHARE) throw new LeaseLostError()
     }
     try {
       await runBatch({ ...deps, window }, { held, check }, own)

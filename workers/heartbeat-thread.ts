@@ -38,7 +38,8 @@ async function renew(): Promise<void> {
     await renewal.renew()
     tell({ kind: 'renewed' })
   } catch (error) {
-    tell({ kind: 'failed', error: describeError(error).message })
+    const { type, message, code } = describeError(error)
+    tell({ kind: 'failed', error: { name: type, message, ...(code === undefined ? {} : { code }) } })
   } finally {
     isRenewing = false
   }

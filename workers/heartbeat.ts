@@ -33,7 +33,10 @@ export type HeartbeatThread = {
   hungMs: number
 }
 
-export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: 'failed'; error: string }
+export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: 'failed'; error: ThreadError }
+
+/** An error on its way between threads, where errors lose their names and codes. */
+export type ThreadError = { name: string; message: string; code?: string | number }
 
 /** How often to renew, ms: a third of a lock, so that two renewals may fail before it is lost, and of a permit. */
 export function renewInterval(lockMs: number): number {
@@ -72,7 +75,8 @@ export function startHeartbeat(deps: {
     started.unref()
     started.on('message', (message: FromThread) => {
       if (message.kind === 'renewed') renewedAt = performance.now()
-      else if (message.kind === 'failed') onError(new Error(message.error), 'renewing locks')
+      else if (message.kind === 'failed')
+        onError(Object.assign(new Error(message.error.message), message.error), 'renewing locks')
       else if (message.kind === 'gave_up')
         onError(new Error(`the main loop was silent for over ${data.hungMs} ms`), 'holding jobs')
     })

@@ -14,6 +14,7 @@ import { type InHand, planCalls, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { trackHeld } from './track-held.ts'
+import { unlessAborted } from './unless-aborted.ts'
 import { createWaker } from './waker.ts'
 
 /** An idle lane looks at its queue at least this often, should a wake-up be lost. */
@@ -81,8 +82,8 @@ export type LaneLoop = {
   isOpen(): boolean
   /** A job straight from the API, which goes to the queue where the lane is not open. */
   offer(held: Held): void
-  /** No new calls; resolves when those under way are stored, or given back after `graceMs`. */
-  stop(graceMs: number): Promise<void>
+  /** No new calls; resolves when those under way are stored, or given back once `over` is aborted. */
+  stop(over: AbortSignal): Promise<void>
   /** For how long it has had nothing in hand or under way, ms. */
   idleFor(): number
   /** When the loop made its last turn, as `performance.now` tells it. */
@@ -419,19 +420,23 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     offer,
     lastTurn: () => turn,
     idleFor: () => (held.size + hand.length + inFlight.size > 0 ? 0 : now() - busyAt),
-    async stop(graceMs) {
+    async stop(over) {
       stopping = true
       waker.wake()
-      await done
-      const timer = setTimeout(() => {
+      const abort = () => {
         deps.calls.abortAll()
         giveUp.abort()
-      }, graceMs)
-      await giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
+      }
+      if (over.aborted) abort()
+      else over.addEventListener('abort', abort, { once: true })
+      // What waits for Redis on BullMQ's connection waits for as long as it is away.
+      await unlessAborted(over, done)
+      const giveBack = giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
+      await unlessAborted(over, giveBack)
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
-      clearTimeout(timer)
       for (const one of held) drop(one)
-      await queue.close()
+      await unlessAborted(over, queue.close())
+      over.removeEventListener('abort', abort)
     },
   }
 }

@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
+/** How long a write that is under way when everything is given up may still take, ms. */
+const LAST_MS = 1500
+
 /**
  * Carries a write out that must not be lost: a result that was paid for. Tries again until the store takes it.
  * Every write given here is idempotent.
@@ -19,7 +22,7 @@ export async function persist<T>(
   let secured: Promise<() => Promise<void>> | undefined
   for (let attempt = 0; ; attempt++) {
     try {
-      const written = await write()
+      const written = await unlessGivenUp(write())
       secured?.then((takeAway) => takeAway())
       return written
     } catch (error) {
@@ -32,6 +35,26 @@ export async function persist<T>(
         return giveUp(error)
       }
     }
+  }
+
+  /** A write may wait for Redis for as long as that is away; this process does not. */
+  function unlessGivenUp(writing: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined
+      const abort = () => {
+        timer = setTimeout(
+          () => reject(new Error('the store did not answer before the process ended')),
+          LAST_MS,
+        )
+      }
+      if (deps.signal.aborted) abort()
+      else deps.signal.addEventListener('abort', abort, { once: true })
+      const end = () => {
+        clearTimeout(timer)
+        deps.signal.removeEventListener('abort', abort)
+      }
+      writing.then(resolve, reject).finally(end)
+    })
   }
 
   async function giveUp(error: unknown): Promise<never> {

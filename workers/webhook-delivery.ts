@@ -1,16 +1,19 @@
 import type { Logger } from 'pino'
 import type { Job } from '../jobs/job.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { webhookPayload } from '../webhooks/payload.ts'
 import { nextDeliveryDelay } from '../webhooks/schedule.ts'
 import type { SendOutcome, WebhookSender } from '../webhooks/send.ts'
 import type { AttemptVerdict, Claim, ClaimedDelivery, WebhookStore } from '../webhooks/store.ts'
+import { createWebhookSlots } from './webhook-slots.ts'
 
 /** Longer than the sender's time-out, so that a lease ends only when its worker is gone. */
 const LEASE_MS = 60_000
-/** A send starts only while this much of its lease is left. */
-const LEASE_MARGIN_MS = 25_000
-/** How long `stop` waits for running sends; the sender's time-out. */
+/** A send starts only while this share of its lease is left: 25 s, for a send of 15 s and its record. */
+const LEASE_MARGIN_SHARE = 25 / 60
+/** How long `stop` waits for running sends: the sender's time-out; and where nothing can be recorded. */
 const STOP_GRACE_MS = 15_000
+const STOP_AWAY_MS = 1000
 const OUTCOMES = { delivered: 'delivered', pending: 'retried', failed: 'given_up' } as const
 /** How long to wait before looking further down an outbox whose first hosts have enough in hand. */
 const LOOK_FURTHER_MS = 50
@@ -29,14 +32,20 @@ export type WebhookDeliveryDeps = {
   /** Unix milliseconds, by Redis' clock. */
   now: () => number
   random: () => number
-  /** Deliveries in hand at the same time. */
+  /** Deliveries of one tenant in hand at the same time; fewer while others have many. */
   concurrency?: number
   /** Of these, for one host: a receiver that does not answer must not hold up the others. */
   concurrencyPerHost?: number
+  /** How long a claimed delivery is this process', ms. */
+  leaseMs?: number
   /** The longest time between two looks at the outbox. */
   pollMs?: number
   /** Tells what came of each attempt. `delayMs`: from the job's end to the answer. */
   onAttempt?: (attempt: WebhookAttempt) => void
+  /** Told of each tenant whose outbox could not be read. */
+  onFailure?: OnUpkeepFailure
+  /** Whether the store answers. Never throws. */
+  isStoreThere?: () => Promise<boolean>
 }
 
 export type WebhookAttempt = {
@@ -62,9 +71,9 @@ export type WebhookDelivery = {
  */
 export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDelivery {
   const { store, sender, schedule, tenants, loadJob, linkBase, log, now, random } = deps
-  const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000 } = deps
+  const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = deps
   const running = new Set<Promise<void>>()
-  const inHand = new Map<string, number>()
+  const slots = createWebhookSlots({ perTenant: concurrency, perHost: concurrencyPerHost })
   /** Where to go on looking in a tenant's outbox, behind its first entries. */
   const offsets = new Map<string, number>()
   const abort = new AbortController()
@@ -88,8 +97,9 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   async function stop(): Promise<void> {
     stopping = true
     wake()
+    const isThere = (await deps.isStoreThere?.()) ?? true
+    const grace = setTimeout(() => abort.abort(), isThere ? STOP_GRACE_MS : STOP_AWAY_MS)
     await loop
-    const grace = setTimeout(() => abort.abort(), STOP_GRACE_MS)
     await Promise.all(running)
     clearTimeout(grace)
   }
@@ -117,23 +127,23 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   /** Claims what there is room for and answers how long to rest, in ms. */
   async function claimSome(): Promise<number> {
     hungry = false
+    let names: string[]
     try {
-      const names = await tenants()
-      const share = Math.max(1, Math.ceil(concurrency / Math.max(1, names.length)))
-      const pauses: number[] = [pollMs]
-      for (const tenant of rotate(names, rounds++)) {
-        const limit = Math.min(share, concurrency - running.size)
-        if (limit <= 0) {
-          hungry = true
-          break
-        }
-        pauses.push(await claimFrom(tenant, limit))
-      }
-      return Math.min(...pauses)
+      names = await tenants()
     } catch (error) {
-      log.warn({ err: error }, 'webhook outbox could not be read')
+      deps.onFailure?.({ task: 'webhooks', tenant: '', error })
       return pollMs
     }
+    const pauses: number[] = [pollMs]
+    const visit = async (tenant: string) => {
+      if (stopping) return
+      const limit = slots.free(tenant)
+      if (limit > 0) pauses.push(await claimFrom(tenant, limit))
+      else hungry = true
+    }
+    const fail = (error: unknown, tenant: string) => deps.onFailure?.({ task: 'webhooks', tenant, error })
+    await visitAll(rotate(names, rounds++), visit, fail, { endsWithStore: true })
+    return Math.min(...pauses)
   }
 
   /**
@@ -153,7 +163,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   }
 
   async function claimAt(tenant: string, offset: number, limit: number): Promise<Claim> {
-    const ask = { limit, leaseMs: LEASE_MS, offset, perHost: concurrencyPerHost, inHand }
+    const ask = { limit, leaseMs, offset, ...slots.hosts(tenant) }
     const claim = await store.claimDue(tenant, ask)
     hungry ||= claim.left
     for (const delivery of claim.claimed) launch(delivery)
@@ -161,33 +171,26 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   }
 
   function launch(delivery: ClaimedDelivery): void {
-    const { host, id } = delivery
-    inHand.set(host, (inHand.get(host) ?? 0) + 1)
+    const { tenant, host, id } = delivery
+    const release = slots.take(tenant, host)
     const settled = deliver(delivery)
-      .catch((error: unknown) => {
-        log.error({ err: error, delivery: id }, 'webhook not recorded; it is due again when its lease ends')
-      })
+      .catch((error: unknown) => deps.onFailure?.({ task: 'webhooks', tenant, id, error }))
       .finally(() => {
         running.delete(settled)
-        release(host)
+        release()
         if (hungry) wake()
       })
     running.add(settled)
   }
 
-  function release(host: string): void {
-    const left = (inHand.get(host) ?? 1) - 1
-    if (left > 0) inHand.set(host, left)
-    else inHand.delete(host)
-  }
-
   async function deliver(delivery: ClaimedDelivery): Promise<void> {
-    const leaseEndsAt = performance.now() + LEASE_MS
+    const leaseEndsAt = performance.now() + leaseMs
     const early = delivery.createdAt + (schedule()[0] ?? 0) - delivery.claimedAt
     if (delivery.attemptsMade === 0 && early > 0) return store.postpone(delivery, early)
 
     const job = await loadJob(delivery.tenant, delivery.jobId)
-    if (performance.now() > leaseEndsAt - LEASE_MARGIN_MS) return
+    // Too late to be sure of the record before the next claim: that one sends it.
+    if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return
     const at = new Date(now()).toISOString()
     const outcome = job === null ? notSent('job deleted') : await sendJob(delivery, job)
     if (abort.signal.aborted && outcome.error === 'aborted') return store.postpone(delivery, 0)
@@ -223,8 +226,15 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       log.error({ err: error, delivery: delivery.id }, 'webhook payload could not be written')
       return notSent('payload could not be written')
     }
-    const { id, url, trace } = delivery
-    return await sender.send({ id, url, body, signal: abort.signal, ...(trace === null ? {} : { trace }) })
+    const { id, url, trace, tenant } = delivery
+    return await sender.send({
+      id,
+      url,
+      body,
+      tenant,
+      signal: abort.signal,
+      ...(trace === null ? {} : { trace }),
+    })
   }
 
   function judge(delivery: ClaimedDelivery, outcome: SendOutcome): AttemptVerdict {

@@ -7,18 +7,23 @@ import type { Live } from '../jobs/live.ts'
 import type { Maintenance } from '../jobs/maintenance.ts'
 import { lockLease, type Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
+import { repeat } from '../lib/repeat.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ExecuteDeps } from './execute.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
 import { createRunningCalls } from './running-calls.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
-/** Pause between two sweeps of this process. */
+/** From one sweep of this process to the next, from one look for lanes, and from one announcement of open ones. */
 const SWEEP_MS = 1000
 
-/** How long running calls may go on after SIGTERM before they are given back. */
+/** How long running calls may go on after SIGTERM before they are given back; and while the store is away. */
 const DRAIN_MS = 25_000
+const DRAIN_AWAY_MS = 3_000
+/** From one look at the store to the next meanwhile. */
+const WATCH_MS = 500
 
 /**
  * A lane of models `"*"` that had no work for this long ends, and what is kept of it. Longer than most providers' windows, so that
@@ -52,6 +57,8 @@ export type WorkerDeps = {
   note: LaneLoopDeps['note']
   /** How long a lane that the configuration does not name may be idle before it ends, ms; a minute unless given. */
   laneIdleMs?: number
+  /** Whether the store answers, within 3 s. Never throws. */
+  isStoreThere: () => Promise<boolean>
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
@@ -105,9 +112,14 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     return loop
   }
 
-  async function discover(): Promise<void> {
+  function ensureListed(): Set<string> {
     const named = new Set(listLanes(deps.config()).map(({ id }) => id))
     for (const id of named) ensureLoop(id)
+    return named
+  }
+
+  async function discover(): Promise<void> {
+    const named = ensureListed()
     const time = performance.now()
     for (const [id, at] of lookedAt) if (time - at > laneIdleMs) lookedAt.delete(id)
     const unknown = (await deps.knownLanes()).filter((id) => !loops.has(id) && !lookedAt.has(id))
@@ -124,21 +136,21 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     }
     const loop = loops.get(id)
     loops.delete(id)
-    await loop?.stop(DRAIN_MS)
+    await loop?.stop(AbortSignal.timeout(DRAIN_MS))
     const lane = resolveLane(deps.config(), id)
     if (lane !== null) await deps.gate.forget(lane)
   }
 
-  const leaveWake = await deps.live.listen(wakeChannel(deps.prefix), (id) => {
+  // None of these waits for Redis: a worker that is there before it begins when it comes.
+  const wakeEar = deps.live.keepListening(wakeChannel(deps.prefix), (id) => {
     if (id === '') for (const loop of loops.values()) loop.wake()
     else ensureLoop(id)?.wake()
   })
-  const leaveAbort = await deps.live.listen(abortChannel(deps.prefix), (message) => {
+  const abortEar = deps.live.keepListening(abortChannel(deps.prefix), (message) => {
     const [tenant, id] = message.split(' ')
     if (tenant && id) calls.cancel(tenant, id)
   })
-
-  const leaveExpress = await deps.live.listen(expressChannel(deps.prefix, deps.name), (message) => {
+  const expressEar = deps.live.keepListening(expressChannel(deps.prefix, deps.name), (message) => {
     if (message === '') return // what was missed is the sweeper's
     const held = deps.express.toHeld(message)
     const loop = held.express && ensureLoop(held.express.entry.lane)
@@ -147,18 +159,18 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   })
   const announce = async () => {
     const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
-    if (open.length > 0) await deps.announce(open)
+    if (open.length > 0 && expressEar.stands()) await deps.announce(open)
   }
 
-  let sweeping: Promise<void> = Promise.resolve()
-  async function sweep(): Promise<void> {
-    if (stopped) return
-    await Promise.all([deps.maintenance.sweep(), discover(), announce()])
-  }
-  const sweeper = setInterval(() => {
-    sweeping = sweeping.then(sweep).catch((error) => deps.onError(error, 'the sweep'))
-  }, SWEEP_MS)
-  await discover()
+  ensureListed()
+  const every = (task: () => Promise<unknown>, what: string) =>
+    repeat(SWEEP_MS, task, (error) => deps.onError(error, what))
+  // Each by itself: lanes are announced in time however long a sweep takes.
+  const turns = [
+    every(deps.maintenance.sweep, 'the sweep'),
+    every(discover, 'looking for lanes'),
+    every(announce, 'announcing open lanes'),
+  ]
 
   return {
     health() {
@@ -167,13 +179,40 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     },
     async stop() {
       stopped = true
-      clearInterval(sweeper)
-      leaveWake()
+      wakeEar.leave()
+      const drain = startDrain(deps.isStoreThere)
       await deps.announce([]).catch((error) => deps.onError(error, 'closing the lanes'))
-      await Promise.all([...loops.values()].map((loop) => loop.stop(DRAIN_MS)))
-      leaveAbort()
-      leaveExpress()
-      await sweeping
+      await Promise.all([...loops.values()].map((loop) => loop.stop(drain.over)))
+      abortEar.leave()
+      expressEar.leave()
+      await unlessAborted(drain.over, Promise.all(turns.map((turn) => turn.stop())))
+      drain.end()
+    },
+  }
+}
+
+/**
+ * How long running calls may go on: `over` aborts after 25 s, or after 3 s in a row in which the store was away. What they answer then
+ * is on this worker's disk, and waits for the store there.
+ */
+function startDrain(isStoreThere: () => Promise<boolean>): { over: AbortSignal; end(): void } {
+  const over = new AbortController()
+  const whole = setTimeout(() => over.abort(), DRAIN_MS)
+  let awaySince: number | null = null
+  const watch = repeat(
+    WATCH_MS,
+    async () => {
+      const askedAt = performance.now()
+      awaySince = (await isStoreThere()) ? null : (awaySince ?? askedAt)
+      if (awaySince !== null && askedAt - awaySince >= DRAIN_AWAY_MS) over.abort()
+    },
+    () => {},
+  )
+  return {
+    over: over.signal,
+    end() {
+      clearTimeout(whole)
+      watch.stop()
     },
   }
 }

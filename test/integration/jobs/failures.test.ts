@@ -241,7 +241,7 @@ describe('redriving on a schedule', () => {
       isWanted: ({ group }) => group === null || !isBatchId(group),
       isMemoryShort: async () => options.isMemoryShort ?? false,
       now: Date.now,
-      onError,
+      onFailure: ({ error }) => onError(error),
     })
     return {
       redrive,

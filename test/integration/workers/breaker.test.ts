@@ -33,6 +33,7 @@ providers:
   let ahead = 0
   const gate = createGate({ redis: store.redis, prefix: store.prefix, now: () => Date.now() + ahead })
   const worker = await startWorker({
+    isStoreThere: async () => true,
     ...store,
     ...expressOf(store, config.jobs.stalled_after),
     config: () => config,

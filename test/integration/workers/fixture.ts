@@ -68,6 +68,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
 
   async function work(disturb = options.disturb ?? ((work: Work) => work)) {
     const worker = await startWorker({
+      isStoreThere: async () => true,
       ...store,
       ...expressOf(store, config.jobs.stalled_after),
       work: disturb(store.work, store),
