@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { isRedisUnavailable } from '../lib/redis.ts'
 import { UnfitRedisError } from '../lib/redis-fault.ts'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
 
@@ -23,7 +24,11 @@ export function sendError(
 ): FastifyReply {
   const shown = toApiError(error, isUnavailable)
   if (shown.code === 'internal_error') request.log.error({ err: error }, 'request failed')
-  else if (shown.code === 'unavailable') request.log.warn({ err: error }, 'request refused: unavailable')
+  else if (shown.code === 'unavailable') {
+    // What is wrong with Redis has a line of its own, once; a line for each request would be a flood.
+    const isKnown = error instanceof ApiError || isRedisUnavailable(error)
+    request.log[isKnown ? 'debug' : 'warn']({ err: error }, 'request refused: unavailable')
+  }
   return (
     reply
       .code(shown.status)
