@@ -31,15 +31,15 @@ export function createRedisFaultLog(deps: {
       if (before !== undefined && time < before.at) return fault
       const pauseMs = before === undefined ? AGAIN_MS.first : Math.min(AGAIN_MS.most, before.pauseMs * 2)
       said.set(fault.kind, { at: time + pauseMs, pauseMs })
-      const line = `Redis at ${address}: ${fault.text}. This process waits, and needs no restart`
-      log.warn({ redis: address, fault: fault.kind }, line)
+      const what = `Redis at ${address}: ${fault.text}. This process waits, and needs no restart.`
+      log.warn({ redis: address, fault: fault.kind, what }, 'Redis is not well')
       return fault
     },
     end() {
       if (fault === null) return false
       fault = null
       said.clear()
-      log.info({ redis: address }, `Redis at ${address} is well again`)
+      log.info({ redis: address }, 'Redis is well again')
       return true
     },
   }

@@ -26,6 +26,7 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.http.onAnswer({ method: 'GET', route: '/', status: 200, ms: 1 })
   metrics.webhooks.onAttempt({ outcome: 'delivered', latencyMs: 1, delayMs: 1 })
   metrics.redis.meter('commands')
+  metrics.upkeep.onFailure('retention')
   metrics.watchWorker({ isHealthy: () => true, spooled: async () => ({ waiting: 0, setAside: 0 }) })
   metrics.watchStore(async () => ({
     jobs: [{ tenant: 't', status: 'queued', count: 1 }],
