@@ -11,6 +11,7 @@ import { NotDurableError } from './jobs/durability.ts'
 import { createExpress, expressLease } from './jobs/express.ts'
 import { createItems } from './jobs/items.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
+import { lockLease } from './jobs/queue.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
@@ -31,7 +32,7 @@ import { logCall, logFailures, logMishap, orReport } from './services/work-log.t
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
 import { startBatchRunner } from './workers/batch-runner.ts'
-import { startSpool } from './workers/spool.ts'
+import { spoolLease, startSpool } from './workers/spool.ts'
 import { createWebhookDelivery } from './workers/webhook-delivery.ts'
 import { startWorker, type WorkerProcess } from './workers/worker.ts'
 
@@ -194,6 +195,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     storeId: () => readStoreId(store.redis, store.prefix),
     restore: work.restore,
     onError,
+    leaseMs: spoolLease(lockLease(config.current().jobs.stalled_after)),
   })
   closers.add('the spool', () => spool.stop())
   const heartbeat = openHeartbeat(deps, store, onError)

@@ -1,22 +1,25 @@
-import { createHash, randomUUIDv7 } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Finish } from '../jobs/work.ts'
-import { readProcessIdentity } from '../lib/process-identity.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
+import { repeat } from '../lib/repeat.ts'
+import { createSpoolOwner } from './spool-owner.ts'
 
 /** Pause between two looks for what dead workers left, ms. */
 const LOOK_MS = 2000
+
+/** How long a file of another machine is left alone that nobody touches, ms. */
+const LEASE_MS = 5000
+
+/** Signs of life within a lease, and looks. */
+const SIGNS = 4
 
 /** Pause before a result that the store did not take is handed to it again, ms. */
 const AGAIN_MS = 200
 
 /** For how long a result that waits for the store holds new calls up, ms. */
 const HOLD_UP_MS = 600_000
-
-/** The process that wrote a file, as number and identity, and what tells its files apart. */
-const FILE = /^(\d+)\.([0-9a-f]{12})\.[0-9a-f-]{36}\.(json|part)$/
 
 const argument = z.union([z.string(), z.number(), z.strictObject({ base64: z.base64() })])
 const fileSchema = z.strictObject({
@@ -26,8 +29,8 @@ const fileSchema = z.strictObject({
 
 /**
  * Results that were paid for and that the store does not take, on the disk of their worker until it does. Should the worker die
- * first, the next one that looks into the folder stores them. Storing a result twice is harmless, so nothing rests on
- * whose a file is: a file whose writer lives is left to it to spare the work.
+ * first, the next one that looks into the folder stores them; workers of several containers may share one. Storing a result
+ * twice is harmless, so nothing rests on whose a file is: a file whose writer lives is left to it to spare the work.
  */
 export type Spool = {
   /**
@@ -42,53 +45,61 @@ export type Spool = {
   stop(): Promise<void>
 }
 
+/** A lease over before a lost job is handed out again, so that its result is stored by then, ms. */
+export function spoolLease(lockMs: number): number {
+  return Math.min(LEASE_MS, Math.round(lockMs / 2))
+}
+
 export function startSpool(deps: {
   folder: string
   /** What tells the store from others: files of others stay where they are. */
   storeId: () => Promise<string>
   restore: (finishes: Finish[]) => Promise<void>
   onError: (error: unknown, what: string) => void
+  /** See SpoolOwner. */
+  leaseMs?: number
 }): Spool {
-  const { folder, restore, onError } = deps
-  const owner = readOwner(process.pid)
+  const { folder, restore, onError, leaseMs = LEASE_MS } = deps
+  const owner = createSpoolOwner({ folder, leaseMs })
+  const own = new Set<string>()
   const stopping = new AbortController()
   const passedOver = new Set<string>()
-  let storeId: Promise<string> | null = null
+  let storeId: string | null = null
   let recoveringSince: number | null = performance.now()
 
+  /** Kept for when the store cannot be asked, and asked for at each look: it may have been emptied, or replaced. */
   async function readStore(): Promise<string> {
-    storeId ??= deps.storeId()
-    try {
-      return await storeId
-    } catch (error) {
-      storeId = null
-      throw error
-    }
+    storeId ??= await deps.storeId()
+    return storeId
   }
 
   async function write(finishes: Finish[]): Promise<string> {
     const text = encode({ store: await readStore(), finishes })
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const path = join(folder, `${await owner}.${randomUUIDv7()}`)
-    const file = await open(`${path}.part`, 'wx', 0o600)
+    const path = join(folder, await owner.nameFile())
+    own.add(`${path}.part`)
     try {
-      await file.writeFile(text)
-      await file.sync()
+      const file = await open(`${path}.part`, 'wx', 0o600)
+      try {
+        await file.writeFile(text)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(`${path}.part`, `${path}.json`)
+      own.add(`${path}.json`)
     } finally {
-      await file.close()
+      own.delete(`${path}.part`)
     }
-    await rename(`${path}.part`, `${path}.json`)
     await syncFolder(folder)
     return `${path}.json`
   }
 
-  /** Files that no living process will see to. */
+  /** Files of whole results that no living process will see to. */
   async function findOrphans(): Promise<string[]> {
+    const names = await readdir(folder).catch(() => [])
     const orphans: string[] = []
-    for (const name of await readdir(folder).catch(() => [])) {
-      const [, pid, identity, kind] = FILE.exec(name) ?? []
-      if (pid === undefined || passedOver.has(name)) continue
-      if ((await readOwner(Number(pid))) === `${pid}.${identity}`) continue
+    for (const { name, kind } of await owner.findOrphans(names.filter((one) => !passedOver.has(one)))) {
       // Half written when its writer died, which then has not said that it was kept.
       if (kind === 'part') await rm(join(folder, name), { force: true })
       else orphans.push(name)
@@ -109,6 +120,12 @@ export function startSpool(deps: {
 
   /** One look at the folder; resolves when everything in it is stored, set aside, or the spool stops. */
   async function look(): Promise<void> {
+    await deps.storeId().then(
+      (id) => {
+        storeId = id
+      },
+      () => {}, // asked for again when it is needed
+    )
     let orphans = await findOrphans()
     if (orphans.length > 0) recoveringSince ??= performance.now()
     while (orphans.length > 0 && !stopping.signal.aborted) {
@@ -141,7 +158,7 @@ export function startSpool(deps: {
         recoveringSince = null
         onError(error, 'looking for results that dead workers left')
       })
-      await pause(LOOK_MS)
+      await pause(Math.min(LOOK_MS, leaseMs / SIGNS))
     }
   }
 
@@ -158,17 +175,27 @@ export function startSpool(deps: {
     })
   }
 
-  readStore().catch(() => {}) // asked for again when it is needed
   const running = run()
+  const signs = repeat(
+    leaseMs / SIGNS,
+    () => owner.touch(own),
+    () => {},
+  )
 
   return {
     async put(finishes) {
       try {
-        const path = await write(finishes)
-        return () =>
-          rm(path, { force: true }).catch((error) =>
+        // Once more, for whoever takes this process for dead may have taken away the half of a file.
+        const path = await write(finishes).catch((error) => {
+          if (!isMissing(error)) throw error
+          return write(finishes)
+        })
+        return async () => {
+          own.delete(path)
+          await rm(path, { force: true }).catch((error) =>
             onError(error, 'removing a stored result from the spool'),
           )
+        }
       } catch (error) {
         onError(error, 'keeping a result on disk')
         return async () => {}
@@ -182,15 +209,9 @@ export function startSpool(deps: {
     isRecovering: () => recoveringSince !== null && performance.now() - recoveringSince < HOLD_UP_MS,
     async stop() {
       stopping.abort()
-      await running
+      await Promise.all([running, signs.stop()])
     },
   }
-}
-
-/** A process as files are named after it. Numbers come round again; when it began tells them apart. */
-async function readOwner(pid: number): Promise<string> {
-  const identity = (await readProcessIdentity(pid)) ?? ''
-  return `${pid}.${createHash('sha256').update(identity).digest('hex').slice(0, 12)}`
 }
 
 function encode({ store, finishes }: { store: string; finishes: Finish[] }): string {

@@ -40,7 +40,7 @@ test('results that Redis did not take survive the death of their worker: the nex
   victim!.kill('SIGKILL')
   await victim!.exited
   const next = await stack.startWorker()
-  await next.waitForOutput(/storing a result that a dead worker left failed/)
+  await next.waitForOutput(/"fault":"full"/)
   await redis.config('SET', 'maxmemory', '0')
   expect((await groupEnded(url, 'full')).counts.completed).toBe(4)
   for (const id of ids) {

@@ -1,15 +1,21 @@
-import { mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { readStoreId } from '../../../jobs/store-id.ts'
+import { readMachineIdentity } from '../../../lib/machine-identity.ts'
 import { startSpool } from '../../../workers/spool.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import { RUN_VARIABLE } from '../../helpers/run-processes.ts'
 import { openTestStore, read, submit, success, TENANT, type TestStore, until } from '../../helpers/store.ts'
 
-/** No process has this number. */
-const DEAD = '99999999.000000000000'
+/** No process has this number; of this machine, and of another. */
+const GONE = '99999999.000000000000'
+const DEAD = `${await readMachineIdentity()}.${GONE}`
+const AWAY = `0123456789ab.1.000000000000`
+
+/** Between two touches by a worker that lives there is a quarter of it. */
+const LEASE_MS = 400
 
 async function openFolder() {
   const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'spool-'))
@@ -23,6 +29,7 @@ function open(store: TestStore, folder: string, storeId = () => readStoreId(stor
     folder,
     storeId,
     restore: store.work.restore,
+    leaseMs: LEASE_MS,
     onError: (error, what) => errors.push(`${what}: ${error}`),
   })
   onTestFinished(() => spool.stop())
@@ -41,10 +48,10 @@ async function spoolOne(store: TestStore, folder: string) {
   return { job, spool, takeAway }
 }
 
-/** Makes the files those of a process that is gone. */
-async function bury(folder: string) {
+/** Makes the files those of another process: one that is gone, or process 1 of another container. */
+async function bury(folder: string, owner = DEAD) {
   for (const name of await readdir(folder)) {
-    await rename(join(folder, name), join(folder, name.replace(/^\d+\.\w+/, DEAD)))
+    await rename(join(folder, name), join(folder, name.replace(/^\w+\.\d+\.\w+/, owner)))
   }
 }
 
@@ -93,7 +100,8 @@ it('a job that was deleted meanwhile stays deleted, and its result is taken off 
 it('results for another store stay where they are, and what cannot be read is set aside', async () => {
   const store = await openTestStore()
   const { folder, list } = await openFolder()
-  const { job } = await spoolOne(store, folder)
+  const { job, spool: writer } = await spoolOne(store, folder)
+  await writer.stop()
   await bury(folder)
   const [kept] = await list()
   await writeFile(join(folder, `${DEAD}.00000000-0000-7000-8000-000000000000.json`), '{"store"')
@@ -126,4 +134,75 @@ it('what lies on disk is what the store would hold', async () => {
   const payload = finishes[0].args.find((one: unknown) => typeof one === 'object')
   expect(Buffer.from(payload.base64, 'base64').toString()).toBe('{"answer":"paid"}')
   await takeAway()
+})
+
+it('what a worker of another container left is stored once nobody touched it for a lease, of earlier versions too', async () => {
+  for (const owner of [AWAY, GONE]) {
+    const store = await openTestStore()
+    const { folder, list } = await openFolder()
+    const { job, spool } = await spoolOne(store, folder)
+    await spool.stop()
+    await bury(folder, owner)
+    open(store, folder)
+    await until(async () => (await list()).length === 0)
+    expect(await read(store, job.id)).toMatchObject({ status: 'completed', result: { answer: 'paid' } })
+  }
+})
+
+it('what a worker of another container touches is left to it, whole or not, whatever its clock says', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { job, spool: writer } = await spoolOne(store, folder)
+  await writer.stop()
+  await bury(folder, AWAY)
+  await writeFile(join(folder, `${AWAY}.00000000-0000-7000-8000-000000000001.part`), 'half')
+  const names = await list()
+  const { spool } = open(store, folder)
+  await until(() => !spool.isRecovering())
+  // An hour slow, and going on.
+  const beginning = Date.now()
+  for (let sign = 0; sign < 12; sign++) {
+    const at = new Date(beginning - 3_600_000 + sign * 1000)
+    for (const name of names) await utimes(join(folder, name), at, at)
+    await new Promise((resolve) => setTimeout(resolve, LEASE_MS / 4))
+  }
+  expect(await list()).toEqual(names)
+  expect((await read(store, job.id)).status).toBe('running')
+})
+
+it('a worker touches its files for as long as it lives', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  await spoolOne(store, folder)
+  const [name] = await list()
+  const changedAt = async () => (await stat(join(folder, name!))).mtimeMs
+  const first = await changedAt()
+  await until(async () => (await changedAt()) > first)
+})
+
+it('a store that was emptied is another one for what is written from then on', async () => {
+  const store = await openTestStore()
+  const { folder, list } = await openFolder()
+  const { job, claimed } = await (async () => {
+    const made = await submit(store)
+    return { job: made, claimed: (await store.start()).claimed }
+  })()
+  let id = 'before'
+  let isThere = true
+  const { spool } = open(store, folder, async () => {
+    if (!isThere) throw new Error('away')
+    return id
+  })
+  await until(() => !spool.isRecovering())
+  id = 'after'
+  await new Promise((resolve) => setTimeout(resolve, LEASE_MS))
+  isThere = false
+  await spool.put(
+    store.work.encode([{ claimed, end: success, result: { answer: 'paid' }, usage: null, costUsd: 0 }]),
+  )
+  const [name] = await list()
+  expect(JSON.parse(await readFile(join(folder, name!), 'utf8'))).toMatchObject({
+    store: 'after',
+    finishes: [{ id: job.id }],
+  })
 })

@@ -1,0 +1,74 @@
+import { createHash, randomUUIDv7 } from 'node:crypto'
+import { stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readMachineIdentity } from '../lib/machine-identity.ts'
+import { readProcessIdentity } from '../lib/process-identity.ts'
+
+/** Machine, number and beginning of the process that wrote a file, then what tells its files apart. */
+const FILE = /^(?:([0-9a-f]{12})\.)?(\d+)\.([0-9a-f]{12})\.[0-9a-f-]{36}\.(json|part)$/
+
+export type SpoolFile = { name: string; kind: 'json' | 'part' }
+
+/** Tells whose the files of a spool folder are, which workers of several containers or machines may share. */
+export type SpoolOwner = {
+  /** A new name, without its ending, of a file of this process. */
+  nameFile(): Promise<string>
+  /** Those of these names that are files of processes which are gone. */
+  findOrphans(names: readonly string[]): Promise<SpoolFile[]>
+  /** Says that this process lives and will see to these files, by their paths. */
+  touch(paths: Iterable<string>): Promise<void>
+}
+
+/**
+ * On the same machine the table of processes tells who lives. Of others only the file does: a process that lives touches its
+ * files, so one that did not change for a lease, as this process saw it by its own steady clock, is nobody's. Should its writer
+ * live all the same, because it was held up, the result is stored twice, which is the same as once.
+ *
+ * @param deps.leaseMs how long a file of another machine is left alone since it was last seen to change
+ */
+export function createSpoolOwner(deps: { folder: string; leaseMs: number }): SpoolOwner {
+  const { folder, leaseMs } = deps
+  const machine = readMachineIdentity()
+  const own = readProcess(process.pid)
+  /** Files of other machines: when they were last changed, by their own clock, and since when that is known here. */
+  const seen = new Map<string, { changedAt: number; since: number }>()
+
+  async function isUntouched(name: string): Promise<boolean> {
+    const changedAt = (await stat(join(folder, name)).catch(() => null))?.mtimeMs
+    if (changedAt === undefined) return false // taken away meanwhile
+    const before = seen.get(name)
+    if (before?.changedAt === changedAt) return performance.now() - before.since >= leaseMs
+    seen.set(name, { changedAt, since: performance.now() })
+    return false
+  }
+
+  async function isOrphan(name: string, [, ofMachine, pid, began]: RegExpExecArray): Promise<boolean> {
+    if (ofMachine === (await machine)) return (await readProcess(Number(pid))) !== `${pid}.${began}`
+    return isUntouched(name)
+  }
+
+  return {
+    nameFile: async () => `${await machine}.${await own}.${randomUUIDv7()}`,
+    async findOrphans(names) {
+      for (const name of seen.keys()) if (!names.includes(name)) seen.delete(name)
+      const orphans: SpoolFile[] = []
+      for (const name of names) {
+        const match = FILE.exec(name)
+        if (match !== null && (await isOrphan(name, match))) {
+          orphans.push({ name, kind: match[4] as SpoolFile['kind'] })
+        }
+      }
+      return orphans
+    },
+    async touch(paths) {
+      const now = new Date()
+      await Promise.all([...paths].map((path) => utimes(path, now, now).catch(() => {})))
+    },
+  }
+}
+
+/** A process as files are named after it. Numbers come round again; when it began tells them apart. */
+async function readProcess(pid: number): Promise<string> {
+  const identity = (await readProcessIdentity(pid)) ?? ''
+  return `${pid}.${createHash('sha256').update(identity).digest('hex').slice(0, 12)}`
+}
