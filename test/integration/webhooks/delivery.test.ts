@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
@@ -280,6 +282,35 @@ describe('webhook delivery', () => {
     expect(receiver.received).toHaveLength(1)
   })
 
+  it('sends to none on a lease that is nearly over, and leaves it to the next claim', async () => {
+    const receiver = await openReceiver()
+    await create(receiver.url)
+    const leaseMs = 600
+    let loads = 0
+    // Held up for longer than a send and its record may take of the lease, once.
+    const loadJob = async (_tenant: string, id: string) => {
+      if (loads++ === 0) await new Promise((resolve) => setTimeout(resolve, leaseMs * 0.7))
+      return jobs.get(id) ?? null
+    }
+    startDelivery({ leaseMs, loadJob })
+    await receiver.got(1)
+    expect(loads).toBe(2)
+    expect((await settled())?.attempts).toHaveLength(1)
+    expect(receiver.received).toHaveLength(1)
+  })
+
+  it('decides nothing by a send that outlasts its lease, unless it delivered', async () => {
+    const leaseMs = 300
+    const receiver = await openReceiver(async (_received, index, response) => {
+      if (index === 0) await new Promise((resolve) => setTimeout(resolve, 2 * leaseMs))
+      response.writeHead(index === 0 ? 500 : 204).end()
+    })
+    await create(receiver.url)
+    startDelivery({ leaseMs, schedule: () => [0, 60_000] })
+    expect(await settled()).toMatchObject({ status: 'delivered' })
+    expect(receiver.received.map(({ id }) => id)).toEqual(['whd_1', 'whd_1'])
+  })
+
   it('goes on after its store could not be read', async () => {
     const receiver = await openReceiver()
     await create(receiver.url)
@@ -290,5 +321,94 @@ describe('webhook delivery', () => {
     }
     startDelivery({ tenants })
     expect((await settled())?.status).toBe('delivered')
+  })
+})
+
+describe('webhooks of several tenants', () => {
+  const createFor = (tenant: string, url: string, id: string) =>
+    store.create(tenant, { id, jobId: 'job_1', event: 'job.completed', url, now: Date.now() - 5 })
+
+  /** How long a webhook of a tenant takes that is made while receivers of others are silent. */
+  async function delayOf(tenant: string, url: string): Promise<number> {
+    const quick = await openReceiver()
+    const begun = performance.now()
+    await createFor(tenant, url.replace('RECEIVER', new URL(quick.url).host), `whd_${tenant}_quick`)
+    await quick.got(1)
+    return performance.now() - begun
+  }
+
+  /** Takes connections at every address of this machine, 127.0.0.0/8 among them, and never says a word. */
+  async function openSilence() {
+    const sockets = new Set<Socket>()
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.on('close', () => sockets.delete(socket))
+      socket.on('error', () => {})
+    })
+    server.listen(0, '0.0.0.0')
+    await once(server, 'listening')
+    const hangUp = () => {
+      for (const socket of sockets) socket.destroy()
+    }
+    closers.push(async () => {
+      server.close()
+      hangUp()
+    })
+    return { port: (server.address() as AddressInfo).port, open: () => sockets.size, hangUp }
+  }
+
+  it.skipIf(process.platform !== 'linux')(
+    'are not held up by silent receivers of another, on however many hosts',
+    async () => {
+      const silence = await openSilence()
+      for (let n = 0; n < 400; n++) {
+        await createFor('acme', `http://127.1.${n >> 7}.${1 + (n & 127)}:${silence.port}/`, `whd_${n}`)
+      }
+      startDelivery({ tenants: async () => ['acme', 'other'], concurrency: 8, concurrencyPerHost: 2 })
+      await expect.poll(silence.open).toBe(8)
+      expect(await delayOf('other', 'http://RECEIVER/hook')).toBeLessThan(1000)
+      expect(silence.open()).toBe(8)
+      // Those that it hangs up on fail, and others take their places: it has to be gone before the end.
+      await redis.del('test:{t:acme}:webhooks')
+      silence.hangUp()
+    },
+  )
+
+  it('are not held up by many tenants whose receivers are all silent', async () => {
+    const silent = await openReceiver(() => {})
+    const names = Array.from({ length: 20 }, (_, n) => `t${n}`)
+    for (const name of names)
+      for (let n = 0; n < 4; n++) await createFor(name, silent.url, `whd_${name}_${n}`)
+    startDelivery({ tenants: async () => [...names, 'other'], concurrency: 4, concurrencyPerHost: 2 })
+    await expect.poll(() => silent.most.open).toBeGreaterThanOrEqual(names.length)
+    expect(await delayOf('other', 'http://RECEIVER/hook')).toBeLessThan(1000)
+    silent.hangUp()
+  })
+
+  it('share the way to one host', async () => {
+    const receiver = await openReceiver((received, _index, response) => {
+      if (received.path === '/quick') response.writeHead(204).end()
+    })
+    for (let n = 0; n < 40; n++) await createFor('acme', `${receiver.url}/silent`, `whd_${n}`)
+    startDelivery({ tenants: async () => ['acme', 'other'], concurrencyPerHost: 4 })
+    await expect.poll(() => receiver.most.open).toBe(4)
+    const begun = performance.now()
+    await createFor('other', new URL('/quick', receiver.url).href, 'whd_other')
+    await expect.poll(() => receiver.received.some(({ path }) => path === '/quick')).toBe(true)
+    expect(performance.now() - begun).toBeLessThan(1000)
+    receiver.hangUp()
+  })
+
+  it('go out though the outbox of one cannot be read', async () => {
+    const receiver = await openReceiver()
+    await redis.set('test:{t:broken}:webhooks', 'no sorted set')
+    const failures: string[] = []
+    startDelivery({
+      tenants: async () => ['broken', 'other'],
+      onFailure: ({ tenant, error }) => failures.push(`${tenant}: ${error}`),
+    })
+    await createFor('other', receiver.url, 'whd_other')
+    await receiver.got(1)
+    expect(failures[0]).toMatch(/^broken: .*WRONGTYPE/)
   })
 })
