@@ -41,6 +41,8 @@ export type ExecuteDeps = {
   acquire: (cost: Cost, tenant: string) => Promise<string>
   /** These entries are no more renewed here: their locks run out, and whoever finds them goes on. */
   abandon: (held: Held[]) => void
+  /** Those that are this process' still; what went to another while it was held up is abandoned. */
+  stillHeld: (held: Held[]) => Promise<Held[]>
   /** The permit is settled. */
   release: (permit: string) => void
   /** Tells how each provider call ended, before anything else is done about it. */
@@ -109,11 +111,17 @@ export function createExecutor(deps: ExecuteDeps) {
   async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<Passenger[]> {
     const { provider, model } = deps.lane()
     const intent = { provider, model, coalesced: held.length, waitedFor }
-    const started = await keep(() => work.start(held, intent), 'claiming')
+    let ours = held
+    const started = await keep(async () => {
+      // At each try: Redis may have been away for longer than the locks last.
+      ours = await deps.stillHeld(held)
+      return ours.length === 0 ? [] : work.start(ours, intent)
+    }, 'claiming')
+    for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)
     const passengers: Passenger[] = []
     const others: Promise<void>[] = []
     for (const [index, answer] of started.entries()) {
-      const one = held[index]!
+      const one = ours[index]!
       if (answer.kind === 'run') {
         passengers.push({ held: one, claimed: answer.claimed })
         continue

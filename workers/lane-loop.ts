@@ -63,7 +63,7 @@ export type LaneLoopDeps = {
   hasSuccessors: () => boolean
   /** Holds what this loop holds in the store. */
   heartbeat: Pick<Heartbeat, 'hold' | 'drop' | 'holdPermit' | 'dropPermit'>
-  /** A fetch that took longer may have brought entries whose locks are over. */
+  /** The locks of entries that were fetched, or seen to be ours, longer ago may be over. */
   lateMs: number
   /** Tells what the lane's entries wait for, when that changes. */
   note: (lane: string, waitingFor: LaneWaitingFor | null) => void
@@ -107,7 +107,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
-  const held = new Set<Held>()
+  /** What is held, and since when it is known to be, as `performance.now` tells it. */
+  const held = new Map<Held, number>()
   let lane = deps.lane()
   let hand: InHand[] = []
   let ahead = 1
@@ -157,6 +158,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     successor: deps.successor,
     acquire,
     abandon,
+    stillHeld,
     release: (permit) => heartbeat.dropPermit(deps.laneId, permit),
     ...(deps.onCall ? { onCall: deps.onCall } : {}),
     ...(deps.onWork ? { onWork: deps.onWork } : {}),
@@ -170,18 +172,19 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   function offer(one: Held): void {
-    for (const known of held) if (known.express && known.id === one.id && known.tenant === one.tenant) return
+    for (const known of held.keys())
+      if (known.express && known.id === one.id && known.tenant === one.tenant) return
     if (!isOpen()) {
       deps.express.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
       return
     }
-    hold(one)
+    hold(one, performance.now())
     hand.push({ held: one, since: now() })
     waker.wake()
   }
 
-  function hold(one: Held): void {
-    held.add(one)
+  function hold(one: Held, since: number): void {
+    held.set(one, since)
     heartbeat.hold(one, deps.laneId)
   }
 
@@ -309,11 +312,10 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const since = now()
       const heard = hints
       knowsDue = false
+      const fetchedAt = performance.now()
       const fetched = await queue.fetch(asked)
-      for (const one of await withoutLost(fetched, since)) {
-        hold(one)
-        hand.push({ held: one, since })
-      }
+      for (const one of fetched) hold(one, fetchedAt)
+      for (const one of await stillHeld(fetched)) hand.push({ held: one, since })
       const isFull = fetched.length === asked
       // As many next time as there were now: an empty queue is asked for one, a full one for many at once. A job that
       // comes alone is no reason to ask for two.
@@ -325,11 +327,20 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
   }
 
-  /** While this process was held up, what it was about to hear of may have gone to another. */
-  async function withoutLost(fetched: Held[], since: number): Promise<Held[]> {
-    if (fetched.length === 0 || now() - since < deps.lateMs) return fetched
-    const lost = await queue.renew(fetched)
-    return fetched.filter((one) => !lost.includes(one))
+  /**
+   * Those of the entries whose locks are known to be this process'. While it was held up, what it fetched may have gone to another, and
+   * a claim would make of that one's call a lost one, and call again. Asks only where that may be, which is seldom.
+   */
+  async function stillHeld(entries: Held[]): Promise<Held[]> {
+    const askedAt = performance.now()
+    const isInDoubt = (one: Held) =>
+      one.express === null && askedAt - (held.get(one) ?? Number.NEGATIVE_INFINITY) >= deps.lateMs
+    const inDoubt = entries.filter(isInDoubt)
+    if (inDoubt.length === 0) return entries
+    const lost = await queue.renew(inDoubt)
+    for (const one of inDoubt) if (held.has(one)) held.set(one, askedAt)
+    abandon(lost)
+    return entries.filter((one) => !lost.includes(one))
   }
 
   function roomInHand(current: Lane): number {
@@ -434,7 +445,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const giveBack = giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
       await unlessAborted(over, giveBack)
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
-      for (const one of held) drop(one)
+      for (const one of held.keys()) drop(one)
       await unlessAborted(over, queue.close())
       over.removeEventListener('abort', abort)
     },

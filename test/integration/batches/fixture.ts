@@ -36,6 +36,8 @@ export type BatchShop = Awaited<ReturnType<typeof openBatchShop>>
 export type BatchShopOptions = WorkshopOptions & {
   /** Limits of the tenant. */
   tenant?: { max_queued?: number; requests_per_minute?: number }
+  /** How long a runner's lease of a batch lasts without a renewal, ms. */
+  leaseMs?: number
 }
 
 /** A workshop with files, batches and runners on demand, put together as services.ts does; closed with the test. */
@@ -71,7 +73,8 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
       for (const runner of runners) runner.wake(id)
     },
   })
-  const work = createBatchWork(batchStore)
+  const { leaseMs } = options
+  const work = createBatchWork({ ...batchStore, ...(leaseMs === undefined ? {} : { leaseMs }) })
   await store.maintenance.register([TENANT, 'other'])
 
   /** A runner over the same store, in some part different. */

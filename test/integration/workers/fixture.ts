@@ -34,6 +34,8 @@ export type WorkshopOptions = {
   model?: string
   /** After how long lanes of models `"*"` end, ms. */
   laneIdleMs?: number
+  /** How long a permit lasts without a sign of life, ms. */
+  permitLeaseMs?: number
 }
 
 /** A store, a simulated provider with a chat and an embedding lane, and workers on demand; closed with the test. */
@@ -63,10 +65,14 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
   })
   const providers = createProviders({ config })
   onTestFinished(() => providers.close())
-  const gate = createGate({ redis: store.redis, prefix: store.prefix })
+  const { permitLeaseMs: leaseMs } = options
+  const gate = createGate({ ...store, ...(leaseMs === undefined ? {} : { leaseMs }) })
   const errors: string[] = []
 
-  async function work(disturb = options.disturb ?? ((work: Work) => work)) {
+  async function work(
+    disturb = options.disturb ?? ((work: Work) => work),
+    overrides: Partial<Parameters<typeof startWorker>[0]> = {},
+  ) {
     const worker = await startWorker({
       isStoreThere: async () => true,
       ...store,
@@ -83,6 +89,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
       now: Date.now,
       random: Math.random,
       onError: (error, what) => errors.push(`${what}: ${error}`),
+      ...overrides,
     })
     onTestFinished(() => worker.stop())
     return worker
