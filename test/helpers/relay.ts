@@ -16,6 +16,13 @@ export type Relay = {
   close(): Promise<void>
 }
 
+/** The URL of a server as it is reached by the relay, with its password. */
+export function routeThrough(relay: Pick<Relay, 'url'>, target: string): string {
+  const url = new URL(target)
+  url.host = new URL(relay.url).host
+  return url.href
+}
+
 /** Passes connections on to a server, until the line is cut. */
 export async function startRelay(target: string): Promise<Relay> {
   const { hostname, port } = new URL(target)

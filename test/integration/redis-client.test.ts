@@ -6,7 +6,7 @@ import { createLive } from '../../jobs/live.ts'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
 import { type CreateRedisOptions, closeRedis, createRedis, isRedisUnavailable } from '../../lib/redis.ts'
 import { startTestRedis, testRedis } from '../helpers/redis.ts'
-import { startRelay } from '../helpers/relay.ts'
+import { routeThrough, startRelay } from '../helpers/relay.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -134,7 +134,7 @@ describe('a line that dies in silence', () => {
   async function connectByRelay(role: CreateRedisOptions['role'], { onTestFinished }: TestContext) {
     const redis = await startTestRedis()
     const relay = await startRelay(redis.url)
-    const client = createRedis({ url: relay.url.replace('http:', 'redis:'), role, name: 'test' })
+    const client = createRedis({ url: routeThrough(relay, redis.url), role, name: 'test' })
     const other = createRedis({ url: redis.url, role: 'commands', name: 'test' })
     onTestFinished(async () => {
       await Promise.all([closeRedis(client), closeRedis(other)])
