@@ -132,6 +132,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       cacheTtlMs: config.current().cache.ttl,
       cacheMaxBytes: config.current().cache.max_result,
     }),
+    budgetOf: (tenant) => resolveTenant(config.current(), tenant)?.limits.budget_usd_per_day ?? null,
     onMishap: (mishap) => {
       logMishap(log, mishap)
       deps.metrics.jobs.onMishap(mishap)

@@ -2,6 +2,7 @@ import type { Lane } from '../config/lanes.ts'
 import type { Tenant } from '../config/tenants.ts'
 import type { CacheMode, Job } from '../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../jobs/jobs.ts'
+import { estimateMoney } from '../jobs/money.ts'
 import { findUnshared } from '../jobs/shareable.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { judgeFit } from '../providers/fit.ts'
@@ -57,7 +58,7 @@ export function toNewJob(
     idempotencyKey,
     ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
     cost,
-    estimateUsd: (cost.inputTokens * lane.price.input + cost.outputTokens * lane.price.output) / 1e6,
+    ...estimateMoney(lane, cost),
     limits: {
       maxQueued: tenant.limits.max_queued,
       requestsPerMinute: tenant.limits.requests_per_minute ?? null,

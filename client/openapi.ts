@@ -18,9 +18,13 @@ export type Attempt = {
   status: number | null
   error_code: string | null
   usage: Usage | null
+  /** True: the provider did not state all of the usage; the rest is estimated. */
+  usage_is_estimate: boolean
   cost_usd: number | null
+  /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
+  cost_is_estimate: boolean
   waited_ms: number
-  waited_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | null
+  waited_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | null
   /** True when it is not known whether the provider did, and billed, the work. */
   ambiguous: boolean
   /** How many jobs the provider request carried. */
@@ -280,7 +284,7 @@ export type Job = {
   redrives: number
   next_attempt_at: string | null
   estimated_start_at: string | null
-  waiting_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | null
+  waiting_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | null
   cache: 'miss' | 'hit' | 'shared' | 'off'
   /** The provider's response body as OpenAI shapes it. */
   result: {
@@ -289,7 +293,12 @@ export type Job = {
   usage: Usage | null
   /** Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says. */
   dropped_members: string[]
+  /** True: the provider did not state all of the usage; the rest is estimated. */
+  usage_is_estimate: boolean
+  /** USD, of all calls made for it. */
   cost_usd: number | null
+  /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
+  cost_is_estimate: boolean
   error: JobError | null
 }
 

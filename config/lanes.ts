@@ -37,6 +37,10 @@ export type Lane = {
   cache?: 'off'
   /** Only where `*` stands for the model: how many such models of the provider a tenant may use at a time. */
   maxLanes?: number
+  /** The most output tokens that an answer has; absent: not known. */
+  max_output_tokens?: number
+  /** The cap of requests that set none, where the provider demands one. */
+  default_max_tokens?: number
 }
 
 type ProviderSettings = Config['providers'][string]
@@ -97,6 +101,8 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     price: own.price,
     coalesce: coalesces ? { ...coalesceDefaults, ...settings.coalesce, ...own.coalesce } : null,
     ...(own.cache.mode === 'off' ? { cache: 'off' as const } : {}),
+    ...(own.max_output_tokens === undefined ? {} : { max_output_tokens: own.max_output_tokens }),
+    ...(settings.kind === 'anthropic' ? { default_max_tokens: settings.default_max_tokens } : {}),
   }
 }
 

@@ -104,6 +104,11 @@ const model = z.strictObject({
     .prefault({})
     .describe('Whether equal jobs of this model may have one answer.'),
   price: price.prefault({}).describe('What the model costs; it makes cost_usd and the budgets of tenants.'),
+  max_output_tokens: count()
+    .optional()
+    .describe(
+      'The most output tokens of an answer. A budget reserves as many for a request without a cap until answers are known, and never more. Without it: 1024 until answers are known.',
+    ),
   limits: modelLimits
     .prefault({})
     .describe("The model's own limits; each member stands over the provider's."),

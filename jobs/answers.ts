@@ -253,6 +253,8 @@ function readEnd(id: string, message: Buffer, created: JobRecord, view: View): E
   const [, status, seq, finishedAt, lane, startedAt, attempts, cache, usage, cost, error] = head
   if (!status || error === undefined) return null
   const record: JobRecord = new Map(created)
+  // A `~` behind the cost says that it is an estimate.
+  const isEstimate = cost?.endsWith('~') === true
   const members = {
     status,
     finished_at: finishedAt,
@@ -261,7 +263,8 @@ function readEnd(id: string, message: Buffer, created: JobRecord, view: View): E
     attempts,
     cache,
     usage,
-    cost_usd: cost,
+    cost_usd: isEstimate ? cost.slice(0, -1) : cost,
+    cost_is_estimate: isEstimate ? '1' : '',
     error,
   }
   for (const [name, value] of Object.entries(members)) if (value) record.set(name, Buffer.from(value))

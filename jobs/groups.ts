@@ -100,5 +100,7 @@ function toFigures(
   const counts = Object.fromEntries(
     Object.values(JobStatus).map((status) => [status, Number(fields[status] ?? 0)]),
   ) as Record<JobStatus, number>
-  return { total: Number(fields.total ?? 0), counts, cost_usd: Number(fields.cost_usd ?? 0) }
+  // Releases before counted in dollars.
+  const nano = Number(fields.cost_nano ?? 0) + Math.round(Number(fields.cost_usd ?? 0) * 1e9)
+  return { total: Number(fields.total ?? 0), counts, cost_usd: nano / 1e9 }
 }

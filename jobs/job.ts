@@ -46,7 +46,15 @@ export type JobError = {
   provider_error?: JsonObject
 }
 
-export type WaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule'
+/** `budget`: the calls under way may come to what is left of the tenant's budget. */
+export type WaitingFor =
+  | 'requests'
+  | 'tokens'
+  | 'concurrency'
+  | 'provider_pause'
+  | 'retry_delay'
+  | 'schedule'
+  | 'budget'
 
 /** The job as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type Job = {
@@ -74,9 +82,14 @@ export type Job = {
   cache: CacheOutcome
   result: JsonObject | null
   usage: Usage | null
+  /** True: the provider did not tell all of it. */
+  usage_is_estimate: boolean
+  /** Of all calls made for it. */
   cost_usd: number | null
   /** Members of the body that the lane's provider had no counterpart for, and that were left out. */
   dropped_members: string[]
+  /** True: what one of its calls cost is not known for certain. */
+  cost_is_estimate: boolean
   error: JobError | null
 }
 
@@ -92,7 +105,10 @@ export type Attempt = {
   status: number | null
   error_code: string | null
   usage: Usage | null
+  /** True: the provider did not tell all of it. */
+  usage_is_estimate: boolean
   cost_usd: number | null
+  cost_is_estimate: boolean
   /** How long the job had waited when this call left, and what it waited for last. */
   waited_ms: number
   waited_for: WaitingFor | null

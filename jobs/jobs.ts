@@ -63,13 +63,24 @@ export type NewJob = {
   trace?: string
   /** What the job will cost its lane. */
   cost: JobCost
-  /** What the job is expected to cost, USD. */
+  /** What the job is expected to cost, USD; without its output where `openOutput` says more of that. */
   estimateUsd: number
+  /** Output without a cap: how much of it is to be expected is learned from what answers had. */
+  openOutput?: OpenOutput
   /** When a call for it would leave at the earliest, Unix ms; only asked for where there is a deadline. */
   earliestStart?: number | null
   limits: TenantLimits
   /** Where the configuration does not name its model: how many such models of the provider the tenant may use at a time. */
   maxLanes?: number
+}
+
+/** What the output of a request without a cap costs. */
+export type OpenOutput = {
+  usdPerToken: number
+  /** Tokens to expect of each choice before any are known, and the most that there can be; null: any. */
+  unlearned: number
+  most: number | null
+  choices: number
 }
 
 /** What the tenant may do, as the configuration stands at the submission. */
@@ -107,6 +118,10 @@ export type JobCost = {
   inputs: number
   /** Jobs with the same key may share one provider request; null: travels alone. */
   coalesceKey: string | null
+  /** Output tokens that each choice of the answer may have; null: the request sets no cap. Absent: as `outputTokens`. */
+  outputCap?: number | null
+  /** Answers asked for; absent: one. */
+  choices?: number
 }
 
 export type CreateOutcome =

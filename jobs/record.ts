@@ -2,7 +2,7 @@ import type { JsonObject } from '../lib/json.ts'
 import { keepSourcesAt, parseWithSource } from '../lib/json-source.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
-import type { Job, JobEvent, JobEventType, JobStatus } from './job.ts'
+import type { Job, JobEvent, JobEventType, JobStatus, Usage } from './job.ts'
 import type { JobCost } from './jobs.ts'
 
 /** A record as Redis holds it: names to bytes. */
@@ -90,11 +90,22 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),
     cache: (textOf(record, 'cache') ?? 'miss') as Job['cache'],
     result,
-    usage: jsonOf(record, 'usage'),
+    ...readUsage(record),
     cost_usd: numberOf(record, 'cost_usd'),
     dropped_members: jsonOf<Record<string, string[]>>(record, 'dropped')?.[textOf(record, 'lane')!] ?? [],
+    cost_is_estimate: textOf(record, 'cost_is_estimate') !== null,
     error: unreadable ?? (error && view.atRest.openError(view.root, error)),
   }
+}
+
+/** A usage as it is stored; kept answers bring it with them. */
+export type StoredUsage = Usage & { is_estimate?: true }
+
+function readUsage(record: JobRecord): Pick<Job, 'usage' | 'usage_is_estimate'> {
+  const stored = jsonOf<StoredUsage>(record, 'usage')
+  if (stored === null) return { usage: null, usage_is_estimate: false }
+  const { is_estimate, ...usage } = stored
+  return { usage, usage_is_estimate: is_estimate === true }
 }
 
 const NO_RESULT = { result: null, unreadable: null }

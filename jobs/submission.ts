@@ -2,6 +2,7 @@ import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
 import type { JobType } from './job.ts'
 import type { NewJob, Refusal } from './jobs.ts'
+import { encodeEstimate } from './money.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
 import type { QueueEntry } from './queue.ts'
 import type { JobRecord } from './record.ts'
@@ -104,7 +105,7 @@ export function prepare(
     job.deadline ?? '',
     job.limits.requestsPerMinute ?? '',
     job.limits.budgetUsdPerDay ?? '',
-    job.estimateUsd,
+    encodeEstimate(job.lane, job),
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
     express ?? '',
     express === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),

@@ -7,9 +7,10 @@ import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.t
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
 import type { Mishap } from './mishaps.ts'
+import { encodeEstimate, type MoneyEstimate } from './money.ts'
 import type { Outbox } from './outbox.ts'
 import type { Held } from './queue.ts'
-import { costOf, numberOf, textOf, toRecord } from './record.ts'
+import { costOf, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
 /** Calls of one job that may be lost with their workers before it is quarantined. */
@@ -23,7 +24,14 @@ const NEW_KEY_MS = 10 * 60_000
 const NEW_KEY_PAUSE_MS = 5000
 
 /** What is known of a call before it leaves. */
-export type Intent = { provider: string; model: string; coalesced: number; waitedFor: WaitingFor | null }
+export type Intent = {
+  provider: string
+  model: string
+  coalesced: number
+  waitedFor: WaitingFor | null
+  /** What a job's call is expected to cost here, for tenants with a budget; null: as it was reserved. */
+  estimate?: (cost: JobCost) => MoneyEstimate | null
+}
 
 /** A job claimed for one call. */
 export type Claimed = {
@@ -53,6 +61,8 @@ export type Claimed = {
   trace: string | null
   body: JsonObject
   cost: JobCost
+  /** What was reserved for the call, USD; null: nothing. */
+  reservedUsd: number | null
 }
 
 export type Started =
@@ -69,7 +79,9 @@ export type AttemptEnd = {
   status?: number | null
   error_code?: string
   usage?: Usage | null
+  usage_is_estimate?: true
   cost_usd?: number
+  cost_is_estimate?: true
   ambiguous?: boolean
 }
 
@@ -80,6 +92,8 @@ export type Completion = {
   result: JsonObject
   usage: Usage | null
   costUsd: number
+  /** True: the provider did not tell all of the usage. */
+  isEstimate?: boolean
   /** Where the answer came from, when the record does not say so already. */
   cache?: CacheOutcome
   /** The longest that it may be kept, for it was put together from kept answers. */
@@ -122,9 +136,6 @@ export type Retry = {
 /** What finish.lua answers. */
 type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
 
-/** Where the cost stands among the arguments of finish.lua. */
-const COST_AT = 9
-
 export function createWork(deps: {
   redis: RedisClient
   scripts: Scripts
@@ -132,11 +143,21 @@ export function createWork(deps: {
   prefix: string
   atRest: AtRest
   settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
+  /** USD a UTC day; null: no limit. Without it none has one. */
+  budgetOf?: (tenant: string) => number | null
   now: () => number
   onMishap?: (mishap: Mishap) => void
 }): Work {
   const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
+
+  /** The tenant's budget, and what the call is expected to cost, where there is one. */
+  function budgetArguments({ tenant, cost }: Held, { provider, model, estimate }: Intent): Argument[] {
+    const budget = deps.budgetOf?.(tenant) ?? null
+    if (budget === null) return ['', '']
+    const money = estimate?.(cost) ?? null
+    return [budget, money === null ? '' : encodeEstimate(`${provider}/${model}`, money)]
+  }
 
   /** Goes on where the finish script stopped. */
   async function finishFollowers(
@@ -149,8 +170,8 @@ export function createWork(deps: {
     await outbox.dispatchById(claimed.tenant, promoted.toString())
     while (left > 0) {
       if (kind.toString() === 'carried') {
-        // The job has no result of its own to hand on. What the call cost is booked.
-        ;[kind, left, promoted] = (await scripts.run('finish', root, args.with(COST_AT, 0))) as FinishAnswer
+        // The job has no result of its own to hand on. What the call cost is booked once.
+        ;[kind, left, promoted] = (await scripts.run('finish', root, args)) as FinishAnswer
       } else {
         left = (await scripts.run('drain', root, [claimed.id, settings().retainMs])) as number
       }
@@ -159,7 +180,7 @@ export function createWork(deps: {
 
   function encode(completions: Completion[]): Finish[] {
     const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
-    return completions.map(({ claimed, end, result, usage, costUsd, cache, leftMs }) => {
+    return completions.map(({ claimed, end, result, usage, costUsd, isEstimate, cache, leftMs }) => {
       const { tenant, id, hash } = claimed
       const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
       const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
@@ -173,9 +194,12 @@ export function createWork(deps: {
         end ? JSON.stringify(end) : '',
         ttl,
         stored,
-        usage ? JSON.stringify(usage) : '',
+        usage
+          ? JSON.stringify(isEstimate ? ({ ...usage, is_estimate: true } satisfies StoredUsage) : usage)
+          : '',
         costUsd,
         cache ?? '',
+        isEstimate ? '1' : '',
       ]
       return { tenant: claimed.tenant, id: claimed.id, args }
     })
@@ -220,6 +244,9 @@ export function createWork(deps: {
       0,
       atRest.sealError(rootOf(tenant), id, error),
       own ? '1' : '0',
+      end.cost_usd ?? 0,
+      '',
+      end.cost_is_estimate ? '1' : '',
     ]
     await finishFollowers({ tenant, id }, args, await scripts.run('finish', rootOf(tenant), args))
   }
@@ -238,6 +265,8 @@ export function createWork(deps: {
       next.waitingFor,
       JSON.stringify(end),
       next.lane ?? '',
+      end.cost_usd ?? 0,
+      end.cost_is_estimate ? '1' : '',
     ])
     const [kept, promoted] = answer as [number, Buffer]
     await outbox.dispatchById(tenant, kept === 2 ? id : promoted.toString())
@@ -264,6 +293,7 @@ export function createWork(deps: {
             MOST_LOST,
             one.token,
             one.express?.leaseMs ?? '',
+            ...budgetArguments(one, intent),
           ],
         })),
       )
@@ -340,6 +370,11 @@ export function createWork(deps: {
  */
 type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buffer[]]
 
+function usdOf(record: Map<string, Buffer>, name: string): number | null {
+  const nano = numberOf(record, name)
+  return nano === null ? null : nano / 1e9
+}
+
 /** The claimed job, and its body as it is stored. */
 function toClaimed(
   held: Held,
@@ -365,6 +400,7 @@ function toClaimed(
     requestId: textOf(record, 'request_id'),
     trace: textOf(record, 'trace'),
     cost: costOf(record),
+    reservedUsd: usdOf(record, 'reserved_nano'),
   }
   return [claimed, record.get('body')!]
 }

@@ -1,5 +1,5 @@
 import type { ProviderKind } from '../config/lanes.ts'
-import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { countEmbeddingInput, countPrompt } from './count-tokens.ts'
 import type { CallType, Usage } from './provider.ts'
 
@@ -100,13 +100,17 @@ export function countedUsage(
 }
 
 /**
- * USD of one call. Prices are USD a million tokens. The product is rounded to 10⁻¹² USD, far below the cheapest
- * token on sale (10⁻⁸), so that the same usage always prices to the same double and sums of millions of calls
- * stay exact to well under a cent.
+ * USD of one call. Prices are USD a million tokens. What is charged is whole billionths of a dollar, a twentieth of the cheapest
+ * token on sale; so that the same usage always prices to the same double, and sums of millions of calls stay exact. Nothing
+ * that has a price is free.
  */
-export function priceUsage(price: { input: number; output: number }, usage: Usage): number {
+export function priceUsage(
+  price: { input: number; output: number },
+  usage: Pick<Usage, 'input_tokens' | 'output_tokens'>,
+): number {
   const millionths = usage.input_tokens * price.input + usage.output_tokens * price.output
-  return Math.round(millionths * 1e6) / 1e12
+  const billionths = Math.round(millionths * 1e3)
+  return (millionths > 0 ? Math.max(1, billionths) : 0) / 1e9
 }
 
 function combine(kind: ProviderKind, inputTokens: number, outputTokens: number): number {
@@ -115,13 +119,35 @@ function combine(kind: ProviderKind, inputTokens: number, outputTokens: number):
   return Math.max(inputTokens, outputTokens)
 }
 
+/**
+ * What bounds the output of a call, for its price: the cap of each choice (null: the request sets none), and the choices.
+ * Of two caps the larger counts, and what a provider makes to choose from is paid for as well.
+ */
+export function readOutputBound(
+  type: CallType,
+  body: JsonObject,
+): { outputCap: number | null; choices: number } {
+  if (type === 'embedding') return { outputCap: 0, choices: 1 }
+  const caps = [body.max_completion_tokens, body.max_tokens, body.max_output_tokens].map(readCap)
+  const known = caps.filter((cap) => cap !== undefined)
+  const choices = Math.max(readChoices(type, body), readNumber(body.best_of))
+  return { outputCap: known.length === 0 ? null : Math.max(...known), choices: type === 'chat' ? choices : 1 }
+}
+
 function readOutputCap(type: CallType, body: JsonObject): number | undefined {
   const cap = type === 'chat' ? (body.max_completion_tokens ?? body.max_tokens) : body.max_output_tokens
+  return readCap(cap)
+}
+
+function readCap(cap: JsonValue | undefined): number | undefined {
   return typeof cap === 'number' && cap > 0 ? Math.min(MAX_OUTPUT_CAP, Math.ceil(cap)) : undefined
 }
 
 /** OpenAI allows up to 128 choices. */
 function readChoices(type: CallType, body: JsonObject): number {
-  const n = type === 'chat' ? body.n : 1
+  return type === 'chat' ? readNumber(body.n) : 1
+}
+
+function readNumber(n: JsonValue | undefined): number {
   return typeof n === 'number' && n >= 1 ? Math.min(128, Math.floor(n)) : 1
 }

@@ -2,6 +2,8 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { isThinking, readRefusal, textOf, toChatUsage, toFinish, toToolCall } from './anthropic-answer.ts'
 import { createChatAssembler } from './assemble.ts'
 import { invalidAnswer, type Outcome } from './classify.ts'
+import type { ProviderRequest } from './provider.ts'
+import { readUsage } from './read-usage.ts'
 import { parseObject, type StreamReader } from './streaming.ts'
 import { isGiven } from './text-members.ts'
 import { withRequestId } from './transport.ts'
@@ -35,6 +37,7 @@ type Block = {
  */
 export function createMessagesReader(options: {
   onDelta: (chunk: JsonValue) => void
+  onUsage?: ProviderRequest['onUsage']
   forwardUsage: boolean
   created: number
 }): StreamReader {
@@ -62,6 +65,8 @@ export function createMessagesReader(options: {
     if (!isJsonObject(part)) return
     const told = Object.entries(part).filter(([name, value]) => isGiven(value) || usage[name] === undefined)
     usage = { ...usage, ...Object.fromEntries(told.filter(([, value]) => value !== null)) }
+    const known = readUsage({ usage: toChatUsage(usage) })
+    if (known) options.onUsage?.(known)
   }
 
   function start(message: JsonObject): void {

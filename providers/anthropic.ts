@@ -99,6 +99,7 @@ async function readBody(
     const { stream_options: asked } = request.body
     const reader = createMessagesReader({
       onDelta: request.onDelta ?? ignoreDelta,
+      ...(request.onUsage ? { onUsage: request.onUsage } : {}),
       forwardUsage: isJsonObject(asked) && asked.include_usage === true,
       created,
     })

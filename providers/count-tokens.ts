@@ -67,7 +67,8 @@ export function countAnswerText(answer: JsonObject): number {
 }
 
 /** Bytes of what a model wrote in an answer, or in one chunk or event of a stream. */
-function countAnswerBytes(answer: JsonObject): number {
+export function countAnswerBytes(answer: JsonValue): number {
+  if (!isJsonObject(answer)) return 0
   if (typeof answer.delta === 'string') return Buffer.byteLength(answer.delta)
   if (Array.isArray(answer.output)) return countText(answer.output)
   if (!Array.isArray(answer.choices)) return 0
@@ -78,7 +79,7 @@ function countAnswerBytes(answer: JsonObject): number {
   return bytes
 }
 
-function toTokens(bytes: number): number {
+export function toTokens(bytes: number): number {
   return Math.ceil(bytes / BYTES_PER_TOKEN)
 }
 

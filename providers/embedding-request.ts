@@ -34,8 +34,10 @@ export type EmbeddingRequest = {
 
 /** What an answer brings one order. */
 export type EmbeddingShare = {
-  /** Shaped as if the order had been sent alone; its usage is what was paid for it. */
+  /** Shaped as if the order had been sent alone; its usage is what was paid for it, where the provider states one. */
   result: JsonObject
+  /** What was paid for it, and for each owned place, where the provider states nothing. */
+  unstated?: { usage: JsonObject; alone: JsonObject[] }
   /** For each owned place, in their order: the answer to that input alone. */
   alone: JsonObject[]
 }
@@ -79,12 +81,21 @@ export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequ
  * the estimated tokens of what was sent for it. The shares sum exactly to the provider's counts. Null for the others.
  *
  * @param answer an embeddings answer with a vector for each place of the request
+ * @param billed input tokens that it is billed for, where they are other than it states
  */
-export function splitAnswer(answer: JsonObject, request: EmbeddingRequest): (EmbeddingShare | null)[] {
+export function splitAnswer(
+  answer: JsonObject,
+  request: EmbeddingRequest,
+  billed?: number,
+): (EmbeddingShare | null)[] {
   const data = sortByIndex(Array.isArray(answer.data) ? answer.data : [])
   const { parts, tokens } = request
   const weights = parts.map(({ owned }) => owned.reduce((sum, { place }) => sum + tokens[place]!, 0))
-  const usages = splitUsage(answer.usage, weights)
+  const isStated = isJsonObject(answer.usage)
+  const stated = isJsonObject(answer.usage) ? answer.usage : {}
+  const paid =
+    billed === undefined ? answer.usage : { total_tokens: billed, ...stated, prompt_tokens: billed }
+  const usages = splitUsage(paid, weights)
   return parts.map(({ sources, owned, needsCall }, part) => {
     if (!needsCall) return null
     const usage = usages?.[part]
@@ -95,9 +106,11 @@ export function splitAnswer(answer: JsonObject, request: EmbeddingRequest): (Emb
     const entries = sources.map((source) =>
       typeof source === 'number' ? (data[source] ?? {}) : entryOf(source),
     )
+    const show = (one: JsonObject | undefined) => (isStated ? one : undefined)
     return {
-      result: shape(answer, entries, usage),
-      alone: owned.map(({ place }, index) => shape(answer, [data[place] ?? {}], own?.[index])),
+      result: shape(answer, entries, show(usage)),
+      alone: owned.map(({ place }, index) => shape(answer, [data[place] ?? {}], show(own?.[index]))),
+      ...(usage && own && !isStated ? { unstated: { usage, alone: own } } : {}),
     }
   })
 }

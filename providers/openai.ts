@@ -92,10 +92,11 @@ async function readBody(
   // A server that cannot stream answers in one piece, as its content type says.
   if (request.body.stream === true && type !== 'embedding' && isEventStream(response)) {
     const onDelta = request.onDelta ?? ignoreDelta
+    const tellsUsage = request.onUsage ? { onUsage: request.onUsage } : {}
     const reader =
       type === 'chat'
-        ? createChatReader({ onDelta, forwardUsage: !addsUsage })
-        : createResponseReader({ onDelta })
+        ? createChatReader({ onDelta, ...tellsUsage, forwardUsage: !addsUsage })
+        : createResponseReader({ onDelta, ...tellsUsage })
     const outcome = await readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
     return outcome.ok ? checkBody(type, outcome.body, null) : outcome
   }

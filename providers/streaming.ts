@@ -5,6 +5,7 @@ import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { createChatAssembler } from './assemble.ts'
 import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
 import type { ProviderRequest } from './provider.ts'
+import { readUsage } from './read-usage.ts'
 import { createSseParser } from './sse.ts'
 import { judgeError } from './verdict.ts'
 
@@ -74,6 +75,7 @@ export async function readStream(options: {
  */
 export function createChatReader(options: {
   onDelta: (chunk: JsonValue) => void
+  onUsage?: ProviderRequest['onUsage']
   forwardUsage: boolean
 }): StreamReader {
   const assembler = createChatAssembler()
@@ -98,6 +100,7 @@ export function createChatReader(options: {
         return { ok: false, verdict: judgeError(chunk.error, 'chat', begun) }
       }
       begun = true
+      if (options.onUsage) tellUsage(chunk, options.onUsage)
       const shown = assembler.add(chunk)
       const visible = options.forwardUsage ? shown : hideUsage(shown)
       if (visible) options.onDelta(visible)
@@ -107,7 +110,10 @@ export function createChatReader(options: {
 }
 
 /** Reads the events of a Response, which pass on as they came. */
-export function createResponseReader(options: { onDelta: (chunk: JsonValue) => void }): StreamReader {
+export function createResponseReader(options: {
+  onDelta: (chunk: JsonValue) => void
+  onUsage?: ProviderRequest['onUsage']
+}): StreamReader {
   let begun = false
   return {
     finish: () => null,
@@ -125,6 +131,7 @@ export function createResponseReader(options: { onDelta: (chunk: JsonValue) => v
       if (typeof event.type !== 'string') {
         return { ok: false, verdict: invalidAnswer('the stream held an event without a type') }
       }
+      if (options.onUsage && isJsonObject(event.response)) tellUsage(event, options.onUsage)
       options.onDelta(event)
       if (event.type === 'response.completed' || event.type === 'response.incomplete') {
         keepSourcesAt(event, ['response'])
@@ -140,6 +147,11 @@ export function createResponseReader(options: { onDelta: (chunk: JsonValue) => v
       return null
     },
   }
+}
+
+function tellUsage(chunk: JsonObject, onUsage: NonNullable<ProviderRequest['onUsage']>): void {
+  const usage = readUsage(chunk)
+  if (usage) onUsage(usage)
 }
 
 /**

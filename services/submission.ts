@@ -1,7 +1,7 @@
 import type { SubmitDeps } from '../api/submit.ts'
 import { resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
-import { estimateCost } from '../providers/accounting.ts'
+import { estimateCost, readOutputBound } from '../providers/accounting.ts'
 import { coalesceKey } from '../providers/embeddings.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
@@ -16,6 +16,7 @@ export function createSubmission(config: LiveConfig, now: () => number): SubmitD
     estimateCost: (lane, type, body) => ({
       ...estimateCost({ kind: lane.kind, type, body }),
       coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+      ...readOutputBound(type, body),
     }),
     checkWebhookUrl: (url) => {
       const { secret, allow_private_addresses } = config.current().webhooks

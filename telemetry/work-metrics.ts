@@ -19,7 +19,7 @@ export type CallEvent = {
 
 /** What became of a job; see workers/work-event.ts. */
 type WorkEvent =
-  | { kind: 'retried'; lane: string; type: string; reason: string }
+  | { kind: 'retried'; tenant: string; lane: string; type: string; reason: string; costUsd?: number }
   | {
       kind: 'ended'
       tenant: string
@@ -93,13 +93,13 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
   })
   const tokens = new Counter({
     name: 'sluice_tokens_total',
-    help: 'Tokens of answers, as providers counted them.',
+    help: 'Tokens of calls, as providers counted them, else estimated.',
     labelNames: ['lane', 'direction'] as const,
     registers,
   })
   const cost = new Counter({
     name: 'sluice_cost_usd_total',
-    help: 'What answers cost by the configured prices.',
+    help: 'What calls cost by the configured prices, those that were cut off among them.',
     labelNames: ['lane', 'tenant'] as const,
     registers,
   })
@@ -119,6 +119,7 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
       const { type } = event
       if (event.kind === 'retried') {
         retries.inc({ lane, type, reason: event.reason })
+        if (event.costUsd) cost.inc({ lane, tenant: bounds.tenant(event.tenant) }, event.costUsd)
         return
       }
       ended.inc({ lane, type, status: event.status, source: event.source })

@@ -36,6 +36,8 @@ export type AfterFailureDeps = {
 export type FailedCall = {
   failure: ProviderFailure
   end: AttemptEnd
+  /** What it costs each of its jobs. */
+  costs: Partial<AttemptEnd>[]
   isShown: boolean
   abortReason: unknown
 }
@@ -45,13 +47,14 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   const { queue, work, gate, now, keep } = deps
 
   async function settleJobs(lane: Lane, passengers: Passenger[], call: FailedCall): Promise<void> {
-    const { failure, end, isShown, abortReason } = call
-    if (failure.input && passengers.length > 1) return split(passengers, end)
-    if (mayBeOneOf(failure) && passengers.length > 1) return part(passengers, end, failure)
+    const { failure, isShown, abortReason } = call
+    const ends = passengers.map((_, index): AttemptEnd => ({ ...call.end, ...call.costs[index] }))
+    if (failure.input && passengers.length > 1) return split(passengers, ends)
+    if (mayBeOneOf(failure) && passengers.length > 1) return part(passengers, ends, failure)
     if (isShown) {
       const { held, claimed } = passengers[0]!
       const mayRetry = failure.class !== 'final'
-      return endWith(held, claimed, end, toJobError(failure, mayRetry), mayRetry)
+      return endWith(held, claimed, ends[0]!, toJobError(failure, mayRetry), mayRetry)
     }
 
     const at = now()
@@ -69,6 +72,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     await Promise.all(
       passengers.map(async ({ held, claimed }, index) => {
         const outcome = spread[index]!
+        const end = ends[index]!
         switch (outcome.kind) {
           case 'failed':
             return endWith(held, claimed, end, outcome.error)
@@ -116,8 +120,8 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     own = false,
   ): Promise<void> {
     await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
-    const ended = { status: 'failed', source: 'call', usage: null, costUsd: 0 } as const
-    deps.onWork?.({ kind: 'ended', ...nameJob(claimed), ...ended })
+    const ended = { status: 'failed', source: 'call', usage: end.usage ?? null } as const
+    deps.onWork?.({ kind: 'ended', ...nameJob(claimed), ...ended, costUsd: end.cost_usd ?? 0 })
     await keep(() => queue.acknowledge(held), 'acknowledging')
   }
 
@@ -130,7 +134,12 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   ): Promise<void> {
     const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
     if (waits || next.lane !== undefined)
-      deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: reasonOf(end, next) })
+      deps.onWork?.({
+        kind: 'retried',
+        ...nameJob(claimed),
+        reason: reasonOf(end, next),
+        costUsd: end.cost_usd ?? 0,
+      })
     // A pause may be ended by hand; the record says no more than when it would end by itself.
     const at =
       next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at
@@ -142,7 +151,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
    * A request broke that several jobs shared, and one of them may be why: they go again at once, in smaller groups that
    * none but them share. That the others broke does not count; a job that breaks alone has done so itself.
    */
-  async function part(passengers: Passenger[], end: AttemptEnd, failure: ProviderFailure): Promise<void> {
+  async function part(passengers: Passenger[], ends: AttemptEnd[], failure: ProviderFailure): Promise<void> {
     const mark = { broken: true, apart: Math.max(1, Math.floor(passengers.length / PARTS)) } as const
     const next: Retry = {
       at: now(),
@@ -150,7 +159,9 @@ export function createAfterFailure(deps: AfterFailureDeps) {
       reason: failure.code,
       waitingFor: 'retry_delay',
     }
-    await Promise.all(passengers.map(({ held, claimed }) => putBack(held, claimed, end, next, mark)))
+    await Promise.all(
+      passengers.map(({ held, claimed }, index) => putBack(held, claimed, ends[index]!, next, mark)),
+    )
   }
 
   /**
@@ -158,17 +169,17 @@ export function createAfterFailure(deps: AfterFailureDeps) {
    * by itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for
    * one bad input among n.
    */
-  async function split(passengers: Passenger[], end: AttemptEnd): Promise<void> {
+  async function split(passengers: Passenger[], ends: AttemptEnd[]): Promise<void> {
     const again: Held[] = []
     await Promise.all(
-      passengers.map(async ({ held, claimed }) => {
+      passengers.map(async ({ held, claimed }, index) => {
         const next: Retry = {
           at: 0,
           countsAsAttempt: false,
           reason: 'input_rejected',
           waitingFor: 'requests',
         }
-        const goesOn = await keep(() => work.retry(claimed, end, next), 'splitting a request')
+        const goesOn = await keep(() => work.retry(claimed, ends[index]!, next), 'splitting a request')
         if (goesOn) deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: 'input_rejected' })
         if (goesOn) again.push(held)
         else await keep(() => queue.acknowledge(held), 'acknowledging')

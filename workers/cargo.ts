@@ -2,10 +2,10 @@ import type { Lane } from '../config/lanes.ts'
 import type { Item, Items, KeptAnswer } from '../jobs/items.ts'
 import type { CacheOutcome } from '../jobs/job.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
-import type { JsonObject } from '../lib/json.ts'
+import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
 import type { ProviderSuccess, Usage } from '../providers/provider.ts'
-import { readUsage } from '../providers/read-usage.ts'
+import { completeUsage, readUsage } from '../providers/read-usage.ts'
 import type { Passenger } from './passenger.ts'
 
 /** The answer to one job. */
@@ -14,6 +14,8 @@ export type Parcel = {
   result: JsonObject
   /** What was paid for it. */
   usage: Usage | null
+  /** True: the provider did not tell all of that. */
+  isEstimate: boolean
   /** Set where the answer, or all that was new in it, came from elsewhere than a call for this job. */
   cache?: CacheOutcome
   /** The longest that it may be kept. */
@@ -50,7 +52,17 @@ export async function loadCargo(lane: Lane, passengers: Passenger[], deps: Cargo
     passengers,
     known: [],
     tokens: null,
-    share: ({ body, usage }) => [{ passenger, result: body, usage, items: [] }],
+    share: (answer) => {
+      const { type, body } = passenger.claimed
+      return [
+        {
+          passenger,
+          result: answer.body,
+          ...completeUsage(type, body, answer.body, answer.usage),
+          items: [],
+        },
+      ]
+    },
   }
 }
 
@@ -76,32 +88,46 @@ async function loadEmbeddings(lane: Lane, all: Passenger[], deps: CargoDeps): Pr
       const { needsCall, sources } = request.parts[index]!
       if (needsCall) return []
       const result = joinKnown(sources as JsonObject[])
-      return [{ passenger, result, usage: readUsage(result), cache: 'hit', items: [], ...leftMs(index) }]
+      const usage = readUsage(result)
+      return [{ passenger, result, usage, isEstimate: false, cache: 'hit', items: [], ...leftMs(index) }]
     }),
     tokens: request.tokens.reduce((sum, tokens) => sum + tokens, 0),
-    share: (answer) =>
-      splitAnswer(answer.body, request).flatMap((share, index): Parcel[] => {
-        if (share === null) return []
-        const { owned, sources } = request.parts[index]!
-        const own = hashes[index]
-        const items = own
-          ? owned.map(({ input }, at): Item => {
-              const result = share.alone[at]!
-              return { hash: own[input]!, result, usage: readUsage(result) }
-            })
-          : []
-        return [
-          {
-            passenger: all[index]!,
-            result: share.result,
-            usage: readUsage(share.result),
-            items,
-            ...leftMs(index),
-            ...(owned.length === 0 && sources.length > 0 ? { cache: 'shared' as const } : {}),
-          },
-        ]
-      }),
+    share: (answer) => {
+      const billed = completeUsage('embedding', request.body ?? {}, answer.body, answer.usage)
+      return splitAnswer(answer.body, request, billed.usage.input_tokens).flatMap(
+        (share, index): Parcel[] => {
+          if (share === null) return []
+          const { owned, sources } = request.parts[index]!
+          const own = hashes[index]
+          const items = own
+            ? owned.map(({ input }, at): Item => {
+                const result = share.alone[at]!
+                return {
+                  hash: own[input]!,
+                  result,
+                  usage: toUsage(share.unstated?.alone[at] ?? result.usage),
+                }
+              })
+            : []
+          return [
+            {
+              passenger: all[index]!,
+              result: share.result,
+              usage: toUsage(share.unstated?.usage ?? share.result.usage),
+              isEstimate: billed.isEstimate && owned.length > 0,
+              items,
+              ...leftMs(index),
+              ...(owned.length === 0 && sources.length > 0 ? { cache: 'shared' as const } : {}),
+            },
+          ]
+        },
+      )
+    },
   }
+}
+
+function toUsage(usage: JsonValue | undefined): Usage | null {
+  return readUsage({ usage })
 }
 
 /** What is kept of each passenger's inputs. Without an answer from the store nothing is known, and all is sent. */

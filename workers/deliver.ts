@@ -67,14 +67,16 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 }
 
 function toCompletion(lane: Lane, parcel: Parcel, end: AttemptEnd | null): Completion {
-  const { passenger, result, usage, cache, leftMs } = parcel
+  const { passenger, result, usage, isEstimate, cache, leftMs } = parcel
   const costUsd = usage ? priceUsage(lane.price, usage) : 0
+  const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
   return {
     claimed: passenger.claimed,
-    end: end && { ...end, usage, cost_usd: costUsd },
+    end: end && { ...end, usage, cost_usd: costUsd, ...estimated },
     result,
     usage,
     costUsd,
+    ...(isEstimate ? { isEstimate } : {}),
     ...(cache === undefined ? {} : { cache }),
     ...(leftMs === undefined ? {} : { leftMs }),
   }

@@ -1,16 +1,20 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Items } from '../jobs/items.ts'
 import type { JobError } from '../jobs/job.ts'
+import type { JobCost } from '../jobs/jobs.ts'
+import { estimateMoney } from '../jobs/money.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Work } from '../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
-import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
+import { countAnswerBytes, toTokens } from '../providers/count-tokens.ts'
+import type { Provider, ProviderAnswer, ProviderFailure, Usage } from '../providers/provider.ts'
 import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createAfterFailure } from './after-failure.ts'
 import { type Cargo, loadCargo } from './cargo.ts'
+import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
 import { createDeltaWriter } from './delta-writer.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
@@ -109,8 +113,10 @@ export function createExecutor(deps: ExecuteDeps) {
 
   /** Writes the intents and sorts out the entries that need no call. */
   async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<Passenger[]> {
-    const { provider, model } = deps.lane()
-    const intent = { provider, model, coalesced: held.length, waitedFor }
+    const lane = deps.lane()
+    const { provider, model } = lane
+    const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
+    const intent = { provider, model, coalesced: held.length, waitedFor, estimate }
     let ours = held
     const started = await keep(async () => {
       // At each try: Redis may have been away for longer than the locks last.
@@ -172,9 +178,12 @@ export function createExecutor(deps: ExecuteDeps) {
 
     let isShown = false
     let firstChunkMs: number | null = null
+    let stated: Usage | null = null
+    let receivedBytes = 0
     const onDelta = (chunk: JsonValue) => {
       firstChunkMs ??= elapsed()
       isShown ||= first.isShownLive && isPartOfAnswer(chunk)
+      receivedBytes += countAnswerBytes(chunk)
       deltas.push(chunk)
     }
 
@@ -189,6 +198,9 @@ export function createExecutor(deps: ExecuteDeps) {
         body,
         signal: AbortSignal.any([running.signal, useless.signal]),
         timeoutMs: timeoutOf(lane, passengers),
+        onUsage: (usage) => {
+          stated = usage
+        },
         ...(streams ? { onDelta, drained: deltas.drained } : {}),
       })
     } finally {
@@ -224,7 +236,9 @@ export function createExecutor(deps: ExecuteDeps) {
         ambiguous: answer.ambiguous,
       }
       const abortReason: unknown = running.signal.reason
-      await settleJobs(lane, passengers, { failure: answer, end, isShown, abortReason })
+      const received = toTokens(receivedBytes)
+      const costs = costOfCut(lane, passengers, { failure: answer, body, stated, received, streams })
+      await settleJobs(lane, passengers, { failure: answer, end, costs, isShown, abortReason })
     }
     await settled
   }
@@ -242,7 +256,8 @@ export function createExecutor(deps: ExecuteDeps) {
     const counted = settledTokens(
       lane.kind,
       estimateSent(tokens, taken, passengers),
-      answer.ok ? countedUsage(lane.kind, answer) : null,
+      // Of a call that was cut off, or states zeros, the estimate counts.
+      answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null,
       sent,
     )
     const throttled = !answer.ok && answer.class === 'throttled'

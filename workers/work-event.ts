@@ -11,6 +11,8 @@ export type WorkEvent =
   | (OfJob & {
       kind: 'retried'
       reason: 'throttled' | 'retryable' | 'timeout' | 'rerouted' | 'stopped' | 'input_rejected'
+      /** What the call costs all the same. */
+      costUsd?: number
     })
   /** Ended. `source` of a completed one: its own call, a kept answer, or the call of another job. */
   | (OfJob & {

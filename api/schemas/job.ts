@@ -13,7 +13,21 @@ const usage = z
   .object({ input_tokens: tokens, output_tokens: tokens, total_tokens: tokens })
   .meta({ id: 'Usage' })
 
-const waitingFor = z.enum(['requests', 'tokens', 'concurrency', 'provider_pause', 'retry_delay', 'schedule'])
+const waitingFor = z.enum([
+  'requests',
+  'tokens',
+  'concurrency',
+  'provider_pause',
+  'retry_delay',
+  'schedule',
+  'budget',
+])
+const usageIsEstimate = z
+  .boolean()
+  .describe('True: the provider did not state all of the usage; the rest is estimated.')
+const costIsEstimate = z
+  .boolean()
+  .describe('True: the cost, or a part of it, is estimated, for the provider did not state what it counted.')
 
 const jobError = z
   .object({
@@ -58,7 +72,9 @@ export const jobSchema = z
       .describe(
         'Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says.',
       ),
-    cost_usd: z.number().nullable(),
+    usage_is_estimate: usageIsEstimate,
+    cost_usd: z.number().nullable().describe('USD, of all calls made for it.'),
+    cost_is_estimate: costIsEstimate,
     error: jobError.nullable(),
   })
   .meta({ id: 'Job' })
@@ -91,7 +107,9 @@ export const attemptSchema = z
     status: z.number().nullable().describe("The provider's HTTP status."),
     error_code: z.string().nullable(),
     usage: usage.nullable(),
+    usage_is_estimate: usageIsEstimate,
     cost_usd: z.number().nullable(),
+    cost_is_estimate: costIsEstimate,
     waited_ms: z.number(),
     waited_for: waitingFor.nullable(),
     ambiguous: z

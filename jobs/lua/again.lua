@@ -20,7 +20,10 @@ local function refusal(failed_at, after, most, most_open, budget)
   if tonumber(redis.call('ZSCORE', root .. ':expiry', id) or 0) <= now then return 'not_retryable' end
   if tonumber(failed_at) + tonumber(after) > now then return 'not_due' end
   if open_jobs() >= tonumber(most_open) then return 'queue_full' end
-  if budget ~= '' and committed() + job.estimate_usd > tonumber(budget) then return 'budget_exhausted' end
+  if budget ~= '' then
+    local spent, reserved = read_money()
+    if spent + reserved + estimate_of(job) > to_nano(budget) then return 'budget_exhausted' end
+  end
 end
 if ARGV[3] then
   local why = refusal(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])

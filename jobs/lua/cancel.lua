@@ -3,12 +3,13 @@
 -- ARGV  1 id  2 retain ms
 -- Answer {'none'} | {'terminal'} | {'cancelled', status before, '1' when a running call is to be aborted, promoted or ''}
 -- Invariant: neither a leader nor a follower takes others down. A running leader with followers is cancelled
--- itself, while its call goes on for them.
+-- itself, while its call goes on for them. A call that was sent is paid for all the same.
 
 local job = load(ARGV[1])
 if not job then return { 'none' } end
 if is_terminal(job.status) then return { 'terminal' } end
 local was = job.status
+book_unknown(job)
 local promoted = leave_flight(job, was)
 finish(job, 'cancelled', tonumber(ARGV[2]))
 return { 'cancelled', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

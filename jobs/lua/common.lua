@@ -35,7 +35,7 @@ end
 local function load(id, tombstones)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
-    'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live')
+    'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano')
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -43,6 +43,7 @@ local function load(id, tombstones)
     deadline = tonumber(v[10] or 0), carrying = v[11], deleted = v[12], lost = tonumber(v[13] or 0),
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
+    estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0),
   }
 end
 
@@ -65,35 +66,166 @@ local function emit(job, event, members)
 end
 
 -- Money -----------------------------------------------------------------------------------------------------
--- A tenant's budget of a UTC day is what was spent in it plus what its open jobs with a call of their own are
--- expected to cost (`reserved`), so that a thousand jobs cannot all be let in on the last cent.
+-- Whole billionths of a dollar. A tenant's budget of a UTC day is what was spent in it (`money:spent:<day>`) plus what its
+-- open jobs with a call of their own are expected to cost (`money:reserved`), so that a thousand jobs cannot all be let in
+-- on the last cent. `money:running` is the part of that whose calls are under way, of tenants with a budget.
+-- Invariants: a call is booked once, whatever is sent twice: what is booked again for it is the difference. A reservation
+-- is given back when its job ends, and what its call cost is booked in the same step, or an estimate until that is known.
 
 local DAY_MS = 86400000
-local function spent_key() return root .. ':spent:' .. math.floor(now / DAY_MS) end
+-- What is learned of a lane's answers is forgotten when none came for so long.
+local LEARNED_MS = 7 * DAY_MS
+-- Answers remembered, and how many it takes before the expected output of the configuration counts no more.
+local LEARNED_MOST = 64
+local LEARNED_LEAST = 10
+-- How long it is remembered what a deleted job's calls cost: none of them is heard of later.
+local BOOKED_MS = DAY_MS
+-- No call costs more than this, so that sums of a million estimates are exact.
+local MOST_NANO = 5e12
 
+local function spent_key() return root .. ':money:spent:' .. math.floor(now / DAY_MS) end
+local function to_nano(usd) return math.floor((tonumber(usd) or 0) * 1e9 + 0.5) end
+local function to_usd(nano) return string.format('%.9f', nano / 1e9) end
+
+-- What was spent in this day, what open jobs are expected to add to it, and what part of that is under way. Releases before
+-- counted in dollars, under other names; what they left counts as well.
+local function read_money()
+  local v = redis.call('MGET', spent_key(), root .. ':money:reserved', root .. ':money:running',
+    root .. ':spent:' .. math.floor(now / DAY_MS), root .. ':reserved')
+  return math.max(0, tonumber(v[1] or 0)) + to_nano(v[4] or 0), math.max(0, tonumber(v[2] or 0)) + math.max(0, to_nano(v[5] or 0)),
+    math.max(0, tonumber(v[3] or 0))
+end
+
+-- Output tokens that an answer of the lane is expected to have: what nine of ten of this tenant's latest answers stayed
+-- below, or their mean where that is more. Until ten are known, `unlearned` counts among them. True behind it: none is.
+local function expected_output(lane, unlearned)
+  local samples, sum = {}, 0
+  for sample in string.gmatch(redis.call('GET', root .. ':output:' .. lane) or '', '%d+') do
+    samples[#samples + 1] = tonumber(sample)
+    sum = sum + samples[#samples]
+  end
+  local count = #samples
+  if count == 0 then return unlearned, true end
+  if count < LEARNED_LEAST then samples[count + 1] = unlearned end
+  table.sort(samples)
+  return math.max(samples[math.ceil(#samples * 0.9)], math.ceil(sum / count)), false
+end
+
+-- An estimate as jobs/money.ts writes it: billionths of a dollar, or behind those what the output of a lane adds, whose
+-- requests set no cap: billionths a token, tokens until any are learned, most tokens (0: any), choices, lane.
+local function read_estimate(text)
+  local fixed, rate, unlearned, most, choices, lane = string.match(text, '^(%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
+  if not fixed then return nil end
+  return { fixed = tonumber(fixed), rate = tonumber(rate), unlearned = tonumber(unlearned), most = tonumber(most),
+    choices = tonumber(choices), lane = lane }
+end
+
+-- Billionths of a dollar that a call is expected to cost. True behind it where it is a guess: nothing is learned yet.
+-- `learns` false: by the configuration alone.
+local function price_estimate(text, learns)
+  local estimate = read_estimate(text)
+  if not estimate then return math.min(MOST_NANO, tonumber(text) or 0), false end
+  local tokens, guessed = estimate.unlearned, true
+  if learns then tokens, guessed = expected_output(estimate.lane, tokens) end
+  if estimate.most > 0 then tokens = math.min(tokens, estimate.most) end
+  return math.min(MOST_NANO, estimate.fixed + math.ceil(tokens * estimate.choices * estimate.rate)), guessed
+end
+
+-- Remembers how long an answer to a request without a cap was.
+local function learn_output(job, usage)
+  local estimate = job.estimate and read_estimate(job.estimate)
+  local tokens = estimate and tonumber(string.match(usage, '"output_tokens":(%d+)'))
+  if not tokens then return end
+  local key, samples = root .. ':output:' .. estimate.lane, {}
+  for sample in string.gmatch(redis.call('GET', key) or '', '%d+') do samples[#samples + 1] = sample end
+  samples[#samples + 1] = string.format('%d', math.ceil(tokens / estimate.choices))
+  redis.call('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)
+end
+
+-- What the job is expected to cost now.
+local function estimate_of(job)
+  if job.estimate then return (price_estimate(job.estimate, true)) end
+  return to_nano(job.estimate_usd)
+end
+
+-- `nano`: what is known of the estimate.
 local function reserve(job)
-  if job.reserved_usd or job.estimate_usd <= 0 then return end
-  job.reserved_usd = string.format('%.17g', job.estimate_usd)
-  redis.call('HSET', job_key(job.id), 'reserved_usd', job.reserved_usd)
-  redis.call('INCRBYFLOAT', root .. ':reserved', job.reserved_usd)
+  if job.reserved or job.reserved_usd then return end
+  local nano = job.nano or estimate_of(job)
+  if nano <= 0 then return end
+  job.reserved = nano
+  redis.call('HSET', job_key(job.id), 'reserved_nano', ms(nano))
+  redis.call('INCRBY', root .. ':money:reserved', ms(nano))
+end
+
+-- The job's call is over.
+local function end_hold(job)
+  if not job.held then return end
+  redis.call('HDEL', job_key(job.id), 'held_nano')
+  redis.call('DECRBY', root .. ':money:running', ms(job.held))
+  job.held = nil
 end
 
 local function release(job)
-  if not job.reserved_usd then return end
-  redis.call('HDEL', job_key(job.id), 'reserved_usd')
-  redis.call('INCRBYFLOAT', root .. ':reserved', '-' .. job.reserved_usd)
-  job.reserved_usd = nil
+  end_hold(job)
+  if job.reserved then
+    redis.call('HDEL', job_key(job.id), 'reserved_nano')
+    redis.call('DECRBY', root .. ':money:reserved', ms(job.reserved))
+    job.reserved = nil
+  end
+  if job.reserved_usd then
+    redis.call('HDEL', job_key(job.id), 'reserved_usd')
+    redis.call('INCRBYFLOAT', root .. ':reserved', '-' .. job.reserved_usd)
+    job.reserved_usd = nil
+  end
 end
 
-local function spend(usd)
-  if tonumber(usd) <= 0 then return end
-  local spent = redis.call('INCRBYFLOAT', spent_key(), usd)
-  if tonumber(spent) == tonumber(usd) then redis.call('PEXPIRE', spent_key(), 2 * DAY_MS) end
+local function spend(nano)
+  if nano < 0 then nano = math.max(nano, -math.max(0, tonumber(redis.call('GET', spent_key()) or 0))) end
+  if nano == 0 then return end
+  if redis.call('INCRBY', spent_key(), ms(nano)) == nano then redis.call('PEXPIRE', spent_key(), 2 * DAY_MS) end
 end
 
--- What was spent in this day, and what open jobs are expected to add to it.
-local function committed()
-  return tonumber(redis.call('GET', spent_key()) or '0') + math.max(0, tonumber(redis.call('GET', root .. ':reserved') or '0'))
+-- The id is not kept: nothing of a deleted job is.
+local function booked_key(id) return root .. ':booked:' .. redis.sha1hex(id) end
+
+local function cost_of(ending) return to_nano(string.match(ending or '', '"cost_usd":([%d.eE+-]+)')) end
+
+-- Books the cost of a call whose end was `known` as this before (false: not at all). Answers by how much that is more than
+-- was booked for it.
+local function book(job, id, call, nano, known)
+  local before = 0
+  if job and not job.deleted then
+    before = cost_of(known)
+  else
+    before = tonumber(redis.call('HGET', booked_key(id), call) or 0)
+    if before ~= nano then
+      redis.call('HSET', booked_key(id), call, ms(nano))
+      redis.call('PEXPIRE', booked_key(id), BOOKED_MS)
+    end
+  end
+  spend(nano - before)
+  return nano - before
+end
+
+-- Adds to what the record says that the job cost, and to what its group did.
+local function add_cost(job, nano, is_estimate)
+  if nano == 0 and not is_estimate then return end
+  job.paid = job.paid + nano
+  redis.call('HSET', job_key(job.id), 'paid_nano', ms(job.paid))
+  if is_estimate then redis.call('HSET', job_key(job.id), 'cost_is_estimate', '1') end
+  if is_terminal(job.status) then redis.call('HSET', job_key(job.id), 'cost_usd', to_usd(job.paid)) end
+  if job.group then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(nano)) end
+end
+
+-- A job that is given up has a call under way. What that costs is not known before its worker tells, which may be dead:
+-- until then what was reserved for it is booked.
+local function book_unknown(job)
+  if job.status ~= 'running' or not job.reserved then return end
+  local ending = '{"cost_usd":' .. to_usd(job.reserved) .. ',"cost_is_estimate":true}'
+  if redis.call('HSETNX', job_key(job.id) .. ':attempts', job.calls .. ':end', ending) == 0 then return end
+  spend(job.reserved)
+  add_cost(job, job.reserved, true)
 end
 
 -- Indexes ---------------------------------------------------------------------------------------------------
@@ -153,8 +285,10 @@ end
 -- this. A long result is left for it to read, for Redis holds messages in memory until they are taken.
 local LONGEST_REPLY = 65536
 local function reply(job, status, seq)
-  local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error', 'result')
+  local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error', 'result',
+    'cost_is_estimate')
   local result = v[8] or ''
+  if v[9] then v[6] = (v[6] or '') .. '~' end
   local whole = #result <= LONGEST_REPLY
   redis.call('PUBLISH', job.reply, table.concat({ job.id, whole and status or '', seq, ms(now), v[1], v[2] or '', v[3] or '0', v[4],
     v[5] or '', v[6] or '', v[7] or '', whole and result or '' }, '\n'))
@@ -166,6 +300,7 @@ local function finish(job, status, retain, fields, members)
   if not job.deleted then
     local set = { 'status', status, 'finished_at', ms(now) }
     for _, value in ipairs(fields or {}) do set[#set + 1] = value end
+    if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
     redis.call('HDEL', job_key(job.id), 'next_attempt_at', 'waiting_for', 'leader', 'claim')
     index(job, status)

@@ -4,7 +4,7 @@
 --         (behind spaces: what it may be kept as from before)
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
---       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost, USD
+--       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost (see read_estimate in common.lua)
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it  18… record fields and values
 -- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
@@ -50,9 +50,17 @@ end
 if ARGV[11] ~= '' and ARGV[15] ~= '' and math.max(tonumber(ARGV[15]), run_at) > tonumber(ARGV[11]) and not is_free() then
   return { 'deadline_unreachable' }
 end
-local estimate = tonumber(ARGV[14])
-if ARGV[13] ~= '' and not is_free() then
-  if committed() + estimate > tonumber(ARGV[13]) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+-- What is learned of answers counts where there is a budget; elsewhere nothing is asked of it.
+local estimate, nano = ARGV[14], nil
+if ARGV[13] == '' then
+  estimate = ms(price_estimate(estimate, false))
+elseif not is_free() then
+  local budget, guessed = to_nano(ARGV[13]), false
+  nano, guessed = price_estimate(estimate, true)
+  local spent, reserved = read_money()
+  -- A guess that is over the whole budget would keep out every job, and nothing would ever be learned: one at a time goes.
+  if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
+  if spent + reserved + nano > budget then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
 end
 
 -- A bucket of one minute's submissions that refills continuously and starts full.
@@ -66,12 +74,12 @@ end
 
 local job = {
   id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
-  deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0, estimate_usd = estimate,
+  deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
 }
 local ready = ms(scheduled and run_at or now)
 local status = scheduled and 'scheduled' or 'queued'
 local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
-  'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate_usd', ARGV[14] }
+  'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate', estimate }
 for i = 18, #ARGV do fields[#fields + 1] = ARGV[i] end
 if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
 redis.call('HSET', job_key(id), unpack(fields))

@@ -3,10 +3,11 @@
 -- ARGV  1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
 --       6 end of the attempt (JSON); '' when no call was made, and the attempt is taken back
 --       7 cache ttl ms (0: do not cache)
---       completed: 8 result  9 usage (JSON or '')  10 cost in USD  11 where the answer came from ('' as the record says)
+--       completed: 8 result  9 usage (JSON or '')  11 where the answer came from ('' as the record says)
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
+--       10 cost in USD  12 '1' when that is an estimate
 -- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
---        followers are left: after 'carried' call this again with cost 0, else call drain.lua
+--        followers are left: after 'carried' call this again, else call drain.lua
 -- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
 -- back wins); a failure only from its latest call, and not once it waits for another. A later outcome is kept with its
 -- attempt alone.
@@ -14,30 +15,37 @@
 local id, call, status, hash, retain = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local job = load(id, true)
 local leads = redis.call('GET', flight_key(hash)) == id
-local booked = false -- a worker stores again what it is not sure was stored
+local known = false -- a worker stores again what it is not sure was stored
 if job and not job.deleted then
   if ARGV[6] == '' then
     redis.call('HDEL', job_key(id) .. ':attempts', call)
   else
-    local known = end_attempt(id, call, ARGV[6])
-    booked = known and string.find(known, '"outcome":"completed"', 1, true)
+    known = end_attempt(id, call, ARGV[6])
   end
 end
+-- Without a call there is no cost.
+local cost = ARGV[6] == '' and 0 or book(job, id, call, to_nano(ARGV[10]), known)
 
 local fields, members, shared
 if status == 'completed' then
-  fields = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', ARGV[10] }
+  fields = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', '0' }
   if ARGV[11] ~= '' then fields[7], fields[8] = 'cache', ARGV[11] end
+  if ARGV[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
   shared = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', '0', 'cache', 'shared' }
 else
   fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
   shared = fields
 end
 
-if status == 'completed' and not booked then spend(ARGV[10]) end
 local ended = not job or is_terminal(job.status)
 -- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
 local carried = ended and (not job or job.carrying)
+if not ended and status == 'completed' then
+  job.paid = job.paid + cost
+  if job.group and cost ~= 0 then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(cost)) end
+elseif job and not job.deleted and job.status ~= 'completed' then
+  add_cost(job, cost, ARGV[12] == '1')
+end
 if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
 if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
   redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9])
@@ -45,10 +53,8 @@ if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
 end
 if not ended then
   if ARGV[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
+  if status == 'completed' and ARGV[6] ~= '' then learn_output(job, ARGV[9]) end
   finish(job, status, retain, fields, members)
-  if job.group and status == 'completed' then
-    redis.call('HINCRBYFLOAT', group_key(job.group), 'cost_usd', ARGV[10])
-  end
 end
 
 local left, promoted = 0, ''

@@ -3,9 +3,29 @@
 -- ARGV  1 id  2… further content hashes whose kept answers go, as that to its own content does
 -- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or ''}
 
+-- A deleted job's calls may be heard of again, and are paid for once all the same: what is booked for them is kept for a
+-- day, without its id. Of a job that ended long ago nothing comes any more.
+local LATE_MS = 3600000
+local function keep_booked(job)
+  book_unknown(job)
+  if job.calls == 0 then return end
+  local finished_at = tonumber(redis.call('HGET', job_key(job.id), 'finished_at') or now)
+  if now - finished_at > LATE_MS then return end
+  local booked = {}
+  local attempts = redis.call('HGETALL', job_key(job.id) .. ':attempts')
+  for i = 1, #attempts, 2 do
+    local call, cost = string.match(attempts[i], '^(%d+):end$'), cost_of(attempts[i + 1])
+    if call and cost > 0 then booked[#booked + 1], booked[#booked + 2] = call, ms(cost) end
+  end
+  if #booked == 0 then return end
+  redis.call('HSET', booked_key(job.id), unpack(booked))
+  redis.call('PEXPIRE', booked_key(job.id), BOOKED_MS)
+end
+
 local job = load(ARGV[1])
 if not job then return { 'none' } end
 redis.call('DEL', cache_key(job.hash))
 for i = 2, #ARGV do redis.call('DEL', cache_key(ARGV[i])) end
+keep_booked(job)
 local was, promoted = forget(job)
 return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

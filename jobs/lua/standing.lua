@@ -9,7 +9,7 @@ local answer = {}
 for i, status in ipairs({ 'scheduled', 'queued', 'running', 'completed', 'failed', 'cancelled' }) do
   answer[i] = redis.call('ZCARD', root .. ':status:' .. status)
 end
-answer[7] = redis.call('GET', spent_key()) or '0'
-answer[8] = redis.call('GET', root .. ':reserved') or '0'
+local spent, reserved = read_money()
+answer[7], answer[8] = to_usd(spent), to_usd(reserved)
 answer[9] = redis.call('ZCOUNT', root .. ':expiry', '(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2])), ms(now + tonumber(ARGV[1])))
 return answer

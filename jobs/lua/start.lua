@@ -3,13 +3,15 @@
 -- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
 --       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
 --       7 ms for which a job that came straight from the API is this worker's ('' for an entry of the queue)
+--       8 the tenant's budget in USD a UTC day ('' no limit)  9 what the call is expected to cost ('' as reserved)
 -- Answer {'run', call number, attempts, number of the call before where that was lost just now, else 0,
 --         what a call needs of the record (flat)}
 --        {'wait', ms}      not due before this time, or another job has to show first that it takes no worker down
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
 --                          `promoted` is the id of a job that now leads instead and wants a queue entry, or '';
 --                          failed here: behind it the error's code and the id of the request that made the job
--- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known.
+-- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known; and not
+-- where what was spent, what the calls under way are expected to cost and what it is expected to cost come to more than the budget.
 
 -- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
 -- (maintenance.ts), so that no job is claimed here and queued there.
@@ -21,6 +23,10 @@ local SUSPECT_MS = 1000
 -- Others wait this long at the most for one that runs: what takes a worker down mostly does so at once, and one whose
 -- worker died of something else would hold them until it is found.
 local SUSPECT_HOLDS_MS = 5000
+
+-- How long a job waits for the calls under way to say what they cost, at the least and at the most.
+local BUDGET_MS = 1000
+local BUDGET_MOST_MS = 60000
 
 -- Of several jobs that were lost together with as many workers as a job may take down but one, any may be the cause. They
 -- run one at a time, so that the next loss sets aside only that one. True: another is under way.
@@ -36,12 +42,54 @@ local function has_to_wait(job, most)
 end
 
 local id, retain = ARGV[1], tonumber(ARGV[4])
+local job
 
 local function failed(promoted, code)
   return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
 end
 
-local job = load(id, true)
+-- The budget once more, for what calls cost may be more than was reserved for them. Nil: the call may leave, and `fields` of
+-- the record say what is held for it. Else the script's answer: what does not fit beside the calls under way waits for these,
+-- and what does not fit into what is left of the day fails, with those that wait for the same call.
+local function hold_budget(fields)
+  if (ARGV[8] or '') == '' then return nil end
+  local budget = to_nano(ARGV[8])
+  local estimate = ARGV[9] ~= '' and price_estimate(ARGV[9], true) or job.reserved or estimate_of(job)
+  if estimate <= 0 then return nil end
+  local spent, _, running = read_money()
+  if spent + math.min(estimate, job.reserved or estimate) > budget then
+    local failure = '{"code":"budget_exhausted","message":"What calls of this day cost came to more than was reserved for them, ' ..
+      'and limits.budget_usd_per_day has no room for this one; no call was made for it.","provider_status":null,"retryable":true}'
+    if redis.call('GET', flight_key(job.hash)) == id then
+      if drain(job.hash, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
+        redis.call('SADD', root .. ':draining', id)
+      else
+        redis.call('DEL', flight_key(job.hash))
+      end
+    end
+    finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
+    return failed('', 'budget_exhausted')
+  end
+  if running > 0 and spent + running + estimate > budget then
+    -- The more wait, the less often each asks.
+    local at = ms(now + math.min(BUDGET_MOST_MS, BUDGET_MS + 2 * redis.call('ZCARD', root .. ':status:queued')))
+    redis.call('HSET', job_key(id), 'waiting_for', 'budget', 'next_attempt_at', at)
+    return { 'wait', at }
+  end
+  if job.reserved_usd then release(job) end
+  if estimate ~= job.reserved then
+    redis.call('INCRBY', root .. ':money:reserved', ms(estimate - (job.reserved or 0)))
+    fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(estimate)
+    job.reserved = estimate
+  end
+  -- What it learns of is the lane that serves it.
+  if ARGV[9] ~= '' and ARGV[9] ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', ARGV[9] end
+  redis.call('INCRBY', root .. ':money:running', ms(estimate))
+  fields[#fields + 1], fields[#fields + 2] = 'held_nano', ms(estimate)
+  return nil
+end
+
+job = load(id, true)
 if not job or job.entries ~= tonumber(ARGV[2]) then return { 'ack', '' } end
 
 if is_terminal(job.status) then
@@ -94,7 +142,14 @@ if job.status == 'running' then
     return { 'run', job.calls, job.attempts, 0, record }
   end
   -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
-  if redis.call('HSETNX', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true}') == 1 then
+  -- What it cost is unknown as well: it is booked as it was reserved.
+  local known = redis.call('HGET', job_key(id) .. ':attempts', job.calls .. ':end')
+  if not known or not string.find(known, '"outcome"', 1, true) then
+    local cost = job.reserved or 0
+    redis.call('HSET', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true' ..
+      (cost > 0 and (',"cost_usd":' .. to_usd(cost) .. ',"cost_is_estimate":true') or '') .. '}')
+    add_cost(job, book(job, id, job.calls, cost, known), cost > 0)
+    end_hold(job)
     job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
     lost_call = job.calls
   end
@@ -137,6 +192,8 @@ end
 local call, attempts = job.calls + 1, job.attempts + 1
 local fields = { 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', ARGV[6] }
 if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
+local refusal = hold_budget(fields)
+if refusal then return refusal end
 redis.call('HSET', job_key(id), unpack(fields))
 if lease then redis.call('ZADD', root .. ':outbox', ms(now + lease), place) end
 if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
@@ -149,4 +206,5 @@ local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', '
   'unfit_lanes')
 return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
   'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '',
-  'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited } }
+  'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited,
+  'reserved_nano', job.reserved and ms(job.reserved) or '' } }

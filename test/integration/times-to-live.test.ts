@@ -48,7 +48,7 @@ const STALLED = 15 * SECOND
 const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^(tenants|lanes)$/, null, 'one of an installation'],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
-  [/^T:(reserved|submissions|files:bytes)$/, null, 'one of a tenant'],
+  [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:(files|files:expiry|batches|batches:active)$/, null, 'hold what is there'],
   [/^T:job:job_\w+(:events|:attempts|:deliveries)?$/, null, 'its place in `expiry`, below'],
   [/^T:delivery:\w+$/, null, 'its job'],
@@ -56,7 +56,9 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:group:\w+(:jobs|:events)?$/, null, 'its last job'],
   [/^T:cache:\w+$/, CACHE],
   [/^T:(idempotency|batch-key):\w+$/, DAY],
-  [/^T:spent:\d+$/, 2 * DAY],
+  [/^T:money:spent:\d+$/, 2 * DAY],
+  [/^T:output:.+$/, 7 * DAY],
+  [/^T:booked:\w+$/, DAY],
   [/^T:suspect$/, 5 * SECOND],
   [/^T:redriving$/, MINUTE],
   [/^T:batch:batch_\w+$/, 30 * DAY, 'a batch that is not over has none'],
@@ -237,7 +239,7 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
     async (house) => {
       await submit(house)
       await complete(house, await house.start())
-      return house.key(`spent:${Math.floor((await timeOf(house.redis)) / DAY)}`)
+      return house.key(`money:spent:${Math.floor((await timeOf(house.redis)) / DAY)}`)
     },
   ],
   [
@@ -412,7 +414,7 @@ describe('the time to live of', () => {
     await submit(house, { idempotencyKey: 'k' })
     await complete(house, await house.start())
     const batch = await house.createBatch(DAY, 'k')
-    const today = `spent:${Math.floor((await timeOf(house.redis)) / DAY)}`
+    const today = `money:spent:${Math.floor((await timeOf(house.redis)) / DAY)}`
     const keys = ['idempotency:k', 'batch-key:k', today].map(house.key)
     const ends = await Promise.all(keys.map((key) => house.redis.pexpiretime(key)))
     const past = await timeOf(house.redis)

@@ -75,11 +75,11 @@ describe('a call', () => {
     const { claimed } = await store.start()
     const completion = { claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.5 }
     await store.work.complete([completion])
-    const spent = await keysOf(store.redis, `${store.root}:spent:*`)
+    const spent = await keysOf(store.redis, `${store.root}:money:spent:*`)
     await store.work.complete([completion])
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.completed'])
     expect(await store.jobs.group(TENANT, 'nightly')).toMatchObject({ cost_usd: 0.5 })
-    expect(await store.redis.get(spent[0]!)).toBe('0.5')
+    expect(await store.redis.get(spent[0]!)).toBe('500000000')
   })
 })
 

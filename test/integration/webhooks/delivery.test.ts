@@ -64,8 +64,10 @@ function jobOf(id: string, overrides: Partial<Job> = {}): Job {
     cache: 'miss',
     result: { id: 'chatcmpl-1', object: 'chat.completion' },
     usage: { input_tokens: 1, output_tokens: 2, total_tokens: 3 },
+    usage_is_estimate: false,
     cost_usd: 0.000004,
     dropped_members: [],
+    cost_is_estimate: false,
     error: null,
     ...overrides,
   }

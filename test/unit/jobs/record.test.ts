@@ -73,8 +73,10 @@ describe('toJob', () => {
       cache: 'miss',
       result: null,
       usage: null,
+      usage_is_estimate: false,
       cost_usd: null,
       dropped_members: [],
+      cost_is_estimate: false,
       error: null,
     })
   })
@@ -98,7 +100,9 @@ describe('toJob', () => {
     expect(job(completed)).toMatchObject({
       finished_at: '2023-11-14T22:13:21.500Z',
       usage: { input_tokens: 1, output_tokens: 2, total_tokens: 3 },
+      usage_is_estimate: false,
       cost_usd: 0.25,
+      cost_is_estimate: false,
     })
   })
 

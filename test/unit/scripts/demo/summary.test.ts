@@ -37,8 +37,10 @@ function makeJob(members: Partial<Job> = {}): Job {
     cache: 'miss',
     result: {},
     usage: { input_tokens: 1_000_000, output_tokens: 0, total_tokens: 1_000_000 },
+    usage_is_estimate: false,
     cost_usd: 0.25,
     dropped_members: [],
+    cost_is_estimate: false,
     error: null,
     ...members,
   }

@@ -1,0 +1,52 @@
+import type { Lane } from '../config/lanes.ts'
+import type { AttemptEnd } from '../jobs/work.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { priceUsage } from '../providers/accounting.ts'
+import type { ProviderFailure, Usage } from '../providers/provider.ts'
+import { usageOfCut } from '../providers/read-usage.ts'
+import { splitByWeight } from '../providers/split-by-weight.ts'
+import type { Passenger } from './passenger.ts'
+
+/** What is known of a call that brought no result. */
+export type CutCall = {
+  failure: ProviderFailure
+  /** What was sent. */
+  body: JsonObject
+  /** What its stream stated of its usage; null: nothing. */
+  stated: Usage | null
+  /** Output tokens that came, estimated. */
+  received: number
+  /** Whether its answer came in pieces. */
+  streams: boolean
+}
+
+type Cost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_is_estimate'>
+
+/**
+ * What a call without a result costs each of its jobs. A call that was not sent, or was refused before any of its answer came,
+ * costs nothing. One that was sent and cut off is paid for: by what its stream stated, else by its input and what came of
+ * its output. Of an answer in one piece nothing came when it is given up, though all of it may be written by then; that costs
+ * what was reserved for it.
+ */
+export function costOfCut(lane: Lane, passengers: readonly Passenger[], call: CutCall): Cost[] {
+  const { failure, stated } = call
+  const isPaid = failure.ambiguous || (stated !== null && stated.input_tokens + stated.output_tokens > 0)
+  if (!isPaid) return passengers.map(() => ({}))
+  const { usage } = usageOfCut(passengers[0]!.claimed.type, call.body, stated, call.received)
+  const weights = passengers.map(({ claimed }) => Math.max(1, claimed.cost.inputTokens))
+  const inputs = splitByWeight(usage.input_tokens, weights)
+  const isGivenUp = failure.class === 'timeout' || failure.class === 'aborted'
+  return passengers.map(({ claimed }, index) => {
+    const input = inputs[index]!
+    // Only embeddings travel together, and these have no output.
+    const output = passengers.length === 1 ? usage.output_tokens : 0
+    const known = priceUsage(lane.price, { input_tokens: input, output_tokens: output })
+    const reserved = isGivenUp && !call.streams && stated === null ? (claimed.reservedUsd ?? 0) : 0
+    return {
+      usage: { input_tokens: input, output_tokens: output, total_tokens: input + output },
+      usage_is_estimate: true,
+      cost_usd: Math.max(known, reserved),
+      cost_is_estimate: true,
+    }
+  })
+}
