@@ -146,7 +146,7 @@ const shared = {
   max_lanes: count()
     .prefault(2500)
     .describe(
-      'Of models that only "*" stands for: how many names a tenant may use within ten minutes. One more is answered 429 queue_full.',
+      'Of models that only "*" stands for: how many names a tenant may use within two minutes. One more is answered 429 queue_full.',
     ),
   models: z
     .record(modelName, model)

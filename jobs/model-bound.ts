@@ -2,10 +2,10 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { NewJob } from './jobs.ts'
 import type { Scripts } from './scripts.ts'
 
-/** How long a name counts after its last use. Longer than a lane without work lives. */
-const LIFE_MS = 10 * 60_000
+/** How long a name counts after its last use. Longer than a lane without work lives (workers/worker.ts). */
+const LIFE_MS = 2 * 60_000
 /** A process does not ask again for a name that was allowed within this, ms. */
-const KNOWN_MS = 60_000
+const KNOWN_MS = 30_000
 /** Names that a process remembers. */
 const MOST_KNOWN = 10_000
 
