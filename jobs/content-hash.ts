@@ -32,10 +32,17 @@ const ORDERED = new Set([
   'structured_outputs',
 ])
 
+/** As `JSON.stringify` writes one; a few texts that look like it hash as well that way. */
+const LONE_SURROGATE = /\\ud[89a-f]/
+
 const keepsOrder = (name: string) => ORDERED.has(name)
 
 /** SHA-256 (hex) over the RFC 8785 form of a value: equal for equal JSON, whatever the order of its members. */
 export function hashCanonical(value: JsonValue): string {
+  // A lone surrogate has no canonical form of RFC 8785: escaped, as JSON writes it, it is as good as any other text.
+  const escaped = JSON.stringify(value) as string | undefined
+  if (escaped !== undefined && LONE_SURROGATE.test(escaped))
+    return hashText(canonicalizeText(escaped, () => false))
   const text = canonicalize(value)
   if (text === undefined) throw new TypeError('only JSON values can be hashed')
   return hashText(text)

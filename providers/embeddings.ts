@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import canonicalize from 'canonicalize'
+import { canonicalizeText } from '../lib/canonical-json.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 
@@ -13,5 +13,7 @@ export function coalesceKey(body: JsonObject): string | null {
   if (inputs === null || inputs.length === 0 || inputs.some((input) => input.length === 0)) return null
   const { input: _input, encoding_format: _format, ...rest } = body
   const form = typeof inputs[0] === 'string' ? 'text' : 'tokens'
-  return hash('sha256', `${form}\n${canonicalize(rest)}`, 'base64url').slice(0, 22)
+  // From the text, for a member may have a name that is no well-formed Unicode.
+  const canonical = canonicalizeText(JSON.stringify(rest), () => false)
+  return hash('sha256', `${form}\n${canonical}`, 'base64url').slice(0, 22)
 }

@@ -36,7 +36,7 @@ async function readTypes(): Promise<string[]> {
   return Promise.all(keys.map(async (key) => `${key} ${await api.redis.type(key)}`))
 }
 
-describe('a name made of the words of our keys', () => {
+describe('a name made of the words of our keys', { timeout: 60_000 }, () => {
   it('makes a group like any other, in any order beside any other', async () => {
     const name = fc
       .array(fc.constantFrom('nightly', ...words), { minLength: 1, maxLength: 3 })
@@ -191,4 +191,26 @@ it('keeps a group that an earlier version stored where another keeps its parts',
   const events = await get('/v1/groups/lone:jobs/events')
   expect(events.body.match(/^event: .*/gm)).toHaveLength(4)
   await create({ group: 'lone' }, 'whose parts stand there now')
+})
+
+it('takes names and texts that are no well-formed Unicode, wherever a client may put them', async () => {
+  const lone = '\ud800'
+  const jobs = [
+    { type: 'embedding', body: { model: 'openai/embed', input: 'a', [lone]: lone } },
+    { type: 'embedding', body: { model: 'openai/embed', input: [lone], user: lone } },
+    chatJob({ metadata: { [lone]: lone } }, lone),
+    { type: 'chat', body: { ...chatJob({}, 'hello').body, [lone]: { __proto__: null, [lone]: 1 } } },
+  ]
+  for (const [index, job] of jobs.entries()) {
+    for (const headers of [{}, { 'idempotency-key': `key ${index}` }]) {
+      const answer = await api.app.inject({
+        method: 'POST',
+        url: '/v1/jobs',
+        headers: { 'content-type': 'application/json', ...headers },
+        payload: JSON.stringify(job),
+      })
+      expect(answer.statusCode, `${index}: ${answer.body}`).toBeLessThan(300)
+    }
+  }
+  expect(api.logged).toEqual([])
 })
