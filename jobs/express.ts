@@ -1,5 +1,5 @@
 import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
-import type { Held, LaneQueue, QueueEntry } from './queue.ts'
+import type { EntryMark, Held, LaneQueue, QueueEntry } from './queue.ts'
 
 /**
  * The way of a job whose client waits, on a lane where nothing else does: straight from the API to a worker, by a message of
@@ -27,8 +27,8 @@ export function createExpress(deps: {
 }): Express {
   const { outbox, leaseMs, worker } = deps
 
-  async function queue(held: Held, notBefore: number | null): Promise<void> {
-    if (held.express) await outbox.dispatch([{ ...held.express.entry, notBefore }])
+  async function queue(held: Held, notBefore: number | null, mark?: EntryMark): Promise<void> {
+    if (held.express) await outbox.dispatch([{ ...held.express.entry, notBefore, ...(mark && { mark }) }])
   }
 
   return {
@@ -42,13 +42,14 @@ export function createExpress(deps: {
         cost,
         token: `express:${worker}`,
         apart: null,
+        throttles: null,
         bull: null,
         express: { entry, leaseMs },
       }
     },
     // The end of the job took it out of the outbox. Where there was none, the sweeper is to find it.
     acknowledge: async () => {},
-    delay: (held, at) => queue(held, at),
+    delay: (held, at, mark) => queue(held, at, mark),
     giveBack: (held) => queue(held, null),
   }
 }

@@ -26,6 +26,8 @@ export type QueueEntry = {
   /** Not before this Unix time in ms; null: at once. */
   notBefore: number | null
   cost: JobCost
+  /** What is known of it from a call that was made before it was queued. */
+  mark?: EntryMark
 }
 
 /** A fetched entry, held under a lock that its holder renews, or one that came straight from the API (express.ts). */
@@ -37,6 +39,8 @@ export type Held = {
   token: string
   /** Most jobs that it may share a request with, itself included, for one that it shared broke; null: no matter. */
   apart: number | null
+  /** How often its lane answered its calls 429, and since when (Unix ms); null: it did not. */
+  throttles: Throttles | null
   /** Null for one that is not in the queue. */
   bull: BullJob | null
   /** What is to be queued should it have to wait, and how long it is held; null for one out of the queue. */
@@ -59,11 +63,14 @@ export type Order = {
 /** An entry's place in the order. `flow` and `share` (s) say what of the tenant's turns it takes, for `Order.left`. */
 type Place = { priority: number; start: number; seconds: number; flow?: string; share?: number }
 
-/** What is known of an entry whose call broke. */
-export type EntryMark = { broken: true; apart: number }
+/** 429s that an entry met on its lane. */
+export type Throttles = { count: number; since: number }
+
+/** What is known of an entry whose call broke, or met a 429. */
+export type EntryMark = { broken: true; apart: number } | { throttles: Throttles }
 
 /** What BullMQ stores with an entry. */
-type EntryData = JobCost & Omit<Place, 'priority'> & Partial<EntryMark>
+type EntryData = JobCost & Omit<Place, 'priority'> & { broken?: true; apart?: number; throttles?: Throttles }
 
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
@@ -238,7 +245,7 @@ export function createQueues(deps: {
           await queueOf(lane).addBulk(
             group.map((entry, index) => ({
               name: entry.tenant,
-              data: toData(entry.cost, places[index]!),
+              data: toData(entry, places[index]!),
               opts: {
                 jobId: `${entry.id}-${entry.entry}`,
                 priority: places[index]!.priority,
@@ -398,8 +405,8 @@ function createLaneQueue(deps: {
   }
 }
 
-function toData(cost: JobCost, { priority: _, ...place }: Place): EntryData {
-  return { ...cost, ...place }
+function toData({ cost, mark }: QueueEntry, { priority: _, ...place }: Place): EntryData {
+  return { ...cost, ...place, ...mark }
 }
 
 function toLeft(tenant: string, { flow, share }: EntryData) {
@@ -415,6 +422,7 @@ function toHeld(bull: BullJob<EntryData>, token: string): Held {
     entry: Number(name.slice(dash + 1)),
     cost: bull.data,
     apart: bull.data.apart ?? null,
+    throttles: bull.data.throttles ?? null,
     bull,
     express: null,
     token,

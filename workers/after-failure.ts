@@ -59,8 +59,15 @@ export function createAfterFailure(deps: AfterFailureDeps) {
 
     const at = now()
     const chance = deps.random() // the same for all, so that those that travelled together go again together
-    const decided = passengers.map(({ claimed }) =>
-      decide(failure, claimed, lane.retry, at, () => chance, deps.successor(claimed)),
+    const decided = passengers.map(({ held, claimed }) =>
+      decide(
+        failure,
+        { ...claimed, throttles: held.throttles },
+        lane.retry,
+        at,
+        () => chance,
+        deps.successor(claimed),
+      ),
     )
     const spread = await spreadRetries(decided, (count) =>
       gate.retry(lane, count, tenantOf(passengers.map((one) => one.held))).catch((error) => {
@@ -88,8 +95,10 @@ export function createAfterFailure(deps: AfterFailureDeps) {
                 reason: outcome.reason,
                 waitingFor: outcome.waitingFor,
               },
-              // What it shared a request with was busy, not broken; alone it may have broken by itself.
-              outcome.kind === 'retry' ? { broken: true, apart: passengers.length } : undefined,
+              // A throttled request was not broken by what shared it; one that broke alone may have broken by itself.
+              outcome.kind === 'retry'
+                ? { broken: true, apart: passengers.length }
+                : { throttles: outcome.throttles },
             )
           case 'rerouted':
             return putBack(held, claimed, end, {

@@ -1,18 +1,19 @@
 import type { JobError, WaitingFor } from '../jobs/job.ts'
+import type { Throttles } from '../jobs/queue.ts'
 import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
 import type { CallOutcome } from '../ratelimit/breaker.ts'
 
 /**
  * What becomes of a job after a call that brought no result. Data, so that one place decides and another acts:
  * - `retry`: again at that time, and the call counts as an attempt;
- * - `throttled`: again when the lane may send, and the call does not count;
+ * - `throttled`: again when the lane may send, and the call does not count. `throttles`: the 429s so far, this one included;
  * - `rerouted`: the next lane of the job's route serves it, at once;
  * - `failed`: the job ends;
  * - `released`: the worker stops or the job was cancelled; nothing is decided about it.
  */
 export type Outcome =
   | { kind: 'retry'; at: number; reason: string; waitingFor: WaitingFor }
-  | { kind: 'throttled'; at: number; reason: string; waitingFor: WaitingFor }
+  | { kind: 'throttled'; at: number; reason: string; waitingFor: WaitingFor; throttles: Throttles }
   | { kind: 'rerouted'; lane: string; reason: string }
   | { kind: 'failed'; error: JobError }
   | { kind: 'released' }
@@ -22,6 +23,12 @@ const DEFAULT_PAUSE_MS = 1000
 
 /** A pause longer than this is too long for a job that another lane can serve. */
 export const PATIENCE_MS = 5000
+
+/** So many 429s that name no time are enough for a job that another lane can serve. */
+const PATIENCE_THROTTLES = 3
+
+/** The longest that a job waits after a 429 that names no time. */
+const LONGEST_UNTOLD_MS = 30_000
 
 /** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
 const REFUSALS = new Set([401, 402, 403, 404, 429])
@@ -52,19 +59,32 @@ export function backoff(
 }
 
 /**
+ * Waiting time of a job after a 429. One that names no time pauses the lane for a second only, so a job that met several
+ * keeps away for longer each time, up to 30 s.
+ */
+function waitAfterThrottle(failure: ProviderFailure, count: number, random: () => number): number {
+  const pause = pauseAfter(failure)
+  if (failure.feedback.retryAfterMs !== undefined) return pause
+  const bound = Math.min(LONGEST_UNTOLD_MS, pause * 2 ** Math.min(count - 1, 30))
+  return pause + Math.round(random() * (bound - pause))
+}
+
+/**
  * Decides on a failed call.
  *
+ * @param job `throttles`: the 429s that it met on this lane before; null: none
  * @param successor the next lane of the job's route, null when there is none
  */
 export function decide(
   failure: ProviderFailure,
-  job: { attempts: number; maxAttempts: number },
+  job: { attempts: number; maxAttempts: number; throttles?: Throttles | null },
   retry: { base: number; cap: number },
   now: number,
   random: () => number,
   successor: string | null = null,
 ): Outcome {
-  if (successor !== null && needsAnother(failure)) {
+  const throttles = { count: (job.throttles?.count ?? 0) + 1, since: job.throttles?.since ?? now }
+  if (successor !== null && needsAnother(failure, throttles, now)) {
     return { kind: 'rerouted', lane: successor, reason: failure.code }
   }
   switch (failure.class) {
@@ -73,9 +93,10 @@ export function decide(
     case 'throttled':
       return {
         kind: 'throttled',
-        at: now + pauseAfter(failure),
+        at: now + waitAfterThrottle(failure, throttles.count, random),
         reason: failure.code,
         waitingFor: 'provider_pause',
+        throttles,
       }
     case 'final':
       return { kind: 'failed', error: toJobError(failure, false) }
@@ -102,8 +123,12 @@ export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutco
 }
 
 /** True when another provider may serve what this one will not, or not soon. */
-function needsAnother(failure: ProviderFailure): boolean {
-  if (failure.class === 'throttled') return pauseAfter(failure) > PATIENCE_MS
+function needsAnother(failure: ProviderFailure, throttles: Throttles, now: number): boolean {
+  if (failure.class === 'throttled') {
+    // What was waited for already counts: short waits, told or not, must not add up to a long one.
+    if (now - throttles.since + pauseAfter(failure) > PATIENCE_MS) return true
+    return failure.feedback.retryAfterMs === undefined && throttles.count >= PATIENCE_THROTTLES
+  }
   if (failure.class !== 'final' || failure.input) return false
   return REFUSAL_CODES.has(failure.code) || (failure.status !== null && REFUSALS.has(failure.status))
 }

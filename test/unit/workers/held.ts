@@ -10,6 +10,7 @@ export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
     cost: { tokens: 10, inputTokens: 10, outputTokens: 0, inputs: 1, coalesceKey: null, ...cost },
     token: 'token',
     apart: null,
+    throttles: null,
     bull: null,
     express: null,
   }

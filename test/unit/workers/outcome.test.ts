@@ -62,7 +62,22 @@ describe('decide', () => {
       at: NOW + 7000,
       reason: 'rate_limited',
       waitingFor: 'provider_pause',
+      throttles: { count: 1, since: NOW },
     })
+  })
+
+  it('keeps a job away for longer after each 429 that names no time, up to half a minute', () => {
+    const untold = failure({ class: 'throttled', code: 'rate_limited', status: 429 })
+    const waits = (chance: number) =>
+      Array.from({ length: 40 }, (_, count) => {
+        const job = { ...fresh, throttles: count === 0 ? null : { count, since: NOW - 60_000 } }
+        const outcome = decide(untold, job, retry, NOW, () => chance)
+        expect(outcome).toMatchObject({ kind: 'throttled', throttles: { count: count + 1 } })
+        return outcome.kind === 'throttled' ? outcome.at - NOW : 0
+      })
+    expect(waits(1).slice(0, 7)).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
+    expect(waits(1).at(-1)).toBe(30_000)
+    expect(new Set(waits(0))).toEqual(new Set([1000]))
   })
 
   it('decides nothing about a call that we aborted', () => {
@@ -98,6 +113,42 @@ describe('decide, with another lane to go to', () => {
     expect(kindOf(final({ status: 400, code: 'API_KEY_INVALID', input: true }))).toBe('failed')
     expect(kindOf(final({ status: 400 }))).toBe('failed')
     expect(kindOf(final({ status: null }))).toBe('failed')
+  })
+
+  describe('after 429s', () => {
+    const throttled = (retryAfterMs?: number) =>
+      failure({
+        class: 'throttled',
+        status: 429,
+        feedback: retryAfterMs === undefined ? {} : { retryAfterMs },
+      })
+    const kindAfter = (
+      failed: ProviderFailure,
+      count: number,
+      spentMs: number,
+      next: string | null = 'b/m',
+    ) => {
+      const throttles = count === 0 ? null : { count, since: NOW - spentMs }
+      return decide(failed, { attempts: 1, maxAttempts: 3, throttles }, retry, NOW, half, next).kind
+    }
+
+    it('moves on from the third that names no time', () => {
+      expect(kindAfter(throttled(), 0, 0)).toBe('throttled')
+      expect(kindAfter(throttled(), 1, 1000)).toBe('throttled')
+      expect(kindAfter(throttled(), 2, 2000)).toBe('rerouted')
+    })
+
+    it('moves on when what it waited, and is to wait, exceeds five seconds, told or not', () => {
+      expect(kindAfter(throttled(), 1, 4000)).toBe('throttled')
+      expect(kindAfter(throttled(), 1, 4001)).toBe('rerouted')
+      expect(kindAfter(throttled(1000), 9, 4000)).toBe('throttled')
+      expect(kindAfter(throttled(0), 900, 5001)).toBe('rerouted')
+      expect(kindAfter(throttled(5001), 0, 0)).toBe('rerouted')
+    })
+
+    it('stays where no other lane is left', () => {
+      expect(kindAfter(throttled(), 50, 3_600_000, null)).toBe('throttled')
+    })
   })
 })
 

@@ -3,7 +3,13 @@ import type { Outcome } from '../../../workers/outcome.ts'
 import { spreadRetries } from '../../../workers/spread-retries.ts'
 
 const retryAt = (at: number): Outcome => ({ kind: 'retry', at, reason: 'broken', waitingFor: 'retry_delay' })
-const throttled: Outcome = { kind: 'throttled', at: 5, reason: 'busy', waitingFor: 'provider_pause' }
+const throttled: Outcome = {
+  kind: 'throttled',
+  at: 5,
+  reason: 'busy',
+  waitingFor: 'provider_pause',
+  throttles: { count: 1, since: 1 },
+}
 
 /** A budget that answers with these waits, and remembers what it was asked. */
 function bookWith(waits: number[]) {
