@@ -19,6 +19,9 @@ import { unlessAborted } from './unless-aborted.ts'
 /** From one sweep of this process to the next, from one look for lanes, and from one announcement of open ones. */
 const SWEEP_MS = 1000
 
+/** A start waits no longer than this for the first look for lanes, ms. */
+const FIRST_LOOK_MS = 1000
+
 /** How long running calls may go on after SIGTERM before they are given back; and while the store is away. */
 const DRAIN_MS = 25_000
 const DRAIN_AWAY_MS = 3_000
@@ -163,14 +166,17 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   }
 
   ensureListed()
+  const first = discover().catch((error) => deps.onError(error, 'looking for lanes'))
   const every = (task: () => Promise<unknown>, what: string) =>
     repeat(SWEEP_MS, task, (error) => deps.onError(error, what))
   // Each by itself: lanes are announced in time however long a sweep takes.
   const turns = [
     every(deps.maintenance.sweep, 'the sweep'),
-    every(discover, 'looking for lanes'),
+    every(() => first.then(discover), 'looking for lanes'),
     every(announce, 'announcing open lanes'),
   ]
+  // Where Redis is there, the lanes that only it knows are served from the start.
+  await unlessAborted(AbortSignal.timeout(FIRST_LOOK_MS), first)
 
   return {
     health() {
