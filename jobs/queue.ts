@@ -136,6 +136,9 @@ const QUEUES_KEPT = 64
 /** One that was used within this may still be at work, ms. */
 const QUEUE_IDLE_MS = 60_000
 
+/** How long what a retired lane's queue is told of itself stays at the most, ms. */
+const META_TTL_MS = 86_400_000
+
 const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url))
 const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
@@ -228,7 +231,10 @@ export function createQueues(deps: {
       announced.add(lane)
     } else if ((await connection.sadd(lanesKey(prefix), lane)) === 1) {
       // What the queue was told of itself may have gone with it.
-      await connection.hset(`${lanePrefix(lane)}:${QUEUE_NAME}:meta`, 'opts.maxLenEvents', EVENTS_KEPT)
+      const meta = `${lanePrefix(lane)}:${QUEUE_NAME}:meta`
+      await connection.hset(meta, 'opts.maxLenEvents', EVENTS_KEPT)
+      // Should the lane be retired just before this.
+      await connection.pexpire(meta, META_TTL_MS)
     }
   }
 

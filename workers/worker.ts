@@ -79,7 +79,7 @@ export type WorkerProcess = {
 export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const loops = new Map<string, LaneLoop>()
   const laneIdleMs = deps.laneIdleMs ?? LANE_IDLE_MS
-  /** Lanes that were looked at and have no loop, by when that was. */
+  /** Lanes with entries that the configuration does not have, by when they were looked at. */
   const lookedAt = new Map<string, number>()
   const calls = createRunningCalls()
   let stopped = false
@@ -132,9 +132,8 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
 
   /** A lane without work ends; one that has some, and is configured, has a loop. */
   async function retireOrServe(id: string): Promise<void> {
-    lookedAt.set(id, performance.now())
     if (!(await deps.queues.retire(id))) {
-      ensureLoop(id)
+      if (ensureLoop(id) === null) lookedAt.set(id, performance.now())
       return
     }
     const loop = loops.get(id)
