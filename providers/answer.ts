@@ -8,25 +8,60 @@ import type { CallType } from './provider.ts'
  * @param inputs how many vectors an embeddings answer must hold; null when the request's own shape is odd
  */
 export function findAnswerFault(type: CallType, body: JsonObject, inputs: number | null): string | null {
-  if (type === 'chat') return Array.isArray(body.choices) ? null : 'the answer has no list of choices'
-  if (type === 'response') return Array.isArray(body.output) ? null : 'the answer has no list of output items'
+  if (type === 'chat') return findChatFault(body)
+  if (type === 'response') return findResponseFault(body)
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
   if (inputs !== null && body.data.length !== inputs) {
     return `the answer has ${body.data.length} vectors for ${inputs} inputs`
   }
   if (!body.data.every(isVector)) return 'the answer has an entry without a vector'
-  return areIndicesSound(body.data) ? null : 'the indices of the vectors are not 0 to n-1'
+  return placeVectors(body.data) === null ? 'the indices of the vectors are not 0 to n-1' : null
+}
+
+/** Gives vectors that came without their `index` the one they stand for. */
+export function numberVectors(body: JsonObject): JsonObject {
+  const data = body.data as JsonObject[]
+  if (data.every(({ index }) => index !== undefined)) return body
+  if (data.every(({ index }) => index === undefined)) return body
+  const places = placeVectors(data)!
+  return { ...body, data: data.map((entry, at) => ({ ...entry, index: places[at]! })) }
+}
+
+function findChatFault({ choices }: JsonObject): string | null {
+  if (!Array.isArray(choices)) return 'the answer has no list of choices'
+  if (choices.length === 0) return 'the answer has no choice'
+  const isWhole = choices.every((choice) => isJsonObject(choice) && isJsonObject(choice.message))
+  return isWhole ? null : 'the answer has a choice without a message'
+}
+
+function findResponseFault({ output, status }: JsonObject): string | null {
+  if (!Array.isArray(output)) return 'the answer has no list of output items'
+  if (!output.every(isJsonObject)) return 'the answer has an output item that is no object'
+  // A response may be cut before its first item.
+  return output.length === 0 && status !== 'incomplete' ? 'the answer has no output item' : null
 }
 
 function isVector(entry: JsonValue): boolean {
-  return isJsonObject(entry) && (typeof entry.embedding === 'string' || Array.isArray(entry.embedding))
+  if (!isJsonObject(entry)) return false
+  const { embedding } = entry
+  return (typeof embedding === 'string' || Array.isArray(embedding)) && embedding.length > 0
 }
 
-/** Vectors are given back to their inputs by index; servers that send none answer in order. */
-function areIndicesSound(data: JsonValue[]): boolean {
-  const seen = new Set<JsonValue | undefined>()
-  for (const entry of data) seen.add(isJsonObject(entry) ? entry.index : undefined)
-  if (seen.size === 1 && seen.has(undefined)) return true
-  if (seen.size !== data.length) return false
-  return data.every((_, index) => seen.has(index))
+/**
+ * The inputs that vectors belong to: by their index, and without any, in order. Servers that leave zeros out of their
+ * JSON (protobuf's rule) leave out the first index; those that are left out are the ones nobody else has. Null where
+ * that is no order of all.
+ */
+function placeVectors(data: JsonValue[]): number[] | null {
+  const given = data.map((entry) => (isJsonObject(entry) ? (entry.index ?? null) : null))
+  if (given.every((index) => index === null)) return data.map((_, at) => at)
+  const taken = new Set(given.filter((index) => index !== null))
+  const free = data.map((_, at) => at).filter((at) => !taken.has(at))
+  const places = given.map((index) => index ?? free.shift() ?? -1)
+  const isOrder = new Set(places).size === data.length && places.every((at) => isPlace(at, data.length))
+  return isOrder ? (places as number[]) : null
+}
+
+function isPlace(index: JsonValue, count: number): boolean {
+  return typeof index === 'number' && Number.isInteger(index) && index >= 0 && index < count
 }

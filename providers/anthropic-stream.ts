@@ -1,13 +1,11 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { isThinking, readRefusal, textOf, toChatUsage, toFinish, toToolCall } from './anthropic-answer.ts'
 import { createChatAssembler } from './assemble.ts'
-import { invalidAnswer, type Outcome } from './classify.ts'
+import { invalidAnswer, type Outcome, truncatedStream } from './classify.ts'
 import type { ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
-import { parseObject, type StreamReader } from './streaming.ts'
+import { type StreamReader, sortEvent } from './streaming.ts'
 import { isGiven } from './text-members.ts'
-import { withRequestId } from './transport.ts'
-import { judgeError } from './verdict.ts'
 
 /** Source: Anthropic, Messages API, "Streaming messages". */
 type EventName =
@@ -17,7 +15,6 @@ type EventName =
   | 'content_block_start'
   | 'content_block_delta'
   | 'content_block_stop'
-  | 'error'
 
 /** A block that has begun: a call of a tool by its place among the calls, thinking as it grows. */
 type Block = {
@@ -47,6 +44,8 @@ export function createMessagesReader(options: {
   let usage: JsonObject = {}
   let calls = 0
   let begun = false
+  /** Something came that is no event, before the message began. */
+  let isStrange = false
 
   function emit(members: JsonObject): void {
     options.onDelta(assembler.add({ ...head, ...members }))
@@ -124,6 +123,9 @@ export function createMessagesReader(options: {
   }
 
   function finish(): Outcome | null {
+    if (head === null && isStrange) {
+      return { ok: false, verdict: invalidAnswer('the stream held no event of a message') }
+    }
     const body = assembler.isFinished() ? assembler.build() : null
     if (!body) return null
     const total = toChatUsage(usage)
@@ -133,14 +135,17 @@ export function createMessagesReader(options: {
 
   return {
     finish,
-    take(data) {
-      const event = parseObject(data)
-      if (!event)
-        return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
-      const name = event.type as EventName
-      if (name === 'error' || (name === undefined && event.error)) {
-        return { ok: false, verdict: judgeError(withRequestId(event.error, event), 'chat', begun) }
+    take(data, eventName) {
+      const sorted = sortEvent('chat', data, eventName, begun)
+      if (sorted.kind === 'failed') return sorted.outcome
+      // Some servers that speak this dialect end their streams as chats end.
+      if (sorted.kind === 'done') return finish() ?? { ok: false, verdict: truncatedStream() }
+      if (sorted.kind === 'nothing') {
+        isStrange ||= sorted.isStrange && head === null
+        return null
       }
+      const event = sorted.part
+      const name = (event.type ?? eventName) as EventName
       if (name === 'message_start' && isJsonObject(event.message)) start(event.message)
       if (head === null && name === 'content_block_start') start({})
       if (head === null) return null

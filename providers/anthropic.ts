@@ -7,18 +7,19 @@ import { writeMessages } from './anthropic-write.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import { firstChoice } from './chat-to-response.ts'
 import { invalidAnswer, type Outcome } from './classify.ts'
+import { createAgent } from './connections.ts'
+import { judgeBody } from './judge-answer.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
+import { findError } from './provider-error.ts'
 import { answerAsResponse } from './response-as-chat.ts'
 import { readStream } from './streaming.ts'
 import {
-  createAgent,
   createSend,
   DEFAULT_MAX_ANSWER_BYTES,
   isEventStream,
   readJson,
   trimUrl,
   type UpstreamResponse,
-  withRequestId,
 } from './transport.ts'
 import { refuseRequest, refuseType, UnmappableError } from './unmappable.ts'
 import type { OnUnsupported } from './unsupported.ts'
@@ -95,10 +96,10 @@ async function readBody(
   created: number,
   maxBytes: number,
 ): Promise<Outcome> {
-  if (request.body.stream === true && isEventStream(response)) {
+  if (await isEventStream(response)) {
     const { stream_options: asked } = request.body
     const reader = createMessagesReader({
-      onDelta: request.onDelta ?? ignoreDelta,
+      onDelta: (request.body.stream === true && request.onDelta) || ignoreDelta,
       ...(request.onUsage ? { onUsage: request.onUsage } : {}),
       forwardUsage: isJsonObject(asked) && asked.include_usage === true,
       created,
@@ -107,13 +108,12 @@ async function readBody(
   }
   const answer = await readJson(response.stream, maxBytes)
   if (!isJsonObject(answer)) return { ok: false, verdict: invalidAnswer('the answer is not a JSON object') }
-  if (answer.error) {
-    return { ok: false, verdict: judgeError(withRequestId(answer.error, answer), 'chat', false) }
-  }
+  const error = findError(answer)
+  if (error !== undefined) return { ok: false, verdict: judgeError(error, 'chat', false) }
   keepSourcesAt(answer, ['content', '*', 'input'])
   const body = toChatCompletion(answer, created)
   return body
-    ? { ok: true, body }
+    ? judgeBody('chat', body)
     : { ok: false, verdict: invalidAnswer('the answer has no list of content') }
 }
 

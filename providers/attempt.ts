@@ -1,19 +1,14 @@
 import type { Agent } from 'undici'
 import { AnswerTooLargeError } from './answer-bounds.ts'
-import {
-  aborted,
-  classifyConnectionError,
-  type Outcome,
-  redact,
-  redactProviderError,
-  timedOut,
-  type Verdict,
-} from './classify.ts'
-import { capPause, type HeaderReader, readFeedback, readReset } from './feedback.ts'
+import { aborted, brokenAnswer, type Outcome, timedOut, type Verdict } from './classify.ts'
+import { classifyConnectionError, isStaleConnection, isSurelyUnread } from './connection-error.ts'
+import { type HeaderReader, readFeedback, readReset } from './feedback.ts'
 import type { Feedback, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
+import { redact, redactProviderError } from './redact.ts'
 import { RefusedError, type UpstreamResponse } from './transport.ts'
 import { judgeRefusal } from './verdict.ts'
+import { capWait } from './waits.ts'
 
 /** One request upstream: how it is sent, and how its answer is read. */
 export type Exchange = {
@@ -49,8 +44,8 @@ export function createAttempt(options: {
     const { retryAfterMs, providerError, ...rest } = verdict
     const feedback: Feedback = headers ? readFeedback(headers, now()) : {}
     const reset = headers && verdict.class === 'throttled' ? readReset(headers, now()) : undefined
-    const wait = feedback.retryAfterMs ?? retryAfterMs ?? reset
-    if (wait !== undefined) feedback.retryAfterMs = capPause(wait)
+    const wait = capWait(feedback.retryAfterMs ?? retryAfterMs ?? reset)
+    if (wait !== undefined) feedback.retryAfterMs = wait
     return {
       ok: false,
       ...rest,
@@ -82,7 +77,7 @@ export function createAttempt(options: {
     request.signal.addEventListener('abort', stop, { once: true })
 
     try {
-      response = await exchange.send(controller.signal)
+      response = await sendSurely(exchange, controller.signal)
       const outcome = await exchange.read(response)
       // An answer that turns out bad after the call was stopped is not the provider's fault.
       if (!outcome.ok && isTimeUp) return fail(timedOut(), response.status, response.headers)
@@ -99,14 +94,16 @@ export function createAttempt(options: {
       if (response) response.stream.destroy()
       if (error instanceof RefusedError) {
         if (request.signal.aborted) return fail(aborted(true), error.status, null)
-        return fail(judgeRefusal(error.status, error.error, request.type), error.status, error.headers)
+        return fail(judgeRefusal(error.status, error.error, request.type, now()), error.status, error.headers)
       }
       const status = response?.status ?? null
       const headers = response?.headers ?? null
       if (isTimeUp) return fail(timedOut(), status, headers)
       if (request.signal.aborted) return fail(aborted(true), status, headers)
       if (error instanceof AnswerTooLargeError) return fail(answerTooLarge(error), status, headers)
-      return fail(classifyConnectionError(error), status, headers)
+      const isStale = response === null && isStaleConnection(error)
+      const verdict = classifyConnectionError(error)
+      return fail(isStale ? { ...verdict, staleConnection: true } : verdict, status, headers)
     } finally {
       clearTimeout(timer)
       request.signal.removeEventListener('abort', stop)
@@ -136,6 +133,19 @@ export function createAdapter(deps: {
   }
 }
 
+/**
+ * Sends; once more where the first time an idle connection turned out closed before it had taken the request, so
+ * that nobody can have read it.
+ */
+async function sendSurely(exchange: Exchange, signal: AbortSignal): Promise<UpstreamResponse> {
+  try {
+    return await exchange.send(signal)
+  } catch (error) {
+    if (signal.aborted || !isSurelyUnread(error)) throw error
+    return exchange.send(signal)
+  }
+}
+
 function answerTooLarge(error: AnswerTooLargeError): Verdict {
-  return { class: 'final', code: 'answer_too_large', message: error.message, ambiguous: true, input: false }
+  return { ...brokenAnswer('answer_too_large', error.message), class: 'final' }
 }

@@ -1,18 +1,36 @@
 import type { Feedback } from './provider.ts'
+import { capWait, parseWait } from './waits.ts'
 
 /** What is needed of `Headers`: a case-insensitive look-up, null when absent. */
 export type HeaderReader = { get(name: string): string | null }
 
-/** No provider pauses longer; a larger value is a mistake or an attack, and would park a lane for good. */
-const MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000
-
 const DECIMAL = /^\d+(?:\.\d+)?$/
+
+/** What a limit counts, as the names of the headers about it have it. */
+const COUNTED = ['requests', 'tokens', 'input-tokens', 'output-tokens'] as const
+
+/** Headers that say when a limit is whole again, and those that say what remains of it. */
+const RESETS: [reset: string, remaining: string][] = [
+  ...COUNTED.map((name): [string, string] => [
+    `anthropic-ratelimit-${name}-reset`,
+    `anthropic-ratelimit-${name}-remaining`,
+  ]),
+  ...COUNTED.map((name): [string, string] => [`x-ratelimit-reset-${name}`, `x-ratelimit-remaining-${name}`]),
+  ...['requests-minute', 'requests-day', 'tokens-minute', 'tokens-day'].map((name): [string, string] => [
+    `x-ratelimit-reset-${name}`,
+    `x-ratelimit-remaining-${name}`,
+  ]),
+  ['x-ratelimit-reset', 'x-ratelimit-remaining'],
+  ['ratelimit-reset', 'ratelimit-remaining'],
+  ['ratelimitbysize-reset', 'ratelimitbysize-remaining'],
+]
 
 /**
  * Reads what an answer says about limits. Sources: OpenAI `x-ratelimit-{limit,remaining}-{requests,tokens}`
  * (Azure and most compatible servers send the same), Anthropic `anthropic-ratelimit-{requests,tokens}-{limit,
  * remaining}`, RFC 9110 `retry-after` (seconds, fractions tolerated, or a date) and `retry-after-ms`, the more
- * exact one of OpenAI and Azure, which wins. Anything unreadable or negative is left out, never guessed.
+ * exact one of OpenAI and Azure, which wins. A wait of 0 is none given. Anything unreadable or negative is left out,
+ * never guessed.
  *
  * @param now unix milliseconds, for dates
  */
@@ -41,23 +59,22 @@ export function readFeedback(headers: HeaderReader, now: number): Feedback {
 
 /**
  * When what is used up comes back, in milliseconds from now; undefined when nothing is, or it is not told. For a 429
- * that names no time. Anthropic: `anthropic-ratelimit-*-reset`, RFC 3339 (Anthropic, Rate limits).
+ * that names no time. Of a limit that does not say what remains, its reset is taken, but only where none is known to
+ * be used up. Forms: RFC 3339 (Anthropic), `6m0s`, `1.5s`, seconds, Unix time.
  *
  * @param now unix milliseconds
  */
 export function readReset(headers: HeaderReader, now: number): number | undefined {
-  let latest: number | undefined
-  for (const name of ['requests', 'tokens', 'input-tokens', 'output-tokens']) {
-    const reset = Date.parse(headers.get(`anthropic-ratelimit-${name}-reset`) ?? '')
-    const isUsedUp = parseDecimal(headers.get(`anthropic-ratelimit-${name}-remaining`)) === 0
-    if (isUsedUp && reset >= now) latest = Math.max(latest ?? 0, capPause(reset - now))
+  let used: number | undefined
+  let untold: number | undefined
+  for (const [resetName, remainingName] of RESETS) {
+    const wait = parseWait(headers.get(resetName) ?? undefined, 1000, now)
+    if (wait === undefined) continue
+    const remaining = parseDecimal(headers.get(remainingName))
+    if (remaining === 0) used = Math.max(used ?? 0, wait)
+    else if (remaining === undefined) untold = Math.max(untold ?? 0, wait)
   }
-  return latest
-}
-
-/** Caps what an error's own words ask for, as headers are capped. */
-export function capPause(milliseconds: number): number {
-  return Math.min(Math.ceil(milliseconds), MAX_RETRY_AFTER_MS)
+  return capWait(used ?? untold)
 }
 
 function readCount(headers: HeaderReader, name: string, otherName: string): number | undefined {
@@ -72,15 +89,11 @@ function readLimit(headers: HeaderReader, name: string, otherName: string): numb
 }
 
 function readRetryAfter(headers: HeaderReader, now: number): number | undefined {
-  const milliseconds = parseDecimal(headers.get('retry-after-ms'))
-  if (milliseconds !== undefined) return capPause(milliseconds)
-  const value = headers.get('retry-after')?.trim()
-  if (!value) return undefined
-  const seconds = parseDecimal(value)
-  if (seconds !== undefined) return capPause(seconds * 1000)
-  // Date.parse takes nearly anything; an HTTP date always names its zone as GMT (RFC 9110 §5.6.7).
-  const at = value.endsWith('GMT') ? Date.parse(value) : Number.NaN
-  return at >= now ? capPause(at - now) : undefined
+  for (const name of ['retry-after-ms', 'x-ms-retry-after-ms']) {
+    const milliseconds = capWait(parseDecimal(headers.get(name)))
+    if (milliseconds !== undefined) return milliseconds
+  }
+  return capWait(parseWait(headers.get('retry-after') ?? undefined, 1000, now))
 }
 
 function parseDecimal(text: string | null): number | undefined {

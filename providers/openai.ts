@@ -1,22 +1,23 @@
 import { normalizeInputs } from '../lib/embedding-input.ts'
-import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { isJsonObject } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
 import { editMembers, findMember } from '../lib/json-text.ts'
-import { findAnswerFault } from './answer.ts'
+import { type Addition, createRefusedAdditions } from './additions.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
-import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
+import type { Outcome } from './classify.ts'
+import { createAgent } from './connections.ts'
+import { judgeBody } from './judge-answer.ts'
 import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { createChatReader, createResponseReader, readStream } from './streaming.ts'
 import {
-  createAgent,
   createSend,
   DEFAULT_MAX_ANSWER_BYTES,
   isEventStream,
+  RefusedError,
   readJson,
   trimUrl,
   type UpstreamResponse,
 } from './transport.ts'
-import { judgeError } from './verdict.ts'
 
 export type OpenAiOptions = {
   name: string
@@ -58,25 +59,41 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const dispatcher = createAgent()
   const send = createSend({ dispatcher, headers: buildHeaders(options), maxBytes })
   const urlOf = createUrls(options)
-  /** Turned off for good when the server refuses `stream_options`, which only our wish for usage added. */
-  let asksForUsage = true
+  const refused = createRefusedAdditions(options.now ?? Date.now)
 
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
-    const wantsUsage =
-      request.type === 'chat' && request.body.stream === true && !clientAsksForUsage(request.body)
-    const addsUsage = wantsUsage && asksForUsage
-    const answer = await exchange(request, addsUsage)
-    if (!addsUsage || answer.ok || answer.class !== 'final') return answer
-    if (!answer.message.includes('stream_options')) return answer
-    asksForUsage = false
-    return exchange(request, false)
+    const added = refused.choose(request)
+    const first = await exchange(request, added)
+    const blamed = refused.blame(added, first.answer, first.words)
+    if (blamed.length === 0) return first.answer
+    const second = await exchange(
+      request,
+      added.filter((addition) => !blamed.includes(addition)),
+    )
+    // What works without was refused for it; where nothing works, it was something else.
+    if (second.answer.ok) refused.remember(request, blamed)
+    return second.answer
   }
 
-  function exchange(request: ProviderRequest, addsUsage: boolean): Promise<ProviderAnswer> {
-    return attempt(request, {
-      send: (signal) => send(urlOf(request), buildBody(request, addsUsage), signal),
-      read: (response) => readBody(request, response, addsUsage, maxBytes),
+  /** One call, and what was said where it was refused. */
+  async function exchange(
+    request: ProviderRequest,
+    added: readonly Addition[],
+  ): Promise<{ answer: ProviderAnswer; words: string }> {
+    let words = ''
+    const answer = await attempt(request, {
+      async send(signal) {
+        try {
+          return await send(urlOf(request), buildBody(request, added), signal)
+        } catch (error) {
+          if (error instanceof RefusedError) words = JSON.stringify(error.error) ?? ''
+          throw error
+        }
+      },
+      read: (response) => readBody(request, response, added.includes('stream_options'), maxBytes),
     })
+    if (words === '' && !answer.ok) words = JSON.stringify([answer.message, answer.providerError])
+    return { answer, words }
   }
 
   return createAdapter({ name: options.name, dispatcher, answerCall })
@@ -89,49 +106,34 @@ async function readBody(
   maxBytes: number,
 ): Promise<Outcome> {
   const { type } = request
-  // A server that cannot stream answers in one piece, as its content type says.
-  if (request.body.stream === true && type !== 'embedding' && isEventStream(response)) {
-    const onDelta = request.onDelta ?? ignoreDelta
+  // A server that cannot stream answers in one piece, and some stream whatever they are asked.
+  if (type !== 'embedding' && (await isEventStream(response))) {
+    const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
     const tellsUsage = request.onUsage ? { onUsage: request.onUsage } : {}
     const reader =
       type === 'chat'
         ? createChatReader({ onDelta, ...tellsUsage, forwardUsage: !addsUsage })
         : createResponseReader({ onDelta, ...tellsUsage })
-    const outcome = await readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
-    return outcome.ok ? checkBody(type, outcome.body, null) : outcome
+    return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
   }
   const body = await readJson(response.stream, maxBytes)
-  if (!isJsonObject(body)) return { ok: false, verdict: invalidAnswer('the answer is not a JSON object') }
   const inputs = type === 'embedding' ? (normalizeInputs(request.body)?.length ?? null) : null
-  return checkBody(type, body, inputs)
-}
-
-function checkBody(type: CallType, body: JsonObject, inputs: number | null): Outcome {
-  const isFailed = type === 'response' && body.status === 'failed'
-  // A Response carries `error: null` when all is well.
-  if (body.error || isFailed) return { ok: false, verdict: judgeError(body.error, type, false) }
-  if (type === 'response' && (body.status === 'queued' || body.status === 'in_progress')) {
-    return { ok: false, verdict: unfinished() }
-  }
-  const fault = findAnswerFault(type, body, inputs)
-  return fault === null ? { ok: true, body } : { ok: false, verdict: invalidAnswer(fault) }
+  return judgeBody(type, body, inputs)
 }
 
 /** The client's text with as little changed as there has to be. */
-function buildBody(request: ProviderRequest, addsUsage: boolean): string {
+function buildBody(request: ProviderRequest, added: readonly Addition[]): string {
   const edits: Record<string, string | null> = { model: JSON.stringify(request.model) }
   // Every job is in the background here; upstream it would be answered before it is done.
   if (request.type === 'response') edits.background = null
+  const isPacked = request.type === 'embedding' && request.body.encoding_format === 'base64'
+  if (isPacked && !added.includes('encoding_format')) edits.encoding_format = null
   const text = sourceOf(request.body)
-  if (addsUsage) {
+  if (added.includes('stream_options')) {
     const given = isJsonObject(request.body.stream_options) ? findMember(text, 'stream_options') : undefined
     edits.stream_options = editMembers(given ?? '{}', { include_usage: 'true' })
   }
   return editMembers(text, edits)
-}
-
-function clientAsksForUsage(body: JsonObject): boolean {
-  return isJsonObject(body.stream_options) && body.stream_options.include_usage === true
 }
 
 function buildHeaders(options: OpenAiOptions): Record<string, string> {
@@ -159,12 +161,6 @@ function createUrls(options: OpenAiOptions): (request: ProviderRequest) => strin
     const deployment = type === 'response' ? '' : `/deployments/${encodeURIComponent(model)}`
     return `${root}${deployment}${PATHS[type]}?api-version=${version}`
   }
-}
-
-/** `background: true` went upstream, where the work goes on; asking again would buy it twice. */
-function unfinished(): Verdict {
-  const message = 'the provider answered before the response was finished: `background` is not for upstream'
-  return { class: 'final', code: 'unfinished_response', message, ambiguous: true, input: false }
 }
 
 function ignoreDelta(): void {}

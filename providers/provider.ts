@@ -16,7 +16,7 @@ export type Feedback = {
   limitTokens?: number
   remainingRequests?: number
   remainingTokens?: number
-  /** From `retry-after-ms` or `retry-after` (seconds or HTTP date), in milliseconds from the answer, ≥ 0. */
+  /** How long the answer asks to wait, in its headers or its words, in milliseconds from it: > 0, at most an hour. */
   retryAfterMs?: number
 }
 
@@ -56,9 +56,29 @@ export type ProviderSuccess = {
  */
 export type FailureClass = 'throttled' | 'retryable' | 'timeout' | 'final' | 'aborted'
 
+/**
+ * What a failure is about, as far as the provider says: the rate, a server that is busy or ill, money, the request
+ * itself, its length, our key, a content filter, a model that is not there, the connection, an answer that is none.
+ */
+export type FailureCause =
+  | 'rate'
+  | 'overloaded'
+  | 'server'
+  | 'quota'
+  | 'invalid_request'
+  | 'too_long'
+  | 'auth'
+  | 'filter'
+  | 'not_found'
+  | 'connection'
+  | 'answer'
+  | 'timeout'
+  | 'aborted'
+
 export type ProviderFailure = {
   ok: false
   class: FailureClass
+  cause?: FailureCause
   /** The provider's code where it gave one, else ours: `connection_error`, `timeout`, `invalid_answer`, `truncated_stream`… */
   code: string
   /** For people; never holds a key or a prompt. */
@@ -67,6 +87,8 @@ export type ProviderFailure = {
   status: number | null
   /** True when the provider may have done (and billed) the work although no answer came: the outcome is unknown. */
   ambiguous: boolean
+  /** True when a connection that had served other calls was closed in between: that says nothing of the provider's state. */
+  staleConnection?: boolean
   /** True when the provider refused the request for what it contains (400/422 about the input): a coalesced request is then split. */
   input: boolean
   feedback: Feedback

@@ -12,13 +12,14 @@ export type SseParser = {
 const UNSCANNED = 512
 
 /**
- * Reads `text/event-stream` (WHATWG HTML §9.2.6) as providers use it: the data of each event, lines joined. Names,
- * ids, comments and retry fields are dropped, for the data of every provider's events says what they are.
+ * Reads `text/event-stream` (WHATWG HTML §9.2.6) as providers use it: the data of each event, lines joined, and its
+ * name. Ids, comments and retry fields are dropped. A line of bare JSON is an event too: so some servers say, in the
+ * middle of a stream, what went wrong.
  *
  * @param createScanner makes what looks at the data of an event before it is handed on; what its `push` throws, `push` and `end` throw
  */
 export function createSseParser(
-  onData: (data: string) => void,
+  onData: (data: string, name: string | null) => void,
   createScanner?: () => JsonScanner,
 ): SseParser {
   const lineEnd = /\r\n|\n|\r/g
@@ -26,6 +27,7 @@ export function createSseParser(
   /** The unfinished line; joined once it ends, so that a line over many chunks is not scanned again with each. */
   let pieces: string[] = []
   let data: string | null = null
+  let name: string | null = null
   let isFirst = true
   let endedInReturn = false
   let scanner: JsonScanner | null = null
@@ -37,10 +39,11 @@ export function createSseParser(
   }
 
   function dispatch(): void {
-    const event = data
+    const [event, itsName] = [data, name]
     data = null
+    name = null
     scanner = null
-    if (event !== null) onData(event)
+    if (event !== null) onData(event, itsName)
   }
 
   /** @param isLookedAt its pieces were, as they came */
@@ -51,6 +54,11 @@ export function createSseParser(
       if (data !== null && scanner === null) look(data)
       if (!isLookedAt && (value.length > UNSCANNED || scanner !== null)) look(value)
       data = data === null ? value : `${data}\n${value}`
+    } else if (line.startsWith('event:')) name = line.slice(6).trim()
+    else if (line.startsWith('{"') && data === null) {
+      if (!isLookedAt) look(line)
+      data = line
+      dispatch()
     }
   }
 

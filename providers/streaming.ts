@@ -3,9 +3,12 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource, keepSourcesAt, withMembers } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { createChatAssembler } from './assemble.ts'
-import { invalidAnswer, type Outcome, type Verdict } from './classify.ts'
-import type { ProviderRequest } from './provider.ts'
+import { invalidAnswer, type Outcome, truncatedStream, type Verdict } from './classify.ts'
+import { findGivenUp, givenUp, judgeBody } from './judge-answer.ts'
+import type { CallType, ProviderRequest } from './provider.ts'
+import { findError, isHeartbeat } from './provider-error.ts'
 import { readUsage } from './read-usage.ts'
+import { createResponseAssembler } from './response-assembler.ts'
 import { createSseParser } from './sse.ts'
 import { judgeError } from './verdict.ts'
 
@@ -14,7 +17,7 @@ const END_GRACE_MS = 100
 
 /** Takes the events of one stream; answers when the outcome is known. */
 export type StreamReader = {
-  take(data: string): Outcome | null
+  take(data: string, name: string | null): Outcome | null
   /** The stream is over, cleanly or not, and no outcome is known yet. Null: it broke off too early. */
   finish(): Outcome | null
 }
@@ -35,8 +38,8 @@ export async function readStream(options: {
 }): Promise<Outcome> {
   const { reader, drained } = options
   let outcome: Outcome | null = null
-  const parser = createSseParser((data) => {
-    outcome ??= reader.take(data)
+  const parser = createSseParser((data, name) => {
+    outcome ??= reader.take(data, name)
   }, createAnswerScanner)
   const readOutcome = () => outcome
   let size = 0
@@ -68,8 +71,38 @@ export async function readStream(options: {
   return reader.finish() ?? { ok: false, verdict: truncatedStream() }
 }
 
+/** What an event of a stream is: an end, an error, a part of the answer, or nothing to us. */
+export type StreamEvent =
+  | { kind: 'done' }
+  | { kind: 'nothing'; isStrange: boolean }
+  | { kind: 'failed'; outcome: Outcome }
+  | { kind: 'part'; part: JsonObject }
+
 /**
- * Reads chat completion chunks, which pass on as they came.
+ * Sorts an event of a stream. Heartbeats in all forms say nothing, and neither does text that is no JSON, which
+ * proxies put in; but JSON that cannot be read is a part of the answer that is lost.
+ */
+export function sortEvent(type: CallType, data: string, name: string | null, begun: boolean): StreamEvent {
+  const text = data.trim()
+  if (text === '[DONE]') return { kind: 'done' }
+  const part = parseObject(text)
+  if (part === null) {
+    if (name === 'error') return failed(judgeError(text, type, begun))
+    const isLost = text.startsWith('{')
+    if (isLost) return failed(invalidAnswer('the stream held an event that is not a JSON object'))
+    return { kind: 'nothing', isStrange: text !== '' }
+  }
+  const error = findError(part, name)
+  if (error !== undefined) return failed(judgeError(error, type, begun))
+  return isHeartbeat(part, name) ? { kind: 'nothing', isStrange: false } : { kind: 'part', part }
+}
+
+function failed(verdict: Verdict): StreamEvent {
+  return { kind: 'failed', outcome: { ok: false, verdict } }
+}
+
+/**
+ * Reads chat completion chunks, which pass on as clients are to see them.
  *
  * @param options.forwardUsage false when the usage chunk was asked for by us alone: the client must not see it
  */
@@ -80,28 +113,41 @@ export function createChatReader(options: {
 }): StreamReader {
   const assembler = createChatAssembler()
   let begun = false
+  /** Something came that is no chunk. */
+  let isStrange = false
 
   function finish(): Outcome | null {
-    const body = assembler.isFinished() ? assembler.build() : null
-    return body && { ok: true, body }
+    const body = assembler.build()
+    if (body === null) {
+      return isStrange ? { ok: false, verdict: invalidAnswer('the stream held no choice') } : null
+    }
+    return assembler.isFinished() ? judgeBody('chat', body) : null
   }
 
   return {
     finish,
-    take(data) {
-      if (data === '[DONE]') {
-        const body = assembler.build()
-        return body ? { ok: true, body } : { ok: false, verdict: invalidAnswer('the stream held no choice') }
+    take(data, name) {
+      const event = sortEvent('chat', data, name, begun)
+      switch (event.kind) {
+        case 'done':
+          isStrange = true
+          return finish() ?? { ok: false, verdict: truncatedStream() }
+        case 'failed':
+          return event.outcome
+        case 'nothing':
+          isStrange ||= event.isStrange
+          return null
       }
-      const chunk = parseObject(data)
-      if (!chunk)
-        return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
-      if (chunk.error) {
-        return { ok: false, verdict: judgeError(chunk.error, 'chat', begun) }
+      const { part } = event
+      if (!isChunk(part)) {
+        isStrange = true
+        return null
       }
+      const reason = findGivenUp(part)
+      if (reason !== null) return { ok: false, verdict: givenUp(reason) }
       begun = true
-      if (options.onUsage) tellUsage(chunk, options.onUsage)
-      const shown = assembler.add(chunk)
+      if (options.onUsage) tellUsage(part, options.onUsage)
+      const shown = assembler.add(part)
       const visible = options.forwardUsage ? shown : hideUsage(shown)
       if (visible) options.onDelta(visible)
       return null
@@ -109,34 +155,52 @@ export function createChatReader(options: {
   }
 }
 
+/** What is no chunk is not ours, and is left out: clients trip over it. */
+function isChunk(part: JsonObject): boolean {
+  return Array.isArray(part.choices) || isJsonObject(part.usage) || part.object === 'chat.completion.chunk'
+}
+
 /** Reads the events of a Response, which pass on as they came. */
 export function createResponseReader(options: {
   onDelta: (chunk: JsonValue) => void
   onUsage?: ProviderRequest['onUsage']
 }): StreamReader {
+  const assembler = createResponseAssembler()
   let begun = false
+  let isStrange = false
+
+  function finish(): Outcome | null {
+    return isStrange ? { ok: false, verdict: invalidAnswer('the stream held no event of a response') } : null
+  }
+
   return {
-    finish: () => null,
-    take(data) {
-      // Some compatible servers end Responses streams as chats end.
-      if (data === '[DONE]') return { ok: false, verdict: truncatedStream() }
-      const event = parseObject(data)
-      if (!event)
-        return { ok: false, verdict: invalidAnswer('the stream held an event that is not a JSON object') }
-      if (event.type === 'error' || (event.type === undefined && event.error)) {
-        const { type: _type, sequence_number: _number, ...flat } = event
-        const error = event.error ?? flat
-        return { ok: false, verdict: judgeError(error, 'response', begun) }
+    finish,
+    take(data, name) {
+      const sorted = sortEvent('response', data, name, begun)
+      switch (sorted.kind) {
+        case 'done':
+          // Some compatible servers end Responses streams as chats end.
+          return finish() ?? { ok: false, verdict: truncatedStream() }
+        case 'failed':
+          return sorted.outcome
+        case 'nothing':
+          isStrange ||= sorted.isStrange && !begun
+          return null
       }
-      if (typeof event.type !== 'string') {
-        return { ok: false, verdict: invalidAnswer('the stream held an event without a type') }
+      const { part } = sorted
+      if (typeof part.type !== 'string' && name === null) {
+        isStrange ||= !begun
+        return null
       }
+      isStrange = false
+      const event = typeof part.type === 'string' ? part : { type: name, ...part }
       if (options.onUsage && isJsonObject(event.response)) tellUsage(event, options.onUsage)
       options.onDelta(event)
+      assembler.add(event)
       if (event.type === 'response.completed' || event.type === 'response.incomplete') {
         keepSourcesAt(event, ['response'])
         return isJsonObject(event.response)
-          ? { ok: true, body: event.response }
+          ? judgeBody('response', assembler.complete(event.response))
           : { ok: false, verdict: invalidAnswer(`${event.type} came without its response`) }
       }
       if (event.type === 'response.failed') {
@@ -166,18 +230,8 @@ function hideUsage(chunk: JsonObject): JsonObject | null {
   return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? null : chunk
 }
 
-function truncatedStream(): Verdict {
-  return {
-    class: 'retryable',
-    code: 'truncated_stream',
-    message: 'the stream ended before the answer was complete',
-    ambiguous: true,
-    input: false,
-  }
-}
-
 /** The data of an event, which keeps its text; null when it is no JSON object. Google wraps the errors in its streams in a list. */
-export function parseObject(data: string): JsonObject | null {
+function parseObject(data: string): JsonObject | null {
   try {
     const parsed: unknown = JSON.parse(data)
     if (isJsonObject(parsed)) return keepSource(parsed, data)

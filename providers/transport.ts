@@ -1,11 +1,15 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import { Agent, type Dispatcher, request } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { nextTurn } from '../lib/breathe.ts'
-import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { isJsonObject } from '../lib/json.ts'
 import { keepSource } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
+import { requestTracked } from './connections.ts'
+import { decodeContent } from './content-coding.ts'
 import type { HeaderReader } from './feedback.ts'
+import { peekText } from './peek.ts'
+import { parseErrorBody } from './provider-error.ts'
 
 /** An upstream answer whose headers have come; the body is still on its way. */
 export type UpstreamResponse = {
@@ -17,13 +21,11 @@ export type UpstreamResponse = {
 /** Larger answers are cut, unless the provider's options say otherwise. */
 export const DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
-const CONNECT_TIMEOUT_MS = 10_000
-
 /** Thrown for an answer with an error status. */
 export class RefusedError extends Error {
   readonly status: number
   readonly headers: HeaderReader | null
-  /** The error object, as far as there is one. */
+  /** The error object, or what is said instead, as far as there is anything. */
   readonly error: unknown
 
   constructor(refusal: { status: number; headers: HeaderReader | null; error: unknown }) {
@@ -32,22 +34,6 @@ export class RefusedError extends Error {
     this.headers = refusal.headers
     this.error = refusal.error
   }
-}
-
-/**
- * The connections to one provider. Each attempt has its own clock; undici's (300 s to the headers and between
- * chunks) would cut slow answers.
- */
-export function createAgent(): Agent {
-  return new Agent({
-    connections: null,
-    pipelining: 1,
-    allowH2: false,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: 10_000,
-    connect: { timeout: CONNECT_TIMEOUT_MS },
-  })
 }
 
 /** Answers of this length on, in characters, are parsed in a turn of the event loop of their own. */
@@ -76,9 +62,15 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Whether the answer comes in pieces. */
-export function isEventStream(response: UpstreamResponse): boolean {
-  return response.headers.get('content-type')?.includes('text/event-stream') === true
+/**
+ * Whether the answer comes in pieces. Its first byte tells: servers and proxies send streams under every type, and
+ * JSON under that of a stream. Where there is none, the type does.
+ */
+export async function isEventStream(response: UpstreamResponse): Promise<boolean> {
+  const first = await peekText(response.stream)
+  if (first === '{' || first === '[' || first === '<') return false
+  if (first !== null && ':deir'.includes(first)) return true
+  return /text\/event-stream/i.test(response.headers.get('content-type') ?? '')
 }
 
 /** A base URL without a slash at its end. */
@@ -108,7 +100,7 @@ export function createSend(options: {
 }): Send {
   const { dispatcher, headers, maxBytes } = options
   return async (url, body, signal) => {
-    const response = await request(url, {
+    const response = await requestTracked(url, {
       method: 'POST',
       headers,
       body,
@@ -116,9 +108,11 @@ export function createSend(options: {
       dispatcher,
     })
     const status = response.statusCode
-    const upstream = { status, headers: createHeaderReader(response.headers), stream: response.body }
+    const read = createHeaderReader(response.headers)
+    const stream = await decodeContent(response.body, read.get('content-encoding'))
+    const upstream = { status, headers: read, stream }
     if (status >= 200 && status < 300) return upstream
-    const error = readErrorObject(await readJson(response.body, maxBytes).catch(() => undefined))
+    const error = parseErrorBody(await readText(stream, maxBytes).catch(() => ''))
     throw new RefusedError({ status, headers: upstream.headers, error })
   }
 }
@@ -135,20 +129,8 @@ async function readText(stream: Readable, maxBytes: number): Promise<string> {
     scanner.push(chunk)
     parts.push(decoder.write(chunk))
   }
-  return parts.join('') + decoder.end()
-}
-
-/** The member `error` of a body; some servers send the error object itself, and Google sends it in a list. */
-function readErrorObject(value: unknown): unknown {
-  const body: unknown = Array.isArray(value) ? value[0] : value
-  if (!isJsonObject(body)) return undefined
-  return body.error === undefined ? body : withRequestId(body.error, body)
-}
-
-/** Puts the id that Anthropic's support asks for, and that stands beside the error, into it. */
-export function withRequestId(error: JsonValue | undefined, beside: JsonObject): JsonValue | undefined {
-  const { request_id: id } = beside
-  return isJsonObject(error) && typeof id === 'string' ? { ...error, request_id: id } : error
+  // JSON has no mark at its beginning, but some servers put one there.
+  return (parts.join('') + decoder.end()).replace(/^\uFEFF/, '')
 }
 
 /** Reads undici's header object, whose names are lower case already. */

@@ -1,13 +1,8 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import {
-  classifyErrorObject,
-  classifyStatus,
-  type ProviderError,
-  readProviderError,
-  type Verdict,
-  withProviderError,
-} from './classify.ts'
+import { classifyErrorObject, classifyStatus, type Verdict, withProviderError } from './classify.ts'
 import type { CallType } from './provider.ts'
+import { type ProviderError, readProviderError } from './provider-error.ts'
+import { MAX_WAIT_MS, parseWait, readErrorWait } from './waits.ts'
 
 /** Google's canonical codes (google.rpc.Code), which it puts beside the HTTP status in `code`. */
 const GOOGLE_STATUSES = new Set([
@@ -33,15 +28,19 @@ const GOOGLE_STATUSES = new Set([
  * A day's quota is used up. The answer often names the wait for the minute's quota beside it, which would not
  * help; an hour costs at most that hour once the day is over, and one call an hour until then.
  */
-const DAILY_PAUSE_MS = 60 * 60 * 1000
+const DAILY_PAUSE_MS = MAX_WAIT_MS
 
 /** Google's "limit: 0": the account has no quota for this model, and none comes back with time. */
 const NO_QUOTA = /\blimit: 0\b/
 
-/** The verdict on an answer with an error status, whoever's words its error object is in. */
-export function judgeRefusal(status: number, error: unknown, type: CallType): Verdict {
+/**
+ * The verdict on an answer with an error status, in whatever words its error is.
+ *
+ * @param now unix milliseconds, for moments that the error names
+ */
+export function judgeRefusal(status: number, error: unknown, type: CallType, now = Date.now()): Verdict {
   const read = readError(error)
-  return withProviderError(refine(classifyStatus(status, read, type), error), error)
+  return withProviderError(refine(classifyStatus(status, read, type), error, now), error)
 }
 
 /**
@@ -49,38 +48,47 @@ export function judgeRefusal(status: number, error: unknown, type: CallType): Ve
  *
  * @param begun true when parts of the answer had come already
  */
-export function judgeError(error: unknown, type: CallType, begun: boolean): Verdict {
+export function judgeError(error: unknown, type: CallType, begun: boolean, now = Date.now()): Verdict {
   const read = readError(error)
-  return withProviderError(refine(classifyErrorObject(read, type, begun), error), error)
+  return withProviderError(refine(classifyErrorObject(read, type, begun), error, now), error)
 }
 
-/** Anthropic's finer code stands in `details.error_code` and only sometimes there. */
+/** Anthropic's finer code stands in `details.error_code` and only sometimes there; Google's name of an error in `status`. */
 function readError(error: unknown): ProviderError {
   const read = readProviderError(error)
-  const details = isJsonObject(error) ? error.details : undefined
+  if (!isJsonObject(error)) return read
+  const { details, status } = error
   const code = isJsonObject(details) ? details.error_code : undefined
-  return typeof code === 'string' && read.code === undefined ? { ...read, code } : read
+  if (typeof code === 'string' && read.code === undefined) return { ...read, code }
+  const isGoogle = typeof status === 'string' && GOOGLE_STATUSES.has(status)
+  return isGoogle && read.type === undefined ? { ...read, type: status } : read
 }
 
-function refine(verdict: Verdict, error: unknown): Verdict {
-  if (!isJsonObject(error)) return verdict
+function refine(verdict: Verdict, error: unknown, now: number): Verdict {
+  const asked = readErrorWait(error, verdict.message, now)
+  const waiting =
+    asked === undefined || verdict.class === 'final' ? verdict : { ...verdict, retryAfterMs: asked }
+  if (!isJsonObject(error)) return waiting
   if (verdict.class === 'throttled' && error.code === 'quota_exceeded') {
-    return { ...verdict, retryAfterMs: DAILY_PAUSE_MS }
+    return { ...waiting, retryAfterMs: DAILY_PAUSE_MS }
   }
   const { status } = error
-  if (typeof status !== 'string' || !GOOGLE_STATUSES.has(status)) return verdict
-  return refineGoogle({ ...verdict, code: status }, readDetails(error.details))
+  if (typeof status !== 'string' || !GOOGLE_STATUSES.has(status)) return waiting
+  return refineGoogle({ ...waiting, code: status }, readDetails(error.details), now)
 }
 
 /** Source: google.rpc error_details.proto (ErrorInfo, QuotaFailure, RetryInfo); Gemini API, "Rate limits". */
-function refineGoogle(verdict: Verdict, details: JsonObject[]): Verdict {
+function refineGoogle(verdict: Verdict, details: JsonObject[], now: number): Verdict {
   const reason = findDetail(details, 'ErrorInfo')?.reason
   if (reason === 'API_KEY_INVALID' || reason === 'API_KEY_EXPIRED') {
-    return { ...verdict, code: reason, input: false }
+    return { ...verdict, cause: 'auth', code: reason, input: false }
   }
   if (verdict.class !== 'throttled') return verdict
-  if (NO_QUOTA.test(verdict.message)) return { ...verdict, class: 'final', code: 'insufficient_quota' }
-  const retryAfterMs = readDuration(findDetail(details, 'RetryInfo')?.retryDelay)
+  if (NO_QUOTA.test(verdict.message)) {
+    const { retryAfterMs: _wait, ...rest } = verdict
+    return { ...rest, class: 'final', cause: 'quota', code: 'insufficient_quota' }
+  }
+  const retryAfterMs = readDelay(findDetail(details, 'RetryInfo')?.retryDelay, now)
   const violations = findDetail(details, 'QuotaFailure')?.violations
   if (Array.isArray(violations) && violations.some(isDaily)) {
     return { ...verdict, retryAfterMs: Math.max(retryAfterMs ?? 0, DAILY_PAUSE_MS) }
@@ -103,7 +111,8 @@ function isDaily(violation: JsonValue): boolean {
 }
 
 /** A protobuf Duration in JSON: seconds with up to nine decimals and an `s`. In milliseconds. */
-function readDuration(value: JsonValue | undefined): number | undefined {
-  const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)s$/.exec(value) : null
-  return match ? Math.ceil(Number(match[1]) * 1000) : undefined
+function readDelay(value: JsonValue | undefined, now: number): number | undefined {
+  const isDuration = typeof value === 'string' && /^\d+(?:\.\d+)?s$/.test(value)
+  const wait = isDuration ? parseWait(value, 1000, now) : undefined
+  return wait === undefined ? undefined : Math.ceil(wait)
 }

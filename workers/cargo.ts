@@ -6,6 +6,7 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
 import type { ProviderSuccess, Usage } from '../providers/provider.ts'
 import { completeUsage, readUsage } from '../providers/read-usage.ts'
+import { isWorthKeeping } from '../providers/worth-keeping.ts'
 import type { Passenger } from './passenger.ts'
 
 /** The answer to one job. */
@@ -60,6 +61,7 @@ export async function loadCargo(lane: Lane, passengers: Passenger[], deps: Cargo
           result: answer.body,
           ...completeUsage(type, body, answer.body, answer.usage),
           items: [],
+          ...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),
         },
       ]
     },

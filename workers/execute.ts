@@ -23,6 +23,7 @@ import { persist } from './persist.ts'
 import { type Call, costOf, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
+import { createThrottlePause } from './throttle-pause.ts'
 import type { WorkEvent } from './work-event.ts'
 
 export type ExecuteDeps = {
@@ -90,6 +91,7 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
+  const pause = createThrottlePause(now)
   const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
     persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what), secure })
   const deliver = createDeliver({ ...deps, keep })
@@ -207,6 +209,7 @@ export function createExecutor(deps: ExecuteDeps) {
       running.end()
     }
     const latencyMs = elapsed()
+    answer = pause(answer)
 
     const settled = settle(lane, permit, answer, taken, cargo)
     await deltas.flush()

@@ -36,7 +36,7 @@ const REFUSALS = new Set([401, 402, 403, 404, 429])
 /** Codes that say the same whatever the status: no such endpoint there; a key refused with a 400 (Gemini). */
 const REFUSAL_CODES = new Set(['unsupported_type', 'API_KEY_INVALID', 'API_KEY_EXPIRED'])
 
-/** How long a 429 pauses its lane. */
+/** How long a 429 pauses its lane; throttle-pause.ts fills in what it does not say. */
 export function pauseAfter(failure: ProviderFailure): number {
   return failure.feedback.retryAfterMs ?? DEFAULT_PAUSE_MS
 }
@@ -118,6 +118,7 @@ export function decide(
 export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutcome {
   if (answer.ok) return 'ok'
   if (answer.class === 'timeout') return patient ? 'broken' : null
+  if (answer.staleConnection) return null
   const broken = answer.class === 'retryable' && (answer.status === null || answer.status >= 500)
   return broken ? 'broken' : null
 }
@@ -130,6 +131,7 @@ function needsAnother(failure: ProviderFailure, throttles: Throttles, now: numbe
     return failure.feedback.retryAfterMs === undefined && throttles.count >= PATIENCE_THROTTLES
   }
   if (failure.class !== 'final' || failure.input) return false
+  if (failure.cause === 'quota' || failure.cause === 'auth') return true
   return REFUSAL_CODES.has(failure.code) || (failure.status !== null && REFUSALS.has(failure.status))
 }
 

@@ -13,6 +13,7 @@ import {
   planAnswer,
 } from './answers.ts'
 import { checkRequest } from './check.ts'
+import { findDialect } from './dialects.ts'
 import { invalidRequest, modelNotFound, rateLimited, tooManyAtOnce } from './errors.ts'
 import { listEvents } from './events.ts'
 import type { FaultBook } from './faults.ts'
@@ -21,6 +22,7 @@ import type { SimulatedLimits, SimulatorSettings } from './options.ts'
 import { createReply, rateLimitHeaders } from './reply.ts'
 import { type Prepared, sendAnswer, sendFaulty } from './send.ts'
 import type { Recorder } from './state.ts'
+import { translate } from './translate.ts'
 
 /** One model's limits at work. */
 export type Gate = { limits: SimulatedLimits; limiter: Limiter; inFlight: number }
@@ -79,20 +81,30 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       return createReply(response, requestId).error(modelNotFound(model))
     }
 
+    const name =
+      firstOf(request.headers['x-sim-dialect']) ?? settings.modelDialects[model] ?? settings.dialect
+    const dialect = name === null ? null : findDialect(name)
+    if (dialect === undefined) {
+      return createReply(response, requestId).error(invalidRequest(`no such dialect: ${name}`, 'dialect'))
+    }
     const gate = deps.gate(model)
     const cost = estimateCost({ kind: 'openai', type, body })
     const isCrowded =
       gate.limits.max_concurrency !== undefined && gate.inFlight >= gate.limits.max_concurrency
     const admission = isCrowded ? null : gate.limiter.take(cost.tokens, now())
     const levels = gate.limiter.levels(now())
-    const reply = createReply(response, [
-      ...requestId,
-      'openai-version',
-      '2020-10-01',
-      'openai-processing-ms',
-      String(settings.latencyMs),
-      ...rateLimitHeaders(levels),
-    ])
+    const reply = createReply(
+      response,
+      [
+        ...requestId,
+        'openai-version',
+        '2020-10-01',
+        'openai-processing-ms',
+        String(settings.latencyMs),
+        ...rateLimitHeaders(levels),
+      ],
+      dialect?.error,
+    )
     if (!admission) {
       recorder.reject('concurrency')
       return reply.error(tooManyAtOnce(gate.limits.max_concurrency ?? 0))
@@ -109,11 +121,14 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       gate.inFlight -= 1
     })
 
-    const header = request.headers['x-sim-fault']
+    const unknown = dialect?.refuses
+    if (unknown && body[unknown.member] !== undefined) {
+      return reply.json(unknown.status, JSON.stringify(unknown.body(unknown.member)))
+    }
     const fault = deps.faults.choose({
       path,
       text,
-      header: Array.isArray(header) ? header[0] : header,
+      header: firstOf(request.headers['x-sim-fault']) ?? undefined,
       prompts: () => listPrompts(type, body),
     })
     if (fault) recorder.fault(fault.kind)
@@ -135,7 +150,7 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       id: `${type === 'chat' ? 'chatcmpl-' : 'resp_'}${promptHash.slice(0, 16)}${suffix}`,
       created: Math.floor(now() / 1000),
     })
-    const prepared = prepare(type, body, plan, settings, latencyMs)
+    const prepared = translate(prepare(type, body, plan, settings, latencyMs), dialect)
     if (fault) sendFaulty(reply, prepared, fault, settings.hugeBytes)
     else sendAnswer(reply, prepared)
   }
@@ -164,6 +179,11 @@ function prepare(
     inputTokens: plan.inputTokens,
   })
   return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
+}
+
+/** A header's value, the first where it came several times; null where it did not. */
+function firstOf(header: string | string[] | undefined): string | null {
+  return (Array.isArray(header) ? header[0] : header) ?? null
 }
 
 function parseBody(text: string): JsonObject | null {

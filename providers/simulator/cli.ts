@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { findDialect } from './dialects.ts'
 import { parseFault } from './faults.ts'
 import type { SimulatedLimits, SimulatorOptions } from './options.ts'
 import { createSimulator } from './simulator.ts'
@@ -21,6 +22,9 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --dimensions N      length of vectors (default 1536)
   --model NAME        a model that exists; may be repeated (default: every name does)
   --fault RULE        KIND[:rate=R][:times=N][:ms=MS][:retry_after=MS]; may be repeated
+  --dialect NAME      how answers are said, or MODEL=NAME; may be repeated: azure, dashscope,
+                      deepseek, gemini, groq, llama.cpp, lm-studio, minimax, mistral, moonshot,
+                      ollama, openrouter, plain, sglang, vllm, voyage
   --huge-bytes N      size of the answer of the fault huge (default 83886080)
   --seed N            of jitter and fault rates (default 1)
   --help              this text
@@ -53,6 +57,7 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       dimensions: { type: 'string', default: '1536' },
       model: { type: 'string', multiple: true },
       fault: { type: 'string', multiple: true },
+      dialect: { type: 'string', multiple: true },
       'huge-bytes': { type: 'string' },
       seed: { type: 'string', default: '1' },
       help: { type: 'boolean', default: false },
@@ -82,6 +87,13 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       if (!rule) throw new TypeError(`--fault: no such kind in "${text}"`)
       return rule
     }),
+  }
+  for (const text of values.dialect ?? []) {
+    const cut = text.lastIndexOf('=')
+    const name = text.slice(cut + 1)
+    if (!findDialect(name)) throw new TypeError(`--dialect: no such dialect: "${name}"`)
+    if (cut === -1) options.dialect = name
+    else options.modelDialects = { ...options.modelDialects, [text.slice(0, cut)]: name }
   }
   if (values['huge-bytes'] !== undefined) options.hugeBytes = readNumber('--huge-bytes', values['huge-bytes'])
   if (values.model) options.models = values.model

@@ -84,14 +84,19 @@ export type SimulatorOptions = {
   /** Models that exist; any others answer 404. Default: every name does. */
   models?: string[]
   faults?: FaultRule[]
+  /** How everything is said: a name of dialects.ts. Default: as OpenAI says it. */
+  dialect?: string
+  /** The dialects of single models. */
+  modelDialects?: Record<string, string>
   /** Size of the answer of the fault `huge`. Default 80 MiB. */
   hugeBytes?: number
   /** Unix milliseconds. */
   now?: () => number
 }
 
-export type SimulatorSettings = Required<Omit<SimulatorOptions, 'models' | 'now'>> & {
+export type SimulatorSettings = Required<Omit<SimulatorOptions, 'models' | 'now' | 'dialect'>> & {
   models: string[] | null
+  dialect: string | null
 }
 
 /** Fills in the defaults. */
@@ -111,6 +116,8 @@ export function resolveOptions(options: SimulatorOptions): SimulatorSettings {
     poison: options.poison ?? '[[poison]]',
     models: options.models ?? null,
     faults: options.faults ?? [],
+    dialect: options.dialect ?? null,
+    modelDialects: options.modelDialects ?? {},
     hugeBytes: options.hugeBytes ?? 80 * 1024 * 1024,
   }
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import type { ErrorAnswer } from './errors.ts'
 import type { StreamPiece } from './events.ts'
 import { formatReset, type Level } from './limiter.ts'
@@ -24,7 +25,14 @@ export type Reply = {
   reset(): void
 }
 
-export function createReply(response: ServerResponse, headers: readonly string[]): Reply {
+export function createReply(
+  response: ServerResponse,
+  headers: readonly string[],
+  say: (status: number, error: JsonObject) => { status: number; body: JsonValue } = (status, error) => ({
+    status,
+    body: { error },
+  }),
+): Reply {
   let timer: NodeJS.Timeout | undefined
   response.on('close', () => clearTimeout(timer))
 
@@ -52,7 +60,8 @@ export function createReply(response: ServerResponse, headers: readonly string[]
     json,
     error({ status, error, retryAfterMs }) {
       const extra = retryAfterMs === undefined ? [] : retryHeaders(retryAfterMs)
-      json(status, JSON.stringify({ error }), extra)
+      const said = say(status, error)
+      json(said.status, JSON.stringify(said.body), extra)
     },
     pieces(contentType, pieces, pace, end) {
       response.writeHead(200, [...headers, 'content-type', contentType])

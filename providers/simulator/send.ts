@@ -11,15 +11,20 @@ export type Prepared = {
   plan: Plan
   latencyMs: number
   perTokenMs: number
+  /** Of a stream; default `text/event-stream`. */
+  contentType?: string
 }
 
 const EVENT_STREAM = 'text/event-stream; charset=utf-8'
 const FLOOD_PIECE = 'x'.repeat(256 * 1024)
 const DRIP_PIECES = 64
 
-export function sendAnswer(reply: Reply, { text, pieces, latencyMs, perTokenMs }: Prepared): void {
+export function sendAnswer(
+  reply: Reply,
+  { text, pieces, latencyMs, perTokenMs, contentType = EVENT_STREAM }: Prepared,
+): void {
   reply.later(latencyMs, () => {
-    if (pieces) reply.pieces(EVENT_STREAM, pieces, (piece) => piece.tokens * perTokenMs)
+    if (pieces) reply.pieces(contentType, pieces, (piece) => piece.tokens * perTokenMs)
     else reply.json(200, text)
   })
 }

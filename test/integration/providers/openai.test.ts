@@ -44,7 +44,9 @@ test('the body goes out untouched but for the model, with our headers and none o
     })
     request.on('end', () => {
       seen.push({ body: JSON.parse(text), headers: request.headers })
-      response.setHeader('content-type', 'application/json').end('{"choices":[],"odd":{"kept":[1]}}')
+      response
+        .setHeader('content-type', 'application/json')
+        .end('{"choices":[{"message":{"content":"x"}}],"odd":{"kept":[1]}}')
     })
   })
   const before = { ...process.env }
@@ -56,7 +58,7 @@ test('the body goes out untouched but for the model, with our headers and none o
   const answer = await ask({ body })
   expect(answer).toMatchObject({
     ok: true,
-    body: { choices: [], odd: { kept: [1] } },
+    body: { choices: [{ message: { content: 'x' } }], odd: { kept: [1] } },
     usage: null,
     feedback: {},
   })
@@ -81,7 +83,9 @@ test('Azure is asked by deployment, with its version and its key header', async 
   const url = await openServer((request, response) => {
     request.resume()
     seen.push({ url: request.url, key: request.headers['api-key'], bearer: request.headers.authorization })
-    response.setHeader('content-type', 'application/json').end('{"choices":[],"output":[]}')
+    response
+      .setHeader('content-type', 'application/json')
+      .end('{"choices":[{"message":{"content":"x"}}],"output":[{"type":"message"}]}')
   })
   const host = url.replace(/\/v1$/, '')
   const { ask } = openProvider(host, { kind: 'azure-openai', apiVersion: '2025-01-01' })
@@ -115,7 +119,11 @@ test('connections are used again', async () => {
     ports.add(request.socket.remotePort)
     request
       .resume()
-      .on('end', () => response.setHeader('content-type', 'application/json').end('{"choices":[]}'))
+      .on('end', () =>
+        response
+          .setHeader('content-type', 'application/json')
+          .end('{"choices":[{"message":{"content":"x"}}]}'),
+      )
   })
   const { ask } = openProvider(url)
   const stream = { stream: true }

@@ -110,7 +110,7 @@ test('whatever a stream holds, its reader answers', () => {
   fc.assert(
     fc.property(fc.array(event, { maxLength: 12 }), (events) => {
       const reader = createMessagesReader({ onDelta: () => {}, forwardUsage: true, created: 0 })
-      for (const one of events) if (reader.take(JSON.stringify(one))) return
+      for (const one of events) if (reader.take(JSON.stringify(one), null)) return
       reader.finish()
     }),
     { numRuns: 500, endOnFailure: true },

@@ -1,11 +1,8 @@
 import { expect, test } from 'vitest'
-import {
-  classifyConnectionError,
-  classifyErrorObject,
-  classifyStatus,
-  readProviderError,
-  redact,
-} from '../../../providers/classify.ts'
+import { classifyErrorObject, classifyStatus } from '../../../providers/classify.ts'
+import { classifyConnectionError } from '../../../providers/connection-error.ts'
+import { readProviderError } from '../../../providers/provider-error.ts'
+import { redact } from '../../../providers/redact.ts'
 
 const table: [status: number, error: object, expected: string][] = [
   [429, { code: 'rate_limit_exceeded', type: 'requests' }, 'throttled'],

@@ -42,16 +42,22 @@ test.each([
   [{ 'retry-after-ms': '250.4' }, 251],
   [{ 'retry-after-ms': '250', 'retry-after': '9' }, 250],
   [{ 'retry-after': '1.5' }, 1500],
-  [{ 'retry-after': '0' }, 0],
   [{ 'retry-after': ' 3 ' }, 3000],
   [{ 'retry-after': 'Mon, 23 Nov 2026 12:00:30 GMT' }, 30_000],
-  [{ 'retry-after': '999999999' }, 86_400_000],
+  [{ 'retry-after': '999999' }, 3_600_000],
+  [{ 'retry-after-ms': '0', 'retry-after': '2' }, 2000],
+  [{ 'x-ms-retry-after-ms': '40' }, 40],
+  [{ 'retry-after': '1m30s' }, 90_000],
+  [{ 'retry-after': '1795435205' }, 5000],
   [{ 'retry-after-ms': 'soon', 'retry-after': '2' }, 2000],
 ])('the pause of %o is %i ms', (headers, expected) => {
   expect(read(headers as Record<string, string>)).toEqual({ retryAfterMs: expected })
 })
 
 test.each([
+  { 'retry-after': '0' },
+  { 'retry-after-ms': '0' },
+  { 'retry-after-ms': '0', 'retry-after': '0' },
   { 'retry-after': '-1' },
   { 'retry-after': 'NaN' },
   { 'retry-after': 'Infinity' },
@@ -83,8 +89,26 @@ test('what is used up comes back at the latest of its resets', () => {
       ...used('output-tokens', '2026-11-23T12:00:50Z', '1'),
     }),
   ).toBe(7500)
-  expect(reset(used('tokens', '2027-11-23T12:00:00Z'))).toBe(86_400_000)
+  expect(reset(used('tokens', '2027-11-23T12:00:00Z'))).toBe(3_600_000)
   expect(reset(used('tokens', '2026-11-23T11:59:59Z'))).toBeUndefined()
   expect(reset(used('tokens', 'soon'))).toBeUndefined()
   expect(reset({})).toBeUndefined()
+})
+
+test.each([
+  ['6m0s', 360_000],
+  ['1.5s', 1500],
+  ['120ms', 120],
+  ['7', 7000],
+  ['0.5', 500],
+  ['1795435230', 30_000],
+  ['1795435230500', 30_500],
+  ['2026-11-23T12:00:05Z', 5000],
+  ['23h59m', 3_600_000],
+])('a reset of %s is heard', (reset, expected) => {
+  const headers = { 'x-ratelimit-reset-tokens': reset, 'x-ratelimit-remaining-tokens': '0' }
+  expect(readReset(new Headers(headers), NOW)).toBe(expected)
+  expect(readReset(new Headers({ 'x-ratelimit-reset': reset }), NOW)).toBe(expected)
+  const others = { ...headers, 'x-ratelimit-remaining-tokens': '5' }
+  expect(readReset(new Headers(others), NOW)).toBeUndefined()
 })

@@ -1,0 +1,80 @@
+import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import type { ProviderAnswer, ProviderRequest } from './provider.ts'
+
+/** What is put into a request that its client did not ask for. */
+export type Addition = 'stream_options' | 'encoding_format'
+
+/** What a model refused, and until when that is remembered. */
+export type RefusedAdditions = {
+  /** What may be added to a request. */
+  choose(request: ProviderRequest): Addition[]
+  /** What of the additions a failed call may have failed by, as its words say. */
+  blame(added: readonly Addition[], refusal: ProviderAnswer, words: string): Addition[]
+  /** These are not added again for an hour. */
+  remember(request: ProviderRequest, refused: readonly Addition[]): void
+}
+
+/** Servers are replaced; what one refused is tried again after so long, ms. */
+const REMEMBERED_MS = 60 * 60 * 1000
+/** Models whose refusals are remembered; with more, the oldest are forgotten. */
+const MAX_MODELS = 1000
+
+/** How refusals name an addition. */
+const NAMES: Record<Addition, RegExp> = {
+  stream_options: /stream[_ ]?options?|include_usage/i,
+  encoding_format: /encoding[_ ]?format|base64/i,
+}
+/** How refusals of members that they do not name are worded. */
+const UNNAMED =
+  /extra inputs?|not permitted|(?:unknown|unrecogni[sz]ed|unexpected|additional|unsupported|extra) (?:request )?(?:arguments?|fields?|parameters?|propert(?:y|ies)|members?|keys?)/i
+
+/**
+ * Remembers for each model, in this process, what of our own additions it refuses: one model's refusal says nothing
+ * about another's.
+ *
+ * @param now unix milliseconds
+ */
+export function createRefusedAdditions(now: () => number): RefusedAdditions {
+  const refused = new Map<string, number>()
+
+  function isRefused(request: ProviderRequest, addition: Addition): boolean {
+    const key = `${addition} ${request.type} ${request.model}`
+    const until = refused.get(key)
+    if (until === undefined || until > now()) return until !== undefined
+    refused.delete(key)
+    return false
+  }
+
+  return {
+    choose: (request) => listAdditions(request).filter((addition) => !isRefused(request, addition)),
+    blame(added, refusal, words) {
+      if (refusal.ok || refusal.status === null || added.length === 0) return []
+      const { status } = refusal
+      if (status === 401 || status === 403 || refusal.class === 'throttled') return []
+      const named = added.filter((addition) => NAMES[addition].test(words))
+      if (named.length > 0) return named
+      return (status === 400 || status === 422) && UNNAMED.test(words) ? [...added] : []
+    },
+    remember(request, additions) {
+      for (const addition of additions) {
+        const key = `${addition} ${request.type} ${request.model}`
+        refused.delete(key)
+        refused.set(key, now() + REMEMBERED_MS)
+      }
+      for (const key of refused.keys()) {
+        if (refused.size <= MAX_MODELS) break
+        refused.delete(key)
+      }
+    },
+  }
+}
+
+function listAdditions({ type, body }: ProviderRequest): Addition[] {
+  if (type === 'chat' && body.stream === true && !asksForUsage(body)) return ['stream_options']
+  // Vectors travel as base64, a quarter of the size; clients get the form that they asked for.
+  return type === 'embedding' && body.encoding_format === 'base64' ? ['encoding_format'] : []
+}
+
+function asksForUsage(body: JsonObject): boolean {
+  return isJsonObject(body.stream_options) && body.stream_options.include_usage === true
+}

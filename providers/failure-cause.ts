@@ -1,0 +1,107 @@
+import type { FailureCause } from './provider.ts'
+import type { ProviderError } from './provider-error.ts'
+
+/** Statuses beside 5xx that are worth another try, those that only some vendors have among them. */
+const PASSING_STATUSES = new Set([408, 409, 423, 424, 425, 444, 460, 499])
+/** Groq: flex capacity exceeded; Anthropic: overloaded. */
+const BUSY_STATUSES = new Set([498, 529])
+
+/** Codes and types, lower case, without `_`, `-`, `.` and blanks, as vendors write them in every way. */
+const NAMED: [cause: FailureCause, names: RegExp][] = [
+  [
+    'quota',
+    /^(?:insufficient(?:quota|balance|funds|credits?|userquota)|exceededcurrentquota(?:error)?|billing.*|accessterminated|creditbalance(?:exhausted|toolow)|.*spendlimit(?:exceeded|reached)|organizationusagelimitexceeded|arrearage|account(?:overdue|inarrears).*|outofcredits?|paymentrequired|.*freetieronly|1113|1008)$/,
+  ],
+  [
+    'overloaded',
+    /^(?:.*overloaded(?:error)?|.*capacityexceeded|resourceunavailable|nocapacity|serviceunavailable|3505|modelcoldstarting)$/,
+  ],
+  [
+    'rate',
+    /^(?:ratelimit.*|ratelimited|toomanyrequests|slowdown|requests|tokens|throttling.*|resourceexhausted|limit(?:requests|tokens|burstrate)|.*ratelimit(?:error|exceeded|reached)|concurrencylimitexceeded|quotaexceeded|userratelimitexceeded|1302|1303|1305|1002|1041)$/,
+  ],
+  [
+    'too_long',
+    /^(?:contextlengthexceeded|stringabovemaxlength|requesttoolarge|exceedcontextsizeerror|tokenslimitreached|maxtokensperrequest|1039)$/,
+  ],
+  [
+    'filter',
+    /^(?:content(?:filter|policyviolation|filtered|blocked)|responsibleaipolicyviolation|datainspectionfailed|.*sensitive.*|promptblocked|moderation.*|1301|1026|1027)$/,
+  ],
+  [
+    'auth',
+    /^(?:authentication.*|invalidapikey|incorrectapikey|apikey(?:invalid|expired)|unauthor.*|unauthenticated|permission(?:error|denied)|forbidden|unsupportedcountryregionterritory|1004|1000)$/,
+  ],
+  ['not_found', /^(?:modelnotfound|notfounderror|notfound|unknownmodel|deploymentnotfound|invalidmodel)$/],
+  [
+    'invalid_request',
+    /^(?:invalidrequesterror|invalidprompt|invalidparameter.*|invalidargument|badrequest|2013)$/,
+  ],
+]
+
+/** Words about money, where no code says it. */
+const MONEY =
+  /credit balance is too low|insufficient (?:account )?(?:balance|quota|funds|credits?)|exceeded your current quota|(?:not enough|no|out of|run out of|purchase more|insufficient) credits?\b|billing (?:hard )?limit|payment required|account.{0,40}(?:overdue|in arrears|suspended)|余额不足|欠费|free tier.{0,40}exhausted/i
+/** Words of a limit that comes back with time, which Google's about the rate have beside those about money. */
+const COMES_BACK = /(?:retry|try again) (?:in|after)|rate[- ]limits?\b|per (?:second|minute|hour|day)\b/i
+const BUSY = /overloaded|at capacity|capacity (?:exceeded|constraints)|no (?:available )?capacity/i
+const TOO_LONG =
+  /maximum context length|context (?:length|window|size)|(?:prompt|input) is too long|too many (?:input )?tokens|^request too large\b|reduce (?:the|your) (?:length|prompt|input)/i
+/** llama.cpp says so with a 500 too. */
+const OVER_CONTEXT = /context size has been exceeded|exceeds the available context size/i
+const FILTERED = /content (?:management )?policy|content filter|flagged|inappropriate content|moderation/i
+const REFUSED_KEY = /(?:invalid|incorrect|expired|missing) api[- ]key|no auth credentials|unauthorized/i
+
+/**
+ * What a provider's error is about, by what it says: its codes first, then its status, then its words.
+ *
+ * @param status of the answer, or the one the error names; null where there is none
+ */
+export function findCause(status: number | null, error: ProviderError): FailureCause {
+  const message = error.message ?? ''
+  if (status !== null && status >= 500) {
+    if (causeOfNames(error, []) === 'too_long' || OVER_CONTEXT.test(message)) return 'too_long'
+    return isBusy(status, error) ? 'overloaded' : 'server'
+  }
+  if (/^request too large\b/i.test(message)) return 'too_long'
+  const named = causeOfNames(error, ['invalid_request'])
+  const isAboutRate = named === 'rate' || COMES_BACK.test(message)
+  if (status === 402 || named === 'quota') return 'quota'
+  if (!isAboutRate && MONEY.test(message)) return 'quota'
+  if (status === 429 || status === 420) {
+    if (named === 'overloaded' || named === 'too_long') return named
+    return named !== 'rate' && BUSY.test(message) ? 'overloaded' : 'rate'
+  }
+  if (status === 498) return 'overloaded'
+  if (named !== null) return named
+  if (status === null) return causeOfWords(message) ?? causeOfNames(error, []) ?? 'server'
+  if (status === 401) return 'auth'
+  if (status === 404) return 'not_found'
+  if (status === 413) return 'too_long'
+  if (PASSING_STATUSES.has(status)) return 'server'
+  return causeOfWords(message) ?? (status === 403 ? 'auth' : 'invalid_request')
+}
+
+function isBusy(status: number, error: ProviderError): boolean {
+  return (
+    BUSY_STATUSES.has(status) || causeOfNames(error, []) === 'overloaded' || BUSY.test(error.message ?? '')
+  )
+}
+
+function causeOfWords(message: string): FailureCause | null {
+  if (TOO_LONG.test(message)) return 'too_long'
+  if (FILTERED.test(message)) return 'filter'
+  if (REFUSED_KEY.test(message)) return 'auth'
+  return BUSY.test(message) ? 'overloaded' : null
+}
+
+/** @param vague causes that a status or the words may tell better */
+function causeOfNames({ code, type }: ProviderError, vague: FailureCause[]): FailureCause | null {
+  for (const name of [code, type]) {
+    if (name === undefined) continue
+    const bare = name.toLowerCase().replace(/[\s_.-]/g, '')
+    const found = NAMED.find(([cause, names]) => !vague.includes(cause) && names.test(bare))
+    if (found) return found[0]
+  }
+  return null
+}

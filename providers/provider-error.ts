@@ -1,0 +1,187 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { isGiven } from './text-members.ts'
+
+/** The parts of a provider's error that decide; absent where it gave none. */
+export type ProviderError = {
+  code?: string
+  type?: string
+  param?: string
+  message?: string
+  status?: number
+}
+
+/** Members in which servers put the words of an error, OpenAI's first. */
+const MESSAGES = [
+  'message',
+  'detail',
+  'details',
+  'msg',
+  'error_msg',
+  'error_message',
+  'status_msg',
+  'error_description',
+  'errors',
+  'title',
+] as const
+const CODES = ['code', 'error_code', 'err_code', 'status_code', 'statusCode'] as const
+/** Members that only an error has, where an answer would have its content. */
+const FLAT_SIGNS = [
+  'detail',
+  'details',
+  'errors',
+  'error_code',
+  'error_msg',
+  'error_message',
+  'errorMessage',
+] as const
+const ANSWER_LISTS = ['choices', 'output', 'data', 'content'] as const
+const MAX_LISTED = 5
+const MAX_DEPTH = 4
+
+/** Events that keep a connection open and say nothing. */
+const HEARTBEATS = new Set<unknown>(['ping', 'keepalive', 'keep-alive', 'heartbeat'])
+
+/** Reads an error in any shape: OpenAI's object, a bare text, FastAPI's lists, objects within objects. */
+export function readProviderError(value: unknown): ProviderError {
+  return readLevel(value, 0)
+}
+
+function readLevel(value: unknown, depth: number): ProviderError {
+  if (typeof value === 'string') return value.trim() === '' ? {} : { message: value.trim() }
+  if (Array.isArray(value)) {
+    const message = textOf(value as JsonValue, depth)
+    return message === '' ? {} : { message }
+  }
+  if (!isJsonObject(value)) return {}
+  const error: ProviderError = {}
+  for (const name of CODES) {
+    const code = value[name]
+    if ((typeof code === 'string' || typeof code === 'number') && code !== '' && error.code === undefined) {
+      error.code = String(code)
+    }
+  }
+  if (typeof value.type === 'string' && value.type !== '') error.type = value.type
+  if (typeof value.param === 'string') error.param = value.param
+  if (typeof value.status === 'number') error.status = value.status
+  const message = MESSAGES.map((name) => textOf(value[name], depth)).find((text) => text !== '')
+  if (message !== undefined) error.message = message
+  const inner = value.error
+  if (inner !== undefined && inner !== null && depth < MAX_DEPTH) {
+    const { message: words = error.message, ...rest } = readLevel(inner, depth + 1)
+    const said = typeof inner === 'string' ? (error.message ?? words) : words
+    return { ...error, ...rest, ...(said === undefined ? {} : { message: said }) }
+  }
+  const raw = isJsonObject(value.metadata) ? readRaw(value.metadata.raw, depth) : ''
+  if (raw !== '' && !error.message?.includes(raw)) {
+    error.message = error.message === undefined ? raw : `${error.message}: ${raw}`
+  }
+  return error
+}
+
+/** OpenRouter's `metadata.raw`: what the provider behind it said. */
+function readRaw(raw: JsonValue | undefined, depth: number): string {
+  if (typeof raw !== 'string' || depth >= MAX_DEPTH) return ''
+  try {
+    return readLevel(JSON.parse(raw), depth + 1).message ?? raw
+  } catch {
+    return raw
+  }
+}
+
+/** The words in a text, a list of findings (`{loc, msg}`), or an object around either. */
+function textOf(value: JsonValue | undefined, depth: number): string {
+  if (typeof value === 'string') return value.trim()
+  if (depth >= MAX_DEPTH) return ''
+  if (Array.isArray(value)) {
+    const texts = value.slice(0, MAX_LISTED).map((item) => {
+      if (!isJsonObject(item)) return textOf(item, depth + 1)
+      const text = textOf(item.msg ?? item.message ?? item.detail ?? item.error, depth + 1)
+      const place = Array.isArray(item.loc) ? item.loc.join('.') : ''
+      return place !== '' && text !== '' ? `${place}: ${text}` : text
+    })
+    return texts.filter((text) => text !== '').join('; ')
+  }
+  if (!isJsonObject(value)) return ''
+  for (const name of MESSAGES) {
+    const text = textOf(value[name], depth + 1)
+    if (text !== '') return text
+  }
+  return textOf(value.error, depth + 1)
+}
+
+/**
+ * The error in a body or an event that came with a 200, in whatever shape; undefined when there is none.
+ *
+ * @param name of the event, where it has one
+ */
+export function findError(body: JsonObject, name: string | null = null): JsonValue | undefined {
+  if (isErrorValue(body.error)) return unwrap(body, body.error)
+  if (isHeartbeat(body, name)) return undefined
+  if (name === 'error' || body.object === 'error' || body.type === 'error') return dropEnvelope(body)
+  const { base_resp: status } = body
+  if (isJsonObject(status) && isGiven(status.status_code)) return status
+  if (Array.isArray(body.choices)) {
+    for (const choice of body.choices) {
+      if (isJsonObject(choice) && isErrorValue(choice.error)) return choice.error
+    }
+  }
+  if (ANSWER_LISTS.some((list) => Array.isArray(body[list]))) return undefined
+  if (typeof body.type === 'string' && /[._]/.test(body.type) && !body.type.endsWith('_error'))
+    return undefined
+  if (FLAT_SIGNS.some((sign) => isGiven(body[sign]))) return body
+  const words = body.message ?? body.msg
+  if (isGiven(words) && !Array.isArray(words) && !isJsonObject(words)) return body
+  return undefined
+}
+
+/** Whether an event says nothing but that the connection stands. */
+export function isHeartbeat(body: JsonObject, name: string | null): boolean {
+  return HEARTBEATS.has(name) || HEARTBEATS.has(body.type) || Object.keys(body).length === 0
+}
+
+/** Members that belong to the event, not to the error. */
+function dropEnvelope(body: JsonObject): JsonObject {
+  const { sequence_number: _number, ...rest } = body
+  if (rest.type === 'error') delete rest.type
+  return rest
+}
+
+function isErrorValue(value: JsonValue | undefined): value is JsonValue {
+  if (typeof value === 'string') return value.trim() !== ''
+  if (Array.isArray(value)) return value.length > 0
+  return isJsonObject(value) ? Object.values(value).some(isGiven) : value === true
+}
+
+/** The error within a body; the body itself where that says more than a bare name of the error. */
+function unwrap(body: JsonObject, error: JsonValue): JsonValue {
+  const saysMore = typeof error === 'string' && MESSAGES.some((name) => textOf(body[name], 0) !== '')
+  return saysMore ? body : withRequestId(error, body)
+}
+
+/** Puts the id that Anthropic's support asks for, and that stands beside the error, into it. */
+function withRequestId(error: JsonValue, beside: JsonObject): JsonValue {
+  const { request_id: id } = beside
+  return isJsonObject(error) && typeof id === 'string' ? { ...error, request_id: id } : error
+}
+
+/**
+ * The error in the body of an answer with an error status: an object, a list around it (Google), an event stream, or
+ * plain text. Of a page of HTML its title; undefined where nothing is said.
+ */
+export function parseErrorBody(text: string): unknown {
+  const trimmed = text.replace(/^\uFEFF/, '').trim()
+  const value = parse(trimmed) ?? parse(/^data:(.*)$/m.exec(trimmed)?.[1] ?? '')
+  const body = Array.isArray(value) ? (value as unknown[])[0] : value
+  if (isJsonObject(body)) return isErrorValue(body.error) ? unwrap(body, body.error) : body
+  if (typeof body === 'string') return body
+  if (trimmed.startsWith('<')) return /<title>([^<]{1,200})<\/title>/i.exec(trimmed)?.[1]?.trim()
+  return trimmed === '' ? undefined : trimmed
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

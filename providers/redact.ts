@@ -1,0 +1,44 @@
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { readProviderError } from './provider-error.ts'
+
+const MAX_MESSAGE = 500
+/** Characters of JSON; of a larger error object only the four members that OpenAI gives are kept. */
+const MAX_ERROR_BODY = 16_384
+/** Error objects are flat but for a detail or two. */
+const MAX_ERROR_DEPTH = 8
+const KEY_LIKE = /\b(?:sk|gsk|xai)-[\w*.-]{4,}|\bAIza[\w-]{10,}|\bBearer\s+\S+/gi
+
+/** Makes an error object fit to be shown and stored: no keys, and no larger than it needs to be. */
+export function redactProviderError(body: JsonObject, secrets: readonly string[]): JsonObject {
+  const clean = cleanValue(body, secrets, 0) as JsonObject
+  if (JSON.stringify(clean).length <= MAX_ERROR_BODY) return clean
+  const { message, type, param, code } = readProviderError(clean)
+  return { message: shorten(message ?? ''), type: type ?? null, param: param ?? null, code: code ?? null }
+}
+
+function cleanValue(value: JsonValue | undefined, secrets: readonly string[], depth: number): JsonValue {
+  if (typeof value === 'string') return removeKeys(value, secrets)
+  if (typeof value !== 'object' || value === null) return value ?? null
+  if (depth >= MAX_ERROR_DEPTH) return null
+  if (Array.isArray(value)) return value.map((item) => cleanValue(item, secrets, depth + 1))
+  const members = Object.entries(value).map(([name, member]) => [
+    name,
+    cleanValue(member, secrets, depth + 1),
+  ])
+  return Object.fromEntries(members)
+}
+
+/** Makes a message fit to be shown and stored: no keys, no more than 500 characters. */
+export function redact(message: string, secrets: readonly string[]): string {
+  return shorten(removeKeys(message, secrets))
+}
+
+function removeKeys(text: string, secrets: readonly string[]): string {
+  let clean = text
+  for (const secret of secrets) if (secret.length >= 4) clean = clean.replaceAll(secret, '[key]')
+  return clean.replace(KEY_LIKE, '[key]')
+}
+
+function shorten(text: string): string {
+  return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE - 1)}…` : text
+}

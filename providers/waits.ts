@@ -1,0 +1,109 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+
+/** Nothing is obeyed for longer: after an hour one call asks again. A larger value is a mistake, or of a day's quota. */
+export const MAX_WAIT_MS = 60 * 60 * 1000
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const LONG_UNITS: [RegExp, string][] = [
+  [/^(?:ms|milli(?:second)?s?)$/i, 'ms'],
+  [/^(?:s|secs?|seconds?)$/i, 's'],
+  [/^(?:m|mins?|minutes?)$/i, 'm'],
+  [/^(?:h|hrs?|hours?)$/i, 'h'],
+  [/^(?:d|days?)$/i, 'd'],
+]
+const DURATION =
+  /(\d{1,15}(?:\.\d{1,12})?)\s?(milliseconds?|millis?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])/gi
+const DECIMAL = /^\d+(?:\.\d+)?$/
+/** Numbers from here on are moments: Unix seconds, Unix milliseconds. */
+const UNIX_SECONDS = 1e9
+const UNIX_MILLISECONDS = 1e12
+
+/** "Please try again in 6m0s", "retry after 20 seconds", "Please retry in 34.07s". */
+const ASKED =
+  /(?:try again|retry|available|wait|resets?)(?:[^.\d]|\.(?!\d)){0,40}?\b(?:in|after|for)\s+((?:\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12}[\s,]{0,2}(?:and\s)?){1,5})/i
+
+/** Members of an error that say how long to wait, and what a bare number of theirs counts. */
+const MEMBERS: [name: string, unit: number][] = [
+  ['retry_after_ms', 1],
+  ['retryAfterMs', 1],
+  ['retry_after', 1000],
+  ['retryAfter', 1000],
+  ['retry_after_seconds', 1000],
+  ['retry_after_secs', 1000],
+  ['resets_in_seconds', 1000],
+  ['reset_in', 1000],
+  ['resets_at', 1000],
+  ['reset_at', 1000],
+  ['estimated_time', 1000],
+]
+
+/** Caps a wait; undefined for none, for zero says no more than nothing. */
+export function capWait(milliseconds: number | undefined): number | undefined {
+  if (milliseconds === undefined || !(milliseconds > 0)) return undefined
+  return Math.min(Math.ceil(milliseconds), MAX_WAIT_MS)
+}
+
+/**
+ * Reads a wait in any of its forms: `1.5`, `250ms`, `6m0s`, `1h2m`, a Unix time, an RFC 3339 or HTTP date.
+ *
+ * @param unit what a bare number counts, in ms
+ * @param now unix milliseconds
+ * @returns milliseconds from now, uncapped; undefined for what is none, or is over
+ */
+export function parseWait(value: JsonValue | undefined, unit: number, now: number): number | undefined {
+  const text = typeof value === 'number' ? String(value) : typeof value === 'string' ? value.trim() : ''
+  if (DECIMAL.test(text)) {
+    const number = Number(text)
+    if (number >= UNIX_MILLISECONDS) return positive(number - now)
+    if (number >= UNIX_SECONDS && unit === 1000) return positive(number * 1000 - now)
+    return positive(number * unit)
+  }
+  const duration = parseDuration(text)
+  if (duration !== undefined) return positive(duration)
+  // Date.parse takes nearly anything; a date of a header names its zone.
+  return /(?:GMT|Z|[+-]\d\d:?\d\d)$/.test(text) ? positive(Date.parse(text) - now) : undefined
+}
+
+/** `6m0s`, `1.5s`, `120ms`, `2 minutes and 5 seconds`; undefined for anything else. */
+function parseDuration(text: string): number | undefined {
+  let total = 0
+  let rest = text
+  for (const [whole, number, unit] of text.matchAll(DURATION)) {
+    const known = LONG_UNITS.find(([pattern]) => pattern.test(unit!))
+    if (!known) return undefined
+    total += Number(number) * UNITS[known[1]]!
+    rest = rest.replace(whole, '')
+  }
+  return rest === text || /[^\s,]/.test(rest.replace(/\band\b/gi, '')) ? undefined : total
+}
+
+/** What an error says in its members or its words of when to ask again, in ms from now; undefined where it does not. */
+export function readErrorWait(error: unknown, message: string, now: number): number | undefined {
+  if (isJsonObject(error)) {
+    for (const place of [error, error.metadata, error.details, error.error]) {
+      if (!isJsonObject(place)) continue
+      const wait = readMembers(place, now)
+      if (wait !== undefined) return wait
+    }
+  }
+  const asked = ASKED.exec(message)
+  return asked ? positive(parseDuration(asked[1]!.trim()) ?? 0) : undefined
+}
+
+function readMembers(place: JsonObject, now: number): number | undefined {
+  for (const [name, unit] of MEMBERS) {
+    const wait = parseWait(place[name], unit, now)
+    if (wait !== undefined) return wait
+  }
+  // OpenRouter gives the headers of its limit within the error.
+  const { headers } = place
+  if (!isJsonObject(headers)) return undefined
+  for (const [name, value] of Object.entries(headers)) {
+    if (/^(?:x-)?ratelimit-reset$|^retry-after$/i.test(name)) return parseWait(value, 1000, now)
+  }
+  return undefined
+}
+
+function positive(milliseconds: number): number | undefined {
+  return milliseconds > 0 ? milliseconds : undefined
+}

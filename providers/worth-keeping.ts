@@ -1,0 +1,61 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import type { CallType } from './provider.ts'
+import { isGiven } from './text-members.ts'
+
+/** Reasons by which an answer ended of itself, in the words of the servers that have their own. */
+const ENDED =
+  /^(?:stop|tool_calls|function_call|eos|eos_token|end_turn|stop_sequence|tool_use|complete|completed)$/i
+
+/**
+ * Whether an answer is worth giving to later jobs that ask the same. It is not where asking again may bring a better
+ * one: it is empty, was filtered, or is cut, save by the cap that the request itself sets.
+ *
+ * @param request the client's body
+ */
+export function isWorthKeeping(type: CallType, request: JsonObject, answer: JsonObject): boolean {
+  if (type === 'chat') return isChatWorthKeeping(request, answer)
+  if (type !== 'response') return true
+  const output = Array.isArray(answer.output) ? answer.output : []
+  return (answer.status === 'completed' || answer.status === undefined) && output.some(isItemGiven)
+}
+
+function isChatWorthKeeping(request: JsonObject, answer: JsonObject): boolean {
+  const choices = Array.isArray(answer.choices) ? answer.choices.filter(isJsonObject) : []
+  if (choices.length === 0) return false
+  return choices.every(({ message, finish_reason: reason }) => {
+    if (!isJsonObject(message) || !isMessageGiven(message)) return false
+    if (reason === 'length') return isOwnCap(request, answer)
+    return typeof reason === 'string' && ENDED.test(reason)
+  })
+}
+
+/** A model may also run out of its context before it comes to the cap. */
+function isOwnCap(request: JsonObject, answer: JsonObject): boolean {
+  const cap = request.max_completion_tokens ?? request.max_tokens
+  if (typeof cap !== 'number') return false
+  const written = isJsonObject(answer.usage) ? answer.usage.completion_tokens : undefined
+  return typeof written !== 'number' || written === 0 || written >= cap
+}
+
+function isMessageGiven(message: JsonObject): boolean {
+  const { content, tool_calls: calls, function_call: call, refusal, audio, images } = message
+  const lists = [calls, images].some((list) => Array.isArray(list) && list.length > 0)
+  return isContentGiven(content) || lists || isGiven(call) || isGiven(refusal) || isGiven(audio)
+}
+
+function isContentGiven(content: JsonValue | undefined): boolean {
+  if (typeof content === 'string') return content.trim() !== ''
+  if (!Array.isArray(content)) return false
+  return content.some((part) => isJsonObject(part) && part.type !== 'thinking' && isPartGiven(part))
+}
+
+function isPartGiven(part: JsonObject): boolean {
+  return typeof part.text === 'string' ? part.text.trim() !== '' : Object.keys(part).length > 1
+}
+
+/** Thoughts alone are no answer. */
+function isItemGiven(item: JsonValue): boolean {
+  if (!isJsonObject(item) || item.type === 'reasoning') return false
+  if (item.type !== 'message') return true
+  return Array.isArray(item.content) && item.content.some((part) => isJsonObject(part) && isPartGiven(part))
+}

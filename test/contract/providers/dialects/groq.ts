@@ -1,0 +1,9 @@
+import type { DialectFacts } from './facts.ts'
+
+export const facts: DialectFacts = {
+  name: 'groq',
+  provider: 'Groq',
+  reported: 'Groq API reference (`x_groq`)',
+  sends: 'The usage within `x_groq` of the last chunk.',
+  right: 'It is counted.',
+}

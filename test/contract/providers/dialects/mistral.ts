@@ -1,0 +1,10 @@
+import type { DialectFacts } from './facts.ts'
+
+export const facts: DialectFacts = {
+  name: 'mistral',
+  provider: 'Mistral',
+  reported: 'BerriAI/litellm#16272, dnakov/anon-kode#53',
+  sends:
+    'Thinking as parts of `content`, then text as a string; calls without a type; 422 for `stream_options`.',
+  right: 'Thinking and text both stay, as in an answer that comes whole; the request goes again without it.',
+}

@@ -1,0 +1,9 @@
+import type { DialectFacts } from './facts.ts'
+
+export const facts: DialectFacts = {
+  name: 'ollama',
+  provider: 'Ollama',
+  reported: 'ollama/ollama#15457, ollama/ollama#7881',
+  sends: 'Every tool call at index 0, whole.',
+  right: 'A new id begins a call.',
+}
