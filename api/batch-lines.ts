@@ -12,6 +12,7 @@ import { toResponseId } from './door/response-id.ts'
 import { ApiError, toErrorMembers } from './errors.ts'
 import { parseRequest } from './issues.ts'
 import { createBodyScanner } from './json-bounds.ts'
+import { describeMissingModel } from './missing-model.ts'
 import { originOfBatch } from './origin.ts'
 import { parseJson } from './parse-json.ts'
 import { chatBodySchema, embeddingBodySchema, responseBodySchema } from './schemas/bodies.ts'
@@ -44,7 +45,7 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
     check(text, endpoint) {
       const found = readEnvelope(text, endpoint)
       if (isFault(found) || deps.resolveModel(found.model) !== null) return found
-      const message = `There is no model ${JSON.stringify(found.model)} here.`
+      const message = describeMissingModel(found.model, deps.listModels())
       return { code: 'model_not_found', message, param: 'body.model' }
     },
 

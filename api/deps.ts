@@ -39,6 +39,8 @@ export type ApiDeps = {
   keyring(): Keyring
   /** The lanes that serve a `provider/model` or an alias, the first preferred; null: there is none. */
   resolveModel(model: string): { lanes: Lane[] } | null
+  /** The names of lanes and aliases that the configuration has, for a hint at what was meant. */
+  listModels(): string[]
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
   /** Whether this process can serve; `reason` is shown to whoever asks. */

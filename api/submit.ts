@@ -9,9 +9,13 @@ import { judgeFit } from '../providers/fit.ts'
 import type { ApiDeps } from './deps.ts'
 import { ApiError } from './errors.ts'
 import type { IdempotencyPolicy } from './idempotency-key.ts'
+import { modelNotFound } from './missing-model.ts'
 import type { CreateJob } from './schemas/create-job.ts'
 
-export type SubmitDeps = Pick<ApiDeps, 'resolveModel' | 'estimateCost' | 'checkWebhookUrl' | 'now'>
+export type SubmitDeps = Pick<
+  ApiDeps,
+  'resolveModel' | 'listModels' | 'estimateCost' | 'checkWebhookUrl' | 'now'
+>
 
 /**
  * Decides everything about a validated create object that needs the configuration: its lane, defaults, times and cost.
@@ -25,15 +29,7 @@ export function toNewJob(
 ): NewJob {
   const { model } = create.body
   const lanes = deps.resolveModel(model)?.lanes ?? []
-  if (lanes.length === 0) {
-    throw new ApiError(
-      'model_not_found',
-      `body.model: there is no model ${JSON.stringify(model)} here; name a provider/model or an alias that is configured`,
-      {
-        param: 'body.model',
-      },
-    )
-  }
+  if (lanes.length === 0) throw modelNotFound(model, deps.listModels(), 'body.model')
   const body = create.body as JsonObject
   const { lane, ...fits } = chooseLane(lanes, create.type, body)
   const cost = deps.estimateCost(lane, create.type, body)

@@ -80,6 +80,11 @@ export function listLanes(config: Config): Lane[] {
   )
 }
 
+/** What a request may name as its model: the lanes that the configuration names, then its aliases. */
+export function listModels(config: Config): string[] {
+  return [...listLanes(config).map(({ id }) => id), ...Object.keys(config.routes)]
+}
+
 /** What serves a client's `model`, the first choice first: the lanes of an alias, or the one lane it names. */
 export function resolveModel(config: Config, model: string): { lanes: Lane[] } | null {
   const names = ownMember(config.routes, model) ?? [model]

@@ -1,5 +1,5 @@
 import type { SubmitDeps } from '../api/submit.ts'
-import { resolveModel } from '../config/lanes.ts'
+import { listModels, resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
 import { coalesceKey } from '../providers/embeddings.ts'
@@ -13,6 +13,7 @@ import { createAddressGuard } from '../webhooks/address-guard.ts'
 export function createSubmission(config: LiveConfig, now: () => number): SubmitDeps {
   return {
     resolveModel: (model) => resolveModel(config.current(), model),
+    listModels: () => listModels(config.current()),
     estimateCost: (lane, type, body) => ({
       ...estimateCost({ kind: lane.kind, type, body }),
       coalesceKey: type === 'embedding' ? coalesceKey(body) : null,

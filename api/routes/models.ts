@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { listLanes } from '../../config/lanes.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
-import { ApiError } from '../errors.ts'
+import { modelNotFound } from '../missing-model.ts'
 import { errorResponses } from '../schemas/common.ts'
 
 /** Owner of what the configuration adds to its providers' models. */
@@ -57,11 +57,7 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
 
   function find(id: string): z.output<typeof modelSchema> {
     const lane = deps.resolveModel(id)?.lanes[0]
-    if (lane === undefined) {
-      throw new ApiError('model_not_found', `there is no model ${JSON.stringify(id)} here`, {
-        param: 'model',
-      })
-    }
+    if (lane === undefined) throw modelNotFound(id, deps.listModels(), 'model')
     return toModel(id, lane.id === id ? lane.provider : OWNER)
   }
 

@@ -358,8 +358,51 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
     .click()
   await page.getByRole('dialog').waitFor()
   found.push(...(await findFaults(page)))
+  for (const name of ['Try again…', 'Forget…']) {
+    await page.goto(`${url}/dashboard/#/jobs/${id}?tenant=default`)
+    await page.reload()
+    await page.getByRole('button', { name }).click()
+    found.push(...(await findFadedButtons(page)))
+  }
   expect(found).toEqual([])
 })
+
+/** Names of buttons of the open dialog whose words cannot be read while the pointer is on them, light and dark. */
+async function findFadedButtons(page: Page): Promise<string[]> {
+  const faded: string[] = []
+  let filled = 0
+  await page.locator('dialog button[type=submit]:enabled').waitFor()
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    for (const button of await page.locator('dialog button:enabled').all()) {
+      await button.hover()
+      const { contrast, kind } = await page.evaluate<{ contrast: number; kind: string }>(measureHovered)
+      if (/primary|danger/.test(kind)) filled++
+      if (contrast < 4.5) faded.push(`${colorScheme} ${kind} ${await button.textContent()}: ${contrast}`)
+    }
+  }
+  expect(filled, 'filled buttons seen').toBeGreaterThanOrEqual(2)
+  return faded
+}
+
+/** Runs in the page: the contrast of WCAG 2.2 between the words of the button under the pointer and its ground, in whatever notation. */
+const measureHovered = `(() => {
+  const button = document.querySelector('button:hover')
+  const { color, backgroundColor } = getComputedStyle(button)
+  const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
+  const ground = getComputedStyle(document.documentElement).backgroundColor
+  const luminance = (...layers) => {
+    for (const layer of layers) { context.fillStyle = layer; context.fillRect(0, 0, 1, 1) }
+    const [red, green, blue] = [...context.getImageData(0, 0, 1, 1).data].map((byte) => {
+      const share = byte / 255
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4
+    })
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+  }
+  const [one, other] = [luminance(ground, backgroundColor, color), luminance(ground, backgroundColor)]
+  const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05)
+  return { contrast, kind: button.className }
+})()`
 
 test('colours are chosen by a button and stay chosen', async () => {
   const page = await open('', { colorScheme: 'light' })

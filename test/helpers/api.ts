@@ -6,7 +6,7 @@ import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
 import { createLaneControl } from '../../api/lanes.ts'
 import { createBatchScripts } from '../../batches/scripts.ts'
 import { batchChannel, createBatches } from '../../batches/store.ts'
-import { resolveLane, resolveModel } from '../../config/lanes.ts'
+import { listModels, resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
 import { createFileStore } from '../../files/store.ts'
@@ -129,6 +129,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     config: () => config,
     keyring: () => createKeyring(config),
     resolveModel: (model) => resolveModel(config, model),
+    listModels: () => listModels(config),
     estimateCost: (lane, type, body) => ({
       ...estimateCost({ kind: lane.kind, type, body }),
       coalesceKey: type === 'embedding' ? coalesceKey(body) : null,

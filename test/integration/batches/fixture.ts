@@ -6,7 +6,7 @@ import type { Batch, NewBatch } from '../../../batches/batch.ts'
 import { createBatchScripts } from '../../../batches/scripts.ts'
 import { type Batches, createBatches } from '../../../batches/store.ts'
 import { createBatchWork } from '../../../batches/work.ts'
-import { resolveModel } from '../../../config/lanes.ts'
+import { listModels, resolveModel } from '../../../config/lanes.ts'
 import { type Config, configSchema } from '../../../config/schema.ts'
 import { resolveTenant } from '../../../config/tenants.ts'
 import type { Files } from '../../../files/files.ts'
@@ -86,6 +86,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
       lines: createBatchLineReader({
         config: () => settings.config,
         resolveModel: (model) => resolveModel(settings.config, model),
+        listModels: () => listModels(settings.config),
         estimateCost: (lane, type, body) => ({
           ...estimateCost({ kind: lane.kind, type, body }),
           coalesceKey: type === 'embedding' ? coalesceKey(body) : null,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ApiError } from '../../../api/errors.ts'
+import { modelNotFound } from '../../../api/missing-model.ts'
 import { createJobSchema } from '../../../api/schemas/create-job.ts'
 import { type SubmitDeps, toNewJob } from '../../../api/submit.ts'
 import type { Lane } from '../../../config/lanes.ts'
@@ -22,6 +23,7 @@ const lane: Lane = {
 const deps: SubmitDeps = {
   now: () => now,
   resolveModel: (model) => (model === 'fast' ? { lanes: [lane] } : null),
+  listModels: () => ['sim/chat', 'fast'],
   estimateCost: (_lane, _type, body) => ({
     tokens: Number(body.tokens ?? 10),
     inputTokens: 10,
@@ -105,6 +107,27 @@ describe('a new job', () => {
     const refused = refusal({}, { model: 'openai/nope' })
     expect(refused).toMatchObject({ code: 'model_not_found', param: 'body.model' })
     expect(refused.message).toContain('openai/nope')
+  })
+
+  it.each([
+    ['chat', '"sim/chat"'],
+    ['Sim/Chat', '"sim/chat"'],
+    ['sim/chta', '"sim/chat"'],
+    ['fasst', '"fast"'],
+    ['other/chat-2', null],
+  ])('says of %s what was meant', (model, near) => {
+    const { message } = refusal({}, { model })
+    expect(message).toContain('GET /v1/models')
+    if (near === null) expect(message).not.toContain('did you mean')
+    else expect(message).toContain(`did you mean ${near}?`)
+  })
+
+  it('names three lanes at the most that serve a model of that name, and cuts a long name', () => {
+    const lanes = ['a', 'b', 'c', 'd'].map((provider) => `${provider}/meta/llama`)
+    expect(modelNotFound('meta/llama', lanes, 'body.model').message).toContain(
+      'did you mean "a/meta/llama" or "b/meta/llama" or "c/meta/llama"?',
+    )
+    expect(modelNotFound('x'.repeat(10_000), lanes, 'model').message.length).toBeLessThan(400)
   })
 
   it('is refused when it needs more than a whole window of its lane', () => {
