@@ -161,8 +161,10 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     throw error
   }
   const url = services.find((service) => service.url !== undefined)?.url
-  log.info({ role, ...(url === undefined ? {} : { url }) }, 'ready')
-  if (tryout && url !== undefined) process.stdout.write(firstSteps(url))
+  log.info({ role, ...(url === undefined ? {} : { dashboard: `${url}/dashboard`, url }) }, 'ready')
+  if (url === undefined) return
+  if (tryout) process.stdout.write(firstSteps(url))
+  else if (process.stdout.isTTY) process.stdout.write(addresses(url))
 }
 
 /** Ends the process by the closer at the first SIGTERM or SIGINT, at once at the second. */
@@ -192,6 +194,11 @@ function toPort(text: string): number {
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new InvalidArgumentError('expected a port, 0 to 65535')
   return port
+}
+
+/** For people at a terminal; a collector of logs reads the line before. */
+function addresses(url: string): string {
+  return `\nSluice runs at ${url}, its dashboard at ${url}/dashboard; the API explains itself at ${url}/docs. Ctrl+C ends it.\n\n`
 }
 
 function firstSteps(url: string): string {
