@@ -1,14 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import { nextTurn } from '../lib/breathe.ts'
 import type { Api, ApiLimits } from './deps.ts'
 import { ApiError } from './errors.ts'
 import { createBodyScanner } from './json-bounds.ts'
-import { parseJson } from './parse-json.ts'
+import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from './parse-json.ts'
 import { readBody } from './read-body.ts'
-
-/** Bodies from here on, in bytes, are read and checked in turns of the event loop of their own. */
-const largeBytes = 1024 * 1024
 
 /** Makes JSON the one body the routes of `app` take. An empty body is no body. */
 export function registerJsonBody(app: Api, limits: ApiLimits): void {
@@ -22,12 +18,8 @@ export function registerJsonBody(app: Api, limits: ApiLimits): void {
       scanner: createBodyScanner(),
     })
     if (text.length === 0) return undefined
-    const options = { isScanned: true }
-    if (text.length < largeBytes) return parseJson(text, 'body', options)
-    await nextTurn()
-    const value = parseJson(text, 'body', options)
-    await nextTurn()
-    return value
+    if (text.length >= LARGE_TEXT_BYTES) return parseLargeJson(text, 'body')
+    return parseJson(text, 'body', { isScanned: true })
   })
 }
 

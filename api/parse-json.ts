@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { parse } from 'secure-json-parse'
+import { nextTurn } from '../lib/breathe.ts'
 import { isJsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource } from '../lib/json-source.ts'
 import { countMembers, findRepeatedName } from '../lib/json-text.ts'
@@ -23,14 +24,39 @@ type Fault = { path: PropertyKey[]; what: string }
 export function parseJson(text: Buffer, root: string, options: { isScanned?: boolean } = {}): JsonValue {
   const excess = options.isScanned ? null : createBodyScanner().push(text)
   if (excess !== null) throw refuseExcess(excess, root)
+  const source = decode(text, root)
+  return check(parseSource(source, root), source, root)
+}
+
+/** Texts from here on, in bytes, are for `parseLargeJson`. */
+export const LARGE_TEXT_BYTES = 1024 * 1024
+
+/** The same for a large text that a scanner saw, each step in a turn of the event loop of its own. */
+export async function parseLargeJson(text: Buffer, root: string): Promise<JsonValue> {
+  await nextTurn()
+  const source = decode(text, root)
+  await nextTurn()
+  const value = parseSource(source, root)
+  await nextTurn()
+  const checked = check(value, source, root)
+  await nextTurn()
+  return checked
+}
+
+function decode(text: Buffer, root: string): string {
   if (!isUtf8(text)) throw new ApiError('invalid_request', `${root}: is not valid UTF-8`, { param: root })
-  const source = text.toString('utf8')
-  let value: JsonValue
+  return text.toString('utf8')
+}
+
+function parseSource(source: string, root: string): JsonValue {
   try {
-    value = parse(source)
+    return parse(source)
   } catch (error) {
     throw new ApiError('invalid_request', `${root}: ${explain(error)}`, { param: root })
   }
+}
+
+function check(value: JsonValue, source: string, root: string): JsonValue {
   const seen = { members: 0 }
   const fault = findFault(value, 0, seen) ?? findRepetition(source, seen.members)
   if (fault === null) return isJsonObject(value) ? keepSource(value, source) : value

@@ -1,5 +1,13 @@
 import { z } from 'zod'
-import { count, duration, headerName, httpUrl, modelNamePattern, secret } from './schema-parts.ts'
+import {
+  count,
+  duration,
+  headerName,
+  headerSecret,
+  headerValue,
+  httpUrl,
+  modelNamePattern,
+} from './schema-parts.ts'
 
 const maxTimer = '24h'
 
@@ -128,7 +136,7 @@ const modelName = z.string().regex(modelNamePattern, {
 
 const shared = {
   headers: z
-    .record(headerName, z.string())
+    .record(headerName, headerValue())
     .prefault({})
     .describe('HTTP headers to send with each call, over our own.'),
   limits: providerLimits
@@ -154,7 +162,7 @@ const shared = {
     .describe('The models to serve, by the provider\'s own names. "*" serves every model not listed.'),
 }
 
-const apiKey = secret().describe('API key of the provider, best from the environment.')
+const apiKey = headerSecret().describe('API key of the provider, best from the environment.')
 
 const baseUrl = httpUrl().describe('Where the API is, with the version in the path.')
 

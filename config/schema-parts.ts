@@ -51,9 +51,38 @@ export function count() {
   return z.int().min(1)
 }
 
-/** A secret: present and not empty; faults never show it. */
+/** What a file or a variable has around a secret is no part of it, but would be sent or signed with it. */
+const isTrimmed = (text: string) => text.trim() === text
+const expectedTrimmed = 'expected no blank and no line break at its beginning or end'
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for.
+const hasNoControls = (text: string) => !/[\u0000-\u0008\u000a-\u001f\u007f]/.test(text)
+const expectedNoControls = 'expected no line breaks or other control characters'
+
+/** A secret: present, not empty, and nothing around it; faults never show it. */
 export function secret() {
-  return z.string().min(1)
+  return z
+    .string()
+    .min(1)
+    .refine(isTrimmed, { error: expectedTrimmed, abort: true })
+    .refine(hasNoControls, { error: expectedNoControls, abort: true })
+}
+
+/** What a header can carry (RFC 9110, 5.5). Anything else makes every call fail as if there were no connection. */
+const isHeaderText = (text: string) => /^[\t\u0020-\u007e\u0080-\u00ff]*$/.test(text)
+const expectedHeaderText = 'expected only characters that a header can carry (Latin-1)'
+
+/** A secret that is sent in a header. */
+export function headerSecret() {
+  return secret().refine(isHeaderText, { error: expectedHeaderText })
+}
+
+/** The value of a header; it may be empty. */
+export function headerValue() {
+  return z
+    .string()
+    .refine(isTrimmed, { error: expectedTrimmed, abort: true })
+    .refine(hasNoControls, { error: expectedNoControls, abort: true })
+    .refine(isHeaderText, { error: expectedHeaderText })
 }
 
 /** The name of an HTTP header. */

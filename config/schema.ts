@@ -9,6 +9,7 @@ import {
   count,
   duration,
   headerName,
+  headerSecret,
   httpUrl,
   namePattern,
   secret,
@@ -46,7 +47,7 @@ const server = z.strictObject({
     ),
 })
 
-const expectedRedisUrl = 'expected a redis:// or rediss:// URL'
+const expectedRedisUrl = 'expected a redis:// or rediss:// URL, without blanks and line breaks'
 
 const pemFile = z.string().regex(/^[^\0]+$/, { error: 'expected the path of a PEM file' })
 
@@ -261,7 +262,7 @@ const tracing = z.strictObject({
     .describe(
       'Where spans are sent: an OTLP/HTTP URL such as http://127.0.0.1:4318/v1/traces. None: nothing is traced.',
     ),
-  headers: z.record(headerName, secret()).prefault({}).describe('HTTP headers to send with the spans.'),
+  headers: z.record(headerName, headerSecret()).prefault({}).describe('HTTP headers to send with the spans.'),
   sample: z
     .number()
     .min(0)

@@ -1,3 +1,5 @@
+import { nextTurn } from '../lib/breathe.ts'
+import { findSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { Answers } from './answers.ts'
@@ -71,6 +73,9 @@ type Deps = {
   onError: (error: unknown, what: string) => void
 }
 
+/** Bodies of this length, in characters, take some 10 ms to hash and pack. */
+const LARGE_BODY = 1024 * 1024
+
 /** The API's side of the job store; the workers' side is work.ts. */
 export function createJobs(deps: Deps): Jobs {
   const { redis, scripts, queues, outbox, live, prefix, atRest, render } = deps
@@ -106,6 +111,8 @@ export function createJobs(deps: Deps): Jobs {
       const replyTo = awaited?.replyTo ?? null
       return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null)
     }
+    // Hashing and packing a large body is a turn of the event loop by itself.
+    if (jobs.some(({ body }) => (findSource(body)?.length ?? 0) >= LARGE_BODY)) await nextTurn()
     const prepared = jobs.map((job): ReturnType<typeof prepareOne> | { job: NewJob; error: unknown } => {
       try {
         return prepareOne(job)

@@ -6,7 +6,7 @@ import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
 import { checkIdempotencyKey } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { refuseExcess } from '../json-bounds.ts'
-import { parseJson } from '../parse-json.ts'
+import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
 import { keyReused, noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../submit.ts'
 import type { Piece, Splitter } from './pieces.ts'
@@ -52,11 +52,11 @@ export async function* submitBulk(
   /** Once the store is away, the jobs that follow are not tried. */
   let lost: ApiError | null = null
 
-  function take(piece: Piece): 'more' | 'flush' | 'stop' {
+  async function take(piece: Piece): Promise<'more' | 'flush' | 'stop'> {
     if (index === limits.bulkJobs) return stop(tooMany(limits.bulkJobs))
     if (piece.kind === 'broken')
       return stop(new ApiError('invalid_request', `body: ${piece.what}`, { param: 'body' }))
-    batch.push(lost === null ? prepare(piece, index, options) : { index, error: lost })
+    batch.push(lost === null ? await prepare(piece, index, options) : { index, error: lost })
     index++
     if (piece.kind === 'job') batchBytes += piece.text.length
     return batch.length >= maxBatchJobs || batchBytes >= maxBatchBytes ? 'flush' : 'more'
@@ -101,7 +101,7 @@ export async function* submitBulk(
 
   async function* takeAll(pieces: Iterable<Piece>): AsyncGenerator<BulkAnswer[], 'more' | 'stop'> {
     for (const piece of pieces) {
-      const then = take(piece)
+      const then = await take(piece)
       if (then === 'flush') yield await flush()
       else if (then === 'stop') return 'stop'
     }
@@ -134,17 +134,20 @@ export async function* submitBulk(
   if (batch.length > 0) yield await flush()
 }
 
-function prepare(
+async function prepare(
   piece: Exclude<Piece, { kind: 'broken' }>,
   index: number,
   options: SubmitBulkOptions,
-): Entry {
+): Promise<Entry> {
   try {
     if (piece.kind === 'too_large') {
       if (piece.excess !== null) throw refuseExcess(piece.excess, 'body')
       throw new ApiError('payload_too_large', `this job is larger than ${options.limits.bodyBytes} bytes`)
     }
-    const line = parseRequest(bulkLineSchema, parseJson(piece.text, 'body', { isScanned: true }), 'body')
+    const { text } = piece
+    const isLarge = text.length >= LARGE_TEXT_BYTES
+    const value = isLarge ? await parseLargeJson(text, 'body') : parseJson(text, 'body', { isScanned: true })
+    const line = parseRequest(bulkLineSchema, value, 'body')
     const { idempotency_key: own, ...create } = line
     const job = toNewJob(options.tenant, create, chooseKey(own, index, options), options.deps)
     return { index, job: { ...job, ...options.origin } }
