@@ -105,23 +105,36 @@ async function measure(running: RunningProcess): Promise<number> {
   return Number((await running.waitForOutput(pattern))[1])
 }
 
+/** What a usual run tries; `npm run test:slow` tries every shape. */
+const few = [
+  'empty arrays',
+  'short names',
+  'a long string',
+  'numbers up to the bound',
+  'names up to the bound',
+]
+const isSlow = process.env.SLUICE_SLOW === '1'
+
 /** Their hash reads the text again, escape by escape, in one turn. */
 const slow = new Set(['a long string of escapes', 'a long string of quotes', 'blanks'])
 
 describe('no body holds the API', () => {
-  it.each(Object.entries(shapes))('%s', async (shape, value) => {
-    const job = `{"type":"chat","run_at":"2100-01-01T00:00:00Z","body":{"model":"nobody/chat","messages":[{"role":"user","content":"x"}],"extra":${value}}}`
-    for (const [path, type, body] of [
-      ['/v1/jobs', 'application/json', job],
-      ['/v1/jobs/bulk', 'application/x-ndjson', `${job}\n`],
-    ] as const) {
-      const answered = await fetch(url + path, { method: 'POST', headers: { 'content-type': type }, body })
-      const text = await answered.text()
-      expect(answered.status, text).toBeLessThan(500)
-      if (answered.status >= 400) expect(text).toMatch(/(?:has|is nested) more than \d+/)
-    }
-    expect(await measure(api)).toBeLessThan(most() * (slow.has(shape) ? 5 : 1))
-  })
+  it.each(Object.entries(shapes).filter(([shape]) => isSlow || few.includes(shape)))(
+    '%s',
+    async (shape, value) => {
+      const job = `{"type":"chat","run_at":"2100-01-01T00:00:00Z","body":{"model":"nobody/chat","messages":[{"role":"user","content":"x"}],"extra":${value}}}`
+      for (const [path, type, body] of [
+        ['/v1/jobs', 'application/json', job],
+        ['/v1/jobs/bulk', 'application/x-ndjson', `${job}\n`],
+      ] as const) {
+        const answered = await fetch(url + path, { method: 'POST', headers: { 'content-type': type }, body })
+        const text = await answered.text()
+        expect(answered.status, text).toBeLessThan(500)
+        if (answered.status >= 400) expect(text).toMatch(/(?:has|is nested) more than \d+/)
+      }
+      expect(await measure(api)).toBeLessThan(most() * (slow.has(shape) ? 5 : 1))
+    },
+  )
 }, 60_000)
 
 describe('no answer holds a worker, nor is it asked for twice', () => {
