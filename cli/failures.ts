@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { CliError, ExitCode } from './exit.ts'
 import { formatNumber } from './format.ts'
 import { renderTable } from './table.ts'
+import { askEach, connectSeen, withTenant } from './tenants.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
 type Common = ServerOptions & { json?: boolean; patience: number }
@@ -35,18 +36,30 @@ const REDRIVE_MS = 600_000
 
 /** `failures`: what failed and is kept, by lane and error code. */
 export async function runFailures(terminal: Terminal, options: Common): Promise<ExitCode> {
-  const client = connect(terminal, options, { patienceMs: options.patience })
-  const { data } = await client.json<{ data: FailureClass[] }>('GET', '/v1/failures')
-  if (options.json) await terminal.write(data.map((one) => `${JSON.stringify(one)}\n`).join(''))
-  else await terminal.write(renderFailures(data, terminal.style))
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  const answers = await askEach(seen, ({ client }) =>
+    client.json<{ data: FailureClass[] }>('GET', '/v1/failures'),
+  )
+  const classes = answers.flatMap(({ tenant, answer }) => answer.data.map((one) => ({ tenant, ...one })))
+  // Those of one tenant are in the server's order already.
+  if (seen.length > 1) classes.sort((one, other) => other.count - one.count)
+  if (options.json) {
+    const lines = classes.map(({ tenant, ...one }) => `${JSON.stringify(withTenant(tenant, one))}\n`)
+    await terminal.write(lines.join(''))
+  } else await terminal.write(renderFailures(classes, terminal.style))
   return ExitCode.ok
 }
 
-/** The table of `failures`. */
-export function renderFailures(classes: FailureClass[], style: Terminal['style']): string {
+/** The table of `failures`, with the tenants where it has those of several. */
+export function renderFailures(
+  classes: (FailureClass & { tenant: string | null })[],
+  style: Terminal['style'],
+): string {
   if (classes.length === 0) return 'no failed jobs\n'
+  const isOfMany = classes.some(({ tenant }) => tenant !== null)
   const head = ['LANE', 'ERROR', 'JOBS', 'FIRST', 'LAST', 'RETRY']
   const rows = classes.map((one) => [
+    ...(isOfMany ? [one.tenant ?? ''] : []),
     one.lane,
     style('red', one.code),
     formatNumber(one.count),
@@ -54,28 +67,44 @@ export function renderFailures(classes: FailureClass[], style: Terminal['style']
     one.last_at,
     one.retryable ? style('green', 'may help') : 'no use',
   ])
-  return renderTable([head, ...rows], ['left', 'left', 'right', 'left', 'left', 'left'])
+  const sides = ['left', 'left', 'right', 'left', 'left', 'left'] as const
+  return isOfMany
+    ? renderTable([['TENANT', ...head], ...rows], ['left', ...sides])
+    : renderTable([head, ...rows], [...sides])
 }
 
 /** `redrive`: queues the failed jobs again that the options choose; with `--dry-run` it counts them. */
 export async function runRedrive(terminal: Terminal, options: RedriveOptions): Promise<ExitCode> {
-  const client = connect(terminal, options, { patienceMs: options.patience })
   const limit = options.limit ?? DEFAULT_LIMIT
-  const body = JSON.stringify({ ...toMembers(options), limit, dry_run: options.dryRun ?? false })
-  const answer = await client.json<{ retried: number; matched: number; failed?: number }>(
-    'POST',
-    '/v1/jobs/retry',
-    {
-      body,
-      headers: { 'content-type': 'application/json' },
-      timeoutMs: REDRIVE_MS,
-    },
-  )
-  const { retried, matched, failed = 0 } = answer
+  const sum = { retried: 0, matched: 0, failed: 0 }
+  const tenants: { tenant: string; retried: number; matched: number }[] = []
+  for (const { tenant, client } of await connectSeen(terminal, options, { patienceMs: options.patience })) {
+    if (sum.matched >= limit) break
+    const members = { ...toMembers(options), limit: limit - sum.matched, dry_run: options.dryRun ?? false }
+    const answer = await client.json<{ retried: number; matched: number; failed?: number }>(
+      'POST',
+      '/v1/jobs/retry',
+      {
+        body: JSON.stringify(members),
+        headers: { 'content-type': 'application/json' },
+        timeoutMs: REDRIVE_MS,
+      },
+    )
+    sum.retried += answer.retried
+    sum.matched += answer.matched
+    sum.failed += answer.failed ?? 0
+    if (tenant !== null && answer.matched > 0)
+      tenants.push({ tenant, retried: answer.retried, matched: answer.matched })
+  }
+  const { retried, matched, failed } = sum
+  const answer = { ...sum, dry_run: options.dryRun ?? false, ...(tenants.length > 0 ? { tenants } : {}) }
   const said = options.dryRun
     ? `${formatNumber(matched)} would be queued again`
     : `queued ${formatNumber(retried)} again`
   await terminal.write(options.json ? `${JSON.stringify(answer)}\n` : `${said}\n`)
+  if (!options.json)
+    for (const one of tenants)
+      await terminal.write(`  ${one.tenant}: ${formatNumber(options.dryRun ? one.matched : one.retried)}\n`)
   if (failed > 0)
     terminal.note(`${formatNumber(failed)} could not be queued for an error of the server; run this again`)
   if (matched === limit) terminal.note(`stopped at --limit ${limit}; there may be more`)
@@ -107,7 +136,20 @@ export async function runExport(terminal: Terminal, out: string, options: Export
   }
   const said = `wrote ${formatNumber(lines)} failed ${lines === 1 ? 'job' : 'jobs'} to ${out}\n`
   if (out !== '-') await terminal.write(options.json ? `${JSON.stringify({ exported: lines })}\n` : said)
+  const others = options.tenant === undefined ? await listOthersFailures(terminal, options) : []
+  if (others.length > 0)
+    terminal.note(
+      `only those of the key's own tenant; --tenant names another (failed jobs: ${others.join(', ')})`,
+    )
   return ExitCode.ok
+}
+
+/** Tenants with failed jobs that an admin key may see: what is exported is submitted again as one tenant's. */
+async function listOthersFailures(terminal: Terminal, options: Common): Promise<string[]> {
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  if (seen.length < 2) return []
+  const answers = await askEach(seen, ({ client }) => client.json<{ total: number }>('GET', '/v1/failures'))
+  return answers.flatMap(({ tenant, answer }) => (answer.total > 0 && tenant !== null ? [tenant] : []))
 }
 
 const LINE_FEED = 10

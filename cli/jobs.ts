@@ -3,7 +3,8 @@ import { ExitCode } from './exit.ts'
 import { formatUsd } from './format.ts'
 import type { Job } from './job.ts'
 import { renderTable } from './table.ts'
-import { connect, type ServerOptions, type Terminal } from './terminal.ts'
+import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
+import type { ServerOptions, Terminal } from './terminal.ts'
 
 type Common = ServerOptions & { json?: boolean; patience: number }
 export type ListOptions = Common & {
@@ -28,7 +29,37 @@ const statusStyles: Partial<Record<Job['status'], 'green' | 'red' | 'yellow'>> =
 
 /** `jobs list`: newest first. */
 export async function runList(terminal: Terminal, options: ListOptions): Promise<ExitCode> {
-  const client = connect(terminal, options, { patienceMs: options.patience })
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  if (seen.length === 1) {
+    const write = (jobs: Job[]) => terminal.write(jobs.map((job) => `${JSON.stringify(job)}\n`).join(''))
+    const jobs = await listJobs(seen[0]!.client, options, options.json ? write : async () => {})
+    if (!options.json) await terminal.write(renderJobs(jobs.map(ofTenant(null)), terminal.style))
+    return ExitCode.ok
+  }
+  const answers = await askEach(seen, ({ client }) => listJobs(client, options))
+  const jobs = answers
+    .flatMap(({ tenant, answer }) => answer.map(ofTenant(tenant)))
+    .sort((one, other) => Date.parse(other.job.created_at) - Date.parse(one.job.created_at))
+    .slice(0, options.limit)
+  if (options.json)
+    await terminal.write(
+      jobs.map(({ tenant, job }) => `${JSON.stringify(withTenant(tenant, job))}\n`).join(''),
+    )
+  else await terminal.write(renderJobs(jobs, terminal.style))
+  return ExitCode.ok
+}
+
+type Listed = { tenant: string | null; job: Job }
+
+const ofTenant =
+  (tenant: string | null) =>
+  (job: Job): Listed => ({ tenant, job })
+
+async function listJobs(
+  client: Client,
+  options: ListOptions,
+  onPage: (jobs: Job[]) => Promise<void> = async () => {},
+): Promise<Job[]> {
   const found: Job[] = []
   let after: string | null = null
   while (found.length < options.limit) {
@@ -39,20 +70,21 @@ export async function runList(terminal: Terminal, options: ListOptions): Promise
     }
     if (after !== null) query.set('after', after)
     const page: Page = await client.json('GET', `/v1/jobs?${query}`)
-    if (options.json) await terminal.write(page.data.map((job) => `${JSON.stringify(job)}\n`).join(''))
+    await onPage(page.data)
     found.push(...page.data)
     after = page.last_id
     if (!page.has_more || after === null) break
   }
-  if (!options.json) await terminal.write(renderJobs(found, terminal.style))
-  return ExitCode.ok
+  return found
 }
 
-function renderJobs(jobs: Job[], style: Terminal['style']): string {
+function renderJobs(jobs: Listed[], style: Terminal['style']): string {
+  const isOfMany = jobs.some(({ tenant }) => tenant !== null)
   const head = ['ID', 'STATUS', 'MODEL', 'GROUP', 'CREATED', 'USD', 'ERROR']
-  const rows = jobs.map((job) => {
+  const rows = jobs.map(({ tenant, job }) => {
     const look = statusStyles[job.status]
     return [
+      ...(isOfMany ? [tenant ?? ''] : []),
       job.id,
       look === undefined ? job.status : style(look, job.status),
       job.model,
@@ -62,7 +94,10 @@ function renderJobs(jobs: Job[], style: Terminal['style']): string {
       job.error?.code ?? '',
     ]
   })
-  return renderTable([head, ...rows], ['left', 'left', 'left', 'left', 'left', 'right', 'left'])
+  const sides = ['left', 'left', 'left', 'left', 'left', 'right', 'left'] as const
+  return isOfMany
+    ? renderTable([['TENANT', ...head], ...rows], ['left', ...sides])
+    : renderTable([head, ...rows], [...sides])
 }
 
 /** `jobs show ID`: the job as the server has it, with its calls where asked for. */
@@ -71,8 +106,9 @@ export async function runShow(
   id: string,
   options: Common & { attempts?: boolean },
 ): Promise<ExitCode> {
-  const client = connect(terminal, options, { patienceMs: options.patience })
   const path = `/v1/jobs/${encodeURIComponent(id)}`
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  const { client } = await findOwner(seen, path, id)
   const job = await client.json<object>('GET', path)
   const calls = options.attempts ? await client.json<{ data: object[] }>('GET', `${path}/attempts`) : null
   const shown = calls === null ? job : { ...job, calls: calls.data }
@@ -88,12 +124,17 @@ export function runCancel(terminal: Terminal, ids: string[], options: Common): P
 /** `jobs retry ID…`, or without ids every failed job that the options choose. */
 export async function runRetry(terminal: Terminal, ids: string[], options: RetryOptions): Promise<ExitCode> {
   if (ids.length > 0) return changeEach(terminal, ids, 'retry', options)
-  const client = connect(terminal, options, { patienceMs: options.patience })
   const { group, lane, errorCode, limit } = options
-  const { retried } = await client.json<{ retried: number }>('POST', '/v1/jobs/retry', {
-    body: JSON.stringify({ group, lane, error_code: errorCode, limit }),
-    headers: { 'content-type': 'application/json' },
-  })
+  let retried = 0
+  for (const { client } of await connectSeen(terminal, options, { patienceMs: options.patience })) {
+    if (limit !== undefined && retried >= limit) break
+    const left = limit === undefined ? undefined : limit - retried
+    const answer = await client.json<{ retried: number }>('POST', '/v1/jobs/retry', {
+      body: JSON.stringify({ group, lane, error_code: errorCode, limit: left }),
+      headers: { 'content-type': 'application/json' },
+    })
+    retried += answer.retried
+  }
   await terminal.write(options.json ? `${JSON.stringify({ retried })}\n` : `queued ${retried} again\n`)
   return ExitCode.ok
 }
@@ -105,10 +146,10 @@ async function changeEach(
   change: 'cancel' | 'retry',
   options: Common,
 ): Promise<ExitCode> {
-  const client = connect(terminal, options, { patienceMs: options.patience })
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   let code: ExitCode = ExitCode.ok
   for (const id of ids) {
-    const refusal = await changeOne(client, id, change, async (job) =>
+    const refusal = await changeOne(seen, id, change, async (job) =>
       terminal.write(options.json ? `${JSON.stringify(job)}\n` : `${id}  ${job.status}\n`),
     )
     if (refusal === null) continue
@@ -119,13 +160,15 @@ async function changeEach(
 }
 
 async function changeOne(
-  client: Client,
+  seen: readonly Seen[],
   id: string,
   change: 'cancel' | 'retry',
   report: (job: Job) => Promise<void>,
 ): Promise<string | null> {
   try {
-    await report(await client.json<Job>('POST', `/v1/jobs/${encodeURIComponent(id)}/${change}`))
+    const path = `/v1/jobs/${encodeURIComponent(id)}`
+    const { client } = await findOwner(seen, path, id)
+    await report(await client.json<Job>('POST', `${path}/${change}`))
     return null
   } catch (error) {
     if (error instanceof RefusedError && error.exitCode === ExitCode.failed) return error.message

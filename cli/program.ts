@@ -184,7 +184,7 @@ function server(command: Command, patience: string): Command {
         .default(DEFAULT_URL),
     )
     .addOption(keyOption())
-    .option('--tenant <name>', 'act as this tenant (admin keys)')
+    .option('--tenant <name>', 'act as this tenant, where an admin key sees all')
     .addOption(
       new Option('--patience <duration>', 'how long the server may be away')
         .argParser(toMilliseconds)

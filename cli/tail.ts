@@ -3,7 +3,8 @@ import { FIRST_PATIENCE_MS } from './client.ts'
 import { ExitCode } from './exit.ts'
 import { formatUsd } from './format.ts'
 import type { Job } from './job.ts'
-import { connect, type ServerOptions, type Terminal } from './terminal.ts'
+import { connectSeen, findOwner } from './tenants.ts'
+import type { ServerOptions, Terminal } from './terminal.ts'
 
 export type TailOptions = ServerOptions & { json?: boolean; lastEventId?: string; patience: number }
 
@@ -21,9 +22,11 @@ const styles: Record<string, 'green' | 'red' | 'yellow'> = {
 
 /** `tail JOB|GROUP`: every event to the last, over connections that break. 1 when a job did not complete. */
 export async function runTail(terminal: Terminal, what: string, options: TailOptions): Promise<ExitCode> {
-  const client = connect(terminal, options, { patienceMs: options.patience })
-  const path = `/v1/${what.startsWith('job_') ? 'jobs' : 'groups'}/${encodeURIComponent(what)}/events`
   let patience = Math.min(options.patience, FIRST_PATIENCE_MS)
+  const place = `/v1/${what.startsWith('job_') ? 'jobs' : 'groups'}/${encodeURIComponent(what)}`
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience }, patience)
+  const { client } = await findOwner(seen, place, what)
+  const path = `${place}/events`
   let cursor = options.lastEventId ?? ''
   /** The last ending of each job that did not complete: a retry may make it good. */
   const unfinished = new Set<string>()

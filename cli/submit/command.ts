@@ -8,7 +8,14 @@ import { type Client, FIRST_PATIENCE_MS } from '../client.ts'
 import { CliError, ExitCode } from '../exit.ts'
 import { connect, type ServerOptions, type Terminal } from '../terminal.ts'
 import { noJournal, openJournal } from './journal.ts'
-import { createBar, createProgressLines, noProgress, type Progress, type ProgressView } from './progress.ts'
+import {
+  createBar,
+  createProgressLines,
+  estimateFinish,
+  noProgress,
+  type Progress,
+  type ProgressView,
+} from './progress.ts'
 import { type Input, inspectInput } from './read-input.ts'
 import { resumeOutput } from './resume-output.ts'
 import { submitFile } from './submit.ts'
@@ -49,13 +56,12 @@ export async function runSubmit(
   const journal = out === null ? noJournal : await openJournal(`${out}.jobs`, header, written.last)
   const count = { written: written.lines, failed: written.failed, submitted: written.lines }
   let server: ServerCount = { ended: 0, estimated_finish_at: null }
-  const progress = (): Progress => ({
-    total: input.lines,
-    ...count,
-    ...server,
-    ended: Math.max(server.ended, count.written),
-    trouble,
-  })
+  const progress = (): Progress => {
+    const ended = Math.max(server.ended, count.written)
+    const lines = { total: input.lines, ...count, ended }
+    const finish = estimateFinish(lines, server.estimated_finish_at, terminal.now())
+    return { ...lines, estimated_finish_at: finish, trouble }
+  }
 
   const view = chooseView(terminal, options)
   const stopShowing = new AbortController()

@@ -10,10 +10,27 @@ export type Progress = {
   submitted: number
   /** Ended jobs of the input by the server's count, which is ahead of `written` where one job holds up the order. */
   ended: number
-  /** When the server thinks that the last job ends, RFC 3339. */
+  /** When the last job of the file is thought to end, RFC 3339. */
   estimated_finish_at: string | null
   /** Why nothing goes on at the moment. */
   trouble: string | null
+}
+
+/**
+ * When the whole file is done, by when the server thinks that what was handed in is: what is not handed in yet takes as long
+ * for each job.
+ *
+ * @param now Unix ms
+ */
+export function estimateFinish(
+  { total, submitted, ended }: Pick<Progress, 'total' | 'submitted' | 'ended'>,
+  handedInEndsAt: string | null,
+  now: number,
+): string | null {
+  const left = handedInEndsAt === null ? 0 : Date.parse(handedInEndsAt) - now
+  const open = submitted - ended
+  if (left <= 0 || open <= 0 || submitted >= total) return handedInEndsAt
+  return new Date(Math.round(now + (left * (total - ended)) / open)).toISOString()
 }
 
 export type ProgressView = { show(progress: Progress): void; end(progress: Progress): void }

@@ -361,6 +361,50 @@ test('what failed is counted, queued again, and taken out to be submitted', asyn
   expect(JSON.parse(again.stdout)).toMatchObject({ job: { status: 'completed', group: job!.group } })
 })
 
+test('an admin key sees and steers the jobs of all tenants, and --tenant narrows', async () => {
+  const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
+  const [line] = chatLines(1, () => ' [[fault:400]]')
+  const file = await writeLines('jobs.jsonl', [{ ...line, group: `seen-${tests}` }])
+  const { job } = JSON.parse((await runCli(['submit', file], { env })).stdout) as { job: Job }
+  const group = job.group!
+
+  const failures = await runCli(['failures'], { env: operator })
+  expect(failures.stdout).toMatch(/^TENANT +LANE .*\n(?:.*\n)*acme +sim\/chat +invalid_request_error /)
+  const lines = (await runCli(['failures', '--json'], { env: operator })).stdout.trimEnd().split('\n')
+  expect(JSON.parse(lines[0]!)).toMatchObject({ tenant: 'acme', lane: 'sim/chat' })
+  expect((await runCli(['failures', '--tenant', 'ops'], { env: operator })).stdout).toBe('no failed jobs\n')
+
+  const list = await runCli(['jobs', 'list', '--group', group], { env: operator })
+  expect(list.stdout).toMatch(new RegExp(`^TENANT +ID .*\nacme +${job.id}  failed .*\n$`))
+  const narrow = await runCli(['jobs', 'list', '--group', group, '--tenant', 'acme'], { env: operator })
+  expect(narrow.stdout).toMatch(new RegExp(`^ID .*\n${job.id}  failed .*\n$`))
+  const listed = (await runCli(['jobs', 'list', '--group', group, '--json'], { env: operator })).stdout
+  expect(JSON.parse(listed)).toMatchObject({ tenant: 'acme', id: job.id })
+  expect(JSON.parse((await runCli(['jobs', 'show', job.id], { env: operator })).stdout).id).toBe(job.id)
+  const none = await runCli(['jobs', 'show', 'job_none'], { env: operator })
+  expect(none).toMatchObject({ code: 1, stdout: '' })
+  for (const what of [job.id, group])
+    expect((await runCli(['tail', what], { env: operator })).stdout).toContain('job.failed')
+
+  const dry = await runCli(['redrive', '--group', group, '--dry-run'], { env: operator })
+  expect(dry.stdout).toBe('1 would be queued again\n  acme: 1\n')
+  const cancel = await runCli(['jobs', 'cancel', job.id], { env: operator })
+  expect(cancel.stderr).toContain('the job is failed already')
+  const out = await runCli(['failures', 'export', '-', '--group', group], { env: operator })
+  expect(out).toMatchObject({ code: 0, stdout: '' })
+  expect(out.stderr).toContain('failed jobs: acme')
+
+  // A group that several tenants have is followed for the one that is named.
+  const twin = await runCli(['submit', file], { env: operator })
+  expect(twin.code).toBe(1)
+  const both = await runCli(['tail', group], { env: operator })
+  expect(both).toMatchObject({ code: 2, stdout: '' })
+  expect(both.stderr).toContain('acme, ops')
+  expect((await runCli(['tail', group, '--tenant', 'ops'], { env: operator })).code).toBe(1)
+  const again = await runCli(['jobs', 'retry', '--group', group], { env: operator })
+  expect(again.stdout).toBe('queued 2 again\n')
+})
+
 test('an export that is cut short is no export', async () => {
   const server = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'application/x-ndjson' })

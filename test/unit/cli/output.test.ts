@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { formatDuration, formatNumber, formatUsd } from '../../../cli/format.ts'
+import { estimateFinish } from '../../../cli/submit/progress.ts'
 import { renderTable } from '../../../cli/table.ts'
 
 test.each([
@@ -30,4 +31,15 @@ test('columns are as wide as what is seen of them', () => {
     ['b', '7'],
   ]
   expect(renderTable(rows, ['left', 'right'])).toBe('A       N\n\x1b[32mgreen\x1b[39m  10\nb       7\n')
+})
+
+test('the remaining time of a file counts what is not handed in yet', () => {
+  const now = Date.parse('2026-11-29T12:00:00Z')
+  const at = (total: number, submitted: number, ended: number) =>
+    estimateFinish({ total, submitted, ended }, '2026-11-29T12:01:00.000Z', now)
+  // 100 of 1,100 lines are open at the server and take a minute; 1,000 more take ten.
+  expect(at(1200, 200, 100)).toBe('2026-11-29T12:11:00.000Z')
+  expect(at(200, 200, 100)).toBe('2026-11-29T12:01:00.000Z')
+  expect(at(1200, 200, 200)).toBe('2026-11-29T12:01:00.000Z')
+  expect(estimateFinish({ total: 10, submitted: 5, ended: 1 }, null, now)).toBeNull()
 })
