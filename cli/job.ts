@@ -11,6 +11,8 @@ export type Job = {
   finished_at: string | null
   cost_usd: number | null
   result: JsonObject | null
+  /** There is a result that this answer does without. */
+  result_omitted?: true
   error: JobError | null
 }
 

@@ -13,6 +13,7 @@ export type ListOptions = Common & {
   group?: string
   lane?: string
   limit: number
+  results?: boolean
 }
 export type RetryOptions = Common & { group?: string; lane?: string; errorCode?: string; limit?: number }
 
@@ -69,13 +70,27 @@ async function listJobs(
       if (value !== undefined) query.set(name, value)
     }
     if (after !== null) query.set('after', after)
+    if (options.json && options.results) query.set('include', 'result')
     const page: Page = await client.json('GET', `/v1/jobs?${query}`)
-    await onPage(page.data)
-    found.push(...page.data)
+    const jobs: Job[] = []
+    for (const job of page.data)
+      jobs.push(query.has('include') && job.result_omitted ? await readWhole(client, job) : job)
+    await onPage(jobs)
+    found.push(...jobs)
     after = page.last_id
     if (!page.has_more || after === null) break
   }
   return found
+}
+
+/** A job whose result its page had no room for; as the list had it where it was deleted since. */
+async function readWhole(client: Client, job: Job): Promise<Job> {
+  try {
+    return await client.json<Job>('GET', `/v1/jobs/${encodeURIComponent(job.id)}`)
+  } catch (error) {
+    if (error instanceof RefusedError && error.status === 404) return job
+    throw error
+  }
 }
 
 function renderJobs(jobs: Listed[], style: Terminal['style']): string {

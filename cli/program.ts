@@ -145,6 +145,7 @@ function addJobCommands(
     .option('--group <group>')
     .option('--lane <lane>', 'provider/model')
     .option('--limit <jobs>', 'at most so many', toCount, DEFAULT_PAGE)
+    .option('--results', 'with their results; with --json')
     .action((options) => run(async (terminal) => (await import('./jobs.ts')).runList(terminal, options)))
 
   server(jobs.command('show'), '5s')

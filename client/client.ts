@@ -77,7 +77,10 @@ export type SluiceClient = {
   cancel(id: string, options?: { signal?: AbortSignal }): Promise<Job>
   /** Queues a failed or cancelled job again, with fresh attempts. */
   retry(id: string, options?: { signal?: AbortSignal }): Promise<Job>
-  /** Jobs, newest first, page by page as they are read; `limit` is the size of a page. */
+  /**
+   * Jobs, newest first, page by page as they are read; `limit` is the size of a page. Without their results unless `include: 'result'`
+   * asks for them; a result that its page has no room for is then read by itself.
+   */
   list(options?: ListOptions): AsyncGenerator<Job, void, undefined>
   /** Every call that was made for a job. */
   attempts(id: string, options?: { signal?: AbortSignal }): Promise<Attempt[]>
@@ -149,7 +152,7 @@ export function createClient(options: ClientOptions): SluiceClient {
     },
     retry: (id, { signal } = {}) =>
       http.json('POST', `${jobPath(id)}/retry`, { signal, isRepeatable: false }),
-    list: (options) => listJobs(http, options),
+    list: (options) => listJobs(http, get, options),
     attempts: async (id, { signal } = {}) =>
       (await http.json<ListAttemptsAnswer>('GET', `${jobPath(id)}/attempts`, { signal })).data,
     group: (name, { signal } = {}) => http.json('GET', `/v1/groups/${encodeURIComponent(name)}`, { signal }),
@@ -185,6 +188,7 @@ async function waitForEnd(http: Http, id: string, answerMs: number, options: Wai
 
 async function* listJobs(
   http: Http,
+  get: SluiceClient['get'],
   { signal, ...query }: ListOptions = {},
 ): AsyncGenerator<Job, void, undefined> {
   let after = query.after
@@ -194,9 +198,21 @@ async function* listJobs(
       if (value !== undefined) search.set(name, String(value))
     }
     const page = await http.json<ListJobsAnswer>('GET', `/v1/jobs?${search}`, { signal })
-    yield* page.data
+    for (const job of page.data) {
+      yield query.include === 'result' && job.result_omitted ? await readWhole(get, job, signal) : job
+    }
     if (!page.has_more || page.last_id === null) return
     after = page.last_id
+  }
+}
+
+/** The job with its result; as the list had it where it was deleted since. */
+async function readWhole(get: SluiceClient['get'], job: Job, signal: AbortSignal | undefined): Promise<Job> {
+  try {
+    return await get(job.id, { signal })
+  } catch (error) {
+    if (error instanceof SluiceError && error.status === 404) return job
+    throw error
   }
 }
 

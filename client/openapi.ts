@@ -290,6 +290,10 @@ export type Job = {
   result: {
     [member: string]: unknown
   } | null
+  /** The job has a result that this answer does without: `result` is null, and `GET /v1/jobs/{id}` has it. Absent everywhere else. */
+  result_omitted?: true
+  /** Where an omitted result is: the path of the job. */
+  result_url?: string
   usage: Usage | null
   /** Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says. */
   dropped_members: string[]
@@ -313,7 +317,7 @@ export type JobError = {
   }
 }
 
-/** The `data` of one event. Terminal events carry the whole job. */
+/** The `data` of one event. Terminal events carry the whole job; those of a group without results of over 64 KiB, see `result_omitted`. */
 export type JobEvent = {
   job_id: string
   /** Counts from 1 within the job, without gaps. */
@@ -337,6 +341,10 @@ export type ListJobsAnswer = {
   has_more: boolean
   first_id: string | null
   last_id: string | null
+  /** How many jobs were looked at, where that was the most that a page looks at: it is not full, and `last_id` goes on from there. */
+  scanned?: number
+  /** With `include=result`: how many jobs of this page have `result_omitted` all the same. */
+  omitted_results?: number
 }
 
 export type ListJobsQuery = {
@@ -347,6 +355,8 @@ export type ListJobsQuery = {
   limit?: number
   /** The last id of the page before. It may have been deleted since. */
   after?: string
+  /** With results, up to 4 MB a page; of the jobs behind those `result_omitted` is true. */
+  include?: 'result'
 }
 
 /** A body of `POST /responses`. */

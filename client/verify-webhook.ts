@@ -10,11 +10,11 @@ export type VerifyWebhookOptions = {
   now?: number
 }
 
-/** What a webhook says. The result of a large job is left out: `result_url` is where to fetch it, with your key. */
+/** What a webhook says. The result of a large job is left out: its `result_url` is where to fetch it, with your key. */
 export type WebhookMessage = {
   type: 'job.completed' | 'job.failed' | 'job.cancelled'
   timestamp: string
-  data: Job & { result_omitted?: true; result_url?: string }
+  data: Job
 }
 
 /** A message that is not to be believed. */

@@ -17,6 +17,7 @@ import { findLostPlace } from '../lib/list-place.ts'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
+import { walkIndex } from '../lib/walk-index.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
 import { cutParts, decodePart, encodePart } from './parts.ts'
 
@@ -150,24 +151,17 @@ export function createFileStore(deps: {
     const index = `${root(tenant)}:files`
     const from = after === null ? null : await readPlace(tenant, after, order)
     if (after !== null && from === null) return { files: [], hasMore: false }
-    // Within a millisecond the order is that of the ids.
-    const isBehind = (id: string, created: string) =>
-      after === null || created !== from || (order === 'asc' ? id > after : id < after)
-
     const files: FileRecord[] = []
-    for (let offset = 0; ; offset += CHUNK) {
-      const page =
-        order === 'asc'
-          ? await redis.zrangebyscore(index, from ?? '-inf', '+inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
-          : await redis.zrevrangebyscore(index, from ?? '+inf', '-inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
-      const ids = page.filter((id, at) => at % 2 === 0 && isBehind(id, page[at + 1]!))
+    const place = after === null || from === null ? null : { id: after, score: from }
+    for await (const entries of walkIndex(redis, index, { order, after: place, block: CHUNK })) {
+      const ids = entries.map(({ id }) => id)
       for (const record of await readRecords(tenant, ids)) {
         if (record === null || (purpose !== null && record.purpose !== purpose)) continue
         if (files.length === limit) return { files, hasMore: true }
         files.push(record)
       }
-      if (page.length < CHUNK * 2) return { files, hasMore: false }
     }
+    return { files, hasMore: false }
   }
 
   async function read(tenant: string, id: string, from = 0): Promise<AsyncIterable<Uint8Array> | null> {

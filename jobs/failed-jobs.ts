@@ -1,4 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
+import { walkIndex } from '../lib/walk-index.ts'
 import type { StoredError } from './at-rest.ts'
 import type { FailedFilter } from './failed.ts'
 import { JobStatus, type JobType } from './job.ts'
@@ -31,24 +32,12 @@ export type FailedJob = {
  */
 export async function* walkFailed(redis: RedisClient, root: string): AsyncGenerator<FailedJob[]> {
   const index = `${root}:status:${JobStatus.failed}`
-  let last = { score: '-inf', id: '' }
-  let offset = 0
-  for (;;) {
-    const page = await redis.zrangebyscore(index, last.score, '+inf', 'WITHSCORES', 'LIMIT', offset, BLOCK)
-    const ids: string[] = []
-    const from = last
-    for (let at = 0; at < page.length; at += 2) {
-      const [id, score] = [page[at]!, page[at + 1]!]
-      // Of those of the last one's millisecond, some came before.
-      if (score === from.score && id <= from.id) continue
-      ids.push(id)
-      last = { score, id }
-    }
-    if (ids.length > 0) {
-      offset = 0
-      yield await readFailed(redis, root, ids)
-    } else offset += BLOCK
-    if (page.length < BLOCK * 2) return
+  for await (const entries of walkIndex(redis, index, { order: 'asc', after: null, block: BLOCK })) {
+    yield await readFailed(
+      redis,
+      root,
+      entries.map(({ id }) => id),
+    )
   }
 }
 

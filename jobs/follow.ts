@@ -1,13 +1,20 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { isTerminal, type JobEvent, type JobStatus } from './job.ts'
+import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
 import type { Following } from './jobs.ts'
 import { groupChannel, groupKey, jobChannel } from './keys.ts'
 import type { Live } from './live.ts'
 import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
+import { bringResults } from './results.ts'
 
 /** Events read in one round trip. */
 const PAGE = 500
+
+/** Events of a group that are made at once. */
+const RESOLVED = 50
+
+/** A result larger than this, in bytes of JSON, is not part of a group's events: they give its address. */
+const EVENT_RESULT_BYTES = 64 * 1024
 
 type Deps = { redis: RedisClient; live: Live; reader: Reader }
 
@@ -128,8 +135,11 @@ export async function followGroup(
           if (signal.aborted) return
           const entries = await redis.xrange(`${key}:events`, `(${last}`, '+', 'COUNT', PAGE)
           if (entries.length === 0) break
-          const events = await resolve(entries)
-          for (const event of events) if (event) yield event
+          for (let at = 0; at < entries.length; at += RESOLVED) {
+            const events = await resolve(entries.slice(at, at + RESOLVED))
+            for (const event of events) if (event) yield event
+            if (signal.aborted) return
+          }
           last = entries.at(-1)![0]
         }
         if (
@@ -153,18 +163,33 @@ export async function followGroup(
     const answers = await Promise.all(
       refs.map((ref) => redis.lindex(`${root}:job:${ref.id}:events`, ref.seq - 1)),
     )
-    return Promise.all(
-      refs.map(async (ref, index) => {
-        const text = answers[index]
-        if (!text) return null // the job was deleted since
-        const job = isTerminalEvent(JSON.parse(text).event) ? await reader.one(root, ref.id) : null
-        if (job === null && isTerminalEvent(JSON.parse(text).event)) return null
-        return { ...toEvent(ref.id, ref.seq, text, () => job!, reader.view(root)), cursor: ref.cursor }
-      }),
-    )
+    const texts = answers.map((text) => text ?? null)
+    const ended = refs.filter((_ref, index) => isTerminalText(texts[index]!))
+    const jobs = await readEnded([...new Set(ended.map(({ id }) => id))])
+    return refs.map((ref, index) => {
+      const text = texts[index]!
+      // The job was deleted since.
+      if (text === null || (isTerminalText(text) && !jobs.has(ref.id))) return null
+      return {
+        ...toEvent(ref.id, ref.seq, text, () => jobs.get(ref.id)!, reader.view(root)),
+        cursor: ref.cursor,
+      }
+    })
+  }
+
+  /** Small results are part of an event; a large one would be moved for each that follows the group. */
+  async function readEnded(ids: string[]): Promise<Map<string, Job>> {
+    const summaries = await reader.summaries(root, ids)
+    const bounds = { eachBytes: EVENT_RESULT_BYTES, allBytes: ids.length * EVENT_RESULT_BYTES }
+    const jobs = await bringResults({ redis, view: reader.view(root) }, summaries, bounds)
+    return new Map(jobs.map((job) => [job.id, job]))
   }
 
   return { finished: false, events: read() }
+}
+
+function isTerminalText(text: string | null): boolean {
+  return text !== null && isTerminalEvent(JSON.parse(text).event)
 }
 
 async function* nothing(): AsyncGenerator<JobEvent> {}

@@ -3,16 +3,10 @@ import { type GroupEntry, type GroupPlace, type GroupSummary, JobStatus } from '
 import type { Page } from './jobs.ts'
 import { groupKey } from './keys.ts'
 import type { Reader } from './read.ts'
-import { isoTime, type JobRecord, toRecord } from './record.ts'
+import { isoTime } from './record.ts'
 
 /** Newest jobs of a group that are asked for its end. */
 const TAIL = 50
-
-/** What of a record tells when its job starts; bodies and results stay where they are. */
-const FORECAST_FIELDS = [
-  ...['type', 'status', 'model', 'lane', 'priority', 'created_at', 'run_at', 'attempts', 'max_attempts'],
-  ...['next_attempt_at', 'waiting_for', 'leader', 'entries', 'deleted'],
-]
 
 export type Groups = {
   one(tenant: string, group: string): Promise<GroupSummary | null>
@@ -23,24 +17,10 @@ export type Groups = {
 /** Reads groups. `…:groups` names those of a tenant by their last change; the scripts keep it. */
 export function createGroups(deps: {
   redis: RedisClient
-  reader: Pick<Reader, 'jobs'>
+  reader: Pick<Reader, 'summaries'>
   rootOf: (tenant: string) => string
 }): Groups {
   const { redis, reader, rootOf } = deps
-
-  async function readTail(root: string, group: string): Promise<{ id: string; record: JobRecord }[]> {
-    const ids = await redis.zrange(`${groupKey(root, group)}:jobs`, '0', String(TAIL - 1), 'REV')
-    const found = await Promise.all(
-      ids.map(async (id) => {
-        const values = await redis.hmgetBuffer(`${root}:job:${id}`, ...FORECAST_FIELDS)
-        const record = toRecord(
-          FORECAST_FIELDS.flatMap((name, index) => (values[index] ? [name, values[index]] : [])),
-        )
-        return record === null ? [] : [{ id, record }]
-      }),
-    )
-    return found.flat()
-  }
 
   /**
    * When the last waiting job of a group starts: within a lane and a tenant the newest come last, so a look at
@@ -52,8 +32,9 @@ export function createGroups(deps: {
     counts: GroupSummary['counts'],
   ): Promise<string | null> {
     if (counts.queued + counts.scheduled === 0) return null
-    const jobs = await reader.jobs(root, await readTail(root, group))
-    const starts = jobs.flatMap((job) => job.estimated_start_at ?? [])
+    const newest = await redis.zrange(`${groupKey(root, group)}:jobs`, '0', String(TAIL - 1), 'REV')
+    const summaries = await reader.summaries(root, newest)
+    const starts = summaries.flatMap(({ job }) => job.estimated_start_at ?? [])
     return starts.sort().at(-1) ?? null
   }
 

@@ -81,6 +81,10 @@ export type Job = {
   waiting_for: WaitingFor | null
   cache: CacheOutcome
   result: JsonObject | null
+  /** There is a result, and this answer does without it; absent everywhere else. */
+  result_omitted?: true
+  /** Where an omitted result is to be had: the path of the job. */
+  result_url?: string
   usage: Usage | null
   /** True: the provider did not tell all of it. */
   usage_is_estimate: boolean

@@ -154,6 +154,21 @@ export type JobFilter = { status?: JobStatus; type?: JobType; group?: string; la
 
 export type Page<T> = { data: T[]; hasMore: boolean }
 
+export type JobListOptions = {
+  /** The cursor of the page before. */
+  after?: string | undefined
+  /** With results, the first ones first, up to 4 MB a page. */
+  withResults?: boolean
+  /** Ends the search for what a filter names. */
+  signal?: AbortSignal
+}
+
+/**
+ * `cursor`: behind which job the next page begins; null: there is nothing. `scanned`: where the page is not full though there is more, how
+ * many jobs were looked at for it, which is the most that one page looks at; null otherwise.
+ */
+export type JobPage = Page<Job> & { cursor: string | null; scanned: number | null }
+
 /**
  * Everything that the API may do with jobs. Every method takes the tenant first and sees that tenant's jobs
  * alone; a job of another tenant is null, as is one that does not exist.
@@ -170,8 +185,8 @@ export type Jobs = {
   getRequest(tenant: string, id: string): Promise<JobRequest | null>
   /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
   wait(tenant: string, id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job | null>
-  /** Newest first. `after`: the id of the last job of the page before. */
-  list(tenant: string, filter: JobFilter, limit: number, after?: string): Promise<Page<Job>>
+  /** Newest first, without results unless asked for; see JobListOptions. */
+  list(tenant: string, filter: JobFilter, limit: number, options?: JobListOptions): Promise<JobPage>
   attempts(tenant: string, id: string): Promise<Attempt[] | null>
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelled' | 'terminal'; job: Job } | null>
   retry(tenant: string, id: string): Promise<{ kind: 'retried' | 'not_retryable'; job: Job } | null>

@@ -1,59 +1,95 @@
 import { hasIdTime } from '../lib/job-id.ts'
 import { findLostPlace } from '../lib/list-place.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import type { Job } from './job.ts'
-import type { JobFilter, Page } from './jobs.ts'
+import { type IndexEntry, walkIndex } from '../lib/walk-index.ts'
+import type { JobFilter, JobListOptions, JobPage } from './jobs.ts'
 import { groupKey } from './keys.ts'
 import type { Reader } from './read.ts'
-import { type JobRecord, textOf } from './record.ts'
+import { bringResults } from './results.ts'
+import type { Scripts } from './scripts.ts'
 
-/** Records read in one round trip. */
-const CHUNK = 200
+/** Most jobs that one page looks at. */
+const MOST_SCANNED = 10_000
+
+/** Jobs looked at in one script call, about half a millisecond of Redis. */
+const BLOCK = 500
+
+/** At most so many bytes of results a page, as they rest and as JSON. */
+const PAGE_RESULT_BYTES = 4 * 1024 * 1024
+
+const NOTHING: JobPage = { data: [], hasMore: false, cursor: null, scanned: null }
+
+type Deps = { redis: RedisClient; scripts: Scripts; reader: Reader }
+type Found = { ids: string[]; hasMore: boolean; cursor: string | null; scanned: number | null }
 
 /**
- * Lists a tenant's jobs, newest first. Walks the narrowest index that the filter names (a group's, else a status's,
- * else all) and checks the other members on the records. Within a millisecond the order is that of the ids.
+ * Lists a tenant's jobs, newest first, without their results unless asked for. Walks the shortest index that the filter names
+ * and checks the other members on the records, up to `MOST_SCANNED` of them. Within a millisecond the order is that of the ids.
  */
 export async function listJobs(
-  deps: { redis: RedisClient; reader: Reader },
+  deps: Deps,
   root: string,
   filter: JobFilter,
   limit: number,
-  after?: string,
-): Promise<Page<Job>> {
+  { after, withResults = false, signal }: JobListOptions,
+): Promise<JobPage> {
   const { redis, reader } = deps
-  const index = filter.group
-    ? `${groupKey(root, filter.group)}:jobs`
-    : filter.status
-      ? `${root}:status:${filter.status}`
-      : `${root}:jobs`
+  const index = await chooseIndex(redis, root, filter)
+  const place = after === undefined ? null : await findPlace(redis, root, index, after)
+  if (place === 'unknown') return NOTHING
+  const { ids, ...page } = await findJobs(deps, root, index, filter, { limit, place, signal })
+  const summaries = await reader.summaries(root, ids)
+  if (!withResults || signal?.aborted) return { ...page, data: summaries.map(({ job }) => job) }
+  const bounds = { eachBytes: PAGE_RESULT_BYTES, allBytes: PAGE_RESULT_BYTES }
+  return { ...page, data: await bringResults({ redis, view: reader.view(root) }, summaries, bounds) }
+}
 
-  let offset = 0
-  let from = '+inf'
-  if (after !== undefined) {
-    const score = await redis.hget(`${root}:job:${after}`, 'created_at')
-    if (score === null && !hasIdTime(after)) return { data: [], hasMore: false }
-    // Forgotten since: the list goes on from where it stood.
-    from = score ?? (await findLostPlace(redis, index, after)) ?? '+inf'
-  }
-  const found: { id: string; record: JobRecord }[] = []
-  // Of the jobs of the cursor's own millisecond, those with an id at or above the cursor's came before it.
-  const isAfter = (id: string, created: string) => after === undefined || created !== from || id < after
+/** Every index is by creation, so that a cursor of one serves for another. */
+async function chooseIndex(redis: RedisClient, root: string, filter: JobFilter): Promise<string> {
+  const byGroup = filter.group ? `${groupKey(root, filter.group)}:jobs` : null
+  const byStatus = filter.status ? `${root}:status:${filter.status}` : null
+  if (byGroup === null || byStatus === null) return byGroup ?? byStatus ?? `${root}:jobs`
+  const [inGroup, inStatus] = await Promise.all([redis.zcard(byGroup), redis.zcard(byStatus)])
+  return inStatus < inGroup ? byStatus : byGroup
+}
 
-  for (;;) {
-    const page = await redis.zrevrangebyscore(index, from, '-inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
-    offset += page.length / 2
-    const ids = page.filter((id, at) => at % 2 === 0 && isAfter(id, page[at + 1]!))
-    const records = await reader.records(root, ids)
-    for (const [at, id] of ids.entries()) {
-      const record = records[at]
-      if (!record) continue
-      if (filter.status && textOf(record, 'status') !== filter.status) continue
-      if (filter.type && textOf(record, 'type') !== filter.type) continue
-      if (filter.lane && textOf(record, 'lane') !== filter.lane) continue
-      if (found.length === limit) return { data: await reader.jobs(root, found), hasMore: true }
-      found.push({ id, record })
+async function findPlace(
+  redis: RedisClient,
+  root: string,
+  index: string,
+  id: string,
+): Promise<IndexEntry | 'unknown'> {
+  const score = await redis.hget(`${root}:job:${id}`, 'created_at')
+  if (score === null && !hasIdTime(id)) return 'unknown'
+  // Forgotten since: the list goes on from where it stood.
+  return { id, score: score ?? (await findLostPlace(redis, index, id)) ?? '+inf' }
+}
+
+/** Where the client has left, what was found so far. */
+async function findJobs(
+  { redis, scripts }: Deps,
+  root: string,
+  index: string,
+  filter: JobFilter,
+  { limit, place, signal }: { limit: number; place: IndexEntry | null; signal?: AbortSignal | undefined },
+): Promise<Found> {
+  const { status = '', type = '', lane = '', group = '' } = filter
+  const block = status || type || lane || group ? BLOCK : Math.min(BLOCK, limit + 1)
+  const ids: string[] = []
+  let scanned = 0
+  let cursor: string | null = null
+  for await (const entries of walkIndex(redis, index, { order: 'desc', after: place, block })) {
+    const some = entries.slice(0, MOST_SCANNED - scanned).map(({ id }) => id)
+    // Of the block that was just read none is looked at any more.
+    if (signal?.aborted || some.length === 0) return { ids, hasMore: true, cursor, scanned }
+    const chosen = (await scripts.run('select', root, [status, type, lane, group, ...some])) as number[]
+    for (const at of chosen) {
+      if (ids.length === limit) return { ids, hasMore: true, cursor: ids.at(-1)!, scanned: null }
+      ids.push(some[at]!)
     }
-    if (page.length < CHUNK * 2) return { data: await reader.jobs(root, found), hasMore: false }
+    scanned += some.length
+    cursor = some.at(-1)!
+    if (some.length < entries.length) return { ids, hasMore: true, cursor, scanned }
   }
+  return { ids, hasMore: false, cursor: ids.at(-1) ?? null, scanned: null }
 }

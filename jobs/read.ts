@@ -1,6 +1,7 @@
 import type { RedisClient } from '../lib/redis.ts'
 import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
+import { omitResult } from './omission.ts'
 import type { Queues } from './queue.ts'
 import {
   isoTime,
@@ -12,6 +13,8 @@ import {
   toRecord,
   type View,
 } from './record.ts'
+import type { Summary } from './results.ts'
+import { readSummaries } from './summary.ts'
 
 /** When waiting jobs will start; ratelimit/foresight.ts implements it. */
 export type Foresight = {
@@ -33,6 +36,8 @@ export type Reader = {
   view(root: string): View
   /** One job as it stands; null when there is none. */
   one(root: string, id: string): Promise<Job | null>
+  /** The jobs of these ids without their results; those that are gone are left out. See `omitResult`. */
+  summaries(root: string, ids: readonly string[]): Promise<Summary[]>
   records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]>
   /** Jobs out of their records, those that wait with a forecast. */
   jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]>
@@ -107,6 +112,12 @@ export function createReader(deps: {
     view,
     records,
     jobs,
+    async summaries(root, ids) {
+      const records = await readSummaries(redis, root, ids)
+      const found = ids.flatMap((id, at) => (records[at] ? [{ id, record: records[at] }] : []))
+      const read = await jobs(root, found)
+      return read.map((job, at) => ({ job: omitResult(job), record: found[at]!.record }))
+    },
     async one(root, id) {
       const [record] = await records(root, [id])
       if (!record) return null

@@ -4,6 +4,7 @@ import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobEvent, JobEventType, JobStatus, Usage } from './job.ts'
 import type { JobCost } from './jobs.ts'
+import { withoutOmission } from './omission.ts'
 
 /** A record as Redis holds it: names to bytes. */
 export type JobRecord = Map<string, Buffer>
@@ -160,7 +161,7 @@ export function toEvent(
       job.status === status
         ? job
         : {
-            ...job,
+            ...withoutOmission(job),
             status: status as JobStatus,
             finished_at: isoTime(at),
             error: error ? atRest.openError(root, error) : null,

@@ -20,6 +20,7 @@ const NAMES = [
   'renew',
   'statuses',
   'standing',
+  'select',
   'regroup',
   'models',
 ] as const

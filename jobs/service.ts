@@ -11,7 +11,7 @@ import { followGroup, followJob } from './follow.ts'
 import { createGroups } from './groups.ts'
 import { hashInputs } from './items.ts'
 import { type Job, type JobEvent, JobStatus } from './job.ts'
-import type { BulkOutcome, CreateOutcome, Following, JobFilter, Jobs, NewJob, Page } from './jobs.ts'
+import type { BulkOutcome, CreateOutcome, Following, Jobs, NewJob } from './jobs.ts'
 import { abortChannel, groupKey, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
 import type { Live } from './live.ts'
@@ -91,6 +91,12 @@ export function createJobs(deps: Deps): Jobs {
     onError: deps.onError,
   })
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
+
+  const statuses: Jobs['statuses'] = async (tenant, ids) => {
+    if (ids.length === 0) return []
+    const answer = (await scripts.run('statuses', rootOf(tenant), [...ids])) as Buffer[]
+    return answer.map((status) => (status.length === 0 ? null : (status.toString() as JobStatus)))
+  }
 
   type Awaited = { id: string; replyTo: string }
   type Settled = Submitted | { job: NewJob; error: unknown }
@@ -257,8 +263,8 @@ export function createJobs(deps: Deps): Jobs {
     wait: (tenant, id, timeoutMs, signal) =>
       waitForJob({ redis, live, reader, answers: deps.answers }, rootOf(tenant), id, timeoutMs, signal),
 
-    list: (tenant: string, filter: JobFilter, limit: number, after?: string): Promise<Page<Job>> =>
-      listJobs({ redis, reader }, rootOf(tenant), filter, limit, after),
+    list: (tenant, filter, limit, options = {}) =>
+      listJobs({ redis, scripts, reader }, rootOf(tenant), filter, limit, options),
 
     attempts: (tenant, id) => readAttempts(redis, rootOf(tenant), id),
 
@@ -295,11 +301,7 @@ export function createJobs(deps: Deps): Jobs {
     group: groups.one,
     groups: groups.list,
 
-    async statuses(tenant, ids) {
-      if (ids.length === 0) return []
-      const answer = (await scripts.run('statuses', rootOf(tenant), [...ids])) as Buffer[]
-      return answer.map((status) => (status.length === 0 ? null : (status.toString() as JobStatus)))
-    },
+    statuses,
 
     async countOpen(tenant, group) {
       const key = groupKey(rootOf(tenant), group)
@@ -318,8 +320,8 @@ export function createJobs(deps: Deps): Jobs {
       followGroup({ redis, live, reader }, rootOf(tenant), group, cursor, signal),
 
     async deliveries(tenant, jobId) {
-      if (!(await read(tenant, jobId))) return null
-      return deps.deliveries.list(tenant, jobId)
+      const [status] = await statuses(tenant, [jobId])
+      return status ? deps.deliveries.list(tenant, jobId) : null
     },
     redeliver: (tenant, deliveryId) => deps.deliveries.redeliver(tenant, deliveryId),
   }

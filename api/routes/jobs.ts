@@ -9,7 +9,7 @@ import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from '../schemas/create-job.ts'
-import { attemptSchema, jobRequestSchema, jobSchema } from '../schemas/job.ts'
+import { attemptSchema, jobListSchema, jobRequestSchema, jobSchema } from '../schemas/job.ts'
 import { acceptOrRetry, replayHeaders, toNewJob } from '../submit.ts'
 
 const maxWaitSeconds = 60
@@ -32,7 +32,12 @@ const listQuery = z.object({
   group: groupSchema.optional(),
   lane: z.string().min(1).max(512).optional(),
   ...pageQuery('job'),
+  include: z
+    .literal('result')
+    .optional()
+    .describe('With results, up to 4 MB a page; of the jobs behind those `result_omitted` is true.'),
 })
+
 /** Submitting, reading and steering single jobs. */
 export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): void {
   const { jobs } = deps
@@ -101,14 +106,26 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
         tags,
         operationId: 'listJobs',
         summary: 'List jobs, newest first',
+        description:
+          'Without results: a job that has one says `result_omitted`. Go on with `last_id` for as long as `has_more` is true, ' +
+          'also behind a page that is not full: a page looks at 10,000 jobs at most.',
         querystring: listQuery,
-        response: { 200: listSchema(jobSchema), ...errorResponses },
+        response: { 200: jobListSchema, ...errorResponses },
       },
     },
-    async (request) => {
-      const { limit, after, ...filter } = request.query
-      const page = await jobs.list(tenantOf(request).name, filter, limit, after)
-      return toList(page.data, page.hasMore)
+    async (request, reply) => {
+      const { limit, after, include, ...filter } = request.query
+      const page = await jobs.list(tenantOf(request).name, filter, limit, {
+        after,
+        withResults: include === 'result',
+        signal: abortOnDisconnect(reply, closing),
+      })
+      return {
+        ...toList(page.data, page.hasMore),
+        last_id: page.cursor,
+        ...(page.scanned !== null && { scanned: page.scanned }),
+        ...(include && { omitted_results: page.data.filter((job) => job.result_omitted).length }),
+      }
     },
   )
 

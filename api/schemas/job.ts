@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { JobStatus, JobType, Priority } from '../../jobs/job.ts'
-import { statusCountsSchema } from './common.ts'
+import { listSchema, statusCountsSchema } from './common.ts'
 import { webhookEventSchema } from './create-job.ts'
 
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
@@ -66,6 +66,13 @@ export const jobSchema = z
     waiting_for: waitingFor.nullable(),
     cache: z.enum(['miss', 'hit', 'shared', 'off']),
     result: passedOn.nullable().describe("The provider's response body as OpenAI shapes it."),
+    result_omitted: z
+      .literal(true)
+      .optional()
+      .describe(
+        'The job has a result that this answer does without: `result` is null, and `GET /v1/jobs/{id}` has it. Absent everywhere else.',
+      ),
+    result_url: z.string().optional().describe('Where an omitted result is: the path of the job.'),
     usage: usage.nullable(),
     dropped_members: z
       .array(z.string())
@@ -78,6 +85,19 @@ export const jobSchema = z
     error: jobError.nullable(),
   })
   .meta({ id: 'Job' })
+
+export const jobListSchema = listSchema(jobSchema).extend({
+  scanned: z
+    .number()
+    .optional()
+    .describe(
+      'How many jobs were looked at, where that was the most that a page looks at: it is not full, and `last_id` goes on from there.',
+    ),
+  omitted_results: z
+    .number()
+    .optional()
+    .describe('With `include=result`: how many jobs of this page have `result_omitted` all the same.'),
+})
 
 export const jobRequestSchema = z
   .object({
@@ -161,4 +181,8 @@ export const jobEventSchema = z
     at: time,
   })
   .catchall(z.unknown())
-  .meta({ id: 'JobEvent', description: 'The `data` of one event. Terminal events carry the whole job.' })
+  .meta({
+    id: 'JobEvent',
+    description:
+      'The `data` of one event. Terminal events carry the whole job; those of a group without results of over 64 KiB, see `result_omitted`.',
+  })

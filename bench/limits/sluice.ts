@@ -93,13 +93,14 @@ function createClient(url: string): Omit<Sluice, 'close'> {
 
   async function list(tenant: Tenant, group: string): Promise<Job[]> {
     const jobs: Job[] = []
-    for (let after = ''; ; after = `&after=${jobs.at(-1)!.id}`) {
-      const page = await get<{ data: Job[]; has_more: boolean }>(
+    for (let after = ''; ; ) {
+      const page = await get<{ data: Job[]; has_more: boolean; last_id: string | null }>(
         tenant,
         `/v1/jobs?group=${group}&limit=1000${after}`,
       )
       jobs.push(...page.data)
       if (!page.has_more) return jobs.reverse()
+      after = `&after=${page.last_id}`
     }
   }
 

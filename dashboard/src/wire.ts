@@ -176,7 +176,13 @@ export type Delivery = {
   attempts: { at: string; status: number | null; error: string | null; latency_ms: number }[]
 }
 
-export type List<Entry> = { data: Entry[]; has_more: boolean; last_id: string | null }
+export type List<Entry> = {
+  data: Entry[]
+  has_more: boolean
+  last_id: string | null
+  /** Of jobs: how many were looked at, where a page may look at no more. */
+  scanned?: number
+}
 
 export type RedriveFilter = {
   lane?: string

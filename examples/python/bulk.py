@@ -50,13 +50,17 @@ def wait(group: str) -> None:
 
 
 def fetch(group: str) -> dict[str, dict]:
-    """The jobs of the group by their ids, a thousand at a time."""
+    """The jobs of the group by their ids, with their results: a hundred at a time."""
     jobs: dict[str, dict] = {}
     after = ""
     while True:
-        with request(f"/v1/jobs?group={group}&limit=1000{after}") as response:
+        with request(f"/v1/jobs?group={group}&limit=100&include=result{after}") as response:
             page = json.load(response)
-        jobs.update((job["id"], job) for job in page["data"])
+        for job in page["data"]:
+            if job.get("result_omitted"):
+                with request(f"/v1/jobs/{job['id']}") as response:
+                    job = json.load(response)
+            jobs[job["id"]] = job
         if not page["has_more"]:
             return jobs
         after = f"&after={page['last_id']}"

@@ -41,11 +41,12 @@ export function createClient(options: { url: string; key: string; signal: AbortS
     /** All jobs of a group, page by page. */
     async list(group: string): Promise<Job[]> {
       const jobs: Job[] = []
-      for (let after = ''; ; after = `&after=${jobs.at(-1)!.id}`) {
+      for (let after = ''; ; ) {
         const response = await send(`/v1/jobs?group=${group}&limit=1000${after}`)
-        const page = (await response.json()) as { data: Job[]; has_more: boolean }
+        const page = (await response.json()) as { data: Job[]; has_more: boolean; last_id: string | null }
         jobs.push(...page.data)
         if (!page.has_more) return jobs
+        after = `&after=${page.last_id}`
       }
     },
 

@@ -301,6 +301,20 @@ test('jobs are listed, shown, followed, cancelled and retried', async () => {
   const group = good!.group!
 
   const list = await runCli(['jobs', 'list', '--group', group], { env })
+  for (const results of [false, true]) {
+    const { stdout } = await runCli(
+      ['jobs', 'list', '--group', group, '--json', ...(results ? ['--results'] : [])],
+      { env },
+    )
+    const listed = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    for (const job of listed.filter(({ status }) => status === 'completed')) {
+      expect(job.result === null).toBe(!results)
+      expect(job.result_omitted).toBe(results ? undefined : true)
+    }
+  }
   expect(list.stdout).toMatch(new RegExp(`^ID .*\n${bad!.id}  failed .*\n${good!.id}  completed .*\n$`))
   const shown = await runCli(['jobs', 'show', good!.id, '--attempts'], { env })
   expect(JSON.parse(shown.stdout)).toMatchObject({ ...good, calls: [{ outcome: 'completed' }] })

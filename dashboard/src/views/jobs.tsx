@@ -154,7 +154,10 @@ function Pages({ filter }: { filter: JobFilter }) {
     <>
       {failure === null ? null : <Failure text={failure} />}
       {page.data.length === 0 ? (
-        <NoJobs isFiltered={Boolean(filter.status || filter.lane || filter.group)} />
+        <NoJobs
+          isFiltered={Boolean(filter.status || filter.lane || filter.group)}
+          scanned={page.scanned ?? null}
+        />
       ) : (
         <section class="panel">
           <JobTable jobs={page.data} tenant={tenant} />
@@ -188,7 +191,9 @@ function Failure({ text }: { text: string }) {
   )
 }
 
-function NoJobs({ isFiltered }: { isFiltered: boolean }) {
+function NoJobs({ isFiltered, scanned }: { isFiltered: boolean; scanned: number | null }) {
+  if (scanned !== null)
+    return <Empty title={`None of these ${formatCount(scanned)} jobs is like that; older ones may be.`} />
   if (isFiltered) return <Empty title="No job is like that." />
   return (
     <Empty title="This tenant has no jobs.">

@@ -207,6 +207,26 @@ describe('steering and looking', () => {
   })
 })
 
+describe('the results of a list', () => {
+  it('stay away unless they are asked for, and then come whole, however large', async () => {
+    const client = open()
+    const group = `large-${Math.random()}`
+    const ids: string[] = []
+    // Two of them fill a page.
+    for (let index = 0; index < 5; index++) {
+      const { id } = await client.submit({ ...chat(), group, cache: 'off' })
+      ids.unshift(id)
+      await api.worker.finish(id, { result: { id, text: 'x'.repeat(1_900_000) } })
+    }
+    for (const job of await collect(client.list({ group }))) {
+      expect(job).toMatchObject({ result: null, result_omitted: true })
+    }
+    const whole = await collect(client.list({ group, include: 'result', limit: 3 }))
+    expect(whole.map(({ result }) => result?.id)).toEqual(ids)
+    expect(whole.some((job) => job.result_omitted)).toBe(false)
+  })
+})
+
 describe('a server whose store is away', () => {
   let own: TestApi
   beforeEach(async () => {

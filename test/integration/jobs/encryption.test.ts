@@ -181,7 +181,7 @@ describe('what was changed in the store', () => {
     expect(await read(store, one.id)).toMatchObject({ status: 'completed', result: null, error: damaged })
     await store.redis.hset(key, 'hash', await hashOf(store, two.id, 'hash'))
     expect(await read(store, one.id)).toMatchObject({ result: null, error: damaged })
-    const { data } = await store.jobs.list(TENANT, {}, 10)
+    const { data } = await store.jobs.list(TENANT, {}, 10, { withResults: true })
     expect(data.map(({ id, error }) => [id, error?.code ?? null])).toEqual([
       [two.id, null],
       [one.id, 'undecryptable'],

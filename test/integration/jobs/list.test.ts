@@ -8,7 +8,7 @@ async function walk(store: TestStore, filter: JobFilter, limit: number): Promise
   const ids: string[] = []
   let after: string | undefined
   for (;;) {
-    const page = await store.jobs.list(TENANT, filter, limit, after)
+    const page = await store.jobs.list(TENANT, filter, limit, { after })
     ids.push(...page.data.map((job) => job.id))
     expect(page.data.length).toBeLessThanOrEqual(limit)
     if (!page.hasMore) return ids
@@ -90,7 +90,10 @@ describe('the list of jobs', () => {
   it('is empty after a job that is not there', async () => {
     const store = await openTestStore()
     await createMany(store, 3)
-    expect(await store.jobs.list(TENANT, {}, 3, 'job_none')).toEqual({ data: [], hasMore: false })
+    expect(await store.jobs.list(TENANT, {}, 3, { after: 'job_none' })).toMatchObject({
+      data: [],
+      hasMore: false,
+    })
   })
 
   it('does not show what is left of a deleted leader', async () => {
@@ -145,7 +148,7 @@ describe('a group', () => {
       for (const place of [order.length - 1, order.length - 2, 20, 1, 0]) {
         const cursor = order[place]!
         await store.jobs.remove(TENANT, cursor)
-        const { data, hasMore } = await store.jobs.list(TENANT, filter, 10, cursor)
+        const { data, hasMore } = await store.jobs.list(TENANT, filter, 10, { after: cursor })
         order.splice(place, 1)
         expect(data.map(({ id }) => id)).toEqual(order.slice(place, place + 10))
         expect(hasMore).toBe(order.length > place + 10)
@@ -162,7 +165,7 @@ describe('a group', () => {
       if (outcome.kind === 'created') ids.unshift(outcome.job.id)
     }
     await store.jobs.remove(TENANT, ids[4]!)
-    const page = await store.jobs.list(TENANT, {}, 2, ids[4])
+    const page = await store.jobs.list(TENANT, {}, 2, { after: ids[4] })
     expect(page.data.map(({ id }) => id)).toEqual([ids[5], ids[6]])
     expect(page.hasMore).toBe(true)
   })

@@ -1,0 +1,25 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { type JobRecord, toRecord } from './record.ts'
+
+/** What of a record makes a job without its result: a few hundred bytes. Bodies and results stay where they are. */
+export const SUMMARY_FIELDS = [
+  ...['type', 'status', 'model', 'lane', 'group', 'priority', 'metadata', 'created_at', 'run_at'],
+  ...['started_at', 'finished_at', 'deadline', 'attempts', 'max_attempts', 'redrives', 'next_attempt_at'],
+  ...['waiting_for', 'cache', 'usage', 'cost_usd', 'cost_is_estimate', 'dropped', 'error'],
+  // What tells when it starts, and whether it is there.
+  ...['leader', 'entries', 'deleted'],
+]
+
+/** Records without what may be large, in the order of the ids; null where there is no such job. */
+export async function readSummaries(
+  redis: RedisClient,
+  root: string,
+  ids: readonly string[],
+): Promise<(JobRecord | null)[]> {
+  const answers = await Promise.all(
+    ids.map((id) => redis.hmgetBuffer(`${root}:job:${id}`, ...SUMMARY_FIELDS)),
+  )
+  return answers.map((values) =>
+    toRecord(SUMMARY_FIELDS.flatMap((name, at) => (values[at] ? [name, values[at]] : []))),
+  )
+}
