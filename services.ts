@@ -15,6 +15,7 @@ import { lockLease } from './jobs/queue.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
+import { refuseListening } from './lib/system-refusal.ts'
 import { createProviders } from './providers/registry.ts'
 import { toBrokenCall } from './services/broken-calls.ts'
 import { type Closers, orCloseAll } from './services/closers.ts'
@@ -32,7 +33,7 @@ import { logCall, logFailures, logMishap, orReport } from './services/work-log.t
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookSender } from './webhooks/send.ts'
 import { startBatchRunner } from './workers/batch-runner.ts'
-import { spoolLease, startSpool } from './workers/spool.ts'
+import { checkSpoolFolder, spoolLease, startSpool } from './workers/spool.ts'
 import { createWebhookDelivery } from './workers/webhook-delivery.ts'
 import { startWorker, type WorkerProcess } from './workers/worker.ts'
 
@@ -104,7 +105,10 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     dashboardFolder: resolve(import.meta.dirname, 'dashboard/dist'),
   })
   const { host, port } = config.current().server
-  const url = await app.listen({ host, port, backlog: BACKLOG })
+  const url = await app.listen({ host, port, backlog: BACKLOG }).catch((error: unknown) => {
+    const settings = { host: 'server.host or HOST', port: 'server.port, PORT or --port' }
+    throw refuseListening(error, { host, port }, settings)
+  })
   closers.add('the http server', () => app.close())
   return { name: 'api', url, close: closers.closeAll }
 }
@@ -191,8 +195,10 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('webhook delivery', () => delivery.stop())
   wakeDelivery(deps, store, delivery.wake, closers)
 
+  const folder = resolve(config.current().worker.spool)
+  await checkSpoolFolder(folder, onError)
   const spool = startSpool({
-    folder: resolve(config.current().worker.spool),
+    folder,
     storeId: () => readStoreId(store.redis, store.prefix),
     restore: work.restore,
     onError,

@@ -1,8 +1,10 @@
 import { createWriteStream, existsSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { CliError, ExitCode } from './exit.ts'
 import { formatNumber } from './format.ts'
+import { checkOutput, refuseOutput } from './output-file.ts'
 import { renderTable } from './table.ts'
 import { askEach, connectSeen, withTenant } from './tenants.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
@@ -115,6 +117,7 @@ export async function runRedrive(terminal: Terminal, options: RedriveOptions): P
 export async function runExport(terminal: Terminal, out: string, options: ExportOptions): Promise<ExitCode> {
   const client = connect(terminal, options, { patienceMs: options.patience })
   if (out !== '-' && existsSync(out)) throw new CliError(ExitCode.usage, `${out} exists already`)
+  if (out !== '-') await checkOutput(resolve(out), 'OUT')
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries({ ...toMembers(options), limit: options.limit }))
     if (value !== undefined) query.set(name, String(value))
@@ -162,8 +165,7 @@ async function writeWhole(path: string, chunks: AsyncIterable<Uint8Array>): Prom
     await rename(part, path)
   } catch (error) {
     await rm(part, { force: true })
-    if (error instanceof Error && 'syscall' in error) throw new CliError(ExitCode.usage, error.message)
-    throw error
+    throw refuseOutput(error, path, 'OUT')
   }
 }
 

@@ -5,6 +5,7 @@ import { findRedisServer } from './find-redis.ts'
 import { claimFolder, type FolderClaim } from './folder-claim.ts'
 import { launchRedisServer, type RunningServer } from './launch-redis-server.ts'
 import { keepPassword, makePrivateFolder } from './private-folder.ts'
+import { refuseFolder } from './system-refusal.ts'
 
 export type EmbeddedRedisOptions = {
   /** Its data folder, made when missing and closed to other users. One process at a time may have it. */
@@ -46,14 +47,18 @@ const RESTART_DELAY_MS = { first: 100, most: 5_000 }
 export async function startEmbeddedRedis(options: EmbeddedRedisOptions): Promise<EmbeddedRedis> {
   const { log = () => {} } = options
   const server = await findRedisServer({ log })
-  const directory = await makePrivateFolder(options.directory)
-  const claim = await claimFolder(directory)
+  const refuse = (error: unknown): never => {
+    const remedy = 'Make it writable for this user, start from another folder, or name a Redis in redis.url.'
+    throw refuseFolder(error, 'the data folder', options.directory, remedy)
+  }
+  const directory = await makePrivateFolder(options.directory).catch(refuse)
+  const claim = await claimFolder(directory).catch(refuse)
   const { password, file } =
     options.hasPassword === false
       ? { password: null, file: null }
       : await keepPassword(directory).catch(async (error: unknown) => {
           await claim.release()
-          throw error
+          return refuse(error)
         })
   const launch = async (port: number): Promise<RunningServer> => {
     const running = await launchRedisServer({

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { refuseListening } from '../lib/system-refusal.ts'
 
 export type ListenerDeps = {
   host: string
@@ -60,9 +61,16 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   )
   server.maxConnections = MOST_CONNECTIONS
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    const refuse = (error: unknown) =>
+      reject(
+        refuseListening(error, deps, {
+          host: 'worker.listen.host or WORKER_HOST',
+          port: 'worker.listen.port or WORKER_PORT',
+        }),
+      )
+    server.once('error', refuse)
     server.listen(deps.port, deps.host, () => {
-      server.off('error', reject)
+      server.off('error', refuse)
       resolve()
     })
   })

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { Finish } from '../jobs/work.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { repeat } from '../lib/repeat.ts'
+import { explainFileFault, refuseFolder } from '../lib/system-refusal.ts'
 import { createSpoolOwner } from './spool-owner.ts'
 
 /** Pause between two looks for what dead workers left, ms. */
@@ -48,6 +49,27 @@ export type Spool = {
 /** A lease over before a lost job is handed out again, so that its result is stored by then, ms. */
 export function spoolLease(lockMs: number): number {
   return Math.min(LEASE_MS, Math.round(lockMs / 2))
+}
+
+/**
+ * Makes the folder and tries it, so that a worker whose results would find no disk ends before it has any. A disk that is full
+ * passes, and is reported. Throws what is wrong, for people.
+ */
+export async function checkSpoolFolder(
+  folder: string,
+  onError: (error: unknown, what: string) => void,
+): Promise<void> {
+  const trial = join(folder, `.${process.pid}.trial`)
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await (await open(trial, 'w', 0o600)).close()
+    await rm(trial, { force: true })
+  } catch (error) {
+    const remedy = 'Make it writable for this user, or name another folder: worker.spool.'
+    const refusal = refuseFolder(error, 'the folder for results that Redis does not take,', folder, remedy)
+    if (explainFileFault(error)?.isPassing !== true) throw refusal
+    onError(refusal, 'trying the spool')
+  }
 }
 
 export function startSpool(deps: {

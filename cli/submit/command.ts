@@ -6,6 +6,7 @@ import { finished } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Client, FIRST_PATIENCE_MS } from '../client.ts'
 import { CliError, ExitCode } from '../exit.ts'
+import { checkOutput, refuseOutput } from '../output-file.ts'
 import { connect, type ServerOptions, type Terminal } from '../terminal.ts'
 import { noJournal, openJournal } from './journal.ts'
 import {
@@ -37,8 +38,23 @@ export async function runSubmit(
   options: SubmitCommandOptions,
 ): Promise<ExitCode> {
   const out = options.out === undefined ? null : resolve(terminal.cwd, options.out)
+  try {
+    return await submitTo(out, terminal, file, options)
+  } catch (error) {
+    throw out === null ? error : refuseOutput(error, out, '--out')
+  }
+}
+
+/** @param out the absolute path of where results go; null: stdout */
+async function submitTo(
+  out: string | null,
+  terminal: Terminal,
+  file: string,
+  options: SubmitCommandOptions,
+): Promise<ExitCode> {
   const path = resolve(terminal.cwd, file)
   if (out === path) throw new CliError(ExitCode.usage, '--out: is the input itself')
+  if (out !== null) await checkOutput(out, '--out')
   let trouble: string | null = null
   const onTrouble = (now: string | null) => {
     trouble = now

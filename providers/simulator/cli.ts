@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { refuseListening } from '../../lib/system-refusal.ts'
 import { findDialect } from './dialects.ts'
 import { parseFault } from './faults.ts'
 import type { SimulatedLimits, SimulatorOptions } from './options.ts'
@@ -116,7 +117,9 @@ export async function runSimulator(
     return { url: null, close: async () => {} }
   }
   const simulator = createSimulator(options)
-  const url = await simulator.listen(port, host)
+  const url = await simulator.listen(port, host).catch((error: unknown) => {
+    throw refuseListening(error, { host, port }, { host: '--host', port: '--port' })
+  })
   print(`simulator: ${url}\n`)
   return { url, close: simulator.close }
 }

@@ -14,14 +14,15 @@ export type CliRun = {
 
 export type RunningCli = { kill(signal: NodeJS.Signals): void; ended: Promise<CliRun> }
 
-/** Starts `node main.ts …`, its output in pipes. What still runs after the file's tests is killed. */
+/** Starts `node main.ts …`, its output in pipes, as this user or another. What still runs after the file's tests is killed. */
 export function startCli(
   args: string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { cwd?: string; env?: Record<string, string>; uid?: number } = {},
 ): RunningCli {
   const child = spawn(process.execPath, [`${root}main.ts`, ...args], {
     cwd: options.cwd ?? root,
     env: { ...process.env, NODE_OPTIONS: '', ...options.env },
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const output = { stdout: '', stderr: '' }
