@@ -1,7 +1,7 @@
 import { shownWhole } from './describe-error.ts'
 
 /** What the system refuses a process, told to people: what, where, why, and what to do. */
-export class SystemRefusalError extends Error {
+class SystemRefusalError extends Error {
   override readonly name = 'SystemRefusalError'
   readonly [shownWhole] = true
 }
