@@ -6,6 +6,8 @@ export type DeliveryAttempt = {
   status: number | null
   error: string | null
   latency_ms: number
+  /** How long the receiver asked not to be sent anything; absent: it did not. */
+  retry_after_ms?: number
 }
 
 /** One webhook on its way to its receiver, as clients see it. Times are RFC 3339 UTC with milliseconds. */

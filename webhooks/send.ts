@@ -1,6 +1,7 @@
 import Bottleneck from 'bottleneck'
 import { request } from 'undici'
 import { AddressBlockedError, type AddressGuard } from './address-guard.ts'
+import { readRetryAfter } from './retry-after.ts'
 import { signWebhook } from './sign.ts'
 
 /** What of an answer's body is read, so that the connection can serve again; the rest is cut off. */
@@ -29,6 +30,8 @@ export type SendOutcome = {
   /** What went wrong, for the one who asked for the webhook; null when delivered. */
   error: string | null
   latencyMs: number
+  /** How long the receiver asked not to be sent anything, ms; null: it did not. */
+  retryAfterMs: number | null
 }
 
 export type WebhookSender = {
@@ -91,7 +94,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
       const latencyMs = performance.now() - since
       // The status has decided; how the body ends changes nothing.
       await answer.body.dump({ limit: MAX_ANSWER_BYTES, signal }).catch(() => {})
-      return outcomeOf(answer.statusCode, latencyMs)
+      return outcomeOf(answer.statusCode, latencyMs, readRetryAfter(answer.headers['retry-after'], now()))
     } catch (error) {
       const latencyMs = performance.now() - since
       if (webhook.signal?.aborted) return failure('aborted', latencyMs)
@@ -126,15 +129,16 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   return { send, close }
 }
 
-function outcomeOf(status: number, latencyMs: number): SendOutcome {
+function outcomeOf(status: number, latencyMs: number, asked: number | null): SendOutcome {
   const delivered = status >= 200 && status < 300
   const redirect = status >= 300 && status < 400
   const error = redirect ? `answered ${status}; redirects are not followed` : `answered ${status}`
-  return { delivered, gone: status === 410, status, error: delivered ? null : error, latencyMs }
+  const retryAfterMs = delivered ? null : asked
+  return { delivered, gone: status === 410, status, error: delivered ? null : error, latencyMs, retryAfterMs }
 }
 
 function failure(error: string, latencyMs: number): SendOutcome {
-  return { delivered: false, gone: false, status: null, error, latencyMs }
+  return { delivered: false, gone: false, status: null, error, latencyMs, retryAfterMs: null }
 }
 
 /** The kind of failure alone: system messages name addresses, which are not the receiver's to know. */

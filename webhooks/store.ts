@@ -11,7 +11,7 @@
  *     status           pending | delivered | failed
  *     created_at       Unix ms: when the event happened
  *     next_attempt_at  Unix ms, '' when none follows
- *     attempts         JSON array of `{at, status, error, latency_ms}`, the latest 20, oldest first
+ *     attempts         JSON array of `{at, status, error, latency_ms, retry_after_ms?}`, the latest 20, oldest first
  *     attempt_count    attempts made since the creation or the latest redelivery: the place in the schedule
  *     claim            number of the latest claim; an older number decides nothing any more
  *     lease            Unix ms: when that claim ends, while it is being sent

@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Job } from '../jobs/job.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { webhookPayload } from '../webhooks/payload.ts'
+import { heedRetryAfter } from '../webhooks/retry-after.ts'
 import { nextDeliveryDelay } from '../webhooks/schedule.ts'
 import type { SendOutcome, WebhookSender } from '../webhooks/send.ts'
 import type { AttemptVerdict, Claim, ClaimedDelivery, WebhookStore } from '../webhooks/store.ts'
@@ -201,6 +202,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       status: outcome.status,
       error: outcome.error,
       latency_ms: Math.round(outcome.latencyMs),
+      ...(outcome.retryAfterMs === null ? {} : { retry_after_ms: outcome.retryAfterMs }),
     }
     await store.recordAttempt(delivery, attempt, verdict)
     deps.onAttempt?.({
@@ -241,14 +243,16 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     if (outcome.delivered) return { status: 'delivered' }
     if (outcome.gone) return { status: 'failed' }
     const delayMs = nextDeliveryDelay(schedule(), delivery.attemptsMade + 1, random)
-    return delayMs === null ? { status: 'failed' } : { status: 'pending', delayMs }
+    if (delayMs === null) return { status: 'failed' }
+    const { retryAfterMs } = outcome
+    return { status: 'pending', delayMs: heedRetryAfter(delayMs, retryAfterMs, schedule(), random) }
   }
 
   return { start, wake, stop }
 }
 
 function notSent(error: string): SendOutcome {
-  return { delivered: false, gone: false, status: null, error, latencyMs: 0 }
+  return { delivered: false, gone: false, status: null, error, latencyMs: 0, retryAfterMs: null }
 }
 
 /** Another tenant comes first in each round. */

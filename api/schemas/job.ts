@@ -154,6 +154,12 @@ export const deliverySchema = z
         status: z.number().nullable(),
         error: z.string().nullable(),
         latency_ms: z.number(),
+        retry_after_ms: z
+          .number()
+          .optional()
+          .describe(
+            'How long the receiver asked not to be sent anything (`Retry-After`); absent: it did not.',
+          ),
       }),
     ),
   })

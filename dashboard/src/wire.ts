@@ -173,7 +173,13 @@ export type Delivery = {
   status: 'pending' | 'delivered' | 'failed'
   created_at: string
   next_attempt_at: string | null
-  attempts: { at: string; status: number | null; error: string | null; latency_ms: number }[]
+  attempts: {
+    at: string
+    status: number | null
+    error: string | null
+    latency_ms: number
+    retry_after_ms?: number
+  }[]
 }
 
 export type List<Entry> = {

@@ -69,6 +69,9 @@ function DeliveryRow(props: { delivery: Delivery; tenant: string | null; onChang
             <Time at={last.at} />
             <div class="note muted breakable">
               {last.error ?? `status ${last.status}`}, {formatDuration(last.latency_ms)}
+              {last.retry_after_ms === undefined
+                ? ''
+                : `; asked for ${formatDuration(last.retry_after_ms)} of quiet`}
             </div>
           </>
         )}

@@ -152,6 +152,21 @@ describe('webhook delivery', () => {
     for (const received of receiver.received) verifyReceived(received)
   })
 
+  it.each([429, 503])('does not send again before the Retry-After of a %d, and shows it', async (status) => {
+    const times: number[] = []
+    const receiver = await openReceiver((_received, index, response) => {
+      times.push(performance.now())
+      if (index > 0) return void response.writeHead(204).end()
+      response.writeHead(status, { 'retry-after': '1' }).end()
+    })
+    await create(receiver.url)
+    startDelivery()
+    const delivery = await settled()
+    expect(delivery).toMatchObject({ status: 'delivered', attempts: [{ status, retry_after_ms: 1000 }, {}] })
+    expect(delivery?.attempts[1]).not.toHaveProperty('retry_after_ms')
+    expect(times[1]! - times[0]!).toBeGreaterThanOrEqual(990)
+  })
+
   it('gives up when the schedule is exhausted', async () => {
     const receiver = await openReceiver(failingFirst(99))
     await create(receiver.url)
