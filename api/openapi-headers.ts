@@ -57,7 +57,7 @@ const declared: Record<string, Declared> = {
     request: [...keyed],
     answer: { ...location, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
   },
-  createJobs: { request: ['Idempotency-Key'] },
+  createJobs: { request: [...keyed] },
   getJob: { request: ['Prefer'] },
   followJob: { request: ['Last-Event-ID'] },
   followGroup: { request: ['Last-Event-ID'] },

@@ -138,7 +138,8 @@ export async function acceptOrRetry(
   return { job: retried?.job ?? job, isReplayed, isRetried: retried?.kind === 'retried' }
 }
 
-function isRetryable(status: Job['status']): boolean {
+/** Whether a job ended without a result, and may be queued again. */
+export function isRetryable(status: Job['status']): boolean {
   return status === 'failed' || status === 'cancelled'
 }
 

@@ -20,6 +20,7 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
     .description('submit job creates or OpenAI batch lines and write their results in order')
     .argument('<file>', 'JSONL: one job or batch line a line')
     .option('-o, --out <path>', 'where results go, and a later run goes on (default: stdout)')
+    .option('--retry-failed', 'queue jobs again that failed in an earlier run')
     .option('--window <jobs>', 'jobs at the server ahead of the results', toCount, DEFAULT_WINDOW)
     .action((file, options) =>
       run(async (terminal) => (await import('./submit/command.ts')).runSubmit(terminal, file, options)),

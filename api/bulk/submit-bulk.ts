@@ -3,12 +3,12 @@ import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
 import type { ApiDeps, ApiLimits } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
-import { checkIdempotencyKey } from '../idempotency-key.ts'
+import { checkIdempotencyKey, type IdempotencyPolicy } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { refuseExcess } from '../json-bounds.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
 import { bulkLineSchema } from '../schemas/create-job.ts'
-import { keyReused, noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../submit.ts'
+import { isRetryable, keyReused, noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../submit.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
 /** A batch goes to the store when it has this many jobs, or bytes. */
@@ -26,7 +26,10 @@ export type SubmitBulkOptions = {
   splitter: Splitter
   /** Of the whole request; each job then has one of its own. */
   idempotencyKey: string | null
-  deps: SubmitDeps & Pick<ApiDeps, 'forecast' | 'isUnavailable' | 'log'> & { jobs: Pick<Jobs, 'createMany'> }
+  /** What a key does whose job failed or was cancelled. */
+  policy: IdempotencyPolicy
+  deps: SubmitDeps &
+    Pick<ApiDeps, 'forecast' | 'isUnavailable' | 'log'> & { jobs: Pick<Jobs, 'createMany' | 'retry'> }
   limits: Pick<ApiLimits, 'bulkBytes' | 'bulkJobs' | 'bodyBytes'>
   closing: AbortSignal
 }
@@ -78,7 +81,7 @@ export async function* submitBulk(
       const job = await noteEarliestStart(entry.job, deps).catch(() => entry.job)
       jobs.push(job)
     }
-    const outcomes = await deps.jobs.createMany(jobs)
+    const outcomes = await retryFailed(await deps.jobs.createMany(jobs), options)
     const last = outcomes.at(-1)
     if (last?.kind === 'failed' && deps.isUnavailable(last.error)) {
       // None of an upload was taken: that is one answer, which clients know how to repeat.
@@ -132,6 +135,25 @@ export async function* submitBulk(
     stop(error)
   }
   if (batch.length > 0) yield await flush()
+}
+
+/** Queues replayed jobs again that failed or were cancelled, where the policy asks for it. One that cannot be is a failed line. */
+function retryFailed(
+  outcomes: BulkOutcome[],
+  { policy, tenant, deps }: SubmitBulkOptions,
+): Promise<BulkOutcome[]> {
+  if (policy !== 'retry-failed') return Promise.resolve(outcomes)
+  return Promise.all(
+    outcomes.map(async (outcome): Promise<BulkOutcome> => {
+      if (outcome.kind !== 'replayed' || !isRetryable(outcome.status)) return outcome
+      try {
+        const retried = await deps.jobs.retry(tenant.name, outcome.id)
+        return retried === null ? outcome : { ...outcome, status: retried.job.status }
+      } catch (error) {
+        return { kind: 'failed', error }
+      }
+    }),
+  )
 }
 
 async function prepare(

@@ -6,7 +6,7 @@ import { createArraySplitter } from '../bulk/split-array.ts'
 import { createLineSplitter } from '../bulk/split-lines.ts'
 import { type BulkAnswer, submitBulk } from '../bulk/submit-bulk.ts'
 import type { Api, RouteContext } from '../deps.ts'
-import { parseIdempotencyKey } from '../idempotency-key.ts'
+import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { refuseEncodings } from '../json-body.ts'
 import { originOf } from '../origin.ts'
 import { readBody } from '../read-body.ts'
@@ -43,7 +43,8 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
         summary: 'Create many jobs',
         description:
           `NDJSON, one create object a line, or a JSON array; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. ` +
-          'Answers in the form asked, one answer for each job, in order. A bad job costs only itself.',
+          'Answers in the form asked, one answer for each job, in order. A bad job costs only itself. A line whose key brings back a job ' +
+          'that failed answers that; with `Idempotency-Key-Policy: retry-failed` it is queued again.',
         consumes: ['application/json', 'application/x-ndjson'],
         body: z.array(bulkLineSchema),
         response,
@@ -73,6 +74,7 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
           origin: originOf(request),
           splitter: splitter({ limit: limits.bodyBytes }),
           idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
+          policy: parseIdempotencyPolicy(headers['idempotency-key-policy']),
           deps,
           limits,
           closing,

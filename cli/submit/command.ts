@@ -25,6 +25,8 @@ export type SubmitCommandOptions = ServerOptions & {
   out?: string
   json?: boolean
   window: number
+  /** Jobs that an earlier run left failed or cancelled get a new attempt. */
+  retryFailed?: boolean
   /** How long the server may be away, ms. */
   patience: number
 }
@@ -90,6 +92,7 @@ async function submitTo(
       input,
       skip: written.lines,
       window: options.window,
+      retryFailed: options.retryFailed ?? false,
       client,
       journal,
       write: async (text) => {

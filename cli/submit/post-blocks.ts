@@ -29,6 +29,8 @@ export type PostDeps = {
   client: Pick<Client, 'request'>
   journal: Pick<Journal, 'take' | 'add'>
   identity: InputIdentity
+  /** Queues jobs again that an earlier run left failed or cancelled. */
+  retryFailed?: boolean
   sleep: (ms: number) => Promise<unknown>
   onTrouble: (trouble: string | null) => void
 }
@@ -98,9 +100,15 @@ async function* postBlock(block: LineRequest[], deps: PostDeps): AsyncGenerator<
   }
 }
 
-async function upload(open: Open[], { client, identity }: PostDeps): Promise<Map<number, BulkAnswer>> {
+async function upload(
+  open: Open[],
+  { client, identity, retryFailed }: PostDeps,
+): Promise<Map<number, BulkAnswer>> {
   const body = open.map(({ create, line }) => `${encodeLine(create, line, identity)}\n`).join('')
-  const headers = { 'content-type': 'application/x-ndjson' }
+  const headers = {
+    'content-type': 'application/x-ndjson',
+    ...(retryFailed ? { 'idempotency-key-policy': 'retry-failed' } : {}),
+  }
   const text = await client.request('POST', '/v1/jobs/bulk', { body, headers, timeoutMs: UPLOAD_MS })
   const answers = text.split('\n').filter((line) => line !== '')
   return new Map(

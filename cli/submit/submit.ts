@@ -16,6 +16,8 @@ export type SubmitOptions = {
   skip: number
   /** Jobs at the server whose results are not written yet, at the most (and a block more). */
   window: number
+  /** Queues jobs again that an earlier run left failed or cancelled. */
+  retryFailed?: boolean
   client: Client
   journal: Journal
   write: (text: string) => Promise<void>
@@ -32,9 +34,16 @@ export type SubmitOptions = {
  * memory does not grow with the file: lines go out only as far ahead of the results as `window` allows.
  */
 export async function submitFile(options: SubmitOptions): Promise<void> {
-  const { input, skip, window, client, journal, sleep, now, onTrouble } = options
+  const { input, skip, window, retryFailed, client, journal, sleep, now, onTrouble } = options
   const requests = skipFirst(readRequests(input.path), skip)
-  const submitted = postBlocks(requests, { client, journal, identity: input, sleep, onTrouble })
+  const submitted = postBlocks(requests, {
+    client,
+    journal,
+    identity: input,
+    sleep,
+    onTrouble,
+    ...(retryFailed ? { retryFailed } : {}),
+  })
   const ahead = readAhead(tap(submitted, options.onSubmitted), window)
   const results = mapInOrder(ahead, CONCURRENT_RESULTS, (one) => awaitResult(one, { client, sleep, now }))
   for await (const result of results) {

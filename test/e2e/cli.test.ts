@@ -169,6 +169,28 @@ test('batch lines get the lines of OpenAI result files', async () => {
   expect(new Set(results.map(({ id }) => id)).size).toBe(25)
 })
 
+test('what failed in an earlier run gets a new attempt with --retry-failed, and nothing else does', async () => {
+  const lines = chatLines(2, (index) => (index === 1 ? ' [[fault:422:times=1]]' : ''))
+  const file = await writeLines('jobs.jsonl', lines)
+  const run = async (...further: string[]) => {
+    const { code, stdout } = await runCli(['submit', file, ...further], { env })
+    return {
+      code,
+      jobs: stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as OutLine).job!),
+    }
+  }
+  const first = await run()
+  expect([first.code, first.jobs.map(({ status }) => status)]).toEqual([1, ['completed', 'failed']])
+  expect(await run()).toEqual(first)
+  const second = await run('--retry-failed')
+  expect([second.code, second.jobs.map(({ status }) => status)]).toEqual([0, ['completed', 'completed']])
+  expect(second.jobs.map(({ id }) => id)).toEqual(first.jobs.map(({ id }) => id))
+  expect(second.jobs[0]).toEqual(first.jobs[0])
+})
+
 test('where everything completes it exits 0 and says nothing to what is no terminal', async () => {
   const file = await writeLines('jobs.jsonl', chatLines(5))
   const { code, stdout, stderr } = await runCli(['submit', file, '--out', `${file}.out`], { env })

@@ -216,6 +216,25 @@ describe('a bulk upload', () => {
     expect(bad[0]?.error).toMatchObject({ code: 'invalid_request' })
   })
 
+  it('queues replayed jobs again that failed, line by line, where the policy asks for it', async () => {
+    const api = await start()
+    const payload = lines([chatJob({}, 'a'), chatJob({}, 'b'), chatJob({ idempotency_key: 'own' }, 'c')])
+    const send = async (policy?: string) => {
+      const own: Record<string, string> = policy === undefined ? {} : { 'idempotency-key-policy': policy }
+      return upload(api.url, [payload], { ...ndjson, 'idempotency-key': 'all', ...own })
+    }
+    const first = answersOf(await send())
+    await api.app.inject({ method: 'POST', url: `/v1/jobs/${first[0]!.id}/cancel` })
+    await api.app.inject({ method: 'POST', url: `/v1/jobs/${first[2]!.id}/cancel` })
+    const statuses = (answers: Answer[]) => answers.map(({ status }) => status)
+    expect(statuses(answersOf(await send()))).toEqual(['cancelled', 'queued', 'cancelled'])
+    expect(statuses(answersOf(await send('replay')))).toEqual(['cancelled', 'queued', 'cancelled'])
+    expect(answersOf(await send('retry-failed'))).toEqual(first)
+    expect(statuses(answersOf(await send()))).toEqual(['queued', 'queued', 'queued'])
+    const wrong = await send('again')
+    expect([wrong.status, JSON.parse(wrong.body).error.param]).toEqual([400, 'Idempotency-Key-Policy'])
+  })
+
   it('is a plain 503 where the store is away from the beginning', async () => {
     const { url, server } = await start({ own: true })
     await server!.close()
