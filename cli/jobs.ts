@@ -32,12 +32,12 @@ const statusStyles: Partial<Record<Job['status'], 'green' | 'red' | 'yellow'>> =
 export async function runList(terminal: Terminal, options: ListOptions): Promise<ExitCode> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   if (seen.length === 1) {
-    const write = (jobs: Job[]) => terminal.write(jobs.map((job) => `${JSON.stringify(job)}\n`).join(''))
-    const jobs = await listJobs(seen[0]!.client, options, options.json ? write : async () => {})
-    if (!options.json) await terminal.write(renderJobs(jobs.map(ofTenant(null)), terminal.style))
+    const jobs = listJobs(seen[0]!.client, options)
+    if (options.json) for await (const job of jobs) await terminal.write(`${JSON.stringify(job)}\n`)
+    else await terminal.write(renderJobs((await Array.fromAsync(jobs)).map(ofTenant(null)), terminal.style))
     return ExitCode.ok
   }
-  const answers = await askEach(seen, ({ client }) => listJobs(client, options))
+  const answers = await askEach(seen, ({ client }) => Array.fromAsync(listJobs(client, options)))
   const jobs = answers
     .flatMap(({ tenant, answer }) => answer.map(ofTenant(tenant)))
     .sort((one, other) => Date.parse(other.job.created_at) - Date.parse(one.job.created_at))
@@ -56,31 +56,25 @@ const ofTenant =
   (tenant: string | null) =>
   (job: Job): Listed => ({ tenant, job })
 
-async function listJobs(
-  client: Client,
-  options: ListOptions,
-  onPage: (jobs: Job[]) => Promise<void> = async () => {},
-): Promise<Job[]> {
-  const found: Job[] = []
+/** Jobs as they are read, so that no more than a page of results is held. */
+async function* listJobs(client: Client, options: ListOptions): AsyncGenerator<Job> {
+  const withResults = Boolean(options.json && options.results)
+  let left = options.limit
   let after: string | null = null
-  while (found.length < options.limit) {
-    const query = new URLSearchParams({ limit: String(Math.min(PAGE, options.limit - found.length)) })
+  while (left > 0) {
+    const query = new URLSearchParams({ limit: String(Math.min(PAGE, left)) })
     for (const name of ['status', 'type', 'group', 'lane'] as const) {
       const value = options[name]
       if (value !== undefined) query.set(name, value)
     }
     if (after !== null) query.set('after', after)
-    if (options.json && options.results) query.set('include', 'result')
+    if (withResults) query.set('include', 'result')
     const page: Page = await client.json('GET', `/v1/jobs?${query}`)
-    const jobs: Job[] = []
-    for (const job of page.data)
-      jobs.push(query.has('include') && job.result_omitted ? await readWhole(client, job) : job)
-    await onPage(jobs)
-    found.push(...jobs)
+    for (const job of page.data) yield withResults && job.result_omitted ? await readWhole(client, job) : job
+    left -= page.data.length
     after = page.last_id
-    if (!page.has_more || after === null) break
+    if (!page.has_more || after === null) return
   }
-  return found
 }
 
 /** A job whose result its page had no room for; as the list had it where it was deleted since. */

@@ -24,10 +24,12 @@ export async function* exportFailed(
   root: string,
   filter: FailedFilter,
   limit: number,
+  signal?: AbortSignal,
 ): AsyncGenerator<FailedRequest> {
   const { redis, reader } = deps
   let left = limit
   for await (const block of walkFailed(redis, root)) {
+    if (signal?.aborted) return
     const ids = block.filter((job) => matches(job, filter)).map(({ id }) => id)
     const chosen = ids.slice(0, left)
     for (const some of await divide(redis, root, chosen)) {

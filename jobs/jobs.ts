@@ -194,8 +194,13 @@ export type Jobs = {
   redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
   /** Failed jobs by lane and error code, as they were counted some seconds ago at the most. */
   failures(tenant: string): Promise<FailureCounts>
-  /** Failed jobs with their requests, the oldest first; read as they are taken. */
-  failed(tenant: string, filter: FailedFilter, limit: number): AsyncIterable<FailedRequest>
+  /** Failed jobs with their requests, the oldest first; read as they are taken, and until the signal aborts. */
+  failed(
+    tenant: string,
+    filter: FailedFilter,
+    limit: number,
+    signal?: AbortSignal,
+  ): AsyncIterable<FailedRequest>
   /** Forgets the job and everything kept of it. False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
   group(tenant: string, group: string): Promise<GroupSummary | null>

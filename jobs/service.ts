@@ -102,7 +102,10 @@ export function createJobs(deps: Deps): Jobs {
   type Settled = Submitted | { job: NewJob; error: unknown }
 
   /** Runs the create script for each job in one round trip. One that fails fails alone. */
-  async function submitEach(jobs: NewJob[], awaited: Awaited | null = null): Promise<Settled[]> {
+  async function submitEach(
+    jobs: NewJob[],
+    { awaited = null, isBrief = false }: { awaited?: Awaited | null; isBrief?: boolean } = {},
+  ): Promise<Settled[]> {
     // Without room the script still finds replays, and refuses the rest.
     const [isFull, isShort, tooMany] = await Promise.all([
       deps.room.isFull(),
@@ -115,7 +118,7 @@ export function createJobs(deps: Deps): Jobs {
       const express = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null
-      return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null)
+      return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null, isBrief)
     }
     // Hashing and packing a large body is a turn of the event loop by itself.
     if (jobs.some(({ body }) => (findSource(body)?.length ?? 0) >= LARGE_BODY)) await nextTurn()
@@ -148,7 +151,7 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   async function submit(job: NewJob, awaited: Awaited | null = null): Promise<Submitted> {
-    const [settled] = await submitEach([job], awaited)
+    const [settled] = await submitEach([job], { awaited })
     if ('error' in settled!) throw settled.error
     return settled!
   }
@@ -221,7 +224,9 @@ export function createJobs(deps: Deps): Jobs {
     async createMany(jobs) {
       if (jobs.length === 0) return []
       // What fails before anything is sent fails them all.
-      const settled = await submitEach(jobs).catch((error) => jobs.map((job): Settled => ({ job, error })))
+      const settled = await submitEach(jobs, { isBrief: true }).catch((error) =>
+        jobs.map((job): Settled => ({ job, error })),
+      )
       // Accepted all the same where the queue does not take them now: the sweeper adds what stands in the outbox.
       await outbox
         .dispatch(
@@ -287,7 +292,8 @@ export function createJobs(deps: Deps): Jobs {
 
     redrive: redriving.redrive,
     failures: failures.count,
-    failed: (tenant, filter, limit) => exportFailed({ redis, reader, atRest }, rootOf(tenant), filter, limit),
+    failed: (tenant, filter, limit, signal) =>
+      exportFailed({ redis, reader, atRest }, rootOf(tenant), filter, limit, signal),
 
     async remove(tenant, id) {
       const [lane, entry] = await laneAndEntry(tenant, id)

@@ -54,6 +54,7 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
  * @param root of the tenant
  * @param replyTo channel on which the end of the job is to be told
  * @param express channel of a worker that may take it at once
+ * @param isBrief the answer is to say how a known or answered job stands, without its record or its result
  */
 export function prepare(
   atRest: AtRest,
@@ -63,6 +64,7 @@ export function prepare(
   retainMs: number,
   replyTo: string | null,
   express: string | null,
+  isBrief: boolean,
 ) {
   const plainHash = contentHash(job.type, job.model, job.body)
   const [hash] = atRest.digests(plainHash)
@@ -109,6 +111,7 @@ export function prepare(
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
     express ?? '',
     express === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),
+    isBrief ? '1' : '',
     ...[...record].flat(),
   ]
   return { job, id, hash, record, args }
@@ -153,8 +156,8 @@ export function completeRecord(
   if (kind === 'hit') {
     put('finished_at', time)
     put('cost_usd', '0')
-    record.set('result', result!)
-    record.set('usage', usage!)
+    if (result) record.set('result', result)
+    if (usage) record.set('usage', usage)
   }
   return record
 }

@@ -4,6 +4,7 @@ import type { FailedFilter } from '../../jobs/failed.ts'
 import { stringifyLine } from '../../lib/json-source.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 import { exportLine, exportQuery, failureSchema, redriveAnswer, redriveBody } from '../schemas/failures.ts'
 
@@ -58,8 +59,8 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
     async (request, reply) => {
       const { limit, ...members } = request.query
       // It may go on for as long as the client likes: the key has to be good to the end.
-      const signal = streams.open(request, reply)
-      const lines = encodeLines(jobs.failed(tenantOf(request).name, toFilter(members), limit))
+      const signal = abortOnDisconnect(reply, streams.open(request, reply))
+      const lines = encodeLines(jobs.failed(tenantOf(request).name, toFilter(members), limit, signal))
       // The status is chosen only now: a store that is away at the first job is still a plain 503.
       const first = await lines.next()
       reply.type('application/x-ndjson; charset=utf-8')

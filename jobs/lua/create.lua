@@ -6,10 +6,12 @@
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost (see read_estimate in common.lua)
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
---       17 the message for it  18… record fields and values
+--       17 the message for it
+--       18 '1': the answer is to say how a job stands, and nothing of its record  19… record fields and values
 -- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable', …}:
 --       created: now, how many workers heard of it   shared: now   hit: now, result, usage   replayed: id, record (flat)
+--       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited, budget_exhausted: ms until it may pass
 -- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue, or the call that a worker makes
 -- for it at once has ended it; after 'shared' it
@@ -21,6 +23,16 @@ local group = ARGV[10] ~= '' and ARGV[10] or false
 local run_at = string.sub(ARGV[9], 1, 1) == '+' and now + tonumber(ARGV[9]) or tonumber(ARGV[9]) or 0
 local scheduled = run_at > now
 
+-- The record of a job as the answer has it; nil where there is none.
+local function read_known(known)
+  if ARGV[18] == '' then
+    local record = redis.call('HGETALL', job_key(known))
+    return #record > 0 and record or nil
+  end
+  local status = redis.call('HGET', job_key(known), 'status')
+  return status and { 'status', status } or nil
+end
+
 local function is_same(fingerprint)
   for one in string.gmatch(ARGV[5], '[^ ]+') do if one == fingerprint then return true end end
   return false
@@ -29,8 +41,8 @@ end
 if idempotency then
   local known = redis.call('HMGET', idempotency, 'id', 'fingerprint')
   if known[1] then
-    local record = redis.call('HGETALL', job_key(known[1]))
-    if #record > 0 and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
+    local record = read_known(known[1])
+    if record and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
       if not is_same(known[2]) then return { 'conflict' } end
       return { 'replayed', known[1], record }
     end
@@ -38,8 +50,8 @@ if idempotency then
 end
 
 -- The client's connection broke off, and it sends again what was done: ids are made once.
-local made = redis.call('HGETALL', job_key(id))
-if #made > 0 then return { 'replayed', id, made } end
+local made = read_known(id)
+if made then return { 'replayed', id, made } end
 
 if open_jobs() >= tonumber(ARGV[7]) then return { 'queue_full' } end
 
@@ -80,10 +92,10 @@ local ready = ms(scheduled and run_at or now)
 local status = scheduled and 'scheduled' or 'queued'
 local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
   'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate', estimate }
-for i = 18, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 19, #ARGV do fields[#fields + 1] = ARGV[i] end
 if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
 redis.call('HSET', job_key(id), unpack(fields))
-for i = 18, #ARGV, 2 do
+for i = 19, #ARGV, 2 do
   if ARGV[i] == 'webhook' or ARGV[i] == 'reply' or ARGV[i] == 'live' then job[ARGV[i]] = ARGV[i + 1] end
 end
 redis.call('ZADD', root .. ':jobs', ms(now), id)
@@ -106,6 +118,7 @@ if way == 'hit' then
   job.reply = nil -- the answer to this call says it
   finish(job, 'completed', tonumber(ARGV[8]),
     { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
+  if ARGV[18] ~= '' then return { 'hit', ms(now) } end
   return { 'hit', ms(now), found[1], found[2] or '' }
 end
 if way == 'follow' then

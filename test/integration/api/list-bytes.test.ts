@@ -183,6 +183,34 @@ describe('the bytes that a list moves out of Redis', () => {
   })
 })
 
+describe('a submission of many', () => {
+  const submit = (lines: object[]) =>
+    api.app.inject({
+      method: 'POST',
+      url: '/v1/jobs/bulk',
+      headers: { 'content-type': 'application/x-ndjson', 'idempotency-key': 'many' },
+      payload: lines.map((line) => JSON.stringify(line)).join('\n'),
+    })
+
+  it('that is repeated, or answered from the cache, moves no result out of Redis', async () => {
+    const result = { text: randomBytes(200_000).toString('hex') }
+    const lines = Array.from({ length: 5 }, (_, index) => chatJob({ group: 'many' }, `one of many ${index}`))
+    expect((await submit(lines)).statusCode).toBe(200)
+    for (const _ of lines) await api.worker.complete(await api.worker.next(), { result })
+    const repeated = await bytesFor(async () => {
+      const answers = (await submit(lines)).body.trim().split('\n')
+      for (const answer of answers) expect(JSON.parse(answer)).toMatchObject({ status: 'completed' })
+    })
+    const again = await bytesFor(async () => {
+      const payload = lines.map((line) => JSON.stringify({ ...line, group: 'other' })).join('\n')
+      const headers = { 'content-type': 'application/x-ndjson' }
+      const { body } = await api.app.inject({ method: 'POST', url: '/v1/jobs/bulk', headers, payload })
+      expect(body.match(/"completed"/g)).toHaveLength(5)
+    })
+    for (const moved of [repeated, again]) expect(moved).toBeLessThan(10_000)
+  })
+})
+
 let address: string | null = null
 async function listening(): Promise<string> {
   address ??= await api.listen()
