@@ -318,6 +318,36 @@ test('with tenants it asks for a key, says what is wrong with one, and shows eac
   await page.locator('header').getByText('locked').waitFor()
 })
 
+test('an admin sends a webhook of another tenant again, and forgets its job', async () => {
+  const keys = { acme: 'a-key-of-acme-0123456789', ops: 'a-key-of-the-operators-0123456789' }
+  const text = JSON.stringify({
+    ...placeService(testRedis()),
+    providers: {
+      sim: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', models: { chat: {} } },
+    },
+    tenants: { acme: { keys: [keys.acme] }, ops: { keys: [keys.ops], admin: true } },
+    webhooks: { secret: 'whsec_c2VjcmV0c2VjcmV0c2VjcmV0' },
+  })
+  const service = await openTestService(loadConfig({ path: 'sluice.yaml', text, env: {} }))
+  const webhook = { url: 'https://hooks.example.com/' }
+  const { body: job } = await service.submit({ ...chat('of acme'), webhook }, keys.acme)
+  const asAcme = (method: string, path: string) => service.call(method, path, { key: keys.acme })
+  await asAcme('POST', `/v1/jobs/${job.id}/cancel`)
+  const page = await openPage(browser, service.url, { tolerated: /status of 401/ })
+  await page.goto(`${service.url}/dashboard/#/jobs/${job.id}?tenant=acme`)
+  await page.getByLabel('Admin key').fill(keys.ops)
+  await page.keyboard.press('Enter')
+  const sent = page.waitForResponse((response) => response.request().method() === 'POST')
+  await page.getByRole('button', { name: 'Send again' }).click()
+  expect((await sent).status()).toBe(202)
+  await page.getByText('It is sent again.').waitFor()
+
+  await page.getByRole('button', { name: 'Forget…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Forget it' }).click()
+  await page.getByRole('heading', { name: 'Jobs' }).waitFor()
+  expect((await asAcme('GET', `/v1/jobs/${job.id}`)).status).toBe(404)
+})
+
 test('no view has a serious fault that axe finds, light or dark, wide or narrow, and none is wider than a phone', async () => {
   await createBulk(url, several('to look at', 30, { group: 'seen' }))
   const [id] = await createBulk(url, [chat('bad [[fault:422]]', { group: 'seen' })])

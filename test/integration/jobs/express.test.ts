@@ -62,7 +62,7 @@ async function startOne(store: TestStore, held: Held) {
 describe('a job straight from the API', () => {
   it('is not queued, is claimed by the worker that heard of it, and leaves nothing behind', async () => {
     const store = await openTestStore()
-    const { submit } = await openExpress(store)
+    const { renew, submit } = await openExpress(store)
     const { job, held } = await submit()
     expect(held).toMatchObject({ tenant: TENANT, id: job.id, entry: 1, bull: null })
     expect(await queuedEntries(store)).toEqual([])
@@ -71,6 +71,9 @@ describe('a job straight from the API', () => {
     const { claimed } = started
     await store.work.complete([{ claimed, end: success, result: { answer: 1 }, usage: null, costUsd: 0 }])
     expect((await read(store, job.id)).result).toEqual({ answer: 1 })
+    expect(await outboxOf(store)).toEqual([])
+    // A renewal that was under way.
+    await renew(held)
     expect(await outboxOf(store)).toEqual([])
   })
 

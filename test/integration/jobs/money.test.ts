@@ -192,3 +192,16 @@ describe('money under way', () => {
     }
   })
 })
+
+it('what was reserved for a job is free again when it joins the call of another', async () => {
+  const store = await openTestStore()
+  const { id } = await submit(store, { estimateUsd: 0.7, delayMs: 300 })
+  await submit(store, { estimateUsd: 0.7 })
+  await store.start()
+  expect((await moneyOf(store)).reserved).toBe(1.4 * USD)
+  const due = await store.fetch()
+  expect(due.id).toBe(id)
+  expect(await store.work.start([due], intent)).toEqual([{ kind: 'done' }])
+  expect(await read(store, id)).toMatchObject({ status: 'queued', cache: 'shared' })
+  expect((await moneyOf(store)).reserved).toBe(0.7 * USD)
+})

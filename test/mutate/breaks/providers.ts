@@ -1,0 +1,154 @@
+import type { Break } from '../break.ts'
+
+const FEEDBACK = ['test/unit/providers/feedback.test.ts']
+const ACCOUNTING = ['test/unit/providers/accounting.test.ts']
+const USAGE = ['test/unit/providers/read-usage.test.ts']
+const CLASSIFY = ['test/unit/providers/classify.test.ts']
+const CHAT = ['test/contract/providers/chat.test.ts']
+const VERDICTS = ['test/integration/providers/verdicts.test.ts']
+
+/** Breaks of the adapters: what goes out, what comes back, and what it means. */
+export const PROVIDER_BREAKS: readonly Break[] = [
+  {
+    file: 'providers/classify.ts',
+    find: "  overloaded: 'retryable',",
+    replace: "  overloaded: 'final',",
+    tests: CLASSIFY,
+    says: 'a busy provider ends a job',
+  },
+  {
+    file: 'providers/classify.ts',
+    find: "  quota: 'final',",
+    replace: "  quota: 'throttled',",
+    tests: [...CLASSIFY, ...VERDICTS],
+    says: 'an account without money is taken for a rate that comes back',
+  },
+  {
+    file: 'providers/classify.ts',
+    find: "  return { class: 'retryable', cause: 'answer', code, message, ambiguous: true, input: false }",
+    replace:
+      "  return { class: 'retryable', cause: 'answer', code, message, ambiguous: false, input: false }",
+    tests: [...CLASSIFY, 'test/contract/providers/failures.test.ts'],
+    says: 'an answer that cannot be taken is said to be free',
+  },
+  {
+    file: 'providers/classify.ts',
+    find: 'return { ...classifyStatus(status, error, type), ambiguous: begun }',
+    replace: 'return classifyStatus(status, error, type)',
+    tests: [...CLASSIFY, 'test/contract/providers/streams.test.ts'],
+    says: 'an error within a stream is said to be free',
+  },
+  {
+    file: 'providers/waits.ts',
+    find: "  ['retry_after_ms', 1],",
+    replace: "  ['retry_after_ms', 1000],",
+    tests: [...VERDICTS, ...FEEDBACK, 'test/unit/providers/failure-cause.test.ts'],
+    says: 'a wait in milliseconds is taken for seconds',
+  },
+  {
+    file: 'providers/waits.ts',
+    find: 'return Math.min(Math.ceil(milliseconds), MAX_WAIT_MS)',
+    replace: 'return Math.ceil(milliseconds)',
+    tests: [...FEEDBACK, ...VERDICTS],
+    says: 'a provider may shut its lane for days',
+  },
+  {
+    file: 'providers/feedback.ts',
+    find: 'if (remaining === 0) used = Math.max(used ?? 0, wait)',
+    replace: 'if (remaining !== undefined) used = Math.max(used ?? 0, wait)',
+    tests: FEEDBACK,
+    says: 'a limit that is not used up shuts its lane',
+  },
+  {
+    file: 'providers/feedback.ts',
+    find: 'return value === 0 ? undefined : value',
+    replace: 'return value',
+    tests: FEEDBACK,
+    says: 'a limit of zero is believed',
+  },
+  {
+    file: 'providers/accounting.ts',
+    find: '    tokens: Math.max(estimate.tokens, tokens),',
+    replace: '    tokens,',
+    tests: ACCOUNTING,
+    says: 'tokens come back that OpenAI does not give back',
+  },
+  {
+    file: 'providers/accounting.ts',
+    find: 'const input = Math.max(0, usage.input_tokens - Math.floor(read))',
+    replace: 'const input = usage.input_tokens',
+    tests: ACCOUNTING,
+    says: "what Anthropic's cache gave counts against its limit",
+  },
+  {
+    file: 'providers/accounting.ts',
+    find: 'usage.input_tokens * price.input + usage.output_tokens * price.output',
+    replace: 'usage.input_tokens * price.output + usage.output_tokens * price.input',
+    tests: ACCOUNTING,
+    says: 'input is priced as output',
+  },
+  {
+    file: 'providers/accounting.ts',
+    find: "choices: type === 'chat' ? choices : 1 }",
+    replace: 'choices: 1 }',
+    tests: [...ACCOUNTING, 'test/integration/budgets/budgets.test.ts'],
+    says: 'a request for several choices is reserved as one',
+  },
+  {
+    file: 'providers/read-usage.ts',
+    find: 'Math.max(stated?.output_tokens ?? 0, received)',
+    replace: 'received',
+    tests: [...USAGE, 'test/integration/budgets/cut-calls.test.ts'],
+    says: 'what a cut stream stated of its output is forgotten',
+  },
+  {
+    file: 'providers/anthropic-answer.ts',
+    find: "  max_tokens: 'length',",
+    replace: "  max_tokens: 'stop',",
+    tests: [
+      'test/contract/providers/dialects/dialects.test.ts',
+      'test/unit/providers/anthropic-oddities.test.ts',
+      'test/unit/providers/anthropic-request.test.ts',
+    ],
+    says: 'an answer that was cut short by its limit looks whole',
+  },
+  {
+    file: 'providers/anthropic-answer.ts',
+    find: 'const prompt = readCount(input_tokens) + written + read',
+    replace: 'const prompt = readCount(input_tokens)',
+    tests: [
+      'test/unit/providers/anthropic-answer.test.ts',
+      'test/unit/providers/anthropic-oddities.test.ts',
+      ...USAGE,
+    ],
+    says: 'what a prompt cache took and gave is not billed',
+  },
+  {
+    file: 'providers/openai.ts',
+    find: "headers['api-key'] = options.apiKey",
+    replace: 'headers.authorization = options.apiKey',
+    tests: CHAT,
+    says: 'the key goes to Azure in the wrong header',
+  },
+  {
+    file: 'providers/openai.ts',
+    find: "if (request.type === 'response') edits.background = null",
+    replace: '',
+    tests: ['test/integration/providers/openai.test.ts', 'test/integration/api/responses.test.ts'],
+    says: 'a response is made in the background of the provider',
+  },
+  {
+    file: 'providers/openai.ts',
+    find: '// What works without was refused for it; where nothing works, it was something else.\n    if (second.answer.ok) refused',
+    replace: 'refused',
+    tests: ['test/integration/providers/additions.test.ts'],
+    says: 'an addition is given up that was not to blame',
+  },
+  {
+    file: 'providers/transport.ts',
+    find: 'if (size > maxBytes) throw new AnswerTooLargeError',
+    replace: 'if (size > 2 * maxBytes) throw new AnswerTooLargeError',
+    tests: [...VERDICTS, 'test/integration/providers/openai.test.ts'],
+    says: 'an answer may be twice as large as it may',
+  },
+]
