@@ -299,6 +299,16 @@ describe.each([
       expect((await gate.read(lane)).inFlight).toBe(1)
     })
 
+    it('keeps the slot of a call when its lane is given up meanwhile', async () => {
+      const { gate, clock } = create({ leaseMs: 300_000 })
+      const lane = laneWith({ max_concurrency: 1 })
+      await gate.take(lane, [CALL])
+      // Nothing of it counts in the window any more.
+      clock.now += 200_000
+      await gate.forget(lane)
+      expect((await gate.read(lane)).inFlight).toBe(1)
+    })
+
     it('does not bring a settled permit back to life', async () => {
       const { gate } = create()
       const lane = laneWith({ max_concurrency: 1 })

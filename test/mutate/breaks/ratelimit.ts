@@ -97,7 +97,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
     file: 'ratelimit/lua/forget.lua',
     find: "if call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') > 0 then return 0 end",
     replace: '',
-    tests: ['test/integration/workers/many-lanes.test.ts'],
+    tests: LIMITS,
+    titles: 'given up meanwhile',
     says: 'a lane is given up while a call is under way',
   },
   {
