@@ -299,6 +299,16 @@ describe.each([
       expect((await gate.read(lane)).inFlight).toBe(1)
     })
 
+    it('keeps the slots of all calls whose leases are renewed together', async () => {
+      const { gate, clock } = create({ leaseMs: 5000 })
+      const lane = laneWith({ max_concurrency: 3 })
+      const { permits } = await gate.take(lane, [CALL, CALL, CALL])
+      clock.now += 4000
+      await gate.renew(lane, permits)
+      clock.now += 4000
+      expect((await gate.read(lane)).inFlight).toBe(3)
+    })
+
     it('keeps the slot of a call when its lane is given up meanwhile', async () => {
       const { gate, clock } = create({ leaseMs: 300_000 })
       const lane = laneWith({ max_concurrency: 1 })

@@ -6,7 +6,11 @@ const DAY_MS = 86_400_000
 
 it('does not take for new what ended over a minute ago, or when jobs were kept for longer', async () => {
   const store = await openTestStore()
-  const jobs = [await submit(store, {}, 'old'), await submit(store, {}, 'new'), await submit(store, {}, 'past')]
+  const jobs = [
+    await submit(store, {}, 'old'),
+    await submit(store, {}, 'new'),
+    await submit(store, {}, 'past'),
+  ]
   for (const _ of jobs) await complete(store, await store.start())
   const retainMs = DAY_MS
   // One ended two days ago, when jobs were kept for a week; one just now, and one over a minute ago.

@@ -160,7 +160,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
     file: 'ratelimit/gate.ts',
     find: 'await scripts.renew(...address(lane), leaseMs, ...permits)',
     replace: 'await scripts.renew(...address(lane), leaseMs, permits[0]!)',
-    tests: ['test/integration/workers/leases.test.ts', ...LIMITS],
+    tests: LIMITS,
+    titles: 'renewed together',
     says: 'of several permits only the first is renewed',
   },
 ]
