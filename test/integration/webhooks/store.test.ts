@@ -288,10 +288,13 @@ describe('webhook store', () => {
 
   it('says on the wake channel that something is due', async () => {
     const subscriber = redis.duplicate()
-    const heard = new Promise<string>((resolve) => subscriber.on('message', (_channel, id) => resolve(id)))
+    const heard: string[] = []
+    subscriber.on('message', (_channel, id) => heard.push(id))
     await subscriber.subscribe(`${root('acme')}:webhooks:wake`)
     await create('whd_1')
-    expect(await heard).toBe('whd_1')
+    await expect.poll(() => heard).toEqual(['whd_1'])
+    await store.redeliver('acme', 'whd_1')
+    await expect.poll(() => heard).toEqual(['whd_1', 'whd_1'])
     await subscriber.quit()
   })
 })
