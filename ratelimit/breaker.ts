@@ -4,7 +4,8 @@
  * is half-open for them and they leave one at a time, as probes: one that is answered closes it, a broken one opens it
  * again, for longer. Tenants that had no part in it never wait for that: a call of each may leave as a trial, one shortly
  * after another. An answered trial closes the breaker, a broken one makes its tenant wait with the others. So a provider
- * that is down gets a call now and then, and one that only breaks some tenant's prompts goes on for everybody else.
+ * that is down gets a call now and then, and one that only breaks some tenant's prompts goes on for everybody else: a
+ * tenant whose broken calls another's answer has refuted is not heard for a while.
  * Calls that left before the breaker opened or closed are not heard: they say how the provider was, not how it is.
  */
 export type Breaker = {
@@ -26,6 +27,10 @@ export type Breaker = {
   trials: Trial[]
   /** Logical ms at which the next of them may leave. */
   trialAt: number
+  /** Tenants whose broken calls say nothing: while they had the breaker open, another's call was answered. */
+  refuted: string[]
+  /** Logical ms until which that is so. */
+  refutedUntil: number
 }
 
 /** Whose call it was. A call that several tenants share is nobody's: `''`. */
@@ -53,6 +58,8 @@ const MOST_BROKEN = 10
 /** How long it is open at first; twice as long after each broken probe, up to the longest. */
 const OPEN_MS = 15_000
 const LONGEST_MS = 30_000
+/** For how long a tenant's broken calls say nothing of the provider once another's call was answered meanwhile. */
+const REFUTED_MS = 15_000
 /** Between two trials, ms, and what each tenant that waits adds to it. */
 const TRIAL_MS = 100
 const TRIAL_GROWTH_MS = 20
@@ -71,6 +78,8 @@ export function createBreaker(): Breaker {
     tenants: [],
     trials: [],
     trialAt: 0,
+    refuted: [],
+    refutedUntil: 0,
   }
 }
 
@@ -89,11 +98,17 @@ export function judge(
 ): void {
   if (outcome === null || takenAt <= breaker.changedAt) return
   if (outcome === 'ok') {
-    if (breaker.openings > 0) closeBreaker(breaker, now)
+    if (breaker.openings > 0) {
+      const held = breaker.tenants
+      closeBreaker(breaker, now)
+      if (!held.includes(source.tenant))
+        Object.assign(breaker, { refuted: held, refutedUntil: now + REFUTED_MS })
+    }
     breaker.failures = 0
     breaker.broken = []
     return
   }
+  if (breaker.openings === 0 && now < breaker.refutedUntil && breaker.refuted.includes(source.tenant)) return
   breaker.failures++
   breaker.broken = [...breaker.broken, source].slice(-MOST_BROKEN)
   if (breaker.openings === 0) {

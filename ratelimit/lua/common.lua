@@ -83,7 +83,7 @@ local function computeLived(slowdown, now)
 end
 
 -- Breaker: {failures, broken {tenant, prompt, job}…, openings, changedAt, openUntil, probe, tenants, trials
--- {tenant, permit}…, trialAt} ---------------------------------------------------------------------------------
+-- {tenant, permit}…, trialAt, refuted tenants, refutedUntil} --------------------------------------------------
 
 local function findBreakerState(breaker, now)
   if breaker.openings == 0 then return 'closed' end
@@ -91,15 +91,18 @@ local function findBreakerState(breaker, now)
 end
 
 local function closeBreaker(now)
-  return { failures = 0, broken = {}, openings = 0, changedAt = now, openUntil = 0, tenants = {}, trials = {}, trialAt = 0 }
+  return { failures = 0, broken = {}, openings = 0, changedAt = now, openUntil = 0, tenants = {}, trials = {}, trialAt = 0,
+    refuted = {}, refutedUntil = 0 }
 end
 
-local function isHeld(breaker, tenant)
-  for _, held in ipairs(breaker.tenants) do
-    if held == tenant then return true end
+local function includes(tenants, tenant)
+  for _, one in ipairs(tenants) do
+    if one == tenant then return true end
   end
   return false
 end
+
+local function isHeld(breaker, tenant) return includes(breaker.tenants, tenant) end
 
 -- Ledger: {window, open, amounts, tail, sum}; closed slices are in the hash `key` -----------------------------
 

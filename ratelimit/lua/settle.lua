@@ -8,7 +8,7 @@
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
 local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
-local OPEN_MS, LONGEST_MS = 15000, 30000
+local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
 
 local state, now = open()
 
@@ -112,10 +112,17 @@ local function judge(record, outcome, source)
   local breaker = state.breaker
   if outcome == '' or record.takenAt <= breaker.changedAt then return end
   if outcome == 'ok' then
-    if breaker.openings > 0 then state.breaker = closeBreaker(now) end
+    if breaker.openings > 0 then
+      state.breaker = closeBreaker(now)
+      if not isHeld(breaker, source[1]) then
+        state.breaker.refuted, state.breaker.refutedUntil = breaker.tenants, now + REFUTED_MS
+      end
+    end
     state.breaker.failures, state.breaker.broken = 0, {}
     return
   end
+  -- Stores of releases before have no such members.
+  if breaker.openings == 0 and now < (breaker.refutedUntil or 0) and includes(breaker.refuted, source[1]) then return end
   breaker.failures = breaker.failures + 1
   append(breaker.broken, source, MOST_BROKEN)
   if breaker.openings == 0 then

@@ -316,6 +316,33 @@ describe.each([
       await take(subject, 20)
     })
 
+    it('and is not opened again for 15 s by those whom another tenant has refuted, but by others and thereafter', async () => {
+      const subject = create()
+      await poison(subject)
+      const permit = await takeOf(subject, 'healthy')
+      await settle(subject, [permit!], 'ok', { source: { tenant: 'healthy', prompt: 'x', job: 'x' } })
+      for (let i = 0; i < 20; i++) await breakOf(subject, 'poisoned', `prompt ${i}`)
+      expect(await breakerOf(subject)).toMatchObject({ state: 'closed', failures: 0 })
+      for (let i = 0; i < 5; i++) await breakOf(subject, 'other', `prompt ${i}`)
+      expect(await breakerOf(subject)).toMatchObject({ state: 'open', heldTenants: ['other'] })
+
+      const again = create()
+      await poison(again)
+      const trial = await takeOf(again, 'healthy')
+      await settle(again, [trial!], 'ok', { source: { tenant: 'healthy', prompt: 'x', job: 'x' } })
+      again.clock.now += 15_000
+      await poison(again)
+    })
+
+    it('and hears a tenant at once that its own probe has freed', async () => {
+      const subject = create()
+      await poison(subject)
+      subject.clock.now += 15_000
+      const probe = await takeOf(subject, 'poisoned')
+      await settle(subject, [probe!], 'ok', { source: { tenant: 'poisoned', prompt: 'x', job: 'x' } })
+      await poison(subject)
+    })
+
     it('and tries other tenants one after the other, whatever becomes of the trials before', async () => {
       const subject = create()
       await poison(subject)

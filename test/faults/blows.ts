@@ -13,7 +13,7 @@ export const BLOWS = [
   'worker-freeze',
   'worker-block',
   'worker-term',
-  'poison',
+  'worker-poison',
   'redis-kill',
   'redis-stop',
   'redis-freeze',
@@ -62,7 +62,7 @@ export async function applyBlow(blow: Blow, scene: Scene): Promise<void> {
       return silence(scene, freeze, settings.stalledAfterMs + 5000 * random())
     case 'worker-block':
       return silence(scene, block, blockMs(settings))
-    case 'poison':
+    case 'worker-poison':
       return poison(scene)
     case 'api-kill':
       await stage.end(pick(stage.apis, random), 'SIGKILL')

@@ -21,9 +21,9 @@ const PER_SECOND = 8
 /** Load before, between and after the breaks. */
 const CALM_MS = 4000
 /** From Redis' return to the first new call. */
-const RESUMES_MS = 5000
+export const RESUMES_MS = 5000
 /** The longest that a client may wait for an answer while the store is away. */
-const ANSWERS_MS = 3000
+export const ANSWERS_MS = 3000
 
 const LATENCY = ['--latency', '800', '--jitter', '400']
 

@@ -4,33 +4,41 @@ import type { Attempt, GroupSummary, Job } from '../../jobs/job.ts'
 /** Longer than the API may take to say that its store is away; a request without an answer by then hangs. */
 const ANSWER_MS = 10_000
 
+/** The API key of a tenant of the stage. */
+export const keyOf = (tenant: string) => `key-of-${tenant}-0123456789`
+
+/** What a client of the tenant says who it is with; nothing on a stage without tenants. */
+const identify = (tenant: string | undefined): Record<string, string> =>
+  tenant === undefined ? {} : { authorization: `Bearer ${keyOf(tenant)}` }
+
 /** Reads JSON; null for 404. Throws for every other answer than 2xx, and for none within 10 s. */
-export async function get<T>(url: string): Promise<T | null> {
-  const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) })
+export async function get<T>(url: string, tenant?: string): Promise<T | null> {
+  const response = await fetch(url, { headers: identify(tenant), signal: AbortSignal.timeout(ANSWER_MS) })
   if (response.status === 404) return null
   if (!response.ok) throw new Error(`${url} answered ${response.status}: ${await response.text()}`)
   return (await response.json()) as T
 }
 
-export const getGroup = (api: string, group: string) => get<GroupSummary>(`${api}/v1/groups/${group}`)
-export const getJob = (api: string, id: string) => get<Job>(`${api}/v1/jobs/${id}`)
+export const getGroup = (api: string, group: string, tenant?: string) =>
+  get<GroupSummary>(`${api}/v1/groups/${group}`, tenant)
+export const getJob = (api: string, id: string, tenant?: string) => get<Job>(`${api}/v1/jobs/${id}`, tenant)
 
 /** Calls made for the job; none when there is no such job. */
-export async function getAttempts(api: string, id: string): Promise<Attempt[]> {
-  return (await get<{ data: Attempt[] }>(`${api}/v1/jobs/${id}/attempts`))?.data ?? []
+export async function getAttempts(api: string, id: string, tenant?: string): Promise<Attempt[]> {
+  return (await get<{ data: Attempt[] }>(`${api}/v1/jobs/${id}/attempts`, tenant))?.data ?? []
 }
 
 /** What one submission got; `status` 0: no answer. */
 export type Submitted = { status: number; id: string | null; retryAfterMs: number; ms: number }
 
 /** Sends a job once. */
-export async function submit(api: string, body: string, key: string): Promise<Submitted> {
+export async function submit(api: string, body: string, key: string, tenant?: string): Promise<Submitted> {
   const startedAt = performance.now()
   const took = () => performance.now() - startedAt
   try {
     const response = await fetch(`${api}/v1/jobs`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': key },
+      headers: { 'content-type': 'application/json', 'idempotency-key': key, ...identify(tenant) },
       body,
       signal: AbortSignal.timeout(ANSWER_MS),
     })

@@ -16,30 +16,31 @@ const SENT_AGAIN = 25
  */
 export async function judge(
   stage: Stage,
-  load: Pick<Load, 'sent'>,
+  load: Pick<Load, 'sent'> & Partial<Pick<Load, 'tenant'>>,
   group: string,
   patienceMs: number,
 ): Promise<Judgement> {
   const api = () => stage.urls()[0] ?? ''
+  const { tenant } = load
   const broken: string[] = []
   try {
-    await until(() => allEnded(api(), group), patienceMs, 'the end of all jobs')
+    await until(() => allEnded(api(), group, tenant), patienceMs, 'the end of all jobs')
   } catch {
     // What has not ended is counted below.
   }
   const accepted = load.sent.filter((job) => job.id !== null)
   const evidence = await mapGently(accepted, async ({ id, hash }): Promise<Evidence> => {
-    const job = await getJob(api(), id!)
-    return { id: id!, hash, job, attempts: job === null ? [] : await getAttempts(api(), id!) }
+    const job = await getJob(api(), id!, tenant)
+    return { id: id!, hash, job, attempts: job === null ? [] : await getAttempts(api(), id!, tenant) }
   })
   const tally = tallyUp(evidence, await stage.simulator.calls())
 
   const refused = load.sent.length - accepted.length
   if (refused > 0) broken.push(`${refused} submissions were not accepted within a minute and a half`)
-  const total = (await getGroup(api(), group))?.total ?? 0
+  const total = (await getGroup(api(), group, tenant))?.total ?? 0
   if (total !== accepted.length) broken.push(`${accepted.length} idempotency keys made ${total} jobs`)
   const again = await mapGently(accepted.slice(-SENT_AGAIN), async (job) => {
-    const answer = await submit(api(), job.body, job.key)
+    const answer = await submit(api(), job.body, job.key, tenant)
     if (answer.status === 0 || answer.status >= 500) throw new Error(`answered ${answer.status}`)
     return answer.status === 200 && answer.id === job.id
   })
@@ -52,8 +53,8 @@ export async function judge(
   return { tally, evidence, broken }
 }
 
-async function allEnded(api: string, group: string): Promise<true | null> {
-  const summary = await getGroup(api, group)
+async function allEnded(api: string, group: string, tenant?: string): Promise<true | null> {
+  const summary = await getGroup(api, group, tenant)
   if (summary === null) return null
   const { scheduled, queued, running } = summary.counts
   return scheduled + queued + running === 0 ? true : null

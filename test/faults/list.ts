@@ -2,15 +2,19 @@ import { breakProvider } from './break-provider.ts'
 import { breakRedis } from './break-redis.ts'
 import { clocks } from './clocks.ts'
 import { cutRedis } from './cut-redis.ts'
+import { emptyRedis } from './empty-redis.ts'
 import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
 import { killStored } from './kill-stored.ts'
 import { killWorkers } from './kill-workers.ts'
+import { lateRedis } from './late-redis.ts'
 import { mix } from './mix.ts'
+import { poisonTenant } from './poison-tenant.ts'
 import { poisonWorker } from './poison-worker.ts'
 import { reconnect } from './reconnect.ts'
 import { silenceWorkers } from './silence-workers.ts'
+import { silentConnection } from './silent-connection.ts'
 import { stopWorkers } from './stop-workers.ts'
 
 /** Every fault, in the order in which they are carried out. */
@@ -20,12 +24,16 @@ export const FAULTS: readonly Fault[] = [
   ...silenceWorkers,
   poisonWorker,
   clocks,
+  lateRedis,
   ...breakRedis,
+  emptyRedis,
+  silentConnection,
   ...fillRedis,
   cutRedis,
   stopWorkers,
   killApis,
   reconnect,
   breakProvider,
+  poisonTenant,
   mix,
 ]

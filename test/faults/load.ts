@@ -19,15 +19,20 @@ export type LoadOptions = {
   urls: () => string[]
   random: () => number
   group: string
+  /** 0: only what is added. */
   perSecond: number
   /** Chooses the marker in the next job's prompt by which the simulator answers with a fault; default: ''. */
   mark?: (streams: boolean) => string
   /** Further members of every job. */
   members?: Record<string, unknown>
+  /** Of the stage, whose jobs these are; none on a stage without tenants. */
+  tenant?: string
 }
 
 export type Load = {
   sent: Sent[]
+  /** Whose jobs these are. */
+  tenant: string | undefined
   /** How often each status was answered; 0: no answer. */
   answers: Map<number, number>
   /** Of answers that came, ms. */
@@ -54,6 +59,7 @@ export function startLoad(options: LoadOptions): Load {
   const pending = new Set<Promise<void>>()
   const load: Load = {
     sent: [],
+    tenant: options.tenant,
     answers: new Map(),
     slowestMs: 0,
     async rush(count, ms) {
@@ -80,7 +86,7 @@ export function startLoad(options: LoadOptions): Load {
     return job
   }
 
-  const timer = setInterval(() => send(), 1000 / perSecond)
+  const timer = perSecond === 0 ? undefined : setInterval(() => send(), 1000 / perSecond)
 
   return load
 }
@@ -121,14 +127,14 @@ function isStream(number: number): boolean {
 /** Sends a job until it is accepted, for a minute and a half at most, and counts the answers. */
 export async function deliver(
   job: Sent,
-  { urls, random }: Pick<LoadOptions, 'urls' | 'random'>,
+  { urls, random, tenant }: Pick<LoadOptions, 'urls' | 'random' | 'tenant'>,
   counts: Pick<Load, 'answers' | 'slowestMs'>,
 ): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   while (performance.now() < deadline) {
     const alive = urls()
     const url = alive[Math.floor(random() * alive.length)]
-    const answer = url === undefined ? null : await submit(url, job.body, job.key)
+    const answer = url === undefined ? null : await submit(url, job.body, job.key, tenant)
     if (answer) {
       counts.answers.set(answer.status, (counts.answers.get(answer.status) ?? 0) + 1)
       if (answer.status !== 0) counts.slowestMs = Math.max(counts.slowestMs, answer.ms)

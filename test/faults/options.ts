@@ -9,14 +9,14 @@ export function renderHelp(names: readonly { name: string; title: string }[]): s
 
 Breaks a real deployment under load, in one way after the other: real processes, a real Redis, a simulated provider that
 logs every call it would bill. Exits 1 when a job was lost, a call was paid twice without a flag, or another promise was
-broken. Everything takes about seventeen minutes.
+broken. Everything takes about twenty-two minutes.
 
   --only NAME   one of these; may be repeated:
 ${names.map(({ name, title }) => `                  ${name.padEnd(width)}  ${title}`).join('\n')}
   --kills N     workers that are killed in mid-call (default 10)
   --minutes N   for which everything happens at random in the end (default 1)
   --seed N      of everything that is left to chance (default: another one each time; it is printed)
-  --quick       fewer blows, shorter outages, six minutes
+  --quick       fewer blows, shorter outages, nine minutes
   --help        this text
 `
 }

@@ -20,7 +20,7 @@ export const POISON = { mark: '[[fault:endless:ms=1000]]', members: { timeout_ms
 
 /** A job that kills every worker that takes it, among others. */
 export const poisonWorker: Fault = {
-  name: 'poison',
+  name: 'worker-poison',
   title: 'a job that kills its workers',
   async run(settings: Settings): Promise<Outcome> {
     const { stalledAfterMs } = settings

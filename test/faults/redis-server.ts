@@ -3,14 +3,20 @@ import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { until } from './wait.ts'
 
-/** A Redis with an append-only file that can be broken in four ways. Each resolves to when it was back, Unix ms. */
+/** A Redis with an append-only file that can be broken in several ways. Each resolves to when it was back, Unix ms. */
 export type BreakableRedis = {
   url: string
   port: number
   /** SIGKILL; its keeper starts it again on its port and from its file. */
   kill(): Promise<number>
-  /** Ends it as an administrator does, and starts it again after so long. */
+  /** Ends it as an administrator does. */
+  stop(): Promise<void>
+  /** Starts it again, at its port and from its file. */
+  start(): Promise<number>
+  /** Both, with so long between them. */
   halt(ms: number): Promise<number>
+  /** FLUSHALL: it is there, and nothing is in it. */
+  empty(): Promise<number>
   /** SIGSTOP: connections stand and nothing answers. SIGCONT after so long. */
   freeze(ms: number): Promise<number>
   /** Its memory is full, so that it refuses every write. Room again after `meanwhile`. */
@@ -24,13 +30,19 @@ const BACK_MS = 20_000
 export async function startBreakableRedis(directory: string): Promise<BreakableRedis> {
   let running: EmbeddedRedis = await startEmbeddedRedis({ directory })
   const { port, url } = running
-  const limit = async (maxmemory: string) => {
+  const command = async (...words: [string, ...string[]]) => {
     const client = createRedis({ url, role: 'commands', name: 'faults' })
     try {
-      await client.config('SET', 'maxmemory', maxmemory)
+      await client.call(...words)
     } finally {
       await closeRedis(client)
     }
+  }
+  const limit = (maxmemory: string) => command('CONFIG', 'SET', 'maxmemory', maxmemory)
+  const stop = () => running.close()
+  const start = async () => {
+    running = await startEmbeddedRedis({ directory, port })
+    return Date.now()
   }
   return {
     url,
@@ -42,10 +54,15 @@ export async function startBreakableRedis(directory: string): Promise<BreakableR
       await until(() => (running.pid === victim ? null : true), BACK_MS, 'the killed Redis')
       return Date.now()
     },
+    stop,
+    start,
     async halt(ms) {
-      await running.close()
+      await stop()
       await sleep(ms)
-      running = await startEmbeddedRedis({ directory, port })
+      return start()
+    },
+    async empty() {
+      await command('FLUSHALL')
       return Date.now()
     },
     async freeze(ms) {

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FaultRule } from '../../providers/simulator/options.ts'
 import type { BilledCall, SimulatorState } from '../../providers/simulator/state.ts'
+import { type Relay, routeThrough, startRelay } from '../helpers/relay.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 import { type Child, type Exit, startChild } from './child.ts'
-import { get } from './client.ts'
+import { get, keyOf } from './client.ts'
 import { type BreakableRedis, startBreakableRedis } from './redis-server.ts'
 import { openTap, type Tap } from './tap.ts'
 
@@ -24,6 +25,12 @@ export type StageOptions = {
   stalledAfterMs: number
   /** Whether workers reach Redis through taps. */
   tapped?: boolean
+  /** Whether every process reaches Redis through the stage's relay. */
+  relayed?: boolean
+  /** Whether the processes are started while Redis is not there; `redis.start` brings it. */
+  isRedisLate?: boolean
+  /** Each with a key (`keyOf`); default: none, and no key is asked. */
+  tenants?: readonly string[]
   /** For how long a worker's event loop stands still when it gets SIGUSR2. */
   blockMs?: number
   /** How far the clock of each process is off, ms, in the order of their starting; who replaces a worker has its clock. */
@@ -38,6 +45,8 @@ export type Worker = Child & { tap: Tap | null }
 /** A deployment to break: a Redis with a file of its own, the simulator, API and worker processes. */
 export type Stage = {
   redis: BreakableRedis
+  /** What everything reaches Redis through, on a stage that is relayed. */
+  relay: Relay | null
   /** Those that run. */
   apis: Child[]
   workers: Worker[]
@@ -72,6 +81,10 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     closers.push(() => rm(folder, { recursive: true, force: true }))
     const redis = await startBreakableRedis(join(folder, 'redis'))
     closers.push(() => redis.close())
+    const relay = options.relayed ? await startRelay(redis.url) : null
+    closers.push(async () => relay?.close())
+    const redisUrl = relay === null ? redis.url : routeThrough(relay, redis.url)
+    if (options.isRedisLate) await redis.stop()
     const upstream = await startChild(
       ['simulator', '--port', '0', ...(options.simulator ?? [])],
       /simulator: (http:\S+)\/v1/,
@@ -89,7 +102,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     let apisStarted = 0
     const startApi = async () => {
       const path = join(folder, 'api.yaml')
-      await writeFile(path, writeConfig(redis.url, base, models, options))
+      await writeFile(path, writeConfig(redisUrl, base, models, options))
       const ready = /"url":"(http:[^"]+)","msg":"ready"/
       const shiftMs = options.shiftsMs?.apis[apisStarted++ % options.shiftsMs.apis.length] ?? 0
       const loaded = preloads({ shiftMs })
@@ -106,7 +119,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       try {
         place.tap?.mend()
         const path = join(place.folder, 'worker.yaml')
-        await writeFile(path, writeConfig(place.tap?.url ?? redis.url, base, some, options))
+        await writeFile(path, writeConfig(place.tap?.url ?? redisUrl, base, some, options))
         const child = await startChild(['worker', '--config', path], /"role":"worker".*"msg":"ready"/, {
           cwd: place.folder,
           ...preloads({ shiftMs: place.shiftMs, blockMs: options.blockMs }),
@@ -148,6 +161,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
 
     return {
       redis,
+      relay,
       apis,
       workers,
       urls: () => apis.map((api) => api.match[1]!),
@@ -202,10 +216,12 @@ function writeConfig(
   models: readonly string[],
   options: StageOptions,
 ): string {
+  const tenants = (options.tenants ?? []).map((tenant) => `${tenant}: { keys: [${keyOf(tenant)}] }`)
   const lanes = models.map((model) => `${model}: { price: { input: 1, output: 2 } }`)
   return `
 server: { max_streams_per_tenant: 10000 }
 redis: { url: "${redis}" }
+${tenants.length === 0 ? '' : `tenants: { ${tenants.join(', ')} }`}
 providers:
   sim:
     kind: openai-compatible

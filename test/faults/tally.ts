@@ -58,6 +58,21 @@ export function tallyUp(
   return tally
 }
 
+/** What several tallies, of jobs of their own each, come to. */
+export function addTallies(tallies: readonly Tally[]): Tally {
+  const sum = tallyUp([], [])
+  for (const tally of tallies) {
+    sum.jobs += tally.jobs
+    sum.flagged += tally.flagged
+    sum.paidAgain += tally.paidAgain
+    sum.mistaken.push(...tally.mistaken)
+    for (const [id, status] of tally.lost) sum.lost.set(id, status)
+    for (const [id, count] of tally.repeated) sum.repeated.set(id, count)
+    for (const [code, count] of tally.failed) sum.failed.set(code, (sum.failed.get(code) ?? 0) + count)
+  }
+  return sum
+}
+
 /** The simulator's answers begin with the hash of their prompt. */
 function answers(result: Job['result'], hash: string): boolean {
   const { choices } = (result ?? {}) as { choices?: { message?: { content?: string } }[] }
