@@ -1,11 +1,13 @@
+import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { walkIndex } from '../lib/walk-index.ts'
-import type { StoredError } from './at-rest.ts'
 import type { FailedFilter } from './failed.ts'
 import { JobStatus, type JobType } from './job.ts'
 
 /** Records looked at in one round trip. */
 const BLOCK = 200
+
+const script = loadScript(new URL('./lua/failed.lua', import.meta.url))
 
 /** Stands for the code of an error that names none. */
 const NO_CODE = 'unknown'
@@ -52,35 +54,21 @@ export function matches(job: FailedJob, filter: FailedFilter): boolean {
 }
 
 async function readFailed(redis: RedisClient, root: string, ids: string[]): Promise<FailedJob[]> {
-  const records = await Promise.all(
-    ids.map((id) =>
-      redis.hmget(
-        `${root}:job:${id}`,
-        'status',
-        'group',
-        'lane',
-        'type',
-        'error',
-        'finished_at',
-        'redrives',
-        'reply',
-      ),
-    ),
-  )
-  return records.flatMap(([status, group, lane, type, error, finishedAt, redrives, reply], at) => {
+  const answers = (await runScript(redis, script, root, ids)) as string[][]
+  return answers.flatMap((fields, at) => {
     // It left the index since that was read.
-    if (status !== JobStatus.failed) return []
-    const { code, retryable } = JSON.parse(error ?? '{}') as Partial<StoredError>
+    if (fields.length === 0) return []
+    const [group, lane, type, code, isRetryable, failedAt, redrives, isAwaited] = fields
     return {
       id: ids[at]!,
-      group: group ?? null,
-      lane: lane ?? '',
+      group: group || null,
+      lane: lane!,
       type: type as JobType,
-      code: code ?? NO_CODE,
-      isRetryable: retryable ?? false,
-      failedAt: Number(finishedAt ?? 0),
-      redrives: Number(redrives ?? 0),
-      isAwaited: reply !== null,
+      code: code || NO_CODE,
+      isRetryable: isRetryable === '1',
+      failedAt: Number(failedAt),
+      redrives: Number(redrives),
+      isAwaited: isAwaited === '1',
     }
   })
 }

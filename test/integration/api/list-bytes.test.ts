@@ -42,7 +42,10 @@ beforeAll(async () => {
     ids.push(answer.json().id)
   }
   for (let index = 0; index < JOBS; index++) await api.worker.complete(await api.worker.next(), { result })
-  for (let index = 0; index < FAILED; index++) await api.worker.fail(await api.worker.next())
+  // One of them quotes its provider at length.
+  const provider_error = { message: 'No. '.repeat(4_000) }
+  for (let index = 0; index < FAILED; index++)
+    await api.worker.fail(await api.worker.next(), index === 0 ? { provider_error } : {})
 }, 120_000)
 afterAll(() => api?.close())
 
@@ -150,10 +153,11 @@ describe('jobs with answers of 1.6 MB each', () => {
 
 /** Everything that lists jobs or what belongs to them: how many there are of it, and the most bytes that one may move. */
 const budgets: [route: string, items: number, bytes: number][] = [
-  ['/v1/jobs', 100, 600],
+  ['/v1/jobs', 100, 700],
   ['/v1/jobs?limit=1', 1, 600],
   ['/v1/jobs?status=completed&limit=125', 125, 600],
-  ['/v1/jobs?status=failed', FAILED, 600],
+  // With what the providers said.
+  ['/v1/jobs?status=failed', FAILED, 1_500],
   ['/v1/jobs?group=large&limit=150', 150, 600],
   ['/v1/jobs?lane=openai/small&type=chat&limit=150', 150, 600],
   // Nothing is like that: what is looked at moves no more than its id and its place.
@@ -163,7 +167,7 @@ const budgets: [route: string, items: number, bytes: number][] = [
   ['/v1/groups', 1, 1_000],
   ['/v1/groups/large', 1, 1_000],
   ['/v1/groups/large/events', JOBS, 1_500],
-  ['/v1/failures', FAILED, 400],
+  ['/v1/failures', FAILED, 200],
   ['/v1/batches', 1, 1_000],
   ['/v1/lanes', 1, 2_000],
   ['/v1/tenants', 1, 1_000],

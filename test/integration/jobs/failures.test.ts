@@ -67,6 +67,28 @@ function openFailing(store: TestStore) {
 }
 
 describe('counting failed jobs', () => {
+  it.each([
+    ['ordinary words', 'It broke.'],
+    ['half of a surrogate pair', 'cut \ud83d'],
+    ['what looks like a member', 'said ","retryable":false,"code":"other'],
+    ['both', '\udc00 ","retryable":false,"code":"other'],
+    ['zeros and lines', 'a\u0000b\nc'],
+  ])('reads the code of an error with %s', async (_name, message) => {
+    const store = await openTestStore()
+    const { fail } = openFailing(store)
+    const { id } = await fail({}, 'odd', true)
+    const error = {
+      code: 'odd',
+      message,
+      provider_status: null,
+      retryable: true,
+      provider_error: { retryable: false },
+    }
+    await store.redis.hset(`${store.root}:job:${id}`, 'error', JSON.stringify(error))
+    const { classes } = await store.jobs.failures(TENANT)
+    expect(classes).toMatchObject([{ lane: LANE, code: 'odd', count: 1, retryable: true }])
+  })
+
   it('is exact over lanes and codes, and says when the first and the last failed', async () => {
     const store = await openTestStore()
     const { fail } = openFailing(store)
