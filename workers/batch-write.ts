@@ -31,8 +31,13 @@ const PARTS_AT_ONCE = 5
 
 /** Reads the jobs of a few parts' lines, and no more at a time, so that memory stays flat whatever they answered. */
 export function createBlockWriter(
-  { jobs, files, describeFailure, showResult }: BatchDeps,
-  { batch, check }: BatchRun,
+  {
+    jobs,
+    files,
+    describeFailure,
+    showResult,
+  }: Pick<BatchDeps, 'jobs' | 'files' | 'describeFailure' | 'showResult'>,
+  { batch, check }: Pick<BatchRun, 'batch' | 'check'>,
   { outputId, errorId }: ResultFiles,
 ): BlockWriter {
   const breathe = createBreather()

@@ -131,7 +131,7 @@ it('counts a job that was deleted or cancelled as failed, by its own code', asyn
 })
 
 it('fails when its input is deleted, with the results of what was submitted by then', async () => {
-  const shop = await openBatchShop({ tenant: { max_queued: 20 } })
+  const shop = await openBatchShop({ tenant: { max_queued: 20 }, simulator: { latencyMs: 200 } })
   shop.startRunner()
   // Two megabytes: what was not read by then is gone.
   const text = 'x'.repeat(7000)
@@ -140,6 +140,7 @@ it('fails when its input is deleted, with the results of what was submitted by t
   )
   await until(async () => (await openOf(shop, created)) === 10)
   await shop.files.remove(TENANT, created.inputFileId)
+  // Calls are under way when the input is missed.
   await shop.workshopWork()
   const { batch, output, errors } = await batchEnded(shop, created)
   expect(batch.status).toBe('failed')

@@ -2,6 +2,7 @@ import type { Break } from '../break.ts'
 
 const TTL = ['test/integration/times-to-live.test.ts']
 const LEASE = ['test/integration/batches/lease.test.ts']
+const WORK = ['test/integration/batches/work.test.ts']
 const ENDINGS = ['test/integration/batches/endings.test.ts']
 const HAPPY = ['test/integration/batches/happy.test.ts']
 const FILES = ['test/integration/files/store.test.ts']
@@ -52,21 +53,24 @@ export const BATCH_BREAKS: readonly Break[] = [
     file: 'batches/lua/finish.lua',
     find: 'if not holds(id, token) then return 0 end\n',
     replace: '',
-    tests: [...LEASE, 'test/integration/batches/crash.test.ts'],
+    tests: WORK,
+    titles: 'went to another',
     says: 'a worker that lost its lease ends the batch',
   },
   {
     file: 'batches/lua/tally.lua',
     find: 'if known and cjson.decode(known).done then return 1 end\n',
     replace: '',
-    tests: ['test/integration/batches/crash.test.ts'],
+    tests: WORK,
+    titles: 'final once',
     says: 'what became of a block changes after it was final',
   },
   {
     file: 'batches/lua/curtail.lua',
     find: "if ARGV[3] == 'expired' and tonumber(redis.call('HGET', key, 'expires_at')) > now then return 2 end\n",
     replace: '',
-    tests: [...ENDINGS],
+    tests: WORK,
+    titles: 'whatever its worker thinks',
     says: 'a batch expires by the clock of a worker',
   },
   {
@@ -96,7 +100,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     file: 'workers/batch-write.ts',
     find: 'if (job !== null && !isTerminal(job.status)) return null',
     replace: '',
-    tests: [...ENDINGS, ...HAPPY, 'test/integration/batches/crash.test.ts'],
+    tests: ['test/integration/batches/write.test.ts'],
     says: 'a block is written with jobs that still run',
   },
   {
