@@ -8,10 +8,10 @@ import { resolveLane } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import { NotDurableError } from './jobs/durability.ts'
-import { createExpress, expressLease } from './jobs/express.ts'
+import { createExpress } from './jobs/express.ts'
 import { createItems } from './jobs/items.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
-import { lockLease } from './jobs/queue.ts'
+import { lockLease, placeLease } from './jobs/queue.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
@@ -221,7 +221,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     name,
     express: createExpress({
       outbox: store.outbox,
-      leaseMs: expressLease(config.current().jobs.stalled_after),
+      leaseMs: placeLease(config.current().jobs.stalled_after),
       worker: name,
     }),
     announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), formatOpenLanes(name, lanes)),

@@ -1,4 +1,4 @@
-import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 import type { EntryMark, Held, LaneQueue, QueueEntry } from './queue.ts'
 
 /**
@@ -6,17 +6,9 @@ import type { EntryMark, Held, LaneQueue, QueueEntry } from './queue.ts'
  * `create.lua`. It stands in its tenant's outbox all the while. Whatever becomes of message and worker, a sweeper finds it
  * there and puts it into the lane's queue; a worker that makes the call moves its time there ahead, as a lock.
  */
-export type Express = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack'> & {
+export type Express = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'claimed'> & {
   /** The entry of a message, as this worker holds it. */
   toHeld(message: string): Held
-}
-
-/**
- * How far ahead a worker sets the time of a job it has: with the sweeper's grace, as long as it would hold an entry of the
- * queue without a sign of life.
- */
-export function expressLease(stalledAfterMs: number): number {
-  return Math.round((stalledAfterMs * 2) / 3) - OUTBOX_GRACE_MS
 }
 
 export function createExpress(deps: {
@@ -27,8 +19,8 @@ export function createExpress(deps: {
 }): Express {
   const { outbox, leaseMs, worker } = deps
 
-  async function queue(held: Held, notBefore: number | null, mark?: EntryMark): Promise<void> {
-    if (held.express) await outbox.dispatch([{ ...held.express.entry, notBefore, ...(mark && { mark }) }])
+  async function queue({ placed }: Held, notBefore: number | null, mark?: EntryMark): Promise<void> {
+    if (placed !== null) await outbox.dispatch([{ ...placed, notBefore, ...(mark && { mark }) }])
   }
 
   return {
@@ -43,12 +35,15 @@ export function createExpress(deps: {
         token: `express:${worker}`,
         apart: null,
         throttles: null,
+        leaseMs,
         bull: null,
-        express: { entry, leaseMs },
+        placed: entry,
+        isDirect: true,
       }
     },
     // The end of the job took it out of the outbox. Where there was none, the sweeper is to find it.
     acknowledge: async () => {},
+    claimed: (held) => ({ ...held, isDirect: false }),
     delay: (held, at, mark) => queue(held, at, mark),
     giveBack: (held) => queue(held, null),
   }

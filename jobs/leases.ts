@@ -3,6 +3,9 @@ import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot } from './keys.ts'
 import { createScripts } from './scripts.ts'
 
+/** An outbox entry this old was left by a crash or an outage: its writer had its chance. */
+export const OUTBOX_GRACE_MS = 2000
+
 /** An entry of a lane's queue under the lock of whoever fetched it. */
 export type Lock = { entry: string; token: string }
 

@@ -1,8 +1,9 @@
 import type { RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { tenantRoot, tenantsKey } from './keys.ts'
+import { OUTBOX_GRACE_MS } from './leases.ts'
 import type { Mishap } from './mishaps.ts'
-import { OUTBOX_GRACE_MS, type Outbox } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
 /** Work done a tenant in one pass; the rest waits for the next. */

@@ -3,6 +3,7 @@ import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import type { Priority } from './job.ts'
 import { tenantRoot } from './keys.ts'
 import type { QueueEntry, Queues } from './queue.ts'
+import type { Scripts } from './scripts.ts'
 
 /**
  * The step from a tenant's records to the lanes' queues, which live in other slots. What is to be queued stands in
@@ -20,21 +21,22 @@ export type Outbox = {
   idle(): Promise<void>
 }
 
-/** An outbox entry this old was left by a crash or an outage: whoever wrote it had its chance. */
-export const OUTBOX_GRACE_MS = 2000
+/** Most entries that one script takes out: Lua's `unpack` has a bound. */
+const MOST_TAKEN_OUT = 1000
 
 /** Most outbox entries read in one sweep of a tenant. */
 const SWEEP_LIMIT = 1000
 
 export function createOutbox(deps: {
   redis: RedisClient
+  scripts: Scripts
   queues: Queues
   prefix: string
   now: () => number
   /** Told of each job and lane that a sweep could not queue. */
   onFailure?: OnUpkeepFailure
 }): Outbox {
-  const { redis, queues, prefix, now, onFailure = () => {} } = deps
+  const { redis, scripts, queues, prefix, now, onFailure = () => {} } = deps
   let gathered: QueueEntry[] = []
   let flush: Promise<void> | null = null
   const running = new Set<Promise<void>>()
@@ -57,7 +59,15 @@ export function createOutbox(deps: {
     for (const [tenant, entries] of Map.groupBy(batch, (entry) => entry.tenant)) {
       const members = entries.map((one) => `${one.id}-${one.entry}`)
       // Not awaited: an entry left behind is added once more by the sweeper, which changes nothing.
-      redis.zrem(`${tenantRoot(prefix, tenant)}:outbox`, ...members).catch(() => {})
+      takeOut(tenant, members).catch(() => {})
+    }
+  }
+
+  /** Entries that are in their queues by now; those that were claimed since stay. */
+  async function takeOut(tenant: string, members: string[]): Promise<void> {
+    for (let from = 0; from < members.length; from += MOST_TAKEN_OUT) {
+      const some = members.slice(from, from + MOST_TAKEN_OUT)
+      await scripts.run('queued', tenantRoot(prefix, tenant), some)
     }
   }
 
@@ -96,7 +106,7 @@ export function createOutbox(deps: {
       toRemove.push(...group.map(({ member }) => member))
     }
     await visitAll(lanes, queue, (error, [lane]) => onJob(error, lane), { atOnce: lanes.length })
-    if (toRemove.length > 0) await redis.zrem(`${tenantRoot(prefix, tenant)}:outbox`, ...toRemove)
+    await takeOut(tenant, toRemove)
     return toRemove.length
   }
 

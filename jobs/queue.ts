@@ -8,7 +8,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { Priority } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
-import { createLeases, type Leases } from './leases.ts'
+import { createLeases, type Leases, OUTBOX_GRACE_MS } from './leases.ts'
 
 /** One queue a lane; its prefix carries the lane's hash tag. */
 const QUEUE_NAME = 'calls'
@@ -28,9 +28,14 @@ export type QueueEntry = {
   cost: JobCost
   /** What is known of it from a call that was made before it was queued. */
   mark?: EntryMark
+  /** The turn that it had before, and keeps; without it the lane's order decides. */
+  turn?: Turn
 }
 
-/** A fetched entry, held under a lock that its holder renews, or one that came straight from the API (express.ts). */
+/**
+ * An entry that this worker holds: from its fetch to the claim by the queue's lock, from the claim on by the job's place in
+ * its tenant's outbox. One that came straight from the API (express.ts) is held by its place from the beginning.
+ */
 export type Held = {
   tenant: string
   id: string
@@ -41,10 +46,14 @@ export type Held = {
   apart: number | null
   /** How often its lane answered its calls 429, and since when (Unix ms); null: it did not. */
   throttles: Throttles | null
-  /** Null for one that is not in the queue. */
+  /** How long a claim holds it by its place, ms. */
+  leaseMs: number
+  /** Null for one that is held by its place. */
   bull: BullJob | null
-  /** What is to be queued should it have to wait, and how long it is held; null for one out of the queue. */
-  express: { entry: QueueEntry; leaseMs: number } | null
+  /** What is to be queued should it have to wait; null for one that is held by the queue's lock. */
+  placed: QueueEntry | null
+  /** True: it came straight from the API and was not claimed yet. */
+  isDirect: boolean
 }
 
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
@@ -56,6 +65,8 @@ export type Order = {
    * `anew`: nothing could be served for a while, so what was measured before says nothing of the time since.
    */
   served(lane: string, start: number, seconds: number, waiting: string, anew: boolean): void
+  /** Whether entries with these start tags have their place still; without it all have. */
+  holds?(lane: string, starts: number[]): Promise<boolean[]>
   /** These entries leave the lane unserved. */
   left?(lane: string, entries: { tenant: string; flow: string; share: number }[]): void
 }
@@ -69,8 +80,11 @@ export type Throttles = { count: number; since: number }
 /** What is known of an entry whose call broke, or met a 429. */
 export type EntryMark = { broken: true; apart: number } | { throttles: Throttles }
 
+/** The turn of an entry, and what its calls told of it. */
+export type Turn = Place & { broken?: true; apart?: number; throttles?: Throttles }
+
 /** What BullMQ stores with an entry. */
-type EntryData = JobCost & Omit<Place, 'priority'> & { broken?: true; apart?: number; throttles?: Throttles }
+type EntryData = JobCost & Omit<Turn, 'priority'>
 
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
@@ -105,6 +119,11 @@ export type LaneQueue = {
   nextDue(): Promise<number | null>
   /** The job ended or needs no entry any more. */
   acknowledge(held: Held): Promise<void>
+  /**
+   * The job was claimed: from now on this worker holds it by its place, as answered. Its entry leaves the queue beside that;
+   * one that stays, because Redis went away, is found stale.
+   */
+  claimed(held: Held): Held
   /** Comes again at the given time (Unix ms). */
   delay(held: Held, at: number, mark?: EntryMark): Promise<void>
   /** These entries are being served. `anew`: the lane was paused before. */
@@ -129,6 +148,16 @@ export type LaneQueue = {
  */
 export function lockLease(stalledAfterMs: number): number {
   return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
+}
+
+/**
+ * How far ahead a claim sets the time of a job's place in the outbox: with the sweeper's grace, as long as an entry of the
+ * queue is held without a sign of life.
+ */
+export function placeLease(stalledAfterMs: number): number {
+  const lockMs = lockLease(stalledAfterMs)
+  // Half a lock at the least: renewals come every third of one.
+  return Math.max(Math.round(lockMs / 2), lockMs - OUTBOX_GRACE_MS)
 }
 
 /** Queue objects kept at hand by a process; those used longest ago are made anew when they are needed. */
@@ -244,17 +273,36 @@ export function createQueues(deps: {
       await Promise.all(
         [...byLane].map(async ([lane, group]) => {
           const key = (name: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
-          const places = await order.place(lane, group, {
-            sets: [key('prioritized'), key('delayed')],
+          const kept = group.flatMap((entry) => (entry.turn ? [{ entry, turn: entry.turn }] : []))
+          const holds =
+            kept.length === 0
+              ? []
+              : await order.holds?.(
+                  lane,
+                  kept.map(({ turn }) => turn.start),
+                )
+          const turns = new Map<QueueEntry, Turn>()
+          for (const [index, { entry, turn }] of kept.entries()) {
+            if (holds?.[index] !== false) turns.set(entry, turn)
+          }
+          const others = group.filter((entry) => !turns.has(entry))
+          const drained = {
+            // Calls under way are the lane's as well, for a claimed entry leaves the queue.
+            sets: [key('prioritized'), key('delayed'), `${lanePrefix(lane)}:permits`],
             lists: [key('wait'), key('active')],
-          })
+          }
+          const places = others.length > 0 ? await order.place(lane, others, drained) : []
+          for (const [index, entry] of others.entries()) {
+            turns.set(entry, { ...entry.turn, ...places[index]! })
+          }
+          const turnOf = (entry: QueueEntry) => turns.get(entry)!
           await queueOf(lane).addBulk(
-            group.map((entry, index) => ({
+            group.map((entry) => ({
               name: entry.tenant,
-              data: toData(entry, places[index]!),
+              data: toData(entry, turnOf(entry)),
               opts: {
                 jobId: `${entry.id}-${entry.entry}`,
-                priority: places[index]!.priority,
+                priority: turnOf(entry).priority,
                 ...(entry.notBefore === null ? {} : dueAt(entry.notBefore)),
               },
             })),
@@ -318,6 +366,7 @@ export function createQueues(deps: {
         prefix: lanePrefix(lane),
         lockDuration,
         stalledInterval,
+        leaseMs: placeLease(deps.stalledAfterMs),
         order,
         ...options,
       }),
@@ -334,6 +383,7 @@ function createLaneQueue(deps: {
   prefix: string
   lockDuration: number
   stalledInterval: number
+  leaseMs: number
   order: Order
   onStalled(): void
   onError(error: Error): void
@@ -355,13 +405,17 @@ function createLaneQueue(deps: {
   worker.startStalledCheckTimer().catch(deps.onError)
   let fetches = 0
 
+  async function acknowledge(held: Held): Promise<void> {
+    await unlessLost(bullOf(held).moveToCompleted(null, held.token, false))
+  }
+
   return {
     async fetch(count) {
       const answers = await Promise.all(
         Array.from({ length: count }, async () => {
           const token = `${worker.id}:${fetches++}`
           const bull: BullJob<EntryData> | undefined = await worker.getNextJob(token, { block: false })
-          return bull ? toHeld(bull, token) : null
+          return bull ? toHeld(bull, token, deps.leaseMs) : null
         }),
       )
       return answers.filter((held) => held !== null)
@@ -391,8 +445,11 @@ function createLaneQueue(deps: {
       // BullMQ keeps twelve bits below the time for the order of equal times.
       return score === undefined ? null : Math.floor(Number(score) / 0x1000)
     },
-    async acknowledge(held) {
-      await unlessLost(bullOf(held).moveToCompleted(null, held.token, false))
+    acknowledge,
+    claimed(held) {
+      const bull = bullOf(held)
+      acknowledge(held).catch(deps.onError)
+      return { ...held, bull: null, placed: toEntry(held, bull, deps.lane) }
     },
     async delay(held, at, mark) {
       const bull = bullOf(held)
@@ -411,15 +468,30 @@ function createLaneQueue(deps: {
   }
 }
 
-function toData({ cost, mark }: QueueEntry, { priority: _, ...place }: Place): EntryData {
-  return { ...cost, ...place, ...mark }
+function toData({ cost, mark }: QueueEntry, { priority: _, ...turn }: Turn): EntryData {
+  return { ...cost, ...turn, ...mark }
 }
 
 function toLeft(tenant: string, { flow, share }: EntryData) {
   return flow === undefined || share === undefined ? [] : [{ tenant, flow, share }]
 }
 
-function toHeld(bull: BullJob<EntryData>, token: string): Held {
+/** What is to be queued of a claimed job that has to wait: in its turn, with what is known of it, as if it had never left. */
+function toEntry({ tenant, id, entry }: Held, bull: BullJob<EntryData>, lane: string): QueueEntry {
+  const { data, priority } = bull
+  return {
+    tenant,
+    id,
+    entry,
+    lane,
+    priority: (data.flow?.replace(/^later-/, '') ?? 'normal') as Priority,
+    notBefore: null,
+    cost: data,
+    turn: { ...data, priority },
+  }
+}
+
+function toHeld(bull: BullJob<EntryData>, token: string, leaseMs: number): Held {
   const name = bull.id!
   const dash = name.lastIndexOf('-')
   return {
@@ -429,8 +501,10 @@ function toHeld(bull: BullJob<EntryData>, token: string): Held {
     cost: bull.data,
     apart: bull.data.apart ?? null,
     throttles: bull.data.throttles ?? null,
+    leaseMs,
     bull,
-    express: null,
+    placed: null,
+    isDirect: false,
     token,
   }
 }

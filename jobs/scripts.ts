@@ -14,6 +14,7 @@ const NAMES = [
   'retire',
   'delta',
   'drain',
+  'queued',
   'reroute',
   'recall',
   'keep',

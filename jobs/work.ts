@@ -127,6 +127,8 @@ export type Work = {
 /** `lane`: another one that is to serve the job from now on. */
 export type Retry = {
   lane?: string
+  /** The worker goes on holding it, to send it again itself; without it the job is to be queued. */
+  heldForMs?: number
   at: number
   countsAsAttempt: boolean
   reason: string
@@ -267,6 +269,7 @@ export function createWork(deps: {
       next.lane ?? '',
       end.cost_usd ?? 0,
       end.cost_is_estimate ? '1' : '',
+      next.heldForMs ?? 0,
     ])
     const [kept, promoted] = answer as [number, Buffer]
     await outbox.dispatchById(tenant, kept === 2 ? id : promoted.toString())
@@ -292,8 +295,9 @@ export function createWork(deps: {
             settings().retainMs,
             MOST_LOST,
             one.token,
-            one.express?.leaseMs ?? '',
+            one.leaseMs,
             ...budgetArguments(one, intent),
+            one.isDirect ? '1' : '',
           ],
         })),
       )

@@ -107,6 +107,11 @@ export type Fairness = {
    * @param anew the rate is measured from now on
    */
   serve(lane: string, start: number, seconds: number, waiting: string, anew?: boolean): Promise<void>
+  /**
+   * Whether entries with these start tags, which were served once, have their place still: counting may have started anew
+   * since, and such a tag would be far behind.
+   */
+  holds(lane: string, starts: readonly number[]): Promise<boolean[]>
   /** Entries leave the lane unserved. `share`: seconds over weight. */
   untag(lane: string, entries: readonly { tenant: string; flow: string; share: number }[]): Promise<void>
   /** What the lane's entries wait for now; null: they do not. */
@@ -151,6 +156,10 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
     },
     async serve(lane, start, seconds, waiting, anew = false) {
       await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds, anew ? 1 : 0)
+    },
+    async holds(lane, starts) {
+      const v = Number((await redis.hget(key(lane), 'v')) ?? 0)
+      return starts.map((start) => beginOfStep(start) <= v)
     },
     async untag(lane, entries) {
       const args = entries.flatMap(({ tenant, flow, share }) => [tenant, flow, share])

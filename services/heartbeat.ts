@@ -1,7 +1,6 @@
 import { resolveLane } from '../config/lanes.ts'
-import { expressLease } from '../jobs/express.ts'
 import { createLeases } from '../jobs/leases.ts'
-import { lockLease } from '../jobs/queue.ts'
+import { lockLease, placeLease } from '../jobs/queue.ts'
 import { type Heartbeat, renewInterval, startHeartbeat } from '../workers/heartbeat.ts'
 import { createRenewal } from '../workers/renewal.ts'
 import type { openStore, ServicesDeps } from './store.ts'
@@ -15,7 +14,7 @@ export function openHeartbeat(
   const settings = config.current()
   const { url, cluster, tls } = settings.redis
   const lockMs = lockLease(settings.jobs.stalled_after)
-  const placeMs = expressLease(settings.jobs.stalled_after)
+  const placeMs = placeLease(settings.jobs.stalled_after)
   const renewMs = renewInterval(lockMs)
   return startHeartbeat({
     renewal: createRenewal({ leases: createLeases({ redis, prefix, lockMs, placeMs }), gate }),

@@ -158,6 +158,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
           share: seconds[index]! / weightOf(entries[index]!.tenant),
         }))
       },
+      holds: (laneId, starts) => fairness.holds(laneId, starts),
       served: (laneId, start, seconds, waiting, anew) => {
         fairness
           .serve(laneId, start, seconds, waiting, anew)
@@ -175,7 +176,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   })
   closers.add('the queues', () => queues.close())
   const scripts = createScripts(redis)
-  const outbox = createOutbox({ redis, queues, prefix, now, onFailure })
+  const outbox = createOutbox({ redis, scripts, queues, prefix, now, onFailure })
   closers.add('the outbox', () => outbox.idle())
   const retainMs = () => settings().jobs.retain
   const maintenance = createMaintenance({

@@ -187,6 +187,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
           countsAsAttempt: false,
           reason: 'input_rejected',
           waitingFor: 'requests',
+          heldForMs: held.leaseMs,
         }
         const goesOn = await keep(() => work.retry(claimed, ends[index]!, next), 'splitting a request')
         if (goesOn) deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: 'input_rejected' })

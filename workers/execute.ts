@@ -100,12 +100,14 @@ export function createExecutor(deps: ExecuteDeps) {
   async function execute(call: Call, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
     // Before the claim, so that a cancel which comes right after it finds the call.
     const running = calls.begin(call.held)
+    // Entries become places as they are claimed; whatever goes wrong, both are let go of.
+    const held = [...call.held]
     try {
-      const passengers = await claim(call.held, waitedFor)
+      const passengers = await claim(held, waitedFor)
       await carry(passengers, permit, call.cost, running)
     } catch (error) {
       deps.onError(error, 'a call')
-      deps.abandon(call.held)
+      deps.abandon(held)
       await gate.settle(deps.lane(), [{ permit, actual: null }]).catch(() => {})
     } finally {
       running.end()
@@ -131,7 +133,9 @@ export function createExecutor(deps: ExecuteDeps) {
     for (const [index, answer] of started.entries()) {
       const one = ours[index]!
       if (answer.kind === 'run') {
-        passengers.push({ held: one, claimed: answer.claimed })
+        const placed = queue.claimed(one)
+        held[held.indexOf(one)] = placed
+        passengers.push({ held: placed, claimed: answer.claimed })
         continue
       }
       calls.cancel(one.tenant, one.id) // it does not travel with the others

@@ -155,7 +155,7 @@ export function startHeartbeat(deps: {
 
 function holdingOf(held: Held, lane: string): Holding {
   const entry = `${held.id}-${held.entry}`
-  return held.express
+  return held.placed
     ? { kind: 'place', tenant: held.tenant, entry }
     : { kind: 'lock', lane, entry, token: held.token }
 }

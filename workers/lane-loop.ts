@@ -136,6 +136,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }),
     deps.express,
     drop,
+    (one) => hold(one, now()),
     () => {
       knowsDue = false
     },
@@ -173,7 +174,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   function offer(one: Held): void {
     for (const known of held.keys())
-      if (known.express && known.id === one.id && known.tenant === one.tenant) return
+      if (known.placed && known.id === one.id && known.tenant === one.tenant) return
     if (!isOpen()) {
       deps.express.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
       return
@@ -334,7 +335,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   async function stillHeld(entries: Held[]): Promise<Held[]> {
     const askedAt = performance.now()
     const isInDoubt = (one: Held) =>
-      one.express === null && askedAt - (held.get(one) ?? Number.NEGATIVE_INFINITY) >= deps.lateMs
+      one.placed === null && askedAt - (held.get(one) ?? Number.NEGATIVE_INFINITY) >= deps.lateMs
     const inDoubt = entries.filter(isInDoubt)
     if (inDoubt.length === 0) return entries
     const lost = await queue.renew(inDoubt)
@@ -391,9 +392,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   /** What came straight from the API and has to wait waits in the queue, in its turn. */
   async function queueExpress(): Promise<void> {
-    const back = hand.filter((one) => one.held.express).map((one) => one.held)
+    const back = hand.filter((one) => one.held.placed).map((one) => one.held)
     if (back.length === 0) return
-    hand = hand.filter((one) => !one.held.express)
+    hand = hand.filter((one) => !one.held.placed)
     await handOff.giveBack(back)
   }
 

@@ -155,7 +155,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const expressEar = deps.live.keepListening(expressChannel(deps.prefix, deps.name), (message) => {
     if (message === '') return // what was missed is the sweeper's
     const held = deps.express.toHeld(message)
-    const loop = held.express && ensureLoop(held.express.entry.lane)
+    const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
     else deps.express.giveBack(held).catch((error) => deps.onError(error, 'queueing a job'))
   })

@@ -52,6 +52,8 @@ if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
   redis.call('PEXPIRE', cache_key(hash), ARGV[7])
 end
 if not ended then
+  -- Retried since, it waits for another's call, and its own old one came back first.
+  if job.leader then redis.call('ZREM', followers_key(job.hash), id) end
   if ARGV[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
   if status == 'completed' and ARGV[6] ~= '' then learn_output(job, ARGV[9]) end
   finish(job, status, retain, fields, members)

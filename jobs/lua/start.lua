@@ -2,16 +2,19 @@
 --
 -- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
 --       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
---       7 ms for which a job that came straight from the API is this worker's ('' for an entry of the queue)
+--       7 ms for which a claimed job is this worker's, by its place in the outbox
 --       8 the tenant's budget in USD a UTC day ('' no limit)  9 what the call is expected to cost ('' as reserved)
+--       10 '1' when it came straight from the API and was not claimed yet
 -- Answer {'run', call number, attempts, number of the call before where that was lost just now, else 0,
 --         what a call needs of the record (flat)}
 --        {'wait', ms}      not due before this time, or another job has to show first that it takes no worker down
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
 --                          `promoted` is the id of a job that now leads instead and wants a queue entry, or '';
 --                          failed here: behind it the error's code and the id of the request that made the job
--- Invariant: a call leaves only after its intent is in the record, so a call whose outcome never came is known; and not
--- where what was spent, what the calls under way are expected to cost and what it is expected to cost come to more than the budget.
+-- Invariants: a call leaves only after its intent is in the record, so a call whose outcome never came is known; and not
+-- where what was spent, what the calls under way are expected to cost and what it is expected to cost come to more than the
+-- budget. A running job stands in the outbox until it ends or waits again; while its time there is ahead a worker holds it,
+-- and any other entry for it is stale.
 
 -- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
 -- (maintenance.ts), so that no job is claimed here and queued there.
@@ -103,22 +106,23 @@ if is_terminal(job.status) then
 end
 if job.leader then return { 'ack', '' } end
 
--- Straight from the API: the job's place in the outbox is what this worker holds it by, and what the sweeper finds it by.
-local lease = tonumber(ARGV[7])
-local place = id .. '-' .. job.entries
-if lease then
-  if job.status == 'running' then
-    if redis.call('HGET', job_key(id), 'claim') ~= ARGV[6] then return { 'ack', '' } end
-  else
-    -- Once the sweeper may have looked, the job is the queue's.
-    local since = redis.call('ZSCORE', root .. ':outbox', place)
-    if not since then return { 'ack', '' } end
-    local oldest = math.min(tonumber(since), job.ready_at)
-    if oldest < now - EXPRESS_MS then
-      -- A renewal may have moved it ahead right after that look: the sweeper looks again.
-      redis.call('ZADD', root .. ':outbox', ms(oldest), place)
-      return { 'ack', '' }
-    end
+local outbox, place = root .. ':outbox', id .. '-' .. job.entries
+local function hold() redis.call('ZADD', outbox, ms(now + tonumber(ARGV[7])), place) end
+local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == ARGV[6]
+
+if job.status == 'running' and not is_ours then
+  -- Another worker has it, or a sweeper is to find it; that the entry comes again says nothing of that worker.
+  local until_ms = redis.call('ZSCORE', outbox, place)
+  if until_ms and (tonumber(until_ms) > now or ARGV[10] == '1') then return { 'ack', '' } end
+elseif ARGV[10] == '1' and not is_ours then
+  -- Straight from the API: once the sweeper may have looked, the job is the queue's.
+  local since = redis.call('ZSCORE', outbox, place)
+  if not since then return { 'ack', '' } end
+  local oldest = math.min(tonumber(since), job.ready_at)
+  if oldest < now - EXPRESS_MS then
+    -- A renewal may have moved it ahead right after that look: the sweeper looks again.
+    redis.call('ZADD', outbox, ms(oldest), place)
+    return { 'ack', '' }
   end
 end
 
@@ -135,7 +139,8 @@ if job.ready_at > now + 1 and job.status ~= 'running'
 local lost_call = 0
 if job.status == 'running' then
   -- Claimed for this entry already, and the answer was lost on its way.
-  if redis.call('HGET', job_key(id), 'claim') == ARGV[6] then
+  if is_ours then
+    hold()
     local record = redis.call('HGETALL', job_key(id))
     local intent = cjson.decode(redis.call('HGET', job_key(id) .. ':attempts', job.calls))
     record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
@@ -195,7 +200,7 @@ if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
 local refusal = hold_budget(fields)
 if refusal then return refusal end
 redis.call('HSET', job_key(id), unpack(fields))
-if lease then redis.call('ZADD', root .. ':outbox', ms(now + lease), place) end
+hold()
 if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
 local waited = ms(math.max(0, now - job.ready_at))
 redis.call('HSET', job_key(id) .. ':attempts', call,

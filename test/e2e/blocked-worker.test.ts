@@ -21,7 +21,7 @@ async function blockWorker({ ms, worker = '' }: { ms: number; worker?: string })
     Array.from({ length: 8 }, (_, index) => chat(`number ${index}`, { group: 'blocked' })),
   )
   // Straight from the API to the worker, which holds it in another way.
-  const awaited = post(url, '/v1/jobs?wait=60', chat('awaited'))
+  const awaited = post(url, '/v1/chat/completions', chat('awaited').body)
   await expect.poll(async () => (await stack.simulator.state()).in_flight, { timeout: 10_000 }).toBe(9)
   const [victim] = stack.workers
   victim!.kill('SIGUSR2')
@@ -33,7 +33,7 @@ async function blockWorker({ ms, worker = '' }: { ms: number; worker?: string })
 test('a worker whose main loop is blocked for longer than jobs.stalled_after keeps its jobs, and each call is made once', async () => {
   const { stack, url, ids, awaited } = await blockWorker({ ms: 8_000 })
   expect((await groupEnded(url, 'blocked')).counts.completed).toBe(8)
-  const { id } = (await (await awaited).json()) as { id: string }
+  const id = (await awaited).headers.get('x-job-id')!
   expect((await waitForJob(url, id)).status).toBe('completed')
   for (const one of [...ids, id]) {
     const attempts = await getAttempts(url, one)

@@ -46,7 +46,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
   const order = createTestOrder(createFairness({ redis, prefix }), config)
   const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order })
   const scripts = createScripts(redis)
-  const outbox = createOutbox({ redis, queues, prefix, now: Date.now })
+  const outbox = createOutbox({ redis, scripts, queues, prefix, now: Date.now })
   const settings = () => ({
     retainMs: config.jobs.retain,
     cacheTtlMs: config.cache.ttl,
@@ -139,6 +139,7 @@ export function createTestOrder(fairness: Fairness, config: Config): Order {
         priority: priorityOf(start, entries[index]!.priority),
       }))
     },
+    holds: (lane, starts) => fairness.holds(lane, starts),
     served: (lane, start, seconds, waiting) => {
       // Awaited by nobody, as in the service; a connection that closes meanwhile is no fault.
       fairness.serve(lane, start, seconds, waiting).catch(() => {})

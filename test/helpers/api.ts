@@ -209,10 +209,10 @@ function openTestParts(options: {
     stalledAfterMs: config.jobs.stalled_after,
     order,
   })
-  const outbox = createOutbox({ redis, queues, prefix, now })
+  const scripts = createScripts(redis)
+  const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   const sealer = testSealer()
   const memory = createMemory({ redis, share: config.redis.memory_share, now })
-  const scripts = createScripts(redis)
   const standings = createStandings({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
   const jobs = createJobs({
     redis,

@@ -14,7 +14,14 @@ import { createRetention, type Retention } from '../../jobs/retention.ts'
 import { createRoom } from '../../jobs/room.ts'
 import { createScripts, type Scripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
-import { type AttemptEnd, type Claimed, createWork, type Retry, type Work } from '../../jobs/work.ts'
+import {
+  type AttemptEnd,
+  type Claimed,
+  createWork,
+  type Retry,
+  type Started,
+  type Work,
+} from '../../jobs/work.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'
 import { renderResult } from '../../providers/vectors.ts'
@@ -111,7 +118,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   }
   const retainMs = () => settings.retainMs
   const scripts = createScripts(redis)
-  const outbox = createOutbox({ redis, queues, prefix, now })
+  const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   onTestFinished(() => outbox.idle())
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   await maintenance.register([TENANT])
@@ -347,4 +354,16 @@ async function dumpRedis(redis: RedisClient, prefix: string): Promise<string> {
     lines.push(`${key} ${JSON.stringify(value)}`)
   }
   return lines.join('\n')
+}
+
+/** The worker that holds the job's call is gone: what it held it by is over. */
+export async function loseLease(store: TestStore, { id, entry }: Held): Promise<void> {
+  await store.redis.zadd(`${store.root}:outbox`, 1, `${id}-${entry}`)
+}
+
+/** Another worker takes the job of one that is gone, under this token. */
+export async function startAgain(store: TestStore, held: Held, token: string): Promise<Started> {
+  await loseLease(store, held)
+  const [started] = await store.work.start([{ ...held, token }], intent)
+  return started!
 }

@@ -8,6 +8,7 @@ import {
   intent,
   jobError,
   LANE,
+  loseLease,
   newJob,
   openTestStore,
   type Running,
@@ -88,8 +89,11 @@ function createPlayer(store: TestStore) {
 
   async function begin(held: Held, token: string): Promise<void> {
     const [started] = await store.work.start([{ ...held, token }], intent)
-    if (started?.kind === 'run') running.push({ held, claimed: started.claimed })
-    else if (started?.kind === 'wait') await store.lane().delay(held, started.at)
+    // A worker that dies right behind the claim leaves the entry in the queue.
+    const diesAtOnce = tokens % 3 === 2
+    if (started?.kind === 'run') {
+      running.push({ held: diesAtOnce ? held : store.lane().claimed(held), claimed: started.claimed })
+    } else if (started?.kind === 'wait') await store.lane().delay(held, started.at)
     else await store.lane().acknowledge(held)
   }
 
@@ -103,13 +107,14 @@ function createPlayer(store: TestStore) {
     if (outcome === 'retry') {
       const waits = await store.work.retry(claimed, failure, retryNow)
       if (!isHeld) return
+      if (held.placed) return waits ? store.outbox.dispatch([{ ...held.placed, notBefore: null }]) : undefined
       return waits ? store.lane().delay(held, Date.now()) : store.lane().acknowledge(held)
     }
     if (outcome === 'complete') {
       const completion = { claimed, end: success, result: { by: claimed.id }, usage: null }
       await store.work.complete([{ ...completion, costUsd: 0.25 }])
     } else await store.work.fail(claimed, failure, jobError, outcome === 'fail_own')
-    if (isHeld) await store.lane().acknowledge(held)
+    if (isHeld && !held.placed) await store.lane().acknowledge(held)
   }
 
   async function play(step: Step): Promise<void> {
@@ -135,7 +140,12 @@ function createPlayer(store: TestStore) {
         if (!one) return
         running = running.filter((other) => other !== one)
         ghosts.push(one)
-        return begin(one.held, `again-${++tokens}`)
+        tokens++
+        await loseLease(store, one.held)
+        if (!one.held.placed) return begin(one.held, `again-${tokens}`)
+        // Found by the sweeper, and queued again.
+        await store.outbox.sweep(TENANT, 0)
+        return void (await take())
       }
       case 'late': {
         const one = pick(ghosts, step.which)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createMaintenance } from '../../../jobs/maintenance.ts'
 import type { Mishap } from '../../../jobs/mishaps.ts'
-import { complete, intent, newJob, openTestStore, submit, TENANT } from '../../helpers/store.ts'
+import { complete, intent, loseLease, newJob, openTestStore, submit, TENANT } from '../../helpers/store.ts'
 
 const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 const origin = { requestId: 'request-1', trace }
@@ -45,7 +45,10 @@ test('a call that was lost with its worker is told once, and the job that it end
   const work = store.openWork({ onMishap: (mishap) => told.push(mishap) })
   const job = await submit(store, origin)
   const { held } = await store.start()
-  for (const token of ['second', 'second', 'third', 'fourth']) await work.start([{ ...held, token }], intent)
+  for (const token of ['second', 'second', 'third', 'fourth']) {
+    await loseLease(store, held)
+    await work.start([{ ...held, token }], intent)
+  }
   const about = { tenant: TENANT, job: job.id, lane: 'sim/chat', requestId: 'request-1' }
   expect(told).toEqual([
     { ...about, kind: 'lost', detail: { attempt: 1 } },

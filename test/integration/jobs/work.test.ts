@@ -15,6 +15,7 @@ import {
   type Running,
   read,
   retryNow,
+  startAgain,
   submit,
   success,
   TENANT,
@@ -23,9 +24,8 @@ import {
 
 /** A worker takes the entry after the one that held it is gone; without waiting for the lock to run out. */
 async function takeAgain(store: TestStore, { held }: Running, token: string): Promise<Running> {
-  const again = { ...held, token }
-  const [started] = await store.work.start([again], intent)
-  if (started?.kind !== 'run') throw new Error(`got ${started?.kind}`)
+  const started = await startAgain(store, held, token)
+  if (started.kind !== 'run') throw new Error(`got ${started.kind}`)
   return { held, claimed: started.claimed }
 }
 
@@ -236,7 +236,7 @@ describe('a job whose worker died', () => {
     const first = await store.start()
     await takeAgain(store, first, 'second')
     await takeAgain(store, first, 'third')
-    expect(await store.work.start([{ ...first.held, token: 'fourth' }], intent)).toEqual([{ kind: 'done' }])
+    expect(await startAgain(store, first.held, 'fourth')).toEqual({ kind: 'done' })
     expect(await read(store, job.id)).toMatchObject({
       status: 'failed',
       error: { code: 'worker_lost', retryable: true },
@@ -252,10 +252,9 @@ describe('a job whose worker died', () => {
     await takeAgain(store, poison, 'second')
     await takeAgain(store, neighbour, 'second')
     await takeAgain(store, poison, 'third')
-    const waiting = { ...neighbour.held, token: 'third' }
-    expect(await store.work.start([waiting], intent)).toMatchObject([{ kind: 'wait' }])
+    expect(await startAgain(store, neighbour.held, 'third')).toMatchObject({ kind: 'wait' })
     // The worker dies again, and what it had comes to the next one.
-    await store.work.start([{ ...poison.held, token: 'fourth' }], intent)
+    await startAgain(store, poison.held, 'fourth')
     const last = await takeAgain(store, neighbour, 'fourth')
     await complete(store, last)
     expect(await Promise.all(ids.map(async (id) => (await read(store, id)).status))).toEqual([
@@ -269,7 +268,7 @@ describe('a job whose worker died', () => {
     const job = await submit(store)
     const first = await store.start()
     for (const token of ['second', 'third']) await takeAgain(store, first, token)
-    await store.work.start([{ ...first.held, token: 'fourth' }], intent)
+    await startAgain(store, first.held, 'fourth')
     await store.lane().acknowledge(first.held)
     await store.jobs.retry(TENANT, job.id)
     const again = await store.start()
@@ -283,7 +282,7 @@ describe('a job whose worker died', () => {
     const follower = await submit(store)
     const first = await store.start()
     for (const token of ['second', 'third']) await takeAgain(store, first, token)
-    await store.work.start([{ ...first.held, token: 'fourth' }], intent)
+    await startAgain(store, first.held, 'fourth')
     await store.lane().acknowledge(first.held)
     const promoted = await store.start()
     expect(promoted.held.id).toBe(follower.id)

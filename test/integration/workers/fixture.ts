@@ -3,12 +3,12 @@ import { expect, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import { loadConfig } from '../../../config/load.ts'
 import type { Config } from '../../../config/schema.ts'
-import { createExpress, expressLease } from '../../../jobs/express.ts'
+import { createExpress } from '../../../jobs/express.ts'
 import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import { openLanesChannel } from '../../../jobs/keys.ts'
 import { createLeases } from '../../../jobs/leases.ts'
-import { lockLease } from '../../../jobs/queue.ts'
+import { lockLease, placeLease } from '../../../jobs/queue.ts'
 import type { Work } from '../../../jobs/work.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
@@ -135,7 +135,7 @@ export async function ended(store: TestStore, id: string, tenant = TENANT): Prom
 /** A heartbeat of the main loop; the thread has tests of its own. Ends with the test. */
 export function heartbeatOf(store: TestStore, config: Config, gate: Gate): Heartbeat {
   const lockMs = lockLease(config.jobs.stalled_after)
-  const placeMs = expressLease(config.jobs.stalled_after)
+  const placeMs = placeLease(config.jobs.stalled_after)
   const heartbeat = startHeartbeat({
     renewal: createRenewal({ leases: createLeases({ ...store, lockMs, placeMs }), gate }),
     renewMs: renewInterval(lockMs),
@@ -152,7 +152,7 @@ export function expressOf(store: TestStore, stalledAfterMs: number) {
   const name = randomUUID()
   return {
     name,
-    express: createExpress({ ...store, leaseMs: expressLease(stalledAfterMs), worker: name }),
+    express: createExpress({ ...store, leaseMs: placeLease(stalledAfterMs), worker: name }),
     announce: (lanes: string[]) =>
       store.redis.publish(openLanesChannel(store.prefix), [name, ...lanes].join(' ')),
   }

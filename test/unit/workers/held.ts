@@ -12,6 +12,8 @@ export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
     apart: null,
     throttles: null,
     bull: null,
-    express: null,
+    leaseMs: 8000,
+    placed: null,
+    isDirect: false,
   }
 }
