@@ -23,6 +23,7 @@ import { confirmed, requireDurable } from './services/durability.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { createStoreReader, openListener, toCallEvent, withMetrics } from './services/metrics.ts'
+import { readProxy } from './services/proxy.ts'
 import { startRedriving } from './services/redrive.ts'
 import { startRetention } from './services/retention.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
@@ -119,7 +120,8 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   const store = openStore(deps, 'worker', closers)
   const { onError, onFailure } = store
 
-  const providers = createProviders({ config: config.current(), now: store.now })
+  const proxy = readProxy(config.current())
+  const providers = createProviders({ config: config.current(), now: store.now, proxy })
   closers.add('the providers', () => providers.close())
   closers.add('the configuration', async () => leave())
   const leave = config.subscribe((next) => providers.update(next))
@@ -168,7 +170,10 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   await openListener(deps, store, () => health(), closers)
 
   const sender = createWebhookSender({
-    guard: createAddressGuard({ allowPrivateAddresses: config.current().webhooks.allow_private_addresses }),
+    guard: createAddressGuard({
+      allowPrivateAddresses: config.current().webhooks.allow_private_addresses,
+      proxy,
+    }),
     secrets: () => {
       const { secret } = config.current().webhooks
       return secret === undefined ? [] : [secret]

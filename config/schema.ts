@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isProxyUrl } from '../lib/proxy.ts'
 import { checkReferences } from './cross-checks.ts'
 import { encryptionKeyPattern } from './encryption-key.ts'
 import { tenantKeyPattern } from './key-digest.ts'
@@ -249,6 +250,24 @@ const webhooks = z.strictObject({
     .describe('Wait before each attempt of a delivery; the list ends the attempts.'),
 })
 
+const network = z.strictObject({
+  proxy: z
+    .string()
+    .refine((text) => text === 'none' || isProxyUrl(text), {
+      error: 'expected the http:// or https:// URL of a proxy, or none',
+    })
+    .optional()
+    .describe(
+      'Proxy for calls to providers, webhooks and traces: an http:// or https:// URL, which may hold a user and a password; "none": no proxy, whatever the environment says. Default: HTTPS_PROXY and HTTP_PROXY of the environment. Restart to change.',
+    ),
+  no_proxy: z
+    .array(z.string().regex(/^[^\s,]+$/, { error: 'expected one host, such as localhost or .internal' }))
+    .optional()
+    .describe(
+      'Hosts that are reached directly, each with its subdomains, and with :port for that port alone. Default: NO_PROXY of the environment. Restart to change.',
+    ),
+})
+
 const log = z.strictObject({
   level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
@@ -311,6 +330,7 @@ const members = z.strictObject({
   files: files.prefault({}).describe('How files of batches are kept.'),
   encryption: encryption.prefault({}).describe('How prompts and answers are encrypted at rest.'),
   webhooks: webhooks.prefault({}).describe('How finished jobs are announced.'),
+  network: network.prefault({}).describe('The way out: proxies for what Sluice sends.'),
   log: log.prefault({}).describe('What is logged.'),
   tracing: tracing
     .prefault({})

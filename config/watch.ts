@@ -97,6 +97,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         ...listChanges('server', config.server, next.server),
         ...listChanges('redis', config.redis, next.redis),
         ...listChanges('worker', config.worker, next.worker),
+        ...listChanges('network', config.network, next.network),
         ...listChanges('tracing', config.tracing, next.tracing),
       ]
       // The host stays, so a file that goes back to loopback without tenants must not open the running service.
@@ -112,6 +113,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         server: config.server,
         redis: config.redis,
         worker: config.worker,
+        network: config.network,
         tracing: config.tracing,
         tenants,
         encryption,

@@ -1,5 +1,6 @@
 import { isJsonObject } from '../lib/json.ts'
 import { keepSourcesAt } from '../lib/json-source.ts'
+import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
 import type { AnswerFormat } from './answer-format.ts'
 import { toChatCompletion } from './anthropic-answer.ts'
 import { createMessagesReader } from './anthropic-stream.ts'
@@ -30,6 +31,8 @@ export type AnthropicOptions = {
   /** With or without the version: `https://api.anthropic.com`. */
   baseUrl: string
   apiKey: string
+  /** What calls go by; none unless given. */
+  proxy?: ProxySettings | null
   /** Sent with every request, over our own; `anthropic-beta` goes here. */
   headers?: Record<string, string>
   /** Milliseconds for an attempt whose request names none. */
@@ -59,10 +62,14 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
   const url = `${trimUrl(options.baseUrl).replace(/\/v1$/, '')}/v1/messages`
   const attempt = createAttempt({
     defaultTimeoutMs: options.defaultTimeoutMs,
-    secrets: [options.apiKey, ...Object.values(options.headers ?? {})],
+    secrets: [
+      options.apiKey,
+      ...Object.values(options.headers ?? {}),
+      ...listProxySecrets(options.proxy ?? null),
+    ],
     now,
   })
-  const dispatcher = createAgent()
+  const dispatcher = createAgent(options.proxy ?? null)
   const send = createSend({ dispatcher, headers: buildHeaders(options), maxBytes })
 
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {

@@ -1,4 +1,4 @@
-import type { Agent } from 'undici'
+import type { Dispatcher } from 'undici'
 import { AnswerTooLargeError } from './answer-bounds.ts'
 import { aborted, brokenAnswer, type Outcome, timedOut, type Verdict } from './classify.ts'
 import { classifyConnectionError, isStaleConnection, isSurelyUnread } from './connection-error.ts'
@@ -114,7 +114,7 @@ export function createAttempt(options: {
 /** A provider whose close waits for its calls, and ends their connections. */
 export function createAdapter(deps: {
   name: string
-  dispatcher: Agent
+  dispatcher: Dispatcher
   answerCall: (request: ProviderRequest) => Promise<ProviderAnswer>
 }): Provider {
   const underWay = new Set<Promise<ProviderAnswer>>()

@@ -48,9 +48,11 @@ export function classifyConnectionError(error: unknown): Verdict {
     class: 'retryable',
     cause: 'connection',
     code: 'connection_error',
-    message: connected
-      ? `the connection broke before the answer was complete (${name})`
-      : `no connection to the provider (${name})`,
+    message:
+      describeProxyRefusal(error) ??
+      (connected
+        ? `the connection broke before the answer was complete (${name})`
+        : `no connection to the provider (${name})`),
     ambiguous: connected,
     input: false,
   }
@@ -71,6 +73,12 @@ export function isStaleConnection(error: unknown): boolean {
 export function isSurelyUnread(error: unknown): boolean {
   const connection = connectionOf(error)
   return connection?.isReused === true && (connection.isWriteError || !wasSent(error))
+}
+
+/** What undici says where a proxy did not open the way (8.12: `lib/dispatcher/proxy-agent.js`). */
+function describeProxyRefusal(error: unknown): string | null {
+  const status = error instanceof Error ? /^Proxy response \((\d{3})\)/.exec(error.message)?.[1] : undefined
+  return status === undefined ? null : `the proxy refused the connection to the provider (status ${status})`
 }
 
 /** The codes of an error, its causes and the attempts joined in it, outermost first. */

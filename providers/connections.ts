@@ -1,6 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
-import { Agent, buildConnector, type Dispatcher, request } from 'undici'
+import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool, request } from 'undici'
+import { type ProxySettings, toUndiciProxy } from '../lib/proxy.ts'
 
 /** What is known of the connection that an error struck. */
 type Connection = {
@@ -31,7 +32,9 @@ const reached = new WeakMap<Error, Progress>()
 const underWay = new WeakMap<object, Progress>()
 let made: Progress | null = null
 subscribe('undici:request:create', (message) => {
+  // What it brings about itself, such as the CONNECT to a proxy, is no part of how far it came.
   if (made !== null) underWay.set((message as { request: object }).request, made)
+  made = null
 })
 subscribe('undici:client:sendHeaders', (message) => {
   const progress = underWay.get((message as { request: object }).request)
@@ -64,23 +67,39 @@ export function wasSent(error: unknown): boolean {
 /**
  * The connections to one provider. Each attempt has its own clock; undici's (300 s to the headers and between
  * chunks) would cut slow answers.
+ *
+ * @param proxy what they go by; null: they are made directly
  */
-export function createAgent(): Agent {
+export function createAgent(proxy: ProxySettings | null): Dispatcher {
   const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS })
-  return new Agent({
+  const settings = {
     connections: null,
     pipelining: 1,
     allowH2: false,
     headersTimeout: 0,
     bodyTimeout: 0,
     keepAliveTimeout: IDLE_MS,
-    connect: (options, callback) =>
-      connect(options, (...outcome: Parameters<typeof callback>) => {
-        const [, socket] = outcome
-        if (socket) watch(socket)
-        callback(...outcome)
-      }),
+  }
+  if (proxy === null) return new Agent({ ...settings, connect: watched(connect) })
+  return new EnvHttpProxyAgent({
+    ...settings,
+    ...toUndiciProxy(proxy),
+    connect,
+    proxyTls: { timeout: CONNECT_TIMEOUT_MS },
+    requestTls: { timeout: CONNECT_TIMEOUT_MS },
+    // For connections through a proxy, too, which undici makes by connectors of its own, and without our settings.
+    factory: (origin, options: Pool.Options) =>
+      new Pool(origin, { ...options, ...settings, connect: watched(options.connect as typeof connect) }),
   })
+}
+
+function watched(connect: buildConnector.connector): buildConnector.connector {
+  return (options, callback) =>
+    connect(options, (...outcome: Parameters<typeof callback>) => {
+      const [, socket] = outcome
+      if (socket) watch(socket)
+      callback(...outcome)
+    })
 }
 
 /** The connection that an error struck, as far as it is known. */

@@ -2,6 +2,7 @@ import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
 import { editMembers, findMember } from '../lib/json-text.ts'
+import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
 import { type Addition, createRefusedAdditions } from './additions.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import type { Outcome } from './classify.ts'
@@ -28,6 +29,8 @@ export type OpenAiOptions = {
   apiKey: string
   /** Azure only; its deployments API does not answer without. */
   apiVersion?: string
+  /** What calls go by; none unless given. */
+  proxy?: ProxySettings | null
   /** Sent with every request, over our own. */
   headers?: Record<string, string>
   /** Milliseconds for an attempt whose request names none. */
@@ -53,10 +56,14 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const maxBytes = options.maxAnswerBytes ?? DEFAULT_MAX_ANSWER_BYTES
   const attempt = createAttempt({
     defaultTimeoutMs: options.defaultTimeoutMs,
-    secrets: [options.apiKey, ...Object.values(options.headers ?? {})],
+    secrets: [
+      options.apiKey,
+      ...Object.values(options.headers ?? {}),
+      ...listProxySecrets(options.proxy ?? null),
+    ],
     now: options.now ?? Date.now,
   })
-  const dispatcher = createAgent()
+  const dispatcher = createAgent(options.proxy ?? null)
   const send = createSend({ dispatcher, headers: buildHeaders(options), maxBytes })
   const urlOf = createUrls(options)
   const refused = createRefusedAdditions(options.now ?? Date.now)

@@ -1,4 +1,5 @@
 import type { ProviderKind } from '../config/lanes.ts'
+import type { ProxySettings } from '../lib/proxy.ts'
 import { createAnthropicProvider } from './anthropic.ts'
 import { createOpenAiProvider } from './openai.ts'
 import type { Provider } from './provider.ts'
@@ -38,7 +39,12 @@ export type Providers = {
  *
  * @param deps.now unix milliseconds
  */
-export function createProviders(deps: { config: ProvidersConfig; now?: () => number }): Providers {
+export function createProviders(deps: {
+  config: ProvidersConfig
+  now?: () => number
+  /** What calls go by; none unless given. */
+  proxy?: ProxySettings | null
+}): Providers {
   const built = new Map<string, { provider: Provider; fingerprint: string }>()
   /** Adapters replaced while calls were under way: these end on the old connections. */
   const closing = new Set<Promise<void>>()
@@ -56,7 +62,7 @@ export function createProviders(deps: { config: ProvidersConfig; now?: () => num
       if (known) return known.provider
       const settings = Object.hasOwn(config.providers, name) ? config.providers[name] : undefined
       if (!settings) throw new RangeError(`no provider is named "${name}"`)
-      const provider = createProvider(name, settings, deps.now ?? Date.now)
+      const provider = createProvider(name, settings, deps.now ?? Date.now, deps.proxy ?? null)
       built.set(name, { provider, fingerprint: fingerprintSettings(settings) })
       return provider
     },
@@ -74,13 +80,19 @@ export function createProviders(deps: { config: ProvidersConfig; now?: () => num
   }
 }
 
-function createProvider(name: string, settings: ProviderSettings, now: () => number): Provider {
+function createProvider(
+  name: string,
+  settings: ProviderSettings,
+  now: () => number,
+  proxy: ProxySettings | null,
+): Provider {
   const { kind } = settings
   const shared = {
     name,
     baseUrl: settings.base_url,
     apiKey: settings.api_key ?? '',
     defaultTimeoutMs: settings.timeout,
+    proxy,
     now,
     ...(settings.headers ? { headers: settings.headers } : {}),
   }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import type { Agent, Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { nextTurn } from '../lib/breathe.ts'
 import { isJsonObject } from '../lib/json.ts'
 import { keepSource } from '../lib/json-source.ts'
@@ -94,7 +94,7 @@ export type Send = (url: string, body: string, signal: AbortSignal) => Promise<U
  * @param options.maxBytes of an error's body
  */
 export function createSend(options: {
-  dispatcher: Agent
+  dispatcher: Dispatcher
   headers: Record<string, string>
   maxBytes: number
 }): Send {

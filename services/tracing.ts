@@ -8,6 +8,7 @@ import { createRequestTracer } from '../telemetry/tracing-requests.ts'
 import { traceWebhooks } from '../telemetry/tracing-webhooks.ts'
 import type { WebhookSender } from '../webhooks/send.ts'
 import type { Closers } from './closers.ts'
+import { readProxy } from './proxy.ts'
 import type { ServicesDeps } from './store.ts'
 
 /** What traces are told by, for each part of a process. Where nothing is traced each part stays as it is. */
@@ -43,6 +44,7 @@ export async function openTraces(
     role,
     instance: randomUUID(),
     log,
+    proxy: readProxy(config.current()),
     now: Date.now,
   })
   closers.add('the traces', () => tracing.close())

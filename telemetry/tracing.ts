@@ -1,6 +1,7 @@
 import type { Attributes, Context } from '@opentelemetry/api'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
+import { type ProxySettings, toProxyEnv } from '../lib/proxy.ts'
 import { formatTraceparent, parseTraceparent } from './traceparent.ts'
 import { createExportGuard } from './tracing-export.ts'
 
@@ -72,6 +73,8 @@ export async function openTracing(deps: {
   /** Of this process, among all. */
   instance: string
   log: Pick<Logger, 'warn'>
+  /** What spans go by; none unless given. */
+  proxy?: ProxySettings | null
   now: () => number
 }): Promise<Tracing> {
   const { settings, version, log, now } = deps
@@ -89,6 +92,7 @@ export async function openTracing(deps: {
     timeoutMillis: EXPORT_MS,
     // All that may wait, in its parts, and those under way.
     concurrencyLimit: 16,
+    ...(deps.proxy ? { httpAgentOptions: { keepAlive: true, proxyEnv: toProxyEnv(deps.proxy) } } : {}),
   })
   const processor = new sdk.BatchSpanProcessor({
     exporter: guard.guardExporter(exporter),

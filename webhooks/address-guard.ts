@@ -1,6 +1,7 @@
 import * as dns from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
-import { Agent, buildConnector, type Dispatcher } from 'undici'
+import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent } from 'undici'
+import { type ProxySettings, toUndiciProxy } from '../lib/proxy.ts'
 import { isPublicAddress } from './public-address.ts'
 
 const MAX_URL_LENGTH = 2048
@@ -17,6 +18,11 @@ type UrlCheck = { ok: true } | { ok: false; reason: string }
 export type AddressGuard = {
   /** What can be said of a URL without resolving its name; `reason` completes "url …". */
   checkUrl(url: string): UrlCheck
+  /**
+   * Resolves a URL's name and throws where it may not be connected to. For what goes by a proxy, which resolves the name
+   * itself; where there is none, or no address is forbidden, it does nothing.
+   */
+  checkName(url: string): Promise<void>
   /** A new dispatcher that connects to allowed addresses alone. Who asks for it closes it. */
   dispatcher(): Dispatcher
 }
@@ -24,6 +30,8 @@ export type AddressGuard = {
 export type AddressGuardOptions = {
   /** True lets webhooks go to any address: for receivers inside the own network, and for tests. */
   allowPrivateAddresses: boolean
+  /** What webhooks go by; none unless given. */
+  proxy?: ProxySettings | null
   lookup?: LookupAll
   /** Decides over a literal address; replaced where a test has loopback addresses alone. */
   isPublic?: (address: string) => boolean
@@ -46,7 +54,7 @@ export class AddressBlockedError extends Error {
  * unchecked. A `lookup` alone cannot either: it is never called for literal addresses.
  */
 export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
-  const { allowPrivateAddresses, lookup = lookupAll, isPublic = isPublicAddress } = options
+  const { allowPrivateAddresses, proxy = null, lookup = lookupAll, isPublic = isPublicAddress } = options
   const isAllowed = (address: string) => allowPrivateAddresses || isPublic(address)
 
   function checkUrl(url: string): UrlCheck {
@@ -76,7 +84,7 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
 
   function dispatcher(): Dispatcher {
     const connect = buildConnector({ allowH2: false, lookup: guardedLookup })
-    return new Agent({
+    const settings: Agent.Options = {
       allowH2: false,
       connect: (target, callback) => {
         if (isIP(target.hostname) !== 0 && !isAllowed(target.hostname)) {
@@ -85,10 +93,23 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
           connect(target, callback)
         }
       },
+    }
+    // The proxy itself stands in the configuration, and may be private: undici connects to it by a connector of its own.
+    return proxy === null
+      ? new Agent(settings)
+      : new EnvHttpProxyAgent({ ...settings, ...toUndiciProxy(proxy) })
+  }
+
+  async function checkName(url: string): Promise<void> {
+    const host = new URL(url).hostname
+    // A literal was looked at with the URL.
+    if (proxy === null || allowPrivateAddresses || isIP(host.replace(/^\[|\]$/g, '')) !== 0) return
+    await new Promise<void>((resolve, reject) => {
+      guardedLookup(host, { all: true }, (error) => (error ? reject(error) : resolve()))
     })
   }
 
-  return { checkUrl, dispatcher }
+  return { checkUrl, checkName, dispatcher }
 }
 
 const lookupAll: LookupAll = (hostname, options, callback) => {

@@ -82,6 +82,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
     const timeout = AbortSignal.timeout(timeoutMs)
     const signal = webhook.signal ? AbortSignal.any([timeout, webhook.signal]) : timeout
     try {
+      await guard.checkName(webhook.url)
       const answer = await request(webhook.url, {
         method: 'POST',
         dispatcher,

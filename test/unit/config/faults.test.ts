@@ -76,6 +76,16 @@ describe('one fault, with its line', () => {
       'tracing.endpoint: expected an http:// or https:// URL without credentials, query or fragment (sluice.yaml:9)',
     ],
     [
+      'a proxy of a kind that is not understood, whose password stays unsaid',
+      `${smallest}network: { proxy: "socks5://user:sesame@proxy:1080" }`,
+      'network.proxy: expected the http:// or https:// URL of a proxy, or none (sluice.yaml:8)',
+    ],
+    [
+      'a proxy exception that is two',
+      `${smallest}network: { no_proxy: ["a, b"] }`,
+      'network.no_proxy[0]: expected one host, such as localhost or .internal (sluice.yaml:8)',
+    ],
+    [
       'a share of traces over all of them',
       `${smallest}tracing: { sample: 2 }`,
       'tracing.sample: expected at most 1, got 2 (sluice.yaml:8)',
@@ -98,7 +108,7 @@ describe('one fault, with its line', () => {
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, worker, files, encryption, webhooks, log, tracing (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, worker, files, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

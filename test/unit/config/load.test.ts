@@ -39,6 +39,7 @@ describe('defaults', () => {
         allow_private_addresses: false,
         schedule: [0, 5_000, 300_000, 1_800_000, 7_200_000, 18_000_000, 36_000_000, 36_000_000],
       },
+      network: {},
       log: { level: 'info' },
       tracing: { headers: {}, sample: 1, content: false, service_name: 'sluice' },
     })

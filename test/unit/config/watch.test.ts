@@ -12,7 +12,7 @@ type Report = { config: Config } | { fault: unknown }
 const withTtl = (ttl: string): string => `${smallest}cache: { ttl: ${ttl} }\n`
 
 /** Sections that need a restart in whole; of the others, members may. */
-const RESTART = new Set(['server', 'redis', 'worker', 'tracing'])
+const RESTART = new Set(['server', 'redis', 'worker', 'network', 'tracing'])
 
 const read = (config: Config, section: string): unknown => config[section as keyof Config]
 
