@@ -32,6 +32,7 @@ describe.each(KINDS)('a provider of kind $kind', (kind) => {
         class: 'retryable',
         code: 'invalid_answer',
         status: 200,
+        ambiguous: true,
       })
     }
   })

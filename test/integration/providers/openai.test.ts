@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
 import { API_KEY, chatBody, openProvider, openServer, openSimulator } from './fixture.ts'
@@ -235,6 +236,32 @@ test('a response left to the background upstream is no answer', async () => {
   })
   const answer = await openProvider(url).ask({ type: 'response', body: { input: 'x', background: true } })
   expect(answer).toMatchObject({ ok: false, class: 'final', code: 'unfinished_response', ambiguous: true })
+})
+
+test('a response is never asked for in the background, whatever its client wants', async () => {
+  const sent: string[] = []
+  const url = await openServer(async (request, response) => {
+    sent.push(await text(request))
+    response.end('{"object":"response","status":"completed","output":[],"error":null}')
+  })
+  const { ask } = openProvider(url)
+  await ask({ type: 'response', body: { input: 'x', background: true, metadata: { background: 'y' } } })
+  expect(JSON.parse(sent[0]!)).toEqual({ model: 'gpt-test', input: 'x', metadata: { background: 'y' } })
+})
+
+test('an answer is taken up to the size that it may have, and not beyond', async () => {
+  const message = { role: 'assistant', content: 'hello' }
+  const choices = [{ index: 0, message, finish_reason: 'stop' }]
+  const answer = JSON.stringify({ object: 'chat.completion', choices })
+  const url = await openServer((request, response) => {
+    request.resume()
+    response.end(answer)
+  })
+  const body = chatBody('x')
+  const exact = openProvider(url, { maxAnswerBytes: answer.length })
+  expect(await exact.ask({ body })).toMatchObject({ ok: true })
+  const smaller = openProvider(url, { maxAnswerBytes: answer.length - 1 })
+  expect(await smaller.ask({ body })).toMatchObject({ ok: false, class: 'final', ambiguous: true })
 })
 
 test('keys in a provider’s message are not passed on', async () => {

@@ -127,6 +127,20 @@ describe('a worker', () => {
     expect((await read(store, id)).status).toBe('cancelled')
   })
 
+  it('gives a stream up that nobody needs any more, though no word of it came', async () => {
+    const { store, simulator, work } = await openWorkshop({
+      simulator: { outputTokens: 2000, perTokenMs: 20 },
+    })
+    await work()
+    const body = { model: LANE, messages: [{ role: 'user', content: 'hello' }], stream: true }
+    const { id } = await submit(store, { body })
+    await until(async () => (await eventsOf(store, id)).includes('job.delta'))
+    // As a cancel whose message is lost.
+    await store.scripts.run('cancel', store.root, [id, 60_000])
+    await until(() => simulator.state().in_flight === 0)
+    await until(async () => (await store.jobs.attempts(TENANT, id))?.[0]?.outcome === 'aborted')
+  })
+
   it('makes no call for a job that is cancelled between its claim and its call', async () => {
     const { store, simulator, work } = await openWorkshop({
       disturb: (work, store) => ({

@@ -56,6 +56,16 @@ describe('planCalls', () => {
     expect(idsOf(planCalls(hand, lane, 0, 0))).toEqual([ids(hand).slice(0, 1)])
   })
 
+  it('keeps tenants apart while the breaker asks whose a request is', () => {
+    const hand = [entry(), entry()].map((one, index) => ({
+      ...one,
+      held: { ...one.held, tenant: `tenant ${index}` },
+    }))
+    const [one, other] = ids(hand)
+    expect(idsOf(planCalls(hand, lane, 0, 1000))).toEqual([[one, other]])
+    expect(idsOf(planCalls(hand, lane, 0, 1000, true))).toEqual([[one], [other]])
+  })
+
   it('never mixes entries with different keys', () => {
     const hand = [entry({ coalesceKey: 'a' }), entry({ coalesceKey: 'b' }), entry({ coalesceKey: 'a' })]
     const [a1, b, a2] = ids(hand)
