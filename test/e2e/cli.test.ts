@@ -478,6 +478,7 @@ test('what the configuration names is queued again by itself, and completes', as
 
 test('operators see the lanes', async () => {
   const { stdout } = await runCli(['lanes'], { env: { ...env, SLUICE_KEY: ADMIN_KEY } })
+  expect(api.output).toContain(`"dashboard":"${url}/dashboard"`)
   expect(stdout).toMatch(/^LANE +USED .*\nsim\/chat +\d+% .*\nsim\/embed +\d+% .*\n$/)
 })
 
