@@ -1,5 +1,12 @@
-import { expect, it } from 'vitest'
-import type { Queues } from '../../../jobs/queue.ts'
+import { expect, it, onTestFinished } from 'vitest'
+import { resolveLane } from '../../../config/lanes.ts'
+import type { Config } from '../../../config/schema.ts'
+import { expressLease } from '../../../jobs/express.ts'
+import { createLeases } from '../../../jobs/leases.ts'
+import { lockLease, type Queues } from '../../../jobs/queue.ts'
+import type { Gate } from '../../../ratelimit/gate.ts'
+import { type Heartbeat, renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
+import { createRenewal } from '../../../workers/renewal.ts'
 import { submit, TENANT, type TestStore, until } from '../../helpers/store.ts'
 import { ended, openWorkshop } from './fixture.ts'
 
@@ -36,20 +43,49 @@ function holdUp(store: TestStore) {
 /** What renews is held up as well. */
 const silent = { hold() {}, drop() {}, holdPermit() {}, dropPermit() {}, stop: async () => {} }
 
-it('calls that last longer than the lease of their permits keep within max_concurrency', async () => {
-  const { store, simulator, work } = await openWorkshop({
-    limits: '{ max_concurrency: 1 }',
-    permitLeaseMs: 400,
-    store: { stalledAfterMs },
-    simulator: { latencyMs: LATENCY_MS },
+/** A heartbeat of which the thread alone renews. */
+async function threadOf(store: TestStore, gate: Gate, config: Config): Promise<Heartbeat> {
+  const lockMs = lockLease(stalledAfterMs)
+  const placeMs = expressLease(stalledAfterMs)
+  const renewMs = renewInterval(lockMs)
+  const renewal = createRenewal({ leases: createLeases({ ...store, lockMs, placeMs }), gate })
+  const heartbeat = startHeartbeat({
+    renewal: { ...renewal, renew: async () => {} },
+    renewMs,
+    limitsOf: (lane) => resolveLane(config, lane)?.limits ?? null,
+    thread: { redis: { url: store.url }, prefix: store.prefix, lockMs, placeMs, renewMs, hungMs: 60_000 },
+    onError() {},
   })
-  await work()
-  await work()
-  const jobs = await Promise.all([submit(store, {}, 'one'), submit(store, {}, 'other')])
-  for (const { id } of jobs)
-    expect(await ended(store, id)).toMatchObject({ status: 'completed', attempts: 1 })
-  expect(simulator.state()).toMatchObject({ calls: 2, peak_concurrency: 1 })
-})
+  onTestFinished(() => heartbeat.stop())
+  return heartbeat
+}
+
+it.each([
+  ['the main loop', false],
+  ['the thread', true],
+])(
+  'calls that last longer than the lease of their permits keep within max_concurrency, by %s',
+  async (_, byThread) => {
+    const { store, simulator, gate, config, work } = await openWorkshop({
+      limits: '{ max_concurrency: 1 }',
+      permitLeaseMs: byThread ? 1000 : 400,
+      store: { stalledAfterMs, own: byThread },
+      simulator: { latencyMs: LATENCY_MS },
+    })
+    for (let worker = 0; worker < 2; worker++)
+      await work(undefined, byThread ? { heartbeat: await threadOf(store, gate, config) } : {})
+    const isThread = (line: string) => line.includes('name=sluice-worker-heartbeat')
+    const threads = async () =>
+      String(await store.redis.client('LIST'))
+        .split('\n')
+        .filter(isThread).length
+    if (byThread) await until(async () => (await threads()) === 2)
+    const jobs = await Promise.all([submit(store, {}, 'one'), submit(store, {}, 'other')])
+    for (const { id } of jobs)
+      expect(await ended(store, id)).toMatchObject({ status: 'completed', attempts: 1 })
+    expect(simulator.state()).toMatchObject({ calls: 2, peak_concurrency: 1 })
+  },
+)
 
 it('a job whose call lasts longer than its lock is called once', async () => {
   const { store, simulator, work } = await openWorkshop({
