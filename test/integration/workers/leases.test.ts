@@ -1,9 +1,8 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import type { Config } from '../../../config/schema.ts'
-import { expressLease } from '../../../jobs/express.ts'
 import { createLeases } from '../../../jobs/leases.ts'
-import { lockLease, type Queues } from '../../../jobs/queue.ts'
+import { lockLease, placeLease, type Queues } from '../../../jobs/queue.ts'
 import type { Gate } from '../../../ratelimit/gate.ts'
 import { type Heartbeat, renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
@@ -46,7 +45,7 @@ const silent = { hold() {}, drop() {}, holdPermit() {}, dropPermit() {}, stop: a
 /** A heartbeat of which the thread alone renews. */
 async function threadOf(store: TestStore, gate: Gate, config: Config): Promise<Heartbeat> {
   const lockMs = lockLease(stalledAfterMs)
-  const placeMs = expressLease(stalledAfterMs)
+  const placeMs = placeLease(stalledAfterMs)
   const renewMs = renewInterval(lockMs)
   const renewal = createRenewal({ leases: createLeases({ ...store, lockMs, placeMs }), gate })
   const heartbeat = startHeartbeat({
