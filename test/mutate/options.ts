@@ -6,7 +6,7 @@ export const HELP = `Usage: npm run mutate -- [options]
 
 Breaks the product in many small ways, one after the other, in a copy of this checkout, and runs the tests that have to
 notice. Exits 1 when fewer than 95% of the breaks are caught, when one survives without a reason in the list, when a break's
-text is not in its file any more, or when a test fails without any break. Takes about a quarter of an hour.
+text is not in its file any more, or when a test fails without any break. Takes about half an hour.
 
   --only PATTERN  the breaks whose file or meaning matches this regular expression
   --list          shows the breaks, and runs nothing

@@ -131,16 +131,20 @@ it('counts a job that was deleted or cancelled as failed, by its own code', asyn
 })
 
 it('fails when its input is deleted, with the results of what was submitted by then', async () => {
-  const shop = await openBatchShop({ tenant: { max_queued: 20 }, simulator: { latencyMs: 200 } })
+  const shop = await openBatchShop({ tenant: { max_queued: 20 } })
   shop.startRunner()
-  // Two megabytes: what was not read by then is gone.
+  // Two megabytes: what was not read by then is gone. One call is under way when that is found out.
   const text = 'x'.repeat(7000)
+  const slow = '[[fault:slow:ms=3000]]'
   const created = await shop.createBatch(
-    jsonl(Array.from({ length: 300 }, (_, index) => chatLine(`c${index}`, `${text}${index}`))),
+    jsonl(
+      Array.from({ length: 300 }, (_, index) =>
+        chatLine(`c${index}`, `${text}${index === 0 ? slow : index}`),
+      ),
+    ),
   )
   await until(async () => (await openOf(shop, created)) === 10)
   await shop.files.remove(TENANT, created.inputFileId)
-  // Calls are under way when the input is missed.
   await shop.workshopWork()
   const { batch, output, errors } = await batchEnded(shop, created)
   expect(batch.status).toBe('failed')

@@ -106,11 +106,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     file: 'providers/anthropic-answer.ts',
     find: "  max_tokens: 'length',",
     replace: "  max_tokens: 'stop',",
-    tests: [
-      'test/contract/providers/dialects/dialects.test.ts',
-      'test/unit/providers/anthropic-oddities.test.ts',
-      'test/unit/providers/anthropic-request.test.ts',
-    ],
+    tests: ['test/contract/providers/anthropic.test.ts'],
     says: 'an answer that was cut short by its limit looks whole',
   },
   {
