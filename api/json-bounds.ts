@@ -9,13 +9,14 @@ import { ApiError } from './errors.ts'
 
 /**
  * What a body may hold, however small its values are. 300,000 tokens of an embedding request, the most that OpenAI takes, are
- * values; a conversation of 10,000 messages has 20,000 names. At the bounds every step of taking a body in ends within 100 ms.
+ * values; a conversation of 10,000 messages has 20,000 names; a JSON text of 15 MB within a string has 3 million escapes. At the bounds every step of taking a body in ends within 100 ms.
  */
 export const bodyBounds: JsonBounds = {
   depth: 64,
   values: 500_000,
   names: 100_000,
   distinctNames: 100_000,
+  escapes: 3_000_000,
 }
 
 /** Shorter texts, in bytes, pass no bound but that of depth, which their parser checks, and says where. */

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { parse } from 'secure-json-parse'
-import { nextTurn } from '../lib/breathe.ts'
+import { longWorkTurn } from '../lib/breathe.ts'
 import { isJsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource } from '../lib/json-source.ts'
 import { countMembers, findRepeatedName } from '../lib/json-text.ts'
@@ -33,13 +33,13 @@ export const LARGE_TEXT_BYTES = 1024 * 1024
 
 /** The same for a large text that a scanner saw, each step in a turn of the event loop of its own. */
 export async function parseLargeJson(text: Buffer, root: string): Promise<JsonValue> {
-  await nextTurn()
+  await longWorkTurn()
   const source = decode(text, root)
-  await nextTurn()
+  await longWorkTurn()
   const value = parseSource(source, root)
-  await nextTurn()
+  await longWorkTurn()
   const checked = check(value, source, root)
-  await nextTurn()
+  await longWorkTurn()
   return checked
 }
 

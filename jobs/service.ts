@@ -1,4 +1,4 @@
-import { nextTurn } from '../lib/breathe.ts'
+import { longWorkTurn } from '../lib/breathe.ts'
 import { findSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
@@ -121,7 +121,7 @@ export function createJobs(deps: Deps): Jobs {
       return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null, isBrief)
     }
     // Hashing and packing a large body is a turn of the event loop by itself.
-    if (jobs.some(({ body }) => (findSource(body)?.length ?? 0) >= LARGE_BODY)) await nextTurn()
+    if (jobs.some(({ body }) => (findSource(body)?.length ?? 0) >= LARGE_BODY)) await longWorkTurn()
     const prepared = jobs.map((job): ReturnType<typeof prepareOne> | { job: NewJob; error: unknown } => {
       try {
         return prepareOne(job)

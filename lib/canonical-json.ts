@@ -11,6 +11,9 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
+/** Of the escapes, only these can be written otherwise. A pattern, for it passes over dense escapes faster than `includes`. */
+const REWRITTEN_ESCAPE = /\\[u/]/
+
 /**
  * The canonical form of a JSON text: RFC 8785 but for two things. Numbers that a double cannot hold stay as they are written,
  * so that two of them which only look equal as doubles are not; and members keep their order where `keepsOrder` says so. Equal
@@ -45,8 +48,7 @@ function readString(reader: Reader): string {
   const end = skipString(reader.text, reader.at)
   const raw = reader.text.slice(reader.at, end)
   reader.at = end
-  // Of the escapes, only these can be written otherwise.
-  return raw.includes('\\u') || raw.includes('\\/') ? JSON.stringify(JSON.parse(raw)) : raw
+  return REWRITTEN_ESCAPE.test(raw) ? JSON.stringify(JSON.parse(raw)) : raw
 }
 
 function readArray(reader: Reader, isOrdered: boolean): string {

@@ -52,7 +52,7 @@ function descend(value: unknown, text: string, start: number, path: readonly str
     for (const [index, element] of listElements(text, start).entries()) {
       descend(value[index], text, element.start, rest)
     }
-  } else {
+  } else if (Object.hasOwn(value, step)) {
     const member = listMembers(text, start).findLast(({ name }) => name === step)
     if (member) descend((value as JsonObject)[step], text, member.valueStart, rest)
   }

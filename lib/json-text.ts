@@ -24,6 +24,8 @@ const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
+const LINE_FEED = 0x0a
+const CARRIAGE_RETURN = 0x0d
 /** Every blank is at or below this, and nothing else outside of strings is. */
 const SPACE = 0x20
 
@@ -34,16 +36,26 @@ export function skipBlanks(text: string, at: number): number {
   return place
 }
 
+/** Where quotes stand nearer to one another than this, each character is looked at: a search for each quote takes five times as long. */
+const NEAR = 32
+
 /** The place behind the string whose quote stands at `at`. */
 export function skipString(text: string, at: number): number {
-  let end = text.indexOf('"', at + 1)
-  while (text.charCodeAt(end - 1) === BACKSLASH) {
-    let escapes = end - 1
+  let from = at + 1
+  for (;;) {
+    const end = text.indexOf('"', from)
+    let escapes = end
     while (text.charCodeAt(escapes - 1) === BACKSLASH) escapes--
-    if ((end - escapes) % 2 === 0) break
-    end = text.indexOf('"', end + 1)
+    if ((end - escapes) % 2 === 0) return end + 1
+    const isNear = end - from < NEAR
+    from = end + 1
+    for (let limit = isNear ? from + NEAR : from; from < limit; ) {
+      const code = text.charCodeAt(from)
+      if (code === QUOTE) return from + 1
+      if (code === BACKSLASH) limit = from + NEAR
+      from += code === BACKSLASH ? 2 : 1
+    }
   }
-  return end + 1
 }
 
 /** The place behind the value that begins at `at`. */
@@ -145,7 +157,13 @@ export function editMembers(text: string, edits: Readonly<Record<string, string 
 
 /** JSON text in one line. Strings hold no line breaks as they are, so those that there are say nothing. */
 export function toOneLine(text: string): string {
-  return /[\r\n]/.test(text) ? text.replace(/[\r\n]/g, ' ') : text
+  if (!/[\r\n]/.test(text)) return text
+  // Not by `replace`, which takes 80 ns for each: a text of line breaks alone would hold the process for seconds.
+  const bytes = Buffer.from(text)
+  for (let at = 0; at < bytes.length; at++) {
+    if (bytes[at] === LINE_FEED || bytes[at] === CARRIAGE_RETURN) bytes[at] = SPACE
+  }
+  return bytes.toString()
 }
 
 /** How many members all objects of a text have together, equal names included. */

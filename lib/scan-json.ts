@@ -8,6 +8,8 @@ export type JsonBounds = {
   names: number
   /** Names that differ from one another; each costs ten times what a repeated one does. Those that share a bit count once, about 5% of 100,000. */
   distinctNames: number
+  /** Escapes in strings altogether: each costs all that walk over the text ten times what another character does. */
+  escapes: number
 }
 
 /** The first bound that a text passes. */
@@ -44,6 +46,7 @@ export function createJsonScanner(bounds: JsonBounds): JsonScanner {
   let values = 1
   let names = 0
   let distinct = 0
+  let escapes = 0
   let inString = false
   let isEscaped = false
   /** Nothing came since an array or object opened. */
@@ -76,8 +79,10 @@ export function createJsonScanner(bounds: JsonBounds): JsonScanner {
         const byte = bytes[at]!
         if (inString) {
           if (isEscaped) isEscaped = false
-          else if (byte === backslash) isEscaped = true
-          else if (byte === quote) inString = false
+          else if (byte === backslash) {
+            isEscaped = true
+            if (++escapes > bounds.escapes && pass('escapes')) break
+          } else if (byte === quote) inString = false
           hash = Math.imul(hash ^ byte, 0x01000193)
           continue
         }
@@ -108,5 +113,6 @@ function isSpace(byte: number): boolean {
 export function describeJsonExcess({ bound, most }: JsonExcess): string {
   if (bound === 'depth') return `is nested more than ${most} levels deep`
   if (bound === 'values') return `has more than ${most} values`
+  if (bound === 'escapes') return `has more than ${most} escapes in its strings`
   return `has more than ${most} ${bound === 'distinctNames' ? 'different ' : ''}names of members`
 }

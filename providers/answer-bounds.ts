@@ -10,6 +10,7 @@ const answerBounds: JsonBounds = {
   values: 3_500_000,
   names: 1_000_000,
   distinctNames: 50_000,
+  escapes: 3_000_000,
 }
 
 /** Thrown when an answer exceeds the cap on bytes or one of the bounds; the rest of it is not read. */

@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { parseWithSource } from '../lib/json-source.ts'
 import { mapPart } from './anthropic-parts.ts'
 import { createToolIds, type ToolIds } from './anthropic-tool-ids.ts'
+import { type ArgumentReader, createArgumentReader } from './tool-arguments.ts'
 import { UnmappableError } from './unmappable.ts'
 
 /**
@@ -21,6 +21,7 @@ export function mapMessages(
     typeof system === 'string' ? [textBlock(system)] : Array.isArray(system) ? [...system] : []
   const turns: JsonObject[] = []
   const ids = createToolIds()
+  const readArguments = createArgumentReader()
   let results: JsonValue[] | null = null
   messages.forEach((message, index) => {
     const path = `messages[${index}]`
@@ -39,7 +40,7 @@ export function mapMessages(
     } else if (message.role === 'user') {
       turns.push({ role: 'user', content: mapContent(message.content, path) })
     } else if (message.role === 'assistant') {
-      const content = mapAssistant(message, path, ids)
+      const content = mapAssistant(message, path, ids, readArguments)
       if (content.length > 0) turns.push({ role: 'assistant', content })
     } else throw new UnmappableError(`${path}.role`, 'anthropic has no counterpart for it')
   })
@@ -76,7 +77,12 @@ function readBlocks(content: JsonValue | undefined, path: string): JsonObject[] 
 }
 
 /** Thinking comes first and as it was, for its signature covers it; empty texts are refused upstream, and left out. */
-function mapAssistant(message: JsonObject, path: string, ids: ToolIds): JsonValue[] {
+function mapAssistant(
+  message: JsonObject,
+  path: string,
+  ids: ToolIds,
+  readArguments: ArgumentReader,
+): JsonValue[] {
   if (isAsked(message.function_call)) {
     throw new UnmappableError(`${path}.function_call`, 'give tool_calls instead')
   }
@@ -87,31 +93,27 @@ function mapAssistant(message: JsonObject, path: string, ids: ToolIds): JsonValu
     texts.push(textBlock(message.refusal))
   }
   const calls = Array.isArray(message.tool_calls) ? message.tool_calls : []
-  const uses = calls.map((call, index) => mapToolCall(call, `${path}.tool_calls[${index}]`, ids))
+  const uses = calls.map((call, index) =>
+    mapToolCall(call, `${path}.tool_calls[${index}]`, ids, readArguments),
+  )
   return [...thinking, ...texts, ...uses]
 }
 
-function mapToolCall(call: JsonValue, path: string, ids: ToolIds): JsonObject {
+function mapToolCall(call: JsonValue, path: string, ids: ToolIds, readArguments: ArgumentReader): JsonObject {
   if (!isJsonObject(call) || !isJsonObject(call.function)) {
     throw new UnmappableError(path, 'anthropic takes calls of functions only')
   }
   const { id, type: _type, index: _index, function: called, ...rest } = call
+  const place = `${path}.function.arguments`
+  const input = readArguments(called.arguments, place)
+  if (input === null) throw new UnmappableError(place, 'expected a JSON object')
   return {
     ...rest,
     type: 'tool_use',
     id: ids.ofCall(id),
     name: called.name ?? '',
-    input: readArguments(called.arguments, `${path}.function.arguments`),
+    input,
   }
-}
-
-function readArguments(text: JsonValue | undefined, path: string): JsonObject {
-  if (text === undefined || text === null || text === '') return {}
-  try {
-    const value: unknown = typeof text === 'string' ? parseWithSource(text) : text
-    if (isJsonObject(value)) return value
-  } catch {}
-  throw new UnmappableError(path, 'expected a JSON object')
 }
 
 function mapToolResult(message: JsonObject, path: string, ids: ToolIds): JsonObject {

@@ -4,6 +4,9 @@ import type { JsonValue } from '../lib/json.ts'
 /** What Anthropic takes: "String should match pattern '^[a-zA-Z0-9_-]+$'". */
 const VALID = /^[a-zA-Z0-9_-]+$/
 
+/** Of an id that has to be changed, no more than its beginning is kept. */
+const KEPT = 1000
+
 /** Ids of one conversation's tool calls, as Anthropic takes them. A call and its result keep meeting by their id. */
 export type ToolIds = {
   ofCall(id: JsonValue | undefined): string
@@ -19,7 +22,8 @@ export function createToolIds(): ToolIds {
   let calls = 0
 
   function toValid(id: string): string {
-    return VALID.test(id) ? id : `${id.replaceAll(/[^a-zA-Z0-9_-]/g, '_')}_${hash('sha256', id).slice(0, 8)}`
+    if (VALID.test(id)) return id
+    return `${id.slice(0, KEPT).replaceAll(/[^a-zA-Z0-9_-]/g, '_')}_${hash('sha256', id).slice(0, 8)}`
   }
 
   return {

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import type { Dispatcher } from 'undici'
-import { nextTurn } from '../lib/breathe.ts'
+import { longWorkTurn } from '../lib/breathe.ts'
 import { isJsonObject } from '../lib/json.ts'
 import { keepSource } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
@@ -47,9 +47,9 @@ const LARGE_ANSWER = 1024 * 1024
 export async function readJson(stream: Readable, maxBytes: number): Promise<unknown> {
   const text = await readText(stream, maxBytes)
   if (text.length < LARGE_ANSWER) return parseJson(text)
-  await nextTurn()
+  await longWorkTurn()
   const value = parseJson(text)
-  await nextTurn()
+  await longWorkTurn()
   return value
 }
 

@@ -15,6 +15,7 @@ import {
   findRepeatedName,
   listElements,
   listMembers,
+  skipString,
 } from '../../../lib/json-text.ts'
 import { cpuTimeOf } from '../../helpers/cpu-time.ts'
 
@@ -86,6 +87,25 @@ test('members and elements stand where JSON.parse finds them', () => {
       expect(listElements(text).map(({ start, end }) => text.slice(start, end))).toEqual(items)
     }),
   )
+})
+
+describe('a string', () => {
+  it('ends where it ends, however its escapes lie', () => {
+    const piece = fc.constantFrom(
+      '"',
+      '\\',
+      'a',
+      'lorem ipsum dolor sit amet, consectetur adipiscing elit',
+      '\n',
+      'é',
+    )
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
+        const text = JSON.stringify(pieces.join(''))
+        expect(skipString(`[${text}, "x"]`, 1)).toBe(text.length + 1)
+      }),
+    )
+  })
 })
 
 describe('editMembers', () => {

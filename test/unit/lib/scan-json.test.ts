@@ -7,6 +7,7 @@ const free: JsonBounds = {
   values: Number.POSITIVE_INFINITY,
   names: Number.POSITIVE_INFINITY,
   distinctNames: Number.POSITIVE_INFINITY,
+  escapes: Number.POSITIVE_INFINITY,
 }
 
 function scan(text: string, bounds: Partial<JsonBounds>, size = text.length + 1) {
@@ -63,8 +64,16 @@ describe('the scanner of JSON', () => {
     ).toBeNull()
   })
 
+  it('counts each escape once, wherever the text is cut', () => {
+    const text = JSON.stringify({ 'a\n': '\\\\"\u0001é', b: ['"'] })
+    for (const size of [1, 2, 3, 100]) {
+      expect(scan(text, { escapes: 6 }, size)).toBeNull()
+      expect(scan(text, { escapes: 5 }, size)).toEqual({ bound: 'escapes', most: 5 })
+    }
+  })
+
   it('says each bound in words', () => {
-    const words = (['depth', 'values', 'names', 'distinctNames'] as const).map((bound) =>
+    const words = (['depth', 'values', 'names', 'distinctNames', 'escapes'] as const).map((bound) =>
       describeJsonExcess({ bound, most: 7 }),
     )
     expect(words).toEqual([
@@ -72,6 +81,7 @@ describe('the scanner of JSON', () => {
       'has more than 7 values',
       'has more than 7 names of members',
       'has more than 7 different names of members',
+      'has more than 7 escapes in its strings',
     ])
   })
 })
