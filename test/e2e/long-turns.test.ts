@@ -112,20 +112,9 @@ async function measure(running: RunningProcess): Promise<number> {
 }
 
 /** What a usual run tries; `npm run test:slow` tries every shape. */
-const few = [
-  'empty arrays',
-  'short names',
-  'a long string',
-  'numbers up to the bound',
-  'names up to the bound',
-]
-const fewMessages = [
-  'a text of quotes',
-  'a picture of blanks',
-  'arguments of many names',
-  'arguments that are deep',
-]
-const fewAnswers = ['deep nesting', 'empty arrays', 'line breaks']
+const few = ['short names', 'names up to the bound', 'a string of quotes up to the bound']
+const fewMessages = ['a picture of blanks', 'arguments that are deep']
+const fewAnswers = ['deep nesting', 'empty arrays']
 const isSlow = process.env.SLUICE_SLOW === '1'
 
 describe('no body holds the API', () => {
@@ -177,25 +166,32 @@ describe('no request holds a worker', () => {
   it.each(
     Object.entries(messages)
       .filter(([shape]) => isSlow || fewMessages.includes(shape))
-      .flatMap(([shape]) => ['up', 'claude'].map((provider) => [shape, provider] as const)),
+      .flatMap(([shape]) =>
+        (isSlow ? ['up', 'claude'] : ['claude']).map((provider) => [shape, provider] as const),
+      ),
   )('%s, to %s', async (shape, provider) => {
     const asked = messages[shape]!()
     answer = provider === 'claude' ? claudes : message('1')
-    const { id } = await createJob(url, {
-      ...chat(`x ${measured}`, { max_attempts: 1 }),
-      body: {
-        model: `${provider}/chat`,
-        max_tokens: 10,
-        messages: [{ role: 'user', content: 'x' }, ...asked],
-      },
+    const answered = await fetch(`${url}/v1/jobs`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        type: 'chat',
+        body: {
+          model: `${provider}/chat`,
+          max_tokens: 10,
+          messages: [{ role: 'user', content: `x ${measured}` }, ...asked],
+        },
+        max_attempts: 1,
+      }),
     })
-    const job = await waitForJob(url, id)
+    const created = await answered.text()
+    if (answered.status === 202) {
+      const job = await waitForJob(url, JSON.parse(created).id)
+      expect(['completed', 'failed']).toContain(job.status)
+    } else expect(created).toMatch(/(?:has|is nested) more than \d+/)
     const [inApi, inWorker] = [await measure(api), await measure(worker)]
-    if (isSlow)
-      process.stderr.write(
-        `${job.status} ${job.error?.message?.slice(0, 100)} api ${inApi} worker ${inWorker}\n`,
-      )
-    expect(['completed', 'failed']).toContain(job.status)
+    if (isSlow) process.stderr.write(`${shape}, ${provider}: api ${inApi} worker ${inWorker}\n`)
     expect.soft(inApi).toBeLessThan(most())
     expect.soft(inWorker).toBeLessThan(most())
   })
@@ -259,7 +255,8 @@ describe('no answer holds a worker, nor is it asked for twice', () => {
 }, 60_000)
 
 describe('others', () => {
-  it('wait at most half a second longer while several of the worst bodies are read', async () => {
+  // By the clock on the wall: for a machine that does nothing else.
+  it.runIf(isSlow)('wait at most half a second longer while several of the worst bodies are read', async () => {
     const healthy = async () => {
       const begun = performance.now()
       const answered = await fetch(`${url}/v1/jobs`, {
