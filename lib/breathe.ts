@@ -1,7 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-export { nextTurn }
-
 /** Most time that is left to everybody else between two pieces of long work, ms. */
 const MOST_REST_MS = 50
 
