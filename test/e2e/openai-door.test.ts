@@ -371,7 +371,8 @@ describe('a client that goes away', () => {
 
 test('models are the lanes and aliases', async () => {
   const ids = (await client.models.list()).data.map((model) => model.id)
-  expect(ids).toEqual(['sim/chat', 'sim/embed', 'own/model', 'fast'])
+  // Beside them stand models of "*" that were used lately.
+  expect(ids).toEqual(expect.arrayContaining(['sim/chat', 'sim/embed', 'own/model', 'fast']))
   expect(await client.models.retrieve('sim/chat')).toEqual({
     id: 'sim/chat',
     object: 'model',

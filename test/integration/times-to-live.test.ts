@@ -22,6 +22,7 @@ import {
   intent,
   jobError,
   LANE,
+  loseLease,
   newJob,
   openTestStore,
   read,
@@ -68,7 +69,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:file:file-\w+:(\d+|sizes)$/, 7 * DAY, 'those of a file that does not expire have none'],
   [/^T:file:file-\w+:gone$/, HOUR],
   [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
-  [/^L:calls:(meta|id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
+  [/^L:calls:(id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
+  [/^L:calls:meta$/, DAY],
   [/^L:calls:job_\w+-\d+$/, null, 'its acknowledgement'],
   [/^L:calls:job_\w+-\d+:lock$/, lockLease(STALLED)],
   [/^L:calls:stalled-check$/, STALLED],
@@ -178,6 +180,7 @@ async function expectKnownKeys({ redis, prefix, root }: House): Promise<void> {
 async function lose(house: House, times: number) {
   const first = await house.start()
   for (let time = 1; time < times; time++) {
+    await loseLease(house, first.held)
     await house.work.start([{ ...first.held, token: `worker ${time}` }], intent)
   }
   return first

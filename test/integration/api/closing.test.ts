@@ -59,7 +59,7 @@ it('completes the answer underway and takes no more over its connection', async 
     text += part
   })
   const ended = new Promise((resolve) => socket.on('close', resolve))
-  const request = `GET /v1/jobs/${id} HTTP/1.1\r\nhost: a\r\n\r\n`
+  const request = `GET /v1/jobs/${id} HTTP/1.1\r\nhost: localhost\r\n\r\n`
   socket.write(request)
   await handled.first
   const closed = api.app.close()

@@ -24,10 +24,11 @@ const follow = (path: string, headers: Record<string, string> = {}, signal?: Abo
 /** The fields of each event of a whole stream; comments are dropped. */
 function parse(text: string): { id?: string; event?: string; data?: { seq: number; job_id: string } }[] {
   return text
+    .replaceAll(/^:.*\n/gm, '')
     .split('\n\n')
     .map((block) => Object.fromEntries(block.split('\n').map((line) => line.split(/: (.*)/s).slice(0, 2))))
     .filter((fields) => fields.id !== undefined)
-    .map((fields) => ({ ...fields, data: JSON.parse(fields.data) }))
+    .map(({ retry: _retry, ...fields }) => ({ ...fields, data: JSON.parse(fields.data) }))
 }
 
 describe("a job's events", () => {
@@ -109,7 +110,7 @@ describe("a job's events", () => {
       text += chunk
       if (text.split(': keep-alive\n').length > 2) break
     }
-    expect(text).toMatch(/^retry: \d+\n\nid: /)
+    expect(text).toMatch(/^retry: \d+\n(?:: keep-alive\n)*id: /)
     client.abort()
   })
 

@@ -296,7 +296,7 @@ test('a worker whose port is taken ends before it takes anything in hand', async
   const headers = { 'content-type': 'application/json' }
   const made = await fetch(`${api.url}/v1/jobs`, { method: 'POST', headers, body: JSON.stringify(chat('x')) })
   const { id } = (await made.json()) as Job
-  await expect(openWorker(deps)).rejects.toThrow('EADDRINUSE')
+  await expect(openWorker(deps)).rejects.toThrow('the port is in use')
   const job = (await (await fetch(`${api.url}/v1/jobs/${id}`)).json()) as Job
   expect(job.status).toBe('queued')
   expect(job.attempts).toBe(0)
