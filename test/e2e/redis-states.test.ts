@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, type TestContext, test } from 'vitest'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
 import type { RunningProcess } from '../helpers/processes.ts'
 import { routeThrough, startRelay } from '../helpers/relay.ts'
@@ -11,7 +11,7 @@ import { chat, createBulk, createJob, getJob, post, startStack, waitForJob } fro
 import { startReceiver, WEBHOOK_SECRET } from '../integration/webhooks/receiver.ts'
 
 /** A Redis that a test starts and ends as it likes, always at the same port; nothing of it is kept. */
-async function openServer() {
+async function openServer({ onTestFinished }: Pick<TestContext, 'onTestFinished'>) {
   const directory = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'states-'))
   let running: EmbeddedRedis | null = null
   let port: number | undefined
@@ -52,8 +52,9 @@ async function end(running: RunningProcess): Promise<{ code: number | null; isPr
   return { code, isPrompt: performance.now() - begun < 10_000 }
 }
 
-test('processes that are there before Redis say so once, begin when it comes, go on when it is emptied, and stop without it', async () => {
-  const server = await openServer()
+test.concurrent('processes that are there before Redis say so once, begin when it comes, go on when it is emptied, and stop without it', async (context) => {
+  const { onTestFinished } = context
+  const server = await openServer(context)
   const receiver = await startReceiver()
   onTestFinished(receiver.close)
   const stack = await startStack({
@@ -106,8 +107,9 @@ test('processes that are there before Redis say so once, begin when it comes, go
   expect((await readdir(stack.spool)).filter((name) => name.endsWith('.json'))).toHaveLength(2)
 }, 90_000)
 
-test('a Redis that evicts takes no new work, one behind a line that died in silence is found again, and neither needs a restart', async () => {
-  const server = await openServer()
+test.concurrent('a Redis that evicts takes no new work, one behind a line that died in silence is found again, and neither needs a restart', async (context) => {
+  const { onTestFinished } = context
+  const server = await openServer(context)
   await server.start('--maxmemory-policy', 'allkeys-lru')
   const relay = await startRelay(server.url)
   onTestFinished(relay.close)
