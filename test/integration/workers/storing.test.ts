@@ -2,34 +2,23 @@ import { mkdtemp, readdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
-import type { Queues } from '../../../jobs/queue.ts'
 import { readStoreId } from '../../../jobs/store-id.ts'
 import { createProviders } from '../../../providers/registry.ts'
 import { startSpool } from '../../../workers/spool.ts'
 import { RUN_VARIABLE } from '../../helpers/run-processes.ts'
-import { newJob, submit, type TestStore, until } from '../../helpers/store.ts'
+import { newJob, submit, until } from '../../helpers/store.ts'
 import { openServer } from '../providers/fixture.ts'
-import { ended, openWorkshop } from './fixture.ts'
-
-/** The lanes' queues, which tell when an entry is acknowledged. */
-function watchAcknowledged(store: TestStore, told: () => void): Queues {
-  return {
-    ...store.queues,
-    consume(lane, options) {
-      const queue = store.queues.consume(lane, options)
-      const acknowledge: typeof queue.acknowledge = (held) => {
-        told()
-        return queue.acknowledge(held)
-      }
-      return { ...queue, acknowledge }
-    },
-  }
-}
+import { ended, expressOf, openWorkshop } from './fixture.ts'
 
 it('an entry is acknowledged only once its result is stored', async () => {
   const order: string[] = []
   const { store, work } = await openWorkshop()
-  const queues = watchAcknowledged(store, () => order.push('acknowledged'))
+  const own = expressOf(store, 15_000)
+  // A claimed job is held by its place, which its acknowledgement ends.
+  const acknowledge: typeof own.express.acknowledge = (held) => {
+    order.push('acknowledged')
+    return own.express.acknowledge(held)
+  }
   await work(
     (real) => ({
       ...real,
@@ -38,7 +27,7 @@ it('an entry is acknowledged only once its result is stored', async () => {
         order.push('stored')
       },
     }),
-    { queues },
+    { ...own, express: { ...own.express, acknowledge } },
   )
   const { id } = await submit(store)
   expect((await ended(store, id)).status).toBe('completed')
