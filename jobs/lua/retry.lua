@@ -15,6 +15,7 @@ local cost = book(job, id, call, to_nano(ARGV[9]), known)
 if not job then return { 0, '' } end
 if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
 if job.carrying and is_terminal(job.status) then
+  redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
   redis.call('HDEL', job_key(id), 'carrying')
   if job.deleted then redis.call('DEL', job_key(id)) end
   return { 0, promote(job.hash) or '' }

@@ -95,9 +95,15 @@ end
 job = load(id, true)
 if not job or job.entries ~= tonumber(ARGV[2]) then return { 'ack', '' } end
 
+local outbox, place = root .. ':outbox', id .. '-' .. job.entries
+
 if is_terminal(job.status) then
   -- Cancelled in mid-call while carrying followers, and then its worker died: another must lead.
   if job.carrying then
+    -- Its call still goes on for the others, in a worker that holds it.
+    local held_until = redis.call('ZSCORE', outbox, place)
+    if held_until and tonumber(held_until) > now then return { 'ack', '' } end
+    redis.call('ZREM', outbox, place)
     redis.call('HDEL', job_key(id), 'carrying')
     if job.deleted then redis.call('DEL', job_key(id)) end
     return { 'ack', promote(job.hash) or '' }
@@ -106,7 +112,6 @@ if is_terminal(job.status) then
 end
 if job.leader then return { 'ack', '' } end
 
-local outbox, place = root .. ':outbox', id .. '-' .. job.entries
 local function hold() redis.call('ZADD', outbox, ms(now + tonumber(ARGV[7])), place) end
 local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == ARGV[6]
 

@@ -133,7 +133,7 @@ test('no prompt and no answer is in Redis, packed or not, nor in a log: by every
     'lorem ipsum',
     'chat.completion',
     'fault:400',
-    '"choices"',
+    '"choices":[',
     'output_text',
     '"embedding":"',
   ]

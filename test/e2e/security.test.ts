@@ -104,7 +104,8 @@ describe('what nobody but its owner may read', () => {
     await refuse('POST', '/v1/chat/completions', { body: chat(`${prompt} [[fault:400]] by the door`).body })
     await refuse('POST', '/v1/jobs', { body: chat(prompt), key: `${canary('wrong-key')}` })
     await refuse('GET', `/v1/jobs/${prompt}`)
-    await refuse('GET', `/v1/${prompt}?key=${keys.first}`)
+    // A path that is not there is named in the answer, without its query.
+    await refuse('GET', `/v1/nowhere?key=${keys.first}&prompt=${prompt}`)
     await refuse('GET', '/v1/lanes')
     for (const id of ids) {
       const { text } = await call('GET', `/v1/jobs/${id}?wait=20`)

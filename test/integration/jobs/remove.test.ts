@@ -6,11 +6,13 @@ import {
   fail,
   failure,
   intent,
+  LANE,
   newJob,
   openTestStore,
   queuedEntries,
   read,
   retryNow,
+  startAgain,
   statusesOf,
   submit,
   success,
@@ -115,7 +117,11 @@ describe('deleting a job', () => {
     await store.start()
     await store.jobs.remove(TENANT, leader.id)
     const again = await store.fetch()
+    // While its worker holds it the call goes on, and nobody else is to buy the answer.
+    await store.redis.zadd(`${store.root}:outbox`, Date.now() + 60_000, `${leader.id}-1`)
     expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])
+    expect(await store.queues.backlog(LANE)).toMatchObject({ waiting: 0 })
+    expect(await startAgain(store, again, 'another')).toEqual({ kind: 'done' })
     await store.lane().acknowledge(again)
     const promoted = await store.start()
     expect(promoted.held.id).toBe(follower.id)
