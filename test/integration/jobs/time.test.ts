@@ -115,6 +115,14 @@ describe('a deadline', () => {
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.failed'])
   })
 
+  it('is forgotten when its job ends before it', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { deadline: inMs(60_000) })
+    expect(await store.redis.zrange(`${store.root}:deadlines`, '0', '-1')).toEqual([job.id])
+    await complete(store, await store.start())
+    expect(await store.redis.zcard(`${store.root}:deadlines`)).toBe(0)
+  })
+
   it('leaves a running call alone, and ends the job when it would wait again', async () => {
     const store = await openTestStore()
     const job = await submit(store, { deadline: inMs(400) })

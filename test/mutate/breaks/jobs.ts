@@ -129,7 +129,8 @@ export const JOB_BREAKS: readonly Break[] = [
     file: 'jobs/lua/common.lua',
     find: "  if job.deadline > 0 then redis.call('ZREM', root .. ':deadlines', job.id) end",
     replace: '',
-    tests: TTL,
+    tests: TIME,
+    titles: 'ends before it',
     says: 'a job that ended stays among those with deadlines',
   },
   {
