@@ -26,6 +26,7 @@ describe.runIf(hasOpenssl)('Redis by TLS', () => {
     makeCertificate('imposter', 'stranger', 'DNS:client')
     const port = await findFreePort()
     server = await startTestRedis({
+      hasPassword: false,
       extraArgs: [
         ...['--tls-port', String(port), '--tls-auth-clients', 'yes', '--tls-ca-cert-file', file('ca.crt')],
         ...['--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
