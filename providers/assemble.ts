@@ -33,6 +33,9 @@ type Choice = {
 /** What names the answer: the first value given stands. */
 const HEAD = ['id', 'created', 'model'] as const
 
+/** OpenAI pads chunks with it, against guesses by their length; it is no part of the answer. */
+const PADDING = 'obfuscation'
+
 /** Lists of a choice that go on with each chunk: vLLM's `return_token_ids`. */
 const GROWING = new Set(['token_ids'])
 
@@ -56,6 +59,7 @@ export function createChatAssembler(): ChatAssembler {
     }
     for (const key of Object.keys(chunk)) {
       if (key === 'choices' || key === 'id' || key === 'created' || key === 'model') continue
+      if (key === PADDING) continue
       mergeState(members, key, chunk[key])
     }
     return shown

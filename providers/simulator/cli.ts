@@ -25,7 +25,7 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --fault RULE        KIND[:rate=R][:times=N][:ms=MS][:retry_after=MS]; may be repeated
   --dialect NAME      how answers are said, or MODEL=NAME; may be repeated: azure, dashscope,
                       deepseek, gemini, groq, llama.cpp, lm-studio, minimax, mistral, moonshot,
-                      ollama, openrouter, plain, sglang, vllm, voyage
+                      ollama, openai, openrouter, plain, sglang, vllm, voyage, zhipu
   --huge-bytes N      size of the answer of the fault huge (default 83886080)
   --seed N            of jitter and fault rates (default 1)
   --help              this text

@@ -7,7 +7,11 @@ import { createOpenAiProvider } from '../../../../providers/openai.ts'
 import type { ProviderAnswer, ProviderRequest } from '../../../../providers/provider.ts'
 import { DIALECTS } from '../../../../providers/simulator/dialects.ts'
 import { createSimulator } from '../../../../providers/simulator/simulator.ts'
-import { chatBody, TOOL } from '../fixture.ts'
+import { isWorthKeeping } from '../../../../providers/worth-keeping.ts'
+import { startUpstream } from '../../../helpers/upstream.ts'
+import { chatBody, openBench, readFixture, replay, replayStream, TOOL } from '../fixture.ts'
+import { KINDS } from '../kinds.ts'
+import { facts as anthropic } from './anthropic.ts'
 import { facts as azure } from './azure.ts'
 import { facts as dashscope } from './dashscope.ts'
 import { facts as deepseek } from './deepseek.ts'
@@ -20,11 +24,13 @@ import { facts as minimax } from './minimax.ts'
 import { facts as mistral } from './mistral.ts'
 import { facts as moonshot } from './moonshot.ts'
 import { facts as ollama } from './ollama.ts'
+import { facts as openai } from './openai.ts'
 import { facts as openrouter } from './openrouter.ts'
 import { facts as plain } from './plain.ts'
 import { facts as sglang } from './sglang.ts'
 import { facts as vllm } from './vllm.ts'
 import { facts as voyage } from './voyage.ts'
+import { facts as zhipu } from './zhipu.ts'
 
 const ALL: DialectFacts[] = [
   azure,
@@ -38,11 +44,13 @@ const ALL: DialectFacts[] = [
   mistral,
   moonshot,
   ollama,
+  openai,
   openrouter,
   plain,
   sglang,
   vllm,
   voyage,
+  zhipu,
 ]
 
 type Ask = (request: Partial<ProviderRequest> & { body: JsonObject }) => Promise<ProviderAnswer>
@@ -96,7 +104,11 @@ function assemble(chunks: Iterable<JsonObject>): JsonObject {
 test('every dialect of the simulator has its facts, and the page about providers names it', () => {
   expect(ALL.map(({ name }) => name).sort()).toEqual(Object.keys(DIALECTS).sort())
   const page = readFileSync(new URL('../../../../docs/providers.md', import.meta.url), 'utf8')
-  for (const { name } of ALL) expect(page).toContain(`| \`${name}\` |`)
+  for (const { name, provider, sends, right, reported } of ALL) {
+    expect(page).toContain(`| \`${name}\` | ${provider} | ${sends} | ${right} | ${reported} |`)
+  }
+  const { provider, sends, right, reported } = anthropic
+  expect(page).toContain(`| – | ${provider} | ${sends} | ${right} | ${reported} |`)
 })
 
 describe.each(ALL)('$provider', ({ name }) => {
@@ -148,5 +160,112 @@ describe.each(ALL)('$provider', ({ name }) => {
       message: expect.stringContaining('empty array'),
     })
     expect(await ask({ body: chatBody() })).toMatchObject({ ok: false, class: 'throttled', cause: 'rate' })
+  })
+})
+
+test('OpenAI: the padding of chunks is no part of the stored answer', async () => {
+  const ask = await open('openai')
+  const shown: JsonObject[] = []
+  const body = chatBody({ stream: true })
+  const stored = bodyOf(await ask({ body, onDelta: (chunk) => shown.push(chunk as JsonObject) }))
+  expect(shown.every(({ obfuscation }) => typeof obfuscation === 'string')).toBe(true)
+  expect(stored).not.toHaveProperty('obfuscation')
+  expect(stored).toMatchObject({ service_tier: 'default', usage: { total_tokens: expect.any(Number) } })
+})
+
+describe('Zhipu', () => {
+  const ask = async (answer: (stream: boolean) => [status: number, body: JsonObject], stream = false) => {
+    const upstream = await startUpstream()
+    onTestFinished(upstream.close)
+    upstream.script = (_call, response) => {
+      const [status, body] = answer(stream)
+      response.writeHead(status, { 'content-type': stream ? 'text/event-stream' : 'application/json' })
+      response.end(stream ? `data: ${JSON.stringify(body)}\n\ndata: [DONE]\n\n` : JSON.stringify(body))
+    }
+    const provider = createOpenAiProvider({
+      name: 'one',
+      kind: 'openai-compatible',
+      baseUrl: upstream.url,
+      apiKey: '',
+      defaultTimeoutMs: 10_000,
+    })
+    onTestFinished(() => provider.close())
+    return provider.call({
+      type: 'chat',
+      model: 'm',
+      body: chatBody({ stream }),
+      timeoutMs: 10_000,
+      signal: new AbortController().signal,
+    })
+  }
+
+  test.each([
+    ['1302', 'Rate limit reached for requests', 'throttled', 'rate'],
+    ['1305', 'The API has triggered a rate limit.', 'throttled', 'rate'],
+    [
+      '1308',
+      'Usage limit reached for 5 hour. Your limit will reset at 2026-08-27 21:31:39',
+      'throttled',
+      'rate',
+    ],
+    ['1113', 'Insufficient balance or no resource package. Please recharge.', 'final', 'quota'],
+  ])('a 429 of code %s: %s', async (code, message, kind, cause) => {
+    const answer = await ask(() => [429, { error: { code, message } }])
+    expect(answer).toMatchObject({ ok: false, class: kind, cause, code, message })
+  })
+
+  test.each([false, true])('an answer that its network broke is a failure, streamed: %s', async (streams) => {
+    const choice = (stream: boolean) => ({
+      index: 0,
+      finish_reason: 'network_error',
+      [stream ? 'delta' : 'message']: { role: 'assistant', content: 'Hal' },
+    })
+    const answer = await ask(
+      (stream) => [200, { id: '1', created: 1, model: 'm', choices: [choice(stream)] }],
+      streams,
+    )
+    expect(answer).toMatchObject({ ok: false, class: 'retryable', code: 'unfinished_answer' })
+  })
+
+  test('an answer that was filtered says so, and is not kept', async () => {
+    const message = { role: 'assistant', content: 'So much' }
+    const body = {
+      id: '1',
+      created: 1,
+      model: 'm',
+      choices: [{ index: 0, finish_reason: 'sensitive', message }],
+    }
+    const answer = bodyOf(await ask(() => [200, body]))
+    expect(sayOf(answer)).toMatchObject({ text: 'So much', finish: 'sensitive' })
+    expect(isWorthKeeping('chat', chatBody(), answer)).toBe(false)
+  })
+})
+
+describe('Anthropic', () => {
+  const kind = KINDS.find((one) => one.kind === 'anthropic')!
+  const body = chatBody({ stream: true })
+
+  test('events that are new to us, and pings, change nothing', async () => {
+    const { upstream, ask } = await openBench(kind)
+    const stream = readFixture('anthropic', 'stream.sse')
+    replayStream(upstream, stream)
+    const expected = sayOf(bodyOf(await ask({ body })))
+    const odd = 'event: of_tomorrow\ndata: {"type":"of_tomorrow","index":0,"delta":{"text":"no"}}\n\n'
+    const ping = 'event: ping\ndata: {"type":"ping"}\n\n'
+    replayStream(upstream, `${odd + stream.split('\n\n').filter(Boolean).join(`\n\n${ping}${odd}`)}\n\n`)
+    const shown: JsonObject[] = []
+    const streamed = await ask({ body, onDelta: (chunk) => shown.push(chunk as JsonObject) })
+    expect(sayOf(bodyOf(streamed))).toEqual(expected)
+    expect(sayOf(assemble(shown))).toEqual(expected)
+    expect(sayOf(assemble(listChatChunks(bodyOf(streamed), false)))).toEqual(expected)
+  })
+
+  test('an error inside a stream, and a busy service, are failures that may be tried again', async () => {
+    const { upstream, ask } = await openBench(kind)
+    replay(upstream, 'anthropic', 'error-in-stream.sse')
+    const failed = await ask({ body })
+    expect(failed).toMatchObject({ ok: false, class: 'retryable', code: 'overloaded_error', ambiguous: true })
+    replay(upstream, 'anthropic', 'overloaded.json')
+    expect(await ask()).toMatchObject({ ok: false, class: 'retryable', status: 529, cause: 'overloaded' })
   })
 })
