@@ -1,5 +1,5 @@
--- Books retries that are about to be scheduled, so that they stay a fifth of the lane's requests. The twin, with the
--- reasons, is retry-budget.ts.
+-- Books retries that are about to be scheduled, so that they stay a fifth of the lane's requests. The model, with the
+-- reasons, is test/model/ratelimit/retry-budget.ts.
 --
 -- ARGV    10 how many, 11 whose they are (a tenant or '')
 -- Answer  for each, by how many ms it has to be put off

@@ -1,12 +1,12 @@
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { createRedis } from '../../lib/redis.ts'
-import type { BucketState } from '../../ratelimit/bucket.ts'
-import { createBucket, pause, read, renew, resume, retry } from '../../ratelimit/bucket.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
 import { createGate, toAmounts, toBooking, toPause, toTakeAnswer } from '../../ratelimit/gate.ts'
-import { settle } from '../../ratelimit/settle.ts'
-import { take } from '../../ratelimit/take.ts'
 import { testRedis } from '../helpers/redis.ts'
+import type { BucketState } from '../model/ratelimit/bucket.ts'
+import { createBucket, pause, read, renew, resume, retry } from '../model/ratelimit/bucket.ts'
+import { settle } from '../model/ratelimit/settle.ts'
+import { take } from '../model/ratelimit/take.ts'
 
 /** A gate on simulated time. `clock.now` is what the server's clock shows, ms. */
 export type Subject = { gate: Gate; clock: { now: number } }

@@ -1,5 +1,5 @@
-import type { Amounts, Bounds, Dimension } from './limits.ts'
-import { DIMENSIONS } from './limits.ts'
+import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
+import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 
 /**
  * Keeps small calls from starving a large one: the window's last free bit always suffices for something small, so

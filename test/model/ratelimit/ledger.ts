@@ -1,5 +1,5 @@
-import type { Amounts, Bounds } from './limits.ts'
-import { DIMENSIONS } from './limits.ts'
+import type { Amounts, Bounds } from '../../../ratelimit/limits.ts'
+import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 
 /**
  * What was taken in the last `window` ms, in 600 slices. A slice counts until all of it lies outside of the window

@@ -1,13 +1,13 @@
-import type { LaneLimits } from '../config/lanes.ts'
-import { bookTrial, findBreakerState } from './breaker.ts'
+import type { LaneLimits } from '../../../config/lanes.ts'
+import { bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
+import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
+import type { Amounts, EffectiveLimits } from '../../../ratelimit/limits.ts'
+import { DIMENSIONS } from '../../../ratelimit/limits.ts'
+import { computeLived, findLived } from '../../../ratelimit/slowdown.ts'
 import type { BucketState } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
-import type { RefusedFor, Taken } from './gate.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
-import type { Amounts, EffectiveLimits } from './limits.ts'
-import { DIMENSIONS } from './limits.ts'
-import { computeLived, findLived } from './slowdown.ts'
 
 /** Rounding of sums of doubles, in requests or tokens. */
 const EPSILON = 1e-6

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { computeReserve, stakeClaim, useClaim } from '../../../ratelimit/claim.ts'
 import type { Amounts, Bounds } from '../../../ratelimit/limits.ts'
+import { computeReserve, stakeClaim, useClaim } from '../../model/ratelimit/claim.ts'
 
 const LARGE: Amounts = [1, 5000, 0, 0]
 const SMALL: Amounts = [1, 100, 0, 0]

@@ -1,15 +1,21 @@
-import type { LaneLimits } from '../config/lanes.ts'
-import { BREAKER_OPEN, type Breaker, closeBreaker, createBreaker, findBreakerState } from './breaker.ts'
+import type { LaneLimits } from '../../../config/lanes.ts'
+import {
+  BREAKER_OPEN,
+  type Breaker,
+  closeBreaker,
+  createBreaker,
+  findBreakerState,
+} from '../../../ratelimit/breaker.ts'
+import type { LaneState } from '../../../ratelimit/lane-state.ts'
+import { toQuantities } from '../../../ratelimit/lane-state.ts'
+import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from '../../../ratelimit/limits.ts'
+import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
+import type { Slowdown } from '../../../ratelimit/slowdown.ts'
+import { computeLived, computeSpeed } from '../../../ratelimit/slowdown.ts'
 import type { Claim } from './claim.ts'
-import type { LaneState } from './lane-state.ts'
-import { toQuantities } from './lane-state.ts'
 import type { Ledger } from './ledger.ts'
 import { createLedger, rollLedger } from './ledger.ts'
-import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from './limits.ts'
-import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from './limits.ts'
 import { bookRetries, createRetryBudget, type RetryBudget } from './retry-budget.ts'
-import type { Slowdown } from './slowdown.ts'
-import { computeLived, computeSpeed } from './slowdown.ts'
 
 /**
  * The arithmetic of the bucket without Redis (here, in take.ts and in settle.ts): each function changes the state that

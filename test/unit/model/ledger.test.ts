@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import type { Amounts, Bounds } from '../../../ratelimit/limits.ts'
 import {
   addToLedger,
   computeLedgerWaits,
   correctLedger,
   createLedger,
   rollLedger,
-} from '../../../ratelimit/ledger.ts'
-import type { Amounts, Bounds } from '../../../ratelimit/limits.ts'
+} from '../../model/ratelimit/ledger.ts'
 
 const WINDOW = 60_000
 const ONE: Amounts = [1, 100, 75, 25]

@@ -1,12 +1,12 @@
-import type { LaneLimits } from '../config/lanes.ts'
-import { judge } from './breaker.ts'
+import type { LaneLimits } from '../../../config/lanes.ts'
+import { judge } from '../../../ratelimit/breaker.ts'
+import type { Booking } from '../../../ratelimit/gate.ts'
+import type { Amounts, EffectiveLimits, LearnedLimit } from '../../../ratelimit/limits.ts'
+import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
+import { slowDown } from '../../../ratelimit/slowdown.ts'
 import type { BucketState, Permit } from './bucket.ts'
 import { advance, BURST_MS, extendPause } from './bucket.ts'
-import type { Booking } from './gate.ts'
 import { correctLedger } from './ledger.ts'
-import type { Amounts, EffectiveLimits, LearnedLimit } from './limits.ts'
-import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from './limits.ts'
-import { slowDown } from './slowdown.ts'
 
 /** Frees permits and books what their calls really cost. An unknown or settled permit changes nothing. */
 export function settle(state: BucketState, lane: LaneLimits, bookings: Booking[], serverNow: number): void {
