@@ -176,7 +176,7 @@ const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
  * BullMQ's script that fetches an entry, and lets those come that are due. Its client sends it the time; here Redis' own
  * stands in that argument's place, for a worker's clock is not to decide what is due.
  */
-const FETCH_LUA = `local sluice_time = redis.call('TIME')
+export const FETCH_LUA = `local sluice_time = redis.call('TIME')
 ARGV[2] = string.format('%d', sluice_time[1] * 1000 + math.floor(sluice_time[2] / 1000))
 ${moveToActive.content}`
 
