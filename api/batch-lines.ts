@@ -14,7 +14,7 @@ import { parseRequest } from './issues.ts'
 import { createBodyScanner } from './json-bounds.ts'
 import { describeMissingModel } from './missing-model.ts'
 import { originOfBatch } from './origin.ts'
-import { parseJson } from './parse-json.ts'
+import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from './parse-json.ts'
 import { chatBodySchema, embeddingBodySchema, responseBodySchema } from './schemas/bodies.ts'
 import type { CreateJob } from './schemas/create-job.ts'
 import { type SubmitDeps, toNewJob } from './submit.ts'
@@ -24,12 +24,12 @@ export type BatchLineReader = {
   /** Finds lines with more structure than a request may have, as they are read. */
   createScanner(): JsonScanner
   /** What a whole batch depends on: everything around the body, and a model that there is. */
-  check(text: Buffer, endpoint: BatchEndpoint): { customId: string; model: string } | LineFault
+  check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
   /** The job that a line asks for, or the answer that its endpoint would have given. Null: the tenant is gone. */
   read(
     text: Buffer,
     place: { batch: Batch; index: number },
-  ): { customId: string; made: NewJob | LineFailure } | null
+  ): Promise<{ customId: string; made: NewJob | LineFailure } | null>
 }
 
 const kinds = {
@@ -42,17 +42,17 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
   return {
     createScanner: createBodyScanner,
 
-    check(text, endpoint) {
-      const found = readEnvelope(text, endpoint)
+    async check(text, endpoint) {
+      const found = await readEnvelope(text, endpoint)
       if (isFault(found) || deps.resolveModel(found.model) !== null) return found
       const message = describeMissingModel(found.model, deps.listModels())
       return { code: 'model_not_found', message, param: 'body.model' }
     },
 
-    read(text, { batch, index }) {
+    async read(text, { batch, index }) {
       const tenant = resolveTenant(deps.config(), batch.tenant)
       if (tenant === null) return null
-      const found = readEnvelope(text, batch.endpoint)
+      const found = await readEnvelope(text, batch.endpoint)
       // It was none of these when the batch was validated.
       if (isFault(found)) return { customId: '', made: { code: found.code, message: found.message } }
       const { customId, body } = found
@@ -88,10 +88,11 @@ export function describeLineFailure(failed: JobError): LineFailure {
   return { status, error }
 }
 
-function readEnvelope(text: Buffer, endpoint: BatchEndpoint) {
+async function readEnvelope(text: Buffer, endpoint: BatchEndpoint) {
   let value: JsonValue
   try {
-    value = parseJson(text, 'line', { isScanned: true })
+    const isLarge = text.length >= LARGE_TEXT_BYTES
+    value = isLarge ? await parseLargeJson(text, 'line') : parseJson(text, 'line', { isScanned: true })
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     return { code: 'invalid_json_line', message: `This line cannot be read: ${error.message}.`, param: null }

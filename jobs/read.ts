@@ -1,3 +1,4 @@
+import { createBreather } from '../lib/breathe.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
@@ -99,7 +100,13 @@ export function createReader(deps: {
   }
 
   async function jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]> {
-    const all = found.map(({ id, record }) => ({ job: toJob(id, record, view(root)), record }))
+    const all: Waiting[] = []
+    const breathe = createBreather()
+    for (const { id, record } of found) {
+      all.push({ job: toJob(id, record, view(root)), record })
+      // Results may be large.
+      await breathe()
+    }
     await forecast(
       root,
       all.filter(({ job }) => job.status === JobStatus.queued),

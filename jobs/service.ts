@@ -1,5 +1,5 @@
 import { longWorkTurn } from '../lib/breathe.ts'
-import { findSource } from '../lib/json-source.ts'
+import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { Answers } from './answers.ts'
@@ -73,9 +73,6 @@ type Deps = {
   onError: (error: unknown, what: string) => void
 }
 
-/** Bodies of this length, in characters, take some 10 ms to hash and pack. */
-const LARGE_BODY = 1024 * 1024
-
 /** The API's side of the job store; the workers' side is work.ts. */
 export function createJobs(deps: Deps): Jobs {
   const { redis, scripts, queues, outbox, live, prefix, atRest, render } = deps
@@ -121,7 +118,7 @@ export function createJobs(deps: Deps): Jobs {
       return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null, isBrief)
     }
     // Hashing and packing a large body is a turn of the event loop by itself.
-    if (jobs.some(({ body }) => (findSource(body)?.length ?? 0) >= LARGE_BODY)) await longWorkTurn()
+    if (jobs.some(({ body }) => hasLargeSource(body))) await longWorkTurn()
     const prepared = jobs.map((job): ReturnType<typeof prepareOne> | { job: NewJob; error: unknown } => {
       try {
         return prepareOne(job)

@@ -1,5 +1,7 @@
+import { longWorkTurn } from '../lib/breathe.ts'
 import { readIdTime } from '../lib/job-id.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, toUndecryptable } from './at-rest.ts'
@@ -314,6 +316,8 @@ export function createWork(deps: {
           }
           try {
             const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
+            // What comes next walks over a large body as well, in another turn of the event loop.
+            if (hasLargeSource(opened)) await longWorkTurn()
             started.push({ kind: 'run', claimed: { ...claimed, body: opened } })
           } catch (error) {
             if (!(error instanceof UnreadableError)) throw error

@@ -23,6 +23,14 @@ export function findSource(value: object): string | undefined {
   return (value as WithSource)[SOURCE]
 }
 
+/** Sources from this length on, in characters, take some 10 ms to walk over or to pack. */
+const LARGE_SOURCE = 1024 * 1024
+
+/** Whether what walks over an object, or over its source, is to have a turn of the event loop of its own (breathe.ts). */
+export function hasLargeSource(value: object): boolean {
+  return (findSource(value)?.length ?? 0) >= LARGE_SOURCE
+}
+
 /** The text of an object: as it was read, else as it is. */
 export function sourceOf(value: JsonObject): string {
   return findSource(value) ?? stringifyJson(value)
@@ -42,19 +50,20 @@ export function keepSourcesAt(root: object, path: readonly string[]): void {
   if (text !== undefined) descend(root, text, 0, path)
 }
 
-function descend(value: unknown, text: string, start: number, path: readonly string[]): void {
+/** @param end where the value ends, where that is known: a large one is not walked over once more */
+function descend(value: unknown, text: string, start: number, path: readonly string[], end?: number): void {
   if (typeof value !== 'object' || value === null) return
   const [step, ...rest] = path
   if (step === undefined) {
-    keepSource(value, text.slice(start, skipValue(text, start)))
+    keepSource(value, text.slice(start, end ?? skipValue(text, start)))
   } else if (Array.isArray(value)) {
     if (step !== '*') return
     for (const [index, element] of listElements(text, start).entries()) {
-      descend(value[index], text, element.start, rest)
+      descend(value[index], text, element.start, rest, element.end)
     }
   } else if (Object.hasOwn(value, step)) {
     const member = listMembers(text, start).findLast(({ name }) => name === step)
-    if (member) descend((value as JsonObject)[step], text, member.valueStart, rest)
+    if (member) descend((value as JsonObject)[step], text, member.valueStart, rest, member.valueEnd)
   }
 }
 

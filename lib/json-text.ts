@@ -73,6 +73,10 @@ export function skipValue(text: string, at: number): number {
   let depth = 0
   do {
     const code = text.charCodeAt(place)
+    if (code <= SPACE) {
+      place = skipBlanks(text, place + 1)
+      continue
+    }
     if (code === QUOTE) {
       place = skipString(text, place)
       continue
@@ -171,7 +175,8 @@ export function countMembers(text: string): number {
   let count = 0
   for (let place = 0; place < text.length; ) {
     const code = text.charCodeAt(place)
-    if (code === QUOTE) place = skipString(text, place)
+    if (code <= SPACE) place = skipBlanks(text, place + 1)
+    else if (code === QUOTE) place = skipString(text, place)
     else {
       if (code === COLON) count++
       place++

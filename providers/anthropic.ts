@@ -1,6 +1,6 @@
 import { longWorkTurn } from '../lib/breathe.ts'
 import { isJsonObject } from '../lib/json.ts'
-import { findSource, keepSourcesAt } from '../lib/json-source.ts'
+import { hasLargeSource, keepSourcesAt } from '../lib/json-source.ts'
 import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
 import type { AnswerFormat } from './answer-format.ts'
 import { toChatCompletion } from './anthropic-answer.ts'
@@ -51,9 +51,6 @@ export type AnthropicOptions = {
 const API_VERSION = '2023-06-01'
 const DEFAULT_MAX_TOKENS = 4096
 
-/** Bodies from this length on, in characters, are translated in a turn of the event loop of their own. */
-const LARGE_BODY = 1024 * 1024
-
 /**
  * An adapter for Anthropic's Messages API: chats go out as messages and come back as chat completions, streamed or
  * whole; responses go by the way of chats. One request a call. What a chat asks for and Anthropic has no word for fails before anything is sent.
@@ -84,7 +81,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
   async function answerChat(request: ProviderRequest): Promise<ProviderAnswer> {
     try {
       const { model } = request
-      const isLarge = (findSource(request.body)?.length ?? 0) >= LARGE_BODY
+      const isLarge = hasLargeSource(request.body)
       if (isLarge) await longWorkTurn()
       const { text, format } = writeMessages(request.body, { model, defaultMaxTokens, onUnsupported })
       if (isLarge) await longWorkTurn()

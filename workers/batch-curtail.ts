@@ -64,7 +64,8 @@ async function readBlock(
   try {
     for await (const { text } of readInput({ files, lines }, batch, at)) {
       const slot = found.length
-      const read = lines.read(text ?? Buffer.alloc(0), { batch, index: block * BLOCK_LINES + slot })
+      const place = { batch, index: block * BLOCK_LINES + slot }
+      const read = await lines.read(text ?? Buffer.alloc(0), place)
       // Without its tenant no line can be read as a job; its jobs end as they may.
       if (read === null) return null
       const { customId, made } = read

@@ -78,7 +78,8 @@ export function createFeeder(
       const line = await nextLine(position)
       position = line.end
       const slot = current!.taken++
-      const read = lines.read(line.text ?? Buffer.alloc(0), { batch, index: block * BLOCK_LINES + slot })
+      const place = { batch, index: block * BLOCK_LINES + slot }
+      const read = await lines.read(line.text ?? Buffer.alloc(0), place)
       if (read === null) throw new TenantGoneError()
       const { customId, made } = read
       if ('tenant' in made) pending.push({ slot, customId, job: made, errors: 0 })

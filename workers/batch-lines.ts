@@ -21,9 +21,9 @@ export type LineReader = {
   /** Finds lines with more structure than a request may have, as they are read. */
   createScanner(): JsonScanner
   /** Looks at what a whole batch depends on; the rest of a line's faults cost only the line. */
-  check(text: Buffer, endpoint: BatchEndpoint): { customId: string; model: string } | LineFault
+  check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
   /** The job that a line asks for, or why there will be none. Null: the tenant is not configured any more. */
-  read(text: Buffer, place: LinePlace): { customId: string; made: NewJob | LineFailure } | null
+  read(text: Buffer, place: LinePlace): Promise<{ customId: string; made: NewJob | LineFailure } | null>
 }
 
 export type LinePlace = { batch: Batch /** Among the batch's lines, from 0. */; index: number }

@@ -34,7 +34,7 @@ export async function validateInput(
       }
       if (total % BLOCK_LINES === 0) layout.push(start)
       total++
-      const found = text === null ? describeTooMuch(excess) : lines.check(text, batch.endpoint)
+      const found = text === null ? describeTooMuch(excess) : await lines.check(text, batch.endpoint)
       if (isFault(found)) faults.push({ ...found, line: number })
       else if (customIds.has(found.customId)) faults.push({ ...duplicate, line: number })
       else {
