@@ -1,14 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /** Most time that is left to everybody else between two pieces of long work, ms. */
-const MOST_REST_MS = 50
+const MOST_REST_MS = 200
 
 const waiting: (() => void)[] = []
 let isScheduled = false
 
 /**
  * A turn of the event loop for one piece of long work, which begins when this resolves and ends with the turn. They come one at a
- * time over the whole process, and after each as much time as it took, up to 50 ms, is left to all else: who sends many large bodies
+ * time over the whole process, and after each as much time as it took, up to 200 ms, is left to all else: who sends many large bodies
  * at once waits for himself, and the others' requests wait for one piece at the most.
  */
 export function longWorkTurn(): Promise<void> {
