@@ -74,7 +74,7 @@ function readContent(type: JobType, body: JsonObject): Map<string, string> {
   const text = sourceOf(body)
   const members = new Map<string, string>()
   for (const { name, valueStart } of listMembers(text)) {
-    if (isPresentation(type, name)) continue
+    if (isPresentation(type, name, body)) continue
     const from = { at: valueStart, isOrdered: keepsOrder(name) }
     members.set(name, canonicalizeText(text, keepsOrder, from))
   }

@@ -1,4 +1,4 @@
-import { normalizeInputs } from '../lib/embedding-input.ts'
+import { asksForKnownForm, normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
@@ -9,9 +9,9 @@ const PRESENTATION: Record<JobType, readonly string[]> = {
   embedding: ['encoding_format'],
 }
 
-/** Whether a member of the body only says how the answer is handed over. */
-export function isPresentation(type: JobType, name: string): boolean {
-  return PRESENTATION[type].includes(name)
+/** Whether a member of the body only says how the answer is handed over. Not so for vectors that we do not render. */
+export function isPresentation(type: JobType, name: string, body: JsonObject): boolean {
+  return PRESENTATION[type].includes(name) && (type !== 'embedding' || formatOf(type, body) !== null)
 }
 
 /** The body without its wishes about the form, and these by themselves. */
@@ -35,6 +35,6 @@ export function splitPresentation(
  * provider was asked in the client's own words.
  */
 export function formatOf(type: JobType, body: JsonObject): 'base64' | 'float' | null {
-  if (type !== 'embedding' || normalizeInputs(body) === null) return null
+  if (type !== 'embedding' || !asksForKnownForm(body) || normalizeInputs(body) === null) return null
   return body.encoding_format === 'base64' ? 'base64' : 'float'
 }

@@ -17,6 +17,19 @@ export function normalizeInputs(body: JsonObject): EmbeddingInput[] | null {
     : null
 }
 
+/** Members by which providers let vectors be asked for in forms that OpenAI has not: Jina, Cohere, Voyage. */
+const FORM_MEMBERS = ['embedding_type', 'embedding_types', 'output_dtype']
+
+/**
+ * Whether a body asks for its vectors in a form that we know: floats, or base64 of float32. Any other is between the client
+ * and the provider: it is asked for in the client's words, and the answer is handed over as it came.
+ */
+export function asksForKnownForm(body: JsonObject): boolean {
+  const { encoding_format: format } = body
+  if (FORM_MEMBERS.some((name) => (body[name] ?? null) !== null)) return false
+  return (format ?? null) === null || format === 'float' || format === 'base64'
+}
+
 function isTokens(value: JsonValue | undefined): value is number[] {
   return Array.isArray(value) && value.length > 0 && value.every((token) => typeof token === 'number')
 }

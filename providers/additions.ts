@@ -1,3 +1,4 @@
+import { asksForKnownForm } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 
@@ -71,8 +72,12 @@ export function createRefusedAdditions(now: () => number): RefusedAdditions {
 
 function listAdditions({ type, body }: ProviderRequest): Addition[] {
   if (type === 'chat' && body.stream === true && !asksForUsage(body)) return ['stream_options']
-  // Vectors travel as base64, a quarter of the size; clients get the form that they asked for.
-  return type === 'embedding' && body.encoding_format === 'base64' ? ['encoding_format'] : []
+  return type === 'embedding' && isPacked(body) ? ['encoding_format'] : []
+}
+
+/** Whether vectors travel as base64, a quarter of the size; clients get the form that they asked for. */
+export function isPacked(body: JsonObject): boolean {
+  return body.encoding_format === 'base64' && asksForKnownForm(body)
 }
 
 function asksForUsage(body: JsonObject): boolean {

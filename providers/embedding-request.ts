@@ -1,5 +1,6 @@
-import { type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
+import { asksForKnownForm, type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { withMembers } from '../lib/json-source.ts'
 import { countInputTokens } from './count-tokens.ts'
 import { splitByWeight } from './split-by-weight.ts'
 
@@ -44,7 +45,8 @@ export type EmbeddingShare = {
 
 /**
  * One request out of orders with the same coalesce key: every input that is neither known nor asked for already, in
- * the order of the orders. An order without inputs needs a call, for what is wrong with it is the provider's to say.
+ * the order of the orders. Of an order that goes alone, as it stands, the input is as its client wrote it; all other
+ * members are always as the first order has them. An order without inputs needs a call, for what is wrong with it is the provider's to say.
  */
 export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequest {
   const input: EmbeddingInput[] = []
@@ -69,11 +71,20 @@ export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequ
     return { sources, owned, needsCall }
   })
   const first = orders[parts.findIndex((part) => part.needsCall)]
+  const isAsItStands = orders.length === 1 && parts[0]!.sources.length === input.length
   return {
-    body: first ? { ...first.body, input, encoding_format: 'base64' } : null,
+    body: first ? buildBody(first.body, isAsItStands ? null : input) : null,
     parts,
     tokens: input.map(countInputTokens),
   }
+}
+
+/** A client's text with as little changed as there has to be. `input` null: its own. */
+function buildBody(body: JsonObject, input: EmbeddingInput[] | null): JsonObject {
+  const changes: JsonObject = {}
+  if (input !== null) changes.input = input
+  if (asksForKnownForm(body) && body.encoding_format !== 'base64') changes.encoding_format = 'base64'
+  return Object.keys(changes).length > 0 ? withMembers(body, changes) : body
 }
 
 /**

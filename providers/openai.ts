@@ -3,7 +3,7 @@ import { isJsonObject } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
 import { editMembers, findMember } from '../lib/json-text.ts'
 import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
-import { type Addition, createRefusedAdditions } from './additions.ts'
+import { type Addition, createRefusedAdditions, isPacked } from './additions.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import type { Outcome } from './classify.ts'
 import { createAgent } from './connections.ts'
@@ -133,8 +133,8 @@ function buildBody(request: ProviderRequest, added: readonly Addition[]): string
   const edits: Record<string, string | null> = { model: JSON.stringify(request.model) }
   // Every job is in the background here; upstream it would be answered before it is done.
   if (request.type === 'response') edits.background = null
-  const isPacked = request.type === 'embedding' && request.body.encoding_format === 'base64'
-  if (isPacked && !added.includes('encoding_format')) edits.encoding_format = null
+  const packs = request.type === 'embedding' && isPacked(request.body)
+  if (packs && !added.includes('encoding_format')) edits.encoding_format = null
   const text = sourceOf(request.body)
   if (added.includes('stream_options')) {
     const given = isJsonObject(request.body.stream_options) ? findMember(text, 'stream_options') : undefined

@@ -239,6 +239,35 @@ describe('an answer', () => {
     expect([status, text]).toEqual([400, expect.stringContaining('input[1]')])
   })
 
+  test('to texts passes with what its client asked, by the text', async () => {
+    own.script = ({ body }, response) => {
+      const inputs = [body.input].flat()
+      const data = inputs.map((_, index) => ({ object: 'embedding', index, embedding: 'AACAPwAAAMA=' }))
+      response.end(
+        JSON.stringify({ object: 'list', model: 'm', data, usage: { prompt_tokens: 3, total_tokens: 3 } }),
+      )
+    }
+    const text = `text ${++count}`
+    const plain = `{"model":"own/m","input":"${text}","extra":9223372036854775807, ${ODD}}`
+    const first = JSON.parse((await send('POST', '/v1/embeddings', plain)).text)
+    expect(own.calls[0]!.text).toBe(editMembers(upstreamBody(plain), { encoding_format: '"base64"' }))
+    expect(first.data[0].embedding).toEqual([1, -2])
+
+    const formed = `{"model":"own/m","input":["${text}"],"output_dtype":"int8","encoding_format":"base64","x":1.0}`
+    const packed = [
+      await send('POST', '/v1/embeddings', formed),
+      await send('POST', '/v1/embeddings', formed),
+    ]
+    expect(own.calls.slice(1).map((call) => call.text)).toEqual([upstreamBody(formed)])
+    expect(packed.map((one) => JSON.parse(one.text).data[0].embedding)).toEqual([
+      'AACAPwAAAMA=',
+      'AACAPwAAAMA=',
+    ])
+    const other = editMembers(formed, { encoding_format: null })
+    expect((await send('POST', '/v1/embeddings', other)).headers.get('x-cache')).toBe('miss')
+    expect(own.calls[2]!.text).toBe(upstreamBody(other))
+  })
+
   test('is not kept where the configuration says so, for a model or a whole installation, as soon as it does', async () => {
     answerWith(chatAnswer())
     const call = async (model: string) => {

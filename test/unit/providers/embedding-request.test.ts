@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type EmbeddingInput, normalizeInputs } from '../../../lib/embedding-input.ts'
 import type { JsonObject } from '../../../lib/json.ts'
+import { parseWithSource, sourceOf } from '../../../lib/json-source.ts'
 import {
   composeRequest,
   type EmbeddingOrder,
@@ -175,4 +176,32 @@ test('whatever is known or doubled, each order gets the vectors of its own input
     }),
     { numRuns: 500 },
   )
+})
+
+const ODD = '"n" : 9223372036854775807, "list":[1.0,1e400]'
+const textOf = (...texts: string[]) =>
+  sourceOf(composeRequest(texts.map((text) => ({ body: parseWithSource(text), group: 'acme' }))).body!)
+
+test.each([
+  ['{"input":"\\u0061", BIG}', '{"input":"\\u0061", BIG,"encoding_format":"base64"}'],
+  [
+    '{"encoding_format": "float", "input":["a" ,"b"],BIG}',
+    '{"encoding_format": "base64", "input":["a" ,"b"],BIG}',
+  ],
+  ['{"input":[ 1,2 ],BIG,"encoding_format":"base64"}', '{"input":[ 1,2 ],BIG,"encoding_format":"base64"}'],
+  ['{"input":["a","a"],BIG}', '{"input":["a"],BIG,"encoding_format":"base64"}'],
+  ['{"input":"a","embedding_type":"binary",BIG}', '{"input":"a","embedding_type":"binary",BIG}'],
+  ['{"input":"a","output_dtype":"int8",BIG}', '{"input":"a","output_dtype":"int8",BIG}'],
+  ['{"input":"a","encoding_format":"ubinary",BIG}', '{"input":"a","encoding_format":"ubinary",BIG}'],
+])('of %s is sent what its client wrote', (asked, sent) => {
+  expect(textOf(asked.replace('BIG', ODD))).toBe(sent.replace('BIG', ODD))
+})
+
+test('orders that share a request keep the text of the members in which they agree', () => {
+  expect(textOf(`{"input":"a",${ODD}}`, `{"input":["b"],${ODD}}`)).toBe(
+    `{"input":["a","b"],${ODD},"encoding_format":"base64"}`,
+  )
+  expect(
+    textOf(`{"input":"a","output_dtype":"int8",${ODD}}`, `{"input":"b","output_dtype":"int8",${ODD}}`),
+  ).toBe(`{"input":["a","b"],"output_dtype":"int8",${ODD}}`)
 })

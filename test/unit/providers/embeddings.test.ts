@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
+import { parseWithSource } from '../../../lib/json-source.ts'
 import { coalesceKey } from '../../../providers/embeddings.ts'
 
 test.each([[undefined], [null], [5], [{}], [['a', 1]], [['a', [1]]], [[null]], [[[]]]])(
@@ -53,4 +54,14 @@ test('jobs share a key exactly when all members but input and encoding are equal
     }),
     { numRuns: 2000 },
   )
+})
+
+test('bodies agree by their text, and in the form of their vectors where that is none of ours', () => {
+  const keyOf = (members: string) => coalesceKey(parseWithSource(`{"model":"m",${members}}`))
+  expect(keyOf('"input":"a","n":9223372036854775807')).toBe(keyOf('"n": 9223372036854775807, "input":["b"]'))
+  expect(keyOf('"input":"a","n":9223372036854775807')).not.toBe(keyOf('"input":"a","n":9223372036854775806'))
+  expect(keyOf('"input":"a","encoding_format":"float"')).toBe(keyOf('"input":"a"'))
+  expect(keyOf('"input":"a","encoding_format":"int8"')).not.toBe(keyOf('"input":"a"'))
+  const int8 = '"input":"a","output_dtype":"int8"'
+  expect(keyOf(`${int8},"encoding_format":"base64"`)).not.toBe(keyOf(int8))
 })
