@@ -1,4 +1,7 @@
+import { hasOtherMembers, keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { keepSource, stringifyJson, withMembers } from '../lib/json-source.ts'
+import { findMember } from '../lib/json-text.ts'
 
 /** The first byte of a packed answer; neither JSON nor zstd begins with it. */
 export const VECTORS_MARK = 1
@@ -12,22 +15,26 @@ type Packed = { body: JsonObject; bytes: number[] }
 /**
  * An embeddings answer as a mark, the length of the text that follows (32 bits, little-endian), the answer as JSON
  * without its vectors, and then these one after the other as bytes. Null for anything else, and where a vector is
- * no base64 as Node writes it: what comes back is what was given, to the character.
+ * no base64 as Node writes it: what comes back is what was given, to the character. Members of the provider's own keep
+ * their text.
  */
 export function packVectors(answer: JsonObject): Buffer | null {
-  const { data } = answer
-  if (!Array.isArray(data) || data.length === 0) return null
+  if (!Array.isArray(answer.data) || answer.data.length === 0) return null
+  const kept = keepOtherMembers(answer)
   const vectors: Buffer[] = []
   const rest: JsonValue[] = []
-  for (const entry of data) {
+  for (const entry of answer.data) {
     if (!isJsonObject(entry) || typeof entry.embedding !== 'string') return null
     const vector = Buffer.from(entry.embedding, 'base64')
     if (vector.toString('base64') !== entry.embedding) return null
     vectors.push(vector)
-    rest.push({ ...entry, embedding: '' })
+    rest.push(withMembers(entry, { embedding: '' }))
   }
-  const packed: Packed = { body: { ...answer, data: rest }, bytes: vectors.map((vector) => vector.length) }
-  const text = Buffer.from(JSON.stringify(packed))
+  const packed: Packed = {
+    body: withMembers(kept, { data: rest }),
+    bytes: vectors.map(({ length }) => length),
+  }
+  const text = Buffer.from(stringifyJson(packed))
   const prefix = Buffer.alloc(PREFIX_BYTES)
   prefix[0] = VECTORS_MARK
   prefix.writeUInt32LE(text.length, 1)
@@ -37,11 +44,14 @@ export function packVectors(answer: JsonObject): Buffer | null {
 /** Reverses packVectors. */
 export function unpackVectors(stored: Buffer): JsonObject {
   let at = PREFIX_BYTES + stored.readUInt32LE(1)
-  const { body, bytes } = JSON.parse(stored.toString('utf8', PREFIX_BYTES, at)) as Packed
-  for (const [index, entry] of (body.data as JsonObject[]).entries()) {
+  const text = stored.toString('utf8', PREFIX_BYTES, at)
+  const { body, bytes } = JSON.parse(text) as Packed
+  const kept = hasOtherMembers(body) ? keepOtherMembers(keepSource(body, findMember(text, 'body')!)) : body
+  const data = (kept.data as JsonObject[]).map((entry, index) => {
     const end = at + bytes[index]!
-    entry.embedding = stored.toString('base64', at, end)
+    const embedding = stored.toString('base64', at, end)
     at = end
-  }
-  return body
+    return withMembers(entry, { embedding })
+  })
+  return withMembers(kept, { data })
 }

@@ -70,12 +70,12 @@ function descend(value: unknown, text: string, start: number, path: readonly str
 /** The object with members changed or, where they are undefined, taken out; its source, where it has one, is changed with it. */
 export function withMembers(value: JsonObject, changes: JsonObject): JsonObject {
   const changed: JsonObject = { ...value, ...changes }
+  const source = findSource(value)
   const edits: Record<string, string | null> = {}
   for (const [name, member] of Object.entries(changes)) {
     if (member === undefined) delete changed[name]
-    edits[name] = member === undefined ? null : stringifyJson(member)
+    if (source !== undefined) edits[name] = member === undefined ? null : stringifyJson(member)
   }
-  const source = findSource(value)
   return source === undefined ? changed : keepSource(changed, editMembers(source, edits))
 }
 

@@ -1,4 +1,6 @@
+import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { withMembers } from '../lib/json-source.ts'
 import type { CallType } from './provider.ts'
 
 /**
@@ -24,7 +26,8 @@ export function numberVectors(body: JsonObject): JsonObject {
   if (data.every(({ index }) => index !== undefined)) return body
   if (data.every(({ index }) => index === undefined)) return body
   const places = placeVectors(data)!
-  return { ...body, data: data.map((entry, at) => ({ ...entry, index: places[at]! })) }
+  const kept = keepOtherMembers(body)
+  return withMembers(kept, { data: data.map((entry, at) => withMembers(entry, { index: places[at]! })) })
 }
 
 function findChatFault({ choices }: JsonObject): string | null {

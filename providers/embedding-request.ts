@@ -1,3 +1,4 @@
+import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { asksForKnownForm, type EmbeddingInput, normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
@@ -99,7 +100,9 @@ export function splitAnswer(
   request: EmbeddingRequest,
   billed?: number,
 ): (EmbeddingShare | null)[] {
-  const data = sortByIndex(Array.isArray(answer.data) ? answer.data : [])
+  const kept = keepOtherMembers(answer)
+  const envelope = withMembers(kept, { data: [] })
+  const data = sortByIndex(Array.isArray(kept.data) ? kept.data : [])
   const { parts, tokens } = request
   const weights = parts.map(({ owned }) => owned.reduce((sum, { place }) => sum + tokens[place]!, 0))
   const isStated = isJsonObject(answer.usage)
@@ -118,9 +121,12 @@ export function splitAnswer(
       typeof source === 'number' ? (data[source] ?? {}) : entryOf(source),
     )
     const show = (one: JsonObject | undefined) => (isStated ? one : undefined)
+    // What was paid for one order alone is the provider's own account.
+    const shown = parts.length === 1 && usage ? correct(kept.usage, usage) : usage
+    const isWhole = parts.length === 1 && isAnswerOf(answer, entries, show(shown))
     return {
-      result: shape(answer, entries, show(usage)),
-      alone: owned.map(({ place }, index) => shape(answer, [data[place] ?? {}], show(own?.[index]))),
+      result: isWhole ? answer : shape(envelope, entries, show(shown)),
+      alone: owned.map(({ place }, index) => shape(envelope, [data[place] ?? {}], show(own?.[index]))),
       ...(usage && own && !isStated ? { unstated: { usage, alone: own } } : {}),
     }
   })
@@ -142,9 +148,22 @@ function entryOf(answer: JsonObject): JsonObject {
 }
 
 function shape(envelope: JsonObject, entries: JsonObject[], usage: JsonObject | undefined): JsonObject {
-  const body: JsonObject = { ...envelope, data: entries.map((entry, index) => ({ ...entry, index })) }
-  if (usage) body.usage = usage
-  return body
+  const data = entries.map((entry, index) => (entry.index === index ? entry : withMembers(entry, { index })))
+  return withMembers(envelope, usage ? { data, usage } : { data })
+}
+
+/** Whether an answer has just these vectors in their order, and this usage. */
+function isAnswerOf(answer: JsonObject, entries: JsonObject[], usage: JsonObject | undefined): boolean {
+  const data = answer.data as JsonValue[]
+  const isOrdered = entries.every((entry, index) => entry === data[index] && entry.index === index)
+  return isOrdered && entries.length === data.length && (usage === undefined || usage === answer.usage)
+}
+
+/** A stated usage with counts that differ put right; its other members stay. */
+function correct(stated: JsonValue | undefined, usage: JsonObject): JsonObject {
+  if (!isJsonObject(stated)) return usage
+  const changes = Object.entries(usage).filter(([name, count]) => stated[name] !== count)
+  return changes.length > 0 ? withMembers(stated, Object.fromEntries(changes)) : stated
 }
 
 function splitUsage(usage: JsonValue | undefined, weights: readonly number[]): JsonObject[] | null {

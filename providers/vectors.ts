@@ -1,5 +1,7 @@
 import { endianness } from 'node:os'
+import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { withMembers } from '../lib/json-source.ts'
 
 /** How clients ask for vectors; base64 is little-endian float32, a quarter of the size of decimals. */
 export type VectorFormat = 'float' | 'base64'
@@ -9,20 +11,26 @@ const BYTES_PER_FLOAT = 4
 
 /**
  * Gives the vectors of an embeddings answer the format asked for. They are kept as base64; floats, from servers
- * that ignore `encoding_format`, are packed. The body given is not changed; entries that are neither pass through.
+ * that ignore `encoding_format`, are packed. The body given is not changed; entries that are neither pass through,
+ * and so does a body that has all its vectors in this format.
  */
 export function encodeVectors(body: JsonObject, format: VectorFormat): JsonObject {
   if (!Array.isArray(body.data)) return body
+  const other = format === 'float' ? (one: unknown) => typeof one === 'string' : Array.isArray
+  if (!body.data.some((entry) => isJsonObject(entry) && other(entry.embedding))) return body
+  const kept = keepOtherMembers(body)
   const data = body.data.map((entry) => {
     if (!isJsonObject(entry)) return entry
     const vector = entry.embedding
-    if (format === 'float' && typeof vector === 'string') return { ...entry, embedding: unpackVector(vector) }
+    if (format === 'float' && typeof vector === 'string') {
+      return withMembers(entry, { embedding: unpackVector(vector) })
+    }
     if (format === 'base64' && Array.isArray(vector)) {
-      return { ...entry, embedding: packVector(vector.map(Number)) }
+      return withMembers(entry, { embedding: packVector(vector.map(Number)) })
     }
     return entry
   })
-  return { ...body, data }
+  return withMembers(kept, { data })
 }
 
 /** A result at rest in the format that a job asked for; null: as it rests. */

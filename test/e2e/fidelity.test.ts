@@ -268,6 +268,22 @@ describe('an answer', () => {
     expect(own.calls[2]!.text).toBe(upstreamBody(other))
   })
 
+  test('to texts has the members of its provider as they are written, from the provider and from the cache', async () => {
+    const said = (vector: string) =>
+      `{ "object":"list","data":[{"object":"embedding","index":0,"norm":1.0,"embedding":${vector}}],"model":"m","usage":{"prompt_tokens":3,"total_tokens":3,"cost":0.10}, ${ODD}}`
+    answerWith(said('"AACAPwAAAMA="'))
+    const body = `{"model":"own/m","input":"text ${++count}"}`
+    const answers = [
+      await send('POST', '/v1/embeddings', body),
+      await send('POST', '/v1/embeddings', body),
+      await send('POST', '/v1/embeddings', editMembers(body, { encoding_format: '"base64"' })),
+    ]
+    expect(answers.map(({ headers }) => headers.get('x-cache'))).toEqual(['miss', 'hit', 'hit'])
+    const floats = said('[1,-2]')
+    expect(answers.map(({ text }) => text)).toEqual([floats, floats, said('"AACAPwAAAMA="')])
+    expect(own.calls).toHaveLength(1)
+  })
+
   test('is not kept where the configuration says so, for a model or a whole installation, as soon as it does', async () => {
     answerWith(chatAnswer())
     const call = async (model: string) => {

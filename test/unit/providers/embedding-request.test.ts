@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { decodePayload, encodePayload } from '../../../jobs/payload.ts'
 import { type EmbeddingInput, normalizeInputs } from '../../../lib/embedding-input.ts'
 import type { JsonObject } from '../../../lib/json.ts'
-import { parseWithSource, sourceOf } from '../../../lib/json-source.ts'
+import { parseWithSource, sourceOf, stringifyJson } from '../../../lib/json-source.ts'
 import {
   composeRequest,
   type EmbeddingOrder,
@@ -10,6 +11,7 @@ import {
   joinKnown,
   splitAnswer,
 } from '../../../providers/embedding-request.ts'
+import { renderResult } from '../../../providers/vectors.ts'
 
 const order = (input: string | string[], members: Partial<EmbeddingOrder> = {}): EmbeddingOrder => ({
   body: { model: 'm', input },
@@ -204,4 +206,39 @@ test('orders that share a request keep the text of the members in which they agr
   expect(
     textOf(`{"input":"a","output_dtype":"int8",${ODD}}`, `{"input":"b","output_dtype":"int8",${ODD}}`),
   ).toBe(`{"input":["a","b"],"output_dtype":"int8",${ODD}}`)
+})
+
+test('members of an answer beside its vectors stay as they are written, alone, shared, at rest and rendered', () => {
+  const own = '"id" : 9223372036854775807,"x":{"b":1.0,"1":[1e400]}'
+  const vector = (index: number) =>
+    `{"object":"embedding","norm":1.00,"index":${index},"embedding":"AACAPwAAAMA=","n":9007199254740993}`
+  const usage = '{"prompt_tokens":4,"total_tokens":4,"cost":0.10,"completion_tokens": 0}'
+  const text = `{${own}, "object":"list","data":[${vector(0)}, ${vector(1)}],"model":"m", "usage": ${usage} }`
+  const rendered = (result: JsonObject, format: string | null) =>
+    stringifyJson(renderResult(decodePayload(encodePayload(result)), format))
+
+  const lone = composeRequest([order(['aa', 'bb'])])
+  const [share] = splitAnswer(parseWithSource(text), lone)
+  expect(sourceOf(share!.result)).toBe(text)
+  const tight = text.replace('}, {', '},{')
+  expect(rendered(share!.result, 'base64')).toBe(tight)
+  expect(rendered(share!.result, 'float')).toBe(tight.replaceAll('"AACAPwAAAMA="', '[1,-2]'))
+
+  const two = composeRequest([order('aa'), order('bb')])
+  const ours = `{${own}, "object":"list","data":[${vector(0)}],"model":"m", "usage": {"prompt_tokens":2,"total_tokens":2} }`
+  const shares = splitAnswer(parseWithSource(text), two)
+  for (const part of shares) {
+    expect(rendered(part!.result, 'base64')).toBe(ours)
+    expect(rendered(part!.alone[0]!, 'base64')).toBe(ours)
+  }
+  const zero = ours.replaceAll('_tokens":2', '_tokens":0')
+  const known = decodePayload(encodePayload(shares[1]!.alone[0]!))
+  expect(rendered(joinKnown([known]), null)).toBe(zero)
+})
+
+test('a usage that says too little is made up for, and keeps what it says', () => {
+  const text =
+    '{"object":"list","data":[{"index":0,"embedding":"AACAPw=="}],"usage":{"total_tokens":3,"cost":1.0}}'
+  const [share] = splitAnswer(parseWithSource(text), composeRequest([order('a')]), 3)
+  expect(stringifyJson(share!.result)).toBe(text.replace('1.0', '1.0,"prompt_tokens":3'))
 })
