@@ -9,6 +9,7 @@ import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
 import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
+import { createLaunchPace } from './launch-pace.ts'
 import { PATIENCE_MS } from './outcome.ts'
 import { type InHand, planCalls, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -125,6 +126,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let isProbing = false
   let waitingFor: LaneWaitingFor | null = null
   let noted: LaneWaitingFor | null = null
+  const pace = createLaunchPace(now)
   let stopping = false
   let turn = now()
   let busyAt = now()
@@ -251,6 +253,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       launch(() => executor.execute(call, permit, waitingFor), permit)
     }
     if (launched.length > 0) {
+      pace.count(launched.length)
       queue.served(launched, wasPaused)
       wasPaused = false
     }
@@ -400,7 +403,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   /** What was fetched while the lane let everything through, and would now keep those out whose turn comes first. */
   async function giveBackSpare(current: Lane): Promise<void> {
-    const most = 2 * ahead + SPARE_HAND
+    // What leaves within half a second keeps nobody out for long, and giving it back costs as much as it takes.
+    const most = Math.max(2 * ahead + SPARE_HAND, pace.perSpan())
     if (current.coalesce || hand.length <= most) return
     const spare = hand.slice(ahead).map((one) => one.held)
     hand = hand.slice(0, ahead)
