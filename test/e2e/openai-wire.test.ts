@@ -236,6 +236,69 @@ test('who shares a stream that fails underway gets a call of its own', async () 
   expect(own.calls.length).toBe(2)
 })
 
+const ended = (message: JsonObject, finish_reason: string): JsonObject => {
+  const whole = completion('')
+  const [choice] = whole.choices as JsonObject[]
+  return { ...whole, choices: [{ ...choice, message: { role: 'assistant', ...message }, finish_reason }] }
+}
+
+test.each<[string, JsonObject, string]>([
+  ['filtered', { content: 'So much' }, 'content_filter'],
+  ['filtered in words of its own', { content: 'So much' }, 'sensitive'],
+  ['empty', { content: '' }, 'stop'],
+  ['blank', { content: ' \n' }, 'stop'],
+  ['nothing but thoughts', { content: null, reasoning_content: 'Hm.' }, 'stop'],
+])(
+  'an answer that is %s is handed over, and bought anew by the next, in one piece and streamed',
+  async (_, message, finish) => {
+    const whole = ended(message, finish)
+    own.script = ({ body }, response) => {
+      if (body.stream !== true) return answer(response, 200, whole)
+      const events = openEvents(response)
+      for (const one of [chunk({ role: 'assistant', ...message }), chunk({}, finish), '[DONE]'])
+        events.send(one)
+      events.end()
+    }
+    const body = newBody()
+    const first = await ask(here, body)
+    expect([first.status, await first.json()]).toEqual([200, whole])
+    const streamed = await ask(there, { ...body, stream: true })
+    expect(parseStream(await streamed.text()).at(-1)).toBe('[DONE]')
+    const last = await ask(here, body)
+    expect([first, streamed, last].map(({ headers }) => headers.get('x-cache'))).toEqual([
+      'miss',
+      'miss',
+      'miss',
+    ])
+    expect(own.calls.length).toBe(3)
+  },
+)
+
+test.each<[string, JsonObject | string]>([
+  ['an object', { error: { message: 'out of luck', type: 'server_error', code: 'luck' } }],
+  ['flat words', { object: 'error', message: 'out of luck', type: 'server_error', code: 'luck' }],
+  ['a text', { error: 'out of luck' }],
+  ['a detail', { detail: 'out of luck' }],
+  ['a choice', { ...chunk({}), choices: [{ index: 0, error: { message: 'out of luck' }, delta: {} }] }],
+])('an error inside a stream, as %s, is told once and ends it', async (_, said) => {
+  own.script = (_call, response) => {
+    const events = openEvents(response)
+    for (const one of [chunks[0], chunks[1], said, '[DONE]']) events.send(one)
+    events.end()
+  }
+  const body = newBody({ stream: true })
+  const response = await ask(here, body)
+  const datas = parseStream(await response.text()).map((data) => JSON.parse(data))
+  const told = { error: expect.objectContaining({ message: expect.stringContaining('out of luck') }) }
+  expect(datas).toEqual([chunks[0], chunks[1], told])
+  expect(own.calls.length).toBe(1)
+  const job = await getJob(here, response.headers.get('x-job-id')!)
+  expect(job).toMatchObject({ status: 'failed', error: { message: expect.stringContaining('out of luck') } })
+
+  own.script = (_call, again) => answer(again, 200, completion('better'))
+  expect((await ask(there, { ...body, stream: false })).headers.get('x-cache')).toBe('miss')
+})
+
 test('Cache-Control asks for a new answer, or keeps out of the cache', async () => {
   let answers = 0
   own.script = (_call, response) => answer(response, 200, completion(`answer ${++answers}`))
