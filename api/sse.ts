@@ -1,8 +1,12 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { JobEvent } from '../jobs/job.ts'
 import { stringifyLine } from '../lib/json-source.ts'
 
 /** Milliseconds a client waits before it connects again. */
 const retryAfter = 1000
+
+/** Texts from here on, in characters, take some milliseconds to copy. */
+const LARGE_TEXT = 1024 * 1024
 
 /** Says nothing, and keeps proxies and clients from giving up. */
 export const COMMENT = ': keep-alive\n'
@@ -43,7 +47,10 @@ export async function* fillSilences<Item>(
         continue
       }
       if (result === 'aborted' || result.done === true) return
-      yield format(result.value)
+      const text = format(result.value)
+      // What hands a large text on copies it, in another turn of the event loop.
+      if (text.length >= LARGE_TEXT) await nextTurn()
+      yield text
       next = iterator.next()
     }
   } finally {

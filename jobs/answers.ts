@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { AtRest } from './at-rest.ts'
 import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
@@ -197,9 +199,12 @@ export function createAnswers(deps: {
       if (one?.root !== root) return null
       const { isOver } = one
       // What ended before someone asked may have been brought back since, unless it is completed.
-      return one.ended.promise.then((how) =>
-        how && (!isOver || how.job.status === 'completed') ? how.job : null,
-      )
+      return one.ended.promise.then(async (how) => {
+        if (how === null || (isOver && how.job.status !== 'completed')) return null
+        // It was parsed in this turn of the event loop, and is written in another.
+        if (how.job.result !== null && hasLargeSource(how.job.result)) await nextTurn()
+        return how.job
+      })
     },
     follow(id, root, signal, goOn) {
       const one = awaited.get(id)

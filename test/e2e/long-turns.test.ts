@@ -114,6 +114,7 @@ async function measure(running: RunningProcess): Promise<number> {
 /** What a usual run tries; `npm run test:slow` tries every shape. */
 const few = ['short names', 'names up to the bound', 'a string of quotes up to the bound']
 const fewMessages = ['a picture of blanks', 'arguments that are deep']
+const fewLines = ['names up to the bound']
 const fewAnswers = ['deep nesting', 'empty arrays']
 const isSlow = process.env.SLUICE_SLOW === '1'
 
@@ -197,6 +198,44 @@ describe('no request holds a worker', () => {
   })
 }, 60_000)
 
+const post = async <T>(path: string, body: FormData | object): Promise<T> => {
+  const isForm = body instanceof FormData
+  const answered = await fetch(url + path, {
+    method: 'POST',
+    headers: isForm ? {} : { 'content-type': 'application/json' },
+    body: isForm ? body : JSON.stringify(body),
+  })
+  return (await answered.json()) as T
+}
+
+describe('no line of a batch holds a worker', () => {
+  it.each(Object.keys(shapes).filter((shape) => isSlow || fewLines.includes(shape)))('%s', async (shape) => {
+    answer = message('1')
+    const body = `{"model":"up/chat","messages":[{"role":"user","content":"x"}],"extra":${shapes[shape]}}`
+    const form = new FormData()
+    form.set('purpose', 'batch')
+    form.set(
+      'file',
+      new Blob([`{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":${body}}`]),
+      'batch.jsonl',
+    )
+    const file = await post<{ id: string }>('/v1/files', form)
+    const asked = {
+      input_file_id: file.id,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+    }
+    const { id } = await post<{ id: string }>('/v1/batches', asked)
+    await expect
+      .poll(async () => (await fetch(`${url}/v1/batches/${id}`)).json(), { timeout: 30_000, interval: 50 })
+      .toMatchObject({ status: expect.stringMatching(/completed|failed/) })
+    const [inApi, inWorker] = [await measure(api), await measure(worker)]
+    if (isSlow) process.stderr.write(`a line of ${shape}: api ${inApi} worker ${inWorker}\n`)
+    expect.soft(inApi).toBeLessThan(most())
+    expect.soft(inWorker).toBeLessThan(most())
+  })
+}, 60_000)
+
 const claudes = JSON.stringify({
   id: 'm',
   type: 'message',
@@ -237,7 +276,7 @@ describe('no answer holds a worker, nor is it asked for twice', () => {
       })
     } else expect(job.status).toBe('completed')
     const inWorker = await measure(worker)
-    await measure(api)
+    const inWait = await measure(api)
     const again = await fetch(`${url}/v1/jobs/${id}`)
     await again.arrayBuffer()
     const inApi = await measure(api)
@@ -246,9 +285,10 @@ describe('no answer holds a worker, nor is it asked for twice', () => {
     const inEvents = await measure(api)
     if (isSlow)
       process.stderr.write(
-        `${job.status} ${job.error?.message?.slice(0, 100)} api ${inApi} events ${inEvents} worker ${inWorker}\n`,
+        `${job.status} ${job.error?.message?.slice(0, 100)} wait ${inWait} api ${inApi} events ${inEvents} worker ${inWorker}\n`,
       )
     expect.soft(inWorker).toBeLessThan(most())
+    expect.soft(inWait).toBeLessThan(most())
     expect.soft(inApi).toBeLessThan(most())
     expect.soft(inEvents).toBeLessThan(most())
   })
