@@ -29,10 +29,18 @@ const CARRIAGE_RETURN = 0x0d
 /** Every blank is at or below this, and nothing else outside of strings is. */
 const SPACE = 0x20
 
+/** So many blanks are passed over one by one. Of more, a pattern finds the end, which is fast before V8 has compiled a loop too. */
+const FEW_BLANKS = 32
+const NO_BLANK = /[^\0- ]/g
+
 /** The first place from `at` on that is no blank. */
 export function skipBlanks(text: string, at: number): number {
   let place = at
-  while (text.charCodeAt(place) <= SPACE) place++
+  for (const limit = at + FEW_BLANKS; text.charCodeAt(place) <= SPACE; ) {
+    if (++place < limit) continue
+    NO_BLANK.lastIndex = place
+    return NO_BLANK.test(text) ? NO_BLANK.lastIndex - 1 : text.length
+  }
   return place
 }
 
