@@ -273,7 +273,9 @@ export function createQueues(deps: {
       await Promise.all(
         [...byLane].map(async ([lane, group]) => {
           const key = (name: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
-          const kept = group.flatMap((entry) => (entry.turn ? [{ entry, turn: entry.turn }] : []))
+          const kept = group.flatMap((entry) =>
+            entry.turn && !hadItsTurn(entry) ? [{ entry, turn: entry.turn }] : [],
+          )
           const holds =
             kept.length === 0
               ? []
@@ -476,6 +478,14 @@ function toLeft(tenant: string, { flow, share }: EntryData) {
   return flow === undefined || share === undefined ? [] : [{ tenant, flow, share }]
 }
 
+/**
+ * An entry whose call broke, and that goes again later, has had its turn. It gets another among its tenant's entries that go
+ * again, from where the lane is now: with their old turns many of them would go before all that others wait for.
+ */
+export function hadItsTurn({ mark, notBefore }: Pick<QueueEntry, 'mark' | 'notBefore'>): boolean {
+  return mark !== undefined && 'broken' in mark && notBefore !== null
+}
+
 /** What is to be queued of a claimed job that has to wait: in its turn, with what is known of it, as if it had never left. */
 function toEntry({ tenant, id, entry }: Held, bull: BullJob<EntryData>, lane: string): QueueEntry {
   const { data, priority } = bull
@@ -484,7 +494,7 @@ function toEntry({ tenant, id, entry }: Held, bull: BullJob<EntryData>, lane: st
     id,
     entry,
     lane,
-    priority: (data.flow?.replace(/^later-/, '') ?? 'normal') as Priority,
+    priority: (data.flow?.replace(/^(later|again)-/, '') ?? 'normal') as Priority,
     notBefore: null,
     cost: data,
     turn: { ...data, priority },

@@ -19,8 +19,14 @@ const STEP_SECONDS = 0.5
  */
 const MOST_PRIORITY = 2 ** 21 - 1
 
-/** A nominal rate for lanes without limits, where shares matter only while something else holds them up. */
+/** A nominal rate for lanes without limits on requests and tokens. */
 const UNLIMITED_TOKENS_PER_SECOND = 100_000
+
+/**
+ * What a call counts at least of one of the lane's slots, s. Half of a lane's slots fill a step, by weight: more small calls
+ * of a tenant in one step would all go before another's that comes while they are served.
+ */
+const CALL_SECONDS = 2 * STEP_SECONDS
 
 export type Tagged = {
   tenant: string
@@ -29,10 +35,13 @@ export type Tagged = {
   weight: number
   /** Not due yet: it gets its place among the tenant's other entries for later, and is ahead of nobody until then. */
   later?: boolean
+  /** Its call broke, and it had its turn: it gets its place among the tenant's other entries that go again. */
+  again?: boolean
 }
 
 /** The flow that an entry belongs to, within which a tenant's entries follow on each other. */
-export function flowOf({ band, later }: Pick<Tagged, 'band' | 'later'>): string {
+export function flowOf({ band, later, again }: Pick<Tagged, 'band' | 'later' | 'again'>): string {
+  if (again) return `again-${band}`
   return later ? `later-${band}` : band
 }
 
@@ -54,11 +63,20 @@ export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): Service
   }
 }
 
-/** How long a lane at its full rate is occupied by a cost, in seconds: its dearest dimension. */
+/** How long a lane at its full rate is occupied by a cost, in seconds: its dearest dimension, and no less than its slots are. */
 export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
   const { requests, tokens } = serviceShares(lane, cost)
   const seconds = Math.max(requests, tokens)
-  return seconds > 0 ? seconds : Math.max(1, cost.tokens) / UNLIMITED_TOKENS_PER_SECOND
+  const slots = slotSeconds(lane)
+  return seconds > 0
+    ? Math.max(seconds, slots)
+    : slots + Math.max(1, cost.tokens) / UNLIMITED_TOKENS_PER_SECOND
+}
+
+/** What a call takes at least of all the lane's slots together, s. */
+function slotSeconds({ coalesce, limits }: Lane): number {
+  // A coalesced entry is but a small part of a call.
+  return coalesce || limits.max_concurrency === undefined ? 0 : CALL_SECONDS / limits.max_concurrency
 }
 
 /** The queue's priority (1 is served first) of an entry with this start tag. */

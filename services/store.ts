@@ -17,7 +17,7 @@ import { createMaintenance } from '../jobs/maintenance.ts'
 import { createMemory } from '../jobs/memory.ts'
 import { createOpenLanes, type OpenLanes } from '../jobs/open-lanes.ts'
 import { createOutbox } from '../jobs/outbox.ts'
-import { createQueues } from '../jobs/queue.ts'
+import { createQueues, hadItsTurn } from '../jobs/queue.ts'
 import { createRoom } from '../jobs/room.ts'
 import { createScripts } from '../jobs/scripts.ts'
 import { createJobs } from '../jobs/service.ts'
@@ -129,12 +129,16 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
         const lane = resolveLane(settings(), laneId)
         // A lane that left the configuration still keeps its entries in order.
         const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
+        const flows = entries.map((entry) => ({
+          band: entry.priority,
+          later: entry.notBefore !== null,
+          again: hadItsTurn(entry),
+        }))
         const starts = await fairness.tag(
           laneId,
-          entries.map(({ tenant, priority, notBefore }, index) => ({
+          entries.map(({ tenant }, index) => ({
             tenant,
-            band: priority,
-            later: notBefore !== null,
+            ...flows[index]!,
             seconds: seconds[index]!,
             weight: weightOf(tenant),
           })),
@@ -154,7 +158,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
           start,
           seconds: seconds[index]!,
           priority: priorityOf(start, entries[index]!.priority),
-          flow: flowOf({ band: entries[index]!.priority, later: entries[index]!.notBefore !== null }),
+          flow: flowOf(flows[index]!),
           share: seconds[index]! / weightOf(entries[index]!.tenant),
         }))
       },

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BAND_SECONDS, type Band, priorityOf, type Tagged } from '../../ratelimit/fairness.ts'
+import type { Lane } from '../../config/lanes.ts'
+import { BAND_SECONDS, type Band, priorityOf, serviceSeconds, type Tagged } from '../../ratelimit/fairness.ts'
 import { createSimulatedLane, type SimulatedLane } from './fairness-lane.ts'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
@@ -258,5 +259,51 @@ describe('the priority of an entry', () => {
     expect(priorityOf(0.5, 'high')).toBe(2)
     expect(priorityOf(0, 'normal') - priorityOf(0, 'high')).toBe(600 / STEP)
     expect(priorityOf(0, 'low') - priorityOf(0, 'high')).toBe(3600 / STEP)
+  })
+})
+
+describe('what a call counts', () => {
+  const anyLimits = fc.record(
+    {
+      max_concurrency: fc.integer({ min: 1, max: 500 }),
+      requests_per_minute: fc.integer({ min: 1, max: 1_000_000 }),
+      tokens_per_minute: fc.integer({ min: 1, max: 100_000_000 }),
+    },
+    { requiredKeys: ['max_concurrency'] },
+  )
+
+  it('leaves a tenant no more calls in a step than half of those that may be under way at once', () => {
+    fc.assert(
+      fc.property(anyLimits, fc.integer({ min: 0, max: 5000 }), (limits, tokens) => {
+        const lane = { id: 'up/chat', limits: { window: 60_000, headroom: 1, ...limits } } as unknown as Lane
+        const seconds = serviceSeconds(lane, { tokens, inputTokens: tokens, outputTokens: 0 })
+        const simulated = createSimulatedLane()
+        simulated.add(
+          Array.from({ length: limits.max_concurrency + 5 }, () => ({
+            tenant: 'flood',
+            band: 'normal' as const,
+            seconds,
+            weight: 1,
+          })),
+        )
+        // The first is being served when another tenant's job comes.
+        simulated.take()
+        simulated.add([{ tenant: 'quiet', band: 'normal', seconds, weight: 1 }])
+        let before = 0
+        while (simulated.take()!.tenant !== 'quiet') before++
+        expect(before).toBeLessThanOrEqual(Math.ceil(limits.max_concurrency / 2))
+      }),
+      { seed, numRuns: 200 },
+    )
+  })
+
+  it('is larger where a call has more tokens, also where nothing limits them', () => {
+    const lane = {
+      id: 'up/chat',
+      limits: { window: 60_000, headroom: 1, max_concurrency: 64 },
+    } as unknown as Lane
+    const seconds = (tokens: number) => serviceSeconds(lane, { tokens, inputTokens: tokens, outputTokens: 0 })
+    expect(seconds(100_000) - seconds(50_000)).toBeCloseTo(0.5)
+    expect(seconds(0)).toBeGreaterThan(0)
   })
 })

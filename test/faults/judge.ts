@@ -53,7 +53,8 @@ export async function judge(
   return { tally, evidence, broken }
 }
 
-async function allEnded(api: string, group: string, tenant?: string): Promise<true | null> {
+/** True once every job of the group has ended. */
+export async function allEnded(api: string, group: string, tenant?: string): Promise<true | null> {
   const summary = await getGroup(api, group, tenant)
   if (summary === null) return null
   const { scheduled, queued, running } = summary.counts

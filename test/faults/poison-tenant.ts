@@ -2,12 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom } from '../../providers/simulator/random.ts'
 import { getJob, mapGently } from './client.ts'
 import { checkRecoveries, type Fault, type Outcome, type Settings } from './fault.ts'
-import { judge } from './judge.ts'
+import { allEnded, judge } from './judge.ts'
 import { type Load, type Sent, startLoad } from './load.ts'
 import { openStage, type Stage } from './stage.ts'
 import { addTallies } from './tally.ts'
+import { until } from './wait.ts'
 
 const GROUP = 'poison'
+const tenants = ['healthy', 'poisonous']
 const POISONED = 30
 /** Whatever the provider is asked, it breaks on these. */
 const MARK = '[[fault:500]]'
@@ -23,9 +25,9 @@ export const poisonTenant: Fault = {
     const { quick, seed, say } = settings
     const random = createRandom(seed)
     const stage = await openStage({
-      tenants: ['healthy', 'poisonous'],
+      tenants,
       limits: '{ max_concurrency: 4 }',
-      simulator: ['--latency', '100', '--jitter', '100', '--seed', String(seed)],
+      simulator: ['--latency', '200', '--jitter', '200', '--seed', String(seed)],
       stalledAfterMs: settings.stalledAfterMs,
     })
     settings.opened(stage)
@@ -39,7 +41,15 @@ export const poisonTenant: Fault = {
     await sleep(quick ? 20_000 : 60_000)
     await Promise.all([healthy.stop(), poison.stop()])
     say('the healthy tenant sends no more')
-    // The healthy ones have ended by then; the other way round, calls of the poisonous might still go on.
+    // A judge takes calls of the other tenant that still go on for calls of jobs that have ended.
+    await until(
+      async () => {
+        const ends = await Promise.all(tenants.map((one) => allEnded(stage.urls()[0]!, GROUP, one)))
+        return ends.every(Boolean) || null
+      },
+      180_000,
+      'the end of all jobs',
+    ).catch(() => {}) // what has not ended is counted below
     const bad = await judge(stage, poison, GROUP, 180_000)
     const good = await judge(stage, healthy, GROUP, 60_000)
     const waitsBefore = await readWaits(stage, healthy, before)

@@ -9,6 +9,9 @@ const poisoned: Script = ({ body }, response) =>
     ? answer(response, 500, { error: { message: 'internal error' } })
     : answerOf(body, response)
 
+type Call = Parameters<Script>[0]
+type Response = Parameters<Script>[1]
+
 const prompts = (count: number, text: string) =>
   Array.from({ length: count }, (_, index) => `${text} ${index}`)
 
@@ -46,6 +49,24 @@ describe('poison harms only itself', () => {
       expect(job.status).toBe('completed')
       expect(ms, `round ${round}`).toBeLessThan(2000)
       await sleep(200)
+    }
+  })
+
+  it.each([
+    ['prompts that break after a second', poisoned],
+    ['calls of a second that are answered', ({ body }: Call, response: Response) => answerOf(body, response)],
+  ])('also %s: a job of another tenant waits for two seconds at the most', async (_what, script) => {
+    const fair = await openFairService({ tenants: ['bad', 'good'], limits: { max_concurrency: 4 } })
+    fair.upstream.script = async (call, response) => {
+      await sleep(1000)
+      return script(call, response)
+    }
+    await fair.submit('bad', prompts(40, 'POISON'), { max_attempts: 2 })
+    for (let round = 0; round < 4; round++) {
+      const [id] = await fair.submit('good', [`healthy ${round}`])
+      const { job, ms } = await fair.ended('good', id!)
+      expect(job.status).toBe('completed')
+      expect(ms, `round ${round}`).toBeLessThan(1000 + 2000)
     }
   })
 
