@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { expect, type TestContext, test } from 'vitest'
+import { type TestContext, test } from 'vitest'
 import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
 import type { RunningProcess } from '../helpers/processes.ts'
 import { routeThrough, startRelay } from '../helpers/relay.ts'
@@ -53,7 +53,7 @@ async function end(running: RunningProcess): Promise<{ code: number | null; isPr
 }
 
 test.concurrent('processes that are there before Redis say so once, begin when it comes, go on when it is emptied, and stop without it', async (context) => {
-  const { onTestFinished } = context
+  const { expect, onTestFinished } = context
   const server = await openServer(context)
   const receiver = await startReceiver()
   onTestFinished(receiver.close)
@@ -108,7 +108,7 @@ test.concurrent('processes that are there before Redis say so once, begin when i
 }, 90_000)
 
 test.concurrent('a Redis that evicts takes no new work, one behind a line that died in silence is found again, and neither needs a restart', async (context) => {
-  const { onTestFinished } = context
+  const { expect, onTestFinished } = context
   const server = await openServer(context)
   await server.start('--maxmemory-policy', 'allkeys-lru')
   const relay = await startRelay(server.url)

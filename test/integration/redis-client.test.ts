@@ -147,6 +147,7 @@ describe('a line that dies in silence', () => {
   test.concurrent.for(['commands', 'subscriber', 'bullmq'] as const)(
     'is dropped by the role %s for a new one',
     async (role, context) => {
+      const { expect } = context
       const { relay, client } = await connectByRelay(role, context)
       await client.set('kept', 'yes')
       relay.swallow()
@@ -160,6 +161,7 @@ describe('a line that dies in silence', () => {
   )
 
   test.concurrent('is dropped by a subscriber that sends nothing', async (context) => {
+    const { expect } = context
     const { relay, client, other } = await connectByRelay('subscriber', context)
     const heard: string[] = []
     const live = createLive({ subscriber: client })
@@ -173,6 +175,7 @@ describe('a line that dies in silence', () => {
   })
 
   test.concurrent('is tried anew while every new one is silent as well', async (context) => {
+    const { expect } = context
     const { relay, client } = await connectByRelay('subscriber', context)
     await client.set('kept', 'yes')
     relay.swallowAll()
