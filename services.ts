@@ -22,10 +22,9 @@ import { type Closers, orCloseAll } from './services/closers.ts'
 import { confirmed, requireDurable } from './services/durability.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
+import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, toCallEvent, withMetrics } from './services/metrics.ts'
 import { readProxy } from './services/proxy.ts'
-import { startRedriving } from './services/redrive.ts'
-import { startRetention } from './services/retention.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
@@ -236,7 +235,6 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     heartbeat,
     spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
     live: store.live,
-    maintenance: store.maintenance,
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {
@@ -261,8 +259,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('the worker', () => worker.stop())
   health = worker.health
   deps.metrics.watchWorker({ isHealthy: () => health().ok, spooled: spool.count })
-  startRedriving(deps, store, closers)
-  startRetention(store, closers)
+  openMaintainer(deps, store, name, closers)
 
   const runner = startBatchRunner({
     work: store.batchWork,

@@ -15,10 +15,8 @@ const REST_FACTOR = 20
 export type Room = { maxQueued: number; budgetUsdPerDay: number | null }
 
 export type RedriveSchedule = {
-  /** Queues again what is due, of every tenant whose turn it is; answers how many jobs. */
-  run(): Promise<number>
-  /** Ends the walk under way after the jobs it has in hand. */
-  stop(): void
+  /** Queues again what is due, of every tenant whose turn it is, until the signal aborts; answers how many jobs. */
+  run(signal?: AbortSignal): Promise<number>
 }
 
 /**
@@ -45,12 +43,16 @@ export function createRedriveSchedule(deps: {
   onFailure?: OnUpkeepFailure
 }): RedriveSchedule {
   const { redis, redrive, rootOf, now } = deps
-  let isStopped = false
 
-  async function walk(tenant: string, rules: readonly RedriveRule[], room: Room): Promise<number> {
+  async function walk(
+    tenant: string,
+    rules: readonly RedriveRule[],
+    room: Room,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
     let count = 0
     for await (const block of walkFailed(redis, rootOf(tenant))) {
-      if (isStopped) break
+      if (signal?.aborted) break
       const time = now()
       const due = block.flatMap((job) => {
         const rule = ruleFor(job, rules)
@@ -72,14 +74,18 @@ export function createRedriveSchedule(deps: {
     return count
   }
 
-  async function takeTurn(tenant: string, rules: readonly RedriveRule[]): Promise<number> {
+  async function takeTurn(
+    tenant: string,
+    rules: readonly RedriveRule[],
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
     const room = deps.roomOf(tenant)
     if (room === null) return 0
     const key = `${rootOf(tenant)}:redriving`
     const pauseMs = pauseOf(rules)
     if ((await redis.set(key, '1', 'PX', pauseMs, 'NX')) === null) return 0
     const begun = performance.now()
-    const count = await walk(tenant, rules, room)
+    const count = await walk(tenant, rules, room, signal)
     const restMs = Math.round(REST_FACTOR * (performance.now() - begun))
     if (restMs > pauseMs) await redis.set(key, '1', 'PX', restMs)
     if (count > 0) deps.onRedriven?.(tenant, count)
@@ -87,20 +93,17 @@ export function createRedriveSchedule(deps: {
   }
 
   return {
-    async run() {
+    async run(signal) {
       const rules = deps.rules()
       if (rules.length === 0 || (await deps.isMemoryShort())) return 0
       let count = 0
       const turn = async (tenant: string) => {
-        if (!isStopped) count += await takeTurn(tenant, rules)
+        if (!signal?.aborted) count += await takeTurn(tenant, rules, signal)
       }
       const onFailure = (error: unknown, tenant: string) =>
         deps.onFailure?.({ task: 'redrive', tenant, error })
       await visitAll(await deps.tenants(), turn, onFailure)
       return count
-    },
-    stop() {
-      isStopped = true
     },
   }
 }

@@ -8,10 +8,8 @@ const BLOCK = 50
 
 /** Forgets jobs when their retention is over. Any number of processes may do so at once, and share the work. */
 export type Retention = {
-  /** Goes on until nothing of any tenant is over; answers how many jobs were forgotten. */
-  run(): Promise<number>
-  /** Ends the run under way after the block it has in hand. */
-  stop(): void
+  /** Goes on until nothing of any tenant is over, or the signal aborts; answers how many jobs were forgotten. */
+  run(signal?: AbortSignal): Promise<number>
 }
 
 export function createRetention(deps: {
@@ -26,7 +24,6 @@ export function createRetention(deps: {
   onError: (error: unknown, tenant: string) => void
 }): Retention {
   const { redis, scripts, outbox, prefix, now, onError } = deps
-  let isStopped = false
 
   async function isDue(tenant: string): Promise<boolean> {
     const key = `${tenantRoot(prefix, tenant)}:expiry`
@@ -51,7 +48,7 @@ export function createRetention(deps: {
   }
 
   return {
-    async run() {
+    async run(signal) {
       const names = await deps.tenants()
       // Looked at together, in one trip of the socket; mostly there is nothing to do.
       const due = await Promise.all(names.map((tenant) => orTell(tenant, isDue(tenant), false)))
@@ -61,7 +58,7 @@ export function createRetention(deps: {
       while (waiting.length > 0) {
         const full: string[] = []
         for (const tenant of waiting) {
-          if (isStopped) return total
+          if (signal?.aborted) return total
           const count = await orTell(tenant, retire(tenant), 0)
           total += count
           if (count === BLOCK) full.push(tenant)
@@ -69,9 +66,6 @@ export function createRetention(deps: {
         waiting = full
       }
       return total
-    },
-    stop() {
-      isStopped = true
     },
   }
 }

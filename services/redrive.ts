@@ -4,19 +4,17 @@ import { resolveTenant } from '../config/tenants.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import { createRedrive } from '../jobs/redrive.ts'
 import { createRedriveSchedule } from '../jobs/redrive-schedule.ts'
-import { repeat } from '../lib/repeat.ts'
-import type { Closers } from './closers.ts'
+import type { PeriodicTask } from '../lib/periodic-task.ts'
 import type { openStore, ServicesDeps } from './store.ts'
 
 /** Between two looks whether it is a tenant's turn, ms. */
 const LOOK_MS = 1000
 
-/** Queues failed jobs again as the configuration says, beside what the sweeper does, for a walk over many takes its time. */
-export function startRedriving(
+/** Queues failed jobs again as the configuration says. */
+export function createRedriveTask(
   { config, log }: ServicesDeps,
   store: ReturnType<typeof openStore>,
-  closers: Closers,
-): void {
+): PeriodicTask {
   const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
   const schedule = createRedriveSchedule({
     redis: store.redis,
@@ -44,9 +42,5 @@ export function startRedriving(
     onRedriven: (tenant, count) => log.info({ tenant, jobs: count }, 'queued failed jobs again'),
     onFailure: store.onFailure,
   })
-  const turns = repeat(LOOK_MS, schedule.run, (error) => store.onError(error, 'queueing failed jobs again'))
-  closers.add('the redrives', async () => {
-    schedule.stop()
-    await turns.stop()
-  })
+  return { name: 'redrive', everyMs: LOOK_MS, run: schedule.run }
 }

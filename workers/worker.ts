@@ -4,7 +4,6 @@ import type { Express } from '../jobs/express.ts'
 import type { Items } from '../jobs/items.ts'
 import { abortChannel, expressChannel, wakeChannel } from '../jobs/keys.ts'
 import type { Live } from '../jobs/live.ts'
-import type { Maintenance } from '../jobs/maintenance.ts'
 import { lockLease, type Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
 import { repeat } from '../lib/repeat.ts'
@@ -16,8 +15,8 @@ import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
 import { createRunningCalls } from './running-calls.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
-/** From one sweep of this process to the next, from one look for lanes, and from one announcement of open ones. */
-const SWEEP_MS = 1000
+/** From one look for lanes to the next, and from one announcement of open ones, ms. */
+const LOOK_MS = 1000
 
 /** A start waits no longer than this for the first look for lanes, ms. */
 const FIRST_LOOK_MS = 1000
@@ -52,7 +51,6 @@ export type WorkerDeps = {
   heartbeat: Heartbeat
   spool: LaneLoopDeps['spool']
   live: Live
-  maintenance: Maintenance
   provider: (name: string) => Provider
   /** Lanes with work that the configuration does not list by name (models `"*"`). */
   knownLanes: () => Promise<string[]>
@@ -75,7 +73,7 @@ export type WorkerProcess = {
   stop(): Promise<void>
 }
 
-/** Starts a loop for every lane, the sweeper, and the ear for wake-ups and aborts. */
+/** Starts a loop for every lane, and the ear for wake-ups and aborts. */
 export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const loops = new Map<string, LaneLoop>()
   const laneIdleMs = deps.laneIdleMs ?? LANE_IDLE_MS
@@ -167,10 +165,9 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   ensureListed()
   const first = discover().catch((error) => deps.onError(error, 'looking for lanes'))
   const every = (task: () => Promise<unknown>, what: string) =>
-    repeat(SWEEP_MS, task, (error) => deps.onError(error, what))
-  // Each by itself: lanes are announced in time however long a sweep takes.
+    repeat(LOOK_MS, task, (error) => deps.onError(error, what))
+  // Each by itself: lanes are announced in time however long a look takes.
   const turns = [
-    every(deps.maintenance.sweep, 'the sweep'),
     every(() => first.then(discover), 'looking for lanes'),
     every(announce, 'announcing open lanes'),
   ]

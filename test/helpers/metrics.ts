@@ -27,6 +27,8 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.webhooks.onAttempt({ outcome: 'delivered', latencyMs: 1, delayMs: 1 })
   metrics.redis.meter('commands')
   metrics.upkeep.onFailure('retention')
+  metrics.upkeep.onRun('retention', 1, false)
+  metrics.upkeep.watchMaintainer(() => true)
   metrics.watchWorker({ isHealthy: () => true, spooled: async () => ({ waiting: 0, setAside: 0 }) })
   metrics.watchStore(async () => ({
     jobs: [{ tenant: 't', status: 'queued', count: 1 }],

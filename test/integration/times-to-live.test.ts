@@ -74,6 +74,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^L:calls:job_\w+-\d+$/, null, 'its acknowledgement'],
   [/^L:calls:job_\w+-\d+:lock$/, lockLease(STALLED)],
   [/^L:calls:stalled-check$/, STALLED],
+  [/^\{maintainer\}:lease$/, 4 * SECOND],
 ]
 /** What may live without an end of its own for a while. */
 const MAY_HAVE_NONE = /^T:(batch:batch_\w+|file:file-\w+:(\d+|sizes))$/

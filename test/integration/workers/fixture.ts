@@ -20,6 +20,7 @@ import { createGate, type Gate } from '../../../ratelimit/gate.ts'
 import { type Heartbeat, renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
 import { startWorker } from '../../../workers/worker.ts'
+import { standForElection } from '../../helpers/maintainer.ts'
 import { newJob, openTestStore, TENANT, type TestStore, type TestStoreOptions } from '../../helpers/store.ts'
 
 export const EMBED_LANE = 'sim/embed'
@@ -91,6 +92,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
       onError: (error, what) => errors.push(`${what}: ${error}`),
       ...overrides,
     })
+    standForElection(store).add({ name: 'sweep', everyMs: 1000, run: store.maintenance.sweep })
     onTestFinished(() => worker.stop())
     return worker
   }

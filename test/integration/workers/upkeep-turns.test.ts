@@ -8,36 +8,6 @@ import { orCloseAll } from '../../../services/closers.ts'
 import { wakeDelivery } from '../../../services/tenants.ts'
 import { parseTestConfig } from '../../helpers/api.ts'
 import { openTestStore, until } from '../../helpers/store.ts'
-import { openWorkshop } from './fixture.ts'
-
-it('sweeps do not pile up behind a slow one, which holds up neither lanes nor their announcement', async () => {
-  const { store, work } = await openWorkshop()
-  const slow = Promise.withResolvers<void>()
-  onTestFinished(() => slow.resolve())
-  let sweeps = 0
-  let announced = 0
-  let looks = 0
-  await work(undefined, {
-    maintenance: {
-      ...store.maintenance,
-      async sweep() {
-        sweeps++
-        if (sweeps === 1) await slow.promise
-      },
-    },
-    knownLanes() {
-      looks++
-      return store.queues.lanes()
-    },
-    announce: async () => ++announced,
-  })
-  const before = looks
-  // Each of them once a second.
-  await until(() => announced >= 3 && looks >= before + 2)
-  expect(sweeps).toBe(1)
-  slow.resolve()
-  await until(() => sweeps === 2)
-})
 
 it('the delivery of webhooks is woken for a tenant that a change of the configuration brought, until one takes it away', async () => {
   const store = await openTestStore()

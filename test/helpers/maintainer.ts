@@ -1,0 +1,27 @@
+import { randomUUID } from 'node:crypto'
+import { onTestFinished } from 'vitest'
+import { createMaintainerLease } from '../../jobs/maintainer-lease.ts'
+import { type Maintainer, type MaintainerDeps, startMaintainer } from '../../workers/maintainer.ts'
+import type { TestStore } from './store.ts'
+
+/** A worker that stands for election; it stops with the test. Without tasks unless given. */
+export function standForElection(
+  store: Pick<TestStore, 'redis' | 'prefix'>,
+  name = 'a-worker',
+  deps: Partial<MaintainerDeps> = {},
+): Maintainer {
+  const maintainer = startMaintainer({
+    lease: createMaintainerLease({
+      redis: store.redis,
+      prefix: store.prefix,
+      worker: randomUUID(),
+      shown: name,
+      leaseMs: deps.leaseMs ?? 4000,
+    }),
+    onChange() {},
+    onError() {},
+    ...deps,
+  })
+  onTestFinished(() => maintainer.stop())
+  return maintainer
+}

@@ -1,0 +1,127 @@
+import type { MaintainerLease, MaintainerView } from '../jobs/maintainer-lease.ts'
+import type { PeriodicTask } from '../lib/periodic-task.ts'
+import { type Repeating, repeat } from '../lib/repeat.ts'
+
+/** Of the lease: how long it lasts, and how often it is renewed, or looked at by the others, ms. */
+export const MAINTAINER_LEASE_MS = 4000
+const LOOK_MS = 1000
+
+/** The holder stops so long before its lease ends, ms, as it could not be sure of it any more. */
+const MARGIN_MS = 500
+
+export type MaintainerDeps = {
+  lease: MaintainerLease
+  /** Of the lease, ms. */
+  leaseMs?: number
+  /** Between two looks at the lease, ms. */
+  lookMs?: number
+  /** This worker became the maintainer, or is it no more. */
+  onChange: (isElected: boolean) => void
+  /** Another worker is the maintainer now; told once for each. */
+  onOther?: (holder: MaintainerView) => void
+  /** A run of a task ended, after so many ms. */
+  onRun?: (task: string, durationMs: number, error?: unknown) => void
+  onError: (error: unknown, what: string) => void
+}
+
+export type Maintainer = {
+  /** Has the task done from now on, by whichever worker is elected; every worker adds the same ones. */
+  add(task: PeriodicTask): void
+  /** Whether this worker is it. */
+  isElected(): boolean
+  /** Ends the runs under way after their blocks in hand, and lets another worker take over at once. */
+  stop(): Promise<void>
+}
+
+/** What one worker runs while it is the maintainer. */
+type Term = { abort: AbortController; turns: Repeating[] }
+
+/**
+ * The one worker that does what has to be done for all: it holds a lease, renews it, and runs the tasks. All workers
+ * stand by; when the holder stops another takes over within a second, when it died or froze, as soon as the lease ends.
+ */
+export function startMaintainer(deps: MaintainerDeps): Maintainer {
+  const { lease, onError, leaseMs = MAINTAINER_LEASE_MS, lookMs = LOOK_MS } = deps
+  const tasks: PeriodicTask[] = []
+  /** Runs under way, by task: a new term does not begin a second one beside. */
+  const running = new Map<string, Promise<unknown>>()
+  let term: Term | null = null
+  let end: NodeJS.Timeout | undefined
+  let other: string | null = null
+
+  async function runTask(task: PeriodicTask, signal: AbortSignal): Promise<void> {
+    await running.get(task.name)
+    if (signal.aborted) return
+    const startedAt = performance.now()
+    const run = task.run(signal)
+    const settled = run
+      .then(
+        () => deps.onRun?.(task.name, performance.now() - startedAt),
+        (error) => {
+          deps.onRun?.(task.name, performance.now() - startedAt, error)
+          onError(error, `the maintenance task ${task.name}`)
+        },
+      )
+      .finally(() => running.delete(task.name))
+    running.set(task.name, settled)
+    await settled
+  }
+
+  function startTask(task: PeriodicTask, { abort, turns }: Term): void {
+    turns.push(
+      repeat(
+        task.everyMs,
+        () => runTask(task, abort.signal),
+        (error) => onError(error, task.name),
+      ),
+    )
+  }
+
+  function begin(): void {
+    term = { abort: new AbortController(), turns: [] }
+    deps.onChange(true)
+    for (const task of tasks) startTask(task, term)
+  }
+
+  function resign(): void {
+    clearTimeout(end)
+    if (term === null) return
+    term.abort.abort()
+    for (const turn of term.turns) turn.stop()
+    term = null
+    deps.onChange(false)
+  }
+
+  async function look(): Promise<void> {
+    const askedAt = performance.now()
+    const { isOurs, holder } = await lease.hold()
+    const leftMs = leaseMs - MARGIN_MS - (performance.now() - askedAt)
+    if (!isOurs || leftMs <= 0) {
+      if (!isOurs && holder !== null && holder.worker !== other) deps.onOther?.(holder)
+      other = holder?.worker ?? null
+      resign()
+      return
+    }
+    other = null
+    clearTimeout(end)
+    end = setTimeout(resign, leftMs)
+    if (term === null) begin()
+  }
+
+  const looks = repeat(lookMs, look, (error) => onError(error, 'the lease of the maintainer'))
+
+  return {
+    add(task) {
+      tasks.push(task)
+      if (term !== null) startTask(task, term)
+    },
+    isElected: () => term !== null,
+    async stop() {
+      await looks.stop()
+      const wasElected = term !== null
+      resign()
+      await Promise.all(running.values())
+      if (wasElected) await lease.release().catch((error) => onError(error, 'the lease of the maintainer'))
+    },
+  }
+}
