@@ -1,16 +1,14 @@
 import { hash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { FETCH_LUA } from '../jobs/queue.ts'
 
-/** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:moveToActive`. */
+/** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:moveToFinished`. */
 export async function readScriptNames(): Promise<Map<string, string>> {
   return new Map([
     ...(await readFolder('jobs', new URL('../jobs/lua/', import.meta.url))),
     ...(await readFolder('gate', new URL('../ratelimit/lua/', import.meta.url))),
     ...(await readFolder('webhooks', new URL('../webhooks/lua/', import.meta.url))),
     ...(await readBullScripts()),
-    [hash('sha1', FETCH_LUA), 'bullmq:moveToActive'],
   ])
 }
 

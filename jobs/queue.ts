@@ -1,14 +1,13 @@
-// The only file that knows BullMQ. A queue entry carries the tenant (as its name), the job's id with the number of
+// This file and queue-scripts.ts alone know BullMQ. A queue entry carries the tenant (as its name), the job's id with the number of
 // the entry, and what a lane must know before it starts the job: its cost. Everything else is in the record.
-import { type Job as BullJob, Queue, Worker } from 'bullmq'
-import { moveToActive } from 'bullmq/dist/cjs/scripts/moveToActive-11.js'
-import { version } from 'bullmq/dist/cjs/version.js'
+import { type Job, Worker } from 'bullmq'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Priority } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
 import { createLeases, type Leases, OUTBOX_GRACE_MS } from './leases.ts'
+import { createQueueScripts, type FetchedEntry, type QueueScripts } from './queue-scripts.ts'
 
 /** One queue a lane; its prefix carries the lane's hash tag. */
 const QUEUE_NAME = 'calls'
@@ -48,8 +47,8 @@ export type Held = {
   throttles: Throttles | null
   /** How long a claim holds it by its place, ms. */
   leaseMs: number
-  /** Null for one that is held by its place. */
-  bull: BullJob | null
+  /** The entry of the queue; null for one that is held by its place. */
+  bull: FetchedEntry<EntryData> | null
   /** What is to be queued should it have to wait; null for one that is held by the queue's lock. */
   placed: QueueEntry | null
   /** True: it came straight from the API and was not claimed yet. */
@@ -102,7 +101,6 @@ export type Queues = {
   /** Forgets a lane without entries. False: there are some, and it stays. */
   retire(lane: string): Promise<boolean>
   consume(lane: string, options: { onStalled(): void; onError(error: Error): void }): LaneQueue
-  close(): Promise<void>
 }
 
 /**
@@ -160,30 +158,12 @@ export function placeLease(stalledAfterMs: number): number {
   return Math.max(Math.round(lockMs / 2), lockMs - OUTBOX_GRACE_MS)
 }
 
-/** Queue objects kept at hand by a process; those used longest ago are made anew when they are needed. */
-const QUEUES_KEPT = 64
-/** One that was used within this may still be at work, ms. */
-const QUEUE_IDLE_MS = 60_000
-
 /** How long what a retired lane's queue is told of itself stays at the most, ms. */
 const META_TTL_MS = 86_400_000
 
 const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url))
 const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
-
-/**
- * BullMQ's script that fetches an entry, and lets those come that are due. Its client sends it the time; here Redis' own
- * stands in that argument's place, for a worker's clock is not to decide what is due.
- */
-export const FETCH_LUA = `local sluice_time = redis.call('TIME')
-ARGV[2] = string.format('%d', sluice_time[1] * 1000 + math.floor(sluice_time[2] / 1000))
-${moveToActive.content}`
-
-/** BullMQ defines its scripts where they are not defined yet. */
-function defineFetch(connection: RedisClient): void {
-  connection.defineCommand(`moveToActive:${version}`, { numberOfKeys: moveToActive.keys, lua: FETCH_LUA })
-}
 
 /** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
 class FetchingWorker extends Worker {
@@ -192,16 +172,22 @@ class FetchingWorker extends Worker {
   }
 
   /** Puts an entry off until a Unix time in ms, as BullMQ's own method does but for any look at this process' clock. */
-  async putOff(id: string, at: number, token: string): Promise<void> {
-    const { timestamp, delay } = dueAt(at)
-    await this.backend.moveToDelayed(id, timestamp, delay, token, { skipAttempt: true })
+  async putOff({ id, token }: Locked, at: number): Promise<void> {
+    // BullMQ takes a time and a delay from it, and keeps their sum. What has passed is due at the next fetch.
+    await this.backend.moveToDelayed(id, Math.max(1, Math.round(at) - 1), 1, token, { skipAttempt: true })
+  }
+
+  /** To the front of the entries of its priority. */
+  async giveBack({ id, token }: Locked): Promise<void> {
+    await this.backend.moveJobFromActiveToWait(id, token)
+  }
+
+  async setData({ id }: Locked, data: EntryData): Promise<void> {
+    await this.backend.updateData({ id } as Job, data)
   }
 }
 
-/** BullMQ takes a time and a delay from it, and keeps their sum. What has passed is due at the next fetch. */
-function dueAt(at: number): { timestamp: number; delay: number } {
-  return { timestamp: Math.max(1, Math.round(at) - 1), delay: 1 }
-}
+type Locked = Pick<FetchedEntry<EntryData>, 'id' | 'token'>
 
 export function createQueues(deps: {
   connection: RedisClient
@@ -213,45 +199,13 @@ export function createQueues(deps: {
   isNamed?: (lane: string) => boolean
 }): Queues {
   const { connection, prefix, order } = deps
-  const queues = new Map<string, { queue: Queue; usedAt: number }>()
   const announced = new Set<string>()
   const lockDuration = lockLease(deps.stalledAfterMs)
   const leases = createLeases({ redis: connection, prefix, lockMs: lockDuration, placeMs: 0 })
   const stalledInterval = Math.max(150, Math.round(deps.stalledAfterMs / 3))
   const lanePrefix = (lane: string) => `${prefix}:{l:${lane}}`
-  defineFetch(connection)
-
-  function queueOf(lane: string): Queue {
-    const known = queues.get(lane)
-    // The order of the map is that of their use.
-    queues.delete(lane)
-    const queue = known?.queue ?? openQueue(lane)
-    queues.set(lane, { queue, usedAt: performance.now() })
-    for (const [other, { usedAt }] of queues) {
-      if (queues.size <= QUEUES_KEPT || performance.now() - usedAt < QUEUE_IDLE_MS) break
-      closeQueue(other)
-    }
-    return queue
-  }
-
-  function openQueue(lane: string): Queue {
-    const queue = new Queue(QUEUE_NAME, {
-      connection,
-      prefix: lanePrefix(lane),
-      streams: { events: { maxLen: EVENTS_KEPT } },
-      skipVersionCheck: true,
-    })
-    queue.on('error', () => {}) // connection errors reach the callers of each command
-    return queue
-  }
-
-  function closeQueue(lane: string): void {
-    queues
-      .get(lane)
-      ?.queue.close()
-      .catch(() => {})
-    queues.delete(lane)
-  }
+  const queueRoot = (lane: string) => `${lanePrefix(lane)}:${QUEUE_NAME}`
+  const queueScripts = createQueueScripts(connection)
 
   /** Makes a lane known to the workers; where the configuration does not name it each time, for it may have been retired. */
   async function announce(lane: string): Promise<void> {
@@ -298,16 +252,16 @@ export function createQueues(deps: {
             turns.set(entry, { ...entry.turn, ...places[index]! })
           }
           const turnOf = (entry: QueueEntry) => turns.get(entry)!
-          await queueOf(lane).addBulk(
+          await queueScripts.add(
+            queueRoot(lane),
             group.map((entry) => ({
-              name: entry.tenant,
+              id: `${entry.id}-${entry.entry}`,
+              tenant: entry.tenant,
               data: toData(entry, turnOf(entry)),
-              opts: {
-                jobId: `${entry.id}-${entry.entry}`,
-                priority: turnOf(entry).priority,
-                ...(entry.notBefore === null ? {} : dueAt(entry.notBefore)),
-              },
+              priority: turnOf(entry).priority,
+              notBefore: entry.notBefore,
             })),
+            EVENTS_KEPT,
           )
           await announce(lane)
           connection.publish(wakeChannel(prefix), lane).catch(() => {})
@@ -315,14 +269,8 @@ export function createQueues(deps: {
       )
     },
     async remove(lane, id, entry) {
-      const name = `${id}-${entry}`
-      const root = `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
-      // Sent together, so that the entry is gone before whatever the caller does next.
-      const [[tenant, data], removed] = await Promise.all([
-        connection.hmget(root, 'name', 'data'),
-        queueOf(lane).remove(name),
-      ])
-      if (removed === 1 && tenant && data) order.left?.(lane, toLeft(tenant, JSON.parse(data)))
+      const removed = await queueScripts.remove<EntryData>(queueRoot(lane), `${id}-${entry}`)
+      if (removed !== null) order.left?.(lane, toLeft(removed.tenant, removed.data))
     },
     async starts(lane, entries) {
       const key = (id: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${id}`
@@ -354,7 +302,6 @@ export function createQueues(deps: {
       const retire = async () => (await runScript(connection, retireScript, root, [])) === 1
       if (!(await retire())) return false
       await connection.srem(lanesKey(prefix), lane)
-      closeQueue(lane)
       // An entry that came in between, and was announced before the lane was struck off.
       if (await retire()) return true
       await connection.sadd(lanesKey(prefix), lane)
@@ -363,6 +310,7 @@ export function createQueues(deps: {
     consume: (lane, options) =>
       createLaneQueue({
         connection,
+        scripts: queueScripts,
         lane,
         leases,
         prefix: lanePrefix(lane),
@@ -372,14 +320,12 @@ export function createQueues(deps: {
         order,
         ...options,
       }),
-    async close() {
-      await Promise.all([...queues.values()].map(({ queue }) => queue.close()))
-    },
   }
 }
 
 function createLaneQueue(deps: {
   connection: RedisClient
+  scripts: QueueScripts
   lane: string
   leases: Pick<Leases, 'renewLocks'>
   prefix: string
@@ -390,7 +336,7 @@ function createLaneQueue(deps: {
   onStalled(): void
   onError(error: Error): void
 }): LaneQueue {
-  const { connection, prefix, lockDuration } = deps
+  const { connection, scripts, prefix, lockDuration } = deps
   const worker = new FetchingWorker(QUEUE_NAME, null, {
     connection,
     prefix,
@@ -407,25 +353,32 @@ function createLaneQueue(deps: {
   worker.startStalledCheckTimer().catch(deps.onError)
   let fetches = 0
 
-  async function acknowledge(held: Held): Promise<void> {
-    await unlessLost(bullOf(held).moveToCompleted(null, held.token, false))
+  const queue = `${prefix}:${QUEUE_NAME}`
+  let released: Locked[] = []
+  let releasing: Promise<void> | null = null
+
+  /** Those of one turn of the event loop leave in one script. */
+  function acknowledge(held: Held): Promise<void> {
+    released.push(bullOf(held))
+    releasing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+      const locks = released
+      released = []
+      releasing = null
+      return scripts.release(queue, locks)
+    })
+    return releasing
   }
 
   return {
     async fetch(count) {
-      const answers = await Promise.all(
-        Array.from({ length: count }, async () => {
-          const token = `${worker.id}:${fetches++}`
-          const bull: BullJob<EntryData> | undefined = await worker.getNextJob(token, { block: false })
-          return bull ? toHeld(bull, token, deps.leaseMs) : null
-        }),
-      )
-      return answers.filter((held) => held !== null)
+      const token = `${worker.id}:${fetches++}`
+      const fetched = await scripts.fetch<EntryData>(queue, { count, token, lockMs: lockDuration })
+      return fetched.map((entry) => toHeld(entry, deps.leaseMs))
     },
     // Not what is fetched: it may be handed over or put off, and the others' turns must not move on for that. Delayed
     // entries keep the tag of when they were queued, so that a retry does not lose its turn.
     served(held, anew) {
-      const data = held.flatMap((one) => (one.bull ? [one.bull.data as EntryData] : []))
+      const data = held.flatMap((one) => (one.bull ? [one.bull.data] : []))
       if (data.length === 0) return
       deps.order.served(
         deps.lane,
@@ -450,23 +403,29 @@ function createLaneQueue(deps: {
     acknowledge,
     claimed(held) {
       const bull = bullOf(held)
-      acknowledge(held).catch(deps.onError)
+      const earlier = releasing
+      const releasingThis = acknowledge(held)
+      // An error is told once, however many leave together.
+      releasingThis.catch(releasingThis === earlier ? () => {} : deps.onError)
       return { ...held, bull: null, placed: toEntry(held, bull, deps.lane) }
     },
     async delay(held, at, mark) {
       const bull = bullOf(held)
-      if (mark) await unlessLost(bull.updateData({ ...bull.data, ...mark }))
-      await unlessLost(worker.putOff(bull.id!, at, held.token))
+      if (mark) await unlessLost(worker.setData(bull, { ...bull.data, ...mark }))
+      await unlessLost(worker.putOff(bull, at))
     },
     async giveBack(held) {
-      await unlessLost(bullOf(held).moveToWait(held.token))
+      await unlessLost(worker.giveBack(bullOf(held)))
     },
     async renew(held) {
-      const locks = held.map((one) => ({ entry: bullOf(one).id!, token: one.token }))
+      const locks = held.map((one) => ({ entry: bullOf(one).id, token: one.token }))
       const lost = new Set(await deps.leases.renewLocks(deps.lane, locks))
-      return held.filter((one) => lost.has(bullOf(one).id!))
+      return held.filter((one) => lost.has(bullOf(one).id))
     },
-    close: () => worker.close(true),
+    async close() {
+      await releasing?.catch(() => {})
+      await worker.close(true)
+    },
   }
 }
 
@@ -487,7 +446,7 @@ export function hadItsTurn({ mark, notBefore }: Pick<QueueEntry, 'mark' | 'notBe
 }
 
 /** What is to be queued of a claimed job that has to wait: in its turn, with what is known of it, as if it had never left. */
-function toEntry({ tenant, id, entry }: Held, bull: BullJob<EntryData>, lane: string): QueueEntry {
+function toEntry({ tenant, id, entry }: Held, bull: FetchedEntry<EntryData>, lane: string): QueueEntry {
   const { data, priority } = bull
   return {
     tenant,
@@ -501,13 +460,12 @@ function toEntry({ tenant, id, entry }: Held, bull: BullJob<EntryData>, lane: st
   }
 }
 
-function toHeld(bull: BullJob<EntryData>, token: string, leaseMs: number): Held {
-  const name = bull.id!
-  const dash = name.lastIndexOf('-')
+function toHeld(bull: FetchedEntry<EntryData>, leaseMs: number): Held {
+  const dash = bull.id.lastIndexOf('-')
   return {
-    tenant: bull.name,
-    id: name.slice(0, dash),
-    entry: Number(name.slice(dash + 1)),
+    tenant: bull.tenant,
+    id: bull.id.slice(0, dash),
+    entry: Number(bull.id.slice(dash + 1)),
     cost: bull.data,
     apart: bull.data.apart ?? null,
     throttles: bull.data.throttles ?? null,
@@ -515,11 +473,11 @@ function toHeld(bull: BullJob<EntryData>, token: string, leaseMs: number): Held 
     bull,
     placed: null,
     isDirect: false,
-    token,
+    token: bull.token,
   }
 }
 
-function bullOf(held: Held): BullJob {
+function bullOf(held: Held): FetchedEntry<EntryData> {
   if (held.bull === null) throw new Error(`${held.id} is not in the queue`)
   return held.bull
 }

@@ -178,7 +178,6 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     isNamed: (id) => isNamedLane(settings(), id),
     stalledAfterMs: settings().jobs.stalled_after,
   })
-  closers.add('the queues', () => queues.close())
   const scripts = createScripts(redis)
   const outbox = createOutbox({ redis, scripts, queues, prefix, now, onFailure })
   closers.add('the outbox', () => outbox.idle())

@@ -144,7 +144,6 @@ describe('the queue', () => {
       },
     }
     const queues = createQueues({ connection, prefix, stalledAfterMs: 15_000, order })
-    onTestFinished(() => queues.close())
 
     const anyJob = fc.record({
       tenant: fc.constantFrom('a', 'b', 'c'),

@@ -113,7 +113,6 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
     async close() {
       for (const queue of lanes.values()) await queue.close()
       await outbox.idle()
-      await queues.close()
       await closeRedis(redis)
     },
   }

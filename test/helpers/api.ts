@@ -270,7 +270,6 @@ function openTestParts(options: {
     deps: { jobs, standings, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
     async close() {
       await outbox.idle()
-      await queues.close()
       await latencies.close()
       await closeRedis(subscriber)
       await closeRedis(redis)

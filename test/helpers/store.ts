@@ -110,7 +110,6 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
       served() {},
     },
   })
-  onTestFinished(() => queues.close())
   const settings = {
     retainMs: options.retainMs ?? 60_000,
     cacheTtlMs: options.cacheTtlMs ?? 60_000,

@@ -1,0 +1,27 @@
+-- Takes entries out of a lane's queue that are needed no more: claimed, or nothing to do.
+--
+-- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
+-- ARGV   pairs of an entry's id and the token of its lock
+-- Answer how many went
+-- Invariant: an entry whose lock has ended, or is another's, stays.
+
+local queue = KEYS[1]
+local function key(name) return queue .. ':' .. name end
+
+local locks = {}
+for i = 1, #ARGV, 2 do locks[#locks + 1] = key(ARGV[i]) .. ':lock' end
+local tokens = redis.call('MGET', unpack(locks))
+local ids, keys = {}, {}
+for i, token in ipairs(tokens) do
+  if token and token == ARGV[2 * i] then
+    local id = ARGV[2 * i - 1]
+    ids[#ids + 1] = id
+    keys[#keys + 1] = locks[i]
+    keys[#keys + 1] = key(id)
+    redis.call('LREM', key('active'), -1, id)
+  end
+end
+if #ids == 0 then return 0 end
+redis.call('DEL', unpack(keys))
+redis.call('SREM', key('stalled'), unpack(ids))
+return #ids
