@@ -1,3 +1,5 @@
+import { SluiceError } from '../client/errors.ts'
+import { createHttp, type OpenAnswer, type RequestOptions as SendOptions } from '../client/http.ts'
 import { CliError, ExitCode } from './exit.ts'
 
 /** The `error` of an answer, or of one line of a bulk answer. */
@@ -6,9 +8,9 @@ export type ErrorMembers = { message: string; type: string; param: string | null
 /** The server refused, and would again. */
 export class RefusedError extends CliError {
   readonly status: number
-  readonly members: ErrorMembers
+  readonly members: Pick<SluiceError, 'message' | 'param' | 'code'>
 
-  constructor(status: number, members: ErrorMembers) {
+  constructor(status: number, members: RefusedError['members']) {
     super(status === 401 || status === 403 ? ExitCode.unauthorized : ExitCode.failed, members.message)
     this.status = status
     this.members = members
@@ -22,6 +24,8 @@ export type RequestOptions = {
   timeoutMs?: number
   /** How long the server may be away, in ms; the client's own unless given. */
   patienceMs?: number
+  /** Ends the request as the end of the command does. */
+  signal?: AbortSignal
 }
 
 /** Talks to one server. Every request it makes may be sent twice. */
@@ -31,7 +35,7 @@ export type Client = {
   /** The answer as JSON. */
   json<T>(method: string, path: string, options?: RequestOptions): Promise<T>
   /** An answer whose body is read as it comes; status 200 or 204. */
-  open(path: string, headers: Record<string, string>, patienceMs: number): Promise<Response>
+  open(path: string, options?: RequestOptions): Promise<OpenAnswer>
 }
 
 export type ClientDeps = {
@@ -57,136 +61,74 @@ export type ClientDeps = {
 export const FIRST_PATIENCE_MS = 5_000
 
 const ATTEMPT_MS = 60_000
+const SILENCE_MS = 45_000
 const FIRST_WAIT_MS = 250
 const LONGEST_WAIT_MS = 10_000
 
-type Answer<T> = { response: Response; content: T } | { lost: string }
-
 /**
  * A client that lives through restarts of the server: connections that break, time-outs, 408, 429 and 5xx are tried
- * again, not before their `Retry-After`.
+ * again, not before their `Retry-After`. Where the package's client counts attempts, a command looks at the clock: it gives up
+ * when the server was away for so long, and never while it is only busy.
  */
 export function createClient(deps: ClientDeps): Client {
   const base = deps.url.replace(/\/+$/, '')
-  const who = {
-    ...(deps.key === undefined ? {} : { authorization: `Bearer ${deps.key}` }),
-    ...(deps.tenant === undefined ? {} : { 'x-tenant': deps.tenant }),
-  }
+  const http = createHttp({
+    url: base,
+    headers: {
+      ...(deps.key === undefined ? {} : { authorization: `Bearer ${deps.key}` }),
+      ...(deps.tenant === undefined ? {} : { 'x-tenant': deps.tenant }),
+    },
+    fetch: deps.fetch,
+    retries: {
+      attempts: Number.POSITIVE_INFINITY,
+      firstWaitMs: FIRST_WAIT_MS,
+      longestWaitMs: LONGEST_WAIT_MS,
+    },
+    timeoutMs: ATTEMPT_MS,
+    silenceMs: SILENCE_MS,
+    random: deps.random,
+    sleep: async (ms, signal) => void (await deps.sleep(ms, signal ?? deps.signal)),
+  })
 
-  async function attempt<T>(
-    method: string,
-    path: string,
-    options: RequestOptions,
-    read: (response: Response) => Promise<T>,
-  ): Promise<Answer<T>> {
-    const ending = new AbortController()
-    const leave = () => ending.abort(deps.signal.reason)
-    deps.signal.addEventListener('abort', leave)
-    let isLate = false
-    // A stream has no end to wait for: only its beginning is timed.
-    const timer = setTimeout(() => {
-      isLate = true
-      ending.abort()
-    }, options.timeoutMs ?? ATTEMPT_MS)
+  async function send<T>(options: RequestOptions, ask: (options: SendOptions) => Promise<T>): Promise<T> {
+    const { patienceMs = deps.patienceMs, signal = deps.signal, ...rest } = options
     try {
-      const response = await deps.fetch(base + path, {
-        method,
-        redirect: 'manual',
-        headers: { ...who, ...options.headers },
-        signal: ending.signal,
-        ...(options.body === undefined ? {} : { body: options.body }),
-      })
-      const content = await read(response)
-      // Whoever reads the body of a stream still has to hear of the end.
-      if (response.bodyUsed) deps.signal.removeEventListener('abort', leave)
-      return { response, content }
+      const answer = await ask({ ...rest, signal, waitAfter: createPatience(patienceMs) })
+      deps.onTrouble?.(null)
+      return answer
     } catch (error) {
-      deps.signal.removeEventListener('abort', leave)
-      deps.signal.throwIfAborted()
-      return { lost: isLate ? 'no answer in time' : describe(error) }
-    } finally {
-      clearTimeout(timer)
+      throw error instanceof SluiceError ? toCliError(error) : error
     }
   }
 
-  async function send<T>(
-    method: string,
-    path: string,
-    options: RequestOptions,
-    read: (response: Response) => Promise<T>,
-  ): Promise<{ response: Response; content: T }> {
-    const patience = options.patienceMs ?? deps.patienceMs
+  /** For one request: how long to wait after each of its failures. */
+  function createPatience(patienceMs: number): NonNullable<SendOptions['waitAfter']> {
     let awaySince: number | null = null
-    for (let attempts = 0; ; attempts++) {
-      deps.signal.throwIfAborted()
-      const answer = await attempt(method, path, options, read)
-      if ('response' in answer && answer.response.ok) {
-        deps.onTrouble?.(null)
-        return answer
-      }
-      let wait = backOff(attempts, deps.random)
-      let trouble: string
-      if ('lost' in answer) trouble = answer.lost
-      else {
-        const { response, content } = answer
-        const members = readError(response.status, content)
-        if (!mayRetry(response)) throw new RefusedError(response.status, members)
-        wait = Math.max(wait, readRetryAfter(response))
-        trouble = members.message
-      }
+    return (error, failed) => {
+      const wait = Math.max(http.backOff(failed), (error.retryAfterSeconds ?? 0) * 1000)
       // A server that answers 429 is there; that it is busy is no reason to give up.
-      const isAway = 'lost' in answer || answer.response.status !== 429
-      awaySince = isAway ? (awaySince ?? deps.now()) : null
-      if (awaySince !== null && deps.now() + wait - awaySince > patience) {
-        const what = 'lost' in answer ? 'does not answer' : 'cannot serve now'
-        throw new CliError(ExitCode.unavailable, `${base} ${what}: ${trouble}`)
-      }
-      deps.onTrouble?.(trouble)
-      await deps.sleep(wait, deps.signal)
+      awaySince = error.status === 429 ? null : (awaySince ?? deps.now())
+      if (awaySince !== null && deps.now() + wait - awaySince > patienceMs) return null
+      deps.onTrouble?.(describeTrouble(error))
+      return wait
     }
   }
 
-  const request: Client['request'] = async (method, path, options = {}) =>
-    (await send(method, path, options, (response) => response.text())).content
+  function toCliError(error: SluiceError): CliError {
+    if (!error.isRetryable) return new RefusedError(error.status ?? 0, error)
+    const what = error.status === null ? 'does not answer' : 'cannot serve now'
+    return new CliError(ExitCode.unavailable, `${base} ${what}: ${describeTrouble(error)}`)
+  }
 
   return {
-    request,
-    json: async (method, path, options) => JSON.parse(await request(method, path, options)),
-    async open(path, headers, patienceMs) {
-      const read = async (response: Response) => (response.ok ? null : await response.text())
-      return (await send('GET', path, { headers, patienceMs }, read)).response
-    },
+    request: (method, path, options = {}) => send(options, (how) => http.text(method, path, how)),
+    json: (method, path, options = {}) => send(options, (how) => http.json(method, path, how)),
+    open: (path, options = {}) => send(options, (how) => http.open('GET', path, how)),
   }
 }
 
-/** Equal jitter: half of the time is certain, so that a server that just came up is not run over. */
-function backOff(attempts: number, random: () => number): number {
-  const cap = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** attempts)
-  return cap / 2 + (random() * cap) / 2
-}
-
-function mayRetry({ status, headers }: Response): boolean {
-  if (headers.get('x-should-retry') === 'false') return false
-  return status === 408 || status === 429 || status >= 500
-}
-
-function readRetryAfter({ headers }: Response): number {
-  const seconds = Number(headers.get('retry-after') ?? 0)
-  return Number.isFinite(seconds) ? seconds * 1000 : 0
-}
-
-function readError(status: number, content: unknown): ErrorMembers {
-  const unknown = { message: `the server answered ${status}`, type: 'server_error', param: null, code: null }
-  try {
-    const parsed = JSON.parse(String(content)) as { error?: Partial<ErrorMembers> }
-    return { ...unknown, ...parsed.error }
-  } catch {
-    return unknown
-  }
-}
-
-function describe(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  if (!(cause instanceof Error)) return String(cause)
+function describeTrouble({ status, message, cause }: SluiceError): string {
+  if (status !== null || !(cause instanceof Error)) return message
+  if (cause.name === 'TimeoutError') return 'no answer in time'
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.message
 }

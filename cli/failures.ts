@@ -121,22 +121,21 @@ export async function runExport(terminal: Terminal, out: string, options: Export
   const query = new URLSearchParams()
   for (const [name, value] of Object.entries({ ...toMembers(options), limit: options.limit }))
     if (value !== undefined) query.set(name, String(value))
-  const { body } = await client.open(`/v1/failures/export?${query}`, {}, options.patience)
+  const answer = await client.open(`/v1/failures/export?${query}`)
+  const readOn = () =>
+    answer.read().catch(() => {
+      terminal.signal.throwIfAborted()
+      throw new CliError(ExitCode.unavailable, 'the export was cut short')
+    })
   let lines = 0
   async function* count() {
-    for await (const chunk of body ?? []) {
+    for (let chunk = await readOn(); chunk !== null; chunk = await readOn()) {
       for (const byte of chunk) if (byte === LINE_FEED) lines++
       yield chunk
     }
   }
-  try {
-    if (out === '-') for await (const chunk of decode(count())) await terminal.write(chunk)
-    else await writeWhole(out, count())
-  } catch (error) {
-    terminal.signal.throwIfAborted()
-    if (error instanceof TypeError) throw new CliError(ExitCode.unavailable, 'the export was cut short')
-    throw error
-  }
+  if (out === '-') for await (const chunk of decode(count())) await terminal.write(chunk)
+  else await writeWhole(out, count())
   const said = `wrote ${formatNumber(lines)} failed ${lines === 1 ? 'job' : 'jobs'} to ${out}\n`
   if (out !== '-') await terminal.write(options.json ? `${JSON.stringify({ exported: lines })}\n` : said)
   const others = options.tenant === undefined ? await listOthersFailures(terminal, options) : []

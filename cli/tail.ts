@@ -1,4 +1,5 @@
-import { EventSourceParserStream } from 'eventsource-parser/stream'
+import { toHeaders } from '../client/events.ts'
+import { followStream } from '../client/follow-stream.ts'
 import { FIRST_PATIENCE_MS } from './client.ts'
 import { ExitCode } from './exit.ts'
 import { formatUsd } from './format.ts'
@@ -26,33 +27,32 @@ export async function runTail(terminal: Terminal, what: string, options: TailOpt
   const place = `/v1/${what.startsWith('job_') ? 'jobs' : 'groups'}/${encodeURIComponent(what)}`
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience }, patience)
   const { client } = await findOwner(seen, place, what)
-  const path = `${place}/events`
-  let cursor = options.lastEventId ?? ''
   /** The last ending of each job that did not complete: a retry may make it good. */
   const unfinished = new Set<string>()
-  for (;;) {
-    const response = await client.open(path, cursor === '' ? {} : { 'last-event-id': cursor }, patience)
-    patience = options.patience
-    if (response.status === 204 || response.body === null) break
-    try {
-      const events = response.body
-        .pipeThrough(new TextDecoderStream())
-        .pipeThrough(new EventSourceParserStream())
-      for await (const { id, event = 'message', data: text } of events) {
-        const data = JSON.parse(text) as EventData
-        await terminal.write(
-          options.json ? `${JSON.stringify({ id, event, data })}\n` : describe(event, data),
-        )
-        if (id !== undefined) cursor = id
-        if (event === 'job.completed') unfinished.delete(data.job_id)
-        if (event === 'job.failed' || event === 'job.cancelled') unfinished.add(data.job_id)
-      }
-    } catch (error) {
-      terminal.signal.throwIfAborted()
-      if (error instanceof SyntaxError) throw error
-      // The connection broke; the next one goes on behind the last event.
+  const batches = followStream({
+    open(lastEventId, signal) {
+      const headers = toHeaders(lastEventId)
+      return client.open(`${place}/events`, { headers, patienceMs: patience, signal })
+    },
+    onOpen: () => {
+      patience = options.patience
+    },
+    // What ended in an error goes on behind the last event; what ended without one says next time whether that was all.
+    async goOn({ how, error }) {
+      if (how === 'unopened') throw error
+      await terminal.sleep(PAUSE_MS)
+      return true
+    },
+    after: options.lastEventId,
+    signal: terminal.signal,
+  })
+  for await (const events of batches) {
+    for (const { id, type: event, data: text } of events) {
+      const data = JSON.parse(text) as EventData
+      await terminal.write(options.json ? `${JSON.stringify({ id, event, data })}\n` : describe(event, data))
+      if (event === 'job.completed') unfinished.delete(data.job_id)
+      if (event === 'job.failed' || event === 'job.cancelled') unfinished.add(data.job_id)
     }
-    await terminal.sleep(PAUSE_MS)
   }
   return unfinished.size === 0 ? ExitCode.ok : ExitCode.failed
 

@@ -26,6 +26,8 @@ export type SluiceErrorMembers = {
   retryAfterSeconds?: number | null
   /** Whether asking again, with nothing changed, may help. */
   isRetryable?: boolean
+  /** What broke, where no answer came. */
+  cause?: unknown
 }
 
 /** A request that was refused, or got no answer after all its attempts. */
@@ -39,7 +41,7 @@ export class SluiceError extends Error {
   readonly isRetryable: boolean
 
   constructor(members: SluiceErrorMembers) {
-    super(members.message)
+    super(members.message, 'cause' in members ? { cause: members.cause } : undefined)
     this.status = members.status
     this.code = members.code
     this.param = members.param ?? null

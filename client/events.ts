@@ -1,6 +1,7 @@
 import { SluiceError } from './errors.ts'
-import { createEventParser, type ParsedEvent } from './event-parser.ts'
-import type { Http, OpenAnswer } from './http.ts'
+import type { ParsedEvent } from './event-parser.ts'
+import { followStream } from './follow-stream.ts'
+import type { Http } from './http.ts'
 import type { Job, JobEvent } from './openapi.ts'
 import type { sleep } from './sleep.ts'
 
@@ -32,56 +33,39 @@ export type EventsOptions = {
 export async function* followEvents(
   { http, sleep: pause }: { http: Http; sleep: typeof sleep },
   target: EventTarget,
-  { after = '', signal }: EventsOptions = {},
+  { after, signal }: EventsOptions = {},
 ): AsyncGenerator<SluiceEvent, void, undefined> {
   const path =
     typeof target === 'string'
       ? `/v1/jobs/${encodeURIComponent(target)}/events`
       : `/v1/groups/${encodeURIComponent(target.group)}/events`
-  let cursor = after
-  let silent = 0
-  for (;;) {
-    const headers = { accept: 'text/event-stream', ...(cursor !== '' && { 'last-event-id': cursor }) }
-    const answer = await http.open('GET', path, { headers, signal })
-    // Nothing comes after what is known.
-    if (answer.response.status === 204) return
-    silent++
-    let hasEnded = false
-    try {
-      for await (const event of readEvents(answer, signal)) {
-        const parsed = toSluiceEvent(event)
-        cursor = parsed.id
-        silent = 0
-        hasEnded = 'job' in parsed.data
-        yield parsed
-      }
-    } finally {
-      answer.close()
+  let hasEnded = false
+  const batches = followStream({
+    open: (lastEventId, either) =>
+      http.open('GET', path, { headers: toHeaders(lastEventId), signal: either }),
+    async goOn({ how, error, failures }) {
+      if (how === 'unopened') throw error
+      // Most likely that was all; the next answer says so.
+      if (hasEnded && failures === 1) return true
+      // Where streams end without a word, the next is asked for ever later, but always asked for: a job may wait for long.
+      await pause(http.backOff(failures), signal)
+      return true
+    },
+    after,
+    signal,
+  })
+  for await (const events of batches) {
+    for (const event of events) {
+      const parsed = toSluiceEvent(event)
+      hasEnded = 'job' in parsed.data
+      yield parsed
     }
-    // Most likely that was all; the next answer says so.
-    if (hasEnded) continue
-    // Where streams end without a word, the next is asked for ever later, but always asked for: a job may wait for long.
-    await pause(http.backOff(silent + 1), signal)
   }
 }
 
-/** Ends with the stream, however that ends. */
-async function* readEvents(
-  answer: OpenAnswer,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<ParsedEvent, void, undefined> {
-  const parser = createEventParser()
-  for (;;) {
-    let bytes: Uint8Array | null
-    try {
-      bytes = await answer.read()
-    } catch {
-      signal?.throwIfAborted()
-      return
-    }
-    if (bytes === null) return
-    yield* parser.push(bytes)
-  }
+/** What an event stream is asked for with. */
+export function toHeaders(lastEventId: string): Record<string, string> {
+  return { accept: 'text/event-stream', ...(lastEventId !== '' && { 'last-event-id': lastEventId }) }
 }
 
 function toSluiceEvent({ id, type, data }: ParsedEvent): SluiceEvent {

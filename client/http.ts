@@ -21,8 +21,15 @@ export type RequestOptions = {
   signal?: AbortSignal | undefined
   /** Of one attempt, in ms, where it takes longer than others. */
   timeoutMs?: number
+  /** How long a stream may be silent, in ms, where that is not as long as others. */
+  silenceMs?: number
   /** False: not sent again after a connection that broke, for the first may have done its work. */
   isRepeatable?: boolean
+  /**
+   * How long to wait after an error that asking again may cure, in ms; null: it is thrown. `failed` counts the attempts. As the
+   * retries of the server's other requests have it unless given.
+   */
+  waitAfter?: (error: SluiceError, failed: number) => number | null
 }
 
 /** An answer whose body is still to be read. */
@@ -40,6 +47,7 @@ export type OpenAnswer = {
 /** Sends requests to one server, again where that may help. Throws SluiceError, or the reason of the signal. */
 export type Http = {
   json<T>(method: string, path: string, options?: RequestOptions): Promise<T>
+  text(method: string, path: string, options?: RequestOptions): Promise<string>
   open(method: string, path: string, options?: RequestOptions): Promise<OpenAnswer>
   /** Before the attempt after so many that failed, in ms. */
   backOff(failed: number): number
@@ -82,7 +90,8 @@ export function createHttp(deps: HttpDeps): Http {
     const own = new AbortController()
     const signal = options.signal ? AbortSignal.any([options.signal, own.signal]) : own.signal
     const timeoutMs = options.timeoutMs ?? deps.timeoutMs
-    const timer = setTimeout(() => own.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const late = new DOMException(`no answer within ${timeoutMs} ms`, 'TimeoutError')
+    const timer = setTimeout(() => own.abort(late), timeoutMs)
     try {
       const response = await deps.fetch(base + path, {
         method,
@@ -97,17 +106,14 @@ export function createHttp(deps: HttpDeps): Http {
         ...(options.body !== undefined && { body: options.body }),
       })
       if (!response.ok) throw toSluiceError(response, await response.text())
-      return await read({
-        response,
-        read: createReader(response, own, deps.silenceMs),
-        close: () => own.abort(),
-      })
+      return await read(toOpenAnswer(response, options.silenceMs ?? deps.silenceMs, own))
     } catch (error) {
       own.abort()
       options.signal?.throwIfAborted()
       if (error instanceof SluiceError) throw error
-      const message = `${base} does not answer: ${describe(error)}`
-      throw new SluiceError({ status: null, code: 'unreachable', message, isRetryable: true })
+      const cause = findCause(error)
+      const message = `${base} does not answer: ${describe(cause)}`
+      throw new SluiceError({ status: null, code: 'unreachable', message, isRetryable: true, cause })
     } finally {
       clearTimeout(timer)
     }
@@ -124,23 +130,33 @@ export function createHttp(deps: HttpDeps): Http {
       try {
         return await attempt(method, path, options, read)
       } catch (error) {
-        if (!(error instanceof SluiceError) || !error.isRetryable || failed >= attempts) throw error
+        if (!(error instanceof SluiceError) || !error.isRetryable) throw error
         if (options.isRepeatable === false && WORK_MAY_BE_DONE.has(error.status)) throw error
-        const asked = (error.retryAfterSeconds ?? 0) * 1000
-        if (asked > longestWaitMs) throw error
-        // Never before the server asks for it; a little later, for it asks everybody for the same time.
-        await deps.sleep(asked + backOff(failed), options.signal)
+        const wait = (options.waitAfter ?? waitAfter)(error, failed)
+        if (wait === null) throw error
+        await deps.sleep(wait, options.signal)
       }
     }
   }
 
+  function waitAfter(error: SluiceError, failed: number): number | null {
+    const asked = (error.retryAfterSeconds ?? 0) * 1000
+    if (failed >= attempts || asked > longestWaitMs) return null
+    // Never before the server asks for it; a little later, for it asks everybody for the same time.
+    return asked + backOff(failed)
+  }
+
+  const text: Http['text'] = (method, path, options = {}) =>
+    send(method, path, options, ({ response }) => response.text())
+
   return {
     backOff,
+    text,
     open: (method, path, options = {}) => send(method, path, options, async (answer) => answer),
     async json<T>(method: string, path: string, options: RequestOptions = {}) {
-      const text = await send(method, path, options, ({ response }) => response.text())
+      const answer = await text(method, path, options)
       try {
-        return JSON.parse(text) as T
+        return JSON.parse(answer) as T
       } catch {
         const message = `${base}${path} did not answer with JSON`
         throw new SluiceError({ status: 200, code: 'invalid_answer', message })
@@ -149,22 +165,45 @@ export function createHttp(deps: HttpDeps): Http {
   }
 }
 
-function createReader(response: Response, own: AbortController, silenceMs: number): OpenAnswer['read'] {
+/**
+ * A response as it is read piece by piece.
+ *
+ * @param silenceMs how long a piece may take, in ms
+ * @param own aborts the request
+ */
+export function toOpenAnswer(response: Response, silenceMs: number, own = new AbortController()): OpenAnswer {
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
-  return async () => {
-    reader ??= response.body?.getReader()
-    const timer = setTimeout(() => own.abort(new Error(`silent for ${silenceMs} ms`)), silenceMs)
-    try {
-      return (await reader?.read())?.value ?? null
-    } finally {
-      clearTimeout(timer)
-    }
+  return {
+    response,
+    async read() {
+      own.signal.throwIfAborted()
+      reader ??= response.body?.getReader()
+      const timer = setTimeout(() => close(new Error(`silent for ${silenceMs} ms`)), silenceMs)
+      try {
+        const piece = await reader?.read()
+        // A reader that was let go of ends as one that has read everything.
+        own.signal.throwIfAborted()
+        return piece?.value ?? null
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+    close: () => close(),
+  }
+
+  function close(reason?: Error): void {
+    own.abort(reason)
+    // One that broke has nothing to let go of.
+    reader?.cancel().catch(() => {})
   }
 }
 
 /** `fetch failed` says nothing; its cause does. */
-function describe(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+function findCause(error: unknown): unknown {
+  return error instanceof Error && error.cause instanceof Error ? error.cause : error
+}
+
+function describe(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause)
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.message
 }

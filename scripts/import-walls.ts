@@ -21,7 +21,7 @@ const WALLS: Record<string, readonly string[]> = {
   files: SHARED,
   batches: SHARED,
   // What batches are written like and calls cost; never the store.
-  cli: ['batches', 'providers', ...SHARED],
+  cli: ['client', 'batches', 'providers', ...SHARED],
   // It goes to browsers, and knows the house by what the API answers.
   dashboard: [],
   // What is counted and traced; whoever has something to tell is handed a function.
