@@ -19,7 +19,7 @@ export function servesDashboard(root, [file, ...args]) {
 }
 
 /**
- * Sees to it that dashboard/dist is made of the sources beside it. A build that fails, or hangs, is told of, and no more:
+ * Sees to it that dashboard/dist is made of its sources. A build that fails, or hangs, is told of, and no more:
  * everything else works without the page.
  * @param {{ root: string, node: string, log: (line: string) => void, buildMs?: number }} options
  */
@@ -66,19 +66,21 @@ function isFresh(root) {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === hashSources(root)
 }
 
-/** Of all that the page is made of: its folder, and the versions of the packages. */
+/** Of all that the page is made of: its folder, the client that it stands on, and the versions of the packages. */
 function hashSources(root) {
   const hash = createHash('sha256').update(readFileSync(join(root, 'package-lock.json')))
   const visit = (folder) => {
+    if (!existsSync(join(root, folder))) return
     const entries = readdirSync(join(root, folder), { withFileTypes: true })
     for (const entry of entries.sort((one, other) => (one.name < other.name ? -1 : 1))) {
       const path = `${folder}/${entry.name}`
-      if (path === 'dashboard/dist' || entry.name === 'node_modules') continue
+      if (path.endsWith('/dist') || entry.name === 'node_modules') continue
       if (entry.isDirectory()) visit(path)
       else hash.update(`\0${path}\0`).update(readFileSync(join(root, path)))
     }
   }
   visit('dashboard')
+  visit('client')
   return hash.digest('hex')
 }
 

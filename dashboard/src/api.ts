@@ -1,3 +1,7 @@
+import { SluiceError } from '../../client/errors.ts'
+import { createHttp, type OpenAnswer } from '../../client/http.ts'
+import { sleep } from '../../client/sleep.ts'
+
 /** An answer that is no success. Status 0: there was none. */
 export class ApiFailure extends Error {
   readonly status: number
@@ -17,15 +21,22 @@ export type RequestOptions = {
   tenant?: string | null
   lastEventId?: string
   signal?: AbortSignal
+  /** How long the server may say nothing, ms; 45 s for a stream, and a minute for everything else. */
+  silenceMs?: number
 }
 
 export type Api = {
   json<Body>(path: string, options?: RequestOptions): Promise<Body>
   /** The answer itself, for streams and downloads. Throws an ApiFailure for everything but 2xx. */
-  open(path: string, options?: RequestOptions): Promise<Response>
+  open(path: string, options?: RequestOptions): Promise<OpenAnswer>
 }
 
+const TIMEOUT_MS = 60_000
+const SILENCE_MS = 45_000
+
 /**
+ * Sends each request once: people see that it failed, and the follower of events has waits of its own.
+ *
  * @param deps.base what stands before `/v1/…`
  * @param deps.key the key as it is now; null: none is known
  * @param deps.onRefused told when the key as it is now gets a 401
@@ -36,49 +47,54 @@ export function createApi(deps: {
   key: () => string | null
   onRefused: () => void
 }): Api {
-  async function open(path: string, options: RequestOptions = {}): Promise<Response> {
-    const { method = 'GET', body, tenant, lastEventId, signal } = options
+  const http = createHttp({
+    url: deps.base,
+    headers: {},
+    // Whatever stands before the server may send the page elsewhere, as to log in.
+    fetch: (path, init) => deps.fetch(path, { ...init, cache: 'no-store', redirect: 'follow' }),
+    retries: { attempts: 1, firstWaitMs: 0, longestWaitMs: 0 },
+    timeoutMs: TIMEOUT_MS,
+    silenceMs: SILENCE_MS,
+    random: Math.random,
+    sleep,
+  })
+
+  async function send<T>(
+    path: string,
+    options: RequestOptions,
+    ask: (...request: Parameters<typeof http.open>) => Promise<T>,
+  ): Promise<T> {
+    const { method = 'GET', body, tenant, lastEventId, signal, silenceMs } = options
     const key = deps.key()
-    const headers: Record<string, string> = {}
-    if (key !== null) headers.authorization = `Bearer ${key}`
-    if (tenant) headers['x-tenant'] = tenant
-    if (lastEventId) headers['last-event-id'] = lastEventId
-    if (body !== undefined) headers['content-type'] = 'application/json'
-    let response: Response
     try {
-      response = await deps.fetch(deps.base + path, {
-        method,
-        headers,
-        cache: 'no-store',
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        ...(signal === undefined ? {} : { signal }),
+      return await ask(method, path, {
+        headers: {
+          ...(key !== null && { authorization: `Bearer ${key}` }),
+          ...(tenant && { 'x-tenant': tenant }),
+          ...(lastEventId && { 'last-event-id': lastEventId }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body), contentType: 'application/json' }),
+        ...(silenceMs !== undefined && { silenceMs, timeoutMs: silenceMs }),
+        signal,
       })
     } catch (error) {
-      if (signal?.aborted) throw error
-      throw new ApiFailure(0, null, 'The server does not answer.')
+      if (!(error instanceof SluiceError)) throw error
+      // A late answer to the key before this one says nothing of this one.
+      if (error.status === 401 && key === deps.key()) deps.onRefused()
+      throw toFailure(error)
     }
-    if (response.ok) return response
-    // A late answer to the key before this one says nothing of this one.
-    if (response.status === 401 && key === deps.key()) deps.onRefused()
-    throw await toFailure(response)
   }
 
   return {
-    open,
-    async json<Body>(path: string, options?: RequestOptions) {
-      return (await (await open(path, options)).json()) as Body
-    },
+    open: (path, options = {}) => send(path, options, http.open),
+    json: <Body>(path: string, options: RequestOptions = {}) =>
+      send<Body>(path, options, (...request) => http.json(...request)),
   }
 }
 
-/** The shape of every error of the API. */
-type ErrorAnswer = { error?: { code: string | null; message: string } }
-
-async function toFailure(response: Response): Promise<ApiFailure> {
-  const answer = (await response.json().catch(() => null)) as ErrorAnswer | null
-  const error = answer?.error
-  const message = error?.message || `The server answered ${response.status}`
-  return new ApiFailure(response.status, error?.code ?? null, toSentence(message))
+function toFailure({ status, code, message }: SluiceError): ApiFailure {
+  if (status === null) return new ApiFailure(0, null, 'The server does not answer.')
+  return new ApiFailure(status, code === 'invalid_answer' ? null : code, toSentence(message))
 }
 
 /** The API's messages are clauses. One that begins with the name of a member keeps it as it is. */

@@ -56,9 +56,9 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
     restart() {
       stop()
       following = follow({
-        open: (_lastEventId, signal) => api.open('/v1/overview/events', { signal }),
+        open: (_lastEventId, signal) => api.open('/v1/overview/events', { signal, silenceMs: SILENCE_MS }),
         onEvents(events) {
-          const latest = events.findLast(({ event }) => event === 'overview')
+          const latest = events.findLast(({ type }) => type === 'overview')
           if (latest === undefined) return
           const snapshot = JSON.parse(latest.data) as Overview
           history.add(snapshot)
@@ -71,7 +71,6 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
         onState: (state) => {
           connection.value = state
         },
-        silenceMs: SILENCE_MS,
         now,
         random,
       })

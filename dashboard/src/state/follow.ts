@@ -1,5 +1,7 @@
-import { ApiFailure } from '../api.ts'
-import { readEvents, type ServerEvent } from '../sse.ts'
+import type { ParsedEvent } from '../../../client/event-parser.ts'
+import { followStream, type StreamEnd } from '../../../client/follow-stream.ts'
+import type { OpenAnswer } from '../../../client/http.ts'
+import { ApiFailure, explain } from '../api.ts'
 
 export type FollowState =
   | { kind: 'connecting' }
@@ -18,13 +20,11 @@ export type Following = {
 }
 
 export type FollowDeps = {
-  open(lastEventId: string, signal: AbortSignal): Promise<Response>
-  onEvents(events: ServerEvent[]): void
+  open(lastEventId: string, signal: AbortSignal): Promise<OpenAnswer>
+  onEvents(events: ParsedEvent[]): void
   onState(state: FollowState): void
   /** True for an event after which the server closes the stream for good, unless another follows. */
-  isLast?(event: ServerEvent): boolean
-  /** A connection that says nothing for so long is taken for dead, ms. */
-  silenceMs: number
+  isLast?(event: ParsedEvent): boolean
   /** Unix ms. */
   now(): number
   /** 0 to 1. */
@@ -33,64 +33,40 @@ export type FollowDeps = {
   waits?: { first: number; most: number }
 }
 
-/** Follows an event stream over breaks of the connection, from where it broke off. */
+/** Follows an event stream over breaks of the connection, from where it broke off, and tells how that stands. */
 export function follow(deps: FollowDeps): Following {
   const { first, most } = deps.waits ?? { first: 500, most: 15_000 }
   const stopping = new AbortController()
   let wakeUp = () => {}
-  let lastEventId = ''
-  let failures = 0
-  let isOver = false
 
-  /** True: the stream has ended for good. */
-  async function connect(): Promise<boolean> {
-    const attempt = new AbortController()
-    const give = () => attempt.abort()
-    stopping.signal.addEventListener('abort', give)
-    let timer = setTimeout(give, deps.silenceMs)
-    try {
-      const response = await deps.open(lastEventId, attempt.signal)
-      if (response.status === 204 || response.body === null) return true
-      deps.onState({ kind: 'live' })
-      for await (const events of readEvents(response.body)) {
-        clearTimeout(timer)
-        timer = setTimeout(give, deps.silenceMs)
-        if (stopping.signal.aborted) return true
-        if (events.length === 0) continue
-        failures = 0
-        lastEventId = events.at(-1)!.id
-        isOver = deps.isLast?.(events.at(-1)!) ?? false
-        deps.onEvents(events)
-      }
-      return isOver
-    } finally {
-      clearTimeout(timer)
-      stopping.signal.removeEventListener('abort', give)
-    }
+  async function goOn({ how, error, last, failures }: StreamEnd): Promise<boolean> {
+    if (how === 'closed' && last !== null && deps.isLast?.(last)) return false
+    if (error instanceof ApiFailure && isFinal(error.status)) throw error
+    const reason = error instanceof ApiFailure ? error.message : 'The connection broke.'
+    const wait = Math.min(most, first * 2 ** (failures - 1)) * (0.5 + deps.random() / 2)
+    deps.onState({ kind: 'lost', retryAt: deps.now() + wait, reason })
+    await new Promise<void>((resolve) => {
+      wakeUp = resolve
+      setTimeout(resolve, wait)
+    })
+    return !stopping.signal.aborted
   }
 
   async function run(): Promise<void> {
-    while (!stopping.signal.aborted) {
-      let reason = 'The connection broke.'
-      try {
-        if (failures === 0) deps.onState({ kind: 'connecting' })
-        if (await connect()) return stopping.signal.aborted ? undefined : deps.onState({ kind: 'ended' })
-      } catch (error) {
-        if (stopping.signal.aborted) return
-        if (error instanceof ApiFailure) {
-          if (isFinal(error.status)) {
-            return deps.onState({ kind: 'refused', status: error.status, message: error.message })
-          }
-          reason = error.message
-        }
-      }
-      failures++
-      const wait = Math.min(most, first * 2 ** (failures - 1)) * (0.5 + deps.random() / 2)
-      deps.onState({ kind: 'lost', retryAt: deps.now() + wait, reason })
-      await new Promise<void>((resolve) => {
-        wakeUp = resolve
-        setTimeout(resolve, wait)
-      })
+    deps.onState({ kind: 'connecting' })
+    const batches = followStream({
+      open: deps.open,
+      goOn,
+      signal: stopping.signal,
+      onOpen: () => deps.onState({ kind: 'live' }),
+    })
+    try {
+      for await (const events of batches) deps.onEvents(events)
+      if (!stopping.signal.aborted) deps.onState({ kind: 'ended' })
+    } catch (error) {
+      if (stopping.signal.aborted) return
+      const status = error instanceof ApiFailure ? error.status : 0
+      deps.onState({ kind: 'refused', status, message: explain(error) })
     }
   }
   run()

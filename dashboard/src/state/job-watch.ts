@@ -1,7 +1,7 @@
 import { batch, type ReadonlySignal, signal } from '@preact/signals'
+import type { ParsedEvent } from '../../../client/event-parser.ts'
 import { readChunkText } from '../answer-text.ts'
 import { type Api, ApiFailure } from '../api.ts'
-import type { ServerEvent } from '../sse.ts'
 import type { Attempt, Delivery, Job, List } from '../wire.ts'
 import { type FollowState, follow } from './follow.ts'
 
@@ -93,10 +93,10 @@ export function watchJob(deps: {
     }, READ_EVERY_MS)
   }
 
-  function onEvents(events: ServerEvent[]): void {
+  function onEvents(events: ParsedEvent[]): void {
     let { attempt, text } = streamed.value
     let isNews = false
-    for (const { event, data } of events) {
+    for (const { type: event, data } of events) {
       const parsed = JSON.parse(data) as EventData
       if (event === 'job.delta') {
         // The pieces of a call that failed are void.
@@ -118,14 +118,14 @@ export function watchJob(deps: {
     stopped = new AbortController()
     readSoon()
     const following = follow({
-      open: (lastEventId, signal) => api.open(`${path}/events`, { tenant, lastEventId, signal }),
+      open: (lastEventId, signal) =>
+        api.open(`${path}/events`, { tenant, lastEventId, signal, silenceMs: SILENCE_MS }),
       onEvents,
       onState: (state) => {
         connection.value = state
         if (state.kind === 'ended') readSoon()
       },
-      isLast: ({ event }) => terminal.includes(event),
-      silenceMs: SILENCE_MS,
+      isLast: ({ type }) => terminal.includes(type),
       now: deps.now,
       random: deps.random,
     })

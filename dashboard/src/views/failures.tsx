@@ -166,7 +166,7 @@ function ExportButton({ failure: { tenant, lane, code } }: { failure: Failure })
     setBusy(true)
     try {
       const query = toQuery({ lane, error_code: code })
-      const response = await app.api.open(`/v1/failures/export${query}`, { tenant })
+      const { response } = await app.api.open(`/v1/failures/export${query}`, { tenant })
       const url = URL.createObjectURL(await response.blob())
       const link = document.createElement('a')
       link.href = url

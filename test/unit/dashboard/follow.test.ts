@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
+import { toOpenAnswer } from '../../../client/http.ts'
 import { ApiFailure } from '../../../dashboard/src/api.ts'
 import { type FollowDeps, type FollowState, follow } from '../../../dashboard/src/state/follow.ts'
 
@@ -8,7 +9,10 @@ type Answer = (opened: Opened) => Response | Promise<Response>
 const text = (body: string) => new Response(body)
 
 /** Follows a server that answers one connection after the other; resolves when a state says so. */
-function start(answers: Answer[], deps: Partial<FollowDeps> = {}) {
+function start(
+  answers: Answer[],
+  { silenceMs = 60_000, ...deps }: Partial<FollowDeps> & { silenceMs?: number } = {},
+) {
   const opened: Opened[] = []
   const seen: string[] = []
   const states: FollowState[] = []
@@ -19,14 +23,13 @@ function start(answers: Answer[], deps: Partial<FollowDeps> = {}) {
       opened.push(connection)
       const answer = answers[opened.length - 1]
       if (answer === undefined) throw new Error('nobody asked for another connection')
-      return answer(connection)
+      return toOpenAnswer(await answer(connection), silenceMs)
     },
     onEvents: (events) => seen.push(...events.map(({ data }) => data)),
     onState(state) {
       states.push(state)
       for (const { kind, resolve } of waiting) if (kind === state.kind) resolve()
     },
-    silenceMs: 60_000,
     now: Date.now,
     random: () => 0.5,
     waits: { first: 1, most: 4 },

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest'
+import { toOpenAnswer } from '../../../client/http.ts'
 import { type Api, ApiFailure } from '../../../dashboard/src/api.ts'
 import { watchJob } from '../../../dashboard/src/state/job-watch.ts'
 
@@ -7,7 +8,7 @@ const path = '/v1/jobs/job_1'
 /** A job of which `read` tells what it says, and whose events are these. */
 function watch(read: () => Promise<object>, events: string) {
   const api: Api = {
-    open: async () => new Response(events),
+    open: async () => toOpenAnswer(new Response(events), 60_000),
     async json<Body>(asked: string) {
       return (asked === path ? await read() : { data: [] }) as Body
     },

@@ -1,19 +1,22 @@
 import { expect, test } from 'vitest'
-import { readEvents, type ServerEvent } from '../../../dashboard/src/sse.ts'
+import type { ParsedEvent } from '../../../client/event-parser.ts'
+import { readEvents } from '../../../client/follow-stream.ts'
+import { type OpenAnswer, toOpenAnswer } from '../../../client/http.ts'
 
-function streamOf(...parts: Uint8Array[]): ReadableStream<Uint8Array> {
-  return new ReadableStream({
+function answerOf(...parts: Uint8Array[]): OpenAnswer {
+  const body = new ReadableStream({
     start(controller) {
       for (const part of parts) controller.enqueue(part)
       controller.close()
     },
   })
+  return toOpenAnswer(new Response(body), 60_000)
 }
 
-async function read(...parts: (string | Uint8Array)[]): Promise<ServerEvent[][]> {
+async function read(...parts: (string | Uint8Array)[]): Promise<ParsedEvent[][]> {
   const encoder = new TextEncoder()
   const bytes = parts.map((part) => (typeof part === 'string' ? encoder.encode(part) : part))
-  return Array.fromAsync(readEvents(streamOf(...bytes)))
+  return Array.fromAsync(readEvents(answerOf(...bytes)))
 }
 
 test('events that came together come together, and one cut in two comes when it is whole', async () => {
@@ -21,21 +24,21 @@ test('events that came together come together, and one cut in two comes when it 
     'id: 1\nevent: a\ndata: x\n\nid: 2\nevent: b\ndata: y\n\nid: 3\nev',
     'ent: c\ndata: z\n\n',
   )
-  expect(events.map((some) => some.map(({ id, event, data }) => `${id} ${event} ${data}`))).toEqual([
+  expect(events.map((some) => some.map(({ id, type, data }) => `${id} ${type} ${data}`))).toEqual([
     ['1 a x', '2 b y'],
     ['3 c z'],
   ])
 })
 
 test('a comment is a sign of life and no event', async () => {
-  expect(await read(': keep-alive\n\n', 'retry: 1000\n\n')).toEqual([[], []])
+  expect(await read(': keep-alive\n\n', 'retry: 1000\n\n')).toEqual([])
 })
 
 test('an event without an id has that of the one before it', async () => {
   const [events] = await read('id: 7\ndata: x\n\ndata: y\n\n')
   expect(events).toEqual([
-    { id: '7', event: 'message', data: 'x' },
-    { id: '7', event: 'message', data: 'y' },
+    { id: '7', type: 'message', data: 'x' },
+    { id: '7', type: 'message', data: 'y' },
   ])
 })
 
@@ -54,6 +57,6 @@ test('who stops reading closes the connection', async () => {
       isCancelled = true
     },
   })
-  for await (const _events of readEvents(stream)) break
+  for await (const _events of readEvents(toOpenAnswer(new Response(stream), 60_000))) break
   expect(isCancelled).toBe(true)
 })
