@@ -1,4 +1,4 @@
-import type { JsonObject } from '../../lib/json.ts'
+import type { CreateJob } from '../../client/index.ts'
 
 /** Input that the simulated provider rejects, together with everything that travels in the same request. */
 const POISON = '[[poison]]'
@@ -9,16 +9,15 @@ const FAILS_TWICE = '[[fault:500:times=2]]'
 const PROMPT_LENGTHS = [...Array<number>(14).fill(120), ...Array<number>(5).fill(480), 1600]
 const MOST_OUTPUT_TOKENS = 60
 
-/** A create request as `POST /v1/jobs` takes it. */
-export type NewJob = { type: 'chat' | 'embedding'; body: JsonObject; group: string }
+type NewChat = Extract<CreateJob, { type: 'chat' }>
 
 export type Load = {
   /** What acme submits at once: chats, every fourth one twice, some of which fail at first. */
-  chats: NewJob[]
+  chats: NewChat[]
   /** Some of the same questions, asked again when they have been answered. */
-  repeats: NewJob[]
+  repeats: NewChat[]
   /** One text each, and a poisoned one among them. */
-  embeddings: NewJob[]
+  embeddings: CreateJob[]
   /** How many of the chats fail at first. */
   flaky: number
 }
@@ -30,7 +29,7 @@ export const groups = { chats: 'chats', embeddings: 'embeddings', streamed: 'str
 export function makeLoad(size: number): Load {
   const questions = Math.max(20, Math.round(940 * size))
   const flakyEvery = 47
-  const chats: NewJob[] = []
+  const chats: NewChat[] = []
   for (let number = 0; number < questions; number++) {
     const job = makeChat(number, number % flakyEvery === 0 ? FAILS_TWICE : '')
     chats.push(job)
@@ -50,12 +49,12 @@ export function makeLoad(size: number): Load {
 }
 
 /** One of birch's questions, answered as a stream. */
-export function makeStreamedChat(number: number): NewJob {
+export function makeStreamedChat(number: number): NewChat {
   const chat = makeChat(number, 'Birch asks, and reads along.')
   return { ...chat, group: groups.streamed, body: { ...chat.body, stream: true } }
 }
 
-function makeChat(number: number, remark: string): NewJob {
+function makeChat(number: number, remark: string): NewChat {
   const opening = `Question ${number}. ${remark} `
   const content = opening.padEnd(
     PROMPT_LENGTHS[number % PROMPT_LENGTHS.length]!,
@@ -72,7 +71,7 @@ function makeChat(number: number, remark: string): NewJob {
   }
 }
 
-function makeEmbedding(input: string): NewJob {
+function makeEmbedding(input: string): CreateJob {
   return { type: 'embedding', group: groups.embeddings, body: { model: 'embedder/small', input } }
 }
 

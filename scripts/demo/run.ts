@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { GroupSummary } from '../../jobs/job.ts'
-import { type Client, createClient } from './client.ts'
+import { type CreateJob, createClient, type Group, type SluiceClient } from '../../client/index.ts'
 import { groups, makeLoad, makeStreamedChat } from './load.ts'
 import { type Output, showProgress } from './progress.ts'
 import { keys, type Stack } from './stack.ts'
@@ -32,61 +31,66 @@ export async function runLoad(stack: Stack, options: RunOptions): Promise<Summar
 
 async function run(stack: Stack, { size, out, signal }: RunOptions): Promise<Summary> {
   const { api, chatProvider, embeddingProvider } = stack
-  const acme = createClient({ url: api, key: keys.acme, signal })
-  const birch = createClient({ url: api, key: keys.birch, signal })
+  const acme = createClient({ url: api, key: keys.acme })
+  const birch = createClient({ url: api, key: keys.birch })
   const load = makeLoad(size)
 
   const startedAt = Date.now()
   const elapsed = () => (Date.now() - startedAt) / 1000
-  await Promise.all([acme.submitAll(load.chats), acme.submitAll(load.embeddings)])
+  await Promise.all([submitAll(acme, load.chats, signal), submitAll(acme, load.embeddings, signal)])
   const accepted = (load.chats.length + load.embeddings.length).toLocaleString('en')
   out.write(
     `${accepted} jobs of acme accepted in ${elapsed().toFixed(1)} s. Now they leave as fast as they may:\n`,
   )
 
-  const reader = readAlong(birch)
+  const reader = readAlong(birch, signal)
   const progress = showProgress(out, async () => ({
     at: Date.now(),
     seconds: elapsed(),
-    chats: count(await acme.group(groups.chats)),
-    embeddings: count(await acme.group(groups.embeddings)),
+    chats: count(await acme.group(groups.chats, { signal })),
+    embeddings: count(await acme.group(groups.embeddings, { signal })),
     chatProvider: chatProvider.state(),
     embeddingProvider: embeddingProvider.state(),
     text: reader.text(),
   }))
+  const groupOf = (name: string) => acme.group(name, { signal })
   const everythingEnds = async () => {
-    await waitFor(acme, groups.chats, ({ done, total }) => done > total * 0.6)
-    await acme.submitAll(load.repeats)
-    await waitFor(acme, groups.chats, ({ done, total }) => done === total)
-    await waitFor(acme, groups.embeddings, ({ done, total }) => done === total)
+    await waitFor(groupOf, groups.chats, ({ done, total }) => done > total * 0.6)
+    await submitAll(acme, load.repeats, signal)
+    await waitFor(groupOf, groups.chats, ({ done, total }) => done === total)
+    await waitFor(groupOf, groups.embeddings, ({ done, total }) => done === total)
     await reader.stop()
   }
   await Promise.race([everythingEnds(), progress.running, reader.running])
   await reader.stop()
   await progress.stop()
 
+  const list = (client: SluiceClient, group: string) =>
+    Array.fromAsync(client.list({ group, limit: 1000, signal }))
   return summarize({
-    chats: await acme.list(groups.chats),
-    embeddings: await acme.list(groups.embeddings),
-    streamed: await birch.list(groups.streamed),
+    chats: await list(acme, groups.chats),
+    embeddings: await list(acme, groups.embeddings),
+    streamed: await list(birch, groups.streamed),
     chatProvider: { state: chatProvider.state(), calls: chatProvider.calls() },
     embeddingProvider: { state: embeddingProvider.state(), calls: embeddingProvider.calls() },
   })
 }
 
 /** The quiet tenant: one streamed chat after the other, until it is told to stop. */
-function readAlong(client: Client) {
+function readAlong(client: SluiceClient, signal: AbortSignal) {
   const stopping = new AbortController()
   let text = ''
 
   async function run(): Promise<void> {
     for (let number = 1; !stopping.signal.aborted; number++) {
-      const job = await client.submit(makeStreamedChat(number))
+      const { id } = await client.submit(makeStreamedChat(number), { signal })
       let isFirst = true
-      await client.follow(job.id, (piece) => {
+      for await (const event of client.events(id, { signal })) {
+        if (event.type !== 'job.delta') continue
+        const piece = readPiece(event.data.chunk)
         text = isFirst ? piece : text + piece
         isFirst = false
-      })
+      }
       await sleep(BIRCH_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => {})
     }
   }
@@ -104,14 +108,26 @@ function readAlong(client: Client) {
   }
 }
 
+/** The text in one chunk of a chat's stream. */
+function readPiece(chunk: Record<string, unknown>): string {
+  const { choices } = chunk as { choices?: { delta?: { content?: string | null } }[] }
+  return choices?.[0]?.delta?.content ?? ''
+}
+
+async function submitAll(client: SluiceClient, jobs: CreateJob[], signal: AbortSignal): Promise<void> {
+  for await (const answer of client.submitMany(jobs, { signal })) {
+    if ('error' in answer) throw new Error(`a job was refused: ${answer.error.message}`)
+  }
+}
+
 async function waitFor(
-  client: Client,
+  groupOf: (name: string) => Promise<Group>,
   group: string,
   isEnough: (progress: { done: number; total: number }) => boolean,
 ): Promise<void> {
-  while (!isEnough(count(await client.group(group)))) await sleep(POLL_MS)
+  while (!isEnough(count(await groupOf(group)))) await sleep(POLL_MS)
 }
 
-function count({ counts, total }: GroupSummary): { done: number; total: number } {
+function count({ counts, total }: Group): { done: number; total: number } {
   return { done: counts.completed + counts.failed + counts.cancelled, total }
 }

@@ -1,4 +1,4 @@
-import type { Job } from '../../jobs/job.ts'
+import type { Job } from '../../client/index.ts'
 import { priceUsage } from '../../providers/accounting.ts'
 import type { BilledCall, SimulatorState, TimelineEntry } from '../../providers/simulator/state.ts'
 import { isMeantToFail } from './load.ts'

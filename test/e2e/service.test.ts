@@ -1,5 +1,8 @@
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { toHeaders } from '../../client/events.ts'
+import { readEvents as readEventStream } from '../../client/follow-stream.ts'
+import { toOpenAnswer } from '../../client/http.ts'
 import type { Job } from '../../jobs/job.ts'
 import {
   chat,
@@ -55,25 +58,11 @@ async function readEvents(
   lastEventId = '',
   enough: (events: Event[]) => boolean = () => false,
 ): Promise<{ status: number; events: Event[] }> {
-  const leaving = new AbortController()
-  const headers: Record<string, string> = lastEventId === '' ? {} : { 'last-event-id': lastEventId }
-  const response = await fetch(url, { headers, signal: leaving.signal })
+  const response = await fetch(url, { headers: toHeaders(lastEventId) })
   const events: Event[] = []
-  let text = ''
-  for await (const piece of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
-    text += piece
-    const blocks = text.split('\n\n')
-    text = blocks.pop()!
-    for (const block of blocks) {
-      const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1]
-      const data = field('data')
-      if (data !== undefined)
-        events.push({ id: field('id')!, event: field('event')!, data: JSON.parse(data) })
-    }
-    if (enough(events)) {
-      leaving.abort()
-      break
-    }
+  for await (const some of readEventStream(toOpenAnswer(response, 60_000))) {
+    for (const { id, type: event, data } of some) events.push({ id, event, data: JSON.parse(data) })
+    if (enough(events)) break
   }
   return { status: response.status, events }
 }
