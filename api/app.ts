@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import helmet from '@fastify/helmet'
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import type { Tenant } from '../config/tenants.ts'
 import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
@@ -30,6 +29,7 @@ import { registerLaneRoutes } from './routes/lanes.ts'
 import { registerMetricsRoute } from './routes/metrics.ts'
 import { registerModelRoutes } from './routes/models.ts'
 import { registerOverviewRoutes } from './routes/overview.ts'
+import { addSecurityHeaders } from './security-headers.ts'
 import { serializerCompiler } from './serialize.ts'
 import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
@@ -83,19 +83,12 @@ export function buildApp(deps: ApiDeps): Api {
 
   app.decorateRequest<Tenant | null>(tenantDecorator, null)
   app.decorateRequest<Tenant | null>(callerDecorator, null)
+  addSecurityHeaders(app)
   addHooks(app, context)
   addTracing(app, deps.traceRequest)
   addClosing(app, closing, limits.closeGrace)
   registerJsonBody(app, limits)
 
-  app.register(helmet, {
-    // Whether a host speaks only TLS is for whoever terminates TLS to say.
-    strictTransportSecurity: false,
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-    },
-  })
   app.register(async (api: Api) => {
     await registerOpenApi(api, { version: deps.version, url: deps.config().server.public_url ?? '/' })
     registerHealthRoutes(api, context)
@@ -135,9 +128,9 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
   })
   app.addHook('onRequest', createLocalOnlyHook(deps))
   app.addHook('onRequest', createAuthHook(deps))
-  app.addHook('onSend', async (_request, reply, payload) => {
+  app.addHook('onSend', (_request, reply, payload, done) => {
     if (closing.aborted) reply.header('connection', 'close')
-    return payload
+    done(null, payload)
   })
   app.addHook('onResponse', (request, reply, done) => {
     const { raw } = request

@@ -1,5 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { AtRest } from './at-rest.ts'
 import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
@@ -78,6 +76,7 @@ export function createAnswers(deps: {
   const channel = answersChannel(deps.prefix, deps.process)
   const awaited = new Map<string, Awaited>()
   let listening: Promise<() => void> | null = null
+  let isListening = false
 
   const viewOf = ({ root }: Awaited): View => ({ root, atRest, render })
 
@@ -159,7 +158,11 @@ export function createAnswers(deps: {
 
   return {
     async open() {
-      listening ??= live.listenBytes(channel, hear)
+      if (isListening) return channel
+      listening ??= live.listenBytes(channel, hear).then((leave) => {
+        isListening = true
+        return leave
+      })
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_, reject) => {
         // As a command would: a client waits, and the subscription waits for Redis for as long as it is away.
@@ -199,10 +202,8 @@ export function createAnswers(deps: {
       if (one?.root !== root) return null
       const { isOver } = one
       // What ended before someone asked may have been brought back since, unless it is completed.
-      return one.ended.promise.then(async (how) => {
+      return one.ended.promise.then((how) => {
         if (how === null || (isOver && how.job.status !== 'completed')) return null
-        // It was parsed in this turn of the event loop, and is written in another.
-        if (how.job.result !== null && hasLargeSource(how.job.result)) await nextTurn()
         return how.job
       })
     },
@@ -272,7 +273,7 @@ function readEnd(id: string, message: Buffer, created: JobRecord, view: View): E
     cost_is_estimate: isEstimate ? '1' : '',
     error,
   }
-  for (const [name, value] of Object.entries(members)) if (value) record.set(name, Buffer.from(value))
+  for (const [name, value] of Object.entries(members)) if (value) record.set(name, value)
   if (rest.length > 0) record.set('result', rest)
   return { job: toJob(id, record, view), seq: Number(seq) }
 }

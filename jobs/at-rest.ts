@@ -19,7 +19,11 @@ export type AtRest = {
   sealBody(root: string, id: string, body: JsonObject): Buffer
   openBody(root: string, id: string, stored: Buffer): JsonObject
   sealResult(root: string, id: string, hash: string, result: JsonObject): Buffer
-  /** `id`: whom it must have been sealed for; null: any job of the tenant with this content. */
+  /**
+   * A result as `encodePayload` writes it, to be read by `decodePayload`. `id`: whom it must have been sealed for; null: any job
+   * of the tenant with this content.
+   */
+  openResultPayload(root: string, id: string | null, hash: string, stored: Buffer): Buffer
   openResult(root: string, id: string | null, hash: string, stored: Buffer): JsonObject
   /** As the member of an event, its name in front. */
   sealChunk(root: string, id: string, call: number, chunk: JsonValue): string
@@ -45,8 +49,12 @@ export function createAtRest(deps: {
     return sealer.seal(place, encoded) ?? encoded
   }
 
+  function unseal(place: Parameters<Sealer['open']>[0], stored: Buffer): Buffer {
+    return isSealed(stored) ? sealer.open(place, stored) : stored
+  }
+
   function openPayload(place: Parameters<Sealer['open']>[0], stored: Buffer): JsonObject {
-    return decodePayload(isSealed(stored) ? sealer.open(place, stored) : stored)
+    return decodePayload(unseal(place, stored))
   }
 
   function sealText(place: Place, text: string): string | null {
@@ -67,6 +75,8 @@ export function createAtRest(deps: {
     sealBody: (root, id, body) => sealPayload({ root, purpose: 'body', id }, body),
     openBody: (root, id, stored) => openPayload({ root, purpose: 'body', id }, stored),
     sealResult: (root, id, content, result) => sealPayload({ root, purpose: 'result', id, content }, result),
+    openResultPayload: (root, id, content, stored) =>
+      unseal({ root, purpose: 'result', id, content }, stored),
     openResult: (root, id, content, stored) => openPayload({ root, purpose: 'result', id, content }, stored),
     sealChunk(root, id, call, chunk) {
       const text = stringifyJson(chunk)

@@ -22,7 +22,13 @@ export function encodePayload(value: JsonObject): Buffer {
 
 /** Reverses encodePayload; the object has the text for its source. */
 export function decodePayload(stored: Buffer): JsonObject {
-  if (stored[0] === VECTORS_MARK) return unpackVectors(stored)
+  const text = decodePayloadText(stored)
+  return text === null ? unpackVectors(stored) : parseWithSource(text)
+}
+
+/** The text alone, which whoever passes it on need not parse; null for embeddings, whose text is to be made of their vectors. */
+export function decodePayloadText(stored: Buffer): string | null {
+  if (stored[0] === VECTORS_MARK) return null
   const compressed = stored.length >= 4 && stored.readUInt32LE(0) === ZSTD_MAGIC
-  return parseWithSource((compressed ? zstdDecompressSync(stored) : stored).toString('utf8'))
+  return (compressed ? zstdDecompressSync(stored) : stored).toString('utf8')
 }

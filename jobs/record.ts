@@ -2,12 +2,13 @@ import type { JsonObject } from '../lib/json.ts'
 import { keepSourcesAt, parseWithSource } from '../lib/json-source.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
-import type { Job, JobEvent, JobEventType, JobStatus, Usage } from './job.ts'
+import type { Job, JobError, JobEvent, JobEventType, JobStatus, Usage } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { withoutOmission } from './omission.ts'
+import { decodePayload, decodePayloadText } from './payload.ts'
 
-/** A record as Redis holds it: names to bytes. */
-export type JobRecord = Map<string, Buffer>
+/** A record as Redis holds it: names to bytes; to texts where it was put together here. Bodies and results are bytes. */
+export type JobRecord = Map<string, Buffer | string>
 
 /** Turns a flat HGETALL answer into a record; null when there was none (or only a tombstone is left). */
 export function toRecord(flat: unknown): JobRecord | null {
@@ -47,7 +48,7 @@ function timeOf(record: JobRecord, name: string): string | null {
 
 /** Throws `UnreadableError`. */
 export function bodyOf(id: string, record: JobRecord, { root, atRest }: Omit<View, 'render'>): JsonObject {
-  return atRest.openBody(root, id, record.get('body')!)
+  return atRest.openBody(root, id, record.get('body') as Buffer)
 }
 
 export function costOf(record: JobRecord): JobCost {
@@ -68,7 +69,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
   const status = textOf(record, 'status') as JobStatus
   const error = jsonOf<StoredError>(record, 'error')
   const { result, unreadable } = status === 'completed' ? readResult(id, record, view) : NO_RESULT
-  return {
+  const job: Job = {
     id,
     object: 'job',
     type: textOf(record, 'type') as Job['type'],
@@ -90,13 +91,14 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     estimated_start_at: null,
     waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),
     cache: (textOf(record, 'cache') ?? 'miss') as Job['cache'],
-    result,
+    result: null,
     ...readUsage(record),
     cost_usd: numberOf(record, 'cost_usd'),
     dropped_members: jsonOf<Record<string, string[]>>(record, 'dropped')?.[textOf(record, 'lane')!] ?? [],
     cost_is_estimate: textOf(record, 'cost_is_estimate') !== null,
     error: unreadable ?? (error && view.atRest.openError(view.root, error)),
   }
+  return result === null ? job : keepResult(job, result)
 }
 
 /** A usage as it is stored; kept answers bring it with them. */
@@ -109,17 +111,49 @@ function readUsage(record: JobRecord): Pick<Job, 'usage' | 'usage_is_estimate'> 
   return { usage, usage_is_estimate: is_estimate === true }
 }
 
+/** A result that nobody has looked at yet. */
+type KeptResult = { payload: Buffer; read: () => JsonObject; isAsStored: boolean }
+
+const RESULT = Symbol('result')
+
+/** Gives a job a result that is parsed when somebody asks for it: most pass it on as the text that it is. */
+function keepResult(job: Job, kept: KeptResult): Job {
+  let result: JsonObject | undefined
+  return Object.defineProperties(job, {
+    [RESULT]: { value: kept },
+    result: {
+      enumerable: true,
+      get() {
+        result ??= kept.read()
+        return result
+      },
+    },
+  })
+}
+
+/** The text of a job's result, without parsing it; null where it has to be made of the result, or there is none. */
+export function readResultText(job: Job): string | null {
+  const kept = (job as { [RESULT]?: KeptResult })[RESULT]
+  return kept?.isAsStored ? decodePayloadText(kept.payload) : null
+}
+
 const NO_RESULT = { result: null, unreadable: null }
 
-function readResult(id: string, record: JobRecord, { root, atRest, render }: View) {
-  const stored = record.get('result')
+function readResult(
+  id: string,
+  record: JobRecord,
+  { root, atRest, render }: View,
+): { result: KeptResult | null; unreadable: JobError | null } {
+  const stored = record.get('result') as Buffer | undefined
   if (stored === undefined) return NO_RESULT
   const cache = textOf(record, 'cache')
   // Only an answer that was shared or kept may have been another job's.
   const from = cache === 'hit' || cache === 'shared' ? null : id
   try {
-    const result = atRest.openResult(root, from, textOf(record, 'hash') ?? '', stored)
-    return { result: render(result, textOf(record, 'format')), unreadable: null }
+    const payload = atRest.openResultPayload(root, from, textOf(record, 'hash') ?? '', stored)
+    const format = textOf(record, 'format')
+    const read = () => render(decodePayload(payload), format)
+    return { result: { payload, read, isAsStored: format === null }, unreadable: null }
   } catch (error) {
     if (!(error instanceof UnreadableError)) throw error
     atRest.onUnreadable(error, id)

@@ -143,9 +143,8 @@ export function completeRecord(
   rest: Buffer[],
 ): JobRecord {
   const [at, result, usage] = rest
-  const record: JobRecord = new Map()
-  for (const [name, value] of sent) record.set(name, typeof value === 'string' ? Buffer.from(value) : value)
-  const put = (name: string, value: string) => record.set(name, Buffer.from(value))
+  const record: JobRecord = new Map(sent)
+  const put = (name: string, value: string) => record.set(name, value)
   const time = at!.toString()
   const startAt = startOf(job, Number(time))
   if (startAt !== null) put('run_at', String(startAt))

@@ -12,7 +12,7 @@ import type { Mishap } from './mishaps.ts'
 import { encodeEstimate, type MoneyEstimate } from './money.ts'
 import type { Outbox } from './outbox.ts'
 import type { Held } from './queue.ts'
-import { costOf, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
+import { costOf, type JobRecord, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
 /** Calls of one job that may be lost with their workers before it is quarantined. */
@@ -378,7 +378,7 @@ export function createWork(deps: {
  */
 type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buffer[]]
 
-function usdOf(record: Map<string, Buffer>, name: string): number | null {
+function usdOf(record: JobRecord, name: string): number | null {
   const nano = numberOf(record, name)
   return nano === null ? null : nano / 1e9
 }
@@ -410,7 +410,7 @@ function toClaimed(
     cost: costOf(record),
     reservedUsd: usdOf(record, 'reserved_nano'),
   }
-  return [claimed, record.get('body')!]
+  return [claimed, record.get('body') as Buffer]
 }
 
 function splitLanes(text: string): string[] {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Job } from '../../jobs/job.ts'
+import { isTerminal, type Job } from '../../jobs/job.ts'
+import { readResultText } from '../../jobs/record.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import type { ApiDeps, RouteContext } from '../deps.ts'
@@ -19,7 +20,7 @@ const RETRY_AFTER = 2
 
 /** How an endpoint hands its answers over. */
 export type Handover = {
-  /** Null: in one piece. */
+  /** Null: in one piece. Such answers have no chunks. */
   stream: ((call: Call) => StreamForm) | null
   /** The result as this client is to see it; default: as it is. */
   render?: (job: Job, result: JsonObject) => JsonObject
@@ -42,10 +43,10 @@ export async function answerCall(
   handover: Handover,
   { deps, limits, streams, closing }: RouteContext,
 ): Promise<FastifyReply> {
-  const gone = abortOnDisconnect(reply)
   const isAsync = prefersAsync(request.headers.prefer)
   const isStream = handover.stream !== null && !isAsync
-  const stops = isStream ? [closing, streams.open(request, reply)] : [closing]
+  const gone = isStream ? abortOnDisconnect(reply) : null
+  const revoked = isStream ? streams.open(request, reply) : null
   const call = await openCall(request, asked, isStream, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
   if (call.job.dropped_members.length > 0) {
@@ -53,18 +54,20 @@ export async function answerCall(
   }
   if (call.isReplayed) reply.header('idempotent-replayed', 'true')
   if (isAsync) return answerAsync(reply, call.job)
-  const form = handover.stream?.(call) ?? null
 
   const cancel = () => {
     deps.jobs
       .cancel(call.tenant, call.job.id)
       .catch((error) => request.log.warn({ err: error }, 'cancelling a job'))
   }
+  if (handover.stream === null || gone === null || revoked === null)
+    return answerWhole(reply, call, handover, cancel, { deps, closing })
+  const form = handover.stream(call)
   const finish = call.isOwn ? onGone(gone, closing, cancel) : () => {}
-  const progress = (handover.watch ?? watchCall)(deps.jobs, call, AbortSignal.any([gone, ...stops]))
+  const progress = (handover.watch ?? watchCall)(deps.jobs, call, AbortSignal.any([gone, closing, revoked]))
   const next = progress.next()
   try {
-    const opensEarly = form !== null && !(await settlesWithin(next, deps.config().server.early_headers))
+    const opensEarly = !(await settlesWithin(next, deps.config().server.early_headers))
     if (!opensEarly) {
       const { value: first } = await next
       if (first === undefined) {
@@ -75,10 +78,8 @@ export async function answerCall(
       if (first.kind !== 'chunk') {
         finish()
         const failure = failureOf(first)
-        if (failure)
-          return answerFailure(reply, call.isReplayed ? sayReplayed(failure, call.job.id) : failure)
+        if (failure) return answerFailure(reply, call, failure)
       }
-      if (form === null) return answerResult(reply, first, handover.render)
     }
 
     const text = encodeStream(resume(next, progress), {
@@ -98,6 +99,56 @@ export async function answerCall(
   }
 }
 
+/** Answers in one piece, with the result or what went wrong. */
+async function answerWhole(
+  reply: FastifyReply,
+  call: Call,
+  handover: Handover,
+  cancel: () => void,
+  { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
+): Promise<FastifyReply> {
+  const end = isTerminal(call.job.status)
+    ? ({ kind: 'ended', job: call.job } as const)
+    : await awaitEnd(reply, call, handover, cancel, { deps, closing })
+  if (end === null) return reply.hijack()
+  reply.header('x-cache', cacheOf(end, call.job))
+  const failure = failureOf(end)
+  return failure ? answerFailure(reply, call, failure) : answerResult(reply, end, handover.render)
+}
+
+/** The end of a call's job; null where its client went away. Throws where the server closes. */
+async function awaitEnd(
+  reply: FastifyReply,
+  call: Call,
+  handover: Handover,
+  cancel: () => void,
+  { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
+): Promise<Progress | null> {
+  let isGone = reply.raw.destroyed
+  // Not `AbortSignal.any`: signals that outlive the call would gather a reference for each.
+  const stop = new AbortController()
+  const leave = () => {
+    isGone = true
+    if (call.isOwn && !closing.aborted) cancel()
+    stop.abort()
+  }
+  const close = () => stop.abort()
+  reply.raw.once('close', leave)
+  closing.addEventListener('abort', close)
+  if (isGone) leave()
+  if (closing.aborted) close()
+  try {
+    for await (const step of (handover.watch ?? watchCall)(deps.jobs, call, stop.signal)) {
+      if (step.kind !== 'chunk') return step
+    }
+  } finally {
+    reply.raw.off('close', leave)
+    closing.removeEventListener('abort', close)
+  }
+  if (isGone) return null
+  throw stopped()
+}
+
 /** Answers with the job itself. */
 export function answerAsync(reply: FastifyReply, job: Job): FastifyReply {
   return reply
@@ -106,20 +157,25 @@ export function answerAsync(reply: FastifyReply, job: Job): FastifyReply {
     .send(job)
 }
 
-function answerResult(
-  reply: FastifyReply,
-  step: Progress,
-  render: Handover['render'] = (_job, result) => result,
-): FastifyReply {
-  const result = step.kind === 'ended' && step.job.result !== null ? render(step.job, step.job.result) : null
-  // Not the route's serializer: a result goes out as it is.
-  return reply
-    .type('application/json; charset=utf-8')
-    .serializer(stringifyJson)
-    .send(result ?? {})
+/** Not by the route's serializer, for a result goes out as it is; one that nobody changes is not even parsed. */
+function answerResult(reply: FastifyReply, step: Progress, render: Handover['render']): FastifyReply {
+  return reply.type('application/json; charset=utf-8').serializer(asItIs).send(writeResult(step, render))
 }
 
-function answerFailure(reply: FastifyReply, { status, error, isRetryable }: Failure): FastifyReply {
+function writeResult(step: Progress, render: Handover['render']): string {
+  if (step.kind !== 'ended') return '{}'
+  const text = render === undefined ? readResultText(step.job) : null
+  if (text !== null) return text
+  const { result } = step.job
+  return result === null ? '{}' : stringifyJson(render?.(step.job, result) ?? result)
+}
+
+function asItIs(payload: unknown): string {
+  return payload as string
+}
+
+function answerFailure(reply: FastifyReply, call: Call, failure: Failure): FastifyReply {
+  const { status, error, isRetryable } = call.isReplayed ? sayReplayed(failure, call.job.id) : failure
   return reply
     .code(status)
     .headers({

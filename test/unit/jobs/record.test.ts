@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
-import { toEvent, toJob, toRecord } from '../../../jobs/record.ts'
+import { readResultText, toEvent, toJob, toRecord } from '../../../jobs/record.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { testAtRest } from '../../helpers/encryption.ts'
 
@@ -161,5 +161,28 @@ describe('toEvent', () => {
       result: null,
       error: { code: 'broken' },
     })
+  })
+})
+
+describe('readResultText', () => {
+  const text = '{ "answer" : 42.0, "big": 12345678901234567890 }'
+
+  it('is what rests in the store, to the byte, and the result beside it reads the same', () => {
+    const { format: _, ...asItRests } = completed
+    const one = job({ ...asItRests, result: text })
+    expect(readResultText(one)).toBe(text)
+    expect(one.result).toEqual(JSON.parse(text))
+    expect({ ...one }.result).toBe(one.result)
+    expect(JSON.parse(JSON.stringify(one))).toMatchObject({ result: { answer: 42 } })
+  })
+
+  it('is none where the result takes another form on its way, or there is none', () => {
+    expect(readResultText(job({ ...completed, result: text }))).toBeNull()
+    expect(readResultText(job(queued))).toBeNull()
+  })
+
+  it('goes with no copy, which may have another result', () => {
+    const { format: _, ...asItRests } = completed
+    expect(readResultText({ ...job({ ...asItRests, result: text }), result: null })).toBeNull()
   })
 })

@@ -1,0 +1,34 @@
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import helmet from 'helmet'
+import type { Api } from './deps.ts'
+
+/**
+ * Gives every answer the headers by which browsers are kept from doing harm. They are the same for all, so helmet is asked for
+ * them once: as a middleware it makes them anew for each request, which took 4% of the time of a call.
+ */
+export function addSecurityHeaders(app: Api): void {
+  const headers = readSecurityHeaders()
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.headers(headers)
+    done()
+  })
+}
+
+function readSecurityHeaders(): Record<string, string> {
+  const response = new ServerResponse(new IncomingMessage(new Socket()))
+  const write = helmet({
+    // Whether a host speaks only TLS is for whoever terminates TLS to say.
+    strictTransportSecurity: false,
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+    },
+  })
+  write(response.req, response, (error?: unknown) => {
+    if (error) throw error
+  })
+  return Object.fromEntries(
+    Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]),
+  )
+}
