@@ -5,6 +5,7 @@ import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, toUndecryptable } from './at-rest.ts'
+import { gatherCalls } from './gather-calls.ts'
 import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
@@ -14,6 +15,9 @@ import type { Outbox } from './outbox.ts'
 import type { Held } from './queue.ts'
 import { costOf, type JobRecord, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
+
+/** Jobs that one script claims: it holds Redis for a millisecond or two. */
+const MOST_CLAIMED = 32
 
 /** Calls of one job that may be lost with their workers before it is quarantined. */
 const MOST_LOST = 3
@@ -155,13 +159,31 @@ export function createWork(deps: {
   const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
-  /** The tenant's budget, and what the call is expected to cost, where there is one. */
-  function budgetArguments({ tenant, cost }: Held, { provider, model, estimate }: Intent): Argument[] {
+  type Budget = { budget: number | ''; expected: string }
+
+  /** The tenant's budget, and what the call is expected to cost, where there is one; '' for none. */
+  function budgetFor({ tenant, cost }: Held, { provider, model, estimate }: Intent): Budget {
     const budget = deps.budgetOf?.(tenant) ?? null
-    if (budget === null) return ['', '']
+    if (budget === null) return { budget: '', expected: '' }
     const money = estimate?.(cost) ?? null
-    return [budget, money === null ? '' : encodeEstimate(`${provider}/${model}`, money)]
+    return { budget, expected: money === null ? '' : encodeEstimate(`${provider}/${model}`, money) }
   }
+
+  type Claim = { held: Held; members: string } & Budget
+  /** Calls that leave together are claimed in one script for each tenant. */
+  const claim = gatherCalls({
+    keyOf: ({ held, members, budget }: Claim) => `${held.tenant} ${held.leaseMs} ${budget} ${members}`,
+    async run(claims) {
+      const { held, members, budget } = claims[0]!
+      const args: Argument[] = [members, settings().retainMs, MOST_LOST, held.leaseMs, budget]
+      for (const { held, expected } of claims) {
+        args.push(held.id, held.entry, held.token, expected, held.isDirect ? '1' : '')
+      }
+      return (await scripts.run('start', rootOf(held.tenant), args)) as [Buffer, ...unknown[]][]
+    },
+    most: MOST_CLAIMED,
+    within: 'tick',
+  })
 
   /** Goes on where the finish script stopped. */
   async function finishFollowers(
@@ -286,27 +308,15 @@ export function createWork(deps: {
       const members =
         `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
         `,"coalesced":${intent.coalesced},"waited_for":${JSON.stringify(intent.waitedFor)}`
-      const answers = await scripts.runAll(
-        'start',
-        held.map((one) => ({
-          root: rootOf(one.tenant),
-          args: [
-            one.id,
-            one.entry,
-            members,
-            settings().retainMs,
-            MOST_LOST,
-            one.token,
-            one.leaseMs,
-            ...budgetArguments(one, intent),
-            one.isDirect ? '1' : '',
-          ],
-        })),
+      const answers = await Promise.all(
+        held.map((one) => {
+          return claim({ held: one, members, ...budgetFor(one, intent) })
+        }),
       )
       const lane = `${intent.provider}/${intent.model}`
       const started: Started[] = []
       for (const [index, one] of held.entries()) {
-        const [kind, ...rest] = answers[index] as [Buffer, ...unknown[]]
+        const [kind, ...rest] = answers[index]!
         if (kind.toString() === 'run') {
           const [claimed, body] = toClaimed(one, lane, rest as StartAnswer)
           const lostCall = (rest as StartAnswer)[2]

@@ -1,11 +1,13 @@
--- Claims a fetched job for one call and writes the call's intent.
+-- Claims fetched jobs of one tenant for a call each, or for one that they share, and writes the calls' intents.
 --
--- ARGV  1 id  2 entry number  3 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  4 retain ms
---       5 most calls that may be lost with their worker before the job is quarantined  6 token of the fetched entry
---       7 ms for which a claimed job is this worker's, by its place in the outbox
---       8 the tenant's budget in USD a UTC day ('' no limit)  9 what the call is expected to cost ('' as reserved)
---       10 '1' when it came straight from the API and was not claimed yet
--- Answer {'run', call number, attempts, number of the call before where that was lost just now, else 0,
+-- ARGV  1 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  2 retain ms
+--       3 most calls that may be lost with their worker before the job is quarantined
+--       4 ms for which a claimed job is this worker's, by its place in the outbox
+--       5 the tenant's budget in USD a UTC day ('' no limit)
+--       then for each job: id, entry number, token of the fetched entry, what its call is expected to cost ('' as reserved),
+--       '1' when it came straight from the API and was not claimed yet
+-- Answer for each job, in their order:
+--        {'run', call number, attempts, number of the call before where that was lost just now, else 0,
 --         what a call needs of the record (flat)}
 --        {'wait', ms}      not due before this time, or another job has to show first that it takes no worker down
 --        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
@@ -44,20 +46,20 @@ local function has_to_wait(job, most)
   return false
 end
 
-local id, retain = ARGV[1], tonumber(ARGV[4])
-local job
+local members, retain, most_lost, lease, budget_usd = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local outbox = root .. ':outbox'
 
-local function failed(promoted, code)
+local function failed(id, promoted, code)
   return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
 end
 
 -- The budget once more, for what calls cost may be more than was reserved for them. Nil: the call may leave, and `fields` of
 -- the record say what is held for it. Else the script's answer: what does not fit beside the calls under way waits for these,
 -- and what does not fit into what is left of the day fails, with those that wait for the same call.
-local function hold_budget(fields)
-  if (ARGV[8] or '') == '' then return nil end
-  local budget = to_nano(ARGV[8])
-  local estimate = ARGV[9] ~= '' and price_estimate(ARGV[9], true) or job.reserved or estimate_of(job)
+local function hold_budget(job, expected, fields)
+  if budget_usd == '' then return nil end
+  local id, budget = job.id, to_nano(budget_usd)
+  local estimate = expected ~= '' and price_estimate(expected, true) or job.reserved or estimate_of(job)
   if estimate <= 0 then return nil end
   local spent, _, running = read_money()
   if spent + math.min(estimate, job.reserved or estimate) > budget then
@@ -71,7 +73,7 @@ local function hold_budget(fields)
       end
     end
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
-    return failed('', 'budget_exhausted')
+    return failed(id, '', 'budget_exhausted')
   end
   if running > 0 and spent + running + estimate > budget then
     -- The more wait, the less often each asks.
@@ -86,135 +88,143 @@ local function hold_budget(fields)
     job.reserved = estimate
   end
   -- What it learns of is the lane that serves it.
-  if ARGV[9] ~= '' and ARGV[9] ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', ARGV[9] end
+  if expected ~= '' and expected ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', expected end
   redis.call('INCRBY', root .. ':money:running', ms(estimate))
   fields[#fields + 1], fields[#fields + 2] = 'held_nano', ms(estimate)
   return nil
 end
 
-job = load(id, true)
-if not job or job.entries ~= tonumber(ARGV[2]) then return { 'ack', '' } end
+local function start(id, entry, token, expected, is_direct)
+  local job = load(id, true)
+  if not job or job.entries ~= entry then return { 'ack', '' } end
 
-local outbox, place = root .. ':outbox', id .. '-' .. job.entries
+  local place = id .. '-' .. job.entries
 
-if is_terminal(job.status) then
-  -- Cancelled in mid-call while carrying followers, and then its worker died: another must lead.
-  if job.carrying then
-    -- Its call still goes on for the others, in a worker that holds it.
-    local held_until = redis.call('ZSCORE', outbox, place)
-    if held_until and tonumber(held_until) > now then return { 'ack', '' } end
-    redis.call('ZREM', outbox, place)
-    redis.call('HDEL', job_key(id), 'carrying')
-    if job.deleted then redis.call('DEL', job_key(id)) end
-    return { 'ack', promote(job.hash) or '' }
-  end
-  return { 'ack', '' }
-end
-if job.leader then return { 'ack', '' } end
-
-local function hold() redis.call('ZADD', outbox, ms(now + tonumber(ARGV[7])), place) end
-local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == ARGV[6]
-
-if job.status == 'running' and not is_ours then
-  -- Another worker has it, or a sweeper is to find it; that the entry comes again says nothing of that worker.
-  local until_ms = redis.call('ZSCORE', outbox, place)
-  if until_ms and (tonumber(until_ms) > now or ARGV[10] == '1') then return { 'ack', '' } end
-elseif ARGV[10] == '1' and not is_ours then
-  -- Straight from the API: once the sweeper may have looked, the job is the queue's.
-  local since = redis.call('ZSCORE', outbox, place)
-  if not since then return { 'ack', '' } end
-  local oldest = math.min(tonumber(since), job.ready_at)
-  if oldest < now - EXPRESS_MS then
-    -- A renewal may have moved it ahead right after that look: the sweeper looks again.
-    redis.call('ZADD', outbox, ms(oldest), place)
-    return { 'ack', '' }
-  end
-end
-
-if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
-  local promoted = leave_flight(job, job.status)
-  local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited; no call was made for it.","provider_status":null,"retryable":false}'
-  finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
-  return failed(promoted, 'deadline_exceeded')
-end
--- What waited for the end of a pause has a permit now, so the pause is over, whenever that was to be.
-if job.ready_at > now + 1 and job.status ~= 'running'
-  and redis.call('HGET', job_key(id), 'waiting_for') ~= 'provider_pause' then return { 'wait', ms(job.ready_at) } end
-
-local lost_call = 0
-if job.status == 'running' then
-  -- Claimed for this entry already, and the answer was lost on its way.
-  if is_ours then
-    hold()
-    local record = redis.call('HGETALL', job_key(id))
-    local intent = cjson.decode(redis.call('HGET', job_key(id) .. ':attempts', job.calls))
-    record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
-    return { 'run', job.calls, job.attempts, 0, record }
-  end
-  -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
-  -- What it cost is unknown as well: it is booked as it was reserved.
-  local known = redis.call('HGET', job_key(id) .. ':attempts', job.calls .. ':end')
-  if not known or not string.find(known, '"outcome"', 1, true) then
-    local cost = job.reserved or 0
-    redis.call('HSET', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true' ..
-      (cost > 0 and (',"cost_usd":' .. to_usd(cost) .. ',"cost_is_estimate":true') or '') .. '}')
-    add_cost(job, book(job, id, job.calls, cost, known), cost > 0)
-    end_hold(job)
-    job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
-    lost_call = job.calls
-  end
-  if job.lost >= tonumber(ARGV[5]) then
-    local failure = '{"code":"worker_lost","message":"' .. job.lost ..
-      ' workers were lost in the middle of this job; it is quarantined until someone retries it.","provider_status":null,"retryable":true}'
-    local promoted = ''
-    if redis.call('GET', flight_key(job.hash)) == id then promoted = promote(job.hash) or '' end
-    finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
-    return failed(promoted, 'worker_lost')
-  end
-end
-if has_to_wait(job, tonumber(ARGV[5])) then return { 'wait', ms(now + SUSPECT_MS) } end
-
-if job.status ~= 'running' then
-  local way, found = claim(id, job.hash, job.cache_mode)
-  if way == 'hit' then
-    local answer = { 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0', 'cache' }
-    answer[8] = 'hit'
-    finish(job, 'completed', retain, answer)
-    -- The answer serves those that waited for this job's call as well; the flight of another job is not ours to end.
-    if redis.call('GET', flight_key(job.hash)) == id then
-      answer[8] = 'shared'
-      if drain(job.hash, 'completed', retain, answer) > 0 then
-        redis.call('SADD', root .. ':draining', id)
-      else
-        redis.call('DEL', flight_key(job.hash))
-      end
+  if is_terminal(job.status) then
+    -- Cancelled in mid-call while carrying followers, and then its worker died: another must lead.
+    if job.carrying then
+      -- Its call still goes on for the others, in a worker that holds it.
+      local held_until = redis.call('ZSCORE', outbox, place)
+      if held_until and tonumber(held_until) > now then return { 'ack', '' } end
+      redis.call('ZREM', outbox, place)
+      redis.call('HDEL', job_key(id), 'carrying')
+      if job.deleted then redis.call('DEL', job_key(id)) end
+      return { 'ack', promote(job.hash) or '' }
     end
     return { 'ack', '' }
   end
-  if way == 'follow' then
-    redis.call('HSET', job_key(id), 'status', 'queued')
-    index(job, 'queued')
-    follow(job, found)
-    return { 'ack', '' }
+  if job.leader then return { 'ack', '' } end
+
+  local function hold() redis.call('ZADD', outbox, ms(now + lease), place) end
+  local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == token
+
+  if job.status == 'running' and not is_ours then
+    -- Another worker has it, or a sweeper is to find it; that the entry comes again says nothing of that worker.
+    local until_ms = redis.call('ZSCORE', outbox, place)
+    if until_ms and (tonumber(until_ms) > now or is_direct) then return { 'ack', '' } end
+  elseif is_direct and not is_ours then
+    -- Straight from the API: once the sweeper may have looked, the job is the queue's.
+    local since = redis.call('ZSCORE', outbox, place)
+    if not since then return { 'ack', '' } end
+    local oldest = math.min(tonumber(since), job.ready_at)
+    if oldest < now - EXPRESS_MS then
+      -- A renewal may have moved it ahead right after that look: the sweeper looks again.
+      redis.call('ZADD', outbox, ms(oldest), place)
+      return { 'ack', '' }
+    end
   end
+
+  if job.deadline > 0 and now >= job.deadline and job.status ~= 'running' then
+    local promoted = leave_flight(job, job.status)
+    local failure = '{"code":"deadline_exceeded","message":"The deadline passed while the job waited; no call was made for it.","provider_status":null,"retryable":false}'
+    finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
+    return failed(id, promoted, 'deadline_exceeded')
+  end
+  -- What waited for the end of a pause has a permit now, so the pause is over, whenever that was to be.
+  if job.ready_at > now + 1 and job.status ~= 'running'
+    and redis.call('HGET', job_key(id), 'waiting_for') ~= 'provider_pause' then return { 'wait', ms(job.ready_at) } end
+
+  local lost_call = 0
+  if job.status == 'running' then
+    -- Claimed for this entry already, and the answer was lost on its way.
+    if is_ours then
+      hold()
+      local record = redis.call('HGETALL', job_key(id))
+      local intent = cjson.decode(redis.call('HGET', job_key(id) .. ':attempts', job.calls))
+      record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
+      return { 'run', job.calls, job.attempts, 0, record }
+    end
+    -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
+    -- What it cost is unknown as well: it is booked as it was reserved.
+    local known = redis.call('HGET', job_key(id) .. ':attempts', job.calls .. ':end')
+    if not known or not string.find(known, '"outcome"', 1, true) then
+      local cost = job.reserved or 0
+      redis.call('HSET', job_key(id) .. ':attempts', job.calls .. ':end', '{"outcome":"lost","ambiguous":true' ..
+        (cost > 0 and (',"cost_usd":' .. to_usd(cost) .. ',"cost_is_estimate":true') or '') .. '}')
+      add_cost(job, book(job, id, job.calls, cost, known), cost > 0)
+      end_hold(job)
+      job.lost = redis.call('HINCRBY', job_key(id), 'lost', 1)
+      lost_call = job.calls
+    end
+    if job.lost >= most_lost then
+      local failure = '{"code":"worker_lost","message":"' .. job.lost ..
+        ' workers were lost in the middle of this job; it is quarantined until someone retries it.","provider_status":null,"retryable":true}'
+      local promoted = ''
+      if redis.call('GET', flight_key(job.hash)) == id then promoted = promote(job.hash) or '' end
+      finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
+      return failed(id, promoted, 'worker_lost')
+    end
+  end
+  if has_to_wait(job, most_lost) then return { 'wait', ms(now + SUSPECT_MS) } end
+
+  if job.status ~= 'running' then
+    local way, found = claim(id, job.hash, job.cache_mode)
+    if way == 'hit' then
+      local answer = { 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0', 'cache' }
+      answer[8] = 'hit'
+      finish(job, 'completed', retain, answer)
+      -- The answer serves those that waited for this job's call as well; the flight of another job is not ours to end.
+      if redis.call('GET', flight_key(job.hash)) == id then
+        answer[8] = 'shared'
+        if drain(job.hash, 'completed', retain, answer) > 0 then
+          redis.call('SADD', root .. ':draining', id)
+        else
+          redis.call('DEL', flight_key(job.hash))
+        end
+      end
+      return { 'ack', '' }
+    end
+    if way == 'follow' then
+      redis.call('HSET', job_key(id), 'status', 'queued')
+      index(job, 'queued')
+      follow(job, found)
+      return { 'ack', '' }
+    end
+  end
+
+  local call, attempts = job.calls + 1, job.attempts + 1
+  local fields = { 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', token }
+  if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
+  local refusal = hold_budget(job, expected, fields)
+  if refusal then return refusal end
+  redis.call('HSET', job_key(id), unpack(fields))
+  hold()
+  if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
+  local waited = ms(math.max(0, now - job.ready_at))
+  redis.call('HSET', job_key(id) .. ':attempts', call,
+    '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. members .. '}')
+  index(job, 'running')
+  emit(job, 'job.started', ',"attempt":' .. call)
+  local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id',
+    'unfit_lanes')
+  return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
+    'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '',
+    'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited,
+    'reserved_nano', job.reserved and ms(job.reserved) or '' } }
 end
 
-local call, attempts = job.calls + 1, job.attempts + 1
-local fields = { 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', ARGV[6] }
-if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
-local refusal = hold_budget(fields)
-if refusal then return refusal end
-redis.call('HSET', job_key(id), unpack(fields))
-hold()
-if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
-local waited = ms(math.max(0, now - job.ready_at))
-redis.call('HSET', job_key(id) .. ':attempts', call,
-  '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. ARGV[3] .. '}')
-index(job, 'running')
-emit(job, 'job.started', ',"attempt":' .. call)
-local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id',
-  'unfit_lanes')
-return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
-  'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '',
-  'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited,
-  'reserved_nano', job.reserved and ms(job.reserved) or '' } }
+local answers = {}
+for i = 6, #ARGV, 5 do
+  answers[#answers + 1] = start(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3], ARGV[i + 4] == '1')
+end
+return answers
