@@ -1,3 +1,4 @@
+import { paced } from '../lib/pace.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import type { Priority } from './job.ts'
@@ -15,8 +16,8 @@ export type Outbox = {
   dispatch(entries: QueueEntry[]): Promise<void>
   /** Queues the job that a script promoted; '' is none. */
   dispatchById(tenant: string, id: string): Promise<void>
-  /** Queues what has stood in the outbox for longer than `olderThanMs`; answers how many. */
-  sweep(tenant: string, olderThanMs: number): Promise<number>
+  /** Queues what has stood in the outbox for longer than `olderThanMs`, until the signal aborts; answers how many. */
+  sweep(tenant: string, olderThanMs: number, signal?: AbortSignal): Promise<number>
   /** Resolves when nothing is under way. */
   idle(): Promise<void>
 }
@@ -24,8 +25,8 @@ export type Outbox = {
 /** Most entries that one script takes out: Lua's `unpack` has a bound. */
 const MOST_TAKEN_OUT = 1000
 
-/** Most outbox entries read in one sweep of a tenant. */
-const SWEEP_LIMIT = 1000
+/** Outbox entries that a sweep queues in one go. */
+const SWEEP_BLOCK = 250
 
 export function createOutbox(deps: {
   redis: RedisClient
@@ -71,8 +72,12 @@ export function createOutbox(deps: {
     }
   }
 
-  /** What is to be queued for a job; null for one that is gone. */
-  async function load(tenant: string, id: string): Promise<QueueEntry | null> {
+  /**
+   * What is to be queued for a job; null for one that is gone.
+   *
+   * @param time Unix ms, by Redis' clock
+   */
+  async function load(tenant: string, id: string, time: number): Promise<QueueEntry | null> {
     const key = `${tenantRoot(prefix, tenant)}:job:${id}`
     const fields = await redis.hmget(key, 'lane', 'priority', 'cost', 'ready_at', 'entries')
     const [lane, priority, cost, readyAt, entry] = fields
@@ -84,17 +89,17 @@ export function createOutbox(deps: {
       entry: Number(entry),
       lane,
       priority: priority as Priority,
-      notBefore: at > now() ? at : null,
+      notBefore: at > time ? at : null,
       cost: JSON.parse(cost),
     }
   }
 
   /** Queues what outbox members stand for, lane by lane, and takes them out; a job or a lane that fails keeps its own. */
-  async function queueAgain(tenant: string, members: string[]): Promise<number> {
+  async function queueAgain(tenant: string, members: string[], time: number): Promise<number> {
     const toRemove: string[] = []
     const found: { member: string; entry: QueueEntry }[] = []
     const find = async (member: string) => {
-      const entry = await load(tenant, member.slice(0, member.lastIndexOf('-')))
+      const entry = await load(tenant, member.slice(0, member.lastIndexOf('-')), time)
       if (entry === null) toRemove.push(member)
       else found.push({ member, entry })
     }
@@ -113,16 +118,26 @@ export function createOutbox(deps: {
   return {
     dispatch,
     async dispatchById(tenant, id) {
-      const entry = id === '' ? null : await load(tenant, id)
+      const entry = id === '' ? null : await load(tenant, id, now())
       if (entry !== null) await dispatch([entry])
     },
-    async sweep(tenant, olderThanMs) {
+    async sweep(tenant, olderThanMs, signal) {
       const key = `${tenantRoot(prefix, tenant)}:outbox`
       // By the clock that the scripts go by: what a worker claims straight from here, no sweeper may take for left behind.
       const [seconds, micros] = await redis.time()
-      const before = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000) - olderThanMs
-      const members = await redis.zrangebyscore(key, '-inf', before, 'LIMIT', 0, SWEEP_LIMIT)
-      return members.length === 0 ? 0 : queueAgain(tenant, members)
+      const time = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000)
+      let queued = 0
+      // What could not be queued stands there still.
+      for (let skipped = 0; !signal?.aborted; ) {
+        const block = ['LIMIT', skipped, SWEEP_BLOCK] as const
+        const members = await redis.zrangebyscore(key, '-inf', time - olderThanMs, ...block)
+        if (members.length === 0) break
+        const count = await paced(() => queueAgain(tenant, members, time), { isAwaited: true })
+        queued += count
+        skipped += members.length - count
+        if (members.length < SWEEP_BLOCK) break
+      }
+      return queued
     },
     async idle() {
       await Promise.allSettled([...(flush ? [flush] : []), ...running])

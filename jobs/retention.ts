@@ -1,67 +1,65 @@
-import type { RedisClient } from '../lib/redis.ts'
+import { paced } from '../lib/pace.ts'
 import { tenantRoot } from './keys.ts'
 import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
-/** Jobs forgotten in one script, which holds Redis for a millisecond or two then. */
+/** Jobs forgotten in one script, which holds Redis for a millisecond or two then, and such scripts sent together. */
 const BLOCK = 50
+const BLOCKS_AT_ONCE = 4
 
 /** Forgets jobs when their retention is over. Any number of processes may do so at once, and share the work. */
 export type Retention = {
-  /** Goes on until nothing of any tenant is over, or the signal aborts; answers how many jobs were forgotten. */
+  /** Goes on until nothing of these tenants is over, or the signal aborts; answers how many jobs were forgotten. */
   run(signal?: AbortSignal): Promise<number>
 }
 
 export function createRetention(deps: {
-  redis: RedisClient
   scripts: Scripts
   outbox: Outbox
   prefix: string
+  /** Those whose jobs may be over. */
   tenants: () => Promise<string[]>
-  /** Unix ms, by Redis' clock: whose jobs to look at. The script decides by that clock itself. */
-  now: () => number
   /** A tenant's jobs could not be forgotten; the others' are all the same. */
   onError: (error: unknown, tenant: string) => void
 }): Retention {
-  const { redis, scripts, outbox, prefix, now, onError } = deps
-
-  async function isDue(tenant: string): Promise<boolean> {
-    const key = `${tenantRoot(prefix, tenant)}:expiry`
-    return (await redis.zrangebyscore(key, '-inf', now(), 'LIMIT', 0, 1)).length > 0
-  }
+  const { scripts, outbox, prefix, onError } = deps
 
   /** Answers how many there were. */
-  async function retire(tenant: string): Promise<number> {
-    const answer = await scripts.run('retire', tenantRoot(prefix, tenant), [BLOCK])
-    const [count, ...promoted] = answer as [number, ...Buffer[]]
-    for (const id of promoted) await outbox.dispatchById(tenant, id.toString())
-    return count
+  async function retire(tenant: string, blocks: number): Promise<number> {
+    const call = { root: tenantRoot(prefix, tenant), args: [BLOCK] }
+    const answers = await scripts.runAll(
+      'retire',
+      Array.from({ length: blocks }, () => call),
+    )
+    let total = 0
+    for (const [count, ...promoted] of answers as [number, ...Buffer[]][]) {
+      total += count
+      for (const id of promoted) await outbox.dispatchById(tenant, id.toString())
+    }
+    return total
   }
 
-  async function orTell<T>(tenant: string, operation: Promise<T>, otherwise: T): Promise<T> {
+  async function orTell(tenant: string, blocks: number): Promise<number> {
     try {
-      return await operation
+      return await paced(() => retire(tenant, blocks))
     } catch (error) {
       onError(error, tenant)
-      return otherwise
+      return 0
     }
   }
 
   return {
     async run(signal) {
-      const names = await deps.tenants()
-      // Looked at together, in one trip of the socket; mostly there is nothing to do.
-      const due = await Promise.all(names.map((tenant) => orTell(tenant, isDue(tenant), false)))
-      let waiting = names.filter((_, index) => due[index])
+      let waiting = await deps.tenants()
       let total = 0
-      // One block of each tenant, then another of each, one after the other: who else wants Redis gets it in between.
-      while (waiting.length > 0) {
+      // A block of each tenant, then some more of each that has more: who else wants Redis gets it in between.
+      for (let blocks = 1; waiting.length > 0; blocks = BLOCKS_AT_ONCE) {
         const full: string[] = []
         for (const tenant of waiting) {
           if (signal?.aborted) return total
-          const count = await orTell(tenant, retire(tenant), 0)
+          const count = await orTell(tenant, blocks)
           total += count
-          if (count === BLOCK) full.push(tenant)
+          if (count === blocks * BLOCK) full.push(tenant)
         }
         waiting = full
       }

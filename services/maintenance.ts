@@ -8,6 +8,12 @@ import type { Closers } from './closers.ts'
 import { createRedriveTask } from './redrive.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 
+/** Between two looks for tenants that have a turn, ms. */
+const WATCH_MS = 250
+/** Between two looks at what is known to be due, which costs nothing while nothing is: of what has its time, and of what has not, ms. */
+const SOON_MS = 100
+const LATER_MS = 1000
+
 type Store = ReturnType<typeof openStore>
 
 /**
@@ -38,7 +44,12 @@ export function openMaintainer(
   metrics.upkeep.watchMaintainer(maintainer.isElected)
   closers.add('the maintainer', () => maintainer.stop())
 
-  maintainer.add({ name: 'sweep', everyMs: 1000, run: store.maintenance.sweep })
+  const { watch, sweepOutboxes, expireDeadlines, endFollowers } = store.maintenance
+  maintainer.add({ name: 'watch', everyMs: WATCH_MS, run: watch.look })
+  maintainer.add({ name: 'outboxes', everyMs: SOON_MS, run: sweepOutboxes })
+  maintainer.add({ name: 'deadlines', everyMs: SOON_MS, run: expireDeadlines })
+  maintainer.add({ name: 'followers', everyMs: LATER_MS, run: endFollowers })
+  maintainer.add({ name: 'active-tenants', everyMs: 60_000, run: store.active.trim })
   maintainer.add(createRetentionTask(store))
   maintainer.add(createFilesTask(store))
   maintainer.add(createRedriveTask(deps, store))
@@ -48,10 +59,10 @@ export function openMaintainer(
 function createRetentionTask(store: Store): PeriodicTask {
   const retention = createRetention({
     ...store,
-    tenants: store.maintenance.tenants,
+    tenants: async () => store.maintenance.watch.take('retention'),
     onError: (error, tenant) => store.onFailure({ task: 'retention', tenant, error }),
   })
-  return { name: 'retention', everyMs: 1000, run: retention.run }
+  return { name: 'retention', everyMs: LATER_MS, run: retention.run }
 }
 
 function createFilesTask({ files, maintenance, onFailure }: Store): PeriodicTask {

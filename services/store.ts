@@ -8,6 +8,7 @@ import { isNamedLane, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { createFileStore } from '../files/store.ts'
+import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { type Answers, createAnswers } from '../jobs/answers.ts'
 import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
 import { createDurability } from '../jobs/durability.ts'
@@ -178,7 +179,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     isNamed: (id) => isNamedLane(settings(), id),
     stalledAfterMs: settings().jobs.stalled_after,
   })
-  const scripts = createScripts(redis)
+  const active = createActiveTenants({ redis, prefix, now })
+  const scripts = touchingTenants(createScripts(redis), active, prefix)
   const outbox = createOutbox({ redis, scripts, queues, prefix, now, onFailure })
   closers.add('the outbox', () => outbox.idle())
   const retainMs = () => settings().jobs.retain
@@ -188,6 +190,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     outbox,
     prefix,
     retainMs,
+    active,
     now,
     onMishap: (mishap) => {
       logMishap(log, mishap)
@@ -263,6 +266,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     outbox,
     standings: createStandings({ redis, scripts, prefix, retainMs }),
     maintenance,
+    active,
     webhooks,
     files,
     batches,

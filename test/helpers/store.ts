@@ -122,12 +122,10 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
   await maintenance.register([TENANT])
   const retention = createRetention({
-    redis,
     scripts,
     outbox,
     prefix,
     tenants: maintenance.tenants,
-    now,
     onError(error) {
       throw error
     },

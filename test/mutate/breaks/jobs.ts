@@ -247,8 +247,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/expire.lua',
-    find: 'if job.deadline > now then',
-    replace: 'if job.deadline < now then',
+    find: 'elseif job.deadline <= now then',
+    replace: 'elseif job.deadline > now then',
     tests: TIME,
     titles: 'deadline|still waits|ends a job',
     says: 'a deadline that passed is not found',

@@ -1,0 +1,168 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
+import type { ActiveTenants } from './active-tenants.ts'
+import { tenantRoot } from './keys.ts'
+import { OUTBOX_GRACE_MS } from './leases.ts'
+
+/** A tenant that something is written for is looked at this often, ms. */
+const ACTIVE_LOOK_MS = 400
+
+/** All tenants are read out of Redis this often, ms. */
+const NAMES_MS = 1000
+
+/** A walk over all tenants takes at least this long, ms, and looks at so many a second at the most. */
+const WALK_MS = 10_000
+const MOST_A_SECOND = 100
+
+/** Every so many walks, each tenant is read as if nothing were known of it. */
+const WHOLE_WALKS = 60
+
+/** Tenants read at the same time. */
+const AT_ONCE = 200
+
+/** What of a tenant may want attention. */
+export const UPKEEP_KINDS = ['outbox', 'deadlines', 'followers', 'retention', 'webhooks', 'batches'] as const
+export type UpkeepKind = (typeof UPKEEP_KINDS)[number]
+
+/** Keys that are there only while something is to be looked after soon. */
+const SIGNS = ['outbox', 'deadlines', 'draining', 'webhooks', 'batches:active']
+
+/**
+ * What the maintainer knows of every tenant: when something of it is due next. Reads a tenant when it is active, when something of it
+ * was due, and all of them slowly in turn; an idle one costs one command in ten seconds.
+ */
+export type TenantWatch = {
+  /** Reads the tenants that have a turn now. */
+  look(): Promise<void>
+  /** Reads these tenants now. */
+  read(tenants: readonly string[]): Promise<void>
+  /** Tenants for which something of this kind is due; each is answered once, until it was read again. */
+  take(kind: UpkeepKind): string[]
+  /** Reads the tenant at the next look, for what was due is done. */
+  readSoon(tenant: string): void
+}
+
+/** @param deps.now Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
+export function createTenantWatch(deps: {
+  redis: RedisClient
+  prefix: string
+  tenants: () => Promise<string[]>
+  active: ActiveTenants
+  now: () => number
+  onFailure: OnUpkeepFailure
+}): TenantWatch {
+  const { redis, prefix, active, now } = deps
+  /** By kind: tenants that have something, by when the first of it is due (Unix ms). */
+  const due = new Map(UPKEEP_KINDS.map((kind) => [kind, new Map<string, number>()]))
+  /** When each tenant was read, as `performance.now` tells it. */
+  const readAt = new Map<string, number>()
+  const soon = new Set<string>()
+  let names: string[] = []
+  let namesAt = Number.NEGATIVE_INFINITY
+  let next = 0
+  let walks = 0
+  let walkedAt = performance.now()
+
+  function note(tenant: string, kind: UpkeepKind, at: number | null): void {
+    if (at === null) due.get(kind)!.delete(tenant)
+    else due.get(kind)!.set(tenant, at)
+  }
+
+  async function readOne(tenant: string): Promise<void> {
+    const root = tenantRoot(prefix, tenant)
+    readAt.set(tenant, performance.now())
+    const first = async (key: string) => {
+      const [, score] = await redis.zrange(`${root}:${key}`, '0', '0', 'WITHSCORES')
+      return score === undefined ? null : Number(score)
+    }
+    const isThere = async (key: string) => ((await redis.exists(`${root}:${key}`)) === 1 ? now() : null)
+    const [outbox, deadlines, followers, retention, webhooks, batches] = await Promise.all([
+      first('outbox'),
+      first('deadlines'),
+      isThere('draining'),
+      first('expiry'),
+      first('webhooks'),
+      isThere('batches:active'),
+    ])
+    note(tenant, 'outbox', outbox === null ? null : outbox + OUTBOX_GRACE_MS)
+    note(tenant, 'deadlines', deadlines)
+    note(tenant, 'followers', followers)
+    note(tenant, 'retention', retention)
+    note(tenant, 'webhooks', webhooks)
+    note(tenant, 'batches', batches)
+  }
+
+  async function read(tenants: readonly string[]): Promise<void> {
+    const fail = (error: unknown, tenant: string) => deps.onFailure({ task: 'sweep', tenant, error })
+    await visitAll(tenants, readOne, fail, { atOnce: AT_ONCE, endsWithStore: true })
+  }
+
+  /** Of tenants that nothing is known of: whether something is there all the same. */
+  async function glance(tenant: string): Promise<void> {
+    const root = tenantRoot(prefix, tenant)
+    if ((await redis.exists(...SIGNS.map((sign) => `${root}:${sign}`))) > 0) soon.add(tenant)
+  }
+
+  async function refreshNames(): Promise<void> {
+    if (performance.now() - namesAt < NAMES_MS) return
+    names = await deps.tenants()
+    namesAt = performance.now()
+    const known = new Set(names)
+    for (const tenant of readAt.keys()) {
+      if (known.has(tenant)) continue
+      readAt.delete(tenant)
+      for (const kind of UPKEEP_KINDS) note(tenant, kind, null)
+    }
+  }
+
+  /** The next of all tenants, in turn: as many as have a turn in the time since the last ones. */
+  async function walk(): Promise<void> {
+    const time = performance.now()
+    const rate = Math.min(MOST_A_SECOND / 1000, names.length / WALK_MS)
+    const count = Math.min(names.length, Math.floor((time - walkedAt) * rate))
+    if (count === 0) return
+    walkedAt = time
+    const some: string[] = []
+    for (let index = 0; index < count; index++) {
+      if (next >= names.length) {
+        next = 0
+        walks++
+      }
+      some.push(names[next++]!)
+    }
+    if (walks % WHOLE_WALKS === WHOLE_WALKS - 1) for (const tenant of some) soon.add(tenant)
+    const fail = (error: unknown, tenant: string) => deps.onFailure({ task: 'sweep', tenant, error })
+    await visitAll(some, glance, fail, { atOnce: AT_ONCE, endsWithStore: true })
+  }
+
+  return {
+    read,
+    async look() {
+      await refreshNames()
+      const recent = await active.list()
+      await walk()
+      const time = performance.now()
+      const isLate = (tenant: string) =>
+        time - (readAt.get(tenant) ?? Number.NEGATIVE_INFINITY) >= ACTIVE_LOOK_MS
+      const wanted = new Set(names.filter((tenant) => !readAt.has(tenant)))
+      for (const tenant of [...recent, ...soon]) if (isLate(tenant)) wanted.add(tenant)
+      for (const tenant of wanted) soon.delete(tenant)
+      await read([...wanted])
+    },
+    take(kind) {
+      const time = now()
+      const found: string[] = []
+      const ofKind = due.get(kind)!
+      for (const [tenant, at] of ofKind) if (at <= time) found.push(tenant)
+      for (const tenant of found) {
+        ofKind.delete(tenant)
+        soon.add(tenant)
+      }
+      return found
+    },
+    readSoon(tenant) {
+      readAt.delete(tenant)
+      soon.add(tenant)
+    },
+  }
+}
