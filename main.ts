@@ -53,7 +53,7 @@ program
   .helpOption(false)
   .argument('[options...]')
   .action(async () => {
-    const { runSimulator } = await import('./providers/simulator/cli.ts')
+    const { runSimulator } = await import('./simulator/cli.ts')
     const running = await runSimulator(process.argv.slice(3))
     if (running) onSignals(() => running.close())
   })
@@ -83,7 +83,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   const tryout = role === 'all' && !existsSync(path) && options.config === undefined && !env.SLUICE_CONFIG
   let config: Config
   if (tryout) {
-    const { createSimulator } = await import('./providers/simulator/simulator.ts')
+    const { createSimulator } = await import('./simulator/simulator.ts')
     const { tryoutConfig, tryoutSimulator } = await import('./tryout.ts')
     const simulator = createSimulator(tryoutSimulator)
     const url = await simulator.listen(0, '127.0.0.1')
@@ -98,7 +98,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
 
   if (config.redis.url === undefined && config.redis.cluster === undefined) {
     if (role !== 'all') throw new NoRedisError()
-    const { startEmbeddedRedis } = await import('./lib/embedded-redis.ts')
+    const { startEmbeddedRedis } = await import('./embedded-redis/embedded-redis.ts')
     const redis = await startEmbeddedRedis({
       directory: join(process.cwd(), '.sluice', 'redis'),
       durable: config.redis.durable,

@@ -1,15 +1,16 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { resolve } from 'node:path'
 import { buildApp } from './api/app.ts'
-import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batch-lines.ts'
-import { createLaneControl } from './api/lanes.ts'
+import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batches/lines.ts'
+import { createLaneControl } from './api/lanes/lanes.ts'
+import { startBatchRunner } from './batches/runner/runner.ts'
 import { batchChannel } from './batches/store.ts'
 import { resolveLane } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
+import { createDirectDispatch } from './jobs/direct-dispatch.ts'
 import { NotDurableError } from './jobs/durability.ts'
-import { createExpress } from './jobs/express.ts'
-import { createItems } from './jobs/items.ts'
+import { createEmbeddingCache } from './jobs/embedding-cache.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
 import { lockLease, placeLease } from './jobs/queue.ts'
 import { readStoreId } from './jobs/store-id.ts'
@@ -29,12 +30,11 @@ import { type MeteredDeps, openStore, type ServicesDeps } from './services/store
 import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
 import { openTraces } from './services/tracing.ts'
-import { logCall, logFailures, logMishap, orReport } from './services/work-log.ts'
+import { logCall, logFailures, logIncident, orReport } from './services/work-log.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
+import { createWebhookDelivery } from './webhooks/deliverer.ts'
 import { createWebhookSender } from './webhooks/send.ts'
-import { startBatchRunner } from './workers/batch-runner.ts'
 import { checkSpoolFolder, spoolLease, startSpool } from './workers/spool.ts'
-import { createWebhookDelivery } from './workers/webhook-delivery.ts'
 import { startWorker, type WorkerProcess } from './workers/worker.ts'
 
 /** A part of a process that runs: how to reach it and how to end it. */
@@ -83,12 +83,12 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   deps.metrics.watchStore(createStoreReader(deps, store, lanes))
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
-    standings: store.standings,
+    tenantStats: store.tenantStats,
     files: confirmed(store.files, ['create'], store.durability),
     batches: confirmed(store.batches, ['create'], store.durability),
     lanes,
     forecast: async (lane, tenant, priority) => {
-      const { startAt } = await store.foresight.newcomer(lane, tenant, priority)
+      const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)
       return startAt
     },
     config: () => config.current(),
@@ -138,9 +138,9 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       cacheMaxBytes: config.current().cache.max_result,
     }),
     budgetOf: (tenant) => resolveTenant(config.current(), tenant)?.limits.budget_usd_per_day ?? null,
-    onMishap: (mishap) => {
-      logMishap(log, mishap)
-      deps.metrics.jobs.onMishap(mishap)
+    onIncident: (incident) => {
+      logIncident(log, incident)
+      deps.metrics.jobs.onIncident(incident)
     },
   })
   const work = logFailures(traces.work(bareWork), log)
@@ -152,7 +152,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     log,
   })
   closers.add('the log of the lanes', async () => laneLog.close())
-  const items = createItems({
+  const embeddingCache = createEmbeddingCache({
     scripts: store.scripts,
     atRest: store.atRest,
     prefix: store.prefix,
@@ -223,18 +223,18 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     prefix: store.prefix,
     queues: store.queues,
     name,
-    express: createExpress({
+    directDispatch: createDirectDispatch({
       outbox: store.outbox,
       leaseMs: placeLease(config.current().jobs.stalled_after),
       worker: name,
     }),
     announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), formatOpenLanes(name, lanes)),
     work,
-    items,
+    embeddingCache,
     gate: store.gate,
     heartbeat,
     spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
-    live: store.live,
+    pubsub: store.pubsub,
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {
@@ -276,7 +276,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     onFailure,
   })
   closers.add('the batches', () => runner.stop())
-  store.live.keepListening(batchChannel(store.prefix), (id) => runner.wake(id))
+  store.pubsub.keepListening(batchChannel(store.prefix), (id) => runner.wake(id))
   return { name: 'worker', close: closers.closeAll }
 }
 

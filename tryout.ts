@@ -1,6 +1,6 @@
 import { loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
-import type { SimulatorOptions } from './providers/simulator/options.ts'
+import type { SimulatorOptions } from './simulator/options.ts'
 
 /** What the simulator behind the try-out enforces, for each model. */
 const tryoutLimits = { requests_per_minute: 1800, tokens_per_minute: 180_000 }

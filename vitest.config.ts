@@ -12,7 +12,7 @@ const isOnCluster = process.env.SLUICE_TEST_CLUSTER === '1'
 const offCluster = [
   'unit/**',
   'integration/{redis-client,gathering-redis,embedded-redis}.test.ts',
-  'integration/{jobs,workers}/express.test.ts',
+  'integration/{jobs,workers}/direct-dispatch.test.ts',
 ]
 
 export default defineConfig({

@@ -9,9 +9,9 @@ import type { Keyring } from '../config/tenants.ts'
 import type { Files } from '../files/files.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
-import type { Standings } from '../jobs/standings.ts'
+import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
-import type { LaneControl } from './lanes.ts'
+import type { LaneControl } from './lanes/lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
 import type { TraceRequest } from './request-trace.ts'
 
@@ -30,7 +30,7 @@ export type ApiDeps = {
   files: Files
   batches: Batches
   lanes: LaneControl
-  standings: Standings
+  tenantStats: TenantStatsReader
   /** When a job would start that is queued now, Unix ms; null: not known. */
   forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
   /** The configuration as it stands now; read anew for each request. */

@@ -51,7 +51,7 @@ export type BatchWork = {
   /** `done`: the block's results are written, and this is final. */
   tally(held: HeldBatch, block: number, tally: Tally, done: boolean): Promise<void>
   /** Lets it end early; how it ended first stands. False: it was to expire, and by Redis' clock its window is not over. */
-  curtail(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<boolean>
+  abort(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<boolean>
   /** Every block is written. When that was, Unix ms: the same at every call. */
   finalize(held: HeldBatch): Promise<number>
   /** Ends it. `failed`: its input is not valid, for these reasons. */
@@ -131,8 +131,8 @@ export function createBatchWork(deps: BatchStoreDeps & { leaseMs?: number }): Ba
     async tally(held, block, tally, done) {
       await change('tally', held, [block, JSON.stringify({ ...tally, done })])
     },
-    async curtail(held, ending, errors) {
-      return (await change('curtail', held, [ending, JSON.stringify(errors)])) === 1
+    async abort(held, ending, errors) {
+      return (await change('abort', held, [ending, JSON.stringify(errors)])) === 1
     },
     async finalize(held) {
       const [at] = (await change('finalize', held)) as [string]

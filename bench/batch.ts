@@ -10,7 +10,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { startEmbeddedRedis } from '../lib/embedded-redis.ts'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { type Child, startChild } from './child.ts'
 import type { Health } from './serve-health.ts'
 

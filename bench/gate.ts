@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import type { Lane, LaneLimits } from '../config/lanes.ts'
-import { startEmbeddedRedis } from '../lib/embedded-redis.ts'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import type { Cost, Gate } from '../ratelimit/gate.ts'
 import { createGate } from '../ratelimit/gate.ts'
 

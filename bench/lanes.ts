@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { startEmbeddedRedis } from '../lib/embedded-redis.ts'
-import { createSimulator } from '../providers/simulator/simulator.ts'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
+import { createSimulator } from '../simulator/simulator.ts'
 import { startChild } from './child.ts'
 
 const names = Number(process.argv[2] ?? 2500)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
-import { startEmbeddedRedis } from '../lib/embedded-redis.ts'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { CHAT_MODEL, EMBEDDING_MODEL } from './bodies.ts'
 import { type Child, startChild } from './child.ts'
 

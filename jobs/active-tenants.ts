@@ -16,15 +16,15 @@ const MOST_REMEMBERED = 20_000
 
 /** These write nothing that the maintainer would have to look after. */
 const WITHOUT_UPKEEP = new Set<ScriptName>([
-  'recall',
-  'keep',
+  'get-embeddings',
+  'set-embeddings',
   'queued',
   'renew',
   'delta',
   'retire',
   'expire',
   'statuses',
-  'standing',
+  'tenant-stats',
   'select',
   'models',
 ])

@@ -1,8 +1,8 @@
 import { paced } from '../lib/pace.ts'
 import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
+import type { Incident } from './incidents.ts'
 import { tenantRoot } from './keys.ts'
-import type { Mishap } from './mishaps.ts'
 import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 
@@ -25,7 +25,7 @@ export function createDeadlines(deps: {
   prefix: string
   retainMs: () => number
   now: () => number
-  onMishap?: (mishap: Mishap) => void
+  onIncident?: (incident: Incident) => void
   /** Told of each job that could not be failed. */
   onFailure?: OnUpkeepFailure
 }): Deadlines {
@@ -37,7 +37,7 @@ export function createDeadlines(deps: {
     for (let at = 0; at < answer.length; at += 4) {
       const [job = '', promoted = '', lane = '', requestId = ''] = answer.slice(at, at + 4).map(String)
       const detail = { code: 'deadline_exceeded' }
-      deps.onMishap?.({ kind: 'failed', tenant, job, lane, requestId: requestId || null, detail })
+      deps.onIncident?.({ kind: 'failed', tenant, job, lane, requestId: requestId || null, detail })
       await outbox.dispatchById(tenant, promoted)
     }
   }

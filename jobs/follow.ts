@@ -2,7 +2,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
 import type { Following } from './jobs.ts'
 import { groupChannel, groupKey, jobChannel } from './keys.ts'
-import type { Live } from './live.ts'
+import type { PubSub } from './pubsub.ts'
 import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
 import { bringResults } from './results.ts'
@@ -16,17 +16,17 @@ const RESOLVED = 50
 /** A result larger than this, in bytes of JSON, is not part of a group's events: they give its address. */
 const EVENT_RESULT_BYTES = 64 * 1024
 
-type Deps = { redis: RedisClient; live: Live; reader: Reader }
+type Deps = { redis: RedisClient; pubsub: PubSub; reader: Reader }
 
 /** Waits for hints on a channel without losing one that comes between two waits. */
-async function listenTo(live: Live, channel: string, signal: AbortSignal) {
+async function listenTo(pubsub: PubSub, channel: string, signal: AbortSignal) {
   let hinted = true
   let resume: (() => void) | null = null
   const wake = () => {
     hinted = true
     resume?.()
   }
-  const leave = await live.listen(channel, wake)
+  const leave = await pubsub.listen(channel, wake)
   signal.addEventListener('abort', wake)
   return {
     /** Resolves at the next hint, at once when one came since the last call. */
@@ -50,7 +50,7 @@ export async function followJob(
   cursor: string,
   signal: AbortSignal,
 ): Promise<Following | null> {
-  const { redis, live, reader } = deps
+  const { redis, pubsub, reader } = deps
   const key = `${root}:job:${id}`
   const [status, deleted] = await redis.hmget(key, 'status', 'deleted')
   if (!status || deleted) return null
@@ -61,7 +61,7 @@ export async function followJob(
   }
 
   async function* read(): AsyncGenerator<JobEvent> {
-    const hints = await listenTo(live, jobChannel(root, id), signal)
+    const hints = await listenTo(pubsub, jobChannel(root, id), signal)
     let seq = seen
     let ended = false
     try {
@@ -110,7 +110,7 @@ export async function followGroup(
   cursor: string,
   signal: AbortSignal,
 ): Promise<Following | null> {
-  const { redis, live, reader } = deps
+  const { redis, pubsub, reader } = deps
   const key = groupKey(root, group)
   const open = async () => {
     const counts = await redis.hmget(key, 'scheduled', 'queued', 'running')
@@ -126,7 +126,7 @@ export async function followGroup(
   }
 
   async function* read(): AsyncGenerator<JobEvent> {
-    const hints = await listenTo(live, groupChannel(root, group), signal)
+    const hints = await listenTo(pubsub, groupChannel(root, group), signal)
     let last = seen
     try {
       while (!signal.aborted) {

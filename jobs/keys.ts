@@ -55,7 +55,7 @@ export function webhookChannel(root: string): string {
 }
 
 /** Pub/sub channel of a worker that takes jobs straight from the API; the message is a queue entry as JSON. */
-export function expressChannel(prefix: string, worker: string): string {
+export function directChannel(prefix: string, worker: string): string {
   return `${prefix}:express:${worker}`
 }
 

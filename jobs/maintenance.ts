@@ -3,9 +3,9 @@ import type { RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { type ActiveTenants, createActiveTenants } from './active-tenants.ts'
 import { createDeadlines } from './deadlines.ts'
+import type { Incident } from './incidents.ts'
 import { tenantRoot, tenantsKey } from './keys.ts'
 import { OUTBOX_GRACE_MS } from './leases.ts'
-import type { Mishap } from './mishaps.ts'
 import type { Outbox } from './outbox.ts'
 import type { Scripts } from './scripts.ts'
 import { createTenantWatch, type TenantWatch } from './tenant-watch.ts'
@@ -41,7 +41,7 @@ export function createMaintenance(deps: {
   active?: ActiveTenants
   /** Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
   now: () => number
-  onMishap?: (mishap: Mishap) => void
+  onIncident?: (incident: Incident) => void
   /** Told of each tenant and job that a pass could not look after. */
   onFailure?: OnUpkeepFailure
 }): Maintenance {
@@ -81,7 +81,7 @@ export function createMaintenance(deps: {
       const root = tenantRoot(prefix, tenant)
       const drain = async (id: string) => {
         let left: number
-        const step = () => scripts.run('drain', root, [id, deps.retainMs()])
+        const step = () => scripts.run('finish-followers', root, [id, deps.retainMs()])
         do left = (await paced(step, { isAwaited: true })) as number
         while (left > 0 && !signal?.aborted)
       }

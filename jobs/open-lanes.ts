@@ -1,5 +1,5 @@
-import { expressChannel, openLanesChannel, readOpenLanes } from './keys.ts'
-import type { Live } from './live.ts'
+import { directChannel, openLanesChannel, readOpenLanes } from './keys.ts'
+import type { PubSub } from './pubsub.ts'
 
 /** How long what a worker said holds, ms; it says it every second. */
 const HOLDS_MS = 2500
@@ -10,8 +10,8 @@ export type OpenLanes = {
   pick(lane: string): string | null
 }
 
-export function createOpenLanes(deps: { live: Live; prefix: string; now: () => number }): OpenLanes {
-  const { live, prefix, now } = deps
+export function createOpenLanes(deps: { pubsub: PubSub; prefix: string; now: () => number }): OpenLanes {
+  const { pubsub, prefix, now } = deps
   const workers = new Map<string, { lanes: ReadonlySet<string>; until: number }>()
   let turn = 0
 
@@ -23,7 +23,7 @@ export function createOpenLanes(deps: { live: Live; prefix: string; now: () => n
   }
 
   // Until that stands nobody is known, and the queue is the way.
-  live.keepListening(openLanesChannel(prefix), hear)
+  pubsub.keepListening(openLanesChannel(prefix), hear)
 
   return {
     pick(lane) {
@@ -34,7 +34,7 @@ export function createOpenLanes(deps: { live: Live; prefix: string; now: () => n
         else if (lanes.has(lane)) able.push(worker)
       }
       const worker = able[turn++ % able.length]
-      return worker === undefined ? null : expressChannel(prefix, worker)
+      return worker === undefined ? null : directChannel(prefix, worker)
     },
   }
 }

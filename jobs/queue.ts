@@ -33,7 +33,7 @@ export type QueueEntry = {
 
 /**
  * An entry that this worker holds: from its fetch to the claim by the queue's lock, from the claim on by the job's place in
- * its tenant's outbox. One that came straight from the API (express.ts) is held by its place from the beginning.
+ * its tenant's outbox. One that came straight from the API (direct-dispatch.ts) is held by its place from the beginning.
  */
 export type Held = {
   tenant: string
@@ -95,7 +95,7 @@ export type Queues = {
   /** How many entries of a lane wait, due and for later. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
   /** Lets entries come at once that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are put off again. */
-  hasten(lane: string, dueBy: number): Promise<void>
+  promote(lane: string, dueBy: number): Promise<void>
   /** Every lane that had an entry and was not retired since. */
   lanes(): Promise<string[]>
   /** Forgets a lane without entries. False: there are some, and it stays. */
@@ -105,7 +105,7 @@ export type Queues = {
 
 /**
  * Longest that a lane's pause puts an entry off in one go, ms: a pause that is ended by hand lets what it put off come at once
- * (`Queues.hasten`), and this is for where that is missed.
+ * (`Queues.promote`), and this is for where that is missed.
  */
 export const LONGEST_PAUSE_DELAY_MS = 30 * 60_000
 
@@ -163,7 +163,7 @@ const META_TTL_MS = 86_400_000
 
 const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url))
 const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
-const hastenScript = loadScript(new URL('./lua/hasten.lua', import.meta.url))
+const promoteScript = loadScript(new URL('./lua/promote.lua', import.meta.url))
 
 /** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
 class FetchingWorker extends Worker {
@@ -290,10 +290,10 @@ export function createQueues(deps: {
       ])
       return { waiting: wait + prioritized, delayed, active }
     },
-    async hasten(lane, dueBy) {
+    async promote(lane, dueBy) {
       const root = `${lanePrefix(lane)}:${QUEUE_NAME}`
       let count: unknown
-      do count = await runScript(connection, hastenScript, root, [dueBy])
+      do count = await runScript(connection, promoteScript, root, [dueBy])
       while (count === 1000)
     },
     lanes: () => connection.smembers(lanesKey(prefix)),

@@ -17,12 +17,12 @@ import {
 import type { Summary } from './results.ts'
 import { readSummaries } from './summary.ts'
 
-/** When waiting jobs will start; ratelimit/foresight.ts implements it. */
-export type Foresight = {
+/** When waiting jobs will start; ratelimit/forecaster.ts implements it. */
+export type Forecaster = {
   /** `start`: the entry's tag in its lane's queue; null where there is no entry. */
   entries(
     lane: string,
-    standings: readonly ({ start: number; band: Priority } | null)[],
+    positions: readonly ({ start: number; band: Priority } | null)[],
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }[]>
   /** A job of this tenant that is queued now. */
   newcomer(
@@ -50,11 +50,11 @@ type Place = { job: Job; id: string; entry: number; lane: string; band: Priority
 export function createReader(deps: {
   redis: RedisClient
   queues: Pick<Queues, 'starts'>
-  foresight: Foresight
+  forecaster: Forecaster
   atRest: AtRest
   render: ResultRenderer
 }): Reader {
-  const { redis, queues, foresight, atRest, render } = deps
+  const { redis, queues, forecaster, atRest, render } = deps
   const view = (root: string): View => ({ root, atRest, render })
 
   async function records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]> {
@@ -82,7 +82,7 @@ export function createReader(deps: {
     const places = await Promise.all(waiting.map((one) => placeOf(root, one)))
     for (const [lane, group] of Map.groupBy(places, (place) => place.lane)) {
       const starts = await queues.starts(lane, group)
-      const forecasts = await foresight.entries(
+      const forecasts = await forecaster.entries(
         lane,
         starts.map((start, index) => (start === null ? null : { start, band: group[index]!.band })),
       )

@@ -25,7 +25,7 @@ export type RedriveSchedule = {
  */
 export function createRedriveSchedule(deps: {
   redis: RedisClient
-  redrive: Pick<Redrive, 'again'>
+  redrive: Pick<Redrive, 'retry'>
   rootOf: (tenant: string) => string
   tenants: () => Promise<string[]>
   rules: () => readonly RedriveRule[]
@@ -47,7 +47,7 @@ export function createRedriveSchedule(deps: {
   async function walk(
     tenant: string,
     rules: readonly RedriveRule[],
-    room: Room,
+    admission: Room,
     signal: AbortSignal | undefined,
   ): Promise<number> {
     let count = 0
@@ -59,11 +59,11 @@ export function createRedriveSchedule(deps: {
         if (rule === null || !mayBeDue(job, rule, time)) return []
         return deps.isServed(job.lane) && deps.isWanted(job) ? [{ job, rule }] : []
       })
-      const answers: Awaited<ReturnType<Redrive['again']>>[] = []
+      const answers: Awaited<ReturnType<Redrive['retry']>>[] = []
       await visitAll(
         due,
         async ({ job: { id, failedAt }, rule: { afterMs, maxTimes } }) =>
-          answers.push(await redrive.again(tenant, id, { failedAt, afterMs, maxTimes, ...room })),
+          answers.push(await redrive.retry(tenant, id, { failedAt, afterMs, maxTimes, ...admission })),
         (error, { job: { id } }) => deps.onFailure?.({ task: 'redrive', tenant, id, error }),
         { atOnce: due.length },
       )

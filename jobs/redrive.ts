@@ -4,7 +4,7 @@ import { type FailedJob, matches, walkFailed } from './failed-jobs.ts'
 import type { Outbox } from './outbox.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** When the configuration has a failed job queued again; `again.lua` goes by it, on the clock of Redis. */
+/** When the configuration has a failed job queued again; `retry.lua` goes by it, on the clock of Redis. */
 export type Terms = {
   /** The failure that is meant, by its time, Unix ms: no other is made good by a script that is sent twice. */
   failedAt: number
@@ -17,7 +17,7 @@ export type Terms = {
   budgetUsdPerDay: number | null
 }
 
-/** What `again.lua` answers: the first four say that the job goes on, the last two that the tenant has no room. */
+/** What `retry.lua` answers: the first four say that the job goes on, the last two that the tenant has no room. */
 type Answer =
   | 'queued'
   | 'shared'
@@ -33,7 +33,7 @@ const GOES_ON = new Set<Answer>(['queued', 'shared', 'hit', 'running'])
 
 export type Redrive = {
   /** One failed or cancelled job by hand, or on the terms of the configuration. */
-  again(tenant: string, id: string, terms?: Terms): Promise<Answer>
+  retry(tenant: string, id: string, terms?: Terms): Promise<Answer>
   /** Queues the failed jobs again that the filter names. */
   redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
 }
@@ -50,7 +50,7 @@ export function createRedrive(deps: {
 
   async function again(tenant: string, id: string, terms?: Terms): Promise<Answer> {
     const args = [id, deps.retainMs(), ...(terms ? toArguments(terms) : [])]
-    const [kind] = (await scripts.run('again', rootOf(tenant), args)) as Buffer[]
+    const [kind] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
     const answer = kind!.toString() as Answer
     // It goes on all the same where the queue does not take it now: the sweeper adds what stands in the outbox.
     if (answer === 'queued') {
@@ -69,7 +69,7 @@ export function createRedrive(deps: {
   }
 
   return {
-    again,
+    retry: again,
     async redrive(tenant, filter, { limit, isDryRun = false }) {
       let matched = 0
       let retried = 0

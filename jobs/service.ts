@@ -2,28 +2,28 @@ import { longWorkTurn } from '../lib/breathe.ts'
 import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
-import type { Answers } from './answers.ts'
 import type { AtRest } from './at-rest.ts'
 import { readAttempts } from './attempts.ts'
+import { hashInputs } from './embedding-cache.ts'
 import { exportFailed } from './export-failed.ts'
 import { createFailures } from './failures.ts'
 import { followGroup, followJob } from './follow.ts'
 import { createGroups } from './groups.ts'
-import { hashInputs } from './items.ts'
 import { type Job, type JobEvent, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, Following, Jobs, NewJob } from './jobs.ts'
 import { abortChannel, groupKey, tenantRoot } from './keys.ts'
 import { listJobs } from './list.ts'
-import type { Live } from './live.ts'
-import type { Memory } from './memory.ts'
+import type { MemoryAdmission } from './memory-admission.ts'
 import { createModelBound } from './model-bound.ts'
 import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
+import type { PubSub } from './pubsub.ts'
 import type { Queues } from './queue.ts'
-import { createReader, type Foresight } from './read.ts'
+import type { QueueAdmission } from './queue-admission.ts'
+import { createReader, type Forecaster } from './read.ts'
 import { bodyOf, isoTime, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
 import { createRedrive } from './redrive.ts'
-import type { Room } from './room.ts'
+import type { ReplyInbox } from './reply-inbox.ts'
 import type { Scripts } from './scripts.ts'
 import {
   completeRecord,
@@ -51,19 +51,19 @@ type Deps = {
   scripts: Scripts
   queues: Queues
   outbox: Outbox
-  live: Live
+  pubsub: PubSub
   prefix: string
   retainMs: () => number
   atRest: AtRest
   render: ResultRenderer
   deliveries: Deliveries
-  foresight: Foresight
-  room: Room
-  memory: Memory
+  forecaster: Forecaster
+  queueAdmission: QueueAdmission
+  memoryAdmission: MemoryAdmission
   /** Resolves when what was written before is on disk; without it that is not waited for. */
   confirm?: () => Promise<void>
   /** For jobs that are awaited; without it their ends are read like any other's. */
-  answers?: Answers
+  replyInbox?: ReplyInbox
   /** Without it every job goes through its lane's queue. */
   openLanes?: OpenLanes
   newId: () => string
@@ -75,10 +75,10 @@ type Deps = {
 
 /** The API's side of the job store; the workers' side is work.ts. */
 export function createJobs(deps: Deps): Jobs {
-  const { redis, scripts, queues, outbox, live, prefix, atRest, render } = deps
+  const { redis, scripts, queues, outbox, pubsub, prefix, atRest, render } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
 
-  const reader = createReader({ redis, queues, foresight: deps.foresight, atRest, render })
+  const reader = createReader({ redis, queues, forecaster: deps.forecaster, atRest, render })
   const groups = createGroups({ redis, reader, rootOf })
   const models = createModelBound({ redis, scripts, rootOf })
   const failures = createFailures({ redis, rootOf, now: deps.now })
@@ -105,17 +105,26 @@ export function createJobs(deps: Deps): Jobs {
   ): Promise<Settled[]> {
     // Without room the script still finds replays, and refuses the rest.
     const [isFull, isShort, tooMany] = await Promise.all([
-      deps.room.isFull(),
-      deps.memory.isShort(),
+      deps.queueAdmission.isFull(),
+      deps.memoryAdmission.isShort(),
       models.findRefused(jobs),
     ])
     const prepareOne = (job: NewJob) => {
       const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = awaited?.id ?? deps.newId()
-      const express = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
+      const workerChannel = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null
-      return prepare(atRest, root, { ...job, limits }, id, deps.retainMs(), replyTo, express ?? null, isBrief)
+      return prepare(
+        atRest,
+        root,
+        { ...job, limits },
+        id,
+        deps.retainMs(),
+        replyTo,
+        workerChannel ?? null,
+        isBrief,
+      )
     }
     // Hashing and packing a large body is a turn of the event loop by itself.
     if (jobs.some(({ body }) => hasLargeSource(body))) await longWorkTurn()
@@ -129,7 +138,7 @@ export function createJobs(deps: Deps): Jobs {
     const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
     const calls = sent.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
     const answers = (await scripts.settleAll('create', calls)).values()
-    deps.room.fill(jobs.length)
+    deps.queueAdmission.fill(jobs.length)
     await deps.confirm?.()
     const settled = prepared.map((one, index): Settled => {
       if ('error' in one) return one
@@ -154,7 +163,7 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   /** Makes a job of whose end this process is told; that may come before the answer to this. */
-  async function submitAwaited(job: NewJob, answers: Answers): Promise<Submitted> {
+  async function submitAwaited(job: NewJob, answers: ReplyInbox): Promise<Submitted> {
     const id = deps.newId()
     answers.expect(id, rootOf(job.tenant))
     try {
@@ -211,7 +220,7 @@ export function createJobs(deps: Deps): Jobs {
 
   return {
     async create(job) {
-      const { answers } = deps
+      const { replyInbox: answers } = deps
       const submitted = answers && job.isAwaited ? await submitAwaited(job, answers) : await submit(job)
       const outcome = toOutcome(submitted)
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
@@ -263,7 +272,13 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     wait: (tenant, id, timeoutMs, signal) =>
-      waitForJob({ redis, live, reader, answers: deps.answers }, rootOf(tenant), id, timeoutMs, signal),
+      waitForJob(
+        { redis, pubsub, reader, replyInbox: deps.replyInbox },
+        rootOf(tenant),
+        id,
+        timeoutMs,
+        signal,
+      ),
 
     list: (tenant, filter, limit, options = {}) =>
       listJobs({ redis, scripts, reader }, rootOf(tenant), filter, limit, options),
@@ -281,7 +296,7 @@ export function createJobs(deps: Deps): Jobs {
     },
 
     async retry(tenant, id) {
-      const kind = await redriving.again(tenant, id)
+      const kind = await redriving.retry(tenant, id)
       if (kind === 'none') return null
       const job = await read(tenant, id)
       return job && { kind: kind === 'not_retryable' ? 'not_retryable' : 'retried', job }
@@ -314,13 +329,13 @@ export function createJobs(deps: Deps): Jobs {
 
     async follow(tenant, id, cursor, signal) {
       const root = rootOf(tenant)
-      const goOn = (after: string) => followJob({ redis, live, reader }, root, id, after, signal)
+      const goOn = (after: string) => followJob({ redis, pubsub, reader }, root, id, after, signal)
       const told =
-        cursor === '' ? deps.answers?.follow(id, root, signal, (after) => flatten(goOn(after))) : null
+        cursor === '' ? deps.replyInbox?.follow(id, root, signal, (after) => flatten(goOn(after))) : null
       return told ? { finished: false, events: told } : goOn(cursor)
     },
     followGroup: (tenant, group, cursor, signal) =>
-      followGroup({ redis, live, reader }, rootOf(tenant), group, cursor, signal),
+      followGroup({ redis, pubsub, reader }, rootOf(tenant), group, cursor, signal),
 
     async deliveries(tenant, jobId) {
       const [status] = await statuses(tenant, [jobId])
@@ -334,7 +349,7 @@ export function createJobs(deps: Deps): Jobs {
     if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
     if (job.status !== JobStatus.queued) return
     try {
-      const { startAt, waitingFor } = await deps.foresight.newcomer(lane, tenant, priority)
+      const { startAt, waitingFor } = await deps.forecaster.newcomer(lane, tenant, priority)
       job.estimated_start_at = startAt === null ? null : isoTime(startAt)
       job.waiting_for = waitingFor
     } catch (error) {

@@ -53,7 +53,7 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
 /**
  * @param root of the tenant
  * @param replyTo channel on which the end of the job is to be told
- * @param express channel of a worker that may take it at once
+ * @param workerChannel channel of a worker that may take it at once
  * @param isBrief the answer is to say how a known or answered job stands, without its record or its result
  */
 export function prepare(
@@ -63,7 +63,7 @@ export function prepare(
   id: string,
   retainMs: number,
   replyTo: string | null,
-  express: string | null,
+  workerChannel: string | null,
   isBrief: boolean,
 ) {
   const plainHash = contentHash(job.type, job.model, job.body)
@@ -109,8 +109,8 @@ export function prepare(
     job.limits.budgetUsdPerDay ?? '',
     encodeEstimate(job.lane, job),
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
-    express ?? '',
-    express === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),
+    workerChannel ?? '',
+    workerChannel === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),
     isBrief ? '1' : '',
     ...[...record].flat(),
   ]

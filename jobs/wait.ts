@@ -1,24 +1,24 @@
 import type { RedisClient } from '../lib/redis.ts'
-import type { Answers } from './answers.ts'
 import { isTerminal, type Job } from './job.ts'
 import { jobChannel } from './keys.ts'
-import type { Live } from './live.ts'
+import type { PubSub } from './pubsub.ts'
 import type { Reader } from './read.ts'
+import type { ReplyInbox } from './reply-inbox.ts'
 
 /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
 export async function waitForJob(
-  deps: { redis: RedisClient; live: Live; reader: Reader; answers: Answers | undefined },
+  deps: { redis: RedisClient; pubsub: PubSub; reader: Reader; replyInbox: ReplyInbox | undefined },
   root: string,
   id: string,
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<Job | null> {
-  const { redis, live, reader, answers } = deps
-  const told = answers?.find(id, root)
+  const { redis, pubsub, reader, replyInbox } = deps
+  const told = replyInbox?.find(id, root)
   if (told) {
     const ended = await within(told, timeoutMs, signal)
     if (ended === undefined) return reader.one(root, id)
-    answers?.forget(id)
+    replyInbox?.forget(id)
     if (ended) return ended
   }
   let job = await reader.one(root, id)
@@ -31,7 +31,7 @@ export async function waitForJob(
     const status = await redis.hget(`${root}:job:${id}`, 'status')
     if (!status || isTerminal(status as Job['status'])) ended.resolve()
   }
-  const leave = await live.listen(jobChannel(root, id), () => {
+  const leave = await pubsub.listen(jobChannel(root, id), () => {
     look().catch(() => {})
   })
   try {

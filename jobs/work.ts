@@ -6,10 +6,10 @@ import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, toUndecryptable } from './at-rest.ts'
 import { gatherCalls } from './gather-calls.ts'
+import type { Incident } from './incidents.ts'
 import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
-import type { Mishap } from './mishaps.ts'
 import { encodeEstimate, type MoneyEstimate } from './money.ts'
 import type { Outbox } from './outbox.ts'
 import type { Held } from './queue.ts'
@@ -121,7 +121,7 @@ export type Work = {
   /** Ends a job without a result. `own`: the failure is this job's alone, followers go on without it. */
   fail(claimed: Claimed, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
   /** Puts the job back to wait. False: it ended or moved, and needs this entry no more. */
-  retry(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
+  requeue(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
   /** The models that waiting entries' clients named, in their order; null for a job that is gone. */
   models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
   /** Moves a waiting job to another lane. Its entry here is needed no more, whatever comes of it. */
@@ -154,7 +154,7 @@ export function createWork(deps: {
   /** USD a UTC day; null: no limit. Without it none has one. */
   budgetOf?: (tenant: string) => number | null
   now: () => number
-  onMishap?: (mishap: Mishap) => void
+  onIncident?: (incident: Incident) => void
 }): Work {
   const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
@@ -199,7 +199,7 @@ export function createWork(deps: {
         // The job has no result of its own to hand on. What the call cost is booked once.
         ;[kind, left, promoted] = (await scripts.run('finish', root, args)) as FinishAnswer
       } else {
-        left = (await scripts.run('drain', root, [claimed.id, settings().retainMs])) as number
+        left = (await scripts.run('finish-followers', root, [claimed.id, settings().retainMs])) as number
       }
     }
   }
@@ -282,7 +282,7 @@ export function createWork(deps: {
     end: AttemptEnd,
     next: Retry,
   ): Promise<boolean> {
-    const answer = await scripts.run('retry', rootOf(tenant), [
+    const answer = await scripts.run('requeue', rootOf(tenant), [
       id,
       call,
       Math.round(next.at),
@@ -302,7 +302,7 @@ export function createWork(deps: {
 
   return {
     fail,
-    retry,
+    requeue: retry,
 
     async start(held, intent) {
       const members =
@@ -322,7 +322,7 @@ export function createWork(deps: {
           const lostCall = (rest as StartAnswer)[2]
           if (lostCall > 0) {
             const { tenant, id: job, requestId } = claimed
-            deps.onMishap?.({ kind: 'lost', tenant, job, lane, requestId, detail: { attempt: lostCall } })
+            deps.onIncident?.({ kind: 'lost', tenant, job, lane, requestId, detail: { attempt: lostCall } })
           }
           try {
             const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
@@ -340,7 +340,7 @@ export function createWork(deps: {
           const [, code, requestId] = rest.map(String)
           if (code !== undefined) {
             const { tenant, id: job } = one
-            deps.onMishap?.({
+            deps.onIncident?.({
               kind: 'failed',
               tenant,
               job,

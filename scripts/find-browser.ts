@@ -1,6 +1,12 @@
 import { access, constants } from 'node:fs/promises'
 import { delimiter } from 'node:path'
-import { findFirst, findManager, planPackage, readPrivilege, runPlan } from '../lib/system-package.ts'
+import {
+  findFirst,
+  findManager,
+  planPackage,
+  readPrivilege,
+  runPlan,
+} from '../embedded-redis/system-package.ts'
 
 /** Chromium under the names that systems give it, and what is made of it. */
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']

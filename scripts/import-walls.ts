@@ -5,21 +5,35 @@ export type Module = { path: string; imports: string[] }
 
 const SHARED = ['config', 'lib']
 const MIDDLE = ['jobs', 'ratelimit', 'providers', 'webhooks', 'files', 'batches', ...SHARED]
-const HOUSE = ['services', 'tryout', 'api', 'workers', 'cli', 'dashboard', 'telemetry', ...MIDDLE]
+const HOUSE = [
+  'simulator',
+  'embedded-redis',
+  'services',
+  'tryout',
+  'api',
+  'workers',
+  'cli',
+  'dashboard',
+  'telemetry',
+  ...MIDDLE,
+]
 
 /** What each part of the house may import besides itself. docs/architecture.md draws it. */
 const WALLS: Record<string, readonly string[]> = {
   main: HOUSE,
   services: ['api', 'workers', 'dashboard', 'telemetry', ...MIDDLE],
-  tryout: ['providers', ...SHARED],
+  tryout: ['providers', 'simulator', ...SHARED],
   api: MIDDLE,
   workers: MIDDLE,
   jobs: SHARED,
   ratelimit: SHARED,
   providers: SHARED,
-  webhooks: SHARED,
+  webhooks: ['jobs', ...SHARED],
   files: SHARED,
-  batches: SHARED,
+  batches: ['jobs', 'files', ...SHARED],
+  // A provider to run locally.
+  simulator: ['providers', ...SHARED],
+  'embedded-redis': ['lib'],
   // What batches are written like and calls cost; never the store.
   cli: ['client', 'batches', 'providers', ...SHARED],
   // It goes to browsers, and knows the house by what the API answers.

@@ -1,4 +1,4 @@
-import type { LaneControl, LaneView } from '../api/lanes.ts'
+import type { LaneControl, LaneView } from '../api/lanes/lanes.ts'
 import { listLanes } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { tenantNames } from '../config/tenants.ts'
@@ -60,7 +60,7 @@ export function createStoreReader(
   store: Store,
   lanes: Pick<LaneControl, 'list'>,
 ): () => Promise<StoreReading> {
-  const { redis, prefix, webhooks, memory, foresight, now } = store
+  const { redis, prefix, webhooks, memory, forecaster, now } = store
 
   async function countJobs(tenants: string[]): Promise<StoreReading['jobs']> {
     const counts = tenants.flatMap((tenant) =>
@@ -86,7 +86,7 @@ export function createStoreReader(
   async function forecast(lane: LaneView, tenants: string[]): Promise<number | null> {
     if (lane.backlog.waiting === 0 && lane.paused_until === null) return 0
     const starts = await Promise.all(
-      tenants.map(async (tenant) => (await foresight.newcomer(lane.id, tenant, 'normal')).startAt),
+      tenants.map(async (tenant) => (await forecaster.newcomer(lane.id, tenant, 'normal')).startAt),
     )
     const known = starts.filter((start) => start !== null)
     return known.length === 0 ? null : Math.max(0, Math.max(...known) - now())

@@ -9,20 +9,20 @@ import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { createFileStore } from '../files/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
-import { type Answers, createAnswers } from '../jobs/answers.ts'
 import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
 import { createDurability } from '../jobs/durability.ts'
 import { tenantRoot } from '../jobs/keys.ts'
-import { createLive, type Live } from '../jobs/live.ts'
 import { createMaintenance } from '../jobs/maintenance.ts'
-import { createMemory } from '../jobs/memory.ts'
+import { createMemoryAdmission } from '../jobs/memory-admission.ts'
 import { createOpenLanes, type OpenLanes } from '../jobs/open-lanes.ts'
 import { createOutbox } from '../jobs/outbox.ts'
+import { createPubSub, type PubSub } from '../jobs/pubsub.ts'
 import { createQueues, hadItsTurn } from '../jobs/queue.ts'
-import { createRoom } from '../jobs/room.ts'
+import { createQueueAdmission } from '../jobs/queue-admission.ts'
+import { createReplyInbox, type ReplyInbox } from '../jobs/reply-inbox.ts'
 import { createScripts } from '../jobs/scripts.ts'
 import { createJobs } from '../jobs/service.ts'
-import { createStandings } from '../jobs/standings.ts'
+import { createTenantStatsReader } from '../jobs/tenant-stats.ts'
 import { createIds, createJobIds } from '../lib/job-id.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../lib/redis.ts'
 import { createRedisClock } from '../lib/redis-clock.ts'
@@ -31,7 +31,7 @@ import { createSealer } from '../lib/sealer.ts'
 import { renderResult } from '../providers/vectors.ts'
 import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
 import { createFairness, flowOf, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
-import { createForesight } from '../ratelimit/foresight.ts'
+import { createForecaster } from '../ratelimit/forecaster.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import { createLatencies } from '../ratelimit/latencies.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -40,7 +40,7 @@ import type { Closers } from './closers.ts'
 import { createRedisFaultLog, type RedisFaultLog } from './redis-fault-log.ts'
 import { startRedisWatch } from './redis-watch.ts'
 import { createUpkeepLog } from './upkeep-log.ts'
-import { logMishap } from './work-log.ts'
+import { logIncident } from './work-log.ts'
 
 export type ServicesDeps = {
   config: LiveConfig
@@ -81,8 +81,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const { now } = clock
   /** For spans of time, which nobody's setting a clock is to change. */
   const elapsed = () => performance.now()
-  const live = createLive({ subscriber: connect('subscriber') })
-  const memory = createMemory({ redis, share: settings().redis.memory_share, now: elapsed })
+  const pubsub = createPubSub({ subscriber: connect('subscriber') })
+  const memory = createMemoryAdmission({ redis, share: settings().redis.memory_share, now: elapsed })
   const watch = startRedisWatch({
     redis,
     prefix,
@@ -113,7 +113,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const latencies = createLatencies({ redis, prefix })
   const brokenCalls = createBrokenCalls({ redis, prefix })
   closers.add('the latencies', () => latencies.close())
-  const foresight = createForesight({
+  const forecaster = createForecaster({
     fairness,
     gate,
     laneOf: (id) => resolveLane(settings(), id),
@@ -192,9 +192,9 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     retainMs,
     active,
     now,
-    onMishap: (mishap) => {
-      logMishap(log, mishap)
-      metrics.jobs.onMishap(mishap)
+    onIncident: (incident) => {
+      logIncident(log, incident)
+      metrics.jobs.onIncident(incident)
     },
     onFailure,
   })
@@ -223,7 +223,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
-  const door = role === 'api' ? openDoor({ redis, live, prefix, cluster, atRest, now: elapsed }, closers) : {}
+  const door =
+    role === 'api' ? openDoor({ redis, pubsub, prefix, cluster, atRest, now: elapsed }, closers) : {}
   const durability = settings().redis.durable
     ? createDurability({ connection: connect('commands'), prefix })
     : null
@@ -232,21 +233,21 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     scripts,
     queues,
     outbox,
-    live,
+    pubsub,
     prefix,
     retainMs,
     atRest,
     render: renderResult,
     deliveries: webhooks,
-    foresight,
-    room: createRoom({
+    forecaster: forecaster,
+    queueAdmission: createQueueAdmission({
       redis,
       prefix,
       tenants: maintenance.tenants,
       most: () => settings().jobs.max_queued,
       now: elapsed,
     }),
-    memory,
+    memoryAdmission: memory,
     ...(durability ? { confirm: durability.confirm } : {}),
     newId: createJobIds(now),
     onSubmitted: metrics.jobs.onSubmitted,
@@ -260,11 +261,11 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onError,
     onFailure,
     redis,
-    live,
+    pubsub,
     queues,
     scripts,
     outbox,
-    standings: createStandings({ redis, scripts, prefix, retainMs }),
+    tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
     maintenance,
     active,
     webhooks,
@@ -276,7 +277,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     jobs,
     gate,
     fairness,
-    foresight,
+    forecaster: forecaster,
     latencies,
     brokenCalls,
     prefix,
@@ -294,15 +295,15 @@ function openDoor(
     ...deps
   }: {
     redis: RedisClient
-    live: Live
+    pubsub: PubSub
     prefix: string
     cluster: readonly string[] | undefined
     atRest: AtRest
     now: () => number
   },
   closers: Closers,
-): { answers: Answers; openLanes?: OpenLanes } {
-  const answers = createAnswers({ ...deps, process: randomUUIDv7(), render: renderResult })
+): { answers: ReplyInbox; openLanes?: OpenLanes } {
+  const answers = createReplyInbox({ ...deps, process: randomUUIDv7(), render: renderResult })
   closers.add('the answers', async () => answers.close())
   // A node of a cluster cannot tell whether a worker heard: there every job goes through its queue.
   if (cluster !== undefined && cluster.length > 0) return { answers }

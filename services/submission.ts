@@ -1,4 +1,4 @@
-import type { SubmitDeps } from '../api/submit.ts'
+import type { SubmitDeps } from '../api/jobs/submit.ts'
 import { listModels, resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'

@@ -35,7 +35,7 @@ export function keepTenants(
 /** Wakes the delivery when a webhook of a tenant is due, also of one that came with a change of the configuration. */
 export function wakeDelivery(
   { config }: ServicesDeps,
-  { live, prefix }: Store,
+  { pubsub, prefix }: Store,
   wake: () => void,
   closers: Closers,
 ): void {
@@ -49,7 +49,7 @@ export function wakeDelivery(
     }
     for (const name of names) {
       if (leaves.has(name)) continue
-      leaves.set(name, live.keepListening(webhookChannel(tenantRoot(prefix, name)), wake).leave)
+      leaves.set(name, pubsub.keepListening(webhookChannel(tenantRoot(prefix, name)), wake).leave)
     }
     wake()
   }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Mishap } from '../jobs/mishaps.ts'
+import type { Incident } from '../jobs/incidents.ts'
 import type { Claimed, Work } from '../jobs/work.ts'
 import type { EndedCall } from '../workers/execute.ts'
 
@@ -43,7 +43,7 @@ export function logFailures(work: Work, log: Logger): Work {
   }
 }
 
-export function logMishap(log: Logger, { kind, tenant, job, lane, requestId, detail }: Mishap): void {
+export function logIncident(log: Logger, { kind, tenant, job, lane, requestId, detail }: Incident): void {
   const line = { job, tenant, lane, request_id: requestId, ...detail }
   if (kind === 'failed') log.warn(line, 'job failed')
   else log.info(line, 'worker lost in the middle of a call')

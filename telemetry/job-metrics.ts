@@ -16,15 +16,15 @@ export function createJobMetrics(registry: Registry, bounds: LabelBounds) {
     labelNames: ['tenant', 'reason'] as const,
     registers,
   })
-  const mishaps = new Counter({
+  const incidents = new Counter({
     name: 'sluice_job_mishaps_total',
     help: 'Jobs that ended without a call (failed), and calls that were lost with their workers (lost).',
     labelNames: ['lane', 'kind'] as const,
     registers,
   })
   return {
-    onMishap: ({ lane, kind }: { lane: string; kind: string }): void =>
-      mishaps.inc({ lane: bounds.lane(lane), kind }),
+    onIncident: ({ lane, kind }: { lane: string; kind: string }): void =>
+      incidents.inc({ lane: bounds.lane(lane), kind }),
     /** @param outcome where the answer comes from, or why the job was refused */
     onSubmitted(job: { tenant: string; type: string; outcome: string; isRefused: boolean }): void {
       const tenant = bounds.tenant(job.tenant)

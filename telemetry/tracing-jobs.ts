@@ -127,8 +127,8 @@ export function traceWork(work: Work, tracing: Tracing, open: OpenSpans): Work {
       await work.fail(claimed, ending, error, own)
       end(claimed, { 'sluice.outcome': 'failed' }, error.code)
     },
-    async retry(claimed, ending, next) {
-      const waits = await work.retry(claimed, ending, next)
+    async requeue(claimed, ending, next) {
+      const waits = await work.requeue(claimed, ending, next)
       const outcome = next.lane !== undefined ? 'rerouted' : waits ? 'retry' : 'dropped'
       const attributes = { 'sluice.outcome': outcome, 'sluice.reason': next.reason, 'sluice.lane': next.lane }
       // Whatever the call ended with stands at its own span; that a job gives way is no failure of it.

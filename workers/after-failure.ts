@@ -4,8 +4,8 @@ import { type EntryMark, type Held, type LaneQueue, LONGEST_PAUSE_DELAY_MS } fro
 import type { AttemptEnd, Claimed, Retry, Work } from '../jobs/work.ts'
 import type { ProviderFailure } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
+import type { ClaimedJob } from './claimed-job.ts'
 import { decide, toJobError } from './outcome.ts'
-import type { Passenger } from './passenger.ts'
 import { tenantOf } from './plan.ts'
 import { spreadRetries } from './spread-retries.ts'
 import type { WorkEvent } from './work-event.ts'
@@ -46,20 +46,20 @@ export type FailedCall = {
 export function createAfterFailure(deps: AfterFailureDeps) {
   const { queue, work, gate, now, keep } = deps
 
-  async function settleJobs(lane: Lane, passengers: Passenger[], call: FailedCall): Promise<void> {
+  async function settleJobs(lane: Lane, claimedJobs: ClaimedJob[], call: FailedCall): Promise<void> {
     const { failure, isShown, abortReason } = call
-    const ends = passengers.map((_, index): AttemptEnd => ({ ...call.end, ...call.costs[index] }))
-    if (failure.input && passengers.length > 1) return split(passengers, ends)
-    if (mayBeOneOf(failure) && passengers.length > 1) return part(passengers, ends, failure)
+    const ends = claimedJobs.map((_, index): AttemptEnd => ({ ...call.end, ...call.costs[index] }))
+    if (failure.input && claimedJobs.length > 1) return split(claimedJobs, ends)
+    if (mayBeOneOf(failure) && claimedJobs.length > 1) return part(claimedJobs, ends, failure)
     if (isShown) {
-      const { held, claimed } = passengers[0]!
+      const { held, claimed } = claimedJobs[0]!
       const mayRetry = failure.class !== 'final'
       return endWith(held, claimed, ends[0]!, toJobError(failure, mayRetry), mayRetry)
     }
 
     const at = now()
     const chance = deps.random() // the same for all, so that those that travelled together go again together
-    const decided = passengers.map(({ held, claimed }) =>
+    const decided = claimedJobs.map(({ held, claimed }) =>
       decide(
         failure,
         { ...claimed, throttles: held.throttles },
@@ -70,14 +70,14 @@ export function createAfterFailure(deps: AfterFailureDeps) {
       ),
     )
     const spread = await spreadRetries(decided, (count) =>
-      gate.retry(lane, count, tenantOf(passengers.map((one) => one.held))).catch((error) => {
+      gate.retry(lane, count, tenantOf(claimedJobs.map((one) => one.held))).catch((error) => {
         deps.onError(error, 'booking retries')
         return []
       }),
     )
 
     await Promise.all(
-      passengers.map(async ({ held, claimed }, index) => {
+      claimedJobs.map(async ({ held, claimed }, index) => {
         const outcome = spread[index]!
         const end = ends[index]!
         switch (outcome.kind) {
@@ -97,7 +97,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
               },
               // A throttled request was not broken by what shared it; one that broke alone may have broken by itself.
               outcome.kind === 'retry'
-                ? { broken: true, apart: passengers.length }
+                ? { broken: true, apart: claimedJobs.length }
                 : { throttles: outcome.throttles },
             )
           case 'rerouted':
@@ -141,7 +141,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     next: Retry,
     mark?: EntryMark,
   ): Promise<void> {
-    const waits = await keep(() => work.retry(claimed, end, next), 'storing a retry')
+    const waits = await keep(() => work.requeue(claimed, end, next), 'storing a retry')
     if (waits || next.lane !== undefined)
       deps.onWork?.({
         kind: 'retried',
@@ -160,8 +160,12 @@ export function createAfterFailure(deps: AfterFailureDeps) {
    * A request broke that several jobs shared, and one of them may be why: they go again at once, in smaller groups that
    * none but them share. That the others broke does not count; a job that breaks alone has done so itself.
    */
-  async function part(passengers: Passenger[], ends: AttemptEnd[], failure: ProviderFailure): Promise<void> {
-    const mark = { broken: true, apart: Math.max(1, Math.floor(passengers.length / PARTS)) } as const
+  async function part(
+    claimedJobs: ClaimedJob[],
+    ends: AttemptEnd[],
+    failure: ProviderFailure,
+  ): Promise<void> {
+    const mark = { broken: true, apart: Math.max(1, Math.floor(claimedJobs.length / PARTS)) } as const
     const next: Retry = {
       at: now(),
       countsAsAttempt: false,
@@ -169,7 +173,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
       waitingFor: 'retry_delay',
     }
     await Promise.all(
-      passengers.map(({ held, claimed }, index) => putBack(held, claimed, ends[index]!, next, mark)),
+      claimedJobs.map(({ held, claimed }, index) => putBack(held, claimed, ends[index]!, next, mark)),
     )
   }
 
@@ -178,10 +182,10 @@ export function createAfterFailure(deps: AfterFailureDeps) {
    * by itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for
    * one bad input among n.
    */
-  async function split(passengers: Passenger[], ends: AttemptEnd[]): Promise<void> {
+  async function split(claimedJobs: ClaimedJob[], ends: AttemptEnd[]): Promise<void> {
     const again: Held[] = []
     await Promise.all(
-      passengers.map(async ({ held, claimed }, index) => {
+      claimedJobs.map(async ({ held, claimed }, index) => {
         const next: Retry = {
           at: 0,
           countsAsAttempt: false,
@@ -189,14 +193,14 @@ export function createAfterFailure(deps: AfterFailureDeps) {
           waitingFor: 'requests',
           heldForMs: held.leaseMs,
         }
-        const goesOn = await keep(() => work.retry(claimed, ends[index]!, next), 'splitting a request')
+        const goesOn = await keep(() => work.requeue(claimed, ends[index]!, next), 'splitting a request')
         if (goesOn) deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: 'input_rejected' })
         if (goesOn) again.push(held)
         else await keep(() => queue.acknowledge(held), 'acknowledging')
       }),
     )
     const middle = Math.ceil(again.length / 2)
-    const order = new Map(passengers.map((one, index) => [one.held, index]))
+    const order = new Map(claimedJobs.map((one, index) => [one.held, index]))
     again.sort((a, b) => order.get(a)! - order.get(b)!)
     const halves = [again.slice(0, middle), again.slice(middle)].filter((half) => half.length > 0)
     await Promise.all(halves.map(deps.resend))

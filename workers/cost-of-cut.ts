@@ -5,7 +5,7 @@ import { priceUsage } from '../providers/accounting.ts'
 import type { ProviderFailure, Usage } from '../providers/provider.ts'
 import { usageOfCut } from '../providers/read-usage.ts'
 import { splitByWeight } from '../providers/split-by-weight.ts'
-import type { Passenger } from './passenger.ts'
+import type { ClaimedJob } from './claimed-job.ts'
 
 /** What is known of a call that brought no result. */
 export type CutCall = {
@@ -28,18 +28,18 @@ type Cost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_
  * its output. Of an answer in one piece nothing came when it is given up, though all of it may be written by then; that costs
  * what was reserved for it.
  */
-export function costOfCut(lane: Lane, passengers: readonly Passenger[], call: CutCall): Cost[] {
+export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: CutCall): Cost[] {
   const { failure, stated } = call
   const isPaid = failure.ambiguous || (stated !== null && stated.input_tokens + stated.output_tokens > 0)
-  if (!isPaid) return passengers.map(() => ({}))
-  const { usage } = usageOfCut(passengers[0]!.claimed.type, call.body, stated, call.received)
-  const weights = passengers.map(({ claimed }) => Math.max(1, claimed.cost.inputTokens))
+  if (!isPaid) return claimedJobs.map(() => ({}))
+  const { usage } = usageOfCut(claimedJobs[0]!.claimed.type, call.body, stated, call.received)
+  const weights = claimedJobs.map(({ claimed }) => Math.max(1, claimed.cost.inputTokens))
   const inputs = splitByWeight(usage.input_tokens, weights)
   const isGivenUp = failure.class === 'timeout' || failure.class === 'aborted'
-  return passengers.map(({ claimed }, index) => {
+  return claimedJobs.map(({ claimed }, index) => {
     const input = inputs[index]!
     // Only embeddings travel together, and these have no output.
-    const output = passengers.length === 1 ? usage.output_tokens : 0
+    const output = claimedJobs.length === 1 ? usage.output_tokens : 0
     const known = priceUsage(lane.price, { input_tokens: input, output_tokens: output })
     const reserved = isGivenUp && !call.streams && stated === null ? (claimed.reservedUsd ?? 0) : 0
     return {

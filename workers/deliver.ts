@@ -1,16 +1,16 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Items } from '../jobs/items.ts'
+import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Completion, Work } from '../jobs/work.ts'
 import { priceUsage } from '../providers/accounting.ts'
-import type { Parcel } from './cargo.ts'
+import type { JobResult } from './provider-call.ts'
 import type { Spool } from './spool.ts'
 import type { WorkEvent } from './work-event.ts'
 
 export type DeliverDeps = {
   queue: LaneQueue
   work: Work
-  items: Items
+  embeddingCache: EmbeddingCache
   onError: (error: unknown, what: string) => void
   /** Carries a write out that must not be lost. */
   keep: <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) => Promise<T>
@@ -24,21 +24,21 @@ export type DeliverDeps = {
  *
  * @param end of the call that brought the answers; null: none was made for them
  */
-export type Deliver = (lane: Lane, parcels: Parcel[], end: AttemptEnd | null) => Promise<void>
+export type Deliver = (lane: Lane, jobResults: JobResult[], end: AttemptEnd | null) => Promise<void>
 
 export function createDeliver(deps: DeliverDeps): Deliver {
-  const { queue, work, items, onError, keep, spool } = deps
+  const { queue, work, embeddingCache, onError, keep, spool } = deps
 
   /** For what they are worth: whatever is not kept is bought again. */
-  async function keepItems(parcels: Parcel[]): Promise<void> {
-    const bought = parcels.filter((parcel) => parcel.items.length > 0)
-    const byTenant = Map.groupBy(bought, ({ passenger }) => passenger.held.tenant)
+  async function keepItems(jobResults: JobResult[]): Promise<void> {
+    const bought = jobResults.filter((jobResult) => jobResult.embeddings.length > 0)
+    const byTenant = Map.groupBy(bought, ({ job: claimedJob }) => claimedJob.held.tenant)
     try {
       await Promise.all(
         [...byTenant].map(([tenant, some]) =>
-          items.keep(
+          embeddingCache.set(
             tenant,
-            some.map((parcel) => ({ id: parcel.passenger.held.id, items: parcel.items })),
+            some.map((jobResult) => ({ id: jobResult.job.held.id, items: jobResult.embeddings })),
           ),
         ),
       )
@@ -47,31 +47,32 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     }
   }
 
-  return async (lane, parcels, end) => {
-    if (parcels.length === 0) return
-    const completions = parcels.map((parcel) => toCompletion(lane, parcel, end))
+  return async (lane, jobResults, end) => {
+    if (jobResults.length === 0) return
+    const completions = jobResults.map((jobResult) => toCompletion(lane, jobResult, end))
     // Sent at once, and behind one another: by the time someone hears of a result, what was bought with it is kept.
     const stored = keep(
       () => work.complete(completions),
       'storing results',
       end === null ? undefined : () => spool.put(work.encode(completions)),
     )
-    const kept = keepItems(parcels)
+    const kept = keepItems(jobResults)
     // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
     await stored
     for (const completion of completions) deps.onWork?.(toEvent(lane, completion))
-    const acknowledge = () => Promise.all(parcels.map(({ passenger }) => queue.acknowledge(passenger.held)))
+    const acknowledge = () =>
+      Promise.all(jobResults.map(({ job: claimedJob }) => queue.acknowledge(claimedJob.held)))
     await keep(acknowledge, 'acknowledging')
     await kept
   }
 }
 
-function toCompletion(lane: Lane, parcel: Parcel, end: AttemptEnd | null): Completion {
-  const { passenger, result, usage, isEstimate, cache, leftMs } = parcel
+function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null): Completion {
+  const { job: claimedJob, result, usage, isEstimate, cache, leftMs } = jobResult
   const costUsd = usage ? priceUsage(lane.price, usage) : 0
   const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
   return {
-    claimed: passenger.claimed,
+    claimed: claimedJob.claimed,
     end: end && { ...end, usage, cost_usd: costUsd, ...estimated },
     result,
     usage,

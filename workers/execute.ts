@@ -1,5 +1,5 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Items } from '../jobs/items.ts'
+import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { JobCost } from '../jobs/jobs.ts'
 import { estimateMoney } from '../jobs/money.ts'
@@ -13,14 +13,14 @@ import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createAfterFailure } from './after-failure.ts'
-import { type Cargo, loadCargo } from './cargo.ts'
+import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
 import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
 import { createDeltaWriter } from './delta-writer.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
-import { type Passenger, timeoutOf } from './passenger.ts'
 import { persist } from './persist.ts'
 import { type Call, costOf, tenantOf } from './plan.ts'
+import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { createThrottlePause } from './throttle-pause.ts'
@@ -30,7 +30,7 @@ export type ExecuteDeps = {
   lane: () => Lane
   queue: LaneQueue
   work: Work
-  items: Items
+  embeddingCache: EmbeddingCache
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
@@ -103,8 +103,8 @@ export function createExecutor(deps: ExecuteDeps) {
     // Entries become places as they are claimed; whatever goes wrong, both are let go of.
     const held = [...call.held]
     try {
-      const passengers = await claim(held, waitedFor)
-      await carry(passengers, permit, call.cost, running)
+      const claimedJobs = await claim(held, waitedFor)
+      await carry(claimedJobs, permit, call.cost, running)
     } catch (error) {
       deps.onError(error, 'a call')
       deps.abandon(held)
@@ -116,7 +116,7 @@ export function createExecutor(deps: ExecuteDeps) {
   }
 
   /** Writes the intents and sorts out the entries that need no call. */
-  async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<Passenger[]> {
+  async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<ClaimedJob[]> {
     const lane = deps.lane()
     const { provider, model } = lane
     const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
@@ -128,14 +128,14 @@ export function createExecutor(deps: ExecuteDeps) {
       return ours.length === 0 ? [] : work.start(ours, intent)
     }, 'claiming')
     for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)
-    const passengers: Passenger[] = []
+    const claimedJobs: ClaimedJob[] = []
     const others: Promise<void>[] = []
     for (const [index, answer] of started.entries()) {
       const one = ours[index]!
       if (answer.kind === 'run') {
         const placed = queue.claimed(one)
         held[held.indexOf(one)] = placed
-        passengers.push({ held: placed, claimed: answer.claimed })
+        claimedJobs.push({ held: placed, claimed: answer.claimed })
         continue
       }
       calls.cancel(one.tenant, one.id) // it does not travel with the others
@@ -144,21 +144,21 @@ export function createExecutor(deps: ExecuteDeps) {
       others.push(keep(leave, 'putting an entry back'))
     }
     await Promise.all(others)
-    return passengers
+    return claimedJobs
   }
 
   /** Answers the jobs whose answers are known, and beside that sends the request of the others. */
-  async function carry(claimed: Passenger[], permit: string, taken: Cost, running: Running): Promise<void> {
+  async function carry(claimed: ClaimedJob[], permit: string, taken: Cost, running: Running): Promise<void> {
     const lane = deps.lane()
     if (claimed.length === 0) return gate.settle(lane, [{ permit, actual: null }])
 
-    const cargo = await loadCargo(lane, claimed, deps)
-    for (const { passenger } of cargo.known) calls.cancel(passenger.held.tenant, passenger.held.id)
-    const answered = deliver(lane, cargo.known, null)
+    const call = await prepareCall(lane, claimed, deps)
+    for (const { job: claimedJob } of call.known) calls.cancel(claimedJob.held.tenant, claimedJob.held.id)
+    const answered = deliver(lane, call.known, null)
     answered.catch(() => {}) // awaited below
     try {
-      if (cargo.body === null) await gate.settle(lane, [{ permit, actual: null }])
-      else await send(lane, cargo, cargo.body, permit, taken, running)
+      if (call.body === null) await gate.settle(lane, [{ permit, actual: null }])
+      else await send(lane, call, call.body, permit, taken, running)
     } finally {
       await answered
     }
@@ -166,15 +166,15 @@ export function createExecutor(deps: ExecuteDeps) {
 
   async function send(
     lane: Lane,
-    cargo: Cargo,
+    call: ProviderCall,
     body: JsonObject,
     permit: string,
     taken: Cost,
     running: Running,
   ): Promise<void> {
-    const { passengers } = cargo
-    const first = passengers[0]!.claimed
-    const streams = body.stream === true && passengers.length === 1
+    const { jobs: claimedJobs } = call
+    const first = claimedJobs[0]!.claimed
+    const streams = body.stream === true && claimedJobs.length === 1
     const useless = new AbortController()
     const deltas = createDeltaWriter({
       write: (chunks) => work.stream(first, chunks),
@@ -203,7 +203,7 @@ export function createExecutor(deps: ExecuteDeps) {
         model: lane.model,
         body,
         signal: AbortSignal.any([running.signal, useless.signal]),
-        timeoutMs: timeoutOf(lane, passengers),
+        timeoutMs: timeoutOf(lane, claimedJobs),
         onUsage: (usage) => {
           stated = usage
         },
@@ -215,21 +215,21 @@ export function createExecutor(deps: ExecuteDeps) {
     const latencyMs = elapsed()
     answer = pause(answer)
 
-    const settled = settle(lane, permit, answer, taken, cargo)
+    const settled = settle(lane, permit, answer, taken, call)
     await deltas.flush()
     deps.onCall?.({
       lane: lane.id,
-      jobs: passengers.length,
+      jobs: claimedJobs.length,
       outcome: answer.ok ? 'completed' : OUTCOMES[answer.class],
       latencyMs,
       firstChunkMs,
       startedAt,
-      claimed: passengers.map((one) => one.claimed),
+      claimed: claimedJobs.map((one) => one.claimed),
       body,
       answer,
     })
     if (answer.ok) {
-      await deliver(lane, cargo.share(answer), {
+      await deliver(lane, call.split(answer), {
         outcome: 'completed',
         latency_ms: latencyMs,
         status: answer.status,
@@ -244,8 +244,8 @@ export function createExecutor(deps: ExecuteDeps) {
       }
       const abortReason: unknown = running.signal.reason
       const received = toTokens(receivedBytes)
-      const costs = costOfCut(lane, passengers, { failure: answer, body, stated, received, streams })
-      await settleJobs(lane, passengers, { failure: answer, end, costs, isShown, abortReason })
+      const costs = costOfCut(lane, claimedJobs, { failure: answer, body, stated, received, streams })
+      await settleJobs(lane, claimedJobs, { failure: answer, end, costs, isShown, abortReason })
     }
     await settled
   }
@@ -256,13 +256,13 @@ export function createExecutor(deps: ExecuteDeps) {
     permit: string,
     answer: ProviderAnswer,
     taken: Cost,
-    { passengers, tokens }: Cargo,
+    { jobs: claimedJobs, tokens }: ProviderCall,
   ): Promise<void> {
     // Refused connections never reached the provider; everything else counts there.
     const sent = answer.ok || answer.status !== null || answer.ambiguous
     const counted = settledTokens(
       lane.kind,
-      estimateSent(tokens, taken, passengers),
+      estimateSent(tokens, taken, claimedJobs),
       // Of a call that was cut off, or states zeros, the estimate counts.
       answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null,
       sent,
@@ -274,8 +274,8 @@ export function createExecutor(deps: ExecuteDeps) {
           permit,
           actual: sent ? { requests: 1, ...counted } : null,
           feedback: answer.feedback,
-          outcome: judgeAnswer(answer, timeoutOf(lane, passengers) >= lane.timeout),
-          source: sourceOf(passengers),
+          outcome: judgeAnswer(answer, timeoutOf(lane, claimedJobs) >= lane.timeout),
+          source: sourceOf(claimedJobs),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
         },
       ])
@@ -309,13 +309,13 @@ export function createExecutor(deps: ExecuteDeps) {
 }
 
 /** Whose call it was, for the breaker. */
-function sourceOf(passengers: readonly Passenger[]): CallSource {
-  const { hash, id } = passengers[0]!.claimed
-  return { tenant: tenantOf(passengers.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
+function sourceOf(claimedJobs: readonly ClaimedJob[]): CallSource {
+  const { hash, id } = claimedJobs[0]!.claimed
+  return { tenant: tenantOf(claimedJobs.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
 }
 
 /** What a provider counts at the door: for embeddings what is sent is known exactly, else what was taken for it. */
-function estimateSent(tokens: number | null, taken: Cost, passengers: Passenger[]): TokenCount {
+function estimateSent(tokens: number | null, taken: Cost, claimedJobs: ClaimedJob[]): TokenCount {
   if (tokens !== null) return { tokens, inputTokens: tokens, outputTokens: 0 }
-  return taken.tokens > 0 ? taken : costOf(passengers.map((one) => one.held))
+  return taken.tokens > 0 ? taken : costOf(claimedJobs.map((one) => one.held))
 }

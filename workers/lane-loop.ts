@@ -1,8 +1,9 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Express } from '../jobs/express.ts'
-import type { Items } from '../jobs/items.ts'
+import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
+import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { Held, LaneQueue, Queues } from '../jobs/queue.ts'
 import type { Claimed, Work } from '../jobs/work.ts'
+import { createWaker } from '../lib/waker.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
@@ -11,12 +12,11 @@ import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { createLaunchPace } from './launch-pace.ts'
 import { PATIENCE_MS } from './outcome.ts'
-import { type InHand, planCalls, tenantOf } from './plan.ts'
+import { type Prefetched, planCalls, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
-import { createWaker } from './waker.ts'
 
 /** An idle lane looks at its queue at least this often, should a wake-up be lost. */
 const IDLE_MS = 1000
@@ -51,9 +51,9 @@ export type LaneLoopDeps = {
   laneId: string
   queues: Queues
   /** The way of jobs that do not come out of the queue. */
-  express: Express
+  directDispatch: DirectDispatch
   work: Work
-  items: Items
+  embeddingCache: EmbeddingCache
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
@@ -111,7 +111,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   /** What is held, and since when it is known to be, as `performance.now` tells it. */
   const held = new Map<Held, number>()
   let lane = deps.lane()
-  let hand: InHand[] = []
+  let hand: Prefetched[] = []
   let ahead = 1
   let wasFull = false
   /** Before this the queue has nothing that is due; whoever hears otherwise sets it to 0. */
@@ -136,7 +136,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       onStalled: lookAgain,
       onError: (error) => deps.onError(error, 'the queue'),
     }),
-    deps.express,
+    deps.directDispatch,
     drop,
     (one) => hold(one, now()),
     () => {
@@ -149,7 +149,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     lane: currentLane,
     queue,
     work: deps.work,
-    items: deps.items,
+    embeddingCache: deps.embeddingCache,
     gate: gatherSettlements(gate),
     provider: deps.provider,
     calls: deps.calls,
@@ -178,7 +178,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     for (const known of held.keys())
       if (known.placed && known.id === one.id && known.tenant === one.tenant) return
     if (!isOpen()) {
-      deps.express.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
+      deps.directDispatch.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
       return
     }
     hold(one, performance.now())
@@ -271,7 +271,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
     shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
-    await queueExpress()
+    await queueDirect()
     if (answer.othersMay) return makeWay(current, answer.waitMs)
     if (answer.waitingFor !== 'provider_pause') return giveBackSpare(current)
     if (answer.waitMs <= HOLD_MS) return
@@ -394,7 +394,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /** What came straight from the API and has to wait waits in the queue, in its turn. */
-  async function queueExpress(): Promise<void> {
+  async function queueDirect(): Promise<void> {
     const back = hand.filter((one) => one.held.placed).map((one) => one.held)
     if (back.length === 0) return
     hand = hand.filter((one) => !one.held.placed)

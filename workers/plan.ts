@@ -6,7 +6,7 @@ import type { Cost } from '../ratelimit/gate.ts'
 export type Call = { held: Held[]; cost: Cost }
 
 /** An entry in hand, with when it came (Unix ms). */
-export type InHand = { held: Held; since: number }
+export type Prefetched = { held: Held; since: number }
 
 export type Plan = {
   /** Calls that are ready to ask for a permit, oldest first. */
@@ -28,7 +28,7 @@ const BUSY_FACTOR = 10
  * @param isParted no two tenants share a request, for the breaker looks at whose it is
  */
 export function planCalls(
-  hand: readonly InHand[],
+  hand: readonly Prefetched[],
   lane: Lane,
   inFlight: number,
   now: number,

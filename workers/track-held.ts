@@ -1,15 +1,15 @@
-import type { Express } from '../jobs/express.ts'
+import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 
 /** Sends each entry the way that it came, and lets go of those that need no holding any more. */
 export function trackHeld(
   queue: LaneQueue,
-  express: Express,
+  directDispatch: DirectDispatch,
   drop: (one: Held) => void,
   hold: (one: Held) => void,
   onDelay: () => void,
 ): LaneQueue {
-  const wayOf = (one: Held) => (one.placed ? express : queue)
+  const wayOf = (one: Held) => (one.placed ? directDispatch : queue)
   const leave = async (one: Held, operation: Promise<void>) => {
     await operation
     drop(one)

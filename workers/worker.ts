@@ -1,9 +1,9 @@
 import { hasSuccessors, type Lane, listLanes, resolveLane, successorOf } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import type { Express } from '../jobs/express.ts'
-import type { Items } from '../jobs/items.ts'
-import { abortChannel, expressChannel, wakeChannel } from '../jobs/keys.ts'
-import type { Live } from '../jobs/live.ts'
+import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
+import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
+import { abortChannel, directChannel, wakeChannel } from '../jobs/keys.ts'
+import type { PubSub } from '../jobs/pubsub.ts'
 import { lockLease, type Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
 import { repeat } from '../lib/repeat.ts'
@@ -40,17 +40,17 @@ export type WorkerDeps = {
   config: () => Config
   prefix: string
   queues: Queues
-  express: Express
+  directDispatch: DirectDispatch
   /** Of this process, among all. */
   name: string
   /** Tells the API which lanes take jobs at once; none: this worker stops. */
   announce: (lanes: string[]) => Promise<unknown>
   work: Work
-  items: Items
+  embeddingCache: EmbeddingCache
   gate: Gate
   heartbeat: Heartbeat
   spool: LaneLoopDeps['spool']
-  live: Live
+  pubsub: PubSub
   provider: (name: string) => Provider
   /** Lanes with work that the configuration does not list by name (models `"*"`). */
   knownLanes: () => Promise<string[]>
@@ -91,9 +91,9 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       lane: (): Lane | null => resolveLane(deps.config(), id),
       laneId: id,
       queues: deps.queues,
-      express: deps.express,
+      directDispatch: deps.directDispatch,
       work: deps.work,
-      items: deps.items,
+      embeddingCache: deps.embeddingCache,
       gate: deps.gate,
       provider: () => deps.provider(providerName),
       calls,
@@ -142,24 +142,24 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   }
 
   // None of these waits for Redis: a worker that is there before it begins when it comes.
-  const wakeEar = deps.live.keepListening(wakeChannel(deps.prefix), (id) => {
+  const wakeEar = deps.pubsub.keepListening(wakeChannel(deps.prefix), (id) => {
     if (id === '') for (const loop of loops.values()) loop.wake()
     else ensureLoop(id)?.wake()
   })
-  const abortEar = deps.live.keepListening(abortChannel(deps.prefix), (message) => {
+  const abortEar = deps.pubsub.keepListening(abortChannel(deps.prefix), (message) => {
     const [tenant, id] = message.split(' ')
     if (tenant && id) calls.cancel(tenant, id)
   })
-  const expressEar = deps.live.keepListening(expressChannel(deps.prefix, deps.name), (message) => {
+  const directListener = deps.pubsub.keepListening(directChannel(deps.prefix, deps.name), (message) => {
     if (message === '') return // what was missed is the sweeper's
-    const held = deps.express.toHeld(message)
+    const held = deps.directDispatch.toHeld(message)
     const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
-    else deps.express.giveBack(held).catch((error) => deps.onError(error, 'queueing a job'))
+    else deps.directDispatch.giveBack(held).catch((error) => deps.onError(error, 'queueing a job'))
   })
   const announce = async () => {
     const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
-    if (open.length > 0 && expressEar.stands()) await deps.announce(open)
+    if (open.length > 0 && directListener.stands()) await deps.announce(open)
   }
 
   ensureListed()
@@ -186,7 +186,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       await deps.announce([]).catch((error) => deps.onError(error, 'closing the lanes'))
       await Promise.all([...loops.values()].map((loop) => loop.stop(drain.over)))
       abortEar.leave()
-      expressEar.leave()
+      directListener.leave()
       await unlessAborted(drain.over, Promise.all(turns.map((turn) => turn.stop())))
       drain.end()
     },

@@ -5,10 +5,17 @@ import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
 import { checkIdempotencyKey, type IdempotencyPolicy } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
+import { bulkLineSchema } from '../jobs/create-schema.ts'
+import {
+  isRetryable,
+  keyReused,
+  noteEarliestStart,
+  refused,
+  type SubmitDeps,
+  toNewJob,
+} from '../jobs/submit.ts'
 import { refuseExcess } from '../json-bounds.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
-import { bulkLineSchema } from '../schemas/create-job.ts'
-import { isRetryable, keyReused, noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../submit.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
 /** A batch goes to the store when it has this many jobs, or bytes. */

@@ -5,8 +5,8 @@ import type { Config } from '../../config/schema.ts'
 import { tenantNames } from '../../config/tenants.ts'
 import type { FailureClass } from '../../jobs/failed.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
-import type { Standings } from '../../jobs/standings.ts'
-import type { LaneControl, LaneView } from '../lanes.ts'
+import type { TenantStatsReader } from '../../jobs/tenant-stats.ts'
+import type { LaneControl, LaneView } from '../lanes/lanes.ts'
 import { createPaces } from './paces.ts'
 import { describeTenants, type TenantView } from './tenants.ts'
 
@@ -54,7 +54,7 @@ export type Overview = {
 export type SnapshotDeps = {
   config: () => Config
   lanes: Pick<LaneControl, 'list'>
-  standings: Standings
+  tenantStats: TenantStatsReader
   jobs: Pick<Jobs, 'group' | 'failures'>
   batches: Pick<Batches, 'recent' | 'get'>
   onError: (error: unknown, what: string) => void
@@ -67,7 +67,7 @@ export type SnapshotDeps = {
  * commands for each tenant, and some 60 for each group that waits) and the failures of tenants that have any.
  */
 export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
-  const { config, standings, now } = deps
+  const { config, tenantStats, now } = deps
   const paces = createPaces()
   let slow: Pick<Overview, 'groups' | 'failures'> & { shown: string[]; batches: Batch[] } = {
     shown: [],
@@ -111,7 +111,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
   }
 
   async function chooseTenants(names: string[]): Promise<string[]> {
-    const found = await standings.read(names)
+    const found = await tenantStats.read(names)
     const open = ({ counts }: (typeof found)[number]) => counts.scheduled + counts.queued + counts.running
     found.sort((one, other) => open(other) - open(one) || other.finishedPerMinute - one.finishedPerMinute)
     const chosen = new Set(found.slice(0, SHOWN_TENANTS).map(({ tenant }) => tenant))
@@ -119,7 +119,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
   }
 
   async function readGroups(names: string[]): Promise<GroupView[]> {
-    const recent = await standings.recentGroups(names, SHOWN)
+    const recent = await tenantStats.recentGroups(names, SHOWN)
     const groups = await Promise.all(
       recent.map(async ({ tenant, group, updatedAt }) => {
         const summary = await deps.jobs.group(tenant, group)
@@ -132,7 +132,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
   /** One tenant after the other, for counting them may mean to look at many. */
   async function readFailures(names: string[]): Promise<Overview['failures']> {
     const found: Overview['failures'] = []
-    for (const { tenant, counts } of await standings.read(names)) {
+    for (const { tenant, counts } of await tenantStats.read(names)) {
       if (counts.failed === 0) continue
       for (const { lane, code, count, last_at, retryable } of (await deps.jobs.failures(tenant)).classes) {
         found.push({ tenant, lane, code, count, last_at, retryable })
@@ -170,7 +170,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
     const shown = slow.shown.length > 0 ? slow.shown : tenantNames(config()).slice(0, SHOWN_TENANTS)
     const [lanes, tenants, batches] = await Promise.all([
       deps.lanes.list(),
-      standings.read(shown).then((found) => describeTenants(config(), found)),
+      tenantStats.read(shown).then((found) => describeTenants(config(), found)),
       readBatches(),
     ])
     paces.keep(batches.map(({ id }) => id))

@@ -1,12 +1,12 @@
 import type { Config } from '../../config/schema.ts'
 import { resolveTenant } from '../../config/tenants.ts'
-import type { Standing } from '../../jobs/standings.ts'
+import type { TenantStats } from '../../jobs/tenant-stats.ts'
 
 /** A tenant as operators see it. */
 export type TenantView = {
   id: string
   weight: number
-  counts: Standing['counts']
+  counts: TenantStats['counts']
   /** Open jobs it may have; null: not limited. */
   max_queued: number | null
   spent_usd: number
@@ -18,9 +18,9 @@ export type TenantView = {
 }
 
 /** Puts what the configuration says of tenants beside how they stand; those that just left it are left out. */
-export function describeTenants(config: Config, standings: readonly Standing[]): TenantView[] {
-  const sum = standings.reduce((total, { finishedPerMinute }) => total + finishedPerMinute, 0)
-  return standings.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute }) => {
+export function describeTenants(config: Config, stats: readonly TenantStats[]): TenantView[] {
+  const sum = stats.reduce((total, { finishedPerMinute }) => total + finishedPerMinute, 0)
+  return stats.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute }) => {
     const configured = resolveTenant(config, tenant)
     if (configured === null) return []
     const { weight, limits } = configured

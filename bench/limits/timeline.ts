@@ -1,4 +1,4 @@
-import type { SimulatorState, TimelineEntry } from '../../providers/simulator/state.ts'
+import type { SimulatorState, TimelineEntry } from '../../simulator/state.ts'
 import { type Amount, type Limits, secondsOf } from './workload.ts'
 
 /** Shares of a limit; `most` is the larger one: the limit that is used up first. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
-import type { SimulatorState } from '../../providers/simulator/state.ts'
+import type { SimulatorState } from '../../simulator/state.ts'
 import { startChild } from '../child.ts'
 import { type Call, chatBody, LATENCY, LIMITS, type Limits } from './workload.ts'
 

@@ -1,4 +1,4 @@
-import { createRandom } from '../../providers/simulator/random.ts'
+import { createRandom } from '../../simulator/random.ts'
 
 /** What the upstream grants, and what everybody is configured for. */
 export const LIMITS = { requests_per_minute: 1800, tokens_per_minute: 180_000 } as const

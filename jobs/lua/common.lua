@@ -281,7 +281,7 @@ local function end_attempt(id, call, outcome)
   return known
 end
 
--- Tells the process whose client waits for the job how it ended, so that it need not read it; jobs/answers.ts reads
+-- Tells the process whose client waits for the job how it ended, so that it need not read it; jobs/reply-inbox.ts reads
 -- this. A long result is left for it to read, for Redis holds messages in memory until they are taken.
 local LONGEST_REPLY = 65536
 local function reply(job, status, seq)

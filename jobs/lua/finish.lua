@@ -7,7 +7,7 @@
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
 --       10 cost in USD  12 '1' when that is an estimate
 -- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
---        followers are left: after 'carried' call this again, else call drain.lua
+--        followers are left: after 'carried' call this again, else call finish-followers.lua
 -- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
 -- back wins); a failure only from its latest call, and not once it waits for another. A later outcome is kept with its
 -- attempt alone.

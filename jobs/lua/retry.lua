@@ -1,41 +1,57 @@
--- Puts a job back to wait after a call that did not end it.
+-- Queues a failed or cancelled job again, with fresh attempts.
 --
--- ARGV  1 id  2 call number  3 not before ms  4 '1' when the call counts as an attempt, '0' when it does not
---       5 reason  6 waiting for  7 end of the attempt (JSON)  8 another lane that is to serve it ('' the same)
---       9 what the call cost, USD  10 '1' when that is an estimate
---       11 ms for which the worker goes on holding it, to send it again itself (0: it is to be queued)
--- Answer {1, ''} ({2, ''}: it moved, and its new entry stands in the outbox), or {0, promoted or ''} when the job ended or another call took over meanwhile; `promoted` leads
---        the followers of a leader that was cancelled in mid-call.
+-- ARGV  1 id  2 retain ms
+--       and where it is not by hand but by the configuration, which must neither pay twice nor let in more than a
+--       submission could:
+--       3 when it failed, as the caller saw it  4 how long after that, ms  5 most redrives  6 most open jobs of the
+--       tenant  7 budget in USD a UTC day ('' no limit)
+-- Answer {'none'} | {'not_retryable'} | {'not_due'} | {'queue_full'} | {'budget_exhausted'}
+--         | {'queued', entry number} | {'shared'} | {'hit'} | {'running'}
 
-local id, call = ARGV[1], tonumber(ARGV[2])
-local job = load(id, true)
-local known = false
-if job and not job.deleted then known = end_attempt(id, call, ARGV[7]) end
-local cost = book(job, id, call, to_nano(ARGV[9]), known)
-if not job then return { 0, '' } end
-if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
-if job.carrying and is_terminal(job.status) then
-  redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
-  redis.call('HDEL', job_key(id), 'carrying')
-  if job.deleted then redis.call('DEL', job_key(id)) end
-  return { 0, promote(job.hash) or '' }
+local id = ARGV[1]
+local job = load(id)
+if not job then return { 'none' } end
+if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'not_retryable' } end
+
+local function refusal(failed_at, after, most, most_open, budget)
+  local v = redis.call('HMGET', job_key(id), 'finished_at', 'redrives')
+  if job.status ~= 'failed' or v[1] ~= failed_at or tonumber(v[2] or 0) >= tonumber(most) then return 'not_retryable' end
+  -- Kept no longer: the sweeper was not there yet.
+  if tonumber(redis.call('ZSCORE', root .. ':expiry', id) or 0) <= now then return 'not_retryable' end
+  if tonumber(failed_at) + tonumber(after) > now then return 'not_due' end
+  if open_jobs() >= tonumber(most_open) then return 'queue_full' end
+  if budget ~= '' then
+    local spent, reserved = read_money()
+    if spent + reserved + estimate_of(job) > to_nano(budget) then return 'budget_exhausted' end
+  end
 end
--- Stored already, and the answer was lost on its way: the job waits with its entry.
-if job.status == 'queued' and job.calls == call then return { ARGV[8] ~= '' and 2 or 1, '' } end
-if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
-end_hold(job)
-local at = math.max(tonumber(ARGV[3]), now)
-redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_attempt_at', ms(at),
-  'waiting_for', ARGV[6], 'attempts', job.attempts - (ARGV[4] == '1' and 0 or 1))
-index(job, 'queued')
-emit(job, 'job.retrying', ',"reason":' .. cjson.encode(ARGV[5]) .. ',"attempt":' .. call .. ',"next_attempt_at":' .. ms(at))
--- Its place says from now on that it is to be queued, which its worker does; a sweeper does where that one dies.
-local place = id .. '-' .. job.entries
-redis.call('ZADD', root .. ':outbox', ms(now + tonumber(ARGV[11])), place)
-if ARGV[8] ~= '' then
-  redis.call('ZREM', root .. ':outbox', place)
-  redis.call('HSET', job_key(id), 'lane', ARGV[8])
-  request_entry(job)
-  return { 2, '' }
+if ARGV[3] then
+  local why = refusal(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+  if why then return { why } end
+  redis.call('HINCRBY', job_key(id), 'redrives', 1)
 end
-return { 1, '' }
+redis.call('ZREM', root .. ':expiry', id)
+redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
+job.deadline = 0
+
+-- Cancelled in mid-call, and the call still runs for its followers: it is this job's again.
+local status = job.carrying and 'running' or 'queued'
+redis.call('HSET', job_key(id), 'status', status, 'attempts', job.carrying and 1 or 0, 'ready_at', ms(now))
+index(job, status)
+-- What came before is void for whoever reads the job's stream from now on.
+redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
+if job.carrying then return { 'running' } end
+
+local way, found = claim(id, job.hash, job.cache_mode)
+if way == 'hit' then
+  finish(job, 'completed', tonumber(ARGV[2]),
+    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
+  return { 'hit' }
+end
+if way == 'follow' then
+  follow(job, found)
+  return { 'shared' }
+end
+redis.call('HSET', job_key(id), 'cache', job.cache_mode == 'off' and 'off' or 'miss')
+request_entry(job)
+return { 'queued', job.entries }

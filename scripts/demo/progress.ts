@@ -1,5 +1,5 @@
 import { styleText } from 'node:util'
-import type { SimulatorState } from '../../providers/simulator/state.ts'
+import type { SimulatorState } from '../../simulator/state.ts'
 import { chatLimits } from './stack.ts'
 
 const WIDEST_BAR = 24

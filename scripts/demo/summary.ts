@@ -1,6 +1,6 @@
 import type { Job } from '../../client/index.ts'
 import { priceUsage } from '../../providers/accounting.ts'
-import type { BilledCall, SimulatorState, TimelineEntry } from '../../providers/simulator/state.ts'
+import type { BilledCall, SimulatorState, TimelineEntry } from '../../simulator/state.ts'
 import { isMeantToFail } from './load.ts'
 import { chatLimits, prices } from './stack.ts'
 

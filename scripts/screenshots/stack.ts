@@ -1,8 +1,8 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startEmbeddedRedis } from '../../lib/embedded-redis.ts'
-import { createSimulator } from '../../providers/simulator/simulator.ts'
+import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
+import { createSimulator } from '../../simulator/simulator.ts'
 import { startRole } from '../demo/processes.ts'
 
 /** Of the tenants; the one of `ops` may see everything. */

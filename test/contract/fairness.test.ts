@@ -13,7 +13,7 @@ import {
   type Tagged,
   tagEntries,
 } from '../../ratelimit/fairness.ts'
-import { createForesight } from '../../ratelimit/foresight.ts'
+import { createForecaster } from '../../ratelimit/forecaster.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/store.ts'
@@ -229,7 +229,7 @@ describe('the service of a lane', () => {
     const lane = { ...laneWith({ requests_per_minute: 60, headroom: 1 }), id }
     // Nothing of a reading is kept: each is of a time of its own.
     let readings = 0
-    const foresight = createForesight({
+    const forecaster = createForecaster({
       fairness,
       gate,
       laneOf: () => lane,
@@ -238,7 +238,7 @@ describe('the service of a lane', () => {
       now: () => ++readings * 1e6,
     })
     const secondsTo = async (start: number) => {
-      const [forecast] = await foresight.entries(id, [{ start, band: 'normal' }])
+      const [forecast] = await forecaster.entries(id, [{ start, band: 'normal' }])
       return (forecast!.startAt! - Math.floor(forecast!.startAt! / 1e6) * 1e6) / 1000
     }
     await redis.zadd(waiting!, 1, 'entry')

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import type { LaneView } from '../../api/lanes.ts'
+import type { LaneView } from '../../api/lanes/lanes.ts'
 import { chat, createJob, get, getJob, post, startStack, waitForJob } from '../helpers/stack.ts'
 
 test('a lane that is resumed works off what its pause had put off, and lets what is due later wait', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
-import { createRandom } from '../../providers/simulator/random.ts'
+import { createRandom } from '../../simulator/random.ts'
 import { getJob, mapGently } from './client.ts'
 import { checkRecoveries, type Fault, type Outcome, type Settings } from './fault.ts'
 import { judge } from './judge.ts'

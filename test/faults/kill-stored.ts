@@ -1,4 +1,4 @@
-import { createRandom } from '../../providers/simulator/random.ts'
+import { createRandom } from '../../simulator/random.ts'
 import { get } from './client.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
 import { judge } from './judge.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { hashPrompt } from '../../providers/simulator/answers.ts'
+import { hashPrompt } from '../../simulator/answers.ts'
 import { submit } from './client.ts'
 
 /** A job as its client knows it. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createRandom } from '../../providers/simulator/random.ts'
+import { createRandom } from '../../simulator/random.ts'
 import { gatherAudience } from './audience.ts'
 import { applyBlow, BLOWS, type Blow, type Scene } from './blows.ts'
 import { describeAnswers, type Fault, type Outcome, type Settings } from './fault.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createRandom } from '../../providers/simulator/random.ts'
+import { createRandom } from '../../simulator/random.ts'
 import { getJob, mapGently } from './client.ts'
 import { checkRecoveries, type Fault, type Outcome, type Settings } from './fault.ts'
 import { allEnded, judge } from './judge.ts'

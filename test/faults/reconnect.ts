@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createRandom } from '../../providers/simulator/random.ts'
+import { createRandom } from '../../simulator/random.ts'
 import { gatherAudience } from './audience.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
 import { judge } from './judge.ts'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { type EmbeddedRedis, startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { until } from './wait.ts'
 

@@ -1,5 +1,5 @@
 import { type Attempt, isTerminal, type Job } from '../../jobs/job.ts'
-import type { BilledCall } from '../../providers/simulator/state.ts'
+import type { BilledCall } from '../../simulator/state.ts'
 
 /** What is known of an accepted job when everything has come to rest. */
 export type Evidence = {

@@ -105,7 +105,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
     async retry({ claimed, held, queue }, at) {
       const end: AttemptEnd = { outcome: 'retryable', latency_ms: 9, status: 500, error_code: 'boom' }
       const next = { at, countsAsAttempt: true, reason: 'boom', waitingFor: 'retry_delay' } as const
-      await work.retry(claimed, end, next)
+      await work.requeue(claimed, end, next)
       await queue.delay(held, at)
     },
     finish: async (id, outcome) => worker.complete(await worker.start(id), outcome),

@@ -3,23 +3,23 @@ import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
 import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
-import { createLaneControl } from '../../api/lanes.ts'
+import { createLaneControl } from '../../api/lanes/lanes.ts'
 import { createBatchScripts } from '../../batches/scripts.ts'
 import { batchChannel, createBatches } from '../../batches/store.ts'
 import { listModels, resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
+import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { createFileStore } from '../../files/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
-import { createLive } from '../../jobs/live.ts'
-import { createMemory } from '../../jobs/memory.ts'
+import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
+import { createPubSub } from '../../jobs/pubsub.ts'
 import { createQueues } from '../../jobs/queue.ts'
-import { createRoom } from '../../jobs/room.ts'
+import { createQueueAdmission } from '../../jobs/queue-admission.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
-import { createStandings } from '../../jobs/standings.ts'
-import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
 import { createIds } from '../../lib/job-id.ts'
 import {
   closeRedis,
@@ -33,7 +33,7 @@ import { coalesceKey } from '../../providers/embeddings.ts'
 import { renderResult } from '../../providers/vectors.ts'
 import { createBrokenCalls } from '../../ratelimit/broken-calls.ts'
 import { createFairness } from '../../ratelimit/fairness.ts'
-import { createForesight } from '../../ratelimit/foresight.ts'
+import { createForecaster } from '../../ratelimit/forecaster.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createLatencies } from '../../ratelimit/latencies.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
@@ -194,7 +194,7 @@ function openTestParts(options: {
   const fairness = createFairness({ redis, prefix })
   const gate = createGate({ redis, prefix })
   const latencies = createLatencies({ redis, prefix })
-  const foresight = createForesight({
+  const forecaster = createForecaster({
     fairness,
     gate,
     laneOf: (id) => resolveLane(config, id),
@@ -212,28 +212,28 @@ function openTestParts(options: {
   const scripts = createScripts(redis)
   const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   const sealer = testSealer()
-  const memory = createMemory({ redis, share: config.redis.memory_share, now })
-  const standings = createStandings({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
+  const memory = createMemoryAdmission({ redis, share: config.redis.memory_share, now })
+  const tenantStats = createTenantStatsReader({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
   const jobs = createJobs({
     redis,
     scripts,
     queues,
     outbox,
-    live: createLive({ subscriber }),
+    pubsub: createPubSub({ subscriber }),
     prefix,
     retainMs: () => config.jobs.retain,
     atRest: testAtRest(sealer),
     render: renderResult,
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
-    foresight,
-    room: createRoom({
+    forecaster,
+    queueAdmission: createQueueAdmission({
       redis,
       prefix,
       tenants: () => redis.smembers(tenantsKey(prefix)),
       most: () => config.jobs.max_queued,
       now,
     }),
-    memory,
+    memoryAdmission: memory,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     now,
     onError,
@@ -264,10 +264,10 @@ function openTestParts(options: {
     now,
   })
   const forecast: ApiDeps['forecast'] = async (lane, tenant, priority) =>
-    (await foresight.newcomer(lane, tenant, priority)).startAt
+    (await forecaster.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    deps: { jobs, standings, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
+    deps: { jobs, tenantStats, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
     async close() {
       await outbox.idle()
       await latencies.close()

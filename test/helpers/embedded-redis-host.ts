@@ -3,7 +3,7 @@
  * It says where its Redis is and stays, or with `finish` leaves without closing it.
  */
 import { execFileSync } from 'node:child_process'
-import { startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 
 const [directory = '', mode] = process.argv.slice(2)
 const redis = await startEmbeddedRedis({ directory })

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestProject } from 'vitest/node'
-import { startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { startTestCluster } from './redis-cluster.ts'
 import { type FoundProcess, findRunProcesses, RUN_VARIABLE } from './run-processes.ts'
 

@@ -22,7 +22,7 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.work.onWork({ kind: 'ended', ...job, status: 'completed', source: 'call', usage, costUsd: 1 })
   metrics.jobs.onSubmitted({ ...job, outcome: 'miss', isRefused: false })
   metrics.jobs.onSubmitted({ ...job, outcome: 'queue_full', isRefused: true })
-  metrics.jobs.onMishap({ ...job, kind: 'lost' })
+  metrics.jobs.onIncident({ ...job, kind: 'lost' })
   metrics.http.onAnswer({ method: 'GET', route: '/', status: 200, ms: 1 })
   metrics.webhooks.onAttempt({ outcome: 'delivered', latencyMs: 1, delayMs: 1 })
   metrics.redis.meter('commands')

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
+import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { startTestRedis } from './redis.ts'
 
 const SLOTS = 16384

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Cluster } from 'ioredis'
 import { inject } from 'vitest'
-import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { type EmbeddedRedis, startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import type { RedisClient } from '../../lib/redis.ts'
 import { RUN_VARIABLE } from './run-processes.ts'
 

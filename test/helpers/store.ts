@@ -1,17 +1,17 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { onTestFinished } from 'vitest'
 import type { AtRest } from '../../jobs/at-rest.ts'
-import { createItems, type Items } from '../../jobs/items.ts'
+import { createEmbeddingCache, type EmbeddingCache } from '../../jobs/embedding-cache.ts'
 import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
 import type { Jobs, NewJob } from '../../jobs/jobs.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
-import { createLive, type Live } from '../../jobs/live.ts'
 import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
-import { createMemory } from '../../jobs/memory.ts'
+import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
+import { createPubSub, type PubSub } from '../../jobs/pubsub.ts'
 import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
+import { createQueueAdmission } from '../../jobs/queue-admission.ts'
 import { createRetention, type Retention } from '../../jobs/retention.ts'
-import { createRoom } from '../../jobs/room.ts'
 import { createScripts, type Scripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
 import {
@@ -60,13 +60,13 @@ export type TestStore = {
   atRest: AtRest
   queues: Queues
   outbox: Outbox
-  live: Live
+  pubsub: PubSub
   jobs: Jobs
   /** A second way to the same jobs, in some part different. */
   openJobs(overrides: Partial<JobDeps>): Jobs
   work: Work
   openWork(overrides: Partial<WorkDeps>): Work
-  items: Items
+  embeddingCache: EmbeddingCache
   maintenance: Maintenance
   retention: Retention
   /** Settings that a test may change as it goes. */
@@ -94,7 +94,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     return client
   }
   const redis = connect('commands')
-  const live = createLive({ subscriber: connect('subscriber') })
+  const pubsub = createPubSub({ subscriber: connect('subscriber') })
   const now = Date.now
   const queues = createQueues({
     connection: connect('bullmq'),
@@ -137,18 +137,24 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     scripts,
     queues,
     outbox,
-    live,
+    pubsub,
     prefix,
     retainMs,
     render: renderResult,
     deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
     // Forecasts are the limiter's matter; here nothing is known of lanes.
-    foresight: {
-      entries: async (_lane, standings) => standings.map(() => ({ startAt: null, waitingFor: null })),
+    forecaster: {
+      entries: async (_lane, positions) => positions.map(() => ({ startAt: null, waitingFor: null })),
       newcomer: async () => ({ startAt: null, waitingFor: null }),
     },
-    room: createRoom({ redis, prefix, tenants: maintenance.tenants, most: () => 1_000_000, now }),
-    memory: createMemory({ redis, share: 0.7, now }),
+    queueAdmission: createQueueAdmission({
+      redis,
+      prefix,
+      tenants: maintenance.tenants,
+      most: () => 1_000_000,
+      now,
+    }),
+    memoryAdmission: createMemoryAdmission({ redis, share: 0.7, now }),
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     now,
     onError: (error) => {
@@ -166,7 +172,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     now,
   } satisfies WorkDeps
   const work = createWork(workDeps)
-  const items = createItems({
+  const embeddingCache = createEmbeddingCache({
     scripts,
     atRest,
     prefix,
@@ -212,12 +218,12 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     atRest,
     queues,
     outbox,
-    live,
+    pubsub,
     jobs,
     openJobs: (overrides) => createJobs({ ...jobDeps, ...overrides }),
     work,
     openWork: (overrides) => createWork({ ...workDeps, ...overrides }),
-    items,
+    embeddingCache,
     maintenance,
     retention,
     settings,

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { type EmbeddedRedis, startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { readProcessIdentity } from '../../lib/process-identity.ts'
 import { startProcess } from '../helpers/processes.ts'
 

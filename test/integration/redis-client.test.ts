@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, type TestContext, test } from 'vitest'
-import { createLive } from '../../jobs/live.ts'
-import { type EmbeddedRedis, startEmbeddedRedis } from '../../lib/embedded-redis.ts'
+import { type EmbeddedRedis, startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
+import { createPubSub } from '../../jobs/pubsub.ts'
 import { type CreateRedisOptions, closeRedis, createRedis, isRedisUnavailable } from '../../lib/redis.ts'
 import { startTestRedis, testRedis } from '../helpers/redis.ts'
 import { routeThrough, startRelay } from '../helpers/relay.ts'
@@ -164,8 +164,8 @@ describe('a line that dies in silence', () => {
     const { expect } = context
     const { relay, client, other } = await connectByRelay('subscriber', context)
     const heard: string[] = []
-    const live = createLive({ subscriber: client })
-    await live.listen('news', (message) => heard.push(message))
+    const pubsub = createPubSub({ subscriber: client })
+    await pubsub.listen('news', (message) => heard.push(message))
     relay.swallow()
     const tell = async () => {
       await other.publish('news', 'told')

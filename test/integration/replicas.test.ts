@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
-import type { EmbeddedRedis } from '../../lib/embedded-redis.ts'
+import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { acmeKey, chatJob, createTestApi, testTenants } from '../helpers/api.ts'
 import { startTestRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/store.ts'

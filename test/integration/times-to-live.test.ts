@@ -147,8 +147,8 @@ async function holdBatch(house: House, windowMs?: number) {
 async function endBatch(house: House, ending: BatchEnding | 'completed'): Promise<string> {
   const held = await holdBatch(house, ending === 'expired' ? 1 : DAY)
   if (ending === 'cancelled') await house.batches.cancel(TENANT, held.id)
-  else if (ending === 'expired') await until(() => house.batchWork.curtail(held, ending, []))
-  else if (ending === 'failed') await house.batchWork.curtail(held, ending, [])
+  else if (ending === 'expired') await until(() => house.batchWork.abort(held, ending, []))
+  else if (ending === 'failed') await house.batchWork.abort(held, ending, [])
   await house.batchWork.finish(held, { outputFileId: null, errorFileId: null })
   expect(await house.batches.get(TENANT, held.id)).toMatchObject({ status: ending })
   for (const part of ['layout', 'open', 'tallies', 'lease']) {
@@ -234,7 +234,7 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       const running = await house.start()
       await complete(house, running)
       const items = [{ hash: 'vector', result: { v: 1 }, usage: null }]
-      await house.items.keep(TENANT, [{ id: running.claimed.id, items }])
+      await house.embeddingCache.set(TENANT, [{ id: running.claimed.id, items }])
       return house.key('cache:vector')
     },
   ],
@@ -574,7 +574,7 @@ describe('the retention of a job that', () => {
     [
       'waits for its next attempt',
       {},
-      async (house) => house.work.retry((await house.start()).claimed, failure, retryNow),
+      async (house) => house.work.requeue((await house.start()).claimed, failure, retryNow),
     ],
     [
       'is queued again',

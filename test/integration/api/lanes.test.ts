@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import type { LaneView } from '../../../api/lanes.ts'
+import type { LaneView } from '../../../api/lanes/lanes.ts'
 import { resolveLane } from '../../../config/lanes.ts'
 import type { Config } from '../../../config/schema.ts'
 import { wakeChannel } from '../../../jobs/keys.ts'

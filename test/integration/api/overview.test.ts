@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { overviewSchema, tenantSchema } from '../../../api/overview/schema.ts'
 import type { Overview } from '../../../api/overview/snapshot.ts'
 import type { TenantView } from '../../../api/overview/tenants.ts'
-import { overviewSchema, tenantSchema } from '../../../api/schemas/overview.ts'
 import {
   acmeKey,
   chatJob,

@@ -61,7 +61,7 @@ describe('a worker whose batch went to another', () => {
     ['begin it', false, (work, held) => work.begin(held, found)],
     ['open a block', true, (work, held) => work.open(held, 0, [])],
     ['count a block', true, (work, held) => work.tally(held, 0, tally, true)],
-    ['end it early', true, (work, held) => work.curtail(held, 'failed', [])],
+    ['end it early', true, (work, held) => work.abort(held, 'failed', [])],
     ['say that all is written', true, (work, held) => work.finalize(held)],
     ['finish it', true, (work, held) => work.finish(held, NO_FILES)],
   ]
@@ -94,7 +94,7 @@ it('what became of a block is final once its results are written', async () => {
 
 it('a batch does not expire before its window is over by the clock of Redis, whatever its worker thinks', async () => {
   const { work, held, read } = await holdBatch()
-  expect(await work.curtail(held, 'expired', [])).toBe(false)
+  expect(await work.abort(held, 'expired', [])).toBe(false)
   expect(await work.glance(held)).toEqual({ status: 'in_progress', ending: null })
   await work.finish(held, NO_FILES)
   expect((await read()).status).toBe('completed')
@@ -107,7 +107,7 @@ it('a batch that is over stays as it is', async () => {
   const before = await dump()
   await work.open(held, 0, [])
   await work.tally(held, 0, tally, true)
-  await work.curtail(held, 'failed', [])
+  await work.abort(held, 'failed', [])
   await work.finish(held, NO_FILES, [])
   expect(await dump()).toEqual(before)
 })

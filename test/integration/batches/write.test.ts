@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { describeLineFailure, showLineResult } from '../../../api/batch-lines.ts'
-import { createBlockWriter } from '../../../workers/batch-write.ts'
+import { describeLineFailure, showLineResult } from '../../../api/batches/lines.ts'
+import { createBlockWriter } from '../../../batches/runner/write.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import { complete, fail, submit, TENANT } from '../../helpers/store.ts'
 import { chatLine, jsonl, openBatchShop } from './fixture.ts'

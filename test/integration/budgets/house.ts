@@ -8,7 +8,7 @@ import { createLiveConfig } from '../../../config/watch.ts'
 import type { Attempt, Job } from '../../../jobs/job.ts'
 import { tenantRoot } from '../../../jobs/keys.ts'
 import { createScripts } from '../../../jobs/scripts.ts'
-import { createStandings } from '../../../jobs/standings.ts'
+import { createTenantStatsReader } from '../../../jobs/tenant-stats.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
 import { openApi, openWorker } from '../../../services.ts'
 import { acmeKey } from '../../helpers/api.ts'
@@ -79,7 +79,12 @@ export async function openBudgetHouse(options: {
     await rm(folder, { recursive: true, force: true })
   })
   const { prefix } = place
-  const standings = createStandings({ redis, scripts: createScripts(redis), prefix, retainMs: () => 60_000 })
+  const tenantStats = createTenantStatsReader({
+    redis,
+    scripts: createScripts(redis),
+    prefix,
+    retainMs: () => 60_000,
+  })
   const headers = { authorization: `Bearer ${acmeKey}` }
   const get = async <Answer>(path: string) => {
     const response = await fetch(api.url + path, { headers })
@@ -109,8 +114,8 @@ export async function openBudgetHouse(options: {
     ended: (id) => get<Job>(`/v1/jobs/${id}?wait=20`),
     attempts: async (id) => (await get<{ data: Attempt[] }>(`/v1/jobs/${id}/attempts`)).data,
     async money() {
-      const [standing] = await standings.read(['acme'])
-      return { spent: standing!.spentUsd, reserved: standing!.reservedUsd }
+      const [stats] = await tenantStats.read(['acme'])
+      return { spent: stats!.spentUsd, reserved: stats!.reservedUsd }
     },
   }
 }

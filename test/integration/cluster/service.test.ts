@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { createLive } from '../../../jobs/live.ts'
+import { createPubSub } from '../../../jobs/pubsub.ts'
 import { closeRedis, createRedis, isRedisUnavailable, type RedisRole } from '../../../lib/redis.ts'
 import { chatJob, createTestApi } from '../../helpers/api.ts'
 import { placeOn } from '../../helpers/redis.ts'
@@ -90,10 +90,10 @@ test('all that the service does on a cluster, the access rules in docs/security.
 }, 60_000)
 
 test('subscriptions stand again at another node, and who listens is told', async () => {
-  const live = createLive({ subscriber: connect('subscriber') })
+  const pubsub = createPubSub({ subscriber: connect('subscriber') })
   const heard: string[] = []
-  await live.listen('news', (message) => heard.push(message))
-  const again = new Promise<void>((resolve) => live.onReconnect(resolve))
+  await pubsub.listen('news', (message) => heard.push(message))
+  const again = new Promise<void>((resolve) => pubsub.onReconnect(resolve))
   await Promise.all(cluster.nodes.map((node) => node.call('CLIENT', 'KILL', 'TYPE', 'pubsub')))
   await again
   // Published at each node, heard at the one.

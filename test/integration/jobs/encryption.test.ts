@@ -287,12 +287,15 @@ describe('rotation', () => {
     const members = { type: 'embedding', body: { model: 'sim/chat', input: ['a', 'b'] } } as const
     const job = await submit(store, { ...members, body: { ...members.body, input: ['a', 'b'] } })
     const running = await store.start()
-    const hashes = store.items.hashesOf(running.claimed, 'sim/chat')!
+    const hashes = store.embeddingCache.hashesOf(running.claimed, 'sim/chat')!
     const vector = { data: [{ index: 0, embedding: 'AACAPw==' }] }
     await complete(store, running, vector)
     const items = hashes.map((hash) => ({ hash, result: vector, usage: null }))
-    await store.items.keep(TENANT, [{ id: job.id, items }])
-    expect((await store.items.recall(TENANT, hashes)).map((kept) => kept?.result)).toEqual([vector, vector])
+    await store.embeddingCache.set(TENANT, [{ id: job.id, items }])
+    expect((await store.embeddingCache.get(TENANT, hashes)).map((kept) => kept?.result)).toEqual([
+      vector,
+      vector,
+    ])
     expect(await store.redis.keys('*:cache:*')).toHaveLength(3)
     await viewWith(store, newKey, oldKey).jobs.remove(TENANT, job.id)
     expect(await store.redis.keys('*:cache:*')).toEqual([])
@@ -304,8 +307,10 @@ describe('rotation', () => {
     const job = await submit(store, { type: 'embedding', body: { model: 'sim/chat', input: ['a', 'b'] } })
     const running = await store.start()
     await complete(store, running, answer)
-    await store.items.keep(TENANT, [{ id: job.id, items: [{ hash: 'a', result: answer, usage: null }] }])
+    await store.embeddingCache.set(TENANT, [
+      { id: job.id, items: [{ hash: 'a', result: answer, usage: null }] },
+    ])
     await store.redis.rename(`${store.root}:cache:a`, `${store.root}:cache:b`)
-    expect(await store.items.recall(TENANT, ['a', 'b'])).toEqual([null, null])
+    expect(await store.embeddingCache.get(TENANT, ['a', 'b'])).toEqual([null, null])
   })
 })

@@ -349,17 +349,17 @@ describe('redriving on a schedule', () => {
     const { redrive } = openSchedule(store, [rule])
     const terms = { ...roomy, failedAt, afterMs: 1_000, maxTimes: 5 }
     const answers = await Promise.all([
-      redrive.again(TENANT, job.id, terms),
-      redrive.again(TENANT, job.id, terms),
+      redrive.retry(TENANT, job.id, terms),
+      redrive.retry(TENANT, job.id, terms),
     ])
     expect(answers.sort()).toEqual(['not_retryable', 'queued'])
     // And not when the job has failed once more since: that failure has its own time to wait.
     await failNext()
-    expect(await redrive.again(TENANT, job.id, terms)).toBe('not_retryable')
+    expect(await redrive.retry(TENANT, job.id, terms)).toBe('not_retryable')
     const spent = { ...terms, failedAt: await age(store, job.id, 10_000), maxTimes: 1 }
-    expect(await redrive.again(TENANT, job.id, spent)).toBe('not_retryable')
+    expect(await redrive.retry(TENANT, job.id, spent)).toBe('not_retryable')
     expect(await read(store, job.id)).toMatchObject({ status: 'failed', redrives: 1 })
-    expect(await redrive.again(TENANT, job.id, { ...spent, maxTimes: 2 })).toBe('queued')
+    expect(await redrive.retry(TENANT, job.id, { ...spent, maxTimes: 2 })).toBe('queued')
   })
 
   it('goes by the clock of Redis, whatever the caller thinks', async () => {
@@ -368,7 +368,7 @@ describe('redriving on a schedule', () => {
     const failedAt = Date.parse(job.finished_at!)
     const { redrive } = openSchedule(store, [rule])
     const terms = { ...roomy, failedAt, afterMs: 60_000, maxTimes: 5 }
-    expect(await redrive.again(TENANT, job.id, terms)).toBe('not_due')
+    expect(await redrive.retry(TENANT, job.id, terms)).toBe('not_due')
   })
 
   it('keeps to the room and the budget of the tenant, and to the memory of Redis', async () => {

@@ -105,7 +105,7 @@ function createPlayer(store: TestStore) {
 
   async function end({ held, claimed }: Running, outcome: string, isHeld: boolean): Promise<void> {
     if (outcome === 'retry') {
-      const waits = await store.work.retry(claimed, failure, retryNow)
+      const waits = await store.work.requeue(claimed, failure, retryNow)
       if (!isHeld) return
       if (held.placed) return waits ? store.outbox.dispatch([{ ...held.placed, notBefore: null }]) : undefined
       return waits ? store.lane().delay(held, Date.now()) : store.lane().acknowledge(held)

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { createExpress } from '../../../jobs/express.ts'
+import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
 import { placeLease } from '../../../jobs/queue.ts'
 import {
   failure,
@@ -66,16 +66,20 @@ it('what was queued is taken out of the outbox, but not what was claimed since',
 
 it('a job that is tried again keeps its turn, and stands in the outbox until it is queued', async () => {
   const store = await openTestStore()
-  const express = createExpress({ outbox: store.outbox, leaseMs: placeLease(15_000), worker: 'w' })
+  const directDispatch = createDirectDispatch({
+    outbox: store.outbox,
+    leaseMs: placeLease(15_000),
+    worker: 'w',
+  })
   const job = await submit(store)
   const { held, claimed } = await store.start()
   const turn = (held.bull!.data as { start: number }).start
   const placed = store.lane().claimed(held)
   for (let other = 0; other < 5; other++) await submit(store, {}, `other ${other}`)
-  expect(await store.work.retry(claimed, failure, retryNow)).toBe(true)
+  expect(await store.work.requeue(claimed, failure, retryNow)).toBe(true)
   // Its worker may die here: a sweeper finds it.
   expect(await store.redis.zscore(`${store.root}:outbox`, `${job.id}-1`)).not.toBeNull()
-  await express.delay(placed, 0)
+  await directDispatch.delay(placed, 0)
   expect(await store.queues.starts(LANE, [{ id: job.id, entry: 1 }])).toEqual([turn])
   await until(async () => (await store.redis.zscore(`${store.root}:outbox`, `${job.id}-1`)) === null)
   expect((await read(store, job.id)).status).toBe('queued')

@@ -85,7 +85,7 @@ describe('a call is booked once', () => {
     const store = await openTestStore()
     const job = await submit(store, { estimateUsd: 0.7, group: 'g' })
     const { held, claimed } = await store.start()
-    for (let time = 0; time < 2; time++) await store.work.retry(claimed, cut, retryNow)
+    for (let time = 0; time < 2; time++) await store.work.requeue(claimed, cut, retryNow)
     expect(await moneyOf(store)).toEqual({ spent: 0.2 * USD, reserved: 0.7 * USD, running: 0 })
     await store.lane().delay(held, 0)
     const again = await store.start()
@@ -107,7 +107,7 @@ describe('a call is booked once', () => {
     await store.jobs.cancel(TENANT, job.id)
     expect(await moneyOf(store)).toEqual({ spent: 0.7 * USD, reserved: 0, running: 0 })
     expect(await read(store, job.id)).toMatchObject({ cost_usd: 0.7, cost_is_estimate: true })
-    for (let time = 0; time < 2; time++) await store.work.retry(claimed, cut, giveUp)
+    for (let time = 0; time < 2; time++) await store.work.requeue(claimed, cut, giveUp)
     expect(await moneyOf(store)).toEqual({ spent: 0.2 * USD, reserved: 0, running: 0 })
     expect(await read(store, job.id)).toMatchObject({
       status: 'cancelled',
@@ -176,7 +176,7 @@ describe('money under way', () => {
       [
         'retried',
         (claimed: Awaited<ReturnType<typeof start>>) =>
-          work.retry(
+          work.requeue(
             claimed,
             { outcome: 'retryable', latency_ms: 1 },
             { ...retryNow, at: Date.now() + 60_000 },

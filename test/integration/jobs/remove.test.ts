@@ -67,7 +67,7 @@ describe('deleting a job', () => {
   it('aborts the call of a running job, whose result is then kept nowhere', async () => {
     const store = await openTestStore()
     const aborts: string[] = []
-    await store.live.listen(abortChannel(store.prefix), (message) => aborts.push(message))
+    await store.pubsub.listen(abortChannel(store.prefix), (message) => aborts.push(message))
     const job = await submit(store, traced, CANARY)
     const running = await store.start()
     await store.jobs.remove(TENANT, job.id)
@@ -85,7 +85,7 @@ describe('deleting a job', () => {
     const job = await submit(store, traced, CANARY)
     const { held, claimed } = await store.start()
     await store.jobs.remove(TENANT, job.id)
-    expect(await store.work.retry(claimed, failure, retryNow)).toBe(false)
+    expect(await store.work.requeue(claimed, failure, retryNow)).toBe(false)
     await store.lane().acknowledge(held)
     expect(await dumpWithoutLog(store)).not.toContain(job.id)
   })

@@ -23,7 +23,7 @@ import {
 /** The aborts that are asked for from now on. */
 async function hearAborts(store: TestStore): Promise<string[]> {
   const heard: string[] = []
-  await store.live.listen(abortChannel(store.prefix), (message) => heard.push(message))
+  await store.pubsub.listen(abortChannel(store.prefix), (message) => heard.push(message))
   return heard
 }
 
@@ -46,7 +46,7 @@ async function completeAndDie(store: TestStore, claimed: Claimed): Promise<void>
     scripts: {
       ...store.scripts,
       run: (name, root, args) =>
-        name === 'drain' ? Promise.reject(new Error('died')) : store.scripts.run(name, root, args),
+        name === 'finish-followers' ? Promise.reject(new Error('died')) : store.scripts.run(name, root, args),
     },
   })
   const completion = { claimed, end: success, result: { answer: 1 }, usage: null, costUsd: 0 }
@@ -212,7 +212,7 @@ describe('cancelling one of several jobs of the same content', () => {
     await expect.poll(() => aborts).toEqual([`${TENANT} ${job.id}`])
     expect(await store.work.stream(claimed, [{ piece: 1 }])).toBe(false)
     // The aborted call reports, and changes nothing any more.
-    expect(await store.work.retry(claimed, { ...failure, outcome: 'aborted' }, retryNow)).toBe(false)
+    expect(await store.work.requeue(claimed, { ...failure, outcome: 'aborted' }, retryNow)).toBe(false)
     await store.lane().acknowledge(held)
     expect((await read(store, job.id)).status).toBe('cancelled')
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.cancelled'])
@@ -264,7 +264,7 @@ describe('cancelling one of several jobs of the same content', () => {
     const [leader, next] = await submitSame(store, 1)
     const { held, claimed } = await store.start()
     await store.jobs.cancel(TENANT, leader!)
-    expect(await store.work.retry(claimed, failure, retryNow)).toBe(false)
+    expect(await store.work.requeue(claimed, failure, retryNow)).toBe(false)
     await store.lane().acknowledge(held)
     const promoted = await store.start()
     expect(promoted.held.id).toBe(next)

@@ -130,7 +130,7 @@ describe('a deadline', () => {
     await expect.poll(() => Date.now() > Date.parse(job.deadline!)).toBe(true)
     await store.maintenance.sweep()
     expect((await read(store, job.id)).status).toBe('running')
-    await store.work.retry(claimed, failure, retryNow)
+    await store.work.requeue(claimed, failure, retryNow)
     await store.lane().delay(held, Date.now())
     const again = await store.fetch()
     expect(await store.work.start([again], intent)).toEqual([{ kind: 'done' }])

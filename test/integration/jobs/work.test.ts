@@ -89,7 +89,7 @@ describe('a retry', () => {
     const job = await submit(store)
     const { held, claimed } = await store.start()
     const at = Date.now() + 60_000
-    expect(await store.work.retry(claimed, failure, { ...retryNow, at })).toBe(true)
+    expect(await store.work.requeue(claimed, failure, { ...retryNow, at })).toBe(true)
     await store.lane().delay(held, at)
     expect(await read(store, job.id)).toMatchObject({
       status: 'queued',
@@ -106,7 +106,7 @@ describe('a retry', () => {
     const job = await submit(store)
     const { held, claimed } = await store.start()
     const at = Date.now() + 50
-    await store.work.retry(claimed, failure, { ...retryNow, at })
+    await store.work.requeue(claimed, failure, { ...retryNow, at })
     await store.lane().delay(held, at)
     const again = await store.start()
     expect(Date.now()).toBeGreaterThanOrEqual(at)
@@ -130,7 +130,7 @@ describe('a retry', () => {
       const { held, claimed } = await store.start()
       expect(claimed).toMatchObject({ call, attempts: 1 })
       const throttled = { ...failure, outcome: 'throttled' } as const
-      await store.work.retry(claimed, throttled, { ...retryNow, countsAsAttempt: false })
+      await store.work.requeue(claimed, throttled, { ...retryNow, countsAsAttempt: false })
       await store.lane().delay(held, Date.now())
     }
   })
@@ -140,7 +140,7 @@ describe('a retry', () => {
     await submit(store)
     const { held, claimed } = await store.start()
     const at = Date.now() + 60_000
-    await store.work.retry(claimed, failure, { ...retryNow, at })
+    await store.work.requeue(claimed, failure, { ...retryNow, at })
     expect(await store.work.start([{ ...held, token: 'other' }], intent)).toEqual([{ kind: 'wait', at }])
   })
 
@@ -148,8 +148,8 @@ describe('a retry', () => {
     const store = await openTestStore()
     const job = await submit(store)
     const { claimed } = await store.start()
-    expect(await store.work.retry(claimed, failure, retryNow)).toBe(true)
-    expect(await store.work.retry(claimed, failure, retryNow)).toBe(true)
+    expect(await store.work.requeue(claimed, failure, retryNow)).toBe(true)
+    expect(await store.work.requeue(claimed, failure, retryNow)).toBe(true)
     expect(await eventsOf(store, job.id)).toEqual(['job.queued', 'job.started', 'job.retrying'])
     expect((await read(store, job.id)).attempts).toBe(1)
   })
@@ -167,9 +167,9 @@ describe('another lane', () => {
     const job = await submit(store)
     const { held, claimed } = await store.start()
     const next = { ...retryNow, countsAsAttempt: false, lane: elsewhere }
-    expect(await store.work.retry(claimed, failure, next)).toBe(false)
+    expect(await store.work.requeue(claimed, failure, next)).toBe(false)
     // The answer was lost, and it is stored once more.
-    expect(await store.work.retry(claimed, failure, next)).toBe(false)
+    expect(await store.work.requeue(claimed, failure, next)).toBe(false)
     await store.lane().acknowledge(held)
     expect(await read(store, job.id)).toMatchObject({ status: 'queued', lane: elsewhere, attempts: 0 })
     expect([await backlog(store, LANE), await backlog(store, elsewhere)]).toEqual([0, 1])
@@ -327,7 +327,7 @@ describe('two calls of one job', () => {
     ['fails', (store: TestStore, { claimed }: Running) => store.work.fail(claimed, failure, jobError, false)],
     [
       'is to be retried',
-      (store: TestStore, { claimed }: Running) => store.work.retry(claimed, failure, retryNow),
+      (store: TestStore, { claimed }: Running) => store.work.requeue(claimed, failure, retryNow),
     ],
   ])(
     'leave the older one flagged as ambiguous when it %s after all, however often that is stored',
@@ -352,7 +352,7 @@ describe('two calls of one job', () => {
     const newer = await takeAgain(store, older, 'second')
     await store.work.fail(older.claimed, failure, jobError, false)
     expect((await read(store, job.id)).status).toBe('running')
-    expect(await store.work.retry(older.claimed, failure, retryNow)).toBe(false)
+    expect(await store.work.requeue(older.claimed, failure, retryNow)).toBe(false)
     expect((await read(store, job.id)).status).toBe('running')
     await complete(store, newer)
     expect((await read(store, job.id)).status).toBe('completed')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { ProviderFailure } from '../../../providers/provider.ts'
-import { FAULT_KINDS, type FaultKind } from '../../../providers/simulator/options.ts'
+import { FAULT_KINDS, type FaultKind } from '../../../simulator/options.ts'
 import { chatBody, openSimulator } from './fixture.ts'
 
 type Expected = Partial<ProviderFailure>

@@ -4,8 +4,8 @@ import { onTestFinished } from 'vitest'
 import type { JsonObject, JsonValue } from '../../../lib/json.ts'
 import { createOpenAiProvider, type OpenAiOptions } from '../../../providers/openai.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from '../../../providers/provider.ts'
-import type { SimulatorOptions } from '../../../providers/simulator/options.ts'
-import { createSimulator, type Simulator } from '../../../providers/simulator/simulator.ts'
+import type { SimulatorOptions } from '../../../simulator/options.ts'
+import { createSimulator, type Simulator } from '../../../simulator/simulator.ts'
 
 export const API_KEY = 'topsecret-key-1'
 

@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest'
 import type { ProxySettings } from '../../../lib/proxy.ts'
-import { createSimulator } from '../../../providers/simulator/simulator.ts'
+import { createSimulator } from '../../../simulator/simulator.ts'
 import { startConnectProxy } from '../../helpers/connect-proxy.ts'
 import { openProvider } from './fixture.ts'
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
 import { composeRequest, splitAnswer } from '../../../providers/embedding-request.ts'
-import type { SimulatorState } from '../../../providers/simulator/state.ts'
 import { encodeVectors } from '../../../providers/vectors.ts'
+import type { SimulatorState } from '../../../simulator/state.ts'
 import { chatBody, openSimulator } from './fixture.ts'
 
 async function post(url: string, path: string, body: unknown, headers: Record<string, string> = {}) {

@@ -2,11 +2,11 @@ import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import { loadConfig } from '../../../config/load.ts'
 import { createProviders } from '../../../providers/registry.ts'
-import { createSimulator } from '../../../providers/simulator/simulator.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
+import { createSimulator } from '../../../simulator/simulator.ts'
 import { startWorker } from '../../../workers/worker.ts'
 import { LANE, openTestStore, read, statusesOf, submit, until } from '../../helpers/store.ts'
-import { expressOf, heartbeatOf } from './fixture.ts'
+import { directOf, heartbeatOf } from './fixture.ts'
 
 /** A store with a worker on it, whose lane's provider is a simulator. The gate's clock is set forward by `pass`. */
 async function openLane() {
@@ -35,7 +35,7 @@ providers:
   const worker = await startWorker({
     isStoreThere: async () => true,
     ...store,
-    ...expressOf(store, config.jobs.stalled_after),
+    ...directOf(store, config.jobs.stalled_after),
     config: () => config,
     gate,
     heartbeat: heartbeatOf(store, config, gate),

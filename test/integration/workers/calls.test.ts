@@ -5,7 +5,7 @@ import { eventsOf, LANE, newJob, read, submit, TENANT, until } from '../../helpe
 import { EMBED_LANE, embedJob, ended, openWorkshop, submitMany } from './fixture.ts'
 
 /** Does what is asked, then loses the answer, the first so many times. */
-function losing<K extends 'start' | 'complete' | 'retry' | 'fail'>(method: K, times = 1) {
+function losing<K extends 'start' | 'complete' | 'requeue' | 'fail'>(method: K, times = 1) {
   return (work: Work): Work => {
     let left = times
     const original = work[method] as (...args: unknown[]) => Promise<unknown>
@@ -150,7 +150,7 @@ describe('a worker', () => {
           await store.jobs.cancel(TENANT, held[0]!.id)
           // Another message behind the abort: when it is heard, so was the abort.
           const heard = Promise.withResolvers<void>()
-          const leave = await store.live.listen(`${store.prefix}:echo`, () => heard.resolve())
+          const leave = await store.pubsub.listen(`${store.prefix}:echo`, () => heard.resolve())
           await store.redis.publish(`${store.prefix}:echo`, '')
           await heard.promise
           leave()
@@ -202,7 +202,7 @@ describe('a worker whose store loses answers', () => {
   it('keeps the entry of a job that it puts back', async () => {
     const { store, work } = await openWorkshop({
       simulator: { faults: [{ kind: '500', times: 1 }] },
-      disturb: losing('retry'),
+      disturb: losing('requeue'),
     })
     await work()
     const { id } = await submit(store)

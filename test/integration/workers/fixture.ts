@@ -3,7 +3,7 @@ import { expect, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import { loadConfig } from '../../../config/load.ts'
 import type { Config } from '../../../config/schema.ts'
-import { createExpress } from '../../../jobs/express.ts'
+import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
 import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import { openLanesChannel } from '../../../jobs/keys.ts'
@@ -14,9 +14,9 @@ import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
 import { coalesceKey } from '../../../providers/embeddings.ts'
 import { createProviders } from '../../../providers/registry.ts'
-import type { SimulatorOptions } from '../../../providers/simulator/options.ts'
-import { createSimulator } from '../../../providers/simulator/simulator.ts'
 import { createGate, type Gate } from '../../../ratelimit/gate.ts'
+import type { SimulatorOptions } from '../../../simulator/options.ts'
+import { createSimulator } from '../../../simulator/simulator.ts'
 import { type Heartbeat, renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
 import { startWorker } from '../../../workers/worker.ts'
@@ -77,7 +77,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
     const worker = await startWorker({
       isStoreThere: async () => true,
       ...store,
-      ...expressOf(store, config.jobs.stalled_after),
+      ...directOf(store, config.jobs.stalled_after),
       work: disturb(store.work, store),
       config: () => config,
       gate,
@@ -150,11 +150,11 @@ export function heartbeatOf(store: TestStore, config: Config, gate: Gate): Heart
 }
 
 /** What a worker takes jobs straight from the API with. */
-export function expressOf(store: TestStore, stalledAfterMs: number) {
+export function directOf(store: TestStore, stalledAfterMs: number) {
   const name = randomUUID()
   return {
     name,
-    express: createExpress({ ...store, leaseMs: placeLease(stalledAfterMs), worker: name }),
+    directDispatch: createDirectDispatch({ ...store, leaseMs: placeLease(stalledAfterMs), worker: name }),
     announce: (lanes: string[]) =>
       store.redis.publish(openLanesChannel(store.prefix), [name, ...lanes].join(' ')),
   }

@@ -8,16 +8,16 @@ import { startSpool } from '../../../workers/spool.ts'
 import { RUN_VARIABLE } from '../../helpers/run-processes.ts'
 import { newJob, submit, until } from '../../helpers/store.ts'
 import { openServer } from '../providers/fixture.ts'
-import { ended, expressOf, openWorkshop } from './fixture.ts'
+import { directOf, ended, openWorkshop } from './fixture.ts'
 
 it('an entry is acknowledged only once its result is stored', async () => {
   const order: string[] = []
   const { store, work } = await openWorkshop()
-  const own = expressOf(store, 15_000)
+  const own = directOf(store, 15_000)
   // A claimed job is held by its place, which its acknowledgement ends.
-  const acknowledge: typeof own.express.acknowledge = (held) => {
+  const acknowledge: typeof own.directDispatch.acknowledge = (held) => {
     order.push('acknowledged')
-    return own.express.acknowledge(held)
+    return own.directDispatch.acknowledge(held)
   }
   await work(
     (real) => ({
@@ -27,7 +27,7 @@ it('an entry is acknowledged only once its result is stored', async () => {
         order.push('stored')
       },
     }),
-    { ...own, express: { ...own.express, acknowledge } },
+    { ...own, directDispatch: { ...own.directDispatch, acknowledge } },
   )
   const { id } = await submit(store)
   expect((await ended(store, id)).status).toBe('completed')

@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import { expect, it, onTestFinished } from 'vitest'
 import { createLiveConfig } from '../../../config/watch.ts'
 import { tenantRoot, webhookChannel } from '../../../jobs/keys.ts'
-import { createLive } from '../../../jobs/live.ts'
+import { createPubSub } from '../../../jobs/pubsub.ts'
 import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { orCloseAll } from '../../../services/closers.ts'
 import { wakeDelivery } from '../../../services/tenants.ts'
@@ -12,14 +12,14 @@ import { openTestStore, until } from '../../helpers/store.ts'
 it('the delivery of webhooks is woken for a tenant that a change of the configuration brought, until one takes it away', async () => {
   const store = await openTestStore()
   const tenant = (name: string) => ({ [name]: { keys: [`key-of-${name}-0123456789`] } })
-  const live = createLiveConfig(parseTestConfig({ tenants: tenant('first') }))
+  const pubsub = createLiveConfig(parseTestConfig({ tenants: tenant('first') }))
   let wakes = 0
   const closers = await orCloseAll(pino({ level: 'silent' }), async (opened) => opened)
   onTestFinished(closers.closeAll)
   const subscriber = createRedis({ url: store.url, role: 'subscriber', name: 'test' })
   onTestFinished(() => closeRedis(subscriber))
-  const deps = { config: live } as Parameters<typeof wakeDelivery>[0]
-  const ears = { live: createLive({ subscriber }), prefix: store.prefix } as Parameters<
+  const deps = { config: pubsub } as Parameters<typeof wakeDelivery>[0]
+  const ears = { pubsub: createPubSub({ subscriber }), prefix: store.prefix } as Parameters<
     typeof wakeDelivery
   >[1]
   wakeDelivery(deps, ears, () => wakes++, closers)
@@ -28,13 +28,13 @@ it('the delivery of webhooks is woken for a tenant that a change of the configur
   await until(async () => (await tell('first')) === 1)
   expect(await tell('second')).toBe(0)
 
-  live.replace(parseTestConfig({ tenants: { ...tenant('first'), ...tenant('second') } }))
+  pubsub.replace(parseTestConfig({ tenants: { ...tenant('first'), ...tenant('second') } }))
   await until(async () => (await tell('second')) === 1)
   const before = wakes
   expect(await tell('second')).toBe(1)
   await until(() => wakes > before)
 
-  live.replace(parseTestConfig({ tenants: tenant('first') }))
+  pubsub.replace(parseTestConfig({ tenants: tenant('first') }))
   await until(async () => (await tell('second')) === 0)
   expect(await tell('first')).toBe(1)
 })

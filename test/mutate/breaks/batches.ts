@@ -26,7 +26,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'the idempotency key of a batch never expires',
   },
   {
-    file: 'workers/batch-runner.ts',
+    file: 'batches/runner/runner.ts',
     find: 'leaseMs / RENEWALS)',
     replace: 'leaseMs * RENEWALS)',
     tests: LEASE,
@@ -34,7 +34,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'a batch renews its lease of 15 s every 75 s',
   },
   {
-    file: 'workers/batch-runner.ts',
+    file: 'batches/runner/runner.ts',
     find: 'if (isLost || now() > heldUntil - leaseMs * MARGIN_SHARE) throw new LeaseLostError()',
     replace: 'if (isLost) throw new LeaseLostError()',
     tests: LEASE,
@@ -66,7 +66,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'what became of a block changes after it was final',
   },
   {
-    file: 'batches/lua/curtail.lua',
+    file: 'batches/lua/abort.lua',
     find: "if ARGV[3] == 'expired' and tonumber(redis.call('HGET', key, 'expires_at')) > now then return 2 end\n",
     replace: '',
     tests: WORK,
@@ -89,7 +89,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'an idempotency key answers another batch with the first',
   },
   {
-    file: 'workers/batch-runner.ts',
+    file: 'batches/runner/runner.ts',
     find: 'Math.min(WINDOW, most / 2)',
     replace: 'Math.min(WINDOW, most)',
     tests: ENDINGS,
@@ -97,14 +97,14 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'a batch leaves no room for the other jobs of its tenant',
   },
   {
-    file: 'workers/batch-write.ts',
+    file: 'batches/runner/write.ts',
     find: 'if (job !== null && !isTerminal(job.status)) return null',
     replace: '',
     tests: ['test/integration/batches/write.test.ts'],
     says: 'a block is written with jobs that still run',
   },
   {
-    file: 'workers/batch-write.ts',
+    file: 'batches/runner/write.ts',
     find: 'const number = block * PARTS_PER_BLOCK + part',
     replace: 'const number = part',
     tests: HAPPY,
@@ -112,7 +112,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'a block overwrites another',
   },
   {
-    file: 'workers/batch-run.ts',
+    file: 'batches/runner/run.ts',
     find: "if (ending !== 'failed') await open.cancel()",
     replace: 'await open.cancel()',
     tests: ENDINGS,
@@ -120,7 +120,7 @@ export const BATCH_BREAKS: readonly Break[] = [
     says: 'what was submitted before a batch failed is thrown away',
   },
   {
-    file: 'workers/batch-run.ts',
+    file: 'batches/runner/run.ts',
     find: 'const expiresAt = writtenAt + keepMs',
     replace: 'const expiresAt = keepMs',
     tests: HAPPY,

@@ -6,7 +6,7 @@ const MONEY = ['test/integration/jobs/money.test.ts']
 const FLIGHT = ['test/integration/jobs/single-flight.test.ts']
 const CREATE = ['test/integration/jobs/create.test.ts']
 const REMOVE = ['test/integration/jobs/remove.test.ts']
-const EXPRESS = ['test/integration/jobs/express.test.ts']
+const DIRECT = ['test/integration/jobs/direct-dispatch.test.ts']
 const CACHE = ['test/integration/jobs/cache.test.ts']
 const TIME = ['test/integration/jobs/time.test.ts']
 const FOLLOW = ['test/integration/jobs/follow.test.ts']
@@ -22,7 +22,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'an idempotency key never expires',
   },
   {
-    file: 'jobs/lua/keep.lua',
+    file: 'jobs/lua/set-embeddings.lua',
     find: "redis.call('PEXPIRE', cache_key(ARGV[i]), ARGV[2])",
     replace: "redis.call('EXPIRE', cache_key(ARGV[i]), ARGV[2])",
     tests: TTL,
@@ -69,10 +69,10 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'an answer is kept whatever its size',
   },
   {
-    file: 'jobs/lua/keep.lua',
+    file: 'jobs/lua/set-embeddings.lua',
     find: "if record[1] ~= 'completed' or record[2] then return 0 end",
     replace: '',
-    tests: ['test/integration/workers/embedding-items.test.ts'],
+    tests: ['test/integration/workers/embedding-cache.test.ts'],
     says: 'vectors of a deleted job are kept',
   },
   {
@@ -137,7 +137,7 @@ export const JOB_BREAKS: readonly Break[] = [
     file: 'jobs/lua/common.lua',
     find: "if not job.carrying then redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries) end\n  if job.deadline",
     replace: 'if job.deadline',
-    tests: EXPRESS,
+    tests: DIRECT,
     says: 'a job straight from the API stays in the outbox when it ended',
   },
   {
@@ -196,14 +196,14 @@ export const JOB_BREAKS: readonly Break[] = [
     file: 'jobs/lua/finish.lua',
     find: "if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end",
     replace: '',
-    tests: [...WORK, ...EXPRESS],
+    tests: [...WORK, ...DIRECT],
     says: 'the failure of an older call ends a job that is called again',
   },
   {
     file: 'jobs/lua/finish.lua',
     find: "    redis.call('HDEL', job_key(id) .. ':attempts', call)\n",
     replace: '',
-    tests: ['test/integration/workers/embedding-items.test.ts'],
+    tests: ['test/integration/workers/embedding-cache.test.ts'],
     says: 'an attempt for which no call was made stays in the list',
   },
   {
@@ -222,7 +222,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'a job that was queued again is forgotten with its old end',
   },
   {
-    file: 'jobs/lua/again.lua',
+    file: 'jobs/lua/retry.lua',
     find: "redis.call('ZREM', root .. ':expiry', id)\n",
     replace: '',
     tests: TTL,
@@ -230,7 +230,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'a retried job keeps the place of its first end',
   },
   {
-    file: 'jobs/lua/again.lua',
+    file: 'jobs/lua/retry.lua',
     find: "'carrying', 'lost')\njob.deadline = 0",
     replace: "'carrying')\njob.deadline = 0",
     tests: WORK,
@@ -238,7 +238,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'a job that is retried after its quarantine is still blamed',
   },
   {
-    file: 'jobs/lua/again.lua',
+    file: 'jobs/lua/retry.lua',
     find: "tonumber(v[2] or 0) >= tonumber(most) then return 'not_retryable' end",
     replace: "tonumber(v[2] or 0) > tonumber(most) then return 'not_retryable' end",
     tests: ['test/integration/jobs/failures.test.ts'],
@@ -286,7 +286,7 @@ export const JOB_BREAKS: readonly Break[] = [
     file: 'jobs/lua/renew.lua',
     find: "'XX', ms(now",
     replace: 'ms(now',
-    tests: EXPRESS,
+    tests: DIRECT,
     says: 'a job that ended comes back into the outbox by a renewal',
   },
   {
@@ -312,10 +312,10 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'a tenant may have one model more than it may',
   },
   {
-    file: 'jobs/lua/standing.lua',
+    file: 'jobs/lua/tenant-stats.lua',
     find: "'(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2]))",
     replace: "'(' .. ms(now - tonumber(ARGV[2]))",
-    tests: ['test/integration/jobs/standings.test.ts'],
+    tests: ['test/integration/jobs/tenant-stats.test.ts'],
     says: 'the pace of a tenant counts all that it has kept',
   },
   {
@@ -334,7 +334,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'the call of a cancelled job costs nothing until its worker tells',
   },
   {
-    file: 'jobs/lua/drain.lua',
+    file: 'jobs/lua/finish-followers.lua',
     find: "if left == 0 then redis.call('SREM', root .. ':draining', id) end",
     replace: '',
     tests: [...FLIGHT, ...TTL],

@@ -7,7 +7,7 @@ const SEND = ['test/integration/webhooks/send.test.ts']
 /** Breaks of the webhooks: their outbox, their worker, and what is sent. */
 export const WEBHOOK_BREAKS: readonly Break[] = [
   {
-    file: 'workers/webhook-delivery.ts',
+    file: 'webhooks/deliverer.ts',
     find: '    if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return\n',
     replace: '',
     tests: DELIVERY,
@@ -15,7 +15,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     says: 'a webhook is sent on a lease that is nearly over',
   },
   {
-    file: 'workers/webhook-delivery.ts',
+    file: 'webhooks/deliverer.ts',
     find: 'delivery.attemptsMade + 1, random',
     replace: 'delivery.attemptsMade, random',
     tests: DELIVERY,
@@ -23,7 +23,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     says: 'a webhook is tried once more than its schedule says',
   },
   {
-    file: 'workers/webhook-delivery.ts',
+    file: 'webhooks/deliverer.ts',
     find: "if (outcome.gone) return { status: 'failed' }",
     replace: '',
     tests: DELIVERY,
@@ -31,7 +31,7 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
     says: 'a receiver that wants no more is asked again',
   },
   {
-    file: 'workers/webhook-delivery.ts',
+    file: 'webhooks/deliverer.ts',
     find: 'if (delivery.attemptsMade === 0 && early > 0) return',
     replace: 'if (early > 1e9) return',
     tests: DELIVERY,

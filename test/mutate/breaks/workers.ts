@@ -2,7 +2,7 @@ import type { Break } from '../break.ts'
 
 const CALLS = ['test/integration/workers/calls.test.ts']
 const LEASES = ['test/integration/workers/leases.test.ts']
-const ITEMS = ['test/integration/workers/embedding-items.test.ts']
+const ITEMS = ['test/integration/workers/embedding-cache.test.ts']
 const FAILED = ['test/integration/workers/failed-calls.test.ts']
 const OUTCOME = ['test/unit/workers/outcome.test.ts']
 const PLAN = ['test/unit/workers/plan.test.ts']
@@ -172,8 +172,8 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/cost-of-cut.ts',
-    find: 'if (!isPaid) return passengers.map(() => ({}))',
-    replace: 'if (isPaid) return passengers.map(() => ({}))',
+    find: 'if (!isPaid) return claimedJobs.map(() => ({}))',
+    replace: 'if (isPaid) return claimedJobs.map(() => ({}))',
     tests: ['test/integration/budgets/cut-calls.test.ts'],
     says: 'a call that was cut off costs nothing',
   },
@@ -192,21 +192,21 @@ export const WORKER_BREAKS: readonly Break[] = [
     says: 'tenants share a request while the breaker asks whose it is',
   },
   {
-    file: 'workers/cargo.ts',
+    file: 'workers/provider-call.ts',
     find: "group: claimed.cacheMode === 'off' ? null : claimed.tenant,",
     replace: 'group: claimed.tenant,',
     tests: ITEMS,
     says: 'a job without a cache takes part in one',
   },
   {
-    file: 'workers/cargo.ts',
+    file: 'workers/provider-call.ts',
     find: "group: claimed.cacheMode === 'off' ? null : claimed.tenant,",
     replace: "group: claimed.cacheMode === 'off' ? null : '',",
     tests: ITEMS,
     says: 'a tenant learns by what it pays what others ask',
   },
   {
-    file: 'workers/cargo.ts',
+    file: 'workers/provider-call.ts',
     find: '...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),',
     replace: '',
     tests: ['test/integration/workers/storing.test.ts'],

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { ApiError } from '../../../api/errors.ts'
-import { modelNotFound } from '../../../api/missing-model.ts'
-import { createJobSchema } from '../../../api/schemas/create-job.ts'
-import { type SubmitDeps, toNewJob } from '../../../api/submit.ts'
+import { createJobSchema } from '../../../api/jobs/create-schema.ts'
+import { type SubmitDeps, toNewJob } from '../../../api/jobs/submit.ts'
+import { modelNotFound } from '../../../api/openai/missing-model.ts'
 import type { Lane } from '../../../config/lanes.ts'
 import type { Tenant } from '../../../config/tenants.ts'
 

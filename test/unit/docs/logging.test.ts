@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { readPage } from './named-tests.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-const paths = ['*.ts', '{api,jobs,services,telemetry,workers}/**/*.ts']
+const paths = ['*.ts', '{api,jobs,services,telemetry,webhooks,workers}/**/*.ts']
 const source = globSync(paths, { cwd: root })
   .map((path) => readFileSync(`${root}${path}`, 'utf8'))
   .join('\n')

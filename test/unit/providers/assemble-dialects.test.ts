@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { ChatCompletionStream } from 'openai/lib/ChatCompletionStream'
 import { describe, expect, test } from 'vitest'
-import { listChatChunks } from '../../../api/door/replay-chat.ts'
+import { listChatChunks } from '../../../api/openai/replay-chat.ts'
 import type { JsonObject, JsonValue } from '../../../lib/json.ts'
 import { createChatAssembler } from '../../../providers/assemble.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Lane } from '../../../config/lanes.ts'
-import { costOf, type InHand, planCalls } from '../../../workers/plan.ts'
+import { costOf, type Prefetched, planCalls } from '../../../workers/plan.ts'
 import { heldEntry } from './held.ts'
 
 const lane: Lane = {
@@ -19,12 +19,12 @@ const lane: Lane = {
 const alone: Lane = { ...lane, coalesce: null }
 
 let count = 0
-function entry(cost: Parameters<typeof heldEntry>[1] = {}, since = 0): InHand {
+function entry(cost: Parameters<typeof heldEntry>[1] = {}, since = 0): Prefetched {
   return { held: heldEntry(`job_${++count}`, { coalesceKey: 'k', ...cost }), since }
 }
 const idsOf = (plan: ReturnType<typeof planCalls>) =>
   plan.ready.map((call) => call.held.map((held) => held.id))
-const ids = (hand: InHand[]) => hand.map((one) => one.held.id)
+const ids = (hand: Prefetched[]) => hand.map((one) => one.held.id)
 
 describe('planCalls', () => {
   it('sends each entry alone on a lane that does not coalesce, at once', () => {

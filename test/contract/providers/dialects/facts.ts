@@ -1,6 +1,6 @@
 /** What a provider says otherwise than OpenAI; the simulator says it so too. */
 export type DialectFacts = {
-  /** In providers/simulator/dialects.ts. */
+  /** In simulator/dialects.ts. */
   name: string
   provider: string
   /** The public reports or pages that it was read from. */

@@ -28,7 +28,7 @@ it('shows new groups while the failures are still being counted', async () => {
   const deps: SnapshotDeps = {
     config: () => config,
     lanes: { list: async () => [] },
-    standings: {
+    tenantStats: {
       read: async (tenants) =>
         tenants.map((tenant) => ({ tenant, counts, spentUsd: 0, reservedUsd: 0, finishedPerMinute: 0 })),
       recentGroups: async ([tenant]) => [{ tenant: tenant!, group, updatedAt: '2026-11-24T00:00:00.000Z' }],

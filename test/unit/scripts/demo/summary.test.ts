@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Job } from '../../../../jobs/job.ts'
-import { createSimulator } from '../../../../providers/simulator/simulator.ts'
 import { makeLoad } from '../../../../scripts/demo/load.ts'
 import { renderReport } from '../../../../scripts/demo/report.ts'
 import { measureLimit, type Observed, percentile, summarize } from '../../../../scripts/demo/summary.ts'
+import { createSimulator } from '../../../../simulator/simulator.ts'
 
 const refused = {
   code: 'invalid_request',

@@ -1,0 +1,123 @@
+import type { Batch, BatchEndpoint, LineFailure } from '../../batches/batch.ts'
+import { checkLine, isFault, type LineFault } from '../../batches/check-line.ts'
+import type { Config } from '../../config/schema.ts'
+import { resolveTenant } from '../../config/tenants.ts'
+import type { Job, JobError } from '../../jobs/job.ts'
+import type { NewJob } from '../../jobs/jobs.ts'
+import type { JsonObject, JsonValue } from '../../lib/json.ts'
+import { withMembers } from '../../lib/json-source.ts'
+import type { JsonScanner } from '../../lib/scan-json.ts'
+import { ApiError, toErrorMembers } from '../errors.ts'
+import { parseRequest } from '../issues.ts'
+import type { CreateJob } from '../jobs/create-schema.ts'
+import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
+import { createBodyScanner } from '../json-bounds.ts'
+import { describeFailure } from '../openai/failure.ts'
+import { describeMissingModel } from '../openai/missing-model.ts'
+import { toResponseId } from '../openai/response-id.ts'
+import { originOfBatch } from '../origin.ts'
+import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
+import { chatBodySchema, embeddingBodySchema, responseBodySchema } from '../schemas/bodies.ts'
+
+/** Reads the lines of batches as their endpoints would read them; the workers' side of this is batches/runner/lines.ts. */
+export type BatchLineReader = {
+  /** Finds lines with more structure than a request may have, as they are read. */
+  createScanner(): JsonScanner
+  /** What a whole batch depends on: everything around the body, and a model that there is. */
+  check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
+  /** The job that a line asks for, or the answer that its endpoint would have given. Null: the tenant is gone. */
+  read(
+    text: Buffer,
+    place: { batch: Batch; index: number },
+  ): Promise<{ customId: string; made: NewJob | LineFailure } | null>
+}
+
+const kinds = {
+  '/v1/chat/completions': { type: 'chat', schema: chatBodySchema },
+  '/v1/embeddings': { type: 'embedding', schema: embeddingBodySchema },
+  '/v1/responses': { type: 'response', schema: responseBodySchema },
+} as const
+
+export function createBatchLineReader(deps: SubmitDeps & { config: () => Config }): BatchLineReader {
+  return {
+    createScanner: createBodyScanner,
+
+    async check(text, endpoint) {
+      const found = await readEnvelope(text, endpoint)
+      if (isFault(found) || deps.resolveModel(found.model) !== null) return found
+      const message = describeMissingModel(found.model, deps.listModels())
+      return { code: 'model_not_found', message, param: 'body.model' }
+    },
+
+    async read(text, { batch, index }) {
+      const tenant = resolveTenant(deps.config(), batch.tenant)
+      if (tenant === null) return null
+      const found = await readEnvelope(text, batch.endpoint)
+      // It was none of these when the batch was validated.
+      if (isFault(found)) return { customId: '', made: { code: found.code, message: found.message } }
+      const { customId, body } = found
+      try {
+        const { type, schema } = kinds[batch.endpoint]
+        refuseModes(body)
+        const create = {
+          type,
+          body: parseRequest(schema, body, 'body', 'body'),
+          priority: 'low',
+          group: batch.id,
+          metadata: { custom_id: customId },
+        } as CreateJob
+        // No client can send such a key, which has a line break in it.
+        const key = `${batch.id}\n${index}`
+        const job = toNewJob(tenant, create, key, deps)
+        return {
+          customId,
+          made: { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key },
+        }
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error
+        return { customId, made: { status: error.status, error: shapeError(error) } }
+      }
+    },
+  }
+}
+
+/** The provider's answer where it gave one; else a fault of the batch, for nobody answered. */
+export function describeLineFailure(failed: JobError): LineFailure {
+  if (failed.provider_status === null) return { code: failed.code, message: failed.message }
+  const { status, error } = describeFailure(failed)
+  return { status, error }
+}
+
+async function readEnvelope(text: Buffer, endpoint: BatchEndpoint) {
+  let value: JsonValue
+  try {
+    const isLarge = text.length >= LARGE_TEXT_BYTES
+    value = isLarge ? await parseLargeJson(text, 'line') : parseJson(text, 'line', { isScanned: true })
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    return { code: 'invalid_json_line', message: `This line cannot be read: ${error.message}.`, param: null }
+  }
+  return checkLine(value, endpoint)
+}
+
+/** A result as its endpoint shows it: a response has an id of ours, by which it can be fetched. */
+export function showLineResult(job: Job): JsonObject {
+  const result = job.result ?? {}
+  return job.type === 'response' ? withMembers(result, { id: toResponseId(job.id) }) : result
+}
+
+/** Nobody is there to be shown a stream, or to come back for a background response; a conversation needs both sides. */
+function refuseModes(body: JsonObject): void {
+  for (const name of ['stream', 'background', 'previous_response_id']) {
+    if (!body[name]) continue
+    throw new ApiError('invalid_request', `body.${name}: is not for requests of a batch`, {
+      param: `body.${name}`,
+    })
+  }
+}
+
+/** As the endpoint says it: `param` is a place in the body. */
+function shapeError(error: ApiError): Record<string, unknown> {
+  const members = toErrorMembers(error)
+  return { ...members, param: members.param?.replace(/^body\.?/, '') || null }
+}

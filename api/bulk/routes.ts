@@ -1,0 +1,119 @@
+import { PassThrough, type Readable } from 'node:stream'
+import { z } from 'zod'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
+import { bulkLineSchema } from '../jobs/create-schema.ts'
+import { refuseWithoutMemory } from '../jobs/submit.ts'
+import { refuseEncodings } from '../json-body.ts'
+import { originOf } from '../origin.ts'
+import { readBody } from '../read-body.ts'
+import { bulkAnswerSchema, errorResponses } from '../schemas/common.ts'
+import { readUpload } from './read-upload.ts'
+import { createArraySplitter } from './split-array.ts'
+import { createLineSplitter } from './split-lines.ts'
+import { type BulkAnswer, submitBulk } from './submit-bulk.ts'
+
+const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
+
+/** Untyped, for the answer is text written by hand. */
+const response: unknown = {
+  200: {
+    content: {
+      'application/json': { schema: z.array(bulkAnswerSchema) },
+      'application/x-ndjson': { schema: bulkAnswerSchema },
+    },
+  },
+  ...errorResponses,
+}
+
+/** `POST /v1/jobs/bulk`: many jobs in one upload, read and answered as a stream. */
+export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteContext): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(['application/json', ...lineTypes], (_request, payload, done) =>
+    done(null, payload),
+  )
+
+  app.post(
+    '/v1/jobs/bulk',
+    {
+      schema: {
+        tags: ['Jobs'],
+        operationId: 'createJobs',
+        summary: 'Create many jobs',
+        description:
+          `NDJSON, one create object a line, or a JSON array; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. ` +
+          'Answers in the form asked, one answer for each job, in order. A bad job costs only itself. A line whose key brings back a job ' +
+          'that failed answers that; with `Idempotency-Key-Policy: retry-failed` it is queued again.',
+        consumes: ['application/json', 'application/x-ndjson'],
+        body: z.array(bulkLineSchema),
+        response,
+      },
+      // The body is a stream here; each job of it is validated when it is read.
+      validatorCompiler: () => (value: unknown) => ({ value }),
+    },
+    async (request, reply) => {
+      const { headers } = request
+      refuseEncodings(headers['content-encoding'])
+      await refuseWithoutMemory(deps)
+      const body = (request.body ?? request.raw) as unknown as Readable
+      const declared = headers['content-length']
+      if (Number(declared ?? 0) > limits.bulkBytes) {
+        await readBody(body, { limit: limits.bulkBytes, timeout: limits.bodyTimeout, declared })
+      }
+      const form = headers['content-type']?.toLowerCase().startsWith('application/json') ? 'array' : 'lines'
+      const splitter = form === 'array' ? createArraySplitter : createLineSplitter
+      const answers = submitBulk(
+        readUpload(body, {
+          idleTimeout: limits.bulkIdleTimeout,
+          timeout: limits.bulkTimeout,
+          now: () => performance.now(),
+        }),
+        {
+          tenant: tenantOf(request),
+          origin: originOf(request),
+          splitter: splitter({ limit: limits.bodyBytes }),
+          idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
+          policy: parseIdempotencyPolicy(headers['idempotency-key-policy']),
+          deps,
+          limits,
+          closing,
+        },
+      )
+      const texts = form === 'array' ? encodeArray(answers) : encodeLines(answers)
+      // The status is chosen only now: a store that is away at the first batch is still a plain 503.
+      const first = await texts.next()
+      reply.type(form === 'array' ? 'application/json; charset=utf-8' : 'application/x-ndjson; charset=utf-8')
+      return reply.send(pump(first, texts))
+    },
+  )
+}
+
+/**
+ * Answers as they come. They are held in memory for a client that reads none before it has sent everything (most do),
+ * because waiting for it would wait for ever; the number of jobs bounds them.
+ */
+function pump(first: IteratorResult<string>, rest: AsyncGenerator<string>): Readable {
+  const out = new PassThrough()
+  const copy = async () => {
+    for (let result = first; result.done !== true && !out.destroyed; result = await rest.next())
+      out.write(result.value)
+    await rest.return(undefined)
+    out.end()
+  }
+  copy().catch((error: Error) => out.destroy(error))
+  return out
+}
+
+async function* encodeLines(batches: AsyncIterable<BulkAnswer[]>): AsyncGenerator<string> {
+  for await (const batch of batches) yield batch.map((answer) => `${JSON.stringify(answer)}\n`).join('')
+}
+
+async function* encodeArray(batches: AsyncIterable<BulkAnswer[]>): AsyncGenerator<string> {
+  let before = '['
+  for await (const batch of batches) {
+    yield before + batch.map((answer) => JSON.stringify(answer)).join(',\n')
+    before = ',\n'
+  }
+  yield before === '[' ? '[]' : ']'
+}

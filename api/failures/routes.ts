@@ -1,0 +1,116 @@
+import { Readable } from 'node:stream'
+import { z } from 'zod'
+import type { FailedFilter } from '../../jobs/failed.ts'
+import { stringifyLine } from '../../lib/json-source.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
+import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import { exportLine, exportQuery, failureSchema, redriveAnswer, redriveBody } from './schema.ts'
+
+const tags = ['Failures']
+
+/** Untyped, for the answer is text written by hand. */
+const exportResponse: unknown = {
+  200: { content: { 'application/x-ndjson': { schema: exportLine } } },
+  ...errorResponses,
+}
+
+/** Failed jobs as a queue of their own: counted, queued again, taken out. */
+export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext): void {
+  const { jobs } = deps
+
+  app.get(
+    '/v1/failures',
+    {
+      schema: {
+        tags,
+        operationId: 'listFailures',
+        summary: 'Count failed jobs by lane and error code',
+        description:
+          'The most frequent first. A count serves for five seconds, or longer where there are very many.',
+        response: {
+          200: listSchema(failureSchema).extend({ total: z.number(), counted_at: z.iso.datetime() }),
+          ...errorResponses,
+        },
+      },
+    },
+    async (request) => {
+      const { classes, total, counted_at } = await jobs.failures(tenantOf(request).name)
+      return { ...toList([], false), data: classes, total, counted_at }
+    },
+  )
+
+  app.get(
+    '/v1/failures/export',
+    {
+      // HEAD would read all of it for nothing.
+      exposeHeadRoute: false,
+      schema: {
+        tags,
+        operationId: 'exportFailures',
+        summary: 'Read failed jobs with their requests',
+        description:
+          'NDJSON, the oldest job first, read as fast as the client takes it. `create` of a line is a line of `POST /v1/jobs/bulk`.',
+        querystring: exportQuery,
+        response: exportResponse,
+      },
+    },
+    async (request, reply) => {
+      const { limit, ...members } = request.query
+      // It may go on for as long as the client likes: the key has to be good to the end.
+      const signal = abortOnDisconnect(reply, streams.open(request, reply))
+      const lines = encodeLines(jobs.failed(tenantOf(request).name, toFilter(members), limit, signal))
+      // The status is chosen only now: a store that is away at the first job is still a plain 503.
+      const first = await lines.next()
+      reply.type('application/x-ndjson; charset=utf-8')
+      // One line ahead of the client, and none once it is gone.
+      return reply.send(Readable.from(startWith(first, lines), { highWaterMark: 1, signal }))
+    },
+  )
+
+  app.post(
+    '/v1/jobs/retry',
+    {
+      schema: {
+        tags,
+        operationId: 'redriveJobs',
+        summary: 'Queue many failed jobs again',
+        body: redriveBody.nullish(),
+        response: { 200: redriveAnswer, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { limit, dry_run: isDryRun, ...members } = request.body ?? redriveBody.parse({})
+      const redriven = await jobs.redrive(tenantOf(request).name, toFilter(members), {
+        limit,
+        isDryRun,
+      })
+      return { ...redriven, dry_run: isDryRun }
+    },
+  )
+}
+
+type FilterMembers = Omit<z.output<typeof exportQuery>, 'limit'>
+
+function toFilter({ error_code, failed_after, failed_before, ...same }: FilterMembers): FailedFilter {
+  return {
+    ...same,
+    ...(error_code === undefined ? {} : { errorCode: error_code }),
+    ...(failed_after === undefined ? {} : { failedAfter: Date.parse(failed_after) }),
+    ...(failed_before === undefined ? {} : { failedBefore: Date.parse(failed_before) }),
+  }
+}
+
+async function* encodeLines(lines: AsyncIterable<object>): AsyncGenerator<string> {
+  for await (const line of lines) yield `${stringifyLine(line)}\n`
+}
+
+async function* startWith(
+  first: IteratorResult<string>,
+  rest: AsyncGenerator<string>,
+): AsyncGenerator<string> {
+  if (first.done) return
+  yield first.value
+  yield* rest
+}

@@ -1,0 +1,169 @@
+import { Readable } from 'node:stream'
+import multipart from '@fastify/multipart'
+import { z } from 'zod'
+import { type FileRecord, type NewFile, StorageFullError } from '../../files/files.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError, checkId, notFound } from '../errors.ts'
+import { parseRequest } from '../issues.ts'
+import { refuseWithoutMemory } from '../jobs/submit.ts'
+import { refuseEncodings } from '../json-body.ts'
+import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import {
+  fileFields,
+  fileForm,
+  fileSchema,
+  filesQuery,
+  formatAttachment,
+  nestFields,
+  presentFile,
+} from './schema.ts'
+import { formLimits, openUploadForm } from './upload-form.ts'
+
+const tags = ['OpenAI-compatible']
+const idParams = z.object({ id: z.string() })
+
+/** Untyped, for the answer is a stream. */
+const contentResponse: unknown = {
+  200: { content: { 'application/octet-stream': { schema: z.string().meta({ format: 'binary' }) } } },
+  ...errorResponses,
+}
+
+/** Files as OpenAI has them; their uploads and downloads are streams. */
+export async function registerFileRoutes(app: Api, { deps, limits }: RouteContext): Promise<void> {
+  const { files } = deps
+  await app.register(multipart, { limits: formLimits })
+
+  app.post(
+    '/v1/files',
+    {
+      schema: {
+        tags,
+        operationId: 'createFile',
+        summary: 'Upload a file',
+        description: `For batches; up to ${limits.fileBytes} bytes, read as a stream.`,
+        consumes: ['multipart/form-data'],
+        body: fileForm,
+        response: { 200: fileSchema, ...errorResponses },
+      },
+      // The body is a stream here; its fields are validated when they are read.
+      validatorCompiler: () => (value: unknown) => ({ value }),
+    },
+    async (request) => {
+      refuseEncodings(request.headers['content-encoding'])
+      await refuseWithoutMemory(deps)
+      const form = await openUploadForm(request, {
+        fileBytes: limits.fileBytes,
+        idleTimeout: limits.bulkIdleTimeout,
+        timeout: limits.bulkTimeout,
+        drainTimeout: limits.bodyTimeout,
+      })
+      try {
+        // What stands before the file is refused before the file is stored.
+        parseRequest(fileFields.partial(), nestFields(form.fields()), 'body')
+        const describe = (createdAt: number): NewFile => {
+          const { purpose, expires_after } = parseRequest(fileFields, nestFields(form.fields()), 'body')
+          const lifeMs = expires_after ? expires_after.seconds * 1000 : deps.config().files.retain
+          return { filename: form.filename, purpose, expiresAt: createdAt + lifeMs }
+        }
+        return presentFile(await files.create(tenantOf(request).name, describe, form.content))
+      } catch (error) {
+        throw error instanceof StorageFullError ? storageFull(error) : error
+      } finally {
+        form.close()
+      }
+    },
+  )
+
+  app.get(
+    '/v1/files',
+    {
+      schema: {
+        tags,
+        operationId: 'listFiles',
+        summary: 'List files',
+        querystring: filesQuery,
+        response: { 200: listSchema(fileSchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { limit, order, after = null, purpose = null } = request.query
+      const page = await files.list(tenantOf(request).name, { limit, order, after, purpose })
+      return toList(page.files.map(presentFile), page.hasMore)
+    },
+  )
+
+  async function find(tenant: string, id: string): Promise<FileRecord> {
+    const file = await files.get(tenant, checkId(id, 'file'))
+    if (file === null) throw notFound('file')
+    return file
+  }
+
+  app.get(
+    '/v1/files/:id',
+    {
+      schema: {
+        tags,
+        operationId: 'getFile',
+        summary: 'Get a file',
+        params: idParams,
+        response: { 200: fileSchema, ...errorResponses },
+      },
+    },
+    async (request) => presentFile(await find(tenantOf(request).name, request.params.id)),
+  )
+
+  app.get(
+    '/v1/files/:id/content',
+    {
+      schema: {
+        tags,
+        operationId: 'downloadFile',
+        summary: 'Get the content of a file',
+        params: idParams,
+        response: contentResponse,
+      },
+    },
+    async (request, reply) => {
+      const tenant = tenantOf(request).name
+      const file = await find(tenant, request.params.id)
+      const content = await files.read(tenant, file.id)
+      if (content === null) throw notFound('file')
+      reply
+        .type('application/octet-stream')
+        .header('content-length', file.bytes)
+        .header('content-disposition', formatAttachment(file.filename))
+      // One part ahead of the client, and none once it is gone.
+      return reply.send(Readable.from(content, { highWaterMark: 1 }))
+    },
+  )
+
+  app.delete(
+    '/v1/files/:id',
+    {
+      schema: {
+        tags,
+        operationId: 'deleteFile',
+        summary: 'Delete a file',
+        params: idParams,
+        response: {
+          200: z.object({ id: z.string(), object: z.literal('file'), deleted: z.literal(true) }),
+          ...errorResponses,
+        },
+      },
+    },
+    async (request) => {
+      const id = checkId(request.params.id, 'file')
+      if (!(await files.remove(tenantOf(request).name, id))) throw notFound('file')
+      return { id, object: 'file' as const, deleted: true as const }
+    },
+  )
+}
+
+function storageFull({ maxBytes }: StorageFullError): ApiError {
+  return new ApiError(
+    'storage_full',
+    `file: your files may have ${maxBytes} bytes together (files.max_bytes_per_tenant); delete some`,
+    { param: 'file' },
+  )
+}

@@ -1,0 +1,72 @@
+import { z } from 'zod'
+import { CacheMode, Priority } from '../../jobs/job.ts'
+import { idPatterns } from '../errors.ts'
+import { chatBodySchema, embeddingBodySchema, responseBodySchema } from '../schemas/bodies.ts'
+
+const maxDelay = 366 * 24 * 60 * 60 * 1000
+const maxTimeout = 60 * 60 * 1000
+const maxMetadataPairs = 16
+
+export const timeSchema = z.iso.datetime({
+  offset: true,
+  error: 'expected an RFC 3339 time such as 2026-12-01T00:00:00.000Z',
+})
+
+/** Names that go into paths and keys: short, and without anything that needs escaping. */
+export const groupSchema = z
+  .string()
+  .regex(idPatterns.group, { error: 'expected 1 to 128 letters, digits or _ . : -' })
+
+export const webhookEventSchema = z.enum(['job.completed', 'job.failed', 'job.cancelled'])
+
+const webhook = z.strictObject({
+  url: z.string().min(1).max(2048),
+  events: z.array(webhookEventSchema).min(1).max(3).optional().describe('Default: all three.'),
+})
+
+const metadata = z
+  .record(z.string().max(64, { error: 'has a key longer than 64 characters' }), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= maxMetadataPairs, {
+    error: `has more than ${maxMetadataPairs} pairs`,
+  })
+  .describe('Up to 16 pairs of strings: keys to 64 characters, values to 512.')
+
+const common = {
+  priority: z.enum(Priority).nullish().describe('Default `normal`.'),
+  delay_ms: z.int().min(0).max(maxDelay).nullish().describe('Not before this many milliseconds from now.'),
+  run_at: timeSchema.nullish().describe('Not before this time. Not together with `delay_ms`.'),
+  deadline: timeSchema
+    .nullish()
+    .describe('A job still waiting then fails; one that cannot start by then is refused.'),
+  timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Of one call. Default: the lane's."),
+  max_attempts: z.int().min(1).max(100).nullish().describe("Default: the lane's."),
+  cache: z.enum(CacheMode).nullish().describe('Default `use`.'),
+  webhook: webhook.nullish(),
+  group: groupSchema.nullish().describe('Jobs of a group are counted and followed together.'),
+  metadata: metadata.nullish(),
+}
+
+const create = {
+  chat: z.strictObject({ type: z.literal('chat'), body: chatBodySchema, ...common }),
+  response: z.strictObject({ type: z.literal('response'), body: responseBodySchema, ...common }),
+  embedding: z.strictObject({ type: z.literal('embedding'), body: embeddingBodySchema, ...common }),
+}
+
+/** What `POST /v1/jobs` takes. */
+export const createJobSchema = z
+  .discriminatedUnion('type', [create.chat, create.response, create.embedding])
+  .meta({ id: 'CreateJob' })
+export type CreateJob = z.output<typeof createJobSchema>
+
+const lineMembers = {
+  idempotency_key: z.string().nullish().describe('What the `Idempotency-Key` header is for a single job.'),
+}
+
+/** One line of `POST /v1/jobs/bulk`: a create object that may carry its own idempotency key. */
+export const bulkLineSchema = z
+  .discriminatedUnion('type', [
+    create.chat.extend(lineMembers),
+    create.response.extend(lineMembers),
+    create.embedding.extend(lineMembers),
+  ])
+  .meta({ id: 'BulkLine' })

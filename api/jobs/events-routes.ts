@@ -1,0 +1,104 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Following } from '../../jobs/jobs.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
+import { ApiError, checkId, notFound } from '../errors.ts'
+import { errorResponses } from '../schemas/common.ts'
+import { encodeEvents } from '../sse.ts'
+import { jobEventSchema } from './schema.ts'
+
+const query = z.object({
+  last_event_id: z.string().optional().describe('For clients that cannot send the header `Last-Event-ID`.'),
+})
+/** Untyped, for the answer is text written by hand. */
+const response: unknown = {
+  200: { content: { 'text/event-stream': { schema: jobEventSchema } } },
+  204: z.undefined().describe('Finished, and nothing came after the event named.'),
+  ...errorResponses,
+}
+const description =
+  'Server-sent events: all from the first, then live ones; after `Last-Event-ID` only later ones. ' +
+  'The stream ends after the last event there can be; connecting again then answers 204.'
+
+/** Live events of a job or of a group. */
+export function registerEventRoutes(app: Api, context: RouteContext): void {
+  const { jobs } = context.deps
+
+  app.get(
+    '/v1/jobs/:id/events',
+    {
+      // HEAD would open a stream that never ends.
+      exposeHeadRoute: false,
+      schema: {
+        tags: ['Events'],
+        operationId: 'followJob',
+        summary: 'Follow a job',
+        description,
+        params: z.object({ id: z.string() }),
+        querystring: query,
+        response,
+      },
+    },
+    (request, reply) =>
+      stream(request, reply, context, 'job', request.query.last_event_id, (cursor, signal) =>
+        jobs.follow(tenantOf(request).name, checkId(request.params.id, 'job'), cursor, signal),
+      ),
+  )
+
+  app.get(
+    '/v1/groups/:group/events',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        tags: ['Events'],
+        operationId: 'followGroup',
+        summary: 'Follow every job of a group',
+        description,
+        params: z.object({ group: z.string() }),
+        querystring: query,
+        response,
+      },
+    },
+    (request, reply) =>
+      stream(request, reply, context, 'group', request.query.last_event_id, (cursor, signal) =>
+        jobs.followGroup(tenantOf(request).name, checkId(request.params.group, 'group'), cursor, signal),
+      ),
+  )
+}
+
+async function stream(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { limits, streams, closing }: RouteContext,
+  what: 'job' | 'group',
+  queryCursor: string | undefined,
+  follow: (cursor: string, signal: AbortSignal) => Promise<Following | null>,
+): Promise<FastifyReply> {
+  const cursor = readCursor(request.headers['last-event-id'] ?? queryCursor, cursorPatterns[what])
+  const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
+  const following = await follow(cursor, signal)
+  if (following === null) throw notFound(what)
+  if (following.finished) return reply.code(204).send()
+  const text = encodeEvents(following.events, { heartbeat: limits.heartbeat, signal })
+  return (
+    reply
+      .type('text/event-stream; charset=utf-8')
+      // nginx buffers answers otherwise.
+      .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
+      .send(Readable.from(text, { objectMode: false }))
+  )
+}
+
+/** A job's events are counted; those of a group have the ids of a stream of Redis. */
+const cursorPatterns = { job: /^\d{0,15}$/, group: /^(\d{1,19}(-\d{1,19})?)?$/ }
+
+function readCursor(given: string | string[] | undefined, pattern: RegExp): string {
+  if (given === undefined) return ''
+  if (typeof given === 'string' && pattern.test(given)) return given
+  throw new ApiError('invalid_request', 'Last-Event-ID: is not the id of an event from here', {
+    param: 'Last-Event-ID',
+  })
+}

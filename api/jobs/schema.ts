@@ -1,0 +1,194 @@
+import { z } from 'zod'
+import { JobStatus, JobType, Priority } from '../../jobs/job.ts'
+import { listSchema, statusCountsSchema } from '../schemas/common.ts'
+import { webhookEventSchema } from './create-schema.ts'
+
+const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
+const tokens = z.number()
+
+/** An object of a client's or a provider's. Any value passes here, for a copy would not have its text any more. */
+const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
+
+const usage = z
+  .object({ input_tokens: tokens, output_tokens: tokens, total_tokens: tokens })
+  .meta({ id: 'Usage' })
+
+const waitingFor = z.enum([
+  'requests',
+  'tokens',
+  'concurrency',
+  'provider_pause',
+  'retry_delay',
+  'schedule',
+  'budget',
+])
+const usageIsEstimate = z
+  .boolean()
+  .describe('True: the provider did not state all of the usage; the rest is estimated.')
+const costIsEstimate = z
+  .boolean()
+  .describe('True: the cost, or a part of it, is estimated, for the provider did not state what it counted.')
+
+const jobError = z
+  .object({
+    code: z.string(),
+    message: z.string(),
+    provider_status: z.number().nullable(),
+    retryable: z.boolean(),
+    provider_error: z
+      .looseObject({})
+      .optional()
+      .describe("The provider's own error object, without keys; absent where it gave none."),
+  })
+  .meta({ id: 'JobError' })
+
+export const jobSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('job'),
+    type: z.enum(JobType),
+    status: z.enum(JobStatus),
+    model: z.string(),
+    lane: z.string(),
+    group: z.string().nullable(),
+    priority: z.enum(Priority),
+    metadata: z.record(z.string(), z.string()),
+    created_at: time,
+    run_at: time.nullable(),
+    started_at: time.nullable(),
+    finished_at: time.nullable(),
+    deadline: time.nullable(),
+    attempts: z.number(),
+    max_attempts: z.number(),
+    redrives: z.number().describe('How often the configuration had it queued again after it had failed.'),
+    next_attempt_at: time.nullable(),
+    estimated_start_at: time.nullable(),
+    waiting_for: waitingFor.nullable(),
+    cache: z.enum(['miss', 'hit', 'shared', 'off']),
+    result: passedOn.nullable().describe("The provider's response body as OpenAI shapes it."),
+    result_omitted: z
+      .literal(true)
+      .optional()
+      .describe(
+        'The job has a result that this answer does without: `result` is null, and `GET /v1/jobs/{id}` has it. Absent everywhere else.',
+      ),
+    result_url: z.string().optional().describe('Where an omitted result is: the path of the job.'),
+    usage: usage.nullable(),
+    dropped_members: z
+      .array(z.string())
+      .describe(
+        'Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says.',
+      ),
+    usage_is_estimate: usageIsEstimate,
+    cost_usd: z.number().nullable().describe('USD, of all calls made for it.'),
+    cost_is_estimate: costIsEstimate,
+    error: jobError.nullable(),
+  })
+  .meta({ id: 'Job' })
+
+export const jobListSchema = listSchema(jobSchema).extend({
+  scanned: z
+    .number()
+    .optional()
+    .describe(
+      'How many jobs were looked at, where that was the most that a page looks at: it is not full, and `last_id` goes on from there.',
+    ),
+  omitted_results: z
+    .number()
+    .optional()
+    .describe('With `include=result`: how many jobs of this page have `result_omitted` all the same.'),
+})
+
+export const jobRequestSchema = z
+  .object({
+    object: z.literal('job.request'),
+    id: z.string(),
+    body: passedOn.describe('As it was handed in; only `model` becomes another on its way to the provider.'),
+  })
+  .meta({ id: 'JobRequest' })
+
+export const attemptSchema = z
+  .object({
+    attempt: z.number(),
+    provider: z.string(),
+    model: z.string(),
+    started_at: time,
+    latency_ms: z.number().nullable(),
+    outcome: z.enum([
+      'running',
+      'completed',
+      'throttled',
+      'retryable',
+      'timeout',
+      'failed',
+      'aborted',
+      'lost',
+    ]),
+    status: z.number().nullable().describe("The provider's HTTP status."),
+    error_code: z.string().nullable(),
+    usage: usage.nullable(),
+    usage_is_estimate: usageIsEstimate,
+    cost_usd: z.number().nullable(),
+    cost_is_estimate: costIsEstimate,
+    waited_ms: z.number(),
+    waited_for: waitingFor.nullable(),
+    ambiguous: z
+      .boolean()
+      .describe('True when it is not known whether the provider did, and billed, the work.'),
+    coalesced: z.number().describe('How many jobs the provider request carried.'),
+  })
+  .meta({ id: 'Attempt' })
+
+export const deliverySchema = z
+  .object({
+    id: z.string(),
+    job_id: z.string(),
+    event: webhookEventSchema,
+    url: z.string(),
+    status: z.enum(['pending', 'delivered', 'failed']),
+    created_at: time,
+    next_attempt_at: time.nullable(),
+    attempts: z.array(
+      z.object({
+        at: time,
+        status: z.number().nullable(),
+        error: z.string().nullable(),
+        latency_ms: z.number(),
+        retry_after_ms: z
+          .number()
+          .optional()
+          .describe(
+            'How long the receiver asked not to be sent anything (`Retry-After`); absent: it did not.',
+          ),
+      }),
+    ),
+  })
+  .meta({ id: 'Delivery' })
+
+export const groupSummarySchema = z
+  .object({
+    group: z.string(),
+    total: z.number(),
+    counts: statusCountsSchema,
+    cost_usd: z.number(),
+    estimated_finish_at: time.nullable(),
+  })
+  .meta({ id: 'Group' })
+
+export const groupEntrySchema = groupSummarySchema
+  .omit({ estimated_finish_at: true })
+  .extend({ updated_at: time.describe('When a job of it last changed its state.') })
+  .meta({ id: 'GroupEntry' })
+
+export const jobEventSchema = z
+  .object({
+    job_id: z.string(),
+    seq: z.number().describe('Counts from 1 within the job, without gaps.'),
+    at: time,
+  })
+  .catchall(z.unknown())
+  .meta({
+    id: 'JobEvent',
+    description:
+      'The `data` of one event. Terminal events carry the whole job; those of a group without results of over 64 KiB, see `result_omitted`.',
+  })

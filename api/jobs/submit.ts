@@ -1,0 +1,272 @@
+import type { Lane } from '../../config/lanes.ts'
+import type { Tenant } from '../../config/tenants.ts'
+import type { CacheMode, Job } from '../../jobs/job.ts'
+import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
+import { estimateMoney } from '../../jobs/money.ts'
+import { findUnshared } from '../../jobs/shareable.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { judgeFit } from '../../providers/fit.ts'
+import type { ApiDeps } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+import type { IdempotencyPolicy } from '../idempotency-key.ts'
+import { modelNotFound } from '../openai/missing-model.ts'
+import type { CreateJob } from './create-schema.ts'
+
+export type SubmitDeps = Pick<
+  ApiDeps,
+  'resolveModel' | 'listModels' | 'estimateCost' | 'checkWebhookUrl' | 'now'
+>
+
+/**
+ * Decides everything about a validated create object that needs the configuration: its lane, defaults, times and cost.
+ * Throws `model_not_found`, `deadline_unreachable`, `exceeds_limit` or `invalid_request`.
+ */
+export function toNewJob(
+  tenant: Tenant,
+  create: CreateJob,
+  idempotencyKey: string | null,
+  deps: SubmitDeps,
+): NewJob {
+  const { model } = create.body
+  const lanes = deps.resolveModel(model)?.lanes ?? []
+  if (lanes.length === 0) throw modelNotFound(model, deps.listModels(), 'body.model')
+  const body = create.body as JsonObject
+  const { lane, ...fits } = chooseLane(lanes, create.type, body)
+  const cost = deps.estimateCost(lane, create.type, body)
+  refuseOversize(lane, cost)
+  const times = decideTimes(create, deps.now())
+  return {
+    tenant: tenant.name,
+    type: create.type,
+    model,
+    lane: lane.id,
+    ...fits,
+    body,
+    priority: create.priority ?? 'normal',
+    ...times,
+    timeoutMs: create.timeout_ms ?? lane.timeout,
+    maxAttempts: create.max_attempts ?? lane.retry.max_attempts,
+    cache: decideCache(tenant, lanes, create),
+    askedCache: create.cache ?? 'use',
+    webhook: decideWebhook(create.webhook, deps),
+    group: create.group ?? null,
+    metadata: create.metadata ?? {},
+    idempotencyKey,
+    ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
+    cost,
+    ...estimateMoney(lane, cost),
+    limits: {
+      maxQueued: tenant.limits.max_queued,
+      requestsPerMinute: tenant.limits.requests_per_minute ?? null,
+      budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
+    },
+  }
+}
+
+/**
+ * The first lane of a route whose provider can serve the request, which others cannot, and what each leaves out. Throws
+ * what the first one says where none can: `unsupported_type`, or `invalid_request` with the member's name.
+ */
+function chooseLane(
+  lanes: Lane[],
+  type: CreateJob['type'],
+  body: JsonObject,
+): { lane: Lane } & Pick<NewJob, 'unfitLanes' | 'dropped'> {
+  const judged = lanes.map((lane) => ({ lane, fit: judgeFit(lane, type, body) }))
+  const chosen = judged.find(({ fit }) => fit.kind === 'serves')
+  if (chosen === undefined) {
+    const { fit } = judged[0]!
+    if (fit.kind === 'unsupported_type')
+      throw new ApiError('unsupported_type', fit.message, { param: 'body.model' })
+    if (fit.kind === 'unsupported_member') {
+      throw new ApiError('invalid_request', fit.message, { param: `body.${fit.param}` })
+    }
+  }
+  const unfitLanes = judged.filter(({ fit }) => fit.kind !== 'serves').map(({ lane }) => lane.id)
+  const dropped = judged.flatMap(({ lane, fit }) =>
+    fit.kind === 'serves' && fit.dropped.length > 0 ? [[lane.id, fit.dropped] as const] : [],
+  )
+  return {
+    lane: chosen!.lane,
+    ...(unfitLanes.length > 0 ? { unfitLanes } : {}),
+    ...(dropped.length > 0 ? { dropped: Object.fromEntries(dropped) } : {}),
+  }
+}
+
+/**
+ * Notes when a call for a job with a deadline would leave at the earliest. The store refuses the job where that is
+ * too late, unless it needs no call: a replay, a kept answer, an equal job under way.
+ */
+export async function noteEarliestStart(job: NewJob, deps: Pick<ApiDeps, 'forecast'>): Promise<NewJob> {
+  if (job.deadline === null) return job
+  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  return { ...job, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
+}
+
+/**
+ * Hands a job in. Throws whatever keeps it out: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
+ * `rate_limited`, `budget_exhausted`.
+ */
+async function acceptJob(
+  newJob: NewJob,
+  deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
+): Promise<{ job: Job; isReplayed: boolean }> {
+  const job = await noteEarliestStart(newJob, deps)
+  const outcome = await deps.jobs.create(job)
+  if (outcome.kind === 'conflict') throw keyReused()
+  if (outcome.kind === 'refused') {
+    const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, deps))
+    throw refused({ ...outcome, retryAfterMs }, job)
+  }
+  return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
+}
+
+/**
+ * `acceptJob`, and what `Idempotency-Key-Policy` asks for: with `retry-failed` a replayed job that failed or was cancelled
+ * is queued again. Both answer the same job.
+ */
+export async function acceptOrRetry(
+  newJob: NewJob,
+  policy: IdempotencyPolicy,
+  deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
+): Promise<{ job: Job; isReplayed: boolean; isRetried: boolean }> {
+  const accepted = await acceptJob(newJob, deps)
+  const { job, isReplayed } = accepted
+  if (!isReplayed || policy !== 'retry-failed' || !isRetryable(job.status))
+    return { ...accepted, isRetried: false }
+  const retried = await deps.jobs.retry(newJob.tenant, job.id)
+  return { job: retried?.job ?? job, isReplayed, isRetried: retried?.kind === 'retried' }
+}
+
+/** Whether a job ended without a result, and may be queued again. */
+export function isRetryable(status: Job['status']): boolean {
+  return status === 'failed' || status === 'cancelled'
+}
+
+/** Tells a client that its key, not a new call, brought this end about: asking again with the key brings it again. */
+export function replayHeaders(job: Job): Record<string, string> {
+  return {
+    'idempotent-replayed': 'true',
+    ...(isRetryable(job.status) ? { 'x-should-retry': 'false' } : {}),
+  }
+}
+
+/**
+ * Ms after which one more job fits into a full queue: the tenant's open jobs leave one by one until the last of
+ * them is served. Null while the lane's speed is not known.
+ */
+async function estimateRoom(job: NewJob, deps: Pick<ApiDeps, 'forecast' | 'now'>): Promise<number | null> {
+  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  return forecast === null ? null : Math.max(0, forecast - deps.now()) / job.limits.maxQueued
+}
+
+/** Redis decides whether its time has come, and what a delay begins at. */
+function decideTimes(create: CreateJob, now: number): Pick<NewJob, 'runAt' | 'delayMs' | 'deadline'> {
+  const delay = create.delay_ms ?? 0
+  if (delay > 0 && create.run_at) {
+    throw new ApiError('invalid_request', 'run_at: give either run_at or delay_ms, not both', {
+      param: 'run_at',
+    })
+  }
+  const runAt = create.run_at ? Date.parse(create.run_at) : null
+  const deadline = create.deadline ? Date.parse(create.deadline) : null
+  if (deadline !== null && deadline <= Math.max(now, runAt ?? now + delay)) {
+    const what = deadline <= now ? 'is in the past' : 'is before the job may start'
+    throw new ApiError('deadline_unreachable', `deadline: ${what}`, { param: 'deadline' })
+  }
+  return { runAt, ...(delay > 0 ? { delayMs: delay } : {}), deadline }
+}
+
+/** What was asked, where one answer for equal jobs is allowed, and makes sense. */
+function decideCache(tenant: Tenant, lanes: readonly Lane[], create: CreateJob): CacheMode {
+  if (tenant.cache === 'off' || lanes.some(({ cache }) => cache === 'off')) return 'off'
+  return findUnshared(create.type, create.body as JsonObject) === null ? (create.cache ?? 'use') : 'off'
+}
+
+function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob['webhook'] {
+  if (!webhook) return null
+  const checked = deps.checkWebhookUrl(webhook.url)
+  if (!checked.ok) {
+    throw new ApiError('invalid_request', `webhook.url: ${checked.reason}`, { param: 'webhook.url' })
+  }
+  const events = webhook.events ?? (['job.completed', 'job.failed', 'job.cancelled'] as const)
+  return { url: webhook.url, events: [...new Set(events)] }
+}
+
+/** A request that is larger than its lane admits in a whole window would wait for ever. */
+function refuseOversize(lane: Lane, cost: JobCost): void {
+  const windowsPerMinute = 60_000 / lane.limits.window
+  const checks = [
+    ['tokens', cost.tokens, lane.limits.tokens_per_minute],
+    ['input tokens', cost.inputTokens, lane.limits.input_tokens_per_minute],
+    ['output tokens', cost.outputTokens, lane.limits.output_tokens_per_minute],
+  ] as const
+  for (const [name, needed, perMinute] of checks) {
+    if (perMinute === undefined || needed <= perMinute / windowsPerMinute) continue
+    const capacity = Math.floor(perMinute / windowsPerMinute)
+    throw new ApiError(
+      'exceeds_limit',
+      `body: needs about ${needed} ${name}, and ${lane.id} admits ${capacity} in ${lane.limits.window / 1000} s`,
+      { param: 'body' },
+    )
+  }
+}
+
+/** The same idempotency key came with another payload. */
+export function keyReused(): ApiError {
+  return new ApiError('idempotency_key_reused', 'Idempotency-Key: was used before with another payload', {
+    param: 'Idempotency-Key',
+  })
+}
+
+/** For uploads, which would take the memory before a job is refused. */
+export async function refuseWithoutMemory(deps: Pick<ApiDeps, 'isMemoryShort'>): Promise<void> {
+  if (await deps.isMemoryShort()) throw memoryShort(5)
+}
+
+function memoryShort(retryAfterSeconds: number): ApiError {
+  return new ApiError(
+    'unavailable',
+    'the memory of the store is almost full; work that was accepted goes on, new work is taken when there is room',
+    { retryAfterSeconds },
+  )
+}
+
+const refusals: Record<
+  Exclude<Refusal['code'], 'deadline_unreachable' | 'memory_short' | 'lanes_full'>,
+  string
+> = {
+  queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
+  rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
+  budget_exhausted:
+    'what the tenant spent today and its waiting jobs would come to more than limits.budget_usd_per_day',
+}
+
+/** The store did not let the job in. */
+export function refused(
+  refusal: Refusal,
+  job: Pick<NewJob, 'earliestStart' | 'lane' | 'maxLanes'>,
+): ApiError {
+  if (refusal.code === 'deadline_unreachable') {
+    const earliest = new Date(job.earliestStart ?? 0).toISOString()
+    return new ApiError(
+      'deadline_unreachable',
+      `deadline: under the present backlog the job would start at ${earliest} at the earliest`,
+      { param: 'deadline' },
+    )
+  }
+  if (refusal.code === 'lanes_full') {
+    const provider = job.lane.slice(0, job.lane.indexOf('/'))
+    return new ApiError(
+      'queue_full',
+      `body.model: the tenant uses as many models of ${provider} as it may at a time (providers.${provider}.max_lanes: ${job.maxLanes})`,
+      { param: 'body.model', retryAfterSeconds: (refusal.retryAfterMs ?? 0) / 1000 },
+    )
+  }
+  if (refusal.code === 'memory_short') return memoryShort((refusal.retryAfterMs ?? 0) / 1000)
+  return new ApiError(
+    refusal.code,
+    refusals[refusal.code],
+    refusal.retryAfterMs === null ? {} : { retryAfterSeconds: refusal.retryAfterMs / 1000 },
+  )
+}

@@ -1,0 +1,189 @@
+import { type Lane, listLanes, resolveLane } from '../../config/lanes.ts'
+import type { Config } from '../../config/schema.ts'
+import { LONGEST_PAUSE_DELAY_MS, type Queues } from '../../jobs/queue.ts'
+import type { BrokenCall, BrokenCalls } from '../../ratelimit/broken-calls.ts'
+import type { Fairness } from '../../ratelimit/fairness.ts'
+import type { Gate } from '../../ratelimit/gate.ts'
+import type { Quantities } from '../../ratelimit/lane-state.ts'
+import type { Latencies } from '../../ratelimit/latencies.ts'
+
+type Counted = {
+  requests: number | null
+  tokens: number | null
+  input_tokens: number | null
+  output_tokens: number | null
+}
+
+/** A lane as operators see it. Rates are a minute, times RFC 3339. */
+export type LaneView = {
+  id: string
+  object: 'lane'
+  provider: string
+  model: string
+  kind: string
+  /** As configured; null is no limit. */
+  limits: Counted & {
+    requests_per_day: number | null
+    concurrency: number | null
+    window_ms: number
+    headroom: number
+  }
+  /** Lower limits that the provider reported. */
+  learned: { requests: number | null; tokens: number | null }
+  /** What leaves at most: limit, headroom and what was learned counted in, times `speed`. */
+  rates: Counted
+  /** Share of the rate in use, below 1 while the lane recovers from a 429. */
+  speed: number
+  /** Level of each bucket; below 0 is a debt that the refill pays off first. */
+  levels: Counted
+  /** What was taken in the provider's window, of what it may hold, by the fullest dimension, 0 to 1. */
+  utilisation: number
+  used: Counted
+  backlog: { waiting: number; delayed: number; held: number }
+  in_flight: number
+  paused_until: string | null
+  paused_reason: string | null
+  waiting_for: string | null
+  /**
+   * `failures`: broken calls in a row. `held_tenants`: while it is not closed, whose calls it holds back. `last_broken`: the
+   * last broken calls, the latest first.
+   */
+  breaker: {
+    state: 'closed' | 'open' | 'half_open'
+    failures: number
+    held_tenants: string[]
+    last_broken: BrokenCall[]
+  }
+  latency_ms: { p50: number | null; p95: number | null }
+  /** 429s since the lane was first used. */
+  throttled: number
+}
+
+export type LaneControl = {
+  list(): Promise<LaneView[]>
+  get(id: string): Promise<LaneView | null>
+  /** Lets no call leave; null: until resumed. False: there is no such lane. */
+  pause(id: string, forMs: number | null, reason: string): Promise<boolean>
+  resume(id: string): Promise<boolean>
+}
+
+/** Clocks of workers and of Redis are expected to differ by less, ms. */
+const CLOCKS_DIFFER_MS = 60_000
+
+/** Reading and steering lanes, over what all processes share. */
+export function createLaneControl(deps: {
+  config: () => Config
+  gate: Gate
+  queues: Pick<Queues, 'backlog' | 'lanes' | 'promote'>
+  fairness: Pick<Fairness, 'read'>
+  latencies: Latencies
+  brokenCalls: Pick<BrokenCalls, 'read'>
+  /** Wakes the lane's loops. */
+  wake: (lane: string) => Promise<unknown>
+  /** Unix ms. */
+  now: () => number
+}): LaneControl {
+  const { config, gate, queues, fairness, latencies } = deps
+
+  async function view(lane: Lane): Promise<LaneView> {
+    const [state, backlog, fair, latency, lastBroken] = await Promise.all([
+      gate.read(lane),
+      queues.backlog(lane.id),
+      fairness.read(lane.id),
+      latencies.read(lane.id),
+      deps.brokenCalls.read(lane.id),
+    ])
+    const { limits } = lane
+    const shares = (['requests', 'tokens', 'inputTokens', 'outputTokens'] as const).map((dimension) => {
+      const capacity = state.capacities[dimension]
+      return capacity === null ? 0 : state.used[dimension] / capacity
+    })
+    const paused = state.pausedUntil !== null
+    return {
+      id: lane.id,
+      object: 'lane',
+      provider: lane.provider,
+      model: lane.model,
+      kind: lane.kind,
+      limits: {
+        requests: limits.requests_per_minute ?? null,
+        tokens: limits.tokens_per_minute ?? null,
+        input_tokens: limits.input_tokens_per_minute ?? null,
+        output_tokens: limits.output_tokens_per_minute ?? null,
+        requests_per_day: limits.requests_per_day ?? null,
+        concurrency: limits.max_concurrency ?? null,
+        window_ms: limits.window,
+        headroom: limits.headroom,
+      },
+      learned: {
+        requests: state.learned.requests?.limit ?? null,
+        tokens: state.learned.tokens?.limit ?? null,
+      },
+      rates: toCounted(state.rates),
+      speed: state.speed,
+      levels: toCounted(state.levels),
+      utilisation: Math.max(0, ...shares),
+      used: toCounted(state.used),
+      backlog: { waiting: backlog.waiting, delayed: backlog.delayed, held: backlog.active },
+      in_flight: state.inFlight,
+      paused_until: paused ? new Date(state.pausedUntil!).toISOString() : null,
+      paused_reason: state.pausedReason,
+      // What workers noted last may be a pause that has ended since.
+      waiting_for: paused ? 'provider_pause' : fair.waitingFor === 'provider_pause' ? null : fair.waitingFor,
+      breaker: {
+        state: state.breaker.state,
+        failures: state.breaker.failures,
+        held_tenants: state.breaker.heldTenants,
+        last_broken: lastBroken,
+      },
+      latency_ms: latency,
+      throttled: state.throttled,
+    }
+  }
+
+  /** Configured lanes, and those of `"*"` models that had work. */
+  async function lanes(): Promise<Lane[]> {
+    const found = new Map(listLanes(config()).map((lane) => [lane.id, lane]))
+    for (const id of await queues.lanes()) {
+      const lane = found.has(id) ? null : resolveLane(config(), id)
+      if (lane) found.set(id, lane)
+    }
+    return [...found.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+  }
+
+  return {
+    list: async () => Promise.all((await lanes()).map(view)),
+    async get(id) {
+      const lane = resolveLane(config(), id)
+      return lane && view(lane)
+    },
+    async pause(id, forMs, reason) {
+      const lane = resolveLane(config(), id)
+      if (!lane) return false
+      await gate.pause(lane, forMs ?? Number.POSITIVE_INFINITY, reason)
+      return true
+    },
+    async resume(id) {
+      const lane = resolveLane(config(), id)
+      if (!lane) return false
+      const { pausedUntil } = await gate.read(lane)
+      await gate.resume(lane)
+      // What the pause put off (workers/hand-off.ts), on whatever clock.
+      if (pausedUntil !== null) {
+        const dueBy = Math.min(pausedUntil, deps.now() + LONGEST_PAUSE_DELAY_MS)
+        await queues.promote(id, dueBy + CLOCKS_DIFFER_MS)
+      }
+      await deps.wake(id)
+      return true
+    },
+  }
+}
+
+function toCounted(quantities: Quantities<number | null>): Counted {
+  return {
+    requests: quantities.requests,
+    tokens: quantities.tokens,
+    input_tokens: quantities.inputTokens,
+    output_tokens: quantities.outputTokens,
+  }
+}

@@ -1,0 +1,143 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { callerOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError, notFound } from '../errors.ts'
+import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import { laneSchema } from './schema.ts'
+
+const pauseBody = z
+  .strictObject({
+    for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
+    reason: z.string().min(1).max(200).optional(),
+  })
+  .nullish()
+
+const tags = ['Lanes']
+const laneParams = z.object({
+  lane: z
+    .string()
+    .describe('`provider/model`. Its slash may be written as it is, or as `%2F`, as generated clients do.'),
+})
+/** The lane's id with its slashes as they are, and what follows it. */
+const pathParams = z.object({ '*': z.string() })
+const access = { access: 'admin' } as const
+
+/** Reading and steering lanes, for operators. */
+export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
+  const { lanes } = deps
+
+  async function find(id: string) {
+    const lane = await lanes.get(id)
+    if (lane === null) throw notFound('lane')
+    return lane
+  }
+
+  async function pause(request: FastifyRequest, id: string, body: z.output<typeof pauseBody>) {
+    const reason = body?.reason ?? 'paused by hand'
+    if (!(await lanes.pause(id, body?.for_ms ?? null, reason))) throw notFound('lane')
+    const lane = await find(id)
+    request.log.info({ lane: lane.id, tenant: callerOf(request).name, reason }, 'lane paused by hand')
+    return lane
+  }
+
+  async function resume(request: FastifyRequest, id: string, body: unknown) {
+    if (body) throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
+    if (!(await lanes.resume(id))) throw notFound('lane')
+    const lane = await find(id)
+    request.log.info({ lane: lane.id, tenant: callerOf(request).name }, 'lane resumed by hand')
+    return lane
+  }
+
+  app.get(
+    '/v1/lanes',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'listLanes',
+        summary: 'List lanes',
+        response: { 200: listSchema(laneSchema), ...errorResponses },
+      },
+    },
+    async () => toList(await lanes.list(), false),
+  )
+
+  app.get(
+    '/v1/lanes/:lane',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'getLane',
+        summary: 'Get a lane',
+        params: laneParams,
+        response: { 200: laneSchema, ...errorResponses },
+      },
+    },
+    (request) => find(request.params.lane),
+  )
+
+  app.post(
+    '/v1/lanes/:lane/pause',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'pauseLane',
+        summary: 'Pause a lane',
+        description: 'It holds in every process and over restarts. Calls that are under way go on.',
+        params: laneParams,
+        body: pauseBody,
+        response: { 200: laneSchema, ...errorResponses },
+      },
+    },
+    (request) => pause(request, request.params.lane, request.body),
+  )
+
+  app.post(
+    '/v1/lanes/:lane/resume',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'resumeLane',
+        summary: 'Resume a lane',
+        description: 'Ends a pause by hand, by a 429 or by the breaker. It takes no body.',
+        params: laneParams,
+        response: { 200: laneSchema, ...errorResponses },
+      },
+    },
+    (request) => resume(request, request.params.lane, request.body),
+  )
+
+  // The same for ids whose slashes are written as they are.
+  app.get(
+    '/v1/lanes/*',
+    {
+      config: access,
+      schema: { hide: true, params: pathParams, response: { 200: laneSchema, ...errorResponses } },
+    },
+    (request) => find(request.params['*']),
+  )
+  app.post(
+    '/v1/lanes/*',
+    {
+      config: access,
+      schema: {
+        hide: true,
+        params: pathParams,
+        body: pauseBody,
+        response: { 200: laneSchema, ...errorResponses },
+      },
+    },
+    (request) => {
+      const path = request.params['*']
+      const slash = path.lastIndexOf('/')
+      const [id, action] = [path.slice(0, slash), path.slice(slash + 1)]
+      if (action === 'pause') return pause(request, id, request.body)
+      if (action === 'resume') return resume(request, id, request.body)
+      throw notFound('route')
+    },
+  )
+}

@@ -1,0 +1,97 @@
+import { z } from 'zod'
+import { listLanes } from '../../config/lanes.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { errorResponses } from '../schemas/common.ts'
+import { modelNotFound } from './missing-model.ts'
+
+/** Owner of what the configuration adds to its providers' models. */
+const OWNER = 'sluice'
+
+const tags = ['OpenAI-compatible']
+const modelSchema = z
+  .object({
+    id: z.string().describe('`provider/model`, or an alias.'),
+    object: z.literal('model'),
+    created: z.number().describe('Not known here: 0.'),
+    owned_by: z.string().describe("The provider's name; `sluice` for an alias."),
+  })
+  .meta({ id: 'Model' })
+
+/** What a request may name as its `model`: the lanes and aliases of the configuration. */
+export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
+  app.get(
+    '/v1/models',
+    {
+      schema: {
+        tags,
+        operationId: 'listModels',
+        summary: 'List models and aliases',
+        response: {
+          200: z.object({ object: z.literal('list'), data: z.array(modelSchema) }),
+          ...errorResponses,
+        },
+      },
+    },
+    async (request) => {
+      const config = deps.config()
+      const named = listLanes(config).map((lane) => toModel(lane.id, lane.provider))
+      const tenant = tenantOf(request).name
+      const open = Object.keys(config.providers).filter((name) =>
+        Object.hasOwn(config.providers[name]!.models, '*'),
+      )
+      const used = await Promise.all(
+        open.map(async (provider) =>
+          (await deps.jobs.models(tenant, provider)).map((model) =>
+            toModel(`${provider}/${model}`, provider),
+          ),
+        ),
+      )
+      // Those that were given a name since stand once.
+      const known = new Set(named.map(({ id }) => id))
+      const lanes = [...named, ...used.flat().filter(({ id }) => !known.has(id))]
+      const aliases = Object.keys(config.routes).map((alias) => toModel(alias, OWNER))
+      return { object: 'list' as const, data: [...lanes, ...aliases] }
+    },
+  )
+
+  function find(id: string): z.output<typeof modelSchema> {
+    const lane = deps.resolveModel(id)?.lanes[0]
+    if (lane === undefined) throw modelNotFound(id, deps.listModels(), 'model')
+    return toModel(id, lane.id === id ? lane.provider : OWNER)
+  }
+
+  app.get(
+    '/v1/models/:model',
+    {
+      schema: {
+        tags,
+        operationId: 'getModel',
+        summary: 'Get a model or an alias',
+        params: z.object({
+          model: z
+            .string()
+            .describe('`provider/model`, or an alias. Its slash may be written as it is, or as `%2F`.'),
+        }),
+        response: { 200: modelSchema, ...errorResponses },
+      },
+    },
+    async (request) => find(request.params.model),
+  )
+  // The same for names whose slashes are written as they are.
+  app.get(
+    '/v1/models/*',
+    {
+      schema: {
+        hide: true,
+        params: z.object({ '*': z.string() }),
+        response: { 200: modelSchema, ...errorResponses },
+      },
+    },
+    async (request) => find(request.params['*']),
+  )
+}
+
+function toModel(id: string, owner: string): z.output<typeof modelSchema> {
+  return { id, object: 'model', created: 0, owned_by: owner }
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod'
+import type { JsonObject } from '../../lib/json.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { sendError } from '../error-replies.ts'
+import { ApiError } from '../errors.ts'
+import { chatBodySchema, embeddingBodySchema } from '../schemas/bodies.ts'
+import { createValidatorCompiler } from '../validation.ts'
+import { answerCall } from './answer.ts'
+import { applyDeployment } from './azure-paths.ts'
+import { createChatForm } from './chat-form.ts'
+import { registerResponseRoutes } from './responses-routes.ts'
+import {
+  jobAccepted as accepted,
+  looseJson as json,
+  openAiErrorResponses,
+  openAiTags as tags,
+} from './schema.ts'
+
+const description =
+  'The body goes to the provider as it stands, its answer and its errors come back as they are. Each call is a job: ' +
+  '`x-job-id` names it and `x-cache` says where the answer came from. `Prefer: respond-async` answers 202 with the job, ' +
+  '`Cache-Control: no-cache` asks for a new answer, `no-store` keeps out of the cache, and with an `Idempotency-Key` the ' +
+  'same payload is the same job. The job is cancelled when the ' +
+  'client goes away, unless others share it.'
+
+/** Untyped, for results go out as they are. */
+const chatResponse: unknown = {
+  200: {
+    description: 'The completion; with `stream: true` its chunks.',
+    content: {
+      ...json("The provider's `chat.completion`."),
+      'text/event-stream': {
+        schema: z.string().describe('`data:` lines with a chunk each, then `data: [DONE]`.'),
+      },
+    },
+  },
+  202: accepted,
+  ...openAiErrorResponses,
+}
+const embeddingResponse: unknown = {
+  200: { description: 'The vectors.', content: json("The provider's list of embeddings.") },
+  202: accepted,
+  ...openAiErrorResponses,
+}
+
+/** The routes that clients of OpenAI know. To be registered in a scope of its own. */
+export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
+  app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: 'body' }))
+  app.setErrorHandler((error, request, reply) =>
+    sendError(placeParam(error), request, reply, context.deps.isUnavailable),
+  )
+
+  app.addHook('preValidation', async (request) => applyDeployment(request))
+
+  app.post(
+    '/v1/chat/completions',
+    {
+      schema: {
+        tags,
+        operationId: 'createChatCompletion',
+        summary: 'Create a chat completion',
+        description,
+        body: chatBodySchema,
+        response: chatResponse,
+      },
+    },
+    (request, reply) => {
+      const body = request.body as JsonObject
+      const stream = body.stream === true ? () => createChatForm(body) : null
+      return answerCall(request, reply, { type: 'chat', body: request.body }, { stream }, context)
+    },
+  )
+
+  app.post(
+    '/v1/embeddings',
+    {
+      schema: {
+        tags,
+        operationId: 'createEmbedding',
+        summary: 'Create embeddings',
+        description,
+        body: embeddingBodySchema,
+        response: embeddingResponse,
+      },
+    },
+    (request, reply) =>
+      answerCall(request, reply, { type: 'embedding', body: request.body }, { stream: null }, context),
+  )
+
+  registerResponseRoutes(app, context)
+}
+
+/** OpenAI's `param` is a place in the body; its messages, as ours, begin with `body`. */
+function placeParam(error: unknown): unknown {
+  if (!(error instanceof ApiError) || error.param === null || !/^body\b/.test(error.param)) return error
+  const { code, message, retryAfterSeconds } = error
+  return new ApiError(code, message, {
+    param: error.param.replace(/^body\.?/, '') || null,
+    ...(retryAfterSeconds === null ? {} : { retryAfterSeconds }),
+  })
+}

@@ -1,0 +1,115 @@
+import { Readable } from 'node:stream'
+import { tenantNames } from '../../config/tenants.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
+import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import { fillSilences } from '../sse.ts'
+import { createSampler } from './sampler.ts'
+import { overviewSchema, tenantSchema } from './schema.ts'
+import { createSnapshots } from './snapshot.ts'
+import { describeTenants } from './tenants.ts'
+
+/** Between two snapshots, ms. */
+const INTERVAL_MS = 1_000
+
+const tags = ['Operations']
+const access = { access: 'admin' } as const
+
+/** Untyped, for one snapshot is written once for all that watch. */
+const snapshotAnswer: unknown = {
+  200: { description: 'One snapshot.', content: { 'application/json': { schema: overviewSchema } } },
+  ...errorResponses,
+}
+const streamAnswer: unknown = {
+  200: {
+    description: 'Events `overview`, a snapshot each.',
+    content: { 'text/event-stream': { schema: overviewSchema } },
+  },
+  ...errorResponses,
+}
+
+/** What operators see of everything at once. */
+export function registerOverviewRoutes(app: Api, { deps, limits, streams, closing }: RouteContext): void {
+  const { config, tenantStats } = deps
+  const onError = (error: unknown, what: string) => deps.log.warn({ err: error }, what)
+  const snapshot = createSnapshots({ ...deps, onError })
+  const sampler = createSampler({
+    take: async () => JSON.stringify(await snapshot()),
+    interval: INTERVAL_MS,
+    onError: (error) => onError(error, 'taking snapshots for the overview'),
+    now: () => performance.now(),
+  })
+
+  app.get(
+    '/v1/tenants',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'listTenants',
+        summary: 'List the tenants of the configuration',
+        response: { 200: listSchema(tenantSchema), ...errorResponses },
+      },
+    },
+    async () => {
+      const names = tenantNames(config())
+      return toList(describeTenants(config(), await tenantStats.read(names)), false)
+    },
+  )
+
+  app.get(
+    '/v1/overview',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'getOverview',
+        summary: 'See everything at once',
+        description: 'Lanes, tenants, groups, batches and failures as they stand, a second old at most.',
+        response: snapshotAnswer,
+      },
+    },
+    async (_request, reply) =>
+      reply
+        .type('application/json; charset=utf-8')
+        .serializer((text: unknown) => text as string)
+        .send(await sampler.latest()),
+  )
+
+  app.get(
+    '/v1/overview/events',
+    {
+      config: access,
+      // HEAD would open a stream that never ends.
+      exposeHeadRoute: false,
+      schema: {
+        tags,
+        operationId: 'followOverview',
+        summary: 'Watch everything at once',
+        description:
+          'Server-sent events: a snapshot at once and then one a second. Each is whole, so nothing has to be resumed.',
+        response: streamAnswer,
+      },
+    },
+    async (request, reply) => {
+      const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
+      // A store that is away is still a plain 503.
+      await sampler.latest()
+      const text = fillSilences(sampler.watch(signal), formatSnapshot, {
+        heartbeat: limits.heartbeat,
+        signal,
+      })
+      return (
+        reply
+          .type('text/event-stream; charset=utf-8')
+          // nginx buffers answers otherwise.
+          .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
+          .send(Readable.from(text, { objectMode: false }))
+      )
+    },
+  )
+}
+
+function formatSnapshot(text: string): string {
+  return `event: overview\ndata: ${text}\n\n`
+}

@@ -1,0 +1,70 @@
+import { z } from 'zod'
+import { BatchStatus } from '../../batches/batch.ts'
+import { laneSchema } from '../lanes/schema.ts'
+import { statusCountsSchema } from '../schemas/common.ts'
+
+const time = z.iso.datetime()
+const counts = statusCountsSchema
+
+export const tenantSchema = z
+  .object({
+    id: z.string(),
+    weight: z.number(),
+    counts,
+    max_queued: z.number().nullable(),
+    spent_usd: z.number().describe('In this UTC day.'),
+    reserved_usd: z.number().describe('Held for open jobs.'),
+    budget_usd_per_day: z.number().nullable(),
+    finished_per_minute: z.number(),
+    share: z.number().describe('Of what all tenants shown finished over the last minute.'),
+  })
+  .meta({ id: 'Tenant' })
+
+export const overviewSchema = z
+  .object({
+    object: z.literal('overview'),
+    at: time,
+    lanes: z.array(laneSchema),
+    tenants: z
+      .array(tenantSchema)
+      .describe('Of the configuration; at most 200, those with the most open jobs.'),
+    tenant_count: z.number().describe('Of the configuration, shown or not.'),
+    groups: z
+      .array(
+        z.object({
+          tenant: z.string(),
+          group: z.string(),
+          total: z.number(),
+          counts,
+          cost_usd: z.number(),
+          estimated_finish_at: time.nullable(),
+          updated_at: time,
+        }),
+      )
+      .describe('The 20 that changed last, open ones first.'),
+    batches: z
+      .array(
+        z.object({
+          tenant: z.string(),
+          id: z.string(),
+          status: z.enum(BatchStatus),
+          created_at: time,
+          request_counts: z.object({ total: z.number(), completed: z.number(), failed: z.number() }),
+          estimated_finish_at: time.nullable().describe('At the pace of the last minute it was watched.'),
+        }),
+      )
+      .describe('The newest 20, and as many that are under way.'),
+    failures: z
+      .array(
+        z.object({
+          tenant: z.string(),
+          lane: z.string(),
+          code: z.string(),
+          count: z.number(),
+          last_at: time,
+          retryable: z.boolean().describe('Whether the last of them may do better when it is tried again.'),
+        }),
+      )
+      .describe('Failed jobs that are kept, by error code.'),
+  })
+  .meta({ id: 'Overview' })

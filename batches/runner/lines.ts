@@ -1,0 +1,111 @@
+import type { Files } from '../../files/files.ts'
+import { NotDurableError } from '../../jobs/durability.ts'
+import type { Job, JobError } from '../../jobs/job.ts'
+import type { Jobs, NewJob } from '../../jobs/jobs.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { isRedisUnavailable } from '../../lib/redis.ts'
+import type { JsonScanner } from '../../lib/scan-json.ts'
+import { type Batch, type BatchEnding, type BatchEndpoint, BLOCK_LINES, type LineFailure } from '../batch.ts'
+import type { LineFault } from '../check-line.ts'
+import { type InputLine, readLines } from '../read-lines.ts'
+import type { BatchWork, HeldBatch } from '../work.ts'
+
+/** A line as its endpoint takes it; api/batches/lines.ts makes these. */
+export type LineReader = {
+  /** Finds lines with more structure than a request may have, as they are read. */
+  createScanner(): JsonScanner
+  /** Looks at what a whole batch depends on; the rest of a line's faults cost only the line. */
+  check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
+  /** The job that a line asks for, or why there will be none. Null: the tenant is not configured any more. */
+  read(text: Buffer, place: LinePlace): Promise<{ customId: string; made: NewJob | LineFailure } | null>
+}
+
+export type LinePlace = { batch: Batch /** Among the batch's lines, from 0. */; index: number }
+
+export type BatchDeps = {
+  work: BatchWork
+  files: Files
+  jobs: Pick<Jobs, 'createMany' | 'getMany' | 'statuses' | 'countOpen' | 'cancel'>
+  lines: LineReader
+  /** How a failed job looks to whoever asked. */
+  describeFailure: (error: JobError) => LineFailure
+  /** A completed job's result as whoever asked is shown it. */
+  showResult: (job: Job) => JsonObject
+  /** Most jobs that batches of a tenant may have open; null: the tenant is not configured any more. */
+  window: (tenant: string) => number | null
+  /** How long result files are kept where the batch does not say, ms. */
+  fileRetainMs: () => number
+  now: () => number
+  onError: (error: unknown, what: string) => void
+}
+
+/** A batch under way in this process. */
+export type BatchRun = {
+  held: HeldBatch
+  batch: Batch
+  /** Throws where the batch may be somebody else's by now, or this process is to stop. */
+  check: () => void
+}
+
+/** Of the store's state and not of a line: what was tried is tried again later. */
+export function isPassing(error: unknown): boolean {
+  return error instanceof NotDurableError || isRedisUnavailable(error)
+}
+
+/** The process stops: the batch is left as it stands. */
+export class RunStoppedError extends Error {
+  override readonly name = 'RunStoppedError'
+  override readonly message = 'the worker stops'
+}
+
+/** The input is gone, or not what it was when it was validated. */
+export class InputGoneError extends Error {
+  override readonly name = 'InputGoneError'
+  override readonly message = 'the input file was deleted while the batch ran'
+}
+
+/** Its tenant left the configuration, and with it every limit that its jobs would be let in by. */
+export class TenantGoneError extends Error {
+  override readonly name = 'TenantGoneError'
+  override readonly message = 'the tenant of this batch is not configured any more'
+}
+
+/** Longest line, bytes; as long as the body of a single request. */
+export const LINE_BYTES = 32 * 1024 * 1024
+
+/** The lines of a batch's input from one of its blocks on. Throws InputGoneError when there is no such file. */
+export async function* readInput(
+  { files, lines }: { files: Pick<Files, 'read' | 'get'>; lines: Pick<LineReader, 'createScanner'> },
+  { tenant, inputFileId }: Batch,
+  from: number,
+): AsyncGenerator<InputLine> {
+  const content = await files.read(tenant, inputFileId, from)
+  if (content === null) throw new InputGoneError()
+  try {
+    yield* readLines(content, { from, limit: LINE_BYTES, createScanner: lines.createScanner })
+  } catch (error) {
+    throw (await files.get(tenant, inputFileId)) === null ? new InputGoneError() : error
+  }
+}
+
+export function countLines(batch: Batch, block: number): number {
+  return Math.min(BLOCK_LINES, batch.total - block * BLOCK_LINES)
+}
+
+/** Why a line was not run to its end. */
+export function describeEnding(ending: BatchEnding): LineFailure {
+  switch (ending) {
+    case 'cancelled':
+      return {
+        code: 'batch_cancelled',
+        message: 'The batch was cancelled before this request had an answer.',
+      }
+    case 'expired':
+      return {
+        code: 'batch_expired',
+        message: 'This request had no answer before the completion window of the batch was over.',
+      }
+    case 'failed':
+      return { code: 'batch_failed', message: 'The batch failed before this request was made.' }
+  }
+}

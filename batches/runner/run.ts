@@ -1,0 +1,197 @@
+import type { Waker } from '../../lib/waker.ts'
+import { type BatchEnding, BatchStatus, isOver, PARTS_PER_BLOCK } from '../batch.ts'
+import { type BatchProgress, LeaseLostError } from '../work.ts'
+import { abortBlocks } from './abort.ts'
+import { createFeeder } from './feed.ts'
+import { type BatchDeps, type BatchRun, InputGoneError, RunStoppedError, TenantGoneError } from './lines.ts'
+import { validateInput } from './validate.ts'
+import { createOpenBlocks } from './watch.ts'
+import { createBlockWriter } from './write.ts'
+
+/** Between two looks at a batch that moves, and at one that does not, ms. */
+const LOOK_MS = { least: 100, most: 1000 }
+
+/** Between two reads of how the open jobs stand, where something happened and where nothing seems to, ms. */
+const STATUS_MS = { least: 1000, most: 5000 }
+
+const NO_FILES = { outputFileId: null, errorFileId: null }
+
+/**
+ * Takes a batch from wherever it stands to its end:
+ *
+ *   validate ──> feed ──> watch ──> write ──> seal ──> finish
+ *                 ▲  a window of jobs  │
+ *                 └────────────────────┘
+ *
+ * Every step is one that may be made again: validation makes nothing, a line's job has a key of its own, a block's
+ * parts have their numbers, and a seal finds its file. So a worker that dies leaves nothing that the next cannot go on
+ * from. Resolves when the batch is over; throws LeaseLostError and RunStoppedError where it goes on without us.
+ */
+export async function runBatch(
+  deps: BatchDeps,
+  run: Pick<BatchRun, 'held' | 'check'>,
+  waker: Pick<Waker, 'sleep'>,
+): Promise<void> {
+  const { work } = deps
+  let progress = await work.load(run.held)
+  // Over since it was found among the active ones.
+  if (progress === null || isOver(progress.batch.status)) return
+  if (progress.layout === null) {
+    if (await validate(deps, { ...run, batch: progress.batch })) return
+    progress = await work.load(run.held)
+    if (progress === null) return
+    // Cancelled while it was validated: nothing was made of it.
+    if (progress.layout === null) return work.finish(run.held, NO_FILES)
+  }
+  await runLines(deps, { ...run, batch: progress.batch }, progress, waker)
+}
+
+/** True: the batch is over. */
+async function validate(deps: BatchDeps, run: BatchRun): Promise<boolean> {
+  const { work, files } = deps
+  const { batch, held } = run
+  const hasExpired = async () => deps.now() >= batch.expiresAt && (await work.abort(held, 'expired', []))
+  if (batch.status === BatchStatus.cancelling || (await hasExpired())) {
+    await work.finish(held, NO_FILES)
+    return true
+  }
+  const faults = (code: string, error: Error) => [
+    { code, message: `${error.message}.`, param: null, line: null },
+  ]
+  if (deps.window(batch.tenant) === null) {
+    await work.finish(held, NO_FILES, faults('tenant_removed', new TenantGoneError()))
+    return true
+  }
+  const verdict = await validateInput(deps, batch, run.check)
+  if ('faults' in verdict) {
+    await work.finish(held, NO_FILES, verdict.faults)
+    return true
+  }
+  await work.begin(held, { ...verdict, outputId: files.newId(), errorId: files.newId() })
+  return false
+}
+
+async function runLines(
+  deps: BatchDeps,
+  run: BatchRun,
+  progress: BatchProgress,
+  waker: Pick<Waker, 'sleep'>,
+): Promise<void> {
+  const { work, jobs, now } = deps
+  const { held, batch, check } = run
+  const layout = progress.layout ?? []
+  const writer = createBlockWriter(deps, run, progress)
+  const open = createOpenBlocks(deps, run, writer)
+  for (const [block, lines] of progress.open) open.add(block, lines)
+  const remaining = layout.map((_, block) => block).filter((block) => !isKnown(block))
+  const feeder = createFeeder(deps, run, { layout, remaining, onOpen: open.add })
+  let lastCount = -1
+  let lookedAt = Number.NEGATIVE_INFINITY
+  /** Writing takes its time, in which lines are submitted as before. */
+  let looking: Promise<void> | null = null
+  let failure: unknown = null
+
+  function isKnown(block: number): boolean {
+    return progress.open.has(block) || progress.done.has(block)
+  }
+
+  /** Keeps a window of jobs open until all lines have theirs, and writes the blocks that are through. */
+  async function advance(): Promise<boolean> {
+    const window = deps.window(batch.tenant)
+    if (window === null && remaining.length > 0) throw new TenantGoneError()
+    const count = await jobs.countOpen(batch.tenant, batch.id)
+    const moved = await feeder.feed((window ?? 0) - count)
+    // With nothing open all there is to see can be seen; else a look once a second, where something happened.
+    const since = performance.now() - lookedAt
+    const isDue = since >= (moved || count !== lastCount ? STATUS_MS.least : STATUS_MS.most)
+    if (looking !== null || open.size === 0 || !(isDue || count === 0)) return moved || looking !== null
+    lastCount = count
+    lookedAt = performance.now()
+    looking = open
+      .look(null)
+      .then(
+        () => {},
+        (error) => {
+          failure = error
+        },
+      )
+      .finally(() => {
+        looking = null
+      })
+    return true
+  }
+
+  async function wind(ending: BatchEnding): Promise<boolean> {
+    await looking
+    await abortBlocks(deps, run, ending, { layout, remaining, writer, onOpen: open.add })
+    // What was submitted before the batch failed is paid for, or will be: its results are wanted.
+    if (ending !== 'failed') await open.cancel()
+    return open.look(ending)
+  }
+
+  /** One step; null: everything is written. */
+  async function step(): Promise<boolean | null> {
+    check()
+    if (failure !== null) {
+      const error = failure
+      failure = null
+      throw error
+    }
+    const { ending } = await work.glance(held)
+    if (remaining.length === 0 && open.size === 0) return null
+    if (ending !== null) return wind(ending)
+    if (now() >= batch.expiresAt && (await work.abort(held, 'expired', []))) return true
+    try {
+      return await advance()
+    } catch (error) {
+      if (!(error instanceof InputGoneError) && !(error instanceof TenantGoneError)) throw error
+      await feeder.giveUp()
+      const code = error instanceof InputGoneError ? 'input_file_not_found' : 'tenant_removed'
+      await work.abort(held, 'failed', [{ code, message: `${error.message}.`, param: null, line: null }])
+      return true
+    }
+  }
+
+  try {
+    for (let pause = LOOK_MS.least; ; ) {
+      let moved: boolean | null = false
+      try {
+        moved = await step()
+      } catch (error) {
+        if (error instanceof LeaseLostError || error instanceof RunStoppedError) throw error
+        deps.onError(error, `batch ${batch.id}`)
+        pause = LOOK_MS.most
+      }
+      if (moved === null) break
+      pause = moved ? LOOK_MS.least : Math.min(LOOK_MS.most, pause * 2)
+      await waker.sleep(pause)
+    }
+  } finally {
+    await looking
+  }
+  await seal(deps, run, progress)
+}
+
+/** Makes files of what was written, those with something in them, and ends the batch. */
+async function seal(
+  { work, files, fileRetainMs }: BatchDeps,
+  { held, batch }: BatchRun,
+  { outputId, errorId, layout }: BatchProgress,
+): Promise<void> {
+  const writtenAt = await work.finalize(held)
+  const keepMs = batch.outputExpiresAfter === null ? fileRetainMs() : batch.outputExpiresAfter * 1000
+  const parts = (layout ?? []).length * PARTS_PER_BLOCK
+
+  async function sealOne(id: string, what: string): Promise<string | null> {
+    const filename = `${batch.id}_${what}.jsonl`
+    const expiresAt = writtenAt + keepMs
+    const file = await files.seal(batch.tenant, id, { filename, purpose: 'batch_output', expiresAt }, parts)
+    if (file.bytes > 0) return id
+    await files.remove(batch.tenant, id)
+    return null
+  }
+
+  const outputFileId = await sealOne(outputId, 'output')
+  const errorFileId = await sealOne(errorId, 'error')
+  await work.finish(held, { outputFileId, errorFileId })
+}

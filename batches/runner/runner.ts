@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto'
+import { type OnUpkeepFailure, visitAll } from '../../lib/visit-all.ts'
+import { createWaker, type Waker } from '../../lib/waker.ts'
+import { type HeldBatch, LeaseLostError } from '../work.ts'
+import { type BatchDeps, RunStoppedError } from './lines.ts'
+import { runBatch } from './run.ts'
+
+/** The longest time between two looks for batches, ms. */
+const IDLE_MS = 1000
+/** Batches under way in one process. */
+const MOST_RUNS = 16
+/** Part of a lease that has to be left for a step that the store cannot refuse to whoever lost it. */
+const MARGIN_SHARE = 1 / 3
+/** Renewals within a lease: two of them may fail before the margin is reached. */
+const RENEWALS = 5
+/** A batch that broke its run is left alone for this long, ms. */
+const REST_MS = 5_000
+
+export type BatchRunnerDeps = Omit<BatchDeps, 'window'> & {
+  tenants: () => Promise<string[]>
+  /** Most open jobs that the tenant may have; null: it is not configured any more. */
+  maxQueued: (tenant: string) => number | null
+  /** Told of each tenant and batch that could not be looked at. */
+  onFailure?: OnUpkeepFailure
+}
+
+export type BatchRunner = {
+  /** A batch was made, or is to be cancelled. */
+  wake(id: string): void
+  /** Leaves the batches as they stand, for other workers to go on with. */
+  stop(): Promise<void>
+}
+
+type Run = { waker: Waker; done: Promise<void> }
+
+/** Jobs of a tenant's batches that are open at the same time, all together. */
+const WINDOW = 1000
+
+/**
+ * Runs batches, each in one process at a time: whoever has its lease. One that dies leaves a lease that runs out, and
+ * the next worker goes on with the batch from where it stands.
+ */
+export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
+  const { work, onError } = deps
+  const now = () => performance.now()
+  const runs = new Map<string, Run>()
+  const counts = new Map<string, number>()
+  const restUntil = new Map<string, number>()
+  const waker = createWaker()
+  let stopping = false
+
+  /** Half of what the tenant may have, shared by its batches, so that its other jobs find room. */
+  function window(tenant: string): number | null {
+    const most = deps.maxQueued(tenant)
+    if (most === null) return null
+    return Math.max(1, Math.floor(Math.min(WINDOW, most / 2) / Math.max(1, counts.get(tenant) ?? 1)))
+  }
+
+  async function look(): Promise<void> {
+    const waiting: { tenant: string; ids: string[] }[] = []
+    const read = async (tenant: string) => {
+      const ids = await work.active(tenant)
+      counts.set(tenant, ids.length)
+      waiting.push({ tenant, ids: ids.filter((id) => !runs.has(id) && (restUntil.get(id) ?? 0) <= now()) })
+    }
+    const fail = (error: unknown, tenant: string, id?: string) =>
+      deps.onFailure?.({ task: 'batches', tenant, ...(id === undefined ? {} : { id }), error })
+    await visitAll(await deps.tenants(), read, fail, { endsWithStore: true })
+    // One of each tenant, then another of each: nobody's many batches keep out somebody's first.
+    for (let turn = 0; waiting.some(({ ids }) => ids.length > turn); turn++) {
+      for (const { tenant, ids } of waiting) {
+        const id = ids[turn]
+        if (id === undefined || runs.size >= MOST_RUNS || stopping) continue
+        try {
+          const held = await work.claim(tenant, id, randomUUID())
+          if (held !== null) start(held)
+        } catch (error) {
+          fail(error, tenant, id)
+        }
+      }
+    }
+  }
+
+  function start(held: HeldBatch): void {
+    const own = createWaker()
+    const done = run(held, own).finally(() => runs.delete(held.id))
+    runs.set(held.id, { waker: own, done })
+  }
+
+  async function run(held: HeldBatch, own: Waker): Promise<void> {
+    const { leaseMs } = work
+    let heldUntil = now() + leaseMs
+    let isLost = false
+    const renewal = setInterval(() => {
+      const since = now()
+      work.renew(held).then(
+        () => {
+          heldUntil = since + leaseMs
+        },
+        (error) => {
+          if (error instanceof LeaseLostError) isLost = true
+          else onError(error, `renewing the lease of batch ${held.id}`)
+        },
+      )
+    }, leaseMs / RENEWALS)
+    const check = () => {
+      if (stopping) throw new RunStoppedError()
+      if (isLost || now() > heldUntil - leaseMs * MARGIN_SHARE) throw new LeaseLostError()
+    }
+    try {
+      await runBatch({ ...deps, window }, { held, check }, own)
+      restUntil.delete(held.id)
+    } catch (error) {
+      if (!(error instanceof LeaseLostError) && !(error instanceof RunStoppedError)) {
+        restUntil.set(held.id, now() + REST_MS)
+        onError(error, `batch ${held.id}`)
+      }
+    } finally {
+      clearInterval(renewal)
+      await work.release(held).catch((error) => onError(error, `releasing batch ${held.id}`))
+    }
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopping) {
+      await look().catch((error) => onError(error, 'looking for batches'))
+      if (!stopping) await waker.sleep(IDLE_MS)
+    }
+  }
+  const looping = loop()
+
+  return {
+    wake(id) {
+      const running = runs.get(id)
+      if (running) running.waker.wake()
+      else waker.wake()
+    },
+    async stop() {
+      stopping = true
+      waker.wake()
+      for (const { waker: own } of runs.values()) own.wake()
+      await looping
+      await Promise.all([...runs.values()].map(({ done }) => done))
+    },
+  }
+}

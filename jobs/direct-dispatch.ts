@@ -1,0 +1,50 @@
+import type { Outbox } from './outbox.ts'
+import type { EntryMark, Held, LaneQueue, QueueEntry } from './queue.ts'
+
+/**
+ * The way of a job whose client waits, on a lane where nothing else does: straight from the API to a worker, by a message of
+ * `create.lua`. It stands in its tenant's outbox all the while. Whatever becomes of message and worker, a sweeper finds it
+ * there and puts it into the lane's queue; a worker that makes the call moves its time there ahead, as a lock.
+ */
+export type DirectDispatch = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'claimed'> & {
+  /** The entry of a message, as this worker holds it. */
+  toHeld(message: string): Held
+}
+
+export function createDirectDispatch(deps: {
+  outbox: Pick<Outbox, 'dispatch'>
+  leaseMs: number
+  /** Of this process. */
+  worker: string
+}): DirectDispatch {
+  const { outbox, leaseMs, worker } = deps
+
+  async function queue({ placed }: Held, notBefore: number | null, mark?: EntryMark): Promise<void> {
+    if (placed !== null) await outbox.dispatch([{ ...placed, notBefore, ...(mark && { mark }) }])
+  }
+
+  return {
+    toHeld(message) {
+      const entry = JSON.parse(message) as QueueEntry
+      const { tenant, id, entry: number, cost } = entry
+      return {
+        tenant,
+        id,
+        entry: number,
+        cost,
+        token: `express:${worker}`,
+        apart: null,
+        throttles: null,
+        leaseMs,
+        bull: null,
+        placed: entry,
+        isDirect: true,
+      }
+    },
+    // The end of the job took it out of the outbox. Where there was none, the sweeper is to find it.
+    acknowledge: async () => {},
+    claimed: (held) => ({ ...held, isDirect: false }),
+    delay: (held, at, mark) => queue(held, at, mark),
+    giveBack: (held) => queue(held, null),
+  }
+}

@@ -1,0 +1,41 @@
+-- Puts a job back to wait after a call that did not end it.
+--
+-- ARGV  1 id  2 call number  3 not before ms  4 '1' when the call counts as an attempt, '0' when it does not
+--       5 reason  6 waiting for  7 end of the attempt (JSON)  8 another lane that is to serve it ('' the same)
+--       9 what the call cost, USD  10 '1' when that is an estimate
+--       11 ms for which the worker goes on holding it, to send it again itself (0: it is to be queued)
+-- Answer {1, ''} ({2, ''}: it moved, and its new entry stands in the outbox), or {0, promoted or ''} when the job ended or another call took over meanwhile; `promoted` leads
+--        the followers of a leader that was cancelled in mid-call.
+
+local id, call = ARGV[1], tonumber(ARGV[2])
+local job = load(id, true)
+local known = false
+if job and not job.deleted then known = end_attempt(id, call, ARGV[7]) end
+local cost = book(job, id, call, to_nano(ARGV[9]), known)
+if not job then return { 0, '' } end
+if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
+if job.carrying and is_terminal(job.status) then
+  redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
+  redis.call('HDEL', job_key(id), 'carrying')
+  if job.deleted then redis.call('DEL', job_key(id)) end
+  return { 0, promote(job.hash) or '' }
+end
+-- Stored already, and the answer was lost on its way: the job waits with its entry.
+if job.status == 'queued' and job.calls == call then return { ARGV[8] ~= '' and 2 or 1, '' } end
+if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
+end_hold(job)
+local at = math.max(tonumber(ARGV[3]), now)
+redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_attempt_at', ms(at),
+  'waiting_for', ARGV[6], 'attempts', job.attempts - (ARGV[4] == '1' and 0 or 1))
+index(job, 'queued')
+emit(job, 'job.retrying', ',"reason":' .. cjson.encode(ARGV[5]) .. ',"attempt":' .. call .. ',"next_attempt_at":' .. ms(at))
+-- Its place says from now on that it is to be queued, which its worker does; a sweeper does where that one dies.
+local place = id .. '-' .. job.entries
+redis.call('ZADD', root .. ':outbox', ms(now + tonumber(ARGV[11])), place)
+if ARGV[8] ~= '' then
+  redis.call('ZREM', root .. ':outbox', place)
+  redis.call('HSET', job_key(id), 'lane', ARGV[8])
+  request_entry(job)
+  return { 2, '' }
+end
+return { 1, '' }

@@ -1,0 +1,54 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { tenantRoot } from './keys.ts'
+
+/** The open jobs of all tenants are counted this often, ms; between two counts a process adds its own. */
+const COUNT_MS = 1000
+
+/**
+ * Room for open jobs over all tenants together. Tenants lie in different slots, so this is no part of the script that
+ * lets a job in: each process may go over by what the others let in within a second. A tenant's own limit is exact.
+ */
+export type QueueAdmission = {
+  /** True when no further job fits. */
+  isFull(): Promise<boolean>
+  /** So many jobs were let in by this process. */
+  fill(jobs: number): void
+}
+
+export function createQueueAdmission(deps: {
+  redis: RedisClient
+  prefix: string
+  tenants: () => Promise<string[]>
+  most: () => number
+  now: () => number
+}): QueueAdmission {
+  let count = 0
+  let countedAt = Number.NEGATIVE_INFINITY
+  let counting: Promise<void> | null = null
+
+  async function recount(): Promise<void> {
+    const keys = (await deps.tenants()).flatMap((tenant) =>
+      ['scheduled', 'queued', 'running'].map(
+        (status) => `${tenantRoot(deps.prefix, tenant)}:status:${status}`,
+      ),
+    )
+    const sizes = await Promise.all(keys.map((key) => deps.redis.zcard(key)))
+    count = sizes.reduce((sum, size) => sum + size, 0)
+    countedAt = deps.now()
+  }
+
+  return {
+    async isFull() {
+      if (deps.now() - countedAt >= COUNT_MS) {
+        counting ??= recount().finally(() => {
+          counting = null
+        })
+        await counting
+      }
+      return count >= deps.most()
+    },
+    fill(jobs) {
+      count += jobs
+    },
+  }
+}

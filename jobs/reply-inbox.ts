@@ -1,0 +1,279 @@
+import type { RedisClient } from '../lib/redis.ts'
+import type { AtRest } from './at-rest.ts'
+import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
+import { answersChannel } from './keys.ts'
+import type { PubSub } from './pubsub.ts'
+import { type JobRecord, type ResultRenderer, toEvent, toJob, type View } from './record.ts'
+
+/** Jobs that have not been heard of are looked at this often, ms: messages may be lost. */
+const LOOK_MS = 5000
+
+/** How long a client waits for the channel of its process to stand, ms. */
+const OPEN_MS = 2500
+
+/** An end that nobody asked for is kept this long, ms. */
+const KEPT_MS = 60_000
+
+/** How a job ended, as a message said it; null: look yourself. */
+type End = { job: Job; seq: number } | null
+
+type Awaited = {
+  root: string
+  key: string
+  since: number
+  /** The record as it was created; none until then. */
+  record: JobRecord | null
+  ended: PromiseWithResolvers<End>
+  isOver: boolean
+  /** Its events are told to one alone. */
+  isFollowed: boolean
+  /** Events that were told and not yet followed. */
+  events: { seq: number; text: string }[]
+  /** Calls whoever follows. */
+  changed: () => void
+}
+
+/**
+ * The ends of the jobs whose clients wait in this process, and what happens to those that are shown as they run. The scripts
+ * send all of it to the one channel of the process, so that nobody reads it, and nobody subscribes for it.
+ */
+export type ReplyInbox = {
+  /** Where it is to be sent. Resolves once that is heard. */
+  open(): Promise<string>
+  /** Announces a job of a tenant, by its root; to be called before anything can happen to it. */
+  expect(id: string, root: string): void
+  /** Gives what the job as it ended will be put together from. */
+  complete(id: string, record: JobRecord): void
+  forget(id: string): void
+  /** The expected job of a tenant as it ended, or null for one that is to be looked at. Null: it was not expected. */
+  find(id: string, root: string): Promise<Job | null> | null
+  /**
+   * The events of an expected job of a tenant from the first, until it ends or the signal does; null: they are not told, or
+   * to another.
+   *
+   * @param goOn reads the events after a cursor, where some were missed
+   */
+  follow(
+    id: string,
+    root: string,
+    signal: AbortSignal,
+    goOn: (cursor: string) => AsyncIterable<JobEvent>,
+  ): AsyncGenerator<JobEvent> | null
+  close(): void
+}
+
+export function createReplyInbox(deps: {
+  redis: RedisClient
+  pubsub: PubSub
+  prefix: string
+  /** Of this process. */
+  process: string
+  atRest: AtRest
+  render: ResultRenderer
+  now: () => number
+}): ReplyInbox {
+  const { redis, pubsub, now, atRest, render } = deps
+  const channel = answersChannel(deps.prefix, deps.process)
+  const awaited = new Map<string, Awaited>()
+  let listening: Promise<() => void> | null = null
+  let isListening = false
+
+  const viewOf = ({ root }: Awaited): View => ({ root, atRest, render })
+
+  function end(one: Awaited, how: End): void {
+    one.isOver = true
+    one.ended.resolve(how)
+    one.changed()
+  }
+
+  function hear(message: Buffer): void {
+    const id = message.toString('latin1', 0, lineEnd(message, 0))
+    const one = awaited.get(id)
+    if (id === '') {
+      lookAll() // some may have been missed
+    } else if (one?.isOver) {
+      awaited.delete(id) // brought back, or deleted
+    } else if (one) {
+      const { head, rest } = cut(message, 3)
+      const [, kind, seq] = head
+      if (kind === EVENT) {
+        one.events.push({ seq: Number(seq), text: rest.toString() })
+        one.changed()
+      } else end(one, one.record && readEnd(id, message, one.record, viewOf(one)))
+    }
+  }
+
+  async function look(one: Awaited): Promise<void> {
+    const [status, deleted] = await redis.hmget(one.key, 'status', 'deleted')
+    if (!status || deleted || isTerminal(status as JobStatus)) end(one, null)
+  }
+
+  function lookAll(): void {
+    for (const [id, one] of awaited) {
+      if (one.isOver) awaited.delete(id)
+      else if (one.events.length > 0) end(one, null)
+      else look(one).catch(() => {})
+    }
+  }
+
+  const timer = setInterval(() => {
+    const time = now()
+    for (const [id, one] of awaited) {
+      if (one.isOver && time - one.since > KEPT_MS) awaited.delete(id)
+      else if (!one.isOver && time - one.since > LOOK_MS) look(one).catch(() => {})
+    }
+  }, LOOK_MS)
+  timer.unref()
+
+  async function* follow(
+    id: string,
+    one: Awaited,
+    signal: AbortSignal,
+    goOn: (cursor: string) => AsyncIterable<JobEvent>,
+  ): AsyncGenerator<JobEvent> {
+    let seen = 0
+    const abort = () => one.changed()
+    signal.addEventListener('abort', abort)
+    try {
+      while (!signal.aborted) {
+        const told = one.events.shift()
+        if (told) {
+          if (told.seq > seen + 1) return yield* goOn(String(seen))
+          if (told.seq === seen + 1) yield toEvent(id, ++seen, told.text, missing, viewOf(one))
+        } else if (one.isOver) {
+          const how = await one.ended.promise
+          if (how === null || how.seq !== seen + 1) return yield* goOn(String(seen))
+          return yield toEnd(how.job, how.seq)
+        } else {
+          await new Promise<void>((resolve) => {
+            one.changed = resolve
+          })
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', abort)
+      awaited.delete(id)
+    }
+  }
+
+  return {
+    async open() {
+      if (isListening) return channel
+      listening ??= pubsub.listenBytes(channel, hear).then((leave) => {
+        isListening = true
+        return leave
+      })
+      let timer: NodeJS.Timeout | undefined
+      const late = new Promise<never>((_, reject) => {
+        // As a command would: a client waits, and the subscription waits for Redis for as long as it is away.
+        timer = setTimeout(() => reject(new Error('Command timed out')), OPEN_MS)
+      })
+      listening.catch(() => {
+        listening = null
+      })
+      try {
+        await Promise.race([listening, late])
+      } finally {
+        clearTimeout(timer)
+      }
+      return channel
+    },
+    expect(id, root) {
+      const ended = Promise.withResolvers<End>()
+      awaited.set(id, {
+        root,
+        key: `${root}:job:${id}`,
+        since: now(),
+        record: null,
+        ended,
+        isOver: false,
+        isFollowed: false,
+        events: [],
+        changed() {},
+      })
+    },
+    complete(id, record) {
+      const one = awaited.get(id)
+      if (one) one.record = record
+    },
+    forget: (id) => awaited.delete(id),
+    find(id, root) {
+      const one = awaited.get(id)
+      if (one?.root !== root) return null
+      const { isOver } = one
+      // What ended before someone asked may have been brought back since, unless it is completed.
+      return one.ended.promise.then((how) => {
+        if (how === null || (isOver && how.job.status !== 'completed')) return null
+        return how.job
+      })
+    },
+    follow(id, root, signal, goOn) {
+      const one = awaited.get(id)
+      if (one?.root !== root || !one.record?.has('live') || one.isOver || one.isFollowed) return null
+      one.isFollowed = true
+      return follow(id, one, signal, goOn)
+    },
+    close: () => clearInterval(timer),
+  }
+}
+
+function missing(): never {
+  throw new Error('only the end of a job shows it whole')
+}
+
+function toEnd(job: Job, seq: number): JobEvent {
+  const at = job.finished_at ?? job.created_at
+  return {
+    cursor: String(seq),
+    event: `job.${job.status}` as JobEvent['event'],
+    data: { job_id: job.id, seq, at, job },
+  }
+}
+
+/** What the second line of a message says that is not of an end; see `emit` in common.lua. */
+const EVENT = 'event'
+
+/** Lines before the result in a message of `reply` in common.lua. */
+const HEAD_LINES = 11
+
+function lineEnd(message: Buffer, from: number): number {
+  const to = message.indexOf(0x0a, from)
+  return to < 0 ? message.length : to
+}
+
+/** The first lines of a message, and what follows them. */
+function cut(message: Buffer, lines: number): { head: string[]; rest: Buffer } {
+  const head: string[] = []
+  let from = 0
+  while (head.length < lines && from <= message.length) {
+    const to = lineEnd(message, from)
+    head.push(message.toString('utf8', from, to))
+    from = to + 1
+  }
+  return { head, rest: message.subarray(from) }
+}
+
+/** How the job ended; null where the message leaves something out. */
+function readEnd(id: string, message: Buffer, created: JobRecord, view: View): End {
+  const { head, rest } = cut(message, HEAD_LINES)
+  const [, status, seq, finishedAt, lane, startedAt, attempts, cache, usage, cost, error] = head
+  if (!status || error === undefined) return null
+  const record: JobRecord = new Map(created)
+  // A `~` behind the cost says that it is an estimate.
+  const isEstimate = cost?.endsWith('~') === true
+  const members = {
+    status,
+    finished_at: finishedAt,
+    lane,
+    started_at: startedAt,
+    attempts,
+    cache,
+    usage,
+    cost_usd: isEstimate ? cost.slice(0, -1) : cost,
+    cost_is_estimate: isEstimate ? '1' : '',
+    error,
+  }
+  for (const [name, value] of Object.entries(members)) if (value) record.set(name, value)
+  if (rest.length > 0) record.set('result', rest)
+  return { job: toJob(id, record, view), seq: Number(seq) }
+}

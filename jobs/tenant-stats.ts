@@ -1,0 +1,80 @@
+import type { RedisClient } from '../lib/redis.ts'
+import { JobStatus } from './job.ts'
+import { tenantRoot } from './keys.ts'
+import { isoTime } from './record.ts'
+import type { Scripts } from './scripts.ts'
+
+/** How far back a tenant's pace looks, ms. */
+const PACE_MS = 60_000
+
+/** How a tenant stands now. */
+export type TenantStats = {
+  tenant: string
+  counts: Record<JobStatus, number>
+  /** USD: in this UTC day, and held for open jobs. */
+  spentUsd: number
+  reservedUsd: number
+  /** Jobs that ended over the last minute, in whatever way, those since deleted or retried not among them. */
+  finishedPerMinute: number
+}
+
+export type RecentGroup = { tenant: string; group: string; updatedAt: string }
+
+/** What operators see of many tenants at once. */
+export type TenantStatsReader = {
+  /** In the order of the names. One script call for each tenant. */
+  read(tenants: readonly string[]): Promise<TenantStats[]>
+  /** The groups of all these tenants that changed last, newest first. One command for each tenant. */
+  recentGroups(tenants: readonly string[], limit: number): Promise<RecentGroup[]>
+}
+
+export function createTenantStatsReader(deps: {
+  redis: RedisClient
+  scripts: Pick<Scripts, 'runAll'>
+  prefix: string
+  retainMs: () => number
+}): TenantStatsReader {
+  const { redis, scripts, prefix } = deps
+
+  return {
+    async read(tenants) {
+      const retainMs = deps.retainMs()
+      // What is not kept for a minute is counted over as long as it is kept.
+      const paceMs = Math.min(PACE_MS, retainMs)
+      const calls = tenants.map((tenant) => ({ root: tenantRoot(prefix, tenant), args: [retainMs, paceMs] }))
+      const answers = await scripts.runAll('tenant-stats', calls)
+      return answers.map((answer, index) => {
+        const figures = (answer as (Buffer | number)[]).map((figure) => Number(figure.toString()))
+        const statuses = Object.values(JobStatus).map((status, at) => [status, figures[at]!])
+        return {
+          tenant: tenants[index]!,
+          counts: Object.fromEntries(statuses) as Record<JobStatus, number>,
+          spentUsd: figures[6]!,
+          // Sums of fractions may end a hair below nothing.
+          reservedUsd: Math.max(0, figures[7]!),
+          finishedPerMinute: (figures[8]! * PACE_MS) / paceMs,
+        }
+      })
+    },
+
+    async recentGroups(tenants, limit) {
+      const found = await Promise.all(
+        tenants.map(async (tenant) => {
+          const named = await redis.zrevrange(
+            `${tenantRoot(prefix, tenant)}:groups`,
+            0,
+            limit - 1,
+            'WITHSCORES',
+          )
+          return named.flatMap((group, at) =>
+            at % 2 === 0 ? [{ tenant, group, updatedAt: isoTime(Number(named[at + 1])) }] : [],
+          )
+        }),
+      )
+      return found
+        .flat()
+        .sort((one, other) => (one.updatedAt < other.updatedAt ? 1 : -1))
+        .slice(0, limit)
+    },
+  }
+}

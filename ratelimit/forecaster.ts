@@ -1,0 +1,164 @@
+import type { Lane } from '../config/lanes.ts'
+import {
+  BAND_SECONDS,
+  type Band,
+  type Fairness,
+  type FairSnapshot,
+  type FairState,
+  tagEntries,
+} from './fairness.ts'
+import type { Gate, LaneWaitingFor } from './gate.ts'
+import type { LaneState } from './lane-state.ts'
+
+/** Where an entry stands: its start tag and its band. */
+export type QueuePosition = { start: number; band: Band }
+
+/**
+ * Seconds of service that the lane gives before it comes to an entry: for every tenant and band what is queued with
+ * an earlier tag, times its weight. Exact as far as the tags are: what is queued of a tenant reaches from the
+ * virtual time to the end of its last entry without a gap.
+ *
+ * @param weightOf the tenant's weight
+ */
+export function secondsAhead(
+  state: FairState,
+  entry: QueuePosition,
+  weightOf: (tenant: string) => number,
+): number {
+  const turn = entry.start + BAND_SECONDS[entry.band]
+  let seconds = 0
+  for (const [key, end] of state.ends) {
+    const colon = key.indexOf(':')
+    const band = key.slice(0, colon)
+    if (!isBand(band)) continue // entries that are not due yet
+    const upTo = Math.min(end, turn - BAND_SECONDS[band])
+    if (upTo > state.v) seconds += (upTo - state.v) * weightOf(key.slice(colon + 1))
+  }
+  return seconds
+}
+
+/** Where an entry would stand if it were queued now. */
+export function positionOfNewcomer(state: FairState, tenant: string, band: Band): QueuePosition {
+  const copy: FairState = { v: state.v, ends: new Map(state.ends) }
+  const [start] = tagEntries(copy, [{ tenant, band, seconds: 0, weight: 1 }])
+  return { start: start!, band }
+}
+
+function isBand(flow: string): flow is Band {
+  return Object.hasOwn(BAND_SECONDS, flow)
+}
+
+export type Forecast = {
+  /** Unix ms; null when nothing is known of the lane's speed. */
+  startAt: number | null
+  waitingFor: LaneWaitingFor | null
+}
+
+export type Forecaster = {
+  /** When waiting entries of a lane will start. */
+  entries(lane: string, positions: readonly (QueuePosition | null)[]): Promise<Forecast[]>
+  /** When a job would start that is queued now. */
+  newcomer(lane: string, tenant: string, band: Band): Promise<Forecast>
+}
+
+/** A pause that lasts longer is one until somebody ends it, ms. */
+const NO_END_MS = 31_536_000_000
+
+/** A lane's state is read at most this often, ms: a page of jobs is forecast from one reading. */
+const SNAPSHOT_MS = 250
+
+type Snapshot = {
+  fair: FairSnapshot
+  openAt: number
+  speed: number | null
+  waitingFor: LaneWaitingFor | null
+  /** Nothing waits that is to go before, or all of it may leave at once. */
+  isFree: boolean
+  /** Nobody knows when a provider that is down comes back. */
+  isDown: boolean
+}
+
+/** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else as its limits allow. */
+export function createForecaster(deps: {
+  fairness: Pick<Fairness, 'read'>
+  gate: Pick<Gate, 'read'>
+  laneOf: (id: string) => Lane | null
+  weightOf: (tenant: string) => number
+  /** Entries of the lane that wait, put off or not. */
+  waiting: (lane: string) => Promise<number>
+  now: () => number
+}): Forecaster {
+  const snapshots = new Map<string, { at: number; snapshot: Promise<Snapshot | null> }>()
+
+  function snapshotOf(id: string): Promise<Snapshot | null> {
+    const known = snapshots.get(id)
+    if (known && Math.abs(deps.now() - known.at) < SNAPSHOT_MS) return known.snapshot
+    const snapshot = read(id)
+    snapshot.catch(() => snapshots.delete(id))
+    snapshots.set(id, { at: deps.now(), snapshot })
+    return snapshot
+  }
+
+  async function read(id: string): Promise<Snapshot | null> {
+    const lane = deps.laneOf(id)
+    if (!lane) return null
+    const [fair, state, waiting] = await Promise.all([
+      deps.fairness.read(id),
+      deps.gate.read(lane),
+      deps.waiting(id),
+    ])
+    return {
+      fair: waiting === 0 ? { ...fair, ends: new Map() } : fair,
+      openAt: Math.max(deps.now(), state.pausedUntil ?? 0),
+      speed: fair.rate ?? divide(computeSpeed(lane, state), fair.overlap),
+      waitingFor: state.pausedUntil === null ? fair.waitingFor : 'provider_pause',
+      isFree:
+        waiting === 0 ||
+        (computeSpeed(lane, state) === null &&
+          waiting + state.inFlight <= (lane.limits.max_concurrency ?? Number.POSITIVE_INFINITY)),
+      isDown: state.breaker.state !== 'closed',
+    }
+  }
+
+  function forecast(snapshot: Snapshot | null, position: QueuePosition | null): Forecast {
+    if (!snapshot) return { startAt: null, waitingFor: null }
+    const { fair, openAt, speed, waitingFor, isDown } = snapshot
+    if (isDown || openAt - deps.now() > NO_END_MS) return { startAt: null, waitingFor }
+    if (snapshot.isFree) return { startAt: openAt, waitingFor }
+    if (speed === null || !position) return { startAt: null, waitingFor }
+    const seconds = secondsAhead(fair, position, deps.weightOf)
+    return { startAt: openAt + (seconds / speed) * 1000, waitingFor }
+  }
+
+  return {
+    async entries(id, positions) {
+      const snapshot = await snapshotOf(id)
+      return positions.map((position) => forecast(snapshot, position))
+    },
+    async newcomer(id, tenant, band) {
+      const snapshot = await snapshotOf(id)
+      return forecast(snapshot, snapshot && positionOfNewcomer(snapshot.fair, tenant, band))
+    },
+  }
+}
+
+/** Seconds of service a second that the limits allow now; null for a lane without limits. */
+function computeSpeed(lane: Lane, state: LaneState): number | null {
+  const { limits } = lane
+  const shares = [
+    [state.rates.requests, limits.requests_per_minute],
+    [state.rates.tokens, limits.tokens_per_minute],
+    [state.rates.inputTokens, limits.input_tokens_per_minute],
+    [state.rates.outputTokens, limits.output_tokens_per_minute],
+  ] as const
+  let speed: number | null = null
+  for (const [rate, limit] of shares) {
+    if (rate !== null && limit !== undefined)
+      speed = Math.min(speed ?? Number.POSITIVE_INFINITY, rate / limit)
+  }
+  return speed === null ? null : speed * state.speed
+}
+
+function divide(speed: number | null, overlap: number): number | null {
+  return speed === null ? null : speed / overlap
+}

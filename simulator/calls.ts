@@ -1,0 +1,196 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { normalizeInputs } from '../lib/embedding-input.ts'
+import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { estimateCost } from '../providers/accounting.ts'
+import type { CallType } from '../providers/provider.ts'
+import {
+  buildChat,
+  buildEmbeddings,
+  buildResponse,
+  hashPrompt,
+  listPrompts,
+  type Plan,
+  planAnswer,
+} from './answers.ts'
+import { checkRequest } from './check.ts'
+import { findDialect } from './dialects.ts'
+import { invalidRequest, modelNotFound, rateLimited, tooManyAtOnce } from './errors.ts'
+import { listEvents } from './events.ts'
+import type { FaultBook } from './faults.ts'
+import type { Limiter } from './limiter.ts'
+import type { SimulatedLimits, SimulatorSettings } from './options.ts'
+import { createReply, rateLimitHeaders } from './reply.ts'
+import { type Prepared, sendAnswer, sendFaulty } from './send.ts'
+import type { Recorder } from './state.ts'
+import { translate } from './translate.ts'
+
+/** One model's limits at work. */
+export type Gate = { limits: SimulatedLimits; limiter: Limiter; inFlight: number }
+
+export type CallDeps = {
+  settings: SimulatorSettings
+  faults: FaultBook
+  recorder: Recorder
+  gate: (model: string) => Gate
+  random: () => number
+  now: () => number
+}
+
+export type CallRequest = {
+  request: IncomingMessage
+  response: ServerResponse
+  type: CallType
+  /** `/v1/…`, whichever way the call came. */
+  path: string
+  /** Azure's deployment, null elsewhere. */
+  deployment: string | null
+  text: string
+}
+
+/** Faults after which the provider's bill has the call all the same, for the work was done or under way. */
+const BILLED_FAULTS = new Set([
+  'slow',
+  'drip',
+  'reset_after',
+  'garbage',
+  'wrong_shape',
+  'truncated_stream',
+  'error_in_stream',
+  'huge',
+  'endless',
+])
+/** Answers one call: admission, then faults, then the checks, then the answer. Every admitted call counts. */
+export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
+  const { settings, recorder, now, random } = deps
+  let serial = 0
+
+  return ({ request, response, type, path, deployment, text }) => {
+    serial += 1
+    const suffix = serial.toString(36).padStart(10, '0')
+    const requestId = ['x-request-id', `req_${suffix}`]
+    const body = parseBody(text)
+    if (!body)
+      return createReply(response, requestId).error(invalidRequest('We could not parse the JSON body.', null))
+    const model = deployment ?? body.model
+    if (typeof model !== 'string' || model === '') {
+      return createReply(response, requestId).error(
+        invalidRequest('you must provide a model parameter', 'model'),
+      )
+    }
+    if (settings.models && !settings.models.includes(model)) {
+      return createReply(response, requestId).error(modelNotFound(model))
+    }
+
+    const name =
+      firstOf(request.headers['x-sim-dialect']) ?? settings.modelDialects[model] ?? settings.dialect
+    const dialect = name === null ? null : findDialect(name)
+    if (dialect === undefined) {
+      return createReply(response, requestId).error(invalidRequest(`no such dialect: ${name}`, 'dialect'))
+    }
+    const gate = deps.gate(model)
+    const cost = estimateCost({ kind: 'openai', type, body })
+    const isCrowded =
+      gate.limits.max_concurrency !== undefined && gate.inFlight >= gate.limits.max_concurrency
+    const admission = isCrowded ? null : gate.limiter.take(cost.tokens, now())
+    const levels = gate.limiter.levels(now())
+    const reply = createReply(
+      response,
+      [
+        ...requestId,
+        'openai-version',
+        '2020-10-01',
+        'openai-processing-ms',
+        String(settings.latencyMs),
+        ...rateLimitHeaders(levels),
+      ],
+      dialect?.error,
+    )
+    if (!admission) {
+      recorder.reject('concurrency')
+      return reply.error(tooManyAtOnce(gate.limits.max_concurrency ?? 0))
+    }
+    if (!admission.admitted) {
+      recorder.reject(admission.by)
+      const level = levels[admission.by]
+      const requested = admission.by === 'requests' ? 1 : cost.tokens
+      return reply.error(rateLimited(admission, model, level?.limit ?? 0, requested))
+    }
+    recorder.admit(cost.tokens)
+    gate.inFlight += 1
+    response.on('close', () => {
+      gate.inFlight -= 1
+    })
+
+    const unknown = dialect?.refuses
+    if (unknown && body[unknown.member] !== undefined) {
+      return reply.json(unknown.status, JSON.stringify(unknown.body(unknown.member)))
+    }
+    const fault = deps.faults.choose({
+      path,
+      text,
+      header: firstOf(request.headers['x-sim-fault']) ?? undefined,
+      prompts: () => listPrompts(type, body),
+    })
+    if (fault) recorder.fault(fault.kind)
+    const latencyMs = settings.latencyMs + (settings.jitterMs > 0 ? settings.jitterMs * random() : 0)
+    const refusal = checkRequest(type, body, text, settings.poison)
+    if (refusal) return reply.later(latencyMs, () => reply.error(refusal))
+
+    const promptHash = hashPrompt(type, model, body)
+    if (!fault || BILLED_FAULTS.has(fault.kind)) {
+      recorder.bill({ path, model, prompt_hash: promptHash, tokens: cost.tokens, inputs: cost.inputs })
+    }
+    const plan = planAnswer({
+      type,
+      body,
+      model,
+      promptHash,
+      inputTokens: cost.inputTokens,
+      meanOutputTokens: settings.outputTokens,
+      id: `${type === 'chat' ? 'chatcmpl-' : 'resp_'}${promptHash.slice(0, 16)}${suffix}`,
+      created: Math.floor(now() / 1000),
+    })
+    const prepared = translate(prepare(type, body, plan, settings, latencyMs), dialect)
+    if (fault) sendFaulty(reply, prepared, fault, settings.hugeBytes)
+    else sendAnswer(reply, prepared)
+  }
+}
+
+function prepare(
+  type: CallType,
+  body: JsonObject,
+  plan: Plan,
+  settings: SimulatorSettings,
+  latencyMs: number,
+): Prepared {
+  const { perTokenMs } = settings
+  if (type !== 'embedding') {
+    if (body.stream === true) {
+      return { text: '', pieces: listEvents(plan, body, settings.chunkTokens), plan, latencyMs, perTokenMs }
+    }
+    const answer = type === 'chat' ? buildChat(plan) : buildResponse(plan, body, 'done')
+    const whole = latencyMs + perTokenMs * plan.outputTokens
+    return { text: JSON.stringify(answer), pieces: null, plan, latencyMs: whole, perTokenMs }
+  }
+  const answer = buildEmbeddings(normalizeInputs(body) ?? [], {
+    model: plan.model,
+    dimensions: typeof body.dimensions === 'number' ? body.dimensions : settings.dimensions,
+    base64: body.encoding_format === 'base64',
+    inputTokens: plan.inputTokens,
+  })
+  return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
+}
+
+/** A header's value, the first where it came several times; null where it did not. */
+function firstOf(header: string | string[] | undefined): string | null {
+  return (Array.isArray(header) ? header[0] : header) ?? null
+}
+
+function parseBody(text: string): JsonObject | null {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isJsonObject(value) ? value : null
+  } catch {
+    return null
+  }
+}

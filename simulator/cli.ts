@@ -1,0 +1,131 @@
+import { parseArgs } from 'node:util'
+import { refuseListening } from '../lib/system-refusal.ts'
+import { findDialect } from './dialects.ts'
+import { parseFault } from './faults.ts'
+import type { SimulatedLimits, SimulatorOptions } from './options.ts'
+import { createSimulator } from './simulator.ts'
+
+const HELP = `Usage: node main.ts simulator [options]
+
+An OpenAI-shaped provider on your machine: deterministic answers, enforced limits, faults on demand.
+
+  --port N            port to listen on (default 9999; 0: any free one)
+  --host HOST         address to listen on (default 127.0.0.1)
+  --rpm N             requests a minute, of each model (default: no limit)
+  --tpm N             tokens a minute, of each model (default: no limit)
+  --concurrency N     calls at once, of each model (default: no limit)
+  --enforcement KIND  bucket (refills continuously, starts full) or window (strict sliding window)
+  --window MS         length of that window (default 60000)
+  --latency MS        before the first byte (default 0)
+  --jitter MS         up to so much more (default 0)
+  --per-token MS      for each output token (default 0)
+  --output-tokens N   mean length of an answer (default 16)
+  --dimensions N      length of vectors (default 1536)
+  --model NAME        a model that exists; may be repeated (default: every name does)
+  --fault RULE        KIND[:rate=R][:times=N][:ms=MS][:retry_after=MS]; may be repeated
+  --dialect NAME      how answers are said, or MODEL=NAME; may be repeated: azure, dashscope,
+                      deepseek, gemini, groq, llama.cpp, lm-studio, minimax, mistral, moonshot,
+                      ollama, openai, openrouter, plain, sglang, vllm, voyage, zhipu
+  --huge-bytes N      size of the answer of the fault huge (default 83886080)
+  --seed N            of jitter and fault rates (default 1)
+  --help              this text
+
+State: GET /_sim/state, GET /_sim/calls. Control: POST /_sim/faults, /_sim/limits, /_sim/reset.
+`
+
+export type SimulatorArguments = { help: boolean; port: number; host: string; options: SimulatorOptions }
+
+/**
+ * Reads the command line.
+ *
+ * @throws TypeError for an unknown option or a value that is not what it should be
+ */
+export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
+  const { values } = parseArgs({
+    args,
+    options: {
+      port: { type: 'string', default: '9999' },
+      host: { type: 'string', default: '127.0.0.1' },
+      rpm: { type: 'string' },
+      tpm: { type: 'string' },
+      concurrency: { type: 'string' },
+      enforcement: { type: 'string', default: 'bucket' },
+      window: { type: 'string', default: '60000' },
+      latency: { type: 'string', default: '0' },
+      jitter: { type: 'string', default: '0' },
+      'per-token': { type: 'string', default: '0' },
+      'output-tokens': { type: 'string', default: '16' },
+      dimensions: { type: 'string', default: '1536' },
+      model: { type: 'string', multiple: true },
+      fault: { type: 'string', multiple: true },
+      dialect: { type: 'string', multiple: true },
+      'huge-bytes': { type: 'string' },
+      seed: { type: 'string', default: '1' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  const { enforcement } = values
+  if (enforcement !== 'bucket' && enforcement !== 'window') {
+    throw new TypeError(`--enforcement: expected bucket or window, got "${enforcement}"`)
+  }
+  const limits: SimulatedLimits = {}
+  if (values.rpm !== undefined) limits.requests_per_minute = readNumber('--rpm', values.rpm)
+  if (values.tpm !== undefined) limits.tokens_per_minute = readNumber('--tpm', values.tpm)
+  if (values.concurrency !== undefined)
+    limits.max_concurrency = readNumber('--concurrency', values.concurrency)
+  const options: SimulatorOptions = {
+    limits,
+    enforcement,
+    window: readNumber('--window', values.window),
+    latencyMs: readNumber('--latency', values.latency),
+    jitterMs: readNumber('--jitter', values.jitter),
+    perTokenMs: readNumber('--per-token', values['per-token']),
+    outputTokens: readNumber('--output-tokens', values['output-tokens']),
+    dimensions: readNumber('--dimensions', values.dimensions),
+    seed: readNumber('--seed', values.seed),
+    faults: (values.fault ?? []).map((text) => {
+      const rule = parseFault(text)
+      if (!rule) throw new TypeError(`--fault: no such kind in "${text}"`)
+      return rule
+    }),
+  }
+  for (const text of values.dialect ?? []) {
+    const cut = text.lastIndexOf('=')
+    const name = text.slice(cut + 1)
+    if (!findDialect(name)) throw new TypeError(`--dialect: no such dialect: "${name}"`)
+    if (cut === -1) options.dialect = name
+    else options.modelDialects = { ...options.modelDialects, [text.slice(0, cut)]: name }
+  }
+  if (values['huge-bytes'] !== undefined) options.hugeBytes = readNumber('--huge-bytes', values['huge-bytes'])
+  if (values.model) options.models = values.model
+  return { help: values.help, port: readNumber('--port', values.port), host: values.host, options }
+}
+
+/**
+ * Starts a simulator from the command line and prints one line with its address; with `--help` it prints the help
+ * and starts nothing.
+ *
+ * @throws TypeError for a faulty command line, and the error of `listen` when the port is taken
+ */
+export async function runSimulator(
+  args: string[],
+  print: (text: string) => void = (text) => process.stdout.write(text),
+): Promise<{ url: string | null; close(): Promise<void> }> {
+  const { help, port, host, options } = simulatorOptionsFromArgs(args)
+  if (help) {
+    print(HELP)
+    return { url: null, close: async () => {} }
+  }
+  const simulator = createSimulator(options)
+  const url = await simulator.listen(port, host).catch((error: unknown) => {
+    throw refuseListening(error, { host, port }, { host: '--host', port: '--port' })
+  })
+  print(`simulator: ${url}\n`)
+  return { url, close: simulator.close }
+}
+
+function readNumber(name: string, text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !(value >= 0)) throw new TypeError(`${name}: expected a number, got "${text}"`)
+  return value
+}

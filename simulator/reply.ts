@@ -1,0 +1,134 @@
+import type { ServerResponse } from 'node:http'
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+import type { ErrorAnswer } from './errors.ts'
+import type { StreamPiece } from './events.ts'
+import { formatReset, type Level } from './limiter.ts'
+
+/** One call's way back: headers fixed at admission, one timer at a time, nothing left behind when it closes. */
+export type Reply = {
+  /** Runs the action after so many milliseconds, at once for 0; never after the client has gone. */
+  later(milliseconds: number, action: () => void): void
+  json(status: number, text: string): void
+  error(answer: ErrorAnswer): void
+  /** Sends pieces one by one, each `pace(piece)` milliseconds after the one before; then `end`, or a plain end. */
+  pieces(
+    contentType: string,
+    pieces: StreamPiece[],
+    pace: (piece: StreamPiece) => number,
+    end?: () => void,
+  ): void
+  /** Repeats a text until so many bytes are out, no faster than they are read. */
+  flood(opening: string, filling: string, bytes: number, closing: string): void
+  /** Repeats a text until the client goes, every so many milliseconds, or for 0 as fast as it is read. */
+  repeat(contentType: string, texts: { opening: string; again: string }, ms: number): void
+  /** Drops the connection with a TCP reset. */
+  reset(): void
+}
+
+export function createReply(
+  response: ServerResponse,
+  headers: readonly string[],
+  say: (status: number, error: JsonObject) => { status: number; body: JsonValue } = (status, error) => ({
+    status,
+    body: { error },
+  }),
+): Reply {
+  let timer: NodeJS.Timeout | undefined
+  response.on('close', () => clearTimeout(timer))
+
+  function later(milliseconds: number, action: () => void): void {
+    if (response.destroyed) return
+    if (milliseconds <= 0) action()
+    else timer = setTimeout(action, milliseconds)
+  }
+
+  function json(status: number, text: string, extra: readonly string[] = []): void {
+    const length = String(Buffer.byteLength(text))
+    response.writeHead(status, [
+      ...headers,
+      ...extra,
+      'content-type',
+      'application/json',
+      'content-length',
+      length,
+    ])
+    response.end(text)
+  }
+
+  return {
+    later,
+    json,
+    error({ status, error, retryAfterMs }) {
+      const extra = retryAfterMs === undefined ? [] : retryHeaders(retryAfterMs)
+      const said = say(status, error)
+      json(said.status, JSON.stringify(said.body), extra)
+    },
+    pieces(contentType, pieces, pace, end) {
+      response.writeHead(200, [...headers, 'content-type', contentType])
+      function send(from: number): void {
+        // Pieces without a pause between them leave together.
+        let text = ''
+        let next = from
+        do {
+          text += pieces[next]?.text ?? ''
+          next += 1
+        } while (next < pieces.length && pace(pieces[next]!) <= 0)
+        if (next < pieces.length) {
+          response.write(text)
+          later(pace(pieces[next]!), () => send(next))
+        } else if (end) response.write(text, end)
+        else response.end(text)
+      }
+      send(0)
+    },
+    flood(opening, filling, bytes, closing) {
+      response.writeHead(200, [...headers, 'content-type', 'application/json'])
+      response.write(opening)
+      let left = bytes
+      function pour(): void {
+        while (left > 0 && !response.destroyed) {
+          left -= filling.length
+          if (!response.write(filling)) {
+            response.once('drain', pour)
+            return
+          }
+        }
+        response.end(closing)
+      }
+      pour()
+    },
+    repeat(contentType, { opening, again }, ms) {
+      response.writeHead(200, [...headers, 'content-type', contentType])
+      response.write(opening)
+      function pour(): void {
+        if (response.destroyed) return
+        const isRead = response.write(again)
+        if (ms > 0) later(ms, pour)
+        else if (isRead) setImmediate(pour)
+        else response.once('drain', pour)
+      }
+      pour()
+    },
+    reset() {
+      response.socket?.resetAndDestroy()
+    },
+  }
+}
+
+/** The `x-ratelimit-*` headers of OpenAI, as a flat list of names and values. */
+export function rateLimitHeaders(levels: { requests: Level | null; tokens: Level | null }): string[] {
+  const headers: string[] = []
+  for (const name of ['requests', 'tokens'] as const) {
+    const level = levels[name]
+    if (!level) continue
+    headers.push(`x-ratelimit-limit-${name}`, String(level.limit))
+    headers.push(`x-ratelimit-remaining-${name}`, String(level.remaining))
+    headers.push(`x-ratelimit-reset-${name}`, formatReset(level.resetMs))
+  }
+  return headers
+}
+
+function retryHeaders(retryAfterMs: number): string[] {
+  const milliseconds = Math.ceil(retryAfterMs)
+  return ['retry-after-ms', String(milliseconds), 'retry-after', String(Math.ceil(milliseconds / 1000))]
+}

@@ -1,0 +1,198 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { isJsonObject } from '../lib/json.ts'
+import type { CallType } from '../providers/provider.ts'
+import { createCallHandler, type Gate } from './calls.ts'
+import { createFaultBook } from './faults.ts'
+import { createLimiter } from './limiter.ts'
+import {
+  FAULT_KINDS,
+  type FaultRule,
+  resolveOptions,
+  type SimulatedLimits,
+  type SimulatorOptions,
+} from './options.ts'
+import { createRandom } from './random.ts'
+import { type BilledCall, createRecorder, type SimulatorState } from './state.ts'
+
+export type Simulator = {
+  /** Port 0 takes any free one. Answers the base URL for clients, `http://host:port/v1`. */
+  listen(port?: number, host?: string): Promise<string>
+  /** Drops open connections; answers when the port is free. */
+  close(): Promise<void>
+  state(): SimulatorState
+  /** The last billed calls, oldest first. */
+  calls(): BilledCall[]
+  /** As the routes under `/_sim` do. */
+  setFaults(rules: FaultRule[]): void
+  setLimits(limits: SimulatedLimits, model?: string): void
+  reset(): void
+}
+
+/** Endpoints by how their path ends, so that `/v1`, Azure's and any other prefix lead to the same. */
+const ENDPOINTS: [end: string, type: CallType][] = [
+  ['/chat/completions', 'chat'],
+  ['/responses', 'response'],
+  ['/embeddings', 'embedding'],
+]
+const DEPLOYMENT = /\/openai\/deployments\/([^/]+)\//
+const DEFAULT_MODELS = ['gpt-5-mini', 'text-embedding-3-small']
+
+/**
+ * An OpenAI-shaped provider that runs anywhere: deterministic answers, strictly enforced limits, latency, and
+ * faults on demand. docs/simulator.md describes its routes and faults.
+ */
+export function createSimulator(options: SimulatorOptions = {}): Simulator {
+  const settings = resolveOptions(options)
+  const now = options.now ?? Date.now
+  const random = createRandom(settings.seed)
+  const recorder = createRecorder(now)
+  const faults = createFaultBook(settings.faults, random)
+  const changed = new Map<string, SimulatedLimits>()
+  const gates = new Map<string, Gate>()
+
+  function createGate(model: string): Gate {
+    const configured = settings.modelLimits[model] ?? settings.limits
+    const limits = changed.get(model) ?? changed.get('*') ?? configured
+    return { limits, limiter: createLimiter({ ...settings, limits }), inFlight: 0 }
+  }
+
+  function gate(model: string): Gate {
+    const known = gates.get(model) ?? createGate(model)
+    gates.set(model, known)
+    return known
+  }
+
+  /** Levels start afresh; calls in flight stay counted. */
+  function rebuildGates(): void {
+    for (const [model, old] of gates) {
+      const { limits, limiter } = createGate(model)
+      old.limits = limits
+      old.limiter = limiter
+    }
+  }
+
+  function setLimits(limits: SimulatedLimits, model = '*'): void {
+    changed.set(model, limits)
+    rebuildGates()
+  }
+
+  function reset(): void {
+    recorder.reset()
+    faults.reset()
+    rebuildGates()
+  }
+
+  const handleCall = createCallHandler({ settings, faults, recorder, gate, random, now })
+
+  function control(route: string, text: string, response: ServerResponse): void {
+    const body = parseControl(text)
+    let told: object = { ok: true }
+    if (route === 'GET /_sim/state') told = recorder.state()
+    else if (route === 'GET /_sim/calls') told = { calls: recorder.calls() }
+    else if (route === 'POST /_sim/reset') reset()
+    else if (route === 'POST /_sim/faults' && isRuleList(body)) faults.setRules(body)
+    else if (route === 'POST /_sim/limits' && isJsonObject(body)) {
+      const { model, ...limits } = body
+      setLimits(dropNulls(limits), typeof model === 'string' ? model : undefined)
+    } else {
+      answer(response, 400, { error: { message: 'no such control, or a body it does not take' } })
+      return
+    }
+    answer(response, 200, told)
+  }
+
+  function listModels(response: ServerResponse): void {
+    const models = settings.models ?? [...new Set([...DEFAULT_MODELS, ...Object.keys(settings.modelLimits)])]
+    const data = models.map((id) => ({ id, object: 'model', created: 1_700_000_000, owned_by: 'simulator' }))
+    answer(response, 200, { object: 'list', data })
+  }
+
+  function handle(request: IncomingMessage, response: ServerResponse, text: string): void {
+    const path = (request.url ?? '/').split('?', 1)[0]!
+    if (path.startsWith('/_sim/')) {
+      control(`${request.method} ${path}`, text, response)
+      return
+    }
+    const endpoint = request.method === 'POST' ? ENDPOINTS.find(([end]) => path.endsWith(end)) : undefined
+    const shown = endpoint ? `/v1${endpoint[0]}` : path.endsWith('/models') ? '/v1/models' : 'other'
+    recorder.start()
+    response.on('close', () => recorder.finish(shown, response.writableFinished ? response.statusCode : 499))
+    if (endpoint) {
+      const match = DEPLOYMENT.exec(path)
+      const deployment = match?.[1] ?? null
+      handleCall({ request, response, type: endpoint[1], path: shown, deployment, text })
+    } else if (shown === '/v1/models') listModels(response)
+    else {
+      const message = `Unknown request URL: ${request.method} ${path}.`
+      answer(response, 404, {
+        error: { message, type: 'invalid_request_error', param: null, code: 'unknown_url' },
+      })
+    }
+  }
+
+  const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      handle(
+        request,
+        response,
+        chunks.length === 1 ? chunks[0]!.toString() : Buffer.concat(chunks).toString(),
+      )
+    })
+    request.on('error', () => {})
+    response.on('error', () => {})
+  })
+
+  return {
+    async listen(port = 0, host = '127.0.0.1') {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(port, host, () => {
+          server.off('error', reject)
+          resolve()
+        })
+      })
+      return `http://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}/v1`
+    },
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      server.closeAllConnections()
+      await closed
+    },
+    state: recorder.state,
+    calls: recorder.calls,
+    setFaults: faults.setRules,
+    setLimits,
+    reset,
+  }
+}
+
+function answer(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' })
+  response.end(JSON.stringify(body))
+}
+
+function parseControl(text: string): unknown {
+  try {
+    const body: unknown = JSON.parse(text)
+    return isJsonObject(body) && Array.isArray(body.faults) ? body.faults : body
+  } catch {
+    return null
+  }
+}
+
+function isRuleList(body: unknown): body is FaultRule[] {
+  const kinds: readonly unknown[] = FAULT_KINDS
+  return Array.isArray(body) && body.every((rule) => isJsonObject(rule) && kinds.includes(rule.kind))
+}
+
+function dropNulls(limits: Record<string, unknown>): SimulatedLimits {
+  const kept: SimulatedLimits = {}
+  for (const name of ['requests_per_minute', 'tokens_per_minute', 'max_concurrency'] as const) {
+    const value = limits[name]
+    if (typeof value === 'number') kept[name] = value
+  }
+  return kept
+}

@@ -1,0 +1,262 @@
+import type { Logger } from 'pino'
+import type { Job } from '../jobs/job.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
+import { createWebhookSlots } from './delivery-slots.ts'
+import { webhookPayload } from './payload.ts'
+import { heedRetryAfter } from './retry-after.ts'
+import { nextDeliveryDelay } from './schedule.ts'
+import type { SendOutcome, WebhookSender } from './send.ts'
+import type { AttemptVerdict, Claim, ClaimedDelivery, WebhookStore } from './store.ts'
+
+/** Longer than the sender's time-out, so that a lease ends only when its worker is gone. */
+const LEASE_MS = 60_000
+/** A send starts only while this share of its lease is left: 25 s, for a send of 15 s and its record. */
+const LEASE_MARGIN_SHARE = 25 / 60
+/** How long `stop` waits for running sends: the sender's time-out; and where nothing can be recorded. */
+const STOP_GRACE_MS = 15_000
+const STOP_AWAY_MS = 1000
+const OUTCOMES = { delivered: 'delivered', pending: 'retried', failed: 'given_up' } as const
+/** How long to wait before looking further down an outbox whose first hosts have enough in hand. */
+const LOOK_FURTHER_MS = 50
+
+export type WebhookDeliveryDeps = {
+  store: WebhookStore
+  sender: WebhookSender
+  /** Waits before each attempt, ms. Read at each attempt, so that a new configuration counts at once. */
+  schedule: () => readonly number[]
+  tenants: () => Promise<string[]>
+  /** The job as it stands; null when it was deleted. */
+  loadJob: (tenant: string, id: string) => Promise<Job | null>
+  /** The public address of the API, without a slash at its end. */
+  linkBase: () => string
+  log: Pick<Logger, 'warn' | 'error'>
+  /** Unix milliseconds, by Redis' clock. */
+  now: () => number
+  random: () => number
+  /** Deliveries of one tenant in hand at the same time; fewer while others have many. */
+  concurrency?: number
+  /** Of these, for one host: a receiver that does not answer must not hold up the others. */
+  concurrencyPerHost?: number
+  /** How long a claimed delivery is this process', ms. */
+  leaseMs?: number
+  /** The longest time between two looks at the outbox. */
+  pollMs?: number
+  /** Tells what came of each attempt. `delayMs`: from the job's end to the answer. */
+  onAttempt?: (attempt: WebhookAttempt) => void
+  /** Told of each tenant whose outbox could not be read. */
+  onFailure?: OnUpkeepFailure
+  /** Whether the store answers. Never throws. */
+  isStoreThere?: () => Promise<boolean>
+}
+
+export type WebhookAttempt = {
+  tenant: string
+  outcome: 'delivered' | 'retried' | 'given_up'
+  latencyMs: number
+  delayMs: number
+}
+
+export type WebhookDelivery = {
+  start(): void
+  /** Looks at the outbox now: something may be due. */
+  wake(): void
+  /** Takes no more deliveries and resolves when the running ones are recorded, or given back after 15 s. */
+  stop(): Promise<void>
+}
+
+/**
+ * Sends what the webhook outbox holds: claim, load the job, sign and send, record.
+ *
+ * A delivery is sent at least once. A worker that dies in mid-send leaves a lease that runs out, and the next
+ * one sends the webhook again under the same `webhook-id`.
+ */
+export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDelivery {
+  const { store, sender, schedule, tenants, loadJob, linkBase, log, now, random } = deps
+  const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = deps
+  const running = new Set<Promise<void>>()
+  const slots = createWebhookSlots({ perTenant: concurrency, perHost: concurrencyPerHost })
+  /** Where to go on looking in a tenant's outbox, behind its first entries. */
+  const offsets = new Map<string, number>()
+  const abort = new AbortController()
+  let loop: Promise<void> | null = null
+  let stopping = false
+  let rounds = 0
+  let woken = false
+  /** True when the latest round left something that is due, so that a send that ends makes room for it. */
+  let hungry = false
+  let endRest: (() => void) | null = null
+
+  function start(): void {
+    loop ??= run()
+  }
+
+  function wake(): void {
+    woken = true
+    endRest?.()
+  }
+
+  async function stop(): Promise<void> {
+    stopping = true
+    wake()
+    const isThere = (await deps.isStoreThere?.()) ?? true
+    const grace = setTimeout(() => abort.abort(), isThere ? STOP_GRACE_MS : STOP_AWAY_MS)
+    await loop
+    await Promise.all(running)
+    clearTimeout(grace)
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping) {
+      woken = false
+      const pauseMs = await claimSome()
+      if (pauseMs > 0 && !woken && !stopping) await rest(pauseMs)
+    }
+  }
+
+  function rest(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, ms)
+      function done() {
+        clearTimeout(timer)
+        endRest = null
+        resolve()
+      }
+      endRest = done
+    })
+  }
+
+  /** Claims what there is room for and answers how long to rest, in ms. */
+  async function claimSome(): Promise<number> {
+    hungry = false
+    let names: string[]
+    try {
+      names = await tenants()
+    } catch (error) {
+      deps.onFailure?.({ task: 'webhooks', tenant: '', error })
+      return pollMs
+    }
+    const pauses: number[] = [pollMs]
+    const visit = async (tenant: string) => {
+      if (stopping) return
+      const limit = slots.free(tenant)
+      if (limit > 0) pauses.push(await claimFrom(tenant, limit))
+      else hungry = true
+    }
+    const fail = (error: unknown, tenant: string) => deps.onFailure?.({ task: 'webhooks', tenant, error })
+    await visitAll(rotate(names, rounds++), visit, fail, { endsWithStore: true })
+    return Math.min(...pauses)
+  }
+
+  /**
+   * Looks at the first due entries, then at some behind them: each round goes on where the one before ended,
+   * so that a long backlog of one slow host hides the others for a while only.
+   */
+  async function claimFrom(tenant: string, limit: number): Promise<number> {
+    const front = await claimAt(tenant, 0, limit)
+    const room = limit - front.claimed.length
+    if (front.nextOffset === 0 || room === 0) {
+      offsets.delete(tenant)
+      return front.claimed.length > 0 ? 0 : Math.max(1, front.nextDueInMs ?? pollMs)
+    }
+    const behind = await claimAt(tenant, offsets.get(tenant) ?? front.nextOffset, room)
+    offsets.set(tenant, behind.nextOffset || front.nextOffset)
+    return front.claimed.length + behind.claimed.length > 0 ? 0 : LOOK_FURTHER_MS
+  }
+
+  async function claimAt(tenant: string, offset: number, limit: number): Promise<Claim> {
+    const ask = { limit, leaseMs, offset, ...slots.hosts(tenant) }
+    const claim = await store.claimDue(tenant, ask)
+    hungry ||= claim.left
+    for (const delivery of claim.claimed) launch(delivery)
+    return claim
+  }
+
+  function launch(delivery: ClaimedDelivery): void {
+    const { tenant, host, id } = delivery
+    const release = slots.take(tenant, host)
+    const settled = deliver(delivery)
+      .catch((error: unknown) => deps.onFailure?.({ task: 'webhooks', tenant, id, error }))
+      .finally(() => {
+        running.delete(settled)
+        release()
+        if (hungry) wake()
+      })
+    running.add(settled)
+  }
+
+  async function deliver(delivery: ClaimedDelivery): Promise<void> {
+    const leaseEndsAt = performance.now() + leaseMs
+    const early = delivery.createdAt + (schedule()[0] ?? 0) - delivery.claimedAt
+    if (delivery.attemptsMade === 0 && early > 0) return store.postpone(delivery, early)
+
+    const job = await loadJob(delivery.tenant, delivery.jobId)
+    // Too late to be sure of the record before the next claim: that one sends it.
+    if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return
+    const at = new Date(now()).toISOString()
+    const outcome = job === null ? notSent('job deleted') : await sendJob(delivery, job)
+    if (abort.signal.aborted && outcome.error === 'aborted') return store.postpone(delivery, 0)
+
+    const verdict = job === null ? ({ status: 'failed' } as const) : judge(delivery, outcome)
+    const attempt = {
+      at,
+      status: outcome.status,
+      error: outcome.error,
+      latency_ms: Math.round(outcome.latencyMs),
+      ...(outcome.retryAfterMs === null ? {} : { retry_after_ms: outcome.retryAfterMs }),
+    }
+    await store.recordAttempt(delivery, attempt, verdict)
+    deps.onAttempt?.({
+      tenant: delivery.tenant,
+      outcome: OUTCOMES[verdict.status],
+      latencyMs: outcome.latencyMs,
+      delayMs: delivery.claimedAt - delivery.createdAt + outcome.latencyMs,
+    })
+    if (verdict.status === 'failed') {
+      const { tenant, id, jobId, lane, requestId } = delivery
+      const line = { job: jobId, tenant, lane, request_id: requestId, delivery: id, error: outcome.error }
+      log.warn(line, 'webhook given up')
+    }
+  }
+
+  async function sendJob(delivery: ClaimedDelivery, job: Job): Promise<SendOutcome> {
+    const happenedAt = new Date(delivery.createdAt).toISOString()
+    let body: string
+    try {
+      body = webhookPayload(delivery.event, job, happenedAt, linkBase())
+    } catch (error) {
+      // Counted as an attempt, lest a job that cannot be written comes back for ever.
+      log.error({ err: error, delivery: delivery.id }, 'webhook payload could not be written')
+      return notSent('payload could not be written')
+    }
+    const { id, url, trace, tenant } = delivery
+    return await sender.send({
+      id,
+      url,
+      body,
+      tenant,
+      signal: abort.signal,
+      ...(trace === null ? {} : { trace }),
+    })
+  }
+
+  function judge(delivery: ClaimedDelivery, outcome: SendOutcome): AttemptVerdict {
+    if (outcome.delivered) return { status: 'delivered' }
+    if (outcome.gone) return { status: 'failed' }
+    const delayMs = nextDeliveryDelay(schedule(), delivery.attemptsMade + 1, random)
+    if (delayMs === null) return { status: 'failed' }
+    const { retryAfterMs } = outcome
+    return { status: 'pending', delayMs: heedRetryAfter(delayMs, retryAfterMs, schedule(), random) }
+  }
+
+  return { start, wake, stop }
+}
+
+function notSent(error: string): SendOutcome {
+  return { delivered: false, gone: false, status: null, error, latencyMs: 0, retryAfterMs: null }
+}
+
+/** Another tenant comes first in each round. */
+function rotate<T>(items: readonly T[], by: number): T[] {
+  const start = items.length === 0 ? 0 : by % items.length
+  return [...items.slice(start), ...items.slice(0, start)]
+}

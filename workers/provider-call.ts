@@ -1,0 +1,175 @@
+import type { Lane } from '../config/lanes.ts'
+import type { CachedEmbedding, EmbeddingCache, EmbeddingEntry } from '../jobs/embedding-cache.ts'
+import type { CacheOutcome } from '../jobs/job.ts'
+import { normalizeInputs } from '../lib/embedding-input.ts'
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
+import type { ProviderSuccess, Usage } from '../providers/provider.ts'
+import { completeUsage, readUsage } from '../providers/read-usage.ts'
+import { isWorthKeeping } from '../providers/worth-keeping.ts'
+import type { ClaimedJob } from './claimed-job.ts'
+
+/** The answer to one job. */
+export type JobResult = {
+  job: ClaimedJob
+  result: JsonObject
+  /** What was paid for it. */
+  usage: Usage | null
+  /** True: the provider did not tell all of that. */
+  isEstimate: boolean
+  /** Set where the answer, or all that was new in it, came from elsewhere than a call for this job. */
+  cache?: CacheOutcome
+  /** The longest that it may be kept. */
+  leftMs?: number
+  /** Answers to its single inputs that this job paid for. */
+  embeddings: EmbeddingEntry[]
+}
+
+/** What one provider call carries. */
+export type ProviderCall = {
+  /** What is sent; null: nothing, for all is known. */
+  body: JsonObject | null
+  /** Whom the call is for. */
+  jobs: ClaimedJob[]
+  /** The answers that are known without it. */
+  known: JobResult[]
+  /** Estimated tokens of what is sent; null: those that the permit was taken for. */
+  tokens: number | null
+  /** Gives each of the claimedJobs its part of the answer. */
+  split(answer: ProviderSuccess): JobResult[]
+}
+
+export type ProviderCallDeps = {
+  embeddingCache: EmbeddingCache
+  onError: (error: unknown, what: string) => void
+}
+
+/** The request of jobs that travel together. One that is no embedding, or an odd one, travels alone and as it is. */
+export async function prepareCall(
+  lane: Lane,
+  claimedJobs: ClaimedJob[],
+  deps: ProviderCallDeps,
+): Promise<ProviderCall> {
+  const embeds = claimedJobs.every(
+    ({ claimed }) => claimed.type === 'embedding' && normalizeInputs(claimed.body) !== null,
+  )
+  if (embeds) return loadEmbeddings(lane, claimedJobs, deps)
+  const claimedJob = claimedJobs[0]!
+  return {
+    body: claimedJob.claimed.body,
+    jobs: claimedJobs,
+    known: [],
+    tokens: null,
+    split: (answer) => {
+      const { type, body } = claimedJob.claimed
+      return [
+        {
+          job: claimedJob,
+          result: answer.body,
+          ...completeUsage(type, body, answer.body, answer.usage),
+          embeddings: [],
+          ...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),
+        },
+      ]
+    },
+  }
+}
+
+async function loadEmbeddings(lane: Lane, all: ClaimedJob[], deps: ProviderCallDeps): Promise<ProviderCall> {
+  const hashes = all.map(({ claimed }) => deps.embeddingCache.hashesOf(claimed, lane.id))
+  const kept = await readCached(all, hashes, deps)
+  const request = composeRequest(
+    all.map(({ claimed }, index) => ({
+      body: claimed.body,
+      // Neither does a tenant learn by what it pays what others ask, nor does a job without a cache take part in one.
+      group: claimed.cacheMode === 'off' ? null : claimed.tenant,
+      known: kept[index]!.map((one) => one?.result ?? null),
+    })),
+  )
+  const leftMs = (index: number) => {
+    const shortest = Math.min(...kept[index]!.map((one) => one?.leftMs ?? Number.POSITIVE_INFINITY))
+    return Number.isFinite(shortest) ? { leftMs: shortest } : {}
+  }
+  return {
+    body: request.body,
+    jobs: all.filter((_, index) => request.parts[index]!.needsCall),
+    known: all.flatMap((claimedJob, index): JobResult[] => {
+      const { needsCall, sources } = request.parts[index]!
+      if (needsCall) return []
+      const result = joinKnown(sources as JsonObject[])
+      const usage = readUsage(result)
+      return [
+        { job: claimedJob, result, usage, isEstimate: false, cache: 'hit', embeddings: [], ...leftMs(index) },
+      ]
+    }),
+    tokens: request.tokens.reduce((sum, tokens) => sum + tokens, 0),
+    split: (answer) => {
+      const billed = completeUsage('embedding', request.body ?? {}, answer.body, answer.usage)
+      return splitAnswer(answer.body, request, billed.usage.input_tokens).flatMap(
+        (share, index): JobResult[] => {
+          if (share === null) return []
+          const { owned, sources } = request.parts[index]!
+          const own = hashes[index]
+          const items = own
+            ? owned.map(({ input }, at): EmbeddingEntry => {
+                const result = share.alone[at]!
+                return {
+                  hash: own[input]!,
+                  result,
+                  usage: toUsage(share.unstated?.alone[at] ?? result.usage),
+                }
+              })
+            : []
+          return [
+            {
+              job: all[index]!,
+              result: share.result,
+              usage: toUsage(share.unstated?.usage ?? share.result.usage),
+              isEstimate: billed.isEstimate && owned.length > 0,
+              embeddings: items,
+              ...leftMs(index),
+              ...(owned.length === 0 && sources.length > 0 ? { cache: 'shared' as const } : {}),
+            },
+          ]
+        },
+      )
+    },
+  }
+}
+
+function toUsage(usage: JsonValue | undefined): Usage | null {
+  return readUsage({ usage })
+}
+
+/** What is kept of each claimedJob's inputs. Without an answer from the store nothing is known, and all is sent. */
+async function readCached(
+  all: ClaimedJob[],
+  hashes: (string[] | null)[],
+  { embeddingCache, onError }: ProviderCallDeps,
+): Promise<(CachedEmbedding | null)[][]> {
+  const kept = all.map((): (CachedEmbedding | null)[] => [])
+  const byTenant = Map.groupBy(
+    all.flatMap(({ claimed }, index) =>
+      claimed.cacheMode === 'use' && hashes[index] ? [{ tenant: claimed.tenant, index }] : [],
+    ),
+    ({ tenant }) => tenant,
+  )
+  await Promise.all(
+    [...byTenant].map(async ([tenant, readers]) => {
+      const wanted = new Set(readers.flatMap(({ index }) => hashes[index]!))
+      try {
+        const answers = await embeddingCache.get(tenant, [...wanted])
+        const byHash = new Map([...wanted].map((hash, at) => [hash, answers[at] ?? null]))
+        for (const { index } of readers) {
+          kept[index] = hashes[index]!.map((hash) => {
+            const one = byHash.get(hash) ?? null
+            return one && isSingleAnswer(one.result) ? one : null
+          })
+        }
+      } catch (error) {
+        onError(error, 'reading kept vectors')
+      }
+    }),
+  )
+  return kept
+}
