@@ -33,6 +33,9 @@ const closeBrace = 0x7d
 /** Names are told apart by one of 2^20 bits. */
 const seenBits = 20
 
+/** Shorter texts, in bytes, are looked at for their depth alone, where the other bounds leave them that. */
+const SHORT_BYTES = 64 * 1024
+
 /** Differs with each process, so that nobody can choose names that share a bit. */
 const seed = crypto.getRandomValues(new Int32Array(1))[0]!
 
@@ -41,6 +44,41 @@ const seed = crypto.getRandomValues(new Int32Array(1))[0]!
  * for the rest the parser finds the fault.
  */
 export function createJsonScanner(bounds: JsonBounds): JsonScanner {
+  // A byte is one value, name or escape at the most, and each level has a bracket: most texts are short and flat, and need no scan.
+  const short = Math.min(SHORT_BYTES, bounds.values, bounds.names, bounds.distinctNames, bounds.escapes)
+  let scanner: JsonScanner | null = null
+  let waiting: Uint8Array[] = []
+  let size = 0
+  let brackets = 0
+  return {
+    push(bytes) {
+      if (scanner !== null) return scanner.push(bytes)
+      size += bytes.length
+      waiting.push(bytes)
+      if (size < short) {
+        brackets += countByte(bytes, openBrace, bounds.depth - brackets)
+        brackets += countByte(bytes, openBracket, bounds.depth - brackets)
+        if (brackets <= bounds.depth) return null
+      }
+      const exact = createExactScanner(bounds)
+      scanner = exact
+      let excess: JsonExcess | null = null
+      for (const part of waiting) excess = exact.push(part)
+      waiting = []
+      return excess
+    },
+  }
+}
+
+/** How often a byte occurs; counts no further than one beyond `most`. */
+function countByte(bytes: Uint8Array, byte: number, most: number): number {
+  let count = 0
+  for (let at = bytes.indexOf(byte); at !== -1 && count <= most; at = bytes.indexOf(byte, at + 1)) count++
+  return count
+}
+
+/** Looks at each byte. */
+function createExactScanner(bounds: JsonBounds): JsonScanner {
   let depth = 0
   // The value at the top; each comma adds one, and so does what comes first in an array or object.
   let values = 1

@@ -8,7 +8,7 @@ import { describeError } from '../lib/describe-error.ts'
 import { createRedis } from '../lib/redis.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import type { FromThread, HeartbeatThread } from './heartbeat.ts'
-import { createRenewal, type HoldingsChange } from './renewal.ts'
+import { createRenewal, type PackedChange, unpackChange } from './renewal.ts'
 
 const { redis: target, prefix, lockMs, placeMs, renewMs, hungMs } = workerData as HeartbeatThread
 const port = parentPort!
@@ -23,9 +23,9 @@ let lastSign = performance.now()
 let isGivenUp = false
 let isRenewing = false
 
-port.on('message', (change: HoldingsChange) => {
+port.on('message', (change: PackedChange) => {
   lastSign = performance.now()
-  renewal.apply(change)
+  renewal.apply(unpackChange(change))
 })
 
 async function renew(): Promise<void> {

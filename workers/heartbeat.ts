@@ -2,7 +2,15 @@ import { Worker } from 'node:worker_threads'
 import type { LaneLimits } from '../config/lanes.ts'
 import type { Held } from '../jobs/queue.ts'
 import type { RedisTarget } from '../lib/redis.ts'
-import type { Holding, HoldingsChange, Renewal } from './renewal.ts'
+import {
+  type Holding,
+  type HoldingsChange,
+  lockHolding,
+  packChange,
+  permitHolding,
+  placeHolding,
+  type Renewal,
+} from './renewal.ts'
 
 /** The main loop gives a sign of life this often, ms. */
 const SIGN_MS = 1000
@@ -63,7 +71,9 @@ export function startHeartbeat(deps: {
   let renewedAt = Number.NEGATIVE_INFINITY
   let relaunch: NodeJS.Timeout | undefined
   let stopped = false
-  let change: HoldingsChange = { held: [], dropped: [], limits: [] }
+  let held = new Set<Holding>()
+  let dropped = new Set<Holding>()
+  let changedLimits: HoldingsChange['limits'] = []
   let isGathering = false
 
   function launch(data: HeartbeatThread): void {
@@ -89,29 +99,35 @@ export function startHeartbeat(deps: {
       relaunch = setTimeout(() => launch(data), RELAUNCH_MS)
       relaunch.unref()
     })
-    started.postMessage(renewal.snapshot())
+    started.postMessage(packChange(renewal.snapshot()))
   }
 
   function send(): void {
     isGathering = false
-    thread?.postMessage(change)
-    change = { held: [], dropped: [], limits: [] }
+    const change = { held: [...held], dropped: [...dropped], limits: changedLimits }
+    held = new Set()
+    dropped = new Set()
+    changedLimits = []
+    renewal.apply(change)
+    thread?.postMessage(packChange(change))
   }
 
   /** In one message a turn. Commands of this turn leave at its end too, so nothing happens of which the thread is not told. */
-  function note(held: Holding[], dropped: Holding[]): void {
-    const news = { held, dropped, limits: learnLimits(held) }
-    renewal.apply(news)
-    change.held.push(...news.held)
-    change.dropped.push(...news.dropped)
-    change.limits.push(...news.limits)
+  function gather(): void {
     if (isGathering) return
     isGathering = true
     setImmediate(send)
   }
 
-  function learnLimits(held: Holding[]): [string, LaneLimits][] {
-    return held.flatMap((one) => (one.kind === 'permit' && !limits.has(one.lane) ? readLimits(one.lane) : []))
+  function note(one: Holding): void {
+    held.add(one)
+    gather()
+  }
+
+  function forget(one: Holding): void {
+    held.delete(one)
+    dropped.add(one)
+    gather()
   }
 
   /** The limits of a lane, where they are not as they were told last. */
@@ -124,13 +140,12 @@ export function startHeartbeat(deps: {
   }
 
   function renewHere(): void {
+    send()
     renewal.renew().catch((error) => onError(error, 'renewing locks'))
   }
 
   const signs = setInterval(() => {
-    const changed = [...limits.keys()].flatMap(readLimits)
-    renewal.apply({ held: [], dropped: [], limits: changed })
-    change.limits.push(...changed)
+    changedLimits.push(...[...limits.keys()].flatMap(readLimits))
     send()
   }, SIGN_MS)
   const fallback = setInterval(() => {
@@ -139,10 +154,13 @@ export function startHeartbeat(deps: {
   if (settings) launch(settings)
 
   return {
-    hold: (held, lane) => note([holdingOf(held, lane)], []),
-    drop: (held, lane) => note([], [holdingOf(held, lane)]),
-    holdPermit: (lane, permit) => note([{ kind: 'permit', lane, permit }], []),
-    dropPermit: (lane, permit) => note([], [{ kind: 'permit', lane, permit }]),
+    hold: (held, lane) => note(holdingOf(held, lane)),
+    drop: (held, lane) => forget(holdingOf(held, lane)),
+    holdPermit(lane, permit) {
+      if (!limits.has(lane)) changedLimits.push(...readLimits(lane))
+      note(permitHolding(lane, permit))
+    },
+    dropPermit: (lane, permit) => forget(permitHolding(lane, permit)),
     async stop() {
       stopped = true
       clearInterval(signs)
@@ -155,7 +173,5 @@ export function startHeartbeat(deps: {
 
 function holdingOf(held: Held, lane: string): Holding {
   const entry = `${held.id}-${held.entry}`
-  return held.placed
-    ? { kind: 'place', tenant: held.tenant, entry }
-    : { kind: 'lock', lane, entry, token: held.token }
+  return held.placed ? placeHolding(held.tenant, entry) : lockHolding(lane, { entry, token: held.token })
 }

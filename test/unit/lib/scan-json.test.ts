@@ -50,6 +50,23 @@ describe('the scanner of JSON', () => {
     )
   })
 
+  it('finds the depth of a short text, cut anywhere, as that of a long one', () => {
+    const nest = (levels: number) => `${'[{"a":'.repeat(levels / 2)}1${'}]'.repeat(levels / 2)}`
+    for (const size of [1, 7, 1000]) {
+      expect(scan(nest(64), { depth: 64, values: 1000, names: 1000 }, size)).toBeNull()
+      expect(scan(nest(66), { depth: 64, values: 1000, names: 1000 }, size)).toEqual({
+        bound: 'depth',
+        most: 64,
+      })
+      // Brackets in a string, and beside one another, are no levels.
+      const flat = JSON.stringify({ text: '[{'.repeat(100), list: Array.from({ length: 100 }, () => []) })
+      expect(scan(flat, { depth: 3, values: 1000, names: 1000 }, size)).toBeNull()
+    }
+    const long = JSON.stringify({ text: 'x'.repeat(70_000), list: [[[1]]] })
+    expect(scan(long, { depth: 4 }, 1000)).toBeNull()
+    expect(scan(long, { depth: 3 }, 1000)).toEqual({ bound: 'depth', most: 3 })
+  })
+
   it('counts names once that are repeated, and nearly all that are not', () => {
     const repeated = JSON.stringify(Array.from({ length: 5_000 }, () => ({ token: 'a', bytes: [1] })))
     expect(scan(repeated, { distinctNames: 2 })).toBeNull()

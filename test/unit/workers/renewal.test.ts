@@ -1,0 +1,59 @@
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import {
+  createRenewal,
+  lockHolding,
+  packChange,
+  permitHolding,
+  placeHolding,
+  unpackChange,
+} from '../../../workers/renewal.ts'
+
+const name = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !text.includes('\n'))
+
+it('what is held comes over to the thread as it is, whatever lanes and tenants are called', () => {
+  const holding = fc.oneof(
+    fc.tuple(name, name, name).map(([lane, entry, token]) => lockHolding(lane, { entry, token })),
+    fc.tuple(name, name).map(([tenant, entry]) => placeHolding(tenant, entry)),
+    fc.tuple(name, name).map(([lane, permit]) => permitHolding(lane, permit)),
+  )
+  fc.assert(
+    fc.property(fc.array(holding), fc.array(holding), (held, dropped) => {
+      const change = { held, dropped, limits: [] }
+      expect(unpackChange(structuredClone(packChange(change)))).toEqual(change)
+    }),
+  )
+})
+
+it('renews what is held still, by lane and tenant', async () => {
+  const renewed: unknown[] = []
+  const renewal = createRenewal({
+    leases: {
+      async renewLocks(lane, locks) {
+        renewed.push(['locks', lane, locks])
+        return []
+      },
+      async renewPlaces(tenant, entries) {
+        renewed.push(['places', tenant, entries])
+      },
+    },
+    gate: {
+      async renew(lane, permits) {
+        renewed.push(['permits', lane.id, permits])
+      },
+    },
+  })
+  const lock = lockHolding('sim/a b', { entry: 'job_1-1', token: 'w:1' })
+  const place = placeHolding('acme', 'job_1-1')
+  renewal.apply({
+    held: [lock, permitHolding('sim/a b', '7-1'), permitHolding('sim/a b', '7-2')],
+    dropped: [],
+    limits: [['sim/a b', { window: 60_000, headroom: 0.99 }]],
+  })
+  renewal.apply({ held: [place], dropped: [lock], limits: [] })
+  await renewal.renew()
+  expect(renewed).toEqual([
+    ['places', 'acme', ['job_1-1']],
+    ['permits', 'sim/a b', ['7-1', '7-2']],
+  ])
+})
