@@ -62,10 +62,10 @@ type Deps = {
   memoryAdmission: MemoryAdmission
   /** Resolves when what was written before is on disk; without it that is not waited for. */
   confirm?: () => Promise<void>
-  /** For jobs that are awaited; without it their ends are read like any other's. */
-  replyInbox?: ReplyInbox
-  /** Without it every job goes through its lane's queue. */
-  openLanes?: OpenLanes
+  /** For jobs that are awaited; null: their ends are read like any other's. */
+  replyInbox: ReplyInbox | null
+  /** Null: every job goes through its lane's queue. */
+  openLanes: OpenLanes | null
   newId: () => string
   /** Tells what came of each submission. */
   onSubmitted?: (event: SubmissionEvent) => void
@@ -163,18 +163,18 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   /** Makes a job of whose end this process is told; that may come before the answer to this. */
-  async function submitAwaited(job: NewJob, answers: ReplyInbox): Promise<Submitted> {
+  async function submitAwaited(job: NewJob, replyInbox: ReplyInbox): Promise<Submitted> {
     const id = deps.newId()
-    answers.expect(id, rootOf(job.tenant))
+    replyInbox.expect(id, rootOf(job.tenant))
     try {
-      const submitted = await submit(job, { id, replyTo: await answers.open() })
+      const submitted = await submit(job, { id, replyTo: await replyInbox.open() })
       const { kind, rest } = submitted
       if (kind === 'created' || kind === 'shared') {
-        answers.complete(id, completeRecord(submitted, kind, rest as Buffer[]))
-      } else answers.forget(id)
+        replyInbox.complete(id, completeRecord(submitted, kind, rest as Buffer[]))
+      } else replyInbox.forget(id)
       return submitted
     } catch (error) {
-      answers.forget(id)
+      replyInbox.forget(id)
       throw error
     }
   }
@@ -220,8 +220,8 @@ export function createJobs(deps: Deps): Jobs {
 
   return {
     async create(job) {
-      const { replyInbox: answers } = deps
-      const submitted = answers && job.isAwaited ? await submitAwaited(job, answers) : await submit(job)
+      const { replyInbox } = deps
+      const submitted = replyInbox && job.isAwaited ? await submitAwaited(job, replyInbox) : await submit(job)
       const outcome = toOutcome(submitted)
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
       return outcome

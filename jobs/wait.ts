@@ -7,7 +7,7 @@ import type { ReplyInbox } from './reply-inbox.ts'
 
 /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
 export async function waitForJob(
-  deps: { redis: RedisClient; pubsub: PubSub; reader: Reader; replyInbox: ReplyInbox | undefined },
+  deps: { redis: RedisClient; pubsub: PubSub; reader: Reader; replyInbox: ReplyInbox | null },
   root: string,
   id: string,
   timeoutMs: number,

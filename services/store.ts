@@ -223,8 +223,10 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
-  const door =
-    role === 'api' ? openDoor({ redis, pubsub, prefix, cluster, atRest, now: elapsed }, closers) : {}
+  const replies =
+    role === 'api'
+      ? openReplies({ redis, pubsub, prefix, cluster, atRest, now: elapsed }, closers)
+      : { replyInbox: null, openLanes: null }
   const durability = settings().redis.durable
     ? createDurability({ connection: connect('commands'), prefix })
     : null
@@ -239,7 +241,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     atRest,
     render: renderResult,
     deliveries: webhooks,
-    forecaster: forecaster,
+    forecaster,
     queueAdmission: createQueueAdmission({
       redis,
       prefix,
@@ -253,7 +255,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onSubmitted: metrics.jobs.onSubmitted,
     now,
     onError: report,
-    ...door,
+    ...replies,
   })
   return {
     watch,
@@ -277,7 +279,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     jobs,
     gate,
     fairness,
-    forecaster: forecaster,
+    forecaster,
     latencies,
     brokenCalls,
     prefix,
@@ -289,7 +291,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
 }
 
 /** How an API process hears of the ends of awaited jobs, and of workers that take them at once. */
-function openDoor(
+function openReplies(
   {
     cluster,
     ...deps
@@ -302,12 +304,12 @@ function openDoor(
     now: () => number
   },
   closers: Closers,
-): { answers: ReplyInbox; openLanes?: OpenLanes } {
-  const answers = createReplyInbox({ ...deps, process: randomUUIDv7(), render: renderResult })
-  closers.add('the answers', async () => answers.close())
+): { replyInbox: ReplyInbox; openLanes: OpenLanes | null } {
+  const replyInbox = createReplyInbox({ ...deps, process: randomUUIDv7(), render: renderResult })
+  closers.add('the reply inbox', async () => replyInbox.close())
   // A node of a cluster cannot tell whether a worker heard: there every job goes through its queue.
-  if (cluster !== undefined && cluster.length > 0) return { answers }
-  return { answers, openLanes: createOpenLanes(deps) }
+  if (cluster !== undefined && cluster.length > 0) return { replyInbox, openLanes: null }
+  return { replyInbox, openLanes: createOpenLanes(deps) }
 }
 
 function encryptionKeys(config: Config): Buffer[] {

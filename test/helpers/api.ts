@@ -234,6 +234,8 @@ function openTestParts(options: {
       now,
     }),
     memoryAdmission: memory,
+    replyInbox: null,
+    openLanes: null,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     now,
     onError,

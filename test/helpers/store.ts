@@ -155,6 +155,8 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
       now,
     }),
     memoryAdmission: createMemoryAdmission({ redis, share: 0.7, now }),
+    replyInbox: null,
+    openLanes: null,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     now,
     onError: (error) => {
