@@ -13,6 +13,7 @@ import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
 import { lockLease, placeLease } from './jobs/queue.ts'
+import { createScheduledCounts } from './jobs/scheduled-counts.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
@@ -77,6 +78,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     fairness: store.fairness,
     latencies: store.latencies,
     brokenCalls: store.brokenCalls,
+    scheduled: createScheduledCounts({ ...store, tenants: store.maintenance.tenants }),
     wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
     now: store.now,
   })

@@ -19,6 +19,7 @@ const WITHOUT_UPKEEP = new Set<ScriptName>([
   'get-embeddings',
   'set-embeddings',
   'queued',
+  'due',
   'renew',
   'delta',
   'retire',

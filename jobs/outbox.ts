@@ -1,5 +1,5 @@
 import { paced } from '../lib/pace.ts'
-import type { RedisClient } from '../lib/redis.ts'
+import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import type { Priority } from './job.ts'
 import { tenantRoot } from './keys.ts'
@@ -73,38 +73,47 @@ export function createOutbox(deps: {
   }
 
   /**
-   * What is to be queued for a job; null for one that is gone.
+   * What is to be queued for these jobs, null for one that is gone; those scheduled for a time that has come are `queued` from now on.
    *
    * @param time Unix ms, by Redis' clock
    */
-  async function load(tenant: string, id: string, time: number): Promise<QueueEntry | null> {
-    const key = `${tenantRoot(prefix, tenant)}:job:${id}`
-    const fields = await redis.hmget(key, 'lane', 'priority', 'cost', 'ready_at', 'entries')
-    const [lane, priority, cost, readyAt, entry] = fields
-    if (!lane || !cost) return null
-    const at = Number(readyAt)
-    return {
-      tenant,
-      id,
-      entry: Number(entry),
-      lane,
-      priority: priority as Priority,
-      notBefore: at > time ? at : null,
-      cost: JSON.parse(cost),
-    }
+  async function load(tenant: string, ids: string[], time: number): Promise<(QueueEntry | null)[]> {
+    const answer = (await scripts.run('due', tenantRoot(prefix, tenant), ids)) as Buffer[]
+    return ids.map((id, index) => {
+      const [lane, priority, cost, readyAt, entry] = answer.slice(5 * index, 5 * index + 5).map(String)
+      if (!lane || !cost) return null
+      const at = Number(readyAt)
+      return {
+        tenant,
+        id,
+        entry: Number(entry),
+        lane,
+        priority: priority as Priority,
+        notBefore: at > time ? at : null,
+        cost: JSON.parse(cost),
+      }
+    })
   }
 
   /** Queues what outbox members stand for, lane by lane, and takes them out; a job or a lane that fails keeps its own. */
   async function queueAgain(tenant: string, members: string[], time: number): Promise<number> {
     const toRemove: string[] = []
     const found: { member: string; entry: QueueEntry }[] = []
-    const find = async (member: string) => {
-      const entry = await load(tenant, member.slice(0, member.lastIndexOf('-')), time)
-      if (entry === null) toRemove.push(member)
-      else found.push({ member, entry })
-    }
     const onJob = (error: unknown, id: string) => onFailure({ task: 'outbox', tenant, id, error })
-    await visitAll(members, find, onJob, { atOnce: members.length })
+    const find = async (some: string[]) => {
+      const ids = some.map((member) => member.slice(0, member.lastIndexOf('-')))
+      for (const [index, entry] of (await load(tenant, ids, time)).entries()) {
+        if (entry === null) toRemove.push(some[index]!)
+        else found.push({ member: some[index]!, entry })
+      }
+    }
+    try {
+      await find(members)
+    } catch (error) {
+      if (isRedisUnavailable(error)) throw error
+      // One of them has a record that cannot be read; the others are found without it.
+      await visitAll(members, (member) => find([member]), onJob, { atOnce: members.length })
+    }
     const lanes = [...Map.groupBy(found, ({ entry }) => entry.lane)]
     const queue = async ([, group]: (typeof lanes)[number]) => {
       await queues.add(group.map(({ entry }) => entry))
@@ -118,8 +127,8 @@ export function createOutbox(deps: {
   return {
     dispatch,
     async dispatchById(tenant, id) {
-      const entry = id === '' ? null : await load(tenant, id, now())
-      if (entry !== null) await dispatch([entry])
+      const [entry] = id === '' ? [] : await load(tenant, [id], now())
+      if (entry) await dispatch([entry])
     },
     async sweep(tenant, olderThanMs, signal) {
       const key = `${tenantRoot(prefix, tenant)}:outbox`

@@ -15,6 +15,7 @@ const NAMES = [
   'delta',
   'finish-followers',
   'queued',
+  'due',
   'reroute',
   'get-embeddings',
   'set-embeddings',

@@ -18,7 +18,7 @@ import { createModelBound } from './model-bound.ts'
 import type { OpenLanes } from './open-lanes.ts'
 import type { Outbox } from './outbox.ts'
 import type { PubSub } from './pubsub.ts'
-import type { Queues } from './queue.ts'
+import type { QueueEntry, Queues } from './queue.ts'
 import type { QueueAdmission } from './queue-admission.ts'
 import { createReader, type Forecaster } from './read.ts'
 import { bodyOf, isoTime, type ResultRenderer, textOf, toJob, toRecord } from './record.ts'
@@ -235,11 +235,7 @@ export function createJobs(deps: Deps): Jobs {
       )
       // Accepted all the same where the queue does not take them now: the sweeper adds what stands in the outbox.
       await outbox
-        .dispatch(
-          settled.flatMap((one) =>
-            'kind' in one && one.kind === 'created' ? [entryOf(one, timeOf(one))] : [],
-          ),
-        )
+        .dispatch(settled.flatMap((one) => ('kind' in one && one.kind === 'created' ? entriesOf(one) : [])))
         .catch((error) => deps.onError(error, 'queueing jobs'))
       return settled.map((one) =>
         'error' in one ? { kind: 'failed', error: one.error } : toBulkOutcome(one),
@@ -371,9 +367,7 @@ export function createJobs(deps: Deps): Jobs {
       // not make the call, the sweeper adds it.
       const [, heard] = rest as [Buffer, number]
       if (heard === 0)
-        outbox
-          .dispatch([entryOf(submitted, timeOf(submitted))])
-          .catch((error) => deps.onError(error, 'queueing a job'))
+        outbox.dispatch(entriesOf(submitted)).catch((error) => deps.onError(error, 'queueing a job'))
     }
     return {
       kind: 'created',
@@ -385,6 +379,12 @@ export function createJobs(deps: Deps): Jobs {
 /** When a job was created, as the script answered. */
 function timeOf({ rest }: Submitted): number {
   return Number(String(rest[0]))
+}
+
+/** What is to be queued of a job just created: nothing of a scheduled one, which the maintainer queues when its time comes. */
+function entriesOf(created: Submitted): QueueEntry[] {
+  const entry = entryOf(created, timeOf(created))
+  return entry.notBefore === null ? [entry] : []
 }
 
 function toBulkOutcome(submitted: Submitted): BulkOutcome {

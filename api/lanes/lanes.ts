@@ -78,6 +78,8 @@ export function createLaneControl(deps: {
   fairness: Pick<Fairness, 'read'>
   latencies: Latencies
   brokenCalls: Pick<BrokenCalls, 'read'>
+  /** How many jobs of each lane are scheduled for later. */
+  scheduled: () => Promise<ReadonlyMap<string, number>>
   /** Wakes the lane's loops. */
   wake: (lane: string) => Promise<unknown>
   /** Unix ms. */
@@ -86,12 +88,13 @@ export function createLaneControl(deps: {
   const { config, gate, queues, fairness, latencies } = deps
 
   async function view(lane: Lane): Promise<LaneView> {
-    const [state, backlog, fair, latency, lastBroken] = await Promise.all([
+    const [state, backlog, fair, latency, lastBroken, scheduled] = await Promise.all([
       gate.read(lane),
       queues.backlog(lane.id),
       fairness.read(lane.id),
       latencies.read(lane.id),
       deps.brokenCalls.read(lane.id),
+      deps.scheduled(),
     ])
     const { limits } = lane
     const shares = (['requests', 'tokens', 'inputTokens', 'outputTokens'] as const).map((dimension) => {
@@ -124,7 +127,11 @@ export function createLaneControl(deps: {
       levels: toCounted(state.levels),
       utilisation: Math.max(0, ...shares),
       used: toCounted(state.used),
-      backlog: { waiting: backlog.waiting, delayed: backlog.delayed, held: backlog.active },
+      backlog: {
+        waiting: backlog.waiting,
+        delayed: backlog.delayed + (scheduled.get(lane.id) ?? 0),
+        held: backlog.active,
+      },
       in_flight: state.inFlight,
       paused_until: paused ? new Date(state.pausedUntil!).toISOString() : null,
       paused_reason: state.pausedReason,

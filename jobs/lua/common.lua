@@ -230,10 +230,25 @@ end
 
 -- Indexes ---------------------------------------------------------------------------------------------------
 
+-- Counts the jobs that are scheduled, by lane. The record keeps which one it was counted for.
+local function count_scheduled(job, by)
+  local counts, lane = root .. ':scheduled-lanes', nil
+  if by > 0 then
+    lane = redis.call('HGET', job_key(job.id), 'lane')
+    redis.call('HSET', job_key(job.id), 'scheduled_lane', lane)
+  else
+    lane = redis.call('HGET', job_key(job.id), 'scheduled_lane')
+    if not lane then return end
+    redis.call('HDEL', job_key(job.id), 'scheduled_lane')
+  end
+  if redis.call('HINCRBY', counts, lane, by) <= 0 then redis.call('HDEL', counts, lane) end
+end
+
 -- Moves the job between the status indexes and its group's counts. `to` is written to the record by the caller.
 local function index(job, to)
   local from = job.status
   if from == to then return end
+  if to == 'scheduled' then count_scheduled(job, 1) elseif from == 'scheduled' then count_scheduled(job, -1) end
   if from then
     redis.call('ZREM', root .. ':status:' .. from, job.id)
     if job.group then redis.call('HINCRBY', group_key(job.group), from, -1) end
@@ -351,12 +366,16 @@ local function follow(job, leader)
   release(job)
 end
 
+-- An outbox entry that stands for so long is queued by the maintainer; the writer had its chance. As in jobs/leases.ts.
+local OUTBOX_GRACE_MS = 2000
+
 -- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
 -- tells a job's entries apart, so that one left over from before a cancel or a promotion is known as stale.
-local function request_entry(job)
+-- `run_at`: a scheduled job's; the maintainer queues it when that time comes, and nobody before.
+local function request_entry(job, run_at)
   reserve(job)
   job.entries = redis.call('HINCRBY', job_key(job.id), 'entries', 1)
-  redis.call('ZADD', root .. ':outbox', ms(now), job.id .. '-' .. job.entries)
+  redis.call('ZADD', root .. ':outbox', ms(run_at and run_at - OUTBOX_GRACE_MS or now), job.id .. '-' .. job.entries)
 end
 
 -- Hands the content's flight to the oldest follower that still waits; nil when there is none. The new leader

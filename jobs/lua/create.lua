@@ -13,7 +13,7 @@
 --       created: now, how many workers heard of it   shared: now   hit: now, result, usage   replayed: id, record (flat)
 --       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited, budget_exhausted: ms until it may pass
--- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue, or the call that a worker makes
+-- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue (a scheduled one until its time), or the call that a worker makes
 -- for it at once has ended it; after 'shared' it
 -- stands among the followers of a job that is.
 
@@ -125,6 +125,6 @@ if way == 'follow' then
   follow(job, found)
   return { 'shared', ms(now) }
 end
-request_entry(job)
+request_entry(job, scheduled and run_at or nil)
 local heard = (ARGV[16] ~= '' and not scheduled) and redis.call('PUBLISH', ARGV[16], ARGV[17]) or 0
 return { 'created', ms(now), heard }

@@ -17,6 +17,7 @@ local function forget(job)
   local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
   redis.call('ZREM', root .. ':jobs', id)
   redis.call('ZREM', root .. ':status:' .. was, id)
+  if was == 'scheduled' then count_scheduled(job, -1) end
   if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
   redis.call('ZREM', root .. ':expiry', id)
   redis.call('ZREM', root .. ':deadlines', id)

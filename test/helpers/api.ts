@@ -17,6 +17,7 @@ import { createOutbox } from '../../jobs/outbox.ts'
 import { createPubSub } from '../../jobs/pubsub.ts'
 import { createQueues } from '../../jobs/queue.ts'
 import { createQueueAdmission } from '../../jobs/queue-admission.ts'
+import { createScheduledCounts } from '../../jobs/scheduled-counts.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
 import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
@@ -262,6 +263,7 @@ function openTestParts(options: {
     fairness,
     latencies,
     brokenCalls: createBrokenCalls({ redis, prefix }),
+    scheduled: createScheduledCounts({ redis, prefix, tenants: () => redis.smembers(tenantsKey(prefix)) }),
     wake: (lane) => redis.publish(wakeChannel(prefix), lane),
     now,
   })

@@ -25,3 +25,8 @@ export function standForElection(
   onTestFinished(() => maintainer.stop())
   return maintainer
 }
+
+/** Has the store's tenants looked after all the time; ends with the test. */
+export function keepMaintained(store: TestStore): void {
+  standForElection(store).add({ name: 'sweep', everyMs: 50, run: store.maintenance.sweep })
+}

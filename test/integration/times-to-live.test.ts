@@ -49,6 +49,7 @@ const STALLED = 15 * SECOND
 const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^(tenants|lanes)$/, null, 'one of an installation'],
   [/^active-tenants$/, null, 'holds tenants of the last minute'],
+  [/^T:scheduled-lanes$/, null, 'holds what is there'],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:(files|files:expiry|batches|batches:active)$/, null, 'hold what is there'],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { NewJob } from '../../../jobs/jobs.ts'
+import { keepMaintained } from '../../helpers/maintainer.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
@@ -148,6 +149,7 @@ describe('the result cache', () => {
     await submit(store, { cache: 'refresh', priority: 'high' })
     const refreshing = await store.start()
     await complete(store, refreshing, { answer: 'fresh' })
+    keepMaintained(store)
     const due = await store.fetch()
     expect(due.id).toBe(later.id)
     await store.work.start([due], { provider: 'sim', model: 'chat', coalesced: 1, waitedFor: null })

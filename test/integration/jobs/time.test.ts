@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { keepMaintained } from '../../helpers/maintainer.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
@@ -41,8 +42,39 @@ describe('a scheduled job', () => {
       run_at: new Date(runAt).toISOString(),
     })
     expect(await read(store, job.id)).toMatchObject({ status: 'scheduled' })
-    expect(await queuedEntries(store)).toEqual([`${job.id}-1`])
+    keepMaintained(store)
     expect(await store.lane().fetch(1)).toEqual([])
+    const { held } = await store.start()
+    expect(held.id).toBe(job.id)
+    expect(Date.now()).toBeGreaterThanOrEqual(runAt)
+  })
+
+  it('has no entry in its lane before its time, and a place among the others only then', async () => {
+    const store = await openTestStore()
+    const job = await submit(store, { runAt: inMs(60_000) })
+    const second = await store.jobs.createMany([newJob({ runAt: inMs(60_000) })])
+    expect(second).toMatchObject([{ kind: 'created', status: 'scheduled' }])
+    await store.outbox.idle()
+    await store.maintenance.sweep()
+    expect(await store.queues.backlog(LANE)).toEqual({ waiting: 0, delayed: 0, active: 0 })
+    // The time comes, by Redis' clock.
+    await store.redis.hset(`${store.root}:job:${job.id}`, 'ready_at', Date.now())
+    await store.redis.zadd(`${store.root}:outbox`, Date.now() - 2000, `${job.id}-1`)
+    await store.maintenance.sweep()
+    expect(await store.queues.backlog(LANE)).toEqual({ waiting: 1, delayed: 0, active: 0 })
+    expect((await read(store, job.id)).status).toBe('queued')
+    expect(await store.redis.hgetall(`${store.root}:scheduled-lanes`)).toEqual({ [LANE]: '1' })
+    expect((await store.start()).claimed.id).toBe(job.id)
+  })
+
+  it('of an earlier release, which has a delayed entry in its lane, runs at its time', async () => {
+    const store = await openTestStore()
+    const runAt = inMs(400)
+    const job = await submit(store, { runAt })
+    await store.outbox.dispatchById(TENANT, job.id)
+    await store.outbox.idle()
+    await store.redis.del(`${store.root}:outbox`)
+    expect(await store.queues.backlog(LANE)).toMatchObject({ delayed: 1 })
     const { held } = await store.start()
     expect(held.id).toBe(job.id)
     expect(Date.now()).toBeGreaterThanOrEqual(runAt)
@@ -54,6 +86,7 @@ describe('a scheduled job', () => {
     await complete(store, await store.start())
     const job = await submit(store, { runAt: inMs(250) })
     expect(job.status).toBe('scheduled')
+    keepMaintained(store)
     const held = await store.fetch()
     expect(await store.work.start([held], intent)).toEqual([{ kind: 'done' }])
     expect(await read(store, job.id)).toMatchObject({ status: 'completed', cache: 'hit' })
@@ -64,6 +97,7 @@ describe('a scheduled job', () => {
     const job = await submit(store, { runAt: inMs(400) })
     await submit(store)
     const running = await store.start()
+    keepMaintained(store)
     const due = await store.fetch()
     expect(due.id).toBe(job.id)
     expect(await store.work.start([due], intent)).toEqual([{ kind: 'done' }])
@@ -83,8 +117,10 @@ describe('a scheduled job', () => {
   it('can be cancelled, and leaves its lane then', async () => {
     const store = await openTestStore()
     const job = await submit(store, { runAt: inMs(60_000) })
-    await queuedEntries(store)
+    const removed = await submit(store, { runAt: inMs(60_000) })
     await store.jobs.cancel(TENANT, job.id)
+    await store.jobs.remove(TENANT, removed.id)
+    expect(await store.redis.exists(`${store.root}:outbox`, `${store.root}:scheduled-lanes`)).toBe(0)
     await expect.poll(() => store.queues.backlog(LANE)).toEqual({ waiting: 0, delayed: 0, active: 0 })
   })
 })
@@ -206,9 +242,10 @@ describe('the sweeper', () => {
 
   it('keeps the start of a scheduled job that a crash left', async () => {
     const store = await openTestStore()
-    const dying = store.openJobs({ outbox: { ...store.outbox, dispatch: async () => {} } })
-    await dying.create(newJob({ runAt: inMs(60_000) }))
-    await store.outbox.sweep(TENANT, 0)
+    const job = await submit(store, { runAt: inMs(60_000) })
+    // As an earlier release left it.
+    await store.redis.zadd(`${store.root}:outbox`, Date.now() - 3000, `${job.id}-1`)
+    await store.maintenance.sweep()
     expect(await store.queues.backlog(LANE)).toMatchObject({ waiting: 0, delayed: 1 })
   })
 

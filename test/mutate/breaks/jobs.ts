@@ -142,8 +142,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: '  release(job)\nend\n\n-- Asks for a queue entry',
-    replace: 'end\n\n-- Asks for a queue entry',
+    find: 'job.created_at, job.id)\n  release(job)\nend',
+    replace: 'job.created_at, job.id)\nend',
     tests: MONEY,
     titles: 'joins the call of another',
     says: 'a follower keeps its reservation',

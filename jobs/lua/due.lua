@@ -1,0 +1,19 @@
+-- Reads what is to be queued of jobs that stand in the outbox. One that was scheduled for a time that has come is queued from now on.
+--
+-- ARGV  ids
+-- Answer for each: lane ('' there is no such job), priority, cost, when it may run (Unix ms), number of its entry
+
+local answer = {}
+for i = 1, #ARGV do
+  local id = ARGV[i]
+  local v = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'ready_at', 'entries', 'status')
+  if v[6] == 'scheduled' and tonumber(v[4] or 0) <= now then
+    local job = load(id)
+    if job then
+      redis.call('HSET', job_key(id), 'status', 'queued')
+      index(job, 'queued')
+    end
+  end
+  for j = 1, 5 do answer[#answer + 1] = v[j] or '' end
+end
+return answer
