@@ -3,6 +3,8 @@ import type { Readable } from 'node:stream'
 /** Blanks before the first byte that says something; more are no answer. */
 const MAX_BLANKS = 65_536
 
+const EMPTY = Buffer.alloc(0)
+
 /** The mark that some servers put before UTF-8. */
 const MARK = [0xef, 0xbb, 0xbf]
 
@@ -21,10 +23,10 @@ export async function peekByte(stream: Readable): Promise<number | null> {
  * @throws the stream's error
  */
 export async function peekText(stream: Readable): Promise<string | null> {
-  let seen = Buffer.alloc(0)
+  let seen: Buffer = EMPTY
   for (;;) {
     const chunk = await readSome(stream)
-    if (chunk !== null) seen = Buffer.concat([seen, chunk])
+    if (chunk !== null) seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
     let at = MARK.every((byte, index) => seen[index] === byte) ? MARK.length : 0
     while (at < seen.length && (seen[at] === 0x20 || (seen[at]! >= 0x09 && seen[at]! <= 0x0d))) at += 1
     // The mark may be cut in two.

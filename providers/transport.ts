@@ -117,20 +117,40 @@ export function createSend(options: {
   }
 }
 
-/** Reads a whole body as text, which is decoded and looked at as it comes. */
-async function readText(stream: Readable, maxBytes: number): Promise<string> {
+/** Reads a whole body as text, which is decoded and looked at as it comes. Not by `for await`, whose iterator costs as much as all else here. */
+function readText(stream: Readable, maxBytes: number): Promise<string> {
   const decoder = new StringDecoder('utf8')
   const scanner = createAnswerScanner()
-  const parts: string[] = []
+  let text = ''
   let size = 0
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > maxBytes) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
-    scanner.push(chunk)
-    parts.push(decoder.write(chunk))
-  }
-  // JSON has no mark at its beginning, but some servers put one there.
-  return (parts.join('') + decoder.end()).replace(/^\uFEFF/, '')
+  return new Promise((resolve, reject) => {
+    // Its end, or its error, may have come while its first byte was waited for, and is told once.
+    if (stream.readableEnded) return resolve('')
+    if (stream.destroyed) return reject(stream.errored ?? new PrematureCloseError('the answer broke off'))
+    function take(chunk: Buffer): void {
+      size += chunk.length
+      try {
+        if (size > maxBytes) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
+        scanner.push(chunk)
+        text += decoder.write(chunk)
+      } catch (error) {
+        stream.off('data', take)
+        stream.destroy()
+        reject(error)
+      }
+    }
+    stream.on('data', take)
+    // JSON has no mark at its beginning, but some servers put one there.
+    stream.on('end', () => resolve((text + decoder.end()).replace(/^\uFEFF/, '')))
+    stream.on('error', reject)
+    // After its end, or an error, this says nothing more.
+    stream.on('close', () => reject(new PrematureCloseError('the answer broke off')))
+  })
+}
+
+/** The connection closed before the end of the answer, and nobody said why. */
+class PrematureCloseError extends Error {
+  readonly code = 'ERR_STREAM_PREMATURE_CLOSE'
 }
 
 /** Reads undici's header object, whose names are lower case already. */

@@ -202,7 +202,8 @@ export function createExecutor(deps: ExecuteDeps) {
         type: first.type,
         model: lane.model,
         body,
-        signal: AbortSignal.any([running.signal, useless.signal]),
+        // Only what writes a stream finds out that nobody needs it.
+        signal: streams ? AbortSignal.any([running.signal, useless.signal]) : running.signal,
         timeoutMs: timeoutOf(lane, claimedJobs),
         onUsage: (usage) => {
           stated = usage
