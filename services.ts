@@ -85,6 +85,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   deps.metrics.watchStore(createStoreReader(deps, store, lanes))
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
+    events: store.events,
     tenantStats: store.tenantStats,
     files: confirmed(store.files, ['create'], store.durability),
     batches: confirmed(store.batches, ['create'], store.durability),

@@ -10,6 +10,7 @@ import { registerDeliveryRoutes } from './deliveries/routes.ts'
 import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
 import { sendError } from './error-replies.ts'
 import { ApiError } from './errors.ts'
+import { registerTenantEventsRoute } from './events/routes.ts'
 import { registerFailureRoutes } from './failures/routes.ts'
 import { registerFileRoutes } from './files/routes.ts'
 import { registerGroupRoutes } from './groups/routes.ts'
@@ -97,6 +98,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerFailureRoutes(api, context)
     registerGroupRoutes(api, context)
     registerEventRoutes(api, context)
+    registerTenantEventsRoute(api, context)
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
     registerOverviewRoutes(api, context)

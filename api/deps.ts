@@ -6,6 +6,7 @@ import type { Batches } from '../batches/store.ts'
 import type { Lane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { Keyring } from '../config/tenants.ts'
+import type { TenantEvents } from '../events/events.ts'
 import type { Files } from '../files/files.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
@@ -27,6 +28,7 @@ export type Api = FastifyInstance<
 /** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
 export type ApiDeps = {
   jobs: Jobs
+  events: TenantEvents
   files: Files
   batches: Batches
   lanes: LaneControl

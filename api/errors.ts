@@ -25,6 +25,7 @@ export const errorTable = {
   unsupported_type: { status: 400, type: 'invalid_request_error', retryAfterSeconds: null },
   not_cancellable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   not_retryable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  events_expired: { status: 410, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   storage_full: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
@@ -86,7 +87,7 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
 
 /** A thing of another tenant is answered with the very same bytes as one that does not exist. */
 export function notFound(
-  what: 'job' | 'group' | 'delivery' | 'lane' | 'route' | 'file' | 'batch' | 'response' | 'tenant',
+  what: 'job' | 'group' | 'delivery' | 'lane' | 'route' | 'file' | 'batch' | 'response' | 'tenant' | 'flow',
 ): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }
@@ -98,6 +99,7 @@ export const idPatterns = {
   delivery: /^whd_[A-Za-z0-9_-]{1,96}$/,
   file: /^file-[A-Za-z0-9_-]{1,120}$/,
   batch: /^batch_[A-Za-z0-9_]{1,64}$/,
+  flow: /^flow_[A-Za-z0-9_-]{1,64}$/,
 } as const satisfies Record<string, RegExp>
 
 /** An id of a path. One that cannot exist is answered as one that does not. */

@@ -1,5 +1,6 @@
+import { Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { JobEvent } from '../jobs/job.ts'
+import type { FastifyReply } from 'fastify'
 import { stringifyLine } from '../lib/json-source.ts'
 
 /** Milliseconds a client waits before it connects again. */
@@ -11,9 +12,31 @@ const LARGE_TEXT = 1024 * 1024
 /** Says nothing, and keeps proxies and clients from giving up. */
 export const COMMENT = ': keep-alive\n'
 
+/** An event of whatever has events; `cursor` is what `Last-Event-ID` names. */
+export type StreamEvent = { cursor: string; event: string; data: object }
+
+/**
+ * Tells a client where to go on from, and nothing else: an event without data is none, but its id counts (WHATWG HTML). For
+ * streams whose filter may let nothing through for so long that the last event's cursor expires.
+ */
+export function formatCursorMark(cursor: string): string {
+  return `id: ${cursor}\n\n`
+}
+
 /** One event on the wire (WHATWG HTML, server-sent events). JSON in one line, so one `data` line holds it. */
-export function formatEvent(event: JobEvent): string {
+export function formatEvent(event: StreamEvent): string {
   return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${stringifyLine(event.data)}\n\n`
+}
+
+/** Answers with the text of an event stream, sent as it comes. */
+export function sendEventStream(reply: FastifyReply, text: AsyncIterable<string>): FastifyReply {
+  return (
+    reply
+      .type('text/event-stream; charset=utf-8')
+      // nginx buffers answers otherwise.
+      .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
+      .send(Readable.from(text, { objectMode: false }))
+  )
 }
 
 /**
@@ -21,11 +44,18 @@ export function formatEvent(event: JobEvent): string {
  * an event without data, which some clients hand to their application.
  */
 export async function* encodeEvents(
-  events: AsyncIterable<JobEvent>,
-  options: { heartbeat: number; signal: AbortSignal },
+  events: AsyncIterable<StreamEvent>,
+  options: FillOptions,
 ): AsyncGenerator<string> {
   yield `retry: ${retryAfter}\n`
   yield* fillSilences(events, formatEvent, options)
+}
+
+export type FillOptions = {
+  heartbeat: number
+  signal: AbortSignal
+  /** What to fill a silence with, in place of a comment. */
+  fill?: () => string
 }
 
 /**
@@ -35,7 +65,7 @@ export async function* encodeEvents(
 export async function* fillSilences<Item>(
   source: AsyncIterable<Item>,
   format: (item: Item) => string,
-  options: { heartbeat: number; signal: AbortSignal },
+  options: FillOptions,
 ): AsyncGenerator<string> {
   const iterator = source[Symbol.asyncIterator]()
   try {
@@ -43,7 +73,7 @@ export async function* fillSilences<Item>(
     while (!options.signal.aborted) {
       const result = await waitFor(next, options)
       if (result === 'silence') {
-        yield COMMENT
+        yield options.fill?.() ?? COMMENT
         continue
       }
       if (result === 'aborted' || result.done === true) return

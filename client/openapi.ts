@@ -234,7 +234,7 @@ export type ErrorMembers = {
   type: string
   /** The member or header at fault. */
   param: string | null
-  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_retryable' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
+  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_retryable' | 'events_expired' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
 }
 
 export type FollowJobQuery = {

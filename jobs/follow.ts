@@ -1,20 +1,17 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { isTerminal, type Job, type JobEvent, type JobStatus } from './job.ts'
+import { createJobEvents } from './event-source.ts'
+import { isTerminal, type JobEvent, type JobStatus } from './job.ts'
 import type { Following } from './jobs.ts'
 import { groupChannel, groupKey, jobChannel } from './keys.ts'
 import type { PubSub } from './pubsub.ts'
 import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
-import { bringResults } from './results.ts'
 
 /** Events read in one round trip. */
 const PAGE = 500
 
 /** Events of a group that are made at once. */
 const RESOLVED = 50
-
-/** A result larger than this, in bytes of JSON, is not part of a group's events: they give its address. */
-const EVENT_RESULT_BYTES = 64 * 1024
 
 type Deps = { redis: RedisClient; pubsub: PubSub; reader: Reader }
 
@@ -110,7 +107,8 @@ export async function followGroup(
   cursor: string,
   signal: AbortSignal,
 ): Promise<Following | null> {
-  const { redis, pubsub, reader } = deps
+  const { redis, pubsub } = deps
+  const source = createJobEvents(deps)
   const key = groupKey(root, group)
   const open = async () => {
     const counts = await redis.hmget(key, 'scheduled', 'queued', 'running')
@@ -154,42 +152,12 @@ export async function followGroup(
   }
 
   async function resolve(entries: [string, string[]][]): Promise<(JobEvent | null)[]> {
-    const refs = entries.map(([cursorOf, fields]) => ({
-      cursor: cursorOf,
-      id: fields[1]!,
-      seq: Number(fields[3]),
-    }))
-    // One that fails fails them all: whoever passed over it would not learn of it later.
-    const answers = await Promise.all(
-      refs.map((ref) => redis.lindex(`${root}:job:${ref.id}:events`, ref.seq - 1)),
-    )
-    const texts = answers.map((text) => text ?? null)
-    const ended = refs.filter((_ref, index) => isTerminalText(texts[index]!))
-    const jobs = await readEnded([...new Set(ended.map(({ id }) => id))])
-    return refs.map((ref, index) => {
-      const text = texts[index]!
-      // The job was deleted since.
-      if (text === null || (isTerminalText(text) && !jobs.has(ref.id))) return null
-      return {
-        ...toEvent(ref.id, ref.seq, text, () => jobs.get(ref.id)!, reader.view(root)),
-        cursor: ref.cursor,
-      }
-    })
-  }
-
-  /** Small results are part of an event; a large one would be moved for each that follows the group. */
-  async function readEnded(ids: string[]): Promise<Map<string, Job>> {
-    const summaries = await reader.summaries(root, ids)
-    const bounds = { eachBytes: EVENT_RESULT_BYTES, allBytes: ids.length * EVENT_RESULT_BYTES }
-    const jobs = await bringResults({ redis, view: reader.view(root) }, summaries, bounds)
-    return new Map(jobs.map((job) => [job.id, job]))
+    const references = entries.map(([, fields]) => ({ id: fields[1]!, seq: Number(fields[3]), event: '' }))
+    const events = await source.resolve(root, references, {})
+    return events.map((event, index) => event && { ...event, cursor: entries[index]![0] })
   }
 
   return { finished: false, events: read() }
-}
-
-function isTerminalText(text: string | null): boolean {
-  return text !== null && isTerminalEvent(JSON.parse(text).event)
 }
 
 async function* nothing(): AsyncGenerator<JobEvent> {}

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
+import { withEventReferences } from '../lib/event-references.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+import { type Following, SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
 const NAMES = [
   'create',
@@ -44,18 +45,26 @@ export type Scripts = {
   settleAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<PromiseSettledResult<unknown>[]>
 }
 
-/** Registers the scripts with a connection, which sends them by digest and loads them where they are missing. */
-export function createScripts(redis: RedisClient): Scripts {
+/**
+ * Registers the scripts with a connection, which sends them by digest and loads them where they are missing.
+ *
+ * @param following what of the events of the tenant with this root somebody follows; without it nobody is known to
+ */
+export function createScripts(
+  redis: RedisClient,
+  following: (root: string) => Following = () => 'nothing',
+): Scripts {
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   const common = read('common')
   for (const name of NAMES) {
     const part = PARTS[name]
-    const texts = [common, ...(part === undefined ? [] : [read(part)]), read(name)]
-    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua: texts.join('\n') })
+    const shared = [common, ...(part === undefined ? [] : [read(part)])]
+    const lua = withEventReferences(shared, read(name))
+    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua })
   }
   const commands = redis as unknown as CustomCommands
   const run: Scripts['run'] = (name, root, args) =>
-    commands[`${commandOf(name)}Buffer`]!(...scriptKeys(root), ...args)
+    commands[`${commandOf(name)}Buffer`]!(...scriptKeys(root, following(root)), ...args)
   return {
     run,
     settleAll: (name, calls) => Promise.allSettled(calls.map(({ root, args }) => run(name, root, args))),

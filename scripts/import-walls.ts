@@ -4,7 +4,7 @@ import { posix } from 'node:path'
 export type Module = { path: string; imports: string[] }
 
 const SHARED = ['config', 'lib']
-const MIDDLE = ['jobs', 'ratelimit', 'providers', 'webhooks', 'files', 'batches', ...SHARED]
+const MIDDLE = ['jobs', 'ratelimit', 'providers', 'webhooks', 'files', 'batches', 'events', ...SHARED]
 const HOUSE = [
   'simulator',
   'embedded-redis',
@@ -30,6 +30,7 @@ const WALLS: Record<string, readonly string[]> = {
   providers: SHARED,
   webhooks: ['jobs', ...SHARED],
   files: SHARED,
+  events: SHARED,
   batches: ['jobs', 'files', ...SHARED],
   // A provider to run locally.
   simulator: ['providers', ...SHARED],

@@ -1,4 +1,6 @@
 import { hostname } from 'node:os'
+import { trimReferences } from '../events/retention.ts'
+import { tenantRoot } from '../jobs/keys.ts'
 import { createMaintainerLease } from '../jobs/maintainer-lease.ts'
 import { createRetention } from '../jobs/retention.ts'
 import type { PeriodicTask } from '../lib/periodic-task.ts'
@@ -52,6 +54,7 @@ export function openMaintainer(
   maintainer.add({ name: 'active-tenants', everyMs: 60_000, run: store.active.trim })
   maintainer.add(createRetentionTask(store))
   maintainer.add(createFilesTask(store))
+  maintainer.add(createEventsTask(store))
   maintainer.add(createRedriveTask(deps, store))
   return maintainer
 }
@@ -75,6 +78,21 @@ function createFilesTask({ files, maintenance, onFailure }: Store): PeriodicTask
       }
       const onTenant = (error: unknown, tenant: string) => onFailure({ task: 'files', tenant, error })
       await visitAll(await maintenance.tenants(), sweep, onTenant)
+    },
+  }
+}
+
+/** References to events of all tenants. */
+function createEventsTask(store: Store): PeriodicTask {
+  return {
+    name: 'events',
+    everyMs: 60 * 60_000,
+    async run(signal) {
+      const trim = async (tenant: string) => {
+        if (!signal.aborted) await trimReferences(store, tenantRoot(store.prefix, tenant))
+      }
+      const onTenant = (error: unknown, tenant: string) => store.onFailure({ task: 'events', tenant, error })
+      await visitAll(await store.maintenance.tenants(), trim, onTenant)
     },
   }
 }

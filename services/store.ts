@@ -7,6 +7,7 @@ import { decodeEncryptionKey } from '../config/encryption-key.ts'
 import { isNamedLane, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
+import { createFollowed } from '../events/followed.ts'
 import { createFileStore } from '../files/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
@@ -37,6 +38,7 @@ import { createLatencies } from '../ratelimit/latencies.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
 import type { Closers } from './closers.ts'
+import { openTenantEvents } from './events.ts'
 import { createRedisFaultLog, type RedisFaultLog } from './redis-fault-log.ts'
 import { startRedisWatch } from './redis-watch.ts'
 import { createUpkeepLog } from './upkeep-log.ts'
@@ -179,8 +181,15 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     isNamed: (id) => isNamedLane(settings(), id),
     stalledAfterMs: settings().jobs.stalled_after,
   })
+  const followed = createFollowed({
+    prefix,
+    publish: (channel, message) => redis.publish(channel, message),
+    listen: pubsub.keepListening,
+    now: elapsed,
+  })
+  closers.add('the word of who is followed', () => followed.close())
   const active = createActiveTenants({ redis, prefix, now })
-  const scripts = touchingTenants(createScripts(redis), active, prefix)
+  const scripts = touchingTenants(createScripts(redis, followed.read), active, prefix)
   const outbox = createOutbox({ redis, scripts, queues, prefix, now, onFailure })
   closers.add('the outbox', () => outbox.idle())
   const retainMs = () => settings().jobs.retain
@@ -257,6 +266,10 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onError: report,
     ...replies,
   })
+  const events = openTenantEvents({
+    ...{ redis, queues, forecaster, atRest, pubsub, followed, prefix, now },
+    render: renderResult,
+  })
   return {
     watch,
     report,
@@ -276,6 +289,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     batchWork: createBatchWork(batchStore),
     memory,
     durability,
+    events,
     jobs,
     gate,
     fairness,

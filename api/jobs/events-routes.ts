@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Following } from '../../jobs/jobs.ts'
@@ -7,7 +6,7 @@ import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
 import { errorResponses } from '../schemas/common.ts'
-import { encodeEvents } from '../sse.ts'
+import { encodeEvents, sendEventStream } from '../sse.ts'
 import { jobEventSchema } from './schema.ts'
 
 const query = z.object({
@@ -82,14 +81,7 @@ async function stream(
   const following = await follow(cursor, signal)
   if (following === null) throw notFound(what)
   if (following.finished) return reply.code(204).send()
-  const text = encodeEvents(following.events, { heartbeat: limits.heartbeat, signal })
-  return (
-    reply
-      .type('text/event-stream; charset=utf-8')
-      // nginx buffers answers otherwise.
-      .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
-      .send(Readable.from(text, { objectMode: false }))
-  )
+  return sendEventStream(reply, encodeEvents(following.events, { heartbeat: limits.heartbeat, signal }))
 }
 
 /** A job's events are counted; those of a group have the ids of a stream of Redis. */

@@ -1,9 +1,8 @@
-import { Readable } from 'node:stream'
 import { tenantNames } from '../../config/tenants.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
-import { fillSilences } from '../sse.ts'
+import { fillSilences, sendEventStream } from '../sse.ts'
 import { createSampler } from './sampler.ts'
 import { overviewSchema, tenantSchema } from './schema.ts'
 import { createSnapshots } from './snapshot.ts'
@@ -99,13 +98,7 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
         heartbeat: limits.heartbeat,
         signal,
       })
-      return (
-        reply
-          .type('text/event-stream; charset=utf-8')
-          // nginx buffers answers otherwise.
-          .headers({ 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' })
-          .send(Readable.from(text, { objectMode: false }))
-      )
+      return sendEventStream(reply, text)
     },
   )
 }

@@ -52,6 +52,7 @@ end
 local function emit(job, event, members)
   local text = '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
   local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
+  if event ~= 'job.delta' then refer(job.id, seq, event) end
   redis.call('PUBLISH', root .. ':live:' .. job.id, seq)
   -- Whoever shows the job as it runs need not read it; `reply` tells the end.
   if job.live and job.reply and not is_terminal(string.sub(event, 5)) then

@@ -9,5 +9,7 @@ local values = redis.call('HMGET', job_key(id), 'status', 'calls', 'group', 'car
 if tonumber(values[2]) ~= tonumber(ARGV[2]) then return 0 end
 if values[1] ~= 'running' then return values[4] and 1 or 0 end
 local job = { id = id, group = values[3], reply = values[5], live = values[6] }
-for i = 3, #ARGV do emit(job, 'job.delta', ARGV[i]) end
+local last = 0
+for i = 3, #ARGV do last = emit(job, 'job.delta', ARGV[i]) end
+if #ARGV >= 3 then refer_to_deltas(id, last - (#ARGV - 3), #ARGV - 2) end
 return 1

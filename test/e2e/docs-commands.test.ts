@@ -40,6 +40,7 @@ const endless: [command: RegExp, ready: RegExp][] = [
   [/node examples\/verify-webhook\.ts$/, /listening on/],
   [/^sluice lanes --watch /, /^LANE/],
   [/\/v1\/overview\/events/, /^event: overview/],
+  [/\/v1\/events/, /^event: job\./],
 ]
 
 const find = <Rule extends [RegExp, unknown]>(rules: Rule[], command: string) =>

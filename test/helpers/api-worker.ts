@@ -45,7 +45,7 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
   const redis = createRedis({ ...place, role: 'bullmq', name: 'test-worker' })
   const order = createTestOrder(createFairness({ redis, prefix }), config)
   const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order })
-  const scripts = createScripts(redis)
+  const scripts = createScripts(redis, () => 'deltas')
   const outbox = createOutbox({ redis, scripts, queues, prefix, now: Date.now })
   const settings = () => ({
     retainMs: config.jobs.retain,

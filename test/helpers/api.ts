@@ -10,6 +10,7 @@ import { listModels, resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
 import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
+import { createFollowed } from '../../events/followed.ts'
 import { createFileStore } from '../../files/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
@@ -37,6 +38,7 @@ import { createFairness } from '../../ratelimit/fairness.ts'
 import { createForecaster } from '../../ratelimit/forecaster.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createLatencies } from '../../ratelimit/latencies.ts'
+import { openTenantEvents } from '../../services/events.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
@@ -210,7 +212,14 @@ function openTestParts(options: {
     stalledAfterMs: config.jobs.stalled_after,
     order,
   })
-  const scripts = createScripts(redis)
+  const pubsub = createPubSub({ subscriber })
+  const followed = createFollowed({
+    prefix,
+    publish: (channel, message) => redis.publish(channel, message),
+    listen: pubsub.keepListening,
+    now: () => performance.now(),
+  })
+  const scripts = createScripts(redis, followed.read)
   const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   const sealer = testSealer()
   const memory = createMemoryAdmission({ redis, share: config.redis.memory_share, now })
@@ -220,7 +229,7 @@ function openTestParts(options: {
     scripts,
     queues,
     outbox,
-    pubsub: createPubSub({ subscriber }),
+    pubsub,
     prefix,
     retainMs: () => config.jobs.retain,
     atRest: testAtRest(sealer),
@@ -240,6 +249,11 @@ function openTestParts(options: {
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
     now,
     onError,
+  })
+  const events = openTenantEvents({
+    ...{ redis, queues, forecaster, pubsub, followed, prefix, now },
+    atRest: testAtRest(sealer),
+    render: renderResult,
   })
   const files = createFileStore({
     redis,
@@ -271,8 +285,9 @@ function openTestParts(options: {
     (await forecaster.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    deps: { jobs, tenantStats, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
+    deps: { jobs, events, tenantStats, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
     async close() {
+      await followed.close()
       await outbox.idle()
       await latencies.close()
       await closeRedis(subscriber)

@@ -3,6 +3,7 @@ import type { BatchEnding } from '../../batches/batch.ts'
 import { createBatchScripts } from '../../batches/scripts.ts'
 import { createBatches } from '../../batches/store.ts'
 import { createBatchWork } from '../../batches/work.ts'
+import { trimReferences } from '../../events/retention.ts'
 import { createFileStore } from '../../files/store.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
 import { createLeases } from '../../jobs/leases.ts'
@@ -53,6 +54,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:(files|files:expiry|batches|batches:active)$/, null, 'hold what is there'],
+  [/^T:events(:deltas)?$/, null, 'one of a tenant; its entries are kept for a day, below'],
   [/^T:job:job_\w+(:events|:attempts|:deliveries)?$/, null, 'its place in `expiry`, below'],
   [/^T:delivery:\w+$/, null, 'its job'],
   [/^T:(flight|followers):\w+$/, null, 'the call'],
@@ -627,6 +629,26 @@ describe('the retention of a job that', () => {
 })
 
 describe('what is held for a while', () => {
+  it('is a reference to an event for a day and no longer, but for the newest', async () => {
+    const house = await openHouse()
+    const streams = ['events', 'events:deltas'].map(house.key)
+    const now = await timeOf(house.redis)
+    const times = [2 * DAY, DAY + SECOND, DAY - SECOND].map((age) => `${now - age}-0`)
+    for (const key of streams) {
+      for (const id of times) await house.redis.xadd(key, id, 'job_1', '1 job.queued')
+    }
+    const kept = async () =>
+      Promise.all(streams.map(async (key) => (await house.redis.xrange(key, '-', '+')).map(([id]) => id)))
+    await trimReferences({ redis: house.redis, now: () => now }, house.root)
+    expect(await kept()).toEqual([times.slice(2), times.slice(2)])
+    await trimReferences({ redis: house.redis, now: () => now + DAY }, house.root)
+    expect(await kept()).toEqual([times.slice(2), times.slice(2)])
+    await submit(house)
+    await trimReferences({ redis: house.redis, now: () => now + DAY - MINUTE }, house.root)
+    expect((await kept())[0]).toEqual([expect.not.stringMatching(times[2]!)])
+    await expectKnownKeys(house)
+  })
+
   it('is a permit for 30 s, from its grant and from each renewal', async () => {
     const house = await openHouse()
     const lane = { id: LANE, limits: { window: MINUTE, headroom: 1, max_concurrency: 2 } } as never

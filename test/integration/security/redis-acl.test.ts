@@ -36,7 +36,18 @@ it('needs of Redis no more than the access rules in docs/security.md grant', asy
 it('is granted no command that neither its source nor its queue engine calls, and every one that its source calls', async () => {
   const { admin } = await open()
   const known = new Set((await admin.call('COMMAND', 'LIST')) as string[])
-  const folders = ['api', 'config', 'files', 'batches', 'jobs', 'lib', 'ratelimit', 'webhooks', 'workers']
+  const folders = [
+    'api',
+    'config',
+    'events',
+    'files',
+    'batches',
+    'jobs',
+    'lib',
+    'ratelimit',
+    'webhooks',
+    'workers',
+  ]
   const source = globSync(
     folders.map((folder) => `${folder}/**/*.{ts,lua}`),
     { cwd: root },

@@ -1,0 +1,120 @@
+import { z } from 'zod'
+import {
+  EventsExpiredError,
+  type Following,
+  type FollowOptions,
+  ForeignCursorError,
+  NOW,
+} from '../../events/events.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
+import { ApiError } from '../errors.ts'
+import { jobEventSchema } from '../jobs/schema.ts'
+import { errorResponses } from '../schemas/common.ts'
+import { COMMENT, encodeEvents, formatCursorMark, sendEventStream } from '../sse.ts'
+import { eventFilterShape, toFilter } from './schema.ts'
+
+const query = z.object({
+  ...eventFilterShape,
+  deltas: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('`true`: with `job.delta`, the chunks of streams. Ask for them from the first connection on.'),
+  last_event_id: z
+    .string()
+    .optional()
+    .describe(
+      'For clients that cannot send the header `Last-Event-ID`, which goes before it; `now` begins with what happens from now on.',
+    ),
+})
+
+/** Untyped, for the answer is text written by hand. */
+const response: unknown = {
+  200: { content: { 'text/event-stream': { schema: jobEventSchema } } },
+  ...errorResponses,
+}
+
+/** Every event of a tenant in one stream. */
+export function registerTenantEventsRoute(app: Api, { deps, limits, streams, closing }: RouteContext): void {
+  app.get(
+    '/v1/events',
+    {
+      // HEAD would open a stream that never ends.
+      exposeHeadRoute: false,
+      schema: {
+        tags: ['Events'],
+        operationId: 'followEvents',
+        summary: 'Follow everything',
+        description:
+          'Server-sent events of all jobs: those that are kept, from the first, then live ones; after `Last-Event-ID` only later ' +
+          'ones, on any API process. The last 100,000 events of the last 24 hours are kept at the least; behind an older cursor ' +
+          'this answers 410 with the code `events_expired`. The stream does not end by itself.',
+        querystring: query,
+        response,
+      },
+    },
+    async (request, reply) => {
+      const { deltas, last_event_id, ...asked } = request.query
+      const header = request.headers['last-event-id']
+      const cursor = (Array.isArray(header) ? header[0] : header) ?? last_event_id ?? ''
+      const withDeltas = deltas === 'true'
+      const filter = toFilter(asked, withDeltas, 'query.')
+      const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
+      const following = await followTenant(
+        deps,
+        tenantOf(request).name,
+        { cursor, filter, withDeltas },
+        signal,
+      )
+      const text = encodeEvents(following.events, {
+        heartbeat: limits.heartbeat,
+        signal,
+        fill: createMarks(following, cursor),
+      })
+      return sendEventStream(reply, cursor === NOW ? startAt(following.cursor(), text) : text)
+    },
+  )
+}
+
+/** Throws what a client may see: `events_expired`, or `invalid_request` where the cursor is not from here. */
+async function followTenant(
+  { events }: Pick<RouteContext['deps'], 'events'>,
+  tenant: string,
+  options: FollowOptions,
+  signal: AbortSignal,
+  param = 'Last-Event-ID',
+): Promise<Following> {
+  try {
+    return await events.follow(tenant, options, signal)
+  } catch (error) {
+    if (error instanceof EventsExpiredError) throw eventsExpired(param)
+    if (error instanceof ForeignCursorError)
+      throw new ApiError('invalid_request', `${param}: is not the id of an event from here`, { param })
+    throw error
+  }
+}
+
+function eventsExpired(param: string): ApiError {
+  return new ApiError(
+    'events_expired',
+    `${param}: what happened after this event is kept no longer; read what you need of the jobs, and begin anew without it`,
+    { param },
+  )
+}
+
+/** Where the filter let nothing through since the last silence, a client learns where to go on from all the same. */
+function createMarks(following: Following, cursor: string): () => string {
+  let told = cursor
+  return () => {
+    const now = following.cursor()
+    if (now === told) return COMMENT
+    told = now
+    return formatCursorMark(now)
+  }
+}
+
+async function* startAt(cursor: string, text: AsyncIterable<string>): AsyncGenerator<string> {
+  yield formatCursorMark(cursor)
+  yield* text
+}

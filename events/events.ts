@@ -1,0 +1,166 @@
+import { readFileSync } from 'node:fs'
+import {
+  deltasKey,
+  type EventFilter,
+  type EventReference,
+  type EventSource,
+  referencesKey,
+} from '../lib/event-references.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+import { formatCursor, type Position, parseCursor, timeOfPlace } from './cursor.ts'
+import { type Entry, type Told, toPage } from './page.ts'
+import type { Tips } from './tips.ts'
+
+/** Entries read in one round trip. */
+const PAGE = 500
+
+/** Events that are made at once. */
+const RESOLVED = 50
+
+/** How far ahead of Redis' clock a cursor may be: a Redis that lost its last second has given out later ones. */
+const AHEAD_MS = 60_000
+
+/** Begins with what happens from now on. */
+export const NOW = 'now'
+
+/** An event as subscribers get it; `cursor` is what `Last-Event-ID` names. */
+export type TenantEvent = { cursor: string; event: string; data: object }
+
+/** Events behind the cursor are kept no longer. */
+export class EventsExpiredError extends Error {
+  override readonly name = 'EventsExpiredError'
+}
+
+/** The cursor was not given out here. */
+export class ForeignCursorError extends Error {
+  override readonly name = 'ForeignCursorError'
+}
+
+export type Following = {
+  /** Goes on until the signal aborts; throws EventsExpiredError when a reader was too slow. */
+  events: AsyncIterable<TenantEvent>
+  /** Behind which all was looked at, also where the filter let nothing through; '' before the first look. */
+  cursor(): string
+}
+
+export type FollowOptions = {
+  /** '' from the first event that is kept; NOW; or that of the last event that is known. */
+  cursor: string
+  filter: EventFilter
+  /** With the chunks of streams. */
+  withDeltas: boolean
+}
+
+/** All events of a tenant, in the order in which they happened. */
+export type TenantEvents = {
+  /** Throws EventsExpiredError and ForeignCursorError. */
+  follow(tenant: string, options: FollowOptions, signal: AbortSignal): Promise<Following>
+}
+
+type Read = (from: string, most: number, deltasFrom: string) => Promise<[Entry[], Entry[], number]>
+
+export function createTenantEvents(deps: {
+  redis: RedisClient
+  tips: Tips
+  rootOf: (tenant: string) => string
+  /** By what ids begin with: `job_`. */
+  sources: Record<string, EventSource<{ event: string; data: object }>>
+  /** Unix ms, by Redis' clock. */
+  now: () => number
+}): TenantEvents {
+  const { redis, tips, rootOf, sources, now } = deps
+  const lua = readFileSync(new URL('./lua/read.lua', import.meta.url), 'utf8')
+  redis.defineCommand('sluiceEventsRead', { numberOfKeys: SCRIPT_KEYS, lua })
+  const commands = redis as unknown as Record<string, (...args: (string | number)[]) => Promise<unknown>>
+  const readOf =
+    (root: string): Read =>
+    (from, most, deltasFrom) =>
+      commands.sluiceEventsRead!(...scriptKeys(root), from, most, deltasFrom) as ReturnType<Read>
+
+  async function readPage(read: Read, position: Position, withDeltas: boolean, most: number) {
+    const deltasFrom = withDeltas ? (position.deltas?.entry ?? '-') : ''
+    const [events, deltas, isExpired] = await read(position.events?.entry ?? '-', most, deltasFrom)
+    if (isExpired === 1) throw new EventsExpiredError('events behind this cursor are kept no longer')
+    return toPage(position, events, withDeltas ? deltas : null, most)
+  }
+
+  async function begin(root: string, { cursor, withDeltas }: FollowOptions): Promise<Position> {
+    const newestOf = async (key: string) => {
+      const [entry] = await redis.xrevrange(key, '+', '-', 'COUNT', 1)
+      return { entry: entry?.[0] ?? '0-0', pairs: null }
+    }
+    if (cursor === NOW) {
+      const [events, deltas] = await Promise.all([
+        newestOf(referencesKey(root)),
+        withDeltas ? newestOf(deltasKey(root)) : null,
+      ])
+      return { events, deltas }
+    }
+    const given = parseCursor(cursor)
+    if (given === null) throw new ForeignCursorError('the cursor is not one from here')
+    for (const place of [given.events, given.deltas]) {
+      if (place !== null && timeOfPlace(place) > now() + AHEAD_MS)
+        throw new ForeignCursorError('the cursor is of a time that has not come')
+    }
+    if (!withDeltas) return { events: given.events, deltas: null }
+    // Who did not ask for chunks until now gets those from the same time on.
+    return { events: given.events, deltas: given.deltas ?? given.events }
+  }
+
+  async function resolve(root: string, told: readonly Told[], filter: EventFilter) {
+    const events: ({ event: string; data: object } | null)[] = told.map(() => null)
+    const kinds = Map.groupBy(told.keys(), (at) => /^[a-z]+_/.exec(told[at]!.reference.id)?.[0] ?? '')
+    await Promise.all(
+      [...kinds].map(async ([kind, places]) => {
+        const references: EventReference[] = places.map((at) => told[at]!.reference)
+        // Told of by a later release.
+        const found = (await sources[kind]?.resolve(root, references, filter)) ?? []
+        for (const [index, at] of places.entries()) events[at] = found[index] ?? null
+      }),
+    )
+    return events
+  }
+
+  return {
+    async follow(tenant, options, signal) {
+      const { filter, withDeltas } = options
+      const root = rootOf(tenant)
+      const read = readOf(root)
+      let position = await begin(root, options)
+      // Says now what would break off the stream at once.
+      if (position.events !== null) await readPage(read, position, withDeltas, 1)
+      const isNamed = ({ reference }: Told) => filter.events?.has(reference.event) ?? true
+
+      async function* events(): AsyncGenerator<TenantEvent> {
+        const tip = tips.follow(root, withDeltas, signal)
+        try {
+          while (!signal.aborted) {
+            await tip.next()
+            let isLast = false
+            while (!isLast && !signal.aborted) {
+              const page = await readPage(read, position, withDeltas, PAGE)
+              const told = page.told.filter(isNamed)
+              for (let at = 0; at < told.length; at += RESOLVED) {
+                const block = told.slice(at, at + RESOLVED)
+                const found = await resolve(root, block, filter)
+                for (const [index, { position: behind }] of block.entries()) {
+                  if (signal.aborted) return
+                  const event = found[index]
+                  if (event) yield { ...event, cursor: formatCursor(behind) }
+                  position = behind
+                }
+              }
+              position = page.end
+              isLast = page.isLast
+            }
+          }
+        } finally {
+          tip.leave()
+        }
+      }
+
+      return { events: events(), cursor: () => (position.events === null ? '' : formatCursor(position)) }
+    },
+  }
+}

@@ -1,0 +1,115 @@
+import type { EventReference } from '../lib/event-references.ts'
+import { compareEntries, type Place, type Position } from './cursor.ts'
+
+/** An entry of a stream as XRANGE answers it. */
+export type Entry = [id: string, fields: string[]]
+
+/** A reference, and where a reader stands that knows its event. */
+export type Told = { reference: EventReference; position: Position }
+
+type Item = { reference: EventReference; place: Place }
+
+const DELTA = 'job.delta'
+
+/**
+ * The references of one read in their order, behind `position`. `deltas` null: chunks are not asked for.
+ *
+ * References and chunks stand in two streams, each in its order; entries are compared by Redis' clock, but what belongs to one
+ * job by `seq`, for two events may have one time, and the clock may have gone back. `most`: entries that were asked for; where a
+ * stream has more, nothing from the time of its last on is told yet, for what comes next may belong before it.
+ */
+export function toPage(
+  position: Position,
+  events: readonly Entry[],
+  deltas: readonly Entry[] | null,
+  most: number,
+): { told: Told[]; end: Position; isLast: boolean } {
+  const start = {
+    events: startOf(position.events, events),
+    deltas: deltas && startOf(position.deltas, deltas),
+  }
+  const full = [events, deltas ?? []].filter((entries) => entries.length >= most)
+  const isNew = (place: Place) => (entry: Entry) => entry[0] !== place.entry || place.pairs !== null
+  const isShown =
+    deltas === null
+      ? () => true
+      : showUntil(full, [...events.filter(isNew(start.events)), ...deltas.filter(isNew(start.deltas!))])
+  const itemsOf = (entries: readonly Entry[], place: Place) =>
+    entries.filter(([id]) => isShown(id)).flatMap((entry) => toItems(entry, place))
+  const own = itemsOf(events, start.events)
+  const chunks = deltas === null ? [] : itemsOf(deltas, start.deltas!)
+  let at: Position = start
+  const told = [...merge(own, chunks)].map(({ item, isChunk }) => {
+    at = isChunk ? { ...at, deltas: item.place } : { ...at, events: item.place }
+    return { reference: item.reference, position: at }
+  })
+  return { told, end: at, isLast: full.length === 0 }
+}
+
+/** Which entries may be told where these streams have more. What has one time over a whole page is told all the same. */
+function showUntil(full: readonly (readonly Entry[])[], all: readonly Entry[]): (id: string) => boolean {
+  const last = full.map((entries) => entries.at(-1)![0]).sort(compareEntries)[0]
+  if (last === undefined) return () => true
+  const isEarlier = (id: string) => Number.parseInt(id, 10) < Number.parseInt(last, 10)
+  return all.some(([id]) => isEarlier(id)) ? isEarlier : (id) => compareEntries(id, last) <= 0
+}
+
+/** Behind nothing, a reader stands before the first entry there is: of those before it none was to be had. */
+function startOf(place: Place | null, entries: readonly Entry[]): Place {
+  return place ?? { entry: entries[0]?.[0] ?? '0-0', pairs: 0 }
+}
+
+function toItems([id, fields]: Entry, place: Place): Item[] {
+  const references = fields.flatMap((field, at) => (at % 2 === 0 ? toReferences(field, fields[at + 1]!) : []))
+  const items = references.map((reference, at) => ({
+    reference,
+    place: { entry: id, pairs: at + 1 < references.length ? at + 1 : null },
+  }))
+  if (id !== place.entry) return items
+  return place.pairs === null ? [] : items.slice(place.pairs)
+}
+
+/** `<seq> <name>`, or of chunks `<seq> <how many>`. */
+function toReferences(id: string, text: string): EventReference[] {
+  const blank = text.indexOf(' ')
+  const seq = Number(text.slice(0, blank))
+  const rest = text.slice(blank + 1)
+  if (!/^\d+$/.test(rest)) return [{ id, seq, event: rest }]
+  return Array.from({ length: Number(rest) }, (_, at) => ({ id, seq: seq + at, event: DELTA }))
+}
+
+function* merge(events: Item[], chunks: Item[]): Generator<{ item: Item; isChunk: boolean }> {
+  const [eventsLeft, chunksLeft] = [countLeft(events), countLeft(chunks)]
+  let [event, chunk] = [0, 0]
+  while (event < events.length || chunk < chunks.length) {
+    const [own, other] = [events[event], chunks[chunk]]
+    const isChunk =
+      own === undefined ||
+      (other !== undefined &&
+        (isHeldUp(own, chunksLeft) ||
+          (!isHeldUp(other, eventsLeft) && compareEntries(other.place.entry, own.place.entry) < 0)))
+    const item = isChunk ? other! : own!
+    const left = isChunk ? chunksLeft : eventsLeft
+    left.get(item.reference.id)!.shift()
+    if (isChunk) chunk++
+    else event++
+    yield { item, isChunk }
+  }
+}
+
+/** The numbers of what is left of each job, the lowest first. */
+function countLeft(items: readonly Item[]): Map<string, number[]> {
+  const left = new Map<string, number[]>()
+  for (const { reference } of items) {
+    const known = left.get(reference.id)
+    if (known === undefined) left.set(reference.id, [reference.seq])
+    else known.push(reference.seq)
+  }
+  return left
+}
+
+/** An earlier event of the same job is still to come from the other stream. */
+function isHeldUp({ reference }: Item, left: Map<string, number[]>): boolean {
+  const next = left.get(reference.id)?.[0]
+  return next !== undefined && next < reference.seq
+}

@@ -1,0 +1,59 @@
+import type { EventFilter, EventSource } from '../lib/event-references.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import type { Job, JobEvent } from './job.ts'
+import type { Reader } from './read.ts'
+import { isTerminalEvent, toEvent } from './record.ts'
+import { bringResults } from './results.ts'
+
+/** A result larger than this, in bytes of JSON, is not part of an event among those of many jobs: it gives its address. */
+const EVENT_RESULT_BYTES = 64 * 1024
+
+const FILTERED = ['type', 'group', 'lane', 'flow'] as const
+
+/** Reads events of jobs by their references: for groups, and for all of a tenant. */
+export function createJobEvents(deps: { redis: RedisClient; reader: Reader }): EventSource<JobEvent> {
+  const { redis, reader } = deps
+
+  /** Those of the ids whose jobs the filter asks for. */
+  async function select(
+    root: string,
+    ids: readonly string[],
+    filter: EventFilter,
+  ): Promise<ReadonlySet<string>> {
+    const asked = FILTERED.filter((name) => filter[name] !== undefined)
+    if (asked.length === 0) return new Set(ids)
+    const found = await Promise.all(ids.map((id) => redis.hmget(`${root}:job:${id}`, ...asked)))
+    return new Set(ids.filter((_, at) => asked.every((name, index) => found[at]![index] === filter[name])))
+  }
+
+  /** Small results are part of an event; a large one would be moved for each that follows. */
+  async function readEnded(root: string, ids: string[]): Promise<Map<string, Job>> {
+    const summaries = await reader.summaries(root, ids)
+    const bounds = { eachBytes: EVENT_RESULT_BYTES, allBytes: ids.length * EVENT_RESULT_BYTES }
+    const jobs = await bringResults({ redis, view: reader.view(root) }, summaries, bounds)
+    return new Map(jobs.map((job) => [job.id, job]))
+  }
+
+  return {
+    async resolve(root, references, filter) {
+      const wanted = await select(root, [...new Set(references.map(({ id }) => id))], filter)
+      const texts = await Promise.all(
+        references.map(async ({ id, seq }) =>
+          wanted.has(id) ? redis.lindex(`${root}:job:${id}:events`, seq - 1) : null,
+        ),
+      )
+      const ended = references.filter((_, index) => isTerminalText(texts[index]!))
+      const jobs = await readEnded(root, [...new Set(ended.map(({ id }) => id))])
+      return references.map(({ id, seq }, index) => {
+        const text = texts[index]!
+        // The job was deleted since.
+        if (text === null || (isTerminalText(text) && !jobs.has(id))) return null
+        return toEvent(id, seq, text, () => jobs.get(id)!, reader.view(root))
+      })
+    },
+  }
+}
+
+function isTerminalText(text: string | null): boolean {
+  return text !== null && isTerminalEvent(JSON.parse(text).event)
+}

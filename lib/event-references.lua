@@ -1,0 +1,37 @@
+-- References to all events of a tenant, in the order in which they happened; put around the scripts that tell of events.
+--
+-- KEYS[1] is the tenant's root. `<root>:events` is a stream whose entries hold pairs: the id of a job (or of what else has a
+-- list of events), and `<seq> <name of the event>`. It has no content: that is read from the list `<root>:…:<id>:events`.
+-- `<root>:events:deltas` is the same for chunks of streams, which are many: `<seq of the first> <how many>`.
+-- Invariants: a reference is written in the step that writes its event, so that a reader misses none and none comes twice;
+-- several events of one step share an entry, up to PER_ENTRY of them, so that the step takes one command more.
+
+-- Entries kept at the least, and those that one entry holds at the most. events/retention.ts takes what is older than a day.
+local MOST_REFERENCES = 100000
+local PER_ENTRY = 10
+
+-- Somebody follows them, and the chunks as well: lib/script-keys.ts says so.
+local are_deltas_followed = KEYS[2] == KEYS[1] .. ':followed:deltas'
+local is_followed = are_deltas_followed or KEYS[2] == KEYS[1] .. ':followed'
+local held_references = {}
+
+-- Refers to an event that was just written: the `seq`-th of `id`. `event` is its name: `job.queued`.
+local function refer(id, seq, event)
+  held_references[#held_references + 1] = id
+  held_references[#held_references + 1] = string.format('%d %s', seq, event)
+end
+
+-- Called when the script has done all else.
+local function write_references()
+  for first = 1, #held_references, 2 * PER_ENTRY do
+    local last = math.min(first + 2 * PER_ENTRY - 1, #held_references)
+    redis.call('XADD', KEYS[1] .. ':events', 'MAXLEN', '~', MOST_REFERENCES, '*', unpack(held_references, first, last))
+  end
+  if is_followed and #held_references > 0 then redis.call('PUBLISH', KEYS[1] .. ':live:events', '') end
+end
+
+-- Refers to chunks of a stream that were just written, from the `seq`-th event of `id` on.
+local function refer_to_deltas(id, seq, count)
+  redis.call('XADD', KEYS[1] .. ':events:deltas', 'MAXLEN', '~', MOST_REFERENCES, '*', id, string.format('%d %d', seq, count))
+  if are_deltas_followed then redis.call('PUBLISH', KEYS[1] .. ':live:events', '') end
+end

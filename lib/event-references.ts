@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs'
+
+const references = readFileSync(new URL('./event-references.lua', import.meta.url), 'utf8')
+
+/**
+ * A script that tells of events by `refer(id, seq, event)`, which writes their references at its end. It needs the keys of
+ * `scriptKeys`.
+ *
+ * @param shared Lua that stands before it
+ */
+export function withEventReferences(shared: readonly string[], script: string): string {
+  const end = ['local answer_of_script = run_script()', 'write_references()', 'return answer_of_script']
+  return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')
+}
+
+/** The stream of references to the events of a tenant. */
+export function referencesKey(root: string): string {
+  return `${root}:events`
+}
+
+/** The same for chunks of streams. */
+export function deltasKey(root: string): string {
+  return `${root}:events:deltas`
+}
+
+/** Pub/sub channel that says, to nobody unless the tenant is followed, that there are more; the message is empty. */
+export function referencesChannel(root: string): string {
+  return `${root}:live:events`
+}
+
+/** Names an event: the `seq`-th in the list of the job, or of what else has events, with this id. */
+export type EventReference = { id: string; seq: number; event: string }
+
+/** What of a tenant's events is asked for; a member that is left out asks for all. */
+export type EventFilter = {
+  /** Of a job: its type, its group, its lane as it stands now, and the flow that made it. */
+  type?: string | undefined
+  group?: string | undefined
+  lane?: string | undefined
+  flow?: string | undefined
+  /** Names of events. */
+  events?: ReadonlySet<string> | undefined
+}
+
+/** Reads events of one kind of thing by their references. */
+export type EventSource<Event> = {
+  /**
+   * In the order of the references; null for what the filter does not ask for (names of events are looked at before), and
+   * for what was deleted since. One that cannot be read fails them all: who passed over it would not learn of it later.
+   */
+  resolve(root: string, references: readonly EventReference[], filter: EventFilter): Promise<(Event | null)[]>
+}

@@ -1,0 +1,28 @@
+import { createTenantEvents, type TenantEvents } from '../events/events.ts'
+import type { Followed } from '../events/followed.ts'
+import { createTips } from '../events/tips.ts'
+import { createJobEvents } from '../jobs/event-source.ts'
+import { tenantRoot } from '../jobs/keys.ts'
+import type { PubSub } from '../jobs/pubsub.ts'
+import { createReader } from '../jobs/read.ts'
+
+type ReaderDeps = Parameters<typeof createReader>[0]
+
+/** All events of a tenant, whatever they are of: each kind of thing that has events is a source here. */
+export function openTenantEvents(
+  deps: ReaderDeps & {
+    pubsub: Pick<PubSub, 'keepListening'>
+    followed: Followed
+    prefix: string
+    now: () => number
+  },
+): TenantEvents {
+  const { redis, pubsub, followed, prefix, now } = deps
+  return createTenantEvents({
+    redis,
+    tips: createTips({ redis, followed, keepListening: pubsub.keepListening }),
+    rootOf: (tenant) => tenantRoot(prefix, tenant),
+    sources: { job_: createJobEvents({ redis, reader: createReader(deps) }) },
+    now,
+  })
+}
