@@ -12,19 +12,35 @@ local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
 
 local state, now = open()
 
+-- Closed slices that were corrected, by ledger; each is read once and written once.
+local corrections = { [WINDOW] = {}, [DAY] = {} }
+
 -- Gives `refund` (negative: a charge) back to the slice of `takenAt`, unless that has been dropped.
 local function correctLedger(key, ledger, takenAt, refund)
   local slice = floor(takenAt / (ledger.window / SLICES))
   if slice < ledger.tail then return end
-  local isOpen = slice == ledger.open
-  local packed = not isOpen and call('HGET', key, slice)
-  local amounts = isOpen and ledger.amounts or packed and unpackMessage(packed) or { 0, 0, 0, 0 }
+  local amounts = slice == ledger.open and ledger.amounts or corrections[key][slice]
+  if not amounts then
+    local packed = call('HGET', key, slice)
+    amounts = packed and unpackMessage(packed) or { 0, 0, 0, 0 }
+    corrections[key][slice] = amounts
+  end
   for d = 1, 4 do
     local back = min(refund[d], amounts[d])
     amounts[d] = amounts[d] - back
     ledger.sum[d] = ledger.sum[d] - back
   end
-  if not isOpen then call('HSET', key, slice, pack(amounts)) end
+end
+
+local function saveCorrections()
+  for key, slices in pairs(corrections) do
+    local fields = {}
+    for slice, amounts in pairs(slices) do
+      fields[#fields + 1] = slice
+      fields[#fields + 1] = pack(amounts)
+    end
+    if #fields > 0 then call('HSET', key, unpack(fields)) end
+  end
 end
 
 local function correct(record, actual)
@@ -140,15 +156,15 @@ local function judge(record, outcome, source)
   breaker.probe = nil
 end
 
-local settled = 0
-for i = 10, #ARGV, 15 do
-  local permit = ARGV[i]
-  local packed = call('HGET', RECORDS, permit)
-  if packed then
-    call('HDEL', RECORDS, permit)
-    call('ZREM', PERMITS, permit)
-    settled = settled + 1
-    local record = unpackMessage(packed)
+local permits, settled = {}, {}
+for i = 10, #ARGV, 15 do permits[#permits + 1] = ARGV[i] end
+local records = call('HMGET', RECORDS, unpack(permits))
+for number, permit in ipairs(permits) do
+  if records[number] and not settled[permit] then
+    settled[permit] = true
+    settled[#settled + 1] = permit
+    local i = 10 + (number - 1) * 15
+    local record = unpackMessage(records[number])
     local sent = ARGV[i + 1] ~= ''
     local actual = { 0, 0, 0, 0 }
     local grown = {}
@@ -163,5 +179,10 @@ for i = 10, #ARGV, 15 do
     if pauseMs then throttle(record, pauseMs, ARGV[i + 11]) end
   end
 end
+if #settled > 0 then
+  call('HDEL', RECORDS, unpack(settled))
+  call('ZREM', PERMITS, unpack(settled))
+end
+saveCorrections()
 save(state)
-return settled
+return #settled

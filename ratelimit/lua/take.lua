@@ -121,8 +121,25 @@ local function stakeClaim(waits, cost)
   end
 end
 
+-- Whether a cost may leave with nothing to be weighed: most may, and of none of them a wait has to be worked out.
+local function passes(cost)
+  if state.pausedUntil > now or state.breaker.openings > 0 or state.claim then return false end
+  if concurrency and inFlight >= concurrency then return false end
+  for d = 1, 4 do
+    local amount = cost[d]
+    if amount > 0 then
+      local inWindow, inDay = limits.capacities[d], limits.dailyCapacities[d]
+      if limits.rates[d] and state.levels[d] < -EPSILON then return false end
+      if inWindow and state.window.sum[d] + amount > inWindow then return false end
+      if inDay and state.day.sum[d] + amount > inDay then return false end
+    end
+  end
+  return true
+end
+
 -- The longest wait of a cost that may not leave now (-1: never) and what it is for; nil when it may.
 local function refuse(cost, tenant)
+  if passes(cost) then return nil end
   for d = 1, 4 do
     if cost[d] > min(limits.capacities[d] or math.huge, limits.dailyCapacities[d] or math.huge) then
       return -1, WAITING_FOR[d]
