@@ -120,7 +120,7 @@ async function addUp(client: Redis): Promise<{ bytes: number; kept: number }> {
     const sizes = await Promise.all(keys.map((key) => client.memory('USAGE', key, 'SAMPLES', 0)))
     for (const [at, size] of sizes.entries()) {
       sum.bytes += size ?? 0
-      if (keys[at]!.includes(':cache:')) sum.kept += size ?? 0
+      if (keys[at]!.includes(':answer:')) sum.kept += size ?? 0
     }
   }
   return sum

@@ -30,7 +30,11 @@ export function createJobEvents(deps: { redis: RedisClient; reader: Reader }): E
   async function readEnded(root: string, ids: string[]): Promise<Map<string, Job>> {
     const summaries = await reader.summaries(root, ids)
     const bounds = { eachBytes: EVENT_RESULT_BYTES, allBytes: ids.length * EVENT_RESULT_BYTES }
-    const jobs = await bringResults({ redis, view: reader.view(root) }, summaries, bounds)
+    const jobs = await bringResults(
+      { redis, answers: reader.answers, view: reader.view(root) },
+      summaries,
+      bounds,
+    )
     return new Map(jobs.map((job) => [job.id, job]))
   }
 

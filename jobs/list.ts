@@ -41,7 +41,10 @@ export async function listJobs(
   const summaries = await reader.summaries(root, ids)
   if (!withResults || signal?.aborted) return { ...page, data: summaries.map(({ job }) => job) }
   const bounds = { eachBytes: PAGE_RESULT_BYTES, allBytes: PAGE_RESULT_BYTES }
-  return { ...page, data: await bringResults({ redis, view: reader.view(root) }, summaries, bounds) }
+  return {
+    ...page,
+    data: await bringResults({ redis, answers: reader.answers, view: reader.view(root) }, summaries, bounds),
+  }
 }
 
 /** Every index is by creation, so that a cursor of one serves for another. */

@@ -1,5 +1,6 @@
 import { createBreather } from '../lib/breathe.ts'
 import type { RedisClient } from '../lib/redis.ts'
+import { type AnswerStore, createAnswerStore } from './answer-store.ts'
 import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
 import { omitResult } from './omission.ts'
@@ -35,10 +36,12 @@ export type Forecaster = {
 export type Reader = {
   /** What it takes to read records of a tenant. */
   view(root: string): View
+  answers: AnswerStore
   /** One job as it stands; null when there is none. */
   one(root: string, id: string): Promise<Job | null>
   /** The jobs of these ids without their results; those that are gone are left out. See `omitResult`. */
   summaries(root: string, ids: readonly string[]): Promise<Summary[]>
+  /** Whole records, with their results. */
   records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]>
   /** Jobs out of their records, those that wait with a forecast. */
   jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]>
@@ -56,10 +59,14 @@ export function createReader(deps: {
 }): Reader {
   const { redis, queues, forecaster, atRest, render } = deps
   const view = (root: string): View => ({ root, atRest, render })
+  const store = createAnswerStore({ redis })
 
   async function records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]> {
     const answers = await Promise.all(ids.map((id) => redis.hgetallBuffer(`${root}:job:${id}`)))
-    return answers.map((fields) => toRecord(Object.entries(fields).flat()))
+    return store.complete(
+      root,
+      answers.map((fields) => toRecord(Object.entries(fields).flat())),
+    )
   }
 
   /** The queue entry that a waiting job waits with: its own, or its leader's, wherever that one is by now. */
@@ -117,6 +124,7 @@ export function createReader(deps: {
 
   return {
     view,
+    answers: store,
     records,
     jobs,
     async summaries(root, ids) {

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { keepSource, sourceOf } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
+import { type AnswerStore, answerOf } from './answer-store.ts'
 import type { Job } from './job.ts'
 import { withoutOmission } from './omission.ts'
 import { type JobRecord, toJob, type View } from './record.ts'
@@ -9,8 +10,8 @@ import { type JobRecord, toJob, type View } from './record.ts'
 const BLOCK_BYTES = 256 * 1024
 const BLOCK_JOBS = 100
 
-/** Together with a summary, all that makes a job. */
-export const RESULT_FIELDS = ['result', 'hash', 'format']
+/** Together with a summary, and the answer that they refer to, all that makes a job. */
+export const RESULT_FIELDS = ['result', 'hash', 'format', 'answer']
 
 /** A job read without its result, and the record it was read from. */
 export type Summary = { job: Job; record: JobRecord }
@@ -23,25 +24,28 @@ export type ResultBounds = { eachBytes: number; allBytes: number }
  * Other work has its turn between two blocks.
  */
 export async function bringResults(
-  { redis, view }: { redis: RedisClient; view: View },
+  { redis, answers, view }: Deps,
   summaries: readonly Summary[],
   { eachBytes, allBytes }: ResultBounds,
 ): Promise<Job[]> {
-  const keyOf = ({ job }: Summary) => `${view.root}:job:${job.id}`
   const jobs = new Map(summaries.map(({ job }) => [job.id, job]))
-  const omitted = summaries.filter(({ job }) => job.result_omitted)
-  const sizes = await Promise.all(omitted.map((one) => redis.hstrlen(keyOf(one), 'result')))
+  const found = await findResults(
+    { redis, answers, view },
+    summaries.filter(({ job }) => job.result_omitted),
+  )
   let left = allBytes
-  for (const block of divide(omitted, sizes, { eachBytes, allBytes })) {
-    const read = await Promise.all(block.map((one) => redis.hmgetBuffer(keyOf(one), ...RESULT_FIELDS)))
-    for (const [at, { job, record }] of block.entries()) {
-      const members = RESULT_FIELDS.flatMap((name, index) => {
-        const value = read[at]![index]
-        return value ? [[name, value] as const] : []
-      })
-      const { result, error } = toJob(job.id, new Map([...record, ...members]), view)
+  for (const block of divide(found, { eachBytes, allBytes })) {
+    const read = await Promise.all(block.map((one) => readResult({ redis, answers, view }, one)))
+    for (const [at, { job, record, members }] of block.entries()) {
+      const stored = read[at]
+      if (!stored) continue // it was forgotten just now
+      const { result, error } = toJob(
+        job.id,
+        new Map([...record, ...members, ['result', stored] as const]),
+        view,
+      )
       if (result === null) {
-        // It cannot be read, and its error says why; or it was forgotten just now.
+        // It cannot be read, and its error says why.
         if (error !== null) jobs.set(job.id, { ...withoutOmission(job), error })
         continue
       }
@@ -56,21 +60,62 @@ export async function bringResults(
   return summaries.map(({ job }) => jobs.get(job.id)!)
 }
 
+type Deps = { redis: RedisClient; answers: AnswerStore; view: View }
+
+/** A summary, what else its record says of its result, and how many bytes that has at rest. */
+type Found = Summary & { members: JobRecord; bytes: number }
+
+const SMALL_FIELDS = RESULT_FIELDS.filter((name) => name !== 'result')
+
+function keyOf({ root }: View, { job }: Summary): string {
+  return `${root}:job:${job.id}`
+}
+
+async function findResults({ redis, answers, view }: Deps, summaries: Summary[]): Promise<Found[]> {
+  const read = await Promise.all(
+    summaries.map((one) =>
+      Promise.all([
+        redis.hmgetBuffer(keyOf(view, one), ...SMALL_FIELDS),
+        redis.hstrlen(keyOf(view, one), 'result'),
+      ]),
+    ),
+  )
+  const found = summaries.map(({ job, record }, at): Found => {
+    const [values, bytes] = read[at]!
+    const members: JobRecord = new Map()
+    for (const [index, name] of SMALL_FIELDS.entries()) if (values[index]) members.set(name, values[index])
+    return { job, record, members, bytes }
+  })
+  const apart = found.filter(({ members }) => answerOf(members))
+  const sizes = await answers.sizes(
+    view.root,
+    apart.map(({ members }) => answerOf(members)!),
+  )
+  for (const [at, one] of apart.entries()) one.bytes = sizes[at] ?? 0
+  return found
+}
+
+async function readResult({ redis, answers, view }: Deps, found: Found): Promise<Buffer | null> {
+  const name = answerOf(found.members)
+  if (name === null) return redis.hgetBuffer(keyOf(view, found), 'result')
+  const [answer] = await answers.read(view.root, [name])
+  return answer!
+}
+
 /** Blocks of those whose bytes at rest the bounds have room for. */
-function divide(summaries: Summary[], sizes: number[], { eachBytes, allBytes }: ResultBounds): Summary[][] {
-  const blocks: Summary[][] = []
+function divide(found: readonly Found[], { eachBytes, allBytes }: ResultBounds): Found[][] {
+  const blocks: Found[][] = []
   let bytes = Number.POSITIVE_INFINITY
   let left = allBytes
-  for (const [at, summary] of summaries.entries()) {
-    const size = sizes[at]!
-    if (size > eachBytes || size > left) continue
-    left -= size
-    bytes += size
+  for (const one of found) {
+    if (one.bytes > eachBytes || one.bytes > left) continue
+    left -= one.bytes
+    bytes += one.bytes
     if (bytes > BLOCK_BYTES || blocks.at(-1)!.length === BLOCK_JOBS) {
       blocks.push([])
-      bytes = size
+      bytes = one.bytes
     }
-    blocks.at(-1)!.push(summary)
+    blocks.at(-1)!.push(one)
   }
   return blocks
 }

@@ -222,7 +222,7 @@ export function createJobs(deps: Deps): Jobs {
     async create(job) {
       const { replyInbox } = deps
       const submitted = replyInbox && job.isAwaited ? await submitAwaited(job, replyInbox) : await submit(job)
-      const outcome = toOutcome(submitted)
+      const outcome = await toOutcome(submitted)
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
       return outcome
     },
@@ -353,14 +353,18 @@ export function createJobs(deps: Deps): Jobs {
     }
   }
 
-  function toOutcome(submitted: Submitted): CreateOutcome {
+  async function toOutcome(submitted: Submitted): Promise<CreateOutcome> {
     const { kind, rest, id } = submitted
-    const view = reader.view(rootOf(submitted.job.tenant))
+    const root = rootOf(submitted.job.tenant)
+    const view = reader.view(root)
     if (isRefused(kind)) return toRefusal(kind, rest)
     if (kind === 'conflict') return { kind }
     if (kind === 'replayed') {
       const [known, flat] = rest as [Buffer, Buffer[]]
-      return { kind: 'replayed', job: toJob(known.toString(), toRecord(flat)!, view) }
+      const record = toRecord(flat)!
+      const [whole] = await reader.answers.complete(root, [record])
+      // Forgotten meanwhile, it still was there when it was asked for.
+      return { kind: 'replayed', job: toJob(known.toString(), whole ?? record, view) }
     }
     if (kind === 'created') {
       // Durable already: record and outbox entry stand. Should the queue not take it now, or the worker that heard of it
@@ -369,10 +373,9 @@ export function createJobs(deps: Deps): Jobs {
       if (heard === 0)
         outbox.dispatch(entriesOf(submitted)).catch((error) => deps.onError(error, 'queueing a job'))
     }
-    return {
-      kind: 'created',
-      job: toJob(id, completeRecord(submitted, kind, rest as Buffer[]), view),
-    }
+    const record = completeRecord(submitted, kind, rest as Buffer[])
+    const [whole] = await reader.answers.complete(root, [record])
+    return { kind: 'created', job: toJob(id, whole ?? record, view) }
   }
 }
 

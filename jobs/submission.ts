@@ -142,7 +142,7 @@ export function completeRecord(
   kind: 'created' | 'shared' | 'hit',
   rest: Buffer[],
 ): JobRecord {
-  const [at, result, usage] = rest
+  const [at, answer, usage, text] = rest
   const record: JobRecord = new Map(sent)
   const put = (name: string, value: string) => record.set(name, value)
   const time = at!.toString()
@@ -155,8 +155,9 @@ export function completeRecord(
   if (kind === 'hit') {
     put('finished_at', time)
     put('cost_usd', '0')
-    if (result) record.set('result', result)
+    if (answer) record.set('answer', answer)
     if (usage) record.set('usage', usage)
+    if (text?.length) record.set('result', text)
   }
   return record
 }

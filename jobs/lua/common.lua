@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- Most followers completed in one script call, so that no call holds Redis for long.
-local FOLLOWERS_PER_CALL = 500
+local FOLLOWERS_PER_CALL = 100
 -- Group events kept for replay.
 local GROUP_EVENTS = 100000
 
@@ -17,7 +17,6 @@ local function ms(value) return string.format('%d', value) end
 local function job_key(id) return root .. ':job:' .. id end
 local function flight_key(hash) return root .. ':flight:' .. hash end
 local function followers_key(hash) return root .. ':followers:' .. hash end
-local function cache_key(hash) return root .. ':cache:' .. hash end
 
 -- As `groupKey` of jobs/keys.ts: no name meets the key of another group's part.
 local function group_key(group)
@@ -35,7 +34,8 @@ end
 local function load(id, tombstones)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
-    'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano')
+    'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
+    'answer')
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -43,7 +43,7 @@ local function load(id, tombstones)
     deadline = tonumber(v[10] or 0), carrying = v[11], deleted = v[12], lost = tonumber(v[13] or 0),
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
-    estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0),
+    estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
   }
 end
 
@@ -297,22 +297,127 @@ local function end_attempt(id, call, outcome)
   return known
 end
 
+-- Answers ---------------------------------------------------------------------------------------------------
+-- An answer that is kept for equal jobs, or that several jobs have, rests once: in a hash at its content's key, with `by`
+-- (its name, made of the job and the call that bought it), `usage`, `holders` (how many completed records refer to it, by `hash` and
+-- `answer`), `until` (kept for equal jobs until then, ms; 0: no more), and its bytes in `text`, or in `large` where they are
+-- more than LONGEST_TEXT, so that scripts that look at `text` move no large answer. One that has holders gives the key of its
+-- content up to a newer one, and rests at a key with its name behind. jobs/answer-store.ts reads them.
+-- An answer that one job alone has rests in its record (`result`), and so does every one of releases before.
+-- Invariants: a completed record that has `answer` counts among the holders of that answer, once, until the record goes. An
+-- answer with holders has no time to live; without any it lives until `until`, and not at all where that is over.
+
+local LONGEST_TEXT = 65536
+
+local function answer_key(hash, by) return root .. ':answer:' .. hash .. (by and (':' .. by) or '') end
+-- Where releases before kept an answer for equal jobs.
+local function old_cache_key(hash) return root .. ':cache:' .. hash end
+-- Says nothing of the job: an answer may outlive the one that bought it.
+local function answer_name(id, call) return string.sub(redis.sha1hex(id .. '-' .. call), 1, 16) end
+
+-- The key of an answer by its name, or nil.
+local function find_answer(hash, by)
+  local key = answer_key(hash)
+  if redis.call('HGET', key, 'by') == by then return key end
+  key = answer_key(hash, by)
+  return redis.call('EXISTS', key) == 1 and key or nil
+end
+
+-- What stood at the key of its content goes on for those who have it, without being kept for others.
+local function set_aside(hash, by, holders)
+  local key = answer_key(hash)
+  if tonumber(holders or 0) > 0 then
+    redis.call('HSET', answer_key(hash, by), unpack(redis.call('HGETALL', key)))
+    redis.call('HSET', answer_key(hash, by), 'until', '0')
+  end
+  redis.call('DEL', key)
+end
+
+-- Stores a new answer with so many holders, kept for `ttl` ms; with neither nothing is to be stored. No answer had its name.
+local function put_answer(hash, by, result, usage, ttl, holders)
+  local key = answer_key(hash, ttl <= 0 and by or nil)
+  if ttl > 0 then
+    local standing = redis.call('HMGET', key, 'by', 'holders')
+    if standing[1] then set_aside(hash, standing[1], standing[2]) end
+  end
+  redis.call('HSET', key, 'by', by, 'holders', ms(holders), 'until', ms(ttl > 0 and now + ttl or 0), 'usage', usage,
+    #result <= LONGEST_TEXT and 'text' or 'large', result)
+  if holders == 0 then redis.call('PEXPIREAT', key, ms(now + ttl)) end
+end
+
+-- So many more records refer to the answer at this key.
+local function add_holders(key, count)
+  if count == 0 then return end
+  if redis.call('HINCRBY', key, 'holders', count) == count then redis.call('PERSIST', key) end
+end
+
+-- Takes an answer over that a release before kept.
+local function adopt_old(hash, by)
+  local old = old_cache_key(hash)
+  local v = redis.call('HMGET', old, 'result', 'usage')
+  if not v[1] then return nil end
+  local ttl = math.max(1, redis.call('PTTL', old))
+  put_answer(hash, by, v[1], v[2] or '', ttl, 0)
+  redis.call('DEL', old)
+  return { by = by, usage = v[2] or '', text = #v[1] <= LONGEST_TEXT and v[1] }
+end
+
+-- The answer that is kept for jobs of this content, or nil. `text` is false where it is large. `id` is the job that asks.
+local function kept_answer(hash, id)
+  local v = redis.call('HMGET', answer_key(hash), 'by', 'until', 'usage', 'text')
+  if v[1] and tonumber(v[2]) > now then return { by = v[1], usage = v[3], text = v[4] } end
+  return adopt_old(hash, answer_name(id, 0))
+end
+
+local function is_kept(hash)
+  return tonumber(redis.call('HGET', answer_key(hash), 'until') or 0) > now or redis.call('EXISTS', old_cache_key(hash)) == 1
+end
+
+-- Equal jobs that come from now on do not get it. Those that have it keep it.
+local function forget_kept(hash)
+  redis.call('DEL', old_cache_key(hash))
+  local holders = redis.call('HGET', answer_key(hash), 'holders')
+  if not holders then return end
+  if tonumber(holders) > 0 then redis.call('HSET', answer_key(hash), 'until', '0') else redis.call('UNLINK', answer_key(hash)) end
+end
+
+-- The job's record is going: one holder less. Answers the key of an answer that nobody has any more, or nil.
+local function drop_answer(job)
+  if not job.answer then return nil end
+  local key = answer_key(job.hash)
+  local v = redis.call('HMGET', key, 'by', 'holders', 'until')
+  if v[1] ~= job.answer then
+    key = answer_key(job.hash, job.answer)
+    v = redis.call('HMGET', key, 'by', 'holders', 'until')
+    if not v[1] then return nil end
+  end
+  local is_last, kept_until = tonumber(v[2]) <= 1, tonumber(v[3])
+  if is_last and kept_until <= now then return key end
+  redis.call('HINCRBY', key, 'holders', -1)
+  if is_last then redis.call('PEXPIREAT', key, ms(kept_until)) end
+end
+
+-- What a record says of an answer that it has not bought.
+local function free_fields(answer, cache)
+  return { 'answer', answer.by, 'usage', answer.usage or '', 'cost_usd', '0', 'cache', cache }
+end
+
 -- Tells the process whose client waits for the job how it ended, so that it need not read it; jobs/reply-inbox.ts reads
--- this. A long result is left for it to read, for Redis holds messages in memory until they are taken.
-local LONGEST_REPLY = 65536
-local function reply(job, status, seq)
-  local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error', 'result',
+-- this. A large answer is left for it to read, for Redis holds messages in memory until they are taken. `text`: the answer, false
+-- where it is large; nil: the job has none.
+local function reply(job, status, seq, text)
+  local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error',
     'cost_is_estimate')
-  local result = v[8] or ''
-  if v[9] then v[6] = (v[6] or '') .. '~' end
-  local whole = #result <= LONGEST_REPLY
+  if v[8] then v[6] = (v[6] or '') .. '~' end
+  local whole = text ~= false
   redis.call('PUBLISH', job.reply, table.concat({ job.id, whole and status or '', seq, ms(now), v[1], v[2] or '', v[3] or '0', v[4],
-    v[5] or '', v[6] or '', v[7] or '', whole and result or '' }, '\n'))
+    v[5] or '', v[6] or '', v[7] or '', text or '' }, '\n'))
 end
 
 -- Ends a job: record, indexes, event, webhook outbox and retention in one step.
--- `fields` are further record fields (flat list), `members` further event members.
-local function finish(job, status, retain, fields, members)
+-- `fields` are further record fields (flat list), `members` further event members, `text` as in `reply`. A job that gets an
+-- answer to refer to is among its holders already.
+local function finish(job, status, retain, fields, members, text)
   if not job.deleted then
     local set = { 'status', status, 'finished_at', ms(now) }
     for _, value in ipairs(fields or {}) do set[#set + 1] = value end
@@ -323,7 +428,7 @@ local function finish(job, status, retain, fields, members)
     local seq = emit(job, 'job.' .. status, members)
     deliver(job, 'job.' .. status, seq)
     redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)
-    if job.reply then reply(job, status, seq) end
+    if job.reply then reply(job, status, seq, text) end
   end
   release(job)
   -- A call that goes on for others is found by it when its worker dies.
@@ -343,15 +448,23 @@ local function leader_of(hash, own)
   return nil
 end
 
--- Decides how a job that is due gets its answer: 'hit' (with the cached entry), 'follow' (with the leader's id),
--- or 'lead'. Writes the flight, not the record.
-local function claim(id, hash, cache_mode)
+-- Decides how a job that is due gets its answer: 'hit' (with the kept answer, which it is a holder of then), 'follow' (with the
+-- leader's id), or 'lead'. `is_new`: it leads nothing yet.
+local function claim(id, hash, cache_mode, is_new)
   if cache_mode == 'off' then return 'lead' end
-  if cache_mode == 'use' then
-    local cached = redis.call('HMGET', cache_key(hash), 'result', 'usage')
-    if cached[1] then return 'hit', cached end
+  -- Mostly there is none of these.
+  local places = { answer_key(hash), old_cache_key(hash) }
+  if is_new then places[3] = flight_key(hash) end
+  local is_known = redis.call('EXISTS', unpack(places)) > 0
+  if is_known and cache_mode == 'use' then
+    local kept = kept_answer(hash, id)
+    if kept then
+      add_holders(answer_key(hash), 1)
+      return 'hit', kept
+    end
   end
-  local leader = leader_of(hash, id)
+  local leader = nil
+  if is_known or not is_new then leader = leader_of(hash, id) end
   if not leader then
     redis.call('SET', flight_key(hash), id)
   elseif leader ~= id and cache_mode == 'use' then
@@ -399,16 +512,29 @@ local function promote(hash)
   end
 end
 
--- Ends up to FOLLOWERS_PER_CALL followers with the leader's outcome and answers how many are left. The flight
--- stays until the last one is served, so that what a crash leaves here is found by the sweeper (`draining`).
-local function drain(hash, status, retain, fields, members)
-  local popped = redis.call('ZPOPMIN', followers_key(hash), FOLLOWERS_PER_CALL)
+-- The next followers that are to end with their leader, FOLLOWERS_PER_CALL at the most; some of them may be gone, or over.
+local function pop_followers(hash)
+  local popped, followers = redis.call('ZPOPMIN', followers_key(hash), FOLLOWERS_PER_CALL), { popped = 0 }
   for i = 1, #popped, 2 do
     local follower = load(popped[i])
-    if follower and not is_terminal(follower.status) then finish(follower, status, retain, fields, members) end
+    if follower and not is_terminal(follower.status) then followers[#followers + 1] = follower end
+    followers.popped = followers.popped + 1
   end
-  if #popped < 2 * FOLLOWERS_PER_CALL then return 0 end
+  return followers
+end
+
+-- Ends followers with the leader's outcome and answers how many are left. The flight stays until the last one is served, so
+-- that what a crash leaves here is found by the sweeper (`draining`).
+local function finish_followers(hash, followers, status, retain, fields, members, text)
+  for _, follower in ipairs(followers) do finish(follower, status, retain, fields, members, text) end
+  if followers.popped < FOLLOWERS_PER_CALL then return 0 end
   return redis.call('ZCARD', followers_key(hash))
+end
+
+-- Ends the next followers with an answer that is stored, which they are holders of then; answers how many are left.
+local function share_answer(hash, followers, answer, retain)
+  if #followers > 0 then add_holders(find_answer(hash, answer.by), #followers) end
+  return finish_followers(hash, followers, 'completed', retain, free_fields(answer, 'shared'), nil, answer.text)
 end
 
 -- Takes a cancelled, expired or deleted job out of its flight. Answers the id of the job that was made leader

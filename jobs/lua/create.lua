@@ -10,7 +10,8 @@
 --       18 '1': the answer is to say how a job stands, and nothing of its record  19… record fields and values
 -- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable', …}:
---       created: now, how many workers heard of it   shared: now   hit: now, result, usage   replayed: id, record (flat)
+--       created: now, how many workers heard of it   shared: now   replayed: id, record (flat)
+--       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited, budget_exhausted: ms until it may pass
 -- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue (a scheduled one until its time), or the call that a worker makes
@@ -57,7 +58,7 @@ if open_jobs() >= tonumber(ARGV[7]) then return { 'queue_full' } end
 
 -- Answers that are there already, or on their way, cost the tenant nothing.
 local function is_free()
-  return cache_mode == 'use' and (redis.call('EXISTS', cache_key(hash)) == 1 or leader_of(hash) ~= nil)
+  return cache_mode == 'use' and (is_kept(hash) or leader_of(hash) ~= nil)
 end
 if ARGV[11] ~= '' and ARGV[15] ~= '' and math.max(tonumber(ARGV[15]), run_at) > tonumber(ARGV[11]) and not is_free() then
   return { 'deadline_unreachable' }
@@ -113,13 +114,12 @@ emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
 
 -- A job for later looks for an answer when it is due: the schedule says when, the cache does not.
 local way, found = 'lead', nil
-if not scheduled then way, found = claim(id, hash, cache_mode) end
+if not scheduled then way, found = claim(id, hash, cache_mode, true) end
 if way == 'hit' then
   job.reply = nil -- the answer to this call says it
-  finish(job, 'completed', tonumber(ARGV[8]),
-    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
+  finish(job, 'completed', tonumber(ARGV[8]), free_fields(found, 'hit'), nil, found.text)
   if ARGV[18] ~= '' then return { 'hit', ms(now) } end
-  return { 'hit', ms(now), found[1], found[2] or '' }
+  return { 'hit', ms(now), found.by, found.usage, found.text or '' }
 end
 if way == 'follow' then
   follow(job, found)

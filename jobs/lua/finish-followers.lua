@@ -4,15 +4,32 @@
 -- Answer followers left
 
 local id = ARGV[1]
-local v = redis.call('HMGET', job_key(id), 'hash', 'status', 'result', 'usage', 'error')
+local v = redis.call('HMGET', job_key(id), 'hash', 'status', 'answer', 'usage', 'error')
 local hash = v[1]
+
+-- The answer of a leader that a release before ended is in its record: it moves to where the others find it.
+local function share_old_result()
+  local by = answer_name(id, 0)
+  put_answer(hash, by, redis.call('HGET', job_key(id), 'result'), v[4] or '', 0, 1)
+  redis.call('HSET', job_key(id), 'answer', by)
+  redis.call('HDEL', job_key(id), 'result')
+  return by
+end
+
 local left = 0
 if hash and redis.call('GET', flight_key(hash)) == id then
   if v[2] == 'completed' then
-    left = drain(hash, 'completed', tonumber(ARGV[2]),
-      { 'result', v[3], 'usage', v[4] or '', 'cost_usd', '0', 'cache', 'shared' })
+    local answer = { by = v[3] or share_old_result(), usage = v[4] }
+    local followers = pop_followers(hash)
+    -- Those whose clients wait are told of it.
+    for _, follower in ipairs(followers) do
+      if follower.reply and answer.text == nil then
+        answer.text = redis.call('HGET', find_answer(hash, answer.by), 'text')
+      end
+    end
+    left = share_answer(hash, followers, answer, tonumber(ARGV[2]))
   elseif v[2] == 'failed' then
-    left = drain(hash, 'failed', tonumber(ARGV[2]), { 'error', v[5] }, ',"error":' .. v[5])
+    left = finish_followers(hash, pop_followers(hash), 'failed', tonumber(ARGV[2]), { 'error', v[5] }, ',"error":' .. v[5])
   else
     -- The leader was cancelled or forgotten between two calls: its followers go on by themselves.
     promote(hash)

@@ -26,17 +26,6 @@ end
 -- Without a call there is no cost.
 local cost = ARGV[6] == '' and 0 or book(job, id, call, to_nano(ARGV[10]), known)
 
-local fields, members, shared
-if status == 'completed' then
-  fields = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', '0' }
-  if ARGV[11] ~= '' then fields[7], fields[8] = 'cache', ARGV[11] end
-  if ARGV[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
-  shared = { 'result', ARGV[8], 'usage', ARGV[9], 'cost_usd', '0', 'cache', 'shared' }
-else
-  fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
-  shared = fields
-end
-
 local ended = not job or is_terminal(job.status)
 -- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
 local carried = ended and (not job or job.carrying)
@@ -47,24 +36,45 @@ elseif job and not job.deleted and job.status ~= 'completed' then
   add_cost(job, cost, ARGV[12] == '1')
 end
 if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
-if status == 'completed' and tonumber(ARGV[7]) > 0 and (leads or not ended) then
-  redis.call('HSET', cache_key(hash), 'result', ARGV[8], 'usage', ARGV[9])
-  redis.call('PEXPIRE', cache_key(hash), ARGV[7])
+
+local goes_alone = status == 'failed' and (ARGV[9] == '1' or carried)
+local followers = leads and not goes_alone and pop_followers(hash) or { popped = 0 }
+
+local fields, members, text, answer
+if status == 'completed' then
+  text = #ARGV[8] <= LONGEST_TEXT and ARGV[8]
+  local ttl = (leads or not ended) and tonumber(ARGV[7]) or 0
+  if ttl > 0 or #followers > 0 then
+    answer = { by = answer_name(id, call), usage = ARGV[9], text = text }
+    -- Of a call whose outcome is stored already, so is the answer.
+    local known_at = (ended or known) and find_answer(hash, answer.by)
+    if known_at then
+      add_holders(known_at, #followers)
+    else
+      put_answer(hash, answer.by, ARGV[8], ARGV[9], ttl, #followers + (ended and 0 or 1))
+    end
+  end
+  fields = { answer and 'answer' or 'result', answer and answer.by or ARGV[8], 'usage', ARGV[9], 'cost_usd', '0' }
+  if ARGV[11] ~= '' then fields[7], fields[8] = 'cache', ARGV[11] end
+  if ARGV[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
+else
+  fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
 end
 if not ended then
   -- Retried since, it waits for another's call, and its own old one came back first.
   if job.leader then redis.call('ZREM', followers_key(job.hash), id) end
   if ARGV[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
   if status == 'completed' and ARGV[6] ~= '' then learn_output(job, ARGV[9]) end
-  finish(job, status, retain, fields, members)
+  finish(job, status, retain, fields, members, text)
 end
 
 local left, promoted = 0, ''
 if leads then
-  if status == 'failed' and (ARGV[9] == '1' or carried) then
+  if goes_alone then
     promoted = promote(hash) or ''
   else
-    left = drain(hash, status, retain, shared, members)
+    local shared = answer and free_fields(answer, 'shared') or fields
+    left = finish_followers(hash, followers, status, retain, shared, members, text)
     if left > 0 then
       -- Of a carried call there is no record to go on from: its worker calls again, or dies and another job leads.
       if not carried then redis.call('SADD', root .. ':draining', id) end

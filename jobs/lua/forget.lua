@@ -34,7 +34,9 @@ local function forget(job)
     redis.call('DEL', root .. ':delivery:' .. delivery)
     redis.call('ZREM', root .. ':webhooks', delivery)
   end
-  redis.call('UNLINK', job_key(id), job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries')
+  local keys = { job_key(id), job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries' }
+  keys[5] = drop_answer(job)
+  redis.call('UNLINK', unpack(keys))
   if job.carrying then
     redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,
       'cache_mode', job.cache_mode, 'calls', job.calls, 'entries', job.entries, 'carrying', '1', 'deleted', '1',

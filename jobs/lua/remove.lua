@@ -24,8 +24,8 @@ end
 
 local job = load(ARGV[1])
 if not job then return { 'none' } end
-redis.call('DEL', cache_key(job.hash))
-for i = 2, #ARGV do redis.call('DEL', cache_key(ARGV[i])) end
+forget_kept(job.hash)
+for i = 2, #ARGV do forget_kept(ARGV[i]) end
 keep_booked(job)
 local was, promoted = forget(job)
 return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }

@@ -42,10 +42,9 @@ index(job, status)
 redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
 if job.carrying then return { 'running' } end
 
-local way, found = claim(id, job.hash, job.cache_mode)
+local way, found = claim(id, job.hash, job.cache_mode, true)
 if way == 'hit' then
-  finish(job, 'completed', tonumber(ARGV[2]),
-    { 'cache', 'hit', 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0' })
+  finish(job, 'completed', tonumber(ARGV[2]), free_fields(found, 'hit'), nil, found.text)
   return { 'hit' }
 end
 if way == 'follow' then

@@ -7,8 +7,9 @@
 local id = ARGV[1]
 local record = redis.call('HMGET', job_key(id), 'status', 'deleted')
 if record[1] ~= 'completed' or record[2] then return 0 end
+-- What is sent twice is another answer, in place of the first.
+local name = answer_name(id, ms(now))
 for i = 3, #ARGV, 3 do
-  redis.call('HSET', cache_key(ARGV[i]), 'result', ARGV[i + 1], 'usage', ARGV[i + 2])
-  redis.call('PEXPIRE', cache_key(ARGV[i]), ARGV[2])
+  put_answer(ARGV[i], name, ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[2]), 0)
 end
 return (#ARGV - 2) / 3

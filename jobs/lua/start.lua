@@ -66,7 +66,8 @@ local function hold_budget(job, expected, fields)
     local failure = '{"code":"budget_exhausted","message":"What calls of this day cost came to more than was reserved for them, ' ..
       'and limits.budget_usd_per_day has no room for this one; no call was made for it.","provider_status":null,"retryable":true}'
     if redis.call('GET', flight_key(job.hash)) == id then
-      if drain(job.hash, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
+      local followers = pop_followers(job.hash)
+      if finish_followers(job.hash, followers, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
         redis.call('SADD', root .. ':draining', id)
       else
         redis.call('DEL', flight_key(job.hash))
@@ -180,13 +181,10 @@ local function start(id, entry, token, expected, is_direct)
   if job.status ~= 'running' then
     local way, found = claim(id, job.hash, job.cache_mode)
     if way == 'hit' then
-      local answer = { 'result', found[1], 'usage', found[2] or '', 'cost_usd', '0', 'cache' }
-      answer[8] = 'hit'
-      finish(job, 'completed', retain, answer)
+      finish(job, 'completed', retain, free_fields(found, 'hit'), nil, found.text)
       -- The answer serves those that waited for this job's call as well; the flight of another job is not ours to end.
       if redis.call('GET', flight_key(job.hash)) == id then
-        answer[8] = 'shared'
-        if drain(job.hash, 'completed', retain, answer) > 0 then
+        if share_answer(job.hash, pop_followers(job.hash), found, retain) > 0 then
           redis.call('SADD', root .. ':draining', id)
         else
           redis.call('DEL', flight_key(job.hash))

@@ -79,6 +79,7 @@ export type TestApi = {
 export type TestApiOptions = {
   tenants?: ConfigInput['tenants']
   providers?: ConfigInput['providers']
+  cache?: ConfigInput['cache']
   limits?: Partial<ApiLimits>
   /** A Redis of its own, for tests that stop or spoil it. */
   own?: boolean
@@ -118,6 +119,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const config = parseTestConfig({
     tenants: options.tenants ?? {},
     ...(options.providers === undefined ? {} : { providers: options.providers }),
+    ...(options.cache === undefined ? {} : { cache: options.cache }),
   })
   const { log, logged } = createTestLog(options.logLevel ?? 'warn')
   const metrics = createMetrics({ version: '0.0.0-test', now: Date.now, ofProcess: false })

@@ -59,7 +59,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:delivery:\w+$/, null, 'its job'],
   [/^T:(flight|followers):\w+$/, null, 'the call'],
   [/^T:group:\w+(:jobs|:events)?$/, null, 'its last job'],
-  [/^T:cache:\w+$/, CACHE],
+  [/^T:answer:\w+(:\w+)?$/, CACHE, 'those that a job has have none'],
   [/^T:(idempotency|batch-key):\w+$/, DAY],
   [/^T:money:spent:\d+$/, 2 * DAY],
   [/^T:output:.+$/, 7 * DAY],
@@ -81,7 +81,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^\{maintainer\}:lease$/, 4 * SECOND],
 ]
 /** What may live without an end of its own for a while. */
-const MAY_HAVE_NONE = /^T:(batch:batch_\w+|file:file-\w+:(\d+|sizes))$/
+const MAY_HAVE_NONE = /^T:(answer:\w+(:\w+)?|batch:batch_\w+|file:file-\w+:(\d+|sizes))$/
 
 type House = Awaited<ReturnType<typeof openHouse>>
 
@@ -191,6 +191,14 @@ async function lose(house: House, times: number) {
   return first
 }
 
+/** The retention of all that ended is over. */
+async function retire(house: House): Promise<void> {
+  for (const id of await house.redis.zrange(house.key('expiry'), '0', '-1')) {
+    await house.redis.zadd(house.key('expiry'), 1, id)
+  }
+  expect(await house.retention.run()).toBeGreaterThan(0)
+}
+
 async function* inParts(...parts: (() => Promise<string>)[]) {
   for (const part of parts) yield Buffer.from(await part())
 }
@@ -210,12 +218,23 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
   ],
   [
     'a kept answer: a job completes',
+    null,
+    async (house) => {
+      await submit(house)
+      const running = await house.start()
+      await complete(house, running)
+      return house.key(`answer:${running.claimed.hash}`)
+    },
+  ],
+  [
+    'a kept answer: the job that had it is forgotten',
     CACHE,
     async (house) => {
       await submit(house)
       const running = await house.start()
       await complete(house, running)
-      return house.key(`cache:${running.claimed.hash}`)
+      await retire(house)
+      return house.key(`answer:${running.claimed.hash}`)
     },
   ],
   [
@@ -226,7 +245,8 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       const { claimed } = await house.start()
       const one = { claimed, end: null, result: { a: 1 }, usage: null, costUsd: 0, leftMs: 5 * SECOND }
       await house.work.complete([one])
-      return house.key(`cache:${claimed.hash}`)
+      await retire(house)
+      return house.key(`answer:${claimed.hash}`)
     },
   ],
   [
@@ -238,7 +258,7 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       await complete(house, running)
       const items = [{ hash: 'vector', result: { v: 1 }, usage: null }]
       await house.embeddingCache.set(TENANT, [{ id: running.claimed.id, items }])
-      return house.key('cache:vector')
+      return house.key('answer:vector')
     },
   ],
   [

@@ -23,7 +23,7 @@ let api: TestApi
 let ids: string[]
 beforeAll(async () => {
   // What it sends is counted, so nobody else may ask it.
-  api = await createTestApi({ own: true, providers })
+  api = await createTestApi({ own: true, providers, cache: { max_result: '4MiB' } })
   const data = Array.from({ length: VECTORS }, (_, index) => ({
     object: 'embedding',
     index,
@@ -33,7 +33,8 @@ beforeAll(async () => {
   const prompt = randomBytes(PROMPT_BYTES / 2).toString('hex')
   const webhook = { url: 'https://a.example/hook', events: ['job.completed'] }
   const made = Array.from({ length: JOBS + FAILED }, (_, index) =>
-    chatJob({ group: 'large', cache: 'off', webhook }, `${index} ${prompt}`),
+    // Half of the answers rest in their records, half of them apart.
+    chatJob({ group: 'large', cache: index % 2 === 0 ? 'off' : 'use', webhook }, `${index} ${prompt}`),
   )
   ids = []
   for (const job of made) {

@@ -177,9 +177,16 @@ describe('what was changed in the store', () => {
     const [one, two] = [await submit(store, {}, 'one'), await submit(store, {}, 'two')]
     for (const text of ['a', 'b']) await complete(store, await store.start(), { answer: text })
     const key = `${store.root}:job:${one.id}`
-    await store.redis.hset(key, 'result', await hashOf(store, two.id, 'result'))
+    const [answer, other] = await Promise.all(
+      [one, two].map(async ({ id }) => `${store.root}:answer:${await hashOf(store, id, 'hash')}`),
+    )
+    await store.redis.hset(answer!, 'text', (await store.redis.hgetBuffer(other!, 'text'))!)
     expect(await read(store, one.id)).toMatchObject({ status: 'completed', result: null, error: damaged })
-    await store.redis.hset(key, 'hash', await hashOf(store, two.id, 'hash'))
+    const reference = {
+      hash: await hashOf(store, two.id, 'hash'),
+      answer: await hashOf(store, two.id, 'answer'),
+    }
+    await store.redis.hset(key, reference)
     expect(await read(store, one.id)).toMatchObject({ result: null, error: damaged })
     const { data } = await store.jobs.list(TENANT, {}, 10, { withResults: true })
     expect(data.map(({ id, error }) => [id, error?.code ?? null])).toEqual([
@@ -210,6 +217,10 @@ describe('what was changed in the store', () => {
     const key = `${store.root.replace(TENANT, 'other')}:job:${other.job.id}`
     const fields = await store.redis.hgetallBuffer(`${store.root}:job:${one.id}`)
     await store.redis.hset(key, { ...fields, cache: 'hit' })
+    const [mine, others] = [store.root, store.root.replace(TENANT, 'other')].map(
+      (root) => `${root}:answer:${fields.hash!.toString()}`,
+    )
+    await store.redis.hset(others!, await store.redis.hgetallBuffer(mine!))
     expect(await store.jobs.get('other', other.job.id)).toMatchObject({ result: null, error: damaged })
   })
 
@@ -296,9 +307,9 @@ describe('rotation', () => {
       vector,
       vector,
     ])
-    expect(await store.redis.keys('*:cache:*')).toHaveLength(3)
+    expect(await store.redis.keys('*:answer:*')).toHaveLength(3)
     await viewWith(store, newKey, oldKey).jobs.remove(TENANT, job.id)
-    expect(await store.redis.keys('*:cache:*')).toEqual([])
+    expect(await store.redis.keys('*:answer:*')).toEqual([])
     expect(await store.redis.keys(`*${job.id}*`)).toEqual([])
   })
 
@@ -310,7 +321,7 @@ describe('rotation', () => {
     await store.embeddingCache.set(TENANT, [
       { id: job.id, items: [{ hash: 'a', result: answer, usage: null }] },
     ])
-    await store.redis.rename(`${store.root}:cache:a`, `${store.root}:cache:b`)
+    await store.redis.rename(`${store.root}:answer:a`, `${store.root}:answer:b`)
     expect(await store.embeddingCache.get(TENANT, ['a', 'b'])).toEqual([null, null])
   })
 })

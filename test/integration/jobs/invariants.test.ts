@@ -34,6 +34,8 @@ type Step =
   | { kind: 'late'; which: number; outcome: 'complete' | 'fail' | 'retry' }
   | { kind: 'cancel' | 'remove' | 'again'; which: number }
   | { kind: 'sweep' }
+  /** The time is over for which answers are kept for equal jobs, or for which jobs are. */
+  | { kind: 'outdate' | 'retire' }
 
 const which = fc.nat(20)
 const steps: fc.Arbitrary<Step[]> = fc.array(
@@ -72,7 +74,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
       }),
     },
     { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('cancel', 'remove', 'again'), which }) },
-    { weight: 1, arbitrary: fc.constant({ kind: 'sweep' as const }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('sweep', 'outdate', 'retire') }) },
   ),
   { minLength: 5, maxLength: 45 },
 )
@@ -168,6 +170,17 @@ function createPlayer(store: TestStore) {
         await store.outbox.sweep(TENANT, -1)
         await store.maintenance.sweep()
         return void (await store.retention.run())
+      case 'outdate':
+        for (const key of await keysOf(store.redis, `${store.root}:answer:*`)) {
+          if ((await store.redis.hget(key, 'holders')) === '0') await store.redis.del(key)
+          else await store.redis.hset(key, 'until', '1')
+        }
+        return
+      case 'retire': {
+        const [first] = await store.redis.zrange(`${store.root}:expiry`, '0', '0')
+        if (first) await store.redis.zadd(`${store.root}:expiry`, 1, first)
+        return void (await store.retention.run())
+      }
       default: {
         const one = pick(running, step.which)
         if (!one) return
@@ -249,6 +262,8 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
     const total = Object.values(tally).reduce((sum, count) => sum + count, 0)
     expect(Number(counts.total ?? 0), `total of group ${name}`).toBe(total)
   }
+  await checkAnswers(redis, root, ids)
+
   const named = await redis.zrange(`${root}:groups`, '0', '-1')
   expect(named.sort(), 'the index of groups').toEqual([...tallies.keys()].sort())
 
@@ -267,6 +282,33 @@ async function checkInvariants({ redis, root, prefix }: TestStore): Promise<void
     const leader = await redis.hgetall(`${root}:job:${id}`)
     const leads = leader.status !== undefined && !terminal.includes(leader.status) && !leader.leader
     expect(leads || leader.carrying === '1', `${id} leads, but is ${leader.status}`).toBe(true)
+  }
+}
+
+/** Every completed job has its answer, which rests once, and goes with the last of those who have it. */
+async function checkAnswers(redis: TestStore['redis'], root: string, ids: string[]): Promise<void> {
+  const holders = new Map<string, number>()
+  for (const id of ids) {
+    const { status, hash, answer, result } = await redis.hgetall(`${root}:job:${id}`)
+    if (status !== 'completed') {
+      expect([answer, result], `what ${id} has of an answer, which is ${status}`).toEqual([
+        undefined,
+        undefined,
+      ])
+      continue
+    }
+    if (result) continue
+    const places = [`${root}:answer:${hash}`, `${root}:answer:${hash}:${answer}`]
+    const found = []
+    for (const key of places) if ((await redis.hget(key, 'by')) === answer) found.push(key)
+    expect(found, `where the answer of ${id} rests`).toHaveLength(1)
+    holders.set(found[0]!, (holders.get(found[0]!) ?? 0) + 1)
+  }
+  for (const key of await keysOf(redis, `${root}:answer:*`)) {
+    expect(Number(await redis.hget(key, 'holders')), `jobs that have ${key}`).toBe(holders.get(key) ?? 0)
+    const left = await redis.pttl(key)
+    if (holders.has(key)) expect(left, `${key} goes before its jobs`).toBe(-1)
+    else expect(left, `${key} has no end`).toBeGreaterThan(0)
   }
 }
 

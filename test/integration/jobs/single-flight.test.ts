@@ -118,7 +118,7 @@ describe('jobs of the same content', () => {
     const ids = await submitSame(store, 1300)
     const { claimed } = await store.start()
     await completeAndDie(store, claimed)
-    expect(await store.redis.zcard(`${store.root}:status:queued`)).toBe(800)
+    expect(await store.redis.zcard(`${store.root}:status:queued`)).toBe(1200)
     await store.maintenance.sweep()
     expect(new Set(await statusesOf(store, ids))).toEqual(new Set(['completed']))
   })

@@ -54,7 +54,7 @@ const texts = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, index) => `text number ${from + index}`)
 
 const itemKeys = async (store: TestStore, tenant = TENANT) =>
-  (await keysOf(store.redis, `${store.prefix}:{t:${tenant}}:cache:*`)).length
+  (await keysOf(store.redis, `${store.prefix}:{t:${tenant}}:answer:*`)).length
 
 describe('an embedding job', () => {
   it('sends the inputs that are new, and pays for these', async () => {
@@ -211,8 +211,8 @@ describe('an embedding job', () => {
     const { run, sent, store } = await openBench()
     await run(['a', 'b'])
     const [hash] = store.atRest.digests(hashInputs(EMBED_LANE, embedJob('a').body)![0]!)
-    const key = `${store.root}:cache:${hash}`
-    await store.redis.pexpire(key, 1000)
+    const key = `${store.root}:answer:${hash}`
+    await store.redis.hset(key, 'until', Date.now() + 1000)
     await run(['a', 'b', 'a'], { cache: 'refresh' })
     expect(sent()).toEqual([2, 2])
     const left = await store.redis.pttl(key)
@@ -225,10 +225,10 @@ describe('an embedding job', () => {
     const { run, store } = await openBench()
     await run(['a', 'b'])
     const [a] = store.atRest.digests(hashInputs(EMBED_LANE, embedJob('a').body)![0]!)
-    await store.redis.pexpire(`${store.root}:cache:${a}`, 20_000)
+    await store.redis.hset(`${store.root}:answer:${a}`, 'until', Date.now() + 20_000)
     const job = await run(['b', 'a', 'new'])
     const hash = await store.redis.hget(`${store.root}:job:${job.id}`, 'hash')
-    const left = await store.redis.pttl(`${store.root}:cache:${hash}`)
+    const left = Number(await store.redis.hget(`${store.root}:answer:${hash}`, 'until')) - Date.now()
     expect(left).toBeGreaterThan(10_000)
     expect(left).toBeLessThanOrEqual(20_000)
   })

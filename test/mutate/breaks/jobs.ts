@@ -22,9 +22,9 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'an idempotency key never expires',
   },
   {
-    file: 'jobs/lua/set-embeddings.lua',
-    find: "redis.call('PEXPIRE', cache_key(ARGV[i]), ARGV[2])",
-    replace: "redis.call('EXPIRE', cache_key(ARGV[i]), ARGV[2])",
+    file: 'jobs/lua/common.lua',
+    find: "if holders == 0 then redis.call('PEXPIREAT', key, ms(now + ttl)) end",
+    replace: "if holders == 0 then redis.call('EXPIREAT', key, ms(now + ttl)) end",
     tests: TTL,
     titles: 'a kept vector',
     says: 'kept vectors live for as many seconds as they should milliseconds',
@@ -164,11 +164,11 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "  if #popped < 2 * FOLLOWERS_PER_CALL then return 0 end\n  return redis.call('ZCARD', followers_key(hash))",
+    find: "  if followers.popped < FOLLOWERS_PER_CALL then return 0 end\n  return redis.call('ZCARD', followers_key(hash))",
     replace: '  return 0',
     tests: FLIGHT,
     titles: 'more than one script call|worker died between',
-    says: 'followers beyond the first five hundred are forgotten',
+    says: 'followers beyond the first block are forgotten',
   },
   {
     file: 'jobs/lua/create.lua',
@@ -208,8 +208,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/finish.lua',
-    find: "  if status == 'failed' and (ARGV[9] == '1' or carried) then",
-    replace: "  if status == 'failed' and carried then",
+    find: "status == 'failed' and (ARGV[9] == '1' or carried)",
+    replace: "status == 'failed' and carried",
     tests: FLIGHT,
     titles: 'failure is its own',
     says: "a leader's own failure takes its followers down",
@@ -270,10 +270,24 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/remove.lua',
-    find: "redis.call('DEL', cache_key(job.hash))",
+    find: 'forget_kept(job.hash)\n',
     replace: '',
     tests: REMOVE,
     says: 'the answer of a deleted job stays in the cache',
+  },
+  {
+    file: 'jobs/lua/common.lua',
+    find: "  redis.call('HINCRBY', key, 'holders', -1)\n",
+    replace: '',
+    tests: ['test/integration/jobs/answer-store.test.ts'],
+    says: 'an answer whose jobs went one by one stays for ever',
+  },
+  {
+    file: 'jobs/lua/common.lua',
+    find: "  if redis.call('HINCRBY', key, 'holders', count) == count then redis.call('PERSIST', key) end",
+    replace: "  redis.call('HINCRBY', key, 'holders', count)",
+    tests: ['test/integration/jobs/answer-store.test.ts'],
+    says: 'an answer goes when it is kept no longer, though a job has it',
   },
   {
     file: 'jobs/lua/extend-locks.lua',
