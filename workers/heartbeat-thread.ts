@@ -1,21 +1,22 @@
 /**
  * The thread that renews what its process holds in the store, whatever the process' main loop is busy with. Started by
- * heartbeat.ts alone, which tells it what is held. It ends with the process.
+ * heartbeat.ts alone, which shares with it what is held. It ends with the process.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { createLeases } from '../jobs/leases.ts'
 import { describeError } from '../lib/describe-error.ts'
 import { createRedis } from '../lib/redis.ts'
 import { createGate } from '../ratelimit/gate.ts'
-import type { FromThread, HeartbeatThread } from './heartbeat.ts'
-import { createRenewal, type PackedChange, unpackChange } from './renewal.ts'
+import type { FromThread, HeartbeatThreadData } from './heartbeat.ts'
+import { createRenewal, type HoldingsChange } from './renewal.ts'
 
-const { redis: target, prefix, lockMs, placeMs, renewMs, hungMs } = workerData as HeartbeatThread
+const { redis: target, prefix, lockMs, placeMs, renewMs, hungMs, memory } = workerData as HeartbeatThreadData
 const port = parentPort!
 const redis = createRedis({ ...target, role: 'commands', name: 'sluice-worker-heartbeat' })
 const renewal = createRenewal({
   leases: createLeases({ redis, prefix, lockMs, placeMs }),
   gate: createGate({ redis, prefix }),
+  memory,
 })
 const tell = (message: FromThread) => port.postMessage(message)
 
@@ -23,9 +24,9 @@ let lastSign = performance.now()
 let isGivenUp = false
 let isRenewing = false
 
-port.on('message', (change: PackedChange) => {
+port.on('message', (change: HoldingsChange) => {
   lastSign = performance.now()
-  renewal.apply(unpackChange(change))
+  renewal.apply(change)
 })
 
 async function renew(): Promise<void> {

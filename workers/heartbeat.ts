@@ -2,15 +2,8 @@ import { Worker } from 'node:worker_threads'
 import type { LaneLimits } from '../config/lanes.ts'
 import type { Held } from '../jobs/queue.ts'
 import type { RedisTarget } from '../lib/redis.ts'
-import {
-  type Holding,
-  type HoldingsChange,
-  lockHolding,
-  packChange,
-  permitHolding,
-  placeHolding,
-  type Renewal,
-} from './renewal.ts'
+import { type Holding, lockHolding, permitHolding, placeHolding } from './holdings.ts'
+import type { HoldingsChange, Renewal } from './renewal.ts'
 
 /** The main loop gives a sign of life this often, ms. */
 const SIGN_MS = 1000
@@ -41,6 +34,9 @@ export type HeartbeatThread = {
   hungMs: number
 }
 
+/** And what it shares with the main loop, of `Holdings`. */
+export type HeartbeatThreadData = HeartbeatThread & { memory: SharedArrayBuffer }
+
 export type FromThread = { kind: 'renewed' | 'gave_up' | 'resumed' } | { kind: 'failed'; error: ThreadError }
 
 /** An error on its way between threads, where errors lose their names and codes. */
@@ -67,18 +63,16 @@ export function startHeartbeat(deps: {
 }): Heartbeat {
   const { renewal, renewMs, thread: settings, onError } = deps
   const limits = new Map<string, string>()
+  /** The slots of what is held; null: it has none, and the thread was told of it. */
+  const slots = new Map<Held | string, number | null>()
   let thread: Worker | null = null
   let renewedAt = Number.NEGATIVE_INFINITY
   let relaunch: NodeJS.Timeout | undefined
   let stopped = false
-  let held = new Set<Holding>()
-  let dropped = new Set<Holding>()
-  let changedLimits: HoldingsChange['limits'] = []
-  let isGathering = false
 
   function launch(data: HeartbeatThread): void {
     const started = new Worker(new URL('./heartbeat-thread.ts', import.meta.url), {
-      workerData: data,
+      workerData: { ...data, memory: renewal.holdings.memory } satisfies HeartbeatThreadData,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     })
     thread = started
@@ -99,35 +93,28 @@ export function startHeartbeat(deps: {
       relaunch = setTimeout(() => launch(data), RELAUNCH_MS)
       relaunch.unref()
     })
-    started.postMessage(packChange(renewal.snapshot()))
+    started.postMessage(renewal.snapshot())
   }
 
-  function send(): void {
-    isGathering = false
-    const change = { held: [...held], dropped: [...dropped], limits: changedLimits }
-    held = new Set()
-    dropped = new Set()
-    changedLimits = []
-    renewal.apply(change)
-    thread?.postMessage(packChange(change))
+  function tell(change: Partial<HoldingsChange>): void {
+    const whole = { held: [], dropped: [], limits: [], ...change }
+    renewal.apply(whole)
+    thread?.postMessage(whole)
   }
 
-  /** In one message a turn. Commands of this turn leave at its end too, so nothing happens of which the thread is not told. */
-  function gather(): void {
-    if (isGathering) return
-    isGathering = true
-    setImmediate(send)
+  function hold(key: Held | string, one: Holding): void {
+    if (slots.has(key)) return
+    const slot = renewal.holdings.add(one)
+    slots.set(key, slot)
+    if (slot === null) tell({ held: [one] })
   }
 
-  function note(one: Holding): void {
-    held.add(one)
-    gather()
-  }
-
-  function forget(one: Holding): void {
-    held.delete(one)
-    dropped.add(one)
-    gather()
+  function drop(key: Held | string, describe: () => Holding): void {
+    const slot = slots.get(key)
+    if (slot === undefined) return
+    slots.delete(key)
+    if (slot === null) tell({ dropped: [describe()] })
+    else renewal.holdings.remove(slot)
   }
 
   /** The limits of a lane, where they are not as they were told last. */
@@ -140,27 +127,27 @@ export function startHeartbeat(deps: {
   }
 
   function renewHere(): void {
-    send()
     renewal.renew().catch((error) => onError(error, 'renewing locks'))
   }
 
-  const signs = setInterval(() => {
-    changedLimits.push(...[...limits.keys()].flatMap(readLimits))
-    send()
-  }, SIGN_MS)
+  const signs = setInterval(() => tell({ limits: [...limits.keys()].flatMap(readLimits) }), SIGN_MS)
   const fallback = setInterval(() => {
     if (performance.now() - renewedAt > 1.5 * renewMs) renewHere()
   }, renewMs)
   if (settings) launch(settings)
 
   return {
-    hold: (held, lane) => note(holdingOf(held, lane)),
-    drop: (held, lane) => forget(holdingOf(held, lane)),
+    hold: (held, lane) => hold(held, holdingOf(held, lane)),
+    drop: (held, lane) => drop(held, () => holdingOf(held, lane)),
     holdPermit(lane, permit) {
-      if (!limits.has(lane)) changedLimits.push(...readLimits(lane))
-      note(permitHolding(lane, permit))
+      if (!limits.has(lane)) tell({ limits: readLimits(lane) })
+      const one = permitHolding(lane, permit)
+      hold(one, one)
     },
-    dropPermit: (lane, permit) => forget(permitHolding(lane, permit)),
+    dropPermit(lane, permit) {
+      const one = permitHolding(lane, permit)
+      drop(one, () => one)
+    },
     async stop() {
       stopped = true
       clearInterval(signs)

@@ -74,6 +74,56 @@ it('the thread renews locks and permits, again after its connection was cut, and
   await until(async () => (await store.redis.exists(lock)) === 0)
 })
 
+/** A job that is held by its place in the outbox of a tenant, and when that ends. */
+async function openPlace(store: TestStore, tenant: string) {
+  await submit(store)
+  const { held } = await store.start()
+  const outbox = `${store.prefix}:{t:${tenant}}:outbox`
+  const place = (id: string) => ({ ...held, id, tenant, placed: {} as NonNullable<typeof held.placed> })
+  const endOf = async (id: string) => Number(await store.redis.zscore(outbox, `${id}-1`))
+  await store.redis.zadd(outbox, 1, 'job_a-1', 1, 'job_b-1')
+  return { place, endOf }
+}
+
+it('the thread renews what came to be held right before the main loop was blocked', async () => {
+  const store = await openTestStore({ stalledAfterMs: 1350 })
+  const { heartbeat } = open(store)
+  const { place, endOf } = await openPlace(store, 'acme')
+  heartbeat.hold(place('job_a'), LANE)
+  await until(async () => (await endOf('job_a')) > 1)
+  heartbeat.hold(place('job_b'), LANE)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2 * LOCK_MS)
+  expect(await endOf('job_b')).toBeGreaterThan(1)
+})
+
+it('a job that changes hands within the process is renewed until the last of them lets go', async () => {
+  const store = await openTestStore({ stalledAfterMs: 1350 })
+  const { heartbeat } = open(store)
+  const { place, endOf } = await openPlace(store, 'acme')
+  const [first, second] = [place('job_a'), place('job_a')]
+  heartbeat.hold(first, LANE)
+  heartbeat.hold(second, LANE)
+  heartbeat.drop(first, LANE)
+  heartbeat.drop(first, LANE)
+  await until(async () => (await endOf('job_a')) > 1)
+  const renewed = await endOf('job_a')
+  await until(async () => (await endOf('job_a')) > renewed)
+})
+
+it('what has a name too long for a slot is renewed all the same, until it is dropped', async () => {
+  const store = await openTestStore({ stalledAfterMs: 1350 })
+  const { heartbeat } = open(store)
+  const { place, endOf } = await openPlace(store, 't'.repeat(300))
+  const held = place('job_a')
+  heartbeat.hold(held, LANE)
+  await until(async () => (await endOf('job_a')) > 1)
+  heartbeat.drop(held, LANE)
+  await rest(LOCK_MS)
+  const last = await endOf('job_a')
+  await rest(LOCK_MS)
+  expect(await endOf('job_a')).toBe(last)
+})
+
 it('the main loop renews while no thread can', async () => {
   const store = await openTestStore({ stalledAfterMs: 1350 })
   const { heartbeat, errors, renewedByMainLoop } = open(store, { tls: { ca: '/nowhere/ca.pem' } })

@@ -90,8 +90,8 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/renewal.ts',
-    find: 'for (const one of change.held) holdings.set(keyOf(one), one)',
-    replace: "for (const one of change.held) if (one.kind !== 'permit') holdings.set(keyOf(one), one)",
+    find: "else put(kind === 'place' ? places : permits, owner, name)",
+    replace: "else if (kind === 'place') put(places, owner, name)",
     tests: ['test/integration/workers/heartbeat.test.ts'],
     says: 'the heartbeat forgets permits',
   },

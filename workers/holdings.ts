@@ -1,0 +1,105 @@
+import type { Lock } from '../jobs/leases.ts'
+
+/** Something that is ours in the store for as long as we renew it, as text, for it is shared between threads. */
+export type Holding = string & { readonly kind: unique symbol }
+
+/** No name, id or token has it. */
+const SEPARATOR = '\n'
+
+const toHolding = (...parts: string[]) => parts.join(SEPARATOR) as Holding
+export const lockHolding = (lane: string, { entry, token }: Lock) => toHolding('lock', lane, entry, token)
+export const placeHolding = (tenant: string, entry: string) => toHolding('place', tenant, entry)
+export const permitHolding = (lane: string, permit: string) => toHolding('permit', lane, permit)
+
+/** `owner`: the lane, or the tenant of a place. `name`: the entry or permit. */
+export function readHolding(one: Holding): {
+  kind: 'lock' | 'place' | 'permit'
+  owner: string
+  name: string
+  token: string
+} {
+  const [kind, owner, name, token = ''] = one.split(SEPARATOR) as ['lock', string, string, string?]
+  return { kind, owner, name, token }
+}
+
+/**
+ * What a process holds, in memory that its threads share: the thread that renews it sees each change at once, be the main loop
+ * blocked right behind it, and is neither told nor woken. A call takes two slots for as long as it runs. One thread writes.
+ */
+export type Holdings = {
+  /** For another thread to read it. */
+  memory: SharedArrayBuffer
+  /** The slot that it is in; null: there is none free, or it is too long for one. */
+  add(one: Holding): number | null
+  remove(slot: number): void
+  /** What is held now. What is added or removed meanwhile may be missing. */
+  list(): Holding[]
+}
+
+const SLOTS = 4096
+/** Of a holding in a slot; names of models may be longer. */
+const TEXT_BYTES = 248
+/** Times that a slot was filled, and the bytes that are in it: 0, it is free. */
+const HEAD_BYTES = 8
+const SLOT_BYTES = HEAD_BYTES + TEXT_BYTES
+/** In front of the slots: how many of them were ever used. */
+const START_BYTES = 8
+
+/** @param memory of the thread that writes; without it this one does */
+export function createHoldings(
+  memory: SharedArrayBuffer = new SharedArrayBuffer(START_BYTES + SLOTS * SLOT_BYTES),
+): Holdings {
+  const numbers = new Int32Array(memory)
+  const bytes = Buffer.from(memory)
+  const free: number[] = []
+
+  const headOf = (slot: number) => (START_BYTES + slot * SLOT_BYTES) / Int32Array.BYTES_PER_ELEMENT
+  const textOf = (slot: number) => START_BYTES + slot * SLOT_BYTES + HEAD_BYTES
+
+  function takeSlot(): number | null {
+    const known = free.pop()
+    if (known !== undefined) return known
+    const used = Atomics.load(numbers, 0)
+    if (used === SLOTS) return null
+    Atomics.store(numbers, 0, used + 1)
+    return used
+  }
+
+  /** Null: it is free, or is being filled anew. */
+  function read(slot: number): Holding | null {
+    const head = headOf(slot)
+    const filled = Atomics.load(numbers, head)
+    const length = Atomics.load(numbers, head + 1)
+    if (length === 0) return null
+    const text = bytes.toString('utf8', textOf(slot), textOf(slot) + length)
+    const isWhole = Atomics.load(numbers, head) === filled && Atomics.load(numbers, head + 1) === length
+    return isWhole ? (text as Holding) : null
+  }
+
+  return {
+    memory,
+    add(one) {
+      const length = Buffer.byteLength(one)
+      const slot = length <= TEXT_BYTES ? takeSlot() : null
+      if (slot === null) return null
+      const head = headOf(slot)
+      Atomics.add(numbers, head, 1)
+      bytes.write(one, textOf(slot))
+      Atomics.store(numbers, head + 1, length)
+      return slot
+    },
+    remove(slot) {
+      Atomics.store(numbers, headOf(slot) + 1, 0)
+      free.push(slot)
+    },
+    list() {
+      const used = Atomics.load(numbers, 0)
+      const held: Holding[] = []
+      for (let slot = 0; slot < used; slot++) {
+        const one = read(slot)
+        if (one !== null) held.push(one)
+      }
+      return held
+    },
+  }
+}
