@@ -89,6 +89,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     tenantStats: store.tenantStats,
     files: confirmed(store.files, ['create'], store.durability),
     batches: confirmed(store.batches, ['create'], store.durability),
+    durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
     lanes,
     forecast: async (lane, tenant, priority) => {
       const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)

@@ -8,6 +8,7 @@ import { answerClientError } from './client-errors.ts'
 import { registerDashboardRoutes } from './dashboard/routes.ts'
 import { registerDeliveryRoutes } from './deliveries/routes.ts'
 import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
+import { registerDurableRoutes } from './durable/routes.ts'
 import { sendError } from './error-replies.ts'
 import { ApiError } from './errors.ts'
 import { registerTenantEventsRoute } from './events/routes.ts'
@@ -104,6 +105,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerOverviewRoutes(api, context)
     registerModelRoutes(api, context)
     registerBatchRoutes(api, context)
+    registerDurableRoutes(api, context)
     // In a scope of its own, for its errors read as OpenAI's.
     await api.register(async (door: Api) => registerOpenAiRoutes(door, context))
     // In a scope of its own, for its bodies are streams.

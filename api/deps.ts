@@ -6,6 +6,7 @@ import type { Batches } from '../batches/store.ts'
 import type { Lane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { Keyring } from '../config/tenants.ts'
+import type { DurableRuns } from '../durable/runs.ts'
 import type { TenantEvents } from '../events/events.ts'
 import type { Files } from '../files/files.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
@@ -31,6 +32,7 @@ export type ApiDeps = {
   events: TenantEvents
   files: Files
   batches: Batches
+  durable: DurableRuns
   lanes: LaneControl
   tenantStats: TenantStatsReader
   /** When a job would start that is queued now, Unix ms; null: not known. */

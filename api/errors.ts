@@ -25,6 +25,9 @@ export const errorTable = {
   unsupported_type: { status: 400, type: 'invalid_request_error', retryAfterSeconds: null },
   not_cancellable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   not_retryable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  step_changed: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  already_signalled: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  signal_timeout: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   events_expired: { status: 410, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   storage_full: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
@@ -87,7 +90,19 @@ export function toErrorHeaders(error: ApiError): Record<string, string> {
 
 /** A thing of another tenant is answered with the very same bytes as one that does not exist. */
 export function notFound(
-  what: 'job' | 'group' | 'delivery' | 'lane' | 'route' | 'file' | 'batch' | 'response' | 'tenant' | 'flow',
+  what:
+    | 'job'
+    | 'group'
+    | 'delivery'
+    | 'lane'
+    | 'route'
+    | 'file'
+    | 'batch'
+    | 'response'
+    | 'tenant'
+    | 'flow'
+    | 'durable run'
+    | 'step',
 ): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }
@@ -100,6 +115,8 @@ export const idPatterns = {
   file: /^file-[A-Za-z0-9_-]{1,120}$/,
   batch: /^batch_[A-Za-z0-9_]{1,64}$/,
   flow: /^flow_[A-Za-z0-9_-]{1,64}$/,
+  'durable run': /^(?!\.{1,2}$)[\x20-\x7e]{1,128}$/,
+  step: /^(?!\.{1,2}$)[\x20-\x7e]{1,128}$/,
 } as const satisfies Record<string, RegExp>
 
 /** An id of a path. One that cannot exist is answered as one that does not. */

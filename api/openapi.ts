@@ -32,6 +32,10 @@ export async function registerOpenApi(
         { name: 'Jobs', description: 'Hand in work and get its answer.' },
         { name: 'Failures', description: 'What failed, by cause: count it, queue it again, take it out.' },
         { name: 'OpenAI-compatible', description: 'What clients of OpenAI know, unchanged.' },
+        {
+          name: 'Durable runs',
+          description: 'Steps of a function that is run again when its process has died.',
+        },
         { name: 'Groups', description: 'Jobs that belong together.' },
         { name: 'Events', description: 'Watch jobs as they run.' },
         { name: 'Webhooks', description: 'What became of announcements.' },

@@ -1,5 +1,7 @@
+import { createDurable, type Durable } from './durable.ts'
 import { JobFailedError, SluiceError } from './errors.ts'
 import { type EventsOptions, type EventTarget, followEvents, type SluiceEvent } from './events.ts'
+import { holdOn } from './hold.ts'
 import { createHttp, type Fetch, type Http, type RetryOptions } from './http.ts'
 import type {
   Attempt,
@@ -84,6 +86,11 @@ export type SluiceClient = {
   list(options?: ListOptions): AsyncGenerator<Job, void, undefined>
   /** Every call that was made for a job. */
   attempts(id: string, options?: { signal?: AbortSignal }): Promise<Attempt[]>
+  /**
+   * Runs a function whose steps are kept by the server under (id, name): after the death of its process it is run again with the same
+   * id, gets what is done at once, and pays for nothing twice.
+   */
+  durable: Durable
   /** How many jobs of a group are in which state, and what they cost. */
   group(name: string, options?: { signal?: AbortSignal }): Promise<Group>
 }
@@ -91,11 +98,6 @@ export type SluiceClient = {
 const defaultRetries: RetryOptions = { attempts: 8, firstWaitMs: 250, longestWaitMs: 30_000 }
 const TIMEOUT_MS = 60_000
 const SILENCE_MS = 45_000
-
-/** The longest that the server holds an answer, in s. */
-const LONGEST_TURN = 60
-/** Between two turns of waiting where the first ended early, in ms: the server closes, or something before it is impatient. */
-const PAUSE_MS = 200
 
 /** A client of one server. It holds no connection and no state: make one, or many. */
 export function createClient(options: ClientOptions): SluiceClient {
@@ -155,6 +157,7 @@ export function createClient(options: ClientOptions): SluiceClient {
     list: (options) => listJobs(http, get, options),
     attempts: async (id, { signal } = {}) =>
       (await http.json<ListAttemptsAnswer>('GET', `${jobPath(id)}/attempts`, { signal })).data,
+    durable: createDurable({ http, timeoutMs, createKey }),
     group: (name, { signal } = {}) => http.json('GET', `/v1/groups/${encodeURIComponent(name)}`, { signal }),
   }
 }
@@ -169,18 +172,16 @@ async function waitForEnd(http: Http, id: string, answerMs: number, options: Wai
       : setTimeout(() => overtime.abort(waitTimeout(id, timeoutMs)), timeoutMs)
   const either = signal ? AbortSignal.any([signal, overtime.signal]) : overtime.signal
   try {
-    for (;;) {
-      const startedAt = performance.now()
-      const seconds = Math.max(0, Math.min(LONGEST_TURN, (end - startedAt) / 1000))
-      const job = await http.json<Job>('GET', `${jobPath(id)}?wait=${seconds.toFixed(3)}`, {
-        signal: either,
-        timeoutMs: answerMs + seconds * 1000,
-      })
-      if (hasEnded(job)) return job
-      const isEarly = performance.now() - startedAt < seconds * 1000 - PAUSE_MS
-      if (isEarly) await sleep(PAUSE_MS, either)
-      else either.throwIfAborted()
-    }
+    return await holdOn({
+      ask: (seconds) =>
+        http.json<Job>('GET', `${jobPath(id)}?wait=${seconds.toFixed(3)}`, {
+          signal: either,
+          timeoutMs: answerMs + seconds * 1000,
+        }),
+      isOver: hasEnded,
+      signal: either,
+      end,
+    })
   } finally {
     clearTimeout(timer)
   }

@@ -2,13 +2,15 @@ import type { ErrorMembers, Job } from './openapi.ts'
 
 /**
  * The server's own (`queue_full`, `not_found`, …), or `unreachable`: no answer came; `invalid_answer`: what came was not
- * Sluice's; `wait_timeout`: the job was not finished in the time given. A later server may have more.
+ * Sluice's; `wait_timeout`: the job was not finished in the time given; `duplicate_step`: a durable run has two steps of one
+ * name. A later server may have more.
  */
 export type SluiceErrorCode =
   | ErrorMembers['code']
   | 'unreachable'
   | 'invalid_answer'
   | 'wait_timeout'
+  | 'duplicate_step'
   | (string & Record<never, never>)
 
 export type SluiceErrorMembers = {

@@ -8,6 +8,14 @@ export {
   type SubmitOptions,
   type WaitOptions,
 } from './client.ts'
+export type {
+  Durable,
+  DurableOptions,
+  DurableSteps,
+  Duration,
+  SendSignalOptions,
+  WaitForSignalOptions,
+} from './durable.ts'
 export { JobFailedError, SluiceError, type SluiceErrorCode } from './errors.ts'
 export type { EventsOptions, EventTarget, SluiceEvent } from './events.ts'
 export type { Fetch, RetryOptions } from './http.ts'

@@ -213,6 +213,53 @@ export type CreateJob = {
   metadata?: Record<string, string> | null
 }
 
+export type DurableRun = {
+  object: 'durable.run'
+  id: string
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  /** In the order in which they began. */
+  steps: ({
+    name: string
+    kind: 'job' | 'sleep' | 'signal'
+    status: 'waiting' | 'completed' | 'failed' | 'cancelled' | 'timed_out'
+    /** RFC 3339, UTC, with milliseconds. */
+    created_at: string
+    wake_at: string | null
+    sent_at: string | null
+    job_id: string | null
+  })[]
+}
+
+export type DurableSignal = {
+  object: 'durable.signal'
+  durable: string
+  name: string
+  /** RFC 3339, UTC, with milliseconds. */
+  sent_at: string
+}
+
+export type DurableStep = {
+  object: 'durable.step'
+  /** The id of the run. */
+  durable: string
+  name: string
+  kind: 'job' | 'sleep' | 'signal'
+  status: 'waiting' | 'completed' | 'failed' | 'cancelled' | 'timed_out'
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  /** When the sleep is over, or the wait for the signal given up. */
+  wake_at: string | null
+  /** Until `wake_at`, by the clock of Redis; 0 when it is over. */
+  left_ms: number | null
+  /** Of a step that is a job; null of one that was not made yet. */
+  job: Job | null
+  /** What was sent as the signal. */
+  value: unknown
+  /** When the signal was sent. */
+  sent_at: string | null
+}
+
 /** A body of `POST /embeddings`. */
 export type EmbeddingBody = {
   /** `provider/model`, or an alias of the configuration. */
@@ -234,7 +281,7 @@ export type ErrorMembers = {
   type: string
   /** The member or header at fault. */
   param: string | null
-  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_retryable' | 'events_expired' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
+  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_retryable' | 'step_changed' | 'already_signalled' | 'signal_timeout' | 'events_expired' | 'payload_too_large' | 'storage_full' | 'idempotency_key_reused' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
 }
 
 export type FollowJobQuery = {
@@ -270,6 +317,11 @@ export type Job = {
   model: string
   lane: string
   group: string | null
+  /** The durable run that it belongs to, and its step; absent elsewhere. */
+  durable?: {
+    id: string
+    step: string
+  }
   priority: 'high' | 'normal' | 'low'
   metadata: Record<string, string>
   /** RFC 3339, UTC, with milliseconds. */
@@ -357,6 +409,23 @@ export type ListJobsQuery = {
   after?: string
   /** With results, up to 4 MB a page; of the jobs behind those `result_omitted` is true. */
   include?: 'result'
+}
+
+export type PutDurableStep = {
+  /** A create object, as `POST /v1/jobs` takes it. */
+  job?: CreateJob
+  /** Over when so much time has passed, by the clock of Redis. */
+  sleep_ms?: number
+  /** Over when `POST /v1/durable/{id}/signals/{name}` has brought a value. */
+  signal?: {
+    /** Given up after this. Default: never. */
+    timeout_ms?: number | null
+  }
+}
+
+export type PutDurableStepQuery = {
+  /** Hold the answer up to so many seconds until the step is over. */
+  wait?: number
 }
 
 /** A body of `POST /responses`. */

@@ -65,6 +65,8 @@ export type Job = {
   model: string
   lane: string
   group: string | null
+  /** The step of a durable run that it belongs to; absent where there is none. */
+  durable?: { id: string; step: string }
   priority: Priority
   metadata: Record<string, string>
   created_at: string

@@ -18,6 +18,10 @@ import type {
 /** A validated request for a job, with everything decided that needs the configuration. */
 export type NewJob = {
   tenant: string
+  /** Given where whoever hands it in knows it by an id already: the job that has it is answered. Absent: a new one. */
+  id?: string
+  /** The step of a durable run that it belongs to. */
+  durable?: DurableStep
   type: JobType
   /** As the client named it: `provider/model` or an alias. */
   model: string
@@ -73,6 +77,9 @@ export type NewJob = {
   /** Where the configuration does not name its model: how many such models of the provider the tenant may use at a time. */
   maxLanes?: number
 }
+
+/** A step of a durable run; `run` is what stands for its id in keys. */
+export type DurableStep = { run: string; id: string; step: string }
 
 /** What the output of a request without a cap costs. */
 export type OpenOutput = {

@@ -77,6 +77,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     model: textOf(record, 'model')!,
     lane: textOf(record, 'lane')!,
     group: textOf(record, 'group'),
+    ...showDurable(record),
     priority: textOf(record, 'priority') as Job['priority'],
     metadata: jsonOf(record, 'metadata') ?? {},
     created_at: timeOf(record, 'created_at')!,
@@ -99,6 +100,11 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     error: unreadable ?? (error && view.atRest.openError(view.root, error)),
   }
   return result === null ? job : keepResult(job, result)
+}
+
+function showDurable(record: JobRecord): Pick<Job, 'durable'> {
+  const [, step, id] = textOf(record, 'durable')?.split('\n') ?? []
+  return id === undefined ? {} : { durable: { id, step: step! } }
 }
 
 /** A usage as it is stored; kept answers bring it with them. */

@@ -111,7 +111,7 @@ export function createJobs(deps: Deps): Jobs {
     ])
     const prepareOne = (job: NewJob) => {
       const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
-      const id = awaited?.id ?? deps.newId()
+      const id = awaited?.id ?? job.id ?? deps.newId()
       const workerChannel = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null

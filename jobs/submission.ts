@@ -87,6 +87,11 @@ export function prepare(
   if (Object.keys(job.dropped ?? {}).length > 0) record.set('dropped', JSON.stringify(job.dropped))
   if (job.requestId !== undefined) record.set('request_id', job.requestId)
   if (job.trace !== undefined) record.set('trace', job.trace)
+  if (job.durable !== undefined) {
+    const { run, step, id: runId } = job.durable
+    // As jobs/lua/forget.lua reads it.
+    record.set('durable', `${run}\n${step}\n${runId}`)
+  }
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
   if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))

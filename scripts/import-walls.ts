@@ -4,7 +4,17 @@ import { posix } from 'node:path'
 export type Module = { path: string; imports: string[] }
 
 const SHARED = ['config', 'lib']
-const MIDDLE = ['jobs', 'ratelimit', 'providers', 'webhooks', 'files', 'batches', 'events', ...SHARED]
+const MIDDLE = [
+  'jobs',
+  'ratelimit',
+  'providers',
+  'webhooks',
+  'files',
+  'batches',
+  'durable',
+  'events',
+  ...SHARED,
+]
 const HOUSE = [
   'simulator',
   'embedded-redis',
@@ -32,6 +42,7 @@ const WALLS: Record<string, readonly string[]> = {
   files: SHARED,
   events: SHARED,
   batches: ['jobs', 'files', ...SHARED],
+  durable: SHARED,
   // A provider to run locally.
   simulator: ['providers', ...SHARED],
   'embedded-redis': ['lib'],

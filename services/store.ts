@@ -7,6 +7,8 @@ import { decodeEncryptionKey } from '../config/encryption-key.ts'
 import { isNamedLane, resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
+import { createDurableScripts } from '../durable/scripts.ts'
+import { createDurableRuns } from '../durable/store.ts'
 import { createFollowed } from '../events/followed.ts'
 import { createFileStore } from '../files/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
@@ -232,6 +234,15 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
+  const durable = createDurableRuns({
+    redis,
+    scripts: createDurableScripts(redis),
+    sealer,
+    root: (tenant) => tenantRoot(prefix, tenant),
+    listen: pubsub.listen,
+    retainMs,
+    now,
+  })
   const replies =
     role === 'api'
       ? openReplies({ redis, pubsub, prefix, cluster, atRest, now: elapsed }, closers)
@@ -286,6 +297,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     webhooks,
     files,
     batches,
+    durable,
     batchWork: createBatchWork(batchStore),
     memory,
     durability,

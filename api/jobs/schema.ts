@@ -51,6 +51,10 @@ export const jobSchema = z
     model: z.string(),
     lane: z.string(),
     group: z.string().nullable(),
+    durable: z
+      .object({ id: z.string(), step: z.string() })
+      .optional()
+      .describe('The durable run that it belongs to, and its step; absent elsewhere.'),
     priority: z.enum(Priority),
     metadata: z.record(z.string(), z.string()),
     created_at: time,

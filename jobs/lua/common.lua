@@ -17,6 +17,7 @@ local function ms(value) return string.format('%d', value) end
 local function job_key(id) return root .. ':job:' .. id end
 local function flight_key(hash) return root .. ':flight:' .. hash end
 local function followers_key(hash) return root .. ':followers:' .. hash end
+local function durable_key(run) return root .. ':durable:' .. run end
 
 -- As `groupKey` of jobs/keys.ts: no name meets the key of another group's part.
 local function group_key(group)
@@ -35,7 +36,7 @@ local function load(id, tombstones)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer')
+    'answer', 'durable')
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -44,6 +45,7 @@ local function load(id, tombstones)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
+    durable = v[27],
   }
 end
 

@@ -20,6 +20,9 @@ local function forget(job)
   if was == 'scheduled' then count_scheduled(job, -1) end
   if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
   redis.call('ZREM', root .. ':expiry', id)
+  -- A durable run that asks for this step again gets a job of another id.
+  local run, step = string.match(job.durable or '', '^(%x+)\n([^\n]*)')
+  if run and redis.call('HDEL', durable_key(run), 's:' .. step) == 1 then redis.call('HINCRBY', durable_key(run), 'steps', -1) end
   redis.call('ZREM', root .. ':deadlines', id)
   if job.group then
     local group = group_key(job.group)

@@ -1,14 +1,60 @@
--- Forgets the next jobs whose retention is over. Kept answers stay for their own time.
+-- Forgets the next jobs and durable runs whose retention is over. Kept answers stay for their own time.
 --
--- ARGV  1 most jobs
+-- ARGV  1 most jobs and runs
 -- Answer {how many there were, promoted id…}; as many as asked for means that there may be more
--- Invariant: what goes is what is over now, by Redis' clock, and has ended: a job that was queued again meanwhile stays.
+-- Invariants: what goes is what is over now, by Redis' clock, and has ended: a job that was queued again meanwhile stays. A durable run
+-- (durable/lua/common.lua) stays until the last of its jobs has ended and was kept for its time, and its jobs stay as long as it.
 
-local ids = redis.call('ZRANGEBYSCORE', root .. ':expiry', '-inf', ms(now), 'LIMIT', 0, ARGV[1])
-local answer = { #ids }
-for _, id in ipairs(ids) do
-  local job = load(id)
-  if job and is_terminal(job.status) then
+-- A run with an open job is looked at again after this, and at the latest a job whose run goes on.
+local LOOK_AGAIN_MS = 3600000
+
+-- When the last of the run's jobs will have been kept for its time; now or before: all have been.
+local function jobs_kept_until(run)
+  local last = 0
+  local fields = redis.call('HGETALL', durable_key(run))
+  for i = 1, #fields, 2 do
+    local id = string.sub(fields[i], 1, 2) == 's:' and string.match(fields[i + 1], '^job .* (%S+)$')
+    -- Those that have ended have a place; of those that have none most are gone.
+    local place = id and redis.call('ZSCORE', root .. ':expiry', id)
+    if place then
+      last = math.max(last, tonumber(place))
+    elseif id and redis.call('EXISTS', job_key(id)) == 1 then
+      return now + LOOK_AGAIN_MS
+    end
+  end
+  return last
+end
+
+local function retire_run(place, run)
+  local last = jobs_kept_until(run)
+  if last > now then
+    redis.call('ZADD', root .. ':expiry', ms(last), place)
+    redis.call('ZADD', root .. ':durables', ms(last), run)
+  else
+    redis.call('UNLINK', durable_key(run), durable_key(run) .. ':values')
+    redis.call('ZREM', root .. ':expiry', place)
+    redis.call('ZREM', root .. ':durables', run)
+  end
+end
+
+-- When the durable run of the job ends, or nil.
+local function run_of(job)
+  local run = string.match(job.durable or '', '^%x+')
+  return run and tonumber(redis.call('ZSCORE', root .. ':durables', run) or nil)
+end
+
+local due = redis.call('ZRANGEBYSCORE', root .. ':expiry', '-inf', ms(now), 'LIMIT', 0, ARGV[1])
+local answer = { #due }
+for _, id in ipairs(due) do
+  local run = string.match(id, '^durable:(%x+)$')
+  local job = not run and load(id)
+  local kept = job and is_terminal(job.status) and run_of(job)
+  if run then
+    retire_run(id, run)
+  elseif kept then
+    -- A run that is over as well goes first, and the job with the next look.
+    redis.call('ZADD', root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
+  elseif job and is_terminal(job.status) then
     local _, promoted = forget(job)
     if promoted ~= '' then answer[#answer + 1] = promoted end
   else

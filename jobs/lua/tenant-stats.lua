@@ -3,7 +3,7 @@
 -- ARGV  1 retain ms  2 how far back the pace looks, ms
 -- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time}
 -- A job stands in `expiry` by when it ended plus what it is kept; so what ended lately is counted without a counter. What is
--- kept for longer ended under an earlier configuration.
+-- kept for longer ended under an earlier configuration. Durable runs stand there too, and in `durables` with the same scores.
 
 local answer = {}
 for i, status in ipairs({ 'scheduled', 'queued', 'running', 'completed', 'failed', 'cancelled' }) do
@@ -11,5 +11,6 @@ for i, status in ipairs({ 'scheduled', 'queued', 'running', 'completed', 'failed
 end
 local spent, reserved = read_money()
 answer[7], answer[8] = to_usd(spent), to_usd(reserved)
-answer[9] = redis.call('ZCOUNT', root .. ':expiry', '(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2])), ms(now + tonumber(ARGV[1])))
+local from, to = '(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2])), ms(now + tonumber(ARGV[1]))
+answer[9] = redis.call('ZCOUNT', root .. ':expiry', from, to) - redis.call('ZCOUNT', root .. ':durables', from, to)
 return answer

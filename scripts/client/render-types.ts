@@ -2,7 +2,10 @@ import type { ApiDocument, Operation } from '../docs/describe-api.ts'
 import type { Schema } from '../docs/json-schema.ts'
 
 /** What the client speaks of: the operations it calls, and everything that they refer to. */
-const operations = ['createJob', 'createJobs', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob']
+const operations = [
+  ...['createJob', 'createJobs', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob'],
+  ...['putDurableStep', 'signalDurableRun', 'getDurableRun'],
+]
 
 const header = `// Written by \`npm run client:types\` from the API's OpenAPI document; not to be edited by hand.
 

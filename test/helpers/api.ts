@@ -9,6 +9,8 @@ import { batchChannel, createBatches } from '../../batches/store.ts'
 import { listModels, resolveLane, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
+import { createDurableScripts } from '../../durable/scripts.ts'
+import { createDurableRuns } from '../../durable/store.ts'
 import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { createFollowed } from '../../events/followed.ts'
 import { createFileStore } from '../../files/store.ts'
@@ -226,6 +228,7 @@ function openTestParts(options: {
   const sealer = testSealer()
   const memory = createMemoryAdmission({ redis, share: config.redis.memory_share, now })
   const tenantStats = createTenantStatsReader({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
+  const pubsub = createPubSub({ subscriber })
   const jobs = createJobs({
     redis,
     scripts,
@@ -272,6 +275,15 @@ function openTestParts(options: {
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
+  const durable = createDurableRuns({
+    redis,
+    scripts: createDurableScripts(redis),
+    sealer,
+    root: (tenant) => tenantRoot(prefix, tenant),
+    listen: pubsub.listen,
+    retainMs: () => config.jobs.retain,
+    now,
+  })
   const lanes = createLaneControl({
     config: () => config,
     gate,
@@ -287,7 +299,17 @@ function openTestParts(options: {
     (await forecaster.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
-    deps: { jobs, events, tenantStats, files, batches, lanes, forecast, isMemoryShort: memory.isShort },
+    deps: {
+      jobs,
+      events,
+      tenantStats,
+      files,
+      batches,
+      durable,
+      lanes,
+      forecast,
+      isMemoryShort: memory.isShort,
+    },
     async close() {
       await followed.close()
       await outbox.idle()

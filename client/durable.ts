@@ -1,0 +1,236 @@
+import { JobFailedError, SluiceError } from './errors.ts'
+import { holdOn } from './hold.ts'
+import type { Http } from './http.ts'
+import type { CreateJob, DurableRun, DurableSignal, DurableStep, Job, PutDurableStep } from './openapi.ts'
+import { sleep } from './sleep.ts'
+import { createTurnstile } from './turnstile.ts'
+
+/** Milliseconds, or a number with its unit: `20ms`, `5s`, `1.5h`, `7d`. */
+export type Duration = number | string
+
+export type WaitForSignalOptions = {
+  /** How long to wait, from when the step began; then the step throws `signal_timeout`. For ever unless given. */
+  timeout?: Duration
+}
+
+/** What a durable function has to do its work with. Every name stands for one step of the run. */
+export type DurableSteps = {
+  /**
+   * A job: its answer, at once where an earlier run of the function has got it. Throws JobFailedError when the job ended without one,
+   * this time and at every later run, until its job is queued again (`client.retry(error.job.id)`).
+   */
+  job<Result = NonNullable<Job['result']>>(name: string, create: CreateJob): Promise<Result>
+  /** Resolves when so much time has passed since the step began, by the server's clock. */
+  sleep(name: string, time: Duration): Promise<void>
+  /** What `client.durable.signal(id, name, value)` brought, or brings. */
+  signal<Value = unknown>(name: string, options?: WaitForSignalOptions): Promise<Value>
+  /** The results of several steps, once all of them are over. Throws what the first of them threw that failed. */
+  all<const Steps extends readonly unknown[]>(
+    steps: Steps,
+  ): Promise<{ -readonly [Index in keyof Steps]: Awaited<Steps[Index]> }>
+}
+
+export type DurableOptions = {
+  /** Ends the function's waiting, not its jobs. Steps throw its reason from then on. */
+  signal?: AbortSignal
+}
+
+export type SendSignalOptions = {
+  /** The same key is the same sending, also from another process; a new one for each call unless given. */
+  idempotencyKey?: string
+  signal?: AbortSignal
+}
+
+export type Durable = {
+  /** Runs the function and answers what it answers. Run it again with the same id to go on where it was. */
+  <Result>(
+    id: string,
+    run: (step: DurableSteps) => Result | Promise<Result>,
+    options?: DurableOptions,
+  ): Promise<Result>
+  /** Sends any JSON to a step that waits for it, or will. Once: a second sending throws `already_signalled`. */
+  signal(id: string, name: string, value: unknown, options?: SendSignalOptions): Promise<DurableSignal>
+  /** The run with its steps, without their results. */
+  get(id: string, options?: { signal?: AbortSignal }): Promise<DurableRun>
+  /** Forgets the run, and its jobs. Run again, it begins anew. */
+  delete(id: string, options?: { signal?: AbortSignal }): Promise<void>
+}
+
+export type DurableDeps = { http: Http; timeoutMs: number; createKey: () => string }
+
+/** Requests of one run that are under way at a time: to begin steps, and to wait for jobs. */
+const BEGINS_AT_ONCE = 16
+const WAITS_AT_ONCE = 64
+/** A turn of waiting while others want theirs, in s. */
+const SHORT_TURN = 5
+/** A long sleep asks the server this often, in ms. */
+const LONGEST_NAP_MS = 3_600_000
+
+/** As the server has it. `.` and `..` mean something else in a path. */
+const NAME = /^(?!\.{1,2}$)[\x20-\x7e]{1,128}$/
+
+const UNITS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+export function createDurable(deps: DurableDeps): Durable {
+  const { http, createKey } = deps
+  async function execute<Result>(
+    id: string,
+    run: (step: DurableSteps) => Result | Promise<Result>,
+    options: DurableOptions = {},
+  ): Promise<Result> {
+    const over = new AbortController()
+    try {
+      return await run(createSteps(deps, runPath(id), over.signal, options.signal))
+    } finally {
+      over.abort()
+    }
+  }
+
+  return Object.assign(execute, {
+    async signal(id: string, name: string, value: unknown, options: SendSignalOptions = {}) {
+      const { idempotencyKey = createKey(), signal } = options
+      const body = JSON.stringify(value)
+      if (body === undefined) throw invalid('value', 'expected what can be written as JSON')
+      return http.json<DurableSignal>('POST', `${runPath(id)}/signals/${encodeName(name)}`, {
+        body,
+        contentType: 'application/json',
+        headers: { 'idempotency-key': idempotencyKey },
+        signal,
+      })
+    },
+    get: (id: string, { signal }: { signal?: AbortSignal } = {}) =>
+      http.json<DurableRun>('GET', runPath(id), { signal }),
+    async delete(id: string, { signal }: { signal?: AbortSignal } = {}) {
+      await http.json('DELETE', runPath(id), { signal })
+    },
+  })
+}
+
+function createSteps(
+  { http, timeoutMs }: DurableDeps,
+  path: string,
+  over: AbortSignal,
+  given: AbortSignal | undefined,
+): DurableSteps {
+  const signal = given ? AbortSignal.any([given, over]) : over
+  const begins = createTurnstile(BEGINS_AT_ONCE)
+  const waits = createTurnstile(WAITS_AT_ONCE)
+  const names = new Set<string>()
+
+  /** Begins a step, and goes on with it. What nobody waits for any more, for the function has ended, is left as it is. */
+  function begin<T>(
+    name: string,
+    what: () => PutDurableStep,
+    goOn: (step: DurableStep, at: string) => Promise<T>,
+  ): Promise<T> {
+    if (over.aborted)
+      return Promise.reject(new Error('the durable function has ended; it begins no more steps'))
+    const result = new Promise<T>((resolve, reject) => {
+      const act = async () => {
+        signal.throwIfAborted()
+        const at = `${path}/steps/${encodeName(name)}`
+        if (names.has(name)) {
+          const message = `the run has another step ${name}: each needs a name of its own`
+          throw new SluiceError({ status: null, code: 'duplicate_step', message, param: 'name' })
+        }
+        names.add(name)
+        const body = JSON.stringify(what())
+        const put = () => http.json<DurableStep>('PUT', at, { body, contentType: 'application/json', signal })
+        return goOn(await begins.pass(put, signal), at)
+      }
+      act().then(resolve, (error) => {
+        if (!over.aborted) reject(error)
+      })
+    })
+    // It may be awaited later than it fails.
+    result.catch(() => {})
+    return result
+  }
+
+  const ask = (at: string) => (seconds: number) =>
+    http.json<DurableStep>('GET', `${at}?wait=${seconds.toFixed(3)}`, {
+      signal,
+      timeoutMs: timeoutMs + seconds * 1000,
+    })
+
+  return {
+    job<Result>(name: string, create: CreateJob) {
+      return begin(
+        name,
+        () => ({ job: create }),
+        async (begun, at) => {
+          const longestTurn = () => (waits.waiting() > 0 ? SHORT_TURN : Number.POSITIVE_INFINITY)
+          const turn = (seconds: number) => waits.pass(() => ask(at)(seconds), signal)
+          const step = isOver(begun) ? begun : await holdOn({ ask: turn, isOver, longestTurn, signal })
+          if (step.status !== 'completed') throw new JobFailedError(step.job!)
+          return step.job!.result as Result
+        },
+      )
+    },
+
+    sleep(name, time) {
+      return begin(
+        name,
+        () => ({ sleep_ms: readDuration(time, 'time') }),
+        async (begun, at) => {
+          for (let step = begun; !isOver(step); step = await ask(at)(0)) {
+            await sleep(Math.min(step.left_ms ?? 0, LONGEST_NAP_MS), signal)
+          }
+        },
+      )
+    },
+
+    signal<Value>(name: string, { timeout }: WaitForSignalOptions = {}) {
+      const wanted = () => (timeout === undefined ? {} : { timeout_ms: readDuration(timeout, 'timeout') })
+      return begin(
+        name,
+        () => ({ signal: wanted() }),
+        async (begun, at) => {
+          const step = isOver(begun) ? begun : await holdOn({ ask: ask(at), isOver, signal })
+          if (step.status === 'completed') return step.value as Value
+          const message = `no signal ${name} came until ${step.wake_at}`
+          throw new SluiceError({ status: null, code: 'signal_timeout', message })
+        },
+      )
+    },
+
+    async all(steps) {
+      const settled = await Promise.allSettled(steps)
+      const failed = settled.find((one) => one.status === 'rejected')
+      if (failed) throw failed.reason
+      return settled.map((one) => (one as PromiseFulfilledResult<unknown>).value) as never
+    },
+  }
+}
+
+function isOver({ status }: DurableStep): boolean {
+  return status !== 'waiting'
+}
+
+function runPath(id: string): string {
+  if (!NAME.test(id)) throw invalid('id', 'expected 1 to 128 characters of printable ASCII, and not . or ..')
+  return `/v1/durable/${encodeURIComponent(id)}`
+}
+
+function encodeName(name: string): string {
+  if (!NAME.test(name)) {
+    throw invalid('name', 'expected 1 to 128 characters of printable ASCII, and not . or ..')
+  }
+  return encodeURIComponent(name)
+}
+
+function readDuration(time: Duration, param: string): number {
+  const [, number, unit] = typeof time === 'string' ? (/^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(time) ?? []) : []
+  const ms = typeof time === 'number' ? time : Number(number) * UNITS[unit ?? '']!
+  if (!(ms >= 0 && ms < Number.POSITIVE_INFINITY)) {
+    throw invalid(
+      param,
+      `expected milliseconds, or a time such as "20ms", "5s", "1.5h" or "7d", got ${JSON.stringify(time)}`,
+    )
+  }
+  return Math.round(ms)
+}
+
+function invalid(param: string, what: string): SluiceError {
+  return new SluiceError({ status: null, code: 'invalid_request', message: `${param}: ${what}`, param })
+}

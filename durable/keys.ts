@@ -1,0 +1,16 @@
+import { hash } from 'node:crypto'
+
+/** What stands for the id of a run in keys: ids may hold anything that can be printed. */
+export function runDigest(id: string): string {
+  return hash('sha256', id, 'hex').slice(0, 32)
+}
+
+/** The hash of a run. Values of its signals stand at `<key>:values`. */
+export function runKey(root: string, id: string): string {
+  return `${root}:durable:${runDigest(id)}`
+}
+
+/** Pub/sub channel of a run; the message is the name of the step whose signal came, or nothing where the run is gone. */
+export function runChannel(root: string, id: string): string {
+  return `${root}:live:durable:${runDigest(id)}`
+}

@@ -1,0 +1,31 @@
+-- Begins a step, or finds it begun, and its run with it.
+--
+-- ARGV  4 id of the run  5 kind: job, sleep, signal  6 fingerprints, the one to write first  7 id that a new job gets ('-' none)
+--       8 ms until a sleep is over or a wait given up ('' none)  9 most steps of a run
+-- Answer {'changed'} | {'full'} | {'begun' | 'known', now, step, signal, value}
+-- Invariant: two that ask for one step are answered the same job. Its id is written before it is made: one that was never made is made
+-- by whoever asks next, from what is asked then. A job that is forgotten takes its step along (jobs/lua/forget.lua), so no id is used twice.
+
+local kind, fingerprint = ARGV[5], string.match(ARGV[6], '^%S+')
+local stored = redis.call('HGET', key, 's:' .. name)
+local known = read_step(stored)
+if known then
+  local is_same = false
+  for one in string.gmatch(ARGV[6], '%S+') do is_same = is_same or one == known.fingerprint end
+  is_same = is_same and known.kind == kind
+  local is_made = known.kind ~= 'job' or redis.call('EXISTS', root .. ':job:' .. known.job) == 1
+  if not is_same and is_made then return { 'changed' } end
+  keep(now)
+  if is_same then return { 'known', unpack(show(stored)) } end
+end
+
+local run = redis.call('HMGET', key, 'id', 'steps')
+if not known and tonumber(run[2] or 0) >= tonumber(ARGV[9]) then return { 'full' } end
+if not run[1] then redis.call('HSET', key, 'id', ARGV[4], 'created_at', ms(now)) end
+if not known then redis.call('HINCRBY', key, 'steps', 1) end
+local over = ARGV[8] ~= '' and now + tonumber(ARGV[8])
+local job = known and kind == 'job' and known.job ~= '-' and known.job or ARGV[7]
+stored = table.concat({ kind, ms(now), over and ms(over) or '-', fingerprint, job }, ' ')
+redis.call('HSET', key, 's:' .. name, stored)
+keep(over or now)
+return { 'begun', unpack(show(stored)) }

@@ -1,0 +1,37 @@
+-- Shared by every script of this folder; put in front of each when it is loaded.
+--
+-- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
+-- ARGV  1 digest of the run's id  2 retain ms  3 name of the step  4… the script's own
+--
+-- A run is a hash: `id`, `created_at`, `steps` (how many), `s:<name>` for a step and `v:<name>` for its signal. Values of signals
+-- stand beside it, in `…:values`, for they may be long. A step is `<kind> <at> <until or -> <fingerprint> <job or ->`, a signal
+-- `<at> <digest of its idempotency key or ->`.
+-- Invariant: every run stands in the tenant's `expiry`, as `durable:<digest>`, and with the same score in `durables`; jobs/lua/retire.lua
+-- forgets it there, never before the jobs of its steps have ended and were kept for their time.
+
+local root = KEYS[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function ms(value) return string.format('%d', value) end
+
+local key = root .. ':durable:' .. ARGV[1]
+local retain, name = tonumber(ARGV[2]), ARGV[3]
+
+-- The run is kept for so long from `from` on, and never for less than it was to be kept before.
+local function keep(from)
+  redis.call('ZADD', root .. ':expiry', 'GT', ms(from + retain), 'durable:' .. ARGV[1])
+  redis.call('ZADD', root .. ':durables', 'GT', ms(from + retain), ARGV[1])
+end
+
+local function read_step(stored)
+  if not stored then return nil end
+  local kind, at, over, fingerprint, job = string.match(stored, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  return { kind = kind, at = tonumber(at), over = tonumber(over), fingerprint = fingerprint, job = job }
+end
+
+-- What there is of the step: {now, step, signal, value}; '' for what there is not.
+local function show(stored)
+  local signal = redis.call('HGET', key, 'v:' .. name)
+  return { ms(now), stored or '', signal or '', signal and redis.call('HGET', key .. ':values', name) or '' }
+end

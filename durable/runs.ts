@@ -1,0 +1,78 @@
+import type { JsonValue } from '../lib/json.ts'
+
+/** What a step does: a job, a time to pass, or a wait for a value that somebody sends. */
+export type StepKind = 'job' | 'sleep' | 'signal'
+
+/** A step that was begun. Times are Unix ms of Redis' clock. */
+export type Step = {
+  kind: StepKind
+  beganAt: number
+  /** When the sleep is over, or the wait for the signal; null: it has no end. */
+  until: number | null
+  /** Digest of what the job was asked to be. */
+  fingerprint: string
+  /** Of a job step; it may not be made yet. */
+  jobId: string | null
+  /** What was sent; null: nothing was. */
+  signal: { sentAt: number; value: JsonValue } | null
+  /** When the step was read. */
+  readAt: number
+}
+
+/** What to begin. `fingerprints`: of the create object, the one to keep first. */
+export type StepRequest =
+  | { kind: 'job'; fingerprints: readonly string[]; jobId: string }
+  | { kind: 'sleep'; ms: number }
+  | { kind: 'signal'; timeoutMs: number | null }
+
+export type Begun =
+  | { kind: 'begun' | 'known'; step: Step }
+  /** The name stands for another step. */
+  | { kind: 'changed' }
+  /** The run has as many steps as it may. */
+  | { kind: 'full' }
+
+/** In the order in which its steps began, without the values of signals. */
+export type Run = {
+  id: string
+  createdAt: number
+  steps: (Omit<Step, 'signal'> & { name: string; signal: { sentAt: number } | null })[]
+}
+
+/** The most steps, and the most signals, of one run. */
+export const MOST_STEPS = 10_000
+
+/**
+ * Durable runs: functions of clients whose steps are kept here, so that they may be run again. A run is kept for `jobs.retain` after
+ * it was last asked for, or after its last job ended, and its jobs as long as it. Every method sees one tenant's runs.
+ */
+export type DurableRuns = {
+  /** Null where there is no such step. */
+  find(tenant: string, id: string, name: string): Promise<Step | null>
+  /** The same once for all: whoever begins a step that is known gets it as it stands. */
+  begin(tenant: string, id: string, name: string, request: StepRequest): Promise<Begun>
+  /** Resolves when the signal is there, the wait for it or the sleep is over, the time is up, or `signal` aborts. */
+  wait(tenant: string, id: string, name: string, timeoutMs: number, signal: AbortSignal): Promise<Step | null>
+  /**
+   * Hands a value to a step, before it waits for it or while it does. `at`: when it was sent, or for `late` when the wait was over.
+   *
+   * @param sender tells a repeated sending from another; null: each is another
+   */
+  signal(
+    tenant: string,
+    id: string,
+    name: string,
+    value: JsonValue,
+    sender: string | null,
+  ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
+  get(tenant: string, id: string): Promise<Run | null>
+  /** Forgets a run, its jobs aside; false: there was none. */
+  remove(tenant: string, id: string): Promise<boolean>
+  /** What stands for a create object in the store; first what is to be written. */
+  digests(plain: string): string[]
+}
+
+/** Whether nothing more will become of a sleep, or of a wait for a signal. */
+export function isOver(step: Pick<Step, 'until' | 'readAt'> & { signal: unknown }): boolean {
+  return step.signal !== null || (step.until !== null && step.readAt >= step.until)
+}

@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs'
+import type { RedisClient } from '../lib/redis.ts'
+import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+
+/** What each script takes: the tenant's root, the digest of the run's id, how long runs are kept, and the step's name. */
+type Place = { root: string; run: string; retainMs: number; name: string }
+
+/** What there is of a step: Redis' time, the step, its signal, and the signal's value; empty where there is none. */
+export type StoredStep = { now: number; step: string; signal: string; value: Buffer }
+
+type BeginArguments = Place & {
+  id: string
+  kind: string
+  /** First the one to write. */
+  fingerprints: readonly string[]
+  jobId: string | null
+  ms: number | null
+  mostSteps: number
+}
+
+type SignalArguments = Place & { sender: string | null; value: Buffer; mostSteps: number }
+
+/** The scripts of `durable/lua`, a function each. Every one may be sent twice. */
+export type DurableScripts = {
+  read(place: Place): Promise<StoredStep | null>
+  begin(
+    begun: BeginArguments,
+  ): Promise<{ kind: 'begun' | 'known'; stored: StoredStep } | { kind: 'changed' | 'full' }>
+  /** `at`: when it was sent, or for `late` when the wait was over; Unix ms. */
+  signal(
+    sent: SignalArguments,
+  ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
+  /** Whether there was such a run. */
+  remove(place: Omit<Place, 'name'>): Promise<boolean>
+}
+
+const NAMES = ['read', 'begin', 'signal', 'remove'] as const
+
+/** Registers the scripts with a connection. */
+export function createDurableScripts(redis: RedisClient): DurableScripts {
+  const load = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+  const common = load('common')
+  for (const name of NAMES) {
+    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua: `${common}\n${load(name)}` })
+  }
+  type Argument = string | number | Buffer
+  const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>
+  const send = (script: (typeof NAMES)[number], { root, run, retainMs, name }: Place, ...args: Argument[]) =>
+    commands[`${commandOf(script)}Buffer`]!(...scriptKeys(root), run, retainMs, name, ...args)
+
+  return {
+    async read(place) {
+      const answer = (await send('read', place)) as Buffer[]
+      return answer.length === 0 ? null : toStoredStep(answer)
+    },
+    async begin({ id, kind, fingerprints, jobId, ms, mostSteps, ...place }) {
+      const args = [id, kind, fingerprints.join(' '), jobId ?? '-', ms ?? '', mostSteps]
+      const [word, ...rest] = (await send('begin', place, ...args)) as Buffer[]
+      const answered = word!.toString() as 'begun' | 'known' | 'changed' | 'full'
+      if (answered === 'changed' || answered === 'full') return { kind: answered }
+      return { kind: answered, stored: toStoredStep(rest) }
+    },
+    async signal({ sender, value, mostSteps, ...place }) {
+      const [word, at] = (await send('signal', place, sender ?? '-', value, mostSteps)) as Buffer[]
+      return { kind: word!.toString() as 'sent', at: Number(at?.toString() ?? 0) }
+    },
+    remove: async (place) => (await send('remove', { ...place, name: '' })) === 1,
+  }
+}
+
+function toStoredStep([now, step, signal, value]: Buffer[]): StoredStep {
+  return { now: Number(now!.toString()), step: step!.toString(), signal: signal!.toString(), value: value! }
+}
+
+function commandOf(name: string): string {
+  return `sluiceDurable${name[0]!.toUpperCase()}${name.slice(1)}`
+}

@@ -1,0 +1,318 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Job } from '../../../jobs/job.ts'
+import { acmeKey, chatJob, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
+import { keysOf } from '../../helpers/redis.ts'
+import { until } from '../../helpers/store.ts'
+
+type Step = {
+  kind: string
+  status: string
+  job: Job | null
+  wake_at: string | null
+  left_ms: number | null
+  value: unknown
+  sent_at: string | null
+}
+type Answer = {
+  status: number
+  body: Step & { error?: { code: string; param: string | null; message: string } }
+}
+
+let api: TestApi
+beforeAll(async () => {
+  api = await createTestApi({ tenants: testTenants })
+})
+afterAll(() => api.close())
+
+let runs = 0
+const newRun = () => `report/${++runs} of today`
+
+async function call(
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+  path: string,
+  payload?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const response = await api.app.inject({
+    method,
+    url: path,
+    headers: {
+      authorization: `Bearer ${acmeKey}`,
+      ...(payload === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(payload === undefined ? {} : { payload: JSON.stringify(payload) }),
+  })
+  return { status: response.statusCode, body: response.json() }
+}
+
+const runPath = (run: string) => `/v1/durable/${encodeURIComponent(run)}`
+const stepPath = (run: string, name: string) => `${runPath(run)}/steps/${encodeURIComponent(name)}`
+const put = (run: string, name: string, step: object, query = '', headers = {}) =>
+  call('PUT', stepPath(run, name) + query, step, headers)
+const signal = (run: string, name: string, value: unknown, headers = {}) =>
+  call('POST', `${runPath(run)}/signals/${encodeURIComponent(name)}`, value, headers)
+
+describe('a step that is a job', () => {
+  it('is begun once, by however many at once, and answered with its result from then on', async () => {
+    const run = newRun()
+    const step = { job: chatJob({ group: 'durable' }, run) }
+    const answers = await Promise.all(Array.from({ length: 8 }, () => put(run, 'out/line', step)))
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
+    const [id, ...others] = new Set(answers.map(({ body }) => body.job?.id))
+    expect(others).toEqual([])
+    expect(answers[0]!.body).toMatchObject({
+      object: 'durable.step',
+      durable: run,
+      name: 'out/line',
+      kind: 'job',
+      status: 'waiting',
+      job: { status: 'queued', group: 'durable', durable: { id: run, step: 'out/line' } },
+    })
+
+    const held = put(run, 'out/line', step, '?wait=20')
+    await api.worker.finish(id!, { result: { answer: 42 } })
+    expect(await held).toMatchObject({
+      status: 200,
+      body: { status: 'completed', job: { id, result: { answer: 42 } } },
+    })
+    expect(await call('GET', `${stepPath(run, 'out/line')}?wait=20`)).toMatchObject({
+      status: 200,
+      body: { status: 'completed', job: { id, result: { answer: 42 } } },
+    })
+    const { body } = await call('GET', runPath(run))
+    expect(body).toMatchObject({ id: run, steps: [{ name: 'out/line', status: 'completed', job_id: id }] })
+  })
+
+  it('is the same for equal JSON, whatever the order of its members, and a fault when it is another', async () => {
+    const run = newRun()
+    const { type, body, ...rest } = chatJob({ metadata: { a: 'b' } }, run)
+    const { status } = await put(run, 'step', { job: { type, body, ...rest } })
+    expect(status).toBe(201)
+    expect((await put(run, 'step', { job: { ...rest, body, type } })).status).toBe(200)
+    const others = [
+      { job: chatJob({ metadata: { a: 'b' } }, 'something else') },
+      { job: chatJob({ metadata: { a: 'b' }, priority: 'low' }, run) },
+      { sleep_ms: 1 },
+      { signal: {} },
+    ]
+    for (const other of others) {
+      expect(await put(run, 'step', other), JSON.stringify(other)).toMatchObject({
+        status: 409,
+        body: { error: { code: 'step_changed', param: 'path.name' } },
+      })
+    }
+    expect((await call('GET', runPath(run))).body).toMatchObject({ steps: [{ name: 'step' }] })
+  })
+
+  it('is told as failed, and waited for again once its job is queued again', async () => {
+    const run = newRun()
+    const step = { job: chatJob({ cache: 'off' }, run) }
+    const { id } = (await put(run, 'step', step)).body.job!
+    await api.worker.finishFailed(id)
+    expect((await put(run, 'step', step)).body).toMatchObject({
+      status: 'failed',
+      job: { id, error: { code: 'boom' } },
+    })
+    await call('POST', `/v1/jobs/${id}/retry`)
+    expect((await put(run, 'step', step)).body).toMatchObject({ status: 'waiting', job: { id } })
+    await api.worker.finish(id)
+    expect((await put(run, 'step', step)).body).toMatchObject({ status: 'completed', job: { id } })
+    await call('POST', `/v1/jobs/${(await put(run, 'other', step)).body.job!.id}/cancel`)
+    expect((await put(run, 'other', step)).body).toMatchObject({ status: 'cancelled' })
+  })
+
+  it('that is refused is no step, and says which member is at fault', async () => {
+    const run = newRun()
+    const unknown = { ...chatJob(), body: { ...chatJob().body, model: 'openai/none' } }
+    expect(await put(run, 'step', { job: unknown })).toMatchObject({
+      status: 404,
+      body: { error: { code: 'model_not_found', param: 'job.body.model' } },
+    })
+    expect(await put(run, 'step', { job: { ...chatJob(), body: { model: 'openai/small' } } })).toMatchObject({
+      status: 400,
+      body: { error: { param: 'job.body.messages' } },
+    })
+    for (const [body, param] of [
+      [{}, 'body'],
+      [{ sleep_ms: 1, signal: {} }, 'body'],
+      [{ sleep_ms: -1 }, 'sleep_ms'],
+      [{ signal: { until: 1 } }, 'signal.until'],
+    ] as const) {
+      expect(await put(run, 'step', body)).toMatchObject({ status: 400, body: { error: { param } } })
+    }
+    for (const name of ['.', '..', 'a\nb', 'ä', 'x'.repeat(129)]) {
+      const url = name.startsWith('.') ? `/v1/durable/r/steps/${name}` : stepPath('r', name)
+      expect([400, 404, 414], name).toContain((await put('r', name, { sleep_ms: 1 })).status)
+      expect(url).toContain('/steps/')
+    }
+    expect((await call('GET', runPath(run))).status).toBe(404)
+  })
+
+  it('for which there is no room is made when it is asked for again, from what is asked then', async () => {
+    const full = await createTestApi({ tenants: { acme: { keys: [acmeKey], limits: { max_queued: 1 } } } })
+    try {
+      const ask = (text: string) =>
+        full.app.inject({
+          method: 'PUT',
+          url: '/v1/durable/r/steps/step',
+          headers: { authorization: `Bearer ${acmeKey}` },
+          payload: { job: chatJob({}, text) },
+        })
+      const headers = { authorization: `Bearer ${acmeKey}` }
+      const first = await full.app.inject({ method: 'POST', url: '/v1/jobs', headers, payload: chatJob() })
+      expect((await ask('one')).json()).toMatchObject({ error: { code: 'queue_full' } })
+      await full.worker.finish(first.json().id)
+      expect((await ask('two')).statusCode).toBe(201)
+      expect((await ask('one')).json()).toMatchObject({ error: { code: 'step_changed' } })
+    } finally {
+      await full.close()
+    }
+  })
+
+  it('that is over is answered though its model is gone from the configuration', async () => {
+    const run = newRun()
+    const step = { job: chatJob({}, run) }
+    const { id } = (await put(run, 'step', step)).body.job!
+    await api.worker.finish(id)
+    const { models } = api.config.providers.openai!
+    const { small } = models
+    delete models.small
+    try {
+      expect((await put(run, 'step', step)).body).toMatchObject({ status: 'completed', job: { id } })
+      expect((await put(run, 'next', step)).status).toBe(404)
+    } finally {
+      models.small = small!
+    }
+  })
+
+  it('begins anew when its job is deleted', async () => {
+    const run = newRun()
+    const step = { job: chatJob({ cache: 'off' }, run) }
+    const { id } = (await put(run, 'step', step)).body.job!
+    await call('DELETE', `/v1/jobs/${id}`)
+    expect((await call('GET', stepPath(run, 'step'))).status).toBe(404)
+    const again = await put(run, 'step', step)
+    expect(again.status).toBe(201)
+    expect(again.body.job!.id).not.toBe(id)
+  })
+})
+
+describe('a step that sleeps', () => {
+  it('is over when its time has passed since it began, whoever asks', async () => {
+    const run = newRun()
+    const begun = await put(run, 'nap', { sleep_ms: 400 })
+    expect(begun).toMatchObject({ status: 201, body: { kind: 'sleep', status: 'waiting', job: null } })
+    expect(begun.body.left_ms).toBe(400)
+    const again = await put(run, 'nap', { sleep_ms: 400 })
+    expect(again).toMatchObject({ status: 200, body: { status: 'waiting', wake_at: begun.body.wake_at } })
+    const startedAt = performance.now()
+    const { body } = await put(run, 'nap', { sleep_ms: 400 }, '?wait=20')
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(body).toMatchObject({ status: 'completed', left_ms: 0, wake_at: begun.body.wake_at })
+    expect((await put(run, 'nap', { sleep_ms: 500 })).body.error).toMatchObject({ code: 'step_changed' })
+    expect((await put(run, 'none', { sleep_ms: 0 })).body).toMatchObject({ status: 'completed' })
+  })
+})
+
+describe('a step that waits for a signal', () => {
+  it('gets any JSON as it was sent, before it waits or while it does', async () => {
+    const run = newRun()
+    await put(run, 'begin', { sleep_ms: 0 })
+    let count = 0
+    await fc.assert(
+      fc.asyncProperty(fc.jsonValue(), fc.boolean(), async (value, isEarly) => {
+        const name = `signal ${++count}`
+        const send = async () => expect((await signal(run, name, value)).status).toBe(200)
+        if (isEarly) await send()
+        const held = put(run, name, { signal: {} }, '?wait=20')
+        if (!isEarly) {
+          await until(async () => (await call('GET', stepPath(run, name))).status === 200)
+          await send()
+        }
+        const { body } = await held
+        expect(body).toMatchObject({ kind: 'signal', status: 'completed' })
+        expect(body.value).toEqual(JSON.parse(JSON.stringify(value)))
+        expect((await put(run, name, { signal: {} })).body.value).toEqual(body.value)
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  it('gets one value: another is refused, the same sending is not', async () => {
+    const run = newRun()
+    await put(run, 'approve', { signal: {} })
+    const key = { 'idempotency-key': 'one' }
+    const first = await signal(run, 'approve', { ok: true }, key)
+    expect(first.status).toBe(200)
+    expect(await signal(run, 'approve', { ok: true }, key)).toEqual(first)
+    for (const headers of [{}, { 'idempotency-key': 'two' }]) {
+      expect(await signal(run, 'approve', { ok: true }, headers)).toMatchObject({
+        status: 409,
+        body: { error: { code: 'already_signalled' } },
+      })
+    }
+    expect((await put(run, 'approve', { signal: {} })).body.value).toEqual({ ok: true })
+  })
+
+  it('may be given up after a time, and then takes no value any more', async () => {
+    const run = newRun()
+    const step = { signal: { timeout_ms: 50 } }
+    const { body } = await put(run, 'approve', step, '?wait=20')
+    expect(body).toMatchObject({ status: 'timed_out', value: null, left_ms: 0 })
+    expect((await signal(run, 'approve', true)).body.error).toMatchObject({ code: 'signal_timeout' })
+    expect((await put(run, 'approve', step)).body).toMatchObject({ status: 'timed_out' })
+  })
+
+  it('is the only one that takes a value, of a run that there is', async () => {
+    const run = newRun()
+    expect((await signal(run, 'approve', true)).status).toBe(404)
+    await put(run, 'nap', { sleep_ms: 0 })
+    expect(await signal(run, 'nap', true)).toMatchObject({
+      status: 400,
+      body: { error: { param: 'path.name' } },
+    })
+    const long = await signal(run, 'long', 'x'.repeat(1024 * 1024))
+    expect(long).toMatchObject({ status: 413, body: { error: { code: 'payload_too_large' } } })
+    const none = await api.app.inject({
+      method: 'POST',
+      url: `${runPath(run)}/signals/none`,
+      headers: { authorization: `Bearer ${acmeKey}` },
+    })
+    expect(none.statusCode).toBe(400)
+  })
+})
+
+describe('a run', () => {
+  it('is its tenant’s: the same id is another run of another tenant', async () => {
+    const run = newRun()
+    const other = { authorization: `Bearer ${otherKey}` }
+    const step = { job: chatJob({}, run) }
+    const mine = await put(run, 'step', step)
+    expect((await call('GET', stepPath(run, 'step'), undefined, other)).status).toBe(404)
+    expect((await signal(run, 'approve', true, other)).status).toBe(404)
+    expect((await call('DELETE', runPath(run), undefined, other)).status).toBe(404)
+    const theirs = await put(run, 'step', { job: chatJob({}, 'theirs') }, '', other)
+    expect(theirs.status).toBe(201)
+    expect(theirs.body.job!.id).not.toBe(mine.body.job!.id)
+  })
+
+  it('is forgotten with everything of it, and begins anew', async () => {
+    const run = newRun()
+    const keys = async () => (await keysOf(api.redis, `${api.root('acme')}:durable:*`)).length
+    const before = await keys()
+    const { id } = (await put(run, 'step', { job: chatJob({ cache: 'off' }, run) })).body.job!
+    await put(run, 'approve', { signal: {} })
+    await signal(run, 'approve', 'yes')
+    expect(await keys()).toBe(before + 2)
+    expect(await call('DELETE', runPath(run))).toMatchObject({
+      status: 200,
+      body: { id: run, deleted: true },
+    })
+    expect(await keys()).toBe(before)
+    expect((await call('GET', `/v1/jobs/${id}`)).status).toBe(404)
+    expect((await call('DELETE', runPath(run))).status).toBe(404)
+    expect((await put(run, 'approve', { signal: {} })).body).toMatchObject({ status: 'waiting', value: null })
+  })
+})
