@@ -228,7 +228,6 @@ function openTestParts(options: {
   const sealer = testSealer()
   const memory = createMemoryAdmission({ redis, share: config.redis.memory_share, now })
   const tenantStats = createTenantStatsReader({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
-  const pubsub = createPubSub({ subscriber })
   const jobs = createJobs({
     redis,
     scripts,

@@ -3,6 +3,9 @@ import type { BatchEnding } from '../../batches/batch.ts'
 import { createBatchScripts } from '../../batches/scripts.ts'
 import { createBatches } from '../../batches/store.ts'
 import { createBatchWork } from '../../batches/work.ts'
+import { runDigest } from '../../durable/keys.ts'
+import { createDurableScripts } from '../../durable/scripts.ts'
+import { createDurableRuns } from '../../durable/store.ts'
 import { trimReferences } from '../../events/retention.ts'
 import { createFileStore } from '../../files/store.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
@@ -10,7 +13,8 @@ import { createLeases } from '../../jobs/leases.ts'
 import { lockLease } from '../../jobs/queue.ts'
 import { createRedrive } from '../../jobs/redrive.ts'
 import { createRedriveSchedule } from '../../jobs/redrive-schedule.ts'
-import { createIds } from '../../lib/job-id.ts'
+import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
+import { createIds, createJobIds } from '../../lib/job-id.ts'
 import type { RedisClient } from '../../lib/redis.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
@@ -72,6 +76,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:file:file-\w+$/, null, 'its place in `files:expiry`'],
   [/^T:file:file-\w+:(\d+|sizes)$/, 7 * DAY, 'those of a file that does not expire have none'],
   [/^T:file:file-\w+:gone$/, HOUR],
+  [/^T:durable:\w+(:values)?$/, null, 'its place in `expiry`, below'],
+  [/^T:durables$/, null, 'holds what is there'],
   [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
   [/^L:calls:(id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
   [/^L:calls:meta$/, DAY],
@@ -103,6 +109,27 @@ async function openHouse() {
     sealer: testSealer(),
   })
 
+  const newJobId = createJobIds(Date.now)
+  const durable = createDurableRuns({
+    redis,
+    scripts: createDurableScripts(redis),
+    root: rootOf,
+    sealer: testSealer(),
+    listen: store.pubsub.listen,
+    retainMs: () => RETAIN,
+    now: Date.now,
+  })
+
+  /** Begins a job as a step of a run, as the API does. */
+  async function beginJob(run: string, step: string) {
+    const request = { kind: 'job', fingerprints: [step], jobId: newJobId() } as const
+    const begun = await durable.begin(TENANT, run, step, request)
+    if (!('step' in begun)) throw new Error(begun.kind)
+    const id = begun.step.jobId!
+    const place = { run: runDigest(run), id: run, step }
+    return submit(store, { id, durable: place, cache: 'off' }, `${run} ${step}`)
+  }
+
   async function createBatch(windowMs = DAY, key: string | null = null) {
     const batch = {
       endpoint: '/v1/embeddings',
@@ -122,6 +149,8 @@ async function openHouse() {
     onError(error: unknown) {
       throw error
     },
+    durable,
+    beginJob,
     batches,
     batchWork: createBatchWork(batchStore),
     createBatch,
@@ -645,6 +674,99 @@ describe('the retention of a job that', () => {
     for (const index of ['jobs', 'status:failed', 'expiry', 'groups', 'webhooks', 'outbox', 'deadlines']) {
       expect(await house.redis.zcard(`${house.root}:${index}`), index).toBe(0)
     }
+  })
+})
+
+describe('a durable run', () => {
+  const RUN = 'report'
+  const placeOf = async ({ redis, root }: House) => {
+    const [place, other] = await Promise.all([
+      redis.zscore(`${root}:expiry`, `durable:${runDigest(RUN)}`),
+      redis.zscore(`${root}:durables`, runDigest(RUN)),
+    ])
+    expect(other).toBe(place)
+    return place === null ? null : Number(place)
+  }
+  /** As if it had been kept for its time. */
+  const outlive = ({ redis, root }: House) =>
+    Promise.all([
+      redis.zadd(`${root}:expiry`, 'XX', 1, `durable:${runDigest(RUN)}`),
+      redis.zadd(`${root}:durables`, 'XX', 1, runDigest(RUN)),
+    ])
+  const outliveJob = ({ redis, root }: House, id: string) => redis.zadd(`${root}:expiry`, 'XX', 2, id)
+
+  const touches: [transition: string, laterMs: number, act: (house: House) => Promise<unknown>][] = [
+    ['a job of it is begun', 0, (house) => house.beginJob(RUN, 'one')],
+    ['a step of it is asked for', 0, (house) => house.durable.find(TENANT, RUN, 'nap')],
+    [
+      'a sleep of it is over',
+      HOUR,
+      (house) => house.durable.begin(TENANT, RUN, 'long', { kind: 'sleep', ms: HOUR }),
+    ],
+    [
+      'a wait of it is given up',
+      HOUR,
+      (house) => house.durable.begin(TENANT, RUN, 'wait', { kind: 'signal', timeoutMs: HOUR }),
+    ],
+    ['a signal of it comes', 0, (house) => house.durable.signal(TENANT, RUN, 'wait', { ok: true }, null)],
+  ]
+  it.each(touches)('is kept for as long as jobs are after %s', async (_, laterMs, act) => {
+    const house = await openHouse()
+    await house.durable.begin(TENANT, RUN, 'nap', { kind: 'sleep', ms: 0 })
+    await outlive(house)
+    const before = await timeOf(house.redis)
+    await act(house)
+    const place = (await placeOf(house))!
+    expect(place - RETAIN - laterMs).toBeGreaterThanOrEqual(before)
+    expect(place - RETAIN - laterMs).toBeLessThanOrEqual(await timeOf(house.redis))
+    await expectKnownKeys(house)
+  })
+
+  it('keeps its jobs, though their own time is over, and goes with them when it is over itself', async () => {
+    const house = await openHouse()
+    const { id } = await house.beginJob(RUN, 'one')
+    await house.durable.signal(TENANT, RUN, 'approve', 'yes', null)
+    await complete(house, await house.start())
+    await outliveJob(house, id)
+    await house.retention.run()
+    expect((await read(house, id)).result).toEqual({ answer: 'hi' })
+    expect(await house.durable.find(TENANT, RUN, 'one')).toMatchObject({ jobId: id })
+
+    await outliveJob(house, id)
+    await outlive(house)
+    await until(async () => {
+      await house.retention.run()
+      return (await house.jobs.get(TENANT, id)) === null
+    })
+    expect(await keysOf(house.redis, `${house.root}:durable*`)).toEqual([])
+    expect(await house.redis.zcard(`${house.root}:expiry`)).toBe(0)
+    expect(await house.durable.find(TENANT, RUN, 'one')).toBeNull()
+  })
+
+  it('waits for its jobs: for those that are open, and for those that ended later than it was asked for', async () => {
+    const house = await openHouse()
+    const { id } = await house.beginJob(RUN, 'one')
+    await outlive(house)
+    await house.retention.run()
+    expect(await placeOf(house)).toBeGreaterThan(await timeOf(house.redis))
+    expect(await house.durable.find(TENANT, RUN, 'one')).toMatchObject({ jobId: id })
+
+    await complete(house, await house.start())
+    await outlive(house)
+    await house.retention.run()
+    const ended = Date.parse((await read(house, id)).finished_at!)
+    expect(await placeOf(house)).toBe(ended + RETAIN)
+  })
+
+  it('loses the step whose job is deleted, and is no job in what a tenant has done', async () => {
+    const house = await openHouse()
+    const { id } = await house.beginJob(RUN, 'one')
+    await house.durable.begin(TENANT, RUN, 'nap', { kind: 'sleep', ms: 0 })
+    await house.jobs.remove(TENANT, id)
+    expect(await house.durable.get(TENANT, RUN)).toMatchObject({ steps: [{ name: 'nap' }] })
+    expect((await house.beginJob(RUN, 'one')).id).not.toBe(id)
+    const stats = createTenantStatsReader({ ...house, retainMs: () => RETAIN })
+    expect(await stats.read([TENANT])).toMatchObject([{ finishedPerMinute: 0 }])
   })
 })
 
