@@ -19,19 +19,18 @@ import { createWork } from './jobs/work.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
 import { refuseListening } from './lib/system-refusal.ts'
 import { createProviders } from './providers/registry.ts'
-import { toBrokenCall } from './services/broken-calls.ts'
+import { noteCalls } from './services/broken-calls.ts'
 import { type Closers, orCloseAll } from './services/closers.ts'
 import { confirmed, requireDurable } from './services/durability.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
-import { createStoreReader, openListener, toCallEvent, withMetrics } from './services/metrics.ts'
+import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
 import { readProxy } from './services/proxy.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
 import { openTraces } from './services/tracing.ts'
-import { logCall, logFailures, logIncident, orReport } from './services/work-log.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookDelivery } from './webhooks/deliverer.ts'
 import { createWebhookSender } from './webhooks/send.ts'
@@ -129,7 +128,9 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('the configuration', async () => leave())
   const leave = config.subscribe((next) => providers.update(next))
 
-  const bareWork = createWork({
+  traces.listen(store.emitter)
+  noteCalls(deps, store)
+  const work = createWork({
     redis: store.redis,
     scripts: store.scripts,
     outbox: store.outbox,
@@ -142,12 +143,8 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       cacheMaxBytes: config.current().cache.max_result,
     }),
     budgetOf: (tenant) => resolveTenant(config.current(), tenant)?.limits.budget_usd_per_day ?? null,
-    onIncident: (incident) => {
-      logIncident(log, incident)
-      deps.metrics.jobs.onIncident(incident)
-    },
+    events: store.emitter,
   })
-  const work = logFailures(traces.work(bareWork), log)
   const laneLog = createLaneLog({
     read: async (id) => {
       const lane = resolveLane(config.current(), id)
@@ -195,7 +192,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     log,
     now: store.now,
     random: Math.random,
-    onAttempt: deps.metrics.webhooks.onAttempt,
+    events: store.emitter,
     onFailure,
     isStoreThere: store.watch.isThere,
   })
@@ -249,16 +246,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     now: store.now,
     random: Math.random,
     onError,
-    onWork: orReport(deps.metrics.work.onWork, onError),
-    onCall: orReport((call) => {
-      store.latencies.record(call.lane, call.latencyMs)
-      const broken = toBrokenCall(call, config.current().encryption.keys.length > 0)
-      if (broken)
-        store.brokenCalls.record(call.lane, broken).catch((error) => onError(error, 'noting a broken call'))
-      deps.metrics.work.onCall(toCallEvent(call))
-      logCall(log, call)
-      traces.call?.(call)
-    }, onError),
+    events: store.emitter,
   })
   closers.add('the worker', () => worker.stop())
   health = worker.health

@@ -1,3 +1,4 @@
+import type { Emit } from '../lib/emitter.ts'
 import { paced } from '../lib/pace.ts'
 import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
@@ -25,7 +26,7 @@ export function createDeadlines(deps: {
   prefix: string
   retainMs: () => number
   now: () => number
-  onIncident?: (incident: Incident) => void
+  events?: Emit<{ 'job.incident': Incident }>
   /** Told of each job that could not be failed. */
   onFailure?: OnUpkeepFailure
 }): Deadlines {
@@ -37,7 +38,14 @@ export function createDeadlines(deps: {
     for (let at = 0; at < answer.length; at += 4) {
       const [job = '', promoted = '', lane = '', requestId = ''] = answer.slice(at, at + 4).map(String)
       const detail = { code: 'deadline_exceeded' }
-      deps.onIncident?.({ kind: 'failed', tenant, job, lane, requestId: requestId || null, detail })
+      deps.events?.emit('job.incident', {
+        kind: 'failed',
+        tenant,
+        job,
+        lane,
+        requestId: requestId || null,
+        detail,
+      })
       await outbox.dispatchById(tenant, promoted)
     }
   }

@@ -1,3 +1,4 @@
+import type { Emit } from '../lib/emitter.ts'
 import { paced } from '../lib/pace.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
@@ -41,7 +42,7 @@ export function createMaintenance(deps: {
   active?: ActiveTenants
   /** Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
   now: () => number
-  onIncident?: (incident: Incident) => void
+  events?: Emit<{ 'job.incident': Incident }>
   /** Told of each tenant and job that a pass could not look after. */
   onFailure?: OnUpkeepFailure
 }): Maintenance {

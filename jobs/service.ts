@@ -1,4 +1,5 @@
 import { longWorkTurn } from '../lib/breathe.ts'
+import type { Emit } from '../lib/emitter.ts'
 import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
@@ -67,8 +68,8 @@ type Deps = {
   /** Null: every job goes through its lane's queue. */
   openLanes: OpenLanes | null
   newId: () => string
-  /** Tells what came of each submission. */
-  onSubmitted?: (event: SubmissionEvent) => void
+  /** Told what came of each submission. */
+  events?: Emit<{ 'job.submitted': SubmissionEvent }>
   now: () => number
   onError: (error: unknown, what: string) => void
 }
@@ -152,7 +153,8 @@ export function createJobs(deps: Deps): Jobs {
         return { ...one, kind: 'lanes_full', rest: [laneWaitMs] }
       return { ...one, kind, rest }
     })
-    for (const one of settled) if (!('error' in one)) deps.onSubmitted?.(toSubmissionEvent(one))
+    for (const one of settled)
+      if (!('error' in one)) deps.events?.emit('job.submitted', toSubmissionEvent(one))
     return settled
   }
 

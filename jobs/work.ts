@@ -1,4 +1,5 @@
 import { longWorkTurn } from '../lib/breathe.ts'
+import type { Emit } from '../lib/emitter.ts'
 import { readIdTime } from '../lib/job-id.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { hasLargeSource } from '../lib/json-source.ts'
@@ -141,6 +142,18 @@ export type Retry = {
   waitingFor: WaitingFor
 }
 
+/** What is told of jobs in a worker's hands, when the store has it. */
+export type WorkEvents = {
+  /** Claimed for a call. */
+  'job.claimed': { claimed: Claimed; waitedFor: WaitingFor | null }
+  'job.completed': Completion
+  /** Failed by a call, or without one by what its record holds. */
+  'job.failed': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; error: JobError }
+  /** Put back after a call. `waits`: in this lane; false: it went to `next.lane`, or had ended. */
+  'job.requeued': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; next: Retry; waits: boolean }
+  'job.incident': Incident
+}
+
 /** What finish.lua answers. */
 type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
 
@@ -154,7 +167,7 @@ export function createWork(deps: {
   /** USD a UTC day; null: no limit. Without it none has one. */
   budgetOf?: (tenant: string) => number | null
   now: () => number
-  onIncident?: (incident: Incident) => void
+  events?: Emit<WorkEvents>
 }): Work {
   const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
@@ -251,15 +264,16 @@ export function createWork(deps: {
       return { kind: 'done' }
     }
     const next: Retry = { at, countsAsAttempt: false, reason: failed.code, waitingFor: 'retry_delay' }
-    return (await retry(claimed, end, next)) ? { kind: 'wait', at } : { kind: 'done' }
+    return (await requeue(claimed, end, next)) ? { kind: 'wait', at } : { kind: 'done' }
   }
 
   async function fail(
-    { tenant, id, call, hash }: Omit<Claimed, 'body'>,
+    claimed: Omit<Claimed, 'body'>,
     end: AttemptEnd,
     error: JobError,
     own: boolean,
   ): Promise<void> {
+    const { tenant, id, call, hash } = claimed
     const args = [
       id,
       call,
@@ -275,13 +289,11 @@ export function createWork(deps: {
       end.cost_is_estimate ? '1' : '',
     ]
     await finishFollowers({ tenant, id }, args, await scripts.run('finish', rootOf(tenant), args))
+    deps.events?.emit('job.failed', { claimed, end, error })
   }
 
-  async function retry(
-    { tenant, id, call }: Pick<Claimed, 'tenant' | 'id' | 'call'>,
-    end: AttemptEnd,
-    next: Retry,
-  ): Promise<boolean> {
+  async function requeue(claimed: Omit<Claimed, 'body'>, end: AttemptEnd, next: Retry): Promise<boolean> {
+    const { tenant, id, call } = claimed
     const answer = await scripts.run('requeue', rootOf(tenant), [
       id,
       call,
@@ -297,12 +309,14 @@ export function createWork(deps: {
     ])
     const [kept, promoted] = answer as [number, Buffer]
     await outbox.dispatchById(tenant, kept === 2 ? id : promoted.toString())
-    return kept === 1
+    const waits = kept === 1
+    deps.events?.emit('job.requeued', { claimed, end, next, waits })
+    return waits
   }
 
   return {
     fail,
-    requeue: retry,
+    requeue,
 
     async start(held, intent) {
       const members =
@@ -322,13 +336,22 @@ export function createWork(deps: {
           const lostCall = (rest as StartAnswer)[2]
           if (lostCall > 0) {
             const { tenant, id: job, requestId } = claimed
-            deps.onIncident?.({ kind: 'lost', tenant, job, lane, requestId, detail: { attempt: lostCall } })
+            deps.events?.emit('job.incident', {
+              kind: 'lost',
+              tenant,
+              job,
+              lane,
+              requestId,
+              detail: { attempt: lostCall },
+            })
           }
           try {
             const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
             // What comes next walks over a large body as well, in another turn of the event loop.
             if (hasLargeSource(opened)) await longWorkTurn()
-            started.push({ kind: 'run', claimed: { ...claimed, body: opened } })
+            const whole = { ...claimed, body: opened }
+            started.push({ kind: 'run', claimed: whole })
+            deps.events?.emit('job.claimed', { claimed: whole, waitedFor: intent.waitedFor })
           } catch (error) {
             if (!(error instanceof UnreadableError)) throw error
             started.push(await leaveUnread(claimed, error))
@@ -340,7 +363,7 @@ export function createWork(deps: {
           const [, code, requestId] = rest.map(String)
           if (code !== undefined) {
             const { tenant, id: job } = one
-            deps.onIncident?.({
+            deps.events?.emit('job.incident', {
               kind: 'failed',
               tenant,
               job,
@@ -355,7 +378,10 @@ export function createWork(deps: {
       return started
     },
 
-    complete: (completions) => restore(encode(completions)),
+    async complete(completions) {
+      await restore(encode(completions))
+      for (const completion of completions) deps.events?.emit('job.completed', completion)
+    },
     encode,
     restore,
 

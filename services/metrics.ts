@@ -7,8 +7,6 @@ import { tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { LaneReading, StoreReading } from '../telemetry/store-metrics.ts'
-import type { CallEvent } from '../telemetry/work-metrics.ts'
-import type { EndedCall } from '../workers/execute.ts'
 import { type Listener, startListener } from '../workers/listener.ts'
 import type { WorkerProcess } from '../workers/worker.ts'
 import type { Closers } from './closers.ts'
@@ -31,27 +29,6 @@ export function withMetrics(deps: ServicesDeps): MeteredDeps {
   name(config.current())
   config.subscribe(name) // for as long as the process lives, as the metrics do
   return { ...deps, metrics }
-}
-
-/** What metrics tell of a call; neither what was asked nor what was answered. */
-export function toCallEvent({
-  lane,
-  outcome,
-  latencyMs,
-  firstChunkMs,
-  claimed,
-  answer,
-}: EndedCall): CallEvent {
-  return {
-    lane,
-    type: claimed[0]!.type,
-    outcome,
-    status: answer.status,
-    waitedMs: claimed.map((one) => one.waitedMs),
-    inputs: claimed.reduce((sum, one) => sum + one.cost.inputs, 0),
-    latencyMs,
-    firstChunkMs,
-  }
 }
 
 /** Reads at a scrape what stands in the store. */

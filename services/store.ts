@@ -26,6 +26,7 @@ import { createReplyInbox, type ReplyInbox } from '../jobs/reply-inbox.ts'
 import { createScripts } from '../jobs/scripts.ts'
 import { createJobs } from '../jobs/service.ts'
 import { createTenantStatsReader } from '../jobs/tenant-stats.ts'
+import { createEmitter } from '../lib/emitter.ts'
 import { createIds, createJobIds } from '../lib/job-id.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../lib/redis.ts'
 import { createRedisClock } from '../lib/redis-clock.ts'
@@ -41,10 +42,10 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
 import type { Closers } from './closers.ts'
 import { openTenantEvents } from './events.ts'
+import { countEvents, logEvents, type ProcessEvents } from './listeners.ts'
 import { createRedisFaultLog, type RedisFaultLog } from './redis-fault-log.ts'
 import { startRedisWatch } from './redis-watch.ts'
 import { createUpkeepLog } from './upkeep-log.ts'
-import { logIncident } from './work-log.ts'
 
 export type ServicesDeps = {
   config: LiveConfig
@@ -105,6 +106,9 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     else log.warn({ err: error }, line)
   }
   const onError = (error: unknown, what: string) => report(error, `${what} failed`)
+  const emitter = createEmitter<ProcessEvents>((error, name) => onError(error, `telling of ${name}`))
+  countEvents(emitter, metrics)
+  logEvents(emitter, log)
   const onFailure = createUpkeepLog({
     log,
     count: metrics.upkeep.onFailure,
@@ -203,10 +207,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     retainMs,
     active,
     now,
-    onIncident: (incident) => {
-      logIncident(log, incident)
-      metrics.jobs.onIncident(incident)
-    },
+    events: emitter,
     onFailure,
   })
   const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
@@ -272,7 +273,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     memoryAdmission: memory,
     ...(durability ? { confirm: durability.confirm } : {}),
     newId: createJobIds(now),
-    onSubmitted: metrics.jobs.onSubmitted,
+    events: emitter,
     now,
     onError: report,
     ...replies,
@@ -286,6 +287,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     report,
     onError,
     onFailure,
+    emitter,
     redis,
     pubsub,
     queues,

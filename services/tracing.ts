@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Jobs } from '../jobs/jobs.ts'
-import type { Work } from '../jobs/work.ts'
+import type { Emitter } from '../lib/emitter.ts'
 import { openTracing } from '../telemetry/tracing.ts'
 import { createCallTracer } from '../telemetry/tracing-calls.ts'
 import { type OpenSpans, traceJobs, traceWork } from '../telemetry/tracing-jobs.ts'
@@ -8,26 +8,25 @@ import { createRequestTracer } from '../telemetry/tracing-requests.ts'
 import { traceWebhooks } from '../telemetry/tracing-webhooks.ts'
 import type { WebhookSender } from '../webhooks/send.ts'
 import type { Closers } from './closers.ts'
+import type { ProcessEvents } from './listeners.ts'
 import { readProxy } from './proxy.ts'
 import type { ServicesDeps } from './store.ts'
 
 /** What traces are told by, for each part of a process. Where nothing is traced each part stays as it is. */
 export type Traces = {
   jobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(jobs: Traced): Traced
-  work(work: Work): Work
   sender(sender: WebhookSender): WebhookSender
   /** Null: nobody is to be told of requests. */
   request: ReturnType<typeof createRequestTracer> | null
-  /** Null: nobody is to be told of calls. */
-  call: ReturnType<typeof createCallTracer> | null
+  /** Makes spans of claimed jobs and their calls. */
+  listen(events: Emitter<ProcessEvents>): void
 }
 
 const untraced: Traces = {
   jobs: (jobs) => jobs,
-  work: (work) => work,
   sender: (sender) => sender,
   request: null,
-  call: null,
+  listen: () => {},
 }
 
 /** Begins to trace, where the configuration says so. To be called before anything else is opened, for it is to close last. */
@@ -51,9 +50,11 @@ export async function openTraces(
   const open: OpenSpans = new WeakMap()
   return {
     jobs: (jobs) => traceJobs(jobs, tracing),
-    work: (work) => traceWork(work, tracing, open),
     sender: (sender) => traceWebhooks(sender, tracing),
     request: createRequestTracer(tracing),
-    call: createCallTracer({ tracing, config: () => config.current(), open }),
+    listen(events) {
+      traceWork(events, tracing, open)
+      events.on('call.ended', createCallTracer({ tracing, config: () => config.current(), open }))
+    },
   }
 }

@@ -1,5 +1,6 @@
 import type { BulkOutcome, CreateOutcome, Jobs, NewJob } from '../jobs/jobs.ts'
-import type { Claimed, Work } from '../jobs/work.ts'
+import type { Claimed, WorkEvents } from '../jobs/work.ts'
+import type { Emitter } from '../lib/emitter.ts'
 import type { Span, SpanAttributes, Tracing } from './tracing.ts'
 
 /** What every span of the queue says. */
@@ -80,11 +81,11 @@ function describeOutcomes(outcomes: BulkOutcome[]): SpanAttributes {
 }
 
 /** The spans of the jobs that are being processed in this process, by what was claimed. */
-export type OpenSpans = WeakMap<Claimed, Span>
+export type OpenSpans = WeakMap<Omit<Claimed, 'body'>, Span>
 
-/** The same work, with a span for each claim of a job, from there until its outcome, or its return to the queue, is stored. */
-export function traceWork(work: Work, tracing: Tracing, open: OpenSpans): Work {
-  function end(claimed: Claimed, attributes: SpanAttributes, error?: string): void {
+/** A span for each claim of a job, from there until its outcome, or its return to the queue, is stored. */
+export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: OpenSpans): void {
+  function end(claimed: Omit<Claimed, 'body'>, attributes: SpanAttributes, error?: string): void {
     const span = open.get(claimed)
     if (span === undefined) return
     open.delete(claimed) // what is stored twice ends once
@@ -93,47 +94,31 @@ export function traceWork(work: Work, tracing: Tracing, open: OpenSpans): Work {
     span.end()
   }
 
-  return {
-    ...work,
-    async start(held, intent) {
-      const started = await work.start(held, intent)
-      for (const one of started) {
-        if (one.kind !== 'run') continue
-        const { claimed } = one
-        const { lane } = claimed
-        const span = tracing.start({
-          name: `process ${lane}`,
-          kind: 'consumer',
-          parent: claimed.trace,
-          attributes: {
-            ...messaging('process', lane),
-            'messaging.message.id': claimed.id,
-            'sluice.tenant': claimed.tenant,
-            'sluice.request_id': claimed.requestId ?? undefined,
-            'sluice.attempt': claimed.call,
-            'sluice.waited_for': intent.waitedFor ?? undefined,
-          },
-        })
-        open.set(claimed, span)
-      }
-      return started
-    },
-    async complete(completions) {
-      await work.complete(completions)
-      for (const { claimed, cache, costUsd } of completions)
-        end(claimed, { 'sluice.outcome': 'completed', 'sluice.cache': cache, 'sluice.cost_usd': costUsd })
-    },
-    async fail(claimed, ending, error, own) {
-      await work.fail(claimed, ending, error, own)
-      end(claimed, { 'sluice.outcome': 'failed' }, error.code)
-    },
-    async requeue(claimed, ending, next) {
-      const waits = await work.requeue(claimed, ending, next)
-      const outcome = next.lane !== undefined ? 'rerouted' : waits ? 'retry' : 'dropped'
-      const attributes = { 'sluice.outcome': outcome, 'sluice.reason': next.reason, 'sluice.lane': next.lane }
-      // Whatever the call ended with stands at its own span; that a job gives way is no failure of it.
-      end(claimed, attributes, next.countsAsAttempt ? (ending.error_code ?? ending.outcome) : undefined)
-      return waits
-    },
-  }
+  events.on('job.claimed', ({ claimed, waitedFor }) => {
+    const { lane } = claimed
+    const span = tracing.start({
+      name: `process ${lane}`,
+      kind: 'consumer',
+      parent: claimed.trace,
+      attributes: {
+        ...messaging('process', lane),
+        'messaging.message.id': claimed.id,
+        'sluice.tenant': claimed.tenant,
+        'sluice.request_id': claimed.requestId ?? undefined,
+        'sluice.attempt': claimed.call,
+        'sluice.waited_for': waitedFor ?? undefined,
+      },
+    })
+    open.set(claimed, span)
+  })
+  events.on('job.completed', ({ claimed, cache, costUsd }) =>
+    end(claimed, { 'sluice.outcome': 'completed', 'sluice.cache': cache, 'sluice.cost_usd': costUsd }),
+  )
+  events.on('job.failed', ({ claimed, error }) => end(claimed, { 'sluice.outcome': 'failed' }, error.code))
+  events.on('job.requeued', ({ claimed, end: ending, next, waits }) => {
+    const outcome = next.lane !== undefined ? 'rerouted' : waits ? 'retry' : 'dropped'
+    const attributes = { 'sluice.outcome': outcome, 'sluice.reason': next.reason, 'sluice.lane': next.lane }
+    // Whatever the call ended with stands at its own span; that a job gives way is no failure of it.
+    end(claimed, attributes, next.countsAsAttempt ? (ending.error_code ?? ending.outcome) : undefined)
+  })
 }

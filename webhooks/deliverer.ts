@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Job } from '../jobs/job.ts'
+import type { Emit } from '../lib/emitter.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { createWebhookSlots } from './delivery-slots.ts'
 import { webhookPayload } from './payload.ts'
@@ -42,12 +43,14 @@ export type WebhookDeliveryDeps = {
   /** The longest time between two looks at the outbox. */
   pollMs?: number
   /** Tells what came of each attempt. `delayMs`: from the job's end to the answer. */
-  onAttempt?: (attempt: WebhookAttempt) => void
+  events?: Emit<WebhookEvents>
   /** Told of each tenant whose outbox could not be read. */
   onFailure?: OnUpkeepFailure
   /** Whether the store answers. Never throws. */
   isStoreThere?: () => Promise<boolean>
 }
+
+export type WebhookEvents = { 'webhook.attempted': WebhookAttempt }
 
 export type WebhookAttempt = {
   tenant: string
@@ -205,7 +208,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       ...(outcome.retryAfterMs === null ? {} : { retry_after_ms: outcome.retryAfterMs }),
     }
     await store.recordAttempt(delivery, attempt, verdict)
-    deps.onAttempt?.({
+    deps.events?.emit('webhook.attempted', {
       tenant: delivery.tenant,
       outcome: OUTCOMES[verdict.status],
       latencyMs: outcome.latencyMs,

@@ -8,12 +8,9 @@ import type { ClaimedJob } from './claimed-job.ts'
 import { decide, toJobError } from './outcome.ts'
 import { tenantOf } from './plan.ts'
 import { spreadRetries } from './spread-retries.ts'
-import type { WorkEvent } from './work-event.ts'
 
 /** Of a request that broke the jobs go again in so many. */
 const PARTS = 4
-
-type RetryReason = Extract<WorkEvent, { kind: 'retried' }>['reason']
 
 export type AfterFailureDeps = {
   lane: () => Lane
@@ -29,7 +26,6 @@ export type AfterFailureDeps = {
   keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
   /** Sends entries again that are held still, under a permit of their own. */
   resend: (held: Held[]) => Promise<void>
-  onWork?: (event: WorkEvent) => void
 }
 
 /** How a call failed. `isShown`: a client has seen its first words. */
@@ -129,8 +125,6 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     own = false,
   ): Promise<void> {
     await keep(() => work.fail(claimed, end, error, own), 'storing a failure')
-    const ended = { status: 'failed', source: 'call', usage: end.usage ?? null } as const
-    deps.onWork?.({ kind: 'ended', ...nameJob(claimed), ...ended, costUsd: end.cost_usd ?? 0 })
     await keep(() => queue.acknowledge(held), 'acknowledging')
   }
 
@@ -142,13 +136,6 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     mark?: EntryMark,
   ): Promise<void> {
     const waits = await keep(() => work.requeue(claimed, end, next), 'storing a retry')
-    if (waits || next.lane !== undefined)
-      deps.onWork?.({
-        kind: 'retried',
-        ...nameJob(claimed),
-        reason: reasonOf(end, next),
-        costUsd: end.cost_usd ?? 0,
-      })
     // A pause may be ended by hand; the record says no more than when it would end by itself.
     const at =
       next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at
@@ -194,7 +181,6 @@ export function createAfterFailure(deps: AfterFailureDeps) {
           heldForMs: held.leaseMs,
         }
         const goesOn = await keep(() => work.requeue(claimed, ends[index]!, next), 'splitting a request')
-        if (goesOn) deps.onWork?.({ kind: 'retried', ...nameJob(claimed), reason: 'input_rejected' })
         if (goesOn) again.push(held)
         else await keep(() => queue.acknowledge(held), 'acknowledging')
       }),
@@ -206,10 +192,6 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     await Promise.all(halves.map(deps.resend))
   }
 
-  function nameJob({ tenant, type }: Claimed) {
-    return { tenant, lane: deps.lane().id, type }
-  }
-
   return { settleJobs, endWith }
 }
 
@@ -217,10 +199,4 @@ export function createAfterFailure(deps: AfterFailureDeps) {
 function mayBeOneOf(failure: ProviderFailure): boolean {
   const { retryAfterMs } = failure.feedback
   return (failure.class === 'retryable' || failure.class === 'timeout') && !retryAfterMs
-}
-
-/** Why a job goes again, for whoever counts. */
-function reasonOf({ outcome }: AttemptEnd, { lane }: Retry): RetryReason {
-  if (lane !== undefined) return 'rerouted'
-  return outcome === 'throttled' || outcome === 'retryable' || outcome === 'timeout' ? outcome : 'stopped'
 }

@@ -5,7 +5,6 @@ import type { AttemptEnd, Completion, Work } from '../jobs/work.ts'
 import { priceUsage } from '../providers/accounting.ts'
 import type { JobResult } from './provider-call.ts'
 import type { Spool } from './spool.ts'
-import type { WorkEvent } from './work-event.ts'
 
 export type DeliverDeps = {
   queue: LaneQueue
@@ -16,7 +15,6 @@ export type DeliverDeps = {
   keep: <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) => Promise<T>
   /** Where results are that the store does not take. */
   spool: Pick<Spool, 'put'>
-  onWork?: (event: WorkEvent) => void
 }
 
 /**
@@ -59,7 +57,6 @@ export function createDeliver(deps: DeliverDeps): Deliver {
     const kept = keepItems(jobResults)
     // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
     await stored
-    for (const completion of completions) deps.onWork?.(toEvent(lane, completion))
     const acknowledge = () =>
       Promise.all(jobResults.map(({ job: claimedJob }) => queue.acknowledge(claimedJob.held)))
     await keep(acknowledge, 'acknowledging')
@@ -81,10 +78,4 @@ function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null):
     ...(cache === undefined ? {} : { cache }),
     ...(leftMs === undefined ? {} : { leftMs }),
   }
-}
-
-function toEvent(lane: Lane, { claimed, cache, usage, costUsd }: Completion): WorkEvent {
-  const source = cache === 'hit' || cache === 'shared' ? cache : 'call'
-  const { tenant, type } = claimed
-  return { kind: 'ended', tenant, lane: lane.id, type, status: 'completed', source, usage, costUsd }
 }

@@ -5,6 +5,7 @@ import type { JobCost } from '../jobs/jobs.ts'
 import { estimateMoney } from '../jobs/money.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Work } from '../jobs/work.ts'
+import type { Emit } from '../lib/emitter.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
 import { countAnswerBytes, toTokens } from '../providers/count-tokens.ts'
@@ -24,7 +25,6 @@ import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { createThrottlePause } from './throttle-pause.ts'
-import type { WorkEvent } from './work-event.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
@@ -50,11 +50,11 @@ export type ExecuteDeps = {
   stillHeld: (held: Held[]) => Promise<Held[]>
   /** The permit is settled. */
   release: (permit: string) => void
-  /** Tells how each provider call ended, before anything else is done about it. */
-  onCall?: (call: EndedCall) => void
-  /** Tells what became of each job. */
-  onWork?: (event: WorkEvent) => void
+  /** Told how each provider call ended, before anything else is done about it. */
+  events?: Emit<CallEvents>
 }
+
+export type CallEvents = { 'call.ended': EndedCall }
 
 /** A provider call that came to its end. */
 export type EndedCall = {
@@ -218,7 +218,7 @@ export function createExecutor(deps: ExecuteDeps) {
 
     const settled = settle(lane, permit, answer, taken, call)
     await deltas.flush()
-    deps.onCall?.({
+    deps.events?.emit('call.ended', {
       lane: lane.id,
       jobs: claimedJobs.length,
       outcome: answer.ok ? 'completed' : OUTCOMES[answer.class],

@@ -72,8 +72,7 @@ export type LaneLoopDeps = {
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
-  onCall?: ExecuteDeps['onCall']
-  onWork?: ExecuteDeps['onWork']
+  events?: ExecuteDeps['events']
 }
 
 export type LaneLoop = {
@@ -163,8 +162,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     abandon,
     stillHeld,
     release: (permit) => heartbeat.dropPermit(deps.laneId, permit),
-    ...(deps.onCall ? { onCall: deps.onCall } : {}),
-    ...(deps.onWork ? { onWork: deps.onWork } : {}),
+    ...(deps.events ? { events: deps.events } : {}),
   })
 
   function isOpen(): boolean {

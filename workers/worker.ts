@@ -63,8 +63,7 @@ export type WorkerDeps = {
   now: () => number
   random: () => number
   onError: (error: unknown, what: string) => void
-  onCall?: ExecuteDeps['onCall']
-  onWork?: ExecuteDeps['onWork']
+  events?: ExecuteDeps['events']
 }
 
 export type WorkerProcess = {
@@ -106,8 +105,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       now: deps.now,
       random: deps.random,
       onError: deps.onError,
-      ...(deps.onCall ? { onCall: deps.onCall } : {}),
-      ...(deps.onWork ? { onWork: deps.onWork } : {}),
+      ...(deps.events ? { events: deps.events } : {}),
     })
     loops.set(id, loop)
     return loop

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Incident } from '../../../jobs/incidents.ts'
 import { createMaintenance } from '../../../jobs/maintenance.ts'
+import type { WorkEvents } from '../../../jobs/work.ts'
+import { createEmitter } from '../../../lib/emitter.ts'
 import { complete, intent, loseLease, newJob, openTestStore, submit, TENANT } from '../../helpers/store.ts'
 
 const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
@@ -39,10 +41,19 @@ test('a delivery has what the record says of where the job came from', async () 
   })
 })
 
+/** Events of which the incidents are kept. */
+function listenTo(told: Incident[]) {
+  const events = createEmitter<WorkEvents>((error) => {
+    throw error
+  })
+  events.on('job.incident', (incident) => told.push(incident))
+  return events
+}
+
 test('a call that was lost with its worker is told once, and the job that it ends', async () => {
   const store = await openTestStore()
   const told: Incident[] = []
-  const work = store.openWork({ onIncident: (incident) => told.push(incident) })
+  const work = store.openWork({ events: listenTo(told) })
   const job = await submit(store, origin)
   const { held } = await store.start()
   for (const token of ['second', 'second', 'third', 'fourth']) {
@@ -60,14 +71,14 @@ test('a call that was lost with its worker is told once, and the job that it end
 test('a job whose deadline passed is told, whoever finds it', async () => {
   const store = await openTestStore()
   const told: Incident[] = []
-  const onIncident = (incident: Incident) => told.push(incident)
+  const events = listenTo(told)
   const deadline = Date.now() + 30
   const found = await submit(store, { ...origin, deadline })
   const held = await store.fetch()
   const swept = await store.jobs.create(newJob({ deadline, requestId: 'request-2' }, 'another'))
   await new Promise((resolve) => setTimeout(resolve, 40)) // the deadline, by the clock of Redis
-  await store.openWork({ onIncident }).start([held], intent)
-  await createMaintenance({ ...store, retainMs: () => 1000, now: Date.now, onIncident }).sweep()
+  await store.openWork({ events }).start([held], intent)
+  await createMaintenance({ ...store, retainMs: () => 1000, now: Date.now, events }).sweep()
   const about = { kind: 'failed', tenant: TENANT, lane: 'sim/chat', detail: { code: 'deadline_exceeded' } }
   expect(told).toEqual([
     { ...about, job: found.id, requestId: 'request-1' },

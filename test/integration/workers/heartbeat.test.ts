@@ -61,6 +61,7 @@ it('the thread renews locks and permits, again after its connection was cut, and
     Number(await store.redis.zscore(`${store.prefix}:{l:${lane.id}}:permits`, permits[0]!))
   const firstEnd = await leaseEnd()
   await until(async () => (await leaseEnd()) > firstEnd + LOCK_MS)
+  await until(async () => (await threadOf(store)) !== undefined)
   const before = renewedByMainLoop()
   const id = /id=(\d+)/.exec((await threadOf(store))!)![1]!
   await store.redis.client('KILL', 'ID', id)

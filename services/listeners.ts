@@ -1,0 +1,105 @@
+import type { Logger } from 'pino'
+import type { Incident } from '../jobs/incidents.ts'
+import type { SubmissionEvent } from '../jobs/submission.ts'
+import type { Claimed, WorkEvents } from '../jobs/work.ts'
+import type { Emitter } from '../lib/emitter.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { CallEvent } from '../telemetry/work-metrics.ts'
+import type { WebhookEvents } from '../webhooks/deliverer.ts'
+import type { CallEvents, EndedCall } from '../workers/execute.ts'
+
+/** All that the parts of a process tell, and nobody who tells it knows who listens. */
+export type ProcessEvents = WorkEvents &
+  CallEvents &
+  WebhookEvents & { 'job.submitted': SubmissionEvent; 'job.incident': Incident }
+
+/** Counts what happens, for `/metrics`. */
+export function countEvents(events: Emitter<ProcessEvents>, { jobs, work, webhooks }: Metrics): void {
+  events.on('job.submitted', jobs.onSubmitted)
+  events.on('job.incident', jobs.onIncident)
+  events.on('webhook.attempted', webhooks.onAttempt)
+  events.on('call.ended', (call) => work.onCall(toCallEvent(call)))
+  events.on('job.completed', ({ claimed, cache, usage, costUsd }) => {
+    const source = cache === 'hit' || cache === 'shared' ? cache : 'call'
+    work.onWork({ kind: 'ended', ...nameJob(claimed), status: 'completed', source, usage, costUsd })
+  })
+  events.on('job.failed', ({ claimed, end }) => {
+    const { usage = null, cost_usd: costUsd = 0 } = end
+    work.onWork({ kind: 'ended', ...nameJob(claimed), status: 'failed', source: 'call', usage, costUsd })
+  })
+  events.on('job.requeued', (requeued) => {
+    const reason = retryReason(requeued)
+    if (reason === null) return
+    const costUsd = requeued.end.cost_usd ?? 0
+    work.onWork({ kind: 'retried', ...nameJob(requeued.claimed), reason, costUsd })
+  })
+}
+
+function nameJob({ tenant, lane, type }: Omit<Claimed, 'body'>) {
+  return { tenant, lane, type }
+}
+
+/** Null for a job that needs its entry no more, and for one that was put back without a call. */
+function retryReason({ end, next, waits }: ProcessEvents['job.requeued']): string | null {
+  if (next.lane !== undefined) return 'rerouted'
+  if (!waits) return null
+  if (next.reason === 'input_rejected') return next.reason
+  const { outcome } = end
+  if (outcome === 'failed') return null // its body could not be read
+  return outcome === 'throttled' || outcome === 'retryable' || outcome === 'timeout' ? outcome : 'stopped'
+}
+
+/** What metrics tell of a call; neither what was asked nor what was answered. */
+function toCallEvent({ lane, outcome, latencyMs, firstChunkMs, claimed, answer }: EndedCall): CallEvent {
+  return {
+    lane,
+    type: claimed[0]!.type,
+    outcome,
+    status: answer.status,
+    waitedMs: claimed.map((one) => one.waitedMs),
+    inputs: claimed.reduce((sum, one) => sum + one.cost.inputs, 0),
+    latencyMs,
+    firstChunkMs,
+  }
+}
+
+/** Writes the lines about calls, failed jobs and incidents; docs/logging.md lists them. */
+export function logEvents(events: Emitter<ProcessEvents>, log: Logger): void {
+  events.on('call.ended', (call) => logCall(log, call))
+  events.on('job.failed', ({ claimed, error }) => {
+    const { code, provider_status: status, retryable } = error
+    log.warn({ ...aboutJob(claimed), attempt: claimed.call, code, status, retryable }, 'job failed')
+  })
+  events.on('job.incident', ({ kind, tenant, job, lane, requestId, detail }) => {
+    const line = { job, tenant, lane, request_id: requestId, ...detail }
+    if (kind === 'failed') log.warn(line, 'job failed')
+    else log.info(line, 'worker lost in the middle of a call')
+  })
+}
+
+/**
+ * A line for each job of a call, at `debug`. Where nobody knows whether the provider did the work it is one of `info`, for
+ * the job may be paid twice.
+ */
+function logCall(log: Logger, { answer, claimed, outcome, latencyMs }: EndedCall): void {
+  const isAmbiguous = !answer.ok && answer.ambiguous
+  if (!isAmbiguous && !log.isLevelEnabled('debug')) return
+  for (const job of claimed) {
+    const line = {
+      ...aboutJob(job),
+      attempt: job.call,
+      outcome,
+      status: answer.status,
+      latency_ms: latencyMs,
+      coalesced: claimed.length,
+      ...(answer.ok ? {} : { code: answer.code }),
+    }
+    if (isAmbiguous) log.info(line, 'provider call with an unknown outcome')
+    else log.debug(line, 'provider call')
+  }
+}
+
+/** What every line about a job begins with. */
+function aboutJob({ id, tenant, lane, requestId }: Omit<Claimed, 'body'>) {
+  return { job: id, tenant, lane, request_id: requestId }
+}
