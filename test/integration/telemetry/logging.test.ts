@@ -89,6 +89,8 @@ test('every line that was written is documented, with its level, and has the fie
     'provider call',
     'provider call with an unknown outcome',
     'spans were lost',
+    'this worker is not the maintainer any more',
+    'this worker is the maintainer now',
     'webhook given up',
   ])
 })
