@@ -27,6 +27,7 @@ import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
 import { readProxy } from './services/proxy.ts'
+import { createSchedulesTask } from './services/schedules.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
@@ -89,6 +90,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     files: confirmed(store.files, ['create'], store.durability),
     batches: confirmed(store.batches, ['create'], store.durability),
     durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
+    schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),
     lanes,
     forecast: async (lane, tenant, priority) => {
       const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)
@@ -251,12 +253,14 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('the worker', () => worker.stop())
   health = worker.health
   deps.metrics.watchWorker({ isHealthy: () => health().ok, spooled: spool.count })
-  openMaintainer(deps, store, name, closers)
+  const maintainer = openMaintainer(deps, store, name, closers)
+  const jobs = traces.jobs(store.jobs)
+  maintainer.add(createSchedulesTask(deps, store, jobs))
 
   const runner = startBatchRunner({
     work: store.batchWork,
     files: store.files,
-    jobs: traces.jobs(store.jobs),
+    jobs,
     lines: createBatchLineReader({ ...createSubmission(config, store.now), config: () => config.current() }),
     describeFailure: describeLineFailure,
     showResult: showLineResult,

@@ -31,6 +31,7 @@ import { registerDocs, registerOpenApi } from './openapi.ts'
 import { addTracing } from './origin.ts'
 import { registerOverviewRoutes } from './overview/routes.ts'
 import { chooseRequestId } from './request-id.ts'
+import { registerScheduleRoutes } from './schedules/routes.ts'
 import { addSecurityHeaders } from './security-headers.ts'
 import { serializerCompiler } from './serialize.ts'
 import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
@@ -106,6 +107,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerModelRoutes(api, context)
     registerBatchRoutes(api, context)
     registerDurableRoutes(api, context)
+    registerScheduleRoutes(api, context)
     // In a scope of its own, for its errors read as OpenAI's.
     await api.register(async (door: Api) => registerOpenAiRoutes(door, context))
     // In a scope of its own, for its bodies are streams.

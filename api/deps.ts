@@ -13,6 +13,7 @@ import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
+import type { Schedules } from '../schedules/store.ts'
 import type { LaneControl } from './lanes/lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
 import type { TraceRequest } from './request-trace.ts'
@@ -33,6 +34,7 @@ export type ApiDeps = {
   files: Files
   batches: Batches
   durable: DurableRuns
+  schedules: Schedules
   lanes: LaneControl
   tenantStats: TenantStatsReader
   /** When a job would start that is queued now, Unix ms; null: not known. */

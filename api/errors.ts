@@ -29,9 +29,11 @@ export const errorTable = {
   already_signalled: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   signal_timeout: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   events_expired: { status: 410, type: 'invalid_request_error', retryAfterSeconds: null },
+  read_only: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   storage_full: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  too_many_schedules: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   deadline_unreachable: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   queue_full: { status: 429, type: 'rate_limit_error', retryAfterSeconds: 5 },
@@ -102,7 +104,8 @@ export function notFound(
     | 'tenant'
     | 'flow'
     | 'durable run'
-    | 'step',
+    | 'step'
+    | 'schedule',
 ): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }
@@ -117,10 +120,12 @@ export const idPatterns = {
   flow: /^flow_[A-Za-z0-9_-]{1,64}$/,
   'durable run': /^(?!\.{1,2}$)[\x20-\x7e]{1,128}$/,
   step: /^(?!\.{1,2}$)[\x20-\x7e]{1,128}$/,
+  schedule: /^sch_[A-Za-z0-9]{1,64}$/,
+  run: /^run_[0-9]{1,15}$/,
 } as const satisfies Record<string, RegExp>
 
 /** An id of a path. One that cannot exist is answered as one that does not. */
-export function checkId(id: string, what: keyof typeof idPatterns): string {
+export function checkId(id: string, what: Exclude<keyof typeof idPatterns, 'run'>): string {
   if (!idPatterns[what].test(id)) throw notFound(what)
   return id
 }

@@ -41,6 +41,7 @@ const callAnswer = {
   ),
   'idempotent-replayed': text('`true` where an Idempotency-Key brought an earlier job back.'),
 }
+const scheduleLocation = { location: text('The path of the schedule.') }
 const location = { location: text('The path of the job.') }
 
 type Declared = { request?: (keyof typeof requestHeaders)[]; answer?: Record<string, Header> }
@@ -55,6 +56,14 @@ const call: Declared = {
 const declared: Record<string, Declared> = {
   createJob: {
     request: [...keyed],
+    answer: { ...location, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
+  },
+  createSchedule: {
+    request: ['Idempotency-Key'],
+    answer: { ...scheduleLocation, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
+  },
+  runSchedule: {
+    request: ['Idempotency-Key'],
     answer: { ...location, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
   },
   createJobs: { request: [...keyed] },

@@ -30,6 +30,7 @@ export async function registerOpenApi(
       },
       tags: [
         { name: 'Jobs', description: 'Hand in work and get its answer.' },
+        { name: 'Schedules', description: 'Make jobs again and again, at times or at intervals.' },
         { name: 'Failures', description: 'What failed, by cause: count it, queue it again, take it out.' },
         { name: 'OpenAI-compatible', description: 'What clients of OpenAI know, unchanged.' },
         {

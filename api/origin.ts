@@ -16,6 +16,7 @@ const tracedRoutes = new Set([
   '/v1/embeddings',
   '/v1/responses',
   '/v1/batches',
+  '/v1/schedules/:id/run',
 ])
 
 /**

@@ -109,6 +109,7 @@ const tenantLimits = z.strictObject({
     .optional()
     .describe('Jobs a minute the tenant may submit. Without it: not limited.'),
   max_queued: count().optional().describe('Open jobs the tenant may have. Default: jobs.max_queued.'),
+  max_schedules: count().optional().describe('Schedules the tenant may have. Default: jobs.max_schedules.'),
   budget_usd_per_day: z
     .number()
     .min(0)
@@ -166,6 +167,9 @@ const jobs = z.strictObject({
   max_queued: count()
     .prefault(1_000_000)
     .describe('Open jobs of all tenants together, and of a tenant that sets no max_queued of its own.'),
+  max_schedules: count()
+    .prefault(1_000)
+    .describe('Schedules of a tenant that sets no max_schedules of its own.'),
   stalled_after: duration({ min: '1s', max: '10m' })
     .prefault('15s')
     .describe("After how long without a sign of life a worker's jobs go to others."),

@@ -14,6 +14,8 @@ export type Tenant = {
     requests_per_minute?: number
     max_queued: number
     budget_usd_per_day?: number
+    /** Without it: `jobs.max_schedules`. */
+    max_schedules?: number
   }
 }
 

@@ -157,7 +157,14 @@ export type JobRequest = {
   cursor: string
 }
 
-export type JobFilter = { status?: JobStatus; type?: JobType; group?: string; lane?: string }
+export type JobFilter = {
+  status?: JobStatus
+  type?: JobType
+  group?: string
+  lane?: string
+  /** The id of the schedule that made them. */
+  schedule?: string
+}
 
 export type Page<T> = { data: T[]; hasMore: boolean }
 

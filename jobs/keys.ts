@@ -19,6 +19,11 @@ export function groupKey(root: string, group: string): string {
   return `${root}:group:${isLikePart ? `${group.slice(0, colon)}%${group.slice(colon + 1)}` : group}`
 }
 
+/** Sorted set: jobs of a schedule by their creation. Scripts of `schedules/lua` write it. */
+export function scheduleJobsKey(root: string, schedule: string): string {
+  return `${root}:schedule:${schedule}:jobs`
+}
+
 /** The set of all tenants that ever had a job; sweepers walk it. */
 export function tenantsKey(prefix: string): string {
   return `${prefix}:tenants`

@@ -3,7 +3,7 @@ import { findLostPlace } from '../lib/list-place.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type IndexEntry, walkIndex } from '../lib/walk-index.ts'
 import type { JobFilter, JobListOptions, JobPage } from './jobs.ts'
-import { groupKey } from './keys.ts'
+import { groupKey, scheduleJobsKey } from './keys.ts'
 import type { Reader } from './read.ts'
 import { bringResults } from './results.ts'
 import type { Scripts } from './scripts.ts'
@@ -49,6 +49,8 @@ export async function listJobs(
 
 /** Every index is by creation, so that a cursor of one serves for another. */
 async function chooseIndex(redis: RedisClient, root: string, filter: JobFilter): Promise<string> {
+  // What it names is in no other, and in no record.
+  if (filter.schedule) return scheduleJobsKey(root, filter.schedule)
   const byGroup = filter.group ? `${groupKey(root, filter.group)}:jobs` : null
   const byStatus = filter.status ? `${root}:status:${filter.status}` : null
   if (byGroup === null || byStatus === null) return byGroup ?? byStatus ?? `${root}:jobs`

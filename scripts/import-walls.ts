@@ -13,6 +13,7 @@ const MIDDLE = [
   'batches',
   'durable',
   'events',
+  'schedules',
   ...SHARED,
 ]
 const HOUSE = [
@@ -43,6 +44,7 @@ const WALLS: Record<string, readonly string[]> = {
   events: SHARED,
   batches: ['jobs', 'files', ...SHARED],
   durable: SHARED,
+  schedules: SHARED,
   // A provider to run locally.
   simulator: ['providers', ...SHARED],
   'embedded-redis': ['lib'],
@@ -65,7 +67,7 @@ const WALLS: Record<string, readonly string[]> = {
 }
 
 /** Packages that one file hides from the rest of the house. */
-const HIDDEN_PACKAGES: Record<string, string> = { bullmq: 'jobs/queue.ts' }
+const HIDDEN_PACKAGES: Record<string, string> = { bullmq: 'jobs/queue.ts', croner: 'lib/cron.ts' }
 const OUTSIDE = ['bench', 'test']
 
 /** All that a browser has to load, and what builds it. */

@@ -38,6 +38,9 @@ import { createFairness, flowOf, priorityOf, serviceSeconds, serviceShares } fro
 import { createForecaster } from '../ratelimit/forecaster.ts'
 import { createGate } from '../ratelimit/gate.ts'
 import { createLatencies } from '../ratelimit/latencies.ts'
+import { createScheduleScripts } from '../schedules/scripts.ts'
+import { createSchedules } from '../schedules/store.ts'
+import { createScheduleWork } from '../schedules/work.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
 import type { Closers } from './closers.ts'
@@ -244,6 +247,13 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     retainMs,
     now,
   })
+  const scheduleStore = {
+    redis,
+    scripts: createScheduleScripts(redis),
+    sealer,
+    prefix,
+    root: (tenant: string) => tenantRoot(prefix, tenant),
+  }
   const replies =
     role === 'api'
       ? openReplies({ redis, pubsub, prefix, cluster, atRest, now: elapsed }, closers)
@@ -301,6 +311,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     batches,
     durable,
     batchWork: createBatchWork(batchStore),
+    schedules: createSchedules({ ...scheduleStore, newId: createIds('sch_', now), retainMs }),
+    scheduleWork: createScheduleWork({ ...scheduleStore, now }),
     memory,
     durability,
     events,

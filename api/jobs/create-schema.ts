@@ -24,7 +24,7 @@ const webhook = z.strictObject({
   events: z.array(webhookEventSchema).min(1).max(3).optional().describe('Default: all three.'),
 })
 
-const metadata = z
+export const metadataSchema = z
   .record(z.string().max(64, { error: 'has a key longer than 64 characters' }), z.string().max(512))
   .refine((pairs) => Object.keys(pairs).length <= maxMetadataPairs, {
     error: `has more than ${maxMetadataPairs} pairs`,
@@ -43,7 +43,7 @@ const common = {
   cache: z.enum(CacheMode).nullish().describe('Default `use`.'),
   webhook: webhook.nullish(),
   group: groupSchema.nullish().describe('Jobs of a group are counted and followed together.'),
-  metadata: metadata.nullish(),
+  metadata: metadataSchema.nullish(),
 }
 
 const create = {

@@ -3,7 +3,7 @@ import { isTerminal, JobStatus, JobType } from '../../jobs/job.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
-import { ApiError, checkId, notFound } from '../errors.ts'
+import { ApiError, checkId, idPatterns, notFound } from '../errors.ts'
 import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
@@ -31,6 +31,11 @@ const listQuery = z.object({
   type: z.enum(JobType).optional(),
   group: groupSchema.optional(),
   lane: z.string().min(1).max(512).optional(),
+  schedule: z
+    .string()
+    .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })
+    .optional()
+    .describe('Jobs that this schedule made.'),
   ...pageQuery('job'),
   include: z
     .literal('result')

@@ -40,6 +40,9 @@ import { createFairness } from '../../ratelimit/fairness.ts'
 import { createForecaster } from '../../ratelimit/forecaster.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createLatencies } from '../../ratelimit/latencies.ts'
+import { createScheduleScripts } from '../../schedules/scripts.ts'
+import { createSchedules } from '../../schedules/store.ts'
+import { createScheduleWork, type ScheduleWork } from '../../schedules/work.ts'
 import { openTenantEvents } from '../../services/events.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
@@ -63,6 +66,9 @@ export type TestApi = {
   app: Api
   config: Config
   redis: RedisClient
+  /** What the routes have. */
+  deps: ApiDeps
+  scheduleWork: ScheduleWork
   /** The Redis process, where the API has one of its own. */
   server: EmbeddedRedis | null
   /** Of the keys of a tenant; the only one of an open service is `default`. */
@@ -131,7 +137,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     role: options.patient ? 'bullmq' : 'commands',
     onError: (error, what) => log.warn({ err: error }, what),
   })
-  const app = buildApp({
+  const deps: ApiDeps = {
     ...store.deps,
     config: () => config,
     keyring: () => createKeyring(config),
@@ -152,7 +158,8 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     dashboardFolder: '/nonexistent',
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...options.overrides,
-  })
+  }
+  const app = buildApp(deps)
   let worker: TestWorker | null = null
   let frozen: number | null = null
   const thaw = () => {
@@ -163,6 +170,8 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     app,
     config,
     redis: store.redis,
+    deps,
+    scheduleWork: store.scheduleWork,
     server,
     root: (tenant = 'default') => tenantRoot(prefix, tenant),
     get worker() {
@@ -283,6 +292,19 @@ function openTestParts(options: {
     retainMs: () => config.jobs.retain,
     now,
   })
+  const scheduleStore = {
+    redis,
+    scripts: createScheduleScripts(redis),
+    sealer,
+    prefix,
+    root: (tenant: string) => tenantRoot(prefix, tenant),
+  }
+  const schedules = createSchedules({
+    ...scheduleStore,
+    newId: createIds('sch_', now),
+    retainMs: () => config.jobs.retain,
+  })
+  const scheduleWork = createScheduleWork({ ...scheduleStore, now })
   const lanes = createLaneControl({
     config: () => config,
     gate,
@@ -298,6 +320,7 @@ function openTestParts(options: {
     (await forecaster.newcomer(lane, tenant, priority)).startAt
   return {
     redis,
+    scheduleWork,
     deps: {
       jobs,
       events,
@@ -305,6 +328,7 @@ function openTestParts(options: {
       files,
       batches,
       durable,
+      schedules,
       lanes,
       forecast,
       isMemoryShort: memory.isShort,

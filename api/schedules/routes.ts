@@ -1,0 +1,251 @@
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import type { Schedule, ScheduleSettings } from '../../schedules/schedule.ts'
+import type { NextSlot } from '../../schedules/store.ts'
+import { createTimetable } from '../../schedules/timetable.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError, checkId, notFound } from '../errors.ts'
+import { parseIdempotencyKey } from '../idempotency-key.ts'
+import type { CreateJob } from '../jobs/create-schema.ts'
+import { jobSchema } from '../jobs/schema.ts'
+import { acceptOrRetry, keyReused, refuseWithoutMemory } from '../jobs/submit.ts'
+import { originOf } from '../origin.ts'
+import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
+import { toScheduledJob } from './scheduled-jobs.ts'
+import {
+  changeScheduleSchema,
+  createScheduleSchema,
+  scheduleRunSchema,
+  scheduleSchema,
+  toRunAnswer,
+  toScheduleAnswer,
+} from './schema.ts'
+import { changeSettings, requireSlot, toSettings } from './settings.ts'
+
+const tags = ['Schedules']
+const idParams = z.object({ id: z.string() })
+
+/** A change that meets another is made again upon that one, so often. */
+const MOST_TRIES = 5
+
+/** Schedules: jobs that are made again and again, at times or at intervals. Workers run them. */
+export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
+  const { schedules } = deps
+
+  app.post(
+    '/v1/schedules',
+    {
+      schema: {
+        tags,
+        operationId: 'createSchedule',
+        summary: 'Create a schedule',
+        description:
+          'Its job is checked now: what `POST /v1/jobs` would refuse is refused here. With an `Idempotency-Key` the same payload is ' +
+          'the same schedule.',
+        body: createScheduleSchema,
+        response: { 200: scheduleSchema, 201: scheduleSchema, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const tenant = tenantOf(request)
+      const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'])
+      const settings = toSettings(tenant, request.body, deps)
+      requireSlot(createTimetable(settings, deps.now()), deps.now())
+      await refuseWithoutMemory(deps)
+      const most = tenant.limits.max_schedules ?? deps.config().jobs.max_schedules
+      const next = firstSlot(settings, deps.now())
+      const outcome = await schedules.create(tenant.name, settings, { next, idempotencyKey, most })
+      if (outcome.kind === 'conflict') throw keyReused()
+      if (outcome.kind === 'full') {
+        throw new ApiError(
+          'too_many_schedules',
+          `the tenant has as many schedules as it may (limits.max_schedules: ${most}); delete one, or have the limit raised`,
+        )
+      }
+      if (outcome.kind === 'replayed') reply.header('idempotent-replayed', 'true')
+      return reply
+        .code(outcome.kind === 'replayed' ? 200 : 201)
+        .header('location', `/v1/schedules/${outcome.schedule.id}`)
+        .send(toScheduleAnswer(outcome.schedule, deps.now()))
+    },
+  )
+
+  app.get(
+    '/v1/schedules',
+    {
+      schema: {
+        tags,
+        operationId: 'listSchedules',
+        summary: 'List schedules, newest first',
+        description:
+          'Go on with `last_id` for as long as `has_more` is true, also behind a page that is not full: a page has 4 MB of jobs at most.',
+        querystring: z.object(pageQuery('schedule')),
+        response: { 200: listSchema(scheduleSchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { limit, after = null } = request.query
+      const page = await schedules.list(tenantOf(request).name, { limit, after })
+      const now = deps.now()
+      return toList(
+        page.schedules.map((schedule) => toScheduleAnswer(schedule, now)),
+        page.hasMore,
+      )
+    },
+  )
+
+  app.get(
+    '/v1/schedules/:id',
+    {
+      schema: {
+        tags,
+        operationId: 'getSchedule',
+        summary: 'Get a schedule',
+        params: idParams,
+        response: { 200: scheduleSchema, ...errorResponses },
+      },
+    },
+    async (request) => toScheduleAnswer(await find(tenantOf(request).name, request.params.id), deps.now()),
+  )
+
+  app.patch(
+    '/v1/schedules/:id',
+    {
+      schema: {
+        tags,
+        operationId: 'changeSchedule',
+        summary: 'Change a schedule',
+        description:
+          'What is not given stays; null is the default. It takes effect from the next slot, and jobs under way go on.',
+        params: idParams,
+        body: changeScheduleSchema,
+        response: { 200: scheduleSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const tenant = tenantOf(request)
+      for (let tries = 0; tries < MOST_TRIES; tries++) {
+        const schedule = await find(tenant.name, request.params.id)
+        if (schedule.declared) throw readOnly()
+        const settings = changeSettings(tenant, schedule, request.body, deps)
+        const retime = retimes(schedule, settings) ? { next: nextSlot(schedule, settings, deps.now()) } : null
+        const outcome = await schedules.change(schedule, settings, { retime })
+        if (outcome.kind === 'none') throw notFound('schedule')
+        if (outcome.kind === 'declared') throw readOnly()
+        if (outcome.kind === 'changed') return toScheduleAnswer(outcome.schedule, deps.now())
+      }
+      throw new ApiError('unavailable', 'the schedule is being changed by others; try again')
+    },
+  )
+
+  app.delete(
+    '/v1/schedules/:id',
+    {
+      schema: {
+        tags,
+        operationId: 'deleteSchedule',
+        summary: 'Delete a schedule',
+        description: 'It and its history are gone; its jobs stay.',
+        params: idParams,
+        response: {
+          200: z.object({ id: z.string(), object: z.literal('schedule'), deleted: z.literal(true) }),
+          ...errorResponses,
+        },
+      },
+    },
+    async (request) => {
+      const id = checkId(request.params.id, 'schedule')
+      const kind = await schedules.remove(tenantOf(request).name, id)
+      if (kind === 'none') throw notFound('schedule')
+      if (kind === 'declared') throw readOnly()
+      return { id, object: 'schedule' as const, deleted: true as const }
+    },
+  )
+
+  app.post(
+    '/v1/schedules/:id/run',
+    {
+      schema: {
+        tags,
+        operationId: 'runSchedule',
+        summary: 'Run a schedule now',
+        description: 'Makes its job beside the slots, also of a paused one, and answers it.',
+        params: idParams,
+        response: { 202: jobSchema, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const tenant = tenantOf(request)
+      const key = parseIdempotencyKey(request.headers['idempotency-key']) ?? randomUUID()
+      const schedule = await find(tenant.name, request.params.id)
+      const { id, create } = schedule
+      if (create === null) throw new ApiError('internal_error', 'the schedule cannot be decrypted')
+      const scheduledFor = deps.now()
+      // No client can send such a key, which has line breaks in it.
+      const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}` }
+      const newJob = { ...toScheduledJob(tenant, create as CreateJob, order, deps), ...originOf(request) }
+      const { job, isReplayed } = await acceptOrRetry(newJob, 'replay', deps)
+      if (isReplayed) reply.header('idempotent-replayed', 'true')
+      else await schedules.note(tenant.name, id, { scheduledFor, made: job.id })
+      return reply.code(202).header('location', `/v1/jobs/${job.id}`).send(job)
+    },
+  )
+
+  app.get(
+    '/v1/schedules/:id/runs',
+    {
+      schema: {
+        tags,
+        operationId: 'listScheduleRuns',
+        summary: 'List what became of the slots, newest first',
+        description: 'The latest 500.',
+        params: idParams,
+        querystring: z.object(pageQuery('run')),
+        response: { 200: listSchema(scheduleRunSchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { limit, after } = request.query
+      const { tenant, id, target } = await find(tenantOf(request).name, request.params.id)
+      const behind = after === undefined ? null : Number(after.slice('run_'.length))
+      const page = await schedules.runs(tenant, id, { limit, after: behind })
+      if (page === null) throw notFound('schedule')
+      return toList(
+        page.runs.map((run) => toRunAnswer(run, target)),
+        page.hasMore,
+      )
+    },
+  )
+
+  async function find(tenant: string, id: string): Promise<Schedule> {
+    const schedule = await schedules.get(tenant, checkId(id, 'schedule'))
+    if (schedule === null) throw notFound('schedule')
+    return schedule
+  }
+}
+
+/** The first slot of a new schedule. An interval without a beginning counts from its making, which Redis' clock tells. */
+function firstSlot(settings: ScheduleSettings, now: number): NextSlot {
+  const at = createTimetable(settings, now).next(now)
+  if (at === null) return null
+  return settings.every !== null && settings.startsAt === null ? { inMs: at - now } : { at }
+}
+
+function nextSlot(schedule: Schedule, settings: ScheduleSettings, now: number): NextSlot {
+  const at = createTimetable(settings, schedule.createdAt).next(now)
+  return at === null ? null : { at }
+}
+
+/** Whether the change moves the next slot. */
+function retimes(schedule: Schedule, settings: ScheduleSettings): boolean {
+  const names = ['cron', 'every', 'timeZone', 'startsAt', 'endsAt', 'maxRuns', 'paused'] as const
+  return names.some((name) => schedule[name] !== settings[name])
+}
+
+function readOnly(): ApiError {
+  return new ApiError(
+    'read_only',
+    'this schedule stands in the configuration of the service (schedules); it is changed and removed there',
+  )
+}

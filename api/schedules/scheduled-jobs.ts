@@ -1,0 +1,106 @@
+import { resolveTenant, type Tenant } from '../../config/tenants.ts'
+import { isTerminal } from '../../jobs/job.ts'
+import type { NewJob } from '../../jobs/jobs.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
+import type { ApiDeps } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+import type { CreateJob } from '../jobs/create-schema.ts'
+import { noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../jobs/submit.ts'
+
+/** Members of its job's metadata that a schedule sets. */
+const OWN_METADATA = ['schedule', 'scheduled_for'] as const
+
+/** Refused for want of room, which there may be soon: asked again after this, ms, where nothing says when. */
+const REFUSED_MS = 1000
+
+/**
+ * Refuses what `POST /v1/jobs` would refuse, at its place below `job`: `model_not_found`, `exceeds_limit` and so on.
+ */
+export function checkScheduledJob(tenant: Tenant, create: CreateJob, deps: SubmitDeps): void {
+  for (const name of OWN_METADATA) {
+    if (create.metadata && Object.hasOwn(create.metadata, name)) {
+      throw new ApiError('invalid_request', `job.metadata.${name}: is set by the schedule`, {
+        param: `job.metadata.${name}`,
+      })
+    }
+  }
+  try {
+    toNewJob(tenant, create, null, deps)
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    throw new ApiError(error.code, `job.${error.message}`, {
+      param: error.param === null ? 'job' : `job.${error.param}`,
+    })
+  }
+}
+
+/**
+ * The job of a slot. It asks its provider anew unless the create object says otherwise: yesterday's answer to the same prompt is
+ * not what a schedule is for.
+ */
+export function toScheduledJob(
+  tenant: Tenant,
+  create: CreateJob,
+  { schedule, scheduledFor, idempotencyKey }: Omit<LaunchOrder, 'tenant'>,
+  deps: SubmitDeps,
+): NewJob {
+  const metadata = {
+    ...create.metadata,
+    schedule,
+    scheduled_for: new Date(scheduledFor).toISOString(),
+  }
+  const job = toNewJob(
+    tenant,
+    { ...create, cache: create.cache ?? 'refresh', metadata },
+    idempotencyKey,
+    deps,
+  )
+  // The settings may change while a slot is under way; it is the same slot.
+  return { ...job, fingerprint: idempotencyKey }
+}
+
+/** Makes the jobs of schedules, for the workers. */
+export function createJobLauncher(
+  deps: SubmitDeps &
+    Pick<ApiDeps, 'config' | 'forecast'> & {
+      jobs: Pick<ApiDeps['jobs'], 'createMany' | 'statuses' | 'cancel'>
+    },
+): Launcher {
+  const { jobs } = deps
+
+  async function launch(create: JsonObject, order: LaunchOrder): Promise<Launched> {
+    const tenant = resolveTenant(deps.config(), order.tenant)
+    if (tenant === null) throw new Error('the tenant of a schedule is not configured any more')
+    const job = await noteEarliestStart(toScheduledJob(tenant, create as CreateJob, order, deps), deps)
+    const [outcome] = await jobs.createMany([job])
+    if (outcome === undefined || outcome.kind === 'conflict') throw new Error('a slot has the job of another')
+    if (outcome.kind === 'failed') throw outcome.error
+    if (outcome.kind !== 'refused') return { kind: 'created', id: outcome.id }
+    const mayPass = outcome.code !== 'deadline_unreachable' && outcome.code !== 'budget_exhausted'
+    return toRefused(refused(outcome, job), mayPass ? (outcome.retryAfterMs ?? REFUSED_MS) : null)
+  }
+
+  return {
+    async launch(create, order) {
+      try {
+        return await launch(create, order)
+      } catch (error) {
+        // The configuration is another than it was when the schedule was made.
+        if (error instanceof ApiError) return toRefused(error, null)
+        throw error
+      }
+    },
+    async isOpen(tenant, id) {
+      const [status] = await jobs.statuses(tenant, [id])
+      return status !== null && status !== undefined && !isTerminal(status)
+    },
+    async cancel(tenant, id) {
+      await jobs.cancel(tenant, id)
+    },
+  }
+}
+
+function toRefused({ code, message }: ApiError, retryAfterMs: number | null): Launched {
+  return { kind: 'refused', error: { code, message }, retryAfterMs }
+}

@@ -1,0 +1,137 @@
+import type { Tenant } from '../../config/tenants.ts'
+import { CronError } from '../../lib/cron.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { keepSourcesAt } from '../../lib/json-source.ts'
+import type { Schedule, ScheduleSettings, Target } from '../../schedules/schedule.ts'
+import { createTimetable, type Timetable } from '../../schedules/timetable.ts'
+import { ApiError } from '../errors.ts'
+import type { SubmitDeps } from '../jobs/submit.ts'
+import { checkScheduledJob } from './scheduled-jobs.ts'
+import type { CreateSchedule } from './schema.ts'
+
+/** What a schedule may make. Without `checkFlow` there are no flows. */
+export type ScheduleTargets = SubmitDeps & { checkFlow?: (tenant: Tenant, create: JsonObject) => void }
+
+/**
+ * Decides everything about a validated schedule. Throws `invalid_request` with the member's name, and what the job or flow would be
+ * refused with, at its place.
+ */
+export function toSettings(tenant: Tenant, body: CreateSchedule, deps: ScheduleTargets): ScheduleSettings {
+  // What is stored of the create object is its text.
+  for (const path of [['job', 'body'], ['job'], ['flow']]) keepSourcesAt(body, path)
+  const target = chooseTarget(body)
+  checkCreate(tenant, body, deps)
+  return { ...toTiming(body), target, create: (body.job ?? body.flow) as JsonObject, ...toRules(body) }
+}
+
+/** The settings with some of them changed; what is null is the default again. */
+export function changeSettings(
+  tenant: Tenant,
+  schedule: Schedule,
+  patch: CreateSchedule,
+  deps: ScheduleTargets,
+): ScheduleSettings {
+  for (const path of [['job', 'body'], ['job'], ['flow']]) keepSourcesAt(patch, path)
+  const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined))
+  const body = {
+    ...toBody(schedule),
+    // One takes the place of the other.
+    ...(patch.cron != null ? { every: null } : {}),
+    ...(patch.every != null ? { cron: null } : {}),
+    ...(patch.job != null ? { flow: null } : {}),
+    ...(patch.flow != null ? { job: null } : {}),
+    ...given,
+  } as CreateSchedule
+  const changesCreate = patch.job !== undefined || patch.flow !== undefined
+  if (!changesCreate && schedule.create === null) {
+    throw new ApiError(
+      'invalid_request',
+      `${schedule.target}: what is stored cannot be decrypted; give it anew`,
+      {
+        param: schedule.target,
+      },
+    )
+  }
+  const target = chooseTarget(body)
+  // What stays was checked when it came; that a model left the configuration is no reason not to pause.
+  if (changesCreate) checkCreate(tenant, body, deps)
+  return { ...toTiming(body), target, create: (body.job ?? body.flow) as JsonObject, ...toRules(body) }
+}
+
+/** Refuses a schedule that would never run. */
+export function requireSlot(timetable: Timetable, now: number): void {
+  if (timetable.next(now) !== null) return
+  throw new ApiError(
+    'invalid_request',
+    'ends_at: the schedule has no slot between now, or starts_at, and then',
+    {
+      param: 'ends_at',
+    },
+  )
+}
+
+function toBody(schedule: Schedule): CreateSchedule {
+  const time = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
+  return {
+    name: schedule.name,
+    cron: schedule.cron,
+    every: schedule.every,
+    time_zone: schedule.timeZone,
+    [schedule.target]: schedule.create,
+    overlap: schedule.overlap,
+    catch_up: schedule.catchUp,
+    starts_at: time(schedule.startsAt),
+    ends_at: time(schedule.endsAt),
+    max_runs: schedule.maxRuns,
+    paused: schedule.paused,
+    metadata: schedule.metadata,
+  }
+}
+
+function chooseTarget({ job, flow }: CreateSchedule): Target {
+  if (job != null && flow != null) throw invalid('flow', 'give either job or flow, not both')
+  if (job == null && flow == null) throw invalid('job', 'is required, or flow in its place')
+  return job != null ? 'job' : 'flow'
+}
+
+function checkCreate(tenant: Tenant, { job, flow }: CreateSchedule, deps: ScheduleTargets): void {
+  if (job != null) {
+    checkScheduledJob(tenant, job, deps)
+    return
+  }
+  if (deps.checkFlow === undefined) throw invalid('flow', 'there are no flows in this version; give a job')
+  deps.checkFlow(tenant, flow as JsonObject)
+}
+
+function toTiming(body: CreateSchedule) {
+  const { cron = null, every = null } = body
+  if (cron !== null && every !== null) throw invalid('every', 'give either cron or every, not both')
+  if (cron === null && every === null) throw invalid('cron', 'is required, or every in its place')
+  const startsAt = body.starts_at ? Date.parse(body.starts_at) : null
+  const endsAt = body.ends_at ? Date.parse(body.ends_at) : null
+  if (startsAt !== null && endsAt !== null && endsAt < startsAt)
+    throw invalid('ends_at', 'is before starts_at')
+  const timing = { cron, every, timeZone: body.time_zone ?? 'UTC', startsAt, endsAt }
+  try {
+    createTimetable(timing, 0)
+  } catch (error) {
+    if (error instanceof CronError) throw invalid('cron', error.message)
+    throw error
+  }
+  return timing
+}
+
+function toRules(body: CreateSchedule) {
+  return {
+    name: body.name ?? null,
+    overlap: body.overlap ?? 'allow',
+    catchUp: body.catch_up ?? 'latest',
+    maxRuns: body.max_runs ?? null,
+    paused: body.paused ?? false,
+    metadata: body.metadata ?? {},
+  } as const
+}
+
+function invalid(param: string, what: string): ApiError {
+  return new ApiError('invalid_request', `${param}: ${what}`, { param })
+}

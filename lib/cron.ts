@@ -1,0 +1,98 @@
+import { Cron } from 'croner'
+import { localTimeOf } from './local-time.ts'
+
+const SECOND = 1000
+/** More than any clock goes back by, ms. */
+const LONGEST_REPEAT = 25 * 3_600_000
+
+/** The text is no cron expression. The message says why, without the name of the member. */
+export class CronError extends Error {
+  override readonly name = 'CronError'
+}
+
+/** The times that a cron expression names, Unix ms. */
+export type CronTimes = {
+  /** The first one after this instant; null: there is none. */
+  next(after: number): number | null
+  /** The latest ones that are after `after` and not after `until`, `most` of them at the most, newest first. */
+  latest(after: number, until: number, most: number): number[]
+}
+
+const ALIASES = ['@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly']
+
+/**
+ * Reads five fields (minute, hour, day of the month, month, weekday), six (with seconds in front), or a name such as `@daily`.
+ * Throws CronError.
+ *
+ * The library counts in a calendar without time zones; when its local times come is decided here alone, for it and others
+ * differ from zone to zone at a switch of the clocks (docs/decisions has the table).
+ */
+export function parseCron(text: string, timeZone: string): CronTimes {
+  const calendar = readPattern(text)
+  const zone = localTimeOf(timeZone)
+  if (nextLocal(0) === null) throw new CronError('names a date that never comes')
+
+  /** The first local time of the pattern that is `from` or later. */
+  function nextLocal(from: number): number | null {
+    const found = calendar.nextRun(new Date(Math.ceil(from / SECOND) * SECOND - SECOND))
+    return found === null ? null : found.getTime()
+  }
+
+  /** The first local time whose instant is after this one. Instants of later local times are never earlier. */
+  function firstLocalAfter(instant: number): number {
+    const shown = zone.toLocal(instant)
+    if (zone.toInstant(shown) === instant) return shown + 1
+    // Clocks show a time for the second time: where that ends is found by halving.
+    let low = shown
+    let high = shown + LONGEST_REPEAT
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2)
+      if (zone.toInstant(middle) > instant) high = middle
+      else low = middle
+    }
+    return high
+  }
+
+  return {
+    next(after) {
+      const local = nextLocal(firstLocalAfter(after))
+      return local === null ? null : zone.toInstant(local)
+    },
+
+    latest(after, until, most) {
+      const found: number[] = []
+      let local = Math.ceil(firstLocalAfter(until) / SECOND) * SECOND
+      while (found.length < most) {
+        const [earlier] = calendar.previousRuns(1, new Date(local))
+        if (earlier === undefined) break
+        local = earlier.getTime()
+        const instant = zone.toInstant(local)
+        if (instant <= after) break
+        if (instant !== found.at(-1)) found.push(instant)
+        // Of a gap that clocks jump over, all local times come at its end, once.
+        if (zone.toLocal(instant) !== local) local = zone.toLocal(instant - 1) + 1
+      }
+      return found
+    },
+  }
+}
+
+function readPattern(text: string): Cron {
+  const pattern = text.trim().toLowerCase()
+  const fields = pattern.split(/\s+/)
+  if (pattern.startsWith('@')) {
+    if (!ALIASES.includes(pattern))
+      throw new CronError(`expected five or six fields, or ${ALIASES.join(', ')}`)
+  } else if (fields.length !== 5 && fields.length !== 6) {
+    throw new CronError(`expected five or six fields, got ${pattern === '' ? 0 : fields.length}`)
+  }
+  try {
+    return new Cron(fields.join(' ').toUpperCase(), {
+      mode: '5-or-6-parts',
+      timezone: 'UTC',
+      sloppyRanges: true,
+    })
+  } catch (error) {
+    throw new CronError(error instanceof Error ? error.message.replace(/^CronPattern: /, '') : String(error))
+  }
+}

@@ -1,0 +1,8 @@
+-- Writes into the history what was run beside the slots.
+--
+-- ARGV  1 id  2 when it was asked for  3 job or flow that was made
+-- Answer 1 | 0 (there is no such schedule)
+
+if redis.call('EXISTS', schedule_key(ARGV[1])) == 0 then return 0 end
+append_run(ARGV[1], 'manual', ARGV[2], 'created', ARGV[3], '')
+return 1

@@ -1,0 +1,28 @@
+import { MOST_CAUGHT_UP } from './schedule.ts'
+import type { Timetable } from './timetable.ts'
+import { type DueSchedule, ON_TIME_MS } from './work.ts'
+
+/** What is to become of a slot that is due. */
+export type SlotPlan = { slot: number; isRun: boolean }
+
+/**
+ * Decides about all slots of a schedule that are due by now, in order. Slots behind one another are due where no worker was there, or
+ * none was fast enough: `none` runs the newest one if it is on time, `latest` the newest one, `all` the newest hundred. A slot that a
+ * worker began, or made a job for, is run whatever the settings say. Of those that are missed the newest hundred are named.
+ */
+export function planSlots(
+  due: Pick<DueSchedule, 'slot' | 'made' | 'state' | 'changedAt' | 'catchUp'>,
+  timetable: Timetable,
+  now: number,
+): SlotPlan[] {
+  const later = timetable.latest(Math.max(due.slot, due.changedAt), now, 2 * MOST_CAUGHT_UP).reverse()
+  const slots = due.state === 'settled' ? later : [due.slot, ...later]
+  const newest = slots.at(-1)
+  const isBegun = due.state === 'begun' || due.made !== null
+  const isRun = (slot: number, index: number): boolean => {
+    if (slot === due.slot && isBegun) return true
+    if (due.catchUp === 'all') return index >= slots.length - MOST_CAUGHT_UP
+    return slot === newest && (due.catchUp === 'latest' || now - slot <= ON_TIME_MS)
+  }
+  return slots.map((slot, index) => ({ slot, isRun: isRun(slot, index) }))
+}

@@ -1,0 +1,59 @@
+import { parseDuration } from '../config/units.ts'
+import { parseCron } from '../lib/cron.ts'
+import type { Timing } from './schedule.ts'
+
+/** The slots of a schedule, Unix ms. */
+export type Timetable = {
+  /** The first slot after this instant; null: there is none. */
+  next(after: number): number | null
+  /** The latest slots that are after `after` and not after `until`, `most` at the most, newest first. */
+  latest(after: number, until: number, most: number): number[]
+}
+
+/**
+ * @param createdAt when the schedule was made, Unix ms: intervals without a beginning of their own count from there
+ * @throws CronError for an expression that cannot be read
+ */
+export function createTimetable(timing: Timing, createdAt: number): Timetable {
+  const { startsAt, endsAt } = timing
+  const slots =
+    timing.cron === null
+      ? createInterval(parseDuration(timing.every ?? '') ?? Number.NaN, startsAt, createdAt)
+      : parseCron(timing.cron, timing.timeZone)
+  const begin = (after: number) => Math.max(after, (startsAt ?? Number.NEGATIVE_INFINITY) - 1)
+
+  return {
+    next(after) {
+      const slot = slots.next(begin(after))
+      return slot === null || slot > (endsAt ?? Number.POSITIVE_INFINITY) ? null : slot
+    },
+    latest: (after, until, most) =>
+      slots.latest(begin(after), Math.min(until, endsAt ?? Number.POSITIVE_INFINITY), most),
+  }
+}
+
+/** The next slots, in order. */
+export function listNext(timetable: Timetable, after: number, most: number): number[] {
+  const slots: number[] = []
+  for (let slot = timetable.next(after); slot !== null && slots.length < most; slot = timetable.next(slot))
+    slots.push(slot)
+  return slots
+}
+
+/** Every so many ms from a beginning, which is a slot itself where it was given. Counted, never added up: it does not drift. */
+function createInterval(every: number, startsAt: number | null, createdAt: number): Timetable {
+  const origin = startsAt ?? createdAt
+  const first = startsAt === null ? 1 : 0
+  const slotOf = (index: number) => origin + index * every
+  return {
+    next: (after) => slotOf(Math.max(first, Math.floor((after - origin) / every) + 1)),
+    latest(after, until, most) {
+      const found: number[] = []
+      for (let index = Math.floor((until - origin) / every); index >= first && found.length < most; index--) {
+        if (slotOf(index) <= after) break
+        found.push(slotOf(index))
+      }
+      return found
+    },
+  }
+}

@@ -1,0 +1,178 @@
+import type { JsonObject } from '../lib/json.ts'
+import { UnreadableError } from '../lib/sealer.ts'
+import { dueTenantsKey } from './keys.ts'
+import { openCreate } from './record.ts'
+import type { CatchUp, Overlap, RunError, RunOutcome, Target, Timing } from './schedule.ts'
+import type { ScheduleStoreDeps } from './store.ts'
+
+/** How long a worker has a schedule that is due, ms: what its death costs at most. */
+const TURN_MS = 5000
+
+/** A slot that nobody began for so long, ms, was missed: longer than another worker takes to step in for one that died. */
+export const ON_TIME_MS = 10_000
+
+/** A schedule whose slot is due, for this worker and a while. */
+export type DueSchedule = Timing & {
+  tenant: string
+  id: string
+  token: string
+  revision: number
+  /** The slot that is due, Unix ms, as are all times here. */
+  slot: number
+  /** What was made for that slot by a worker that died before it said so; null: nothing is known. */
+  made: string | null
+  /** `settled`: what became of the slot is written. `begun`: a worker began it in time, and died or had to wait. */
+  state: 'settled' | 'begun' | 'due' | 'late'
+  /** Slots before this instant are not those of the settings as they are now. */
+  changedAt: number
+  createdAt: number
+  name: string | null
+  target: Target
+  overlap: Overlap
+  catchUp: CatchUp
+  /** The job or flow of the slot before; null: there is none. */
+  previous: string | null
+}
+
+export type SettledSlot = { slot: number; outcome: RunOutcome; made: string | null; error: RunError | null }
+
+/**
+ * `ended`: there is no next slot. `stale`: the settings were changed meanwhile; what became of the slots is written, the next one has to
+ * be found anew. `lost`: another worker has the schedule, or it was paused. `none`: it is gone.
+ */
+export type SettleOutcome = 'settled' | 'ended' | 'stale' | 'lost' | 'none'
+
+/** What the workers do with schedules. */
+export type ScheduleWork = {
+  /** Tenants that have schedules due, those longest due first. */
+  dueTenants(most: number): Promise<string[]>
+  /** When the next tenant is due, Unix ms; null: none has schedules. */
+  nextDue(): Promise<number | null>
+  /** Takes schedules that are due, and tells the time. */
+  claim(tenant: string, token: string, most: number): Promise<{ now: number; due: DueSchedule[] }>
+  /** The job or flow to make. Null: it cannot be decrypted, or the schedule is gone. */
+  readCreate(due: DueSchedule): Promise<JsonObject | null>
+  /** Writes what became of slots, and sets the next one. `keep`: the next one is due as well, and this worker goes on with it. */
+  settle(
+    due: Pick<DueSchedule, 'tenant' | 'id' | 'token' | 'slot' | 'revision'>,
+    slots: readonly SettledSlot[],
+    next: number | null,
+    keep: boolean,
+  ): Promise<SettleOutcome>
+  /** Lets a schedule go, to be looked at again after so many ms. */
+  postpone(due: DueSchedule, ms: number): Promise<void>
+  /** Sets when the tenant is due next, by its own index. To be called when its schedules were looked at. */
+  reschedule(tenant: string): Promise<void>
+  /** A tenant that is of no interest now is looked at again after so many ms. */
+  rest(tenant: string, ms: number): Promise<void>
+}
+
+const FIELDS = [
+  'revision',
+  'next_at',
+  'changed_at',
+  'created_at',
+  'name',
+  'target',
+  'cron',
+  'every',
+  'time_zone',
+  'starts_at',
+  'ends_at',
+  'overlap',
+  'catch_up',
+  'previous',
+] as const
+
+export function createScheduleWork(
+  deps: ScheduleStoreDeps & { now: () => number; turnMs?: number },
+): ScheduleWork {
+  const { redis, scripts, sealer, root, prefix, now, turnMs = TURN_MS } = deps
+  const tenants = dueTenantsKey(prefix)
+
+  function toDue(tenant: string, token: string, [id, made, state, ...values]: string[]): DueSchedule {
+    const record = Object.fromEntries(FIELDS.map((name, index) => [name, values[index] ?? '']))
+    const number = (name: (typeof FIELDS)[number]) => (record[name] ? Number(record[name]) : null)
+    return {
+      tenant,
+      id: id!,
+      token,
+      made: made || null,
+      state: state as DueSchedule['state'],
+      revision: number('revision') ?? 0,
+      slot: number('next_at') ?? 0,
+      changedAt: number('changed_at') ?? 0,
+      createdAt: number('created_at') ?? 0,
+      name: record.name || null,
+      target: record.target as Target,
+      cron: record.cron || null,
+      every: record.every || null,
+      timeZone: record.time_zone || 'UTC',
+      startsAt: number('starts_at'),
+      endsAt: number('ends_at'),
+      overlap: record.overlap as Overlap,
+      catchUp: record.catch_up as CatchUp,
+      previous: record.previous || null,
+    }
+  }
+
+  async function firstDue(tenant: string): Promise<string | null> {
+    const [, score] = await redis.zrange(`${root(tenant)}:schedules:due`, '0', '0', 'WITHSCORES')
+    return score ?? null
+  }
+
+  return {
+    dueTenants: (most) => redis.zrangebyscore(tenants, '-inf', now(), 'LIMIT', 0, most),
+
+    async nextDue() {
+      const [, score] = await redis.zrange(tenants, '0', '0', 'WITHSCORES')
+      return score === undefined ? null : Number(score)
+    },
+
+    async claim(tenant, token, most) {
+      const [time, ...found] = (await scripts('claim', root(tenant), [
+        ...[token, turnMs, most, ON_TIME_MS],
+        ...FIELDS,
+      ])) as [string, ...string[][]]
+      return { now: Number(time), due: found.map((one) => toDue(tenant, token, one)) }
+    },
+
+    async readCreate({ tenant, id }) {
+      const stored = await redis.hgetBuffer(`${root(tenant)}:schedule:${id}`, 'create')
+      if (stored === null) return null
+      try {
+        return openCreate(stored, { root: root(tenant), id }, sealer)
+      } catch (error) {
+        if (error instanceof UnreadableError) return null
+        throw error
+      }
+    },
+
+    async settle({ tenant, id, token, slot, revision }, slots, next, keep) {
+      return (await scripts('settle', root(tenant), [
+        ...[id, token, slot, revision, next ?? '', keep ? turnMs : ''],
+        ...slots.flatMap((one) => [
+          ...[one.slot, one.outcome, one.made ?? ''],
+          one.error === null ? '' : JSON.stringify(one.error),
+        ]),
+      ])) as SettleOutcome
+    },
+
+    async postpone({ tenant, id, token }, ms) {
+      await scripts('postpone', root(tenant), [id, token, Math.max(1, Math.round(ms))])
+    },
+
+    async reschedule(tenant) {
+      const due = await firstDue(tenant)
+      if (due === null) await redis.zrem(tenants, tenant)
+      else await redis.zadd(tenants, due, tenant)
+      // Who made a schedule meanwhile wrote it before telling of it here: whoever is later sees what the other did.
+      const again = await firstDue(tenant)
+      if (again !== null) await redis.zadd(tenants, 'LT', again, tenant)
+    },
+
+    async rest(tenant, ms) {
+      await redis.zadd(tenants, now() + ms, tenant)
+    },
+  }
+}
