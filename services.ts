@@ -47,6 +47,9 @@ export type Service = { name: string; url?: string; close(): Promise<void> }
  */
 const BACKLOG = 4096
 
+/** A worker looks at the webhooks of all tenants this often, ms, should a message that told of some be lost. */
+const LOOK_AT_WEBHOOKS_MS = 600_000
+
 /** Opens the HTTP side and listens. */
 export function openApi(deps: ServicesDeps): Promise<Service> {
   return orCloseAll(deps.log, (closers) => putApiTogether(withMetrics(deps), closers))
@@ -189,6 +192,8 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     sender: traces.sender(sender),
     schedule: () => config.current().webhooks.schedule,
     tenants: store.maintenance.tenants,
+    // The maintainer tells of what is due.
+    pollMs: LOOK_AT_WEBHOOKS_MS,
     loadJob: store.jobs.get,
     linkBase: () => linkBase(config.current()),
     log,
@@ -264,7 +269,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     lines: createBatchLineReader({ ...createSubmission(config, store.now), config: () => config.current() }),
     describeFailure: describeLineFailure,
     showResult: showLineResult,
-    tenants: store.maintenance.tenants,
+    tenants: store.batchTenants.list,
     maxQueued: (tenant) => resolveTenant(config.current(), tenant)?.limits.max_queued ?? null,
     fileRetainMs: () => config.current().files.retain,
     now: store.now,

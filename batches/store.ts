@@ -53,6 +53,8 @@ export function createBatches(
   deps: BatchStoreDeps & {
     /** Makes ids `batch_…` whose order is that of their making. */
     newId: () => string
+    /** Told of the tenant before a batch of it is made. */
+    announce?: (tenant: string) => void
     /** Tells the workers that there is something to do. */
     wake: (id: string) => Promise<unknown>
   },
@@ -67,6 +69,7 @@ export function createBatches(
       const fields = toFields(batch)
       const fingerprint = hash('sha256', JSON.stringify(fields))
       const id = newId()
+      deps.announce?.(tenant)
       const [kind, made] = (await scripts('create', root(tenant), [
         ...[id, idempotencyKey ?? '', fingerprint, IDEMPOTENCY_TTL_MS, batch.windowMs],
         ...fields,

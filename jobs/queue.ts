@@ -3,6 +3,7 @@
 import { type Job, Worker } from 'bullmq'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
+import { repeat } from '../lib/repeat.ts'
 import type { Priority } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
@@ -113,6 +114,8 @@ export const LONGEST_PAUSE_DELAY_MS = 30 * 60_000
 export type LaneQueue = {
   /** Up to `count` entries that are due; fewer when there are no more. */
   fetch(count: number): Promise<Held[]>
+  /** Whether nothing waits in it, due or not; what workers hold does not count. */
+  isEmpty(): Promise<boolean>
   /** When the next delayed entry is due, Unix ms; null when none is delayed. */
   nextDue(): Promise<number | null>
   /** The job ended or needs no entry any more. */
@@ -169,6 +172,11 @@ const promoteScript = loadScript(new URL('./lua/promote.lua', import.meta.url))
 class FetchingWorker extends Worker {
   protected override createBackend(): void {
     this.backend = this.backendFactory(this.name, this.opts, {})
+  }
+
+  /** Hands out again what is held without a lock; answers which entries that were. */
+  recoverStalled(): Promise<string[]> {
+    return this.backend.moveStalledJobsToWait()
   }
 
   /** Puts an entry off until a Unix time in ms, as BullMQ's own method does but for any look at this process' clock. */
@@ -349,11 +357,21 @@ function createLaneQueue(deps: {
     skipVersionCheck: true,
   })
   worker.on('error', deps.onError)
-  worker.on('stalled', deps.onStalled)
-  worker.startStalledCheckTimer().catch(deps.onError)
   let fetches = 0
+  const isClosed = false
 
   const queue = `${prefix}:${QUEUE_NAME}`
+  // In place of BullMQ's own timer, which runs its script also where nothing is held.
+  const stalledChecks = repeat(
+    deps.stalledInterval,
+    async () => {
+      if ((await connection.exists(`${queue}:active`)) === 0) return
+      if ((await worker.recoverStalled()).length > 0) deps.onStalled()
+    },
+    (error) => {
+      if (!isClosed) deps.onError(error instanceof Error ? error : new Error(String(error)))
+    },
+  )
   let released: Locked[] = []
   let releasing: Promise<void> | null = null
 
@@ -394,6 +412,9 @@ function createLaneQueue(deps: {
     },
     async bringForward(tenants) {
       return (await runScript(connection, bringForwardScript, `${prefix}:${QUEUE_NAME}`, tenants)) === 2
+    },
+    async isEmpty() {
+      return (await connection.exists(`${queue}:wait`, `${queue}:prioritized`, `${queue}:delayed`)) === 0
     },
     async nextDue() {
       const [, score] = await connection.zrange(`${prefix}:${QUEUE_NAME}:delayed`, '0', '0', 'WITHSCORES')

@@ -28,6 +28,8 @@ export function createRedriveSchedule(deps: {
   redrive: Pick<Redrive, 'retry'>
   rootOf: (tenant: string) => string
   tenants: () => Promise<string[]>
+  /** Those that something was written for lately: of the others, one without failed jobs has none still. Without it all are looked at. */
+  activeTenants?: () => Promise<string[]>
   rules: () => readonly RedriveRule[]
   /** Null for a tenant that the configuration does not know any more. */
   roomOf: (tenant: string) => Room | null
@@ -43,6 +45,9 @@ export function createRedriveSchedule(deps: {
   onFailure?: OnUpkeepFailure
 }): RedriveSchedule {
   const { redis, redrive, rootOf, now } = deps
+  /** Tenants without failed jobs when they were looked at last, in the runs of one signal: later another process may have run it. */
+  const idle = new Set<string>()
+  let latest: AbortSignal | undefined
 
   async function walk(
     tenant: string,
@@ -83,6 +88,10 @@ export function createRedriveSchedule(deps: {
     if (room === null) return 0
     const key = `${rootOf(tenant)}:redriving`
     const pauseMs = pauseOf(rules)
+    if ((await redis.exists(`${rootOf(tenant)}:status:failed`)) === 0) {
+      idle.add(tenant)
+      return 0
+    }
     if ((await redis.set(key, '1', 'PX', pauseMs, 'NX')) === null) return 0
     const begun = performance.now()
     const count = await walk(tenant, rules, room, signal)
@@ -96,13 +105,17 @@ export function createRedriveSchedule(deps: {
     async run(signal) {
       const rules = deps.rules()
       if (rules.length === 0 || (await deps.isMemoryShort())) return 0
+      if (signal !== latest) idle.clear()
+      latest = signal
+      for (const tenant of (await deps.activeTenants?.()) ?? idle) idle.delete(tenant)
       let count = 0
       const turn = async (tenant: string) => {
         if (!signal?.aborted) count += await takeTurn(tenant, rules, signal)
       }
       const onFailure = (error: unknown, tenant: string) =>
         deps.onFailure?.({ task: 'redrive', tenant, error })
-      await visitAll(await deps.tenants(), turn, onFailure)
+      const tenants = (await deps.tenants()).filter((tenant) => !idle.has(tenant))
+      await visitAll(tenants, turn, onFailure)
       return count
     },
   }

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { trimReferences } from '../events/retention.ts'
-import { tenantRoot } from '../jobs/keys.ts'
+import { tenantRoot, webhookChannel } from '../jobs/keys.ts'
 import { createMaintainerLease } from '../jobs/maintainer-lease.ts'
 import { createRetention } from '../jobs/retention.ts'
 import type { PeriodicTask } from '../lib/periodic-task.ts'
@@ -15,6 +15,9 @@ const WATCH_MS = 250
 /** Between two looks at what is known to be due, which costs nothing while nothing is: of what has its time, and of what has not, ms. */
 const SOON_MS = 100
 const LATER_MS = 1000
+
+/** Between two looks for hints that are of no more use, ms. */
+const TRIM_MS = 60_000
 
 type Store = ReturnType<typeof openStore>
 
@@ -51,7 +54,18 @@ export function openMaintainer(
   maintainer.add({ name: 'outboxes', everyMs: SOON_MS, run: sweepOutboxes })
   maintainer.add({ name: 'deadlines', everyMs: SOON_MS, run: expireDeadlines })
   maintainer.add({ name: 'followers', everyMs: LATER_MS, run: endFollowers })
-  maintainer.add({ name: 'active-tenants', everyMs: 60_000, run: store.active.trim })
+  maintainer.add({ name: 'active-tenants', everyMs: TRIM_MS, run: store.active.trim })
+  maintainer.add({ name: 'webhooks', everyMs: WATCH_MS, run: () => tellOfWebhooks(store) })
+  maintainer.add({
+    name: 'batches',
+    everyMs: LATER_MS,
+    run: () => store.batchTenants.add(watch.take('batches')),
+  })
+  maintainer.add({
+    name: 'batch-tenants',
+    everyMs: TRIM_MS,
+    run: async () => store.batchTenants.trim(new Set(await store.active.list())),
+  })
   maintainer.add(createRetentionTask(store))
   maintainer.add(createFilesTask(store))
   maintainer.add(createEventsTask(store))
@@ -95,4 +109,11 @@ function createEventsTask(store: Store): PeriodicTask {
       await visitAll(await store.maintenance.tenants(), trim, onTenant)
     },
   }
+}
+
+/** Workers send webhooks; what is due wakes them. */
+async function tellOfWebhooks({ redis, prefix, maintenance, onFailure }: Store): Promise<void> {
+  const tell = (tenant: string) => redis.publish(webhookChannel(tenantRoot(prefix, tenant)), '')
+  const fail = (error: unknown, tenant: string) => onFailure({ task: 'webhooks', tenant, error })
+  await visitAll(maintenance.watch.take('webhooks'), tell, fail, { endsWithStore: true })
 }

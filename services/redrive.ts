@@ -21,6 +21,7 @@ export function createRedriveTask(
     redrive: createRedrive({ ...store, rootOf, onError: store.report }),
     rootOf,
     tenants: store.maintenance.tenants,
+    activeTenants: store.active.list,
     rules: () =>
       config.current().redrive.map(({ error_codes, lanes, after, max_times }) => ({
         errorCodes: error_codes,

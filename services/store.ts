@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from 'node:crypto'
 import type { Logger } from 'pino'
+import { createBatchTenants } from '../batches/batch-tenants.ts'
 import { createBatchScripts } from '../batches/scripts.ts'
 import { batchChannel, createBatches } from '../batches/store.ts'
 import { createBatchWork } from '../batches/work.ts'
@@ -213,7 +214,11 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     events: emitter,
     onFailure,
   })
-  const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
+  const webhooks = createWebhookStore({
+    redis,
+    root: (tenant) => tenantRoot(prefix, tenant),
+    touch: active.touch,
+  })
   const sealer = createSealer({ keys: encryptionKeys(settings()), now: elapsed })
   const leaveKeys = config.subscribe((next) => sealer.replace(encryptionKeys(next)))
   closers.add('the encryption keys', async () => leaveKeys())
@@ -233,8 +238,13 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     scripts: createBatchScripts(redis),
     root: (tenant: string) => tenantRoot(prefix, tenant),
   }
+  const batchTenants = createBatchTenants({ ...batchStore, prefix })
   const batches = createBatches({
     ...batchStore,
+    announce(tenant) {
+      active.touch(tenant)
+      batchTenants.add([tenant]).catch(() => {}) // the maintainer does it
+    },
     newId: createIds('batch_', now),
     wake: (id) => redis.publish(batchChannel(prefix), id),
   })
@@ -310,6 +320,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     files,
     batches,
     durable,
+    batchTenants,
     batchWork: createBatchWork(batchStore),
     schedules: createSchedules({ ...scheduleStore, newId: createIds('sch_', now), retainMs }),
     scheduleWork: createScheduleWork({ ...scheduleStore, now }),

@@ -36,7 +36,7 @@ export function keepTenants(
 export function wakeDelivery(
   { config }: ServicesDeps,
   { pubsub, prefix }: Store,
-  wake: () => void,
+  wake: (tenant?: string) => void,
   closers: Closers,
 ): void {
   const leaves = new Map<string, () => void>()
@@ -49,7 +49,7 @@ export function wakeDelivery(
     }
     for (const name of names) {
       if (leaves.has(name)) continue
-      leaves.set(name, pubsub.keepListening(webhookChannel(tenantRoot(prefix, name)), wake).leave)
+      leaves.set(name, pubsub.keepListening(webhookChannel(tenantRoot(prefix, name)), () => wake(name)).leave)
     }
     wake()
   }

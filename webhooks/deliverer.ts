@@ -17,6 +17,8 @@ const LEASE_MARGIN_SHARE = 25 / 60
 const STOP_GRACE_MS = 15_000
 const STOP_AWAY_MS = 1000
 const OUTCOMES = { delivered: 'delivered', pending: 'retried', failed: 'given_up' } as const
+/** An outbox that could not be read is looked at again after this, ms. */
+const AGAIN_MS = 1000
 /** How long to wait before looking further down an outbox whose first hosts have enough in hand. */
 const LOOK_FURTHER_MS = 50
 
@@ -40,7 +42,10 @@ export type WebhookDeliveryDeps = {
   concurrencyPerHost?: number
   /** How long a claimed delivery is this process', ms. */
   leaseMs?: number
-  /** The longest time between two looks at the outbox. */
+  /**
+   * Between two looks at the outboxes of all tenants, ms. In between those are looked at that `wake` names, and those that are known to
+   * have something due.
+   */
   pollMs?: number
   /** Tells what came of each attempt. `delayMs`: from the job's end to the answer. */
   events?: Emit<WebhookEvents>
@@ -61,8 +66,8 @@ export type WebhookAttempt = {
 
 export type WebhookDelivery = {
   start(): void
-  /** Looks at the outbox now: something may be due. */
-  wake(): void
+  /** Looks at the outbox of the tenant now, for something may be due; without one, at all of them. */
+  wake(tenant?: string): void
   /** Takes no more deliveries and resolves when the running ones are recorded, or given back after 15 s. */
   stop(): Promise<void>
 }
@@ -81,19 +86,27 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   /** Where to go on looking in a tenant's outbox, behind its first entries. */
   const offsets = new Map<string, number>()
   const abort = new AbortController()
+  /** Tenants to look at in the next round. */
+  const wanted = new Set<string>()
+  /** When something of a tenant is due next, as far as is known, as `performance.now` tells it. */
+  const dueAt = new Map<string, number>()
+  /** Tenants of which something was left that is due: a send that ends makes room for it. */
+  const hungry = new Set<string>()
   let loop: Promise<void> | null = null
   let stopping = false
   let rounds = 0
   let woken = false
-  /** True when the latest round left something that is due, so that a send that ends makes room for it. */
-  let hungry = false
+  /** When all tenants are looked at next. */
+  let wholeAt = Number.NEGATIVE_INFINITY
   let endRest: (() => void) | null = null
 
   function start(): void {
     loop ??= run()
   }
 
-  function wake(): void {
+  function wake(tenant?: string): void {
+    if (tenant === undefined) wholeAt = Number.NEGATIVE_INFINITY
+    else wanted.add(tenant)
     woken = true
     endRest?.()
   }
@@ -128,48 +141,81 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     })
   }
 
+  /** The tenants of the next round. */
+  async function chooseTenants(time: number): Promise<string[]> {
+    const due = [...dueAt].flatMap(([tenant, at]) => (at <= time ? [tenant] : []))
+    let all: string[] = []
+    if (time >= wholeAt) {
+      wholeAt = time + pollMs
+      all = await tenants().catch((error) => {
+        wholeAt = Number.NEGATIVE_INFINITY
+        throw error
+      })
+    }
+    const chosen = new Set([...all, ...wanted, ...due])
+    wanted.clear()
+    for (const tenant of chosen) dueAt.delete(tenant)
+    return [...chosen]
+  }
+
+  function noteDue(tenant: string, inMs: number): void {
+    const at = performance.now() + inMs
+    dueAt.set(tenant, Math.min(at, dueAt.get(tenant) ?? at))
+  }
+
+  /** The same while the loop may rest for longer. */
+  function noteNext(tenant: string, inMs: number): void {
+    noteDue(tenant, inMs)
+    woken = true
+    endRest?.()
+  }
+
   /** Claims what there is room for and answers how long to rest, in ms. */
   async function claimSome(): Promise<number> {
-    hungry = false
     let names: string[]
     try {
-      names = await tenants()
+      names = await chooseTenants(performance.now())
     } catch (error) {
       deps.onFailure?.({ task: 'webhooks', tenant: '', error })
-      return pollMs
+      return AGAIN_MS
     }
-    const pauses: number[] = [pollMs]
+    const left = new Set(names)
     const visit = async (tenant: string) => {
       if (stopping) return
+      hungry.delete(tenant)
       const limit = slots.free(tenant)
-      if (limit > 0) pauses.push(await claimFrom(tenant, limit))
-      else hungry = true
+      if (limit > 0) await claimFrom(tenant, limit)
+      else hungry.add(tenant)
+      left.delete(tenant)
     }
     const fail = (error: unknown, tenant: string) => deps.onFailure?.({ task: 'webhooks', tenant, error })
     await visitAll(rotate(names, rounds++), visit, fail, { endsWithStore: true })
-    return Math.min(...pauses)
+    for (const tenant of left) noteDue(tenant, AGAIN_MS)
+    return Math.min(wholeAt, ...dueAt.values()) - performance.now()
   }
 
   /**
    * Looks at the first due entries, then at some behind them: each round goes on where the one before ended,
    * so that a long backlog of one slow host hides the others for a while only.
    */
-  async function claimFrom(tenant: string, limit: number): Promise<number> {
+  async function claimFrom(tenant: string, limit: number): Promise<void> {
     const front = await claimAt(tenant, 0, limit)
     const room = limit - front.claimed.length
     if (front.nextOffset === 0 || room === 0) {
       offsets.delete(tenant)
-      return front.claimed.length > 0 ? 0 : Math.max(1, front.nextDueInMs ?? pollMs)
+      if (front.claimed.length > 0) noteDue(tenant, 0)
+      else if (front.nextDueInMs !== null) noteDue(tenant, Math.max(1, front.nextDueInMs))
+      return
     }
     const behind = await claimAt(tenant, offsets.get(tenant) ?? front.nextOffset, room)
     offsets.set(tenant, behind.nextOffset || front.nextOffset)
-    return front.claimed.length + behind.claimed.length > 0 ? 0 : LOOK_FURTHER_MS
+    noteDue(tenant, front.claimed.length + behind.claimed.length > 0 ? 0 : LOOK_FURTHER_MS)
   }
 
   async function claimAt(tenant: string, offset: number, limit: number): Promise<Claim> {
     const ask = { limit, leaseMs, offset, ...slots.hosts(tenant) }
     const claim = await store.claimDue(tenant, ask)
-    hungry ||= claim.left
+    if (claim.left) hungry.add(tenant)
     for (const delivery of claim.claimed) launch(delivery)
     return claim
   }
@@ -182,7 +228,8 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       .finally(() => {
         running.delete(settled)
         release()
-        if (hungry) wake()
+        for (const other of hungry) wake(other)
+        hungry.clear()
       })
     running.add(settled)
   }
@@ -190,7 +237,10 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   async function deliver(delivery: ClaimedDelivery): Promise<void> {
     const leaseEndsAt = performance.now() + leaseMs
     const early = delivery.createdAt + (schedule()[0] ?? 0) - delivery.claimedAt
-    if (delivery.attemptsMade === 0 && early > 0) return store.postpone(delivery, early)
+    if (delivery.attemptsMade === 0 && early > 0) {
+      await store.postpone(delivery, early)
+      return noteNext(delivery.tenant, early)
+    }
 
     const job = await loadJob(delivery.tenant, delivery.jobId)
     // Too late to be sure of the record before the next claim: that one sends it.
@@ -208,6 +258,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       ...(outcome.retryAfterMs === null ? {} : { retry_after_ms: outcome.retryAfterMs }),
     }
     await store.recordAttempt(delivery, attempt, verdict)
+    if (verdict.status === 'pending') noteNext(delivery.tenant, verdict.delayMs)
     deps.events?.emit('webhook.attempted', {
       tenant: delivery.tenant,
       outcome: OUTCOMES[verdict.status],

@@ -106,12 +106,16 @@ export type WebhookStore = {
   redeliver(tenant: string, deliveryId: string): Promise<Delivery | null>
 }
 
-/** `root` names a tenant's root key, hash tag included. */
+/**
+ * @param deps.root names a tenant's root key, hash tag included
+ * @param deps.touch told of a tenant whose deliveries change
+ */
 export function createWebhookStore(deps: {
   redis: Redis | Cluster
   root: (tenant: string) => string
+  touch?: (tenant: string) => void
 }): WebhookStore {
-  const { redis, root } = deps
+  const { redis, root, touch = () => {} } = deps
   const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
   const scripts = {
     claim: script('claim'),
@@ -138,6 +142,7 @@ export function createWebhookStore(deps: {
     const args = [ask.leaseMs, ask.limit, ask.offset, CLAIM_WINDOW, ask.perHost, ...[...ask.inHand].flat()]
     const answer = await runScript(redis, scripts.claim, root(tenant), args)
     const [now, wait, more, left, ...entries] = answer as [string, string, string, string, ...string[][]]
+    if (entries.length > 0) touch(tenant)
     // What was claimed has left its place in the order, so that those behind it moved up.
     const behind = ask.offset + CLAIM_WINDOW - entries.length
     return {
@@ -153,6 +158,7 @@ export function createWebhookStore(deps: {
     attempt: DeliveryAttempt,
     verdict: AttemptVerdict,
   ): Promise<'recorded' | 'stale' | 'gone'> {
+    touch(delivery.tenant)
     const delay = verdict.status === 'pending' ? verdict.delayMs : ''
     const args = [
       delivery.id,
@@ -167,6 +173,7 @@ export function createWebhookStore(deps: {
   }
 
   async function postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void> {
+    touch(delivery.tenant)
     await runScript(redis, scripts.postpone, root(delivery.tenant), [delivery.id, delivery.claim, delayMs])
   }
 
@@ -188,6 +195,7 @@ export function createWebhookStore(deps: {
   }
 
   async function redeliver(tenant: string, deliveryId: string): Promise<Delivery | null> {
+    touch(tenant)
     const found = await runScript(redis, scripts.redeliver, root(tenant), [deliveryId])
     return found === 1 ? read(tenant, deliveryId) : null
   }

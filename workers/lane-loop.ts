@@ -18,8 +18,12 @@ import type { Spool } from './spool.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
-/** An idle lane looks at its queue at least this often, should a wake-up be lost. */
+/**
+ * An idle lane looks at its queue this often, should a wake-up be lost: after the first look that found nothing, and at the most, for
+ * each time it finds nothing it waits twice as long.
+ */
 const IDLE_MS = 1000
+const MOST_IDLE_MS = 5000
 
 /**
  * From a look that found nothing to the next one for what is due: by the view of Redis' clock it may be due already, and by
@@ -115,6 +119,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   let wasFull = false
   /** Before this the queue has nothing that is due; whoever hears otherwise sets it to 0. */
   let lookAt = 0
+  /** How long it rests after the next look that finds nothing. */
+  let idleMs = IDLE_MS
   /** Whether what is delayed was asked for since the queue was last looked at. */
   let knowsDue = false
   let hints = 0
@@ -198,6 +204,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   /** There may be work in the queue, which a call that ends does not mean. */
   function lookAgain(): void {
     lookAt = 0
+    idleMs = IDLE_MS
     knowsDue = false
     hints++
     waker.wake()
@@ -303,6 +310,11 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     noted = reason ?? noted
   }
 
+  function rest(): void {
+    lookAt = now() + idleMs
+    idleMs = Math.min(MOST_IDLE_MS, 2 * idleMs)
+  }
+
   /** Fetches up to a call's worth, or as many calls as the gate let through lately. */
   async function fill(current: Lane): Promise<void> {
     // A shut gate gathers a coalesced request further, but fetches nothing that would only wait here.
@@ -314,6 +326,12 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const since = now()
       const heard = hints
       knowsDue = false
+      // One short command in place of a fetch, where the latest look found nothing and nobody said otherwise.
+      if (idleMs > IDLE_MS && hand.length === 0 && (await queue.isEmpty())) {
+        if (heard === hints) rest()
+        knowsDue = heard === hints
+        return
+      }
       const fetchedAt = performance.now()
       const fetched = await queue.fetch(asked)
       for (const one of fetched) hold(one, fetchedAt)
@@ -324,7 +342,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       if (!isFull) ahead = Math.max(1, fetched.length)
       else if (wasFull) ahead = Math.min(MOST_AHEAD, ahead * 2)
       wasFull = isFull
-      if (!isFull && heard === hints) lookAt = now() + IDLE_MS
+      if (fetched.length > 0) idleMs = IDLE_MS
+      if (!isFull && heard === hints) rest()
       if (!isFull || !current.coalesce) return
     }
   }

@@ -19,6 +19,7 @@ import type { RedisClient } from '../../lib/redis.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
 import { testSealer } from '../helpers/encryption.ts'
+import { keepMaintained } from '../helpers/maintainer.ts'
 import { keysOf } from '../helpers/redis.ts'
 import {
   complete,
@@ -52,7 +53,7 @@ const STALLED = 15 * SECOND
  * it instead. A key of no kind fails the tests: whoever adds one says here how it ends, and shows below when.
  */
 const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
-  [/^(tenants|lanes)$/, null, 'one of an installation'],
+  [/^(tenants|lanes|batch-tenants)$/, null, 'one of an installation'],
   [/^active-tenants$/, null, 'holds tenants of the last minute'],
   [/^T:scheduled-lanes$/, null, 'holds what is there'],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
@@ -324,6 +325,8 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
         isMemoryShort: async () => false,
         now: Date.now,
       })
+      await submit(house)
+      await fail(house, await house.start())
       await schedule.run()
       return house.key('redriving')
     },
@@ -525,6 +528,7 @@ const ENDS: [transition: string, status: string, act: (house: House) => Promise<
       const first = await house.start()
       const { id } = await submit(house, { delayMs: 50 })
       await complete(house, first)
+      keepMaintained(house)
       await house.work.start([await house.fetch()], intent)
       return id
     },

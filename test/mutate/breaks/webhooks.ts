@@ -32,8 +32,8 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
   },
   {
     file: 'webhooks/deliverer.ts',
-    find: 'if (delivery.attemptsMade === 0 && early > 0) return',
-    replace: 'if (early > 1e9) return',
+    find: 'if (delivery.attemptsMade === 0 && early > 0) {',
+    replace: 'if (early > 1e9) {',
     tests: DELIVERY,
     titles: 'first entry of the schedule',
     says: 'a webhook does not wait for the first entry of its schedule',

@@ -1,0 +1,42 @@
+import type { RedisClient } from '../lib/redis.ts'
+
+/**
+ * Which tenants have batches that are not over, so that workers need not ask for those of every tenant. A hint: a tenant comes in
+ * before its batch is made, and the maintainer puts in those that are missing and takes out those without one.
+ */
+export type BatchTenants = {
+  list(): Promise<string[]>
+  add(tenants: readonly string[]): Promise<void>
+  /** Takes out those without a batch that is not over, but for the ones given. */
+  trim(kept: ReadonlySet<string>): Promise<void>
+}
+
+/** The set of these tenants. */
+function batchTenantsKey(prefix: string): string {
+  return `${prefix}:batch-tenants`
+}
+
+/** @param deps.root names a tenant's root key, hash tag included */
+export function createBatchTenants(deps: {
+  redis: RedisClient
+  prefix: string
+  root: (tenant: string) => string
+}): BatchTenants {
+  const { redis, root } = deps
+  const key = batchTenantsKey(deps.prefix)
+  const list = () => redis.smembers(key)
+  return {
+    list,
+    async add(tenants) {
+      if (tenants.length > 0) await redis.sadd(key, ...tenants)
+    },
+    async trim(kept) {
+      const idle: string[] = []
+      for (const tenant of await list()) {
+        if (kept.has(tenant)) continue
+        if ((await redis.exists(`${root(tenant)}:batches:active`)) === 0) idle.push(tenant)
+      }
+      if (idle.length > 0) await redis.srem(key, ...idle)
+    },
+  }
+}
