@@ -1,115 +1,133 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { text } from 'node:stream/consumers'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createClient, SluiceError } from '../../client/index.ts'
-import { type Stack, startStack } from '../helpers/stack.ts'
+import { Redis } from 'ioredis'
+import { expect, onTestFinished, test } from 'vitest'
+import { startProcess } from '../helpers/processes.ts'
+import { startTestRedis, testRedis } from '../helpers/redis.ts'
+import { RUN_VARIABLE } from '../helpers/run-processes.ts'
+import { chat, createBulk, createJob } from '../helpers/stack.ts'
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-const keys = { calm: 'key-of-calm-0123456789', killed: 'key-of-killed-0123456789' }
-/** What the report of the example asks for: an outline, its chapters and the whole. */
-const CALLS = 5
-const KILLS = 6
+const main = fileURLToPath(new URL('../../main.ts', import.meta.url))
 
-let stack: Stack
-beforeAll(async () => {
-  stack = await startStack({
-    apis: 2,
-    simulator: ['--latency', '200', '--output-tokens', '20'],
-    extra: `tenants: { calm: { keys: [${keys.calm}] }, killed: { keys: [${keys.killed}] } }`,
+async function writeConfig(redis: string): Promise<{ folder: string; path: string }> {
+  const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'durable-'))
+  const path = join(folder, 'sluice.yaml')
+  await writeFile(
+    path,
+    `
+server: { port: 0 }
+redis: ${redis}
+providers:
+  sim: { kind: openai-compatible, base_url: "http://127.0.0.1:9/v1", api_key: none, models: { chat: {} } }
+`,
+  )
+  return { folder, path }
+}
+
+/** A Redis of the program's own, in a folder of its own, and its process. */
+async function startDurable() {
+  const { folder, path } = await writeConfig('{ durable: true }')
+  const all = await startProcess({
+    args: [main, 'all', '--config', path],
+    cwd: folder,
+    ready: /"url":"(http:[^"]+)","msg":"ready"/,
+    readyMs: 50_000,
   })
-})
-afterAll(() => stack?.stop())
-
-type Writer = {
-  child: ChildProcess
-  stdout: Promise<string>
-  stderr: Promise<string>
-  exited: Promise<unknown[]>
-}
-
-/** Runs the example at one of the API processes. */
-function write(tenant: keyof typeof keys, id: string, api = 0): Writer {
-  const child = spawn(process.execPath, ['examples/typescript/durable.ts', id, 'rivers'], {
-    cwd: root,
-    env: {
-      ...process.env,
-      NODE_OPTIONS: '',
-      SLUICE_URL: stack.urls[api]!,
-      SLUICE_MODEL: 'sim/chat',
-      SLUICE_KEY: keys[tenant],
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
+  onTestFinished(async () => {
+    all.kill('SIGKILL')
+    await all.exited
   })
-  return { child, stdout: text(child.stdout), stderr: text(child.stderr), exited: once(child, 'close') }
+  const claim = JSON.parse(await readFile(join(folder, '.sluice', 'redis', 'claim.json'), 'utf8'))
+  return { url: all.match[1]!, folder, pid: claim.server.pid as number }
 }
 
-const open = (tenant: keyof typeof keys) => createClient({ url: stack.urls[1]!, key: keys[tenant] })
-
-/** Approves a report as soon as it is waited for. */
-async function approve(tenant: keyof typeof keys, id: string): Promise<void> {
-  const { durable } = open(tenant)
-  const isWaiting = async () => {
-    const run = await durable.get(id).catch((error: unknown) => {
-      if (error instanceof SluiceError && error.status === 404) return null
-      throw error
-    })
-    return run?.steps.some(({ name }) => name === 'approval') ?? false
-  }
-  await expect.poll(isWaiting, { timeout: 20_000 }).toBe(true)
-  await durable.signal(id, 'approval', { ok: true })
-}
-
-/** Numbers in [0, 1) that a seed decides (mulberry32). */
-function createRandom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+function canTrace(): boolean {
+  try {
+    execFileSync('strace', ['-e', 'trace=none', 'true'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
   }
 }
 
-test('a report whose process is killed again and again is the same report for the same price', async () => {
-  const calm = write('calm', 'report-1')
-  await approve('calm', 'report-1')
-  const whole = await calm.stdout
-  expect(whole).toMatch(/^Answer \w{8}.*\n\$0\.000\d+\n$/s)
-  expect(await stack.simulator.calls()).toHaveLength(CALLS)
-
-  const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
-  console.log(`SLUICE_SEED=${seed}`)
-  const random = createRandom(seed)
-  for (let kill = 0; kill < KILLS; kill++) {
-    // Two at once, now and then, at different API processes.
-    const writers = [
-      write('killed', 'report-1', kill % 2),
-      ...(random() < 0.4 ? [write('killed', 'report-1')] : []),
+test.skipIf(!canTrace())(
+  'with redis.durable, the Redis of npm start has a job on its disk before its 202: nothing is sent between a write of its log and the fsync',
+  async () => {
+    const { url, folder, pid } = await startDurable()
+    const trace = join(folder, 'trace')
+    const args = [
+      '-f',
+      '-y',
+      '-e',
+      'trace=write,writev,sendto,fdatasync,fsync',
+      '-o',
+      trace,
+      '-p',
+      String(pid),
     ]
-    await new Promise((resolve) => setTimeout(resolve, 150 + random() * 450))
-    for (const { child } of writers) child.kill('SIGKILL')
-    await Promise.all(writers.map(({ exited }) => exited))
-  }
-  const last = [write('killed', 'report-1', 0), write('killed', 'report-1', 1)]
-  await approve('killed', 'report-1')
-  for (const { stdout, exited } of last) {
-    expect(await stdout).toBe(whole)
-    expect(await exited).toEqual([0, null])
-  }
-  // The provider's own account: each of the prompts once for each tenant, and the same bill.
-  const calls = await stack.simulator.calls()
-  expect(calls).toHaveLength(2 * CALLS)
-  const counts = Map.groupBy(calls, ({ prompt_hash }) => prompt_hash)
-  expect([...counts.values()].map((same) => same.length)).toEqual(Array(CALLS).fill(2))
-  expect(await open('killed').group('report-1')).toMatchObject({ total: CALLS, counts: { completed: CALLS } })
+    const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    await once(strace.stderr, 'data') // attached
+    await createJob(url, chat('on disk'))
+    await createBulk(
+      url,
+      Array.from({ length: 20 }, (_, index) => chat(`number ${index}`)),
+    )
+    strace.kill('SIGINT')
+    await once(strace, 'close')
+    let unsynced = 0
+    let synced = 0
+    let sent = 0
+    for (const line of (await readFile(trace, 'utf8')).split('\n')) {
+      if (/\bwritev?\(\d+<[^>]*\.aof>/.test(line)) unsynced++
+      else if (/\bf(?:data)?sync\(\d+<[^>]*\.aof>/.test(line)) {
+        synced += unsynced
+        unsynced = 0
+      } else if (/\b(?:writev?|sendto)\(\d+<[^>]*(?:socket|TCP)/.test(line)) {
+        sent++
+        expect(unsynced, `sent before the fsync: ${line}`).toBe(0)
+      }
+    }
+    expect(synced).toBeGreaterThan(0)
+    expect(sent).toBeGreaterThan(0)
+  },
+  60_000,
+)
 
-  // At once from then on, without a call.
-  const again = write('killed', 'report-1')
-  expect(await again.stdout).toBe(whole)
-  await expect(open('killed').durable.signal('report-1', 'approval', { ok: false })).rejects.toMatchObject({
-    code: 'already_signalled',
+test('with redis.durable, an API does not start over a Redis that acknowledges what is not on its disk', async () => {
+  const { url, prefix } = testRedis()
+  const { path } = await writeConfig(`{ url: "${url}", prefix: ${prefix}, durable: true }`)
+  const api = await startProcess({
+    args: [main, 'api', '--config', path],
+    ready: /redis\.durable: Redis acknowledges what is not on its disk yet/,
+    readyMs: 50_000,
   })
-  expect(await stack.simulator.calls()).toHaveLength(2 * CALLS)
+  expect((await api.exited).code).toBe(78)
+}, 60_000)
+
+test('with redis.durable, an API serves over a Redis with appendfsync always, and one that may not look says so', async () => {
+  const server = await startTestRedis({ durable: true, extraArgs: ['--appendfsync', 'always'] })
+  onTestFinished(() => server.close())
+  const admin = new Redis(server.url)
+  onTestFinished(() => admin.disconnect())
+  await admin.call('ACL', 'SETUSER', 'blind', 'on', '>pass', '~*', '&*', '+@all', '-config', '-@admin')
+  for (const [user, warns] of [
+    [null, false],
+    ['blind:pass@', true],
+  ] as const) {
+    const url = user === null ? server.url : `redis://${user}127.0.0.1:${server.port}`
+    const { path } = await writeConfig(`{ url: "${url}", durable: true }`)
+    const api = await startProcess({
+      args: [main, 'api', '--config', path],
+      ready: /"url":"(http:[^"]+)","msg":"ready"/,
+      readyMs: 50_000,
+    })
+    expect(api.output.includes('Redis does not let this user look')).toBe(warns)
+    expect((await createJob(api.match[1]!, chat(`by ${user ?? 'anybody'}`))).status).toBe('queued')
+    api.kill('SIGTERM')
+    await api.exited
+  }
 }, 60_000)

@@ -62,6 +62,30 @@ async function runAt(address: string, command: string, ...args: string[]) {
   return { stdout, stderr, code: code as number | null }
 }
 
+/** A program that writes a report, at the service. */
+function runReport(...args: string[]) {
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      SLUICE_KEY: undefined,
+      SLUICE_MODEL: 'sim/chat-small',
+      SLUICE_URL: url,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const closed = once(child, 'close')
+  const done = Promise.all([text(child.stdout), text(child.stderr), closed]).then(
+    ([stdout, stderr, [code]]) => ({
+      code: code as number | null,
+      stdout,
+      stderr,
+    }),
+  )
+  return { child, done }
+}
+
 /** What both examples of responses print: the second text is whole, though it came over two connections. */
 const responsesOutput =
   /^resp_\w{32} is queued\ncompleted: Answer \w{8}: .+\nleft after event \d\nAnswer \w{8}: .+\n$/
@@ -107,6 +131,38 @@ describe('TypeScript', () => {
     expect(stdout).toMatch(
       /^Answer \w{8}: .+\nAnswer \w{8}: .+\n\$0\.000\d+\n20 completed, 0 failed, 0 refused\n$/,
     )
+  })
+
+  test('durable writes a report once it is approved, and prints the same again for nothing', async () => {
+    const program = 'examples/typescript/durable.ts'
+    const first = run(process.execPath, program, 'report-1')
+    const approve = async () => (await run(process.execPath, program, '--approve', 'report-1')).code
+    // Before the first step there is no run, and nobody to approve of it.
+    await expect.poll(approve, { timeout: 20_000 }).toBe(0)
+    const { stdout, stderr, code } = await first
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^Answer \w{8}.*\n\$0\.000\d+\n$/s),
+    })
+    expect(stderr).toContain('outline is written\n')
+    expect((await run(process.execPath, program, 'report-1')).stdout).toBe(stdout)
+  })
+
+  test('the program of the page on durable functions does what the page says', async () => {
+    const page = await readFile(join(root, 'docs/durable.md'), 'utf8')
+    const program = /^```ts\n(.*?)^```$/ms.exec(page)![1]!
+    const file = join(folder, 'report.ts')
+    await writeFile(file, program.replace("'sluice-client'", JSON.stringify(join(root, 'client/index.ts'))))
+    const write = (...answer: string[]) => runReport(file, 'report-2', 'rivers', ...answer)
+    const killed = write()
+    await expect.poll(async () => (await write('no').done).code, { timeout: 20_000 }).toBe(0)
+    killed.child.kill('SIGKILL')
+    await killed.done
+    const told = await write().done
+    expect(told).toEqual({ code: 0, stdout: 'not wanted\n', stderr: '' })
+    // A signal comes once.
+    expect((await write('yes').done).stderr).toContain('already_signalled')
+    expect(await write().done).toEqual(told)
   })
 
   test('verify-webhook takes a delivery and knows its signature', async () => {
