@@ -11,6 +11,7 @@ import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import { createDirectDispatch } from './jobs/direct-dispatch.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
+import { withUnparsedResult } from './jobs/job-result.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
 import { lockLease, placeLease } from './jobs/queue.ts'
 import { createScheduledCounts } from './jobs/scheduled-counts.ts'
@@ -194,7 +195,10 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     tenants: store.maintenance.tenants,
     // The maintainer tells of what is due.
     pollMs: LOOK_AT_WEBHOOKS_MS,
-    loadJob: store.jobs.get,
+    loadJob: async (tenant, id) => {
+      const job = await store.jobs.get(tenant, id)
+      return job && withUnparsedResult(job)
+    },
     linkBase: () => linkBase(config.current()),
     log,
     now: store.now,

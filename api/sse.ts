@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
+import { withUnparsedResult } from '../jobs/job-result.ts'
 import { stringifyLine } from '../lib/json-source.ts'
 
 /** Milliseconds a client waits before it connects again. */
@@ -24,8 +25,9 @@ export function formatCursorMark(cursor: string): string {
 }
 
 /** One event on the wire (WHATWG HTML, server-sent events). JSON in one line, so one `data` line holds it. */
-export function formatEvent(event: StreamEvent): string {
-  return `id: ${event.cursor}\nevent: ${event.event}\ndata: ${stringifyLine(event.data)}\n\n`
+export function formatEvent({ cursor, event, data }: StreamEvent): string {
+  const shown = 'job' in data ? { ...data, job: withUnparsedResult(data.job) } : data
+  return `id: ${cursor}\nevent: ${event}\ndata: ${stringifyLine(shown)}\n\n`
 }
 
 /** Answers with the text of an event stream, sent as it comes. */

@@ -3,9 +3,9 @@ import { keepSourcesAt, parseWithSource } from '../lib/json-source.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobError, JobEvent, JobEventType, JobStatus, Usage } from './job.ts'
+import { keepResult } from './job-result.ts'
 import type { JobCost } from './jobs.ts'
 import { withoutOmission } from './omission.ts'
-import { decodePayload, decodePayloadText } from './payload.ts'
 
 /** A record as Redis holds it: names to bytes; to texts where it was put together here. Bodies and results are bytes. */
 export type JobRecord = Map<string, Buffer | string>
@@ -117,39 +117,13 @@ function readUsage(record: JobRecord): Pick<Job, 'usage' | 'usage_is_estimate'> 
   return { usage, usage_is_estimate: is_estimate === true }
 }
 
-/** A result that nobody has looked at yet. */
-type KeptResult = { payload: Buffer; read: () => JsonObject; isAsStored: boolean }
-
-const RESULT = Symbol('result')
-
-/** Gives a job a result that is parsed when somebody asks for it: most pass it on as the text that it is. */
-function keepResult(job: Job, kept: KeptResult): Job {
-  let result: JsonObject | undefined
-  return Object.defineProperties(job, {
-    [RESULT]: { value: kept },
-    result: {
-      enumerable: true,
-      get() {
-        result ??= kept.read()
-        return result
-      },
-    },
-  })
-}
-
-/** The text of a job's result, without parsing it; null where it has to be made of the result, or there is none. */
-export function readResultText(job: Job): string | null {
-  const kept = (job as { [RESULT]?: KeptResult })[RESULT]
-  return kept?.isAsStored ? decodePayloadText(kept.payload) : null
-}
-
 const NO_RESULT = { result: null, unreadable: null }
 
 function readResult(
   id: string,
   record: JobRecord,
   { root, atRest, render }: View,
-): { result: KeptResult | null; unreadable: JobError | null } {
+): { result: Parameters<typeof keepResult>[1] | null; unreadable: JobError | null } {
   const stored = record.get('result') as Buffer | undefined
   if (stored === undefined) return NO_RESULT
   const cache = textOf(record, 'cache')
@@ -158,8 +132,8 @@ function readResult(
   try {
     const payload = atRest.openResultPayload(root, from, textOf(record, 'hash') ?? '', stored)
     const format = textOf(record, 'format')
-    const read = () => render(decodePayload(payload), format)
-    return { result: { payload, read, isAsStored: format === null }, unreadable: null }
+    const renderIt = format === null ? null : (result: JsonObject) => render(result, format)
+    return { result: { payload, render: renderIt }, unreadable: null }
   } catch (error) {
     if (!(error instanceof UnreadableError)) throw error
     atRest.onUnreadable(error, id)

@@ -35,6 +35,16 @@ function giveTurn(): void {
   })
 }
 
+/** For long work in pieces: goes on at once, or in another `longWorkTurn` where its own has lasted for a while. */
+export function createLongWork(): () => Promise<void> {
+  let since = performance.now()
+  return async () => {
+    if (performance.now() - since < SLICE_MS) return
+    await longWorkTurn()
+    since = performance.now()
+  }
+}
+
 /** How long a loop may hold the event loop, ms. */
 const SLICE_MS = 10
 

@@ -10,6 +10,15 @@ const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
+const MINUS = 0x2d
+const POINT = 0x2e
+const ZERO = 0x30
+const NINE = 0x39
+
+/** Every decimal of so many digits is the shortest that stands for its double. */
+const PLAIN_DIGITS = 15
+/** Behind the point: 0.000001 is written so, and a tenth of it is 1e-7. */
+const PLAIN_ZEROS = 6
 
 /** Of the escapes, only these can be written otherwise. A pattern, for it passes over dense escapes faster than `includes`. */
 const REWRITTEN_ESCAPE = /\\[u/]/
@@ -57,7 +66,11 @@ function readArray(reader: Reader, isOrdered: boolean): string {
   reader.at = skipBlanks(text, reader.at + 1)
   while (text.charCodeAt(reader.at) !== CLOSE_BRACKET) {
     if (written.length > 1) written += ','
-    written += readValue(reader, isOrdered)
+    const run = findPlainRun(text, reader.at)
+    if (run > reader.at) {
+      written += text.slice(reader.at, run)
+      reader.at = run
+    } else written += readValue(reader, isOrdered)
     skipSeparator(reader)
   }
   reader.at++
@@ -84,6 +97,40 @@ function readObject(reader: Reader, isOrdered: boolean): string {
   let written = '{'
   for (const { name, value } of members) written += `${written.length > 1 ? ',' : ''}${name}:${value}`
   return `${written}}`
+}
+
+/**
+ * The place behind the last of some plain numbers that stand one behind the other without blanks: such a run is canonical as
+ * it is. A plain number has 15 digits at the most, no exponent, and none that says nothing: its double prints as the same.
+ */
+function findPlainRun(text: string, from: number): number {
+  let last = from
+  for (let at = from; ; at++) {
+    const start = text.charCodeAt(at) === MINUS ? at + 1 : at
+    at = start
+    let digits = 0
+    let point = -1
+    let code = text.charCodeAt(at)
+    for (; (code >= ZERO && code <= NINE) || (code === POINT && point === -1); code = text.charCodeAt(++at)) {
+      if (code === POINT) point = at
+      else digits++
+    }
+    const isEnd = code === COMMA || code === CLOSE_BRACKET
+    if (!isEnd || digits === 0 || digits > PLAIN_DIGITS || !isPlain(text, start, point, at)) return last
+    last = at
+    if (code === CLOSE_BRACKET) return last
+  }
+}
+
+/** Whether the digits have a zero that says nothing, or are so small that they would be written with an exponent. */
+function isPlain(text: string, start: number, point: number, end: number): boolean {
+  const startsWithZero = text.charCodeAt(start) === ZERO
+  if (point === -1) return !startsWithZero || (end === start + 1 && text.charCodeAt(start - 1) !== MINUS)
+  if (text.charCodeAt(end - 1) === ZERO || point === end - 1) return false
+  if (!startsWithZero) return true
+  let zeros = 0
+  while (text.charCodeAt(point + 1 + zeros) === ZERO) zeros++
+  return zeros < PLAIN_ZEROS
 }
 
 function skipSeparator(reader: Reader): void {

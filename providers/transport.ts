@@ -1,9 +1,10 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import type { Dispatcher } from 'undici'
-import { longWorkTurn } from '../lib/breathe.ts'
+import { createLongWork, longWorkTurn } from '../lib/breathe.ts'
 import { isJsonObject } from '../lib/json.ts'
 import { keepSource } from '../lib/json-source.ts'
+import { parseJsonInSlices } from '../lib/parse-json-in-slices.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { requestTracked } from './connections.ts'
 import { decodeContent } from './content-coding.ts'
@@ -36,7 +37,7 @@ export class RefusedError extends Error {
   }
 }
 
-/** Answers of this length on, in characters, are parsed in a turn of the event loop of their own. */
+/** Answers of this length on, in characters, are parsed in pieces, with turns of the event loop between them. */
 const LARGE_ANSWER = 1024 * 1024
 
 /**
@@ -46,20 +47,23 @@ const LARGE_ANSWER = 1024 * 1024
  */
 export async function readJson(stream: Readable, maxBytes: number): Promise<unknown> {
   const text = await readText(stream, maxBytes)
-  if (text.length < LARGE_ANSWER) return parseJson(text)
-  await longWorkTurn()
-  const value = parseJson(text)
-  await longWorkTurn()
-  return value
+  const value = text.length < LARGE_ANSWER ? parseJson(text) : await parseLarge(text)
+  return isJsonObject(value) ? keepSource(value, text) : value
 }
 
 function parseJson(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text)
-    return isJsonObject(value) ? keepSource(value, text) : value
+    return JSON.parse(text)
   } catch {
     return undefined
   }
+}
+
+async function parseLarge(text: string): Promise<unknown> {
+  await longWorkTurn()
+  const value = await parseJsonInSlices(text, { breathe: createLongWork() }).catch(() => undefined)
+  await longWorkTurn()
+  return value
 }
 
 /**

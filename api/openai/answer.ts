@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isTerminal, type Job } from '../../jobs/job.ts'
-import { readResultText } from '../../jobs/record.ts'
+import { parseLargeResult, readResultText } from '../../jobs/job-result.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import type { ApiDeps, RouteContext } from '../deps.ts'
@@ -113,7 +113,9 @@ async function answerWhole(
   if (end === null) return reply.hijack()
   reply.header('x-cache', cacheOf(end, call.job))
   const failure = failureOf(end)
-  return failure ? answerFailure(reply, call, failure) : answerResult(reply, end, handover.render)
+  if (failure) return answerFailure(reply, call, failure)
+  if (handover.render !== undefined && end.kind === 'ended') await parseLargeResult(end.job)
+  return answerResult(reply, end, handover.render)
 }
 
 /** The end of a call's job; null where its client went away. Throws where the server closes. */

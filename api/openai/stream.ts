@@ -1,3 +1,4 @@
+import { parseLargeResult } from '../../jobs/job-result.ts'
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { describeBreak, describeCancellation, describeFailure, type Failure } from './failure.ts'
 import type { Progress } from './watch.ts'
@@ -42,6 +43,7 @@ export async function* encodeStream(
       onDone(step.kind === 'broken' ? 'broken' : 'ended')
       const failure = failureOf(step)
       if (failure) return yield form.error(failure.error, step)
+      if (step.kind === 'ended') await parseLargeResult(step.job)
       const result = step.kind === 'ended' ? (step.job.result ?? {}) : {}
       if (!hasBegun) return yield form.replay(result)
       // Chunks get lost when the store does not take them; the result does not.

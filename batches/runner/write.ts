@@ -1,4 +1,5 @@
 import { isTerminal, type Job } from '../../jobs/job.ts'
+import { parseLargeResult } from '../../jobs/job-result.ts'
 import { createBreather } from '../../lib/breathe.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 import {
@@ -57,6 +58,7 @@ export function createBlockWriter(
     for (const [offset, line] of lines.entries()) {
       const job = jobOf(line)
       if (job !== null && !isTerminal(job.status)) return null
+      if (job !== null) await parseLargeResult(job)
       const answer = answerOf(line, job, ending)
       const index = block * BLOCK_LINES + part * PART_LINES + offset
       const text = renderLine(batch.id, index, answer)

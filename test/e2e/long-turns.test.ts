@@ -287,8 +287,7 @@ describe('no answer holds a worker, nor is it asked for twice', () => {
       process.stderr.write(
         `${job.status} ${job.error?.message?.slice(0, 100)} wait ${inWait} api ${inApi} events ${inEvents} worker ${inWorker}\n`,
       )
-    // To parse three million numbers is one step, which the machine and the rest of the turn bring to 240 ms: docs/operating.md.
-    const limit = shape === 'numbers to the bound' ? 1.25 * most() : most()
+    const limit = most()
     expect.soft(inWorker).toBeLessThan(limit)
     expect.soft(inWait).toBeLessThan(limit)
     expect.soft(inApi).toBeLessThan(limit)

@@ -1,7 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
-import { readResultText, toEvent, toJob, toRecord } from '../../../jobs/record.ts'
+import { parseLargeResult, readResultText, withUnparsedResult } from '../../../jobs/job-result.ts'
+import { toEvent, toJob, toRecord } from '../../../jobs/record.ts'
 import type { JsonObject } from '../../../lib/json.ts'
+import { stringifyJson } from '../../../lib/json-source.ts'
 import { testAtRest } from '../../helpers/encryption.ts'
 
 const asIs = {
@@ -179,6 +181,22 @@ describe('readResultText', () => {
   it('is none where the result takes another form on its way, or there is none', () => {
     expect(readResultText(job({ ...completed, result: text }))).toBeNull()
     expect(readResultText(job(queued))).toBeNull()
+  })
+
+  it('is parsed in pieces where it is large, and is not parsed at all to be written', async () => {
+    const { format: _, ...asItRests } = completed
+    const big = `{"answer":[${'0.25,'.repeat(300_000)}1]}`
+    const one = job({ ...asItRests, result: big })
+    const parses = vi.spyOn(JSON, 'parse')
+    try {
+      expect(stringifyJson(withUnparsedResult(one))).toContain(`"result":${big},`)
+      await parseLargeResult(one)
+      expect(one.result!.answer).toHaveLength(300_001)
+      expect(Math.max(...parses.mock.calls.map(([text]) => text.length))).toBeLessThan(300_000)
+    } finally {
+      parses.mockRestore()
+    }
+    expect(withUnparsedResult(one)).toBe(one)
   })
 
   it('goes with no copy, which may have another result', () => {

@@ -35,6 +35,25 @@ test.each([
   expect(canonicalizeNumber(left)).toBe(canonicalizeNumber(right))
 })
 
+/** Numbers as clients write them: integers, decimals near the bounds of plain notation, zeros that say nothing, exponents. */
+const written = fc
+  .tuple(
+    fc.constantFrom('', '-'),
+    fc.oneof(fc.nat().map(String), fc.stringMatching(/^[1-9]\d{0,18}$/), fc.constant('0')),
+    fc.oneof(fc.constant(''), fc.stringMatching(/^\.0{0,8}\d{1,16}$/)),
+    fc.oneof({ weight: 4, arbitrary: fc.constant('') }, fc.stringMatching(/^[eE][+-]?\d{1,3}$/)),
+  )
+  .map((parts) => parts.join(''))
+
+test('a list of numbers has each in the form that it has by itself', () => {
+  fc.assert(
+    fc.property(fc.array(written, { maxLength: 30 }), (numbers) => {
+      expect(unordered(`[${numbers.join(',')}]`)).toBe(`[${numbers.map(canonicalizeNumber).join(',')}]`)
+    }),
+    { numRuns: 1000 },
+  )
+})
+
 test.each([
   ['9223372036854775807', '9223372036854775808'],
   ['9007199254740993', '9007199254740992'],

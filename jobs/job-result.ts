@@ -1,0 +1,77 @@
+import { createLongWork, longWorkTurn } from '../lib/breathe.ts'
+import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { keepSource } from '../lib/json-source.ts'
+import { parseJsonInSlices } from '../lib/parse-json-in-slices.ts'
+import type { Job } from './job.ts'
+import { decodePayload, decodePayloadText } from './payload.ts'
+
+/**
+ * A job's result is parsed when somebody looks into it, for most pass it on as the text that it is. Parsing is one step, so who
+ * may have a large one to look into calls `parseLargeResult` before.
+ */
+type KeptResult = {
+  /** As `encodePayload` wrote it. */
+  payload: Buffer
+  /** Gives the result the form that was asked for; null: it is as it rests. */
+  render: ((result: JsonObject) => JsonObject) | null
+  parsed: JsonObject | null
+}
+
+/** Texts from here on, in characters, are parsed in pieces. */
+const LARGE_TEXT = 1024 * 1024
+
+const RESULT = Symbol('result')
+
+function keptOf(value: unknown): KeptResult | undefined {
+  return (value as { [RESULT]?: KeptResult } | null | undefined)?.[RESULT]
+}
+
+/** Gives a job its result, unparsed. */
+export function keepResult(job: Job, { payload, render }: Omit<KeptResult, 'parsed'>): Job {
+  const kept: KeptResult = { payload, render, parsed: null }
+  return Object.defineProperties(job, {
+    [RESULT]: { value: kept },
+    result: {
+      enumerable: true,
+      get() {
+        kept.parsed ??= render === null ? decodePayload(payload) : render(decodePayload(payload))
+        return kept.parsed
+      },
+    },
+  })
+}
+
+/** The text of a job's result, without parsing it; null where it has to be made of the result, or there is none. */
+export function readResultText(job: Job): string | null {
+  const kept = keptOf(job)
+  return kept?.render === null ? decodePayloadText(kept.payload) : null
+}
+
+/**
+ * A job for who writes it and does not look into its result: that is an empty object with the text for its source. Other
+ * values are as they were.
+ */
+export function withUnparsedResult<Value>(value: Value): Value {
+  const kept = keptOf(value)
+  if (kept === undefined || kept.parsed !== null) return value
+  const text = readResultText(value as Job)
+  if (text === null) return value
+  const copy: Record<string, unknown> = {}
+  for (const name of Object.keys(value as Job) as (keyof Job)[]) {
+    copy[name] = name === 'result' ? keepSource({}, text) : (value as Job)[name]
+  }
+  return copy as Value
+}
+
+/** Parses the result of a job in pieces where it is large, so that a look into it takes no time. */
+export async function parseLargeResult(job: Job): Promise<void> {
+  const kept = keptOf(job)
+  if (kept === undefined || kept.parsed !== null) return
+  const text = decodePayloadText(kept.payload)
+  if (text === null || text.length < LARGE_TEXT) return
+  await longWorkTurn()
+  const value = await parseJsonInSlices(text, { breathe: createLongWork() })
+  if (!isJsonObject(value)) return
+  const result = keepSource(value, text)
+  kept.parsed ??= kept.render === null ? result : kept.render(result)
+}
