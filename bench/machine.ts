@@ -43,6 +43,9 @@ export async function readMachine(redis: Redis): Promise<Machine> {
 }
 
 function readVersions(names: string[]): Record<string, string> {
-  const { dependencies } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-  return Object.fromEntries(names.map((name) => [name, dependencies[name]]))
+  const { dependencies, devDependencies } = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  )
+  const versions = { ...devDependencies, ...dependencies }
+  return Object.fromEntries(names.map((name) => [name, versions[name]]))
 }

@@ -1,10 +1,13 @@
 import { hash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { readScripts } from '../jobs/scripts.ts'
 
 /** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:moveToFinished`. */
 export async function readScriptNames(): Promise<Map<string, string>> {
+  const jobs = [...readScripts()].map(([name, lua]): [string, string] => [hash('sha1', lua), `jobs:${name}`])
   return new Map([
+    ...jobs,
     ...(await readFolder('jobs', new URL('../jobs/lua/', import.meta.url))),
     ...(await readFolder('gate', new URL('../ratelimit/lua/', import.meta.url))),
     ...(await readFolder('webhooks', new URL('../webhooks/lua/', import.meta.url))),

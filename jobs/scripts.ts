@@ -45,6 +45,19 @@ export type Scripts = {
   settleAll(name: ScriptName, calls: readonly ScriptCall[]): Promise<PromiseSettledResult<unknown>[]>
 }
 
+/** The scripts by their names, as they are sent. */
+export function readScripts(): Map<ScriptName, string> {
+  const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
+  const common = read('common')
+  return new Map(
+    NAMES.map((name) => {
+      const part = PARTS[name]
+      const shared = [common, ...(part === undefined ? [] : [read(part)])]
+      return [name, withEventReferences(shared, read(name), ['write_gathered', 'write_learned'])]
+    }),
+  )
+}
+
 /**
  * Registers the scripts with a connection, which sends them by digest and loads them where they are missing.
  *
@@ -54,12 +67,7 @@ export function createScripts(
   redis: RedisClient,
   following: (root: string) => Following = () => 'nothing',
 ): Scripts {
-  const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
-  const common = read('common')
-  for (const name of NAMES) {
-    const part = PARTS[name]
-    const shared = [common, ...(part === undefined ? [] : [read(part)])]
-    const lua = withEventReferences(shared, read(name))
+  for (const [name, lua] of readScripts()) {
     redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua })
   }
   const commands = redis as unknown as CustomCommands

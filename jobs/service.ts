@@ -9,6 +9,7 @@ import { hashInputs } from './embedding-cache.ts'
 import { exportFailed } from './export-failed.ts'
 import { createFailures } from './failures.ts'
 import { followGroup, followJob } from './follow.ts'
+import { gatherCalls } from './gather-calls.ts'
 import { createGroups } from './groups.ts'
 import { type Job, type JobEvent, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, Following, Jobs, NewJob } from './jobs.ts'
@@ -31,6 +32,7 @@ import {
   entryOf,
   isForLater,
   isRefused,
+  type Prepared,
   prepare,
   type SubmissionEvent,
   type Submitted,
@@ -41,6 +43,10 @@ import { waitForJob } from './wait.ts'
 
 /** What is refused for want of memory may come again after this, ms. */
 const MEMORY_SHORT_MS = 5000
+
+/** Jobs that one script accepts, and how much their bodies may have together, bytes. */
+const MOST_CREATED = 32
+const MOST_CREATED_BYTES = 256 * 1024
 
 /** What of a delivery the jobs need; the webhooks' own store implements it. */
 export type Deliveries = Pick<Jobs, 'redeliver'> & {
@@ -96,10 +102,24 @@ export function createJobs(deps: Deps): Jobs {
     return answer.map((status) => (status.length === 0 ? null : (status.toString() as JobStatus)))
   }
 
+  /** Runs the create script; jobs of one tenant that come at one moment go in one. */
+  const createOne = gatherCalls({
+    keyOf: ({ job }: Prepared) => job.tenant,
+    run: async (prepared) =>
+      (await scripts.run(
+        'create',
+        rootOf(prepared[0]!.job.tenant),
+        prepared.flatMap(({ args }) => [args.length, ...args]),
+      )) as [Buffer, ...unknown[]][],
+    most: MOST_CREATED,
+    size: { of: ({ record }) => record.get('body')!.length, most: MOST_CREATED_BYTES },
+    within: 'tick',
+  })
+
   type Awaited = { id: string; replyTo: string }
   type Settled = Submitted | { job: NewJob; error: unknown }
 
-  /** Runs the create script for each job in one round trip. One that fails fails alone. */
+  /** Runs the create script for all jobs in one round trip. One that fails fails alone. */
   async function submitEach(
     jobs: NewJob[],
     { awaited = null, isBrief = false }: { awaited?: Awaited | null; isBrief?: boolean } = {},
@@ -137,15 +157,14 @@ export function createJobs(deps: Deps): Jobs {
       }
     })
     const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
-    const calls = sent.map(({ job, args }) => ({ root: rootOf(job.tenant), args }))
-    const answers = (await scripts.settleAll('create', calls)).values()
+    const answers = (await Promise.allSettled(sent.map(createOne))).values()
     deps.queueAdmission.fill(jobs.length)
     await deps.confirm?.()
     const settled = prepared.map((one, index): Settled => {
       if ('error' in one) return one
       const answered = answers.next().value!
       if (answered.status === 'rejected') return { job: one.job, error: answered.reason }
-      const [answer, ...rest] = answered.value as [Buffer, ...unknown[]]
+      const [answer, ...rest] = answered.value
       const kind = answer.toString() as Submitted['kind']
       if (isShort && kind === 'queue_full') return { ...one, kind: 'memory_short', rest: [MEMORY_SHORT_MS] }
       const laneWaitMs = tooMany.get(jobs[index]!)

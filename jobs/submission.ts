@@ -10,14 +10,18 @@ import type { JobRecord } from './record.ts'
 /** How long an idempotency key is remembered. */
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
-/** A job handed to the create script, and what that answered. */
-export type Submitted = {
+/** A job for the create script. */
+export type Prepared = {
   job: NewJob
   id: string
   /** What stands for its content in the store. */
   hash: string
   record: Map<string, string | Buffer>
   args: (string | number | Buffer)[]
+}
+
+/** A job handed to the create script, and what that answered. */
+export type Submitted = Prepared & {
   kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
   rest: unknown[]
 }

@@ -20,6 +20,10 @@ import type { Argument, Scripts } from './scripts.ts'
 /** Jobs that one script claims: it holds Redis for a millisecond or two. */
 const MOST_CLAIMED = 32
 
+/** Outcomes that one script stores, and how much their results may have together, bytes. */
+const MOST_STORED = 32
+const MOST_STORED_BYTES = 256 * 1024
+
 /** Calls of one job that may be lost with their workers before it is quarantined. */
 const MOST_LOST = 3
 
@@ -154,7 +158,14 @@ export type WorkEvents = {
   'job.incident': Incident
 }
 
-/** What finish.lua answers. */
+/** Place of the result, or of the error, among the arguments of finish.lua. */
+const RESULT = 7
+
+function sizeOf(argument: Argument): number {
+  return typeof argument === 'number' ? 0 : argument.length
+}
+
+/** What finish.lua answers for a job. */
 type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
 
 export function createWork(deps: {
@@ -198,19 +209,33 @@ export function createWork(deps: {
     within: 'tick',
   })
 
+  /** Stores an outcome; those that come within one turn of the event loop, from several sockets, go in one script. */
+  const store = gatherCalls({
+    keyOf: ({ tenant }: Pick<Finish, 'tenant' | 'args'>) => tenant,
+    run: async (finishes) =>
+      (await scripts.run(
+        'finish',
+        rootOf(finishes[0]!.tenant),
+        finishes.flatMap(({ args }) => args),
+      )) as FinishAnswer[],
+    most: MOST_STORED,
+    size: { of: ({ args }) => sizeOf(args[RESULT]!), most: MOST_STORED_BYTES },
+    within: 'turn',
+  })
+
   /** Goes on where the finish script stopped. */
   async function finishFollowers(
     claimed: Pick<Claimed, 'tenant' | 'id'>,
     args: Argument[],
-    answer: unknown,
+    answer: FinishAnswer,
   ): Promise<void> {
     const root = rootOf(claimed.tenant)
-    let [kind, left, promoted] = answer as FinishAnswer
+    let [kind, left, promoted] = answer
     await outbox.dispatchById(claimed.tenant, promoted.toString())
     while (left > 0) {
       if (kind.toString() === 'carried') {
         // The job has no result of its own to hand on. What the call cost is booked once.
-        ;[kind, left, promoted] = (await scripts.run('finish', root, args)) as FinishAnswer
+        ;[kind, left, promoted] = await store({ tenant: claimed.tenant, args })
       } else {
         left = (await scripts.run('finish-followers', root, [claimed.id, settings().retainMs])) as number
       }
@@ -245,10 +270,9 @@ export function createWork(deps: {
   }
 
   async function restore(finishes: Finish[]): Promise<void> {
-    const stores = finishes.map(({ tenant, args }) => ({ root: rootOf(tenant), args }))
-    const answers = await scripts.runAll('finish', stores)
+    const answers = await Promise.all(finishes.map(store))
     for (const [index, finish] of finishes.entries()) {
-      await finishFollowers(finish, finish.args, answers[index])
+      await finishFollowers(finish, finish.args, answers[index]!)
     }
   }
 
@@ -288,7 +312,7 @@ export function createWork(deps: {
       '',
       end.cost_is_estimate ? '1' : '',
     ]
-    await finishFollowers({ tenant, id }, args, await scripts.run('finish', rootOf(tenant), args))
+    await finishFollowers({ tenant, id }, args, await store({ tenant, args }))
     deps.events?.emit('job.failed', { claimed, end, error })
   }
 

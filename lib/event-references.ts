@@ -7,9 +7,20 @@ const references = readFileSync(new URL('./event-references.lua', import.meta.ur
  * `scriptKeys`.
  *
  * @param shared Lua that stands before it
+ * @param writers functions of that which write at the end what the script has gathered, also where it fails
  */
-export function withEventReferences(shared: readonly string[], script: string): string {
-  const end = ['local answer_of_script = run_script()', 'write_references()', 'return answer_of_script']
+export function withEventReferences(
+  shared: readonly string[],
+  script: string,
+  writers: readonly string[] = [],
+): string {
+  const end = [
+    'local has_run, answer_of_script = pcall(run_script)',
+    ...writers.map((writer) => `${writer}()`),
+    'write_references()',
+    'if not has_run then error(answer_of_script, 0) end',
+    'return answer_of_script',
+  ]
   return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')
 }
 

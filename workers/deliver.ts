@@ -30,6 +30,9 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   /** For what they are worth: whatever is not kept is bought again. */
   async function keepItems(jobResults: JobResult[]): Promise<void> {
     const bought = jobResults.filter((jobResult) => jobResult.embeddings.length > 0)
+    if (bought.length === 0) return
+    // Behind the results, which leave at the end of this turn: nothing is kept of a job before it is completed.
+    await new Promise((resolve) => setImmediate(resolve))
     const byTenant = Map.groupBy(bought, ({ job: claimedJob }) => claimedJob.held.tenant)
     try {
       await Promise.all(

@@ -26,6 +26,67 @@ local function group_key(group)
   return root .. ':group:' .. group
 end
 
+-- What is written once ----------------------------------------------------------------------------------------
+-- A script may end, begin or accept many jobs. What it writes to the sorted sets of the tenant, and to its sums of money, is
+-- gathered and written at its end (`write_gathered`, which runs also where the script fails), by one command for each.
+-- Invariant: within the script all that reads these keys sees what is gathered: by `score_of`, `size_of` and `sum_of`.
+
+-- By key: by member its score, or false where it goes.
+local gathered_sets = {}
+-- By key: what is to be added, and how long a sum lives that is new, ms.
+local gathered_sums, sum_lives = {}, {}
+-- Most members that one command takes, for Lua's stack has a bound.
+local MEMBERS_PER_COMMAND = 2000
+
+local function put(key, score, member)
+  if not gathered_sets[key] then gathered_sets[key] = {} end
+  gathered_sets[key][member] = score
+end
+
+local function take_out(key, member) put(key, false, member) end
+
+local function score_of(key, member)
+  local score = (gathered_sets[key] or {})[member]
+  if score ~= nil then return score end
+  return redis.call('ZSCORE', key, member)
+end
+
+local function add_to_sum(key, amount, life)
+  gathered_sums[key] = (gathered_sums[key] or 0) + amount
+  sum_lives[key] = life
+end
+
+-- What is to be added to the value that was read of this key.
+local function sum_of(key, value) return tonumber(value or 0) + (gathered_sums[key] or 0) end
+
+local function write_set(command, key, values, per_member)
+  local most = MEMBERS_PER_COMMAND * per_member
+  for first = 1, #values, most do
+    redis.call(command, key, unpack(values, first, math.min(first + most - 1, #values)))
+  end
+end
+
+local function write_gathered()
+  for key, members in pairs(gathered_sets) do
+    local gone, scored = {}, {}
+    for member, score in pairs(members) do
+      if score then
+        scored[#scored + 1] = score
+        scored[#scored + 1] = member
+      else
+        gone[#gone + 1] = member
+      end
+    end
+    write_set('ZREM', key, gone, 1)
+    write_set('ZADD', key, scored, 2)
+  end
+  for key, amount in pairs(gathered_sums) do
+    if amount ~= 0 and redis.call('INCRBY', key, ms(amount)) == amount and sum_lives[key] then
+      redis.call('PEXPIRE', key, sum_lives[key])
+    end
+  end
+end
+
 local function is_terminal(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
@@ -55,7 +116,8 @@ local function emit(job, event, members)
   local text = '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
   local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
   if event ~= 'job.delta' then refer(job.id, seq, event) end
-  redis.call('PUBLISH', root .. ':live:' .. job.id, seq)
+  -- Nobody can listen to one that is new.
+  if not job.is_new then redis.call('PUBLISH', root .. ':live:' .. job.id, seq) end
   -- Whoever shows the job as it runs need not read it; `reply` tells the end.
   if job.live and job.reply and not is_terminal(string.sub(event, 5)) then
     redis.call('PUBLISH', job.reply, job.id .. '\nevent\n' .. seq .. '\n' .. text)
@@ -95,8 +157,18 @@ local function to_usd(nano) return string.format('%.9f', nano / 1e9) end
 local function read_money()
   local v = redis.call('MGET', spent_key(), root .. ':money:reserved', root .. ':money:running',
     root .. ':spent:' .. math.floor(now / DAY_MS), root .. ':reserved')
-  return math.max(0, tonumber(v[1] or 0)) + to_nano(v[4] or 0), math.max(0, tonumber(v[2] or 0)) + math.max(0, to_nano(v[5] or 0)),
-    math.max(0, tonumber(v[3] or 0))
+  return math.max(0, sum_of(spent_key(), v[1])) + to_nano(v[4] or 0),
+    math.max(0, sum_of(root .. ':money:reserved', v[2])) + math.max(0, to_nano(v[5] or 0)),
+    math.max(0, sum_of(root .. ':money:running', v[3]))
+end
+
+-- By key: what is known of a lane's answers, where this script adds to it.
+local learned = {}
+
+local function write_learned()
+  for key, samples in pairs(learned) do
+    redis.call('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)
+  end
 end
 
 -- Output tokens that an answer of the lane is expected to have: what nine of ten of this tenant's latest answers stayed
@@ -139,10 +211,12 @@ local function learn_output(job, usage)
   local estimate = job.estimate and read_estimate(job.estimate)
   local tokens = estimate and tonumber(string.match(usage, '"output_tokens":(%d+)'))
   if not tokens then return end
-  local key, samples = root .. ':output:' .. estimate.lane, {}
-  for sample in string.gmatch(redis.call('GET', key) or '', '%d+') do samples[#samples + 1] = sample end
-  samples[#samples + 1] = string.format('%d', math.ceil(tokens / estimate.choices))
-  redis.call('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)
+  local key = root .. ':output:' .. estimate.lane
+  if not learned[key] then
+    learned[key] = {}
+    for sample in string.gmatch(redis.call('GET', key) or '', '%d+') do table.insert(learned[key], sample) end
+  end
+  table.insert(learned[key], string.format('%d', math.ceil(tokens / estimate.choices)))
 end
 
 -- What the job is expected to cost now.
@@ -151,42 +225,46 @@ local function estimate_of(job)
   return to_nano(job.estimate_usd)
 end
 
--- `nano`: what is known of the estimate.
-local function reserve(job)
+-- `job.nano`: what is known of the estimate. `fields`: of a record that is written after this.
+local function reserve(job, fields)
   if job.reserved or job.reserved_usd then return end
   local nano = job.nano or estimate_of(job)
   if nano <= 0 then return end
   job.reserved = nano
-  redis.call('HSET', job_key(job.id), 'reserved_nano', ms(nano))
-  redis.call('INCRBY', root .. ':money:reserved', ms(nano))
+  fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(nano)
+  add_to_sum(root .. ':money:reserved', nano)
 end
 
--- The job's call is over.
-local function end_hold(job)
+-- Takes a field out of the job's record: with the others in `gone`, which the caller takes out; without that, here.
+local function clear(job, field, gone)
+  if gone then gone[#gone + 1] = field else redis.call('HDEL', job_key(job.id), field) end
+end
+
+-- The job's call is over. `gone`: see `clear`.
+local function end_hold(job, gone)
   if not job.held then return end
-  redis.call('HDEL', job_key(job.id), 'held_nano')
-  redis.call('DECRBY', root .. ':money:running', ms(job.held))
+  clear(job, 'held_nano', gone)
+  add_to_sum(root .. ':money:running', -job.held)
   job.held = nil
 end
 
-local function release(job)
-  end_hold(job)
+local function release(job, gone)
+  end_hold(job, gone)
   if job.reserved then
-    redis.call('HDEL', job_key(job.id), 'reserved_nano')
-    redis.call('DECRBY', root .. ':money:reserved', ms(job.reserved))
+    clear(job, 'reserved_nano', gone)
+    add_to_sum(root .. ':money:reserved', -job.reserved)
     job.reserved = nil
   end
   if job.reserved_usd then
-    redis.call('HDEL', job_key(job.id), 'reserved_usd')
+    clear(job, 'reserved_usd', gone)
     redis.call('INCRBYFLOAT', root .. ':reserved', '-' .. job.reserved_usd)
     job.reserved_usd = nil
   end
 end
 
 local function spend(nano)
-  if nano < 0 then nano = math.max(nano, -math.max(0, tonumber(redis.call('GET', spent_key()) or 0))) end
-  if nano == 0 then return end
-  if redis.call('INCRBY', spent_key(), ms(nano)) == nano then redis.call('PEXPIRE', spent_key(), 2 * DAY_MS) end
+  if nano < 0 then nano = math.max(nano, -math.max(0, sum_of(spent_key(), redis.call('GET', spent_key()) or 0))) end
+  add_to_sum(spent_key(), nano, 2 * DAY_MS)
 end
 
 -- The id is not kept: nothing of a deleted job is.
@@ -247,26 +325,32 @@ local function count_scheduled(job, by)
   if redis.call('HINCRBY', counts, lane, by) <= 0 then redis.call('HDEL', counts, lane) end
 end
 
+-- How many open jobs there were before the script, once that was asked, and how many more it made of them.
+local open_before, opened = nil, 0
+local function is_open_status(status) return status ~= nil and status ~= false and not is_terminal(status) end
+
 -- Moves the job between the status indexes and its group's counts. `to` is written to the record by the caller.
 local function index(job, to)
   local from = job.status
   if from == to then return end
   if to == 'scheduled' then count_scheduled(job, 1) elseif from == 'scheduled' then count_scheduled(job, -1) end
   if from then
-    redis.call('ZREM', root .. ':status:' .. from, job.id)
+    take_out(root .. ':status:' .. from, job.id)
     if job.group then redis.call('HINCRBY', group_key(job.group), from, -1) end
   end
-  redis.call('ZADD', root .. ':status:' .. to, job.created_at, job.id)
+  put(root .. ':status:' .. to, job.created_at, job.id)
+  if is_open_status(from) ~= is_open_status(to) then opened = opened + (is_open_status(to) and 1 or -1) end
   if job.group then
     redis.call('HINCRBY', group_key(job.group), to, 1)
-    redis.call('ZADD', root .. ':groups', ms(now), job.group)
+    put(root .. ':groups', ms(now), job.group)
   end
   job.status = to
 end
 
 local function open_jobs()
-  return redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
+  open_before = open_before or redis.call('ZCARD', root .. ':status:queued') + redis.call('ZCARD', root .. ':status:scheduled')
     + redis.call('ZCARD', root .. ':status:running')
+  return open_before + opened
 end
 
 -- Writes the delivery of a terminal event to the webhook outbox; the layout is described in webhooks/store.ts.
@@ -290,6 +374,7 @@ end
 -- made again may come back all the same: it keeps its flag, for the job was then paid twice.
 local function end_attempt(id, call, outcome)
   local key = job_key(id) .. ':attempts'
+  if redis.call('HSETNX', key, call .. ':end', outcome) == 1 then return false end
   local known = redis.call('HGET', key, call .. ':end')
   -- Of a member that stands twice, readers of JSON take the latter.
   if known and string.find(known, '"ambiguous":true', 1, true) then
@@ -425,17 +510,19 @@ local function finish(job, status, retain, fields, members, text)
     for _, value in ipairs(fields or {}) do set[#set + 1] = value end
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
-    redis.call('HDEL', job_key(job.id), 'next_attempt_at', 'waiting_for', 'leader', 'claim')
+    local gone = { 'next_attempt_at', 'waiting_for', 'leader', 'claim' }
+    release(job, gone)
+    redis.call('HDEL', job_key(job.id), unpack(gone))
     index(job, status)
     local seq = emit(job, 'job.' .. status, members)
     deliver(job, 'job.' .. status, seq)
-    redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)
+    put(root .. ':expiry', ms(now + retain), job.id)
     if job.reply then reply(job, status, seq, text) end
   end
   release(job)
   -- A call that goes on for others is found by it when its worker dies.
-  if not job.carrying then redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries) end
-  if job.deadline > 0 then redis.call('ZREM', root .. ':deadlines', job.id) end
+  if not job.carrying then take_out(root .. ':outbox', job.id .. '-' .. job.entries) end
+  if job.deadline > 0 then take_out(root .. ':deadlines', job.id) end
 end
 
 -- The id of the job whose call serves this content, or nil. A leader that was cancelled in mid-call still serves
@@ -469,7 +556,9 @@ local function claim(id, hash, cache_mode, is_new)
   if is_known or not is_new then leader = leader_of(hash, id) end
   if not leader then
     redis.call('SET', flight_key(hash), id)
-  elseif leader ~= id and cache_mode == 'use' then
+  elseif leader == id then
+    return 'lead'
+  elseif cache_mode == 'use' then
     return 'follow', leader
   end
   return 'lead'
@@ -487,11 +576,15 @@ local OUTBOX_GRACE_MS = 2000
 
 -- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
 -- tells a job's entries apart, so that one left over from before a cancel or a promotion is known as stale.
--- `run_at`: a scheduled job's; the maintainer queues it when that time comes, and nobody before.
-local function request_entry(job, run_at)
-  reserve(job)
-  job.entries = redis.call('HINCRBY', job_key(job.id), 'entries', 1)
-  redis.call('ZADD', root .. ':outbox', ms(run_at and run_at - OUTBOX_GRACE_MS or now), job.id .. '-' .. job.entries)
+-- `run_at`: a scheduled job's; the maintainer queues it when that time comes, and nobody before. `fields`: of a record that is
+-- written after this; without them it is written here.
+local function request_entry(job, run_at, fields)
+  local set = fields or {}
+  job.entries = job.entries + 1
+  set[#set + 1], set[#set + 2] = 'entries', job.entries
+  reserve(job, set)
+  if not fields then redis.call('HSET', job_key(job.id), unpack(set)) end
+  put(root .. ':outbox', ms(run_at and run_at - OUTBOX_GRACE_MS or now), job.id .. '-' .. job.entries)
 end
 
 -- Hands the content's flight to the oldest follower that still waits; nil when there is none. The new leader

@@ -1,6 +1,7 @@
--- Accepts a job: idempotency, admission, cache, single flight and record in one step.
+-- Accepts jobs of one tenant: idempotency, admission, cache, single flight and record of each in one step.
 --
--- ARGV  1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
+-- ARGV  for each job: how many arguments follow for it, and these:
+--       1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --         (behind spaces: what it may be kept as from before)
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
@@ -8,7 +9,7 @@
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it
 --       18 '1': the answer is to say how a job stands, and nothing of its record  19… record fields and values
--- Answer {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
+-- Answer for each job, in their order: {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable', …}:
 --       created: now, how many workers heard of it   shared: now   replayed: id, record (flat)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
@@ -18,113 +19,131 @@
 -- for it at once has ended it; after 'shared' it
 -- stands among the followers of a job that is.
 
-local id, hash, cache_mode = ARGV[1], ARGV[2], ARGV[3]
-local idempotency = ARGV[4] ~= '' and (root .. ':idempotency:' .. ARGV[4])
-local group = ARGV[10] ~= '' and ARGV[10] or false
-local run_at = string.sub(ARGV[9], 1, 1) == '+' and now + tonumber(ARGV[9]) or tonumber(ARGV[9]) or 0
-local scheduled = run_at > now
+-- `a`: the arguments of the job. `may_be_made`: false where none of this script's jobs is there.
+local function create(a, may_be_made)
+  local id, hash, cache_mode = a[1], a[2], a[3]
+  local idempotency = a[4] ~= '' and (root .. ':idempotency:' .. a[4])
+  local group = a[10] ~= '' and a[10] or false
+  local run_at = string.sub(a[9], 1, 1) == '+' and now + tonumber(a[9]) or tonumber(a[9]) or 0
+  local scheduled = run_at > now
 
--- The record of a job as the answer has it; nil where there is none.
-local function read_known(known)
-  if ARGV[18] == '' then
-    local record = redis.call('HGETALL', job_key(known))
-    return #record > 0 and record or nil
+  -- The record of a job as the answer has it; nil where there is none.
+  local function read_known(known)
+    if a[18] == '' then
+      local record = redis.call('HGETALL', job_key(known))
+      return #record > 0 and record or nil
+    end
+    local status = redis.call('HGET', job_key(known), 'status')
+    return status and { 'status', status } or nil
   end
-  local status = redis.call('HGET', job_key(known), 'status')
-  return status and { 'status', status } or nil
-end
 
-local function is_same(fingerprint)
-  for one in string.gmatch(ARGV[5], '[^ ]+') do if one == fingerprint then return true end end
-  return false
-end
+  local function is_same(fingerprint)
+    for one in string.gmatch(a[5], '[^ ]+') do if one == fingerprint then return true end end
+    return false
+  end
 
-if idempotency then
-  local known = redis.call('HMGET', idempotency, 'id', 'fingerprint')
-  if known[1] then
-    local record = read_known(known[1])
-    if record and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
-      if not is_same(known[2]) then return { 'conflict' } end
-      return { 'replayed', known[1], record }
+  if idempotency then
+    local known = redis.call('HMGET', idempotency, 'id', 'fingerprint')
+    if known[1] then
+      local record = read_known(known[1])
+      if record and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
+        if not is_same(known[2]) then return { 'conflict' } end
+        return { 'replayed', known[1], record }
+      end
     end
   end
+
+  -- The client's connection broke off, and it sends again what was done: ids are made once.
+  local made = may_be_made and read_known(id)
+  if made then return { 'replayed', id, made } end
+
+  if open_jobs() >= tonumber(a[7]) then return { 'queue_full' } end
+
+  -- Answers that are there already, or on their way, cost the tenant nothing.
+  local function is_free()
+    return cache_mode == 'use' and (is_kept(hash) or leader_of(hash) ~= nil)
+  end
+  if a[11] ~= '' and a[15] ~= '' and math.max(tonumber(a[15]), run_at) > tonumber(a[11]) and not is_free() then
+    return { 'deadline_unreachable' }
+  end
+  -- What is learned of answers counts where there is a budget; elsewhere nothing is asked of it.
+  local estimate, nano = a[14], nil
+  if a[13] == '' then
+    estimate = ms(price_estimate(estimate, false))
+  elseif not is_free() then
+    local budget, guessed = to_nano(a[13]), false
+    nano, guessed = price_estimate(estimate, true)
+    local spent, reserved = read_money()
+    -- A guess that is over the whole budget would keep out every job, and nothing would ever be learned: one at a time goes.
+    if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
+    if spent + reserved + nano > budget then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+  end
+
+  -- A bucket of one minute's submissions that refills continuously and starts full.
+  if a[12] ~= '' then
+    local rate = tonumber(a[12])
+    local bucket = redis.call('HMGET', root .. ':submissions', 'level', 'at')
+    local level = math.min(rate, tonumber(bucket[1] or rate) + math.max(0, now - tonumber(bucket[2] or now)) * rate / 60000)
+    if level < 1 then return { 'rate_limited', math.ceil((1 - level) * 60000 / rate) } end
+    redis.call('HSET', root .. ':submissions', 'level', string.format('%.17g', level - 1), 'at', ms(now))
+  end
+
+  local job = {
+    id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
+    deadline = tonumber(a[11] ~= '' and a[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
+  }
+  job.is_new = true
+  local ready = ms(scheduled and run_at or now)
+  local status = scheduled and 'scheduled' or 'queued'
+  local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
+    'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate', estimate }
+  for i = 19, #a do fields[#fields + 1] = a[i] end
+  if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
+
+  -- A job for later looks for an answer when it is due: the schedule says when, the cache does not.
+  local way, found = 'lead', nil
+  if not scheduled then way, found = claim(id, hash, cache_mode, true) end
+  if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end
+  redis.call('HSET', job_key(id), unpack(fields))
+  for i = 19, #a, 2 do
+    if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' then job[a[i]] = a[i + 1] end
+  end
+  put(root .. ':jobs', ms(now), id)
+  if group then
+    redis.call('HINCRBY', group_key(group), 'total', 1)
+    put(group_key(group) .. ':jobs', ms(now), id)
+  end
+  if job.deadline > 0 then put(root .. ':deadlines', a[11], id) end
+  if idempotency then
+    redis.call('HSET', idempotency, 'id', id, 'fingerprint', string.match(a[5], '^[^ ]*'))
+    redis.call('PEXPIRE', idempotency, a[6])
+  end
+  index(job, status)
+  emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
+
+  if way == 'hit' then
+    job.reply = nil -- the answer to this call says it
+    finish(job, 'completed', tonumber(a[8]), free_fields(found, 'hit'), nil, found.text)
+    if a[18] ~= '' then return { 'hit', ms(now) } end
+    return { 'hit', ms(now), found.by, found.usage, found.text or '' }
+  end
+  if way == 'follow' then
+    follow(job, found)
+    return { 'shared', ms(now) }
+  end
+  local heard = (a[16] ~= '' and not scheduled) and redis.call('PUBLISH', a[16], a[17]) or 0
+  return { 'created', ms(now), heard }
 end
 
--- The client's connection broke off, and it sends again what was done: ids are made once.
-local made = read_known(id)
-if made then return { 'replayed', id, made } end
-
-if open_jobs() >= tonumber(ARGV[7]) then return { 'queue_full' } end
-
--- Answers that are there already, or on their way, cost the tenant nothing.
-local function is_free()
-  return cache_mode == 'use' and (is_kept(hash) or leader_of(hash) ~= nil)
+local jobs, keys = {}, {}
+local first = 1
+while first <= #ARGV do
+  local count = tonumber(ARGV[first])
+  jobs[#jobs + 1] = { unpack(ARGV, first + 1, first + count) }
+  keys[#keys + 1] = job_key(ARGV[first + 1])
+  first = first + count + 1
 end
-if ARGV[11] ~= '' and ARGV[15] ~= '' and math.max(tonumber(ARGV[15]), run_at) > tonumber(ARGV[11]) and not is_free() then
-  return { 'deadline_unreachable' }
-end
--- What is learned of answers counts where there is a budget; elsewhere nothing is asked of it.
-local estimate, nano = ARGV[14], nil
-if ARGV[13] == '' then
-  estimate = ms(price_estimate(estimate, false))
-elseif not is_free() then
-  local budget, guessed = to_nano(ARGV[13]), false
-  nano, guessed = price_estimate(estimate, true)
-  local spent, reserved = read_money()
-  -- A guess that is over the whole budget would keep out every job, and nothing would ever be learned: one at a time goes.
-  if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
-  if spent + reserved + nano > budget then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
-end
-
--- A bucket of one minute's submissions that refills continuously and starts full.
-if ARGV[12] ~= '' then
-  local rate = tonumber(ARGV[12])
-  local bucket = redis.call('HMGET', root .. ':submissions', 'level', 'at')
-  local level = math.min(rate, tonumber(bucket[1] or rate) + math.max(0, now - tonumber(bucket[2] or now)) * rate / 60000)
-  if level < 1 then return { 'rate_limited', math.ceil((1 - level) * 60000 / rate) } end
-  redis.call('HSET', root .. ':submissions', 'level', string.format('%.17g', level - 1), 'at', ms(now))
-end
-
-local job = {
-  id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
-  deadline = tonumber(ARGV[11] ~= '' and ARGV[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
-}
-local ready = ms(scheduled and run_at or now)
-local status = scheduled and 'scheduled' or 'queued'
-local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
-  'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate', estimate }
-for i = 19, #ARGV do fields[#fields + 1] = ARGV[i] end
-if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
-redis.call('HSET', job_key(id), unpack(fields))
-for i = 19, #ARGV, 2 do
-  if ARGV[i] == 'webhook' or ARGV[i] == 'reply' or ARGV[i] == 'live' then job[ARGV[i]] = ARGV[i + 1] end
-end
-redis.call('ZADD', root .. ':jobs', ms(now), id)
-if group then
-  redis.call('HINCRBY', group_key(group), 'total', 1)
-  redis.call('ZADD', group_key(group) .. ':jobs', ms(now), id)
-end
-if job.deadline > 0 then redis.call('ZADD', root .. ':deadlines', ARGV[11], id) end
-if idempotency then
-  redis.call('HSET', idempotency, 'id', id, 'fingerprint', string.match(ARGV[5], '^[^ ]*'))
-  redis.call('PEXPIRE', idempotency, ARGV[6])
-end
-index(job, status)
-emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
-
--- A job for later looks for an answer when it is due: the schedule says when, the cache does not.
-local way, found = 'lead', nil
-if not scheduled then way, found = claim(id, hash, cache_mode, true) end
-if way == 'hit' then
-  job.reply = nil -- the answer to this call says it
-  finish(job, 'completed', tonumber(ARGV[8]), free_fields(found, 'hit'), nil, found.text)
-  if ARGV[18] ~= '' then return { 'hit', ms(now) } end
-  return { 'hit', ms(now), found.by, found.usage, found.text or '' }
-end
-if way == 'follow' then
-  follow(job, found)
-  return { 'shared', ms(now) }
-end
-request_entry(job, scheduled and run_at or nil)
-local heard = (ARGV[16] ~= '' and not scheduled) and redis.call('PUBLISH', ARGV[16], ARGV[17]) or 0
-return { 'created', ms(now), heard }
+local may_be_made = redis.call('EXISTS', unpack(keys)) > 0
+local answers = {}
+for i, job in ipairs(jobs) do answers[i] = create(job, may_be_made) end
+return answers

@@ -1,92 +1,100 @@
--- Stores the outcome of a call that ends the job, and ends its followers with it.
+-- Stores the outcomes of calls that end jobs of one tenant, and ends their followers with them.
 --
--- ARGV  1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
+-- ARGV  for each job twelve:
+--       1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
 --       6 end of the attempt (JSON); '' when no call was made, and the attempt is taken back
 --       7 cache ttl ms (0: do not cache)
 --       completed: 8 result  9 usage (JSON or '')  11 where the answer came from ('' as the record says)
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
 --       10 cost in USD  12 '1' when that is an estimate
--- Answer {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
+-- Answer for each job, in their order: {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again, else call finish-followers.lua
 -- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
 -- back wins); a failure only from its latest call, and not once it waits for another. A later outcome is kept with its
 -- attempt alone.
 
-local id, call, status, hash, retain = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
-local job = load(id, true)
-local leads = redis.call('GET', flight_key(hash)) == id
-local known = false -- a worker stores again what it is not sure was stored
-if job and not job.deleted then
-  if ARGV[6] == '' then
-    redis.call('HDEL', job_key(id) .. ':attempts', call)
-  else
-    known = end_attempt(id, call, ARGV[6])
-  end
-end
--- Without a call there is no cost.
-local cost = ARGV[6] == '' and 0 or book(job, id, call, to_nano(ARGV[10]), known)
-
-local ended = not job or is_terminal(job.status)
--- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
-local carried = ended and (not job or job.carrying)
-if not ended and status == 'completed' then
-  job.paid = job.paid + cost
-  if job.group and cost ~= 0 then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(cost)) end
-elseif job and not job.deleted and job.status ~= 'completed' then
-  add_cost(job, cost, ARGV[12] == '1')
-end
-if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
-
-local goes_alone = status == 'failed' and (ARGV[9] == '1' or carried)
-local followers = leads and not goes_alone and pop_followers(hash) or { popped = 0 }
-
-local fields, members, text, answer
-if status == 'completed' then
-  text = #ARGV[8] <= LONGEST_TEXT and ARGV[8]
-  local ttl = (leads or not ended) and tonumber(ARGV[7]) or 0
-  if ttl > 0 or #followers > 0 then
-    answer = { by = answer_name(id, call), usage = ARGV[9], text = text }
-    -- Of a call whose outcome is stored already, so is the answer.
-    local known_at = (ended or known) and find_answer(hash, answer.by)
-    if known_at then
-      add_holders(known_at, #followers)
+-- `a`: the arguments of the job.
+local function store(a)
+  local id, call, status, hash, retain = a[1], tonumber(a[2]), a[3], a[4], tonumber(a[5])
+  local job = load(id, true)
+  local leads = redis.call('GET', flight_key(hash)) == id
+  local known = false -- a worker stores again what it is not sure was stored
+  if job and not job.deleted then
+    if a[6] == '' then
+      redis.call('HDEL', job_key(id) .. ':attempts', call)
     else
-      put_answer(hash, answer.by, ARGV[8], ARGV[9], ttl, #followers + (ended and 0 or 1))
+      known = end_attempt(id, call, a[6])
     end
   end
-  fields = { answer and 'answer' or 'result', answer and answer.by or ARGV[8], 'usage', ARGV[9], 'cost_usd', '0' }
-  if ARGV[11] ~= '' then fields[7], fields[8] = 'cache', ARGV[11] end
-  if ARGV[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
-else
-  fields, members = { 'error', ARGV[8] }, ',"error":' .. ARGV[8]
-end
-if not ended then
-  -- Retried since, it waits for another's call, and its own old one came back first.
-  if job.leader then redis.call('ZREM', followers_key(job.hash), id) end
-  if ARGV[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
-  if status == 'completed' and ARGV[6] ~= '' then learn_output(job, ARGV[9]) end
-  finish(job, status, retain, fields, members, text)
+  -- Without a call there is no cost.
+  local cost = a[6] == '' and 0 or book(job, id, call, to_nano(a[10]), known)
+
+  local ended = not job or is_terminal(job.status)
+  -- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
+  local carried = ended and (not job or job.carrying)
+  if not ended and status == 'completed' then
+    job.paid = job.paid + cost
+    if job.group and cost ~= 0 then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(cost)) end
+  elseif job and not job.deleted and job.status ~= 'completed' then
+    add_cost(job, cost, a[12] == '1')
+  end
+  if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
+
+  local goes_alone = status == 'failed' and (a[9] == '1' or carried)
+  local followers = leads and not goes_alone and pop_followers(hash) or { popped = 0 }
+
+  local fields, members, text, answer
+  if status == 'completed' then
+    text = #a[8] <= LONGEST_TEXT and a[8]
+    local ttl = (leads or not ended) and tonumber(a[7]) or 0
+    if ttl > 0 or #followers > 0 then
+      answer = { by = answer_name(id, call), usage = a[9], text = text }
+      -- Of a call whose outcome is stored already, so is the answer.
+      local known_at = (ended or known) and find_answer(hash, answer.by)
+      if known_at then
+        add_holders(known_at, #followers)
+      else
+        put_answer(hash, answer.by, a[8], a[9], ttl, #followers + (ended and 0 or 1))
+      end
+    end
+    fields = { answer and 'answer' or 'result', answer and answer.by or a[8], 'usage', a[9], 'cost_usd', '0' }
+    if a[11] ~= '' then fields[7], fields[8] = 'cache', a[11] end
+    if a[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
+  else
+    fields, members = { 'error', a[8] }, ',"error":' .. a[8]
+  end
+  if not ended then
+    -- Retried since, it waits for another's call, and its own old one came back first.
+    if job.leader then redis.call('ZREM', followers_key(job.hash), id) end
+    if a[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
+    if status == 'completed' and a[6] ~= '' then learn_output(job, a[9]) end
+    finish(job, status, retain, fields, members, text)
+  end
+
+  local left, promoted = 0, ''
+  if leads then
+    if goes_alone then
+      promoted = promote(hash) or ''
+    else
+      local shared = answer and free_fields(answer, 'shared') or fields
+      left = finish_followers(hash, followers, status, retain, shared, members, text)
+      if left > 0 then
+        -- Of a carried call there is no record to go on from: its worker calls again, or dies and another job leads.
+        if not carried then redis.call('SADD', root .. ':draining', id) end
+      else
+        redis.call('DEL', flight_key(hash))
+        if ended then redis.call('SREM', root .. ':draining', id) end
+      end
+    end
+    if left == 0 and job and job.carrying then
+      redis.call('HDEL', job_key(id), 'carrying')
+      take_out(root .. ':outbox', id .. '-' .. job.entries)
+    end
+    if left == 0 and job and job.deleted then redis.call('DEL', job_key(id)) end
+  end
+  return { carried and 'carried' or ended and 'stale' or 'ok', left, promoted }
 end
 
-local left, promoted = 0, ''
-if leads then
-  if goes_alone then
-    promoted = promote(hash) or ''
-  else
-    local shared = answer and free_fields(answer, 'shared') or fields
-    left = finish_followers(hash, followers, status, retain, shared, members, text)
-    if left > 0 then
-      -- Of a carried call there is no record to go on from: its worker calls again, or dies and another job leads.
-      if not carried then redis.call('SADD', root .. ':draining', id) end
-    else
-      redis.call('DEL', flight_key(hash))
-      if ended then redis.call('SREM', root .. ':draining', id) end
-    end
-  end
-  if left == 0 and job and job.carrying then
-    redis.call('HDEL', job_key(id), 'carrying')
-    redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
-  end
-  if left == 0 and job and job.deleted then redis.call('DEL', job_key(id)) end
-end
-return { carried and 'carried' or ended and 'stale' or 'ok', left, promoted }
+local answers = {}
+for i = 1, #ARGV, 12 do answers[#answers + 1] = store({ unpack(ARGV, i, i + 11) }) end
+return answers

@@ -15,22 +15,22 @@ local function forget(job)
   release(job)
   -- What the sweeper needs to queue a job straight from the API whose worker dies: whoever looks then lets another lead.
   local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
-  redis.call('ZREM', root .. ':jobs', id)
-  redis.call('ZREM', root .. ':status:' .. was, id)
+  take_out(root .. ':jobs', id)
+  take_out(root .. ':status:' .. was, id)
   if was == 'scheduled' then count_scheduled(job, -1) end
-  if not job.carrying then redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries) end
-  redis.call('ZREM', root .. ':expiry', id)
+  if not job.carrying then take_out(root .. ':outbox', id .. '-' .. job.entries) end
+  take_out(root .. ':expiry', id)
   -- A durable run that asks for this step again gets a job of another id.
   local run, step = string.match(job.durable or '', '^(%x+)\n([^\n]*)')
   if run and redis.call('HDEL', durable_key(run), 's:' .. step) == 1 then redis.call('HINCRBY', durable_key(run), 'steps', -1) end
-  redis.call('ZREM', root .. ':deadlines', id)
+  take_out(root .. ':deadlines', id)
   if job.group then
     local group = group_key(job.group)
     redis.call('HINCRBY', group, was, -1)
     redis.call('ZREM', group .. ':jobs', id)
     if redis.call('HINCRBY', group, 'total', -1) <= 0 then
       redis.call('UNLINK', group, group .. ':jobs', group .. ':events')
-      redis.call('ZREM', root .. ':groups', job.group)
+      take_out(root .. ':groups', job.group)
     end
   end
   for _, delivery in ipairs(redis.call('LRANGE', job_key(id) .. ':deliveries', 0, -1)) do

@@ -15,7 +15,7 @@ local cost = book(job, id, call, to_nano(ARGV[9]), known)
 if not job then return { 0, '' } end
 if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
 if job.carrying and is_terminal(job.status) then
-  redis.call('ZREM', root .. ':outbox', id .. '-' .. job.entries)
+  take_out(root .. ':outbox', id .. '-' .. job.entries)
   redis.call('HDEL', job_key(id), 'carrying')
   if job.deleted then redis.call('DEL', job_key(id)) end
   return { 0, promote(job.hash) or '' }
@@ -31,9 +31,9 @@ index(job, 'queued')
 emit(job, 'job.retrying', ',"reason":' .. cjson.encode(ARGV[5]) .. ',"attempt":' .. call .. ',"next_attempt_at":' .. ms(at))
 -- Its place says from now on that it is to be queued, which its worker does; a sweeper does where that one dies.
 local place = id .. '-' .. job.entries
-redis.call('ZADD', root .. ':outbox', ms(now + tonumber(ARGV[11])), place)
+put(root .. ':outbox', ms(now + tonumber(ARGV[11])), place)
 if ARGV[8] ~= '' then
-  redis.call('ZREM', root .. ':outbox', place)
+  take_out(root .. ':outbox', place)
   redis.call('HSET', job_key(id), 'lane', ARGV[8])
   request_entry(job)
   return { 2, '' }

@@ -28,11 +28,11 @@ end
 local function retire_run(place, run)
   local last = jobs_kept_until(run)
   if last > now then
-    redis.call('ZADD', root .. ':expiry', ms(last), place)
+    put(root .. ':expiry', ms(last), place)
     redis.call('ZADD', root .. ':durables', ms(last), run)
   else
     redis.call('UNLINK', durable_key(run), durable_key(run) .. ':values')
-    redis.call('ZREM', root .. ':expiry', place)
+    take_out(root .. ':expiry', place)
     redis.call('ZREM', root .. ':durables', run)
   end
 end
@@ -53,12 +53,12 @@ for _, id in ipairs(due) do
     retire_run(id, run)
   elseif kept then
     -- A run that is over as well goes first, and the job with the next look.
-    redis.call('ZADD', root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
+    put(root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
   elseif job and is_terminal(job.status) then
     local _, promoted = forget(job)
     if promoted ~= '' then answer[#answer + 1] = promoted end
   else
-    redis.call('ZREM', root .. ':expiry', id)
+    take_out(root .. ':expiry', id)
   end
 end
 return answer

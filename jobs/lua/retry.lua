@@ -30,7 +30,7 @@ if ARGV[3] then
   if why then return { why } end
   redis.call('HINCRBY', job_key(id), 'redrives', 1)
 end
-redis.call('ZREM', root .. ':expiry', id)
+take_out(root .. ':expiry', id)
 redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
 job.deadline = 0
 

@@ -84,13 +84,13 @@ local function hold_budget(job, expected, fields)
   end
   if job.reserved_usd then release(job) end
   if estimate ~= job.reserved then
-    redis.call('INCRBY', root .. ':money:reserved', ms(estimate - (job.reserved or 0)))
+    add_to_sum(root .. ':money:reserved', estimate - (job.reserved or 0))
     fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(estimate)
     job.reserved = estimate
   end
   -- What it learns of is the lane that serves it.
   if expected ~= '' and expected ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', expected end
-  redis.call('INCRBY', root .. ':money:running', ms(estimate))
+  add_to_sum(root .. ':money:running', estimate)
   fields[#fields + 1], fields[#fields + 2] = 'held_nano', ms(estimate)
   return nil
 end
@@ -105,9 +105,9 @@ local function start(id, entry, token, expected, is_direct)
     -- Cancelled in mid-call while carrying followers, and then its worker died: another must lead.
     if job.carrying then
       -- Its call still goes on for the others, in a worker that holds it.
-      local held_until = redis.call('ZSCORE', outbox, place)
+      local held_until = score_of(outbox, place)
       if held_until and tonumber(held_until) > now then return { 'ack', '' } end
-      redis.call('ZREM', outbox, place)
+      take_out(outbox, place)
       redis.call('HDEL', job_key(id), 'carrying')
       if job.deleted then redis.call('DEL', job_key(id)) end
       return { 'ack', promote(job.hash) or '' }
@@ -116,21 +116,21 @@ local function start(id, entry, token, expected, is_direct)
   end
   if job.leader then return { 'ack', '' } end
 
-  local function hold() redis.call('ZADD', outbox, ms(now + lease), place) end
+  local function hold() put(outbox, ms(now + lease), place) end
   local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == token
 
   if job.status == 'running' and not is_ours then
     -- Another worker has it, or a sweeper is to find it; that the entry comes again says nothing of that worker.
-    local until_ms = redis.call('ZSCORE', outbox, place)
+    local until_ms = score_of(outbox, place)
     if until_ms and (tonumber(until_ms) > now or is_direct) then return { 'ack', '' } end
   elseif is_direct and not is_ours then
     -- Straight from the API: once the sweeper may have looked, the job is the queue's.
-    local since = redis.call('ZSCORE', outbox, place)
+    local since = score_of(outbox, place)
     if not since then return { 'ack', '' } end
     local oldest = math.min(tonumber(since), job.ready_at)
     if oldest < now - EXPRESS_MS then
       -- A renewal may have moved it ahead right after that look: the sweeper looks again.
-      redis.call('ZADD', outbox, ms(oldest), place)
+      put(outbox, ms(oldest), place)
       return { 'ack', '' }
     end
   end

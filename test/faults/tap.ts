@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { readScripts } from '../../jobs/scripts.ts'
 
 /** What a worker's connections to its Redis go through, to break them between one command and the next. */
 export type Tap = {
@@ -21,9 +21,8 @@ export type Tap = {
 }
 
 const SENTINEL = 'the end of what a tap let through'
-const lua = (name: string) => readFileSync(new URL(`../../jobs/lua/${name}.lua`, import.meta.url), 'utf8')
 /** How jobs/scripts.ts calls the script that stores results: by digest, by its text where Redis does not know it yet. */
-const SCRIPT = `${lua('common')}\n${lua('finish')}`
+const SCRIPT = readScripts().get('finish')!
 const DIGEST = hash('sha1', SCRIPT)
 
 /** @param target URL of the Redis on 127.0.0.1 */

@@ -1,5 +1,16 @@
 import { expect, it } from 'vitest'
-import { intent, openTestStore, read, submit, TENANT, until } from '../../helpers/store.ts'
+import {
+  complete,
+  fail,
+  intent,
+  newJob,
+  openTestStore,
+  read,
+  submit,
+  success,
+  TENANT,
+  until,
+} from '../../helpers/store.ts'
 
 /** Jobs with different prompts, fetched together. */
 async function fetchMany(count: number) {
@@ -37,4 +48,62 @@ it('a record that cannot be read keeps none from its claim that is claimed besid
     expect((await read(store, id)).status).toBe('running')
     expect(await store.jobs.attempts(TENANT, id)).toHaveLength(1)
   }
+})
+
+it('jobs that are accepted together are accepted as each would be alone', async () => {
+  const store = await openTestStore()
+  const limits = { maxQueued: 6, requestsPerMinute: null, budgetUsdPerDay: null }
+  const outcomes = await store.jobs.createMany([
+    newJob({ limits }, 'a'),
+    newJob({ limits, idempotencyKey: 'key' }, 'b'),
+    // Follows the first, and is the second once more.
+    newJob({ limits }, 'a'),
+    newJob({ limits, idempotencyKey: 'key' }, 'b'),
+    newJob({ limits, idempotencyKey: 'key' }, 'c'),
+    newJob({ limits, delayMs: 60_000 }, 'd'),
+    newJob({ limits, group: 'nightly' }, 'e'),
+    newJob({ limits, deadline: Date.now() + 60_000 }, 'f'),
+    newJob({ limits }, 'one too many'),
+  ])
+  expect(outcomes.map((one) => ('status' in one ? one.status : one.kind))).toEqual([
+    ...['queued', 'queued', 'queued', 'queued', 'conflict', 'scheduled', 'queued', 'queued', 'refused'],
+  ])
+  const ids = outcomes.flatMap((one) => ('id' in one ? [one.id] : []))
+  expect(ids[3]).toBe(ids[1])
+  expect(await store.redis.zcard(`${store.root}:status:queued`)).toBe(5)
+  expect(await store.redis.zcard(`${store.root}:status:scheduled`)).toBe(1)
+  expect(await store.redis.zcard(`${store.root}:jobs`)).toBe(6)
+  expect((await read(store, ids[2]!)).cache).toBe('shared')
+  expect(await store.jobs.countOpen(TENANT, 'nightly')).toBe(1)
+})
+
+it('results that come together are stored as each would be alone, and money and outputs are summed', async () => {
+  const { store, jobs, held } = await fetchMany(5)
+  const started = await Promise.all(held.map((one) => store.work.start([one], intent)))
+  const running = started.map(([one], at) => {
+    if (one!.kind !== 'run') throw new Error(one!.kind)
+    return { held: held[at]!, claimed: one!.claimed }
+  })
+  // Its event cannot be written.
+  await store.redis.del(`${store.root}:job:${jobs[2]}:events`)
+  await store.redis.set(`${store.root}:job:${jobs[2]}:events`, 'no list')
+  const stored = await Promise.allSettled([
+    ...running.slice(0, 4).map((one) => complete(store, one)),
+    fail(store, running[4]!),
+  ])
+  // The second time it is known to have ended.
+  expect(stored.map(({ status }) => status)).toEqual(Array(5).fill('fulfilled'))
+  const statuses = await store.jobs.statuses(TENANT, [...jobs])
+  expect(statuses).toEqual([...Array(4).fill('completed'), 'failed'])
+  // What the script had gathered is written also where it failed: each job is in the index that its record names.
+  for (const [at, id] of jobs.entries()) {
+    expect(await store.redis.zscore(`${store.root}:status:${statuses[at]}`, id), `${at}`).not.toBeNull()
+  }
+  const spent = Number(
+    await store.redis.get(`${store.root}:money:spent:${Math.floor(Date.now() / 86_400_000)}`),
+  )
+  expect(spent).toBe(4 * success.cost_usd! * 1e9)
+  expect(
+    await store.redis.pttl(`${store.root}:money:spent:${Math.floor(Date.now() / 86_400_000)}`),
+  ).toBeGreaterThan(0)
 })
