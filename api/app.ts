@@ -34,6 +34,7 @@ import { chooseRequestId } from './request-id.ts'
 import { registerScheduleRoutes } from './schedules/routes.ts'
 import { addSecurityHeaders } from './security-headers.ts'
 import { serializerCompiler } from './serialize.ts'
+import { isForSocket, registerSocketRoute } from './socket/routes.ts'
 import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000
@@ -70,6 +71,8 @@ export function buildApp(deps: ApiDeps): Api {
       connectionsCheckingInterval: 1_000,
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
+      // Any other request that asks for an upgrade (HTTP/2, say) is answered as it is.
+      shouldUpgradeCallback: isForSocket,
     },
     // Answers underway are given their time at close; the framework's own 503 has another shape than our errors.
     forceCloseConnections: 'idle',
@@ -101,6 +104,8 @@ export function buildApp(deps: ApiDeps): Api {
     registerGroupRoutes(api, context)
     registerEventRoutes(api, context)
     registerTenantEventsRoute(api, context)
+    // In a scope of its own, for its requests become sockets.
+    await api.register(async (socket: Api) => registerSocketRoute(socket, context))
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
     registerOverviewRoutes(api, context)

@@ -50,25 +50,41 @@ export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandl
     const access = request.routeOptions.config.access ?? 'tenant'
     // An unknown path is answered 404 with and without a key.
     if (access === 'public' || request.is404) return done()
-    const keyring = deps.keyring()
-    const caller = findTenant(readKeyHeader(request), keyring)
-    if (caller === null)
-      return done(new ApiError('unauthorized', 'send a valid key: Authorization: Bearer <key>'))
-    if (access === 'admin' && !caller.admin)
-      return done(new ApiError('forbidden', 'this route needs an admin key'))
-    const name = request.headers['x-tenant']
-    const actsAs = name !== undefined && !keyring.open
-    if (actsAs && !caller.admin) {
-      return done(
-        new ApiError('forbidden', 'x-tenant: acting as a tenant needs an admin key', { param: 'x-tenant' }),
-      )
+    try {
+      const actsAs = request.headers['x-tenant']
+      const asked = {
+        authorization: readKeyHeader(request),
+        actsAs: actsAs === undefined ? undefined : String(actsAs),
+      }
+      const { caller, tenant } = authenticate(asked, access, deps.keyring())
+      request.setDecorator(callerDecorator, caller)
+      request.setDecorator(tenantDecorator, tenant)
+      done()
+    } catch (error) {
+      done(error as ApiError)
     }
-    const tenant = actsAs ? keyring.named(String(name)) : caller
-    if (tenant === null) return done(notFound('tenant'))
-    request.setDecorator(callerDecorator, caller)
-    request.setDecorator(tenantDecorator, tenant)
-    done()
   }
+}
+
+/**
+ * Whose key it is, and the tenant that what is asked for is about. Throws `unauthorized`, `forbidden`, or `not_found` where there
+ * is no tenant to act as.
+ */
+export function authenticate(
+  { authorization, actsAs }: { authorization: string | undefined; actsAs: string | undefined },
+  access: Exclude<Access, 'public'>,
+  keyring: Keyring,
+): { caller: Tenant; tenant: Tenant } {
+  const caller = findTenant(authorization, keyring)
+  if (caller === null) throw new ApiError('unauthorized', 'send a valid key: Authorization: Bearer <key>')
+  if (access === 'admin' && !caller.admin) throw new ApiError('forbidden', 'this route needs an admin key')
+  if (actsAs === undefined || keyring.open) return { caller, tenant: caller }
+  if (!caller.admin) {
+    throw new ApiError('forbidden', 'x-tenant: acting as a tenant needs an admin key', { param: 'x-tenant' })
+  }
+  const tenant = keyring.named(actsAs)
+  if (tenant === null) throw notFound('tenant')
+  return { caller, tenant }
 }
 
 /** What `Authorization` says, or would say: Azure's clients send their key as `api-key`. */

@@ -75,6 +75,10 @@ export type ApiMetrics = {
   onAnswer(answer: { method: string; route: string | null; status: number; ms: number }): void
   /** One more event stream is open, or one less. */
   onStreams(change: 1 | -1): void
+  /** One more WebSocket is open, or one less; `code`: how it was closed. */
+  onSocket(change: { opened: true } | { closed: number }): void
+  /** A message came over a WebSocket, or left by one; `type` is one of the protocol's, or `invalid`. */
+  onSocketMessage(direction: 'in' | 'out', type: string): void
   /** What a scrape is answered; takes 3 s at the most. */
   render(): Promise<{ contentType: string; text: string }>
 }
@@ -95,6 +99,14 @@ export type ApiLimits = {
   fileBytes: number
   /** Between the comments that keep proxies from closing a silent event stream. */
   heartbeat: number
+  /** Largest message of a WebSocket. */
+  socketMessageBytes: number
+  /** What may wait to be sent by a WebSocket before no more is read for it. */
+  socketBufferBytes: number
+  /** How long that may last before its client counts as too slow. */
+  socketPatience: number
+  /** How long a WebSocket may be open without a key. */
+  socketAuthTimeout: number
   /** What answers underway get at close before their connections are cut. */
   closeGrace: number
 }
@@ -108,6 +120,10 @@ export const defaultApiLimits: ApiLimits = {
   bulkTimeout: 600_000,
   fileBytes: 200_000_000,
   heartbeat: 15_000,
+  socketMessageBytes: 1024 * 1024,
+  socketBufferBytes: 1024 * 1024,
+  socketPatience: 10_000,
+  socketAuthTimeout: 5_000,
   closeGrace: 5_000,
 }
 

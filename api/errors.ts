@@ -32,6 +32,7 @@ export const errorTable = {
   read_only: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   storage_full: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
+  upgrade_required: { status: 426, type: 'invalid_request_error', retryAfterSeconds: null },
   idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   too_many_schedules: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },

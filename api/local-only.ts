@@ -46,7 +46,7 @@ function isLocalName(host: string): boolean {
 }
 
 /** A page on another port of this machine is somebody else's. Whether TLS ends before this process does not matter. */
-function isOwnOrigin(origin: string, host: string | undefined): boolean {
+export function isOwnOrigin(origin: string, host: string | undefined): boolean {
   const own = host?.toLowerCase()
   return own !== undefined && [`http://${own}`, `https://${own}`].includes(origin.toLowerCase())
 }

@@ -12,9 +12,20 @@ export type OpenStreams = {
    * a stream outlives what was checked at its beginning. Throws `rate_limited` when the tenant has too many.
    */
   open(request: FastifyRequest, reply: FastifyReply): AbortSignal
+  /** The same for what is no answer, until it is released. */
+  hold(holder: StreamHolder): { signal: AbortSignal; release(): void }
 }
 
-type OpenStream = { request: FastifyRequest; needsAdmin: boolean; revoked: AbortController }
+export type StreamHolder = {
+  /** What was sent as `Authorization`, or would have been. */
+  authorization: string | undefined
+  /** The name of the tenant whose key that is. */
+  caller: string
+  /** The key has to be an administrator's. */
+  needsAdmin: boolean
+}
+
+type OpenStream = StreamHolder & { revoked: AbortController }
 
 /** The event streams of this process. */
 export function createOpenStreams(deps: {
@@ -27,29 +38,40 @@ export function createOpenStreams(deps: {
   let checked = deps.keyring()
   let timer: NodeJS.Timeout | undefined
 
-  function open(request: FastifyRequest, reply: FastifyReply): AbortSignal {
-    const { name } = callerOf(request)
-    const streams = tenants.get(name) ?? new Set()
+  function hold(holder: StreamHolder): ReturnType<OpenStreams['hold']> {
+    const { caller } = holder
+    const streams = tenants.get(caller) ?? new Set()
     const most = deps.most()
     if (streams.size >= most) {
       throw new ApiError('rate_limited', `${most} event streams are open already; close some`, {
         retryAfterSeconds: 5,
       })
     }
-    const needsAdmin = request.routeOptions.config.access === 'admin' || readActing(request) !== null
-    const stream = { request, needsAdmin, revoked: new AbortController() }
+    const stream = { ...holder, revoked: new AbortController() }
+    tenants.set(caller, streams.add(stream))
+    deps.onChange(1)
+    if (timer === undefined) startChecking()
+    return {
+      signal: stream.revoked.signal,
+      release() {
+        if (!streams.delete(stream)) return
+        deps.onChange(-1)
+        if (streams.size === 0 && tenants.get(caller) === streams) tenants.delete(caller)
+        if (tenants.size === 0) stopChecking()
+      },
+    }
+  }
+
+  function open(request: FastifyRequest, reply: FastifyReply): AbortSignal {
     // A client that is gone already will not close a second time.
     if (reply.raw.destroyed) return AbortSignal.abort()
-    tenants.set(name, streams.add(stream))
-    deps.onChange(1)
-    reply.raw.once('close', () => {
-      deps.onChange(-1)
-      streams.delete(stream)
-      if (streams.size === 0) tenants.delete(name)
-      if (tenants.size === 0) stopChecking()
+    const { signal, release } = hold({
+      authorization: readKeyHeader(request),
+      caller: callerOf(request).name,
+      needsAdmin: request.routeOptions.config.access === 'admin' || readActing(request) !== null,
     })
-    if (timer === undefined) startChecking()
-    return stream.revoked.signal
+    reply.raw.once('close', release)
+    return signal
   }
 
   function startChecking(): void {
@@ -68,12 +90,12 @@ export function createOpenStreams(deps: {
     if (keyring === checked) return
     checked = keyring
     for (const [name, streams] of tenants) {
-      for (const { request, needsAdmin, revoked } of streams) {
-        const caller = findTenant(readKeyHeader(request), keyring)
+      for (const { authorization, needsAdmin, revoked } of streams) {
+        const caller = findTenant(authorization, keyring)
         if (caller?.name !== name || (needsAdmin && !caller.admin)) revoked.abort()
       }
     }
   }
 
-  return { open }
+  return { open, hold }
 }

@@ -78,7 +78,7 @@ export function registerTenantEventsRoute(app: Api, { deps, limits, streams, clo
 }
 
 /** Throws what a client may see: `events_expired`, or `invalid_request` where the cursor is not from here. */
-async function followTenant(
+export async function followTenant(
   { events }: Pick<RouteContext['deps'], 'events'>,
   tenant: string,
   options: FollowOptions,
@@ -95,7 +95,7 @@ async function followTenant(
   }
 }
 
-function eventsExpired(param: string): ApiError {
+export function eventsExpired(param: string): ApiError {
   return new ApiError(
     'events_expired',
     `${param}: what happened after this event is kept no longer; read what you need of the jobs, and begin anew without it`,

@@ -76,7 +76,11 @@ async function stream(
   queryCursor: string | undefined,
   follow: (cursor: string, signal: AbortSignal) => Promise<Following | null>,
 ): Promise<FastifyReply> {
-  const cursor = readCursor(request.headers['last-event-id'] ?? queryCursor, cursorPatterns[what])
+  const cursor = checkCursor(
+    String(request.headers['last-event-id'] ?? queryCursor ?? ''),
+    what,
+    'Last-Event-ID',
+  )
   const signal = abortOnDisconnect(reply, closing, streams.open(request, reply))
   const following = await follow(cursor, signal)
   if (following === null) throw notFound(what)
@@ -87,10 +91,8 @@ async function stream(
 /** A job's events are counted; those of a group have the ids of a stream of Redis. */
 const cursorPatterns = { job: /^\d{0,15}$/, group: /^(\d{1,19}(-\d{1,19})?)?$/ }
 
-function readCursor(given: string | string[] | undefined, pattern: RegExp): string {
-  if (given === undefined) return ''
-  if (typeof given === 'string' && pattern.test(given)) return given
-  throw new ApiError('invalid_request', 'Last-Event-ID: is not the id of an event from here', {
-    param: 'Last-Event-ID',
-  })
+/** A cursor of a job's events or a group's, unchanged; throws `invalid_request`. `param`: where it stood. */
+export function checkCursor(given: string, what: keyof typeof cursorPatterns, param: string): string {
+  if (cursorPatterns[what].test(given)) return given
+  throw new ApiError('invalid_request', `${param}: is not the id of an event from here`, { param })
 }

@@ -58,6 +58,8 @@ export async function describeApi(): Promise<{
     metrics: {
       onAnswer() {},
       onStreams() {},
+      onSocket() {},
+      onSocketMessage() {},
       render: async () => ({ contentType: 'text/plain', text: '' }),
     },
     version: 'reference',

@@ -105,6 +105,12 @@ describe('TypeScript', () => {
     expect(stdout).toMatch(/^job_\w+ is queued\nAnswer \w{8}: .+\n\$0\.0000\d+ \(cache: miss\)\n$/)
   })
 
+  test('socket prints the events of everything until its job has ended, and the answer', async () => {
+    const { stdout, code } = await run(process.execPath, 'examples/typescript/socket.ts')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^\S+ job\.queued (job_\w+)$[\s\S]*^\S+ job\.completed \1$\n.+/m)
+  })
+
   test('follow-events prints the text of a stream between the events around it', async () => {
     const { stdout, stderr, code } = await run(process.execPath, 'examples/typescript/follow-events.ts')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })

@@ -8,6 +8,7 @@ import { openApi } from '../../../services.ts'
 import { acmeKey, chatJob, opsKey, otherKey, parseTestConfig, testTenants } from '../../helpers/api.ts'
 import { testRedis, toConfig } from '../../helpers/redis.ts'
 import { until } from '../../helpers/store.ts'
+import { openSocket } from '../../helpers/test-socket.ts'
 
 const MOST = 3
 
@@ -40,7 +41,12 @@ async function start() {
     const response = await call(key, '/v1/jobs', { method: 'POST', body: JSON.stringify(chatJob()) })
     return ((await response.json()) as { id: string }).id
   }
-  return { config, call, createId }
+  const connect = async (key: string) => {
+    const opened = await openSocket(`${service.url}/v1/ws`, { headers: { authorization: `Bearer ${key}` } })
+    onTestFinished(() => opened.socket.terminate())
+    return opened
+  }
+  return { config, call, connect, createId }
 }
 
 it('gives a tenant so many event streams and no more, and another tenant its own', async () => {
@@ -150,3 +156,30 @@ it('counts the streams of an administrator who acts as a tenant for the administ
 function replaceKeys(config: Config, tenant: string, keys: string[]): Config {
   return { ...config, tenants: { ...config.tenants, [tenant]: { ...config.tenants[tenant]!, keys } } }
 }
+
+it('counts sockets and what they follow among the streams, and closes those of a revoked key with 4401', async () => {
+  const { config, call, connect, createId } = await start()
+  const id = await createId(acmeKey)
+  const socket = await connect(acmeKey)
+  for (const name of ['a', 'b', 'c']) socket.send({ type: 'subscribe', id: name, all: true })
+  const refused = await socket.find(({ type }) => type === 'error')
+  expect(refused).toMatchObject({ id: 'c', error: { code: 'rate_limited' } })
+  expect((await call(acmeKey, `/v1/jobs/${id}/events`)).status).toBe(429)
+  const turnedAway = await connect(acmeKey)
+  expect(await turnedAway.next()).toMatchObject({ type: 'error', id: null, error: { code: 'rate_limited' } })
+  expect((await turnedAway.closed).code).toBe(1013)
+  // A place is free with the end of a subscription, and with that of the socket.
+  socket.send({ type: 'unsubscribe', id: 'a' })
+  await socket.find(({ type }) => type === 'end')
+  const other = await connect(acmeKey)
+  other.socket.close()
+  await until(async () => {
+    const stream = await call(acmeKey, `/v1/jobs/${id}/events`)
+    await stream.body?.cancel()
+    return stream.status === 200
+  })
+  const kept = await connect(opsKey)
+  config.replace(replaceKeys(config.current(), 'acme', ['another-key-0123456789']))
+  expect((await socket.closed).code).toBe(4401)
+  expect(kept.socket.readyState).toBe(kept.socket.OPEN)
+})

@@ -1,0 +1,226 @@
+import type { WebSocket } from '@fastify/websocket'
+import type { Tenant } from '../../config/tenants.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { authenticate } from '../auth.ts'
+import type { RouteContext } from '../deps.ts'
+import { toApiError } from '../error-replies.ts'
+import { ApiError, toErrorMembers } from '../errors.ts'
+import { checkIdempotencyKey } from '../idempotency-key.ts'
+import { parseRequest } from '../issues.ts'
+import { createJobSchema } from '../jobs/create-schema.ts'
+import { acceptOrRetry, toNewJob } from '../jobs/submit.ts'
+import { keepAlive } from './keep-alive.ts'
+import { type ClientMessage, MessageError, parseMessage } from './messages.ts'
+import { createOutlet } from './outlet.ts'
+import { createSubscriptions, type Subscriptions } from './subscriptions.ts'
+
+/** How a socket is closed by this side; see docs/events.md. */
+const CLOSE = { closing: 1001, refused: 1008, tooSlow: 1013, keyIsGone: 4401 } as const
+
+/** Messages that may wait while one is worked on; then no more is read. */
+const MOST_WAITING = 16
+
+type Key = { authorization: string | undefined; actsAs: string | undefined }
+
+/** Whose socket it is. */
+type Session = {
+  tenant: Tenant
+  caller: string
+  key: Key
+  subscriptions: Subscriptions
+}
+
+export type SocketRequest = {
+  id: string
+  /** What the headers said; null: a message is to say it. */
+  key: Key | null
+  log: {
+    debug(line: object, text: string): void
+    info(line: object, text: string): void
+    error(line: object, text: string): void
+  }
+}
+
+/** Serves one socket until it is closed. */
+export function serveSocket(socket: WebSocket, request: SocketRequest, context: RouteContext): void {
+  const { deps, limits, streams, closing } = context
+  const { metrics } = deps
+  const openedAt = performance.now()
+  let session: Session | null = null
+  let release = () => {}
+  const counts = { in: 0, out: 0 }
+  let isAnswering = true
+
+  const outlet = createOutlet({
+    socket,
+    bufferBytes: limits.socketBufferBytes,
+    patienceMs: limits.socketPatience,
+    onSent(type) {
+      counts.out++
+      metrics.onSocketMessage('out', type)
+    },
+    onTooSlow: () => end(CLOSE.tooSlow, 'reads too slowly; go on from the last cursor'),
+  })
+
+  function end(code: number, reason: string): void {
+    session?.subscriptions.close()
+    socket.close(code, reason)
+    // Or the client's answer would not be heard.
+    if (socket.isPaused) socket.resume()
+  }
+
+  const refuse = (id: string | null, error: unknown) => {
+    const shown = toApiError(error, deps.isUnavailable)
+    if (shown.code === 'internal_error') request.log.error({ err: error }, 'a message could not be answered')
+    return outlet.send({ type: 'error', id, error: toErrorMembers(shown) })
+  }
+
+  function open(key: Key): Session {
+    const { caller, tenant } = authenticate(key, 'tenant', deps.keyring())
+    const holder = {
+      authorization: key.authorization,
+      caller: caller.name,
+      needsAdmin: caller.name !== tenant.name,
+    }
+    const held = streams.hold(holder)
+    release = held.release
+    held.signal.addEventListener('abort', () => end(CLOSE.keyIsGone, 'the key is not valid any more'))
+    const subscriptions = createSubscriptions({
+      context,
+      tenant: tenant.name,
+      outlet,
+      hold: () => streams.hold(holder).release,
+      onError: (error) => request.log.error({ err: error }, 'a subscription broke'),
+    })
+    return { tenant, caller: caller.name, key, subscriptions }
+  }
+
+  /** A socket that may not be, or not now: says why, and is closed. */
+  async function turnAway(error: unknown): Promise<void> {
+    await refuse(null, error)
+    const code = error instanceof ApiError ? error.code : 'internal_error'
+    if (code === 'unauthorized') return end(CLOSE.keyIsGone, code)
+    const isForLater = error instanceof ApiError && error.retryAfterSeconds !== null
+    end(isForLater ? CLOSE.tooSlow : CLOSE.refused, code)
+  }
+
+  async function answer(message: ClientMessage): Promise<void> {
+    if (message.type === 'auth') {
+      if (session !== null) {
+        // Where no key is asked for, one that is sent anyway is ignored.
+        if (deps.keyring().open) return
+        throw new ApiError('invalid_request', 'type: the socket has its key already', { param: 'type' })
+      }
+      try {
+        session = open({ authorization: `Bearer ${message.key}`, actsAs: message.tenant })
+        clearTimeout(authTimer)
+      } catch (error) {
+        await turnAway(error)
+      }
+      return
+    }
+    if (session === null) {
+      throw new ApiError('unauthorized', 'send the key first: {"type":"auth","key":"…"}')
+    }
+    if (message.type === 'subscribe') await session.subscriptions.add(message)
+    else if (message.type === 'unsubscribe') await session.subscriptions.remove(message.id)
+    else await submit(session, message.id, message.job as JsonObject, message.idempotency_key)
+  }
+
+  async function submit(
+    { key }: Session,
+    id: string,
+    create: JsonObject,
+    idempotencyKey: string | undefined,
+  ) {
+    // As the configuration stands now.
+    const { tenant } = authenticate(key, 'tenant', deps.keyring())
+    const job = parseRequest(createJobSchema, create, 'job')
+    const newJob = toNewJob(
+      tenant,
+      job,
+      idempotencyKey === undefined ? null : checkIdempotencyKey(idempotencyKey),
+      deps,
+    )
+    const accepted = await acceptOrRetry({ ...newJob, requestId: request.id }, 'replay', deps)
+    await outlet.send({ type: 'accepted', id, job: accepted.job })
+  }
+
+  const waiting: { data: Buffer; isBinary: boolean }[] = []
+
+  async function work(): Promise<void> {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      if (socket.readyState !== socket.OPEN) return
+      let id: string | null = null
+      try {
+        const message = parseMessage(next.data, next.isBinary)
+        metrics.onSocketMessage('in', message.type)
+        if ('id' in message) id = message.id
+        await answer(message)
+      } catch (error) {
+        if (error instanceof MessageError) metrics.onSocketMessage('in', 'invalid')
+        await refuse(
+          error instanceof MessageError ? error.id : id,
+          error instanceof MessageError ? error.fault : error,
+        )
+      }
+      if (socket.isPaused && waiting.length < MOST_WAITING / 2) socket.resume()
+    }
+    isAnswering = false
+  }
+
+  socket.on('message', (data, isBinary) => {
+    if (socket.readyState !== socket.OPEN) return
+    counts.in++
+    waiting.push({ data: data as Buffer, isBinary })
+    if (waiting.length >= MOST_WAITING) socket.pause()
+    if (isAnswering) return
+    isAnswering = true
+    work()
+  })
+
+  // Gone, or too slow: it hears of it where it is still there, and is cut off where it does not answer.
+  const stopPinging = keepAlive(socket, limits.heartbeat, {
+    ping: () => session?.subscriptions.mark(),
+    miss: () => end(CLOSE.tooSlow, 'answers no ping; go on from the last cursor'),
+  })
+  const authTimer = setTimeout(
+    () => end(CLOSE.keyIsGone, `no key within ${limits.socketAuthTimeout / 1000} s`),
+    limits.socketAuthTimeout,
+  )
+  const onClosing = () => {
+    end(CLOSE.closing, 'the server is closing')
+    setTimeout(() => socket.terminate(), limits.closeGrace).unref()
+  }
+  closing.addEventListener('abort', onClosing)
+
+  metrics.onSocket({ opened: true })
+  socket.once('close', (code) => {
+    stopPinging()
+    clearTimeout(authTimer)
+    closing.removeEventListener('abort', onClosing)
+    session?.subscriptions.close()
+    release()
+    metrics.onSocket({ closed: code })
+    const ms = Math.round(performance.now() - openedAt)
+    const acting =
+      session !== null && session.caller !== session.tenant.name ? { acting: { admin: session.caller } } : {}
+    const line = { tenant: session?.tenant.name, code, ms, messages: counts, ...acting }
+    if (session !== null && session.caller !== session.tenant.name)
+      request.log.info(line, 'closed a socket of an administrator acting as a tenant')
+    else request.log.debug(line, 'closed a socket')
+  })
+
+  if (closing.aborted) onClosing()
+  const { key } = request
+  if (key !== null || deps.keyring().open) {
+    clearTimeout(authTimer)
+    try {
+      session = open(key ?? { authorization: undefined, actsAs: undefined })
+    } catch (error) {
+      turnAway(error)
+    }
+  }
+  isAnswering = false
+  if (waiting.length > 0) work()
+}

@@ -1,0 +1,26 @@
+import type { WebSocket } from '@fastify/websocket'
+
+/**
+ * Pings a socket, for a peer that is gone without a word says nothing of it. Answers what ends it.
+ *
+ * @param does.ping called with each ping
+ * @param does.miss called when the last one was not answered; not of a socket that is not read from now
+ */
+export function keepAlive(
+  socket: WebSocket,
+  everyMs: number,
+  does: { ping: () => void; miss: () => void },
+): () => void {
+  let isHeard = true
+  socket.on('pong', () => {
+    isHeard = true
+  })
+  const timer = setInterval(() => {
+    if (!isHeard && !socket.isPaused) return does.miss()
+    isHeard = false
+    socket.ping()
+    does.ping()
+  }, everyMs)
+  timer.unref()
+  return () => clearInterval(timer)
+}

@@ -1,0 +1,139 @@
+import { EventsExpiredError, NOW } from '../../events/events.ts'
+import type { RouteContext } from '../deps.ts'
+import { toApiError } from '../error-replies.ts'
+import { ApiError, checkId, notFound, toErrorMembers } from '../errors.ts'
+import { eventsExpired, followTenant } from '../events/routes.ts'
+import { toFilter } from '../events/schema.ts'
+import { checkCursor } from '../jobs/events-routes.ts'
+import type { StreamEvent } from '../sse.ts'
+import type { Subscribe } from './messages.ts'
+import type { Outlet } from './outlet.ts'
+
+/** What a client of one socket follows. Each takes a place among the tenant's streams. */
+export type Subscriptions = {
+  /** Resolves when events begin to come; throws what the client may see, and nothing is followed then. */
+  add(message: Subscribe): Promise<void>
+  /** Throws `invalid_request` where nothing has the id. */
+  remove(id: string): Promise<void>
+  /** Says of those whose filter lets nothing through where to go on from. */
+  mark(): void
+  close(): void
+}
+
+type Followed = { events: AsyncIterable<StreamEvent>; finished: boolean; cursor?: () => string }
+type Subscription = { leaving: AbortController; cursor: (() => string) | null; told: string }
+
+/**
+ * @param deps.tenant whose events
+ * @param deps.hold takes a place among the tenant's streams; throws `rate_limited`
+ */
+export function createSubscriptions(deps: {
+  context: Pick<RouteContext, 'deps'>
+  tenant: string
+  outlet: Outlet
+  hold: () => () => void
+  onError: (error: unknown) => void
+}): Subscriptions {
+  const { jobs, isUnavailable } = deps.context.deps
+  const { tenant, outlet } = deps
+  const known = new Map<string, Subscription>()
+
+  async function follow(message: Subscribe, signal: AbortSignal): Promise<Followed> {
+    const { job, group, flow, all, after = '', filter, deltas } = message
+    const kinds = [job, group, flow, all].filter((kind) => kind !== undefined)
+    if (kinds.length !== 1) throw fault('message', 'names one of job, group, flow and all')
+    if (all === undefined && (filter !== undefined || deltas !== undefined)) {
+      throw fault(filter === undefined ? 'deltas' : 'filter', 'comes only with all')
+    }
+    if (all) {
+      const withDeltas = deltas === true
+      const options = { cursor: after, filter: toFilter(filter ?? {}, withDeltas, 'filter.'), withDeltas }
+      return { finished: false, ...(await followTenant(deps.context.deps, tenant, options, signal, 'after')) }
+    }
+    if (flow !== undefined) throw notFound('flow')
+    const found =
+      job !== undefined
+        ? await jobs.follow(tenant, checkId(job, 'job'), checkCursor(after, 'job', 'after'), signal)
+        : await jobs.followGroup(
+            tenant,
+            checkId(group!, 'group'),
+            checkCursor(after, 'group', 'after'),
+            signal,
+          )
+    if (found === null) throw notFound(job !== undefined ? 'job' : 'group')
+    return found
+  }
+
+  /** Passes on events until there are no more, the client leaves, or something breaks. */
+  async function pass(
+    id: string,
+    { leaving }: Subscription,
+    events: AsyncIterable<StreamEvent>,
+  ): Promise<void> {
+    try {
+      for await (const { cursor, event, data } of events) {
+        if (leaving.signal.aborted) return
+        await outlet.send({ type: 'event', id, cursor, event, data })
+      }
+      if (!leaving.signal.aborted) await outlet.send({ type: 'end', id })
+    } catch (error) {
+      if (leaving.signal.aborted) return
+      const shown =
+        error instanceof EventsExpiredError ? eventsExpired('after') : toApiError(error, isUnavailable)
+      if (shown.code === 'internal_error') deps.onError(error)
+      await outlet.send({ type: 'error', id, error: toErrorMembers(shown) })
+    }
+  }
+
+  return {
+    async add(message) {
+      const { id } = message
+      if (known.has(id)) throw fault('id', 'is that of a subscription of this socket already')
+      const release = deps.hold()
+      const subscription: Subscription = { leaving: new AbortController(), cursor: null, told: '' }
+      known.set(id, subscription)
+      const end = () => {
+        subscription.leaving.abort()
+        if (known.get(id) === subscription) known.delete(id)
+        release()
+      }
+      try {
+        const followed = await follow(message, subscription.leaving.signal)
+        if (message.all && message.after === NOW) {
+          subscription.told = followed.cursor!()
+          await outlet.send({ type: 'cursor', id, cursor: subscription.told })
+        }
+        if (message.filter !== undefined) subscription.cursor = followed.cursor ?? null
+        pass(id, subscription, followed.events).finally(end)
+      } catch (error) {
+        end()
+        throw error
+      }
+    },
+
+    async remove(id) {
+      const subscription = known.get(id)
+      if (subscription === undefined) throw fault('id', 'is that of no subscription of this socket')
+      known.delete(id)
+      subscription.leaving.abort()
+      await outlet.send({ type: 'end', id })
+    },
+
+    mark() {
+      for (const [id, subscription] of known) {
+        const now = subscription.cursor?.() ?? ''
+        if (now === '' || now === subscription.told) continue
+        subscription.told = now
+        outlet.send({ type: 'cursor', id, cursor: now })
+      }
+    },
+
+    close() {
+      for (const { leaving } of known.values()) leaving.abort()
+    },
+  }
+}
+
+function fault(param: string, what: string): ApiError {
+  return new ApiError('invalid_request', `${param}: ${what}`, { param })
+}
