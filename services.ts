@@ -13,6 +13,7 @@ import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
 import { withUnparsedResult } from './jobs/job-result.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
+import { readMaintainer } from './jobs/maintainer-lease.ts'
 import { lockLease, placeLease } from './jobs/queue.ts'
 import { createScheduledCounts } from './jobs/scheduled-counts.ts'
 import { readStoreId } from './jobs/store-id.ts'
@@ -91,6 +92,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     jobs: traces.jobs(store.jobs),
     events: store.events,
     tenantStats: store.tenantStats,
+    readMaintainer: () => readMaintainer(store.redis, store.prefix),
     files: confirmed(store.files, ['create'], store.durability),
     batches: confirmed(store.batches, ['create'], store.durability),
     durable: confirmed(store.durable, ['begin', 'signal'], store.durability),

@@ -11,6 +11,7 @@ import type { TenantEvents } from '../events/events.ts'
 import type { Files } from '../files/files.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
+import type { MaintainerView } from '../jobs/maintainer-lease.ts'
 import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { Schedules } from '../schedules/store.ts'
@@ -37,6 +38,8 @@ export type ApiDeps = {
   schedules: Schedules
   lanes: LaneControl
   tenantStats: TenantStatsReader
+  /** Who is the maintainer, and since when, Unix ms; null: nobody, for the moment. */
+  readMaintainer: () => Promise<MaintainerView | null>
   /** When a job would start that is queued now, Unix ms; null: not known. */
   forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
   /** The configuration as it stands now; read anew for each request. */

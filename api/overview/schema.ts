@@ -29,6 +29,12 @@ export const overviewSchema = z
       .array(tenantSchema)
       .describe('Of the configuration; at most 200, those with the most open jobs.'),
     tenant_count: z.number().describe('Of the configuration, shown or not.'),
+    maintainer: z
+      .object({ worker: z.string().describe('Host and process.'), since: time })
+      .nullable()
+      .describe(
+        'The worker that looks after what is due for all tenants; null for a few seconds after it died.',
+      ),
     groups: z
       .array(
         z.object({

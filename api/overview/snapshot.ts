@@ -46,6 +46,8 @@ export type Overview = {
   tenants: TenantView[]
   /** Of the configuration, shown or not. */
   tenant_count: number
+  /** The worker that is elected to look after all tenants; null: none is, for the moment. */
+  maintainer: { worker: string; since: string } | null
   groups: GroupView[]
   batches: BatchView[]
   failures: ({ tenant: string } & Pick<FailureClass, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
@@ -57,6 +59,8 @@ export type SnapshotDeps = {
   tenantStats: TenantStatsReader
   jobs: Pick<Jobs, 'group' | 'failures'>
   batches: Pick<Batches, 'recent' | 'get'>
+  /** Who is the maintainer, and since when, Unix ms. */
+  readMaintainer: () => Promise<{ worker: string; since: number } | null>
   onError: (error: unknown, what: string) => void
   now: () => number
 }
@@ -168,10 +172,11 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       await Promise.race([refreshed, sleep(FIRST_SLOW_MS, undefined, { ref: false })])
     }
     const shown = slow.shown.length > 0 ? slow.shown : tenantNames(config()).slice(0, SHOWN_TENANTS)
-    const [lanes, tenants, batches] = await Promise.all([
+    const [lanes, tenants, batches, maintainer] = await Promise.all([
       deps.lanes.list(),
       tenantStats.read(shown).then((found) => describeTenants(config(), found)),
       readBatches(),
+      deps.readMaintainer(),
     ])
     paces.keep(batches.map(({ id }) => id))
     const { groups, failures } = slow
@@ -181,6 +186,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       lanes,
       tenants,
       tenant_count: tenantNames(config()).length,
+      maintainer: maintainer && { ...maintainer, since: new Date(maintainer.since).toISOString() },
       groups,
       batches,
       failures,

@@ -15,6 +15,7 @@ import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { createFollowed } from '../../events/followed.ts'
 import { createFileStore } from '../../files/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
+import { readMaintainer } from '../../jobs/maintainer-lease.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
 import { createPubSub } from '../../jobs/pubsub.ts'
@@ -325,6 +326,7 @@ function openTestParts(options: {
       jobs,
       events,
       tenantStats,
+      readMaintainer: () => readMaintainer(redis, prefix),
       files,
       batches,
       durable,

@@ -14,6 +14,7 @@ import {
   type TestApiOptions,
   testTenants,
 } from '../../helpers/api.ts'
+import { standForElection } from '../../helpers/maintainer.ts'
 import { until } from '../../helpers/store.ts'
 
 const opened: TestApi[] = []
@@ -50,10 +51,16 @@ describe('the overview', () => {
     await api.worker.finishFailed(failed, { code: 'provider_rejected' })
     const batch = await createBatch(api, acmeKey)
 
+    expect((await get(api, '/v1/overview')).json()).toMatchObject({ maintainer: null })
+    const prefix = api.root().slice(0, api.root().indexOf(':{'))
+    standForElection({ redis: api.redis, prefix }, 'a-host:1')
+    await until(async () => (await get(api, '/v1/overview')).json().maintainer !== null)
     const answer = await get(api, '/v1/overview')
     const overview = z.strictObject(overviewSchema.shape).parse(answer.json())
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
     expect(overview.lanes.map(({ id }) => id)).toContain('openai/small')
+    expect(overview.maintainer).toMatchObject({ worker: 'a-host:1' })
+    expect(Date.now() - Date.parse(overview.maintainer!.since)).toBeLessThan(10_000)
     expect(overview.tenants.map(({ id }) => id)).toEqual(['acme', 'other', 'ops'])
     expect(tenantIn(overview.tenants, 'acme')).toMatchObject({
       counts: { failed: 1, queued: 0 },

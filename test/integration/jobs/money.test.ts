@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { AttemptEnd } from '../../../jobs/work.ts'
+import { keepMaintained } from '../../helpers/maintainer.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   intent,
@@ -200,6 +201,7 @@ it('what was reserved for a job is free again when it joins the call of another'
   await submit(store, { estimateUsd: 0.7 })
   await store.start()
   expect((await moneyOf(store)).reserved).toBe(1.4 * USD)
+  keepMaintained(store)
   const due = await store.fetch()
   expect(due.id).toBe(id)
   expect(await store.work.start([due], intent)).toEqual([{ kind: 'done' }])

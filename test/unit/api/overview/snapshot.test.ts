@@ -44,6 +44,7 @@ it('shows new groups while the failures are still being counted', async () => {
       failures: () => counted.promise,
     },
     batches: { recent: async () => [], get: async () => null },
+    readMaintainer: async () => null,
     onError: (error) => errors.push(error),
     now: () => time,
   }
