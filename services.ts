@@ -24,6 +24,7 @@ import { createProviders } from './providers/registry.ts'
 import { noteCalls } from './services/broken-calls.ts'
 import { type Closers, orCloseAll } from './services/closers.ts'
 import { confirmed, requireDurable } from './services/durability.ts'
+import { openFlowRunner } from './services/flows.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
@@ -97,6 +98,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     batches: confirmed(store.batches, ['create'], store.durability),
     durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
     schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),
+    flows: confirmed(store.flows, ['create', 'signal'], store.durability),
     lanes,
     forecast: async (lane, tenant, priority) => {
       const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)
@@ -197,7 +199,8 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     tenants: store.maintenance.tenants,
     // The maintainer tells of what is due.
     pollMs: LOOK_AT_WEBHOOKS_MS,
-    loadJob: async (tenant, id) => {
+    loadSubject: async (tenant, id) => {
+      if (id.startsWith('flow_')) return store.flows.get(tenant, id)
       const job = await store.jobs.get(tenant, id)
       return job && withUnparsedResult(job)
     },
@@ -284,6 +287,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   })
   closers.add('the batches', () => runner.stop())
   store.pubsub.keepListening(batchChannel(store.prefix), (id) => runner.wake(id))
+  openFlowRunner(deps, store, traces, closers)
   return { name: 'worker', close: closers.closeAll }
 }
 

@@ -14,6 +14,7 @@ import { ApiError } from './errors.ts'
 import { registerTenantEventsRoute } from './events/routes.ts'
 import { registerFailureRoutes } from './failures/routes.ts'
 import { registerFileRoutes } from './files/routes.ts'
+import { registerFlowRoutes } from './flows/routes.ts'
 import { registerGroupRoutes } from './groups/routes.ts'
 import { registerHealthRoutes } from './health/routes.ts'
 import { registerEventRoutes } from './jobs/events-routes.ts'
@@ -113,6 +114,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerBatchRoutes(api, context)
     registerDurableRoutes(api, context)
     registerScheduleRoutes(api, context)
+    registerFlowRoutes(api, context)
     // In a scope of its own, for its errors read as OpenAI's.
     await api.register(async (door: Api) => registerOpenAiRoutes(door, context))
     // In a scope of its own, for its bodies are streams.

@@ -9,6 +9,7 @@ import type { Keyring } from '../config/tenants.ts'
 import type { DurableRuns } from '../durable/runs.ts'
 import type { TenantEvents } from '../events/events.ts'
 import type { Files } from '../files/files.ts'
+import type { Flows } from '../flows/store.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
@@ -36,6 +37,7 @@ export type ApiDeps = {
   batches: Batches
   durable: DurableRuns
   schedules: Schedules
+  flows: Flows
   lanes: LaneControl
   tenantStats: TenantStatsReader
   /** Who is the maintainer, and since when, Unix ms; null: nobody, for the moment. */

@@ -24,6 +24,7 @@ export const errorTable = {
   request_timeout: { status: 408, type: 'invalid_request_error', retryAfterSeconds: 1 },
   unsupported_type: { status: 400, type: 'invalid_request_error', retryAfterSeconds: null },
   not_cancellable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  not_signallable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   not_retryable: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   step_changed: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   already_signalled: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },

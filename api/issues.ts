@@ -33,6 +33,8 @@ function describeIssue(issue: RawIssue): string | undefined {
       return issue.discriminator === undefined ? 'has none of the shapes allowed here' : undefined
     case 'unrecognized_keys':
       return 'is not a member known here'
+    case 'invalid_key':
+      return `the name: ${issue.issues[0]?.message ?? 'is none that may stand here'}`
     case 'too_small':
       return `expected at least ${describeBound(issue.origin, issue.minimum)}`
     case 'too_big':

@@ -17,6 +17,7 @@ const tracedRoutes = new Set([
   '/v1/responses',
   '/v1/batches',
   '/v1/schedules/:id/run',
+  '/v1/flows',
 ])
 
 /**

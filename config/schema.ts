@@ -221,6 +221,22 @@ const files = z.strictObject({
     .describe('How long a file is kept whose upload does not say.'),
 })
 
+const flows = z.strictObject({
+  max_steps: z.int().min(1).max(1_000).prefault(1_000).describe('Steps that a flow may have.'),
+  max_elements: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .prefault(10_000)
+    .describe('Elements that a list of for_each may have: each is a job.'),
+  max_open: count().prefault(10_000).describe('Flows of a tenant that may be open at the same time.'),
+  max_size: size().prefault('4MiB').describe('Bytes that a flow may have as JSON, its input included.'),
+  max_signal: size().prefault('256KiB').describe('Bytes that a signal may have as JSON.'),
+  max_value: size()
+    .prefault('16MiB')
+    .describe('Bytes of results that the expressions of one step may read together.'),
+})
+
 const encryption = z.strictObject({
   keys: z
     .array(
@@ -332,6 +348,7 @@ const members = z.strictObject({
     .describe('Failed jobs that are queued again by themselves: the first entry that names a job is for it.'),
   worker: worker.prefault({}).describe('How workers hold their jobs.'),
   files: files.prefault({}).describe('How files of batches are kept.'),
+  flows: flows.prefault({}).describe('How large flows may be.'),
   encryption: encryption.prefault({}).describe('How prompts and answers are encrypted at rest.'),
   webhooks: webhooks.prefault({}).describe('How finished jobs are announced.'),
   network: network.prefault({}).describe('The way out: proxies for what Sluice sends.'),

@@ -16,7 +16,7 @@ const RESOLVED = 50
 type Deps = { redis: RedisClient; pubsub: PubSub; reader: Reader }
 
 /** Waits for hints on a channel without losing one that comes between two waits. */
-async function listenTo(pubsub: PubSub, channel: string, signal: AbortSignal) {
+export async function listenTo(pubsub: PubSub, channel: string, signal: AbortSignal) {
   let hinted = true
   let resume: (() => void) | null = null
   const wake = () => {

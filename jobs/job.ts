@@ -67,6 +67,8 @@ export type Job = {
   group: string | null
   /** The step of a durable run that it belongs to; absent where there is none. */
   durable?: { id: string; step: string }
+  /** The flow that it belongs to, and its place there; absent where there is none. */
+  flow?: { id: string; step: string; index: number }
   priority: Priority
   metadata: Record<string, string>
   created_at: string
@@ -159,8 +161,9 @@ export type GroupEntry = Omit<GroupSummary, 'estimated_finish_at'> & {
 
 export type Delivery = {
   id: string
+  /** Of the job, or of the flow. */
   job_id: string
-  event: WebhookEvent
+  event: WebhookEvent | 'flow.completed' | 'flow.failed' | 'flow.cancelled'
   url: string
   status: 'pending' | 'delivered' | 'failed'
   created_at: string

@@ -22,6 +22,8 @@ export type NewJob = {
   id?: string
   /** The step of a durable run that it belongs to. */
   durable?: DurableStep
+  /** The flow that it belongs to. */
+  flow?: JobFlow
   type: JobType
   /** As the client named it: `provider/model` or an alias. */
   model: string
@@ -81,6 +83,18 @@ export type NewJob = {
 /** A step of a durable run; `run` is what stands for its id in keys. */
 export type DurableStep = { run: string; id: string; step: string }
 
+/** Which job of which flow. `step` and `element` count from 0, `attempt` from 1. */
+export type JobFlow = {
+  id: string
+  step: number
+  /** Of the step. */
+  name: string
+  element: number
+  attempt: number
+  /** Whether what it is expected to cost counts against a budget of the flow. */
+  hasBudget: boolean
+}
+
 /** What the output of a request without a cap costs. */
 export type OpenOutput = {
   usdPerToken: number
@@ -110,6 +124,10 @@ export type Refusal = {
     | 'budget_exhausted'
     | 'deadline_unreachable'
     | 'memory_short'
+    /** Its flow is cancelled, failed or gone. */
+    | 'flow_over'
+    /** What its flow spent, and its open jobs, would come to more than `budget_usd`. */
+    | 'flow_budget_exhausted'
   /** When asking again may help; null where it depends on other jobs. */
   retryAfterMs: number | null
 }
@@ -146,6 +164,9 @@ export type BulkOutcome =
   | Refusal
   /** Whether the job exists is not known where the store did not answer; its idempotency key tells when it comes again. */
   | { kind: 'failed'; error: unknown }
+
+/** How a job stands, and what it came to. */
+export type JobOutcome = Pick<Job, 'id' | 'status' | 'result' | 'error'>
 
 /** A job with what it was asked for. */
 export type JobRequest = {
@@ -196,6 +217,8 @@ export type Jobs = {
   get(tenant: string, id: string): Promise<Job | null>
   /** In the order of the ids. */
   getMany(tenant: string, ids: readonly string[]): Promise<(Job | null)[]>
+  /** How jobs ended, in the order of the ids: their results and errors without what else there is of them. */
+  outcomes(tenant: string, ids: readonly string[]): Promise<(JobOutcome | null)[]>
   getRequest(tenant: string, id: string): Promise<JobRequest | null>
   /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
   wait(tenant: string, id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job | null>

@@ -3,6 +3,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { type AnswerStore, createAnswerStore } from './answer-store.ts'
 import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
+import type { JobOutcome } from './jobs.ts'
 import { omitResult } from './omission.ts'
 import type { Queues } from './queue.ts'
 import {
@@ -15,7 +16,7 @@ import {
   toRecord,
   type View,
 } from './record.ts'
-import type { Summary } from './results.ts'
+import { RESULT_FIELDS, type Summary } from './results.ts'
 import { readSummaries } from './summary.ts'
 
 /** When waiting jobs will start; ratelimit/forecaster.ts implements it. */
@@ -43,8 +44,17 @@ export type Reader = {
   summaries(root: string, ids: readonly string[]): Promise<Summary[]>
   /** Whole records, with their results. */
   records(root: string, ids: readonly string[]): Promise<(JobRecord | null)[]>
+  /** How jobs ended, in the order of the ids; null where there is no such job. */
+  outcomes(root: string, ids: readonly string[]): Promise<(JobOutcome | null)[]>
   /** Jobs out of their records, those that wait with a forecast. */
   jobs(root: string, found: readonly { id: string; record: JobRecord }[]): Promise<Job[]>
+}
+
+/** All that tells how a job ended. */
+const OUTCOME_FIELDS = ['status', 'created_at', 'deleted', 'cache', 'error', ...RESULT_FIELDS]
+
+function toOutcome({ id, status, result, error }: Job): JobOutcome {
+  return { id, status, result, error }
 }
 
 type Waiting = { job: Job; record: JobRecord }
@@ -127,6 +137,20 @@ export function createReader(deps: {
     answers: store,
     records,
     jobs,
+    async outcomes(root, ids) {
+      const read = (id: string) => redis.hmgetBuffer(`${root}:job:${id}`, ...OUTCOME_FIELDS)
+      const found = await Promise.all(ids.map(read))
+      const toOwnRecord = (values: (Buffer | null)[]) =>
+        toRecord(OUTCOME_FIELDS.flatMap((name, field) => (values[field] ? [name, values[field]] : [])))
+      const breathe = createBreather()
+      const outcomes: (JobOutcome | null)[] = []
+      for (const [at, record] of (await store.complete(root, found.map(toOwnRecord))).entries()) {
+        outcomes.push(record === null ? null : toOutcome(toJob(ids[at]!, record, view(root))))
+        // Results may be large.
+        await breathe()
+      }
+      return outcomes
+    },
     async summaries(root, ids) {
       const records = await readSummaries(redis, root, ids)
       const found = ids.flatMap((id, at) => (records[at] ? [{ id, record: records[at] }] : []))

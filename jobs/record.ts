@@ -3,6 +3,7 @@ import { keepSourcesAt, parseWithSource } from '../lib/json-source.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, type StoredError, toUndecryptable } from './at-rest.ts'
 import type { Job, JobError, JobEvent, JobEventType, JobStatus, Usage } from './job.ts'
+import { showJobFlow } from './job-flow.ts'
 import { keepResult } from './job-result.ts'
 import type { JobCost } from './jobs.ts'
 import { withoutOmission } from './omission.ts'
@@ -79,6 +80,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     group: textOf(record, 'group'),
     ...showDurable(record),
     priority: textOf(record, 'priority') as Job['priority'],
+    ...showFlow(record),
     metadata: jsonOf(record, 'metadata') ?? {},
     created_at: timeOf(record, 'created_at')!,
     run_at: timeOf(record, 'run_at'),
@@ -115,6 +117,11 @@ function readUsage(record: JobRecord): Pick<Job, 'usage' | 'usage_is_estimate'> 
   if (stored === null) return { usage: null, usage_is_estimate: false }
   const { is_estimate, ...usage } = stored
   return { usage, usage_is_estimate: is_estimate === true }
+}
+
+function showFlow(record: JobRecord): Pick<Job, 'flow'> {
+  const stored = textOf(record, 'flow')
+  return stored === null ? {} : { flow: showJobFlow(stored) }
 }
 
 const NO_RESULT = { result: null, unreadable: null }

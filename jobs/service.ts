@@ -275,6 +275,8 @@ export function createJobs(deps: Deps): Jobs {
       return ids.map((id) => known.get(id) ?? null)
     },
 
+    outcomes: (tenant, ids) => reader.outcomes(rootOf(tenant), ids),
+
     async getRequest(tenant, id) {
       const root = rootOf(tenant)
       const [record] = await reader.records(root, [id])

@@ -1,6 +1,7 @@
 import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
 import type { JobType } from './job.ts'
+import { encodeJobFlow } from './job-flow.ts'
 import type { NewJob, Refusal } from './jobs.ts'
 import { encodeEstimate } from './money.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
@@ -96,6 +97,7 @@ export function prepare(
     // As jobs/lua/forget.lua reads it.
     record.set('durable', `${run}\n${step}\n${runId}`)
   }
+  if (job.flow !== undefined) record.set('flow', encodeJobFlow(job.flow))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
   if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))
@@ -190,6 +192,8 @@ const REFUSALS: Record<Refusal['code'], true> = {
   budget_exhausted: true,
   deadline_unreachable: true,
   memory_short: true,
+  flow_over: true,
+  flow_budget_exhausted: true,
 }
 
 export function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {

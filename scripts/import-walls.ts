@@ -14,6 +14,7 @@ const MIDDLE = [
   'durable',
   'events',
   'schedules',
+  'flows',
   ...SHARED,
 ]
 const HOUSE = [
@@ -45,6 +46,7 @@ const WALLS: Record<string, readonly string[]> = {
   batches: ['jobs', 'files', ...SHARED],
   durable: SHARED,
   schedules: SHARED,
+  flows: ['jobs', ...SHARED],
   // A provider to run locally.
   simulator: ['providers', ...SHARED],
   'embedded-redis': ['lib'],

@@ -12,6 +12,8 @@ import { createDurableScripts } from '../durable/scripts.ts'
 import { createDurableRuns } from '../durable/store.ts'
 import { createFollowed } from '../events/followed.ts'
 import { createFileStore } from '../files/store.ts'
+import { createFlowScripts } from '../flows/scripts.ts'
+import { createFlows } from '../flows/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
 import { createDurability } from '../jobs/durability.ts'
@@ -302,7 +304,21 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     ...{ redis, queues, forecaster, atRest, pubsub, followed, prefix, now },
     render: renderResult,
   })
+  const flowScripts = createFlowScripts(redis)
+  const flows = createFlows({
+    redis,
+    scripts: flowScripts,
+    prefix,
+    atRest,
+    jobs,
+    pubsub,
+    deliveries: webhooks.list,
+    newId: createIds('flow_', now),
+    retainMs,
+  })
   return {
+    flows,
+    flowScripts,
     watch,
     report,
     onError,

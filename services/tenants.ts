@@ -34,8 +34,19 @@ export function keepTenants(
 
 /** Wakes the delivery when a webhook of a tenant is due, also of one that came with a change of the configuration. */
 export function wakeDelivery(
+  deps: ServicesDeps,
+  store: Store,
+  wake: (tenant?: string) => void,
+  closers: Closers,
+): void {
+  listenToTenants(deps, store, webhookChannel, wake, closers)
+}
+
+/** Listens to a channel of every tenant, also of those that come with a change of the configuration, of which all are woken. */
+export function listenToTenants(
   { config }: ServicesDeps,
   { pubsub, prefix }: Store,
+  channelOf: (root: string) => string,
   wake: (tenant?: string) => void,
   closers: Closers,
 ): void {
@@ -49,13 +60,14 @@ export function wakeDelivery(
     }
     for (const name of names) {
       if (leaves.has(name)) continue
-      leaves.set(name, pubsub.keepListening(webhookChannel(tenantRoot(prefix, name)), () => wake(name)).leave)
+      const channel = channelOf(tenantRoot(prefix, name))
+      leaves.set(name, pubsub.keepListening(channel, () => wake(name)).leave)
     }
     wake()
   }
   listen()
   const leave = config.subscribe(listen)
-  closers.add('the wake-ups of webhooks', async () => leave())
+  closers.add('the wake-ups of tenants', async () => leave())
 }
 
 /** Moves groups that an earlier version left under other keys, as soon as Redis is there. */

@@ -1,4 +1,5 @@
 import { Gauge, Registry } from '@prometheus-io/client'
+import { createFlowMetrics } from './flow-metrics.ts'
 import { createHttpMetrics } from './http-metrics.ts'
 import { createJobMetrics } from './job-metrics.ts'
 import { createLabelBound, type LabelBounds } from './label-bound.ts'
@@ -41,6 +42,7 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     jobs: createJobMetrics(registry, bounds),
     http: createHttpMetrics(registry),
     webhooks: createWebhookMetrics(registry),
+    flows: createFlowMetrics(registry),
     redis: createRedisMetrics(registry),
     upkeep: createUpkeepMetrics(registry),
     /** Names that have series of their own however many others there were before. */

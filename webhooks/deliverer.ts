@@ -1,9 +1,8 @@
 import type { Logger } from 'pino'
-import type { Job } from '../jobs/job.ts'
 import type { Emit } from '../lib/emitter.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { createWebhookSlots } from './delivery-slots.ts'
-import { webhookPayload } from './payload.ts'
+import { type WebhookSubject, webhookPayload } from './payload.ts'
 import { heedRetryAfter } from './retry-after.ts'
 import { nextDeliveryDelay } from './schedule.ts'
 import type { SendOutcome, WebhookSender } from './send.ts'
@@ -28,8 +27,8 @@ export type WebhookDeliveryDeps = {
   /** Waits before each attempt, ms. Read at each attempt, so that a new configuration counts at once. */
   schedule: () => readonly number[]
   tenants: () => Promise<string[]>
-  /** The job as it stands; null when it was deleted. */
-  loadJob: (tenant: string, id: string) => Promise<Job | null>
+  /** The job, or the flow, as it stands; null when it was deleted. */
+  loadSubject: (tenant: string, id: string) => Promise<WebhookSubject | null>
   /** The public address of the API, without a slash at its end. */
   linkBase: () => string
   log: Pick<Logger, 'warn' | 'error'>
@@ -79,7 +78,7 @@ export type WebhookDelivery = {
  * one sends the webhook again under the same `webhook-id`.
  */
 export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDelivery {
-  const { store, sender, schedule, tenants, loadJob, linkBase, log, now, random } = deps
+  const { store, sender, schedule, tenants, loadSubject, linkBase, log, now, random } = deps
   const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = deps
   const running = new Set<Promise<void>>()
   const slots = createWebhookSlots({ perTenant: concurrency, perHost: concurrencyPerHost })
@@ -242,7 +241,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       return noteNext(delivery.tenant, early)
     }
 
-    const job = await loadJob(delivery.tenant, delivery.jobId)
+    const job = await loadSubject(delivery.tenant, delivery.jobId)
     // Too late to be sure of the record before the next claim: that one sends it.
     if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return
     const at = new Date(now()).toISOString()
@@ -272,7 +271,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     }
   }
 
-  async function sendJob(delivery: ClaimedDelivery, job: Job): Promise<SendOutcome> {
+  async function sendJob(delivery: ClaimedDelivery, job: WebhookSubject): Promise<SendOutcome> {
     const happenedAt = new Date(delivery.createdAt).toISOString()
     let body: string
     try {

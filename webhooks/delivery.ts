@@ -1,4 +1,10 @@
-export type WebhookEvent = 'job.completed' | 'job.failed' | 'job.cancelled'
+export type WebhookEvent =
+  | 'job.completed'
+  | 'job.failed'
+  | 'job.cancelled'
+  | 'flow.completed'
+  | 'flow.failed'
+  | 'flow.cancelled'
 
 export type DeliveryAttempt = {
   at: string
@@ -13,6 +19,7 @@ export type DeliveryAttempt = {
 /** One webhook on its way to its receiver, as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type Delivery = {
   id: string
+  /** Of the job, or of the flow. */
   job_id: string
   event: WebhookEvent
   url: string

@@ -5,26 +5,45 @@ import type { WebhookEvent } from './delivery.ts'
 /** Results larger than this (as JSON, in bytes) are left out; the receiver fetches them. */
 const MAX_RESULT_BYTES = 256 * 1024
 
+/** What a webhook tells of: a job, or a flow with its steps. */
+export type WebhookSubject = {
+  id: string
+  result?: JsonObject | null
+  steps?: Record<string, { result: unknown; job_id: string | null }>
+  output?: unknown
+}
+
 /**
- * The body of a webhook: `{"type","timestamp","data":{job}}`. A result over 256 KiB is null in it, with
- * `result_omitted: true` and `result_url` beside.
+ * The body of a webhook: `{"type","timestamp","data":{job}}`. A result over 256 KiB is null in it, with `result_omitted: true` and
+ * `result_url` beside; where a flow is larger than that, so are the results of all its steps, and its output.
  *
  * `atIso` is when the event happened; `linkBase` the public address of the API, without a slash at its end.
  */
 export function webhookPayload(
   event: WebhookEvent,
-  job: { id: string; result: JsonObject | null },
+  subject: WebhookSubject,
   atIso: string,
   linkBase: string,
 ): string {
-  const tooLarge = job.result !== null && Buffer.byteLength(sourceOf(job.result)) > MAX_RESULT_BYTES
-  const data = tooLarge
-    ? {
-        ...job,
-        result: null,
-        result_omitted: true,
-        result_url: `${linkBase}/v1/jobs/${encodeURIComponent(job.id)}`,
-      }
-    : job
+  const data = subject.steps === undefined ? boundJob(subject, linkBase) : boundFlow(subject, linkBase)
   return stringifyJson({ type: event, timestamp: atIso, data })
+}
+
+function boundJob(job: WebhookSubject, linkBase: string): object {
+  const isTooLarge = job.result != null && Buffer.byteLength(sourceOf(job.result)) > MAX_RESULT_BYTES
+  return isTooLarge ? { ...job, result: null, ...omission(`${linkBase}/v1/jobs/`, job.id) } : job
+}
+
+function boundFlow(flow: WebhookSubject, linkBase: string): object {
+  if (Buffer.byteLength(stringifyJson(flow)) <= MAX_RESULT_BYTES) return flow
+  const path = `${linkBase}/v1/flows/`
+  const steps = Object.entries(flow.steps ?? {}).map(([name, step]) => {
+    if (step.result === null) return [name, step] as const
+    return [name, { ...step, result: null, ...omission(path, flow.id) }] as const
+  })
+  return { ...flow, steps: Object.fromEntries(steps), output: null, ...omission(path, flow.id) }
+}
+
+function omission(path: string, id: string) {
+  return { result_omitted: true, result_url: `${path}${encodeURIComponent(id)}` }
 }

@@ -1,15 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Following } from '../../jobs/jobs.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
 import { errorResponses } from '../schemas/common.ts'
-import { encodeEvents, sendEventStream } from '../sse.ts'
+import { encodeEvents, type StreamEvent, sendEventStream } from '../sse.ts'
 import { jobEventSchema } from './schema.ts'
 
-const query = z.object({
+export const streamQuery = z.object({
   last_event_id: z.string().optional().describe('For clients that cannot send the header `Last-Event-ID`.'),
 })
 /** Untyped, for the answer is text written by hand. */
@@ -37,12 +36,12 @@ export function registerEventRoutes(app: Api, context: RouteContext): void {
         summary: 'Follow a job',
         description,
         params: z.object({ id: z.string() }),
-        querystring: query,
+        querystring: streamQuery,
         response,
       },
     },
     (request, reply) =>
-      stream(request, reply, context, 'job', request.query.last_event_id, (cursor, signal) =>
+      streamEvents(request, reply, context, 'job', request.query.last_event_id, (cursor, signal) =>
         jobs.follow(tenantOf(request).name, checkId(request.params.id, 'job'), cursor, signal),
       ),
   )
@@ -57,24 +56,28 @@ export function registerEventRoutes(app: Api, context: RouteContext): void {
         summary: 'Follow every job of a group',
         description,
         params: z.object({ group: z.string() }),
-        querystring: query,
+        querystring: streamQuery,
         response,
       },
     },
     (request, reply) =>
-      stream(request, reply, context, 'group', request.query.last_event_id, (cursor, signal) =>
+      streamEvents(request, reply, context, 'group', request.query.last_event_id, (cursor, signal) =>
         jobs.followGroup(tenantOf(request).name, checkId(request.params.group, 'group'), cursor, signal),
       ),
   )
 }
 
-async function stream(
+/** Answers a stream of events, behind the one that the client names. */
+export async function streamEvents(
   request: FastifyRequest,
   reply: FastifyReply,
   { limits, streams, closing }: RouteContext,
-  what: 'job' | 'group',
+  what: 'job' | 'group' | 'flow',
   queryCursor: string | undefined,
-  follow: (cursor: string, signal: AbortSignal) => Promise<Following | null>,
+  follow: (
+    cursor: string,
+    signal: AbortSignal,
+  ) => Promise<{ finished: boolean; events: AsyncIterable<StreamEvent> } | null>,
 ): Promise<FastifyReply> {
   const cursor = checkCursor(
     String(request.headers['last-event-id'] ?? queryCursor ?? ''),
@@ -88,8 +91,8 @@ async function stream(
   return sendEventStream(reply, encodeEvents(following.events, { heartbeat: limits.heartbeat, signal }))
 }
 
-/** A job's events are counted; those of a group have the ids of a stream of Redis. */
-const cursorPatterns = { job: /^\d{0,15}$/, group: /^(\d{1,19}(-\d{1,19})?)?$/ }
+/** Events of a job and of a flow are counted; those of a group have the ids of a stream of Redis. */
+const cursorPatterns = { job: /^\d{0,15}$/, flow: /^\d{0,15}$/, group: /^(\d{1,19}(-\d{1,19})?)?$/ }
 
 /** A cursor of a job's events or a group's, unchanged; throws `invalid_request`. `param`: where it stood. */
 export function checkCursor(given: string, what: keyof typeof cursorPatterns, param: string): string {

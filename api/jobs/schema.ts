@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { flowWebhookEvents } from '../../flows/flow.ts'
 import { JobStatus, JobType, Priority } from '../../jobs/job.ts'
 import { listSchema, statusCountsSchema } from '../schemas/common.ts'
 import { webhookEventSchema } from './create-schema.ts'
@@ -9,7 +10,7 @@ const tokens = z.number()
 /** An object of a client's or a provider's. Any value passes here, for a copy would not have its text any more. */
 const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
 
-const usage = z
+export const usageSchema = z
   .object({ input_tokens: tokens, output_tokens: tokens, total_tokens: tokens })
   .meta({ id: 'Usage' })
 
@@ -29,7 +30,7 @@ const costIsEstimate = z
   .boolean()
   .describe('True: the cost, or a part of it, is estimated, for the provider did not state what it counted.')
 
-const jobError = z
+export const jobErrorSchema = z
   .object({
     code: z.string(),
     message: z.string(),
@@ -55,6 +56,10 @@ export const jobSchema = z
       .object({ id: z.string(), step: z.string() })
       .optional()
       .describe('The durable run that it belongs to, and its step; absent elsewhere.'),
+    flow: z
+      .object({ id: z.string(), step: z.string(), index: z.number() })
+      .optional()
+      .describe('The flow that it belongs to, its step and, with `for_each`, its element; absent elsewhere.'),
     priority: z.enum(Priority),
     metadata: z.record(z.string(), z.string()),
     created_at: time,
@@ -77,7 +82,7 @@ export const jobSchema = z
         'The job has a result that this answer does without: `result` is null, and `GET /v1/jobs/{id}` has it. Absent everywhere else.',
       ),
     result_url: z.string().optional().describe('Where an omitted result is: the path of the job.'),
-    usage: usage.nullable(),
+    usage: usageSchema.nullable(),
     dropped_members: z
       .array(z.string())
       .describe(
@@ -86,7 +91,7 @@ export const jobSchema = z
     usage_is_estimate: usageIsEstimate,
     cost_usd: z.number().nullable().describe('USD, of all calls made for it.'),
     cost_is_estimate: costIsEstimate,
-    error: jobError.nullable(),
+    error: jobErrorSchema.nullable(),
   })
   .meta({ id: 'Job' })
 
@@ -130,7 +135,7 @@ export const attemptSchema = z
     ]),
     status: z.number().nullable().describe("The provider's HTTP status."),
     error_code: z.string().nullable(),
-    usage: usage.nullable(),
+    usage: usageSchema.nullable(),
     usage_is_estimate: usageIsEstimate,
     cost_usd: z.number().nullable(),
     cost_is_estimate: costIsEstimate,
@@ -146,8 +151,8 @@ export const attemptSchema = z
 export const deliverySchema = z
   .object({
     id: z.string(),
-    job_id: z.string(),
-    event: webhookEventSchema,
+    job_id: z.string().describe('Of the job, or of the flow.'),
+    event: z.enum([...webhookEventSchema.options, ...flowWebhookEvents]),
     url: z.string(),
     status: z.enum(['pending', 'delivered', 'failed']),
     created_at: time,

@@ -233,7 +233,10 @@ function memoryShort(retryAfterSeconds: number): ApiError {
 }
 
 const refusals: Record<
-  Exclude<Refusal['code'], 'deadline_unreachable' | 'memory_short' | 'lanes_full'>,
+  Exclude<
+    Refusal['code'],
+    'deadline_unreachable' | 'memory_short' | 'lanes_full' | 'flow_over' | 'flow_budget_exhausted'
+  >,
   string
 > = {
   queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
@@ -262,6 +265,9 @@ export function refused(
       `body.model: the tenant uses as many models of ${provider} as it may at a time (providers.${provider}.max_lanes: ${job.maxLanes})`,
       { param: 'body.model', retryAfterSeconds: (refusal.retryAfterMs ?? 0) / 1000 },
     )
+  }
+  if (refusal.code === 'flow_over' || refusal.code === 'flow_budget_exhausted') {
+    return new ApiError('invalid_request', 'the flow of this job takes no more jobs')
   }
   if (refusal.code === 'memory_short') return memoryShort((refusal.retryAfterMs ?? 0) / 1000)
   return new ApiError(

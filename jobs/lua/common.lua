@@ -18,6 +18,7 @@ local function job_key(id) return root .. ':job:' .. id end
 local function flight_key(hash) return root .. ':flight:' .. hash end
 local function followers_key(hash) return root .. ':followers:' .. hash end
 local function durable_key(run) return root .. ':durable:' .. run end
+local function flow_key(id) return root .. ':flow:' .. id end
 
 -- As `groupKey` of jobs/keys.ts: no name meets the key of another group's part.
 local function group_key(group)
@@ -97,7 +98,7 @@ local function load(id, tombstones)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable')
+    'answer', 'durable', 'flow')
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -106,7 +107,7 @@ local function load(id, tombstones)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27],
+    durable = v[27], flow = v[28],
   }
 end
 
@@ -128,6 +129,32 @@ local function emit(job, event, members)
     redis.call('PUBLISH', root .. ':live:group:' .. job.group, job.id)
   end
   return seq
+end
+
+-- Flows -----------------------------------------------------------------------------------------------------
+-- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> <b: the flow has a budget, or -> <name of the step>`. Its flow is
+-- told here that it ended, and what it costs; flows/lua/common.lua names the keys. Of a flow that is gone nothing is written.
+
+-- Adds to a sum of the job's flow.
+local function add_to_flow(job, field, nano)
+  if not job.flow or nano == 0 then return end
+  local key = flow_key(string.match(job.flow, '^%S+'))
+  if redis.call('EXISTS', key) == 1 then redis.call('HINCRBY', key, field, ms(nano)) end
+end
+
+-- What open jobs are expected to cost is only asked of flows that have a budget.
+local function reserve_in_flow(job, nano)
+  if job.flow and string.match(job.flow, '^%S+ %d+ %d+ %d+ b') then add_to_flow(job, 'reserved_nano', nano) end
+end
+
+-- Tells the job's flow that it ended. Each end is told once, in the step that brings it about.
+local function tell_flow(job, status, usage)
+  local id, place = string.match(job.flow, '^(%S+) (%d+ %d+ %d+)')
+  if redis.call('EXISTS', flow_key(id)) == 0 then return end
+  redis.call('RPUSH', flow_key(id) .. ':ended', place .. ' ' .. status .. ' ' .. ms(now) .. ' ' .. (usage or ''))
+  if redis.call('ZADD', root .. ':flows:due', 'LT', 'CH', ms(now), id) == 1 then
+    redis.call('PUBLISH', root .. ':flows:wake', id)
+  end
 end
 
 -- Money -----------------------------------------------------------------------------------------------------
@@ -233,6 +260,7 @@ local function reserve(job, fields)
   job.reserved = nano
   fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(nano)
   add_to_sum(root .. ':money:reserved', nano)
+  reserve_in_flow(job, nano)
 end
 
 -- Takes a field out of the job's record: with the others in `gone`, which the caller takes out; without that, here.
@@ -253,6 +281,7 @@ local function release(job, gone)
   if job.reserved then
     clear(job, 'reserved_nano', gone)
     add_to_sum(root .. ':money:reserved', -job.reserved)
+    reserve_in_flow(job, -job.reserved)
     job.reserved = nil
   end
   if job.reserved_usd then
@@ -297,6 +326,7 @@ local function add_cost(job, nano, is_estimate)
   if is_estimate then redis.call('HSET', job_key(job.id), 'cost_is_estimate', '1') end
   if is_terminal(job.status) then redis.call('HSET', job_key(job.id), 'cost_usd', to_usd(job.paid)) end
   if job.group then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(nano)) end
+  add_to_flow(job, 'cost_nano', nano)
 end
 
 -- A job that is given up has a call under way. What that costs is not known before its worker tells, which may be dead:
@@ -518,6 +548,11 @@ local function finish(job, status, retain, fields, members, text)
     deliver(job, 'job.' .. status, seq)
     put(root .. ':expiry', ms(now + retain), job.id)
     if job.reply then reply(job, status, seq, text) end
+    if job.flow then
+      local usage
+      for i = 1, #(fields or {}), 2 do if fields[i] == 'usage' then usage = fields[i + 1] end end
+      tell_flow(job, status, usage)
+    end
   end
   release(job)
   -- A call that goes on for others is found by it when its worker dies.

@@ -10,7 +10,7 @@
 --       17 the message for it
 --       18 '1': the answer is to say how a job stands, and nothing of its record  19… record fields and values
 -- Answer for each job, in their order: {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
---         | 'deadline_unreachable', …}:
+--         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted', …}:
 --       created: now, how many workers heard of it   shared: now   replayed: id, record (flat)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
@@ -57,6 +57,11 @@ local function create(a, may_be_made)
   local made = may_be_made and read_known(id)
   if made then return { 'replayed', id, made } end
 
+  local flow = false
+  for i = 19, #a, 2 do if a[i] == 'flow' then flow = a[i + 1] end end
+  local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano', 'reserved_nano')
+  if its and (not its[1] or is_terminal(its[1])) then return { 'flow_over' } end
+
   if open_jobs() >= tonumber(a[7]) then return { 'queue_full' } end
 
   -- Answers that are there already, or on their way, cost the tenant nothing.
@@ -79,6 +84,11 @@ local function create(a, may_be_made)
     if spent + reserved + nano > budget then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
   end
 
+  if its and its[2] and not is_free() then
+    local known = tonumber(its[3] or 0) + tonumber(its[4] or 0)
+    if known + (nano or tonumber(estimate)) > tonumber(its[2]) then return { 'flow_budget_exhausted' } end
+  end
+
   -- A bucket of one minute's submissions that refills continuously and starts full.
   if a[12] ~= '' then
     local rate = tonumber(a[12])
@@ -91,6 +101,7 @@ local function create(a, may_be_made)
   local job = {
     id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
     deadline = tonumber(a[11] ~= '' and a[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
+    flow = flow,
   }
   job.is_new = true
   local ready = ms(scheduled and run_at or now)

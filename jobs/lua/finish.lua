@@ -35,6 +35,7 @@ local function store(a)
   if not ended and status == 'completed' then
     job.paid = job.paid + cost
     if job.group and cost ~= 0 then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(cost)) end
+    add_to_flow(job, 'cost_nano', cost)
   elseif job and not job.deleted and job.status ~= 'completed' then
     add_cost(job, cost, a[12] == '1')
   end

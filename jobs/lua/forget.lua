@@ -12,6 +12,7 @@ local function forget(job)
     promoted = promote(job.hash) or ''
   end
 
+  if job.flow and not is_terminal(was) then tell_flow(job, 'deleted') end
   release(job)
   -- What the sweeper needs to queue a job straight from the API whose worker dies: whoever looks then lets another lead.
   local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')

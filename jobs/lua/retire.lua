@@ -3,7 +3,8 @@
 -- ARGV  1 most jobs and runs
 -- Answer {how many there were, promoted id…}; as many as asked for means that there may be more
 -- Invariants: what goes is what is over now, by Redis' clock, and has ended: a job that was queued again meanwhile stays. A durable run
--- (durable/lua/common.lua) stays until the last of its jobs has ended and was kept for its time, and its jobs stay as long as it.
+-- (durable/lua/common.lua) stays until the last of its jobs has ended and was kept for its time, and its jobs stay as long as it. A job of a
+-- flow stays as long as the flow, which may ask for its result.
 
 -- A run with an open job is looked at again after this, and at the latest a job whose run goes on.
 local LOOK_AGAIN_MS = 3600000
@@ -43,16 +44,23 @@ local function run_of(job)
   return run and tonumber(redis.call('ZSCORE', root .. ':durables', run) or nil)
 end
 
+-- When the flow of the job ends, or nil: it is gone, or there is none.
+local function flow_end_of(job)
+  local id = string.match(job.flow or '', '^%S+')
+  local v = id and redis.call('HMGET', flow_key(id), 'status', 'expires_at')
+  return v and v[1] and tonumber(v[2] or now + LOOK_AGAIN_MS)
+end
+
 local due = redis.call('ZRANGEBYSCORE', root .. ':expiry', '-inf', ms(now), 'LIMIT', 0, ARGV[1])
 local answer = { #due }
 for _, id in ipairs(due) do
   local run = string.match(id, '^durable:(%x+)$')
   local job = not run and load(id)
-  local kept = job and is_terminal(job.status) and run_of(job)
+  local kept = job and is_terminal(job.status) and (run_of(job) or flow_end_of(job))
   if run then
     retire_run(id, run)
   elseif kept then
-    -- A run that is over as well goes first, and the job with the next look.
+    -- A run or a flow that is over as well goes first, and the job with the next look.
     put(root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
   elseif job and is_terminal(job.status) then
     local _, promoted = forget(job)

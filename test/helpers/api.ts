@@ -14,6 +14,8 @@ import { createDurableRuns } from '../../durable/store.ts'
 import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { createFollowed } from '../../events/followed.ts'
 import { createFileStore } from '../../files/store.ts'
+import { createFlowScripts } from '../../flows/scripts.ts'
+import { createFlows } from '../../flows/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { readMaintainer } from '../../jobs/maintainer-lease.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
@@ -238,6 +240,7 @@ function openTestParts(options: {
   const sealer = testSealer()
   const memory = createMemoryAdmission({ redis, share: config.redis.memory_share, now })
   const tenantStats = createTenantStatsReader({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
+  const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
   const jobs = createJobs({
     redis,
     scripts,
@@ -248,7 +251,7 @@ function openTestParts(options: {
     retainMs: () => config.jobs.retain,
     atRest: testAtRest(sealer),
     render: renderResult,
-    deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+    deliveries: webhooks,
     forecaster,
     queueAdmission: createQueueAdmission({
       redis,
@@ -306,6 +309,17 @@ function openTestParts(options: {
     retainMs: () => config.jobs.retain,
   })
   const scheduleWork = createScheduleWork({ ...scheduleStore, now })
+  const flows = createFlows({
+    redis,
+    scripts: createFlowScripts(redis),
+    prefix,
+    atRest: testAtRest(sealer),
+    jobs,
+    pubsub,
+    deliveries: webhooks.list,
+    newId: createIds('flow_', now),
+    retainMs: () => config.jobs.retain,
+  })
   const lanes = createLaneControl({
     config: () => config,
     gate,
@@ -331,6 +345,7 @@ function openTestParts(options: {
       batches,
       durable,
       schedules,
+      flows,
       lanes,
       forecast,
       isMemoryShort: memory.isShort,

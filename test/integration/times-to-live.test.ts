@@ -8,6 +8,9 @@ import { createDurableScripts } from '../../durable/scripts.ts'
 import { createDurableRuns } from '../../durable/store.ts'
 import { trimReferences } from '../../events/retention.ts'
 import { createFileStore } from '../../files/store.ts'
+import { createFlowScripts } from '../../flows/scripts.ts'
+import { createFlows } from '../../flows/store.ts'
+import { createFlowWork, noChanges } from '../../flows/work.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
 import { createLeases } from '../../jobs/leases.ts'
 import { lockLease } from '../../jobs/queue.ts'
@@ -60,12 +63,15 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:(files|files:expiry|batches|batches:active)$/, null, 'hold what is there'],
   [/^T:events(:deltas)?$/, null, 'one of a tenant; its entries are kept for a day, below'],
+  [/^T:(flows|flows:due|flows:status:\w+)$/, null, 'hold what is there'],
+  [/^T:flow:flow_\w+(:steps|:elements|:values|:ended|:events)?$/, null, 'its place in `flows:due`, below'],
+  [/^T:job:flow_\w+:deliveries$/, null, 'its flow'],
   [/^T:job:job_\w+(:events|:attempts|:deliveries)?$/, null, 'its place in `expiry`, below'],
   [/^T:delivery:\w+$/, null, 'its job'],
   [/^T:(flight|followers):\w+$/, null, 'the call'],
   [/^T:group:\w+(:jobs|:events)?$/, null, 'its last job'],
   [/^T:answer:\w+(:\w+)?$/, CACHE, 'those that a job has have none'],
-  [/^T:(idempotency|batch-key):\w+$/, DAY],
+  [/^T:(idempotency|batch-key|flow-key):\w+$/, DAY],
   [/^T:money:spent:\d+$/, 2 * DAY],
   [/^T:output:.+$/, 7 * DAY],
   [/^T:booked:\w+$/, DAY],
@@ -771,6 +777,68 @@ describe('a durable run', () => {
     expect((await house.beginJob(RUN, 'one')).id).not.toBe(id)
     const stats = createTenantStatsReader({ ...house, retainMs: () => RETAIN })
     expect(await stats.read([TENANT])).toMatchObject([{ finishedPerMinute: 0 }])
+  })
+})
+
+describe('a flow', () => {
+  it('is kept for as long as jobs are, from its end, with its jobs, and leaves nothing', async () => {
+    const house = await openHouse()
+    const { redis, key } = house
+    const scripts = createFlowScripts(redis)
+    const flows = createFlows({
+      ...{
+        redis,
+        scripts,
+        prefix: house.prefix,
+        atRest: house.atRest,
+        jobs: house.jobs,
+        pubsub: house.pubsub,
+      },
+      deliveries: async () => [],
+      newId: createIds('flow_', Date.now),
+      retainMs: () => RETAIN,
+    })
+    const work = createFlowWork({ scripts, prefix: house.prefix, retainMs: () => RETAIN })
+    const outcome = await flows.create({
+      tenant: TENANT,
+      definition: { name: 'kept', steps: { wait: { wait_for_signal: {} } } },
+      budgetUsd: 1,
+      deadline: null,
+      webhook: { url: 'https://a.example/', events: ['flow.completed'] },
+      group: null,
+      metadata: { a: 'b' },
+      idempotencyKey: 'k',
+      fingerprint: 'f',
+      mostOpen: 10,
+    })
+    const id = 'id' in outcome ? outcome.id : ''
+    await flows.signal(TENANT, id, 'wait', 1)
+    const flow = { id, step: 0, name: 'wait', element: 0, attempt: 1, hasBudget: true }
+    const job = await submit(house, { flow })
+    await complete(house, await house.start())
+    const [claimed] = (await work.claim(TENANT, 10)).flows
+    expect(claimed!.endings).toEqual([expect.stringMatching(/^0 0 1 completed \d+ /)])
+    await expectKnownKeys(house)
+    const changes = { ...noChanges(), status: 'completed' as const, counted: 1 }
+    changes.steps.set(0, '{"p":"completed"}')
+    changes.elements.set('0:1', '1 failed')
+    const before = await timeOf(redis)
+    expect(await work.advance(claimed!, changes)).toBe(true)
+    await expectKnownKeys(house)
+    const end = Number(await redis.zscore(key('flows:due'), id))
+    expect(end - RETAIN).toBeGreaterThanOrEqual(before)
+    expect(end - RETAIN).toBeLessThanOrEqual(await timeOf(redis))
+    // Its job stays for as long, whatever its own time; it is looked at every hour.
+    await redis.zadd(key('expiry'), 'XX', 1, job.id)
+    await house.retention.run()
+    expect(Number(await redis.zscore(key('expiry'), job.id)) - HOUR).toBeGreaterThanOrEqual(before)
+    expect(await work.forget(TENANT, id)).toBe(false)
+    await redis.hset(key(`flow:${id}`), 'expires_at', 1)
+    expect(await work.forget(TENANT, id)).toBe(true)
+    await redis.zadd(key('expiry'), 'XX', 1, job.id)
+    await house.retention.run()
+    const left = (await keysOf(redis, `${house.root}:*`)).filter((name) => name.includes('flow'))
+    expect(left).toEqual([key('flow-key:k')])
   })
 })
 

@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest'
-import type { WebhookEvent } from '../../../webhooks/delivery.ts'
+import type { WebhookEvent as JobWebhookEvent } from '../../../jobs/job.ts'
 import { complete, fail, openTestStore, submit, TENANT, type TestStore } from '../../helpers/store.ts'
 
-const ENDINGS: Record<WebhookEvent, (store: TestStore, id: string) => Promise<unknown>> = {
+const ENDINGS: Record<JobWebhookEvent, (store: TestStore, id: string) => Promise<unknown>> = {
   'job.completed': async (store) => complete(store, await store.start()),
   'job.failed': async (store) => fail(store, await store.start()),
   'job.cancelled': (store, id) => store.jobs.cancel(TENANT, id),
 }
-const EVENTS = Object.keys(ENDINGS) as WebhookEvent[]
+const EVENTS = Object.keys(ENDINGS) as JobWebhookEvent[]
 
 it.each(EVENTS)('a webhook for %s is made at that end of its job, and at no other', async (wanted) => {
   const store = await openTestStore()

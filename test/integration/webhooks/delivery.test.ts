@@ -88,7 +88,7 @@ function startDelivery(options: Partial<WebhookDeliveryDeps> = {}) {
     sender,
     schedule: () => [0, 5, 10],
     tenants: async () => ['acme'],
-    loadJob: async (_tenant, id) => jobs.get(id) ?? null,
+    loadSubject: async (_tenant, id) => jobs.get(id) ?? null,
     linkBase: () => 'https://sluice.example',
     log: { warn: () => {}, error: () => {} },
     now: Date.now,
@@ -305,11 +305,11 @@ describe('webhook delivery', () => {
     const leaseMs = 600
     let loads = 0
     // Held up for longer than a send and its record may take of the lease, once.
-    const loadJob = async (_tenant: string, id: string) => {
+    const loadSubject = async (_tenant: string, id: string) => {
       if (loads++ === 0) await new Promise((resolve) => setTimeout(resolve, leaseMs * 0.7))
       return jobs.get(id) ?? null
     }
-    startDelivery({ leaseMs, loadJob })
+    startDelivery({ leaseMs, loadSubject })
     await receiver.got(1)
     expect(loads).toBe(2)
     expect((await settled())?.attempts).toHaveLength(1)

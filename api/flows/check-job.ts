@@ -1,0 +1,144 @@
+import type { Config } from '../../config/schema.ts'
+import type { Tenant } from '../../config/tenants.ts'
+import { type CompiledFlow, type CompiledStep, FlowFault } from '../../flows/compile.ts'
+import { defaultExpressionBounds } from '../../flows/expression.ts'
+import {
+  createResolver,
+  EvaluationError,
+  type Expression,
+  type Template,
+  UnresolvedError,
+} from '../../flows/template.ts'
+import type { JsonValue } from '../../lib/json.ts'
+import { ApiError } from '../errors.ts'
+import { parseRequest } from '../issues.ts'
+import { createJobSchema } from '../jobs/create-schema.ts'
+import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
+
+export type FlowCheckDeps = SubmitDeps & { config: () => Config }
+
+/** What may stand where a value is not known yet, the likeliest first. */
+const STAND_INS: JsonValue[] = ['x', 1, true, {}, [], [{ role: 'user', content: 'x' }]]
+
+/** An expression whose value is not known before the flow runs. */
+type Unknown = { expression: Expression; standIn: number }
+
+/**
+ * Checks what a step evaluates: its job as it would be handed in, with what is known of it and something for what is not. Throws
+ * `FlowFault` at what no value could mend.
+ */
+export function checkStepJob(
+  tenant: Tenant,
+  flow: CompiledFlow,
+  step: CompiledStep,
+  deps: FlowCheckDeps,
+): void {
+  const known = { input: flow.definition.input ?? {} }
+  if (step.when !== null) checkKnown(step.when, known, { mayBeNull: true })
+  if (step.fallback !== null) checkKnown(step.fallback, known, {})
+  const items = step.forEach === null ? null : readItems(step, step.forEach, known, deps)
+  if (items?.length === 0 || step.job === null) return
+  const context = items === null ? known : { ...known, item: items[0]!, index: 0 }
+  const hasItem = items !== null
+  checkKnown(step.job, context, { hasItem })
+  checkJob(tenant, step, deps, context, hasItem)
+}
+
+function isKnown({ references }: Expression, hasItem: boolean): boolean {
+  return references.steps.size === 0 && (hasItem || !references.usesItem)
+}
+
+/** Evaluates what can be evaluated now. Throws `FlowFault` where it comes to nothing. */
+function checkKnown(
+  { expressions }: Template,
+  context: { [name: string]: JsonValue },
+  { mayBeNull = false, hasItem = false }: { mayBeNull?: boolean; hasItem?: boolean },
+): void {
+  const resolve = createResolver(context, defaultExpressionBounds)
+  for (const expression of expressions) {
+    if (!isKnown(expression, hasItem)) continue
+    try {
+      resolve(expression)
+    } catch (error) {
+      if (error instanceof UnresolvedError && mayBeNull && expression.isWhole) continue
+      if (!(error instanceof UnresolvedError || error instanceof EvaluationError)) throw error
+      throw new FlowFault(expression.place, error.message.slice(expression.place.length + 2))
+    }
+  }
+}
+
+/** The elements of a `for_each` that asks nothing of other steps; null: they are not known yet. */
+function readItems(
+  step: CompiledStep,
+  forEach: Template,
+  known: { [name: string]: JsonValue },
+  deps: FlowCheckDeps,
+): JsonValue[] | null {
+  checkKnown(forEach, known, {})
+  if (!forEach.expressions.every((expression) => isKnown(expression, false))) return null
+  const value = forEach.fill?.(createResolver(known, defaultExpressionBounds)) ?? forEach.value
+  const most = deps.config().flows.max_elements
+  const fault = (message: string) => new FlowFault(`steps.${step.name}.for_each`, message)
+  if (!Array.isArray(value)) throw fault('expected a list, or an expression that comes to one')
+  if (value.length > most)
+    throw fault(`has ${value.length} elements, and ${most} are allowed (flows.max_elements)`)
+  return value
+}
+
+function checkJob(
+  tenant: Tenant,
+  step: CompiledStep,
+  deps: FlowCheckDeps,
+  context: { [name: string]: JsonValue },
+  hasItem: boolean,
+): void {
+  const place = `steps.${step.name}.job`
+  const template = step.job!
+  const resolve = createResolver(context, defaultExpressionBounds)
+  const unknown: Unknown[] = template.expressions
+    .filter((expression) => expression.isWhole && !isKnown(expression, hasItem))
+    .map((expression) => ({ expression, standIn: 0 }))
+  const standInOf = new Map(unknown.map((one) => [one.expression, one]))
+  const isModelKnown = !template.expressions.some(
+    (one) => one.place === `${place}.body.model` && !isKnown(one, hasItem),
+  )
+  const fill = (expression: Expression): JsonValue => {
+    if (isKnown(expression, hasItem)) return resolve(expression)
+    return STAND_INS[standInOf.get(expression)?.standIn ?? 0]!
+  }
+  // Each turn tries another stand-in at one place.
+  for (;;) {
+    try {
+      const create = template.fill?.(fill) ?? template.value
+      const job = parseRequest(createJobSchema, create, place, place)
+      if (isModelKnown) toNewJob(tenant, job, null, deps)
+      return
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      const fault = toFault(error, place)
+      const suspect = unknown.find(({ expression }) => isSamePlace(expression.place, fault.place))
+      if (suspect === undefined) throw fault
+      suspect.standIn++
+      // Nothing fits as far as can be told: what comes of it is seen when it is there.
+      if (suspect.standIn >= STAND_INS.length) return
+    }
+  }
+}
+
+/** A job's errors name places within the job. */
+function toFault(error: ApiError, place: string): FlowFault {
+  const param = error.param ?? ''
+  if (param.startsWith(place)) return new FlowFault(param, error.message.replace(`${param}: `, ''))
+  const at = param === '' ? place : `${place}.${param}`
+  return new FlowFault(
+    at,
+    error.message.startsWith(`${param}: `) ? error.message.slice(param.length + 2) : error.message,
+  )
+}
+
+/** Whether one place is within the other. */
+function isSamePlace(one: string, other: string): boolean {
+  const within = (inner: string, outer: string) =>
+    inner === outer || (inner.startsWith(outer) && /^[.[]/.test(inner.slice(outer.length)))
+  return within(one, other) || within(other, one)
+}

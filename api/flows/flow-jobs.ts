@@ -1,0 +1,27 @@
+import { resolveTenant } from '../../config/tenants.ts'
+import { type FlowError, toFlowError } from '../../flows/flow.ts'
+import type { NewJob } from '../../jobs/jobs.ts'
+import type { JsonValue } from '../../lib/json.ts'
+import { ApiError } from '../errors.ts'
+import { parseRequest } from '../issues.ts'
+import { createJobSchema } from '../jobs/create-schema.ts'
+import { toNewJob } from '../jobs/submit.ts'
+import type { FlowCheckDeps } from './check-job.ts'
+
+/**
+ * Makes jobs of flows' filled create objects, as `POST /v1/jobs` would; what it would have refused is why the step fails. Null: the tenant is
+ * not configured any more.
+ */
+export function createFlowJobMaker(deps: FlowCheckDeps) {
+  return (tenantName: string, create: JsonValue, place: string): NewJob | FlowError | null => {
+    const tenant = resolveTenant(deps.config(), tenantName)
+    if (tenant === null) return null
+    try {
+      return toNewJob(tenant, parseRequest(createJobSchema, create, place, place), null, deps)
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      const isPlaced = error.message.startsWith(place)
+      return toFlowError(error.code, isPlaced ? error.message : `${place}.${error.message}`)
+    }
+  }
+}

@@ -1,0 +1,172 @@
+import { parseDuration } from '../config/units.ts'
+import { isJsonObject } from '../lib/json.ts'
+import type { FlowDefinition, StepDefinition } from './flow.ts'
+import { type Expression, parseTemplate, type Template, TemplateError } from './template.ts'
+
+/** A step with its expressions parsed, and the steps that it waits for. */
+export type CompiledStep = {
+  name: string
+  /** Its place among the steps, from 0. */
+  number: number
+  definition: StepDefinition
+  /** Numbers of the steps that have to end first: those it names, and those its expressions read. */
+  needs: number[]
+  needsAny: boolean
+  when: Template | null
+  forEach: Template | null
+  job: Template | null
+  /** The value that stands for its result when it fails; null: none does. */
+  fallback: Template | null
+  allowFailures: number
+  /** Jobs of it that may be open at once; null: as the service sees fit. */
+  maxInFlight: number | null
+  /** How long it waits for its signal, ms; null: it has a job. */
+  signalTimeoutMs: number | null
+}
+
+export type CompiledFlow = {
+  definition: FlowDefinition
+  steps: CompiledStep[]
+  numbers: ReadonlyMap<string, number>
+  /** Numbers of the steps, each behind those that it needs. */
+  order: number[]
+  output: Template | null
+}
+
+/** Something about a flow that keeps it from being run, and where: `steps.edit.needs[0]`. */
+export class FlowFault extends Error {
+  override readonly name = 'FlowFault'
+  readonly place: string
+
+  constructor(place: string, message: string) {
+    super(message)
+    this.place = place
+  }
+}
+
+/** Parses the expressions of a flow and finds its edges. Throws `FlowFault`. */
+export function compileFlow(definition: FlowDefinition): CompiledFlow {
+  const names = Object.keys(definition.steps)
+  const numbers = new Map(names.map((name, number) => [name, number]))
+  try {
+    const steps = names.map((name) => compileStep(definition, name, numbers))
+    const output = definition.output == null ? null : parseTemplate(definition.output, 'output')
+    for (const expression of output?.expressions ?? []) {
+      checkNames(definition, numbers, expression, false)
+    }
+    return { definition, steps, numbers, order: sortSteps(steps), output }
+  } catch (error) {
+    if (error instanceof TemplateError) throw new FlowFault(error.place, error.message)
+    throw error
+  }
+}
+
+function compileStep(flow: FlowDefinition, name: string, numbers: ReadonlyMap<string, number>): CompiledStep {
+  const definition = flow.steps[name]!
+  const place = `steps.${name}`
+  const parse = (value: unknown, member: string) =>
+    value == null ? null : parseTemplate(value as never, `${place}.${member}`)
+  const when = parse(definition.when, 'when')
+  const forEach = parse(definition.for_each, 'for_each')
+  const job = parse(definition.job, 'job')
+  const given = definition.on_failure
+  const fallback =
+    typeof given === 'object' && given !== null
+      ? parseTemplate(given.value, `${place}.on_failure.value`)
+      : null
+
+  const needs = new Set<number>()
+  for (const [index, need] of (definition.needs ?? []).entries()) {
+    const number = numbers.get(need)
+    if (number === undefined) throw new FlowFault(`${place}.needs[${index}]`, unknownStep(need, numbers))
+    needs.add(number)
+  }
+  for (const template of [when, forEach, job, fallback]) {
+    for (const expression of template?.expressions ?? []) {
+      const hasItem = template === job && forEach !== null
+      for (const step of checkNames(flow, numbers, expression, hasItem)) needs.add(step)
+    }
+  }
+  const number = numbers.get(name)!
+  if (needs.has(number)) throw new FlowFault(place, 'needs itself')
+  return {
+    name,
+    number,
+    definition,
+    needs: [...needs],
+    needsAny: definition.needs_any === true,
+    when,
+    forEach,
+    job,
+    fallback,
+    allowFailures: definition.allow_failures ?? 0,
+    maxInFlight: definition.max_in_flight ?? null,
+    signalTimeoutMs: readTimeout(definition),
+  }
+}
+
+/** How long a step waits for its signal where it does not say, ms. */
+const SIGNAL_TIMEOUT_MS = 7 * 24 * 60 * 60 * 1000
+
+function readTimeout({ wait_for_signal: wait }: StepDefinition): number | null {
+  if (wait == null) return null
+  return wait.timeout == null ? SIGNAL_TIMEOUT_MS : (parseDuration(wait.timeout) ?? SIGNAL_TIMEOUT_MS)
+}
+
+/** Answers the numbers of the steps that an expression reads. */
+function checkNames(
+  flow: FlowDefinition,
+  numbers: ReadonlyMap<string, number>,
+  { references, place, text }: Expression,
+  hasItem: boolean,
+): number[] {
+  const about = `\${{ ${text.slice(0, 200)} }}`
+  if (references.usesItem && !hasItem) {
+    throw new FlowFault(place, `${about}: item and index are for the job of a step with for_each`)
+  }
+  for (const member of references.input) {
+    const { input } = flow
+    const isThere = isJsonObject(input) && Object.hasOwn(input, member)
+    if (!isThere) throw new FlowFault(place, `${about}: the input has no member ${JSON.stringify(member)}`)
+  }
+  return [...references.steps].map(([step, members]) => {
+    const number = numbers.get(step)
+    if (number === undefined) throw new FlowFault(place, `${about}: ${unknownStep(step, numbers)}`)
+    const isSignal = flow.steps[step]!.wait_for_signal != null
+    if (members.has('signal') && !isSignal) {
+      throw new FlowFault(place, `${about}: steps.${step} waits for no signal`)
+    }
+    return number
+  })
+}
+
+function unknownStep(name: string, numbers: ReadonlyMap<string, number>): string {
+  const known = [...numbers.keys()].slice(0, 10).join(', ')
+  return `there is no step ${JSON.stringify(name.slice(0, 64))}; there are ${known}${numbers.size > 10 ? ', …' : ''}`
+}
+
+/** Kahn's algorithm: what is never free of needs goes in a circle, or waits for one. */
+function sortSteps(steps: readonly CompiledStep[]): number[] {
+  const waits = steps.map(({ needs }) => needs.length)
+  const dependents: number[][] = steps.map(() => [])
+  for (const { number, needs } of steps) for (const need of needs) dependents[need]!.push(number)
+  const order = steps.filter(({ needs }) => needs.length === 0).map(({ number }) => number)
+  for (const number of order) {
+    for (const next of dependents[number]!) if (--waits[next]! === 0) order.push(next)
+  }
+  if (order.length === steps.length) return order
+  const circle = findCircle(steps, waits)
+  const names = [...circle, circle[0]!].map((number) => steps[number]!.name)
+  throw new FlowFault(`steps.${names[0]}`, `steps need one another in a circle: ${names.join(' → ')}`)
+}
+
+/** Every step that is left waits for another that is left, so that a walk along these comes back to where it was. */
+function findCircle(steps: readonly CompiledStep[], waits: readonly number[]): number[] {
+  const way: number[] = []
+  let at = waits.findIndex((count) => count > 0)
+  while (!way.includes(at)) {
+    way.push(at)
+    at = steps[at]!.needs.find((need) => waits[need]! > 0)!
+  }
+  return way.slice(way.indexOf(at))
+}

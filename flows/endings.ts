@@ -1,0 +1,77 @@
+import { type ElementState, type Ending, isSettled, type StepState } from './state.ts'
+
+/** What a step's elements came to change, for whoever writes it. */
+export type ElementChange = { index: number; element: ElementState | null }
+
+/**
+ * Counts the end of a job. Each end is told once, so that counting needs no look at what was counted before. Null: it is of an
+ * attempt that another has followed; else what it changes besides the step's numbers.
+ *
+ * @param isStopping true: the flow is cancelling its jobs, so that one that ends cancelled did not fail
+ */
+export function countEnding(step: StepState, ending: Ending, isStopping: boolean): ElementChange[] | null {
+  const { index } = ending
+  const known = step.elements.get(index)
+  const attempt = known?.attempt ?? 1
+  const stopped = ending.status === 'cancelled' && (isStopping || isSettled(step))
+
+  function set(element: ElementState | null): ElementChange[] {
+    if (element === null) return step.elements.delete(index) ? [{ index, element }] : []
+    step.elements.set(index, element)
+    return [{ index, element }]
+  }
+
+  // Made by a runner that died before it noted so: counted when its turn comes.
+  if (index >= step.next || (known?.status === 'redo' && ending.attempt === attempt)) {
+    if (ending.attempt !== attempt) return null
+    const status = ending.status === 'completed' ? 'early_done' : stopped ? 'early_cancelled' : 'early_failed'
+    return set({ attempt, status })
+  }
+  // Of an attempt that another has followed.
+  if (ending.attempt !== attempt) return null
+  if (ending.status === 'completed') {
+    // By itself, or queued again by its owner after it had failed.
+    step.done++
+    return attempt === 1 ? set(null) : set({ attempt, status: 'done' })
+  }
+  return set({ attempt, status: stopped ? 'cancelled' : 'failed' })
+}
+
+/**
+ * Lets an element whose job was made early take its place. True: it needs no other job.
+ */
+export function adoptEarly(
+  step: StepState,
+  index: number,
+): { change: ElementChange; isMade: boolean } | null {
+  const known = step.elements.get(index)
+  if (known === undefined || !known.status.startsWith('early_')) return null
+  const { attempt } = known
+  if (known.status === 'early_cancelled') {
+    const element: ElementState = { attempt: attempt + 1, status: 'open' }
+    step.elements.set(index, element)
+    return { change: { index, element }, isMade: false }
+  }
+  const isDone = known.status === 'early_done'
+  const element: ElementState | null = isDone
+    ? attempt === 1
+      ? null
+      : { attempt, status: 'done' }
+    : { attempt, status: 'failed' }
+  if (isDone) step.done++
+  if (element === null) step.elements.delete(index)
+  else step.elements.set(index, element)
+  return { change: { index, element }, isMade: true }
+}
+
+/** Lets elements that failed, or were cancelled with the flow, be made again. */
+export function redoElements(step: StepState): ElementChange[] {
+  const changes: ElementChange[] = []
+  for (const [index, { attempt, status }] of step.elements) {
+    if (index >= step.next || (status !== 'failed' && status !== 'cancelled')) continue
+    const element: ElementState = { attempt: attempt + 1, status: 'redo' }
+    step.elements.set(index, element)
+    changes.push({ index, element })
+  }
+  return changes
+}

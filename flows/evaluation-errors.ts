@@ -1,0 +1,28 @@
+import { ContextTooLargeError } from './context.ts'
+import { type FlowError, toFlowError } from './flow.ts'
+import { EvaluationError, UnresolvedError } from './template.ts'
+
+/** A step cannot go on, for a reason of its own. */
+export class StepError extends Error {
+  override readonly name = 'StepError'
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Why an evaluation came to nothing; null: it is no error of an evaluation. `step` null: of the flow's output. */
+export function describeEvaluation(error: unknown, step: { name: string } | null): FlowError | null {
+  if (error instanceof UnresolvedError) return toFlowError('unresolved_reference', error.message)
+  if (error instanceof EvaluationError) return toFlowError('expression_failed', error.message)
+  const where = step === null ? 'output' : `steps.${step.name}`
+  if (error instanceof ContextTooLargeError) {
+    return toFlowError(
+      'value_too_large',
+      `${where}: the results that its expressions read are too large together`,
+    )
+  }
+  return error instanceof StepError ? toFlowError(error.code, `${where}.${error.message}`) : null
+}

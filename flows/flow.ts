@@ -1,0 +1,106 @@
+import type { JsonObject, JsonValue } from '../lib/json.ts'
+
+/** The states of a flow. */
+export const FlowStatus = {
+  running: 'running',
+  waiting: 'waiting',
+  completed: 'completed',
+  failed: 'failed',
+  cancelled: 'cancelled',
+} as const
+export type FlowStatus = (typeof FlowStatus)[keyof typeof FlowStatus]
+
+/** The states of a step, as clients see them. */
+export const StepStatus = {
+  blocked: 'blocked',
+  waiting: 'waiting',
+  queued: 'queued',
+  running: 'running',
+  completed: 'completed',
+  failed: 'failed',
+  skipped: 'skipped',
+  cancelled: 'cancelled',
+} as const
+export type StepStatus = (typeof StepStatus)[keyof typeof StepStatus]
+
+/** True for the states that a flow leaves only by a retry. */
+export function isOver(status: FlowStatus): status is 'completed' | 'failed' | 'cancelled' {
+  return status === 'completed' || status === 'failed' || status === 'cancelled'
+}
+
+export const flowWebhookEvents = ['flow.completed', 'flow.failed', 'flow.cancelled'] as const
+export type FlowWebhookEvent = (typeof flowWebhookEvents)[number]
+
+export type FlowEventType =
+  | 'flow.started'
+  | 'step.started'
+  | 'step.waiting'
+  | 'step.completed'
+  | 'step.failed'
+  | 'step.skipped'
+  | FlowWebhookEvent
+
+/** What becomes of a step that fails. */
+export type OnStepFailure = 'fail' | 'skip' | { value: JsonValue }
+
+/** One step as it was asked for. Strings of `job`, `for_each`, `when` and a fallback value may hold expressions. */
+export type StepDefinition = {
+  job?: JsonObject | null | undefined
+  for_each?: JsonValue | undefined
+  max_in_flight?: number | null | undefined
+  allow_failures?: number | null | undefined
+  /** `timeout`: a duration such as `24h`. */
+  wait_for_signal?: { timeout?: string | null | undefined } | null | undefined
+  needs?: string[] | null | undefined
+  needs_any?: boolean | null | undefined
+  when?: JsonValue | undefined
+  on_failure?: OnStepFailure | null | undefined
+}
+
+/** A flow as it was asked for, checked; it is kept in the text that it came in. */
+export type FlowDefinition = {
+  name: string
+  input?: JsonValue | undefined
+  steps: Record<string, StepDefinition>
+  output?: JsonValue | undefined
+  on_failure?: 'stop' | 'continue' | null | undefined
+}
+
+/** A flow to be made. */
+export type NewFlow = {
+  tenant: string
+  definition: FlowDefinition
+  budgetUsd: number | null
+  /** Unix ms. */
+  deadline: number | null
+  webhook: { url: string; events: FlowWebhookEvent[] } | null
+  group: string | null
+  metadata: Record<string, string>
+  idempotencyKey: string | null
+  /** How long the key is remembered, ms; absent: a day. */
+  idempotencyTtlMs?: number
+  /** Digest of the request as it came, to tell a repeated one from another under the same key. */
+  fingerprint: string
+  /** Most flows of the tenant that may be open. */
+  mostOpen: number
+  requestId?: string
+  /** The W3C `traceparent` under which it was made; its jobs belong to that trace. */
+  trace?: string
+}
+
+/** Why a step, or a flow, failed. */
+export type FlowError = {
+  code: string
+  message: string
+  provider_status: number | null
+  retryable: boolean
+}
+
+export function toFlowError(code: string, message: string, retryable = false): FlowError {
+  return { code, message, provider_status: null, retryable }
+}
+
+/** What flows sum up of their jobs. */
+export type FlowUsage = { input_tokens: number; output_tokens: number; total_tokens: number }
+
+export const noUsage: FlowUsage = { input_tokens: 0, output_tokens: 0, total_tokens: 0 }

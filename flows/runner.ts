@@ -1,0 +1,178 @@
+import type { Jobs } from '../jobs/jobs.ts'
+import { tenantRoot } from '../jobs/keys.ts'
+import type { JsonValue } from '../lib/json.ts'
+import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
+import { createWaker } from '../lib/waker.ts'
+import { lookAtFlow } from './advance.ts'
+import type { AdvanceDeps, CachedFlow } from './advance-deps.ts'
+import { isOver } from './flow.ts'
+import { sealedPlaces } from './keys.ts'
+import type { FlowReader } from './record.ts'
+import { removeFlowJobs } from './remove-jobs.ts'
+import type { ClaimedFlow, FlowWork } from './work.ts'
+
+/** The longest time between two looks for flows, ms: what a lost message, or the death of a worker, costs at most. */
+const IDLE_MS = 2000
+/** Flows of one tenant taken in one turn, and looked at together. */
+const CLAIMED_AT_ONCE = 32
+/** Tenants whose flows are looked at together, and how long their names are not asked for again, ms. */
+const TENANTS_AT_ONCE = 8
+const TENANTS_MS = 1000
+/** Flows kept in memory between two looks. */
+const MOST_CACHED = 1000
+
+export type FlowRunnerDeps = Omit<AdvanceDeps, 'readValue'> & {
+  work: FlowWork
+  reader: FlowReader
+  /** What was signalled to a step, as it is stored; null: nothing. */
+  readStoredValue: (root: string, id: string, step: number) => Promise<Buffer | null>
+  jobs: AdvanceDeps['jobs'] & Pick<Jobs, 'remove'>
+  tenants: () => Promise<string[]>
+  /** Told of what a flow, or a step of it, came to. */
+  onProgress?: (progress: FlowProgress) => void
+  /** Told of each tenant and flow that could not be looked at. */
+  onFailure?: OnUpkeepFailure
+}
+
+export type FlowProgress = {
+  tenant: string
+  id: string
+  name: string
+  requestId: string | null
+  /** How the flow ended; null: it goes on. */
+  ended: 'completed' | 'failed' | 'cancelled' | null
+  errorCode: string | null
+  /** From its creation to its end, ms. */
+  durationMs: number
+  steps: ('completed' | 'failed' | 'skipped')[]
+}
+
+export type FlowRunner = {
+  /** Something happened to a flow of this tenant; undefined: to any. */
+  wake(tenant?: string): void
+  /** Leaves the flows as they stand, for other workers to go on with. */
+  stop(): Promise<void>
+}
+
+/**
+ * Looks at flows that something happened to, each in one process at a time. A look changes nothing before all that it came to is written
+ * in one step, and the jobs that it begins have ids of their own: a worker that dies leaves nothing that the next one cannot do again.
+ */
+export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
+  const { work, reader, prefix } = deps
+  const cache = new Map<string, { version: string; flow: CachedFlow }>()
+  const advanceDeps: AdvanceDeps = { ...deps, readValue }
+  /** When each tenant is to be looked at, by the monotonic clock, ms; a tenant that is not in it: now. */
+  const dueAt = new Map<string, number>()
+  let known: { names: string[]; at: number } = { names: [], at: Number.NEGATIVE_INFINITY }
+  const waker = createWaker()
+  let stopping = false
+
+  async function readValue(tenant: string, id: string, step: number): Promise<JsonValue | undefined> {
+    const root = tenantRoot(prefix, tenant)
+    const stored = await deps.readStoredValue(root, id, step)
+    if (stored === null) return undefined
+    return deps.atRest.openResult(root, id, sealedPlaces.value(step), stored).value ?? null
+  }
+
+  async function visitTenant(tenant: string): Promise<void> {
+    // Who is woken meanwhile is looked at again.
+    dueAt.set(tenant, Number.POSITIVE_INFINITY)
+    let restMs = IDLE_MS
+    try {
+      const { flows, nextInMs } = await work.claim(tenant, CLAIMED_AT_ONCE)
+      restMs = flows.length > 0 ? 0 : Math.min(nextInMs ?? IDLE_MS, IDLE_MS)
+      const fail = (error: unknown, { id }: ClaimedFlow) => {
+        cache.delete(id)
+        deps.onFailure?.({ task: 'flows', tenant, id, error })
+      }
+      await visitAll(flows, visitFlow, fail, { atOnce: CLAIMED_AT_ONCE })
+    } finally {
+      dueAt.set(tenant, Math.min(dueAt.get(tenant)!, performance.now() + restMs))
+    }
+  }
+
+  async function visitFlow(claimed: ClaimedFlow): Promise<void> {
+    const { tenant, id, version } = claimed
+    const root = tenantRoot(prefix, tenant)
+    const kept = cache.get(id)
+    cache.delete(id)
+    const flow = kept?.version === version ? kept.flow : await load(root, id, kept?.flow)
+    if (flow === null) {
+      const removed = await reader.loadState(root, id)
+      if (removed?.record.isDeleted) await removeFlowJobs(deps, tenant, removed)
+      await work.forget(tenant, id)
+      return
+    }
+    const { expiresAt } = flow.record
+    if (expiresAt !== null && expiresAt <= deps.now() && (await work.forget(tenant, id))) return
+    const { changes, progress } = await lookAtFlow(advanceDeps, claimed, flow)
+    if (!(await work.advance(claimed, changes))) return
+    const ended = progress.status !== null && isOver(progress.status) ? progress.status : null
+    // Until when one that is over is kept is read anew.
+    if (ended === null) keep(id, String(Number(version) + 1), flow)
+    if (ended === null && progress.steps.length === 0) return
+    const { name, requestId, createdAt } = flow.record
+    deps.onProgress?.({
+      ...{ tenant, id, name, requestId, ended },
+      errorCode: progress.errorCode,
+      durationMs: Math.max(0, deps.now() - createdAt),
+      steps: progress.steps,
+    })
+  }
+
+  async function load(root: string, id: string, known: CachedFlow | undefined): Promise<CachedFlow | null> {
+    const flow = await reader.load(root, id, known?.compiled)
+    return flow && { ...flow, items: known?.items ?? new Map(), errors: known?.errors ?? new Map() }
+  }
+
+  function keep(id: string, version: string, flow: CachedFlow): void {
+    cache.set(id, { version, flow })
+    if (cache.size > MOST_CACHED) cache.delete(cache.keys().next().value!)
+  }
+
+  async function listTenants(): Promise<string[]> {
+    if (performance.now() - known.at > TENANTS_MS)
+      known = { names: await deps.tenants(), at: performance.now() }
+    return known.names
+  }
+
+  /** One turn of each tenant that is due; answers how long to rest, ms. */
+  async function visitTenants(): Promise<number> {
+    const names = await listTenants()
+    const isDue = (name: string) => (dueAt.get(name) ?? 0) <= performance.now()
+    const visit = async (tenant: string) => {
+      if (!stopping) await visitTenant(tenant)
+    }
+    const fail = (error: unknown, tenant: string) => deps.onFailure?.({ task: 'flows', tenant, error })
+    await visitAll(names.filter(isDue), visit, fail, { atOnce: TENANTS_AT_ONCE, endsWithStore: true })
+    const next = Math.min(...names.map((name) => dueAt.get(name) ?? 0), performance.now() + IDLE_MS)
+    return next - performance.now()
+  }
+
+  async function loop(): Promise<void> {
+    while (!stopping) {
+      let restMs = IDLE_MS
+      try {
+        restMs = await visitTenants()
+      } catch (error) {
+        deps.onFailure?.({ task: 'flows', tenant: '', error })
+      }
+      if (restMs > 0 && !stopping) await waker.sleep(restMs)
+    }
+  }
+
+  const looping = loop()
+  return {
+    wake(tenant) {
+      if (tenant === undefined) dueAt.clear()
+      else dueAt.set(tenant, 0)
+      waker.wake()
+    },
+    async stop() {
+      stopping = true
+      waker.wake()
+      await looping
+    },
+  }
+}

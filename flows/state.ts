@@ -1,0 +1,188 @@
+import type { FlowUsage } from './flow.ts'
+
+/** Where a step is on its way. `active`: it has jobs, or is about to. */
+export type Phase = 'blocked' | 'waiting' | 'active' | 'completed' | 'failed' | 'skipped'
+
+/** Why a step was skipped: by its `when`, for want of what it needs, or because it failed and `on_failure` says so. */
+export type SkipReason = 'when' | 'needs' | 'failure'
+
+/**
+ * How one element of a step stands that is not simply open or completed at its first attempt:
+ * `open`, `done`: at a later attempt. `failed`, `cancelled`: its job ended so. `redo`: to be made again.
+ * The `early…` are of jobs that a runner made which died before it noted them.
+ */
+export type ElementStatus =
+  | 'open'
+  | 'done'
+  | 'failed'
+  | 'cancelled'
+  | 'redo'
+  | 'early_done'
+  | 'early_failed'
+  | 'early_cancelled'
+export type ElementState = { attempt: number; status: ElementStatus }
+
+/** A step as the store keeps it. A step without `for_each` has one element. Times are Unix ms. */
+export type StepState = {
+  phase: Phase
+  /** How many elements; null: not known yet. */
+  total: number | null
+  /** Elements below this have jobs. */
+  next: number
+  /** Elements that completed. */
+  done: number
+  startedAt: number | null
+  finishedAt: number | null
+  /** For a step that waits: until when. */
+  waitsUntil: number | null
+  reason: SkipReason | null
+  /** As `AtRest.sealError` writes it; null: none. */
+  error: string | null
+  /** True: its value is kept in the flow (a signal, or what stands for a failed result). */
+  hasValue: boolean
+  elements: Map<number, ElementState>
+}
+
+export function blockedStep(): StepState {
+  return {
+    phase: 'blocked',
+    total: null,
+    next: 0,
+    done: 0,
+    startedAt: null,
+    finishedAt: null,
+    waitsUntil: null,
+    reason: null,
+    error: null,
+    hasValue: false,
+    elements: new Map(),
+  }
+}
+
+export function isSettled({ phase }: Pick<StepState, 'phase'>): boolean {
+  return phase === 'completed' || phase === 'failed' || phase === 'skipped'
+}
+
+const ENDED = new Set<ElementStatus>([
+  ...(['failed', 'cancelled', 'redo', 'early_done', 'early_failed', 'early_cancelled'] as const),
+])
+
+/** Elements whose jobs have not ended, as far as is noted. */
+export function countOpen(step: StepState): number {
+  let ended = 0
+  for (const [index, { status }] of step.elements) if (index < step.next && ENDED.has(status)) ended++
+  return step.next - step.done - ended
+}
+
+/** Elements whose jobs failed and that no later attempt has made good. */
+export function countFailed(step: Pick<StepState, 'elements' | 'next'>): number {
+  let failed = 0
+  for (const [index, { status }] of step.elements) if (status === 'failed' && index < step.next) failed++
+  return failed
+}
+
+/** Elements that wait for another job than their first. */
+export function listRedo(step: StepState): number[] {
+  const redo: number[] = []
+  for (const [index, { status }] of step.elements) {
+    const waits =
+      status === 'redo' ||
+      status === 'early_done' ||
+      status === 'early_failed' ||
+      status === 'early_cancelled'
+    if (waits && index < step.next) redo.push(index)
+  }
+  return redo
+}
+
+export function attemptOf(step: StepState, index: number): number {
+  return step.elements.get(index)?.attempt ?? 1
+}
+
+type Stored = {
+  p: Phase
+  n?: number
+  x?: number
+  d?: number
+  s?: number
+  e?: number
+  w?: number
+  r?: SkipReason
+  v?: 1
+  o?: string
+  err?: string
+}
+
+/** A step as one field of the store, without the elements of a `for_each`, which have fields of their own. */
+export function encodeStep(step: StepState, hasElements: boolean): string {
+  const only = hasElements ? undefined : step.elements.get(0)
+  const stored: Stored = {
+    p: step.phase,
+    ...(step.total === null ? {} : { n: step.total }),
+    ...(step.next === 0 ? {} : { x: step.next }),
+    ...(step.done === 0 ? {} : { d: step.done }),
+    ...(step.startedAt === null ? {} : { s: step.startedAt }),
+    ...(step.finishedAt === null ? {} : { e: step.finishedAt }),
+    ...(step.waitsUntil === null ? {} : { w: step.waitsUntil }),
+    ...(step.reason === null ? {} : { r: step.reason }),
+    ...(step.hasValue ? { v: 1 } : {}),
+    ...(only === undefined ? {} : { o: encodeElement(only) }),
+    ...(step.error === null ? {} : { err: step.error }),
+  }
+  return JSON.stringify(stored)
+}
+
+/** @param elements the fields of its elements, where it has a `for_each` */
+export function decodeStep(text: string | undefined, elements: Record<string, string> = {}): StepState {
+  if (text === undefined) return blockedStep()
+  const stored = JSON.parse(text) as Stored
+  const found = new Map(Object.entries(elements).map(([index, one]) => [Number(index), decodeElement(one)]))
+  if (stored.o !== undefined) found.set(0, decodeElement(stored.o))
+  return {
+    phase: stored.p,
+    total: stored.n ?? null,
+    next: stored.x ?? 0,
+    done: stored.d ?? 0,
+    startedAt: stored.s ?? null,
+    finishedAt: stored.e ?? null,
+    waitsUntil: stored.w ?? null,
+    reason: stored.r ?? null,
+    error: stored.err ?? null,
+    hasValue: stored.v === 1,
+    elements: found,
+  }
+}
+
+export function encodeElement({ attempt, status }: ElementState): string {
+  return `${attempt} ${status}`
+}
+
+function decodeElement(text: string): ElementState {
+  const [attempt, status] = text.split(' ')
+  return { attempt: Number(attempt), status: status as ElementStatus }
+}
+
+/** How a job of the flow ended, as the script that ended it noted. */
+export type Ending = {
+  step: number
+  index: number
+  attempt: number
+  status: 'completed' | 'failed' | 'cancelled' | 'deleted'
+  /** Unix ms. */
+  at: number
+  usage: FlowUsage | null
+}
+
+/** Reads what `tell_flow` of jobs/lua/common.lua writes. */
+export function decodeEnding(text: string): Ending {
+  const [step, index, attempt, status, at, ...usage] = text.split(' ')
+  const told = usage.join(' ')
+  return {
+    step: Number(step),
+    index: Number(index),
+    attempt: Number(attempt),
+    status: status as Ending['status'],
+    at: Number(at),
+    usage: told === '' ? null : (JSON.parse(told) as FlowUsage),
+  }
+}

@@ -1,0 +1,45 @@
+import type { FlowError, FlowStatus, FlowUsage } from './flow.ts'
+import type { FlowRecord, StepCounts } from './record.ts'
+
+/** A flow as lists show it. Times are RFC 3339 UTC with milliseconds. */
+export type FlowSummary = {
+  id: string
+  object: 'flow'
+  name: string
+  status: FlowStatus
+  step_counts: StepCounts
+  error: FlowError | null
+  usage: FlowUsage
+  cost_usd: number
+  budget_usd: number | null
+  deadline: string | null
+  group: string | null
+  metadata: Record<string, string>
+  retries: number
+  created_at: string
+  finished_at: string | null
+}
+
+export function showSummary(record: FlowRecord, openError: (stored: string) => FlowError): FlowSummary {
+  return {
+    id: record.id,
+    object: 'flow',
+    name: record.name,
+    status: record.status,
+    step_counts: record.counts,
+    error: record.error === null ? null : openError(record.error),
+    usage: record.usage,
+    cost_usd: record.costNano / 1e9,
+    budget_usd: record.budgetNano === null ? null : record.budgetNano / 1e9,
+    deadline: showTime(record.deadline),
+    group: record.group,
+    metadata: record.metadata,
+    retries: record.retries,
+    created_at: showTime(record.createdAt)!,
+    finished_at: showTime(record.finishedAt),
+  }
+}
+
+export function showTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
+}

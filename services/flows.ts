@@ -1,0 +1,62 @@
+import { createFlowJobMaker } from '../api/flows/flow-jobs.ts'
+import { resolveTenant } from '../config/tenants.ts'
+import { flowKey, flowsChannel } from '../flows/keys.ts'
+import { createFlowReader } from '../flows/record.ts'
+import { type FlowProgress, startFlowRunner } from '../flows/runner.ts'
+import { createFlowWork } from '../flows/work.ts'
+import type { Closers } from './closers.ts'
+import type { MeteredDeps, openStore } from './store.ts'
+import { createSubmission } from './submission.ts'
+import { listenToTenants } from './tenants.ts'
+import type { Traces } from './tracing.ts'
+
+/** Most jobs of one step that are open where it does not say, and the share of what its tenant may have open. */
+const WINDOW = 1000
+const WINDOW_SHARE = 1 / 2
+
+/** Opens what looks at flows that something happened to. */
+export function openFlowRunner(
+  deps: MeteredDeps,
+  store: ReturnType<typeof openStore>,
+  traces: Traces,
+  closers: Closers,
+): void {
+  const { config, log } = deps
+  const { redis, prefix, atRest } = store
+  const runner = startFlowRunner({
+    work: createFlowWork({ scripts: store.flowScripts, prefix, retainMs: store.retainMs }),
+    reader: createFlowReader({ redis, atRest }),
+    prefix,
+    atRest,
+    jobs: traces.jobs(store.jobs),
+    toJob: createFlowJobMaker({ ...createSubmission(config, store.now), config: () => config.current() }),
+    readStoredValue: (root, id, step) => redis.hgetBuffer(`${flowKey(root, id)}:values`, String(step)),
+    bounds: () => {
+      const { max_elements, max_value } = config.current().flows
+      return { elements: max_elements, valueBytes: max_value }
+    },
+    window: (tenant) => {
+      const most = resolveTenant(config.current(), tenant)?.limits.max_queued ?? WINDOW
+      return Math.max(1, Math.floor(Math.min(WINDOW, most * WINDOW_SHARE)))
+    },
+    tenants: store.maintenance.tenants,
+    now: store.now,
+    onError: store.onError,
+    onFailure: store.onFailure,
+    onProgress: (progress) => {
+      deps.metrics.flows.onProgress(progress)
+      logProgress(log, progress)
+    },
+  })
+  closers.add('the flows', () => runner.stop())
+  listenToTenants(deps, store, flowsChannel, runner.wake, closers)
+}
+
+/** One line for each flow that ends, and nothing of what it was asked or answered: names are the client's own. */
+function logProgress(log: MeteredDeps['log'], progress: FlowProgress): void {
+  if (progress.ended === null) return
+  const { tenant, id, requestId, errorCode, durationMs } = progress
+  const line = { flow: id, tenant, request_id: requestId, ms: Math.round(durationMs) }
+  if (progress.ended === 'failed') log.warn({ ...line, code: errorCode }, 'flow failed')
+  else log.debug(line, `flow ${progress.ended}`)
+}

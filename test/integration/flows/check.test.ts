@@ -1,0 +1,191 @@
+import { expect, it, onTestFinished } from 'vitest'
+import { createTestApi } from '../../helpers/api.ts'
+
+const say = (content: unknown, members: object = {}) => ({
+  job: { type: 'chat', body: { model: 'openai/small', messages: [{ role: 'user', content }], ...members } },
+})
+
+/** What is wrong, where it is said to be, and what the message has to tell. */
+const FAULTS: [string, object, string, RegExp][] = [
+  ['no steps', {}, 'steps', /at least one step/],
+  [
+    'a circle',
+    {
+      a: { needs: ['b'], ...say('x') },
+      b: { ...say('${{ steps.c.result }}') },
+      c: { needs: ['a'], ...say('x') },
+    },
+    'steps.a',
+    /circle: a → b → c → a/,
+  ],
+  ['a step that needs itself', { a: { needs: ['a'], ...say('x') } }, 'steps.a', /itself/],
+  ['an unknown step in needs', { a: { needs: ['nope'], ...say('x') } }, 'steps.a.needs[0]', /no step "nope"/],
+  [
+    'an unknown step',
+    { a: say('${{ steps.nope.result }}') },
+    'steps.a.job.body.messages[0].content',
+    /no step "nope"/,
+  ],
+  [
+    'an unknown member of a step',
+    { a: say('x'), b: say('${{ steps.a.outcome }}') },
+    'steps.b.job.body.messages[0].content',
+    /unknown member/,
+  ],
+  [
+    'a signal of a step that waits for none',
+    { a: say('x'), b: { when: '${{ steps.a.signal }}', ...say('x') } },
+    'steps.b.when',
+    /waits for no signal/,
+  ],
+  [
+    'an unknown member of the input',
+    { a: say('${{ input.nope }}') },
+    'steps.a.job.body.messages[0].content',
+    /no member "nope"/,
+  ],
+  [
+    'an unknown function',
+    { a: say('${{ frobnicate(input) }}') },
+    'steps.a.job.body.messages[0].content',
+    /unknown function frobnicate/,
+  ],
+  [
+    'an unknown name',
+    { a: say('${{ secrets.key }}') },
+    'steps.a.job.body.messages[0].content',
+    /unknown name "secrets"/,
+  ],
+  ['no JMESPath', { a: say('${{ input..x }}') }, 'steps.a.job.body.messages[0].content', /no JMESPath/],
+  [
+    'an expression without an end',
+    { a: say('${{ input') },
+    'steps.a.job.body.messages[0].content',
+    /without the "}}"/,
+  ],
+  ['item without for_each', { a: say('${{ item }}') }, 'steps.a.job.body.messages[0].content', /for_each/],
+  [
+    'all steps at once',
+    { a: say('${{ steps.*.result }}') },
+    'steps.a.job.body.messages[0].content',
+    /name the step/,
+  ],
+  ['an input that is no list', { a: { for_each: '${{ input }}', ...say('x') } }, 'steps.a.for_each', /list/],
+  [
+    'a list that is too long',
+    { a: { for_each: Array(10_001).fill(1), ...say('x') } },
+    'steps.a.for_each',
+    /10001 elements/,
+  ],
+  [
+    'a model that there is not',
+    { a: say('x', { model: 'openai/none' }) },
+    'steps.a.job.body.model',
+    /no model/,
+  ],
+  [
+    'a job without messages',
+    { a: { job: { type: 'chat', body: { model: 'openai/small' } } } },
+    'steps.a.job.body.messages',
+    /is required/,
+  ],
+  [
+    'a wrong role behind an expression',
+    {
+      a: {
+        job: {
+          type: 'chat',
+          body: { model: 'openai/small', messages: [{ role: 5, content: '${{ input.t }}' }] },
+        },
+      },
+    },
+    'steps.a.job.body.messages[0].role',
+    /expected/,
+  ],
+  [
+    'a wrong type that an expression of the input brings',
+    { a: say('x', { messages: '${{ input.t }}' }) },
+    'steps.a.job.body.messages',
+    /expected array/,
+  ],
+  ['a job too large for its lane', { a: say('x'.repeat(60_000)) }, 'steps.a.job.body', /admits/],
+  [
+    'a bad element',
+    { a: { for_each: [{ role: 'user' }, 2], ...say('x', { messages: '${{ item }}' }) } },
+    'steps.a.job.body.messages',
+    /expected array/,
+  ],
+  ['a job and a signal', { a: { ...say('x'), wait_for_signal: {} } }, 'steps.a', /one of them/],
+  ['neither', { a: { needs: [] } }, 'steps.a', /job or wait_for_signal/],
+  [
+    'a timeout that is none',
+    { a: { wait_for_signal: { timeout: 'soon' } } },
+    'steps.a.wait_for_signal.timeout',
+    /duration/,
+  ],
+  [
+    'max_in_flight without for_each',
+    { a: { max_in_flight: 2, ...say('x') } },
+    'steps.a.max_in_flight',
+    /for_each/,
+  ],
+  [
+    'an unknown member',
+    { a: { depends_on: ['b'], ...say('x') } },
+    'steps.a.depends_on',
+    /not a member known here/,
+  ],
+  ['a name that is none', { 'a b': say('x') }, 'steps["a b"]', /letters/],
+  [
+    'more steps than may be',
+    Object.fromEntries(Array.from({ length: 1001 }, (_, at) => [`s${at}`, say('x')])),
+    'steps',
+    /1001 steps/,
+  ],
+]
+
+it('refuses before anything runs what could not run, and names the place', async () => {
+  const api = await createTestApi()
+  onTestFinished(api.close)
+  for (const [what, steps, param, message] of FAULTS) {
+    const { status, body } = await post<{ error: { param: string; message: string; code: string } }>(api, {
+      name: 'faulty',
+      input: { t: 'text' },
+      steps,
+    })
+    expect({ what, status, ...body.error }).toMatchObject({
+      what,
+      status: 400,
+      param,
+      code: 'invalid_request',
+    })
+    expect(body.error.message, what).toMatch(message)
+    expect(body.error.message, what).toMatch(/^[a-z]/)
+  }
+  const list = await api.app.inject('/v1/flows')
+  expect(list.json().data).toEqual([])
+})
+
+it('takes what may be right, whatever type a value is going to have', async () => {
+  const api = await createTestApi()
+  onTestFinished(api.close)
+  const read = '${{ steps.a.result.metadata.x }}'
+  const steps = {
+    a: say('x'),
+    text: say(read),
+    number: say('x', { max_tokens: read, temperature: read }),
+    list: { job: { type: 'chat', body: { model: 'openai/small', messages: read } } },
+    model: { job: { type: 'chat', body: { model: read, messages: [{ role: 'user', content: 'x' }] } } },
+    object: say('x', { metadata: read, stream: read }),
+    meta: { job: { ...(say('x').job as object), metadata: { from: read }, priority: read } },
+    default: say("${{ input.tone || 'formal' }} ${{ not_null(input.tone, `1`) }}"),
+    each: { for_each: read, ...say('${{ item.name }} ${{ index }}') },
+  }
+  const { status, body } = await post(api, { name: 'may', input: {}, steps })
+  expect(status, JSON.stringify(body)).toBe(202)
+})
+
+async function post<Body = object>(api: Awaited<ReturnType<typeof createTestApi>>, payload: object) {
+  const reply = await api.app.inject({ method: 'POST', url: '/v1/flows', payload })
+  return { status: reply.statusCode, body: reply.json() as Body }
+}
