@@ -7,27 +7,17 @@ import { canonicalizeText } from '../../lib/canonical-json.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { sourceOf } from '../../lib/json-source.ts'
 import { ApiError } from '../errors.ts'
-import { parseRequest } from '../issues.ts'
 import { checkStepJob, type FlowCheckDeps } from './check-job.ts'
-import { type CreateFlow, createFlowSchema } from './schema.ts'
+import type { CreateFlow } from './schema.ts'
 
 /** Most expressions of a flow: each takes some microseconds to read, whenever the flow is read. */
 const MOST_EXPRESSIONS = 20_000
 
 /**
- * Reads what came as a create object of a flow. Throws `invalid_request`.
- *
- * @param place where it stands in the request: `flow`; absent: it is the request
- */
-export function parseFlow(value: unknown, place = ''): CreateFlow {
-  return parseRequest(createFlowSchema, value, place === '' ? 'body' : place, place)
-}
-
-/**
  * Checks all that can be known of a flow before it runs, each of its jobs as `POST /v1/jobs` would. What stands for values that are
  * not known yet is filled in. Throws `invalid_request`, `payload_too_large` or `deadline_unreachable`, naming the place.
  *
- * @param place as of `parseFlow`
+ * @param place where it stands in the request: `flow`; absent: it is the request
  */
 export async function checkFlow(
   tenant: Tenant,
