@@ -1,6 +1,7 @@
 import type { Break } from './break.ts'
 import { BATCH_BREAKS } from './breaks/batches.ts'
 import { DOOR_BREAKS } from './breaks/doors.ts'
+import { DURABLE_BREAKS } from './breaks/durable.ts'
 import { JOB_BREAKS } from './breaks/jobs.ts'
 import { PROVIDER_BREAKS } from './breaks/providers.ts'
 import { LIMIT_BREAKS } from './breaks/ratelimit.ts'
@@ -14,5 +15,6 @@ export const BREAKS: readonly Break[] = [
   ...PROVIDER_BREAKS,
   ...WEBHOOK_BREAKS,
   ...BATCH_BREAKS,
+  ...DURABLE_BREAKS,
   ...DOOR_BREAKS,
 ]
