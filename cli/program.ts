@@ -50,6 +50,8 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
 
   addJobCommands(program.command('jobs').description('list, show, cancel and retry jobs'), run)
 
+  addDurableCommands(program.command('durable').description('show, signal and delete durable functions'), run)
+
   program
     .command('plan')
     .description('tell how long a file takes and what it costs under the present limits, without a call')
@@ -173,6 +175,36 @@ function addJobCommands(
     .option('--limit <jobs>', 'at most so many', toCount)
     .action((ids, options) =>
       run(async (terminal) => (await import('./jobs.ts')).runRetry(terminal, ids, options)),
+    )
+}
+
+function addDurableCommands(
+  durable: Command,
+  run: (work: (terminal: Terminal) => Promise<ExitCode>) => Promise<void>,
+): void {
+  server(durable.command('show'), '5s')
+    .description('show the steps of a durable function')
+    .argument('<id>')
+    .action((id, options) =>
+      run(async (terminal) => (await import('./durable.ts')).runShowDurable(terminal, id, options)),
+    )
+
+  server(durable.command('signal'), '5s')
+    .description('send a value to a step that waits for it, or will')
+    .argument('<id>')
+    .argument('<name>', 'of the step')
+    .argument('[value]', 'JSON', 'true')
+    .action((id, name, value, options) =>
+      run(async (terminal) =>
+        (await import('./durable.ts')).runSignalDurable(terminal, id, name, value, options),
+      ),
+    )
+
+  server(durable.command('delete'), '5s')
+    .description('forget a durable function with its jobs')
+    .argument('<id>')
+    .action((id, options) =>
+      run(async (terminal) => (await import('./durable.ts')).runDeleteDurable(terminal, id, options)),
     )
 }
 

@@ -3,7 +3,7 @@
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
 -- ARGV  1 digest of the run's id  2 retain ms  3 name of the step  4… the script's own
 --
--- A run is a hash: `id`, `created_at`, `steps` (how many), `s:<name>` for a step and `v:<name>` for its signal. Values of signals
+-- A run is a hash: `id`, `created_at`, `steps` and `signals` (how many), `looked` (jobs/lua/retire.lua), `s:<name>` for a step and `v:<name>` for its signal. Values of signals
 -- stand beside it, in `…:values`, for they may be long. A step is `<kind> <at> <until or -> <fingerprint> <job or ->`, a signal
 -- `<at> <digest of its idempotency key or ->`.
 -- Invariant: every run stands in the tenant's `expiry`, as `durable:<digest>`, and with the same score in `durables`; jobs/lua/retire.lua

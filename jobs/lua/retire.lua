@@ -9,10 +9,16 @@
 -- A run with an open job is looked at again after this, and at the latest a job whose run goes on.
 local LOOK_AGAIN_MS = 3600000
 
--- When the last of the run's jobs will have been kept for its time; now or before: all have been.
-local function jobs_kept_until(run)
-  local last = 0
-  local fields = redis.call('HGETALL', durable_key(run))
+-- Steps of a run that are looked at in one script, about.
+local STEPS_AT_ONCE = 500
+
+local function place_run(run, at)
+  put(root .. ':expiry', at, 'durable:' .. run)
+  redis.call('ZADD', root .. ':durables', at, run)
+end
+
+-- When the last of these steps' jobs will have been kept for its time; now or before: all have been.
+local function jobs_kept_until(fields, last)
   for i = 1, #fields, 2 do
     local id = string.sub(fields[i], 1, 2) == 's:' and string.match(fields[i + 1], '^job .* (%S+)$')
     -- Those that have ended have a place; of those that have none most are gone.
@@ -26,14 +32,22 @@ local function jobs_kept_until(run)
   return last
 end
 
-local function retire_run(place, run)
-  local last = jobs_kept_until(run)
+-- A run of many steps is looked through in several scripts. How far the one before came holds for as long as nobody asked for
+-- the run since, which would have moved its place.
+local function retire_run(run)
+  local key = durable_key(run)
+  local cursor, last, at = string.match(redis.call('HGET', key, 'looked') or '', '^(%d+) (%d+) (%d+)$')
+  if at ~= redis.call('ZSCORE', root .. ':durables', run) then cursor, last = '0', '0' end
+  local page = redis.call('HSCAN', key, cursor, 'COUNT', STEPS_AT_ONCE)
+  last = jobs_kept_until(page[2], tonumber(last))
   if last > now then
-    put(root .. ':expiry', ms(last), place)
-    redis.call('ZADD', root .. ':durables', ms(last), run)
+    place_run(run, ms(last))
+  elseif page[1] ~= '0' then
+    place_run(run, ms(now + 1))
+    redis.call('HSET', key, 'looked', page[1] .. ' ' .. ms(last) .. ' ' .. ms(now + 1))
   else
-    redis.call('UNLINK', durable_key(run), durable_key(run) .. ':values')
-    take_out(root .. ':expiry', place)
+    redis.call('UNLINK', key, key .. ':values')
+    take_out(root .. ':expiry', 'durable:' .. run)
     redis.call('ZREM', root .. ':durables', run)
   end
 end
@@ -58,7 +72,7 @@ for _, id in ipairs(due) do
   local job = not run and load(id)
   local kept = job and is_terminal(job.status) and (run_of(job) or flow_end_of(job))
   if run then
-    retire_run(id, run)
+    retire_run(run)
   elseif kept then
     -- A run or a flow that is over as well goes first, and the job with the next look.
     put(root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { createClient } from '../../client/index.ts'
 import type { Job } from '../../jobs/job.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createSimulator } from '../../simulator/simulator.ts'
@@ -474,6 +475,25 @@ test('what the configuration names is queued again by itself, and completes', as
     'job.started',
     'job.completed',
   ])
+})
+
+test('a durable function is signalled, shown and deleted', async () => {
+  const { durable } = createClient({ url, key: KEY })
+  const approval = durable('report 7', (step) => step.signal('approval', { timeout: '1h' }))
+  const send = (...value: string[]) =>
+    runCli(['durable', 'signal', 'report 7', 'approval', ...value], { env })
+  const showCode = async () => (await runCli(['durable', 'show', 'report 7'], { env })).code
+  await expect.poll(showCode, { timeout: 20_000 }).toBe(0)
+  expect(await send('yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('"yes"') })
+  expect(await send('{"ok": 1}')).toMatchObject({ code: 0, stdout: 'report 7  approval  {"ok":1}\n' })
+  expect(await approval).toEqual({ ok: 1 })
+  expect(await send()).toMatchObject({ code: 1, stderr: expect.stringContaining('has had its signal') })
+  // An admin key sees those of all tenants.
+  const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
+  const shown = await runCli(['durable', 'show', 'report 7'], { env: operator })
+  expect(shown.stdout).toMatch(/^STEP +KIND +STATUS.*\napproval +signal +completed +\S+Z +\S+Z +-\n$/)
+  expect(await runCli(['durable', 'delete', 'report 7'], { env })).toMatchObject({ code: 0 })
+  expect(await showCode()).toBe(1)
 })
 
 test('operators see the lanes', async () => {

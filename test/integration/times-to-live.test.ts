@@ -768,6 +768,33 @@ describe('a durable run', () => {
     expect(await placeOf(house)).toBe(ended + RETAIN)
   })
 
+  it('of many steps is looked through a part at a time, from the beginning where it was asked for meanwhile', async () => {
+    const house = await openHouse()
+    const most = 1_300
+    const { id } = await house.beginJob(RUN, 'one')
+    for (let step = 1; step < most; step++) {
+      await house.durable.begin(TENANT, RUN, `nap ${step}`, { kind: 'sleep', ms: 0 })
+    }
+    await complete(house, await house.start())
+    await outliveJob(house, id)
+    await outlive(house)
+    const looked = () => house.redis.hget(house.key(`durable:${runDigest(RUN)}`), 'looked')
+    await until(async () => {
+      await house.retention.run()
+      return (await looked()) !== null
+    })
+    await house.durable.find(TENANT, RUN, 'one')
+    await house.retention.run()
+    expect(await placeOf(house)).toBeGreaterThan(await timeOf(house.redis))
+    await outliveJob(house, id)
+    await outlive(house)
+    await until(async () => {
+      await house.retention.run()
+      return (await placeOf(house)) === null
+    })
+    expect(await keysOf(house.redis, `${house.root}:durable*`)).toEqual([])
+  })
+
   it('loses the step whose job is deleted, and is no job in what a tenant has done', async () => {
     const house = await openHouse()
     const { id } = await house.beginJob(RUN, 'one')

@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto'
+import type { DurableRun, DurableSignal } from '../client/openapi.ts'
+import { CliError, ExitCode } from './exit.ts'
+import { renderTable } from './table.ts'
+import { connectSeen, findOwner, type Seen } from './tenants.ts'
+import type { ServerOptions, Terminal } from './terminal.ts'
+
+type Options = ServerOptions & { json?: boolean; patience: number }
+
+type Status = DurableRun['steps'][number]['status']
+const styles: Partial<Record<Status, 'green' | 'red' | 'yellow'>> = {
+  completed: 'green',
+  failed: 'red',
+  cancelled: 'yellow',
+  timed_out: 'yellow',
+}
+
+/** `durable show ID`: the steps of a durable function, in the order in which they began. */
+export async function runShowDurable(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
+  const { client } = await findRun(terminal, id, options)
+  const run = await client.json<DurableRun>('GET', runPath(id))
+  const head = ['STEP', 'KIND', 'STATUS', 'BEGAN', 'UNTIL', 'JOB']
+  const rows = run.steps.map(({ name, kind, status, created_at, wake_at, job_id }) => {
+    const look = styles[status]
+    const shown = look === undefined ? status : terminal.style(look, status)
+    return [name, kind, shown, created_at, wake_at ?? '-', job_id ?? '-']
+  })
+  const sides = head.map(() => 'left' as const)
+  await terminal.write(options.json ? `${JSON.stringify(run)}\n` : renderTable([head, ...rows], sides))
+  return ExitCode.ok
+}
+
+/** `durable signal ID NAME [JSON]`: what a step waits for, or will; `true` unless given. */
+export async function runSignalDurable(
+  terminal: Terminal,
+  id: string,
+  name: string,
+  value: string,
+  options: Options,
+): Promise<ExitCode> {
+  const body = readJson(value)
+  const { client } = await findRun(terminal, id, options)
+  const sent = await client.json<DurableSignal>(
+    'POST',
+    `${runPath(id)}/signals/${encodeURIComponent(name)}`,
+    {
+      body,
+      headers: { 'content-type': 'application/json', 'idempotency-key': randomUUID() },
+    },
+  )
+  await terminal.write(options.json ? `${JSON.stringify(sent)}\n` : `${id}  ${name}  ${body}\n`)
+  return ExitCode.ok
+}
+
+/** `durable delete ID`: forgets a durable function with its jobs. */
+export async function runDeleteDurable(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
+  const { client } = await findRun(terminal, id, options)
+  const deleted = await client.json<object>('DELETE', runPath(id))
+  await terminal.write(options.json ? `${JSON.stringify(deleted)}\n` : `${id}  deleted\n`)
+  return ExitCode.ok
+}
+
+async function findRun(terminal: Terminal, id: string, options: Options): Promise<Seen> {
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  return findOwner(seen, runPath(id), id)
+}
+
+function runPath(id: string): string {
+  return `/v1/durable/${encodeURIComponent(id)}`
+}
+
+function readJson(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text))
+  } catch {
+    throw new CliError(ExitCode.usage, `the value is not JSON; write a text as '"${text}"'`)
+  }
+}
