@@ -161,9 +161,6 @@ export function placeLease(stalledAfterMs: number): number {
   return Math.max(Math.round(lockMs / 2), lockMs - OUTBOX_GRACE_MS)
 }
 
-/** How long what a retired lane's queue is told of itself stays at the most, ms. */
-const META_TTL_MS = 86_400_000
-
 const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url))
 const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const promoteScript = loadScript(new URL('./lua/promote.lua', import.meta.url))
@@ -220,13 +217,7 @@ export function createQueues(deps: {
     if (deps.isNamed?.(lane)) {
       if (!announced.has(lane)) await connection.sadd(lanesKey(prefix), lane)
       announced.add(lane)
-    } else if ((await connection.sadd(lanesKey(prefix), lane)) === 1) {
-      // What the queue was told of itself may have gone with it.
-      const meta = `${lanePrefix(lane)}:${QUEUE_NAME}:meta`
-      await connection.hset(meta, 'opts.maxLenEvents', EVENTS_KEPT)
-      // Should the lane be retired just before this.
-      await connection.pexpire(meta, META_TTL_MS)
-    }
+    } else await connection.sadd(lanesKey(prefix), lane)
   }
 
   return {
@@ -358,7 +349,7 @@ function createLaneQueue(deps: {
   })
   worker.on('error', deps.onError)
   let fetches = 0
-  const isClosed = false
+  let isClosed = false
 
   const queue = `${prefix}:${QUEUE_NAME}`
   // In place of BullMQ's own timer, which runs its script also where nothing is held.
@@ -444,6 +435,8 @@ function createLaneQueue(deps: {
       return held.filter((one) => lost.has(bullOf(one).id))
     },
     async close() {
+      isClosed = true
+      void stalledChecks.stop()
       await releasing?.catch(() => {})
       await worker.close(true)
     },

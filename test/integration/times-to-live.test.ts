@@ -87,7 +87,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:durables$/, null, 'holds what is there'],
   [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
   [/^L:calls:(id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
-  [/^L:calls:meta$/, DAY],
+  [/^L:calls:meta$/, null, 'one of a lane'],
   [/^L:calls:job_\w+-\d+$/, null, 'its acknowledgement'],
   [/^L:calls:job_\w+-\d+:lock$/, lockLease(STALLED)],
   [/^L:calls:stalled-check$/, STALLED],

@@ -24,7 +24,8 @@ describe('lanes of models that only "*" stands for', () => {
       model: ANY,
       laneIdleMs: 1500,
       limits: '{ max_concurrency: 16, window: 1s }',
-      store: { own: true },
+      // What looks for stalled entries does so often, and has to end as well.
+      store: { own: true, stalledAfterMs: 1500 },
     })
     await work()
     const before = await countCommands(store, 2000)
@@ -78,6 +79,19 @@ describe('lanes of models that only "*" stands for', () => {
     expect(await lanesOf(store)).toEqual(['sim/many-3'])
     await expect.poll(() => countCommands(store, 1000), { timeout: 12_000 }).toBeLessThan(200)
   }, 20_000)
+
+  it('keep what bounds the events of their queues for as long as they have work, and not a moment longer', async () => {
+    const store = await openTestStore()
+    const meta = `${store.prefix}:{l:sim/many-x}:calls:meta`
+    const [id] = await submitMany(store, [jobFor('sim/many-x')])
+    await store.outbox.idle()
+    expect(await store.redis.hgetall(meta)).toEqual({ 'opts.maxLenEvents': '1' })
+    // A day later it would be gone, and BullMQ keep ten thousand events.
+    expect(await store.redis.pttl(meta)).toBe(-1)
+    await store.queues.remove('sim/many-x', id!, 1)
+    expect(await store.queues.retire('sim/many-x')).toBe(true)
+    expect(await keysOfLanes(store)).toEqual([])
+  })
 
   it('lose no entry that comes while they end', async () => {
     const store = await openTestStore()
