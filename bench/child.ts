@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { CpuTime, Question, Reply } from './serve-parent.ts'
+import type { Question, Reply, Usage } from './serve-parent.ts'
 
 export type Child = {
   /** Asks the process; rejects with its error, or when it ends instead of answering. */
@@ -69,7 +69,7 @@ export async function startChild(options: StartChildOptions): Promise<Child> {
   return {
     ask,
     match,
-    cpuMs: async () => (await ask<CpuTime>('usage')).cpuMs,
+    cpuMs: async () => (await ask<Usage>('usage')).cpuMs,
     async crash() {
       child.kill('SIGKILL')
       await exited

@@ -3,12 +3,12 @@
 export type Question = { id: number; method: string; argument: unknown }
 export type Reply = { id: number; answer?: unknown; error?: string }
 
-/** CPU time of the process since it began, ms. */
-export type CpuTime = { cpuMs: number }
+/** CPU time of the process since it began, ms, and the memory that it has: all of it, and what is in use of V8's heap. */
+export type Usage = { cpuMs: number; rssBytes: number; heapBytes: number }
 
 /** Answers the parent's questions, `usage` always among them. Ends the process when the parent is gone. */
 export function serveParent(methods: Record<string, (argument: never) => unknown> = {}): void {
-  const all: Record<string, (argument: never) => unknown> = { ...methods, usage: readCpuTime }
+  const all: Record<string, (argument: never) => unknown> = { ...methods, usage: readUsage }
   const reply = (message: Reply) => process.send?.(message)
   process.on('message', async ({ id, method, argument }: Question) => {
     try {
@@ -22,7 +22,8 @@ export function serveParent(methods: Record<string, (argument: never) => unknown
   process.channel?.unref()
 }
 
-function readCpuTime(): CpuTime {
+function readUsage(): Usage {
   const { user, system } = process.cpuUsage()
-  return { cpuMs: (user + system) / 1000 }
+  const { rss, heapUsed } = process.memoryUsage()
+  return { cpuMs: (user + system) / 1000, rssBytes: rss, heapBytes: heapUsed }
 }
