@@ -6,6 +6,7 @@ import { emptyRedis } from './empty-redis.ts'
 import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
+import { killFlowWorkers } from './kill-flow-workers.ts'
 import { killStored } from './kill-stored.ts'
 import { killWorkers } from './kill-workers.ts'
 import { lateRedis } from './late-redis.ts'
@@ -21,6 +22,7 @@ import { stopWorkers } from './stop-workers.ts'
 export const FAULTS: readonly Fault[] = [
   killWorkers,
   killStored,
+  killFlowWorkers,
   ...silenceWorkers,
   poisonWorker,
   clocks,

@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
 import { loadConfig } from '../../../config/load.ts'
 import { createLiveConfig } from '../../../config/watch.ts'
-import type { FlowView, StepView } from '../../../flows/view.ts'
+import type { FlowView } from '../../../flows/view.ts'
 import type { Job } from '../../../jobs/job.ts'
 import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { openApi, openWorker, type Service } from '../../../services.ts'
@@ -186,22 +186,4 @@ function readEvent(text: string): FlowEventRead {
       .map((line) => [line.slice(0, line.indexOf(': ')), line.slice(line.indexOf(': ') + 2)]),
   )
   return { id: fields.id!, event: fields.event!, data: JSON.parse(fields.data!) }
-}
-
-/** A chat with one message. */
-export const chat = (content: unknown, members: object = {}) => ({
-  type: 'chat',
-  body: { model: 'sim/chat', messages: [{ role: 'user', content }], max_tokens: 20 },
-  ...members,
-})
-
-/** A response whose result has this text at `metadata.text`. */
-export const echo = (text: unknown) => ({
-  type: 'response',
-  body: { model: 'sim/chat', input: 'echo', metadata: { text } },
-})
-
-/** The statuses of a flow's steps. */
-export function statuses(flow: { steps: Record<string, StepView> }): Record<string, string> {
-  return Object.fromEntries(Object.entries(flow.steps).map(([name, { status }]) => [name, status]))
 }

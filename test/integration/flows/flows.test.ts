@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { FlowView } from '../../../flows/view.ts'
-import { chat, type ErrorBody, echo, type FlowEventRead, OTHER, shareFlowShop, statuses } from './fixture.ts'
+import { type ErrorBody, type FlowEventRead, OTHER, shareFlowShop } from './fixture.ts'
+import { chat, echo, statuses } from './forms.ts'
 
 const shop = shareFlowShop({
   extra: 'webhooks: { secret: s3cret-of-the-tests, allow_private_addresses: true }',

@@ -1,0 +1,76 @@
+import fc from 'fast-check'
+import type { FlowView } from '../../flows/view.ts'
+import type { Attempt, Job } from '../../jobs/job.ts'
+import { chat, statuses } from '../integration/flows/forms.ts'
+import { flowArbitrary, foresee, type ModelStep, toCreate } from '../integration/flows/model.ts'
+import { get } from './client.ts'
+
+type Running = { id: string; steps: ModelStep[] }
+
+/** Flows whose steps take so long, ms, that a worker may die in each of them. */
+export async function createRandomFlows(
+  url: string,
+  seed: number,
+  count: number,
+  slowMs: number,
+  prefix = 'f',
+): Promise<Running[]> {
+  const flows = fc.sample(flowArbitrary, { seed, numRuns: count })
+  const content = (mark: string, fails: boolean) =>
+    chat(fails ? `[[fault:400]] ${mark}` : `${mark} [[fault:slow:ms=${slowMs}]]`)
+  return Promise.all(
+    flows.map(async (steps, at) => {
+      const create = { ...toCreate(steps, `${prefix}${at}`, content), on_failure: 'continue' }
+      const response = await fetch(`${url}/v1/flows`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(create),
+      })
+      if (response.status !== 202) throw new Error(`${response.status}: ${await response.text()}`)
+      return { id: ((await response.json()) as FlowView).id, steps }
+    }),
+  )
+}
+
+/** How many have ended. */
+export async function countEnded(url: string, flows: readonly Running[]): Promise<number> {
+  const found = await Promise.all(flows.map(({ id }) => get<FlowView>(`${url}/v1/flows/${id}`)))
+  return found.filter((flow) => flow?.status === 'completed' || flow?.status === 'failed').length
+}
+
+/**
+ * What does not hold of flows that have ended: that each came to what the model foresees, that no step was bought twice but where a worker
+ * died in mid-call, and that their events have no gap.
+ */
+export async function judgeFlows(
+  url: string,
+  flows: readonly Running[],
+  promptHashes: readonly string[],
+): Promise<string[]> {
+  const broken: string[] = []
+  let lost = 0
+  for (const { id, steps } of flows) {
+    const flow = (await get<FlowView>(`${url}/v1/flows/${id}`))!
+    const expected = foresee(steps)
+    const found = Object.values(statuses(flow))
+    if (JSON.stringify(found) !== JSON.stringify(expected))
+      broken.push(`${id} came to ${found}, not to ${expected}`)
+    const wanted = expected.includes('failed') ? 'failed' : 'completed'
+    if (flow.status !== wanted) broken.push(`${id} is ${flow.status}, not ${wanted}`)
+    const text = await (await fetch(`${url}/v1/flows/${id}/events`)).text()
+    const seqs = [...text.matchAll(/^id: (\d+)$/gm)].map(([, seq]) => Number(seq))
+    if (seqs.length < 2 || seqs.some((seq, at) => seq !== at + 1))
+      broken.push(`the events of ${id} are ${seqs}`)
+    for (const name of Object.keys(flow.steps)) {
+      const page = await get<{ data: { job: Job | null }[] }>(`${url}/v1/flows/${id}/steps/${name}/jobs`)
+      for (const { job } of page!.data) {
+        if (job === null) continue
+        const attempts = await get<{ data: Attempt[] }>(`${url}/v1/jobs/${job.id}/attempts`)
+        lost += attempts!.data.filter(({ outcome }) => outcome === 'lost').length
+      }
+    }
+  }
+  const twice = promptHashes.length - new Set(promptHashes).size
+  if (twice > lost) broken.push(`${twice} calls were paid twice, and ${lost} were lost with their workers`)
+  return broken
+}
