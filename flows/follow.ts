@@ -46,22 +46,8 @@ export async function followFlow(
   const seen = Math.min(known, Math.max(0, Number.parseInt(cursor, 10) || 0))
   if (isOver(status) && seen === known) return { finished: true, events: nothing() }
 
-  async function render(text: string, seq: number): Promise<FlowEvent | null> {
-    const { event, at, error, ...members } = JSON.parse(text) as StoredEvent
-    const data: FlowEvent['data'] = { flow_id: id, seq, at: new Date(at).toISOString(), ...members }
-    if (error !== undefined) {
-      const { code, message, provider_status, retryable } = atRest.openError(root, error)
-      data.error = { code, message, provider_status, retryable }
-    }
-    if (isTerminalEvent(event)) {
-      const flow = await deps.read()
-      if (flow === null) return null
-      // Retried since: the event still shows it as it ended then.
-      const ended = event.slice('flow.'.length) as FlowStatus
-      data.flow = flow.status === ended ? flow : { ...flow, status: ended, finished_at: data.at }
-    }
-    return { cursor: String(seq), event, data }
-  }
+  const render = (text: string, seq: number) =>
+    renderFlowEvent({ atRest, read: deps.read }, { root, id, seq }, text)
 
   async function* events(): AsyncGenerator<FlowEvent> {
     const hints = await listenTo(pubsub, jobChannel(root, id), signal)
@@ -91,6 +77,28 @@ export async function followFlow(
     }
   }
   return { finished: false, events: events() }
+}
+
+/** A stored event as subscribers get it; null: it carries a flow that is gone. */
+export async function renderFlowEvent(
+  { atRest, read }: { atRest: AtRest; read: () => Promise<FlowView | null> },
+  { root, id, seq }: { root: string; id: string; seq: number },
+  text: string,
+): Promise<FlowEvent | null> {
+  const { event, at, error, ...members } = JSON.parse(text) as StoredEvent
+  const data: FlowEvent['data'] = { flow_id: id, seq, at: new Date(at).toISOString(), ...members }
+  if (error !== undefined) {
+    const { code, message, provider_status, retryable } = atRest.openError(root, error)
+    data.error = { code, message, provider_status, retryable }
+  }
+  if (isTerminalEvent(event)) {
+    const flow = await read()
+    if (flow === null) return null
+    // Retried since: the event still shows it as it ended then.
+    const ended = event.slice('flow.'.length) as FlowStatus
+    data.flow = flow.status === ended ? flow : { ...flow, status: ended, finished_at: data.at }
+  }
+  return { cursor: String(seq), event, data }
 }
 
 function isTerminalEvent(event: FlowEventType): boolean {

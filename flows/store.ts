@@ -26,6 +26,8 @@ export type Flows = {
     flow: NewFlow,
   ): Promise<{ kind: 'created' | 'replayed'; id: string } | { kind: 'conflict' } | { kind: 'full' }>
   get(tenant: string, id: string): Promise<FlowView | null>
+  /** The same, by the root of the tenant's keys. */
+  getByRoot(root: string, id: string): Promise<FlowView | null>
   /** The jobs of a step in the order of its elements, from one of them on; null: there is no such flow or step. */
   stepJobs(
     tenant: string,
@@ -123,6 +125,7 @@ export function createFlows(
     },
 
     get,
+    getByRoot: (root, id) => get(root.slice(rootOf('').length - 1, -1), id),
 
     async definition(tenant, id) {
       const flow = await reader.load(rootOf(tenant), id)

@@ -23,7 +23,10 @@ export function createJobEvents(deps: { redis: RedisClient; reader: Reader }): E
     const asked = FILTERED.filter((name) => filter[name] !== undefined)
     if (asked.length === 0) return new Set(ids)
     const found = await Promise.all(ids.map((id) => redis.hmget(`${root}:job:${id}`, ...asked)))
-    return new Set(ids.filter((_, at) => asked.every((name, index) => found[at]![index] === filter[name])))
+    const isAsked = (value: string | null | undefined, name: (typeof FILTERED)[number]) =>
+      // Behind the flow stands which job of it this is.
+      (name === 'flow' ? value?.split(' ')[0] : value) === filter[name]
+    return new Set(ids.filter((_, at) => asked.every((name, index) => isAsked(found[at]![index], name))))
   }
 
   /** Small results are part of an event; a large one would be moved for each that follows. */

@@ -1,6 +1,7 @@
 import { createTenantEvents, type TenantEvents } from '../events/events.ts'
 import type { Followed } from '../events/followed.ts'
 import { createTips } from '../events/tips.ts'
+import { createFlowEvents } from '../flows/event-source.ts'
 import { createJobEvents } from '../jobs/event-source.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import type { PubSub } from '../jobs/pubsub.ts'
@@ -14,6 +15,8 @@ export function openTenantEvents(
     pubsub: Pick<PubSub, 'keepListening'>
     followed: Followed
     prefix: string
+    /** A flow by its tenant's root and its id. */
+    readFlow: Parameters<typeof createFlowEvents>[0]['read']
     now: () => number
   },
 ): TenantEvents {
@@ -22,7 +25,10 @@ export function openTenantEvents(
     redis,
     tips: createTips({ redis, followed, keepListening: pubsub.keepListening }),
     rootOf: (tenant) => tenantRoot(prefix, tenant),
-    sources: { job_: createJobEvents({ redis, reader: createReader(deps) }) },
+    sources: {
+      job_: createJobEvents({ redis, reader: createReader(deps) }),
+      flow_: createFlowEvents({ redis, atRest: deps.atRest, read: deps.readFlow }),
+    },
     now,
   })
 }

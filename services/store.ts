@@ -300,11 +300,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onError: report,
     ...replies,
   })
-  const events = openTenantEvents({
-    ...{ redis, queues, forecaster, atRest, pubsub, followed, prefix, now },
-    render: renderResult,
-  })
-  const flowScripts = createFlowScripts(redis)
+  const flowScripts = createFlowScripts(redis, followed.read)
   const flows = createFlows({
     redis,
     scripts: flowScripts,
@@ -315,6 +311,11 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     deliveries: webhooks.list,
     newId: createIds('flow_', now),
     retainMs,
+  })
+  const events = openTenantEvents({
+    ...{ redis, queues, forecaster, atRest, pubsub, followed, prefix, now },
+    readFlow: flows.getByRoot,
+    render: renderResult,
   })
   return {
     flows,

@@ -37,6 +37,7 @@ end
 local function emit_flow(id, event, members)
   local text = '{"event":"' .. event .. '","at":' .. ms(now) .. members .. '}'
   local seq = redis.call('RPUSH', flow_key(id) .. ':events', text)
+  refer(id, seq, event)
   redis.call('PUBLISH', root .. ':live:' .. id, seq)
   return seq
 end

@@ -267,11 +267,6 @@ function openTestParts(options: {
     now,
     onError,
   })
-  const events = openTenantEvents({
-    ...{ redis, queues, forecaster, pubsub, followed, prefix, now },
-    atRest: testAtRest(sealer),
-    render: renderResult,
-  })
   const files = createFileStore({
     redis,
     root: (tenant) => tenantRoot(prefix, tenant),
@@ -311,7 +306,7 @@ function openTestParts(options: {
   const scheduleWork = createScheduleWork({ ...scheduleStore, now })
   const flows = createFlows({
     redis,
-    scripts: createFlowScripts(redis),
+    scripts: createFlowScripts(redis, followed.read),
     prefix,
     atRest: testAtRest(sealer),
     jobs,
@@ -319,6 +314,12 @@ function openTestParts(options: {
     deliveries: webhooks.list,
     newId: createIds('flow_', now),
     retainMs: () => config.jobs.retain,
+  })
+  const events = openTenantEvents({
+    ...{ redis, queues, forecaster, pubsub, followed, prefix, now },
+    readFlow: flows.getByRoot,
+    atRest: testAtRest(sealer),
+    render: renderResult,
   })
   const lanes = createLaneControl({
     config: () => config,

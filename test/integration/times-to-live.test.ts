@@ -811,7 +811,7 @@ describe('a flow', () => {
   it('is kept for as long as jobs are, from its end, with its jobs, and leaves nothing', async () => {
     const house = await openHouse()
     const { redis, key } = house
-    const scripts = createFlowScripts(redis)
+    const scripts = createFlowScripts(redis, () => 'nothing')
     const flows = createFlows({
       ...{
         redis,

@@ -14,7 +14,7 @@ import { createSimulator } from '../../../simulator/simulator.ts'
 import { testEncryption } from '../../helpers/encryption.ts'
 import { testRedis, toConfig } from '../../helpers/redis.ts'
 
-const KEY = 'a-key-of-acme-0123456789'
+export const KEY = 'a-key-of-acme-0123456789'
 export const OTHER = 'a-key-of-other-0123456789'
 
 export type Reply<Body> = { status: number; headers: Headers; body: Body }

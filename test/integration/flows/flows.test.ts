@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { FlowView } from '../../../flows/view.ts'
-import { type ErrorBody, type FlowEventRead, OTHER, shareFlowShop } from './fixture.ts'
+import { type ErrorBody, type FlowEventRead, KEY, OTHER, shareFlowShop } from './fixture.ts'
 import { chat, echo, statuses } from './forms.ts'
 
 const shop = shareFlowShop({
@@ -442,4 +442,35 @@ describe('steering', () => {
       )
     await expect.poll(keys).toEqual([])
   })
+})
+
+it('is told of in the one stream of all events of its tenant, with its jobs', async () => {
+  const flow = await shop().run({
+    steps: {
+      a: { job: chat('in the stream') },
+      b: { needs: ['a'], job: chat('[[fault:400]] in the stream') },
+    },
+  })
+  const abort = new AbortController()
+  const response = await fetch(`${shop().api.url}/v1/events?flow=${flow.id}`, {
+    headers: { authorization: `Bearer ${KEY}` },
+    signal: abort.signal,
+  })
+  let text = ''
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk
+    if (text.includes('event: flow.failed')) break
+  }
+  abort.abort()
+  const names = [...text.matchAll(/^event: (.+)$/gm)].map(([, name]) => name!)
+  const flowEvents = [
+    'flow.started',
+    'step.started',
+    'step.completed',
+    'step.started',
+    'step.failed',
+    'flow.failed',
+  ]
+  expect(names.filter((name) => !name.startsWith('job.'))).toEqual(flowEvents)
+  expect(names.filter((name) => name === 'job.queued')).toHaveLength(2)
 })
