@@ -116,11 +116,18 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     config = { ...config, redis: { ...config.redis, url: redis.url } }
   }
 
+  /** What only the parts that are loaded later can tell; a change of the file before is looked at as it is. */
+  let check: (config: Config) => void = () => {}
   const live = createLiveConfig(config)
   if (!tryout) {
     const watcher = watchConfig({
       path,
       env,
+      load: (options) => {
+        const next = loadConfig(options)
+        check(next)
+        return next
+      },
       onChange: (next) => {
         warnOfWeakKeys(next, log)
         log.level = next.log.level
@@ -140,6 +147,9 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
 
   // Loaded here, for it takes half a second that a command has no use for.
   const { openApi, openWorker } = await import('./services.ts')
+  const { checkDeclaredSchedules } = await import('./services/declared-schedules.ts')
+  check = checkDeclaredSchedules
+  check(live.current())
   const { createRedisFaultLog } = await import('./services/redis-fault-log.ts')
   const { createMetrics } = await import('./telemetry/metrics.ts')
   const metrics = createMetrics({ version, now: () => performance.now(), ofProcess: true })

@@ -23,6 +23,7 @@ import { refuseListening } from './lib/system-refusal.ts'
 import { createProviders } from './providers/registry.ts'
 import { noteCalls } from './services/broken-calls.ts'
 import { type Closers, orCloseAll } from './services/closers.ts'
+import { createDeclaredSchedulesTask } from './services/declared-schedules.ts'
 import { confirmed, requireDurable } from './services/durability.ts'
 import { openFlowRunner } from './services/flows.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
@@ -270,6 +271,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   const maintainer = openMaintainer(deps, store, name, closers)
   const jobs = traces.jobs(store.jobs)
   maintainer.add(createSchedulesTask(deps, store, jobs))
+  maintainer.add(createDeclaredSchedulesTask(deps, store))
 
   const runner = startBatchRunner({
     work: store.batchWork,

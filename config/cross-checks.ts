@@ -1,3 +1,5 @@
+import { CronError, parseCron } from '../lib/cron.ts'
+import { isTimeZone } from '../lib/local-time.ts'
 import { decodeEncryptionKey, encryptionKeyPattern } from './encryption-key.ts'
 import { digestConfiguredKey } from './key-digest.ts'
 import { isLoopback } from './loopback.ts'
@@ -25,6 +27,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
     ...checkRedis(config.redis),
     ...checkEncryption(config.encryption),
     ...checkRedrive(config),
+    ...checkSchedules(config),
   ]
 }
 
@@ -126,6 +129,42 @@ function checkRedrive({ redrive, providers, jobs }: Record<string, unknown>): Re
     }
     return faults
   })
+}
+
+/** What of schedules looks at two places, or at more than a pattern tells. */
+function checkSchedules({ schedules, tenants }: Record<string, unknown>): ReferenceFault[] {
+  if (!Array.isArray(schedules)) return []
+  const names = new Set(entriesOf(tenants).map(([name]) => name))
+  const known = new Set<string>()
+  return schedules.flatMap((schedule: unknown, index) => {
+    if (!isRecord(schedule)) return []
+    const faults: ReferenceFault[] = []
+    const fault = (member: string, message: string) =>
+      faults.push({ path: ['schedules', index, member], message })
+    const { tenant, name, cron, every, time_zone: zone = 'UTC', job, flow } = schedule
+    if (names.size > 0 && tenant === undefined) fault('tenant', 'is required, for there are tenants')
+    if (typeof tenant === 'string' && !names.has(tenant)) fault('tenant', 'no such tenant is configured')
+    const key = JSON.stringify([tenant, name])
+    if (known.has(key)) fault('name', 'is the name of another schedule of the tenant here')
+    known.add(key)
+    if ((cron === undefined) === (every === undefined)) fault('cron', 'expected either cron or every')
+    if ((job === undefined) === (flow === undefined)) fault('job', 'expected either job or flow')
+    const isZone = typeof zone === 'string' && isTimeZone(zone)
+    if (!isZone) fault('time_zone', 'expected the name of a time zone, such as Europe/Berlin')
+    const cronFault = typeof cron === 'string' && isZone ? findCronFault(cron, zone) : null
+    if (cronFault !== null) fault('cron', cronFault)
+    return faults
+  })
+}
+
+function findCronFault(cron: string, zone: string): string | null {
+  try {
+    parseCron(cron, zone)
+    return null
+  } catch (error) {
+    if (error instanceof CronError) return error.message
+    throw error
+  }
 }
 
 function entriesOf(value: unknown): [string, unknown][] {

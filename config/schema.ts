@@ -5,6 +5,7 @@ import { encryptionKeyPattern } from './encryption-key.ts'
 import { tenantKeyPattern } from './key-digest.ts'
 import { cacheModeSchema, providerSchema } from './provider-schema.ts'
 import { redriveSchema } from './redrive-schema.ts'
+import { schedulesSchema } from './schedules-schema.ts'
 import {
   aliasPattern,
   count,
@@ -346,6 +347,11 @@ const members = z.strictObject({
   redrive: redriveSchema
     .prefault([])
     .describe('Failed jobs that are queued again by themselves: the first entry that names a job is for it.'),
+  schedules: schedulesSchema
+    .prefault([])
+    .describe(
+      'Jobs that are made again and again; they are read-only in the API, and gone when taken out here.',
+    ),
   worker: worker.prefault({}).describe('How workers hold their jobs.'),
   files: files.prefault({}).describe('How files of batches are kept.'),
   flows: flows.prefault({}).describe('How large flows may be.'),

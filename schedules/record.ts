@@ -31,10 +31,18 @@ export function toFields(
   return fields.flat()
 }
 
-/** Everything about a schedule that changes its fingerprint, in plain text. */
+/** The settings as one text, in plain. */
 export function describeSettings(settings: ScheduleSettings): string {
-  const { create, ...rest } = settings
-  return JSON.stringify([Object.entries(rest).sort(), sourceOf(create)])
+  const { name, target, cron, every, timeZone, startsAt, endsAt, overlap, catchUp, maxRuns, paused } =
+    settings
+  const members = [name, target, cron, every, timeZone, startsAt, endsAt, overlap, catchUp, maxRuns, paused]
+  return JSON.stringify([...members, Object.entries(settings.metadata).sort(), sourceOf(settings.create)])
+}
+
+/** Whether a schedule has these settings. One that cannot be decrypted has others. */
+export function isSameSettings(schedule: Schedule, settings: ScheduleSettings): boolean {
+  const { create } = schedule
+  return create !== null && describeSettings({ ...schedule, create }) === describeSettings(settings)
 }
 
 function sealCreate(create: JsonObject, place: { root: string; id: string }, sealer: Sealer): Buffer {

@@ -10,7 +10,7 @@ import { createSubmission } from './submission.ts'
 
 /** Runs what schedules have due, as a task of the maintainer. */
 export function createSchedulesTask(
-  { config, log }: MeteredDeps,
+  { config, log, metrics }: MeteredDeps,
   store: ReturnType<typeof openStore>,
   jobs: Pick<Jobs, 'createMany' | 'statuses' | 'cancel'>,
 ): PeriodicTask {
@@ -28,7 +28,10 @@ export function createSchedulesTask(
     launchers: { job, flow: noFlows },
     isTenant: (name) => resolveTenant(config.current(), name) !== null,
     now,
-    onSlot: (event) => logSlot(log, event),
+    onSlot(event) {
+      logSlot(log, event)
+      metrics.schedules.onSlot(event)
+    },
     onFailure: store.onFailure,
   })
 }

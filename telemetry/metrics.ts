@@ -5,6 +5,7 @@ import { createJobMetrics } from './job-metrics.ts'
 import { createLabelBound, type LabelBounds } from './label-bound.ts'
 import { createProcessMetrics } from './process-metrics.ts'
 import { createRedisMetrics } from './redis-metrics.ts'
+import { createScheduleMetrics } from './schedule-metrics.ts'
 import { createStoreMetrics, type StoreReading } from './store-metrics.ts'
 import { createUpkeepMetrics } from './upkeep-metrics.ts'
 import { createWebhookMetrics } from './webhook-metrics.ts'
@@ -44,6 +45,7 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     webhooks: createWebhookMetrics(registry),
     flows: createFlowMetrics(registry),
     redis: createRedisMetrics(registry),
+    schedules: createScheduleMetrics(registry, bounds),
     upkeep: createUpkeepMetrics(registry),
     /** Names that have series of their own however many others there were before. */
     name(names: typeof configured): void {

@@ -21,7 +21,7 @@ import {
   toRunAnswer,
   toScheduleAnswer,
 } from './schema.ts'
-import { changeSettings, requireSlot, toSettings } from './settings.ts'
+import { changeSettings, changesSlots, requireSlot, toSettings } from './settings.ts'
 
 const tags = ['Schedules']
 const idParams = z.object({ id: z.string() })
@@ -129,7 +129,9 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         const schedule = await find(tenant.name, request.params.id)
         if (schedule.declared) throw readOnly()
         const settings = changeSettings(tenant, schedule, request.body, deps)
-        const retime = retimes(schedule, settings) ? { next: nextSlot(schedule, settings, deps.now()) } : null
+        const retime = changesSlots(schedule, settings)
+          ? { next: nextSlot(schedule, settings, deps.now()) }
+          : null
         const outcome = await schedules.change(schedule, settings, { retime })
         if (outcome.kind === 'none') throw notFound('schedule')
         if (outcome.kind === 'declared') throw readOnly()
@@ -235,12 +237,6 @@ function firstSlot(settings: ScheduleSettings, now: number): NextSlot {
 function nextSlot(schedule: Schedule, settings: ScheduleSettings, now: number): NextSlot {
   const at = createTimetable(settings, schedule.createdAt).next(now)
   return at === null ? null : { at }
-}
-
-/** Whether the change moves the next slot. */
-function retimes(schedule: Schedule, settings: ScheduleSettings): boolean {
-  const names = ['cron', 'every', 'timeZone', 'startsAt', 'endsAt', 'maxRuns', 'paused'] as const
-  return names.some((name) => schedule[name] !== settings[name])
 }
 
 function readOnly(): ApiError {

@@ -58,6 +58,12 @@ export function changeSettings(
   return { ...toTiming(body), target, create: (body.job ?? body.flow) as JsonObject, ...toRules(body) }
 }
 
+/** Whether the change may move the next slot. */
+export function changesSlots(schedule: Schedule, settings: ScheduleSettings): boolean {
+  const names = ['cron', 'every', 'timeZone', 'startsAt', 'endsAt', 'maxRuns', 'paused'] as const
+  return names.some((name) => schedule[name] !== settings[name])
+}
+
 /** Refuses a schedule that would never run. */
 export function requireSlot(timetable: Timetable, now: number): void {
   if (timetable.next(now) !== null) return

@@ -1,58 +1,118 @@
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
 import { createRandom } from '../../simulator/random.ts'
-import { chat, get, post, startStack } from '../helpers/stack.ts'
+import { chat, get, post, type Stack, startStack } from '../helpers/stack.ts'
 
 type Run = { scheduled_for: string; outcome: string; job_id: string | null }
+type Schedule = {
+  id: string
+  name: string
+  created_at: string
+  source: string
+  cron: string | null
+  runs: number
+}
 type Page<Entry> = { data: Entry[] }
 
-/** The long form kills for minutes; `npm run faults` has it. */
-const KILLS = Number(process.env.SLUICE_SCHEDULE_KILLS ?? 2)
+/** `npm run faults` has the long form, and kills for minutes. */
+const KILLS = 2
 const SEED = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 1e6))
 
-test(`each slot of a schedule has one job, whichever worker is killed in the middle (seed ${SEED})`, async () => {
+const declared = (name: string, cron: string) =>
+  `  - { name: ${name}, cron: "${cron}", time_zone: Europe/Berlin, job: { type: chat, body: { model: sim/chat, messages: [{ role: user, content: Hello }] } } }\n`
+
+let stack: Stack
+let url: string
+beforeAll(async () => {
+  stack = await startStack({
+    workers: 2,
+    extra: `schedules:\n${declared('every-second', '* * * * * *')}${declared('nightly', '0 3 * * *')}`,
+  })
+  url = stack.urls[0]!
+}, 60_000)
+afterAll(async () => {
+  await stack.stop()
+})
+
+const list = async () => (await get<Page<Schedule>>(url, '/v1/schedules')).data
+const named = async (name: string) => (await list()).find((one) => one.name === name)
+
+test('schedules of the file are there, run, are read-only, change with the file, and go with it', async () => {
+  await expect
+    .poll(async () => (await named('every-second'))?.runs ?? 0, { timeout: 15_000 })
+    .toBeGreaterThan(0)
+  const nightly = (await named('nightly'))!
+  expect(nightly.source).toBe('file')
+  for (const method of ['PATCH', 'DELETE']) {
+    const answer = await fetch(`${url}/v1/schedules/${nightly.id}`, {
+      method,
+      ...(method === 'PATCH' && { headers: { 'content-type': 'application/json' }, body: '{"paused":true}' }),
+    })
+    expect(answer.status).toBe(409)
+    expect(await answer.json()).toMatchObject({ error: { code: 'read_only' } })
+  }
+  // A faulty change leaves all as it is, also where only the API's checks tell.
+  await stack.rewriteConfig((text) => text.replaceAll('model: sim/chat', 'model: sim/none'))
+  await expect.poll(() => stack.output(), { timeout: 10_000 }).toContain('schedules[0].job.body.model')
+  expect(await list()).toHaveLength(2)
+  await stack.rewriteConfig((text) =>
+    text
+      .replaceAll('model: sim/none', 'model: sim/chat')
+      .replace(declared('every-second', '* * * * * *'), '')
+      .replace('"0 3 * * *"', '"0 4 * * *"'),
+  )
+  await expect
+    .poll(async () => (await list()).map(({ name }) => name), { timeout: 10_000 })
+    .toEqual(['nightly'])
+  await expect.poll(async () => (await named('nightly'))?.cron, { timeout: 10_000 }).toBe('0 4 * * *')
+  // It is the same schedule still.
+  expect((await named('nightly'))!.id).toBe(nightly.id)
+}, 60_000)
+
+test(`each slot has one job, whichever worker is killed in the middle (seed ${SEED})`, async () => {
   const random = createRandom(SEED)
-  const stack = await startStack({ workers: 2 })
-  try {
-    const url = stack.urls[0]!
-    const made = await Promise.all(
-      ['all', 'all', 'latest', 'none'].map(async (catch_up, index) => {
-        const job = chat(`schedule ${index}`, { metadata: { index: String(index) } })
-        const answer = await post(url, '/v1/schedules', { every: '1s', catch_up, job })
-        expect(answer.status).toBe(201)
-        return (await answer.json()) as { id: string; created_at: string }
-      }),
+  const made = await Promise.all(
+    ['all', 'all', 'latest', 'none'].map(async (catch_up, index) => {
+      const job = chat(`schedule ${index}`, { metadata: { index: String(index) } })
+      const answer = await post(url, '/v1/schedules', { every: '1s', catch_up, job })
+      expect(answer.status).toBe(201)
+      return (await answer.json()) as Schedule
+    }),
+  )
+  for (let kill = 0; kill < KILLS; kill++) {
+    await new Promise((resolve) => setTimeout(resolve, 300 + 1000 * random()))
+    const victim = stack.workers.splice(Math.floor(random() * stack.workers.length), 1)[0]!
+    victim.kill('SIGKILL')
+    await victim.exited
+    await stack.startWorker()
+  }
+  const runsOf = async (id: string) => (await get<Page<Run>>(url, `/v1/schedules/${id}/runs?limit=1000`)).data
+  const until = Date.now()
+  for (const { id, created_at: created } of made) {
+    const slots = Math.floor((until - Date.parse(created)) / 1000)
+    await expect
+      .poll(async () => (await runsOf(id)).length, { timeout: 20_000 })
+      .toBeGreaterThanOrEqual(slots)
+  }
+  for (const { id } of made)
+    await fetch(`${url}/v1/schedules/${id}`, {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/json' },
+      body: '{"paused":true}',
+    })
+  const jobs = (await get<Page<Job>>(url, '/v1/jobs?limit=1000')).data
+  for (const [index, { id, created_at: created }] of made.entries()) {
+    const runs = (await runsOf(id)).reverse()
+    // Every slot is told of, once and in order.
+    expect(runs.map((run) => Date.parse(run.scheduled_for))).toEqual(
+      runs.map((_, at) => Date.parse(created) + 1000 * (at + 1)),
     )
-    const runsOf = (id: string) => get<Page<Run>>(url, `/v1/schedules/${id}/runs?limit=1000`)
-    for (let kill = 0; kill < KILLS; kill++) {
-      await new Promise((resolve) => setTimeout(resolve, 500 + 1000 * random()))
-      const victim = stack.workers.splice(Math.floor(random() * stack.workers.length), 1)[0]!
-      victim.kill('SIGKILL')
-      await victim.exited
-      await stack.startWorker()
-    }
-    const until = Date.now()
-    const slotsUntil = (created: string) => Math.floor((until - Date.parse(created)) / 1000)
-    for (const { id, created_at: created } of made) {
-      await expect
-        .poll(async () => (await runsOf(id)).data.length, { timeout: 20_000 })
-        .toBeGreaterThanOrEqual(slotsUntil(created))
-    }
-    for (const [index, { id, created_at: created }] of made.entries()) {
-      const runs = (await runsOf(id)).data.reverse()
-      const slots = runs.map((run) => Date.parse(run.scheduled_for))
-      expect(slots).toEqual(runs.map((_, at) => Date.parse(created) + 1000 * (at + 1)))
-      if (index < 2) expect(runs.every(({ outcome }) => outcome === 'created')).toBe(true)
-      const jobs = (await get<Page<Job>>(url, `/v1/jobs?schedule=${id}&limit=1000`)).data
-      const known = new Set(runs.flatMap(({ job_id: job }) => job ?? []))
-      const all = (await get<Page<Job>>(url, '/v1/jobs?limit=1000')).data.filter(
-        (job) => job.metadata.index === String(index),
-      )
-      const times = all.map((job) => job.metadata.scheduled_for)
-      expect(new Set(times).size).toBe(times.length)
-      expect(new Set(jobs.map((job) => job.id)).size).toBeGreaterThanOrEqual(known.size)
-    }
-  } finally {
-    await stack.stop()
+    if (index < 2) expect(new Set(runs.map(({ outcome }) => outcome))).toEqual(new Set(['created']))
+    // There is one job for each that has one, and no other.
+    const expected = runs.filter(({ outcome }) => outcome === 'created')
+    const own = jobs.filter((job) => job.metadata.schedule === id)
+    expect(own.map((job) => [job.metadata.scheduled_for, job.id]).sort()).toEqual(
+      expected.map((run) => [run.scheduled_for, run.job_id]).sort(),
+    )
   }
 }, 120_000)

@@ -66,6 +66,31 @@ describe('one fault, with its line', () => {
       'redrive[0].lanes[1]: no such lane, for its provider lists neither the model nor "*", got "openai/other" (sluice.yaml:9)',
     ],
     [
+      'a schedule of a tenant that there is not',
+      `${smallest}schedules:\n  - { tenant: acme, name: a, every: 1h, job: { type: chat, body: { model: m } } }`,
+      'schedules[0].tenant: no such tenant is configured (sluice.yaml:9)',
+    ],
+    [
+      'a schedule without times',
+      `${smallest}schedules:\n  - { name: a, job: { type: chat, body: { model: m } } }`,
+      'schedules[0].cron: expected either cron or every (sluice.yaml:9)',
+    ],
+    [
+      'a schedule at times that cannot be',
+      `${smallest}schedules:\n  - { name: a, cron: "0 25 * * *", job: { type: chat, body: { model: m } } }`,
+      'schedules[0].cron: Invalid value for hour: 25 (sluice.yaml:9)',
+    ],
+    [
+      'a schedule in a zone that there is not',
+      `${smallest}schedules:\n  - { name: a, cron: "@daily", time_zone: Mars, job: { type: chat, body: { model: m } } }`,
+      'schedules[0].time_zone: expected the name of a time zone, such as Europe/Berlin (sluice.yaml:9)',
+    ],
+    [
+      'two schedules of one name',
+      `${smallest}schedules:\n  - { name: a, cron: "@daily", job: &job { type: chat, body: { model: m } } }\n  - { name: a, every: 5m, job: *job }`,
+      'schedules[1].name: is the name of another schedule of the tenant here (sluice.yaml:10)',
+    ],
+    [
       'a redrive of no failure',
       `${smallest}redrive:\n  - { error_codes: [] }`,
       'redrive[0].error_codes: expected at least 1 entry (sluice.yaml:9)',
@@ -103,12 +128,12 @@ describe('one fault, with its line', () => {
     [
       'an unknown member',
       `${smallest}jobs:\n  retian: 7d`,
-      'jobs.retian: unknown member; known here: retain, max_queued, stalled_after (sluice.yaml:9)',
+      'jobs.retian: unknown member; known here: retain, max_queued, max_schedules, stalled_after (sluice.yaml:9)',
     ],
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, worker, files, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, schedules, worker, files, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

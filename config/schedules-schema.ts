@@ -1,0 +1,45 @@
+import { z } from 'zod'
+
+const MOST_DECLARED = 1000
+
+const time = z.iso.datetime({
+  offset: true,
+  error: 'expected an RFC 3339 time such as "2026-12-01T00:00:00Z", in quotes',
+})
+
+const declared = z.strictObject({
+  tenant: z.string().optional().describe('Whose it is. To be left out where no tenants are configured.'),
+  name: z.string().min(1).max(128).describe('Its name, which no other of the tenant has here.'),
+  cron: z
+    .string()
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('Five fields, six with seconds in front, or "@daily" and its like; local times of time_zone.'),
+  every: z
+    .string()
+    .optional()
+    .describe('Instead of cron: a duration such as "15m", counted from starts_at, or from its first start.'),
+  time_zone: z.string().optional().describe('Of cron, such as Europe/Berlin. Default UTC.'),
+  job: z
+    .looseObject({ type: z.string(), body: z.looseObject({ model: z.string() }) })
+    .optional()
+    .describe('What is made at each slot: what POST /v1/jobs takes.'),
+  flow: z.looseObject({}).optional().describe('Instead of job: what POST /v1/flows takes.'),
+  overlap: z
+    .enum(['allow', 'skip', 'cancel_previous'])
+    .optional()
+    .describe('What becomes of a slot while the job before is open. Default allow.'),
+  catch_up: z
+    .enum(['none', 'latest', 'all'])
+    .optional()
+    .describe('Which slots are made up for that nobody could run. Default latest.'),
+  starts_at: time.optional().describe('No slot before.'),
+  ends_at: time.optional().describe('No slot after.'),
+  max_runs: z.int().min(1).optional().describe('Slots that make a job, before it ends.'),
+  paused: z.boolean().optional().describe('While true no slot is run. Default false.'),
+  metadata: z.record(z.string(), z.string()).optional().describe('Up to 16 pairs of strings.'),
+})
+
+/** Schedules that stand in the file. What they make is checked as the API checks it, by services/declared-schedules.ts. */
+export const schedulesSchema = z.array(declared).max(MOST_DECLARED)
