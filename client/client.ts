@@ -14,6 +14,7 @@ import type {
   ListJobsAnswer,
   ListJobsQuery,
 } from './openapi.ts'
+import { createSchedules, type Schedules } from './schedules.ts'
 import { sleep } from './sleep.ts'
 import { type SubmitManyOptions, submitMany } from './submit-many.ts'
 
@@ -91,6 +92,8 @@ export type SluiceClient = {
    * id, gets what is done at once, and pays for nothing twice.
    */
   durable: Durable
+  /** Jobs that are made again and again, at times or at intervals. */
+  schedules: Schedules
   /** How many jobs of a group are in which state, and what they cost. */
   group(name: string, options?: { signal?: AbortSignal }): Promise<Group>
 }
@@ -158,6 +161,7 @@ export function createClient(options: ClientOptions): SluiceClient {
     attempts: async (id, { signal } = {}) =>
       (await http.json<ListAttemptsAnswer>('GET', `${jobPath(id)}/attempts`, { signal })).data,
     durable: createDurable({ http, timeoutMs, createKey }),
+    schedules: createSchedules({ http, createKey }),
     group: (name, { signal } = {}) => http.json('GET', `/v1/groups/${encodeURIComponent(name)}`, { signal }),
   }
 }

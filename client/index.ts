@@ -20,6 +20,7 @@ export { JobFailedError, SluiceError, type SluiceErrorCode } from './errors.ts'
 export type { EventsOptions, EventTarget, SluiceEvent } from './events.ts'
 export type { Fetch, RetryOptions } from './http.ts'
 export type * from './openapi.ts'
+export type { Schedules } from './schedules.ts'
 export type { SubmitManyOptions } from './submit-many.ts'
 export {
   type VerifyWebhookOptions,

@@ -123,6 +123,33 @@ export type BulkLine = {
   idempotency_key?: string | null
 }
 
+export type ChangeSchedule = {
+  /** For people; it need not be the only one of its kind. */
+  name?: string | null
+  /** Five fields, six with seconds in front, or `@daily` and its like; local times of `time_zone`. */
+  cron?: string | null
+  every?: string | null
+  /** Of `cron`. Default `UTC`. */
+  time_zone?: string | null
+  /** What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given. */
+  job?: CreateJob | null
+  /** Instead of `job`: what `POST /v1/flows` takes. */
+  flow?: Record<string, Untouched> | null
+  /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
+  overlap?: 'allow' | 'skip' | 'cancel_previous' | null
+  /** Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`. */
+  catch_up?: 'none' | 'latest' | 'all' | null
+  /** No slot before. With `every` the first slot. */
+  starts_at?: string | null
+  /** No slot after. */
+  ends_at?: string | null
+  /** Slots that make a job, before it ends. */
+  max_runs?: number | null
+  /** While true no slot is run, or made up for later. */
+  paused?: boolean | null
+  metadata?: Record<string, string> | null
+}
+
 /** A body of `POST /chat/completions`. */
 export type ChatBody = {
   /** `provider/model`, or an alias of the configuration. */
@@ -210,6 +237,33 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  metadata?: Record<string, string> | null
+}
+
+export type CreateSchedule = {
+  /** For people; it need not be the only one of its kind. */
+  name?: string | null
+  /** Five fields, six with seconds in front, or `@daily` and its like; local times of `time_zone`. */
+  cron?: string | null
+  every?: string | null
+  /** Of `cron`. Default `UTC`. */
+  time_zone?: string | null
+  /** What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given. */
+  job?: CreateJob | null
+  /** Instead of `job`: what `POST /v1/flows` takes. */
+  flow?: Record<string, Untouched> | null
+  /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
+  overlap?: 'allow' | 'skip' | 'cancel_previous' | null
+  /** Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`. */
+  catch_up?: 'none' | 'latest' | 'all' | null
+  /** No slot before. With `every` the first slot. */
+  starts_at?: string | null
+  /** No slot after. */
+  ends_at?: string | null
+  /** Slots that make a job, before it ends. */
+  max_runs?: number | null
+  /** While true no slot is run, or made up for later. */
+  paused?: boolean | null
   metadata?: Record<string, string> | null
 }
 
@@ -419,6 +473,34 @@ export type ListJobsQuery = {
   include?: 'result'
 }
 
+export type ListScheduleRunsAnswer = {
+  object: 'list'
+  data: ScheduleRun[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+}
+
+export type ListScheduleRunsQuery = {
+  limit?: number
+  /** The last id of the page before. It may have been deleted since. */
+  after?: string
+}
+
+export type ListSchedulesAnswer = {
+  object: 'list'
+  data: Schedule[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+}
+
+export type ListSchedulesQuery = {
+  limit?: number
+  /** The last id of the page before. It may have been deleted since. */
+  after?: string
+}
+
 export type PutDurableStep = {
   /** A create object, as `POST /v1/jobs` takes it. */
   job?: CreateJob
@@ -444,6 +526,73 @@ export type ResponseBody = {
   /** True: chunks are published as `job.delta` events as they arrive. */
   stream?: boolean | null
   [member: string]: Untouched
+}
+
+export type Schedule = {
+  id: string
+  object: 'schedule'
+  name: string | null
+  cron: string | null
+  every: string | null
+  time_zone: string
+  /** As given; null of one that makes a flow, or whose encryption key is not configured any more. */
+  job: {
+    [member: string]: unknown
+  } | null
+  flow: {
+    [member: string]: unknown
+  } | null
+  overlap: 'allow' | 'skip' | 'cancel_previous'
+  catch_up: 'none' | 'latest' | 'all'
+  starts_at: string | null
+  ends_at: string | null
+  max_runs: number | null
+  paused: boolean
+  metadata: Record<string, string>
+  /** `file`: it stands in the configuration, and is read-only here. */
+  source: 'api' | 'file'
+  /** The next five slots; of a paused schedule those that it would have if it went on now. */
+  next_runs: string[]
+  last_run: {
+    /** RFC 3339, UTC, with milliseconds. */
+    scheduled_for: string
+    /** When it was decided. */
+    started_at: string
+    /** `created`: there is a job or flow. `skipped`: the one before was still open. `missed`: nobody could run it in time. `refused`: see `error`. */
+    outcome: 'created' | 'skipped' | 'missed' | 'refused'
+    job_id: string | null
+    flow_id: string | null
+    /** Why it was refused. */
+    error: {
+      code: string
+      message: string
+    } | null
+  } | null
+  /** Jobs or flows that it made. */
+  runs: number
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  /** RFC 3339, UTC, with milliseconds. */
+  updated_at: string
+}
+
+export type ScheduleRun = {
+  id: string
+  object: 'schedule.run'
+  trigger: 'slot' | 'manual'
+  /** RFC 3339, UTC, with milliseconds. */
+  scheduled_for: string
+  /** When it was decided. */
+  started_at: string
+  /** `created`: there is a job or flow. `skipped`: the one before was still open. `missed`: nobody could run it in time. `refused`: see `error`. */
+  outcome: 'created' | 'skipped' | 'missed' | 'refused'
+  job_id: string | null
+  flow_id: string | null
+  /** Why it was refused. */
+  error: {
+    code: string
+    message: string
+  } | null
 }
 
 export type Usage = {

@@ -22,7 +22,12 @@ const declared = z.strictObject({
     .describe('Instead of cron: a duration such as "15m", counted from starts_at, or from its first start.'),
   time_zone: z.string().optional().describe('Of cron, such as Europe/Berlin. Default UTC.'),
   job: z
-    .looseObject({ type: z.string(), body: z.looseObject({ model: z.string() }) })
+    .looseObject({
+      type: z.string().describe('chat, response or embedding.'),
+      body: z
+        .looseObject({ model: z.string().describe('A lane "provider/model", or an alias.') })
+        .describe("What the provider's endpoint of that type takes."),
+    })
     .optional()
     .describe('What is made at each slot: what POST /v1/jobs takes.'),
   flow: z.looseObject({}).optional().describe('Instead of job: what POST /v1/flows takes.'),

@@ -360,6 +360,33 @@ test('jobs are listed, shown, followed, cancelled and retried', async () => {
   })
 })
 
+test('schedules are made of a file, listed, shown, paused, run and deleted', async () => {
+  const file = join(folder, 'schedule.json')
+  const job = { type: 'chat', body: { model: 'sim/chat', messages: [{ role: 'user', content: 'again' }] } }
+  await writeFile(
+    file,
+    JSON.stringify({ name: 'digest', cron: '0 3 * * *', time_zone: 'Europe/Berlin', job }),
+  )
+  const run = (...args: string[]) => runCli(['schedules', ...args], { env })
+  const made = await run('create', file)
+  expect(made).toMatchObject({ code: 0, stdout: expect.stringMatching(/^sch_\w+ {2}next: 20\d\d-.*Z\n$/) })
+  const [id] = made.stdout.split(' ')
+  expect((await run('list')).stdout).toMatch(/digest +0 3 \* \* \* Europe\/Berlin +20\S+ +- +0 +active\n/)
+  expect(await run('pause', id!)).toMatchObject({ code: 0, stdout: `${id}  paused\n` })
+  expect((await run('run', id!)).stdout).toMatch(/^sch_\w+ {2}job_\w+\n$/)
+  expect((await run('runs', id!)).stdout).toMatch(/\n20\S+Z +manual +created +job_\w+\n$/)
+  expect(JSON.parse((await run('show', id!, '--json')).stdout)).toMatchObject({ paused: true, runs: 1 })
+  expect((await run('resume', id!)).stdout).toMatch(/next: 20/)
+  expect(await run('delete', id!, 'sch_none')).toMatchObject({
+    code: 1,
+    stdout: `${id}  deleted\n`,
+    stderr: 'sch_none: no such schedule\n',
+  })
+  await writeFile(file, '{"every":"1 hour"}')
+  expect(await run('create', file)).toMatchObject({ code: 1, stderr: expect.stringContaining('every: ') })
+  expect(await run('create', join(folder, 'none.json'))).toMatchObject({ code: 2 })
+})
+
 test('what failed is counted, queued again, and taken out to be submitted', async () => {
   const lines = chatLines(4, (index) => (index === 0 ? '' : ' [[fault:422:times=1]]'))
   const file = await writeLines('jobs.jsonl', lines)

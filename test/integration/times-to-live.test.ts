@@ -20,6 +20,8 @@ import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
 import { createIds, createJobIds } from '../../lib/job-id.ts'
 import type { RedisClient } from '../../lib/redis.ts'
 import { createGate } from '../../ratelimit/gate.ts'
+import { createScheduleScripts } from '../../schedules/scripts.ts'
+import { createSchedules } from '../../schedules/store.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
 import { testSealer } from '../helpers/encryption.ts'
 import { keepMaintained } from '../helpers/maintainer.ts'
@@ -57,11 +59,15 @@ const STALLED = 15 * SECOND
  */
 const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^(tenants|lanes|batch-tenants)$/, null, 'one of an installation'],
+  [/^schedules$/, null, 'holds tenants with schedules'],
   [/^active-tenants$/, null, 'holds tenants of the last minute'],
   [/^T:scheduled-lanes$/, null, 'holds what is there'],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:(files|files:expiry|batches|batches:active)$/, null, 'hold what is there'],
+  [/^T:schedules(:due|:declared)?$/, null, 'hold what is there'],
+  [/^T:schedule:sch_\w+(:runs)?$/, null, 'its deletion'],
+  [/^T:schedule:sch_\w+:jobs$/, RETAIN, 'that of a schedule that is there has none'],
   [/^T:events(:deltas)?$/, null, 'one of a tenant; its entries are kept for a day, below'],
   [/^T:(flows|flows:due|flows:status:\w+)$/, null, 'hold what is there'],
   [/^T:flow:flow_\w+(:steps|:elements|:values|:ended|:events)?$/, null, 'its place in `flows:due`, below'],
@@ -71,7 +77,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:(flight|followers):\w+$/, null, 'the call'],
   [/^T:group:\w+(:jobs|:events)?$/, null, 'its last job'],
   [/^T:answer:\w+(:\w+)?$/, CACHE, 'those that a job has have none'],
-  [/^T:(idempotency|batch-key|flow-key):\w+$/, DAY],
+  [/^T:(idempotency|batch-key|flow-key|schedule-key):\w+$/, DAY],
   [/^T:money:spent:\d+$/, 2 * DAY],
   [/^T:output:.+$/, 7 * DAY],
   [/^T:booked:\w+$/, DAY],
@@ -94,7 +100,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^\{maintainer\}:lease$/, 4 * SECOND],
 ]
 /** What may live without an end of its own for a while. */
-const MAY_HAVE_NONE = /^T:(answer:\w+(:\w+)?|batch:batch_\w+|file:file-\w+:(\d+|sizes))$/
+const MAY_HAVE_NONE =
+  /^T:(answer:\w+(:\w+)?|batch:batch_\w+|schedule:sch_\w+:jobs|file:file-\w+:(\d+|sizes))$/
 
 type House = Awaited<ReturnType<typeof openHouse>>
 
@@ -137,6 +144,24 @@ async function openHouse() {
     return submit(store, { id, durable: place, cache: 'off' }, `${run} ${step}`)
   }
 
+  const schedules = createSchedules({
+    ...{ redis, prefix, root: rootOf },
+    scripts: createScheduleScripts(redis),
+    sealer: testSealer(),
+    newId: createIds('sch_', Date.now),
+    retainMs: () => RETAIN,
+  })
+
+  async function createSchedule(idempotencyKey: string | null = null, declared = false) {
+    const timing = { cron: null, every: '1h', timeZone: 'UTC', startsAt: null, endsAt: null }
+    const rules = { overlap: 'allow', catchUp: 'latest', maxRuns: null, paused: false, metadata: {} } as const
+    const settings = { ...timing, ...rules, name: 'a', target: 'job' as const, create: { type: 'chat' } }
+    const options = { next: { inMs: HOUR }, most: null, idempotencyKey, declared }
+    const outcome = await schedules.create(TENANT, settings, options)
+    if (!('schedule' in outcome)) throw new Error(outcome.kind)
+    return outcome.schedule.id
+  }
+
   async function createBatch(windowMs = DAY, key: string | null = null) {
     const batch = {
       endpoint: '/v1/embeddings',
@@ -159,6 +184,8 @@ async function openHouse() {
     durable,
     beginJob,
     batches,
+    schedules,
+    createSchedule,
     batchWork: createBatchWork(batchStore),
     createBatch,
     files,
@@ -355,6 +382,42 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       const leases = createLeases({ ...house, lockMs: lockLease(STALLED) + 1, placeMs: 1 })
       expect(await leases.renewLocks(LANE, [{ entry: bull!.id!, token }])).toEqual([])
       return house.laneKey(`calls:${bull!.id}:lock`)
+    },
+  ],
+  ['a schedule: it is made', null, async (house) => house.key(`schedule:${await house.createSchedule()}`)],
+  [
+    'a schedule: the configuration has it',
+    null,
+    async (house) => {
+      await house.createSchedule(null, true)
+      return house.key('schedules:declared')
+    },
+  ],
+  [
+    'the key of a schedule: the schedule is made',
+    DAY,
+    async (house) => {
+      await house.createSchedule('k')
+      return house.key('schedule-key:k')
+    },
+  ],
+  [
+    'the runs of a schedule: it has one',
+    null,
+    async (house) => {
+      const id = await house.createSchedule()
+      await house.schedules.note(TENANT, id, { scheduledFor: 1, made: (await submit(house)).id })
+      return house.key(`schedule:${id}:runs`)
+    },
+  ],
+  [
+    'the jobs of a schedule: it is deleted',
+    RETAIN,
+    async (house) => {
+      const id = await house.createSchedule()
+      await house.schedules.note(TENANT, id, { scheduledFor: 1, made: (await submit(house)).id })
+      await house.schedules.remove(TENANT, id)
+      return house.key(`schedule:${id}:jobs`)
     },
   ],
   [
