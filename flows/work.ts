@@ -21,7 +21,7 @@ export type Changes = {
   /** Of the record; '' takes it out. */
   fields: Map<string, string | Buffer>
   steps: Map<number, string>
-  values: Map<number, Buffer>
+  values: Map<number, Buffer | string>
   /** By `<step>:<element>`; '' takes it out. */
   elements: Map<string, string>
   /** Names and further members, as JSON with a leading comma. */

@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource, stringifyJson } from '../lib/json-source.ts'
 import { isSealed, type Place, type Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { JobError } from './job.ts'
-import { decodePayload, encodePayload } from './payload.ts'
+import { decodePayload, encodeArgument } from './payload.ts'
 
 /** An error as it rests: encrypted, it lacks what may quote a prompt, and has that in `sealed`. */
 export type StoredError = JobError | (Omit<JobError, 'message' | 'provider_error'> & { sealed: string })
@@ -16,9 +16,9 @@ export type StoredError = JobError | (Omit<JobError, 'message' | 'provider_error
 export type AtRest = {
   /** Stands for a content hash, or another digest, in the store. First what is written now; see Sealer. */
   digests(plain: string): [string, ...string[]]
-  sealBody(root: string, id: string, body: JsonObject): Buffer
+  sealBody(root: string, id: string, body: JsonObject): Buffer | string
   openBody(root: string, id: string, stored: Buffer): JsonObject
-  sealResult(root: string, id: string, hash: string, result: JsonObject): Buffer
+  sealResult(root: string, id: string, hash: string, result: JsonObject): Buffer | string
   /**
    * A result as `encodePayload` writes it, to be read by `decodePayload`. `id`: whom it must have been sealed for; null: any job
    * of the tenant with this content.
@@ -44,8 +44,8 @@ export function createAtRest(deps: {
 }): AtRest {
   const { sealer, onUnreadable } = deps
 
-  function sealPayload(place: Place, value: JsonObject): Buffer {
-    const encoded = encodePayload(value)
+  function sealPayload(place: Place, value: JsonObject): Buffer | string {
+    const encoded = encodeArgument(value)
     return sealer.seal(place, encoded) ?? encoded
   }
 

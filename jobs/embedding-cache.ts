@@ -88,7 +88,9 @@ export function createEmbeddingCache(deps: {
         for (const some of slices(items)) {
           const args = some.flatMap(({ hash, result, usage }) => {
             const stored = atRest.sealResult(root, id, hash, result)
-            return stored.length > maxBytes ? [] : [hash, stored, usage ? JSON.stringify(usage) : '']
+            return Buffer.byteLength(stored) > maxBytes
+              ? []
+              : [hash, stored, usage ? JSON.stringify(usage) : '']
           })
           if (args.length === 0) continue
           const call = scripts.run('set-embeddings', root, [id, ttlMs, ...args])

@@ -45,7 +45,7 @@ import { waitForJob } from './wait.ts'
 const MEMORY_SHORT_MS = 5000
 
 /** Jobs that one script accepts, and how much their bodies may have together, bytes. */
-const MOST_CREATED = 32
+const MOST_CREATED = 16
 const MOST_CREATED_BYTES = 256 * 1024
 
 /** What of a delivery the jobs need; the webhooks' own store implements it. */

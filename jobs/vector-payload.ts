@@ -12,6 +12,11 @@ const PREFIX_BYTES = 5
 /** The answer without its vectors, and how many bytes each of these has. */
 type Packed = { body: JsonObject; bytes: number[] }
 
+/** False: it is surely none that `packVectors` packs. */
+export function packsVectors(answer: JsonObject): answer is JsonObject & { data: JsonValue[] } {
+  return Array.isArray(answer.data) && answer.data.length > 0
+}
+
 /**
  * An embeddings answer as a mark, the length of the text that follows (32 bits, little-endian), the answer as JSON
  * without its vectors, and then these one after the other as bytes. Null for anything else, and where a vector is
@@ -19,7 +24,7 @@ type Packed = { body: JsonObject; bytes: number[] }
  * their text.
  */
 export function packVectors(answer: JsonObject): Buffer | null {
-  if (!Array.isArray(answer.data) || answer.data.length === 0) return null
+  if (!packsVectors(answer)) return null
   const kept = keepOtherMembers(answer)
   const vectors: Buffer[] = []
   const rest: JsonValue[] = []

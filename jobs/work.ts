@@ -17,11 +17,11 @@ import type { Held } from './queue.ts'
 import { costOf, type JobRecord, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** Jobs that one script claims: it holds Redis for a millisecond or two. */
-const MOST_CLAIMED = 32
+/** Jobs that one script claims: it holds Redis for a millisecond. */
+const MOST_CLAIMED = 16
 
 /** Outcomes that one script stores, and how much their results may have together, bytes. */
-const MOST_STORED = 32
+const MOST_STORED = 16
 const MOST_STORED_BYTES = 256 * 1024
 
 /** Calls of one job that may be lost with their workers before it is quarantined. */
@@ -248,7 +248,7 @@ export function createWork(deps: {
       const { tenant, id, hash } = claimed
       const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
       const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
-      const ttl = claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : ttlMs
+      const ttl = claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs
       const args = [
         claimed.id,
         claimed.call,

@@ -75,7 +75,7 @@ export class UnreadableError extends Error {
 
 export type Sealer = {
   /** An envelope; null: nothing is to be encrypted. */
-  seal(place: Place, content: Uint8Array): Buffer | null
+  seal(place: Place, content: Uint8Array | string): Buffer | null
   /** Reverses `seal`, wherever it was done; `id: null` is any. Throws `UnreadableError`. */
   open(place: Omit<Place, 'id'> & { id: string | null }, envelope: Buffer): Buffer
   /**

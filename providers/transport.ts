@@ -147,8 +147,9 @@ function readText(stream: Readable, maxBytes: number): Promise<string> {
     // JSON has no mark at its beginning, but some servers put one there.
     stream.on('end', () => resolve((text + decoder.end()).replace(/^\uFEFF/, '')))
     stream.on('error', reject)
-    // After its end, or an error, this says nothing more.
-    stream.on('close', () => reject(new PrematureCloseError('the answer broke off')))
+    stream.on('close', () => {
+      if (!stream.readableEnded && !stream.errored) reject(new PrematureCloseError('the answer broke off'))
+    })
   })
 }
 

@@ -22,7 +22,7 @@ local function jobs_kept_until(fields, last)
   for i = 1, #fields, 2 do
     local id = string.sub(fields[i], 1, 2) == 's:' and string.match(fields[i + 1], '^job .* (%S+)$')
     -- Those that have ended have a place; of those that have none most are gone.
-    local place = id and redis.call('ZSCORE', root .. ':expiry', id)
+    local place = id and score_of(root .. ':expiry', id)
     if place then
       last = math.max(last, tonumber(place))
     elseif id and redis.call('EXISTS', job_key(id)) == 1 then

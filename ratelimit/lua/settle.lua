@@ -43,8 +43,15 @@ local function saveCorrections()
   end
 end
 
+-- Worked out again only where an answer told of another limit.
+local currentRates
+local function findRates()
+  currentRates = currentRates or computeLimits(state.learned).rates
+  return currentRates
+end
+
 local function correct(record, actual)
-  local rates = computeLimits(state.learned).rates
+  local rates = findRates()
   local refund, corrected = {}, false
   for d = 1, 4 do
     local back = record.cost[d] - actual[d]
@@ -67,6 +74,7 @@ end
 
 local function learn(name, configured, reported)
   if not configured or not reported or reported <= 0 then return end
+  currentRates = nil
   state.learned[name] = reported < configured and { limit = reported, at = now } or nil
 end
 

@@ -131,8 +131,7 @@ it('what lies on disk is what the store would hold', async () => {
   const { takeAway } = await spoolOne(store, folder)
   const [name] = await list()
   const { finishes } = JSON.parse(await readFile(join(folder, name!), 'utf8'))
-  const payload = finishes[0].args.find((one: unknown) => typeof one === 'object')
-  expect(Buffer.from(payload.base64, 'base64').toString()).toBe('{"answer":"paid"}')
+  expect(finishes[0].args).toContain('{"answer":"paid"}')
   await takeAway()
 })
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { decodePayload, encodePayload } from '../../../jobs/payload.ts'
+import { decodePayload, encodeArgument, encodePayload } from '../../../jobs/payload.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 
 describe('payloads at rest', () => {
@@ -12,6 +12,19 @@ describe('payloads at rest', () => {
         expect(decodePayload(encodePayload(given))).toEqual(given)
       }),
     )
+  })
+
+  it('are the same bytes whether Redis is sent a text or a buffer', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), (value) => {
+        const given = JSON.parse(JSON.stringify(value)) as JsonObject
+        expect(Buffer.from(encodeArgument(given))).toEqual(encodePayload(given))
+      }),
+    )
+    expect(encodeArgument({ a: 'ö'.repeat(100) })).toBeTypeOf('string')
+    for (const one of [{ a: 'ö'.repeat(1100) }, { data: [{ embedding: 'AAAAAAAAAAA=' }] }]) {
+      expect(encodeArgument(one)).toEqual(encodePayload(one))
+    }
   })
 
   it('are readable JSON while they are small', () => {

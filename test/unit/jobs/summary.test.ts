@@ -22,7 +22,7 @@ it.each(Object.values(JobStatus))(
     const record = new NotingRecord(
       Object.entries(members).map(([name, value]) => [name, Buffer.from(value)] as const),
     )
-    record.set('result', atRest.sealResult('root', 'job_1', 'h', { answer: 42 }))
+    record.set('result', Buffer.from(atRest.sealResult('root', 'job_1', 'h', { answer: 42 })))
     toJob('job_1', record, { root: 'root', atRest, render: (stored) => stored })
     const known = new Set([...SUMMARY_FIELDS, ...RESULT_FIELDS])
     expect(record.asked.size).toBeGreaterThan(20)
