@@ -19,7 +19,10 @@
 -- for it at once has ended it; after 'shared' it
 -- stands among the followers of a job that is.
 
--- `a`: the arguments of the job. `may_be_made`: false where none of this script's jobs is there.
+-- Jobs that this very script has made: the same one may be handed in by several at one moment.
+local made_here = {}
+
+-- `a`: the arguments of the job. `may_be_made`: false where none of this script's jobs was there before it.
 local function create(a, may_be_made)
   local id, hash, cache_mode = a[1], a[2], a[3]
   local idempotency = a[4] ~= '' and (root .. ':idempotency:' .. a[4])
@@ -54,7 +57,7 @@ local function create(a, may_be_made)
   end
 
   -- The client's connection broke off, and it sends again what was done: ids are made once.
-  local made = may_be_made and read_known(id)
+  local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
   local flow = false
@@ -116,6 +119,7 @@ local function create(a, may_be_made)
   if not scheduled then way, found = claim(id, hash, cache_mode, true) end
   if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end
   redis.call('HSET', job_key(id), unpack(fields))
+  made_here[id] = true
   for i = 19, #a, 2 do
     if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' then job[a[i]] = a[i + 1] end
   end

@@ -55,6 +55,18 @@ describe('create', () => {
     expect(await queuedEntries(store)).toEqual([`${job.id}-1`])
   })
 
+  it('makes one job of those that bring the same id, also when they come at one moment', async () => {
+    const store = await openTestStore()
+    const id = `job_${'0'.repeat(32)}`
+    const made = await Promise.all(
+      Array.from({ length: 5 }, () => store.jobs.create(newJob({ id, group: 'g' }))),
+    )
+    expect(made.map(({ kind }) => kind).sort()).toEqual(['created', ...Array(4).fill('replayed')])
+    expect(await store.jobs.group(TENANT, 'g')).toMatchObject({ total: 1, counts: { queued: 1 } })
+    expect(await eventsOf(store, id)).toEqual(['job.queued'])
+    expect(await queuedEntries(store)).toEqual([`${id}-1`])
+  })
+
   it('serves high before normal before low', async () => {
     const store = await openTestStore()
     const low = await submit(store, { priority: 'low' }, 'low')
