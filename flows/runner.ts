@@ -11,7 +11,7 @@ import type { FlowReader } from './record.ts'
 import { removeFlowJobs } from './remove-jobs.ts'
 import type { ClaimedFlow, FlowWork } from './work.ts'
 
-/** The longest time between two looks for flows, ms: what a lost message, or the death of a worker, costs at most. */
+/** The longest time between two looks for the flows of a tenant, ms, unless `idleMs` says otherwise; and from an error to the next look. */
 const IDLE_MS = 2000
 /** Flows of one tenant taken in one turn, and looked at together. */
 const CLAIMED_AT_ONCE = 32
@@ -28,6 +28,8 @@ export type FlowRunnerDeps = Omit<AdvanceDeps, 'readValue'> & {
   readStoredValue: (root: string, id: string, step: number) => Promise<Buffer | null>
   jobs: AdvanceDeps['jobs'] & Pick<Jobs, 'remove'>
   tenants: () => Promise<string[]>
+  /** The longest time between two looks for the flows of a tenant that nobody woke it for, and that has nothing due sooner, ms. */
+  idleMs?: number
   /** Told of what a flow, or a step of it, came to. */
   onProgress?: (progress: FlowProgress) => void
   /** Told of each tenant and flow that could not be looked at. */
@@ -59,7 +61,7 @@ export type FlowRunner = {
  * in one step, and the jobs that it begins have ids of their own: a worker that dies leaves nothing that the next one cannot do again.
  */
 export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
-  const { work, reader, prefix } = deps
+  const { work, reader, prefix, idleMs = IDLE_MS } = deps
   const cache = new Map<string, { version: string; flow: CachedFlow }>()
   const advanceDeps: AdvanceDeps = { ...deps, readValue }
   /** When each tenant is to be looked at, by the monotonic clock, ms; a tenant that is not in it: now. */
@@ -81,7 +83,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
     let restMs = IDLE_MS
     try {
       const { flows, nextInMs } = await work.claim(tenant, CLAIMED_AT_ONCE)
-      restMs = flows.length > 0 ? 0 : Math.min(nextInMs ?? IDLE_MS, IDLE_MS)
+      restMs = flows.length > 0 ? 0 : Math.min(nextInMs ?? idleMs, idleMs)
       const fail = (error: unknown, { id }: ClaimedFlow) => {
         cache.delete(id)
         deps.onFailure?.({ task: 'flows', tenant, id, error })

@@ -1,5 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { tenantRoot } from './keys.ts'
+import { tenantOf } from './keys.ts'
 import type { ScriptName, Scripts } from './scripts.ts'
 
 /** A process says at most this often that a tenant is active, ms. */
@@ -82,9 +82,8 @@ export function touchingTenants(
   active: Pick<ActiveTenants, 'touch'>,
   prefix: string,
 ): Scripts {
-  const before = tenantRoot(prefix, '').length - 1
   const touch = (name: ScriptName, root: string) => {
-    if (!WITHOUT_UPKEEP.has(name)) active.touch(root.slice(before, -1))
+    if (!WITHOUT_UPKEEP.has(name)) active.touch(tenantOf(prefix, root))
   }
   const touchAll: (name: ScriptName, calls: readonly { root: string }[]) => void = (name, calls) => {
     for (const { root } of calls) touch(name, root)

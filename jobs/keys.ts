@@ -3,6 +3,11 @@ export function tenantRoot(prefix: string, tenant: string): string {
   return `${prefix}:{t:${tenant}}`
 }
 
+/** The tenant of a root that `tenantRoot` made. */
+export function tenantOf(prefix: string, root: string): string {
+  return root.slice(tenantRoot(prefix, '').length - 1, -1)
+}
+
 /**
  * What stands behind a group's own key, each in a key of its own. A name may end like one of these; `groupKey` and `group_key` of
  * `lua/common.lua` see to it that this names no other group's part. A further part begins with a character that no name has.

@@ -28,7 +28,7 @@ export function createRedriveSchedule(deps: {
   redrive: Pick<Redrive, 'retry'>
   rootOf: (tenant: string) => string
   tenants: () => Promise<string[]>
-  /** Those that something was written for lately: of the others, one without failed jobs has none still. Without it all are looked at. */
+  /** Those that something was written for lately: of the others nothing has failed since they were looked at. Without it all are looked at. */
   activeTenants?: () => Promise<string[]>
   rules: () => readonly RedriveRule[]
   /** Null for a tenant that the configuration does not know any more. */
@@ -45,8 +45,11 @@ export function createRedriveSchedule(deps: {
   onFailure?: OnUpkeepFailure
 }): RedriveSchedule {
   const { redis, redrive, rootOf, now } = deps
-  /** Tenants without failed jobs when they were looked at last, in the runs of one signal: later another process may have run it. */
-  const idle = new Set<string>()
+  /**
+   * Until when a tenant has nothing to redrive unless something is written for it, as `performance.now` tells it; of the runs of one
+   * signal, for between two another process may have run it.
+   */
+  const restUntil = new Map<string, number>()
   let latest: AbortSignal | undefined
 
   async function walk(
@@ -54,15 +57,18 @@ export function createRedriveSchedule(deps: {
     rules: readonly RedriveRule[],
     admission: Room,
     signal: AbortSignal | undefined,
-  ): Promise<number> {
+  ): Promise<{ count: number; nextDue: number }> {
     let count = 0
+    let nextDue = Number.POSITIVE_INFINITY
     for await (const block of walkFailed(redis, rootOf(tenant))) {
       if (signal?.aborted) break
       const time = now()
       const due = block.flatMap((job) => {
         const rule = ruleFor(job, rules)
-        if (rule === null || !mayBeDue(job, rule, time)) return []
-        return deps.isServed(job.lane) && deps.isWanted(job) ? [{ job, rule }] : []
+        if (rule === null || job.isAwaited || job.redrives >= rule.maxTimes) return []
+        if (!deps.isServed(job.lane) || !deps.isWanted(job)) return []
+        nextDue = Math.min(nextDue, job.failedAt + rule.afterMs)
+        return mayBeDue(job, rule, time) ? [{ job, rule }] : []
       })
       const answers: Awaited<ReturnType<Redrive['retry']>>[] = []
       await visitAll(
@@ -76,7 +82,7 @@ export function createRedriveSchedule(deps: {
       // The next walk finds the rest. What the budget has no room for may be dearer than what comes behind it.
       if (answers.includes('queue_full')) break
     }
-    return count
+    return { count, nextDue }
   }
 
   async function takeTurn(
@@ -88,13 +94,15 @@ export function createRedriveSchedule(deps: {
     if (room === null) return 0
     const key = `${rootOf(tenant)}:redriving`
     const pauseMs = pauseOf(rules)
+    const rest = (ms: number) => restUntil.set(tenant, performance.now() + ms)
     if ((await redis.exists(`${rootOf(tenant)}:status:failed`)) === 0) {
-      idle.add(tenant)
+      rest(LONGEST_PAUSE_MS)
       return 0
     }
     if ((await redis.set(key, '1', 'PX', pauseMs, 'NX')) === null) return 0
     const begun = performance.now()
-    const count = await walk(tenant, rules, room, signal)
+    const { count, nextDue } = await walk(tenant, rules, room, signal)
+    rest(Math.min(LONGEST_PAUSE_MS, Math.max(pauseMs, nextDue - now())))
     const restMs = Math.round(REST_FACTOR * (performance.now() - begun))
     if (restMs > pauseMs) await redis.set(key, '1', 'PX', restMs)
     if (count > 0) deps.onRedriven?.(tenant, count)
@@ -105,16 +113,17 @@ export function createRedriveSchedule(deps: {
     async run(signal) {
       const rules = deps.rules()
       if (rules.length === 0 || (await deps.isMemoryShort())) return 0
-      if (signal !== latest) idle.clear()
+      if (signal !== latest) restUntil.clear()
       latest = signal
-      for (const tenant of (await deps.activeTenants?.()) ?? idle) idle.delete(tenant)
+      for (const tenant of (await deps.activeTenants?.()) ?? restUntil.keys()) restUntil.delete(tenant)
       let count = 0
       const turn = async (tenant: string) => {
         if (!signal?.aborted) count += await takeTurn(tenant, rules, signal)
       }
       const onFailure = (error: unknown, tenant: string) =>
         deps.onFailure?.({ task: 'redrive', tenant, error })
-      const tenants = (await deps.tenants()).filter((tenant) => !idle.has(tenant))
+      const time = performance.now()
+      const tenants = (await deps.tenants()).filter((tenant) => (restUntil.get(tenant) ?? 0) <= time)
       await visitAll(tenants, turn, onFailure)
       return count
     },
@@ -123,7 +132,6 @@ export function createRedriveSchedule(deps: {
 
 /** Spares the script where the answer is known: what the process takes for Redis' time may be off a little, and Redis decides. */
 function mayBeDue(job: FailedJob, rule: RedriveRule, now: number): boolean {
-  if (job.isAwaited || job.redrives >= rule.maxTimes) return false
   return job.failedAt + rule.afterMs <= now + SHORTEST_PAUSE_MS
 }
 

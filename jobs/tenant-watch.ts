@@ -21,7 +21,15 @@ const WHOLE_WALKS = 60
 const AT_ONCE = 200
 
 /** What of a tenant may want attention. */
-export const UPKEEP_KINDS = ['outbox', 'deadlines', 'followers', 'retention', 'webhooks', 'batches'] as const
+export const UPKEEP_KINDS = [
+  'outbox',
+  'deadlines',
+  'followers',
+  'retention',
+  'webhooks',
+  'flows',
+  'batches',
+] as const
 export type UpkeepKind = (typeof UPKEEP_KINDS)[number]
 
 /** Keys that are there only while something is to be looked after soon. */
@@ -50,8 +58,10 @@ export function createTenantWatch(deps: {
   active: ActiveTenants
   now: () => number
   onFailure: OnUpkeepFailure
+  /** How long a walk over all tenants takes at least, ms. */
+  walkMs?: number
 }): TenantWatch {
-  const { redis, prefix, active, now } = deps
+  const { redis, prefix, active, now, walkMs = WALK_MS } = deps
   /** By kind: tenants that have something, by when the first of it is due (Unix ms). */
   const due = new Map(UPKEEP_KINDS.map((kind) => [kind, new Map<string, number>()]))
   /** When each tenant was read, as `performance.now` tells it. */
@@ -76,12 +86,13 @@ export function createTenantWatch(deps: {
       return score === undefined ? null : Number(score)
     }
     const isThere = async (key: string) => ((await redis.exists(`${root}:${key}`)) === 1 ? now() : null)
-    const [outbox, deadlines, followers, retention, webhooks, batches] = await Promise.all([
+    const [outbox, deadlines, followers, retention, webhooks, flows, batches] = await Promise.all([
       first('outbox'),
       first('deadlines'),
       isThere('draining'),
       first('expiry'),
       first('webhooks'),
+      first('flows:due'),
       isThere('batches:active'),
     ])
     note(tenant, 'outbox', outbox === null ? null : outbox + OUTBOX_GRACE_MS)
@@ -89,6 +100,7 @@ export function createTenantWatch(deps: {
     note(tenant, 'followers', followers)
     note(tenant, 'retention', retention)
     note(tenant, 'webhooks', webhooks)
+    note(tenant, 'flows', flows)
     note(tenant, 'batches', batches)
   }
 
@@ -118,7 +130,7 @@ export function createTenantWatch(deps: {
   /** The next of all tenants, in turn: as many as have a turn in the time since the last ones. */
   async function walk(): Promise<void> {
     const time = performance.now()
-    const rate = Math.min(MOST_A_SECOND / 1000, names.length / WALK_MS)
+    const rate = Math.min(MOST_A_SECOND / 1000, names.length / walkMs)
     const count = Math.min(names.length, Math.floor((time - walkedAt) * rate))
     if (count === 0) return
     walkedAt = time

@@ -10,6 +10,9 @@ import { createSubmission } from './submission.ts'
 import { listenToTenants } from './tenants.ts'
 import type { Traces } from './tracing.ts'
 
+/** A worker looks for the flows of all tenants this often, ms, should a message that told of some be lost. */
+const LOOK_AT_ALL_MS = 600_000
+
 /** Most jobs of one step that are open where it does not say, and the share of what its tenant may have open. */
 const WINDOW = 1000
 const WINDOW_SHARE = 1 / 2
@@ -40,6 +43,8 @@ export function openFlowRunner(
       return Math.max(1, Math.floor(Math.min(WINDOW, most * WINDOW_SHARE)))
     },
     tenants: store.maintenance.tenants,
+    // The maintainer tells of what is due.
+    idleMs: LOOK_AT_ALL_MS,
     now: store.now,
     onError: store.onError,
     onFailure: store.onFailure,

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { trimReferences } from '../events/retention.ts'
+import { flowsChannel } from '../flows/keys.ts'
 import { tenantRoot, webhookChannel } from '../jobs/keys.ts'
 import { createMaintainerLease } from '../jobs/maintainer-lease.ts'
 import { createRetention } from '../jobs/retention.ts'
@@ -55,7 +56,12 @@ export function openMaintainer(
   maintainer.add({ name: 'deadlines', everyMs: SOON_MS, run: expireDeadlines })
   maintainer.add({ name: 'followers', everyMs: LATER_MS, run: endFollowers })
   maintainer.add({ name: 'active-tenants', everyMs: TRIM_MS, run: store.active.trim })
-  maintainer.add({ name: 'webhooks', everyMs: WATCH_MS, run: () => tellOfWebhooks(store) })
+  maintainer.add({
+    name: 'webhooks',
+    everyMs: WATCH_MS,
+    run: () => tellWorkers(store, 'webhooks', webhookChannel),
+  })
+  maintainer.add({ name: 'flows', everyMs: WATCH_MS, run: () => tellWorkers(store, 'flows', flowsChannel) })
   maintainer.add({
     name: 'batches',
     everyMs: LATER_MS,
@@ -111,9 +117,13 @@ function createEventsTask(store: Store): PeriodicTask {
   }
 }
 
-/** Workers send webhooks; what is due wakes them. */
-async function tellOfWebhooks({ redis, prefix, maintenance, onFailure }: Store): Promise<void> {
-  const tell = (tenant: string) => redis.publish(webhookChannel(tenantRoot(prefix, tenant)), '')
-  const fail = (error: unknown, tenant: string) => onFailure({ task: 'webhooks', tenant, error })
-  await visitAll(maintenance.watch.take('webhooks'), tell, fail, { endsWithStore: true })
+/** Workers send webhooks and go on with flows; what is due wakes them. */
+async function tellWorkers(
+  { redis, prefix, maintenance, onFailure }: Store,
+  kind: 'webhooks' | 'flows',
+  channelOf: (root: string) => string,
+): Promise<void> {
+  const tell = (tenant: string) => redis.publish(channelOf(tenantRoot(prefix, tenant)), '')
+  const fail = (error: unknown, tenant: string) => onFailure({ task: kind, tenant, error })
+  await visitAll(maintenance.watch.take(kind), tell, fail, { endsWithStore: true })
 }

@@ -17,7 +17,7 @@ import { createFlows } from '../flows/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
 import { createDurability } from '../jobs/durability.ts'
-import { tenantRoot } from '../jobs/keys.ts'
+import { tenantOf, tenantRoot } from '../jobs/keys.ts'
 import { createMaintenance } from '../jobs/maintenance.ts'
 import { createMemoryAdmission } from '../jobs/memory-admission.ts'
 import { createOpenLanes, type OpenLanes } from '../jobs/open-lanes.ts'
@@ -300,7 +300,14 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onError: report,
     ...replies,
   })
-  const flowScripts = createFlowScripts(redis, followed.read)
+  const bareFlowScripts = createFlowScripts(redis, followed.read)
+  const flowScripts: typeof bareFlowScripts = async (name, root, args) => {
+    // A claim changes something only where it finds a flow, and is answered more than two values then.
+    if (name !== 'claim') active.touch(tenantOf(prefix, root))
+    const answer = await bareFlowScripts(name, root, args)
+    if (name === 'claim' && (answer as unknown[]).length > 2) active.touch(tenantOf(prefix, root))
+    return answer
+  }
   const flows = createFlows({
     redis,
     scripts: flowScripts,

@@ -238,6 +238,7 @@ describe('redriving on a schedule', () => {
     options: {
       room?: typeof roomy | { maxQueued: number; budgetUsdPerDay: number }
       isMemoryShort?: boolean
+      activeTenants?: () => Promise<string[]>
     } = {},
   ) {
     const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
@@ -257,6 +258,7 @@ describe('redriving on a schedule', () => {
       redrive,
       rootOf,
       tenants: async () => [TENANT],
+      ...(options.activeTenants ? { activeTenants: options.activeTenants } : {}),
       rules: () => rules,
       roomOf: () => options.room ?? roomy,
       isServed: (lane) => lane !== 'sim/gone',
@@ -301,6 +303,25 @@ describe('redriving on a schedule', () => {
     expect(await read(store, job.id)).toMatchObject({ status: 'failed', redrives: 2 })
     // What is asked for by hand is another matter, and is not counted.
     expect(await store.jobs.retry(TENANT, job.id)).toMatchObject({ kind: 'retried', job: { redrives: 2 } })
+  })
+
+  it('looks again at a tenant without failed jobs only when something was written for it, or a minute is over', async () => {
+    const store = await openTestStore()
+    let active: string[] = []
+    const schedule = openSchedule(store, [rule], { activeTenants: async () => active })
+    const { signal } = new AbortController()
+    expect(await schedule.run(signal)).toBe(0)
+    const { fail, failNext } = openFailing(store)
+    await age(store, (await fail()).id, 10_000)
+    expect(await schedule.run(signal)).toBe(0)
+    active = [TENANT]
+    expect(await schedule.run(signal)).toBe(1)
+    // Another term of the maintainer knows nothing of the one before.
+    active = []
+    await age(store, await failNext(), 10_000)
+    await store.redis.del(`${store.root}:redriving`)
+    expect(await schedule.run(signal)).toBe(0)
+    expect(await schedule.run(new AbortController().signal)).toBe(1)
   })
 
   it('leaves alone what no rule names, and goes by the first that does', async () => {
