@@ -29,13 +29,35 @@ describe('the rows of the bench of the door', () => {
 })
 
 describe('the goals of the bench of the door', () => {
-  const judge = (sluice: Measured, hits: number) => {
-    const round = [cell('upstream', 5, 4000), cell('portkey', 15, 1000), sluice, cell('hits', 1, hits)]
+  const judge = (sluice: Measured, hits: number, more: Measured[] = []) => {
+    const round = [
+      cell('upstream', 5, 4000),
+      cell('portkey', 15, 1000),
+      sluice,
+      cell('hits', 1, hits),
+      ...more,
+    ]
     return checkGoals(summarize(systems, [round])).map(({ verdict }) => verdict)
   }
 
-  it('hold for a door that is as fast as the proxy, and whose cache is five times as fast', () => {
-    expect(judge(cell('sluice', 15, 1000), 5000)).toEqual(['PASS', 'PASS', 'PASS'])
+  it('hold for a door with 1.2 times the calls of the proxy, and whose cache is five times as fast', () => {
+    expect(judge(cell('sluice', 15, 1200), 6000)).toEqual(['PASS', 'PASS', 'PASS'])
+    expect(judge(cell('sluice', 15, 1199), 6000)).toEqual(['PASS', 'LEAST', 'PASS'])
+  })
+
+  it.each([
+    [7, 'PASS'],
+    [7.1, 'LEAST'],
+    [8.1, 'FAIL'],
+  ])('alone, an answer after %d ms, two of them added at the most, is a %s', (p50Ms, verdict) => {
+    const alone = [cell('upstream', 5, 180, 1), cell('portkey', 20, 50, 1), cell('hits', 1, 900, 1)]
+    expect(judge(cell('sluice', 15, 1200), 6000, [...alone, cell('sluice', p50Ms, 120, 1)])).toEqual([
+      'PASS',
+      'PASS',
+      'PASS',
+      verdict,
+      'PASS',
+    ])
   })
 
   it('are missed within bounds up to one and a half times what the proxy adds and 0.7 of its calls', () => {
