@@ -34,6 +34,18 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
       run(async (terminal) => (await import('./tail.ts')).runTail(terminal, what, options)),
     )
 
+  server(program.command('events'), '10m')
+    .description('follow every event, or those that the options choose, until interrupted')
+    .option('--type <type>', 'of jobs of this type: chat, response or embedding')
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--flow <flow>', 'flow_…: of the flow and its jobs')
+    .option('--event <names>', 'of these names: job.completed,job.failed')
+    .option('--deltas', 'with the chunks of streams')
+    .option('--from-first', 'from the first event that is kept, not from now on')
+    .option('--last-event-id <id>', 'go on behind this event')
+    .action((options) => run(async (terminal) => (await import('./events.ts')).runEvents(terminal, options)))
+
   server(program.command('lanes'), '5s')
     .description('show how every lane stands (admin keys)')
     .option('-w, --watch [seconds]', 'again and again, every 2 s unless told', toSeconds)

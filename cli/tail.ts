@@ -1,25 +1,15 @@
 import { toHeaders } from '../client/events.ts'
 import { followStream } from '../client/follow-stream.ts'
 import { FIRST_PATIENCE_MS } from './client.ts'
+import { describeEvent, type EventData } from './describe-event.ts'
 import { ExitCode } from './exit.ts'
-import { formatUsd } from './format.ts'
-import type { Job } from './job.ts'
 import { connectSeen, findOwner } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
 export type TailOptions = ServerOptions & { json?: boolean; lastEventId?: string; patience: number }
 
-type EventData = { job_id: string; seq: number; at: string; reason?: string; chunk?: object; job?: Job }
-
 /** Between the end of a stream and the question whether that was all. */
 const PAUSE_MS = 200
-
-const styles: Record<string, 'green' | 'red' | 'yellow'> = {
-  'job.completed': 'green',
-  'job.failed': 'red',
-  'job.cancelled': 'yellow',
-  'job.retrying': 'yellow',
-}
 
 /** `tail JOB|GROUP`: every event to the last, over connections that break. 1 when a job did not complete. */
 export async function runTail(terminal: Terminal, what: string, options: TailOptions): Promise<ExitCode> {
@@ -49,23 +39,12 @@ export async function runTail(terminal: Terminal, what: string, options: TailOpt
   for await (const events of batches) {
     for (const { id, type: event, data: text } of events) {
       const data = JSON.parse(text) as EventData
-      await terminal.write(options.json ? `${JSON.stringify({ id, event, data })}\n` : describe(event, data))
+      await terminal.write(
+        options.json ? `${JSON.stringify({ id, event, data })}\n` : describeEvent(terminal, event, data),
+      )
       if (event === 'job.completed') unfinished.delete(data.job_id)
       if (event === 'job.failed' || event === 'job.cancelled') unfinished.add(data.job_id)
     }
   }
   return unfinished.size === 0 ? ExitCode.ok : ExitCode.failed
-
-  function describe(event: string, data: EventData): string {
-    const style = styles[event]
-    const name = event.padEnd(13)
-    const shown = style === undefined ? name : terminal.style(style, name)
-    return `${data.at}  ${data.job_id}  ${shown}  ${describeData(data)}`.trimEnd().concat('\n')
-  }
-}
-
-function describeData({ job, reason, chunk }: EventData): string {
-  if (job?.error) return `${job.error.code}: ${job.error.message}`
-  if (job) return job.cost_usd === null ? '' : formatUsd(job.cost_usd)
-  return reason ?? (chunk === undefined ? '' : JSON.stringify(chunk))
 }

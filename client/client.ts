@@ -1,6 +1,13 @@
 import { createDurable, type Durable } from './durable.ts'
 import { JobFailedError, SluiceError } from './errors.ts'
-import { type EventsOptions, type EventTarget, followEvents, type SluiceEvent } from './events.ts'
+import {
+  type AllEvents,
+  type EventsOptions,
+  type EventTarget,
+  type FlowEvent,
+  followEvents,
+  type SluiceEvent,
+} from './events.ts'
 import { holdOn } from './hold.ts'
 import { createHttp, type Fetch, type Http, type RetryOptions } from './http.ts'
 import type {
@@ -16,6 +23,7 @@ import type {
 } from './openapi.ts'
 import { createSchedules, type Schedules } from './schedules.ts'
 import { sleep } from './sleep.ts'
+import { createSocket, type SluiceSocket } from './socket.ts'
 import { type SubmitManyOptions, submitMany } from './submit-many.ts'
 
 export type ClientOptions = {
@@ -27,6 +35,8 @@ export type ClientOptions = {
   tenant?: string
   /** In the place of the global `fetch`. */
   fetch?: Fetch
+  /** In the place of the global `WebSocket`. */
+  WebSocket?: typeof WebSocket
   retries?: Partial<RetryOptions>
   /** How long one attempt at a request may take, in ms; 60,000. Waiting for a job comes on top. */
   timeoutMs?: number
@@ -76,6 +86,13 @@ export type SluiceClient = {
    * over any number of connections and servers; `after` goes on where another process stopped.
    */
   events(target: EventTarget, options?: EventsOptions): AsyncGenerator<SluiceEvent, void, undefined>
+  /** The same of everything: `{ all: true }` and what narrows it. Does not end by itself. */
+  events(target: AllEvents, options?: EventsOptions): AsyncGenerator<SluiceEvent | FlowEvent, void, undefined>
+  /**
+   * One WebSocket for what many follow and submit, opened at its first use. It takes the key in its first message, so that it works
+   * in browsers too.
+   */
+  socket(): SluiceSocket
   /** Ends a waiting job at once, and breaks off the call of a running one. A job that is cancelled already is answered. */
   cancel(id: string, options?: { signal?: AbortSignal }): Promise<Job>
   /** Queues a failed or cancelled job again, with fresh attempts. */
@@ -144,7 +161,16 @@ export function createClient(options: ClientOptions): SluiceClient {
       if (job.status !== 'completed') throw new JobFailedError(job)
       return job.result as Result
     },
-    events: (target, options) => followEvents({ http, sleep }, target, options),
+    events: (target: EventTarget | AllEvents, options?: EventsOptions) =>
+      followEvents({ http, sleep }, target, options),
+    socket: () =>
+      createSocket({
+        ...{ url, key, tenant, createKey, sleep },
+        WebSocket: options.WebSocket ?? findWebSocket(),
+        backOff: http.backOff,
+        attempts: retries.attempts,
+        silenceMs: options.silenceMs ?? SILENCE_MS,
+      }),
     async cancel(id, { signal } = {}) {
       try {
         return await http.json<Job>('POST', `${jobPath(id)}/cancel`, { signal })
@@ -232,6 +258,13 @@ function jobPath(id: string): string {
 function waitTimeout(id: string, timeoutMs: number): SluiceError {
   const message = `${id} was not finished within ${timeoutMs} ms`
   return new SluiceError({ status: null, code: 'wait_timeout', message, isRetryable: true })
+}
+
+function findWebSocket(): typeof WebSocket {
+  if (typeof globalThis.WebSocket === 'function') return globalThis.WebSocket
+  throw new Error(
+    'there is no WebSocket here (Node has one from 22 on): give one in the options of the client',
+  )
 }
 
 /** Not `crypto.randomUUID`, which browsers keep from pages that came without TLS. */

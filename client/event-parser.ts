@@ -5,6 +5,8 @@ export type ParsedEvent = { id: string; type: string; data: string }
 export type EventParser = {
   /** The events that are complete with these bytes. What a stream leaves half said at its end is void. */
   push(bytes: Uint8Array): ParsedEvent[]
+  /** The id to go on behind: that of the last block that is complete, which may have had no event. */
+  lastEventId(): string
 }
 
 export function createEventParser(): EventParser {
@@ -13,6 +15,7 @@ export function createEventParser(): EventParser {
   let pieces: string[] = []
   let endedInReturn = false
   let id = ''
+  let lastEventId = ''
   let type = ''
   let data: string[] = []
 
@@ -46,8 +49,10 @@ export function createEventParser(): EventParser {
         if (data.length > 0) events.push({ id, type: type || 'message', data: data.join('\n') })
         type = ''
         data = []
+        lastEventId = id
       }
       return events
     },
+    lastEventId: () => lastEventId,
   }
 }

@@ -8,6 +8,27 @@ import type { sleep } from './sleep.ts'
 /** Whose events: a job's by its id, or those of every job of a group. */
 export type EventTarget = string | { group: string }
 
+/** Every event of the tenant, or those that the other members name. */
+export type AllEvents = {
+  all: true
+  /** Of jobs of this type, this group, or this lane (`provider/model`, where the job is now); of this flow and its jobs. */
+  type?: Job['type']
+  group?: string
+  lane?: string
+  flow?: string
+  /** Events of these names. */
+  event?: string | readonly string[]
+  /** With the chunks of streams. */
+  deltas?: boolean
+}
+
+/** What happened to a flow, or to a step of one. */
+export type FlowEvent = {
+  id: string
+  type: `flow.${string}` | `step.${string}`
+  data: { flow_id: string; seq: number; at: string; [member: string]: unknown }
+}
+
 /** What happened to a job. `id` is what to give as `after` to go on behind it, in another process too. */
 export type SluiceEvent = { id: string } & (
   | { type: 'job.queued'; data: JobEvent }
@@ -19,8 +40,13 @@ export type SluiceEvent = { id: string } & (
   | { type: 'job.completed' | 'job.failed' | 'job.cancelled'; data: JobEvent & { job: Job } }
 )
 
+const NOW = 'now'
+
 export type EventsOptions = {
-  /** The `id` of the last event that is known already; only later ones come. Without it all, from the first. */
+  /**
+   * The `id` of the last event that is known already; only later ones come. Without it all, from the first, of everything from
+   * the first that is kept; there `now` begins with what happens from now on. Throws `events_expired` behind one that is too old.
+   */
   after?: string
   /** Ends the iteration, which then throws its reason. */
   signal?: AbortSignal
@@ -32,13 +58,10 @@ export type EventsOptions = {
  */
 export async function* followEvents(
   { http, sleep: pause }: { http: Http; sleep: typeof sleep },
-  target: EventTarget,
+  target: EventTarget | AllEvents,
   { after, signal }: EventsOptions = {},
 ): AsyncGenerator<SluiceEvent, void, undefined> {
-  const path =
-    typeof target === 'string'
-      ? `/v1/jobs/${encodeURIComponent(target)}/events`
-      : `/v1/groups/${encodeURIComponent(target.group)}/events`
+  const path = toPath(target, after)
   let hasEnded = false
   const batches = followStream({
     open: (lastEventId, either) =>
@@ -51,7 +74,7 @@ export async function* followEvents(
       await pause(http.backOff(failures), signal)
       return true
     },
-    after,
+    after: after === NOW ? undefined : after,
     signal,
   })
   for await (const events of batches) {
@@ -61,6 +84,21 @@ export async function* followEvents(
       yield parsed
     }
   }
+}
+
+function toPath(target: EventTarget | AllEvents, after: string | undefined): string {
+  if (typeof target === 'string') return `/v1/jobs/${encodeURIComponent(target)}/events`
+  if (!('all' in target)) return `/v1/groups/${encodeURIComponent(target.group)}/events`
+  return allEventsPath(target, after)
+}
+
+/** Where a stream of everything is; a `Last-Event-ID` goes before `after` there. */
+export function allEventsPath({ all: _all, event, ...filter }: AllEvents, after?: string): string {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, String(value))
+  if (event !== undefined) query.set('event', typeof event === 'string' ? event : event.join(','))
+  if (after === NOW) query.set('last_event_id', NOW)
+  return `/v1/events?${query}`
 }
 
 /** What an event stream is asked for with. */

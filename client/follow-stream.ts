@@ -46,7 +46,7 @@ export async function* followStream(
       if (answer.response.status === 204) return
       how = 'broken'
       options.onOpen?.()
-      for await (const events of readEvents(answer)) {
+      for await (const events of readEvents(answer, (id) => (lastEventId = id))) {
         failures = 0
         last = events.at(-1)!
         lastEventId = last.id
@@ -64,8 +64,15 @@ export async function* followStream(
   }
 }
 
-/** The events of one answer, those that came together in one array. Throws when the connection breaks. */
-export async function* readEvents(answer: OpenAnswer): AsyncGenerator<ParsedEvent[], void, undefined> {
+/**
+ * The events of one answer, those that came together in one array. Throws when the connection breaks.
+ *
+ * @param onMark told of an id that came without an event, to go on behind
+ */
+export async function* readEvents(
+  answer: OpenAnswer,
+  onMark?: (id: string) => void,
+): AsyncGenerator<ParsedEvent[], void, undefined> {
   const parser = createEventParser()
   try {
     for (;;) {
@@ -73,6 +80,7 @@ export async function* readEvents(answer: OpenAnswer): AsyncGenerator<ParsedEven
       if (bytes === null) return
       const events = parser.push(bytes)
       if (events.length > 0) yield events
+      else if (parser.lastEventId() !== '') onMark?.(parser.lastEventId())
     }
   } finally {
     answer.close()

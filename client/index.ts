@@ -17,10 +17,11 @@ export type {
   WaitForSignalOptions,
 } from './durable.ts'
 export { JobFailedError, SluiceError, type SluiceErrorCode } from './errors.ts'
-export type { EventsOptions, EventTarget, SluiceEvent } from './events.ts'
+export type { AllEvents, EventsOptions, EventTarget, FlowEvent, SluiceEvent } from './events.ts'
 export type { Fetch, RetryOptions } from './http.ts'
 export type * from './openapi.ts'
 export type { Schedules } from './schedules.ts'
+export type { SluiceSocket } from './socket.ts'
 export type { SubmitManyOptions } from './submit-many.ts'
 export {
   type VerifyWebhookOptions,

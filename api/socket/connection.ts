@@ -105,6 +105,8 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
   }
 
   async function answer(message: ClientMessage): Promise<void> {
+    // Who cannot send a ping of the protocol's own, as browsers cannot, hears by this that the line is there.
+    if (message.type === 'ping') return outlet.send({ type: 'pong', id: message.id ?? null })
     if (message.type === 'auth') {
       if (session !== null) {
         // Where no key is asked for, one that is sent anyway is ignored.
@@ -155,7 +157,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
       try {
         const message = parseMessage(next.data, next.isBinary)
         metrics.onSocketMessage('in', message.type)
-        if ('id' in message) id = message.id
+        if ('id' in message) id = message.id ?? null
         await answer(message)
       } catch (error) {
         if (error instanceof MessageError) metrics.onSocketMessage('in', 'invalid')

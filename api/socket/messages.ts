@@ -46,7 +46,9 @@ const submit = z.strictObject({
   idempotency_key: z.string().optional(),
 })
 
-export const clientMessageSchema = z.discriminatedUnion('type', [auth, subscribe, unsubscribe, submit])
+const ping = z.strictObject({ type: z.literal('ping'), id: id.optional() })
+
+const clientMessageSchema = z.discriminatedUnion('type', [auth, subscribe, unsubscribe, submit, ping])
 export type ClientMessage = z.infer<typeof clientMessageSchema>
 export type Subscribe = z.infer<typeof subscribe>
 
@@ -55,6 +57,7 @@ export type ServerMessage =
   | { type: 'accepted'; id: string; job: object }
   | { type: 'end'; id: string }
   | { type: 'cursor'; id: string; cursor: string }
+  | { type: 'pong'; id: string | null }
   | { type: 'error'; id: string | null; error: ErrorMembers }
 
 /** A message that is none, and the id that it would have had, for the answer. */

@@ -458,6 +458,20 @@ test('an admin key sees and steers the jobs of all tenants, and --tenant narrows
   expect(out).toMatchObject({ code: 0, stdout: '' })
   expect(out.stderr).toContain('failed jobs: acme')
 
+  const watched = ['events', '--from-first', '--event', 'job.failed', '--group', group]
+  const events = await startProcess({
+    args: ['main.ts', ...watched],
+    env: operator,
+    ready: new RegExp(`  acme  ${job.id}  job\\.failed`),
+  })
+  events.kill('SIGINT')
+  expect((await events.exited).code).toBe(130)
+  const cursor = await runCli([...watched, '--last-event-id', '1-0'], { env: operator })
+  expect(cursor).toMatchObject({ code: 2, stdout: '' })
+  const misspelt = await runCli(['events', '--event', 'job.done'], { env })
+  expect(misspelt).toMatchObject({ code: 1, stdout: '' })
+  expect(misspelt.stderr).toContain('query.event')
+
   // A group that several tenants have is followed for the one that is named.
   const twin = await runCli(['submit', file], { env: operator })
   expect(twin.code).toBe(1)

@@ -39,6 +39,7 @@ const endless: [command: RegExp, ready: RegExp][] = [
   [/^(?:node main\.ts|npm run -s) simulator /, /simulator: http:/],
   [/node examples\/verify-webhook\.ts$/, /listening on/],
   [/^sluice lanes --watch /, /^LANE/],
+  [/^sluice events /, /job\.completed/],
   [/\/v1\/overview\/events/, /^event: overview/],
   [/\/v1\/events/, /^event: job\./],
 ]
