@@ -117,15 +117,15 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   }
 
   /** What only the parts that are loaded later can tell; a change of the file before is looked at as it is. */
-  let check: (config: Config) => void = () => {}
+  let check: (config: Config) => Promise<void> = async () => {}
   const live = createLiveConfig(config)
   if (!tryout) {
     const watcher = watchConfig({
       path,
       env,
-      load: (options) => {
+      load: async (options) => {
         const next = loadConfig(options)
-        check(next)
+        await check(next)
         return next
       },
       onChange: (next) => {
@@ -149,7 +149,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   const { openApi, openWorker } = await import('./services.ts')
   const { checkDeclaredSchedules } = await import('./services/declared-schedules.ts')
   check = checkDeclaredSchedules
-  check(live.current())
+  await check(live.current())
   const { createRedisFaultLog } = await import('./services/redis-fault-log.ts')
   const { createMetrics } = await import('./telemetry/metrics.ts')
   const metrics = createMetrics({ version, now: () => performance.now(), ofProcess: true })

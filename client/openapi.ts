@@ -134,7 +134,7 @@ export type ChangeSchedule = {
   /** What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given. */
   job?: CreateJob | null
   /** Instead of `job`: what `POST /v1/flows` takes. */
-  flow?: Record<string, Untouched> | null
+  flow?: CreateFlow | null
   /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
   overlap?: 'allow' | 'skip' | 'cancel_previous' | null
   /** Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`. */
@@ -161,6 +161,30 @@ export type ChatBody = {
   /** True: chunks are published as `job.delta` events as they arrive. */
   stream?: boolean | null
   [member: string]: Untouched
+}
+
+export type CreateFlow = {
+  name: string
+  /** What expressions read as `input`. */
+  input?: Untouched
+  /** By name. References and `needs` say what comes before what. */
+  steps: Record<string, FlowStepDefinition>
+  /** What the flow comes to; its strings may hold expressions, `${{ … }}`. */
+  output?: Untouched
+  /** Default `stop`: a step that fails cancels what still runs. `continue`: other branches go on to their ends. */
+  on_failure?: 'stop' | 'continue' | null
+  /** Most that its jobs may cost, those under way included. */
+  budget_usd?: number | null
+  /** A flow that has not ended by then fails. */
+  deadline?: string | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('flow.completed' | 'flow.failed' | 'flow.cancelled')[]
+  } | null
+  /** Of its jobs that name none themselves. */
+  group?: string | null
+  metadata?: Record<string, string> | null
 }
 
 export type CreateJob = {
@@ -251,7 +275,7 @@ export type CreateSchedule = {
   /** What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given. */
   job?: CreateJob | null
   /** Instead of `job`: what `POST /v1/flows` takes. */
-  flow?: Record<string, Untouched> | null
+  flow?: CreateFlow | null
   /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
   overlap?: 'allow' | 'skip' | 'cancel_previous' | null
   /** Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`. */
@@ -336,6 +360,33 @@ export type ErrorMembers = {
   /** The member or header at fault. */
   param: string | null
   code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_signallable' | 'not_retryable' | 'step_changed' | 'already_signalled' | 'signal_timeout' | 'events_expired' | 'read_only' | 'payload_too_large' | 'storage_full' | 'upgrade_required' | 'idempotency_key_reused' | 'too_many_schedules' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
+}
+
+export type FlowStepDefinition = {
+  /** What `POST /v1/jobs` takes; every string of it may hold expressions, `${{ … }}`. */
+  job?: {
+    [member: string]: Untouched
+  }
+  /** An expression that comes to a list, or a list: one job for each element, `item` in the expressions of `job`. */
+  for_each?: Untouched
+  /** With `for_each`: most jobs of it that are open at once. */
+  max_in_flight?: number | null
+  /** With `for_each`: so many may fail. Default 0. */
+  allow_failures?: number | null
+  /** Instead of `job`: waits for `POST /v1/flows/{id}/signals/{step}`. */
+  wait_for_signal?: {
+    timeout?: string | null
+  } | null
+  /** Steps that have to complete first, besides those that its expressions name. */
+  needs?: string[] | null
+  /** True: it is enough that one of the steps that it needs completed, when all of them have ended. */
+  needs_any?: boolean | null
+  /** An expression; where it comes to false or null the step is skipped. */
+  when?: Untouched
+  on_failure?: 'fail' | 'skip' | {
+    /** Any JSON value. */
+    value: Untouched
+  } | null
 }
 
 export type FollowJobQuery = {

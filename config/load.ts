@@ -30,8 +30,6 @@ export type LoadOptions = {
   text?: string
 }
 
-export type LoadConfig = (options: LoadOptions) => Config
-
 /** Where the configuration is: `--config`, else SLUICE_CONFIG, else sluice.yaml in the working directory. Absolute. */
 export function findConfigPath({ path, env, cwd }: { path?: string; env: Environment; cwd: string }): string {
   return resolve(cwd, path || env.SLUICE_CONFIG || 'sluice.yaml')

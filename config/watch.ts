@@ -2,7 +2,7 @@ import { type FSWatcher, readFileSync, realpathSync, watch } from 'node:fs'
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Environment } from './environment.ts'
-import { type LoadConfig, loadConfig } from './load.ts'
+import { type LoadOptions, loadConfig } from './load.ts'
 import { isLoopback } from './loopback.ts'
 import type { Config } from './schema.ts'
 
@@ -12,7 +12,8 @@ export type WatchOptions = {
   onChange(config: Config): void
   /** A changed file that cannot be used: a `ConfigError`, or what the watching itself met. */
   onFault(error: unknown): void
-  load?: LoadConfig
+  /** Reads the file, and may look further at what it says before that is taken. */
+  load?: (options: LoadOptions) => Config | Promise<Config>
   /** How long the file must rest before it is read, in ms. */
   debounceMs?: number
 }
@@ -26,10 +27,12 @@ export function watchConfig(options: WatchOptions): { close(): void } {
   const { path, env, onChange, onFault, load = loadConfig, debounceMs = 100 } = options
   let watchers: FSWatcher[] = []
   let timer: NodeJS.Timeout | undefined
+  let isClosed = false
   watchers = openWatchers()
   let seen = readContent(path)
   return {
     close() {
+      isClosed = true
       clearTimeout(timer)
       closeWatchers()
     },
@@ -48,14 +51,19 @@ export function watchConfig(options: WatchOptions): { close(): void } {
     const content = readContent(path)
     if (content === seen) return
     seen = content
+    void take(content)
+  }
+
+  async function take(content: string | null): Promise<void> {
     let config: Config
     try {
-      config = load(content === null ? { path, env } : { path, env, text: content })
+      config = await load(content === null ? { path, env } : { path, env, text: content })
     } catch (error) {
       onFault(error)
       return
     }
-    onChange(config)
+    // It changed once more, or nobody watches any more.
+    if (content === seen && !isClosed) onChange(config)
   }
 
   function openWatchers(): FSWatcher[] {

@@ -22,11 +22,11 @@ type Store = ReturnType<typeof openStore>
 type Declared = { tenant: string; settings: ScheduleSettings }
 
 /** Checks what schedules of the file make, as the API does; throws a ConfigError that lists every fault. */
-export function checkDeclaredSchedules(config: Config): void {
+export async function checkDeclaredSchedules(config: Config): Promise<void> {
   const faults: string[] = []
   for (const index of config.schedules.keys()) {
     try {
-      readDeclared(config, index)
+      await readDeclared(config, index)
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
       faults.push(`schedules[${index}].${error.message}`)
@@ -35,13 +35,13 @@ export function checkDeclaredSchedules(config: Config): void {
   if (faults.length > 0) throw new ConfigError(faults)
 }
 
-function readDeclared(config: Config, index: number): Declared {
+async function readDeclared(config: Config, index: number): Promise<Declared> {
   const { tenant: name = tenantNames(config)[0]!, ...members } = config.schedules[index]!
   const tenant = resolveTenant(config, name)
   if (tenant === null) throw new ApiError('invalid_request', 'tenant: no such tenant is configured')
   const body = parseRequest(createScheduleSchema, members, `schedules[${index}]`)
-  const deps = createSubmission(createLiveConfig(config), Date.now)
-  return { tenant: name, settings: toSettings(tenant, body, deps) }
+  const deps = { ...createSubmission(createLiveConfig(config), Date.now), config: () => config }
+  return { tenant: name, settings: await toSettings(tenant, body, deps) }
 }
 
 /**
@@ -93,7 +93,9 @@ export function createDeclaredSchedulesTask({ config, log }: ServicesDeps, store
       const isSeen =
         seen?.config === current && seen.signal === signal && performance.now() - seen.at < COMPARE_MS
       if (isSeen) return
-      const wanted = [...current.schedules.keys()].map((index) => readDeclared(current, index))
+      const wanted = await Promise.all(
+        [...current.schedules.keys()].map((index) => readDeclared(current, index)),
+      )
       const tenants = new Set([...(await store.maintenance.tenants()), ...wanted.map(({ tenant }) => tenant)])
       let isWhole = true
       await visitAll(

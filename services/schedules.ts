@@ -1,8 +1,8 @@
+import { createFlowLauncher } from '../api/schedules/scheduled-flows.ts'
 import { createJobLauncher } from '../api/schedules/scheduled-jobs.ts'
 import { resolveTenant } from '../config/tenants.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import type { PeriodicTask } from '../lib/periodic-task.ts'
-import type { Launcher } from '../schedules/launch.ts'
 import { createScheduleTask } from '../schedules/runner.ts'
 import { logSlot } from './schedule-log.ts'
 import type { MeteredDeps, openStore } from './store.ts'
@@ -17,15 +17,12 @@ export function createSchedulesTask(
   const { forecaster, now } = store
   const forecast = async (...about: Parameters<typeof forecaster.newcomer>) =>
     (await forecaster.newcomer(...about)).startAt
-  const job = createJobLauncher({
-    ...createSubmission(config, now),
-    config: () => config.current(),
-    forecast,
-    jobs,
-  })
+  const submission = { ...createSubmission(config, now), config: () => config.current() }
+  const job = createJobLauncher({ ...submission, forecast, jobs })
+  const flow = createFlowLauncher({ ...submission, flows: store.flows })
   return createScheduleTask({
     work: store.scheduleWork,
-    launchers: { job, flow: noFlows },
+    launchers: { job, flow },
     isTenant: (name) => resolveTenant(config.current(), name) !== null,
     now,
     onSlot(event) {
@@ -34,15 +31,4 @@ export function createSchedulesTask(
     },
     onFailure: store.onFailure,
   })
-}
-
-/** No schedule of flows was let in. */
-const noFlows: Launcher = {
-  launch: async () => ({
-    kind: 'refused',
-    error: { code: 'invalid_request', message: 'flow: there are no flows in this version' },
-    retryAfterMs: null,
-  }),
-  isOpen: async () => false,
-  cancel: async () => {},
 }

@@ -1,17 +1,23 @@
 import { randomUUID } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import type { Tenant } from '../../config/tenants.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import type { LaunchOrder } from '../../schedules/launch.ts'
 import type { Schedule, ScheduleSettings } from '../../schedules/schedule.ts'
 import type { NextSlot } from '../../schedules/store.ts'
 import { createTimetable } from '../../schedules/timetable.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
+import { flowSchema } from '../flows/schema.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
 import { jobSchema } from '../jobs/schema.ts'
 import { acceptOrRetry, keyReused, refuseWithoutMemory } from '../jobs/submit.ts'
 import { originOf } from '../origin.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
+import { flowsFull, toScheduledFlow } from './scheduled-flows.ts'
 import { toScheduledJob } from './scheduled-jobs.ts'
 import {
   changeScheduleSchema,
@@ -50,7 +56,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
     async (request, reply) => {
       const tenant = tenantOf(request)
       const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'])
-      const settings = toSettings(tenant, request.body, deps)
+      const settings = await toSettings(tenant, request.body, deps)
       requireSlot(createTimetable(settings, deps.now()), deps.now())
       await refuseWithoutMemory(deps)
       const most = tenant.limits.max_schedules ?? deps.config().jobs.max_schedules
@@ -128,7 +134,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       for (let tries = 0; tries < MOST_TRIES; tries++) {
         const schedule = await find(tenant.name, request.params.id)
         if (schedule.declared) throw readOnly()
-        const settings = changeSettings(tenant, schedule, request.body, deps)
+        const settings = await changeSettings(tenant, schedule, request.body, deps)
         const retime = changesSlots(schedule, settings)
           ? { next: nextSlot(schedule, settings, deps.now()) }
           : null
@@ -172,9 +178,9 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         tags,
         operationId: 'runSchedule',
         summary: 'Run a schedule now',
-        description: 'Makes its job beside the slots, also of a paused one, and answers it.',
+        description: 'Makes its job or flow beside the slots, also of a paused one, and answers it.',
         params: idParams,
-        response: { 202: jobSchema, ...errorResponses },
+        response: { 202: z.union([jobSchema, flowSchema]), ...errorResponses },
       },
     },
     async (request, reply) => {
@@ -186,11 +192,13 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       const scheduledFor = deps.now()
       // No client can send such a key, which has line breaks in it.
       const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}` }
-      const newJob = { ...toScheduledJob(tenant, create as CreateJob, order, deps), ...originOf(request) }
-      const { job, isReplayed } = await acceptOrRetry(newJob, 'replay', deps)
-      if (isReplayed) reply.header('idempotent-replayed', 'true')
-      else await schedules.note(tenant.name, id, { scheduledFor, made: job.id })
-      return reply.code(202).header('location', `/v1/jobs/${job.id}`).send(job)
+      const made =
+        schedule.target === 'job'
+          ? await runJob(request, tenant, create as CreateJob, order)
+          : await runFlow(request, tenant, create, order)
+      if (made.isReplayed) reply.header('idempotent-replayed', 'true')
+      else await schedules.note(tenant.name, id, { scheduledFor, made: made.value.id })
+      return reply.code(202).header('location', `/v1/${schedule.target}s/${made.value.id}`).send(made.value)
     },
   )
 
@@ -219,6 +227,33 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       )
     },
   )
+
+  async function runJob(
+    request: FastifyRequest,
+    tenant: Tenant,
+    create: CreateJob,
+    order: Omit<LaunchOrder, 'tenant'>,
+  ) {
+    const newJob = { ...toScheduledJob(tenant, create, order, deps), ...originOf(request) }
+    const { job, isReplayed } = await acceptOrRetry(newJob, 'replay', deps)
+    return { value: job, isReplayed }
+  }
+
+  async function runFlow(
+    request: FastifyRequest,
+    tenant: Tenant,
+    create: JsonObject,
+    order: Omit<LaunchOrder, 'tenant'>,
+  ) {
+    const flow = await toScheduledFlow(tenant, create, order, deps)
+    await refuseWithoutMemory(deps)
+    const outcome = await deps.flows.create({ ...flow, ...originOf(request) })
+    if (outcome.kind === 'conflict') throw keyReused()
+    if (outcome.kind === 'full') throw flowsFull(flow)
+    const value = await deps.flows.get(tenant.name, outcome.id)
+    if (value === null) throw notFound('flow')
+    return { value, isReplayed: outcome.kind === 'replayed' }
+  }
 
   async function find(tenant: string, id: string): Promise<Schedule> {
     const schedule = await schedules.get(tenant, checkId(id, 'schedule'))

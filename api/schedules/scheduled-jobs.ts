@@ -7,9 +7,7 @@ import type { ApiDeps } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
 import { noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../jobs/submit.ts'
-
-/** Members of its job's metadata that a schedule sets. */
-const OWN_METADATA = ['schedule', 'scheduled_for'] as const
+import { refuseOwnMetadata, toOwnMetadata } from './own-metadata.ts'
 
 /** Refused for want of room, which there may be soon: asked again after this, ms, where nothing says when. */
 const REFUSED_MS = 1000
@@ -18,13 +16,7 @@ const REFUSED_MS = 1000
  * Refuses what `POST /v1/jobs` would refuse, at its place below `job`: `model_not_found`, `exceeds_limit` and so on.
  */
 export function checkScheduledJob(tenant: Tenant, create: CreateJob, deps: SubmitDeps): void {
-  for (const name of OWN_METADATA) {
-    if (create.metadata && Object.hasOwn(create.metadata, name)) {
-      throw new ApiError('invalid_request', `job.metadata.${name}: is set by the schedule`, {
-        param: `job.metadata.${name}`,
-      })
-    }
-  }
+  refuseOwnMetadata(create.metadata, 'job')
   try {
     toNewJob(tenant, create, null, deps)
   } catch (error) {
@@ -42,14 +34,11 @@ export function checkScheduledJob(tenant: Tenant, create: CreateJob, deps: Submi
 export function toScheduledJob(
   tenant: Tenant,
   create: CreateJob,
-  { schedule, scheduledFor, idempotencyKey }: Omit<LaunchOrder, 'tenant'>,
+  order: Omit<LaunchOrder, 'tenant'>,
   deps: SubmitDeps,
 ): NewJob {
-  const metadata = {
-    ...create.metadata,
-    schedule,
-    scheduled_for: new Date(scheduledFor).toISOString(),
-  }
+  const { idempotencyKey } = order
+  const metadata = toOwnMetadata(create.metadata, order)
   const job = toNewJob(
     tenant,
     { ...create, cache: create.cache ?? 'refresh', metadata },

@@ -3,6 +3,7 @@ import { parseDuration } from '../../config/units.ts'
 import { isTimeZone } from '../../lib/local-time.ts'
 import { catchUps, overlaps, type Run, RunOutcome, type Schedule } from '../../schedules/schedule.ts'
 import { createTimetable, listNext } from '../../schedules/timetable.ts'
+import { createFlowSchema } from '../flows/schema.ts'
 import { createJobSchema, metadataSchema, timeSchema } from '../jobs/create-schema.ts'
 
 /** Slots that are shown of what is to come. */
@@ -46,10 +47,7 @@ const members = {
     .describe(
       'What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given.',
     ),
-  flow: z
-    .record(z.string(), z.unknown())
-    .nullish()
-    .describe('Instead of `job`: what `POST /v1/flows` takes.'),
+  flow: createFlowSchema.nullish().describe('Instead of `job`: what `POST /v1/flows` takes.'),
   overlap: z
     .enum(overlaps)
     .nullish()

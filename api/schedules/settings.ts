@@ -5,32 +5,39 @@ import { keepSourcesAt } from '../../lib/json-source.ts'
 import type { Schedule, ScheduleSettings, Target } from '../../schedules/schedule.ts'
 import { createTimetable, type Timetable } from '../../schedules/timetable.ts'
 import { ApiError } from '../errors.ts'
-import type { SubmitDeps } from '../jobs/submit.ts'
+import type { FlowCheckDeps } from '../flows/check-job.ts'
+import { checkScheduledFlow } from './scheduled-flows.ts'
 import { checkScheduledJob } from './scheduled-jobs.ts'
 import type { CreateSchedule } from './schema.ts'
-
-/** What a schedule may make. Without `checkFlow` there are no flows. */
-export type ScheduleTargets = SubmitDeps & { checkFlow?: (tenant: Tenant, create: JsonObject) => void }
 
 /**
  * Decides everything about a validated schedule. Throws `invalid_request` with the member's name, and what the job or flow would be
  * refused with, at its place.
  */
-export function toSettings(tenant: Tenant, body: CreateSchedule, deps: ScheduleTargets): ScheduleSettings {
+export async function toSettings(
+  tenant: Tenant,
+  body: CreateSchedule,
+  deps: FlowCheckDeps,
+): Promise<ScheduleSettings> {
   // What is stored of the create object is its text.
   for (const path of [['job', 'body'], ['job'], ['flow']]) keepSourcesAt(body, path)
   const target = chooseTarget(body)
-  checkCreate(tenant, body, deps)
-  return { ...toTiming(body), target, create: (body.job ?? body.flow) as JsonObject, ...toRules(body) }
+  await checkCreate(tenant, body, deps)
+  return {
+    ...toTiming(body),
+    target,
+    create: (body.job ?? body.flow) as unknown as JsonObject,
+    ...toRules(body),
+  }
 }
 
 /** The settings with some of them changed; what is null is the default again. */
-export function changeSettings(
+export async function changeSettings(
   tenant: Tenant,
   schedule: Schedule,
   patch: CreateSchedule,
-  deps: ScheduleTargets,
-): ScheduleSettings {
+  deps: FlowCheckDeps,
+): Promise<ScheduleSettings> {
   for (const path of [['job', 'body'], ['job'], ['flow']]) keepSourcesAt(patch, path)
   const given = Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined))
   const body = {
@@ -54,8 +61,13 @@ export function changeSettings(
   }
   const target = chooseTarget(body)
   // What stays was checked when it came; that a model left the configuration is no reason not to pause.
-  if (changesCreate) checkCreate(tenant, body, deps)
-  return { ...toTiming(body), target, create: (body.job ?? body.flow) as JsonObject, ...toRules(body) }
+  if (changesCreate) await checkCreate(tenant, body, deps)
+  return {
+    ...toTiming(body),
+    target,
+    create: (body.job ?? body.flow) as unknown as JsonObject,
+    ...toRules(body),
+  }
 }
 
 /** Whether the change may move the next slot. */
@@ -100,13 +112,13 @@ function chooseTarget({ job, flow }: CreateSchedule): Target {
   return job != null ? 'job' : 'flow'
 }
 
-function checkCreate(tenant: Tenant, { job, flow }: CreateSchedule, deps: ScheduleTargets): void {
-  if (job != null) {
-    checkScheduledJob(tenant, job, deps)
-    return
-  }
-  if (deps.checkFlow === undefined) throw invalid('flow', 'there are no flows in this version; give a job')
-  deps.checkFlow(tenant, flow as JsonObject)
+async function checkCreate(
+  tenant: Tenant,
+  { job, flow }: CreateSchedule,
+  deps: FlowCheckDeps,
+): Promise<void> {
+  if (job != null) checkScheduledJob(tenant, job, deps)
+  else if (flow != null) await checkScheduledFlow(tenant, flow, deps)
 }
 
 function toTiming(body: CreateSchedule) {

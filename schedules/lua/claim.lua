@@ -10,7 +10,7 @@ local answer = { ms(now) }
 local due = root .. ':schedules:due'
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', ms(now), 'LIMIT', 0, ARGV[3])) do
   local key = schedule_key(id)
-  local v = redis.call('HMGET', key, 'next_at', 'begun', 'settled')
+  local v = redis.call('HMGET', key, 'next_at', 'begun', 'settled', 'target')
   if not v[1] or v[1] == '' then
     redis.call('ZREM', due, id)
   else
@@ -20,7 +20,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', ms(now), 'LIMIT', 0
     elseif v[2] == v[1] then state = 'begun'
     elseif now - slot <= tonumber(ARGV[4]) then state = 'due' end
     redis.call('HSET', key, 'token', ARGV[1], 'begun', state == 'late' and '' or v[1])
-    local made = redis.call('HGET', root .. ':idempotency:' .. id .. '\n' .. v[1], 'id')
+    local made = redis.call('HGET', root .. (v[4] == 'flow' and ':flow-key:' or ':idempotency:') .. id .. '\n' .. v[1], 'id')
     local names = {}
     for i = 5, #ARGV do names[#names + 1] = ARGV[i] end
     local values = redis.call('HMGET', key, unpack(names))

@@ -20,6 +20,11 @@ const make = async (members: object = {}) => {
   return body
 }
 
+const flowOf = (model: string) => ({
+  name: 'f',
+  steps: { a: { job: { type: 'chat', body: { ...chatJob.body, model } } } },
+})
+
 describe('a new schedule', () => {
   it('is answered with every member, the defaults among them', async () => {
     const answer = await create({ every: null, cron: '0 3 * * *' })
@@ -111,8 +116,19 @@ describe('a new schedule', () => {
     ['name', { name: '' }, /at least 1/],
     ['colour', { colour: 'red' }, /not a member/],
     ['job', { job: null }, /is required, or flow/],
-    ['flow', { job: null, flow: { steps: {} } }, /flow/],
-    ['flow', { flow: { steps: {} } }, /either job or flow/],
+    ['flow.name', { job: null, flow: { steps: {} } }, /is required/],
+    ['flow.steps', { job: null, flow: { name: 'f', steps: {} } }, /at least one step/],
+    [
+      'flow.steps.a.job.body.model',
+      { job: null, flow: flowOf('openai/none') },
+      /flow\.steps\.a\.job\.body\.model/,
+    ],
+    [
+      'flow.metadata.schedule',
+      { job: null, flow: { ...flowOf('fast'), metadata: { schedule: 'x' } } },
+      /set by/,
+    ],
+    ['flow', { flow: flowOf('fast') }, /either job or flow/],
     ['job.type', { job: { ...chatJob, type: 'poem' } }, /expected/],
     ['job.body.messages', { job: { type: 'chat', body: { model: 'fast' } } }, /job\.body\.messages/],
     [
@@ -261,6 +277,21 @@ describe('a change', () => {
 })
 
 describe('a run that is asked for', () => {
+  it('makes a flow where that is what the schedule is for', async () => {
+    const { id, flow, job } = await make({ job: null, flow: flowOf('fast') })
+    expect({ flow, job }).toEqual({ flow: flowOf('fast'), job: null })
+    const { status, headers, body } = await call('POST', `/v1/schedules/${id}/run`)
+    expect(status).toBe(202)
+    expect(headers.location).toBe(`/v1/flows/${body.id}`)
+    expect(body).toMatchObject({ object: 'flow', name: 'f', metadata: { schedule: id } })
+    expect((await call('GET', `/v1/schedules/${id}`)).body).toMatchObject({
+      runs: 1,
+      last_run: { flow_id: body.id, job_id: null },
+    })
+    const changed = await call('PATCH', `/v1/schedules/${id}`, { body: { job: chatJob } })
+    expect(changed.body).toMatchObject({ flow: null, job: chatJob })
+  })
+
   it('makes a job now, beside the slots', async () => {
     const { id, next_runs: upcoming } = await make({ paused: true, max_runs: 1 })
     const { status, headers, body: job } = await call('POST', `/v1/schedules/${id}/run`)

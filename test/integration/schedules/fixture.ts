@@ -1,3 +1,4 @@
+import { createFlowLauncher } from '../../../api/schedules/scheduled-flows.ts'
 import { createJobLauncher } from '../../../api/schedules/scheduled-jobs.ts'
 import { resolveTenant } from '../../../config/tenants.ts'
 import { dueTenantsKey } from '../../../schedules/keys.ts'
@@ -21,6 +22,7 @@ export type ScheduleHouse = TestApi & {
   slots: SlotEvent[]
   failures: unknown[]
   launcher: Launcher
+  flowLauncher: Launcher
 }
 
 export const chatJob = {
@@ -33,9 +35,10 @@ export async function openScheduleHouse(options: TestApiOptions = {}): Promise<S
   const slots: SlotEvent[] = []
   const failures: unknown[] = []
   const launcher = createJobLauncher(api.deps)
+  const flowLauncher = createFlowLauncher(api.deps)
   const task = createScheduleTask({
     work: api.scheduleWork,
-    launchers: { job: launcher, flow: launcher },
+    launchers: { job: launcher, flow: flowLauncher },
     isTenant: (name) => resolveTenant(api.config, name) !== null,
     now: Date.now,
     onSlot: (event) => slots.push(event),
@@ -84,5 +87,6 @@ export async function openScheduleHouse(options: TestApiOptions = {}): Promise<S
     slots,
     failures,
     launcher,
+    flowLauncher,
   }
 }

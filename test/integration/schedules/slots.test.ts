@@ -186,6 +186,32 @@ describe('while the job before is open', () => {
   })
 })
 
+it('a slot of flows makes one flow, which is looked at as a job would be', async () => {
+  const flow = { name: 'f', steps: { a: { job: chatJob } } }
+  const { id } = await house.make({ job: null, flow, overlap: 'skip' })
+  await house.moveBack(id, HOUR)
+  // One made the flow, and died before it said so; its turn is over.
+  const { due } = await house.scheduleWork.claim('default', 'a', 10)
+  const idempotencyKey = `${id}\n${due[0]!.slot}`
+  const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, idempotencyKey }
+  const launched = await house.flowLauncher.launch(flow, order)
+  await house.moveBack(id, 0)
+  await house.tick()
+  if (launched.kind !== 'created') throw new Error(launched.kind)
+  expect(await runsOf(id)).toMatchObject([{ outcome: 'created', flow_id: launched.id, job_id: null }])
+  const { body: made } = await house.call('GET', `/v1/flows/${launched.id}`)
+  expect(made.metadata).toEqual({ schedule: id, scheduled_for: new Date(due[0]!.slot).toISOString() })
+  await house.moveBack(id, HOUR + 1000)
+  await house.tick()
+  expect(await outcomesOf(id)).toEqual(['created', 'skipped'])
+  await house.call('PATCH', `/v1/schedules/${id}`, { body: { overlap: 'cancel_previous' } })
+  await house.moveBack(id, HOUR + 2000)
+  await house.tick()
+  expect(await outcomesOf(id)).toEqual(['created', 'skipped', 'created'])
+  expect((await house.call('GET', `/v1/flows/${launched.id}`)).body.status).toBe('cancelled')
+  expect(house.failures).toEqual([])
+})
+
 describe('a job that is refused', () => {
   const fill = async (count: number) => {
     for (let index = 0; index < count; index++) {
