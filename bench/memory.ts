@@ -1,7 +1,9 @@
 /**
- * How many bytes a job takes in Redis, all its keys together: `node bench/memory.ts [JOBS]`. For docs/operating.md.
+ * How many bytes a job takes in Redis, all its keys together, and what of them each kind of key has:
+ * `node bench/memory.ts [JOBS] [KIND]`, where KIND is a part of a kind's name. For docs/operating.md and docs/performance.md.
  * Each kind of job goes into an empty Redis of its own, as durable as that of `npm start`.
  */
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,11 +13,16 @@ import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { createSimulator } from '../simulator/simulator.ts'
 import { startChild } from './child.ts'
 
-type Kind = { name: string; job(number: number): object; isPaused?: boolean }
+type Kind = { name: string; job(number: number): object; isPaused?: boolean; answerTokens?: number }
 
-const jobs = Number(process.argv[2] ?? 2000)
+const jobs = Number(process.argv[2] ?? 1000)
+/** Without what JSON would write in more than one byte. */
+const prose = readDocs().replace(/[^ -~]+|["\\]/g, ' ')
+const wanted = process.argv[3] ?? ''
 
 const kinds: Kind[] = [
+  { name: 'request of 200 bytes, waiting', job: chatOf(200), isPaused: true },
+  { name: 'request of 2 KB, answer of 1 KB', job: chatOf(2048), answerTokens: 132 },
   { name: 'chat of 50 words, waiting', job: chat(50), isPaused: true },
   { name: 'chat of 50 words', job: chat(50) },
   { name: '… streamed', job: chat(50, { stream: true }) },
@@ -26,13 +33,12 @@ const kinds: Kind[] = [
   },
 ]
 
-const simulator = createSimulator({ outputTokens: 100 })
-const upstream = await simulator.listen()
 const folder = await mkdtemp(join(tmpdir(), 'sluice-memory-'))
 try {
-  for (const [at, kind] of kinds.entries()) await measure(kind, join(folder, String(at)))
+  for (const [at, kind] of kinds.entries()) {
+    if (kind.name.includes(wanted)) await measure(kind, join(folder, String(at)))
+  }
 } finally {
-  await simulator.close()
   await rm(folder, { recursive: true, force: true })
 }
 
@@ -47,6 +53,23 @@ function chat(words: number, members: object = {}) {
   })
 }
 
+/** A body of so many bytes, with English text: of this repository's documentation, from another place for each job. */
+function chatOf(bytes: number) {
+  return (number: number) => {
+    const body = { model: 'sim/chat', messages: [{ role: 'user', content: '' }] }
+    const left = bytes - JSON.stringify(body).length
+    const at = (number * 7919) % (prose.length - left)
+    body.messages[0]!.content = prose.slice(at, at + left)
+    return { type: 'chat', body }
+  }
+}
+
+/** Pages that say nothing of what the simulator takes for orders. */
+function readDocs(): string {
+  const pages = ['concepts', 'reliability', 'rate-limits', 'security', 'scaling']
+  return pages.map((page) => readFileSync(new URL(`../docs/${page}.md`, import.meta.url), 'utf8')).join(' ')
+}
+
 /** Words in random order, other ones for each job. */
 function write(number: number, words: number): string {
   return [
@@ -55,7 +78,12 @@ function write(number: number, words: number): string {
   ].join(' ')
 }
 
-async function measure({ name, job, isPaused = false }: Kind, directory: string): Promise<void> {
+async function measure(
+  { name, job, isPaused = false, answerTokens = 100 }: Kind,
+  directory: string,
+): Promise<void> {
+  const simulator = createSimulator({ outputTokens: answerTokens })
+  const upstream = await simulator.listen()
   const redis = await startEmbeddedRedis({ directory, log: () => {} })
   const config = `${directory}.yaml`
   await writeFile(
@@ -85,16 +113,23 @@ providers:
     while ((await client.zcard(`sluice:{t:default}:status:${status}`)) < jobs) await sleep(200)
     // What follows a job's end: entries that are acknowledged, permits that are settled.
     await sleep(3000)
-    const { bytes, kept } = await addUp(client)
+    const kindsOfKeys = await addUp(client)
     const grown = (await readUsed(client)) - before
     const each = (total: number) => Math.round(total / jobs).toLocaleString('en')
+    const total = [...kindsOfKeys.values()].reduce((sum, bytes) => sum + bytes, 0)
+    const kept = kindsOfKeys.get('answer') ?? 0
     console.log(
-      `${name}: ${each(bytes - kept)} B, kept answers ${each(kept)} B; used_memory grew by ${each(grown)} B a job`,
+      `${name}: ${each(total - kept)} B, answers ${each(kept)} B, together ${each(total)} B; ` +
+        `used_memory grew by ${each(grown)} B a job`,
     )
+    for (const [key, bytes] of [...kindsOfKeys].sort(([, one], [, other]) => other - one)) {
+      if (bytes / jobs >= 1) console.log(`  ${each(bytes).padStart(8)}  ${key}`)
+    }
   } finally {
     client.disconnect()
     await service.close()
     await redis.close()
+    await simulator.close()
   }
 }
 
@@ -111,17 +146,19 @@ async function readUsed(client: Redis): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(await client.info('memory'))?.[1])
 }
 
-/** `MEMORY USAGE` of every key, of those of kept answers besides. */
-async function addUp(client: Redis): Promise<{ bytes: number; kept: number }> {
-  const sum = { bytes: 0, kept: 0 }
+/** `MEMORY USAGE` of the keys of each kind. */
+async function addUp(client: Redis): Promise<Map<string, number>> {
+  const sums = new Map<string, number>()
   for (let cursor = '0', isFirst = true; isFirst || cursor !== '0'; isFirst = false) {
     const [next, keys] = await client.scan(cursor, 'COUNT', 1000)
     cursor = next
     const sizes = await Promise.all(keys.map((key) => client.memory('USAGE', key, 'SAMPLES', 0)))
     for (const [at, size] of sizes.entries()) {
-      sum.bytes += size ?? 0
-      if (keys[at]!.includes(':answer:')) sum.kept += size ?? 0
+      const kind = keys[at]!.replace(/^[^}]*}:/, '')
+        .replace(/job_\w+/, '<id>')
+        .replace(/^(answer|flight|followers):.*/, '$1')
+      sums.set(kind, (sums.get(kind) ?? 0) + (size ?? 0))
     }
   }
-  return sum
+  return sums
 }

@@ -84,6 +84,8 @@ function buildArguments(options: EmbeddedRedisOptions & { port: number }): strin
   return [
     ...['--port', String(options.port), '--bind', '127.0.0.1', '--dir', options.directory],
     ...['--appendonly', 'yes', '--appendfsync', options.durable ? 'always' : 'everysec', '--save', ''],
+    // Records in one piece each, also those with a request of some KB: see docs/operating.md.
+    ...['--hash-max-listpack-value', '4096'],
     ...['--maxmemory-policy', 'noeviction', '--maxmemory', options.maxmemory ?? '0'],
     ...(options.extraArgs ?? []),
   ]

@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource, stringifyJson } from '../lib/json-source.ts'
 import { isSealed, type Place, type Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { JobError } from './job.ts'
-import { decodePayload, encodeArgument } from './payload.ts'
+import { decodePayload, encodeBody, encodeResult } from './payload.ts'
 
 /** An error as it rests: encrypted, it lacks what may quote a prompt, and has that in `sealed`. */
 export type StoredError = JobError | (Omit<JobError, 'message' | 'provider_error'> & { sealed: string })
@@ -20,7 +20,7 @@ export type AtRest = {
   openBody(root: string, id: string, stored: Buffer): JsonObject
   sealResult(root: string, id: string, hash: string, result: JsonObject): Buffer | string
   /**
-   * A result as `encodePayload` writes it, to be read by `decodePayload`. `id`: whom it must have been sealed for; null: any job
+   * A result as `encodeResult` writes it, to be read by `decodePayload`. `id`: whom it must have been sealed for; null: any job
    * of the tenant with this content.
    */
   openResultPayload(root: string, id: string | null, hash: string, stored: Buffer): Buffer
@@ -44,8 +44,7 @@ export function createAtRest(deps: {
 }): AtRest {
   const { sealer, onUnreadable } = deps
 
-  function sealPayload(place: Place, value: JsonObject): Buffer | string {
-    const encoded = encodeArgument(value)
+  function sealPayload(place: Place, encoded: Buffer | string): Buffer | string {
     return sealer.seal(place, encoded) ?? encoded
   }
 
@@ -72,9 +71,10 @@ export function createAtRest(deps: {
   return {
     onUnreadable,
     digests: (plain) => sealer.digests(plain),
-    sealBody: (root, id, body) => sealPayload({ root, purpose: 'body', id }, body),
+    sealBody: (root, id, body) => sealPayload({ root, purpose: 'body', id }, encodeBody(body)),
     openBody: (root, id, stored) => openPayload({ root, purpose: 'body', id }, stored),
-    sealResult: (root, id, content, result) => sealPayload({ root, purpose: 'result', id, content }, result),
+    sealResult: (root, id, content, result) =>
+      sealPayload({ root, purpose: 'result', id, content }, encodeResult(result)),
     openResultPayload: (root, id, content, stored) =>
       unseal({ root, purpose: 'result', id, content }, stored),
     openResult: (root, id, content, stored) => openPayload({ root, purpose: 'result', id, content }, stored),

@@ -1,20 +1,33 @@
 import type { RedisClient } from '../lib/redis.ts'
-import type { Attempt } from './job.ts'
-import { isoTime } from './record.ts'
+import type { Attempt, Usage } from './job.ts'
+import { isoTime, type StoredUsage } from './record.ts'
+
+/** The HTTP status of a call that completes its job, where its end says none. */
+export const USUAL_STATUS = 200
 
 /** Every call made for a job, in order; null when there is no such job. */
 export async function readAttempts(redis: RedisClient, root: string, id: string): Promise<Attempt[] | null> {
   const key = `${root}:job:${id}`
-  const [fields, deleted, status] = await Promise.all([
+  const [fields, [deleted, status, usage]] = await Promise.all([
     redis.hgetall(`${key}:attempts`),
-    redis.hget(key, 'deleted'),
-    redis.hget(key, 'status'),
+    redis.hmget(key, 'deleted', 'status', 'usage'),
   ])
-  return status && !deleted ? toAttempts(fields) : null
+  return status && !deleted ? toAttempts(fields, readUsage(usage ?? '')) : null
 }
 
-/** Joins each call's intent (`n`) with its end (`n:end`). */
-function toAttempts(fields: Record<string, string>): Attempt[] {
+/** A usage as it is stored, without the note that it is an estimate, which an attempt has beside it. */
+function readUsage(text: string): Usage | null {
+  if (text === '') return null
+  const { is_estimate: _, ...usage } = JSON.parse(text) as StoredUsage
+  return usage
+}
+
+/**
+ * Joins each call's intent (`n`) with its end (`n:end`).
+ *
+ * @param jobUsage the job's: that of the call that completed it, whose end does not say it again
+ */
+function toAttempts(fields: Record<string, string>, jobUsage: Usage | null): Attempt[] {
   return Object.keys(fields)
     .filter((name) => !name.endsWith(':end'))
     .map(Number)
@@ -29,9 +42,10 @@ function toAttempts(fields: Record<string, string>): Attempt[] {
         started_at: isoTime(begun.started_at),
         latency_ms: ended.latency_ms ?? null,
         outcome: ended.outcome ?? 'running',
-        status: ended.status ?? null,
+        status:
+          ended.status === undefined && ended.outcome === 'completed' ? USUAL_STATUS : (ended.status ?? null),
         error_code: ended.error_code ?? null,
-        usage: ended.usage ?? null,
+        usage: toUsage(ended, jobUsage),
         usage_is_estimate: ended.usage_is_estimate ?? false,
         cost_usd: ended.cost_usd ?? null,
         cost_is_estimate: ended.cost_is_estimate ?? false,
@@ -41,4 +55,12 @@ function toAttempts(fields: Record<string, string>): Attempt[] {
         coalesced: begun.coalesced ?? 1,
       }
     })
+}
+
+function toUsage(
+  { outcome, usage }: { outcome?: string; usage?: StoredUsage | null },
+  jobUsage: Usage | null,
+) {
+  if (usage === undefined) return outcome === 'completed' ? jobUsage : null
+  return usage === null ? null : readUsage(JSON.stringify(usage))
 }

@@ -10,7 +10,7 @@ import { decodePayload, decodePayloadText } from './payload.ts'
  * may have a large one to look into calls `parseLargeResult` before.
  */
 type KeptResult = {
-  /** As `encodePayload` wrote it. */
+  /** As `encodeResult` wrote it. */
   payload: Buffer
   /** Gives the result the form that was asked for; null: it is as it rests. */
   render: ((result: JsonObject) => JsonObject) | null

@@ -1,35 +1,44 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { JsonObject } from '../lib/json.ts'
 import { parseWithSource, sourceOf } from '../lib/json-source.ts'
-import { packsVectors, packVectors, unpackVectors, VECTORS_MARK } from './vector-payload.ts'
+import { ANSWER_DICTIONARY } from './answer-dictionary.ts'
+import { packVectors, unpackVectors, VECTORS_MARK } from './vector-payload.ts'
 
-/** Below this size compression costs more than it saves. */
-const COMPRESS_FROM_BYTES = 2048
+/** From these sizes on compression is worth its 30 µs of CPU to write and 20 to read: a body of 2 KB rests in half, an answer of 1 KB in 37 %. */
+const COMPRESS_BODIES_FROM = 1024
+const COMPRESS_RESULTS_FROM = 768
+
+/** The first byte of an answer that is compressed by the dictionary. See VECTORS_MARK for 1; what is encrypted begins with 2. */
+const DICTIONARY_MARK = 3
 
 /** The first bytes of every zstd frame (RFC 8878, 3.1.1); no JSON text begins with them. */
 const ZSTD_MAGIC = 0xfd2fb528
 
 /**
- * A body or result as it rests in Redis: its JSON text as it came, as a zstd frame where it is large; embeddings with their vectors as
- * bytes, which is as small as compressed text and takes a tenth of the time.
+ * A body as it rests in Redis: its JSON text as it came, as a zstd frame where it is large. A short text stays a text: a command to
+ * Redis that holds no buffer among its many arguments is put together in a third of the time.
  */
-export function encodePayload(value: JsonObject): Buffer {
-  const packed = packVectors(value)
-  if (packed) return packed
-  const text = Buffer.from(sourceOf(value))
-  return text.length < COMPRESS_FROM_BYTES ? text : zstdCompressSync(text)
+export function encodeBody(body: JsonObject): Buffer | string {
+  const text = sourceOf(body)
+  return Buffer.byteLength(text) < COMPRESS_BODIES_FROM ? text : zstdCompressSync(text)
 }
 
 /**
- * The same; a short text stays one. A command to Redis that holds no buffer among its many arguments is put together in a third of
- * the time.
+ * A result likewise, a large one compressed with what answers have in common; embeddings with their vectors as bytes, which is as
+ * small as compressed text and takes a tenth of the time.
  */
-export function encodeArgument(value: JsonObject): Buffer | string {
-  const text = packsVectors(value) ? null : sourceOf(value)
-  return text !== null && Buffer.byteLength(text) < COMPRESS_FROM_BYTES ? text : encodePayload(value)
+export function encodeResult(result: JsonObject): Buffer | string {
+  const packed = packVectors(result)
+  if (packed) return packed
+  const text = sourceOf(result)
+  if (Buffer.byteLength(text) < COMPRESS_RESULTS_FROM) return text
+  return Buffer.concat([
+    Buffer.of(DICTIONARY_MARK),
+    zstdCompressSync(text, { dictionary: ANSWER_DICTIONARY }),
+  ])
 }
 
-/** Reverses encodePayload; the object has the text for its source. */
+/** Reverses encodeBody and encodeResult; the object has the text for its source. */
 export function decodePayload(stored: Buffer): JsonObject {
   const text = decodePayloadText(stored)
   return text === null ? unpackVectors(stored) : parseWithSource(text)
@@ -38,6 +47,8 @@ export function decodePayload(stored: Buffer): JsonObject {
 /** The text alone, which whoever passes it on need not parse; null for embeddings, whose text is to be made of their vectors. */
 export function decodePayloadText(stored: Buffer): string | null {
   if (stored[0] === VECTORS_MARK) return null
+  if (stored[0] === DICTIONARY_MARK)
+    return zstdDecompressSync(stored.subarray(1), { dictionary: ANSWER_DICTIONARY }).toString('utf8')
   const compressed = stored.length >= 4 && stored.readUInt32LE(0) === ZSTD_MAGIC
   return (compressed ? zstdDecompressSync(stored) : stored).toString('utf8')
 }

@@ -2,7 +2,7 @@ import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
 import type { JobType } from './job.ts'
 import { encodeJobFlow } from './job-flow.ts'
-import type { NewJob, Refusal } from './jobs.ts'
+import type { JobCost, NewJob, Refusal } from './jobs.ts'
 import { encodeEstimate } from './money.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
 import type { QueueEntry } from './queue.ts'
@@ -38,6 +38,11 @@ function startOf({ runAt, delayMs = 0 }: NewJob, createdAt: number): number | nu
   return at > createdAt ? at : null
 }
 
+/** As it rests: what is not there is as `JobCost` says. */
+function withoutDefaults({ choices, ...cost }: JobCost): JobCost {
+  return choices === undefined || choices === 1 ? cost : { ...cost, choices }
+}
+
 /**
  * What is to be queued of a job.
  *
@@ -51,7 +56,7 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
     lane: job.lane,
     priority: job.priority,
     notBefore: startOf(job, createdAt),
-    cost: job.cost,
+    cost: withoutDefaults(job.cost),
   }
 }
 
@@ -81,7 +86,7 @@ export function prepare(
     ['priority', job.priority],
     ['max_attempts', String(job.maxAttempts)],
     ['timeout_ms', String(job.timeoutMs)],
-    ['cost', JSON.stringify(job.cost)],
+    ['cost', JSON.stringify(withoutDefaults(job.cost))],
   ])
   const format = formatOf(job.type, job.body)
   if (format !== null) record.set('format', format)

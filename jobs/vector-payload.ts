@@ -13,7 +13,7 @@ const PREFIX_BYTES = 5
 type Packed = { body: JsonObject; bytes: number[] }
 
 /** False: it is surely none that `packVectors` packs. */
-export function packsVectors(answer: JsonObject): answer is JsonObject & { data: JsonValue[] } {
+function packsVectors(answer: JsonObject): answer is JsonObject & { data: JsonValue[] } {
   return Array.isArray(answer.data) && answer.data.length > 0
 }
 

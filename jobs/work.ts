@@ -6,6 +6,7 @@ import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, toUndecryptable } from './at-rest.ts'
+import { USUAL_STATUS } from './attempts.ts'
 import { gatherCalls } from './gather-calls.ts'
 import type { Incident } from './incidents.ts'
 import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
@@ -165,6 +166,16 @@ function sizeOf(argument: Argument): number {
   return typeof argument === 'number' ? 0 : argument.length
 }
 
+/** The end of a call that completes its job, without what the job's own usage says, and with no usual status. */
+function shorten(end: AttemptEnd, usage: Usage | null): object {
+  const { status, usage: own, ...rest } = end
+  return {
+    ...rest,
+    ...(status === USUAL_STATUS ? {} : { status: status ?? null }),
+    ...(JSON.stringify(own ?? null) === JSON.stringify(usage) ? {} : { usage: own }),
+  }
+}
+
 /** What finish.lua answers for a job. */
 type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
 
@@ -255,7 +266,7 @@ export function createWork(deps: {
         'completed',
         claimed.hash,
         retainMs,
-        end ? JSON.stringify(end) : '',
+        end ? JSON.stringify(shorten(end, usage)) : '',
         ttl,
         stored,
         usage
@@ -345,7 +356,8 @@ export function createWork(deps: {
     async start(held, intent) {
       const members =
         `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
-        `,"coalesced":${intent.coalesced},"waited_for":${JSON.stringify(intent.waitedFor)}`
+        (intent.coalesced === 1 ? '' : `,"coalesced":${intent.coalesced}`) +
+        (intent.waitedFor === null ? '' : `,"waited_for":"${intent.waitedFor}"`)
       const answers = await Promise.all(
         held.map((one) => {
           return claim({ held: one, members, ...budgetFor(one, intent) })

@@ -527,7 +527,7 @@ local function reply(job, status, seq, text)
     'cost_is_estimate')
   if v[8] then v[6] = (v[6] or '') .. '~' end
   local whole = text ~= false
-  redis.call('PUBLISH', job.reply, table.concat({ job.id, whole and status or '', seq, ms(now), v[1], v[2] or '', v[3] or '0', v[4],
+  redis.call('PUBLISH', job.reply, table.concat({ job.id, whole and status or '', seq, ms(now), v[1], v[2] or '', v[3] or '0', v[4] or '',
     v[5] or '', v[6] or '', v[7] or '', text or '' }, '\n'))
 end
 
@@ -541,6 +541,10 @@ local function finish(job, status, retain, fields, members, text)
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
     local gone = { 'next_attempt_at', 'waiting_for', 'leader', 'claim' }
+    -- What only a job needs that may run again. One that is completed does not.
+    if status == 'completed' then
+      for _, name in ipairs({ 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries' }) do gone[#gone + 1] = name end
+    end
     release(job, gone)
     redis.call('HDEL', job_key(job.id), unpack(gone))
     index(job, status)

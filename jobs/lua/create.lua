@@ -109,8 +109,11 @@ local function create(a, may_be_made)
   job.is_new = true
   local ready = ms(scheduled and run_at or now)
   local status = scheduled and 'scheduled' or 'queued'
-  local fields = { 'status', status, 'created_at', ms(now), 'ready_at', ready, 'hash', hash, 'cache_mode', cache_mode,
-    'cache', cache_mode == 'off' and 'off' or 'miss', 'estimate', estimate }
+  -- What a record does not say is as it mostly is: it is ready from its creation on, and expected to cost nothing.
+  local fields = { 'status', status, 'created_at', ms(now), 'hash', hash, 'cache_mode', cache_mode,
+    'cache', cache_mode == 'off' and 'off' or 'miss' }
+  if scheduled then fields[#fields + 1], fields[#fields + 2] = 'ready_at', ready end
+  if estimate ~= '0' then fields[#fields + 1], fields[#fields + 2] = 'estimate', estimate end
   for i = 19, #a do fields[#fields + 1] = a[i] end
   if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
 

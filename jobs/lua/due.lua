@@ -6,7 +6,8 @@
 local answer = {}
 for i = 1, #ARGV do
   local id = ARGV[i]
-  local v = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'ready_at', 'entries', 'status')
+  local v = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'ready_at', 'entries', 'status', 'created_at')
+  v[4] = v[4] or v[7]
   if v[6] == 'scheduled' and tonumber(v[4] or 0) <= now then
     local job = load(id)
     if job then

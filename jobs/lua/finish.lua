@@ -2,7 +2,7 @@
 --
 -- ARGV  for each job twelve:
 --       1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
---       6 end of the attempt (JSON); '' when no call was made, and the attempt is taken back
+--       6 end of the attempt (JSON, without the usage that 9 says); '' when no call was made, and the attempt is taken back
 --       7 cache ttl ms (0: do not cache)
 --       completed: 8 result  9 usage (JSON or '')  11 where the answer came from ('' as the record says)
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
@@ -23,7 +23,12 @@ local function store(a)
     if a[6] == '' then
       redis.call('HDEL', job_key(id) .. ':attempts', call)
     else
-      known = end_attempt(id, call, a[6])
+      local ending = a[6]
+      -- Of a call that completes its job, the job says the usage. Not so where another call did.
+      if status == 'completed' and is_terminal(job.status) and a[9] ~= '' and not string.find(ending, '"usage":', 1, true) then
+        ending = string.sub(ending, 1, -2) .. ',"usage":' .. a[9] .. '}'
+      end
+      known = end_attempt(id, call, ending)
     end
   end
   -- Without a call there is no cost.

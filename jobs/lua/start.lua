@@ -210,7 +210,7 @@ local function start(id, entry, token, expected, is_direct)
   if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
   local waited = ms(math.max(0, now - job.ready_at))
   redis.call('HSET', job_key(id) .. ':attempts', call,
-    '{"attempt":' .. call .. ',"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. members .. '}')
+    '{"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. members .. '}')
   index(job, 'running')
   emit(job, 'job.started', ',"attempt":' .. call)
   local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id',

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decodePayload, encodePayload } from '../../../jobs/payload.ts'
+import { decodePayload, encodeResult } from '../../../jobs/payload.ts'
 import { packVectors } from '../../../jobs/vector-payload.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 
@@ -18,11 +18,11 @@ test('an embeddings answer comes back to the character, and takes the bytes of i
     fc.property(fc.array(vector, { minLength: 1, maxLength: 8 }), (vectors) => {
       const answer = answerOf(vectors)
       expect(packVectors(answer)).not.toBeNull()
-      expect(JSON.stringify(decodePayload(encodePayload(answer)))).toBe(JSON.stringify(answer))
+      expect(JSON.stringify(decodePayload(Buffer.from(encodeResult(answer))))).toBe(JSON.stringify(answer))
     }),
   )
   const vectors = Array.from({ length: 10 }, (_, index) => Buffer.alloc(6144, index).toString('base64'))
-  expect(encodePayload(answerOf(vectors)).length).toBeLessThan(10 * 6144 + 1024)
+  expect(encodeResult(answerOf(vectors)).length).toBeLessThan(10 * 6144 + 1024)
 })
 
 test.each([
@@ -36,5 +36,5 @@ test.each([
   ['a completion', { choices: [] }],
 ])('what is no answer of packed vectors rests as text: %s', (_, answer) => {
   expect(packVectors(answer)).toBeNull()
-  expect(decodePayload(encodePayload(answer))).toEqual(answer)
+  expect(decodePayload(Buffer.from(encodeResult(answer)))).toEqual(answer)
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { decodePayload, encodePayload } from '../../../jobs/payload.ts'
+import { decodePayload, encodeResult } from '../../../jobs/payload.ts'
 import { type EmbeddingInput, normalizeInputs } from '../../../lib/embedding-input.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { parseWithSource, sourceOf, stringifyJson } from '../../../lib/json-source.ts'
@@ -215,7 +215,7 @@ test('members of an answer beside its vectors stay as they are written, alone, s
   const usage = '{"prompt_tokens":4,"total_tokens":4,"cost":0.10,"completion_tokens": 0}'
   const text = `{${own}, "object":"list","data":[${vector(0)}, ${vector(1)}],"model":"m", "usage": ${usage} }`
   const rendered = (result: JsonObject, format: string | null) =>
-    stringifyJson(renderResult(decodePayload(encodePayload(result)), format))
+    stringifyJson(renderResult(decodePayload(Buffer.from(encodeResult(result))), format))
 
   const lone = composeRequest([order(['aa', 'bb'])])
   const [share] = splitAnswer(parseWithSource(text), lone)
@@ -232,7 +232,7 @@ test('members of an answer beside its vectors stay as they are written, alone, s
     expect(rendered(part!.alone[0]!, 'base64')).toBe(ours)
   }
   const zero = ours.replaceAll('_tokens":2', '_tokens":0')
-  const known = decodePayload(encodePayload(shares[1]!.alone[0]!))
+  const known = decodePayload(Buffer.from(encodeResult(shares[1]!.alone[0]!)))
   expect(rendered(joinKnown([known]), null)).toBe(zero)
 })
 
