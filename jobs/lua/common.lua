@@ -8,8 +8,9 @@ local root = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Most followers completed in one script call, so that no call holds Redis for long.
+-- Most followers completed in one script call, whatever number of leaders it ends, so that no call holds Redis for long.
 local FOLLOWERS_PER_CALL = 100
+local followers_left = FOLLOWERS_PER_CALL
 -- Group events kept for replay.
 local GROUP_EVENTS = 100000
 
@@ -646,14 +647,15 @@ local function promote(hash)
   end
 end
 
--- The next followers that are to end with their leader, FOLLOWERS_PER_CALL at the most; some of them may be gone, or over.
+-- The next followers that are to end with their leader, as many as this call may still end; some of them may be gone, or over.
 local function pop_followers(hash)
-  local popped, followers = redis.call('ZPOPMIN', followers_key(hash), FOLLOWERS_PER_CALL), { popped = 0 }
+  local popped, followers = redis.call('ZPOPMIN', followers_key(hash), followers_left), {}
   for i = 1, #popped, 2 do
     local follower = load(popped[i])
     if follower and not is_terminal(follower.status) then followers[#followers + 1] = follower end
-    followers.popped = followers.popped + 1
   end
+  followers.may_be_more = #popped >= 2 * followers_left
+  followers_left = followers_left - #popped / 2
   return followers
 end
 
@@ -661,7 +663,7 @@ end
 -- that what a crash leaves here is found by the sweeper (`draining`).
 local function finish_followers(hash, followers, status, retain, fields, members, text)
   for _, follower in ipairs(followers) do finish(follower, status, retain, fields, members, text) end
-  if followers.popped < FOLLOWERS_PER_CALL then return 0 end
+  if not followers.may_be_more then return 0 end
   return redis.call('ZCARD', followers_key(hash))
 end
 

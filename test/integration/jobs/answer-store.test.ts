@@ -5,6 +5,7 @@ import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,
   eventsOf,
+  intent,
   newJob,
   openTestStore,
   read,
@@ -72,6 +73,35 @@ describe('a large answer', () => {
     expect(ids).toHaveLength(followers + 1)
     for (const id of [ids[0]!, ids.at(-1)!]) expect((await read(store, id)).result).toEqual(answer)
     expect(await answerKeys(store)).toHaveLength(1)
+  })
+
+  it('is shared by no more followers a script where several leaders end at once', async () => {
+    const store = await openTestStore({ own: true })
+    const texts = Array.from({ length: 5 }, (_, number) => `content ${number}`)
+    for (const text of texts) {
+      await store.jobs.createMany(Array.from({ length: 101 }, () => newJob({}, text)))
+    }
+    const held = []
+    while (held.length < texts.length) held.push(...(await store.lane().fetch(10)))
+    const started = await store.work.start(held, intent)
+    const completions = started.map((one, at) => {
+      if (one.kind !== 'run') throw new Error(one.kind)
+      return { claimed: one.claimed, end: success, result: { answer: at }, usage: null, costUsd: 0 }
+    })
+    const dying = store.openWork({
+      scripts: {
+        ...store.scripts,
+        run: (name, root, args) =>
+          name === 'finish' ? store.scripts.run(name, root, args) : Promise.reject(new Error('died')),
+      },
+    })
+    await expect(dying.complete(completions)).rejects.toThrow('died')
+    expect(await store.redis.zcard(`${store.root}:status:completed`)).toBe(105)
+    await store.maintenance.sweep()
+    expect(await store.redis.zcard(`${store.root}:status:completed`)).toBe(505)
+    for (const key of await answerKeys(store)) {
+      expect(await store.redis.hget(`${store.root}:answer:${key}`, 'holders')).toBe('101')
+    }
   })
 
   it('does not fill the memory when it is given for nothing: other tenants are let in', async () => {

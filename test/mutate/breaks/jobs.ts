@@ -164,7 +164,7 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "  if followers.popped < FOLLOWERS_PER_CALL then return 0 end\n  return redis.call('ZCARD', followers_key(hash))",
+    find: "  if not followers.may_be_more then return 0 end\n  return redis.call('ZCARD', followers_key(hash))",
     replace: '  return 0',
     tests: FLIGHT,
     titles: 'more than one script call|worker died between',
@@ -208,7 +208,7 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/finish.lua',
-    find: "status == 'failed' and (ARGV[9] == '1' or carried)",
+    find: "status == 'failed' and (a[9] == '1' or carried)",
     replace: "status == 'failed' and carried",
     tests: FLIGHT,
     titles: 'failure is its own',
