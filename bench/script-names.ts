@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { readScripts } from '../jobs/scripts.ts'
+import { withEventReferences } from '../lib/event-references.ts'
 
 /** Digests of the scripts that may run, and their names: `jobs:create`, `gate:take`, `bullmq:moveToFinished`. */
 export async function readScriptNames(): Promise<Map<string, string>> {
@@ -10,12 +11,19 @@ export async function readScriptNames(): Promise<Map<string, string>> {
     ...jobs,
     ...(await readFolder('jobs', new URL('../jobs/lua/', import.meta.url))),
     ...(await readFolder('gate', new URL('../ratelimit/lua/', import.meta.url))),
-    ...(await readFolder('webhooks', new URL('../webhooks/lua/', import.meta.url))),
+    ...(
+      await Promise.all(
+        FOLDERS.map((folder) => readFolder(folder, new URL(`../${folder}/lua/`, import.meta.url))),
+      )
+    ).flat(),
     ...(await readBullScripts()),
   ])
 }
 
-/** Most scripts are sent with their folder's `common.lua` in front, some alone. */
+/** Folders with scripts that are named by them. */
+const FOLDERS = ['webhooks', 'batches', 'durable', 'events', 'flows', 'schedules']
+
+/** Most scripts are sent with their folder's `common.lua` in front, some alone, some with what tells of events around them. */
 async function readFolder(prefix: string, folder: URL): Promise<[digest: string, name: string][]> {
   const files = await readdir(fileURLToPath(folder))
   const texts = await Promise.all(
@@ -24,7 +32,8 @@ async function readFolder(prefix: string, folder: URL): Promise<[digest: string,
   const common = texts.find(({ file }) => file === 'common.lua')?.text
   return texts.flatMap(({ file, text }) => {
     const name = `${prefix}:${file.replace('.lua', '')}`
-    const sent = common === undefined ? [text] : [text, `${common}\n${text}`]
+    const sent =
+      common === undefined ? [text] : [text, `${common}\n${text}`, withEventReferences([common], text)]
     return sent.map((one): [string, string] => [hash('sha1', one), name])
   })
 }

@@ -95,11 +95,12 @@ end
 
 -- The members of a record that transitions read; nil when there is no such job (or only its tombstone is left
 -- and `tombstones` is not asked for).
-local function load(id, tombstones)
+-- `more`: further members to be read in the same command, which `job.more` has in their order.
+local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow')
+    'answer', 'durable', 'flow', unpack(more or {}))
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -108,7 +109,7 @@ local function load(id, tombstones)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27], flow = v[28],
+    durable = v[27], flow = v[28], more = more and { unpack(v, 29, 28 + #more) },
   }
 end
 

@@ -48,6 +48,8 @@ end
 
 local members, retain, most_lost, lease, budget_usd = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local outbox = root .. ':outbox'
+-- What a call needs of a record beyond what transitions read.
+local NEEDED = { 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id', 'unfit_lanes' }
 
 local function failed(id, promoted, code)
   return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
@@ -96,7 +98,7 @@ local function hold_budget(job, expected, fields)
 end
 
 local function start(id, entry, token, expected, is_direct)
-  local job = load(id, true)
+  local job = load(id, true, NEEDED)
   if not job or job.entries ~= entry then return { 'ack', '' } end
 
   local place = id .. '-' .. job.entries
@@ -213,8 +215,7 @@ local function start(id, entry, token, expected, is_direct)
     '{"started_at":' .. ms(now) .. ',"waited_ms":' .. waited .. members .. '}')
   index(job, 'running')
   emit(job, 'job.started', ',"attempt":' .. call)
-  local needed = redis.call('HMGET', job_key(id), 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id',
-    'unfit_lanes')
+  local needed = job.more
   return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
     'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '',
     'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited,
