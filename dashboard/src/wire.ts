@@ -190,6 +190,42 @@ export type List<Entry> = {
   scanned?: number
 }
 
+export type RunOutcome = 'created' | 'skipped' | 'missed' | 'refused'
+
+export type ScheduleRun = {
+  id: string
+  trigger: 'slot' | 'manual'
+  scheduled_for: string
+  outcome: RunOutcome
+  job_id: string | null
+  flow_id: string | null
+  error: { code: string; message: string } | null
+}
+
+export type Schedule = {
+  id: string
+  name: string | null
+  cron: string | null
+  every: string | null
+  time_zone: string
+  job: object | null
+  flow: object | null
+  overlap: string
+  catch_up: string
+  starts_at: string | null
+  ends_at: string | null
+  max_runs: number | null
+  paused: boolean
+  metadata: Record<string, string>
+  source: 'api' | 'file'
+  next_runs: string[]
+  last_run: Omit<ScheduleRun, 'id' | 'trigger'> | null
+  runs: number
+}
+
+/** A schedule and whose it is. */
+export type Owned = { tenant: string; schedule: Schedule }
+
 export type RedriveFilter = {
   lane?: string
   error_code?: string

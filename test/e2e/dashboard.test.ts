@@ -239,6 +239,37 @@ test('pages turn one by one, and the way back leads to the page one came from', 
   await groupEnded(url, 'pages')
 })
 
+test('a schedule is run, edited, paused and looked through', async () => {
+  const job = chat('again and again', {}, { max_completion_tokens: 8 })
+  const made = await post(url, '/v1/schedules', { name: 'digest <b>', cron: '0 3 * * *', job })
+  const { id } = (await made.json()) as { id: string }
+  // A refusal is shown, and logged by the browser.
+  const page = await open('#/schedules', { tolerated: /status of 400/ })
+  const row = page.getByRole('row', { name: /digest <b>/ })
+  await row.getByText('active').waitFor()
+  await row.getByText(/^in /).waitFor()
+
+  await row.getByRole('button', { name: 'Run now digest <b>' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Run now' }).click()
+  await row.getByText('created').waitFor()
+  await row.getByRole('button', { name: 'Edit digest <b>' }).click()
+  const text = page.getByRole('dialog').getByRole('textbox')
+  await text.fill((await text.inputValue()).replace('0 3 * * *', '61 * * * *'))
+  await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
+  await page.getByRole('alert').getByText('cron: Invalid value for minute: 61').waitFor()
+  await text.fill((await text.inputValue()).replace('61 * * * *', '30 4 * * *'))
+  await page.getByRole('dialog').getByRole('button', { name: 'Save' }).click()
+  await row.getByText('30 4 * * *').waitFor()
+  await row.getByRole('button', { name: 'Pause digest <b>' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click()
+  await row.getByText('paused').waitFor()
+  expect(await get(url, `/v1/schedules/${id}`)).toMatchObject({ paused: true, cron: '30 4 * * *', runs: 1 })
+
+  await row.getByRole('button', { name: 'History digest <b>' }).click()
+  await page.getByRole('dialog').getByRole('link').click()
+  await page.getByRole('heading', { name: 'Facts' }).waitFor()
+})
+
 test('what clients wrote stays text, wherever it is shown', async () => {
   const evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
   const job = await createJob(url, chat(`${evil} [[fault:422]]`, { metadata: { '<i>name</i>': evil } }))
@@ -365,6 +396,7 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
     '#/groups': 'Groups and batches',
     '#/jobs': 'Jobs',
     [`#/jobs/${id}?tenant=default`]: 'Facts',
+    '#/schedules': 'Schedules',
     '#/failures': 'Failures',
   }
   for (const [hash, heading] of Object.entries(views)) {

@@ -6,6 +6,7 @@ export type Route =
   | { view: 'jobs'; filter: JobFilter }
   | { view: 'job'; id: string; tenant: string | null }
   | { view: 'failures' }
+  | { view: 'schedules' }
   | { view: 'unknown' }
 
 /** Empty texts are no filter. `after`: the ids after which each page up to this one begins, with commas. */
@@ -31,7 +32,7 @@ export function parseRoute(hash: string): Route {
     }
     return { view: 'jobs', filter }
   }
-  if (view === 'tenants' || view === 'groups' || view === 'failures') return { view }
+  if (view === 'tenants' || view === 'groups' || view === 'failures' || view === 'schedules') return { view }
   return { view: 'unknown' }
 }
 

@@ -13,6 +13,7 @@ import { JobsView } from './jobs.tsx'
 import { KeyPrompt } from './key-prompt.tsx'
 import { LaneView } from './lane.tsx'
 import { OverviewView } from './overview.tsx'
+import { SchedulesView } from './schedules.tsx'
 import { TenantsView } from './tenants.tsx'
 
 const views = [
@@ -20,6 +21,7 @@ const views = [
   { href: '#/tenants', name: 'Tenants', of: ['tenants'] },
   { href: '#/groups', name: 'Groups', of: ['groups'] },
   { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
+  { href: '#/schedules', name: 'Schedules', of: ['schedules'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
 ]
 
@@ -109,6 +111,8 @@ function View({ route }: { route: Route }) {
       return <JobsView filter={route.filter} />
     case 'job':
       return <JobView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
+    case 'schedules':
+      return <SchedulesView />
     case 'failures':
       return <FailuresView />
     default:
