@@ -8,6 +8,7 @@ import {
   followEvents,
   type SluiceEvent,
 } from './events.ts'
+import { createFlows, type Flows } from './flows.ts'
 import { holdOn } from './hold.ts'
 import { createHttp, type Fetch, type Http, type RetryOptions } from './http.ts'
 import type {
@@ -111,6 +112,8 @@ export type SluiceClient = {
   durable: Durable
   /** Jobs that are made again and again, at times or at intervals. */
   schedules: Schedules
+  /** Flows: steps that need one another's results, run and kept by the server. */
+  flows: Flows
   /** How many jobs of a group are in which state, and what they cost. */
   group(name: string, options?: { signal?: AbortSignal }): Promise<Group>
 }
@@ -188,6 +191,7 @@ export function createClient(options: ClientOptions): SluiceClient {
       (await http.json<ListAttemptsAnswer>('GET', `${jobPath(id)}/attempts`, { signal })).data,
     durable: createDurable({ http, timeoutMs, createKey }),
     schedules: createSchedules({ http, createKey }),
+    flows: createFlows({ http, sleep, createKey }),
     group: (name, { signal } = {}) => http.json('GET', `/v1/groups/${encodeURIComponent(name)}`, { signal }),
   }
 }

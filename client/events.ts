@@ -57,11 +57,21 @@ export type EventsOptions = {
  * be: of a job that has ended, or of a group without open jobs.
  */
 export async function* followEvents(
-  { http, sleep: pause }: { http: Http; sleep: typeof sleep },
+  deps: { http: Http; sleep: typeof sleep },
   target: EventTarget | AllEvents,
-  { after, signal }: EventsOptions = {},
+  options: EventsOptions = {},
 ): AsyncGenerator<SluiceEvent, void, undefined> {
-  const path = toPath(target, after)
+  const path = toPath(target, options.after)
+  yield* followPath(deps, path, 'job', options) as AsyncGenerator<SluiceEvent, void, undefined>
+}
+
+/** The same for whatever has events; `last` is a member that only the last event of something has. */
+export async function* followPath(
+  { http, sleep: pause }: { http: Http; sleep: typeof sleep },
+  path: string,
+  last: 'job' | 'flow',
+  { after, signal }: EventsOptions = {},
+): AsyncGenerator<{ id: string; type: string; data: object }, void, undefined> {
   let hasEnded = false
   const batches = followStream({
     open: (lastEventId, either) =>
@@ -80,7 +90,7 @@ export async function* followEvents(
   for await (const events of batches) {
     for (const event of events) {
       const parsed = toSluiceEvent(event)
-      hasEnded = 'job' in parsed.data
+      hasEnded = last in parsed.data
       yield parsed
     }
   }
@@ -106,9 +116,9 @@ export function toHeaders(lastEventId: string): Record<string, string> {
   return { accept: 'text/event-stream', ...(lastEventId !== '' && { 'last-event-id': lastEventId }) }
 }
 
-function toSluiceEvent({ id, type, data }: ParsedEvent): SluiceEvent {
+function toSluiceEvent({ id, type, data }: ParsedEvent): { id: string; type: string; data: object } {
   try {
-    return { id, type, data: JSON.parse(data) } as SluiceEvent
+    return { id, type, data: JSON.parse(data) as object }
   } catch {
     const message = `the event ${id || type} has no JSON`
     throw new SluiceError({ status: 200, code: 'invalid_answer', message })

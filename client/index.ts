@@ -18,6 +18,7 @@ export type {
 } from './durable.ts'
 export { JobFailedError, SluiceError, type SluiceErrorCode } from './errors.ts'
 export type { AllEvents, EventsOptions, EventTarget, FlowEvent, SluiceEvent } from './events.ts'
+export { FlowFailedError, type Flows, type FlowUpdate } from './flows.ts'
 export type { Fetch, RetryOptions } from './http.ts'
 export type * from './openapi.ts'
 export type { Schedules } from './schedules.ts'

@@ -291,6 +291,12 @@ export type CreateSchedule = {
   metadata?: Record<string, string> | null
 }
 
+export type DeleteFlowAnswer = {
+  id: string
+  object: 'flow'
+  deleted: true
+}
+
 export type DurableRun = {
   object: 'durable.run'
   id: string
@@ -362,6 +368,70 @@ export type ErrorMembers = {
   code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_signallable' | 'not_retryable' | 'step_changed' | 'already_signalled' | 'signal_timeout' | 'events_expired' | 'read_only' | 'payload_too_large' | 'storage_full' | 'upgrade_required' | 'idempotency_key_reused' | 'too_many_schedules' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
 }
 
+export type Flow = {
+  id: string
+  object: 'flow'
+  name: string
+  status: 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled'
+  /** How many of its steps stand how. */
+  step_counts: {
+    total: number
+    completed: number
+    failed: number
+    skipped: number
+  }
+  error: JobError | null
+  /** Of all its jobs. */
+  usage: Usage
+  /** USD, of all calls made for it. */
+  cost_usd: number
+  budget_usd: number | null
+  deadline: string | null
+  group: string | null
+  metadata: Record<string, string>
+  /** How often it was retried. */
+  retries: number
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  finished_at: string | null
+  steps: Record<string, FlowStep>
+  output: unknown
+}
+
+/** The `data` of one event. Terminal events carry the whole flow. */
+export type FlowEvent = {
+  flow_id: string
+  /** Counts from 1 within the flow, without gaps. */
+  seq: number
+  /** RFC 3339, UTC, with milliseconds. */
+  at: string
+  step?: string
+  [member: string]: unknown
+}
+
+export type FlowStep = {
+  status: 'blocked' | 'waiting' | 'queued' | 'running' | 'completed' | 'failed' | 'skipped' | 'cancelled'
+  /** Steps that have to end first: those it names, and those its expressions read. */
+  needs: string[]
+  jobs: {
+    total: number
+    completed: number
+    failed: number
+  }
+  /** Of a step with one job. */
+  job_id: string | null
+  /** With `for_each` a list in the order of the elements, null for one that failed. */
+  result: unknown
+  /** The result is too large for this answer: `result_url` has it. */
+  result_omitted?: true
+  /** The path of its job, or of the jobs of all elements. */
+  result_url?: string
+  signal: unknown
+  error: JobError | null
+  started_at: string | null
+  finished_at: string | null
+}
+
 export type FlowStepDefinition = {
   /** What `POST /v1/jobs` takes; every string of it may hold expressions, `${{ … }}`. */
   job?: {
@@ -387,6 +457,50 @@ export type FlowStepDefinition = {
     /** Any JSON value. */
     value: Untouched
   } | null
+}
+
+export type FlowStepJobs = {
+  object: 'list'
+  data: ({
+    index: number
+    /** Null: it has none yet. */
+    job: Job | null
+  })[]
+  total: number
+  has_more: boolean
+}
+
+export type FlowSummary = {
+  id: string
+  object: 'flow'
+  name: string
+  status: 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled'
+  /** How many of its steps stand how. */
+  step_counts: {
+    total: number
+    completed: number
+    failed: number
+    skipped: number
+  }
+  error: JobError | null
+  /** Of all its jobs. */
+  usage: Usage
+  /** USD, of all calls made for it. */
+  cost_usd: number
+  budget_usd: number | null
+  deadline: string | null
+  group: string | null
+  metadata: Record<string, string>
+  /** How often it was retried. */
+  retries: number
+  /** RFC 3339, UTC, with milliseconds. */
+  created_at: string
+  finished_at: string | null
+}
+
+export type FollowFlowQuery = {
+  /** For clients that cannot send the header `Last-Event-ID`. */
+  last_event_id?: string
 }
 
 export type FollowJobQuery = {
@@ -496,6 +610,30 @@ export type ListAttemptsAnswer = {
   has_more: boolean
   first_id: string | null
   last_id: string | null
+}
+
+export type ListFlowStepJobsQuery = {
+  limit?: number
+  /** The first element of the page. */
+  from?: number
+}
+
+export type ListFlowsAnswer = {
+  object: 'list'
+  data: FlowSummary[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+  /** How many flows were looked at, where that was the most that a page looks at: `last_id` goes on from there. */
+  scanned?: number
+}
+
+export type ListFlowsQuery = {
+  status?: 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled'
+  name?: string
+  limit?: number
+  /** The last id of the page before. It may have been deleted since. */
+  after?: string
 }
 
 export type ListJobsAnswer = {

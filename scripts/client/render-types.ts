@@ -6,6 +6,8 @@ const operations = [
   ...['createJob', 'createJobs', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob'],
   ...['createSchedule', 'changeSchedule', 'listSchedules', 'listScheduleRuns'],
   ...['putDurableStep', 'signalDurableRun', 'getDurableRun'],
+  ...['createFlow', 'listFlows', 'getFlow', 'cancelFlow', 'retryFlow', 'signalFlow', 'deleteFlow'],
+  ...['followFlow', 'listFlowStepJobs'],
 ]
 
 const header = `// Written by \`npm run client:types\` from the API's OpenAPI document; not to be edited by hand.

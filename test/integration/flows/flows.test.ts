@@ -1,5 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createClient, FlowFailedError } from '../../../client/index.ts'
 import type { FlowView } from '../../../flows/view.ts'
+import { runCli } from '../../helpers/cli.ts'
 import { type ErrorBody, type FlowEventRead, KEY, OTHER, shareFlowShop } from './fixture.ts'
 import { chat, echo, statuses } from './forms.ts'
 
@@ -474,3 +479,54 @@ it('is told of in the one stream of all events of its tenant, with its jobs', as
   expect(names.filter((name) => !name.startsWith('job.'))).toEqual(flowEvents)
   expect(names.filter((name) => name === 'job.queued')).toHaveLength(2)
 })
+
+it('is created, followed, signalled and listed by the client and by the command line', async () => {
+  const { flows } = createClient({ url: shop().api.url!, key: KEY })
+  const create = {
+    name: 'by hand',
+    input: { who: 'Ada' },
+    steps: {
+      ask: { wait_for_signal: {} },
+      say: { job: echo('${{ input.who }} says ${{ steps.ask.signal }}') },
+    },
+    output: '${{ steps.say.result.metadata.text }}',
+  } as never
+  const { id } = await flows.create(create)
+  const seen: string[] = []
+  for await (const { type } of flows.events(id)) {
+    seen.push(type)
+    if (type === 'step.waiting') await flows.signal(id, 'ask', 'yes')
+  }
+  expect(seen).toEqual([
+    'flow.started',
+    'step.waiting',
+    'step.completed',
+    'step.started',
+    'step.completed',
+    'flow.completed',
+  ])
+  expect(await flows.wait(id)).toMatchObject({ status: 'completed', output: 'Ada says yes' })
+  expect((await flows.list({ name: 'by hand' }).next()).value).toMatchObject({ id })
+  expect((await Array.fromAsync(flows.stepJobs(id, 'say')))[0]).toMatchObject({ status: 'completed' })
+  await expect(flows.run({ name: 'bad', steps: { a: { job: failing } } } as never)).rejects.toBeInstanceOf(
+    FlowFailedError,
+  )
+
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-flow-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const path = join(folder, 'flow.yaml')
+  await writeFile(
+    path,
+    `name: from a file\ninput: { n: 1 }\nsteps:\n  a:\n    job: ${JSON.stringify(echo('n is ${{ input.n }}'))}\noutput: \${{ steps.a.result.metadata.text }}\n`,
+  )
+  const cli = (...args: string[]) => runCli(args, { env: { SLUICE_URL: shop().api.url!, SLUICE_KEY: KEY } })
+  const ran = await cli('flows', 'run', path, '--input', '{"n":7}')
+  expect(ran).toMatchObject({ code: 0, stdout: 'n is 7\n' })
+  expect(ran.stderr).toMatch(/a {2}completed/)
+  const made = /flow_\w+/.exec(ran.stderr)![0]
+  expect((await cli('flows', 'show', made)).stdout).toMatch(/^flow_\w+ {2}from a file {2}completed/)
+  expect((await cli('flows', 'list', '--name', 'from a file')).stdout).toContain(made)
+  expect((await cli('flows', 'cancel', made)).code).toBe(1)
+  await writeFile(path, JSON.stringify({ name: 'fails', steps: { a: { job: failing } } }))
+  expect((await cli('flows', 'run', path)).code).toBe(1)
+}, 30_000)

@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { parseDocument } from 'yaml'
+import { toHeaders } from '../client/events.ts'
+import { followStream } from '../client/follow-stream.ts'
+import type { Flow, FlowStep, FlowSummary, ListFlowsAnswer } from '../client/openapi.ts'
+import { type Client, FIRST_PATIENCE_MS } from './client.ts'
+import { CliError, ExitCode } from './exit.ts'
+import { formatUsd } from './format.ts'
+import { renderTable } from './table.ts'
+import { connectSeen, findOwner } from './tenants.ts'
+import type { ServerOptions, Terminal } from './terminal.ts'
+
+type Options = ServerOptions & { json?: boolean; patience: number }
+
+/** Between the end of a stream and the question whether that was all, ms. */
+const PAUSE_MS = 200
+
+const styles: Record<string, 'green' | 'red' | 'yellow'> = {
+  completed: 'green',
+  failed: 'red',
+  cancelled: 'yellow',
+  skipped: 'yellow',
+  waiting: 'yellow',
+}
+
+/** `flows run FILE`: creates a flow, shows its steps as they end, and writes its output. 1 where it did not complete. */
+export async function runFlow(
+  terminal: Terminal,
+  path: string,
+  options: Options & { input?: string; detach?: boolean },
+): Promise<ExitCode> {
+  const create = await readFlow(path, options.input)
+  const [seen] = await connectSeen(terminal, options, { patienceMs: options.patience })
+  const { client } = seen!
+  const created = await client.json<Flow>('POST', '/v1/flows', {
+    body: JSON.stringify(create),
+    headers: { 'content-type': 'application/json', 'idempotency-key': randomUUID() },
+  })
+  terminal.note(`${created.id}  ${created.name}`)
+  if (options.detach) {
+    await terminal.write(options.json ? `${JSON.stringify(created)}\n` : `${created.id}\n`)
+    return ExitCode.ok
+  }
+  await followFlow(terminal, client, created.id, options)
+  return writeEnd(terminal, client, created.id, options)
+}
+
+/** A create object as YAML, of which JSON is a part. */
+async function readFlow(path: string, input: string | undefined): Promise<object> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    throw new CliError(ExitCode.usage, error instanceof Error ? error.message : String(error))
+  }
+  const document = parseDocument(text)
+  const [fault] = document.errors
+  if (fault) throw new CliError(ExitCode.usage, `${path}: ${fault.message}`)
+  const flow: unknown = document.toJS()
+  if (typeof flow !== 'object' || flow === null) throw new CliError(ExitCode.usage, `${path}: holds no flow`)
+  return input === undefined ? flow : { ...flow, input: readJson(input, 'the input') }
+}
+
+function readJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new CliError(ExitCode.usage, `${what} is not JSON; write a text as '"…"'`)
+  }
+}
+
+/** Every event to the last, over connections that break. */
+async function followFlow(terminal: Terminal, client: Client, id: string, options: Options): Promise<void> {
+  let patience = Math.min(options.patience, FIRST_PATIENCE_MS)
+  const batches = followStream({
+    open: (lastEventId, signal) =>
+      client.open(`${flowPath(id)}/events`, {
+        headers: toHeaders(lastEventId),
+        patienceMs: patience,
+        signal,
+      }),
+    onOpen: () => {
+      patience = options.patience
+    },
+    async goOn({ how, error }) {
+      if (how === 'unopened') throw error
+      await terminal.sleep(PAUSE_MS)
+      return true
+    },
+    after: undefined,
+    signal: terminal.signal,
+  })
+  for await (const events of batches) {
+    for (const { type, data: text } of events) {
+      const { at, step, error } = JSON.parse(text) as { at: string; step?: string; error?: FlowStep['error'] }
+      const [what = '', how = ''] = type.split('.')
+      const look = styles[how]
+      const shown = look === undefined ? how : terminal.style(look, how)
+      terminal.note(`${at}  ${step ?? what}  ${shown}${error ? `  ${error.code}: ${error.message}` : ''}`)
+    }
+  }
+}
+
+async function writeEnd(terminal: Terminal, client: Client, id: string, options: Options): Promise<ExitCode> {
+  const flow = await client.json<Flow>('GET', flowPath(id))
+  if (options.json) await terminal.write(`${JSON.stringify(flow)}\n`)
+  else if (flow.status === 'completed') {
+    const { output } = flow
+    await terminal.write(`${typeof output === 'string' ? output : JSON.stringify(output, null, 2)}\n`)
+  } else terminal.note(flow.error === null ? flow.status : `${flow.error.code}: ${flow.error.message}`)
+  return flow.status === 'completed' ? ExitCode.ok : ExitCode.failed
+}
+
+/** `flows list`: newest first. */
+export async function runListFlows(
+  terminal: Terminal,
+  options: Options & { status?: string; name?: string; limit: number },
+): Promise<ExitCode> {
+  const flows: FlowSummary[] = []
+  for (const { client } of await connectSeen(terminal, options, { patienceMs: options.patience })) {
+    for await (const flow of listFlows(client, options)) flows.push(flow)
+  }
+  flows.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at))
+  const shown = flows.slice(0, options.limit)
+  if (options.json) await terminal.write(shown.map((flow) => `${JSON.stringify(flow)}\n`).join(''))
+  else await terminal.write(renderFlows(shown, terminal.style))
+  return ExitCode.ok
+}
+
+async function* listFlows(
+  client: Client,
+  { status, name, limit }: { status?: string; name?: string; limit: number },
+): AsyncGenerator<FlowSummary> {
+  let after: string | null = null
+  for (let left = limit; left > 0; ) {
+    const query = new URLSearchParams({ limit: String(Math.min(1000, left)) })
+    if (status !== undefined) query.set('status', status)
+    if (name !== undefined) query.set('name', name)
+    if (after !== null) query.set('after', after)
+    const page: ListFlowsAnswer = await client.json('GET', `/v1/flows?${query}`)
+    yield* page.data
+    left -= page.data.length
+    after = page.last_id
+    if (!page.has_more || after === null) return
+  }
+}
+
+function renderFlows(flows: FlowSummary[], style: Terminal['style']): string {
+  const head = ['ID', 'NAME', 'STATUS', 'STEPS', 'CREATED', 'USD', 'ERROR']
+  const rows = flows.map(({ id, name, status, step_counts: counts, created_at, cost_usd, error }) => {
+    const look = styles[status]
+    const shown = look === undefined ? status : style(look, status)
+    const done = `${counts.completed + counts.failed + counts.skipped}/${counts.total}`
+    return [id, name, shown, done, created_at, formatUsd(cost_usd), error?.code ?? '']
+  })
+  return renderTable([head, ...rows], ['left', 'left', 'left', 'right', 'left', 'right', 'left'])
+}
+
+/** `flows show ID`: how each step stands. */
+export async function runShowFlow(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
+  const client = await findFlow(terminal, id, options)
+  const flow = await client.json<Flow>('GET', flowPath(id))
+  await terminal.write(options.json ? `${JSON.stringify(flow)}\n` : renderFlow(flow, terminal.style))
+  return ExitCode.ok
+}
+
+function renderFlow(flow: Flow, style: Terminal['style']): string {
+  const head = ['STEP', 'STATUS', 'NEEDS', 'JOBS', 'STARTED', 'FINISHED', 'ERROR']
+  const rows = Object.entries(flow.steps).map(([name, step]) => {
+    const look = styles[step.status]
+    const shown = look === undefined ? step.status : style(look, step.status)
+    const { completed, failed, total } = step.jobs
+    const jobs = total === 0 ? '-' : `${completed + failed}/${total}`
+    const times = [step.started_at ?? '-', step.finished_at ?? '-']
+    return [name, shown, step.needs.join(',') || '-', jobs, ...times, step.error?.code ?? '']
+  })
+  const sides = ['left', 'left', 'left', 'right', 'left', 'left', 'left'] as const
+  const title = `${flow.id}  ${flow.name}  ${flow.status}  ${formatUsd(flow.cost_usd)}\n\n`
+  return title + renderTable([head, ...rows], [...sides])
+}
+
+/** `flows cancel ID` and `flows retry ID`. */
+export async function runChangeFlow(
+  terminal: Terminal,
+  id: string,
+  change: 'cancel' | 'retry',
+  options: Options,
+): Promise<ExitCode> {
+  const client = await findFlow(terminal, id, options)
+  const flow = await client.json<Flow>('POST', `${flowPath(id)}/${change}`)
+  await terminal.write(options.json ? `${JSON.stringify(flow)}\n` : `${id}  ${flow.status}\n`)
+  return ExitCode.ok
+}
+
+/** `flows signal ID STEP [JSON]`: what a step waits for, or will; `true` unless given. */
+export async function runSignalFlow(
+  terminal: Terminal,
+  id: string,
+  step: string,
+  value: string,
+  options: Options,
+): Promise<ExitCode> {
+  const body = JSON.stringify(readJson(value, 'the value'))
+  const client = await findFlow(terminal, id, options)
+  const path = `${flowPath(id)}/signals/${encodeURIComponent(step)}`
+  const flow = await client.json<Flow>('POST', path, {
+    body,
+    headers: { 'content-type': 'application/json' },
+  })
+  await terminal.write(options.json ? `${JSON.stringify(flow)}\n` : `${id}  ${step}  ${body}\n`)
+  return ExitCode.ok
+}
+
+async function findFlow(terminal: Terminal, id: string, options: Options): Promise<Client> {
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  return (await findOwner(seen, flowPath(id), id)).client
+}
+
+function flowPath(id: string): string {
+  return `/v1/flows/${encodeURIComponent(id)}`
+}
