@@ -274,7 +274,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
         })
       }
       if (outcome === 'again') {
-        throw new ApiError('not_signallable', `${step} has its signal already, or waits for none any more`)
+        throw new ApiError('already_signalled', `${step} has its signal already, or waits for none any more`)
       }
       const flow = await read(tenant, idOf(request))
       if (outcome === 'over') throw new ApiError('not_signallable', `the flow is ${flow.status} already`)
