@@ -25,6 +25,7 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.jobs.onIncident({ ...job, kind: 'lost' })
   metrics.http.onAnswer({ method: 'GET', route: '/', status: 200, ms: 1 })
   metrics.webhooks.onAttempt({ outcome: 'delivered', latencyMs: 1, delayMs: 1 })
+  metrics.flows.onProgress({ ended: 'completed', durationMs: 1, steps: ['completed'] })
   metrics.redis.meter('commands')
   metrics.upkeep.onFailure('retention')
   metrics.upkeep.onRun('retention', 1, false)

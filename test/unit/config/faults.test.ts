@@ -133,7 +133,7 @@ describe('one fault, with its line', () => {
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, schedules, worker, files, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, schedules, worker, files, flows, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

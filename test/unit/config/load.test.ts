@@ -35,6 +35,14 @@ describe('defaults', () => {
       redrive: [],
       schedules: [],
       files: { max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },
+      flows: {
+        max_steps: 1000,
+        max_elements: 10_000,
+        max_open: 10_000,
+        max_size: 4_194_304,
+        max_signal: 262_144,
+        max_value: 16_777_216,
+      },
       encryption: { keys: [] },
       webhooks: {
         allow_private_addresses: false,
