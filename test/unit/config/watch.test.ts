@@ -27,6 +27,7 @@ jobs: { retain: 1d, max_queued: 5, stalled_after: 20s }
 redrive: [{ error_codes: [timeout], after: 5m }]
 flows: { max_steps: 5 }
 schedules: [{ tenant: acme, name: nightly, cron: '@daily', job: { type: chat, body: { model: one/m } } }]
+flows: { max_steps: 10 }
 files: { max_bytes_per_tenant: 1GiB, retain: 2d }
 encryption: { keys: ["${Buffer.alloc(32, 1).toString('hex')}"] }
 webhooks: { secret: whsec_c2VjcmV0c2VjcmV0c2VjcmV0, schedule: [1s] }
