@@ -5,6 +5,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { AtRest } from './at-rest.ts'
 import { readAttempts } from './attempts.ts'
+import type { DueTimers } from './due-timers.ts'
 import { hashInputs } from './embedding-cache.ts'
 import { exportFailed } from './export-failed.ts'
 import { createFailures } from './failures.ts'
@@ -73,6 +74,8 @@ type Deps = {
   replyInbox: ReplyInbox | null
   /** Null: every job goes through its lane's queue. */
   openLanes: OpenLanes | null
+  /** Told when jobs are due that were scheduled here. */
+  dueTimers?: Pick<DueTimers, 'note'>
   newId: () => string
   /** Told what came of each submission. */
   events?: Emit<{ 'job.submitted': SubmissionEvent }>
@@ -363,6 +366,14 @@ export function createJobs(deps: Deps): Jobs {
     redeliver: (tenant, deliveryId) => deps.deliveries.redeliver(tenant, deliveryId),
   }
 
+  /** What is to be queued of a job just created: nothing of a scheduled one, which the maintainer queues when its time comes. */
+  function entriesOf(created: Submitted): QueueEntry[] {
+    const entry = entryOf(created, timeOf(created))
+    if (entry.notBefore === null) return [entry]
+    deps.dueTimers?.note(entry.tenant, entry.notBefore)
+    return []
+  }
+
   /** Says when a job just created will start; a guess that fails is none. */
   async function forecast(job: Job, { tenant, lane, priority }: NewJob): Promise<void> {
     if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
@@ -405,12 +416,6 @@ export function createJobs(deps: Deps): Jobs {
 /** When a job was created, as the script answered. */
 function timeOf({ rest }: Submitted): number {
   return Number(String(rest[0]))
-}
-
-/** What is to be queued of a job just created: nothing of a scheduled one, which the maintainer queues when its time comes. */
-function entriesOf(created: Submitted): QueueEntry[] {
-  const entry = entryOf(created, timeOf(created))
-  return entry.notBefore === null ? [entry] : []
 }
 
 function toBulkOutcome(submitted: Submitted): BulkOutcome {

@@ -16,6 +16,7 @@ import { createFlowScripts } from '../flows/scripts.ts'
 import { createFlows } from '../flows/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { type AtRest, createAtRest } from '../jobs/at-rest.ts'
+import { createDueTimers } from '../jobs/due-timers.ts'
 import { createDurability } from '../jobs/durability.ts'
 import { tenantOf, tenantRoot } from '../jobs/keys.ts'
 import { createMaintenance } from '../jobs/maintenance.ts'
@@ -273,6 +274,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const durability = settings().redis.durable
     ? createDurability({ connection: connect('commands'), prefix })
     : null
+  const dueTimers = createDueTimers({ outbox, now, onError })
+  closers.add('the timers of scheduled jobs', async () => dueTimers.close())
   const jobs = createJobs({
     redis,
     scripts,
@@ -285,6 +288,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     render: renderResult,
     deliveries: webhooks,
     forecaster,
+    dueTimers,
     queueAdmission: createQueueAdmission({
       redis,
       prefix,

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createDueTimers } from '../../../jobs/due-timers.ts'
 import { keepMaintained } from '../../helpers/maintainer.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
@@ -65,6 +66,27 @@ describe('a scheduled job', () => {
     expect((await read(store, job.id)).status).toBe('queued')
     expect(await store.redis.hgetall(`${store.root}:scheduled-lanes`)).toEqual({ [LANE]: '1' })
     expect((await store.start()).claimed.id).toBe(job.id)
+  })
+
+  it('is queued in its time by the process that made it, where there is no maintainer just then', async () => {
+    const store = await openTestStore()
+    const dueTimers = createDueTimers({
+      ...store,
+      now: Date.now,
+      onError(error) {
+        throw error
+      },
+    })
+    onTestFinished(() => dueTimers.close())
+    const jobs = store.openJobs({ dueTimers })
+    const runAt = inMs(600)
+    await jobs.createMany([newJob({ runAt }, 'one'), newJob({ runAt: runAt - 300 }, 'two')])
+    for (const text of ['two', 'one']) {
+      const { claimed } = await store.start()
+      expect(JSON.stringify(claimed.body)).toContain(text)
+    }
+    expect(Date.now()).toBeGreaterThanOrEqual(runAt)
+    expect(Date.now() - runAt).toBeLessThan(1000)
   })
 
   it('of an earlier release, which has a delayed entry in its lane, runs at its time', async () => {
