@@ -1,11 +1,14 @@
 import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished, test } from 'vitest'
+import { type TestContext, test } from 'vitest'
 import { chat, createBulk, getAttempts, groupEnded, post, startStack, waitForJob } from '../helpers/stack.ts'
 
 const hook = fileURLToPath(new URL('../fixtures/block-main-loop.mjs', import.meta.url))
 
 /** A worker whose main loop is blocked for `ms` in the middle of its calls, and another one that has nothing to do. */
-async function blockWorker({ ms, worker = '' }: { ms: number; worker?: string }) {
+async function blockWorker(
+  { expect, onTestFinished }: TestContext,
+  { ms, worker = '' }: { ms: number; worker?: string },
+) {
   const stack = await startStack({
     simulator: ['--latency', '1500'],
     workerEnv: { NODE_OPTIONS: `--import ${hook}`, BLOCK_MS: String(ms) },
@@ -30,8 +33,9 @@ async function blockWorker({ ms, worker = '' }: { ms: number; worker?: string })
   return { stack, url, ids: await queued, awaited }
 }
 
-test('a worker whose main loop is blocked for longer than jobs.stalled_after keeps its jobs, and each call is made once', async () => {
-  const { stack, url, ids, awaited } = await blockWorker({ ms: 8_000 })
+test.concurrent('a worker whose main loop is blocked for longer than jobs.stalled_after keeps its jobs, and each call is made once', async (context) => {
+  const { expect } = context
+  const { stack, url, ids, awaited } = await blockWorker(context, { ms: 8_000 })
   expect((await groupEnded(url, 'blocked')).counts.completed).toBe(8)
   const id = (await awaited).headers.get('x-job-id')!
   expect((await waitForJob(url, id)).status).toBe('completed')
@@ -43,8 +47,9 @@ test('a worker whose main loop is blocked for longer than jobs.stalled_after kee
   expect(await stack.simulator.calls()).toHaveLength(9)
 }, 60_000)
 
-test('a worker whose main loop is blocked for longer than worker.hung_after loses its jobs to another', async () => {
-  const { url, ids, awaited } = await blockWorker({ ms: 12_000, worker: 'hung_after: 1s' })
+test.concurrent('a worker whose main loop is blocked for longer than worker.hung_after loses its jobs to another', async (context) => {
+  const { expect } = context
+  const { url, ids, awaited } = await blockWorker(context, { ms: 12_000, worker: 'hung_after: 1s' })
   expect((await groupEnded(url, 'blocked')).counts.completed).toBe(8)
   expect((await awaited).ok).toBe(true)
   const attempts = await Promise.all(ids.map((id) => getAttempts(url, id)))

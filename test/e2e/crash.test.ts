@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { test } from 'vitest'
 import {
   chat,
   createBulk,
@@ -19,7 +19,10 @@ async function paidTwice(stack: Stack): Promise<string[]> {
   return hashes.filter((hash, index) => hashes.indexOf(hash) !== index)
 }
 
-test('what a killed worker had under way runs again within 20 s, marked as ambiguous, and every job completes', async () => {
+test.concurrent('what a killed worker had under way runs again within 20 s, marked as ambiguous, and every job completes', async ({
+  expect,
+  onTestFinished,
+}) => {
   const stack = await startStack({
     workers: 2,
     simulator: ['--latency', '1500'],
@@ -53,7 +56,10 @@ test('what a killed worker had under way runs again within 20 s, marked as ambig
   expect((await paidTwice(stack)).length).toBeLessThanOrEqual(lost.length)
 }, 90_000)
 
-test('a worker that is told to go under load finishes its calls, leaves with 0, and nothing is paid twice', async () => {
+test.concurrent('a worker that is told to go under load finishes its calls, leaves with 0, and nothing is paid twice', async ({
+  expect,
+  onTestFinished,
+}) => {
   const stack = await startStack({
     simulator: ['--latency', '700', '--jitter', '300'],
     limits: '{ max_concurrency: 30 }',
