@@ -1,32 +1,17 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isTerminal, type Job } from '../../jobs/job.ts'
-import { parseLargeResult, readResultText } from '../../jobs/job-result.ts'
-import type { JsonObject } from '../../lib/json.ts'
-import { stringifyJson } from '../../lib/json-source.ts'
+import type { Job } from '../../jobs/job.ts'
 import type { ApiDeps, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { toApiError } from '../error-replies.ts'
-import { ApiError, toErrorMembers } from '../errors.ts'
+import { toErrorMembers } from '../errors.ts'
 import { prefersAsync } from '../prefer.ts'
 import { COMMENT, fillSilences } from '../sse.ts'
-import { type Asked, type Call, openCall } from './call.ts'
+import { answerFailure, answerWhole, cacheOf, type Handover, stopped } from './answer-whole.ts'
+import { type Asked, openCall } from './call.ts'
 import type { Failure } from './failure.ts'
-import { encodeStream, failureOf, type StreamForm } from './stream.ts'
+import { encodeStream, failureOf } from './stream.ts'
 import { type Progress, watchCall } from './watch.ts'
-
-/** Seconds after which a failure that asking again may cure is worth another request. */
-const RETRY_AFTER = 2
-
-/** How an endpoint hands its answers over. */
-export type Handover = {
-  /** Null: in one piece. Such answers have no chunks. */
-  stream: ((call: Call) => StreamForm) | null
-  /** The result as this client is to see it; default: as it is. */
-  render?: (job: Job, result: JsonObject) => JsonObject
-  /** Default: `watchCall`. */
-  watch?: typeof watchCall
-}
 
 /**
  * Answers a provider's request by a job: with its result, as a stream where asked for, or with the job itself
@@ -99,102 +84,12 @@ export async function answerCall(
   }
 }
 
-/** Answers in one piece, with the result or what went wrong. */
-async function answerWhole(
-  reply: FastifyReply,
-  call: Call,
-  handover: Handover,
-  cancel: () => void,
-  { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
-): Promise<FastifyReply> {
-  const end = isTerminal(call.job.status)
-    ? ({ kind: 'ended', job: call.job } as const)
-    : await awaitEnd(reply, call, handover, cancel, { deps, closing })
-  if (end === null) return reply.hijack()
-  reply.header('x-cache', cacheOf(end, call.job))
-  const failure = failureOf(end)
-  if (failure) return answerFailure(reply, call, failure)
-  if (handover.render !== undefined && end.kind === 'ended') await parseLargeResult(end.job)
-  return answerResult(reply, end, handover.render)
-}
-
-/** The end of a call's job; null where its client went away. Throws where the server closes. */
-async function awaitEnd(
-  reply: FastifyReply,
-  call: Call,
-  handover: Handover,
-  cancel: () => void,
-  { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
-): Promise<Progress | null> {
-  let isGone = reply.raw.destroyed
-  // Not `AbortSignal.any`: signals that outlive the call would gather a reference for each.
-  const stop = new AbortController()
-  const leave = () => {
-    isGone = true
-    if (call.isOwn && !closing.aborted) cancel()
-    stop.abort()
-  }
-  const close = () => stop.abort()
-  reply.raw.once('close', leave)
-  closing.addEventListener('abort', close)
-  if (isGone) leave()
-  if (closing.aborted) close()
-  try {
-    for await (const step of (handover.watch ?? watchCall)(deps.jobs, call, stop.signal)) {
-      if (step.kind !== 'chunk') return step
-    }
-  } finally {
-    reply.raw.off('close', leave)
-    closing.removeEventListener('abort', close)
-  }
-  if (isGone) return null
-  throw stopped()
-}
-
 /** Answers with the job itself. */
 export function answerAsync(reply: FastifyReply, job: Job): FastifyReply {
   return reply
     .code(202)
     .headers({ location: `/v1/jobs/${job.id}`, 'preference-applied': 'respond-async' })
     .send(job)
-}
-
-/** Not by the route's serializer, for a result goes out as it is; one that nobody changes is not even parsed. */
-function answerResult(reply: FastifyReply, step: Progress, render: Handover['render']): FastifyReply {
-  return reply.type('application/json; charset=utf-8').serializer(asItIs).send(writeResult(step, render))
-}
-
-function writeResult(step: Progress, render: Handover['render']): string {
-  if (step.kind !== 'ended') return '{}'
-  const text = render === undefined ? readResultText(step.job) : null
-  if (text !== null) return text
-  const { result } = step.job
-  return result === null ? '{}' : stringifyJson(render?.(step.job, result) ?? result)
-}
-
-function asItIs(payload: unknown): string {
-  return payload as string
-}
-
-function answerFailure(reply: FastifyReply, call: Call, failure: Failure): FastifyReply {
-  const { status, error, isRetryable } = call.isReplayed ? sayReplayed(failure, call.job.id) : failure
-  return reply
-    .code(status)
-    .headers({
-      'cache-control': 'no-store',
-      ...(isRetryable ? { 'retry-after': String(RETRY_AFTER) } : { 'x-should-retry': 'false' }),
-    })
-    .type('application/json; charset=utf-8')
-    .serializer((payload: unknown) => JSON.stringify(payload))
-    .send({ error })
-}
-
-/** The same key would bring the same failure again, however often it is sent. */
-function sayReplayed(failure: Failure, id: string): Failure {
-  const message =
-    `${failure.error.message} (This is the earlier failure of job ${id}, which the Idempotency-Key names. ` +
-    'Send another key, or Idempotency-Key-Policy: retry-failed, for a new attempt.)'
-  return { ...failure, error: { ...failure.error, message }, isRetryable: false }
 }
 
 /** Answers with server-sent events. */
@@ -229,12 +124,6 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
   }
 }
 
-/** Chunks come of a call of the job's own; whoever shares another's, or the cache's, answer gets it whole. */
-function cacheOf(step: Progress, job: Job): Job['cache'] {
-  if (step.kind === 'ended') return step.job.cache
-  return job.cache === 'off' ? 'off' : 'miss'
-}
-
 async function* resume(
   next: Promise<IteratorResult<Progress>>,
   rest: AsyncGenerator<Progress>,
@@ -246,12 +135,6 @@ async function* resume(
   } finally {
     await rest.return(undefined)
   }
-}
-
-/** A signal ended the progress; a client that went away does not read this. */
-function stopped(): ApiError {
-  const message = 'the server is closing, or the key was revoked; ask again to get this answer'
-  return new ApiError('unavailable', message, { retryAfterSeconds: 1 })
 }
 
 /** What to tell the client of a stream that stops: by `error`, or with its connection where that is null. */
