@@ -34,7 +34,7 @@ export function createSubscriptions(deps: {
   hold: () => () => void
   onError: (error: unknown) => void
 }): Subscriptions {
-  const { jobs, isUnavailable } = deps.context.deps
+  const { jobs, flows, isUnavailable } = deps.context.deps
   const { tenant, outlet } = deps
   const known = new Map<string, Subscription>()
 
@@ -50,18 +50,22 @@ export function createSubscriptions(deps: {
       const options = { cursor: after, filter: toFilter(filter ?? {}, withDeltas, 'filter.'), withDeltas }
       return { finished: false, ...(await followTenant(deps.context.deps, tenant, options, signal, 'after')) }
     }
-    if (flow !== undefined) throw notFound('flow')
-    const found =
-      job !== undefined
-        ? await jobs.follow(tenant, checkId(job, 'job'), checkCursor(after, 'job', 'after'), signal)
-        : await jobs.followGroup(
-            tenant,
-            checkId(group!, 'group'),
-            checkCursor(after, 'group', 'after'),
-            signal,
-          )
-    if (found === null) throw notFound(job !== undefined ? 'job' : 'group')
+    const found = await followOne({ job, group, flow }, after, signal)
+    if (found === null) throw notFound(job !== undefined ? 'job' : flow !== undefined ? 'flow' : 'group')
     return found
+  }
+
+  function followOne(
+    { job, group, flow }: Pick<Subscribe, 'job' | 'group' | 'flow'>,
+    after: string,
+    signal: AbortSignal,
+  ) {
+    if (job !== undefined)
+      return jobs.follow(tenant, checkId(job, 'job'), checkCursor(after, 'job', 'after'), signal)
+    // Counted as those of a job are.
+    if (flow !== undefined)
+      return flows.follow(tenant, checkId(flow, 'flow'), checkCursor(after, 'job', 'after'), signal)
+    return jobs.followGroup(tenant, checkId(group!, 'group'), checkCursor(after, 'group', 'after'), signal)
   }
 
   /** Passes on events until there are no more, the client leaves, or something breaks. */

@@ -219,6 +219,21 @@ test('a failed job is tried again, and another forgotten, after a question each'
   expect((await fetch(`${url}/v1/jobs/${second}`)).status).toBe(404)
 })
 
+test('the list of jobs shows what happens as it happens', async () => {
+  const page = await open('#/jobs?tenant=default&group=as-it-happens')
+  const streaming = page.waitForResponse((response) => response.url().includes('/v1/events?'))
+  expect((await streaming).status()).toBe(200)
+  // Without an event the list would be read ten seconds later.
+  for (const count of [1, 2]) {
+    await createBulk(url, several(`as it happens ${count}`, 1, { group: 'as-it-happens' }))
+    await page
+      .getByRole('row')
+      .filter({ hasText: 'completed' })
+      .nth(count - 1)
+      .waitFor({ timeout: 6_000 })
+  }
+})
+
 test('pages turn one by one, and the way back leads to the page one came from', async () => {
   await createBulk(url, several('many', 120, { group: 'pages' }))
   const page = await open('#/jobs?tenant=default&group=pages')

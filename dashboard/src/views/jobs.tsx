@@ -7,12 +7,13 @@ import { Time } from '../components/time.tsx'
 import { describeWait, formatCount, formatUsd, shortenId } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { chooseTenant } from '../state/choose-tenant.ts'
+import { followNews } from '../state/news.ts'
 import { type JobFilter, linkToJob, linkToJobs, toQuery } from '../state/route.ts'
 import { type Job, jobStatuses, type List } from '../wire.ts'
 
 const PAGE = 50
-/** The first page is read again so often, ms. */
-const READ_EVERY_MS = 2_000
+/** The first page is read again when something happens to a job, and so often without, ms. */
+const READ_EVERY_MS = 10_000
 
 /** The jobs of one tenant. */
 export function JobsView({ filter }: { filter: JobFilter }) {
@@ -120,25 +121,36 @@ function Pages({ filter }: { filter: JobFilter }) {
     const leaving = new AbortController()
     const { signal } = leaving
     let timer: ReturnType<typeof setTimeout> | undefined
+    let turn: Promise<void> = Promise.resolve()
     const readPage = async () => {
-      let isDone = false
+      clearTimeout(timer)
       try {
         const path = `/v1/jobs${toQuery({ ...query, limit: String(PAGE), ...(after === undefined ? {} : { after }) })}`
         if (!document.hidden) {
           setRead({ page: await app.api.json<List<Job>>(path, { tenant, signal }), after })
           setFailure(null)
-          isDone = after !== undefined
+          // Older pages stand still.
+          if (after !== undefined) return
         }
       } catch (error) {
         if (signal.aborted) return
         setFailure(explain(error))
       }
-      // Older pages stand still.
-      if (!isDone && !signal.aborted) timer = setTimeout(readPage, READ_EVERY_MS)
+      if (!signal.aborted) timer = setTimeout(readNext, READ_EVERY_MS)
     }
-    readPage()
+    // One after the other, so that no answer comes behind a later one.
+    const readNext = () => {
+      turn = turn.then(() => (signal.aborted ? undefined : readPage()))
+    }
+    readNext()
+    const { group, lane } = query
+    const about = { ...(group && { group }), ...(lane && { lane }) }
+    const clocks = { now: Date.now, random: Math.random }
+    const leave =
+      after === undefined ? followNews({ api: app.api, tenant, ...clocks }, about, readNext) : () => {}
     return () => {
       leaving.abort()
+      leave()
       clearTimeout(timer)
     }
   }, [after])

@@ -103,6 +103,29 @@ describe('a socket', () => {
     )
   })
 
+  it('follows a flow', async () => {
+    const payload = { name: 'by-socket', steps: { one: { job: chatJob({}, 'a step') } } }
+    const answer = await api.app.inject({
+      method: 'POST',
+      url: '/v1/flows',
+      headers: bearer(acmeKey),
+      payload,
+    })
+    const { id: flow } = answer.json()
+    const socket = await connect()
+    socket.send({ type: 'subscribe', id: 'f', flow })
+    expect(await socket.next()).toMatchObject({
+      type: 'event',
+      id: 'f',
+      cursor: '1',
+      event: 'flow.started',
+      data: { flow_id: flow },
+    })
+    await api.app.inject({ method: 'POST', url: `/v1/flows/${flow}/cancel`, headers: bearer(acmeKey) })
+    await socket.find(({ event }) => event === 'flow.cancelled')
+    expect(short(await socket.next())).toBe('f end')
+  })
+
   it('lets a filter through, and says where to go on from where it lets nothing through', async () => {
     const socket = await connect()
     socket.send({
