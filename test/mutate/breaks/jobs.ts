@@ -1,5 +1,6 @@
 import type { Break } from '../break.ts'
 
+const TOGETHER = ['test/integration/jobs/together.test.ts']
 const TTL = ['test/integration/times-to-live.test.ts']
 const WORK = ['test/integration/jobs/work.test.ts']
 const MONEY = ['test/integration/jobs/money.test.ts']
@@ -14,8 +15,39 @@ const FOLLOW = ['test/integration/jobs/follow.test.ts']
 /** Breaks of the store of jobs and its scripts. */
 export const JOB_BREAKS: readonly Break[] = [
   {
+    file: 'lib/event-references.ts',
+    find: "'local has_run, answer_of_script = pcall(run_script)'",
+    replace: "'local has_run, answer_of_script = true, run_script()'",
+    tests: TOGETHER,
+    titles: 'results that come together',
+    says: 'what a script has gathered is lost where it fails for one of its jobs',
+  },
+  {
+    file: 'jobs/gather-calls.ts',
+    find: 'else for (const one of group) send([one])',
+    replace: 'else for (const { reject } of group) reject(error)',
+    tests: [...TOGETHER, 'test/unit/jobs/gather-calls.test.ts'],
+    says: 'a record that cannot be read fails the jobs that are claimed beside it',
+  },
+  {
+    file: 'jobs/lua/common.lua',
+    find: '  return open_before + opened\n',
+    replace: '  return open_before\n',
+    tests: TOGETHER,
+    titles: 'accepted together',
+    says: 'the jobs of one script do not count among the open ones',
+  },
+  {
+    file: 'jobs/lua/queue-release.lua',
+    find: 'if token and token == ARGV[2 * i] then',
+    replace: 'if token then',
+    tests: WORK,
+    titles: 'went to another worker',
+    says: "an entry is taken out under another's lock",
+  },
+  {
     file: 'jobs/lua/create.lua',
-    find: "  redis.call('PEXPIRE', idempotency, ARGV[6])\n",
+    find: "    redis.call('PEXPIRE', idempotency, a[6])\n",
     replace: '',
     tests: TTL,
     titles: 'the key of a request',
@@ -31,8 +63,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "redis.call('PEXPIRE', spent_key(), 2 * DAY_MS)",
-    replace: "redis.call('EXPIRE', spent_key(), 2 * DAY_MS)",
+    find: "redis.call('PEXPIRE', key, sum_lives[key])",
+    replace: "redis.call('EXPIRE', key, sum_lives[key])",
     tests: TTL,
     titles: 'what a day cost',
     says: "a day's spending lives for as many seconds as it should milliseconds",
@@ -54,15 +86,15 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/work.ts',
-    find: "claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : ttlMs",
-    replace: 'stored.length > cacheMaxBytes ? 0 : ttlMs',
+    find: "claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs",
+    replace: 'Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs',
     tests: CACHE,
     titles: 'wants it off',
     says: 'the answer of a job without a cache is kept',
   },
   {
     file: 'jobs/work.ts',
-    find: "claimed.cacheMode === 'off' || stored.length > cacheMaxBytes ? 0 : ttlMs",
+    find: "claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs",
     replace: "claimed.cacheMode === 'off' ? 0 : ttlMs",
     tests: CACHE,
     titles: 'over its size',
@@ -77,8 +109,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "    redis.call('DECRBY', root .. ':money:reserved', ms(job.reserved))",
-    replace: "    redis.call('INCRBY', root .. ':money:reserved', ms(job.reserved))",
+    find: "add_to_sum(root .. ':money:reserved', -job.reserved)",
+    replace: "add_to_sum(root .. ':money:reserved', job.reserved)",
     tests: ['test/integration/budgets/budgets.test.ts'],
     says: 'a reservation is taken twice instead of given back',
   },
@@ -98,8 +130,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "  if job.group then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(nano)) end\nend",
-    replace: 'end',
+    find: "  if job.group then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(nano)) end\n  add_to_flow(job, 'cost_nano', nano)",
+    replace: "  add_to_flow(job, 'cost_nano', nano)",
     tests: [...MONEY, 'test/integration/jobs/list.test.ts'],
     says: "a failed call's cost is missing in its group",
   },
@@ -113,21 +145,21 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "    redis.call('ZREM', root .. ':status:' .. from, job.id)\n",
+    find: "    take_out(root .. ':status:' .. from, job.id)\n",
     replace: '',
     tests: CREATE,
     says: 'a job stays in the index of the status that it left',
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "    redis.call('ZADD', root .. ':expiry', ms(now + retain), job.id)",
-    replace: "    redis.call('ZADD', root .. ':expiry', ms(retain), job.id)",
+    find: "    put(root .. ':expiry', ms(now + retain), job.id)",
+    replace: "    put(root .. ':expiry', ms(retain), job.id)",
     tests: TTL,
     says: 'a job that ended is forgotten at once',
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "  if job.deadline > 0 then redis.call('ZREM', root .. ':deadlines', job.id) end",
+    find: "  if job.deadline > 0 then take_out(root .. ':deadlines', job.id) end",
     replace: '',
     tests: TIME,
     titles: 'ends before it',
@@ -135,7 +167,7 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "if not job.carrying then redis.call('ZREM', root .. ':outbox', job.id .. '-' .. job.entries) end\n  if job.deadline",
+    find: "if not job.carrying then take_out(root .. ':outbox', job.id .. '-' .. job.entries) end\n  if job.deadline",
     replace: 'if job.deadline',
     tests: DIRECT,
     says: 'a job straight from the API stays in the outbox when it ended',
@@ -172,8 +204,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/create.lua',
-    find: 'if open_jobs() >= tonumber(ARGV[7])',
-    replace: 'if open_jobs() > tonumber(ARGV[7])',
+    find: 'if open_jobs() >= tonumber(a[7])',
+    replace: 'if open_jobs() > tonumber(a[7])',
     tests: CREATE,
     titles: 'number of open ones',
     says: 'a tenant may have one open job more than it may',
@@ -223,7 +255,7 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/retry.lua',
-    find: "redis.call('ZREM', root .. ':expiry', id)\n",
+    find: "take_out(root .. ':expiry', id)\n",
     replace: '',
     tests: TTL,
     titles: 'has not begun',

@@ -9,8 +9,8 @@ const FAIR = ['test/contract/fairness.test.ts']
 export const LIMIT_BREAKS: readonly Break[] = [
   {
     file: 'ratelimit/lua/take.lua',
-    find: 'if concurrency and inFlight >= concurrency then',
-    replace: 'if concurrency and inFlight > concurrency then',
+    find: 'if concurrency and inFlight >= concurrency then\n    local first',
+    replace: 'if concurrency and inFlight > concurrency then\n    local first',
     tests: LIMITS,
     titles: 'calls may run|within one take',
     says: 'one call more runs than may',
@@ -41,7 +41,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/settle.lua',
-    find: "    call('ZREM', PERMITS, permit)\n",
+    find: "  call('ZREM', PERMITS, unpack(settled))\n",
     replace: '',
     tests: LIMITS,
     titles: 'calls may run',
