@@ -1,13 +1,13 @@
-import { resolveLane } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
 import type { JobError, Usage } from '../../jobs/job.ts'
 import { createOutbox } from '../../jobs/outbox.ts'
-import { createQueues, type Held, type LaneQueue, type Order } from '../../jobs/queue.ts'
+import { createQueues, type Held, type LaneQueue } from '../../jobs/queue.ts'
 import { createScripts } from '../../jobs/scripts.ts'
 import { type AttemptEnd, type Claimed, createWork } from '../../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
-import { createFairness, type Fairness, priorityOf, serviceSeconds } from '../../ratelimit/fairness.ts'
+import { createFairness } from '../../ratelimit/fairness.ts'
+import { createLaneOrder } from '../../services/lane-order.ts'
 import { testAtRest } from './encryption.ts'
 import type { TestPlace } from './redis.ts'
 
@@ -43,7 +43,12 @@ const intent = { provider: 'openai', model: 'small', coalesced: 1, waitedFor: nu
 export function openTestWorker({ place, config }: { place: TestPlace; config: Config }): TestWorker {
   const { prefix } = place
   const redis = createRedis({ ...place, role: 'bullmq', name: 'test-worker' })
-  const order = createTestOrder(createFairness({ redis, prefix }), config)
+  const order = createLaneOrder({
+    fairness: createFairness({ redis, prefix }),
+    config: () => config,
+    // Awaited by nobody, as in the service; a connection that closes meanwhile is no fault.
+    onError: () => {},
+  })
   const queues = createQueues({ connection: redis, prefix, stalledAfterMs: 15_000, order })
   const scripts = createScripts(redis, () => 'deltas')
   const outbox = createOutbox({ redis, scripts, queues, prefix, now: Date.now })
@@ -117,31 +122,4 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
     },
   }
   return worker
-}
-
-/** The order of a lane's entries, put together as services.ts does. */
-export function createTestOrder(fairness: Fairness, config: Config): Order {
-  return {
-    async place(laneId, entries, held) {
-      const lane = resolveLane(config, laneId)
-      const seconds = entries.map(({ cost }) => (lane ? serviceSeconds(lane, cost) : 1))
-      const tagged = entries.map(({ tenant, priority }, index) => ({
-        tenant,
-        band: priority,
-        seconds: seconds[index]!,
-        weight: config.tenants[tenant]?.weight ?? 1,
-      }))
-      const starts = await fairness.tag(laneId, tagged, held)
-      return starts.map((start, index) => ({
-        start,
-        seconds: seconds[index]!,
-        priority: priorityOf(start, entries[index]!.priority),
-      }))
-    },
-    holds: (lane, starts) => fairness.holds(lane, starts),
-    served: (lane, start, seconds, waiting) => {
-      // Awaited by nobody, as in the service; a connection that closes meanwhile is no fault.
-      fairness.serve(lane, start, seconds, waiting).catch(() => {})
-    },
-  }
 }

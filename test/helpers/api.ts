@@ -4,30 +4,14 @@ import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
 import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
 import { createLaneControl } from '../../api/lanes/lanes.ts'
-import { createBatchScripts } from '../../batches/scripts.ts'
-import { batchChannel, createBatches } from '../../batches/store.ts'
-import { listModels, resolveLane, resolveModel } from '../../config/lanes.ts'
+import { listModels, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
-import { createDurableScripts } from '../../durable/scripts.ts'
-import { createDurableRuns } from '../../durable/store.ts'
 import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
-import { createFollowed } from '../../events/followed.ts'
-import { createFileStore } from '../../files/store.ts'
-import { createFlowScripts } from '../../flows/scripts.ts'
-import { createFlows } from '../../flows/store.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { readMaintainer } from '../../jobs/maintainer-lease.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
-import { createOutbox } from '../../jobs/outbox.ts'
-import { createPubSub } from '../../jobs/pubsub.ts'
-import { createQueues } from '../../jobs/queue.ts'
-import { createQueueAdmission } from '../../jobs/queue-admission.ts'
 import { createScheduledCounts } from '../../jobs/scheduled-counts.ts'
-import { createScripts } from '../../jobs/scripts.ts'
-import { createJobs } from '../../jobs/service.ts'
-import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
-import { createIds } from '../../lib/job-id.ts'
 import {
   closeRedis,
   createRedis,
@@ -37,21 +21,12 @@ import {
 } from '../../lib/redis.ts'
 import { estimateCost } from '../../providers/accounting.ts'
 import { coalesceKey } from '../../providers/embeddings.ts'
-import { renderResult } from '../../providers/vectors.ts'
-import { createBrokenCalls } from '../../ratelimit/broken-calls.ts'
-import { createFairness } from '../../ratelimit/fairness.ts'
-import { createForecaster } from '../../ratelimit/forecaster.ts'
-import { createGate } from '../../ratelimit/gate.ts'
-import { createLatencies } from '../../ratelimit/latencies.ts'
-import { createScheduleScripts } from '../../schedules/scripts.ts'
-import { createSchedules } from '../../schedules/store.ts'
-import { createScheduleWork, type ScheduleWork } from '../../schedules/work.ts'
-import { openTenantEvents } from '../../services/events.ts'
+import type { ScheduleWork } from '../../schedules/work.ts'
+import { createJobStore } from '../../services/job-store.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
-import { createWebhookStore } from '../../webhooks/store.ts'
-import { createTestOrder, openTestWorker, type TestWorker } from './api-worker.ts'
-import { testAtRest, testSealer } from './encryption.ts'
+import { openTestWorker, type TestWorker } from './api-worker.ts'
+import { testSealer } from './encryption.ts'
 import { startTestRedis, type TestPlace, testRedis } from './redis.ts'
 
 export const acmeKey = 'acme-key-0123456789'
@@ -210,124 +185,24 @@ function openTestParts(options: {
   const redis = createRedis({ ...place, role, name: 'test-api-commands' })
   const subscriber = createRedis({ ...place, role: 'subscriber', name: 'test-api-subscriber' })
   const now = Date.now
-  const fairness = createFairness({ redis, prefix })
-  const gate = createGate({ redis, prefix })
-  const latencies = createLatencies({ redis, prefix })
-  const forecaster = createForecaster({
-    fairness,
-    gate,
-    laneOf: (id) => resolveLane(config, id),
-    weightOf: (tenant) => config.tenants[tenant]?.weight ?? 1,
-    waiting: async (id) => (await queues.backlog(id)).waiting,
-    now,
-  })
-  const order = createTestOrder(fairness, config)
-  const queues = createQueues({
-    connection: redis,
-    prefix,
-    stalledAfterMs: config.jobs.stalled_after,
-    order,
-  })
-  const pubsub = createPubSub({ subscriber })
-  const followed = createFollowed({
-    prefix,
-    publish: (channel, message) => redis.publish(channel, message),
-    listen: pubsub.keepListening,
-    now: () => performance.now(),
-  })
-  const scripts = createScripts(redis, followed.read)
-  const outbox = createOutbox({ redis, scripts, queues, prefix, now })
-  const sealer = testSealer()
+  const closers: (() => Promise<unknown>)[] = []
   const memory = createMemoryAdmission({ redis, share: config.redis.memory_share, now })
-  const tenantStats = createTenantStatsReader({ redis, scripts, prefix, retainMs: () => config.jobs.retain })
-  const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
-  const jobs = createJobs({
-    redis,
-    scripts,
-    queues,
-    outbox,
-    pubsub,
-    prefix,
-    retainMs: () => config.jobs.retain,
-    atRest: testAtRest(sealer),
-    render: renderResult,
-    deliveries: webhooks,
-    forecaster,
-    queueAdmission: createQueueAdmission({
-      redis,
-      prefix,
-      tenants: () => redis.smembers(tenantsKey(prefix)),
-      most: () => config.jobs.max_queued,
-      now,
-    }),
-    memoryAdmission: memory,
-    replyInbox: null,
-    openLanes: null,
-    newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,
+  const store = createJobStore({
+    redis: { commands: redis, subscriber, queues: redis },
+    config: () => ({ ...config, redis: { ...config.redis, prefix } }),
+    sealer: testSealer(),
+    memory,
     now,
-    onError,
+    report: onError,
+    onSlip: () => {},
+    onUnreadable: () => {},
+    onOpen: (_name, close) => closers.push(close),
   })
-  const files = createFileStore({
-    redis,
-    root: (tenant) => tenantRoot(prefix, tenant),
-    now,
-    newId: createIds('file-', now),
-    maxBytes: () => config.files.max_bytes_per_tenant,
-    sealer,
-  })
-  const batches = createBatches({
-    redis,
-    scripts: createBatchScripts(redis),
-    root: (tenant) => tenantRoot(prefix, tenant),
-    newId: createIds('batch_', now),
-    wake: (id) => redis.publish(batchChannel(prefix), id),
-  })
-  const durable = createDurableRuns({
-    redis,
-    scripts: createDurableScripts(redis),
-    sealer,
-    root: (tenant) => tenantRoot(prefix, tenant),
-    listen: pubsub.listen,
-    retainMs: () => config.jobs.retain,
-    now,
-  })
-  const scheduleStore = {
-    redis,
-    scripts: createScheduleScripts(redis),
-    sealer,
-    prefix,
-    root: (tenant: string) => tenantRoot(prefix, tenant),
-  }
-  const schedules = createSchedules({
-    ...scheduleStore,
-    newId: createIds('sch_', now),
-    retainMs: () => config.jobs.retain,
-  })
-  const scheduleWork = createScheduleWork({ ...scheduleStore, now })
-  const flows = createFlows({
-    redis,
-    scripts: createFlowScripts(redis, followed.read),
-    prefix,
-    atRest: testAtRest(sealer),
-    jobs,
-    pubsub,
-    deliveries: webhooks.list,
-    newId: createIds('flow_', now),
-    retainMs: () => config.jobs.retain,
-  })
-  const events = openTenantEvents({
-    ...{ redis, queues, forecaster, pubsub, followed, prefix, now },
-    readFlow: flows.getByRoot,
-    atRest: testAtRest(sealer),
-    render: renderResult,
-  })
+  const { jobs, tenantStats, files, batches, durable, schedules, scheduleWork, flows, events } = store
+  const { forecaster } = store
   const lanes = createLaneControl({
+    ...store,
     config: () => config,
-    gate,
-    queues,
-    fairness,
-    latencies,
-    brokenCalls: createBrokenCalls({ redis, prefix }),
     scheduled: createScheduledCounts({ redis, prefix, tenants: () => redis.smembers(tenantsKey(prefix)) }),
     wake: (lane) => redis.publish(wakeChannel(prefix), lane),
     now,
@@ -352,9 +227,7 @@ function openTestParts(options: {
       isMemoryShort: memory.isShort,
     },
     async close() {
-      await followed.close()
-      await outbox.idle()
-      await latencies.close()
+      for (const end of closers.reverse()) await end()
       await closeRedis(subscriber)
       await closeRedis(redis)
     },

@@ -1,0 +1,203 @@
+import { createBatchTenants } from '../batches/batch-tenants.ts'
+import { createBatchScripts } from '../batches/scripts.ts'
+import { batchChannel, createBatches } from '../batches/store.ts'
+import { createBatchWork } from '../batches/work.ts'
+import { isNamedLane, resolveLane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import { createDurableScripts } from '../durable/scripts.ts'
+import { createDurableRuns } from '../durable/store.ts'
+import { createFollowed } from '../events/followed.ts'
+import { createFileStore } from '../files/store.ts'
+import { createFlowScripts } from '../flows/scripts.ts'
+import { createFlows } from '../flows/store.ts'
+import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
+import { createAtRest } from '../jobs/at-rest.ts'
+import { createDueTimers } from '../jobs/due-timers.ts'
+import { tenantOf, tenantRoot } from '../jobs/keys.ts'
+import { createMaintenance } from '../jobs/maintenance.ts'
+import type { MemoryAdmission } from '../jobs/memory-admission.ts'
+import type { OpenLanes } from '../jobs/open-lanes.ts'
+import { createOutbox } from '../jobs/outbox.ts'
+import { createPubSub } from '../jobs/pubsub.ts'
+import { createQueues } from '../jobs/queue.ts'
+import { createQueueAdmission } from '../jobs/queue-admission.ts'
+import type { ReplyInbox } from '../jobs/reply-inbox.ts'
+import { createScripts } from '../jobs/scripts.ts'
+import { createJobs } from '../jobs/service.ts'
+import { createTenantStatsReader } from '../jobs/tenant-stats.ts'
+import type { Emitter } from '../lib/emitter.ts'
+import { createIds, createJobIds } from '../lib/job-id.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import type { Sealer, UnreadableError } from '../lib/sealer.ts'
+import type { OnUpkeepFailure } from '../lib/visit-all.ts'
+import { renderResult } from '../providers/vectors.ts'
+import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
+import { createFairness } from '../ratelimit/fairness.ts'
+import { createForecaster } from '../ratelimit/forecaster.ts'
+import { createGate } from '../ratelimit/gate.ts'
+import { createLatencies } from '../ratelimit/latencies.ts'
+import { createScheduleScripts } from '../schedules/scripts.ts'
+import { createSchedules } from '../schedules/store.ts'
+import { createScheduleWork } from '../schedules/work.ts'
+import { createWebhookStore } from '../webhooks/store.ts'
+import { openTenantEvents } from './events.ts'
+import { createLaneOrder } from './lane-order.ts'
+import type { ProcessEvents } from './listeners.ts'
+
+export type JobStoreDeps = {
+  /** For commands; for messages; and for the queues, which may wait for Redis longer. */
+  redis: { commands: RedisClient; subscriber: RedisClient; queues: RedisClient }
+  config: () => Config
+  /** Tells what happens in it; without it nobody hears. */
+  events?: Emitter<ProcessEvents>
+  sealer: Sealer
+  memory: MemoryAdmission
+  /** Resolves when what was written before is on disk; without it that is not waited for. */
+  confirm?: () => Promise<void>
+  /** How this process hears of jobs that its clients wait for; without it their ends are read. */
+  openReplies?: (made: {
+    pubsub: ReturnType<typeof createPubSub>
+    atRest: ReturnType<typeof createAtRest>
+  }) => { replyInbox: ReplyInbox; openLanes: OpenLanes | null }
+  /** Unix ms, by Redis' clock. */
+  now: () => number
+  report: (error: unknown, line: string) => void
+  /** What costs nothing but accuracy. */
+  onSlip: (error: unknown, what: string) => void
+  onFailure?: OnUpkeepFailure
+  onUnreadable: (error: UnreadableError, id: string) => void
+  /** Told of what goes on by itself, to be ended in the reverse order; the connections are the caller's. */
+  onOpen: (name: string, close: () => Promise<unknown>) => void
+}
+
+/** For spans of time, which nobody's setting a clock is to change. */
+const elapsed = () => performance.now()
+
+/** All that lives in Redis, put together once for every process and for tests: jobs, what is made of them, their lanes. */
+export function createJobStore(deps: JobStoreDeps) {
+  const { config, now, sealer, events } = deps
+  const { commands: redis } = deps.redis
+  const { prefix } = config().redis
+  const root = (tenant: string) => tenantRoot(prefix, tenant)
+  const retainMs = () => config().jobs.retain
+
+  const pubsub = createPubSub({ subscriber: deps.redis.subscriber })
+  const fairness = createFairness({ redis, prefix })
+  const gate = createGate({ redis, prefix })
+  const latencies = createLatencies({ redis, prefix })
+  deps.onOpen('the latencies', () => latencies.close())
+  const brokenCalls = createBrokenCalls({ redis, prefix })
+  const queues = createQueues({
+    order: createLaneOrder({ fairness, config, onError: deps.onSlip }),
+    connection: deps.redis.queues,
+    prefix,
+    isNamed: (id) => isNamedLane(config(), id),
+    stalledAfterMs: config().jobs.stalled_after,
+  })
+  const forecaster = createForecaster({
+    fairness,
+    gate,
+    laneOf: (id) => resolveLane(config(), id),
+    weightOf: (tenant) => config().tenants[tenant]?.weight ?? 1,
+    async waiting(id) {
+      const { waiting, delayed } = await queues.backlog(id)
+      return waiting + delayed
+    },
+    now,
+  })
+  const followed = createFollowed({
+    prefix,
+    publish: (channel, message) => redis.publish(channel, message),
+    listen: pubsub.keepListening,
+    now: elapsed,
+  })
+  deps.onOpen('the word of who is followed', () => followed.close())
+  const active = createActiveTenants({ redis, prefix, now })
+  const scripts = touchingTenants(createScripts(redis, followed.read), active, prefix)
+  const onFailure = deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }
+  const outbox = createOutbox({ redis, scripts, queues, prefix, now, ...onFailure })
+  deps.onOpen('the outbox', () => outbox.idle())
+  const maintenance = createMaintenance({
+    ...{ redis, scripts, outbox, prefix, retainMs, active, now },
+    ...(events === undefined ? {} : { events }),
+    ...onFailure,
+  })
+  const webhooks = createWebhookStore({ redis, root, touch: active.touch })
+  const atRest = createAtRest({ sealer, onUnreadable: deps.onUnreadable })
+  const replies = deps.openReplies?.({ pubsub, atRest }) ?? { replyInbox: null, openLanes: null }
+  const dueTimers = createDueTimers({
+    outbox,
+    now,
+    onError: (error, what) => deps.report(error, `${what} failed`),
+  })
+  deps.onOpen('the timers of scheduled jobs', async () => dueTimers.close())
+  const jobs = createJobs({
+    ...{ redis, scripts, queues, outbox, pubsub, prefix, retainMs, atRest, forecaster, dueTimers, now },
+    render: renderResult,
+    deliveries: webhooks,
+    queueAdmission: createQueueAdmission({
+      redis,
+      prefix,
+      tenants: maintenance.tenants,
+      most: () => config().jobs.max_queued,
+      now: elapsed,
+    }),
+    memoryAdmission: deps.memory,
+    ...(deps.confirm === undefined ? {} : { confirm: deps.confirm }),
+    newId: createJobIds(now),
+    ...(events === undefined ? {} : { events }),
+    onError: deps.report,
+    ...replies,
+  })
+
+  const batchStore = { redis, scripts: createBatchScripts(redis), root }
+  const batchTenants = createBatchTenants({ ...batchStore, prefix })
+  const scheduleStore = { redis, scripts: createScheduleScripts(redis), sealer, prefix, root }
+  const bareFlowScripts = createFlowScripts(redis, followed.read)
+  const flowScripts: typeof bareFlowScripts = async (name, root, args) => {
+    // A claim changes something only where it finds a flow, and is answered more than two values then.
+    if (name !== 'claim') active.touch(tenantOf(prefix, root))
+    const answer = await bareFlowScripts(name, root, args)
+    if (name === 'claim' && (answer as unknown[]).length > 2) active.touch(tenantOf(prefix, root))
+    return answer
+  }
+  const flows = createFlows({
+    ...{ redis, prefix, atRest, jobs, pubsub, retainMs },
+    scripts: flowScripts,
+    deliveries: webhooks.list,
+    newId: createIds('flow_', now),
+  })
+
+  return {
+    ...{ redis, prefix, now, retainMs, pubsub, queues, scripts, outbox, maintenance, active, atRest, jobs },
+    ...{ gate, fairness, forecaster, latencies, brokenCalls, webhooks, batchTenants, flows, flowScripts },
+    tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
+    files: createFileStore({
+      ...{ redis, sealer, root },
+      newId: createIds('file-', now),
+      maxBytes: () => config().files.max_bytes_per_tenant,
+    }),
+    batches: createBatches({
+      ...batchStore,
+      announce(tenant) {
+        active.touch(tenant)
+        batchTenants.add([tenant]).catch(() => {}) // the maintainer does it
+      },
+      newId: createIds('batch_', now),
+      wake: (id) => redis.publish(batchChannel(prefix), id),
+    }),
+    batchWork: createBatchWork(batchStore),
+    durable: createDurableRuns({
+      ...{ redis, sealer, root, retainMs, now },
+      scripts: createDurableScripts(redis),
+      listen: pubsub.listen,
+    }),
+    schedules: createSchedules({ ...scheduleStore, newId: createIds('sch_', now), retainMs }),
+    scheduleWork: createScheduleWork({ ...scheduleStore, now }),
+    events: openTenantEvents({
+      ...{ redis, queues, forecaster, atRest, pubsub, followed, prefix, now },
+      readFlow: flows.getByRoot,
+      render: renderResult,
+    }),
+  }
+}
