@@ -234,3 +234,30 @@ export type RedriveFilter = {
   dry_run: boolean
 }
 export type Redriven = { retried: number; dry_run: boolean; matched: number }
+
+export type FlowStatus = 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled'
+type FlowFailure = { code: string; message: string }
+
+/** A flow as lists have it. */
+export type FlowSummary = {
+  id: string
+  name: string
+  status: FlowStatus
+  step_counts: { total: number; completed: number; failed: number; skipped: number }
+  error: FlowFailure | null
+  cost_usd: number
+  created_at: string
+  finished_at: string | null
+}
+
+export type FlowStep = {
+  status: 'blocked' | 'waiting' | 'queued' | 'running' | 'completed' | 'failed' | 'skipped' | 'cancelled'
+  needs: string[]
+  jobs: { total: number; completed: number; failed: number }
+  job_id: string | null
+  error: FlowFailure | null
+  started_at: string | null
+  finished_at: string | null
+}
+
+export type Flow = FlowSummary & { steps: Record<string, FlowStep>; output: unknown }

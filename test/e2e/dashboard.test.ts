@@ -254,6 +254,33 @@ test('pages turn one by one, and the way back leads to the page one came from', 
   await groupEnded(url, 'pages')
 })
 
+test('a flow is drawn with its states, goes on with a signal, and is cancelled and taken up again', async () => {
+  const job = (content: string) => ({ job: chat(content, {}, { max_completion_tokens: 8 }) })
+  const made = await post(url, '/v1/flows', {
+    name: 'drawn <b>',
+    steps: {
+      draft: job('draft'),
+      approve: { needs: ['draft'], wait_for_signal: {} },
+      publish: { needs: ['approve'], ...job('publish') },
+    },
+  })
+  const { id } = (await made.json()) as { id: string }
+  const page = await open('#/flows')
+  await page.getByRole('link', { name: 'drawn <b>' }).click()
+  const graph = page.getByRole('region', { name: 'Graph' })
+  await graph.getByRole('link', { name: 'draft: completed' }).waitFor()
+  await graph.getByText('waiting').waitFor()
+  await page.getByRole('row', { name: /publish blocked approve/ }).waitFor()
+  await page.getByRole('button', { name: 'Cancel…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel the flow' }).click()
+  await page.getByRole('row', { name: /publish cancelled/ }).waitFor()
+  await page.getByRole('button', { name: 'Go on…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Go on' }).click()
+  await graph.getByText('waiting').waitFor()
+  expect((await post(url, `/v1/flows/${id}/signals/approve`, { ok: true })).status).toBe(200)
+  await graph.getByRole('link', { name: 'publish: completed' }).waitFor()
+})
+
 test('a schedule is run, edited, paused and looked through', async () => {
   const job = chat('again and again', {}, { max_completion_tokens: 8 })
   const made = await post(url, '/v1/schedules', { name: 'digest <b>', cron: '0 3 * * *', job })
@@ -411,6 +438,7 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
     '#/groups': 'Groups and batches',
     '#/jobs': 'Jobs',
     [`#/jobs/${id}?tenant=default`]: 'Facts',
+    '#/flows': 'Flows',
     '#/schedules': 'Schedules',
     '#/failures': 'Failures',
   }

@@ -7,6 +7,8 @@ export type Route =
   | { view: 'job'; id: string; tenant: string | null }
   | { view: 'failures' }
   | { view: 'schedules' }
+  | { view: 'flows' }
+  | { view: 'flow'; id: string; tenant: string }
   | { view: 'unknown' }
 
 /** Empty texts are no filter. `after`: the ids after which each page up to this one begins, with commas. */
@@ -21,6 +23,8 @@ export function parseRoute(hash: string): Route {
   if (view === '') return { view: 'overview' }
   if (view === 'lanes' && id !== '') return { view: 'lane', id }
   if (view === 'jobs' && id !== '') return { view: 'job', id, tenant: search.get('tenant') }
+  if (view === 'flows' && id !== '') return { view: 'flow', id, tenant: search.get('tenant') ?? '' }
+  if (view === 'flows') return { view }
   if (view === 'jobs') {
     const read = (name: string) => search.get(name) ?? ''
     const filter = {
@@ -42,6 +46,10 @@ export function linkToLane(id: string): string {
 
 export function linkToJob(id: string, tenant: string | null): string {
   return `#/jobs/${encodeURIComponent(id)}${toQuery({ tenant: tenant ?? '' })}`
+}
+
+export function linkToFlow(id: string, tenant: string): string {
+  return `#/flows/${encodeURIComponent(id)}${toQuery({ tenant })}`
 }
 
 export function linkToJobs(filter: Partial<JobFilter>): string {

@@ -7,6 +7,8 @@ import type { Route } from '../state/route.ts'
 import type { Overview } from '../wire.ts'
 import { Banner, Connection } from './connection.tsx'
 import { FailuresView } from './failures.tsx'
+import { FlowView } from './flow.tsx'
+import { FlowsView } from './flows.tsx'
 import { GroupsView } from './groups.tsx'
 import { JobView } from './job.tsx'
 import { JobsView } from './jobs.tsx'
@@ -21,6 +23,7 @@ const views = [
   { href: '#/tenants', name: 'Tenants', of: ['tenants'] },
   { href: '#/groups', name: 'Groups', of: ['groups'] },
   { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
+  { href: '#/flows', name: 'Flows', of: ['flows', 'flow'] },
   { href: '#/schedules', name: 'Schedules', of: ['schedules'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
 ]
@@ -111,6 +114,10 @@ function View({ route }: { route: Route }) {
       return <JobsView filter={route.filter} />
     case 'job':
       return <JobView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
+    case 'flows':
+      return <FlowsView />
+    case 'flow':
+      return <FlowView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
     case 'schedules':
       return <SchedulesView />
     case 'failures':
@@ -128,7 +135,7 @@ function View({ route }: { route: Route }) {
 }
 
 function nameRoute(route: Route): string {
-  if (route.view === 'lane' || route.view === 'job') return route.id
+  if (route.view === 'lane' || route.view === 'job' || route.view === 'flow') return route.id
   return views.find(({ of }) => of.includes(route.view))?.name ?? 'Nothing here'
 }
 

@@ -1,0 +1,172 @@
+import { useEffect, useState } from 'preact/hooks'
+import { ApiFailure, explain } from '../api.ts'
+import { Chip } from '../components/chip.tsx'
+import { Dialog } from '../components/dialog.tsx'
+import { Loading } from '../components/empty.tsx'
+import { Json } from '../components/json.tsx'
+import { Table } from '../components/table.tsx'
+import { Time } from '../components/time.tsx'
+import { formatUsd, nothing } from '../format.ts'
+import { useApp } from '../state/app.ts'
+import { linkToJob } from '../state/route.ts'
+import type { Flow, FlowStep } from '../wire.ts'
+import { FlowGraph, stepTones } from './flow-graph.tsx'
+import { FlowChip } from './flows.tsx'
+
+/** It is read again so often while it runs, ms. */
+const READ_EVERY_MS = 1_000
+
+/** One flow: its graph with the states of its steps as they change, and what to do about it. */
+export function FlowView({ id, tenant }: { id: string; tenant: string }) {
+  const app = useApp()
+  const [flow, setFlow] = useState<Flow | null>(null)
+  const [failure, setFailure] = useState<string | null>(null)
+  const [turn, setTurn] = useState(0)
+
+  useEffect(() => {
+    const leaving = new AbortController()
+    const { signal } = leaving
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const read = async () => {
+      let isOver = false
+      try {
+        if (!document.hidden) {
+          const found = await app.api.json<Flow>(`/v1/flows/${encodeURIComponent(id)}`, { tenant, signal })
+          setFlow(found)
+          setFailure(null)
+          isOver = found.status !== 'running' && found.status !== 'waiting'
+        }
+      } catch (error) {
+        if (signal.aborted) return
+        isOver = error instanceof ApiFailure && error.status === 404
+        setFailure(isOver ? `There is no flow ${id}, or not any more.` : explain(error))
+      }
+      if (!signal.aborted && !isOver) timer = setTimeout(read, READ_EVERY_MS)
+    }
+    read()
+    return () => {
+      leaving.abort()
+      clearTimeout(timer)
+    }
+  }, [id, tenant, turn])
+
+  const alert =
+    failure === null ? null : (
+      <p role="alert" class="failure">
+        {failure}
+      </p>
+    )
+  if (flow === null) return failure === null ? <Loading /> : alert
+  const steps = Object.entries(flow.steps)
+  return (
+    <>
+      <div class="page-head">
+        <h1>{flow.name}</h1>
+        <FlowChip status={flow.status} />
+        <FlowActions flow={flow} tenant={tenant} onChange={() => setTurn(turn + 1)} />
+      </div>
+      <p class="muted mono">
+        {flow.id} · {formatUsd(flow.cost_usd)}
+      </p>
+      {alert}
+      {flow.error === null ? null : (
+        <p class="failure">
+          {flow.error.code}: {flow.error.message}
+        </p>
+      )}
+      <section class="panel">
+        <h2>Graph</h2>
+        <FlowGraph steps={steps} tenant={tenant} />
+      </section>
+      <section class="panel">
+        <h2>Steps</h2>
+        <Steps steps={steps} tenant={tenant} />
+      </section>
+      {flow.output === null ? null : (
+        <section class="panel">
+          <h2>Output</h2>
+          {typeof flow.output === 'string' ? <p>{flow.output}</p> : <Json name="output" value={flow.output} />}
+        </section>
+      )}
+    </>
+  )
+}
+
+function Steps({ steps, tenant }: { steps: [string, FlowStep][]; tenant: string }) {
+  const head = ['Step', 'State', 'Needs', 'Jobs', 'Started', 'Finished', 'Job', 'Error']
+  return (
+    <Table caption="Steps" head={head.map((name) => ({ name, isNumber: name === 'Jobs' }))}>
+      {steps.map(([name, step]) => (
+        <tr key={name}>
+          <th scope="row">{name}</th>
+          <td>
+            <Chip tone={stepTones[step.status]} label={step.status} />
+          </td>
+          <td>{step.needs.join(', ') || nothing}</td>
+          <td class="num right">
+            {step.jobs.total === 0 ? nothing : `${step.jobs.completed + step.jobs.failed}/${step.jobs.total}`}
+          </td>
+          <td class="num">
+            <Time at={step.started_at} />
+          </td>
+          <td class="num">
+            <Time at={step.finished_at} />
+          </td>
+          <td>{step.job_id === null ? nothing : <a href={linkToJob(step.job_id, tenant)}>job</a>}</td>
+          <td class="clip" title={step.error?.message}>
+            {step.error?.code ?? nothing}
+          </td>
+        </tr>
+      ))}
+    </Table>
+  )
+}
+
+const questions = {
+  cancel: {
+    title: 'Cancel this flow?',
+    action: 'Cancel the flow',
+    text: 'It ends at once, with its jobs. Steps that completed stay as they are.',
+    done: 'The flow is cancelled.',
+  },
+  retry: {
+    title: 'Go on from what failed?',
+    action: 'Go on',
+    text: 'Steps that failed or were cancelled are run again, and paid for again. What completed stays.',
+    done: 'The flow goes on.',
+  },
+} as const
+
+function FlowActions({ flow, tenant, onChange }: { flow: Flow; tenant: string; onChange: () => void }) {
+  const app = useApp()
+  const [asked, setAsked] = useState<keyof typeof questions | null>(null)
+  const isOpen = flow.status === 'running' || flow.status === 'waiting'
+  const act = async (action: keyof typeof questions) => {
+    await app.api.json(`/v1/flows/${encodeURIComponent(flow.id)}/${action}`, { method: 'POST', tenant })
+    app.notify('good', questions[action].done)
+    onChange()
+  }
+  return (
+    <div class="buttons">
+      {isOpen ? (
+        <button type="button" onClick={() => setAsked('cancel')}>
+          Cancel…
+        </button>
+      ) : flow.status === 'completed' ? null : (
+        <button type="button" onClick={() => setAsked('retry')}>
+          Go on…
+        </button>
+      )}
+      {asked === null ? null : (
+        <Dialog
+          title={questions[asked].title}
+          action={questions[asked].action}
+          onConfirm={() => act(asked)}
+          onClose={() => setAsked(null)}
+        >
+          <p>{questions[asked].text}</p>
+        </Dialog>
+      )}
+    </div>
+  )
+}
