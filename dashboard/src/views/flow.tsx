@@ -85,7 +85,11 @@ export function FlowView({ id, tenant }: { id: string; tenant: string }) {
       {flow.output === null ? null : (
         <section class="panel">
           <h2>Output</h2>
-          {typeof flow.output === 'string' ? <p>{flow.output}</p> : <Json name="output" value={flow.output} />}
+          {typeof flow.output === 'string' ? (
+            <p>{flow.output}</p>
+          ) : (
+            <Json name="output" value={flow.output} />
+          )}
         </section>
       )}
     </>
