@@ -3,6 +3,7 @@ import {
   complete,
   fail,
   intent,
+  LANE,
   newJob,
   openTestStore,
   read,
@@ -106,4 +107,16 @@ it('results that come together are stored as each would be alone, and money and 
   expect(
     await store.redis.pttl(`${store.root}:money:spent:${Math.floor(Date.now() / 86_400_000)}`),
   ).toBeGreaterThan(0)
+})
+
+it('of entries that are released together those stay that another has by now', async () => {
+  const { store, held } = await fetchMany(3)
+  const key = (name: string) => `${store.prefix}:{l:${LANE}}:calls:${name}`
+  const entries = held.map(({ id, entry }) => `${id}-${entry}`)
+  await store.redis.set(key(`${entries[1]}:lock`), 'of another')
+  await store.redis.del(key(`${entries[2]}:lock`))
+  await Promise.all(held.map((one) => store.lane().acknowledge(one)))
+  expect(await store.redis.lrange(key('active'), 0, -1)).toEqual([entries[2], entries[1]])
+  expect(await store.redis.exists(key(entries[0]!), key(`${entries[0]}:lock`))).toBe(0)
+  expect(await store.redis.exists(key(entries[1]!), key(entries[2]!))).toBe(2)
 })

@@ -41,8 +41,8 @@ export const JOB_BREAKS: readonly Break[] = [
     file: 'jobs/lua/queue-release.lua',
     find: 'if token and token == ARGV[2 * i] then',
     replace: 'if token then',
-    tests: WORK,
-    titles: 'went to another worker',
+    tests: TOGETHER,
+    titles: 'another has by now',
     says: "an entry is taken out under another's lock",
   },
   {
