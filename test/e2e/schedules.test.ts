@@ -69,7 +69,8 @@ test('schedules of the file are there, run, are read-only, change with the file,
   expect((await named('nightly'))!.id).toBe(nightly.id)
 }, 60_000)
 
-test(`each slot has one job, whichever worker is killed in the middle (seed ${SEED})`, async () => {
+test('each slot has one job, whichever worker is killed in the middle', async () => {
+  console.info(`seed ${SEED}`)
   const random = createRandom(SEED)
   const made = await Promise.all(
     ['all', 'all', 'latest', 'none'].map(async (catch_up, index) => {

@@ -7,6 +7,7 @@ import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
 import { killFlowWorkers } from './kill-flow-workers.ts'
+import { killScheduleWorkers } from './kill-schedule-workers.ts'
 import { killStored } from './kill-stored.ts'
 import { killWorkers } from './kill-workers.ts'
 import { lateRedis } from './late-redis.ts'
@@ -22,6 +23,7 @@ import { stopWorkers } from './stop-workers.ts'
 export const FAULTS: readonly Fault[] = [
   killWorkers,
   killStored,
+  killScheduleWorkers,
   killFlowWorkers,
   ...silenceWorkers,
   poisonWorker,
