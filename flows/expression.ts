@@ -4,10 +4,10 @@ import type { JsonValue } from '../lib/json.ts'
 /** A parsed expression, as the library has it. */
 export type ExpressionNode = ReturnType<typeof jmespath.compile>
 
-/** What one evaluation may do: values looked at or made, and the size of a value, in elements and characters. */
+/** What one evaluation may do: values looked at or made, and the size of what it comes to; 16 characters count as one value. */
 export type ExpressionBounds = { work: number; size: number }
 
-export const defaultExpressionBounds: ExpressionBounds = { work: 2_000_000, size: 16 * 1024 * 1024 }
+export const defaultExpressionBounds: ExpressionBounds = { work: 4_000_000, size: 2_000_000 }
 
 /** Longest expression, in characters. */
 const MOST_TEXT = 4096
@@ -25,6 +25,11 @@ const PASSING = new Set([
   ...['Field', 'Index', 'Identity', 'Current', 'Root', 'Literal', 'Variable', 'Subexpression', 'Pipe'],
   ...['IndexExpression', 'OrExpression', 'AndExpression', 'Ternary', 'ExpressionReference', 'LetExpression'],
 ])
+
+/** Functions that walk over all that their arguments hold, or put it together; others look at elements, each of which is counted. */
+const DEEP = new Set(['to_string', 'contains', 'join', 'sort'])
+
+const CHARACTERS_PER_VALUE = 16
 
 type Budget = { work: number; size: number; sizes: WeakMap<object, number> }
 
@@ -53,16 +58,16 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
     if (node.type === 'Comparator') return this.compareBounded(node, value)
     if (node.type === 'Function') return this.callBounded(node, value)
     const result = super.visit(node, value)
-    if (!PASSING.has(node.type)) this.charge(this.sizeOf(result))
+    if (!PASSING.has(node.type)) this.charge(lengthOf(result))
     return result
   }
 
   private callBounded(node: Extract<ExpressionNode, { type: 'Function' }>, value: Value) {
     const args = node.children.map((child) => this.visit(child, value)) as JsonValue[]
-    for (const arg of args) this.charge(this.sizeOf(arg))
+    for (const arg of args) this.charge(DEEP.has(node.name) ? this.sizeOf(arg) : lengthOf(arg))
     this.charge(foreseeSize(node.name, args, this.budget.size))
     const result = this.runtime.callFunction(node.name, args as never)
-    this.charge(this.sizeOf(result))
+    this.charge(lengthOf(result))
     return result
   }
 
@@ -80,30 +85,36 @@ class BoundedInterpreter extends (jmespath.TreeInterpreter.constructor as new ()
     if (this.budget.work < 0) throw new ExpressionError('takes more work than an expression may')
   }
 
-  /** Elements and, by 64, characters of a value, with all that it holds; what stands in it twice counts twice. */
-  private sizeOf(value: unknown): number {
-    if (typeof value === 'string') return 1 + value.length / 64
-    if (typeof value !== 'object' || value === null) return 1
+  /** A value with all that it holds; what stands in it twice counts twice. Throws where that is more than a value may have. */
+  sizeOf(value: unknown): number {
+    if (typeof value !== 'object' || value === null) return lengthOf(value)
     const known = this.budget.sizes.get(value)
     if (known !== undefined) return known
     let size = 1
     for (const member of Object.values(value)) size += this.sizeOf(member)
-    if (size > this.budget.size / 64) throw new ExpressionError('makes a larger value than an expression may')
+    if (size > this.budget.size) throw new ExpressionError('makes a larger value than an expression may')
     this.budget.sizes.set(value, size)
     return size
   }
 }
 
+/** A value without what its elements hold. */
+function lengthOf(value: unknown): number {
+  if (typeof value === 'string') return 1 + value.length / CHARACTERS_PER_VALUE
+  return Array.isArray(value) ? 1 + value.length : 1
+}
+
 /** How large, in the units of `sizeOf`, a function's answer may become that makes long text of short. */
 function foreseeSize(name: string, args: JsonValue[], most: number): number {
   const [first, second, third] = args
-  const lengthOf = (value: JsonValue | undefined) => (typeof value === 'string' ? value.length : 0)
+  const charactersOf = (value: JsonValue | undefined) => (typeof value === 'string' ? value.length : 0)
   let length = 0
   if (name === 'pad_left' || name === 'pad_right') length = typeof second === 'number' ? second : 0
-  if (name === 'replace') length = (lengthOf(first) + 1) * Math.max(1, lengthOf(third))
-  if (name === 'join' && Array.isArray(second)) length = lengthOf(first) * second.length
-  if (length > most) throw new ExpressionError('makes a larger value than an expression may')
-  return length / 64
+  if (name === 'replace') length = (charactersOf(first) + 1) * Math.max(1, charactersOf(third))
+  if (name === 'join' && Array.isArray(second)) length = charactersOf(first) * second.length
+  const size = length / CHARACTERS_PER_VALUE
+  if (size > most) throw new ExpressionError('makes a larger value than an expression may')
+  return size
 }
 
 function isPlainObject(value: unknown): value is object {
@@ -158,7 +169,9 @@ export function evaluate(
 ): JsonValue {
   interpreter.budget = { ...bounds, sizes: new WeakMap() }
   try {
-    return (interpreter.search(node, context as never) ?? null) as JsonValue
+    const value = (interpreter.search(node, context as never) ?? null) as JsonValue
+    interpreter.sizeOf(value)
+    return value
   } catch (error) {
     if (error instanceof ExpressionError) throw error
     if (error instanceof RangeError)

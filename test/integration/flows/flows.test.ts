@@ -530,3 +530,33 @@ it('is created, followed, signalled and listed by the client and by the command 
   await writeFile(path, JSON.stringify({ name: 'fails', steps: { a: { job: failing } } }))
   expect((await cli('flows', 'run', path)).code).toBe(1)
 }, 30_000)
+
+it('runs a list that is longer than one look begins, and keeps its order', async () => {
+  const { id } = await shop().create({
+    input: { list: Array.from({ length: 700 }, (_, at) => `n${at}`) },
+    steps: {
+      all: {
+        for_each: '${{ input.list }}',
+        job: { type: 'embedding', body: { model: 'sim/embed', input: '${{ item }}' } },
+      },
+      count: { job: echo('${{ length(steps.all.result) }}') },
+    },
+    output: '${{ steps.count.result.metadata.text }}',
+  })
+  const flow = await shop().until(id)
+  expect(flow).toMatchObject({
+    status: 'completed',
+    output: 700,
+    steps: { all: { jobs: { total: 700, completed: 700 }, result: null, result_omitted: true } },
+  })
+  type Page = {
+    data: { index: number; job: { flow: { index: number } } }[]
+    has_more: boolean
+    total: number
+  }
+  const { body } = await shop().call<Page>('GET', `${flow.steps.all!.result_url}?from=690`)
+  expect(body.data.map(({ index, job }) => [index, job.flow.index])).toEqual(
+    Array.from({ length: 10 }, (_, at) => [690 + at, 690 + at]),
+  )
+  expect(body).toMatchObject({ has_more: false, total: 700 })
+}, 30_000)

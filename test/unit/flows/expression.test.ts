@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest'
+import { defaultExpressionBounds } from '../../../flows/expression.ts'
+import {
+  createResolver,
+  EvaluationError,
+  parseTemplate,
+  TemplateError,
+  UnresolvedError,
+} from '../../../flows/template.ts'
+import type { JsonValue } from '../../../lib/json.ts'
+
+const context = {
+  input: { topic: 'rivers', n: 3, list: [{ a: 1 }, { a: 2 }], none: null },
+  steps: { a: { result: { text: '```json\n{"chapters":[1,2]}\n```' } } },
+}
+
+function fill(value: JsonValue): JsonValue {
+  return parseTemplate(value, 'here').fill?.(createResolver(context, defaultExpressionBounds)) ?? value
+}
+
+describe('a string', () => {
+  it.each<[string, JsonValue]>([
+    ['no expression', 'no expression'],
+    ['${{ input.n }}', 3],
+    ['n is ${{ input.n }}, ${{input.topic}}, ${{ input.list[0] }}', 'n is 3, rivers, {"a":1}'],
+    ["${{ input.tone || 'formal' }}", 'formal'],
+    ['${{ json(steps.a.result.text).chapters }}', [1, 2]],
+    ['${{ {a: {b: input.n}} }}', { a: { b: 3 } }],
+    ["${{ '}}' }}", '}}'],
+    ["${{ '${{' }} stays", '${{ stays'],
+    ['${{ input.list[?a > `1`].a | [0] }}', 2],
+    ['${{ length(input.list) == `2` }}', true],
+    ['${{ let $n = input.n in $n }}', 3],
+  ])('%s', (text, expected) => {
+    expect(fill(text)).toEqual(expected)
+  })
+
+  it('comes to no value where there is none, with what it was named by', () => {
+    for (const text of [
+      '${{ input.nope }}',
+      'x ${{ input.none }}',
+      '${{ input.constructor }}',
+      '${{ input.__proto__ }}',
+    ]) {
+      expect(() => fill(text), text).toThrow(UnresolvedError)
+    }
+    expect(() => fill('${{ input.nope }}')).toThrow('here: ${{ input.nope }} has no value')
+  })
+
+  it('names what there is not', () => {
+    for (const text of [
+      '${{ }}',
+      '${{ input',
+      '${{ a..b }}',
+      '${{ foo }}',
+      '${{ frob(input) }}',
+      '${{ steps }}',
+      '${{ steps.a.out }}',
+      '${{ @ }}',
+    ]) {
+      expect(() => fill(text), text).toThrow(TemplateError)
+    }
+    expect(() => fill(`\${{ ${'('.repeat(4000)}`)).toThrow(TemplateError)
+  })
+})
+
+it('keeps what has no expression as it is, and fills what has some at any depth', () => {
+  const value = { a: [1, { b: '${{ input.n }}' }], c: { d: 'x' } }
+  const filled = fill(value) as typeof value
+  expect(filled).toEqual({ a: [1, { b: 3 }], c: { d: 'x' } })
+  expect(filled.c).toBe(value.c)
+})
+
+it('is evaluated within bounds of time and size, whatever it asks for', () => {
+  const doubled = ` | [@, @]`.repeat(40)
+  for (const text of [
+    `input${doubled} | to_string(@)`,
+    `input${doubled} == input`,
+    `input.list${' | [@, @] | []'.repeat(30)}`,
+    'pad_left(input.topic, `1000000000`)',
+    `replace(input.topic, '', ${`join(input.topic, input.list[*].to_string(@))`})${' | join(@, [@, @, @, @])'.repeat(20)}`,
+    `input${' | map(&[@, @], [@, @])'.repeat(20)}`,
+  ]) {
+    const startedAt = performance.now()
+    expect(() => fill(`\${{ ${text} }}`), text).toThrow(EvaluationError)
+    expect(performance.now() - startedAt, text).toBeLessThan(1500)
+  }
+})
