@@ -46,8 +46,8 @@ const surplusTimeout = 3_000
 /**
  * Builds the HTTP API. It never listens: `app.listen` is for the process, `app.inject` for tests.
  *
- * Time-outs: headers have 5 s. The server's own `requestTimeout` would also cut honest bulk uploads, so it is off and whoever
- * reads a body keeps its time (`bodyTimeout`, `bulkIdleTimeout`); a body nobody reads is cut after its answer.
+ * Timeouts: headers have 5 s. The server's own `requestTimeout` would also cut honest bulk uploads, so it is off. The code that
+ * reads a body limits its time (`bodyTimeout`, `bulkIdleTimeout`). A body that nobody reads is cut after its answer.
  */
 export function buildApp(deps: ApiDeps): Api {
   const limits = { ...defaultApiLimits, ...deps.limits }

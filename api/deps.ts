@@ -54,7 +54,7 @@ export type ApiDeps = {
   listModels(): string[]
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
-  /** Whether this process can serve; `reason` is shown to whoever asks. */
+  /** Whether this process can serve; the answer shows `reason`. */
   ready(): Promise<{ ok: boolean; reason?: string }>
   metrics: ApiMetrics
   /** True while the store has no memory for new work. */

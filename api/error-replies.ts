@@ -3,7 +3,7 @@ import { isRedisUnavailable } from '../lib/redis.ts'
 import { UnfitRedisError } from '../lib/redis-fault.ts'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
 
-/** Turns whatever was thrown into what the client may see. Anything unknown is an internal error. */
+/** Turns any thrown value into an error that the client may see. An unknown one becomes an internal error. */
 export function toApiError(error: unknown, isUnavailable: (error: unknown) => boolean): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof UnfitRedisError) return new ApiError('unavailable', error.message)

@@ -18,7 +18,7 @@ export function addSecurityHeaders(app: Api): void {
 function readSecurityHeaders(): Record<string, string> {
   const response = new ServerResponse(new IncomingMessage(new Socket()))
   const write = helmet({
-    // Whether a host speaks only TLS is for whoever terminates TLS to say.
+    // Only the proxy that terminates TLS knows whether a host speaks TLS alone.
     strictTransportSecurity: false,
     contentSecurityPolicy: {
       useDefaults: false,

@@ -13,7 +13,7 @@ const LARGE_TEXT = 1024 * 1024
 /** Says nothing, and keeps proxies and clients from giving up. */
 export const COMMENT = ': keep-alive\n'
 
-/** An event of whatever has events; `cursor` is what `Last-Event-ID` names. */
+/** An event of any stream. `cursor` is what `Last-Event-ID` names. */
 export type StreamEvent = { cursor: string; event: string; data: object }
 
 /**

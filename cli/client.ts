@@ -49,7 +49,7 @@ export type ClientDeps = {
   now: () => number
   /** Draws from [0, 1). */
   random: () => number
-  /** Ends whatever is under way. */
+  /** Aborts all running work. */
   signal: AbortSignal
   /** How long the server may be away before the command gives up, in ms. */
   patienceMs: number

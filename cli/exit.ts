@@ -9,7 +9,7 @@ export const ExitCode = {
   config: 78,
   /** 128 + SIGINT */
   interrupted: 130,
-  /** 128 + SIGPIPE: whoever read the output is gone. */
+  /** 128 + SIGPIPE: the reader of the output is gone. */
   pipeClosed: 141,
 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]

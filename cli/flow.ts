@@ -1,4 +1,4 @@
-/** Takes from the source ahead of whoever reads, up to `capacity` items. */
+/** Reads from the source ahead of the consumer, up to `capacity` items. */
 export async function* readAhead<T>(source: AsyncIterable<T>, capacity: number): AsyncGenerator<T> {
   const items: T[] = []
   let state = 'running' as 'running' | 'done' | 'stopped'
@@ -66,7 +66,7 @@ export async function* mapInOrder<T, R>(
       if (done === true) next = null
       else {
         const result = work(value)
-        // Whoever comes to it gets its failure; until then it is nobody's.
+        // The consumer that reaches it gets its error. Until then the rejection must not count as unhandled.
         result.catch(() => {})
         pending.push(result)
         next = iterator.next()

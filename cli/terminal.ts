@@ -25,7 +25,7 @@ export type Terminal = {
   now(): number
 }
 
-/** The process itself. A second signal ends it at once, as does the end of whoever reads stdout. */
+/** The process itself. A second signal ends it at once, and so does a closed stdout. */
 export function openTerminal(process: NodeJS.Process): Terminal {
   const { stdout, stderr } = process
   const leaving = new AbortController()

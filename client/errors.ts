@@ -65,7 +65,7 @@ export class JobFailedError extends Error {
   }
 }
 
-/** The error of an answer, whoever gave it: the server, or a proxy before it. */
+/** The error in an answer, which comes from the server or from a proxy in front of it. */
 export function toSluiceError({ status, headers }: Response, text: string): SluiceError {
   const seconds = Number(headers.get('retry-after') ?? Number.NaN)
   const isFinal = headers.get('x-should-retry') === 'false'

@@ -65,7 +65,7 @@ export async function* followEvents(
   yield* followPath(deps, path, 'job', options) as AsyncGenerator<SluiceEvent, void, undefined>
 }
 
-/** The same for whatever has events; `last` is a member that only the last event of something has. */
+/** The same for every path with events. `last` is a member that only the last event of a stream has. */
 export async function* followPath(
   { http, sleep: pause }: { http: Http; sleep: typeof sleep },
   path: string,

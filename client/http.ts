@@ -40,7 +40,7 @@ export type OpenAnswer = {
    * streams have a comment every 15 s.
    */
   read(): Promise<Uint8Array | null>
-  /** Lets go of the connection, whatever is still to come. */
+  /** Closes the connection, even if more data would follow. */
   close(): void
 }
 

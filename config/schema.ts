@@ -372,7 +372,7 @@ export const configSchema = members.superRefine(
   (config, context) => {
     for (const fault of checkReferences(config)) context.addIssue({ code: 'custom', ...fault })
   },
-  // Whatever else is wrong, so that one start lists every fault.
+  // Runs even if other checks failed, so that one start lists every fault.
   { when: () => true },
 )
 

@@ -3,9 +3,9 @@ import { defineConfig } from 'vite'
 /** Builds the page into dist/, whole and small: one script, one style sheet, nothing inline, so that a strict policy holds. */
 export default defineConfig({
   root: import.meta.dirname,
-  // Relative, for whoever serves the house below a path of another.
+  // Relative, because a proxy may serve Sluice below another path.
   base: './',
-  // The same page whatever NODE_ENV the shell or a test runner has: another one would bring in what helps developers.
+  // The page must not depend on the NODE_ENV of the shell or a test runner: another value would bundle development code.
   mode: 'production',
   define: { 'process.env.NODE_ENV': '"production"' },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },

@@ -49,7 +49,7 @@ export const MOST_STEPS = 10_000
 export type DurableRuns = {
   /** Null where there is no such step. */
   find(tenant: string, id: string, name: string): Promise<Step | null>
-  /** The same once for all: whoever begins a step that is known gets it as it stands. */
+  /** Idempotent: beginning a known step returns it in its current state. */
   begin(tenant: string, id: string, name: string, request: StepRequest): Promise<Begun>
   /** Resolves when the signal is there, the wait for it or the sleep is over, the time is up, or `signal` aborts. */
   wait(tenant: string, id: string, name: string, timeoutMs: number, signal: AbortSignal): Promise<Step | null>

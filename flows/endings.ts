@@ -1,6 +1,6 @@
 import { type ElementState, type Ending, isSettled, type StepState } from './state.ts'
 
-/** What a step's elements came to change, for whoever writes it. */
+/** A change to an element of a step, still to be written. */
 export type ElementChange = { index: number; element: ElementState | null }
 
 /**

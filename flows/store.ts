@@ -18,8 +18,8 @@ import { createFlowView, type FlowStepJobs, type FlowView } from './view.ts'
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
 /**
- * What the API does with flows. A flow of another tenant is null, as is one that does not exist. Whatever changes one has it looked
- * at by a worker at once; runner.ts does the work.
+ * What the API does with flows. A flow of another tenant is null, as is one that does not exist. After each change a worker looks
+ * at the flow at once; runner.ts does the work.
  */
 export type Flows = {
   create(

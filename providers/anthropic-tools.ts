@@ -24,7 +24,7 @@ export function mapTools(
   return mapped
 }
 
-/** Functions become Anthropic's client tools; whatever is in Anthropic's own form already passes. */
+/** Turns functions into Anthropic's client tools. Tools that already have Anthropic's own form pass through. */
 function mapTool(tool: JsonValue, path: string): JsonObject {
   if (!isJsonObject(tool)) throw new UnmappableError(path, 'expected a tool')
   if (!isJsonObject(tool.function)) {

@@ -17,7 +17,7 @@ export type Exchange = {
   read(response: UpstreamResponse): Promise<Outcome>
 }
 
-/** Makes an answer of whatever becomes of one request under its clock; never throws. */
+/** Sends one request within its time limits and turns every outcome into an answer. Never throws. */
 export type Attempt = (request: ProviderRequest, exchange: Exchange) => Promise<ProviderAnswer>
 
 /** The longest that Node's timers can wait; longer ones fire at once. */

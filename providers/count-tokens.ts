@@ -19,7 +19,7 @@ const MAX_DEPTH = 64
 /** Members that name parts of a message rather than carry prompt text. */
 const LABELS = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail', 'file_id'])
 
-/** Members whose strings a model reads as they stand, whatever they look like. */
+/** Members whose strings a model reads as text, even if they look like something else. */
 const TEXTS = new Set([
   'content',
   'text',
@@ -39,7 +39,7 @@ const PICTURES = new Set(['image_url', 'image', 'input_image'])
 const SOUNDS = new Set(['input_audio', 'audio_url', 'audio', 'video_url', 'video'])
 const DOCUMENTS = new Set(['file_data', 'file_url'])
 
-/** Shorter strings are counted as text, whatever they are. */
+/** Shorter strings always count as text. */
 const SHORTEST_MEDIA = 512
 const DATA_URL = /^data:[^,]{0,200};base64,/i
 /** No words are that long; some encoders break lines, at 64 characters at the least. */

@@ -113,7 +113,7 @@ async function readBody(
   maxBytes: number,
 ): Promise<Outcome> {
   const { type } = request
-  // A server that cannot stream answers in one piece, and some stream whatever they are asked.
+  // A server that cannot stream answers in one piece, and some servers stream without being asked.
   if (type !== 'embedding' && (await isEventStream(response))) {
     const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
     const tellsUsage = request.onUsage ? { onUsage: request.onUsage } : {}

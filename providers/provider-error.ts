@@ -110,7 +110,7 @@ function textOf(value: JsonValue | undefined, depth: number): string {
 }
 
 /**
- * The error in a body or an event that came with a 200, in whatever shape; undefined when there is none.
+ * The error, of any shape, in a body or an event that came with a 200. Undefined if there is none.
  *
  * @param name of the event, where it has one
  */

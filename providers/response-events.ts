@@ -13,7 +13,7 @@ export function isEnd(chunk: JsonValue): boolean {
   return isJsonObject(chunk) && ENDS.has(chunk.type)
 }
 
-/** Whether a piece of a stream is part of the answer: whoever was shown it cannot be given another attempt's. */
+/** Whether a piece of a stream is part of the answer. A client that has seen one cannot be given another attempt's answer. */
 export function isPartOfAnswer(chunk: JsonValue): boolean {
   return !isBeginning(chunk) && !isEnd(chunk)
 }

@@ -18,9 +18,9 @@ type Call = { place: number; members: JsonObject; tool: JsonObject | null; nesti
 type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: boolean }
 
 /**
- * Which call a piece belongs to: one with a new id begins a call, whatever its index; one with a known id goes to that
- * call; one without an id to the latest of its index, and without an index to the latest of all. A name where the call
- * has another, or has all its arguments, begins a call too: some servers send no ids.
+ * Which call a piece belongs to. A piece with a new id begins a call, at any index. A piece with a known id goes to that
+ * call; one without an id goes to the latest of its index, or without an index to the latest of all. A name begins a call
+ * too if the current call has another name or all its arguments: some servers send no ids.
  */
 export function createToolCalls(): ToolCalls {
   const calls: Call[] = []
@@ -169,7 +169,7 @@ function follow(nesting: Nesting, text: string): void {
   }
 }
 
-/** Whether two pieces have the same members with the same values, in whatever order. */
+/** Whether two pieces have the same members with the same values, in any order. */
 function isSame(left: JsonObject, right: JsonObject): boolean {
   const names = Object.keys(left)
   if (names.length !== Object.keys(right).length) return false

@@ -34,7 +34,7 @@ const DAILY_PAUSE_MS = MAX_WAIT_MS
 const NO_QUOTA = /\blimit: 0\b/
 
 /**
- * The verdict on an answer with an error status, in whatever words its error is.
+ * The verdict on an answer with an error status, in the wording of any provider.
  *
  * @param now unix milliseconds, for moments that the error names
  */

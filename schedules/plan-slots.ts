@@ -6,9 +6,9 @@ import { type DueSchedule, ON_TIME_MS } from './work.ts'
 export type SlotPlan = { slot: number; isRun: boolean }
 
 /**
- * Decides about all slots of a schedule that are due by now, in order. Slots behind one another are due where no worker was there, or
- * none was fast enough: `none` runs the newest one if it is on time, `latest` the newest one, `all` the newest hundred. A slot that a
- * worker began, or made a job for, is run whatever the settings say. Of those that are missed the newest hundred are named.
+ * Decides about all slots of a schedule that are due by now, in order. Several are due if no worker was running or none was fast
+ * enough: `none` runs the newest one if it is on time, `latest` the newest one, `all` the newest hundred. A slot that a worker
+ * began, or made a job for, always runs, under all settings. Of the missed slots the newest hundred are listed.
  */
 export function planSlots(
   due: Pick<DueSchedule, 'slot' | 'made' | 'state' | 'changedAt' | 'catchUp'>,

@@ -166,7 +166,7 @@ export function createScheduleWork(
       const due = await firstDue(tenant)
       if (due === null) await redis.zrem(tenants, tenant)
       else await redis.zadd(tenants, due, tenant)
-      // Who made a schedule meanwhile wrote it before telling of it here: whoever is later sees what the other did.
+      // A process that made a schedule meanwhile wrote it first and registered it here second: the later of the two sees the other's write.
       const again = await firstDue(tenant)
       if (again !== null) await redis.zadd(tenants, 'LT', again, tenant)
     },

@@ -18,7 +18,7 @@ const MOST_TENANTS = 200
 
 const none: ReadonlySet<string> = new Set()
 
-/** The metrics of one process, whatever runs in it. docs/metrics.md lists them. */
+/** The metrics of one process, in any role. docs/metrics.md lists them. */
 export type Metrics = ReturnType<typeof createMetrics>
 
 /** @param deps.ofProcess whether to tell of the process itself as well */

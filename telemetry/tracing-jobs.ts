@@ -18,7 +18,7 @@ export function traceJobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(
   jobs: Traced,
   tracing: Tracing,
 ): Traced {
-  /** Jobs that come together are sent together, whatever lane each is for. */
+  /** Jobs that arrive together are sent together, also when they are for different lanes. */
   async function send<Outcome>(
     sent: NewJob[],
     attributes: SpanAttributes,
@@ -118,7 +118,7 @@ export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: O
   events.on('job.requeued', ({ claimed, end: ending, next, waits }) => {
     const outcome = next.lane !== undefined ? 'rerouted' : waits ? 'retry' : 'dropped'
     const attributes = { 'sluice.outcome': outcome, 'sluice.reason': next.reason, 'sluice.lane': next.lane }
-    // Whatever the call ended with stands at its own span; that a job gives way is no failure of it.
+    // The call's own span says how the call ended. A job that gives way has not failed.
     end(claimed, attributes, next.countsAsAttempt ? (ending.error_code ?? ending.outcome) : undefined)
   })
 }

@@ -25,7 +25,7 @@ export type NewSpan = {
 }
 
 export type Span = {
-  /** W3C `traceparent` of the span, for whatever is a part of it. */
+  /** W3C `traceparent` of the span, for its child spans. */
   readonly traceparent: string
   set(attributes: SpanAttributes): void
   /** Marks it as failed. The type is a short identifier, never a text for people. */
@@ -34,7 +34,7 @@ export type Span = {
   end(at?: number): void
 }
 
-/** Makes spans and sends them. Never throws, and never waits for whoever receives them. */
+/** Makes spans and sends them. Never throws, and never waits for their receiver. */
 export type Tracing = {
   start(span: NewSpan): Span
   /** Whether prompts and answers belong into spans. */
@@ -151,7 +151,7 @@ export async function openTracing(deps: {
             const context = toSpanContext(link)
             return context ? [{ context }] : []
           }),
-          // Always by the clock that calls are timed by, lest a part begins before its whole.
+          // Always the clock that times calls, so that no span begins before its parent.
           startTime: startedAt ?? now(),
         },
         toContext(parent, state),

@@ -52,7 +52,7 @@ export async function registerDashboardRoutes(app: Api, { deps }: RouteContext):
     return reply.redirect('dashboard/')
   })
 
-  // The page names its parts relative to its own folder. So does this, for whoever serves the house below another path.
+  // The page links to its files relative to its own folder. So does this redirect: a proxy may serve Sluice below another path.
   app.get('/dashboard', options, (request, reply) =>
     isBuilt() ? reply.redirect('dashboard/') : sayNotBuilt(request, reply),
   )

@@ -210,7 +210,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
     return toBegun(begun, name)
   }
 
-  /** What is known is answered whatever the configuration says by now; everything else is looked at as `POST /v1/jobs` does. */
+  /** A known step is answered even if the configuration has changed. A new one is checked as `POST /v1/jobs` checks a job. */
   async function beginJob(request: FastifyRequest, id: string, name: string, create: CreateJob) {
     const tenant = tenantOf(request)
     keepSourcesAt(request.body as object, ['job', 'body'])

@@ -14,7 +14,7 @@ export type UploadFormOptions = {
   drainTimeout: number
 }
 
-/** A form with one file, read as it comes. To be closed, whatever became of it. */
+/** A form with one file, read as it arrives. The caller closes it, also after an error. */
 export type UploadForm = {
   /** What was sent beside the file: what stood before it, and when the content was read to its end all of it. */
   fields(): Record<string, unknown>
@@ -152,7 +152,7 @@ function tooLarge(limit: number): ApiError {
   return new ApiError('payload_too_large', `file: is larger than ${limit} bytes`, { param: 'file' })
 }
 
-/** Whatever the parser throws is a fault of the form, or of the connection. */
+/** Everything that the parser throws is a fault of the form or of the connection. */
 function toFormError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   const code = error instanceof Error && 'code' in error ? error.code : null

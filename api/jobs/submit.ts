@@ -104,7 +104,7 @@ export async function noteEarliestStart(job: NewJob, deps: Pick<ApiDeps, 'foreca
 }
 
 /**
- * Hands a job in. Throws whatever keeps it out: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
+ * Submits a job. Throws the reason for refusing it: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
  * `rate_limited`, `budget_exhausted`.
  */
 async function acceptJob(

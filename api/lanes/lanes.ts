@@ -175,7 +175,7 @@ export function createLaneControl(deps: {
       if (!lane) return false
       const { pausedUntil } = await gate.read(lane)
       await gate.resume(lane)
-      // What the pause put off (workers/hand-off.ts), on whatever clock.
+      // Jobs that the pause delayed (workers/hand-off.ts). Their times may come from another clock.
       if (pausedUntil !== null) {
         const dueBy = Math.min(pausedUntil, deps.now() + LONGEST_PAUSE_DELAY_MS)
         await queues.promote(id, dueBy + CLOCKS_DIFFER_MS)

@@ -113,7 +113,7 @@ function sayReplayed(failure: Failure, id: string): Failure {
   return { ...failure, error: { ...failure.error, message }, isRetryable: false }
 }
 
-/** Chunks come of a call of the job's own; whoever shares another's, or the cache's, answer gets it whole. */
+/** Only a job with a call of its own gets chunks. A job that shares an answer, or takes it from the cache, gets it whole. */
 export function cacheOf(step: Progress, job: Job): Job['cache'] {
   if (step.kind === 'ended') return step.job.cache
   return job.cache === 'off' ? 'off' : 'miss'

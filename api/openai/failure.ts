@@ -4,7 +4,7 @@ import type { JsonObject } from '../../lib/json.ts'
 /** A failure as an OpenAI client sees it. */
 export type Failure = {
   status: number
-  /** `message`, `type`, `param` and `code`, and whatever else the provider said. */
+  /** `message`, `type`, `param` and `code`, and all other members that the provider sent. */
   error: JsonObject
   /** Whether asking again may help. */
   isRetryable: boolean

@@ -28,7 +28,7 @@ function* listParts(choice: JsonObject, position: number): Generator<JsonObject>
   const part = (delta: JsonObject): JsonObject => ({ index, delta, logprobs: null, finish_reason: null })
   const { opening, pieces } = cutMessage(isJsonObject(message) ? message : {})
   yield part(opening)
-  // All of them with the first piece: which token belongs to which piece does not matter to whoever adds them up.
+  // The first piece carries all of them: a client that adds them up does not care which token belongs to which piece.
   let pending = isJsonObject(logprobs) ? logprobs : null
   for (const delta of pieces) {
     yield { ...part(delta), logprobs: pending }

@@ -12,11 +12,11 @@ import { listResponseEvents } from './replay-response.ts'
 import type { StreamForm } from './stream.ts'
 
 /**
- * How responses are streamed: events with their type, numbered from 0 without gaps. The same job gives the same
- * events with the same numbers to whoever reads it, so a number is a place to go on from.
+ * How responses are streamed: events with their type, numbered from 0 without gaps. The same job gives every reader the
+ * same events with the same numbers, so a client can resume from a number.
  *
- * The event that ends a response is held back until its job has ended: clients leave with it, and whoever asks for
- * the response then must find it finished.
+ * The event that ends a response is held back until its job has ended. Clients disconnect on that event, and a client that
+ * then asks for the response must find it finished.
  *
  * @param after events up to this number are counted, and not written
  */
@@ -25,7 +25,7 @@ export function createResponseForm(
   after = -1,
 ): StreamForm & { /** What is there before anything is known of the answer. */ open(): string } {
   const inBackground = isBackground(source)
-  /** Of the events that a response has begun, each is told once, whoever says it again. */
+  /** Events that say that a response has begun. Each is sent once, even if a later attempt repeats it. */
   const told = new Set<unknown>()
   const sizes = new Map<string, number>()
   let count = 0
@@ -84,7 +84,7 @@ export function createResponseForm(
       else if (inBackground && step?.kind === 'ended' && step.job.status === 'failed') {
         text = write({ type: 'response.failed', response: describeResponse({ ...source, job: step.job }) })
       }
-      // Where only this stream stops, no number is taken: whoever goes on from it misses nothing.
+      // If only this stream stops, it uses up no number: a client that resumes misses nothing.
       const number = step === null ? count - 1 : count++
       if (step !== null && number <= after) return text
       const { code = null, message = null, param = null } = error

@@ -5,9 +5,9 @@ import { isBeginning, isPartOfAnswer } from '../../providers/response-events.ts'
 import type { Progress } from './watch.ts'
 
 /**
- * The progress of a job from its beginning, or from where a retry began it anew: the same steps for whoever asks, and
- * whenever. The first attempt that showed a part of the answer counts, for that may have been seen; before it, that a
- * response has begun is passed on from each. Ends without `broken`, `ended` or `gone` when the signal does.
+ * The progress of a job from its beginning, or from its last retry. Every reader gets the same steps at any time. The first
+ * attempt that showed a part of the answer counts, because a client may have seen it. Attempts before it pass on only that a
+ * response has begun. Ends without `broken`, `ended` or `gone` when the signal does.
  *
  * @param from where the job's events begin, where that is known
  */

@@ -3,7 +3,7 @@ import type { Jobs } from '../../jobs/jobs.ts'
 import type { JsonValue } from '../../lib/json.ts'
 import type { Call } from './call.ts'
 
-/** What whoever holds a call learns of its job. */
+/** What the request that waits for a call learns about its job. */
 export type Progress =
   | { kind: 'chunk'; chunk: JsonValue }
   /** The attempt whose chunks were given out failed; others may follow. */
@@ -43,8 +43,8 @@ async function* followCall(jobs: Jobs, { tenant, job }: Call, signal: AbortSigna
 }
 
 /**
- * For whoever wants the answer whole, and for a job with a past: chunks of earlier attempts and ends that were overtaken are
- * among its events.
+ * Used when the client wants the answer whole, and for a job that ran before: its events include chunks of earlier attempts
+ * and ends that no longer hold.
  */
 async function* waitForEnd(jobs: Jobs, { tenant, job }: Call, signal: AbortSignal): AsyncGenerator<Progress> {
   while (!signal.aborted) {

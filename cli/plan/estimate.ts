@@ -99,7 +99,7 @@ function charge(
   load.tokens += cost.tokens
   load.inputTokens += cost.inputTokens
   load.outputTokens += cost.outputTokens
-  // OpenAI's rule takes the cap where there is one, whatever the provider's own limits count.
+  // OpenAI's rule uses the cap if there is one. It does not depend on what the provider's own limits count.
   const longest = estimateCost({ kind: 'openai', type, body, expectedOutputTokens: outputTokens })
   const usage = { input_tokens: cost.inputTokens, output_tokens: longest.outputTokens, total_tokens: 0 }
   load.usd += priceUsage(load.lane.price, usage)

@@ -149,7 +149,7 @@ async function countAtServer(client: Client, { group }: Input, before: ServerCou
     const ended = (counts.completed ?? 0) + (counts.failed ?? 0) + (counts.cancelled ?? 0)
     return { ended, estimated_finish_at }
   } catch (error) {
-    // No group yet, or nobody there: whoever needs an answer will find out.
+    // The group does not exist yet, or the server does not answer. Calls that need an answer report that themselves.
     if (error instanceof CliError) return before
     throw error
   }

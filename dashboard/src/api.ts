@@ -50,7 +50,7 @@ export function createApi(deps: {
   const http = createHttp({
     url: deps.base,
     headers: {},
-    // Whatever stands before the server may send the page elsewhere, as to log in.
+    // A proxy in front of the server may redirect the page, for example to a login.
     fetch: (path, init) => deps.fetch(path, { ...init, cache: 'no-store', redirect: 'follow' }),
     retries: { attempts: 1, firstWaitMs: 0, longestWaitMs: 0 },
     timeoutMs: TIMEOUT_MS,

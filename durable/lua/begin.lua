@@ -3,8 +3,8 @@
 -- ARGV  4 id of the run  5 kind: job, sleep, signal  6 fingerprints, the one to write first  7 id that a new job gets ('-' none)
 --       8 ms until a sleep is over or a wait given up ('' none)  9 most steps of a run
 -- Answer {'changed'} | {'full'} | {'begun' | 'known', now, step, signal, value}
--- Invariant: two that ask for one step are answered the same job. Its id is written before it is made: one that was never made is made
--- by whoever asks next, from what is asked then. A job that is forgotten takes its step along (jobs/lua/forget.lua), so no id is used twice.
+-- Invariant: two requests for one step get the same job. Its id is written before the job is made. If the job was never made, the next
+-- request makes it, from its own body. A job that is forgotten takes its step along (jobs/lua/forget.lua), so no id is used twice.
 
 local kind, fingerprint = ARGV[5], string.match(ARGV[6], '^%S+')
 local stored = redis.call('HGET', key, 's:' .. name)

@@ -3,7 +3,7 @@
 -- ARGV  4 digest of an idempotency key ('-' none)  5 the value  6 most steps of a run
 -- Answer {'none'} where there is no such run | {'other'} where the step waits for no signal | {'late', until} | {'full'}
 --        | {'taken', at} | {'sent', at}
--- Invariant: a step has one value for ever, whoever sends another; a wait that was given up has none.
+-- Invariant: a step keeps its first value for ever, even if another is sent. A wait that was given up has none.
 
 local run = redis.call('HMGET', key, 'id', 's:' .. name, 'v:' .. name, 'signals')
 if not run[1] then return { 'none' } end

@@ -21,7 +21,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function ms(value) return string.format('%d', value) end
 local function flow_key(id) return root .. ':flow:' .. id end
--- Where the webhooks look for the deliveries of whatever has this id.
+-- Where the webhooks look for the deliveries of the job or flow with this id.
 local function deliveries_key(id) return root .. ':job:' .. id .. ':deliveries' end
 local function due_key() return root .. ':flows:due' end
 local function is_over(status) return status == 'completed' or status == 'failed' or status == 'cancelled' end
@@ -68,7 +68,7 @@ local function move(id, from, to)
   redis.call('HSET', flow_key(id), 'status', to)
 end
 
--- Ends a flow; its jobs that have not ended are cancelled by whoever looks at it next.
+-- Ends a flow. The next worker that looks at it cancels those of its jobs that have not ended.
 local function end_flow(id, from, status, retain)
   move(id, from, status)
   redis.call('HSET', flow_key(id), 'finished_at', ms(now), 'expires_at', ms(now + retain))

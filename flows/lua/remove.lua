@@ -1,4 +1,4 @@
--- Hides a flow that is to be forgotten, and what it was asked and answered; whoever looks at it next forgets its jobs.
+-- Hides a flow that is to be forgotten, with its requests and answers. The next worker that looks at it forgets its jobs.
 --
 -- ARGV  1 id
 -- Answer 'none' | 'ok'

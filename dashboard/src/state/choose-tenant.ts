@@ -1,6 +1,6 @@
 import type { JobStatus, Tenant } from '../wire.ts'
 
-/** Whose jobs are meant where no tenant is named: of whoever has most of them. Empty where there are no tenants. */
+/** Whose jobs to show if no tenant is named: those of the tenant that has the most. Empty if there are no tenants. */
 export function chooseTenant(tenants: readonly Tenant[], status: string): string {
   const count = ({ counts }: Tenant) =>
     status in counts

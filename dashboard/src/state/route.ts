@@ -14,7 +14,7 @@ export type Route =
 /** Empty texts are no filter. `after`: the ids after which each page up to this one begins, with commas. */
 export type JobFilter = { tenant: string; status: string; lane: string; group: string; after: string }
 
-/** The hash of the address as a route. Whatever it holds, no error comes of it. */
+/** Parses the hash of the address as a route. Never throws. */
 export function parseRoute(hash: string): Route {
   const [path = '', query = ''] = hash.replace(/^#?\/?/, '').split('?', 2)
   const [view = '', ...rest] = path.split('/')

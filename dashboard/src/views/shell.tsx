@@ -37,7 +37,7 @@ export function Shell() {
   const place = JSON.stringify(route.view === 'jobs' ? 'jobs' : route)
   const title = nameRoute(route)
   const isLocked = app.asksForKey.value || isForbidden(app)
-  // Whoever has no key any more sees nothing of what it showed.
+  // A user whose key no longer holds sees none of the earlier data.
   const overview = isLocked ? null : app.feed.overview.value
   const concerns = overview === null ? 0 : findConcerns(overview).length
 
