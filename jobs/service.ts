@@ -106,7 +106,7 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   /** Runs the create script; jobs of one tenant that come at one moment go in one. */
-  const createOne = gatherCalls({
+  const gathered = gatherCalls({
     keyOf: ({ job }: Prepared) => job.tenant,
     run: async (prepared) =>
       (await scripts.run(
@@ -118,6 +118,12 @@ export function createJobs(deps: Deps): Jobs {
     size: { of: ({ record }) => record.get('body')!.length, most: MOST_CREATED_BYTES },
     within: 'tick',
   })
+
+  async function createOne(prepared: Prepared): Promise<[Buffer, ...unknown[]]> {
+    const answer = await gathered(prepared)
+    if (answer[0].toString() === 'failed') throw new Error(`the create script: ${answer[1]}`)
+    return answer
+  }
 
   type Awaited = { id: string; replyTo: string }
   type Settled = Submitted | { job: NewJob; error: unknown }

@@ -10,11 +10,11 @@
 --       17 the message for it
 --       18 '1': the answer is to say how a job stands, and nothing of its record  19… record fields and values
 -- Answer for each job, in their order: {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
---         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted', …}:
+--         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'failed', …}:
 --       created: now, how many workers heard of it   shared: now   replayed: id, record (flat)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
---       rate_limited, budget_exhausted: ms until it may pass
+--       rate_limited, budget_exhausted: ms until it may pass   failed: what Redis said; the others go on
 -- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue (a scheduled one until its time), or the call that a worker makes
 -- for it at once has ended it; after 'shared' it
 -- stands among the followers of a job that is.
@@ -163,5 +163,15 @@ while first <= #ARGV do
 end
 local may_be_made = redis.call('EXISTS', unpack(keys)) > 0
 local answers = {}
-for i, job in ipairs(jobs) do answers[i] = create(job, may_be_made) end
+for i, job in ipairs(jobs) do
+  local ok, answer = pcall(create, job, may_be_made)
+  if ok then
+    answers[i] = answer
+  else
+    local message = type(answer) == 'table' and answer.err or tostring(answer)
+    -- A key of another type is this job's trouble alone. What Redis refuses, it refuses to all.
+    if not string.find(message, 'WRONGTYPE', 1, true) then error(answer) end
+    answers[i] = { 'failed', message }
+  end
+end
 return answers
