@@ -13,8 +13,8 @@ import type { DueSchedule, ScheduleWork, SettledSlot } from './work.ts'
 const LOOK_MS = 1000
 /** Tenants looked after at once, schedules of each that are taken at once, and those that are run at the same time. */
 const TENANTS_AT_ONCE = 8
-const SCHEDULES_AT_ONCE = 100
-const RUNS_AT_ONCE = 32
+const SCHEDULES_AT_ONCE = 250
+const RUNS_AT_ONCE = 125
 /** How long a job that is refused for a while is tried again, from its slot on, and the least pause between two tries, ms. */
 const PATIENCE_MS = 10_000
 const LEAST_PAUSE_MS = 100

@@ -1,6 +1,6 @@
 import { resolveTenant, type Tenant } from '../../config/tenants.ts'
 import { isTerminal } from '../../jobs/job.ts'
-import type { NewJob } from '../../jobs/jobs.ts'
+import type { BulkOutcome, NewJob } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -57,13 +57,29 @@ export function createJobLauncher(
     },
 ): Launcher {
   const { jobs } = deps
+  let waiting: { job: NewJob; resolve: (outcome: BulkOutcome) => void }[] = []
 
-  async function launch(create: JsonObject, order: LaunchOrder): Promise<Launched> {
+  /** Hands jobs of one moment in together: of a thousand slots each would else be queued by itself. */
+  function create(job: NewJob): Promise<BulkOutcome> {
+    return new Promise((resolve) => {
+      if (waiting.push({ job, resolve }) === 1) setImmediate(createWaiting)
+    })
+  }
+
+  async function createWaiting(): Promise<void> {
+    const together = waiting
+    waiting = []
+    // It never throws.
+    const outcomes = await jobs.createMany(together.map(({ job }) => job))
+    for (const [index, { resolve }] of together.entries()) resolve(outcomes[index]!)
+  }
+
+  async function launch(body: JsonObject, order: LaunchOrder): Promise<Launched> {
     const tenant = resolveTenant(deps.config(), order.tenant)
     if (tenant === null) throw new Error('the tenant of a schedule is not configured any more')
-    const job = await noteEarliestStart(toScheduledJob(tenant, create as CreateJob, order, deps), deps)
-    const [outcome] = await jobs.createMany([job])
-    if (outcome === undefined || outcome.kind === 'conflict') throw new Error('a slot has the job of another')
+    const job = await noteEarliestStart(toScheduledJob(tenant, body as CreateJob, order, deps), deps)
+    const outcome = await create(job)
+    if (outcome.kind === 'conflict') throw new Error('a slot has the job of another')
     if (outcome.kind === 'failed') throw outcome.error
     if (outcome.kind !== 'refused') return { kind: 'created', id: outcome.id }
     const mayPass = outcome.code !== 'deadline_unreachable' && outcome.code !== 'budget_exhausted'
