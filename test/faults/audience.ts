@@ -1,7 +1,7 @@
 import { checkRecoveries } from './fault.ts'
 import type { Load, Sent } from './load.ts'
 import { findFlaws, type Subscriber, subscribe } from './subscriber.ts'
-import { within } from './wait.ts'
+import { until, within } from './wait.ts'
 
 /** Everybody who follows the events of a group, or of one of its jobs. */
 export type Audience = {
@@ -27,6 +27,8 @@ export function gatherAudience(options: {
   group: string
   /** Followers of the group. */
   ofGroup: number
+  /** Followers of everything, chunks of streams among it, who take what is of the group. */
+  ofAll?: number
 }): Audience {
   const { urls, random, group } = options
   let finished = false
@@ -34,6 +36,8 @@ export function gatherAudience(options: {
   const ofJobs: Subscriber[] = []
   const path = `/v1/groups/${group}/events`
   const ofGroup = repeat(options.ofGroup, () => subscribe({ urls, random, path, finished: () => finished }))
+  const everything = `/v1/events?deltas=true&group=${group}`
+  const ofAll = repeat(options.ofAll ?? 0, () => subscribe({ urls, random, path: everything }))
 
   function follow(jobs: readonly Sent[], count: number, first?: string): void {
     const ids = jobs.flatMap(({ id }) => (id === null ? [] : [id]))
@@ -50,24 +54,36 @@ export function gatherAudience(options: {
       follow(sent.slice(followed), count)
       followed = sent.length
     },
-    at: (url) => [...ofJobs, ...ofGroup].filter((one) => one.servedBy === url).length,
+    at: (url) => [...ofJobs, ...ofGroup, ...ofAll].filter((one) => one.servedBy === url).length,
     get size() {
-      return ofJobs.length + ofGroup.length
+      return ofJobs.length + ofGroup.length + ofAll.length
     },
     async conclude(jobs) {
       finished = true
       const broken: string[] = []
-      const all = [...ofJobs, ...ofGroup]
-      const reading = Promise.all(all.map((one) => one.done))
-      await within(reading, END_MS, 'the end of all streams').catch(() => {
+      const all = [...ofJobs, ...ofGroup, ...ofAll]
+      const ending = Promise.all([...ofJobs, ...ofGroup].map((one) => one.done))
+      await within(ending, END_MS, 'the end of all streams').catch(() => {
         broken.push('event streams go on though all is over')
       })
+      // These do not end by themselves.
+      const haveAll = () => (ofAll.every((one) => one.ended.size === jobs) ? true : null)
+      await until(haveAll, END_MS, 'the last event of all').catch(() => {
+        broken.push('streams of everything have not told all ends')
+      })
+      const reading = Promise.all(all.map((one) => one.done))
       for (const one of all) one.leave()
       await reading
-      const flaws = all.map(findFlaws)
       const complain = (count: number, what: string) => void (count > 0 && broken.push(`${count} ${what}`))
-      complain(sum(flaws.map((one) => one.gaps)), 'events are missing in streams')
-      complain(sum(flaws.map((one) => one.repeats)), 'events came twice in a stream')
+      for (const [kind, streams] of [
+        ['of jobs', ofJobs],
+        ['of the group', ofGroup],
+        ['of everything', ofAll],
+      ] as const) {
+        const flaws = streams.map(findFlaws)
+        complain(sum(flaws.map((one) => one.gaps)), `events are missing in streams ${kind}`)
+        complain(sum(flaws.map((one) => one.repeats)), `events came twice in streams ${kind}`)
+      }
       complain(ofJobs.filter((one) => one.ended.size !== 1).length, 'streams of a job have not told its end')
       complain(
         ofGroup.filter((one) => one.ended.size !== jobs).length,

@@ -18,7 +18,7 @@ export type EventSocketOptions = {
  * @throws when the connection breaks before
  */
 export function readEvents(options: EventSocketOptions): Promise<void> {
-  const { hostname, port, pathname } = new URL(options.url)
+  const { hostname, port, pathname, search } = new URL(options.url)
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname)
     const leave = () => socket.destroy()
@@ -32,7 +32,11 @@ export function readEvents(options: EventSocketOptions): Promise<void> {
       socket.destroy()
     }
 
-    const lines = [`GET ${pathname} HTTP/1.1`, `host: ${hostname}:${port}`, 'accept: text/event-stream']
+    const lines = [
+      `GET ${pathname}${search} HTTP/1.1`,
+      `host: ${hostname}:${port}`,
+      'accept: text/event-stream',
+    ]
     for (const [name, value] of Object.entries(options.headers)) lines.push(`${name}: ${value}`)
     socket.setEncoding('latin1').setNoDelay(true)
     socket.on('error', (error) => {

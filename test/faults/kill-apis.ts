@@ -38,7 +38,7 @@ export const killApis: Fault = {
     const { urls } = stage
     const load = startLoad({ urls, random, group: GROUP, perSecond: 6 })
     await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
-    const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 5 })
+    const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 5, ofAll: 3 })
     const kills = quick ? 2 : 4
     let thin = 0
     for (let kill = 1; kill <= kills; kill++) {

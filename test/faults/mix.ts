@@ -62,7 +62,7 @@ export async function strike(settings: Settings, plan: Plan): Promise<Outcome> {
     mark: createMarker(random, 0.2),
   })
   await until(() => load.sent.find((job) => job.id !== null), 20_000, 'an accepted job')
-  const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 3 })
+  const audience = gatherAudience({ urls, random, group: GROUP, ofGroup: 3, ofAll: 2 })
   const scene: Scene = {
     ...{ stage, load, random, settings },
     killedAt: [],
