@@ -32,7 +32,7 @@ export function createDirectDispatch(deps: {
         id,
         entry: number,
         cost,
-        token: `express:${worker}`,
+        token: `direct:${worker}`,
         apart: null,
         throttles: null,
         leaseMs,

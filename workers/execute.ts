@@ -315,7 +315,7 @@ function sourceOf(claimedJobs: readonly ClaimedJob[]): CallSource {
   return { tenant: tenantOf(claimedJobs.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
 }
 
-/** What a provider counts at the door: for embeddings what is sent is known exactly, else what was taken for it. */
+/** What a provider counts when it arrives: for embeddings what is sent is known exactly, else what was taken for it. */
 function estimateSent(tokens: number | null, taken: Cost, claimedJobs: ClaimedJob[]): TokenCount {
   if (tokens !== null) return { tokens, inputTokens: tokens, outputTokens: 0 }
   return taken.tokens > 0 ? taken : costOf(claimedJobs.map((one) => one.held))

@@ -18,17 +18,11 @@ export type Outcome =
   | { kind: 'failed'; error: JobError }
   | { kind: 'released' }
 
-/** A 429 that names no time pauses its lane for this long. */
+/** For a 429 whose pause nobody has set. */
 const DEFAULT_PAUSE_MS = 1000
 
 /** A pause longer than this is too long for a job that another lane can serve. */
 export const PATIENCE_MS = 5000
-
-/** So many 429s that name no time are enough for a job that another lane can serve. */
-const PATIENCE_THROTTLES = 3
-
-/** The longest that a job waits after a 429 that names no time. */
-const LONGEST_UNTOLD_MS = 30_000
 
 /** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
 const REFUSALS = new Set([401, 402, 403, 404, 429])
@@ -36,7 +30,7 @@ const REFUSALS = new Set([401, 402, 403, 404, 429])
 /** Codes that say the same whatever the status: no such endpoint there; a key refused with a 400 (Gemini). */
 const REFUSAL_CODES = new Set(['unsupported_type', 'API_KEY_INVALID', 'API_KEY_EXPIRED'])
 
-/** How long a 429 pauses its lane; throttle-pause.ts fills in what it does not say. */
+/** How long a 429 pauses its lane, ms. Where it names no time, throttle-pause.ts has set one. */
 export function pauseAfter(failure: ProviderFailure): number {
   return failure.feedback.retryAfterMs ?? DEFAULT_PAUSE_MS
 }
@@ -56,17 +50,6 @@ export function backoff(
 ): number {
   const bound = Math.min(retry.cap, retry.base * 2 ** Math.min(attempt - 1, 30))
   return floorMs + Math.round(random() * bound)
-}
-
-/**
- * Waiting time of a job after a 429. One that names no time pauses the lane for a second only, so a job that met several
- * keeps away for longer each time, up to 30 s.
- */
-function waitAfterThrottle(failure: ProviderFailure, count: number, random: () => number): number {
-  const pause = pauseAfter(failure)
-  if (failure.feedback.retryAfterMs !== undefined) return pause
-  const bound = Math.min(LONGEST_UNTOLD_MS, pause * 2 ** Math.min(count - 1, 30))
-  return pause + Math.round(random() * (bound - pause))
 }
 
 /**
@@ -93,7 +76,7 @@ export function decide(
     case 'throttled':
       return {
         kind: 'throttled',
-        at: now + waitAfterThrottle(failure, throttles.count, random),
+        at: now + pauseAfter(failure),
         reason: failure.code,
         waitingFor: 'provider_pause',
         throttles,
@@ -126,9 +109,8 @@ export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutco
 /** True when another provider may serve what this one will not, or not soon. */
 function needsAnother(failure: ProviderFailure, throttles: Throttles, now: number): boolean {
   if (failure.class === 'throttled') {
-    // What was waited for already counts: short waits, told or not, must not add up to a long one.
-    if (now - throttles.since + pauseAfter(failure) > PATIENCE_MS) return true
-    return failure.feedback.retryAfterMs === undefined && throttles.count >= PATIENCE_THROTTLES
+    // What was waited for already counts: short waits must not add up to a long one.
+    return now - throttles.since + pauseAfter(failure) > PATIENCE_MS
   }
   if (failure.class !== 'final' || failure.input) return false
   if (failure.cause === 'quota' || failure.cause === 'auth') return true

@@ -56,7 +56,7 @@ export type WorkerDeps = {
   knownLanes: () => Promise<string[]>
   /** What the lane's entries wait for changed. */
   note: LaneLoopDeps['note']
-  /** How long a lane that the configuration does not name may be idle before it ends, ms; a minute unless given. */
+  /** How long a lane that the configuration does not name may be idle before it ends, ms; 75 s unless given. */
   laneIdleMs?: number
   /** Whether the store answers, within 3 s. Never throws. */
   isStoreThere: () => Promise<boolean>

@@ -20,7 +20,7 @@
 
 -- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
 -- (maintenance.ts), so that no job is claimed here and queued there.
-local EXPRESS_MS = 1000
+local DIRECT_MS = 1000
 
 -- How long a job waits for another that may be what takes workers down, before it asks again.
 local SUSPECT_MS = 1000
@@ -130,7 +130,7 @@ local function start(id, entry, token, expected, is_direct)
     local since = score_of(outbox, place)
     if not since then return { 'ack', '' } end
     local oldest = math.min(tonumber(since), job.ready_at)
-    if oldest < now - EXPRESS_MS then
+    if oldest < now - DIRECT_MS then
       -- A renewal may have moved it ahead right after that look: the sweeper looks again.
       put(outbox, ms(oldest), place)
       return { 'ack', '' }

@@ -239,7 +239,7 @@ describe('failures', () => {
     const flow = await shop().run({
       steps: {
         first: { job: chat(`${mark} first`) },
-        each: { for_each: ['x', `[[fault:400:times=1]] ${mark}`, 'y'], job: chat('${{ item }} ' + mark) },
+        each: { for_each: ['x', `[[fault:400:times=1]] ${mark}`, 'y'], job: chat(`\${{ item }} ${mark}`) },
         after: { needs: ['first', 'each'], job: chat(`${mark} after`) },
       },
     })

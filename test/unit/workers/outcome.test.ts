@@ -66,20 +66,6 @@ describe('decide', () => {
     })
   })
 
-  it('keeps a job away for longer after each 429 that names no time, up to half a minute', () => {
-    const untold = failure({ class: 'throttled', code: 'rate_limited', status: 429 })
-    const waits = (chance: number) =>
-      Array.from({ length: 40 }, (_, count) => {
-        const job = { ...fresh, throttles: count === 0 ? null : { count, since: NOW - 60_000 } }
-        const outcome = decide(untold, job, retry, NOW, () => chance)
-        expect(outcome).toMatchObject({ kind: 'throttled', throttles: { count: count + 1 } })
-        return outcome.kind === 'throttled' ? outcome.at - NOW : 0
-      })
-    expect(waits(1).slice(0, 7)).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000])
-    expect(waits(1).at(-1)).toBe(30_000)
-    expect(new Set(waits(0))).toEqual(new Set([1000]))
-  })
-
   it('decides nothing about a call that we aborted', () => {
     expect(decide(failure({ class: 'aborted' }), fresh, retry, NOW, half)).toEqual({ kind: 'released' })
   })
@@ -131,12 +117,6 @@ describe('decide, with another lane to go to', () => {
       const throttles = count === 0 ? null : { count, since: NOW - spentMs }
       return decide(failed, { attempts: 1, maxAttempts: 3, throttles }, retry, NOW, half, next).kind
     }
-
-    it('moves on from the third that names no time', () => {
-      expect(kindAfter(throttled(), 0, 0)).toBe('throttled')
-      expect(kindAfter(throttled(), 1, 1000)).toBe('throttled')
-      expect(kindAfter(throttled(), 2, 2000)).toBe('rerouted')
-    })
 
     it('moves on when what it waited, and is to wait, exceeds five seconds, told or not', () => {
       expect(kindAfter(throttled(), 1, 4000)).toBe('throttled')
