@@ -11,7 +11,7 @@ import { bodyBounds, createBodyScanner, refuseExcess } from './json-bounds.ts'
 /** Deeper values overflow `JSON.stringify` on their way out, some thousand levels down; nobody needs 64. */
 const maxDepth = bodyBounds.depth
 
-type Fault = { path: PropertyKey[]; what: string }
+type JsonFault = { path: PropertyKey[]; what: string }
 
 /**
  * Parses JSON text, which an object keeps (lib/json-source.ts): what a double cannot hold passes on as it was written. Refuses
@@ -65,7 +65,7 @@ function check(value: JsonValue, source: string, root: string): JsonValue {
 }
 
 /** A name that stands twice in one object. Looked for only where the text has more members than its value. */
-function findRepetition(source: string, members: number): Fault | null {
+function findRepetition(source: string, members: number): JsonFault | null {
   if (countMembers(source) === members) return null
   const path = findRepeatedName(source)
   return path && { path: path.reverse(), what: 'stands twice in its object' }
@@ -81,7 +81,7 @@ function explain(error: unknown): string {
 }
 
 /** The first thing that cannot be carried on, its path from the inside out; counts members. Recursion ends at `maxDepth`. */
-function findFault(value: JsonValue | undefined, depth: number, seen: { members: number }): Fault | null {
+function findFault(value: JsonValue | undefined, depth: number, seen: { members: number }): JsonFault | null {
   if (typeof value !== 'object' || value === null) return null
   if (depth === maxDepth) return { path: [], what: `is nested more than ${maxDepth} levels deep` }
   if (Array.isArray(value)) {

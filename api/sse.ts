@@ -14,7 +14,7 @@ const LARGE_TEXT = 1024 * 1024
 export const COMMENT = ': keep-alive\n'
 
 /** An event of any stream. `cursor` is what `Last-Event-ID` names. */
-export type StreamEvent = { cursor: string; event: string; data: object }
+export type SseEvent = { cursor: string; event: string; data: object }
 
 /**
  * Tells a client where to go on from, and nothing else: an event without data is none, but its id counts (WHATWG HTML). For
@@ -25,7 +25,7 @@ export function formatCursorMark(cursor: string): string {
 }
 
 /** One event on the wire (WHATWG HTML, server-sent events). JSON in one line, so one `data` line holds it. */
-export function formatEvent({ cursor, event, data }: StreamEvent): string {
+export function formatEvent({ cursor, event, data }: SseEvent): string {
   const shown = 'job' in data ? { ...data, job: withUnparsedResult(data.job) } : data
   return `id: ${cursor}\nevent: ${event}\ndata: ${stringifyLine(shown)}\n\n`
 }
@@ -46,7 +46,7 @@ export function sendEventStream(reply: FastifyReply, text: AsyncIterable<string>
  * an event without data, which some clients hand to their application.
  */
 export async function* encodeEvents(
-  events: AsyncIterable<StreamEvent>,
+  events: AsyncIterable<SseEvent>,
   options: FillOptions,
 ): AsyncGenerator<string> {
   yield `retry: ${retryAfter}\n`

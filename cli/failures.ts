@@ -23,7 +23,7 @@ type Filter = {
 export type RedriveOptions = Common & Filter & { dryRun?: boolean }
 export type ExportOptions = Common & Filter
 
-type FailureClass = {
+type FailedGroup = {
   lane: string
   code: string
   count: number
@@ -40,7 +40,7 @@ const REDRIVE_MS = 600_000
 export async function runFailures(terminal: Terminal, options: Common): Promise<ExitCode> {
   const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
   const answers = await askEach(seen, ({ client }) =>
-    client.json<{ data: FailureClass[] }>('GET', '/v1/failures'),
+    client.json<{ data: FailedGroup[] }>('GET', '/v1/failures'),
   )
   const classes = answers.flatMap(({ tenant, answer }) => answer.data.map((one) => ({ tenant, ...one })))
   // Those of one tenant are in the server's order already.
@@ -54,7 +54,7 @@ export async function runFailures(terminal: Terminal, options: Common): Promise<
 
 /** The table of `failures`, with the tenants where it has those of several. */
 export function renderFailures(
-  classes: (FailureClass & { tenant: string | null })[],
+  classes: (FailedGroup & { tenant: string | null })[],
   style: Terminal['style'],
 ): string {
   if (classes.length === 0) return 'no failed jobs\n'

@@ -17,7 +17,7 @@ export type ListOptions = Common & {
 }
 export type RetryOptions = Common & { group?: string; lane?: string; errorCode?: string; limit?: number }
 
-type Page = { data: Job[]; has_more: boolean; last_id: string | null }
+type JobPage = { data: Job[]; has_more: boolean; last_id: string | null }
 
 /** The server's largest page. */
 const PAGE = 1000
@@ -69,7 +69,7 @@ async function* listJobs(client: Client, options: ListOptions): AsyncGenerator<J
     }
     if (after !== null) query.set('after', after)
     if (withResults) query.set('include', 'result')
-    const page: Page = await client.json('GET', `/v1/jobs?${query}`)
+    const page: JobPage = await client.json('GET', `/v1/jobs?${query}`)
     for (const job of page.data) yield withResults && job.result_omitted ? await readWhole(client, job) : job
     left -= page.data.length
     after = page.last_id

@@ -5,7 +5,7 @@ import { expectedDuration, expectedSize } from './schema-parts.ts'
 export type FaultPath = readonly (string | number)[]
 
 /** One mistake. `line`, from 1, stands where the path would not lead to it. */
-export type Fault = { path: FaultPath; message: string; line?: number }
+export type ConfigFault = { path: FaultPath; message: string; line?: number }
 
 type Issue = z.core.$ZodIssue
 
@@ -37,7 +37,10 @@ export function formatPath(path: FaultPath): string {
  * size or a lane was expected, and never when it came out of the environment: there `sourceOf` answers with
  * the text of the file, such as `${RATE}`. Everywhere else, where secrets live, only its type is told.
  */
-export function describeIssue(issue: Issue, sourceOf: (path: FaultPath) => string | undefined): Fault[] {
+export function describeIssue(
+  issue: Issue,
+  sourceOf: (path: FaultPath) => string | undefined,
+): ConfigFault[] {
   const path = issue.path.map((step) => (typeof step === 'number' ? step : String(step)))
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ path: [...path, key], message: issue.message }))

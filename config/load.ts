@@ -3,7 +3,7 @@ import { basename, resolve } from 'node:path'
 import { z } from 'zod'
 import { shownWhole } from '../lib/describe-error.ts'
 import type { Environment } from './environment.ts'
-import { describeIssue, type Fault, type FaultPath, formatPath } from './faults.ts'
+import { type ConfigFault, describeIssue, type FaultPath, formatPath } from './faults.ts'
 import { type Config, configSchema } from './schema.ts'
 import { readYaml, type YamlSource } from './yaml-source.ts'
 
@@ -99,7 +99,7 @@ function check(
   data: unknown,
   names: Map<string, string>,
   source: YamlSource,
-): { config?: Config; faults: Fault[] } {
+): { config?: Config; faults: ConfigFault[] } {
   let result = parse(data)
   const better = result.success ? data : convertExpanded(data, result.error.issues, source)
   if (better !== data) result = parse(better)
@@ -139,13 +139,13 @@ function convertExpanded(data: unknown, issues: readonly z.core.$ZodIssue[], sou
 }
 
 /** A fault of the reading, such as a variable that is not set, is why the value there is faulty. */
-function isExplained(path: FaultPath, faults: readonly Fault[]): boolean {
+function isExplained(path: FaultPath, faults: readonly ConfigFault[]): boolean {
   const text = formatPath(path)
   return faults.some((fault) => formatPath(fault.path) === text)
 }
 
 function listFaults(
-  faults: readonly Fault[],
+  faults: readonly ConfigFault[],
   names: Map<string, string>,
   source: YamlSource,
   file: string,

@@ -11,7 +11,7 @@ import {
   type YAMLError,
 } from 'yaml'
 import { type Environment, expandVariables } from './environment.ts'
-import type { Fault, FaultPath } from './faults.ts'
+import type { ConfigFault, FaultPath } from './faults.ts'
 
 /** A value that came, at least in part, out of the environment. */
 export type Expanded = {
@@ -23,7 +23,7 @@ export type Expanded = {
 
 export type YamlSource = {
   data: unknown
-  faults: Fault[]
+  faults: ConfigFault[]
   /** False: the text is no YAML, `data` holds nothing and looking further is useless. */
   readable: boolean
   /** Line (from 1) of a value, or of the nearest one around it that the file has. */
@@ -68,7 +68,7 @@ export function readYaml({ text, env }: { text: string; env: Environment }): Yam
     return { data: undefined, faults, readable: false, lineOf, expandedAt }
   }
 
-  const faults: Fault[] = []
+  const faults: ConfigFault[] = []
   const data = walk(document.contents, [], [])
   return { data, faults, readable: true, lineOf, expandedAt }
 

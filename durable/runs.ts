@@ -33,7 +33,7 @@ export type Begun =
   | { kind: 'full' }
 
 /** In the order in which its steps began, without the values of signals. */
-export type Run = {
+export type DurableRun = {
   id: string
   createdAt: number
   steps: (Omit<Step, 'signal'> & { name: string; signal: { sentAt: number } | null })[]
@@ -65,7 +65,7 @@ export type DurableRuns = {
     value: JsonValue,
     sender: string | null,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
-  get(tenant: string, id: string): Promise<Run | null>
+  get(tenant: string, id: string): Promise<DurableRun | null>
   /** Forgets a run, its jobs aside; false: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
   /** What stands for a create object in the store; first what is to be written. */

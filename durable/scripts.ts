@@ -3,12 +3,12 @@ import type { RedisClient } from '../lib/redis.ts'
 import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
 /** What each script takes: the tenant's root, the digest of the run's id, how long runs are kept, and the step's name. */
-type Place = { root: string; run: string; retainMs: number; name: string }
+type StepPlace = { root: string; run: string; retainMs: number; name: string }
 
 /** What there is of a step: Redis' time, the step, its signal, and the signal's value; empty where there is none. */
 export type StoredStep = { now: number; step: string; signal: string; value: Buffer }
 
-type BeginArguments = Place & {
+type BeginArguments = StepPlace & {
   id: string
   kind: string
   /** First the one to write. */
@@ -18,11 +18,11 @@ type BeginArguments = Place & {
   mostSteps: number
 }
 
-type SignalArguments = Place & { sender: string | null; value: Buffer; mostSteps: number }
+type SignalArguments = StepPlace & { sender: string | null; value: Buffer; mostSteps: number }
 
 /** The scripts of `durable/lua`, a function each. Every one may be sent twice. */
 export type DurableScripts = {
-  read(place: Place): Promise<StoredStep | null>
+  read(place: StepPlace): Promise<StoredStep | null>
   begin(
     begun: BeginArguments,
   ): Promise<{ kind: 'begun' | 'known'; stored: StoredStep } | { kind: 'changed' | 'full' }>
@@ -31,7 +31,7 @@ export type DurableScripts = {
     sent: SignalArguments,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
   /** Whether there was such a run. */
-  remove(place: Omit<Place, 'name'>): Promise<boolean>
+  remove(place: Omit<StepPlace, 'name'>): Promise<boolean>
 }
 
 const NAMES = ['read', 'begin', 'signal', 'remove'] as const
@@ -45,8 +45,11 @@ export function createDurableScripts(redis: RedisClient): DurableScripts {
   }
   type Argument = string | number | Buffer
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>
-  const send = (script: (typeof NAMES)[number], { root, run, retainMs, name }: Place, ...args: Argument[]) =>
-    commands[`${commandOf(script)}Buffer`]!(...scriptKeys(root), run, retainMs, name, ...args)
+  const send = (
+    script: (typeof NAMES)[number],
+    { root, run, retainMs, name }: StepPlace,
+    ...args: Argument[]
+  ) => commands[`${commandOf(script)}Buffer`]!(...scriptKeys(root), run, retainMs, name, ...args)
 
   return {
     async read(place) {

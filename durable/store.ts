@@ -6,10 +6,10 @@ import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { runChannel, runDigest, runKey } from './keys.ts'
 import {
+  type DurableRun,
   type DurableRuns,
   isOver,
   MOST_STEPS,
-  type Run,
   type Step,
   type StepKind,
   type StepRequest,
@@ -144,7 +144,7 @@ function readStep(stored: string, readAt: number): Omit<Step, 'signal'> {
 }
 
 /** In the order in which they began. */
-function toRun(fields: Record<string, string>, now: number): Run {
+function toRun(fields: Record<string, string>, now: number): DurableRun {
   const steps = Object.entries(fields).flatMap(([field, stored]) => {
     if (!field.startsWith('s:')) return []
     const name = field.slice(2)

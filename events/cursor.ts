@@ -1,14 +1,14 @@
 /** Where a reader stands in a stream of references: behind so many pairs of an entry; null: behind all of them. */
-export type Place = { entry: string; pairs: number | null }
+export type StreamPlace = { entry: string; pairs: number | null }
 
 /** Where a reader of a tenant's events stands, among the references and among those to chunks; null: before the first. */
-export type Position = { events: Place | null; deltas: Place | null }
+export type Position = { events: StreamPlace | null; deltas: StreamPlace | null }
 
 /** `<ms>-<n>` as Redis numbers entries, behind `.` how many of its events are known, behind `~` the same of chunks. */
 const PLACE = String.raw`\d{1,15}(?:-\d{1,15}(?:\.\d{1,6})?)?`
 const CURSOR_PATTERN = new RegExp(`^${PLACE}(?:~${PLACE})?$`)
 
-const START: Place = { entry: '0-0', pairs: null }
+const START: StreamPlace = { entry: '0-0', pairs: null }
 
 /** Null: not a cursor from here. '' is the beginning. */
 export function parseCursor(text: string): Position | null {
@@ -24,11 +24,11 @@ export function formatCursor({ events, deltas }: Position): string {
 }
 
 /** Unix ms of the entry, by Redis' clock. */
-export function timeOfPlace({ entry }: Place): number {
+export function timeOfPlace({ entry }: StreamPlace): number {
   return Number.parseInt(entry, 10)
 }
 
-function parsePlace(text: string): Place {
+function parsePlace(text: string): StreamPlace {
   const [entry, pairs] = text.split('.')
   return {
     entry: entry!.includes('-') ? entry! : `${entry}-0`,
@@ -36,7 +36,7 @@ function parsePlace(text: string): Place {
   }
 }
 
-function formatPlace({ entry, pairs }: Place): string {
+function formatPlace({ entry, pairs }: StreamPlace): string {
   return pairs === null ? entry : `${entry}.${pairs}`
 }
 

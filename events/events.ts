@@ -9,7 +9,7 @@ import {
 import type { RedisClient } from '../lib/redis.ts'
 import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 import { formatCursor, type Position, parseCursor, timeOfPlace } from './cursor.ts'
-import { type Entry, type Told, toPage } from './page.ts'
+import { type StreamEntry, type Told, toPage } from './page.ts'
 import type { Tips } from './tips.ts'
 
 /** Entries read in one round trip. */
@@ -37,7 +37,7 @@ export class ForeignCursorError extends Error {
   override readonly name = 'ForeignCursorError'
 }
 
-export type Following = {
+export type TenantFollowing = {
   /** Goes on until the signal aborts; throws EventsExpiredError when a reader was too slow. */
   events: AsyncIterable<TenantEvent>
   /** Behind which all was looked at, also where the filter let nothing through; '' before the first look. */
@@ -55,10 +55,14 @@ export type FollowOptions = {
 /** All events of a tenant, in the order in which they happened. */
 export type TenantEvents = {
   /** Throws EventsExpiredError and ForeignCursorError. */
-  follow(tenant: string, options: FollowOptions, signal: AbortSignal): Promise<Following>
+  follow(tenant: string, options: FollowOptions, signal: AbortSignal): Promise<TenantFollowing>
 }
 
-type Read = (from: string, most: number, deltasFrom: string) => Promise<[Entry[], Entry[], number]>
+type Read = (
+  from: string,
+  most: number,
+  deltasFrom: string,
+) => Promise<[StreamEntry[], StreamEntry[], number]>
 
 export function createTenantEvents(deps: {
   redis: RedisClient

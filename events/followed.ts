@@ -1,5 +1,5 @@
 import { repeat } from '../lib/repeat.ts'
-import type { Following } from '../lib/script-keys.ts'
+import type { FollowedKind } from '../lib/script-keys.ts'
 
 /** Between two times that a process says whom it follows, and how long that holds for those who hear it, ms. */
 const SAYS_MS = 1000
@@ -19,7 +19,7 @@ function followedChannel(prefix: string): string {
  */
 export type Followed = {
   /** In this process, or in others as they said lately. */
-  read(root: string): Following
+  read(root: string): FollowedKind
   /** From now on the tenant is followed here, until the function given is called. */
   add(root: string, withDeltas: boolean): () => void
   close(): Promise<void>

@@ -1,13 +1,13 @@
 import type { EventReference } from '../lib/event-references.ts'
-import { compareEntries, type Place, type Position } from './cursor.ts'
+import { compareEntries, type Position, type StreamPlace } from './cursor.ts'
 
 /** An entry of a stream as XRANGE answers it. */
-export type Entry = [id: string, fields: string[]]
+export type StreamEntry = [id: string, fields: string[]]
 
 /** A reference, and where a reader stands that knows its event. */
 export type Told = { reference: EventReference; position: Position }
 
-type Item = { reference: EventReference; place: Place }
+type PageItem = { reference: EventReference; place: StreamPlace }
 
 const DELTA = 'job.delta'
 
@@ -20,8 +20,8 @@ const DELTA = 'job.delta'
  */
 export function toPage(
   position: Position,
-  events: readonly Entry[],
-  deltas: readonly Entry[] | null,
+  events: readonly StreamEntry[],
+  deltas: readonly StreamEntry[] | null,
   most: number,
 ): { told: Told[]; end: Position; isLast: boolean } {
   const start = {
@@ -29,12 +29,13 @@ export function toPage(
     deltas: deltas && startOf(position.deltas, deltas),
   }
   const full = [events, deltas ?? []].filter((entries) => entries.length >= most)
-  const isNew = (place: Place) => (entry: Entry) => entry[0] !== place.entry || place.pairs !== null
+  const isNew = (place: StreamPlace) => (entry: StreamEntry) =>
+    entry[0] !== place.entry || place.pairs !== null
   const isShown =
     deltas === null
       ? () => true
       : showUntil(full, [...events.filter(isNew(start.events)), ...deltas.filter(isNew(start.deltas!))])
-  const itemsOf = (entries: readonly Entry[], place: Place) =>
+  const itemsOf = (entries: readonly StreamEntry[], place: StreamPlace) =>
     entries.filter(([id]) => isShown(id)).flatMap((entry) => toItems(entry, place))
   const own = itemsOf(events, start.events)
   const chunks = deltas === null ? [] : itemsOf(deltas, start.deltas!)
@@ -47,7 +48,10 @@ export function toPage(
 }
 
 /** Which entries may be told where these streams have more. What has one time over a whole page is told all the same. */
-function showUntil(full: readonly (readonly Entry[])[], all: readonly Entry[]): (id: string) => boolean {
+function showUntil(
+  full: readonly (readonly StreamEntry[])[],
+  all: readonly StreamEntry[],
+): (id: string) => boolean {
   const last = full.map((entries) => entries.at(-1)![0]).sort(compareEntries)[0]
   if (last === undefined) return () => true
   const isEarlier = (id: string) => Number.parseInt(id, 10) < Number.parseInt(last, 10)
@@ -55,11 +59,11 @@ function showUntil(full: readonly (readonly Entry[])[], all: readonly Entry[]): 
 }
 
 /** Behind nothing, a reader stands before the first entry there is: of those before it none was to be had. */
-function startOf(place: Place | null, entries: readonly Entry[]): Place {
+function startOf(place: StreamPlace | null, entries: readonly StreamEntry[]): StreamPlace {
   return place ?? { entry: entries[0]?.[0] ?? '0-0', pairs: 0 }
 }
 
-function toItems([id, fields]: Entry, place: Place): Item[] {
+function toItems([id, fields]: StreamEntry, place: StreamPlace): PageItem[] {
   const references = fields.flatMap((field, at) => (at % 2 === 0 ? toReferences(field, fields[at + 1]!) : []))
   const items = references.map((reference, at) => ({
     reference,
@@ -78,7 +82,7 @@ function toReferences(id: string, text: string): EventReference[] {
   return Array.from({ length: Number(rest) }, (_, at) => ({ id, seq: seq + at, event: DELTA }))
 }
 
-function* merge(events: Item[], chunks: Item[]): Generator<{ item: Item; isChunk: boolean }> {
+function* merge(events: PageItem[], chunks: PageItem[]): Generator<{ item: PageItem; isChunk: boolean }> {
   const [eventsLeft, chunksLeft] = [countLeft(events), countLeft(chunks)]
   let [event, chunk] = [0, 0]
   while (event < events.length || chunk < chunks.length) {
@@ -98,7 +102,7 @@ function* merge(events: Item[], chunks: Item[]): Generator<{ item: Item; isChunk
 }
 
 /** The numbers of what is left of each job, the lowest first. */
-function countLeft(items: readonly Item[]): Map<string, number[]> {
+function countLeft(items: readonly PageItem[]): Map<string, number[]> {
   const left = new Map<string, number[]>()
   for (const { reference } of items) {
     const known = left.get(reference.id)
@@ -109,7 +113,7 @@ function countLeft(items: readonly Item[]): Map<string, number[]> {
 }
 
 /** An earlier event of the same job is still to come from the other stream. */
-function isHeldUp({ reference }: Item, left: Map<string, number[]>): boolean {
+function isHeldUp({ reference }: PageItem, left: Map<string, number[]>): boolean {
   const next = left.get(reference.id)?.[0]
   return next !== undefined && next < reference.seq
 }

@@ -28,7 +28,7 @@ import { createResolver, resolveOrNull, type Template, UnresolvedError } from '.
 import { type Changes, type ClaimedFlow, noChanges } from './work.ts'
 
 /** What of a look is told once it is written. */
-export type Progress = {
+export type FlowProgress = {
   /** Null: as it was. */
   status: FlowStatus | null
   errorCode: string | null
@@ -49,12 +49,12 @@ export async function lookAtFlow(
   deps: AdvanceDeps,
   claimed: ClaimedFlow,
   flow: CachedFlow,
-): Promise<{ changes: Changes; progress: Progress }> {
+): Promise<{ changes: Changes; progress: FlowProgress }> {
   const { tenant, id } = claimed
   const { record, compiled, steps } = flow
   const root = tenantRoot(deps.prefix, tenant)
   const changes = noChanges()
-  const progress: Progress = { status: null, errorCode: null, steps: [] }
+  const progress: FlowProgress = { status: null, errorCode: null, steps: [] }
   const touched = new Set<number>()
   const lookAts: number[] = []
   /** Values that this look came to, and that are not written yet. */
@@ -453,7 +453,7 @@ export async function lookAtFlow(
     lookAts.push(now)
   }
 
-  function write(): { changes: Changes; progress: Progress } {
+  function write(): { changes: Changes; progress: FlowProgress } {
     for (const number of touched) {
       changes.steps.set(number, encodeStep(steps[number]!, compiled.steps[number]!.forEach !== null))
     }

@@ -19,7 +19,7 @@ export type FlowFollowing = { finished: boolean; events: AsyncIterable<FlowEvent
 /** Events read in one round trip. */
 const PAGE = 500
 
-type StoredEvent = { event: FlowEventType; at: number; error?: StoredError } & Record<string, JsonValue>
+type StoredFlowEvent = { event: FlowEventType; at: number; error?: StoredError } & Record<string, JsonValue>
 
 /**
  * A flow's events after `cursor` ('' = from the first), then live ones, until the terminal event or the signal. Null when there is no
@@ -85,7 +85,7 @@ export async function renderFlowEvent(
   { root, id, seq }: { root: string; id: string; seq: number },
   text: string,
 ): Promise<FlowEvent | null> {
-  const { event, at, error, ...members } = JSON.parse(text) as StoredEvent
+  const { event, at, error, ...members } = JSON.parse(text) as StoredFlowEvent
   const data: FlowEvent['data'] = { flow_id: id, seq, at: new Date(at).toISOString(), ...members }
   if (error !== undefined) {
     const { code, message, provider_status, retryable } = atRest.openError(root, error)
@@ -94,7 +94,7 @@ export async function renderFlowEvent(
   if (isTerminalEvent(event)) {
     const flow = await read()
     if (flow === null) return null
-    // Retried since: the event still shows it as it ended then.
+    // Retried since: the event still shows it ended then.
     const ended = event.slice('flow.'.length) as FlowStatus
     data.flow = flow.status === ended ? flow : { ...flow, status: ended, finished_at: data.at }
   }

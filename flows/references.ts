@@ -84,14 +84,14 @@ export function findReferences(node: ExpressionNode): References {
   return found
 }
 
-type Part = { node: ExpressionNode; atRoot: boolean; isLenient: boolean }
+type NodePart = { node: ExpressionNode; atRoot: boolean; isLenient: boolean }
 
 /** What a node is made of, and what each part is looked at with. Throws `UnknownNameError`. */
-function listParts(node: ExpressionNode, atRoot: boolean, isLenient: boolean): Part[] {
-  const toParts = (nodes: ExpressionNode[], lenient = isLenient): Part[] =>
+function listParts(node: ExpressionNode, atRoot: boolean, isLenient: boolean): NodePart[] {
+  const toParts = (nodes: ExpressionNode[], lenient = isLenient): NodePart[] =>
     nodes.map((one) => ({ node: one, atRoot, isLenient: lenient }))
   /** Evaluated with something that comes out of the expression. */
-  const inner = (one: ExpressionNode): Part => ({ node: one, atRoot: false, isLenient: true })
+  const inner = (one: ExpressionNode): NodePart => ({ node: one, atRoot: false, isLenient: true })
   switch (node.type) {
     case 'Function':
       if (!functionNames.includes(node.name)) throw new UnknownNameError(`unknown function ${node.name}()`)

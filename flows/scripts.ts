@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { withEventReferences } from '../lib/event-references.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import { type Following, SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+import { type FollowedKind, SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
 const NAMES = ['create', 'claim', 'advance', 'signal', 'cancel', 'retry', 'remove', 'forget'] as const
 type ScriptName = (typeof NAMES)[number]
@@ -18,7 +18,10 @@ export type FlowScripts = (
  *
  * @param following whether somebody follows the events of a tenant, by its root
  */
-export function createFlowScripts(redis: RedisClient, following: (root: string) => Following): FlowScripts {
+export function createFlowScripts(
+  redis: RedisClient,
+  following: (root: string) => FollowedKind,
+): FlowScripts {
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   const common = read('common')
   for (const name of NAMES) {

@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource, stringifyJson } from '../lib/json-source.ts'
-import { isSealed, type Place, type Sealer, UnreadableError } from '../lib/sealer.ts'
+import { isSealed, type SealedPlace, type Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { JobError } from './job.ts'
 import { decodePayload, encodeBody, encodeResult } from './payload.ts'
 
@@ -44,7 +44,7 @@ export function createAtRest(deps: {
 }): AtRest {
   const { sealer, onUnreadable } = deps
 
-  function sealPayload(place: Place, encoded: Buffer | string): Buffer | string {
+  function sealPayload(place: SealedPlace, encoded: Buffer | string): Buffer | string {
     return sealer.seal(place, encoded) ?? encoded
   }
 
@@ -56,7 +56,7 @@ export function createAtRest(deps: {
     return decodePayload(unseal(place, stored))
   }
 
-  function sealText(place: Place, text: string): string | null {
+  function sealText(place: SealedPlace, text: string): string | null {
     return sealer.seal(place, Buffer.from(text))?.toString('base64') ?? null
   }
 

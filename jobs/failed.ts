@@ -14,7 +14,7 @@ export type FailedFilter = {
 }
 
 /** Failed jobs of one lane with one error code. Times are RFC 3339. */
-export type FailureClass = {
+export type FailedGroup = {
   lane: string
   code: string
   count: number
@@ -27,7 +27,7 @@ export type FailureClass = {
 
 export type FailureCounts = {
   /** The most frequent first. */
-  classes: FailureClass[]
+  classes: FailedGroup[]
   total: number
   /** RFC 3339. */
   counted_at: string

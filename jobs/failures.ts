@@ -15,7 +15,7 @@ const OTHER_CODE = '(other)'
 
 export type Failures = { count(tenant: string): Promise<FailureCounts> }
 
-type Counted = { counts: Promise<FailureCounts>; until: number }
+type CachedCounts = { counts: Promise<FailureCounts>; until: number }
 
 /** Counts failed jobs by lane and error code. Whoever asks while a count is under way, or short after it, gets that one. */
 export function createFailures(deps: {
@@ -24,7 +24,7 @@ export function createFailures(deps: {
   now: () => number
 }): Failures {
   const { redis, rootOf, now } = deps
-  const known = new Map<string, Counted>()
+  const known = new Map<string, CachedCounts>()
 
   async function count(tenant: string): Promise<FailureCounts> {
     const tally = createTally()
@@ -37,7 +37,7 @@ export function createFailures(deps: {
       const begun = now()
       const kept = known.get(tenant)
       if (kept && kept.until > begun) return kept.counts
-      const counted: Counted = { counts: count(tenant), until: Number.POSITIVE_INFINITY }
+      const counted: CachedCounts = { counts: count(tenant), until: Number.POSITIVE_INFINITY }
       known.set(tenant, counted)
       counted.counts.then(
         () => {

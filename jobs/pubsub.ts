@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisClient } from '../lib/redis.ts'
 
-type Listener = (message: Buffer) => void
+type MessageListener = (message: Buffer) => void
 
 /**
  * Pub/sub over one connection a process, whoever many listen. Messages are hints that something changed: they may
@@ -33,7 +33,7 @@ const NOTHING = Buffer.alloc(0)
 
 export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
   const { subscriber } = deps
-  const channels = new Map<string, { listeners: Set<Listener>; ready: Promise<unknown> }>()
+  const channels = new Map<string, { listeners: Set<MessageListener>; ready: Promise<unknown> }>()
   const reconnects = new Set<() => void>()
   let connectedBefore = subscriber.status === 'ready'
 
@@ -55,7 +55,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     connectedBefore = true
   })
 
-  async function listenBytes(channel: string, listener: Listener): Promise<() => void> {
+  async function listenBytes(channel: string, listener: MessageListener): Promise<() => void> {
     let entry = channels.get(channel)
     if (!entry) {
       entry = { listeners: new Set(), ready: subscriber.subscribe(channel) }

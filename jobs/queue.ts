@@ -59,7 +59,7 @@ export type Held = {
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
 export type Order = {
   /** Priority (1 first) and start tag for each entry. `held`: keys that are all empty when the lane has drained. */
-  place(lane: string, entries: QueueEntry[], held: { sets: string[]; lists: string[] }): Promise<Place[]>
+  place(lane: string, entries: QueueEntry[], held: { sets: string[]; lists: string[] }): Promise<QueuePlace[]>
   /**
    * Entries up to this start tag, of so many seconds in all, are being served. `waiting`: the key of the others.
    * `anew`: nothing could be served for a while, so what was measured before says nothing of the time since.
@@ -72,7 +72,7 @@ export type Order = {
 }
 
 /** An entry's place in the order. `flow` and `share` (s) say what of the tenant's turns it takes, for `Order.left`. */
-type Place = { priority: number; start: number; seconds: number; flow?: string; share?: number }
+type QueuePlace = { priority: number; start: number; seconds: number; flow?: string; share?: number }
 
 /** 429s that an entry met on its lane. */
 export type Throttles = { count: number; since: number }
@@ -81,7 +81,7 @@ export type Throttles = { count: number; since: number }
 export type EntryMark = { broken: true; apart: number } | { throttles: Throttles }
 
 /** The turn of an entry, and what its calls told of it. */
-export type Turn = Place & { broken?: true; apart?: number; throttles?: Throttles }
+export type Turn = QueuePlace & { broken?: true; apart?: number; throttles?: Throttles }
 
 /** What BullMQ stores with an entry. */
 type EntryData = JobCost & Omit<Turn, 'priority'>

@@ -58,7 +58,7 @@ function toOutcome({ id, status, result, error }: Job): JobOutcome {
 }
 
 type Waiting = { job: Job; record: JobRecord }
-type Place = { job: Job; id: string; entry: number; lane: string; band: Priority }
+type WaitingPlace = { job: Job; id: string; entry: number; lane: string; band: Priority }
 
 export function createReader(deps: {
   redis: RedisClient
@@ -80,7 +80,7 @@ export function createReader(deps: {
   }
 
   /** The queue entry that a waiting job waits with: its own, or its leader's, wherever that one is by now. */
-  async function placeOf(root: string, { job, record }: Waiting): Promise<Place> {
+  async function placeOf(root: string, { job, record }: Waiting): Promise<WaitingPlace> {
     const leader = textOf(record, 'leader')
     if (leader === null) {
       return { job, id: job.id, entry: numberOf(record, 'entries') ?? 0, lane: job.lane, band: job.priority }

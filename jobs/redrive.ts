@@ -18,7 +18,7 @@ export type Terms = {
 }
 
 /** What `retry.lua` answers: the first four say that the job goes on, the last two that the tenant has no room. */
-type Answer =
+type RetryAnswer =
   | 'queued'
   | 'shared'
   | 'hit'
@@ -29,11 +29,11 @@ type Answer =
   | 'queue_full'
   | 'budget_exhausted'
 
-const GOES_ON = new Set<Answer>(['queued', 'shared', 'hit', 'running'])
+const GOES_ON = new Set<RetryAnswer>(['queued', 'shared', 'hit', 'running'])
 
 export type Redrive = {
   /** One failed or cancelled job by hand, or on the terms of the configuration. */
-  retry(tenant: string, id: string, terms?: Terms): Promise<Answer>
+  retry(tenant: string, id: string, terms?: Terms): Promise<RetryAnswer>
   /** Queues the failed jobs again that the filter names. */
   redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
 }
@@ -48,10 +48,10 @@ export function createRedrive(deps: {
 }): Redrive {
   const { redis, scripts, outbox, rootOf } = deps
 
-  async function again(tenant: string, id: string, terms?: Terms): Promise<Answer> {
+  async function again(tenant: string, id: string, terms?: Terms): Promise<RetryAnswer> {
     const args = [id, deps.retainMs(), ...(terms ? toArguments(terms) : [])]
     const [kind] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
-    const answer = kind!.toString() as Answer
+    const answer = kind!.toString() as RetryAnswer
     // It goes on all the same where the queue does not take it now: the sweeper adds what stands in the outbox.
     if (answer === 'queued') {
       await outbox.dispatchById(tenant, id).catch((error) => deps.onError(error, 'queueing a job again'))
@@ -60,7 +60,7 @@ export function createRedrive(deps: {
   }
 
   /** Null for one that failed; where all of them did, the error of the first is thrown. */
-  async function againEach(tenant: string, jobs: readonly { id: string }[]): Promise<(Answer | null)[]> {
+  async function againEach(tenant: string, jobs: readonly { id: string }[]): Promise<(RetryAnswer | null)[]> {
     const settled = await Promise.allSettled(jobs.map(({ id }) => again(tenant, id)))
     const errors = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
     if (errors.length > 0 && errors.length === jobs.length) throw errors[0]
@@ -89,7 +89,7 @@ export function createRedrive(deps: {
   }
 }
 
-export function goesOn(answer: Answer): boolean {
+export function goesOn(answer: RetryAnswer): boolean {
   return GOES_ON.has(answer)
 }
 

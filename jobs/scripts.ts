@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { withEventReferences } from '../lib/event-references.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import { type Following, SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+import { type FollowedKind, SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
 const NAMES = [
   'create',
@@ -65,7 +65,7 @@ export function readScripts(): Map<ScriptName, string> {
  */
 export function createScripts(
   redis: RedisClient,
-  following: (root: string) => Following = () => 'nothing',
+  following: (root: string) => FollowedKind = () => 'nothing',
 ): Scripts {
   for (const [name, lua] of readScripts()) {
     redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua })

@@ -33,7 +33,7 @@ import {
   entryOf,
   isForLater,
   isRefused,
-  type Prepared,
+  type PreparedJob,
   prepare,
   type SubmissionEvent,
   type Submitted,
@@ -107,7 +107,7 @@ export function createJobs(deps: Deps): Jobs {
 
   /** Runs the create script; jobs of one tenant that come at one moment go in one. */
   const gathered = gatherCalls({
-    keyOf: ({ job }: Prepared) => job.tenant,
+    keyOf: ({ job }: PreparedJob) => job.tenant,
     run: async (prepared) =>
       (await scripts.run(
         'create',
@@ -119,7 +119,7 @@ export function createJobs(deps: Deps): Jobs {
     within: 'tick',
   })
 
-  async function createOne(prepared: Prepared): Promise<[Buffer, ...unknown[]]> {
+  async function createOne(prepared: PreparedJob): Promise<[Buffer, ...unknown[]]> {
     const answer = await gathered(prepared)
     if (answer[0].toString() === 'failed') throw new Error(`the create script: ${answer[1]}`)
     return answer

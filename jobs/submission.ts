@@ -12,7 +12,7 @@ import type { JobRecord } from './record.ts'
 const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
 /** A job for the create script. */
-export type Prepared = {
+export type PreparedJob = {
   job: NewJob
   id: string
   /** What stands for its content in the store. */
@@ -22,7 +22,7 @@ export type Prepared = {
 }
 
 /** A job handed to the create script, and what that answered. */
-export type Submitted = Prepared & {
+export type Submitted = PreparedJob & {
   kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
   rest: unknown[]
 }

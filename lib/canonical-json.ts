@@ -38,10 +38,10 @@ export function canonicalizeText(
   return readValue({ text, at: skipBlanks(text, from.at), keepsOrder }, from.isOrdered)
 }
 
-type Reader = { text: string; at: number; keepsOrder: KeepsOrder }
+type TextReader = { text: string; at: number; keepsOrder: KeepsOrder }
 
 /** Each of these reads what begins at `at`, and leaves `at` behind it. */
-function readValue(reader: Reader, isOrdered: boolean): string {
+function readValue(reader: TextReader, isOrdered: boolean): string {
   const { text, at } = reader
   const code = text.charCodeAt(at)
   if (code === QUOTE) return readString(reader)
@@ -53,14 +53,14 @@ function readValue(reader: Reader, isOrdered: boolean): string {
   return raw === 'true' || raw === 'false' || raw === 'null' ? raw : canonicalizeNumber(raw)
 }
 
-function readString(reader: Reader): string {
+function readString(reader: TextReader): string {
   const end = skipString(reader.text, reader.at)
   const raw = reader.text.slice(reader.at, end)
   reader.at = end
   return REWRITTEN_ESCAPE.test(raw) ? JSON.stringify(JSON.parse(raw)) : raw
 }
 
-function readArray(reader: Reader, isOrdered: boolean): string {
+function readArray(reader: TextReader, isOrdered: boolean): string {
   const { text } = reader
   let written = '['
   reader.at = skipBlanks(text, reader.at + 1)
@@ -77,7 +77,7 @@ function readArray(reader: Reader, isOrdered: boolean): string {
   return `${written}]`
 }
 
-function readObject(reader: Reader, isOrdered: boolean): string {
+function readObject(reader: TextReader, isOrdered: boolean): string {
   const { text, keepsOrder } = reader
   const members: { name: string; value: string }[] = []
   let isSorted = true
@@ -133,7 +133,7 @@ function isPlain(text: string, start: number, point: number, end: number): boole
   return zeros < PLAIN_ZEROS
 }
 
-function skipSeparator(reader: Reader): void {
+function skipSeparator(reader: TextReader): void {
   reader.at = skipBlanks(reader.text, reader.at)
   if (reader.text.charCodeAt(reader.at) === COMMA) reader.at = skipBlanks(reader.text, reader.at + 1)
 }

@@ -9,11 +9,11 @@ export const SCRIPT_KEYS = 2
  *
  * @param following the second key also tells a script whether somebody follows the tenant's events (event-references.lua)
  */
-export function scriptKeys(root: string, following: Following = 'nothing'): [string, string] {
+export function scriptKeys(root: string, following: FollowedKind = 'nothing'): [string, string] {
   return [root, root + SECOND_KEYS[following]]
 }
 
 /** What of a tenant's events somebody follows: those that its jobs have but chunks of streams, or these as well. */
-export type Following = 'nothing' | 'events' | 'deltas'
+export type FollowedKind = 'nothing' | 'events' | 'deltas'
 
 const SECOND_KEYS = { nothing: ':', events: ':followed', deltas: ':followed:deltas' }

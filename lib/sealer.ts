@@ -46,7 +46,7 @@ const DIGEST_INFO = 'sluice digest 1'
 const SETTLE_MS = 5000
 
 /** Where a piece of content belongs; it opens nowhere else. */
-export type Place = {
+export type SealedPlace = {
   /** What all keys of its tenant in Redis begin with. */
   root: string
   /** What it is. */
@@ -75,9 +75,9 @@ export class UnreadableError extends Error {
 
 export type Sealer = {
   /** An envelope; null: nothing is to be encrypted. */
-  seal(place: Place, content: Uint8Array | string): Buffer | null
+  seal(place: SealedPlace, content: Uint8Array | string): Buffer | null
   /** Reverses `seal`, wherever it was done; `id: null` is any. Throws `UnreadableError`. */
-  open(place: Omit<Place, 'id'> & { id: string | null }, envelope: Buffer): Buffer
+  open(place: Omit<SealedPlace, 'id'> & { id: string | null }, envelope: Buffer): Buffer
   /**
    * What stands for a digest of content outside of the process: keyed, for whoever reads it could try guesses. First what
    * is to be written now, behind it what may have been written before: by older keys, or without one.
@@ -215,7 +215,7 @@ function digestBy({ digestKey }: Master, plain: string): string {
 }
 
 /** The additional authenticated data. JSON keeps the members apart, whatever is in them. */
-function describePlace({ root, purpose, content = '' }: Omit<Place, 'id'>, owner: Buffer): Buffer {
+function describePlace({ root, purpose, content = '' }: Omit<SealedPlace, 'id'>, owner: Buffer): Buffer {
   return Buffer.from(JSON.stringify([root, purpose, owner.toString('hex'), content]))
 }
 

@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { isThinking, readRefusal, textOf, toChatUsage, toFinish, toToolCall } from './anthropic-answer.ts'
 import { createChatAssembler } from './assemble.ts'
-import { invalidAnswer, type Outcome, truncatedStream } from './classify.ts'
+import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.ts'
 import type { ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
 import { type StreamReader, sortEvent } from './streaming.ts'
@@ -122,7 +122,7 @@ export function createMessagesReader(options: {
     emitDelta(refusal === null ? {} : { refusal }, toFinish(delta))
   }
 
-  function finish(): Outcome | null {
+  function finish(): AnswerOutcome | null {
     if (head === null && isStrange) {
       return { ok: false, verdict: invalidAnswer('the stream held no event of a message') }
     }

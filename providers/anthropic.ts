@@ -8,7 +8,7 @@ import { createMessagesReader } from './anthropic-stream.ts'
 import { writeMessages } from './anthropic-write.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import { firstChoice } from './chat-to-response.ts'
-import { invalidAnswer, type Outcome } from './classify.ts'
+import { type AnswerOutcome, invalidAnswer } from './classify.ts'
 import { createAgent } from './connections.ts'
 import { judgeBody } from './judge-answer.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
@@ -106,7 +106,7 @@ async function readBody(
   response: UpstreamResponse,
   created: number,
   maxBytes: number,
-): Promise<Outcome> {
+): Promise<AnswerOutcome> {
   if (await isEventStream(response)) {
     const { stream_options: asked } = request.body
     const reader = createMessagesReader({
@@ -129,7 +129,7 @@ async function readBody(
 }
 
 /** An answer that was asked for in a format is none in another. What was streamed cannot be put right any more. */
-function holdAgainst(format: AnswerFormat, outcome: Outcome, isStreamed: boolean): Outcome {
+function holdAgainst(format: AnswerFormat, outcome: AnswerOutcome, isStreamed: boolean): AnswerOutcome {
   if (!outcome.ok) return outcome
   const choice = firstChoice(outcome.body)
   const message = isJsonObject(choice.message) ? choice.message : {}

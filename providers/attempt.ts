@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici'
 import { AnswerTooLargeError } from './answer-bounds.ts'
-import { aborted, brokenAnswer, type Outcome, timedOut, type Verdict } from './classify.ts'
+import { type AnswerOutcome, aborted, brokenAnswer, type FailureVerdict, timedOut } from './classify.ts'
 import { classifyConnectionError, isStaleConnection, isSurelyUnread } from './connection-error.ts'
 import { type HeaderReader, readFeedback, readReset } from './feedback.ts'
 import type { Feedback, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
@@ -14,7 +14,7 @@ import { capWait } from './waits.ts'
 export type Exchange = {
   /** @throws RefusedError for an error status, the connection's error when there is no answer */
   send(signal: AbortSignal): Promise<UpstreamResponse>
-  read(response: UpstreamResponse): Promise<Outcome>
+  read(response: UpstreamResponse): Promise<AnswerOutcome>
 }
 
 /** Sends one request within its time limits and turns every outcome into an answer. Never throws. */
@@ -40,7 +40,11 @@ export function createAttempt(options: {
   const { defaultTimeoutMs, now } = options
   const secrets = options.secrets.filter((secret) => secret.length >= SHORTEST_SECRET)
 
-  function fail(verdict: Verdict, status: number | null, headers: HeaderReader | null): ProviderAnswer {
+  function fail(
+    verdict: FailureVerdict,
+    status: number | null,
+    headers: HeaderReader | null,
+  ): ProviderAnswer {
     const { retryAfterMs, providerError, ...rest } = verdict
     const feedback: Feedback = headers ? readFeedback(headers, now()) : {}
     const reset = headers && verdict.class === 'throttled' ? readReset(headers, now()) : undefined
@@ -146,6 +150,6 @@ async function sendSurely(exchange: Exchange, signal: AbortSignal): Promise<Upst
   }
 }
 
-function answerTooLarge(error: AnswerTooLargeError): Verdict {
+function answerTooLarge(error: AnswerTooLargeError): FailureVerdict {
   return { ...brokenAnswer('answer_too_large', error.message), class: 'final' }
 }

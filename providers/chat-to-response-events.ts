@@ -13,7 +13,7 @@ import {
 } from './chat-to-response.ts'
 
 /** A text that comes in pieces within an item: the names of its events, and where its part stands. */
-type Part = {
+type TextPart = {
   events: string
   part: string
   field: string
@@ -23,7 +23,7 @@ type Part = {
 }
 
 /** An item of the output as it grows. */
-type Item = { index: number; id: string; parts: Part[]; build: (status: string) => JsonObject }
+type OutputItem = { index: number; id: string; parts: TextPart[]; build: (status: string) => JsonObject }
 
 /**
  * Makes the events of a streamed response from the chunks of a streamed chat (OpenAI, "Streaming events" of the Responses
@@ -33,12 +33,12 @@ type Item = { index: number; id: string; parts: Part[]; build: (status: string) 
  * @param emit takes each event, with its `sequence_number`
  */
 export function createResponseEvents(asked: JsonObject, emit: (event: JsonObject) => void) {
-  const items: Item[] = []
-  const calls = new Map<JsonValue | undefined, { item: Item; call: JsonObject; arguments: string[] }>()
+  const items: OutputItem[] = []
+  const calls = new Map<JsonValue | undefined, { item: OutputItem; call: JsonObject; arguments: string[] }>()
   const thinking: JsonValue[] = []
   let head: JsonObject | null = null
-  let reasoning: Item | null = null
-  let message: Item | null = null
+  let reasoning: OutputItem | null = null
+  let message: OutputItem | null = null
   let sequence = 0
 
   function send(type: string, members: JsonObject): void {
@@ -54,19 +54,19 @@ export function createResponseEvents(asked: JsonObject, emit: (event: JsonObject
     return head
   }
 
-  function addItem(build: Item['build']): Item {
+  function addItem(build: OutputItem['build']): OutputItem {
     const opening = build('in_progress')
-    const item: Item = { index: items.length, id: textOf(opening.id), parts: [], build }
+    const item: OutputItem = { index: items.length, id: textOf(opening.id), parts: [], build }
     items.push(item)
     send('response.output_item.added', { output_index: item.index, item: opening })
     return item
   }
 
-  function place(item: Item): JsonObject {
+  function place(item: OutputItem): JsonObject {
     return { item_id: item.id, output_index: item.index }
   }
 
-  function addPart(item: Item, part: Omit<Part, 'text'>): Part {
+  function addPart(item: OutputItem, part: Omit<TextPart, 'text'>): TextPart {
     const known = item.parts.find(({ events }) => events === part.events)
     if (known !== undefined) return known
     const added = { ...part, text: '' }
@@ -75,7 +75,7 @@ export function createResponseEvents(asked: JsonObject, emit: (event: JsonObject
     return added
   }
 
-  function addText(item: Item, part: Omit<Part, 'text'>, delta: string): void {
+  function addText(item: OutputItem, part: Omit<TextPart, 'text'>, delta: string): void {
     const known = addPart(item, part)
     known.text += delta
     const logprobs = known.events === 'output_text' ? { logprobs: [] } : {}
@@ -94,7 +94,7 @@ export function createResponseEvents(asked: JsonObject, emit: (event: JsonObject
     addText(reasoning, part, delta)
   }
 
-  function ownMessage(of: JsonObject): Item {
+  function ownMessage(of: JsonObject): OutputItem {
     message ??= addItem((status) => ({
       ...messageItem(
         of,
@@ -132,7 +132,7 @@ export function createResponseEvents(asked: JsonObject, emit: (event: JsonObject
     send('response.function_call_arguments.delta', { ...place(known.item), delta })
   }
 
-  function closeItem(item: Item, finish: string): JsonObject {
+  function closeItem(item: OutputItem, finish: string): JsonObject {
     for (const part of item.parts) {
       const logprobs = part.events === 'output_text' ? { logprobs: [] } : {}
       send(`response.${part.events}.done`, {

@@ -4,7 +4,7 @@ import type { CallType, FailureCause, FailureClass } from './provider.ts'
 import type { ProviderError } from './provider-error.ts'
 
 /** What a failure means, before the answer's status and headers are added. */
-export type Verdict = {
+export type FailureVerdict = {
   class: FailureClass
   cause: FailureCause
   code: string
@@ -20,7 +20,7 @@ export type Verdict = {
 }
 
 /** What was read of an answer with status 2xx. */
-export type Outcome = { ok: true; body: JsonObject } | { ok: false; verdict: Verdict }
+export type AnswerOutcome = { ok: true; body: JsonObject } | { ok: false; verdict: FailureVerdict }
 
 /** Client errors that say nothing about the input: another input would fare no better. */
 const NOT_INPUT =
@@ -47,7 +47,7 @@ const CLASSES: Record<FailureCause, FailureClass> = {
  * that is busy or ill, or something that asking again cannot help, money among it. None is ambiguous: the provider
  * answered, and what it answers with an error it does not bill.
  */
-export function classifyStatus(status: number, error: ProviderError, type: CallType): Verdict {
+export function classifyStatus(status: number, error: ProviderError, type: CallType): FailureVerdict {
   const cause = findCause(status, error)
   return {
     class: CLASSES[cause],
@@ -64,7 +64,7 @@ export function classifyStatus(status: number, error: ProviderError, type: CallT
  *
  * @param begun true when parts of the answer had come already: work was done and may be billed
  */
-export function classifyErrorObject(error: ProviderError, type: CallType, begun: boolean): Verdict {
+export function classifyErrorObject(error: ProviderError, type: CallType, begun: boolean): FailureVerdict {
   const status = [error.status, Number(error.code)].find(
     (one) => one !== undefined && one >= 400 && one < 600,
   )
@@ -81,13 +81,13 @@ export function classifyErrorObject(error: ProviderError, type: CallType, begun:
 }
 
 /** The attempt's time was up; what the provider did until then is unknown. */
-export function timedOut(): Verdict {
+export function timedOut(): FailureVerdict {
   const message = 'no answer in time'
   return { class: 'timeout', cause: 'timeout', code: 'timeout', message, ambiguous: true, input: false }
 }
 
 /** The caller gave up. */
-export function aborted(sent: boolean): Verdict {
+export function aborted(sent: boolean): FailureVerdict {
   return {
     class: 'aborted',
     cause: 'aborted',
@@ -99,22 +99,22 @@ export function aborted(sent: boolean): Verdict {
 }
 
 /** A 200 whose body is not what its endpoint answers: likely a proxy's doing, so worth another try. */
-export function invalidAnswer(message: string): Verdict {
+export function invalidAnswer(message: string): FailureVerdict {
   return brokenAnswer('invalid_answer', message)
 }
 
 /** The answer began, and did not come to its end. */
-export function truncatedStream(): Verdict {
+export function truncatedStream(): FailureVerdict {
   return brokenAnswer('truncated_stream', 'the stream ended before the answer was complete')
 }
 
 /** An answer that cannot be taken, and may have been paid for. */
-export function brokenAnswer(code: string, message: string): Verdict {
+export function brokenAnswer(code: string, message: string): FailureVerdict {
   return { class: 'retryable', cause: 'answer', code, message, ambiguous: true, input: false }
 }
 
 /** Keeps the error object that a verdict was read from. */
-export function withProviderError(verdict: Verdict, error: unknown): Verdict {
+export function withProviderError(verdict: FailureVerdict, error: unknown): FailureVerdict {
   return isJsonObject(error) ? { ...verdict, providerError: error } : verdict
 }
 

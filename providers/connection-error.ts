@@ -1,4 +1,4 @@
-import type { Verdict } from './classify.ts'
+import type { FailureVerdict } from './classify.ts'
 import { timedOut } from './classify.ts'
 import { connectionOf, wasSent } from './connections.ts'
 
@@ -28,7 +28,7 @@ const BADLY_CODED = /^(?:Z_|ERR__?ZSTD|ERR__?BROTLI|ERR_BROTLI|ZSTD_)/
  * The class of a call without a complete answer. Where no connection stood the provider cannot have seen the
  * request; everything else may have been worked on, and is ambiguous.
  */
-export function classifyConnectionError(error: unknown): Verdict {
+export function classifyConnectionError(error: unknown): FailureVerdict {
   const codes = collectCodes(error)
   const name = codes[0] ?? 'unknown cause'
   if (codes.some((code) => TIMED_OUT.has(code))) return timedOut()

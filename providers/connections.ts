@@ -12,7 +12,7 @@ type Connection = {
 }
 
 /** How far a request came. `isSent`: its first bytes were given to a connection. */
-type Progress = { isSent: boolean }
+type RequestProgress = { isSent: boolean }
 
 const CONNECT_TIMEOUT_MS = 10_000
 
@@ -23,14 +23,14 @@ const CONNECT_TIMEOUT_MS = 10_000
 const IDLE_MS = 4000
 
 const struck = new WeakMap<Error, Connection>()
-const reached = new WeakMap<Error, Progress>()
+const reached = new WeakMap<Error, RequestProgress>()
 
 /**
  * undici tells of each request when it is made, and when it is written. When an idle connection is reset it also fails
  * the request that waits for it (8.12: `onError` of its client), which was not written.
  */
-const underWay = new WeakMap<object, Progress>()
-let made: Progress | null = null
+const underWay = new WeakMap<object, RequestProgress>()
+let made: RequestProgress | null = null
 subscribe('undici:request:create', (message) => {
   // What it brings about itself, such as the CONNECT to a proxy, is no part of how far it came.
   if (made !== null) underWay.set((message as { request: object }).request, made)
@@ -46,7 +46,7 @@ export async function requestTracked(
   url: string,
   options: Omit<Dispatcher.RequestOptions, 'origin' | 'path'> & { dispatcher: Dispatcher },
 ): Promise<Dispatcher.ResponseData<unknown>> {
-  const progress: Progress = { isSent: false }
+  const progress: RequestProgress = { isSent: false }
   made = progress
   // The request is made before this returns; only its sending may wait.
   const pending = request(url, options)

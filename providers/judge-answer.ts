@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { findAnswerFault, numberVectors } from './answer.ts'
-import { brokenAnswer, invalidAnswer, type Outcome, type Verdict } from './classify.ts'
+import { type AnswerOutcome, brokenAnswer, type FailureVerdict, invalidAnswer } from './classify.ts'
 import type { CallType } from './provider.ts'
 import { findError } from './provider-error.ts'
 import { judgeError } from './verdict.ts'
@@ -15,7 +15,7 @@ const GIVEN_UP =
  *
  * @param inputs how many vectors an embeddings answer must hold; null when the request's own shape is odd
  */
-export function judgeBody(type: CallType, body: unknown, inputs: number | null = null): Outcome {
+export function judgeBody(type: CallType, body: unknown, inputs: number | null = null): AnswerOutcome {
   if (!isJsonObject(body)) return fail(invalidAnswer('the answer is not a JSON object'))
   const error = findError(body)
   if (error !== undefined) return fail(judgeError(error, type, false))
@@ -42,7 +42,7 @@ export function findGivenUp(body: JsonObject): string | null {
   return null
 }
 
-export function givenUp(reason: string): Verdict {
+export function givenUp(reason: string): FailureVerdict {
   return brokenAnswer(
     'unfinished_answer',
     `the provider gave the answer up: its finish_reason is "${reason}"`,
@@ -50,7 +50,7 @@ export function givenUp(reason: string): Verdict {
 }
 
 /** What the status of a Response says against it; null: nothing. */
-function judgeStatus(body: JsonObject): Verdict | null {
+function judgeStatus(body: JsonObject): FailureVerdict | null {
   switch (body.status) {
     case 'failed':
       return judgeError(body.error, 'response', false)
@@ -65,11 +65,11 @@ function judgeStatus(body: JsonObject): Verdict | null {
 }
 
 /** `background: true` went upstream, where the work goes on; asking again would buy it twice. */
-function unfinished(): Verdict {
+function unfinished(): FailureVerdict {
   const message = 'the provider answered before the response was finished: `background` is not for upstream'
   return { ...brokenAnswer('unfinished_response', message), class: 'final' }
 }
 
-function fail(verdict: Verdict): Outcome {
+function fail(verdict: FailureVerdict): AnswerOutcome {
   return { ok: false, verdict }
 }

@@ -5,7 +5,7 @@ import { editMembers, findMember } from '../lib/json-text.ts'
 import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
 import { type Addition, createRefusedAdditions, isPacked } from './additions.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
-import type { Outcome } from './classify.ts'
+import type { AnswerOutcome } from './classify.ts'
 import { createAgent } from './connections.ts'
 import { judgeBody } from './judge-answer.ts'
 import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
@@ -111,7 +111,7 @@ async function readBody(
   response: UpstreamResponse,
   addsUsage: boolean,
   maxBytes: number,
-): Promise<Outcome> {
+): Promise<AnswerOutcome> {
   const { type } = request
   // A server that cannot stream answers in one piece, and some servers stream without being asked.
   if (type !== 'embedding' && (await isEventStream(response))) {

@@ -3,7 +3,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSource, keepSourcesAt, withMembers } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { createChatAssembler } from './assemble.ts'
-import { invalidAnswer, type Outcome, truncatedStream, type Verdict } from './classify.ts'
+import { type AnswerOutcome, type FailureVerdict, invalidAnswer, truncatedStream } from './classify.ts'
 import { findGivenUp, givenUp, judgeBody } from './judge-answer.ts'
 import type { CallType, ProviderRequest } from './provider.ts'
 import { findError, isHeartbeat } from './provider-error.ts'
@@ -17,9 +17,9 @@ const END_GRACE_MS = 100
 
 /** Takes the events of one stream; answers when the outcome is known. */
 export type StreamReader = {
-  take(data: string, name: string | null): Outcome | null
+  take(data: string, name: string | null): AnswerOutcome | null
   /** The stream is over, cleanly or not, and no outcome is known yet. Null: it broke off too early. */
-  finish(): Outcome | null
+  finish(): AnswerOutcome | null
 }
 
 /**
@@ -35,9 +35,9 @@ export async function readStream(options: {
   reader: StreamReader
   maxBytes: number
   drained: ProviderRequest['drained']
-}): Promise<Outcome> {
+}): Promise<AnswerOutcome> {
   const { reader, drained } = options
-  let outcome: Outcome | null = null
+  let outcome: AnswerOutcome | null = null
   const parser = createSseParser((data, name) => {
     outcome ??= reader.take(data, name)
   }, createAnswerScanner)
@@ -75,7 +75,7 @@ export async function readStream(options: {
 export type StreamEvent =
   | { kind: 'done' }
   | { kind: 'nothing'; isStrange: boolean }
-  | { kind: 'failed'; outcome: Outcome }
+  | { kind: 'failed'; outcome: AnswerOutcome }
   | { kind: 'part'; part: JsonObject }
 
 /**
@@ -97,7 +97,7 @@ export function sortEvent(type: CallType, data: string, name: string | null, beg
   return isHeartbeat(part, name) ? { kind: 'nothing', isStrange: false } : { kind: 'part', part }
 }
 
-function failed(verdict: Verdict): StreamEvent {
+function failed(verdict: FailureVerdict): StreamEvent {
   return { kind: 'failed', outcome: { ok: false, verdict } }
 }
 
@@ -116,7 +116,7 @@ export function createChatReader(options: {
   /** Something came that is no chunk. */
   let isStrange = false
 
-  function finish(): Outcome | null {
+  function finish(): AnswerOutcome | null {
     const body = assembler.build()
     if (body === null) {
       return isStrange ? { ok: false, verdict: invalidAnswer('the stream held no choice') } : null
@@ -169,7 +169,7 @@ export function createResponseReader(options: {
   let begun = false
   let isStrange = false
 
-  function finish(): Outcome | null {
+  function finish(): AnswerOutcome | null {
     return isStrange ? { ok: false, verdict: invalidAnswer('the stream held no event of a response') } : null
   }
 

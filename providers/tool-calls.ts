@@ -12,7 +12,7 @@ export type ToolCalls = {
   build(): JsonObject[]
 }
 
-type Call = { place: number; members: JsonObject; tool: JsonObject | null; nesting: Nesting }
+type ToolCall = { place: number; members: JsonObject; tool: JsonObject | null; nesting: Nesting }
 
 /** How far the JSON of a call's arguments has come: looked at once a character, so that it costs what they are long. */
 type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: boolean }
@@ -23,11 +23,11 @@ type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: 
  * too if the current call has another name or all its arguments: some servers send no ids.
  */
 export function createToolCalls(): ToolCalls {
-  const calls: Call[] = []
-  const byIndex = new Map<number, Call>()
-  const byId = new Map<string, Call>()
+  const calls: ToolCall[] = []
+  const byIndex = new Map<number, ToolCall>()
+  const byId = new Map<string, ToolCall>()
 
-  function find(item: JsonObject, position: number | null): Call | undefined {
+  function find(item: JsonObject, position: number | null): ToolCall | undefined {
     const index = typeof item.index === 'number' ? item.index : position
     const atIndex = index === null ? calls.at(-1) : byIndex.get(index)
     const { id } = item
@@ -43,9 +43,9 @@ export function createToolCalls(): ToolCalls {
     return nameOf(item) === null ? calls.at(-1) : undefined
   }
 
-  function open(): Call {
+  function open(): ToolCall {
     const nesting = { depth: 0, inString: false, isEscaped: false, isWhole: false }
-    const call: Call = { place: calls.length, members: {}, tool: null, nesting }
+    const call: ToolCall = { place: calls.length, members: {}, tool: null, nesting }
     calls.push(call)
     return call
   }
@@ -80,7 +80,7 @@ export function createToolCalls(): ToolCalls {
 }
 
 /** Merges a piece into its call; answers what of it is new, the piece itself where all of it is. */
-function addPiece(call: Call, item: JsonObject, isFirst: boolean): JsonObject {
+function addPiece(call: ToolCall, item: JsonObject, isFirst: boolean): JsonObject {
   const { index: _index, function: called, custom, ...rest } = item
   const kind = isJsonObject(custom) ? 'custom' : 'function'
   const given = isJsonObject(custom) ? custom : isJsonObject(called) ? called : null
@@ -135,7 +135,7 @@ function nameOf(item: JsonObject): string | null {
 }
 
 /** Whether a piece without a new id belongs to another call than the one at its place. */
-function isAnother(call: Call, item: JsonObject): boolean {
+function isAnother(call: ToolCall, item: JsonObject): boolean {
   const name = nameOf(item)
   const known = call.tool?.name
   if (!isGiven(name) || !isGiven(known)) return false
@@ -144,7 +144,7 @@ function isAnother(call: Call, item: JsonObject): boolean {
 }
 
 /** Whether a call is told a second time, whole, as some servers do with the last chunk. */
-function isRepeated(call: Call, item: JsonObject): boolean {
+function isRepeated(call: ToolCall, item: JsonObject): boolean {
   if (!isGiven(item.id) || item.id !== call.members.id || nameOf(item) !== call.tool?.name) return false
   const text = isJsonObject(item.function) ? item.function.arguments : undefined
   return call.nesting.isWhole && typeof text === 'string' && text === call.tool?.arguments

@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { classifyErrorObject, classifyStatus, type Verdict, withProviderError } from './classify.ts'
+import { classifyErrorObject, classifyStatus, type FailureVerdict, withProviderError } from './classify.ts'
 import type { CallType } from './provider.ts'
 import { type ProviderError, readProviderError } from './provider-error.ts'
 import { MAX_WAIT_MS, parseWait, readErrorWait } from './waits.ts'
@@ -38,7 +38,12 @@ const NO_QUOTA = /\blimit: 0\b/
  *
  * @param now unix milliseconds, for moments that the error names
  */
-export function judgeRefusal(status: number, error: unknown, type: CallType, now = Date.now()): Verdict {
+export function judgeRefusal(
+  status: number,
+  error: unknown,
+  type: CallType,
+  now = Date.now(),
+): FailureVerdict {
   const read = readError(error)
   return withProviderError(refine(classifyStatus(status, read, type), error, now), error)
 }
@@ -48,7 +53,7 @@ export function judgeRefusal(status: number, error: unknown, type: CallType, now
  *
  * @param begun true when parts of the answer had come already
  */
-export function judgeError(error: unknown, type: CallType, begun: boolean, now = Date.now()): Verdict {
+export function judgeError(error: unknown, type: CallType, begun: boolean, now = Date.now()): FailureVerdict {
   const read = readError(error)
   return withProviderError(refine(classifyErrorObject(read, type, begun), error, now), error)
 }
@@ -64,7 +69,7 @@ function readError(error: unknown): ProviderError {
   return isGoogle && read.type === undefined ? { ...read, type: status } : read
 }
 
-function refine(verdict: Verdict, error: unknown, now: number): Verdict {
+function refine(verdict: FailureVerdict, error: unknown, now: number): FailureVerdict {
   const asked = readErrorWait(error, verdict.message, now)
   const waiting =
     asked === undefined || verdict.class === 'final' ? verdict : { ...verdict, retryAfterMs: asked }
@@ -78,7 +83,7 @@ function refine(verdict: Verdict, error: unknown, now: number): Verdict {
 }
 
 /** Source: google.rpc error_details.proto (ErrorInfo, QuotaFailure, RetryInfo); Gemini API, "Rate limits". */
-function refineGoogle(verdict: Verdict, details: JsonObject[], now: number): Verdict {
+function refineGoogle(verdict: FailureVerdict, details: JsonObject[], now: number): FailureVerdict {
   const reason = findDetail(details, 'ErrorInfo')?.reason
   if (reason === 'API_KEY_INVALID' || reason === 'API_KEY_EXPIRED') {
     return { ...verdict, cause: 'auth', code: reason, input: false }

@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { keepSource, keepSourcesAt, sourceOf } from '../lib/json-source.ts'
 import { isSealed, type Sealer, UnreadableError } from '../lib/sealer.ts'
-import type { CatchUp, Overlap, Run, Schedule, ScheduleSettings, Target } from './schedule.ts'
+import type { CatchUp, Overlap, Schedule, ScheduleRun, ScheduleSettings, Target } from './schedule.ts'
 
 /** A hash as Redis has it. */
 export type RawRecord = Record<string, Buffer>
@@ -113,6 +113,6 @@ function tryOpen(
   }
 }
 
-export function toRun(text: string): Run {
-  return JSON.parse(text) as Run
+export function toRun(text: string): ScheduleRun {
+  return JSON.parse(text) as ScheduleRun
 }

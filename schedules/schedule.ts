@@ -44,7 +44,7 @@ export const RunOutcome = {
 export type RunOutcome = (typeof RunOutcome)[keyof typeof RunOutcome]
 
 /** What became of a slot, or of a run that was asked for beside them. */
-export type Run = {
+export type ScheduleRun = {
   /** Its place in the schedule's history, from 1. */
   number: number
   trigger: 'slot' | 'manual'
@@ -70,7 +70,7 @@ export type Schedule = Omit<ScheduleSettings, 'create'> & {
   updatedAt: number
   /** The slot that comes next, or is due; null: paused, or there is none. */
   nextAt: number | null
-  lastRun: Run | null
+  lastRun: ScheduleRun | null
   /** Jobs and flows that it made, those that were asked for among them, and of slots alone. */
   runs: number
   slotRuns: number

@@ -16,7 +16,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { Sealer } from '../lib/sealer.ts'
 import { dueTenantsKey } from './keys.ts'
 import { describeSettings, type RawRecord, toFields, toRun, toSchedule } from './record.ts'
-import type { Run, Schedule, ScheduleSettings } from './schedule.ts'
+import type { Schedule, ScheduleRun, ScheduleSettings } from './schedule.ts'
 import type { ScheduleScripts } from './scripts.ts'
 
 /** How long an idempotency key is remembered, ms. */
@@ -28,7 +28,7 @@ const PAGE_BYTES = 4 * 1024 * 1024
 /** When the next slot is: Unix ms, or ms from now by Redis' clock; null: there is none. */
 export type NextSlot = { at: number } | { inMs: number } | null
 
-export type CreateOutcome =
+export type CreateScheduleOutcome =
   | { kind: 'created' | 'replayed'; schedule: Schedule }
   /** Same idempotency key, another schedule. */
   | { kind: 'conflict' }
@@ -53,7 +53,7 @@ export type Schedules = {
       /** True: it stands in the configuration, under its name. */
       declared?: boolean
     },
-  ): Promise<CreateOutcome>
+  ): Promise<CreateScheduleOutcome>
   get(tenant: string, id: string): Promise<Schedule | null>
   /** Newest first; `after`: the id of the last of the page before. A page may be shorter than asked for though there is more. */
   list(
@@ -76,7 +76,7 @@ export type Schedules = {
     tenant: string,
     id: string,
     query: { limit: number; after: number | null },
-  ): Promise<{ runs: Run[]; hasMore: boolean } | null>
+  ): Promise<{ runs: ScheduleRun[]; hasMore: boolean } | null>
   /** Notes what was run beside the slots. */
   note(tenant: string, id: string, run: { scheduledFor: number; made: string }): Promise<void>
   /** Ids of those that stand in the configuration, by name. */

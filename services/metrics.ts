@@ -7,7 +7,7 @@ import { tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { LaneReading, StoreReading } from '../telemetry/store-metrics.ts'
-import { type Listener, startListener } from '../workers/listener.ts'
+import { type HealthListener, startListener } from '../workers/listener.ts'
 import type { WorkerProcess } from '../workers/worker.ts'
 import type { Closers } from './closers.ts'
 import type { MeteredDeps, openStore, ServicesDeps } from './store.ts'
@@ -122,7 +122,7 @@ export async function openListener(
   { watch }: Store,
   readHealth: WorkerProcess['health'],
   closers: Closers,
-): Promise<Listener | null> {
+): Promise<HealthListener | null> {
   const { listen } = config.current().worker
   if (listen === undefined) return null
   const listener = await startListener({

@@ -5,7 +5,7 @@ import { packVector, unpackVector } from '../providers/vectors.ts'
 import { createRandom, hashText } from './random.ts'
 
 /** Everything that an answer is made of, worked out once from the request. */
-export type Plan = {
+export type AnswerPlan = {
   type: CallType
   id: string
   model: string
@@ -21,7 +21,7 @@ export type Plan = {
   outputTokens: number
 }
 
-export type PlanOptions = {
+export type AnswerOptions = {
   type: CallType
   body: JsonObject
   model: string
@@ -38,7 +38,7 @@ const CHARACTERS_PER_TOKEN = 4
 const WORDS = 'the queue holds each call until its lane may send it and every answer arrives once'.split(' ')
 
 /** Works out a deterministic answer: the same prompt gives the same text, however often and whenever asked. */
-export function planAnswer(options: PlanOptions): Plan {
+export function planAnswer(options: AnswerOptions): AnswerPlan {
   const { body, type } = options
   const random = createRandom(hashText(options.promptHash))
   const wanted = Math.max(1, Math.round(options.meanOutputTokens * (0.5 + random())))
@@ -62,7 +62,7 @@ export function planAnswer(options: PlanOptions): Plan {
   }
 }
 
-export function buildChat(plan: Plan): JsonObject {
+export function buildChat(plan: AnswerPlan): JsonObject {
   const message: JsonObject = { role: 'assistant', content: plan.toolCall ? null : plan.text, refusal: null }
   if (plan.toolCall) message.tool_calls = [buildToolCall(plan.toolCall)]
   return {
@@ -82,7 +82,7 @@ export function buildChat(plan: Plan): JsonObject {
   }
 }
 
-export function buildChatUsage(plan: Plan): JsonObject {
+export function buildChatUsage(plan: AnswerPlan): JsonObject {
   return {
     prompt_tokens: plan.inputTokens,
     completion_tokens: plan.outputTokens,
@@ -92,11 +92,11 @@ export function buildChatUsage(plan: Plan): JsonObject {
   }
 }
 
-export function buildToolCall(call: NonNullable<Plan['toolCall']>): JsonObject {
+export function buildToolCall(call: NonNullable<AnswerPlan['toolCall']>): JsonObject {
   return { id: call.id, type: 'function', function: { name: call.name, arguments: call.arguments } }
 }
 
-export function buildOutputItem(plan: Plan, status: string, text: string): JsonObject {
+export function buildOutputItem(plan: AnswerPlan, status: string, text: string): JsonObject {
   return {
     id: plan.id.replace('resp_', 'msg_'),
     type: 'message',
@@ -107,7 +107,11 @@ export function buildOutputItem(plan: Plan, status: string, text: string): JsonO
 }
 
 /** @param status `in_progress` for the first events of a stream, without output and usage */
-export function buildResponse(plan: Plan, body: JsonObject, status: 'in_progress' | 'done'): JsonObject {
+export function buildResponse(
+  plan: AnswerPlan,
+  body: JsonObject,
+  status: 'in_progress' | 'done',
+): JsonObject {
   const isCut = plan.finish === 'length'
   const done = status === 'done'
   return {
@@ -191,7 +195,7 @@ function readCap(type: CallType, body: JsonObject): number {
 }
 
 /** A chat with `[[tool]]`, or `tool_choice: "required"`, calls the first tool. */
-function planToolCall(body: JsonObject, promptHash: string): Plan['toolCall'] {
+function planToolCall(body: JsonObject, promptHash: string): AnswerPlan['toolCall'] {
   const tool = Array.isArray(body.tools) ? body.tools.find(isJsonObject) : undefined
   if (!tool) return null
   if (body.tool_choice !== 'required' && !JSON.stringify(body.messages ?? '').includes('[[tool]]'))

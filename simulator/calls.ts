@@ -4,12 +4,12 @@ import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { estimateCost } from '../providers/accounting.ts'
 import type { CallType } from '../providers/provider.ts'
 import {
+  type AnswerPlan,
   buildChat,
   buildEmbeddings,
   buildResponse,
   hashPrompt,
   listPrompts,
-  type Plan,
   planAnswer,
 } from './answers.ts'
 import { checkRequest } from './check.ts'
@@ -20,18 +20,18 @@ import type { FaultBook } from './faults.ts'
 import type { Limiter } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
 import { createReply, rateLimitHeaders } from './reply.ts'
-import { type Prepared, sendAnswer, sendFaulty } from './send.ts'
+import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
 import type { Recorder } from './state.ts'
 import { translate } from './translate.ts'
 
 /** One model's limits at work. */
-export type Gate = { limits: SimulatedLimits; limiter: Limiter; inFlight: number }
+export type ModelGate = { limits: SimulatedLimits; limiter: Limiter; inFlight: number }
 
 export type CallDeps = {
   settings: SimulatorSettings
   faults: FaultBook
   recorder: Recorder
-  gate: (model: string) => Gate
+  gate: (model: string) => ModelGate
   random: () => number
   now: () => number
 }
@@ -159,10 +159,10 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
 function prepare(
   type: CallType,
   body: JsonObject,
-  plan: Plan,
+  plan: AnswerPlan,
   settings: SimulatorSettings,
   latencyMs: number,
-): Prepared {
+): PreparedAnswer {
   const { perTokenMs } = settings
   if (type !== 'embedding') {
     if (body.stream === true) {

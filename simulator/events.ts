@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
-import { buildChatUsage, buildOutputItem, buildResponse, buildToolCall, type Plan } from './answers.ts'
+import { type AnswerPlan, buildChatUsage, buildOutputItem, buildResponse, buildToolCall } from './answers.ts'
 
 /** One piece of a stream, as it goes over the wire, and the tokens it stands for. */
 export type StreamPiece = { text: string; tokens: number }
@@ -7,14 +7,14 @@ export type StreamPiece = { text: string; tokens: number }
 const CHARACTERS_PER_TOKEN = 4
 
 /** The events of a streamed answer in order, ending with the terminal one. */
-export function listEvents(plan: Plan, body: JsonObject, chunkTokens: number): StreamPiece[] {
+export function listEvents(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
   return plan.type === 'chat'
     ? listChatChunks(plan, body, chunkTokens)
     : listResponseEvents(plan, body, chunkTokens)
 }
 
 /** What OpenAI sends when a stream fails on its way. */
-export function buildStreamError(plan: Plan): StreamPiece {
+export function buildStreamError(plan: AnswerPlan): StreamPiece {
   const error = {
     type: 'server_error',
     code: 'server_error',
@@ -25,7 +25,7 @@ export function buildStreamError(plan: Plan): StreamPiece {
   return { text: plan.type === 'chat' ? writeData(event) : writeEvent('error', event), tokens: 0 }
 }
 
-function listChatChunks(plan: Plan, body: JsonObject, chunkTokens: number): StreamPiece[] {
+function listChatChunks(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
   const includeUsage = isJsonObject(body.stream_options) && body.stream_options.include_usage === true
   const base: JsonObject = {
     id: plan.id,
@@ -62,7 +62,7 @@ function listChatChunks(plan: Plan, body: JsonObject, chunkTokens: number): Stre
   return pieces
 }
 
-function listResponseEvents(plan: Plan, body: JsonObject, chunkTokens: number): StreamPiece[] {
+function listResponseEvents(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
   const pieces: StreamPiece[] = []
   const add = (type: string, members: JsonObject, tokens = 0) => {
     pieces.push({ text: writeEvent(type, { type, sequence_number: pieces.length, ...members }), tokens })

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import { FAULT_KINDS, type FaultKind, type FaultRule } from './options.ts'
 
 /** A fault that strikes one call, with its settings filled in. */
-export type Fault = { kind: FaultKind; retryAfterMs: number; ms: number }
+export type SimulatedFault = { kind: FaultKind; retryAfterMs: number; ms: number }
 
 type FaultQuestion = {
   path: string
@@ -16,7 +16,7 @@ type FaultQuestion = {
 
 export type FaultBook = {
   /** The fault that this call meets, if any; counts it. Header first, then markers, then rules in their order. */
-  choose(question: FaultQuestion): Fault | null
+  choose(question: FaultQuestion): SimulatedFault | null
   /** Replaces the rules given at runtime. */
   setRules(rules: FaultRule[]): void
   /** Forgets how often each fault has struck, and the rules given at runtime. */
@@ -41,7 +41,7 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
     return true
   }
 
-  function chooseMarker(question: FaultQuestion): Fault | null {
+  function chooseMarker(question: FaultQuestion): SimulatedFault | null {
     if (!question.text.includes('[[fault:')) return null
     for (const prompt of question.prompts()) {
       const match = MARKER.exec(prompt)
@@ -51,7 +51,7 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
     return null
   }
 
-  function chooseRule(question: FaultQuestion): Fault | null {
+  function chooseRule(question: FaultQuestion): SimulatedFault | null {
     for (const rule of [...runtime, ...configured]) {
       if (rule.path !== undefined && !question.path.includes(rule.path)) continue
       if (rule.match !== undefined && !question.text.includes(rule.match)) continue
@@ -92,7 +92,7 @@ export function parseFault(text: string): FaultRule | null {
   return rule
 }
 
-function fillIn(rule: FaultRule): Fault {
+function fillIn(rule: FaultRule): SimulatedFault {
   return {
     kind: rule.kind,
     retryAfterMs: rule.retry_after ?? DEFAULT_RETRY_AFTER_MS,

@@ -1,14 +1,14 @@
-import type { Plan } from './answers.ts'
+import type { AnswerPlan } from './answers.ts'
 import { faultAnswer, quotaExceeded } from './errors.ts'
 import { buildStreamError, type StreamPiece } from './events.ts'
-import type { Fault } from './faults.ts'
+import type { SimulatedFault } from './faults.ts'
 import type { Reply } from './reply.ts'
 
 /** What is sent in the end, in one piece or as a stream. */
-export type Prepared = {
+export type PreparedAnswer = {
   text: string
   pieces: StreamPiece[] | null
-  plan: Plan
+  plan: AnswerPlan
   latencyMs: number
   perTokenMs: number
   /** Of a stream; default `text/event-stream`. */
@@ -21,7 +21,7 @@ const DRIP_PIECES = 64
 
 export function sendAnswer(
   reply: Reply,
-  { text, pieces, latencyMs, perTokenMs, contentType = EVENT_STREAM }: Prepared,
+  { text, pieces, latencyMs, perTokenMs, contentType = EVENT_STREAM }: PreparedAnswer,
 ): void {
   reply.later(latencyMs, () => {
     if (pieces) reply.pieces(contentType, pieces, (piece) => piece.tokens * perTokenMs)
@@ -30,7 +30,12 @@ export function sendAnswer(
 }
 
 /** Sends what the fault makes of the answer. `hang` sends nothing, until the client goes. */
-export function sendFaulty(reply: Reply, prepared: Prepared, fault: Fault, hugeBytes: number): void {
+export function sendFaulty(
+  reply: Reply,
+  prepared: PreparedAnswer,
+  fault: SimulatedFault,
+  hugeBytes: number,
+): void {
   const { kind } = fault
   const { plan, pieces, text } = prepared
   const firstHalf = pieces?.slice(0, Math.ceil(pieces.length / 2)) ?? [

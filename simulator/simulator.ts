@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { isJsonObject } from '../lib/json.ts'
 import type { CallType } from '../providers/provider.ts'
-import { createCallHandler, type Gate } from './calls.ts'
+import { createCallHandler, type ModelGate } from './calls.ts'
 import { createFaultBook } from './faults.ts'
 import { createLimiter } from './limiter.ts'
 import {
@@ -49,15 +49,15 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
   const recorder = createRecorder(now)
   const faults = createFaultBook(settings.faults, random)
   const changed = new Map<string, SimulatedLimits>()
-  const gates = new Map<string, Gate>()
+  const gates = new Map<string, ModelGate>()
 
-  function createGate(model: string): Gate {
+  function createGate(model: string): ModelGate {
     const configured = settings.modelLimits[model] ?? settings.limits
     const limits = changed.get(model) ?? changed.get('*') ?? configured
     return { limits, limiter: createLimiter({ ...settings, limits }), inFlight: 0 }
   }
 
-  function gate(model: string): Gate {
+  function gate(model: string): ModelGate {
     const known = gates.get(model) ?? createGate(model)
     gates.set(model, known)
     return known

@@ -1,13 +1,13 @@
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import type { Dialect } from './dialects/dialect.ts'
 import type { StreamPiece } from './events.ts'
-import type { Prepared } from './send.ts'
+import type { PreparedAnswer } from './send.ts'
 
 const DATA = 'data: '
 const DONE = 'data: [DONE]\n\n'
 
 /** What is sent, in the words of a dialect; null: as it is. Responses are said alike by all. */
-export function translate(prepared: Prepared, dialect: Dialect | null): Prepared {
+export function translate(prepared: PreparedAnswer, dialect: Dialect | null): PreparedAnswer {
   const { plan, pieces, text } = prepared
   if (dialect === null || plan.type === 'response') return prepared
   if (pieces === null) {

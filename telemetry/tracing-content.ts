@@ -2,7 +2,7 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
 import type { SpanAttributes } from './tracing.ts'
 
-type Part = JsonObject & { type: string }
+type ContentPart = JsonObject & { type: string }
 
 /**
  * What was asked and answered, as messages of parts. Source: OpenTelemetry, semantic conventions for generative AI,
@@ -53,24 +53,24 @@ function toMessage(item: JsonObject, role: string): JsonObject {
   return { role: own, parts: [...toParts(item.content), ...calls] }
 }
 
-function toParts(content: JsonValue | undefined): Part[] {
+function toParts(content: JsonValue | undefined): ContentPart[] {
   if (typeof content === 'string') return [textPart(content)]
-  return listOf(content).flatMap((part): Part[] => {
+  return listOf(content).flatMap((part): ContentPart[] => {
     if (!isObject(part)) return []
     const text = part.text ?? part.refusal
     return [typeof text === 'string' ? textPart(text) : { type: String(part.type) }]
   })
 }
 
-function textPart(content: string): Part {
+function textPart(content: string): ContentPart {
   return { type: 'text', content }
 }
 
-function toolCall(id: JsonValue | undefined, call: JsonObject): Part {
+function toolCall(id: JsonValue | undefined, call: JsonObject): ContentPart {
   return { type: 'tool_call', id: id ?? null, name: call.name ?? null, arguments: call.arguments ?? null }
 }
 
-function toolAnswer(id: JsonValue | undefined, response: JsonValue | undefined): Part {
+function toolAnswer(id: JsonValue | undefined, response: JsonValue | undefined): ContentPart {
   return { type: 'tool_call_response', id: id ?? null, response: response ?? null }
 }
 

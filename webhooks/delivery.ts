@@ -17,7 +17,7 @@ export type DeliveryAttempt = {
 }
 
 /** One webhook on its way to its receiver, as clients see it. Times are RFC 3339 UTC with milliseconds. */
-export type Delivery = {
+export type WebhookDeliveryView = {
   id: string
   /** Of the job, or of the flow. */
   job_id: string

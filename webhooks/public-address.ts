@@ -35,7 +35,7 @@ const PRIVATE_V6 = [
 /** Prefixes whose last 32 bits are the IPv4 address really meant: mapped (RFC 4291) and NAT64 (RFC 6052). */
 const EMBEDDING_V4 = ['::ffff:0:0/96', '64:ff9b::/96'].map(parseRange)
 
-type Range = { bytes: number[]; bits: number }
+type AddressRange = { bytes: number[]; bits: number }
 
 /**
  * True when the literal address is one of the public internet. Anything that does not parse, and any address
@@ -72,12 +72,12 @@ function parseGroups(text: string): number[] {
   })
 }
 
-function parseRange(text: string): Range {
+function parseRange(text: string): AddressRange {
   const [address = '', bits] = text.split('/')
   return { bytes: parseAddress(address) ?? [], bits: Number(bits) }
 }
 
-function contains(range: Range, bytes: number[]): boolean {
+function contains(range: AddressRange, bytes: number[]): boolean {
   if (range.bytes.length !== bytes.length) return false
   for (let bit = 0; bit < range.bits; bit += 8) {
     const mask = (0xff << Math.max(0, 8 - (range.bits - bit))) & 0xff

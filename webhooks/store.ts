@@ -24,7 +24,7 @@
 
 import type { Cluster, Redis } from 'ioredis'
 import { loadScript, runScript } from '../lib/lua-script.ts'
-import type { Delivery, DeliveryAttempt, WebhookEvent } from './delivery.ts'
+import type { DeliveryAttempt, WebhookDeliveryView, WebhookEvent } from './delivery.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
 /** Due entries that one claim looks at, so that it never holds Redis for long. */
@@ -98,12 +98,12 @@ export type WebhookStore = {
   /** Deliveries of the tenant that are still to be made, and since when the first of them is due, Unix ms; null: none. */
   backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }>
   /** The job's deliveries, newest first. */
-  list(tenant: string, jobId: string): Promise<Delivery[]>
+  list(tenant: string, jobId: string): Promise<WebhookDeliveryView[]>
   /**
    * Makes a delivery due at once, with a fresh schedule and the same id. One that is just being sent is sent
    * again after that. Null: the tenant has no such delivery.
    */
-  redeliver(tenant: string, deliveryId: string): Promise<Delivery | null>
+  redeliver(tenant: string, deliveryId: string): Promise<WebhookDeliveryView | null>
 }
 
 /**
@@ -177,12 +177,12 @@ export function createWebhookStore(deps: {
     await runScript(redis, scripts.postpone, root(delivery.tenant), [delivery.id, delivery.claim, delayMs])
   }
 
-  async function read(tenant: string, id: string): Promise<Delivery | null> {
+  async function read(tenant: string, id: string): Promise<WebhookDeliveryView | null> {
     const fields = await redis.hgetall(deliveryKey(tenant, id))
     return fields.id === undefined ? null : readDelivery(fields)
   }
 
-  async function list(tenant: string, jobId: string): Promise<Delivery[]> {
+  async function list(tenant: string, jobId: string): Promise<WebhookDeliveryView[]> {
     const ids = await redis.lrange(`${root(tenant)}:job:${jobId}:deliveries`, 0, -1)
     const deliveries = await Promise.all(ids.reverse().map((id) => read(tenant, id)))
     return deliveries.filter((delivery) => delivery !== null)
@@ -194,7 +194,7 @@ export function createWebhookStore(deps: {
     return { pending, dueSince: first[1] === undefined ? null : Number(first[1]) }
   }
 
-  async function redeliver(tenant: string, deliveryId: string): Promise<Delivery | null> {
+  async function redeliver(tenant: string, deliveryId: string): Promise<WebhookDeliveryView | null> {
     touch(tenant)
     const found = await runScript(redis, scripts.redeliver, root(tenant), [deliveryId])
     return found === 1 ? read(tenant, deliveryId) : null
@@ -224,13 +224,13 @@ function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedD
   }
 }
 
-function readDelivery(fields: Record<string, string>): Delivery {
+function readDelivery(fields: Record<string, string>): WebhookDeliveryView {
   return {
     id: fields.id ?? '',
     job_id: fields.job_id ?? '',
     event: fields.event as WebhookEvent,
     url: fields.url ?? '',
-    status: fields.status as Delivery['status'],
+    status: fields.status as WebhookDeliveryView['status'],
     created_at: new Date(Number(fields.created_at)).toISOString(),
     next_attempt_at: fields.next_attempt_at ? new Date(Number(fields.next_attempt_at)).toISOString() : null,
     attempts: JSON.parse(fields.attempts ?? '[]') as DeliveryAttempt[],

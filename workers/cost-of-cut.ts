@@ -20,7 +20,7 @@ export type CutCall = {
   streams: boolean
 }
 
-type Cost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_is_estimate'>
+type CutCost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_is_estimate'>
 
 /**
  * What a call without a result costs each of its jobs. A call that was not sent, or was refused before any of its answer came,
@@ -28,7 +28,7 @@ type Cost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_
  * its output. Of an answer in one piece nothing came when it is given up, though all of it may be written by then; that costs
  * what was reserved for it.
  */
-export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: CutCall): Cost[] {
+export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: CutCall): CutCost[] {
   const { failure, stated } = call
   const isPaid = failure.ambiguous || (stated !== null && stated.input_tokens + stated.output_tokens > 0)
   if (!isPaid) return claimedJobs.map(() => ({}))

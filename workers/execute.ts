@@ -20,7 +20,7 @@ import { createDeliver } from './deliver.ts'
 import { createDeltaWriter } from './delta-writer.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
-import { type Call, costOf, tenantOf } from './plan.ts'
+import { costOf, type PlannedCall, tenantOf } from './plan.ts'
 import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
@@ -97,7 +97,7 @@ export function createExecutor(deps: ExecuteDeps) {
   const deliver = createDeliver({ ...deps, keep })
   const { settleJobs, endWith } = createAfterFailure({ ...deps, keep, resend })
 
-  async function execute(call: Call, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
+  async function execute(call: PlannedCall, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
     // Before the claim, so that a cancel which comes right after it finds the call.
     const running = calls.begin(call.held)
     // Entries become places as they are claimed; whatever goes wrong, both are let go of.
@@ -293,7 +293,7 @@ export function createExecutor(deps: ExecuteDeps) {
   }
 
   /** Fails the jobs of a call that is larger than its lane can ever admit; no call is made. */
-  async function refuse(call: Call): Promise<void> {
+  async function refuse(call: PlannedCall): Promise<void> {
     const lane = deps.lane()
     const error: JobError = {
       code: 'exceeds_limit',

@@ -12,9 +12,9 @@ export type ListenerDeps = {
   onError: (error: unknown, what: string) => void
 }
 
-export type Listener = { url: string; close(): Promise<void> }
+export type HealthListener = { url: string; close(): Promise<void> }
 
-type Answer = { status: number; contentType?: string; body: string }
+type HttpAnswer = { status: number; contentType?: string; body: string }
 
 /** Nobody has reason to hold a connection here, ms. */
 const TIMEOUT_MS = 10_000
@@ -24,8 +24,8 @@ const MOST_CONNECTIONS = 64
  * A worker's own small server, for supervisors and Prometheus: `/healthz`, `/readyz`, `/metrics`. It asks for no key, and
  * takes neither bodies nor parameters.
  */
-export async function startListener(deps: ListenerDeps): Promise<Listener> {
-  const routes: Record<string, () => Promise<Answer>> = {
+export async function startListener(deps: ListenerDeps): Promise<HealthListener> {
+  const routes: Record<string, () => Promise<HttpAnswer>> = {
     '/healthz': async () => toJson(200, { status: 'ok', version: deps.version }),
     '/readyz': async () => {
       const { ok, reason } = await deps.ready()
@@ -39,7 +39,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     },
   }
 
-  async function answer({ method, url = '' }: IncomingMessage): Promise<Answer> {
+  async function answer({ method, url = '' }: IncomingMessage): Promise<HttpAnswer> {
     if (method !== 'GET' && method !== 'HEAD') return refuse(405, 'method_not_allowed', 'only GET')
     const path = url.split('?', 1)[0]!
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined
@@ -86,7 +86,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   }
 }
 
-function send(response: ServerResponse, { status, contentType, body }: Answer, isHead: boolean): void {
+function send(response: ServerResponse, { status, contentType, body }: HttpAnswer, isHead: boolean): void {
   response.writeHead(status, {
     'content-type': contentType ?? 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(body),
@@ -96,11 +96,11 @@ function send(response: ServerResponse, { status, contentType, body }: Answer, i
   response.end(isHead ? undefined : body)
 }
 
-function refuse(status: number, code: string, message: string): Answer {
+function refuse(status: number, code: string, message: string): HttpAnswer {
   const type = status < 500 ? 'invalid_request_error' : 'server_error'
   return toJson(status, { error: { message, type, param: null, code } })
 }
 
-function toJson(status: number, body: object): Answer {
+function toJson(status: number, body: object): HttpAnswer {
   return { status, body: JSON.stringify(body) }
 }

@@ -3,14 +3,14 @@ import type { Held } from '../jobs/queue.ts'
 import type { Cost } from '../ratelimit/gate.ts'
 
 /** Entries that will travel in one provider request. */
-export type Call = { held: Held[]; cost: Cost }
+export type PlannedCall = { held: Held[]; cost: Cost }
 
 /** An entry in hand, with when it came (Unix ms). */
 export type Prefetched = { held: Held; since: number }
 
 export type Plan = {
   /** Calls that are ready to ask for a permit, oldest first. */
-  ready: Call[]
+  ready: PlannedCall[]
   /** When the first of the others is ready though not full, Unix ms; null when there are none. */
   readyAt: number | null
 }
@@ -35,7 +35,7 @@ export function planCalls(
   isParted = false,
 ): Plan {
   const { coalesce } = lane
-  const ready: Call[] = []
+  const ready: PlannedCall[] = []
   if (!coalesce) {
     for (const { held } of hand) ready.push({ held: [held], cost: costOf([held]) })
     return { ready, readyAt: null }

@@ -41,7 +41,7 @@ export type SubmitBulkOptions = {
   closing: AbortSignal
 }
 
-type Entry = { index: number; job: NewJob } | { index: number; error: ApiError }
+type BulkEntry = { index: number; job: NewJob } | { index: number; error: ApiError }
 
 /**
  * Creates the jobs of an upload and answers each, batch by batch and in order. One batch is in memory at a time, and the
@@ -55,7 +55,7 @@ export async function* submitBulk(
   options: SubmitBulkOptions,
 ): AsyncGenerator<BulkAnswer[]> {
   const { splitter, deps, limits } = options
-  let batch: Entry[] = []
+  let batch: BulkEntry[] = []
   let batchBytes = 0
   let index = 0
   let hasAnswered = false
@@ -167,7 +167,7 @@ async function prepare(
   piece: Exclude<Piece, { kind: 'broken' }>,
   index: number,
   options: SubmitBulkOptions,
-): Promise<Entry> {
+): Promise<BulkEntry> {
   try {
     if (piece.kind === 'too_large') {
       if (piece.excess !== null) throw refuseExcess(piece.excess, 'body')

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isOver, type Run, type Step } from '../../durable/runs.ts'
+import { type DurableRun, isOver, type Step } from '../../durable/runs.ts'
 import { type Job, JobStatus } from '../../jobs/job.ts'
 import { createJobSchema } from '../jobs/create-schema.ts'
 import { jobSchema } from '../jobs/schema.ts'
@@ -94,7 +94,7 @@ export function toStepAnswer(id: string, name: string, step: Step, job: Job | nu
 }
 
 /** @param statuses of the jobs of the steps, in their order */
-export function toRunAnswer(run: Run, statuses: readonly (JobStatus | null)[]) {
+export function toRunAnswer(run: DurableRun, statuses: readonly (JobStatus | null)[]) {
   return {
     object: 'durable.run' as const,
     id: run.id,
@@ -111,7 +111,7 @@ export function toRunAnswer(run: Run, statuses: readonly (JobStatus | null)[]) {
   }
 }
 
-function statusOf(step: Run['steps'][number] | Step, job: JobStatus | null): z.output<typeof status> {
+function statusOf(step: DurableRun['steps'][number] | Step, job: JobStatus | null): z.output<typeof status> {
   if (step.kind !== 'job') {
     if (!isOver(step)) return 'waiting'
     return step.kind === 'sleep' || step.signal !== null ? 'completed' : 'timed_out'

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import {
   EventsExpiredError,
-  type Following,
   type FollowOptions,
   ForeignCursorError,
   NOW,
+  type TenantFollowing,
 } from '../../events/events.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
@@ -84,7 +84,7 @@ export async function followTenant(
   options: FollowOptions,
   signal: AbortSignal,
   param = 'Last-Event-ID',
-): Promise<Following> {
+): Promise<TenantFollowing> {
   try {
     return await events.follow(tenant, options, signal)
   } catch (error) {
@@ -104,7 +104,7 @@ export function eventsExpired(param: string): ApiError {
 }
 
 /** Where the filter let nothing through since the last silence, a client learns where to go on from all the same. */
-function createMarks(following: Following, cursor: string): () => string {
+function createMarks(following: TenantFollowing, cursor: string): () => string {
   let told = cursor
   return () => {
     const now = following.cursor()

@@ -5,7 +5,7 @@ import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
 import { errorResponses } from '../schemas/common.ts'
-import { encodeEvents, type StreamEvent, sendEventStream } from '../sse.ts'
+import { encodeEvents, type SseEvent, sendEventStream } from '../sse.ts'
 import { jobEventSchema } from './schema.ts'
 
 export const streamQuery = z.object({
@@ -77,7 +77,7 @@ export async function streamEvents(
   follow: (
     cursor: string,
     signal: AbortSignal,
-  ) => Promise<{ finished: boolean; events: AsyncIterable<StreamEvent> } | null>,
+  ) => Promise<{ finished: boolean; events: AsyncIterable<SseEvent> } | null>,
 ): Promise<FastifyReply> {
   const cursor = checkCursor(
     String(request.headers['last-event-id'] ?? queryCursor ?? ''),

@@ -7,7 +7,7 @@ import type { Gate } from '../../ratelimit/gate.ts'
 import type { Quantities } from '../../ratelimit/lane-state.ts'
 import type { Latencies } from '../../ratelimit/latencies.ts'
 
-type Counted = {
+type CountedRates = {
   requests: number | null
   tokens: number | null
   input_tokens: number | null
@@ -22,7 +22,7 @@ export type LaneView = {
   model: string
   kind: string
   /** As configured; null is no limit. */
-  limits: Counted & {
+  limits: CountedRates & {
     requests_per_day: number | null
     concurrency: number | null
     window_ms: number
@@ -31,14 +31,14 @@ export type LaneView = {
   /** Lower limits that the provider reported. */
   learned: { requests: number | null; tokens: number | null }
   /** What leaves at most: limit, headroom and what was learned counted in, times `speed`. */
-  rates: Counted
+  rates: CountedRates
   /** Share of the rate in use, below 1 while the lane recovers from a 429. */
   speed: number
   /** Level of each bucket; below 0 is a debt that the refill pays off first. */
-  levels: Counted
+  levels: CountedRates
   /** What was taken in the provider's window, of what it may hold, by the fullest dimension, 0 to 1. */
   utilisation: number
-  used: Counted
+  used: CountedRates
   backlog: { waiting: number; delayed: number; held: number }
   in_flight: number
   paused_until: string | null
@@ -186,7 +186,7 @@ export function createLaneControl(deps: {
   }
 }
 
-function toCounted(quantities: Quantities<number | null>): Counted {
+function toCounted(quantities: Quantities<number | null>): CountedRates {
   return {
     requests: quantities.requests,
     tokens: quantities.tokens,

@@ -5,10 +5,10 @@ import type { JsonObject } from '../../lib/json.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import type { RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
-import type { Call } from './call.ts'
+import type { OpenAiCall } from './call.ts'
 import type { Failure } from './failure.ts'
 import { failureOf, type StreamForm } from './stream.ts'
-import { type Progress, watchCall } from './watch.ts'
+import { type CallProgress, watchCall } from './watch.ts'
 
 /** Seconds after which a failure that asking again may cure is worth another request. */
 const RETRY_AFTER = 2
@@ -16,7 +16,7 @@ const RETRY_AFTER = 2
 /** How an endpoint hands its answers over. */
 export type Handover = {
   /** Null: in one piece. Such answers have no chunks. */
-  stream: ((call: Call) => StreamForm) | null
+  stream: ((call: OpenAiCall) => StreamForm) | null
   /** The result as this client is to see it; default: as it is. */
   render?: (job: Job, result: JsonObject) => JsonObject
   /** Default: `watchCall`. */
@@ -26,7 +26,7 @@ export type Handover = {
 /** Answers in one piece, with the result or what went wrong. */
 export async function answerWhole(
   reply: FastifyReply,
-  call: Call,
+  call: OpenAiCall,
   handover: Handover,
   cancel: () => void,
   { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
@@ -45,11 +45,11 @@ export async function answerWhole(
 /** The end of a call's job; null where its client went away. Throws where the server closes. */
 async function awaitEnd(
   reply: FastifyReply,
-  call: Call,
+  call: OpenAiCall,
   handover: Handover,
   cancel: () => void,
   { deps, closing }: Pick<RouteContext, 'deps' | 'closing'>,
-): Promise<Progress | null> {
+): Promise<CallProgress | null> {
   let isGone = reply.raw.destroyed
   // Not `AbortSignal.any`: signals that outlive the call would gather a reference for each.
   const stop = new AbortController()
@@ -76,11 +76,11 @@ async function awaitEnd(
 }
 
 /** Not by the route's serializer, for a result goes out as it is; one that nobody changes is not even parsed. */
-function answerResult(reply: FastifyReply, step: Progress, render: Handover['render']): FastifyReply {
+function answerResult(reply: FastifyReply, step: CallProgress, render: Handover['render']): FastifyReply {
   return reply.type('application/json; charset=utf-8').serializer(asItIs).send(writeResult(step, render))
 }
 
-function writeResult(step: Progress, render: Handover['render']): string {
+function writeResult(step: CallProgress, render: Handover['render']): string {
   if (step.kind !== 'ended') return '{}'
   const text = render === undefined ? readResultText(step.job) : null
   if (text !== null) return text
@@ -92,7 +92,7 @@ function asItIs(payload: unknown): string {
   return payload as string
 }
 
-export function answerFailure(reply: FastifyReply, call: Call, failure: Failure): FastifyReply {
+export function answerFailure(reply: FastifyReply, call: OpenAiCall, failure: Failure): FastifyReply {
   const { status, error, isRetryable } = call.isReplayed ? sayReplayed(failure, call.job.id) : failure
   return reply
     .code(status)
@@ -114,7 +114,7 @@ function sayReplayed(failure: Failure, id: string): Failure {
 }
 
 /** Only a job with a call of its own gets chunks. A job that shares an answer, or takes it from the cache, gets it whole. */
-export function cacheOf(step: Progress, job: Job): Job['cache'] {
+export function cacheOf(step: CallProgress, job: Job): Job['cache'] {
   if (step.kind === 'ended') return step.job.cache
   return job.cache === 'off' ? 'off' : 'miss'
 }

@@ -11,7 +11,7 @@ import { answerFailure, answerWhole, cacheOf, type Handover, stopped } from './a
 import { type Asked, openCall } from './call.ts'
 import type { Failure } from './failure.ts'
 import { encodeStream, failureOf } from './stream.ts'
-import { type Progress, watchCall } from './watch.ts'
+import { type CallProgress, watchCall } from './watch.ts'
 
 /**
  * Answers a provider's request by a job: with its result, as a stream where asked for, or with the job itself
@@ -125,9 +125,9 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
 }
 
 async function* resume(
-  next: Promise<IteratorResult<Progress>>,
-  rest: AsyncGenerator<Progress>,
-): AsyncGenerator<Progress> {
+  next: Promise<IteratorResult<CallProgress>>,
+  rest: AsyncGenerator<CallProgress>,
+): AsyncGenerator<CallProgress> {
   try {
     const { value: first } = await next
     if (first !== undefined) yield first

@@ -10,7 +10,7 @@ import { originOf } from '../origin.ts'
 import { prefersAsync } from '../prefer.ts'
 
 /** A request of an OpenAI client as a job. */
-export type Call = {
+export type OpenAiCall = {
   tenant: string
   job: Job
   /** True: this request made the job (or brought it back), so when its client goes away nobody waits for it. */
@@ -41,7 +41,7 @@ export async function openCall(
   asked: Asked,
   isShownLive: boolean,
   deps: ApiDeps,
-): Promise<Call> {
+): Promise<OpenAiCall> {
   const tenant = tenantOf(request)
   const key = parseIdempotencyKey(request.headers['idempotency-key'])
   const { type, body, previousResponseId, inBackground = false } = asked

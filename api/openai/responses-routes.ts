@@ -11,7 +11,7 @@ import { ApiError, notFound } from '../errors.ts'
 import { prefersAsync } from '../prefer.ts'
 import { answerAsync, answerCall } from './answer.ts'
 import type { Handover } from './answer-whole.ts'
-import { type Asked, type Call, openCall } from './call.ts'
+import { type Asked, type OpenAiCall, openCall } from './call.ts'
 import { describeResponse, isBackground, type ResponseSource, showResult } from './describe-response.ts'
 import { inlineConversation } from './inline-conversation.ts'
 import { listInputItems } from './input-items.ts'
@@ -25,7 +25,7 @@ import {
 } from './responses-schema.ts'
 import { jobAccepted, looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
 import { streamResponse } from './stream-response.ts'
-import { type Progress, watchCall } from './watch.ts'
+import { type CallProgress, watchCall } from './watch.ts'
 import { watchStored } from './watch-stored.ts'
 
 const response = { description: 'The response.', content: looseJson('A `response` of OpenAI.') }
@@ -233,9 +233,9 @@ async function answerBackground(
 /** Events have the same numbers when the same request comes again, or reads its response anew. */
 function watchStream(
   jobs: Jobs,
-  { isFresh, job, tenant }: Call,
+  { isFresh, job, tenant }: OpenAiCall,
   signal: AbortSignal,
-): AsyncGenerator<Progress> {
+): AsyncGenerator<CallProgress> {
   return watchStored(jobs, tenant, job.id, signal, isFresh ? '' : undefined)
 }
 

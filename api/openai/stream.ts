@@ -1,7 +1,7 @@
 import { parseLargeResult } from '../../jobs/job-result.ts'
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
 import { describeBreak, describeCancellation, describeFailure, type Failure } from './failure.ts'
-import type { Progress } from './watch.ts'
+import type { CallProgress } from './watch.ts'
 
 /** What an endpoint's event stream looks like. It keeps what was sent, to know whether that is all. */
 export type StreamForm = {
@@ -12,7 +12,7 @@ export type StreamForm = {
   /** A result that came in one piece, as the whole stream it would have come in. */
   replay(result: JsonObject): string
   /** What ends a stream that failed. `step`: what the job came to; null: this stream alone stops. */
-  error(error: JsonObject, step: Progress | null): string
+  error(error: JsonObject, step: CallProgress | null): string
 }
 
 type StreamOptions = {
@@ -28,7 +28,7 @@ type StreamOptions = {
  * client could not be told.
  */
 export async function* encodeStream(
-  progress: AsyncIterable<Progress>,
+  progress: AsyncIterable<CallProgress>,
   { form, onDone, describeStop }: StreamOptions,
 ): AsyncGenerator<string> {
   let hasBegun = false
@@ -58,7 +58,7 @@ export async function* encodeStream(
 }
 
 /** What went wrong; null for chunks and for jobs that completed. */
-export function failureOf(step: Progress): Failure | null {
+export function failureOf(step: CallProgress): Failure | null {
   switch (step.kind) {
     case 'chunk':
       return null

@@ -2,7 +2,7 @@ import type { Job } from '../../jobs/job.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { JsonValue } from '../../lib/json.ts'
 import { isBeginning, isPartOfAnswer } from '../../providers/response-events.ts'
-import type { Progress } from './watch.ts'
+import type { CallProgress } from './watch.ts'
 
 /**
  * The progress of a job from its beginning, or from its last retry. Every reader gets the same steps at any time. The first
@@ -17,7 +17,7 @@ export async function* watchStored(
   id: string,
   signal: AbortSignal,
   from?: string,
-): AsyncGenerator<Progress> {
+): AsyncGenerator<CallProgress> {
   const cursor = from ?? (await jobs.getRequest(tenant, id))?.cursor
   const following = cursor === undefined ? null : await jobs.follow(tenant, id, cursor, signal)
   if (following === null) return yield { kind: 'gone' }

@@ -1,10 +1,10 @@
 import { isTerminal, type Job } from '../../jobs/job.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { JsonValue } from '../../lib/json.ts'
-import type { Call } from './call.ts'
+import type { OpenAiCall } from './call.ts'
 
 /** What the request that waits for a call learns about its job. */
-export type Progress =
+export type CallProgress =
   | { kind: 'chunk'; chunk: JsonValue }
   /** The attempt whose chunks were given out failed; others may follow. */
   | { kind: 'broken'; reason: string }
@@ -19,13 +19,21 @@ const LOOK_MS = 600_000
  * The progress of a call's job, up to its end: nothing comes after `broken`, `ended` or `gone`. Ends without any of
  * them when the signal does.
  */
-export async function* watchCall(jobs: Jobs, call: Call, signal: AbortSignal): AsyncGenerator<Progress> {
+export async function* watchCall(
+  jobs: Jobs,
+  call: OpenAiCall,
+  signal: AbortSignal,
+): AsyncGenerator<CallProgress> {
   if (isTerminal(call.job.status)) yield { kind: 'ended', job: call.job }
   else if (call.isFresh && call.isShownLive) yield* followCall(jobs, call, signal)
   else yield* waitForEnd(jobs, call, signal)
 }
 
-async function* followCall(jobs: Jobs, { tenant, job }: Call, signal: AbortSignal): AsyncGenerator<Progress> {
+async function* followCall(
+  jobs: Jobs,
+  { tenant, job }: OpenAiCall,
+  signal: AbortSignal,
+): AsyncGenerator<CallProgress> {
   const following = await jobs.follow(tenant, job.id, '', signal)
   if (following === null) return yield { kind: 'gone' }
   let shown: unknown = null
@@ -46,7 +54,11 @@ async function* followCall(jobs: Jobs, { tenant, job }: Call, signal: AbortSigna
  * Used when the client wants the answer whole, and for a job that ran before: its events include chunks of earlier attempts
  * and ends that no longer hold.
  */
-async function* waitForEnd(jobs: Jobs, { tenant, job }: Call, signal: AbortSignal): AsyncGenerator<Progress> {
+async function* waitForEnd(
+  jobs: Jobs,
+  { tenant, job }: OpenAiCall,
+  signal: AbortSignal,
+): AsyncGenerator<CallProgress> {
   while (!signal.aborted) {
     const found = await jobs.wait(tenant, job.id, LOOK_MS, signal)
     if (found === null) return yield { kind: 'gone' }

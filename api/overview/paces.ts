@@ -3,11 +3,11 @@ import type { Batch } from '../../batches/batch.ts'
 /** How far back a batch's own pace looks, ms. */
 const PACE_MS = 60_000
 
-type Progress = { at: number; done: number }
+type BatchProgress = { at: number; done: number }
 
 /** When batches will end, by how many of their lines ended over the last minute that they were watched. */
 export function createPaces() {
-  const seen = new Map<string, Progress[]>()
+  const seen = new Map<string, BatchProgress[]>()
   return {
     /** RFC 3339; null until something was seen to end. `now`: Unix ms. */
     foresee({ id, total, tally }: Pick<Batch, 'id' | 'total' | 'tally'>, now: number): string | null {

@@ -3,7 +3,7 @@ import { type Batch, isOver } from '../../batches/batch.ts'
 import type { Batches } from '../../batches/store.ts'
 import type { Config } from '../../config/schema.ts'
 import { tenantNames } from '../../config/tenants.ts'
-import type { FailureClass } from '../../jobs/failed.ts'
+import type { FailedGroup } from '../../jobs/failed.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { TenantStatsReader } from '../../jobs/tenant-stats.ts'
 import type { LaneControl, LaneView } from '../lanes/lanes.ts'
@@ -50,7 +50,7 @@ export type Overview = {
   maintainer: { worker: string; since: string } | null
   groups: GroupView[]
   batches: BatchView[]
-  failures: ({ tenant: string } & Pick<FailureClass, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
+  failures: ({ tenant: string } & Pick<FailedGroup, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
 }
 
 export type SnapshotDeps = {

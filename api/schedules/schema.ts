@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { parseDuration } from '../../config/units.ts'
 import { isTimeZone } from '../../lib/local-time.ts'
-import { catchUps, overlaps, type Run, RunOutcome, type Schedule } from '../../schedules/schedule.ts'
+import { catchUps, overlaps, RunOutcome, type Schedule, type ScheduleRun } from '../../schedules/schedule.ts'
 import { createTimetable, listNext } from '../../schedules/timetable.ts'
 import { createFlowSchema } from '../flows/schema.ts'
 import { createJobSchema, metadataSchema, timeSchema } from '../jobs/create-schema.ts'
@@ -174,7 +174,7 @@ function listUpcoming(schedule: Schedule, now: number): number[] {
   return [nextAt, ...listNext(timetable, Math.max(nextAt, now), most - 1)]
 }
 
-export function toRunAnswer(run: Run, target: Schedule['target']): z.input<typeof scheduleRunSchema> {
+export function toRunAnswer(run: ScheduleRun, target: Schedule['target']): z.input<typeof scheduleRunSchema> {
   return {
     id: `run_${run.number}`,
     object: 'schedule.run',
@@ -183,7 +183,7 @@ export function toRunAnswer(run: Run, target: Schedule['target']): z.input<typeo
   }
 }
 
-function toRunMembers(run: Run, target: Schedule['target']) {
+function toRunMembers(run: ScheduleRun, target: Schedule['target']) {
   return {
     scheduled_for: isoTime(run.scheduledFor),
     started_at: isoTime(run.startedAt),

@@ -5,7 +5,7 @@ import { ApiError, checkId, notFound, toErrorMembers } from '../errors.ts'
 import { eventsExpired, followTenant } from '../events/routes.ts'
 import { toFilter } from '../events/schema.ts'
 import { checkCursor } from '../jobs/events-routes.ts'
-import type { StreamEvent } from '../sse.ts'
+import type { SseEvent } from '../sse.ts'
 import type { Subscribe } from './messages.ts'
 import type { Outlet } from './outlet.ts'
 
@@ -20,7 +20,7 @@ export type Subscriptions = {
   close(): void
 }
 
-type Followed = { events: AsyncIterable<StreamEvent>; finished: boolean; cursor?: () => string }
+type FollowedEvents = { events: AsyncIterable<SseEvent>; finished: boolean; cursor?: () => string }
 type Subscription = { leaving: AbortController; cursor: (() => string) | null; told: string }
 
 /**
@@ -38,7 +38,7 @@ export function createSubscriptions(deps: {
   const { tenant, outlet } = deps
   const known = new Map<string, Subscription>()
 
-  async function follow(message: Subscribe, signal: AbortSignal): Promise<Followed> {
+  async function follow(message: Subscribe, signal: AbortSignal): Promise<FollowedEvents> {
     const { job, group, flow, all, after = '', filter, deltas } = message
     const kinds = [job, group, flow, all].filter((kind) => kind !== undefined)
     if (kinds.length !== 1) throw fault('message', 'names one of job, group, flow and all')
@@ -69,11 +69,7 @@ export function createSubscriptions(deps: {
   }
 
   /** Passes on events until there are no more, the client leaves, or something breaks. */
-  async function pass(
-    id: string,
-    { leaving }: Subscription,
-    events: AsyncIterable<StreamEvent>,
-  ): Promise<void> {
+  async function pass(id: string, { leaving }: Subscription, events: AsyncIterable<SseEvent>): Promise<void> {
     try {
       for await (const { cursor, event, data } of events) {
         if (leaving.signal.aborted) return

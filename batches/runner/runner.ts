@@ -31,7 +31,7 @@ export type BatchRunner = {
   stop(): Promise<void>
 }
 
-type Run = { waker: Waker; done: Promise<void> }
+type RunningBatch = { waker: Waker; done: Promise<void> }
 
 /** Jobs of a tenant's batches that are open at the same time, all together. */
 const WINDOW = 1000
@@ -43,7 +43,7 @@ const WINDOW = 1000
 export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   const { work, onError } = deps
   const now = () => performance.now()
-  const runs = new Map<string, Run>()
+  const runs = new Map<string, RunningBatch>()
   const counts = new Map<string, number>()
   const restUntil = new Map<string, number>()
   const waker = createWaker()

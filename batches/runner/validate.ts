@@ -9,7 +9,9 @@ const MAX_FAULTS = 100
 /** As OpenAI has it. */
 const MAX_LINES = 50_000
 
-export type Verdict = { faults: BatchFault[] } | { layout: number[]; total: number; model: string | null }
+export type LinesVerdict =
+  | { faults: BatchFault[] }
+  | { layout: number[]; total: number; model: string | null }
 
 /**
  * Reads a batch's input once: every fault up to the hundredth, or where its blocks begin. Nothing is made of any line
@@ -19,7 +21,7 @@ export async function validateInput(
   { files, lines }: Pick<BatchDeps, 'files' | 'lines'>,
   batch: Batch,
   check: () => void,
-): Promise<Verdict> {
+): Promise<LinesVerdict> {
   const faults: BatchFault[] = []
   const customIds = new Set<string>()
   const models = new Set<string>()

@@ -32,7 +32,7 @@ export type Load = {
 const callTypes: readonly string[] = ['chat', 'response', 'embedding'] satisfies CallType[]
 const MOST_EXAMPLES = 5
 
-type Counted = LaneLoad & { packs: Map<string, { inputs: number; tokens: number }> }
+type CountedLane = LaneLoad & { packs: Map<string, { inputs: number; tokens: number }> }
 
 /**
  * Adds up what the lines of a file take from their lanes, by the arithmetic of the gate, without a call.
@@ -44,7 +44,7 @@ export async function addUpLoad(
   config: Config,
   outputTokens: number,
 ): Promise<Load> {
-  const lanes = new Map<string, Counted>()
+  const lanes = new Map<string, CountedLane>()
   // Eleven characters of a hash: two lines among ten million are taken for equal once in half a million files.
   const seen = new Set<string>()
   const refused: Load['refused'] = { count: 0, examples: [] }
@@ -84,13 +84,13 @@ export async function addUpLoad(
   }
 }
 
-function begin(lane: Lane): Counted {
+function begin(lane: Lane): CountedLane {
   const none = { jobs: 0, shared: 0, calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0, usd: 0 }
   return { lane, ...none, packs: new Map() }
 }
 
 function charge(
-  load: Counted,
+  load: CountedLane,
   type: CallType,
   body: JsonObject,
   cost: CostEstimate,
@@ -108,7 +108,7 @@ function charge(
 
 /** Embedding jobs that agree in all but their input fill one request after the other. */
 function startsCall(
-  { lane, packs }: Counted,
+  { lane, packs }: CountedLane,
   type: CallType,
   body: JsonObject,
   { inputs, tokens }: CostEstimate,

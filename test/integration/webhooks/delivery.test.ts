@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Job } from '../../../jobs/job.ts'
 import { createAddressGuard } from '../../../webhooks/address-guard.ts'
 import { createWebhookDelivery, type WebhookDeliveryDeps } from '../../../webhooks/deliverer.ts'
-import type { Delivery } from '../../../webhooks/delivery.ts'
+import type { WebhookDeliveryView } from '../../../webhooks/delivery.ts'
 import { createWebhookSender } from '../../../webhooks/send.ts'
 import { createWebhookStore, type WebhookStore } from '../../../webhooks/store.ts'
 import { startTestRedis } from '../../helpers/redis.ts'
@@ -115,7 +115,7 @@ async function settled(id?: string) {
     (await store.list('acme', 'job_1')).filter((one) => id === undefined || one.id === id)
   await expect
     .poll(read, { interval: 10, timeout: 5000 })
-    .toSatisfy((deliveries) => deliveries.every(({ status }: Delivery) => status !== 'pending'))
+    .toSatisfy((deliveries) => deliveries.every(({ status }: WebhookDeliveryView) => status !== 'pending'))
   return (await read())[0]
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { formatCursor, type Position, parseCursor } from '../../../events/cursor.ts'
-import { type Entry, toPage } from '../../../events/page.ts'
+import { type StreamEntry, toPage } from '../../../events/page.ts'
 
 /** What happens to some jobs, one thing after another: an event each, or some chunks; and how Redis' clock goes on meanwhile. */
 type Step = { job: number; chunks: number; ms: number }
@@ -16,11 +16,11 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 
 /** The two streams as scripts write them; up to `together` events of one time share an entry. */
 function write(history: Step[], together: number) {
-  const events: Entry[] = []
-  const deltas: Entry[] = []
+  const events: StreamEntry[] = []
+  const deltas: StreamEntry[] = []
   const seqs = new Map<string, number>()
   let ms = 1000
-  const add = (stream: Entry[], id: string, text: string, mayShare: boolean) => {
+  const add = (stream: StreamEntry[], id: string, text: string, mayShare: boolean) => {
     const last = stream.at(-1)
     if (mayShare && last?.[0].startsWith(`${ms}-`) && last[1].length < 2 * together) last[1].push(id, text)
     else {
@@ -42,7 +42,7 @@ function write(history: Step[], together: number) {
 }
 
 /** As the store answers: so many entries, from the one that a place names on. */
-const read = (entries: Entry[], from: string | undefined, most: number) => {
+const read = (entries: StreamEntry[], from: string | undefined, most: number) => {
   const at = from === undefined ? 0 : entries.findIndex(([id]) => id === from)
   return entries.slice(Math.max(0, at)).slice(0, most)
 }

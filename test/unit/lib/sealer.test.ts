@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { createSealer, isSealed, keyIdOf, type Place, UnreadableError } from '../../../lib/sealer.ts'
+import { createSealer, isSealed, keyIdOf, type SealedPlace, UnreadableError } from '../../../lib/sealer.ts'
 
 const first = Buffer.alloc(32, 1)
 const second = Buffer.alloc(32, 2)
-const place: Place = { root: 'sluice:{t:acme}', purpose: 'result', id: 'job_1', content: 'abc' }
+const place: SealedPlace = { root: 'sluice:{t:acme}', purpose: 'result', id: 'job_1', content: 'abc' }
 const text = Buffer.from('what nobody else may read')
 
 function open(...keys: Buffer[]) {
