@@ -8,13 +8,13 @@ import { decodePayload, encodeBody, encodeResult } from './payload.ts'
 export type StoredError = JobError | (Omit<JobError, 'message' | 'provider_error'> & { sealed: string })
 
 /**
- * What of jobs is encrypted at rest where that is configured: bodies, results, chunks of streams, and the texts of errors,
- * each bound to its tenant, its job and what it is. Scripts hand the result of one job to its followers and to the cache,
- * for all of which it says whom it was encrypted for; it is bound to the content hash, which they share. What was stored in
- * plain text before is read as it is. `root` is the tenant's. `open…` throws `UnreadableError` unless it says otherwise.
+ * Encrypts the parts of jobs at rest, if that is configured: bodies, results, chunks of streams, and the texts of errors.
+ * Each is bound to its tenant, its job and its kind. Scripts give the result of one job to its followers and to the cache,
+ * so a result is bound to the content hash that they share, and names the job that it was encrypted for. Plain text from
+ * before is read as it is. `root` is the tenant's. `open…` throws `UnreadableError` unless it says otherwise.
  */
 export type AtRest = {
-  /** Stands for a content hash, or another digest, in the store. First what is written now; see Sealer. */
+  /** The stored forms of a content hash, or of another digest. The first is the one written now; see Sealer. */
   digests(plain: string): [string, ...string[]]
   sealBody(root: string, id: string, body: JsonObject): Buffer | string
   openBody(root: string, id: string, stored: Buffer): JsonObject
@@ -31,9 +31,9 @@ export type AtRest = {
   openChunk(root: string, id: string, call: number, sealed: string): JsonValue
   /** As JSON. */
   sealError(root: string, id: string, error: JobError): string
-  /** With another message where its own cannot be opened. */
+  /** With another message if its own cannot be opened. */
   openError(root: string, stored: StoredError): JobError
-  /** Tells of something that cannot be opened, and is shown as missing. */
+  /** Reports something that cannot be opened and is shown as missing. */
   onUnreadable(error: UnreadableError, id: string): void
 }
 
@@ -112,7 +112,7 @@ export function createAtRest(deps: {
   }
 }
 
-/** What a job shows in place of what cannot be opened. */
+/** What a job shows instead of a part that cannot be opened. */
 export function toUndecryptable(error: UnreadableError): JobError {
   const why =
     error.missingKey === null
@@ -122,7 +122,7 @@ export function toUndecryptable(error: UnreadableError): JobError {
     code: 'undecryptable',
     message: `What is stored of this job cannot be read: ${why}.`,
     provider_status: null,
-    // With the key it can be read again.
+    // A process with the key can read it again.
     retryable: error.missingKey !== null,
   }
 }

@@ -37,7 +37,7 @@ const LONE_SURROGATE = /\\ud[89a-f]/
 
 const keepsOrder = (name: string) => ORDERED.has(name)
 
-/** SHA-256 (hex) over the RFC 8785 form of a value: equal for equal JSON, whatever the order of its members. */
+/** SHA-256 (hex) over the RFC 8785 form of a value: equal for equal JSON, in any order of members. */
 export function hashCanonical(value: JsonValue): string {
   // A lone surrogate has no canonical form of RFC 8785: escaped, as JSON writes it, it is as good as any other text.
   const escaped = JSON.stringify(value) as string | undefined
@@ -49,9 +49,9 @@ export function hashCanonical(value: JsonValue): string {
 }
 
 /**
- * What makes two jobs ask for the same answer: type, model and body, but for how the answer is handed over. One input of
- * an embedding job is the same by itself and alone in a list. Read from the text of the body: order counts in schemas and
- * tools, and numbers beyond a double are as many as they are written.
+ * Equal for two jobs that ask for the same answer: type, model and body, without the members that only say how the answer
+ * is delivered. One input of an embedding job is the same by itself and alone in a list. Read from the text of the body:
+ * order counts in schemas and tools, and numbers that a double cannot hold stay distinct.
  */
 export function contentHash(type: JobType, model: string, body: JsonObject): string {
   const members = readContent(type, body)

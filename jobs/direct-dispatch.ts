@@ -2,9 +2,9 @@ import type { Outbox } from './outbox.ts'
 import type { EntryMark, Held, LaneQueue, QueueEntry } from './queue.ts'
 
 /**
- * The way of a job whose client waits, on a lane where nothing else does: straight from the API to a worker, by a message of
- * `create.lua`. It stands in its tenant's outbox all the while. Whatever becomes of message and worker, a sweeper finds it
- * there and puts it into the lane's queue; a worker that makes the call moves its time there ahead, as a lock.
+ * Direct dispatch: a job whose client waits, on an idle lane, goes straight from the API to a worker, by a message of
+ * `create.lua`. It stays in its tenant's outbox all the while. If the message or the worker is lost, a sweeper finds it
+ * there and queues it. A worker that makes the call moves the job's time in the outbox into the future, as a lock.
  */
 export type DirectDispatch = Pick<LaneQueue, 'acknowledge' | 'delay' | 'giveBack' | 'claimed'> & {
   /** The entry of a message, as this worker holds it. */
@@ -41,7 +41,7 @@ export function createDirectDispatch(deps: {
         isDirect: true,
       }
     },
-    // The end of the job took it out of the outbox. Where there was none, the sweeper is to find it.
+    // The end of the job removed it from the outbox. If it did not end, the sweeper must find it there.
     acknowledge: async () => {},
     claimed: (held) => ({ ...held, isDirect: false }),
     delay: (held, at, mark) => queue(held, at, mark),

@@ -1,18 +1,18 @@
 import { OUTBOX_GRACE_MS } from './leases.ts'
 import type { Outbox } from './outbox.ts'
 
-/** The maintainer had its chance, ms after a job was due. */
+/** How long the maintainer has to queue a due job before this process does, ms. */
 const LATE_MS = 300
 
-/** Times further ahead are not remembered, ms: for the maintainer to be away just then is unlikely enough. */
+/** Later times are not remembered, ms: the maintainer is unlikely to be away just then. */
 const HORIZON_MS = 10 * 60_000
 
-/** Times within this are looked at together, ms. */
+/** Times within this span share one timer, ms. */
 const STEP_MS = 100
 
 /**
- * A process' own timers for jobs that it scheduled. The maintainer queues what is due; where that died just before, another worker
- * takes over within seconds, and these are for that while. Looking twice changes nothing.
+ * A process' own timers for jobs that it scheduled. The maintainer queues due jobs. If it dies just before, another worker takes
+ * over within seconds; the timers cover that gap. Looking twice changes nothing.
  */
 export type DueTimers = {
   /** A job of the tenant is due at this time, Unix ms. */

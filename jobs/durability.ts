@@ -1,25 +1,25 @@
 import { listMasters } from '../lib/masters.ts'
 import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
 
-/** How long a write may take to come to the disk, ms: less than a command may take. */
+/** How long a write may take to reach the disk, ms: less than a command may take. */
 const DISK_MS = 2000
 
-/** The server cannot promise, or did not say in time, that what was written is on its disk. */
+/** The server cannot promise, or did not confirm in time, that a write is on its disk. */
 export class NotDurableError extends Error {
   override readonly name = 'NotDurableError'
 }
 
 /**
- * How it is known that a write is on disk: `always`, the server answers none before; `asked`, it is asked each time
- * (WAITAOF, Redis 7.2); `unknown`, it does not let us look.
+ * How a write is known to be on disk. `always`: the server answers only then. `asked`: it is asked each time
+ * (WAITAOF, Redis 7.2). `unknown`: it does not let us look.
  */
 export type DurabilityWay = 'always' | 'asked' | 'unknown'
 
-/** Whether what was acknowledged is on disk. */
+/** Whether acknowledged writes are on disk. */
 export type Durability = {
-  /** Throws NotDurableError where the server is set up to lose what it acknowledged; else how it is known. */
+  /** Throws NotDurableError if the server's settings may lose acknowledged writes; else says how it is known. */
   check(): Promise<DurabilityWay>
-  /** Resolves when all that was written before is on disk. Throws NotDurableError when it is not in time. */
+  /** Resolves when all earlier writes are on disk. Throws NotDurableError when they are not in time. */
   confirm(): Promise<void>
 }
 
@@ -30,7 +30,7 @@ export function createDurability(deps: { connection: RedisClient; prefix: string
   const { connection, prefix } = deps
   let way: Promise<DurabilityWay> | null = null
   const ask = shareRounds(async () => {
-    // Whatever is written later in the log than all that is asked about stands for it.
+    // A write that comes later in the log than all the others stands for them.
     await connection.incr(`${prefix}:durable`)
     const [local] = (await connection.call('WAITAOF', '1', '0', String(DISK_MS))) as [number, number]
     if (local < 1) throw new NotDurableError(`the disk of Redis took longer than ${DISK_MS} ms`)
@@ -52,7 +52,7 @@ export function createDurability(deps: { connection: RedisClient; prefix: string
   }
 }
 
-/** One round at a time; who asks while one is under way is answered by the next, for that begins after what they did. */
+/** One round at a time. The next round answers callers that ask meanwhile, because it begins after their writes. */
 export function shareRounds(round: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> = Promise.resolve()
   let next: Promise<void> | null = null
@@ -77,7 +77,7 @@ async function findWay(client: RedisClient): Promise<DurabilityWay> {
       ])
       if (appendonly === 'no') return 'lost'
       if (appendfsync === 'always') return 'always'
-      // A node of a cluster cannot be asked about another one's log.
+      // A cluster's node does not know another node's log.
       if (!client.isCluster && (await knowsWaitAof(node))) return 'asked'
       return appendfsync === null ? 'unknown' : 'lost'
     }),

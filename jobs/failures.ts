@@ -6,7 +6,7 @@ import { isoTime } from './record.ts'
 /** How long a count serves, ms. */
 const KEPT_MS = 5000
 
-/** Counting takes a share of its process and of Redis: a count serves for so many times as long as it took. */
+/** Counting loads its process and Redis, so a count is valid for this many times as long as it took. */
 const REST_FACTOR = 20
 
 /** Codes are what providers name them; of more classes than this, the others are counted as one of each lane. */
@@ -17,7 +17,7 @@ export type Failures = { count(tenant: string): Promise<FailureCounts> }
 
 type CachedCounts = { counts: Promise<FailureCounts>; until: number }
 
-/** Counts failed jobs by lane and error code. Whoever asks while a count is under way, or short after it, gets that one. */
+/** Counts failed jobs by lane and error code. Callers during a count, or shortly after it, get the same one. */
 export function createFailures(deps: {
   redis: RedisClient
   rootOf: (tenant: string) => string

@@ -6,13 +6,13 @@ import type { Job } from './job.ts'
 import { decodePayload, decodePayloadText } from './payload.ts'
 
 /**
- * A job's result is parsed when somebody looks into it, for most pass it on as the text that it is. Parsing is one step, so who
- * may have a large one to look into calls `parseLargeResult` before.
+ * A job's result is parsed when code reads its members; most code passes it on as text. Parsing is one step, so code
+ * that may read a large result calls `parseLargeResult` first.
  */
 type KeptResult = {
   /** As `encodeResult` wrote it. */
   payload: Buffer
-  /** Gives the result the form that was asked for; null: it is as it rests. */
+  /** Gives the result the requested form; null: as stored. */
   render: ((result: JsonObject) => JsonObject) | null
   parsed: JsonObject | null
 }
@@ -41,15 +41,15 @@ export function keepResult(job: Job, { payload, render }: Omit<KeptResult, 'pars
   })
 }
 
-/** The text of a job's result, without parsing it; null where it has to be made of the result, or there is none. */
+/** The text of a job's result, without parsing it; null if it must be made from the result, or there is none. */
 export function readResultText(job: Job): string | null {
   const kept = keptOf(job)
   return kept?.render === null ? decodePayloadText(kept.payload) : null
 }
 
 /**
- * A job for who writes it and does not look into its result: that is an empty object with the text for its source. Other
- * values are as they were.
+ * A job for code that writes it and does not read its result: the result is an empty object with the text as its source.
+ * Other values stay the same.
  */
 export function withUnparsedResult<Value>(value: Value): Value {
   const kept = keptOf(value)
@@ -63,7 +63,7 @@ export function withUnparsedResult<Value>(value: Value): Value {
   return copy as Value
 }
 
-/** Parses the result of a job in pieces where it is large, so that a look into it takes no time. */
+/** Parses a large result of a job in pieces, so that reading it later takes no time. */
 export async function parseLargeResult(job: Job): Promise<void> {
   const kept = keptOf(job)
   if (kept === undefined || kept.parsed !== null) return

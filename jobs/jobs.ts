@@ -18,7 +18,7 @@ import type {
 /** A validated request for a job, with everything decided that needs the configuration. */
 export type NewJob = {
   tenant: string
-  /** Given where whoever hands it in knows it by an id already: the job that has it is answered. Absent: a new one. */
+  /** Set if the caller chose the id: an existing job with it is the answer. Absent: a new id. */
   id?: string
   /** The step of a durable run that it belongs to. */
   durable?: DurableStep
@@ -31,56 +31,56 @@ export type NewJob = {
   lane: string
   body: JsonObject
   priority: Priority
-  /** Unix milliseconds; null: at once. What has passed by Redis' clock is at once. */
+  /** Unix milliseconds; null: at once. A time in the past, by Redis' clock, means at once. */
   runAt: number | null
-  /** Not before so many ms from its creation, by Redis' clock; with it `runAt` is null. */
+  /** Not before this many ms after its creation, by Redis' clock; `runAt` is null then. */
   delayMs?: number
   deadline: number | null
   timeoutMs: number
   maxAttempts: number
   cache: CacheMode
-  /** As the client asked for it, which tells a repeated request from another; `cache` may be narrower by now. */
+  /** As the client asked, to recognise a repeated request; `cache` may be narrower by now. */
   askedCache?: CacheMode
   webhook: WebhookTarget | null
   group: string | null
   metadata: Record<string, string>
   idempotencyKey: string | null
   /**
-   * True: a client is shown the chunks as they come, so an attempt that fails after the first of them ends the job:
-   * another one would say something else.
+   * True: a client sees the chunks as they arrive. An attempt that fails after the first chunk ends the job, because
+   * another attempt would give another answer.
    */
   isShownLive?: boolean
   /**
-   * True: a client holds its connection for the answer. Nobody asks when the job will start, and an idle worker gets it
-   * without its way through the queue.
+   * True: a client holds its connection for the answer. Such a job needs no forecast, and an idle worker gets it by
+   * direct dispatch.
    */
   isAwaited?: boolean
-  /** Lanes of the model's route that cannot serve this request: it never goes there. */
+  /** Lanes of the model's route that cannot serve this request. */
   unfitLanes?: string[]
   /** By lane: members of the body that its provider has no counterpart for and leaves out. */
   dropped?: Record<string, string[]>
-  /** The `previous_response_id` as the client gave it, where the body has another. */
+  /** The `previous_response_id` as the client gave it, if the body has another. */
   previousResponseId?: string
-  /** Digest of the request as it came, to tell a repeated one from another under the same key. */
+  /** Digest of the request as received, to recognise a repeated request with the same key. */
   fingerprint?: string
-  /** Of the HTTP request that made it. */
+  /** Id of the HTTP request that created it. */
   requestId?: string
-  /** The W3C `traceparent` under which it was made: what is done for the job belongs to that trace. */
+  /** The W3C `traceparent` of that request: all work for the job belongs to this trace. */
   trace?: string
   /** What the job will cost its lane. */
   cost: JobCost
-  /** What the job is expected to cost, USD; without its output where `openOutput` says more of that. */
+  /** Expected cost of the job, USD; without the output if `openOutput` is set. */
   estimateUsd: number
-  /** Output without a cap: how much of it is to be expected is learned from what answers had. */
+  /** Output without a cap: the expected length is learned from answers. */
   openOutput?: OpenOutput
-  /** When a call for it would leave at the earliest, Unix ms; only asked for where there is a deadline. */
+  /** Earliest time at which a call for it could leave, Unix ms; only for jobs with a deadline. */
   earliestStart?: number | null
   limits: TenantLimits
-  /** Where the configuration does not name its model: how many such models of the provider the tenant may use at a time. */
+  /** For a model that the configuration does not name: how many such models of the provider the tenant may use at a time. */
   maxLanes?: number
 }
 
-/** A step of a durable run; `run` is what stands for its id in keys. */
+/** A step of a durable run; `run` stands for the run's id in keys. */
 export type DurableStep = { run: string; id: string; step: string }
 
 /** Which job of which flow. `step` and `element` count from 0, `attempt` from 1. */
@@ -91,20 +91,20 @@ export type JobFlow = {
   name: string
   element: number
   attempt: number
-  /** Whether what it is expected to cost counts against a budget of the flow. */
+  /** Whether its expected cost counts against a budget of the flow. */
   hasBudget: boolean
 }
 
 /** What the output of a request without a cap costs. */
 export type OpenOutput = {
   usdPerToken: number
-  /** Tokens to expect of each choice before any are known, and the most that there can be; null: any. */
+  /** Expected tokens of each choice before any are known, and the maximum; null: none. */
   unlearned: number
   most: number | null
   choices: number
 }
 
-/** What the tenant may do, as the configuration stands at the submission. */
+/** The tenant's limits, by the configuration at the submission. */
 export type TenantLimits = {
   /** Open (scheduled, queued, running) jobs. */
   maxQueued: number
@@ -114,7 +114,7 @@ export type TenantLimits = {
   budgetUsdPerDay: number | null
 }
 
-/** Why a job is not let in now. */
+/** Why a job is refused now. */
 export type Refusal = {
   kind: 'refused'
   code:
@@ -126,13 +126,13 @@ export type Refusal = {
     | 'memory_short'
     /** Its flow is cancelled, failed or gone. */
     | 'flow_over'
-    /** What its flow spent, and its open jobs, would come to more than `budget_usd`. */
+    /** The flow's spending and its open jobs would exceed `budget_usd`. */
     | 'flow_budget_exhausted'
-  /** When asking again may help; null where it depends on other jobs. */
+  /** When a new try may succeed; null if that depends on other jobs. */
   retryAfterMs: number | null
 }
 
-/** What one job takes from its lane, known before it is fetched. */
+/** What one job takes from its lane. It is known before the job is fetched. */
 export type JobCost = {
   /** Estimated tokens as the provider counts them against its limit. */
   tokens: number
@@ -141,9 +141,9 @@ export type JobCost = {
   outputTokens: number
   /** Inputs of an embedding job; 1 for others. */
   inputs: number
-  /** Jobs with the same key may share one provider request; null: travels alone. */
+  /** Jobs with the same key may share one request; null: it goes alone. */
   coalesceKey: string | null
-  /** Output tokens that each choice of the answer may have; null: the request sets no cap. Absent: as `outputTokens`. */
+  /** Most output tokens of each choice; null: the request sets no cap. Absent: as `outputTokens`. */
   outputCap?: number | null
   /** Answers asked for; absent: one. */
   choices?: number
@@ -151,7 +151,7 @@ export type JobCost = {
 
 export type CreateOutcome =
   | { kind: 'created'; job: Job }
-  /** Same idempotency key, same payload: the job that the first request made. */
+  /** Same idempotency key, same payload: the job that the first request created. */
   | { kind: 'replayed'; job: Job }
   /** Same idempotency key, another payload. */
   | { kind: 'conflict' }
@@ -162,19 +162,19 @@ export type BulkOutcome =
   | { kind: 'created' | 'replayed'; id: string; status: JobStatus }
   | { kind: 'conflict' }
   | Refusal
-  /** Whether the job exists is not known where the store did not answer; its idempotency key tells when it comes again. */
+  /** If the store did not answer, it is unknown whether the job exists. Its idempotency key tells when you send it again. */
   | { kind: 'failed'; error: unknown }
 
-/** How a job stands, and what it came to. */
+/** The state of a job and its outcome. */
 export type JobOutcome = Pick<Job, 'id' | 'status' | 'result' | 'error'>
 
-/** A job with what it was asked for. */
+/** A job with its request. */
 export type JobRequest = {
   job: Job
   body: JsonObject
   /** See NewJob. */
   previousResponseId: string | null
-  /** Where its events begin anew: '' for a job that was never retried. Events before it are void. */
+  /** Cursor from which its events count: '' for a job that was never retried. Earlier events are void. */
   cursor: string
 }
 
@@ -194,56 +194,56 @@ export type JobListOptions = {
   after?: string | undefined
   /** With results, the first ones first, up to 4 MB a page. */
   withResults?: boolean
-  /** Ends the search for what a filter names. */
+  /** Ends the search. */
   signal?: AbortSignal
 }
 
 /**
- * `cursor`: behind which job the next page begins; null: there is nothing. `scanned`: where the page is not full though there is more, how
- * many jobs were looked at for it, which is the most that one page looks at; null otherwise.
+ * `cursor`: the job after which the next page begins; null: there is none. `scanned`: set if the page is not full though there
+ * is more. It is the number of jobs that were looked at, which is the most for one page; null otherwise.
  */
 export type JobPage = Page<Job> & { cursor: string | null; scanned: number | null }
 
 /**
- * Everything that the API may do with jobs. Every method takes the tenant first and sees that tenant's jobs
- * alone; a job of another tenant is null, as is one that does not exist.
+ * Everything that the API may do with jobs. Every method takes the tenant first and sees only that tenant's jobs.
+ * A job of another tenant is null, like one that does not exist.
  */
 export type Jobs = {
   create(job: NewJob): Promise<CreateOutcome>
-  /** Creates many in one pipeline; outcomes stand in the order of the jobs. What fails one of them is its outcome alone; never throws. */
+  /** Creates many in one pipeline; outcomes in the order of the jobs. One that fails does not fail the others. Never throws. */
   createMany(jobs: NewJob[]): Promise<BulkOutcome[]>
-  /** Models of a provider that the tenant used lately, though the configuration does not name them. */
+  /** Models of a provider that the tenant used lately and that the configuration does not name. */
   models(tenant: string, provider: string): Promise<string[]>
   get(tenant: string, id: string): Promise<Job | null>
   /** In the order of the ids. */
   getMany(tenant: string, ids: readonly string[]): Promise<(Job | null)[]>
-  /** How jobs ended, in the order of the ids: their results and errors without what else there is of them. */
+  /** How jobs ended, in the order of the ids: only their results and errors. */
   outcomes(tenant: string, ids: readonly string[]): Promise<(JobOutcome | null)[]>
   getRequest(tenant: string, id: string): Promise<JobRequest | null>
-  /** Resolves when the job is terminal, the time is up, or the signal aborts; the job as it then stands. */
+  /** Resolves with the job when it is terminal, the time is up, or the signal aborts. */
   wait(tenant: string, id: string, timeoutMs: number, signal?: AbortSignal): Promise<Job | null>
   /** Newest first, without results unless asked for; see JobListOptions. */
   list(tenant: string, filter: JobFilter, limit: number, options?: JobListOptions): Promise<JobPage>
   attempts(tenant: string, id: string): Promise<Attempt[] | null>
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelled' | 'terminal'; job: Job } | null>
   retry(tenant: string, id: string): Promise<{ kind: 'retried' | 'not_retryable'; job: Job } | null>
-  /** Queues failed jobs again that the filter names. */
+  /** Requeues the failed jobs that match the filter. */
   redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
-  /** Failed jobs by lane and error code, as they were counted some seconds ago at the most. */
+  /** Failed jobs by lane and error code. The count is at most some seconds old. */
   failures(tenant: string): Promise<FailureCounts>
-  /** Failed jobs with their requests, the oldest first; read as they are taken, and until the signal aborts. */
+  /** Failed jobs with their requests, oldest first. They are read as you take them, until the signal aborts. */
   failed(
     tenant: string,
     filter: FailedFilter,
     limit: number,
     signal?: AbortSignal,
   ): AsyncIterable<FailedRequest>
-  /** Forgets the job and everything kept of it. False: there was none. */
+  /** Deletes the job and everything that belongs to it. False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
   group(tenant: string, group: string): Promise<GroupSummary | null>
   /** By their last change, newest first. `after`: the last group of the page before. */
   groups(tenant: string, limit: number, after?: GroupPlace): Promise<Page<GroupEntry>>
-  /** How jobs stand, in one read; null where there is no such job. */
+  /** The states of jobs, in one read; null if there is no such job. */
   statuses(tenant: string, ids: readonly string[]): Promise<(JobStatus | null)[]>
   /** How many jobs of a group have not ended. */
   countOpen(tenant: string, group: string): Promise<number>

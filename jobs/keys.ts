@@ -64,17 +64,17 @@ export function webhookChannel(root: string): string {
   return `${root}:webhooks:wake`
 }
 
-/** Pub/sub channel of a worker that takes jobs straight from the API; the message is a queue entry as JSON. */
+/** Pub/sub channel of a worker for direct dispatch; the message is a queue entry as JSON. */
 export function directChannel(prefix: string, worker: string): string {
   return `${prefix}:express:${worker}`
 }
 
-/** Pub/sub channel on which workers say what lanes they take jobs of at once, as `formatOpenLanes` writes it. */
+/** Pub/sub channel on which workers announce their lanes for direct dispatch, as `formatOpenLanes` writes it. */
 export function openLanesChannel(prefix: string): string {
   return `${prefix}:open`
 }
 
-/** Pub/sub channel on which an API process hears how the jobs ended that its clients wait for. */
+/** Pub/sub channel on which an API process hears how awaited jobs ended. */
 export function answersChannel(prefix: string, process: string): string {
   return `${prefix}:answers:${process}`
 }

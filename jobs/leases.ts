@@ -3,19 +3,19 @@ import type { RedisClient } from '../lib/redis.ts'
 import { tenantRoot } from './keys.ts'
 import { createScripts } from './scripts.ts'
 
-/** An outbox entry this old was left by a crash or an outage: its writer had its chance. */
+/** An outbox entry this old was left by a crash or an outage: its writer had its chance to queue it. */
 export const OUTBOX_GRACE_MS = 2000
 
-/** An entry of a lane's queue under the lock of whoever fetched it. */
+/** A lane's queue entry under the lock of the worker that fetched it. */
 export type Lock = { entry: string; token: string }
 
 /**
- * What a worker holds its jobs by: the locks of queue entries, and the places in the outbox of jobs straight from the API.
- * Each ends by itself unless it is renewed. Knows nothing of BullMQ but where its locks are, for the thread that
- * renews them needs no more of it.
+ * A worker holds jobs by leases: the locks of queue entries, and the places of claimed or directly dispatched jobs in the
+ * outbox. Each expires unless it is renewed. This file knows only where BullMQ keeps its locks; the thread that renews
+ * them needs no more.
  */
 export type Leases = {
-  /** Answers the entries whose locks are lost. */
+  /** Returns the entries whose locks are lost. */
   renewLocks(lane: string, locks: readonly Lock[]): Promise<string[]>
   /** `entries` are `<id>-<number>` each. */
   renewPlaces(tenant: string, entries: readonly string[]): Promise<void>

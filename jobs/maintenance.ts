@@ -14,7 +14,7 @@ import { createTenantWatch, type TenantWatch } from './tenant-watch.ts'
 /** Tenants looked after at the same time in one pass. */
 const TENANTS_AT_ONCE = 8
 
-/** Repairs what no single job's way does. Any number of processes may run it at once. */
+/** Housekeeping over all jobs of a tenant. Any number of processes may run it at once. */
 export type Maintenance = {
   /** Which tenants have something due. */
   watch: TenantWatch
@@ -22,13 +22,13 @@ export type Maintenance = {
   sweepOutboxes(signal?: AbortSignal): Promise<void>
   /** Fails the waiting jobs whose deadline passed. */
   expireDeadlines(signal?: AbortSignal): Promise<void>
-  /** Goes on with ending followers where a worker died of it. */
+  /** Ends the remaining followers of an ended leader after a worker died in between. */
   endFollowers(signal?: AbortSignal): Promise<void>
-  /** All of these for all tenants, whatever is known of them. What fails for one of them, or one job, costs only that. */
+  /** Does all of these for all tenants, without asking what is due. A failure affects only its tenant or its job. */
   sweep(): Promise<void>
-  /** Those of all processes, and those given to `register`, which are made known again where Redis does not know them. */
+  /** The tenants of all processes, and those given to `register`, which are announced again if Redis does not know them. */
   tenants(): Promise<string[]>
-  /** Makes these the tenants of this process, and known to the maintainer. Where that fails, `tenants` does it later. */
+  /** Sets the tenants of this process and announces them to the maintainer. If that fails, `tenants` does it later. */
   register(tenants: string[]): Promise<void>
 }
 
@@ -40,17 +40,17 @@ export function createMaintenance(deps: {
   retainMs: () => number
   /** Tenants that something was written for lately. */
   active?: ActiveTenants
-  /** Unix ms, by Redis' clock: what to look at. The scripts decide by that clock itself. */
+  /** Unix ms, by Redis' clock: chooses what to look at. The scripts decide by Redis' clock itself. */
   now: () => number
   events?: Emit<{ 'job.incident': Incident }>
-  /** Told of each tenant and job that a pass could not look after. */
+  /** Hears of each tenant and job that a pass could not handle. */
   onFailure?: OnUpkeepFailure
 }): Maintenance {
   const { redis, scripts, outbox, prefix, onFailure = () => {} } = deps
   const deadlines = createDeadlines(deps)
   let own: readonly string[] = []
 
-  /** Redis may have come after this process, or have been emptied: what is missing is put there again. */
+  /** Redis may have started after this process, or have been emptied: missing tenants are written again. */
   async function tenants(): Promise<string[]> {
     const known = new Set(await redis.smembers(tenantsKey(prefix)))
     const missing = own.filter((name) => !known.has(name))

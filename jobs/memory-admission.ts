@@ -6,13 +6,13 @@ import { UnfitRedisError } from '../lib/redis-fault.ts'
 const LOOK_MS = 1000
 
 /**
- * The store's memory. New work is refused before it is full, so that there is room for the results of the work that was
- * accepted.
+ * The store's memory. New work is refused before the memory is full, so that there is room for the results of accepted
+ * work.
  */
 export type MemoryAdmission = {
   /**
-   * True when a server, any master of a cluster, uses more of its `maxmemory` than new work may bring it to. Throws
-   * UnfitRedisError where one may evict keys: what it was given could be gone before its time.
+   * True when a server, any master of a cluster, uses more of its `maxmemory` than new work may fill. Throws
+   * UnfitRedisError if a server may evict keys: stored data could disappear too early.
    */
   isShort(): Promise<boolean>
   /** The share of its `maxmemory` that the fullest server uses; null: none has a limit, or tells of it. */

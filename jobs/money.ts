@@ -14,8 +14,8 @@ export type LanePrice = {
 export type MoneyEstimate = Pick<NewJob, 'estimateUsd' | 'openOutput'>
 
 /**
- * Output tokens that an answer without a cap is expected to have before any are known. A usual chat stays below it; where
- * answers are longer, that is learned of the first of them.
+ * Expected output tokens of an answer without a cap before any are known. A usual chat stays below it. Longer lengths are
+ * learned from the first answers.
  */
 const UNLEARNED_OUTPUT_TOKENS = 1024
 
@@ -23,10 +23,10 @@ const UNLEARNED_OUTPUT_TOKENS = 1024
 const MOST_NANO = 5e12
 
 /**
- * Estimates what a call will cost at the most: its input, and as many output tokens as its request allows for each of its
- * choices. Where it sets no cap, what the output comes to is left to the store, which knows how long answers are.
+ * Estimates the highest cost of a call: its input, and as many output tokens as its request allows for each of its
+ * choices. Without a cap the store prices the output, because it knows how long answers are.
  *
- * The estimate for the gate is another one: most providers do not count the cap against their limits.
+ * The gate uses another estimate: most providers do not count the cap against their limits.
  */
 export function estimateMoney(lane: LanePrice, cost: JobCost): MoneyEstimate {
   const { price, max_output_tokens: most } = lane

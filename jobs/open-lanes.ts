@@ -4,9 +4,9 @@ import type { PubSub } from './pubsub.ts'
 /** How long what a worker said holds, ms; it says it every second. */
 const HOLDS_MS = 2500
 
-/** Which workers take a lane's jobs at once, as they say themselves. */
+/** Which workers take a lane's jobs by direct dispatch, as they announce it. */
 export type OpenLanes = {
-  /** The channel of one of them, in turns; null: none is known. It may have another opinion by now. */
+  /** The channel of one of them, in turns; null: none is known. The lane may have closed since. */
   pick(lane: string): string | null
 }
 
@@ -22,7 +22,7 @@ export function createOpenLanes(deps: { pubsub: PubSub; prefix: string; now: () 
     else workers.set(worker, { lanes: new Set(lanes), until: now() + HOLDS_MS })
   }
 
-  // Until that stands nobody is known, and the queue is the way.
+  // Until the subscription is active no worker is known, and jobs go through the queue.
   pubsub.keepListening(openLanesChannel(prefix), hear)
 
   return {

@@ -7,22 +7,22 @@ import type { QueueEntry, Queues } from './queue.ts'
 import type { Scripts } from './scripts.ts'
 
 /**
- * The step from a tenant's records to the lanes' queues, which live in other slots. What is to be queued stands in
- * the tenant's outbox from the moment its record says so; it leaves the outbox only after the queue has it. Adding
- * twice is harmless, so whatever a crash leaves here is simply added again.
+ * The step from a tenant's records to the lanes' queues, which are in other slots. The script that writes a record also
+ * puts the job into the tenant's outbox. The job leaves the outbox only after the queue has it. Adding an entry
+ * twice is harmless, so after a crash the rest is simply added again.
  */
 export type Outbox = {
-  /** Queues entries whose content is at hand; calls of one moment travel together. Resolves when they are queued. */
+  /** Queues entries whose content the caller has; calls of the same moment go together. Resolves when they are queued. */
   dispatch(entries: QueueEntry[]): Promise<void>
   /** Queues the job that a script promoted; '' is none. */
   dispatchById(tenant: string, id: string): Promise<void>
-  /** Queues what has stood in the outbox for longer than `olderThanMs`, until the signal aborts; answers how many. */
+  /** Queues what has been in the outbox for longer than `olderThanMs`, until the signal aborts; returns how many. */
   sweep(tenant: string, olderThanMs: number, signal?: AbortSignal): Promise<number>
   /** Resolves when nothing is under way. */
   idle(): Promise<void>
 }
 
-/** Most entries that one script takes out: Lua's `unpack` has a bound. */
+/** Most entries that one script removes: Lua's `unpack` is limited. */
 const MOST_TAKEN_OUT = 1000
 
 /** Outbox entries that a sweep queues in one go. */
@@ -34,7 +34,7 @@ export function createOutbox(deps: {
   queues: Queues
   prefix: string
   now: () => number
-  /** Told of each job and lane that a sweep could not queue. */
+  /** Hears of each job and lane that a sweep could not queue. */
   onFailure?: OnUpkeepFailure
 }): Outbox {
   const { redis, scripts, queues, prefix, now, onFailure = () => {} } = deps
@@ -59,12 +59,12 @@ export function createOutbox(deps: {
     await queues.add(batch)
     for (const [tenant, entries] of Map.groupBy(batch, (entry) => entry.tenant)) {
       const members = entries.map((one) => `${one.id}-${one.entry}`)
-      // Not awaited: an entry left behind is added once more by the sweeper, which changes nothing.
+      // Not awaited: the sweeper adds an entry that stays here once more, which is harmless.
       takeOut(tenant, members).catch(() => {})
     }
   }
 
-  /** Entries that are in their queues by now; those that were claimed since stay. */
+  /** Removes entries that are in their queues now; entries claimed meanwhile stay. */
   async function takeOut(tenant: string, members: string[]): Promise<void> {
     for (let from = 0; from < members.length; from += MOST_TAKEN_OUT) {
       const some = members.slice(from, from + MOST_TAKEN_OUT)
@@ -73,7 +73,7 @@ export function createOutbox(deps: {
   }
 
   /**
-   * What is to be queued for these jobs, null for one that is gone; those scheduled for a time that has come are `queued` from now on.
+   * The queue entries of these jobs, null for a deleted job. Scheduled jobs that are due become `queued`.
    *
    * @param time Unix ms, by Redis' clock
    */
@@ -95,7 +95,7 @@ export function createOutbox(deps: {
     })
   }
 
-  /** Queues what outbox members stand for, lane by lane, and takes them out; a job or a lane that fails keeps its own. */
+  /** Queues the jobs of outbox members, lane by lane, and removes the members; those of a failed job or lane stay. */
   async function queueAgain(tenant: string, members: string[], time: number): Promise<number> {
     const toRemove: string[] = []
     const found: { member: string; entry: QueueEntry }[] = []
@@ -111,7 +111,7 @@ export function createOutbox(deps: {
       await find(members)
     } catch (error) {
       if (isRedisUnavailable(error)) throw error
-      // One of them has a record that cannot be read; the others are found without it.
+      // One of the records cannot be read; read each job alone to find the others.
       await visitAll(members, (member) => find([member]), onJob, { atOnce: members.length })
     }
     const lanes = [...Map.groupBy(found, ({ entry }) => entry.lane)]
@@ -132,11 +132,11 @@ export function createOutbox(deps: {
     },
     async sweep(tenant, olderThanMs, signal) {
       const key = `${tenantRoot(prefix, tenant)}:outbox`
-      // By the clock that the scripts go by: what a worker claims straight from here, no sweeper may take for left behind.
+      // By the scripts' clock: a sweeper must not mistake a direct dispatch for a job left behind.
       const [seconds, micros] = await redis.time()
       const time = Math.floor(Number(seconds) * 1000 + Number(micros) / 1000)
       let queued = 0
-      // What could not be queued stands there still.
+      // Jobs that could not be queued are still there.
       for (let skipped = 0; !signal?.aborted; ) {
         const block = ['LIMIT', skipped, SWEEP_BLOCK] as const
         const members = await redis.zrangebyscore(key, '-inf', time - olderThanMs, ...block)

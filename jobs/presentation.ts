@@ -2,19 +2,19 @@ import { asksForKnownForm, normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
-/** Members of a body that say how its answer is handed over; the answer is the same whatever they say. */
+/** Members of a body that only say how its answer is delivered; they do not change the answer. */
 const PRESENTATION: Record<JobType, readonly string[]> = {
   chat: ['stream', 'stream_options'],
   response: ['stream', 'stream_options', 'background'],
   embedding: ['encoding_format'],
 }
 
-/** Whether a member of the body only says how the answer is handed over. Not so for vectors that we do not render. */
+/** Whether a member of the body only says how the answer is delivered. False for vectors that we do not render. */
 export function isPresentation(type: JobType, name: string, body: JsonObject): boolean {
   return PRESENTATION[type].includes(name) && (type !== 'embedding' || formatOf(type, body) !== null)
 }
 
-/** The body without its wishes about the form, and these by themselves. */
+/** The body without the members about the form of its answer, and these members by themselves. */
 export function splitPresentation(
   type: JobType,
   body: JsonObject,
@@ -31,8 +31,8 @@ export function splitPresentation(
 }
 
 /**
- * How a job's result is to be rendered: vectors as `base64` or, as OpenAI's default has it, `float`. Null: as it rests, for the
- * provider was asked in the client's own words.
+ * How to render a job's result: vectors as `base64` or, by OpenAI's default, `float`. Null: as stored, because the provider got
+ * the client's own words.
  */
 export function formatOf(type: JobType, body: JsonObject): 'base64' | 'float' | null {
   if (type !== 'embedding' || !asksForKnownForm(body) || normalizeInputs(body) === null) return null

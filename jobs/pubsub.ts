@@ -4,16 +4,16 @@ import type { RedisClient } from '../lib/redis.ts'
 type MessageListener = (message: Buffer) => void
 
 /**
- * Pub/sub over one connection a process, whoever many listen. Messages are hints that something changed: they may
- * be lost with a connection, so every listener reads the store after subscribing, and `onReconnect` listeners
+ * Pub/sub over one connection a process, for any number of listeners. Messages are hints that something changed. They
+ * may be lost with a connection, so every listener reads the store after subscribing, and `onReconnect` listeners
  * read it again.
  */
 export type PubSub = {
-  /** Resolves once the subscription stands; what is published from then on is heard. */
+  /** Resolves once the subscription is active; later messages are heard. */
   listen(channel: string, listener: (message: string) => void): Promise<() => void>
   /**
-   * Listens for as long as the process runs: returns at once, and where Redis refuses or is away, subscribes when it can. The
-   * listener is then called with '' once, for what was missed. Answers what ends it.
+   * Listens for as long as the process runs. It returns at once. If Redis refuses or is unavailable, it subscribes when it can
+   * and calls the listener once with '', for missed messages. Returns a function that ends it.
    */
   keepListening(
     channel: string,
@@ -21,14 +21,14 @@ export type PubSub = {
   ): { stands: () => boolean; leave: () => void }
   /** The same as `listen` for messages that are no text. */
   listenBytes(channel: string, listener: (message: Buffer) => void): Promise<() => void>
-  /** Called after the connection was lost and every subscription stands again. */
+  /** Called after the connection was lost and every subscription is active again. */
   onReconnect(listener: () => void): () => void
 }
 
-/** Between two tries to subscribe where Redis refuses, ms. */
+/** Between two tries to subscribe while Redis refuses, ms. */
 const AGAIN_MS = 500
 
-/** What stands for messages that were missed. */
+/** The message that stands for missed messages. */
 const NOTHING = Buffer.alloc(0)
 
 export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
@@ -41,7 +41,7 @@ export function createPubSub(deps: { subscriber: RedisClient }): PubSub {
     for (const listener of channels.get(channel.toString())?.listeners ?? []) listener(message)
   })
   subscriber.on('ready', () => {
-    // ioredis subscribes again by itself; a PING behind those commands answers when they stand.
+    // ioredis subscribes again by itself; a PING after those commands answers when the subscriptions are active.
     if (connectedBefore) {
       subscriber.ping().then(
         () => {

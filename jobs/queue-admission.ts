@@ -5,13 +5,13 @@ import { tenantRoot } from './keys.ts'
 const COUNT_MS = 1000
 
 /**
- * Room for open jobs over all tenants together. Tenants lie in different slots, so this is no part of the script that
- * lets a job in: each process may go over by what the others let in within a second. A tenant's own limit is exact.
+ * The limit on open jobs of all tenants together. Tenants are in different slots, so the create script cannot check it:
+ * each process may exceed it by the jobs that the others admit within a second. A tenant's own limit is exact.
  */
 export type QueueAdmission = {
   /** True when no further job fits. */
   isFull(): Promise<boolean>
-  /** So many jobs were let in by this process. */
+  /** This process admitted so many jobs. */
   fill(jobs: number): void
 }
 

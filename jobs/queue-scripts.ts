@@ -1,7 +1,7 @@
 import { type LuaScript, loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 
-/** Entries that one script adds: no call of it holds Redis for more than a millisecond or so. */
+/** Most entries that one script adds, so that it blocks Redis for about a millisecond at most. */
 const MOST_ADDED = 100
 
 /** An entry about to be added; `data` is what BullMQ stores with it. */
@@ -17,21 +17,21 @@ export type NewEntry = {
 export type FetchedEntry<Data> = { id: string; tenant: string; data: Data; priority: number; token: string }
 
 /**
- * The scripts for many entries of a lane's queue at a time, which BullMQ has for one only; `queue` is the root of its keys.
- * What they write is as BullMQ would have it, so that its other scripts (a delay, a return, a removal, the check for locks that ended)
- * find it. All may be sent twice: an entry that is there stays, one that is gone is passed over, and what a lost answer had
- * fetched comes again when its locks end.
+ * Scripts for many entries of a lane's queue at a time; BullMQ has them for one entry only. `queue` is the root of its keys.
+ * They write BullMQ's own format, so that its other scripts (delay, return, removal, the check for ended locks) work on
+ * the entries. All may be sent twice: an existing entry stays, a missing one is skipped, and the entries of a lost fetch answer
+ * come again when their locks end.
  */
 export type QueueScripts = {
   /** @param eventsKept see `EVENTS_KEPT` */
   add(queue: string, entries: readonly NewEntry[], eventsKept: number): Promise<void>
-  /** @param token of this fetch: no other one has it */
+  /** @param token unique to this fetch */
   fetch<Data>(
     queue: string,
     options: { count: number; token: string; lockMs: number },
   ): Promise<FetchedEntry<Data>[]>
   release(queue: string, locks: readonly { id: string; token: string }[]): Promise<void>
-  /** Takes an entry out that waits; null where there is none, or somebody has fetched it. */
+  /** Removes a waiting entry; null if there is none, or a worker has fetched it. */
   remove<Data>(queue: string, id: string): Promise<{ tenant: string; data: Data } | null>
 }
 

@@ -1,5 +1,5 @@
-// This file and queue-scripts.ts alone know BullMQ. A queue entry carries the tenant (as its name), the job's id with the number of
-// the entry, and what a lane must know before it starts the job: its cost. Everything else is in the record.
+// Only this file and queue-scripts.ts know BullMQ. A queue entry carries the tenant (as its name), the job's id with the entry's
+// number, and the job's cost, which a lane must know before it starts the job. The record holds everything else.
 import { type Job, Worker } from 'bullmq'
 import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
@@ -13,28 +13,28 @@ import { createQueueScripts, type FetchedEntry, type QueueScripts } from './queu
 /** One queue a lane; its prefix carries the lane's hash tag. */
 const QUEUE_NAME = 'calls'
 
-/** Entries of BullMQ's own event stream; nothing reads it, and it would keep what is long gone. */
+/** Length of BullMQ's own event stream. Nothing reads it, and BullMQ would keep old events. */
 const EVENTS_KEPT = 1
 
 export type QueueEntry = {
   tenant: string
   id: string
-  /** Number of the entry within its job; a job that is queued again gets the next one. */
+  /** Number of the entry within its job. A requeued job gets the next number. */
   entry: number
   lane: string
   priority: Priority
   /** Not before this Unix time in ms; null: at once. */
   notBefore: number | null
   cost: JobCost
-  /** What is known of it from a call that was made before it was queued. */
+  /** What an earlier call of the job told about it. */
   mark?: EntryMark
-  /** The turn that it had before, and keeps; without it the lane's order decides. */
+  /** The turn that the entry keeps from before. Without it the lane's order decides. */
   turn?: Turn
 }
 
 /**
- * An entry that this worker holds: from its fetch to the claim by the queue's lock, from the claim on by the job's place in
- * its tenant's outbox. One that came straight from the API (direct-dispatch.ts) is held by its place from the beginning.
+ * An entry that this worker holds. Until the claim the queue's lock holds it, then the job's place in its tenant's
+ * outbox does. A directly dispatched entry (direct-dispatch.ts) is held by its place from the beginning.
  */
 export type Held = {
   tenant: string
@@ -42,122 +42,122 @@ export type Held = {
   entry: number
   cost: JobCost
   token: string
-  /** Most jobs that it may share a request with, itself included, for one that it shared broke; null: no matter. */
+  /** Most jobs in its next request, itself included, because a shared request broke; null: no limit. */
   apart: number | null
-  /** How often its lane answered its calls 429, and since when (Unix ms); null: it did not. */
+  /** How many of its calls met a 429 on this lane, and since when (Unix ms); null: none. */
   throttles: Throttles | null
-  /** How long a claim holds it by its place, ms. */
+  /** How long its place holds it after a claim, ms. */
   leaseMs: number
-  /** The entry of the queue; null for one that is held by its place. */
+  /** The queue's entry; null once its place holds it. */
   bull: FetchedEntry<EntryData> | null
-  /** What is to be queued should it have to wait; null for one that is held by the queue's lock. */
+  /** The entry to queue if the job has to wait; null while the queue's lock holds it. */
   placed: QueueEntry | null
-  /** True: it came straight from the API and was not claimed yet. */
+  /** True: it was dispatched directly and is not claimed yet. */
   isDirect: boolean
 }
 
 /** Decides the order in which a lane's entries are served; see ratelimit/fairness.ts. */
 export type Order = {
-  /** Priority (1 first) and start tag for each entry. `held`: keys that are all empty when the lane has drained. */
+  /** Priority (1 first) and start tag of each entry. `held`: keys that are all empty once the lane is idle. */
   place(lane: string, entries: QueueEntry[], held: { sets: string[]; lists: string[] }): Promise<QueuePlace[]>
   /**
    * Entries up to this start tag, of so many seconds in all, are being served. `waiting`: the key of the others.
-   * `anew`: nothing could be served for a while, so what was measured before says nothing of the time since.
+   * `anew`: the lane served nothing for a while, so earlier measurements do not count.
    */
   served(lane: string, start: number, seconds: number, waiting: string, anew: boolean): void
-  /** Whether entries with these start tags have their place still; without it all have. */
+  /** Whether entries with these start tags still have their place. Without this method all do. */
   holds?(lane: string, starts: number[]): Promise<boolean[]>
   /** These entries leave the lane unserved. */
   left?(lane: string, entries: { tenant: string; flow: string; share: number }[]): void
 }
 
-/** An entry's place in the order. `flow` and `share` (s) say what of the tenant's turns it takes, for `Order.left`. */
+/** An entry's place in the order. `flow` and `share` (s): the part of the tenant's turns that it takes, for `Order.left`. */
 type QueuePlace = { priority: number; start: number; seconds: number; flow?: string; share?: number }
 
 /** 429s that an entry met on its lane. */
 export type Throttles = { count: number; since: number }
 
-/** What is known of an entry whose call broke, or met a 429. */
+/** What an entry keeps about a call that broke or met a 429. */
 export type EntryMark = { broken: true; apart: number } | { throttles: Throttles }
 
-/** The turn of an entry, and what its calls told of it. */
+/** The turn of an entry, and what its calls told about it. */
 export type Turn = QueuePlace & { broken?: true; apart?: number; throttles?: Throttles }
 
 /** What BullMQ stores with an entry. */
 type EntryData = JobCost & Omit<Turn, 'priority'>
 
 export type Queues = {
-  /** Puts entries into their lanes' queues and wakes the lanes. Adding an entry twice is the same as once. */
+  /** Puts entries into their lanes' queues and wakes the lanes. Idempotent. */
   add(entries: QueueEntry[]): Promise<void>
-  /** Takes an entry out if it still waits; one that is held stays. */
+  /** Removes an entry that still waits; a held entry stays. */
   remove(lane: string, id: string, entry: number): Promise<void>
   /** Start tags of waiting entries; null for one that is not there. */
   starts(lane: string, entries: { id: string; entry: number }[]): Promise<(number | null)[]>
   /** How many entries of a lane wait, due and for later. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
-  /** Lets entries come at once that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are put off again. */
+  /** Makes entries due now that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are delayed again. */
   promote(lane: string, dueBy: number): Promise<void>
-  /** Every lane that had an entry and was not retired since. */
+  /** Every lane that had an entry and has not been retired since. */
   lanes(): Promise<string[]>
-  /** Forgets a lane without entries. False: there are some, and it stays. */
+  /** Forgets a lane without entries. False: it has some, and stays. */
   retire(lane: string): Promise<boolean>
   consume(lane: string, options: { onStalled(): void; onError(error: Error): void }): LaneQueue
 }
 
 /**
- * Longest that a lane's pause puts an entry off in one go, ms: a pause that is ended by hand lets what it put off come at once
- * (`Queues.promote`), and this is for where that is missed.
+ * Longest delay that a lane's pause gives an entry at a time, ms. An operator who ends a pause makes the delayed entries due
+ * at once (`Queues.promote`); this bound is for entries that missed it.
  */
 export const LONGEST_PAUSE_DELAY_MS = 30 * 60_000
 
-/** A worker's side of one lane's queue. Methods throw when Redis is away; a lost lock is not an error. */
+/** A worker's side of one lane's queue. Methods throw when Redis is unavailable; a lost lock is not an error. */
 export type LaneQueue = {
-  /** Up to `count` entries that are due; fewer when there are no more. */
+  /** Up to `count` due entries; fewer when there are no more. */
   fetch(count: number): Promise<Held[]>
-  /** Whether nothing waits in it, due or not; what workers hold does not count. */
+  /** Whether no entry waits, due or not. Entries that workers hold do not count. */
   isEmpty(): Promise<boolean>
   /** When the next delayed entry is due, Unix ms; null when none is delayed. */
   nextDue(): Promise<number | null>
-  /** The job ended or needs no entry any more. */
+  /** The job ended or no longer needs its entry. */
   acknowledge(held: Held): Promise<void>
   /**
-   * The job was claimed: from now on this worker holds it by its place, as answered. Its entry leaves the queue beside that;
-   * one that stays, because Redis went away, is found stale.
+   * The job was claimed: from now on its place holds it for this worker, as answered. Its entry leaves the queue in the
+   * background. If Redis fails and the entry stays, the next worker finds it stale.
    */
   claimed(held: Held): Held
-  /** Comes again at the given time (Unix ms). */
+  /** Delays the entry until the given time (Unix ms). */
   delay(held: Held, at: number, mark?: EntryMark): Promise<void>
-  /** These entries are being served. `anew`: the lane was paused before. */
+  /** The worker serves these entries now. `anew`: the lane was paused before. */
   served(held: readonly Held[], anew: boolean): void
-  /** These entries, which are acknowledged, were not served. */
+  /** These acknowledged entries were not served. */
   left(held: readonly Held[]): void
   /**
-   * Puts an entry in front that may tell how the provider is: of a tenant that is not among these, else one that has not
-   * broken yet. True: it is of another tenant.
+   * Moves an entry to the front whose call may show whether the provider works: one of another tenant than these, else one
+   * that has not broken yet. True: it belongs to another tenant.
    */
   bringForward(tenants: string[]): Promise<boolean>
-  /** Goes back to its place in front. */
+  /** Returns the entry to its place at the front. */
   giveBack(held: Held): Promise<void>
-  /** Extends the locks and answers the entries whose locks are lost. */
+  /** Extends the locks; returns the entries whose locks are lost. */
   renew(held: Held[]): Promise<Held[]>
   close(): Promise<void>
 }
 
 /**
- * How long the lock of an entry lasts, ms: two thirds of the time until it is to be handed out again. A check runs every
- * third, so that it is found at the latest when both are over.
+ * How long the lock of an entry lasts, ms: two thirds of `stalledAfterMs`. A check runs every third of that time, so it
+ * finds the entry before all of it is over.
  */
 export function lockLease(stalledAfterMs: number): number {
   return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
 }
 
 /**
- * How far ahead a claim sets the time of a job's place in the outbox: with the sweeper's grace, as long as an entry of the
- * queue is held without a sign of life.
+ * How long a claim or a renewal keeps a job's place in the outbox, ms. With the sweeper's grace that is as long as a queue
+ * entry stays locked without a renewal.
  */
 export function placeLease(stalledAfterMs: number): number {
   const lockMs = lockLease(stalledAfterMs)
-  // Half a lock at the least: renewals come every third of one.
+  // At least half a lock: renewals come every third of a lock.
   return Math.max(Math.round(lockMs / 2), lockMs - OUTBOX_GRACE_MS)
 }
 
@@ -165,20 +165,20 @@ const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url
 const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const promoteScript = loadScript(new URL('./lua/promote.lua', import.meta.url))
 
-/** BullMQ's Worker without its second, blocking connection: lanes are woken by pub/sub and fetch by hand. */
+/** BullMQ's Worker without its second, blocking connection: pub/sub wakes the lanes, and they fetch entries themselves. */
 class FetchingWorker extends Worker {
   protected override createBackend(): void {
     this.backend = this.backendFactory(this.name, this.opts, {})
   }
 
-  /** Hands out again what is held without a lock; answers which entries that were. */
+  /** Requeues entries that are active without a lock; returns them. */
   recoverStalled(): Promise<string[]> {
     return this.backend.moveStalledJobsToWait()
   }
 
-  /** Puts an entry off until a Unix time in ms, as BullMQ's own method does but for any look at this process' clock. */
+  /** Delays an entry until a Unix time in ms. BullMQ's own method would use this process' clock. */
   async putOff({ id, token }: Locked, at: number): Promise<void> {
-    // BullMQ takes a time and a delay from it, and keeps their sum. What has passed is due at the next fetch.
+    // BullMQ takes a time and a delay, and stores their sum. A time in the past is due at the next fetch.
     await this.backend.moveToDelayed(id, Math.max(1, Math.round(at) - 1), 1, token, { skipAttempt: true })
   }
 
@@ -197,10 +197,10 @@ type Locked = Pick<FetchedEntry<EntryData>, 'id' | 'token'>
 export function createQueues(deps: {
   connection: RedisClient
   prefix: string
-  /** From the death of a worker to the moment its jobs are fetched again, at the most. */
+  /** Longest time from a worker's death until its jobs are fetched again, ms. */
   stalledAfterMs: number
   order: Order
-  /** Whether the configuration names the lane, so that workers know of it by themselves. Without it none is. */
+  /** Whether the configuration names the lane, so that workers know it anyway. Without this function it names none. */
   isNamed?: (lane: string) => boolean
 }): Queues {
   const { connection, prefix, order } = deps
@@ -212,7 +212,7 @@ export function createQueues(deps: {
   const queueRoot = (lane: string) => `${lanePrefix(lane)}:${QUEUE_NAME}`
   const queueScripts = createQueueScripts(connection)
 
-  /** Makes a lane known to the workers; where the configuration does not name it each time, for it may have been retired. */
+  /** Announces a lane to the workers: each time if the configuration does not name it, because it may have been retired. */
   async function announce(lane: string): Promise<void> {
     if (deps.isNamed?.(lane)) {
       if (!announced.has(lane)) await connection.sadd(lanesKey(prefix), lane)
@@ -242,7 +242,7 @@ export function createQueues(deps: {
           }
           const others = group.filter((entry) => !turns.has(entry))
           const drained = {
-            // Calls under way are the lane's as well, for a claimed entry leaves the queue.
+            // Permits count too: a claimed entry leaves the queue while its call is under way.
             sets: [key('prioritized'), key('delayed'), `${lanePrefix(lane)}:permits`],
             lists: [key('wait'), key('active')],
           }
@@ -279,7 +279,7 @@ export function createQueues(deps: {
       return found.map((data) => (data === null ? null : (JSON.parse(data) as EntryData).start))
     },
     async backlog(lane) {
-      // Not by the queue, which would write about itself.
+      // Not through BullMQ's Queue, which would write keys of its own.
       const key = (name: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${name}`
       const [wait, prioritized, delayed, active] = await Promise.all([
         connection.llen(key('wait')),
@@ -301,7 +301,7 @@ export function createQueues(deps: {
       const retire = async () => (await runScript(connection, retireScript, root, [])) === 1
       if (!(await retire())) return false
       await connection.srem(lanesKey(prefix), lane)
-      // An entry that came in between, and was announced before the lane was struck off.
+      // An entry may have come in between, and been announced before the lane was removed.
       if (await retire()) return true
       await connection.sadd(lanesKey(prefix), lane)
       return false
@@ -342,7 +342,7 @@ function createLaneQueue(deps: {
     autorun: false,
     lockDuration,
     stalledInterval: deps.stalledInterval,
-    // The record counts lost workers and quarantines (jobs/lua/start.lua); the queue always hands out again.
+    // The record counts lost workers and quarantines the job (jobs/lua/start.lua); the queue always requeues.
     maxStalledCount: Number.MAX_SAFE_INTEGER,
     removeOnComplete: { count: 0 },
     skipVersionCheck: true,
@@ -352,7 +352,7 @@ function createLaneQueue(deps: {
   let isClosed = false
 
   const queue = `${prefix}:${QUEUE_NAME}`
-  // In place of BullMQ's own timer, which runs its script also where nothing is held.
+  // BullMQ's own timer would run its script even when no entry is active.
   const stalledChecks = repeat(
     deps.stalledInterval,
     async () => {
@@ -366,7 +366,7 @@ function createLaneQueue(deps: {
   let released: Locked[] = []
   let releasing: Promise<void> | null = null
 
-  /** Those of one turn of the event loop leave in one script. */
+  /** One script releases the entries of one turn of the event loop. */
   function acknowledge(held: Held): Promise<void> {
     released.push(bullOf(held))
     releasing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
@@ -384,8 +384,8 @@ function createLaneQueue(deps: {
       const fetched = await scripts.fetch<EntryData>(queue, { count, token, lockMs: lockDuration })
       return fetched.map((entry) => toHeld(entry, deps.leaseMs))
     },
-    // Not what is fetched: it may be handed over or put off, and the others' turns must not move on for that. Delayed
-    // entries keep the tag of when they were queued, so that a retry does not lose its turn.
+    // Fetched entries do not count: they may be rerouted or delayed, and that must not move the others' turns. Delayed
+    // entries keep their first tag, so that a retry does not lose its turn.
     served(held, anew) {
       const data = held.flatMap((one) => (one.bull ? [one.bull.data] : []))
       if (data.length === 0) return
@@ -409,7 +409,7 @@ function createLaneQueue(deps: {
     },
     async nextDue() {
       const [, score] = await connection.zrange(`${prefix}:${QUEUE_NAME}:delayed`, '0', '0', 'WITHSCORES')
-      // BullMQ keeps twelve bits below the time for the order of equal times.
+      // BullMQ orders equal times by the twelve bits below the time.
       return score === undefined ? null : Math.floor(Number(score) / 0x1000)
     },
     acknowledge,
@@ -417,7 +417,7 @@ function createLaneQueue(deps: {
       const bull = bullOf(held)
       const earlier = releasing
       const releasingThis = acknowledge(held)
-      // An error is told once, however many leave together.
+      // Report an error once, however many entries leave together.
       releasingThis.catch(releasingThis === earlier ? () => {} : deps.onError)
       return { ...held, bull: null, placed: toEntry(held, bull, deps.lane) }
     },
@@ -452,14 +452,14 @@ function toLeft(tenant: string, { flow, share }: EntryData) {
 }
 
 /**
- * An entry whose call broke, and that goes again later, has had its turn. It gets another among its tenant's entries that go
- * again, from where the lane is now: with their old turns many of them would go before all that others wait for.
+ * An entry whose call broke and that is retried later has had its turn. It gets a new one among its tenant's retries,
+ * from where the lane is now: with their old turns, many retries would go before all entries of other tenants.
  */
 export function hadItsTurn({ mark, notBefore }: Pick<QueueEntry, 'mark' | 'notBefore'>): boolean {
   return mark !== undefined && 'broken' in mark && notBefore !== null
 }
 
-/** What is to be queued of a claimed job that has to wait: in its turn, with what is known of it, as if it had never left. */
+/** The queue entry of a claimed job that has to wait: it keeps its turn and its marks, as if it had never left. */
 function toEntry({ tenant, id, entry }: Held, bull: FetchedEntry<EntryData>, lane: string): QueueEntry {
   const { data, priority } = bull
   return {
@@ -496,7 +496,7 @@ function bullOf(held: Held): FetchedEntry<EntryData> {
   return held.bull
 }
 
-/** BullMQ's codes for: no such entry, no lock, not active, locked by another. Another worker has it now, or it is done. */
+/** BullMQ's codes for: no such entry, no lock, not active, locked by another. Another worker has the entry, or it is done. */
 const LOST = new Set([-1, -2, -3, -6])
 
 async function unlessLost(operation: Promise<unknown>): Promise<void> {

@@ -79,7 +79,7 @@ export function createReader(deps: {
     )
   }
 
-  /** The queue entry that a waiting job waits with: its own, or its leader's, wherever that one is by now. */
+  /** The queue entry of a waiting job: its own, or that of its leader, which may be in another lane now. */
   async function placeOf(root: string, { job, record }: Waiting): Promise<WaitingPlace> {
     const leader = textOf(record, 'leader')
     if (leader === null) {
@@ -105,7 +105,7 @@ export function createReader(deps: {
       )
       for (const [index, { job }] of group.entries()) {
         const { startAt, waitingFor } = forecasts[index]!
-        // What the job itself waits for comes before what its lane waits for.
+        // The job's own reason to wait comes before its lane's.
         const notBefore = Math.max(
           Date.parse(job.next_attempt_at ?? job.run_at ?? job.created_at),
           startAt ?? 0,

@@ -3,15 +3,15 @@ import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { type FailedJob, walkFailed } from './failed-jobs.ts'
 import { goesOn, type Redrive, type RedriveRule, ruleFor } from './redrive.ts'
 
-/** Between two walks over the failed jobs of a tenant, over all workers, ms. */
+/** Between two walks over the failed jobs of a tenant, for all workers together, ms. */
 const LONGEST_PAUSE_MS = 60_000
 const SHORTEST_PAUSE_MS = 1000
-/** Walks between a failure and its redrive: how late that may be is a share of what it waits. */
+/** Walks between a failure and its redrive: a redrive may be late by a share of its delay. */
 const WALKS = 10
-/** A walk is paused for so many times as long as it took, so that a million failures cost a worker no more than a share. */
+/** After a walk comes a pause of this many times its duration, so that a million failures cost a worker only a share. */
 const REST_FACTOR = 20
 
-/** What a tenant may have, as the configuration stands; see `TenantLimits`. */
+/** A tenant's limits in the current configuration; see `TenantLimits`. */
 export type Room = { maxQueued: number; budgetUsdPerDay: number | null }
 
 export type RedriveSchedule = {
@@ -20,8 +20,8 @@ export type RedriveSchedule = {
 }
 
 /**
- * Queues failed jobs again as the configuration says. Any number of workers may run it: a key of each tenant keeps all but
- * one from walking, and where two do walk (the first was slow) the script of each redrive lets one of them through.
+ * Requeues failed jobs by the rules of the configuration. Any number of workers may run it: a key of each tenant lets only
+ * one of them walk. If two do walk (the first was slow), the script of each redrive lets only one of them through.
  */
 export function createRedriveSchedule(deps: {
   redis: RedisClient

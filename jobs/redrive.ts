@@ -4,9 +4,9 @@ import { type FailedJob, matches, walkFailed } from './failed-jobs.ts'
 import type { Outbox } from './outbox.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** When the configuration has a failed job queued again; `retry.lua` goes by it, on the clock of Redis. */
+/** When the configuration requeues a failed job; `retry.lua` checks it by Redis' clock. */
 export type Terms = {
-  /** The failure that is meant, by its time, Unix ms: no other is made good by a script that is sent twice. */
+  /** Time of the failure that is meant, Unix ms: a script that is sent twice must not retry a later failure. */
   failedAt: number
   /** Not sooner after the failure, ms. */
   afterMs: number
@@ -32,9 +32,9 @@ type RetryAnswer =
 const GOES_ON = new Set<RetryAnswer>(['queued', 'shared', 'hit', 'running'])
 
 export type Redrive = {
-  /** One failed or cancelled job by hand, or on the terms of the configuration. */
+  /** Requeues one failed or cancelled job, for a client or by the rules of the configuration. */
   retry(tenant: string, id: string, terms?: Terms): Promise<RetryAnswer>
-  /** Queues the failed jobs again that the filter names. */
+  /** Requeues the failed jobs that match the filter. */
   redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
 }
 
@@ -52,7 +52,7 @@ export function createRedrive(deps: {
     const args = [id, deps.retainMs(), ...(terms ? toArguments(terms) : [])]
     const [kind] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
     const answer = kind!.toString() as RetryAnswer
-    // It goes on all the same where the queue does not take it now: the sweeper adds what stands in the outbox.
+    // The job goes on even if the queue cannot take it now: the sweeper queues what is in the outbox.
     if (answer === 'queued') {
       await outbox.dispatchById(tenant, id).catch((error) => deps.onError(error, 'queueing a job again'))
     }
@@ -97,14 +97,14 @@ function toArguments({ failedAt, afterMs, maxTimes, maxQueued, budgetUsdPerDay }
   return [failedAt, afterMs, maxTimes, maxQueued, budgetUsdPerDay ?? '']
 }
 
-/** What the configuration says of failed jobs: the first rule that names a job's error code and lane is for it. */
+/** Rules of the configuration for failed jobs. The first rule that names a job's error code and lane applies. */
 export type RedriveRule = {
   errorCodes: readonly string[]
   /** Null: all. */
   lanes: readonly string[] | null
   /** How long after a failure the job is queued again, ms. */
   afterMs: number
-  /** How often it is, altogether. */
+  /** How often it is requeued, altogether. */
   maxTimes: number
 }
 

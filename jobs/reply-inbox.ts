@@ -5,16 +5,16 @@ import { answersChannel } from './keys.ts'
 import type { PubSub } from './pubsub.ts'
 import { type JobRecord, type ResultRenderer, toEvent, toJob, type View } from './record.ts'
 
-/** Jobs that have not been heard of are looked at this often, ms: messages may be lost. */
+/** Jobs without a message are looked at this often, ms: messages may be lost. */
 const LOOK_MS = 5000
 
-/** How long a client waits for the channel of its process to stand, ms. */
+/** How long a client waits for the subscription to its process' channel, ms. */
 const OPEN_MS = 2500
 
 /** An end that nobody asked for is kept this long, ms. */
 const KEPT_MS = 60_000
 
-/** How a job ended, as a message said it; null: look yourself. */
+/** How a job ended, from its message; null: read the job. */
 type End = { job: Job; seq: number } | null
 
 type Awaited = {
@@ -25,33 +25,33 @@ type Awaited = {
   record: JobRecord | null
   ended: PromiseWithResolvers<End>
   isOver: boolean
-  /** Its events are told to one alone. */
+  /** Only one follower gets its events. */
   isFollowed: boolean
-  /** Events that were told and not yet followed. */
+  /** Events that arrived and that nobody has taken yet. */
   events: { seq: number; text: string }[]
-  /** Calls whoever follows. */
+  /** Wakes the follower. */
   changed: () => void
 }
 
 /**
- * The ends of the jobs whose clients wait in this process, and what happens to those that are shown as they run. The scripts
- * send all of it to the one channel of the process, so that nobody reads it, and nobody subscribes for it.
+ * Receives the ends of jobs whose clients wait in this process, and the events of jobs that are shown live. The scripts send
+ * all of it to the process' own channel, so that a job needs neither a read nor a subscription.
  */
 export type ReplyInbox = {
-  /** Where it is to be sent. Resolves once that is heard. */
+  /** The channel to send to. Resolves once this process listens to it. */
   open(): Promise<string>
-  /** Announces a job of a tenant, by its root; to be called before anything can happen to it. */
+  /** Announces a job of a tenant, by the tenant's root. Call it before anything can happen to the job. */
   expect(id: string, root: string): void
-  /** Gives what the job as it ended will be put together from. */
+  /** Gives the record from which the ended job will be built. */
   complete(id: string, record: JobRecord): void
   forget(id: string): void
-  /** The expected job of a tenant as it ended, or null for one that is to be looked at. Null: it was not expected. */
+  /** The ended job of a tenant, or null if you must read it. Returns null for a job that was not expected. */
   find(id: string, root: string): Promise<Job | null> | null
   /**
-   * The events of an expected job of a tenant from the first, until it ends or the signal does; null: they are not told, or
-   * to another.
+   * The events of an expected job of a tenant from the first, until it ends or the signal aborts; null: they are not sent, or
+   * another follower gets them.
    *
-   * @param goOn reads the events after a cursor, where some were missed
+   * @param goOn reads the events after a cursor, if some were missed
    */
   follow(
     id: string,
@@ -165,7 +165,7 @@ export function createReplyInbox(deps: {
       })
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_, reject) => {
-        // As a command would: a client waits, and the subscription waits for Redis for as long as it is away.
+        // Time out as a command would: a client waits, and the subscription waits for Redis without a limit.
         timer = setTimeout(() => reject(new Error('Command timed out')), OPEN_MS)
       })
       listening.catch(() => {
@@ -201,7 +201,7 @@ export function createReplyInbox(deps: {
       const one = awaited.get(id)
       if (one?.root !== root) return null
       const { isOver } = one
-      // What ended before someone asked may have been brought back since, unless it is completed.
+      // A job that ended before someone asked may have been retried since, unless it is completed.
       return one.ended.promise.then((how) => {
         if (how === null || (isOver && how.job.status !== 'completed')) return null
         return how.job
@@ -230,7 +230,7 @@ function toEnd(job: Job, seq: number): JobEvent {
   }
 }
 
-/** What the second line of a message says that is not of an end; see `emit` in common.lua. */
+/** The second line of a message about an event, not an end; see `emit` in common.lua. */
 const EVENT = 'event'
 
 /** Lines before the result in a message of `reply` in common.lua. */
@@ -241,7 +241,7 @@ function lineEnd(message: Buffer, from: number): number {
   return to < 0 ? message.length : to
 }
 
-/** The first lines of a message, and what follows them. */
+/** The first lines of a message, and the rest. */
 function cut(message: Buffer, lines: number): { head: string[]; rest: Buffer } {
   const head: string[] = []
   let from = 0
@@ -253,13 +253,13 @@ function cut(message: Buffer, lines: number): { head: string[]; rest: Buffer } {
   return { head, rest: message.subarray(from) }
 }
 
-/** How the job ended; null where the message leaves something out. */
+/** How the job ended; null if the message leaves something out. */
 function readEnd(id: string, message: Buffer, created: JobRecord, view: View): End {
   const { head, rest } = cut(message, HEAD_LINES)
   const [, status, seq, finishedAt, lane, startedAt, attempts, cache, usage, cost, error] = head
   if (!status || error === undefined) return null
   const record: JobRecord = new Map(created)
-  // A `~` behind the cost says that it is an estimate.
+  // A `~` after the cost marks an estimate.
   const isEstimate = cost?.endsWith('~') === true
   const members = {
     status,

@@ -42,14 +42,14 @@ import {
 } from './submission.ts'
 import { waitForJob } from './wait.ts'
 
-/** What is refused for want of memory may come again after this, ms. */
+/** A client that is refused for lack of memory may try again after this, ms. */
 const MEMORY_SHORT_MS = 5000
 
-/** Jobs that one script accepts, and how much their bodies may have together, bytes. */
+/** Most jobs that one script accepts, and most bytes of their bodies together. */
 const MOST_CREATED = 16
 const MOST_CREATED_BYTES = 256 * 1024
 
-/** What of a delivery the jobs need; the webhooks' own store implements it. */
+/** What jobs need of the webhook store, which implements it. */
 export type Deliveries = Pick<Jobs, 'redeliver'> & {
   list(tenant: string, jobId: string): ReturnType<Jobs['deliveries']>
 }
@@ -68,16 +68,16 @@ type Deps = {
   forecaster: Forecaster
   queueAdmission: QueueAdmission
   memoryAdmission: MemoryAdmission
-  /** Resolves when what was written before is on disk; without it that is not waited for. */
+  /** Resolves when all earlier writes are on disk. Without it nothing waits for the disk. */
   confirm?: () => Promise<void>
-  /** For jobs that are awaited; null: their ends are read like any other's. */
+  /** For awaited jobs; null: their ends are read like those of any other job. */
   replyInbox: ReplyInbox | null
   /** Null: every job goes through its lane's queue. */
   openLanes: OpenLanes | null
-  /** Told when jobs are due that were scheduled here. */
+  /** Learns when the jobs scheduled in this process are due. */
   dueTimers?: Pick<DueTimers, 'note'>
   newId: () => string
-  /** Told what came of each submission. */
+  /** Hears the outcome of each submission. */
   events?: Emit<{ 'job.submitted': SubmissionEvent }>
   now: () => number
   onError: (error: unknown, what: string) => void
@@ -105,7 +105,7 @@ export function createJobs(deps: Deps): Jobs {
     return answer.map((status) => (status.length === 0 ? null : (status.toString() as JobStatus)))
   }
 
-  /** Runs the create script; jobs of one tenant that come at one moment go in one. */
+  /** Runs the create script. One script takes the jobs of one tenant that arrive together. */
   const gathered = gatherCalls({
     keyOf: ({ job }: PreparedJob) => job.tenant,
     run: async (prepared) =>
@@ -128,12 +128,12 @@ export function createJobs(deps: Deps): Jobs {
   type Awaited = { id: string; replyTo: string }
   type Settled = Submitted | { job: NewJob; error: unknown }
 
-  /** Runs the create script for all jobs in one round trip. One that fails fails alone. */
+  /** Runs the create script for all jobs in one round trip. A job that fails does not fail the others. */
   async function submitEach(
     jobs: NewJob[],
     { awaited = null, isBrief = false }: { awaited?: Awaited | null; isBrief?: boolean } = {},
   ): Promise<Settled[]> {
-    // Without room the script still finds replays, and refuses the rest.
+    // Without room the script still answers replays, and refuses the rest.
     const [isFull, isShort, tooMany] = await Promise.all([
       deps.queueAdmission.isFull(),
       deps.memoryAdmission.isShort(),
@@ -156,7 +156,7 @@ export function createJobs(deps: Deps): Jobs {
         isBrief,
       )
     }
-    // Hashing and packing a large body is a turn of the event loop by itself.
+    // Hashing and packing a large body takes a whole turn of the event loop.
     if (jobs.some(({ body }) => hasLargeSource(body))) await longWorkTurn()
     const prepared = jobs.map((job): ReturnType<typeof prepareOne> | { job: NewJob; error: unknown } => {
       try {
@@ -192,7 +192,7 @@ export function createJobs(deps: Deps): Jobs {
     return settled!
   }
 
-  /** Makes a job of whose end this process is told; that may come before the answer to this. */
+  /** Creates a job and expects the message of its end, which may arrive before the answer to this. */
   async function submitAwaited(job: NewJob, replyInbox: ReplyInbox): Promise<Submitted> {
     const id = deps.newId()
     replyInbox.expect(id, rootOf(job.tenant))
@@ -209,7 +209,7 @@ export function createJobs(deps: Deps): Jobs {
     }
   }
 
-  /** After a cancel or a removal: the entry out of the queue, the call aborted, the promoted job queued. */
+  /** After a cancel or a removal: removes the entry, aborts the call, queues the promoted job. */
   async function release(
     tenant: string,
     id: string,
@@ -220,10 +220,10 @@ export function createJobs(deps: Deps): Jobs {
     const [, was, abort, promoted] = answer
     if (abort?.toString() === '1') await redis.publish(abortChannel(prefix), `${tenant} ${id}`)
     await outbox.dispatchById(tenant, promoted?.toString() ?? '')
-    // The entry of a running job goes when its call ends: after the death of its worker it is how the job is found,
-    // and through it those who wait for the same call.
+    // The entry of a running job stays until its call ends. If the worker dies, the entry leads to the job and to the
+    // followers of its call.
     if (was?.toString() === JobStatus.running) return
-    // A worker would find the job ended and pass over it; taking the entry out spares its lane that look.
+    // A worker would skip an ended job anyway; removing the entry saves its lane that step.
     queues.remove(lane, id, entry).catch((error) => deps.onError(error, 'removing a queue entry'))
   }
 
@@ -232,7 +232,7 @@ export function createJobs(deps: Deps): Jobs {
     return [lane ?? '', Number(entry ?? 0)]
   }
 
-  /** Where the answers to the inputs of an embedding job are kept one by one. */
+  /** Digests under which the answers to the single inputs of an embedding job are cached. */
   async function inputsOf(tenant: string, id: string, lane: string): Promise<string[]> {
     const key = `${rootOf(tenant)}:job:${id}`
     if ((await redis.hget(key, 'type')) !== 'embedding') return []
@@ -242,7 +242,7 @@ export function createJobs(deps: Deps): Jobs {
       const hashes = hashInputs(lane, atRest.openBody(rootOf(tenant), id, body)) ?? []
       return hashes.flatMap((hash) => atRest.digests(hash))
     } catch (error) {
-      // Nor can the answers be read, by whoever cannot read what was asked.
+      // A process that cannot read the request cannot read the answers either.
       if (error instanceof UnreadableError) return []
       throw error
     }
@@ -259,11 +259,11 @@ export function createJobs(deps: Deps): Jobs {
 
     async createMany(jobs) {
       if (jobs.length === 0) return []
-      // What fails before anything is sent fails them all.
+      // An error before anything is sent fails all jobs.
       const settled = await submitEach(jobs, { isBrief: true }).catch((error) =>
         jobs.map((job): Settled => ({ job, error })),
       )
-      // Accepted all the same where the queue does not take them now: the sweeper adds what stands in the outbox.
+      // The jobs are accepted even if the queue cannot take them now: the sweeper queues what is in the outbox.
       await outbox
         .dispatch(settled.flatMap((one) => ('kind' in one && one.kind === 'created' ? entriesOf(one) : [])))
         .catch((error) => deps.onError(error, 'queueing jobs'))
@@ -372,7 +372,7 @@ export function createJobs(deps: Deps): Jobs {
     redeliver: (tenant, deliveryId) => deps.deliveries.redeliver(tenant, deliveryId),
   }
 
-  /** What is to be queued of a job just created: nothing of a scheduled one, which the maintainer queues when its time comes. */
+  /** The queue entries of a new job: none for a scheduled job, which the maintainer queues when it is due. */
   function entriesOf(created: Submitted): QueueEntry[] {
     const entry = entryOf(created, timeOf(created))
     if (entry.notBefore === null) return [entry]
@@ -380,7 +380,7 @@ export function createJobs(deps: Deps): Jobs {
     return []
   }
 
-  /** Says when a job just created will start; a guess that fails is none. */
+  /** Forecasts when a new job starts. A failed forecast leaves it out. */
   async function forecast(job: Job, { tenant, lane, priority }: NewJob): Promise<void> {
     if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
     if (job.status !== JobStatus.queued) return
@@ -403,12 +403,12 @@ export function createJobs(deps: Deps): Jobs {
       const [known, flat] = rest as [Buffer, Buffer[]]
       const record = toRecord(flat)!
       const [whole] = await reader.answers.complete(root, [record])
-      // Forgotten meanwhile, it still was there when it was asked for.
+      // It may have been deleted meanwhile, but it existed when the client asked.
       return { kind: 'replayed', job: toJob(known.toString(), whole ?? record, view) }
     }
     if (kind === 'created') {
-      // Durable already: record and outbox entry stand. Should the queue not take it now, or the worker that heard of it
-      // not make the call, the sweeper adds it.
+      // The job is durable: its record and its outbox entry exist. If the queue cannot take it now, or the worker that got
+      // it makes no call, the sweeper queues it.
       const [, heard] = rest as [Buffer, number]
       if (heard === 0)
         outbox.dispatch(entriesOf(submitted)).catch((error) => deps.onError(error, 'queueing a job'))
@@ -419,7 +419,7 @@ export function createJobs(deps: Deps): Jobs {
   }
 }
 
-/** When a job was created, as the script answered. */
+/** When a job was created, by the script's answer. */
 function timeOf({ rest }: Submitted): number {
   return Number(String(rest[0]))
 }

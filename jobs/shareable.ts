@@ -2,18 +2,18 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
 /**
- * Members whose answers belong to one call, by the value with which they do: what they name is changed by the call, or changes
- * without it. docs/concepts.md has the table.
+ * Members, with the values, that make an answer belong to one call: what they name changes by the call, or without it.
+ * docs/concepts.md has the table.
  */
 const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
-  // State at the provider that the call goes on from, and adds to.
+  // State at the provider that the call continues and changes.
   conversation: isSet,
   previous_response_id: isSet,
   container: isSet,
   store: (value) => value === true,
   thread_id: isSet,
   assistant_id: isSet,
-  // A template without a version is whatever was saved last.
+  // A template without a version is the latest saved one.
   prompt: (value) => isJsonObject(value) && !isSet(value.version ?? null),
   // What the provider looks up, or does, while it answers.
   mcp_servers: isSet,
@@ -25,8 +25,8 @@ const UNSHARED: Record<string, (value: JsonValue) => boolean> = {
 }
 
 /**
- * The part of a body for which its answer is neither kept nor shared: it acts on something, or depends on what changes. Null:
- * there is none, and equal jobs may have one answer.
+ * The part of a body because of which its answer is neither cached nor shared: it acts on something, or depends on something
+ * that changes. Null: there is none, and equal jobs may share one answer.
  */
 export function findUnshared(type: JobType, body: JsonObject): string | null {
   if (type === 'embedding') return null

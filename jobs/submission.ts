@@ -15,7 +15,7 @@ const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 export type PreparedJob = {
   job: NewJob
   id: string
-  /** What stands for its content in the store. */
+  /** The stored form of its content hash. */
   hash: string
   record: Map<string, string | Buffer>
   args: (string | number | Buffer)[]
@@ -27,7 +27,7 @@ export type Submitted = PreparedJob & {
   rest: unknown[]
 }
 
-/** True for a job that asks for a time, be it over by now. */
+/** True for a job that asks for a time, even one in the past. */
 export function isForLater({ runAt, delayMs = 0 }: Pick<NewJob, 'runAt' | 'delayMs'>): boolean {
   return runAt !== null || delayMs > 0
 }
@@ -38,13 +38,13 @@ function startOf({ runAt, delayMs = 0 }: NewJob, createdAt: number): number | nu
   return at > createdAt ? at : null
 }
 
-/** As it rests: what is not there is as `JobCost` says. */
+/** As stored: for missing members see `JobCost`. */
 function withoutDefaults({ choices, ...cost }: JobCost): JobCost {
   return choices === undefined || choices === 1 ? cost : { ...cost, choices }
 }
 
 /**
- * What is to be queued of a job.
+ * The queue entry of a job.
  *
  * @param createdAt Unix ms, as the create script answered
  */
@@ -62,9 +62,9 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
 
 /**
  * @param root of the tenant
- * @param replyTo channel on which the end of the job is to be told
+ * @param replyTo channel for the end of the job
  * @param workerChannel channel of a worker that may take it at once
- * @param isBrief the answer is to say how a known or answered job stands, without its record or its result
+ * @param isBrief the answer has only the state of a known or answered job, without its record or its result
  */
 export function prepare(
   atRest: AtRest,
@@ -133,7 +133,7 @@ export function prepare(
   return { job, id, hash, record, args }
 }
 
-/** What makes two requests with one idempotency key the same request. */
+/** Equal for two requests with one idempotency key that are the same request. */
 function fingerprint(job: NewJob, hash: string): string {
   const { priority, cache, group, metadata, maxAttempts, timeoutMs } = job
   const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
@@ -147,12 +147,12 @@ function fingerprint(job: NewJob, hash: string): string {
     maxAttempts,
     timeoutMs,
     webhook,
-    // Not when: a repeated request may name another time, or come after it.
+    // Without the time: a repeated request may name another time, or come after it.
     scheduled: isForLater(job),
   })
 }
 
-/** The record as the create script left it, put together from what went in and what it answered. */
+/** The record as the create script left it, built from the script's arguments and its answer. */
 export function completeRecord(
   { record: sent, hash, job }: Pick<Submitted, 'record' | 'hash' | 'job'>,
   kind: 'created' | 'shared' | 'hit',
@@ -178,7 +178,7 @@ export function completeRecord(
   return record
 }
 
-/** What came of a submission, for whoever counts: where the answer is to come from, or why the job was not let in. */
+/** Outcome of a submission, for metrics: where the answer comes from, or why the job was refused. */
 export type SubmissionEvent = { tenant: string; type: JobType; outcome: string; isRefused: boolean }
 
 export function toSubmissionEvent({ job, kind }: Pick<Submitted, 'job' | 'kind'>): SubmissionEvent {
@@ -189,7 +189,7 @@ export function toSubmissionEvent({ job, kind }: Pick<Submitted, 'job' | 'kind'>
   return { tenant, type, outcome, isRefused: false }
 }
 
-/** Answers of the create script that let the job not in. */
+/** Answers of the create script that refuse the job. */
 const REFUSALS: Record<Refusal['code'], true> = {
   queue_full: true,
   lanes_full: true,

@@ -7,14 +7,14 @@ import type { Scripts } from './scripts.ts'
 /** How far back a tenant's pace looks, ms. */
 const PACE_MS = 60_000
 
-/** How a tenant stands now. */
+/** A tenant's statistics now. */
 export type TenantStats = {
   tenant: string
   counts: Record<JobStatus, number>
   /** USD: in this UTC day, and held for open jobs. */
   spentUsd: number
   reservedUsd: number
-  /** Jobs that ended over the last minute, in whatever way, those since deleted or retried not among them. */
+  /** Jobs that ended in the last minute, in any way, without those deleted or retried since. */
   finishedPerMinute: number
 }
 
@@ -39,7 +39,7 @@ export function createTenantStatsReader(deps: {
   return {
     async read(tenants) {
       const retainMs = deps.retainMs()
-      // What is not kept for a minute is counted over as long as it is kept.
+      // A job that is kept for less than a minute counts for as long as it is kept.
       const paceMs = Math.min(PACE_MS, retainMs)
       const calls = tenants.map((tenant) => ({ root: tenantRoot(prefix, tenant), args: [retainMs, paceMs] }))
       const answers = await scripts.runAll('tenant-stats', calls)
@@ -50,7 +50,7 @@ export function createTenantStatsReader(deps: {
           tenant: tenants[index]!,
           counts: Object.fromEntries(statuses) as Record<JobStatus, number>,
           spentUsd: figures[6]!,
-          // Sums of fractions may end a hair below nothing.
+          // Sums of fractions may end slightly below 0.
           reservedUsd: Math.max(0, figures[7]!),
           finishedPerMinute: (figures[8]! * PACE_MS) / paceMs,
         }

@@ -20,7 +20,7 @@ const WHOLE_WALKS = 60
 /** Tenants read at the same time. */
 const AT_ONCE = 200
 
-/** What of a tenant may want attention. */
+/** Kinds of work that a tenant may have. */
 export const UPKEEP_KINDS = [
   'outbox',
   'deadlines',
@@ -32,21 +32,21 @@ export const UPKEEP_KINDS = [
 ] as const
 export type UpkeepKind = (typeof UPKEEP_KINDS)[number]
 
-/** Keys that are there only while something is to be looked after soon. */
+/** Keys that exist only while there is work to do soon. */
 const SIGNS = ['outbox', 'deadlines', 'draining', 'webhooks', 'batches:active']
 
 /**
- * What the maintainer knows of every tenant: when something of it is due next. Reads a tenant when it is active, when something of it
- * was due, and all of them slowly in turn; an idle one costs one command in ten seconds.
+ * What the maintainer knows about every tenant: when its next work is due. It reads a tenant when it is active and when work
+ * was due, and all tenants slowly in turn. An idle tenant costs one command in ten seconds.
  */
 export type TenantWatch = {
   /** Reads the tenants that have a turn now. */
   look(): Promise<void>
   /** Reads these tenants now. */
   read(tenants: readonly string[]): Promise<void>
-  /** Tenants for which something of this kind is due; each is answered once, until it was read again. */
+  /** Tenants with work of this kind due; each is returned once, until it is read again. */
   take(kind: UpkeepKind): string[]
-  /** Reads the tenant at the next look, for what was due is done. */
+  /** Reads the tenant at the next look, because its due work is done. */
   readSoon(tenant: string): void
 }
 

@@ -18,10 +18,10 @@ import type { Held } from './queue.ts'
 import { costOf, type JobRecord, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
 
-/** Jobs that one script claims: it holds Redis for a millisecond. */
+/** Most jobs that one script claims: that blocks Redis for a millisecond. */
 const MOST_CLAIMED = 16
 
-/** Outcomes that one script stores, and how much their results may have together, bytes. */
+/** Most outcomes that one script stores, and most bytes of their results together. */
 const MOST_STORED = 16
 const MOST_STORED_BYTES = 256 * 1024
 
@@ -29,19 +29,19 @@ const MOST_STORED_BYTES = 256 * 1024
 const MOST_LOST = 3
 
 /**
- * For so long a job is put back, ms, whose body is encrypted with a key that this process does not know: it may be about to
- * learn of it. Only a new job can be encrypted with a new key.
+ * For this long a job is requeued, ms, if its body is encrypted with a key that this process does not know yet. Only a new
+ * job can be encrypted with a new key.
  */
 const NEW_KEY_MS = 10 * 60_000
 const NEW_KEY_PAUSE_MS = 5000
 
-/** What is known of a call before it leaves. */
+/** What is known about a call before it is sent. */
 export type Intent = {
   provider: string
   model: string
   coalesced: number
   waitedFor: WaitingFor | null
-  /** What a job's call is expected to cost here, for tenants with a budget; null: as it was reserved. */
+  /** Expected cost of a job's call on this lane, for tenants with a budget; null: as reserved. */
   estimate?: (cost: JobCost) => MoneyEstimate | null
 }
 
@@ -49,14 +49,14 @@ export type Intent = {
 export type Claimed = {
   tenant: string
   id: string
-  /** That the call is made on. */
+  /** The lane of the call. */
   lane: string
-  /** Number of the call within its job: what it stores later must still be the latest. */
+  /** Number of the call within its job. When it stores an outcome it must still be the latest. */
   call: number
   /** Calls that count against `maxAttempts`, this one included. */
   attempts: number
   maxAttempts: number
-  /** From when it could have started to this claim. */
+  /** From the time when it could have started to this claim. */
   waitedMs: number
   timeoutMs: number
   type: 'chat' | 'response' | 'embedding'
@@ -81,7 +81,7 @@ export type Started =
   | { kind: 'run'; claimed: Claimed }
   /** Not due before this Unix time in ms. */
   | { kind: 'wait'; at: number }
-  /** Nothing to do for this entry. */
+  /** There is nothing to do for this entry. */
   | { kind: 'done' }
 
 /** How a call ended, for the record. */
@@ -99,47 +99,47 @@ export type AttemptEnd = {
 
 export type Completion = {
   claimed: Claimed
-  /** Null: no call was made for it, and its attempt does not count. */
+  /** Null: no call was made for the job, and the attempt does not count. */
   end: AttemptEnd | null
   result: JsonObject
   usage: Usage | null
   costUsd: number
-  /** True: the provider did not tell all of the usage. */
+  /** True: the provider did not report all of the usage. */
   isEstimate?: boolean
   /** Where the answer came from, when the record does not say so already. */
   cache?: CacheOutcome
-  /** The longest that it may be kept, for it was put together from kept answers. */
+  /** Longest time to cache the answer, ms, because it contains cached answers. */
   leftMs?: number
 }
 
-/** Results on their way into the store, as they would rest there; whoever has them can store them. */
+/** A result in the form in which the store keeps it. Any process can store it. */
 export type Finish = { tenant: string; id: string; args: Argument[] }
 
-/** The workers' side of the job store. Every method is idempotent under redelivery; all throw when Redis is away. */
+/** The workers' side of the job store. Every method is idempotent; all throw when Redis is unavailable. */
 export type Work = {
-  /** Claims fetched entries, in one round trip; answers stand in their order. */
+  /** Claims fetched entries in one round trip; answers in their order. */
   start(held: Held[], intent: Intent): Promise<Started[]>
   /** Stores results and ends the jobs and their followers. */
   complete(completions: Completion[]): Promise<void>
-  /** What `complete` sends, for another process to send it by `restore` should this one die before. */
+  /** What `complete` sends. If this process dies first, another one sends it with `restore`. */
   encode(completions: Completion[]): Finish[]
   restore(finishes: Finish[]): Promise<void>
-  /** Ends a job without a result. `own`: the failure is this job's alone, followers go on without it. */
+  /** Fails a job. `own`: only this job failed; its followers go on without it. */
   fail(claimed: Claimed, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
-  /** Puts the job back to wait. False: it ended or moved, and needs this entry no more. */
+  /** Requeues the job. False: it ended or moved, and no longer needs this entry. */
   requeue(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
-  /** The models that waiting entries' clients named, in their order; null for a job that is gone. */
+  /** The models that the clients of waiting entries named, in their order; null for a deleted job. */
   models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
-  /** Moves a waiting job to another lane. Its entry here is needed no more, whatever comes of it. */
+  /** Moves a waiting job to another lane. Its entry here is no longer needed, even if the job does not move. */
   reroute(held: Held, lane: string): Promise<void>
-  /** Appends chunks of the stream. False: the job ended or runs elsewhere; the call is of no more use. */
+  /** Appends chunks of the stream. False: the job ended or runs elsewhere, and the call is useless. */
   stream(claimed: Claimed, chunks: JsonValue[]): Promise<boolean>
 }
 
-/** `lane`: another one that is to serve the job from now on. */
+/** `lane`: another lane that serves the job from now on. */
 export type Retry = {
   lane?: string
-  /** The worker goes on holding it, to send it again itself; without it the job is to be queued. */
+  /** For this long the worker keeps the job and sends it again itself; without it the job is queued. */
   heldForMs?: number
   at: number
   countsAsAttempt: boolean
@@ -147,26 +147,26 @@ export type Retry = {
   waitingFor: WaitingFor
 }
 
-/** What is told of jobs in a worker's hands, when the store has it. */
+/** Events of a worker's jobs, emitted once the store has the change. */
 export type WorkEvents = {
   /** Claimed for a call. */
   'job.claimed': { claimed: Claimed; waitedFor: WaitingFor | null }
   'job.completed': Completion
-  /** Failed by a call, or without one by what its record holds. */
+  /** Failed by a call, or without a call because of its record. */
   'job.failed': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; error: JobError }
-  /** Put back after a call. `waits`: in this lane; false: it went to `next.lane`, or had ended. */
+  /** Requeued after a call. `waits`: in this lane; false: it moved to `next.lane`, or had ended. */
   'job.requeued': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; next: Retry; waits: boolean }
   'job.incident': Incident
 }
 
-/** Place of the result, or of the error, among the arguments of finish.lua. */
+/** Index of the result, or of the error, among the arguments of finish.lua. */
 const RESULT = 7
 
 function sizeOf(argument: Argument): number {
   return typeof argument === 'number' ? 0 : argument.length
 }
 
-/** The end of a call that completes its job, without what the job's own usage says, and with no usual status. */
+/** The end of a call that completes its job, without the usual status and without a usage equal to the job's. */
 function shorten(end: AttemptEnd, usage: Usage | null): object {
   const { status, usage: own, ...rest } = end
   return {
@@ -196,7 +196,7 @@ export function createWork(deps: {
 
   type Budget = { budget: number | ''; expected: string }
 
-  /** The tenant's budget, and what the call is expected to cost, where there is one; '' for none. */
+  /** The tenant's budget and the expected cost of the call; '' without a budget. */
   function budgetFor({ tenant, cost }: Held, { provider, model, estimate }: Intent): Budget {
     const budget = deps.budgetOf?.(tenant) ?? null
     if (budget === null) return { budget: '', expected: '' }
@@ -205,7 +205,7 @@ export function createWork(deps: {
   }
 
   type Claim = { held: Held; members: string } & Budget
-  /** Calls that leave together are claimed in one script for each tenant. */
+  /** One script for each tenant claims the calls that leave together. */
   const claim = gatherCalls({
     keyOf: ({ held, members, budget }: Claim) => `${held.tenant} ${held.leaseMs} ${budget} ${members}`,
     async run(claims) {
@@ -220,7 +220,7 @@ export function createWork(deps: {
     within: 'tick',
   })
 
-  /** Stores an outcome; those that come within one turn of the event loop, from several sockets, go in one script. */
+  /** Stores an outcome. One script stores those that arrive in one turn of the event loop, from several sockets. */
   const store = gatherCalls({
     keyOf: ({ tenant }: Pick<Finish, 'tenant' | 'args'>) => tenant,
     run: async (finishes) =>
@@ -234,7 +234,7 @@ export function createWork(deps: {
     within: 'turn',
   })
 
-  /** Goes on where the finish script stopped. */
+  /** Continues where the finish script stopped. */
   async function finishFollowers(
     claimed: Pick<Claimed, 'tenant' | 'id'>,
     args: Argument[],
@@ -245,7 +245,7 @@ export function createWork(deps: {
     await outbox.dispatchById(claimed.tenant, promoted.toString())
     while (left > 0) {
       if (kind.toString() === 'carried') {
-        // The job has no result of its own to hand on. What the call cost is booked once.
+        // The job's record has no result to give to followers. The cost of the call is booked once.
         ;[kind, left, promoted] = await store({ tenant: claimed.tenant, args })
       } else {
         left = (await scripts.run('finish-followers', root, [claimed.id, settings().retainMs])) as number
@@ -287,14 +287,14 @@ export function createWork(deps: {
     }
   }
 
-  /** Fails a job whose body cannot be decrypted, or puts it back for as long as that may change. */
+  /** Fails a job whose body cannot be decrypted, or requeues it while that may still change. */
   async function leaveUnread(claimed: Omit<Claimed, 'body'>, error: UnreadableError): Promise<Started> {
     const failed = toUndecryptable(error)
     const end: AttemptEnd = { outcome: 'failed', latency_ms: 0, error_code: failed.code }
     const at = now() + NEW_KEY_PAUSE_MS
     if (error.missingKey === null || at > readIdTime(claimed.id) + NEW_KEY_MS) {
       atRest.onUnreadable(error, claimed.id)
-      // Of those that share its call each has a body of its own.
+      // Jobs that share its call each have a body of their own.
       await fail(claimed, end, failed, true)
       return { kind: 'done' }
     }
@@ -383,7 +383,7 @@ export function createWork(deps: {
           }
           try {
             const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
-            // What comes next walks over a large body as well, in another turn of the event loop.
+            // The next step reads the whole body too, so it gets another turn of the event loop.
             if (hasLargeSource(opened)) await longWorkTurn()
             const whole = { ...claimed, body: opened }
             started.push({ kind: 'run', claimed: whole })
@@ -445,8 +445,8 @@ export function createWork(deps: {
 }
 
 /**
- * What start.lua answers behind 'run': the call's number, the attempts, the number of the call before where that was lost
- * with its worker, else 0, and what of the record a call needs.
+ * What start.lua answers after 'run': the call's number, the attempts, the number of the previous call if it was lost
+ * with its worker, else 0, and the fields of the record that a call needs.
  */
 type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buffer[]]
 

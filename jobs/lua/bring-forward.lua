@@ -1,10 +1,10 @@
--- Puts a waiting entry of a lane's queue in front of all others: one of a tenant that is not named, and that has not
--- broken yet where there is such a one; else one of any tenant that has not broken yet.
+-- Moves a waiting entry of a lane's queue to the front: one of a tenant that is not named, preferably one that has not
+-- broken yet; else one of any tenant that has not broken yet.
 --
 -- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
 -- ARGV   tenants
--- Answer 2 the entry is of another tenant, 1 it is of one of these, 0 there is none
--- Invariant: no entry comes or goes; one that is fetched and given back is in its own place again.
+-- Answer 2 the entry belongs to another tenant, 1 to one of these, 0 there is none
+-- Invariant: no entry is added or removed; one that is fetched and given back is in its own place again.
 
 local MOST_SEEN = 2000
 

@@ -1,4 +1,4 @@
--- Shared by every script of this folder; put in front of each when it is loaded.
+-- Shared by every script of this folder: the loader puts it in front of each.
 --
 -- KEYS[1] is the tenant's root, `<prefix>:{t:<tenant>}`. Its hash tag is part of every key built here, so a
 -- script touches one slot only. Times are Unix milliseconds of the Redis server's clock: the processes' own
@@ -8,7 +8,7 @@ local root = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Most followers completed in one script call, whatever number of leaders it ends, so that no call holds Redis for long.
+-- Most followers that one script call completes, for all leaders together, so that no call blocks Redis for long.
 local FOLLOWERS_PER_CALL = 100
 local followers_left = FOLLOWERS_PER_CALL
 -- Group events kept for replay.
@@ -21,7 +21,7 @@ local function followers_key(hash) return root .. ':followers:' .. hash end
 local function durable_key(run) return root .. ':durable:' .. run end
 local function flow_key(id) return root .. ':flow:' .. id end
 
--- As `groupKey` of jobs/keys.ts: no name meets the key of another group's part.
+-- As `groupKey` of jobs/keys.ts: no group's key equals the key of another group's part.
 local function group_key(group)
   local head, part = string.match(group, '^(.*):(%l+)$')
   if part == 'jobs' or part == 'events' then group = head .. '%' .. part end
@@ -29,15 +29,15 @@ local function group_key(group)
 end
 
 -- What is written once ----------------------------------------------------------------------------------------
--- A script may end, begin or accept many jobs. What it writes to the sorted sets of the tenant, and to its sums of money, is
--- gathered and written at its end (`write_gathered`, which runs also where the script fails), by one command for each.
--- Invariant: within the script all that reads these keys sees what is gathered: by `score_of`, `size_of` and `sum_of`.
+-- A script may accept, start or end many jobs. It gathers its writes to the tenant's sorted sets and sums of money, and makes
+-- them at its end, one command for each key (`write_gathered`, which also runs when the script fails).
+-- Invariant: within the script all reads of these keys see the gathered writes: by `score_of` and `sum_of`.
 
--- By key: by member its score, or false where it goes.
+-- By key, by member: its score, or false if it is removed.
 local gathered_sets = {}
--- By key: what is to be added, and how long a sum lives that is new, ms.
+-- By key: the amount to add, and how long a new sum lives, ms.
 local gathered_sums, sum_lives = {}, {}
--- Most members that one command takes, for Lua's stack has a bound.
+-- Most members in one command: Lua's stack is limited.
 local MEMBERS_PER_COMMAND = 2000
 
 local function put(key, score, member)
@@ -58,7 +58,7 @@ local function add_to_sum(key, amount, life)
   sum_lives[key] = life
 end
 
--- What is to be added to the value that was read of this key.
+-- The value read from this key, with the amount gathered for it.
 local function sum_of(key, value) return tonumber(value or 0) + (gathered_sums[key] or 0) end
 
 local function write_set(command, key, values, per_member)
@@ -93,9 +93,9 @@ local function is_terminal(status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end
 
--- The members of a record that transitions read; nil when there is no such job (or only its tombstone is left
--- and `tombstones` is not asked for).
--- `more`: further members to be read in the same command, which `job.more` has in their order.
+-- The fields of a record that transitions read; nil when there is no such job (or only its tombstone is left
+-- and `tombstones` is not set).
+-- `more`: further fields to read in the same command; `job.more` has them in their order.
 local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
@@ -119,9 +119,9 @@ local function emit(job, event, members)
   local text = '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
   local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
   if event ~= 'job.delta' then refer(job.id, seq, event) end
-  -- Nobody can listen to one that is new.
+  -- Nobody can listen to a new job.
   if not job.is_new then redis.call('PUBLISH', root .. ':live:' .. job.id, seq) end
-  -- Whoever shows the job as it runs need not read it; `reply` tells the end.
+  -- The process that shows the job live need not read the event; `reply` sends the end.
   if job.live and job.reply and not is_terminal(string.sub(event, 5)) then
     redis.call('PUBLISH', job.reply, job.id .. '\nevent\n' .. seq .. '\n' .. text)
   end
@@ -134,8 +134,8 @@ local function emit(job, event, members)
 end
 
 -- Flows -----------------------------------------------------------------------------------------------------
--- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> <b: the flow has a budget, or -> <name of the step>`. Its flow is
--- told here that it ended, and what it costs; flows/lua/common.lua names the keys. Of a flow that is gone nothing is written.
+-- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> <b: the flow has a budget, or -> <name of the step>`. These
+-- functions tell its flow that the job ended, and its cost; flows/lua/common.lua names the keys. They write nothing for a deleted flow.
 
 -- Adds to a sum of the job's flow.
 local function add_to_flow(job, field, nano)
@@ -144,12 +144,12 @@ local function add_to_flow(job, field, nano)
   if redis.call('EXISTS', key) == 1 then redis.call('HINCRBY', key, field, ms(nano)) end
 end
 
--- What open jobs are expected to cost is only asked of flows that have a budget.
+-- Only flows with a budget need the expected cost of their open jobs.
 local function reserve_in_flow(job, nano)
   if job.flow and string.match(job.flow, '^%S+ %d+ %d+ %d+ b') then add_to_flow(job, 'reserved_nano', nano) end
 end
 
--- Tells the job's flow that it ended. Each end is told once, in the step that brings it about.
+-- Tells the job's flow that it ended: once, in the step that ends it.
 local function tell_flow(job, status, usage)
   local id, place = string.match(job.flow, '^(%S+) (%d+ %d+ %d+)')
   if redis.call('EXISTS', flow_key(id)) == 0 then return end
@@ -160,29 +160,29 @@ local function tell_flow(job, status, usage)
 end
 
 -- Money -----------------------------------------------------------------------------------------------------
--- Whole billionths of a dollar. A tenant's budget of a UTC day is what was spent in it (`money:spent:<day>`) plus what its
--- open jobs with a call of their own are expected to cost (`money:reserved`), so that a thousand jobs cannot all be let in
--- on the last cent. `money:running` is the part of that whose calls are under way, of tenants with a budget.
--- Invariants: a call is booked once, whatever is sent twice: what is booked again for it is the difference. A reservation
--- is given back when its job ends, and what its call cost is booked in the same step, or an estimate until that is known.
+-- Whole billionths of a dollar. Two sums count against a tenant's budget of a UTC day: the money spent (`money:spent:<day>`)
+-- and the expected cost of open jobs with a call of their own (`money:reserved`), so that a thousand jobs cannot all be admitted
+-- on the last cent. `money:running` is the reserved part whose calls are under way, for tenants with a budget.
+-- Invariants: a call is booked once, even if a worker sends it twice: a second booking adds only the difference. The step that
+-- ends a job releases its reservation and books the cost of its call, or an estimate until the cost is known.
 
 local DAY_MS = 86400000
--- What is learned of a lane's answers is forgotten when none came for so long.
+-- What is learned about a lane's answers is kept this long after the latest one.
 local LEARNED_MS = 7 * DAY_MS
--- Answers remembered, and how many it takes before the expected output of the configuration counts no more.
+-- How many answers are remembered, and from how many on the configured expected output no longer counts.
 local LEARNED_MOST = 64
 local LEARNED_LEAST = 10
--- How long it is remembered what a deleted job's calls cost: none of them is heard of later.
+-- How long the costs of a deleted job's calls are kept: no outcome arrives later.
 local BOOKED_MS = DAY_MS
--- No call costs more than this, so that sums of a million estimates are exact.
+-- Upper bound of an estimate, so that sums of a million estimates are exact.
 local MOST_NANO = 5e12
 
 local function spent_key() return root .. ':money:spent:' .. math.floor(now / DAY_MS) end
 local function to_nano(usd) return math.floor((tonumber(usd) or 0) * 1e9 + 0.5) end
 local function to_usd(nano) return string.format('%.9f', nano / 1e9) end
 
--- What was spent in this day, what open jobs are expected to add to it, and what part of that is under way. Releases before
--- counted in dollars, under other names; what they left counts as well.
+-- Money spent today, expected cost of open jobs, and the part of it under way. Earlier releases counted in dollars under other
+-- keys; those values count as well.
 local function read_money()
   local v = redis.call('MGET', spent_key(), root .. ':money:reserved', root .. ':money:running',
     root .. ':spent:' .. math.floor(now / DAY_MS), root .. ':reserved')
@@ -191,7 +191,7 @@ local function read_money()
     math.max(0, sum_of(root .. ':money:running', v[3]))
 end
 
--- By key: what is known of a lane's answers, where this script adds to it.
+-- By key: what is known about a lane's answers, if this script adds to it.
 local learned = {}
 
 local function write_learned()
@@ -200,8 +200,8 @@ local function write_learned()
   end
 end
 
--- Output tokens that an answer of the lane is expected to have: what nine of ten of this tenant's latest answers stayed
--- below, or their mean where that is more. Until ten are known, `unlearned` counts among them. True behind it: none is.
+-- Expected output tokens of an answer of the lane: the 90th percentile of this tenant's latest answers, or their mean if
+-- that is more. Until ten are known, `unlearned` counts as one of them. Second value: true if none is known.
 local function expected_output(lane, unlearned)
   local samples, sum = {}, 0
   for sample in string.gmatch(redis.call('GET', root .. ':output:' .. lane) or '', '%d+') do
@@ -215,8 +215,8 @@ local function expected_output(lane, unlearned)
   return math.max(samples[math.ceil(#samples * 0.9)], math.ceil(sum / count)), false
 end
 
--- An estimate as jobs/money.ts writes it: billionths of a dollar, or behind those what the output of a lane adds, whose
--- requests set no cap: billionths a token, tokens until any are learned, most tokens (0: any), choices, lane.
+-- An estimate as jobs/money.ts writes it: billionths of a dollar. For a request without an output cap there follow:
+-- billionths a token, tokens until any are learned, most tokens (0: any), choices, lane.
 local function read_estimate(text)
   local fixed, rate, unlearned, most, choices, lane = string.match(text, '^(%d+) (%S+) (%d+) (%d+) (%d+) (.*)$')
   if not fixed then return nil end
@@ -224,8 +224,8 @@ local function read_estimate(text)
     choices = tonumber(choices), lane = lane }
 end
 
--- Billionths of a dollar that a call is expected to cost. True behind it where it is a guess: nothing is learned yet.
--- `learns` false: by the configuration alone.
+-- Expected cost of a call, billionths of a dollar. Second value: true if it is a guess, because nothing is learned yet.
+-- `learns` false: from the configuration alone.
 local function price_estimate(text, learns)
   local estimate = read_estimate(text)
   if not estimate then return math.min(MOST_NANO, tonumber(text) or 0), false end
@@ -235,7 +235,7 @@ local function price_estimate(text, learns)
   return math.min(MOST_NANO, estimate.fixed + math.ceil(tokens * estimate.choices * estimate.rate)), guessed
 end
 
--- Remembers how long an answer to a request without a cap was.
+-- Remembers the length of an answer to a request without a cap.
 local function learn_output(job, usage)
   local estimate = job.estimate and read_estimate(job.estimate)
   local tokens = estimate and tonumber(string.match(usage, '"output_tokens":(%d+)'))
@@ -248,13 +248,13 @@ local function learn_output(job, usage)
   table.insert(learned[key], string.format('%d', math.ceil(tokens / estimate.choices)))
 end
 
--- What the job is expected to cost now.
+-- The expected cost of the job now.
 local function estimate_of(job)
   if job.estimate then return (price_estimate(job.estimate, true)) end
   return to_nano(job.estimate_usd)
 end
 
--- `job.nano`: what is known of the estimate. `fields`: of a record that is written after this.
+-- `job.nano`: the estimate, if known. `fields`: of a record that the caller writes afterwards.
 local function reserve(job, fields)
   if job.reserved or job.reserved_usd then return end
   local nano = job.nano or estimate_of(job)
@@ -265,7 +265,7 @@ local function reserve(job, fields)
   reserve_in_flow(job, nano)
 end
 
--- Takes a field out of the job's record: with the others in `gone`, which the caller takes out; without that, here.
+-- Removes a field of the job's record: through `gone`, whose fields the caller removes; without `gone`, here.
 local function clear(job, field, gone)
   if gone then gone[#gone + 1] = field else redis.call('HDEL', job_key(job.id), field) end
 end
@@ -298,13 +298,13 @@ local function spend(nano)
   add_to_sum(spent_key(), nano, 2 * DAY_MS)
 end
 
--- The id is not kept: nothing of a deleted job is.
+-- The id is hashed: nothing of a deleted job is kept.
 local function booked_key(id) return root .. ':booked:' .. redis.sha1hex(id) end
 
 local function cost_of(ending) return to_nano(string.match(ending or '', '"cost_usd":([%d.eE+-]+)')) end
 
--- Books the cost of a call whose end was `known` as this before (false: not at all). Answers by how much that is more than
--- was booked for it.
+-- Books the cost of a call whose end was `known` before (false: not at all). Returns the difference from what was booked
+-- for it.
 local function book(job, id, call, nano, known)
   local before = 0
   if job and not job.deleted then
@@ -320,7 +320,7 @@ local function book(job, id, call, nano, known)
   return nano - before
 end
 
--- Adds to what the record says that the job cost, and to what its group did.
+-- Adds to the cost in the job's record, and to that of its group.
 local function add_cost(job, nano, is_estimate)
   if nano == 0 and not is_estimate then return end
   job.paid = job.paid + nano
@@ -331,8 +331,8 @@ local function add_cost(job, nano, is_estimate)
   add_to_flow(job, 'cost_nano', nano)
 end
 
--- A job that is given up has a call under way. What that costs is not known before its worker tells, which may be dead:
--- until then what was reserved for it is booked.
+-- For a job that is given up with a call under way. The cost is unknown until its worker reports it, and the worker may be
+-- dead: until then the reserved amount is booked.
 local function book_unknown(job)
   if job.status ~= 'running' or not job.reserved then return end
   local ending = '{"cost_usd":' .. to_usd(job.reserved) .. ',"cost_is_estimate":true}'
@@ -343,7 +343,7 @@ end
 
 -- Indexes ---------------------------------------------------------------------------------------------------
 
--- Counts the jobs that are scheduled, by lane. The record keeps which one it was counted for.
+-- Counts the scheduled jobs by lane. The record keeps the lane that counted it.
 local function count_scheduled(job, by)
   local counts, lane = root .. ':scheduled-lanes', nil
   if by > 0 then
@@ -357,11 +357,11 @@ local function count_scheduled(job, by)
   if redis.call('HINCRBY', counts, lane, by) <= 0 then redis.call('HDEL', counts, lane) end
 end
 
--- How many open jobs there were before the script, once that was asked, and how many more it made of them.
+-- How many open jobs there were before the script (nil until asked), and how many the script adds.
 local open_before, opened = nil, 0
 local function is_open_status(status) return status ~= nil and status ~= false and not is_terminal(status) end
 
--- Moves the job between the status indexes and its group's counts. `to` is written to the record by the caller.
+-- Moves the job between the status indexes and its group's counts. The caller writes `to` to the record.
 local function index(job, to)
   local from = job.status
   if from == to then return end
@@ -402,13 +402,13 @@ local function deliver(job, event, seq)
   redis.call('PUBLISH', root .. ':webhooks:wake', delivery)
 end
 
--- Writes how a call ended; answers how it was said to have ended before, or false. A call that was given up as lost and
--- made again may come back all the same: it keeps its flag, for the job was then paid twice.
+-- Writes how a call ended; returns the end written before, or false. A call that was given up as lost and made again may
+-- still come back. It keeps its `ambiguous` flag, because the job was then paid twice.
 local function end_attempt(id, call, outcome)
   local key = job_key(id) .. ':attempts'
   if redis.call('HSETNX', key, call .. ':end', outcome) == 1 then return false end
   local known = redis.call('HGET', key, call .. ':end')
-  -- Of a member that stands twice, readers of JSON take the latter.
+  -- JSON readers take the last of two equal members.
   if known and string.find(known, '"ambiguous":true', 1, true) then
     outcome = string.gsub(outcome, '}$', ',"ambiguous":true}')
   end
@@ -417,21 +417,21 @@ local function end_attempt(id, call, outcome)
 end
 
 -- Answers ---------------------------------------------------------------------------------------------------
--- An answer that is kept for equal jobs, or that several jobs have, rests once: in a hash at its content's key, with `by`
+-- An answer that is cached, or that several jobs share, is stored once, in a hash at its content's key. Fields: `by`
 -- (its name, made of the job and the call that bought it), `usage`, `holders` (how many completed records refer to it, by `hash` and
--- `answer`), `until` (kept for equal jobs until then, ms; 0: no more), and its bytes in `text`, or in `large` where they are
--- more than LONGEST_TEXT, so that scripts that look at `text` move no large answer. One that has holders gives the key of its
--- content up to a newer one, and rests at a key with its name behind. jobs/answer-store.ts reads them.
--- An answer that one job alone has rests in its record (`result`), and so does every one of releases before.
--- Invariants: a completed record that has `answer` counts among the holders of that answer, once, until the record goes. An
--- answer with holders has no time to live; without any it lives until `until`, and not at all where that is over.
+-- `answer`), `until` (cached for equal jobs until then, ms; 0: not any more), and its bytes in `text`, or in `large` if they are
+-- more than LONGEST_TEXT, so that scripts that read `text` move no large answer. A newer answer takes over the content's key:
+-- an older one with holders moves to a key that ends with its name. jobs/answer-store.ts reads them.
+-- An answer of one job alone is in its record (`result`), and so is every answer of earlier releases.
+-- Invariants: a completed record with `answer` counts once among the holders of that answer, until the record is deleted. An
+-- answer with holders has no time to live. One without holders lives until `until`, and is deleted if that is over.
 
 local LONGEST_TEXT = 65536
 
 local function answer_key(hash, by) return root .. ':answer:' .. hash .. (by and (':' .. by) or '') end
--- Where releases before kept an answer for equal jobs.
+-- Where earlier releases cached an answer.
 local function old_cache_key(hash) return root .. ':cache:' .. hash end
--- Says nothing of the job: an answer may outlive the one that bought it.
+-- Does not reveal the job: an answer may outlive the job that bought it.
 local function answer_name(id, call) return string.sub(redis.sha1hex(id .. '-' .. call), 1, 16) end
 
 -- The key of an answer by its name, or nil.
@@ -442,7 +442,7 @@ local function find_answer(hash, by)
   return redis.call('EXISTS', key) == 1 and key or nil
 end
 
--- What stood at the key of its content goes on for those who have it, without being kept for others.
+-- Moves an answer away from its content's key: its holders keep it, equal jobs no longer get it.
 local function set_aside(hash, by, holders)
   local key = answer_key(hash)
   if tonumber(holders or 0) > 0 then
@@ -452,7 +452,7 @@ local function set_aside(hash, by, holders)
   redis.call('DEL', key)
 end
 
--- Stores a new answer with so many holders, kept for `ttl` ms; with neither nothing is to be stored. No answer had its name.
+-- Stores a new answer with its holders, cached for `ttl` ms. Precondition: it has one or the other, and its name is new.
 local function put_answer(hash, by, result, usage, ttl, holders)
   local key = answer_key(hash, ttl <= 0 and by or nil)
   if ttl > 0 then
@@ -464,13 +464,13 @@ local function put_answer(hash, by, result, usage, ttl, holders)
   if holders == 0 then redis.call('PEXPIREAT', key, ms(now + ttl)) end
 end
 
--- So many more records refer to the answer at this key.
+-- `count` more records refer to the answer at this key.
 local function add_holders(key, count)
   if count == 0 then return end
   if redis.call('HINCRBY', key, 'holders', count) == count then redis.call('PERSIST', key) end
 end
 
--- Takes an answer over that a release before kept.
+-- Takes over an answer that an earlier release cached.
 local function adopt_old(hash, by)
   local old = old_cache_key(hash)
   local v = redis.call('HMGET', old, 'result', 'usage')
@@ -481,7 +481,7 @@ local function adopt_old(hash, by)
   return { by = by, usage = v[2] or '', text = #v[1] <= LONGEST_TEXT and v[1] }
 end
 
--- The answer that is kept for jobs of this content, or nil. `text` is false where it is large. `id` is the job that asks.
+-- The cached answer for jobs of this content, or nil. `text` is false if it is large. `id` is the job that asks.
 local function kept_answer(hash, id)
   local v = redis.call('HMGET', answer_key(hash), 'by', 'until', 'usage', 'text')
   if v[1] and tonumber(v[2]) > now then return { by = v[1], usage = v[3], text = v[4] } end
@@ -492,7 +492,7 @@ local function is_kept(hash)
   return tonumber(redis.call('HGET', answer_key(hash), 'until') or 0) > now or redis.call('EXISTS', old_cache_key(hash)) == 1
 end
 
--- Equal jobs that come from now on do not get it. Those that have it keep it.
+-- New equal jobs no longer get the answer. Jobs that have it keep it.
 local function forget_kept(hash)
   redis.call('DEL', old_cache_key(hash))
   local holders = redis.call('HGET', answer_key(hash), 'holders')
@@ -500,7 +500,7 @@ local function forget_kept(hash)
   if tonumber(holders) > 0 then redis.call('HSET', answer_key(hash), 'until', '0') else redis.call('UNLINK', answer_key(hash)) end
 end
 
--- The job's record is going: one holder less. Answers the key of an answer that nobody has any more, or nil.
+-- The job's record is being deleted: one holder less. Returns the key of an answer without holders, or nil.
 local function drop_answer(job)
   if not job.answer then return nil end
   local key = answer_key(job.hash)
@@ -516,14 +516,14 @@ local function drop_answer(job)
   if is_last then redis.call('PEXPIREAT', key, ms(kept_until)) end
 end
 
--- What a record says of an answer that it has not bought.
+-- The fields of a record whose answer another job bought.
 local function free_fields(answer, cache)
   return { 'answer', answer.by, 'usage', answer.usage or '', 'cost_usd', '0', 'cache', cache }
 end
 
--- Tells the process whose client waits for the job how it ended, so that it need not read it; jobs/reply-inbox.ts reads
--- this. A large answer is left for it to read, for Redis holds messages in memory until they are taken. `text`: the answer, false
--- where it is large; nil: the job has none.
+-- Tells the process whose client waits for the job how it ended, so that it need not read the job; jobs/reply-inbox.ts gets
+-- the message. The process reads a large answer itself, because Redis holds messages in memory until they are read. `text`: the
+-- answer, false if it is large; nil: the job has none.
 local function reply(job, status, seq, text)
   local v = redis.call('HMGET', job_key(job.id), 'lane', 'started_at', 'attempts', 'cache', 'usage', 'cost_usd', 'error',
     'cost_is_estimate')
@@ -534,8 +534,8 @@ local function reply(job, status, seq, text)
 end
 
 -- Ends a job: record, indexes, event, webhook outbox and retention in one step.
--- `fields` are further record fields (flat list), `members` further event members, `text` as in `reply`. A job that gets an
--- answer to refer to is among its holders already.
+-- `fields` are further record fields (flat list), `members` further event members, `text` as in `reply`. The caller has
+-- already counted the job among the holders of its answer.
 local function finish(job, status, retain, fields, members, text)
   if not job.deleted then
     local set = { 'status', status, 'finished_at', ms(now) }
@@ -543,7 +543,7 @@ local function finish(job, status, retain, fields, members, text)
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
     local gone = { 'next_attempt_at', 'waiting_for', 'leader', 'claim' }
-    -- What only a job needs that may run again. One that is completed does not.
+    -- Only a job that may run again needs these. A completed one does not.
     if status == 'completed' then
       for _, name in ipairs({ 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries' }) do gone[#gone + 1] = name end
     end
@@ -561,13 +561,13 @@ local function finish(job, status, retain, fields, members, text)
     end
   end
   release(job)
-  -- A call that goes on for others is found by it when its worker dies.
+  -- If the worker of a carrying call dies, its place in the outbox leads to the call.
   if not job.carrying then take_out(root .. ':outbox', job.id .. '-' .. job.entries) end
   if job.deadline > 0 then take_out(root .. ':deadlines', job.id) end
 end
 
--- The id of the job whose call serves this content, or nil. A leader that was cancelled in mid-call still serves
--- its followers (`carrying`). `own` is known to be open.
+-- The id of the job whose call serves this content, or nil. A leader that was cancelled during its call still serves
+-- its followers (`carrying`). The job `own` is open.
 local function leader_of(hash, own)
   local id = redis.call('GET', flight_key(hash))
   if not id then return nil end
@@ -578,11 +578,11 @@ local function leader_of(hash, own)
   return nil
 end
 
--- Decides how a job that is due gets its answer: 'hit' (with the kept answer, which it is a holder of then), 'follow' (with the
+-- Decides how a due job gets its answer: 'hit' (with the cached answer, of which it becomes a holder), 'follow' (with the
 -- leader's id), or 'lead'. `is_new`: it leads nothing yet.
 local function claim(id, hash, cache_mode, is_new)
   if cache_mode == 'off' then return 'lead' end
-  -- Mostly there is none of these.
+  -- Usually none of these keys exists.
   local places = { answer_key(hash), old_cache_key(hash) }
   if is_new then places[3] = flight_key(hash) end
   local is_known = redis.call('EXISTS', unpack(places)) > 0
@@ -605,20 +605,20 @@ local function claim(id, hash, cache_mode, is_new)
   return 'lead'
 end
 
--- Makes the job wait for the leader's answer; it needs no queue entry.
+-- Makes the job wait for the leader's answer. It needs no queue entry.
 local function follow(job, leader)
   redis.call('HSET', job_key(job.id), 'leader', leader, 'cache', 'shared')
   redis.call('ZADD', followers_key(job.hash), job.created_at, job.id)
   release(job)
 end
 
--- An outbox entry that stands for so long is queued by the maintainer; the writer had its chance. As in jobs/leases.ts.
+-- The maintainer queues an outbox entry that is this old: its writer had its chance. As in jobs/leases.ts.
 local OUTBOX_GRACE_MS = 2000
 
 -- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
--- tells a job's entries apart, so that one left over from before a cancel or a promotion is known as stale.
--- `run_at`: a scheduled job's; the maintainer queues it when that time comes, and nobody before. `fields`: of a record that is
--- written after this; without them it is written here.
+-- tells a job's entries apart, so that an entry from before a cancel or a promotion is known as stale.
+-- `run_at`: of a scheduled job, which the maintainer queues at that time and nobody before. `fields`: of a record that the
+-- caller writes afterwards; without them this function writes the record.
 local function request_entry(job, run_at, fields)
   local set = fields or {}
   job.entries = job.entries + 1
@@ -628,8 +628,8 @@ local function request_entry(job, run_at, fields)
   put(root .. ':outbox', ms(run_at and run_at - OUTBOX_GRACE_MS or now), job.id .. '-' .. job.entries)
 end
 
--- Hands the content's flight to the oldest follower that still waits; nil when there is none. The new leader
--- stands in the outbox until it is in the queue.
+-- Makes the oldest follower that still waits the leader of the content's flight; nil when there is none. The new leader
+-- is in the outbox until it is in the queue.
 local function promote(hash)
   while true do
     local popped = redis.call('ZPOPMIN', followers_key(hash))
@@ -648,7 +648,7 @@ local function promote(hash)
   end
 end
 
--- The next followers that are to end with their leader, as many as this call may still end; some of them may be gone, or over.
+-- The next followers to end with their leader, as many as this call may still end. Deleted and ended ones are left out.
 local function pop_followers(hash)
   local popped, followers = redis.call('ZPOPMIN', followers_key(hash), followers_left), {}
   for i = 1, #popped, 2 do
@@ -660,22 +660,22 @@ local function pop_followers(hash)
   return followers
 end
 
--- Ends followers with the leader's outcome and answers how many are left. The flight stays until the last one is served, so
--- that what a crash leaves here is found by the sweeper (`draining`).
+-- Ends followers with the leader's outcome and returns how many are left. The flight stays until the last one is served, so
+-- that after a crash the sweeper finds the rest (`draining`).
 local function finish_followers(hash, followers, status, retain, fields, members, text)
   for _, follower in ipairs(followers) do finish(follower, status, retain, fields, members, text) end
   if not followers.may_be_more then return 0 end
   return redis.call('ZCARD', followers_key(hash))
 end
 
--- Ends the next followers with an answer that is stored, which they are holders of then; answers how many are left.
+-- Ends the next followers with a stored answer, of which they become holders; returns how many are left.
 local function share_answer(hash, followers, answer, retain)
   if #followers > 0 then add_holders(find_answer(hash, answer.by), #followers) end
   return finish_followers(hash, followers, 'completed', retain, free_fields(answer, 'shared'), nil, answer.text)
 end
 
--- Takes a cancelled, expired or deleted job out of its flight. Answers the id of the job that was made leader
--- instead, '' when there is none. A running leader with followers keeps its call (`carrying`).
+-- Takes a cancelled, expired or deleted job out of its flight. Returns the id of the new leader, '' when there is
+-- none. A running leader with followers keeps its call (`carrying`).
 local function leave_flight(job, was)
   if job.leader then
     redis.call('ZREM', followers_key(job.hash), job.id)

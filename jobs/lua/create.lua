@@ -2,24 +2,24 @@
 --
 -- ARGV  for each job: how many arguments follow for it, and these:
 --       1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
---         (behind spaces: what it may be kept as from before)
+--         (after spaces: older forms under which it may be stored)
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost (see read_estimate in common.lua)
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it
---       18 '1': the answer is to say how a job stands, and nothing of its record  19… record fields and values
+--       18 '1': brief, the answer has the status of a job but not its record  19… record fields and values
 -- Answer for each job, in their order: {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'failed', …}:
 --       created: now, how many workers heard of it   shared: now   replayed: id, record (flat)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited, budget_exhausted: ms until it may pass   failed: what Redis said; the others go on
--- Invariant: after 'created' the job stands in the outbox until it is in its lane's queue (a scheduled one until its time), or the call that a worker makes
--- for it at once has ended it; after 'shared' it
--- stands among the followers of a job that is.
+-- Invariant: after 'created' the job is in the outbox until it is in its lane's queue (a scheduled one until it is due), or until
+-- a directly dispatched call has ended it; after 'shared' it is
+-- among the followers of such a job.
 
--- Jobs that this very script has made: the same one may be handed in by several at one moment.
+-- Jobs that this script call has created: several callers may submit the same one at the same time.
 local made_here = {}
 
 -- `a`: the arguments of the job. `may_be_made`: false where none of this script's jobs was there before it.
@@ -56,7 +56,7 @@ local function create(a, may_be_made)
     end
   end
 
-  -- The client's connection broke off, and it sends again what was done: ids are made once.
+  -- A client whose connection broke sends the same request again: an id is created once.
   local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
@@ -67,14 +67,14 @@ local function create(a, may_be_made)
 
   if open_jobs() >= tonumber(a[7]) then return { 'queue_full' } end
 
-  -- Answers that are there already, or on their way, cost the tenant nothing.
+  -- Cached answers and those under way cost the tenant nothing.
   local function is_free()
     return cache_mode == 'use' and (is_kept(hash) or leader_of(hash) ~= nil)
   end
   if a[11] ~= '' and a[15] ~= '' and math.max(tonumber(a[15]), run_at) > tonumber(a[11]) and not is_free() then
     return { 'deadline_unreachable' }
   end
-  -- What is learned of answers counts where there is a budget; elsewhere nothing is asked of it.
+  -- Learned lengths of answers count only if there is a budget.
   local estimate, nano = a[14], nil
   if a[13] == '' then
     estimate = ms(price_estimate(estimate, false))
@@ -82,7 +82,7 @@ local function create(a, may_be_made)
     local budget, guessed = to_nano(a[13]), false
     nano, guessed = price_estimate(estimate, true)
     local spent, reserved = read_money()
-    -- A guess that is over the whole budget would keep out every job, and nothing would ever be learned: one at a time goes.
+    -- A guess above the whole budget would refuse every job, and nothing would be learned. So one job at a time is admitted.
     if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
     if spent + reserved + nano > budget then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
   end
@@ -109,7 +109,7 @@ local function create(a, may_be_made)
   job.is_new = true
   local ready = ms(scheduled and run_at or now)
   local status = scheduled and 'scheduled' or 'queued'
-  -- What a record does not say is as it mostly is: it is ready from its creation on, and expected to cost nothing.
+  -- Missing fields have the usual values: the job is ready from its creation on, and its expected cost is 0.
   local fields = { 'status', status, 'created_at', ms(now), 'hash', hash, 'cache_mode', cache_mode,
     'cache', cache_mode == 'off' and 'off' or 'miss' }
   if scheduled then fields[#fields + 1], fields[#fields + 2] = 'ready_at', ready end
@@ -117,7 +117,7 @@ local function create(a, may_be_made)
   for i = 19, #a do fields[#fields + 1] = a[i] end
   if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
 
-  -- A job for later looks for an answer when it is due: the schedule says when, the cache does not.
+  -- A scheduled job looks for a cached answer when it is due, not before.
   local way, found = 'lead', nil
   if not scheduled then way, found = claim(id, hash, cache_mode, true) end
   if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end

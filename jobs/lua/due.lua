@@ -1,4 +1,4 @@
--- Reads what is to be queued of jobs that stand in the outbox. One that was scheduled for a time that has come is queued from now on.
+-- Reads the queue entries of jobs in the outbox. A scheduled job that is due becomes `queued`.
 --
 -- ARGV  ids
 -- Answer for each: lane ('' there is no such job), priority, cost, when it may run (Unix ms), number of its entry

@@ -22,7 +22,7 @@ for i = 2, #ARGV do
     end
   end
 end
--- One that led for a moment only, and then failed as well, wants no entry.
+-- A job that was promoted here and then failed too needs no entry.
 for i = 2, #answer, 4 do
   if ended[answer[i]] then answer[i] = '' end
 end

@@ -1,10 +1,10 @@
--- Extends the locks of queue entries, where BullMQ keeps them. BullMQ's own script writes each lock anew, which Redis
--- refuses when its memory is full; this one only moves their ends, so who waits for room with a paid result keeps its job.
+-- Extends BullMQ's locks of queue entries. BullMQ's own script rewrites each lock, which Redis refuses when its memory is
+-- full. This one only moves their ends, so that a worker that waits for memory with a paid result keeps its job.
 --
--- KEYS  1 `<prefix>:{l:<lane>}:calls:stalled`, the entries that no worker has given a sign of since the last check
+-- KEYS  1 `<prefix>:{l:<lane>}:calls:stalled`, the entries that no worker has renewed since the last check
 --       2 `<prefix>:{l:<lane>}:calls:`, which is never there (see lib/script-keys.ts)
 -- ARGV  1 duration in ms; then pairs of entry and token
--- Answer the entries that are locked no more, or by another
+-- Answer the entries whose lock has ended or belongs to another worker
 
 local lost = {}
 for i = 2, #ARGV, 2 do

@@ -1,8 +1,8 @@
--- Reads what failed jobs are told apart by. Errors stay where they are: one may quote a provider at length.
+-- Reads the fields by which failed jobs are told apart. Errors stay in Redis: one may quote a provider at length.
 --
 -- KEYS[1] is the tenant's root. ARGV  ids
--- Answer for each: {group, lane, type, code, retryable, failed at, redrives, reply}, '' for what it has not; {} for one that is not
--- failed any more
+-- Answer for each: {group, lane, type, code, retryable, failed at, redrives, reply}, '' for a missing one; {} for a job that is no
+-- longer failed
 
 local function read_error(text)
   local is_json, told = pcall(cjson.decode, text)

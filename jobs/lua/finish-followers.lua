@@ -1,4 +1,4 @@
--- Goes on ending the followers of a leader whose outcome is stored, where finish.lua left some.
+-- Ends more followers of a leader whose outcome is stored, after finish.lua left some.
 --
 -- ARGV  1 id of the leader  2 retain ms
 -- Answer followers left
@@ -7,7 +7,7 @@ local id = ARGV[1]
 local v = redis.call('HMGET', job_key(id), 'hash', 'status', 'answer', 'usage', 'error')
 local hash = v[1]
 
--- The answer of a leader that a release before ended is in its record: it moves to where the others find it.
+-- A leader that an earlier release ended has its answer in its record: the answer moves to where followers find it.
 local function share_old_result()
   local by = answer_name(id, 0)
   put_answer(hash, by, redis.call('HGET', job_key(id), 'result'), v[4] or '', 0, 1)
@@ -21,7 +21,7 @@ if hash and redis.call('GET', flight_key(hash)) == id then
   if v[2] == 'completed' then
     local answer = { by = v[3] or share_old_result(), usage = v[4] }
     local followers = pop_followers(hash)
-    -- Those whose clients wait are told of it.
+    -- Waiting clients of these followers hear of it.
     for _, follower in ipairs(followers) do
       if follower.reply and answer.text == nil then
         answer.text = redis.call('HGET', find_answer(hash, answer.by), 'text')
@@ -31,7 +31,7 @@ if hash and redis.call('GET', flight_key(hash)) == id then
   elseif v[2] == 'failed' then
     left = finish_followers(hash, pop_followers(hash), 'failed', tonumber(ARGV[2]), { 'error', v[5] }, ',"error":' .. v[5])
   else
-    -- The leader was cancelled or forgotten between two calls: its followers go on by themselves.
+    -- The leader was cancelled or deleted between two calls: its followers go on by themselves.
     promote(hash)
   end
   if left == 0 and (v[2] == 'completed' or v[2] == 'failed') then redis.call('DEL', flight_key(hash)) end

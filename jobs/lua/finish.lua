@@ -9,9 +9,9 @@
 --       10 cost in USD  12 '1' when that is an estimate
 -- Answer for each job, in their order: {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again, else call finish-followers.lua
--- Invariant: a job ends once. A result is taken from any call of a job that has not ended (the first to come
--- back wins); a failure only from its latest call, and not once it waits for another. A later outcome is kept with its
--- attempt alone.
+-- Invariant: a job ends once. Until then any of its calls may give the result (the first to come back wins). Only
+-- its latest call may give a failure, and not once the job waits for another call. A later outcome is stored with its
+-- attempt only.
 
 -- `a`: the arguments of the job.
 local function store(a)
@@ -24,7 +24,7 @@ local function store(a)
       redis.call('HDEL', job_key(id) .. ':attempts', call)
     else
       local ending = a[6]
-      -- Of a call that completes its job, the job says the usage. Not so where another call did.
+      -- The usage of the call that completes a job is in the job. The usage of any other call is in its attempt.
       if status == 'completed' and is_terminal(job.status) and a[9] ~= '' and not string.find(ending, '"usage":', 1, true) then
         ending = string.sub(ending, 1, -2) .. ',"usage":' .. a[9] .. '}'
       end
@@ -35,7 +35,7 @@ local function store(a)
   local cost = a[6] == '' and 0 or book(job, id, call, to_nano(a[10]), known)
 
   local ended = not job or is_terminal(job.status)
-  -- The call of a leader that was cancelled or deleted meanwhile, and runs for its followers alone.
+  -- The leader was cancelled or deleted meanwhile, and its call runs for its followers only.
   local carried = ended and (not job or job.carrying)
   if not ended and status == 'completed' then
     job.paid = job.paid + cost
@@ -55,7 +55,7 @@ local function store(a)
     local ttl = (leads or not ended) and tonumber(a[7]) or 0
     if ttl > 0 or #followers > 0 then
       answer = { by = answer_name(id, call), usage = a[9], text = text }
-      -- Of a call whose outcome is stored already, so is the answer.
+      -- If the outcome of a call is stored already, so is its answer.
       local known_at = (ended or known) and find_answer(hash, answer.by)
       if known_at then
         add_holders(known_at, #followers)
@@ -70,7 +70,7 @@ local function store(a)
     fields, members = { 'error', a[8] }, ',"error":' .. a[8]
   end
   if not ended then
-    -- Retried since, it waits for another's call, and its own old one came back first.
+    -- The job was retried and waits for another job's call, but its own old call came back first.
     if job.leader then redis.call('ZREM', followers_key(job.hash), id) end
     if a[6] == '' then redis.call('HSET', job_key(id), 'attempts', job.attempts - 1) end
     if status == 'completed' and a[6] ~= '' then learn_output(job, a[9]) end
@@ -85,7 +85,7 @@ local function store(a)
       local shared = answer and free_fields(answer, 'shared') or fields
       left = finish_followers(hash, followers, status, retain, shared, members, text)
       if left > 0 then
-        -- Of a carried call there is no record to go on from: its worker calls again, or dies and another job leads.
+        -- A carried call has no record to continue from: its worker calls again, or dies and another job leads.
         if not carried then redis.call('SADD', root .. ':draining', id) end
       else
         redis.call('DEL', flight_key(hash))

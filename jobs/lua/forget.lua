@@ -1,27 +1,27 @@
--- Forgets a job; put in front of the scripts that do, behind common.lua.
+-- Deletes a job. The loader puts it after common.lua in the scripts that need it.
 --
 -- Invariant: a running leader with followers leaves a tombstone without content until its call has served them.
 
--- Answers how the job stood, and the id of the job that leads now in its place, or ''.
+-- Returns the job's status, and the id of the job that leads now instead, or ''.
 local function forget(job)
   local id, was, promoted = job.id, job.status, ''
   if not is_terminal(was) then
     promoted = leave_flight(job, was)
   elseif not job.carrying and redis.call('GET', flight_key(job.hash)) == id then
-    -- Forgotten between two calls that end its followers: the others go on by themselves.
+    -- Deleted between two calls that end its followers: the others go on by themselves.
     promoted = promote(job.hash) or ''
   end
 
   if job.flow and not is_terminal(was) then tell_flow(job, 'deleted') end
   release(job)
-  -- What the sweeper needs to queue a job straight from the API whose worker dies: whoever looks then lets another lead.
+  -- If the worker of a directly dispatched job dies, the sweeper needs this to queue the job. The next claim lets another lead.
   local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
   take_out(root .. ':jobs', id)
   take_out(root .. ':status:' .. was, id)
   if was == 'scheduled' then count_scheduled(job, -1) end
   if not job.carrying then take_out(root .. ':outbox', id .. '-' .. job.entries) end
   take_out(root .. ':expiry', id)
-  -- A durable run that asks for this step again gets a job of another id.
+  -- A durable run that asks for this step again gets a job with another id.
   local run, step = string.match(job.durable or '', '^(%x+)\n([^\n]*)')
   if run and redis.call('HDEL', durable_key(run), 's:' .. step) == 1 then redis.call('HINCRBY', durable_key(run), 'steps', -1) end
   take_out(root .. ':deadlines', id)

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 provider  2 most names  3 ms for which one counts after its last use  4… names that are asked for
 -- Answer {ms until one of the others counts no more, 1 | 0 for each name}
--- Invariant: never more than so many names; those that are known stay allowed.
+-- Invariant: there are never more names than the maximum; known names stay allowed.
 
 local key = root .. ':models:' .. ARGV[1]
 local most, life = tonumber(ARGV[2]), tonumber(ARGV[3])

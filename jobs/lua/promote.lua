@@ -1,8 +1,8 @@
--- Lets delayed entries of a lane's queue come at once, in the set where BullMQ keeps them by their times (ms * 0x1000).
+-- Makes delayed entries of a lane's queue due now, in the set where BullMQ keeps them by time (ms * 0x1000).
 --
 -- KEYS  1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
 -- ARGV  1 entries due up to this time, Unix ms
--- Answer how many there were; 1000 at the most, so there may be more then
+-- Answer how many there were; at 1000, the most for one call, there may be more
 
 local delayed = KEYS[1] .. ':delayed'
 local function score(ms) return string.format('%.0f', ms * 0x1000) end

@@ -23,7 +23,7 @@ for i = 2, #ARGV, 5 do
   end
 end
 
--- BullMQ's scores: of one priority, as they came; of one time, as they came, in twelve bits below it.
+-- BullMQ's scores: entries of equal priority in order of arrival; of equal time likewise, in the twelve bits below the time.
 if #prioritized > 0 then
   local first = redis.call('INCRBY', key('pc'), #prioritized) - #prioritized
   local members = {}
@@ -40,6 +40,6 @@ for _, entry in ipairs(delayed) do
   local score = last[2] and math.min(most, tonumber(last[2]) + 1) or least
   redis.call('ZADD', key('delayed'), string.format('%.0f', score), entry.id)
 end
--- BullMQ would keep ten thousand of its events.
+-- BullMQ's default is ten thousand events.
 redis.call('HSET', key('meta'), 'opts.maxLenEvents', ARGV[1])
 return #prioritized + #delayed

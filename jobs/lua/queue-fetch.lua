@@ -1,8 +1,8 @@
--- Takes the next entries out of a lane's queue that are due, as BullMQ's `moveToActive` does with one: each is locked for the
--- process that fetched it, and stands among the active ones, where BullMQ's check finds those whose locks ended.
+-- Fetches the next due entries of a lane's queue, as BullMQ's `moveToActive` does with one: each is locked for the process that
+-- fetched it and is in the active list, where BullMQ's check finds entries whose locks ended.
 --
 -- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
--- ARGV   1 how many at the most  2 token; the locks of the entries have their places behind it  3 how long a lock lasts, ms
+-- ARGV   1 how many at the most  2 token; the lock of each entry adds its place  3 how long a lock lasts, ms
 -- Answer id, tenant, data and priority of each, and the place in its token
 -- Invariants: an entry is fetched once while its lock lasts. Redis' clock says what is due.
 
@@ -24,7 +24,7 @@ if #due > 0 then
   redis.call('ZADD', key('prioritized'), unpack(members))
 end
 
--- Those whose locks ended go first; BullMQ puts them there.
+-- Entries whose locks ended go first; BullMQ puts them into this list.
 local ids = {}
 while #ids < most do
   local id = redis.call('RPOP', key('wait'))
@@ -34,7 +34,7 @@ end
 if #ids < most then
   local popped = redis.call('ZPOPMIN', key('prioritized'), most - #ids)
   for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
-  -- Nothing waits: the order of equal priorities begins anew.
+  -- Nothing waits: the counter for equal priorities restarts.
   if #ids < most then redis.call('DEL', key('pc')) end
 end
 if #ids == 0 then return {} end

@@ -1,9 +1,9 @@
--- Takes entries out of a lane's queue that are needed no more: claimed, or nothing to do.
+-- Removes entries from a lane's queue that are no longer needed: they are claimed, or have nothing to do.
 --
 -- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
 -- ARGV   pairs of an entry's id and the token of its lock
 -- Answer how many went
--- Invariant: an entry whose lock has ended, or is another's, stays.
+-- Invariant: an entry whose lock has ended, or belongs to another worker, stays.
 
 local queue = KEYS[1]
 local function key(name) return queue .. ':' .. name end

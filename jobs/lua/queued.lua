@@ -1,9 +1,9 @@
--- Takes entries out of the outbox that are in their lane's queue now.
+-- Removes entries from the outbox that are in their lane's queue now.
 --
 -- ARGV  entries, `<id>-<number>`
--- Answer how many went
--- Invariant: the place of a job that a worker claimed meanwhile stays, for it is what that worker holds it by; such a place
--- is ahead of the time.
+-- Answer how many were removed
+-- Invariant: the place of a job that a worker claimed meanwhile stays, because it is the worker's lease. Such a place is in
+-- the future.
 
 local outbox = root .. ':outbox'
 local times = redis.call('ZMSCORE', outbox, unpack(ARGV))

@@ -1,11 +1,11 @@
--- Moves a group to its key from where it stood before names that end like a part had a key of their own.
+-- Moves a group whose name ends like a part from its old key to its own key.
 --
 -- ARGV  1 the group's name
 -- Answer 1 | 0 (nothing stood there)
--- Invariant: what another process counted at the new key meanwhile is added to, never replaced.
+-- Invariant: counts that another process wrote to the new key meanwhile are added to, never replaced.
 
 local old, new = root .. ':group:' .. ARGV[1], group_key(ARGV[1])
--- Of another type there is what belongs to another group.
+-- A key of another type belongs to another group.
 local function read(command, ...)
   local found = redis.pcall(command, ...)
   return found.err and {} or found
@@ -18,7 +18,7 @@ for i = 1, #figures, 2 do redis.call('HINCRBYFLOAT', new, figures[i], figures[i 
 local members = read('ZRANGE', old .. ':jobs', 0, -1, 'WITHSCORES')
 for i = 1, #members, 2 do redis.call('ZADD', new .. ':jobs', members[i + 1], members[i]) end
 
--- A stream grows at its end only: what is older goes in front by writing all anew.
+-- A stream grows at its end only: to put older entries in front, all are written anew.
 local events = read('XRANGE', old .. ':events', '-', '+')
 local later = redis.call('XRANGE', new .. ':events', '-', '+')
 if #events > 0 then redis.call('DEL', old .. ':events', new .. ':events') else later = {} end

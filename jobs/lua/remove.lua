@@ -1,10 +1,10 @@
--- Forgets a job by its owner's wish: prompt, result, events, attempts, deliveries and index entries.
+-- Deletes a job for its owner: prompt, result, events, attempts, deliveries and index entries.
 --
--- ARGV  1 id  2… further content hashes whose kept answers go, as that to its own content does
+-- ARGV  1 id  2… further content hashes whose cached answers are deleted too
 -- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or ''}
 
--- A deleted job's calls may be heard of again, and are paid for once all the same: what is booked for them is kept for a
--- day, without its id. Of a job that ended long ago nothing comes any more.
+-- A deleted job's calls may still report, and must be paid once. So what was booked for them is kept for a day, without the
+-- job's id. A job that ended long ago has no such calls.
 local LATE_MS = 3600000
 local function keep_booked(job)
   book_unknown(job)

@@ -1,12 +1,12 @@
--- Moves the times of jobs that a worker has straight from the API ahead: its lock on them.
+-- Renews a worker's leases on claimed jobs: moves their times in the outbox into the future.
 --
 -- ARGV  1 lease in ms; then entries, `<id>-<number>`
 -- Answer 1
--- Invariant: one that was taken out of the outbox stays out; it is the queue's, or has ended.
+-- Invariant: a job that left the outbox stays out; it is in the queue, or has ended.
 
 local outbox = root .. ':outbox'
--- Redis whose memory is full lets a script go on that has written, and this write asks for no memory. Whoever holds
--- paid results must not lose the jobs while it waits for room.
+-- When its memory is full, Redis lets a script go on that has written, and this write needs no memory. A worker that holds
+-- paid results must not lose the jobs while it waits for memory.
 redis.call('PERSIST', outbox)
 for i = 2, #ARGV do redis.call('ZADD', outbox, 'XX', ms(now + tonumber(ARGV[1])), ARGV[i]) end
 return 1

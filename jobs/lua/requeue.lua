@@ -1,4 +1,4 @@
--- Puts a job back to wait after a call that did not end it.
+-- Requeues a job after a call that did not end it.
 --
 -- ARGV  1 id  2 call number  3 not before ms  4 '1' when the call counts as an attempt, '0' when it does not
 --       5 reason  6 waiting for  7 end of the attempt (JSON)  8 another lane that is to serve it ('' the same)
@@ -20,7 +20,7 @@ if job.carrying and is_terminal(job.status) then
   if job.deleted then redis.call('DEL', job_key(id)) end
   return { 0, promote(job.hash) or '' }
 end
--- Stored already, and the answer was lost on its way: the job waits with its entry.
+-- This is stored already, and the answer was lost on its way: the job waits with its entry.
 if job.status == 'queued' and job.calls == call then return { ARGV[8] ~= '' and 2 or 1, '' } end
 if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
 end_hold(job)
@@ -29,7 +29,7 @@ redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_at
   'waiting_for', ARGV[6], 'attempts', job.attempts - (ARGV[4] == '1' and 0 or 1))
 index(job, 'queued')
 emit(job, 'job.retrying', ',"reason":' .. cjson.encode(ARGV[5]) .. ',"attempt":' .. call .. ',"next_attempt_at":' .. ms(at))
--- Its place says from now on that it is to be queued, which its worker does; a sweeper does where that one dies.
+-- From now on its place in the outbox says that it must be queued. Its worker does that, or a sweeper if the worker dies.
 local place = id .. '-' .. job.entries
 put(root .. ':outbox', ms(now + tonumber(ARGV[11])), place)
 if ARGV[8] ~= '' then

@@ -1,15 +1,15 @@
--- Forgets the next jobs and durable runs whose retention is over. Kept answers stay for their own time.
+-- Deletes the next jobs and durable runs whose retention is over. Cached answers stay for their own time.
 --
 -- ARGV  1 most jobs and runs
 -- Answer {how many there were, promoted id…}; as many as asked for means that there may be more
--- Invariants: what goes is what is over now, by Redis' clock, and has ended: a job that was queued again meanwhile stays. A durable run
--- (durable/lua/common.lua) stays until the last of its jobs has ended and was kept for its time, and its jobs stay as long as it. A job of a
+-- Invariants: a deleted job has ended and its retention is over now, by Redis' clock: a requeued job stays. A durable run
+-- (durable/lua/common.lua) stays until the retention of the last of its jobs is over, and its jobs stay as long as the run. A job of a
 -- flow stays as long as the flow, which may ask for its result.
 
--- A run with an open job is looked at again after this, and at the latest a job whose run goes on.
+-- A run with an open job is checked again after this, and so, at the latest, is a job whose run goes on.
 local LOOK_AGAIN_MS = 3600000
 
--- Steps of a run that are looked at in one script, about.
+-- About how many steps of a run one script checks.
 local STEPS_AT_ONCE = 500
 
 local function place_run(run, at)
@@ -17,11 +17,11 @@ local function place_run(run, at)
   redis.call('ZADD', root .. ':durables', at, run)
 end
 
--- When the last of these steps' jobs will have been kept for its time; now or before: all have been.
+-- When the retention of the last of these steps' jobs ends; now or earlier: all are over.
 local function jobs_kept_until(fields, last)
   for i = 1, #fields, 2 do
     local id = string.sub(fields[i], 1, 2) == 's:' and string.match(fields[i + 1], '^job .* (%S+)$')
-    -- Those that have ended have a place; of those that have none most are gone.
+    -- Ended jobs have a place. Most jobs without one are deleted.
     local place = id and score_of(root .. ':expiry', id)
     if place then
       last = math.max(last, tonumber(place))
@@ -32,8 +32,8 @@ local function jobs_kept_until(fields, last)
   return last
 end
 
--- A run of many steps is looked through in several scripts. How far the one before came holds for as long as nobody asked for
--- the run since, which would have moved its place.
+-- Several scripts check a run of many steps. The progress of the previous one is valid while nobody asks for the run:
+-- that would have moved its place.
 local function retire_run(run)
   local key = durable_key(run)
   local cursor, last, at = string.match(redis.call('HGET', key, 'looked') or '', '^(%d+) (%d+) (%d+)$')
@@ -52,13 +52,13 @@ local function retire_run(run)
   end
 end
 
--- When the durable run of the job ends, or nil.
+-- When the retention of the job's durable run ends, or nil.
 local function run_of(job)
   local run = string.match(job.durable or '', '^%x+')
   return run and tonumber(redis.call('ZSCORE', root .. ':durables', run) or nil)
 end
 
--- When the flow of the job ends, or nil: it is gone, or there is none.
+-- When the retention of the job's flow ends, or nil: it is deleted, or there is none.
 local function flow_end_of(job)
   local id = string.match(job.flow or '', '^%S+')
   local v = id and redis.call('HMGET', flow_key(id), 'status', 'expires_at')
@@ -74,7 +74,7 @@ for _, id in ipairs(due) do
   if run then
     retire_run(run)
   elseif kept then
-    -- A run or a flow that is over as well goes first, and the job with the next look.
+    -- A run or a flow that is over too goes first, and the job with the next check.
     put(root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
   elseif job and is_terminal(job.status) then
     local _, promoted = forget(job)

@@ -1,8 +1,8 @@
 -- Queues a failed or cancelled job again, with fresh attempts.
 --
 -- ARGV  1 id  2 retain ms
---       and where it is not by hand but by the configuration, which must neither pay twice nor let in more than a
---       submission could:
+--       and for a redrive by the configuration, which must neither pay twice nor admit more than a submission
+--       could:
 --       3 when it failed, as the caller saw it  4 how long after that, ms  5 most redrives  6 most open jobs of the
 --       tenant  7 budget in USD a UTC day ('' no limit)
 -- Answer {'none'} | {'not_retryable'} | {'not_due'} | {'queue_full'} | {'budget_exhausted'}
@@ -16,7 +16,7 @@ if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'not_retry
 local function refusal(failed_at, after, most, most_open, budget)
   local v = redis.call('HMGET', job_key(id), 'finished_at', 'redrives')
   if job.status ~= 'failed' or v[1] ~= failed_at or tonumber(v[2] or 0) >= tonumber(most) then return 'not_retryable' end
-  -- Kept no longer: the sweeper was not there yet.
+  -- Its retention is over, and the sweeper has not deleted it yet.
   if tonumber(redis.call('ZSCORE', root .. ':expiry', id) or 0) <= now then return 'not_retryable' end
   if tonumber(failed_at) + tonumber(after) > now then return 'not_due' end
   if open_jobs() >= tonumber(most_open) then return 'queue_full' end
@@ -34,11 +34,11 @@ take_out(root .. ':expiry', id)
 redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
 job.deadline = 0
 
--- Cancelled in mid-call, and the call still runs for its followers: it is this job's again.
+-- It was cancelled during its call, which still runs for its followers: the call is this job's again.
 local status = job.carrying and 'running' or 'queued'
 redis.call('HSET', job_key(id), 'status', status, 'attempts', job.carrying and 1 or 0, 'ready_at', ms(now))
 index(job, status)
--- What came before is void for whoever reads the job's stream from now on.
+-- New readers of the job's stream must ignore the events before this one.
 redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
 if job.carrying then return { 'running' } end
 

@@ -1,40 +1,40 @@
--- Claims fetched jobs of one tenant for a call each, or for one that they share, and writes the calls' intents.
+-- Claims fetched jobs of one tenant, for a call each or for a shared call, and writes the calls' intents.
 --
 -- ARGV  1 intent: JSON members with leading comma (provider, model, coalesced, waited_for)  2 retain ms
 --       3 most calls that may be lost with their worker before the job is quarantined
---       4 ms for which a claimed job is this worker's, by its place in the outbox
+--       4 ms for which its place in the outbox holds a claimed job for this worker
 --       5 the tenant's budget in USD a UTC day ('' no limit)
---       then for each job: id, entry number, token of the fetched entry, what its call is expected to cost ('' as reserved),
---       '1' when it came straight from the API and was not claimed yet
+--       then for each job: id, entry number, token of the fetched entry, expected cost of its call ('' as reserved),
+--       '1' when it was dispatched directly and is not claimed yet
 -- Answer for each job, in their order:
---        {'run', call number, attempts, number of the call before where that was lost just now, else 0,
---         what a call needs of the record (flat)}
---        {'wait', ms}      not due before this time, or another job has to show first that it takes no worker down
---        {'ack', promoted} nothing to do: gone, a stale entry, terminal, answered from the cache, following, or failed here;
---                          `promoted` is the id of a job that now leads instead and wants a queue entry, or '';
---                          failed here: behind it the error's code and the id of the request that made the job
--- Invariants: a call leaves only after its intent is in the record, so a call whose outcome never came is known; and not
--- where what was spent, what the calls under way are expected to cost and what it is expected to cost come to more than the
--- budget. A running job stands in the outbox until it ends or waits again; while its time there is ahead a worker holds it,
--- and any other entry for it is stale.
+--        {'run', call number, attempts, number of the previous call if it was lost just now, else 0,
+--         the fields of the record that a call needs (flat)}
+--        {'wait', ms}      not due before this time, or another job must show first that it crashes no worker
+--        {'ack', promoted} nothing to do: deleted, a stale entry, terminal, answered from the cache, following, or failed here;
+--                          `promoted` is the id of a job that now leads instead and needs a queue entry, or '';
+--                          failed here: then the error's code and the id of the request that created the job
+-- Invariants: a call leaves only after its intent is in the record, so a call without an outcome is known. It does not
+-- leave if the money spent, the expected cost of the calls under way and its own expected cost together exceed the
+-- budget. A running job is in the outbox until it ends or waits again. While its time there is in the future a worker holds
+-- it, and any other entry for it is stale.
 
--- A job that no worker claimed for so long after its creation goes by the queue. Less than the sweeper's grace
+-- A directly dispatched job that no worker claimed within this time goes through the queue. Less than the sweeper's grace
 -- (maintenance.ts), so that no job is claimed here and queued there.
 local DIRECT_MS = 1000
 
--- How long a job waits for another that may be what takes workers down, before it asks again.
+-- How long a job waits for another one that may crash workers, before it asks again.
 local SUSPECT_MS = 1000
 
--- Others wait this long at the most for one that runs: what takes a worker down mostly does so at once, and one whose
--- worker died of something else would hold them until it is found.
+-- Longest wait for such a running job. A job that crashes its worker usually does so at once. If the worker died of
+-- something else, the others would wait until that is found.
 local SUSPECT_HOLDS_MS = 5000
 
--- How long a job waits for the calls under way to say what they cost, at the least and at the most.
+-- Shortest and longest wait for the costs of the calls under way.
 local BUDGET_MS = 1000
 local BUDGET_MOST_MS = 60000
 
--- Of several jobs that were lost together with as many workers as a job may take down but one, any may be the cause. They
--- run one at a time, so that the next loss sets aside only that one. True: another is under way.
+-- Several jobs may have lost their calls together, one less than the most each. Any of them may be the cause, so they run one
+-- at a time, and the next loss quarantines only one job. True: another one is under way.
 local function has_to_wait(job, most)
   if job.lost ~= most - 1 then return false end
   local other = redis.call('GET', root .. ':suspect')
@@ -48,16 +48,16 @@ end
 
 local members, retain, most_lost, lease, budget_usd = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local outbox = root .. ':outbox'
--- What a call needs of a record beyond what transitions read.
+-- The fields of a record that a call needs besides those that transitions read.
 local NEEDED = { 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id', 'unfit_lanes' }
 
 local function failed(id, promoted, code)
   return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
 end
 
--- The budget once more, for what calls cost may be more than was reserved for them. Nil: the call may leave, and `fields` of
--- the record say what is held for it. Else the script's answer: what does not fit beside the calls under way waits for these,
--- and what does not fit into what is left of the day fails, with those that wait for the same call.
+-- Checks the budget again, because calls may cost more than was reserved. Nil: the call may leave, and `fields` of the
+-- record say how much is held for it. Else the script's answer: a job that does not fit beside the calls under way waits for
+-- them. A job that does not fit into the rest of the day's budget fails, with its followers.
 local function hold_budget(job, expected, fields)
   if budget_usd == '' then return nil end
   local id, budget = job.id, to_nano(budget_usd)
@@ -79,7 +79,7 @@ local function hold_budget(job, expected, fields)
     return failed(id, '', 'budget_exhausted')
   end
   if running > 0 and spent + running + estimate > budget then
-    -- The more wait, the less often each asks.
+    -- The more jobs wait, the less often each asks.
     local at = ms(now + math.min(BUDGET_MOST_MS, BUDGET_MS + 2 * redis.call('ZCARD', root .. ':status:queued')))
     redis.call('HSET', job_key(id), 'waiting_for', 'budget', 'next_attempt_at', at)
     return { 'wait', at }
@@ -90,7 +90,7 @@ local function hold_budget(job, expected, fields)
     fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(estimate)
     job.reserved = estimate
   end
-  -- What it learns of is the lane that serves it.
+  -- Learned lengths belong to the lane that serves the job.
   if expected ~= '' and expected ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', expected end
   add_to_sum(root .. ':money:running', estimate)
   fields[#fields + 1], fields[#fields + 2] = 'held_nano', ms(estimate)
@@ -104,9 +104,9 @@ local function start(id, entry, token, expected, is_direct)
   local place = id .. '-' .. job.entries
 
   if is_terminal(job.status) then
-    -- Cancelled in mid-call while carrying followers, and then its worker died: another must lead.
+    -- It was cancelled during its call, with followers, and then its worker died: another job must lead.
     if job.carrying then
-      -- Its call still goes on for the others, in a worker that holds it.
+      -- Its call still goes on for its followers, in a worker that holds it.
       local held_until = score_of(outbox, place)
       if held_until and tonumber(held_until) > now then return { 'ack', '' } end
       take_out(outbox, place)
@@ -122,16 +122,16 @@ local function start(id, entry, token, expected, is_direct)
   local is_ours = job.status == 'running' and redis.call('HGET', job_key(id), 'claim') == token
 
   if job.status == 'running' and not is_ours then
-    -- Another worker has it, or a sweeper is to find it; that the entry comes again says nothing of that worker.
+    -- Another worker has the job, or a sweeper will find it. A repeated entry does not mean that the worker died.
     local until_ms = score_of(outbox, place)
     if until_ms and (tonumber(until_ms) > now or is_direct) then return { 'ack', '' } end
   elseif is_direct and not is_ours then
-    -- Straight from the API: once the sweeper may have looked, the job is the queue's.
+    -- A direct dispatch: once the sweeper may have looked, the job belongs to the queue.
     local since = score_of(outbox, place)
     if not since then return { 'ack', '' } end
     local oldest = math.min(tonumber(since), job.ready_at)
     if oldest < now - DIRECT_MS then
-      -- A renewal may have moved it ahead right after that look: the sweeper looks again.
+      -- A renewal may have moved its time into the future right after that look: the sweeper looks again.
       put(outbox, ms(oldest), place)
       return { 'ack', '' }
     end
@@ -143,13 +143,13 @@ local function start(id, entry, token, expected, is_direct)
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
     return failed(id, promoted, 'deadline_exceeded')
   end
-  -- What waited for the end of a pause has a permit now, so the pause is over, whenever that was to be.
+  -- A job that waited for the end of a pause has a permit now, so the pause is over, even if it was to last longer.
   if job.ready_at > now + 1 and job.status ~= 'running'
     and redis.call('HGET', job_key(id), 'waiting_for') ~= 'provider_pause' then return { 'wait', ms(job.ready_at) } end
 
   local lost_call = 0
   if job.status == 'running' then
-    -- Claimed for this entry already, and the answer was lost on its way.
+    -- It is claimed for this entry already, and the answer was lost on its way.
     if is_ours then
       hold()
       local record = redis.call('HGETALL', job_key(id))
@@ -157,8 +157,8 @@ local function start(id, entry, token, expected, is_direct)
       record[#record + 1], record[#record + 2] = 'waited_ms', ms(intent.waited_ms)
       return { 'run', job.calls, job.attempts, 0, record }
     end
-    -- Delivered again: the worker of the last call is gone, and whether the provider did the work is unknown.
-    -- What it cost is unknown as well: it is booked as it was reserved.
+    -- A repeated delivery: the worker of the last call is gone, and nobody knows whether the provider did the work.
+    -- Its cost is unknown too, so the reserved amount is booked.
     local known = redis.call('HGET', job_key(id) .. ':attempts', job.calls .. ':end')
     if not known or not string.find(known, '"outcome"', 1, true) then
       local cost = job.reserved or 0
@@ -184,7 +184,7 @@ local function start(id, entry, token, expected, is_direct)
     local way, found = claim(id, job.hash, job.cache_mode)
     if way == 'hit' then
       finish(job, 'completed', retain, free_fields(found, 'hit'), nil, found.text)
-      -- The answer serves those that waited for this job's call as well; the flight of another job is not ours to end.
+      -- The answer serves this job's followers as well. The flight of another job must not end here.
       if redis.call('GET', flight_key(job.hash)) == id then
         if share_answer(job.hash, pop_followers(job.hash), found, retain) > 0 then
           redis.call('SADD', root .. ':draining', id)

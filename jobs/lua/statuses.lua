@@ -1,4 +1,4 @@
--- Reads how jobs stand.
+-- Reads the states of jobs.
 --
 -- ARGV  ids
 -- Answer a status for each, '' where there is no such job

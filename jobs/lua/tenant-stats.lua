@@ -1,9 +1,9 @@
--- Reads how a tenant stands: its jobs, its money, its pace.
+-- Reads the statistics of a tenant: its jobs, its money, its pace.
 --
 -- ARGV  1 retain ms  2 how far back the pace looks, ms
 -- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time}
--- A job stands in `expiry` by when it ended plus what it is kept; so what ended lately is counted without a counter. What is
--- kept for longer ended under an earlier configuration. Durable runs stand there too, and in `durables` with the same scores.
+-- A job's score in `expiry` is its end plus the retention, so jobs that ended lately are counted without a counter. A later
+-- score is from an earlier configuration. Durable runs are there too, and in `durables` with the same scores.
 
 local answer = {}
 for i, status in ipairs({ 'scheduled', 'queued', 'running', 'completed', 'failed', 'cancelled' }) do
