@@ -25,6 +25,7 @@ else {
 }
 
 async function run(options: DoorOptions): Promise<DoorResult> {
+  const { out: _out, profile: _profile, ...measured } = options
   const stage = await openStage(options, say)
   try {
     const machine: Machine = await readMachine(stage.redis)
@@ -47,7 +48,7 @@ async function run(options: DoorOptions): Promise<DoorResult> {
       commit: readCommit(),
       machine,
       loadAfter: Number(loadavg()[0]!.toFixed(2)),
-      options,
+      options: measured,
       rows,
       rounds,
       checks: checkGoals(rows),

@@ -21,7 +21,8 @@ export type BenchResult = {
   at: string
   commit: string
   machine: Machine
-  options: BenchOptions
+  /** Not where it was written: that says something of the machine, and nothing of the run. */
+  options: Omit<BenchOptions, 'out' | 'profile'>
   systems: Record<SystemName, SystemResult>
   /** Jobs a second of Sluice over those of the queue built by hand: of the medians, and round by round. */
   sluiceOverHand: number

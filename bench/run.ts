@@ -83,12 +83,13 @@ async function runBench(
   await measureEmbeddings(stage, number(options.warmUpJobs), options.warmUpJobs)
   const embeddings = await measureEmbeddings(stage, number(options.embeddingJobs), options.embeddingJobs)
 
+  const { out: _out, profile: _profile, ...measured } = options
   const { sluice, hand } = byName
   return {
     at: new Date().toISOString(),
     commit: readCommit(),
     machine,
-    options,
+    options: measured,
     systems: byName,
     sluiceOverHand: sluice.jobsPerSecond / hand.jobsPerSecond,
     sluiceOverHandByRound: sluice.rounds.map(

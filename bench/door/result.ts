@@ -36,7 +36,7 @@ export type DoorResult = {
   machine: Machine
   /** Processes that wanted to run in the last minute of the bench, on average. */
   loadAfter: number
-  options: DoorOptions
+  options: Omit<DoorOptions, 'out' | 'profile'>
   rows: Row[]
   rounds: Measured[][]
   checks: Check[]
