@@ -40,7 +40,7 @@ import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000
 const maxPathParameter = 512
-/** What a body that goes on after its answer gets, in ms: with the 10 s before the answer, well within 15 s altogether. */
+/** How long a body may go on after its answer, in ms: with the 10 s before the answer, well within 15 s in total. */
 const surplusTimeout = 3_000
 
 /**
@@ -156,7 +156,7 @@ function addHooks(app: Api, { deps, limits, closing }: RouteContext): void {
       tenant: request.getDecorator<Tenant | null>(tenantDecorator)?.name,
       job: reply.getHeader('x-job-id') ?? jobOf(reply.getHeader('location')),
     }
-    // Who looks at and steers what is another's is to be found later, at the usual level.
+    // Requests of an administrator who acts as a tenant must be in the log at the usual level.
     if (acting === null) request.log.debug(line, 'answered')
     else request.log.info({ ...line, acting, path: raw.url }, 'answered an administrator acting as a tenant')
     const { method, route, status, ms } = line

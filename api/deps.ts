@@ -40,11 +40,11 @@ export type ApiDeps = {
   flows: Flows
   lanes: LaneControl
   tenantStats: TenantStatsReader
-  /** Who is the maintainer, and since when, Unix ms; null: nobody, for the moment. */
+  /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
   readMaintainer: () => Promise<MaintainerView | null>
   /** When a job would start that is queued now, Unix ms; null: not known. */
   forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
-  /** The configuration as it stands now; read anew for each request. */
+  /** The current configuration; read again for each request. */
   config(): Config
   /** The keys as they stand now. */
   keyring(): Keyring
@@ -62,7 +62,7 @@ export type ApiDeps = {
   /** True for errors that say the store is away, so that asking again later may help. */
   isUnavailable(error: unknown): boolean
   log: Logger
-  /** Without it nothing is told of requests in traces. */
+  /** Without it requests are not traced. */
   traceRequest?: TraceRequest
   /** Unix milliseconds. */
   now(): number
@@ -74,7 +74,7 @@ export type ApiDeps = {
   limits?: Partial<ApiLimits>
 }
 
-/** Who counts what the API does, and tells of it. */
+/** Counts what the API does, and reports it. */
 export type ApiMetrics = {
   /** An answer is out. `route`: as it was registered; null: there is none. */
   onAnswer(answer: { method: string; route: string | null; status: number; ms: number }): void

@@ -22,7 +22,7 @@ export const bodyBounds: JsonBounds = {
 /** Shorter texts, in bytes, pass no bound but that of depth, which their parser checks, and says where. */
 const scanFromBytes = 64 * 1024
 
-/** A scanner with the bounds of a body, for one that may be long. */
+/** A scanner with the bounds of a body, for bodies that may be long. */
 export function createBodyScanner(): JsonScanner {
   const scanner = createJsonScanner(bodyBounds)
   let waiting: Uint8Array[] = []

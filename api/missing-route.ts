@@ -8,7 +8,7 @@ const LONGEST_PATH = 200
 
 /**
  * Answers paths that are not there with a 404 that names the path, the methods that it takes, or the path that is most
- * like it. To be called before the routes are registered.
+ * like it. Call it before the routes are registered.
  */
 export function registerMissingRoute(app: Api): void {
   const methods = new Map<string, Set<string>>()

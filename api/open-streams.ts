@@ -3,16 +3,16 @@ import type { Keyring } from '../config/tenants.ts'
 import { callerOf, findTenant, readActing, readKeyHeader } from './auth.ts'
 import { ApiError } from './errors.ts'
 
-/** How often open streams are held against a changed keyring, in ms: a key that is gone is to serve 5 s at the most. */
+/** How often open streams are checked against a changed keyring, in ms: a removed key may serve for at most 5 s. */
 const CHECK_MS = 1_000
 
 export type OpenStreams = {
   /**
-   * Counts a stream until its answer is closed, for the tenant whose key was sent. The signal aborts when the key it was asked for with is good no more, for
-   * a stream outlives what was checked at its beginning. Throws `rate_limited` when the tenant has too many.
+   * Counts a stream until its answer is closed, for the tenant whose key was sent. The signal aborts when that key is no longer valid,
+   * because a stream outlives the check at its beginning. Throws `rate_limited` when the tenant has too many.
    */
   open(request: FastifyRequest, reply: FastifyReply): AbortSignal
-  /** The same for what is no answer, until it is released. */
+  /** The same for a connection that is not an answer, until it is released. */
   hold(holder: StreamHolder): { signal: AbortSignal; release(): void }
 }
 

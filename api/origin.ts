@@ -21,8 +21,8 @@ const tracedRoutes = new Set([
 ])
 
 /**
- * Has every request that makes jobs told of, where someone listens. To be called when keys are checked already, for strangers
- * are not to write into anybody's traces.
+ * Traces every request that makes jobs, if tracing is on. Call it after keys are checked, because strangers must not write
+ * into anybody's traces.
  */
 export function addTracing(app: Api, traceRequest: TraceRequest | undefined): void {
   app.decorateRequest<RequestTrace | null>(traceDecorator, null)

@@ -71,7 +71,7 @@ function findRepetition(source: string, members: number): JsonFault | null {
   return path && { path: path.reverse(), what: 'stands twice in its object' }
 }
 
-/** V8 repeats some of the text in its messages; only the position may be told, for the text may be a prompt. */
+/** V8 repeats some of the text in its messages. We pass on only the position, because the text may be a prompt. */
 function explain(error: unknown): string {
   if (!(error instanceof SyntaxError)) return 'is not valid JSON'
   if (error.message.includes('forbidden prototype'))

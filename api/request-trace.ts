@@ -2,7 +2,7 @@
 export type RequestTrace = {
   /** W3C `traceparent` of what is done for it. */
   readonly traceparent: string
-  /** To be called once it is answered, or its client is gone: then its answer is not whole, or has not even a status. */
+  /** Call it once the request is answered or its client is gone. If the client is gone, the answer is incomplete or has no status. */
   end(answer: { status: number | null; isWhole: boolean; tenant: string | null }): void
 }
 

@@ -5,7 +5,7 @@ import type { Api } from './deps.ts'
 
 /**
  * Gives every answer the headers by which browsers are kept from doing harm. They are the same for all, so helmet is asked for
- * them once: as a middleware it makes them anew for each request, which took 4% of the time of a call.
+ * them once: as a middleware it makes them again for each request, which took 4% of the time of a call.
  */
 export function addSecurityHeaders(app: Api): void {
   const headers = readSecurityHeaders()

@@ -53,7 +53,7 @@ export type ClientDeps = {
   signal: AbortSignal
   /** How long the server may be away before the command gives up, in ms. */
   patienceMs: number
-  /** Why nothing goes on at the moment; null: it goes on. */
+  /** Why the work is paused at the moment. Null: it is not paused. */
   onTrouble?: (trouble: string | null) => void
 }
 

@@ -103,7 +103,7 @@ export function runDelete(terminal: Terminal, ids: string[], options: Common): P
   }))
 }
 
-/** `schedules runs ID`: what became of its slots, newest first. */
+/** `schedules runs ID`: the outcomes of its slots, newest first. */
 export async function runRuns(
   terminal: Terminal,
   id: string,

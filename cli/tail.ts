@@ -27,7 +27,7 @@ export async function runTail(terminal: Terminal, what: string, options: TailOpt
     onOpen: () => {
       patience = options.patience
     },
-    // What ended in an error goes on behind the last event; what ended without one says next time whether that was all.
+    // A stream that ended in an error resumes after the last event. One that ended without an error says next time whether it was complete.
     async goOn({ how, error }) {
       if (how === 'unopened') throw error
       await terminal.sleep(PAUSE_MS)

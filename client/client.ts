@@ -84,7 +84,7 @@ export type SluiceClient = {
   run<Result = NonNullable<Job['result']>>(create: CreateJob, options?: RunOptions): Promise<Result>
   /**
    * The events of a job or a group, from the first, then live, to the last there can be. None is missed and none comes twice,
-   * over any number of connections and servers; `after` goes on where another process stopped.
+   * over any number of connections and servers; `after` resumes where another process stopped.
    */
   events(target: EventTarget, options?: EventsOptions): AsyncGenerator<SluiceEvent, void, undefined>
   /** The same of everything: `{ all: true }` and what narrows it. Does not end by itself. */

@@ -13,7 +13,7 @@ export type WaitForSignalOptions = {
   timeout?: Duration
 }
 
-/** What a durable function has to do its work with. Every name stands for one step of the run. */
+/** What a durable function works with. Every name identifies one step of the run. */
 export type DurableSteps = {
   /**
    * A job: its answer, at once where an earlier run of the function has got it. Throws JobFailedError when the job ended without one,
@@ -52,7 +52,7 @@ export type Durable = {
   signal(id: string, name: string, value: unknown, options?: SendSignalOptions): Promise<DurableSignal>
   /** The run with its steps, without their results. */
   get(id: string, options?: { signal?: AbortSignal }): Promise<DurableRun>
-  /** Forgets the run, and its jobs. Run again, it begins anew. */
+  /** Deletes the run and its jobs. If you run it again, it starts from the beginning. */
   delete(id: string, options?: { signal?: AbortSignal }): Promise<void>
 }
 
@@ -117,7 +117,7 @@ function createSteps(
   const waits = createTurnstile(WAITS_AT_ONCE)
   const names = new Set<string>()
 
-  /** Begins a step, and goes on with it. What nobody waits for any more, for the function has ended, is left as it is. */
+  /** Begins a step and follows it. When the function has ended and nobody waits for the step, it is left as it is. */
   function begin<T>(
     name: string,
     what: () => PutDurableStep,

@@ -23,7 +23,7 @@ export type RequestOptions = {
   timeoutMs?: number
   /** How long a stream may be silent, in ms, where that is not as long as others. */
   silenceMs?: number
-  /** False: not sent again after a connection that broke, for the first may have done its work. */
+  /** False: not sent again after a broken connection, because the first request may have done its work. */
   isRepeatable?: boolean
   /**
    * How long to wait after an error that asking again may cure, in ms; null: it is thrown. `failed` counts the attempts. As the
@@ -142,7 +142,7 @@ export function createHttp(deps: HttpDeps): Http {
   function waitAfter(error: SluiceError, failed: number): number | null {
     const asked = (error.retryAfterSeconds ?? 0) * 1000
     if (failed >= attempts || asked > longestWaitMs) return null
-    // Never before the server asks for it; a little later, for it asks everybody for the same time.
+    // Never before the time that the server names; a little later, because it names the same time to everybody.
     return asked + backOff(failed)
   }
 

@@ -25,7 +25,7 @@ export type Schedules = {
   delete(id: string, options?: Options): Promise<void>
   /** Makes its job now, beside the slots. */
   run(id: string, options?: Options & { idempotencyKey?: string }): Promise<Job>
-  /** What became of its slots, newest first. */
+  /** The outcomes of its slots, newest first. */
   runs(id: string, options?: ListSchedulesQuery & Options): AsyncGenerator<ScheduleRun, void, undefined>
 }
 

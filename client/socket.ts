@@ -4,7 +4,7 @@ import type { CreateJob, ErrorMembers, Job } from './openapi.ts'
 import type { sleep } from './sleep.ts'
 import { createSubscription, type Subscription } from './socket-subscription.ts'
 
-/** One WebSocket for many jobs: what it follows goes on where it was when a connection breaks, and nothing is submitted twice. */
+/** One WebSocket for many jobs. After a broken connection it resumes what it follows, and submits nothing twice. */
 export type SluiceSocket = {
   /** As the client's `events`. */
   events(target: EventTarget, options?: EventsOptions): AsyncGenerator<SluiceEvent, void, undefined>

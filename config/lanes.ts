@@ -25,7 +25,7 @@ export type Lane = {
   provider: string
   model: string
   kind: ProviderKind
-  /** What becomes of members that a provider of kind `anthropic` has no counterpart for. */
+  /** What happens to members that a provider of kind `anthropic` has no counterpart for. */
   onUnsupported: 'refuse' | 'drop'
   limits: LaneLimits
   timeout: number
@@ -130,7 +130,7 @@ export function successorOf(
   return place === -1 ? null : (route.slice(place + 1).find((next) => !unfit.includes(next)) ?? null)
 }
 
-/** Whether any route goes on behind this lane. */
+/** Whether any route has a further lane after this one. */
 export function hasSuccessors(config: Config, lane: string): boolean {
   return Object.keys(config.routes).some((alias) => successorOf(config, alias, lane) !== null)
 }

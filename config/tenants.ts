@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { digestConfiguredKey, digestKey } from './key-digest.ts'
 import type { Config } from './schema.ts'
 
-/** Who a request is from, with everything resolved. */
+/** The tenant that a request is from, with everything resolved. */
 export type Tenant = {
   name: string
   admin: boolean

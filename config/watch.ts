@@ -45,7 +45,7 @@ export function watchConfig(options: WatchOptions): { close(): void } {
   }
 
   function check(): void {
-    // Opened anew before the file is read: what a symlink leads to may have changed, and no later change is missed.
+    // Opened again before the file is read: what a symlink leads to may have changed, and no later change is missed.
     closeWatchers()
     watchers = openWatchers()
     const content = readContent(path)

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-/** What stands for the id of a run in keys: ids may hold anything that can be printed. */
+/** Replaces the id of a run in keys, because ids may hold any printable character. */
 export function runDigest(id: string): string {
   return hash('sha256', id, 'hex').slice(0, 32)
 }

@@ -27,7 +27,7 @@ export type StepRequest =
 
 export type Begun =
   | { kind: 'begun' | 'known'; step: Step }
-  /** The name stands for another step. */
+  /** The name belongs to another step. */
   | { kind: 'changed' }
   /** The run has as many steps as it may. */
   | { kind: 'full' }
@@ -66,13 +66,13 @@ export type DurableRuns = {
     sender: string | null,
   ): Promise<{ kind: 'none' | 'other' | 'full' | 'late' | 'taken' | 'sent'; at: number }>
   get(tenant: string, id: string): Promise<DurableRun | null>
-  /** Forgets a run, its jobs aside; false: there was none. */
+  /** Deletes a run, but not its jobs. False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
-  /** What stands for a create object in the store; first what is to be written. */
+  /** The digests of a create object by which the store may know it. The first one is the one to write. */
   digests(plain: string): string[]
 }
 
-/** Whether nothing more will become of a sleep, or of a wait for a signal. */
+/** Whether a sleep, or a wait for a signal, is over. */
 export function isOver(step: Pick<Step, 'until' | 'readAt'> & { signal: unknown }): boolean {
   return step.signal !== null || (step.until !== null && step.readAt >= step.until)
 }

@@ -108,7 +108,7 @@ export function createTenantEvents(deps: {
         throw new ForeignCursorError('the cursor is of a time that has not come')
     }
     if (!withDeltas) return { events: given.events, deltas: null }
-    // Who did not ask for chunks until now gets those from the same time on.
+    // A client that did not ask for chunks until now gets those from the same time on.
     return { events: given.events, deltas: given.deltas ?? given.events }
   }
 

@@ -14,9 +14,9 @@ const DELTA = 'job.delta'
 /**
  * The references of one read in their order, behind `position`. `deltas` null: chunks are not asked for.
  *
- * References and chunks stand in two streams, each in its order; entries are compared by Redis' clock, but what belongs to one
- * job by `seq`, for two events may have one time, and the clock may have gone back. `most`: entries that were asked for; where a
- * stream has more, nothing from the time of its last on is told yet, for what comes next may belong before it.
+ * References and chunks are in two streams, each in its order. Entries are compared by Redis' clock, but entries of one job by
+ * `seq`, because two events may have the same time, and the clock may have gone back. `most`: the number of entries asked for. If a
+ * stream has more, the page stops before the time of its last entry, because the next one may belong before it.
  */
 export function toPage(
   position: Position,
@@ -47,7 +47,7 @@ export function toPage(
   return { told, end: at, isLast: full.length === 0 }
 }
 
-/** Which entries may be told where these streams have more. What has one time over a whole page is told all the same. */
+/** Which entries a page may show if these streams have more. A whole page with one time is shown all the same. */
 function showUntil(
   full: readonly (readonly StreamEntry[])[],
   all: readonly StreamEntry[],

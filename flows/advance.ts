@@ -153,7 +153,7 @@ export async function lookAtFlow(
       return false
     }
     if (record.isSettling) changes.fields.set('settling', '')
-    // Its end was no look's doing; it is told of once, when nothing of it runs any more.
+    // No look at the flow ended it. Its end is reported once, when none of its jobs runs any more.
     if (record.isSettling && record.status === 'cancelled') progress.status = 'cancelled'
     record.isSettling = false
     return true
@@ -344,7 +344,7 @@ export async function lookAtFlow(
     progress.steps.push('skipped')
   }
 
-  /** What becomes of a step that failed, as its `on_failure` says. */
+  /** What happens to a failed step, by its `on_failure`. */
   async function fail(step: CompiledStep, state: StepState, error: FlowError): Promise<Stop | null> {
     touch(step.number)
     state.error = seal(error)

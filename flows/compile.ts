@@ -15,7 +15,7 @@ export type CompiledStep = {
   when: Template | null
   forEach: Template | null
   job: Template | null
-  /** The value that stands for its result when it fails; null: none does. */
+  /** The value that replaces its result when it fails. Null: none. */
   fallback: Template | null
   allowFailures: number
   /** Jobs of it that may be open at once; null: as the service sees fit. */

@@ -18,7 +18,7 @@ const BLOCK = 50
 
 export type ContextDeps = {
   jobs: Pick<Jobs, 'outcomes'>
-  /** The value kept for a step: its signal, or what stands for a failed result; null: none. */
+  /** The value kept for a step: its signal, or the replacement for a failed result. Null: none. */
   readValue: (step: number) => Promise<JsonValue>
   openError: (stored: string) => FlowError
   /** Most bytes of results that one evaluation may read. */
@@ -86,7 +86,7 @@ async function readStep(
   return shown
 }
 
-/** In the order of the elements; null stands for one that failed. */
+/** In the order of the elements; null for a failed one. */
 async function readResults(
   { jobs }: ContextDeps,
   tenant: string,

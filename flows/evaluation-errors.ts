@@ -2,7 +2,7 @@ import { ContextTooLargeError } from './context.ts'
 import { type FlowError, toFlowError } from './flow.ts'
 import { EvaluationError, UnresolvedError } from './template.ts'
 
-/** A step cannot go on, for a reason of its own. */
+/** A step cannot go on, for a reason within the step. */
 export class StepError extends Error {
   override readonly name = 'StepError'
   readonly code: string

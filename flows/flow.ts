@@ -40,7 +40,7 @@ export type FlowEventType =
   | 'step.skipped'
   | FlowWebhookEvent
 
-/** What becomes of a step that fails. */
+/** What happens to a step that fails. */
 export type OnStepFailure = 'fail' | 'skip' | { value: JsonValue }
 
 /** One step as it was asked for. Strings of `job`, `for_each`, `when` and a fallback value may hold expressions. */

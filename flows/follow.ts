@@ -68,7 +68,7 @@ export async function followFlow(
             hasEnded = isTerminalEvent(event.event)
           }
         } while (page.length === PAGE)
-        // A terminal event that others follow was overtaken by a retry: the flow goes on.
+        // Events after a terminal event mean that a retry followed it: the flow goes on.
         if (hasEnded) return
         if (page.length === 0 && (await readStatus()) === null) return
       }

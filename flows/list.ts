@@ -58,6 +58,6 @@ export async function listFlows(
 
 async function findPlace(redis: RedisClient, root: string, index: string, id: string): Promise<IndexEntry> {
   const score = await redis.hget(flowKey(root, id), 'created_at')
-  // Forgotten since: the list goes on from where it stood.
+  // Deleted meanwhile: the list goes on from its place.
   return { id, score: score ?? (await findLostPlace(redis, index, id)) ?? '+inf' }
 }

@@ -41,7 +41,7 @@ export type FlowProgress = {
   id: string
   name: string
   requestId: string | null
-  /** How the flow ended; null: it goes on. */
+  /** How the flow ended. Null: it still runs. */
   ended: 'completed' | 'failed' | 'cancelled' | null
   errorCode: string | null
   /** From its creation to its end, ms. */
@@ -78,7 +78,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
   }
 
   async function visitTenant(tenant: string): Promise<void> {
-    // Who is woken meanwhile is looked at again.
+    // A flow that is woken meanwhile is looked at again.
     dueAt.set(tenant, Number.POSITIVE_INFINITY)
     let restMs = IDLE_MS
     try {
@@ -111,7 +111,7 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
     const { changes, progress } = await lookAtFlow(advanceDeps, claimed, flow)
     if (!(await work.advance(claimed, changes))) return
     const ended = progress.status !== null && isOver(progress.status) ? progress.status : null
-    // Until when one that is over is kept is read anew.
+    // How long an ended flow is kept is read again.
     if (ended === null) keep(id, String(Number(version) + 1), flow)
     if (ended === null && progress.steps.length === 0) return
     const { name, requestId, createdAt } = flow.record

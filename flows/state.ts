@@ -38,7 +38,7 @@ export type StepState = {
   reason: SkipReason | null
   /** As `AtRest.sealError` writes it; null: none. */
   error: string | null
-  /** True: its value is kept in the flow (a signal, or what stands for a failed result). */
+  /** True: its value is kept in the flow (a signal, or the replacement for a failed result). */
   hasValue: boolean
   elements: Map<number, ElementState>
 }

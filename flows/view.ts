@@ -208,7 +208,7 @@ function listOpen(state: StepState, most: number): number[] {
   return open
 }
 
-/** How a step stands for clients. What had not ended when its flow did was cancelled with it. */
+/** A step's state as clients see it. Steps that had not ended when their flow did were cancelled with it. */
 function statusOf(state: StepState, step: CompiledStep, isRunning: boolean, isFlowOver: boolean): StepStatus {
   switch (state.phase) {
     case 'completed':

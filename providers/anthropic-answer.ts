@@ -5,7 +5,7 @@ import { stringifyJson } from '../lib/json-source.ts'
 export const FINISH_REASONS: Readonly<Record<string, string>> = {
   end_turn: 'stop',
   stop_sequence: 'stop',
-  // The turn goes on when the answer is sent back; no word of OpenAI's says so.
+  // The turn continues when the client sends the answer back. OpenAI has no word for this.
   pause_turn: 'stop',
   max_tokens: 'length',
   model_context_window_exceeded: 'length',
@@ -92,7 +92,7 @@ export function toToolCall(block: JsonObject, text: string): JsonObject {
   return { id: block.id ?? '', type: 'function', function: { name: block.name ?? '', arguments: text } }
 }
 
-/** Kept whole in `thinking_blocks`, for a later request has to bring them back unchanged. */
+/** Kept whole in `thinking_blocks`, because a later request must send them back unchanged. */
 export function isThinking(block: JsonObject): boolean {
   return block.type === 'thinking' || block.type === 'redacted_thinking'
 }

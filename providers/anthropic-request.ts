@@ -61,7 +61,7 @@ export type MessagesOptions = {
 
 export type MessagesRequest = {
   body: JsonObject
-  /** Members of the chat that were left out, for the provider has no counterpart. */
+  /** Members of the chat that were left out, because the provider has no counterpart. */
   dropped: string[]
   /** How the answer is held against `response_format`; null: it is not. */
   format: AnswerFormat | null

@@ -40,7 +40,7 @@ export type AnthropicOptions = {
   defaultTimeoutMs: number
   /** The cap on output where a request names none; default 4096. */
   defaultMaxTokens?: number
-  /** What becomes of members that Anthropic has no counterpart for; default `refuse`. */
+  /** What happens to members that Anthropic has no counterpart for; default `refuse`. */
   onUnsupported?: OnUnsupported
   /** Larger answers are cut and final; default 64 MiB. */
   maxAnswerBytes?: number

@@ -26,7 +26,7 @@ const struck = new WeakMap<Error, Connection>()
 const reached = new WeakMap<Error, RequestProgress>()
 
 /**
- * undici tells of each request when it is made, and when it is written. When an idle connection is reset it also fails
+ * undici reports each request when it is made, and when it is written. When an idle connection is reset it also fails
  * the request that waits for it (8.12: `onError` of its client), which was not written.
  */
 const underWay = new WeakMap<object, RequestProgress>()

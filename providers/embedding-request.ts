@@ -47,7 +47,7 @@ export type EmbeddingShare = {
 /**
  * One request out of orders with the same coalesce key: every input that is neither known nor asked for already, in
  * the order of the orders. Of an order that goes alone, as it stands, the input is as its client wrote it; all other
- * members are always as the first order has them. An order without inputs needs a call, for what is wrong with it is the provider's to say.
+ * members are always as the first order has them. An order without inputs needs a call, because only the provider can say what is wrong with it.
  */
 export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequest {
   const input: EmbeddingInput[] = []

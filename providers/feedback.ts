@@ -82,7 +82,7 @@ function readCount(headers: HeaderReader, name: string, otherName: string): numb
   return value === undefined || value > Number.MAX_SAFE_INTEGER ? undefined : Math.floor(value)
 }
 
-/** A limit of 0 means "not told" (some gateways send it), for a lane without any allowance would not have answered. */
+/** A limit of 0 means "unknown" (some gateways send it): a lane with a real limit of 0 would not have answered. */
 function readLimit(headers: HeaderReader, name: string, otherName: string): number | undefined {
   const value = readCount(headers, name, otherName)
   return value === 0 ? undefined : value

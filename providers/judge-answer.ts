@@ -64,7 +64,7 @@ function judgeStatus(body: JsonObject): FailureVerdict | null {
   }
 }
 
-/** `background: true` went upstream, where the work goes on; asking again would buy it twice. */
+/** `background: true` went to the provider, where the work goes on. Another call would buy it twice. */
 function unfinished(): FailureVerdict {
   const message = 'the provider answered before the response was finished: `background` is not for upstream'
   return { ...brokenAnswer('unfinished_response', message), class: 'final' }

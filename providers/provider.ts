@@ -31,7 +31,7 @@ export type ProviderRequest = {
   timeoutMs: number
   /** Called with each chunk, in order, when `body.stream` is true. */
   onDelta?: (chunk: JsonValue) => void
-  /** Called with what the answer states of its usage so far, for the case that it is cut off. */
+  /** Called with the usage that the answer has stated so far, in case the answer is cut off. */
   onUsage?: (usage: Usage) => void
   /** Asked between two reads of a stream; nothing more is read of it before what it answers resolves. Never rejects. */
   drained?: () => Promise<void> | null

@@ -28,7 +28,7 @@ export type Providers = {
    * @throws RangeError for a name that is not configured
    */
   get(name: string): Provider
-  /** Takes over a new configuration: adapters whose settings changed are built anew, those gone are closed. */
+  /** Takes over a new configuration: adapters whose settings changed are built again, removed ones are closed. */
   update(config: ProvidersConfig): void
   /** Answers when the calls under way are over and their connections closed. */
   close(): Promise<void>
@@ -108,7 +108,7 @@ function createProvider(
   })
 }
 
-/** Changes exactly when the adapter must be built anew. */
+/** Changes exactly when the adapter must be built again. */
 function fingerprintSettings(settings: ProviderSettings): string {
   const { kind, base_url, api_key, api_version, default_max_tokens, on_unsupported, headers, timeout } =
     settings

@@ -5,7 +5,7 @@ import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 import { toChatBody } from './response-to-chat.ts'
 import { refuseRequest, UnmappableError } from './unmappable.ts'
 
-/** What of a request goes on as the client wrote it. */
+/** The members of a request that are passed on as the client wrote them. */
 const PASSED_ON = [
   ['tools', '*', 'parameters'],
   ['text', 'format', 'schema'],

@@ -143,7 +143,7 @@ function isAnother(call: ToolCall, item: JsonObject): boolean {
   return call.nesting.isWhole && isJsonObject(item.function) && isGiven(item.function.arguments)
 }
 
-/** Whether a call is told a second time, whole, as some servers do with the last chunk. */
+/** Whether a piece repeats a whole call, as some servers do with the last chunk. */
 function isRepeated(call: ToolCall, item: JsonObject): boolean {
   if (!isGiven(item.id) || item.id !== call.members.id || nameOf(item) !== call.tool?.name) return false
   const text = isJsonObject(item.function) ? item.function.arguments : undefined

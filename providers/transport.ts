@@ -128,7 +128,7 @@ function readText(stream: Readable, maxBytes: number): Promise<string> {
   let text = ''
   let size = 0
   return new Promise((resolve, reject) => {
-    // Its end, or its error, may have come while its first byte was waited for, and is told once.
+    // Its end or its error may have come while we waited for its first byte. It is reported once.
     if (stream.readableEnded) return resolve('')
     if (stream.destroyed) return reject(stream.errored ?? new PrematureCloseError('the answer broke off'))
     function take(chunk: Buffer): void {

@@ -21,7 +21,7 @@ const LEAST_PAUSE_MS = 100
 /** A tenant that is not configured is looked at again after this, ms. Its slots wait, and are made up for as its schedules say. */
 const REST_MS = 60_000
 
-/** What became of a slot, for those who count and log. */
+/** The outcome of a slot, for metrics and the log. */
 export type SlotEvent = SettledSlot & {
   tenant: string
   schedule: string
@@ -125,7 +125,7 @@ async function runDue(deps: ScheduleRunnerDeps, first: DueSchedule, now: number)
   } while (plans.length > 0)
 }
 
-/** What becomes of one slot; null: nothing yet, and it is looked at again after a while. */
+/** The decision about one slot. Null: none yet, and the slot is checked again after a while. */
 async function runSlot(
   { work, launchers }: ScheduleRunnerDeps,
   due: DueSchedule,

@@ -4,11 +4,11 @@ import type { JsonObject } from '../lib/json.ts'
 export const targets = ['job', 'flow'] as const
 export type Target = (typeof targets)[number]
 
-/** What becomes of a slot while the job or flow of the slot before still runs. */
+/** What happens to a slot while the job or flow of the slot before still runs. */
 export const overlaps = ['allow', 'skip', 'cancel_previous'] as const
 export type Overlap = (typeof overlaps)[number]
 
-/** What becomes of the slots that passed while no worker was there. */
+/** What happens to slots that passed while no worker was running. */
 export const catchUps = ['none', 'latest', 'all'] as const
 export type CatchUp = (typeof catchUps)[number]
 
@@ -43,7 +43,7 @@ export const RunOutcome = {
 } as const
 export type RunOutcome = (typeof RunOutcome)[keyof typeof RunOutcome]
 
-/** What became of a slot, or of a run that was asked for beside them. */
+/** The outcome of a slot, or of a run that a client asked for beside them. */
 export type ScheduleRun = {
   /** Its place in the schedule's history, from 1. */
   number: number

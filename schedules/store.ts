@@ -2,9 +2,9 @@
  * Schedules in Redis, the API's side; work.ts is the workers'.
  *
  * All but the first lies under the tenant's root, whose hash tag it shares:
- * - `<prefix>:schedules`: sorted set, tenants with schedules by when the first of those is due. A hint: written after what it tells of.
+ * - `<prefix>:schedules`: sorted set, tenants with schedules by when the first of those is due. A hint: written after the schedules themselves.
  * - `<root>:schedule:<id>`: hash, the record. `create` in it is the job or flow to make, encrypted where that is configured.
- * - `<root>:schedule:<id>:runs`: stream, what became of the latest slots.
+ * - `<root>:schedule:<id>:runs`: stream, the outcomes of the latest slots.
  * - `<root>:schedule:<id>:jobs`: sorted set, its jobs by their creation. Goes some time after the schedule.
  * - `<root>:schedules`: sorted set of ids, whose order is that of their making.
  * - `<root>:schedules:due`: sorted set of ids by their next slot, Unix ms.
@@ -106,7 +106,7 @@ export function createSchedules(
     return toSchedule(tenant, id, record, { root: root(tenant) }, sealer)
   }
 
-  /** Tells the workers' index when the tenant is due; to be called behind what it tells of. */
+  /** Tells the workers' index when the tenant is due; call it after the write that it reports. */
   async function announce({ tenant, nextAt }: Schedule): Promise<void> {
     if (nextAt !== null) await redis.zadd(dueTenantsKey(prefix), 'LT', nextAt, tenant)
   }

@@ -21,7 +21,7 @@ export type DueSchedule = Timing & {
   slot: number
   /** What was made for that slot by a worker that died before it said so; null: nothing is known. */
   made: string | null
-  /** `settled`: what became of the slot is written. `begun`: a worker began it in time, and died or had to wait. */
+  /** `settled`: the slot's outcome is written. `begun`: a worker began it in time, and died or had to wait. */
   state: 'settled' | 'begun' | 'due' | 'late'
   /** Slots before this instant are not those of the settings as they are now. */
   changedAt: number
@@ -37,8 +37,8 @@ export type DueSchedule = Timing & {
 export type SettledSlot = { slot: number; outcome: RunOutcome; made: string | null; error: RunError | null }
 
 /**
- * `ended`: there is no next slot. `stale`: the settings were changed meanwhile; what became of the slots is written, the next one has to
- * be found anew. `lost`: another worker has the schedule, or it was paused. `none`: it is gone.
+ * `ended`: there is no next slot. `stale`: the settings were changed meanwhile; the slots' outcomes are written, the next one has to
+ * be found again. `lost`: another worker has the schedule, or it was paused. `none`: it is gone.
  */
 export type SettleOutcome = 'settled' | 'ended' | 'stale' | 'lost' | 'none'
 
@@ -52,7 +52,7 @@ export type ScheduleWork = {
   claim(tenant: string, token: string, most: number): Promise<{ now: number; due: DueSchedule[] }>
   /** The job or flow to make. Null: it cannot be decrypted, or the schedule is gone. */
   readCreate(due: DueSchedule): Promise<JsonObject | null>
-  /** Writes what became of slots, and sets the next one. `keep`: the next one is due as well, and this worker goes on with it. */
+  /** Writes the outcomes of slots, and sets the next one. `keep`: the next one is due as well, and this worker goes on with it. */
   settle(
     due: Pick<DueSchedule, 'tenant' | 'id' | 'token' | 'slot' | 'revision'>,
     slots: readonly SettledSlot[],
@@ -61,7 +61,7 @@ export type ScheduleWork = {
   ): Promise<SettleOutcome>
   /** Lets a schedule go, to be looked at again after so many ms. */
   postpone(due: DueSchedule, ms: number): Promise<void>
-  /** Sets when the tenant is due next, by its own index. To be called when its schedules were looked at. */
+  /** Sets when the tenant is due next, by its own index. Call it after looking at its schedules. */
   reschedule(tenant: string): Promise<void>
   /** A tenant that is of no interest now is looked at again after so many ms. */
   rest(tenant: string, ms: number): Promise<void>

@@ -1,9 +1,9 @@
-/** What stands for the values beyond the bound. */
+/** Replaces the values beyond the bound. */
 export const OTHER = 'other'
 
 /**
- * Bounds the values of a label, for each is a series of its own wherever it is stored: what is configured stands for itself, as
- * do the first `most` others; those that come later for `other`. So nobody who makes names up takes a place from the configuration.
+ * Bounds the values of a label, because each value is a series of its own in every store. Configured values stay, as
+ * do the first `most` others. Later ones become `other`. So a client that invents names takes no place from the configuration.
  */
 export function createLabelBound(
   most: number,

@@ -33,7 +33,7 @@ export type LaneReading = {
   speed: number
   isPaused: boolean
   isBroken: boolean
-  /** How long a job waits that is queued now, for the tenant whose wait is the longest; null: not known. */
+  /** How long a job that is queued now waits, for the tenant with the longest wait. Null: not known. */
   forecastMs: number | null
 }
 
@@ -69,7 +69,7 @@ export function createStoreMetrics(
   }
 
   function show({ jobs, lanes, webhooks, memory }: StoreReading): void {
-    // Added, for what is beyond the bound shares a series.
+    // Added, because values beyond the bound share a series.
     for (const { tenant, status, count } of jobs) {
       gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
     }
@@ -77,7 +77,7 @@ export function createStoreMetrics(
       const lane = bounds.lane(one.id)
       for (const [state, count] of Object.entries(one.backlog)) gauges.backlog.inc({ lane, state }, count)
       gauges.inFlight.inc({ lane }, one.inFlight)
-      // What cannot be added is told of lanes that have a series of their own.
+      // Values that cannot be added are reported only for lanes with a series of their own.
       if (lane === OTHER) continue
       gauges.utilisation.set({ lane }, one.utilisation)
       gauges.speed.set({ lane }, one.speed)

@@ -31,7 +31,7 @@ const wellKnown: Partial<Record<ProviderKind, string>> = {
 
 /**
  * Tells of provider calls as spans, a span for each call. One that several jobs share is a part of the first one's processing
- * that is recorded, and linked to that of the others. To be told of a call before its jobs' outcomes are stored.
+ * that is recorded, and linked to that of the others. It must hear of a call before the outcomes of its jobs are stored.
  */
 export function createCallTracer(deps: { tracing: Tracing; config: () => Config; open: OpenSpans }) {
   const { tracing, open } = deps

@@ -8,7 +8,7 @@ type TracedRequest = {
   tracestate: string | undefined
 }
 
-/** Tells of HTTP requests as spans: the caller's trace goes on with them, else one begins. */
+/** Records HTTP requests as spans. They continue the caller's trace, or begin one. */
 export function createRequestTracer(tracing: Tracing) {
   return (request: TracedRequest) => {
     const { method, route } = request

@@ -2,7 +2,7 @@ import type { SendOutcome, WebhookSender } from '../webhooks/send.ts'
 import type { Tracing } from './tracing.ts'
 import { serverOf } from './tracing-server.ts'
 
-/** The same sender, with a span for each sending, in the trace of the job that it tells of. */
+/** The same sender, with a span for each attempt, in the trace of the webhook's job. */
 export function traceWebhooks(sender: WebhookSender, tracing: Tracing): WebhookSender {
   return {
     ...sender,

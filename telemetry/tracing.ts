@@ -39,7 +39,7 @@ export type Tracing = {
   start(span: NewSpan): Span
   /** Whether prompts and answers belong into spans. */
   readonly content: boolean
-  /** Sends what waits, for a second at the most. */
+  /** Sends what waits, for at most a second. */
   close(): Promise<void>
 }
 

@@ -17,7 +17,7 @@ export type CallEvent = {
   firstChunkMs: number | null
 }
 
-/** What became of a job; see workers/work-event.ts. */
+/** The outcome of a job; see workers/work-event.ts. */
 type WorkEvent =
   | { kind: 'retried'; tenant: string; lane: string; type: string; reason: string; costUsd?: number }
   | {
@@ -36,7 +36,7 @@ const WAIT_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 7200]
 const CALL_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 const FIRST_TOKEN_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60]
 
-/** Calls to providers, and what became of the jobs that they were made for. */
+/** Calls to providers, and the outcomes of their jobs. */
 export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
   const registers = [registry]
   const ofCall = ['lane', 'type'] as const

@@ -16,7 +16,7 @@ import { type BulkAnswer, submitBulk } from './submit-bulk.ts'
 
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
 
-/** Untyped, for the answer is text written by hand. */
+/** Untyped, because the route writes the answer's text itself. */
 const response: unknown = {
   200: {
     content: {

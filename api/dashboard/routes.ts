@@ -37,7 +37,7 @@ export async function registerDashboardRoutes(app: Api, { deps }: RouteContext):
     return payload
   })
 
-  // Looked at anew each time: the build may come while the server runs.
+  // Checked on each request: the build may finish while the server runs.
   const isBuilt = () => existsSync(join(folder, 'index.html'))
 
   function send(request: FastifyRequest, reply: FastifyReply, path: string): FastifyReply {

@@ -8,7 +8,7 @@ import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 const tags = ['Webhooks']
 const idParams = z.object({ id: z.string() })
 
-/** What became of a job's webhooks. */
+/** The outcome of a job's webhooks. */
 export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/jobs/:id/deliveries',

@@ -29,7 +29,7 @@ const query = z.object({
     ),
 })
 
-/** Untyped, for the answer is text written by hand. */
+/** Untyped, because the route writes the answer's text itself. */
 const response: unknown = {
   200: { content: { 'text/event-stream': { schema: jobEventSchema } } },
   ...errorResponses,

@@ -10,7 +10,7 @@ import { exportLine, exportQuery, failureSchema, redriveAnswer, redriveBody } fr
 
 const tags = ['Failures']
 
-/** Untyped, for the answer is text written by hand. */
+/** Untyped, because the route writes the answer's text itself. */
 const exportResponse: unknown = {
   200: { content: { 'application/x-ndjson': { schema: exportLine } } },
   ...errorResponses,

@@ -23,7 +23,7 @@ import { formLimits, openUploadForm } from './upload-form.ts'
 const tags = ['OpenAI-compatible']
 const idParams = z.object({ id: z.string() })
 
-/** Untyped, for the answer is a stream. */
+/** Untyped, because the answer is a stream. */
 const contentResponse: unknown = {
   200: { content: { 'application/octet-stream': { schema: z.string().meta({ format: 'binary' }) } } },
   ...errorResponses,

@@ -28,7 +28,7 @@ export type UploadForm = {
 const FORM_BYTES = 1024 * 1024
 const LONGEST_FILENAME = 512
 
-/** Limits of the parser; it does not count the file, for that is cut off silently. */
+/** Limits of the parser. It does not limit the file, because it would cut the file off silently. */
 export const formLimits = {
   files: 1,
   fields: 16,
@@ -129,7 +129,7 @@ export async function openUploadForm(
 
   try {
     const opening = nextFile()
-    // Only now, for a listener sets the stream flowing, and the parser has to be there.
+    // Only now: a listener starts the stream, and the parser must be ready.
     raw.on('data', onData).on('end', onEnd)
     file = await opening
     if (file === null || file.fieldname !== 'file') {

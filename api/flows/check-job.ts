@@ -119,7 +119,7 @@ function checkJob(
       const suspect = unknown.find(({ expression }) => isSamePlace(expression.place, fault.place))
       if (suspect === undefined) throw fault
       suspect.standIn++
-      // Nothing fits as far as can be told: what comes of it is seen when it is there.
+      // No stand-in passes the check: the real value is checked when it is there.
       if (suspect.standIn >= STAND_INS.length) return
     }
   }

@@ -35,7 +35,7 @@ const jobsQuery = z.object({
   from: z.coerce.number().int().min(0).default(0).describe('The first element of the page.'),
 })
 
-/** Untyped, for the answer is text written by hand. */
+/** Untyped, because the route writes the answer's text itself. */
 const eventResponses: unknown = {
   200: { content: { 'text/event-stream': { schema: flowEventSchema } } },
   204: z.undefined().describe('Finished, and nothing came after the event named.'),

@@ -10,7 +10,7 @@ const MOST_TIMEOUT_MS = 366 * 24 * 60 * 60 * 1000
 
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 
-/** Any JSON value. Any value passes here, for a copy would not have its text any more. */
+/** Any JSON value. Any value passes here, because a copy would lose the original text. */
 const anyValue = z.unknown().describe('Any JSON value.')
 
 /** What strings may be: one expression, text with expressions in it, or text. */

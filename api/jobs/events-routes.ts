@@ -11,7 +11,7 @@ import { jobEventSchema } from './schema.ts'
 export const streamQuery = z.object({
   last_event_id: z.string().optional().describe('For clients that cannot send the header `Last-Event-ID`.'),
 })
-/** Untyped, for the answer is text written by hand. */
+/** Untyped, because the route writes the answer's text itself. */
 const response: unknown = {
   200: { content: { 'text/event-stream': { schema: jobEventSchema } } },
   204: z.undefined().describe('Finished, and nothing came after the event named.'),

@@ -7,7 +7,7 @@ import { webhookEventSchema } from './create-schema.ts'
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 const tokens = z.number()
 
-/** An object of a client's or a provider's. Any value passes here, for a copy would not have its text any more. */
+/** An object of a client's or a provider's. Any value passes here, because a copy would lose the original text. */
 const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
 
 export const usageSchema = z

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import type { Api, RouteContext } from '../deps.ts'
 import { errorResponses } from '../schemas/common.ts'
 
-/** Untyped, for the answer is text. */
+/** Untyped, because the answer is text. */
 const response: unknown = { 200: { content: { 'text/plain': { schema: z.string() } } }, ...errorResponses }
 
 /** For Prometheus. docs/metrics.md lists what it tells. */

@@ -75,7 +75,7 @@ async function awaitEnd(
   throw stopped()
 }
 
-/** Not by the route's serializer, for a result goes out as it is; one that nobody changes is not even parsed. */
+/** Bypasses the route's serializer, because a result goes out unchanged. A result that nobody changes is not even parsed. */
 function answerResult(reply: FastifyReply, step: CallProgress, render: Handover['render']): FastifyReply {
   return reply.type('application/json; charset=utf-8').serializer(asItIs).send(writeResult(step, render))
 }

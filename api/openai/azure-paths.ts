@@ -10,7 +10,7 @@ const PREFIX = /^\/openai(?:\/v1)?\/(.+)$/
 const deployments = new WeakMap<IncomingMessage, string>()
 
 /**
- * The path of ours that one of Azure OpenAI's stands for (Azure OpenAI REST API reference, both the dated and the v1 form):
+ * Maps a path of Azure OpenAI to ours (Azure OpenAI REST API reference, both the dated and the v1 form):
  * `/openai/deployments/{deployment}/chat/completions`, `/openai/v1/responses`, `/openai/models`, …; any other as it is.
  * `api-version` means nothing here and is left out.
  */

@@ -230,7 +230,7 @@ async function answerBackground(
   return streamResponse(request, reply, { tenant, source, after: -1, signal }, context)
 }
 
-/** Events have the same numbers when the same request comes again, or reads its response anew. */
+/** Events have the same numbers when a client sends the request again, or reads its response again. */
 function watchStream(
   jobs: Jobs,
   { isFresh, job, tenant }: OpenAiCall,

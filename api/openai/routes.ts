@@ -43,7 +43,7 @@ const embeddingResponse: unknown = {
   ...openAiErrorResponses,
 }
 
-/** The routes that clients of OpenAI know. To be registered in a scope of its own. */
+/** The routes that clients of OpenAI know. Register them in a scope of their own. */
 export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.setValidatorCompiler(createValidatorCompiler({ bodyPrefix: 'body' }))
   app.setErrorHandler((error, request, reply) =>

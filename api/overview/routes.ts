@@ -14,7 +14,7 @@ const INTERVAL_MS = 1_000
 const tags = ['Operations']
 const access = { access: 'admin' } as const
 
-/** Untyped, for one snapshot is written once for all that watch. */
+/** Untyped, because one snapshot is written once for all clients that watch. */
 const snapshotAnswer: unknown = {
   200: { description: 'One snapshot.', content: { 'application/json': { schema: overviewSchema } } },
   ...errorResponses,

@@ -46,7 +46,7 @@ export type Overview = {
   tenants: TenantView[]
   /** Of the configuration, shown or not. */
   tenant_count: number
-  /** The worker that is elected to look after all tenants; null: none is, for the moment. */
+  /** The worker that is elected as maintainer. Null: none at the moment. */
   maintainer: { worker: string; since: string } | null
   groups: GroupView[]
   batches: BatchView[]
@@ -59,7 +59,7 @@ export type SnapshotDeps = {
   tenantStats: TenantStatsReader
   jobs: Pick<Jobs, 'group' | 'failures'>
   batches: Pick<Batches, 'recent' | 'get'>
-  /** Who is the maintainer, and since when, Unix ms. */
+  /** The worker that is the maintainer, and since when, Unix ms. */
   readMaintainer: () => Promise<{ worker: string; since: number } | null>
   onError: (error: unknown, what: string) => void
   now: () => number

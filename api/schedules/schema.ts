@@ -98,7 +98,7 @@ export const scheduleRunSchema = z
   })
   .meta({ id: 'ScheduleRun' })
 
-/** An object of a client's. Any value passes here, for a copy would not have its text any more. */
+/** An object of a client's. Any value passes here, because a copy would lose the original text. */
 const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
 
 export const scheduleSchema = z

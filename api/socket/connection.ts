@@ -105,7 +105,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
   }
 
   async function answer(message: ClientMessage): Promise<void> {
-    // Who cannot send a ping of the protocol's own, as browsers cannot, hears by this that the line is there.
+    // Browsers cannot send a protocol ping. This answer tells them that the connection is alive.
     if (message.type === 'ping') return outlet.send({ type: 'pong', id: message.id ?? null })
     if (message.type === 'auth') {
       if (session !== null) {

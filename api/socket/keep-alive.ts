@@ -1,7 +1,7 @@
 import type { WebSocket } from '@fastify/websocket'
 
 /**
- * Pings a socket, for a peer that is gone without a word says nothing of it. Answers what ends it.
+ * Pings a socket, because a peer may disappear without closing it. Returns a function that stops the pings.
  *
  * @param does.ping called with each ping
  * @param does.miss called when the last one was not answered; not of a socket that is not read from now

@@ -38,7 +38,7 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
   return load.refused.count === 0 ? ExitCode.ok : ExitCode.failed
 }
 
-/** The lanes as they stand; null where they cannot be had, for the configuration's limits will do. */
+/** The current lanes. Null if the server does not give them: then the configuration's limits are used. */
 async function readLanes(
   terminal: Terminal,
   url: string,

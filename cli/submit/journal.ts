@@ -26,7 +26,7 @@ export const noJournal: Journal = {
 export type JournalHeader = { input: string; url: string }
 
 /**
- * Opens the journal of this input at this server; one of another is begun anew.
+ * Opens the journal of this input at this server; a journal of another input or server is started over.
  *
  * @param written lines up to here need no job any more
  */

@@ -12,7 +12,7 @@ export type Progress = {
   ended: number
   /** When the last job of the file is thought to end, RFC 3339. */
   estimated_finish_at: string | null
-  /** Why nothing goes on at the moment. */
+  /** Why the work is paused at the moment. */
   trouble: string | null
 }
 

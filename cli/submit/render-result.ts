@@ -4,7 +4,7 @@ import type { ErrorMembers } from '../client.ts'
 import type { Job, JobError } from '../job.ts'
 import type { Form } from './read-request.ts'
 
-/** What became of a line: its job when that ended, or why it has none. */
+/** The outcome of a line: its ended job, or why it has none. */
 export type Result = { line: number; form: Form } & ({ job: Job } | { error: ErrorMembers; jobId?: string })
 
 /** Whether a result is what was asked for. */

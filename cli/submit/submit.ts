@@ -30,7 +30,7 @@ export type SubmitOptions = {
 }
 
 /**
- * Submits the lines of a file, waits for their jobs and writes what became of them in the order of the file. What is in
+ * Submits the lines of a file, waits for their jobs and writes their outcomes in the order of the file. What is in
  * memory does not grow with the file: lines go out only as far ahead of the results as `window` allows.
  */
 export async function submitFile(options: SubmitOptions): Promise<void> {

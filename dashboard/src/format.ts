@@ -79,7 +79,7 @@ function formatLong(seconds: number): string {
   return rest > 0 ? `${count} ${large.unit} ${rest} ${small!.unit}` : `${count} ${large.unit}`
 }
 
-/** `now`, `12 s ago`, `in 3 min`; one unit, for it is read at a glance. */
+/** `now`, `12 s ago`, `in 3 min`; one unit, so that you read it at a glance. */
 export function formatRelative(at: number, now: number): string {
   const seconds = Math.round((at - now) / 1_000)
   const size = Math.abs(seconds)

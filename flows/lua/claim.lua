@@ -2,7 +2,7 @@
 --
 -- ARGV  1 most flows  2 lease ms  3 most ended jobs read of one flow
 -- Answer {now, ms until the next is due or '', then for each flow: id, version, {ended jobs}}
--- Invariant: a flow that is being looked at comes again when its lease ends, unless `advance` said what becomes of it.
+-- Invariant: a flow that is being looked at comes again when its lease ends, unless `advance` has written a decision.
 
 local answer = { ms(now), '' }
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due_key(), '-inf', ms(now), 'LIMIT', 0, ARGV[1])) do

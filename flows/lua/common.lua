@@ -1,7 +1,7 @@
 -- Shared by every script of this folder; put in front of each when it is loaded.
 --
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
--- A flow's `version` grows with every change of it. Who advances a flow names the version that it has seen, and changes nothing
+-- A flow's `version` grows with every change of it. A worker that advances a flow names the version that it has seen, and changes nothing
 -- where another change came between. Each script may be sent twice.
 --
 -- Keys (jobs/lua/common.lua writes to `:ended`, `flows:due` and the sums of money, when a job of a flow ends):

@@ -1,9 +1,9 @@
--- Takes schedules that are due, for one worker and a while. Who dies with one leaves it to the next.
+-- Takes schedules that are due, for one worker and a while. If a worker dies with one, the next worker takes it.
 --
 -- ARGV  1 token of the worker's turn  2 ms that it has  3 most schedules  4 ms after which a slot that nobody began is late
 --       5… names of record fields
 -- Answer {now, {id, job or flow that was made for the slot or '', state, value…}…}
---         state: 'settled' (what became of the slot is written) | 'begun' (by a worker that died, or had to wait) | 'due' | 'late'
+--         state: 'settled' (the slot's outcome is written) | 'begun' (by a worker that died, or had to wait) | 'due' | 'late'
 -- Invariant: what was made for a slot is found by the idempotency key of its job, also where its worker died before it said so.
 
 local answer = { ms(now) }

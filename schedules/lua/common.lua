@@ -3,7 +3,7 @@
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
 -- Each may be sent twice.
 -- Invariants: a schedule stands in `schedules:due` while it has a next slot (`next_at`), and only then; the score is that slot, or
--- the end of the turn of the worker that has it. What became of a slot is written once: `settled` is the latest one of which that is known.
+-- the end of the turn of the worker that has it. The outcome of a slot is written once: `settled` is the latest slot with a known outcome.
 
 local root = KEYS[1]
 local time = redis.call('TIME')
@@ -37,7 +37,7 @@ local function plan(id, next_at)
   end
 end
 
--- Writes what became of a slot, or of a run beside them, into the history. `made` and `failure` (JSON) may be ''.
+-- Writes the outcome of a slot, or of a run beside them, into the history. `made` and `failure` (JSON) may be ''.
 local function append_run(id, trigger, scheduled_for, outcome, made, failure)
   local key = schedule_key(id)
   local number = redis.call('HINCRBY', key, 'history', 1)

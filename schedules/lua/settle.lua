@@ -1,10 +1,10 @@
--- Writes what became of slots of a schedule, and sets the next one.
+-- Writes the outcomes of slots of a schedule, and sets the next one.
 --
 -- ARGV  1 id  2 token of the worker's turn  3 the slot that was due  4 revision by which the next one was found  5 next slot ('' none)
---       6 ms that the worker keeps it, for the next slot is due as well ('' it lets it go)
+--       6 ms that the worker keeps it if the next slot is due as well ('' it lets it go)
 --       7… for each slot, in order: slot, outcome, job or flow that was made ('' none), error (JSON, '' none)
 -- Answer 'settled' | 'ended' (there is no next slot) | 'none'
---         | 'lost' (another worker has it, or it was paused) | 'stale' (settings changed: find the next slot anew)
+--         | 'lost' (another worker has it, or it was paused) | 'stale' (settings changed: find the next slot again)
 
 local id = ARGV[1]
 local key = schedule_key(id)

@@ -29,7 +29,7 @@ export type ChartProps = {
 const LEAST_SPAN = 60
 const AXIS_WIDTH = 48
 
-/** Lines over time. Columns may grow in place: they are drawn anew with every snapshot while the chart can be seen. */
+/** Lines over time. Columns may grow in place: they are drawn again with every snapshot while the chart is visible. */
 export function Chart(props: ChartProps) {
   const { label, lines, height, format } = props
   const app = useApp()

@@ -25,7 +25,7 @@ export type App = {
   /** Changes whenever colours do. */
   palette: ReadonlySignal<string>
   notices: ReadonlySignal<Notice[]>
-  /** Says what became of what somebody did. */
+  /** Reports the outcome of a user's action. */
   notify(tone: Notice['tone'], text: string): void
   dismiss(id: number): void
   /** What is read out when it changes. */

@@ -13,7 +13,7 @@ export type Feed = {
   /** What the server's clock is ahead, ms. */
   clockAhead: ReadonlySignal<number>
   history: History
-  /** Connects anew, as with another key. */
+  /** Connects again, for example with another key. */
   restart(): void
   /** Lets go of all that was seen: it was shown to another key. */
   forget(): void

@@ -5,7 +5,7 @@ import { type Api, ApiFailure } from '../api.ts'
 import type { Attempt, Delivery, Job, List } from '../wire.ts'
 import { type FollowState, follow } from './follow.ts'
 
-/** A job as it goes on. */
+/** A job while it runs. */
 export type JobWatch = {
   job: ReadonlySignal<Job | null>
   attempts: ReadonlySignal<Attempt[]>
@@ -14,7 +14,7 @@ export type JobWatch = {
   streamed: ReadonlySignal<{ attempt: number; text: string }>
   connection: ReadonlySignal<FollowState>
   failure: ReadonlySignal<ApiFailure | null>
-  /** Reads everything again and follows anew, as after a retry. */
+  /** Reads everything again and follows again, for example after a retry. */
   restart(): void
   stop(): void
 }

@@ -10,7 +10,7 @@ import type { Delivery } from '../wire.ts'
 
 const tones = { pending: 'info', delivered: 'good', failed: 'bad' } as const
 
-/** What became of a job's webhooks. */
+/** The outcome of a job's webhooks. */
 export function Deliveries({ watch, tenant }: { watch: JobWatch; tenant: string | null }) {
   const deliveries = watch.deliveries.value
   if (deliveries.length === 0) return null

@@ -158,7 +158,7 @@ function nameFailure({ code, lane, tenant }: Failure): string {
   return `${code}, ${lane}, ${tenant}`
 }
 
-/** Fetched, not linked to, for a link would carry no key. */
+/** Fetched, not linked to, because a link would carry no key. */
 function ExportButton({ failure: { tenant, lane, code } }: { failure: Failure }) {
   const app = useApp()
   const [isBusy, setBusy] = useState(false)

@@ -6,7 +6,7 @@ import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Tenant } from '../wire.ts'
 
-/** Who gets how much, what they spend, and how near they are to what they may. */
+/** What share each tenant gets, what it spends, and how near it is to its limits. */
 export function TenantsView() {
   const overview = useApp().feed.overview.value
   if (overview === null) return <Loading />
