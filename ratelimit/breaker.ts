@@ -1,12 +1,12 @@
 /**
- * Keeps a lane from pouring calls into a provider that is down, and keeps what fails for its own sake from being taken
- * for that. Broken calls in a row of several prompts open the breaker: calls of the tenants they belong to wait. Then it
- * is half-open for them and they leave one at a time, as probes: one that is answered closes it, a broken one opens it
- * again, for longer. Tenants that had no part in it never wait for that: a call of each may leave as a trial, one shortly
- * after another. An answered trial closes the breaker, a broken one makes its tenant wait with the others. So a provider
- * that is down gets a call now and then, and one that only breaks some tenant's prompts goes on for everybody else: a
- * tenant whose broken calls another's answer has refuted is not heard for a while.
- * Calls that left before the breaker opened or closed are not heard: they say how the provider was, not how it is.
+ * Stops a lane from sending calls to a provider that is down, and tells that apart from prompts that fail by themselves.
+ * Broken calls in a row with several prompts open the breaker: calls of their tenants wait. Then it is half-open for them
+ * and they leave one at a time, as probes: an answered probe closes the breaker, a broken one opens it again, for longer.
+ * Other tenants never wait for that: a call of each may leave as a trial, one shortly after another. An answered trial
+ * closes the breaker, a broken one makes its tenant wait with the others. So a provider that is down gets a call now and
+ * then, and one that only breaks some tenant's prompts keeps serving everybody else. If another tenant's answer refutes
+ * a tenant's broken calls, the breaker ignores that tenant for a while.
+ * It also ignores calls that left before it opened or closed: they say how the provider was, not how it is.
  */
 export type Breaker = {
   /** Broken calls in a row. */
@@ -27,13 +27,13 @@ export type Breaker = {
   trials: Trial[]
   /** Logical ms at which the next of them may leave. */
   trialAt: number
-  /** Tenants whose broken calls say nothing: while they had the breaker open, another's call was answered. */
+  /** Tenants whose broken calls are ignored: while these kept the breaker open, another tenant's call was answered. */
   refuted: string[]
-  /** Logical ms until which that is so. */
+  /** Logical ms until which they are ignored. */
   refutedUntil: number
 }
 
-/** Whose call it was. A call that several tenants share is nobody's: `''`. */
+/** The source of a call. A call that several tenants share has no tenant: `''`. */
 export type CallSource = {
   tenant: string
   /** Equal for equal prompts of a tenant; `''`: unlike any other. */
@@ -51,16 +51,16 @@ export type BreakerState = 'closed' | 'open' | 'half_open'
 /** Why the lane is paused while its breaker is open. */
 export const BREAKER_OPEN = 'breaker_open'
 
-/** So many different prompts broken in a row open it; of equal ones, so many jobs within `MOST_BROKEN` calls. */
+/** So many different prompts broken in a row open it; for equal prompts, so many jobs within `MOST_BROKEN` calls. */
 const TRIP = 5
 /** Broken calls that are remembered. */
 const MOST_BROKEN = 10
 /** How long it is open at first; twice as long after each broken probe, up to the longest. */
 const OPEN_MS = 15_000
 const LONGEST_MS = 30_000
-/** For how long a tenant's broken calls say nothing of the provider once another's call was answered meanwhile. */
+/** How long a tenant's broken calls are ignored after another tenant's call was answered meanwhile. */
 const REFUTED_MS = 15_000
-/** Between two trials, ms, and what each tenant that waits adds to it. */
+/** Between two trials, ms, and how much each waiting tenant adds to it. */
 const TRIAL_MS = 100
 const TRIAL_GROWTH_MS = 20
 const LONGEST_TRIAL_MS = 1000
@@ -125,7 +125,7 @@ export function judge(
   breaker.probe = null
 }
 
-/** What one job, or one prompt, does again and again says nothing of the provider. */
+/** Repeated failures of one job, or one prompt, say nothing about the provider. */
 function isProviderDown(broken: readonly Evidence[]): boolean {
   const prompts = countDistinct(broken, ({ tenant, prompt }) =>
     prompt === '' ? null : `${tenant} ${prompt}`,

@@ -1,6 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
 
-/** Broken calls that a lane remembers, for so long, ms. */
+/** How many broken calls a lane remembers, and for how long, ms. */
 const KEPT = 10
 const KEPT_MS = 7 * 86_400_000
 
@@ -11,12 +11,12 @@ const LONGEST_MESSAGE = 300
 export type BrokenCall = {
   /** RFC 3339. */
   at: string
-  /** Null: the provider answered none. */
+  /** Null: the provider did not answer. */
   status: number | null
   code: string
-  /** What the provider said, shortened; null where what is stored is encrypted. */
+  /** The provider's message, shortened; null if stored data is encrypted. */
   message: string | null
-  /** The jobs that it was made for, ten at the most. */
+  /** The jobs of the call, ten at the most. */
   jobs: { tenant: string; id: string }[]
 }
 

@@ -4,18 +4,18 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { Cost, LaneWaitingFor } from './gate.ts'
 
 /**
- * How long a band gives way to the one above it, in seconds of the lane's service. Not for ever: an entry of `low`
- * goes before one of `high` that was queued an hour of service later.
+ * How long a band gives way to `high`, in seconds of the lane's service. Not for ever: an entry of `low` goes before an
+ * entry of `high` that was queued more than an hour of service later.
  */
 export const BAND_SECONDS = { high: 0, normal: 600, low: 3600 } as const
 export type Band = keyof typeof BAND_SECONDS
 
-/** Seconds of service in one step of the queue's priority: entries within it are served in the order they came. */
+/** Seconds of service in one step of the queue's priority: entries within a step are served in order of arrival. */
 const STEP_SECONDS = 0.5
 
 /**
- * BullMQ's largest priority. With half-second steps it is reached after twelve days in which a lane never ran
- * empty; entries behind that are served first come, first served.
+ * BullMQ's largest priority. With half-second steps a lane reaches it after twelve days in which it never ran empty;
+ * later entries are first come, first served.
  */
 const MOST_PRIORITY = 2 ** 21 - 1
 
@@ -23,8 +23,8 @@ const MOST_PRIORITY = 2 ** 21 - 1
 const UNLIMITED_TOKENS_PER_SECOND = 100_000
 
 /**
- * What a call counts at least of one of the lane's slots, s. Half of a lane's slots fill a step, by weight: more small calls
- * of a tenant in one step would all go before another's that comes while they are served.
+ * Least time that a call counts of one of the lane's slots, s. Half of a lane's slots then fill a step, by weight. More small
+ * calls of one tenant in a step would all go before another tenant's call that comes meanwhile.
  */
 const CALL_SECONDS = 2 * STEP_SECONDS
 
@@ -33,13 +33,13 @@ export type Tagged = {
   band: Band
   seconds: number
   weight: number
-  /** Not due yet: it gets its place among the tenant's other entries for later, and is ahead of nobody until then. */
+  /** Not due yet: it gets its place among the tenant's other delayed entries, and goes before nobody until it is due. */
   later?: boolean
-  /** Its call broke, and it had its turn: it gets its place among the tenant's other entries that go again. */
+  /** Its call broke, and it had its turn: it gets its place among the tenant's other retries. */
   again?: boolean
 }
 
-/** The flow that an entry belongs to, within which a tenant's entries follow on each other. */
+/** The flow of an entry. Within a flow a tenant's entries follow each other. */
 export function flowOf({ band, later, again }: Pick<Tagged, 'band' | 'later' | 'again'>): string {
   if (again) return `again-${band}`
   return later ? `later-${band}` : band
@@ -53,7 +53,7 @@ export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): Service
   const share = (amount: number, perMinute: number | undefined) =>
     perMinute === undefined ? 0 : (amount * 60) / perMinute
   return {
-    // A coalesced entry is but a small part of a request.
+    // A coalesced entry is only a small part of a request.
     requests: lane.coalesce ? 0 : share(1, limits.requests_per_minute),
     tokens: Math.max(
       share(cost.tokens, limits.tokens_per_minute),
@@ -63,7 +63,7 @@ export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): Service
   }
 }
 
-/** How long a lane at its full rate is occupied by a cost, in seconds: its dearest dimension, and no less than its slots are. */
+/** How long a cost occupies a lane at its full rate, in seconds: the largest dimension, and at least its time in the slots. */
 export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
   const { requests, tokens } = serviceShares(lane, cost)
   const seconds = Math.max(requests, tokens)
@@ -73,9 +73,9 @@ export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number
     : slots + Math.max(1, cost.tokens) / UNLIMITED_TOKENS_PER_SECOND
 }
 
-/** What a call takes at least of all the lane's slots together, s. */
+/** Least time that a call takes of all the lane's slots together, s. */
 function slotSeconds({ coalesce, limits }: Lane): number {
-  // A coalesced entry is but a small part of a call.
+  // A coalesced entry is only a small part of a call.
   return coalesce || limits.max_concurrency === undefined ? 0 : CALL_SECONDS / limits.max_concurrency
 }
 
@@ -100,8 +100,8 @@ export function tagEntries(state: FairState, entries: readonly Tagged[]): number
 
 /**
  * The arithmetic of `lua/serve.lua`: entries up to this start tag are being served. The virtual time moves to the
- * beginning of the tag's step, not to the tag: within a step entries are served in the order they came, and a tenant
- * whose next entry comes while the step is served must not be counted from where others happen to be in it.
+ * beginning of the tag's step, not to the tag. Entries of a step are served in order of arrival, so a tenant whose next
+ * entry comes during the step must not start from the place of others in it.
  */
 export function serveTagged(state: FairState, start: number): void {
   state.v = Math.max(state.v, beginOfStep(start))
@@ -115,37 +115,37 @@ export type Fairness = {
   /**
    * Start tags for entries about to be queued, in their order; one script call.
    *
-   * @param held keys that hold the lane's entries; when all are empty the lane has drained and counting starts anew
+   * @param held keys that hold the lane's entries; when all are empty the lane is idle and the count restarts
    */
   tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<number[]>
   /**
    * Entries up to this start tag, with so many seconds of service in all, are being served.
    *
    * @param waiting the sorted set of the lane's waiting entries
-   * @param anew the rate is measured from now on
+   * @param anew the measurement of the rate restarts
    */
   serve(lane: string, start: number, seconds: number, waiting: string, anew?: boolean): Promise<void>
   /**
-   * Whether entries with these start tags, which were served once, have their place still: counting may have started anew
-   * since, and such a tag would be far behind.
+   * Whether entries with these start tags, which were served once, still have their place. If the count restarted since,
+   * such a tag would be far behind.
    */
   holds(lane: string, starts: readonly number[]): Promise<boolean[]>
   /** Entries leave the lane unserved. `share`: seconds over weight. */
   untag(lane: string, entries: readonly { tenant: string; flow: string; share: number }[]): Promise<void>
-  /** What the lane's entries wait for now; null: they do not. */
+  /** Notes what the lane's entries wait for now; null: nothing. */
   note(lane: string, waitingFor: LaneWaitingFor | null): Promise<void>
-  /** Adds to what the lane's entries take by each kind of limit, since it was last empty. */
+  /** Adds to the lane's use of each kind of limit, since it was last empty. */
   mix(lane: string, seconds: number, shares: ServiceShares): Promise<void>
   read(lane: string): Promise<FairSnapshot>
 }
 
-/** Where a lane's service stands. */
+/** The state of a lane's service. */
 export type FairSnapshot = FairState & {
-  /** Seconds of service a second of late; null while that is not known. */
+  /** Recent seconds of service a second; null while unknown. */
   rate: number | null
   /**
-   * What the lane's entries together take of it, of the sum of what each takes alone, (0, 1]: some are dear in
-   * requests and some in tokens, and both kinds refill at the same time.
+   * The lane's entries together take this share of the sum of what each takes alone, (0, 1]: some cost many requests
+   * and some many tokens, and both kinds refill at the same time.
    */
   overlap: number
   waitingFor: LaneWaitingFor | null
@@ -153,7 +153,7 @@ export type FairSnapshot = FairState & {
 
 /** The decay of the measured rate, ms; as in `lua/serve.lua`. */
 const RATE_MS = 10_000
-/** A rate measured over less says little, ms. */
+/** A rate measured over a shorter time is unreliable, ms. */
 const MEASURED_MS = 1500
 
 type Commands = Record<string, (...args: (string | number)[]) => Promise<string[]>>
@@ -212,8 +212,8 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
 }
 
 /**
- * The rate right after something was served is above its mean by half of that; where that is most of it, too little was
- * served to tell. A young average has not seen its whole past yet: it is scaled up by the part it has seen.
+ * Right after entries were served the rate is above its mean by half of `last`. If `last` is most of it, too little was
+ * served to tell. A young average has not seen its whole past yet, so it is scaled up by the part it has seen.
  */
 function toRate(rate: number, last: number, measuredMs: number): number | null {
   const mean = rate - last / 2

@@ -14,9 +14,9 @@ import type { LaneState } from './lane-state.ts'
 export type QueuePosition = { start: number; band: Band }
 
 /**
- * Seconds of service that the lane gives before it comes to an entry: for every tenant and band what is queued with
- * an earlier tag, times its weight. Exact as far as the tags are: what is queued of a tenant reaches from the
- * virtual time to the end of its last entry without a gap.
+ * Seconds of service that the lane gives before an entry's turn: for every tenant and band the queued entries with an
+ * earlier tag, times the weight. As exact as the tags: a tenant's queued entries reach from the virtual time to the end
+ * of its last entry without a gap.
  *
  * @param weightOf the tenant's weight
  */
@@ -49,7 +49,7 @@ function isBand(flow: string): flow is Band {
 }
 
 export type Forecast = {
-  /** Unix ms; null when nothing is known of the lane's speed. */
+  /** Unix ms; null when the lane's speed is unknown. */
   startAt: number | null
   waitingFor: LaneWaitingFor | null
 }
@@ -57,11 +57,11 @@ export type Forecast = {
 export type Forecaster = {
   /** When waiting entries of a lane will start. */
   entries(lane: string, positions: readonly (QueuePosition | null)[]): Promise<Forecast[]>
-  /** When a job would start that is queued now. */
+  /** When a job queued now would start. */
   newcomer(lane: string, tenant: string, band: Band): Promise<Forecast>
 }
 
-/** A pause that lasts longer is one until somebody ends it, ms. */
+/** A longer pause lasts until an operator ends it, ms. */
 const NO_END_MS = 31_536_000_000
 
 /** A lane's state is read at most this often, ms: a page of jobs is forecast from one reading. */
@@ -72,19 +72,19 @@ type Snapshot = {
   openAt: number
   speed: number | null
   waitingFor: LaneWaitingFor | null
-  /** Nothing waits that is to go before, or all of it may leave at once. */
+  /** No entry goes before, or all of those entries may leave at once. */
   isFree: boolean
   /** Nobody knows when a provider that is down comes back. */
   isDown: boolean
 }
 
-/** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else as its limits allow. */
+/** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else by its limits. */
 export function createForecaster(deps: {
   fairness: Pick<Fairness, 'read'>
   gate: Pick<Gate, 'read'>
   laneOf: (id: string) => Lane | null
   weightOf: (tenant: string) => number
-  /** Entries of the lane that wait, put off or not. */
+  /** Waiting entries of the lane, delayed or not. */
   waiting: (lane: string) => Promise<number>
   now: () => number
 }): Forecaster {

@@ -7,7 +7,7 @@ import type { Amounts } from './limits.ts'
 import { defineScripts } from './scripts.ts'
 import { addJitter } from './slowdown.ts'
 
-/** What one provider call takes from its lane. Fractions are rounded up. */
+/** What one provider request takes from its lane. Fractions are rounded up. */
 export type Cost = { requests: number; tokens: number; inputTokens: number; outputTokens: number }
 
 export type LaneWaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause'
@@ -15,7 +15,7 @@ export type LaneWaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_p
 /** What a call waits for; `breaker`: calls of other tenants may leave. */
 export type RefusedFor = LaneWaitingFor | 'breaker'
 
-/** `waitMs` is 0 when all were granted, and Infinity when the next never will be. */
+/** `waitMs` is 0 when all were granted, and Infinity when the next one never will be. */
 export type Taken = { permits: string[]; waitMs: number; waitingFor: RefusedFor | null }
 
 export type TakeAnswer = {
@@ -27,11 +27,11 @@ export type TakeAnswer = {
   waitingFor: LaneWaitingFor | null
   /** The next cost is larger than its lane could ever admit. */
   never: boolean
-  /** The breaker keeps the next cost, for whose it is: calls of other tenants may leave. */
+  /** The breaker keeps the next call because of its tenant: calls of other tenants may leave. */
   othersMay?: true
 }
 
-/** What a provider's answer said about the lane, as `providers/` reads it from the headers. */
+/** What a provider's answer reports about the lane, as `providers/` reads it from the headers. */
 type LaneFeedback = {
   limitRequests?: number
   limitTokens?: number
@@ -41,7 +41,7 @@ type LaneFeedback = {
 
 export type Settlement = {
   permit: string
-  /** What the provider counts for the call; null: it was never sent, and everything is given back. */
+  /** What the provider counts for the call; null: it was never sent, and everything is refunded. */
   actual: Cost | null
   feedback?: LaneFeedback
   /** The provider answered 429: the lane pauses for this long, for every process. */
@@ -49,41 +49,41 @@ export type Settlement = {
   throttledReason?: string
   /**
    * How the call ended, for the breaker: `broken` is a 5xx, a time-out or a connection failure. Null and absent say
-   * nothing, and so does a 429, whatever is given here.
+   * nothing. A 429 says nothing either, with any value here.
    */
   outcome?: CallOutcome
-  /** Whose call it was; absent: nobody's that anything is known of. */
+  /** The source of the call; absent: unknown. */
   source?: CallSource
 }
 
 /**
- * The one way to a provider: nothing is sent without a permit. All state is in Redis, every method is one script
- * and one round trip, and any number of processes may share a lane. Errors are those of ioredis.
+ * The only way to a provider: nothing is sent without a permit. All state is in Redis. Every method is one script and
+ * one round trip. Any number of processes may share a lane. Errors are those of ioredis.
  */
 export type Gate = {
   /**
-   * Takes as many of `costs`, in order, as may leave now. A permit not settled keeps its slot until its lease ends.
+   * Takes permits for as many of `costs`, in order, as may leave now. A permit keeps its slot until you settle it or its lease ends.
    *
-   * @param tenants whose each of them is; '' and absent: nobody's, or several tenants'
+   * @param tenants the tenant of each cost; '' and absent: none, or several
    */
   take(lane: Lane, costs: Cost[], tenants?: readonly string[]): Promise<TakeAnswer>
-  /** Frees permits and books what their calls really cost. A permit settles once; later settlements of it change nothing. */
+  /** Frees permits and books what their calls really used. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
   renew(lane: Pick<Lane, 'id' | 'limits'>, permits: string[]): Promise<void>
-  /** Lets nothing leave for so long (Infinity: until resumed). Never shortens a pause that stands. */
+  /** Lets nothing leave for this long (Infinity: until resumed). Never shortens a current pause. */
   pause(lane: Lane, forMs: number, reason: string): Promise<void>
   /** Ends a pause of any kind and closes the breaker. */
   resume(lane: Lane): Promise<void>
   /**
-   * Books so many retries about to be scheduled, so that they stay a fifth of the lane's traffic. Answers by how many
-   * ms each has to be put off beyond its own back-off, 0 to ten minutes. Retries after a 429 are not booked here.
+   * Books `count` retries before they are scheduled, so that retries stay a fifth of the lane's traffic. Returns the delay
+   * of each beyond its own back-off, 0 to ten minutes, ms. Retries after a 429 are not booked here.
    *
-   * @param tenant whose they are: what one tenant has booked does not put off another's
+   * @param tenant their tenant: one tenant's bookings do not delay another's
    */
   retry(lane: Lane, count: number, tenant?: string): Promise<number[]>
   read(lane: Lane): Promise<LaneState>
-  /** Gives up a lane that nobody uses. What still counts is kept for a day, or as long as it is paused. */
+  /** Deletes a lane that nobody uses. State that still counts is kept for a day, or as long as the lane is paused. */
   forget(lane: Lane): Promise<void>
 }
 
@@ -99,7 +99,7 @@ export type GateOptions = {
   now?: () => number
 }
 
-/** Longer pauses are as good as this one, ms: ten years. */
+/** Longest pause, ms: ten years. */
 const LONGEST_PAUSE_MS = 315_360_000_000
 
 /** The gate in front of every lane. Holds no state and no connection of its own. */
@@ -236,7 +236,7 @@ export function toBooking(settlement: Settlement, random: () => number): Booking
   }
 }
 
-/** What is no number was not reported: one NaN would stay in a level for good. */
+/** A value that is no number counts as not reported: one NaN would stay in a level for good. */
 function toReport(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }

@@ -4,21 +4,21 @@ import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
 /** One value for each counted dimension. */
 export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputTokens: T }
 
-/** How a lane stands, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
+/** The state of a lane, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
 export type LaneState = {
   /** Redis' clock at the reading, unix ms. */
   at: number
-  /** What the pacing holds: 0 and more lets the next call leave; below 0 is a debt that the refill pays off first. */
+  /** Level of the pacing bucket: 0 and more lets the next call leave; below 0 is a debt that the refill pays off first. */
   levels: Quantities<number | null>
-  /** Effective rates a minute: headroom and learned limits counted in, the slowdown after a 429 not. */
+  /** Effective rates a minute: with headroom and learned limits, without the slowdown after a 429. */
   rates: Quantities<number | null>
-  /** What was taken in the provider's window up to now, and what any window may hold. */
+  /** Amounts taken in the provider's current window, and the most for any window. */
   used: Quantities<number>
   capacities: Quantities<number | null>
   /** The same for requests and 24 hours. */
   usedToday: number
   capacityToday: number | null
-  /** Permits whose lease stands. */
+  /** Permits whose lease has not ended. */
   inFlight: number
   /** Unix ms on Redis' clock; null when the lane is open. */
   pausedUntil: number | null
@@ -28,7 +28,7 @@ export type LaneState = {
   speed: number
   /** Limits that the provider reported, lower than the configured ones. `at`: unix ms of the last report. */
   learned: LearnedLimits
-  /** Counters that only grow: everything taken, and what of it was given back. */
+  /** Counters that only grow: everything taken, and everything given back. */
   taken: Quantities<number>
   refunded: Quantities<number>
   /** 429s. */
@@ -36,8 +36,8 @@ export type LaneState = {
 }
 
 /**
- * While it is open, calls of the tenants wait whose calls broke; half-open, it lets one of them through at a time. One call
- * at a time of each other tenant may leave all along.
+ * While it is open, tenants whose calls broke have to wait; half-open, it lets one of their calls through at a time. Every
+ * other tenant may always have one call at a time.
  */
 export type LaneBreaker = {
   state: BreakerState
@@ -47,7 +47,7 @@ export type LaneBreaker = {
   openUntil: number | null
   /** Tenants whose calls it holds back. */
   heldTenants: string[]
-  /** Tenants of which a call is under way that tells whether the provider works. */
+  /** Tenants with a call under way that shows whether the provider works. */
   triedTenants: string[]
 }
 

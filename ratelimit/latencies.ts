@@ -3,7 +3,7 @@ import type { RedisClient } from '../lib/redis.ts'
 /** Calls whose latencies a lane remembers. */
 const KEPT = 256
 
-/** Latencies gathered here are written this often, ms. */
+/** How often gathered latencies are written, ms. */
 const FLUSH_MS = 1000
 
 /** The latencies of a lane's last calls, over all processes. */

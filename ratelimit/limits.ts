@@ -33,8 +33,8 @@ export type EffectiveLimits = {
 }
 
 /**
- * The limits that hold now. Rates leave the headroom free, capacities do not: they are the promise, not the aim.
- * A window too short for one request (30 a minute, counted by the second) still lets one through.
+ * The current limits. Rates leave the headroom free; capacities do not, because they are the provider's limit and not our
+ * target. A window too short for one request (30 a minute, counted by the second) still lets one through.
  */
 export function computeLimits(lane: LaneLimits, learned: LearnedLimits): EffectiveLimits {
   const perMinute: Bounds = [
@@ -58,7 +58,7 @@ export function computeLimits(lane: LaneLimits, learned: LearnedLimits): Effecti
   return limits
 }
 
-/** A dimension without a configured limit stays free, whatever is reported: reports mix units between providers. */
+/** A dimension without a configured limit stays unlimited, even if one is reported: providers report in different units. */
 function lowerOf(configured: number | undefined, learned: LearnedLimit | null): number | null {
   if (configured === undefined) return null
   return learned === null ? configured : Math.min(configured, learned.limit)

@@ -3,7 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 
 type Argument = string | number
 
-/** The gate's scripts as functions. Each takes the keys and arguments named on top of its file in `lua/`. */
+/** The gate's scripts as functions. Each takes the keys and arguments named at the top of its file in `lua/`. */
 export type Scripts = {
   take(...args: Argument[]): Promise<[waitMs: number, waitingFor: string, ...permits: string[]]>
   settle(...args: Argument[]): Promise<unknown>
@@ -16,7 +16,7 @@ export type Scripts = {
 
 const KEYS = 6
 
-/** Teaches the scripts to the connection: it sends their hashes, and their text where Redis does not know them. */
+/** Registers the scripts with the connection: it sends their hashes, and their text if Redis does not know them. */
 export function defineScripts(redis: Redis | Cluster): Scripts {
   const common = readLua('common')
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<never>>

@@ -1,6 +1,6 @@
 /**
- * What a 429 leaves behind: the lane lives at `slow` of its speed until `from`, and from there back to full speed
- * in a straight line. Levels are filled over lived time, so the refill is exact however often it is computed.
+ * The effect of a 429: the lane runs at `slow` of its speed until `from`, then its speed rises linearly to full.
+ * Levels refill over lived time (the integral of the speed), so the refill is exact however often it is computed.
  */
 export type Slowdown = {
   slow: number
@@ -27,12 +27,12 @@ export function computeLived({ slow, from }: Slowdown, now: number): number {
   return slow * since + ((1 - slow) * since * since) / (2 * RECOVERY_MS)
 }
 
-/** The inverse of `computeLived`: the logical ms at which so much has been lived. */
+/** The inverse of `computeLived`: the logical ms at which that much lived time has passed. */
 export function findLived({ slow, from }: Slowdown, lived: number): number {
   if (lived <= 0) return from + lived / slow
   if (lived >= ((1 + slow) * RECOVERY_MS) / 2) return from + lived + ((1 - slow) * RECOVERY_MS) / 2
   const growth = (1 - slow) / RECOVERY_MS
-  // The root in the form that does not subtract, for where growth is next to nothing the difference would be as well.
+  // The form of the root without a subtraction: with tiny growth the difference would lose its digits.
   return from + (2 * lived) / (Math.sqrt(slow * slow + 2 * growth * lived) + slow)
 }
 

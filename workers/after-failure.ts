@@ -9,7 +9,7 @@ import { decide, toJobError } from './outcome.ts'
 import { tenantOf } from './plan.ts'
 import { spreadRetries } from './spread-retries.ts'
 
-/** Of a request that broke the jobs go again in so many. */
+/** The jobs of a broken request go again in this many requests. */
 const PARTS = 4
 
 export type AfterFailureDeps = {
@@ -22,9 +22,9 @@ export type AfterFailureDeps = {
   onError: (error: unknown, what: string) => void
   /** The next lane of a route that this lane is part of; null: there is none. */
   successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
-  /** Carries a write out that must not be lost. */
+  /** Makes a write that must not be lost. */
   keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
-  /** Sends entries again that are held still, under a permit of their own. */
+  /** Sends held entries again, under a permit of their own. */
   resend: (held: Held[]) => Promise<void>
 }
 
@@ -32,13 +32,13 @@ export type AfterFailureDeps = {
 export type FailedCall = {
   failure: ProviderFailure
   end: AttemptEnd
-  /** What it costs each of its jobs. */
+  /** Its cost for each of its jobs. */
   costs: Partial<AttemptEnd>[]
   isShown: boolean
   abortReason: unknown
 }
 
-/** Does with the jobs of a call that brought no result what outcome.ts decides. */
+/** Carries out what outcome.ts decides for the jobs of a call without a result. */
 export function createAfterFailure(deps: AfterFailureDeps) {
   const { queue, work, gate, now, keep } = deps
 
@@ -91,7 +91,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
                 reason: outcome.reason,
                 waitingFor: outcome.waitingFor,
               },
-              // A throttled request was not broken by what shared it; one that broke alone may have broken by itself.
+              // Sharing did not cause a 429. A request that broke alone may have caused that itself.
               outcome.kind === 'retry'
                 ? { broken: true, apart: claimedJobs.length }
                 : { throttles: outcome.throttles },
@@ -116,7 +116,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     )
   }
 
-  /** `own`: the failure is this job's alone, and others that wait for the same go on without it. */
+  /** `own`: only this job failed, and its followers go on without it. */
   async function endWith(
     held: Held,
     claimed: Claimed,
@@ -136,7 +136,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     mark?: EntryMark,
   ): Promise<void> {
     const waits = await keep(() => work.requeue(claimed, end, next), 'storing a retry')
-    // A pause may be ended by hand; the record says no more than when it would end by itself.
+    // An operator may end a pause; the record only says when it would end by itself.
     const at =
       next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at
     const leave = () => (waits ? queue.delay(held, at, mark) : queue.acknowledge(held))
@@ -144,8 +144,8 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   }
 
   /**
-   * A request broke that several jobs shared, and one of them may be why: they go again at once, in smaller groups that
-   * none but them share. That the others broke does not count; a job that breaks alone has done so itself.
+   * A shared request broke, and one of its jobs may be the cause. The jobs go again at once, in smaller groups that no
+   * other job joins. A shared failure does not count; a job that breaks alone is its own cause.
    */
   async function part(
     claimedJobs: ClaimedJob[],
@@ -165,9 +165,9 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   }
 
   /**
-   * The provider rejected a request for what one of its inputs holds, and does not say which: each half goes again
-   * by itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for
-   * one bad input among n.
+   * The provider rejected a request because of one of its inputs, and does not say which. Each half goes again by
+   * itself, until only the bad input's job is left to fail. That takes at most 2·log₂(n) further requests for one bad
+   * input among n.
    */
   async function split(claimedJobs: ClaimedJob[], ends: AttemptEnd[]): Promise<void> {
     const again: Held[] = []
@@ -195,7 +195,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
   return { settleJobs, endWith }
 }
 
-/** True when a broken request may be what one of its jobs did; a provider that names a time is busy. */
+/** True when one of its jobs may have broken the request; a provider that names a time is only busy. */
 function mayBeOneOf(failure: ProviderFailure): boolean {
   const { retryAfterMs } = failure.feedback
   return (failure.class === 'retryable' || failure.class === 'timeout') && !retryAfterMs

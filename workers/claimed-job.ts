@@ -2,10 +2,10 @@ import type { Lane } from '../config/lanes.ts'
 import type { Held } from '../jobs/queue.ts'
 import type { Claimed } from '../jobs/work.ts'
 
-/** A held entry with what was claimed for it. */
+/** A held entry with its claimed job. */
 export type ClaimedJob = { held: Held; claimed: Claimed }
 
-/** A request that carries several jobs has as long as the most patient of them. */
+/** A request of several jobs has the longest of their time-outs. */
 export function timeoutOf(lane: Lane, claimedJobs: readonly ClaimedJob[]): number {
   return Math.max(...claimedJobs.map((one) => one.claimed.timeoutMs || lane.timeout))
 }

@@ -7,12 +7,12 @@ import { usageOfCut } from '../providers/read-usage.ts'
 import { splitByWeight } from '../providers/split-by-weight.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
-/** What is known of a call that brought no result. */
+/** What is known about a call without a result. */
 export type CutCall = {
   failure: ProviderFailure
   /** What was sent. */
   body: JsonObject
-  /** What its stream stated of its usage; null: nothing. */
+  /** The usage that its stream reported; null: none. */
   stated: Usage | null
   /** Output tokens that came, estimated. */
   received: number
@@ -23,10 +23,10 @@ export type CutCall = {
 type CutCost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_is_estimate'>
 
 /**
- * What a call without a result costs each of its jobs. A call that was not sent, or was refused before any of its answer came,
- * costs nothing. One that was sent and cut off is paid for: by what its stream stated, else by its input and what came of
- * its output. Of an answer in one piece nothing came when it is given up, though all of it may be written by then; that costs
- * what was reserved for it.
+ * The cost of a call without a result for each of its jobs. A call that was not sent, or was refused before any of its answer
+ * came, costs nothing. A call that was sent and cut off costs the usage that its stream reported, else its input and the output
+ * received. A call for an answer in one piece costs the reserved amount: nothing has arrived, but the provider may have written
+ * all of it.
  */
 export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: CutCall): CutCost[] {
   const { failure, stated } = call
@@ -38,7 +38,7 @@ export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: 
   const isGivenUp = failure.class === 'timeout' || failure.class === 'aborted'
   return claimedJobs.map(({ claimed }, index) => {
     const input = inputs[index]!
-    // Only embeddings travel together, and these have no output.
+    // Only embeddings share requests, and they have no output.
     const output = claimedJobs.length === 1 ? usage.output_tokens : 0
     const known = priceUsage(lane.price, { input_tokens: input, output_tokens: output })
     const reserved = isGivenUp && !call.streams && stated === null ? (claimed.reservedUsd ?? 0) : 0

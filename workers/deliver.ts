@@ -11,14 +11,14 @@ export type DeliverDeps = {
   work: Work
   embeddingCache: EmbeddingCache
   onError: (error: unknown, what: string) => void
-  /** Carries a write out that must not be lost. */
+  /** Makes a write that must not be lost. */
   keep: <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) => Promise<T>
-  /** Where results are that the store does not take. */
+  /** Holds results that the store cannot take. */
   spool: Pick<Spool, 'put'>
 }
 
 /**
- * Stores answers, acknowledges their entries, and keeps the vectors that were paid for.
+ * Stores answers, acknowledges their entries, and caches the vectors that were paid for.
  *
  * @param end of the call that brought the answers; null: none was made for them
  */
@@ -27,11 +27,11 @@ export type Deliver = (lane: Lane, jobResults: JobResult[], end: AttemptEnd | nu
 export function createDeliver(deps: DeliverDeps): Deliver {
   const { queue, work, embeddingCache, onError, keep, spool } = deps
 
-  /** For what they are worth: whatever is not kept is bought again. */
+  /** Best effort: a vector that is not cached is bought again. */
   async function keepItems(jobResults: JobResult[]): Promise<void> {
     const bought = jobResults.filter((jobResult) => jobResult.embeddings.length > 0)
     if (bought.length === 0) return
-    // Behind the results, which leave at the end of this turn: nothing is kept of a job before it is completed.
+    // After the results, which leave at the end of this turn: nothing of a job is cached before it is completed.
     await new Promise((resolve) => setImmediate(resolve))
     const byTenant = Map.groupBy(bought, ({ job: claimedJob }) => claimedJob.held.tenant)
     try {
@@ -51,14 +51,14 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   return async (lane, jobResults, end) => {
     if (jobResults.length === 0) return
     const completions = jobResults.map((jobResult) => toCompletion(lane, jobResult, end))
-    // Sent at once, and behind one another: by the time someone hears of a result, what was bought with it is kept.
+    // Sent together and in this order: when a client hears of a result, its vectors are cached.
     const stored = keep(
       () => work.complete(completions),
       'storing results',
       end === null ? undefined : () => spool.put(work.encode(completions)),
     )
     const kept = keepItems(jobResults)
-    // The order matters: a stored result is never bought again, an unacknowledged entry is merely looked at again.
+    // The order matters: a stored result is never bought again, an unacknowledged entry is only looked at again.
     await stored
     const acknowledge = () =>
       Promise.all(jobResults.map(({ job: claimedJob }) => queue.acknowledge(claimedJob.held)))

@@ -1,15 +1,15 @@
 import type { JsonValue } from '../lib/json.ts'
 
-/** Chunks that come within this time after others were written are written together. */
+/** Chunks that arrive within this time after a write are written together. */
 const GATHER_MS = 15
 
-/** Chunks in memory from which on the provider's stream is held back: some seconds of the fastest model. */
+/** From this many chunks in memory on, the provider's stream is held back: some seconds of the fastest model. */
 const MOST_BEHIND = 1_000
 
 /**
- * Writes a stream's chunks in order: the first at once, for somebody waits for it, and the others a few at a time. `push` never
- * waits; `drained` says whether to go on reading, so that a stream that comes faster than the store writes is not kept in memory;
- * `flush` resolves when all is written. A chunk that cannot be written is lost to the live view alone: the job's result does not depend on it.
+ * Writes a stream's chunks in order: the first at once, because a client waits for it, and the others a few at a time. `push` never
+ * waits. `drained` says when to go on reading, so that a stream faster than the store does not fill memory.
+ * `flush` resolves when all is written. A chunk that cannot be written is lost only to the live view: the job's result does not need it.
  */
 export function createDeltaWriter(deps: {
   write: (chunks: JsonValue[]) => Promise<boolean>

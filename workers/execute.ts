@@ -37,26 +37,26 @@ export type ExecuteDeps = {
   spool: Pick<Spool, 'put'>
   now: () => number
   random: () => number
-  /** Aborted when the process has to go, whatever is left. */
+  /** Aborted when the process must end at once. */
   signal: AbortSignal
   onError: (error: unknown, what: string) => void
   /** The next lane of a route that this lane is part of; null: there is none. */
   successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
   acquire: (cost: Cost, tenant: string) => Promise<string>
-  /** These entries are no more renewed here: their locks run out, and whoever finds them goes on. */
+  /** Stops renewing these entries: their locks end, and another worker finds them. */
   abandon: (held: Held[]) => void
-  /** Those that are this process' still; what went to another while it was held up is abandoned. */
+  /** The entries that this process still holds. Those that went to another worker while it was blocked are abandoned. */
   stillHeld: (held: Held[]) => Promise<Held[]>
   /** The permit is settled. */
   release: (permit: string) => void
-  /** Told how each provider call ended, before anything else is done about it. */
+  /** Hears how each provider call ended, before anything else happens. */
   events?: Emit<CallEvents>
 }
 
 export type CallEvents = { 'call.ended': EndedCall }
 
-/** A provider call that came to its end. */
+/** A provider call that ended. */
 export type EndedCall = {
   lane: string
   jobs: number
@@ -66,11 +66,11 @@ export type EndedCall = {
   firstChunkMs: number | null
   /** Unix ms. */
   startedAt: number
-  /** The jobs that it was made for. */
+  /** The jobs of the call. */
   claimed: readonly Claimed[]
-  /** What was sent; holds prompts. */
+  /** The request; holds prompts. */
   body: JsonObject
-  /** What came of it; holds answers. */
+  /** The outcome; holds answers. */
   answer: ProviderAnswer
 }
 
@@ -85,9 +85,9 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
 }
 
 /**
- * Carries one permitted call out, from claiming its jobs to acknowledging their entries. Reads from top to bottom
- * as the way of a call: intent, call, settlement, outcome. Never throws: what fails is retried or left to the
- * stalled check, which finds every entry that was not acknowledged.
+ * Makes one permitted call, from claiming its jobs to acknowledging their entries. Read it from top to bottom as the
+ * steps of a call: intent, call, settlement, outcome. Never throws: a failure is retried or left to the stalled
+ * check, which finds every entry that was not acknowledged.
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
@@ -98,9 +98,9 @@ export function createExecutor(deps: ExecuteDeps) {
   const { settleJobs, endWith } = createAfterFailure({ ...deps, keep, resend })
 
   async function execute(call: PlannedCall, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
-    // Before the claim, so that a cancel which comes right after it finds the call.
+    // Before the claim, so that a cancel right after the claim finds the call.
     const running = calls.begin(call.held)
-    // Entries become places as they are claimed; whatever goes wrong, both are let go of.
+    // A claim turns entries into places. If something goes wrong, both must be released.
     const held = [...call.held]
     try {
       const claimedJobs = await claim(held, waitedFor)
@@ -123,7 +123,7 @@ export function createExecutor(deps: ExecuteDeps) {
     const intent = { provider, model, coalesced: held.length, waitedFor, estimate }
     let ours = held
     const started = await keep(async () => {
-      // At each try: Redis may have been away for longer than the locks last.
+      // At each try: Redis may have been unavailable for longer than the locks last.
       ours = await deps.stillHeld(held)
       return ours.length === 0 ? [] : work.start(ours, intent)
     }, 'claiming')
@@ -138,7 +138,7 @@ export function createExecutor(deps: ExecuteDeps) {
         claimedJobs.push({ held: placed, claimed: answer.claimed })
         continue
       }
-      calls.cancel(one.tenant, one.id) // it does not travel with the others
+      calls.cancel(one.tenant, one.id) // it does not go with the others
       const { kind } = answer
       const leave = kind === 'wait' ? () => queue.delay(one, answer.at) : () => queue.acknowledge(one)
       others.push(keep(leave, 'putting an entry back'))
@@ -147,7 +147,7 @@ export function createExecutor(deps: ExecuteDeps) {
     return claimedJobs
   }
 
-  /** Answers the jobs whose answers are known, and beside that sends the request of the others. */
+  /** Stores the known answers, and sends the request for the other jobs at the same time. */
   async function carry(claimed: ClaimedJob[], permit: string, taken: Cost, running: Running): Promise<void> {
     const lane = deps.lane()
     if (claimed.length === 0) return gate.settle(lane, [{ permit, actual: null }])
@@ -202,7 +202,7 @@ export function createExecutor(deps: ExecuteDeps) {
         type: first.type,
         model: lane.model,
         body,
-        // Only what writes a stream finds out that nobody needs it.
+        // Only a call that writes a stream finds out that nobody needs it.
         signal: streams ? AbortSignal.any([running.signal, useless.signal]) : running.signal,
         timeoutMs: timeoutOf(lane, claimedJobs),
         onUsage: (usage) => {
@@ -251,7 +251,7 @@ export function createExecutor(deps: ExecuteDeps) {
     await settled
   }
 
-  /** Books what the provider counts, frees the permit, and passes on what the answer said of the limits. */
+  /** Books what the provider counts, frees the permit, and passes on the limits that the answer reported. */
   async function settle(
     lane: Lane,
     permit: string,
@@ -264,7 +264,7 @@ export function createExecutor(deps: ExecuteDeps) {
     const counted = settledTokens(
       lane.kind,
       estimateSent(tokens, taken, claimedJobs),
-      // Of a call that was cut off, or states zeros, the estimate counts.
+      // The estimate counts for a call that was cut off or reports zeros.
       answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null,
       sent,
     )
@@ -285,7 +285,7 @@ export function createExecutor(deps: ExecuteDeps) {
     }
   }
 
-  /** Sends entries again that are held still. */
+  /** Sends held entries again. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
     const permit = await deps.acquire(cost, tenantOf(held))
@@ -309,7 +309,7 @@ export function createExecutor(deps: ExecuteDeps) {
   return { execute, refuse }
 }
 
-/** Whose call it was, for the breaker. */
+/** The tenant, prompt and job of the call, for the breaker. */
 function sourceOf(claimedJobs: readonly ClaimedJob[]): CallSource {
   const { hash, id } = claimedJobs[0]!.claimed
   return { tenant: tenantOf(claimedJobs.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }

@@ -2,8 +2,8 @@ import type { Lane } from '../config/lanes.ts'
 import type { Gate, Settlement } from '../ratelimit/gate.ts'
 
 /**
- * The gate of one lane, with the settlements that come within one turn of the event loop sent as one: most of what
- * their script does is to read and write the lane's state, once, however many they are. A settlement still resolves, or
+ * The gate of one lane that sends the settlements of one turn of the event loop together: most of their script's
+ * time goes into reading and writing the lane's state once, however many they are. A settlement still resolves, or
  * rejects, when the store has answered.
  */
 export function gatherSettlements(gate: Gate): Gate {

@@ -2,13 +2,13 @@ import { type Held, type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/queue
 import type { Claimed, Work } from '../jobs/work.ts'
 
 /**
- * How a lane's loop parts with entries that it does not send. What cannot be put back is abandoned: its locks run out, and
- * the stalled check hands it out again.
+ * How a lane's loop returns entries that it does not send. Entries that cannot be returned are abandoned: their locks end,
+ * and the stalled check requeues them.
  */
 export function createHandOff(deps: {
   queue: LaneQueue
   work: Pick<Work, 'models' | 'reroute'>
-  /** The lane that serves a model's jobs when this one cannot; null: there is none. */
+  /** The lane that serves a model's jobs when this lane cannot; null: there is none. */
   successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   abandon: (entries: Held[]) => void
   now: () => number
@@ -42,15 +42,15 @@ export function createHandOff(deps: {
   }
 
   async function oneByOne(entries: Held[]): Promise<void> {
-    // The last one first, so that each goes in front of those behind it.
+    // The last one first: each goes to the front.
     for (const one of entries.toReversed()) await queue.giveBack(one)
   }
 
   return {
-    /** To the lanes that come next in their routes; what has none comes again at `until`, Unix ms. */
+    /** Moves entries to the next lanes of their routes; those without one are delayed until `until`, Unix ms. */
     spill: (entries: Held[], until: number) => orAbandon(entries, spillAll(entries, until)),
     giveBack: (entries: Held[]) => orAbandon(entries, Promise.all(entries.map((one) => queue.giveBack(one)))),
-    /** In front of what waits, in the order they have. */
+    /** Puts entries at the front of the queue, in their order. */
     giveBackInTurn: (entries: Held[]) => orAbandon(entries, oneByOne(entries)),
   }
 }

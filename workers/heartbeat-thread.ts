@@ -1,6 +1,6 @@
 /**
- * The thread that renews what its process holds in the store, whatever the process' main loop is busy with. Started by
- * heartbeat.ts alone, which shares with it what is held. It ends with the process.
+ * The thread that renews what its process holds in the store, even while the process' main loop is busy. Only
+ * heartbeat.ts starts it, and shares the holdings with it. It ends with the process.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { createLeases } from '../jobs/leases.ts'

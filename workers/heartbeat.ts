@@ -8,7 +8,7 @@ import type { HoldingsChange, Renewal } from './renewal.ts'
 /** The main loop gives a sign of life this often, ms. */
 const SIGN_MS = 1000
 
-/** MiB for what the thread has just made, which is little; V8's own measure took 7 MiB more of memory. */
+/** MiB for the thread's young objects, which are few; V8's default took 7 MiB more of memory. */
 const YOUNG_MB = 4
 
 /** A thread that died is started again after this, ms. */
@@ -23,14 +23,14 @@ export type Heartbeat = {
   stop(): Promise<void>
 }
 
-/** What a thread is started with. Durations in ms. */
+/** The start parameters of a thread. Durations in ms. */
 export type HeartbeatThread = {
   redis: RedisTarget
   prefix: string
   lockMs: number
   placeMs: number
   renewMs: number
-  /** A main loop that was silent for longer is hung: its jobs are let go. */
+  /** A main loop that is silent for longer hangs: its jobs are released. */
   hungMs: number
 }
 
@@ -48,14 +48,14 @@ export function renewInterval(lockMs: number): number {
 }
 
 /**
- * Renews on a thread of its own, with a connection of its own: a main loop that is blocked for a minute still holds its jobs,
- * and its calls are not made again by others. Where the thread is missing or has not renewed lately, the main loop does.
+ * Renews on its own thread and its own connection: a main loop that is blocked for a minute keeps its jobs, and no other
+ * worker makes their calls again. If the thread is missing or has not renewed lately, the main loop renews.
  */
 export function startHeartbeat(deps: {
   /** The same over this process' own connection, for as long as there is no thread that does it. */
   renewal: Renewal
   renewMs: number
-  /** As configured now; null: not any more. */
+  /** As configured now; null: no longer configured. */
   limitsOf: (lane: string) => LaneLimits | null
   /** Null: the main loop renews. */
   thread: HeartbeatThread | null
@@ -63,7 +63,7 @@ export function startHeartbeat(deps: {
 }): Heartbeat {
   const { renewal, renewMs, thread: settings, onError } = deps
   const limits = new Map<string, string>()
-  /** The slots of what is held; null: it has none, and the thread was told of it. */
+  /** The slot of each holding; null: it has none, and the thread got a message. */
   const slots = new Map<Held | string, number | null>()
   let thread: Worker | null = null
   let renewedAt = Number.NEGATIVE_INFINITY
@@ -117,7 +117,7 @@ export function startHeartbeat(deps: {
     else renewal.holdings.remove(slot)
   }
 
-  /** The limits of a lane, where they are not as they were told last. */
+  /** The limits of a lane, if they changed since the last message. */
   function readLimits(lane: string): [string, LaneLimits][] {
     const now = deps.limitsOf(lane)
     const text = JSON.stringify(now)

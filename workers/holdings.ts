@@ -1,6 +1,6 @@
 import type { Lock } from '../jobs/leases.ts'
 
-/** Something that is ours in the store for as long as we renew it, as text, for it is shared between threads. */
+/** Something that we hold in the store for as long as we renew it, as text, because threads share it. */
 export type Holding = string & { readonly kind: unique symbol }
 
 /** No name, id or token has it. */
@@ -23,13 +23,13 @@ export function readHolding(one: Holding): {
 }
 
 /**
- * What a process holds, in memory that its threads share: the thread that renews it sees each change at once, be the main loop
- * blocked right behind it, and is neither told nor woken. A call takes two slots for as long as it runs. One thread writes.
+ * What a process holds, in memory that its threads share: the thread that renews it sees each change at once, even if the main
+ * loop blocks right afterwards, and needs no message. A call takes two slots while it runs. One thread writes.
  */
 export type Holdings = {
   /** For another thread to read it. */
   memory: SharedArrayBuffer
-  /** The slot that it is in; null: there is none free, or it is too long for one. */
+  /** The slot that it is in; null: no slot is free, or it is too long for one. */
   add(one: Holding): number | null
   remove(slot: number): void
   /** What is held now. What is added or removed meanwhile may be missing. */
@@ -42,7 +42,7 @@ const TEXT_BYTES = 248
 /** Times that a slot was filled, and the bytes that are in it: 0, it is free. */
 const HEAD_BYTES = 8
 const SLOT_BYTES = HEAD_BYTES + TEXT_BYTES
-/** In front of the slots: how many of them were ever used. */
+/** Before the slots: how many of them were ever used. */
 const START_BYTES = 8
 
 /** @param memory of the thread that writes; without it this one does */

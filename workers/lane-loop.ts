@@ -19,42 +19,42 @@ import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
 /**
- * An idle lane looks at its queue this often, should a wake-up be lost: after the first look that found nothing, and at the most, for
- * each time it finds nothing it waits twice as long.
+ * How often an idle lane looks at its queue, in case a wake-up is lost: after the first empty look, and the longest wait. The wait
+ * doubles with each empty look.
  */
 const IDLE_MS = 1000
 const MOST_IDLE_MS = 5000
 
 /**
- * From a look that found nothing to the next one for what is due: by the view of Redis' clock it may be due already, and by
- * that clock not yet.
+ * Shortest wait from an empty look to the next one for a due entry: this process' view of Redis' clock may be slightly fast,
+ * and the entry not due yet.
  */
 const SOONEST_MS = 10
 
-/** A lane that is paused for longer gives its entries in hand back, for higher priorities to go first then. */
+/** A lane that is paused for longer gives its prefetched entries back, so that higher priorities go first afterwards. */
 const HOLD_MS = 2000
 
-/** While the breaker is not closed, a job that may tell how the provider is is looked for this often, ms. */
+/** While the breaker is not closed, the lane looks this often for a job that may show whether the provider works, ms. */
 const SEARCH_MS = 400
 
-/** Most entries taken ahead of their permits while the lane lets everything through. */
+/** Most entries prefetched while the lane lets everything through. */
 const MOST_AHEAD = 64
 
-/** Entries in hand beyond what the gate lets through are given back where they are more than this, for others' turns. */
+/** More prefetched entries than this beyond what the gate grants are given back, for others' turns. */
 const SPARE_HAND = 8
 
-/** While results of dead workers wait for the store no call begins, for it might be one of theirs; looked at this often. */
+/** No call begins while results of dead workers wait for the store, because it might repeat one of theirs. Checked this often. */
 const RECOVERY_MS = 50
 
 /** Pause after an error of the store. */
 const ERROR_PAUSE_MS = 250
 
 export type LaneLoopDeps = {
-  /** The lane as configured now; null: it is configured no more. */
+  /** The lane as configured now; null: it is no longer configured. */
   lane: () => Lane | null
   laneId: string
   queues: Queues
-  /** The way of jobs that do not come out of the queue. */
+  /** Holds jobs that do not come from the queue. */
   directDispatch: DirectDispatch
   work: Work
   embeddingCache: EmbeddingCache
@@ -62,15 +62,15 @@ export type LaneLoopDeps = {
   provider: () => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put' | 'isRecovering'>
-  /** The lane that serves a model's jobs when this one cannot; null: there is none. */
+  /** The lane that serves a model's jobs when this lane cannot; null: there is none. */
   successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Whether this lane has a successor in any route. */
   hasSuccessors: () => boolean
-  /** Holds what this loop holds in the store. */
+  /** Renews the locks, places and permits of this loop. */
   heartbeat: Pick<Heartbeat, 'hold' | 'drop' | 'holdPermit' | 'dropPermit'>
-  /** The locks of entries that were fetched, or seen to be ours, longer ago may be over. */
+  /** The locks of entries that were fetched, or known to be ours, longer ago may have ended. */
   lateMs: number
-  /** Tells what the lane's entries wait for, when that changes. */
+  /** Reports what the lane's entries wait for, when that changes. */
   note: (lane: string, waitingFor: LaneWaitingFor | null) => void
   /** Unix ms, by Redis' clock. */
   now: () => number
@@ -82,15 +82,15 @@ export type LaneLoopDeps = {
 export type LaneLoop = {
   /** There may be work, or the lane may have opened. */
   wake(): void
-  /** True: this lane takes jobs straight from the API, for none waits that has to go before. */
+  /** True: this lane takes directly dispatched jobs, because no other job waits. */
   isOpen(): boolean
-  /** A job straight from the API, which goes to the queue where the lane is not open. */
+  /** Takes a directly dispatched job. If the lane is not open, the job goes to the queue. */
   offer(held: Held): void
-  /** No new calls; resolves when those under way are stored, or given back once `over` is aborted. */
+  /** Starts no new calls. Resolves when those under way are stored, or given back once `over` is aborted. */
   stop(over: AbortSignal): Promise<void>
-  /** For how long it has had nothing in hand or under way, ms. */
+  /** For how long it has held no entry and had no call under way, ms. */
   idleFor(): number
-  /** When the loop made its last turn, as `performance.now` tells it. */
+  /** When the loop made its last turn, by `performance.now`. */
   lastTurn(): number
 }
 
@@ -101,27 +101,27 @@ export type LaneLoop = {
  *     ^                           │ refused: wait exactly as long as it says
  *     └────────────── wake ───────┘
  *
- * Nothing is fetched while the gate is known to be shut, and at most one call's worth is in hand while it is: a
- * fetched entry's cost is exact, so the gate books what will be sent, and never sends what it has not booked.
+ * While the gate is known to be shut the loop fetches nothing, and holds at most one call's worth. A fetched entry's
+ * cost is exact, so the gate books what will be sent, and the loop never sends what is not booked.
  */
 export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const { gate, heartbeat } = deps
-  // The loop's own times are spans: no clock that is set shall hold it up.
+  // The loop's own times are spans, so that setting a clock cannot delay it.
   const now = () => performance.now()
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
-  /** What is held, and since when it is known to be, as `performance.now` tells it. */
+  /** Held entries, and since when each is known to be ours, by `performance.now`. */
   const held = new Map<Held, number>()
   let lane = deps.lane()
   let hand: Prefetched[] = []
   let ahead = 1
   let wasFull = false
-  /** Before this the queue has nothing that is due; whoever hears otherwise sets it to 0. */
+  /** Before this time the queue has nothing due. A hint of new work sets it to 0. */
   let lookAt = 0
-  /** How long it rests after the next look that finds nothing. */
+  /** How long the loop rests after the next empty look. */
   let idleMs = IDLE_MS
-  /** Whether what is delayed was asked for since the queue was last looked at. */
+  /** Whether the loop has asked for the next delayed entry since its last look at the queue. */
   let knowsDue = false
   let hints = 0
   let shutUntil = 0
@@ -172,7 +172,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   })
 
   function isOpen(): boolean {
-    // Whoever looked last, or was last told, knows of nothing in the queue; a hint would have set it to 0.
+    // The last look or hint left nothing in the queue: a newer hint would have set `lookAt` to 0.
     const isIdle = lookAt !== 0 && hand.length < MOST_AHEAD && now() >= shutUntil
     const current = stopping ? null : deps.lane()
     return isIdle && current !== null && !current.coalesce
@@ -201,7 +201,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     heartbeat.drop(one, deps.laneId)
   }
 
-  /** There may be work in the queue, which a call that ends does not mean. */
+  /** There may be work in the queue. The end of a call does not mean that. */
   function lookAgain(): void {
     lookAt = 0
     idleMs = IDLE_MS
@@ -286,8 +286,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /**
-   * The breaker keeps the next call for whose it is. Jobs of such tenants leave the hand, and one comes first that may
-   * tell how the provider is.
+   * The breaker keeps the next call because of its tenant. Jobs of such tenants are given back, and a job goes first that
+   * may show whether the provider works.
    */
   async function makeWay(current: Lane, waitMs: number): Promise<void> {
     const { breaker } = await gate.read(current)
@@ -305,7 +305,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   function waitFor(reason: LaneWaitingFor | null): void {
     waitingFor = reason
-    // A busy lane is refused between any two grants: what it waits for is news only when it is something else.
+    // A busy lane is refused between any two grants: the reason is news only when it changes.
     if (reason !== null && reason !== noted) deps.note(deps.laneId, reason)
     noted = reason ?? noted
   }
@@ -315,9 +315,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     idleMs = Math.min(MOST_IDLE_MS, 2 * idleMs)
   }
 
-  /** Fetches up to a call's worth, or as many calls as the gate let through lately. */
+  /** Fetches up to one call's worth, or as many calls as the gate granted lately. */
   async function fill(current: Lane): Promise<void> {
-    // A shut gate gathers a coalesced request further, but fetches nothing that would only wait here.
+    // While the gate is shut a coalesced request may still grow, but no other entry would do more than wait here.
     if (now() < shutUntil && !(current.coalesce && hand.length > 0)) return
     while (now() >= lookAt) {
       const room = roomInHand(current)
@@ -326,7 +326,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const since = now()
       const heard = hints
       knowsDue = false
-      // One short command in place of a fetch, where the latest look found nothing and nobody said otherwise.
+      // One short command instead of a fetch, if the latest look found nothing and no hint came since.
       if (idleMs > IDLE_MS && hand.length === 0 && (await queue.isEmpty())) {
         if (heard === hints) rest()
         knowsDue = heard === hints
@@ -337,8 +337,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       for (const one of fetched) hold(one, fetchedAt)
       for (const one of await stillHeld(fetched)) hand.push({ held: one, since })
       const isFull = fetched.length === asked
-      // As many next time as there were now: an empty queue is asked for one, a full one for many at once. A job that
-      // comes alone is no reason to ask for two.
+      // Ask for as many next time as there were now: one from an empty queue, many from a full one. A single job is no
+      // reason to ask for two.
       if (!isFull) ahead = Math.max(1, fetched.length)
       else if (wasFull) ahead = Math.min(MOST_AHEAD, ahead * 2)
       wasFull = isFull
@@ -349,8 +349,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /**
-   * Those of the entries whose locks are known to be this process'. While it was held up, what it fetched may have gone to another, and
-   * a claim would make of that one's call a lost one, and call again. Asks only where that may be, which is seldom.
+   * The entries whose locks this process still has. While it was blocked, an entry may have gone to another worker. A claim would
+   * then count that worker's call as lost, and call again. Asks only if that may be, which is rare.
    */
   async function stillHeld(entries: Held[]): Promise<Held[]> {
     const askedAt = performance.now()
@@ -386,7 +386,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     inFlight.add(running)
   }
 
-  /** Waits for a permit outside of the loop's own order. */
+  /** Waits for a permit outside of the loop's order. */
   async function acquire(cost: Cost, tenant: string): Promise<string> {
     for (;;) {
       const answer = await gate.take(currentLane(), [cost], [tenant]).catch((error) => {
@@ -403,14 +403,14 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
   }
 
-  /** The lane is shut for long: what another lane can serve goes there, the rest comes again when it opens. */
+  /** For a long pause: jobs that another lane can serve move there, the others are delayed until this lane opens. */
   async function spill(entries: Held[], until: number): Promise<void> {
     ahead = MOST_AHEAD
-    shutUntil = 0 // the entries behind these are to go as well
+    shutUntil = 0 // the entries after these should go too
     await handOff.spill(entries, until)
   }
 
-  /** What came straight from the API and has to wait waits in the queue, in its turn. */
+  /** Directly dispatched jobs that have to wait go to the queue and wait for their turn. */
   async function queueDirect(): Promise<void> {
     const back = hand.filter((one) => one.held.placed).map((one) => one.held)
     if (back.length === 0) return
@@ -418,9 +418,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     await handOff.giveBack(back)
   }
 
-  /** What was fetched while the lane let everything through, and would now keep those out whose turn comes first. */
+  /** Gives entries back that were prefetched while the lane let everything through and now hold up earlier turns. */
   async function giveBackSpare(current: Lane): Promise<void> {
-    // What leaves within half a second keeps nobody out for long, and giving it back costs as much as it takes.
+    // Entries that leave within half a second hold up nobody for long, and giving them back costs as much.
     const most = Math.max(2 * ahead + SPARE_HAND, pace.perSpan())
     if (current.coalesce || hand.length <= most) return
     const spare = hand.slice(ahead).map((one) => one.held)
@@ -440,7 +440,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     return entries
   }
 
-  /** Renews the entries no more: the stalled check hands them out again. */
+  /** Stops renewing the entries: the stalled check requeues them. */
   function abandon(entries: Held[]): void {
     for (const one of entries) drop(one)
   }
@@ -462,7 +462,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       }
       if (over.aborted) abort()
       else over.addEventListener('abort', abort, { once: true })
-      // What waits for Redis on BullMQ's connection waits for as long as it is away.
+      // Commands on BullMQ's connection wait for Redis without a limit.
       await unlessAborted(over, done)
       const giveBack = giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
       await unlessAborted(over, giveBack)

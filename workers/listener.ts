@@ -16,13 +16,13 @@ export type HealthListener = { url: string; close(): Promise<void> }
 
 type HttpAnswer = { status: number; contentType?: string; body: string }
 
-/** Nobody has reason to hold a connection here, ms. */
+/** Time-out of a connection, ms: nobody needs to hold one here. */
 const TIMEOUT_MS = 10_000
 const MOST_CONNECTIONS = 64
 
 /**
- * A worker's own small server, for supervisors and Prometheus: `/healthz`, `/readyz`, `/metrics`. It asks for no key, and
- * takes neither bodies nor parameters.
+ * A worker's own small server, for supervisors and Prometheus: `/healthz`, `/readyz`, `/metrics`. It needs no key, and
+ * accepts neither bodies nor parameters.
  */
 export async function startListener(deps: ListenerDeps): Promise<HealthListener> {
   const routes: Record<string, () => Promise<HttpAnswer>> = {

@@ -6,7 +6,7 @@ import { type Repeating, repeat } from '../lib/repeat.ts'
 export const MAINTAINER_LEASE_MS = 4000
 const LOOK_MS = 1000
 
-/** The holder stops so long before its lease ends, ms, as it could not be sure of it any more. */
+/** The holder stops this long before its lease ends, ms, because it can no longer be sure of it. */
 const MARGIN_MS = 500
 
 export type MaintainerDeps = {
@@ -25,20 +25,20 @@ export type MaintainerDeps = {
 }
 
 export type Maintainer = {
-  /** Has the task done from now on, by whichever worker is elected; every worker adds the same ones. */
+  /** Adds a task that the elected worker runs from now on; every worker adds the same tasks. */
   add(task: PeriodicTask): void
   /** Whether this worker is it. */
   isElected(): boolean
-  /** Ends the runs under way after their blocks in hand, and lets another worker take over at once. */
+  /** Ends the current runs after their current blocks, and lets another worker take over at once. */
   stop(): Promise<void>
 }
 
-/** What one worker runs while it is the maintainer. */
+/** What a worker runs while it is the maintainer. */
 type Term = { abort: AbortController; turns: Repeating[] }
 
 /**
- * The one worker that does what has to be done for all: it holds a lease, renews it, and runs the tasks. All workers
- * stand by; when the holder stops another takes over within a second, when it died or froze, as soon as the lease ends.
+ * The one worker that works for all tenants: it holds a lease, renews it, and runs the tasks. All workers stand by. When
+ * the holder stops, another takes over within a second; when it died or froze, as soon as the lease ends.
  */
 export function startMaintainer(deps: MaintainerDeps): Maintainer {
   const { lease, onError, leaseMs = MAINTAINER_LEASE_MS, lookMs = LOOK_MS } = deps

@@ -4,7 +4,7 @@ import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
 import type { CallOutcome } from '../ratelimit/breaker.ts'
 
 /**
- * What becomes of a job after a call that brought no result. Data, so that one place decides and another acts:
+ * What happens to a job after a call without a result. Data, so that one place decides and another acts:
  * - `retry`: again at that time, and the call counts as an attempt;
  * - `throttled`: again when the lane may send, and the call does not count. `throttles`: the 429s so far, this one included;
  * - `rerouted`: the next lane of the job's route serves it, at once;
@@ -21,13 +21,13 @@ export type Outcome =
 /** For a 429 whose pause nobody has set. */
 const DEFAULT_PAUSE_MS = 1000
 
-/** A pause longer than this is too long for a job that another lane can serve. */
+/** A job that another lane can serve does not wait out a longer pause. */
 export const PATIENCE_MS = 5000
 
 /** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
 const REFUSALS = new Set([401, 402, 403, 404, 429])
 
-/** Codes that say the same whatever the status: no such endpoint there; a key refused with a 400 (Gemini). */
+/** Codes that say the same with any status: no such endpoint there; a key refused with a 400 (Gemini). */
 const REFUSAL_CODES = new Set(['unsupported_type', 'API_KEY_INVALID', 'API_KEY_EXPIRED'])
 
 /** How long a 429 pauses its lane, ms. Where it names no time, throttle-pause.ts has set one. */
@@ -93,10 +93,10 @@ export function decide(
 }
 
 /**
- * What an answer tells the lane's breaker.
+ * What an answer says to the lane's breaker.
  *
- * @param patient false when the jobs gave the call less time than the lane does: that it did not suffice is then their
- *   doing, and must not shut the lane for others
+ * @param patient false when the jobs gave the call less time than the lane does: a time-out is then their own, and must
+ *   not shut the lane for others
  */
 export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutcome {
   if (answer.ok) return 'ok'
@@ -106,7 +106,7 @@ export function judgeAnswer(answer: ProviderAnswer, patient: boolean): CallOutco
   return broken ? 'broken' : null
 }
 
-/** True when another provider may serve what this one will not, or not soon. */
+/** True when another provider may serve a request that this one will not serve, or not soon. */
 function needsAnother(failure: ProviderFailure, throttles: Throttles, now: number): boolean {
   if (failure.class === 'throttled') {
     // What was waited for already counts: short waits must not add up to a long one.

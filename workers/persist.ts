@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How long a write that is under way when everything is given up may still take, ms. */
+/** How long a current write may still take when the process gives up, ms. */
 const LAST_MS = 1500
 
 /**
- * Carries a write out that must not be lost: a result that was paid for. Tries again until the store takes it.
+ * Makes a write that must not be lost: a result that was paid for. Tries again until the store takes it.
  * Every write given here is idempotent.
  *
- * @param deps.signal gives up, throwing the last error: the process has to go
- * @param deps.secure called at the first failure: puts what is to be written in a safe place beside the tries, and answers
- *   what takes it away again once it is written
+ * @param deps.signal gives up and throws the last error: the process must end
+ * @param deps.secure called at the first failure: saves the data in a safe place while the tries go on, and returns a
+ *   function that removes it once the store has it
  */
 export async function persist<T>(
   write: () => Promise<T>,
@@ -37,7 +37,7 @@ export async function persist<T>(
     }
   }
 
-  /** A write may wait for Redis for as long as that is away; this process does not. */
+  /** A write may wait for Redis without a limit; this process does not. */
   function unlessGivenUp(writing: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined

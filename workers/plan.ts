@@ -2,16 +2,16 @@ import type { Lane } from '../config/lanes.ts'
 import type { Held } from '../jobs/queue.ts'
 import type { Cost } from '../ratelimit/gate.ts'
 
-/** Entries that will travel in one provider request. */
+/** Entries that will share one provider request. */
 export type PlannedCall = { held: Held[]; cost: Cost }
 
-/** An entry in hand, with when it came (Unix ms). */
+/** A prefetched entry, and when it came (Unix ms). */
 export type Prefetched = { held: Held; since: number }
 
 export type Plan = {
   /** Calls that are ready to ask for a permit, oldest first. */
   ready: PlannedCall[]
-  /** When the first of the others is ready though not full, Unix ms; null when there are none. */
+  /** When the first of the others is ready even if not full, Unix ms; null when there are none. */
   readyAt: number | null
 }
 
@@ -19,13 +19,13 @@ export type Plan = {
 const BUSY_FACTOR = 10
 
 /**
- * Groups the entries in hand into provider requests. A lane without `coalesce` sends each alone. Otherwise entries
- * with the same key share a request until it is full by inputs or tokens; one that is not full is ready when its
- * oldest entry has waited `max_wait`, or, while another request of this lane is under way here, up to ten times
- * that: its answer is the sign to go on, and what gathers meanwhile travels together (Nagle, RFC 896). Entries whose
- * request broke share only with each other, and with fewer each time, until what broke it is alone.
+ * Groups the prefetched entries into provider requests. A lane without `coalesce` sends each alone. Otherwise entries
+ * with the same key share a request until it is full by inputs or tokens. A request that is not full is ready when its
+ * oldest entry has waited `max_wait`, or up to ten times that while another request of this lane is under way here:
+ * that request's answer lets it go, and entries that gather meanwhile go together (Nagle, RFC 896). Entries whose
+ * request broke share only with each other, and with fewer each time, until the cause is alone.
  *
- * @param isParted no two tenants share a request, for the breaker looks at whose it is
+ * @param isParted no two tenants share a request, because the breaker looks at the tenant
  */
 export function planCalls(
   hand: readonly Prefetched[],
@@ -78,7 +78,7 @@ export function planCalls(
   return { ready, readyAt }
 }
 
-/** Whose a request with these entries is; '' when several tenants share it. */
+/** The tenant of a request with these entries; '' when several tenants share it. */
 export function tenantOf(held: readonly Held[]): string {
   const tenant = held[0]?.tenant ?? ''
   return held.every((one) => one.tenant === tenant) ? tenant : ''

@@ -15,9 +15,9 @@ export type JobResult = {
   result: JsonObject
   /** What was paid for it. */
   usage: Usage | null
-  /** True: the provider did not tell all of that. */
+  /** True: the provider did not report all of that. */
   isEstimate: boolean
-  /** Set where the answer, or all that was new in it, came from elsewhere than a call for this job. */
+  /** Set if the answer, or all new parts of it, did not come from a call for this job. */
   cache?: CacheOutcome
   /** The longest that it may be kept. */
   leftMs?: number
@@ -27,9 +27,9 @@ export type JobResult = {
 
 /** What one provider call carries. */
 export type ProviderCall = {
-  /** What is sent; null: nothing, for all is known. */
+  /** The request; null: nothing to send, because all answers are known. */
   body: JsonObject | null
-  /** Whom the call is for. */
+  /** The jobs of the call. */
   jobs: ClaimedJob[]
   /** The answers that are known without it. */
   known: JobResult[]
@@ -44,7 +44,7 @@ export type ProviderCallDeps = {
   onError: (error: unknown, what: string) => void
 }
 
-/** The request of jobs that travel together. One that is no embedding, or an odd one, travels alone and as it is. */
+/** The request for jobs that go together. A job that is no embedding, or an odd one, goes alone and unchanged. */
 export async function prepareCall(
   lane: Lane,
   claimedJobs: ClaimedJob[],
@@ -81,7 +81,7 @@ async function loadEmbeddings(lane: Lane, all: ClaimedJob[], deps: ProviderCallD
   const request = composeRequest(
     all.map(({ claimed }, index) => ({
       body: claimed.body,
-      // Neither does a tenant learn by what it pays what others ask, nor does a job without a cache take part in one.
+      // A tenant must not learn from its costs what others ask, and a job without a cache must not use one.
       group: claimed.cacheMode === 'off' ? null : claimed.tenant,
       known: kept[index]!.map((one) => one?.result ?? null),
     })),
@@ -141,7 +141,7 @@ function toUsage(usage: JsonValue | undefined): Usage | null {
   return readUsage({ usage })
 }
 
-/** What is kept of each claimedJob's inputs. Without an answer from the store nothing is known, and all is sent. */
+/** The cached answers to each claimedJob's inputs. If the store does not answer, none is known, and all inputs are sent. */
 async function readCached(
   all: ClaimedJob[],
   hashes: (string[] | null)[],

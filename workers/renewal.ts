@@ -3,7 +3,7 @@ import type { Leases, Lock } from '../jobs/leases.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import { createHoldings, type Holding, type Holdings, readHolding } from './holdings.ts'
 
-/** What has no slot and came to be held, or is held no more; limits of lanes, which their permits are renewed under. */
+/** Holdings without a slot that were added or removed, and limits of lanes, which the renewal of permits needs. */
 export type HoldingsChange = { held: Holding[]; dropped: Holding[]; limits: [lane: string, LaneLimits][] }
 
 export type Renewal = {
@@ -12,7 +12,7 @@ export type Renewal = {
   apply(change: HoldingsChange): void
   /** Everything that is held without a slot, as one change from nothing. */
   snapshot(): HoldingsChange
-  /** Renews all, one script for each lane, tenant and gate: each in a slot of its own. Throws the first error, after all were tried. */
+  /** Renews everything with one script for each lane, tenant and gate, which are in different slots. Throws the first error after it has tried all. */
   renew(): Promise<void>
 }
 
@@ -31,7 +31,7 @@ export function createRenewal(deps: {
     const locks = new Map<string, Lock[]>()
     const places = new Map<string, string[]>()
     const permits = new Map<string, string[]>()
-    // A set, for a job that changes hands within the process is in two slots for a moment.
+    // A set, because a job that moves within the process is in two slots for a moment.
     const all = new Set([...others, ...holdings.list()])
     const put = <T>(groups: Map<string, T[]>, name: string, one: T) => {
       const group = groups.get(name)
@@ -60,7 +60,7 @@ export function createRenewal(deps: {
       const renewed = await Promise.allSettled([
         ...[...locks].map(([lane, some]) => leases.renewLocks(lane, some)),
         ...[...places].map(([tenant, some]) => leases.renewPlaces(tenant, some)),
-        // Of a lane whose limits are on their way the permits are renewed next time: their leases last ten times as long.
+        // Permits of a lane whose limits have not arrived yet are renewed next time: their leases last ten times as long.
         ...[...permits].flatMap(([lane, some]) => {
           const known = limits.get(lane)
           return known === undefined ? [] : [gate.renew({ id: lane, limits: known }, some)]

@@ -4,25 +4,25 @@ import { join } from 'node:path'
 import { readMachineIdentity } from '../lib/machine-identity.ts'
 import { readProcessIdentity } from '../lib/process-identity.ts'
 
-/** Machine, number and beginning of the process that wrote a file, then what tells its files apart. */
+/** Machine, number and start of the process that wrote a file, then a part that tells its files apart. */
 const FILE = /^(?:([0-9a-f]{12})\.)?(\d+)\.([0-9a-f]{12})\.[0-9a-f-]{36}\.(json|part)$/
 
 export type SpoolFile = { name: string; kind: 'json' | 'part' }
 
-/** Tells whose the files of a spool folder are, which workers of several containers or machines may share. */
+/** Knows the owners of the files in a spool folder, which workers of several containers or machines may share. */
 export type SpoolOwner = {
   /** A new name, without its ending, of a file of this process. */
   nameFile(): Promise<string>
   /** Those of these names that are files of processes which are gone. */
   findOrphans(names: readonly string[]): Promise<SpoolFile[]>
-  /** Says that this process lives and will see to these files, by their paths. */
+  /** Shows that this process lives and will handle these files, by their paths. */
   touch(paths: Iterable<string>): Promise<void>
 }
 
 /**
- * On the same machine the table of processes tells who lives. Of others only the file does: a process that lives touches its
- * files, so one that did not change for a lease, as this process saw it by its own steady clock, is nobody's. Should its writer
- * live all the same, because it was held up, the result is stored twice, which is the same as once.
+ * On the same machine the process table says who lives. For other machines only the file does: a live process touches its
+ * files, so a file that did not change for a lease, by this process' own monotonic clock, has no owner. If its writer was
+ * only blocked and still lives, the result is stored twice, which is harmless.
  *
  * @param deps.leaseMs how long a file of another machine is left alone since it was last seen to change
  */
@@ -30,7 +30,7 @@ export function createSpoolOwner(deps: { folder: string; leaseMs: number }): Spo
   const { folder, leaseMs } = deps
   const machine = readMachineIdentity()
   const own = readProcess(process.pid)
-  /** Files of other machines: when they were last changed, by their own clock, and since when that is known here. */
+  /** Files of other machines: their last change, by their own clock, and since when it is known here. */
   const seen = new Map<string, { changedAt: number; since: number }>()
 
   async function isUntouched(name: string): Promise<boolean> {
@@ -67,7 +67,7 @@ export function createSpoolOwner(deps: { folder: string; leaseMs: number }): Spo
   }
 }
 
-/** A process as files are named after it. Numbers come round again; when it began tells them apart. */
+/** A process in the names of its files. Process numbers repeat; the start time tells them apart. */
 async function readProcess(pid: number): Promise<string> {
   const identity = (await readProcessIdentity(pid)) ?? ''
   return `${pid}.${createHash('sha256').update(identity).digest('hex').slice(0, 12)}`

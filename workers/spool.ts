@@ -7,19 +7,19 @@ import { repeat } from '../lib/repeat.ts'
 import { explainFileFault, refuseFolder } from '../lib/system-refusal.ts'
 import { createSpoolOwner } from './spool-owner.ts'
 
-/** Pause between two looks for what dead workers left, ms. */
+/** Pause between two looks for results of dead workers, ms. */
 const LOOK_MS = 2000
 
-/** How long a file of another machine is left alone that nobody touches, ms. */
+/** How long an untouched file of another machine is left alone, ms. */
 const LEASE_MS = 5000
 
 /** Signs of life within a lease, and looks. */
 const SIGNS = 4
 
-/** Pause before a result that the store did not take is handed to it again, ms. */
+/** Pause before the store gets a refused result again, ms. */
 const AGAIN_MS = 200
 
-/** For how long a result that waits for the store holds new calls up, ms. */
+/** How long a result that waits for the store delays new calls, ms. */
 const HOLD_UP_MS = 600_000
 
 const argument = z.union([z.string(), z.number(), z.strictObject({ base64: z.base64() })])
@@ -29,31 +29,31 @@ const fileSchema = z.strictObject({
 })
 
 /**
- * Results that were paid for and that the store does not take, on the disk of their worker until it does. Should the worker die
- * first, the next one that looks into the folder stores them; workers of several containers may share one. Storing a result
- * twice is harmless, so nothing rests on whose a file is: a file whose writer lives is left to it to spare the work.
+ * Holds paid results that the store cannot take on the worker's disk until it can. If the worker dies first, the next worker
+ * that looks into the folder stores them; workers of several containers may share a folder. Storing a result twice is
+ * harmless, so the owner of a file is not critical: a file of a live writer is left to it only to save work.
  */
 export type Spool = {
   /**
-   * Puts results on disk as the store would hold them. Answers what takes them away again when they are stored. Never throws: what
-   * the disk does not take either is in memory alone.
+   * Puts results on disk in the store's form. Returns a function that removes them once they are stored. Never throws: results
+   * that the disk cannot take either stay in memory.
    */
   put(finishes: Finish[]): Promise<() => Promise<void>>
-  /** True while results of dead workers wait for the store: their jobs look as if they needed a call. */
+  /** True while results of dead workers wait for the store: their jobs seem to need a call. */
   isRecovering(): boolean
-  /** Files of whole results in the folder, whosever they are: those that wait for the store, and those set aside. */
+  /** Files of whole results in the folder, of all owners: those that wait for the store, and those set aside. */
   count(): Promise<{ waiting: number; setAside: number }>
   stop(): Promise<void>
 }
 
-/** A lease over before a lost job is handed out again, so that its result is stored by then, ms. */
+/** A lease that ends before a lost job is requeued, so that its result is stored by then, ms. */
 export function spoolLease(lockMs: number): number {
   return Math.min(LEASE_MS, Math.round(lockMs / 2))
 }
 
 /**
- * Makes the folder and tries it, so that a worker whose results would find no disk ends before it has any. A disk that is full
- * passes, and is reported. Throws what is wrong, for people.
+ * Makes the folder and tests it, so that a worker without a usable disk ends before it has results. A full disk passes, and
+ * is reported. Throws an error for people.
  */
 export async function checkSpoolFolder(
   folder: string,
@@ -74,7 +74,7 @@ export async function checkSpoolFolder(
 
 export function startSpool(deps: {
   folder: string
-  /** What tells the store from others: files of others stay where they are. */
+  /** The id of the store: files of other stores stay where they are. */
   storeId: () => Promise<string>
   restore: (finishes: Finish[]) => Promise<void>
   onError: (error: unknown, what: string) => void
@@ -89,7 +89,7 @@ export function startSpool(deps: {
   let storeId: string | null = null
   let recoveringSince: number | null = performance.now()
 
-  /** Kept for when the store cannot be asked, and asked for at each look: it may have been emptied, or replaced. */
+  /** Kept for when the store does not answer. It is read at each look, because the store may have been emptied or replaced. */
   async function readStore(): Promise<string> {
     storeId ??= await deps.storeId()
     return storeId
@@ -117,12 +117,12 @@ export function startSpool(deps: {
     return `${path}.json`
   }
 
-  /** Files of whole results that no living process will see to. */
+  /** Files of whole results that no live process will handle. */
   async function findOrphans(): Promise<string[]> {
     const names = await readdir(folder).catch(() => [])
     const orphans: string[] = []
     for (const { name, kind } of await owner.findOrphans(names.filter((one) => !passedOver.has(one)))) {
-      // Half written when its writer died, which then has not said that it was kept.
+      // Its writer died in the middle of it, and so has not reported the result as saved.
       if (kind === 'part') await rm(join(folder, name), { force: true })
       else orphans.push(name)
     }
@@ -168,7 +168,7 @@ export function startSpool(deps: {
     recoveringSince = null
   }
 
-  /** What can never be stored must not be tried for ever, and not be lost either. */
+  /** A result that can never be stored must be neither tried for ever nor lost. */
   async function setAside(name: string): Promise<void> {
     passedOver.add(name)
     await rename(join(folder, name), join(folder, `${name}.bad`)).catch(() => {})
@@ -207,7 +207,7 @@ export function startSpool(deps: {
   return {
     async put(finishes) {
       try {
-        // Once more, for whoever takes this process for dead may have taken away the half of a file.
+        // Try again: another process that takes this one for dead may have removed the half-written file.
         const path = await write(finishes).catch((error) => {
           if (!isMissing(error)) throw error
           return write(finishes)
@@ -259,7 +259,7 @@ function decode(text: string): { store: string; finishes: Finish[] } {
   }
 }
 
-/** A new name in a folder is on disk when the folder is. */
+/** A new name in a folder is on disk once the folder is synced. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {

@@ -1,10 +1,10 @@
 import type { Outcome } from './outcome.ts'
 
 /**
- * Puts the retries among these outcomes off by what the lane's budget for them says. Those that are due at the same
- * time travel together and are one retry. Asks only when there are any.
+ * Delays the retries among these outcomes by the lane's retry budget. Retries that are due at the same time go
+ * together and count as one. Asks only when there are any.
  *
- * @param book books so many retries, and answers for each by how many ms it has to be put off
+ * @param book books so many retries, and returns the delay of each, ms
  */
 export async function spreadRetries(
   outcomes: readonly Outcome[],

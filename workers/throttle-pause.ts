@@ -5,12 +5,12 @@ const FLOOR_MS = 1000
 /** The longest, ms. */
 const CAP_MS = 60_000
 
-/** Fills in the wait that a 429 does not name, or names as zero. */
+/** Fills in the wait that a 429 does not name or gives as zero. */
 export type ThrottlePause = (answer: ProviderAnswer) => ProviderAnswer
 
 /**
- * One lane's own back-off: each 429 without a wait that comes after the pause before doubles it, from a second to a
- * minute; those that come within it were on their way already, and do not. An answer ends it.
+ * One lane's own back-off. A 429 without a wait doubles the pause if it comes after the previous pause, from a second to
+ * a minute. A 429 during a pause was under way already and does not count. An answer resets it.
  *
  * @param now milliseconds of any clock that does not go back
  */

@@ -1,7 +1,7 @@
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 
-/** Sends each entry the way that it came, and lets go of those that need no holding any more. */
+/** Returns each entry the way it came, and releases entries that need no lease any more. */
 export function trackHeld(
   queue: LaneQueue,
   directDispatch: DirectDispatch,
@@ -16,7 +16,7 @@ export function trackHeld(
   }
   return {
     ...queue,
-    // Held by its place before it is let go of its lock.
+    // Its place must hold it before its lock is released.
     claimed(one) {
       const placed = wayOf(one).claimed(one)
       hold(placed)

@@ -21,14 +21,14 @@ const LOOK_MS = 1000
 /** A start waits no longer than this for the first look for lanes, ms. */
 const FIRST_LOOK_MS = 1000
 
-/** How long running calls may go on after SIGTERM before they are given back; and while the store is away. */
+/** How long running calls may go on after SIGTERM before they are given back; and while the store is unavailable. */
 const DRAIN_MS = 25_000
 const DRAIN_AWAY_MS = 3_000
 /** From one look at the store to the next meanwhile. */
 const WATCH_MS = 500
 
 /**
- * A lane of models `"*"` that had no work for this long ends, and what is kept of it. Longer than most providers' windows, so that
+ * A lane of models `"*"` ends after this long without work, and its state is deleted. Longer than most providers' windows, so that
  * nothing counts against a limit any more.
  */
 const LANE_IDLE_MS = 75_000
@@ -43,7 +43,7 @@ export type WorkerDeps = {
   directDispatch: DirectDispatch
   /** Of this process, among all. */
   name: string
-  /** Tells the API which lanes take jobs at once; none: this worker stops. */
+  /** Tells the API which lanes take direct dispatches; none: this worker stops. */
   announce: (lanes: string[]) => Promise<unknown>
   work: Work
   embeddingCache: EmbeddingCache
@@ -72,11 +72,11 @@ export type WorkerProcess = {
   stop(): Promise<void>
 }
 
-/** Starts a loop for every lane, and the ear for wake-ups and aborts. */
+/** Starts a loop for every lane, and listens for wake-ups and aborts. */
 export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const loops = new Map<string, LaneLoop>()
   const laneIdleMs = deps.laneIdleMs ?? LANE_IDLE_MS
-  /** Lanes with entries that the configuration does not have, by when they were looked at. */
+  /** Lanes with entries that are not configured, by the time of the last look. */
   const lookedAt = new Map<string, number>()
   const calls = createRunningCalls()
   let stopped = false
@@ -126,7 +126,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     await Promise.all([...unknown, ...idle.map(([id]) => id)].map(retireOrServe))
   }
 
-  /** A lane without work ends; one that has some, and is configured, has a loop. */
+  /** Ends lanes without work; starts a loop for a configured lane with work. */
   async function retireOrServe(id: string): Promise<void> {
     if (!(await deps.queues.retire(id))) {
       if (ensureLoop(id) === null) lookedAt.set(id, performance.now())
@@ -139,7 +139,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     if (lane !== null) await deps.gate.forget(lane)
   }
 
-  // None of these waits for Redis: a worker that is there before it begins when it comes.
+  // None of these waits for Redis: a worker that starts before Redis begins when Redis comes.
   const wakeEar = deps.pubsub.keepListening(wakeChannel(deps.prefix), (id) => {
     if (id === '') for (const loop of loops.values()) loop.wake()
     else ensureLoop(id)?.wake()
@@ -149,7 +149,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     if (tenant && id) calls.cancel(tenant, id)
   })
   const directListener = deps.pubsub.keepListening(directChannel(deps.prefix, deps.name), (message) => {
-    if (message === '') return // what was missed is the sweeper's
+    if (message === '') return // the sweeper handles missed messages
     const held = deps.directDispatch.toHeld(message)
     const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
@@ -164,12 +164,12 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   const first = discover().catch((error) => deps.onError(error, 'looking for lanes'))
   const every = (task: () => Promise<unknown>, what: string) =>
     repeat(LOOK_MS, task, (error) => deps.onError(error, what))
-  // Each by itself: lanes are announced in time however long a look takes.
+  // Each by itself, so that a slow look does not delay the announcement of lanes.
   const turns = [
     every(() => first.then(discover), 'looking for lanes'),
     every(announce, 'announcing open lanes'),
   ]
-  // Where Redis is there, the lanes that only it knows are served from the start.
+  // If Redis is available, the lanes that only it knows are served from the start.
   await unlessAborted(AbortSignal.timeout(FIRST_LOOK_MS), first)
 
   return {
@@ -192,8 +192,8 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
 }
 
 /**
- * How long running calls may go on: `over` aborts after 25 s, or after 3 s in a row in which the store was away. What they answer then
- * is on this worker's disk, and waits for the store there.
+ * How long running calls may go on: `over` aborts after 25 s, or after the store was unavailable for 3 s in a row. Later answers
+ * are on this worker's disk and wait for the store there.
  */
 function startDrain(isStoreThere: () => Promise<boolean>): { over: AbortSignal; end(): void } {
   const over = new AbortController()

@@ -42,7 +42,7 @@ local inputPerMinute, outputPerMinute = tonumber(ARGV[4]), tonumber(ARGV[5])
 local requestsPerDay, concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
 local window, headroom = tonumber(ARGV[8]), tonumber(ARGV[9])
 
--- Reading changes nothing of a lane that is not in use: `read.lua` says that it reads.
+-- Reading must not change a lane that is not in use: `read.lua` says that it reads.
 local isReading, isUntouched = false, false
 
 local function lowerOf(configured, learned)
@@ -155,8 +155,8 @@ end
 
 -- Levels -------------------------------------------------------------------------------------------------------
 
--- Each holds its burst at the most; while another one is short of its own, up to a second's worth (of shorter windows,
--- a tenth).
+-- Each holds at most its burst. While another level is below its own burst, it may hold up to a second's worth (a tenth
+-- of shorter windows).
 local function refill(levels, rates, lived)
   local saved = max(BURST_MS, min(SAVED_MS, window / 10))
   local short = 0
@@ -198,7 +198,7 @@ local function open()
   if not state.breaker.broken then state.breaker = closeBreaker(-1) end
   isUntouched = isReading and (not packed or state.leaving ~= nil)
 
-  -- Logical time stands still where the server's clock falls back, and goes on from there.
+  -- If the server's clock falls back, logical time stands still and then goes on.
   local now = server + state.skew
   if now < state.last then
     state.skew = state.skew + (state.last - now)
@@ -214,7 +214,7 @@ local function open()
   return state, now, limits, closedSlice
 end
 
--- A lane that was given up (forget.lua) and is used again keeps its keys.
+-- A lane that was deleted (forget.lua) and is used again keeps its keys.
 local function save(state)
   if state.leaving then
     state.leaving = nil
@@ -223,7 +223,7 @@ local function save(state)
   call('SET', BUCKET, pack(state))
 end
 
--- A pause never gets shorter; the one that lasts longest says why.
+-- A pause never gets shorter; the longest one gives the reason.
 local function extendPause(state, till, reason)
   if till > state.pausedUntil then
     state.pausedUntil = till

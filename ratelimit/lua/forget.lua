@@ -1,7 +1,7 @@
--- Gives up a lane that nobody uses any more, one of the many that models "*" may have.
+-- Deletes a lane that nobody uses any more, one of the many that models "*" may have.
 --
--- Answer  1 its keys are gone | 0 a call is under way, or there is something to remember for a while
--- Invariant: what still counts against a limit, a pause, a breaker and a slowdown outlast it; such keys end a day after they matter.
+-- Answer  1 its keys are deleted | 0 a call is under way, or some state must stay for a while
+-- Invariant: use that counts against a limit, a pause, a breaker and a slowdown stay; their keys end a day after they matter.
 
 local HOUR_MS = 3600000
 

@@ -1,9 +1,9 @@
--- Lets nothing leave for a while; or ('' for how long) ends the pause, closes the breaker, and lets recovery
--- from a 429 begin now.
+-- Pauses the lane; or (with '' as the time) ends the pause, closes the breaker, and starts recovery from a 429
+-- now.
 --
 -- ARGV    10 ms, 11 reason
 -- Answer  1
--- Invariant: a pause that stands is never shortened but by ending it.
+-- Invariant: a current pause is never shortened, only ended.
 
 local state, now = open()
 local forMs = tonumber(ARGV[10])

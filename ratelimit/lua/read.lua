@@ -1,7 +1,7 @@
--- How the lane stands, for people and metrics.
+-- Reads the lane's state, for people and metrics.
 --
 -- Answer  JSON (LaneStateJson in lane-state.ts), times on Redis' clock. JSON keeps 14 digits here, enough to look at.
--- Invariant: reading moves the bucket to now and nothing else, and makes no key.
+-- Invariant: reading only moves the bucket to now, and creates no key.
 
 isReading = true
 local state, now, limits = open()

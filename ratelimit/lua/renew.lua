@@ -1,10 +1,10 @@
--- Extends the leases of running calls. A lapsed lease revives: the call runs, so it counts.
+-- Extends the leases of running calls. An ended lease is renewed too: the call runs, so it counts.
 --
 -- ARGV    10 lease in ms; then permits
 -- Answer  how many of them are not settled
 -- Invariant: a settled or forgotten permit stays so.
 
--- After a write that asks for no memory Redis lets a script go on, whose memory is full: a call that runs keeps its slot.
+-- A full Redis lets a script go on after a write that needs no memory, so a running call keeps its slot.
 call('PERSIST', BUCKET)
 local state, now = open()
 local renewed = 0

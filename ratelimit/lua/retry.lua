@@ -1,9 +1,9 @@
--- Books retries that are about to be scheduled, so that they stay a fifth of the lane's requests. The model, with the
+-- Books retries before they are scheduled, so that they stay a fifth of the lane's requests. The model, with the
 -- reasons, is test/model/ratelimit/retry-budget.ts.
 --
--- ARGV    10 how many, 11 whose they are (a tenant or '')
--- Answer  for each, by how many ms it has to be put off
--- Invariant: what was promised to one retry is never earned by another.
+-- ARGV    10 how many, 11 their tenant or ''
+-- Answer  the delay of each, ms
+-- Invariant: budget promised to one retry never goes to another.
 
 local CAP, SHARE, TRICKLE, LONGEST_MS, MOST_CHAINS = 10, 0.2, 0.0005, 600000, 64
 

@@ -1,10 +1,10 @@
--- Moves a lane's virtual time on to the start tag of what is being served, and measures how fast it is served.
+-- Moves a lane's virtual time to the start tag of the entries being served, and measures the rate of service.
 --
 -- KEYS    1 fair hash  2 sorted set of the entries that wait
--- ARGV    1 start tag  2 seconds of service that are being served  3 '1' when the rate is to be measured anew
+-- ARGV    1 start tag  2 seconds of service that are being served  3 '1' to restart the measurement of the rate
 -- Answer  0
--- Invariant: the virtual time never goes back. `rate` is seconds of service a second, decayed over RATE_MS; it says
--- something only while entries waited all the time since `since`, for a lane without a backlog is slow for want of work.
+-- Invariant: the virtual time never goes back. `rate` is seconds of service a second, decayed over RATE_MS. It is valid
+-- only if entries have waited all the time since `since`: a lane without a backlog is slow because it lacks work.
 
 local RATE_MS = 10000
 

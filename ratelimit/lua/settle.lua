@@ -1,4 +1,4 @@
--- Frees permits and books what their calls really cost; believes the provider's feedback where it sees less room.
+-- Frees permits and books what their calls really used; follows the provider's feedback if that reports less room.
 --
 -- ARGV    from 10 on, 15 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
 --         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
@@ -15,7 +15,7 @@ local state, now = open()
 -- Closed slices that were corrected, by ledger; each is read once and written once.
 local corrections = { [WINDOW] = {}, [DAY] = {} }
 
--- Gives `refund` (negative: a charge) back to the slice of `takenAt`, unless that has been dropped.
+-- Refunds `refund` (negative: charges it) to the slice of `takenAt`, unless that has been dropped.
 local function correctLedger(key, ledger, takenAt, refund)
   local slice = floor(takenAt / (ledger.window / SLICES))
   if slice < ledger.tail then return end
@@ -43,7 +43,7 @@ local function saveCorrections()
   end
 end
 
--- Worked out again only where an answer told of another limit.
+-- Computed again only if an answer reported another limit.
 local currentRates
 local function findRates()
   currentRates = currentRates or computeLimits(state.learned).rates
@@ -78,7 +78,7 @@ local function learn(name, configured, reported)
   state.learned[name] = reported < configured and { limit = reported, at = now } or nil
 end
 
--- What remained for the provider, less what our window has grown since, less one more such call, bounds the level.
+-- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
 local function lower(d, configured, remaining, grown, size)
   if configured and remaining then
     state.levels[d] = min(state.levels[d], remaining - grown[d] - size[d])
@@ -97,7 +97,7 @@ local function observe(record, size, first, grown)
   state.observedAt = record.takenAt
 end
 
--- One cut of the rate for each wave of 429s: those of calls that left before the last cut are its echoes.
+-- One cut of the rate for each wave of 429s: calls that left before the last cut belong to the same wave.
 local function throttle(record, pauseMs, reason)
   local slowdown = state.slowdown
   local speed = computeSpeed(slowdown, now)
@@ -120,7 +120,7 @@ local function countDistinct(broken, member)
   return count
 end
 
--- Appends and answers the list, of its last so many.
+-- Appends, and returns the list cut to its last so many elements.
 local function append(list, item, most)
   list[#list + 1] = item
   if #list > most then table.remove(list, 1) end
@@ -131,7 +131,7 @@ local function isProviderDown(broken)
   return countDistinct(broken, 2) >= TRIP or #broken >= MOST_BROKEN and countDistinct(broken, 3) >= TRIP
 end
 
--- Hears how a call ended, unless it left before the breaker opened or closed.
+-- Counts how a call ended, unless it left before the breaker opened or closed.
 local function judge(record, outcome, source)
   local breaker = state.breaker
   if outcome == '' or record.takenAt <= breaker.changedAt then return end
@@ -145,7 +145,7 @@ local function judge(record, outcome, source)
     state.breaker.failures, state.breaker.broken = 0, {}
     return
   end
-  -- Stores of releases before have no such members.
+  -- State of earlier releases has no such members.
   if breaker.openings == 0 and now < (breaker.refutedUntil or 0) and includes(breaker.refuted, source[1]) then return end
   breaker.failures = breaker.failures + 1
   append(breaker.broken, source, MOST_BROKEN)

@@ -1,13 +1,13 @@
--- Gives entries that are about to be queued their place: start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM '96)
--- in seconds of the lane's service. The twin is `tagEntries` in fairness.ts.
+-- Gives new entries their place before they are queued: start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM '96) in
+-- seconds of the lane's service. The twin is `tagEntries` in fairness.ts.
 --
 -- KEYS    1 fair hash: `v` the virtual time, `f:<flow>:<tenant>` where the tenant's last entry of the flow ends
---         2… sorted sets and lists that hold the lane's entries; when all are empty, counting starts anew
+--         2… sorted sets and lists that hold the lane's entries; when all are empty, the count restarts
 -- ARGV    1 how many of KEYS 2… are sorted sets (they come first), then for each entry: tenant, flow (its band, or
 --         `later-<band>` when it is not due yet, `again-<band>` when its call broke), seconds over weight
 -- Answer  start tag of each entry, as text
 -- Invariant: start = max(v, end of the tenant's last), end = start + seconds / weight; v never goes back while
--- anything is queued. So a tenant's entries keep their order, and none is ahead of another by more than one entry
+-- anything is queued. So a tenant's entries keep their order, and no tenant gets more than one entry before another
 -- for each unit of weight.
 
 local fair = KEYS[1]

@@ -1,10 +1,10 @@
--- Grants the longest prefix of the costs that may leave now, each of them whole or not at all.
+-- Grants the longest prefix of the costs that may leave now; each cost whole or not at all.
 --
--- ARGV    10 lease in ms; then for each cost: requests, tokens, input tokens, output tokens, whose it is (a tenant or '')
+-- ARGV    10 lease in ms; then for each cost: requests, tokens, input tokens, output tokens, its tenant or ''
 -- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…};
 --         what it waits for is 'breaker' where calls of other tenants may leave
--- Invariant: after it no window of the provider holds more than its capacity, levels are at most the burst, and
--- everything granted is booked in level, ledgers and a permit.
+-- Invariant: afterwards no window of the provider holds more than its capacity, levels are at most the burst, and
+-- every grant is booked in levels, ledgers and a permit.
 
 local EPSILON = 1e-6
 local POLL_MS = 50
@@ -26,7 +26,7 @@ local function untilEnd(permit)
   return lease and min(PROBE_POLL_MS, lease - now) or 0
 end
 
--- How long the breaker keeps a call of this tenant; 0 or less: it may leave.
+-- How long the breaker keeps a call of this tenant, ms; 0 or less: it may leave.
 local function findBreakerWait(tenant)
   local breaker = state.breaker
   local breakerState = findBreakerState(breaker, now)
@@ -58,7 +58,7 @@ local function bookTrial(tenant, permit)
   breaker.trialAt = now + min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * #breaker.tenants)
 end
 
--- When the lane will have lived so many ms from `from` on.
+-- When the lane will have lived that many ms from `from` on.
 local function findLived(slowdown, lived)
   local slow, from = slowdown.slow, slowdown.from
   if lived <= 0 then return from + lived / slow end
@@ -99,14 +99,14 @@ local function computeLedgerWaits(key, ledger, capacities, cost)
   return waits
 end
 
--- Room that a smaller cost leaves to the large one that claimed it: half of the refill since then.
+-- The room that smaller costs leave to a large cost with a claim: half of the refill since the claim.
 local function computeReserve(d, cost)
   local claim = state.claim
   if not claim or claim.dimension ~= d or now > claim.till or cost[d] >= claim.amount then return 0 end
   return min(claim.amount, limits.rates[d] / 2 * (now - claim.since))
 end
 
--- Claims room for a cost that found none; the oldest live claim stands.
+-- Claims room for a cost that found none; the oldest live claim wins.
 local function stakeClaim(waits, cost)
   local longest
   for d = 1, 4 do
@@ -121,7 +121,7 @@ local function stakeClaim(waits, cost)
   end
 end
 
--- Whether a cost may leave with nothing to be weighed: most may, and of none of them a wait has to be worked out.
+-- Whether a cost may clearly leave. Most may, and then no wait has to be computed.
 local function passes(cost)
   if state.pausedUntil > now or state.breaker.openings > 0 or state.claim then return false end
   if concurrency and inFlight >= concurrency then return false end
@@ -137,7 +137,7 @@ local function passes(cost)
   return true
 end
 
--- The longest wait of a cost that may not leave now (-1: never) and what it is for; nil when it may.
+-- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave.
 local function refuse(cost, tenant)
   if passes(cost) then return nil end
   for d = 1, 4 do
@@ -206,7 +206,7 @@ local function grant(cost, tenant)
   return permit
 end
 
--- Permits that nobody settled and nobody renewed for an hour.
+-- Permits that were neither settled nor renewed for an hour.
 if closedSlice then
   local lapsed = call('ZRANGEBYSCORE', PERMITS, '-inf', exact(now - KEEP_MS), 'LIMIT', 0, 1000)
   if #lapsed > 0 then

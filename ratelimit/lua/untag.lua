@@ -1,10 +1,10 @@
--- Gives the service back that entries had ahead of them which leave the lane unserved, so that what their tenants queue
--- next does not come after it.
+-- Refunds the service of entries that leave the lane unserved, so that their tenants' next entries do not come after
+-- it.
 --
 -- KEYS    1 fair hash, as in tag.lua
 -- ARGV    for each entry: tenant, flow, seconds over weight
 -- Answer  0
--- Invariant: no tag of an entry that waits changes, and no end falls behind the virtual time.
+-- Invariant: no tag of a waiting entry changes, and no end falls behind the virtual time.
 
 local fair = KEYS[1]
 local v = tonumber(redis.call('HGET', fair, 'v') or '0')
