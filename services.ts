@@ -46,12 +46,12 @@ import { startWorker, type WorkerProcess } from './workers/worker.ts'
 export type Service = { name: string; url?: string; close(): Promise<void> }
 
 /**
- * Connections that may wait to be accepted. With Node's 511, 5,000 clients that come back at once knock for up to 8 s (TCP
+ * Connections that may wait to be accepted. With Node's 511, 5,000 clients that reconnect at once try for up to 8 s (TCP
  * repeats after 1, 3 and 7 s); with this for 3 s. The system may allow less (`net.core.somaxconn`).
  */
 const BACKLOG = 4096
 
-/** A worker looks at the webhooks of all tenants this often, ms, should a message that told of some be lost. */
+/** How often a worker looks at the webhooks of all tenants, in case a message is lost, ms. */
 const LOOK_AT_WEBHOOKS_MS = 600_000
 
 /** Opens the HTTP side and listens. */
@@ -177,7 +177,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   keepGroupsMoved(store, closers)
 
   let health: WorkerProcess['health'] = () => ({ ok: false, reason: 'the worker starts' })
-  // Before anything is taken in hand: a worker whose port is taken ends, and no call is to be lost with it.
+  // Before any work starts: a worker whose port is taken ends, and must lose no call.
   await openListener(deps, store, () => health(), closers)
 
   const sender = createWebhookSender({
@@ -198,7 +198,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     sender: traces.sender(sender),
     schedule: () => config.current().webhooks.schedule,
     tenants: store.maintenance.tenants,
-    // The maintainer tells of what is due.
+    // The maintainer announces due work.
     pollMs: LOOK_AT_WEBHOOKS_MS,
     loadSubject: async (tenant, id) => {
       if (id.startsWith('flow_')) return store.flows.get(tenant, id)
@@ -229,7 +229,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   closers.add('the spool', () => spool.stop())
   const heartbeat = openHeartbeat(deps, store, onError)
   closers.add('the heartbeat', () => heartbeat.stop())
-  // What is due is told by it: nothing is begun before it is known, and nobody waits here for a Redis that is away.
+  // Redis' clock decides what is due: nothing begins before it is known, and nobody waits here for an unavailable Redis.
   await store.clock.measure()
   let isClockKnown = false
   store.clock.known().then(() => {

@@ -1,13 +1,13 @@
 import type { RedisClient } from '../lib/redis.ts'
 
 /**
- * Which tenants have batches that are not over, so that workers need not ask for those of every tenant. A hint: a tenant comes in
- * before its batch is made, and the maintainer puts in those that are missing and takes out those without one.
+ * Which tenants have active batches, so that workers need not ask every tenant. A hint: a tenant is added before its batch is
+ * created, and the maintainer adds missing tenants and removes those without an active batch.
  */
 export type BatchTenants = {
   list(): Promise<string[]>
   add(tenants: readonly string[]): Promise<void>
-  /** Takes out those without a batch that is not over, but for the ones given. */
+  /** Removes tenants without an active batch, except the given ones. */
   trim(kept: ReadonlySet<string>): Promise<void>
 }
 

@@ -43,7 +43,7 @@ export type BatchUsage = {
   reasoningTokens: number
 }
 
-/** What became of lines. */
+/** Outcomes of lines. */
 export type Tally = { completed: number; failed: number } & BatchUsage
 
 /** Members of a record that say when something happened, Unix ms. */
@@ -67,7 +67,7 @@ export type NewBatch = {
   metadata: Record<string, string> | null
   /** Seconds that the result files are kept; null: until they are deleted. */
   outputExpiresAfter: number | null
-  /** Of the HTTP request that made it, and the W3C `traceparent` under which that was done; its jobs have them too. */
+  /** Id of the HTTP request that created it, and its W3C `traceparent`; the batch's jobs have them too. */
   requestId?: string
   trace?: string
 }
@@ -89,11 +89,11 @@ export type Batch = Omit<NewBatch, 'windowMs'> & {
   times: BatchTimes
 }
 
-/** A line of a block under way: the job that it became, or the answer that it has without one. */
+/** A line of a current block: its job, or its answer without a job. */
 export type BatchLine = { customId: string } & ({ job: string } | { answer: LineFailure })
 
 /**
- * Why a line has no result. With a `status` it is shown as an answer of the endpoint, without one as a fault of
+ * Why a line has no result. With a `status` it appears as an answer of the endpoint, without one as a fault of
  * the batch.
  */
 export type LineFailure =

@@ -11,8 +11,8 @@ export type CheckedLine = { customId: string; body: JsonObject; model: string }
 const maxCustomId = 512
 
 /**
- * Checks what every line has around its request: `custom_id`, `method`, `url`, `body` and the model in it. The
- * first fault in that order; whether the body is one that its endpoint takes is not looked at.
+ * Checks the envelope of a line: `custom_id`, `method`, `url`, `body` and the model in it. Returns the first fault
+ * in that order. It does not check whether the endpoint accepts the body.
  */
 export function checkLine(value: JsonValue, endpoint: BatchEndpoint): CheckedLine | LineFault {
   if (!isJsonObject(value)) return fault('invalid_json_line', null, 'This line is not a JSON object.')

@@ -68,7 +68,7 @@ export async function* readLines(
       const line = take()
       if (line) yield line
     }
-    // A copy, for the rest of the line comes later and the chunk need not live until then.
+    // A copy, so that the chunk need not live until the rest of the line comes.
     add(Buffer.from(bytes.subarray(begin)))
   }
   const line = size > 0 ? take() : null

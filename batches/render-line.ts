@@ -3,7 +3,7 @@ import type { JsonObject } from '../lib/json.ts'
 import { stringifyLine } from '../lib/json-source.ts'
 import type { LineFailure } from './batch.ts'
 
-/** What became of one line; `request` names what was made of it, null where nothing was. */
+/** The outcome of one line; `request` names its job, null without one. */
 export type LineAnswer = {
   customId: string
   request: string | null

@@ -31,7 +31,7 @@ export type Batches = {
   get(tenant: string, id: string): Promise<Batch | null>
   /** Newest first; `after`: the id of the last of the page before. */
   list(tenant: string, query: { limit: number; after: string | null }): Promise<BatchPage>
-  /** Those of all these tenants: the newest so many, and as many that are under way; newest first. */
+  /** Batches of all these tenants: the newest ones, up to the limit, and as many active ones; newest first. */
   recent(tenants: readonly string[], limit: number): Promise<Batch[]>
   /** `late`: it is over, or all but written. */
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelling' | 'late'; batch: Batch } | null>
@@ -44,7 +44,7 @@ export type BatchStoreDeps = {
   root: (tenant: string) => string
 }
 
-/** Pub/sub channel on which a batch that wants attention is named. */
+/** Pub/sub channel that names a batch with work to do. */
 export function batchChannel(prefix: string): string {
   return `${prefix}:batches:wake`
 }
@@ -53,7 +53,7 @@ export function createBatches(
   deps: BatchStoreDeps & {
     /** Makes ids `batch_…` whose order is that of their making. */
     newId: () => string
-    /** Told of the tenant before a batch of it is made. */
+    /** Hears of the tenant before a batch of it is created. */
     announce?: (tenant: string) => void
     /** Tells the workers that there is something to do. */
     wake: (id: string) => Promise<unknown>
@@ -128,7 +128,7 @@ export function createBatches(
     },
   }
 
-  /** A message that is lost costs a second: workers look by themselves. */
+  /** A lost message costs a second: workers look by themselves. */
   async function tell(id: string): Promise<void> {
     await wake(id).catch(() => {})
   }
@@ -141,7 +141,7 @@ export async function readBatch(
   id: string,
 ): Promise<Batch | null> {
   const key = `${root(tenant)}:batch:${id}`
-  // Of two reads one transaction, lest a batch that ends in between is counted twice or not at all.
+  // Two reads in one transaction, so that a batch that ends in between is counted exactly once.
   const answers = (await redis.multi().hgetall(key).hgetall(`${key}:tallies`).exec()) ?? []
   const [fields, tallies] = answers.map(([error, value]) => {
     if (error) throw error

@@ -1,16 +1,16 @@
 import type { Batch, BatchEnding, BatchFault, BatchLine, BatchStatus, Tally } from './batch.ts'
 import { type BatchStoreDeps, readBatch } from './store.ts'
 
-/** How long a lease stands that nobody renews: what the death of a worker costs its batches at most. */
+/** How long a lease lasts without a renewal: the longest delay of a batch after its worker died. */
 const LEASE_MS = 15_000
 
 /** How long the record of a batch is kept after its end. */
 const KEEP_MS = 30 * 24 * 60 * 60 * 1000
 
-/** A batch that this process works on, as long as its lease stands. */
+/** A batch that this process works on while it holds the lease. */
 export type HeldBatch = { tenant: string; id: string; token: string }
 
-/** Where a batch stands, as a worker finds it. */
+/** The state of a batch as a worker finds it. */
 export type BatchProgress = {
   batch: Batch
   /** Where each block begins in the input, bytes; null: not validated yet. */
@@ -24,15 +24,15 @@ export type BatchProgress = {
   done: Set<number>
 }
 
-/** Whoever has the batch now goes on with it. */
+/** Another worker has the batch now and continues it. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError'
   override readonly message = 'another worker has this batch'
 }
 
-/** What workers do with batches. Whatever changes one throws LeaseLostError when somebody else holds it. */
+/** What workers do with batches. Methods that change one throw LeaseLostError if another worker holds it. */
 export type BatchWork = {
-  /** How long a lease stands that nobody renews, ms. */
+  /** How long a lease lasts without a renewal, ms. */
   readonly leaseMs: number
   /** Ids of the tenant's batches that are not over, oldest first. */
   active(tenant: string): Promise<string[]>
@@ -50,7 +50,7 @@ export type BatchWork = {
   open(held: HeldBatch, block: number, lines: BatchLine[]): Promise<void>
   /** `done`: the block's results are written, and this is final. */
   tally(held: HeldBatch, block: number, tally: Tally, done: boolean): Promise<void>
-  /** Lets it end early; how it ended first stands. False: it was to expire, and by Redis' clock its window is not over. */
+  /** Ends it early; the first end counts. False: it should expire, but by Redis' clock its window is not over. */
   abort(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<boolean>
   /** Every block is written. When that was, Unix ms: the same at every call. */
   finalize(held: HeldBatch): Promise<number>

@@ -10,7 +10,7 @@ import { launchRedisServer, type RunningServer } from './launch-redis-server.ts'
 export type EmbeddedRedisOptions = {
   /** Its data folder, made when missing and closed to other users. One process at a time may have it. */
   directory: string
-  /** Told in a line when something is installed, and when the server fails or warns. */
+  /** Gets a line when something is installed, and when the server fails or warns. */
   log?: (line: string) => void
   /** As in redis.conf, `512mb`; no limit by default. */
   maxmemory?: string
@@ -18,7 +18,7 @@ export type EmbeddedRedisOptions = {
   durable?: boolean
   /** A fixed port; by default a free one. */
   port?: number
-  /** False: whoever reaches the port is served. For nodes of a cluster and replicas, which would have to know one another's password. */
+  /** False: anybody who reaches the port is served. For nodes of a cluster and replicas, which would have to know one another's password. */
   hasPassword?: boolean
   /** Further arguments, which win over those given here: `['--appendonly', 'no']`. */
   extraArgs?: string[]
@@ -30,11 +30,11 @@ export type EmbeddedRedis = {
   port: number
   /** The server's process; another one after a crash. */
   readonly pid: number
-  /** Ends the server once its log is written out, and gives the folder back. */
+  /** Ends the server once its log is written, and releases the folder. */
   close(): Promise<void>
 }
 
-/** Between finding a free port and Redis taking it another process can take it. */
+/** Another process can take a free port before Redis does. */
 const PORT_ATTEMPTS = 5
 const RESTART_DELAY_MS = { first: 100, most: 5_000 }
 
@@ -154,7 +154,7 @@ function superviseServer(options: {
     closing.abort()
     await running.stop()
     await supervising
-    // The one that was being started again meanwhile.
+    // The server that was being restarted meanwhile.
     await running.stop()
     await claim.release()
   }

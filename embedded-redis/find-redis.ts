@@ -11,7 +11,7 @@ import {
   runPlan,
 } from './system-package.ts'
 
-/** Valkey first: where somebody installed both, it is the one they chose. The two take the same arguments. */
+/** Valkey first: if both are installed, someone chose Valkey. The two take the same arguments. */
 const SERVERS = ['valkey-server', 'redis-server']
 
 /** Where package managers put servers that a bare PATH (cron, systemd, a desktop launcher) leaves out. */
@@ -49,7 +49,7 @@ export async function findRedisServer({
   return installed
 }
 
-/** What to run on this kind of machine; null when nobody here may install anything. */
+/** The commands for this kind of machine; null if this user may not install anything. */
 export function planInstall(manager: Manager | undefined, privilege: Privilege): InstallPlan | null {
   return planPackage(manager, privilege, {
     'apt-get': ['redis-server'],

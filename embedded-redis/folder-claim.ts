@@ -15,7 +15,7 @@ class FolderInUseError extends Error {
   readonly [shownWhole] = true
 }
 
-/** A server that outlived its program is asked to end, and after this killed. */
+/** A server that outlived its program is asked to end, and killed after this, ms. */
 const ORPHAN_ENDS_MS = 10_000
 
 /** A data folder belongs to one live process; two servers on one append-only file would destroy it. */
@@ -91,7 +91,7 @@ async function isAlive({ pid, identity }: { pid: number; identity: string }): Pr
 async function endProcess(target: { pid: number; identity: string }): Promise<void> {
   const deadline = performance.now() + ORPHAN_ENDS_MS
   for (let signal: 'SIGTERM' | 0 = 'SIGTERM'; await isAlive(target); signal = 0) {
-    // Not a child of this process, so its end can only be looked for.
+    // It is not a child of this process, so its end can only be polled.
     process.kill(target.pid, performance.now() > deadline ? 'SIGKILL' : signal)
     await sleep(20)
   }

@@ -1,6 +1,6 @@
 /**
- * The process between a program and its embedded Redis: it runs the server and stops it when the program is gone,
- * however it went, for then the channel to it closes. It is started by embedded-redis.ts alone:
+ * The process between a program and its embedded Redis: it runs the server and stops it when the program ends in any
+ * way, because the channel to it closes then. Only embedded-redis.ts starts it:
  *
  *   node embedded-redis-keeper.ts SERVER [ARGUMENTS]
  */
@@ -9,10 +9,10 @@ import { spawn } from 'node:child_process'
 /** After this a server that was asked to end is killed; writing out the last second of its log takes far less. */
 const SHUTDOWN_MS = 10_000
 
-// The program that read these lines may be gone before the last of them.
+// The program that reads these lines may end before the last of them.
 process.stderr.on('error', () => {})
 
-// What the server writes is for the user who started it.
+// Files of the server are only for the user who started it.
 process.umask(0o077)
 
 const [file = '', ...args] = process.argv.slice(2)

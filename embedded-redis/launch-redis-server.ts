@@ -12,15 +12,15 @@ export type LaunchOptions = {
   port: number
   /** What its configuration asks for; null: nothing. */
   password: string | null
-  /** Told of the warnings of the server once it serves. */
+  /** Gets the server's warnings once it serves. */
   log: (line: string) => void
 }
 
 export type RunningServer = {
   pid: number
-  /** Resolves, when the server is gone, to how that came. */
+  /** Resolves when the server has ended, with the reason. */
   ended: Promise<string>
-  /** Has the server write its log out and end; resolves when it is gone, at once when it is gone already. */
+  /** Makes the server write its log and end; resolves when it has ended, at once if it had already. */
   stop(): Promise<void>
 }
 
@@ -59,7 +59,7 @@ export async function launchRedisServer(options: LaunchOptions): Promise<Running
   const stop = async () => {
     said.onWarning = () => {}
     keeper.ref()
-    // The keeper takes the end of the channel for the end of the program.
+    // To the keeper the end of the channel is the end of the program.
     if (keeper.connected) keeper.disconnect()
     await ended
   }

@@ -17,7 +17,7 @@ export async function findManager(folders: string[]): Promise<Manager | undefine
   return MANAGERS.find((_name, index) => found[index] !== null)
 }
 
-/** What to run on this kind of machine; null when nobody here may install anything. */
+/** The commands for this kind of machine; null if this user may not install anything. */
 export function planPackage(
   manager: Manager | undefined,
   privilege: Privilege,
@@ -25,7 +25,7 @@ export function planPackage(
 ): InstallPlan | null {
   const wanted = manager === undefined ? undefined : names[manager]
   if (manager === undefined || wanted === undefined) return null
-  // Homebrew refuses root and needs no other privilege than its owner's.
+  // Homebrew refuses root and needs only its owner's rights.
   if (manager === 'brew') return { manager, commands: [['brew', 'install', '--quiet', ...wanted]] }
   if (privilege === 'none') return null
   const asRoot = privilege === 'sudo' ? ['sudo', '-n'] : []

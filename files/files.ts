@@ -13,10 +13,10 @@ export type FileRecord = {
   expiresAt: number | null
 }
 
-/** What a file is besides its content. */
+/** A file's properties besides its content. */
 export type NewFile = Pick<FileRecord, 'filename' | 'purpose' | 'expiresAt'>
 
-/** The files of a tenant would have more bytes together than it may store. */
+/** The tenant's files together would exceed its storage limit. */
 export class StorageFullError extends Error {
   override readonly name = 'StorageFullError'
   readonly maxBytes: number
@@ -35,8 +35,8 @@ export type FilePage = { files: FileRecord[]; hasMore: boolean }
  */
 export type Files = {
   /**
-   * Stores an upload as it streams in. When the stream fails, what was written is removed and the error thrown on. What
-   * the file is may be said when its content is there: a function is asked then, with the time of creation, Unix ms.
+   * Stores an upload as it streams in. When the stream fails, the written parts are removed and the error is rethrown. You
+   * may give the file's properties as a function; it is called after the content, with the time of creation, Unix ms.
    * Throws `StorageFullError`; files that are sealed part by part count, but are never refused.
    */
   create(
@@ -60,6 +60,6 @@ export type Files = {
   read(tenant: string, id: string, from?: number): Promise<AsyncIterable<Uint8Array> | null>
   /** False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
-  /** Forgets what expired, until nothing is left; answers how many. For the sweeper. */
+  /** Deletes all expired files; returns how many. For the sweeper. */
   sweep(tenant: string): Promise<number>
 }

@@ -3,14 +3,14 @@
  *
  * Everything lies under the tenant's root, whose hash tag it shares:
  * - `<root>:file:<id>`: hash, the record of a sealed file: id, filename, purpose, bytes, created_at and expires_at (Unix
- *   ms; '' for never). Without it the file does not exist, whatever parts there are.
+ *   ms; '' for never). Without it the file does not exist, even if it has parts.
  * - `<root>:file:<id>:<n>`: string, part n as a zstd frame, in an envelope where encryption is configured.
  * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression.
- * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: where a list goes on behind it.
+ * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: where a list continues after it.
  * - `<root>:files`, `<root>:files:expiry`: sorted sets of ids, by created_at and expires_at.
  * - `<root>:files:bytes`: string, the bytes of all sealed files together.
  *
- * Parts have a time to live until a seal takes it off, and again where the file expires: nothing a crash leaves stays.
+ * Parts have a time to live until a seal removes it, and again if the file expires: no parts of a crash stay for ever.
  */
 import { hasIdTime } from '../lib/job-id.ts'
 import { findLostPlace } from '../lib/list-place.ts'
@@ -26,9 +26,9 @@ const HOUR_MS = 3_600_000
 const UPLOAD_TTL_MS = HOUR_MS
 /** Life of parts written one by one. */
 const PART_TTL_MS = 7 * 24 * HOUR_MS
-/** Life of parts beyond their file's, for readers who are in the middle of it. */
+/** How long parts outlive their file, for readers in the middle of it. */
 const EXPIRED_PARTS_TTL_MS = HOUR_MS
-/** How long a list goes on behind a file that was removed. */
+/** How long a list can continue after a removed file. */
 const PLACE_TTL_MS = HOUR_MS
 const REMOVED = 'the file was removed while it was read'
 /** Files looked at in one round trip. */
@@ -84,7 +84,7 @@ export function createFileStore(deps: {
       const described = typeof file === 'function' ? file(createdAt) : file
       return await sealAs(tenant, id, { ...described, createdAt }, parts, maxBytes())
     } catch (error) {
-      // Where this fails too, what was written goes in its time.
+      // If this fails too, the written parts expire.
       await removeAny(tenant, id, true).catch(() => undefined)
       throw error
     }
@@ -136,7 +136,7 @@ export function createFileStore(deps: {
     return answers.map((fields) => readLiving(tenant, fields, time))
   }
 
-  /** The score from which a list goes on behind a file, which may be gone; null: there is nothing behind it. */
+  /** The score from which a list continues after a file, which may be deleted; null: there is nothing after it. */
   async function readPlace(tenant: string, id: string, order: 'asc' | 'desc'): Promise<string | null> {
     if (!isFileId(id)) return null
     const key = keyOf(tenant, id)
@@ -199,7 +199,7 @@ export function createFileStore(deps: {
   }
 
   async function remove(tenant: string, id: string): Promise<boolean> {
-    // One that expired is gone already, though the sweeper has not come by yet.
+    // An expired file counts as deleted, even if the sweeper has not deleted it yet.
     return (await get(tenant, id)) !== null && (await removeAny(tenant, id, false))
   }
 
@@ -208,9 +208,9 @@ export function createFileStore(deps: {
     for (let first = ''; ; ) {
       const time = await readTime()
       const due = await redis.zrangebyscore(`${root(tenant)}:files:expiry`, '-inf', time, 'LIMIT', 0, CHUNK)
-      // One after the other: a file may have a thousand parts, and who else wants Redis gets it in between.
+      // One after the other: a file may have a thousand parts, and other users of Redis get turns in between.
       for (const id of due) if (await removeAny(tenant, id, false, true)) total++
-      // What stands there still would do so the next time as well.
+      // Files that are still there would stay the next time too.
       if (due.length < CHUNK || due[0] === first) return total
       first = due[0]!
     }

@@ -1,15 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Most time that is left to everybody else between two pieces of long work, ms. */
+/** Longest pause for all other work between two pieces of long work, ms. */
 const MOST_REST_MS = 200
 
 const waiting: (() => void)[] = []
 let isScheduled = false
 
 /**
- * A turn of the event loop for one piece of long work, which begins when this resolves and ends with the turn. They come one at a
- * time over the whole process, and after each as much time as it took, up to 200 ms, is left to all else: who sends many large bodies
- * at once waits for himself, and the others' requests wait for one piece at the most.
+ * A turn of the event loop for one piece of long work, which begins when this resolves and ends with the turn. The process runs one
+ * piece at a time. After each, all other work gets as much time as the piece took, up to 200 ms. So a client that sends many large
+ * bodies at once waits for its own work, and other requests wait for one piece at the most.
  */
 export function longWorkTurn(): Promise<void> {
   return new Promise((resolve) => {
@@ -35,7 +35,7 @@ function giveTurn(): void {
   })
 }
 
-/** For long work in pieces: goes on at once, or in another `longWorkTurn` where its own has lasted for a while. */
+/** For long work in pieces: continues at once, or in another `longWorkTurn` if its own has lasted for a while. */
 export function createLongWork(): () => Promise<void> {
   let since = performance.now()
   return async () => {
@@ -48,7 +48,7 @@ export function createLongWork(): () => Promise<void> {
 /** How long a loop may hold the event loop, ms. */
 const SLICE_MS = 10
 
-/** For loops over much: resolves at once, or after a turn of the event loop where the last one was a while ago. */
+/** For long loops: resolves at once, or after a turn of the event loop if the last one was a while ago. */
 export function createBreather(): () => Promise<void> {
   let since = performance.now()
   return async () => {

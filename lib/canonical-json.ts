@@ -25,8 +25,8 @@ const REWRITTEN_ESCAPE = /\\[u/]/
 
 /**
  * The canonical form of a JSON text: RFC 8785 but for two things. Numbers that a double cannot hold stay as they are written,
- * so that two of them which only look equal as doubles are not; and members keep their order where `keepsOrder` says so. Equal
- * for texts that ask for the same, whatever their blanks, escapes, and the order of their other members.
+ * so that two of them which only look equal as doubles are not; and members keep their order where `keepsOrder` says so. Texts
+ * that ask for the same are equal, with any blanks, escapes, and order of their other members.
  *
  * @param from where the value begins, and whether the order counts in it from the outset
  */

@@ -21,7 +21,7 @@ export type ErrorDescription = {
 }
 
 /**
- * The mark of errors whose message holds nothing private, whatever it quotes: their class writes it for people.
+ * The mark of errors whose message holds nothing private, even in quotes: their class writes it for people.
  * `class FullError extends Error { readonly [shownWhole] = true }`
  */
 export const shownWhole = Symbol.for('sluice.shown-whole')
@@ -31,16 +31,16 @@ const MAX_FRAMES = 20
 const MAX_CAUSES = 4
 const MAX_ERRORS = 5
 
-/** A line of a stack leads to code of this program, of its packages or of Node; whatever else looks like one is text. */
+/** A line of a stack leads to code of this program, of its packages or of Node; any other line that looks like one is text. */
 const places = [fileURLToPath(new URL('..', import.meta.url)), 'node:']
 
-/** What was made here: a logger may hand on what another has described already. */
+/** Descriptions made here: a logger may pass on an error that another one has described already. */
 const described = new WeakSet<object>()
 
 /**
- * Describes an error, and whatever else was thrown, for a log or for stderr. Only the members named in `ErrorDescription` are
- * shown, for libraries put anything into errors: a Redis error has the command with the job's body, its webhook and the
- * password, a URL error the URL, a parser's the text. Messages lose what they quote, URLs, and long tokens. Never throws.
+ * Describes an error, or any other thrown value, for a log or for stderr. It shows only the members named in `ErrorDescription`,
+ * because libraries put anything into errors: a Redis error has the command with the job's body, its webhook and the
+ * password, a URL error the URL, a parser's the text. Messages lose quoted text, URLs, and long tokens. Never throws.
  */
 export function describeError(error: unknown): ErrorDescription {
   if (typeof error === 'object' && error !== null && described.has(error)) return error as ErrorDescription
@@ -127,7 +127,7 @@ function hideQuoted(message: unknown): string {
     .slice(0, MAX_MESSAGE)
 }
 
-/** The places of a stack. They are looked for behind the message, which may look like them. */
+/** The places of a stack. The search begins after the message, which may look like them. */
 function readStack(error: Error): { stack?: string } {
   const { stack, message } = error
   if (typeof stack !== 'string') return {}

@@ -21,8 +21,8 @@ export function normalizeInputs(body: JsonObject): EmbeddingInput[] | null {
 const FORM_MEMBERS = ['embedding_type', 'embedding_types', 'output_dtype']
 
 /**
- * Whether a body asks for its vectors in a form that we know: floats, or base64 of float32. Any other is between the client
- * and the provider: it is asked for in the client's words, and the answer is handed over as it came.
+ * Whether a body asks for its vectors in a form that we know: floats, or base64 of float32. Any other form is between the
+ * client and the provider: the request keeps the client's words, and the answer is delivered unchanged.
  */
 export function asksForKnownForm(body: JsonObject): boolean {
   const { encoding_format: format } = body

@@ -10,7 +10,7 @@
 local MOST_REFERENCES = 100000
 local PER_ENTRY = 10
 
--- Somebody follows them, and the chunks as well: lib/script-keys.ts says so.
+-- Whether somebody follows the events, and the chunks too: lib/script-keys.ts says so.
 local are_deltas_followed = KEYS[2] == KEYS[1] .. ':followed:deltas'
 local is_followed = are_deltas_followed or KEYS[2] == KEYS[1] .. ':followed'
 local held_references = {}
@@ -21,7 +21,7 @@ local function refer(id, seq, event)
   held_references[#held_references + 1] = string.format('%d %s', seq, event)
 end
 
--- Called when the script has done all else.
+-- Called at the end of the script.
 local function write_references()
   for first = 1, #held_references, 2 * PER_ENTRY do
     local last = math.min(first + 2 * PER_ENTRY - 1, #held_references)

@@ -34,7 +34,7 @@ export function deltasKey(root: string): string {
   return `${root}:events:deltas`
 }
 
-/** Pub/sub channel that says, to nobody unless the tenant is followed, that there are more; the message is empty. */
+/** Pub/sub channel that announces more references, only while somebody follows the tenant; the message is empty. */
 export function referencesChannel(root: string): string {
   return `${root}:live:events`
 }
@@ -56,8 +56,8 @@ export type EventFilter = {
 /** Reads events of one kind of thing by their references. */
 export type EventSource<Event> = {
   /**
-   * In the order of the references; null for what the filter does not ask for (names of events are looked at before), and
-   * for what was deleted since. One that cannot be read fails them all: who passed over it would not learn of it later.
+   * In the order of the references; null for events that the filter does not ask for (event names are checked before) and
+   * for deleted ones. An unreadable event fails them all: a follower that skipped it would never get it.
    */
   resolve(root: string, references: readonly EventReference[], filter: EventFilter): Promise<(Event | null)[]>
 }

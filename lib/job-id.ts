@@ -36,11 +36,11 @@ export function createIds(prefix: string, now: () => number): () => string {
     } else if (count < MOST) {
       count++
     } else {
-      // More than 4,096 in a millisecond, or a clock that fell back: the ids run ahead of it.
+      // More than 4,096 in a millisecond, or a clock that fell back: the ids run before the clock.
       time++
       count = 0
     }
-    // The variant and the random bits, which Node makes a stock of: a system call for each would cost more than the rest.
+    // The variant and the random bits. Node keeps a stock of them: a system call for each would cost more than the rest.
     const random = randomUUID()
     const head = time.toString(16).padStart(12, '0')
     return `${prefix}${head}7${count.toString(16).padStart(3, '0')}${random.slice(19, 23)}${random.slice(24)}`

@@ -4,8 +4,8 @@ import { editMembers, listElements, listMembers, skipValue, toOneLine } from './
 
 /**
  * Objects with the text that they were read from. A parsed value has lost what a double, or JavaScript's order of members,
- * cannot hold; whoever writes it on uses its source. A source belongs to one object: a copy with something changed has none,
- * and is written anew. Objects with a source are frozen at their top, so that the two say the same.
+ * cannot hold, so code that writes it uses its source. A source belongs to one object: a changed copy has none, and is
+ * written anew. Objects with a source are frozen at their top, so that the two say the same.
  */
 const SOURCE = Symbol('source')
 
@@ -13,7 +13,7 @@ type WithSource = { readonly [SOURCE]?: string }
 
 /** Gives an object the text that it was read from. */
 export function keepSource<Value extends object>(value: Value, text: string): Value {
-  // Neither listed nor copied with the members. A WeakMap would do the same, and hold up every collection of garbage.
+  // Neither listed nor copied with the members. A WeakMap would do the same, and delay every garbage collection.
   if (findSource(value) === undefined) Object.defineProperty(value, SOURCE, { value: text })
   return Object.freeze(value)
 }
@@ -26,7 +26,7 @@ export function findSource(value: object): string | undefined {
 /** Sources from this length on, in characters, take some 10 ms to walk over or to pack. */
 const LARGE_SOURCE = 1024 * 1024
 
-/** Whether what walks over an object, or over its source, is to have a turn of the event loop of its own (breathe.ts). */
+/** Whether code that walks over an object, or over its source, needs its own turn of the event loop (breathe.ts). */
 export function hasLargeSource(value: object): boolean {
   return (findSource(value)?.length ?? 0) >= LARGE_SOURCE
 }

@@ -1,6 +1,6 @@
 /**
- * Reads and edits JSON as text, so that whatever is not meant stays as it was written: numbers of any size, the order of
- * members, escapes and blanks. Every function takes text that `JSON.parse` has taken, and reads it once.
+ * Reads and edits JSON as text, so that all other text stays as written: numbers of any size, the order of members,
+ * escapes and blanks. Every function takes text that `JSON.parse` accepts, and reads it once.
  */
 
 /** One member of an object, by its places in the text. */
@@ -29,7 +29,7 @@ const CARRIAGE_RETURN = 0x0d
 /** Every blank is at or below this, and nothing else outside of strings is. */
 const SPACE = 0x20
 
-/** So many blanks are passed over one by one. Of more, a pattern finds the end, which is fast before V8 has compiled a loop too. */
+/** So many blanks are skipped one by one. For more, a pattern finds the end: it is fast even before V8 has compiled a loop. */
 const FEW_BLANKS = 32
 const NO_BLANK = /[^\0- ]/g
 
@@ -170,7 +170,7 @@ export function editMembers(text: string, edits: Readonly<Record<string, string 
 /** JSON text in one line. Strings hold no line breaks as they are, so those that there are say nothing. */
 export function toOneLine(text: string): string {
   if (!/[\r\n]/.test(text)) return text
-  // Not by `replace`, which takes 80 ns for each: a text of line breaks alone would hold the process for seconds.
+  // Not by `replace`, which takes 80 ns for each: a text of only line breaks would block the process for seconds.
   const bytes = Buffer.from(text)
   for (let at = 0; at < bytes.length; at++) {
     if (bytes[at] === LINE_FEED || bytes[at] === CARRIAGE_RETURN) bytes[at] = SPACE

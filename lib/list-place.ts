@@ -1,8 +1,8 @@
 import type { RedisClient } from './redis.ts'
 
 /**
- * Where a list goes on behind an entry that is in its index no more. Ids begin with their time, so that an index by creation has them in
- * their order but for what several processes made within a moment: the place is found by halving, in some twenty reads of a million.
+ * Where a list continues after an entry that is no longer in its index. Ids begin with their time, so an index by creation has them
+ * in order, except those that several processes made within a moment. A binary search takes some twenty reads for a million.
  *
  * @param index sorted set of ids by the time of their creation
  * @returns the score of the next entry with a higher id; null: there is none, all that is in the index was made before

@@ -14,8 +14,8 @@ export type LocalTime = {
   /** What clocks of the zone show at this instant. */
   toLocal(instant: number): number
   /**
-   * When clocks of the zone show this. A time that comes twice, for clocks go back, is its first; one that does not
-   * exist, for they go forward, is the end of the gap. Never goes back for a later local time.
+   * When clocks of the zone show this. A time that comes twice, because clocks go back, means the first. A time that does
+   * not exist, because they go forward, means the end of the gap. Never goes back for a later local time.
    */
   toInstant(local: number): number
 }
@@ -58,7 +58,7 @@ function createLocalTime(zone: string): LocalTime {
   /** By block: the offset all through it, or null where it changes. */
   const blocks = new Map<number, number | null>()
 
-  /** By how much its clocks are ahead of UTC, ms. */
+  /** The offset of its clocks from UTC, ms; positive if they are fast. */
   function offsetAt(instant: number): number {
     const block = Math.floor(instant / BLOCK)
     let offset = blocks.get(block)

@@ -3,9 +3,9 @@ import { readFile, readlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
 
 /**
- * What tells this machine, or container, from any other that sees the same folder: process numbers mean the same where this is
- * the same. On Linux the boot and the namespace of process numbers, for in every container a process is number 1. Where that cannot
- * be read it is made up, and the same as nobody's. Twelve hexadecimal digits.
+ * Tells this machine, or container, from any other that sees the same folder: with an equal identity, process numbers mean the
+ * same. On Linux the boot and the namespace of process numbers, because every container has a process number 1. If that cannot
+ * be read the identity is random, and equal to no other. Twelve hexadecimal digits.
  */
 export async function readMachineIdentity(): Promise<string> {
   return createHash('sha256')

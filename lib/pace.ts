@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * A step of housekeeping that takes longer finds Redis, or this process, with much to do, ms; and one of work that somebody
- * waits for.
+ * A step of housekeeping that takes longer than this means that Redis, or this process, is busy, ms; and the same for work
+ * that somebody waits for.
  */
 const SLOW_MS = 100
 const VERY_SLOW_MS = 500
@@ -12,9 +12,9 @@ const REST_FACTOR = 2
 const LONGEST_REST_MS = 1000
 
 /**
- * Takes a step of upkeep; where it took long, it rests before it resolves, so that others get on.
+ * Takes a step of upkeep. After a long step it rests before it resolves, so that other work continues.
  *
- * @param isAwaited somebody waits for what it does: it rests only where the step took very long
+ * @param isAwaited somebody waits for the work: it rests only after a very long step
  */
 export async function paced<Value>(
   step: () => Promise<Value>,

@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from './json.ts'
 
-/** Characters that are parsed at a time: a few ms of whatever they hold. */
+/** Characters that are parsed at a time: a few ms for any content. */
 const SLICE = 256 * 1024
 
 const QUOTE = 0x22
@@ -25,8 +25,8 @@ type Slices = {
 }
 
 /**
- * The value of a large JSON text, as `JSON.parse` has it, parsed a piece at a time: to parse three million numbers in one step
- * holds the event loop for 200 ms. A string is one piece, however long.
+ * The value of a large JSON text, as by `JSON.parse`, parsed a piece at a time: parsing three million numbers in one step
+ * blocks the event loop for 200 ms. A string of any length is one piece.
  *
  * @param options.parse of a piece; `JSON.parse`, or what refuses more
  * @param options.breathe is awaited between two pieces
@@ -153,7 +153,7 @@ function syntaxError(position: number): SyntaxError {
   return new SyntaxError(`Unexpected token in JSON at position ${position}`)
 }
 
-/** By a pattern, which is fast before V8 has compiled a loop too. */
+/** By a pattern, which is fast even before V8 has compiled a loop. */
 function skipBlanks(slices: Slices): void {
   if (!(slices.text.charCodeAt(slices.at) <= SPACE)) return
   NO_BLANK.lastIndex = slices.at

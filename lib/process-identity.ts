@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 
 /**
- * What tells a process from a later one with the same number: when it began, and on Linux in which boot. Null when
- * there is no such process. Process numbers come round again, and in a container each life begins with 1.
+ * Tells a process from a later one with the same number: when it started, and on Linux in which boot. Null when there
+ * is no such process. Process numbers repeat, and a restarted container begins with 1 again.
  */
 export async function readProcessIdentity(pid: number): Promise<string | null> {
   if (process.platform !== 'linux') {

@@ -4,9 +4,9 @@ import type { RedisClient } from './redis.ts'
 const MEASURE_MS = 2000
 
 /**
- * Redis' clock as this process sees it. What is decided by time is decided in scripts, by Redis itself; this is for hints
- * (when to look again, what may be due) and for times that are shown. The process' own clock plays no part, however
- * wrong it is or whatever is done to it: between two readings time goes on by the monotonic clock.
+ * Redis' clock as this process sees it. Scripts make all decisions about time, by Redis' own clock. This one is for hints
+ * (when to look again, what may be due) and for times that are shown. The process' own clock plays no part, even if it is
+ * wrong or someone sets it: between two readings time goes on by the monotonic clock.
  */
 export type RedisClock = {
   /**
@@ -34,7 +34,7 @@ export function createRedisClock({ redis }: { redis: RedisClient }): RedisClock 
       const [seconds, micros] = await redis.time()
       const halfTrip = (performance.now() - sentAt) / 2
       const found = Number(seconds) * 1000 + Number(micros) / 1000 - sentAt - halfTrip
-      // A slow answer says less than a quick one did before, unless it contradicts that: then a clock was set.
+      // A slow answer says less than an earlier quick one, unless it contradicts it: then a clock was set.
       const contradicts = offset === null || Math.abs(found - offset) > halfTrip + error
       if (contradicts || halfTrip <= error) {
         offset = found

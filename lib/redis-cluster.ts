@@ -35,8 +35,8 @@ export function createCluster(
 }
 
 /**
- * A connection for subscriptions. What is published anywhere in a cluster is heard at each of its nodes, so it is one to
- * any of them, and to the next one when that is lost. ioredis' own subscriber of a cluster does not say when it was.
+ * A connection for subscriptions. Every node of a cluster delivers all messages, so it connects to any node, and to the
+ * next one when the connection is lost. ioredis' own subscriber of a cluster does not say when it was lost.
  */
 export function createClusterSubscriber(urls: readonly string[], options: RedisOptions): Redis {
   // Not all processes at one node.
@@ -59,7 +59,7 @@ export function createClusterSubscriber(urls: readonly string[], options: RedisO
   return client
 }
 
-/** ioredis' limit of a command begins when a node gets it, which is never while no node is there. */
+/** ioredis' time-out of a command begins when a node gets it, which is never while no node is available. */
 class PromptCluster extends Cluster {
   limitMs: number | null = null
   meter: CommandMeter | null = null

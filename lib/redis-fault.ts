@@ -8,7 +8,7 @@ export class UnfitRedisError extends Error {
 
 /** What is wrong with Redis, for people. */
 export type RedisFault = {
-  /** The same for the same fault, whatever its text says. */
+  /** Equal for the same fault, even with another text. */
   kind: string
   /** What is wrong, and what to do. Never a password. */
   text: string
@@ -60,7 +60,7 @@ const FAULTS: [pattern: RegExp, kind: string, text: string | null][] = [
 /** Consequences of another fault, which say nothing of it themselves. */
 const CONSEQUENCES = new Set(['lost', 'silent', 'cluster_down'])
 
-/** Null for an error that only says that another one came before: its cause is known, or will be. */
+/** Null for an error that only follows from an earlier one: its cause is known, or will be. */
 export function describeRedisFault(error: unknown): RedisFault | null {
   if (!(error instanceof Error)) return null
   for (const one of listCauses(error)) {
@@ -78,7 +78,7 @@ export function isConsequence({ kind }: RedisFault): boolean {
   return CONSEQUENCES.has(kind)
 }
 
-/** The innermost errors first, for they know why. */
+/** The innermost errors first, because they know the cause. */
 function listCauses(error: Error): Error[] {
   const inner: unknown[] = [
     error.cause,

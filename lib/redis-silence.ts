@@ -13,12 +13,12 @@ const IDLE_LOOKS = 10
 type Inner = { stream?: Redis['stream']; commandQueue: { length: number } }
 
 /**
- * Drops a connection whose peer answers no more, so that the client connects anew. Packets that vanish on the way, as behind
- * a firewall that forgot the connection or after a host died, bring no reset: TCP goes on sending for a quarter of an hour.
+ * Drops a connection whose peer no longer answers, so that the client reconnects. If packets vanish on the way, as behind a
+ * firewall that forgot the connection or after a host died, there is no reset: TCP goes on sending for a quarter of an hour.
  *
- * It looks at the socket twice a second rather than at each command, so commands cost nothing. Looks are counted,
- * not time, for a process that was held up has its answers in the socket and reads them between two looks. An idle
- * connection is sent a PING, so that a subscriber finds out as well.
+ * It looks at the socket twice a second and not at each command, so commands cost nothing. It counts looks, not time,
+ * because a process that was blocked has its answers in the socket and reads them between two looks. An idle
+ * connection gets a PING, so that a subscriber finds out too.
  */
 export function dropWhenSilent(client: Redis): void {
   const inner = client as unknown as Inner

@@ -29,7 +29,7 @@ export type CreateRedisOptions = RedisTarget & {
   role: RedisRole
   /** Shown by `CLIENT LIST`. */
   name: string
-  /** Told of connection failures; the client goes on trying whatever it does. */
+  /** Hears of connection failures; the client goes on trying in any case. */
   onError?: (error: Error) => void
   /** Counts what is sent; without it nothing is counted. */
   meter?: CommandMeter
@@ -74,11 +74,11 @@ const SOCKET_CODES = new Set([
 ])
 
 /**
- * A client that reconnects for ever. It connects at once; commands wait for that (the offline queue is on), since
- * failing each one that meets a blip of 50 ms would be worse. So that callers of the `commands` role are not
- * held while Redis is away, what waits is failed at every second failed attempt to connect: within 1 s. A Redis that is
- * connected but silent costs them `COMMAND_TIMEOUT_MS`, and is dropped after 3 s for a new connection, whatever the
- * connection is for. `isRedisUnavailable` knows all of these errors.
+ * A client that reconnects for ever. It connects at once. Commands wait for that (the offline queue is on), because
+ * failing them at each blip of 50 ms would be worse. So that callers of the `commands` role do not wait while Redis
+ * is unavailable, every second failed attempt to connect fails the waiting commands: within 1 s. A connected but
+ * silent Redis costs them `COMMAND_TIMEOUT_MS`. A connection of any role that is silent for 3 s is replaced.
+ * `isRedisUnavailable` knows all of these errors.
  */
 export function createRedis({
   url,
@@ -94,7 +94,7 @@ export function createRedis({
     cluster !== undefined && cluster.length > 0
       ? reachCluster(cluster, role, options, meter ?? null)
       : reachServer(url, options, meter ?? null)
-  // Without a listener ioredis writes every failure to the console.
+  // Without a listener ioredis prints every failure to the console.
   client.on('error', onError)
   if ('nodes' in client) client.on('+node', dropWhenSilent)
   else dropWhenSilent(client)
@@ -120,9 +120,9 @@ export function readReconnectDelay(attempt: number): number {
 }
 
 /**
- * True for an error of a Redis call that is Redis' state and not a fault of the command: not connected, no answer
- * in time, or a reply that says "not now". Meant for errors of Redis calls alone: other sockets fail with the
- * same codes. The command may have been carried out all the same.
+ * True for an error of a Redis call that comes from Redis' state and not from the command: not connected, no answer in
+ * time, or a reply that says "not now". Use it only for errors of Redis calls: other sockets fail with the same codes.
+ * Redis may still have run the command.
  */
 export function isRedisUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
@@ -150,8 +150,8 @@ function readRoleOptions(role: RedisRole, name: string): RedisOptions {
 }
 
 /**
- * After a failover the old primary still answers, but refuses writes: look for the new one, and try again there. Once a
- * second, for where the new one is a replica as well the command is to fail, and not to go round for ever.
+ * After a failover the old primary still answers, but refuses writes: look for the new one, and try again there. At most
+ * once a second: if the new one is a replica too, the command must fail and not go round for ever.
  */
 function createFailoverCheck(): (error: Error) => 2 | false {
   let lookedAt = Number.NEGATIVE_INFINITY
@@ -193,7 +193,7 @@ function reachCluster(
   })
 }
 
-/** What the files hold. Throws when one cannot be read: certificates that are missing are no reason to go without. */
+/** Contents of the files. Throws when one cannot be read: TLS must not go on without a missing certificate. */
 function readTls(files: NonNullable<RedisTarget['tls']>): SecureContextOptions {
   const entries = Object.entries(files).filter(([, path]) => path !== undefined)
   return Object.fromEntries(entries.map(([name, path]) => [name, readFileSync(path!)]))

@@ -4,8 +4,8 @@ export type Repeating = {
 }
 
 /**
- * Runs a task at once and then every `everyMs`, each turn after the one before has ended: a slow one delays the next and never
- * has two beside or behind it. What a turn throws goes to `onError`.
+ * Runs a task at once and then every `everyMs`, each turn after the previous one has ended: a slow turn delays the next one, and
+ * turns neither overlap nor pile up. Errors of a turn go to `onError`.
  */
 export function repeat(
   everyMs: number,

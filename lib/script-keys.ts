@@ -2,10 +2,10 @@
 export const SCRIPT_KEYS = 2
 
 /**
- * The keys to declare for a script that works on keys made of this root: the root, and another of its slot, neither of
- * which ever exists. While Redis Cluster moves a slot, a script with one key that is not there is sent to the slot's new
- * node, where it would miss all that has not come yet. One with two is told TRYAGAIN until the slot has moved as a whole
- * (`getNodeByQuery` in Redis' cluster.c), which clients of it wait out.
+ * The keys to declare for a script that works on keys made of this root: the root, and another key of its slot. Neither
+ * ever exists. While Redis Cluster moves a slot, it sends a script with one missing key to the slot's new node, where
+ * the script would miss all keys that have not arrived yet. A script with two missing keys gets TRYAGAIN until the whole
+ * slot has moved (`getNodeByQuery` in Redis' cluster.c); clients wait for that.
  *
  * @param following the second key also tells a script whether somebody follows the tenant's events (event-references.lua)
  */

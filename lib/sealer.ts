@@ -45,7 +45,7 @@ const DIGEST_INFO = 'sluice digest 1'
 /** A key that became the first encrypts after this time, ms: by then every process has read the file. */
 const SETTLE_MS = 5000
 
-/** Where a piece of content belongs; it opens nowhere else. */
+/** Where a piece of content belongs. It cannot be opened anywhere else. */
 export type SealedPlace = {
   /** What all keys of its tenant in Redis begin with. */
   root: string
@@ -79,8 +79,8 @@ export type Sealer = {
   /** Reverses `seal`, wherever it was done; `id: null` is any. Throws `UnreadableError`. */
   open(place: Omit<SealedPlace, 'id'> & { id: string | null }, envelope: Buffer): Buffer
   /**
-   * What stands for a digest of content outside of the process: keyed, for whoever reads it could try guesses. First what
-   * is to be written now, behind it what may have been written before: by older keys, or without one.
+   * The stored forms of a digest of content. They are keyed, because a reader of the store could try guesses. The first is
+   * the one to write now; the others may have been written before, by older keys or without one.
    */
   digests(plain: string): [string, ...string[]]
   /** Other keys from now on, 32 bytes each: the first encrypts, all decrypt; none: nothing is encrypted. */
@@ -191,7 +191,7 @@ export function createSealer(deps: {
       derived.clear()
       const first = known[0] ?? null
       const same = known.find((one) => one.id === before?.id) ?? null
-      // The one that encrypted so far goes on for a while, lest others meet what they cannot read yet.
+      // The current key encrypts for a while longer, so that other processes get nothing that they cannot read yet.
       const mayWait = first !== null && (before === null || same !== null)
       sealing = mayWait ? same : first
       if (!mayWait || first.id === same?.id) next = null
@@ -214,7 +214,7 @@ function digestBy({ digestKey }: Master, plain: string): string {
   return createHmac('sha256', digestKey).update(plain).digest('hex')
 }
 
-/** The additional authenticated data. JSON keeps the members apart, whatever is in them. */
+/** The additional authenticated data. JSON keeps the members apart, with any content. */
 function describePlace({ root, purpose, content = '' }: Omit<SealedPlace, 'id'>, owner: Buffer): Buffer {
   return Buffer.from(JSON.stringify([root, purpose, owner.toString('hex'), content]))
 }

@@ -13,10 +13,10 @@ export type UpkeepFailure = {
 export type OnUpkeepFailure = (failure: UpkeepFailure) => void
 
 /**
- * Visits every item, `atOnce` at the same time; what one of them throws is told to `onFailure` and costs that one alone.
+ * Visits every item, `atOnce` at the same time. An item's error goes to `onFailure` and does not affect the others.
  *
- * @param options.endsWithStore true: the first error that says Redis is away ends the pass, for the others would only wait as
- *   long for the same; the next pass finds them
+ * @param options.endsWithStore true: the first error that says Redis is unavailable ends the pass, because the others would
+ *   only wait as long for the same; the next pass finds them
  */
 export async function visitAll<Item>(
   items: readonly Item[],

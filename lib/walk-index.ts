@@ -5,8 +5,8 @@ export type IndexEntry = { id: string; score: string }
 
 /**
  * Walks a sorted set of ids by the time of their creation, a block at a time. Entries with one score come in the order of their ids.
- * Each block begins behind the last entry of the one before, so that entries may leave and join meanwhile: none that stays is
- * passed over, and none comes twice.
+ * Each block begins after the last entry of the previous one, so entries may leave and join meanwhile: no entry that stays is
+ * skipped, and none comes twice.
  *
  * @param after behind which entry to begin; it need not be in the index
  * @param block entries read in one round trip; a block that is yielded has at least one and at most so many

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 
 export type Closers = ReturnType<typeof createClosers>
 
-/** Closes what was opened, last first; every closer runs, whatever another throws. */
+/** Closes what was opened, last first; every closer runs, even if another throws. */
 function createClosers(log: Logger) {
   const closers: { name: string; close: () => Promise<unknown> }[] = []
   return {
@@ -19,7 +19,7 @@ function createClosers(log: Logger) {
   }
 }
 
-/** Opens something; where that fails, what it had opened by then is closed again. */
+/** Opens something; if that fails, it closes what was open by then. */
 export async function orCloseAll<Opened>(
   log: Logger,
   open: (closers: Closers) => Promise<Opened>,

@@ -9,7 +9,7 @@ import { createReader } from '../jobs/read.ts'
 
 type ReaderDeps = Parameters<typeof createReader>[0]
 
-/** All events of a tenant, whatever they are of: each kind of thing that has events is a source here. */
+/** All events of a tenant. Each kind of thing that has events is a source here. */
 export function openTenantEvents(
   deps: ReaderDeps & {
     pubsub: Pick<PubSub, 'keepListening'>

@@ -10,10 +10,10 @@ import { createSubmission } from './submission.ts'
 import { listenToTenants } from './tenants.ts'
 import type { Traces } from './tracing.ts'
 
-/** A worker looks for the flows of all tenants this often, ms, should a message that told of some be lost. */
+/** How often a worker looks at the flows of all tenants, in case a message is lost, ms. */
 const LOOK_AT_ALL_MS = 600_000
 
-/** Most jobs of one step that are open where it does not say, and the share of what its tenant may have open. */
+/** Most open jobs of one step that names no number, and its share of the tenant's open jobs. */
 const WINDOW = 1000
 const WINDOW_SHARE = 1 / 2
 
@@ -43,7 +43,7 @@ export function openFlowRunner(
       return Math.max(1, Math.floor(Math.min(WINDOW, most * WINDOW_SHARE)))
     },
     tenants: store.maintenance.tenants,
-    // The maintainer tells of what is due.
+    // The maintainer announces due work.
     idleMs: LOOK_AT_ALL_MS,
     now: store.now,
     onError: store.onError,
@@ -57,7 +57,7 @@ export function openFlowRunner(
   listenToTenants(deps, store, flowsChannel, runner.wake, closers)
 }
 
-/** One line for each flow that ends, and nothing of what it was asked or answered: names are the client's own. */
+/** One line for each flow that ends, without requests, answers or names, which are the client's own. */
 function logProgress(log: MeteredDeps['log'], progress: FlowProgress): void {
   if (progress.ended === null) return
   const { tenant, id, requestId, errorCode, durationMs } = progress

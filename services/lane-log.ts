@@ -4,7 +4,7 @@ import type { LaneState } from '../ratelimit/lane-state.ts'
 /** How often a lane that was found shut is looked at again, ms. A short pause after a 429 is over by then, and said once. */
 const LOOK_MS = 5000
 
-/** Says when a lane is shut and when it is open again, once for as long as it lasts. */
+/** Logs when a lane is shut and when it is open again, once each time. */
 export type LaneLog = {
   /** The lane lets nothing through. */
   note(lane: string): void

@@ -8,7 +8,7 @@ import type { CallEvent } from '../telemetry/work-metrics.ts'
 import type { WebhookEvents } from '../webhooks/deliverer.ts'
 import type { CallEvents, EndedCall } from '../workers/execute.ts'
 
-/** All that the parts of a process tell, and nobody who tells it knows who listens. */
+/** All events of the parts of a process. A part does not know who listens. */
 export type ProcessEvents = WorkEvents &
   CallEvents &
   WebhookEvents & { 'job.submitted': SubmissionEvent; 'job.incident': Incident }
@@ -49,7 +49,7 @@ function retryReason({ end, next, waits }: ProcessEvents['job.requeued']): strin
   return outcome === 'throttled' || outcome === 'retryable' || outcome === 'timeout' ? outcome : 'stopped'
 }
 
-/** What metrics tell of a call; neither what was asked nor what was answered. */
+/** What metrics show of a call; neither its request nor its answer. */
 function toCallEvent({ lane, outcome, latencyMs, firstChunkMs, claimed, answer }: EndedCall): CallEvent {
   return {
     lane,
@@ -78,7 +78,7 @@ export function logEvents(events: Emitter<ProcessEvents>, log: Logger): void {
 }
 
 /**
- * A line for each job of a call, at `debug`. Where nobody knows whether the provider did the work it is one of `info`, for
+ * A line for each job of a call, at `debug`. If nobody knows whether the provider did the work it is at `info`, because
  * the job may be paid twice.
  */
 function logCall(log: Logger, { answer, claimed, outcome, latencyMs }: EndedCall): void {

@@ -4,7 +4,7 @@ import { describeError, type ErrorDescription, writeError } from '../lib/describ
 const redact = { paths: ['*.authorization', '*.headers.authorization', 'req.headers'], remove: true }
 
 /**
- * The log of a process: JSON, or text where someone looks at it. Of errors it shows what `describeError` lets through.
+ * The log of a process: JSON, or text on a terminal. It shows the parts of errors that `describeError` allows.
  *
  * @param destination standard output unless given
  */
@@ -32,8 +32,8 @@ export function createLog(level: string, destination?: DestinationStream): Logge
 }
 
 /**
- * A line's members with every error among them described, whatever its member is called, and with a text: pino would take
- * that of the error as it stands for a line without one.
+ * A line's members, with every error in any member described, and with a text: for a line without one pino would take the
+ * raw message of the error.
  */
 function describeErrors([first, text, ...rest]: readonly unknown[]): unknown[] {
   if (typeof first !== 'object' || first === null)
@@ -50,8 +50,8 @@ let crashLog: Logger | null = null
 let isReporting = false
 
 /**
- * Ends the process with code 1 at an error that nobody caught, and tells of it in the log, or on stderr where there is none
- * yet. Node's own report would show every member of the error.
+ * Ends the process with code 1 at an uncaught error, and reports it in the log, or on stderr if there is no log yet. Node's
+ * own report would show every member of the error.
  */
 export function reportCrashes(log: Logger | null): void {
   crashLog = log

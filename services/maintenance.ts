@@ -17,13 +17,13 @@ const WATCH_MS = 250
 const SOON_MS = 100
 const LATER_MS = 1000
 
-/** Between two looks for hints that are of no more use, ms. */
+/** Between two looks for useless hints, ms. */
 const TRIM_MS = 60_000
 
 type Store = ReturnType<typeof openStore>
 
 /**
- * Stands for election as the maintainer, and has it do what is to be done for all tenants. A part with periodic work of its own adds
+ * Takes part in the election of the maintainer, and gives it the work for all tenants. A part with periodic work of its own adds
  * it: `maintainer.add({ name, everyMs, run })`.
  *
  * @param worker of this process, among all

@@ -31,7 +31,7 @@ export function withMetrics(deps: ServicesDeps): MeteredDeps {
   return { ...deps, metrics }
 }
 
-/** Reads at a scrape what stands in the store. */
+/** Reads the store at a scrape. */
 export function createStoreReader(
   { config, log }: ServicesDeps,
   store: Store,
@@ -59,7 +59,7 @@ export function createStoreReader(
     }
   }
 
-  /** Of those tenants that wait now, who share the lane with whoever comes next. */
+  /** For the tenants that wait now, because they share the lane with the next job. */
   async function forecast(lane: LaneView, tenants: string[]): Promise<number | null> {
     if (lane.backlog.waiting === 0 && lane.paused_until === null) return 0
     const starts = await Promise.all(
@@ -93,7 +93,7 @@ export function createStoreReader(
     try {
       return await read()
     } catch (error) {
-      // To whoever scrapes, a fault of ours looks as if Redis were away.
+      // To the scraper, a fault of ours looks as if Redis were unavailable.
       if (!isRedisUnavailable(error)) log.error({ err: error }, 'reading the store for a scrape failed')
       throw error
     }

@@ -24,7 +24,7 @@ export function createRedisFaultLog(deps: {
   const said = new Map<string, { at: number; pauseMs: number }>()
   return {
     say(found) {
-      // A lost connection is what most faults look like from inside; what is known of them stands.
+      // From inside most faults look like a lost connection; a known fault stays.
       if (fault === null || !isConsequence(found)) fault = found
       const time = now()
       const before = said.get(fault.kind)

@@ -11,16 +11,16 @@ const LOOK_AGAIN_MS = 1000
 /** The key that is written to see whether Redis takes writes goes by itself after this, ms. */
 const PROBE_MS = 60_000
 
-/** Faults in which reads, and the work that was accepted, go on: they are said, and this process still serves. */
+/** Faults in which reads and accepted work go on: they are logged, and this process still serves. */
 const SERVES = new Set(['full', 'busy'])
 
 export type RedisReadiness = { ok: true } | { ok: false; reason: string }
 
-/** How this process' Redis is. */
+/** The state of this process' Redis. */
 export type RedisWatch = {
   /**
-   * Takes an error that is Redis' state, and has said what is wrong, once. False: the error is something else, and the
-   * caller's to log.
+   * Takes an error that comes from Redis' state, and logs the fault once. False: the error is something else, and the
+   * caller logs it.
    */
   take(error: unknown): boolean
   /** Whether Redis answers, takes writes and keeps what it is given. Answers within 3 s. */
@@ -31,13 +31,13 @@ export type RedisWatch = {
 }
 
 /**
- * Looks at Redis at once, every minute, and every second while something is wrong. A process waits for a Redis that is away,
- * loading, read-only, evicting or refuses its password, and goes on by itself when that is mended.
+ * Looks at Redis at once, every minute, and every second while something is wrong. A process waits for a Redis that is
+ * unavailable, loading, read-only, evicting or refuses its password, and goes on by itself when that is fixed.
  */
 export function startRedisWatch(deps: {
   redis: RedisClient
   prefix: string
-  /** Throws UnfitRedisError where Redis would evict what it is given. */
+  /** Throws UnfitRedisError if Redis may evict stored data. */
   checkMemory: () => Promise<unknown>
   faults: RedisFaultLog
   /** Called when Redis is well again. */
@@ -60,7 +60,7 @@ export function startRedisWatch(deps: {
     } catch (error) {
       lookAt = now()
       const fault = faults.say(describeRedisFault(error) ?? toUnknown(error))
-      // For whoever asks, who needs no key: what is wrong, and not where.
+      // Callers need no key, so this says what is wrong, and not where.
       return SERVES.has(fault.kind) ? { ok: true } : { ok: false, reason: `redis: ${fault.text}` }
     }
   }
@@ -87,7 +87,7 @@ export function startRedisWatch(deps: {
       // Files fail with codes that sockets have as well.
       if ('path' in error && !('address' in error)) return false
       const fault = describeRedisFault(error)
-      // A command that was given up because its connection was lost says little; the next look knows more.
+      // A command that failed because its connection was lost says little; the next look knows more.
       if (fault !== null && !isConsequence(fault)) faults.say(fault)
       lookAt = Number.NEGATIVE_INFINITY
       return true
@@ -104,7 +104,7 @@ export function startRedisWatch(deps: {
   }
 }
 
-/** A connection that is tried in vain says why by itself; what waited for it says only that. */
+/** A failed attempt to connect names its cause; the commands that waited for it do not. */
 function toUnknown(error: unknown): RedisFault {
   if (isRedisUnavailable(error)) return { kind: 'lost', text: 'it cannot be reached' }
   return { kind: 'other', text: `it fails: ${describeError(error).message}` }

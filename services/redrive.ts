@@ -36,7 +36,7 @@ export function createRedriveTask(
       return { maxQueued: max_queued, budgetUsdPerDay: budget_usd_per_day ?? null }
     },
     isServed: (lane) => resolveLane(config.current(), lane) !== null,
-    // A batch writes its lines as soon as it can, a failure too: another answer would be paid for and stand nowhere.
+    // A batch writes its lines as soon as it can, failures too: a later answer would be paid for and written nowhere.
     isWanted: ({ group }) => group === null || !isBatchId(group),
     isMemoryShort: store.memory.isShort,
     now: store.now,

@@ -29,7 +29,7 @@ export type ServicesDeps = {
   version: string
   /** Of the process; without it each service has metrics of its own. */
   metrics?: Metrics
-  /** Of the process; without it each service says by itself what is wrong with Redis. */
+  /** Of the process; without it each service logs faults of Redis by itself. */
   redisFaults?: RedisFaultLog
 }
 
@@ -60,7 +60,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const clock = createRedisClock({ redis })
   closers.add('the clock', async () => clock.close())
   const { now } = clock
-  /** For spans of time, which nobody's setting a clock is to change. */
+  /** For spans of time, which setting a clock must not change. */
   const elapsed = () => performance.now()
   const memory = createMemoryAdmission({ redis, share: settings().redis.memory_share, now: elapsed })
   const watch = startRedisWatch({
@@ -75,7 +75,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     now: elapsed,
   })
   closers.add('the watch of redis', () => watch.close())
-  /** What is Redis' state is said once, by the watch; anything else by whoever meets it. */
+  /** The watch logs errors of Redis' state once; other errors are logged where they occur. */
   const report = (error: unknown, line: string) => {
     if (watch.take(error)) log.debug({ err: error }, line)
     else log.warn({ err: error }, line)
@@ -122,7 +122,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   return { ...store, watch, report, onError, onFailure, emitter, memory, durability, clock }
 }
 
-/** How an API process hears of the ends of awaited jobs, and of workers that take them at once. */
+/** How an API process hears of the ends of awaited jobs, and of workers for direct dispatch. */
 function openReplies(
   {
     cluster,

@@ -12,7 +12,7 @@ import type { ProcessEvents } from './listeners.ts'
 import { readProxy } from './proxy.ts'
 import type { ServicesDeps } from './store.ts'
 
-/** What traces are told by, for each part of a process. Where nothing is traced each part stays as it is. */
+/** The tracing of each part of a process. Without tracing each part stays unchanged. */
 export type Traces = {
   jobs<Traced extends Pick<Jobs, 'create' | 'createMany'>>(jobs: Traced): Traced
   sender(sender: WebhookSender): WebhookSender
@@ -29,7 +29,7 @@ const untraced: Traces = {
   listen: () => {},
 }
 
-/** Begins to trace, where the configuration says so. To be called before anything else is opened, for it is to close last. */
+/** Starts tracing if the configuration says so. Call it before anything else is opened, because it must close last. */
 export async function openTraces(
   { config, log, version }: ServicesDeps,
   role: 'api' | 'worker',

@@ -8,10 +8,10 @@ const AGAIN_MS = 60 * 60_000
 const MOST = 1000
 
 /**
- * Counts and logs what passes over tenants could not do for one tenant or job: once, and again every hour while it
- * stands, for a pass comes by every second.
+ * Counts and logs what passes over tenants could not do for one tenant or job: once, and again every hour while the
+ * fault lasts, because a pass runs every second.
  *
- * @param deps.isKnown takes errors that are Redis' state, of which one line tells for all
+ * @param deps.isKnown takes errors of Redis' state, which have one line for all
  */
 export function createUpkeepLog(deps: {
   log: Logger

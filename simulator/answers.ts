@@ -37,7 +37,7 @@ export type AnswerOptions = {
 const CHARACTERS_PER_TOKEN = 4
 const WORDS = 'the queue holds each call until its lane may send it and every answer arrives once'.split(' ')
 
-/** Works out a deterministic answer: the same prompt gives the same text, however often and whenever asked. */
+/** Builds a deterministic answer: the same prompt always gives the same text. */
 export function planAnswer(options: AnswerOptions): AnswerPlan {
   const { body, type } = options
   const random = createRandom(hashText(options.promptHash))
@@ -175,7 +175,7 @@ function makeVector(input: string | number[], dimensions: number): Float64Array 
   return vector
 }
 
-/** What makes two calls the same call: endpoint, model and prompt, whatever else the request says. */
+/** Equal for equal calls: endpoint, model and prompt; other members of the request do not count. */
 export function hashPrompt(type: CallType, model: string, body: JsonObject): string {
   const prompt =
     type === 'chat' ? body.messages : type === 'embedding' ? body.input : [body.instructions, body.input]

@@ -47,7 +47,7 @@ export type CallRequest = {
   text: string
 }
 
-/** Faults after which the provider's bill has the call all the same, for the work was done or under way. */
+/** Faults after which the provider still bills the call, because the work was done or under way. */
 const BILLED_FAULTS = new Set([
   'slow',
   'drip',

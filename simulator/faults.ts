@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { FAULT_KINDS, type FaultKind, type FaultRule } from './options.ts'
 
-/** A fault that strikes one call, with its settings filled in. */
+/** A fault of one call, with its settings filled in. */
 export type SimulatedFault = { kind: FaultKind; retryAfterMs: number; ms: number }
 
 type FaultQuestion = {
@@ -19,7 +19,7 @@ export type FaultBook = {
   choose(question: FaultQuestion): SimulatedFault | null
   /** Replaces the rules given at runtime. */
   setRules(rules: FaultRule[]): void
-  /** Forgets how often each fault has struck, and the rules given at runtime. */
+  /** Resets the count of each fault, and removes the rules given at runtime. */
   reset(): void
 }
 
@@ -27,12 +27,12 @@ const MARKER = /\[\[fault:([^\]]{1,100})\]\]/
 const DEFAULT_RETRY_AFTER_MS = 1000
 const DEFAULT_MS: Partial<Record<FaultKind, number>> = { slow: 5000, drip: 100 }
 
-/** Keeps the rules of all sources and how often each has struck. `random` decides about rates. */
+/** Keeps the rules of all sources and counts how often each applied. `random` decides about rates. */
 export function createFaultBook(configured: readonly FaultRule[], random: () => number): FaultBook {
   let runtime: FaultRule[] = []
   let struck = new Map<FaultRule | string, number>()
 
-  /** True when the fault may strike once more; counts that it does. */
+  /** True when the fault may happen once more; counts it. */
   function spend(key: FaultRule | string, times: number | undefined): boolean {
     if (times === undefined) return true
     const count = struck.get(key) ?? 0

@@ -67,7 +67,7 @@ function createBucket(limit: number, capacity: number): Gauge {
     wait(amount, now) {
       refill(now)
       if (amount > capacity) return Number.POSITIVE_INFINITY
-      // A billionth of slack, for sums of fractions fall short of whole numbers.
+      // A billionth of slack, because sums of fractions fall short of whole numbers.
       return level + 1e-9 >= amount ? 0 : Math.max(1, Math.ceil((amount - level) / perMs))
     },
     add(amount, now) {

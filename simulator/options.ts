@@ -5,7 +5,7 @@ export type SimulatedLimits = {
   max_concurrency?: number
 }
 
-/** Everything that can be made to go wrong; docs/simulator.md tells what each does and whether it is billed. */
+/** All faults; docs/simulator.md says what each does and whether it is billed. */
 export const FAULT_KINDS = [
   '400',
   '401',
@@ -37,12 +37,12 @@ export const FAULT_KINDS = [
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
-/** A fault that strikes by rule. Without `rate` and `times` it strikes every call that matches. */
+/** A fault by rule. Without `rate` and `times` every matching call gets it. */
 export type FaultRule = {
   kind: FaultKind
   /** Share of the matching calls, 0–1. */
   rate?: number
-  /** Strikes the first so many matching calls. */
+  /** Only this many matching calls get it, the first ones. */
   times?: number
   /** Part of the path, such as `embeddings`. */
   path?: string

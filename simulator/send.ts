@@ -29,7 +29,7 @@ export function sendAnswer(
   })
 }
 
-/** Sends what the fault makes of the answer. `hang` sends nothing, until the client goes. */
+/** Sends the answer as the fault changes it. `hang` sends nothing, until the client disconnects. */
 export function sendFaulty(
   reply: Reply,
   prepared: PreparedAnswer,

@@ -16,24 +16,24 @@ export type LookupAll = (
 type UrlCheck = { ok: true } | { ok: false; reason: string }
 
 export type AddressGuard = {
-  /** What can be said of a URL without resolving its name; `reason` completes "url …". */
+  /** Result of checking a URL without resolving its name; `reason` completes "url …". */
   checkUrl(url: string): UrlCheck
   /**
-   * Resolves a URL's name and throws where it may not be connected to. For what goes by a proxy, which resolves the name
-   * itself; where there is none, or no address is forbidden, it does nothing.
+   * Resolves a URL's name and throws if connecting to it is not allowed. For webhooks through a proxy, which resolves the
+   * name itself. Without a proxy, or if all addresses are allowed, it does nothing.
    */
   checkName(url: string): Promise<void>
-  /** A new dispatcher that connects to allowed addresses alone. Who asks for it closes it. */
+  /** A new dispatcher that only connects to allowed addresses. The caller closes it. */
   dispatcher(): Dispatcher
 }
 
 export type AddressGuardOptions = {
   /** True lets webhooks go to any address: for receivers inside the own network, and for tests. */
   allowPrivateAddresses: boolean
-  /** What webhooks go by; none unless given. */
+  /** The proxy for webhooks; none unless given. */
   proxy?: ProxySettings | null
   lookup?: LookupAll
-  /** Decides over a literal address; replaced where a test has loopback addresses alone. */
+  /** Decides about a literal address. Tests that only have loopback addresses replace it. */
   isPublic?: (address: string) => boolean
 }
 
@@ -47,8 +47,8 @@ export class AddressBlockedError extends Error {
  * Keeps webhooks away from addresses that only this machine's network can reach.
  *
  * The address checked is the address connected to: a literal is checked before connecting, and a name is
- * resolved once per connection, by the lookup that hands its answer to the socket. When any of a name's
- * addresses is private the name is refused, since a public name has no reason for it.
+ * resolved once per connection, by the lookup that gives its answer to the socket. If any of a name's
+ * addresses is private the name is refused, because a public name has no reason for one.
  *
  * Node's `blockList` option cannot do this: `tls.connect` ignores it (Node 24.21), so https would pass
  * unchecked. A `lookup` alone cannot either: it is never called for literal addresses.
@@ -94,7 +94,7 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
         }
       },
     }
-    // The proxy itself stands in the configuration, and may be private: undici connects to it by a connector of its own.
+    // The proxy itself is configured, and may be private: undici connects to it with a connector of its own.
     return proxy === null
       ? new Agent(settings)
       : new EnvHttpProxyAgent({ ...settings, ...toUndiciProxy(proxy) })
@@ -102,7 +102,7 @@ export function createAddressGuard(options: AddressGuardOptions): AddressGuard {
 
   async function checkName(url: string): Promise<void> {
     const host = new URL(url).hostname
-    // A literal was looked at with the URL.
+    // A literal was checked with the URL.
     if (proxy === null || allowPrivateAddresses || isIP(host.replace(/^\[|\]$/g, '')) !== 0) return
     await new Promise<void>((resolve, reject) => {
       guardedLookup(host, { all: true }, (error) => (error ? reject(error) : resolve()))

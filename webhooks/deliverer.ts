@@ -16,9 +16,9 @@ const LEASE_MARGIN_SHARE = 25 / 60
 const STOP_GRACE_MS = 15_000
 const STOP_AWAY_MS = 1000
 const OUTCOMES = { delivered: 'delivered', pending: 'retried', failed: 'given_up' } as const
-/** An outbox that could not be read is looked at again after this, ms. */
+/** Wait before an unreadable outbox is read again, ms. */
 const AGAIN_MS = 1000
-/** How long to wait before looking further down an outbox whose first hosts have enough in hand. */
+/** Wait before looking further down an outbox whose first hosts are at their limit, ms. */
 const LOOK_FURTHER_MS = 50
 
 export type WebhookDeliveryDeps = {
@@ -35,20 +35,20 @@ export type WebhookDeliveryDeps = {
   /** Unix milliseconds, by Redis' clock. */
   now: () => number
   random: () => number
-  /** Deliveries of one tenant in hand at the same time; fewer while others have many. */
+  /** Most deliveries of one tenant at the same time; fewer while others have many. */
   concurrency?: number
   /** Of these, for one host: a receiver that does not answer must not hold up the others. */
   concurrencyPerHost?: number
-  /** How long a claimed delivery is this process', ms. */
+  /** How long a claim holds a delivery for this process, ms. */
   leaseMs?: number
   /**
-   * Between two looks at the outboxes of all tenants, ms. In between those are looked at that `wake` names, and those that are known to
-   * have something due.
+   * Between two looks at the outboxes of all tenants, ms. In between it looks at tenants that `wake` names, and at those known to
+   * have due deliveries.
    */
   pollMs?: number
-  /** Tells what came of each attempt. `delayMs`: from the job's end to the answer. */
+  /** Reports the outcome of each attempt. `delayMs`: from the job's end to the answer. */
   events?: Emit<WebhookEvents>
-  /** Told of each tenant whose outbox could not be read. */
+  /** Hears of each tenant whose outbox could not be read. */
   onFailure?: OnUpkeepFailure
   /** Whether the store answers. Never throws. */
   isStoreThere?: () => Promise<boolean>
@@ -65,31 +65,31 @@ export type WebhookAttempt = {
 
 export type WebhookDelivery = {
   start(): void
-  /** Looks at the outbox of the tenant now, for something may be due; without one, at all of them. */
+  /** Looks at the tenant's outbox now, because a delivery may be due; without a tenant, at all outboxes. */
   wake(tenant?: string): void
-  /** Takes no more deliveries and resolves when the running ones are recorded, or given back after 15 s. */
+  /** Claims no more deliveries. Resolves when the running ones are recorded, or given back after 15 s. */
   stop(): Promise<void>
 }
 
 /**
- * Sends what the webhook outbox holds: claim, load the job, sign and send, record.
+ * Sends the deliveries of the webhook outbox: claim, load the job, sign and send, record.
  *
- * A delivery is sent at least once. A worker that dies in mid-send leaves a lease that runs out, and the next
- * one sends the webhook again under the same `webhook-id`.
+ * A delivery is sent at least once. If a worker dies during a send, its lease ends, and the next worker sends the
+ * webhook again with the same `webhook-id`.
  */
 export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDelivery {
   const { store, sender, schedule, tenants, loadSubject, linkBase, log, now, random } = deps
   const { concurrency = 64, concurrencyPerHost = 8, pollMs = 1000, leaseMs = LEASE_MS } = deps
   const running = new Set<Promise<void>>()
   const slots = createWebhookSlots({ perTenant: concurrency, perHost: concurrencyPerHost })
-  /** Where to go on looking in a tenant's outbox, behind its first entries. */
+  /** Where to continue in a tenant's outbox, after its first entries. */
   const offsets = new Map<string, number>()
   const abort = new AbortController()
   /** Tenants to look at in the next round. */
   const wanted = new Set<string>()
-  /** When something of a tenant is due next, as far as is known, as `performance.now` tells it. */
+  /** When a tenant's next delivery is due, as far as known, by `performance.now`. */
   const dueAt = new Map<string, number>()
-  /** Tenants of which something was left that is due: a send that ends makes room for it. */
+  /** Tenants with due deliveries that were left: a send that ends makes room for them. */
   const hungry = new Set<string>()
   let loop: Promise<void> | null = null
   let stopping = false
@@ -162,14 +162,14 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     dueAt.set(tenant, Math.min(at, dueAt.get(tenant) ?? at))
   }
 
-  /** The same while the loop may rest for longer. */
+  /** The same, while the loop may rest for longer. */
   function noteNext(tenant: string, inMs: number): void {
     noteDue(tenant, inMs)
     woken = true
     endRest?.()
   }
 
-  /** Claims what there is room for and answers how long to rest, in ms. */
+  /** Claims as many deliveries as there is room for; returns how long to rest, in ms. */
   async function claimSome(): Promise<number> {
     let names: string[]
     try {
@@ -194,8 +194,8 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
   }
 
   /**
-   * Looks at the first due entries, then at some behind them: each round goes on where the one before ended,
-   * so that a long backlog of one slow host hides the others for a while only.
+   * Looks at the first due entries, then at some after them. Each round continues where the previous one ended,
+   * so that a slow host's long backlog hides the others only for a while.
    */
   async function claimFrom(tenant: string, limit: number): Promise<void> {
     const front = await claimAt(tenant, 0, limit)
@@ -242,7 +242,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     }
 
     const job = await loadSubject(delivery.tenant, delivery.jobId)
-    // Too late to be sure of the record before the next claim: that one sends it.
+    // Too late to record it before the next claim for sure: that claim sends it.
     if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return
     const at = new Date(now()).toISOString()
     const outcome = job === null ? notSent('job deleted') : await sendJob(delivery, job)
@@ -277,7 +277,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
     try {
       body = webhookPayload(delivery.event, job, happenedAt, linkBase())
     } catch (error) {
-      // Counted as an attempt, lest a job that cannot be written comes back for ever.
+      // Counts as an attempt, so that a job that cannot be written does not come back for ever.
       log.error({ err: error, delivery: delivery.id }, 'webhook payload could not be written')
       return notSent('payload could not be written')
     }

@@ -1,19 +1,19 @@
-/** What of a host may still be claimed, as webhooks/store.ts asks for it. */
+/** How much of each host a claim may still take, in the form for webhooks/store.ts. */
 type HostLimits = { perHost: number; inHand: ReadonlyMap<string, number> }
 
 export type WebhookSlots = {
-  /** How many more deliveries of this tenant may be taken in hand. */
+  /** How many more deliveries of this tenant may start. */
   free(tenant: string): number
-  /** The same for each host, within what the tenant may take. */
+  /** The same for each host, within the tenant's number. */
   hosts(tenant: string): HostLimits
-  /** Takes one in hand; answers what gives it back. */
+  /** Takes a slot; returns a function that frees it. */
   take(tenant: string, host: string): () => void
 }
 
 /**
- * Shares the deliveries in hand among tenants, so that receivers that do not answer hold up only those who named them. A tenant
- * may take half of what is left after all took theirs: one alone gets `perTenant` of twice as many, and always leaves as
- * many for others; several share. One is each tenant's whatever others hold, and so is one for each host.
+ * Shares delivery slots among tenants, so that receivers that do not answer only hold up the tenants that named them. A
+ * tenant may take as many as stay free: a single one gets `perTenant` of twice as many slots, and always leaves as many for
+ * others; several share. Each tenant always has one slot, and one for each host, even if others hold all.
  */
 export function createWebhookSlots(most: { perTenant: number; perHost: number }): WebhookSlots {
   const byTenant = createCount()
@@ -49,7 +49,7 @@ export function createWebhookSlots(most: { perTenant: number; perHost: number })
   }
 }
 
-/** How many more may be taken, where each that is taken is one more of one's own and one less that is left. */
+/** How many more may be taken, if each one taken adds one to the own and removes one from the free slots. */
 function share(most: number, taken: number, own: number): number {
   return Math.max(own === 0 ? 1 : 0, Math.floor((2 * most - taken - own) / 2))
 }

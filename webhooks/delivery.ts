@@ -12,7 +12,7 @@ export type DeliveryAttempt = {
   status: number | null
   error: string | null
   latency_ms: number
-  /** How long the receiver asked not to be sent anything; absent: it did not. */
+  /** How long the receiver asked for no webhooks; absent: it did not. */
   retry_after_ms?: number
 }
 

@@ -1,4 +1,4 @@
-/** However long the steps of the schedule are, a receiver may ask for an hour. */
+/** A receiver may always ask for an hour, even if the schedule's steps are shorter. */
 const LEAST_BOUND_MS = 60 * 60_000
 
 /**

@@ -4,7 +4,7 @@ import { AddressBlockedError, type AddressGuard } from './address-guard.ts'
 import { readRetryAfter } from './retry-after.ts'
 import { signWebhook } from './sign.ts'
 
-/** What of an answer's body is read, so that the connection can serve again; the rest is cut off. */
+/** Bytes of an answer's body that are read, so that the connection can be reused; a longer body is cut off. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
 type WebhookToSend = {
@@ -12,11 +12,11 @@ type WebhookToSend = {
   id: string
   url: string
   body: string
-  /** Whose it is: the pace towards a host is each tenant's own, so that none waits behind another. */
+  /** Its tenant: each tenant has its own pace towards a host, so that none waits for another. */
   tenant?: string
   /** W3C `traceparent` to send along; none unless given. */
   trace?: string
-  /** Gives the request up; the outcome is then not delivered, with the error `aborted`. */
+  /** Aborts the request; the outcome is then not delivered, with the error `aborted`. */
   signal?: AbortSignal
 }
 
@@ -27,10 +27,10 @@ export type SendOutcome = {
   gone: boolean
   /** HTTP status, null when no answer came. */
   status: number | null
-  /** What went wrong, for the one who asked for the webhook; null when delivered. */
+  /** What went wrong, for the client that asked for the webhook; null when delivered. */
   error: string | null
   latencyMs: number
-  /** How long the receiver asked not to be sent anything, ms; null: it did not. */
+  /** How long the receiver asked for no webhooks, ms; null: it did not. */
   retryAfterMs: number | null
 }
 
@@ -44,7 +44,7 @@ export type WebhookSenderOptions = {
   guard: AddressGuard
   /** The secrets that sign, read at each sending so that a rotation needs no restart. */
   secrets: () => readonly string[]
-  /** Unix milliseconds, which receivers compare with their own. */
+  /** Unix milliseconds, which receivers compare with their own clock. */
   now: () => number
   /** Our version, for the user agent. */
   version: string
@@ -68,7 +68,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
   async function send(webhook: WebhookToSend): Promise<SendOutcome> {
     const check = guard.checkUrl(webhook.url)
     if (!check.ok) return failure(`url ${check.reason}`, 0)
-    // Bottleneck keeps its limiters in a plain object, where a bare host called `constructor` would find one.
+    // Bottleneck keeps its limiters in a plain object, where a host named `constructor` would find a member.
     const limiter = hosts.key(`host:${new URL(webhook.url).hostname} ${webhook.tenant ?? ''}`)
     try {
       return await limiter.schedule(() => post(webhook))
@@ -142,7 +142,7 @@ function failure(error: string, latencyMs: number): SendOutcome {
   return { delivered: false, gone: false, status: null, error, latencyMs, retryAfterMs: null }
 }
 
-/** The kind of failure alone: system messages name addresses, which are not the receiver's to know. */
+/** Only the kind of failure: system messages name addresses, which the receiver must not learn. */
 function describeError(error: unknown): string {
   if (error instanceof AddressBlockedError) return 'url must lead to a public address'
   if (error instanceof Error && error.message.startsWith('webhook secret:')) return error.message

@@ -60,7 +60,7 @@ export type ReceivedWebhook = {
 
 export type Verification = { ok: true } | { ok: false; reason: string }
 
-/** What a receiver does with a webhook before believing it: the signature, then the age (±5 minutes). */
+/** How a receiver verifies a webhook: first the signature, then the age (±5 minutes). */
 export function verifyWebhook(received: ReceivedWebhook): Verification {
   const { id, timestamp, signature } = received
   if (!id || !timestamp || !signature) return { ok: false, reason: 'a webhook header is missing' }
@@ -79,7 +79,7 @@ export function verifyWebhook(received: ReceivedWebhook): Verification {
   return { ok: true }
 }
 
-/** Compares in a time that does not tell how many characters match. */
+/** Compares in constant time, which does not reveal how many characters match. */
 function equalText(one: string, other: string): boolean {
   const left = Buffer.from(one)
   const right = Buffer.from(other)

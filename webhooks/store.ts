@@ -27,7 +27,7 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { DeliveryAttempt, WebhookDeliveryView, WebhookEvent } from './delivery.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
-/** Due entries that one claim looks at, so that it never holds Redis for long. */
+/** Due entries that one claim looks at, so that it never blocks Redis for long. */
 const CLAIM_WINDOW = 128
 
 /** A delivery that this process may send until its lease ends. */
@@ -37,7 +37,7 @@ export type ClaimedDelivery = {
   jobId: string
   event: WebhookEvent
   url: string
-  /** What deliveries in hand are counted by. */
+  /** The host by which current deliveries are counted. */
   host: string
   /** Unix ms of Redis' clock, as is `claimedAt`. */
   createdAt: number
@@ -55,18 +55,18 @@ export type ClaimedDelivery = {
 export type ClaimAsk = {
   limit: number
   leaseMs: number
-  /** Due entries to pass over: 0, or where the claim before says to go on. */
+  /** Due entries to skip: 0, or where the previous claim says to continue. */
   offset: number
-  /** Most deliveries in hand for one host, and how many are so already. */
+  /** Most deliveries for one host at a time, and the current numbers. */
   perHost: number
   inHand: ReadonlyMap<string, number>
 }
 
 export type Claim = {
   claimed: ClaimedDelivery[]
-  /** Where to go on when more is due than one claim looks at; 0: nothing lies behind. */
+  /** Where to continue when more is due than one claim looks at; 0: there is no more. */
   nextOffset: number
-  /** True when some that are due were left: their host has enough in hand, or the limit was reached. */
+  /** True when due deliveries were left: their host is at its maximum, or the limit was reached. */
   left: boolean
   /** Ms until the next delivery that is not due yet; null: there is none. */
   nextDueInMs: number | null
@@ -82,10 +82,10 @@ export type WebhookStore = {
     tenant: string,
     delivery: { id: string; jobId: string; event: WebhookEvent; url: string; now: number },
   ): Promise<void>
-  /** Leases up to `limit` due deliveries, leaving those of hosts that have enough in hand. */
+  /** Leases up to `limit` due deliveries, without those of hosts at their maximum. */
   claimDue(tenant: string, ask: ClaimAsk): Promise<Claim>
   /**
-   * `stale`: another claim has followed, which decides in its stead. `gone`: the delivery was deleted
+   * `stale`: a newer claim has followed and decides instead. `gone`: the delivery was deleted
    * meanwhile.
    */
   recordAttempt(
@@ -95,20 +95,20 @@ export type WebhookStore = {
   ): Promise<'recorded' | 'stale' | 'gone'>
   /** Gives a claimed delivery back, due after `delayMs`; no attempt is counted. */
   postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void>
-  /** Deliveries of the tenant that are still to be made, and since when the first of them is due, Unix ms; null: none. */
+  /** Pending deliveries of the tenant, and since when the first of them is due, Unix ms; null: none. */
   backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }>
   /** The job's deliveries, newest first. */
   list(tenant: string, jobId: string): Promise<WebhookDeliveryView[]>
   /**
-   * Makes a delivery due at once, with a fresh schedule and the same id. One that is just being sent is sent
-   * again after that. Null: the tenant has no such delivery.
+   * Makes a delivery due at once, with a fresh schedule and the same id. One that is being sent is sent again
+   * afterwards. Null: the tenant has no such delivery.
    */
   redeliver(tenant: string, deliveryId: string): Promise<WebhookDeliveryView | null>
 }
 
 /**
  * @param deps.root names a tenant's root key, hash tag included
- * @param deps.touch told of a tenant whose deliveries change
+ * @param deps.touch hears of a tenant whose deliveries change
  */
 export function createWebhookStore(deps: {
   redis: Redis | Cluster
@@ -143,7 +143,7 @@ export function createWebhookStore(deps: {
     const answer = await runScript(redis, scripts.claim, root(tenant), args)
     const [now, wait, more, left, ...entries] = answer as [string, string, string, string, ...string[][]]
     if (entries.length > 0) touch(tenant)
-    // What was claimed has left its place in the order, so that those behind it moved up.
+    // Claimed entries have left their places, so those after them moved up.
     const behind = ask.offset + CLAIM_WINDOW - entries.length
     return {
       claimed: entries.map((entry) => readClaim(tenant, Number(now), entry)),

@@ -1,4 +1,4 @@
--- Ends a batch by its owner's wish: what was not begun will not be, what is open is cancelled by the worker that has it.
+-- Cancels a batch for its owner: no further line starts, and the worker that has the batch cancels its open jobs.
 --
 -- ARGV  1 id
 -- Answer 'none' | 'cancelling' (now, or before) | 'late' (it is over, or all but written)
@@ -9,6 +9,6 @@ if not status then return 'none' end
 if status == 'cancelling' then return 'cancelling' end
 if status ~= 'validating' and status ~= 'in_progress' then return 'late' end
 redis.call('HSET', key, 'status', 'cancelling', 'cancelling_at', ms(now))
--- One that expires is cancelled all the same; which of the two came first is shown by its lines.
+-- An expiring batch is cancelled too; its lines show which of the two came first.
 redis.call('HSET', key, 'ending', 'cancelled')
 return 'cancelling'

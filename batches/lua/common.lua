@@ -1,8 +1,8 @@
--- Shared by every script of this folder; put in front of each when it is loaded.
+-- Shared by every script of this folder: the loader puts it in front of each.
 --
 -- KEYS[1] is the tenant's root, whose hash tag is part of every key built here. Times are Unix ms of Redis' clock.
--- Scripts of a worker get the token of its lease and answer 0 when somebody else holds the batch by now; they change
--- nothing then. Each may be sent twice.
+-- Scripts of a worker get the token of its lease. If another worker holds the batch now, they answer 0 and change
+-- nothing. Each may be sent twice.
 
 local root = KEYS[1]
 local time = redis.call('TIME')
@@ -12,13 +12,13 @@ local function ms(value) return string.format('%d', value) end
 local function batch_key(id) return root .. ':batch:' .. id end
 local function holds(id, token) return redis.call('GET', batch_key(id) .. ':lease') == token end
 
--- What is over never changes, whoever comes late.
+-- A batch that is over never changes, even by a late call.
 local function is_over(id)
   local status = redis.call('HGET', batch_key(id), 'status')
   return not status or status == 'completed' or status == 'failed' or status == 'expired' or status == 'cancelled'
 end
 
--- A batch that reached its end: nothing of its work is kept but the record, and that for a while.
+-- For a batch that ended: only its record is kept, for a while.
 local function leave(id, keep)
   local key = batch_key(id)
   redis.call('DEL', key .. ':layout', key .. ':open', key .. ':tallies', key .. ':lease')

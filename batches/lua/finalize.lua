@@ -1,7 +1,7 @@
--- Every block is written: what remains is to make files of their results.
+-- Every block is written: only the result files remain to be made.
 --
 -- ARGV  1 token  2 id
--- Answer {when it came to this, ms} | 0 (the lease is lost)
+-- Answer {when this happened, ms} | 0 (the lease is lost)
 
 local token, id = ARGV[1], ARGV[2]
 if not holds(id, token) then return 0 end

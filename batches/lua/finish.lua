@@ -1,6 +1,6 @@
 -- Ends a batch whose files are made, or that has none.
 --
--- ARGV  1 token  2 id  3 output file ('' none)  4 error file ('' none)  5 how it ended if nothing curtailed it
+-- ARGV  1 token  2 id  3 output file ('' none)  4 error file ('' none)  5 how it ended unless it was cut short
 --       6 errors (JSON, '' as they are)  7 ms that the record is kept
 -- Answer 1 | 0 (the lease is lost)
 -- Invariant: the counts of the record are the sum of the blocks' final tallies.

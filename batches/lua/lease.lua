@@ -1,6 +1,6 @@
--- Holds a batch on, or lets it go.
+-- Renews the lease of a batch, or releases it.
 --
--- ARGV  1 token  2 id  3 lease ms (0: let it go)
+-- ARGV  1 token  2 id  3 lease ms (0: release it)
 -- Answer 1 | 0 (the lease is lost)
 
 local token, id = ARGV[1], ARGV[2]

@@ -1,4 +1,4 @@
--- Counts what became of a block's lines: so far, or, once its results are written, for good.
+-- Counts the outcomes of a block's lines: so far, or finally, once its results are written.
 --
 -- ARGV  1 token  2 id  3 block  4 tally (JSON; has `"done":true` when it is final)
 -- Answer 1 | 0 (the lease is lost)

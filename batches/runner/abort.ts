@@ -13,9 +13,9 @@ import {
 import type { BlockWriter } from './write.ts'
 
 /**
- * Ends the blocks that were not submitted, when a batch ends early: each of their lines is answered with the reason.
- * Of the first of them jobs may exist, made before it was cut short; they are found by their keys and handed on.
- * Where the input is gone, nobody knows the lines' names: they are counted as failed and written nowhere.
+ * Ends the blocks that were not submitted, when a batch ends early: the answer to each of their lines is the reason.
+ * The first of these blocks may have jobs already; they are found by their keys and passed on.
+ * If the input is gone, the lines' names are unknown: they count as failed and are not written.
  */
 export async function abortBlocks(
   deps: BatchDeps,
@@ -66,7 +66,7 @@ async function readBlock(
       const slot = found.length
       const place = { batch, index: block * BLOCK_LINES + slot }
       const read = await lines.read(text ?? Buffer.alloc(0), place)
-      // Without its tenant no line can be read as a job; its jobs end as they may.
+      // Without its tenant no line can be read as a job; existing jobs just end.
       if (read === null) return null
       const { customId, made } = read
       if ('tenant' in made && isFirst) asked.push({ slot, customId, job: withoutRoom(made) })
@@ -84,7 +84,7 @@ async function readBlock(
     const outcomes = await jobs.createMany(slice.map(({ job }) => job))
     for (const [index, outcome] of outcomes.entries()) {
       const { slot, customId } = slice[index]!
-      // Whether there is a job is not known: the batch is looked at again.
+      // It is unknown whether there is a job: the batch is checked again later.
       if (outcome.kind === 'failed' && isPassing(outcome.error)) throw outcome.error
       if ('id' in outcome) found[slot] = { customId, job: outcome.id }
     }

@@ -16,31 +16,31 @@ import {
 /** Bytes of input that are jobs in memory before they go to the store. */
 const SLICE_BYTES = 1024 * 1024
 
-/** Pause after a refusal that says nothing of when to come again, and the bounds of those that do, ms. */
+/** Pause after a refusal that names no time, and the bounds of those that do, ms. */
 const REFUSED_MS = 1000
 const REFUSED_LEAST_MS = 50
 const REFUSED_MOST_MS = 60_000
 
 export type Feeder = {
   /**
-   * Submits lines, up to so many, as long as the store takes them; a block all of whose lines have a job, or an
-   * answer without one, is handed on. True: something moved. Throws InputGoneError and TenantGoneError.
+   * Submits lines, up to so many, as long as the store takes them. Passes on each block whose lines all have a job, or
+   * an answer without one. True: something moved. Throws InputGoneError and TenantGoneError.
    */
   feed(room: number): Promise<boolean>
-  /** No more can be read: hands on what was read of a block, its other lines answered as those of a batch that failed. */
+  /** No more can be read: passes on the block read so far; its other lines get the answer of a failed batch. */
   giveUp(): Promise<void>
-  /** Blocks that were not handed on, in order. Jobs of the first may exist. */
+  /** Blocks that were not passed on, in order. The first may have jobs. */
   readonly remaining: readonly number[]
 }
 
-/** Errors of ours, the store's absence not among them, after which a line is given up. */
+/** After so many errors of ours a line is given up; an unavailable store does not count. */
 const MOST_ERRORS = 3
 
 type Pending = { slot: number; customId: string; job: NewJob; errors: number }
 
 /**
- * Turns a batch's input into jobs, block by block. Each line's idempotency key is its place, so whatever a crash
- * leaves half submitted is submitted again and comes to the same jobs.
+ * Turns a batch's input into jobs, block by block. Each line's idempotency key is its place. So after a crash a
+ * half-submitted block is submitted again and gets the same jobs.
  */
 export function createFeeder(
   { files, jobs, lines, work, onError }: BatchDeps,
@@ -89,11 +89,11 @@ export function createFeeder(
     }
   }
 
-  /** Hands pending jobs in and answers how many were taken; the others stay pending. */
+  /** Submits pending jobs and returns how many were accepted; the others stay pending. */
   async function submit(room: number): Promise<number> {
     const slice = pending.slice(0, room)
     const outcomes = await jobs.createMany(slice.map(({ job }) => job))
-    // All of them: the batch is looked at again after a while, and its repeated lines come to the same jobs.
+    // All of them: the batch is tried again after a while, and its repeated lines get the same jobs.
     const [first] = outcomes
     if (first?.kind === 'failed' && outcomes.every(({ kind }) => kind === 'failed')) {
       if (isPassing(first.error)) throw first.error

@@ -14,9 +14,9 @@ import type { BatchWork, HeldBatch } from '../work.ts'
 export type LineReader = {
   /** Finds lines with more structure than a request may have, as they are read. */
   createScanner(): JsonScanner
-  /** Looks at what a whole batch depends on; the rest of a line's faults cost only the line. */
+  /** Checks what a whole batch depends on; a line's other faults affect only the line. */
   check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
-  /** The job that a line asks for, or why there will be none. Null: the tenant is not configured any more. */
+  /** The job that a line asks for, or why there will be none. Null: the tenant is no longer configured. */
   read(text: Buffer, place: LinePlace): Promise<{ customId: string; made: NewJob | LineFailure } | null>
 }
 
@@ -27,11 +27,11 @@ export type BatchDeps = {
   files: Files
   jobs: Pick<Jobs, 'createMany' | 'getMany' | 'statuses' | 'countOpen' | 'cancel'>
   lines: LineReader
-  /** How a failed job looks to whoever asked. */
+  /** The error that a client sees for a failed job. */
   describeFailure: (error: JobError) => LineFailure
-  /** A completed job's result as whoever asked is shown it. */
+  /** A completed job's result as a client sees it. */
   showResult: (job: Job) => JsonObject
-  /** Most jobs that batches of a tenant may have open; null: the tenant is not configured any more. */
+  /** Most open jobs of a tenant's batches; null: the tenant is no longer configured. */
   window: (tenant: string) => number | null
   /** How long result files are kept where the batch does not say, ms. */
   fileRetainMs: () => number
@@ -43,16 +43,16 @@ export type BatchDeps = {
 export type BatchRun = {
   held: HeldBatch
   batch: Batch
-  /** Throws where the batch may be somebody else's by now, or this process is to stop. */
+  /** Throws if another worker may have the batch now, or this process must stop. */
   check: () => void
 }
 
-/** Of the store's state and not of a line: what was tried is tried again later. */
+/** A fault of the store and not of a line: the step is tried again later. */
 export function isPassing(error: unknown): boolean {
   return error instanceof NotDurableError || isRedisUnavailable(error)
 }
 
-/** The process stops: the batch is left as it stands. */
+/** The process stops: the batch is left as it is. */
 export class RunStoppedError extends Error {
   override readonly name = 'RunStoppedError'
   override readonly message = 'the worker stops'
@@ -64,13 +64,13 @@ export class InputGoneError extends Error {
   override readonly message = 'the input file was deleted while the batch ran'
 }
 
-/** Its tenant left the configuration, and with it every limit that its jobs would be let in by. */
+/** Its tenant is no longer configured, so there are no limits by which to admit its jobs. */
 export class TenantGoneError extends Error {
   override readonly name = 'TenantGoneError'
   override readonly message = 'the tenant of this batch is not configured any more'
 }
 
-/** Longest line, bytes; as long as the body of a single request. */
+/** Longest line, bytes: the same as the body of a single request. */
 export const LINE_BYTES = 32 * 1024 * 1024
 
 /** The lines of a batch's input from one of its blocks on. Throws InputGoneError when there is no such file. */

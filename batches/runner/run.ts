@@ -11,21 +11,21 @@ import { createBlockWriter } from './write.ts'
 /** Between two looks at a batch that moves, and at one that does not, ms. */
 const LOOK_MS = { least: 100, most: 1000 }
 
-/** Between two reads of how the open jobs stand, where something happened and where nothing seems to, ms. */
+/** Between two reads of the open jobs, after something happened and while nothing seems to, ms. */
 const STATUS_MS = { least: 1000, most: 5000 }
 
 const NO_FILES = { outputFileId: null, errorFileId: null }
 
 /**
- * Takes a batch from wherever it stands to its end:
+ * Runs a batch from its current state to its end:
  *
  *   validate ──> feed ──> watch ──> write ──> seal ──> finish
  *                 ▲  a window of jobs  │
  *                 └────────────────────┘
  *
- * Every step is one that may be made again: validation makes nothing, a line's job has a key of its own, a block's
- * parts have their numbers, and a seal finds its file. So a worker that dies leaves nothing that the next cannot go on
- * from. Resolves when the batch is over; throws LeaseLostError and RunStoppedError where it goes on without us.
+ * Every step may be repeated: validation makes nothing, a line's job has its own key, a block's parts have their
+ * numbers, and a seal finds its file. So after a worker died, the next one can always continue. Resolves when the
+ * batch is over; throws LeaseLostError and RunStoppedError if it goes on without us.
  */
 export async function runBatch(
   deps: BatchDeps,
@@ -34,13 +34,13 @@ export async function runBatch(
 ): Promise<void> {
   const { work } = deps
   let progress = await work.load(run.held)
-  // Over since it was found among the active ones.
+  // It ended after it was found among the active ones.
   if (progress === null || isOver(progress.batch.status)) return
   if (progress.layout === null) {
     if (await validate(deps, { ...run, batch: progress.batch })) return
     progress = await work.load(run.held)
     if (progress === null) return
-    // Cancelled while it was validated: nothing was made of it.
+    // It was cancelled during validation: there are no jobs.
     if (progress.layout === null) return work.finish(run.held, NO_FILES)
   }
   await runLines(deps, { ...run, batch: progress.batch }, progress, waker)
@@ -87,7 +87,7 @@ async function runLines(
   const feeder = createFeeder(deps, run, { layout, remaining, onOpen: open.add })
   let lastCount = -1
   let lookedAt = Number.NEGATIVE_INFINITY
-  /** Writing takes its time, in which lines are submitted as before. */
+  /** Writing is slow; lines are submitted meanwhile. */
   let looking: Promise<void> | null = null
   let failure: unknown = null
 
@@ -95,13 +95,13 @@ async function runLines(
     return progress.open.has(block) || progress.done.has(block)
   }
 
-  /** Keeps a window of jobs open until all lines have theirs, and writes the blocks that are through. */
+  /** Keeps a window of jobs open until all lines have their jobs, and writes the finished blocks. */
   async function advance(): Promise<boolean> {
     const window = deps.window(batch.tenant)
     if (window === null && remaining.length > 0) throw new TenantGoneError()
     const count = await jobs.countOpen(batch.tenant, batch.id)
     const moved = await feeder.feed((window ?? 0) - count)
-    // With nothing open all there is to see can be seen; else a look once a second, where something happened.
+    // Look at once if no job is open; else once a second, if something happened.
     const since = performance.now() - lookedAt
     const isDue = since >= (moved || count !== lastCount ? STATUS_MS.least : STATUS_MS.most)
     if (looking !== null || open.size === 0 || !(isDue || count === 0)) return moved || looking !== null
@@ -124,7 +124,7 @@ async function runLines(
   async function wind(ending: BatchEnding): Promise<boolean> {
     await looking
     await abortBlocks(deps, run, ending, { layout, remaining, writer, onOpen: open.add })
-    // What was submitted before the batch failed is paid for, or will be: its results are wanted.
+    // Lines submitted before the batch failed are paid for, or will be: their results are written.
     if (ending !== 'failed') await open.cancel()
     return open.look(ending)
   }
@@ -172,7 +172,7 @@ async function runLines(
   await seal(deps, run, progress)
 }
 
-/** Makes files of what was written, those with something in them, and ends the batch. */
+/** Makes files of the written results, except empty ones, and ends the batch. */
 async function seal(
   { work, files, fileRetainMs }: BatchDeps,
   { held, batch }: BatchRun,

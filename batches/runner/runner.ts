@@ -9,36 +9,36 @@ import { runBatch } from './run.ts'
 const IDLE_MS = 1000
 /** Batches under way in one process. */
 const MOST_RUNS = 16
-/** Part of a lease that has to be left for a step that the store cannot refuse to whoever lost it. */
+/** Share of a lease that must be left for a step which the store cannot refuse after the lease is lost. */
 const MARGIN_SHARE = 1 / 3
 /** Renewals within a lease: two of them may fail before the margin is reached. */
 const RENEWALS = 5
-/** A batch that broke its run is left alone for this long, ms. */
+/** After an error of its run a batch is left alone for this long, ms. */
 const REST_MS = 5_000
 
 export type BatchRunnerDeps = Omit<BatchDeps, 'window'> & {
   tenants: () => Promise<string[]>
-  /** Most open jobs that the tenant may have; null: it is not configured any more. */
+  /** Most open jobs of the tenant; null: it is no longer configured. */
   maxQueued: (tenant: string) => number | null
-  /** Told of each tenant and batch that could not be looked at. */
+  /** Hears of each tenant and batch that could not be checked. */
   onFailure?: OnUpkeepFailure
 }
 
 export type BatchRunner = {
-  /** A batch was made, or is to be cancelled. */
+  /** A batch was created, or must be cancelled. */
   wake(id: string): void
-  /** Leaves the batches as they stand, for other workers to go on with. */
+  /** Stops, and leaves the batches to other workers. */
   stop(): Promise<void>
 }
 
 type RunningBatch = { waker: Waker; done: Promise<void> }
 
-/** Jobs of a tenant's batches that are open at the same time, all together. */
+/** Most open jobs of all of a tenant's batches together. */
 const WINDOW = 1000
 
 /**
- * Runs batches, each in one process at a time: whoever has its lease. One that dies leaves a lease that runs out, and
- * the next worker goes on with the batch from where it stands.
+ * Runs batches, each in one process at a time: the one with its lease. When a worker dies, its lease ends, and the
+ * next worker continues the batch.
  */
 export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   const { work, onError } = deps
@@ -49,7 +49,7 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   const waker = createWaker()
   let stopping = false
 
-  /** Half of what the tenant may have, shared by its batches, so that its other jobs find room. */
+  /** Half of the tenant's limit, shared by its batches, so that its other jobs find room. */
   function window(tenant: string): number | null {
     const most = deps.maxQueued(tenant)
     if (most === null) return null
@@ -66,7 +66,7 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
     const fail = (error: unknown, tenant: string, id?: string) =>
       deps.onFailure?.({ task: 'batches', tenant, ...(id === undefined ? {} : { id }), error })
     await visitAll(await deps.tenants(), read, fail, { endsWithStore: true })
-    // One of each tenant, then another of each: nobody's many batches keep out somebody's first.
+    // One of each tenant, then another of each: one tenant's many batches do not hold up another's first.
     for (let turn = 0; waiting.some(({ ids }) => ids.length > turn); turn++) {
       for (const { tenant, ids } of waiting) {
         const id = ids[turn]

@@ -14,8 +14,8 @@ export type LinesVerdict =
   | { layout: number[]; total: number; model: string | null }
 
 /**
- * Reads a batch's input once: every fault up to the hundredth, or where its blocks begin. Nothing is made of any line
- * before all of them are known to be good.
+ * Reads a batch's input once. Returns its faults, up to the hundredth, or where its blocks begin. No line becomes a
+ * job before all lines are valid.
  */
 export async function validateInput(
   { files, lines }: Pick<BatchDeps, 'files' | 'lines'>,

@@ -10,13 +10,13 @@ export type OpenBlocks = {
   /** A block whose lines all have a job, or an answer. */
   add(block: number, lines: BatchLine[]): void
   readonly size: number
-  /** Reads how the jobs stand that were not seen to have ended; writes the blocks that have none left. True: something moved. */
+  /** Reads the states of jobs that are not known to have ended; writes the blocks without such jobs. True: something moved. */
   look(ending: BatchEnding | null): Promise<boolean>
   /** Cancels every job that has not ended. */
   cancel(): Promise<void>
 }
 
-/** A block with its jobs: those that wait for their end, and what became of the others so far. */
+/** A block with its jobs: those that have not ended, and the outcomes of the others. */
 type OpenBlock = {
   lines: BatchLine[]
   waiting: Set<string>
@@ -59,7 +59,7 @@ export function createOpenBlocks(
       add(number, block.lines)
       return false
     }
-    // Of a block whose input went away in the middle some lines were never read.
+    // If the input disappeared in the middle of a block, some lines were never read.
     const missing = countLines(batch, number) - block.lines.length
     await work.tally(held, number, { ...tally, failed: tally.failed + missing }, true)
     blocks.delete(number)

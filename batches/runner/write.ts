@@ -21,16 +21,16 @@ export type ResultFiles = { outputId: string; errorId: string }
 
 export type BlockWriter = {
   /**
-   * Writes what became of a block's lines. Null: one of its jobs runs again, by a redrive; nothing counts yet. The
-   * same block again writes the same parts.
+   * Writes the outcomes of a block's lines. Null: a redrive runs one of its jobs again, and nothing counts yet. A
+   * second call for the block writes the same parts.
    */
   write(block: number, lines: readonly BatchLine[], ending: BatchEnding | null): Promise<Tally | null>
 }
 
-/** Parts in hand at the same time: a step of one takes long where its process is busy, results take memory. */
+/** Parts written at the same time: a busy process is slow with each step, but results take memory. */
 const PARTS_AT_ONCE = 5
 
-/** Reads the jobs of a few parts' lines, and no more at a time, so that memory stays flat whatever they answered. */
+/** Reads the jobs of only a few parts at a time, so that memory stays flat with answers of any size. */
 export function createBlockWriter(
   {
     jobs,
@@ -69,7 +69,7 @@ export function createBlockWriter(
     }
     check()
     const number = block * PARTS_PER_BLOCK + part
-    // Empty parts are written as well: an attempt before this one may have found more.
+    // Write empty parts too: an earlier attempt may have found more.
     await Promise.all([
       files.writePart(batch.tenant, outputId, number, Buffer.from(output)),
       files.writePart(batch.tenant, errorId, number, Buffer.from(errors)),
@@ -88,7 +88,7 @@ export function createBlockWriter(
     if (job.status === 'completed' && job.error === null) return { result: showResult(job) }
     if (job.status === 'cancelled')
       return { failure: ending === null ? jobCancelled : describeEnding(ending) }
-    // A batch's jobs have its expiry for their deadline.
+    // The deadline of a batch's jobs is its expiry.
     if (job.error?.code === 'deadline_exceeded' && job.error.provider_status === null)
       return { failure: describeEnding('expired') }
     return { failure: job.error === null ? jobDeleted : describeFailure(job.error) }

@@ -1,4 +1,4 @@
--- Forgets a file, or what an upload left that was never sealed.
+-- Deletes a file, or the rest of an upload that was never sealed.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 file id  2 '1': its parts also where it is not sealed  3 ms for which its place in lists is remembered
@@ -24,6 +24,6 @@ for _, part in ipairs(redis.call('HKEYS', key .. ':sizes')) do redis.call('UNLIN
 redis.call('UNLINK', key .. ':sizes')
 if not created then return 0 end
 redis.call('DECRBY', root .. ':files:bytes', bytes)
--- A client that deletes as it lists asks for what comes after a file that is gone.
+-- A client that deletes while it lists asks for the files after a deleted one.
 redis.call('SET', key .. ':gone', created, 'PX', remember)
 return 1

@@ -3,12 +3,12 @@
 -- KEYS  1 the tenant's root
 -- ARGV  1 file id  2 number of the part  3 its size in bytes  4 its content  5 ms until it goes if nothing seals it
 -- Answer 1 | 0 (the file is sealed)
--- Invariant: what is sealed never changes, whoever comes late.
+-- Invariant: a sealed file never changes, even by a late call.
 
 local id, part, size, content, ttl = unpack(ARGV)
 local key = KEYS[1] .. ':file:' .. id
 if redis.call('EXISTS', key) == 1 then return 0 end
--- The large write comes first: at full memory it is the first write of a script that is refused.
+-- The large write comes first: at full memory Redis refuses the first write of a script.
 redis.call('SET', key .. ':' .. part, content, 'PX', ttl)
 redis.call('HSET', key .. ':sizes', part, size)
 redis.call('PEXPIRE', key .. ':sizes', ttl)

@@ -16,6 +16,6 @@ export type Dialect = {
   embeddings?(body: JsonObject): JsonObject
   /** The answer with an error status in its words. */
   error?(status: number, error: JsonObject): { status: number; body: JsonValue }
-  /** A member that it does not take, and its refusal. */
+  /** A member that it does not accept, and its refusal. */
   refuses?: { member: string; status: number; body: (member: string) => JsonValue }
 }

@@ -1,10 +1,10 @@
--- Leases deliveries that are due: each is due again when its lease ends, unless its outcome was recorded.
+-- Leases due deliveries: each is due again when its lease ends, unless its outcome was recorded.
 --
 -- KEYS  1 the tenant's root
--- ARGV  1 lease ms  2 most deliveries to claim  3 due entries to pass over  4 due entries to look at
---       5 most deliveries in hand for one host  6… host, number in hand already
+-- ARGV  1 lease ms  2 most deliveries to claim  3 due entries to skip  4 due entries to look at
+--       5 most deliveries for one host at a time  6… host, its current number
 -- Answer {now ms, ms until the next one that is not due yet or '',
---         '1' when more may be due behind those looked at, how many of those found were left,
+--         '1' when more may be due after those looked at, how many of those found were left,
 --         {host, claim number, field, value, …} …}; numbers are text
 -- Invariant: two calls never answer the same delivery within one lease.
 

@@ -1,12 +1,12 @@
--- Records one attempt and what follows from it.
+-- Records one attempt and its consequences.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id  2 claim number  3 attempt (JSON)  4 attempts kept
 --       5 'pending' | 'delivered' | 'failed'  6 wait until the next attempt in ms ('' unless pending)
 -- Answer 'recorded' | 'stale' | 'gone'
--- Invariant: once another claim has followed, an attempt is kept but decides nothing, unless it was the one
--- that delivered; what it decides no other claim can change. A redelivery asked for in mid-attempt ('again')
--- is due at once, whatever the outcome.
+-- Invariant: after a newer claim, an attempt is stored but decides nothing, unless it delivered; no other claim
+-- can change that. A redelivery requested during an attempt ('again') is due at once, with any outcome of the
+-- attempt.
 
 local root, id = KEYS[1], ARGV[1]
 local time = redis.call('TIME')

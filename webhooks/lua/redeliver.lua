@@ -3,7 +3,7 @@
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id
 -- Answer 1 | 0 (there is none)
--- Invariant: a delivery that is being sent is not sent a second time beside it, but once more after it
+-- Invariant: a delivery that is being sent is not sent a second time in parallel, but once more afterwards
 -- ('again').
 
 local root, id = KEYS[1], ARGV[1]
