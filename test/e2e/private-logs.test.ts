@@ -168,8 +168,9 @@ test('nothing private is in a log or in metrics, whatever error Redis, a provide
   const ids = [await submitted(), await submitted('[refuse]'), await submitted('[garbage]')]
   for (const id of ids) seen.push((await call('GET', `/v1/jobs/${id}?wait=10`)).text)
   expect(seen[0]).toContain(secrets.answer)
-  await submitted('[hold]')
-  await expect.poll(() => held.length, { timeout: 10_000 }).toBe(1)
+  // One answer for each state in which the store cannot take it.
+  for (const name of ['OOM', 'READONLY']) await submitted(`[hold] ${name}`)
+  await expect.poll(() => held.length, { timeout: 10_000 }).toBe(2)
   // The worker keeps answers that Redis does not take in this folder, which is now none.
   await rm(join(folder, 'spool'), { recursive: true, force: true })
   await writeFile(join(folder, 'spool'), '')
@@ -178,7 +179,7 @@ test('nothing private is in a log or in metrics, whatever error Redis, a provide
   for (const [name, { begin, end }] of Object.entries(states)) {
     const before = logged().length
     await begin()
-    if (name === 'READONLY') held.shift()!.end(completion)
+    if (name === 'OOM' || name === 'READONLY') held.shift()!.end(completion)
     const refused = await submit()
     expect(refused.status, `${name}: ${refused.text}`).toBeGreaterThanOrEqual(500)
     await call('GET', `/v1/jobs/${ids[0]}`)

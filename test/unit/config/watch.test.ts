@@ -25,7 +25,6 @@ tenants: { acme: { keys: [key-of-enough-length], weight: 2, limits: { budget_usd
 cache: { ttl: 1h, max_result: 2MiB, embedding_items: false }
 jobs: { retain: 1d, max_queued: 5, stalled_after: 20s }
 redrive: [{ error_codes: [timeout], after: 5m }]
-flows: { max_steps: 5 }
 schedules: [{ tenant: acme, name: nightly, cron: '@daily', job: { type: chat, body: { model: one/m } } }]
 flows: { max_steps: 10 }
 files: { max_bytes_per_tenant: 1GiB, retain: 2d }
