@@ -421,10 +421,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   /** Gives entries back that were prefetched while the lane let everything through and now hold up earlier turns. */
   async function giveBackSpare(current: Lane): Promise<void> {
     // Entries that leave within half a second hold up nobody for long, and giving them back costs as much.
-    const most = Math.max(2 * ahead + SPARE_HAND, pace.perSpan())
+    // Where few calls run at once, and each takes long, a few entries hold up an earlier turn for as many calls.
+    const slots = Math.ceil((current.limits.max_concurrency ?? Number.POSITIVE_INFINITY) / 4)
+    const most = Math.max(Math.min(2 * ahead + SPARE_HAND, slots), pace.perSpan())
     if (current.coalesce || hand.length <= most) return
-    const spare = hand.slice(ahead).map((one) => one.held)
-    hand = hand.slice(0, ahead)
+    const kept = Math.min(ahead, most)
+    const spare = hand.slice(kept).map((one) => one.held)
+    hand = hand.slice(0, kept)
     lookAt = 0
     await handOff.giveBackInTurn(spare)
   }
