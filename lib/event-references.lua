@@ -15,6 +15,14 @@ local are_deltas_followed = KEYS[2] == KEYS[1] .. ':followed:deltas'
 local is_followed = are_deltas_followed or KEYS[2] == KEYS[1] .. ':followed'
 local held_references = {}
 
+-- An error that a pcall caught, as an answer that begins with its code (OOM, NOREPLICAS, READONLY): thrown again it would
+-- begin with ERR, and nobody would know that Redis takes no writes. Older servers put a place and a dash before the code.
+local function failure_of(caught)
+  local text = type(caught) == 'table' and caught.err or tostring(caught)
+  text = string.match(text, '^@?user_script: ?%d+: %-?(%u+ .*)$') or text
+  return { err = string.match(text, '^%u+ ') and text or 'ERR ' .. text }
+end
+
 -- Refers to an event that was just written: the `seq`-th of `id`. `event` is its name: `job.queued`.
 local function refer(id, seq, event)
   held_references[#held_references + 1] = id

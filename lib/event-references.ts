@@ -18,7 +18,7 @@ export function withEventReferences(
     'local has_run, answer_of_script = pcall(run_script)',
     ...writers.map((writer) => `${writer}()`),
     'write_references()',
-    'if not has_run then error(answer_of_script, 0) end',
+    'if not has_run then return failure_of(answer_of_script) end',
     'return answer_of_script',
   ]
   return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')

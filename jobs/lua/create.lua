@@ -168,10 +168,10 @@ for i, job in ipairs(jobs) do
   if ok then
     answers[i] = answer
   else
-    local message = type(answer) == 'table' and answer.err or tostring(answer)
+    local failure = failure_of(answer)
     -- A key of another type is this job's trouble alone. What Redis refuses, it refuses to all.
-    if not string.find(message, 'WRONGTYPE', 1, true) then error(answer) end
-    answers[i] = { 'failed', message }
+    if not string.find(failure.err, 'WRONGTYPE', 1, true) then return failure end
+    answers[i] = { 'failed', failure.err }
   end
 end
 return answers

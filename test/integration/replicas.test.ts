@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
+import { isRedisUnavailable } from '../../lib/redis.ts'
 import { acmeKey, chatJob, createTestApi, testTenants } from '../helpers/api.ts'
 import { startTestRedis } from '../helpers/redis.ts'
 import { until } from '../helpers/store.ts'
@@ -52,7 +53,7 @@ test('with min-replicas-to-write nothing is accepted that no replica has: 503 un
   const read = () =>
     api.app.inject({ url: `/v1/jobs/${id}`, headers: { authorization: `Bearer ${acmeKey}` } })
   expect((await read()).json()).toMatchObject({ status: 'running' })
-  await expect(api.worker.complete(running)).rejects.toThrow('NOREPLICAS')
+  await expect(api.worker.complete(running)).rejects.toSatisfy(isRedisUnavailable)
 
   await startReplica(primary)
   await until(async () => (await create('when one is back')).statusCode === 202, 10_000)
