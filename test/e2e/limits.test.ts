@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, type TestContext, test } from 'vitest'
 import { chat, createBulk, get, groupEnded, type JobRequest, startStack } from '../helpers/stack.ts'
 
 const RPM = 1800
@@ -13,7 +13,7 @@ function mixedJobs(count: number): JobRequest[] {
 }
 
 /** Share of each limit that was used in the 30 whole seconds after the first call. */
-async function measure(enforcement: 'bucket' | 'window') {
+async function measure(enforcement: 'bucket' | 'window', { expect, onTestFinished }: TestContext) {
   const stack = await startStack({
     workers: 2,
     limits: `{ requests_per_minute: ${RPM}, tokens_per_minute: ${TPM}, max_concurrency: 64 }`,
@@ -42,14 +42,15 @@ async function measure(enforcement: 'bucket' | 'window') {
 }
 
 // Once more where it fails: a machine with too much to do lets calls leave late, which looks like a limit not used.
-test.each(['bucket', 'window'] as const)(
+test.concurrent.for(['bucket', 'window'] as const)(
   'two workers use at least 0.95 of a limit for half a minute and never hit it, counted by %s',
   {
     timeout: 90_000,
     retry: 1,
   },
-  async (enforcement) => {
-    const used = await measure(enforcement)
+  async (enforcement, context) => {
+    const { expect } = context
+    const used = await measure(enforcement, context)
     expect(used.refused).toBe(0)
     const share = Math.max(used.requests, used.tokens)
     expect(share, JSON.stringify(used)).toBeGreaterThanOrEqual(0.95)
