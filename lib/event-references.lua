@@ -23,6 +23,15 @@ local function failure_of(caught)
   return { err = string.match(text, '^%u+ ') and text or 'ERR ' .. text }
 end
 
+-- A write at the end of a script. One that fails keeps no other from being made: the script answers the first failure when all
+-- are. So a key that cannot be written costs no job its place in the outbox.
+local failed_write = nil
+local function write_last(...)
+  local answer = redis.pcall(...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  failed_write = failed_write or answer
+end
+
 -- Refers to an event that was just written: the `seq`-th of `id`. `event` is its name: `job.queued`.
 local function refer(id, seq, event)
   held_references[#held_references + 1] = id
@@ -33,7 +42,7 @@ end
 local function write_references()
   for first = 1, #held_references, 2 * PER_ENTRY do
     local last = math.min(first + 2 * PER_ENTRY - 1, #held_references)
-    redis.call('XADD', KEYS[1] .. ':events', 'MAXLEN', '~', MOST_REFERENCES, '*', unpack(held_references, first, last))
+    write_last('XADD', KEYS[1] .. ':events', 'MAXLEN', '~', MOST_REFERENCES, '*', unpack(held_references, first, last))
   end
   if is_followed and #held_references > 0 then redis.call('PUBLISH', KEYS[1] .. ':live:events', '') end
 end

@@ -7,7 +7,7 @@ const references = readFileSync(new URL('./event-references.lua', import.meta.ur
  * `scriptKeys`.
  *
  * @param shared Lua that stands before it
- * @param writers functions of that which write at the end what the script has gathered, also where it fails
+ * @param writers functions of that which write at the end, by `write_last`, what the script has gathered, also where it fails
  */
 export function withEventReferences(
   shared: readonly string[],
@@ -19,6 +19,7 @@ export function withEventReferences(
     ...writers.map((writer) => `${writer}()`),
     'write_references()',
     'if not has_run then return failure_of(answer_of_script) end',
+    'if failed_write then return failure_of(failed_write) end',
     'return answer_of_script',
   ]
   return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')

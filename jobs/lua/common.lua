@@ -64,7 +64,7 @@ local function sum_of(key, value) return tonumber(value or 0) + (gathered_sums[k
 local function write_set(command, key, values, per_member)
   local most = MEMBERS_PER_COMMAND * per_member
   for first = 1, #values, most do
-    redis.call(command, key, unpack(values, first, math.min(first + most - 1, #values)))
+    write_last(command, key, unpack(values, first, math.min(first + most - 1, #values)))
   end
 end
 
@@ -83,7 +83,7 @@ local function write_gathered()
     write_set('ZADD', key, scored, 2)
   end
   for key, amount in pairs(gathered_sums) do
-    if amount ~= 0 and redis.call('INCRBY', key, ms(amount)) == amount and sum_lives[key] then
+    if amount ~= 0 and write_last('INCRBY', key, ms(amount)) == amount and sum_lives[key] then
       redis.call('PEXPIRE', key, sum_lives[key])
     end
   end
@@ -196,7 +196,7 @@ local learned = {}
 
 local function write_learned()
   for key, samples in pairs(learned) do
-    redis.call('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)
+    write_last('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)
   end
 end
 

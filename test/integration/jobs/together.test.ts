@@ -120,3 +120,24 @@ it('of entries that are released together those stay that another has by now', a
   expect(await store.redis.exists(key(entries[0]!), key(`${entries[0]}:lock`))).toBe(0)
   expect(await store.redis.exists(key(entries[1]!), key(entries[2]!))).toBe(2)
 })
+
+it('an index that cannot be written keeps no job from its place in the outbox that is made beside it', async () => {
+  const store = await openTestStore()
+  const accepted: string[] = []
+  // In which order a script writes its indexes is by chance.
+  for (let round = 0; round < 20; round++) {
+    const group = `spoilt-${round}`
+    await store.redis.set(`${store.root}:group:${group}:jobs`, 'no sorted set')
+    const jobs = Array.from({ length: 4 }, (_, at) => newJob(at === 1 ? { group } : {}, `${round} ${at}`))
+    const outcomes = await store.jobs.createMany(jobs)
+    accepted.push(...outcomes.flatMap((one) => ('id' in one ? [one.id] : [])))
+  }
+  expect(accepted.length).toBeGreaterThanOrEqual(60)
+  const queued = new Set<string>()
+  await until(async () => {
+    await store.outbox.sweep(TENANT, 0)
+    for (const { id } of await store.lane().fetch(40)) queued.add(id)
+    return queued.size >= accepted.length
+  })
+  expect(queued).toEqual(new Set(accepted))
+})

@@ -23,6 +23,14 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'what a script has gathered is lost where it fails for one of its jobs',
   },
   {
+    file: 'lib/event-references.lua',
+    find: '  local answer = redis.pcall(...)',
+    replace: '  local answer = redis.call(...)',
+    tests: TOGETHER,
+    titles: 'an index that cannot be written',
+    says: 'an index that cannot be written costs jobs beside it their places in the outbox',
+  },
+  {
     file: 'jobs/gather-calls.ts',
     find: 'else for (const one of group) send([one])',
     replace: 'else for (const { reject } of group) reject(error)',
@@ -71,8 +79,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "  redis.call('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)",
-    replace: "  redis.call('SET', key, table.concat(samples, ' '), 'PX', LEARNED_MS)",
+    find: "  write_last('SET', key, table.concat(samples, ' ', math.max(1, #samples - LEARNED_MOST + 1)), 'PX', LEARNED_MS)",
+    replace: "  write_last('SET', key, table.concat(samples, ' '), 'PX', LEARNED_MS)",
     tests: ['test/integration/budgets/budgets.test.ts', 'test/integration/times-to-live.test.ts'],
     says: 'the answers that are learned from grow without an end',
   },
