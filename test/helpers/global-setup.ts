@@ -35,6 +35,8 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   project.provide('clusterUrls', cluster?.urls ?? [])
   // Set after the shared Redis has started, which is none of the tests' processes.
   process.env[RUN_VARIABLE] = run
+  // Some hundred processes of ours start in a run; compiled once, each starts in half of the time.
+  process.env.NODE_COMPILE_CACHE = join(run, 'compile-cache')
 
   return async () => {
     await cluster?.close()
