@@ -5,6 +5,8 @@ import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './
 import { registerBatchRoutes } from './batches/routes.ts'
 import { registerBulkRoute } from './bulk/routes.ts'
 import { answerClientError } from './client-errors.ts'
+import { registerCompression } from './compression.ts'
+import { registerCors } from './cors.ts'
 import { registerDashboardRoutes } from './dashboard/routes.ts'
 import { registerDeliveryRoutes } from './deliveries/routes.ts'
 import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './deps.ts'
@@ -91,8 +93,13 @@ export function buildApp(deps: ApiDeps): Api {
   app.decorateRequest<Tenant | null>(tenantDecorator, null)
   app.decorateRequest<Tenant | null>(callerDecorator, null)
   addSecurityHeaders(app)
-  addHooks(app, context)
-  addTracing(app, deps.traceRequest)
+  registerCors(app, deps)
+  registerCompression(app)
+  // After the plugins' own hooks: a page of a listed origin may read refusals, too.
+  app.after(() => {
+    addHooks(app, context)
+    addTracing(app, deps.traceRequest)
+  })
   addClosing(app, closing, limits.closeGrace)
   registerJsonBody(app, limits)
 

@@ -48,8 +48,8 @@ function read(request: FastifyRequest, decorator: string): Tenant {
 export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandler {
   return (request, _reply, done) => {
     const access = request.routeOptions.config.access ?? 'tenant'
-    // An unknown path is answered 404 with and without a key.
-    if (access === 'public' || request.is404) return done()
+    // An unknown path is answered 404 with and without a key; a browser asks what a page may do without one.
+    if (access === 'public' || request.is404 || request.method === 'OPTIONS') return done()
     try {
       const actsAs = request.headers['x-tenant']
       const asked = {

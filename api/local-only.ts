@@ -1,6 +1,8 @@
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import { isLoopback } from '../config/loopback.ts'
+import type { Config } from '../config/schema.ts'
 import type { Keyring } from '../config/tenants.ts'
+import { isListedOrigin } from './cors.ts'
 import { ApiError } from './errors.ts'
 
 declare module 'fastify' {
@@ -16,23 +18,30 @@ const advice = 'while no tenants are configured only this machine is served; ten
  * While no key is asked, keeps out web pages of others, which a browser on this machine would let in. A page may have made its
  * own name lead here (DNS rebinding): only names of this machine are taken in `Host`. It may send requests without reading
  * their answers: only what no browser sent, or a page of this service, is taken. The pages of the service may be led to from
- * everywhere. Programs send neither `Origin` nor `Sec-Fetch-Site` and notice nothing.
+ * everywhere, and pages that `server.cors` names may ask. Programs send neither `Origin` nor `Sec-Fetch-Site` and notice nothing.
  */
-export function createLocalOnlyHook(deps: { keyring(): Pick<Keyring, 'open'> }): onRequestHookHandler {
+export function createLocalOnlyHook(deps: {
+  keyring(): Pick<Keyring, 'open'>
+  config(): Config
+}): onRequestHookHandler {
   return (request, _reply, done) => {
-    const param = deps.keyring().open ? findForeignHeader(request) : null
+    const param = deps.keyring().open ? findForeignHeader(request, deps.config()) : null
     if (param === null) return done()
     const what = param === 'host' ? 'is not a name of this machine' : 'says that a page of another site asks'
     done(new ApiError('forbidden', `${param}: ${what}; ${advice}`, { param }))
   }
 }
 
-function findForeignHeader(request: FastifyRequest): 'host' | 'origin' | 'sec-fetch-site' | null {
+function findForeignHeader(
+  request: FastifyRequest,
+  config: Config,
+): 'host' | 'origin' | 'sec-fetch-site' | null {
   const { host, origin, 'sec-fetch-site': site } = request.headers
   // HTTP/1.0 knows no `Host`, and no browser sends that.
   if (host !== undefined && !isLocalName(host)) return 'host'
   const { isPage } = request.routeOptions.config
   if (isPage && (request.method === 'GET' || request.method === 'HEAD')) return null
+  if (isListedOrigin(origin, config)) return null
   if (origin !== undefined && !isOwnOrigin(origin, host)) return 'origin'
   // `none`: a person typed the address, or followed a bookmark.
   if (site !== undefined && site !== 'same-origin' && site !== 'none') return 'sec-fetch-site'

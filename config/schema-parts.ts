@@ -90,6 +90,17 @@ export const headerName = z
   .string()
   .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, { error: 'not a name of an HTTP header' })
 
+/** Where a web page comes from, as browsers write it in `Origin`: scheme, host and a port that is not the scheme's own. */
+export function webOrigin() {
+  const expected =
+    'expected the origin of a web page such as "https://app.example": scheme, host and port alone'
+  return z
+    .string()
+    .regex(/^https?:\/\/[^\s/?#@]+$/i, { error: expected })
+    .refine((text) => URL.canParse(text), { error: expected })
+    .transform((text) => new URL(text).origin)
+}
+
 /** An http or https URL without query, fragment or credentials; slashes at its end are dropped. */
 export function httpUrl() {
   const expected = 'expected an http:// or https:// URL without credentials, query or fragment'

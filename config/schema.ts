@@ -16,6 +16,7 @@ import {
   namePattern,
   secret,
   size,
+  webOrigin,
 } from './schema-parts.ts'
 
 const server = z.strictObject({
@@ -39,6 +40,17 @@ const server = z.strictObject({
     .describe(
       'How clients reach the API from outside, for links in webhooks. Default: http:// with host and port. Restart to change.',
     ),
+  cors: z
+    .strictObject({
+      origins: z
+        .array(webOrigin())
+        .prefault([])
+        .describe(
+          'Origins of web pages that may call /v1 from a browser and open its WebSocket. Default: none but the pages of this service.',
+        ),
+    })
+    .prefault({})
+    .describe('Which web pages of other origins may call the API.'),
   max_streams_per_tenant: count()
     .prefault(1_000)
     .describe('Event streams a tenant may have open at once on one API process. Restart to change.'),

@@ -3,6 +3,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { authenticate, readKeyHeader } from '../auth.ts'
+import { isListedOrigin } from '../cors.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { isOwnOrigin } from '../local-only.ts'
@@ -76,7 +77,7 @@ function readKey(request: FastifyRequest) {
 /** A browser keeps pages of others from reading answers of HTTP, and from nothing of a WebSocket. */
 function checkOrigin({ headers }: FastifyRequest, { deps }: RouteContext): void {
   const { origin, host } = headers
-  if (origin === undefined || isOwnOrigin(origin, host)) return
+  if (origin === undefined || isOwnOrigin(origin, host) || isListedOrigin(origin, deps.config())) return
   const { public_url } = deps.config().server
   if (public_url !== undefined && new URL(public_url).origin === origin.toLowerCase()) return
   throw new ApiError('forbidden', 'origin: says that a page of another site asks', { param: 'origin' })

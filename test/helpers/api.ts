@@ -66,6 +66,7 @@ export type TestApiOptions = {
   tenants?: ConfigInput['tenants']
   providers?: ConfigInput['providers']
   cache?: ConfigInput['cache']
+  server?: ConfigInput['server']
   limits?: Partial<ApiLimits>
   /** A Redis of its own, for tests that stop or spoil it. */
   own?: boolean
@@ -106,6 +107,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     tenants: options.tenants ?? {},
     ...(options.providers === undefined ? {} : { providers: options.providers }),
     ...(options.cache === undefined ? {} : { cache: options.cache }),
+    ...(options.server === undefined ? {} : { server: options.server }),
   })
   const { log, logged } = createTestLog(options.logLevel ?? 'warn')
   const metrics = createMetrics({ version: '0.0.0-test', now: Date.now, ofProcess: false })
