@@ -9,7 +9,7 @@ import {
 import type { RedisClient } from '../lib/redis.ts'
 import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 import { formatCursor, type Position, parseCursor, timeOfPlace } from './cursor.ts'
-import { type StreamEntry, type Told, toPage } from './page.ts'
+import { type ReadEntries, readPage, type StreamEntry, type Told } from './page.ts'
 import type { Tips } from './tips.ts'
 
 /** Entries read in one round trip. */
@@ -82,12 +82,15 @@ export function createTenantEvents(deps: {
     (from, most, deltasFrom) =>
       commands.sluiceEventsRead!(...scriptKeys(root), from, most, deltasFrom) as ReturnType<Read>
 
-  async function readPage(read: Read, position: Position, withDeltas: boolean, most: number) {
-    const deltasFrom = withDeltas ? (position.deltas?.entry ?? '-') : ''
-    const [events, deltas, isExpired] = await read(position.events?.entry ?? '-', most, deltasFrom)
-    if (isExpired === 1) throw new EventsExpiredError('events behind this cursor are kept no longer')
-    return toPage(position, events, withDeltas ? deltas : null, most)
-  }
+  /** So many entries of both streams from a position on. Throws where what it stands behind is kept no longer. */
+  const readEntries =
+    (read: Read, withDeltas: boolean): ReadEntries =>
+    async (position, most) => {
+      const deltasFrom = withDeltas ? (position.deltas?.entry ?? '-') : ''
+      const [events, deltas, isExpired] = await read(position.events?.entry ?? '-', most, deltasFrom)
+      if (isExpired === 1) throw new EventsExpiredError('events behind this cursor are kept no longer')
+      return { events, deltas: withDeltas ? deltas : null }
+    }
 
   async function begin(root: string, { cursor, withDeltas }: FollowOptions): Promise<Position> {
     const newestOf = async (key: string) => {
@@ -130,10 +133,10 @@ export function createTenantEvents(deps: {
     async follow(tenant, options, signal) {
       const { filter, withDeltas } = options
       const root = rootOf(tenant)
-      const read = readOf(root)
+      const read = readEntries(readOf(root), withDeltas)
       let position = await begin(root, options)
       // Says now what would break off the stream at once.
-      if (position.events !== null) await readPage(read, position, withDeltas, 1)
+      if (position.events !== null) await read(position, 1)
       const isNamed = ({ reference }: Told) => filter.events?.has(reference.event) ?? true
 
       async function* events(): AsyncGenerator<TenantEvent> {
@@ -143,7 +146,7 @@ export function createTenantEvents(deps: {
             await tip.next()
             let isLast = false
             while (!isLast && !signal.aborted) {
-              const page = await readPage(read, position, withDeltas, PAGE)
+              const page = await readPage(read, position, PAGE)
               const told = page.told.filter(isNamed)
               for (let at = 0; at < told.length; at += RESOLVED) {
                 const block = told.slice(at, at + RESOLVED)

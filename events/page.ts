@@ -11,19 +11,43 @@ type PageItem = { reference: EventReference; place: StreamPlace }
 
 const DELTA = 'job.delta'
 
+type Page = { told: Told[]; end: Position; isLast: boolean }
+
+/** So many entries of both streams, from the entries on at which a position stands. `deltas` null: chunks are not asked for. */
+export type ReadEntries = (
+  position: Position,
+  most: number,
+) => Promise<{ events: StreamEntry[]; deltas: StreamEntry[] | null }>
+
+/** A page grows up to so many times its size where all that it has is of one time. */
+const MOST_GROWTH = 16
+
 /**
- * The references of one read in their order, behind `position`. `deltas` null: chunks are not asked for.
+ * The next page behind `position`. If a whole page has one time, what comes before what is not known; then more is read. Redis gives one
+ * time to what a script writes, and to everything while its clock is behind where it was: that is why growth has an end.
+ */
+export async function readPage(read: ReadEntries, position: Position, size: number): Promise<Page> {
+  for (let most = size; ; most *= 2) {
+    const { events, deltas } = await read(position, most)
+    const page = toPage(position, events, deltas, most, most >= size * MOST_GROWTH)
+    if (page !== null) return page
+  }
+}
+
+/**
+ * The references of one read in their order, behind `position`; null where a whole page has one time, unless `isLongest`.
  *
  * References and chunks are in two streams, each in its order. Entries are compared by Redis' clock, but entries of one job by
  * `seq`, because two events may have the same time, and the clock may have gone back. `most`: the number of entries asked for. If a
  * stream has more, the page stops before the time of its last entry, because the next one may belong before it.
  */
-export function toPage(
+function toPage(
   position: Position,
   events: readonly StreamEntry[],
   deltas: readonly StreamEntry[] | null,
   most: number,
-): { told: Told[]; end: Position; isLast: boolean } {
+  isLongest: boolean,
+): Page | null {
   const start = {
     events: startOf(position.events, events),
     deltas: deltas && startOf(position.deltas, deltas),
@@ -34,7 +58,12 @@ export function toPage(
   const isShown =
     deltas === null
       ? () => true
-      : showUntil(full, [...events.filter(isNew(start.events)), ...deltas.filter(isNew(start.deltas!))])
+      : showUntil(
+          full,
+          [...events.filter(isNew(start.events)), ...deltas.filter(isNew(start.deltas!))],
+          isLongest,
+        )
+  if (isShown === null) return null
   const itemsOf = (entries: readonly StreamEntry[], place: StreamPlace) =>
     entries.filter(([id]) => isShown(id)).flatMap((entry) => toItems(entry, place))
   const own = itemsOf(events, start.events)
@@ -47,15 +76,17 @@ export function toPage(
   return { told, end: at, isLast: full.length === 0 }
 }
 
-/** Which entries a page may show if these streams have more. A whole page with one time is shown all the same. */
+/** Which entries a page may show if these streams have more; null: it has one time alone, which is shown only where it `isLongest`. */
 function showUntil(
   full: readonly (readonly StreamEntry[])[],
   all: readonly StreamEntry[],
-): (id: string) => boolean {
+  isLongest: boolean,
+): ((id: string) => boolean) | null {
   const last = full.map((entries) => entries.at(-1)![0]).sort(compareEntries)[0]
   if (last === undefined) return () => true
   const isEarlier = (id: string) => Number.parseInt(id, 10) < Number.parseInt(last, 10)
-  return all.some(([id]) => isEarlier(id)) ? isEarlier : (id) => compareEntries(id, last) <= 0
+  if (all.some(([id]) => isEarlier(id))) return isEarlier
+  return isLongest ? (id) => compareEntries(id, last) <= 0 : null
 }
 
 /** Behind nothing, a reader stands before the first entry there is: of those before it none was to be had. */

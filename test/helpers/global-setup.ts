@@ -43,7 +43,8 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     await redis.close()
     const left = await waitForEnd(run)
     for (const { pid } of left) killQuietly(pid)
-    await rm(run, { recursive: true, force: true })
+    // What ends just now may still write into the folder of compiled code.
+    await rm(run, { recursive: true, force: true, maxRetries: 10 })
     if (left.length === 0) return
     process.exitCode = 1
     const lines = left.map(({ pid, command }) => `  ${pid}: ${command}`).join('\n')
