@@ -1,8 +1,14 @@
 import { hash } from 'node:crypto'
-import { FAULT_KINDS, type FaultKind, type FaultRule } from './options.ts'
+import {
+  FAULT_KINDS,
+  type FaultKind,
+  type FaultRule,
+  LINE_FAULT_KINDS,
+  type LineFaultKind,
+} from './options.ts'
 
 /** A fault of one call, with its settings filled in. */
-export type SimulatedFault = { kind: FaultKind; retryAfterMs: number; ms: number }
+export type SimulatedFault = { kind: FaultKind | LineFaultKind; retryAfterMs: number; ms: number }
 
 type FaultQuestion = {
   path: string
@@ -25,7 +31,7 @@ export type FaultBook = {
 
 const MARKER = /\[\[fault:([^\]]{1,100})\]\]/
 const DEFAULT_RETRY_AFTER_MS = 1000
-const DEFAULT_MS: Partial<Record<FaultKind, number>> = { slow: 5000, drip: 100 }
+const DEFAULT_MS: Partial<Record<FaultKind | LineFaultKind, number>> = { slow: 5000, drip: 100 }
 
 /** Keeps the rules of all sources and counts how often each applied. `random` decides about rates. */
 export function createFaultBook(configured: readonly FaultRule[], random: () => number): FaultBook {
@@ -80,7 +86,7 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
 /** Reads `KIND:times=N:retry_after=MS:ms=MS`; null for a kind that does not exist. Unknown members are ignored. */
 export function parseFault(text: string): FaultRule | null {
   const [kind, ...members] = text.split(':').map((part) => part.trim())
-  const known = FAULT_KINDS.find((one) => one === kind)
+  const known = [...FAULT_KINDS, ...LINE_FAULT_KINDS].find((one) => one === kind)
   if (!known) return null
   const rule: FaultRule = { kind: known }
   for (const member of members) {

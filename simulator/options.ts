@@ -1,3 +1,5 @@
+import type { BatchSettings } from './batches/options.ts'
+
 /** Limits of one simulated model; a missing member is no limit. */
 export type SimulatedLimits = {
   requests_per_minute?: number
@@ -37,9 +39,13 @@ export const FAULT_KINDS = [
 ] as const
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
+/** Faults of single lines of batches; calls never meet them. */
+export const LINE_FAULT_KINDS = ['lost_line', 'zero_line', 'null_line', 'expired_line'] as const
+export type LineFaultKind = (typeof LINE_FAULT_KINDS)[number]
+
 /** A fault by rule. Without `rate` and `times` every matching call gets it. */
 export type FaultRule = {
-  kind: FaultKind
+  kind: FaultKind | LineFaultKind
   /** Share of the matching calls, 0–1. */
   rate?: number
   /** Only this many matching calls get it, the first ones. */
@@ -84,6 +90,8 @@ export type SimulatorOptions = {
   /** Models that exist; any others answer 404. Default: every name does. */
   models?: string[]
   faults?: FaultRule[]
+  /** How its batch APIs behave. */
+  batches?: Partial<BatchSettings>
   /** How everything is said: a name of dialects.ts. Default: as OpenAI says it. */
   dialect?: string
   /** The dialects of single models. */
@@ -116,6 +124,7 @@ export function resolveOptions(options: SimulatorOptions): SimulatorSettings {
     poison: options.poison ?? '[[poison]]',
     models: options.models ?? null,
     faults: options.faults ?? [],
+    batches: options.batches ?? {},
     dialect: options.dialect ?? null,
     modelDialects: options.modelDialects ?? {},
     hugeBytes: options.hugeBytes ?? 80 * 1024 * 1024,

@@ -2,12 +2,15 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { isJsonObject } from '../lib/json.ts'
 import type { CallType } from '../providers/provider.ts'
+import { type BatchApi, createBatchApi } from './batches/api.ts'
+import { readBatchSettings } from './batches/options.ts'
 import { createCallHandler, type ModelGate } from './calls.ts'
 import { createFaultBook } from './faults.ts'
 import { createLimiter } from './limiter.ts'
 import {
   FAULT_KINDS,
   type FaultRule,
+  LINE_FAULT_KINDS,
   resolveOptions,
   type SimulatedLimits,
   type SimulatorOptions,
@@ -26,6 +29,7 @@ export type Simulator = {
   /** As the routes under `/_sim` do. */
   setFaults(rules: FaultRule[]): void
   setLimits(limits: SimulatedLimits, model?: string): void
+  batches: Pick<BatchApi, 'set' | 'endAll' | 'batches' | 'files'>
   reset(): void
 }
 
@@ -80,9 +84,11 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
   function reset(): void {
     recorder.reset()
     faults.reset()
+    batches.reset()
     rebuildGates()
   }
 
+  const batches = createBatchApi({ settings, faults, recorder, random, now })
   const handleCall = createCallHandler({ settings, faults, recorder, gate, random, now })
 
   function control(route: string, text: string, response: ServerResponse): void {
@@ -90,7 +96,11 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     let told: object = { ok: true }
     if (route === 'GET /_sim/state') told = recorder.state()
     else if (route === 'GET /_sim/calls') told = { calls: recorder.calls() }
-    else if (route === 'POST /_sim/reset') reset()
+    else if (route === 'GET /_sim/batches') told = { batches: batches.batches(), files: batches.files() }
+    else if (route === 'POST /_sim/batches' && isJsonObject(body)) {
+      batches.set(readBatchSettings(body))
+      if (body.end === 'complete' || body.end === 'expire') batches.endAll(body.end)
+    } else if (route === 'POST /_sim/reset') reset()
     else if (route === 'POST /_sim/faults' && isRuleList(body)) faults.setRules(body)
     else if (route === 'POST /_sim/limits' && isJsonObject(body)) {
       const { model, ...limits } = body
@@ -108,21 +118,25 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     answer(response, 200, { object: 'list', data })
   }
 
-  function handle(request: IncomingMessage, response: ServerResponse, text: string): void {
+  function handle(request: IncomingMessage, response: ServerResponse, bytes: Buffer): void {
     const path = (request.url ?? '/').split('?', 1)[0]!
     if (path.startsWith('/_sim/')) {
-      control(`${request.method} ${path}`, text, response)
+      control(`${request.method} ${path}`, bytes.toString(), response)
       return
     }
     const endpoint = request.method === 'POST' ? ENDPOINTS.find(([end]) => path.endsWith(end)) : undefined
-    const shown = endpoint ? `/v1${endpoint[0]}` : path.endsWith('/models') ? '/v1/models' : 'other'
+    const ofBatches = endpoint ? null : batches.shownPath(path)
+    const shown = endpoint
+      ? `/v1${endpoint[0]}`
+      : (ofBatches ?? (path.endsWith('/models') ? '/v1/models' : 'other'))
     recorder.start()
     response.on('close', () => recorder.finish(shown, response.writableFinished ? response.statusCode : 499))
     if (endpoint) {
       const match = DEPLOYMENT.exec(path)
       const deployment = match?.[1] ?? null
-      handleCall({ request, response, type: endpoint[1], path: shown, deployment, text })
-    } else if (shown === '/v1/models') listModels(response)
+      handleCall({ request, response, type: endpoint[1], path: shown, deployment, text: bytes.toString() })
+    } else if (ofBatches !== null) batches.handle(request, response, bytes)
+    else if (shown === '/v1/models') listModels(response)
     else {
       const message = `Unknown request URL: ${request.method} ${path}.`
       answer(response, 404, {
@@ -135,11 +149,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
-      handle(
-        request,
-        response,
-        chunks.length === 1 ? chunks[0]!.toString() : Buffer.concat(chunks).toString(),
-      )
+      handle(request, response, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
     })
     request.on('error', () => {})
     response.on('error', () => {})
@@ -165,6 +175,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     calls: recorder.calls,
     setFaults: faults.setRules,
     setLimits,
+    batches,
     reset,
   }
 }
@@ -184,7 +195,7 @@ function parseControl(text: string): unknown {
 }
 
 function isRuleList(body: unknown): body is FaultRule[] {
-  const kinds: readonly unknown[] = FAULT_KINDS
+  const kinds: readonly unknown[] = [...FAULT_KINDS, ...LINE_FAULT_KINDS]
   return Array.isArray(body) && body.every((rule) => isJsonObject(rule) && kinds.includes(rule.kind))
 }
 

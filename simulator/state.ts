@@ -9,6 +9,9 @@ export type BilledCall = {
   /** What it took from the token limit. */
   tokens: number
   inputs: number
+  /** Of a line of a batch: the batch, and the line's name in it. */
+  batch?: string
+  custom_id?: string
 }
 
 /** What was admitted in one second of the clock. */
