@@ -35,6 +35,7 @@ import { createSchedulesTask } from './services/schedules.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
+import { openTokenCounter } from './services/token-counter.ts'
 import { openTraces } from './services/tracing.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookDelivery } from './webhooks/deliverer.ts'
@@ -108,6 +109,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     config: () => config.current(),
     keyring: () => keyring,
     ...createSubmission(config, store.now),
+    countTokens: openTokenCounter(deps, store.now, closers),
     ready: store.watch.look,
     metrics: { ...deps.metrics.http, render: deps.metrics.render },
     isMemoryShort: store.memory.isShort,

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import type { Tenant } from '../config/tenants.ts'
+import { registerAnthropicRoutes } from './anthropic/routes.ts'
 import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
 import { registerBatchRoutes } from './batches/routes.ts'
 import { registerBulkRoute } from './bulk/routes.ts'
@@ -124,6 +125,8 @@ export function buildApp(deps: ApiDeps): Api {
     registerFlowRoutes(api, context)
     // In a scope of its own, for its errors read as OpenAI's.
     await api.register(async (door: Api) => registerOpenAiRoutes(door, context))
+    // In a scope of its own, for its errors read as Anthropic's.
+    await api.register(async (door: Api) => registerAnthropicRoutes(door, context))
     // In a scope of its own, for its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
     await api.register(async (files: Api) => registerFileRoutes(files, context))

@@ -87,9 +87,9 @@ export function authenticate(
   return { caller, tenant }
 }
 
-/** What `Authorization` says, or would say: Azure's clients send their key as `api-key`. */
+/** What `Authorization` says, or would say: Azure's clients send their key as `api-key`, Anthropic's as `x-api-key`. */
 export function readKeyHeader({ headers }: FastifyRequest): string | undefined {
-  const key = headers['api-key']
+  const key = headers['api-key'] ?? headers['x-api-key']
   return headers.authorization ?? (typeof key === 'string' ? `Bearer ${key}` : undefined)
 }
 

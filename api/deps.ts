@@ -15,6 +15,7 @@ import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
 import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
+import type { ProviderAnswer } from '../providers/provider.ts'
 import type { Schedules } from '../schedules/store.ts'
 import type { LaneControl } from './lanes/lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
@@ -53,6 +54,8 @@ export type ApiDeps = {
   /** The names of lanes and aliases that the configuration has, for a hint at what was meant. */
   listModels(): string[]
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
+  /** Asks the lane's provider how many input tokens a message has; null where it has no endpoint for that. */
+  countTokens(lane: Lane, body: JsonObject, signal: AbortSignal): Promise<ProviderAnswer> | null
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
   /** Whether this process can serve; the answer shows `reason`. */
   ready(): Promise<{ ok: boolean; reason?: string }>

@@ -21,6 +21,7 @@ export function sendError(
   request: FastifyRequest,
   reply: FastifyReply,
   isUnavailable: (error: unknown) => boolean,
+  shape: (error: ApiError, requestId: string) => object = (shown) => ({ error: toErrorMembers(shown) }),
 ): FastifyReply {
   const shown = toApiError(error, isUnavailable)
   if (shown.code === 'internal_error') request.log.error({ err: error }, 'request failed')
@@ -36,7 +37,7 @@ export function sendError(
       .type('application/json; charset=utf-8')
       // Not the route's own serializer: an error must be answered even where a route's schemas are wrong.
       .serializer((payload: unknown) => JSON.stringify(payload))
-      .send({ error: toErrorMembers(shown) })
+      .send(shape(shown, request.id))
   )
 }
 

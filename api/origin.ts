@@ -15,6 +15,7 @@ const tracedRoutes = new Set([
   '/v1/chat/completions',
   '/v1/embeddings',
   '/v1/responses',
+  '/v1/messages',
   '/v1/batches',
   '/v1/schedules/:id/run',
   '/v1/flows',

@@ -95,6 +95,33 @@ export type BulkLine = {
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
 } | {
+  type: 'message'
+  body: MessageBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
   type: 'embedding'
   body: EmbeddingBody
   /** Default `normal`. */
@@ -215,6 +242,31 @@ export type CreateJob = {
 } | {
   type: 'response'
   body: ResponseBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'message'
+  body: MessageBody
   /** Default `normal`. */
   priority?: 'high' | 'normal' | 'low' | null
   /** Not before this many milliseconds from now. */
@@ -531,7 +583,7 @@ export type Group = {
 export type Job = {
   id: string
   object: 'job'
-  type: 'chat' | 'response' | 'embedding'
+  type: 'chat' | 'response' | 'message' | 'embedding'
   status: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
   model: string
   lane: string
@@ -650,7 +702,7 @@ export type ListJobsAnswer = {
 
 export type ListJobsQuery = {
   status?: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
-  type?: 'chat' | 'response' | 'embedding'
+  type?: 'chat' | 'response' | 'message' | 'embedding'
   group?: string
   lane?: string
   /** Jobs that this schedule made. */
@@ -688,6 +740,23 @@ export type ListSchedulesQuery = {
   limit?: number
   /** The last id of the page before. It may have been deleted since. */
   after?: string
+}
+
+/** A body of Anthropic's `POST /v1/messages`. */
+export type MessageBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  /** The most output tokens; the Messages API demands it. */
+  max_tokens: number
+  messages: {
+    role: string
+    [member: string]: Untouched
+  }[]
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  /** What `POST /v1/messages` takes from the header `anthropic-beta`. */
+  anthropic_beta?: string | string[] | null
+  [member: string]: Untouched
 }
 
 export type PutDurableStep = {

@@ -1,6 +1,11 @@
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 
-export const JobType = { chat: 'chat', response: 'response', embedding: 'embedding' } as const
+export const JobType = {
+  chat: 'chat',
+  response: 'response',
+  message: 'message',
+  embedding: 'embedding',
+} as const
 export type JobType = (typeof JobType)[keyof typeof JobType]
 
 /** The states of a job; docs/architecture.md draws the ways between them. */

@@ -6,6 +6,7 @@ import type { JobType } from './job.ts'
 const PRESENTATION: Record<JobType, readonly string[]> = {
   chat: ['stream', 'stream_options'],
   response: ['stream', 'stream_options', 'background'],
+  message: ['stream'],
   embedding: ['encoding_format'],
 }
 

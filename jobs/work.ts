@@ -9,7 +9,7 @@ import { type AtRest, toUndecryptable } from './at-rest.ts'
 import { USUAL_STATUS } from './attempts.ts'
 import { gatherCalls } from './gather-calls.ts'
 import type { Incident } from './incidents.ts'
-import type { Attempt, CacheOutcome, JobError, Usage, WaitingFor } from './job.ts'
+import type { Attempt, CacheOutcome, JobError, JobType, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
 import { encodeEstimate, type MoneyEstimate } from './money.ts'
@@ -59,7 +59,7 @@ export type Claimed = {
   /** From the time when it could have started to this claim. */
   waitedMs: number
   timeoutMs: number
-  type: 'chat' | 'response' | 'embedding'
+  type: JobType
   /** As the client named it: a lane or an alias of several. */
   model: string
   /** See NewJob. */

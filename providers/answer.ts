@@ -12,6 +12,7 @@ import type { CallType } from './provider.ts'
 export function findAnswerFault(type: CallType, body: JsonObject, inputs: number | null): string | null {
   if (type === 'chat') return findChatFault(body)
   if (type === 'response') return findResponseFault(body)
+  if (type === 'message') return findMessageFault(body)
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
   if (inputs !== null && body.data.length !== inputs) {
     return `the answer has ${body.data.length} vectors for ${inputs} inputs`
@@ -42,6 +43,13 @@ function findResponseFault({ output, status }: JsonObject): string | null {
   if (!output.every(isJsonObject)) return 'the answer has an output item that is no object'
   // A response may be cut before its first item.
   return output.length === 0 && status !== 'incomplete' ? 'the answer has no output item' : null
+}
+
+/** A message may be cut before its first block, or have nothing to say behind a call of a tool. */
+function findMessageFault({ content, stop_reason: reason }: JsonObject): string | null {
+  if (!Array.isArray(content)) return 'the answer has no list of content'
+  if (!content.every(isJsonObject)) return 'the answer has a block that is no object'
+  return typeof reason === 'string' && reason !== '' ? null : 'the answer has no stop_reason'
 }
 
 function isVector(entry: JsonValue): boolean {

@@ -1,6 +1,7 @@
 import { longWorkTurn } from '../lib/breathe.ts'
-import { isJsonObject } from '../lib/json.ts'
-import { hasLargeSource, keepSourcesAt } from '../lib/json-source.ts'
+import { isJsonObject, type JsonValue } from '../lib/json.ts'
+import { hasLargeSource, keepSourcesAt, sourceOf } from '../lib/json-source.ts'
+import { editMembers } from '../lib/json-text.ts'
 import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
 import type { AnswerFormat } from './answer-format.ts'
 import { toChatCompletion } from './anthropic-answer.ts'
@@ -11,6 +12,7 @@ import { firstChoice } from './chat-to-response.ts'
 import { type AnswerOutcome, invalidAnswer } from './classify.ts'
 import { createAgent } from './connections.ts'
 import { judgeBody } from './judge-answer.ts'
+import { createMessageReader } from './message-reader.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { findError } from './provider-error.ts'
 import { answerAsResponse } from './response-as-chat.ts'
@@ -53,7 +55,7 @@ const DEFAULT_MAX_TOKENS = 4096
 
 /**
  * An adapter for Anthropic's Messages API: chats go out as messages and come back as chat completions, streamed or
- * whole; responses go by the way of chats. One request a call. What a chat asks for and Anthropic has no word for fails before anything is sent.
+ * whole; responses go by the way of chats. Messages go out and come back as the text that they are, but for `model` and `anthropic_beta`. One request a call. What a chat asks for and Anthropic has no word for fails before anything is sent.
  */
 export function createAnthropicProvider(options: AnthropicOptions): Provider {
   const maxBytes = options.maxAnswerBytes ?? DEFAULT_MAX_ANSWER_BYTES
@@ -71,11 +73,41 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
     now,
   })
   const dispatcher = createAgent(options.proxy ?? null)
-  const send = createSend({ dispatcher, headers: buildHeaders(options), maxBytes })
+  const headers = buildHeaders(options)
+  const send = createSend({ dispatcher, headers, maxBytes })
 
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
     if (request.type === 'embedding') return refuseType(request.type, 'anthropic')
+    if (request.type === 'message') return answerMessage(request)
     return request.type === 'response' ? answerAsResponse(request, answerChat) : answerChat(request)
+  }
+
+  /** Sends the client's own text; betas, which its HTTP client sent as a header, become one again. */
+  function sendOwn(
+    to: string,
+    { model, body }: Pick<ProviderRequest, 'model' | 'body'>,
+    signal: AbortSignal,
+  ) {
+    const edits = { model: JSON.stringify(model), anthropic_beta: null }
+    const betas = joinBetas(headers['anthropic-beta'], body.anthropic_beta)
+    return send(to, editMembers(sourceOf(body), edits), signal, betas)
+  }
+
+  function answerMessage(request: ProviderRequest): Promise<ProviderAnswer> {
+    return attempt(request, {
+      send: (signal) => sendOwn(url, request, signal),
+      read: (response) => readMessage(request, response, maxBytes),
+    })
+  }
+
+  function countTokens(request: Omit<ProviderRequest, 'type'>): Promise<ProviderAnswer> {
+    return attempt(
+      { ...request, type: 'message' },
+      {
+        send: (signal) => sendOwn(`${url}/count_tokens`, request, signal),
+        read: async (response) => readCount(await readJson(response.stream, maxBytes)),
+      },
+    )
   }
 
   async function answerChat(request: ProviderRequest): Promise<ProviderAnswer> {
@@ -98,7 +130,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
     }
   }
 
-  return createAdapter({ name: options.name, dispatcher, answerCall })
+  return createAdapter({ name: options.name, dispatcher, answerCall, countTokens })
 }
 
 async function readBody(
@@ -126,6 +158,36 @@ async function readBody(
   return body
     ? judgeBody('chat', body)
     : { ok: false, verdict: invalidAnswer('the answer has no list of content') }
+}
+
+async function readMessage(
+  request: ProviderRequest,
+  response: UpstreamResponse,
+  maxBytes: number,
+): Promise<AnswerOutcome> {
+  if (!(await isEventStream(response))) return judgeBody('message', await readJson(response.stream, maxBytes))
+  const reader = createMessageReader({
+    onDelta: (request.body.stream === true && request.onDelta) || ignoreDelta,
+    ...(request.onUsage ? { onUsage: request.onUsage } : {}),
+  })
+  return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
+}
+
+function readCount(body: unknown): AnswerOutcome {
+  return isJsonObject(body) && typeof body.input_tokens === 'number'
+    ? { ok: true, body }
+    : { ok: false, verdict: invalidAnswer('the answer has no input_tokens') }
+}
+
+/** The configuration's betas and those of the request, each once. */
+function joinBetas(
+  configured: string | undefined,
+  asked: JsonValue | undefined,
+): Record<string, string> | undefined {
+  if (asked === undefined || asked === null) return undefined
+  const names = [configured ?? '', ...[asked].flat().map(String)].flatMap((text) => text.split(','))
+  const betas = new Set(names.map((name) => name.trim()).filter((name) => name !== ''))
+  return betas.size === 0 ? undefined : { 'anthropic-beta': [...betas].join(',') }
 }
 
 /** An answer that was asked for in a format is none in another. What was streamed cannot be put right any more. */

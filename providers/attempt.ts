@@ -120,15 +120,20 @@ export function createAdapter(deps: {
   name: string
   dispatcher: Dispatcher
   answerCall: (request: ProviderRequest) => Promise<ProviderAnswer>
+  countTokens: ((request: Omit<ProviderRequest, 'type'>) => Promise<ProviderAnswer>) | null
 }): Provider {
+  const { countTokens } = deps
   const underWay = new Set<Promise<ProviderAnswer>>()
+  function track(call: Promise<ProviderAnswer>): Promise<ProviderAnswer> {
+    const answer = call.finally(() => underWay.delete(answer))
+    underWay.add(answer)
+    return answer
+  }
+
   return {
     name: deps.name,
-    call(request) {
-      const answer = deps.answerCall(request).finally(() => underWay.delete(answer))
-      underWay.add(answer)
-      return answer
-    },
+    call: (request) => track(deps.answerCall(request)),
+    countTokens: countTokens && ((request) => track(countTokens(request))),
     async close() {
       // A call may not have reached the dispatcher yet, which refuses what comes after its close.
       await Promise.allSettled(underWay)

@@ -52,13 +52,23 @@ const NOT_BASE64 = /[^\w+/=\s-]/
  */
 export function countPrompt(type: CallType, body: JsonObject): number {
   if (type === 'embedding') return countEmbeddingInput(body.input).tokens
-  const texts = type === 'chat' ? [body.messages] : [body.instructions, body.input, body.prompt]
-  const schemas =
-    type === 'chat' ? [body.tools, body.functions, body.response_format] : [body.tools, body.text]
+  const { texts, schemas } = listRead(type, body)
   let bytes = 0
   for (const text of texts) bytes += countText(text)
   for (const schema of schemas) if (schema !== undefined) bytes += countSchema(schema)
   return Math.max(1, Math.ceil(bytes / BYTES_PER_TOKEN))
+}
+
+/** What of a request a model reads: texts, and what is written in front of it as JSON. */
+function listRead(
+  type: CallType,
+  body: JsonObject,
+): { texts: (JsonValue | undefined)[]; schemas: (JsonValue | undefined)[] } {
+  if (type === 'message')
+    return { texts: [body.system, body.messages], schemas: [body.tools, body.output_config] }
+  if (type === 'chat')
+    return { texts: [body.messages], schemas: [body.tools, body.functions, body.response_format] }
+  return { texts: [body.instructions, body.input, body.prompt], schemas: [body.tools, body.text] }
 }
 
 /** Output tokens of a whole answer, or of one chunk or event of a stream, estimated from its text; 0 where there is none. */
@@ -71,6 +81,8 @@ export function countAnswerBytes(answer: JsonValue): number {
   if (!isJsonObject(answer)) return 0
   if (typeof answer.delta === 'string') return Buffer.byteLength(answer.delta)
   if (Array.isArray(answer.output)) return countText(answer.output)
+  if (answer.type === 'message') return countText(answer.content)
+  if (answer.type === 'content_block_delta') return countText(answer.delta)
   if (!Array.isArray(answer.choices)) return 0
   let bytes = 0
   for (const choice of answer.choices) {

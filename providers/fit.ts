@@ -1,6 +1,7 @@
 import type { Lane } from '../config/lanes.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { toMessagesRequest } from './anthropic-request.ts'
+import { chatDialectOf, messageToChat } from './message-to-chat.ts'
 import type { CallType } from './provider.ts'
 import { toChatBody } from './response-to-chat.ts'
 import { UnmappableError } from './unmappable.ts'
@@ -13,12 +14,13 @@ export type Fit =
   /** It has no counterpart for a member; `param` as in OpenAI's errors: `messages[0].role`. */
   | { kind: 'unsupported_member'; message: string; param: string }
 
-/** Decides from the request alone whether a lane can serve it. Kinds that take bodies as they come serve everything. */
+/** Decides from the request alone whether a lane can serve it. Kinds that take bodies as they come serve everything but messages. */
 export function judgeFit(
   lane: Pick<Lane, 'kind' | 'model' | 'onUnsupported'>,
   type: CallType,
   body: JsonObject,
 ): Fit {
+  if (type === 'message') return judgeMessage(lane.kind, body)
   if (lane.kind !== 'anthropic') return { kind: 'serves', dropped: [] }
   if (type === 'embedding') {
     return {
@@ -26,11 +28,26 @@ export function judgeFit(
       message: `providers of kind anthropic do not serve jobs of type ${type}`,
     }
   }
-  try {
+  return tryMapping(() => {
     const chat = type === 'response' ? toChatBody(body) : body
     const { model, onUnsupported } = lane
     const { dropped } = toMessagesRequest(chat, { model, defaultMaxTokens: 1, onUnsupported })
-    return { kind: 'serves', dropped }
+    return dropped
+  })
+}
+
+function judgeMessage(kind: Lane['kind'], body: JsonObject): Fit {
+  if (kind === 'anthropic') return { kind: 'serves', dropped: [] }
+  return tryMapping(() => {
+    messageToChat(body, chatDialectOf(kind))
+    return []
+  })
+}
+
+/** @param map answers the members that are left out */
+function tryMapping(map: () => string[]): Fit {
+  try {
+    return { kind: 'serves', dropped: map() }
   } catch (error) {
     if (!(error instanceof UnmappableError)) throw error
     return { kind: 'unsupported_member', message: error.message, param: error.param }

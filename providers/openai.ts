@@ -8,6 +8,8 @@ import { createAdapter, createAttempt } from './attempt.ts'
 import type { AnswerOutcome } from './classify.ts'
 import { createAgent } from './connections.ts'
 import { judgeBody } from './judge-answer.ts'
+import { answerAsMessage } from './message-as-chat.ts'
+import { chatDialectOf } from './message-to-chat.ts'
 import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { createChatReader, createResponseReader, readStream } from './streaming.ts'
 import {
@@ -43,6 +45,8 @@ export type OpenAiOptions = {
 
 const PATHS: Record<CallType, string> = {
   chat: '/chat/completions',
+  // As a chat.
+  message: '/chat/completions',
   response: '/responses',
   embedding: '/embeddings',
 }
@@ -68,7 +72,15 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const urlOf = createUrls(options)
   const refused = createRefusedAdditions(options.now ?? Date.now)
 
+  const dialect = chatDialectOf(options.kind)
+
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
+    return request.type === 'message'
+      ? answerAsMessage(request, dialect, answerDirectly)
+      : answerDirectly(request)
+  }
+
+  async function answerDirectly(request: ProviderRequest): Promise<ProviderAnswer> {
     const added = refused.choose(request)
     const first = await exchange(request, added)
     const blamed = refused.blame(added, first.answer, first.words)
@@ -103,7 +115,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     return { answer, words }
   }
 
-  return createAdapter({ name: options.name, dispatcher, answerCall })
+  return createAdapter({ name: options.name, dispatcher, answerCall, countTokens: null })
 }
 
 async function readBody(

@@ -1,7 +1,13 @@
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 
 /** What a call asks for; each type is one endpoint of the provider. */
-export const CallType = { chat: 'chat', response: 'response', embedding: 'embedding' } as const
+export const CallType = {
+  chat: 'chat',
+  response: 'response',
+  /** Anthropic's Messages API. */
+  message: 'message',
+  embedding: 'embedding',
+} as const
 export type CallType = (typeof CallType)[keyof typeof CallType]
 
 /** Tokens as the provider counted them. */
@@ -40,7 +46,7 @@ export type ProviderRequest = {
 export type ProviderSuccess = {
   ok: true
   status: number
-  /** The whole answer as OpenAI shapes it; for a streamed call put together from its chunks. */
+  /** The whole answer as the API of the call's type shapes it; for a streamed call put together from its chunks. */
   body: JsonObject
   usage: Usage | null
   feedback: Feedback
@@ -102,5 +108,7 @@ export type ProviderAnswer = ProviderSuccess | ProviderFailure
 export type Provider = {
   readonly name: string
   call(request: ProviderRequest): Promise<ProviderAnswer>
+  /** Input tokens of a message as the provider counts them, in the answer's `input_tokens`; null where it has no endpoint for that. */
+  readonly countTokens: ((request: Omit<ProviderRequest, 'type'>) => Promise<ProviderAnswer>) | null
   close(): Promise<void>
 }

@@ -83,7 +83,13 @@ export function trimUrl(url: string): string {
 }
 
 /** Sends JSON text to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
-export type Send = (url: string, body: string, signal: AbortSignal) => Promise<UpstreamResponse>
+/** @param own headers of this request alone, over those of all */
+export type Send = (
+  url: string,
+  body: string,
+  signal: AbortSignal,
+  own?: Record<string, string>,
+) => Promise<UpstreamResponse>
 
 /**
  * The way out, on `undici.request`. It follows no redirect, and repeats nothing.
@@ -103,10 +109,10 @@ export function createSend(options: {
   maxBytes: number
 }): Send {
   const { dispatcher, headers, maxBytes } = options
-  return async (url, body, signal) => {
+  return async (url, body, signal, own) => {
     const response = await requestTracked(url, {
       method: 'POST',
-      headers,
+      headers: own === undefined ? headers : { ...headers, ...own },
       body,
       signal,
       dispatcher,

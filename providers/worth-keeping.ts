@@ -14,6 +14,7 @@ const ENDED =
  */
 export function isWorthKeeping(type: CallType, request: JsonObject, answer: JsonObject): boolean {
   if (type === 'chat') return isChatWorthKeeping(request, answer)
+  if (type === 'message') return isMessageWorthKeeping(request, answer)
   if (type !== 'response') return true
   const output = Array.isArray(answer.output) ? answer.output : []
   return (answer.status === 'completed' || answer.status === undefined) && output.some(isItemGiven)
@@ -27,6 +28,20 @@ function isChatWorthKeeping(request: JsonObject, answer: JsonObject): boolean {
     if (reason === 'length') return isOwnCap(request, answer)
     return typeof reason === 'string' && ENDED.test(reason)
   })
+}
+
+function isMessageWorthKeeping(request: JsonObject, answer: JsonObject): boolean {
+  const content = Array.isArray(answer.content) ? answer.content.filter(isJsonObject) : []
+  const isSaid = content.some((block) => !/thinking$/.test(String(block.type)) && isPartGiven(block))
+  const reason = answer.stop_reason
+  if (reason === 'max_tokens') {
+    const written = isJsonObject(answer.usage) ? answer.usage.output_tokens : undefined
+    const cap = request.max_tokens
+    return (
+      isSaid && typeof cap === 'number' && (typeof written !== 'number' || written === 0 || written >= cap)
+    )
+  }
+  return isSaid && typeof reason === 'string' && ENDED.test(reason)
 }
 
 /** A model may also run out of its context before it comes to the cap. */

@@ -1,7 +1,12 @@
 import { z } from 'zod'
 import { CacheMode, Priority } from '../../jobs/job.ts'
 import { idPatterns } from '../errors.ts'
-import { chatBodySchema, embeddingBodySchema, responseBodySchema } from '../schemas/bodies.ts'
+import {
+  chatBodySchema,
+  embeddingBodySchema,
+  messageBodySchema,
+  responseBodySchema,
+} from '../schemas/bodies.ts'
 
 const maxDelay = 366 * 24 * 60 * 60 * 1000
 const maxTimeout = 60 * 60 * 1000
@@ -49,12 +54,13 @@ const common = {
 const create = {
   chat: z.strictObject({ type: z.literal('chat'), body: chatBodySchema, ...common }),
   response: z.strictObject({ type: z.literal('response'), body: responseBodySchema, ...common }),
+  message: z.strictObject({ type: z.literal('message'), body: messageBodySchema, ...common }),
   embedding: z.strictObject({ type: z.literal('embedding'), body: embeddingBodySchema, ...common }),
 }
 
 /** What `POST /v1/jobs` takes. */
 export const createJobSchema = z
-  .discriminatedUnion('type', [create.chat, create.response, create.embedding])
+  .discriminatedUnion('type', [create.chat, create.response, create.message, create.embedding])
   .meta({ id: 'CreateJob' })
 export type CreateJob = z.output<typeof createJobSchema>
 
@@ -67,6 +73,7 @@ export const bulkLineSchema = z
   .discriminatedUnion('type', [
     create.chat.extend(lineMembers),
     create.response.extend(lineMembers),
+    create.message.extend(lineMembers),
     create.embedding.extend(lineMembers),
   ])
   .meta({ id: 'BulkLine' })

@@ -13,6 +13,9 @@ import { type CallProgress, watchCall } from './watch.ts'
 /** Seconds after which a failure that asking again may cure is worth another request. */
 const RETRY_AFTER = 2
 
+/** @param requestId of the request that is answered */
+export type ShapeError = (failure: Pick<Failure, 'status' | 'error'>, requestId: string) => JsonObject
+
 /** How an endpoint hands its answers over. */
 export type Handover = {
   /** Null: in one piece. Such answers have no chunks. */
@@ -21,6 +24,8 @@ export type Handover = {
   render?: (job: Job, result: JsonObject) => JsonObject
   /** Default: `watchCall`. */
   watch?: typeof watchCall
+  /** The body of an answer about an error; default: as OpenAI's. */
+  shapeError?: ShapeError
 }
 
 /** Answers in one piece, with the result or what went wrong. */
@@ -37,7 +42,7 @@ export async function answerWhole(
   if (end === null) return reply.hijack()
   reply.header('x-cache', cacheOf(end, call.job))
   const failure = failureOf(end)
-  if (failure) return answerFailure(reply, call, failure)
+  if (failure) return answerFailure(reply, call, failure, handover.shapeError)
   if (handover.render !== undefined && end.kind === 'ended') await parseLargeResult(end.job)
   return answerResult(reply, end, handover.render)
 }
@@ -92,7 +97,12 @@ function asItIs(payload: unknown): string {
   return payload as string
 }
 
-export function answerFailure(reply: FastifyReply, call: OpenAiCall, failure: Failure): FastifyReply {
+export function answerFailure(
+  reply: FastifyReply,
+  call: OpenAiCall,
+  failure: Failure,
+  shape: ShapeError = ({ error }) => ({ error }),
+): FastifyReply {
   const { status, error, isRetryable } = call.isReplayed ? sayReplayed(failure, call.job.id) : failure
   return reply
     .code(status)
@@ -102,7 +112,7 @@ export function answerFailure(reply: FastifyReply, call: OpenAiCall, failure: Fa
     })
     .type('application/json; charset=utf-8')
     .serializer((payload: unknown) => JSON.stringify(payload))
-    .send({ error })
+    .send(shape({ status, error }, reply.request.id))
 }
 
 /** The same key would bring the same failure again, however often it is sent. */

@@ -63,7 +63,7 @@ export async function answerCall(
       if (first.kind !== 'chunk') {
         finish()
         const failure = failureOf(first)
-        if (failure) return answerFailure(reply, call, failure)
+        if (failure) return answerFailure(reply, call, failure, handover.shapeError)
       }
     }
 

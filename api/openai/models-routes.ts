@@ -1,5 +1,13 @@
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { listLanes } from '../../config/lanes.ts'
+import {
+  anthropicListSchema,
+  anthropicModelSchema,
+  isForAnthropic,
+  toAnthropicList,
+  toAnthropicModel,
+} from '../anthropic/models.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { errorResponses } from '../schemas/common.ts'
@@ -28,7 +36,10 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listModels',
         summary: 'List models and aliases',
         response: {
-          200: z.object({ object: z.literal('list'), data: z.array(modelSchema) }),
+          200: z.union([
+            z.object({ object: z.literal('list'), data: z.array(modelSchema) }),
+            anthropicListSchema,
+          ]),
           ...errorResponses,
         },
       },
@@ -51,7 +62,7 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
       const known = new Set(named.map(({ id }) => id))
       const lanes = [...named, ...used.flat().filter(({ id }) => !known.has(id))]
       const aliases = Object.keys(config.routes).map((alias) => toModel(alias, OWNER))
-      return { object: 'list' as const, data: [...lanes, ...aliases] }
+      return shapeList(request, [...lanes, ...aliases])
     },
   )
 
@@ -73,10 +84,10 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
             .string()
             .describe('`provider/model`, or an alias. Its slash may be written as it is, or as `%2F`.'),
         }),
-        response: { 200: modelSchema, ...errorResponses },
+        response: { 200: z.union([modelSchema, anthropicModelSchema]), ...errorResponses },
       },
     },
-    async (request) => find(request.params.model),
+    async (request) => shapeModel(request, find(request.params.model)),
   )
   // The same for names whose slashes are written as they are.
   app.get(
@@ -85,13 +96,24 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         hide: true,
         params: z.object({ '*': z.string() }),
-        response: { 200: modelSchema, ...errorResponses },
+        response: { 200: z.union([modelSchema, anthropicModelSchema]), ...errorResponses },
       },
     },
-    async (request) => find(request.params['*']),
+    async (request) => shapeModel(request, find(request.params['*'])),
   )
 }
 
 function toModel(id: string, owner: string): z.output<typeof modelSchema> {
   return { id, object: 'model', created: 0, owned_by: owner }
+}
+
+type Model = z.output<typeof modelSchema>
+
+function shapeModel(request: FastifyRequest, model: Model) {
+  return isForAnthropic(request) ? toAnthropicModel(model.id) : model
+}
+
+function shapeList(request: FastifyRequest, data: Model[]) {
+  if (isForAnthropic(request)) return toAnthropicList(data.map(({ id }) => id))
+  return { object: 'list' as const, data }
 }

@@ -90,8 +90,8 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   registerResponseRoutes(app, context)
 }
 
-/** OpenAI's `param` is a place in the body; its messages, as ours, begin with `body`. */
-function placeParam(error: unknown): unknown {
+/** `param` is a place in the body; its messages, as ours, begin with `body`. */
+export function placeParam(error: unknown): unknown {
   if (!(error instanceof ApiError) || error.param === null || !/^body\b/.test(error.param)) return error
   const { code, message, retryAfterSeconds } = error
   return new ApiError(code, message, {

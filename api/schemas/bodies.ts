@@ -27,6 +27,19 @@ export const responseBodySchema = z
   })
   .meta({ id: 'ResponseBody', description: 'A body of `POST /responses`.' })
 
+export const messageBodySchema = z
+  .looseObject({
+    model,
+    max_tokens: z.int().min(1).describe('The most output tokens; the Messages API demands it.'),
+    messages: z.array(z.looseObject({ role: z.string().min(1) })).min(1),
+    stream,
+    anthropic_beta: z
+      .union([z.string(), z.array(z.string())])
+      .nullish()
+      .describe('What `POST /v1/messages` takes from the header `anthropic-beta`.'),
+  })
+  .meta({ id: 'MessageBody', description: "A body of Anthropic's `POST /v1/messages`." })
+
 const anObject = z
   .looseObject({})
   .refine((value) => Object.keys(value).length > 0, { error: 'expected an object with members' })

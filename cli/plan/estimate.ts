@@ -29,7 +29,7 @@ export type Load = {
   refused: { count: number; examples: { line: number; reason: string }[] }
 }
 
-const callTypes: readonly string[] = ['chat', 'response', 'embedding'] satisfies CallType[]
+const callTypes: readonly string[] = ['chat', 'response', 'message', 'embedding'] satisfies CallType[]
 const MOST_EXAMPLES = 5
 
 type CountedLane = LaneLoad & { packs: Map<string, { inputs: number; tokens: number }> }

@@ -127,6 +127,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
       ...estimateCost({ kind: lane.kind, type, body }),
       coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
     }),
+    countTokens: () => null,
     checkWebhookUrl: createAddressGuard({ allowPrivateAddresses: false }).checkUrl,
     ready: async () => ({ ok: true }),
     isUnavailable: isRedisUnavailable,

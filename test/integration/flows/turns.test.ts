@@ -9,7 +9,7 @@ const BUSY_FLOWS = 150
 
 it("gives each step of another tenant's flow its turn beside many flows", async () => {
   const shop = await openFlowShop({
-    simulator: { latency: CALL_MS },
+    simulator: { latencyMs: CALL_MS },
     limits: `{ max_concurrency: ${SLOTS} }`,
   })
   const flow = (mark: string) => ({

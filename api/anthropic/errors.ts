@@ -1,0 +1,45 @@
+import type { JsonObject } from '../../lib/json.ts'
+import { type ApiError, toErrorMembers } from '../errors.ts'
+
+/** The types of errors that Anthropic's clients know, by their status (Anthropic, "Errors"). */
+const TYPES: Record<number, string> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  402: 'billing_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  409: 'conflict_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  504: 'timeout_error',
+  529: 'overloaded_error',
+}
+
+/**
+ * An error as Anthropic's clients read it. What Anthropic itself answered keeps its type; every other gets the one of its status.
+ * `code` and `param` are ours, and stay beside it.
+ */
+export function shapeError(
+  { status, error }: { status: number; error: JsonObject },
+  requestId: string,
+): JsonObject {
+  const { type, message, code = null, param = null, ...rest } = error
+  const known = Object.values(TYPES).includes(String(type)) || type === 'api_error'
+  return {
+    type: 'error',
+    error: { ...rest, type: known ? type! : typeOf(status), message: message ?? '', code, param },
+    request_id: requestId,
+  }
+}
+
+/** The same for what is refused before there is a job. */
+export function shapeApiError(error: ApiError, requestId: string): JsonObject {
+  return shapeError(
+    { status: error.status, error: { ...toErrorMembers(error), type: typeOf(error.status) } },
+    requestId,
+  )
+}
+
+function typeOf(status: number): string {
+  return TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error')
+}

@@ -1,0 +1,47 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import { stringifyLine } from '../../lib/json-source.ts'
+import type { StreamForm } from '../openai/stream.ts'
+import { shapeError } from './errors.ts'
+import { listMessageEvents } from './replay-message.ts'
+
+/**
+ * How messages are streamed: events with their type as their name. The event that ends a message is held back until its job has ended:
+ * a client that then asks again finds the answer in the cache.
+ */
+export function createMessageForm(requestId: string): StreamForm {
+  /** Characters of text that were sent. */
+  let sent = 0
+  let hasStopReason = false
+  let last: JsonObject | null = null
+
+  return {
+    chunk(event) {
+      if (!isJsonObject(event)) return ''
+      if (event.type === 'message_stop') {
+        last = event
+        return ''
+      }
+      if (event.type === 'message_delta') hasStopReason = true
+      if (event.type === 'content_block_delta' && isJsonObject(event.delta)) {
+        const { text } = event.delta
+        if (typeof text === 'string') sent += text.length
+      }
+      return write(event)
+    },
+    end: (result) =>
+      hasStopReason && sent === countText(result.content) ? write(last ?? { type: 'message_stop' }) : null,
+    replay: (result) => [...listMessageEvents(result)].map(write).join(''),
+    error: (error) => write(shapeError({ status: 500, error }, requestId)),
+  }
+}
+
+/** Characters of a message's text: those that were sent must be as many, or some were lost. */
+function countText(content: JsonValue | undefined): number {
+  if (!Array.isArray(content)) return 0
+  const texts = content.map((block) => (isJsonObject(block) && block.type === 'text' ? block.text : ''))
+  return texts.reduce<number>((sum, text) => sum + (typeof text === 'string' ? text.length : 0), 0)
+}
+
+function write(event: JsonObject): string {
+  return `event: ${String(event.type)}\ndata: ${stringifyLine(event)}\n\n`
+}

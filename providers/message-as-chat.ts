@@ -1,0 +1,35 @@
+import { keepSourcesAt } from '../lib/json-source.ts'
+import { toMessage } from './chat-to-message.ts'
+import { createMessageEvents } from './chat-to-message-events.ts'
+import { type ChatDialect, messageToChat } from './message-to-chat.ts'
+import type { ProviderAnswer, ProviderRequest } from './provider.ts'
+import { refuseRequest, UnmappableError } from './unmappable.ts'
+
+/** The members of a request that are passed on as the client wrote them. */
+const PASSED_ON = [
+  ['tools', '*', 'input_schema'],
+  ['output_config', 'format', 'schema'],
+]
+
+/** Answers a call of the Messages API by a chat, for providers that have chats only. What a chat cannot say fails before anything is sent. */
+export async function answerAsMessage(
+  request: ProviderRequest,
+  dialect: ChatDialect,
+  answerChat: (request: ProviderRequest) => Promise<ProviderAnswer>,
+): Promise<ProviderAnswer> {
+  const asked = request.body
+  for (const path of PASSED_ON) keepSourcesAt(asked, path)
+  try {
+    const chat: ProviderRequest = { ...request, type: 'chat', body: messageToChat(asked, dialect) }
+    if (asked.stream !== true) {
+      const answer = await answerChat(chat)
+      return answer.ok ? { ...answer, body: toMessage(answer.body, asked) } : answer
+    }
+    const events = createMessageEvents(asked, (event) => request.onDelta?.(event))
+    const answer = await answerChat({ ...chat, onDelta: (chunk) => events.add(chunk) })
+    return answer.ok ? { ...answer, body: events.end(answer.body) } : answer
+  } catch (error) {
+    if (error instanceof UnmappableError) return refuseRequest(error)
+    throw error
+  }
+}

@@ -1,0 +1,28 @@
+import type { ApiDeps } from '../api/deps.ts'
+import { createProviders } from '../providers/registry.ts'
+import type { Closers } from './closers.ts'
+import { readProxy } from './proxy.ts'
+import type { ServicesDeps } from './store.ts'
+
+/** How long a provider may take to count, ms: its client waits for nothing else. */
+const TIMEOUT_MS = 30_000
+
+/**
+ * How an API process asks providers to count tokens, which costs nothing and takes nothing from their limits on messages.
+ *
+ * @param now Unix ms, by Redis' clock
+ */
+export function openTokenCounter(
+  { config }: Pick<ServicesDeps, 'config'>,
+  now: () => number,
+  closers: Closers,
+): ApiDeps['countTokens'] {
+  const providers = createProviders({ config: config.current(), now, proxy: readProxy(config.current()) })
+  const leave = config.subscribe((next) => providers.update(next))
+  closers.add('the counting of tokens', async () => {
+    leave()
+    await providers.close()
+  })
+  return ({ provider, model }, body, signal) =>
+    providers.get(provider).countTokens?.({ model, body, signal, timeoutMs: TIMEOUT_MS }) ?? null
+}
