@@ -33,6 +33,7 @@ export async function registerOpenApi(
         { name: 'Schedules', description: 'Make jobs again and again, at times or at intervals.' },
         { name: 'Failures', description: 'What failed, by cause: count it, queue it again, take it out.' },
         { name: 'OpenAI-compatible', description: 'What clients of OpenAI know, unchanged.' },
+        { name: 'Anthropic-compatible', description: 'What clients of Anthropic know, unchanged.' },
         {
           name: 'Durable runs',
           description: 'Steps of a function that is run again when its process has died.',

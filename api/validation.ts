@@ -4,15 +4,16 @@ import { ApiError } from './errors.ts'
 import { parseRequest } from './issues.ts'
 
 /** Routes that other makers' clients call, which send what their own servers know besides. */
-const TOLERANT = 'OpenAI-compatible'
+const TOLERANT = ['OpenAI-compatible', 'Anthropic-compatible']
 
 /**
  * Makes a query parameter that a route does not know a fault: a filter that is misspelt would otherwise filter nothing. Where
- * clients of OpenAI call, what is not known is ignored.
+ * clients of OpenAI and Anthropic call, what is not known is ignored.
  */
 export function refuseUnknownQuery(route: RouteOptions): void {
   const { url, schema } = route
-  if (schema === undefined || !url.startsWith('/v1/') || schema.tags?.includes(TOLERANT)) return
+  if (schema === undefined || !url.startsWith('/v1/') || schema.tags?.some((tag) => TOLERANT.includes(tag)))
+    return
   const known = schema.querystring instanceof z.ZodObject ? Object.keys(schema.querystring.shape) : []
   // Before the body is looked at, whose faults are another matter.
   route.preValidation = [

@@ -358,6 +358,38 @@ test('counts tokens, and says what is wrong in the shape that the package reads'
   })
 })
 
+test('takes what the package sends for betas, which the provider gets too', async () => {
+  claude.script = (_call, response) => answer(response, 200, thoughtful)
+  const body = { model: 'claude/model', max_tokens: 100, messages: user(), tools, betas: ['new-2026'] }
+  expect((await client.beta.messages.create(body)).stop_reason).toBe('tool_use')
+  expect(claude.calls.at(-1)!.headers['anthropic-beta']).toBe('configured-2026,new-2026')
+  // Another beta may bring another answer.
+  const calls = claude.calls.length
+  await client.beta.messages.create({ ...body, betas: ['newer-2026'] })
+  expect(claude.calls.length).toBe(calls + 1)
+})
+
+test('makes a job of each call, which the job API takes as well', async () => {
+  chats.script = (_call, response) => answer(response, 200, completion('Elbe.'))
+  const body = { model: 'chats/model', max_tokens: 10, messages: user() }
+  const headers = { 'content-type': 'application/json' }
+  const made = await fetch(`${stack.urls[0]}/v1/jobs`, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify({ type: 'message', body }),
+  })
+  const { id } = (await made.json()) as { id: string }
+  const job = await (await fetch(`${stack.urls[0]}/v1/jobs/${id}?wait=10`)).json()
+  expect(job).toMatchObject({
+    type: 'message',
+    status: 'completed',
+    result: { type: 'message', content: [{ type: 'text', text: 'Elbe.' }] },
+    usage: { input_tokens: 3, output_tokens: 4 },
+  })
+  const { response } = await client.messages.create(body).withResponse()
+  expect(response.headers.get('x-cache')).toBe('hit')
+})
+
 test('lists models in the shape that the package reads', async () => {
   const ids: string[] = []
   for await (const model of client.models.list()) ids.push(model.id)
