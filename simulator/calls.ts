@@ -14,12 +14,13 @@ import {
 } from './answers.ts'
 import { checkRequest } from './check.ts'
 import { findDialect } from './dialects.ts'
-import { invalidRequest, modelNotFound, rateLimited, tooManyAtOnce } from './errors.ts'
+import { invalidRequest, modelNotFound, rateLimited, sayAsGemini, tooManyAtOnce } from './errors.ts'
 import { listEvents } from './events.ts'
 import type { FaultBook } from './faults.ts'
+import { limitHeaders } from './limit-headers.ts'
 import type { Limiter } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
-import { createReply, rateLimitHeaders } from './reply.ts'
+import { createReply } from './reply.ts'
 import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
 import type { Recorder } from './state.ts'
 import { translate } from './translate.ts'
@@ -91,8 +92,10 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     const cost = estimateCost({ kind: 'openai', type, body })
     const isCrowded =
       gate.limits.max_concurrency !== undefined && gate.inFlight >= gate.limits.max_concurrency
-    const admission = isCrowded ? null : gate.limiter.take(cost.tokens, now())
-    const levels = gate.limiter.levels(now())
+    const admittedAt = now()
+    const { limiter } = gate
+    const admission = isCrowded ? null : limiter.take(cost.tokens, admittedAt)
+    const levels = limiter.levels(admittedAt)
     const reply = createReply(
       response,
       [
@@ -101,7 +104,7 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
         '2020-10-01',
         'openai-processing-ms',
         String(settings.latencyMs),
-        ...rateLimitHeaders(levels),
+        ...limitHeaders(settings.headers, levels, admittedAt),
       ],
       dialect?.error,
     )
@@ -113,7 +116,8 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       recorder.reject(admission.by)
       const level = levels[admission.by]
       const requested = admission.by === 'requests' ? 1 : cost.tokens
-      return reply.error(rateLimited(admission, model, level?.limit ?? 0, requested))
+      const refusal = rateLimited(admission, model, level?.limit ?? 0, requested)
+      return reply.error(settings.headers === 'gemini' ? sayAsGemini(refusal) : refusal, settings.headers)
     }
     recorder.admit(cost.tokens)
     gate.inFlight += 1
@@ -151,6 +155,10 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       created: Math.floor(now() / 1000),
     })
     const prepared = translate(prepare(type, body, plan, settings, latencyMs), dialect)
+    if (settings.tokenCounting === 'used' && !fault) {
+      const used = plan.inputTokens + plan.outputTokens
+      response.on('close', () => limiter.refund(cost.tokens - used, admittedAt, now()))
+    }
     if (fault) sendFaulty(reply, prepared, fault, settings.hugeBytes)
     else sendAnswer(reply, prepared)
   }

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { refuseListening } from '../lib/system-refusal.ts'
 import { findDialect } from './dialects.ts'
 import { parseFault } from './faults.ts'
+import { ENFORCEMENTS, LIMITS_LIKE_NAMES, TOKEN_COUNTINGS } from './limits-like.ts'
 import type { SimulatedLimits, SimulatorOptions } from './options.ts'
 import { createSimulator } from './simulator.ts'
 
@@ -14,8 +15,12 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --rpm N             requests a minute, of each model (default: no limit)
   --tpm N             tokens a minute, of each model (default: no limit)
   --concurrency N     calls at once, of each model (default: no limit)
-  --enforcement KIND  bucket (refills continuously, starts full) or window (strict sliding window)
+  --enforcement KIND  bucket (refills continuously, starts full; default), window (strict sliding
+                      window) or fixed (windows of the clock)
   --window MS         length of that window (default 60000)
+  --limits-like NAME  enforces and tells limits like: openai, anthropic, azure-1s, azure-10s, gemini,
+                      sliding-log
+  --token-counting K  estimate (with max_tokens, kept; default) or used (given back to what was used)
   --latency MS        before the first byte (default 0)
   --jitter MS         up to so much more (default 0)
   --per-token MS      for each output token (default 0)
@@ -49,8 +54,10 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       rpm: { type: 'string' },
       tpm: { type: 'string' },
       concurrency: { type: 'string' },
-      enforcement: { type: 'string', default: 'bucket' },
-      window: { type: 'string', default: '60000' },
+      enforcement: { type: 'string' },
+      window: { type: 'string' },
+      'limits-like': { type: 'string' },
+      'token-counting': { type: 'string' },
       latency: { type: 'string', default: '0' },
       jitter: { type: 'string', default: '0' },
       'per-token': { type: 'string', default: '0' },
@@ -64,10 +71,6 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       help: { type: 'boolean', default: false },
     },
   })
-  const { enforcement } = values
-  if (enforcement !== 'bucket' && enforcement !== 'window') {
-    throw new TypeError(`--enforcement: expected bucket or window, got "${enforcement}"`)
-  }
   const limits: SimulatedLimits = {}
   if (values.rpm !== undefined) limits.requests_per_minute = readNumber('--rpm', values.rpm)
   if (values.tpm !== undefined) limits.tokens_per_minute = readNumber('--tpm', values.tpm)
@@ -75,8 +78,6 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
     limits.max_concurrency = readNumber('--concurrency', values.concurrency)
   const options: SimulatorOptions = {
     limits,
-    enforcement,
-    window: readNumber('--window', values.window),
     latencyMs: readNumber('--latency', values.latency),
     jitterMs: readNumber('--jitter', values.jitter),
     perTokenMs: readNumber('--per-token', values['per-token']),
@@ -89,6 +90,13 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       return rule
     }),
   }
+  if (values.enforcement !== undefined)
+    options.enforcement = readName('--enforcement', values.enforcement, ENFORCEMENTS)
+  if (values.window !== undefined) options.window = readNumber('--window', values.window)
+  if (values['limits-like'] !== undefined)
+    options.limitsLike = readName('--limits-like', values['limits-like'], LIMITS_LIKE_NAMES)
+  if (values['token-counting'] !== undefined)
+    options.tokenCounting = readName('--token-counting', values['token-counting'], TOKEN_COUNTINGS)
   for (const text of values.dialect ?? []) {
     const cut = text.lastIndexOf('=')
     const name = text.slice(cut + 1)
@@ -122,6 +130,12 @@ export async function runSimulator(
   })
   print(`simulator: ${url}\n`)
   return { url, close: simulator.close }
+}
+
+function readName<Name extends string>(option: string, text: string, names: readonly Name[]): Name {
+  const name = names.find((one) => one === text)
+  if (name === undefined) throw new TypeError(`${option}: expected one of ${names.join(', ')}, got "${text}"`)
+  return name
 }
 
 function readNumber(name: string, text: string): number {

@@ -41,6 +41,23 @@ export function rateLimited(
   return isHopeless ? answer : { ...answer, retryAfterMs: refusal.waitMs }
 }
 
+/** The same in Gemini's words: the wait stands in the body, as a `RetryInfo` (google.rpc, error_details.proto). */
+export function sayAsGemini({ status, retryAfterMs }: ErrorAnswer): ErrorAnswer {
+  const details =
+    retryAfterMs === undefined
+      ? []
+      : [
+          {
+            '@type': 'type.googleapis.com/google.rpc.RetryInfo',
+            retryDelay: `${Math.ceil(retryAfterMs) / 1000}s`,
+          },
+        ]
+  return {
+    status,
+    error: { code: status, message: 'Resource has been exhausted.', status: 'RESOURCE_EXHAUSTED', details },
+  }
+}
+
 export function tooManyAtOnce(limit: number): ErrorAnswer {
   const message = `Too many concurrent requests: limit ${limit}.`
   const error = { message, type: 'requests', param: null, code: 'concurrency_limit_exceeded' }

@@ -1,3 +1,4 @@
+import type { Enforcement } from './limits-like.ts'
 import type { SimulatedLimits } from './options.ts'
 
 /** What a limit stands at: the limit a minute, and what is used and left of one window's allowance. */
@@ -11,6 +12,8 @@ export type Admission =
 export type Limiter = {
   /** Takes one request and its tokens, or nothing at all. */
   take(tokens: number, now: number): Admission
+  /** Gives tokens back (negative: charges them) for a call that was admitted at `takenAt`. */
+  refund(tokens: number, takenAt: number, now: number): void
   levels(now: number): { requests: Level | null; tokens: Level | null }
 }
 
@@ -19,14 +22,17 @@ type Gauge = {
   /** Milliseconds until `amount` fits; 0: now. */
   wait(amount: number, now: number): number
   add(amount: number, now: number): void
+  refund(amount: number, takenAt: number, now: number): void
   level(now: number): Level
 }
 
-export type LimiterOptions = { limits: SimulatedLimits; enforcement: 'bucket' | 'window'; window: number }
+export type LimiterOptions = { limits: SimulatedLimits; enforcement: Enforcement; window: number }
 
-/** Enforces requests and tokens a minute together, strictly, as OpenAI documents its limits. */
+const BUILDERS = { bucket: createBucket, window: createWindow, fixed: createFixedWindow }
+
+/** Enforces requests and tokens a minute together, strictly, in one of the ways of limits-like.ts. */
 export function createLimiter(options: LimiterOptions): Limiter {
-  const build = options.enforcement === 'bucket' ? createBucket : createWindow
+  const build = BUILDERS[options.enforcement]
   const gauge = (limit: number | undefined) =>
     limit === undefined ? null : build(limit, Math.max(1, (limit * options.window) / 60_000), options.window)
   const requests = gauge(options.limits.requests_per_minute)
@@ -42,6 +48,7 @@ export function createLimiter(options: LimiterOptions): Limiter {
       tokens?.add(amount, now)
       return { admitted: true }
     },
+    refund: (amount, takenAt, now) => tokens?.refund(amount, takenAt, now),
     levels: (now) => ({ requests: requests?.level(now) ?? null, tokens: tokens?.level(now) ?? null }),
   }
 }
@@ -73,6 +80,10 @@ function createBucket(limit: number, capacity: number): Gauge {
     add(amount, now) {
       refill(now)
       level -= amount
+    },
+    refund(amount, _takenAt, now) {
+      refill(now)
+      level = Math.min(capacity, level + amount)
     },
     level(now) {
       refill(now)
@@ -124,11 +135,52 @@ function createWindow(limit: number, allowance: number, window: number): Gauge {
       amounts.push(amount)
       sum += amount
     },
+    refund(amount, takenAt, now) {
+      forget(now)
+      const index = times.indexOf(takenAt, head)
+      if (index === -1) return
+      amounts[index]! -= amount
+      sum -= amount
+    },
     level(now) {
       forget(now)
       const last = times.length > head ? times[times.length - 1]! : now - window
       const remaining = Math.max(0, Math.floor(allowance - sum))
       return { limit, used: sum, remaining, resetMs: Math.max(0, last + window - now) }
+    },
+  }
+}
+
+/** Counts what was taken in the current window of the clock: a minute's ends with the minute. */
+function createFixedWindow(limit: number, allowance: number, window: number): Gauge {
+  let start = Number.NEGATIVE_INFINITY
+  let sum = 0
+
+  function roll(now: number): void {
+    const current = Math.floor(now / window) * window
+    if (current <= start) return
+    start = current
+    sum = 0
+  }
+
+  return {
+    wait(amount, now) {
+      roll(now)
+      if (amount > allowance) return Number.POSITIVE_INFINITY
+      return sum + amount <= allowance ? 0 : Math.max(1, start + window - now)
+    },
+    add(amount, now) {
+      roll(now)
+      sum += amount
+    },
+    refund(amount, takenAt, now) {
+      roll(now)
+      if (takenAt >= start) sum -= amount
+    },
+    level(now) {
+      roll(now)
+      const remaining = Math.max(0, Math.floor(allowance - sum))
+      return { limit, used: sum, remaining, resetMs: Math.max(0, start + window - now) }
     },
   }
 }

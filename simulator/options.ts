@@ -1,5 +1,8 @@
 import type { BatchSettings } from './batches/options.ts'
 
+import type { Enforcement, HeaderStyle, LimitsLikeName, TokenCounting } from './limits-like.ts'
+import { LIMITS_LIKE } from './limits-like.ts'
+
 /** Limits of one simulated model; a missing member is no limit. */
 export type SimulatedLimits = {
   requests_per_minute?: number
@@ -66,11 +69,16 @@ export type SimulatorOptions = {
   modelLimits?: Record<string, SimulatedLimits>
   /**
    * How limits are counted: `bucket` refills continuously, holds one window's allowance and starts full; `window`
-   * allows one window's allowance in any stretch of its length. Default `bucket`.
+   * allows one window's allowance in any stretch of its length; `fixed` one in each window of the clock. Default
+   * `bucket`.
    */
-  enforcement?: 'bucket' | 'window'
+  enforcement?: Enforcement
   /** Milliseconds; the allowance is limit × window / 60,000. Default 60,000. */
   window?: number
+  /** Enforces and tells limits as this provider does; `enforcement` and `window` win where they are given. */
+  limitsLike?: LimitsLikeName
+  /** What a call takes from the token limit: its estimate, or in the end what it used. Default `estimate`. */
+  tokenCounting?: TokenCounting
   /** Milliseconds before the first byte of an answer. Default 0. */
   latencyMs?: number
   /** Milliseconds for each output token. Default 0. */
@@ -102,18 +110,24 @@ export type SimulatorOptions = {
   now?: () => number
 }
 
-export type SimulatorSettings = Required<Omit<SimulatorOptions, 'models' | 'now' | 'dialect'>> & {
+export type SimulatorSettings = Required<
+  Omit<SimulatorOptions, 'models' | 'now' | 'dialect' | 'limitsLike'>
+> & {
+  headers: HeaderStyle
   models: string[] | null
   dialect: string | null
 }
 
 /** Fills in the defaults. */
 export function resolveOptions(options: SimulatorOptions): SimulatorSettings {
+  const like = options.limitsLike === undefined ? null : LIMITS_LIKE[options.limitsLike]
   return {
     limits: options.limits ?? {},
     modelLimits: options.modelLimits ?? {},
-    enforcement: options.enforcement ?? 'bucket',
-    window: options.window ?? 60_000,
+    enforcement: options.enforcement ?? like?.enforcement ?? 'bucket',
+    window: options.window ?? like?.window ?? 60_000,
+    headers: like?.headers ?? 'openai',
+    tokenCounting: options.tokenCounting ?? 'estimate',
     latencyMs: options.latencyMs ?? 0,
     perTokenMs: options.perTokenMs ?? 0,
     jitterMs: options.jitterMs ?? 0,

@@ -2,14 +2,16 @@ import type { ServerResponse } from 'node:http'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { ErrorAnswer } from './errors.ts'
 import type { StreamPiece } from './events.ts'
-import { formatReset, type Level } from './limiter.ts'
+import { retryHeaders } from './limit-headers.ts'
+import type { HeaderStyle } from './limits-like.ts'
 
 /** One call's way back: headers fixed at admission, one timer at a time, nothing left behind when it closes. */
 export type Reply = {
   /** Runs the action after so many milliseconds, at once for 0; never after the client has gone. */
   later(milliseconds: number, action: () => void): void
   json(status: number, text: string): void
-  error(answer: ErrorAnswer): void
+  /** `style`: in whose headers the wait is named. Default OpenAI's. */
+  error(answer: ErrorAnswer, style?: HeaderStyle): void
   /** Sends pieces one by one, each `pace(piece)` milliseconds after the one before; then `end`, or a plain end. */
   pieces(
     contentType: string,
@@ -58,8 +60,8 @@ export function createReply(
   return {
     later,
     json,
-    error({ status, error, retryAfterMs }) {
-      const extra = retryAfterMs === undefined ? [] : retryHeaders(retryAfterMs)
+    error({ status, error, retryAfterMs }, style = 'openai') {
+      const extra = retryAfterMs === undefined ? [] : retryHeaders(style, retryAfterMs)
       const said = say(status, error)
       json(said.status, JSON.stringify(said.body), extra)
     },
@@ -113,22 +115,4 @@ export function createReply(
       response.socket?.resetAndDestroy()
     },
   }
-}
-
-/** The `x-ratelimit-*` headers of OpenAI, as a flat list of names and values. */
-export function rateLimitHeaders(levels: { requests: Level | null; tokens: Level | null }): string[] {
-  const headers: string[] = []
-  for (const name of ['requests', 'tokens'] as const) {
-    const level = levels[name]
-    if (!level) continue
-    headers.push(`x-ratelimit-limit-${name}`, String(level.limit))
-    headers.push(`x-ratelimit-remaining-${name}`, String(level.remaining))
-    headers.push(`x-ratelimit-reset-${name}`, formatReset(level.resetMs))
-  }
-  return headers
-}
-
-function retryHeaders(retryAfterMs: number): string[] {
-  const milliseconds = Math.ceil(retryAfterMs)
-  return ['retry-after-ms', String(milliseconds), 'retry-after', String(Math.ceil(milliseconds / 1000))]
 }

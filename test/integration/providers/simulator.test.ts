@@ -200,3 +200,55 @@ test('latency holds the answer back and is gone with the client', async () => {
   expect((await ask({ body: chatBody('a'), timeoutMs: 20 })).ok).toBe(false)
   await expect.poll(() => simulator.state().by_path['/v1/chat/completions']).toEqual({ 200: 1, 499: 1 })
 })
+
+const HINTS = ['limit', 'remaining', 'reset'].flatMap((what) => [
+  `x-ratelimit-${what}-requests`,
+  `anthropic-ratelimit-requests-${what}`,
+])
+
+test.for([
+  [
+    'openai',
+    2,
+    ['x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests', 'x-ratelimit-reset-requests'],
+  ],
+  ['anthropic', 1, HINTS.filter((name) => name.startsWith('anthropic')).sort()],
+  ['azure-1s', 1, ['x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests']],
+  ['azure-10s', 1, ['x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests']],
+  ['gemini', 2, []],
+  ['sliding-log', 2, []],
+] as const)(
+  'limits like %s hold, and are told as there',
+  async ([limitsLike, admitted, hints], { expect }) => {
+    const { url } = await openSimulator({
+      limitsLike,
+      limits: { requests_per_minute: 2 },
+      now: () => Date.UTC(2026, 10, 30, 12),
+    })
+    const answers: Awaited<ReturnType<typeof post>>[] = []
+    for (const content of ['a', 'b', 'c']) answers.push(await post(url, '/chat/completions', chat(content)))
+    const refused = answers.find(({ status }) => status === 429)!
+    expect(answers.indexOf(refused)).toBe(admitted)
+    expect(HINTS.filter((name) => answers[0]!.headers.has(name)).sort()).toEqual([...hints].sort())
+    const exact = limitsLike === 'openai' || limitsLike.startsWith('azure')
+    expect(refused.headers.has('retry-after-ms')).toBe(exact)
+    expect(refused.headers.has('retry-after')).toBe(limitsLike !== 'gemini')
+    if (limitsLike !== 'gemini') return
+    expect(refused.body.error).toMatchObject({
+      status: 'RESOURCE_EXHAUSTED',
+      details: [{ retryDelay: expect.stringMatching(/^[\d.]+s$/) }],
+    })
+  },
+)
+
+test('tokens counted as used come back when the call is answered', async () => {
+  const remaining = async (tokenCounting: 'estimate' | 'used') => {
+    const { url } = await openSimulator({ tokenCounting, limits: { tokens_per_minute: 10_000 } })
+    const call = { ...chat('a'), max_completion_tokens: 4000 }
+    await post(url, '/chat/completions', call)
+    const { headers } = await post(url, '/chat/completions', call)
+    return Number(headers.get('x-ratelimit-remaining-tokens'))
+  }
+  expect(await remaining('estimate')).toBeLessThan(2100)
+  expect(await remaining('used')).toBeGreaterThan(5900)
+})

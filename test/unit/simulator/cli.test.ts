@@ -20,6 +20,8 @@ test('the command line becomes options', () => {
 test.each([
   ['--rpm', 'fast'],
   ['--enforcement', 'none'],
+  ['--limits-like', 'nobody'],
+  ['--token-counting', 'words'],
   ['--fault', 'melt'],
   ['--unknown', '1'],
 ])('%s %s is refused', (name, value) => {

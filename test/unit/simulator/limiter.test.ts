@@ -90,3 +90,25 @@ test('resets are written as OpenAI writes them', () => {
   expect(formatReset(360_000)).toBe('6m0s')
   expect(formatReset(7_203_000)).toBe('2h0m3s')
 })
+
+test('a fixed window is the clock’s: its allowance comes back at its end, not a window later', () => {
+  const limiter = createLimiter({ limits: { tokens_per_minute: 100 }, enforcement: 'fixed', window: MINUTE })
+  const start = 7 * MINUTE
+  expect(limiter.take(80, start + 59_000).admitted).toBe(true)
+  expect(limiter.take(21, start + 59_500)).toMatchObject({ admitted: false, waitMs: 500, used: 80 })
+  expect(limiter.take(100, start + MINUTE).admitted).toBe(true)
+  expect(limiter.levels(start + MINUTE + 1).tokens).toMatchObject({ remaining: 0, resetMs: MINUTE - 1 })
+})
+
+test.each(['bucket', 'window', 'fixed'] as const)(
+  'tokens given back by a %s can be taken again',
+  (enforcement) => {
+    const limiter = createLimiter({ limits: { tokens_per_minute: 100 }, enforcement, window: MINUTE })
+    limiter.take(90, 0)
+    limiter.refund(60, 0, 1)
+    expect(limiter.levels(1).tokens?.remaining).toBe(70)
+    // Of a window that is over, nothing comes back.
+    limiter.refund(60, 0, 3 * MINUTE)
+    expect(limiter.levels(3 * MINUTE).tokens?.remaining).toBe(100)
+  },
+)
