@@ -17,9 +17,14 @@ export type Attempt = {
   /** The provider's HTTP status. */
   status: number | null
   error_code: string | null
+  /** What the call asked for. */
+  tier: 'standard' | 'flex' | 'batch' | 'auto'
+  /** The tier that its answer names; null: it has none. */
+  served_tier: string | null
   usage: Usage | null
   /** True: the provider did not state all of the usage; the rest is estimated. */
   usage_is_estimate: boolean
+  /** Null: not known, or none. */
   cost_usd: number | null
   /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
   cost_is_estimate: boolean
@@ -51,6 +56,8 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -78,6 +85,8 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -132,6 +141,8 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -225,6 +236,8 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -250,6 +263,8 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -300,6 +315,8 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -600,6 +617,10 @@ export type Job = {
     index: number
   }
   priority: 'high' | 'normal' | 'low'
+  /** How it is to be served: as asked, or by the lane's default. */
+  tier: 'standard' | 'flex' | 'batch' | 'auto'
+  /** The tier of service that the answer names, by which it is priced: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer. */
+  served_tier: string | null
   metadata: Record<string, string>
   /** RFC 3339, UTC, with milliseconds. */
   created_at: string
@@ -628,7 +649,7 @@ export type Job = {
   dropped_members: string[]
   /** True: the provider did not state all of the usage; the rest is estimated. */
   usage_is_estimate: boolean
-  /** USD, of all calls made for it. */
+  /** USD, of all calls made for it. Null: not known, or no call has ended. */
   cost_usd: number | null
   /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
   cost_is_estimate: boolean
@@ -853,8 +874,24 @@ export type ScheduleRun = {
   } | null
 }
 
+/** As the provider counted. A detail is there where the provider tells it and it is not 0. */
 export type Usage = {
   input_tokens: number
+  /** Of the input: read from the prompt cache. */
+  cached_input_tokens?: number
+  /** Of the input: written to the prompt cache. */
+  cache_write_tokens?: number
+  /** Of `cache_write_tokens`: kept for an hour. */
+  cache_write_1h_tokens?: number
+  /** Of the input: audio. */
+  audio_input_tokens?: number
   output_tokens: number
+  /** Of the output: reasoning. */
+  reasoning_tokens?: number
+  /** Of the output: audio. */
+  audio_output_tokens?: number
   total_tokens: number
+  audio_seconds?: number
+  /** Images that the answer holds. */
+  images?: number
 }

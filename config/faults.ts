@@ -45,8 +45,19 @@ export function describeIssue(
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ path: [...path, key], message: issue.message }))
   }
+  if (issue.code === 'invalid_union') {
+    // Of "a word or a mapping" the mapping is meant where one is given.
+    const meant = isRecord(issue.input) ? issue.errors.find(isAboutMembers) : undefined
+    const within = meant?.map((one) => ({ ...one, path: [...issue.path, ...one.path] }) as Issue)
+    if (within !== undefined) return within.flatMap((one) => describeIssue(one, sourceOf))
+  }
   const shown = sourceOf(path) ?? show(issue.input)
   return [{ path, message: describe(issue, shown) }]
+}
+
+/** Whether the faults of one form of a value are about its members, and not about the form. */
+function isAboutMembers(issues: readonly Issue[]): boolean {
+  return issues.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys')
 }
 
 function describe(issue: Issue, shown: string): string {
@@ -56,6 +67,7 @@ function describe(issue: Issue, shown: string): string {
     case 'invalid_value':
       return `expected ${listChoices(issue.values)}, got ${shown}`
     case 'invalid_union':
+      if (issue.discriminator === undefined) return `expected "auto" or a mapping, got ${shown}`
       return `expected ${listChoices('options' in issue ? (issue.options ?? []) : [])}, ${issue.input === undefined ? 'got nothing' : `got ${describeKind(issue.input, 'kind')}`}`
     case 'invalid_key':
       return issue.issues[0]?.message ?? 'not a name'

@@ -1,6 +1,15 @@
+import type { Price } from '../lib/price.ts'
+import { resolvePrice } from './prices.ts'
 import { coalesceDefaults } from './provider-schema.ts'
 import type { Config } from './schema.ts'
 import { modelNamePattern } from './schema-parts.ts'
+import {
+  type BatchSettings,
+  batchDefaults,
+  type FlexSettings,
+  flexDefaults,
+  type Tier,
+} from './tier-schema.ts'
 
 /** Limits of one lane; a missing member is a dimension without a limit. Durations in milliseconds. */
 export type LaneLimits = {
@@ -30,11 +39,17 @@ export type Lane = {
   limits: LaneLimits
   timeout: number
   retry: { max_attempts: number; base: number; cap: number }
-  /** USD a million tokens. */
-  price: { input: number; output: number }
+  /** Null: not known, and costs are not either. */
+  price: Price | null
   coalesce: { max_inputs: number; max_tokens: number; max_wait: number } | null
   /** `off`: no answers are kept or shared. */
   cache?: 'off'
+  /** How jobs are served that do not say; absent: `standard`. */
+  defaultTier?: Tier
+  /** The slower, cheaper ways that its provider has; absent: none. Durations in milliseconds. */
+  tiers?: { flex: FlexSettings | null; batch: BatchSettings | null }
+  /** `warm`: of jobs with one long prefix one goes first. */
+  promptCache?: 'warm'
   /** Only where `*` stands for the model: how many such models of the provider a tenant may use at a time. */
   maxLanes?: number
   /** The most output tokens that an answer has; absent: not known. */
@@ -103,11 +118,33 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     limits: { ...settings.limits, ...own.limits },
     timeout: own.timeout ?? settings.timeout,
     retry: { ...settings.retry, ...own.retry },
-    price: own.price,
+    price: resolvePrice({
+      kind: settings.kind,
+      baseUrl: settings.base_url,
+      model: own.price_as ?? model,
+      settings: own.price,
+    }),
     coalesce: coalesces ? { ...coalesceDefaults, ...settings.coalesce, ...own.coalesce } : null,
+    tiers: decideTiers(settings.kind, own.tiers),
+    ...(own.default_tier === undefined ? {} : { defaultTier: own.default_tier }),
+    ...(own.prompt_cache === 'warm' ? { promptCache: 'warm' as const } : {}),
     ...(own.cache.mode === 'off' ? { cache: 'off' as const } : {}),
     ...(own.max_output_tokens === undefined ? {} : { max_output_tokens: own.max_output_tokens }),
     ...(settings.kind === 'anthropic' ? { default_max_tokens: settings.default_max_tokens } : {}),
+  }
+}
+
+/** Kinds whose providers take `service_tier: flex`, and those that have a batch API of their own. */
+const HAS_FLEX: readonly ProviderKind[] = ['openai', 'azure-openai', 'gemini']
+const HAS_BATCH: readonly ProviderKind[] = ['openai', 'azure-openai', 'anthropic', 'gemini']
+
+function decideTiers(
+  kind: ProviderKind,
+  { flex, batch }: ModelSettings['tiers'],
+): NonNullable<Lane['tiers']> {
+  return {
+    flex: flex ?? (HAS_FLEX.includes(kind) ? flexDefaults : null),
+    batch: batch ?? (HAS_BATCH.includes(kind) ? batchDefaults : null),
   }
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { priceSchema } from './price-schema.ts'
 import {
   count,
   duration,
@@ -8,6 +9,7 @@ import {
   httpUrl,
   modelNamePattern,
 } from './schema-parts.ts'
+import { tierSchema, tiersSchema } from './tier-schema.ts'
 
 const maxTimer = '24h'
 
@@ -92,11 +94,6 @@ const coalesce = z.strictObject({
     .describe(`How long an input may wait for company. Default ${coalesceDefaults.max_wait}ms.`),
 })
 
-const price = z.strictObject({
-  input: z.number().min(0).prefault(0).describe('USD a million input tokens. Default 0.'),
-  output: z.number().min(0).prefault(0).describe('USD a million output tokens. Default 0.'),
-})
-
 /** Whether equal jobs may have one answer. */
 export const cacheModeSchema = z.enum(['exact', 'off'])
 
@@ -111,7 +108,29 @@ const model = z.strictObject({
     })
     .prefault({})
     .describe('Whether equal jobs of this model may have one answer.'),
-  price: price.prefault({}).describe('What the model costs; it makes cost_usd and the budgets of tenants.'),
+  price: priceSchema
+    .optional()
+    .describe(
+      'What the model costs; it makes cost_usd and the budgets of tenants. "auto": from the catalogue of published prices. By hand: members stand over the catalogue. Default auto; for kind openai-compatible not known, and costs are null.',
+    ),
+  price_as: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .describe(
+      'The model of the catalogue that this one is, such as gpt-5-mini for a deployment with a name of its own. Default: its own name.',
+    ),
+  default_tier: tierSchema
+    .optional()
+    .describe('How jobs are served that do not say `tier`. Default standard.'),
+  tiers: tiersSchema.prefault({}).describe('The slower, cheaper ways to serve a job, chosen by its `tier`.'),
+  prompt_cache: z
+    .enum(['warm', 'off'])
+    .prefault('off')
+    .describe(
+      '"warm": of jobs that share a long prefix one goes first, and the others when its first token has come, so that they find the prefix in the provider\'s prompt cache. Default off.',
+    ),
   max_output_tokens: count()
     .optional()
     .describe(

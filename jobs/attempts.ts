@@ -18,7 +18,7 @@ export async function readAttempts(redis: RedisClient, root: string, id: string)
 /** A usage as it is stored, without the note that it is an estimate, which an attempt has beside it. */
 function readUsage(text: string): Usage | null {
   if (text === '') return null
-  const { is_estimate: _, ...usage } = JSON.parse(text) as StoredUsage
+  const { is_estimate: _, tier: __, ...usage } = JSON.parse(text) as StoredUsage
   return usage
 }
 
@@ -45,6 +45,8 @@ function toAttempts(fields: Record<string, string>, jobUsage: Usage | null): Att
         status:
           ended.status === undefined && ended.outcome === 'completed' ? USUAL_STATUS : (ended.status ?? null),
         error_code: ended.error_code ?? null,
+        tier: ended.tier ?? begun.tier ?? 'standard',
+        served_tier: ended.outcome === 'completed' ? (ended.served_tier ?? 'standard') : null,
         usage: toUsage(ended, jobUsage),
         usage_is_estimate: ended.usage_is_estimate ?? false,
         cost_usd: ended.cost_usd ?? null,

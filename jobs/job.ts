@@ -29,6 +29,10 @@ export function isTerminal(status: JobStatus): status is TerminalStatus {
 export const Priority = { high: 'high', normal: 'normal', low: 'low' } as const
 export type Priority = (typeof Priority)[keyof typeof Priority]
 
+/** How a job may be served; `auto`: by the cheapest way that meets its deadline. */
+export const Tier = { standard: 'standard', flex: 'flex', batch: 'batch', auto: 'auto' } as const
+export type Tier = (typeof Tier)[keyof typeof Tier]
+
 /** How a job wants to use earlier answers: take them, replace them, or neither. */
 export const CacheMode = { use: 'use', refresh: 'refresh', off: 'off' } as const
 export type CacheMode = (typeof CacheMode)[keyof typeof CacheMode]
@@ -39,7 +43,27 @@ export type CacheOutcome = 'miss' | 'hit' | 'shared' | 'off'
 export type WebhookEvent = 'job.completed' | 'job.failed' | 'job.cancelled'
 export type WebhookTarget = { url: string; events: WebhookEvent[] }
 
-export type Usage = { input_tokens: number; output_tokens: number; total_tokens: number }
+/**
+ * Tokens as the provider counted them. `input_tokens` holds the cached and the written ones, `output_tokens` those of reasoning. A detail
+ * is there where the provider tells it and it is not 0.
+ */
+export type Usage = {
+  input_tokens: number
+  /** Read from the provider's prompt cache. */
+  cached_input_tokens?: number
+  /** Written to the provider's prompt cache; of these, those kept for an hour. */
+  cache_write_tokens?: number
+  cache_write_1h_tokens?: number
+  audio_input_tokens?: number
+  output_tokens: number
+  reasoning_tokens?: number
+  audio_output_tokens?: number
+  total_tokens: number
+  /** Seconds of audio, where the provider counts them. */
+  audio_seconds?: number
+  /** Images that the answer holds. */
+  images?: number
+}
 
 export type JobError = {
   code: string
@@ -75,6 +99,10 @@ export type Job = {
   /** The flow that it belongs to, and its place there; absent where there is none. */
   flow?: { id: string; step: string; index: number }
   priority: Priority
+  /** As asked, or by the lane's default. */
+  tier: Tier
+  /** The tier of service that gave the answer, as the provider names it; null: there is no answer. */
+  served_tier: string | null
   metadata: Record<string, string>
   created_at: string
   run_at: string | null
@@ -117,9 +145,13 @@ export type Attempt = {
   outcome: 'running' | 'completed' | 'throttled' | 'retryable' | 'timeout' | 'failed' | 'aborted' | 'lost'
   status: number | null
   error_code: string | null
+  /** The tier of service that the call asked for, and the one that its answer names; null: it has none. */
+  tier: Tier
+  served_tier: string | null
   usage: Usage | null
   /** True: the provider did not tell all of it. */
   usage_is_estimate: boolean
+  /** Null: not known, or none. */
   cost_usd: number | null
   cost_is_estimate: boolean
   /** How long the job had waited when this call left, and what it waited for last. */

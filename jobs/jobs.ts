@@ -12,6 +12,7 @@ import type {
   JobStatus,
   JobType,
   Priority,
+  Tier,
   WebhookTarget,
 } from './job.ts'
 
@@ -147,7 +148,14 @@ export type JobCost = {
   outputCap?: number | null
   /** Answers asked for; absent: one. */
   choices?: number
+  /** How the job is to be served; absent: standard. */
+  tier?: Exclude<Tier, 'standard'>
+  /** Rates over that of plain input and output that the request may be billed at; absent: none. */
+  dearRates?: DearRate[]
 }
+
+/** `cache_write`, `cache_write_1h`: it may write to a prompt cache. `audio`: it holds audio, or asks for it. */
+export type DearRate = 'cache_write' | 'cache_write_1h' | 'audio'
 
 export type CreateOutcome =
   | { kind: 'created'; job: Job }

@@ -1,9 +1,11 @@
+import { type Price, type Rates, ratesFor } from '../lib/price.ts'
 import type { JobCost, NewJob } from './jobs.ts'
 
-/** USD a million tokens, and how long answers may be, as a lane says it. */
+/** What a lane costs, and how long its answers may be. */
 export type LanePrice = {
   id: string
-  price: { input: number; output: number }
+  /** Null: not known; then nothing is reserved. */
+  price: Price | null
   /** The most output tokens that an answer of the model has. */
   max_output_tokens?: number
   /** The cap of requests that set none, where the provider demands one. */
@@ -19,6 +21,9 @@ export type MoneyEstimate = Pick<NewJob, 'estimateUsd' | 'openOutput'>
  */
 const UNLEARNED_OUTPUT_TOKENS = 1024
 
+/** Estimated tokens may be that many times fewer than the provider counts: a step of the price that is so near may apply. */
+const STEP_MARGIN = 1.25
+
 /** As in common.lua: no call costs more, billionths of a dollar. */
 const MOST_NANO = 5e12
 
@@ -26,14 +31,19 @@ const MOST_NANO = 5e12
  * Estimates the highest cost of a call: its input, and as many output tokens as its request allows for each of its
  * choices. Without a cap the store prices the output, because it knows how long answers are.
  *
+ * Every token is priced at the highest rate that could apply: that of a long input, of writes to a prompt cache, of audio; at the
+ * standard tier, because a job of a cheaper one may fall back to it.
+ *
  * The gate uses another estimate: most providers do not count the cap against their limits.
  */
 export function estimateMoney(lane: LanePrice, cost: JobCost): MoneyEstimate {
-  const { price, max_output_tokens: most } = lane
+  const { max_output_tokens: most } = lane
+  if (lane.price === null) return { estimateUsd: 0 }
+  const price = highestRates(lane.price, cost)
   const choices = cost.choices ?? 1
   const asked = cost.outputCap === undefined ? cost.outputTokens / choices : cost.outputCap
   const cap = asked ?? lane.default_max_tokens ?? null
-  const input = (cost.inputTokens * price.input) / 1e6
+  const input = (cost.inputTokens * price.input) / 1e6 + (lane.price.request ?? 0)
   if (cap === null) {
     if (price.output === 0) return { estimateUsd: input }
     const unlearned = most ?? UNLEARNED_OUTPUT_TOKENS
@@ -44,6 +54,25 @@ export function estimateMoney(lane: LanePrice, cost: JobCost): MoneyEstimate {
   }
   const output = Math.min(cap, most ?? cap) * choices
   return { estimateUsd: input + (output * price.output) / 1e6 }
+}
+
+/** USD a million tokens of input and of output. */
+function highestRates(
+  price: Price,
+  { inputTokens, dearRates = [] }: JobCost,
+): { input: number; output: number } {
+  const both = [ratesFor(price, inputTokens), ratesFor(price, Math.ceil(inputTokens * STEP_MARGIN))]
+  const highest = (names: readonly (keyof Rates)[]) =>
+    Math.max(...both.flatMap((rates) => names.map((name) => rates[name])))
+  const hasAudio = dearRates.includes('audio')
+  return {
+    input: highest([
+      'input',
+      ...dearRates.filter((name) => name !== 'audio'),
+      ...(hasAudio ? (['audio_input'] as const) : []),
+    ]),
+    output: highest(['output', ...(hasAudio ? (['audio_output'] as const) : [])]),
+  }
 }
 
 /** The estimate as scripts read it (`read_estimate` in common.lua). */

@@ -2,11 +2,11 @@ import { asksForKnownForm, normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { JobType } from './job.ts'
 
-/** Members of a body that only say how its answer is delivered; they do not change the answer. */
+/** Members of a body that only say how its answer is delivered, and how soon; they do not change the answer. */
 const PRESENTATION: Record<JobType, readonly string[]> = {
-  chat: ['stream', 'stream_options'],
-  response: ['stream', 'stream_options', 'background'],
-  message: ['stream'],
+  chat: ['stream', 'stream_options', 'service_tier'],
+  response: ['stream', 'stream_options', 'background', 'service_tier'],
+  message: ['stream', 'service_tier'],
   embedding: ['encoding_format'],
 }
 

@@ -80,6 +80,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     group: textOf(record, 'group'),
     ...showDurable(record),
     priority: textOf(record, 'priority') as Job['priority'],
+    tier: (textOf(record, 'tier') ?? 'standard') as Job['tier'],
     ...showFlow(record),
     metadata: jsonOf(record, 'metadata') ?? {},
     created_at: timeOf(record, 'created_at')!,
@@ -95,7 +96,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),
     cache: (textOf(record, 'cache') ?? 'miss') as Job['cache'],
     result: null,
-    ...readUsage(record),
+    ...readUsage(record, status),
     cost_usd: numberOf(record, 'cost_usd'),
     dropped_members: jsonOf<Record<string, string[]>>(record, 'dropped')?.[textOf(record, 'lane')!] ?? [],
     cost_is_estimate: textOf(record, 'cost_is_estimate') !== null,
@@ -110,13 +111,23 @@ function showDurable(record: JobRecord): Pick<Job, 'durable'> {
 }
 
 /** A usage as it is stored; kept answers bring it with them. */
-export type StoredUsage = Usage & { is_estimate?: true }
+export type StoredUsage = Usage & {
+  is_estimate?: true
+  /** The tier of service that the answer names; absent: standard. */
+  tier?: string
+}
 
-function readUsage(record: JobRecord): Pick<Job, 'usage' | 'usage_is_estimate'> {
+function readUsage(
+  record: JobRecord,
+  status: JobStatus,
+): Pick<Job, 'usage' | 'usage_is_estimate' | 'served_tier'> {
   const stored = jsonOf<StoredUsage>(record, 'usage')
-  if (stored === null) return { usage: null, usage_is_estimate: false }
-  const { is_estimate, ...usage } = stored
-  return { usage, usage_is_estimate: is_estimate === true }
+  const isAnswered = status === 'completed'
+  if (stored === null) {
+    return { usage: null, usage_is_estimate: false, served_tier: isAnswered ? 'standard' : null }
+  }
+  const { is_estimate, tier = 'standard', ...usage } = stored
+  return { usage, usage_is_estimate: is_estimate === true, served_tier: isAnswered ? tier : null }
 }
 
 function showFlow(record: JobRecord): Pick<Job, 'flow'> {

@@ -88,6 +88,7 @@ export function prepare(
     ['timeout_ms', String(job.timeoutMs)],
     ['cost', JSON.stringify(withoutDefaults(job.cost))],
   ])
+  if (job.cost.tier !== undefined) record.set('tier', job.cost.tier)
   const format = formatOf(job.type, job.body)
   if (format !== null) record.set('format', format)
   if (job.isShownLive) record.set('live', '1')
@@ -141,6 +142,7 @@ function fingerprint(job: NewJob, hash: string): string {
     hash,
     presentation: splitPresentation(job.type, job.body).presentation,
     priority,
+    ...(job.cost.tier === undefined ? {} : { tier: job.cost.tier }),
     cache: job.askedCache ?? cache,
     group,
     metadata,

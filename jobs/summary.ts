@@ -3,7 +3,19 @@ import { type JobRecord, toRecord } from './record.ts'
 
 /** What of a record makes a job without its result: a few hundred bytes. Bodies and results stay where they are. */
 export const SUMMARY_FIELDS = [
-  ...['type', 'status', 'model', 'lane', 'group', 'durable', 'flow', 'priority', 'metadata', 'created_at'],
+  ...[
+    'type',
+    'status',
+    'model',
+    'lane',
+    'group',
+    'durable',
+    'flow',
+    'priority',
+    'tier',
+    'metadata',
+    'created_at',
+  ],
   ...['run_at', 'started_at', 'finished_at', 'deadline', 'attempts', 'max_attempts', 'redrives'],
   ...['next_attempt_at', 'waiting_for', 'cache', 'usage', 'cost_usd', 'cost_is_estimate', 'dropped', 'error'],
   // What tells when it starts, and whether it is there.

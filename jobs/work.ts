@@ -9,7 +9,7 @@ import { type AtRest, toUndecryptable } from './at-rest.ts'
 import { USUAL_STATUS } from './attempts.ts'
 import { gatherCalls } from './gather-calls.ts'
 import type { Incident } from './incidents.ts'
-import type { Attempt, CacheOutcome, JobError, JobType, Usage, WaitingFor } from './job.ts'
+import type { Attempt, CacheOutcome, JobError, JobType, Tier, Usage, WaitingFor } from './job.ts'
 import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
 import { encodeEstimate, type MoneyEstimate } from './money.ts'
@@ -41,6 +41,8 @@ export type Intent = {
   model: string
   coalesced: number
   waitedFor: WaitingFor | null
+  /** The tier of service that its jobs ask for; absent: standard. */
+  tier?: Tier
   /** Expected cost of a job's call on this lane, for tenants with a budget; null: as reserved. */
   estimate?: (cost: JobCost) => MoneyEstimate | null
 }
@@ -58,6 +60,8 @@ export type Claimed = {
   maxAttempts: number
   /** From the time when it could have started to this claim. */
   waitedMs: number
+  /** When its first call was claimed, Unix ms; null: this is the first. */
+  firstStartedAt: number | null
   timeoutMs: number
   type: JobType
   /** As the client named it: a lane or an alias of several. */
@@ -91,7 +95,12 @@ export type AttemptEnd = {
   status?: number | null
   error_code?: string
   usage?: Usage | null
+  /** The tier of service that the call asked for, where it is not the one that its intent says. */
+  tier?: Tier
+  /** The one that its answer names; absent: standard. */
+  served_tier?: string
   usage_is_estimate?: true
+  /** Absent: not known, or none. */
   cost_usd?: number
   cost_is_estimate?: true
   ambiguous?: boolean
@@ -103,7 +112,10 @@ export type Completion = {
   end: AttemptEnd | null
   result: JsonObject
   usage: Usage | null
-  costUsd: number
+  /** Null: not known. */
+  costUsd: number | null
+  /** The tier of service that the answer names; absent: standard. */
+  servedTier?: string
   /** True: the provider did not report all of the usage. */
   isEstimate?: boolean
   /** Where the answer came from, when the record does not say so already. */
@@ -174,6 +186,10 @@ function shorten(end: AttemptEnd, usage: Usage | null): object {
     ...(status === USUAL_STATUS ? {} : { status: status ?? null }),
     ...(JSON.stringify(own ?? null) === JSON.stringify(usage) ? {} : { usage: own }),
   }
+}
+
+function toStored(usage: Usage, isEstimate = false, tier?: string): StoredUsage {
+  return { ...usage, ...(isEstimate ? { is_estimate: true } : {}), ...(tier === undefined ? {} : { tier }) }
 }
 
 /** What finish.lua answers for a job. */
@@ -255,29 +271,29 @@ export function createWork(deps: {
 
   function encode(completions: Completion[]): Finish[] {
     const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
-    return completions.map(({ claimed, end, result, usage, costUsd, isEstimate, cache, leftMs }) => {
-      const { tenant, id, hash } = claimed
-      const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
-      const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
-      const ttl = claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs
-      const args = [
-        claimed.id,
-        claimed.call,
-        'completed',
-        claimed.hash,
-        retainMs,
-        end ? JSON.stringify(shorten(end, usage)) : '',
-        ttl,
-        stored,
-        usage
-          ? JSON.stringify(isEstimate ? ({ ...usage, is_estimate: true } satisfies StoredUsage) : usage)
-          : '',
-        costUsd,
-        cache ?? '',
-        isEstimate ? '1' : '',
-      ]
-      return { tenant: claimed.tenant, id: claimed.id, args }
-    })
+    return completions.map(
+      ({ claimed, end, result, usage, costUsd, servedTier, isEstimate, cache, leftMs }) => {
+        const { tenant, id, hash } = claimed
+        const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
+        const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
+        const ttl = claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs
+        const args = [
+          claimed.id,
+          claimed.call,
+          'completed',
+          claimed.hash,
+          retainMs,
+          end ? JSON.stringify(shorten(end, usage)) : '',
+          ttl,
+          stored,
+          usage ? JSON.stringify(toStored(usage, isEstimate, servedTier)) : '',
+          costUsd ?? '',
+          cache ?? '',
+          isEstimate ? '1' : '',
+        ]
+        return { tenant: claimed.tenant, id: claimed.id, args }
+      },
+    )
   }
 
   async function restore(finishes: Finish[]): Promise<void> {
@@ -357,7 +373,8 @@ export function createWork(deps: {
       const members =
         `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
         (intent.coalesced === 1 ? '' : `,"coalesced":${intent.coalesced}`) +
-        (intent.waitedFor === null ? '' : `,"waited_for":"${intent.waitedFor}"`)
+        (intent.waitedFor === null ? '' : `,"waited_for":"${intent.waitedFor}"`) +
+        (intent.tier === undefined || intent.tier === 'standard' ? '' : `,"tier":"${intent.tier}"`)
       const answers = await Promise.all(
         held.map((one) => {
           return claim({ held: one, members, ...budgetFor(one, intent) })
@@ -470,6 +487,7 @@ function toClaimed(
     attempts,
     maxAttempts: numberOf(record, 'max_attempts') ?? 1,
     waitedMs: numberOf(record, 'waited_ms') ?? 0,
+    firstStartedAt: numberOf(record, 'started_at'),
     timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
     type: textOf(record, 'type') as Claimed['type'],
     model: textOf(record, 'model')!,

@@ -1,5 +1,6 @@
 import type { ProviderKind } from '../config/lanes.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { type Price, type PricedUsage, priceInNano } from '../lib/price.ts'
 import { countEmbeddingInput, countPrompt } from './count-tokens.ts'
 import type { CallType, Usage } from './provider.ts'
 
@@ -100,17 +101,12 @@ export function countedUsage(
 }
 
 /**
- * USD of one call. Prices are USD a million tokens. What is charged is whole billionths of a dollar, a twentieth of the cheapest
- * token on sale; so that the same usage always prices to the same double, and sums of millions of calls stay exact. Nothing
- * that has a price is free.
+ * USD of one call: the double next to whole billionths of a dollar, so that sums of millions of calls, kept in billionths, are exact.
+ *
+ * @param tier of service, as the answer names it; standard where it names none
  */
-export function priceUsage(
-  price: { input: number; output: number },
-  usage: Pick<Usage, 'input_tokens' | 'output_tokens'>,
-): number {
-  const millionths = usage.input_tokens * price.input + usage.output_tokens * price.output
-  const billionths = Math.round(millionths * 1e3)
-  return (millionths > 0 ? Math.max(1, billionths) : 0) / 1e9
+export function priceUsage(price: Price, usage: PricedUsage, tier?: string): number {
+  return priceInNano(price, usage, tier) / 1e9
 }
 
 function combine(kind: ProviderKind, inputTokens: number, outputTokens: number): number {

@@ -145,6 +145,9 @@ function buildBody(request: ProviderRequest, added: readonly Addition[]): string
   const edits: Record<string, string | null> = { model: JSON.stringify(request.model) }
   // Every job is in the background here; upstream it would be answered before it is done.
   if (request.type === 'response') edits.background = null
+  if (request.serviceTier !== undefined) {
+    edits.service_tier = request.serviceTier === null ? null : JSON.stringify(request.serviceTier)
+  }
   const packs = request.type === 'embedding' && isPacked(request.body)
   if (packs && !added.includes('encoding_format')) edits.encoding_format = null
   const text = sourceOf(request.body)

@@ -10,8 +10,27 @@ export const CallType = {
 } as const
 export type CallType = (typeof CallType)[keyof typeof CallType]
 
-/** Tokens as the provider counted them. */
-export type Usage = { input_tokens: number; output_tokens: number; total_tokens: number }
+/**
+ * Tokens as the provider counted them. `input_tokens` holds the cached and the written ones, `output_tokens` those of reasoning. A detail
+ * is there where the provider tells it and it is not 0.
+ */
+export type Usage = {
+  input_tokens: number
+  /** Read from the provider's prompt cache. */
+  cached_input_tokens?: number
+  /** Written to the provider's prompt cache; of these, those kept for an hour. */
+  cache_write_tokens?: number
+  cache_write_1h_tokens?: number
+  audio_input_tokens?: number
+  output_tokens: number
+  reasoning_tokens?: number
+  audio_output_tokens?: number
+  total_tokens: number
+  /** Seconds of audio, where the provider counts them. */
+  audio_seconds?: number
+  /** Images that the answer holds. */
+  images?: number
+}
 
 /**
  * What a provider's answer says about the lane's limits. Every member may be missing: providers differ, and
@@ -32,6 +51,8 @@ export type ProviderRequest = {
   model: string
   /** The client's body. The adapter replaces `model` and passes every other member through untouched. */
   body: JsonObject
+  /** Sent as `service_tier`: `flex`, or null for none, whatever the body says. Absent: as the body says. */
+  serviceTier?: 'flex' | null
   /** Aborts the upstream call. An abort by the caller answers with the failure class `aborted`. */
   signal: AbortSignal
   timeoutMs: number

@@ -3,7 +3,10 @@ import { countAnswerText, countPrompt } from './count-tokens.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** The counts that an answer states; a member is missing where it states none. */
-type Counts = { input?: number; output?: number; total?: number }
+type Counts = { input?: number; output?: number; total?: number; details?: UsageDetails }
+
+/** Parts of the counts, without those that are 0. */
+type UsageDetails = Omit<Usage, 'input_tokens' | 'output_tokens' | 'total_tokens'>
 
 /** A usage, and whether any part of it is our estimate. */
 export type BilledUsage = { usage: Usage; isEstimate: boolean }
@@ -17,11 +20,26 @@ export type BilledUsage = { usage: Usage; isEstimate: boolean }
 export function readUsage(body: JsonObject): Usage | null {
   const counts = readCounts(body)
   if (counts === null) return null
-  const { input, output, total } = counts
+  const { input, output, total, details } = counts
   const known = input ?? (total === undefined ? undefined : Math.max(0, total - (output ?? 0)))
   if (known === undefined) return null
   const produced = output ?? Math.max(0, (total ?? known) - known)
-  return { input_tokens: known, output_tokens: produced, total_tokens: total ?? known + produced }
+  return { input_tokens: known, output_tokens: produced, total_tokens: total ?? known + produced, ...details }
+}
+
+/**
+ * The tier of service that an answer names, for its price; null where it names none. OpenAI's `default` is `standard`.
+ *
+ * @param body a whole answer
+ */
+export function readServedTier(body: JsonObject): string | null {
+  const places = [body, body.usage, body.response, body.x_groq].filter((place) => isJsonObject(place))
+  for (const { service_tier: tier } of places) {
+    if (typeof tier !== 'string' || !/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(tier)) continue
+    const name = tier.toLowerCase()
+    return name === 'default' || name === 'auto' ? 'standard' : name
+  }
+  return null
 }
 
 /**
@@ -48,10 +66,10 @@ export function completeUsage(
     return estimated(countPrompt(type, request), counts?.output || said)
   }
   if (usage.output_tokens > 0 && usage.input_tokens > 0) return { usage, isEstimate: false }
-  if (usage.input_tokens === 0) return estimated(countPrompt(type, request), usage.output_tokens)
+  if (usage.input_tokens === 0) return estimated(countPrompt(type, request), usage.output_tokens, usage)
   if (said === 0) return { usage, isEstimate: false }
   const output = isTotalAlone ? Math.min(said, usage.input_tokens) : said
-  return estimated(isTotalAlone ? usage.input_tokens - output : usage.input_tokens, output)
+  return estimated(isTotalAlone ? usage.input_tokens - output : usage.input_tokens, output, usage)
 }
 
 /**
@@ -67,11 +85,12 @@ export function usageOfCut(
   received: number,
 ): BilledUsage {
   const input = stated !== null && stated.input_tokens > 0 ? stated.input_tokens : countPrompt(type, request)
-  return estimated(input, Math.max(stated?.output_tokens ?? 0, received))
+  return estimated(input, Math.max(stated?.output_tokens ?? 0, received), stated)
 }
 
-function estimated(input: number, output: number): BilledUsage {
-  const usage = { input_tokens: input, output_tokens: output, total_tokens: input + output }
+/** @param stated whose details hold, where it states any */
+function estimated(input: number, output: number, stated: Usage | null = null): BilledUsage {
+  const usage = { ...stated, input_tokens: input, output_tokens: output, total_tokens: input + output }
   return { usage, isEstimate: true }
 }
 
@@ -116,14 +135,78 @@ function readPlace(place: JsonObject): Counts | null {
   const input = readInput(place)
   const thought = readCount(place.thoughtsTokenCount) ?? 0
   const written = first(place, ['output_tokens', 'completion_tokens', 'eval_count', 'candidatesTokenCount'])
-  const output = written === undefined && thought === 0 ? undefined : (written ?? 0) + thought
   const total = first(place, ['total_tokens', 'totalTokenCount'])
+  const details = readDetails(place)
+  const apart = thought > 0 ? thought : countApart(input, written, total, details.reasoning_tokens)
+  const output = written === undefined && apart === 0 ? undefined : (written ?? 0) + apart
   if (input === undefined && output === undefined && total === undefined) return null
   return {
+    ...(Object.keys(details).length === 0 ? {} : { details }),
     ...(input === undefined ? {} : { input }),
     ...(output === undefined ? {} : { output }),
     ...(total === undefined ? {} : { total }),
   }
+}
+
+/** Tokens of reasoning that a provider counts beside its output (xAI), which the total shows. */
+function countApart(
+  input: number | undefined,
+  output: number | undefined,
+  total: number | undefined,
+  reasoning: number | undefined,
+): number {
+  if (input === undefined || output === undefined || total === undefined || reasoning === undefined) return 0
+  return total === input + output + reasoning ? reasoning : 0
+}
+
+/** Where providers put the parts: OpenAI's two APIs, Anthropic, Gemini's own API, DeepSeek, Moonshot, Mistral. */
+function readDetails(place: JsonObject): UsageDetails {
+  const input = objectOf(
+    place.prompt_tokens_details ?? place.input_tokens_details ?? place.input_token_details,
+  )
+  const output = objectOf(
+    place.completion_tokens_details ?? place.output_tokens_details ?? place.output_token_details,
+  )
+  const written = objectOf(place.cache_creation)
+  const anHour = readCount(written.ephemeral_1h_input_tokens)
+  const shortly = readCount(written.ephemeral_5m_input_tokens)
+  const writtenInAll =
+    anHour === undefined && shortly === undefined ? undefined : (anHour ?? 0) + (shortly ?? 0)
+  const found: Record<keyof UsageDetails, number | undefined> = {
+    cached_input_tokens:
+      readCount(place.cache_read_input_tokens) ??
+      first(input, ['cached_tokens', 'cache_read_tokens']) ??
+      first(place, ['cachedContentTokenCount', 'prompt_cache_hit_tokens', 'cached_tokens']),
+    cache_write_tokens:
+      readCount(place.cache_creation_input_tokens) ??
+      writtenInAll ??
+      first(input, ['cache_write_tokens', 'cache_creation_tokens']),
+    cache_write_1h_tokens: anHour,
+    audio_input_tokens: readCount(input.audio_tokens) ?? countModality(place.promptTokensDetails, 'AUDIO'),
+    reasoning_tokens:
+      first(output, ['reasoning_tokens', 'thinking_tokens']) ?? readCount(place.thoughtsTokenCount),
+    audio_output_tokens:
+      readCount(output.audio_tokens) ?? countModality(place.candidatesTokensDetails, 'AUDIO'),
+    audio_seconds: readSeconds(place.prompt_audio_seconds ?? place.audio_seconds),
+    images: first(place, ['images', 'num_images']),
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, count]) => count !== undefined && count > 0))
+}
+
+function objectOf(value: JsonValue | undefined): JsonObject {
+  return isJsonObject(value) ? value : {}
+}
+
+/** Gemini lists its counts by modality. */
+function countModality(list: JsonValue | undefined, modality: string): number | undefined {
+  if (!Array.isArray(list)) return undefined
+  const found = list.find((one) => isJsonObject(one) && one.modality === modality)
+  return isJsonObject(found) ? readCount(found.tokenCount) : undefined
+}
+
+/** To the thousandth. */
+function readSeconds(value: JsonValue | undefined): number | undefined {
+  return typeof value === 'number' && value > 0 && value < 1e9 ? Math.round(value * 1000) / 1000 : undefined
 }
 
 /** Anthropic's own `input_tokens` leave out what its prompt cache took and gave; every other count includes it. */

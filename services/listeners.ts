@@ -19,7 +19,8 @@ export function countEvents(events: Emitter<ProcessEvents>, { jobs, work, webhoo
   events.on('job.incident', jobs.onIncident)
   events.on('webhook.attempted', webhooks.onAttempt)
   events.on('call.ended', (call) => work.onCall(toCallEvent(call)))
-  events.on('job.completed', ({ claimed, cache, usage, costUsd }) => {
+  events.on('job.completed', ({ claimed, cache, usage, costUsd: cost }) => {
+    const costUsd = cost ?? 0
     const source = cache === 'hit' || cache === 'shared' ? cache : 'call'
     work.onWork({ kind: 'ended', ...nameJob(claimed), status: 'completed', source, usage, costUsd })
   })

@@ -2,6 +2,7 @@ import type { SubmitDeps } from '../api/jobs/submit.ts'
 import { listModels, resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
+import { findDearRates } from '../providers/dear-rates.ts'
 import { coalesceKey } from '../providers/embeddings.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
@@ -14,11 +15,15 @@ export function createSubmission(config: LiveConfig, now: () => number): SubmitD
   return {
     resolveModel: (model) => resolveModel(config.current(), model),
     listModels: () => listModels(config.current()),
-    estimateCost: (lane, type, body) => ({
-      ...estimateCost({ kind: lane.kind, type, body }),
-      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
-      ...readOutputBound(type, body),
-    }),
+    estimateCost: (lane, type, body) => {
+      const dearRates = lane.price === null || type === 'embedding' ? [] : findDearRates(lane.price, body)
+      return {
+        ...estimateCost({ kind: lane.kind, type, body }),
+        coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+        ...readOutputBound(type, body),
+        ...(dearRates.length === 0 ? {} : { dearRates }),
+      }
+    },
     checkWebhookUrl: (url) => {
       const { secret, allow_private_addresses } = config.current().webhooks
       if (secret === undefined) {

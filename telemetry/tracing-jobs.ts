@@ -112,7 +112,11 @@ export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: O
     open.set(claimed, span)
   })
   events.on('job.completed', ({ claimed, cache, costUsd }) =>
-    end(claimed, { 'sluice.outcome': 'completed', 'sluice.cache': cache, 'sluice.cost_usd': costUsd }),
+    end(claimed, {
+      'sluice.outcome': 'completed',
+      'sluice.cache': cache,
+      'sluice.cost_usd': costUsd ?? undefined,
+    }),
   )
   events.on('job.failed', ({ claimed, error }) => end(claimed, { 'sluice.outcome': 'failed' }, error.code))
   events.on('job.requeued', ({ claimed, end: ending, next, waits }) => {

@@ -40,13 +40,16 @@ export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: 
     const input = inputs[index]!
     // Only embeddings share requests, and they have no output.
     const output = claimedJobs.length === 1 ? usage.output_tokens : 0
-    const known = priceUsage(lane.price, { input_tokens: input, output_tokens: output })
+    const used: Usage =
+      claimedJobs.length === 1
+        ? usage
+        : { input_tokens: input, output_tokens: output, total_tokens: input + output }
+    const known = lane.price === null ? null : priceUsage(lane.price, used)
     const reserved = isGivenUp && !call.streams && stated === null ? (claimed.reservedUsd ?? 0) : 0
     return {
-      usage: { input_tokens: input, output_tokens: output, total_tokens: input + output },
+      usage: used,
       usage_is_estimate: true,
-      cost_usd: Math.max(known, reserved),
-      cost_is_estimate: true,
+      ...(known === null ? {} : { cost_usd: Math.max(known, reserved), cost_is_estimate: true }),
     }
   })
 }

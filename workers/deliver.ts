@@ -69,14 +69,19 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 
 function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null): Completion {
   const { job: claimedJob, result, usage, isEstimate, cache, leftMs } = jobResult
-  const costUsd = usage ? priceUsage(lane.price, usage) : 0
+  const servedTier = jobResult.servedTier ?? 'standard'
+  // What was known already cost nothing, whatever the price.
+  const isFree = end === null || usage === null
+  const costUsd = isFree ? 0 : lane.price === null ? null : priceUsage(lane.price, usage, servedTier)
+  const tells = servedTier === 'standard' ? {} : { served_tier: servedTier }
   const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
   return {
     claimed: claimedJob.claimed,
-    end: end && { ...end, usage, cost_usd: costUsd, ...estimated },
+    end: end && { ...end, ...tells, usage, ...(costUsd === null ? {} : { cost_usd: costUsd }), ...estimated },
     result,
     usage,
     costUsd,
+    ...(servedTier === 'standard' ? {} : { servedTier }),
     ...(isEstimate ? { isEstimate } : {}),
     ...(cache === undefined ? {} : { cache }),
     ...(leftMs === undefined ? {} : { leftMs }),

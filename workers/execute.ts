@@ -25,6 +25,7 @@ import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { createThrottlePause } from './throttle-pause.ts'
+import { askedTier, decideTier } from './tier-of-call.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
@@ -120,7 +121,7 @@ export function createExecutor(deps: ExecuteDeps) {
     const lane = deps.lane()
     const { provider, model } = lane
     const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
-    const intent = { provider, model, coalesced: held.length, waitedFor, estimate }
+    const intent = { provider, model, coalesced: held.length, waitedFor, tier: askedTier(held), estimate }
     let ours = held
     const started = await keep(async () => {
       // At each try: Redis may have been unavailable for longer than the locks last.
@@ -194,6 +195,8 @@ export function createExecutor(deps: ExecuteDeps) {
     }
 
     const startedAt = now()
+    const { tier, ...asks } = decideTier(lane, claimedJobs, startedAt)
+    const toldTier = tier === askedTier(claimedJobs.map((one) => one.held)) ? {} : { tier }
     const since = performance.now()
     const elapsed = () => Math.round(performance.now() - since)
     let answer: ProviderAnswer
@@ -202,6 +205,7 @@ export function createExecutor(deps: ExecuteDeps) {
         type: first.type,
         model: lane.model,
         body,
+        ...asks,
         // Only a call that writes a stream finds out that nobody needs it.
         signal: streams ? AbortSignal.any([running.signal, useless.signal]) : running.signal,
         timeoutMs: timeoutOf(lane, claimedJobs),
@@ -232,12 +236,14 @@ export function createExecutor(deps: ExecuteDeps) {
     if (answer.ok) {
       await deliver(lane, call.split(answer), {
         outcome: 'completed',
+        ...toldTier,
         latency_ms: latencyMs,
         status: answer.status,
       })
     } else {
       const end: AttemptEnd = {
         outcome: OUTCOMES[answer.class],
+        ...toldTier,
         latency_ms: latencyMs,
         status: answer.status,
         error_code: answer.code,

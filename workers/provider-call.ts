@@ -5,7 +5,7 @@ import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
 import type { ProviderSuccess, Usage } from '../providers/provider.ts'
-import { completeUsage, readUsage } from '../providers/read-usage.ts'
+import { completeUsage, readServedTier, readUsage } from '../providers/read-usage.ts'
 import { isWorthKeeping } from '../providers/worth-keeping.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
@@ -17,6 +17,8 @@ export type JobResult = {
   usage: Usage | null
   /** True: the provider did not report all of that. */
   isEstimate: boolean
+  /** The tier of service that the answer names; null: none. */
+  servedTier: string | null
   /** Set if the answer, or all new parts of it, did not come from a call for this job. */
   cache?: CacheOutcome
   /** The longest that it may be kept. */
@@ -67,6 +69,7 @@ export async function prepareCall(
           job: claimedJob,
           result: answer.body,
           ...completeUsage(type, body, answer.body, answer.usage),
+          servedTier: readServedTier(answer.body),
           embeddings: [],
           ...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),
         },
@@ -99,7 +102,16 @@ async function loadEmbeddings(lane: Lane, all: ClaimedJob[], deps: ProviderCallD
       const result = joinKnown(sources as JsonObject[])
       const usage = readUsage(result)
       return [
-        { job: claimedJob, result, usage, isEstimate: false, cache: 'hit', embeddings: [], ...leftMs(index) },
+        {
+          job: claimedJob,
+          result,
+          usage,
+          isEstimate: false,
+          servedTier: null,
+          cache: 'hit',
+          embeddings: [],
+          ...leftMs(index),
+        },
       ]
     }),
     tokens: request.tokens.reduce((sum, tokens) => sum + tokens, 0),
@@ -126,6 +138,7 @@ async function loadEmbeddings(lane: Lane, all: ClaimedJob[], deps: ProviderCallD
               result: share.result,
               usage: toUsage(share.unstated?.usage ?? share.result.usage),
               isEstimate: billed.isEstimate && owned.length > 0,
+              servedTier: readServedTier(answer.body),
               embeddings: items,
               ...leftMs(index),
               ...(owned.length === 0 && sources.length > 0 ? { cache: 'shared' as const } : {}),

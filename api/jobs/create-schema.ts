@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { CacheMode, Priority } from '../../jobs/job.ts'
+import { CacheMode, Priority, Tier } from '../../jobs/job.ts'
 import { idPatterns } from '../errors.ts'
 import {
   chatBodySchema,
@@ -43,6 +43,12 @@ const common = {
   deadline: timeSchema
     .nullish()
     .describe('A job still waiting then fails; one that cannot start by then is refused.'),
+  tier: z
+    .enum(Tier)
+    .nullish()
+    .describe(
+      'How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane.',
+    ),
   timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Of one call. Default: the lane's."),
   max_attempts: z.int().min(1).max(100).nullish().describe("Default: the lane's."),
   cache: z.enum(CacheMode).nullish().describe('Default `use`.'),

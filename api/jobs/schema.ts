@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { flowWebhookEvents } from '../../flows/flow.ts'
-import { JobStatus, JobType, Priority } from '../../jobs/job.ts'
+import { JobStatus, JobType, Priority, Tier } from '../../jobs/job.ts'
 import { listSchema, statusCountsSchema } from '../schemas/common.ts'
 import { webhookEventSchema } from './create-schema.ts'
 
@@ -11,7 +11,20 @@ const tokens = z.number()
 const passedOn = z.unknown().meta({ type: 'object', properties: {}, additionalProperties: {} })
 
 export const usageSchema = z
-  .object({ input_tokens: tokens, output_tokens: tokens, total_tokens: tokens })
+  .object({
+    input_tokens: tokens,
+    cached_input_tokens: tokens.optional().describe('Of the input: read from the prompt cache.'),
+    cache_write_tokens: tokens.optional().describe('Of the input: written to the prompt cache.'),
+    cache_write_1h_tokens: tokens.optional().describe('Of `cache_write_tokens`: kept for an hour.'),
+    audio_input_tokens: tokens.optional().describe('Of the input: audio.'),
+    output_tokens: tokens,
+    reasoning_tokens: tokens.optional().describe('Of the output: reasoning.'),
+    audio_output_tokens: tokens.optional().describe('Of the output: audio.'),
+    total_tokens: tokens,
+    audio_seconds: z.number().optional(),
+    images: tokens.optional().describe('Images that the answer holds.'),
+  })
+  .describe('As the provider counted. A detail is there where the provider tells it and it is not 0.')
   .meta({ id: 'Usage' })
 
 const waitingFor = z.enum([
@@ -61,6 +74,13 @@ export const jobSchema = z
       .optional()
       .describe('The flow that it belongs to, its step and, with `for_each`, its element; absent elsewhere.'),
     priority: z.enum(Priority),
+    tier: z.enum(Tier).describe("How it is to be served: as asked, or by the lane's default."),
+    served_tier: z
+      .string()
+      .nullable()
+      .describe(
+        'The tier of service that the answer names, by which it is priced: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer.',
+      ),
     metadata: z.record(z.string(), z.string()),
     created_at: time,
     run_at: time.nullable(),
@@ -89,7 +109,10 @@ export const jobSchema = z
         'Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says.',
       ),
     usage_is_estimate: usageIsEstimate,
-    cost_usd: z.number().nullable().describe('USD, of all calls made for it.'),
+    cost_usd: z
+      .number()
+      .nullable()
+      .describe('USD, of all calls made for it. Null: not known, or no call has ended.'),
     cost_is_estimate: costIsEstimate,
     error: jobErrorSchema.nullable(),
   })
@@ -135,9 +158,11 @@ export const attemptSchema = z
     ]),
     status: z.number().nullable().describe("The provider's HTTP status."),
     error_code: z.string().nullable(),
+    tier: z.enum(Tier).describe('What the call asked for.'),
+    served_tier: z.string().nullable().describe('The tier that its answer names; null: it has none.'),
     usage: usageSchema.nullable(),
     usage_is_estimate: usageIsEstimate,
-    cost_usd: z.number().nullable(),
+    cost_usd: z.number().nullable().describe('Null: not known, or none.'),
     cost_is_estimate: costIsEstimate,
     waited_ms: z.number(),
     waited_for: waitingFor.nullable(),

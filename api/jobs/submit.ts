@@ -10,6 +10,7 @@ import type { ApiDeps } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import type { IdempotencyPolicy } from '../idempotency-key.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
+import { chooseTier, timeoutFor } from './choose-tier.ts'
 import type { CreateJob } from './create-schema.ts'
 
 export type SubmitDeps = Pick<
@@ -20,19 +21,26 @@ export type SubmitDeps = Pick<
 /**
  * Decides everything about a validated create object that needs the configuration: its lane, defaults, times and cost.
  * Throws `model_not_found`, `deadline_unreachable`, `exceeds_limit` or `invalid_request`.
+ *
+ * @param isAwaited a client holds its connection for the answer
  */
 export function toNewJob(
   tenant: Tenant,
   create: CreateJob,
   idempotencyKey: string | null,
   deps: SubmitDeps,
+  isAwaited = false,
 ): NewJob {
   const { model } = create.body
   const lanes = deps.resolveModel(model)?.lanes ?? []
   if (lanes.length === 0) throw modelNotFound(model, deps.listModels(), 'body.model')
   const body = create.body as JsonObject
   const { lane, ...fits } = chooseLane(lanes, create.type, body)
-  const cost = deps.estimateCost(lane, create.type, body)
+  const tier = chooseTier(lane, create, isAwaited)
+  const cost: JobCost = {
+    ...deps.estimateCost(lane, create.type, body),
+    ...(tier === 'standard' ? {} : { tier }),
+  }
   refuseOversize(lane, cost)
   const times = decideTimes(create, deps.now())
   return {
@@ -44,7 +52,7 @@ export function toNewJob(
     body,
     priority: create.priority ?? 'normal',
     ...times,
-    timeoutMs: create.timeout_ms ?? lane.timeout,
+    timeoutMs: create.timeout_ms ?? timeoutFor(lane, tier),
     maxAttempts: create.max_attempts ?? lane.retry.max_attempts,
     cache: decideCache(tenant, lanes, create),
     askedCache: create.cache ?? 'use',

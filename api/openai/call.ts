@@ -48,7 +48,7 @@ export async function openCall(
   const create = { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
   const isAwaited = !inBackground && !prefersAsync(request.headers.prefer)
   const newJob: NewJob = {
-    ...toNewJob(tenant, create, key, deps),
+    ...toNewJob(tenant, create, key, deps, isAwaited),
     ...originOf(request),
     isShownLive,
     isAwaited,

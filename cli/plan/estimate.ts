@@ -102,7 +102,7 @@ function charge(
   // OpenAI's rule uses the cap if there is one. It does not depend on what the provider's own limits count.
   const longest = estimateCost({ kind: 'openai', type, body, expectedOutputTokens: outputTokens })
   const usage = { input_tokens: cost.inputTokens, output_tokens: longest.outputTokens, total_tokens: 0 }
-  load.usd += priceUsage(load.lane.price, usage)
+  if (load.lane.price !== null) load.usd += priceUsage(load.lane.price, usage)
   if (startsCall(load, type, body, cost)) load.calls++
 }
 

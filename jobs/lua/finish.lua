@@ -6,7 +6,7 @@
 --       7 cache ttl ms (0: do not cache)
 --       completed: 8 result  9 usage (JSON or '')  11 where the answer came from ('' as the record says)
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
---       10 cost in USD  12 '1' when that is an estimate
+--       10 cost in USD ('' not known)  12 '1' when that is an estimate
 -- Answer for each job, in their order: {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again, else call finish-followers.lua
 -- Invariant: a job ends once. Until then any of its calls may give the result (the first to come back wins). Only
@@ -63,7 +63,7 @@ local function store(a)
         put_answer(hash, answer.by, a[8], a[9], ttl, #followers + (ended and 0 or 1))
       end
     end
-    fields = { answer and 'answer' or 'result', answer and answer.by or a[8], 'usage', a[9], 'cost_usd', '0' }
+    fields = { answer and 'answer' or 'result', answer and answer.by or a[8], 'usage', a[9], 'cost_usd', a[10] == '' and '' or '0' }
     if a[11] ~= '' then fields[7], fields[8] = 'cache', a[11] end
     if a[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
   else

@@ -49,6 +49,8 @@ function jobOf(id: string, overrides: Partial<Job> = {}): Job {
     lane: 'openai/gpt-5-mini',
     group: null,
     priority: 'normal',
+    tier: 'standard',
+    served_tier: null,
     metadata: {},
     created_at: '2026-11-23T10:00:00.000Z',
     run_at: null,

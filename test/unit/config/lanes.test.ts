@@ -44,7 +44,18 @@ describe('a lane', () => {
       },
       timeout: 10_000,
       retry: { max_attempts: 4, base: 2000, cap: 60_000 },
-      price: { input: 0, output: 0 },
+      price: null, // the catalogue knows no such model
+      tiers: {
+        flex: { timeout: 900_000, fall_back_after: 600_000 },
+        batch: {
+          gather: 60_000,
+          max_lines: 50_000,
+          max_bytes: 200_000_000,
+          max_queued_tokens: 3_000_000,
+          poll: 30_000,
+          leave_before: 7_200_000,
+        },
+      },
       coalesce: { max_inputs: 2048, max_tokens: 300_000, max_wait: 5 },
     })
   })

@@ -24,7 +24,13 @@ describe('defaults', () => {
           timeout: 120_000,
           retry: { max_attempts: 6, base: 500, cap: 60_000 },
           models: {
-            'gpt-5-mini': { cache: { mode: 'exact' }, price: { input: 0, output: 0 }, limits: {}, retry: {} },
+            'gpt-5-mini': {
+              cache: { mode: 'exact' },
+              tiers: {},
+              prompt_cache: 'off',
+              limits: {},
+              retry: {},
+            },
           },
         },
       },

@@ -60,6 +60,8 @@ describe('toJob', () => {
       lane: 'sim/chat',
       group: null,
       priority: 'normal',
+      tier: 'standard',
+      served_tier: null,
       metadata: {},
       created_at: '2023-11-14T22:13:20.000Z',
       run_at: null,

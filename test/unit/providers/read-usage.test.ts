@@ -64,7 +64,7 @@ describe('usage is read wherever providers put it', () => {
     ['no input beside a total', { usage: { completion_tokens: 5, total_tokens: 17 } }],
     ['zeros before the place that counts', { usage: { prompt_tokens: 0 }, choices: [{ usage: chat }] }],
   ]
-  it.each(places)('%s', (_, body) => expect(readUsage(body)).toEqual(usageOf(12, 5)))
+  it.each(places)('%s', (_, body) => expect(readUsage(body)).toMatchObject(usageOf(12, 5)))
 
   const none: [string, JsonObject][] = [
     ['none', {}],

@@ -22,6 +22,8 @@ function makeJob(members: Partial<Job> = {}): Job {
     lane: 'chatty/small',
     group: null,
     priority: 'normal',
+    tier: 'standard',
+    served_tier: null,
     metadata: {},
     created_at: '2026-11-23T10:00:00.000Z',
     run_at: null,

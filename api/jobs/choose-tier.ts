@@ -1,0 +1,43 @@
+import type { Lane } from '../../config/lanes.ts'
+import type { Tier } from '../../jobs/job.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { ApiError } from '../errors.ts'
+import type { CreateJob } from './create-schema.ts'
+
+/**
+ * How a job is to be served: by what it says, else by `service_tier` of its body, else by the lane's default. Throws `invalid_request` for
+ * what its lane does not have.
+ *
+ * @param isAwaited a client holds its connection: no default makes it wait for a batch
+ */
+export function chooseTier(lane: Lane, create: CreateJob, isAwaited: boolean): Tier {
+  if (create.tier) return checkTier(lane, create)
+  const { service_tier: said } = create.body as JsonObject
+  if (typeof said === 'string' && said !== 'auto') {
+    return said === 'flex' && hasFlex(lane, create.type) ? 'flex' : 'standard'
+  }
+  const byDefault = lane.defaultTier ?? 'standard'
+  if (isAwaited && (byDefault === 'batch' || byDefault === 'auto')) return 'standard'
+  if (byDefault === 'flex' && !hasFlex(lane, create.type)) return 'standard'
+  return byDefault === 'batch' && lane.tiers?.batch == null ? 'standard' : byDefault
+}
+
+function checkTier(lane: Lane, { tier, type }: CreateJob): Tier {
+  if (tier === 'flex' && !hasFlex(lane, type)) {
+    const why = type === 'embedding' ? 'embeddings have no flex' : `${lane.id} has no flex`
+    throw new ApiError('invalid_request', `tier: ${why}`, { param: 'tier' })
+  }
+  if (tier === 'batch' && lane.tiers?.batch == null) {
+    throw new ApiError('invalid_request', `tier: ${lane.id} has no batch`, { param: 'tier' })
+  }
+  return tier ?? 'standard'
+}
+
+function hasFlex(lane: Lane, type: CreateJob['type']): boolean {
+  return type !== 'embedding' && lane.tiers?.flex != null
+}
+
+/** How long one call of it may take, ms, where it does not say. */
+export function timeoutFor(lane: Lane, tier: Tier): number {
+  return tier === 'flex' && lane.tiers?.flex ? Math.max(lane.timeout, lane.tiers.flex.timeout) : lane.timeout
+}

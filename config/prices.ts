@@ -1,0 +1,118 @@
+import type { Price, Rates } from '../lib/price.ts'
+import type { ProviderKind } from './lanes.ts'
+import { findPublishedPrice } from './price-catalogue.ts'
+import type { PriceSettings } from './price-schema.ts'
+
+/**
+ * What the tiers of service cost, as a factor of the standard price (pages "Flex processing", "Batch", "Priority processing" of OpenAI and
+ * Azure OpenAI; "Batch processing" of Anthropic; "Flex inference", "Batch mode" of Gemini).
+ */
+const KIND_TIERS: Partial<Record<ProviderKind, Readonly<Record<string, number>>>> = {
+  openai: { flex: 0.5, batch: 0.5, priority: 2 },
+  'azure-openai': { flex: 0.5, batch: 0.5, priority: 2 },
+  anthropic: { batch: 0.5 },
+  gemini: { flex: 0.5, batch: 0.5, priority: 2 },
+}
+
+/** Rates that follow another one in proportion where only that one is given by hand. */
+const FOLLOWS: Record<Exclude<keyof Rates, 'input' | 'output'>, 'input' | 'output'> = {
+  cached_input: 'input',
+  cache_write: 'input',
+  cache_write_1h: 'input',
+  audio_input: 'input',
+  audio_output: 'output',
+}
+
+/** Looked up again after this time: published prices have days from which on they hold. */
+const KEPT_MS = 3_600_000
+/** Models that only "*" stands for are named by clients. */
+const MOST_KEPT = 5000
+
+export type PricedModel = {
+  kind: ProviderKind
+  baseUrl: string
+  /** Its name, or what `price_as` says. */
+  model: string
+  settings: PriceSettings | undefined
+}
+
+const kept = new Map<string, { price: Price | null; at: number }>()
+
+/**
+ * What a model costs: by the catalogue, by hand, or by hand over the catalogue. Null: not known. The same object for the same question, for
+ * an hour.
+ */
+export function resolvePrice(asked: PricedModel): Price | null {
+  const { kind, settings } = asked
+  if (settings === undefined && kind === 'openai-compatible') return null
+  const key = JSON.stringify([kind, asked.baseUrl, asked.model, settings])
+  const known = kept.get(key)
+  const now = performance.now()
+  if (known !== undefined && now - known.at < KEPT_MS) return known.price
+  const looksUp = settings === undefined || settings === 'auto' || kind !== 'openai-compatible'
+  const published = looksUp ? findPublishedPrice(kind, asked.model, asked.baseUrl) : null
+  const price = merge(kind, published, settings)
+  if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value ?? '')
+  kept.set(key, { price, at: now })
+  return price
+}
+
+function merge(
+  kind: ProviderKind,
+  published: Price | null,
+  settings: PriceSettings | undefined,
+): Price | null {
+  const byHand = settings === undefined || settings === 'auto' ? {} : settings
+  const names = Object.keys(byHand)
+  const saysRates = names.some((name) => name !== 'tiers' && name !== 'above')
+  if (published === null && !saysRates) return null
+  const tiers = { ...KIND_TIERS[kind], ...byHand.tiers }
+  const { above: steps, tiers: _, ...own } = byHand
+  const base = published ?? { input: 0, output: 0 }
+  const price: Price = { ...scale(base, base, own), ...dropUndefined(own) }
+  const above = steps === undefined ? base.above?.map((step) => ({ ...scale(step, base, own) })) : steps
+  if (above !== undefined) {
+    price.above = above.map((step) => dropUndefined(step) as NonNullable<Price['above']>[number])
+  }
+  if (steps === undefined && price.above !== undefined) price.above = keepOwn(price.above, own)
+  if (Object.keys(tiers).length > 0) price.tiers = tiers
+  return price
+}
+
+/**
+ * The published rates in proportion to what was given by hand: a discount on `input` holds for cached input, and for the steps of long
+ * inputs.
+ */
+function scale<Some extends Partial<Rates>>(
+  rates: Some,
+  base: Rates,
+  own: Partial<Record<keyof Rates, number | undefined>>,
+): Some {
+  const scaled: Some = { ...rates }
+  for (const name of Object.keys(rates) as (keyof Rates)[]) {
+    const follows = name === 'input' || name === 'output' ? name : FOLLOWS[name]
+    if (follows === undefined) continue
+    const given = own[follows]
+    const rate = rates[name]
+    if (given === undefined || rate === undefined || base[follows] === 0) continue
+    scaled[name] = Number(((rate / base[follows]) * given).toPrecision(12)) as Some[keyof Rates]
+  }
+  return scaled
+}
+
+/** A rate by hand other than `input` and `output` holds for long inputs as well, unless its steps are given. */
+function keepOwn(
+  above: NonNullable<Price['above']>,
+  own: Partial<Record<keyof Rates, number | undefined>>,
+): NonNullable<Price['above']> {
+  const fixed = (Object.keys(FOLLOWS) as (keyof typeof FOLLOWS)[]).filter((name) => own[name] !== undefined)
+  return above.map((step) => {
+    const kept = { ...step }
+    for (const name of fixed) delete kept[name]
+    return kept
+  })
+}
+
+function dropUndefined<Some extends object>(members: Some): Some {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Some
+}
