@@ -60,8 +60,8 @@ export type Claimed = {
   maxAttempts: number
   /** From the time when it could have started to this claim. */
   waitedMs: number
-  /** When its first call was claimed, Unix ms; null: this is the first. */
-  firstStartedAt: number | null
+  /** When its first call was claimed, Unix ms. */
+  firstStartedAt: number
   timeoutMs: number
   type: JobType
   /** As the client named it: a lane or an alias of several. */
@@ -487,7 +487,7 @@ function toClaimed(
     attempts,
     maxAttempts: numberOf(record, 'max_attempts') ?? 1,
     waitedMs: numberOf(record, 'waited_ms') ?? 0,
-    firstStartedAt: numberOf(record, 'started_at'),
+    firstStartedAt: numberOf(record, 'started_at') ?? 0,
     timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
     type: textOf(record, 'type') as Claimed['type'],
     model: textOf(record, 'model')!,

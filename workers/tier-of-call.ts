@@ -25,6 +25,6 @@ export function decideTier(lane: Lane, claimedJobs: readonly ClaimedJob[], now: 
   if (claimed.cost.tier !== 'flex') return { tier: 'standard' }
   const flex = lane.tiers?.flex ?? null
   if (flex === null) return { tier: 'standard', serviceTier: null }
-  const isLate = claimed.firstStartedAt !== null && now - claimed.firstStartedAt >= flex.fall_back_after
+  const isLate = now - claimed.firstStartedAt >= flex.fall_back_after
   return isLate ? { tier: 'standard', serviceTier: null } : { tier: 'flex', serviceTier: 'flex' }
 }

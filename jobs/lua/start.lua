@@ -217,7 +217,7 @@ local function start(id, entry, token, expected, is_direct)
   emit(job, 'job.started', ',"attempt":' .. call)
   local needed = job.more
   return { 'run', call, attempts, lost_call, { 'type', needed[1], 'model', needed[2], 'timeout_ms', needed[3], 'body', needed[4],
-    'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '', 'started_at', needed[10] or '',
+    'cost', needed[5], 'live', needed[6] or '', 'trace', needed[7] or '', 'request_id', needed[8] or '', 'unfit_lanes', needed[9] or '', 'started_at', needed[10] or ms(now),
     'max_attempts', ms(job.max_attempts), 'hash', job.hash, 'cache_mode', job.cache_mode, 'waited_ms', waited,
     'reserved_nano', job.reserved and ms(job.reserved) or '' } }
 end

@@ -227,6 +227,8 @@ describe('what belongs to a job', () => {
       outcome: 'running',
       status: null,
       error_code: null,
+      tier: 'standard',
+      served_tier: null,
       usage: null,
       usage_is_estimate: false,
       cost_usd: null,
