@@ -114,6 +114,8 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
@@ -290,6 +292,8 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
   /** Default: the lane's. */
