@@ -21,6 +21,8 @@ const RESETS: [reset: string, remaining: string][] = [
     `x-ratelimit-remaining-${name}`,
   ]),
   ['x-ratelimit-reset', 'x-ratelimit-remaining'],
+  ['x-rate-limit-reset', 'x-rate-limit-remaining'],
+  ['x-ratelimit-reset-after', 'x-ratelimit-remaining'],
   ['ratelimit-reset', 'ratelimit-remaining'],
   ['ratelimitbysize-reset', 'ratelimitbysize-remaining'],
 ]
@@ -93,7 +95,11 @@ function readRetryAfter(headers: HeaderReader, now: number): number | undefined 
     const milliseconds = capWait(parseDecimal(headers.get(name)))
     if (milliseconds !== undefined) return milliseconds
   }
-  return capWait(parseWait(headers.get('retry-after') ?? undefined, 1000, now))
+  const text = headers.get('retry-after') ?? undefined
+  // A header that came several times comes as a list. A date has a comma as well.
+  const list = text !== undefined && /^[\d., ]+$/.test(text) ? text.split(',') : [text]
+  const waits = list.map((one) => parseWait(one, 1000, now) ?? 0)
+  return capWait(Math.max(...waits))
 }
 
 function parseDecimal(text: string | null): number | undefined {

@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { classifyErrorObject, classifyStatus, type FailureVerdict, withProviderError } from './classify.ts'
 import type { CallType } from './provider.ts'
 import { type ProviderError, readProviderError } from './provider-error.ts'
-import { MAX_WAIT_MS, parseWait, readErrorWait } from './waits.ts'
+import { MAX_WAIT_MS, readErrorWait } from './waits.ts'
 
 /** Google's canonical codes (google.rpc.Code), which it puts beside the HTTP status in `code`. */
 const GOOGLE_STATUSES = new Set([
@@ -79,11 +79,11 @@ function refine(verdict: FailureVerdict, error: unknown, now: number): FailureVe
   }
   const { status } = error
   if (typeof status !== 'string' || !GOOGLE_STATUSES.has(status)) return waiting
-  return refineGoogle({ ...waiting, code: status }, readDetails(error.details), now)
+  return refineGoogle({ ...waiting, code: status }, readDetails(error.details))
 }
 
-/** Source: google.rpc error_details.proto (ErrorInfo, QuotaFailure, RetryInfo); Gemini API, "Rate limits". */
-function refineGoogle(verdict: FailureVerdict, details: JsonObject[], now: number): FailureVerdict {
+/** Source: google.rpc error_details.proto (ErrorInfo, QuotaFailure); Gemini API, "Rate limits". */
+function refineGoogle(verdict: FailureVerdict, details: JsonObject[]): FailureVerdict {
   const reason = findDetail(details, 'ErrorInfo')?.reason
   if (reason === 'API_KEY_INVALID' || reason === 'API_KEY_EXPIRED') {
     return { ...verdict, cause: 'auth', code: reason, input: false }
@@ -93,12 +93,11 @@ function refineGoogle(verdict: FailureVerdict, details: JsonObject[], now: numbe
     const { retryAfterMs: _wait, ...rest } = verdict
     return { ...rest, class: 'final', cause: 'quota', code: 'insufficient_quota' }
   }
-  const retryAfterMs = readDelay(findDetail(details, 'RetryInfo')?.retryDelay, now)
   const violations = findDetail(details, 'QuotaFailure')?.violations
   if (Array.isArray(violations) && violations.some(isDaily)) {
-    return { ...verdict, retryAfterMs: Math.max(retryAfterMs ?? 0, DAILY_PAUSE_MS) }
+    return { ...verdict, retryAfterMs: Math.max(verdict.retryAfterMs ?? 0, DAILY_PAUSE_MS) }
   }
-  return retryAfterMs === undefined ? verdict : { ...verdict, retryAfterMs }
+  return verdict
 }
 
 function readDetails(details: JsonValue | undefined): JsonObject[] {
@@ -113,11 +112,4 @@ function findDetail(details: JsonObject[], name: string): JsonObject | undefined
 function isDaily(violation: JsonValue): boolean {
   if (!isJsonObject(violation)) return false
   return /per_?day/i.test(`${violation.quotaId ?? ''} ${violation.quotaMetric ?? ''}`)
-}
-
-/** A protobuf Duration in JSON: seconds with up to nine decimals and an `s`. In milliseconds. */
-function readDelay(value: JsonValue | undefined, now: number): number | undefined {
-  const isDuration = typeof value === 'string' && /^\d+(?:\.\d+)?s$/.test(value)
-  const wait = isDuration ? parseWait(value, 1000, now) : undefined
-  return wait === undefined ? undefined : Math.ceil(wait)
 }

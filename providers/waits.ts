@@ -13,7 +13,10 @@ const LONG_UNITS: [RegExp, string][] = [
 ]
 const DURATION =
   /(\d{1,15}(?:\.\d{1,12})?)\s?(milliseconds?|millis?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])/gi
+const RETRY_INFO = 'type.googleapis.com/google.rpc.RetryInfo'
 const DECIMAL = /^\d+(?:\.\d+)?$/
+/** `Sun Nov  6 08:49:37 1994`. */
+const ASCTIME = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}$/
 /** Numbers from here on are moments: Unix seconds, Unix milliseconds. */
 const UNIX_SECONDS = 1e9
 const UNIX_MILLISECONDS = 1e12
@@ -22,18 +25,22 @@ const UNIX_MILLISECONDS = 1e12
 const ASKED =
   /(?:try again|retry|available|wait|resets?)(?:[^.\d]|\.(?!\d)){0,40}?\b(?:in|after|for)\s+((?:\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12}[\s,]{0,2}(?:and\s)?){1,5})/i
 
-/** Members of an error that say how long to wait, and what a bare number of theirs counts. */
+/** "You have to wait 20 seconds", "your limit resets at 2026-11-23T12:00:07Z". */
+const ASKED_SHORTLY = /\bwait (\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12})\b/i
+const ASKED_MOMENT =
+  /\b(?:resets?|available|try again|retry)\s(?:at|after|on)\s(\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:?\d\d))/i
+
+/** Members of an error that say how long to wait (`retryAfterMs` is `retry_after_ms`), and what a bare number of theirs counts. */
 const MEMBERS: [name: string, unit: number][] = [
   ['retry_after_ms', 1],
-  ['retryAfterMs', 1],
   ['retry_after', 1000],
-  ['retryAfter', 1000],
   ['retry_after_seconds', 1000],
   ['retry_after_secs', 1000],
   ['resets_in_seconds', 1000],
   ['reset_in', 1000],
   ['resets_at', 1000],
   ['reset_at', 1000],
+  ['retry_at', 1000],
   ['estimated_time', 1000],
 ]
 
@@ -60,8 +67,9 @@ export function parseWait(value: JsonValue | undefined, unit: number, now: numbe
   }
   const duration = parseDuration(text)
   if (duration !== undefined) return positive(duration)
-  // Date.parse takes nearly anything; a date of a header names its zone.
-  return /(?:GMT|Z|[+-]\d\d:?\d\d)$/.test(text) ? positive(Date.parse(text) - now) : undefined
+  // Date.parse takes nearly anything; a date of a header names its zone, but for the oldest form of RFC 9110, in GMT.
+  const date = ASCTIME.test(text) ? `${text} GMT` : text
+  return /(?:GMT|Z|[+-]\d\d:?\d\d)$/.test(date) ? positive(Date.parse(date) - now) : undefined
 }
 
 /** `6m0s`, `1.5s`, `120ms`, `2 minutes and 5 seconds`; undefined for anything else. */
@@ -82,26 +90,47 @@ export function readErrorWait(error: unknown, message: string, now: number): num
   if (isJsonObject(error)) {
     for (const place of [error, error.metadata, error.details, error.error]) {
       if (!isJsonObject(place)) continue
-      const wait = readMembers(place, now)
+      const wait = readRetryInfo(place.details) ?? readMembers(place, now)
       if (wait !== undefined) return wait
     }
   }
-  const asked = ASKED.exec(message)
-  return asked ? positive(parseDuration(asked[1]!.trim()) ?? 0) : undefined
+  const asked = ASKED.exec(message) ?? ASKED_SHORTLY.exec(message)
+  if (asked) return positive(parseDuration(asked[1]!.trim()) ?? 0)
+  return parseWait(ASKED_MOMENT.exec(message)?.[1], 1000, now)
+}
+
+/** Google's wait, in the details of an error of any status (google.rpc, error_details.proto). */
+function readRetryInfo(details: JsonValue | undefined): number | undefined {
+  if (!Array.isArray(details)) return undefined
+  const info = details.find((one) => isJsonObject(one) && one['@type'] === RETRY_INFO)
+  return isJsonObject(info) ? readGoogleDuration(info.retryDelay) : undefined
+}
+
+/** A protobuf Duration: in JSON seconds with up to nine decimals and an `s`; some gateways keep its two members. */
+function readGoogleDuration(value: JsonValue | undefined): number | undefined {
+  if (typeof value === 'string')
+    return /^\d+(?:\.\d+)?s$/.test(value) ? positive(Math.ceil(Number(value.slice(0, -1)) * 1000)) : undefined
+  if (!isJsonObject(value)) return undefined
+  const milliseconds = Number(value.seconds ?? 0) * 1000 + Number(value.nanos ?? 0) / 1e6
+  return positive(Math.ceil(milliseconds))
 }
 
 function readMembers(place: JsonObject, now: number): number | undefined {
   for (const [name, unit] of MEMBERS) {
-    const wait = parseWait(place[name], unit, now)
+    const wait = parseWait(place[name] ?? place[toCamelCase(name)], unit, now)
     if (wait !== undefined) return wait
   }
   // OpenRouter gives the headers of its limit within the error.
   const { headers } = place
   if (!isJsonObject(headers)) return undefined
   for (const [name, value] of Object.entries(headers)) {
-    if (/^(?:x-)?ratelimit-reset$|^retry-after$/i.test(name)) return parseWait(value, 1000, now)
+    if (/^(?:x-)?rate-?limit-reset$|^retry-after$/i.test(name)) return parseWait(value, 1000, now)
   }
   return undefined
+}
+
+function toCamelCase(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 }
 
 function positive(milliseconds: number): number | undefined {

@@ -50,6 +50,9 @@ test.each([
   [{ 'retry-after': '1m30s' }, 90_000],
   [{ 'retry-after': '1795435205' }, 5000],
   [{ 'retry-after-ms': 'soon', 'retry-after': '2' }, 2000],
+  [{ 'retry-after': '5, 7' }, 7000],
+  [{ 'retry-after': 'Monday, 23-Nov-26 12:00:07 GMT' }, 7000],
+  [{ 'retry-after': 'Mon Nov 23 12:00:07 2026' }, 7000],
 ])('the pause of %o is %i ms', (headers, expected) => {
   expect(read(headers as Record<string, string>)).toEqual({ retryAfterMs: expected })
 })

@@ -46,7 +46,11 @@ describe('an error of Google’s', () => {
       expect(judgeRefusal(429, exhausted([retryIn(odd)]), 'chat')).not.toHaveProperty('retryAfterMs')
     }
     const unavailable = { code: 503, status: 'UNAVAILABLE', message: 'm', details: [retryIn('3s')] }
-    expect(judgeRefusal(503, unavailable, 'chat')).not.toHaveProperty('retryAfterMs')
+    expect(judgeRefusal(503, unavailable, 'chat').retryAfterMs).toBe(3000)
+    const bare = { code: 429, message: 'm', details: [retryIn('3s')] }
+    expect(judgeRefusal(429, bare, 'chat').retryAfterMs).toBe(3000)
+    const members = [{ '@type': `${TYPE}RetryInfo`, retryDelay: { seconds: '2', nanos: 5e8 } }]
+    expect(judgeRefusal(429, exhausted(members), 'chat').retryAfterMs).toBe(2500)
   })
 
   test('about the day’s quota pauses for an hour at the least', () => {
@@ -99,4 +103,27 @@ test('a day’s quota that is told by a code alone pauses for an hour', () => {
     class: 'throttled',
     retryAfterMs: HOUR,
   })
+})
+
+test.each<[JsonObject, number | undefined]>([
+  [{ retry_after: 3 }, 3000],
+  [{ retry_after: '6m0s' }, 360_000],
+  [{ retryAfterMs: 40 }, 40],
+  [{ retry_after_ms: 0, retry_after: 2 }, 2000],
+  [{ resets_at: Date.UTC(2026, 10, 23, 12, 0, 7) / 1000 }, 7000],
+  [{ resetsAt: Date.UTC(2026, 10, 23, 12, 0, 7) }, 7000],
+  [{ reset_at: '2026-11-23T12:00:07Z' }, 7000],
+  [{ metadata: { headers: { 'X-RateLimit-Reset': '1795435207000' } } }, 7000],
+  [{ message: 'Please try again in 6m0s.' }, 360_000],
+  [{ message: 'Please try again in 120ms.' }, 120],
+  [{ message: 'Please retry after 20 seconds.' }, 20_000],
+  [{ message: 'Too many requests. Wait 20 seconds.' }, 20_000],
+  [{ message: 'Your limit resets at 2026-11-23T12:00:07Z.' }, 7000],
+  [{ message: 'Please try again in 0s.' }, undefined],
+  [{ message: 'The wait was 20 characters long.' }, undefined],
+  [{ resets_at: Date.UTC(2026, 10, 23, 11, 0, 0) / 1000 }, undefined],
+])('the wait in %o is heard', (members, expected) => {
+  const error = { message: 'slow down', ...members }
+  const verdict = judgeRefusal(429, error, 'chat', Date.UTC(2026, 10, 23, 12))
+  expect(verdict.retryAfterMs).toBe(expected)
 })
