@@ -31,6 +31,7 @@ import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
 import { readProxy } from './services/proxy.ts'
+import { followRegistry } from './services/registry.ts'
 import { createSchedulesTask } from './services/schedules.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
@@ -69,11 +70,14 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   const { config, log } = deps
   const traces = await openTraces(deps, 'api', closers)
   const store = openStore(deps, 'api', closers)
-  let keyring: Keyring = createKeyring(config.current())
-  const leave = config.subscribe((next) => {
-    keyring = createKeyring(next)
-  })
-  closers.add('the configuration', async () => leave())
+  const followed = followRegistry(deps, store, closers)
+  const buildKeyring = () => createKeyring(config.current(), followed.keys(), store.now)
+  let keyring: Keyring = buildKeyring()
+  const renew = () => {
+    keyring = buildKeyring()
+  }
+  const leaves = [config.subscribe(renew), followed.subscribe(renew)]
+  closers.add('the configuration', async () => leaves.forEach((leave) => void leave()))
   keepTenants(deps, store, closers)
   keepGroupsMoved(store, closers)
   await store.clock.measure()
@@ -108,6 +112,9 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     },
     config: () => config.current(),
     keyring: () => keyring,
+    freshenKeys: followed.freshen,
+    registry: followed.registry,
+    configured: () => config.configured(),
     ...createSubmission(config, store.now),
     countTokens: openTokenCounter(deps, store.now, closers),
     ready: store.watch.look,
@@ -175,6 +182,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       return { isOn: embedding_items, ttlMs: ttl, maxBytes: max_result }
     },
   })
+  followRegistry(deps, store, closers)
   keepTenants(deps, store, closers)
   keepGroupsMoved(store, closers)
 

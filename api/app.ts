@@ -39,6 +39,9 @@ import { registerScheduleRoutes } from './schedules/routes.ts'
 import { addSecurityHeaders } from './security-headers.ts'
 import { serializerCompiler } from './serialize.ts'
 import { isForSocket, registerSocketRoute } from './socket/routes.ts'
+import { registerAuditRoute } from './tenants/audit-route.ts'
+import { registerKeyRoutes } from './tenants/key-routes.ts'
+import { registerTenantRoutes } from './tenants/routes.ts'
 import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000
@@ -118,6 +121,9 @@ export function buildApp(deps: ApiDeps): Api {
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
     registerOverviewRoutes(api, context)
+    registerTenantRoutes(api, context)
+    registerKeyRoutes(api, context)
+    registerAuditRoute(api, context)
     registerModelRoutes(api, context)
     registerBatchRoutes(api, context)
     registerDurableRoutes(api, context)

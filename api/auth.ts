@@ -1,9 +1,11 @@
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
-import type { Keyring, Tenant } from '../config/tenants.ts'
+import { grants, type Scope } from '../config/scopes.ts'
+import { type Keyring, narrowModels, type Tenant } from '../config/tenants.ts'
+import type { Actor } from '../tenants/registry.ts'
 import { ApiError, notFound } from './errors.ts'
 
-/** Who may use a route. A route that says nothing asks for a key. */
-export type Access = 'public' | 'tenant' | 'admin'
+/** Who may use a route: everybody, or a key of a scope. Each route says it; one that does not is for administrators. */
+export type Access = 'public' | Scope
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -27,6 +29,12 @@ export function callerOf(request: FastifyRequest): Tenant {
   return read(request, callerDecorator)
 }
 
+/** Who asks, and from where, for the audit list. */
+export function actorOf(request: FastifyRequest): Actor {
+  const { name, key } = callerOf(request)
+  return { tenant: name, key, ip: request.ip, requestId: request.id }
+}
+
 /** Whose key was sent, and as whom it acts; null where a tenant speaks for itself, and on public routes. */
 export function readActing(request: FastifyRequest): { admin: string; tenant: string } | null {
   const caller = request.getDecorator<Tenant | null>(callerDecorator)
@@ -45,25 +53,52 @@ function read(request: FastifyRequest, decorator: string): Tenant {
  * Finds the tenant of a request by its bearer key and refuses what the key may not do. With an admin key `x-tenant` names
  * another tenant to act as.
  */
-export function createAuthHook(deps: { keyring(): Keyring }): onRequestHookHandler {
+export function createAuthHook(deps: KeyDeps): onRequestHookHandler {
   return (request, _reply, done) => {
-    const access = request.routeOptions.config.access ?? 'tenant'
+    const access = request.routeOptions.config.access ?? 'admin'
     // An unknown path is answered 404 with and without a key; a browser asks what a page may do without one.
     if (access === 'public' || request.is404 || request.method === 'OPTIONS') return done()
-    try {
-      const actsAs = request.headers['x-tenant']
-      const asked = {
-        authorization: readKeyHeader(request),
-        actsAs: actsAs === undefined ? undefined : String(actsAs),
-      }
-      const { caller, tenant } = authenticate(asked, access, deps.keyring())
-      request.setDecorator(callerDecorator, caller)
-      request.setDecorator(tenantDecorator, tenant)
-      done()
-    } catch (error) {
-      done(error as ApiError)
+    const actsAs = request.headers['x-tenant']
+    const asked = {
+      authorization: readKeyHeader(request),
+      actsAs: actsAs === undefined ? undefined : String(actsAs),
     }
+    const decide = () => {
+      try {
+        const { caller, tenant } = authenticate(asked, access, deps.keyring())
+        request.setDecorator(callerDecorator, caller)
+        request.setDecorator(tenantDecorator, tenant)
+        done()
+      } catch (error) {
+        done(error as ApiError)
+      }
+    }
+    const fresh = freshenFor(asked.authorization, deps)
+    if (fresh === null) decide()
+    else fresh.then(decide, done)
   }
+}
+
+type KeyDeps = { keyring(): Keyring; freshenKeys(): Promise<void> | null }
+
+/**
+ * Null: the keyring can tell what this key may do. Else resolves when it can. Rejects with `unavailable` where the store does not tell
+ * whether a key of the API is still valid; a key of the configuration does not need it.
+ */
+export function freshenFor(authorization: string | undefined, deps: KeyDeps): Promise<void> | null {
+  const fresh = deps.freshenKeys()
+  if (fresh === null) return null
+  const key = readKey(authorization)
+  const keyring = deps.keyring()
+  if (key === undefined || keyring.open || keyring.isConfigured(key)) {
+    fresh.catch(() => {}) // nobody waits for it
+    return null
+  }
+  return fresh.catch(() => {
+    throw new ApiError('unavailable', 'the store that knows whether this key is valid does not answer', {
+      retryAfterSeconds: 1,
+    })
+  })
 }
 
 /**
@@ -77,14 +112,17 @@ export function authenticate(
 ): { caller: Tenant; tenant: Tenant } {
   const caller = findTenant(authorization, keyring)
   if (caller === null) throw new ApiError('unauthorized', 'send a valid key: Authorization: Bearer <key>')
-  if (access === 'admin' && !caller.admin) throw new ApiError('forbidden', 'this route needs an admin key')
+  if (!grants(caller.scopes, access)) {
+    const needed = access === 'admin' ? 'an admin key' : `a key with the scope "${access}"`
+    throw new ApiError('forbidden', `this route needs ${needed}`)
+  }
   if (actsAs === undefined || keyring.open) return { caller, tenant: caller }
-  if (!caller.admin) {
+  if (!caller.scopes.includes('admin')) {
     throw new ApiError('forbidden', 'x-tenant: acting as a tenant needs an admin key', { param: 'x-tenant' })
   }
   const tenant = keyring.named(actsAs)
   if (tenant === null) throw notFound('tenant')
-  return { caller, tenant }
+  return { caller, tenant: narrowModels(tenant, caller.models) }
 }
 
 /** What `Authorization` says, or would say: Azure's clients send their key as `api-key`, Anthropic's as `x-api-key`. */
@@ -97,6 +135,10 @@ export function readKeyHeader({ headers }: FastifyRequest): string | undefined {
 export function findTenant(authorization: string | undefined, keyring: Keyring): Tenant | null {
   // An open service ignores keys, a malformed header included.
   if (keyring.open) return keyring.find('')
-  const key = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
+  const key = readKey(authorization)
   return key === undefined ? null : keyring.find(key)
+}
+
+function readKey(authorization: string | undefined): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
 }

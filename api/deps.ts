@@ -17,6 +17,7 @@ import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
 import type { Schedules } from '../schedules/store.ts'
+import type { TenantRegistry } from '../tenants/registry.ts'
 import type { LaneControl } from './lanes/lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
 import type { TraceRequest } from './request-trace.ts'
@@ -47,8 +48,14 @@ export type ApiDeps = {
   forecast(lane: string, tenant: string, priority: Priority): Promise<number | null>
   /** The current configuration; read again for each request. */
   config(): Config
+  /** The configuration as its file says it, without what the API made. */
+  configured(): Config
   /** The keys as they stand now. */
   keyring(): Keyring
+  /** Null: the keys that the API made are known as they stand. Else resolves when they are; rejects where the store does not tell. */
+  freshenKeys(): Promise<void> | null
+  /** Tenants and keys that the API makes, and the list of changes. */
+  registry: TenantRegistry
   /** The lanes that serve a `provider/model` or an alias, the first preferred; null: there is none. */
   resolveModel(model: string): { lanes: Lane[] } | null
   /** The names of lanes and aliases that the configuration has, for a hint at what was meant. */

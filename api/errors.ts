@@ -30,11 +30,16 @@ export const errorTable = {
   already_signalled: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   signal_timeout: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   events_expired: { status: 410, type: 'invalid_request_error', retryAfterSeconds: null },
+  tenant_exists: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  tenant_in_use: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
+  no_tenants: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   read_only: { status: 409, type: 'invalid_request_error', retryAfterSeconds: null },
   payload_too_large: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   storage_full: { status: 413, type: 'invalid_request_error', retryAfterSeconds: null },
   upgrade_required: { status: 426, type: 'invalid_request_error', retryAfterSeconds: null },
   idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  too_many_tenants: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  too_many_keys: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   too_many_schedules: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   deadline_unreachable: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
@@ -104,6 +109,7 @@ export function notFound(
     | 'batch'
     | 'response'
     | 'tenant'
+    | 'key'
     | 'flow'
     | 'durable run'
     | 'step'

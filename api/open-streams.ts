@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { grants, type Scope } from '../config/scopes.ts'
 import type { Keyring } from '../config/tenants.ts'
 import { callerOf, findTenant, readActing, readKeyHeader } from './auth.ts'
 import { ApiError } from './errors.ts'
@@ -21,8 +22,8 @@ export type StreamHolder = {
   authorization: string | undefined
   /** The name of the tenant whose key that is. */
   caller: string
-  /** The key has to be an administrator's. */
-  needsAdmin: boolean
+  /** What the key has to grant. */
+  needs: Scope
 }
 
 type OpenStream = StreamHolder & { revoked: AbortController }
@@ -68,7 +69,7 @@ export function createOpenStreams(deps: {
     const { signal, release } = hold({
       authorization: readKeyHeader(request),
       caller: callerOf(request).name,
-      needsAdmin: request.routeOptions.config.access === 'admin' || readActing(request) !== null,
+      needs: readActing(request) === null ? neededBy(request) : 'admin',
     })
     reply.raw.once('close', release)
     return signal
@@ -87,15 +88,20 @@ export function createOpenStreams(deps: {
 
   function check(): void {
     const keyring = deps.keyring()
-    if (keyring === checked) return
+    if (keyring === checked && !keyring.expires) return
     checked = keyring
     for (const [name, streams] of tenants) {
-      for (const { authorization, needsAdmin, revoked } of streams) {
+      for (const { authorization, needs, revoked } of streams) {
         const caller = findTenant(authorization, keyring)
-        if (caller?.name !== name || (needsAdmin && !caller.admin)) revoked.abort()
+        if (caller?.name !== name || !grants(caller.scopes, needs)) revoked.abort()
       }
     }
   }
 
   return { open, hold }
+}
+
+function neededBy(request: FastifyRequest): Scope {
+  const { access = 'admin' } = request.routeOptions.config
+  return access === 'public' ? 'read' : access
 }

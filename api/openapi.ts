@@ -42,13 +42,17 @@ export async function registerOpenApi(
         { name: 'Events', description: 'Watch jobs as they run.' },
         { name: 'Webhooks', description: 'What became of announcements.' },
         { name: 'Lanes', description: 'A lane is one model of one provider: read it, pause it, resume it.' },
+        {
+          name: 'Tenants',
+          description: 'Who may use the service: tenants, their keys, and who changed them.',
+        },
         { name: 'Operations', description: 'For those who run the service.' },
       ],
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
       security: [{ key: [] }],
       servers: [{ url, description: 'This service.' }],
     },
-    transform: (input) => addTenantHeader(jsonSchemaTransform(input), input.route.config?.access ?? 'tenant'),
+    transform: (input) => addTenantHeader(jsonSchemaTransform(input), input.route.config?.access ?? 'admin'),
     transformObject: (input) => declareAllHeaders(pruneComponents(jsonSchemaTransformObject(input))),
   })
 }
@@ -58,7 +62,7 @@ function addTenantHeader<Described extends { schema: object | null }>(
   described: Described,
   access: Access,
 ): Described {
-  if (access !== 'tenant' || described.schema === null) return described
+  if ((access !== 'read' && access !== 'jobs') || described.schema === null) return described
   const description = 'With an admin key: the tenant to act as.'
   const headers = { type: 'object', properties: { 'x-tenant': { type: 'string', description } } }
   return { ...described, schema: { ...described.schema, headers } }

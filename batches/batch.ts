@@ -1,3 +1,5 @@
+import type { ModelAccess } from '../config/model-access.ts'
+
 /** The states of a batch, as OpenAI names them; docs/batches.md draws the ways between them. */
 export const BatchStatus = {
   validating: 'validating',
@@ -70,6 +72,8 @@ export type NewBatch = {
   /** Id of the HTTP request that created it, and its W3C `traceparent`; the batch's jobs have them too. */
   requestId?: string
   trace?: string
+  /** What the key that made it may call. */
+  models?: ModelAccess
 }
 
 export type Batch = Omit<NewBatch, 'windowMs'> & {

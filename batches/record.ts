@@ -1,3 +1,4 @@
+import type { ModelAccess } from '../config/model-access.ts'
 import {
   addTallies,
   type Batch,
@@ -23,10 +24,11 @@ export function toFields(batch: NewBatch): string[] {
 }
 
 /** Where it comes from, as further names and values; a repeated request is the same request all the same. */
-export function toOriginFields({ requestId, trace }: NewBatch): string[] {
+export function toOriginFields({ requestId, trace, models }: NewBatch): string[] {
   return [
     ...(requestId === undefined ? [] : ['request_id', requestId]),
     ...(trace === undefined ? [] : ['trace', trace]),
+    ...(models === undefined ? [] : ['models', JSON.stringify(models)]),
   ]
 }
 
@@ -58,6 +60,7 @@ export function toBatch(
     outputExpiresAfter: number('output_expires_after'),
     ...(fields.request_id ? { requestId: fields.request_id } : {}),
     ...(fields.trace ? { trace: fields.trace } : {}),
+    ...(fields.models ? { models: JSON.parse(fields.models) as ModelAccess } : {}),
     model: fields.model || null,
     errors: fields.errors ? (JSON.parse(fields.errors) as BatchFault[]) : [],
     outputFileId: fields.output_file_id || null,

@@ -117,7 +117,7 @@ const redis = z.strictObject({
     ),
 })
 
-const tenantLimits = z.strictObject({
+export const tenantLimits = z.strictObject({
   requests_per_minute: count()
     .optional()
     .describe('Jobs a minute the tenant may submit. Without it: not limited.'),
@@ -134,7 +134,17 @@ const tenantKey = z.string().regex(tenantKeyPattern, {
   error: 'expected a key of at least 16 characters without spaces, or "sha256:" and 64 hex digits',
 })
 
-const tenant = z.strictObject({
+export const modelPatterns = z
+  .array(
+    z.string().regex(/^\P{Cc}{1,256}$/u, {
+      error: 'expected a lane, an alias, or a pattern such as "openai/*"',
+    }),
+  )
+  .min(1)
+  .max(100)
+
+/** What a tenant has however it was made: in the file, or by the API. */
+export const tenantSettings = z.strictObject({
   cache: z
     .strictObject({
       mode: cacheModeSchema
@@ -145,13 +155,6 @@ const tenant = z.strictObject({
     })
     .prefault({})
     .describe('Whether equal jobs of the tenant may have one answer.'),
-  keys: z
-    .array(tenantKey)
-    .min(1)
-    .describe(
-      'Keys the tenant may send: plain, at least 16 characters, or "sha256:" and the hex digest. Two may be live at once.',
-    ),
-  admin: z.boolean().prefault(false).describe('May use the operations routes. Default false.'),
   weight: z
     .number()
     .min(0.001)
@@ -159,6 +162,20 @@ const tenant = z.strictObject({
     .prefault(1)
     .describe('Share of a contended lane, against the weights of the others. Default 1.'),
   limits: tenantLimits.prefault({}).describe('What the tenant may use.'),
+  models: modelPatterns
+    .optional()
+    .describe('Models the tenant may call: lanes, aliases, or patterns such as "openai/*". Default: all.'),
+})
+
+const tenant = z.strictObject({
+  ...tenantSettings.shape,
+  keys: z
+    .array(tenantKey)
+    .min(1)
+    .describe(
+      'Keys the tenant may send: plain, at least 16 characters, or "sha256:" and the hex digest. Two may be live at once.',
+    ),
+  admin: z.boolean().prefault(false).describe('May use the operations routes. Default false.'),
 })
 
 const cache = z.strictObject({
@@ -330,7 +347,7 @@ const tracing = z.strictObject({
     .describe('Whose the spans are: `service.name`.'),
 })
 
-const name = z.string().regex(namePattern, {
+export const tenantName = z.string().regex(namePattern, {
   error: 'a name starts with a letter or a digit and has letters, digits and . _ - only, 64 at the most',
 })
 
@@ -343,7 +360,7 @@ const members = z.strictObject({
   server: server.prefault({}).describe('Where the API listens.'),
   redis: redis.prefault({}).describe('The store.'),
   providers: z
-    .record(name, providerSchema)
+    .record(tenantName, providerSchema)
     .refine((providers) => Object.keys(providers).length > 0, { error: 'expected at least one provider' })
     .describe('Who answers the calls, each under a name of your choice: a lane is "name/model".'),
   routes: z
@@ -351,7 +368,7 @@ const members = z.strictObject({
     .prefault({})
     .describe('Aliases of lanes: the first able one serves, the next is the fallback.'),
   tenants: z
-    .record(name, tenant)
+    .record(tenantName, tenant)
     .prefault({})
     .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
   cache: cache.prefault({}).describe('Answers that serve again.'),

@@ -1,13 +1,20 @@
 import { timingSafeEqual } from 'node:crypto'
 import { digestConfiguredKey, digestKey } from './key-digest.ts'
+import type { ModelAccess } from './model-access.ts'
 import type { Config } from './schema.ts'
+import { defaultScopes, type Scope } from './scopes.ts'
 
 /** The tenant that a request is from, with everything resolved. */
 export type Tenant = {
   name: string
-  admin: boolean
+  /** Of the key that was sent; of all keys of the tenant where it is asked for by its name. */
+  scopes: readonly Scope[]
+  /** The id of the key that was sent. Null: it is of the configuration, or none was sent. */
+  key: string | null
   /** Share of a contended lane, against the weights of the others. */
   weight: number
+  /** What the tenant, and the key that was sent, may call; without it every model. */
+  models?: ModelAccess
   /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
   cache?: 'off'
   limits: {
@@ -19,13 +26,29 @@ export type Tenant = {
   }
 }
 
+/** A key that was made by the API. */
+export type RunTimeKey = {
+  id: string
+  tenant: string
+  /** SHA-256 of the secret, hex. */
+  digest: string
+  scopes: readonly Scope[]
+  models: readonly string[] | null
+  /** Unix ms; null: never. */
+  expiresAt: number | null
+}
+
 export type Keyring = {
   /** True: no tenants are configured, and every key, or none, finds the tenant `default`. */
   open: boolean
-  /** The tenant of a key as a client sent it; null for a key that no tenant has. */
+  /** The tenant of a key as a client sent it; null for a key that no tenant has, or that has expired. */
   find(key: string): Tenant | null
+  /** Whether the configuration itself has this key. */
+  isConfigured(key: string): boolean
   /** The tenant of this name; null where there is none. */
   named(name: string): Tenant | null
+  /** A key may be valid now and not later, without a change of the keyring. */
+  expires: boolean
 }
 
 /** The tenant of this name, the one of an open service included; null where the configuration has none. */
@@ -33,12 +56,14 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
   if (Object.keys(config.tenants).length === 0)
     return name === openTenant(config).name ? openTenant(config) : null
   if (!Object.hasOwn(config.tenants, name)) return null
-  const { admin, weight, limits, cache } = config.tenants[name]!
+  const { admin, weight, limits, cache, models } = config.tenants[name]!
   const isOff = config.cache.mode === 'off' || cache.mode === 'off'
   return {
     name,
-    admin,
+    scopes: admin ? ['admin'] : defaultScopes,
+    key: null,
     weight,
+    ...(models === undefined ? {} : { models: [models] }),
     ...(isOff ? { cache: 'off' as const } : {}),
     limits: { max_queued: config.jobs.max_queued, ...limits },
   }
@@ -50,37 +75,78 @@ export function tenantNames(config: Config): string[] {
   return names.length > 0 ? names : [openTenant(config).name]
 }
 
+/** The tenant with what may be called narrowed by further lists, such as those of the key that made a batch. */
+export function narrowModels(tenant: Tenant, further: ModelAccess | undefined): Tenant {
+  if (further === undefined || further.length === 0) return tenant
+  return { ...tenant, models: [...(tenant.models ?? []), ...further] }
+}
+
 function openTenant(config: Config): Tenant {
   return {
     name: 'default',
-    admin: true,
+    scopes: ['admin'],
+    key: null,
     weight: 1,
     ...(config.cache.mode === 'off' ? { cache: 'off' as const } : {}),
     limits: { max_queued: config.jobs.max_queued },
   }
 }
 
-/** Keeps digests only. A look-up compares with every key in constant time, so its length tells nothing. */
-export function createKeyring(config: Config): Keyring {
+/**
+ * Keeps digests only. A look-up of a configured key compares with every one in constant time, so its length tells nothing. Keys of
+ * the API are looked up by their digest: they are random, so nothing is learned from how long it takes.
+ *
+ * @param made keys that were made by the API; those of tenants that are not configured are left out
+ * @param now Unix ms, by Redis' clock
+ */
+export function createKeyring(
+  config: Config,
+  made: readonly RunTimeKey[] = [],
+  now: () => number = () => 0,
+): Keyring {
   const tenants = Object.entries(config.tenants)
   if (tenants.length === 0) {
     const tenant = openTenant(config)
-    return { open: true, find: () => tenant, named: (name) => resolveTenant(config, name) }
+    return {
+      open: true,
+      find: () => tenant,
+      isConfigured: () => true,
+      named: (name) => resolveTenant(config, name),
+      expires: false,
+    }
   }
   const entries = tenants.flatMap(([name, { keys }]) => {
     const tenant = resolveTenant(config, name)!
     return keys.map((key) => ({ digest: digestConfiguredKey(key), tenant }))
   })
+  const byDigest = new Map<string, { tenant: Tenant; expiresAt: number | null }>()
+  for (const { id, tenant: name, digest, scopes, models, expiresAt } of made) {
+    const tenant = resolveTenant(config, name)
+    if (tenant === null) continue
+    const narrowed = narrowModels(tenant, models === null ? undefined : [models])
+    byDigest.set(digest, { tenant: { ...narrowed, scopes, key: id }, expiresAt })
+  }
+
+  function findConfigured(digest: Buffer): Tenant | null {
+    let found: Tenant | null = null
+    for (const entry of entries) {
+      if (timingSafeEqual(entry.digest, digest)) found = entry.tenant
+    }
+    return found
+  }
+
   return {
     open: false,
     named: (name) => resolveTenant(config, name),
+    isConfigured: (key) => findConfigured(digestKey(key)) !== null,
+    expires: made.some(({ expiresAt }) => expiresAt !== null),
     find(key) {
       const digest = digestKey(key)
-      let found: Tenant | null = null
-      for (const entry of entries) {
-        if (timingSafeEqual(entry.digest, digest)) found = entry.tenant
-      }
-      return found
+      const configured = findConfigured(digest)
+      if (configured !== null) return configured
+      const known = byDigest.get(digest.toString('hex'))
+      if (known === undefined || (known.expiresAt !== null && known.expiresAt <= now())) return null
+      return known.tenant
     },
   }
 }

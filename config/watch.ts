@@ -88,7 +88,12 @@ export function watchConfig(options: WatchOptions): { close(): void } {
 
 /** The configuration that processes run with, replaced as a whole. */
 export type LiveConfig = {
+  /** Its tenants are those of the file, then those that were made at run time. */
   current(): Config
+  /** As the file says it. */
+  configured(): Config
+  /** Adds tenants to those of the file, in place of those that were added before. One of a name that the file has is left out. */
+  addTenants(tenants: Config['tenants']): void
   /** Takes over what can change in a running process; answers the changed members that it did not take. */
   replace(next: Config): string[]
   /** Calls `listener` after each replacement, until the returned function is called. */
@@ -97,9 +102,25 @@ export type LiveConfig = {
 
 export function createLiveConfig(initial: Config): LiveConfig {
   let config = initial
+  let added: Config['tenants'] = {}
+  let merged = initial
   const listeners = new Set<(config: Config) => void>()
+
+  function publish(): void {
+    // Without tenants in the file every key is let in; added ones would shut out the one who made them.
+    const isOpen = Object.keys(config.tenants).length === 0
+    merged = isOpen ? config : { ...config, tenants: { ...added, ...config.tenants } }
+    for (const listener of [...listeners]) listener(merged)
+  }
+
   return {
-    current: () => config,
+    current: () => merged,
+    configured: () => config,
+    addTenants(tenants) {
+      if (isDeepStrictEqual(tenants, added)) return
+      added = tenants
+      publish()
+    },
     replace(next) {
       const ignored = [
         ...listChanges('server', config.server, next.server),
@@ -126,7 +147,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         tenants,
         encryption,
       }
-      for (const listener of [...listeners]) listener(config)
+      publish()
       return ignored
     },
     subscribe(listener) {

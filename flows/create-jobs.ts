@@ -85,7 +85,7 @@ export async function createElements(
     const resolve = createResolver({ ...context, ...element }, defaultExpressionBounds)
     try {
       const create = step.job!.fill?.(resolve) ?? step.job!.value
-      const job = deps.toJob(tenant, create, `steps.${step.name}.job`)
+      const job = deps.toJob(tenant, create, `steps.${step.name}.job`, flow.record.models)
       if (job === null) return false
       if ('tenant' in job) made.push({ index, isRedo, job: ownJob(index, job) })
       else failElement(index, job)

@@ -1,3 +1,4 @@
+import type { ModelAccess } from '../config/model-access.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 
 /** The states of a flow. */
@@ -86,6 +87,8 @@ export type NewFlow = {
   requestId?: string
   /** The W3C `traceparent` under which it was made; its jobs belong to that trace. */
   trace?: string
+  /** What the key that made it may call. */
+  models?: ModelAccess
 }
 
 /** Why a step, or a flow, failed. */

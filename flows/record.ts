@@ -1,3 +1,4 @@
+import type { ModelAccess } from '../config/model-access.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type CompiledFlow, compileFlow } from './compile.ts'
@@ -37,6 +38,8 @@ export type FlowRecord = {
   output: Buffer | null
   requestId: string | null
   trace: string | null
+  /** What the key that made it may call; null: what its tenant may. */
+  models: ModelAccess | null
 }
 
 /** What a list needs of a record. */
@@ -87,6 +90,7 @@ export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): F
     output: fields.get('output') ?? null,
     requestId: text('request_id'),
     trace: text('trace'),
+    models: json<ModelAccess | null>('models', null),
   }
 }
 

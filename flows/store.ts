@@ -112,6 +112,7 @@ export function createFlows(
       if (Object.keys(flow.metadata).length > 0) fields.metadata = JSON.stringify(flow.metadata)
       if (flow.requestId !== undefined) fields.request_id = flow.requestId
       if (flow.trace !== undefined) fields.trace = flow.trace
+      if (flow.models !== undefined) fields.models = JSON.stringify(flow.models)
       const [kind, made] = (await scripts('create', root, [
         id,
         flow.idempotencyKey ?? '',

@@ -1,3 +1,4 @@
+import type { ModelAccess } from '../config/model-access.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { RunError, Target } from './schedule.ts'
 
@@ -9,6 +10,8 @@ export type LaunchOrder = {
   scheduledFor: number
   /** The same key makes the same job or flow. */
   idempotencyKey: string
+  /** What may be called; null: what the tenant may. */
+  models: ModelAccess | null
 }
 
 export type Launched =

@@ -1,3 +1,4 @@
+import type { ModelAccess } from '../config/model-access.ts'
 import type { JsonObject } from '../lib/json.ts'
 
 /** What a schedule makes at each of its slots: a job or a flow. */
@@ -33,6 +34,8 @@ export type ScheduleSettings = Timing & {
   maxRuns: number | null
   paused: boolean
   metadata: Record<string, string>
+  /** What the key that gave the create object may call; without it what its tenant may. */
+  models?: ModelAccess
 }
 
 export const RunOutcome = {

@@ -1,3 +1,4 @@
+import type { ModelAccess } from '../config/model-access.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { dueTenantsKey } from './keys.ts'
@@ -32,6 +33,8 @@ export type DueSchedule = Timing & {
   catchUp: CatchUp
   /** The job or flow of the slot before; null: there is none. */
   previous: string | null
+  /** What may be called; null: what the tenant may. */
+  models: ModelAccess | null
 }
 
 export type SettledSlot = { slot: number; outcome: RunOutcome; made: string | null; error: RunError | null }
@@ -82,6 +85,7 @@ const FIELDS = [
   'overlap',
   'catch_up',
   'previous',
+  'models',
 ] as const
 
 export function createScheduleWork(
@@ -113,6 +117,7 @@ export function createScheduleWork(
       overlap: record.overlap as Overlap,
       catchUp: record.catch_up as CatchUp,
       previous: record.previous || null,
+      models: record.models ? (JSON.parse(record.models) as ModelAccess) : null,
     }
   }
 

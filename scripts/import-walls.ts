@@ -15,6 +15,7 @@ const MIDDLE = [
   'events',
   'schedules',
   'flows',
+  'tenants',
   ...SHARED,
 ]
 const HOUSE = [
@@ -46,6 +47,7 @@ const WALLS: Record<string, readonly string[]> = {
   batches: ['jobs', 'files', ...SHARED],
   durable: SHARED,
   schedules: SHARED,
+  tenants: SHARED,
   flows: ['jobs', ...SHARED],
   // A provider to run locally.
   simulator: ['providers', ...SHARED],

@@ -3,9 +3,11 @@ import { z } from 'zod'
 import type { JsonObject } from '../../lib/json.ts'
 import { withMembers } from '../../lib/json-source.ts'
 import { countPrompt } from '../../providers/count-tokens.ts'
+import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { sendError } from '../error-replies.ts'
+import { listPermitted, resolvePermitted } from '../jobs/submit.ts'
 import { answerCall } from '../openai/answer.ts'
 import { describeFailure } from '../openai/failure.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
@@ -62,6 +64,7 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/messages',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createMessage',
@@ -83,6 +86,7 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/messages/count_tokens',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'countMessageTokens',
@@ -97,8 +101,9 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
     async (request, reply) => {
       const body = withBetas(request)
       const model = String(body.model)
-      const lane = deps.resolveModel(model)?.lanes[0]
-      if (lane === undefined) throw modelNotFound(model, deps.listModels(), 'model')
+      const tenant = tenantOf(request)
+      const lane = resolvePermitted(tenant, model, deps).lanes[0]
+      if (lane === undefined) throw modelNotFound(model, listPermitted(tenant, deps), 'model')
       const answer = await deps.countTokens(lane, body, abortOnDisconnect(reply))
       if (answer === null) return { input_tokens: countPrompt('message', body) }
       if (answer.ok) return { input_tokens: Number(answer.body.input_tokens) }

@@ -25,6 +25,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
   app.post(
     '/v1/batches',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createBatch',
@@ -37,7 +38,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const tenant = tenantOf(request).name
+      const { name: tenant, models } = tenantOf(request)
       const { body } = request
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       await refuseWithoutMemory(deps)
@@ -56,6 +57,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
         metadata: body.metadata ?? null,
         outputExpiresAfter: body.output_expires_after?.seconds ?? null,
         ...originOf(request),
+        ...(models === undefined ? {} : { models }),
       }
       const outcome = await batches.create(tenant, batch, key)
       if (outcome.kind === 'conflict') throw keyReused()
@@ -67,6 +69,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/batches',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listBatches',
@@ -85,6 +88,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/batches/:id',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getBatch',
@@ -103,6 +107,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
   app.post(
     '/v1/batches/:id/cancel',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'cancelBatch',

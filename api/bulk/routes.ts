@@ -37,6 +37,7 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
   app.post(
     '/v1/jobs/bulk',
     {
+      config: { access: 'jobs' },
       schema: {
         tags: ['Jobs'],
         operationId: 'createJobs',

@@ -13,6 +13,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/jobs/:id/deliveries',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listDeliveries',
@@ -31,6 +32,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
   app.post(
     '/v1/deliveries/:id/redeliver',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'redeliver',

@@ -52,6 +52,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
   app.put(
     '/v1/durable/:id/steps/:name',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'putDurableStep',
@@ -84,6 +85,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
   app.get(
     '/v1/durable/:id/steps/:name',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getDurableStep',
@@ -107,6 +109,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
   app.post(
     '/v1/durable/:id/signals/:name',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'signalDurableRun',
@@ -147,6 +150,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
   app.get(
     '/v1/durable/:id',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getDurableRun',
@@ -168,6 +172,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
   app.delete(
     '/v1/durable/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'deleteDurableRun',

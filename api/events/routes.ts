@@ -40,6 +40,7 @@ export function registerTenantEventsRoute(app: Api, { deps, limits, streams, clo
   app.get(
     '/v1/events',
     {
+      config: { access: 'read' },
       // HEAD would open a stream that never ends.
       exposeHeadRoute: false,
       schema: {

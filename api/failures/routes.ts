@@ -1,10 +1,13 @@
 import { Readable } from 'node:stream'
 import { z } from 'zod'
+import { mayCall } from '../../config/model-access.ts'
+import type { Tenant } from '../../config/tenants.ts'
 import type { FailedFilter } from '../../jobs/failed.ts'
 import { stringifyLine } from '../../lib/json-source.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
+import { ApiError } from '../errors.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 import { exportLine, exportQuery, failureSchema, redriveAnswer, redriveBody } from './schema.ts'
 
@@ -23,6 +26,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
   app.get(
     '/v1/failures',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listFailures',
@@ -44,6 +48,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
   app.get(
     '/v1/failures/export',
     {
+      config: { access: 'read' },
       // HEAD would read all of it for nothing.
       exposeHeadRoute: false,
       schema: {
@@ -72,6 +77,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
   app.post(
     '/v1/jobs/retry',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'redriveJobs',
@@ -82,13 +88,23 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
     },
     async (request) => {
       const { limit, dry_run: isDryRun, ...members } = request.body ?? redriveBody.parse({})
-      const redriven = await jobs.redrive(tenantOf(request).name, toFilter(members), {
+      const tenant = tenantOf(request)
+      if (tenant.models !== undefined) requireOneLane(tenant, members.lane)
+      const redriven = await jobs.redrive(tenant.name, toFilter(members), {
         limit,
         isDryRun,
       })
       return { ...redriven, dry_run: isDryRun }
     },
   )
+}
+
+/** A key that may not call every model queues jobs of one lane again, which it may call. */
+function requireOneLane({ models }: Tenant, lane: string | undefined): void {
+  if (lane !== undefined && mayCall(models, lane)) return
+  throw new ApiError('forbidden', 'lane: this key may call some models only; name a lane that it may call', {
+    param: 'lane',
+  })
 }
 
 type FilterMembers = Omit<z.output<typeof exportQuery>, 'limit'>

@@ -37,6 +37,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
   app.post(
     '/v1/files',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createFile',
@@ -78,6 +79,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
   app.get(
     '/v1/files',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listFiles',
@@ -102,6 +104,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
   app.get(
     '/v1/files/:id',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getFile',
@@ -116,6 +119,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
   app.get(
     '/v1/files/:id/content',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'downloadFile',
@@ -141,6 +145,7 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
   app.delete(
     '/v1/files/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'deleteFile',

@@ -72,6 +72,7 @@ export async function checkFlow(
       canonicalizeText(text, () => false),
     ),
     mostOpen: bounds.max_open,
+    ...(tenant.models === undefined ? {} : { models: tenant.models }),
   }
 }
 

@@ -1,4 +1,5 @@
-import { resolveTenant } from '../../config/tenants.ts'
+import type { ModelAccess } from '../../config/model-access.ts'
+import { narrowModels, resolveTenant } from '../../config/tenants.ts'
 import { type FlowError, toFlowError } from '../../flows/flow.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import type { JsonValue } from '../../lib/json.ts'
@@ -13,9 +14,15 @@ import type { FlowCheckDeps } from './check-job.ts'
  * not configured any more.
  */
 export function createFlowJobMaker(deps: FlowCheckDeps) {
-  return (tenantName: string, create: JsonValue, place: string): NewJob | FlowError | null => {
-    const tenant = resolveTenant(deps.config(), tenantName)
-    if (tenant === null) return null
+  return (
+    tenantName: string,
+    create: JsonValue,
+    place: string,
+    models: ModelAccess | null,
+  ): NewJob | FlowError | null => {
+    const owner = resolveTenant(deps.config(), tenantName)
+    if (owner === null) return null
+    const tenant = narrowModels(owner, models ?? undefined)
     try {
       return toNewJob(tenant, parseRequest(createJobSchema, create, place, place), null, deps)
     } catch (error) {

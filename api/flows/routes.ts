@@ -57,6 +57,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/flows',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createFlow',
@@ -93,6 +94,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/flows',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listFlows',
@@ -116,6 +118,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/flows/:id',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getFlow',
@@ -132,6 +135,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/flows/:id/definition',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getFlowDefinition',
@@ -151,6 +155,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/flows/:id/steps/:step/jobs',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listFlowStepJobs',
@@ -174,6 +179,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/flows/:id/events',
     {
+      config: { access: 'read' },
       // HEAD would open a stream that never ends.
       exposeHeadRoute: false,
       schema: {
@@ -197,6 +203,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/flows/:id/cancel',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'cancelFlow',
@@ -219,6 +226,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/flows/:id/retry',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'retryFlow',
@@ -229,7 +237,11 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      const tenant = tenantOf(request).name
+      const { name: tenant, models } = tenantOf(request)
+      const own = deps.keyring().named(tenant)?.models
+      // Its steps call what the key that made it may call.
+      if (models !== undefined && models.length > (own?.length ?? 0))
+        throw new ApiError('forbidden', 'a key that may call some models only cannot let a flow go on')
       const outcome = await flows.retry(tenant, idOf(request))
       if (outcome === 'none') throw notFound('flow')
       const flow = await read(tenant, idOf(request))
@@ -246,6 +258,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/flows/:id/signals/:step',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'signalFlow',
@@ -285,6 +298,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/flows/:id/deliveries',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listFlowDeliveries',
@@ -303,6 +317,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
   app.delete(
     '/v1/flows/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'deleteFlow',

@@ -25,6 +25,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/groups',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listGroups',
@@ -54,6 +55,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/groups/:group',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getGroup',

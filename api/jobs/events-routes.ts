@@ -28,6 +28,7 @@ export function registerEventRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/jobs/:id/events',
     {
+      config: { access: 'read' },
       // HEAD would open a stream that never ends.
       exposeHeadRoute: false,
       schema: {
@@ -49,6 +50,7 @@ export function registerEventRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/groups/:group/events',
     {
+      config: { access: 'read' },
       exposeHeadRoute: false,
       schema: {
         tags: ['Events'],

@@ -10,7 +10,7 @@ import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from './create-schema.ts'
 import { attemptSchema, jobListSchema, jobRequestSchema, jobSchema } from './schema.ts'
-import { acceptOrRetry, replayHeaders, toNewJob } from './submit.ts'
+import { acceptOrRetry, replayHeaders, requirePermitted, toNewJob } from './submit.ts'
 
 const maxWaitSeconds = 60
 
@@ -50,6 +50,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.post(
     '/v1/jobs',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createJob',
@@ -78,6 +79,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.get(
     '/v1/jobs/:id',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getJob',
@@ -107,6 +109,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.get(
     '/v1/jobs',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listJobs',
@@ -137,6 +140,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.get(
     '/v1/jobs/:id/attempts',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listAttempts',
@@ -155,6 +159,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.get(
     '/v1/jobs/:id/request',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getJobRequest',
@@ -174,6 +179,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.post(
     '/v1/jobs/:id/cancel',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'cancelJob',
@@ -196,6 +202,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.post(
     '/v1/jobs/:id/retry',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'retryJob',
@@ -205,7 +212,14 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       },
     },
     async (request) => {
-      const outcome = await jobs.retry(tenantOf(request).name, checkId(request.params.id, 'job'))
+      const tenant = tenantOf(request)
+      const id = checkId(request.params.id, 'job')
+      if (tenant.models !== undefined) {
+        const job = await jobs.get(tenant.name, id)
+        if (job === null) throw notFound('job')
+        requirePermitted(tenant, job.model, deps)
+      }
+      const outcome = await jobs.retry(tenant.name, id)
       if (outcome === null) throw notFound('job')
       if (outcome.kind === 'not_retryable') {
         throw new ApiError(
@@ -220,6 +234,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.delete(
     '/v1/jobs/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'deleteJob',

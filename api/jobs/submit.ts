@@ -1,4 +1,5 @@
 import type { Lane } from '../../config/lanes.ts'
+import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import type { CacheMode, Job } from '../../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
@@ -32,10 +33,11 @@ export function toNewJob(
   isAwaited = false,
 ): NewJob {
   const { model } = create.body
-  const lanes = deps.resolveModel(model)?.lanes ?? []
-  if (lanes.length === 0) throw modelNotFound(model, deps.listModels(), 'body.model')
+  const { lanes, refused: refusedLanes } = resolvePermitted(tenant, model, deps)
+  if (lanes.length === 0) requirePermitted(tenant, model, deps)
   const body = create.body as JsonObject
   const { lane, ...fits } = chooseLane(lanes, create.type, body)
+  const unfitLanes = [...(fits.unfitLanes ?? []), ...refusedLanes]
   const tier = chooseTier(lane, create, isAwaited)
   const cost: JobCost = {
     ...deps.estimateCost(lane, create.type, body),
@@ -49,6 +51,7 @@ export function toNewJob(
     model,
     lane: lane.id,
     ...fits,
+    ...(unfitLanes.length > 0 ? { unfitLanes } : {}),
     body,
     priority: create.priority ?? 'normal',
     ...times,
@@ -69,6 +72,36 @@ export function toNewJob(
       budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
     },
   }
+}
+
+/** The lanes that a model leads to, and of them those that the tenant or its key may not use. */
+export function resolvePermitted(
+  tenant: Pick<Tenant, 'models'>,
+  model: string,
+  deps: Pick<SubmitDeps, 'resolveModel'>,
+): { lanes: Lane[]; refused: string[] } {
+  const all = deps.resolveModel(model)?.lanes ?? []
+  const lanes = permittedLanes(tenant.models, model, all)
+  return { lanes, refused: all.filter((lane) => !lanes.includes(lane)).map(({ id }) => id) }
+}
+
+/** Throws `model_not_found` where the tenant or its key may not call a model. */
+export function requirePermitted(
+  tenant: Pick<Tenant, 'models'>,
+  model: string,
+  deps: Pick<SubmitDeps, 'resolveModel' | 'listModels'>,
+): void {
+  if (resolvePermitted(tenant, model, deps).lanes.length > 0) return
+  throw modelNotFound(model, listPermitted(tenant, deps), 'body.model')
+}
+
+/** Names of models that may be told: those that the tenant and its key may call. */
+export function listPermitted(
+  tenant: Pick<Tenant, 'models'>,
+  deps: Pick<SubmitDeps, 'resolveModel' | 'listModels'>,
+): string[] {
+  if (tenant.models === undefined) return deps.listModels()
+  return deps.listModels().filter((name) => resolvePermitted(tenant, name, deps).lanes.length > 0)
 }
 
 /**

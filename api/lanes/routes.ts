@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { callerOf } from '../auth.ts'
+import { toLine } from '../../tenants/registry.ts'
+import { actorOf, callerOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
@@ -38,6 +39,8 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     if (!(await lanes.pause(id, body?.for_ms ?? null, reason))) throw notFound('lane')
     const lane = await find(id)
     request.log.info({ lane: lane.id, tenant: callerOf(request).name, reason }, 'lane paused by hand')
+    const changes = { paused: { from: null, to: { for_ms: body?.for_ms ?? null, reason } } }
+    await deps.registry.note(toLine(actorOf(request), 'lane.pause', { lane: lane.id }, changes))
     return lane
   }
 
@@ -46,6 +49,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     if (!(await lanes.resume(id))) throw notFound('lane')
     const lane = await find(id)
     request.log.info({ lane: lane.id, tenant: callerOf(request).name }, 'lane resumed by hand')
+    await deps.registry.note(toLine(actorOf(request), 'lane.resume', { lane: lane.id }))
     return lane
   }
 

@@ -10,7 +10,7 @@ export function registerMetricsRoute(app: Api, { deps }: RouteContext): void {
   app.get(
     '/metrics',
     {
-      config: { access: 'admin' },
+      config: { access: 'metrics' },
       schema: {
         tags: ['Operations'],
         operationId: 'readMetrics',

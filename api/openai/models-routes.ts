@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { listLanes } from '../../config/lanes.ts'
+import { mayCall } from '../../config/model-access.ts'
+import type { Tenant } from '../../config/tenants.ts'
 import {
   anthropicListSchema,
   anthropicModelSchema,
@@ -10,6 +12,7 @@ import {
 } from '../anthropic/models.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
+import { listPermitted, resolvePermitted } from '../jobs/submit.ts'
 import { errorResponses } from '../schemas/common.ts'
 import { modelNotFound } from './missing-model.ts'
 
@@ -31,6 +34,7 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/models',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listModels',
@@ -47,7 +51,7 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
     async (request) => {
       const config = deps.config()
       const named = listLanes(config).map((lane) => toModel(lane.id, lane.provider))
-      const tenant = tenantOf(request).name
+      const { name: tenant, models } = tenantOf(request)
       const open = Object.keys(config.providers).filter((name) =>
         Object.hasOwn(config.providers[name]!.models, '*'),
       )
@@ -61,20 +65,23 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
       // Those that were given a name since stand once.
       const known = new Set(named.map(({ id }) => id))
       const lanes = [...named, ...used.flat().filter(({ id }) => !known.has(id))]
-      const aliases = Object.keys(config.routes).map((alias) => toModel(alias, OWNER))
-      return shapeList(request, [...lanes, ...aliases])
+      const aliases = Object.keys(config.routes)
+        .filter((alias) => resolvePermitted({ ...(models ? { models } : {}) }, alias, deps).lanes.length > 0)
+        .map((alias) => toModel(alias, OWNER))
+      return shapeList(request, [...lanes.filter(({ id }) => mayCall(models, id)), ...aliases])
     },
   )
 
-  function find(id: string): z.output<typeof modelSchema> {
-    const lane = deps.resolveModel(id)?.lanes[0]
-    if (lane === undefined) throw modelNotFound(id, deps.listModels(), 'model')
+  function find(tenant: Tenant, id: string): z.output<typeof modelSchema> {
+    const lane = resolvePermitted(tenant, id, deps).lanes[0]
+    if (lane === undefined) throw modelNotFound(id, listPermitted(tenant, deps), 'model')
     return toModel(id, lane.id === id ? lane.provider : OWNER)
   }
 
   app.get(
     '/v1/models/:model',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getModel',
@@ -87,19 +94,20 @@ export function registerModelRoutes(app: Api, { deps }: RouteContext): void {
         response: { 200: z.union([modelSchema, anthropicModelSchema]), ...errorResponses },
       },
     },
-    async (request) => shapeModel(request, find(request.params.model)),
+    async (request) => shapeModel(request, find(tenantOf(request), request.params.model)),
   )
   // The same for names whose slashes are written as they are.
   app.get(
     '/v1/models/*',
     {
+      config: { access: 'read' },
       schema: {
         hide: true,
         params: z.object({ '*': z.string() }),
         response: { 200: z.union([modelSchema, anthropicModelSchema]), ...errorResponses },
       },
     },
-    async (request) => shapeModel(request, find(request.params['*'])),
+    async (request) => shapeModel(request, find(tenantOf(request), request.params['*'])),
   )
 }
 

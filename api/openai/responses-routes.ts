@@ -75,6 +75,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/responses',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createResponse',
@@ -108,6 +109,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/responses/:id',
     {
+      config: { access: 'read' },
       // HEAD would open a stream that never ends.
       exposeHeadRoute: false,
       schema: {
@@ -135,6 +137,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/responses/:id/cancel',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'cancelResponse',
@@ -159,6 +162,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   app.delete(
     '/v1/responses/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'deleteResponse',
@@ -178,6 +182,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
   app.get(
     '/v1/responses/:id/input_items',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listInputItems',

@@ -55,6 +55,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/chat/completions',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createChatCompletion',
@@ -74,6 +75,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/embeddings',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createEmbedding',

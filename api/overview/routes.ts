@@ -1,12 +1,10 @@
-import { tenantNames } from '../../config/tenants.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
-import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import { errorResponses } from '../schemas/common.ts'
 import { fillSilences, sendEventStream } from '../sse.ts'
 import { createSampler } from './sampler.ts'
-import { overviewSchema, tenantSchema } from './schema.ts'
+import { overviewSchema } from './schema.ts'
 import { createSnapshots } from './snapshot.ts'
-import { describeTenants } from './tenants.ts'
 
 /** Between two snapshots, ms. */
 const INTERVAL_MS = 1_000
@@ -29,7 +27,6 @@ const streamAnswer: unknown = {
 
 /** What operators see of everything at once. */
 export function registerOverviewRoutes(app: Api, { deps, limits, streams, closing }: RouteContext): void {
-  const { config, tenantStats } = deps
   const onError = (error: unknown, what: string) => deps.log.warn({ err: error }, what)
   const snapshot = createSnapshots({ ...deps, onError })
   const sampler = createSampler({
@@ -38,23 +35,6 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
     onError: (error) => onError(error, 'taking snapshots for the overview'),
     now: () => performance.now(),
   })
-
-  app.get(
-    '/v1/tenants',
-    {
-      config: access,
-      schema: {
-        tags,
-        operationId: 'listTenants',
-        summary: 'List the tenants of the configuration',
-        response: { 200: listSchema(tenantSchema), ...errorResponses },
-      },
-    },
-    async () => {
-      const names = tenantNames(config())
-      return toList(describeTenants(config(), await tenantStats.read(names)), false)
-    },
-  )
 
   app.get(
     '/v1/overview',

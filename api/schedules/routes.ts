@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Tenant } from '../../config/tenants.ts'
+import { narrowModels, type Tenant } from '../../config/tenants.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { LaunchOrder } from '../../schedules/launch.ts'
 import type { Schedule, ScheduleSettings } from '../../schedules/schedule.ts'
@@ -42,6 +42,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.post(
     '/v1/schedules',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createSchedule',
@@ -80,6 +81,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/schedules',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listSchedules',
@@ -104,6 +106,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/schedules/:id',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'getSchedule',
@@ -118,6 +121,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.patch(
     '/v1/schedules/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'changeSchedule',
@@ -150,6 +154,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.delete(
     '/v1/schedules/:id',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'deleteSchedule',
@@ -174,6 +179,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.post(
     '/v1/schedules/:id/run',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'runSchedule',
@@ -184,14 +190,15 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const tenant = tenantOf(request)
+      const caller = tenantOf(request)
       const key = parseIdempotencyKey(request.headers['idempotency-key']) ?? randomUUID()
-      const schedule = await find(tenant.name, request.params.id)
+      const schedule = await find(caller.name, request.params.id)
+      const tenant = narrowModels(caller, schedule.models)
       const { id, create } = schedule
       if (create === null) throw new ApiError('internal_error', 'the schedule cannot be decrypted')
       const scheduledFor = deps.now()
       // No client can send such a key, which has line breaks in it.
-      const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}` }
+      const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}`, models: null }
       const made =
         schedule.target === 'job'
           ? await runJob(request, tenant, create as CreateJob, order)
@@ -205,6 +212,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
     '/v1/schedules/:id/runs',
     {
+      config: { access: 'read' },
       schema: {
         tags,
         operationId: 'listScheduleRuns',

@@ -1,4 +1,4 @@
-import { resolveTenant, type Tenant } from '../../config/tenants.ts'
+import { narrowModels, resolveTenant, type Tenant } from '../../config/tenants.ts'
 import { isOver, type NewFlow } from '../../flows/flow.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
@@ -55,8 +55,9 @@ export function createFlowLauncher(
   const { flows } = deps
 
   async function launch(create: JsonObject, order: LaunchOrder): Promise<Launched> {
-    const tenant = resolveTenant(deps.config(), order.tenant)
-    if (tenant === null) throw new Error('the tenant of a schedule is not configured any more')
+    const owner = resolveTenant(deps.config(), order.tenant)
+    if (owner === null) throw new Error('the tenant of a schedule is not configured any more')
+    const tenant = narrowModels(owner, order.models ?? undefined)
     const flow = await toScheduledFlow(tenant, create, order, deps)
     const outcome = await flows.create(flow)
     if (outcome.kind === 'conflict') throw new Error('a slot has the flow of another')

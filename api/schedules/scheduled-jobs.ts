@@ -1,4 +1,4 @@
-import { resolveTenant, type Tenant } from '../../config/tenants.ts'
+import { narrowModels, resolveTenant, type Tenant } from '../../config/tenants.ts'
 import { isTerminal } from '../../jobs/job.ts'
 import type { BulkOutcome, NewJob } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
@@ -75,8 +75,9 @@ export function createJobLauncher(
   }
 
   async function launch(body: JsonObject, order: LaunchOrder): Promise<Launched> {
-    const tenant = resolveTenant(deps.config(), order.tenant)
-    if (tenant === null) throw new Error('the tenant of a schedule is not configured any more')
+    const owner = resolveTenant(deps.config(), order.tenant)
+    if (owner === null) throw new Error('the tenant of a schedule is not configured any more')
+    const tenant = narrowModels(owner, order.models ?? undefined)
     const job = await noteEarliestStart(toScheduledJob(tenant, body as CreateJob, order, deps), deps)
     const outcome = await create(job)
     if (outcome.kind === 'conflict') throw new Error('a slot has the job of another')

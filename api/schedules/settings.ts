@@ -28,6 +28,7 @@ export async function toSettings(
     target,
     create: (body.job ?? body.flow) as unknown as JsonObject,
     ...toRules(body),
+    ...(tenant.models === undefined ? {} : { models: tenant.models }),
   }
 }
 
@@ -62,11 +63,13 @@ export async function changeSettings(
   const target = chooseTarget(body)
   // What stays was checked when it came; that a model left the configuration is no reason not to pause.
   if (changesCreate) await checkCreate(tenant, body, deps)
+  const { models } = changesCreate ? tenant : schedule
   return {
     ...toTiming(body),
     target,
     create: (body.job ?? body.flow) as unknown as JsonObject,
     ...toRules(body),
+    ...(models === undefined ? {} : { models }),
   }
 }
 

@@ -1,7 +1,7 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { Tenant } from '../../config/tenants.ts'
 import type { JsonObject } from '../../lib/json.ts'
-import { authenticate } from '../auth.ts'
+import { authenticate, freshenFor } from '../auth.ts'
 import type { RouteContext } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
@@ -75,12 +75,14 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     return outlet.send({ type: 'error', id, error: toErrorMembers(shown) })
   }
 
-  function open(key: Key): Session {
-    const { caller, tenant } = authenticate(key, 'tenant', deps.keyring())
+  async function open(key: Key): Promise<Session> {
+    await freshenFor(key.authorization, deps)
+    if (socket.readyState !== socket.OPEN) throw new ApiError('unavailable', 'the socket is closed')
+    const { caller, tenant } = authenticate(key, 'read', deps.keyring())
     const holder = {
       authorization: key.authorization,
       caller: caller.name,
-      needsAdmin: caller.name !== tenant.name,
+      needs: caller.name === tenant.name ? ('read' as const) : ('admin' as const),
     }
     const held = streams.hold(holder)
     release = held.release
@@ -114,7 +116,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
         throw new ApiError('invalid_request', 'type: the socket has its key already', { param: 'type' })
       }
       try {
-        session = open({ authorization: `Bearer ${message.key}`, actsAs: message.tenant })
+        session = await open({ authorization: `Bearer ${message.key}`, actsAs: message.tenant })
         clearTimeout(authTimer)
       } catch (error) {
         await turnAway(error)
@@ -136,7 +138,8 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     idempotencyKey: string | undefined,
   ) {
     // As the configuration stands now.
-    const { tenant } = authenticate(key, 'tenant', deps.keyring())
+    await freshenFor(key.authorization, deps)
+    const { tenant } = authenticate(key, 'jobs', deps.keyring())
     const job = parseRequest(createJobSchema, create, 'job')
     const newJob = toNewJob(
       tenant,
@@ -217,12 +220,17 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
   const { key } = request
   if (key !== null || deps.keyring().open) {
     clearTimeout(authTimer)
-    try {
-      session = open(key ?? { authorization: undefined, actsAs: undefined })
-    } catch (error) {
-      turnAway(error)
-    }
+    open(key ?? { authorization: undefined, actsAs: undefined })
+      .then((opened) => {
+        session = opened
+      }, turnAway)
+      .then(begin)
+  } else begin()
+
+  function begin(): void {
+    isAnswering = false
+    if (waiting.length === 0) return
+    isAnswering = true
+    work()
   }
-  isAnswering = false
-  if (waiting.length > 0) work()
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import websocket from '@fastify/websocket'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { authenticate, readKeyHeader } from '../auth.ts'
+import { authenticate, freshenFor, readKeyHeader } from '../auth.ts'
 import { isListedOrigin } from '../cors.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
@@ -55,7 +55,9 @@ export async function registerSocketRoute(app: Api, context: RouteContext): Prom
     onRequest: async (request) => {
       checkOrigin(request, context)
       const key = readKey(request)
-      if (key !== null) authenticate(key, 'tenant', deps.keyring())
+      if (key === null) return
+      await freshenFor(key.authorization, deps)
+      authenticate(key, 'read', deps.keyring())
     },
     handler: async (_request, reply) => {
       reply.header('upgrade', 'websocket')

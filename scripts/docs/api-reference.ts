@@ -15,10 +15,16 @@ const head = `# API reference
 Written by \`npm run docs\` from the OpenAPI document that a server has at \`/openapi.json\`; the same to try things on is at \`/docs\`.
 [The HTTP API](../http-api.md) explains it by examples, [OpenAI's API](../openai.md) the routes that clients of OpenAI know.
 
-"Key" says who may use a route: anybody, a **tenant**'s key, or that of an **admin**. Where no tenants are configured no key is asked for.
+"Key" says which scope of a key a route asks for. A tenant's key of the configuration has \`jobs\` and \`read\`, an **admin** key every scope. Where no tenants are configured no key is asked for.
 An admin may use the routes of tenants as one of them, [with \`x-tenant\`](../http-api.md#acting-as-a-tenant).`
 
-const accessNames: Record<Access, string> = { public: 'none', tenant: 'tenant', admin: 'admin' }
+const accessNames: Record<Access, string> = {
+  public: 'none',
+  jobs: 'jobs',
+  read: 'read',
+  metrics: 'metrics',
+  admin: 'admin',
+}
 
 type Route = { name: string; tag: string; key: string; anchor: string; operation: Operation }
 

@@ -69,7 +69,7 @@ export async function describeApi(): Promise<{
   const access = new Map<string, Access>()
   app.addHook('onRoute', ({ method, url, config }) => {
     for (const name of [method].flat())
-      access.set(`${name} ${toDocumentPath(url)}`, config?.access ?? 'tenant')
+      access.set(`${name} ${toDocumentPath(url)}`, config?.access ?? 'admin')
   })
   try {
     const document: ApiDocument = (await app.inject({ url: '/openapi.json' })).json()

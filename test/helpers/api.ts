@@ -24,6 +24,7 @@ import { coalesceKey } from '../../providers/embeddings.ts'
 import type { ScheduleWork } from '../../schedules/work.ts'
 import { createJobStore } from '../../services/job-store.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
+import { createTenantRegistry } from '../../tenants/registry.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
 import { openTestWorker, type TestWorker } from './api-worker.ts'
 import { testSealer } from './encryption.ts'
@@ -121,6 +122,9 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     ...store.deps,
     config: () => config,
     keyring: () => createKeyring(config),
+    configured: () => config,
+    freshenKeys: () => null,
+    registry: createTenantRegistry({ redis: store.redis, prefix, now: Date.now }),
     resolveModel: (model) => resolveModel(config, model),
     listModels: () => listModels(config),
     estimateCost: (lane, type, body) => ({

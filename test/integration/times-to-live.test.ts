@@ -59,6 +59,12 @@ const STALLED = 15 * SECOND
  */
 const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^(tenants|lanes|batch-tenants)$/, null, 'one of an installation'],
+  [
+    /^\{registry\}:(version|tenants|keys)$/,
+    null,
+    'deletion by an administrator; bounds in tenants/registry.ts',
+  ],
+  [/^\{registry\}:audit$/, null, 'holds 10,000 lines at the most'],
   [/^schedules$/, null, 'holds tenants with schedules'],
   [/^active-tenants$/, null, 'holds tenants of the last minute'],
   [/^T:scheduled-lanes$/, null, 'holds what is there'],

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { overviewSchema, tenantSchema } from '../../../api/overview/schema.ts'
+import { overviewSchema } from '../../../api/overview/schema.ts'
 import type { Overview } from '../../../api/overview/snapshot.ts'
 import type { TenantView } from '../../../api/overview/tenants.ts'
+import { tenantSchema as detailsSchema } from '../../../api/tenants/schema.ts'
 import {
   acmeKey,
   chatJob,
@@ -116,7 +117,7 @@ describe('the list of tenants', () => {
     await api.worker.finish(ids[0]!, { costUsd: 0.5 })
     await api.worker.finish(ids[2]!)
     const { data } = (await get(api, '/v1/tenants')).json() as { data: TenantView[] }
-    expect(z.array(z.strictObject(tenantSchema.shape)).parse(data)).toHaveLength(3)
+    expect(z.array(z.strictObject(detailsSchema.shape)).parse(data)).toHaveLength(3)
     expect(tenantIn(data, 'acme')).toMatchObject({
       weight: 3,
       counts: { scheduled: 0, queued: 1, running: 0, completed: 1, failed: 0, cancelled: 0 },

@@ -7,7 +7,13 @@ import type { Lane } from '../../../config/lanes.ts'
 import type { Tenant } from '../../../config/tenants.ts'
 
 const now = Date.parse('2026-11-23T12:00:00.000Z')
-const tenant: Tenant = { name: 'acme', admin: false, weight: 1, limits: { max_queued: 7 } }
+const tenant: Tenant = {
+  name: 'acme',
+  scopes: ['jobs', 'read'],
+  key: null,
+  weight: 1,
+  limits: { max_queued: 7 },
+}
 const lane: Lane = {
   id: 'openai/small',
   provider: 'openai',

@@ -19,7 +19,8 @@ describe('a keyring', () => {
     const keyring = createKeyring(config)
     const acme = {
       name: 'acme',
-      admin: false,
+      scopes: ['jobs', 'read'],
+      key: null,
       weight: 3,
       limits: { requests_per_minute: 600, max_queued: 5, budget_usd_per_day: 50 },
     }
@@ -31,7 +32,8 @@ describe('a keyring', () => {
   test('finds a tenant whose key is only known by its digest, with the limit of jobs as its own', () => {
     expect(createKeyring(config).find('ops-key-of-enough-length')).toEqual({
       name: 'ops',
-      admin: true,
+      scopes: ['admin'],
+      key: null,
       weight: 1,
       limits: { max_queued: 70 },
     })
@@ -46,7 +48,13 @@ describe('a keyring', () => {
 
   test('is open where no tenants are configured: any key, or none, is the tenant default', () => {
     const keyring = createKeyring(load(smallest))
-    const tenant = { name: 'default', admin: true, weight: 1, limits: { max_queued: 1_000_000 } }
+    const tenant = {
+      name: 'default',
+      scopes: ['admin'],
+      key: null,
+      weight: 1,
+      limits: { max_queued: 1_000_000 },
+    }
     expect(keyring.open).toBe(true)
     expect(keyring.find('')).toEqual(tenant)
     expect(keyring.find('whatever')).toEqual(tenant)

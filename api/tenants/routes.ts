@@ -1,0 +1,202 @@
+import { z } from 'zod'
+import { type Config, tenantSettings } from '../../config/schema.ts'
+import { resolveTenant, tenantNames } from '../../config/tenants.ts'
+import type { MadeTenant, TenantSettings } from '../../tenants/registry.ts'
+import { actorOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError, notFound } from '../errors.ts'
+import { describeTenants } from '../overview/tenants.ts'
+import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import { describeOpenWork } from './open-work.ts'
+import { refuseFileTenant, refuseOutcome } from './refusals.ts'
+import { changeTenantSchema, createTenantSchema, nameParams, tenantSchema } from './schema.ts'
+
+const tags = ['Tenants']
+const config = { access: 'admin' } as const
+
+/** Reading all tenants, and making, changing and deleting those that are not of the file. */
+export function registerTenantRoutes(app: Api, context: RouteContext): void {
+  const { deps } = context
+  const { registry } = deps
+
+  app.get(
+    '/v1/tenants',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'listTenants',
+        summary: 'List all tenants',
+        response: { 200: listSchema(tenantSchema), ...errorResponses },
+      },
+    },
+    async () => {
+      const { tenants } = (await registry.read())!
+      const names = new Set([...tenantNames(deps.configured()), ...tenants.keys()])
+      if (deps.keyring().open) for (const name of tenants.keys()) names.delete(name)
+      return toList(await show([...names], tenants), false)
+    },
+  )
+
+  app.post(
+    '/v1/tenants',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'createTenant',
+        summary: 'Create a tenant',
+        description: 'Every process knows it within 5 s. It has no key yet.',
+        body: createTenantSchema,
+        response: { 201: tenantSchema, ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const { name, ...settings } = request.body
+      refuseFileTenant(context, name)
+      const outcome = await registry.createTenant(name, withoutUndefined(settings), actorOf(request))
+      if (outcome.kind !== 'done') throw refuseOutcome(outcome.kind, 'tenant')
+      reply.header('location', `/v1/tenants/${name}`)
+      return reply.code(201).send(await showMade(outcome.value))
+    },
+  )
+
+  app.get(
+    '/v1/tenants/:name',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'getTenant',
+        summary: 'Get a tenant',
+        params: nameParams,
+        response: { 200: tenantSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { name } = request.params
+      const { tenants } = (await registry.read())!
+      const isOfFile = tenantNames(deps.configured()).includes(name)
+      if (!isOfFile && (deps.keyring().open || !tenants.has(name))) throw notFound('tenant')
+      const [found] = await show([name], tenants)
+      if (found === undefined) throw notFound('tenant')
+      return found
+    },
+  )
+
+  app.patch(
+    '/v1/tenants/:name',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'changeTenant',
+        summary: 'Change a tenant',
+        description: 'What is not given stays; null is the default. Every process knows it within 5 s.',
+        params: nameParams,
+        body: changeTenantSchema,
+        response: { 200: tenantSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { name } = request.params
+      refuseFileTenant(context, name)
+      const outcome = await registry.changeTenant(
+        name,
+        (settings) => merge(settings, request.body),
+        actorOf(request),
+      )
+      if (outcome.kind !== 'done') throw refuseOutcome(outcome.kind, 'tenant')
+      return showMade(outcome.value)
+    },
+  )
+
+  app.delete(
+    '/v1/tenants/:name',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'deleteTenant',
+        summary: 'Delete a tenant and its keys',
+        description:
+          'Refused while it has open jobs, flows or batches, or schedules. What has ended stays until `jobs.retain` is over, and is seen again ' +
+          'by a tenant that is made under the same name.',
+        params: nameParams,
+        response: {
+          200: z.object({ name: z.string(), object: z.literal('tenant'), deleted: z.literal(true) }),
+          ...errorResponses,
+        },
+      },
+    },
+    async (request) => {
+      const { name } = request.params
+      refuseFileTenant(context, name)
+      const { tenants } = (await registry.read())!
+      if (!tenants.has(name)) throw notFound('tenant')
+      const open = await describeOpenWork(name, deps)
+      if (open !== null) {
+        throw new ApiError(
+          'tenant_in_use',
+          `the tenant ${name} has ${open}: revoke its keys, and cancel these or wait for them, first`,
+        )
+      }
+      const outcome = await registry.deleteTenant(name, actorOf(request))
+      if (outcome.kind !== 'done') throw refuseOutcome(outcome.kind, 'tenant')
+      return { name, object: 'tenant' as const, deleted: true as const }
+    },
+  )
+
+  async function showMade(tenant: MadeTenant) {
+    const [found] = await show([tenant.name], new Map([[tenant.name, tenant]]))
+    return found!
+  }
+
+  /** As the store knows them; this process may not have read them yet. */
+  async function show(
+    names: string[],
+    made: ReadonlyMap<string, MadeTenant>,
+  ): Promise<z.input<typeof tenantSchema>[]> {
+    const file = deps.configured()
+    const added = names.flatMap((name): [string, Config['tenants'][string]][] => {
+      const tenant = made.get(name)
+      if (tenant === undefined || Object.hasOwn(file.tenants, name)) return []
+      const parsed = tenantSettings.safeParse(tenant.settings)
+      return parsed.success ? [[name, { ...parsed.data, keys: [], admin: false }]] : []
+    })
+    const whole: Config = { ...file, tenants: { ...Object.fromEntries(added), ...file.tenants } }
+    const figures = describeTenants(whole, await deps.tenantStats.read(names))
+    return figures.map((one) => {
+      const settings = Object.hasOwn(whole.tenants, one.id) ? whole.tenants[one.id]! : null
+      const isOfFile = tenantNames(file).includes(one.id)
+      const createdAt = isOfFile ? null : (made.get(one.id)?.createdAt ?? null)
+      return {
+        ...one,
+        object: 'tenant' as const,
+        name: one.id,
+        source: isOfFile ? ('file' as const) : ('api' as const),
+        admin: resolveTenant(whole, one.id)?.scopes.includes('admin') ?? false,
+        limits: settings?.limits ?? {},
+        models: settings?.models ?? null,
+        created_at: createdAt === null ? null : new Date(createdAt).toISOString(),
+      }
+    })
+  }
+}
+
+function merge(settings: TenantSettings, patch: z.output<typeof changeTenantSchema>): TenantSettings {
+  const { limits, ...others } = patch
+  const next = withoutNull({ ...settings, ...withoutUndefined(others) })
+  if (limits === undefined) return next
+  if (limits === null) return withoutNull({ ...next, limits: null })
+  const merged = withoutNull({ ...((settings.limits ?? {}) as object), ...withoutUndefined(limits) })
+  return { ...next, limits: merged }
+}
+
+function withoutUndefined(members: object): TenantSettings {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
+}
+
+function withoutNull(members: object): TenantSettings {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== null))
+}

@@ -1,0 +1,108 @@
+import { z } from 'zod'
+import { modelPatterns, tenantLimits, tenantName, tenantSettings } from '../../config/schema.ts'
+import { scopes } from '../../config/scopes.ts'
+import { tenantSchema as tenantFiguresSchema } from '../overview/schema.ts'
+
+const { weight, limits, models, cache } = tenantSettings.shape
+
+export const nameParams = z.object({ name: z.string().max(64) })
+export const keyParams = nameParams.extend({ id: z.string().max(64) })
+
+export const createTenantSchema = z.strictObject({
+  name: tenantName.describe('A letter or a digit, then letters, digits and `. _ -`; 64 at the most.'),
+  weight: weight.optional(),
+  limits: limits.optional(),
+  models: models.describe('Lanes, aliases, or patterns such as `openai/*`. Without it every model.'),
+  cache: cache.optional(),
+})
+
+/** A member of `limits` that is null, or a member that is null, is the default again. */
+export const changeTenantSchema = z.strictObject({
+  weight: weight.unwrap().nullish(),
+  limits: z
+    .strictObject(
+      Object.fromEntries(
+        Object.entries(tenantLimits.shape).map(([name, member]) => [name, member.unwrap().nullish()]),
+      ) as { [name in keyof typeof tenantLimits.shape]: z.ZodOptional<z.ZodNullable<z.ZodNumber>> },
+    )
+    .nullish(),
+  models: modelPatterns.nullish(),
+  cache: cache.unwrap().nullish(),
+})
+
+export const createKeySchema = z.strictObject({
+  name: z.string().min(1).max(100).nullish().describe('What it is for.'),
+  expires_at: z.iso
+    .datetime({ offset: true })
+    .nullish()
+    .describe('After it the key is refused. Without it: never.'),
+  models: modelPatterns.nullish().describe('What the key may call, within what its tenant may.'),
+  scopes: z
+    .array(z.enum(scopes))
+    .min(1)
+    .refine((list) => new Set(list).size === list.length, { error: 'expected each scope once' })
+    .nullish()
+    .describe(
+      '`jobs` includes `read`, `admin` everything; `metrics` reads /metrics and nothing else. Default: jobs, read.',
+    ),
+})
+
+/** A tenant with how it stands. */
+export const tenantSchema = tenantFiguresSchema
+  .extend({
+    object: z.literal('tenant'),
+    name: z.string(),
+    source: z.enum(['file', 'api']).describe('`file`: it is of the configuration, and read-only here.'),
+    admin: z.boolean().describe('Whether its keys of the configuration are admin keys.'),
+    limits: z.object(tenantLimits.shape),
+    models: z.array(z.string()).nullable().describe('null: every model.'),
+    created_at: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'TenantDetails' })
+
+export const keySchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('key'),
+    tenant: z.string(),
+    name: z.string().nullable(),
+    hint: z.string().describe('The last characters of the secret.'),
+    scopes: z.array(z.enum(scopes)),
+    models: z.array(z.string()).nullable(),
+    expires_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Key' })
+
+export const newKeySchema = keySchema
+  .extend({ secret: z.string().describe('`sk-sluice-…`: it is shown this once.') })
+  .meta({ id: 'NewKey' })
+
+export const auditLineSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal('audit_line'),
+    at: z.iso.datetime(),
+    actor: z.object({
+      tenant: z.string().describe('Whose key was sent.'),
+      key: z.string().nullable().describe('null: a key of the configuration.'),
+      ip: z.string(),
+      request_id: z.string(),
+    }),
+    action: z.enum([
+      'tenant.create',
+      'tenant.update',
+      'tenant.delete',
+      'key.create',
+      'key.revoke',
+      'lane.pause',
+      'lane.resume',
+    ]),
+    target: z.object({
+      tenant: z.string().nullable(),
+      key: z.string().nullable(),
+      lane: z.string().nullable(),
+    }),
+    changes: z.record(z.string(), z.object({ from: z.any(), to: z.any() })),
+  })
+  .meta({ id: 'AuditLine' })

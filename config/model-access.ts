@@ -1,0 +1,46 @@
+import type { Lane } from './lanes.ts'
+
+/**
+ * Which models may be called: lists of patterns, each of which has to let a lane through. A pattern is a lane, an alias, or has
+ * `*` for any characters: `openai/*`. Without any list every model may be called.
+ */
+export type ModelAccess = readonly (readonly string[])[]
+
+/** Whether a name is let through by every list. */
+export function mayCall(access: ModelAccess | undefined, model: string): boolean {
+  return (access ?? []).every((patterns) => matchesAny(patterns, model))
+}
+
+/**
+ * The lanes that may serve what a client named, in their order. A list that names the alias itself lets all its lanes through; else
+ * only those that it names.
+ */
+export function permittedLanes(
+  access: ModelAccess | undefined,
+  model: string,
+  lanes: readonly Lane[],
+): Lane[] {
+  const lists = (access ?? []).filter((patterns) => !matchesAny(patterns, model))
+  return lanes.filter(({ id }) => mayCall(lists, id))
+}
+
+function matchesAny(patterns: readonly string[], name: string): boolean {
+  return patterns.some((pattern) => matches(pattern, name))
+}
+
+/** Walks from star to star, so that no pattern takes more than its length times that of the name. */
+function matches(pattern: string, name: string): boolean {
+  const parts = pattern.split('*')
+  const [first, last] = [parts[0]!, parts.at(-1)!]
+  if (parts.length === 1) return pattern === name
+  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last))
+    return false
+  let at = first.length
+  const end = name.length - last.length
+  for (const part of parts.slice(1, -1)) {
+    const found = name.indexOf(part, at)
+    if (found < 0 || found + part.length > end) return false
+    at = found + part.length
+  }
+  return true
+}
