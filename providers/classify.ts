@@ -29,6 +29,7 @@ const NOT_INPUT =
 const CLASSES: Record<FailureCause, FailureClass> = {
   rate: 'throttled',
   overloaded: 'retryable',
+  capacity: 'retryable',
   server: 'retryable',
   connection: 'retryable',
   answer: 'retryable',

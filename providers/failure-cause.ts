@@ -3,8 +3,10 @@ import type { ProviderError } from './provider-error.ts'
 
 /** Statuses beside 5xx that are worth another try, those that only some vendors have among them. */
 const PASSING_STATUSES = new Set([408, 409, 423, 424, 425, 444, 460, 499])
-/** Groq: flex capacity exceeded; Anthropic: overloaded. */
-const BUSY_STATUSES = new Set([498, 529])
+/** Anthropic: overloaded. */
+const BUSY_STATUSES = new Set([529])
+/** Groq: the flex tier has no capacity. */
+const NO_CAPACITY_STATUS = 498
 
 /** Codes and types, lower case, without `_`, `-`, `.` and blanks, as vendors write them in every way. */
 const NAMED: [cause: FailureCause, names: RegExp][] = [
@@ -12,9 +14,11 @@ const NAMED: [cause: FailureCause, names: RegExp][] = [
     'quota',
     /^(?:insufficient(?:quota|balance|funds|credits?|userquota)|exceededcurrentquota(?:error)?|billing.*|accessterminated|creditbalance(?:exhausted|toolow)|.*spendlimit(?:exceeded|reached)|organizationusagelimitexceeded|arrearage|account(?:overdue|inarrears).*|outofcredits?|paymentrequired|.*freetieronly|1113|1008)$/,
   ],
+  // Groq and OpenAI say so where flex has no room.
+  ['capacity', /^(?:capacityexceeded|resourceunavailable)$/],
   [
     'overloaded',
-    /^(?:.*overloaded(?:error)?|.*capacityexceeded|resourceunavailable|nocapacity|serviceunavailable|3505|modelcoldstarting)$/,
+    /^(?:.*overloaded(?:error)?|.*capacityexceeded|nocapacity|serviceunavailable|3505|modelcoldstarting)$/,
   ],
   [
     'rate',
@@ -44,6 +48,8 @@ const MONEY =
   /credit balance is too low|insufficient (?:account )?(?:balance|quota|funds|credits?)|exceeded your current quota|(?:not enough|no|out of|run out of|purchase more|insufficient) credits?\b|billing (?:hard )?limit|payment required|account.{0,40}(?:overdue|in arrears|suspended)|余额不足|欠费|free tier.{0,40}exhausted/i
 /** Words of a limit that comes back with time, which Google's about the rate have beside those about money. */
 const COMES_BACK = /(?:retry|try again) (?:in|after)|rate[- ]limits?\b|per (?:second|minute|hour|day)\b/i
+/** OpenAI's "429 Resource Unavailable", where no code says it. */
+const NO_CAPACITY = /\bresource[ _]unavailable\b/i
 const BUSY = /overloaded|at capacity|capacity (?:exceeded|constraints)|no (?:available )?capacity/i
 const TOO_LONG =
   /maximum context length|context (?:length|window|size)|(?:prompt|input) is too long|too many (?:input )?tokens|^request too large\b|reduce (?:the|your) (?:length|prompt|input)/i
@@ -69,10 +75,11 @@ export function findCause(status: number | null, error: ProviderError): FailureC
   if (status === 402 || named === 'quota') return 'quota'
   if (!isAboutRate && MONEY.test(message)) return 'quota'
   if (status === 429 || status === 420) {
-    if (named === 'overloaded' || named === 'too_long') return named
+    if (named === 'overloaded' || named === 'capacity' || named === 'too_long') return named
+    if (named !== 'rate' && NO_CAPACITY.test(message)) return 'capacity'
     return named !== 'rate' && BUSY.test(message) ? 'overloaded' : 'rate'
   }
-  if (status === 498) return 'overloaded'
+  if (status === NO_CAPACITY_STATUS) return 'capacity'
   if (named !== null) return named
   if (status === null) return causeOfWords(message) ?? causeOfNames(error, []) ?? 'server'
   if (status === 401) return 'auth'
@@ -83,8 +90,9 @@ export function findCause(status: number | null, error: ProviderError): FailureC
 }
 
 function isBusy(status: number, error: ProviderError): boolean {
+  const named = causeOfNames(error, [])
   return (
-    BUSY_STATUSES.has(status) || causeOfNames(error, []) === 'overloaded' || BUSY.test(error.message ?? '')
+    BUSY_STATUSES.has(status) || named === 'overloaded' || named === 'capacity' || BUSY.test(error.message ?? '')
   )
 }
 

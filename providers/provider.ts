@@ -90,6 +90,8 @@ export type FailureClass = 'throttled' | 'retryable' | 'timeout' | 'final' | 'ab
 export type FailureCause =
   | 'rate'
   | 'overloaded'
+  /** A cheaper tier of service has no room for the call now. */
+  | 'capacity'
   | 'server'
   | 'quota'
   | 'invalid_request'

@@ -80,6 +80,15 @@ export function quotaExceeded(): ErrorAnswer {
   }
 }
 
+/** OpenAI's refusal of a flex call that it has no capacity for; it bills none. */
+export function flexUnavailable(): ErrorAnswer {
+  const message = 'Resource unavailable: there is no flex capacity for this request now. (simulated)'
+  return {
+    status: 429,
+    error: { message, type: 'resource_unavailable', param: null, code: 'resource_unavailable' },
+  }
+}
+
 const FAULTS: Record<number, [type: string, code: string | null, message: string]> = {
   400: ['invalid_request_error', null, 'Invalid request.'],
   401: ['invalid_request_error', 'invalid_api_key', 'Incorrect API key provided: sk-simu**********ated.'],
@@ -90,6 +99,7 @@ const FAULTS: Record<number, [type: string, code: string | null, message: string
   413: ['invalid_request_error', null, 'Request body too large.'],
   422: ['invalid_request_error', null, 'Unprocessable request.'],
   429: ['requests', 'rate_limit_exceeded', 'Rate limit reached.'],
+  498: ['server_error', 'capacity_exceeded', 'Flex tier capacity exceeded.'],
   502: ['server_error', 'bad_gateway', 'Bad gateway.'],
   503: ['server_error', 'service_unavailable', 'The engine is currently overloaded.'],
   504: ['server_error', 'gateway_timeout', 'Gateway timeout.'],

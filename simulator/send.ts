@@ -1,5 +1,5 @@
 import type { AnswerPlan } from './answers.ts'
-import { faultAnswer, quotaExceeded } from './errors.ts'
+import { faultAnswer, flexUnavailable, quotaExceeded } from './errors.ts'
 import { buildStreamError, type StreamPiece } from './events.ts'
 import type { SimulatedFault } from './faults.ts'
 import type { Reply } from './reply.ts'
@@ -64,6 +64,7 @@ export function sendFaulty(
     } else if (kind === 'huge')
       reply.flood('{"choices":[],"data":[],"filling":"', FLOOD_PIECE, hugeBytes, '"}')
     else if (kind === 'endless') reply.repeat(contentType, findMiddle(pieces, text), fault.ms)
+    else if (kind === 'flex_unavailable') reply.error(flexUnavailable())
     else reply.error(kind === 'quota' ? quotaExceeded() : faultAnswer(Number(kind), fault.retryAfterMs))
   })
 }

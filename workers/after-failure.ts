@@ -96,6 +96,13 @@ export function createAfterFailure(deps: AfterFailureDeps) {
                 ? { broken: true, apart: claimedJobs.length }
                 : { throttles: outcome.throttles },
             )
+          case 'no_capacity':
+            return putBack(held, claimed, end, {
+              at: outcome.at,
+              countsAsAttempt: false,
+              reason: outcome.reason,
+              waitingFor: outcome.waitingFor,
+            })
           case 'rerouted':
             return putBack(held, claimed, end, {
               at: now(),

@@ -14,6 +14,7 @@ import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createAfterFailure } from './after-failure.ts'
+import { createCapacityBackOff } from './capacity-back-off.ts'
 import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
 import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
@@ -93,6 +94,7 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
 export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
   const pause = createThrottlePause(now)
+  const backOff = createCapacityBackOff(now)
   const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
     persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what), secure })
   const deliver = createDeliver({ ...deps, keep })
@@ -218,7 +220,7 @@ export function createExecutor(deps: ExecuteDeps) {
       running.end()
     }
     const latencyMs = elapsed()
-    answer = pause(answer)
+    answer = backOff(pause(answer), body.service_tier === 'flex')
 
     const settled = settle(lane, permit, answer, taken, call)
     await deltas.flush()

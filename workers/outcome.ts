@@ -7,6 +7,7 @@ import type { CallOutcome } from '../ratelimit/breaker.ts'
  * What happens to a job after a call without a result. Data, so that one place decides and another acts:
  * - `retry`: again at that time, and the call counts as an attempt;
  * - `throttled`: again when the lane may send, and the call does not count. `throttles`: the 429s so far, this one included;
+ * - `no_capacity`: again at that time, and the call does not count: the cheaper tier of service had no room for it;
  * - `rerouted`: the next lane of the job's route serves it, at once;
  * - `failed`: the job ends;
  * - `released`: the worker stops or the job was cancelled; nothing is decided about it.
@@ -14,6 +15,7 @@ import type { CallOutcome } from '../ratelimit/breaker.ts'
 export type Outcome =
   | { kind: 'retry'; at: number; reason: string; waitingFor: WaitingFor }
   | { kind: 'throttled'; at: number; reason: string; waitingFor: WaitingFor; throttles: Throttles }
+  | { kind: 'no_capacity'; at: number; reason: string; waitingFor: WaitingFor }
   | { kind: 'rerouted'; lane: string; reason: string }
   | { kind: 'failed'; error: JobError }
   | { kind: 'released' }
@@ -23,6 +25,9 @@ const DEFAULT_PAUSE_MS = 1000
 
 /** A job that another lane can serve does not wait out a longer pause. */
 export const PATIENCE_MS = 5000
+
+/** Jobs without capacity come again within this share of their wait after it, so that they do not come together. */
+const SPREAD = 0.5
 
 /** Statuses by which a provider refuses us rather than the request: keys, money, permissions, unknown models. */
 const REFUSALS = new Set([401, 402, 403, 404, 429])
@@ -69,6 +74,11 @@ export function decide(
   const throttles = { count: (job.throttles?.count ?? 0) + 1, since: job.throttles?.since ?? now }
   if (successor !== null && needsAnother(failure, throttles, now)) {
     return { kind: 'rerouted', lane: successor, reason: failure.code }
+  }
+  if (failure.cause === 'capacity') {
+    const wait = pauseAfter(failure)
+    const at = now + wait + Math.round(random() * wait * SPREAD)
+    return { kind: 'no_capacity', at, reason: failure.code, waitingFor: 'retry_delay' }
   }
   switch (failure.class) {
     case 'aborted':

@@ -7,6 +7,7 @@ const NOW = Date.parse('2026-11-23T12:00:00Z')
 const CLASS: Partial<Record<FailureCause, FailureClass>> = {
   rate: 'throttled',
   overloaded: 'retryable',
+  capacity: 'retryable',
   server: 'retryable',
 }
 const judge = (status: number, body: unknown) => {
@@ -74,9 +75,10 @@ const TABLE: [status: number, body: unknown, cause: FailureCause][] = [
   [403, of('rateLimitExceeded'), 'rate'],
   [420, 'calm down', 'rate'],
   // A server that has no room: no pause, for it says nothing about our rate.
-  [498, of('capacity_exceeded', 'Flex tier capacity exceeded'), 'overloaded'],
-  [498, '', 'overloaded'],
-  [429, of('resource_unavailable', 'Flex resources are not available'), 'overloaded'],
+  [498, of('capacity_exceeded', 'Flex tier capacity exceeded'), 'capacity'],
+  [498, '', 'capacity'],
+  [429, of('resource_unavailable', 'Flex resources are not available'), 'capacity'],
+  [429, { error: { message: '429 Resource Unavailable' } }, 'capacity'],
   [
     429,
     {

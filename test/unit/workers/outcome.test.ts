@@ -54,6 +54,17 @@ describe('decide', () => {
     expect(outcome).toMatchObject({ kind: 'failed', error: { provider_status: 400, retryable: false } })
   })
 
+  it('puts a job off that its tier had no capacity for, whatever attempts and lanes there are', () => {
+    const miss = failure({ cause: 'capacity', code: 'capacity_exceeded', status: 498, feedback: { retryAfterMs: 4000 } })
+    const spent = { attempts: 3, maxAttempts: 3 }
+    expect(decide(miss, spent, retry, NOW, half, 'other/lane')).toEqual({
+      kind: 'no_capacity',
+      at: NOW + 5000,
+      reason: 'capacity_exceeded',
+      waitingFor: 'retry_delay',
+    })
+  })
+
   it('puts a throttled job off until the provider said, without drawing on its attempts', () => {
     const throttled = failure({ class: 'throttled', code: 'rate_limited', feedback: { retryAfterMs: 7000 } })
     const spent = { attempts: 3, maxAttempts: 3 }
