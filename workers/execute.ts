@@ -220,7 +220,8 @@ export function createExecutor(deps: ExecuteDeps) {
       running.end()
     }
     const latencyMs = elapsed()
-    answer = backOff(pause(answer), body.service_tier === 'flex')
+    const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
+    answer = backOff(pause(answer), isFlex)
 
     const settled = settle(lane, permit, answer, taken, call)
     await deltas.flush()

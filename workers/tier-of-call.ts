@@ -1,6 +1,7 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Tier } from '../jobs/job.ts'
 import type { Held } from '../jobs/queue.ts'
+import type { Claimed } from '../jobs/work.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
 /** The tier of service that a call asks its provider for. */
@@ -25,6 +26,16 @@ export function decideTier(lane: Lane, claimedJobs: readonly ClaimedJob[], now: 
   if (claimed.cost.tier !== 'flex') return { tier: 'standard' }
   const flex = lane.tiers?.flex ?? null
   if (flex === null) return { tier: 'standard', serviceTier: null }
-  const isLate = now - claimed.firstStartedAt >= flex.fall_back_after
-  return isLate ? { tier: 'standard', serviceTier: null } : { tier: 'flex', serviceTier: 'flex' }
+  return now >= fallBackAt(lane, claimed)
+    ? { tier: 'standard', serviceTier: null }
+    : { tier: 'flex', serviceTier: 'flex' }
+}
+
+/** When a job of tier `flex` goes at standard instead, Unix ms; Infinity for other jobs. */
+export function fallBackAt(
+  lane: Pick<Lane, 'tiers'>,
+  claimed: Pick<Claimed, 'cost' | 'firstStartedAt'>,
+): number {
+  const flex = claimed.cost.tier === 'flex' ? lane.tiers?.flex : null
+  return flex ? claimed.firstStartedAt + flex.fall_back_after : Number.POSITIVE_INFINITY
 }

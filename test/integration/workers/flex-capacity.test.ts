@@ -38,3 +38,35 @@ it.each<[string, FaultKind]>([
     expect(await store.jobs.attempts(TENANT, id)).toHaveLength(2)
   }
 })
+
+it('a job of tier flex goes at standard once its time to fall back has come, and not later', async () => {
+  const faults = [{ kind: 'flex_unavailable' as const, match: '"service_tier":"flex"' }]
+  const model = 'chat-flex: { tiers: { flex: { fall_back_after: 300ms } } }'
+  const { store, simulator, work } = await openWorkshop({ simulator: { faults }, model })
+  await work()
+  const lane = 'sim/chat-flex'
+  const cost = {
+    tokens: 20,
+    inputTokens: 10,
+    outputTokens: 10,
+    inputs: 1,
+    coalesceKey: null,
+    tier: 'flex' as const,
+  }
+  const since = performance.now()
+  const { id } = await submit(store, {
+    lane,
+    model: lane,
+    body: bodyOf('late', { model: lane, service_tier: 'flex' }),
+    cost,
+    maxAttempts: 1,
+  })
+  expect(await ended(store, id)).toMatchObject({ status: 'completed', attempts: 1 })
+  // The back-off after a first miss is a second.
+  expect(performance.now() - since).toBeLessThan(900)
+  expect(simulator.state().faults.flex_unavailable).toBe(1)
+  expect(await store.jobs.attempts(TENANT, id)).toMatchObject([
+    { outcome: 'retryable', error_code: 'resource_unavailable', tier: 'flex' },
+    { outcome: 'completed', tier: 'standard' },
+  ])
+})

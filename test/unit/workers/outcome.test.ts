@@ -55,7 +55,12 @@ describe('decide', () => {
   })
 
   it('puts a job off that its tier had no capacity for, whatever attempts and lanes there are', () => {
-    const miss = failure({ cause: 'capacity', code: 'capacity_exceeded', status: 498, feedback: { retryAfterMs: 4000 } })
+    const miss = failure({
+      cause: 'capacity',
+      code: 'capacity_exceeded',
+      status: 498,
+      feedback: { retryAfterMs: 4000 },
+    })
     const spent = { attempts: 3, maxAttempts: 3 }
     expect(decide(miss, spent, retry, NOW, half, 'other/lane')).toEqual({
       kind: 'no_capacity',
