@@ -92,7 +92,10 @@ export function findCause(status: number | null, error: ProviderError): FailureC
 function isBusy(status: number, error: ProviderError): boolean {
   const named = causeOfNames(error, [])
   return (
-    BUSY_STATUSES.has(status) || named === 'overloaded' || named === 'capacity' || BUSY.test(error.message ?? '')
+    BUSY_STATUSES.has(status) ||
+    named === 'overloaded' ||
+    named === 'capacity' ||
+    BUSY.test(error.message ?? '')
   )
 }
 
