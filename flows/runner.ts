@@ -41,6 +41,10 @@ export type FlowProgress = {
   id: string
   name: string
   requestId: string | null
+  /** See NewFlow. */
+  trace: string | null
+  /** Unix ms. */
+  createdAt: number
   /** How the flow ended. Null: it still runs. */
   ended: 'completed' | 'failed' | 'cancelled' | null
   errorCode: string | null
@@ -114,9 +118,9 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
     // How long an ended flow is kept is read again.
     if (ended === null) keep(id, String(Number(version) + 1), flow)
     if (ended === null && progress.steps.length === 0) return
-    const { name, requestId, createdAt } = flow.record
+    const { name, requestId, trace, createdAt } = flow.record
     deps.onProgress?.({
-      ...{ tenant, id, name, requestId, ended },
+      ...{ tenant, id, name, requestId, trace, createdAt, ended },
       errorCode: progress.errorCode,
       durationMs: Math.max(0, deps.now() - createdAt),
       steps: progress.steps,

@@ -51,6 +51,7 @@ export function openFlowRunner(
     onProgress: (progress) => {
       deps.metrics.flows.onProgress(progress)
       logProgress(log, progress)
+      traces.flow?.(progress)
     },
   })
   closers.add('the flows', () => runner.stop())

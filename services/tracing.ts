@@ -3,6 +3,7 @@ import type { Jobs } from '../jobs/jobs.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import { openTracing } from '../telemetry/tracing.ts'
 import { createCallTracer } from '../telemetry/tracing-calls.ts'
+import { createFlowTracer } from '../telemetry/tracing-flows.ts'
 import { type OpenSpans, traceJobs, traceWork } from '../telemetry/tracing-jobs.ts'
 import { createRequestTracer } from '../telemetry/tracing-requests.ts'
 import { traceWebhooks } from '../telemetry/tracing-webhooks.ts'
@@ -18,6 +19,8 @@ export type Traces = {
   sender(sender: WebhookSender): WebhookSender
   /** Null: nobody is to be told of requests. */
   request: ReturnType<typeof createRequestTracer> | null
+  /** Makes a span of each flow that ended; null: nobody is to be told. */
+  flow: ReturnType<typeof createFlowTracer> | null
   /** Makes spans of claimed jobs and their calls. */
   listen(events: Emitter<ProcessEvents>): void
 }
@@ -26,6 +29,7 @@ const untraced: Traces = {
   jobs: (jobs) => jobs,
   sender: (sender) => sender,
   request: null,
+  flow: null,
   listen: () => {},
 }
 
@@ -52,6 +56,7 @@ export async function openTraces(
     jobs: (jobs) => traceJobs(jobs, tracing),
     sender: (sender) => traceWebhooks(sender, tracing),
     request: createRequestTracer(tracing),
+    flow: createFlowTracer(tracing),
     listen(events) {
       traceWork(events, tracing, open)
       events.on('call.ended', createCallTracer({ tracing, config: () => config.current(), open }))

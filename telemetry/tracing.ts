@@ -5,7 +5,7 @@ import { type ProxySettings, toProxyEnv } from '../lib/proxy.ts'
 import { formatTraceparent, parseTraceparent } from './traceparent.ts'
 import { createExportGuard } from './tracing-export.ts'
 
-export type SpanKind = 'server' | 'producer' | 'consumer' | 'client'
+export type SpanKind = 'server' | 'producer' | 'consumer' | 'client' | 'internal'
 
 /** Values that are undefined are left out. */
 export type SpanAttributes = Record<string, string | number | boolean | string[] | undefined>
@@ -120,6 +120,7 @@ export async function openTracing(deps: {
     producer: api.SpanKind.PRODUCER,
     consumer: api.SpanKind.CONSUMER,
     client: api.SpanKind.CLIENT,
+    internal: api.SpanKind.INTERNAL,
   }
 
   function toSpanContext(traceparent: string, state?: string) {

@@ -4,7 +4,7 @@ import { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from '../../h
 import { startReceiver } from '../webhooks/receiver.ts'
 import { type House, newTrace, openHouse, providerKey, tenantKey, webhookSecret } from './house.ts'
 
-const [SERVER, CLIENT, PRODUCER, CONSUMER] = [2, 3, 4, 5]
+const [INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER] = [1, 2, 3, 4, 5]
 const prompt = 'canary-prompt-41fe'
 const receiverKey = 'canary-receiver-key-77aa'
 
@@ -28,6 +28,7 @@ const traces = {
   bulk: newTrace(),
   door: newTrace(),
   batch: newTrace(),
+  flow: newTrace(),
   unsampled: newTrace('00'),
 }
 const together = [newTrace(), newTrace(), newTrace()]
@@ -63,8 +64,22 @@ beforeAll(async () => {
   await runBulk(house)
   await house.post('/v1/chat/completions', chat('at the door').body, traces.door.headers)
   await runBatch(house)
+  await runFlow(house)
   tookMs = await house.stop()
 }, 60_000)
+
+async function runFlow(house: House): Promise<void> {
+  const steps = {
+    one: { job: chat('step one') },
+    two: { job: chat(`step two, \${{ steps.one.result.id }}`) },
+  }
+  const response = await house.post('/v1/flows', { name: 'traced', steps }, traces.flow.headers)
+  const { id } = (await response.json()) as { id: string }
+  // The stream ends with the flow.
+  await fetch(`${house.url}/v1/flows/${id}/events`, { headers: house.headers }).then((events) =>
+    events.text(),
+  )
+}
 
 async function runBulk(house: House): Promise<void> {
   const response = await house.post(
@@ -121,6 +136,20 @@ describe('a job', () => {
       `      ${CLIENT} chat chat`,
       `    ${CLIENT} POST`,
     ])
+  })
+
+  test('has all of a flow, which has a span from its creation to its end', () => {
+    expect(drawTrace(traces.flow)).toEqual([
+      `${SERVER} POST /v1/flows`,
+      ...[1, 2].flatMap(() => [
+        `  ${PRODUCER} send sim/chat`,
+        `    ${CONSUMER} process sim/chat`,
+        `      ${CLIENT} chat chat`,
+      ]),
+      `  ${INTERNAL} flow`,
+    ])
+    const [flow] = find(traces.flow, INTERNAL)
+    expect(flow!.attributes).toMatchObject({ 'sluice.tenant': 'acme', 'sluice.outcome': 'completed' })
   })
 
   test('says of itself what the conventions ask for', () => {
