@@ -131,8 +131,8 @@ export function readOutputBound(
 }
 
 function readOutputCap(type: CallType, body: JsonObject): number | undefined {
-  const cap = type === 'chat' ? (body.max_completion_tokens ?? body.max_tokens) : body.max_output_tokens
-  return readCap(cap)
+  if (type === 'chat') return readCap(body.max_completion_tokens ?? body.max_tokens)
+  return readCap(type === 'message' ? body.max_tokens : body.max_output_tokens)
 }
 
 function readCap(cap: JsonValue | undefined): number | undefined {
