@@ -32,7 +32,15 @@ export function isOver(status: BatchStatus): boolean {
 export type BatchEnding = 'cancelled' | 'expired' | 'failed'
 
 /** What the lines of a batch may ask for. */
-export const batchEndpoints = ['/v1/chat/completions', '/v1/embeddings', '/v1/responses'] as const
+export const batchEndpoints = [
+  '/v1/chat/completions',
+  '/v1/embeddings',
+  '/v1/responses',
+  '/v1/messages',
+  '/v1/completions',
+  '/v1/moderations',
+  '/v1/rerank',
+] as const
 export type BatchEndpoint = (typeof batchEndpoints)[number]
 
 /** A fault of a batch, or of one line of its input (from 1). */

@@ -161,6 +161,93 @@ export type BulkLine = {
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
+} | {
+  type: 'completion'
+  body: CompletionBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'moderation'
+  body: ModerationBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'rerank'
+  body: RerankBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
 }
 
 export type ChangeSchedule = {
@@ -198,6 +285,16 @@ export type ChatBody = {
     role: string
     [member: string]: Untouched
   }[]
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  [member: string]: Untouched
+}
+
+/** A body of `POST /completions`. */
+export type CompletionBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  prompt: string | Untouched[]
   /** True: chunks are published as `job.delta` events as they arrive. */
   stream?: boolean | null
   [member: string]: Untouched
@@ -311,6 +408,87 @@ export type CreateJob = {
 } | {
   type: 'embedding'
   body: EmbeddingBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'completion'
+  body: CompletionBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'moderation'
+  body: ModerationBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'rerank'
+  body: RerankBody
   /** Default `normal`. */
   priority?: 'high' | 'normal' | 'low' | null
   /** Not before this many milliseconds from now. */
@@ -604,7 +782,7 @@ export type Group = {
 export type Job = {
   id: string
   object: 'job'
-  type: 'chat' | 'response' | 'message' | 'embedding'
+  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank'
   status: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
   model: string
   lane: string
@@ -727,7 +905,7 @@ export type ListJobsAnswer = {
 
 export type ListJobsQuery = {
   status?: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
-  type?: 'chat' | 'response' | 'message' | 'embedding'
+  type?: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank'
   group?: string
   lane?: string
   /** Jobs that this schedule made. */
@@ -784,6 +962,14 @@ export type MessageBody = {
   [member: string]: Untouched
 }
 
+/** A body of `POST /moderations`. */
+export type ModerationBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  input: string | Untouched[]
+  [member: string]: Untouched
+}
+
 export type PutDurableStep = {
   /** A create object, as `POST /v1/jobs` takes it. */
   job?: CreateJob
@@ -799,6 +985,18 @@ export type PutDurableStep = {
 export type PutDurableStepQuery = {
   /** Hold the answer up to so many seconds until the step is over. */
   wait?: number
+}
+
+/** A body of `POST /rerank`, as Cohere and Jina have it. */
+export type RerankBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  query: string
+  documents: (string | {
+    [member: string]: Untouched
+  })[]
+  top_n?: number | null
+  [member: string]: Untouched
 }
 
 /** A body of `POST /responses`. */

@@ -5,6 +5,9 @@ export const JobType = {
   response: 'response',
   message: 'message',
   embedding: 'embedding',
+  completion: 'completion',
+  moderation: 'moderation',
+  rerank: 'rerank',
 } as const
 export type JobType = (typeof JobType)[keyof typeof JobType]
 

@@ -8,6 +8,9 @@ const PRESENTATION: Record<JobType, readonly string[]> = {
   response: ['stream', 'stream_options', 'background', 'service_tier'],
   message: ['stream', 'service_tier'],
   embedding: ['encoding_format'],
+  completion: ['stream', 'stream_options'],
+  moderation: [],
+  rerank: [],
 }
 
 /** Whether a member of the body only says how the answer is delivered. False for vectors that we do not render. */

@@ -2,6 +2,7 @@ import type { ProviderKind } from '../config/lanes.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { type Price, type PricedUsage, priceInNano } from '../lib/price.ts'
 import { countEmbeddingInput, countPrompt } from './count-tokens.ts'
+import { isWithoutOutput } from './endpoints.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** What one call takes from its lane's limits. */
@@ -17,6 +18,9 @@ export type CostEstimate = TokenCount & {
   /** Inputs of an embedding call; 1 for others. */
   inputs: number
 }
+
+/** The output tokens of a completion that names no cap (OpenAI, "Create completion"). */
+const COMPLETION_CAP = 16
 
 export type CostQuestion = {
   kind: ProviderKind
@@ -123,15 +127,19 @@ export function readOutputBound(
   type: CallType,
   body: JsonObject,
 ): { outputCap: number | null; choices: number } {
-  if (type === 'embedding') return { outputCap: 0, choices: 1 }
+  if (isWithoutOutput(type)) return { outputCap: 0, choices: 1 }
   const caps = [body.max_completion_tokens, body.max_tokens, body.max_output_tokens].map(readCap)
   const known = caps.filter((cap) => cap !== undefined)
   const choices = Math.max(readChoices(type, body), readNumber(body.best_of))
-  return { outputCap: known.length === 0 ? null : Math.max(...known), choices: type === 'chat' ? choices : 1 }
+  return {
+    outputCap: known.length === 0 ? null : Math.max(...known),
+    choices: hasChoices(type) ? choices : 1,
+  }
 }
 
 function readOutputCap(type: CallType, body: JsonObject): number | undefined {
   if (type === 'chat') return readCap(body.max_completion_tokens ?? body.max_tokens)
+  if (type === 'completion') return readCap(body.max_tokens) ?? COMPLETION_CAP
   return readCap(type === 'message' ? body.max_tokens : body.max_output_tokens)
 }
 
@@ -141,7 +149,11 @@ function readCap(cap: JsonValue | undefined): number | undefined {
 
 /** OpenAI allows up to 128 choices. */
 function readChoices(type: CallType, body: JsonObject): number {
-  return type === 'chat' ? readNumber(body.n) : 1
+  return hasChoices(type) ? readNumber(body.n) : 1
+}
+
+function hasChoices(type: CallType): boolean {
+  return type === 'chat' || type === 'completion'
 }
 
 function readNumber(n: JsonValue | undefined): number {

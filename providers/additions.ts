@@ -71,7 +71,8 @@ export function createRefusedAdditions(now: () => number): RefusedAdditions {
 }
 
 function listAdditions({ type, body }: ProviderRequest): Addition[] {
-  if (type === 'chat' && body.stream === true && !asksForUsage(body)) return ['stream_options']
+  if ((type === 'chat' || type === 'completion') && body.stream === true && !asksForUsage(body))
+    return ['stream_options']
   return type === 'embedding' && isPacked(body) ? ['encoding_format'] : []
 }
 

@@ -13,6 +13,8 @@ export function findAnswerFault(type: CallType, body: JsonObject, inputs: number
   if (type === 'chat') return findChatFault(body)
   if (type === 'response') return findResponseFault(body)
   if (type === 'message') return findMessageFault(body)
+  if (type === 'completion') return findCompletionFault(body)
+  if (type === 'moderation' || type === 'rerank') return findResultsFault(body)
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
   if (inputs !== null && body.data.length !== inputs) {
     return `the answer has ${body.data.length} vectors for ${inputs} inputs`
@@ -43,6 +45,16 @@ function findResponseFault({ output, status }: JsonObject): string | null {
   if (!output.every(isJsonObject)) return 'the answer has an output item that is no object'
   // A response may be cut before its first item.
   return output.length === 0 && status !== 'incomplete' ? 'the answer has no output item' : null
+}
+
+function findCompletionFault({ choices }: JsonObject): string | null {
+  if (!Array.isArray(choices) || choices.length === 0) return 'the answer has no choice'
+  const isWhole = choices.every((choice) => isJsonObject(choice) && typeof choice.text === 'string')
+  return isWhole ? null : 'the answer has a choice without a text'
+}
+
+function findResultsFault({ results }: JsonObject): string | null {
+  return Array.isArray(results) && results.every(isJsonObject) ? null : 'the answer has no list of results'
 }
 
 /** A message may be cut before its first block, or have nothing to say behind a call of a tool. */

@@ -11,6 +11,7 @@ import { createAdapter, createAttempt } from './attempt.ts'
 import { firstChoice } from './chat-to-response.ts'
 import { type AnswerOutcome, invalidAnswer } from './classify.ts'
 import { createAgent } from './connections.ts'
+import { hasEndpoint } from './endpoints.ts'
 import { judgeBody } from './judge-answer.ts'
 import { createMessageReader } from './message-reader.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
@@ -77,7 +78,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
   const send = createSend({ dispatcher, headers, maxBytes })
 
   async function answerCall(request: ProviderRequest): Promise<ProviderAnswer> {
-    if (request.type === 'embedding') return refuseType(request.type, 'anthropic')
+    if (!hasEndpoint('anthropic', request.type)) return refuseType(request.type, 'anthropic')
     if (request.type === 'message') return answerMessage(request)
     return request.type === 'response' ? answerAsResponse(request, answerChat) : answerChat(request)
   }

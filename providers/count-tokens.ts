@@ -66,6 +66,9 @@ function listRead(
 ): { texts: (JsonValue | undefined)[]; schemas: (JsonValue | undefined)[] } {
   if (type === 'message')
     return { texts: [body.system, body.messages], schemas: [body.tools, body.output_config] }
+  if (type === 'completion') return { texts: [body.prompt, body.suffix], schemas: [] }
+  if (type === 'moderation') return { texts: [body.input], schemas: [] }
+  if (type === 'rerank') return { texts: [body.query, body.documents], schemas: [] }
   if (type === 'chat')
     return { texts: [body.messages], schemas: [body.tools, body.functions, body.response_format] }
   return { texts: [body.instructions, body.input, body.prompt], schemas: [body.tools, body.text] }
@@ -86,7 +89,8 @@ export function countAnswerBytes(answer: JsonValue): number {
   if (!Array.isArray(answer.choices)) return 0
   let bytes = 0
   for (const choice of answer.choices) {
-    if (isJsonObject(choice)) bytes += countText(choice.delta) + countText(choice.message)
+    if (isJsonObject(choice))
+      bytes += countText(choice.delta) + countText(choice.message) + countText(choice.text)
   }
   return bytes
 }

@@ -1,6 +1,7 @@
 import type { Lane } from '../config/lanes.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { toMessagesRequest } from './anthropic-request.ts'
+import { hasEndpoint } from './endpoints.ts'
 import { chatDialectOf, messageToChat } from './message-to-chat.ts'
 import type { CallType } from './provider.ts'
 import { toChatBody } from './response-to-chat.ts'
@@ -20,14 +21,14 @@ export function judgeFit(
   type: CallType,
   body: JsonObject,
 ): Fit {
-  if (type === 'message') return judgeMessage(lane.kind, body)
-  if (lane.kind !== 'anthropic') return { kind: 'serves', dropped: [] }
-  if (type === 'embedding') {
+  if (!hasEndpoint(lane.kind, type)) {
     return {
       kind: 'unsupported_type',
-      message: `providers of kind anthropic do not serve jobs of type ${type}`,
+      message: `providers of kind ${lane.kind} do not serve jobs of type ${type}`,
     }
   }
+  if (type === 'message') return judgeMessage(lane.kind, body)
+  if (lane.kind !== 'anthropic') return { kind: 'serves', dropped: [] }
   return tryMapping(() => {
     const chat = type === 'response' ? toChatBody(body) : body
     const { model, onUnsupported } = lane

@@ -25,7 +25,7 @@ export function judgeBody(type: CallType, body: unknown, inputs: number | null =
   }
   const fault = findAnswerFault(type, body, inputs)
   if (fault !== null) return fail(invalidAnswer(fault))
-  if (type === 'chat') {
+  if (type === 'chat' || type === 'completion') {
     const given = findGivenUp(body)
     if (given !== null) return fail(givenUp(given))
   }

@@ -6,7 +6,9 @@ import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
 import { type Addition, createRefusedAdditions, isPacked } from './additions.ts'
 import { createAdapter, createAttempt } from './attempt.ts'
 import type { AnswerOutcome } from './classify.ts'
+import { createCompletionReader } from './completion-reader.ts'
 import { createAgent } from './connections.ts'
+import { isWithoutOutput } from './endpoints.ts'
 import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
@@ -49,6 +51,9 @@ const PATHS: Record<CallType, string> = {
   message: '/chat/completions',
   response: '/responses',
   embedding: '/embeddings',
+  completion: '/completions',
+  moderation: '/moderations',
+  rerank: '/rerank',
 }
 const DEFAULT_API_VERSION = '2024-10-21'
 
@@ -126,13 +131,15 @@ async function readBody(
 ): Promise<AnswerOutcome> {
   const { type } = request
   // A server that cannot stream answers in one piece, and some servers stream without being asked.
-  if (type !== 'embedding' && (await isEventStream(response))) {
+  if (!isWithoutOutput(type) && (await isEventStream(response))) {
     const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
     const tellsUsage = request.onUsage ? { onUsage: request.onUsage } : {}
     const reader =
       type === 'chat'
         ? createChatReader({ onDelta, ...tellsUsage, forwardUsage: !addsUsage })
-        : createResponseReader({ onDelta, ...tellsUsage })
+        : type === 'completion'
+          ? createCompletionReader({ onDelta, ...tellsUsage, forwardUsage: !addsUsage })
+          : createResponseReader({ onDelta, ...tellsUsage })
     return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
   }
   const body = await readJson(response.stream, maxBytes)

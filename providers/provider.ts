@@ -7,6 +7,9 @@ export const CallType = {
   /** Anthropic's Messages API. */
   message: 'message',
   embedding: 'embedding',
+  completion: 'completion',
+  moderation: 'moderation',
+  rerank: 'rerank',
 } as const
 export type CallType = (typeof CallType)[keyof typeof CallType]
 

@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { countAnswerText, countPrompt } from './count-tokens.ts'
+import { isWithoutOutput } from './endpoints.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** The counts that an answer states; a member is missing where it states none. */
@@ -57,7 +58,7 @@ export function completeUsage(
   const counts = readCounts(answer)
   const isTotalAlone = counts !== null && counts.input === undefined && counts.output === undefined
   const usage = stated ?? readUsage(answer)
-  if (type === 'embedding') {
+  if (isWithoutOutput(type)) {
     if (usage !== null && usage.input_tokens > 0) return { usage, isEstimate: false }
     return estimated(countPrompt(type, request), 0)
   }

@@ -14,6 +14,7 @@ const ENDED =
  */
 export function isWorthKeeping(type: CallType, request: JsonObject, answer: JsonObject): boolean {
   if (type === 'chat') return isChatWorthKeeping(request, answer)
+  if (type === 'completion') return isCompletionWorthKeeping(request, answer)
   if (type === 'message') return isMessageWorthKeeping(request, answer)
   if (type !== 'response') return true
   const output = Array.isArray(answer.output) ? answer.output : []
@@ -28,6 +29,19 @@ function isChatWorthKeeping(request: JsonObject, answer: JsonObject): boolean {
     if (reason === 'length') return isOwnCap(request, answer)
     return typeof reason === 'string' && ENDED.test(reason)
   })
+}
+
+function isCompletionWorthKeeping(request: JsonObject, answer: JsonObject): boolean {
+  const choices = Array.isArray(answer.choices) ? answer.choices.filter(isJsonObject) : []
+  return (
+    choices.length > 0 &&
+    choices.every(({ text, finish_reason: reason }) => {
+      if (typeof text !== 'string' || text.trim() === '') return false
+      // Without a cap of its own a request asks for 16 tokens, and gets them.
+      if (reason === 'length') return request.max_tokens === undefined || isOwnCap(request, answer)
+      return typeof reason === 'string' && ENDED.test(reason)
+    })
+  )
 }
 
 function isMessageWorthKeeping(request: JsonObject, answer: JsonObject): boolean {

@@ -45,7 +45,10 @@ export function planAnswer(options: AnswerOptions): AnswerPlan {
   const cap = readCap(type, body)
   const tokens = Math.min(wanted, cap)
   const toolCall = type === 'chat' ? planToolCall(body, options.promptHash) : null
-  const choices = type === 'chat' && typeof body.n === 'number' ? Math.max(1, Math.min(128, body.n)) : 1
+  const choices =
+    (type === 'chat' || type === 'completion') && typeof body.n === 'number'
+      ? Math.max(1, Math.min(128, body.n))
+      : 1
   const text = toolCall ? '' : writeText(options.promptHash, random, tokens * CHARACTERS_PER_TOKEN)
   const perChoice = toolCall ? Math.ceil(toolCall.arguments.length / CHARACTERS_PER_TOKEN) : tokens
   return {
@@ -80,6 +83,54 @@ export function buildChat(plan: AnswerPlan): JsonObject {
     service_tier: 'default',
     system_fingerprint: 'fp_simulator',
   }
+}
+
+export function buildCompletion(plan: AnswerPlan): JsonObject {
+  return {
+    id: plan.id,
+    object: 'text_completion',
+    created: plan.created,
+    model: plan.model,
+    choices: Array.from({ length: plan.choices }, (_, index) => ({
+      index,
+      text: plan.text,
+      logprobs: null,
+      finish_reason: plan.finish,
+    })),
+    usage: buildChatUsage(plan),
+  }
+}
+
+/** An input with `[[flag]]` in it is flagged as harassment. */
+export function buildModeration(plan: AnswerPlan, body: JsonObject): JsonObject {
+  const inputs = Array.isArray(body.input) ? body.input : [body.input ?? '']
+  const results = inputs.map((input) => {
+    const isFlagged = JSON.stringify(input).includes('[[flag]]')
+    return {
+      flagged: isFlagged,
+      categories: { harassment: isFlagged, violence: false },
+      category_scores: { harassment: isFlagged ? 0.98 : 0.001, violence: 0.0001 },
+    }
+  })
+  return { id: plan.id.replace('resp_', 'modr-'), model: plan.model, results }
+}
+
+/** Documents by how many of the words of the query they have, as a share; equal ones in the order given. */
+export function buildRerank(plan: AnswerPlan, body: JsonObject): JsonObject {
+  const wordsOf = (text: string) => new Set(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [])
+  const query = wordsOf(String(body.query ?? ''))
+  const documents = Array.isArray(body.documents) ? body.documents : []
+  const scored = documents.map((document, index) => {
+    const text = isJsonObject(document) ? String(document.text ?? '') : String(document)
+    const words = wordsOf(text)
+    const shared = [...query].filter((word) => words.has(word)).length
+    const shown = body.return_documents === true ? { document: { text } } : {}
+    return { index, relevance_score: query.size === 0 ? 0 : shared / query.size, ...shown }
+  })
+  const most = typeof body.top_n === 'number' ? body.top_n : documents.length
+  const results = scored.toSorted((a, b) => b.relevance_score - a.relevance_score).slice(0, most)
+  const usage = { prompt_tokens: plan.inputTokens, total_tokens: plan.inputTokens }
+  return { id: plan.id.replace('resp_', 'rerank-'), model: plan.model, results, usage }
 }
 
 export function buildChatUsage(plan: AnswerPlan): JsonObject {
@@ -177,20 +228,35 @@ function makeVector(input: string | number[], dimensions: number): Float64Array 
 
 /** Equal for equal calls: endpoint, model and prompt; other members of the request do not count. */
 export function hashPrompt(type: CallType, model: string, body: JsonObject): string {
-  const prompt =
-    type === 'chat' ? body.messages : type === 'embedding' ? body.input : [body.instructions, body.input]
-  return hash('sha1', `${type}\n${model}\n${JSON.stringify(prompt)}`)
+  return hash('sha1', `${type}\n${model}\n${JSON.stringify(readPrompt(type, body))}`)
+}
+
+function readPrompt(type: CallType, body: JsonObject): JsonValue | undefined {
+  switch (type) {
+    case 'chat':
+    case 'message':
+      return body.messages
+    case 'response':
+      return [body.instructions ?? null, body.input ?? null]
+    case 'completion':
+      return body.prompt
+    case 'rerank':
+      return [body.query ?? null, body.documents ?? null]
+    default:
+      return body.input
+  }
 }
 
 /** The texts of a prompt in which a marker may stand: one a message, item or input. */
 export function listPrompts(type: CallType, body: JsonObject): string[] {
-  const prompt = type === 'chat' ? body.messages : body.input
+  const prompt = type === 'response' ? body.input : readPrompt(type, body)
   if (type === 'embedding' && Array.isArray(prompt)) return prompt.filter((one) => typeof one === 'string')
   return [typeof prompt === 'string' ? prompt : JSON.stringify(prompt ?? '')]
 }
 
 function readCap(type: CallType, body: JsonObject): number {
-  const cap = type === 'chat' ? (body.max_completion_tokens ?? body.max_tokens) : body.max_output_tokens
+  const isOlder = type === 'chat' || type === 'completion'
+  const cap = isOlder ? (body.max_completion_tokens ?? body.max_tokens) : body.max_output_tokens
   return typeof cap === 'number' && cap > 0 ? Math.floor(cap) : Number.POSITIVE_INFINITY
 }
 

@@ -6,7 +6,10 @@ import type { CallType } from '../providers/provider.ts'
 import {
   type AnswerPlan,
   buildChat,
+  buildCompletion,
   buildEmbeddings,
+  buildModeration,
+  buildRerank,
   buildResponse,
   hashPrompt,
   listPrompts,
@@ -172,11 +175,20 @@ function prepare(
   latencyMs: number,
 ): PreparedAnswer {
   const { perTokenMs } = settings
+  if (type === 'moderation' || type === 'rerank') {
+    const answer = type === 'rerank' ? buildRerank(plan, body) : buildModeration(plan, body)
+    return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
+  }
   if (type !== 'embedding') {
     if (body.stream === true) {
       return { text: '', pieces: listEvents(plan, body, settings.chunkTokens), plan, latencyMs, perTokenMs }
     }
-    const answer = type === 'chat' ? buildChat(plan) : buildResponse(plan, body, 'done')
+    const answer =
+      type === 'chat'
+        ? buildChat(plan)
+        : type === 'completion'
+          ? buildCompletion(plan)
+          : buildResponse(plan, body, 'done')
     const whole = latencyMs + perTokenMs * plan.outputTokens
     return { text: JSON.stringify(answer), pieces: null, plan, latencyMs: whole, perTokenMs }
   }

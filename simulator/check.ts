@@ -10,6 +10,13 @@ const MAX_TOKENS = 300_000
 const MAX_TOKENS_PER_INPUT = 8192
 const MAX_DIMENSIONS = 3072
 
+/** The one member that a request has to have. */
+const NEEDED: Partial<Record<CallType, string>> = {
+  completion: 'prompt',
+  moderation: 'input',
+  rerank: 'documents',
+}
+
 /** Refuses what OpenAI refuses; null when the request is sound. */
 export function checkRequest(
   type: CallType,
@@ -29,6 +36,12 @@ export function checkRequest(
     return isSound
       ? null
       : invalidRequest("Missing required parameter: 'input'.", 'input', 'missing_required_parameter')
+  }
+  const needed = NEEDED[type]
+  if (needed !== undefined) {
+    return body[needed] === undefined || body[needed] === null
+      ? invalidRequest(`Missing required parameter: '${needed}'.`, needed, 'missing_required_parameter')
+      : null
   }
   const { messages } = body
   if (!Array.isArray(messages)) {

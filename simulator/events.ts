@@ -8,6 +8,7 @@ const CHARACTERS_PER_TOKEN = 4
 
 /** The events of a streamed answer in order, ending with the terminal one. */
 export function listEvents(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
+  if (plan.type === 'completion') return listCompletionChunks(plan, body, chunkTokens)
   return plan.type === 'chat'
     ? listChatChunks(plan, body, chunkTokens)
     : listResponseEvents(plan, body, chunkTokens)
@@ -21,8 +22,9 @@ export function buildStreamError(plan: AnswerPlan): StreamPiece {
     message: 'The server had an error.',
     param: null,
   }
-  const event = plan.type === 'chat' ? { error } : { ...error, type: 'error', sequence_number: 1000 }
-  return { text: plan.type === 'chat' ? writeData(event) : writeEvent('error', event), tokens: 0 }
+  const isResponse = plan.type === 'response'
+  const event = !isResponse ? { error } : { ...error, type: 'error', sequence_number: 1000 }
+  return { text: isResponse ? writeEvent('error', event) : writeData(event), tokens: 0 }
 }
 
 function listChatChunks(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
@@ -55,6 +57,24 @@ function listChatChunks(plan: AnswerPlan, body: JsonObject, chunkTokens: number)
         add(index, { content: part }, null, countTokens(part))
     }
     add(index, {}, plan.finish, 0)
+  }
+  if (includeUsage)
+    pieces.push({ text: writeData({ ...base, choices: [], usage: buildChatUsage(plan) }), tokens: 0 })
+  pieces.push({ text: 'data: [DONE]\n\n', tokens: 0 })
+  return pieces
+}
+
+function listCompletionChunks(plan: AnswerPlan, body: JsonObject, chunkTokens: number): StreamPiece[] {
+  const includeUsage = isJsonObject(body.stream_options) && body.stream_options.include_usage === true
+  const base = { id: plan.id, object: 'text_completion', created: plan.created, model: plan.model }
+  const pieces: StreamPiece[] = []
+  const add = (index: number, text: string, finish: string | null) => {
+    const choices = [{ index, text, logprobs: null, finish_reason: finish }]
+    pieces.push({ text: writeData({ ...base, choices }), tokens: countTokens(text) })
+  }
+  for (let index = 0; index < plan.choices; index += 1) {
+    for (const part of cutText(plan.text, chunkTokens)) add(index, part, null)
+    add(index, '', plan.finish)
   }
   if (includeUsage)
     pieces.push({ text: writeData({ ...base, choices: [], usage: buildChatUsage(plan) }), tokens: 0 })

@@ -38,6 +38,9 @@ const ENDPOINTS: [end: string, type: CallType][] = [
   ['/chat/completions', 'chat'],
   ['/responses', 'response'],
   ['/embeddings', 'embedding'],
+  ['/completions', 'completion'],
+  ['/moderations', 'moderation'],
+  ['/rerank', 'rerank'],
 ]
 const DEPLOYMENT = /\/openai\/deployments\/([^/]+)\//
 const DEFAULT_MODELS = ['gpt-5-mini', 'text-embedding-3-small']

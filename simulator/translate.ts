@@ -6,10 +6,10 @@ import type { PreparedAnswer } from './send.ts'
 const DATA = 'data: '
 const DONE = 'data: [DONE]\n\n'
 
-/** What is sent, in the words of a dialect; null: as it is. Responses are said alike by all. */
+/** What is sent, in the words of a dialect; null: as it is. Other calls than chats and embeddings are said alike by all. */
 export function translate(prepared: PreparedAnswer, dialect: Dialect | null): PreparedAnswer {
   const { plan, pieces, text } = prepared
-  if (dialect === null || plan.type === 'response') return prepared
+  if (dialect === null || (plan.type !== 'chat' && plan.type !== 'embedding')) return prepared
   if (pieces === null) {
     const say = plan.type === 'chat' ? dialect.whole : dialect.embeddings
     return say ? { ...prepared, text: JSON.stringify(say(JSON.parse(text) as JsonObject)) } : prepared

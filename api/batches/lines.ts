@@ -17,7 +17,15 @@ import { describeMissingModel } from '../openai/missing-model.ts'
 import { toResponseId } from '../openai/response-id.ts'
 import { originOfBatch } from '../origin.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
-import { chatBodySchema, embeddingBodySchema, responseBodySchema } from '../schemas/bodies.ts'
+import {
+  chatBodySchema,
+  completionBodySchema,
+  embeddingBodySchema,
+  messageBodySchema,
+  moderationBodySchema,
+  rerankBodySchema,
+  responseBodySchema,
+} from '../schemas/bodies.ts'
 
 /** Reads the lines of batches as their endpoints would read them; the workers' side of this is batches/runner/lines.ts. */
 export type BatchLineReader = {
@@ -36,6 +44,10 @@ const kinds = {
   '/v1/chat/completions': { type: 'chat', schema: chatBodySchema },
   '/v1/embeddings': { type: 'embedding', schema: embeddingBodySchema },
   '/v1/responses': { type: 'response', schema: responseBodySchema },
+  '/v1/messages': { type: 'message', schema: messageBodySchema },
+  '/v1/completions': { type: 'completion', schema: completionBodySchema },
+  '/v1/moderations': { type: 'moderation', schema: moderationBodySchema },
+  '/v1/rerank': { type: 'rerank', schema: rerankBodySchema },
 } as const
 
 export function createBatchLineReader(deps: SubmitDeps & { config: () => Config }): BatchLineReader {

@@ -1,6 +1,7 @@
 import type { Lane } from '../../config/lanes.ts'
 import type { Tier } from '../../jobs/job.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { isWithoutOutput } from '../../providers/endpoints.ts'
 import { ApiError } from '../errors.ts'
 import type { CreateJob } from './create-schema.ts'
 
@@ -24,7 +25,7 @@ export function chooseTier(lane: Lane, create: CreateJob, isAwaited: boolean): T
 
 function checkTier(lane: Lane, { tier, type }: CreateJob): Tier {
   if (tier === 'flex' && !hasFlex(lane, type)) {
-    const why = type === 'embedding' ? 'embeddings have no flex' : `${lane.id} has no flex`
+    const why = isWithoutOutput(type) ? `jobs of type ${type} have no flex` : `${lane.id} has no flex`
     throw new ApiError('invalid_request', `tier: ${why}`, { param: 'tier' })
   }
   if (tier === 'batch' && lane.tiers?.batch == null) {
@@ -34,7 +35,7 @@ function checkTier(lane: Lane, { tier, type }: CreateJob): Tier {
 }
 
 function hasFlex(lane: Lane, type: CreateJob['type']): boolean {
-  return type !== 'embedding' && lane.tiers?.flex != null
+  return !isWithoutOutput(type) && lane.tiers?.flex != null
 }
 
 /** How long one call of it may take, ms, where it does not say. */

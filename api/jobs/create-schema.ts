@@ -3,8 +3,11 @@ import { CacheMode, Priority, Tier } from '../../jobs/job.ts'
 import { idPatterns } from '../errors.ts'
 import {
   chatBodySchema,
+  completionBodySchema,
   embeddingBodySchema,
   messageBodySchema,
+  moderationBodySchema,
+  rerankBodySchema,
   responseBodySchema,
 } from '../schemas/bodies.ts'
 
@@ -62,11 +65,22 @@ const create = {
   response: z.strictObject({ type: z.literal('response'), body: responseBodySchema, ...common }),
   message: z.strictObject({ type: z.literal('message'), body: messageBodySchema, ...common }),
   embedding: z.strictObject({ type: z.literal('embedding'), body: embeddingBodySchema, ...common }),
+  completion: z.strictObject({ type: z.literal('completion'), body: completionBodySchema, ...common }),
+  moderation: z.strictObject({ type: z.literal('moderation'), body: moderationBodySchema, ...common }),
+  rerank: z.strictObject({ type: z.literal('rerank'), body: rerankBodySchema, ...common }),
 }
 
 /** What `POST /v1/jobs` takes. */
 export const createJobSchema = z
-  .discriminatedUnion('type', [create.chat, create.response, create.message, create.embedding])
+  .discriminatedUnion('type', [
+    create.chat,
+    create.response,
+    create.message,
+    create.embedding,
+    create.completion,
+    create.moderation,
+    create.rerank,
+  ])
   .meta({ id: 'CreateJob' })
 export type CreateJob = z.output<typeof createJobSchema>
 
@@ -81,5 +95,8 @@ export const bulkLineSchema = z
     create.response.extend(lineMembers),
     create.message.extend(lineMembers),
     create.embedding.extend(lineMembers),
+    create.completion.extend(lineMembers),
+    create.moderation.extend(lineMembers),
+    create.rerank.extend(lineMembers),
   ])
   .meta({ id: 'BulkLine' })

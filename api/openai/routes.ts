@@ -3,11 +3,18 @@ import type { JsonObject } from '../../lib/json.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { sendError } from '../error-replies.ts'
 import { ApiError } from '../errors.ts'
-import { chatBodySchema, embeddingBodySchema } from '../schemas/bodies.ts'
+import {
+  chatBodySchema,
+  completionBodySchema,
+  embeddingBodySchema,
+  moderationBodySchema,
+  rerankBodySchema,
+} from '../schemas/bodies.ts'
 import { createValidatorCompiler } from '../validation.ts'
 import { answerCall } from './answer.ts'
 import { applyDeployment } from './azure-paths.ts'
 import { createChatForm } from './chat-form.ts'
+import { createCompletionForm } from './completion-form.ts'
 import { registerResponseRoutes } from './responses-routes.ts'
 import {
   jobAccepted as accepted,
@@ -41,6 +48,11 @@ const embeddingResponse: unknown = {
   200: { description: 'The vectors.', content: json("The provider's list of embeddings.") },
   202: accepted,
   ...openAiErrorResponses,
+}
+
+/** Untyped likewise. */
+function describeAnswer(what: string): unknown {
+  return { 200: { description: what, content: json(what) }, 202: accepted, ...openAiErrorResponses }
 }
 
 /** The routes that clients of OpenAI know. Register them in a scope of their own. */
@@ -87,6 +99,57 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
     },
     (request, reply) =>
       answerCall(request, reply, { type: 'embedding', body: request.body }, { stream: null }, context),
+  )
+
+  app.post(
+    '/v1/completions',
+    {
+      schema: {
+        tags,
+        operationId: 'createCompletion',
+        summary: 'Create a text completion',
+        description,
+        body: completionBodySchema,
+        response: describeAnswer("The provider's `text_completion`; with `stream: true` its chunks."),
+      },
+    },
+    (request, reply) => {
+      const body = request.body as JsonObject
+      const stream = body.stream === true ? () => createCompletionForm(body) : null
+      return answerCall(request, reply, { type: 'completion', body: request.body }, { stream }, context)
+    },
+  )
+
+  app.post(
+    '/v1/moderations',
+    {
+      schema: {
+        tags,
+        operationId: 'createModeration',
+        summary: 'Classify inputs',
+        description,
+        body: moderationBodySchema,
+        response: describeAnswer("The provider's moderation, with a result for each input."),
+      },
+    },
+    (request, reply) =>
+      answerCall(request, reply, { type: 'moderation', body: request.body }, { stream: null }, context),
+  )
+
+  app.post(
+    '/v1/rerank',
+    {
+      schema: {
+        tags,
+        operationId: 'createRerank',
+        summary: 'Order documents by their relevance',
+        description: `As Cohere, Jina, vLLM and LiteLLM have it. ${description}`,
+        body: rerankBodySchema,
+        response: describeAnswer("The provider's `results`, the most relevant first."),
+      },
+    },
+    (request, reply) =>
+      answerCall(request, reply, { type: 'rerank', body: request.body }, { stream: null }, context),
   )
 
   registerResponseRoutes(app, context)

@@ -27,6 +27,30 @@ export const responseBodySchema = z
   })
   .meta({ id: 'ResponseBody', description: 'A body of `POST /responses`.' })
 
+export const completionBodySchema = z
+  .looseObject({
+    model,
+    prompt: z.union([z.string(), z.array(z.unknown()).min(1)], { error: 'expected a string or an array' }),
+    stream,
+  })
+  .meta({ id: 'CompletionBody', description: 'A body of `POST /completions`.' })
+
+export const moderationBodySchema = z
+  .looseObject({
+    model,
+    input: z.union([z.string(), z.array(z.unknown()).min(1)], { error: 'expected a string or an array' }),
+  })
+  .meta({ id: 'ModerationBody', description: 'A body of `POST /moderations`.' })
+
+export const rerankBodySchema = z
+  .looseObject({
+    model,
+    query: z.string().min(1),
+    documents: z.array(z.union([z.string(), z.looseObject({})])).min(1),
+    top_n: z.int().min(1).nullish(),
+  })
+  .meta({ id: 'RerankBody', description: 'A body of `POST /rerank`, as Cohere and Jina have it.' })
+
 export const messageBodySchema = z
   .looseObject({
     model,

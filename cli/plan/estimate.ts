@@ -5,7 +5,7 @@ import type { Config } from '../../config/schema.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { type CostEstimate, estimateCost, priceUsage } from '../../providers/accounting.ts'
 import { coalesceKey } from '../../providers/embeddings.ts'
-import type { CallType } from '../../providers/provider.ts'
+import { CallType } from '../../providers/provider.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
 /** What one lane would be asked for. */
@@ -29,7 +29,7 @@ export type Load = {
   refused: { count: number; examples: { line: number; reason: string }[] }
 }
 
-const callTypes: readonly string[] = ['chat', 'response', 'message', 'embedding'] satisfies CallType[]
+const callTypes: readonly string[] = Object.values(CallType)
 const MOST_EXAMPLES = 5
 
 type CountedLane = LaneLoad & { packs: Map<string, { inputs: number; tokens: number }> }

@@ -21,6 +21,10 @@ const types: Record<BatchEndpoint, string> = {
   '/v1/chat/completions': 'chat',
   '/v1/embeddings': 'embedding',
   '/v1/responses': 'response',
+  '/v1/messages': 'message',
+  '/v1/completions': 'completion',
+  '/v1/moderations': 'moderation',
+  '/v1/rerank': 'rerank',
 }
 
 /** Reads a job create, a failed job as `failures export` writes it, or a line of an OpenAI batch as the job that it asks for. */

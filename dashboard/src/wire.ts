@@ -125,7 +125,7 @@ export type Usage = { input_tokens: number; output_tokens: number; total_tokens:
 
 export type Job = {
   id: string
-  type: 'chat' | 'response' | 'message' | 'embedding'
+  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank'
   status: JobStatus
   model: string
   lane: string

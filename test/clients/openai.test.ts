@@ -150,6 +150,36 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     await client.files.delete(file.id)
   })
 
+  test('text completions, whole, streamed and from the cache, say the same', async () => {
+    const body = { model: 'sim/chat', prompt: fresh('Once'), max_tokens: 30, n: 2 }
+    const read = async () => {
+      const said = ['', '']
+      let usage: unknown
+      const stream = await client.completions.create({
+        ...body,
+        stream: true,
+        stream_options: { include_usage: true },
+      })
+      for await (const chunk of stream) {
+        for (const { index, text } of chunk.choices) said[index] += text
+        usage = chunk.usage ?? usage
+      }
+      return { said, usage }
+    }
+    const streamed = await read()
+    const whole = await client.completions.create(body)
+    expect(whole.choices.map(({ text }) => text)).toEqual(streamed.said)
+    expect(streamed.said[0]).not.toBe('')
+    expect(await read()).toEqual({ said: streamed.said, usage: whole.usage })
+    expect(streamed.usage).toEqual(whole.usage)
+  })
+
+  test('moderations', async () => {
+    const input = [fresh('kind'), fresh('[[flag]] unkind')]
+    const { results } = await client.moderations.create({ model: 'sim/chat', input })
+    expect(results.map(({ flagged }) => flagged)).toEqual([false, true])
+  })
+
   test('errors have their classes, with our words and those of the provider', async () => {
     const missing = await failureOf(
       client.chat.completions.create({ model: 'sim/none', messages: messages() }),
@@ -269,4 +299,52 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     expect(vectors.data[0]!.embedding).toHaveLength(1536)
     expect((await azure.responses.create({ model: 'sim/chat', input: fresh() })).status).toBe('completed')
   })
+})
+
+test('documents are ordered, as Cohere and Jina do it, and each is a job like any other', async () => {
+  const body = {
+    model: 'sim/chat',
+    query: fresh('river in Saxony'),
+    documents: ['A mountain.', { text: 'The Elbe, a river in Saxony.' }, 'A river.'],
+    top_n: 2,
+    return_documents: true,
+  }
+  const send = (path: string, value: object) =>
+    fetch(`${stack.urls[0]}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(value),
+    })
+  const response = await send('/v1/rerank', body)
+  const answered = (await response.json()) as { results: { index: number; document: object }[] }
+  expect(answered.results.map(({ index }) => index)).toEqual([1, 2])
+  expect(answered.results[0]!.document).toEqual({ text: 'The Elbe, a river in Saxony.' })
+  const job = await getJob(stack.urls[0]!, response.headers.get('x-job-id')!)
+  expect(job).toMatchObject({ type: 'rerank', status: 'completed', usage: { output_tokens: 0 } })
+  expect((await send('/v1/rerank', body)).headers.get('x-cache')).toBe('hit')
+  const { id } = (await (
+    await send('/v1/jobs', { type: 'moderation', body: { model: 'sim/chat', input: 'x' } })
+  ).json()) as {
+    id: string
+  }
+  expect(await (await fetch(`${stack.urls[0]}/v1/jobs/${id}?wait=10`)).json()).toMatchObject({
+    type: 'moderation',
+    status: 'completed',
+    result: { results: [{ flagged: false }] },
+  })
+})
+
+test.each([
+  ['/v1/rerank', { query: 'x', documents: [] }, 'documents'],
+  ['/v1/rerank', { query: '', documents: ['x'] }, 'query'],
+  ['/v1/completions', {}, 'prompt'],
+  ['/v1/moderations', { input: [] }, 'input'],
+])('%s refuses %j by the name of the member', async (path, members, param) => {
+  const response = await fetch(`${stack.urls[0]}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'sim/chat', ...members }),
+  })
+  expect(response.status).toBe(400)
+  expect(await response.json()).toMatchObject({ error: { code: 'invalid_request', param } })
 })
