@@ -113,11 +113,13 @@ local function load(id, tombstones, more)
   }
 end
 
--- Appends an event. The list's new length is the event's `seq`: gapless from 1 by construction.
--- `members` is JSON text of further members, with its leading comma, or ''.
-local function emit(job, event, members)
-  local text = '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
-  local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
+-- An event's text. `members` is JSON text of further members, with its leading comma, or ''.
+local function event_text(event, members)
+  return '{"event":"' .. event .. '","at":' .. ms(now) .. (members or '') .. '}'
+end
+
+-- Tells of the event with this text that was just written as the job's `seq`-th.
+local function announce(job, event, seq, text)
   if event ~= 'job.delta' then refer(job.id, seq, event) end
   -- Nobody can listen to a new job.
   if not job.is_new then redis.call('PUBLISH', root .. ':live:' .. job.id, seq) end
@@ -130,6 +132,13 @@ local function emit(job, event, members)
       'id', job.id, 'seq', seq)
     redis.call('PUBLISH', root .. ':live:group:' .. job.group, job.id)
   end
+end
+
+-- Appends an event. The list's new length is the event's `seq`: gapless from 1 by construction.
+local function emit(job, event, members)
+  local text = event_text(event, members)
+  local seq = redis.call('RPUSH', job_key(job.id) .. ':events', text)
+  announce(job, event, seq, text)
   return seq
 end
 
@@ -533,6 +542,20 @@ local function reply(job, status, seq, text)
     v[5] or '', v[6] or '', v[7] or '', text or '' }, '\n'))
 end
 
+-- Fields that only a job that may run again needs. A completed one does not; `create.lua` leaves them out where it makes one.
+local ONLY_TO_RUN = { 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries' }
+
+-- What follows the terminal event of a job, its `seq`-th: webhook outbox, retention and its flow. `fields` are those of the end.
+local function follow_end(job, status, seq, retain, fields)
+  deliver(job, 'job.' .. status, seq)
+  put(root .. ':expiry', ms(now + retain), job.id)
+  if job.flow then
+    local usage
+    for i = 1, #(fields or {}), 2 do if fields[i] == 'usage' then usage = fields[i + 1] end end
+    tell_flow(job, status, usage)
+  end
+end
+
 -- Ends a job: record, indexes, event, webhook outbox and retention in one step.
 -- `fields` are further record fields (flat list), `members` further event members, `text` as in `reply`. The caller has
 -- already counted the job among the holders of its answer.
@@ -543,22 +566,15 @@ local function finish(job, status, retain, fields, members, text)
     if job.paid > 0 then set[#set + 1], set[#set + 2] = 'cost_usd', to_usd(job.paid) end
     redis.call('HSET', job_key(job.id), unpack(set))
     local gone = { 'next_attempt_at', 'waiting_for', 'leader', 'claim' }
-    -- Only a job that may run again needs these. A completed one does not.
     if status == 'completed' then
-      for _, name in ipairs({ 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries' }) do gone[#gone + 1] = name end
+      for _, name in ipairs(ONLY_TO_RUN) do gone[#gone + 1] = name end
     end
     release(job, gone)
     redis.call('HDEL', job_key(job.id), unpack(gone))
     index(job, status)
     local seq = emit(job, 'job.' .. status, members)
-    deliver(job, 'job.' .. status, seq)
-    put(root .. ':expiry', ms(now + retain), job.id)
+    follow_end(job, status, seq, retain, fields)
     if job.reply then reply(job, status, seq, text) end
-    if job.flow then
-      local usage
-      for i = 1, #(fields or {}), 2 do if fields[i] == 'usage' then usage = fields[i + 1] end end
-      tell_flow(job, status, usage)
-    end
   end
   release(job)
   -- If the worker of a carrying call dies, its place in the outbox leads to the call.

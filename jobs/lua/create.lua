@@ -19,6 +19,10 @@
 -- a directly dispatched call has ended it; after 'shared' it is
 -- among the followers of such a job.
 
+-- A cached answer completes its job as it is made: the record is written once, as a completed one.
+local ONLY_TO_RUN_SET = {}
+for _, name in ipairs(ONLY_TO_RUN) do ONLY_TO_RUN_SET[name] = true end
+
 -- Jobs that this script call has created: several callers may submit the same one at the same time.
 local made_here = {}
 
@@ -107,44 +111,58 @@ local function create(a, may_be_made)
     flow = flow,
   }
   job.is_new = true
-  local ready = ms(scheduled and run_at or now)
-  local status = scheduled and 'scheduled' or 'queued'
-  -- Missing fields have the usual values: the job is ready from its creation on, and its expected cost is 0.
-  local fields = { 'status', status, 'created_at', ms(now), 'hash', hash, 'cache_mode', cache_mode,
-    'cache', cache_mode == 'off' and 'off' or 'miss' }
-  if scheduled then fields[#fields + 1], fields[#fields + 2] = 'ready_at', ready end
-  if estimate ~= '0' then fields[#fields + 1], fields[#fields + 2] = 'estimate', estimate end
-  for i = 19, #a do fields[#fields + 1] = a[i] end
-  if scheduled then fields[#fields + 1], fields[#fields + 2] = 'run_at', ready end
+  for i = 19, #a, 2 do
+    if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' then job[a[i]] = a[i + 1] end
+  end
 
   -- A scheduled job looks for a cached answer when it is due, not before.
   local way, found = 'lead', nil
   if not scheduled then way, found = claim(id, hash, cache_mode, true) end
-  if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end
+
+  local ready = ms(scheduled and run_at or now)
+  local status = way == 'hit' and 'completed' or scheduled and 'scheduled' or 'queued'
+  -- Missing fields have the usual values: the job is ready from its creation on, and its expected cost is 0.
+  local fields = { 'status', status, 'created_at', ms(now), 'hash', hash }
+  local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
+  if way == 'hit' then
+    set('finished_at', ms(now))
+    for i = 19, #a, 2 do if not ONLY_TO_RUN_SET[a[i]] then set(a[i], a[i + 1]) end end
+    local free = free_fields(found, 'hit')
+    for i = 1, #free, 2 do set(free[i], free[i + 1]) end
+  else
+    set('cache_mode', cache_mode)
+    set('cache', cache_mode == 'off' and 'off' or 'miss')
+    if scheduled then set('ready_at', ready) end
+    if estimate ~= '0' then set('estimate', estimate) end
+    for i = 19, #a do fields[#fields + 1] = a[i] end
+    if scheduled then set('run_at', ready) end
+    if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end
+  end
   redis.call('HSET', job_key(id), unpack(fields))
   made_here[id] = true
-  for i = 19, #a, 2 do
-    if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' then job[a[i]] = a[i + 1] end
-  end
   put(root .. ':jobs', ms(now), id)
   if group then
     redis.call('HINCRBY', group_key(group), 'total', 1)
     put(group_key(group) .. ':jobs', ms(now), id)
   end
-  if job.deadline > 0 then put(root .. ':deadlines', a[11], id) end
   if idempotency then
     redis.call('HSET', idempotency, 'id', id, 'fingerprint', string.match(a[5], '^[^ ]*'))
     redis.call('PEXPIRE', idempotency, a[6])
   end
   index(job, status)
-  emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
 
   if way == 'hit' then
     job.reply = nil -- the answer to this call says it
-    finish(job, 'completed', tonumber(a[8]), free_fields(found, 'hit'), nil, found.text)
+    local queued, completed = event_text('job.queued'), event_text('job.completed')
+    local seq = redis.call('RPUSH', job_key(id) .. ':events', queued, completed)
+    announce(job, 'job.queued', seq - 1, queued)
+    announce(job, 'job.completed', seq, completed)
+    follow_end(job, 'completed', seq, tonumber(a[8]), free_fields(found, 'hit'))
     if a[18] ~= '' then return { 'hit', ms(now) } end
     return { 'hit', ms(now), found.by, found.usage, found.text or '' }
   end
+  if job.deadline > 0 then put(root .. ':deadlines', a[11], id) end
+  emit(job, 'job.queued', scheduled and (',"run_at":' .. ready) or '')
   if way == 'follow' then
     follow(job, found)
     return { 'shared', ms(now) }

@@ -32,6 +32,31 @@ describe('the result cache', () => {
     expect(await queuedEntries(store)).toEqual([])
   })
 
+  it('writes a job that it answers once, as a completed one', async () => {
+    const store = await openTestStore({ own: true })
+    await submit(store)
+    await complete(store, await store.start())
+    await submit(store) // loads the script
+    await store.redis.config('RESETSTAT')
+    const hit = await submit(store)
+    const stats = await store.redis.info('commandstats')
+    const callsOf = (name: string) => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+    const writes = ['hset', 'hdel', 'hincrby', 'rpush', 'zadd', 'zrem', 'xadd', 'publish']
+    expect(Object.fromEntries(writes.map((name) => [name, callsOf(name)]))).toEqual({
+      hset: 1, // the record
+      hdel: 0,
+      hincrby: 1, // one holder more of the answer
+      rpush: 1, // both events
+      zadd: 3, // the tenant's jobs, those completed, and when it is forgotten
+      zrem: 0,
+      xadd: 1,
+      publish: 0,
+    })
+    const fields = await store.redis.hkeys(`${store.root}:job:${hit.id}`)
+    expect(fields).not.toEqual(expect.arrayContaining(['cost']))
+    expect(fields).not.toEqual(expect.arrayContaining(['cache_mode']))
+  })
+
   it('gives every job the vectors in the format of its own body, whoever shares them', async () => {
     const store = await openTestStore()
     const embedding = (encoding_format?: string): Partial<NewJob> => ({
