@@ -8,6 +8,7 @@ import { addCommands } from './cli/program.ts'
 import { findWeakKeys } from './config/key-strength.ts'
 import { ConfigError, findConfigPath, loadConfig } from './config/load.ts'
 import type { Config } from './config/schema.ts'
+import { findUnpriced } from './config/unpriced.ts'
 import { createLiveConfig, watchConfig } from './config/watch.ts'
 import { describeError, shownWhole } from './lib/describe-error.ts'
 import { nameRedis } from './lib/redis-fault.ts'
@@ -102,7 +103,9 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
   }
   const log = createLog(config.log.level)
   reportCrashes(log)
+  const warnOfUnpriced = createUnpricedWarning(log)
   warnOfWeakKeys(config, log)
+  warnOfUnpriced(config)
 
   if (config.redis.url === undefined && config.redis.cluster === undefined) {
     if (role !== 'all') throw new NoRedisError()
@@ -130,6 +133,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
       },
       onChange: (next) => {
         warnOfWeakKeys(next, log)
+        warnOfUnpriced(next)
         log.level = next.log.level
         const ignored = live
           .replace(next)
@@ -205,6 +209,22 @@ function warnOfWeakKeys(config: Config, log: Logger): void {
   const keys = findWeakKeys(config)
   if (keys.length > 0)
     log.warn({ keys }, 'these keys hold less than 128 bits; `node main.ts keys new` makes a good one')
+}
+
+/** Names each lane once. */
+function createUnpricedWarning(log: Logger): (config: Config) => void {
+  const named = new Set<string>()
+  return (config) => {
+    const found = findUnpriced(config).filter(({ lane }) => !named.has(lane))
+    for (const { lane } of found) named.add(lane)
+    if (found.length > 0) {
+      const lanes = found.map(({ lane }) => lane)
+      log.warn(
+        { lanes, budgets: found[0]!.budgets },
+        'these lanes have no price: their costs are not known, and no budget counts them',
+      )
+    }
+  }
 }
 
 function toPort(text: string): number {

@@ -1,6 +1,7 @@
 import { findWeakKeys } from '../config/key-strength.ts'
 import { listLanes } from '../config/lanes.ts'
 import { ConfigError, findConfigPath, loadConfig } from '../config/load.ts'
+import { findUnpriced } from '../config/unpriced.ts'
 import { ExitCode } from './exit.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -15,10 +16,11 @@ export async function runCheckConfig(
   try {
     const config = loadConfig({ path, env })
     const weakKeys = findWeakKeys(config)
+    const unpriced = findUnpriced(config)
     const lanes = listLanes(config).map(({ id }) => id)
     const tenants = Object.keys(config.tenants)
     if (json) {
-      const found = { path, faults: [], lanes, tenants, weak_keys: weakKeys }
+      const found = { path, faults: [], lanes, tenants, weak_keys: weakKeys, unpriced }
       await terminal.write(`${JSON.stringify(found)}\n`)
       return ExitCode.ok
     }
@@ -27,6 +29,12 @@ export async function runCheckConfig(
     for (const place of weakKeys) {
       const advice = 'holds less than 128 bits; `keys new` makes a good one'
       await terminal.write(`${terminal.style('yellow', 'warning')}: ${place} ${advice}\n`)
+    }
+    for (const { lane, budgets } of unpriced) {
+      const blind = budgets.length === 0 ? '' : `, nor do the budgets of ${budgets.join(', ')} count them`
+      await terminal.write(
+        `${terminal.style('yellow', 'warning')}: ${lane} has no price: the costs of its calls are not known${blind}\n`,
+      )
     }
     return ExitCode.ok
   } catch (error) {

@@ -72,5 +72,13 @@ export const overviewSchema = z
         }),
       )
       .describe('Failed jobs that are kept, by error code.'),
+    unpriced: z
+      .array(
+        z.object({
+          lane: z.string(),
+          budgets: z.array(z.string()).describe('Tenants whose budgets do not see its calls.'),
+        }),
+      )
+      .describe('Lanes of the configuration whose price is not known; the costs of their calls are null.'),
   })
   .meta({ id: 'Overview' })

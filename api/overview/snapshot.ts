@@ -3,6 +3,7 @@ import { type Batch, isOver } from '../../batches/batch.ts'
 import type { Batches } from '../../batches/store.ts'
 import type { Config } from '../../config/schema.ts'
 import { tenantNames } from '../../config/tenants.ts'
+import { findUnpriced, type UnpricedLane } from '../../config/unpriced.ts'
 import type { FailedGroup } from '../../jobs/failed.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { TenantStatsReader } from '../../jobs/tenant-stats.ts'
@@ -51,6 +52,8 @@ export type Overview = {
   groups: GroupView[]
   batches: BatchView[]
   failures: ({ tenant: string } & Pick<FailedGroup, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
+  /** Lanes of the configuration whose price is not known. */
+  unpriced: UnpricedLane[]
 }
 
 export type SnapshotDeps = {
@@ -190,6 +193,7 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       groups,
       batches,
       failures,
+      unpriced: findUnpriced(config()),
     }
   }
 }

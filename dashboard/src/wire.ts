@@ -111,6 +111,8 @@ export type Overview = {
   groups: Group[]
   batches: Batch[]
   failures: Failure[]
+  /** Lanes whose price is not known. */
+  unpriced: { lane: string; budgets: string[] }[]
 }
 
 export type JobError = {
@@ -121,7 +123,16 @@ export type JobError = {
   provider_error?: object
 }
 
-export type Usage = { input_tokens: number; output_tokens: number; total_tokens: number }
+export type Usage = {
+  input_tokens: number
+  cached_input_tokens?: number
+  cache_write_tokens?: number
+  audio_input_tokens?: number
+  output_tokens: number
+  reasoning_tokens?: number
+  audio_output_tokens?: number
+  total_tokens: number
+}
 
 export type Job = {
   id: string
@@ -131,6 +142,8 @@ export type Job = {
   lane: string
   group: string | null
   priority: string
+  tier: string
+  served_tier: string | null
   metadata: Record<string, string>
   created_at: string
   run_at: string | null
@@ -146,6 +159,7 @@ export type Job = {
   result: object | null
   usage: Usage | null
   cost_usd: number | null
+  cost_is_estimate: boolean
   error: JobError | null
 }
 

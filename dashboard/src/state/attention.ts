@@ -9,7 +9,7 @@ export type Concern = { id: string; tone: Tone; subject: string; kind: 'lane' | 
 const NEARLY = 0.9
 
 /** What wants a person's eye, the worst first. */
-export function findConcerns({ lanes, tenants }: Overview): Concern[] {
+export function findConcerns({ lanes, tenants, unpriced }: Overview): Concern[] {
   const concerns: Concern[] = []
   for (const lane of lanes) {
     const { tone, label, detail } = judgeLane(lane)
@@ -22,6 +22,18 @@ export function findConcerns({ lanes, tenants }: Overview): Concern[] {
         text: `${label}: ${detail}`,
       })
     }
+  }
+  for (const { lane, budgets } of unpriced) {
+    concerns.push({
+      id: `price ${lane}`,
+      tone: 'warn',
+      subject: lane,
+      kind: 'lane',
+      text:
+        budgets.length === 0
+          ? 'has no price: the costs of its calls are not known'
+          : `has no price: the budgets of ${budgets.join(', ')} do not count its calls`,
+    })
   }
   for (const tenant of tenants) {
     const { budget_usd_per_day: budget, spent_usd: spent, reserved_usd: reserved, max_queued: most } = tenant

@@ -9,7 +9,7 @@ import { describePause, describeWait, formatCount, formatDuration, formatUsd } f
 import { useApp } from '../state/app.ts'
 import { type JobWatch, watchJob } from '../state/job-watch.ts'
 import { linkToJobs, linkToLane } from '../state/route.ts'
-import type { Job, Lane } from '../wire.ts'
+import type { Job, Lane, Usage } from '../wire.ts'
 import { Deliveries } from './deliveries.tsx'
 import { JobActions } from './job-actions.tsx'
 import { JobTimeline } from './job-timeline.tsx'
@@ -221,9 +221,17 @@ function Facts({ job, tenant }: { job: Job; tenant: string | null }) {
         {job.usage === null ? null : (
           <Fact name="Tokens">
             {formatCount(job.usage.input_tokens)} in, {formatCount(job.usage.output_tokens)} out
+            <UsageDetails usage={job.usage} />
           </Fact>
         )}
-        <Fact name="Cost">{formatUsd(job.cost_usd)}</Fact>
+        <Fact name="Tier">
+          {job.tier}
+          {job.served_tier === null || job.served_tier === job.tier ? '' : `, served at ${job.served_tier}`}
+        </Fact>
+        <Fact name="Cost">
+          {formatUsd(job.cost_usd)}
+          {job.cost_is_estimate ? <span class="muted"> estimated</span> : null}
+        </Fact>
         {Object.entries(job.metadata).map(([name, value]) => (
           <Fact key={name} name={name}>
             {value}
@@ -232,6 +240,23 @@ function Facts({ job, tenant }: { job: Job; tenant: string | null }) {
       </dl>
     </section>
   )
+}
+
+const DETAILS = [
+  ['cached_input_tokens', 'in from the prompt cache'],
+  ['cache_write_tokens', 'in written to the prompt cache'],
+  ['audio_input_tokens', 'in of audio'],
+  ['reasoning_tokens', 'out of reasoning'],
+  ['audio_output_tokens', 'out of audio'],
+] as const
+
+function UsageDetails({ usage }: { usage: Usage }) {
+  const known = DETAILS.filter(([name]) => (usage[name] ?? 0) > 0)
+  return known.map(([name, what]) => (
+    <div key={name} class="muted">
+      {formatCount(usage[name] ?? 0)} {what}
+    </div>
+  ))
 }
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {

@@ -60,6 +60,7 @@ export function makeOverview(second: number, given: Partial<Overview> = {}): Ove
     groups: [],
     batches: [],
     failures: [],
+    unpriced: [],
     ...given,
   }
 }
