@@ -14,6 +14,7 @@ import { createEmbeddingCache } from './jobs/embedding-cache.ts'
 import { withUnparsedResult } from './jobs/job-result.ts'
 import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
 import { readMaintainer } from './jobs/maintainer-lease.ts'
+import { createPromptPrefixes } from './jobs/prompt-prefixes.ts'
 import { lockLease, placeLease } from './jobs/queue.ts'
 import { createScheduledCounts } from './jobs/scheduled-counts.ts'
 import { readStoreId } from './jobs/store-id.ts'
@@ -173,6 +174,11 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     log,
   })
   closers.add('the log of the lanes', async () => laneLog.close())
+  const prefixes = createPromptPrefixes({
+    redis: store.redis,
+    prefix: store.prefix,
+    onError: (error, what) => log.warn({ err: error, what }, 'a prompt cache is not warmed'),
+  })
   const embeddingCache = createEmbeddingCache({
     scripts: store.scripts,
     atRest: store.atRest,
@@ -259,6 +265,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), formatOpenLanes(name, lanes)),
     work,
     embeddingCache,
+    prefixes,
     gate: store.gate,
     heartbeat,
     spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },

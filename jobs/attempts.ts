@@ -18,7 +18,7 @@ export async function readAttempts(redis: RedisClient, root: string, id: string)
 /** A usage as it is stored, without the note that it is an estimate, which an attempt has beside it. */
 function readUsage(text: string): Usage | null {
   if (text === '') return null
-  const { is_estimate: _, tier: __, ...usage } = JSON.parse(text) as StoredUsage
+  const { is_estimate: _, tier: __, saved_nano: ___, ...usage } = JSON.parse(text) as StoredUsage
   return usage
 }
 

@@ -130,6 +130,8 @@ export type Job = {
   usage_is_estimate: boolean
   /** Of all calls made for it. */
   cost_usd: number | null
+  /** What the provider's prompt cache saved; absent: nothing. */
+  prompt_cache_saved_usd?: number
   /** Members of the body that the lane's provider had no counterpart for, and that were left out. */
   dropped_members: string[]
   /** True: what one of its calls cost is not known for certain. */

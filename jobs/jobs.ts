@@ -150,6 +150,8 @@ export type JobCost = {
   choices?: number
   /** How the job is to be served; absent: standard. */
   tier?: Exclude<Tier, 'standard'>
+  /** Name of the long prefix that it shares with others, where its lane warms prompt caches. */
+  prefix?: string
   /** Rates over that of plain input and output that the request may be billed at; absent: none. */
   dearRates?: DearRate[]
 }

@@ -115,19 +115,28 @@ export type StoredUsage = Usage & {
   is_estimate?: true
   /** The tier of service that the answer names; absent: standard. */
   tier?: string
+  /** What the prompt cache saved, billionths of a dollar; absent: nothing. */
+  saved_nano?: number
 }
 
 function readUsage(
   record: JobRecord,
   status: JobStatus,
-): Pick<Job, 'usage' | 'usage_is_estimate' | 'served_tier'> {
+): Pick<Job, 'usage' | 'usage_is_estimate' | 'served_tier' | 'prompt_cache_saved_usd'> {
   const stored = jsonOf<StoredUsage>(record, 'usage')
   const isAnswered = status === 'completed'
   if (stored === null) {
     return { usage: null, usage_is_estimate: false, served_tier: isAnswered ? 'standard' : null }
   }
-  const { is_estimate, tier = 'standard', ...usage } = stored
-  return { usage, usage_is_estimate: is_estimate === true, served_tier: isAnswered ? tier : null }
+  const { is_estimate, tier = 'standard', saved_nano: saved, ...usage } = stored
+  // Answers that others paid for saved nothing here.
+  const isPaid = saved !== undefined && !['hit', 'shared'].includes(textOf(record, 'cache') ?? '')
+  return {
+    usage,
+    usage_is_estimate: is_estimate === true,
+    served_tier: isAnswered ? tier : null,
+    ...(isPaid ? { prompt_cache_saved_usd: saved / 1e9 } : {}),
+  }
 }
 
 function showFlow(record: JobRecord): Pick<Job, 'flow'> {

@@ -116,6 +116,8 @@ export type Completion = {
   costUsd: number | null
   /** The tier of service that the answer names; absent: standard. */
   servedTier?: string
+  /** What the provider's prompt cache saved; absent: nothing. */
+  savedUsd?: number
   /** True: the provider did not report all of the usage. */
   isEstimate?: boolean
   /** Where the answer came from, when the record does not say so already. */
@@ -188,8 +190,13 @@ function shorten(end: AttemptEnd, usage: Usage | null): object {
   }
 }
 
-function toStored(usage: Usage, isEstimate = false, tier?: string): StoredUsage {
-  return { ...usage, ...(isEstimate ? { is_estimate: true } : {}), ...(tier === undefined ? {} : { tier }) }
+function toStored(usage: Usage, isEstimate = false, tier?: string, savedUsd?: number): StoredUsage {
+  return {
+    ...usage,
+    ...(isEstimate ? { is_estimate: true } : {}),
+    ...(tier === undefined ? {} : { tier }),
+    ...(savedUsd === undefined ? {} : { saved_nano: Math.round(savedUsd * 1e9) }),
+  }
 }
 
 /** What finish.lua answers for a job. */
@@ -272,7 +279,7 @@ export function createWork(deps: {
   function encode(completions: Completion[]): Finish[] {
     const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
     return completions.map(
-      ({ claimed, end, result, usage, costUsd, servedTier, isEstimate, cache, leftMs }) => {
+      ({ claimed, end, result, usage, costUsd, servedTier, savedUsd, isEstimate, cache, leftMs }) => {
         const { tenant, id, hash } = claimed
         const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
         const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
@@ -286,7 +293,7 @@ export function createWork(deps: {
           end ? JSON.stringify(shorten(end, usage)) : '',
           ttl,
           stored,
-          usage ? JSON.stringify(toStored(usage, isEstimate, servedTier)) : '',
+          usage ? JSON.stringify(toStored(usage, isEstimate, servedTier, savedUsd)) : '',
           costUsd ?? '',
           cache ?? '',
           isEstimate ? '1' : '',

@@ -113,6 +113,13 @@ export function priceUsage(price: Price, usage: PricedUsage, tier?: string): num
   return priceInNano(price, usage, tier) / 1e9
 }
 
+/** USD that a call would have cost more, had nothing been read from the provider's prompt cache. */
+export function savedByPromptCache(price: Price, usage: PricedUsage, tier?: string): number {
+  if (!usage.cached_input_tokens) return 0
+  const plain = { ...usage, cached_input_tokens: 0 }
+  return Math.max(0, priceInNano(price, plain, tier) - priceInNano(price, usage, tier)) / 1e9
+}
+
 function combine(kind: ProviderKind, inputTokens: number, outputTokens: number): number {
   if (kind === 'gemini') return inputTokens
   if (kind === 'anthropic' || kind === 'azure-openai') return inputTokens + outputTokens

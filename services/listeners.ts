@@ -19,10 +19,10 @@ export function countEvents(events: Emitter<ProcessEvents>, { jobs, work, webhoo
   events.on('job.incident', jobs.onIncident)
   events.on('webhook.attempted', webhooks.onAttempt)
   events.on('call.ended', (call) => work.onCall(toCallEvent(call)))
-  events.on('job.completed', ({ claimed, cache, usage, costUsd: cost }) => {
+  events.on('job.completed', ({ claimed, cache, usage, costUsd: cost, savedUsd = 0 }) => {
     const costUsd = cost ?? 0
     const source = cache === 'hit' || cache === 'shared' ? cache : 'call'
-    work.onWork({ kind: 'ended', ...nameJob(claimed), status: 'completed', source, usage, costUsd })
+    work.onWork({ kind: 'ended', ...nameJob(claimed), status: 'completed', source, usage, costUsd, savedUsd })
   })
   events.on('job.failed', ({ claimed, end }) => {
     const { usage = null, cost_usd: costUsd = 0 } = end

@@ -1,6 +1,7 @@
 import type { SubmitDeps } from '../api/jobs/submit.ts'
 import { listModels, resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
+import { hashPrefix } from '../lib/prompt-prefix.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
 import { findDearRates } from '../providers/dear-rates.ts'
 import { coalesceKey } from '../providers/embeddings.ts'
@@ -17,10 +18,12 @@ export function createSubmission(config: LiveConfig, now: () => number): SubmitD
     listModels: () => listModels(config.current()),
     estimateCost: (lane, type, body) => {
       const dearRates = lane.price === null || type === 'embedding' ? [] : findDearRates(lane.price, body)
+      const prefix = lane.promptCache === 'warm' && type !== 'embedding' ? hashPrefix(body) : null
       return {
         ...estimateCost({ kind: lane.kind, type, body }),
         coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
         ...readOutputBound(type, body),
+        ...(prefix === null ? {} : { prefix }),
         ...(dearRates.length === 0 ? {} : { dearRates }),
       }
     },

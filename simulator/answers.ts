@@ -17,6 +17,10 @@ export type AnswerPlan = {
   /** `length` when the cap cut the text. */
   finish: 'stop' | 'length' | 'tool_calls'
   inputTokens: number
+  /** Of these, read from the prompt cache. */
+  cachedTokens: number
+  /** As answers name it. */
+  serviceTier: 'default' | 'flex' | 'priority'
   /** Over all choices. */
   outputTokens: number
 }
@@ -28,6 +32,7 @@ export type AnswerOptions = {
   /** Of the prompt alone, so that the same prompt answers the same. */
   promptHash: string
   inputTokens: number
+  cachedTokens?: number
   meanOutputTokens: number
   id: string
   created: number
@@ -61,6 +66,9 @@ export function planAnswer(options: AnswerOptions): AnswerPlan {
     choices,
     finish: toolCall ? 'tool_calls' : wanted > cap ? 'length' : 'stop',
     inputTokens: options.inputTokens,
+    cachedTokens: Math.min(options.cachedTokens ?? 0, options.inputTokens),
+    serviceTier:
+      body.service_tier === 'flex' || body.service_tier === 'priority' ? body.service_tier : 'default',
     outputTokens: perChoice * choices,
   }
 }
@@ -80,7 +88,7 @@ export function buildChat(plan: AnswerPlan): JsonObject {
       finish_reason: plan.finish,
     })),
     usage: buildChatUsage(plan),
-    service_tier: 'default',
+    service_tier: plan.serviceTier,
     system_fingerprint: 'fp_simulator',
   }
 }
@@ -138,7 +146,7 @@ export function buildChatUsage(plan: AnswerPlan): JsonObject {
     prompt_tokens: plan.inputTokens,
     completion_tokens: plan.outputTokens,
     total_tokens: plan.inputTokens + plan.outputTokens,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    prompt_tokens_details: { cached_tokens: plan.cachedTokens, audio_tokens: 0 },
     completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 },
   }
 }
@@ -186,10 +194,11 @@ export function buildResponse(
     tools: body.tools ?? [],
     top_p: body.top_p ?? 1,
     truncation: 'disabled',
+    service_tier: plan.serviceTier,
     usage: done
       ? {
           input_tokens: plan.inputTokens,
-          input_tokens_details: { cached_tokens: 0 },
+          input_tokens_details: { cached_tokens: plan.cachedTokens },
           output_tokens: plan.outputTokens,
           output_tokens_details: { reasoning_tokens: 0 },
           total_tokens: plan.inputTokens + plan.outputTokens,

@@ -23,6 +23,7 @@ import type { FaultBook } from './faults.ts'
 import { limitHeaders } from './limit-headers.ts'
 import type { Limiter } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
+import { createPromptCache } from './prompt-cache.ts'
 import { createReply } from './reply.ts'
 import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
 import type { Recorder } from './state.ts'
@@ -66,6 +67,7 @@ const BILLED_FAULTS = new Set([
 /** Answers one call: admission, then faults, then the checks, then the answer. Every admitted call counts. */
 export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
   const { settings, recorder, now, random } = deps
+  const promptCache = createPromptCache()
   let serial = 0
 
   return ({ request, response, type, path, deployment, text }) => {
@@ -147,10 +149,13 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     if (!fault || BILLED_FAULTS.has(fault.kind)) {
       recorder.bill({ path, model, prompt_hash: promptHash, tokens: cost.tokens, inputs: cost.inputs })
     }
+    const cachedTokens =
+      type === 'embedding' ? 0 : promptCache.read(model, body, admittedAt, admittedAt + latencyMs)
     const plan = planAnswer({
       type,
       body,
       model,
+      cachedTokens,
       promptHash,
       inputTokens: cost.inputTokens,
       meanOutputTokens: settings.outputTokens,

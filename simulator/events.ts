@@ -34,7 +34,7 @@ function listChatChunks(plan: AnswerPlan, body: JsonObject, chunkTokens: number)
     object: 'chat.completion.chunk',
     created: plan.created,
     model: plan.model,
-    service_tier: 'default',
+    service_tier: plan.serviceTier,
     system_fingerprint: 'fp_simulator',
   }
   if (includeUsage) base.usage = null

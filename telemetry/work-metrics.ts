@@ -27,8 +27,10 @@ type WorkEvent =
       type: string
       status: string
       source: string
-      usage: { input_tokens: number; output_tokens: number } | null
+      usage: { input_tokens: number; output_tokens: number; cached_input_tokens?: number } | null
       costUsd: number
+      /** What the prompt cache saved. */
+      savedUsd?: number
     }
 
 /** Seconds. */
@@ -97,6 +99,18 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
     labelNames: ['lane', 'direction'] as const,
     registers,
   })
+  const cached = new Counter({
+    name: 'sluice_cached_input_tokens_total',
+    help: "Input tokens of calls that were read from the provider's prompt cache.",
+    labelNames: ['lane'] as const,
+    registers,
+  })
+  const saved = new Counter({
+    name: 'sluice_prompt_cache_saved_usd_total',
+    help: "What the provider's prompt cache saved against the price of plain input.",
+    labelNames: ['lane'] as const,
+    registers,
+  })
   const cost = new Counter({
     name: 'sluice_cost_usd_total',
     help: 'What calls cost by the configured prices, those that were cut off among them.',
@@ -127,6 +141,8 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
       if (event.source !== 'call' || event.usage === null) return
       tokens.inc({ lane, direction: 'input' }, event.usage.input_tokens)
       tokens.inc({ lane, direction: 'output' }, event.usage.output_tokens)
+      if (event.usage.cached_input_tokens) cached.inc({ lane }, event.usage.cached_input_tokens)
+      if (event.savedUsd) saved.inc({ lane }, event.savedUsd)
       cost.inc({ lane, tenant: bounds.tenant(event.tenant) }, event.costUsd)
     },
   }

@@ -2,7 +2,7 @@ import type { Lane } from '../config/lanes.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Completion, Work } from '../jobs/work.ts'
-import { priceUsage } from '../providers/accounting.ts'
+import { priceUsage, savedByPromptCache } from '../providers/accounting.ts'
 import type { JobResult } from './provider-call.ts'
 import type { Spool } from './spool.ts'
 
@@ -73,6 +73,7 @@ function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null):
   // What was known already cost nothing, whatever the price.
   const isFree = end === null || usage === null
   const costUsd = isFree ? 0 : lane.price === null ? null : priceUsage(lane.price, usage, servedTier)
+  const savedUsd = isFree || lane.price === null ? 0 : savedByPromptCache(lane.price, usage, servedTier)
   const tells = servedTier === 'standard' ? {} : { served_tier: servedTier }
   const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
   return {
@@ -82,6 +83,7 @@ function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null):
     usage,
     costUsd,
     ...(servedTier === 'standard' ? {} : { servedTier }),
+    ...(savedUsd > 0 ? { savedUsd } : {}),
     ...(isEstimate ? { isEstimate } : {}),
     ...(cache === undefined ? {} : { cache }),
     ...(leftMs === undefined ? {} : { leftMs }),

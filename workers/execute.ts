@@ -3,6 +3,7 @@ import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { JobCost } from '../jobs/jobs.ts'
 import { estimateMoney } from '../jobs/money.ts'
+import type { PrefixTurn, PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Work } from '../jobs/work.ts'
 import type { Emit } from '../lib/emitter.ts'
@@ -33,6 +34,7 @@ export type ExecuteDeps = {
   queue: LaneQueue
   work: Work
   embeddingCache: EmbeddingCache
+  prefixes: PromptPrefixes
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
@@ -185,12 +187,14 @@ export function createExecutor(deps: ExecuteDeps) {
       onError: (error) => deps.onError(error, 'streaming'),
     })
 
+    const turn = await takePrefixTurn(lane, first, running.signal)
     let isShown = false
     let firstChunkMs: number | null = null
     let stated: Usage | null = null
     let receivedBytes = 0
     const onDelta = (chunk: JsonValue) => {
       firstChunkMs ??= elapsed()
+      turn?.answered()
       isShown ||= first.isShownLive && isPartOfAnswer(chunk)
       receivedBytes += countAnswerBytes(chunk)
       deltas.push(chunk)
@@ -220,6 +224,8 @@ export function createExecutor(deps: ExecuteDeps) {
       running.end()
     }
     const latencyMs = elapsed()
+    if (answer.ok) turn?.answered()
+    else turn?.failed()
     const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
     answer = backOff(pause(answer), isFlex)
 
@@ -258,6 +264,17 @@ export function createExecutor(deps: ExecuteDeps) {
       await settleJobs(lane, claimedJobs, { failure: answer, end, costs, isShown, abortReason })
     }
     await settled
+  }
+
+  /** Waits where another call with this prefix goes first; null: nothing to wait for. */
+  async function takePrefixTurn(
+    lane: Lane,
+    { cost: { prefix } }: Claimed,
+    signal: AbortSignal,
+  ): Promise<PrefixTurn | null> {
+    return prefix === undefined || lane.promptCache !== 'warm'
+      ? null
+      : deps.prefixes.enter(lane.id, prefix, signal)
   }
 
   /** Books what the provider counts, frees the permit, and passes on the limits that the answer reported. */

@@ -1,6 +1,7 @@
 import type { Lane } from '../config/lanes.ts'
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
+import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { Held, LaneQueue, Queues } from '../jobs/queue.ts'
 import type { Claimed, Work } from '../jobs/work.ts'
 import { createWaker } from '../lib/waker.ts'
@@ -58,6 +59,7 @@ export type LaneLoopDeps = {
   directDispatch: DirectDispatch
   work: Work
   embeddingCache: EmbeddingCache
+  prefixes: PromptPrefixes
   gate: Gate
   provider: () => Provider
   calls: RunningCalls
@@ -155,6 +157,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     queue,
     work: deps.work,
     embeddingCache: deps.embeddingCache,
+    prefixes: deps.prefixes,
     gate: gatherSettlements(gate),
     provider: deps.provider,
     calls: deps.calls,

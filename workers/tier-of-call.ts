@@ -26,7 +26,8 @@ export function decideTier(lane: Lane, claimedJobs: readonly ClaimedJob[], now: 
   if (claimed.cost.tier !== 'flex') return { tier: 'standard' }
   const flex = lane.tiers?.flex ?? null
   if (flex === null) return { tier: 'standard', serviceTier: null }
-  return now >= fallBackAt(lane, claimed)
+  // The first call is at flex in any case.
+  return claimed.call > 1 && now >= fallBackAt(lane, claimed)
     ? { tier: 'standard', serviceTier: null }
     : { tier: 'flex', serviceTier: 'flex' }
 }

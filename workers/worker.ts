@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import { abortChannel, directChannel, wakeChannel } from '../jobs/keys.ts'
+import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { PubSub } from '../jobs/pubsub.ts'
 import { lockLease, type Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
@@ -47,6 +48,7 @@ export type WorkerDeps = {
   announce: (lanes: string[]) => Promise<unknown>
   work: Work
   embeddingCache: EmbeddingCache
+  prefixes: PromptPrefixes
   gate: Gate
   heartbeat: Heartbeat
   spool: LaneLoopDeps['spool']
@@ -93,6 +95,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       directDispatch: deps.directDispatch,
       work: deps.work,
       embeddingCache: deps.embeddingCache,
+      prefixes: deps.prefixes,
       gate: deps.gate,
       provider: () => deps.provider(providerName),
       calls,

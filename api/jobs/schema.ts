@@ -114,6 +114,10 @@ export const jobSchema = z
       .nullable()
       .describe('USD, of all calls made for it. Null: not known, or no call has ended.'),
     cost_is_estimate: costIsEstimate,
+    prompt_cache_saved_usd: z
+      .number()
+      .optional()
+      .describe("What the provider's prompt cache saved against plain input; absent: nothing."),
     error: jobErrorSchema.nullable(),
   })
   .meta({ id: 'Job' })

@@ -160,6 +160,7 @@ export type Job = {
   usage: Usage | null
   cost_usd: number | null
   cost_is_estimate: boolean
+  prompt_cache_saved_usd?: number
   error: JobError | null
 }
 

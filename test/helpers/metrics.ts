@@ -19,7 +19,15 @@ export function fillMetrics(metrics: Metrics): void {
     firstChunkMs: 1,
   })
   metrics.work.onWork({ kind: 'retried', ...job, reason: 'timeout' })
-  metrics.work.onWork({ kind: 'ended', ...job, status: 'completed', source: 'call', usage, costUsd: 1 })
+  metrics.work.onWork({
+    kind: 'ended',
+    ...job,
+    status: 'completed',
+    source: 'call',
+    usage: { ...usage, cached_input_tokens: 1 },
+    costUsd: 1,
+    savedUsd: 1,
+  })
   metrics.jobs.onSubmitted({ ...job, outcome: 'miss', isRefused: false })
   metrics.jobs.onSubmitted({ ...job, outcome: 'queue_full', isRefused: true })
   metrics.jobs.onIncident({ ...job, kind: 'lost' })

@@ -8,6 +8,7 @@ import { tenantRoot } from '../../jobs/keys.ts'
 import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
+import { createPromptPrefixes, type PromptPrefixes } from '../../jobs/prompt-prefixes.ts'
 import { createPubSub, type PubSub } from '../../jobs/pubsub.ts'
 import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
 import { createQueueAdmission } from '../../jobs/queue-admission.ts'
@@ -67,6 +68,7 @@ export type TestStore = {
   work: Work
   openWork(overrides: Partial<WorkDeps>): Work
   embeddingCache: EmbeddingCache
+  prefixes: PromptPrefixes
   maintenance: Maintenance
   retention: Retention
   /** Settings that a test may change as it goes. */
@@ -226,6 +228,13 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     work,
     openWork: (overrides) => createWork({ ...workDeps, ...overrides }),
     embeddingCache,
+    prefixes: createPromptPrefixes({
+      redis,
+      prefix,
+      onError(error) {
+        throw error
+      },
+    }),
     maintenance,
     retention,
     settings,

@@ -230,6 +230,9 @@ function Facts({ job, tenant }: { job: Job; tenant: string | null }) {
         </Fact>
         <Fact name="Cost">
           {formatUsd(job.cost_usd)}
+          {job.prompt_cache_saved_usd === undefined ? null : (
+            <div class="muted">{formatUsd(job.prompt_cache_saved_usd)} saved by the prompt cache</div>
+          )}
           {job.cost_is_estimate ? <span class="muted"> estimated</span> : null}
         </Fact>
         {Object.entries(job.metadata).map(([name, value]) => (

@@ -1,0 +1,127 @@
+import { hash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RedisClient } from '../lib/redis.ts'
+
+/** The longest that a call waits for the first token of another one with its prefix. */
+const WAIT_MS = 2000
+/** Providers drop a prefix that nobody asked for in five to ten minutes. */
+const KEPT_MS = 5 * 60_000
+/** While it is used, other processes are told so at most this often. */
+const TELL_MS = 60_000
+/** Between two looks at what another process warms. */
+const LOOK_MS = 50
+/** Prefixes that a process remembers. */
+const MOST_KNOWN = 5000
+
+/** What a call says of its prefix once it may leave. Either may be called again, and changes nothing then. */
+export type PrefixTurn = {
+  /** Its answer has begun: the provider has the prefix. */
+  answered(): void
+  /** There will be no answer: another call goes first. */
+  failed(): void
+}
+
+/** Lets one of the calls with a long common prefix go first, over all processes. */
+export type PromptPrefixes = {
+  /**
+   * Resolves when the call may leave: at once where the prefix is warm or nobody warms it, else at the first token of the call that does,
+   * after 2 s in any case, and at the abort of `signal`. Never rejects: without Redis every call goes at once.
+   */
+  enter(lane: string, prefix: string, signal: AbortSignal): Promise<PrefixTurn>
+}
+
+type Known = { warmUntil: number; toldAt: number; first: Promise<void> | null }
+
+export function createPromptPrefixes(deps: {
+  redis: RedisClient
+  /** Of all keys. */
+  prefix: string
+  onError: (error: unknown, what: string) => void
+}): PromptPrefixes {
+  const { redis, onError } = deps
+  const known = new Map<string, Known>()
+  const now = () => performance.now()
+
+  function recall(key: string): Known {
+    const found = known.get(key) ?? { warmUntil: 0, toldAt: Number.NEGATIVE_INFINITY, first: null }
+    known.delete(key)
+    known.set(key, found)
+    if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!)
+    return found
+  }
+
+  function tell(key: string, one: Known): void {
+    one.warmUntil = now() + KEPT_MS
+    if (now() - one.toldAt < TELL_MS) return
+    one.toldAt = now()
+    redis.set(key, 'warm', 'PX', KEPT_MS).catch((error: unknown) => onError(error, 'noting a warm prefix'))
+  }
+
+  /** Whether this process goes first (true), or the prefix is warm (false); waits while another process warms it. */
+  async function ask(key: string, one: Known, until: number, signal: AbortSignal): Promise<boolean> {
+    while (now() < until && !signal.aborted) {
+      if ((await redis.set(key, 'warming', 'PX', WAIT_MS, 'NX')) === 'OK') return true
+      const [state, leftMs] = await Promise.all([redis.get(key), redis.pttl(key)])
+      if (state === 'warm') {
+        one.warmUntil = now() + Math.max(0, leftMs)
+        return false
+      }
+      await sleep(LOOK_MS)
+    }
+    return false
+  }
+
+  /** The turn of a call that need not wait; it keeps the prefix warm. */
+  function follow(key: string, one: Known): PrefixTurn {
+    return { answered: () => tell(key, one), failed: () => {} }
+  }
+
+  function lead(key: string, one: Known, end: () => void): PrefixTurn {
+    let isOver = false
+    const over = (then: () => void) => {
+      if (isOver) return
+      isOver = true
+      then()
+      end()
+    }
+    return {
+      answered: () => over(() => tell(key, one)),
+      failed: () =>
+        over(() => {
+          redis.del(key).catch((error: unknown) => onError(error, 'giving a prefix up'))
+        }),
+    }
+  }
+
+  return {
+    async enter(lane, prefix, signal) {
+      const key = `${deps.prefix}:prompt-prefix:${hash('sha256', `${lane} ${prefix}`, 'base64url').slice(0, 22)}`
+      const one = recall(key)
+      const until = now() + WAIT_MS
+      while (now() < until && one.warmUntil < now() && !signal.aborted) {
+        if (one.first !== null) {
+          await Promise.race([one.first, sleep(until - now(), undefined, { ref: false })])
+          continue
+        }
+        const { promise, resolve } = Promise.withResolvers<void>()
+        const end = () => {
+          if (one.first === promise) one.first = null
+          resolve()
+        }
+        one.first = promise
+        try {
+          if (await ask(key, one, until, signal)) {
+            // Others go after this time, whatever becomes of the call.
+            setTimeout(end, WAIT_MS).unref()
+            return lead(key, one, end)
+          }
+        } catch (error) {
+          onError(error, 'asking for a prefix')
+        }
+        end()
+        break
+      }
+      return follow(key, one)
+    },
+  }
+}
