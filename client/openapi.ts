@@ -835,6 +835,8 @@ export type Job = {
   cost_usd: number | null
   /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
   cost_is_estimate: boolean
+  /** What the provider's prompt cache saved against plain input; absent: nothing. */
+  prompt_cache_saved_usd?: number
   error: JobError | null
 }
 

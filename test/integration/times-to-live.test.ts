@@ -104,6 +104,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^L:calls:job_\w+-\d+:lock$/, lockLease(STALLED)],
   [/^L:calls:stalled-check$/, STALLED],
   [/^\{maintainer\}:lease$/, 4 * SECOND],
+  [/^prompt-prefix:[\w-]+$/, 5 * MINUTE],
 ]
 /** What may live without an end of its own for a while. */
 const MAY_HAVE_NONE =
@@ -328,6 +329,16 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       const items = [{ hash: 'vector', result: { v: 1 }, usage: null }]
       await house.embeddingCache.set(TENANT, [{ id: running.claimed.id, items }])
       return house.key('answer:vector')
+    },
+  ],
+  [
+    'a prefix that a provider has in its prompt cache',
+    5 * MINUTE,
+    async (house) => {
+      const turn = await house.prefixes.enter(LANE, 'prefix', new AbortController().signal)
+      turn.answered()
+      const [key] = await keysOf(house.redis, `${house.prefix}:prompt-prefix:*`)
+      return key!
     },
   ],
   [
