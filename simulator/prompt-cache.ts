@@ -41,8 +41,6 @@ export function createPromptCache() {
   }
 }
 
-export type PromptCache = ReturnType<typeof createPromptCache>
-
 function textOf(value: JsonValue | (JsonValue | undefined)[] | undefined): string {
   if (typeof value === 'string') return value
   if (Array.isArray(value)) return value.map(textOf).join('\n')
