@@ -104,6 +104,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/completions',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createCompletion',
@@ -123,6 +124,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/moderations',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createModeration',
@@ -139,6 +141,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   app.post(
     '/v1/rerank',
     {
+      config: { access: 'jobs' },
       schema: {
         tags,
         operationId: 'createRerank',
