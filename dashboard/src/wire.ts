@@ -276,3 +276,19 @@ export type FlowStep = {
 }
 
 export type Flow = FlowSummary & { steps: Record<string, FlowStep>; output: unknown }
+
+/** A tenant with its settings; `source` says where it is changed. */
+export type TenantDetails = { name: string; source: 'file' | 'api'; weight: number; models: string[] | null }
+
+/** A key that the API made. */
+export type Key = {
+  id: string
+  tenant: string
+  name: string | null
+  hint: string
+  scopes: string[]
+  models: string[] | null
+  expires_at: string | null
+}
+
+export type NewKey = Key & { secret: string }

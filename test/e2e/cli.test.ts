@@ -543,6 +543,23 @@ test('operators see the lanes', async () => {
   expect(stdout).toMatch(/^LANE +USED .*\nsim\/chat +\d+% .*\nsim\/embed +\d+% .*\n$/)
 })
 
+test('operators make a tenant and a key, revoke it, and see who did', async () => {
+  const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
+  const settings = ['--settings', '{"weight":3}']
+  expect(await runCli(['tenants', 'create', 'shop', ...settings], admin)).toMatchObject({ code: 0 })
+  const { stdout: secret } = await runCli(['keys', 'create', 'shop', '--scopes', 'read', 'metrics'], admin)
+  expect(secret).toMatch(/^sk-sluice-[\w-]{43}\n$/)
+  expect((await runCli(['jobs', 'list'], { env: { ...env, SLUICE_KEY: secret.trim() } })).code).toBe(0)
+  const { stdout: keys } = await runCli(['keys', 'list', 'shop', '--json'], admin)
+  const { id } = JSON.parse(keys)
+  expect(await runCli(['keys', 'revoke', 'shop', id], admin)).toMatchObject({ code: 0 })
+  expect(await runCli(['tenants', 'delete', 'shop'], admin)).toMatchObject({ code: 0 })
+  const { stdout: lines } = await runCli(['audit', '--limit', '2'], admin)
+  expect(lines).toMatch(
+    /^AT .*\n\S+Z +ops +127.0.0.1 +tenant.delete +shop\n\S+Z +ops .*key.revoke +shop key_/,
+  )
+})
+
 test('a plan counts calls, time and cost without a call, with the server and without', async () => {
   const embeddings = Array.from({ length: 300 }, (_, index) => ({
     type: 'embedding',

@@ -358,8 +358,8 @@ test('with tenants it asks for a key, says what is wrong with one, and shows eac
   })
   const service = await openTestService(loadConfig({ path: 'sluice.yaml', text, env: {} }))
   const { body: job } = await service.submit(chat('of acme'), keys.acme)
-  // The browser logs every 401 and 403 itself.
-  const page = await openPage(browser, service.url, { tolerated: /status of 40[13]/ })
+  // The browser logs every 401, 403 and 409 itself.
+  const page = await openPage(browser, service.url, { tolerated: /status of 40[139]/ })
   await page.goto(`${service.url}/dashboard/`)
   const enter = async (key: string) => {
     await page.getByLabel('Admin key').fill(key)
@@ -375,6 +375,26 @@ test('with tenants it asks for a key, says what is wrong with one, and shows eac
   await laneCard(page).getByText('1 job', { exact: true }).waitFor()
 
   await page.getByRole('link', { name: 'Tenants' }).click()
+  await page.getByRole('button', { name: 'New tenant' }).click()
+  await page.getByLabel('Name').fill('shop')
+  await page.getByRole('button', { name: 'Create' }).click()
+  await page.getByRole('button', { name: 'New key of shop' }).click()
+  await page.getByLabel('Name').fill('web')
+  await page.getByRole('button', { name: 'Create' }).click()
+  const secret = await page.getByLabel('The secret is shown this once').inputValue()
+  expect((await service.submit(chat('of shop'), secret)).status).toBe(202)
+  await page.evaluate(await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8'))
+  expect(await findFaults(page)).toEqual([])
+  await page.getByRole('button', { name: 'Done' }).click()
+  await page.getByRole('button', { name: 'Revoke web' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click()
+  await page.getByText('no key', { exact: true }).waitFor()
+  expect((await service.submit(chat('of shop'), secret)).status).toBe(401)
+  await page.getByRole('button', { name: 'Delete shop' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+  await page.getByText('the tenant shop has 1 open job').waitFor()
+  await page.getByRole('button', { name: 'Close' }).click()
+
   const row = page.getByRole('row', { name: 'acme' })
   expect(await row.textContent()).toContain('1 of 10 jobs')
   await row.getByRole('link', { name: 'acme' }).click()

@@ -5,6 +5,7 @@ import { countOf, formatCount, formatRate, formatShare, formatUsd } from '../for
 import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Tenant } from '../wire.ts'
+import { TenantKeys } from './tenant-keys.tsx'
 
 /** What share each tenant gets, what it spends, and how near it is to its limits. */
 export function TenantsView() {
@@ -13,7 +14,7 @@ export function TenantsView() {
   return (
     <>
       <div class="page-head">
-        <h1>Tenants</h1>
+        <h1>Tenants and keys</h1>
         <p class="muted">
           {overview.tenant_count > overview.tenants.length
             ? `The ${overview.tenants.length} of ${formatCount(overview.tenant_count)} with the most open jobs. `
@@ -40,6 +41,7 @@ export function TenantsView() {
           ))}
         </Table>
       </section>
+      <TenantKeys />
     </>
   )
 }
