@@ -19,6 +19,8 @@ export type LaneLimits = {
   output_tokens_per_minute?: number
   requests_per_day?: number
   max_concurrency?: number
+  /** `max_concurrency: auto`: the calls find out how many the server bears. */
+  isAdaptive?: true
   /** How coarsely the provider counts, in ms. */
   window: number
   /** Share of the limit to use, (0, 1]. */
@@ -115,7 +117,7 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     model,
     kind: settings.kind,
     onUnsupported: settings.kind === 'anthropic' ? settings.on_unsupported : 'refuse',
-    limits: { ...settings.limits, ...own.limits },
+    limits: resolveLimits({ ...settings.limits, ...own.limits }),
     timeout: own.timeout ?? settings.timeout,
     retry: { ...settings.retry, ...own.retry },
     price: resolvePrice({
@@ -146,6 +148,13 @@ function decideTiers(
     flex: flex ?? (HAS_FLEX.includes(kind) ? flexDefaults : null),
     batch: batch ?? (HAS_BATCH.includes(kind) ? batchDefaults : null),
   }
+}
+
+function resolveLimits({
+  max_concurrency,
+  ...limits
+}: ProviderSettings['limits'] & ModelSettings['limits']): LaneLimits {
+  return max_concurrency === 'auto' ? { ...limits, isAdaptive: true } : { ...limits, max_concurrency }
 }
 
 /** Names come from clients: `constructor` must not find what every object inherits. */

@@ -32,7 +32,11 @@ const limitShape = {
   requests_per_day: count().optional().describe('Requests a day. Without it: not limited.'),
 }
 
-const concurrency = count().describe('Calls in flight at once, over all workers. Default 64.')
+const concurrency = z
+  .union([count(), z.literal('auto')], { error: 'expected a whole number from 1, or auto' })
+  .describe(
+    'Calls in flight at once, over all workers. `auto` finds out how many the server bears, for one of your own whose capacity nobody knows. Default 64.',
+  )
 const window = duration({ max: '1d' }).describe(
   'How coarsely the provider counts: 60s, or 1s where it enforces its limit each second. Default 60s.',
 )

@@ -115,7 +115,8 @@ export function createForecaster(deps: {
       isFree:
         waiting === 0 ||
         (computeSpeed(lane, state) === null &&
-          waiting + state.inFlight <= (lane.limits.max_concurrency ?? Number.POSITIVE_INFINITY)),
+          waiting + state.inFlight <=
+            (state.learnedConcurrency ?? lane.limits.max_concurrency ?? Number.POSITIVE_INFINITY)),
       isDown: state.breaker.state !== 'closed',
     }
   }

@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Lane } from '../config/lanes.ts'
 import type { CallOutcome, CallSource } from './breaker.ts'
+import type { CallTiming } from './concurrency.ts'
 import type { LaneState } from './lane-state.ts'
 import { readLaneState } from './lane-state.ts'
 import type { Amounts } from './limits.ts'
@@ -52,6 +53,8 @@ export type Settlement = {
    * nothing. A 429 says nothing either, with any value here.
    */
   outcome?: CallOutcome
+  /** What the call tells about a server whose capacity nobody knows; absent: nothing. */
+  timing?: CallTiming
   /** The source of the call; absent: unknown. */
   source?: CallSource
 }

@@ -28,6 +28,8 @@ export type LaneState = {
   speed: number
   /** Limits that the provider reported, lower than the configured ones. `at`: unix ms of the last report. */
   learned: LearnedLimits
+  /** Calls at once that a lane with `max_concurrency: auto` has found; null elsewhere. */
+  learnedConcurrency: number | null
   /** Counters that only grow: everything taken, and everything given back. */
   taken: Quantities<number>
   refunded: Quantities<number>
@@ -75,6 +77,7 @@ export function readLaneState(json: string): LaneState {
   const state = JSON.parse(json) as LaneStateJson
   return {
     ...state,
+    learnedConcurrency: null,
     levels: toQuantities(state.levels),
     rates: toQuantities(state.rates),
     used: toQuantities(state.used),

@@ -31,6 +31,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import type { Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 import { renderResult } from '../providers/vectors.ts'
+import { adaptConcurrency, createConcurrencyControl } from '../ratelimit/adaptive-gate.ts'
 import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
 import { createFairness } from '../ratelimit/fairness.ts'
 import { createForecaster } from '../ratelimit/forecaster.ts'
@@ -83,7 +84,7 @@ export function createJobStore(deps: JobStoreDeps) {
 
   const pubsub = createPubSub({ subscriber: deps.redis.subscriber })
   const fairness = createFairness({ redis, prefix })
-  const gate = createGate({ redis, prefix })
+  const gate = adaptConcurrency(createGate({ redis, prefix }), createConcurrencyControl({ redis, prefix }))
   const latencies = createLatencies({ redis, prefix })
   deps.onOpen('the latencies', () => latencies.close())
   const brokenCalls = createBrokenCalls({ redis, prefix })

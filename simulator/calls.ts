@@ -25,6 +25,7 @@ import type { Limiter } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
 import { createPromptCache } from './prompt-cache.ts'
 import { createReply } from './reply.ts'
+import { slowdownOf } from './self-hosted.ts'
 import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
 import type { Recorder } from './state.ts'
 import { translate } from './translate.ts'
@@ -141,7 +142,8 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       prompts: () => listPrompts(type, body),
     })
     if (fault) recorder.fault(fault.kind)
-    const latencyMs = settings.latencyMs + (settings.jitterMs > 0 ? settings.jitterMs * random() : 0)
+    const pace = paceOf(settings, gate.inFlight)
+    const latencyMs = pace.latencyMs + (settings.jitterMs > 0 ? settings.jitterMs * random() : 0)
     const refusal = checkRequest(type, body, text, settings.poison)
     if (refusal) return reply.later(latencyMs, () => reply.error(refusal))
 
@@ -162,7 +164,10 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       id: `${type === 'chat' ? 'chatcmpl-' : 'resp_'}${promptHash.slice(0, 16)}${suffix}`,
       created: Math.floor(now() / 1000),
     })
-    const prepared = translate(prepare(type, body, plan, settings, latencyMs), dialect)
+    const prepared = translate(
+      prepare(type, body, plan, { ...settings, perTokenMs: pace.perTokenMs }, latencyMs),
+      dialect,
+    )
     if (settings.tokenCounting === 'used' && !fault) {
       const used = plan.inputTokens + plan.outputTokens
       response.on('close', () => limiter.refund(cost.tokens - used, admittedAt, now()))
@@ -170,6 +175,16 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     if (fault) sendFaulty(reply, prepared, fault, settings.hugeBytes)
     else sendAnswer(reply, prepared)
   }
+}
+
+/** How fast a call is answered that begins as one of so many. */
+function paceOf(
+  { selfHosted, latencyMs, perTokenMs }: SimulatorSettings,
+  calls: number,
+): { latencyMs: number; perTokenMs: number } {
+  if (selfHosted === null) return { latencyMs, perTokenMs }
+  const slow = slowdownOf(calls, selfHosted.knee)
+  return { latencyMs: selfHosted.firstTokenMs * slow.first, perTokenMs: selfHosted.tokenMs * slow.token }
 }
 
 function prepare(

@@ -1,7 +1,7 @@
 import type { BatchSettings } from './batches/options.ts'
-
 import type { Enforcement, HeaderStyle, LimitsLikeName, TokenCounting } from './limits-like.ts'
 import { LIMITS_LIKE } from './limits-like.ts'
+import type { SelfHosted } from './self-hosted.ts'
 
 /** Limits of one simulated model; a missing member is no limit. */
 export type SimulatedLimits = {
@@ -85,6 +85,8 @@ export type SimulatorOptions = {
   latencyMs?: number
   /** Milliseconds for each output token. Default 0. */
   perTokenMs?: number
+  /** Answers as a server of one's own does, slower with more calls at once, in place of `latencyMs` and `perTokenMs`. Each model alone. */
+  selfHosted?: SelfHosted | null
   /** Up to so many milliseconds are added to the latency, evenly spread. Default 0. */
   jitterMs?: number
   /** Of the jitter and the rates of faults; the same seed gives the same run. Default 1. */
@@ -132,6 +134,7 @@ export function resolveOptions(options: SimulatorOptions): SimulatorSettings {
     tokenCounting: options.tokenCounting ?? 'estimate',
     latencyMs: options.latencyMs ?? 0,
     perTokenMs: options.perTokenMs ?? 0,
+    selfHosted: options.selfHosted ? { ...options.selfHosted } : null,
     jitterMs: options.jitterMs ?? 0,
     seed: options.seed ?? 1,
     outputTokens: options.outputTokens ?? 16,

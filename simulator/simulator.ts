@@ -16,6 +16,7 @@ import {
   type SimulatorOptions,
 } from './options.ts'
 import { createRandom } from './random.ts'
+import { writeMetrics } from './self-hosted.ts'
 import { type BilledCall, createRecorder, type SimulatorState } from './state.ts'
 
 export type Simulator = {
@@ -29,6 +30,8 @@ export type Simulator = {
   /** As the routes under `/_sim` do. */
   setFaults(rules: FaultRule[]): void
   setLimits(limits: SimulatedLimits, model?: string): void
+  /** Moves the knee of a self-hosted server: calls that begin from now on feel it. */
+  setKnee(knee: number): void
   batches: Pick<BatchApi, 'set' | 'endAll' | 'batches' | 'files'>
   reset(): void
 }
@@ -84,6 +87,10 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     rebuildGates()
   }
 
+  function setKnee(knee: number): void {
+    if (settings.selfHosted) settings.selfHosted.knee = knee
+  }
+
   function reset(): void {
     recorder.reset()
     faults.reset()
@@ -105,6 +112,8 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
       if (body.end === 'complete' || body.end === 'expire') batches.endAll(body.end)
     } else if (route === 'POST /_sim/reset') reset()
     else if (route === 'POST /_sim/faults' && isRuleList(body)) faults.setRules(body)
+    else if (route === 'POST /_sim/knee' && isJsonObject(body) && Number(body.knee) > 0)
+      setKnee(Number(body.knee))
     else if (route === 'POST /_sim/limits' && isJsonObject(body)) {
       const { model, ...limits } = body
       setLimits(dropNulls(limits), typeof model === 'string' ? model : undefined)
@@ -140,7 +149,11 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
       handleCall({ request, response, type: endpoint[1], path: shown, deployment, text: bytes.toString() })
     } else if (ofBatches !== null) batches.handle(request, response, bytes)
     else if (shown === '/v1/models') listModels(response)
-    else {
+    else if (settings.selfHosted && request.method === 'GET' && path === '/metrics') {
+      const { knee } = settings.selfHosted
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
+      response.end([...gates].map(([model, { inFlight }]) => writeMetrics(model, inFlight, knee)).join(''))
+    } else {
       const message = `Unknown request URL: ${request.method} ${path}.`
       answer(response, 404, {
         error: { message, type: 'invalid_request_error', param: null, code: 'unknown_url' },
@@ -178,6 +191,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     calls: recorder.calls,
     setFaults: faults.setRules,
     setLimits,
+    setKnee,
     batches,
     reset,
   }

@@ -13,6 +13,7 @@ import { countAnswerBytes, toTokens } from '../providers/count-tokens.ts'
 import type { Provider, ProviderAnswer, ProviderFailure, Usage } from '../providers/provider.ts'
 import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
+import type { CallTiming } from '../ratelimit/concurrency.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createAfterFailure } from './after-failure.ts'
 import { createCapacityBackOff } from './capacity-back-off.ts'
@@ -28,6 +29,7 @@ import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { createThrottlePause } from './throttle-pause.ts'
 import { askedTier, decideTier } from './tier-of-call.ts'
+import { timingOf } from './timing-of-call.ts'
 
 export type ExecuteDeps = {
   lane: () => Lane
@@ -229,7 +231,10 @@ export function createExecutor(deps: ExecuteDeps) {
     const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
     answer = backOff(pause(answer), isFlex)
 
-    const settled = settle(lane, permit, answer, taken, call)
+    const timing = lane.limits.isAdaptive
+      ? timingOf(answer, { latencyMs, firstTokenMs: streams ? firstChunkMs : null, receivedBytes })
+      : null
+    const settled = settle(lane, permit, answer, taken, call, timing)
     await deltas.flush()
     deps.events?.emit('call.ended', {
       lane: lane.id,
@@ -284,6 +289,7 @@ export function createExecutor(deps: ExecuteDeps) {
     answer: ProviderAnswer,
     taken: Cost,
     { jobs: claimedJobs, tokens }: ProviderCall,
+    timing: CallTiming | null,
   ): Promise<void> {
     // Refused connections never reached the provider; everything else counts there.
     const sent = answer.ok || answer.status !== null || answer.ambiguous
@@ -303,6 +309,7 @@ export function createExecutor(deps: ExecuteDeps) {
           feedback: answer.feedback,
           outcome: judgeAnswer(answer, timeoutOf(lane, claimedJobs) >= lane.timeout),
           source: sourceOf(claimedJobs),
+          ...(timing === null ? {} : { timing }),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
         },
       ])

@@ -29,7 +29,7 @@ export type LaneView = {
     headroom: number
   }
   /** Lower limits that the provider reported. */
-  learned: { requests: number | null; tokens: number | null }
+  learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   /** What leaves at most: limit, headroom and what was learned counted in, times `speed`. */
   rates: CountedRates
   /** Share of the rate in use, below 1 while the lane recovers from a 429. */
@@ -121,6 +121,7 @@ export function createLaneControl(deps: {
       learned: {
         requests: state.learned.requests?.limit ?? null,
         tokens: state.learned.tokens?.limit ?? null,
+        concurrency: state.learnedConcurrency,
       },
       rates: toCounted(state.rates),
       speed: state.speed,

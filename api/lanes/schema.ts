@@ -20,8 +20,10 @@ export const laneSchema = z
       })
       .describe('As configured, a minute; null: no limit.'),
     learned: z
-      .object({ requests: number, tokens: number })
-      .describe('Limits that the provider reported, where lower than the configured ones.'),
+      .object({ requests: number, tokens: number, concurrency: number })
+      .describe(
+        'Limits that the provider reported, where lower than the configured ones, and the calls at once that `max_concurrency: auto` has found.',
+      ),
     rates: z.object(counted).describe('What leaves at most a minute, before `speed`.'),
     speed: z.number().describe('Share of the rate in use; below 1 while the lane recovers from a 429.'),
     levels: z

@@ -29,7 +29,7 @@ export type Lane = {
     window_ms: number
     headroom: number
   }
-  learned: { requests: number | null; tokens: number | null }
+  learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   rates: Counted
   speed: number
   levels: Counted

@@ -97,6 +97,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:file:file-\w+:gone$/, HOUR],
   [/^T:durable:\w+(:values)?$/, null, 'its place in `expiry`, below'],
   [/^T:durables$/, null, 'holds what is there'],
+  [/^L:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
   [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
   [/^L:calls:(id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
   [/^L:calls:meta$/, null, 'one of a lane'],

@@ -208,8 +208,8 @@ function Limits({ lane }: { lane: Lane }) {
         ))}
         <tr>
           <th scope="row">Calls at once</th>
-          <td class="num right">{orNone(limits.concurrency)}</td>
-          <td class="right">{nothing}</td>
+          <td class="num right">{learned.concurrency === null ? orNone(limits.concurrency) : 'auto'}</td>
+          <td class="num right">{orNone(learned.concurrency)}</td>
           <td class="right">{nothing}</td>
           <td class="num">{formatCount(lane.in_flight)} under way</td>
         </tr>

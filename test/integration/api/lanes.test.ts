@@ -129,7 +129,7 @@ describe('a lane', () => {
         window_ms: 60_000,
         headroom: 0.5,
       },
-      learned: { requests: null, tokens: null },
+      learned: { requests: null, tokens: null, concurrency: null },
       rates: { requests: 30_000, tokens: 3_000_000, input_tokens: null, output_tokens: null },
       speed: 1,
       levels: { input_tokens: null, output_tokens: null },
@@ -171,7 +171,7 @@ describe('a lane', () => {
     await gate.settle(small(), [{ permit: await takeOne(), actual: cost, feedback }])
     await gate.settle(small(), [{ permit: await takeOne(), actual: cost, throttledMs: 60_000 }])
     const lane = (await get('/v1/lanes/openai/small')).body
-    expect(lane.learned).toEqual({ requests: 12_000, tokens: 3_000_000 })
+    expect(lane.learned).toEqual({ requests: 12_000, tokens: 3_000_000, concurrency: null })
     expect(lane.rates).toMatchObject({ requests: 6000, tokens: 1_500_000 })
     expect(lane).toMatchObject({ throttled: 1, paused_reason: 'throttled', waiting_for: 'provider_pause' })
     expect(lane.speed).toBeCloseTo(0.7)

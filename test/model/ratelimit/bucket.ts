@@ -167,6 +167,7 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): L
     },
     taken: toQuantities(state.taken),
     refunded: toQuantities(state.refunded),
+    learnedConcurrency: null,
     throttled: state.throttled,
   }
 }

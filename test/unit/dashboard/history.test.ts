@@ -66,7 +66,7 @@ describe('readUse', () => {
   })
 
   test('measures by the limit that the provider reported where that is lower', () => {
-    const lane = makeLane({ used, learned: { requests: 40, tokens: 90_000 } })
+    const lane = makeLane({ used, learned: { requests: 40, tokens: 90_000, concurrency: null } })
     expect(readUse(lane, 'requests')).toMatchObject({ limit: 40, share: 0.5 })
     expect(readUse(lane, 'tokens')).toMatchObject({ limit: 60_000 })
   })

@@ -17,7 +17,7 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
       window_ms: 60_000,
       headroom: 0.99,
     },
-    learned: { requests: null, tokens: null },
+    learned: { requests: null, tokens: null, concurrency: null },
     rates: { ...none, requests: 594, tokens: 59_400 },
     speed: 1,
     levels: { ...none, requests: 1, tokens: 100 },

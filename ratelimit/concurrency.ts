@@ -1,0 +1,185 @@
+/**
+ * Finds how many calls a server bears whose capacity nobody knows (`max_concurrency: auto`). It climbs: a number of calls is tried for
+ * a while, then the next, a little higher or lower. It goes on in that direction while calls a second, which are calls at once
+ * divided by their time, gain more than their time is worth (see `PATIENCE`), and turns round where not.
+ *
+ * The time of a call is that of its first token plus that of its further tokens, both for an answer of the mean length: a long answer
+ * is not a slow server. Only calls count that began and ended under the number that is being tried, while that many ran.
+ *
+ * `lua/adapt.lua` does the same, operation for operation.
+ */
+type ConcurrencyState = {
+  /** Calls at once; a whole number from 1. */
+  limit: number
+  /** Logical ms since which this limit is tried. */
+  since: number
+  /** 1: it climbs, -1: it descends. */
+  direction: 1 | -1
+  /** Of the next move: the natural logarithm of the ratio of two limits. */
+  step: number
+  /** Mean number of output tokens of a call, over the last tries; 0: not known. */
+  tokens: number
+  /** What was measured under this limit so far. */
+  sums: Sums
+  /** The best limit so far, and what was measured under it; `limit` 0: none. */
+  base: Measured
+  /** Tries in a row that were better than the base, and that were not. */
+  gains: number
+  losses: number
+  /** Calls in a row that took far too long. */
+  alarms: number
+  /** Logical ms since which the limit was not lowered: calls from before may be slow for their own number. */
+  loweredAt: number
+}
+
+type Sums = { calls: number; firstMs: number; restMs: number; tokens: number }
+type Measured = { limit: number; firstMs: number; tokenMs: number }
+
+/** What one call tells about its server. */
+export type CallTiming = {
+  latencyMs: number
+  /** To the first token; null where the answer came whole: then its tokens have that time too. */
+  firstTokenMs: number | null
+  /** 0 where the answer has none, as embeddings. */
+  outputTokens: number
+  /** The server refused the call or broke because it has too much to do. */
+  overloaded: boolean
+}
+
+const FIRST_LIMIT = 2
+const MOST = 1000
+/** How much a percent more time for each call counts beside a percent more calls a second. Over 1: a queue has its place here. */
+const PATIENCE = 1.25
+const FIRST_STEP = 0.69
+const SMALLEST_STEP = 0.1
+const LARGEST_STEP = 0.69
+/** How the step changes after a gain and after a loss. */
+const GROWTH = 1.4
+const SHRINK = 0.5
+/** A change of time by more than this against the direction comes from elsewhere: the server has changed. */
+const CHANGED = 0.15
+const CHANGED_STEP = 0.35
+/** Calls of a try: more where a move is small, because its effect is. */
+const FEWEST_CALLS = 3
+const MOST_CALLS = 24
+/** A limit counts as used where this share of it runs. */
+const USED = 0.9
+/** So much longer than expected is an alarm; expected is at most this power of the calls at once. */
+const ALARM = 2
+const ALARM_POWER = 2
+/** The cut after alarms: this power of how much longer calls take, down to a share. */
+const ALARM_SHARE = 0.6
+const DEEPEST_CUT = 0.2
+const BACK_OFF = 0.7
+const MEMORY = 0.2
+
+export function createConcurrency(): ConcurrencyState {
+  return {
+    limit: FIRST_LIMIT,
+    since: 0,
+    direction: 1,
+    step: FIRST_STEP,
+    tokens: 0,
+    sums: { calls: 0, firstMs: 0, restMs: 0, tokens: 0 },
+    base: { limit: 0, firstMs: 0, tokenMs: 0 },
+    gains: 0,
+    losses: 0,
+    alarms: 0,
+    loweredAt: 0,
+  }
+}
+
+/**
+ * Hears how a call ended. Calls beyond the alarms' and the tries' bounds change nothing.
+ *
+ * @param inFlight calls of the lane that ran until now, this one included
+ * @param now logical ms
+ */
+export function hearCall(state: ConcurrencyState, timing: CallTiming, inFlight: number, now: number): void {
+  const { latencyMs, firstTokenMs, outputTokens, overloaded } = timing
+  // A clock that was set back would make every later call one from before.
+  state.since = Math.min(state.since, now)
+  state.loweredAt = Math.min(state.loweredAt, now)
+  if (hearAlarm(state, timing, inFlight, now) || now - latencyMs < state.since) return
+  if (overloaded) {
+    state.base = { limit: 0, firstMs: 0, tokenMs: 0 }
+    moveTo(state, Math.floor(state.limit * BACK_OFF), now)
+    return
+  }
+  if (inFlight < state.limit * USED) return
+  const { sums } = state
+  const firstMs = firstTokenMs ?? 0
+  sums.calls += 1
+  sums.firstMs += firstMs
+  sums.restMs += latencyMs - firstMs
+  sums.tokens += Math.max(1, outputTokens)
+  const needed = Math.max(state.limit, Math.ceil(FEWEST_CALLS * (LARGEST_STEP / state.step)))
+  if (sums.calls >= Math.min(MOST_CALLS, needed)) decide(state, now)
+}
+
+/** True: so many calls in a row took so much longer than they should that the server must have become smaller. */
+function hearAlarm(state: ConcurrencyState, timing: CallTiming, inFlight: number, now: number): boolean {
+  const { base, limit, tokens } = state
+  if (base.limit === 0 || timing.overloaded || inFlight < limit * USED) return false
+  if (now - timing.latencyMs < state.loweredAt) return false
+  const firstMs = timing.firstTokenMs ?? 0
+  const tokenMs = (timing.latencyMs - firstMs) / Math.max(1, timing.outputTokens)
+  const ratio = timeOf({ limit, firstMs, tokenMs }, tokens) / timeOf(base, tokens)
+  const expected = Math.max(1, limit / base.limit) ** ALARM_POWER
+  state.alarms = ratio > ALARM * expected ? state.alarms + 1 : 0
+  if (state.alarms < Math.max(FEWEST_CALLS, limit / 4)) return false
+  state.alarms = 0
+  state.base = { limit: 0, firstMs: 0, tokenMs: 0 }
+  state.direction = 1
+  state.step = CHANGED_STEP
+  moveTo(state, Math.floor(limit * Math.max(DEEPEST_CUT, (ratio / expected) ** -ALARM_SHARE)), now)
+  return true
+}
+
+function decide(state: ConcurrencyState, now: number): void {
+  const { sums, limit, base } = state
+  const mean = sums.tokens / sums.calls
+  state.tokens = state.tokens === 0 ? mean : state.tokens + MEMORY * (mean - state.tokens)
+  const found = { limit, firstMs: sums.firstMs / sums.calls, tokenMs: sums.restMs / sums.tokens }
+  const slower = base.limit === 0 ? 0 : Math.log(timeOf(found, state.tokens) / timeOf(base, state.tokens))
+  const more = base.limit === 0 ? 0 : Math.log(limit / base.limit)
+  if (more === 0) {
+    // The base itself. Where its time is another than before, the server is: look further around.
+    if (Math.abs(slower) > CHANGED) {
+      state.step = CHANGED_STEP
+      state.direction = slower > 0 ? -1 : 1
+    }
+    state.base = found
+    state.losses = 0
+  } else if (more > PATIENCE * slower || (more < 0 && slower > CHANGED)) {
+    // Better; or slower with fewer calls, so that the base is out of date.
+    state.base = found
+    state.losses = 0
+    state.gains += 1
+    if (state.gains > 1) state.step = Math.min(LARGEST_STEP, state.step * GROWTH)
+  } else {
+    state.losses += 1
+    state.gains = 0
+    state.direction = state.direction === 1 ? -1 : 1
+    state.step = Math.max(SMALLEST_STEP, state.step * SHRINK)
+  }
+  moveTo(state, state.losses === 2 ? base.limit : nextTo(state.base.limit, state), now)
+}
+
+/** The limit a step away; from 1 there is only the way up. */
+function nextTo(limit: number, state: ConcurrencyState): number {
+  if (limit === 1) state.direction = 1
+  const next = Math.round(limit * Math.exp(state.direction * state.step))
+  return state.direction === 1 ? Math.max(limit + 1, next) : Math.min(limit - 1, next)
+}
+
+function timeOf({ firstMs, tokenMs }: Measured, tokens: number): number {
+  return Math.max(0.001, firstMs + tokenMs * tokens)
+}
+
+function moveTo(state: ConcurrencyState, limit: number, now: number): void {
+  if (limit < state.limit) state.loweredAt = now
+  state.limit = Math.min(MOST, Math.max(1, limit))
+  state.since = now
+  state.sums = { calls: 0, firstMs: 0, restMs: 0, tokens: 0 }
+}
