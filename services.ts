@@ -5,7 +5,7 @@ import { createBatchLineReader, describeLineFailure, showLineResult } from './ap
 import { createLaneControl } from './api/lanes/lanes.ts'
 import { startBatchRunner } from './batches/runner/runner.ts'
 import { batchChannel } from './batches/store.ts'
-import { resolveLane } from './config/lanes.ts'
+import { resolveLane, resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import { createDirectDispatch } from './jobs/direct-dispatch.ts'
@@ -31,6 +31,7 @@ import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
+import { openProviderBatches } from './services/provider-batches.ts'
 import { readProxy } from './services/proxy.ts'
 import { followRegistry } from './services/registry.ts'
 import { createSchedulesTask } from './services/schedules.ts'
@@ -116,7 +117,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     freshenKeys: followed.freshen,
     registry: followed.registry,
     configured: () => config.configured(),
-    ...createSubmission(config, store.now),
+    ...createSubmission(config, store.now, store.gathering.turnaround),
     countTokens: openTokenCounter(deps, store.now, closers),
     ready: store.watch.look,
     metrics: { ...deps.metrics.http, render: deps.metrics.render },
@@ -294,17 +295,25 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     work: store.batchWork,
     files: store.files,
     jobs,
-    lines: createBatchLineReader({ ...createSubmission(config, store.now), config: () => config.current() }),
+    lines: createBatchLineReader({
+      ...createSubmission(config, store.now, store.gathering.turnaround),
+      config: () => config.current(),
+    }),
     describeFailure: describeLineFailure,
     showResult: showLineResult,
     tenants: store.batchTenants.list,
     maxQueued: (tenant) => resolveTenant(config.current(), tenant)?.limits.max_queued ?? null,
+    gatherWindow: (model) => {
+      const lane = resolveModel(config.current(), model)?.lanes[0]
+      return lane?.tiers?.batch ? lane.tiers.batch.max_lines : null
+    },
     fileRetainMs: () => config.current().files.retain,
     now: store.now,
     onError,
     onFailure,
   })
   closers.add('the batches', () => runner.stop())
+  openProviderBatches(deps, store, { work, embeddingCache, spool, proxy }, closers)
   store.pubsub.keepListening(batchChannel(store.prefix), (id) => runner.wake(id))
   openFlowRunner(deps, store, traces, closers)
   return { name: 'worker', close: closers.closeAll }

@@ -63,6 +63,8 @@ export type ApiDeps = {
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
   /** Asks the lane's provider how many input tokens a message has; null where it has no endpoint for that. */
   countTokens(lane: Lane, body: JsonObject, signal: AbortSignal): Promise<ProviderAnswer> | null
+  /** How long a lane's provider batches took lately, ms; null: not known. */
+  batchTurnaround(lane: string): number | null
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }
   /** Whether this process can serve; the answer shows `reason`. */
   ready(): Promise<{ ok: boolean; reason?: string }>

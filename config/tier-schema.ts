@@ -25,7 +25,7 @@ const batch = z.strictObject({
   max_queued_tokens: count()
     .prefault(3_000_000)
     .describe("Tokens of the model in the provider's batches at once. Default 3000000."),
-  poll: duration({ min: '1s', max: '1h' })
+  poll: duration({ min: '10ms', max: '1h' })
     .prefault('30s')
     .describe('How often a batch is looked at. Default 30s.'),
   leave_before: duration({ max: '7d' })

@@ -78,7 +78,7 @@ export type JobError = {
   provider_error?: JsonObject
 }
 
-/** `budget`: the calls under way may come to what is left of the tenant's budget. */
+/** `budget`: the calls under way may come to what is left of the tenant's budget. `provider_batch`: the next batch of the provider. */
 export type WaitingFor =
   | 'requests'
   | 'tokens'
@@ -87,6 +87,7 @@ export type WaitingFor =
   | 'retry_delay'
   | 'schedule'
   | 'budget'
+  | 'provider_batch'
 
 /** The job as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type Job = {

@@ -68,6 +68,8 @@ export type NewJob = {
   requestId?: string
   /** The W3C `traceparent` of that request: all work for the job belongs to this trace. */
   trace?: string
+  /** Set if it waits for a provider batch instead of a call of its own. */
+  gather?: GatherPlan
   /** What the job will cost its lane. */
   cost: JobCost
   /** Expected cost of the job, USD; without the output if `openOutput` is set. */
@@ -79,6 +81,15 @@ export type NewJob = {
   limits: TenantLimits
   /** For a model that the configuration does not name: how many such models of the provider the tenant may use at a time. */
   maxLanes?: number
+}
+
+/** How a job is gathered for a provider batch. */
+export type GatherPlan = {
+  type: JobType
+  /** When it leaves for a faster way at the latest, Unix ms; null: it need not. */
+  leaveAt: number | null
+  /** About how long its line is. */
+  bytes: number
 }
 
 /** A step of a durable run; `run` stands for the run's id in keys. */

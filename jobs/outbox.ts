@@ -1,6 +1,7 @@
 import { paced } from '../lib/pace.ts'
 import { isRedisUnavailable, type RedisClient } from '../lib/redis.ts'
 import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
+import { decodeGatherPlan } from './gather-plan.ts'
 import type { Priority } from './job.ts'
 import { tenantRoot } from './keys.ts'
 import type { QueueEntry, Queues } from './queue.ts'
@@ -31,7 +32,8 @@ const SWEEP_BLOCK = 250
 export function createOutbox(deps: {
   redis: RedisClient
   scripts: Scripts
-  queues: Queues
+  /** Takes the entries: into their lanes' queues, or where they are gathered for a provider batch. */
+  queues: Pick<Queues, 'add'>
   prefix: string
   now: () => number
   /** Hears of each job and lane that a sweep could not queue. */
@@ -80,7 +82,9 @@ export function createOutbox(deps: {
   async function load(tenant: string, ids: string[], time: number): Promise<(QueueEntry | null)[]> {
     const answer = (await scripts.run('due', tenantRoot(prefix, tenant), ids)) as Buffer[]
     return ids.map((id, index) => {
-      const [lane, priority, cost, readyAt, entry] = answer.slice(5 * index, 5 * index + 5).map(String)
+      const [lane, priority, cost, readyAt, entry, gather] = answer
+        .slice(6 * index, 6 * index + 6)
+        .map(String)
       if (!lane || !cost) return null
       const at = Number(readyAt)
       return {
@@ -91,6 +95,7 @@ export function createOutbox(deps: {
         priority: priority as Priority,
         notBefore: at > time ? at : null,
         cost: JSON.parse(cost),
+        ...(gather ? { gather: decodeGatherPlan(gather) } : {}),
       }
     })
   }

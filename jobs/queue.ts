@@ -5,7 +5,7 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { repeat } from '../lib/repeat.ts'
 import type { Priority } from './job.ts'
-import type { JobCost } from './jobs.ts'
+import type { GatherPlan, JobCost } from './jobs.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
 import { createLeases, type Leases, OUTBOX_GRACE_MS } from './leases.ts'
 import { createQueueScripts, type FetchedEntry, type QueueScripts } from './queue-scripts.ts'
@@ -26,6 +26,8 @@ export type QueueEntry = {
   /** Not before this Unix time in ms; null: at once. */
   notBefore: number | null
   cost: JobCost
+  /** How it is gathered for a provider batch, if it does not go into its lane's queue. */
+  gather?: GatherPlan
   /** What an earlier call of the job told about it. */
   mark?: EntryMark
   /** The turn that the entry keeps from before. Without it the lane's order decides. */

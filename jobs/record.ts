@@ -93,7 +93,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     redrives: numberOf(record, 'redrives') ?? 0,
     next_attempt_at: timeOf(record, 'next_attempt_at'),
     estimated_start_at: null,
-    waiting_for: status === 'scheduled' ? 'schedule' : (textOf(record, 'waiting_for') as Job['waiting_for']),
+    waiting_for: status === 'scheduled' ? 'schedule' : readWaitingFor(status, record),
     cache: (textOf(record, 'cache') ?? 'miss') as Job['cache'],
     result: null,
     ...readUsage(record, status),
@@ -103,6 +103,13 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     error: unreadable ?? (error && view.atRest.openError(view.root, error)),
   }
   return result === null ? job : keepResult(job, result)
+}
+
+/** A job that is gathered for a provider batch waits for that, unless it waits for another try. */
+function readWaitingFor(status: JobStatus, record: JobRecord): Job['waiting_for'] {
+  const stored = textOf(record, 'waiting_for') as Job['waiting_for']
+  if (stored !== null || status !== 'queued') return stored
+  return textOf(record, 'gather') !== null && textOf(record, 'leader') === null ? 'provider_batch' : null
 }
 
 function showDurable(record: JobRecord): Pick<Job, 'durable'> {

@@ -18,6 +18,7 @@ const NAMES = [
   'queued',
   'due',
   'reroute',
+  'leave-batch',
   'get-embeddings',
   'set-embeddings',
   'renew',

@@ -142,7 +142,8 @@ export function createJobs(deps: Deps): Jobs {
     const prepareOne = (job: NewJob) => {
       const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
       const id = awaited?.id ?? job.id ?? deps.newId()
-      const workerChannel = job.isAwaited && !isForLater(job) ? deps.openLanes?.pick(job.lane) : null
+      const isUrgent = job.isAwaited && !isForLater(job) && job.gather === undefined
+      const workerChannel = isUrgent ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
       const replyTo = awaited?.replyTo ?? null
       return prepare(
@@ -381,7 +382,8 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   /** Forecasts when a new job starts. A failed forecast leaves it out. */
-  async function forecast(job: Job, { tenant, lane, priority }: NewJob): Promise<void> {
+  async function forecast(job: Job, { tenant, lane, priority, gather }: NewJob): Promise<void> {
+    if (gather !== undefined) return
     if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
     if (job.status !== JobStatus.queued) return
     try {

@@ -1,5 +1,6 @@
 import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
+import { encodeGatherPlan } from './gather-plan.ts'
 import type { JobType } from './job.ts'
 import { encodeJobFlow } from './job-flow.ts'
 import type { JobCost, NewJob, Refusal } from './jobs.ts'
@@ -57,6 +58,7 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
     priority: job.priority,
     notBefore: startOf(job, createdAt),
     cost: withoutDefaults(job.cost),
+    ...(job.gather === undefined ? {} : { gather: job.gather }),
   }
 }
 
@@ -103,6 +105,7 @@ export function prepare(
     // As jobs/lua/forget.lua reads it.
     record.set('durable', `${run}\n${step}\n${runId}`)
   }
+  if (job.gather !== undefined) record.set('gather', encodeGatherPlan(job.gather))
   if (job.flow !== undefined) record.set('flow', encodeJobFlow(job.flow))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)

@@ -19,7 +19,7 @@ export const SUMMARY_FIELDS = [
   ...['run_at', 'started_at', 'finished_at', 'deadline', 'attempts', 'max_attempts', 'redrives'],
   ...['next_attempt_at', 'waiting_for', 'cache', 'usage', 'cost_usd', 'cost_is_estimate', 'dropped', 'error'],
   // What tells when it starts, and whether it is there.
-  ...['leader', 'entries', 'deleted'],
+  ...['leader', 'entries', 'deleted', 'gather'],
 ]
 
 /** Records without what may be large, in the order of the ids; null where there is no such job. */

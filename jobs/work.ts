@@ -133,6 +133,8 @@ export type Finish = { tenant: string; id: string; args: Argument[] }
 export type Work = {
   /** Claims fetched entries in one round trip; answers in their order. */
   start(held: Held[], intent: Intent): Promise<Started[]>
+  /** Reads again what `start` claimed under these tokens; done: the job is over, or another call has it. */
+  resume(held: Held[]): Promise<Started[]>
   /** Stores results and ends the jobs and their followers. */
   complete(completions: Completion[]): Promise<void>
   /** What `complete` sends. If this process dies first, another one sends it with `restore`. */
@@ -141,11 +143,13 @@ export type Work = {
   /** Fails a job. `own`: only this job failed; its followers go on without it. */
   fail(claimed: Claimed, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
   /** Requeues the job. False: it ended or moved, and no longer needs this entry. */
-  requeue(claimed: Claimed, end: AttemptEnd, next: Retry): Promise<boolean>
+  requeue(claimed: Omit<Claimed, 'body'>, end: AttemptEnd, next: Retry): Promise<boolean>
   /** The models that the clients of waiting entries named, in their order; null for a deleted job. */
   models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
   /** Moves a waiting job to another lane. Its entry here is no longer needed, even if the job does not move. */
   reroute(held: Held, lane: string): Promise<void>
+  /** Moves a job that waits for a provider batch to its lane's queue. */
+  leaveBatch(job: Pick<Held, 'tenant' | 'id' | 'entry'>): Promise<void>
   /** Appends chunks of the stream. False: the job ended or runs elsewhere, and the call is useless. */
   stream(claimed: Claimed, chunks: JsonValue[]): Promise<boolean>
 }
@@ -159,6 +163,8 @@ export type Retry = {
   countsAsAttempt: boolean
   reason: string
   waitingFor: WaitingFor
+  /** True: it no longer waits for a provider batch. */
+  leavesBatch?: boolean
 }
 
 /** Events of a worker's jobs, emitted once the store has the change. */
@@ -364,6 +370,7 @@ export function createWork(deps: {
       end.cost_usd ?? 0,
       end.cost_is_estimate ? '1' : '',
       next.heldForMs ?? 0,
+      next.leavesBatch ? '1' : '',
     ])
     const [kept, promoted] = answer as [number, Buffer]
     await outbox.dispatchById(tenant, kept === 2 ? id : promoted.toString())
@@ -375,6 +382,23 @@ export function createWork(deps: {
   return {
     fail,
     requeue,
+
+    async resume(held) {
+      // No script that finds a claim under its token writes an intent.
+      const claims = held.map((one) => claim({ held: one, members: '', budget: '', expected: '' }))
+      return (await Promise.all(claims)).map((answer, index): Started => {
+        const [kind, ...rest] = answer
+        const one = held[index]!
+        if (kind.toString() !== 'run') return { kind: 'done' }
+        const flat = rest as StartAnswer
+        const lane = textOf(toRecord(flat[3])!, 'lane') ?? ''
+        const [claimed, body] = toClaimed(one, lane, flat)
+        return {
+          kind: 'run',
+          claimed: { ...claimed, body: atRest.openBody(rootOf(one.tenant), one.id, body) },
+        }
+      })
+    },
 
     async start(held, intent) {
       const members =
@@ -457,6 +481,11 @@ export function createWork(deps: {
     async reroute(held, lane) {
       const moved = await scripts.run('reroute', rootOf(held.tenant), [held.id, held.entry, lane])
       if (moved === 1) await outbox.dispatchById(held.tenant, held.id)
+    },
+
+    async leaveBatch({ tenant, id, entry }) {
+      const moved = await scripts.run('leave-batch', rootOf(tenant), [id, entry])
+      if (moved === 1) await outbox.dispatchById(tenant, id)
     },
 
     async stream(claimed, chunks) {

@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import { longWorkTurn } from '../lib/breathe.ts'
 import { isJsonObject, type JsonValue } from '../lib/json.ts'
 import { hasLargeSource, keepSourcesAt, sourceOf } from '../lib/json-source.ts'
@@ -37,6 +38,8 @@ export type AnthropicOptions = {
   apiKey: string
   /** What calls go by; none unless given. */
   proxy?: ProxySettings | null
+  /** In place of connections of its own. */
+  dispatcher?: Dispatcher
   /** Sent with every request, over our own; `anthropic-beta` goes here. */
   headers?: Record<string, string>
   /** Milliseconds for an attempt whose request names none. */
@@ -73,7 +76,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
     ],
     now,
   })
-  const dispatcher = createAgent(options.proxy ?? null)
+  const dispatcher = options.dispatcher ?? createAgent(options.proxy ?? null)
   const headers = buildHeaders(options)
   const send = createSend({ dispatcher, headers, maxBytes })
 

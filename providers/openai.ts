@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
@@ -35,6 +36,8 @@ export type OpenAiOptions = {
   apiVersion?: string
   /** What calls go by; none unless given. */
   proxy?: ProxySettings | null
+  /** In place of connections of its own. */
+  dispatcher?: Dispatcher
   /** Sent with every request, over our own. */
   headers?: Record<string, string>
   /** Milliseconds for an attempt whose request names none. */
@@ -72,7 +75,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     ],
     now: options.now ?? Date.now,
   })
-  const dispatcher = createAgent(options.proxy ?? null)
+  const dispatcher = options.dispatcher ?? createAgent(options.proxy ?? null)
   const send = createSend({ dispatcher, headers: buildHeaders(options), maxBytes })
   const urlOf = createUrls(options)
   const refused = createRefusedAdditions(options.now ?? Date.now)

@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import type { ProviderKind } from '../config/lanes.ts'
 import type { ProxySettings } from '../lib/proxy.ts'
 import { createAnthropicProvider } from './anthropic.ts'
@@ -62,7 +63,7 @@ export function createProviders(deps: {
       if (known) return known.provider
       const settings = Object.hasOwn(config.providers, name) ? config.providers[name] : undefined
       if (!settings) throw new RangeError(`no provider is named "${name}"`)
-      const provider = createProvider(name, settings, deps.now ?? Date.now, deps.proxy ?? null)
+      const provider = createProvider(name, settings, deps.now ?? Date.now, { proxy: deps.proxy ?? null })
       built.set(name, { provider, fingerprint: fingerprintSettings(settings) })
       return provider
     },
@@ -80,11 +81,12 @@ export function createProviders(deps: {
   }
 }
 
-function createProvider(
+/** The adapter of a provider. `way`: the proxy that calls go by, or what stands in place of all connections. */
+export function createProvider(
   name: string,
   settings: ProviderSettings,
   now: () => number,
-  proxy: ProxySettings | null,
+  way: { proxy: ProxySettings | null } | { dispatcher: Dispatcher },
 ): Provider {
   const { kind } = settings
   const shared = {
@@ -92,7 +94,7 @@ function createProvider(
     baseUrl: settings.base_url,
     apiKey: settings.api_key ?? '',
     defaultTimeoutMs: settings.timeout,
-    proxy,
+    ...way,
     now,
     ...(settings.headers ? { headers: settings.headers } : {}),
   }

@@ -32,7 +32,10 @@ export function openFlowRunner(
     prefix,
     atRest,
     jobs: traces.jobs(store.jobs),
-    toJob: createFlowJobMaker({ ...createSubmission(config, store.now), config: () => config.current() }),
+    toJob: createFlowJobMaker({
+      ...createSubmission(config, store.now, store.gathering.turnaround),
+      config: () => config.current(),
+    }),
     readStoredValue: (root, id, step) => redis.hgetBuffer(`${flowKey(root, id)}:values`, String(step)),
     bounds: () => {
       const { max_elements, max_value } = config.current().flows

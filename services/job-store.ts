@@ -19,7 +19,7 @@ import type { MemoryAdmission } from '../jobs/memory-admission.ts'
 import type { OpenLanes } from '../jobs/open-lanes.ts'
 import { createOutbox } from '../jobs/outbox.ts'
 import { createPubSub } from '../jobs/pubsub.ts'
-import { createQueues } from '../jobs/queue.ts'
+import { createQueues, type QueueEntry, type Queues } from '../jobs/queue.ts'
 import { createQueueAdmission } from '../jobs/queue-admission.ts'
 import type { ReplyInbox } from '../jobs/reply-inbox.ts'
 import { createScripts } from '../jobs/scripts.ts'
@@ -30,6 +30,9 @@ import { createIds, createJobIds } from '../lib/job-id.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Sealer, UnreadableError } from '../lib/sealer.ts'
 import type { OnUpkeepFailure } from '../lib/visit-all.ts'
+import { createGathering, type Gathering } from '../provider-batches/gathering.ts'
+import { createProviderBatchScripts } from '../provider-batches/scripts.ts'
+import { createProviderBatchStore } from '../provider-batches/store.ts'
 import { renderResult } from '../providers/vectors.ts'
 import { adaptConcurrency, createConcurrencyControl } from '../ratelimit/adaptive-gate.ts'
 import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
@@ -74,6 +77,18 @@ export type JobStoreDeps = {
 /** For spans of time, which nobody's setting a clock is to change. */
 const elapsed = () => performance.now()
 
+/** Into their lanes' queues, or among those that wait for a provider batch. */
+async function addEntries(
+  queues: Pick<Queues, 'add'>,
+  gathering: Pick<Gathering, 'add'>,
+  entries: QueueEntry[],
+): Promise<void> {
+  const gathered = entries.filter(({ gather }) => gather !== undefined)
+  if (gathered.length === 0) return queues.add(entries)
+  const others = entries.filter(({ gather }) => gather === undefined)
+  await Promise.all([gathering.add(gathered), ...(others.length > 0 ? [queues.add(others)] : [])])
+}
+
 /** All that lives in Redis, put together once for every process and for tests: jobs, what is made of them, their lanes. */
 export function createJobStore(deps: JobStoreDeps) {
   const { config, now, sealer, events } = deps
@@ -116,7 +131,16 @@ export function createJobStore(deps: JobStoreDeps) {
   const active = createActiveTenants({ redis, prefix, now })
   const scripts = touchingTenants(createScripts(redis, followed.read), active, prefix)
   const onFailure = deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }
-  const outbox = createOutbox({ redis, scripts, queues, prefix, now, ...onFailure })
+  const providerBatchStore = { redis, scripts: createProviderBatchScripts(redis), prefix }
+  const gathering = createGathering({
+    ...providerBatchStore,
+    weightOf: (tenant) => config().tenants[tenant]?.weight ?? 1,
+    now,
+  })
+  const outbox = createOutbox({
+    ...{ redis, scripts, prefix, now, ...onFailure },
+    queues: { add: (entries) => addEntries(queues, gathering, entries) },
+  })
   deps.onOpen('the outbox', () => outbox.idle())
   const maintenance = createMaintenance({
     ...{ redis, scripts, outbox, prefix, retainMs, active, now },
@@ -171,6 +195,7 @@ export function createJobStore(deps: JobStoreDeps) {
 
   return {
     ...{ redis, prefix, now, retainMs, pubsub, queues, scripts, outbox, maintenance, active, atRest, jobs },
+    ...{ gathering, providerBatches: createProviderBatchStore(providerBatchStore) },
     ...{ gate, fairness, forecaster, latencies, brokenCalls, webhooks, batchTenants, flows, flowScripts },
     tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
     files: createFileStore({

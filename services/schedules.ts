@@ -17,7 +17,10 @@ export function createSchedulesTask(
   const { forecaster, now } = store
   const forecast = async (...about: Parameters<typeof forecaster.newcomer>) =>
     (await forecaster.newcomer(...about)).startAt
-  const submission = { ...createSubmission(config, now), config: () => config.current() }
+  const submission = {
+    ...createSubmission(config, now, store.gathering.turnaround),
+    config: () => config.current(),
+  }
   const job = createJobLauncher({ ...submission, forecast, jobs })
   const flow = createFlowLauncher({ ...submission, flows: store.flows })
   return createScheduleTask({

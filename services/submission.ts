@@ -11,8 +11,13 @@ import { createAddressGuard } from '../webhooks/address-guard.ts'
  * What makes a job of a request, wherever the request came from.
  *
  * @param now Unix ms, by Redis' clock
+ * @param batchTurnaround how long a lane's provider batches took lately, ms; null: not known
  */
-export function createSubmission(config: LiveConfig, now: () => number): SubmitDeps {
+export function createSubmission(
+  config: LiveConfig,
+  now: () => number,
+  batchTurnaround: SubmitDeps['batchTurnaround'],
+): SubmitDeps {
   return {
     resolveModel: (model) => resolveModel(config.current(), model),
     listModels: () => listModels(config.current()),
@@ -34,6 +39,7 @@ export function createSubmission(config: LiveConfig, now: () => number): SubmitD
       }
       return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
     },
+    batchTurnaround,
     now,
   }
 }

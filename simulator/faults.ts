@@ -52,13 +52,15 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
     for (const prompt of question.prompts()) {
       const match = MARKER.exec(prompt)
       const rule = match && parseFault(match[1]!)
-      if (rule && spend(hash('sha1', `${question.path}\n${prompt}`), rule.times)) return fillIn(rule)
+      if (!rule || !strikes(rule, question)) continue
+      if (spend(hash('sha1', `${question.path}\n${prompt}`), rule.times)) return fillIn(rule)
     }
     return null
   }
 
   function chooseRule(question: FaultQuestion): SimulatedFault | null {
     for (const rule of [...runtime, ...configured]) {
+      if (!strikes(rule, question)) continue
       if (rule.path !== undefined && !question.path.includes(rule.path)) continue
       if (rule.match !== undefined && !question.text.includes(rule.match)) continue
       if (rule.rate !== undefined && random() >= rule.rate) continue
@@ -81,6 +83,13 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
       struck = new Map()
     },
   }
+}
+
+/** Path of the lines of batches, which alone meet the faults of lines. */
+export const LINE_PATH = '/v1/batches/line'
+
+function strikes({ kind }: FaultRule, { path }: FaultQuestion): boolean {
+  return path === LINE_PATH || !(LINE_FAULT_KINDS as readonly string[]).includes(kind)
 }
 
 /** Reads `KIND:times=N:retry_after=MS:ms=MS`; null for a kind that does not exist. Unknown members are ignored. */

@@ -4,6 +4,7 @@ import { createHttpMetrics } from './http-metrics.ts'
 import { createJobMetrics } from './job-metrics.ts'
 import { createLabelBound, type LabelBounds } from './label-bound.ts'
 import { createProcessMetrics } from './process-metrics.ts'
+import { createProviderBatchMetrics } from './provider-batch-metrics.ts'
 import { createRedisMetrics } from './redis-metrics.ts'
 import { createScheduleMetrics } from './schedule-metrics.ts'
 import { createStoreMetrics, type StoreReading } from './store-metrics.ts'
@@ -44,6 +45,7 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     http: createHttpMetrics(registry),
     webhooks: createWebhookMetrics(registry),
     flows: createFlowMetrics(registry),
+    providerBatches: createProviderBatchMetrics(registry, bounds),
     redis: createRedisMetrics(registry),
     schedules: createScheduleMetrics(registry, bounds),
     upkeep: createUpkeepMetrics(registry),

@@ -7,7 +7,7 @@ import type { JobResult } from './provider-call.ts'
 import type { Spool } from './spool.ts'
 
 export type DeliverDeps = {
-  queue: LaneQueue
+  queue: Pick<LaneQueue, 'acknowledge'>
   work: Work
   embeddingCache: EmbeddingCache
   onError: (error: unknown, what: string) => void
@@ -21,8 +21,9 @@ export type DeliverDeps = {
  * Stores answers, acknowledges their entries, and caches the vectors that were paid for.
  *
  * @param end of the call that brought the answers; null: none was made for them
+ * @returns what the answers cost together, USD
  */
-export type Deliver = (lane: Lane, jobResults: JobResult[], end: AttemptEnd | null) => Promise<void>
+export type Deliver = (lane: Lane, jobResults: JobResult[], end: AttemptEnd | null) => Promise<number>
 
 export function createDeliver(deps: DeliverDeps): Deliver {
   const { queue, work, embeddingCache, onError, keep, spool } = deps
@@ -49,7 +50,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
   }
 
   return async (lane, jobResults, end) => {
-    if (jobResults.length === 0) return
+    if (jobResults.length === 0) return 0
     const completions = jobResults.map((jobResult) => toCompletion(lane, jobResult, end))
     // Sent together and in this order: when a client hears of a result, its vectors are cached.
     const stored = keep(
@@ -64,6 +65,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
       Promise.all(jobResults.map(({ job: claimedJob }) => queue.acknowledge(claimedJob.held)))
     await keep(acknowledge, 'acknowledging')
     await kept
+    return completions.reduce((sum, { costUsd }) => sum + (costUsd ?? 0), 0)
   }
 }
 

@@ -10,6 +10,7 @@ import type { JsonScanner } from '../../lib/scan-json.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
 import { parseRequest } from '../issues.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
+import { planGathering } from '../jobs/plan-gathering.ts'
 import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 import { createBodyScanner } from '../json-bounds.ts'
 import { describeFailure } from '../openai/failure.ts'
@@ -76,16 +77,17 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
           type,
           body: parseRequest(schema, body, 'body', 'body'),
           priority: 'low',
+          tier: 'auto',
           group: batch.id,
           metadata: { custom_id: customId },
         } as CreateJob
         // No client can send such a key, which has a line break in it.
         const key = `${batch.id}\n${index}`
-        const job = toNewJob(tenant, create, key, deps)
-        return {
-          customId,
-          made: { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key },
-        }
+        const { gather: _, ...job } = toNewJob(tenant, create, key, deps)
+        const made = { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key }
+        const [lane] = deps.resolveModel(job.lane)!.lanes
+        const gather = planGathering(made, lane!, 'auto', deps.now(), deps.batchTurnaround(job.lane))
+        return { customId, made: gather === undefined ? made : { ...made, gather } }
       } catch (error) {
         if (!(error instanceof ApiError)) throw error
         return { customId, made: { status: error.status, error: shapeError(error) } }

@@ -35,6 +35,7 @@ const waitingFor = z.enum([
   'retry_delay',
   'schedule',
   'budget',
+  'provider_batch',
 ])
 const usageIsEstimate = z
   .boolean()

@@ -13,10 +13,11 @@ import type { IdempotencyPolicy } from '../idempotency-key.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
 import { chooseTier, timeoutFor } from './choose-tier.ts'
 import type { CreateJob } from './create-schema.ts'
+import { planGathering } from './plan-gathering.ts'
 
 export type SubmitDeps = Pick<
   ApiDeps,
-  'resolveModel' | 'listModels' | 'estimateCost' | 'checkWebhookUrl' | 'now'
+  'resolveModel' | 'listModels' | 'estimateCost' | 'checkWebhookUrl' | 'batchTurnaround' | 'now'
 >
 
 /**
@@ -45,6 +46,8 @@ export function toNewJob(
   }
   refuseOversize(lane, cost)
   const times = decideTimes(create, deps.now())
+  const job = { type: create.type, body, cost, ...times }
+  const gather = planGathering(job, lane, tier, deps.now(), deps.batchTurnaround(lane.id))
   return {
     tenant: tenant.name,
     type: create.type,
@@ -64,6 +67,7 @@ export function toNewJob(
     metadata: create.metadata ?? {},
     idempotencyKey,
     ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
+    ...(gather === undefined ? {} : { gather }),
     cost,
     ...estimateMoney(lane, cost),
     limits: {

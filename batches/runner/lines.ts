@@ -32,7 +32,7 @@ export type BatchDeps = {
   /** A completed job's result as a client sees it. */
   showResult: (job: Job) => JsonObject
   /** Most open jobs of a tenant's batches; null: the tenant is no longer configured. */
-  window: (tenant: string) => number | null
+  window: (tenant: string, model: string | null) => number | null
   /** How long result files are kept where the batch does not say, ms. */
   fileRetainMs: () => number
   now: () => number

@@ -58,7 +58,7 @@ async function validate(deps: BatchDeps, run: BatchRun): Promise<boolean> {
   const faults = (code: string, error: Error) => [
     { code, message: `${error.message}.`, param: null, line: null },
   ]
-  if (deps.window(batch.tenant) === null) {
+  if (deps.window(batch.tenant, batch.model) === null) {
     await work.finish(held, NO_FILES, faults('tenant_removed', new TenantGoneError()))
     return true
   }
@@ -97,7 +97,7 @@ async function runLines(
 
   /** Keeps a window of jobs open until all lines have their jobs, and writes the finished blocks. */
   async function advance(): Promise<boolean> {
-    const window = deps.window(batch.tenant)
+    const window = deps.window(batch.tenant, batch.model)
     if (window === null && remaining.length > 0) throw new TenantGoneError()
     const count = await jobs.countOpen(batch.tenant, batch.id)
     const moved = await feeder.feed((window ?? 0) - count)

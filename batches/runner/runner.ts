@@ -20,6 +20,8 @@ export type BatchRunnerDeps = Omit<BatchDeps, 'window'> & {
   tenants: () => Promise<string[]>
   /** Most open jobs of the tenant; null: it is no longer configured. */
   maxQueued: (tenant: string) => number | null
+  /** Most open jobs of a batch whose lines wait for a batch of their provider; null: they do not. */
+  gatherWindow: (model: string) => number | null
   /** Hears of each tenant and batch that could not be checked. */
   onFailure?: OnUpkeepFailure
 }
@@ -50,10 +52,14 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   let stopping = false
 
   /** Half of the tenant's limit, shared by its batches, so that its other jobs find room. */
-  function window(tenant: string): number | null {
+  function window(tenant: string, model: string | null): number | null {
     const most = deps.maxQueued(tenant)
     if (most === null) return null
-    return Math.max(1, Math.floor(Math.min(WINDOW, most / 2) / Math.max(1, counts.get(tenant) ?? 1)))
+    const wanted = (model === null ? null : deps.gatherWindow(model)) ?? WINDOW
+    return Math.max(
+      1,
+      Math.floor(Math.min(Math.max(WINDOW, wanted), most / 2) / Math.max(1, counts.get(tenant) ?? 1)),
+    )
   }
 
   async function look(): Promise<void> {

@@ -112,6 +112,7 @@ const waits: Record<string, string> = {
   provider_pause: 'the pause of its lane',
   retry_delay: 'its next try',
   schedule: 'its time',
+  provider_batch: 'the next batch of its provider',
 }
 
 /** What a wait is for, as the end of a sentence: `the token limit`. */

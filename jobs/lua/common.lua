@@ -100,7 +100,7 @@ local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow', unpack(more or {}))
+    'answer', 'durable', 'flow', 'gather', unpack(more or {}))
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -109,7 +109,7 @@ local function load(id, tombstones, more)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27], flow = v[28], more = more and { unpack(v, 29, 28 + #more) },
+    durable = v[27], flow = v[28], gather = v[29], more = more and { unpack(v, 30, 29 + #more) },
   }
 end
 
@@ -583,20 +583,38 @@ local function finish(job, status, retain, fields, members, text)
 end
 
 -- The id of the job whose call serves this content, or nil. A leader that was cancelled during its call still serves
--- its followers (`carrying`). The job `own` is open.
+-- its followers (`carrying`). The job `own` is open. Second value: true if the leader goes the way of provider batches.
 local function leader_of(hash, own)
   local id = redis.call('GET', flight_key(hash))
   if not id then return nil end
   if id == own then return id end
-  local leader = redis.call('HMGET', job_key(id), 'status', 'carrying')
-  if leader[1] and (leader[2] or not is_terminal(leader[1])) then return id end
+  local leader = redis.call('HMGET', job_key(id), 'status', 'carrying', 'gather')
+  if leader[1] and (leader[2] or not is_terminal(leader[1])) then return id, leader[3] ~= false end
   redis.call('DEL', flight_key(hash))
   return nil
 end
 
+-- A job that is called at once takes the flight over from one that goes the way of provider batches. That one becomes its
+-- follower: a waiting one needs no entry meanwhile; one that was sent keeps its place, and the answer that comes first ends it.
+local function overtake(hash, leader_id, own)
+  local leader = load(leader_id, true)
+  redis.call('SET', flight_key(hash), own)
+  if leader.carrying and is_terminal(leader.status) then
+    take_out(root .. ':outbox', leader_id .. '-' .. leader.entries)
+    redis.call('HDEL', job_key(leader_id), 'carrying')
+    if leader.deleted then redis.call('DEL', job_key(leader_id)) end
+    return
+  end
+  redis.call('ZADD', followers_key(hash), leader.created_at, leader_id)
+  if leader.status == 'running' then return end
+  redis.call('HSET', job_key(leader_id), 'leader', own)
+  take_out(root .. ':outbox', leader_id .. '-' .. leader.entries)
+  release(leader)
+end
+
 -- Decides how a due job gets its answer: 'hit' (with the cached answer, of which it becomes a holder), 'follow' (with the
--- leader's id), or 'lead'. `is_new`: it leads nothing yet.
-local function claim(id, hash, cache_mode, is_new)
+-- leader's id), or 'lead'. `is_new`: it leads nothing yet. `gather`: it goes the way of provider batches.
+local function claim(id, hash, cache_mode, is_new, gather)
   if cache_mode == 'off' then return 'lead' end
   -- Usually none of these keys exists.
   local places = { answer_key(hash), old_cache_key(hash) }
@@ -609,14 +627,15 @@ local function claim(id, hash, cache_mode, is_new)
       return 'hit', kept
     end
   end
-  local leader = nil
-  if is_known or not is_new then leader = leader_of(hash, id) end
+  local leader, is_gathered = nil, false
+  if is_known or not is_new then leader, is_gathered = leader_of(hash, id) end
   if not leader then
     redis.call('SET', flight_key(hash), id)
   elseif leader == id then
     return 'lead'
   elseif cache_mode == 'use' then
-    return 'follow', leader
+    if not is_gathered or gather then return 'follow', leader end
+    overtake(hash, leader, id)
   end
   return 'lead'
 end
@@ -658,18 +677,22 @@ local function promote(hash)
       redis.call('SET', flight_key(hash), follower.id)
       redis.call('HSET', job_key(follower.id), 'cache', 'miss')
       redis.call('HDEL', job_key(follower.id), 'leader')
+      -- It is in a provider batch already, which answers it and those that follow it now.
+      if follower.status == 'running' then return nil end
       request_entry(follower)
       return follower.id
     end
   end
 end
 
--- The next followers to end with their leader, as many as this call may still end. Deleted and ended ones are left out.
-local function pop_followers(hash)
+-- The next followers to end with their leader, as many as this call may still end. Deleted and ended ones are left out; so is,
+-- where the leader `failed`, one that is in a provider batch and has that chance left.
+local function pop_followers(hash, failed)
   local popped, followers = redis.call('ZPOPMIN', followers_key(hash), followers_left), {}
   for i = 1, #popped, 2 do
     local follower = load(popped[i])
-    if follower and not is_terminal(follower.status) then followers[#followers + 1] = follower end
+    local ends = follower and not is_terminal(follower.status) and not (failed and follower.status == 'running')
+    if ends then followers[#followers + 1] = follower end
   end
   followers.may_be_more = #popped >= 2 * followers_left
   followers_left = followers_left - #popped / 2

@@ -29,7 +29,7 @@ if hash and redis.call('GET', flight_key(hash)) == id then
     end
     left = share_answer(hash, followers, answer, tonumber(ARGV[2]))
   elseif v[2] == 'failed' then
-    left = finish_followers(hash, pop_followers(hash), 'failed', tonumber(ARGV[2]), { 'error', v[5] }, ',"error":' .. v[5])
+    left = finish_followers(hash, pop_followers(hash, true), 'failed', tonumber(ARGV[2]), { 'error', v[5] }, ',"error":' .. v[5])
   else
     -- The leader was cancelled or deleted between two calls: its followers go on by themselves.
     promote(hash)

@@ -47,7 +47,7 @@ local function store(a)
   if not ended and status == 'failed' and (job.calls ~= call or job.status ~= 'running') then return { 'stale', 0, '' } end
 
   local goes_alone = status == 'failed' and (a[9] == '1' or carried)
-  local followers = leads and not goes_alone and pop_followers(hash) or {}
+  local followers = leads and not goes_alone and pop_followers(hash, status == 'failed') or {}
 
   local fields, members, text, answer
   if status == 'completed' then

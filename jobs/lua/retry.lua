@@ -33,6 +33,11 @@ end
 take_out(root .. ':expiry', id)
 redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
 job.deadline = 0
+-- Its time to leave for a provider batch belonged to the deadline.
+if job.gather then
+  job.gather = string.gsub(job.gather, '^%d+', '0')
+  redis.call('HSET', job_key(id), 'gather', job.gather)
+end
 
 -- It was cancelled during its call, which still runs for its followers: the call is this job's again.
 local status = job.carrying and 'running' or 'queued'
@@ -42,7 +47,7 @@ index(job, status)
 redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
 if job.carrying then return { 'running' } end
 
-local way, found = claim(id, job.hash, job.cache_mode, true)
+local way, found = claim(id, job.hash, job.cache_mode, true, job.gather)
 if way == 'hit' then
   finish(job, 'completed', tonumber(ARGV[2]), free_fields(found, 'hit'), nil, found.text)
   return { 'hit' }

@@ -68,7 +68,7 @@ local function hold_budget(job, expected, fields)
     local failure = '{"code":"budget_exhausted","message":"What calls of this day cost came to more than was reserved for them, ' ..
       'and limits.budget_usd_per_day has no room for this one; no call was made for it.","provider_status":null,"retryable":true}'
     if redis.call('GET', flight_key(job.hash)) == id then
-      local followers = pop_followers(job.hash)
+      local followers = pop_followers(job.hash, true)
       if finish_followers(job.hash, followers, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
         redis.call('SADD', root .. ':draining', id)
       else
@@ -181,7 +181,7 @@ local function start(id, entry, token, expected, is_direct)
   if has_to_wait(job, most_lost) then return { 'wait', ms(now + SUSPECT_MS) } end
 
   if job.status ~= 'running' then
-    local way, found = claim(id, job.hash, job.cache_mode)
+    local way, found = claim(id, job.hash, job.cache_mode, nil, job.gather)
     if way == 'hit' then
       finish(job, 'completed', retain, free_fields(found, 'hit'), nil, found.text)
       -- The answer serves this job's followers as well. The flight of another job must not end here.

@@ -13,7 +13,7 @@ import {
 } from '../answers.ts'
 import { checkRequest } from '../check.ts'
 import { type ErrorAnswer, faultAnswer } from '../errors.ts'
-import type { FaultBook } from '../faults.ts'
+import { type FaultBook, LINE_PATH } from '../faults.ts'
 import type { SimulatorSettings } from '../options.ts'
 import type { Recorder } from '../state.ts'
 
@@ -44,8 +44,6 @@ export function countLine({ type, body }: LineRequest): number {
   return estimateCost({ kind: 'openai', type, body }).inputTokens
 }
 
-/** Rules for lines name this path; faults that are a status, and those of lines, apply. */
-const LINE_PATH = '/v1/batches/line'
 const LINE_FAULTS: Record<string, 'lost' | 'zero' | 'null' | 'expired'> = {
   lost_line: 'lost',
   zero_line: 'zero',

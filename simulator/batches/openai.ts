@@ -96,14 +96,18 @@ export function createOpenAiBatchApi(deps: Deps) {
       if (outcome.kind === 'answer' || outcome.kind === 'zero' || outcome.kind === 'null') output.push(text)
       else errors.push(text)
     }
+    const isGemini = String(batch.kept.inputFile).startsWith('files/')
     const make = (lines: string[], what: string) =>
       lines.length === 0
         ? null
-        : files.add({
-            filename: `${batch.id}_${what}.jsonl`,
-            purpose: 'batch_output',
-            content: Buffer.from(`${lines.join('\n')}\n`),
-          }).id
+        : files.add(
+            {
+              filename: `${batch.id}_${what}.jsonl`,
+              purpose: 'batch_output',
+              content: Buffer.from(`${lines.join('\n')}\n`),
+            },
+            isGemini ? `files/${batch.id}-${what}` : undefined,
+          ).id
     batch.kept.outputFile = make(output, 'output')
     batch.kept.errorFile = make(errors, 'error')
   }

@@ -127,6 +127,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     registry: createTenantRegistry({ redis: store.redis, prefix, now: Date.now }),
     resolveModel: (model) => resolveModel(config, model),
     listModels: () => listModels(config),
+    batchTurnaround: () => null,
     estimateCost: (lane, type, body) => ({
       ...estimateCost({ kind: lane.kind, type, body }),
       coalesceKey: type === 'embedding' ? coalesceKey(body) : null,

@@ -35,6 +35,8 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.webhooks.onAttempt({ outcome: 'delivered', latencyMs: 1, delayMs: 1 })
   metrics.flows.onProgress({ ended: 'completed', durationMs: 1, steps: ['completed'] })
   metrics.schedules.onSlot({ tenant: 't', outcome: 'created', lateMs: 1 })
+  metrics.providerBatches.onEvent({ kind: 'line', lane: 'l', as: 'completed', savedUsd: 1 })
+  metrics.providerBatches.onEvent({ kind: 'ended', lane: 'l', outcome: 'completed', durationMs: 1 })
   metrics.http.onSocket({ opened: true })
   metrics.http.onSocket({ closed: 1000 })
   metrics.http.onSocketMessage('in', 'subscribe')

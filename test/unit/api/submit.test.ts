@@ -30,6 +30,7 @@ const deps: SubmitDeps = {
   now: () => now,
   resolveModel: (model) => (model === 'fast' ? { lanes: [lane] } : null),
   listModels: () => ['sim/chat', 'fast'],
+  batchTurnaround: () => null,
   estimateCost: (_lane, _type, body) => ({
     tokens: Number(body.tokens ?? 10),
     inputTokens: 10,

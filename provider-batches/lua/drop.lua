@@ -1,0 +1,16 @@
+-- Jobs that no longer wait here: they went another way.
+--
+-- ARGV  members
+-- Answer how many waited
+
+local by_class, count = {}, 0
+for _, member in ipairs(ARGV) do
+  local line = read_waiting(member)
+  if line then
+    count = count + 1
+    by_class[line.class] = by_class[line.class] or {}
+    table.insert(by_class[line.class], member)
+  end
+end
+for class, members in pairs(by_class) do stop_waiting(class, members) end
+return count

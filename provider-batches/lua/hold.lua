@@ -1,0 +1,13 @@
+-- Lets no batch of the lane be made for a while, and keeps how long a batch took.
+--
+-- ARGV  1 token  2 ms for which none is made (0: as before)  3 how long a batch took, ms ('' none)  4 how many of these are kept  5 for how long, ms
+-- Answer 0 (the lease is lost) | 1
+
+if not holds(ARGV[1]) then return 0 end
+if ARGV[2] ~= '0' then redis.call('SET', root .. ':hold', ms(now + tonumber(ARGV[2])), 'PX', ARGV[2]) end
+if ARGV[3] ~= '' then
+  redis.call('LPUSH', root .. ':turnarounds', ARGV[3])
+  redis.call('LTRIM', root .. ':turnarounds', 0, tonumber(ARGV[4]) - 1)
+  redis.call('PEXPIRE', root .. ':turnarounds', ARGV[5])
+end
+return 1

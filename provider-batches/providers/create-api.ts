@@ -1,0 +1,37 @@
+import type { Dispatcher } from 'undici'
+import type { ProviderKind } from '../../config/lanes.ts'
+import type { ProviderBatch } from '../batch.ts'
+import { createAnthropicBatchApi } from './anthropic-api.ts'
+import type { BatchApi } from './batch-api.ts'
+import { createGeminiFiles } from './gemini-files.ts'
+import { createOpenAiBatchApi } from './openai-api.ts'
+
+/** What of a provider's configuration its batches need. */
+export type BatchApiSettings = {
+  kind: ProviderKind
+  base_url: string
+  api_key?: string | null | undefined
+  headers?: Record<string, string> | undefined
+}
+
+const ENDPOINTS = {
+  chat: '/chat/completions',
+  response: '/responses',
+  embedding: '/embeddings',
+  message: '/chat/completions',
+} as const
+
+/** The batches of a configured provider. `dispatcher`: its connections. */
+export function createBatchApi(settings: BatchApiSettings, dispatcher: Dispatcher): BatchApi {
+  const { kind, base_url: baseUrl } = settings
+  const shared = { baseUrl, apiKey: settings.api_key ?? '', headers: settings.headers ?? {}, dispatcher }
+  if (kind === 'anthropic') return createAnthropicBatchApi(shared)
+  const isAzure = kind === 'azure-openai'
+  return createOpenAiBatchApi({
+    ...shared,
+    isAzure,
+    // Azure names its endpoints without the version.
+    endpointOf: ({ type }: ProviderBatch) => `${isAzure ? '' : '/v1'}${ENDPOINTS[type]}`,
+    ...(kind === 'gemini' ? { files: createGeminiFiles(shared) } : {}),
+  })
+}

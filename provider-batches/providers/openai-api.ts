@@ -1,0 +1,207 @@
+import { Readable } from 'node:stream'
+import OpenAI from 'openai'
+import { type Dispatcher, fetch } from 'undici'
+import type { ProviderBatch } from '../batch.ts'
+import { type BatchApi, BatchApiError, type BatchView } from './batch-api.ts'
+import { readResultLine, writeLines } from './openai-lines.ts'
+import { readTextLines } from './read-lines.ts'
+import { ask, toBatchApiError } from './sdk-errors.ts'
+
+/** How far back a batch is looked for before the time when it was asked for: clocks differ, ms. */
+const SKEW_MS = 10 * 60_000
+/** Entries in one page of a list, and most pages that are read. */
+const PAGE = 100
+const MOST_PAGES = 50
+/** One request about a batch, and the upload of its file, ms. */
+const TIMEOUT_MS = 60_000
+const UPLOAD_TIMEOUT_MS = 15 * 60_000
+/** What names our id among the metadata of a batch. */
+const OURS = 'sluice_batch'
+
+export type OpenAiBatchOptions = {
+  baseUrl: string
+  apiKey: string
+  /** Azure's key goes into a header of its own. */
+  isAzure: boolean
+  headers: Record<string, string>
+  dispatcher: Dispatcher
+  /** The path that lines ask for: `/v1/chat/completions`. */
+  endpointOf: (batch: ProviderBatch) => string
+  /** Other ways to move files, for a provider whose endpoint has none. */
+  files?: FileApi
+}
+
+/** Moves the files of batches. */
+export type FileApi = {
+  upload(name: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string>
+  read(id: string, signal: AbortSignal): AsyncIterable<Uint8Array>
+  /** Ids of files with this name. */
+  find(name: string): Promise<string[]>
+  remove(id: string): Promise<void>
+}
+
+/** Batches as OpenAI runs them: Azure and others do the same, Gemini with files of its own. */
+export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
+  const client = createClient(options)
+  const files = options.files ?? createFiles(client)
+  const nameOf = ({ id }: ProviderBatch) => `${id}.jsonl`
+
+  return {
+    upload: (batch, lines, signal) =>
+      ask('sending the file of a batch', () =>
+        files.upload(nameOf(batch), writeLines(lines, options.endpointOf(batch)), signal),
+      ),
+
+    async removeUploads(batch) {
+      for (const id of await ask('looking for files', () => files.find(nameOf(batch)))) {
+        await ask('removing a file', () => files.remove(id))
+      }
+    },
+
+    create: (batch, _, signal) =>
+      ask('creating a batch', async () => {
+        const body = {
+          input_file_id: batch.fileId!,
+          endpoint: options.endpointOf(batch) as '/v1/responses',
+          completion_window: '24h' as const,
+          metadata: { [OURS]: batch.id },
+        }
+        return (await client.batches.create(body, { signal })).id
+      }),
+
+    async find(batch) {
+      let after: string | undefined
+      for (let page = 0; page < MOST_PAGES; page++) {
+        const list = await ask('looking for a batch', () =>
+          client.batches.list({ limit: PAGE, ...(after === undefined ? {} : { after }) }),
+        )
+        // An empty list may be null.
+        const found = (list.data as typeof list.data | null) ?? []
+        for (const one of found) {
+          const isOurs =
+            one.metadata?.[OURS] === batch.id || (batch.fileId !== null && one.input_file_id === batch.fileId)
+          if (isOurs) return { providerId: one.id, isSure: true }
+        }
+        const last = found.at(-1)
+        if (last === undefined || last.created_at * 1000 < batch.intentAt! - SKEW_MS || last.id === after)
+          return null
+        if ((list as { has_more?: boolean | null }).has_more === false) return null
+        after = last.id
+      }
+      return null
+    },
+
+    async read(providerId) {
+      try {
+        const one = await ask('looking at a batch', () => client.batches.retrieve(bare(providerId)))
+        return toView(one)
+      } catch (error) {
+        if (error instanceof BatchApiError && error.status === 404) return null
+        throw error
+      }
+    },
+
+    async *results(_, view, signal) {
+      for (const file of view.resultFiles) {
+        try {
+          for await (const line of readTextLines(files.read(file, signal))) {
+            const result = readResultLine(line)
+            if (result !== null) yield result
+          }
+        } catch (error) {
+          throw toBatchApiError('reading results', error)
+        }
+      }
+    },
+
+    async cancel(providerId) {
+      await ask('cancelling a batch', () => client.batches.cancel(bare(providerId)))
+    },
+
+    async cleanUp(batch, view) {
+      for (const id of [batch.fileId, ...(view?.resultFiles ?? [])]) {
+        if (id === null) continue
+        await ask('removing a file', () => files.remove(id)).catch((error: unknown) => {
+          if (!(error instanceof BatchApiError) || error.status !== 404) throw error
+        })
+      }
+    },
+  }
+}
+
+/** Gemini's ids are names of resources, which stand in paths without their kind. */
+function bare(providerId: string): string {
+  return providerId.replace(/^batches\//, '')
+}
+
+function toView(batch: OpenAI.Batch): BatchView {
+  const { status, errors } = batch
+  const fault = errors?.data?.[0]
+  const isOver =
+    status === 'completed' || status === 'failed' || status === 'expired' || status === 'cancelled'
+  return {
+    phase: isOver ? 'over' : 'open',
+    outcome: isOver ? status : null,
+    fault: fault ? { code: fault.code ?? 'failed', message: (fault.message ?? '').slice(0, 500) } : null,
+    // Some servers name no file by an empty text.
+    resultFiles: [batch.output_file_id, batch.error_file_id].flatMap((id) => (id ? [id] : [])),
+  }
+}
+
+/** `maxRetries`: an answer that was lost may stand for work that was done, so nothing is repeated blindly. */
+function createClient({ baseUrl, apiKey, isAzure, headers, dispatcher }: OpenAiBatchOptions): OpenAI {
+  const base = baseUrl.replace(/\/+$/, '')
+  const isBare = isAzure && !/\/openai(?:\/|$)/.test(base)
+  return new OpenAI({
+    apiKey: apiKey === '' ? 'none' : apiKey,
+    baseURL: isBare ? `${base}/openai/v1` : base,
+    organization: null,
+    project: null,
+    maxRetries: 0,
+    timeout: TIMEOUT_MS,
+    logLevel: 'off',
+    fetch: fetch as unknown as typeof globalThis.fetch,
+    fetchOptions: { dispatcher } as object,
+    defaultHeaders: { ...(isAzure ? { 'api-key': apiKey, authorization: null } : {}), ...headers },
+  })
+}
+
+function createFiles(client: OpenAI): FileApi {
+  return {
+    async upload(name, content, signal) {
+      const boundary = `sluice-${crypto.randomUUID()}`
+      // The SDK's own upload holds the whole file in memory.
+      const made = await client.post<OpenAI.FileObject>('/files', {
+        body: Readable.toWeb(Readable.from(writeForm(boundary, name, content), { objectMode: false })),
+        headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+        timeout: UPLOAD_TIMEOUT_MS,
+        signal,
+      })
+      return made.id
+    },
+    async *read(id, signal) {
+      const response = await client.files.content(id, { signal, timeout: UPLOAD_TIMEOUT_MS })
+      if (response.body !== null) yield* response.body as unknown as AsyncIterable<Uint8Array>
+    },
+    async find(name) {
+      const list = await client.files.list({ purpose: 'batch', limit: 1000 })
+      const found = (list.data as typeof list.data | null) ?? []
+      return found.filter((file) => file.filename === name).map(({ id }) => id)
+    },
+    async remove(id) {
+      await client.files.delete(id)
+    },
+  }
+}
+
+async function* writeForm(
+  boundary: string,
+  name: string,
+  content: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const part = (head: string) => `--${boundary}\r\ncontent-disposition: form-data; ${head}\r\n`
+  yield Buffer.from(`${part('name="purpose"')}\r\nbatch\r\n`)
+  yield Buffer.from(`${part(`name="file"; filename="${name}"`)}content-type: application/jsonl\r\n\r\n`)
+  yield* content
+  yield Buffer.from(`\r\n--${boundary}--\r\n`)
+}

@@ -1,0 +1,40 @@
+import { isJsonObject, type JsonValue } from '../../lib/json.ts'
+import { parseWithSource, stringifyJson } from '../../lib/json-source.ts'
+import { findMember } from '../../lib/json-text.ts'
+import type { LineResult, OutgoingLine } from './batch-api.ts'
+
+/** The lines of a file as OpenAI takes it. */
+export async function* writeLines(
+  lines: AsyncIterable<OutgoingLine>,
+  url: string,
+): AsyncGenerator<Uint8Array> {
+  const head = `"method":"POST","url":${JSON.stringify(url)},"body":`
+  for await (const { customId, body } of lines) {
+    yield Buffer.from(`{"custom_id":${JSON.stringify(customId)},${head}${body}}\n`)
+  }
+}
+
+/**
+ * One line of a result file. A line without a response, with status 0, or with an error of its own was not done; one that cannot be
+ * read counts as missing (null).
+ */
+export function readResultLine(text: string): LineResult | null {
+  let line: JsonValue
+  try {
+    line = parseWithSource(text)
+  } catch {
+    return null
+  }
+  if (!isJsonObject(line)) return null
+  const { custom_id: customId, response, error } = line
+  const undone = (code: string): LineResult => ({ customId, kind: 'undone', code })
+  if (!isJsonObject(response)) {
+    const code = isJsonObject(error) && typeof error.code === 'string' ? error.code : 'no_response'
+    return undone(code)
+  }
+  const { status_code: status, body } = response
+  if (typeof status !== 'number' || status < 100) return undone('no_status')
+  const source = findMember(text, 'response')
+  const written = source === undefined ? undefined : findMember(source, 'body')
+  return { customId, kind: 'answer', status, body: written ?? stringifyJson(body ?? null) }
+}

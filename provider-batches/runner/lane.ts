@@ -1,0 +1,137 @@
+import { createWaker } from '../../lib/waker.ts'
+import type { ProviderBatch } from '../batch.ts'
+import { typeOf } from '../gathering.ts'
+import { type HeldLane, LaneLostError } from '../store.ts'
+import type { BatchLane, BatchRun, ProviderBatchDeps } from './deps.ts'
+import { runBatch } from './run.ts'
+
+/** Share of a lease that must be left for a step. */
+const MARGIN_SHARE = 1 / 3
+/** Renewals within a lease. */
+const RENEWALS = 5
+/** Between two looks at what waits: at the most, and at the least, ms. */
+const LOOK_MS = 1000
+const LEAST_LOOK_MS = 20
+/** After an error of its run a batch is left alone for this long, ms. */
+const REST_MS = 5_000
+
+export type LaneRun = {
+  /** Jobs came. */
+  wake(): void
+  done: Promise<void>
+}
+
+/**
+ * Works for the batches of a lane while this process holds its lease: sends those on whose time has come, makes batches of those that waited
+ * long enough, and runs every batch that is open. Resolves when nothing is left, the lease is lost, or the signal aborts.
+ */
+export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSignal): LaneRun {
+  const { store, onError } = deps
+  const waker = createWaker()
+  const lost = new AbortController()
+  const signal = AbortSignal.any([stop, lost.signal])
+  const running = new Map<string, Promise<void>>()
+  const restUntil = new Map<string, number>()
+  let heldUntil = performance.now() + store.leaseMs
+
+  const renewal = setInterval(() => {
+    const since = performance.now()
+    if (since > heldUntil - store.leaseMs * MARGIN_SHARE) return lost.abort(new LaneLostError())
+    store.renew(held).then(
+      () => {
+        heldUntil = since + store.leaseMs
+      },
+      (error) => {
+        if (error instanceof LaneLostError) lost.abort(error)
+        else onError(error, `renewing the lease on the batches of ${held.lane}`)
+      },
+    )
+  }, store.leaseMs / RENEWALS)
+  signal.addEventListener('abort', () => waker.wake(), { once: true })
+
+  function sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      const timer = setTimeout(end, Math.max(1, ms))
+      signal.addEventListener('abort', end, { once: true })
+    })
+  }
+
+  function start(batch: ProviderBatch, lane: BatchLane): void {
+    if (running.has(batch.id) || (restUntil.get(batch.id) ?? 0) > performance.now()) return
+    const run: BatchRun = { held, batch, lane, signal, sleep }
+    const done = runBatch(deps, run)
+      .catch((error) => {
+        if (signal.aborted) return
+        if (error instanceof LaneLostError) return lost.abort(error)
+        restUntil.set(batch.id, performance.now() + Math.min(REST_MS, 10 * lane.tier.poll))
+        onError(error, `provider batch ${batch.id}`)
+      })
+      .finally(() => {
+        running.delete(batch.id)
+        waker.wake()
+      })
+    running.set(batch.id, done)
+  }
+
+  /** Sends jobs on that cannot wait any longer; `all`: the lane has no batches any more. */
+  async function sendOn(now: number, all: boolean): Promise<void> {
+    for (;;) {
+      const leaving = await store.leaving(held, now, all)
+      if (leaving.length === 0 || signal.aborted) return
+      for (const { tenant, job, entry } of leaving) await deps.work.leaveBatch({ tenant, id: job, entry })
+      await store.drop(held, leaving)
+    }
+  }
+
+  /** One look; ms until the next. */
+  async function look(): Promise<number | null> {
+    const lane = deps.laneOf(held.lane)
+    const waiting = await store.look(held)
+    await sendOn(waiting.now, lane === null)
+    const open = await store.open(held.lane)
+    if (lane === null) {
+      if (open.length === 0) return null
+      return LOOK_MS
+    }
+    const { tier } = lane
+    let next = Math.min(LOOK_MS, Math.max(LEAST_LOOK_MS, tier.gather / 4))
+    for (const one of waiting.classes) {
+      const readyAt = Math.max(waiting.holdUntil, one.count >= tier.max_lines ? 0 : one.since + tier.gather)
+      if (readyAt > waiting.now) {
+        next = Math.min(next, readyAt - waiting.now)
+        continue
+      }
+      const made = { id: deps.newId(), class: one.name, type: typeOf(one.name) }
+      const most = { lines: tier.max_lines, bytes: tier.max_bytes, queuedTokens: tier.max_queued_tokens }
+      if (await store.cut(held, made, most)) open.push((await store.get(held.lane, made.id))!)
+    }
+    for (const batch of open) start(batch, lane)
+    if (open.length === 0 && !waiting.hasAny && running.size === 0) return null
+    return Math.max(LEAST_LOOK_MS, next)
+  }
+
+  async function loop(): Promise<void> {
+    try {
+      while (!signal.aborted) {
+        const next = await look().catch((error) => {
+          if (error instanceof LaneLostError) lost.abort(error)
+          else onError(error, `looking at the batches of ${held.lane}`)
+          return LOOK_MS
+        })
+        if (next === null) break
+        if (!signal.aborted) await waker.sleep(next)
+      }
+    } finally {
+      await Promise.allSettled(running.values())
+      clearInterval(renewal)
+      await store.release(held).catch((error) => onError(error, `releasing the batches of ${held.lane}`))
+    }
+  }
+
+  return { wake: waker.wake, done: loop() }
+}

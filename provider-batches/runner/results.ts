@@ -1,0 +1,173 @@
+import type { AttemptEnd } from '../../jobs/work.ts'
+import { priceUsage } from '../../providers/accounting.ts'
+import { type BatchLine, indexOf } from '../batch.ts'
+import { type BatchView, isFullQueue, type LineResult } from '../providers/batch-api.ts'
+import type { BatchRun, LineJob, ProviderBatchDeps } from './deps.ts'
+import { failLine, sendOn, settleLines, toEndedClaim } from './outcomes.ts'
+import { resumeJobs } from './send.ts'
+
+/** Results that are in memory at a time. */
+const BLOCK = 32
+
+/** The results were of another batch: ours does not exist, as far as is known. */
+export class WrongBatchError extends Error {
+  override readonly name = 'WrongBatchError'
+  override readonly message = 'the results are of another batch'
+}
+
+/** Ends the jobs of a batch with its results, and sends those on that have none. May be repeated. */
+export async function takeResults(deps: ProviderBatchDeps, run: BatchRun, view: BatchView): Promise<void> {
+  let block: LineResult[] = []
+  let isSure = run.batch.isSure
+  const results =
+    view.outcome === 'failed' && view.resultFiles.length === 0
+      ? none()
+      : run.lane.api.results(run.batch, view, run.signal)
+  for await (const result of results) {
+    if (!isSure && indexOf(run.batch.id, result.customId) === null) throw new WrongBatchError()
+    isSure = true
+    block.push(result)
+    if (block.length < BLOCK) continue
+    await takeBlock(deps, run, block)
+    block = []
+  }
+  if (!isSure) throw new WrongBatchError()
+  await takeBlock(deps, run, block)
+  await sendRestOn(deps, run, describeRest(view))
+}
+
+async function* none(): AsyncGenerator<LineResult> {}
+
+async function takeBlock(deps: ProviderBatchDeps, run: BatchRun, results: LineResult[]): Promise<void> {
+  run.signal.throwIfAborted()
+  const { held, batch } = run
+  // A name that is none of ours, or comes twice, is nobody's answer.
+  const byIndex = new Map<number, LineResult>()
+  for (const result of results) {
+    const index = indexOf(batch.id, result.customId)
+    if (index !== null && !byIndex.has(index)) byIndex.set(index, result)
+  }
+  const found = await deps.store.line(held.lane, batch.id, [...byIndex.keys()])
+  const lines = found.filter((line) => line !== null)
+  const jobs = await resumeJobs(deps, batch.id, lines)
+  await Promise.all(
+    lines.map((line, at) => {
+      const result = byIndex.get(line.index)!
+      const job = jobs[at]!
+      if (result.kind === 'undone') return sendLineOn(deps, run, line, job, result.code)
+      return job === null ? bookEnded(deps, run, line, result) : takeAnswer(deps, run, line, job, result)
+    }),
+  )
+}
+
+type Answer = Extract<LineResult, { kind: 'answer' }>
+
+async function takeAnswer(
+  deps: ProviderBatchDeps,
+  run: BatchRun,
+  line: BatchLine,
+  job: LineJob,
+  result: Answer,
+): Promise<void> {
+  const { lane, lines } = run.lane
+  const { claimed } = job
+  const prepared = await deps.prepare(lane, job)
+  const answer = await lines.read(
+    { type: claimed.type, model: lane.model, body: prepared.body },
+    result.status,
+    result.body,
+  )
+  const latencyMs = Math.max(0, deps.now() - (run.batch.submittedAt ?? deps.now()))
+  if (answer.ok) {
+    const end: AttemptEnd = { outcome: 'completed', latency_ms: latencyMs, status: 200 }
+    const money = await prepared.deliver(answer, end)
+    return settleLines(deps, run, [{ index: line.index, as: 'completed', ...money }])
+  }
+  if (answer.class === 'final') return failLine(deps, run, line.index, job, answer)
+  const isThrottled = answer.class === 'throttled'
+  if (!isThrottled && claimed.attempts >= claimed.maxAttempts)
+    return failLine(deps, run, line.index, job, answer)
+  return sendOn(deps, run, line, job, {
+    end: {
+      outcome: isThrottled ? 'throttled' : 'retryable',
+      latency_ms: latencyMs,
+      status: answer.status,
+      error_code: answer.code,
+    },
+    reason: answer.code,
+    at: deps.now() + (answer.feedback.retryAfterMs ?? lane.retry.base),
+    countsAsAttempt: !isThrottled,
+  })
+}
+
+/** The answer to a job that is over: it was cancelled or answered meanwhile. Its cost is booked, and those that follow its call are served. */
+async function bookEnded(
+  deps: ProviderBatchDeps,
+  run: BatchRun,
+  line: BatchLine,
+  result: Answer,
+): Promise<void> {
+  const { lane, lines } = run.lane
+  const claimed = { ...toEndedClaim(run, line), body: {} }
+  const answer = await lines.read(
+    { type: claimed.type, model: lane.model, body: {} },
+    result.status,
+    result.body,
+  )
+  if (answer.ok) {
+    const { usage } = answer
+    const costUsd = usage === null || lane.price === null ? 0 : priceUsage(lane.price, usage, 'batch')
+    const end: AttemptEnd = { outcome: 'completed', latency_ms: 0, status: 200, usage, cost_usd: costUsd }
+    await deps.work.restore(deps.work.encode([{ claimed, end, result: answer.body, usage, costUsd }]))
+    return settleLines(deps, run, [{ index: line.index, as: 'dropped', costUsd }])
+  }
+  return sendLineOn(deps, run, line, null, answer.code)
+}
+
+/** A line that was not done; `job` null: its job is over, but others may have followed its call. */
+async function sendLineOn(
+  deps: ProviderBatchDeps,
+  run: BatchRun,
+  line: BatchLine,
+  job: LineJob | null,
+  code: string,
+): Promise<void> {
+  const end: AttemptEnd = { outcome: 'aborted', latency_ms: 0, error_code: code }
+  return sendOn(deps, run, line, { claimed: job?.claimed ?? toEndedClaim(run, line) }, { end, reason: code })
+}
+
+/** What the lines without a result failed of, and whether batches may do them another time. */
+function describeRest(view: BatchView): { code: string; leaves: boolean } {
+  if (view.fault !== null) return { code: view.fault.code, leaves: !isFullQueue(view.fault.code) }
+  if (view.outcome === 'expired') return { code: 'batch_expired', leaves: false }
+  if (view.outcome === 'cancelled') return { code: 'batch_cancelled', leaves: false }
+  return { code: 'no_result', leaves: false }
+}
+
+/** Sends the jobs of all lines on that are left. */
+export async function sendRestOn(
+  deps: ProviderBatchDeps,
+  run: BatchRun,
+  why: { code: string; leaves: boolean; isAmbiguous?: boolean },
+  only: (line: BatchLine) => boolean = () => true,
+): Promise<void> {
+  const { held, batch } = run
+  const rest = (await deps.store.lines(held.lane, batch.id)).filter(only)
+  for (let from = 0; from < rest.length; from += BLOCK) {
+    run.signal.throwIfAborted()
+    const block = rest.slice(from, from + BLOCK)
+    const jobs = await resumeJobs(deps, batch.id, block)
+    await Promise.all(
+      block.map(async (line, at) => {
+        const claimed = jobs[at]?.claimed ?? toEndedClaim(run, line)
+        const end: AttemptEnd = {
+          outcome: 'aborted',
+          latency_ms: 0,
+          error_code: why.code,
+          ...(why.isAmbiguous ? { ambiguous: true } : {}),
+        }
+        await sendOn(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves })
+      }),
+    )
+  }
+}

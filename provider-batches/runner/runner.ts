@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto'
+import { createWaker } from '../../lib/waker.ts'
+import type { ProviderBatchDeps } from './deps.ts'
+import { type LaneRun, runLane } from './lane.ts'
+
+/** The longest time between two looks for lanes, ms. */
+const IDLE_MS = 5_000
+/** How often lanes that have nothing are forgotten, in looks. */
+const TRIM_LOOKS = 12
+
+export type ProviderBatchRunner = {
+  /** A job waits for a batch of this lane. */
+  wake(lane: string): void
+  /** Stops, and leaves the lanes to other workers. */
+  stop(): Promise<void>
+}
+
+/**
+ * Runs the provider batches of lanes, each lane in one process at a time: the one with its lease. When a worker dies, its lease ends, and the
+ * next worker goes on with the lane.
+ */
+export function startProviderBatchRunner(deps: ProviderBatchDeps): ProviderBatchRunner {
+  const { store, onError } = deps
+  const lanes = new Map<string, LaneRun>()
+  const waker = createWaker()
+  const stopping = new AbortController()
+
+  async function look(isTrimming: boolean): Promise<void> {
+    for (const lane of await store.lanes()) {
+      if (stopping.signal.aborted || lanes.has(lane)) continue
+      try {
+        const held = await store.claim(lane, randomUUID())
+        if (held === null) {
+          if (isTrimming) await store.trim(lane)
+          continue
+        }
+        const run = runLane(deps, held, stopping.signal)
+        lanes.set(lane, run)
+        run.done
+          .catch((error) => onError(error, `the batches of ${lane}`))
+          .finally(() => {
+            lanes.delete(lane)
+            // A job may have come while it ended.
+            waker.wake()
+          })
+      } catch (error) {
+        onError(error, `the batches of ${lane}`)
+      }
+    }
+  }
+
+  async function loop(): Promise<void> {
+    for (let looks = 1; !stopping.signal.aborted; looks++) {
+      await look(looks % TRIM_LOOKS === 0).catch((error) => onError(error, 'looking for provider batches'))
+      if (!stopping.signal.aborted) await waker.sleep(IDLE_MS)
+    }
+  }
+  const done = loop()
+
+  return {
+    wake(lane) {
+      const run = lanes.get(lane)
+      if (run) run.wake()
+      else waker.wake()
+    },
+    async stop() {
+      stopping.abort()
+      waker.wake()
+      await done
+      await Promise.allSettled([...lanes.values()].map((run) => run.done))
+    },
+  }
+}

@@ -1,0 +1,147 @@
+import { type Lane, resolveLane } from '../config/lanes.ts'
+import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
+import type { Work } from '../jobs/work.ts'
+import { createIds } from '../lib/job-id.ts'
+import type { ProxySettings } from '../lib/proxy.ts'
+import { providerBatchChannel } from '../provider-batches/keys.ts'
+import { createBatchApi } from '../provider-batches/providers/create-api.ts'
+import type { ProviderBatchDeps, ProviderBatchEvent } from '../provider-batches/runner/deps.ts'
+import { startProviderBatchRunner } from '../provider-batches/runner/runner.ts'
+import { priceUsage } from '../providers/accounting.ts'
+import { createBatchLines } from '../providers/batch-lines.ts'
+import { createAgent } from '../providers/connections.ts'
+import type { Usage } from '../providers/provider.ts'
+import type { ProviderBatchMetric } from '../telemetry/provider-batch-metrics.ts'
+import { createDeliver } from '../workers/deliver.ts'
+import { persist } from '../workers/persist.ts'
+import { prepareCall } from '../workers/provider-call.ts'
+import type { Spool } from '../workers/spool.ts'
+import type { Closers } from './closers.ts'
+import type { MeteredDeps, openStore } from './store.ts'
+
+/** Opens what gathers jobs into batches of their providers, and runs these. */
+export function openProviderBatches(
+  deps: MeteredDeps,
+  store: ReturnType<typeof openStore>,
+  parts: {
+    work: Work
+    embeddingCache: EmbeddingCache
+    spool: Pick<Spool, 'put'>
+    proxy: ProxySettings | null
+  },
+  closers: Closers,
+): void {
+  const { config, log } = deps
+  const { onError, now } = store
+  const dispatcher = createAgent(parts.proxy)
+  closers.add('the connections for provider batches', () => dispatcher.close())
+  const giveUp = new AbortController()
+
+  const runner = startProviderBatchRunner({
+    ...createLineDeps({ ...parts, onError, signal: giveUp.signal }),
+    store: store.providerBatches,
+    work: parts.work,
+    laneOf(id) {
+      const lane = resolveLane(config.current(), id)
+      const tier = lane?.tiers?.batch
+      if (!lane || !tier) return null
+      const settings = config.current().providers[lane.provider]!
+      const api = createBatchApi(settings, dispatcher)
+      return { lane, tier, api, lines: createBatchLines(lane.provider, settings, now) }
+    },
+    async areOver(jobs) {
+      const byTenant = Map.groupBy(jobs, ({ tenant }) => tenant)
+      const statuses = new Map<string, string | null>()
+      for (const [tenant, some] of byTenant) {
+        const ids = some.map(({ job }) => job)
+        for (const [at, status] of (await store.jobs.statuses(tenant, ids)).entries()) {
+          statuses.set(`${tenant} ${ids[at]}`, status)
+        }
+      }
+      return jobs.map(({ tenant, job }) => statuses.get(`${tenant} ${job}`) !== 'running')
+    },
+    newId: createIds('pbatch_', now),
+    now,
+    onError,
+    onEvent: (event) => {
+      countEvent(deps.metrics.providerBatches.onEvent, event)
+      logEvent(log, event)
+    },
+  })
+  closers.add('the provider batches', async () => {
+    giveUp.abort()
+    await runner.stop()
+  })
+  store.pubsub.keepListening(providerBatchChannel(store.prefix), runner.wake)
+}
+
+/** How a line's request is made, and its answer stored, as those of calls are. */
+export function createLineDeps(deps: {
+  work: Work
+  embeddingCache: EmbeddingCache
+  spool: Pick<Spool, 'put'>
+  onError: (error: unknown, what: string) => void
+  signal: AbortSignal
+}): Pick<ProviderBatchDeps, 'prepare'> {
+  const { embeddingCache, onError, work, spool } = deps
+  // What is known when an answer comes must be what was known when its request was made: nothing.
+  const withoutKnown: EmbeddingCache = {
+    ...embeddingCache,
+    get: async (_tenant, hashes) => hashes.map(() => null),
+  }
+  const deliver = createDeliver({
+    queue: { acknowledge: async () => {} },
+    ...{ work, embeddingCache, onError, spool },
+    keep: (write, what, secure) =>
+      persist(write, { signal: deps.signal, onError: (error) => onError(error, what), secure }),
+  })
+  return {
+    async prepare(lane, job) {
+      const call = await prepareCall(lane, [job], { embeddingCache: withoutKnown, onError })
+      return {
+        body: call.body ?? job.claimed.body,
+        async deliver(answer, end) {
+          const results = call.split(answer).map((one) => ({ ...one, servedTier: 'batch' }))
+          const costUsd = await deliver(lane, results, end)
+          const calls = results.reduce((sum, { usage }) => sum + priceOf(lane, usage), 0)
+          return { costUsd, savedUsd: Math.max(0, calls - costUsd) }
+        },
+      }
+    },
+  }
+}
+
+/** What a call would have cost, USD; 0 where that is not known. */
+function priceOf({ price }: Lane, usage: Usage | null): number {
+  return price === null || usage === null ? 0 : priceUsage(price, usage)
+}
+
+function countEvent(count: (metric: ProviderBatchMetric) => void, event: ProviderBatchEvent): void {
+  if (event.kind === 'line') count(event)
+  if (event.kind !== 'ended') return
+  const { lane, outcome, createdAt, endedAt } = event.batch
+  count({ kind: 'ended', lane, outcome: outcome ?? 'lost', durationMs: (endedAt ?? createdAt) - createdAt })
+}
+
+/** One line for each step of a batch; neither requests nor answers. */
+function logEvent(log: MeteredDeps['log'], event: ProviderBatchEvent): void {
+  if (event.kind === 'line') return
+  const { id, lane, providerId, lines, counts, outcome, savedUsd, error } = event.batch
+  const line = { provider_batch: id, lane, provider_id: providerId }
+  switch (event.kind) {
+    case 'created':
+      log.info({ ...line, lines }, 'provider batch created')
+      break
+    case 'found':
+      log.info({ ...line, provider_id: event.providerId }, 'provider batch found again')
+      break
+    case 'refused':
+      log[event.isForLater ? 'info' : 'warn']({ ...line, reason: event.reason }, 'provider batch refused')
+      break
+    case 'cancelling':
+      log.info({ ...line, reason: event.reason }, 'provider batch cancelled')
+      break
+    case 'ended':
+      log.info({ ...line, outcome, ...counts, saved_usd: savedUsd, error }, 'provider batch ended')
+  }
+}

@@ -1,0 +1,48 @@
+import { Counter, Histogram, type Registry } from '@prometheus-io/client'
+import type { LabelBounds } from './label-bound.ts'
+
+/** What happens to batches of providers. */
+export type ProviderBatchMetric =
+  | { kind: 'line'; lane: string; as: string; savedUsd: number }
+  | { kind: 'ended'; lane: string; outcome: string; durationMs: number }
+
+/** What came of the batches at providers, and what they saved. */
+export function createProviderBatchMetrics(registry: Registry, { lane: bound }: LabelBounds) {
+  const batches = new Counter({
+    name: 'sluice_provider_batches_total',
+    help: 'Batches at providers that ended, by how: completed, failed, expired, cancelled, refused, lost or empty.',
+    labelNames: ['lane', 'outcome'] as const,
+    registers: [registry],
+  })
+  const lines = new Counter({
+    name: 'sluice_provider_batch_lines_total',
+    help: 'Lines of batches at providers, by what became of their jobs: completed, failed, left (they went another way) or dropped.',
+    labelNames: ['lane', 'outcome'] as const,
+    registers: [registry],
+  })
+  const saved = new Counter({
+    name: 'sluice_provider_batch_saved_usd_total',
+    help: 'USD that batches at providers cost less than calls would have.',
+    labelNames: ['lane'] as const,
+    registers: [registry],
+  })
+  const duration = new Histogram({
+    name: 'sluice_provider_batch_seconds',
+    help: 'From the creation of a batch at a provider to its end.',
+    labelNames: ['lane'] as const,
+    buckets: [60, 300, 900, 1800, 3600, 7200, 14400, 28800, 57600, 86400],
+    registers: [registry],
+  })
+  return {
+    onEvent(event: ProviderBatchMetric): void {
+      const lane = bound(event.lane)
+      if (event.kind === 'line') {
+        lines.inc({ lane, outcome: event.as })
+        if (event.savedUsd > 0) saved.inc({ lane }, event.savedUsd)
+        return
+      }
+      batches.inc({ lane, outcome: event.outcome })
+      duration.observe({ lane }, event.durationMs / 1000)
+    },
+  }
+}

@@ -1,0 +1,165 @@
+import { expect, test } from 'vitest'
+import { openBatchHouse } from './house.ts'
+
+test('jobs that may wait share a batch at half the price, and end as those of calls do', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 200 } })
+  const ids = await Promise.all(
+    ['one', 'two', 'three'].map((prompt) => house.submit(prompt, { group: 'night' })),
+  )
+  const waiting = await house.job(ids[0]!)
+  expect(waiting).toMatchObject({ status: 'queued', waiting_for: 'provider_batch', tier: 'batch' })
+  await house.until(async () => (await house.job(ids[0]!)).status === 'running')
+  const jobs = await Promise.all(ids.map(house.ended))
+  for (const job of jobs) {
+    expect(job).toMatchObject({ status: 'completed', served_tier: 'batch', cache: 'miss', attempts: 1 })
+    const { input_tokens: input, output_tokens: output } = job.usage!
+    expect(job.cost_usd).toBeCloseTo((input * 0.5 + output * 1) / 1e6, 9)
+  }
+  expect(await house.attempts(ids[0]!)).toMatchObject([{ outcome: 'completed', served_tier: 'batch' }])
+  expect(house.simulator.batches.batches()).toMatchObject([{ lines: 3, phase: 'completed' }])
+  expect(house.bought()).toEqual([1, 1, 1])
+  await house.until(() => house.simulator.batches.files().length === 0)
+
+  // A kept answer is given out at once.
+  const again = await house.submit('one')
+  expect(await house.job(again)).toMatchObject({ status: 'completed', cache: 'hit' })
+})
+
+test('what a batch does not do goes on: by another batch, by a call, or it fails as a call would', async () => {
+  const house = await openBatchHouse()
+  const kinds = ['lost_line', 'zero_line', 'null_line', 'expired_line', '500', '429']
+  const undone = await Promise.all(kinds.map((kind) => house.submit(`${kind} [[fault:${kind}:times=1]]`)))
+  const never = await house.submit('never [[fault:lost_line]]')
+  const refused = await house.submit('refused [[fault:400]]')
+  for (const id of [...undone, never]) expect((await house.ended(id)).status).toBe('completed')
+  // A line that two batches did not do is called.
+  expect(await house.ended(never)).not.toHaveProperty('served_tier')
+  expect(await house.ended(refused)).toMatchObject({ status: 'failed', error: { provider_status: 400 } })
+  expect(house.bought()).toEqual(kinds.map(() => 1).concat(1))
+})
+
+test('an equal job that does not wait is bought at once, and ends both', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
+  const sent = await house.submit('equal')
+  await house.until(async () => (await house.job(sent)).status === 'running')
+  const urgent = await house.submit('equal', { tier: 'standard' })
+  expect(await house.ended(urgent)).toMatchObject({ status: 'completed', cache: 'miss' })
+  expect(await house.ended(sent)).toMatchObject({ status: 'completed', cache: 'shared', cost_usd: 0 })
+  // The batch is of no more use to anybody.
+  await house.until(() => house.simulator.batches.batches()[0]!.phase === 'cancelled')
+
+  const waiting = await house.submit('later', {}, { seed: 1 })
+  const other = await house.submit('later', { tier: 'standard' }, { seed: 1 })
+  expect((await house.ended(other)).status).toBe('completed')
+  expect((await house.ended(waiting)).status).toBe('completed')
+  expect(house.bought()).toEqual([1, 1])
+})
+
+test('an urgent job that fails leaves the one in a batch its chance', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
+  const sent = await house.submit('equal')
+  await house.until(async () => (await house.job(sent)).status === 'running')
+  house.simulator.setFaults([{ kind: '400', path: '/v1/chat/completions' }])
+  const urgent = await house.submit('equal', { tier: 'standard' })
+  expect((await house.ended(urgent)).status).toBe('failed')
+  expect((await house.job(sent)).status).toBe('running')
+  house.simulator.batches.endAll('complete')
+  expect(await house.ended(sent)).toMatchObject({ status: 'completed', served_tier: 'batch' })
+})
+
+test('cancelled and deleted jobs give their answers up, and a batch that nobody needs is cancelled', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 } })
+  const ids = await Promise.all(['a', 'b', 'c'].map((prompt) => house.submit(prompt)))
+  for (const id of ids) await house.until(async () => (await house.job(id)).status === 'running')
+  const { key } = await import('./house.ts')
+  await house.service.call('POST', `/v1/jobs/${ids[0]}/cancel`, { key })
+  await house.service.call('DELETE', `/v1/jobs/${ids[1]}`, { key })
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  expect(house.simulator.batches.batches()[0]!.phase).toBe('in_progress')
+  await house.service.call('POST', `/v1/jobs/${ids[2]}/cancel`, { key })
+  await house.until(() => house.simulator.batches.batches()[0]!.phase === 'cancelled')
+  expect((await house.job(ids[0]!)).status).toBe('cancelled')
+  expect((await house.service.call('GET', `/v1/jobs/${ids[1]}`, { key })).status).toBe(404)
+  await house.until(() => house.simulator.batches.files().length === 0)
+})
+
+test('a full queue of the provider means later, and a lost answer to the creation no second batch', async () => {
+  const house = await openBatchHouse({ batches: { maxQueuedTokens: 1 } })
+  const id = await house.submit('one prompt of some length')
+  await house.until(() => house.simulator.batches.batches()[0]?.phase === 'failed')
+  house.simulator.batches.set({ maxQueuedTokens: null })
+  expect(await house.ended(id)).toMatchObject({ status: 'completed', served_tier: 'batch', attempts: 1 })
+
+  house.simulator.setFaults([{ kind: 'reset_after', path: 'POST /v1/batches', times: 1 }])
+  const lost = await house.submit('two')
+  expect(await house.ended(lost)).toMatchObject({ status: 'completed', served_tier: 'batch', attempts: 1 })
+  expect(house.simulator.batches.batches()).toHaveLength(3)
+  expect(house.bought()).toEqual([1, 1])
+})
+
+test('jobs leave for calls before their deadlines, and the batch keeps what it has done', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 3000 }, tier: { leave_before: '58s' } })
+  const deadline = new Date(Date.now() + 60_000).toISOString()
+  const ids = await Promise.all(['a', 'b', 'c', 'd'].map((prompt) => house.submit(prompt, { deadline })))
+  const jobs = await Promise.all(ids.map(house.ended))
+  expect(jobs.map(({ status }) => status)).toEqual(['completed', 'completed', 'completed', 'completed'])
+  const served = jobs.filter((job) => job.served_tier === 'batch').length
+  expect(served).toBeGreaterThan(0)
+  expect(served).toBeLessThan(4)
+  expect(house.bought()).toEqual([1, 1, 1, 1])
+  // There is no time for a batch: the cheapest way that meets the deadline is a call.
+  const soon = new Date(Date.now() + 10_000).toISOString()
+  const called = await house.ended(await house.submit('e', { deadline: soon, tier: 'auto' }))
+  expect(called).toMatchObject({ status: 'completed', tier: 'auto' })
+  expect(called).not.toHaveProperty('served_tier')
+  const stream = await house.ended(await house.submit('f', { tier: 'auto' }, { stream: true }))
+  expect(stream).not.toHaveProperty('served_tier')
+  const refused = await house.service.submit(
+    { type: 'chat', tier: 'batch', body: { model: 'up/plain', messages: [{ role: 'user', content: 'x' }] } },
+    (await import('./house.ts')).key,
+  )
+  expect(refused).toMatchObject({ status: 400, body: { error: { param: 'tier' } } })
+})
+
+test.each(['anthropic', 'gemini'] as const)('the batches of %s', async (kind) => {
+  const house = await openBatchHouse({ kind, batches: { pageSize: 2, nullLists: true } })
+  house.simulator.setFaults([{ kind: 'truncated_stream', path: 'content', times: 2 }])
+  const ids = await Promise.all(['a', 'b', 'c [[fault:400]]'].map((prompt) => house.submit(prompt)))
+  const jobs = await Promise.all(ids.map(house.ended))
+  expect(jobs.map(({ status }) => status)).toEqual(['completed', 'completed', 'failed'])
+  expect(jobs[0]!.result).toMatchObject({
+    object: 'chat.completion',
+    choices: [{ message: { role: 'assistant' } }],
+  })
+  expect(jobs[0]).toMatchObject({ served_tier: 'batch' })
+  house.simulator.setFaults([
+    {
+      kind: 'reset_after',
+      path: kind === 'gemini' ? 'POST /v1/batches' : 'POST /v1/messages/batches',
+      times: 1,
+    },
+  ])
+  expect(await house.ended(await house.submit('lost'))).toMatchObject({
+    status: 'completed',
+    served_tier: 'batch',
+    attempts: 1,
+  })
+  expect(house.bought()).toEqual([1, 1, 1])
+})
+
+test('embeddings and responses go in batches of their own', async () => {
+  const house = await openBatchHouse()
+  const { key } = await import('./house.ts')
+  const make = async (job: object) => (await house.service.submit({ tier: 'batch', ...job }, key)).body.id
+  const embedding = await make({
+    type: 'embedding',
+    body: { model: 'up/embed', input: ['x', 'y'], dimensions: 4 },
+  })
+  const response = await make({ type: 'response', body: { model: 'up/chat', input: 'hello' } })
+  const chat = await house.submit('hello')
+  const vectors = (await house.ended(embedding)).result as { data: { embedding: number[] }[] }
+  expect(vectors.data.map((one) => one.embedding.length)).toEqual([4, 4])
+  expect((await house.ended(response)).result).toMatchObject({ object: 'response', status: 'completed' })
+  expect((await house.ended(chat)).served_tier).toBe('batch')
+  expect(house.simulator.batches.batches()).toHaveLength(3)
+})
