@@ -4,7 +4,6 @@ import { type Dispatcher, fetch } from 'undici'
 import { isJsonObject } from '../../lib/json.ts'
 import { parseWithSource, stringifyJson } from '../../lib/json-source.ts'
 import { findMember } from '../../lib/json-text.ts'
-import { indexOf } from '../batch.ts'
 import { type BatchApi, BatchApiError, type LineResult, type OutgoingLine } from './batch-api.ts'
 import { readTextLines } from './read-lines.ts'
 import { ask, toBatchApiError } from './sdk-errors.ts'
@@ -130,11 +129,6 @@ export function createAnthropicBatchApi(options: {
       })
     },
   }
-}
-
-/** Whether a line of results is of this batch. */
-export function isOf(batch: string, result: LineResult): boolean {
-  return indexOf(batch, result.customId) !== null
 }
 
 async function* writeRequests(lines: AsyncIterable<OutgoingLine>): AsyncGenerator<Uint8Array> {

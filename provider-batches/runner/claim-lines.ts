@@ -16,7 +16,14 @@ export async function claimLines(deps: ProviderBatchDeps, run: BatchRun): Promis
   const { provider, model } = lane.lane
   const estimate: Parameters<typeof work.start>[1]['estimate'] = (cost) =>
     cost.outputCap === undefined ? null : estimateMoney(lane.lane, cost)
-  const intent = { provider, model, coalesced: 1, waitedFor: 'provider_batch' as const, tier: 'batch' as const, estimate }
+  const intent = {
+    provider,
+    model,
+    coalesced: 1,
+    waitedFor: 'provider_batch' as const,
+    tier: 'batch' as const,
+    estimate,
+  }
   const open = (await store.lines(held.lane, batch.id)).filter((line) => line.call === null)
   for (let from = 0; from < open.length; from += BLOCK) {
     run.signal.throwIfAborted()
