@@ -86,7 +86,7 @@ export function createGathering(deps: {
  * Jobs of one class share batches: those of one endpoint that leave at about the same time, within a factor of two, so that a batch that is
  * cancelled for the first of them was of no more use to most of the others.
  */
-export function classOf(type: JobType, leaveAt: number | null, now: number): string {
+function classOf(type: JobType, leaveAt: number | null, now: number): string {
   if (leaveAt === null) return `${type}:any`
   return `${type}:${Math.max(0, Math.floor(Math.log2(Math.max(1, (leaveAt - now) / 1000))))}`
 }

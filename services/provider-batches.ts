@@ -76,7 +76,7 @@ export function openProviderBatches(
 }
 
 /** How a line's request is made, and its answer stored, as those of calls are. */
-export function createLineDeps(deps: {
+function createLineDeps(deps: {
   work: Work
   embeddingCache: EmbeddingCache
   spool: Pick<Spool, 'put'>

@@ -62,7 +62,7 @@ export type BatchRun = {
 }
 
 /** How long a job's place is held for its batch, ms: longer than any provider's window. */
-export const HOLD_MS = 72 * 60 * 60 * 1000
+const HOLD_MS = 72 * 60 * 60 * 1000
 
 /** The entry of a line as the job store takes it. */
 export function toHeld(batch: string, line: { tenant: string; job: string; entry: number }): Held {
