@@ -19,6 +19,7 @@ const ENDPOINTS = {
   response: '/responses',
   embedding: '/embeddings',
   message: '/chat/completions',
+  completion: '/completions',
 } as const
 
 /** The batches of a configured provider. `dispatcher`: its connections. */
