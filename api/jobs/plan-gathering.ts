@@ -1,7 +1,10 @@
 import type { Lane } from '../../config/lanes.ts'
-import type { Tier } from '../../jobs/job.ts'
+import type { JobType, Tier } from '../../jobs/job.ts'
 import type { GatherPlan, NewJob } from '../../jobs/jobs.ts'
 import { sourceOf } from '../../lib/json-source.ts'
+
+/** Types of jobs that all of these batch APIs take. */
+const GATHERED: ReadonlySet<JobType> = new Set(['chat', 'response', 'embedding', 'message'])
 
 /** What a line of a batch has around the request's body, bytes. */
 const AROUND_BODY = 200
@@ -20,7 +23,7 @@ export function planGathering(
   turnaroundMs: number | null,
 ): GatherPlan | undefined {
   const settings = lane.tiers?.batch
-  if (!settings || (tier !== 'batch' && tier !== 'auto')) return undefined
+  if (!settings || !GATHERED.has(job.type) || (tier !== 'batch' && tier !== 'auto')) return undefined
   // Whoever reads a stream reads it as it comes.
   if (tier === 'auto' && job.body.stream === true) return undefined
   const leaveAt = job.deadline === null ? null : job.deadline - settings.leave_before

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici'
 import type { ProviderKind } from '../../config/lanes.ts'
+import type { JobType } from '../../jobs/job.ts'
 import type { ProviderBatch } from '../batch.ts'
 import { createAnthropicBatchApi } from './anthropic-api.ts'
 import type { BatchApi } from './batch-api.ts'
@@ -14,13 +15,10 @@ export type BatchApiSettings = {
   headers?: Record<string, string> | undefined
 }
 
-const ENDPOINTS = {
-  chat: '/chat/completions',
-  response: '/responses',
-  embedding: '/embeddings',
-  message: '/chat/completions',
-  completion: '/completions',
-} as const
+const ENDPOINTS: Partial<Record<JobType, string>> = { response: '/responses', embedding: '/embeddings' }
+
+/** What every other type of a job is at such a provider. */
+const CHATS = '/chat/completions'
 
 /** The batches of a configured provider. `dispatcher`: its connections. */
 export function createBatchApi(settings: BatchApiSettings, dispatcher: Dispatcher): BatchApi {
@@ -32,7 +30,7 @@ export function createBatchApi(settings: BatchApiSettings, dispatcher: Dispatche
     ...shared,
     isAzure,
     // Azure names its endpoints without the version.
-    endpointOf: ({ type }: ProviderBatch) => `${isAzure ? '' : '/v1'}${ENDPOINTS[type]}`,
+    endpointOf: ({ type }: ProviderBatch) => `${isAzure ? '' : '/v1'}${ENDPOINTS[type] ?? CHATS}`,
     ...(kind === 'gemini' ? { files: createGeminiFiles(shared) } : {}),
   })
 }
