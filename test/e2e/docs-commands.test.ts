@@ -30,6 +30,11 @@ const notRun: [command: RegExp, reason: string][] = [
   [/^kubectl /, 'needs a cluster; kubernetes.test.ts reads the files'],
   [/^sudo /, 'changes the machine'],
   [/^systemctl /, 'changes the machine; kubernetes.test.ts reads the unit'],
+  [
+    /^sluice (?:tenants (?:create|change|delete)|keys (?:create|list|revoke)) /,
+    'needs a server with tenants; cli.test.ts runs them',
+  ],
+  [/\/v1\/tenants/, 'needs a server with tenants; run-time.test.ts asks the same'],
   [/completion (?:zsh|fish)/, 'needs that shell'],
 ]
 
