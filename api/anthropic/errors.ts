@@ -1,5 +1,18 @@
+import { z } from 'zod'
 import type { JsonObject } from '../../lib/json.ts'
 import { type ApiError, toErrorMembers } from '../errors.ts'
+
+export const anthropicTags = ['Anthropic-compatible']
+
+const errorSchema = z
+  .object({
+    type: z.literal('error'),
+    error: z.looseObject({ type: z.string(), message: z.string() }),
+    request_id: z.string(),
+  })
+  .meta({ id: 'AnthropicErrorAnswer', description: "An error in Anthropic's shape." })
+
+export const anthropicErrors = { '4xx': errorSchema, '5xx': errorSchema }
 
 /** The types of errors that Anthropic's clients know, by their status (Anthropic, "Errors"). */
 const TYPES: Record<number, string> = {

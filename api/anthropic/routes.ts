@@ -15,20 +15,9 @@ import { placeParam } from '../openai/routes.ts'
 import { jobAccepted, looseJson } from '../openai/schema.ts'
 import { messageBodySchema } from '../schemas/bodies.ts'
 import { createValidatorCompiler } from '../validation.ts'
-import { shapeApiError, shapeError } from './errors.ts'
+import { registerMessageBatchRoutes } from './batches-routes.ts'
+import { anthropicErrors, shapeApiError, shapeError, anthropicTags as tags } from './errors.ts'
 import { createMessageForm } from './message-form.ts'
-
-const tags = ['Anthropic-compatible']
-
-const errorSchema = z
-  .object({
-    type: z.literal('error'),
-    error: z.looseObject({ type: z.string(), message: z.string() }),
-    request_id: z.string(),
-  })
-  .meta({ id: 'AnthropicErrorAnswer', description: "An error in Anthropic's shape." })
-
-const errors = { '4xx': errorSchema, '5xx': errorSchema }
 
 /** Untyped, for results go out as they are. */
 const messageResponse: unknown = {
@@ -40,7 +29,7 @@ const messageResponse: unknown = {
     },
   },
   202: jobAccepted,
-  ...errors,
+  ...anthropicErrors,
 }
 
 /** The routes that Anthropic's clients know. Register them in a scope of their own. */
@@ -83,6 +72,8 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
     },
   )
 
+  registerMessageBatchRoutes(app, context)
+
   app.post(
     '/v1/messages/count_tokens',
     {
@@ -95,7 +86,7 @@ export function registerAnthropicRoutes(app: Api, context: RouteContext): void {
           'Lanes of kind `anthropic` ask their provider, which bills nothing for it. For other lanes it is an estimate from the length of ' +
           'what the model reads.',
         body: messageBodySchema.omit({ max_tokens: true, stream: true }),
-        response: { 200: z.object({ input_tokens: z.int() }), ...errors },
+        response: { 200: z.object({ input_tokens: z.int() }), ...anthropicErrors },
       },
     },
     async (request, reply) => {

@@ -390,6 +390,60 @@ test('makes a job of each call, which the job API takes as well', async () => {
   expect(response.headers.get('x-cache')).toBe('hit')
 })
 
+test('runs batches, and gives each request its result', async () => {
+  claude.script = (call, response) =>
+    JSON.stringify(call.body.messages).includes('bad')
+      ? answer(response, 400, {
+          type: 'error',
+          error: { type: 'invalid_request_error', message: 'so it is' },
+        })
+      : answer(response, 200, thoughtful)
+  const params = (content: string) => ({
+    model: 'claude/model',
+    max_tokens: 100,
+    messages: [{ role: 'user' as const, content }],
+  })
+  const made = await client.messages.batches.create({
+    requests: [
+      { custom_id: 'good', params: params(fresh()) },
+      { custom_id: 'bad', params: params(fresh('bad')) },
+      { custom_id: 'chat', params: { ...params(fresh()), model: 'sim/chat' } },
+    ],
+  })
+  expect(made).toMatchObject({ type: 'message_batch', processing_status: 'in_progress', results_url: null })
+  await expect(client.messages.batches.results(made.id)).rejects.toThrow()
+  await expect
+    .poll(async () => (await client.messages.batches.retrieve(made.id)).processing_status, {
+      timeout: 20_000,
+    })
+    .toBe('ended')
+  const results = new Map<string, unknown>()
+  for await (const { custom_id, result } of await client.messages.batches.results(made.id))
+    results.set(custom_id, result)
+  expect(results.get('good')).toEqual({ type: 'succeeded', message: thoughtful })
+  expect(results.get('bad')).toMatchObject({
+    type: 'errored',
+    error: { type: 'error', error: { type: 'invalid_request_error', message: 'so it is' } },
+  })
+  expect(results.get('chat')).toMatchObject({
+    type: 'succeeded',
+    message: { type: 'message', role: 'assistant' },
+  })
+  const ended = await client.messages.batches.retrieve(made.id)
+  expect(ended.request_counts).toEqual({ processing: 0, succeeded: 2, errored: 1, canceled: 0, expired: 0 })
+  const ids: string[] = []
+  for await (const { id } of client.messages.batches.list({ limit: 1 })) ids.push(id)
+  expect(ids).toEqual([made.id])
+  const twice = { custom_id: 'one', params: params('x') }
+  await expect(client.messages.batches.create({ requests: [twice, twice] })).rejects.toMatchObject({
+    status: 400,
+    error: { error: { param: 'requests[1].custom_id' } },
+  })
+  await expect(client.messages.batches.retrieve('msgbatch_none')).rejects.toBeInstanceOf(
+    Anthropic.NotFoundError,
+  )
+}, 30_000)
+
 test('lists models in the shape that the package reads', async () => {
   const ids: string[] = []
   for await (const model of client.models.list()) ids.push(model.id)
