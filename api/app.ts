@@ -14,6 +14,7 @@ import { type Api, type ApiDeps, defaultApiLimits, type RouteContext } from './d
 import { registerDurableRoutes } from './durable/routes.ts'
 import { sendError } from './error-replies.ts'
 import { ApiError } from './errors.ts'
+import { registerEstimateRoute } from './estimate/routes.ts'
 import { registerTenantEventsRoute } from './events/routes.ts'
 import { registerFailureRoutes } from './failures/routes.ts'
 import { registerFileRoutes } from './files/routes.ts'
@@ -135,6 +136,7 @@ export function buildApp(deps: ApiDeps): Api {
     await api.register(async (door: Api) => registerAnthropicRoutes(door, context))
     // In a scope of its own, for its bodies are streams.
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
+    await api.register(async (estimate: Api) => registerEstimateRoute(estimate, context))
     await api.register(async (files: Api) => registerFileRoutes(files, context))
     // In a scope of its own, for its policy.
     await api.register(async (page: Api) => registerDashboardRoutes(page, context))

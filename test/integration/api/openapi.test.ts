@@ -19,6 +19,7 @@ const routes = [
   'post /v1/jobs',
   'get /v1/jobs',
   'post /v1/jobs/bulk',
+  'post /v1/estimate',
   'post /v1/jobs/retry',
   'get /v1/jobs/{id}',
   'delete /v1/jobs/{id}',

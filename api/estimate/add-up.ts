@@ -1,0 +1,100 @@
+import { hash } from 'node:crypto'
+import type { Lane } from '../../config/lanes.ts'
+import type { Tenant } from '../../config/tenants.ts'
+import type { NewJob } from '../../jobs/jobs.ts'
+import { canonicalizeText } from '../../lib/canonical-json.ts'
+import { stringifyJson } from '../../lib/json-source.ts'
+import { priceInNano } from '../../lib/price.ts'
+import { ApiError, toErrorMembers } from '../errors.ts'
+import { parseRequest } from '../issues.ts'
+import { bulkLineSchema } from '../jobs/create-schema.ts'
+import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
+
+/** Output tokens of an answer without a cap whose model says no most either, as budgets take it before any are known. */
+const UNKNOWN_OUTPUT_TOKENS = 1024
+const MOST_EXAMPLES = 5
+export const TIERS = ['standard', 'flex', 'batch'] as const
+export type EstimatedTier = (typeof TIERS)[number]
+
+/** What the jobs of one lane would take. */
+export type LaneLoad = {
+  lane: Lane
+  jobs: number
+  /** Jobs that share the call of an equal one. */
+  shared: number
+  inputTokens: number
+  outputTokens: number
+  tokens: number
+  /** Billionths of a dollar by tier: null where the price is not known; without the tiers that the lane lacks. */
+  nano: Partial<Record<EstimatedTier, number | null>>
+}
+
+export type Refused = {
+  count: number
+  examples: { index: number; error: ReturnType<typeof toErrorMembers> }[]
+}
+
+/** Adds up jobs without making them: nothing of them is kept but hashes. */
+export function createAdder(tenant: Tenant, deps: SubmitDeps) {
+  const loads = new Map<string, LaneLoad>()
+  const refused: Refused = { count: 0, examples: [] }
+  const seen = new Set<string>()
+
+  function refuse(index: number, error: ApiError): void {
+    refused.count++
+    if (refused.examples.length < MOST_EXAMPLES)
+      refused.examples.push({ index, error: toErrorMembers(error) })
+  }
+
+  return {
+    loads,
+    refused,
+    refuse,
+    /** @param value a create object, parsed */
+    add(index: number, value: unknown): void {
+      try {
+        const { idempotency_key: _, ...create } = parseRequest(bulkLineSchema, value, 'body')
+        const job = toNewJob(tenant, create, null, deps)
+        const lane = deps.resolveModel(job.model)!.lanes.find(({ id }) => id === job.lane)!
+        const load = loads.get(lane.id) ?? begin(lane)
+        loads.set(lane.id, load)
+        load.jobs++
+        const text = canonicalizeText(stringifyJson(job.body), () => false)
+        const content = hash('sha256', `${job.type} ${text}`, 'base64url').slice(0, 16)
+        if (job.cache === 'use' && seen.has(content)) load.shared++
+        else charge(load, job)
+        seen.add(content)
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error
+        refuse(index, error)
+      }
+    },
+  }
+}
+
+function begin(lane: Lane): LaneLoad {
+  const nano: LaneLoad['nano'] = { standard: lane.price === null ? null : 0 }
+  if (lane.tiers?.flex) nano.flex = nano.standard!
+  if (lane.tiers?.batch) nano.batch = nano.standard!
+  return { lane, jobs: 0, shared: 0, inputTokens: 0, outputTokens: 0, tokens: 0, nano }
+}
+
+function charge(load: LaneLoad, { cost, type }: NewJob): void {
+  const { lane, nano } = load
+  const choices = cost.choices ?? 1
+  const most = lane.max_output_tokens ?? Number.POSITIVE_INFINITY
+  const asked = cost.outputCap === undefined ? cost.outputTokens / choices : cost.outputCap
+  const cap = asked ?? lane.default_max_tokens ?? lane.max_output_tokens ?? UNKNOWN_OUTPUT_TOKENS
+  const output = type === 'embedding' ? 0 : Math.min(cap, most) * choices
+  load.inputTokens += cost.inputTokens
+  load.outputTokens += output
+  load.tokens += cost.tokens
+  if (lane.price === null) return
+  const usage = { input_tokens: cost.inputTokens, output_tokens: output }
+  for (const tier of TIERS) {
+    // Embeddings have no flex: there they go at standard.
+    const served = tier === 'flex' && type === 'embedding' ? 'standard' : tier
+    const sum = nano[tier]
+    if (typeof sum === 'number') nano[tier] = sum + priceInNano(lane.price, usage, served)
+  }
+}

@@ -1,0 +1,230 @@
+import type { Readable } from 'node:stream'
+import { z } from 'zod'
+import { tenantOf } from '../auth.ts'
+import type { Piece } from '../bulk/pieces.ts'
+import { readUpload } from '../bulk/read-upload.ts'
+import { createArraySplitter } from '../bulk/split-array.ts'
+import { createLineSplitter } from '../bulk/split-lines.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+import { bulkLineSchema } from '../jobs/create-schema.ts'
+import { refuseEncodings } from '../json-body.ts'
+import { refuseExcess } from '../json-bounds.ts'
+import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
+import { errorResponses } from '../schemas/common.ts'
+import { createAdder, type EstimatedTier, type LaneLoad, TIERS } from './add-up.ts'
+
+const DAY_MS = 86_400_000
+
+const tierSchema = z
+  .object({
+    usd: z.number().nullable().describe('At the most; null: the price of a model is not known.'),
+    ends_at: z.iso.datetime().nullable().describe('The latest end; null: nothing known limits it.'),
+  })
+  .nullable()
+  .describe('Null: no lane of the jobs has this tier.')
+const tiersSchema = z.object({ standard: tierSchema, flex: tierSchema, batch: tierSchema })
+const counts = {
+  jobs: z.number(),
+  shared: z.number().describe('Jobs that share the call of an equal one.'),
+  input_tokens: z.number(),
+  output_tokens: z.number().describe('Were every answer as long as its request allows.'),
+}
+const estimateSchema = z
+  .object({
+    object: z.literal('estimate'),
+    ...counts,
+    tiers: tiersSchema.describe('Of all jobs; on lanes without a tier they count at standard.'),
+    lanes: z.array(z.object({ lane: z.string(), ...counts, tiers: tiersSchema })),
+    refused: z.object({
+      count: z.number(),
+      examples: z.array(
+        z.object({ index: z.number(), error: z.object({ code: z.string(), message: z.string() }).loose() }),
+      ),
+    }),
+  })
+  .meta({ id: 'Estimate' })
+type Tiers = z.output<typeof tiersSchema>
+
+/** `POST /v1/estimate`: what jobs would cost at each tier, and when they would end. Nothing is made or bought. */
+export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext): void {
+  app.removeAllContentTypeParsers()
+  const types = ['application/json', 'application/x-ndjson', 'application/ndjson', 'application/jsonl']
+  app.addContentTypeParser(types, (_request, payload, done) => done(null, payload))
+
+  /** When the load of a lane has gone through its limits, Unix ms. */
+  async function foresee(tenant: string, load: LaneLoad): Promise<number> {
+    const { lane } = load
+    const { limits: of } = lane
+    const start = (await deps.forecast(lane.id, tenant, 'normal').catch(() => null)) ?? deps.now()
+    const minutes = (amount: number, perMinute: number | undefined) =>
+      perMinute === undefined ? 0 : amount / (perMinute * of.headroom)
+    const needed = Math.max(
+      minutes(load.jobs - load.shared, of.requests_per_minute),
+      minutes(load.tokens, of.tokens_per_minute),
+      minutes(load.inputTokens, of.input_tokens_per_minute),
+    )
+    return Math.max(start, deps.now()) + Math.round(needed * 60_000)
+  }
+
+  app.post(
+    '/v1/estimate',
+    {
+      schema: {
+        tags: ['Jobs'],
+        operationId: 'estimate',
+        summary: 'What jobs would cost, and when they would end',
+        description:
+          `One create object, a JSON array or NDJSON of them; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. Nothing is created or bought. ` +
+          'Costs are the most that the requests allow; times are by the limits of the lanes and what waits there now.',
+        consumes: ['application/json', 'application/x-ndjson'],
+        body: z.union([bulkLineSchema, z.array(bulkLineSchema)]),
+        response: { 200: estimateSchema, ...errorResponses },
+      },
+      validatorCompiler: () => (value: unknown) => ({ value }),
+    },
+    async (request) => {
+      const { headers } = request
+      refuseEncodings(headers['content-encoding'])
+      const tenant = tenantOf(request)
+      const adder = createAdder(tenant, deps)
+      const body = (request.body ?? request.raw) as unknown as Readable
+      const upload = readUpload(body, {
+        idleTimeout: limits.bulkIdleTimeout,
+        timeout: limits.bulkTimeout,
+        now: () => performance.now(),
+      })
+      const isJson = headers['content-type']?.toLowerCase().startsWith('application/json') === true
+      let index = 0
+      for await (const piece of readPieces(upload, isJson, limits)) {
+        if (index === limits.bulkJobs)
+          throw new ApiError('payload_too_large', `body: more than ${limits.bulkJobs} jobs`)
+        const at = index++
+        try {
+          adder.add(at, await parsePiece(piece, limits.bodyBytes))
+        } catch (error) {
+          if (!(error instanceof ApiError)) throw error
+          adder.refuse(at, error)
+        }
+      }
+      const loads = [...adder.loads.values()]
+      const ends = await Promise.all(loads.map((load) => foresee(tenant.name, load)))
+      const lanes = loads.map((load, at) => describe(load, ends[at]!, deps.now()))
+      return {
+        object: 'estimate' as const,
+        ...sumCounts(lanes),
+        tiers: sumTiers(lanes.map(({ tiers }) => tiers)),
+        lanes,
+        refused: adder.refused,
+      }
+    },
+  )
+}
+
+async function* readPieces(
+  upload: AsyncIterable<Buffer>,
+  isJson: boolean,
+  limits: { bodyBytes: number; bulkBytes: number },
+): AsyncGenerator<Piece> {
+  let splitter: ReturnType<typeof createLineSplitter> | null = null
+  let received = 0
+  for await (const chunk of upload) {
+    received += chunk.length
+    if (received > limits.bulkBytes)
+      throw new ApiError('payload_too_large', `more than ${limits.bulkBytes} bytes`)
+    // One object is a file of one job; its lines may be broken anywhere.
+    if (splitter === null && isJson && isBlank(chunk)) continue
+    splitter ??= isJson
+      ? createJson(chunk, limits.bodyBytes)
+      : createLineSplitter({ limit: limits.bodyBytes })
+    yield* splitter.push(chunk)
+  }
+  if (splitter === null)
+    throw new ApiError('invalid_request', 'body: expected at least one job', { param: 'body' })
+  yield* splitter.end()
+}
+
+function isBlank(chunk: Buffer): boolean {
+  return chunk.toString('latin1').trim() === ''
+}
+
+function createJson(first: Buffer, limit: number): ReturnType<typeof createLineSplitter> {
+  if (first.toString('latin1').trimStart().startsWith('[')) return createArraySplitter({ limit })
+  const array = createArraySplitter({ limit })
+  let isOpen = false
+  return {
+    *push(chunk) {
+      if (!isOpen) yield* array.push(Buffer.from('['))
+      isOpen = true
+      yield* array.push(chunk)
+    },
+    *end() {
+      yield* array.push(Buffer.from(']'))
+      yield* array.end()
+    },
+  }
+}
+
+async function parsePiece(piece: Piece, limit: number): Promise<unknown> {
+  if (piece.kind === 'broken') throw new ApiError('invalid_request', `body: ${piece.what}`, { param: 'body' })
+  if (piece.kind === 'too_large') {
+    if (piece.excess !== null) throw refuseExcess(piece.excess, 'body')
+    throw new ApiError('payload_too_large', `this job is larger than ${limit} bytes`)
+  }
+  return piece.text.length >= LARGE_TEXT_BYTES
+    ? parseLargeJson(piece.text, 'body')
+    : parseJson(piece.text, 'body', { isScanned: true })
+}
+
+function describe(load: LaneLoad, standardEnd: number, now: number) {
+  const { lane, nano } = load
+  const ends: Record<EstimatedTier, number> = {
+    standard: standardEnd,
+    // What flex has not answered by then goes at standard.
+    flex: standardEnd + (lane.tiers?.flex?.fall_back_after ?? 0),
+    batch: Math.max(standardEnd, now + DAY_MS),
+  }
+  const tiers = Object.fromEntries(
+    TIERS.map((tier) => {
+      const sum = nano[tier]
+      if (sum === undefined) return [tier, null]
+      return [tier, { usd: sum === null ? null : sum / 1e9, ends_at: new Date(ends[tier]).toISOString() }]
+    }),
+  ) as Tiers
+  return {
+    lane: lane.id,
+    jobs: load.jobs,
+    shared: load.shared,
+    input_tokens: load.inputTokens,
+    output_tokens: load.outputTokens,
+    tiers,
+  }
+}
+
+type Described = ReturnType<typeof describe>
+
+function sumCounts(lanes: Described[]) {
+  const add = (read: (lane: Described) => number) => lanes.reduce((sum, lane) => sum + read(lane), 0)
+  return {
+    jobs: add(({ jobs }) => jobs),
+    shared: add(({ shared }) => shared),
+    input_tokens: add((lane) => lane.input_tokens),
+    output_tokens: add((lane) => lane.output_tokens),
+  }
+}
+
+/** Lanes work side by side; one without a tier counts at standard. */
+function sumTiers(lanes: Tiers[]): Tiers {
+  const sum = (tier: EstimatedTier) => {
+    if (!lanes.some((lane) => lane[tier] !== null)) return null
+    const each = lanes.map((lane) => lane[tier] ?? lane.standard!)
+    const isKnown = each.every(({ usd }) => usd !== null)
+    const nano = each.reduce((total, { usd }) => total + Math.round((usd ?? 0) * 1e9), 0)
+    const last = each
+      .map(({ ends_at }) => ends_at ?? '')
+      .sort()
+      .at(-1)
+    return { usd: isKnown ? nano / 1e9 : null, ends_at: last || null }
+  }
+  return { standard: sum('standard'), flex: sum('flex'), batch: sum('batch') }
+}
