@@ -20,6 +20,9 @@ const requestHeaders = {
   'Idempotency-Key-Policy': text(
     'What a key does whose job failed: `replay` (default) answers the failure again, `retry-failed` queues the job again.',
   ),
+  'x-fair-key': text(
+    "Whose job it is inside the tenant, as `fair_key` of a job: turns go round the tenant's keys. 1 to 256 characters.",
+  ),
   Prefer: text(
     '`wait=N` holds the answer up to N seconds; `respond-async` answers 202 with the job (RFC 7240).',
   ),
@@ -48,14 +51,14 @@ type Declared = { request?: (keyof typeof requestHeaders)[]; answer?: Record<str
 
 const keyed = ['Idempotency-Key', 'Idempotency-Key-Policy'] as const
 const call: Declared = {
-  request: [...keyed, 'Prefer', 'Cache-Control'],
+  request: [...keyed, 'x-fair-key', 'Prefer', 'Cache-Control'],
   answer: { ...callAnswer, ...location },
 }
 
 /** By `operationId`. */
 const declared: Record<string, Declared> = {
   createJob: {
-    request: [...keyed],
+    request: [...keyed, 'x-fair-key'],
     answer: { ...location, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
   },
   createSchedule: {
@@ -66,7 +69,7 @@ const declared: Record<string, Declared> = {
     request: ['Idempotency-Key'],
     answer: { ...location, 'idempotent-replayed': callAnswer['idempotent-replayed'] },
   },
-  createJobs: { request: [...keyed] },
+  createJobs: { request: [...keyed, 'x-fair-key'] },
   getJob: { request: ['Prefer'] },
   followJob: { request: ['Last-Event-ID'] },
   followGroup: { request: ['Last-Event-ID'] },

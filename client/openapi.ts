@@ -71,6 +71,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -100,6 +102,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -129,6 +133,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -158,6 +164,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -187,6 +195,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -216,6 +226,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -245,6 +257,8 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
@@ -350,6 +364,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
   type: 'response'
@@ -377,6 +393,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
   type: 'message'
@@ -404,6 +422,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
   type: 'embedding'
@@ -431,6 +451,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
   type: 'completion'
@@ -458,6 +480,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
   type: 'moderation'
@@ -485,6 +509,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
   type: 'rerank'
@@ -512,6 +538,8 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
   metadata?: Record<string, string> | null
 }
 
@@ -787,6 +815,8 @@ export type Job = {
   model: string
   lane: string
   group: string | null
+  /** Whose job it is inside the tenant, as asked or by the body; null: nobody's. */
+  fair_key: string | null
   /** The durable run that it belongs to, and its step; absent elsewhere. */
   durable?: {
     id: string

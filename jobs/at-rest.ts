@@ -33,6 +33,10 @@ export type AtRest = {
   sealError(root: string, id: string, error: JobError): string
   /** With another message if its own cannot be opened. */
   openError(root: string, stored: StoredError): JobError
+  /** A job's fair key, which may be an e-mail address. */
+  sealFairKey(root: string, id: string, fairKey: string): string
+  /** Null for one that cannot be opened. */
+  openFairKey(root: string, id: string, stored: string): string | null
   /** Reports something that cannot be opened and is shown as missing. */
   onUnreadable(error: UnreadableError, id: string): void
 }
@@ -86,6 +90,21 @@ export function createAtRest(deps: {
     openChunk(root, id, call, sealed) {
       try {
         return openText(chunkPlace(root, id, call), sealed)
+      } catch (error) {
+        if (!(error instanceof UnreadableError)) throw error
+        onUnreadable(error, id)
+        return null
+      }
+    },
+    sealFairKey(root, id, fairKey) {
+      const text = JSON.stringify(fairKey)
+      return sealText({ root, purpose: 'fair key', id }, text) ?? text
+    },
+    openFairKey(root, id, stored) {
+      try {
+        const place = { root, purpose: 'fair key', id }
+        const value: unknown = stored.startsWith('"') ? JSON.parse(stored) : openText(place, stored)
+        return typeof value === 'string' ? value : null
       } catch (error) {
         if (!(error instanceof UnreadableError)) throw error
         onUnreadable(error, id)

@@ -98,6 +98,8 @@ export type Job = {
   model: string
   lane: string
   group: string | null
+  /** Whose job it is inside the tenant; null: nobody's, or it cannot be decrypted. */
+  fair_key: string | null
   /** The step of a durable run that it belongs to; absent where there is none. */
   durable?: { id: string; step: string }
   /** The flow that it belongs to, and its place there; absent where there is none. */

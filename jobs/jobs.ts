@@ -44,6 +44,8 @@ export type NewJob = {
   askedCache?: CacheMode
   webhook: WebhookTarget | null
   group: string | null
+  /** Whose job it is inside the tenant, as the client names its user: turns of the tenant go round these. Absent: nobody's. */
+  fairKey?: string
   metadata: Record<string, string>
   idempotencyKey: string | null
   /**
@@ -163,6 +165,8 @@ export type JobCost = {
   tier?: Exclude<Tier, 'standard'>
   /** Name of the long prefix that it shares with others, where its lane warms prompt caches. */
   prefix?: string
+  /** Digest of its fair key, as `digestFairKey` makes it; absent: none. It stands here because the queue has to know it. */
+  fairKey?: string
   /** Rates over that of plain input and output that the request may be billed at; absent: none. */
   dearRates?: DearRate[]
 }

@@ -1,4 +1,4 @@
-import { type LuaScript, loadScript, runScript } from '../lib/lua-script.ts'
+import { type LuaScript, loadScript, loadScripts, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 
 /** Most entries that one script adds, so that it blocks Redis for about a millisecond at most. */
@@ -11,6 +11,8 @@ export type NewEntry = {
   data: object
   priority: number
   notBefore: number | null
+  /** `<band>:<tag>`: its place among the tenant's entries; '' where turns do not go round fair keys. */
+  turn: string
 }
 
 /** An entry that was fetched, and the token of its lock. */
@@ -35,11 +37,17 @@ export type QueueScripts = {
   remove<Data>(queue: string, id: string): Promise<{ tenant: string; data: Data } | null>
 }
 
+/** Reads a script that knows of turns of fair keys. */
+export function loadTurnsScript(file: URL): LuaScript {
+  return loadScripts([new URL('./lua/turns.lua', import.meta.url), file])
+}
+
 const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
-const addScript = script('queue-add')
-const fetchScript = script('queue-fetch')
+const turnsScript = (name: string) => loadTurnsScript(new URL(`./lua/${name}.lua`, import.meta.url))
+const addScript = turnsScript('queue-add')
+const fetchScript = turnsScript('queue-fetch')
 const releaseScript = script('queue-release')
-const removeScript = script('queue-remove')
+const removeScript = turnsScript('queue-remove')
 
 export function createQueueScripts(redis: RedisClient): QueueScripts {
   const run = (script: LuaScript, queue: string, args: (string | number)[]) =>
@@ -50,12 +58,13 @@ export function createQueueScripts(redis: RedisClient): QueueScripts {
       for (let from = 0; from < entries.length; from += MOST_ADDED) {
         const args = entries
           .slice(from, from + MOST_ADDED)
-          .flatMap(({ id, tenant, data, priority, notBefore }) => [
+          .flatMap(({ id, tenant, data, priority, notBefore, turn }) => [
             id,
             tenant,
             JSON.stringify(data),
             priority,
             notBefore === null ? '' : Math.max(1, Math.round(notBefore)),
+            turn,
           ])
         calls.push(run(addScript, queue, [eventsKept, ...args]))
       }

@@ -8,7 +8,7 @@ import type { Priority } from './job.ts'
 import type { GatherPlan, JobCost } from './jobs.ts'
 import { lanesKey, wakeChannel } from './keys.ts'
 import { createLeases, type Leases, OUTBOX_GRACE_MS } from './leases.ts'
-import { createQueueScripts, type FetchedEntry, type QueueScripts } from './queue-scripts.ts'
+import { createQueueScripts, type FetchedEntry, loadTurnsScript, type QueueScripts } from './queue-scripts.ts'
 
 /** One queue a lane; its prefix carries the lane's hash tag. */
 const QUEUE_NAME = 'calls'
@@ -73,8 +73,18 @@ export type Order = {
   left?(lane: string, entries: { tenant: string; flow: string; share: number }[]): void
 }
 
-/** An entry's place in the order. `flow` and `share` (s): the part of the tenant's turns that it takes, for `Order.left`. */
-type QueuePlace = { priority: number; start: number; seconds: number; flow?: string; share?: number }
+/**
+ * An entry's place in the order. `flow` and `share` (s): the part of the tenant's turns that it takes, for `Order.left`. `turn`: its
+ * place among the tenant's entries, where the tenant's turns go round fair keys.
+ */
+type QueuePlace = {
+  priority: number
+  start: number
+  seconds: number
+  flow?: string
+  share?: number
+  turn?: number
+}
 
 /** 429s that an entry met on its lane. */
 export type Throttles = { count: number; since: number }
@@ -93,7 +103,7 @@ export type Queues = {
   add(entries: QueueEntry[]): Promise<void>
   /** Removes an entry that still waits; a held entry stays. */
   remove(lane: string, id: string, entry: number): Promise<void>
-  /** Start tags of waiting entries; null for one that is not there. */
+  /** Start tags of waiting entries; null for one that is not there, or whose turn follows from its tenant's fair keys. */
   starts(lane: string, entries: { id: string; entry: number }[]): Promise<(number | null)[]>
   /** How many entries of a lane wait, due and for later. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
@@ -164,7 +174,7 @@ export function placeLease(stalledAfterMs: number): number {
 }
 
 const retireScript = loadScript(new URL('./lua/retire-lane.lua', import.meta.url))
-const bringForwardScript = loadScript(new URL('./lua/bring-forward.lua', import.meta.url))
+const bringForwardScript = loadTurnsScript(new URL('./lua/bring-forward.lua', import.meta.url))
 const promoteScript = loadScript(new URL('./lua/promote.lua', import.meta.url))
 
 /** BullMQ's Worker without its second, blocking connection: pub/sub wakes the lanes, and they fetch entries themselves. */
@@ -261,6 +271,7 @@ export function createQueues(deps: {
               data: toData(entry, turnOf(entry)),
               priority: turnOf(entry).priority,
               notBefore: entry.notBefore,
+              turn: turnInside(entry, turnOf(entry)),
             })),
             EVENTS_KEPT,
           )
@@ -278,7 +289,11 @@ export function createQueues(deps: {
       const found = await Promise.all(
         entries.map(({ id, entry }) => connection.hget(key(`${id}-${entry}`), 'data')),
       )
-      return found.map((data) => (data === null ? null : (JSON.parse(data) as EntryData).start))
+      return found.map((data) => {
+        if (data === null) return null
+        const { start, turn } = JSON.parse(data) as EntryData
+        return turn === undefined ? start : null
+      })
     },
     async backlog(lane) {
       // Not through BullMQ's Queue, which would write keys of its own.
@@ -447,6 +462,11 @@ function createLaneQueue(deps: {
 
 function toData({ cost, mark }: QueueEntry, { priority: _, ...turn }: Turn): EntryData {
   return { ...cost, ...turn, ...mark }
+}
+
+/** Where the entry stands among its tenant's of the same band, as the scripts of the queue read it; '' where fair keys have no part in it. */
+function turnInside({ priority }: QueueEntry, { turn }: Turn): string {
+  return turn === undefined ? '' : `${priority}:${turn}`
 }
 
 function toLeft(tenant: string, { flow, share }: EntryData) {

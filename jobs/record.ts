@@ -78,6 +78,7 @@ export function toJob(id: string, record: JobRecord, view: View): Job {
     model: textOf(record, 'model')!,
     lane: textOf(record, 'lane')!,
     group: textOf(record, 'group'),
+    fair_key: showFairKey(id, record, view),
     ...showDurable(record),
     priority: textOf(record, 'priority') as Job['priority'],
     tier: (textOf(record, 'tier') ?? 'standard') as Job['tier'],
@@ -110,6 +111,11 @@ function readWaitingFor(status: JobStatus, record: JobRecord): Job['waiting_for'
   const stored = textOf(record, 'waiting_for') as Job['waiting_for']
   if (stored !== null || status !== 'queued') return stored
   return textOf(record, 'gather') !== null && textOf(record, 'leader') === null ? 'provider_batch' : null
+}
+
+function showFairKey(id: string, record: JobRecord, { root, atRest }: View): string | null {
+  const stored = textOf(record, 'fair_key')
+  return stored === null ? null : atRest.openFairKey(root, id, stored)
 }
 
 function showDurable(record: JobRecord): Pick<Job, 'durable'> {

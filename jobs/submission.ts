@@ -1,5 +1,6 @@
 import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
+import { digestFairKey, fairKeyOfBody } from './fair-key.ts'
 import { encodeGatherPlan } from './gather-plan.ts'
 import type { JobType } from './job.ts'
 import { encodeJobFlow } from './job-flow.ts'
@@ -71,13 +72,17 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
 export function prepare(
   atRest: AtRest,
   root: string,
-  job: NewJob,
+  asked: NewJob,
   id: string,
   retainMs: number,
   replyTo: string | null,
   workerChannel: string | null,
   isBrief: boolean,
 ) {
+  const job: NewJob =
+    asked.fairKey === undefined
+      ? asked
+      : { ...asked, cost: { ...asked.cost, fairKey: digestFairKey(root, asked.fairKey, atRest) } }
   const plainHash = contentHash(job.type, job.model, job.body)
   const [hash] = atRest.digests(plainHash)
   const record = new Map<string, string | Buffer>([
@@ -110,6 +115,7 @@ export function prepare(
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
   if (job.webhook !== null) record.set('webhook', JSON.stringify(job.webhook))
+  if (job.fairKey !== undefined) record.set('fair_key', atRest.sealFairKey(root, id, job.fairKey))
   if (Object.keys(job.metadata).length > 0) record.set('metadata', JSON.stringify(job.metadata))
   const args = [
     id,
@@ -141,8 +147,10 @@ export function prepare(
 function fingerprint(job: NewJob, hash: string): string {
   const { priority, cache, group, metadata, maxAttempts, timeoutMs } = job
   const webhook = job.webhook && { url: job.webhook.url, events: job.webhook.events }
+  const isAsked = job.fairKey !== undefined && job.fairKey !== fairKeyOfBody(job.body)
   return hashCanonical({
     hash,
+    ...(isAsked ? { fairKey: job.fairKey } : {}),
     presentation: splitPresentation(job.type, job.body).presentation,
     priority,
     ...(job.cost.tier === undefined ? {} : { tier: job.cost.tier }),

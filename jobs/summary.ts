@@ -9,6 +9,7 @@ export const SUMMARY_FIELDS = [
     'model',
     'lane',
     'group',
+    'fair_key',
     'durable',
     'flow',
     'priority',

@@ -7,7 +7,12 @@ export type LuaScript = { text: string; sha: string }
 
 /** Reads a script from its file. */
 export function loadScript(file: URL): LuaScript {
-  const text = readFileSync(file, 'utf8')
+  return loadScripts([file])
+}
+
+/** Reads a script from several files, shared parts first. */
+export function loadScripts(files: readonly URL[]): LuaScript {
+  const text = files.map((file) => readFileSync(file, 'utf8')).join('\n')
   return { text, sha: hash('sha1', text) }
 }
 

@@ -37,7 +37,15 @@ export type Tagged = {
   later?: boolean
   /** Its call broke, and it had its turn: it gets its place among the tenant's other retries. */
   again?: boolean
+  /** Digest of its fair key: turns of the tenant go round these. Absent: the tenant's entries without one. */
+  fairKey?: string
 }
+
+/**
+ * What `tag` answers for an entry. `turn`: its tag inside the tenant, by which its entries exchange the tenant's turns; null while
+ * no entry of the lane has had a fair key.
+ */
+export type Tags = { start: number; turn: number | null }
 
 /** The flow of an entry. Within a flow a tenant's entries follow each other. */
 export function flowOf({ band, later, again }: Pick<Tagged, 'band' | 'later' | 'again'>): string {
@@ -113,11 +121,11 @@ function beginOfStep(start: number): number {
 
 export type Fairness = {
   /**
-   * Start tags for entries about to be queued, in their order; one script call.
+   * Tags for entries about to be queued, in their order; one script call.
    *
    * @param held keys that hold the lane's entries; when all are empty the lane is idle and the count restarts
    */
-  tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<number[]>
+  tag(lane: string, entries: readonly Tagged[], held: { sets: string[]; lists: string[] }): Promise<Tags[]>
   /**
    * Entries up to this start tag, with so many seconds of service in all, are being served.
    *
@@ -168,9 +176,17 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
   return {
     async tag(lane, entries, held) {
       const keys = [key(lane), ...held.sets, ...held.lists]
-      const args = entries.flatMap((entry) => [entry.tenant, flowOf(entry), entry.seconds / entry.weight])
-      const starts = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
-      return starts.map(Number)
+      const args = entries.flatMap((entry) => [
+        entry.tenant,
+        flowOf(entry),
+        entry.seconds / entry.weight,
+        entry.fairKey ?? '',
+      ])
+      const tags = await commands['sluiceGate:tag']!(keys.length, ...keys, held.sets.length, ...args)
+      return entries.map((_, index) => {
+        const [start, turn] = tags.slice(2 * index, 2 * index + 2)
+        return { start: Number(start), turn: turn === '' ? null : Number(turn) }
+      })
     },
     async serve(lane, start, seconds, waiting, anew = false) {
       await commands['sluiceGate:serve']!(key(lane), waiting, beginOfStep(start), seconds, anew ? 1 : 0)

@@ -29,10 +29,11 @@ export function createLaneOrder(deps: {
         later: entry.notBefore !== null,
         again: hadItsTurn(entry),
       }))
-      const starts = await fairness.tag(
+      const tags = await fairness.tag(
         laneId,
-        entries.map(({ tenant }, index) => ({
+        entries.map(({ tenant, cost: { fairKey } }, index) => ({
           tenant,
+          ...(fairKey === undefined ? {} : { fairKey }),
           ...flows[index]!,
           seconds: seconds[index]!,
           weight: weightOf(tenant),
@@ -49,8 +50,9 @@ export function createLaneOrder(deps: {
         const all = seconds.reduce((total, one) => total + one, 0)
         orTell(fairness.mix(laneId, all, sum), 'adding to the mix')
       }
-      return starts.map((start, index) => ({
+      return tags.map(({ start, turn }, index) => ({
         start,
+        ...(turn === null ? {} : { turn }),
         seconds: seconds[index]!,
         priority: priorityOf(start, entries[index]!.priority),
         flow: flowOf(flows[index]!),

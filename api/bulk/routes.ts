@@ -2,6 +2,7 @@ import { PassThrough, type Readable } from 'node:stream'
 import { z } from 'zod'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
+import { parseFairKey } from '../fair-key.ts'
 import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { bulkLineSchema } from '../jobs/create-schema.ts'
 import { refuseWithoutMemory } from '../jobs/submit.ts'
@@ -74,6 +75,7 @@ export function registerBulkRoute(app: Api, { deps, limits, closing }: RouteCont
           tenant: tenantOf(request),
           origin: originOf(request),
           splitter: splitter({ limit: limits.bodyBytes }),
+          fairKey: parseFairKey(headers['x-fair-key']),
           idempotencyKey: parseIdempotencyKey(headers['idempotency-key']),
           policy: parseIdempotencyPolicy(headers['idempotency-key-policy']),
           deps,

@@ -3,6 +3,7 @@ import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
 import type { ApiDeps, ApiLimits } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
+import { withFairKey } from '../fair-key.ts'
 import { checkIdempotencyKey, type IdempotencyPolicy } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { bulkLineSchema } from '../jobs/create-schema.ts'
@@ -31,6 +32,8 @@ export type SubmitBulkOptions = {
   /** What each job says of the request that made it. */
   origin: Pick<NewJob, 'requestId' | 'trace'>
   splitter: Splitter
+  /** Of jobs that name none; undefined: none. */
+  fairKey: string | undefined
   /** Of the whole request; each job then has one of its own. */
   idempotencyKey: string | null
   /** What a key does whose job failed or was cancelled. */
@@ -178,7 +181,8 @@ async function prepare(
     const value = isLarge ? await parseLargeJson(text, 'body') : parseJson(text, 'body', { isScanned: true })
     const line = parseRequest(bulkLineSchema, value, 'body')
     const { idempotency_key: own, ...create } = line
-    const job = toNewJob(options.tenant, create, chooseKey(own, index, options), options.deps)
+    const named = withFairKey(create, options.fairKey)
+    const job = toNewJob(options.tenant, named, chooseKey(own, index, options), options.deps)
     return { index, job: { ...job, ...options.origin } }
   } catch (error) {
     if (error instanceof ApiError) return { index, error }

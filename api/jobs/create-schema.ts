@@ -25,6 +25,11 @@ export const groupSchema = z
   .string()
   .regex(idPatterns.group, { error: 'expected 1 to 128 letters, digits or _ . : -' })
 
+/** Any name of an end user, an e-mail address among them; it reaches no key of Redis. */
+export const fairKeySchema = z.string().regex(/^[^\p{Cc}\p{Cs}]{1,256}$/u, {
+  error: 'expected 1 to 256 characters, none of them a control character',
+})
+
 export const webhookEventSchema = z.enum(['job.completed', 'job.failed', 'job.cancelled'])
 
 const webhook = z.strictObject({
@@ -57,6 +62,11 @@ const common = {
   cache: z.enum(CacheMode).nullish().describe('Default `use`.'),
   webhook: webhook.nullish(),
   group: groupSchema.nullish().describe('Jobs of a group are counted and followed together.'),
+  fair_key: fairKeySchema
+    .nullish()
+    .describe(
+      "Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's.",
+    ),
   metadata: metadataSchema.nullish(),
 }
 

@@ -4,6 +4,7 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, idPatterns, notFound } from '../errors.ts'
+import { parseFairKey, withFairKey } from '../fair-key.ts'
 import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
@@ -64,7 +65,8 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
     },
     async (request, reply) => {
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
-      const newJob = { ...toNewJob(tenantOf(request), request.body, key, deps), ...originOf(request) }
+      const create = withFairKey(request.body, parseFairKey(request.headers['x-fair-key']))
+      const newJob = { ...toNewJob(tenantOf(request), create, key, deps), ...originOf(request) }
       const policy = parseIdempotencyPolicy(request.headers['idempotency-key-policy'])
       const { job, isReplayed, isRetried } = await acceptOrRetry(newJob, policy, deps)
       if (isReplayed) reply.headers(replayHeaders(job))

@@ -66,6 +66,10 @@ export const jobSchema = z
     model: z.string(),
     lane: z.string(),
     group: z.string().nullable(),
+    fair_key: z
+      .string()
+      .nullable()
+      .describe("Whose job it is inside the tenant, as asked or by the body; null: nobody's."),
     durable: z
       .object({ id: z.string(), step: z.string() })
       .optional()

@@ -1,6 +1,7 @@
 import type { Lane } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
+import { fairKeyOfBody } from '../../jobs/fair-key.ts'
 import type { CacheMode, Job } from '../../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
 import { estimateMoney } from '../../jobs/money.ts'
@@ -64,6 +65,7 @@ export function toNewJob(
     askedCache: create.cache ?? 'use',
     webhook: decideWebhook(create.webhook, deps),
     group: create.group ?? null,
+    ...decideFairKey(create, body),
     metadata: create.metadata ?? {},
     idempotencyKey,
     ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
@@ -144,7 +146,8 @@ function chooseLane(
  */
 export async function noteEarliestStart(job: NewJob, deps: Pick<ApiDeps, 'forecast'>): Promise<NewJob> {
   if (job.deadline === null) return job
-  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  // The forecast is for the end of the tenant's queue, and a fair key may have its turn long before.
+  const forecast = job.fairKey === undefined ? await deps.forecast(job.lane, job.tenant, job.priority) : null
   return { ...job, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
 }
 
@@ -220,6 +223,12 @@ function decideTimes(create: CreateJob, now: number): Pick<NewJob, 'runAt' | 'de
     throw new ApiError('deadline_unreachable', `deadline: ${what}`, { param: 'deadline' })
   }
   return { runAt, ...(delay > 0 ? { delayMs: delay } : {}), deadline }
+}
+
+/** As asked, else the end user whom the body names; null asks for none. */
+function decideFairKey({ fair_key }: CreateJob, body: JsonObject): Pick<NewJob, 'fairKey'> {
+  const fairKey = fair_key === undefined ? fairKeyOfBody(body) : (fair_key ?? undefined)
+  return fairKey === undefined ? {} : { fairKey }
 }
 
 /** What was asked, where one answer for equal jobs is allowed, and makes sense. */

@@ -3,6 +3,7 @@ import type { CacheMode, Job } from '../../jobs/job.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import { tenantOf } from '../auth.ts'
 import type { ApiDeps } from '../deps.ts'
+import { parseFairKey, withFairKey } from '../fair-key.ts'
 import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
 import { acceptOrRetry, toNewJob } from '../jobs/submit.ts'
@@ -45,7 +46,10 @@ export async function openCall(
   const tenant = tenantOf(request)
   const key = parseIdempotencyKey(request.headers['idempotency-key'])
   const { type, body, previousResponseId, inBackground = false } = asked
-  const create = { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob
+  const create = withFairKey(
+    { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob,
+    parseFairKey(request.headers['x-fair-key']),
+  )
   const isAwaited = !inBackground && !prefersAsync(request.headers.prefer)
   const newJob: NewJob = {
     ...toNewJob(tenant, create, key, deps, isAwaited),

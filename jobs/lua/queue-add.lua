@@ -2,23 +2,25 @@
 --
 -- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
 -- ARGV   1 how many entries BullMQ's own event stream may have; then for each entry: its id, the tenant, data (JSON),
---        priority, Unix ms before which it is not due ('' at once)
+--        priority, Unix ms before which it is not due ('' at once), `<band>:<tag>` where the tenant's turns go round its fair
+--        keys ('' elsewhere; see turns.lua)
 -- Answer how many are new
 -- Invariant: an entry that is there already, waiting or fetched, stays as it is.
 
-local queue = KEYS[1]
-local function key(name) return queue .. ':' .. name end
-
 local keys = {}
-for i = 2, #ARGV, 5 do keys[#keys + 1] = key(ARGV[i]) end
+for i = 2, #ARGV, 6 do keys[#keys + 1] = key(ARGV[i]) end
 local are_new = redis.call('EXISTS', unpack(keys)) == 0
 local prioritized, delayed, seen = {}, {}, {}
-for i = 2, #ARGV, 5 do
+for i = 2, #ARGV, 6 do
   local id = ARGV[i]
   if not seen[id] and (are_new or redis.call('EXISTS', key(id)) == 0) then
     seen[id] = true
     redis.call('HSET', key(id), 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'priority', ARGV[i + 3])
     local entries = ARGV[i + 4] == '' and prioritized or delayed
+    if ARGV[i + 5] ~= '' then
+      redis.call('HSET', key(id), 'turn', ARGV[i + 5])
+      if entries == prioritized then join_turns(id, ARGV[i + 1], ARGV[i + 5]) end
+    end
     entries[#entries + 1] = { id = id, priority = tonumber(ARGV[i + 3]), due = tonumber(ARGV[i + 4]) }
   end
 end
@@ -42,4 +44,5 @@ for _, entry in ipairs(delayed) do
 end
 -- BullMQ's default is ten thousand events.
 redis.call('HSET', key('meta'), 'opts.maxLenEvents', ARGV[1])
+write_turns()
 return #prioritized + #delayed

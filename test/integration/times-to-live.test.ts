@@ -106,6 +106,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:durables$/, null, 'holds what is there'],
   [/^L:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
   [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
+  [/^L:key-turns:\w+:\w+$/, null, 'one of a lane'],
+  [/^L:key-ends:\w+:\w+$/, DAY],
   [/^L:calls:(id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
   [/^L:calls:meta$/, null, 'one of a lane'],
   [/^L:calls:job_\w+-\d+$/, null, 'its acknowledgement'],

@@ -9,7 +9,8 @@ it('a turn is kept while the lane counts on, and given anew once counting has st
   const waiting = `${prefix}:{l:${lane}}:waiting`
   const entry = { tenant: 'acme', band: 'normal', seconds: 30, weight: 1 } as const
   await redis.zadd(waiting, 1, 'something')
-  const starts = await fairness.tag(lane, [entry, entry, entry], { sets: [waiting], lists: [] })
+  const tags = await fairness.tag(lane, [entry, entry, entry], { sets: [waiting], lists: [] })
+  const starts = tags.map(({ start }) => start)
   expect(starts).toEqual([0, 30, 60])
   await fairness.serve(lane, 60, 30, waiting)
   expect(await fairness.holds(lane, starts)).toEqual([true, true, true])

@@ -54,6 +54,24 @@ describe('a quiet tenant beside a flood has its turn', () => {
   })
 })
 
+it('a quiet end user beside a flood of another of the same tenant has its turn, also after a pause and a restart', async () => {
+  const fair = await openFairService({ tenants: ['acme'], limits: LIMITS })
+  await fair.submit('acme', flood, { fair_key: 'flood@example.com' })
+  await expect.poll(() => fair.upstream.calls.length, { timeout: 10_000 }).toBeGreaterThan(10)
+  const overtaken = async () => {
+    const before = fair.upstream.calls.length
+    const [id] = await fair.submit('acme', [`quiet ${before}`], { fair_key: 'quiet@example.com' })
+    const { job } = await fair.ended('acme', id!)
+    expect(job).toMatchObject({ status: 'completed', fair_key: 'quiet@example.com' })
+    return fair.upstream.calls.slice(before).filter(({ body }) => promptOf(body).startsWith('flood')).length
+  }
+  expect(await overtaken()).toBeLessThan(SHARE)
+  await fair.steer('pause', { for_ms: 60_000 })
+  await fair.steer('resume')
+  await fair.restartWorker()
+  expect(await overtaken()).toBeLessThan(SHARE)
+})
+
 it('a lane that is resumed sends the job that met the 429, too', async () => {
   const fair = await openFairService({ tenants: ['a'], limits: LIMITS })
   let refuses = true

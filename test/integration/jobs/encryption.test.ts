@@ -49,7 +49,10 @@ describe('with encryption', () => {
     const store = await open()
     const long = `${canary} ${'lorem ipsum '.repeat(1_000)}`
     for (const text of [canary, long]) {
-      const job = await submit(store, { idempotencyKey: `key-${text.length}` }, text)
+      const fairKey = 'canary-of-an-end-user'
+      const job = await submit(store, { idempotencyKey: `key-${text.length}`, fairKey }, text)
+      expect(job.fair_key).toBe(fairKey)
+      expect((await read(store, job.id)).fair_key).toBe(fairKey)
       const follower = await submit(store, {}, text)
       const running = await store.start()
       expect(running.claimed.body.messages).toEqual([{ role: 'user', content: text }])
@@ -68,7 +71,7 @@ describe('with encryption', () => {
         })
       }
       expect(kept.result).toEqual({ ...answer, text })
-      const again = await store.jobs.create(newJob({ idempotencyKey: `key-${text.length}` }, text))
+      const again = await store.jobs.create(newJob({ idempotencyKey: `key-${text.length}`, fairKey }, text))
       expect(again).toMatchObject({ kind: 'replayed', job: { id: job.id, result: { ...answer, text } } })
       const events = await collect((await store.jobs.follow(TENANT, job.id, '', signal))!.events)
       const chunks = events.filter(({ event }) => event === 'job.delta').map(({ data }) => data.chunk)

@@ -48,6 +48,7 @@ function jobOf(id: string, overrides: Partial<Job> = {}): Job {
     model: 'openai/gpt-5-mini',
     lane: 'openai/gpt-5-mini',
     group: null,
+    fair_key: null,
     priority: 'normal',
     tier: 'standard',
     served_tier: null,

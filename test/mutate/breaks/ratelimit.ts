@@ -119,11 +119,19 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/tag.lua',
-    find: 'ends[field] = start + tonumber(ARGV[i + 2])',
+    find: 'ends[field] = start + seconds',
     replace: 'ends[field] = start',
     tests: FAIR,
     titles: 'of its twin',
     says: 'a busy tenant goes before the others',
+  },
+  {
+    file: 'ratelimit/lua/tag.lua',
+    find: 'one.at[member] = start + seconds',
+    replace: 'one.at[member] = start',
+    tests: ['test/contract/fair-keys.test.ts'],
+    titles: 'go round its fair keys',
+    says: 'a flood of one end user goes before the other end users of its tenant',
   },
   {
     file: 'ratelimit/lua/pause.lua',

@@ -59,6 +59,7 @@ describe('toJob', () => {
       model: 'fast',
       lane: 'sim/chat',
       group: null,
+      fair_key: null,
       priority: 'normal',
       tier: 'standard',
       served_tier: null,

@@ -21,6 +21,7 @@ function makeJob(members: Partial<Job> = {}): Job {
     model: 'chatty/small',
     lane: 'chatty/small',
     group: null,
+    fair_key: null,
     priority: 'normal',
     tier: 'standard',
     served_tier: null,

@@ -1,0 +1,26 @@
+import { hash } from 'node:crypto'
+import type { AtRest } from './at-rest.ts'
+
+/** Longest fair key, characters. A longer name in a body stands for itself by its digest. */
+const LONGEST_FAIR_KEY = 256
+
+/**
+ * What stands for a fair key in keys and entries of Redis: a fair key may be an e-mail address, so it is nowhere but in its job's record.
+ * Where encryption is configured, the digest is keyed.
+ *
+ * @param root of the tenant
+ */
+export function digestFairKey(root: string, fairKey: string, atRest: Pick<AtRest, 'digests'>): string {
+  const [digest] = atRest.digests(hash('sha256', `fair key\n${root}\n${fairKey}`))
+  return hash('sha256', digest, 'base64url').slice(0, 16)
+}
+
+/** The end user whom a body names, where it names one: OpenAI's `safety_identifier`, or `user`; Anthropic's `metadata.user_id`. */
+export function fairKeyOfBody(body: Readonly<Record<string, unknown>>): string | undefined {
+  const { metadata } = body as { metadata?: { user_id?: unknown } | null }
+  const named = [body.safety_identifier, body.user, metadata?.user_id].find(
+    (value) => typeof value === 'string' && value !== '',
+  ) as string | undefined
+  if (named === undefined || named.length <= LONGEST_FAIR_KEY) return named
+  return `sha256:${hash('sha256', named)}`
+}
