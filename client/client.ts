@@ -16,6 +16,7 @@ import type {
   BulkAnswer,
   BulkLine,
   CreateJob,
+  Estimate,
   Group,
   Job,
   ListAttemptsAnswer,
@@ -73,6 +74,8 @@ export type SluiceClient = {
     creates: Iterable<BulkLine> | AsyncIterable<BulkLine>,
     options?: SubmitManyOptions,
   ): AsyncGenerator<BulkAnswer, void, undefined>
+  /** What jobs would cost at each tier, and when they would end. Nothing is made. */
+  estimate(creates: CreateJob | CreateJob[], options?: { signal?: AbortSignal }): Promise<Estimate>
   /** The job as it stands. */
   get(id: string, options?: { signal?: AbortSignal }): Promise<Job>
   /** The job when it has ended, however it did; over restarts of the server. Throws `wait_timeout` when time is up. */
@@ -156,6 +159,12 @@ export function createClient(options: ClientOptions): SluiceClient {
     submit,
     get,
     wait,
+    estimate: (creates, { signal } = {}) =>
+      http.json('POST', '/v1/estimate', {
+        body: JSON.stringify(creates),
+        contentType: 'application/json',
+        signal,
+      }),
     submitMany: (creates, options) =>
       submitMany({ http, sleep, createKey, attempts: retries.attempts }, creates, options),
     async run<Result>(create: CreateJob, options: RunOptions = {}) {

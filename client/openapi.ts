@@ -647,6 +647,83 @@ export type ErrorMembers = {
   code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_signallable' | 'not_retryable' | 'step_changed' | 'already_signalled' | 'signal_timeout' | 'events_expired' | 'tenant_exists' | 'tenant_in_use' | 'no_tenants' | 'read_only' | 'payload_too_large' | 'storage_full' | 'upgrade_required' | 'idempotency_key_reused' | 'too_many_tenants' | 'too_many_keys' | 'too_many_schedules' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable'
 }
 
+export type Estimate = {
+  object: 'estimate'
+  jobs: number
+  /** Jobs that share the call of an equal one. */
+  shared: number
+  input_tokens: number
+  /** Were every answer as long as its request allows. */
+  output_tokens: number
+  /** Of all jobs; on lanes without a tier they count at standard. */
+  tiers: {
+    /** Null: no lane of the jobs has this tier. */
+    standard: {
+      /** At the most; null: the price of a model is not known. */
+      usd: number | null
+      /** The latest end; null: nothing known limits it. */
+      ends_at: string | null
+    } | null
+    /** Null: no lane of the jobs has this tier. */
+    flex: {
+      /** At the most; null: the price of a model is not known. */
+      usd: number | null
+      /** The latest end; null: nothing known limits it. */
+      ends_at: string | null
+    } | null
+    /** Null: no lane of the jobs has this tier. */
+    batch: {
+      /** At the most; null: the price of a model is not known. */
+      usd: number | null
+      /** The latest end; null: nothing known limits it. */
+      ends_at: string | null
+    } | null
+  }
+  lanes: ({
+    lane: string
+    jobs: number
+    /** Jobs that share the call of an equal one. */
+    shared: number
+    input_tokens: number
+    /** Were every answer as long as its request allows. */
+    output_tokens: number
+    tiers: {
+      /** Null: no lane of the jobs has this tier. */
+      standard: {
+        /** At the most; null: the price of a model is not known. */
+        usd: number | null
+        /** The latest end; null: nothing known limits it. */
+        ends_at: string | null
+      } | null
+      /** Null: no lane of the jobs has this tier. */
+      flex: {
+        /** At the most; null: the price of a model is not known. */
+        usd: number | null
+        /** The latest end; null: nothing known limits it. */
+        ends_at: string | null
+      } | null
+      /** Null: no lane of the jobs has this tier. */
+      batch: {
+        /** At the most; null: the price of a model is not known. */
+        usd: number | null
+        /** The latest end; null: nothing known limits it. */
+        ends_at: string | null
+      } | null
+    }
+  })[]
+  refused: {
+    count: number
+    examples: {
+      index: number
+      error: {
+        code: string
+        message: string
+        [member: string]: unknown
+      }
+    }[]
+  }
+}
+
 export type Flow = {
   id: string
   object: 'flow'

@@ -68,13 +68,24 @@ function sumUp(planned: Planned[]) {
     jobs: add(({ jobs }) => jobs),
     shared: add(({ shared }) => shared),
     calls: add(({ calls }) => calls),
-    usd: add(({ usd }) => usd),
+    usd: addUsd(planned.map(({ usd }) => usd)),
+    tiers: {
+      standard: addUsd(planned.map(({ usd }) => usd)),
+      flex: addUsd(planned.map(({ usdByTier }) => usdByTier.flex)),
+      batch: addUsd(planned.map(({ usdByTier }) => usdByTier.batch)),
+    },
     // Lanes work side by side.
     seconds: Math.max(
       0,
       ...planned.map(({ seconds, backlogSeconds }) => (seconds ?? 0) + (backlogSeconds ?? 0)),
     ),
   }
+}
+
+/** Null: the price of a lane is not known. */
+function addUsd(each: (number | null)[]): number | null {
+  if (each.includes(null)) return null
+  return each.reduce((sum: number, usd) => sum + Math.round((usd ?? 0) * 1e9), 0) / 1e9
 }
 
 function renderJson(planned: Planned[], { refused }: Load): string {
@@ -90,6 +101,7 @@ function renderJson(planned: Planned[], { refused }: Load): string {
     seconds: one.seconds,
     bound_by: one.boundBy,
     usd: one.usd,
+    tiers: { standard: one.usd, ...one.usdByTier },
   }))
   return `${JSON.stringify({ ...sumUp(planned), lanes, refused })}\n`
 }
@@ -104,16 +116,24 @@ function renderPlan(planned: Planned[], { refused }: Load, { outputTokens }: Pla
     one.backlogSeconds === null ? '-' : formatDuration(one.backlogSeconds),
     one.seconds === null ? 'no limit' : formatDuration(one.seconds),
     one.boundBy ?? '-',
-    formatUsd(one.usd),
+    one.usd === null ? '-' : formatUsd(one.usd),
   ])
   const right = 'right' as const
   const table = renderTable([head, ...rows], ['left', right, right, right, right, right, 'left', right])
   const sum = sumUp(planned)
   const lines = [
     `${formatNumber(sum.jobs)} jobs in ${formatNumber(sum.calls)} calls (${formatNumber(sum.shared)} share an equal one's): ` +
-      `about ${formatDuration(sum.seconds)}, at most ${formatUsd(sum.usd)}`,
+      `about ${formatDuration(sum.seconds)}, at most ${sum.usd === null ? 'an unknown price' : formatUsd(sum.usd)}`,
     `(an answer without a cap is priced as ${formatNumber(outputTokens)} tokens; --output-tokens)`,
   ]
+  if (sum.usd !== null && sum.tiers.batch !== sum.usd) {
+    const { flex, batch } = sum.tiers
+    lines.push(
+      `by tier: standard ${formatUsd(sum.usd)}, flex ${formatUsd(flex ?? 0)}, batch ${formatUsd(batch ?? 0)}`,
+    )
+  }
+  const unpriced = planned.filter(({ usd }) => usd === null).map(({ lane }) => lane.id)
+  if (unpriced.length > 0) lines.push(`without a price: ${unpriced.join(', ')}`)
   if (refused.count > 0) {
     lines.push(`${formatNumber(refused.count)} lines would be refused:`)
     for (const { line, reason } of refused.examples) lines.push(`  line ${line}: ${reason}`)

@@ -3,7 +3,8 @@ import canonicalize from 'canonicalize'
 import { type Lane, resolveModel } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
-import { type CostEstimate, estimateCost, priceUsage } from '../../providers/accounting.ts'
+import { priceInNano } from '../../lib/price.ts'
+import { type CostEstimate, estimateCost } from '../../providers/accounting.ts'
 import { coalesceKey } from '../../providers/embeddings.ts'
 import { CallType } from '../../providers/provider.ts'
 import type { LineRequest } from '../submit/read-request.ts'
@@ -19,9 +20,13 @@ export type LaneLoad = {
   tokens: number
   inputTokens: number
   outputTokens: number
-  /** USD, were every answer as long as its body allows. */
-  usd: number
+  /** USD, were every answer as long as its body allows; null: the lane has no price. */
+  usd: number | null
+  /** The same at the cheaper tiers; at standard where the lane lacks one. */
+  usdByTier: Record<CheapTier, number | null>
 }
+
+export type CheapTier = 'flex' | 'batch'
 
 export type Load = {
   lanes: LaneLoad[]
@@ -32,7 +37,11 @@ export type Load = {
 const callTypes: readonly string[] = Object.values(CallType)
 const MOST_EXAMPLES = 5
 
-type CountedLane = LaneLoad & { packs: Map<string, { inputs: number; tokens: number }> }
+type CountedLane = Omit<LaneLoad, 'usd' | 'usdByTier'> & {
+  /** Billionths of a dollar. */
+  nano: Record<'standard' | CheapTier, number>
+  packs: Map<string, { inputs: number; tokens: number }>
+}
 
 /**
  * Adds up what the lines of a file take from their lanes, by the arithmetic of the gate, without a call.
@@ -55,9 +64,14 @@ export async function addUpLoad(
     refused.count++
     if (refused.examples.length < MOST_EXAMPLES) refused.examples.push({ line: request.line, reason })
   }
-  // Sums of doubles; rounded as single prices are.
-  const round = (usd: number) => Math.round(usd * 1e12) / 1e12
-  const loads = [...lanes.values()].map(({ packs: _packs, ...load }) => ({ ...load, usd: round(load.usd) }))
+  const loads = [...lanes.values()].map(({ packs: _packs, nano, ...load }): LaneLoad => {
+    const toUsd = (sum: number) => (load.lane.price === null ? null : sum / 1e9)
+    return {
+      ...load,
+      usd: toUsd(nano.standard),
+      usdByTier: { flex: toUsd(nano.flex), batch: toUsd(nano.batch) },
+    }
+  })
   return { lanes: loads, refused }
 
   function add(request: LineRequest): string | null {
@@ -85,8 +99,8 @@ export async function addUpLoad(
 }
 
 function begin(lane: Lane): CountedLane {
-  const none = { jobs: 0, shared: 0, calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0, usd: 0 }
-  return { lane, ...none, packs: new Map() }
+  const none = { jobs: 0, shared: 0, calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0 }
+  return { lane, ...none, nano: { standard: 0, flex: 0, batch: 0 }, packs: new Map() }
 }
 
 function charge(
@@ -102,7 +116,13 @@ function charge(
   // OpenAI's rule uses the cap if there is one. It does not depend on what the provider's own limits count.
   const longest = estimateCost({ kind: 'openai', type, body, expectedOutputTokens: outputTokens })
   const usage = { input_tokens: cost.inputTokens, output_tokens: longest.outputTokens, total_tokens: 0 }
-  if (load.lane.price !== null) load.usd += priceUsage(load.lane.price, usage)
+  const { price, tiers } = load.lane
+  if (price !== null) {
+    const hasFlex = type !== 'embedding' && tiers?.flex != null
+    load.nano.standard += priceInNano(price, usage)
+    load.nano.flex += priceInNano(price, usage, hasFlex ? 'flex' : 'standard')
+    load.nano.batch += priceInNano(price, usage, tiers?.batch == null ? 'standard' : 'batch')
+  }
   if (startsCall(load, type, body, cost)) load.calls++
 }
 

@@ -3,7 +3,7 @@ import type { Schema } from '../docs/json-schema.ts'
 
 /** What the client speaks of: the operations it calls, and everything that they refer to. */
 const operations = [
-  ...['createJob', 'createJobs', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob'],
+  ...['createJob', 'createJobs', 'estimate', 'getJob', 'listJobs', 'listAttempts', 'getGroup', 'followJob'],
   ...['createSchedule', 'changeSchedule', 'listSchedules', 'listScheduleRuns'],
   ...['putDurableStep', 'signalDurableRun', 'getDurableRun'],
   ...['createFlow', 'listFlows', 'getFlow', 'cancelFlow', 'retryFlow', 'signalFlow', 'deleteFlow'],

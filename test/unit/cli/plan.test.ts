@@ -107,3 +107,23 @@ test('a server that was asked adds its backlog, its own rates and its speed', as
   // 12 jobs of 1,000 tokens each at 1,500 tokens a minute.
   expect(forecast).toEqual({ seconds: 120, boundBy: 'requests', backlogSeconds: 480 })
 })
+
+test('the cheaper tiers are priced beside it, and what has no price is not free', async () => {
+  const priced = loadConfig({
+    path: 'sluice.yaml',
+    env: {},
+    text: `
+providers:
+  openai: { kind: openai, api_key: sk-x, models: { m: { price: { input: 1, output: 2 } }, mystery: {} } }
+`,
+  })
+  const ask = (model: string) => ({
+    type: 'chat',
+    body: { model, max_tokens: 1000, messages: [{ role: 'user', content: 'x'.repeat(4000) }] },
+  })
+  const { lanes } = await addUpLoad(lines([ask('openai/m'), ask('openai/mystery')]), priced, 100)
+  expect(lanes).toMatchObject([
+    { usd: 0.003, usdByTier: { flex: 0.0015, batch: 0.0015 } },
+    { usd: null, usdByTier: { flex: null, batch: null } },
+  ])
+})
