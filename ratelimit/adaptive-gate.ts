@@ -17,8 +17,12 @@ type ConcurrencyOptions = {
 
 /** How many calls lanes with `max_concurrency: auto` may have under way. One answer for all processes; see concurrency.ts. */
 type ConcurrencyControl = {
-  /** Hears calls that ended, and answers the limit; without calls it only answers. */
-  hear(lane: string, calls: readonly CallTiming[]): Promise<number>
+  /**
+   * Hears calls that ended, and answers the limit; without calls it only answers.
+   *
+   * @param waiting requests that wait inside the server; null: not known
+   */
+  hear(lane: string, calls: readonly CallTiming[], waiting?: number | null): Promise<number>
 }
 
 export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOptions): ConcurrencyControl {
@@ -26,13 +30,14 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
   redis.defineCommand('sluiceGate:adapt', { lua, numberOfKeys: 3 })
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<number>>
   return {
-    hear(lane, calls) {
+    hear(lane, calls, waiting = null) {
       const root = `${prefix}:{l:${lane}}:`
       return commands['sluiceGate:adapt']!(
         `${root}concurrency`,
         `${root}permits`,
         `${root}:`, // never there: see lib/script-keys.ts
         now ? now() : '',
+        waiting ?? '',
         ...calls.flatMap(({ latencyMs, firstTokenMs, outputTokens, overloaded }) => [
           latencyMs,
           firstTokenMs ?? '',
@@ -44,8 +49,16 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
   }
 }
 
-/** The gate, which gives lanes with `max_concurrency: auto` the limit that their calls have found. */
-export function adaptConcurrency(gate: Gate, control: ConcurrencyControl): Gate {
+/**
+ * The gate, which gives lanes with `max_concurrency: auto` the limit that their calls have found.
+ *
+ * @param waiting requests that wait inside a lane's server, as far as it tells
+ */
+export function adaptConcurrency(
+  gate: Gate,
+  control: ConcurrencyControl,
+  waiting: (lane: Lane) => number | null,
+): Gate {
   const known = new Map<string, { limit: number; at: number }>()
 
   function note(lane: string, limit: number): number {
@@ -67,7 +80,7 @@ export function adaptConcurrency(gate: Gate, control: ConcurrencyControl): Gate 
     async settle(lane, settlements) {
       const calls = lane.limits.isAdaptive ? settlements.flatMap(({ timing }) => timing ?? []) : []
       // Before the settlement on the same connection: the calls still count among those under way.
-      const heard = calls.length > 0 ? control.hear(lane.id, calls) : null
+      const heard = calls.length > 0 ? control.hear(lane.id, calls, waiting(lane)) : null
       heard?.then(
         (limit) => note(lane.id, limit),
         () => {},

@@ -30,6 +30,8 @@ type ConcurrencyState = {
   alarms: number
   /** Logical ms since which the limit was not lowered: calls from before may be slow for their own number. */
   loweredAt: number
+  /** Whether a call has begun and ended since. */
+  isDrained: boolean
 }
 
 type Sums = { calls: number; firstMs: number; restMs: number; tokens: number }
@@ -70,6 +72,8 @@ const ALARM_POWER = 2
 /** The cut after alarms: this power of how much longer calls take, down to a share. */
 const ALARM_SHARE = 0.6
 const DEEPEST_CUT = 0.2
+/** A share of the limit that may wait inside the server. */
+const QUEUED = 0.1
 const BACK_OFF = 0.7
 const MEMORY = 0.2
 
@@ -86,6 +90,7 @@ export function createConcurrency(): ConcurrencyState {
     losses: 0,
     alarms: 0,
     loweredAt: 0,
+    isDrained: true,
   }
 }
 
@@ -100,6 +105,7 @@ export function hearCall(state: ConcurrencyState, timing: CallTiming, inFlight: 
   // A clock that was set back would make every later call one from before.
   state.since = Math.min(state.since, now)
   state.loweredAt = Math.min(state.loweredAt, now)
+  if (now - latencyMs >= state.loweredAt) state.isDrained = true
   if (hearAlarm(state, timing, inFlight, now) || now - latencyMs < state.since) return
   if (overloaded) {
     state.base = { limit: 0, firstMs: 0, tokenMs: 0 }
@@ -115,6 +121,25 @@ export function hearCall(state: ConcurrencyState, timing: CallTiming, inFlight: 
   sums.tokens += Math.max(1, outputTokens)
   const needed = Math.max(state.limit, Math.ceil(FEWEST_CALLS * (LARGEST_STEP / state.step)))
   if (sums.calls >= Math.min(MOST_CALLS, needed)) decide(state, now)
+}
+
+/**
+ * Hears that requests wait inside the server: more calls than it serves at once. A few come and go. After the limit was lowered it hears
+ * nothing before a call has begun and ended, because the queue takes time to drain.
+ */
+export function hearQueue(state: ConcurrencyState, waiting: number, now: number): void {
+  const { base, limit } = state
+  if (!state.isDrained || waiting <= Math.max(1, limit * QUEUED)) return
+  state.gains = 0
+  state.step = SMALLEST_STEP
+  if (base.limit > 0 && limit > base.limit) {
+    state.direction = -1
+    moveTo(state, base.limit, now)
+    return
+  }
+  state.direction = 1
+  state.base = { limit: 0, firstMs: 0, tokenMs: 0 }
+  moveTo(state, limit - Math.floor(waiting), now)
 }
 
 /** True: so many calls in a row took so much longer than they should that the server must have become smaller. */
@@ -178,7 +203,10 @@ function timeOf({ firstMs, tokenMs }: Measured, tokens: number): number {
 }
 
 function moveTo(state: ConcurrencyState, limit: number, now: number): void {
-  if (limit < state.limit) state.loweredAt = now
+  if (limit < state.limit) {
+    state.loweredAt = now
+    state.isDrained = false
+  }
   state.limit = Math.min(MOST, Math.max(1, limit))
   state.since = now
   state.sums = { calls: 0, firstMs: 0, restMs: 0, tokens: 0 }

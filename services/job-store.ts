@@ -33,6 +33,7 @@ import type { OnUpkeepFailure } from '../lib/visit-all.ts'
 import { createGathering, type Gathering } from '../provider-batches/gathering.ts'
 import { createProviderBatchScripts } from '../provider-batches/scripts.ts'
 import { createProviderBatchStore } from '../provider-batches/store.ts'
+import { createServerQueues } from '../providers/server-queue.ts'
 import { renderResult } from '../providers/vectors.ts'
 import { adaptConcurrency, createConcurrencyControl } from '../ratelimit/adaptive-gate.ts'
 import { createBrokenCalls } from '../ratelimit/broken-calls.ts'
@@ -99,7 +100,11 @@ export function createJobStore(deps: JobStoreDeps) {
 
   const pubsub = createPubSub({ subscriber: deps.redis.subscriber })
   const fairness = createFairness({ redis, prefix })
-  const gate = adaptConcurrency(createGate({ redis, prefix }), createConcurrencyControl({ redis, prefix }))
+  const gate = adaptConcurrency(
+    createGate({ redis, prefix }),
+    createConcurrencyControl({ redis, prefix }),
+    createServerQueues((provider) => config().providers[provider]?.base_url ?? null).waiting,
+  )
   const latencies = createLatencies({ redis, prefix })
   deps.onOpen('the latencies', () => latencies.close())
   const brokenCalls = createBrokenCalls({ redis, prefix })

@@ -3,7 +3,7 @@
 --
 -- KEYS    1 state  string   MessagePack of the state  2 permits  zset  as the gate's scripts keep them
 --         3 none   never there, so that Redis Cluster runs nothing on a slot that it is moving
--- ARGV    1 now in ms; '' = Redis' clock; then for each call: ms it took, ms to its first token ('' = it came whole), output
+-- ARGV    1 now in ms; '' = Redis' clock  2 requests that wait inside the server; '' = not known; then for each call: ms it took, ms to its first token ('' = it came whole), output
 --         tokens, '1' if the server had too much to do
 -- Answer  the limit
 -- Invariant: it is a whole number from 1 to MOST; a reading (no call) writes nothing.
@@ -14,14 +14,14 @@ local FIRST_STEP, SMALLEST_STEP, LARGEST_STEP = 0.69, 0.1, 0.69
 local GROWTH, SHRINK = 1.4, 0.5
 local CHANGED, CHANGED_STEP = 0.15, 0.35
 local FEWEST_CALLS, MOST_CALLS = 3, 24
-local USED, BACK_OFF, MEMORY = 0.9, 0.7, 0.2
+local USED, QUEUED, BACK_OFF, MEMORY = 0.9, 0.1, 0.7, 0.2
 local ALARM, ALARM_POWER, ALARM_SHARE, DEEPEST_CUT = 2, 2, 0.6, 0.2
 local KEEP_MS = 86400000
 
 local floor, ceil, max, min, log, exp = math.floor, math.ceil, math.max, math.min, math.log, math.exp
 
 local packed = redis.call('GET', KEYS[1])
-if #ARGV == 1 then return packed and cmsgpack.unpack(packed).limit or FIRST_LIMIT end
+if #ARGV == 2 then return packed and cmsgpack.unpack(packed).limit or FIRST_LIMIT end
 
 local now = tonumber(ARGV[1])
 if not now then
@@ -31,7 +31,7 @@ end
 local function emptySums() return { calls = 0, firstMs = 0, restMs = 0, tokens = 0 } end
 local state = packed and cmsgpack.unpack(packed) or {
   limit = FIRST_LIMIT, since = 0, direction = 1, step = FIRST_STEP, tokens = 0, sums = emptySums(),
-  base = { limit = 0, firstMs = 0, tokenMs = 0 }, gains = 0, losses = 0, alarms = 0, loweredAt = 0,
+  base = { limit = 0, firstMs = 0, tokenMs = 0 }, gains = 0, losses = 0, alarms = 0, loweredAt = 0, isDrained = true,
 }
 -- A clock that was set back would make every later call one from before.
 state.since, state.loweredAt = min(state.since, now), min(state.loweredAt, now)
@@ -39,7 +39,7 @@ state.since, state.loweredAt = min(state.since, now), min(state.loweredAt, now)
 local function timeOf(measured, tokens) return max(0.001, measured.firstMs + measured.tokenMs * tokens) end
 
 local function moveTo(limit)
-  if limit < state.limit then state.loweredAt = now end
+  if limit < state.limit then state.loweredAt, state.isDrained = now, false end
   state.limit = min(MOST, max(1, limit))
   state.since = now
   state.sums = emptySums()
@@ -105,6 +105,7 @@ local function decide()
 end
 
 local function hear(call, inFlight)
+  if now - call.latencyMs >= state.loweredAt then state.isDrained = true end
   if hearAlarm(call, inFlight) or now - call.latencyMs < state.since then return end
   if call.overloaded then
     forgetBase()
@@ -120,12 +121,27 @@ local function hear(call, inFlight)
   if sums.calls >= min(MOST_CALLS, needed) then decide() end
 end
 
+local function hearQueue(waiting)
+  local base, limit = state.base, state.limit
+  if not state.isDrained or waiting <= max(1, limit * QUEUED) then return end
+  state.gains = 0
+  state.step = SMALLEST_STEP
+  if base.limit > 0 and limit > base.limit then
+    state.direction = -1
+    return moveTo(base.limit)
+  end
+  state.direction = 1
+  forgetBase()
+  moveTo(limit - floor(waiting))
+end
+
 local inFlight = redis.call('ZCOUNT', KEYS[2], string.format('(%.17g', now), '+inf')
-for i = 2, #ARGV, 4 do
+for i = 3, #ARGV, 4 do
   hear({
     latencyMs = tonumber(ARGV[i]), firstTokenMs = tonumber(ARGV[i + 1]), outputTokens = tonumber(ARGV[i + 2]),
     overloaded = ARGV[i + 3] == '1',
   }, inFlight)
 end
+hearQueue(tonumber(ARGV[2]) or 0)
 redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', KEEP_MS)
 return state.limit

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { createConcurrencyControl } from '../../ratelimit/adaptive-gate.ts'
-import { createConcurrency, hearCall } from '../../ratelimit/concurrency.ts'
+import { createConcurrency, hearCall, hearQueue } from '../../ratelimit/concurrency.ts'
 import { createRandom } from '../../simulator/random.ts'
 import { openTestStore } from '../helpers/store.ts'
 import { type Policy, runSelfHosted } from '../model/self-hosted-run.ts'
@@ -65,6 +65,21 @@ describe('max_concurrency: auto', () => {
     expect(idle.limit).toBe(2)
   })
 
+  it('keeps to what a server serves at once where it tells that more wait', () => {
+    const state = createConcurrency()
+    const call = { latencyMs: 900, firstTokenMs: 100, outputTokens: 50, overloaded: false }
+    const seen: number[] = []
+    for (let now = 1000; now < 300_000; now += 1000) {
+      // Its latency tells nothing; eight are served at once.
+      for (let at = 0; at < state.limit; at += 1) hearCall(state, call, state.limit, now)
+      if (now % 2000 === 0) hearQueue(state, Math.max(0, state.limit - 8), now)
+      if (now > 60_000) seen.push(state.limit)
+    }
+    const mean = seen.reduce((sum, limit) => sum + limit, 0) / seen.length
+    expect(mean).toBeGreaterThan(6)
+    expect(mean).toBeLessThan(12)
+  })
+
   it('is the same in Redis, for all processes', async () => {
     const { redis, prefix } = await openTestStore()
     const random = createRandom(3)
@@ -87,8 +102,10 @@ describe('max_concurrency: auto', () => {
         outputTokens: Math.floor(random() * 60),
         overloaded: random() < 0.005,
       }))
-      const answer = await processes[step % 2]!.hear('a/b', calls)
+      const waiting = random() < 0.2 ? Math.round(4 * random()) : null
+      const answer = await processes[step % 2]!.hear('a/b', calls, waiting)
       for (const call of calls) hearCall(state, call, inFlight, now)
+      if (waiting !== null) hearQueue(state, waiting, now)
       expect(answer).toBe(state.limit)
       expect(await processes[0]!.hear('a/b', [])).toBe(state.limit)
     }

@@ -11,7 +11,7 @@ it('a lane with max_concurrency: auto tries how many calls its server bears, and
   })
   const { store, simulator, config } = workshop
   const lane = resolveLane(config, LANE)!
-  const gate = adaptConcurrency(workshop.gate, createConcurrencyControl(store))
+  const gate = adaptConcurrency(workshop.gate, createConcurrencyControl(store), () => null)
   expect((await gate.read(lane)).learnedConcurrency).toBe(2)
   await workshop.work(undefined, { gate })
   const bodies = Array.from({ length: 60 }, (_, at) => ({
@@ -30,6 +30,6 @@ it('a lane with max_concurrency: auto tries how many calls its server bears, and
   const { learnedConcurrency } = await gate.read(lane)
   expect(learnedConcurrency).toBeGreaterThanOrEqual(1)
   // Another process knows what this one has found.
-  const other = adaptConcurrency(workshop.gate, createConcurrencyControl(store))
+  const other = adaptConcurrency(workshop.gate, createConcurrencyControl(store), () => null)
   expect((await other.read(lane)).learnedConcurrency).toBe(learnedConcurrency)
 })
