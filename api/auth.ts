@@ -122,7 +122,9 @@ export function authenticate(
   }
   const tenant = keyring.named(actsAs)
   if (tenant === null) throw notFound('tenant')
-  return { caller, tenant: narrowModels(tenant, caller.models) }
+  const { key, keyBudgets } = caller
+  const acting = { ...narrowModels(tenant, caller.models), key }
+  return { caller, tenant: keyBudgets === undefined ? acting : { ...acting, keyBudgets } }
 }
 
 /** What `Authorization` says, or would say: Azure's clients send their key as `api-key`, Anthropic's as `x-api-key`. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isTimeZone } from '../lib/local-time.ts'
 import { isProxyUrl } from '../lib/proxy.ts'
 import { checkReferences } from './cross-checks.ts'
 import { encryptionKeyPattern } from './encryption-key.ts'
@@ -117,6 +118,20 @@ const redis = z.strictObject({
     ),
 })
 
+export const keyBudgets = z
+  .array(
+    z.strictObject({
+      usd: z.number().min(0).max(1_000_000).describe('USD that may be spent in a window.'),
+      per: z.enum(['day', 'week', 'month']).describe('The window; a week begins on Monday.'),
+      time_zone: z
+        .string()
+        .refine(isTimeZone, { error: 'expected the name of a time zone, such as Europe/Berlin' })
+        .prefault('UTC')
+        .describe('Where days begin at midnight. Default UTC.'),
+    }),
+  )
+  .max(10)
+
 export const tenantLimits = z.strictObject({
   requests_per_minute: count()
     .optional()
@@ -128,6 +143,9 @@ export const tenantLimits = z.strictObject({
     .min(0)
     .optional()
     .describe('USD a UTC day the tenant may spend. Without it: not limited.'),
+  budgets: keyBudgets
+    .optional()
+    .describe('USD the tenant may spend in a day, a week or a month. Without it: not limited.'),
 })
 
 const tenantKey = z.string().regex(tenantKeyPattern, {

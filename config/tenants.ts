@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
+import type { Budget } from './budget-windows.ts'
 import { digestConfiguredKey, digestKey } from './key-digest.ts'
 import type { ModelAccess } from './model-access.ts'
 import type { Config } from './schema.ts'
@@ -15,12 +16,15 @@ export type Tenant = {
   weight: number
   /** What the tenant, and the key that was sent, may call; without it every model. */
   models?: ModelAccess
+  /** Of the key that was sent. */
+  keyBudgets?: readonly Budget[]
   /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
   cache?: 'off'
   limits: {
     requests_per_minute?: number
     max_queued: number
     budget_usd_per_day?: number
+    budgets?: readonly Budget[]
     /** Without it: `jobs.max_schedules`. */
     max_schedules?: number
   }
@@ -34,6 +38,8 @@ export type RunTimeKey = {
   digest: string
   scopes: readonly Scope[]
   models: readonly string[] | null
+  /** Without it none. */
+  budgets?: readonly Budget[]
   /** Unix ms; null: never. */
   expiresAt: number | null
 }
@@ -120,11 +126,14 @@ export function createKeyring(
     return keys.map((key) => ({ digest: digestConfiguredKey(key), tenant }))
   })
   const byDigest = new Map<string, { tenant: Tenant; expiresAt: number | null }>()
-  for (const { id, tenant: name, digest, scopes, models, expiresAt } of made) {
+  for (const { id, tenant: name, digest, scopes, models, budgets, expiresAt } of made) {
     const tenant = resolveTenant(config, name)
     if (tenant === null) continue
     const narrowed = narrowModels(tenant, models === null ? undefined : [models])
-    byDigest.set(digest, { tenant: { ...narrowed, scopes, key: id }, expiresAt })
+    byDigest.set(digest, {
+      tenant: { ...narrowed, scopes, key: id, ...(budgets?.length ? { keyBudgets: budgets } : {}) },
+      expiresAt,
+    })
   }
 
   function findConfigured(digest: Buffer): Tenant | null {

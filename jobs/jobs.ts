@@ -118,6 +118,17 @@ export type OpenOutput = {
   choices: number
 }
 
+/** What may be spent in a window of time. */
+export type BudgetWindow = {
+  /** `tenant`, or the id of a key. */
+  whose: string
+  usd: number
+  /** Unix ms: of the window, and the end of the one that follows. */
+  start: number
+  end: number
+  nextEnd: number
+}
+
 /** The tenant's limits, by the configuration at the submission. */
 export type TenantLimits = {
   /** Open (scheduled, queued, running) jobs. */
@@ -126,6 +137,8 @@ export type TenantLimits = {
   requestsPerMinute: number | null
   /** USD a UTC day; null: no limit. */
   budgetUsdPerDay: number | null
+  /** Budgets of windows, of the tenant and of the key that was sent; without it none. */
+  budgets?: readonly BudgetWindow[]
 }
 
 /** Why a job is refused now. */
@@ -251,7 +264,10 @@ export type Jobs = {
   list(tenant: string, filter: JobFilter, limit: number, options?: JobListOptions): Promise<JobPage>
   attempts(tenant: string, id: string): Promise<Attempt[] | null>
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelled' | 'terminal'; job: Job } | null>
-  retry(tenant: string, id: string): Promise<{ kind: 'retried' | 'not_retryable'; job: Job } | null>
+  retry(
+    tenant: string,
+    id: string,
+  ): Promise<{ kind: 'retried' | 'not_retryable' | 'budget_exhausted'; job: Job } | null>
   /** Requeues the failed jobs that match the filter. */
   redrive(tenant: string, filter: FailedFilter, options: RedriveOptions): Promise<Redriven>
   /** Failed jobs by lane and error code. The count is at most some seconds old. */

@@ -328,7 +328,7 @@ export function createJobs(deps: Deps): Jobs {
       const kind = await redriving.retry(tenant, id)
       if (kind === 'none') return null
       const job = await read(tenant, id)
-      return job && { kind: kind === 'not_retryable' ? 'not_retryable' : 'retried', job }
+      return job && { kind: kind === 'not_retryable' || kind === 'budget_exhausted' ? kind : 'retried', job }
     },
 
     redrive: redriving.redrive,

@@ -132,7 +132,7 @@ export function prepare(
     job.group ?? '',
     job.deadline ?? '',
     job.limits.requestsPerMinute ?? '',
-    job.limits.budgetUsdPerDay ?? '',
+    encodeBudgets(job.limits),
     encodeEstimate(job.lane, job),
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
     workerChannel ?? '',
@@ -141,6 +141,14 @@ export function prepare(
     ...[...record].flat(),
   ]
   return { job, id, hash, record, args }
+}
+
+/** As create.lua reads it. */
+function encodeBudgets({ budgetUsdPerDay, budgets = [] }: NewJob['limits']): string {
+  const windows = budgets.map(
+    ({ whose, usd, start, end, nextEnd }) => ` ${whose} ${Math.round(usd * 1e9)} ${start} ${end} ${nextEnd}`,
+  )
+  return `${budgetUsdPerDay ?? ''}${windows.join('')}`
 }
 
 /** Equal for two requests with one idempotency key that are the same request. */

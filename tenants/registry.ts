@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import type { Budget } from '../config/budget-windows.ts'
 import { digestKey } from '../config/key-digest.ts'
 import type { Scope } from '../config/scopes.ts'
 import type { RedisClient } from '../lib/redis.ts'
@@ -35,6 +36,7 @@ export type MadeKey = {
   hint: string
   scopes: readonly Scope[]
   models: readonly string[] | null
+  budgets: readonly Budget[]
   /** Unix ms, as are all times here. */
   expiresAt: number | null
   createdAt: number
@@ -202,7 +204,7 @@ export function createTenantRegistry(deps: {
     /** The secret is in the answer and nowhere else: its SHA-256 is what is kept. */
     async createKey(
       tenantName: string,
-      settings: Pick<MadeKey, 'name' | 'scopes' | 'models' | 'expiresAt'>,
+      settings: Pick<MadeKey, 'name' | 'scopes' | 'models' | 'budgets' | 'expiresAt'>,
       actor: Actor,
     ): Promise<Outcome<{ key: MadeKey; secret: string }>> {
       const secret = `sk-sluice-${randomBytes(SECRET_BYTES).toString('base64url')}`
@@ -214,9 +216,9 @@ export function createTenantRegistry(deps: {
           (key) => key.tenant === tenantName && key.tenantId === tenant.id,
         )
         if (own.length >= MOST_KEYS) return { refuse: 'full' }
-        const { name, scopes, models, expiresAt } = settings
+        const { name, scopes, models, budgets, expiresAt } = settings
         const key: MadeKey = {
-          ...{ id, tenant: tenantName, tenantId: tenant.id, name, scopes, models, expiresAt },
+          ...{ id, tenant: tenantName, tenantId: tenant.id, name, scopes, models, budgets, expiresAt },
           digest: digestKey(secret).toString('hex'),
           hint: secret.slice(-4),
           createdAt: deps.now(),
@@ -231,7 +233,7 @@ export function createTenantRegistry(deps: {
             actor,
             'key.create',
             { tenant: tenantName, key: id },
-            compare({}, { name, scopes, models, expires_at: toIso(expiresAt) }),
+            compare({}, { name, scopes, models, budgets, expires_at: toIso(expiresAt) }),
           ),
           value: { key, secret },
         }

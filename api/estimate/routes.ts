@@ -70,6 +70,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
   app.post(
     '/v1/estimate',
     {
+      config: { access: 'read' },
       schema: {
         tags: ['Jobs'],
         operationId: 'estimate',

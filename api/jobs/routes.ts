@@ -223,6 +223,11 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       }
       const outcome = await jobs.retry(tenant.name, id)
       if (outcome === null) throw notFound('job')
+      if (outcome.kind === 'budget_exhausted')
+        throw new ApiError(
+          'budget_exhausted',
+          'a budget of the window that the job was accepted in has no room for it',
+        )
       if (outcome.kind === 'not_retryable') {
         throw new ApiError(
           'not_retryable',

@@ -1,3 +1,4 @@
+import { findWindow } from '../../config/budget-windows.ts'
 import type { Lane } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
@@ -76,8 +77,22 @@ export function toNewJob(
       maxQueued: tenant.limits.max_queued,
       requestsPerMinute: tenant.limits.requests_per_minute ?? null,
       budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
+      ...findBudgets(tenant, deps.now()),
     },
   }
+}
+
+/** The windows of the budgets that a job of the tenant counts against. Redis' clock chooses between each and the next one. */
+function findBudgets(tenant: Tenant, now: number): Pick<NewJob['limits'], 'budgets'> {
+  const { limits, keyBudgets = [], key } = tenant
+  if (limits.budgets === undefined && keyBudgets.length === 0) return {}
+  const own = (limits.budgets ?? []).map((budget) => ({ whose: 'tenant', budget }))
+  const ofKey = keyBudgets.map((budget) => ({ whose: key ?? 'key', budget }))
+  const budgets = [...own, ...ofKey].map(({ whose, budget }) => ({
+    ...{ whose, usd: budget.usd },
+    ...findWindow(budget, now),
+  }))
+  return { budgets }
 }
 
 /** The lanes that a model leads to, and of them those that the tenant or its key may not use. */
@@ -296,7 +311,7 @@ const refusals: Record<
   queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
   rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
   budget_exhausted:
-    'what the tenant spent today and its waiting jobs would come to more than limits.budget_usd_per_day',
+    'what was spent and what waiting jobs may cost would come to more than a budget has (limits.budget_usd_per_day, or budgets of the tenant or its key)',
 }
 
 /** The store did not let the job in. */

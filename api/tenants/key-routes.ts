@@ -33,11 +33,17 @@ export function registerKeyRoutes(app: Api, context: RouteContext): void {
     async (request, reply) => {
       const { name: tenant } = request.params
       refuseFileTenant(context, tenant)
-      const { name = null, expires_at, models = null, scopes } = request.body
+      const { name = null, expires_at, models = null, budgets, scopes } = request.body
       const expiresAt = expires_at ? Date.parse(expires_at) : null
       if (expiresAt !== null && expiresAt <= deps.now())
         throw new ApiError('invalid_request', 'expires_at: is in the past', { param: 'expires_at' })
-      const settings = { name, expiresAt, models, scopes: scopes ?? [...defaultScopes] }
+      const settings = {
+        name,
+        expiresAt,
+        models,
+        budgets: budgets ?? [],
+        scopes: scopes ?? [...defaultScopes],
+      }
       const outcome = await registry.createKey(tenant, settings, actorOf(request))
       if (outcome.kind !== 'done')
         throw refuseOutcome(outcome.kind, outcome.kind === 'none' ? 'tenant' : 'key')
@@ -125,11 +131,12 @@ export function registerKeyRoutes(app: Api, context: RouteContext): void {
 }
 
 function show(key: MadeKey): z.input<typeof keySchema> {
-  const { id, tenant, name, hint, scopes, models, expiresAt, createdAt } = key
+  const { id, tenant, name, hint, scopes, models, budgets = [], expiresAt, createdAt } = key
   return {
     id,
     object: 'key',
     ...{ tenant, name, hint, scopes: [...scopes], models: models === null ? null : [...models] },
+    budgets: [...budgets],
     expires_at: expiresAt === null ? null : new Date(expiresAt).toISOString(),
     created_at: new Date(createdAt).toISOString(),
   }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { modelPatterns, tenantLimits, tenantName, tenantSettings } from '../../config/schema.ts'
+import { keyBudgets, modelPatterns, tenantLimits, tenantName, tenantSettings } from '../../config/schema.ts'
 import { scopes } from '../../config/scopes.ts'
 import { tenantSchema as tenantFiguresSchema } from '../overview/schema.ts'
 
@@ -23,7 +23,11 @@ export const changeTenantSchema = z.strictObject({
     .strictObject(
       Object.fromEntries(
         Object.entries(tenantLimits.shape).map(([name, member]) => [name, member.unwrap().nullish()]),
-      ) as { [name in keyof typeof tenantLimits.shape]: z.ZodOptional<z.ZodNullable<z.ZodNumber>> },
+      ) as {
+        [name in keyof typeof tenantLimits.shape]: z.ZodOptional<
+          z.ZodNullable<ReturnType<(typeof tenantLimits.shape)[name]['unwrap']>>
+        >
+      },
     )
     .nullish(),
   models: modelPatterns.nullish(),
@@ -36,6 +40,7 @@ export const createKeySchema = z.strictObject({
     .datetime({ offset: true })
     .nullish()
     .describe('After it the key is refused. Without it: never.'),
+  budgets: keyBudgets.nullish().describe('USD that jobs submitted with the key may cost.'),
   models: modelPatterns.nullish().describe('What the key may call, within what its tenant may.'),
   scopes: z
     .array(z.enum(scopes))
@@ -47,6 +52,10 @@ export const createKeySchema = z.strictObject({
     ),
 })
 
+const shownBudgets = z.array(
+  z.object({ usd: z.number(), per: z.enum(['day', 'week', 'month']), time_zone: z.string() }),
+)
+
 /** A tenant with how it stands. */
 export const tenantSchema = tenantFiguresSchema
   .extend({
@@ -54,7 +63,7 @@ export const tenantSchema = tenantFiguresSchema
     name: z.string(),
     source: z.enum(['file', 'api']).describe('`file`: it is of the configuration, and read-only here.'),
     admin: z.boolean().describe('Whether its keys of the configuration are admin keys.'),
-    limits: z.object(tenantLimits.shape),
+    limits: z.object({ ...tenantLimits.shape, budgets: shownBudgets.optional() }),
     models: z.array(z.string()).nullable().describe('null: every model.'),
     created_at: z.iso.datetime().nullable(),
   })
@@ -69,6 +78,7 @@ export const keySchema = z
     hint: z.string().describe('The last characters of the secret.'),
     scopes: z.array(z.enum(scopes)),
     models: z.array(z.string()).nullable(),
+    budgets: shownBudgets,
     expires_at: z.iso.datetime().nullable(),
     created_at: z.iso.datetime(),
   })

@@ -100,7 +100,7 @@ local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow', 'gather', unpack(more or {}))
+    'answer', 'durable', 'flow', 'gather', 'accounts', unpack(more or {}))
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -109,7 +109,8 @@ local function load(id, tombstones, more)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27], flow = v[28], gather = v[29], more = more and { unpack(v, 30, 29 + #more) },
+    durable = v[27], flow = v[28], gather = v[29], accounts = v[30],
+    more = more and { unpack(v, 31, 30 + #more) },
   }
 end
 
@@ -200,6 +201,34 @@ local function read_money()
     math.max(0, sum_of(root .. ':money:running', v[3]))
 end
 
+-- Budgets of windows (a day, a week, a month of a time zone) of a tenant or of one key. Each window of each is an account: a hash
+-- `budget:<whose>:<start>:<end>` with `spent` and `reserved`. A job counts in the windows that it was accepted in, for good: its
+-- record names their accounts in `accounts`. Jobs of tenants without such budgets have none, and no command more.
+-- An account is kept for 40 days after its window.
+local ACCOUNT_MS = 40 * DAY_MS
+local function end_account(account)
+  redis.call('PEXPIREAT', root .. ':budget:' .. account, ms(tonumber(string.match(account, '(%d+)$')) + ACCOUNT_MS))
+end
+
+local function add_to_accounts(job, field, nano)
+  if not job.accounts or nano == 0 then return end
+  for account in string.gmatch(job.accounts, '%S+') do
+    redis.call('HINCRBY', root .. ':budget:' .. account, field, ms(nano))
+    end_account(account)
+  end
+end
+
+local function keep_limit(account, limit)
+  redis.call('HSET', root .. ':budget:' .. account, 'limit', limit)
+  end_account(account)
+end
+
+-- Money spent and reserved in an account, and its budget when a job was accepted last.
+local function read_account(account)
+  local v = redis.call('HMGET', root .. ':budget:' .. account, 'spent', 'reserved', 'limit')
+  return math.max(0, tonumber(v[1] or 0)), math.max(0, tonumber(v[2] or 0)), tonumber(v[3] or nil)
+end
+
 -- By key: what is known about a lane's answers, if this script adds to it.
 local learned = {}
 
@@ -272,6 +301,7 @@ local function reserve(job, fields)
   fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(nano)
   add_to_sum(root .. ':money:reserved', nano)
   reserve_in_flow(job, nano)
+  add_to_accounts(job, 'reserved', nano)
 end
 
 -- Removes a field of the job's record: through `gone`, whose fields the caller removes; without `gone`, here.
@@ -293,6 +323,7 @@ local function release(job, gone)
     clear(job, 'reserved_nano', gone)
     add_to_sum(root .. ':money:reserved', -job.reserved)
     reserve_in_flow(job, -job.reserved)
+    add_to_accounts(job, 'reserved', -job.reserved)
     job.reserved = nil
   end
   if job.reserved_usd then
@@ -302,7 +333,9 @@ local function release(job, gone)
   end
 end
 
-local function spend(nano)
+-- `job`: whose accounts it counts in; nil for one that is gone.
+local function spend(nano, job)
+  if job then add_to_accounts(job, 'spent', nano) end
   if nano < 0 then nano = math.max(nano, -math.max(0, sum_of(spent_key(), redis.call('GET', spent_key()) or 0))) end
   add_to_sum(spent_key(), nano, 2 * DAY_MS)
 end
@@ -325,7 +358,7 @@ local function book(job, id, call, nano, known)
       redis.call('PEXPIRE', booked_key(id), BOOKED_MS)
     end
   end
-  spend(nano - before)
+  spend(nano - before, job)
   return nano - before
 end
 
@@ -346,7 +379,7 @@ local function book_unknown(job)
   if job.status ~= 'running' or not job.reserved then return end
   local ending = '{"cost_usd":' .. to_usd(job.reserved) .. ',"cost_is_estimate":true}'
   if redis.call('HSETNX', job_key(job.id) .. ':attempts', job.calls .. ':end', ending) == 0 then return end
-  spend(job.reserved)
+  spend(job.reserved, job)
   add_cost(job, job.reserved, true)
 end
 

@@ -5,7 +5,8 @@
 --         (after spaces: older forms under which it may be stored)
 --       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
---       13 budget in USD a UTC day ('' no limit)  14 what the job is expected to cost (see read_estimate in common.lua)
+--       13 budget in USD a UTC day ('' no limit), then for each budget of a window, after a space each: whose, billionths,
+--          start and end of the window, end of the next one (Unix ms; Redis' clock chooses between the two)  14 what the job is expected to cost (see read_estimate in common.lua)
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it
 --       18 '1': brief, the answer has the status of a job but not its record  19… record fields and values
@@ -84,16 +85,35 @@ local function create(a, may_be_made)
     return { 'deadline_unreachable' }
   end
   -- Learned lengths of answers count only if there is a budget.
-  local estimate, nano = a[14], nil
+  local estimate, nano, accounts = a[14], nil, nil
   if a[13] == '' then
     estimate = ms(price_estimate(estimate, false))
-  elseif not is_free() then
-    local budget, guessed = to_nano(a[13]), false
-    nano, guessed = price_estimate(estimate, true)
-    local spent, reserved = read_money()
-    -- A guess above the whole budget would refuse every job, and nothing would be learned. So one job at a time is admitted.
-    if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
-    if spent + reserved + nano > budget then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+  else
+    local daily, budgets = string.match(a[13], '^(%S*)(.*)$')
+    local free, guessed = is_free(), false
+    if not free then nano, guessed = price_estimate(estimate, true) end
+    -- What was spent and is reserved, of a budget. Nil: there is room. A guess above the whole budget would refuse every job, and
+    -- nothing would be learned. So one job at a time is admitted.
+    local function has_room(spent, reserved, budget)
+      if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
+      return spent + reserved + nano <= budget
+    end
+    for whose, limit, from, till, next_till in string.gmatch(budgets, '(%S+) (%d+) (%d+) (%d+) (%d+)') do
+      if now >= tonumber(till) then from, till = till, next_till end
+      local account = whose .. ':' .. from .. ':' .. till
+      accounts = accounts and (accounts .. ' ' .. account) or account
+      if not free then
+        local spent, reserved, known = read_account(account)
+        if not has_room(spent, reserved, tonumber(limit)) then
+          return { 'budget_exhausted', math.max(1, tonumber(till) - now) }
+        end
+        if known ~= tonumber(limit) then keep_limit(account, limit) end
+      end
+    end
+    if daily ~= '' and not free then
+      local spent, reserved = read_money()
+      if not has_room(spent, reserved, to_nano(daily)) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+    end
   end
 
   if its and its[2] and not is_free() then
@@ -113,7 +133,7 @@ local function create(a, may_be_made)
   local job = {
     id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
     deadline = tonumber(a[11] ~= '' and a[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
-    flow = flow, gather = gather,
+    flow = flow, accounts = accounts, gather = gather,
   }
   job.is_new = true
   for i = 19, #a, 2 do
@@ -139,6 +159,7 @@ local function create(a, may_be_made)
     set('cache', cache_mode == 'off' and 'off' or 'miss')
     if scheduled then set('ready_at', ready) end
     if estimate ~= '0' then set('estimate', estimate) end
+    if accounts then set('accounts', accounts) end
     for i = 19, #a do fields[#fields + 1] = a[i] end
     if scheduled then set('run_at', ready) end
     if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end

@@ -25,6 +25,11 @@ local function refusal(failed_at, after, most, most_open, budget)
     if spent + reserved + estimate_of(job) > to_nano(budget) then return 'budget_exhausted' end
   end
 end
+-- It counts in the windows that it was accepted in.
+for account in string.gmatch(job.accounts or '', '%S+') do
+  local spent, reserved, limit = read_account(account)
+  if limit and spent + reserved + estimate_of(job) > limit then return { 'budget_exhausted' } end
+end
 if ARGV[3] then
   local why = refusal(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
   if why then return { why } end

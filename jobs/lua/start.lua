@@ -87,6 +87,7 @@ local function hold_budget(job, expected, fields)
   if job.reserved_usd then release(job) end
   if estimate ~= job.reserved then
     add_to_sum(root .. ':money:reserved', estimate - (job.reserved or 0))
+    add_to_accounts(job, 'reserved', estimate - (job.reserved or 0))
     fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(estimate)
     job.reserved = estimate
   end

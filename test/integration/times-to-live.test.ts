@@ -92,6 +92,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:answer:\w+(:\w+)?$/, CACHE, 'those that a job has have none'],
   [/^T:(idempotency|batch-key|flow-key|schedule-key):\w+$/, DAY],
   [/^T:money:spent:\d+$/, 2 * DAY],
+  [/^T:budget:\w+:\d+:\d+$/, 72 * DAY],
   [/^T:output:.+$/, 7 * DAY],
   [/^T:booked:\w+$/, DAY],
   [/^T:suspect$/, 5 * SECOND],

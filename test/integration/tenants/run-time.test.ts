@@ -27,7 +27,11 @@ async function openProcess(place: TestPlace): Promise<Process> {
           api_key: 'x',
           models: { small: {}, large: {} },
         },
-        other: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:9/v1', models: { chat: {} } },
+        other: {
+          kind: 'openai-compatible',
+          base_url: 'http://127.0.0.1:9/v1',
+          models: { chat: {}, dear: { price: { input: 0, output: 10 } } },
+        },
       },
       routes: { fast: ['openai/small', 'other/chat'], best: ['other/chat'] },
       tenants: testTenants,
@@ -202,6 +206,30 @@ describe('tenants at run time', () => {
       ({ status }) => status === 200,
     )
     expect(asAdmin.status).toBe(200)
+  })
+
+  it('holds the budgets of a key, and of its tenant beside them', async () => {
+    const budgets = (usd: number) => [{ usd, per: 'day' }]
+    const { secret, made } = await make(
+      'spender',
+      { limits: { budgets: budgets(0.0035) } },
+      { budgets: budgets(0.0015) },
+    )
+    expect(made.body.budgets).toEqual([{ usd: 0.0015, per: 'day', time_zone: 'UTC' }])
+    const other = (await one.call('POST', '/v1/tenants/spender/keys', {})).body.secret
+    await within5s(
+      () => one.call('GET', '/v1/jobs', undefined, other),
+      ({ status }) => status === 200,
+    )
+    const body = { model: 'other/dear', max_tokens: 100, messages: [{ role: 'user', content: 'x' }] }
+    const submit = async (key: string) =>
+      (await one.call('POST', '/v1/jobs', { type: 'chat', cache: 'off', body }, key)).status
+    expect([await submit(secret), await submit(secret)]).toEqual([202, 429])
+    expect([await submit(other), await submit(other), await submit(other)]).toEqual([202, 202, 429])
+    const bad = await one.call('PATCH', '/v1/tenants/spender', {
+      limits: { budgets: [{ usd: 1, per: 'day', time_zone: 'Mars/Olympus' }] },
+    })
+    expect(bad.body.error).toMatchObject({ code: 'invalid_request', param: 'limits.budgets[0].time_zone' })
   })
 
   it('refuses a key when its time is over', async () => {

@@ -124,8 +124,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: '  spend(nano - before)\n  return nano - before',
-    replace: '  spend(nano)\n  return nano',
+    find: '  spend(nano - before, job)\n  return nano - before',
+    replace: '  spend(nano, job)\n  return nano',
     tests: MONEY,
     says: 'what is booked twice is paid twice',
   },
@@ -227,8 +227,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/create.lua',
-    find: 'spent + reserved + nano > budget then',
-    replace: 'spent + nano > budget then',
+    find: 'return spent + reserved + nano <= budget',
+    replace: 'return spent + nano <= budget',
     tests: ['test/integration/budgets/budgets.test.ts'],
     says: 'what open jobs will cost does not count against the budget',
   },
