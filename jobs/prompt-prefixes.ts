@@ -19,6 +19,8 @@ export type PrefixTurn = {
   answered(): void
   /** There will be no answer: another call goes first. */
   failed(): void
+  /** Input tokens that the call read from the provider's cache. */
+  learn(cachedTokens: number): void
 }
 
 /** Lets one of the calls with a long common prefix go first, over all processes. */
@@ -28,9 +30,11 @@ export type PromptPrefixes = {
    * after 2 s in any case, and at the abort of `signal`. Never rejects: without Redis every call goes at once.
    */
   enter(lane: string, prefix: string, signal: AbortSignal): Promise<PrefixTurn>
+  /** Input tokens that a call with the prefix would read from the cache now, as the last one did; 0: not known. */
+  cachedTokens(lane: string, prefix: string): number
 }
 
-type Known = { warmUntil: number; toldAt: number; first: Promise<void> | null }
+type Known = { warmUntil: number; toldAt: number; first: Promise<void> | null; cachedTokens: number }
 
 export function createPromptPrefixes(deps: {
   redis: RedisClient
@@ -42,10 +46,15 @@ export function createPromptPrefixes(deps: {
   const known = new Map<string, Known>()
   const now = () => performance.now()
 
-  function recall(key: string): Known {
-    const found = known.get(key) ?? { warmUntil: 0, toldAt: Number.NEGATIVE_INFINITY, first: null }
-    known.delete(key)
-    known.set(key, found)
+  function recall(name: string): Known {
+    const found = known.get(name) ?? {
+      warmUntil: 0,
+      toldAt: Number.NEGATIVE_INFINITY,
+      first: null,
+      cachedTokens: 0,
+    }
+    known.delete(name)
+    known.set(name, found)
     if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!)
     return found
   }
@@ -71,9 +80,16 @@ export function createPromptPrefixes(deps: {
     return false
   }
 
+  function learnFor(one: Known): PrefixTurn['learn'] {
+    return (cachedTokens) => {
+      // The first call reads nothing, and says nothing of the others.
+      if (cachedTokens > 0) one.cachedTokens = cachedTokens
+    }
+  }
+
   /** The turn of a call that need not wait; it keeps the prefix warm. */
   function follow(key: string, one: Known): PrefixTurn {
-    return { answered: () => tell(key, one), failed: () => {} }
+    return { answered: () => tell(key, one), failed: () => {}, learn: learnFor(one) }
   }
 
   function lead(key: string, one: Known, end: () => void): PrefixTurn {
@@ -85,6 +101,7 @@ export function createPromptPrefixes(deps: {
       end()
     }
     return {
+      learn: learnFor(one),
       answered: () => over(() => tell(key, one)),
       failed: () =>
         over(() => {
@@ -96,7 +113,7 @@ export function createPromptPrefixes(deps: {
   return {
     async enter(lane, prefix, signal) {
       const key = `${deps.prefix}:prompt-prefix:${hash('sha256', `${lane} ${prefix}`, 'base64url').slice(0, 22)}`
-      const one = recall(key)
+      const one = recall(`${lane} ${prefix}`)
       const until = now() + WAIT_MS
       while (now() < until && one.warmUntil < now() && !signal.aborted) {
         if (one.first !== null) {
@@ -122,6 +139,11 @@ export function createPromptPrefixes(deps: {
         break
       }
       return follow(key, one)
+    },
+
+    cachedTokens(lane, prefix) {
+      const one = known.get(`${lane} ${prefix}`)
+      return one !== undefined && one.warmUntil > now() ? one.cachedTokens : 0
     },
   }
 }

@@ -1,8 +1,10 @@
+import type { JsonObject } from '../lib/json.ts'
 import { keepSourcesAt } from '../lib/json-source.ts'
 import { toMessage } from './chat-to-message.ts'
 import { createMessageEvents } from './chat-to-message-events.ts'
 import { type ChatDialect, messageToChat } from './message-to-chat.ts'
 import type { ProviderAnswer, ProviderRequest } from './provider.ts'
+import { readServedTier } from './read-usage.ts'
 import { refuseRequest, UnmappableError } from './unmappable.ts'
 
 /** The members of a request that are passed on as the client wrote them. */
@@ -23,13 +25,18 @@ export async function answerAsMessage(
     const chat: ProviderRequest = { ...request, type: 'chat', body: messageToChat(asked, dialect) }
     if (asked.stream !== true) {
       const answer = await answerChat(chat)
-      return answer.ok ? { ...answer, body: toMessage(answer.body, asked) } : answer
+      return answer.ok ? { ...answer, ...tierOf(answer.body), body: toMessage(answer.body, asked) } : answer
     }
     const events = createMessageEvents(asked, (event) => request.onDelta?.(event))
     const answer = await answerChat({ ...chat, onDelta: (chunk) => events.add(chunk) })
-    return answer.ok ? { ...answer, body: events.end(answer.body) } : answer
+    return answer.ok ? { ...answer, ...tierOf(answer.body), body: events.end(answer.body) } : answer
   } catch (error) {
     if (error instanceof UnmappableError) return refuseRequest(error)
     throw error
   }
+}
+
+/** A message does not say what a chat says of its tier. */
+function tierOf(chat: JsonObject): { servedTier: string | null } {
+  return { servedTier: readServedTier(chat) }
 }

@@ -73,6 +73,8 @@ export type ProviderSuccess = {
   /** The whole answer as the API of the call's type shapes it; for a streamed call put together from its chunks. */
   body: JsonObject
   usage: Usage | null
+  /** The tier of service that the answer names, where its body no longer says; null: none. */
+  servedTier?: string | null
   feedback: Feedback
 }
 

@@ -226,8 +226,10 @@ export function createExecutor(deps: ExecuteDeps) {
       running.end()
     }
     const latencyMs = elapsed()
-    if (answer.ok) turn?.answered()
-    else turn?.failed()
+    if (answer.ok) {
+      turn?.answered()
+      turn?.learn(answer.usage?.cached_input_tokens ?? 0)
+    } else turn?.failed()
     const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
     answer = backOff(pause(answer), isFlex)
 

@@ -228,6 +228,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
   }
 
+  /** Cached input does not count at Anthropic (Rate limits, "Cache-aware ITPM"): where it is kept warm, it is known before. */
+  function cachedOf(current: Lane): (held: Held) => number {
+    if (current.promptCache !== 'warm' || current.kind !== 'anthropic') return () => 0
+    return ({ cost: { prefix } }) =>
+      prefix === undefined ? 0 : deps.prefixes.cachedTokens(current.id, prefix)
+  }
+
   async function step(current: Lane): Promise<void> {
     await fill(current)
     if (hand.length === 0) {
@@ -244,7 +251,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
     if (now() < shutUntil) return waker.sleep(shutUntil - now())
 
-    const plan = planCalls(hand, current, inFlight.size, now(), isProbing)
+    const plan = planCalls(hand, current, inFlight.size, now(), isProbing, cachedOf(current))
     if (plan.ready.length === 0) return waker.sleep(Math.max(1, plan.readyAt! - now()))
 
     const answer = await gate.take(

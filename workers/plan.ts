@@ -26,6 +26,7 @@ const BUSY_FACTOR = 10
  * request broke share only with each other, and with fewer each time, until the cause is alone.
  *
  * @param isParted no two tenants share a request, because the breaker looks at the tenant
+ * @param cachedOf input tokens of an entry that its provider will not count, because its prompt cache has them
  */
 export function planCalls(
   hand: readonly Prefetched[],
@@ -33,11 +34,12 @@ export function planCalls(
   inFlight: number,
   now: number,
   isParted = false,
+  cachedOf: (held: Held) => number = () => 0,
 ): Plan {
   const { coalesce } = lane
   const ready: PlannedCall[] = []
   if (!coalesce) {
-    for (const { held } of hand) ready.push({ held: [held], cost: costOf([held]) })
+    for (const { held } of hand) ready.push({ held: [held], cost: leaveOut(costOf([held]), cachedOf(held)) })
     return { ready, readyAt: null }
   }
 
@@ -76,6 +78,14 @@ export function planCalls(
     else readyAt = Math.min(readyAt ?? Number.POSITIVE_INFINITY, group.since + patience)
   }
   return { ready, readyAt }
+}
+
+/** Without input that does not count against the limits; a call takes at least one token. */
+function leaveOut(cost: Cost, cached: number): Cost {
+  const left = Math.min(cached, Math.max(0, cost.inputTokens - 1))
+  return left === 0
+    ? cost
+    : { ...cost, tokens: Math.max(1, cost.tokens - left), inputTokens: cost.inputTokens - left }
 }
 
 /** The tenant of a request with these entries; '' when several tenants share it. */

@@ -69,7 +69,7 @@ export async function prepareCall(
           job: claimedJob,
           result: answer.body,
           ...completeUsage(type, body, answer.body, answer.usage),
-          servedTier: readServedTier(answer.body),
+          servedTier: answer.servedTier ?? readServedTier(answer.body),
           embeddings: [],
           ...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),
         },

@@ -247,7 +247,15 @@ describe('what belongs to a job', () => {
     })
     await api.worker.complete(running, { costUsd: 0.25 })
     const usage = { input_tokens: 7, output_tokens: 5, total_tokens: 12 }
-    const ended = { ...begun, outcome: 'completed', latency_ms: 12, status: 200, usage, cost_usd: 0.25 }
+    const ended = {
+      ...begun,
+      served_tier: 'standard',
+      outcome: 'completed',
+      latency_ms: 12,
+      status: 200,
+      usage,
+      cost_usd: 0.25,
+    }
     expect((await attempts()).data).toEqual([ended])
   })
 

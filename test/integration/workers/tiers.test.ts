@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
+import type { Lane } from '../../../config/lanes.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
-import { newJob, TENANT } from '../../helpers/store.ts'
+import type { Held } from '../../../jobs/queue.ts'
+import { planCalls } from '../../../workers/plan.ts'
+import { newJob, openTestStore, TENANT } from '../../helpers/store.ts'
 import { ended, openWorkshop, submitMany } from './fixture.ts'
 
 const MODELS = `
@@ -84,4 +87,30 @@ test('a job is served at the tier it asks for, priced by the one that the answer
   expect(read).toBeGreaterThan(2000)
   expect(warmed.prompt_cache_saved_usd).toBe(Math.round(read * 900) / 1e9)
   expect(shop.errors).toEqual([])
+})
+
+test('what a prompt cache holds is left out of what a call takes from limits that do not count it, while it is warm', async () => {
+  const { prefixes } = await openTestStore()
+  const { signal } = new AbortController()
+  const first = await prefixes.enter('a/m', 'prefix', signal)
+  // Another waits for its first token; should it fail, the other goes first.
+  const second = prefixes.enter('a/m', 'prefix', signal)
+  first.failed()
+  const turn = await second
+  expect(prefixes.cachedTokens('a/m', 'prefix')).toBe(0)
+  const third = prefixes.enter('a/m', 'prefix', signal)
+  turn.answered()
+  turn.learn(0)
+  const follower = await third
+  follower.learn(900)
+  expect(prefixes.cachedTokens('a/m', 'prefix')).toBe(900)
+  expect(prefixes.cachedTokens('b/m', 'prefix')).toBe(0)
+
+  const held = { cost: { ...CHAT, tokens: 1000, inputTokens: 1000, prefix: 'prefix' } } as unknown as Held
+  const lane = { coalesce: null } as unknown as Lane
+  const plan = (cached: number) =>
+    planCalls([{ held, since: 0 }], lane, 0, 0, false, () => cached).ready[0]!.cost
+  expect(plan(0)).toMatchObject({ tokens: 1000, inputTokens: 1000 })
+  expect(plan(900)).toMatchObject({ tokens: 100, inputTokens: 100 })
+  expect(plan(5000)).toMatchObject({ tokens: 1, inputTokens: 1 })
 })

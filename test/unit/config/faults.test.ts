@@ -334,7 +334,7 @@ routes:
 
   test('are all listed, in the order of the file', () => {
     expect(faultsOf(text)).toEqual([
-      'server.prot: unknown member; known here: host, port, public_url, max_streams_per_tenant, early_headers (sluice.yaml:1)',
+      'server.prot: unknown member; known here: host, port, public_url, cors, max_streams_per_tenant, early_headers (sluice.yaml:1)',
       'server.host: a host beyond loopback needs tenants with keys (sluice.yaml:1)',
       'providers.openai.api_key: environment variable OPENAI_API_KEY is not set (sluice.yaml:5)',
       `providers.openai.timeout: ${expectedDuration}, got "soon" (sluice.yaml:6)`,

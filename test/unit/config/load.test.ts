@@ -10,7 +10,13 @@ const example = readFileSync(new URL('../../../sluice.example.yaml', import.meta
 describe('defaults', () => {
   test('a provider with a model is enough; the rest has defaults in milliseconds and bytes', () => {
     expect(load(smallest)).toEqual({
-      server: { host: '127.0.0.1', port: 8080, max_streams_per_tenant: 1000, early_headers: 10_000 },
+      server: {
+        host: '127.0.0.1',
+        port: 8080,
+        cors: { origins: [] },
+        max_streams_per_tenant: 1000,
+        early_headers: 10_000,
+      },
       redis: { prefix: 'sluice', memory_share: 0.7, durable: false },
       worker: { hung_after: 300_000, spool: '.sluice/spool' },
       providers: {
