@@ -6,6 +6,7 @@ import { emptyRedis } from './empty-redis.ts'
 import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
+import { killBatchWorkers } from './kill-batch-workers.ts'
 import { killFlowWorkers } from './kill-flow-workers.ts'
 import { killScheduleWorkers } from './kill-schedule-workers.ts'
 import { killStored } from './kill-stored.ts'
@@ -25,6 +26,7 @@ export const FAULTS: readonly Fault[] = [
   killStored,
   killScheduleWorkers,
   killFlowWorkers,
+  killBatchWorkers,
   ...silenceWorkers,
   poisonWorker,
   clocks,

@@ -35,6 +35,8 @@ export type StageOptions = {
   blockMs?: number
   /** How far the clock of each process is off, ms, in the order of their starting; who replaces a worker has its clock. */
   shiftsMs?: { apis: readonly number[]; workers: readonly number[] }
+  /** `tiers` of each model, as YAML in one line. */
+  tiers?: string
   /** How long ended jobs are kept, as the configuration says it. */
   retain?: string
 }
@@ -63,6 +65,8 @@ export type Stage = {
     calls(): Promise<BilledCall[]>
     /** What it does wrong from now on, besides what is asked for in prompts. */
     setFaults(rules: FaultRule[]): Promise<void>
+    /** How its batch APIs behave from now on. */
+    setBatches(settings: object): Promise<void>
   }
   close(): Promise<void>
 }
@@ -186,6 +190,11 @@ export async function openStage(options: StageOptions): Promise<Stage> {
           const response = await fetch(`${base}/_sim/faults`, { method: 'POST', body })
           if (!response.ok) throw new Error(`the simulator answered ${response.status}`)
         },
+        async setBatches(settings) {
+          const body = JSON.stringify(settings)
+          const response = await fetch(`${base}/_sim/batches`, { method: 'POST', body })
+          if (!response.ok) throw new Error(`the simulator answered ${response.status}`)
+        },
       },
       close,
     }
@@ -217,7 +226,8 @@ function writeConfig(
   options: StageOptions,
 ): string {
   const tenants = (options.tenants ?? []).map((tenant) => `${tenant}: { keys: [${keyOf(tenant)}] }`)
-  const lanes = models.map((model) => `${model}: { price: { input: 1, output: 2 } }`)
+  const tiers = options.tiers === undefined ? '' : `, tiers: ${options.tiers}`
+  const lanes = models.map((model) => `${model}: { price: { input: 1, output: 2 }${tiers} }`)
   return `
 server: { max_streams_per_tenant: 10000 }
 redis: { url: "${redis}" }
