@@ -108,6 +108,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),
     flows: confirmed(store.flows, ['create', 'signal'], store.durability),
     lanes,
+    providerBatches: store.providerBatches,
     forecast: async (lane, tenant, priority) => {
       const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)
       return startAt

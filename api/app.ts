@@ -35,6 +35,7 @@ import { registerOpenAiRoutes } from './openai/routes.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
 import { addTracing } from './origin.ts'
 import { registerOverviewRoutes } from './overview/routes.ts'
+import { registerProviderBatchRoutes } from './provider-batches/routes.ts'
 import { chooseRequestId } from './request-id.ts'
 import { registerScheduleRoutes } from './schedules/routes.ts'
 import { addSecurityHeaders } from './security-headers.ts'
@@ -121,6 +122,7 @@ export function buildApp(deps: ApiDeps): Api {
     await api.register(async (socket: Api) => registerSocketRoute(socket, context))
     registerDeliveryRoutes(api, context)
     registerLaneRoutes(api, context)
+    registerProviderBatchRoutes(api, context)
     registerOverviewRoutes(api, context)
     registerTenantRoutes(api, context)
     registerKeyRoutes(api, context)

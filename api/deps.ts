@@ -15,6 +15,7 @@ import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
 import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
+import type { ProviderBatchStore } from '../provider-batches/store.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
 import type { Schedules } from '../schedules/store.ts'
 import type { TenantRegistry } from '../tenants/registry.ts'
@@ -41,6 +42,7 @@ export type ApiDeps = {
   schedules: Schedules
   flows: Flows
   lanes: LaneControl
+  providerBatches: Pick<ProviderBatchStore, 'recent'>
   tenantStats: TenantStatsReader
   /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
   readMaintainer: () => Promise<MaintainerView | null>

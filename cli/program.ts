@@ -51,6 +51,13 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
     .option('-w, --watch [seconds]', 'again and again, every 2 s unless told', toSeconds)
     .action((options) => run(async (terminal) => (await import('./lanes.ts')).runLanes(terminal, options)))
 
+  server(program.command('provider-batches'), '5s')
+    .description('show the latest batches at providers (admin keys)')
+    .option('--limit <batches>', 'at most so many (default: 100)', toCount)
+    .action((options) =>
+      run(async (terminal) => (await import('./provider-batches.ts')).runProviderBatches(terminal, options)),
+    )
+
   addFailureCommands(program.command('failures'), run)
   chooseFailed(server(program.command('redrive'), '5s'))
     .description('queue failed jobs again that the options choose')

@@ -231,6 +231,7 @@ function openTestParts(options: {
       schedules,
       flows,
       lanes,
+      providerBatches: store.providerBatches,
       forecast,
       isMemoryShort: memory.isShort,
     },

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { opsKey } from '../../helpers/api.ts'
 import { key, openBatchHouse } from './house.ts'
 
 test('jobs that may wait share a batch at half the price, and end as those of calls do', async () => {
@@ -19,6 +20,12 @@ test('jobs that may wait share a batch at half the price, and end as those of ca
   expect(house.simulator.batches.batches()).toMatchObject([{ lines: 3, phase: 'completed' }])
   expect(house.bought()).toEqual([1, 1, 1])
   await house.until(() => house.simulator.batches.files().length === 0)
+
+  const listed = await house.service.call<{ data: object[] }>('GET', '/v1/provider-batches', { key: opsKey })
+  expect(listed.body.data).toMatchObject([
+    { lane: 'up/chat', state: 'ended', outcome: 'completed', lines: { total: 3, completed: 3 } },
+  ])
+  expect((await house.service.call('GET', '/v1/provider-batches', { key })).status).toBe(403)
 
   // A kept answer is given out at once.
   const again = await house.submit('one')

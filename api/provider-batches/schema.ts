@@ -1,0 +1,53 @@
+import { z } from 'zod'
+import { JobType } from '../../jobs/job.ts'
+import type { ProviderBatch } from '../../provider-batches/batch.ts'
+
+const time = z.string().nullable()
+const count = z.number()
+
+export const providerBatchSchema = z
+  .object({
+    id: z
+      .string()
+      .describe('Ours; the provider has it in the metadata of its batch, or in the names of its lines.'),
+    object: z.literal('provider_batch'),
+    lane: z.string(),
+    type: z.enum(JobType),
+    state: z.enum(['gathered', 'uploading', 'creating', 'in_progress', 'cancelling', 'ended']),
+    outcome: z
+      .enum(['completed', 'failed', 'expired', 'cancelled', 'refused', 'lost', 'empty'])
+      .nullable()
+      .describe('How it ended; null: it has not.'),
+    provider_id: z.string().nullable().describe("The provider's id; null: it is not known to have one."),
+    lines: z
+      .object({ total: count, completed: count, failed: count, left: count, dropped: count })
+      .describe(
+        'What became of its jobs. `left`: they went another way; `dropped`: they needed no answer any more.',
+      ),
+    tokens: count.describe('Input tokens, estimated.'),
+    bytes: count,
+    cost_usd: count,
+    saved_usd: count.describe('Against the price of calls.'),
+    created_at: z.string(),
+    submitted_at: time,
+    ended_at: time,
+    leave_at: time.describe('When the first of its jobs leaves for a faster way; null: none has to.'),
+    error: z.string().nullable().describe('What the provider said where it did not take it.'),
+  })
+  .meta({ id: 'ProviderBatch' })
+
+export function showProviderBatch(batch: ProviderBatch): z.output<typeof providerBatchSchema> {
+  const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
+  const { id, lane, type, state, outcome, providerId, lines, counts, tokens, bytes, error } = batch
+  return {
+    ...{ id, object: 'provider_batch' as const, lane, type, state, outcome },
+    provider_id: providerId,
+    lines: { total: lines, ...counts },
+    ...{ tokens, bytes, cost_usd: batch.costUsd, saved_usd: batch.savedUsd },
+    created_at: new Date(batch.createdAt).toISOString(),
+    submitted_at: iso(batch.submittedAt),
+    ended_at: iso(batch.endedAt),
+    leave_at: iso(batch.leaveAt),
+    error,
+  }
+}
