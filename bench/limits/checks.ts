@@ -45,6 +45,15 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
       `${(median.error * 100).toFixed(1)}% off`,
     )
   }
+  for (const { knee, auto, best } of result.knee ?? []) {
+    const rate = auto.rate / best.rate
+    const p95 = auto.p95 / best.p95
+    add(
+      `max_concurrency: auto at a knee of ${knee}: 0.9 of the best fixed throughput, and 1.5 times its p95`,
+      rate >= 0.9 && p95 <= 1.5,
+      `${rate.toFixed(3)} of it, ${p95.toFixed(2)} times`,
+    )
+  }
   return checks
 }
 

@@ -6,7 +6,7 @@ import { LATENCY, LIMITS } from './workload.ts'
 
 /** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
 export function renderReport(result: LimitsResult): string {
-  const { machine, loadAfter, steady, fairness, eta } = result
+  const { machine, loadAfter, steady, fairness, eta, knee } = result
   const comparisons = [result.compare, result.half, result.shared].filter((one) => one !== null)
   return [
     `# Limits, ${result.at.slice(0, 10)}, commit ${result.commit}`,
@@ -50,6 +50,22 @@ export function renderReport(result: LimitsResult): string {
               `${foretoldSeconds.toFixed(1)} s`,
               `${seconds.toFixed(1)} s`,
               `${(error * 100).toFixed(1)} %`,
+            ]),
+          ),
+        ]),
+    ...(knee === null
+      ? []
+      : [
+          "## A server of one's own, whose hidden knee moves",
+          renderTable(
+            ['knee', 'auto, calls a second', 'p95', 'best fixed number', 'calls a second', 'p95'],
+            knee.map((phase) => [
+              String(phase.knee),
+              phase.auto.rate.toFixed(2),
+              `${phase.auto.p95.toFixed(2)} s`,
+              String(phase.best.limit),
+              phase.best.rate.toFixed(2),
+              `${phase.best.p95.toFixed(2)} s`,
             ]),
           ),
         ]),

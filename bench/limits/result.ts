@@ -1,6 +1,7 @@
 import type { Machine } from '../machine.ts'
 import type { Fairness, Forecast } from './backlog.ts'
 import type { Comparison } from './compare.ts'
+import type { KneePhase } from './knee.ts'
 import type { SteadyRow } from './steady.ts'
 
 /** Everything that one run found out; what `bench/results/limits-*.json` holds. Null: that part was not run. */
@@ -16,6 +17,7 @@ export type LimitsResult = {
   steady: SteadyRow[] | null
   fairness: Fairness | null
   eta: Forecast[] | null
+  knee: KneePhase[] | null
   checks: Check[]
 }
 

@@ -32,6 +32,8 @@ export type SluiceOptions = {
   workers: number
   /** As the provider counts, ms. */
   windowMs: number
+  /** Lanes by name that only have a `max_concurrency`, in place of those that are configured for `LIMITS`. */
+  concurrency?: Record<string, number | 'auto'>
 }
 
 const POLL_MS = 100
@@ -128,7 +130,13 @@ function createClient(url: string): Omit<Sluice, 'close'> {
   }
 }
 
-function writeConfig({ upstreamUrl, windowMs }: SluiceOptions): string {
+function writeConfig({ upstreamUrl, windowMs, concurrency }: SluiceOptions): string {
+  const limits = concurrency ? {} : LIMITS
+  const models = concurrency
+    ? Object.fromEntries(
+        Object.entries(concurrency).map(([name, most]) => [name, { limits: { max_concurrency: most } }]),
+      )
+    : { '*': {} }
   return `
 server: { port: 0 }
 redis: { url: "\${REDIS_URL}" }
@@ -136,8 +144,8 @@ providers:
   sim:
     kind: openai-compatible
     base_url: ${upstreamUrl}
-    limits: ${JSON.stringify({ ...LIMITS, window: `${windowMs}ms` })}
-    models: { "*": {} }
+    limits: ${JSON.stringify({ ...limits, window: `${windowMs}ms` })}
+    models: ${JSON.stringify(models)}
 tenants:
   noisy: { keys: [${KEYS.noisy}] }
   quiet: { keys: [${KEYS.quiet}] }
