@@ -111,6 +111,7 @@ function toReading(view: LaneView, forecastMs: number | null): LaneReading {
     utilisation: view.utilisation,
     speed: view.speed,
     isPaused: view.paused_until !== null,
+    concurrency: view.learned.concurrency ?? view.limits.concurrency,
     isBroken: view.breaker.state !== 'closed',
     forecastMs,
   }

@@ -25,6 +25,8 @@ export type LaneReading = {
   id: string
   backlog: { waiting: number; delayed: number; held: number }
   inFlight: number
+  /** The calls at once that may be under way; null: not limited. */
+  concurrency: number | null
   /** By dimension: what the bucket holds, and what it gains in a second; null: no limit. */
   levels: Levels
   rates: Levels
@@ -79,6 +81,7 @@ export function createStoreMetrics(
       gauges.inFlight.inc({ lane }, one.inFlight)
       // Values that cannot be added are reported only for lanes with a series of their own.
       if (lane === OTHER) continue
+      if (one.concurrency !== null) gauges.concurrency.set({ lane }, one.concurrency)
       gauges.utilisation.set({ lane }, one.utilisation)
       gauges.speed.set({ lane }, one.speed)
       for (const [dimension, level] of Object.entries(one.levels)) {
@@ -137,6 +140,11 @@ function createGauges(registry: Registry) {
       'What a bucket gains: limit, headroom and what was learned counted in, before the speed.',
       'lane',
       'dimension',
+    ),
+    concurrency: define(
+      'sluice_lane_concurrency_limit',
+      'Calls that may be under way at once: as configured, or as `max_concurrency: auto` has found.',
+      'lane',
     ),
     utilisation: define(
       'sluice_lane_utilisation_ratio',

@@ -52,6 +52,7 @@ export function fillMetrics(metrics: Metrics): void {
         id: 'l',
         backlog: { waiting: 1, delayed: 1, held: 1 },
         inFlight: 1,
+        concurrency: 1,
         levels: { requests: 1 },
         rates: { requests: 1 },
         utilisation: 1,

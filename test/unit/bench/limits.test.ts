@@ -51,12 +51,17 @@ describe('the goals of the bench of limits', () => {
     steady: null,
     fairness: null,
     eta: null,
+    knee: null,
   }
   const shares = (most: number) => ({ requests: most, tokens: most, most })
   const steady = (most: number, refused: number) => [
     { name: 'd. Sluice', shares: shares(most), firstShares: shares(most), refused },
   ]
   const eta = (error: number) => [{ place: 500, foretoldSeconds: 10, seconds: 10, error }]
+
+  const knee = (rate: number, p95: number) => [
+    { knee: 12, auto: { rate, p95 }, best: { limit: 12, rate: 10, p95: 1 } },
+  ]
 
   it('are checked for the parts that were run', () => {
     expect(checkGoals(nothing)).toEqual([])
@@ -66,6 +71,9 @@ describe('the goals of the bench of limits', () => {
     ['a full limit without a 429', { steady: steady(0.98, 0) }, true],
     ['a limit that is not filled', { steady: steady(0.979, 0) }, false],
     ['a single 429', { steady: steady(0.99, 1) }, false],
+    ['a knee that was found', { knee: knee(9, 1.5) }, true],
+    ['too few calls at once', { knee: knee(8.9, 1) }, false],
+    ['too many calls at once', { knee: knee(10, 1.6) }, false],
     ['a forecast as good as asked for', { eta: eta(-0.15) }, true],
     ['a forecast worse than that', { eta: eta(0.16) }, false],
     [

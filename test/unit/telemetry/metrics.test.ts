@@ -17,6 +17,7 @@ const lane: LaneReading = {
   speed: 1,
   isPaused: true,
   isBroken: false,
+  concurrency: 64,
   forecastMs: 1500,
 }
 const reading: StoreReading = {
