@@ -90,8 +90,8 @@ export const BATCH_BREAKS: readonly Break[] = [
   },
   {
     file: 'batches/runner/runner.ts',
-    find: 'Math.min(WINDOW, most / 2)',
-    replace: 'Math.min(WINDOW, most)',
+    find: 'Math.min(Math.max(WINDOW, wanted), most / 2)',
+    replace: 'Math.min(Math.max(WINDOW, wanted), most)',
     tests: ENDINGS,
     titles: 'half of what',
     says: 'a batch leaves no room for the other jobs of its tenant',
