@@ -161,6 +161,7 @@ describe('the state of the store', () => {
       'sluice_lane_backlog sim/chat delayed': 2,
       'sluice_lane_backlog sim/chat held': 1,
       'sluice_lane_in_flight sim/chat': 1,
+      'sluice_lane_concurrency_limit sim/chat': 64,
       'sluice_lane_level sim/chat requests': -0.5,
       'sluice_lane_rate_per_second sim/chat requests': 10,
       'sluice_lane_utilisation_ratio sim/chat': 0.25,
