@@ -1,5 +1,6 @@
 import type { Price } from '../lib/price.ts'
 import { resolvePrice } from './prices.ts'
+import type { ProviderKind } from './provider-kind.ts'
 import { coalesceDefaults } from './provider-schema.ts'
 import type { Config } from './schema.ts'
 import { modelNamePattern } from './schema-parts.ts'
@@ -27,7 +28,7 @@ export type LaneLimits = {
   headroom: number
 }
 
-export type ProviderKind = 'openai' | 'azure-openai' | 'anthropic' | 'gemini' | 'openai-compatible'
+export type { ProviderKind }
 
 /** One `provider/model`, everything resolved: the model's own settings over its provider's over the defaults. */
 export type Lane = {

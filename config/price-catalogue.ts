@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import type { Price, Rates } from '../lib/price.ts'
-import type { ProviderKind } from './lanes.ts'
+import type { ProviderKind } from './provider-kind.ts'
 
 /** What of the package is used. It is loaded at the first question: 25 ms and 5 MB that a configuration with prices by hand does without. */
 type Catalogue = Pick<typeof import('@pydantic/genai-prices'), 'calcPrice'>

@@ -1,7 +1,7 @@
 import type { Price, Rates } from '../lib/price.ts'
-import type { ProviderKind } from './lanes.ts'
 import { findPublishedPrice } from './price-catalogue.ts'
 import type { PriceSettings } from './price-schema.ts'
+import type { ProviderKind } from './provider-kind.ts'
 
 /**
  * What the tiers of service cost, as a factor of the standard price (pages "Flex processing", "Batch", "Priority processing" of OpenAI and

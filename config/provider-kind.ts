@@ -1,0 +1,2 @@
+/** Which API a provider speaks. */
+export type ProviderKind = 'openai' | 'azure-openai' | 'anthropic' | 'gemini' | 'openai-compatible'
