@@ -22,8 +22,10 @@ export type LaneLimits = {
   max_concurrency?: number
   /** `max_concurrency: auto`: the calls find out how many the server bears. */
   isAdaptive?: true
-  /** How coarsely the provider counts, in ms. */
+  /** How coarsely the provider counts, in ms; 60,000 where it is learned. */
   window: number
+  /** The lane learns how its provider counts. Absent: `window` is obeyed. */
+  window_auto?: boolean
   /** Share of the limit to use, (0, 1]. */
   headroom: number
 }

@@ -133,7 +133,7 @@ export function createGate({
       limits.output_tokens_per_minute ?? '',
       limits.requests_per_day ?? '',
       limits.max_concurrency ?? '',
-      limits.window,
+      limits.window_auto ? 'auto' : limits.window,
       limits.headroom,
     ]
   }

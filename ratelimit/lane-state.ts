@@ -35,6 +35,8 @@ export type LaneState = {
   refunded: Quantities<number>
   /** 429s. */
   throttled: number
+  /** Where the window is learned: the one that the lane paces for now, ms; null where it is configured. */
+  learnedWindow: number | null
 }
 
 /**
@@ -71,6 +73,7 @@ type LaneStateJson = {
   taken: Amounts
   refunded: Amounts
   throttled: number
+  learnedWindow: number | null
 }
 
 export function readLaneState(json: string): LaneState {

@@ -36,7 +36,11 @@ export type EffectiveLimits = {
  * The current limits. Rates leave the headroom free; capacities do not, because they are the provider's limit and not our
  * target. A window too short for one request (30 a minute, counted by the second) still lets one through.
  */
-export function computeLimits(lane: LaneLimits, learned: LearnedLimits): EffectiveLimits {
+export function computeLimits(
+  lane: LaneLimits,
+  learned: LearnedLimits,
+  window = lane.window,
+): EffectiveLimits {
   const perMinute: Bounds = [
     lowerOf(lane.requests_per_minute, learned.requests),
     lowerOf(lane.tokens_per_minute, learned.tokens),
@@ -51,7 +55,7 @@ export function computeLimits(lane: LaneLimits, learned: LearnedLimits): Effecti
   for (const dimension of DIMENSIONS) {
     const limit = perMinute[dimension]
     if (limit === null) continue
-    const capacity = (limit * lane.window) / MINUTE_MS
+    const capacity = (limit * window) / MINUTE_MS
     limits.rates[dimension] = (limit * lane.headroom) / MINUTE_MS
     limits.capacities[dimension] = dimension === REQUESTS ? Math.max(capacity, 1) : capacity
   }

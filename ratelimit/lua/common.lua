@@ -1,5 +1,5 @@
--- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts, slowdown.ts and breaker.ts do the
--- same in TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the
+-- Stands in front of every script of the gate. bucket.ts, limits.ts, ledger.ts, slowdown.ts, breaker.ts and
+-- window-learning.ts do the same in TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the
 -- contract suite, test/contract/ratelimit*.test.ts, holds the two together.
 --
 -- KEYS  1 bucket         string   MessagePack of the state (made in `open`)
@@ -11,7 +11,7 @@
 -- ARGV  1 now            ms; '' = Redis' clock
 --       2–5              requests, tokens, input and output tokens a minute; '' = no limit, here and below
 --       6, 7             requests a day, concurrency
---       8, 9             window in ms, headroom
+--       8, 9             window in ms (auto: learned), headroom
 --       10…              the script's own
 --
 -- Amounts are {requests, tokens, input tokens, output tokens}, times are ms. Numbers stay doubles all the way:
@@ -21,8 +21,7 @@ local BUCKET, PERMITS, RECORDS = KEYS[1], KEYS[2], KEYS[3]
 local WINDOW, DAY = KEYS[4], KEYS[5]
 
 local SLICES = 600
-local JITTER_MS, MOST_JITTER_MS = 50, 500
-local BURST_MS, SAVED_MS = 100, 1000
+local MOST_JITTER_MS = 500
 local DAY_MS = 86400000
 local CUT, SLOWEST, RECOVERY_MS = 0.7, 0.1, 60000
 
@@ -40,7 +39,14 @@ end
 local requestsPerMinute, tokensPerMinute = tonumber(ARGV[2]), tonumber(ARGV[3])
 local inputPerMinute, outputPerMinute = tonumber(ARGV[4]), tonumber(ARGV[5])
 local requestsPerDay, concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
-local window, headroom = tonumber(ARGV[8]), tonumber(ARGV[9])
+local isAuto, headroom = ARGV[8] == 'auto', tonumber(ARGV[9])
+
+-- How the gate paces, ms: the window of its guard; what a level may hold; what calls may overtake each other by. Where
+-- the window is learned, `open` sets all four to those of the lane's step.
+local STEPS = { { 1000, 600, 1000, 20 }, { 10000, 100, 400, 50 }, { 60000, 100, 400, 50 } }
+local FORGET_MS = 86400000
+local window = isAuto and STEPS[1][1] or tonumber(ARGV[8])
+local burst, saved, jitter = 100, max(100, min(1000, window / 10)), min(50, window / 20)
 
 -- Reading must not change a lane that is not in use: `read.lua` says that it reads.
 local isReading, isUntouched = false, false
@@ -108,7 +114,7 @@ local function isHeld(breaker, tenant) return includes(breaker.tenants, tenant) 
 
 local function countingTime(span)
   local spare = span * (1 / headroom - 1 - 1 / SLICES)
-  return span + max(min(JITTER_MS, span / 20), min(MOST_JITTER_MS, spare))
+  return span + max(span == window and jitter or min(50, span / 20), min(MOST_JITTER_MS, spare))
 end
 
 local function createLedger(span, now)
@@ -158,19 +164,29 @@ end
 -- Each holds at most its burst. While another level is below its own burst, it may hold up to a second's worth (a tenth
 -- of shorter windows).
 local function refill(levels, rates, lived)
-  local saved = max(BURST_MS, min(SAVED_MS, window / 10))
   local short = 0
   for d = 1, 4 do
     local rate = rates[d]
     levels[d] = rate and levels[d] + rate * lived or 0
-    if rate and levels[d] < rate * BURST_MS then short = short + 1 end
+    if rate and levels[d] < rate * burst then short = short + 1 end
   end
   for d = 1, 4 do
     local rate = rates[d]
-    if rate and levels[d] >= rate * BURST_MS then
-      levels[d] = min(rate * (short > 0 and saved or BURST_MS), levels[d])
+    if rate and levels[d] >= rate * burst then
+      levels[d] = min(rate * (short > 0 and saved or burst), levels[d])
     end
   end
+end
+
+-- Learning how the provider counts: {step, since, held, failures, retryAt, strayAt, tellsMinute {requests, tokens}} --
+
+local function createLearning(now)
+  return { step = 1, since = now, held = 0, failures = 0, retryAt = now, strayAt = -FORGET_MS,
+    tellsMinute = { false, false } }
+end
+
+local function moveTo(learning, step, now)
+  learning.step, learning.since, learning.held = step, now, 0
 end
 
 -- State ----------------------------------------------------------------------------------------------------
@@ -203,6 +219,11 @@ local function open()
   if now < state.last then
     state.skew = state.skew + (state.last - now)
     now = state.last
+  end
+  if isAuto then
+    -- State of earlier releases has no such member.
+    if not state.learning or now - state.last > FORGET_MS then state.learning = createLearning(now) end
+    window, burst, saved, jitter = unpack(STEPS[state.learning.step])
   end
   local limits = computeLimits(state.learned)
   local lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)

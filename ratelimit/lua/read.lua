@@ -56,4 +56,5 @@ return cjson.encode({
   taken = state.taken,
   refunded = state.refunded,
   throttled = state.throttled,
+  learnedWindow = isAuto and window or cjson.null,
 })

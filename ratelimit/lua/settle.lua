@@ -8,6 +8,7 @@
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
 local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
+local PROVEN_MS, RETRY_MS, LONGEST_RETRY_MS, LESSON_MS = 60000, 600000, 86400000, 66000
 local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
 
 local state, now = open()
@@ -59,7 +60,7 @@ local function correct(record, actual)
     corrected = corrected or back ~= 0
     if rates[d] then
       local level = state.levels[d]
-      state.levels[d] = back > 0 and max(level, min(rates[d] * BURST_MS, level + back)) or level + back
+      state.levels[d] = back > 0 and max(level, min(rates[d] * burst, level + back)) or level + back
     end
     if back > 0 then
       state.refunded[d] = state.refunded[d] + back
@@ -78,9 +79,29 @@ local function learn(name, configured, reported)
   state.learned[name] = reported < configured and { limit = reported, at = now } or nil
 end
 
+-- What remains of a shorter window than a minute is over before the next call leaves.
+local function isOfUse(d, remaining, limit)
+  if not isAuto then return true end
+  local tells = state.learning.tellsMinute
+  if remaining > limit / 5 then tells[d] = true end
+  return tells[d]
+end
+
+-- A 429 of a new wave. True when it took a step back: it says how the provider counts, not that it has less.
+local function noteThrottled()
+  local learning = state.learning
+  local isProven = now - learning.since >= PROVEN_MS and now - learning.strayAt >= PROVEN_MS
+  learning.strayAt = now
+  if learning.step == 1 or isProven then return false end
+  moveTo(learning, learning.step - 1, now)
+  learning.retryAt = now + min(LONGEST_RETRY_MS, RETRY_MS * 2 ^ learning.failures)
+  learning.failures = learning.failures + 1
+  return true
+end
+
 -- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
 local function lower(d, configured, remaining, grown, size)
-  if configured and remaining then
+  if configured and remaining and isOfUse(d, remaining, configured) then
     state.levels[d] = min(state.levels[d], remaining - grown[d] - size[d])
   end
 end
@@ -102,11 +123,15 @@ local function throttle(record, pauseMs, reason)
   local slowdown = state.slowdown
   local speed = computeSpeed(slowdown, now)
   local fresh = record.takenAt > slowdown.cutAt
+  state.throttled = state.throttled + 1
+  extendPause(state, now + pauseMs, reason)
+  if isAuto and fresh and pauseMs <= LESSON_MS and noteThrottled() then
+    slowdown.cutAt = now
+    return
+  end
   slowdown.slow = fresh and max(SLOWEST, speed * CUT) or speed
   slowdown.from = now + pauseMs
   if fresh then slowdown.cutAt = now end
-  state.throttled = state.throttled + 1
-  extendPause(state, now + pauseMs, reason)
 end
 
 -- How many of the broken calls differ in tenant and this member; '' is unlike any other.

@@ -12,6 +12,7 @@ local PROBE_POLL_MS = 250
 local TRIAL_MS, TRIAL_GROWTH_MS, LONGEST_TRIAL_MS, MOST_TENANTS = 100, 20, 1000, 64
 local KEEP_MS = 3600000
 local PATIENCE_MS = 1000
+local TRIED_MS, TRIED_HELD, LARGE = { 5000, 30000 }, 20, 0.1
 local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
 
 local leaseMs = tonumber(ARGV[10])
@@ -137,11 +138,41 @@ local function passes(cost)
   return true
 end
 
+-- Where the window is learned, a call larger than a short window's capacity passes where the window holds nothing else.
+local function stretch(cost)
+  if not isAuto then return limits.capacities end
+  local capacities = {}
+  for d = 1, 4 do
+    capacities[d] = limits.capacities[d] and max(limits.capacities[d], cost[d])
+  end
+  return capacities
+end
+
+-- The largest amount that may ever pass; where the window is learned, one that fits into a minute.
+local function findLargest(d)
+  local capacity = limits.capacities[d]
+  if not capacity or not isAuto then return capacity or math.huge end
+  return max(capacity, limits.rates[d] / headroom * STEPS[#STEPS][1])
+end
+
+-- The guard holds this cost back: perhaps the next step is due. From ten seconds on it is only where calls are large.
+local function noteHeld(cost)
+  local learning, share = state.learning, 0
+  for d = 1, 4 do
+    if limits.capacities[d] then share = max(share, cost[d] / limits.capacities[d]) end
+  end
+  if learning.step > 1 and share < LARGE then return end
+  learning.held = learning.held + 1
+  if learning.step == #STEPS or learning.held < TRIED_HELD or now < learning.retryAt then return end
+  if now - learning.since < TRIED_MS[learning.step] then return end
+  moveTo(learning, learning.step + 1, now)
+end
+
 -- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave.
 local function refuse(cost, tenant)
   if passes(cost) then return nil end
   for d = 1, 4 do
-    if cost[d] > min(limits.capacities[d] or math.huge, limits.dailyCapacities[d] or math.huge) then
+    if cost[d] > min(findLargest(d), limits.dailyCapacities[d] or math.huge) then
       return -1, WAITING_FOR[d]
     end
   end
@@ -157,7 +188,8 @@ local function refuse(cost, tenant)
     local first = call('ZRANGEBYSCORE', PERMITS, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     wait(min(POLL_MS, (tonumber(first[2]) or math.huge) - now), 'concurrency')
   end
-  local windowWaits = computeLedgerWaits(WINDOW, state.window, limits.capacities, cost)
+  local capacities = stretch(cost)
+  local windowWaits = computeLedgerWaits(WINDOW, state.window, capacities, cost)
   local dayWaits = computeLedgerWaits(DAY, state.day, limits.dailyCapacities, cost)
   for d = 1, 4 do
     local rate = limits.rates[d]
@@ -169,11 +201,12 @@ local function refuse(cost, tenant)
       end
       wait(windowWaits[d], WAITING_FOR[d])
       local reserve = computeReserve(d, cost)
-      if reserve > 0 and state.window.sum[d] + cost[d] + reserve > limits.capacities[d] then
+      if reserve > 0 and state.window.sum[d] + cost[d] + reserve > capacities[d] then
         wait(POLL_MS, WAITING_FOR[d])
       end
     end
   end
+  if isAuto and next(windowWaits) then noteHeld(cost) end
   stakeClaim(windowWaits, cost)
   if waitingFor then return math.ceil(longest), waitingFor end
 end

@@ -5,7 +5,7 @@ import type { Cost } from '../../ratelimit/gate.ts'
 /** Limits that are counted by the window. */
 export type LimitName = Exclude<
   keyof LaneLimits,
-  'window' | 'headroom' | 'max_concurrency' | 'isAdaptive' | 'requests_per_day'
+  'window' | 'window_auto' | 'headroom' | 'max_concurrency' | 'isAdaptive' | 'requests_per_day'
 >
 
 /** What each of them counts. */

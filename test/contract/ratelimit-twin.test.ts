@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { LaneLimits } from '../../config/lanes.ts'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
 import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
-import { anyLimits } from './ratelimit-limits.ts'
+import { anyLimits as anyFixedLimits } from './ratelimit-limits.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
@@ -19,6 +19,15 @@ type Step =
   | { do: 'retry'; count: number; tenant: string }
   | { do: 'read' }
   | { do: 'configure'; limits: LaneLimits }
+
+/** Some lanes learn how their provider counts. */
+const anyLimits: fc.Arbitrary<LaneLimits> = fc.oneof(
+  { weight: 2, arbitrary: anyFixedLimits },
+  {
+    weight: 1,
+    arbitrary: anyFixedLimits.map((limits) => ({ ...limits, window: 60_000, window_auto: true })),
+  },
+)
 
 /** Ms until a step; `told`: as long as the last take was told to wait. */
 type Passing = number | 'told'

@@ -12,6 +12,12 @@ import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from '../../../r
 import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
 import type { Slowdown } from '../../../ratelimit/slowdown.ts'
 import { computeLived, computeSpeed } from '../../../ratelimit/slowdown.ts'
+import {
+  findPacing,
+  keepLearning,
+  type Pacing,
+  type WindowLearning,
+} from '../../../ratelimit/window-learning.ts'
 import type { Claim } from './claim.ts'
 import type { Ledger } from './ledger.ts'
 import { createLedger, rollLedger } from './ledger.ts'
@@ -40,6 +46,8 @@ export type BucketState = {
   breaker: Breaker
   retries: RetryBudget
   learned: LearnedLimits
+  /** Null until the lane learns how its provider counts. */
+  windowLearning: WindowLearning | null
   /** When the call whose feedback was applied last had left. */
   observedAt: number
   taken: Amounts
@@ -56,11 +64,6 @@ export type Permit = {
   used: Amounts
 }
 
-/** Refill that may pile up while nobody takes, ms of the rate. It also forgives takers that come late by so much. */
-export const BURST_MS = 100
-/** The most of a level's refill that is saved while another one holds the calls back, ms of the rate. */
-const SAVED_MS = 1000
-
 export function createBucket(window: number, now: number): BucketState {
   return {
     last: now,
@@ -76,6 +79,7 @@ export function createBucket(window: number, now: number): BucketState {
     breaker: createBreaker(),
     retries: createRetryBudget(now),
     learned: { requests: null, tokens: null },
+    windowLearning: null,
     observedAt: -1,
     taken: [0, 0, 0, 0],
     refunded: [0, 0, 0, 0],
@@ -132,7 +136,7 @@ export function retry(
 }
 
 export function read(state: BucketState, lane: LaneLimits, serverNow: number): LaneState {
-  const { now, limits } = advance(state, lane, serverNow)
+  const { now, limits, pacing } = advance(state, lane, serverNow)
   const { requests, tokens } = state.learned
   const breaker = findBreakerState(state.breaker, now)
   const openUntil = breaker === 'open' ? state.breaker.openUntil : 0
@@ -169,11 +173,12 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): L
     refunded: toQuantities(state.refunded),
     learnedConcurrency: null,
     throttled: state.throttled,
+    learnedWindow: lane.window_auto ? pacing.window : null,
   }
 }
 
 /** The logical time of a call, the limits that hold then, and whether the window's ledger closed a slice for it. */
-export type Moment = { now: number; limits: EffectiveLimits; closedSlice: boolean }
+export type Moment = { now: number; limits: EffectiveLimits; pacing: Pacing; closedSlice: boolean }
 
 /** Brings clock, levels and ledgers to now. */
 export function advance(state: BucketState, lane: LaneLimits, serverNow: number): Moment {
@@ -182,13 +187,15 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
     state.skew += state.last - now
     now = state.last
   }
-  const limits = computeLimits(lane, state.learned)
+  if (lane.window_auto) state.windowLearning = keepLearning(state.windowLearning, state.last, now)
+  const pacing = findPacing(state.windowLearning, lane)
+  const limits = computeLimits(lane, state.learned, pacing.window)
   const lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
-  refill(state.levels, limits.rates, lived, lane.window)
-  const closedSlice = rollLedger(state.window, lane.window, now, lane.headroom)
+  refill(state.levels, limits.rates, lived, pacing)
+  const closedSlice = rollLedger(state.window, pacing.window, now, lane.headroom, pacing.jitter)
   rollLedger(state.day, DAY_MS, now, lane.headroom)
   state.last = now
-  return { now, limits, closedSlice }
+  return { now, limits, pacing, closedSlice }
 }
 
 /**
@@ -196,18 +203,17 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
  * up to a second's worth (of shorter windows, a tenth): what one limit holds back is not lost for the others, and
  * calls of different sizes use them all. An idle lane keeps no more than the bursts.
  */
-function refill(levels: Amounts, rates: Bounds, lived: number, window: number): void {
-  const saved = Math.max(BURST_MS, Math.min(SAVED_MS, window / 10))
+function refill(levels: Amounts, rates: Bounds, lived: number, { burst, saved }: Pacing): void {
   let short = 0
   for (const dimension of DIMENSIONS) {
     const rate = rates[dimension]
     levels[dimension] = rate === null ? 0 : levels[dimension] + rate * lived
-    if (rate !== null && levels[dimension] < rate * BURST_MS) short++
+    if (rate !== null && levels[dimension] < rate * burst) short++
   }
   for (const dimension of DIMENSIONS) {
     const rate = rates[dimension]
-    if (rate === null || levels[dimension] < rate * BURST_MS) continue
-    levels[dimension] = Math.min(rate * (short > 0 ? saved : BURST_MS), levels[dimension])
+    if (rate === null || levels[dimension] < rate * burst) continue
+    levels[dimension] = Math.min(rate * (short > 0 ? saved : burst), levels[dimension])
   }
 }
 

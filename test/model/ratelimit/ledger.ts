@@ -20,8 +20,7 @@ export type Ledger = {
 }
 
 const SLICES = 600
-/** How much later than its neighbour a call may reach the provider, ms, where the window is long enough for it. */
-const JITTER_MS = 50
+/** How much later than its neighbour a call may reach the provider at most, ms. */
 const MOST_JITTER_MS = 500
 
 export function createLedger(window: number, now: number): Ledger {
@@ -30,7 +29,13 @@ export function createLedger(window: number, now: number): Ledger {
 }
 
 /** Brings the ledger to `now`. True when a slice was closed. Each slice is dropped once; a long idle drops all at once. */
-export function rollLedger(ledger: Ledger, window: number, now: number, headroom = 1): boolean {
+export function rollLedger(
+  ledger: Ledger,
+  window: number,
+  now: number,
+  headroom = 1,
+  jitter = jitterOf(window),
+): boolean {
   // Slices of another width cannot be compared: whatever counted, counts as taken now.
   if (ledger.window !== window) {
     const { sum } = ledger
@@ -44,7 +49,7 @@ export function rollLedger(ledger: Ledger, window: number, now: number, headroom
     if (ledger.amounts.some((amount) => amount !== 0)) ledger.closed.set(previous, ledger.amounts)
     ledger.amounts = [0, 0, 0, 0]
   }
-  const tail = Math.floor((now - countingTime(window, headroom)) / width)
+  const tail = Math.floor((now - countingTime(window, headroom, jitter)) / width)
   if (tail > previous) {
     ledger.closed.clear()
     ledger.sum = [0, 0, 0, 0]
@@ -86,6 +91,7 @@ export function computeLedgerWaits(
   cost: Amounts,
   now: number,
   headroom = 1,
+  jitter = jitterOf(ledger.window),
 ): Bounds {
   const waits: Bounds = [null, null, null, null]
   const excess: Amounts = [0, 0, 0, 0]
@@ -104,7 +110,7 @@ export function computeLedgerWaits(
       if (excess[dimension] <= 0) continue
       excess[dimension] -= amounts[dimension]
       if (excess[dimension] > 0) continue
-      waits[dimension] = (slice + 1) * width + countingTime(ledger.window, headroom) - now
+      waits[dimension] = (slice + 1) * width + countingTime(ledger.window, headroom, jitter) - now
       missing--
     }
   }
@@ -116,7 +122,11 @@ export function computeLedgerWaits(
  * What the headroom leaves idle anyway goes to it: a pace of `headroom` never meets this guard, while a burst of
  * arrivals behind a busy network finds the provider's window with room.
  */
-function countingTime(window: number, headroom: number): number {
+function countingTime(window: number, headroom: number, jitter: number): number {
   const spare = window * (1 / headroom - 1 - 1 / SLICES)
-  return window + Math.max(Math.min(JITTER_MS, window / 20), Math.min(MOST_JITTER_MS, spare))
+  return window + Math.max(jitter, Math.min(MOST_JITTER_MS, spare))
+}
+
+function jitterOf(window: number): number {
+  return Math.min(50, window / 20)
 }

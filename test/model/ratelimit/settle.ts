@@ -4,13 +4,17 @@ import type { Booking } from '../../../ratelimit/gate.ts'
 import type { Amounts, EffectiveLimits, LearnedLimit } from '../../../ratelimit/limits.ts'
 import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
 import { slowDown } from '../../../ratelimit/slowdown.ts'
+import { believeRemaining, noteThrottled } from '../../../ratelimit/window-learning.ts'
 import type { BucketState, Permit } from './bucket.ts'
-import { advance, BURST_MS, extendPause } from './bucket.ts'
+import { advance, extendPause } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
+
+/** A longer pause, ms, is about more than a minute's limit. */
+const LESSON_MS = 66_000
 
 /** Frees permits and books what their calls really cost. An unknown or settled permit changes nothing. */
 export function settle(state: BucketState, lane: LaneLimits, bookings: Booking[], serverNow: number): void {
-  const { now } = advance(state, lane, serverNow)
+  const { now, pacing } = advance(state, lane, serverNow)
   for (const booking of bookings) {
     const permit = state.permits.get(booking.permit)
     if (!permit) continue
@@ -19,18 +23,34 @@ export function settle(state: BucketState, lane: LaneLimits, bookings: Booking[]
     const grown: Amounts = [0, 0, 0, 0]
     for (const dimension of DIMENSIONS)
       grown[dimension] = state.window.sum[dimension] - permit.used[dimension]
-    correct(state, computeLimits(lane, state.learned), permit, actual ?? [0, 0, 0, 0])
+    correct(
+      state,
+      computeLimits(lane, state.learned, pacing.window),
+      pacing.burst,
+      permit,
+      actual ?? [0, 0, 0, 0],
+    )
     observe(state, lane, permit, booking, grown, now)
     judge(state.breaker, outcome, permit.takenAt, booking.source, now)
     if (pauseMs === null) continue
     state.throttled++
-    slowDown(state.slowdown, permit.takenAt, now, pauseMs)
+    const isFresh = permit.takenAt > state.slowdown.cutAt
+    const isLesson =
+      lane.window_auto && pauseMs <= LESSON_MS && isFresh && noteThrottled(state.windowLearning!, now)
+    if (isLesson) state.slowdown.cutAt = now
+    else slowDown(state.slowdown, permit.takenAt, now, pauseMs)
     extendPause(state, now + pauseMs, reason)
   }
 }
 
 /** Gives back what was taken too much, or charges what was taken too little, where and when it was taken. */
-function correct(state: BucketState, limits: EffectiveLimits, permit: Permit, actual: Amounts): void {
+function correct(
+  state: BucketState,
+  limits: EffectiveLimits,
+  burst: number,
+  permit: Permit,
+  actual: Amounts,
+): void {
   const refund: Amounts = [0, 0, 0, 0]
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
@@ -40,7 +60,7 @@ function correct(state: BucketState, limits: EffectiveLimits, permit: Permit, ac
     // What is given back lifts a level to its burst; what was saved beyond that stays.
     if (rate !== null)
       state.levels[dimension] =
-        back > 0 ? Math.max(level, Math.min(rate * BURST_MS, level + back)) : level + back
+        back > 0 ? Math.max(level, Math.min(rate * burst, level + back)) : level + back
     if (back > 0) state.refunded[dimension] += back
     else state.taken[dimension] -= back
   }
@@ -67,11 +87,20 @@ function observe(
   const size = actual ?? permit.cost
   learned.requests = learn(learned.requests, requests, limits.requests, now)
   learned.tokens = learn(learned.tokens, tokens, limits.tokens, now)
+  // What remains of a shorter window is over before the next call leaves.
+  const isOfUse = (dimension: 0 | 1, left: number, limit: number) =>
+    !lane.window_auto || believeRemaining(state.windowLearning!, dimension, left, limit)
   const lower = (dimension: 0 | 1, left: number) => {
     levels[dimension] = Math.min(levels[dimension], left - grown[dimension] - size[dimension])
   }
-  if (requests !== undefined && remaining.requests !== null) lower(REQUESTS, remaining.requests)
-  if (tokens !== undefined && remaining.tokens !== null) lower(TOKENS, remaining.tokens)
+  if (
+    requests !== undefined &&
+    remaining.requests !== null &&
+    isOfUse(REQUESTS, remaining.requests, requests)
+  )
+    lower(REQUESTS, remaining.requests)
+  if (tokens !== undefined && remaining.tokens !== null && isOfUse(TOKENS, remaining.tokens, tokens))
+    lower(TOKENS, remaining.tokens)
   state.observedAt = permit.takenAt
 }
 

@@ -1,9 +1,11 @@
 import type { LaneLimits } from '../../../config/lanes.ts'
 import { bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
 import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
-import type { Amounts, EffectiveLimits } from '../../../ratelimit/limits.ts'
+import type { Amounts, Bounds, Dimension, EffectiveLimits } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 import { computeLived, findLived } from '../../../ratelimit/slowdown.ts'
+import type { Pacing } from '../../../ratelimit/window-learning.ts'
+import { noteHeld, STEPS } from '../../../ratelimit/window-learning.ts'
 import type { BucketState } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
@@ -33,12 +35,12 @@ export function take(
   leaseMs: number,
   serverNow: number,
 ): Taken {
-  const { now, limits, closedSlice } = advance(state, lane, serverNow)
+  const { now, limits, pacing, closedSlice } = advance(state, lane, serverNow)
   if (closedSlice) forgetPermits(state, now)
   const permits: string[] = []
   for (const [index, cost] of costs.entries()) {
     const tenant = tenants[index] ?? ''
-    const refusal = refuse(state, lane, limits, cost, tenant, now)
+    const refusal = refuse(state, lane, limits, pacing, cost, tenant, now)
     if (refusal) return { permits, ...refusal }
     permits.push(grant(state, limits, cost, tenant, leaseMs, now))
   }
@@ -52,13 +54,14 @@ function refuse(
   state: BucketState,
   lane: LaneLimits,
   limits: EffectiveLimits,
+  pacing: Pacing,
   cost: Amounts,
   tenant: string,
   now: number,
 ): Refusal | null {
   for (const dimension of DIMENSIONS) {
     const most = Math.min(
-      limits.capacities[dimension] ?? Number.POSITIVE_INFINITY,
+      largestOf(lane, limits, dimension) ?? Number.POSITIVE_INFINITY,
       limits.dailyCapacities[dimension] ?? Number.POSITIVE_INFINITY,
     )
     if (cost[dimension] > most)
@@ -79,7 +82,8 @@ function refuse(
   if (lane.max_concurrency !== undefined && leases.length >= lane.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
 
-  const windowWaits = computeLedgerWaits(state.window, limits.capacities, cost, now, lane.headroom)
+  const capacities = lane.window_auto ? stretch(limits.capacities, cost) : limits.capacities
+  const windowWaits = computeLedgerWaits(state.window, capacities, cost, now, lane.headroom, pacing.jitter)
   const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now, lane.headroom)
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
@@ -91,12 +95,11 @@ function refuse(
       wait(findLived(state.slowdown, computeLived(state.slowdown, now) - level / rate) - now, reason)
     wait(windowWaits[dimension], reason)
     const reserve = computeReserve(state.claim, dimension, cost, limits.rates, now)
-    if (
-      reserve > 0 &&
-      state.window.sum[dimension] + cost[dimension] + reserve > limits.capacities[dimension]!
-    )
+    if (reserve > 0 && state.window.sum[dimension] + cost[dimension] + reserve > capacities[dimension]!)
       wait(POLL_MS, reason)
   }
+  if (lane.window_auto && windowWaits.some((ms) => ms !== null))
+    noteHeld(state.windowLearning!, shareOf(cost, limits.capacities), now)
   state.claim = stakeClaim(state.claim, windowWaits, cost, now)
   return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor }
 }
@@ -141,4 +144,23 @@ function forgetPermits(state: BucketState, now: number): void {
   for (const [id, permit] of state.permits) {
     if (permit.leaseEnd <= now - KEEP_MS) state.permits.delete(id)
   }
+}
+
+/** The largest call that may ever pass: where the window is learned, one that fits into a minute. */
+function largestOf(lane: LaneLimits, limits: EffectiveLimits, dimension: Dimension): number | null {
+  const capacity = limits.capacities[dimension]
+  if (capacity === null || !lane.window_auto) return capacity
+  return Math.max(capacity, (limits.rates[dimension]! / lane.headroom) * STEPS.at(-1)!.window)
+}
+
+/** A call larger than a short window's capacity passes where the window holds nothing else. */
+function stretch(capacities: Bounds, cost: Amounts): Bounds {
+  return capacities.map((capacity, dimension) =>
+    capacity === null ? null : Math.max(capacity, cost[dimension as Dimension]),
+  ) as Bounds
+}
+
+/** The largest share that a call takes of a capacity. */
+function shareOf(cost: Amounts, capacities: Bounds): number {
+  return Math.max(...DIMENSIONS.map((dimension) => cost[dimension] / (capacities[dimension] ?? Infinity)))
 }

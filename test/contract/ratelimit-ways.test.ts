@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest'
+import { LIMITS_LIKE_NAMES, type LimitsLikeName } from '../../simulator/limits-like.ts'
+import { laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
+import { LIMITS, runWay } from './ratelimit-ways.ts'
+
+/** Nothing configured but the two numbers. */
+const LANE = laneWith({ ...LIMITS, window_auto: true })
+/** Ways in which a minute is counted as a minute: nothing that is tried there is refused. */
+const NEVER_REFUSED: readonly LimitsLikeName[] = ['openai', 'gemini', 'sliding-log']
+const SEEDS = [1, 2, 3, 4]
+
+test.each(LIMITS_LIKE_NAMES)('a lane finds out how limits like those of %s count', async (way) => {
+  for (const seed of SEEDS) {
+    const subject = makeTwin().create()
+    const { share, refused } = await runWay(subject, LANE, way, seed)
+    expect(share, `seed ${seed}`).toBeGreaterThanOrEqual(0.95)
+    expect(refused, `seed ${seed}`).toBeLessThanOrEqual(NEVER_REFUSED.includes(way) ? 0 : 3)
+    const { learnedWindow } = await subject.gate.read(LANE)
+    expect(learnedWindow).toBe(way === 'azure-1s' ? 1000 : 10_000)
+  }
+})
+
+test('the scripts learn the same as the model', async () => {
+  const makers = [makeLua(), makeTwin()]
+  const results = []
+  for (const maker of makers) {
+    const subject = maker.create()
+    results.push([await runWay(subject, LANE, 'azure-1s', 1), (await subject.gate.read(LANE)).learnedWindow])
+    maker.close()
+  }
+  expect(results[0]).toEqual(results[1])
+})
