@@ -155,9 +155,15 @@ function decideTiers(
 
 function resolveLimits({
   max_concurrency,
+  window,
   ...limits
 }: ProviderSettings['limits'] & ModelSettings['limits']): LaneLimits {
-  return max_concurrency === 'auto' ? { ...limits, isAdaptive: true } : { ...limits, max_concurrency }
+  return {
+    ...limits,
+    ...(max_concurrency === 'auto' ? { isAdaptive: true } : { max_concurrency }),
+    // A window that is learned ends at the whole minute: nothing larger than a minute's limit ever passes.
+    ...(window === 'auto' ? { window: 60_000, window_auto: true } : { window }),
+  }
 }
 
 /** Names come from clients: `constructor` must not find what every object inherits. */

@@ -37,9 +37,13 @@ const concurrency = z
   .describe(
     'Calls in flight at once, over all workers. `auto` finds out how many the server bears, for one of your own whose capacity nobody knows. Default 64.',
   )
-const window = duration({ max: '1d' }).describe(
-  'How coarsely the provider counts: 60s, or 1s where it enforces its limit each second. Default 60s.',
-)
+const window = z
+  .union([z.literal('auto'), duration({ max: '1d' })], {
+    error: 'expected auto, or a duration from 1ms to 1d',
+  })
+  .describe(
+    'How coarsely the provider counts: `auto` finds out, a duration such as 60s or 1s is obeyed. Default auto.',
+  )
 const headroom = z
   .number()
   .gt(0)
@@ -49,7 +53,7 @@ const headroom = z
 const providerLimits = z.strictObject({
   ...limitShape,
   max_concurrency: concurrency.prefault(64),
-  window: window.prefault('60s'),
+  window: window.prefault('auto'),
   headroom: headroom.prefault(0.99),
 })
 

@@ -28,6 +28,8 @@ export type LaneView = {
     window_ms: number
     headroom: number
   }
+  /** How coarsely the provider counts, ms: as configured, and as learned; null where it is configured. */
+  window: { configured: number | 'auto'; learned: number | null }
   /** Lower limits that the provider reported. */
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   /** What leaves at most: limit, headroom and what was learned counted in, times `speed`. */
@@ -115,8 +117,12 @@ export function createLaneControl(deps: {
         output_tokens: limits.output_tokens_per_minute ?? null,
         requests_per_day: limits.requests_per_day ?? null,
         concurrency: limits.max_concurrency ?? null,
-        window_ms: limits.window,
+        window_ms: state.learnedWindow ?? limits.window,
         headroom: limits.headroom,
+      },
+      window: {
+        configured: limits.window_auto ? 'auto' : limits.window,
+        learned: state.learnedWindow,
       },
       learned: {
         requests: state.learned.requests?.limit ?? null,

@@ -15,10 +15,15 @@ export const laneSchema = z
         ...counted,
         requests_per_day: number,
         concurrency: number,
-        window_ms: z.number(),
+        window_ms: z.number().describe('The window in force.'),
         headroom: z.number(),
       })
       .describe('As configured, a minute; null: no limit.'),
+    window: z
+      .object({ configured: z.union([z.literal('auto'), z.number()]), learned: number })
+      .describe(
+        'How coarsely the provider counts, in ms: as configured, and for `auto` the window that was learned up to now.',
+      ),
     learned: z
       .object({ requests: number, tokens: number, concurrency: number })
       .describe(

@@ -29,6 +29,7 @@ export type Lane = {
     window_ms: number
     headroom: number
   }
+  window: { configured: number | 'auto'; learned: number | null }
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   rates: Counted
   speed: number

@@ -214,6 +214,17 @@ function Limits({ lane }: { lane: Lane }) {
           <td class="num">{formatCount(lane.in_flight)} under way</td>
         </tr>
         <tr>
+          <th scope="row">Window</th>
+          <td class="num right">
+            {lane.window.configured === 'auto' ? 'auto' : formatDuration(lane.window.configured)}
+          </td>
+          <td class="num right">
+            {lane.window.learned === null ? nothing : formatDuration(lane.window.learned)}
+          </td>
+          <td class="right">{nothing}</td>
+          <td>{nothing}</td>
+        </tr>
+        <tr>
           <th scope="row">Requests a day</th>
           <td class="num right">{orNone(limits.requests_per_day)}</td>
           <td class="right">{nothing}</td>

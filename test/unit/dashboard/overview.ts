@@ -17,6 +17,7 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
       window_ms: 60_000,
       headroom: 0.99,
     },
+    window: { configured: 60_000, learned: null },
     learned: { requests: null, tokens: null, concurrency: null },
     rates: { ...none, requests: 594, tokens: 59_400 },
     speed: 1,
