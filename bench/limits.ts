@@ -16,6 +16,7 @@ import { HELP, type LimitsOptions, type Part, readOptions } from './limits/optio
 import { renderReport } from './limits/report.ts'
 import type { LimitsResult } from './limits/result.ts'
 import { measureSteady } from './limits/steady.ts'
+import { measureWays } from './limits/ways.ts'
 import { type Machine, readCommit, readMachine } from './machine.ts'
 
 const options = readOptions(process.argv.slice(2), fileURLToPath(new URL('./results', import.meta.url)))
@@ -44,6 +45,7 @@ async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
     half: find('half'),
     shared: find('shared'),
     steady: wants('steady') ? await measureSteady(say) : null,
+    ways: wants('ways') ? await measureWays(say) : null,
     fairness: wants('fairness') ? await measureFairness(say) : null,
     eta: wants('eta') ? await measureForecasts(say) : null,
     knee: wants('knee') ? await measureKnee(say) : null,

@@ -1,5 +1,6 @@
 import type { Comparison, Row } from './compare.ts'
 import type { Check, LimitsResult } from './result.ts'
+import { NEVER_REFUSED } from './ways.ts'
 
 /** Sluice's goals, each with what was found; only of the parts that were run. */
 export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
@@ -27,6 +28,14 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
       `${name}: 0.98 of the limit over 60 s, and no 429`,
       shares.most >= 0.98 && refused === 0,
       `${shares.most.toFixed(4)} used, ${refused} 429s`,
+    )
+  }
+  for (const { name, share, refused } of result.ways ?? []) {
+    const most = NEVER_REFUSED.includes(name) ? 0 : 3
+    add(
+      `limits like those of ${name}: 0.95 of what they admit over the second half-minute, at most ${most} 429s`,
+      share >= 0.95 && refused <= most,
+      `${share.toFixed(3)} used, ${refused} 429s`,
     )
   }
   if (result.fairness) {

@@ -6,7 +6,7 @@ import { LATENCY, LIMITS } from './workload.ts'
 
 /** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
 export function renderReport(result: LimitsResult): string {
-  const { machine, loadAfter, steady, fairness, eta, knee } = result
+  const { machine, loadAfter, steady, ways, fairness, eta, knee } = result
   const comparisons = [result.compare, result.half, result.shared].filter((one) => one !== null)
   return [
     `# Limits, ${result.at.slice(0, 10)}, commit ${result.commit}`,
@@ -30,6 +30,15 @@ export function renderReport(result: LimitsResult): string {
               firstShares.tokens.toFixed(3),
               String(refused),
             ]),
+          ),
+        ]),
+    ...(ways === null
+      ? []
+      : [
+          '## Six ways of enforcement, nothing configured but the limits',
+          renderTable(
+            ['limits like', 'of what they admit, 2nd half-minute', '429s'],
+            ways.map(({ name, share, refused }) => [name, share.toFixed(3), String(refused)]),
           ),
         ]),
     ...(fairness === null

@@ -3,6 +3,7 @@ import type { Fairness, Forecast } from './backlog.ts'
 import type { Comparison } from './compare.ts'
 import type { KneePhase } from './knee.ts'
 import type { SteadyRow } from './steady.ts'
+import type { WayRow } from './ways.ts'
 
 /** Everything that one run found out; what `bench/results/limits-*.json` holds. Null: that part was not run. */
 export type LimitsResult = {
@@ -15,6 +16,7 @@ export type LimitsResult = {
   half: Comparison | null
   shared: Comparison | null
   steady: SteadyRow[] | null
+  ways: WayRow[] | null
   fairness: Fairness | null
   eta: Forecast[] | null
   knee: KneePhase[] | null

@@ -30,8 +30,8 @@ export type SluiceOptions = {
   name: string
   upstreamUrl: string
   workers: number
-  /** As the provider counts, ms. */
-  windowMs: number
+  /** As the provider counts, ms; `auto`: not configured, to be found out. */
+  windowMs: number | 'auto'
   /** Lanes by name that only have a `max_concurrency`, in place of those that are configured for `LIMITS`. */
   concurrency?: Record<string, number | 'auto'>
 }
@@ -144,7 +144,7 @@ providers:
   sim:
     kind: openai-compatible
     base_url: ${upstreamUrl}
-    limits: ${JSON.stringify({ ...limits, window: `${windowMs}ms` })}
+    limits: ${JSON.stringify(windowMs === 'auto' ? limits : { ...limits, window: `${windowMs}ms` })}
     models: ${JSON.stringify(models)}
 tenants:
   noisy: { keys: [${KEYS.noisy}] }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
+import { LIMITS_LIKE, type LimitsLikeName } from '../../simulator/limits-like.ts'
 import type { SimulatorState } from '../../simulator/state.ts'
 import { startChild } from '../child.ts'
 import { type Call, chatBody, LATENCY, LIMITS, type Limits } from './workload.ts'
@@ -18,23 +19,29 @@ export type Upstream = {
   close(): Promise<void>
 }
 
-export type UpstreamOptions = {
-  name: string
-  enforcement: 'bucket' | 'window'
-  /** Of the limits, ms. */
-  windowMs: number
-}
+export type UpstreamOptions = { name: string } & (
+  | {
+      enforcement: 'bucket' | 'window'
+      /** Of the limits, ms. */
+      windowMs: number
+    }
+  | { limitsLike: LimitsLikeName }
+)
 
 /** An emptied bucket is left to refill for as long, so that calls that arrive a little early find room. */
 const LEAST_REFILL_MS = 1000
 
-export async function startUpstream({ name, enforcement, windowMs }: UpstreamOptions): Promise<Upstream> {
+export async function startUpstream(options: UpstreamOptions): Promise<Upstream> {
+  const { name } = options
+  const isLike = 'limitsLike' in options
+  const windowMs = isLike ? LIMITS_LIKE[options.limitsLike].window : options.windowMs
   const args = {
     port: 0,
     rpm: LIMITS.requests_per_minute,
     tpm: LIMITS.tokens_per_minute,
-    enforcement,
-    window: windowMs,
+    ...(isLike
+      ? { 'limits-like': options.limitsLike }
+      : { enforcement: options.enforcement, window: windowMs }),
     latency: LATENCY.least,
     jitter: LATENCY.jitter,
   }

@@ -16,7 +16,7 @@ function mixedJobs(count: number): JobRequest[] {
 async function measure(enforcement: 'bucket' | 'window', { expect, onTestFinished }: TestContext) {
   const stack = await startStack({
     workers: 2,
-    limits: `{ requests_per_minute: ${RPM}, tokens_per_minute: ${TPM}, max_concurrency: 64 }`,
+    limits: `{ requests_per_minute: ${RPM}, tokens_per_minute: ${TPM}, max_concurrency: 64, window: 60s }`,
     simulator: [
       ...['--rpm', String(RPM), '--tpm', String(TPM), '--enforcement', enforcement],
       ...['--latency', '150', '--jitter', '100'],

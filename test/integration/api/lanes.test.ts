@@ -37,6 +37,7 @@ beforeEach(async () => {
           tokens_per_minute: 6_000_000,
           max_concurrency: 8,
           headroom: 0.5,
+          window: '60s',
         },
         models: { small: {}, 'org/large:v2': { limits: { requests_per_day: 100 } } },
       },
@@ -114,6 +115,11 @@ describe('a lane', () => {
     },
   )
 
+  it('shows the window that it begins with where none is configured', async () => {
+    const { body } = await get('/v1/lanes/any/thing')
+    expect(body).toMatchObject({ window: { configured: 'auto', learned: 1000 }, limits: { window_ms: 1000 } })
+  })
+
   it('shows its limits as configured and what leaves at most', async () => {
     expect((await get('/v1/lanes/openai/small')).body).toMatchObject({
       provider: 'openai',
@@ -126,10 +132,10 @@ describe('a lane', () => {
         output_tokens: null,
         requests_per_day: null,
         concurrency: 8,
-        window_ms: 1000,
+        window_ms: 60_000,
         headroom: 0.5,
       },
-      window: { configured: 'auto', learned: 1000 },
+      window: { configured: 60_000, learned: null },
       learned: { requests: null, tokens: null, concurrency: null },
       rates: { requests: 30_000, tokens: 3_000_000, input_tokens: null, output_tokens: null },
       speed: 1,

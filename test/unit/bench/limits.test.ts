@@ -4,6 +4,7 @@ import { readOptions } from '../../../bench/limits/options.ts'
 import { sharesDuring } from '../../../bench/limits/timeline.ts'
 import { chatBody, LIMITS, makeCalls, secondsOf, sumOf } from '../../../bench/limits/workload.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
+import type { LimitsLikeName } from '../../../simulator/limits-like.ts'
 
 describe('the calls of the bench of limits', () => {
   it('are the same for the same name, and all different', () => {
@@ -49,11 +50,13 @@ describe('the goals of the bench of limits', () => {
     half: null,
     shared: null,
     steady: null,
+    ways: null,
     fairness: null,
     eta: null,
     knee: null,
   }
   const shares = (most: number) => ({ requests: most, tokens: most, most })
+  const ways = (name: LimitsLikeName, share: number, refused: number) => [{ name, share, refused }]
   const steady = (most: number, refused: number) => [
     { name: 'd. Sluice', shares: shares(most), firstShares: shares(most), refused },
   ]
@@ -74,6 +77,9 @@ describe('the goals of the bench of limits', () => {
     ['a knee that was found', { knee: knee(9, 1.5) }, true],
     ['too few calls at once', { knee: knee(8.9, 1) }, false],
     ['too many calls at once', { knee: knee(10, 1.6) }, false],
+    ['three 429s to find out that a second is counted', { ways: ways('azure-1s', 0.96, 3) }, true],
+    ['a way that is not filled', { ways: ways('azure-1s', 0.94, 0) }, false],
+    ['a single 429 of a minute', { ways: ways('gemini', 0.99, 1) }, false],
     ['a forecast as good as asked for', { eta: eta(-0.15) }, true],
     ['a forecast worse than that', { eta: eta(0.16) }, false],
     [
