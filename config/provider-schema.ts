@@ -42,7 +42,7 @@ const window = z
     error: 'expected auto, or a duration from 1ms to 1d',
   })
   .describe(
-    'How coarsely the provider counts: `auto` finds out, a duration such as 60s or 1s is obeyed. Default auto.',
+    'How coarsely the provider counts: `auto` finds out, a duration such as 60s or 1s is obeyed. Default 60s.',
   )
 const headroom = z
   .number()
@@ -53,7 +53,7 @@ const headroom = z
 const providerLimits = z.strictObject({
   ...limitShape,
   max_concurrency: concurrency.prefault(64),
-  window: window.prefault('auto'),
+  window: window.prefault('60s'),
   headroom: headroom.prefault(0.99),
 })
 

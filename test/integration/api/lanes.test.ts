@@ -41,7 +41,7 @@ beforeEach(async () => {
         },
         models: { small: {}, 'org/large:v2': { limits: { requests_per_day: 100 } } },
       },
-      any: { ...provider, models: { '*': {} } },
+      any: { ...provider, limits: { window: 'auto' }, models: { '*': {} } },
     },
   })
   service = await openTestService(config)
@@ -115,7 +115,7 @@ describe('a lane', () => {
     },
   )
 
-  it('shows the window that it begins with where none is configured', async () => {
+  it('shows the window that it begins with where it is to find out', async () => {
     const { body } = await get('/v1/lanes/any/thing')
     expect(body).toMatchObject({ window: { configured: 'auto', learned: 1000 }, limits: { window_ms: 1000 } })
   })
