@@ -99,7 +99,7 @@ export async function runWay(
 }
 
 /** What the way admits in the second half-minute to one who sees its counters and sends each call, in order, as soon as it passes. */
-export function findMost(way: LimitsLikeName, seed: number): number {
+function findMost(way: LimitsLikeName, seed: number): number {
   const { enforcement, window } = LIMITS_LIKE[way]
   // A minute's allowance may all go in its first second: over half a minute the rate is what counts.
   if (window === 60_000) return (LIMITS.tokens_per_minute * HALF_MS) / 60_000
