@@ -1,5 +1,18 @@
-import type { FlowProgress } from '../flows/runner.ts'
 import type { Tracing } from './tracing.ts'
+
+/** What is told of a flow; times are Unix ms. */
+type FlowProgress = {
+  tenant: string
+  id: string
+  requestId: string | null
+  /** W3C `traceparent` of the request that made it. */
+  trace: string | null
+  createdAt: number
+  durationMs: number
+  /** Null: it still runs. */
+  ended: 'completed' | 'failed' | 'cancelled' | null
+  errorCode: string | null
+}
 
 /**
  * A span for each flow that ended, from its creation on, in the trace of the request that made it; its jobs belong to that trace by

@@ -160,8 +160,8 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "    put(root .. ':expiry', ms(now + retain), job.id)",
-    replace: "    put(root .. ':expiry', ms(retain), job.id)",
+    find: "  put(root .. ':expiry', ms(now + retain), job.id)",
+    replace: "  put(root .. ':expiry', ms(retain), job.id)",
     tests: TTL,
     says: 'a job that ended is forgotten at once',
   },
