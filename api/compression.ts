@@ -12,6 +12,13 @@ const COMPRESSED_TYPES = /^application\/json(?:;|$)/
  * Bodies of requests are decompressed elsewhere, with their bounds.
  */
 export function registerCompression(app: Api): void {
+  // The plugin adds types of its own to those it is given: event streams and files among them. It leaves alone what a request asks it to.
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (!COMPRESSED_TYPES.test(String(reply.getHeader('content-type') ?? ''))) {
+      request.headers['x-no-compression'] = '1'
+    }
+    done(null, payload)
+  })
   app.register(compress, {
     globalDecompression: false,
     encodings: ['zstd', 'br', 'gzip', 'identity'],

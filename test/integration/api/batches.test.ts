@@ -89,7 +89,7 @@ describe('a new batch', () => {
   it.each([
     ['completion_window', { completion_window: '25h' }],
     ['completion_window', { completion_window: '0h' }],
-    ['endpoint', { endpoint: '/v1/moderations' }],
+    ['endpoint', { endpoint: '/v1/nothing' }],
     ['metadata.a', { metadata: { a: 1 } }],
     ['output_expires_after.seconds', { output_expires_after: { anchor: 'created_at', seconds: 60 } }],
   ])('is refused for a %s that is none', async (param, members) => {

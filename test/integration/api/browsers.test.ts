@@ -88,7 +88,7 @@ describe('Accept-Encoding', () => {
   let api: TestApi
   let id: string
   beforeAll(async () => {
-    api = await createTestApi({ tenants: testTenants })
+    api = await createTestApi({ tenants: testTenants, server: { early_headers: '50ms' } })
     const answer = await api.app.inject({
       method: 'POST',
       url: '/v1/jobs',
@@ -136,5 +136,18 @@ describe('Accept-Encoding', () => {
     expect(events.headers.get('content-type')).toContain('text/event-stream')
     expect(events.headers.get('content-encoding')).toBeNull()
     abort.abort()
+    const encoded = { ...key, 'accept-encoding': 'gzip, br, zstd', 'content-type': 'application/json' }
+    const chat = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: encoded,
+      body: JSON.stringify({
+        model: 'openai/small',
+        stream: true,
+        messages: [{ role: 'user', content: 'a' }],
+      }),
+    })
+    expect(chat.headers.get('content-type')).toContain('text/event-stream')
+    expect(chat.headers.get('content-encoding')).toBeNull()
+    await chat.body?.cancel()
   })
 })

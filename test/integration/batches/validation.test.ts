@@ -18,7 +18,7 @@ it('fails a batch for every fault of its lines, by their numbers, and makes no j
       line({ custom_id: 'good' }),
       line({ custom_id: 'a', method: 'GET' }),
       line({ custom_id: 'b', url: EMBEDDINGS }),
-      line({ custom_id: 'c', url: '/v1/moderations' }),
+      line({ custom_id: 'c', url: '/v1/nothing' }),
       line({ custom_id: 'd', body: undefined }),
       line({ custom_id: 'e', body: { messages: [] } }),
       line({ custom_id: 'f', body: { model: 'sim/nobody', messages: [] } }),
