@@ -12,7 +12,7 @@ const COMPRESSED_TYPES = /^application\/json(?:;|$)/
  * Bodies of requests are decompressed elsewhere, with their bounds.
  */
 export function registerCompression(app: Api): void {
-  // The plugin adds types of its own to those it is given: event streams and files among them. It leaves alone what a request asks it to.
+  // The plugin adds types of its own to those it is given, bytes of files among them. It leaves alone what a request asks it to.
   app.addHook('onSend', (request, reply, payload, done) => {
     if (!COMPRESSED_TYPES.test(String(reply.getHeader('content-type') ?? ''))) {
       request.headers['x-no-compression'] = '1'

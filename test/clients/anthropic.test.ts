@@ -391,15 +391,15 @@ test('makes a job of each call, which the job API takes as well', async () => {
 })
 
 test('runs batches, and gives each request its result', async () => {
-  claude.script = (call, response) =>
+  chats.script = (call, response) =>
     JSON.stringify(call.body.messages).includes('bad')
       ? answer(response, 400, {
           type: 'error',
           error: { type: 'invalid_request_error', message: 'so it is' },
         })
-      : answer(response, 200, thoughtful)
+      : answer(response, 200, completion('Elbe.'))
   const params = (content: string) => ({
-    model: 'claude/model',
+    model: 'chats/model',
     max_tokens: 100,
     messages: [{ role: 'user' as const, content }],
   })
@@ -407,7 +407,7 @@ test('runs batches, and gives each request its result', async () => {
     requests: [
       { custom_id: 'good', params: params(fresh()) },
       { custom_id: 'bad', params: params(fresh('bad')) },
-      { custom_id: 'chat', params: { ...params(fresh()), model: 'sim/chat' } },
+      { custom_id: 'other', params: { ...params(fresh()), model: 'sim/chat' } },
     ],
   })
   expect(made).toMatchObject({ type: 'message_batch', processing_status: 'in_progress', results_url: null })
@@ -420,12 +420,15 @@ test('runs batches, and gives each request its result', async () => {
   const results = new Map<string, unknown>()
   for await (const { custom_id, result } of await client.messages.batches.results(made.id))
     results.set(custom_id, result)
-  expect(results.get('good')).toEqual({ type: 'succeeded', message: thoughtful })
+  expect(results.get('good')).toMatchObject({
+    type: 'succeeded',
+    message: { type: 'message', content: [{ type: 'text', text: 'Elbe.' }], stop_reason: 'end_turn' },
+  })
   expect(results.get('bad')).toMatchObject({
     type: 'errored',
     error: { type: 'error', error: { type: 'invalid_request_error', message: 'so it is' } },
   })
-  expect(results.get('chat')).toMatchObject({
+  expect(results.get('other')).toMatchObject({
     type: 'succeeded',
     message: { type: 'message', role: 'assistant' },
   })

@@ -78,7 +78,8 @@ test('a job of an Anthropic model is answered, counted and priced', async () => 
     usage: { input_tokens: 1120, output_tokens: 300, total_tokens: 1420 },
     result: { object: 'chat.completion', choices: [{ message: { content: 'The sky is blue.' } }] },
   })
-  expect(job.cost_usd).toBeCloseTo((1120 + 5 * 300) / 1e6, 12)
+  // 20 tokens anew, 100 written to the prompt cache at 1.25 of the rate, 1,000 read from it at a tenth.
+  expect(job.cost_usd).toBeCloseTo((20 + 100 * 1.25 + 1000 * 0.1 + 5 * 300) / 1e6, 12)
   expect(await getAttempts(stack.urls[0]!, id)).toMatchObject([
     { outcome: 'retryable', status: 529, error_code: 'overloaded_error' },
     { outcome: 'completed', status: 200 },
