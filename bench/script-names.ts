@@ -21,7 +21,17 @@ export async function readScriptNames(): Promise<Map<string, string>> {
 }
 
 /** Folders with scripts that are named by them. */
-const FOLDERS = ['webhooks', 'batches', 'durable', 'events', 'flows', 'schedules']
+const FOLDERS = [
+  'webhooks',
+  'batches',
+  'provider-batches',
+  'durable',
+  'events',
+  'files',
+  'flows',
+  'schedules',
+  'tenants',
+]
 
 /** Most scripts are sent with their folder's `common.lua` in front, some alone, some with what tells of events around them. */
 async function readFolder(prefix: string, folder: URL): Promise<[digest: string, name: string][]> {
@@ -30,10 +40,13 @@ async function readFolder(prefix: string, folder: URL): Promise<[digest: string,
     files.map(async (file) => ({ file, text: await readFile(new URL(file, folder), 'utf8') })),
   )
   const common = texts.find(({ file }) => file === 'common.lua')?.text
+  const turns = texts.find(({ file }) => file === 'turns.lua')?.text
   return texts.flatMap(({ file, text }) => {
     const name = `${prefix}:${file.replace('.lua', '')}`
     const sent =
       common === undefined ? [text] : [text, `${common}\n${text}`, withEventReferences([common], text)]
+    // Those of the queue that know the turns of fair keys.
+    if (turns !== undefined) sent.push(`${turns}\n${text}`)
     return sent.map((one): [string, string] => [hash('sha1', one), name])
   })
 }
