@@ -44,7 +44,7 @@ export function registerCors(app: Api, deps: { config(): Config }): void {
   })
 }
 
-/** Whether `server.cors` names the origin; also without a key being asked, for whoever wrote it there trusts that page. */
+/** Whether `server.cors` names the origin. The operator trusts such a page, so it may also use a service without keys. */
 export function isListedOrigin(origin: string | undefined, config: Config): boolean {
   return origin !== undefined && config.server.cors.origins.includes(origin.toLowerCase())
 }

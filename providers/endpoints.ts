@@ -7,7 +7,7 @@ const MISSING: Record<ProviderKind, readonly CallType[]> = {
   'azure-openai': ['moderation', 'rerank'],
   anthropic: ['embedding', 'completion', 'moderation', 'rerank'],
   gemini: ['completion', 'moderation', 'rerank'],
-  // Whatever the server has.
+  // Only the server knows what it has.
   'openai-compatible': [],
 }
 
