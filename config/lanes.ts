@@ -30,6 +30,9 @@ export type LaneLimits = {
   headroom: number
 }
 
+/** A limit that several models of a provider are counted under together. */
+export type SharedLimit = { name: string; limits: LaneLimits }
+
 export type { ProviderKind }
 
 /** One `provider/model`, everything resolved: the model's own settings over its provider's over the defaults. */
@@ -42,6 +45,8 @@ export type Lane = {
   /** What happens to members that a provider of kind `anthropic` has no counterpart for. */
   onUnsupported: 'refuse' | 'drop'
   limits: LaneLimits
+  /** Limits of the provider that several lanes take from together, this one among them; absent: none. */
+  shared?: SharedLimit[]
   timeout: number
   retry: { max_attempts: number; base: number; cap: number }
   /** Null: not known, and costs are not either. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
 import type { Lane } from '../config/lanes.ts'
+import { type GateLane, laneRoot } from './addresses.ts'
 import type { CallTiming } from './concurrency.ts'
 import type { Gate } from './gate.ts'
 
@@ -31,7 +32,7 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<number>>
   return {
     hear(lane, calls, waiting = null) {
-      const root = `${prefix}:{l:${lane}}:`
+      const root = laneRoot(prefix, lane)
       return commands['sluiceGate:adapt']!(
         `${root}concurrency`,
         `${root}permits`,
@@ -66,7 +67,7 @@ export function adaptConcurrency(
     return limit
   }
 
-  async function withLimit<T extends Pick<Lane, 'id' | 'limits'>>(lane: T): Promise<T> {
+  async function withLimit<T extends GateLane>(lane: T): Promise<T> {
     if (!lane.limits.isAdaptive) return lane
     const view = known.get(lane.id)
     const isFresh = view !== undefined && performance.now() - view.at < FRESH_MS

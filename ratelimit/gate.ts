@@ -1,5 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { Lane } from '../config/lanes.ts'
+import type { GateLane } from './addresses.ts'
+import { addressBuckets } from './addresses.ts'
 import type { CallOutcome, CallSource } from './breaker.ts'
 import type { CallTiming } from './concurrency.ts'
 import type { LaneState } from './lane-state.ts'
@@ -60,7 +62,8 @@ export type Settlement = {
 }
 
 /**
- * The only way to a provider: nothing is sent without a permit. All state is in Redis. Every method is one script and
+ * The only way to a provider: nothing is sent without a permit. A permit is taken from the lane's own limits and from every
+ * shared limit that names it, whole or not at all. All state is in Redis. Every method is one script and
  * one round trip. Any number of processes may share a lane. Errors are those of ioredis.
  */
 export type Gate = {
@@ -73,7 +76,7 @@ export type Gate = {
   /** Frees permits and books what their calls really used. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
-  renew(lane: Pick<Lane, 'id' | 'limits'>, permits: string[]): Promise<void>
+  renew(lane: GateLane, permits: string[]): Promise<void>
   /** Lets nothing leave for this long (Infinity: until resumed). Never shortens a current pause. */
   pause(lane: Lane, forMs: number, reason: string): Promise<void>
   /** Ends a pause of any kind and closes the breaker. */
@@ -115,28 +118,7 @@ export function createGate({
 }: GateOptions): Gate {
   const scripts = defineScripts(redis)
 
-  /** Keys and arguments that every script begins with; `lua/common.lua` names them. */
-  function address(lane: Pick<Lane, 'id' | 'limits'>): (string | number)[] {
-    const root = `${prefix}:{l:${lane.id}}:`
-    const { limits } = lane
-    return [
-      `${root}bucket`,
-      `${root}permits`,
-      `${root}records`,
-      `${root}ledger:window`,
-      `${root}ledger:day`,
-      `${root}:`, // never there: see lib/script-keys.ts
-      now ? now() : '',
-      limits.requests_per_minute ?? '',
-      limits.tokens_per_minute ?? '',
-      limits.input_tokens_per_minute ?? '',
-      limits.output_tokens_per_minute ?? '',
-      limits.requests_per_day ?? '',
-      limits.max_concurrency ?? '',
-      limits.window_auto ? 'auto' : limits.window,
-      limits.headroom,
-    ]
-  }
+  const address = (lane: GateLane) => addressBuckets(prefix, lane, now ? now() : '')
 
   return {
     async take(lane, costs, tenants = []) {
@@ -178,7 +160,10 @@ export function createGate({
     },
 
     async read(lane) {
-      return readLaneState(await scripts.read(...address(lane)))
+      return readLaneState(
+        await scripts.read(...address(lane)),
+        (lane.shared ?? []).map(({ name }) => name),
+      )
     },
 
     async forget(lane) {

@@ -4,8 +4,12 @@ import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
 /** One value for each counted dimension. */
 export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputTokens: T }
 
-/** The state of a lane, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
-export type LaneState = {
+/** The state of a lane and of the shared limits that name it. */
+export type LaneState = BucketState & { shared: SharedState[] }
+export type SharedState = BucketState & { name: string }
+
+/** The state of one bucket, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
+export type BucketState = {
   /** Redis' clock at the reading, unix ms. */
   at: number
   /** Level of the pacing bucket: 0 and more lets the next call leave; below 0 is a debt that the refill pays off first. */
@@ -76,8 +80,17 @@ type LaneStateJson = {
   learnedWindow: number | null
 }
 
-export function readLaneState(json: string): LaneState {
-  const state = JSON.parse(json) as LaneStateJson
+/**
+ * Reads the answer of `lua/read.lua`.
+ *
+ * @param shared names of the lane's shared limits, in the order in which the script was given them
+ */
+export function readLaneState(json: string, shared: readonly string[]): LaneState {
+  const [own, ...others] = (JSON.parse(json) as LaneStateJson[]).map(toBucketState)
+  return { ...own!, shared: others.map((state, index) => ({ name: shared[index]!, ...state })) }
+}
+
+function toBucketState(state: LaneStateJson): BucketState {
   return {
     ...state,
     learnedConcurrency: null,

@@ -3,7 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 
 type Argument = string | number
 
-/** The gate's scripts as functions. Each takes the keys and arguments named at the top of its file in `lua/`. */
+/** The gate's scripts as functions. Each takes the number of its keys, then the keys and arguments named at the top of its file in `lua/`. */
 export type Scripts = {
   take(...args: Argument[]): Promise<[waitMs: number, waitingFor: string, ...permits: string[]]>
   settle(...args: Argument[]): Promise<unknown>
@@ -14,15 +14,13 @@ export type Scripts = {
   forget(...args: Argument[]): Promise<number>
 }
 
-const KEYS = 6
-
 /** Registers the scripts with the connection: it sends their hashes, and their text if Redis does not know them. */
 export function defineScripts(redis: Redis | Cluster): Scripts {
   const common = readLua('common')
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<never>>
   const define = (name: string) => {
     const command = `sluiceGate:${name}`
-    redis.defineCommand(command, { lua: `${common}\n${readLua(name)}`, numberOfKeys: KEYS })
+    redis.defineCommand(command, { lua: `${common}\n${readLua(name)}` })
     return (...args: Argument[]) => commands[command]!(...args)
   }
   return {

@@ -2,23 +2,29 @@
 -- window-learning.ts do the same in TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the
 -- contract suite, test/contract/ratelimit*.test.ts, holds the two together.
 --
--- KEYS  1 bucket         string   MessagePack of the state (made in `open`)
+-- A call takes from several buckets at once: its lane's own, and one for each shared limit that names the lane. All keys of
+-- one provider have one hash tag, so that one script sees all of its buckets. Functions work on one bucket, `b`:
+-- {keys, limits, state, now, …}, made by `openBucket`.
+--
+-- KEYS  for each bucket, the lane's own first:
+--       1 bucket         string   MessagePack of the state (made in `openBucket`)
 --       2 permits        zset     permit → end of its lease, logical ms
 --       3 records        hash     permit → MessagePack {taken at, cost, what the window held}
 --       4 ledger:window  hash     slice → MessagePack amounts taken in it and still counting
 --       5 ledger:day     hash     the same over 24 hours
---       6 none           never there, so that Redis Cluster runs nothing on a slot that it is moving
+--       last: none       never there, so that Redis Cluster runs nothing on a slot that it is moving
 -- ARGV  1 now            ms; '' = Redis' clock
---       2–5              requests, tokens, input and output tokens a minute; '' = no limit, here and below
---       6, 7             requests a day, concurrency
---       8, 9             window in ms (auto: learned), headroom
---       10…              the script's own
+--       then for each bucket:
+--       1–4              requests, tokens, input and output tokens a minute; '' = no limit, here and below
+--       5, 6             requests a day, concurrency
+--       7, 8             window in ms (auto: learned), headroom
+--       FIRST…           the script's own
 --
 -- Amounts are {requests, tokens, input tokens, output tokens}, times are ms. Numbers stay doubles all the way:
 -- MessagePack carries them exactly, where tostring would keep 14 digits.
 
-local BUCKET, PERMITS, RECORDS = KEYS[1], KEYS[2], KEYS[3]
-local WINDOW, DAY = KEYS[4], KEYS[5]
+local BUCKETS = (#KEYS - 1) / 5
+local FIRST = 2 + 8 * BUCKETS
 
 local SLICES = 600
 local MOST_JITTER_MS = 500
@@ -36,42 +42,50 @@ end
 
 -- Limits ---------------------------------------------------------------------------------------------------
 
-local requestsPerMinute, tokensPerMinute = tonumber(ARGV[2]), tonumber(ARGV[3])
-local inputPerMinute, outputPerMinute = tonumber(ARGV[4]), tonumber(ARGV[5])
-local requestsPerDay, concurrency = tonumber(ARGV[6]), tonumber(ARGV[7])
-local isAuto, headroom = ARGV[8] == 'auto', tonumber(ARGV[9])
-
 -- How the gate paces, ms: the window of its guard; what a level may hold; what calls may overtake each other by. Where
--- the window is learned, `open` sets all four to those of the lane's step.
+-- the window is learned, `openBucket` sets all four to those of the bucket's step.
 local STEPS = { { 1000, 600, 1000, 20 }, { 10000, 100, 400, 50 }, { 60000, 100, 400, 50 } }
 local FORGET_MS = 86400000
-local window = isAuto and STEPS[1][1] or tonumber(ARGV[8])
-local burst, saved, jitter = 100, max(100, min(1000, window / 10)), min(50, window / 20)
 
--- Reading must not change a lane that is not in use: `read.lua` says that it reads.
-local isReading, isUntouched = false, false
+-- Reading must not change a bucket that is not in use: `read.lua` says that it reads.
+local isReading = false
 
-local function lowerOf(configured, learned)
-  if configured and learned then return min(configured, learned.limit) end
-  return configured
+-- The bucket's keys and configured limits.
+local function addressBucket(number)
+  local key, arg = (number - 1) * 5, 1 + (number - 1) * 8
+  local window, headroom = ARGV[arg + 7], tonumber(ARGV[arg + 8])
+  local isAuto = window == 'auto'
+  local ms = isAuto and STEPS[1][1] or tonumber(window)
+  return {
+    bucket = KEYS[key + 1], permits = KEYS[key + 2], records = KEYS[key + 3],
+    ledgers = { KEYS[key + 4], KEYS[key + 5] },
+    configured = {
+      tonumber(ARGV[arg + 1]) or false, tonumber(ARGV[arg + 2]) or false, tonumber(ARGV[arg + 3]) or false,
+      tonumber(ARGV[arg + 4]) or false,
+    },
+    requestsPerDay = tonumber(ARGV[arg + 5]), concurrency = tonumber(ARGV[arg + 6]),
+    isAuto = isAuto, headroom = headroom,
+    window = ms, burst = 100, saved = max(100, min(1000, ms / 10)), jitter = min(50, ms / 20),
+    isUntouched = false,
+  }
 end
 
+local LEARNED = { 'requests', 'tokens' }
+
 -- Rates (a ms) and capacities of the window and the day; nil where there is no limit.
-local function computeLimits(learned)
-  local perMinute = {
-    lowerOf(requestsPerMinute, learned.requests), lowerOf(tokensPerMinute, learned.tokens),
-    inputPerMinute, outputPerMinute,
-  }
-  local rates, capacities = {}, {}
+local function computeLimits(b)
+  local rates, capacities, learned = {}, {}, b.state.learned
   for d = 1, 4 do
-    local limit = perMinute[d]
+    local limit = b.configured[d]
     if limit then
-      local capacity = limit * window / 60000
-      rates[d] = limit * headroom / 60000
+      local known = d <= 2 and learned[LEARNED[d]]
+      if known then limit = min(limit, known.limit) end
+      local capacity = limit * b.window / 60000
+      rates[d] = limit * b.headroom / 60000
       capacities[d] = d == 1 and max(capacity, 1) or capacity
     end
   end
-  return { rates = rates, capacities = capacities, dailyCapacities = { requestsPerDay } }
+  return { rates = rates, capacities = capacities, dailyCapacities = { b.requestsPerDay } }
 end
 
 -- Slowdown -------------------------------------------------------------------------------------------------
@@ -110,11 +124,11 @@ end
 
 local function isHeld(breaker, tenant) return includes(breaker.tenants, tenant) end
 
--- Ledger: {window, open, amounts, tail, sum}; closed slices are in the hash `key` -----------------------------
+-- Ledgers 1 (window) and 2 (day): {window, open, amounts, tail, sum}; closed slices are in the hash `b.ledgers[which]` -
 
-local function countingTime(span)
-  local spare = span * (1 / headroom - 1 - 1 / SLICES)
-  return span + max(span == window and jitter or min(50, span / 20), min(MOST_JITTER_MS, spare))
+local function countingTime(b, span)
+  local spare = span * (1 / b.headroom - 1 - 1 / SLICES)
+  return span + max(span == b.window and b.jitter or min(50, span / 20), min(MOST_JITTER_MS, spare))
 end
 
 local function createLedger(span, now)
@@ -123,7 +137,8 @@ local function createLedger(span, now)
 end
 
 -- Brings the ledger to `now` and answers it, and whether a slice was closed.
-local function rollLedger(key, ledger, span, now)
+local function rollLedger(b, which, ledger, span)
+  local key, now, isUntouched = b.ledgers[which], b.now, b.isUntouched
   if ledger.window ~= span then
     if not isUntouched then call('DEL', key) end
     local fresh = createLedger(span, now)
@@ -139,7 +154,7 @@ local function rollLedger(key, ledger, span, now)
     if not isUntouched and (a[1] ~= 0 or a[2] ~= 0 or a[3] ~= 0 or a[4] ~= 0) then call('HSET', key, previous, pack(a)) end
     ledger.amounts = { 0, 0, 0, 0 }
   end
-  local tail = floor((now - countingTime(span)) / width)
+  local tail = floor((now - countingTime(b, span)) / width)
   if tail > previous then
     if not isUntouched then call('DEL', key) end
     ledger.sum = { 0, 0, 0, 0 }
@@ -163,7 +178,8 @@ end
 
 -- Each holds at most its burst. While another level is below its own burst, it may hold up to a second's worth (a tenth
 -- of shorter windows).
-local function refill(levels, rates, lived)
+local function refill(b, lived)
+  local levels, rates, burst = b.state.levels, b.limits.rates, b.burst
   local short = 0
   for d = 1, 4 do
     local rate = rates[d]
@@ -173,7 +189,7 @@ local function refill(levels, rates, lived)
   for d = 1, 4 do
     local rate = rates[d]
     if rate and levels[d] >= rate * burst then
-      levels[d] = min(rate * (short > 0 and saved or burst), levels[d])
+      levels[d] = min(rate * (short > 0 and b.saved or burst), levels[d])
     end
   end
 end
@@ -191,28 +207,31 @@ end
 
 -- State ----------------------------------------------------------------------------------------------------
 
--- The state brought to now: clock, levels, ledgers. Answers state, now, limits, and whether a slice was closed.
-local function open()
-  local server = tonumber(ARGV[1])
-  if not server then
-    local time = call('TIME')
-    server = time[1] * 1000 + time[2] / 1000
-  end
-  local packed = call('GET', BUCKET)
+local server = tonumber(ARGV[1])
+if not server then
+  local time = call('TIME')
+  server = time[1] * 1000 + time[2] / 1000
+end
+
+-- The bucket of this number, brought to now: its clock, levels and ledgers.
+local function openBucket(number)
+  local b = addressBucket(number)
+  local packed = call('GET', b.bucket)
   local state = packed and unpackMessage(packed) or {
     last = server, skew = 0, sequence = 0,
     levels = { 0, 0, 0, 0 },
-    window = createLedger(window, server), day = createLedger(DAY_MS, server),
+    window = createLedger(b.window, server), day = createLedger(DAY_MS, server),
     slowdown = { slow = 1, from = 0, cutAt = -1 },
     pausedUntil = 0, pausedReason = '',
     breaker = closeBreaker(-1), retries = { saved = 10, seen = 0, promisedUntil = server, chains = {} },
     learned = {}, observedAt = -1,
     taken = { 0, 0, 0, 0 }, refunded = { 0, 0, 0, 0 }, throttled = 0,
   }
+  b.state = state
 
   -- As an older version wrote it.
   if not state.breaker.broken then state.breaker = closeBreaker(-1) end
-  isUntouched = isReading and (not packed or state.leaving ~= nil)
+  b.isUntouched = isReading and (not packed or state.leaving ~= nil)
 
   -- If the server's clock falls back, logical time stands still and then goes on.
   local now = server + state.skew
@@ -220,28 +239,39 @@ local function open()
     state.skew = state.skew + (state.last - now)
     now = state.last
   end
-  if isAuto then
+  b.now = now
+  if b.isAuto then
     -- State of earlier releases has no such member.
     if not state.learning or now - state.last > FORGET_MS then state.learning = createLearning(now) end
-    window, burst, saved, jitter = unpack(STEPS[state.learning.step])
+    b.window, b.burst, b.saved, b.jitter = unpack(STEPS[state.learning.step])
   end
-  local limits = computeLimits(state.learned)
-  local lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
-  refill(state.levels, limits.rates, lived)
-  local closedSlice
-  state.window, closedSlice = rollLedger(WINDOW, state.window, window, now)
-  state.day = rollLedger(DAY, state.day, DAY_MS, now)
+  b.limits = computeLimits(b)
+  refill(b, computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last))
+  state.window, b.closedSlice = rollLedger(b, 1, state.window, b.window)
+  state.day = rollLedger(b, 2, state.day, DAY_MS)
   state.last = now
-  return state, now, limits, closedSlice
+  return b
 end
 
--- A lane that was deleted (forget.lua) and is used again keeps its keys.
-local function save(state)
+local function openBuckets()
+  local buckets = {}
+  for number = 1, BUCKETS do buckets[number] = openBucket(number) end
+  return buckets
+end
+
+-- A bucket that was to be deleted (forget.lua) and is used again keeps its keys.
+local function saveBucket(b)
+  local state = b.state
   if state.leaving then
     state.leaving = nil
-    for i = 2, 5 do call('PERSIST', KEYS[i]) end
+    for _, key in ipairs({ b.permits, b.records, b.ledgers[1], b.ledgers[2] }) do call('PERSIST', key) end
   end
-  call('SET', BUCKET, pack(state))
+  call('SET', b.bucket, pack(state))
+end
+
+-- Leases that have not ended.
+local function countLeases(b)
+  return call('ZCOUNT', b.permits, '(' .. exact(b.now), '+inf')
 end
 
 -- A pause never gets shorter; the longest one gives the reason.

@@ -5,17 +5,18 @@
 
 local HOUR_MS = 3600000
 
-local state, now = open()
-if call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') > 0 then return 0 end
+local b = openBucket(1)
+local state, now = b.state, b.now
+if countLeases(b) > 0 then return 0 end
 local isPlain = state.pausedUntil <= now and state.breaker.failures == 0 and computeSpeed(state.slowdown, now) == 1
-  and (not requestsPerDay or state.day.sum[1] == 0)
+  and (not b.requestsPerDay or state.day.sum[1] == 0)
 for d = 1, 4 do isPlain = isPlain and state.window.sum[d] == 0 end
 if isPlain then
-  call('DEL', BUCKET, PERMITS, RECORDS, WINDOW, DAY)
+  call('DEL', b.bucket, b.permits, b.records, b.ledgers[1], b.ledgers[2])
   return 1
 end
 state.leaving = true
 local ttl = string.format('%d', max(DAY_MS, state.pausedUntil - now) + HOUR_MS)
-call('SET', BUCKET, pack(state), 'PX', ttl)
-for i = 2, 5 do call('PEXPIRE', KEYS[i], ttl) end
+call('SET', b.bucket, pack(state), 'PX', ttl)
+for _, key in ipairs({ b.permits, b.records, b.ledgers[1], b.ledgers[2] }) do call('PEXPIRE', key, ttl) end
 return 0

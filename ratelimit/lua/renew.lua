@@ -1,18 +1,21 @@
 -- Extends the leases of running calls. An ended lease is renewed too: the call runs, so it counts.
 --
--- ARGV    10 lease in ms; then permits
+-- ARGV    FIRST lease in ms; then permits
 -- Answer  how many of them are not settled
 -- Invariant: a settled or forgotten permit stays so.
 
--- A full Redis lets a script go on after a write that needs no memory, so a running call keeps its slot.
-call('PERSIST', BUCKET)
-local state, now = open()
+local leaseMs = tonumber(ARGV[FIRST])
 local renewed = 0
-for i = 11, #ARGV do
-  if call('HEXISTS', RECORDS, ARGV[i]) == 1 then
-    call('ZADD', PERMITS, exact(now + tonumber(ARGV[10])), ARGV[i])
-    renewed = renewed + 1
+for number = 1, BUCKETS do
+  -- A full Redis lets a script go on after a write that needs no memory, so a running call keeps its slot.
+  call('PERSIST', KEYS[(number - 1) * 5 + 1])
+  local b = openBucket(number)
+  for i = FIRST + 1, #ARGV do
+    if call('HEXISTS', b.records, ARGV[i]) == 1 then
+      call('ZADD', b.permits, exact(b.now + leaseMs), ARGV[i])
+      if number == 1 then renewed = renewed + 1 end
+    end
   end
+  saveBucket(b)
 end
-save(state)
 return renewed

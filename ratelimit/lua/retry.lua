@@ -1,13 +1,14 @@
 -- Books retries before they are scheduled, so that they stay a fifth of the lane's requests. The model, with the
 -- reasons, is test/model/ratelimit/retry-budget.ts.
 --
--- ARGV    10 how many, 11 their tenant or ''
+-- ARGV    FIRST how many, then their tenant or ''
 -- Answer  the delay of each, ms
 -- Invariant: budget promised to one retry never goes to another.
 
 local CAP, SHARE, TRICKLE, LONGEST_MS, MOST_CHAINS = 10, 0.2, 0.0005, 600000, 64
 
-local state, now = open()
+local b = openBucket(1)
+local state, now = b.state, b.now
 local budget, taken = state.retries, state.taken[1]
 budget.saved = budget.saved + SHARE * (taken - budget.seen)
 budget.seen = taken
@@ -34,13 +35,13 @@ local function findChain(tenant)
 end
 
 local waits = {}
-for i = 1, tonumber(ARGV[10]) do
+for i = 1, tonumber(ARGV[FIRST]) do
   if budget.saved >= 1 then
     budget.saved = budget.saved - 1
     waits[i] = 0
   else
     local promised = budget.promisedUntil + (1 - budget.saved) / TRICKLE
-    local chain = findChain(ARGV[11])
+    local chain = findChain(ARGV[FIRST + 1])
     local own = chain[2] + #chains / TRICKLE
     if #chains > 1 and own < promised then
       chain[2] = min(own, now + LONGEST_MS)
@@ -53,5 +54,5 @@ for i = 1, tonumber(ARGV[10]) do
     end
   end
 end
-save(state)
+saveBucket(b)
 return waits

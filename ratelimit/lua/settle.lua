@@ -1,6 +1,6 @@
 -- Frees permits and books what their calls really used; follows the provider's feedback if that reports less room.
 --
--- ARGV    from 10 on, 15 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+-- ARGV    from FIRST on, 15 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
 --         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
 --         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job. '' = not
 --         reported, here and there.
@@ -11,20 +11,18 @@ local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
 local PROVEN_MS, RETRY_MS, LONGEST_RETRY_MS, LESSON_MS = 60000, 600000, 86400000, 66000
 local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
 
-local state, now = open()
-
--- Closed slices that were corrected, by ledger; each is read once and written once.
-local corrections = { [WINDOW] = {}, [DAY] = {} }
+local buckets
 
 -- Refunds `refund` (negative: charges it) to the slice of `takenAt`, unless that has been dropped.
-local function correctLedger(key, ledger, takenAt, refund)
+local function correctLedger(b, which, ledger, takenAt, refund)
   local slice = floor(takenAt / (ledger.window / SLICES))
   if slice < ledger.tail then return end
-  local amounts = slice == ledger.open and ledger.amounts or corrections[key][slice]
+  local corrections = b.corrections[which]
+  local amounts = slice == ledger.open and ledger.amounts or corrections[slice]
   if not amounts then
-    local packed = call('HGET', key, slice)
+    local packed = call('HGET', b.ledgers[which], slice)
     amounts = packed and unpackMessage(packed) or { 0, 0, 0, 0 }
-    corrections[key][slice] = amounts
+    corrections[slice] = amounts
   end
   for d = 1, 4 do
     local back = min(refund[d], amounts[d])
@@ -33,26 +31,25 @@ local function correctLedger(key, ledger, takenAt, refund)
   end
 end
 
-local function saveCorrections()
-  for key, slices in pairs(corrections) do
+local function saveCorrections(b)
+  for which, slices in ipairs(b.corrections) do
     local fields = {}
     for slice, amounts in pairs(slices) do
       fields[#fields + 1] = slice
       fields[#fields + 1] = pack(amounts)
     end
-    if #fields > 0 then call('HSET', key, unpack(fields)) end
+    if #fields > 0 then call('HSET', b.ledgers[which], unpack(fields)) end
   end
 end
 
 -- Computed again only if an answer reported another limit.
-local currentRates
-local function findRates()
-  currentRates = currentRates or computeLimits(state.learned).rates
-  return currentRates
+local function findRates(b)
+  b.currentRates = b.currentRates or computeLimits(b).rates
+  return b.currentRates
 end
 
-local function correct(record, actual)
-  local rates = findRates()
+local function correct(b, record, actual)
+  local state, rates = b.state, findRates(b)
   local refund, corrected = {}, false
   for d = 1, 4 do
     local back = record.cost[d] - actual[d]
@@ -60,7 +57,7 @@ local function correct(record, actual)
     corrected = corrected or back ~= 0
     if rates[d] then
       local level = state.levels[d]
-      state.levels[d] = back > 0 and max(level, min(rates[d] * burst, level + back)) or level + back
+      state.levels[d] = back > 0 and max(level, min(rates[d] * b.burst, level + back)) or level + back
     end
     if back > 0 then
       state.refunded[d] = state.refunded[d] + back
@@ -69,27 +66,21 @@ local function correct(record, actual)
     end
   end
   if not corrected then return end
-  correctLedger(WINDOW, state.window, record.takenAt, refund)
-  correctLedger(DAY, state.day, record.takenAt, refund)
-end
-
-local function learn(name, configured, reported)
-  if not configured or not reported or reported <= 0 then return end
-  currentRates = nil
-  state.learned[name] = reported < configured and { limit = reported, at = now } or nil
+  correctLedger(b, 1, state.window, record.takenAt, refund)
+  correctLedger(b, 2, state.day, record.takenAt, refund)
 end
 
 -- What remains of a shorter window than a minute is over before the next call leaves.
-local function isOfUse(d, remaining, limit)
-  if not isAuto then return true end
-  local tells = state.learning.tellsMinute
+local function isOfUse(b, d, remaining, limit)
+  if not b.isAuto then return true end
+  local tells = b.state.learning.tellsMinute
   if remaining > limit / 5 then tells[d] = true end
   return tells[d]
 end
 
 -- A 429 of a new wave. True when it took a step back: it says how the provider counts, not that it has less.
-local function noteThrottled()
-  local learning = state.learning
+local function noteThrottled(b)
+  local learning, now = b.state.learning, b.now
   local isProven = now - learning.since >= PROVEN_MS and now - learning.strayAt >= PROVEN_MS
   learning.strayAt = now
   if learning.step == 1 or isProven then return false end
@@ -99,33 +90,64 @@ local function noteThrottled()
   return true
 end
 
--- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
-local function lower(d, configured, remaining, grown, size)
-  if configured and remaining and isOfUse(d, remaining, configured) then
-    state.levels[d] = min(state.levels[d], remaining - grown[d] - size[d])
+-- Whether a report about this dimension is about this bucket. It is about the limit nearest to the reported one; where only
+-- what remains was reported, about the lowest. Of equal ones, about all of them.
+local function isReportedOn(b, d, reported)
+  local configured = b.configured[d]
+  if not configured then return false end
+  if BUCKETS == 1 then return true end
+  local function distanceOf(limit)
+    return reported and reported > 0 and max(limit / reported, reported / limit) or limit
   end
+  for _, other in ipairs(buckets) do
+    if other.configured[d] and distanceOf(other.configured[d]) < distanceOf(configured) then return false end
+  end
+  return true
 end
 
-local function observe(record, size, first, grown)
+-- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
+local function observe(b, record, size, first, grown)
+  local state = b.state
   if record.takenAt < state.observedAt then return end
-  local limitRequests, limitTokens = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
-  local remainingRequests, remainingTokens = tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
-  if not (limitRequests or limitTokens or remainingRequests or remainingTokens) then return end
-  learn('requests', requestsPerMinute, limitRequests)
-  learn('tokens', tokensPerMinute, limitTokens)
-  lower(1, requestsPerMinute, remainingRequests, grown, size)
-  lower(2, tokensPerMinute, remainingTokens, grown, size)
+  local reported = { tonumber(ARGV[first]), tonumber(ARGV[first + 1]) }
+  local remaining = { tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3]) }
+  if not (reported[1] or reported[2] or remaining[1] or remaining[2]) then return end
+  local isReported = { isReportedOn(b, 1, reported[1]), isReportedOn(b, 2, reported[2]) }
+  for d = 1, 2 do
+    local limit, configured = reported[d], b.configured[d]
+    if isReported[d] and limit and limit > 0 then
+      b.currentRates = nil
+      state.learned[LEARNED[d]] = limit < configured and { limit = limit, at = b.now } or nil
+    end
+  end
+  for d = 1, 2 do
+    if isReported[d] and remaining[d] and isOfUse(b, d, remaining[d], b.configured[d]) then
+      state.levels[d] = min(state.levels[d], remaining[d] - grown[d] - size[d])
+    end
+  end
   state.observedAt = record.takenAt
 end
 
+-- The largest share of a capacity that is in use.
+local function computeLoad(b)
+  local load, limits, state = 0, b.limits, b.state
+  for d = 1, 4 do
+    local inWindow, inDay = limits.capacities[d], limits.dailyCapacities[d]
+    if inWindow then load = max(load, state.window.sum[d] / inWindow) end
+    if inDay then load = max(load, state.day.sum[d] / inDay) end
+  end
+  return load
+end
+
 -- One cut of the rate for each wave of 429s: calls that left before the last cut belong to the same wave.
-local function throttle(record, pauseMs, reason)
+local function throttle(b, record, pauseMs, reason)
+  local state, now = b.state, b.now
   local slowdown = state.slowdown
   local speed = computeSpeed(slowdown, now)
   local fresh = record.takenAt > slowdown.cutAt
   state.throttled = state.throttled + 1
   extendPause(state, now + pauseMs, reason)
-  if isAuto and fresh and pauseMs <= LESSON_MS and noteThrottled() then
+  if b.isAuto and fresh and pauseMs <= LESSON_MS and noteThrottled(b) then
     slowdown.cutAt = now
     return
   end
@@ -157,7 +179,8 @@ local function isProviderDown(broken)
 end
 
 -- Counts how a call ended, unless it left before the breaker opened or closed.
-local function judge(record, outcome, source)
+local function judge(b, record, outcome, source)
+  local state, now = b.state, b.now
   local breaker = state.breaker
   if outcome == '' or record.takenAt <= breaker.changedAt then return end
   if outcome == 'ok' then
@@ -189,33 +212,53 @@ local function judge(record, outcome, source)
   breaker.probe = nil
 end
 
-local permits, settled = {}, {}
-for i = 10, #ARGV, 15 do permits[#permits + 1] = ARGV[i] end
-local records = call('HMGET', RECORDS, unpack(permits))
-for number, permit in ipairs(permits) do
-  if records[number] and not settled[permit] then
-    settled[permit] = true
+-- Closed slices that were corrected are read once and written once.
+buckets = openBuckets()
+for _, b in ipairs(buckets) do b.corrections = { {}, {} } end
+
+local permits, settled, handled = {}, {}, {}
+for i = FIRST, #ARGV, 15 do permits[#permits + 1] = ARGV[i] end
+local records = {}
+for number, b in ipairs(buckets) do records[number] = call('HMGET', b.records, unpack(permits)) end
+for index, permit in ipairs(permits) do
+  local isKnown = false
+  for number in ipairs(buckets) do isKnown = isKnown or records[number][index] end
+  if isKnown and not handled[permit] then
+    handled[permit] = true
     settled[#settled + 1] = permit
-    local i = 10 + (number - 1) * 15
-    local record = unpackMessage(records[number])
+    local i = FIRST + (index - 1) * 15
     local sent = ARGV[i + 1] ~= ''
     local actual = { 0, 0, 0, 0 }
-    local grown = {}
     for d = 1, 4 do
       if sent then actual[d] = tonumber(ARGV[i + d]) end
-      grown[d] = state.window.sum[d] - record.used[d]
     end
-    correct(record, actual)
-    observe(record, sent and actual or record.cost, i + 5, grown)
-    judge(record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] })
-    local pauseMs = tonumber(ARGV[i + 10])
-    if pauseMs then throttle(record, pauseMs, ARGV[i + 11]) end
+    -- A 429 is the lane's, and that of the shared limits with the least room.
+    local pauseMs, highest = tonumber(ARGV[i + 10]), 0
+    if pauseMs and BUCKETS > 1 then
+      for _, b in ipairs(buckets) do
+        b.load = computeLoad(b)
+        highest = max(highest, b.load)
+      end
+    end
+    for number, b in ipairs(buckets) do
+      if records[number][index] then
+        local record = unpackMessage(records[number][index])
+        local grown = {}
+        for d = 1, 4 do grown[d] = b.state.window.sum[d] - record.used[d] end
+        correct(b, record, actual)
+        observe(b, record, sent and actual or record.cost, i + 5, grown)
+        if number == 1 then judge(b, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
+        if pauseMs and (number == 1 or b.load == highest) then throttle(b, record, pauseMs, ARGV[i + 11]) end
+      end
+    end
   end
 end
-if #settled > 0 then
-  call('HDEL', RECORDS, unpack(settled))
-  call('ZREM', PERMITS, unpack(settled))
+for _, b in ipairs(buckets) do
+  if #settled > 0 then
+    call('HDEL', b.records, unpack(settled))
+    call('ZREM', b.permits, unpack(settled))
+  end
+  saveCorrections(b)
+  saveBucket(b)
 end
-saveCorrections()
-save(state)
 return #settled

@@ -1,9 +1,10 @@
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { createRedis } from '../../lib/redis.ts'
+import type { GateLane } from '../../ratelimit/addresses.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
 import { createGate, toAmounts, toBooking, toPause, toTakeAnswer } from '../../ratelimit/gate.ts'
 import { testRedis } from '../helpers/redis.ts'
-import type { BucketState } from '../model/ratelimit/bucket.ts'
+import type { Bucket, BucketState } from '../model/ratelimit/bucket.ts'
 import { createBucket, pause, read, renew, resume, retry } from '../model/ratelimit/bucket.ts'
 import { settle } from '../model/ratelimit/settle.ts'
 import { take } from '../model/ratelimit/take.ts'
@@ -62,39 +63,49 @@ function createTwinGate({
   now: () => number
 }): Gate {
   const states = new Map<string, BucketState>()
-  const find = ({ id, limits }: Pick<Lane, 'id' | 'limits'>): BucketState => {
-    const state = states.get(id) ?? createBucket(limits.window, now())
-    states.set(id, state)
+  const find = (name: string, { window }: LaneLimits): BucketState => {
+    const state = states.get(name) ?? createBucket(window, now())
+    states.set(name, state)
     return state
   }
+  const bucketsOf = ({ id, limits, shared = [] }: GateLane): Bucket[] => [
+    { state: find(`lane ${id}`, limits), limited: limits },
+    ...shared.map((one) => ({ state: find(`shared ${one.name}`, one.limits), limited: one.limits })),
+  ]
   return {
     // The store's matter: a state that is kept in memory has no keys.
     async forget() {},
     async take(lane, costs, tenants = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
-      return toTakeAnswer(take(find(lane), lane.limits, costs.map(toAmounts), tenants, leaseMs, now()))
+      return toTakeAnswer(take(bucketsOf(lane), costs.map(toAmounts), tenants, leaseMs, now()))
     },
     async settle(lane, settlements) {
       if (settlements.length === 0) return
       const bookings = settlements.map((settlement) => toBooking(settlement, random))
-      settle(find(lane), lane.limits, bookings, now())
+      settle(bucketsOf(lane), bookings, now())
     },
     async renew(lane, permits) {
-      if (permits.length > 0) renew(find(lane), lane.limits, permits, leaseMs, now())
+      if (permits.length === 0) return
+      for (const { state, limited } of bucketsOf(lane)) renew(state, limited, permits, leaseMs, now())
     },
     async pause(lane, forMs, reason) {
-      pause(find(lane), lane.limits, toPause(forMs), reason, now())
+      const [{ state }] = bucketsOf({ ...lane, shared: [] }) as [Bucket]
+      pause(state, lane.limits, toPause(forMs), reason, now())
     },
     async resume(lane) {
-      resume(find(lane), lane.limits, now())
+      for (const { state, limited } of bucketsOf(lane)) resume(state, limited, now())
     },
     async retry(lane, count, tenant = '') {
-      return count > 0 ? retry(find(lane), lane.limits, count, tenant, now()) : []
+      return count > 0 ? retry(find(`lane ${lane.id}`, lane.limits), lane.limits, count, tenant, now()) : []
     },
     async read(lane) {
-      // A lane that was never used is none the more for being read.
-      const state = states.get(lane.id) ?? createBucket(lane.limits.window, now())
-      return read(state, lane.limits, now())
+      // A bucket that was never used is none the more for being read.
+      const show = (name: string, limits: LaneLimits) =>
+        read(states.get(name) ?? createBucket(limits.window, now()), limits, now())
+      return {
+        ...show(`lane ${lane.id}`, lane.limits),
+        shared: (lane.shared ?? []).map(({ name, limits }) => ({ name, ...show(`shared ${name}`, limits) })),
+      }
     },
   }
 }

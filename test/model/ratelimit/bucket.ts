@@ -6,7 +6,7 @@ import {
   createBreaker,
   findBreakerState,
 } from '../../../ratelimit/breaker.ts'
-import type { LaneState } from '../../../ratelimit/lane-state.ts'
+import type { BucketState as ShownState } from '../../../ratelimit/lane-state.ts'
 import { toQuantities } from '../../../ratelimit/lane-state.ts'
 import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from '../../../ratelimit/limits.ts'
 import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
@@ -55,6 +55,9 @@ export type BucketState = {
   throttled: number
   permits: Map<string, Permit>
 }
+
+/** A bucket and the limits that are kept by it. */
+export type Bucket = { state: BucketState; limited: LaneLimits }
 
 export type Permit = {
   leaseEnd: number
@@ -135,7 +138,7 @@ export function retry(
   return bookRetries(state.retries, state.taken[REQUESTS], count, now, tenant)
 }
 
-export function read(state: BucketState, lane: LaneLimits, serverNow: number): LaneState {
+export function read(state: BucketState, lane: LaneLimits, serverNow: number): ShownState {
   const { now, limits, pacing } = advance(state, lane, serverNow)
   const { requests, tokens } = state.learned
   const breaker = findBreakerState(state.breaker, now)

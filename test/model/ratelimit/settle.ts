@@ -5,42 +5,94 @@ import type { Amounts, EffectiveLimits, LearnedLimit } from '../../../ratelimit/
 import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
 import { slowDown } from '../../../ratelimit/slowdown.ts'
 import { believeRemaining, noteThrottled } from '../../../ratelimit/window-learning.ts'
-import type { BucketState, Permit } from './bucket.ts'
+import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
 import { advance, extendPause } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
 
 /** A longer pause, ms, is about more than a minute's limit. */
 const LESSON_MS = 66_000
 
-/** Frees permits and books what their calls really cost. An unknown or settled permit changes nothing. */
-export function settle(state: BucketState, lane: LaneLimits, bookings: Booking[], serverNow: number): void {
-  const { now, pacing } = advance(state, lane, serverNow)
+/**
+ * Frees permits in every bucket and books what their calls really cost. A bucket where a permit is unknown or settled
+ * does not change.
+ *
+ * @param buckets the lane's own, then those of its shared limits
+ */
+export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNow: number): void {
+  const opened = buckets.map((bucket) => ({ ...bucket, ...advance(bucket.state, bucket.limited, serverNow) }))
   for (const booking of bookings) {
-    const permit = state.permits.get(booking.permit)
-    if (!permit) continue
-    state.permits.delete(booking.permit)
-    const { actual, outcome, pauseMs, reason } = booking
-    const grown: Amounts = [0, 0, 0, 0]
-    for (const dimension of DIMENSIONS)
-      grown[dimension] = state.window.sum[dimension] - permit.used[dimension]
-    correct(
-      state,
-      computeLimits(lane, state.learned, pacing.window),
-      pacing.burst,
-      permit,
-      actual ?? [0, 0, 0, 0],
-    )
-    observe(state, lane, permit, booking, grown, now)
-    judge(state.breaker, outcome, permit.takenAt, booking.source, now)
-    if (pauseMs === null) continue
-    state.throttled++
-    const isFresh = permit.takenAt > state.slowdown.cutAt
-    const isLesson =
-      lane.window_auto && pauseMs <= LESSON_MS && isFresh && noteThrottled(state.windowLearning!, now)
-    if (isLesson) state.slowdown.cutAt = now
-    else slowDown(state.slowdown, permit.takenAt, now, pauseMs)
-    extendPause(state, now + pauseMs, reason)
+    // A 429 is the lane's, and that of the shared limits with the least room.
+    const loads = opened.map(({ state, limits }) => computeLoad(state, limits))
+    const highest = Math.max(...loads)
+    for (const [index, bucket] of opened.entries()) {
+      const permit = bucket.state.permits.get(booking.permit)
+      if (!permit) continue
+      bucket.state.permits.delete(booking.permit)
+      settleOne(bucket, permit, booking, {
+        isLane: index === 0,
+        isThrottled: index === 0 || loads[index] === highest,
+        reports: [
+          isReportedOn(buckets, bucket.limited, 'requests_per_minute', booking.limits.requests),
+          isReportedOn(buckets, bucket.limited, 'tokens_per_minute', booking.limits.tokens),
+        ],
+      })
+    }
   }
+}
+
+function settleOne(
+  { state, limited, pacing, now }: Bucket & Moment,
+  permit: Permit,
+  booking: Booking,
+  role: { isLane: boolean; isThrottled: boolean; reports: [requests: boolean, tokens: boolean] },
+): void {
+  const { actual, outcome, pauseMs, reason } = booking
+  const grown: Amounts = [0, 0, 0, 0]
+  for (const dimension of DIMENSIONS) grown[dimension] = state.window.sum[dimension] - permit.used[dimension]
+  correct(
+    state,
+    computeLimits(limited, state.learned, pacing.window),
+    pacing.burst,
+    permit,
+    actual ?? [0, 0, 0, 0],
+  )
+  observe(state, limited, permit, booking, role.reports, grown, now)
+  if (role.isLane) judge(state.breaker, outcome, permit.takenAt, booking.source, now)
+  if (pauseMs === null || !role.isThrottled) return
+  state.throttled++
+  const isFresh = permit.takenAt > state.slowdown.cutAt
+  const isLesson =
+    limited.window_auto && pauseMs <= LESSON_MS && isFresh && noteThrottled(state.windowLearning!, now)
+  if (isLesson) state.slowdown.cutAt = now
+  else slowDown(state.slowdown, permit.takenAt, now, pauseMs)
+  extendPause(state, now + pauseMs, reason)
+}
+
+/** The largest share of a capacity that is in use. */
+function computeLoad({ window, day }: BucketState, { capacities, dailyCapacities }: EffectiveLimits): number {
+  return Math.max(
+    ...DIMENSIONS.flatMap((dimension) => [
+      window.sum[dimension] / (capacities[dimension] ?? Number.POSITIVE_INFINITY),
+      day.sum[dimension] / (dailyCapacities[dimension] ?? Number.POSITIVE_INFINITY),
+    ]),
+  )
+}
+
+/**
+ * Whether a report is about this bucket. It is about the limit nearest to the reported one; where only what remains was
+ * reported, about the lowest. Of equal ones, about all of them.
+ */
+function isReportedOn(
+  buckets: readonly Bucket[],
+  limited: LaneLimits,
+  name: 'requests_per_minute' | 'tokens_per_minute',
+  reported: number | null,
+): boolean {
+  const configured = limited[name]
+  if (configured === undefined) return false
+  const distanceOf = (limit: number) =>
+    reported !== null && reported > 0 ? Math.max(limit / reported, reported / limit) : limit
+  return buckets.every(({ limited: { [name]: other } }) => other === undefined || distanceOf(other) >= distanceOf(configured))
 }
 
 /** Gives back what was taken too much, or charges what was taken too little, where and when it was taken. */
@@ -74,33 +126,28 @@ function correct(
  */
 function observe(
   state: BucketState,
-  lane: LaneLimits,
+  limited: LaneLimits,
   permit: Permit,
   { actual, limits, remaining }: Booking,
+  reports: [requests: boolean, tokens: boolean],
   grown: Amounts,
   now: number,
 ): void {
   const silent = [limits, remaining].every(({ requests, tokens }) => requests === null && tokens === null)
   if (silent || permit.takenAt < state.observedAt) return
-  const { requests_per_minute: requests, tokens_per_minute: tokens } = lane
   const { learned, levels } = state
   const size = actual ?? permit.cost
-  learned.requests = learn(learned.requests, requests, limits.requests, now)
-  learned.tokens = learn(learned.tokens, tokens, limits.tokens, now)
-  // What remains of a shorter window is over before the next call leaves.
-  const isOfUse = (dimension: 0 | 1, left: number, limit: number) =>
-    !lane.window_auto || believeRemaining(state.windowLearning!, dimension, left, limit)
-  const lower = (dimension: 0 | 1, left: number) => {
+  if (reports[REQUESTS])
+    learned.requests = learn(learned.requests, limited.requests_per_minute, limits.requests, now)
+  if (reports[TOKENS]) learned.tokens = learn(learned.tokens, limited.tokens_per_minute, limits.tokens, now)
+  const lower = (dimension: 0 | 1, configured: number | undefined, left: number | null) => {
+    if (!reports[dimension] || configured === undefined || left === null) return
+    // What remains of a shorter window is over before the next call leaves.
+    if (limited.window_auto && !believeRemaining(state.windowLearning!, dimension, left, configured)) return
     levels[dimension] = Math.min(levels[dimension], left - grown[dimension] - size[dimension])
   }
-  if (
-    requests !== undefined &&
-    remaining.requests !== null &&
-    isOfUse(REQUESTS, remaining.requests, requests)
-  )
-    lower(REQUESTS, remaining.requests)
-  if (tokens !== undefined && remaining.tokens !== null && isOfUse(TOKENS, remaining.tokens, tokens))
-    lower(TOKENS, remaining.tokens)
+  lower(REQUESTS, limited.requests_per_minute, remaining.requests)
+  lower(TOKENS, limited.tokens_per_minute, remaining.tokens)
   state.observedAt = permit.takenAt
 }
 

@@ -1,12 +1,10 @@
-import type { LaneLimits } from '../../../config/lanes.ts'
 import { bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
 import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
-import type { Amounts, Bounds, Dimension, EffectiveLimits } from '../../../ratelimit/limits.ts'
+import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 import { computeLived, findLived } from '../../../ratelimit/slowdown.ts'
-import type { Pacing } from '../../../ratelimit/window-learning.ts'
 import { noteHeld, STEPS } from '../../../ratelimit/window-learning.ts'
-import type { BucketState } from './bucket.ts'
+import type { Bucket, BucketState, Moment } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
@@ -22,69 +20,87 @@ const KEEP_MS = 3_600_000
 
 const WAITING_FOR: RefusedFor[] = ['requests', 'tokens', 'tokens', 'tokens']
 
+/** One of the buckets that a lane takes from, brought to now. */
+type Opened = Bucket & Moment
+
 /**
- * Grants the longest prefix of the costs that may leave now, each of them whole or not at all.
+ * Grants the longest prefix of the costs that may leave now, each of them from every bucket or from none.
  *
+ * @param buckets the lane's own, then those of its shared limits
  * @param tenants whose each of the costs is
  */
 export function take(
-  state: BucketState,
-  lane: LaneLimits,
+  buckets: readonly Bucket[],
   costs: Amounts[],
   tenants: readonly string[],
   leaseMs: number,
   serverNow: number,
 ): Taken {
-  const { now, limits, pacing, closedSlice } = advance(state, lane, serverNow)
-  if (closedSlice) forgetPermits(state, now)
+  const opened = buckets.map((bucket) => ({ ...bucket, ...advance(bucket.state, bucket.limited, serverNow) }))
+  for (const { state, now, closedSlice } of opened) if (closedSlice) forgetPermits(state, now)
   const permits: string[] = []
   for (const [index, cost] of costs.entries()) {
     const tenant = tenants[index] ?? ''
-    const refusal = refuse(state, lane, limits, pacing, cost, tenant, now)
+    const refusal = refuse(opened, cost, tenant)
     if (refusal) return { permits, ...refusal }
-    permits.push(grant(state, limits, cost, tenant, leaseMs, now))
+    permits.push(grant(opened, cost, tenant, leaseMs))
   }
   return { permits, waitMs: 0, waitingFor: null }
 }
 
 type Refusal = Omit<Taken, 'permits'>
+type TellWait = (ms: number | null, reason: RefusedFor) => void
 
 /** Null when the cost may leave now; else the longest of the waits and what it is for. */
-function refuse(
-  state: BucketState,
-  lane: LaneLimits,
-  limits: EffectiveLimits,
-  pacing: Pacing,
-  cost: Amounts,
-  tenant: string,
-  now: number,
-): Refusal | null {
-  for (const dimension of DIMENSIONS) {
-    const most = Math.min(
-      largestOf(lane, limits, dimension) ?? Number.POSITIVE_INFINITY,
-      limits.dailyCapacities[dimension] ?? Number.POSITIVE_INFINITY,
-    )
-    if (cost[dimension] > most)
-      return { waitMs: Number.POSITIVE_INFINITY, waitingFor: WAITING_FOR[dimension] ?? null }
+function refuse(buckets: readonly Opened[], cost: Amounts, tenant: string): Refusal | null {
+  for (const bucket of buckets) {
+    const impossible = DIMENSIONS.find((dimension) => cost[dimension] > largestOf(bucket, dimension))
+    if (impossible !== undefined)
+      return { waitMs: Number.POSITIVE_INFINITY, waitingFor: WAITING_FOR[impossible]! }
   }
 
   let longest = 0
   let waitingFor: RefusedFor | null = null
-  const wait = (ms: number | null, reason: RefusedFor) => {
+  const wait: TellWait = (ms, reason) => {
     if (ms === null || ms <= longest) return
     longest = ms
     waitingFor = reason
   }
+  // Where every bucket clearly has room, none is asked: asking notes what was held back.
+  if (buckets.every((bucket) => passes(bucket, cost))) return null
+  for (const [index, bucket] of buckets.entries()) {
+    wait(bucket.state.pausedUntil - bucket.now, 'provider_pause')
+    if (index === 0) wait(findBreakerWait(bucket.state, tenant, bucket.now), 'breaker')
+    findWaits(bucket, cost, wait)
+  }
+  return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor }
+}
 
-  wait(state.pausedUntil - now, 'provider_pause')
-  wait(findBreakerWait(state, tenant, now), 'breaker')
+/** Whether the cost may clearly leave, as far as this bucket goes. */
+function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean {
+  if (state.pausedUntil > now || state.breaker.openings > 0 || state.claim) return false
+  if (limited.max_concurrency !== undefined && findLeases(state, now).length >= limited.max_concurrency)
+    return false
+  return DIMENSIONS.every((dimension) => {
+    if (cost[dimension] === 0) return true
+    if (limits.rates[dimension] !== null && state.levels[dimension] < -EPSILON) return false
+    const fits = (sum: number, capacity: number | null) => capacity === null || sum + cost[dimension] <= capacity
+    return (
+      fits(state.window.sum[dimension], limits.capacities[dimension]) &&
+      fits(state.day.sum[dimension], limits.dailyCapacities[dimension])
+    )
+  })
+}
+
+/** Tells every wait for slots and amounts, as far as this bucket goes. */
+function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amounts, wait: TellWait): void {
   const leases = findLeases(state, now)
-  if (lane.max_concurrency !== undefined && leases.length >= lane.max_concurrency)
+  if (limited.max_concurrency !== undefined && leases.length >= limited.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
 
-  const capacities = lane.window_auto ? stretch(limits.capacities, cost) : limits.capacities
-  const windowWaits = computeLedgerWaits(state.window, capacities, cost, now, lane.headroom, pacing.jitter)
-  const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now, lane.headroom)
+  const capacities = limited.window_auto ? stretch(limits.capacities, cost) : limits.capacities
+  const windowWaits = computeLedgerWaits(state.window, capacities, cost, now, limited.headroom, pacing.jitter)
+  const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now, limited.headroom)
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
     const reason = WAITING_FOR[dimension]!
@@ -98,10 +114,9 @@ function refuse(
     if (reserve > 0 && state.window.sum[dimension] + cost[dimension] + reserve > capacities[dimension]!)
       wait(POLL_MS, reason)
   }
-  if (lane.window_auto && windowWaits.some((ms) => ms !== null))
+  if (limited.window_auto && windowWaits.some((ms) => ms !== null))
     noteHeld(state.windowLearning!, shareOf(cost, limits.capacities), now)
   state.claim = stakeClaim(state.claim, windowWaits, cost, now)
-  return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor }
 }
 
 /** How long the breaker keeps a call of this tenant; 0 or less: it may leave. */
@@ -118,25 +133,24 @@ function findBreakerWait({ breaker, permits }: BucketState, tenant: string, now:
   return Math.max(breaker.trialAt - now, untilEnd(trial?.permit))
 }
 
-function grant(
-  state: BucketState,
-  limits: EffectiveLimits,
-  cost: Amounts,
-  tenant: string,
-  leaseMs: number,
-  now: number,
-): string {
-  for (const dimension of DIMENSIONS) {
-    if (limits.rates[dimension] !== null) state.levels[dimension] -= cost[dimension]
-    state.taken[dimension] += cost[dimension]
+/** One permit for all buckets; its number was given by none of them before. */
+function grant(buckets: readonly Opened[], cost: Amounts, tenant: string, leaseMs: number): string {
+  const lane = buckets[0]!
+  const sequence = 1 + Math.max(...buckets.map(({ state }) => state.sequence))
+  const id = `${Math.floor(lane.now)}-${sequence}`
+  for (const { state, limits, now } of buckets) {
+    for (const dimension of DIMENSIONS) {
+      if (limits.rates[dimension] !== null) state.levels[dimension] -= cost[dimension]
+      state.taken[dimension] += cost[dimension]
+    }
+    addToLedger(state.window, cost)
+    addToLedger(state.day, cost)
+    state.claim = useClaim(state.claim, cost)
+    state.sequence = sequence
+    state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
   }
-  addToLedger(state.window, cost)
-  addToLedger(state.day, cost)
-  state.claim = useClaim(state.claim, cost)
-  state.sequence++
-  const id = `${Math.floor(now)}-${state.sequence}`
-  if (findBreakerState(state.breaker, now) !== 'closed') bookTrial(state.breaker, tenant, id, now)
-  state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
+  if (findBreakerState(lane.state.breaker, lane.now) !== 'closed')
+    bookTrial(lane.state.breaker, tenant, id, lane.now)
   return id
 }
 
@@ -146,11 +160,16 @@ function forgetPermits(state: BucketState, now: number): void {
   }
 }
 
-/** The largest call that may ever pass: where the window is learned, one that fits into a minute. */
-function largestOf(lane: LaneLimits, limits: EffectiveLimits, dimension: Dimension): number | null {
+/** The largest amount that may ever pass: where the window is learned, one that fits into a minute. */
+function largestOf({ limited, limits }: Opened, dimension: Dimension): number {
+  const daily = limits.dailyCapacities[dimension] ?? Number.POSITIVE_INFINITY
   const capacity = limits.capacities[dimension]
-  if (capacity === null || !lane.window_auto) return capacity
-  return Math.max(capacity, (limits.rates[dimension]! / lane.headroom) * STEPS.at(-1)!.window)
+  if (capacity === null) return daily
+  if (!limited.window_auto) return Math.min(capacity, daily)
+  return Math.min(
+    Math.max(capacity, (limits.rates[dimension]! / limited.headroom) * STEPS.at(-1)!.window),
+    daily,
+  )
 }
 
 /** A call larger than a short window's capacity passes where the window holds nothing else. */
