@@ -5,6 +5,8 @@ import type { Subject } from './ratelimit-subjects.ts'
 export type TrafficOptions = {
   subject: Subject
   lane: Lane
+  /** Lanes that the takers take from in turn; absent: all from `lane`. */
+  lanes?: readonly Lane[]
   takers: number
   /** How many ms of true time to run for. */
   durationMs: number
@@ -30,7 +32,7 @@ type Event = { at: number; run: () => Promise<void> }
 
 /** Plays takers against a lane in simulated time, event by event, and answers every call that left. */
 export async function runTraffic(options: TrafficOptions): Promise<Departure[]> {
-  const { subject, lane, random, nextCost, durationMs } = options
+  const { subject, random, nextCost, durationMs } = options
   const { latenessMs = 0, latencyMs = 0, crashShare = 0, twiceShare = 0, refunds = false, leap } = options
   const { gate, clock } = subject
   const start = clock.now
@@ -43,7 +45,7 @@ export async function runTraffic(options: TrafficOptions): Promise<Departure[]> 
   const later = (ms: number, run: Event['run']) => {
     events.push({ at: time + ms, run })
   }
-  const startTaker = () => {
+  const startTaker = (lane: Lane) => {
     let cost = nextCost()
     const turn = async (): Promise<void> => {
       const answer = await gate.take(lane, [cost])
@@ -68,7 +70,8 @@ export async function runTraffic(options: TrafficOptions): Promise<Departure[]> 
     }
     later(0, turn)
   }
-  for (let taker = 0; taker < options.takers; taker++) startTaker()
+  const lanes = options.lanes ?? [options.lane]
+  for (let taker = 0; taker < options.takers; taker++) startTaker(lanes[taker % lanes.length]!)
   if (leap) {
     const leapOn = async (): Promise<void> => {
       if (random() < leap.share) leaps += leap.pick()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { LaneLimits } from '../../config/lanes.ts'
+import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
 import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
 import { anyLimits as anyFixedLimits } from './ratelimit-limits.ts'
@@ -141,14 +141,29 @@ describe('Lua and twin', () => {
     for (const maker of makers) maker.close()
   })
 
-  /** Plays the steps against both and compares what they answer. Answers the Lua bucket's. */
-  async function playBoth(limits: LaneLimits, steps: (readonly [Passing, Step])[]): Promise<unknown[]> {
+  /**
+   * Plays the steps against both and compares what they answer. Answers the Lua bucket's.
+   *
+   * @param others a second lane and shared limits: the first names both lanes, the others only the first
+   */
+  async function playBoth(
+    limits: LaneLimits,
+    steps: (readonly [Passing, Step, isSecond?: boolean])[],
+    others?: { limits: LaneLimits; shared: LaneLimits[] },
+  ): Promise<unknown[]> {
     const subjects = makers.map((maker) => maker.create({ leaseMs: 4000, random: () => 0.5 }))
     const permits: string[] = []
     const heard: unknown[] = []
-    let lane = laneWith(limits)
+    const shared = others?.shared.map((one, index) => ({ name: `shared-${index}`, limits: one })) ?? []
+    let first: Lane = { ...laneWith(limits), shared }
+    const second: Lane = {
+      ...laneWith(others?.limits ?? limits),
+      id: 'provider/second',
+      shared: shared.slice(0, 1),
+    }
     let told = 0
-    for (const [passing, step] of steps) {
+    for (const [passing, step, isSecond] of steps) {
+      const lane = isSecond ? second : first
       const ms = passing === 'told' ? Math.min(told, 100_000) : passing
       const known = 'which' in step ? step.which.map((age) => permits[age] ?? `0-${age}`) : []
       const ask = (gate: Gate) => {
@@ -181,7 +196,7 @@ describe('Lua and twin', () => {
           return ask(gate)
         }),
       )
-      if (step.do === 'configure') lane = laneWith(step.limits)
+      if (step.do === 'configure') first = { ...laneWith(step.limits), shared: lane.shared ?? [] }
       const isState = typeof answer === 'object' && 'levels' in answer
       expect(answer).toEqual(isState ? nearly(twins) : twins)
       heard.push(answer)
@@ -202,6 +217,20 @@ describe('Lua and twin', () => {
         await playBoth(limits, steps)
       }),
       { seed, numRuns: 150 },
+    )
+  }, 120_000)
+
+  it('answer the same where two lanes take from shared limits', async () => {
+    const anyOthers = fc.record({
+      limits: anyLimits,
+      shared: fc.array(anyLimits, { minLength: 1, maxLength: 2 }),
+    })
+    const steps = fc.array(fc.tuple(anyPassing, anyStep, fc.boolean()), { minLength: 5, maxLength: 60 })
+    await fc.assert(
+      fc.asyncProperty(anyLimits, anyOthers, steps, async (limits, others, some) => {
+        await playBoth(limits, some, others)
+      }),
+      { seed, numRuns: 100 },
     )
   }, 120_000)
 
