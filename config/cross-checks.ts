@@ -3,6 +3,7 @@ import { isTimeZone } from '../lib/local-time.ts'
 import { decodeEncryptionKey, encryptionKeyPattern } from './encryption-key.ts'
 import { digestConfiguredKey } from './key-digest.ts'
 import { isLoopback } from './loopback.ts'
+import { matchesModel } from './match-model.ts'
 
 /** Fault texts of route entries, which are no secrets, so that a fault may show them. */
 export const laneFaults = {
@@ -22,6 +23,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
   if (!isRecord(config)) return []
   return [
     ...checkRoutes(config.routes, config.providers),
+    ...checkSharedLimits(config.providers),
     ...checkKeys(config.tenants),
     ...checkHost(config.server, config.tenants),
     ...checkRedis(config.redis),
@@ -56,6 +58,22 @@ function findLaneFault(lane: string, providers: unknown): string | null {
   if (model === '*') return laneFaults.wildcard
   if (Object.hasOwn(models, model) || Object.hasOwn(models, '*')) return null
   return laneFaults.model
+}
+
+/** A pattern that names no model is a slip of the pen: nothing would be limited by it. */
+function checkSharedLimits(providers: unknown): ReferenceFault[] {
+  return entriesOf(providers).flatMap(([provider, settings]) => {
+    const { shared_limits, models } = isRecord(settings) ? settings : {}
+    if (!isRecord(models) || Object.hasOwn(models, '*')) return []
+    return entriesOf(shared_limits).flatMap(([name, limit]) =>
+      (isRecord(limit) && Array.isArray(limit.models) ? limit.models : []).flatMap((pattern, index) => {
+        if (typeof pattern !== 'string') return []
+        if (Object.keys(models).some((model) => matchesModel(pattern, model))) return []
+        const path = ['providers', provider, 'shared_limits', name, 'models', index]
+        return [{ path, message: 'names no model of this provider', input: pattern }]
+      }),
+    )
+  })
 }
 
 function checkKeys(tenants: unknown): ReferenceFault[] {

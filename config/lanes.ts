@@ -1,4 +1,5 @@
 import type { Price } from '../lib/price.ts'
+import { matchesModel } from './match-model.ts'
 import { resolvePrice } from './prices.ts'
 import type { ProviderKind } from './provider-kind.ts'
 import { coalesceDefaults } from './provider-schema.ts'
@@ -71,6 +72,18 @@ export type Lane = {
 type ProviderSettings = Config['providers'][string]
 type ModelSettings = ProviderSettings['models'][string]
 
+/** The limits that a call of the lane takes from: its own, then those that it shares. */
+export function listLimits({ limits, shared = [] }: Pick<Lane, 'limits' | 'shared'>): LaneLimits[] {
+  return [limits, ...shared.map((one) => one.limits)]
+}
+
+/** Calls that may be in flight at once in the lane; Infinity: no limit. Lanes that share a limit share its slots. */
+export function findSlots(lane: Pick<Lane, 'limits' | 'shared'>): number {
+  return Math.min(
+    ...listLimits(lane).map(({ max_concurrency }) => max_concurrency ?? Number.POSITIVE_INFINITY),
+  )
+}
+
 const wildcard = '*'
 
 /** The lane named `provider/model` (the first slash divides); null where the configuration has none. */
@@ -126,6 +139,7 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     kind: settings.kind,
     onUnsupported: settings.kind === 'anthropic' ? settings.on_unsupported : 'refuse',
     limits: resolveLimits({ ...settings.limits, ...own.limits }),
+    ...resolveShared(model, settings),
     timeout: own.timeout ?? settings.timeout,
     retry: { ...settings.retry, ...own.retry },
     price: resolvePrice({
@@ -158,14 +172,28 @@ function decideTiers(
   }
 }
 
+function resolveShared(model: string, { shared_limits, limits }: ProviderSettings): Pick<Lane, 'shared'> {
+  const shared = Object.entries(shared_limits)
+    .filter(([, { models }]) => models.some((pattern) => matchesModel(pattern, model)))
+    .map(([name, { models: _, ...own }]) => ({
+      name,
+      limits: resolveLimits({ window: limits.window, headroom: limits.headroom, ...own }),
+    }))
+  return shared.length === 0 ? {} : { shared }
+}
+
 function resolveLimits({
   max_concurrency,
   window,
   ...limits
-}: ProviderSettings['limits'] & ModelSettings['limits']): LaneLimits {
+}: Omit<ProviderSettings['limits'], 'max_concurrency'> & ModelSettings['limits']): LaneLimits {
   return {
     ...limits,
-    ...(max_concurrency === 'auto' ? { isAdaptive: true } : { max_concurrency }),
+    ...(max_concurrency === 'auto'
+      ? { isAdaptive: true }
+      : max_concurrency === undefined
+        ? {}
+        : { max_concurrency }),
     // A window that is learned ends at the whole minute: nothing larger than a minute's limit ever passes.
     ...(window === 'auto' ? { window: 60_000, window_auto: true } : { window }),
   }

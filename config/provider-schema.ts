@@ -8,6 +8,7 @@ import {
   headerValue,
   httpUrl,
   modelNamePattern,
+  namePattern,
 } from './schema-parts.ts'
 import { tierSchema, tiersSchema } from './tier-schema.ts'
 
@@ -63,6 +64,34 @@ const modelLimits = z.strictObject({
   window: window.optional(),
   headroom: headroom.optional(),
 })
+
+const modelPattern = z
+  .string()
+  .regex(modelNamePattern, {
+    error: 'expected the name of a model, in which * stands for any characters',
+  })
+  .describe('A model as it is named below; * stands for any characters.')
+
+const sharedLimit = z
+  .strictObject({
+    models: z
+      .array(modelPattern)
+      .min(1)
+      .describe('The models that the provider counts together, such as claude-opus-4-*.'),
+    ...limitShape,
+    max_concurrency: count()
+      .optional()
+      .describe('Calls of all these models in flight at once. Without it: not limited together.'),
+    window: window
+      .optional()
+      .describe("How coarsely the provider counts this limit. Default: the provider's."),
+    headroom: headroom.optional().describe("Share of the limit to use. Default: the provider's."),
+  })
+  .refine(
+    ({ models: _, window: __, headroom: ___, ...limits }) =>
+      Object.values(limits).some((limit) => limit !== undefined),
+    { error: 'expected at least one limit, such as requests_per_minute' },
+  )
 
 const timeout = duration({ max: maxTimer }).describe(
   'How long one call may take, to its last byte. Default 120s.',
@@ -161,6 +190,11 @@ const modelName = z.string().regex(modelNamePattern, {
     'a model name starts with a letter, a digit, "/", "@" or "*" and has letters, digits, blanks within and . _ : / @ * + ~ - only, 200 at the most',
 })
 
+const sharedName = z.string().regex(namePattern, {
+  error:
+    'expected a name of letters, digits, ".", "_" and "-" that begins with a letter or a digit, 64 characters at the most',
+})
+
 const shared = {
   headers: z
     .record(headerName, headerValue())
@@ -169,6 +203,12 @@ const shared = {
   limits: providerLimits
     .prefault({})
     .describe('Limits of each model below, each counted by itself, unless the model says otherwise.'),
+  shared_limits: z
+    .record(sharedName, sharedLimit)
+    .prefault({})
+    .describe(
+      'Limits that the provider counts over several models together, by names of your own. A call takes from the limits of its model and from every shared limit that names it, whole or not at all.',
+    ),
   timeout: timeout.prefault('120s'),
   retry: providerRetry
     .prefault({})

@@ -23,7 +23,8 @@ export function addressBuckets(prefix: string, lane: GateLane, now: number | '')
   return [keys.length, ...keys, now, ...[lane, ...shared].flatMap(({ limits }) => toArguments(limits))]
 }
 
-function bucketKeys(root: string): string[] {
+/** The keys of one bucket. */
+export function bucketKeys(root: string): string[] {
   return [`${root}bucket`, `${root}permits`, `${root}records`, `${root}ledger:window`, `${root}ledger:day`]
 }
 

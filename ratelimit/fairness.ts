@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { Lane } from '../config/lanes.ts'
+import { findSlots, type Lane, listLimits } from '../config/lanes.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Cost, LaneWaitingFor } from './gate.ts'
 
@@ -57,19 +57,25 @@ export function flowOf({ band, later, again }: Pick<Tagged, 'band' | 'later' | '
 export type ServiceShares = { requests: number; tokens: number }
 
 export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): ServiceShares {
-  const { limits } = lane
-  const share = (amount: number, perMinute: number | undefined) =>
-    perMinute === undefined ? 0 : (amount * 60) / perMinute
+  const all = listLimits(lane)
+  const share = (amount: number, name: CountedLimit) =>
+    Math.max(...all.map(({ [name]: perMinute }) => (perMinute === undefined ? 0 : (amount * 60) / perMinute)))
   return {
     // A coalesced entry is only a small part of a request.
-    requests: lane.coalesce ? 0 : share(1, limits.requests_per_minute),
+    requests: lane.coalesce ? 0 : share(1, 'requests_per_minute'),
     tokens: Math.max(
-      share(cost.tokens, limits.tokens_per_minute),
-      share(cost.inputTokens, limits.input_tokens_per_minute),
-      share(cost.outputTokens, limits.output_tokens_per_minute),
+      share(cost.tokens, 'tokens_per_minute'),
+      share(cost.inputTokens, 'input_tokens_per_minute'),
+      share(cost.outputTokens, 'output_tokens_per_minute'),
     ),
   }
 }
+
+type CountedLimit =
+  | 'requests_per_minute'
+  | 'tokens_per_minute'
+  | 'input_tokens_per_minute'
+  | 'output_tokens_per_minute'
 
 /** How long a cost occupies a lane at its full rate, in seconds: the largest dimension, and at least its time in the slots. */
 export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {
@@ -82,9 +88,9 @@ export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number
 }
 
 /** Least time that a call takes of all the lane's slots together, s. */
-function slotSeconds({ coalesce, limits }: Lane): number {
+function slotSeconds(lane: Lane): number {
   // A coalesced entry is only a small part of a call.
-  return coalesce || limits.max_concurrency === undefined ? 0 : CALL_SECONDS / limits.max_concurrency
+  return lane.coalesce ? 0 : CALL_SECONDS / findSlots(lane)
 }
 
 /** The queue's priority (1 is served first) of an entry with this start tag. */

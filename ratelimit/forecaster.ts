@@ -1,4 +1,4 @@
-import type { Lane } from '../config/lanes.ts'
+import { findSlots, type Lane, type LaneLimits, listLimits } from '../config/lanes.ts'
 import {
   BAND_SECONDS,
   type Band,
@@ -8,7 +8,7 @@ import {
   tagEntries,
 } from './fairness.ts'
 import type { Gate, LaneWaitingFor } from './gate.ts'
-import type { LaneState } from './lane-state.ts'
+import type { BucketState, LaneState } from './lane-state.ts'
 
 /** Where an entry stands: its start tag and its band. */
 export type QueuePosition = { start: number; band: Band }
@@ -107,16 +107,18 @@ export function createForecaster(deps: {
       deps.gate.read(lane),
       deps.waiting(id),
     ])
+    const pausedUntil = Math.max(...[state, ...state.shared].map((bucket) => bucket.pausedUntil ?? 0))
+    const slots = Math.min(findSlots(lane), state.learnedConcurrency ?? Number.POSITIVE_INFINITY)
+    const speed = computeSpeed(lane, state)
     return {
       fair: waiting === 0 ? { ...fair, ends: new Map() } : fair,
-      openAt: Math.max(deps.now(), state.pausedUntil ?? 0),
-      speed: fair.rate ?? divide(computeSpeed(lane, state), fair.overlap),
-      waitingFor: state.pausedUntil === null ? fair.waitingFor : 'provider_pause',
+      openAt: Math.max(deps.now(), pausedUntil),
+      speed: fair.rate ?? divide(speed, fair.overlap),
+      waitingFor: pausedUntil === 0 ? fair.waitingFor : 'provider_pause',
       isFree:
         waiting === 0 ||
-        (computeSpeed(lane, state) === null &&
-          waiting + state.inFlight <=
-            (state.learnedConcurrency ?? lane.limits.max_concurrency ?? Number.POSITIVE_INFINITY)),
+        (speed === null &&
+          waiting + Math.max(...[state, ...state.shared].map((one) => one.inFlight)) <= slots),
       isDown: state.breaker.state !== 'closed',
     }
   }
@@ -143,9 +145,15 @@ export function createForecaster(deps: {
   }
 }
 
-/** Seconds of service a second that the limits allow now; null for a lane without limits. */
+/** Seconds of service a second that the limits allow now, the lane's own and those it shares; null: there are none. */
 function computeSpeed(lane: Lane, state: LaneState): number | null {
-  const { limits } = lane
+  const speeds = listLimits(lane)
+    .map((limits, index) => computeBucketSpeed(limits, index === 0 ? state : state.shared[index - 1]!))
+    .filter((speed) => speed !== null)
+  return speeds.length === 0 ? null : Math.min(...speeds)
+}
+
+function computeBucketSpeed(limits: LaneLimits, state: BucketState): number | null {
   const shares = [
     [state.rates.requests, limits.requests_per_minute],
     [state.rates.tokens, limits.tokens_per_minute],

@@ -2,6 +2,7 @@ import type { Cluster, Redis } from 'ioredis'
 import type { Lane } from '../config/lanes.ts'
 import type { GateLane } from './addresses.ts'
 import { addressBuckets } from './addresses.ts'
+import { createLaneAdoption } from './adopt-lanes.ts'
 import type { CallOutcome, CallSource } from './breaker.ts'
 import type { CallTiming } from './concurrency.ts'
 import type { LaneState } from './lane-state.ts'
@@ -118,11 +119,15 @@ export function createGate({
 }: GateOptions): Gate {
   const scripts = defineScripts(redis)
 
+  const adoption = createLaneAdoption({ redis, prefix })
+
+  /** Keys and arguments that every script begins with. Permits are renewed and settled where they were taken. */
   const address = (lane: GateLane) => addressBuckets(prefix, lane, now ? now() : '')
 
   return {
     async take(lane, costs, tenants = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
+      await adoption.adopt(lane.id)
       const [waitMs, waitingFor, ...permits] = await scripts.take(
         ...address(lane),
         leaseMs,
@@ -148,10 +153,12 @@ export function createGate({
     },
 
     async pause(lane, forMs, reason) {
+      await adoption.adopt(lane.id)
       await scripts.pause(...address(lane), toPause(forMs), reason)
     },
 
     async resume(lane) {
+      await adoption.adopt(lane.id)
       await scripts.pause(...address(lane), '', '')
     },
 
@@ -160,6 +167,7 @@ export function createGate({
     },
 
     async read(lane) {
+      await adoption.adopt(lane.id)
       return readLaneState(
         await scripts.read(...address(lane)),
         (lane.shared ?? []).map(({ name }) => name),
@@ -168,6 +176,7 @@ export function createGate({
 
     async forget(lane) {
       await scripts.forget(...address(lane))
+      adoption.forget(lane.id)
     },
   }
 }

@@ -19,7 +19,10 @@ export function openHeartbeat(
   return startHeartbeat({
     renewal: createRenewal({ leases: createLeases({ redis, prefix, lockMs, placeMs }), gate }),
     renewMs,
-    limitsOf: (lane) => resolveLane(config.current(), lane)?.limits ?? null,
+    limitsOf(id) {
+      const lane = resolveLane(config.current(), id)
+      return lane && { limits: lane.limits, shared: lane.shared ?? [] }
+    },
     thread: {
       redis: {
         ...(url === undefined ? {} : { url }),

@@ -1,9 +1,8 @@
 import { Worker } from 'node:worker_threads'
-import type { LaneLimits } from '../config/lanes.ts'
 import type { Held } from '../jobs/queue.ts'
 import type { RedisTarget } from '../lib/redis.ts'
 import { type Holding, lockHolding, permitHolding, placeHolding } from './holdings.ts'
-import type { HoldingsChange, Renewal } from './renewal.ts'
+import type { HeldLimits, HoldingsChange, Renewal } from './renewal.ts'
 
 /** The main loop gives a sign of life this often, ms. */
 const SIGN_MS = 1000
@@ -56,7 +55,7 @@ export function startHeartbeat(deps: {
   renewal: Renewal
   renewMs: number
   /** As configured now; null: no longer configured. */
-  limitsOf: (lane: string) => LaneLimits | null
+  limitsOf: (lane: string) => HeldLimits | null
   /** Null: the main loop renews. */
   thread: HeartbeatThread | null
   onError: (error: unknown, what: string) => void
@@ -118,7 +117,7 @@ export function startHeartbeat(deps: {
   }
 
   /** The limits of a lane, if they changed since the last message. */
-  function readLimits(lane: string): [string, LaneLimits][] {
+  function readLimits(lane: string): [string, HeldLimits][] {
     const now = deps.limitsOf(lane)
     const text = JSON.stringify(now)
     if (now === null || limits.get(lane) === text) return []

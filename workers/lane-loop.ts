@@ -1,4 +1,4 @@
-import type { Lane } from '../config/lanes.ts'
+import { findSlots, type Lane } from '../config/lanes.ts'
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
@@ -432,7 +432,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   async function giveBackSpare(current: Lane): Promise<void> {
     // Entries that leave within half a second hold up nobody for long, and giving them back costs as much.
     // Where few calls run at once, and each takes long, a few entries hold up an earlier turn for as many calls.
-    const slots = Math.ceil((current.limits.max_concurrency ?? Number.POSITIVE_INFINITY) / 4)
+    const slots = Math.ceil(findSlots(current) / 4)
     const most = Math.max(Math.min(2 * ahead + SPARE_HAND, slots), pace.perSpan())
     if (current.coalesce || hand.length <= most) return
     const kept = Math.min(ahead, most)

@@ -1,10 +1,13 @@
-import type { LaneLimits } from '../config/lanes.ts'
 import type { Leases, Lock } from '../jobs/leases.ts'
+import type { GateLane } from '../ratelimit/addresses.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import { createHoldings, type Holding, type Holdings, readHolding } from './holdings.ts'
 
 /** Holdings without a slot that were added or removed, and limits of lanes, which the renewal of permits needs. */
-export type HoldingsChange = { held: Holding[]; dropped: Holding[]; limits: [lane: string, LaneLimits][] }
+export type HoldingsChange = { held: Holding[]; dropped: Holding[]; limits: [lane: string, HeldLimits][] }
+
+/** The limits that permits of a lane are taken from. */
+export type HeldLimits = Omit<GateLane, 'id'>
 
 export type Renewal = {
   /** What is held; see `createHoldings`. */
@@ -25,7 +28,7 @@ export function createRenewal(deps: {
   const { leases, gate } = deps
   const holdings = createHoldings(deps.memory)
   const others = new Set<Holding>()
-  const limits = new Map<string, LaneLimits>()
+  const limits = new Map<string, HeldLimits>()
 
   function group() {
     const locks = new Map<string, Lock[]>()
@@ -63,7 +66,7 @@ export function createRenewal(deps: {
         // Permits of a lane whose limits have not arrived yet are renewed next time: their leases last ten times as long.
         ...[...permits].flatMap(([lane, some]) => {
           const known = limits.get(lane)
-          return known === undefined ? [] : [gate.renew({ id: lane, limits: known }, some)]
+          return known === undefined ? [] : [gate.renew({ id: lane, ...known }, some)]
         }),
       ])
       for (const one of renewed) if (one.status === 'rejected') throw one.reason

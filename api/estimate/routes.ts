@@ -55,14 +55,17 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
   /** When the load of a lane has gone through its limits, Unix ms. */
   async function foresee(tenant: string, load: LaneLoad): Promise<number> {
     const { lane } = load
-    const { limits: of } = lane
     const start = (await deps.forecast(lane.id, tenant, 'normal').catch(() => null)) ?? deps.now()
-    const minutes = (amount: number, perMinute: number | undefined) =>
-      perMinute === undefined ? 0 : amount / (perMinute * of.headroom)
     const needed = Math.max(
-      minutes(load.jobs - load.shared, of.requests_per_minute),
-      minutes(load.tokens, of.tokens_per_minute),
-      minutes(load.inputTokens, of.input_tokens_per_minute),
+      ...listLimits(lane).flatMap((of) => {
+        const minutes = (amount: number, perMinute: number | undefined) =>
+          perMinute === undefined ? 0 : amount / (perMinute * of.headroom)
+        return [
+          minutes(load.jobs - load.shared, of.requests_per_minute),
+          minutes(load.tokens, of.tokens_per_minute),
+          minutes(load.inputTokens, of.input_tokens_per_minute),
+        ]
+      }),
     )
     return Math.max(start, deps.now()) + Math.round(needed * 60_000)
   }

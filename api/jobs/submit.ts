@@ -1,5 +1,5 @@
 import { findWindow } from '../../config/budget-windows.ts'
-import type { Lane } from '../../config/lanes.ts'
+import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { fairKeyOfBody } from '../../jobs/fair-key.ts'
@@ -262,20 +262,26 @@ function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob[
   return { url: webhook.url, events: [...new Set(events)] }
 }
 
-/** A request that is larger than its lane admits in a whole window would wait for ever. */
+/** A request that is larger than its lane, or a shared limit, admits in a whole window would wait for ever. */
 function refuseOversize(lane: Lane, cost: JobCost): void {
-  const windowsPerMinute = 60_000 / lane.limits.window
+  refuseAbove(lane.id, lane.limits, cost)
+  for (const { name, limits } of lane.shared ?? [])
+    refuseAbove(`the shared limit ${name} of ${lane.provider}`, limits, cost)
+}
+
+function refuseAbove(whose: string, limits: LaneLimits, cost: JobCost): void {
+  const windowsPerMinute = 60_000 / limits.window
   const checks = [
-    ['tokens', cost.tokens, lane.limits.tokens_per_minute],
-    ['input tokens', cost.inputTokens, lane.limits.input_tokens_per_minute],
-    ['output tokens', cost.outputTokens, lane.limits.output_tokens_per_minute],
+    ['tokens', cost.tokens, limits.tokens_per_minute],
+    ['input tokens', cost.inputTokens, limits.input_tokens_per_minute],
+    ['output tokens', cost.outputTokens, limits.output_tokens_per_minute],
   ] as const
   for (const [name, needed, perMinute] of checks) {
     if (perMinute === undefined || needed <= perMinute / windowsPerMinute) continue
     const capacity = Math.floor(perMinute / windowsPerMinute)
     throw new ApiError(
       'exceeds_limit',
-      `body: needs about ${needed} ${name}, and ${lane.id} admits ${capacity} in ${lane.limits.window / 1000} s`,
+      `body: needs about ${needed} ${name}, and ${whose} admits ${capacity} in ${limits.window / 1000} s`,
       { param: 'body' },
     )
   }

@@ -4,15 +4,9 @@ import { LONGEST_PAUSE_DELAY_MS, type Queues } from '../../jobs/queue.ts'
 import type { BrokenCall, BrokenCalls } from '../../ratelimit/broken-calls.ts'
 import type { Fairness } from '../../ratelimit/fairness.ts'
 import type { Gate } from '../../ratelimit/gate.ts'
-import type { Quantities } from '../../ratelimit/lane-state.ts'
 import type { Latencies } from '../../ratelimit/latencies.ts'
-
-type CountedRates = {
-  requests: number | null
-  tokens: number | null
-  input_tokens: number | null
-  output_tokens: number | null
-}
+import type { CountedRates, HeldBackBy, LimitsView, SharedLimitView } from './shared-limits.ts'
+import { computeUtilisation, findTightest, showLimits, showSharedLimits, toCounted } from './shared-limits.ts'
 
 /** A lane as operators see it. Rates are a minute, times RFC 3339. */
 export type LaneView = {
@@ -22,12 +16,11 @@ export type LaneView = {
   model: string
   kind: string
   /** As configured; null is no limit. */
-  limits: CountedRates & {
-    requests_per_day: number | null
-    concurrency: number | null
-    window_ms: number
-    headroom: number
-  }
+  limits: LimitsView
+  /** The shared limits that name it. */
+  shared_limits: SharedLimitView[]
+  /** While its jobs wait for room: the limit with the least. */
+  held_back_by: HeldBackBy | null
   /** How coarsely the provider counts, ms: as configured, and as learned; null where it is configured. */
   window: { configured: number | 'auto'; learned: number | null }
   /** Lower limits that the provider reported. */
@@ -99,27 +92,25 @@ export function createLaneControl(deps: {
       deps.scheduled(),
     ])
     const { limits } = lane
-    const shares = (['requests', 'tokens', 'inputTokens', 'outputTokens'] as const).map((dimension) => {
-      const capacity = state.capacities[dimension]
-      return capacity === null ? 0 : state.used[dimension] / capacity
-    })
-    const paused = state.pausedUntil !== null
+    const pausedLongest = [state, ...state.shared].reduce((longest, one) =>
+      (one.pausedUntil ?? 0) > (longest.pausedUntil ?? 0) ? one : longest,
+    )
+    const paused = pausedLongest.pausedUntil !== null
+    // What workers noted last may be a pause that has ended since.
+    const waitingFor = paused
+      ? 'provider_pause'
+      : fair.waitingFor === 'provider_pause'
+        ? null
+        : fair.waitingFor
     return {
       id: lane.id,
       object: 'lane',
       provider: lane.provider,
       model: lane.model,
       kind: lane.kind,
-      limits: {
-        requests: limits.requests_per_minute ?? null,
-        tokens: limits.tokens_per_minute ?? null,
-        input_tokens: limits.input_tokens_per_minute ?? null,
-        output_tokens: limits.output_tokens_per_minute ?? null,
-        requests_per_day: limits.requests_per_day ?? null,
-        concurrency: limits.max_concurrency ?? null,
-        window_ms: state.learnedWindow ?? limits.window,
-        headroom: limits.headroom,
-      },
+      limits: showLimits(limits, state.learnedWindow),
+      shared_limits: showSharedLimits(lane, state),
+      held_back_by: waitingFor === null ? null : findTightest(lane, state),
       window: {
         configured: limits.window_auto ? 'auto' : limits.window,
         learned: state.learnedWindow,
@@ -132,7 +123,7 @@ export function createLaneControl(deps: {
       rates: toCounted(state.rates),
       speed: state.speed,
       levels: toCounted(state.levels),
-      utilisation: Math.max(0, ...shares),
+      utilisation: computeUtilisation(state),
       used: toCounted(state.used),
       backlog: {
         waiting: backlog.waiting,
@@ -140,10 +131,9 @@ export function createLaneControl(deps: {
         held: backlog.active,
       },
       in_flight: state.inFlight,
-      paused_until: paused ? new Date(state.pausedUntil!).toISOString() : null,
-      paused_reason: state.pausedReason,
-      // What workers noted last may be a pause that has ended since.
-      waiting_for: paused ? 'provider_pause' : fair.waitingFor === 'provider_pause' ? null : fair.waitingFor,
+      paused_until: paused ? new Date(pausedLongest.pausedUntil!).toISOString() : null,
+      paused_reason: pausedLongest.pausedReason,
+      waiting_for: waitingFor,
       breaker: {
         state: state.breaker.state,
         failures: state.breaker.failures,
@@ -180,7 +170,9 @@ export function createLaneControl(deps: {
     async resume(id) {
       const lane = resolveLane(config(), id)
       if (!lane) return false
-      const { pausedUntil } = await gate.read(lane)
+      const { pausedUntil: own, shared } = await gate.read(lane)
+      const ends = [own, ...shared.map((one) => one.pausedUntil)].filter((end) => end !== null)
+      const pausedUntil = ends.length === 0 ? null : Math.max(...ends)
       await gate.resume(lane)
       // Jobs that the pause delayed (workers/hand-off.ts). Their times may come from another clock.
       if (pausedUntil !== null) {
@@ -190,14 +182,5 @@ export function createLaneControl(deps: {
       await deps.wake(id)
       return true
     },
-  }
-}
-
-function toCounted(quantities: Quantities<number | null>): CountedRates {
-  return {
-    requests: quantities.requests,
-    tokens: quantities.tokens,
-    input_tokens: quantities.inputTokens,
-    output_tokens: quantities.outputTokens,
   }
 }

@@ -3,6 +3,16 @@ import { z } from 'zod'
 const number = z.number().nullable()
 const counted = { requests: number, tokens: number, input_tokens: number, output_tokens: number }
 
+const limitsSchema = z
+  .object({
+    ...counted,
+    requests_per_day: number,
+    concurrency: number,
+    window_ms: z.number().describe('The window in force.'),
+    headroom: z.number(),
+  })
+  .describe('As configured, a minute; null: no limit.')
+
 export const laneSchema = z
   .object({
     id: z.string().describe('`provider/model`'),
@@ -10,15 +20,33 @@ export const laneSchema = z
     provider: z.string(),
     model: z.string(),
     kind: z.string(),
-    limits: z
-      .object({
-        ...counted,
-        requests_per_day: number,
-        concurrency: number,
-        window_ms: z.number().describe('The window in force.'),
-        headroom: z.number(),
-      })
-      .describe('As configured, a minute; null: no limit.'),
+    limits: limitsSchema,
+    shared_limits: z
+      .array(
+        z.object({
+          name: z.string(),
+          limits: limitsSchema,
+          learned: z.object({ requests: number, tokens: number }),
+          rates: z.object(counted),
+          speed: z.number(),
+          levels: z.object(counted),
+          utilisation: z.number(),
+          used: z.object(counted),
+          in_flight: z.number(),
+          paused_until: z.string().nullable(),
+          paused_reason: z.string().nullable(),
+          throttled: z.number(),
+        }),
+      )
+      .describe(
+        'The limits that the provider counts over several models, this one among them: `shared_limits` of the configuration. What is used is that of all these models.',
+      ),
+    held_back_by: z
+      .object({ kind: z.enum(['lane', 'shared_limit']), name: z.string() })
+      .nullable()
+      .describe(
+        'While jobs wait for room: the limit with the least of it, the own ones of the lane or a shared one.',
+      ),
     window: z
       .object({ configured: z.union([z.literal('auto'), z.number()]), learned: number })
       .describe(

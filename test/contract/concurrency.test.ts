@@ -87,7 +87,7 @@ describe('max_concurrency: auto', () => {
     const open = () => createConcurrencyControl({ redis, prefix, now: () => now })
     const processes = [open(), open()]
     const state = createConcurrency()
-    const permits = `${prefix}:{l:a/b}:permits`
+    const permits = `${prefix}:{g:a}:lane:b:permits`
     for (let step = 0; step < 160; step += 1) {
       now += 50 + 400 * random()
       const inFlight = Math.max(1, Math.round(state.limit * (0.8 + 0.3 * random())))

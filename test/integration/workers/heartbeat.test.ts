@@ -1,6 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import { createLeases } from '../../../jobs/leases.ts'
+import { laneRoot } from '../../../ratelimit/addresses.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
 import { startHeartbeat } from '../../../workers/heartbeat.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
@@ -58,7 +59,7 @@ it('the thread renews locks and permits, again after its connection was cut, and
   heartbeat.holdPermit(lane.id, permits[0]!)
   const lock = `${store.prefix}:{l:${LANE}}:calls:${held.id}-1:lock`
   const leaseEnd = async () =>
-    Number(await store.redis.zscore(`${store.prefix}:{l:${lane.id}}:permits`, permits[0]!))
+    Number(await store.redis.zscore(`${laneRoot(store.prefix, lane.id)}permits`, permits[0]!))
   const firstEnd = await leaseEnd()
   await until(async () => (await leaseEnd()) > firstEnd + LOCK_MS)
   await until(async () => (await threadOf(store)) !== undefined)

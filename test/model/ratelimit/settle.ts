@@ -92,7 +92,9 @@ function isReportedOn(
   if (configured === undefined) return false
   const distanceOf = (limit: number) =>
     reported !== null && reported > 0 ? Math.max(limit / reported, reported / limit) : limit
-  return buckets.every(({ limited: { [name]: other } }) => other === undefined || distanceOf(other) >= distanceOf(configured))
+  return buckets.every(
+    ({ limited: { [name]: other } }) => other === undefined || distanceOf(other) >= distanceOf(configured),
+  )
 }
 
 /** Gives back what was taken too much, or charges what was taken too little, where and when it was taken. */

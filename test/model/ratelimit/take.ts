@@ -84,7 +84,8 @@ function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean
   return DIMENSIONS.every((dimension) => {
     if (cost[dimension] === 0) return true
     if (limits.rates[dimension] !== null && state.levels[dimension] < -EPSILON) return false
-    const fits = (sum: number, capacity: number | null) => capacity === null || sum + cost[dimension] <= capacity
+    const fits = (sum: number, capacity: number | null) =>
+      capacity === null || sum + cost[dimension] <= capacity
     return (
       fits(state.window.sum[dimension], limits.capacities[dimension]) &&
       fits(state.day.sum[dimension], limits.dailyCapacities[dimension])
