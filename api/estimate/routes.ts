@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { z } from 'zod'
+import { listLimits } from '../../config/lanes.ts'
 import { tenantOf } from '../auth.ts'
 import type { Piece } from '../bulk/pieces.ts'
 import { readUpload } from '../bulk/read-upload.ts'

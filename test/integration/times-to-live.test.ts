@@ -19,6 +19,7 @@ import { createRedriveSchedule } from '../../jobs/redrive-schedule.ts'
 import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
 import { createIds, createJobIds } from '../../lib/job-id.ts'
 import type { RedisClient } from '../../lib/redis.ts'
+import { laneRoot } from '../../ratelimit/addresses.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { createScheduleScripts } from '../../schedules/scripts.ts'
 import { createSchedules } from '../../schedules/store.ts'
@@ -105,8 +106,10 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:file:file-\w+:gone$/, HOUR],
   [/^T:durable:\w+(:values)?$/, null, 'its place in `expiry`, below'],
   [/^T:durables$/, null, 'holds what is there'],
-  [/^L:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
-  [/^L:(bucket|permits|records|ledger:window|ledger:day|fair|latencies)$/, null, 'one of a lane'],
+  [/^G:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
+  [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane or a shared limit'],
+  [/^L:(bucket|permits|records|ledger:window|ledger:day)$/, 2 * HOUR, 'as an earlier release kept them'],
+  [/^L:(fair|latencies)$/, null, 'one of a lane'],
   [/^L:key-turns:\w+:\w+$/, null, 'one of a lane'],
   [/^L:key-ends:\w+:\w+$/, DAY],
   [/^L:calls:(id|events|pc|marker|wait|active|prioritized|delayed|stalled)$/, null, 'one of a lane'],
@@ -248,7 +251,11 @@ async function timeOf(redis: RedisClient): Promise<number> {
 
 async function expectKnownKeys({ redis, prefix, root }: House): Promise<void> {
   for (const key of await keysOf(redis, `${prefix}:*`)) {
-    const name = key.replace(root, 'T').replace(`${prefix}:{l:${LANE}}`, 'L').replace(`${prefix}:`, '')
+    const name = key
+      .replace(root, 'T')
+      .replace(`${prefix}:{l:${LANE}}`, 'L')
+      .replace(laneRoot(prefix, LANE), 'G:')
+      .replace(`${prefix}:`, '')
     const kind = KINDS.find(([pattern]) => pattern.test(name))
     expect(kind, `${name} is of no kind that is known`).toBeDefined()
     const left = await redis.pttl(key)
@@ -988,7 +995,7 @@ describe('what is held for a while', () => {
     const expectLease = async (act: () => Promise<string>) => {
       const before = await timeOf(house.redis)
       const permit = await act()
-      const score = Number(await house.redis.zscore(house.laneKey('permits'), permit))
+      const score = Number(await house.redis.zscore(`${laneRoot(house.prefix, LANE)}permits`, permit))
       expect(score - 30 * SECOND).toBeGreaterThanOrEqual(before)
       expect(score - 30 * SECOND).toBeLessThanOrEqual((await timeOf(house.redis)) + 1)
       return permit

@@ -141,7 +141,7 @@ export function heartbeatOf(store: TestStore, config: Config, gate: Gate): Heart
   const heartbeat = startHeartbeat({
     renewal: createRenewal({ leases: createLeases({ ...store, lockMs, placeMs }), gate }),
     renewMs: renewInterval(lockMs),
-    limitsOf: (lane) => resolveLane(config, lane)?.limits ?? null,
+    limitsOf: (lane) => resolveLane(config, lane),
     thread: null,
     onError() {},
   })

@@ -28,7 +28,7 @@ function open(store: TestStore, target: object = {}) {
       },
     },
     renewMs: LOCK_MS / 3,
-    limitsOf: () => lane.limits,
+    limitsOf: () => ({ limits: lane.limits }),
     thread: {
       redis: { url: store.url, ...target },
       prefix: store.prefix,

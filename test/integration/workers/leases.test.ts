@@ -51,7 +51,7 @@ async function threadOf(store: TestStore, gate: Gate, config: Config): Promise<H
   const heartbeat = startHeartbeat({
     renewal: { ...renewal, renew: async () => {} },
     renewMs,
-    limitsOf: (lane) => resolveLane(config, lane)?.limits ?? null,
+    limitsOf: (lane) => resolveLane(config, lane),
     thread: { redis: { url: store.url }, prefix: store.prefix, lockMs, placeMs, renewMs, hungMs: 60_000 },
     onError() {},
   })

@@ -9,8 +9,8 @@ const FAIR = ['test/contract/fairness.test.ts']
 export const LIMIT_BREAKS: readonly Break[] = [
   {
     file: 'ratelimit/lua/take.lua',
-    find: 'if concurrency and inFlight >= concurrency then\n    local first',
-    replace: 'if concurrency and inFlight > concurrency then\n    local first',
+    find: 'if b.concurrency and b.inFlight >= b.concurrency then\n    local first',
+    replace: 'if b.concurrency and b.inFlight > b.concurrency then\n    local first',
     tests: LIMITS,
     titles: 'calls may run|within one take',
     says: 'one call more runs than may',
@@ -25,11 +25,18 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/take.lua',
-    find: "    call('HDEL', RECORDS, unpack(lapsed))\n",
+    find: "      call('HDEL', b.records, unpack(lapsed))\n",
     replace: '',
     tests: LIMITS,
     titles: 'lease has ended',
     says: 'records of permits that lapsed stay for ever',
+  },
+  {
+    file: 'ratelimit/lua/take.lua',
+    find: 'for _, b in ipairs(buckets) do clearly = clearly and passes(b, cost) end',
+    replace: 'clearly = passes(lane, cost)',
+    tests: ['test/contract/ratelimit-shared.test.ts'],
+    says: 'shared limits hold back nothing',
   },
   {
     file: 'ratelimit/lua/settle.lua',
@@ -41,7 +48,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/settle.lua',
-    find: "  call('ZREM', PERMITS, unpack(settled))\n",
+    find: "    call('ZREM', b.permits, unpack(settled))\n",
     replace: '',
     tests: LIMITS,
     titles: 'calls may run',
@@ -72,7 +79,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/renew.lua',
-    find: "if call('HEXISTS', RECORDS, ARGV[i]) == 1 then",
+    find: "if call('HEXISTS', b.records, ARGV[i]) == 1 then",
     replace: 'if true then',
     tests: LIMITS,
     titles: 'back to life',
@@ -88,14 +95,14 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/common.lua',
-    find: "    for i = 2, 5 do call('PERSIST', KEYS[i]) end\n",
+    find: "    for _, key in ipairs({ b.permits, b.records, b.ledgers[1], b.ledgers[2] }) do call('PERSIST', key) end\n",
     replace: '',
     tests: ['test/integration/workers/many-lanes.test.ts', 'test/integration/api/many-models.test.ts'],
     says: 'a lane that is used again loses its counts a day after it was given up',
   },
   {
     file: 'ratelimit/lua/forget.lua',
-    find: "if call('ZCOUNT', PERMITS, '(' .. exact(now), '+inf') > 0 then return 0 end",
+    find: 'if countLeases(b) > 0 then return 0 end',
     replace: '',
     tests: LIMITS,
     titles: 'given up meanwhile',
@@ -135,7 +142,7 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/pause.lua',
-    find: '  state.slowdown.from = min(state.slowdown.from, now)\n',
+    find: '    state.slowdown.from = min(state.slowdown.from, now)\n',
     replace: '',
     tests: LIMITS,
     titles: 'recovery from a 429',

@@ -52,7 +52,7 @@ it('renews what is held still, by lane and tenant', async () => {
   renewal.apply({
     held: [lock, permitHolding('sim/a b', '7-1')],
     dropped: [],
-    limits: [['sim/a b', { window: 60_000, headroom: 0.99 }]],
+    limits: [['sim/a b', { limits: { window: 60_000, headroom: 0.99 } }]],
   })
   renewal.apply({ held: [place], dropped: [lock], limits: [] })
   renewal.holdings.add(permitHolding('sim/a b', '7-2'))
