@@ -39,6 +39,10 @@ try {
     await gate.take(lane, [COST])
   })
   await report('granted and settled with a refund (2 calls)', WIDE, takeAndSettle(gate))
+  const shared = [{ name: 'family', limits: WIDE }]
+  await report('granted, with a shared limit', WIDE, async (lane) => {
+    await gate.take({ ...lane, shared }, [COST])
+  })
   const eight = Array.from({ length: 8 }, () => COST)
   await report('granted, 8 in a call', WIDE, async (lane) => {
     await gate.take(lane, eight)
@@ -92,7 +96,7 @@ async function openRedis(): Promise<{ redis: Redis; close(): Promise<void> }> {
     return {
       redis,
       async close() {
-        const keys = await redis.keys('bench:{l:bench/*')
+        const keys = await redis.keys('bench:{g:bench}:*')
         if (keys.length > 0) await redis.del(...keys)
         redis.disconnect()
       },

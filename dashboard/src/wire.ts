@@ -17,18 +17,33 @@ export type Counted = {
   output_tokens: number | null
 }
 
+export type LaneLimits = Counted & {
+  requests_per_day: number | null
+  concurrency: number | null
+  window_ms: number
+  headroom: number
+}
+
+/** A limit that several lanes take from together. */
+export type SharedLimit = {
+  name: string
+  limits: LaneLimits
+  utilisation: number
+  speed: number
+  in_flight: number
+  paused_until: string | null
+  throttled: number
+}
+
 /** Rates are a minute. */
 export type Lane = {
   id: string
   provider: string
   model: string
   kind: string
-  limits: Counted & {
-    requests_per_day: number | null
-    concurrency: number | null
-    window_ms: number
-    headroom: number
-  }
+  limits: LaneLimits
+  shared_limits: readonly SharedLimit[]
+  held_back_by: { kind: 'lane' | 'shared_limit'; name: string } | null
   window: { configured: number | 'auto'; learned: number | null }
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   rates: Counted

@@ -60,6 +60,7 @@ export function LaneView({ id }: { id: string }) {
       )}
       <BrokenCalls lane={lane} />
       <Limits lane={lane} />
+      <SharedLimits lane={lane} />
     </>
   )
 }
@@ -181,7 +182,6 @@ const dimensions: { dimension: Dimension; name: string }[] = [
 
 function Limits({ lane }: { lane: Lane }) {
   const { limits, learned } = lane
-  const orNone = (limit: number | null) => (limit === null ? nothing : formatCount(limit))
   return (
     <section class="panel">
       <Table
@@ -234,4 +234,50 @@ function Limits({ lane }: { lane: Lane }) {
       </Table>
     </section>
   )
+}
+
+/** The limits that the lane shares with others, and which of all holds it back. */
+function SharedLimits({ lane }: { lane: Lane }) {
+  if (lane.shared_limits.length === 0) return null
+  const tightest = lane.held_back_by
+  return (
+    <section class="panel" aria-labelledby="shared-limits">
+      <h2 id="shared-limits">Shared limits</h2>
+      {tightest === null ? null : (
+        <p>
+          Held back by{' '}
+          {tightest.kind === 'lane' ? 'the limits of this lane.' : `the shared limit ${tightest.name}.`}
+        </p>
+      )}
+      <Table
+        caption="Limits that this lane shares with others"
+        head={[
+          { name: 'Limit' },
+          { name: 'Requests a minute', isNumber: true },
+          { name: 'Tokens a minute', isNumber: true },
+          { name: 'In use', isNumber: true },
+          { name: 'Calls at once', isNumber: true },
+          { name: '429s', isNumber: true },
+        ]}
+      >
+        {lane.shared_limits.map(({ name, limits, ...now }) => (
+          <tr key={name}>
+            <th scope="row">
+              {name}
+              {now.paused_until === null ? '' : ' (paused)'}
+            </th>
+            <td class="num right">{orNone(limits.requests)}</td>
+            <td class="num right">{orNone(limits.tokens ?? limits.input_tokens ?? limits.output_tokens)}</td>
+            <td class="num right">{formatShare(now.utilisation)}</td>
+            <td class="num right">{formatCount(now.in_flight)}</td>
+            <td class="num right">{formatCount(now.throttled)}</td>
+          </tr>
+        ))}
+      </Table>
+    </section>
+  )
+}
+
+function orNone(limit: number | null): string {
+  return limit === null ? nothing : formatCount(limit)
 }

@@ -39,6 +39,7 @@ beforeEach(async () => {
           headroom: 0.5,
           window: '60s',
         },
+        shared_limits: { family: { models: ['small', 'org/*'], tokens_per_minute: 3_000_000 } },
         models: { small: {}, 'org/large:v2': { limits: { requests_per_day: 100 } } },
       },
       any: { ...provider, limits: { window: 'auto' }, models: { '*': {} } },
@@ -296,4 +297,30 @@ it('only administrators see and steer lanes', async () => {
     expect((await service.call(method, path)).status).toBe(401)
   }
   expect((await get('/v1/lanes/openai/small')).body.paused_until).toBeNull()
+})
+
+describe('a shared limit', () => {
+  it('is shown with every lane that it names, and as what holds one back while another has used it', async () => {
+    const family = { name: 'family', used: { requests: 1 }, in_flight: 1, utilisation: 1 / 3000 }
+    await takeOne()
+    for (const id of ['openai/small', 'openai/org/large:v2']) {
+      const { body } = await get(`/v1/lanes/${id}`)
+      expect(body.shared_limits).toMatchObject([family])
+      expect(body.held_back_by).toBeNull()
+    }
+    expect((await get('/v1/lanes/any/thing')).body.shared_limits).toEqual([])
+    const permit = await takeOne()
+    await gate.settle(small(), [
+      { permit, actual: cost, throttledMs: 60_000, throttledReason: 'rate limited' },
+    ])
+    // The family is fuller than the lane's own limits: the 429 is about it, too.
+    const { body } = await get('/v1/lanes/openai/org/large:v2')
+    expect(body).toMatchObject({
+      held_back_by: { kind: 'shared_limit', name: 'family' },
+      paused_reason: 'rate limited',
+      waiting_for: 'provider_pause',
+    })
+    await post('/v1/lanes/openai/small/resume')
+    expect((await get('/v1/lanes/openai/org/large:v2')).body.paused_until).toBeNull()
+  })
 })

@@ -9,7 +9,13 @@ const ANY = '"*": {}'
 const jobFor = (lane: string, members = {}) =>
   newJob({ lane, model: lane, cache: 'off', ...members }, `to ${lane}`)
 const lanesOf = (store: TestStore) => store.redis.smembers(`${store.prefix}:lanes`)
-const keysOfLanes = (store: TestStore) => keysOf(store.redis, `${store.prefix}:{l:sim/many-*`)
+async function keysOfLanes({ redis, prefix }: TestStore): Promise<string[]> {
+  const found = await Promise.all([
+    keysOf(redis, `${prefix}:{l:sim/many-*`),
+    keysOf(redis, `${prefix}:{g:sim}:lane:many-*`),
+  ])
+  return found.flat()
+}
 
 async function countCommands(store: TestStore, ms: number): Promise<number> {
   const read = async () => Number(/total_commands_processed:(\d+)/.exec(await store.redis.info('stats'))![1])

@@ -41,6 +41,26 @@ describe('one fault, with its line', () => {
       'providers.openai.limits.headroom: expected at most 1, got 1.1 (sluice.yaml:6)',
     ],
     [
+      'a shared limit of no model',
+      openai('    shared_limits: { family: { models: [gpt-4*], requests_per_minute: 5 } }'),
+      'providers.openai.shared_limits.family.models[0]: names no model of this provider (sluice.yaml:6)',
+    ],
+    [
+      'a shared limit without a limit',
+      openai('    shared_limits: { family: { models: [gpt-5*] } }'),
+      'providers.openai.shared_limits.family: expected at least one limit, such as requests_per_minute (sluice.yaml:6)',
+    ],
+    [
+      'a shared limit that names nothing',
+      openai('    shared_limits: { family: { models: [], requests_per_minute: 5 } }'),
+      'providers.openai.shared_limits.family.models: expected at least 1 entry (sluice.yaml:6)',
+    ],
+    [
+      'a shared concurrency that nobody can find out',
+      openai('    shared_limits: { family: { models: [gpt-5*], max_concurrency: auto } }'),
+      'providers.openai.shared_limits.family.max_concurrency: expected a number, got "auto" (sluice.yaml:6)',
+    ],
+    [
       'a duration without a unit',
       openai('    timeout: 120'),
       `providers.openai.timeout: ${expectedDuration}, got 120 (sluice.yaml:6)`,
@@ -163,7 +183,7 @@ describe('one fault, with its line', () => {
     [
       'a member of another kind',
       openai('    api_version: preview'),
-      'providers.openai.api_version: unknown member; known here: kind, base_url, api_key, headers, limits, timeout, retry, coalesce, max_lanes, models (sluice.yaml:6)',
+      'providers.openai.api_version: unknown member; known here: kind, base_url, api_key, headers, limits, shared_limits, timeout, retry, coalesce, max_lanes, models (sluice.yaml:6)',
     ],
     [
       'no models',

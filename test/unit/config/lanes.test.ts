@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { listLanes, resolveLane, resolveModel } from '../../../config/lanes.ts'
+import { matchesModel } from '../../../config/match-model.ts'
 import { load } from './load-fixture.ts'
 
 const config = load(`
@@ -115,5 +116,51 @@ describe('a model of a request', () => {
 
   test.each(['slow', 'openai/gpt-6', 'toString', ''])('%j is none', (model) => {
     expect(resolveModel(config, model)).toBeNull()
+  })
+})
+
+describe('shared limits', () => {
+  const family = load(`
+providers:
+  anthropic:
+    kind: anthropic
+    api_key: sk-x
+    limits: { window: 10s, headroom: 0.9 }
+    shared_limits:
+      opus: { models: ["claude-opus-4-*"], requests_per_minute: 1000, max_concurrency: 5 }
+      all: { models: ["*"], tokens_per_minute: 9000, window: 1s }
+    models: { claude-opus-4-5: {}, claude-haiku-4-5: {}, "*": {} }
+`)
+
+  test('name lanes by patterns, also those that only "*" stands for', () => {
+    const names = (id: string) => resolveLane(family, id)?.shared?.map(({ name }) => name)
+    expect(names('anthropic/claude-opus-4-5')).toEqual(['opus', 'all'])
+    expect(names('anthropic/claude-opus-4-9')).toEqual(['opus', 'all'])
+    expect(names('anthropic/claude-haiku-4-5')).toEqual(['all'])
+  })
+
+  test("have the provider's window and headroom where they say nothing, and none of its limits", () => {
+    expect(resolveLane(family, 'anthropic/claude-opus-4-5')?.shared).toEqual([
+      {
+        name: 'opus',
+        limits: { requests_per_minute: 1000, max_concurrency: 5, window: 10_000, headroom: 0.9 },
+      },
+      { name: 'all', limits: { tokens_per_minute: 9000, window: 1000, headroom: 0.9 } },
+    ])
+  })
+
+  test.each([
+    ['gpt-5', 'gpt-5', true],
+    ['gpt-5', 'gpt-5-mini', false],
+    ['gpt-*', 'gpt-', true],
+    ['*-mini', 'gpt-5-mini', true],
+    ['*-mini', 'mini', false],
+    ['a*a', 'a', false],
+    ['a*b*c', 'a-b-b-c', true],
+    ['a*b*c', 'acb', false],
+    ['*', 'a/b:c', true],
+    ['a.c', 'abc', false],
+  ])('the pattern %s and the model %s: %s', (pattern, model, matches) => {
+    expect(matchesModel(pattern, model)).toBe(matches)
   })
 })

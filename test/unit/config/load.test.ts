@@ -27,6 +27,7 @@ describe('defaults', () => {
           headers: {},
           limits: { max_concurrency: 64, window: 60_000, headroom: 0.99 },
           max_lanes: 2500,
+          shared_limits: {},
           timeout: 120_000,
           retry: { max_attempts: 6, base: 500, cap: 60_000 },
           models: {

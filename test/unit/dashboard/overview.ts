@@ -17,6 +17,8 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
       window_ms: 60_000,
       headroom: 0.99,
     },
+    shared_limits: [],
+    held_back_by: null,
     window: { configured: 60_000, learned: null },
     learned: { requests: null, tokens: null, concurrency: null },
     rates: { ...none, requests: 594, tokens: 59_400 },
