@@ -39,7 +39,7 @@ beforeEach(async () => {
           headroom: 0.5,
           window: '60s',
         },
-        shared_limits: { family: { models: ['small', 'org/*'], tokens_per_minute: 3_000_000 } },
+        shared_limits: { family: { models: ['small', 'org/*'], tokens_per_minute: 1_200_000 } },
         models: { small: {}, 'org/large:v2': { limits: { requests_per_day: 100 } } },
       },
       any: { ...provider, limits: { window: 'auto' }, models: { '*': {} } },
@@ -301,7 +301,7 @@ it('only administrators see and steer lanes', async () => {
 
 describe('a shared limit', () => {
   it('is shown with every lane that it names, and as what holds one back while another has used it', async () => {
-    const family = { name: 'family', used: { requests: 1 }, in_flight: 1, utilisation: 1 / 3000 }
+    const family = { name: 'family', used: { requests: 1 }, in_flight: 1, utilisation: 1 / 1200 }
     await takeOne()
     for (const id of ['openai/small', 'openai/org/large:v2']) {
       const { body } = await get(`/v1/lanes/${id}`)
