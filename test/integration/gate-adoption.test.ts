@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { createRedis } from '../../lib/redis.ts'
 import { createGate } from '../../ratelimit/gate.ts'
 import { callOf, laneWith } from '../contract/ratelimit-subjects.ts'
-import { testRedis } from '../helpers/redis.ts'
+import { keysOf, testRedis } from '../helpers/redis.ts'
 
 it('takes over what an earlier release kept of a lane, once, and stops its workers there', async () => {
   const place = testRedis()
@@ -21,7 +21,10 @@ it('takes over what an earlier release kept of a lane, once, and stops its worke
     // The names that earlier releases gave the same keys.
     const now = `${place.prefix}:{g:provider}:lane:model:`
     const old = `${place.prefix}:{l:${lane.id}}:`
-    for (const key of await redis.keys(`${now}*`)) await redis.rename(key, old + key.slice(now.length))
+    for (const key of await keysOf(redis, `${now}*`)) {
+      await redis.restore(old + key.slice(now.length), 0, (await redis.dumpBuffer(key))!)
+      await redis.del(key)
+    }
 
     const after = create()
     const state = await after.read(lane)
@@ -37,7 +40,7 @@ it('takes over what an earlier release kept of a lane, once, and stops its worke
 
     // The operator goes on, and the lane is forgotten: what is old does not come back.
     await after.resume(lane)
-    for (const key of await redis.keys(`${now}*`)) await redis.del(key)
+    for (const key of await keysOf(redis, `${now}*`)) await redis.del(key)
     expect(await create().read(lane)).toMatchObject({ inFlight: 0, pausedUntil: null, used: { requests: 0 } })
   } finally {
     redis.disconnect()
