@@ -66,7 +66,9 @@ local function addressBucket(number)
     requestsPerDay = tonumber(ARGV[arg + 5]), concurrency = tonumber(ARGV[arg + 6]),
     isAuto = isAuto, headroom = headroom,
     window = ms, burst = 100, saved = max(100, min(1000, ms / 10)), jitter = min(50, ms / 20),
-    isUntouched = false,
+    -- Set later. A member that is named here costs no growth of the table.
+    state = false, now = 0, limits = false, isUntouched = false, closedSlice = false,
+    inFlight = 0, newLeases = false, newRecords = false, corrections = false, currentRates = false,
   }
 end
 

@@ -215,9 +215,9 @@ end
 
 -- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave.
 local function refuse(cost, tenant)
-  local clearly = true
-  for _, b in ipairs(buckets) do clearly = clearly and passes(b, cost) end
-  if clearly then return nil end
+  local number = 1
+  while number <= BUCKETS and passes(buckets[number], cost) do number = number + 1 end
+  if number > BUCKETS then return nil end
   for _, b in ipairs(buckets) do
     local impossible = findImpossible(b, cost)
     if impossible then return -1, impossible end
@@ -254,13 +254,13 @@ end
 
 -- One permit for all buckets; its number was given by none of them before.
 local function grant(cost, tenant)
-  local sequence = 0
-  for _, b in ipairs(buckets) do sequence = max(sequence, b.state.sequence) end
+  local sequence = lane.state.sequence
+  for number = 2, BUCKETS do sequence = max(sequence, buckets[number].state.sequence) end
   sequence = sequence + 1
   local permit = string.format('%.0f-%.0f', floor(lane.now), sequence)
-  for _, b in ipairs(buckets) do
-    b.state.sequence = sequence
-    book(b, cost, permit)
+  for number = 1, BUCKETS do
+    buckets[number].state.sequence = sequence
+    book(buckets[number], cost, permit)
   end
   if findBreakerState(lane.state.breaker, lane.now) ~= 'closed' then
     bookTrial(tenant, permit)

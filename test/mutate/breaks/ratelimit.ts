@@ -33,8 +33,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/take.lua',
-    find: 'for _, b in ipairs(buckets) do clearly = clearly and passes(b, cost) end',
-    replace: 'clearly = passes(lane, cost)',
+    find: 'while number <= BUCKETS and passes(buckets[number], cost) do',
+    replace: 'while number <= BUCKETS and (number > 1 or passes(lane, cost)) do',
     tests: ['test/contract/ratelimit-shared.test.ts'],
     says: 'shared limits hold back nothing',
   },
