@@ -11,7 +11,8 @@ beforeAll(async () => {
 afterAll(() => api.close())
 
 /** What other makers' clients call. */
-const COMPATIBLE = /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches)/
+const COMPATIBLE =
+  /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches)/
 const isOurs = ({ path }: Operation) => path.startsWith('/v1/') && !COMPATIBLE.test(path)
 
 const ask = ({ method, path }: Operation, query: string) =>
