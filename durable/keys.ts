@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { SealedPlace } from '../lib/sealer.ts'
 
 /** Replaces the id of a run in keys, because ids may hold any printable character. */
 export function runDigest(id: string): string {
@@ -13,4 +14,9 @@ export function runKey(root: string, id: string): string {
 /** Pub/sub channel of a run; the message is the name of the step whose signal came, or nothing where the run is gone. */
 export function runChannel(root: string, id: string): string {
   return `${root}:live:durable:${runDigest(id)}`
+}
+
+/** Where the value of a signal belongs, for what is encrypted at rest. */
+export function signalPlace(root: string, id: string, step: string): SealedPlace {
+  return { root, purpose: 'signal', id: `${id}\n${step}` }
 }

@@ -4,7 +4,7 @@ import type { JsonValue } from '../lib/json.ts'
 import { stringifyJson } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
-import { runChannel, runDigest, runKey } from './keys.ts'
+import { runChannel, runDigest, runKey, signalPlace } from './keys.ts'
 import {
   type DurableRun,
   type DurableRuns,
@@ -40,11 +40,7 @@ export function createDurableRuns(deps: {
     retainMs: deps.retainMs(),
     name,
   })
-  const sealedPlace = (tenant: string, id: string, name: string) => ({
-    root: root(tenant),
-    purpose: 'signal',
-    id: `${id}\n${name}`,
-  })
+  const sealedPlace = (tenant: string, id: string, name: string) => signalPlace(root(tenant), id, name)
 
   function openValue(tenant: string, id: string, name: string, stored: Buffer): JsonValue {
     const bytes = isSealed(stored) ? sealer.open(sealedPlace(tenant, id, name), stored) : stored

@@ -83,6 +83,8 @@ export type Sealer = {
    * the one to write now; the others may have been written before, by older keys or without one.
    */
   digests(plain: string): [string, ...string[]]
+  /** What envelopes begin with that are made now: mark and id of the key. Null: nothing is encrypted. */
+  envelopeBegin(): Buffer | null
   /** Other keys from now on, 32 bytes each: the first encrypts, all decrypt; none: nothing is encrypted. */
   replace(keys: readonly Uint8Array[]): void
 }
@@ -183,6 +185,11 @@ export function createSealer(deps: {
       const first = master === null ? plain : digestBy(master, plain)
       const others = known.filter((one) => one !== master).map((one) => digestBy(one, plain))
       return master === null ? [first, ...others] : [first, ...others, plain]
+    },
+
+    envelopeBegin() {
+      const master = sealingKey()
+      return master && Buffer.concat([Buffer.of(SEALED_MARK), Buffer.from(master.id, 'hex')])
     },
 
     replace(keys) {

@@ -9,6 +9,7 @@ import { visitAll } from '../lib/visit-all.ts'
 import { MAINTAINER_LEASE_MS, type Maintainer, startMaintainer } from '../workers/maintainer.ts'
 import type { Closers } from './closers.ts'
 import { createRedriveTask } from './redrive.ts'
+import { createResealTask } from './reseal-task.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 
 /** Between two looks for tenants that have a turn, ms. */
@@ -76,6 +77,7 @@ export function openMaintainer(
   maintainer.add(createFilesTask(store))
   maintainer.add(createEventsTask(store))
   maintainer.add(createRedriveTask(deps, store))
+  maintainer.add(createResealTask({ ...store, log, tenants: store.maintenance.tenants }))
   return maintainer
 }
 

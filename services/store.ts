@@ -119,7 +119,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onOpen: closers.add,
   })
   const { maintenance } = store
-  return { ...store, watch, report, onError, onFailure, emitter, memory, durability, clock }
+  return { ...store, watch, report, onError, onFailure, emitter, memory, durability, clock, sealer }
 }
 
 /** How an API process hears of the ends of awaited jobs, and of workers for direct dispatch. */

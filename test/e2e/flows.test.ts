@@ -1,26 +1,40 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { countEnded, createRandomFlows, judgeFlows } from '../faults/random-flows.ts'
+import { startTestRedis } from '../helpers/redis.ts'
 import { startStack } from '../helpers/stack.ts'
 
 const FLOWS = 12
-const KILLS = 3
 
-test('flows come to their ends while their workers are killed, each step bought once, events without gaps', async () => {
+test('flows come to their ends while workers, an API process and Redis are killed, each step bought once, events without gaps', async () => {
   const seed = Number(process.env.SLUICE_SEED ?? Math.floor(Math.random() * 2 ** 31))
   console.log(`seed ${seed} (SLUICE_SEED)`)
-  const stack = await startStack({ workers: 2, extra: 'jobs: { stalled_after: 1s }' })
+  const redis = await startTestRedis({ durable: true })
+  onTestFinished(() => redis.close())
+  const stack = await startStack({
+    apis: 2,
+    workers: 2,
+    redis: { url: redis.url, prefix: 'sluice' },
+    extra: 'jobs: { stalled_after: 1s }',
+  })
   onTestFinished(async () => {
     await stack.stop()
   })
   const url = stack.urls[0]!
-  const flows = await createRandomFlows(url, seed, FLOWS, 200)
-  for (let kill = 0; kill < KILLS; kill++) {
+  let urls = stack.urls
+  const creating = createRandomFlows(() => urls, seed, FLOWS, 200)
+  stack.apis[1]!.kill('SIGKILL')
+  await stack.apis[1]!.exited
+  urls = [url]
+  const flows = await creating
+  for (const victim of ['worker', 'redis', 'worker']) {
     const before = await countEnded(url, flows)
-    const victim = stack.workers[kill % stack.workers.length]!
-    victim.kill('SIGKILL')
-    await victim.exited
-    stack.workers.splice(stack.workers.indexOf(victim), 1)
-    await stack.startWorker()
+    if (victim === 'redis') process.kill(redis.pid, 'SIGKILL')
+    else {
+      const worker = stack.workers.shift()!
+      worker.kill('SIGKILL')
+      await worker.exited
+      await stack.startWorker()
+    }
     // Something has to happen between two deaths.
     await expect
       .poll(() => countEnded(url, flows), { timeout: 10_000 })

@@ -7,8 +7,8 @@ import type { Fault } from './fault.ts'
 import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
 import { killBatchWorkers } from './kill-batch-workers.ts'
-import { killFlowWorkers } from './kill-flow-workers.ts'
-import { killScheduleWorkers } from './kill-schedule-workers.ts'
+import { killFlows } from './kill-flows.ts'
+import { killSchedules } from './kill-schedules.ts'
 import { killStored } from './kill-stored.ts'
 import { killWorkers } from './kill-workers.ts'
 import { lateRedis } from './late-redis.ts'
@@ -24,8 +24,8 @@ import { stopWorkers } from './stop-workers.ts'
 export const FAULTS: readonly Fault[] = [
   killWorkers,
   killStored,
-  killScheduleWorkers,
-  killFlowWorkers,
+  ...killSchedules,
+  ...killFlows,
   killBatchWorkers,
   ...silenceWorkers,
   poisonWorker,

@@ -4,12 +4,19 @@ import type { Attempt, Job } from '../../jobs/job.ts'
 import { chat, statuses } from '../integration/flows/forms.ts'
 import { flowArbitrary, foresee, type ModelStep, toCreate } from '../integration/flows/model.ts'
 import { get } from './client.ts'
+import { until } from './wait.ts'
 
 type Running = { id: string; steps: ModelStep[] }
 
-/** Flows whose steps take so long, ms, that a worker may die in each of them. */
+/** For how long a flow is sent again while nobody answers. */
+const CREATED_MS = 60_000
+
+/**
+ * Flows whose steps take so long, ms, that a worker may die in each of them. A flow that is not answered is sent again under its
+ * idempotency key, to any of the processes that run by then.
+ */
 export async function createRandomFlows(
-  url: string,
+  urls: () => readonly string[],
   seed: number,
   count: number,
   slowMs: number,
@@ -21,13 +28,18 @@ export async function createRandomFlows(
   return Promise.all(
     flows.map(async (steps, at) => {
       const create = { ...toCreate(steps, `${prefix}${at}`, content), on_failure: 'continue' }
-      const response = await fetch(`${url}/v1/flows`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(create),
-      })
-      if (response.status !== 202) throw new Error(`${response.status}: ${await response.text()}`)
-      return { id: ((await response.json()) as FlowView).id, steps }
+      const send = async (key: string) => {
+        const running = urls()
+        const response = await fetch(`${running[at % running.length]}/v1/flows`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', 'idempotency-key': key },
+          body: JSON.stringify(create),
+        })
+        if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`)
+        return ((await response.json()) as FlowView).id
+      }
+      const id = await until(() => send(`${prefix}${at}`), CREATED_MS, 'the answer to a flow')
+      return { id, steps }
     }),
   )
 }

@@ -19,6 +19,7 @@ import {
   type RedisClient,
   type RedisRole,
 } from '../../lib/redis.ts'
+import type { Sealer } from '../../lib/sealer.ts'
 import { estimateCost } from '../../providers/accounting.ts'
 import { coalesceKey } from '../../providers/embeddings.ts'
 import type { ScheduleWork } from '../../schedules/work.ts'
@@ -78,6 +79,8 @@ export type TestApiOptions = {
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
   overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder'>>
+  /** What is encrypted; by default what the environment says. */
+  sealer?: Sealer
 }
 
 /** `openai/small` is fast and limited, `fast` is its alias. */
@@ -116,6 +119,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     place,
     config,
     role: options.patient ? 'bullmq' : 'commands',
+    sealer: options.sealer ?? testSealer(),
     onError: (error, what) => log.warn({ err: error }, what),
   })
   const deps: ApiDeps = {
@@ -186,9 +190,10 @@ function openTestParts(options: {
   place: TestPlace
   config: Config
   role: RedisRole
+  sealer: Sealer
   onError: (error: unknown, what: string) => void
 }) {
-  const { place, config, role, onError } = options
+  const { place, config, role, sealer, onError } = options
   const { prefix } = place
   const redis = createRedis({ ...place, role, name: 'test-api-commands' })
   const subscriber = createRedis({ ...place, role: 'subscriber', name: 'test-api-subscriber' })
@@ -198,7 +203,7 @@ function openTestParts(options: {
   const store = createJobStore({
     redis: { commands: redis, subscriber, queues: redis },
     config: () => ({ ...config, redis: { ...config.redis, prefix } }),
-    sealer: testSealer(),
+    sealer,
     memory,
     now,
     report: onError,

@@ -3,6 +3,7 @@ import { BATCH_BREAKS } from './breaks/batches.ts'
 import { DOOR_BREAKS } from './breaks/doors.ts'
 import { DURABLE_BREAKS } from './breaks/durable.ts'
 import { JOB_BREAKS } from './breaks/jobs.ts'
+import { ORDER_BREAKS } from './breaks/orders.ts'
 import { PROVIDER_BREAKS } from './breaks/providers.ts'
 import { LIMIT_BREAKS } from './breaks/ratelimit.ts'
 import { WEBHOOK_BREAKS } from './breaks/webhooks.ts'
@@ -16,5 +17,6 @@ export const BREAKS: readonly Break[] = [
   ...WEBHOOK_BREAKS,
   ...BATCH_BREAKS,
   ...DURABLE_BREAKS,
+  ...ORDER_BREAKS,
   ...DOOR_BREAKS,
 ]

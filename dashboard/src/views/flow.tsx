@@ -1,5 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
-import { ApiFailure, explain } from '../api.ts'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import { Chip } from '../components/chip.tsx'
 import { Dialog } from '../components/dialog.tsx'
 import { Loading } from '../components/empty.tsx'
@@ -8,52 +7,27 @@ import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { formatUsd, nothing } from '../format.ts'
 import { useApp } from '../state/app.ts'
+import { watchFlow } from '../state/flow-watch.ts'
 import { linkToJob } from '../state/route.ts'
 import type { Flow, FlowStep } from '../wire.ts'
 import { FlowGraph, stepTones } from './flow-graph.tsx'
 import { FlowChip } from './flows.tsx'
 
-/** It is read again so often while it runs, ms. */
-const READ_EVERY_MS = 1_000
-
 /** One flow: its graph with the states of its steps as they change, and what to do about it. */
 export function FlowView({ id, tenant }: { id: string; tenant: string }) {
-  const app = useApp()
-  const [flow, setFlow] = useState<Flow | null>(null)
-  const [failure, setFailure] = useState<string | null>(null)
-  const [turn, setTurn] = useState(0)
-
-  useEffect(() => {
-    const leaving = new AbortController()
-    const { signal } = leaving
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const read = async () => {
-      let isOver = false
-      try {
-        if (!document.hidden) {
-          const found = await app.api.json<Flow>(`/v1/flows/${encodeURIComponent(id)}`, { tenant, signal })
-          setFlow(found)
-          setFailure(null)
-          isOver = found.status !== 'running' && found.status !== 'waiting'
-        }
-      } catch (error) {
-        if (signal.aborted) return
-        isOver = error instanceof ApiFailure && error.status === 404
-        setFailure(isOver ? `There is no flow ${id}, or not any more.` : explain(error))
-      }
-      if (!signal.aborted && !isOver) timer = setTimeout(read, READ_EVERY_MS)
-    }
-    read()
-    return () => {
-      leaving.abort()
-      clearTimeout(timer)
-    }
-  }, [id, tenant, turn])
-
+  const { api } = useApp()
+  const watch = useMemo(
+    () => watchFlow({ api, id, tenant, now: Date.now, random: Math.random }),
+    [api, id, tenant],
+  )
+  useEffect(() => watch.stop, [watch])
+  const flow = watch.flow.value
+  const failure = watch.failure.value
+  const connection = watch.connection.value
   const alert =
     failure === null ? null : (
       <p role="alert" class="failure">
-        {failure}
+        {failure.status === 404 ? `There is no flow ${id}, or not any more.` : failure.message}
       </p>
     )
   if (flow === null) return failure === null ? <Loading /> : alert
@@ -63,11 +37,17 @@ export function FlowView({ id, tenant }: { id: string; tenant: string }) {
       <div class="page-head">
         <h1>{flow.name}</h1>
         <FlowChip status={flow.status} />
-        <FlowActions flow={flow} tenant={tenant} onChange={() => setTurn(turn + 1)} />
+        <FlowActions flow={flow} tenant={tenant} onChange={watch.refresh} />
       </div>
       <p class="muted mono">
         {flow.id} · {formatUsd(flow.cost_usd)}
       </p>
+      {connection.kind === 'lost' || connection.kind === 'refused' ? (
+        <p role="status" class="failure">
+          What you see does not change by itself:{' '}
+          {connection.kind === 'lost' ? connection.reason : connection.message}
+        </p>
+      ) : null}
       {alert}
       {flow.error === null ? null : (
         <p class="failure">

@@ -1,0 +1,25 @@
+import type { RedisClient } from '../lib/redis.ts'
+import type { SealedField } from '../lib/reseal.ts'
+import { walkIndex } from '../lib/walk-index.ts'
+import { signalPlace } from './keys.ts'
+
+const BLOCK = 100
+
+/** What is encrypted of a tenant's durable runs, which are kept for as long as they go on. */
+export async function* sealedFields(redis: RedisClient, root: string): AsyncGenerator<SealedField[]> {
+  const index = `${root}:durables`
+  for await (const entries of walkIndex(redis, index, { order: 'asc', after: null, block: BLOCK })) {
+    const fields: SealedField[] = []
+    for (const { id: digest } of entries) {
+      const key = `:durable:${digest}`
+      const [id, steps] = await Promise.all([
+        redis.hget(root + key, 'id'),
+        redis.hkeys(`${root + key}:values`),
+      ])
+      if (id === null) continue
+      for (const step of steps)
+        fields.push({ key: `${key}:values`, field: step, place: signalPlace(root, id, step) })
+    }
+    yield fields
+  }
+}
