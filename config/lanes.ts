@@ -167,8 +167,8 @@ function decideTiers(
   { flex, batch }: ModelSettings['tiers'],
 ): NonNullable<Lane['tiers']> {
   return {
-    flex: flex ?? (HAS_FLEX.includes(kind) ? flexDefaults : null),
-    batch: batch ?? (HAS_BATCH.includes(kind) ? batchDefaults : null),
+    flex: flex === 'off' ? null : (flex ?? (HAS_FLEX.includes(kind) ? flexDefaults : null)),
+    batch: batch === 'off' ? null : (batch ?? (HAS_BATCH.includes(kind) ? batchDefaults : null)),
   }
 }
 

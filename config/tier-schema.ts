@@ -35,15 +35,19 @@ const batch = z.strictObject({
     ),
 })
 
+const off = z.literal('off')
+
 /** The slower, cheaper ways of a model. */
 export const tiersSchema = z.strictObject({
-  flex: flex
+  flex: z
+    .union([off, flex])
     .optional()
-    .describe('`service_tier: flex`. Kinds openai, azure-openai and gemini have it anyway.'),
-  batch: batch
+    .describe('`service_tier: flex`. Kinds openai, azure-openai and gemini have it anyway, unless `off`.'),
+  batch: z
+    .union([off, batch])
     .optional()
     .describe(
-      "The provider's own batch API. Kinds openai, azure-openai, anthropic and gemini have it anyway; openai-compatible where this stands.",
+      "The provider's own batch API. Kinds openai, azure-openai, anthropic and gemini have it anyway, unless `off`; openai-compatible where this stands.",
     ),
 })
 

@@ -176,12 +176,24 @@ export type JobCost = {
   choices?: number
   /** How the job is to be served; absent: standard. */
   tier?: Exclude<Tier, 'standard'>
+  /** Set if it may be called at flex. */
+  flex?: FlexPlan
   /** Name of the long prefix that it shares with others, where its lane warms prompt caches. */
   prefix?: string
   /** Digest of its fair key, as `digestFairKey` makes it; absent: none. It stands here because the queue has to know it. */
   fairKey?: string
   /** Rates over that of plain input and output that the request may be billed at; absent: none. */
   dearRates?: DearRate[]
+}
+
+/** How long a job goes at flex, of tier `flex` or as the cheapest way in time. */
+export type FlexPlan = {
+  /** From then on it goes at standard, Unix ms; null: `fallBackAfter` its first call. */
+  until: number | null
+  /** ms */
+  fallBackAfter: number
+  /** How long one call of it at flex may take, ms. */
+  timeout: number
 }
 
 /** `cache_write`, `cache_write_1h`: it may write to a prompt cache. `audio`: it holds audio, or asks for it. */

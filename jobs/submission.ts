@@ -111,6 +111,8 @@ export function prepare(
     record.set('durable', `${run}\n${step}\n${runId}`)
   }
   if (job.gather !== undefined) record.set('gather', encodeGatherPlan(job.gather))
+  const flex = encodePatience(job.cost)
+  if (flex !== null) record.set('flex', flex)
   if (job.flow !== undefined) record.set('flow', encodeJobFlow(job.flow))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)
@@ -141,6 +143,12 @@ export function prepare(
     ...[...record].flat(),
   ]
   return { job, id, hash, record, args }
+}
+
+/** Until when a job that goes at flex may wait there, as `patience_of` in jobs/lua/common.lua reads it; null: it does not go at flex. */
+function encodePatience({ flex }: JobCost): string | null {
+  if (flex === undefined) return null
+  return flex.until === null ? `+${flex.fallBackAfter}` : String(Math.round(flex.until))
 }
 
 /** As create.lua reads it. */

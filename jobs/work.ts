@@ -163,8 +163,8 @@ export type Retry = {
   countsAsAttempt: boolean
   reason: string
   waitingFor: WaitingFor
-  /** True: it no longer waits for a provider batch. */
-  leavesBatch?: boolean
+  /** The slower way that it no longer goes: a provider's batch, or flex. */
+  leaves?: 'gather' | 'flex'
 }
 
 /** Events of a worker's jobs, emitted once the store has the change. */
@@ -370,7 +370,7 @@ export function createWork(deps: {
       end.cost_usd ?? 0,
       end.cost_is_estimate ? '1' : '',
       next.heldForMs ?? 0,
-      next.leavesBatch ? '1' : '',
+      next.leaves ?? '',
     ])
     const [kept, promoted] = answer as [number, Buffer]
     await outbox.dispatchById(tenant, kept === 2 ? id : promoted.toString())

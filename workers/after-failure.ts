@@ -37,6 +37,8 @@ export type FailedCall = {
   costs: Partial<AttemptEnd>[]
   isShown: boolean
   abortReason: unknown
+  /** It was cut off because its job has to go at standard. */
+  isOutOfTime: boolean
 }
 
 /** Carries out what outcome.ts decides for the jobs of a call without a result. */
@@ -55,6 +57,18 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     }
 
     const at = now()
+    if (call.isOutOfTime) {
+      const next: Retry = {
+        at,
+        countsAsAttempt: false,
+        reason: 'deadline_near',
+        waitingFor: 'retry_delay',
+      }
+      await Promise.all(
+        claimedJobs.map(({ held, claimed }, index) => putBack(held, claimed, ends[index]!, next)),
+      )
+      return
+    }
     const chance = deps.random() // the same for all, so that those that travelled together go again together
     const decided = claimedJobs.map(({ held, claimed }) =>
       decide(
@@ -143,7 +157,9 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     next: Retry,
     mark?: EntryMark,
   ): Promise<void> {
-    const waits = await keep(() => work.requeue(claimed, end, next), 'storing a retry')
+    const isBackAtStandard = next.lane === undefined && next.at >= fallBackAt(deps.lane(), claimed)
+    const leaves = isBackAtStandard ? ({ leaves: 'flex' } as const) : {}
+    const waits = await keep(() => work.requeue(claimed, end, { ...next, ...leaves }), 'storing a retry')
     // An operator may end a pause; the record only says when it would end by itself.
     const at =
       next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at

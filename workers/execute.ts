@@ -8,6 +8,7 @@ import type { Held, LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Work } from '../jobs/work.ts'
 import type { Emit } from '../lib/emitter.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { createLatest } from '../lib/latest.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
 import { countAnswerBytes, toTokens } from '../providers/count-tokens.ts'
 import type { Provider, ProviderAnswer, ProviderFailure, Usage } from '../providers/provider.ts'
@@ -82,6 +83,9 @@ export type EndedCall = {
 
 type Running = ReturnType<RunningCalls['begin']>
 
+/** So many latencies of calls at flex tell how long the next one takes. */
+const FLEX_CALLS = 50
+
 const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
   throttled: 'throttled',
   retryable: 'retryable',
@@ -99,6 +103,7 @@ export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
   const pause = createThrottlePause(now)
   const backOff = createCapacityBackOff(now)
+  const flexTimes = createLatest(FLEX_CALLS)
   const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
     persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what), secure })
   const deliver = createDeliver({ ...deps, keep })
@@ -127,7 +132,14 @@ export function createExecutor(deps: ExecuteDeps) {
     const lane = deps.lane()
     const { provider, model } = lane
     const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
-    const intent = { provider, model, coalesced: held.length, waitedFor, tier: askedTier(held), estimate }
+    const intent = {
+      provider,
+      model,
+      coalesced: held.length,
+      waitedFor,
+      tier: askedTier(held, now()),
+      estimate,
+    }
     let ours = held
     const started = await keep(async () => {
       // At each try: Redis may have been unavailable for longer than the locks last.
@@ -203,8 +215,15 @@ export function createExecutor(deps: ExecuteDeps) {
     }
 
     const startedAt = now()
-    const { tier, ...asks } = decideTier(lane, claimedJobs, startedAt)
-    const toldTier = tier === askedTier(claimedJobs.map((one) => one.held)) ? {} : { tier }
+    const {
+      tier,
+      isCut = false,
+      timeoutMs = timeoutOf(lane, claimedJobs),
+      ...asks
+    } = decideTier(lane, claimedJobs, startedAt, flexTimes.mostly())
+    // The intent may say another one.
+    const isPlain = first.cost.tier !== 'auto' && tier === askedTier([claimedJobs[0]!.held], startedAt)
+    const toldTier = isPlain ? {} : { tier }
     const since = performance.now()
     const elapsed = () => Math.round(performance.now() - since)
     let answer: ProviderAnswer
@@ -216,7 +235,7 @@ export function createExecutor(deps: ExecuteDeps) {
         ...asks,
         // Only a call that writes a stream finds out that nobody needs it.
         signal: streams ? AbortSignal.any([running.signal, useless.signal]) : running.signal,
-        timeoutMs: timeoutOf(lane, claimedJobs),
+        timeoutMs,
         onUsage: (usage) => {
           stated = usage
         },
@@ -230,13 +249,15 @@ export function createExecutor(deps: ExecuteDeps) {
       turn?.answered()
       turn?.learn(answer.usage?.cached_input_tokens ?? 0)
     } else turn?.failed()
+    if (answer.ok && tier === 'flex') flexTimes.add(latencyMs)
     const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
     answer = backOff(pause(answer), isFlex)
 
     const timing = lane.limits.isAdaptive
       ? timingOf(answer, { latencyMs, firstTokenMs: streams ? firstChunkMs : null, receivedBytes })
       : null
-    const settled = settle(lane, permit, answer, taken, call, timing)
+    const isPatient = !isCut && timeoutOf(lane, claimedJobs) >= lane.timeout
+    const settled = settle(lane, permit, answer, { taken, call, timing, isPatient })
     await deltas.flush()
     deps.events?.emit('call.ended', {
       lane: lane.id,
@@ -268,7 +289,14 @@ export function createExecutor(deps: ExecuteDeps) {
       const abortReason: unknown = running.signal.reason
       const received = toTokens(receivedBytes)
       const costs = costOfCut(lane, claimedJobs, { failure: answer, body, stated, received, streams })
-      await settleJobs(lane, claimedJobs, { failure: answer, end, costs, isShown, abortReason })
+      await settleJobs(lane, claimedJobs, {
+        failure: answer,
+        end,
+        costs,
+        isShown,
+        abortReason,
+        isOutOfTime: isCut && answer.class === 'timeout',
+      })
     }
     await settled
   }
@@ -289,10 +317,10 @@ export function createExecutor(deps: ExecuteDeps) {
     lane: Lane,
     permit: string,
     answer: ProviderAnswer,
-    taken: Cost,
-    { jobs: claimedJobs, tokens }: ProviderCall,
-    timing: CallTiming | null,
+    about: { taken: Cost; call: ProviderCall; timing: CallTiming | null; isPatient: boolean },
   ): Promise<void> {
+    const { taken, timing, isPatient } = about
+    const { jobs: claimedJobs, tokens } = about.call
     // Refused connections never reached the provider; everything else counts there.
     const sent = answer.ok || answer.status !== null || answer.ambiguous
     const counted = settledTokens(
@@ -309,7 +337,7 @@ export function createExecutor(deps: ExecuteDeps) {
           permit,
           actual: sent ? { requests: 1, ...counted } : null,
           feedback: answer.feedback,
-          outcome: judgeAnswer(answer, timeoutOf(lane, claimedJobs) >= lane.timeout),
+          outcome: judgeAnswer(answer, isPatient),
           source: sourceOf(claimedJobs),
           ...(timing === null ? {} : { timing }),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),

@@ -4,39 +4,66 @@ import type { Held } from '../jobs/queue.ts'
 import type { Claimed } from '../jobs/work.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
+/** Until it is known how long calls at flex take, one is begun where this share of its time-out is left. */
+const LEAST_SHARE = 1 / 10
+
 /** The tier of service that a call asks its provider for. */
 export type CallTier = {
   tier: Tier
   /** See ProviderRequest. */
   serviceTier?: 'flex' | null
+  /** How long the call may take, ms, where its jobs do not say. */
+  timeoutMs?: number
+  /** Its time ends because its job has to go at standard then. */
+  isCut?: true
 }
 
 /** The tier that entries ask for: flex goes alone, so that of the first stands for all. */
-export function askedTier(held: readonly Held[]): Tier {
-  return held[0]?.cost.tier === 'flex' ? 'flex' : 'standard'
+export function askedTier(held: readonly Held[], now: number): Tier {
+  const cost = held[0]?.cost
+  if (cost?.tier === 'flex') return 'flex'
+  const until = cost?.tier === 'auto' ? cost.flex?.until : undefined
+  return until === undefined || (until !== null && now >= until) ? 'standard' : 'flex'
 }
 
 /**
- * Jobs of tier `flex` go at flex until `fall_back_after` their first call, and at standard from then on, or on a lane that has no flex.
+ * Jobs of tier `flex` go at flex until `fall_back_after` their first call, and at standard from then on, or on a lane that has no flex. Those
+ * of tier `auto` with a deadline go at flex as long as such a call is done before they have to go at standard.
  *
  * @param now Unix ms, by Redis' clock
+ * @param usualMs how long calls at flex take here, most of them; null: not known
  */
-export function decideTier(lane: Lane, claimedJobs: readonly ClaimedJob[], now: number): CallTier {
+export function decideTier(
+  lane: Lane,
+  claimedJobs: readonly ClaimedJob[],
+  now: number,
+  usualMs: number | null,
+): CallTier {
   const { claimed } = claimedJobs[0]!
-  if (claimed.cost.tier !== 'flex') return { tier: 'standard' }
+  const { tier, flex: plan } = claimed.cost
+  if (tier !== 'flex' && (tier !== 'auto' || plan === undefined)) return { tier: 'standard' }
   const flex = lane.tiers?.flex ?? null
-  if (flex === null) return { tier: 'standard', serviceTier: null }
-  // The first call is at flex in any case.
-  return claimed.call > 1 && now >= fallBackAt(lane, claimed)
-    ? { tier: 'standard', serviceTier: null }
-    : { tier: 'flex', serviceTier: 'flex' }
+  const until = tier === 'auto' ? (plan?.until ?? null) : null
+  const timeoutMs = plan?.timeout ?? claimed.timeoutMs
+  const left = until === null ? Number.POSITIVE_INFINITY : until - now
+  const needed = usualMs ?? (flex === null ? 0 : Math.min(flex.timeout, timeoutMs) * LEAST_SHARE)
+  // The first call of a job without a deadline is at flex in any case.
+  const isLate = until === null ? claimed.call > 1 && now >= fallBackAt(lane, claimed) : left < needed
+  if (flex === null || isLate) return { tier: 'standard', serviceTier: null }
+  const asked = { tier, serviceTier: 'flex' } as const
+  if (tier === 'flex') return asked
+  return left < timeoutMs
+    ? { ...asked, tier: 'flex', timeoutMs: left, isCut: true }
+    : { ...asked, tier: 'flex', timeoutMs }
 }
 
-/** When a job of tier `flex` goes at standard instead, Unix ms; Infinity for other jobs. */
+/** When a job that goes at flex goes at standard instead, Unix ms; Infinity for other jobs. */
 export function fallBackAt(
   lane: Pick<Lane, 'tiers'>,
   claimed: Pick<Claimed, 'cost' | 'firstStartedAt'>,
 ): number {
-  const flex = claimed.cost.tier === 'flex' ? lane.tiers?.flex : null
+  const { tier, flex: plan } = claimed.cost
+  if (tier === 'auto' && plan && plan.until !== null) return plan.until
+  const flex = tier === 'flex' || (tier === 'auto' && plan) ? lane.tiers?.flex : null
   return flex ? claimed.firstStartedAt + flex.fall_back_after : Number.POSITIVE_INFINITY
 }

@@ -10,7 +10,7 @@ import type { JsonScanner } from '../../lib/scan-json.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
 import { parseRequest } from '../issues.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
-import { planGathering } from '../jobs/plan-gathering.ts'
+import { planWay } from '../jobs/plan-way.ts'
 import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 import { createBodyScanner } from '../json-bounds.ts'
 import { describeFailure } from '../openai/failure.ts'
@@ -86,8 +86,9 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
         const { gather: _, ...job } = toNewJob(tenant, create, key, deps)
         const made = { ...job, ...originOfBatch(batch), deadline: batch.expiresAt, fingerprint: key }
         const [lane] = deps.resolveModel(job.lane)!.lanes
-        const gather = planGathering(made, lane!, 'auto', deps.now(), deps.batchTurnaround(job.lane))
-        return { customId, made: gather === undefined ? made : { ...made, gather } }
+        const question = { ...made, askedTimeoutMs: undefined }
+        const way = planWay(question, lane!, 'auto', deps.now(), deps.batchTurnaround(job.lane))
+        return { customId, made: { ...made, ...way } }
       } catch (error) {
         if (!(error instanceof ApiError)) throw error
         return { customId, made: { status: error.status, error: shapeError(error) } }

@@ -15,7 +15,7 @@ import type { IdempotencyPolicy } from '../idempotency-key.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
 import { chooseTier, timeoutFor } from './choose-tier.ts'
 import type { CreateJob } from './create-schema.ts'
-import { planGathering } from './plan-gathering.ts'
+import { planWay } from './plan-way.ts'
 
 export type SubmitDeps = Pick<
   ApiDeps,
@@ -48,8 +48,9 @@ export function toNewJob(
   }
   refuseOversize(lane, cost)
   const times = decideTimes(create, deps.now())
-  const job = { type: create.type, body, cost, ...times }
-  const gather = planGathering(job, lane, tier, deps.now(), deps.batchTurnaround(lane.id))
+  const timeoutMs = create.timeout_ms ?? timeoutFor(lane, tier)
+  const question = { type: create.type, body, cost, ...times, timeoutMs, askedTimeoutMs: create.timeout_ms }
+  const way = planWay(question, lane, tier, deps.now(), deps.batchTurnaround(lane.id))
   return {
     tenant: tenant.name,
     type: create.type,
@@ -60,7 +61,7 @@ export function toNewJob(
     body,
     priority: create.priority ?? 'normal',
     ...times,
-    timeoutMs: create.timeout_ms ?? timeoutFor(lane, tier),
+    timeoutMs,
     maxAttempts: create.max_attempts ?? lane.retry.max_attempts,
     cache: decideCache(tenant, lanes, create),
     askedCache: create.cache ?? 'use',
@@ -70,8 +71,7 @@ export function toNewJob(
     metadata: create.metadata ?? {},
     idempotencyKey,
     ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
-    ...(gather === undefined ? {} : { gather }),
-    cost,
+    ...way,
     ...estimateMoney(lane, cost),
     limits: {
       maxQueued: tenant.limits.max_queued,
@@ -159,11 +159,22 @@ function chooseLane(
  * Notes when a call for a job with a deadline would leave at the earliest. The store refuses the job where that is
  * too late, unless it needs no call: a replay, a kept answer, an equal job under way.
  */
-export async function noteEarliestStart(job: NewJob, deps: Pick<ApiDeps, 'forecast'>): Promise<NewJob> {
+export async function noteEarliestStart(
+  job: NewJob,
+  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+): Promise<NewJob> {
   if (job.deadline === null) return job
   // The forecast is for the end of the tenant's queue, and a fair key may have its turn long before.
   const forecast = job.fairKey === undefined ? await deps.forecast(job.lane, job.tenant, job.priority) : null
-  return { ...job, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
+  const cost = forecast === null ? job.cost : leaveFlexEarlier(job.cost, forecast - deps.now())
+  return { ...job, cost, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
+}
+
+/** What a call at standard waits for its turn is time that a job cannot spend at flex. */
+function leaveFlexEarlier(cost: JobCost, waitMs: number): JobCost {
+  const { flex } = cost
+  if (flex === undefined || flex.until === null || waitMs <= 0) return cost
+  return { ...cost, flex: { ...flex, until: flex.until - waitMs } }
 }
 
 /**

@@ -100,7 +100,7 @@ local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow', 'gather', 'accounts', unpack(more or {}))
+    'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', unpack(more or {}))
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -109,8 +109,8 @@ local function load(id, tombstones, more)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27], flow = v[28], gather = v[29], accounts = v[30],
-    more = more and { unpack(v, 31, 30 + #more) },
+    durable = v[27], flow = v[28], gather = v[29], accounts = v[30], flex = v[31],
+    more = more and { unpack(v, 32, 31 + #more) },
   }
 end
 
@@ -576,7 +576,7 @@ local function reply(job, status, seq, text)
 end
 
 -- Fields that only a job that may run again needs. A completed one does not; `create.lua` leaves them out where it makes one.
-local ONLY_TO_RUN = { 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries' }
+local ONLY_TO_RUN = { 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode', 'entries', 'flex' }
 
 -- What follows the terminal event of a job, its `seq`-th: webhook outbox, retention and its flow. `fields` are those of the end.
 local function follow_end(job, status, seq, retain, fields)
@@ -615,19 +615,38 @@ local function finish(job, status, retain, fields, members, text)
   if job.deadline > 0 then take_out(root .. ':deadlines', job.id) end
 end
 
+-- Until when a job may wait for a slower, cheaper way than a call at standard, Unix ms; 0: it does not. `gather`: as
+-- jobs/gather-plan.ts writes it. `flex`: Unix ms, or `+` ms from the job's creation on.
+local FOR_EVER = 9e15
+local function patience_of(job)
+  if job.gather then
+    local leave_at = tonumber(string.match(job.gather, '^%d+'))
+    return leave_at == 0 and FOR_EVER or math.max(leave_at, now + 1)
+  end
+  if not job.flex then return 0 end
+  local till = tonumber(job.flex)
+  if string.sub(job.flex, 1, 1) == '+' then till = till + tonumber(job.created_at) end
+  return till > now and till or 0
+end
+
 -- The id of the job whose call serves this content, or nil. A leader that was cancelled during its call still serves
--- its followers (`carrying`). The job `own` is open. Second value: true if the leader goes the way of provider batches.
-local function leader_of(hash, own)
+-- its followers (`carrying`). The job `own` is open. Second value: whether a job with that much patience goes along.
+local function leader_of(hash, own, patience)
   local id = redis.call('GET', flight_key(hash))
   if not id then return nil end
   if id == own then return id end
-  local leader = redis.call('HMGET', job_key(id), 'status', 'carrying', 'gather')
-  if leader[1] and (leader[2] or not is_terminal(leader[1])) then return id, leader[3] ~= false end
+  local v = redis.call('HMGET', job_key(id), 'status', 'carrying', 'gather', 'flex', 'created_at')
+  if v[1] and (v[2] or not is_terminal(v[1])) then
+    local waits_till = patience_of({ gather = v[3], flex = v[4], created_at = v[5] })
+    -- A call at flex that is under way is soon over: only a job that does not wait at all is bought beside it.
+    local is_called = not v[3] and v[1] == 'running'
+    return id, patience >= waits_till or is_called and patience > 0
+  end
   redis.call('DEL', flight_key(hash))
   return nil
 end
 
--- A job that is called at once takes the flight over from one that goes the way of provider batches. That one becomes its
+-- A job with less patience takes the flight over from one that waits for a slower, cheaper way. That one becomes its
 -- follower: a waiting one needs no entry meanwhile; one that was sent keeps its place, and the answer that comes first ends it.
 local function overtake(hash, leader_id, own)
   local leader = load(leader_id, true)
@@ -646,8 +665,8 @@ local function overtake(hash, leader_id, own)
 end
 
 -- Decides how a due job gets its answer: 'hit' (with the cached answer, of which it becomes a holder), 'follow' (with the
--- leader's id), or 'lead'. `is_new`: it leads nothing yet. `gather`: it goes the way of provider batches.
-local function claim(id, hash, cache_mode, is_new, gather)
+-- leader's id), or 'lead'. `is_new`: it leads nothing yet. `patience`: as `patience_of` says.
+local function claim(id, hash, cache_mode, is_new, patience)
   if cache_mode == 'off' then return 'lead' end
   -- Usually none of these keys exists.
   local places = { answer_key(hash), old_cache_key(hash) }
@@ -660,14 +679,14 @@ local function claim(id, hash, cache_mode, is_new, gather)
       return 'hit', kept
     end
   end
-  local leader, is_gathered = nil, false
-  if is_known or not is_new then leader, is_gathered = leader_of(hash, id) end
+  local leader, goes_along = nil, false
+  if is_known or not is_new then leader, goes_along = leader_of(hash, id, patience) end
   if not leader then
     redis.call('SET', flight_key(hash), id)
   elseif leader == id then
     return 'lead'
   elseif cache_mode == 'use' then
-    if not is_gathered or gather then return 'follow', leader end
+    if goes_along then return 'follow', leader end
     overtake(hash, leader, id)
   end
   return 'lead'

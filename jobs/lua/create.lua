@@ -65,10 +65,11 @@ local function create(a, may_be_made)
   local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
-  local flow, gather = false, false
+  local flow, gather, flex = false, false, false
   for i = 19, #a, 2 do
-    if a[i] == 'flow' then flow = a[i + 1] elseif a[i] == 'gather' then gather = a[i + 1] end
+    if a[i] == 'flow' then flow = a[i + 1] elseif a[i] == 'gather' then gather = a[i + 1] elseif a[i] == 'flex' then flex = a[i + 1] end
   end
+  local patience = patience_of({ gather = gather, flex = flex, created_at = now })
   local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano', 'reserved_nano')
   if its and (not its[1] or is_terminal(its[1])) then return { 'flow_over' } end
 
@@ -78,8 +79,8 @@ local function create(a, may_be_made)
   local function is_free()
     if cache_mode ~= 'use' then return false end
     if is_kept(hash) then return true end
-    local leader, is_gathered = leader_of(hash)
-    return leader ~= nil and (gather ~= false or not is_gathered)
+    local leader, goes_along = leader_of(hash, nil, patience)
+    return leader ~= nil and goes_along
   end
   if a[11] ~= '' and a[15] ~= '' and math.max(tonumber(a[15]), run_at) > tonumber(a[11]) and not is_free() then
     return { 'deadline_unreachable' }
@@ -133,7 +134,7 @@ local function create(a, may_be_made)
   local job = {
     id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
     deadline = tonumber(a[11] ~= '' and a[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
-    flow = flow, accounts = accounts, gather = gather,
+    flow = flow, accounts = accounts, gather = gather, flex = flex,
   }
   job.is_new = true
   for i = 19, #a, 2 do
@@ -142,7 +143,7 @@ local function create(a, may_be_made)
 
   -- A scheduled job looks for a cached answer when it is due, not before.
   local way, found = 'lead', nil
-  if not scheduled then way, found = claim(id, hash, cache_mode, true, gather) end
+  if not scheduled then way, found = claim(id, hash, cache_mode, true, patience) end
 
   local ready = ms(scheduled and run_at or now)
   local status = way == 'hit' and 'completed' or scheduled and 'scheduled' or 'queued'

@@ -4,7 +4,7 @@
 --       5 reason  6 waiting for  7 end of the attempt (JSON)  8 another lane that is to serve it ('' the same)
 --       9 what the call cost, USD  10 '1' when that is an estimate
 --       11 ms for which the worker goes on holding it, to send it again itself (0: it is to be queued)
---       12 '1': it no longer goes the way of provider batches
+--       12 `gather` or `flex`: the slower way that it no longer goes ('' as before)
 -- Answer {1, ''} ({2, ''}: it moved, and its new entry stands in the outbox), or {0, promoted or ''} when the job ended or another call took over meanwhile; `promoted` leads
 --        the followers of a leader that was cancelled in mid-call.
 
@@ -24,7 +24,7 @@ end
 -- This is stored already, and the answer was lost on its way: the job waits with its entry.
 if job.status == 'queued' and job.calls == call then return { ARGV[8] ~= '' and 2 or 1, '' } end
 if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
-if ARGV[12] == '1' then redis.call('HDEL', job_key(id), 'gather') end
+if ARGV[12] ~= '' then redis.call('HDEL', job_key(id), ARGV[12]) end
 end_hold(job)
 local at = math.max(tonumber(ARGV[3]), now)
 redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_attempt_at', ms(at),

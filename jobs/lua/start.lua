@@ -182,7 +182,7 @@ local function start(id, entry, token, expected, is_direct)
   if has_to_wait(job, most_lost) then return { 'wait', ms(now + SUSPECT_MS) } end
 
   if job.status ~= 'running' then
-    local way, found = claim(id, job.hash, job.cache_mode, nil, job.gather)
+    local way, found = claim(id, job.hash, job.cache_mode, nil, patience_of(job))
     if way == 'hit' then
       finish(job, 'completed', retain, free_fields(found, 'hit'), nil, found.text)
       -- The answer serves this job's followers as well. The flight of another job must not end here.

@@ -49,7 +49,8 @@ export async function sendOn(
   why: { end: AttemptEnd; reason: string; at?: number; countsAsAttempt?: boolean; leaves?: boolean },
 ): Promise<void> {
   const now = deps.now()
-  const isDue = line.leaveAt !== null && now >= line.leaveAt
+  // It would leave the next batch before that is made.
+  const isDue = line.leaveAt !== null && (why.at ?? now) + run.lane.tier.gather >= line.leaveAt
   const leavesBatch = why.leaves === true || isDue || claimed.call >= MOST_UNDONE
   const next: Retry = {
     lane: run.lane.lane.id,
@@ -57,7 +58,7 @@ export async function sendOn(
     countsAsAttempt: why.countsAsAttempt ?? false,
     reason: why.reason,
     waitingFor: 'retry_delay',
-    leavesBatch,
+    ...(leavesBatch ? { leaves: 'gather' } : {}),
   }
   await deps.work.requeue(claimed, why.end, next)
   await settleLines(deps, run, [{ index: line.index, as: 'left' }])

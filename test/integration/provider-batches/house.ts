@@ -30,14 +30,23 @@ export type BatchHouse = {
 
 /** An API and a worker over the simulator, whose batches are gathered for 50 ms and polled every 30 ms. */
 export async function openBatchHouse(
-  options: { batches?: Partial<BatchSettings>; tier?: object; kind?: 'openai' | 'anthropic' | 'gemini' } = {},
+  options: {
+    batches?: Partial<BatchSettings>
+    tier?: object
+    /** It has flex as well. */
+    flex?: boolean
+    kind?: 'openai' | 'anthropic' | 'gemini'
+  } = {},
 ): Promise<BatchHouse> {
   const simulator = createSimulator({ batches: options.batches ?? {} })
   const url = await simulator.listen()
   onTestFinished(() => simulator.close())
   const spool = await mkdtemp(join(tmpdir(), 'batches-'))
   onTestFinished(() => rm(spool, { recursive: true, force: true }))
-  const tiers = { batch: { gather: '50ms', poll: '30ms', leave_before: '1h', ...options.tier } }
+  const tiers = {
+    flex: options.flex ? { timeout: '20s' } : 'off',
+    batch: { gather: '50ms', poll: '30ms', leave_before: '1h', ...options.tier },
+  }
   const price = { input: 1, output: 2 }
   const { kind = 'openai' } = options
   const config = parseTestConfig({

@@ -2,6 +2,9 @@ import { expect, test } from 'vitest'
 import { opsKey } from '../../helpers/api.ts'
 import { key, openBatchHouse } from './house.ts'
 
+/** So many seconds from now. */
+const soon = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString()
+
 test('jobs that may wait share a batch at half the price, and end as those of calls do', async () => {
   const house = await openBatchHouse({ batches: { turnaroundMs: 200 } })
   const ids = await Promise.all(
@@ -60,6 +63,74 @@ test('an equal job that does not wait is bought at once, and ends both', async (
   expect((await house.ended(other)).status).toBe('completed')
   expect((await house.ended(waiting)).status).toBe('completed')
   expect(house.bought()).toEqual([1, 1])
+})
+
+test('an equal job that does not wait for flex is bought at once, and ends both', async () => {
+  const house = await openBatchHouse({ flex: true })
+  // One waits until there is capacity, another is under way.
+  house.simulator.setFaults([
+    { kind: 'flex_unavailable', match: 'no room' },
+    { kind: 'slow', ms: 700, times: 1, match: 'under way' },
+  ])
+  const refused = await house.submit('no room', { tier: 'flex' })
+  const sent = await house.submit('under way', { tier: 'auto', deadline: soon(60) })
+  await house.until(async () => (await house.job(sent)).status === 'running')
+  await house.until(async () => (await house.attempts(refused)).length > 0)
+  house.simulator.setFaults([])
+  const urgent = await Promise.all(
+    ['no room', 'under way'].map((prompt) => house.submit(prompt, { tier: 'standard' })),
+  )
+  for (const id of urgent) {
+    expect(await house.ended(id)).toMatchObject({ cache: 'miss', served_tier: 'standard' })
+  }
+  for (const id of [refused, sent]) {
+    expect(await house.ended(id)).toMatchObject({ status: 'completed', cache: 'shared' })
+  }
+  // The call that was under way is paid for as well, and booked.
+  await house.until(async () => (await house.attempts(sent))[0]?.outcome === 'completed')
+  expect((await house.attempts(sent))[0]!.cost_usd).toBeGreaterThan(0)
+  expect(house.bought().sort()).toEqual([1, 2])
+
+  // One that waits as long goes along.
+  house.simulator.setFaults([{ kind: 'slow', ms: 300, times: 1, match: 'together' }])
+  const first = await house.submit('together', { tier: 'flex' })
+  await house.until(async () => (await house.job(first)).status === 'running')
+  const second = await house.submit('together', { tier: 'auto' })
+  expect(await house.ended(second)).toMatchObject({ cache: 'shared', served_tier: 'flex' })
+})
+
+test('a job in a batch gives way to an equal one that has to leave sooner', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 }, tier: { leave_before: '58s' } })
+  const late = await house.submit('equal', { deadline: soon(600) })
+  await house.until(async () => (await house.job(late)).status === 'running')
+  const early = await house.submit('equal', { deadline: soon(60) })
+  expect(await house.ended(early)).toMatchObject({ status: 'completed', served_tier: 'standard' })
+  expect(await house.ended(late)).toMatchObject({ status: 'completed', cache: 'shared' })
+})
+
+test('jobs of tier auto go at flex where there is no time for a batch, and at standard in time', async () => {
+  const house = await openBatchHouse({ flex: true })
+  const called = await house.ended(await house.submit('a', { tier: 'auto', deadline: soon(60) }))
+  expect(called).toMatchObject({ status: 'completed', tier: 'auto', served_tier: 'flex' })
+  // There is no capacity, then too slow an answer: both go on in time, and that counts as no attempt.
+  house.simulator.setFaults([
+    { kind: 'flex_unavailable', match: 'no room', times: 1 },
+    { kind: 'slow', ms: 20_000, match: 'too slow', times: 1 },
+  ])
+  const ids = await Promise.all(
+    ['no room', 'too slow'].map((prompt) =>
+      house.submit(prompt, { tier: 'auto', deadline: soon(2), timeout_ms: 1000, max_attempts: 1 }),
+    ),
+  )
+  const jobs = await Promise.all(ids.map(house.ended))
+  for (const job of jobs) {
+    expect(job).toMatchObject({ status: 'completed', attempts: 1 })
+    expect(Date.parse(job.finished_at!)).toBeLessThan(Date.parse(job.deadline!))
+  }
+  expect(await house.attempts(ids[1]!)).toMatchObject([
+    { tier: 'flex', outcome: 'timeout' },
+    { tier: 'standard', outcome: 'completed', served_tier: 'standard' },
+  ])
 })
 
 test('an urgent job that fails leaves the one in a batch its chance', async () => {

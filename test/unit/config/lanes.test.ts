@@ -61,6 +61,23 @@ describe('a lane', () => {
     })
   })
 
+  test('has the slower ways of its kind, those that stand, and none that is off', () => {
+    const tiersOf = (kind: string, tiers: string) => {
+      const text = `
+providers: { up: { kind: ${kind}, base_url: "https://up.example", api_key: sk-x, models: { m: { tiers: ${tiers} } } } }`
+      const { flex, batch } = resolveLane(load(text), 'up/m')!.tiers!
+      return [flex !== null, batch !== null]
+    }
+    expect(tiersOf('openai', '{}')).toEqual([true, true])
+    expect(tiersOf('openai', '{ batch: off }')).toEqual([true, false])
+    expect(tiersOf('openai', '{ flex: off, batch: { gather: 1s } }')).toEqual([false, true])
+    expect(tiersOf('anthropic', '{}')).toEqual([false, true])
+    expect(tiersOf('anthropic', '{ flex: off, batch: off }')).toEqual([false, false])
+    expect(tiersOf('openai-compatible', '{}')).toEqual([false, false])
+    expect(tiersOf('openai-compatible', '{ batch: {} }')).toEqual([false, true])
+    expect(tiersOf('openai-compatible', '{ batch: off }')).toEqual([false, false])
+  })
+
   test('coalesces only where the model or its provider says so', () => {
     expect(resolveLane(config, 'openai/gpt-5-mini')?.coalesce).toBeNull()
     expect(resolveLane(config, 'local/meta/llama-3:8b')?.coalesce).toMatchObject({
