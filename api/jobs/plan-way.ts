@@ -11,7 +11,7 @@ const KEPT_SHARE = 1 / 2
 
 export type WayQuestion = Pick<NewJob, 'type' | 'body' | 'deadline' | 'runAt' | 'cost' | 'timeoutMs'> & {
   /** The time-out that the client asked for, ms. */
-  askedTimeoutMs: number | undefined
+  askedTimeoutMs: number | null | undefined
 }
 
 /**
