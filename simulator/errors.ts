@@ -81,11 +81,12 @@ export function quotaExceeded(): ErrorAnswer {
 }
 
 /** OpenAI's refusal of a flex call that it has no capacity for; it bills none. */
-export function flexUnavailable(): ErrorAnswer {
+export function flexUnavailable(retryAfterMs: number): ErrorAnswer {
   const message = 'Resource unavailable: there is no flex capacity for this request now. (simulated)'
   return {
     status: 429,
     error: { message, type: 'resource_unavailable', param: null, code: 'resource_unavailable' },
+    ...(retryAfterMs > 0 ? { retryAfterMs } : {}),
   }
 }
 

@@ -110,7 +110,8 @@ export function parseFault(text: string): FaultRule | null {
 function fillIn(rule: FaultRule): SimulatedFault {
   return {
     kind: rule.kind,
-    retryAfterMs: rule.retry_after ?? DEFAULT_RETRY_AFTER_MS,
+    // OpenAI names no time where flex has no capacity.
+    retryAfterMs: rule.retry_after ?? (rule.kind === 'flex_unavailable' ? 0 : DEFAULT_RETRY_AFTER_MS),
     ms: rule.ms ?? DEFAULT_MS[rule.kind] ?? 0,
   }
 }

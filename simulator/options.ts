@@ -59,7 +59,7 @@ export type FaultRule = {
   path?: string
   /** Part of the request's body. */
   match?: string
-  /** Milliseconds to name in `retry-after-ms`; default 1000. Only for 429, 503 and 529. */
+  /** Milliseconds to name in `retry-after-ms`; default 1000. Only for 429, 503, 529 and `flex_unavailable`, which names none by default. */
   retry_after?: number
   /** Milliseconds: how much later `slow` answers (default 5000), the pause between the pieces of `drip` (100) and of `endless` (0). */
   ms?: number

@@ -64,7 +64,7 @@ export function sendFaulty(
     } else if (kind === 'huge')
       reply.flood('{"choices":[],"data":[],"filling":"', FLOOD_PIECE, hugeBytes, '"}')
     else if (kind === 'endless') reply.repeat(contentType, findMiddle(pieces, text), fault.ms)
-    else if (kind === 'flex_unavailable') reply.error(flexUnavailable())
+    else if (kind === 'flex_unavailable') reply.error(flexUnavailable(fault.retryAfterMs))
     else reply.error(kind === 'quota' ? quotaExceeded() : faultAnswer(Number(kind), fault.retryAfterMs))
   })
 }
