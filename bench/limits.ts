@@ -11,6 +11,7 @@ import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { measureFairness, measureForecasts } from './limits/backlog.ts'
 import { checkGoals } from './limits/checks.ts'
 import { type Comparison, compareClients, SCENARIOS } from './limits/compare.ts'
+import { measureFamilies } from './limits/families.ts'
 import { measureKnee } from './limits/knee.ts'
 import { HELP, type LimitsOptions, type Part, readOptions } from './limits/options.ts'
 import { renderReport } from './limits/report.ts'
@@ -45,6 +46,7 @@ async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
     half: find('half'),
     shared: find('shared'),
     steady: wants('steady') ? await measureSteady(say) : null,
+    families: wants('families') ? await measureFamilies(say) : null,
     ways: wants('ways') ? await measureWays(say) : null,
     fairness: wants('fairness') ? await measureFairness(say) : null,
     eta: wants('eta') ? await measureForecasts(say) : null,

@@ -1,6 +1,7 @@
 import { findWeakKeys } from '../config/key-strength.ts'
 import { listLanes } from '../config/lanes.ts'
 import { ConfigError, findConfigPath, loadConfig } from '../config/load.ts'
+import { listSharedLimits } from '../config/shared-limits.ts'
 import { findUnpriced } from '../config/unpriced.ts'
 import { ExitCode } from './exit.ts'
 import type { Terminal } from './terminal.ts'
@@ -19,13 +20,20 @@ export async function runCheckConfig(
     const unpriced = findUnpriced(config)
     const lanes = listLanes(config).map(({ id }) => id)
     const tenants = Object.keys(config.tenants)
+    const shared = listSharedLimits(config)
     if (json) {
-      const found = { path, faults: [], lanes, tenants, weak_keys: weakKeys, unpriced }
+      const found = { path, faults: [], lanes, tenants, weak_keys: weakKeys, unpriced, shared_limits: shared }
       await terminal.write(`${JSON.stringify(found)}\n`)
       return ExitCode.ok
     }
     const sum = [count(lanes.length, 'lane'), count(tenants.length, 'tenant')].join(', ')
     await terminal.write(`${path}: ${terminal.style('green', 'no faults')}; ${sum}\n`)
+    for (const { provider, name, lanes: sharers, binds } of shared) {
+      const bound = binds.length === 0 ? 'binds none of them alone' : `binds ${binds.join(', ')}`
+      await terminal.write(
+        `${provider}: shared limit ${name}: ${count(sharers.length, 'lane')} together (${sharers.join(', ')}); ${bound}\n`,
+      )
+    }
     for (const place of weakKeys) {
       const advice = 'holds less than 128 bits; `keys new` makes a good one'
       await terminal.write(`${terminal.style('yellow', 'warning')}: ${place} ${advice}\n`)

@@ -14,6 +14,9 @@ export type LaneView = {
     output_tokens: number | null
   }
   speed: number
+  /** Absent: a server of an earlier release. */
+  shared_limits?: { name: string; rates: LaneView['rates']; speed: number }[]
+  held_back_by?: { kind: 'lane' | 'shared_limit'; name: string } | null
   utilisation: number
   used: { requests: number | null; tokens: number | null }
   backlog: { waiting: number; delayed: number; held: number }

@@ -687,6 +687,8 @@ export type Estimate = {
     input_tokens: number
     /** Were every answer as long as its request allows. */
     output_tokens: number
+    /** The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none does. */
+    bound_by: string | null
     tiers: {
       /** Null: no lane of the jobs has this tier. */
       standard: {

@@ -6,7 +6,7 @@ import { JobStatus } from '../jobs/job.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
-import type { LaneReading, StoreReading } from '../telemetry/store-metrics.ts'
+import type { LaneReading, SharedLimitReading, StoreReading } from '../telemetry/store-metrics.ts'
 import { type HealthListener, startListener } from '../workers/listener.ts'
 import type { WorkerProcess } from '../workers/worker.ts'
 import type { Closers } from './closers.ts'
@@ -84,6 +84,7 @@ export function createStoreReader(
     return {
       jobs,
       lanes: await Promise.all(readings),
+      sharedLimits: listSharedLimits(views),
       webhooks: ofWebhooks,
       memory: { used, limit: config.current().redis.memory_share },
     }
@@ -100,6 +101,24 @@ export function createStoreReader(
   }
 }
 
+/** Each shared limit once, from the lanes that it names. */
+function listSharedLimits(views: readonly LaneView[]): SharedLimitReading[] {
+  const found = new Map<string, SharedLimitReading>()
+  for (const { provider, shared_limits } of views) {
+    for (const one of shared_limits) {
+      found.set(JSON.stringify([provider, one.name]), {
+        provider,
+        name: one.name,
+        inFlight: one.in_flight,
+        utilisation: one.utilisation,
+        speed: one.speed,
+        isPaused: one.paused_until !== null,
+      })
+    }
+  }
+  return [...found.values()]
+}
+
 function toReading(view: LaneView, forecastMs: number | null): LaneReading {
   const rates = Object.entries(view.rates).map(([dimension, rate]) => [dimension, rate && rate / 60])
   return {
@@ -114,7 +133,12 @@ function toReading(view: LaneView, forecastMs: number | null): LaneReading {
     concurrency: view.learned.concurrency ?? view.limits.concurrency,
     isBroken: view.breaker.state !== 'closed',
     forecastMs,
+    heldBackBy: view.held_back_by === null ? null : nameOf(view.held_back_by),
   }
+}
+
+function nameOf({ kind, name }: NonNullable<LaneView['held_back_by']>): string {
+  return kind === 'lane' ? 'lane' : name
 }
 
 /** Opens the port of a worker, where one is configured. */

@@ -17,13 +17,14 @@ import {
 } from './answers.ts'
 import { checkRequest } from './check.ts'
 import { findDialect } from './dialects.ts'
-import { invalidRequest, modelNotFound, rateLimited, sayAsGemini, tooManyAtOnce } from './errors.ts'
+import { invalidRequest, modelNotFound, rateLimited, sayAsGemini, tooManyAtOnce, wrongKey } from './errors.ts'
 import { listEvents } from './events.ts'
 import type { FaultBook } from './faults.ts'
 import { limitHeaders } from './limit-headers.ts'
-import type { Limiter } from './limiter.ts'
+import type { Admission, Level, Limiter } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
 import { createPromptCache } from './prompt-cache.ts'
+import { readKey } from './read-key.ts'
 import { createReply } from './reply.ts'
 import { slowdownOf } from './self-hosted.ts'
 import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
@@ -37,7 +38,8 @@ export type CallDeps = {
   settings: SimulatorSettings
   faults: FaultBook
   recorder: Recorder
-  gate: (model: string) => ModelGate
+  /** All that count a call: its model's, and those of its families; null: there is no such key. */
+  gates: (model: string, key: string | null) => ModelGate[] | null
   random: () => number
   now: () => number
 }
@@ -94,14 +96,16 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     if (dialect === undefined) {
       return createReply(response, requestId).error(invalidRequest(`no such dialect: ${name}`, 'dialect'))
     }
-    const gate = deps.gate(model)
+    const key = readKey(request)
+    const gates = deps.gates(model, key)
+    if (gates === null) return createReply(response, requestId).error(wrongKey())
     const cost = estimateCost({ kind: 'openai', type, body })
-    const isCrowded =
-      gate.limits.max_concurrency !== undefined && gate.inFlight >= gate.limits.max_concurrency
+    const crowded = gates.find(
+      ({ limits, inFlight }) => limits.max_concurrency !== undefined && inFlight >= limits.max_concurrency,
+    )
     const admittedAt = now()
-    const { limiter } = gate
-    const admission = isCrowded ? null : limiter.take(cost.tokens, admittedAt)
-    const levels = limiter.levels(admittedAt)
+    const admission = crowded ? null : admit(gates, cost.tokens, admittedAt)
+    const levels = findTightest(gates, admittedAt)
     const reply = createReply(
       response,
       [
@@ -116,7 +120,7 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     )
     if (!admission) {
       recorder.reject('concurrency')
-      return reply.error(tooManyAtOnce(gate.limits.max_concurrency ?? 0))
+      return reply.error(tooManyAtOnce(crowded?.limits.max_concurrency ?? 0))
     }
     if (!admission.admitted) {
       recorder.reject(admission.by)
@@ -126,9 +130,9 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       return reply.error(settings.headers === 'gemini' ? sayAsGemini(refusal) : refusal, settings.headers)
     }
     recorder.admit(cost.tokens)
-    gate.inFlight += 1
+    for (const gate of gates) gate.inFlight += 1
     response.on('close', () => {
-      gate.inFlight -= 1
+      for (const gate of gates) gate.inFlight -= 1
     })
 
     const unknown = dialect?.refuses
@@ -138,18 +142,27 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     const fault = deps.faults.choose({
       path,
       text,
+      key,
       header: firstOf(request.headers['x-sim-fault']) ?? undefined,
       prompts: () => listPrompts(type, body),
     })
     if (fault) recorder.fault(fault.kind)
-    const pace = paceOf(settings, gate.inFlight)
+    const pace = paceOf(settings, gates[0]!.inFlight)
     const latencyMs = pace.latencyMs + (settings.jitterMs > 0 ? settings.jitterMs * random() : 0)
     const refusal = checkRequest(type, body, text, settings.poison)
     if (refusal) return reply.later(latencyMs, () => reply.error(refusal))
 
     const promptHash = hashPrompt(type, model, body)
     if (!fault || BILLED_FAULTS.has(fault.kind)) {
-      recorder.bill({ path, model, prompt_hash: promptHash, tokens: cost.tokens, inputs: cost.inputs })
+      const ofKey = settings.keyLimits === null || key === null ? {} : { key }
+      recorder.bill({
+        path,
+        model,
+        prompt_hash: promptHash,
+        tokens: cost.tokens,
+        inputs: cost.inputs,
+        ...ofKey,
+      })
     }
     const cachedTokens =
       type === 'embedding' ? 0 : promptCache.read(model, body, admittedAt, admittedAt + latencyMs)
@@ -170,11 +183,34 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
     )
     if (settings.tokenCounting === 'used' && !fault) {
       const used = plan.inputTokens + plan.outputTokens
-      response.on('close', () => limiter.refund(cost.tokens - used, admittedAt, now()))
+      response.on('close', () => {
+        for (const { limiter } of gates) limiter.refund(cost.tokens - used, admittedAt, now())
+      })
     }
     if (fault) sendFaulty(reply, prepared, fault, settings.hugeBytes)
     else sendAnswer(reply, prepared)
   }
+}
+
+/** Takes from all of them or from none. */
+function admit(gates: readonly ModelGate[], tokens: number, now: number): Admission {
+  for (const { limiter } of gates) {
+    const admission = limiter.check(tokens, now)
+    if (!admission.admitted) return admission
+  }
+  for (const { limiter } of gates) limiter.take(tokens, now)
+  return { admitted: true }
+}
+
+/** Of each dimension the limit with the least left, which is what providers tell of several. */
+function findTightest(gates: readonly ModelGate[], now: number): ReturnType<Limiter['levels']> {
+  const all = gates.map(({ limiter }) => limiter.levels(now))
+  const find = (name: 'requests' | 'tokens') =>
+    all.reduce<Level | null>((least, { [name]: level }) => {
+      if (level === null || least === null) return level ?? least
+      return level.remaining / level.limit < least.remaining / least.limit ? level : least
+    }, null)
+  return { requests: find('requests'), tokens: find('tokens') }
 }
 
 /** How fast a call is answered that begins as one of so many. */

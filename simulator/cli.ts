@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { refuseListening } from '../lib/system-refusal.ts'
 import { findDialect } from './dialects.ts'
 import { parseFault } from './faults.ts'
+import { parseFamily, parseKeyLimits } from './key-limits.ts'
 import { ENFORCEMENTS, LIMITS_LIKE_NAMES, TOKEN_COUNTINGS } from './limits-like.ts'
 import type { SimulatedLimits, SimulatorOptions } from './options.ts'
 import { createSimulator } from './simulator.ts'
@@ -26,6 +27,10 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --per-token MS      for each output token (default 0)
   --output-tokens N   mean length of an answer (default 16)
   --dimensions N      length of vectors (default 1536)
+  --family RULE       NAME=MODEL,MODEL[:rpm=N][:tpm=N][:concurrency=N]: limits that these models
+                      are counted under together, besides their own; may be repeated
+  --key RULE          KEY[:rpm=N][:tpm=N][:concurrency=N]: an API key with limits of its own; may
+                      be repeated, and any other key is answered 401 (default: any key)
   --model NAME        a model that exists; may be repeated (default: every name does)
   --fault RULE        KIND[:rate=R][:times=N][:ms=MS][:retry_after=MS]; may be repeated
   --dialect NAME      how answers are said, or MODEL=NAME; may be repeated: azure, dashscope,
@@ -63,6 +68,8 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       'per-token': { type: 'string', default: '0' },
       'output-tokens': { type: 'string', default: '16' },
       dimensions: { type: 'string', default: '1536' },
+      family: { type: 'string', multiple: true },
+      key: { type: 'string', multiple: true },
       model: { type: 'string', multiple: true },
       fault: { type: 'string', multiple: true },
       dialect: { type: 'string', multiple: true },
@@ -97,6 +104,16 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
     options.limitsLike = readName('--limits-like', values['limits-like'], LIMITS_LIKE_NAMES)
   if (values['token-counting'] !== undefined)
     options.tokenCounting = readName('--token-counting', values['token-counting'], TOKEN_COUNTINGS)
+  for (const text of values.family ?? []) {
+    const rule = parseFamily(text)
+    if (rule === null) throw new TypeError(`--family: expected NAME=MODEL,MODEL[:rpm=N], got "${text}"`)
+    options.families = { ...options.families, [rule.name]: rule.family }
+  }
+  for (const text of values.key ?? []) {
+    const rule = parseKeyLimits(text)
+    if (rule === null) throw new TypeError(`--key: expected KEY[:rpm=N][:tpm=N], got "${text}"`)
+    options.keyLimits = { ...options.keyLimits, [rule.key]: rule.limits }
+  }
   for (const text of values.dialect ?? []) {
     const cut = text.lastIndexOf('=')
     const name = text.slice(cut + 1)

@@ -21,6 +21,11 @@ export function modelNotFound(model: string): ErrorAnswer {
   }
 }
 
+/** The 401 for a key that there is not. */
+export function wrongKey(): ErrorAnswer {
+  return faultAnswer(401, 0)
+}
+
 /** The 429 for a limit that is used up, or for a call larger than the whole limit. */
 export function rateLimited(
   refusal: Extract<Admission, { admitted: false }>,

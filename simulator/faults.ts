@@ -14,6 +14,8 @@ type FaultQuestion = {
   path: string
   /** The request's body as it came. */
   text: string
+  /** The API key; null where there is none. */
+  key: string | null
   /** The header `x-sim-fault`, written as markers are: `KIND:times=2:retry_after=500`. */
   header: string | undefined
   /** The texts that a marker may stand in, made only when there is one. */
@@ -63,6 +65,7 @@ export function createFaultBook(configured: readonly FaultRule[], random: () => 
       if (!strikes(rule, question)) continue
       if (rule.path !== undefined && !question.path.includes(rule.path)) continue
       if (rule.match !== undefined && !question.text.includes(rule.match)) continue
+      if (rule.key !== undefined && rule.key !== question.key) continue
       if (rule.rate !== undefined && random() >= rule.rate) continue
       if (spend(rule, rule.times)) return fillIn(rule)
     }

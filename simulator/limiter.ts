@@ -10,6 +10,8 @@ export type Admission =
   | { admitted: false; by: 'requests' | 'tokens'; waitMs: number; used: number }
 
 export type Limiter = {
+  /** Whether a call would be admitted; takes nothing. */
+  check(tokens: number, now: number): Admission
   /** Takes one request and its tokens, or nothing at all. */
   take(tokens: number, now: number): Admission
   /** Gives tokens back (negative: charges them) for a call that was admitted at `takenAt`. */
@@ -38,15 +40,22 @@ export function createLimiter(options: LimiterOptions): Limiter {
   const requests = gauge(options.limits.requests_per_minute)
   const tokens = gauge(options.limits.tokens_per_minute)
 
+  function check(amount: number, now: number): Admission {
+    const requestWait = requests?.wait(1, now) ?? 0
+    if (requestWait > 0) return refuse('requests', requestWait, requests, now)
+    const tokenWait = tokens?.wait(amount, now) ?? 0
+    if (tokenWait > 0) return refuse('tokens', tokenWait, tokens, now)
+    return { admitted: true }
+  }
+
   return {
+    check,
     take(amount, now) {
-      const requestWait = requests?.wait(1, now) ?? 0
-      if (requestWait > 0) return refuse('requests', requestWait, requests, now)
-      const tokenWait = tokens?.wait(amount, now) ?? 0
-      if (tokenWait > 0) return refuse('tokens', tokenWait, tokens, now)
+      const admission = check(amount, now)
+      if (!admission.admitted) return admission
       requests?.add(1, now)
       tokens?.add(amount, now)
-      return { admitted: true }
+      return admission
     },
     refund: (amount, takenAt, now) => tokens?.refund(amount, takenAt, now),
     levels: (now) => ({ requests: requests?.level(now) ?? null, tokens: tokens?.level(now) ?? null }),

@@ -10,6 +10,9 @@ export type SimulatedLimits = {
   max_concurrency?: number
 }
 
+/** Limits that several simulated models are counted under together; `*` in a name stands for any characters. */
+export type SimulatedFamily = SimulatedLimits & { models: string[] }
+
 /** All faults; docs/simulator.md says what each does and whether it is billed. */
 export const FAULT_KINDS = [
   '400',
@@ -59,6 +62,8 @@ export type FaultRule = {
   path?: string
   /** Part of the request's body. */
   match?: string
+  /** The API key of the call. */
+  key?: string
   /** Milliseconds to name in `retry-after-ms`; default 1000. Only for 429, 503, 529 and `flex_unavailable`, which names none by default. */
   retry_after?: number
   /** Milliseconds: how much later `slow` answers (default 5000), the pause between the pieces of `drip` (100) and of `endless` (0). */
@@ -69,6 +74,10 @@ export type SimulatorOptions = {
   /** Of every model without its own. */
   limits?: SimulatedLimits
   modelLimits?: Record<string, SimulatedLimits>
+  /** Limits that models are counted under together, besides their own; by any names. */
+  families?: Record<string, SimulatedFamily>
+  /** The API keys that there are, each with limits of its own for every model; others answer 401. Default: any key, all counted together. */
+  keyLimits?: Record<string, SimulatedLimits> | null
   /**
    * How limits are counted: `bucket` refills continuously, holds one window's allowance and starts full; `window`
    * allows one window's allowance in any stretch of its length; `fixed` one in each window of the clock. Default
@@ -128,6 +137,8 @@ export function resolveOptions(options: SimulatorOptions): SimulatorSettings {
   return {
     limits: options.limits ?? {},
     modelLimits: options.modelLimits ?? {},
+    families: options.families ?? {},
+    keyLimits: options.keyLimits ?? null,
     enforcement: options.enforcement ?? like?.enforcement ?? 'bucket',
     window: options.window ?? like?.window ?? 60_000,
     headers: like?.headers ?? 'openai',

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { matchesModel } from '../config/match-model.ts'
 import { isJsonObject } from '../lib/json.ts'
 import type { CallType } from '../providers/provider.ts'
 import { type BatchApi, createBatchApi } from './batches/api.ts'
@@ -59,27 +60,42 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
   const recorder = createRecorder(now)
   const faults = createFaultBook(settings.faults, random)
   const changed = new Map<string, SimulatedLimits>()
-  const gates = new Map<string, ModelGate>()
+  const gates = new Map<string, { model: string; key: string | null; gate: ModelGate }>()
+  const families = Object.values(settings.families).map(({ models, ...limits }) => ({
+    models,
+    gate: build(limits),
+  }))
 
-  function createGate(model: string): ModelGate {
-    const configured = settings.modelLimits[model] ?? settings.limits
-    const limits = changed.get(model) ?? changed.get('*') ?? configured
+  function build(limits: SimulatedLimits): ModelGate {
     return { limits, limiter: createLimiter({ ...settings, limits }), inFlight: 0 }
   }
 
-  function gate(model: string): ModelGate {
-    const known = gates.get(model) ?? createGate(model)
-    gates.set(model, known)
-    return known
+  function createGate(model: string, key: string | null): ModelGate {
+    const ofKey = key === null ? undefined : settings.keyLimits?.[key]
+    const configured = ofKey ?? settings.modelLimits[model] ?? settings.limits
+    return build(changed.get(model) ?? changed.get('*') ?? configured)
+  }
+
+  /** Where keys are known, each has gates of its own. */
+  function findGate(model: string, key: string | null): ModelGate {
+    const name = JSON.stringify([model, key])
+    const known = gates.get(name) ?? { model, key, gate: createGate(model, key) }
+    gates.set(name, known)
+    return known.gate
+  }
+
+  function findGates(model: string, key: string | null): ModelGate[] | null {
+    const { keyLimits } = settings
+    if (keyLimits !== null && (key === null || !Object.hasOwn(keyLimits, key))) return null
+    const ofFamilies = families.filter(({ models }) => models.some((one) => matchesModel(one, model)))
+    return [findGate(model, keyLimits === null ? null : key), ...ofFamilies.map(({ gate }) => gate)]
   }
 
   /** Levels start afresh; calls in flight stay counted. */
   function rebuildGates(): void {
-    for (const [model, old] of gates) {
-      const { limits, limiter } = createGate(model)
-      old.limits = limits
-      old.limiter = limiter
-    }
+    const renew = (old: ModelGate, { limits, limiter }: ModelGate) => Object.assign(old, { limits, limiter })
+    for (const { model, key, gate } of gates.values()) renew(gate, createGate(model, key))
+    for (const { gate } of families) renew(gate, build(gate.limits))
   }
 
   function setLimits(limits: SimulatedLimits, model = '*'): void {
@@ -99,7 +115,7 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
   }
 
   const batches = createBatchApi({ settings, faults, recorder, random, now })
-  const handleCall = createCallHandler({ settings, faults, recorder, gate, random, now })
+  const handleCall = createCallHandler({ settings, faults, recorder, gates: findGates, random, now })
 
   function control(route: string, text: string, response: ServerResponse): void {
     const body = parseControl(text)
@@ -152,7 +168,9 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     else if (settings.selfHosted && request.method === 'GET' && path === '/metrics') {
       const { knee } = settings.selfHosted
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
-      response.end([...gates].map(([model, { inFlight }]) => writeMetrics(model, inFlight, knee)).join(''))
+      response.end(
+        [...gates.values()].map(({ model, gate }) => writeMetrics(model, gate.inFlight, knee)).join(''),
+      )
     } else {
       const message = `Unknown request URL: ${request.method} ${path}.`
       answer(response, 404, {

@@ -9,6 +9,8 @@ export type BilledCall = {
   /** What it took from the token limit. */
   tokens: number
   inputs: number
+  /** The API key of the call, where the simulator knows keys. */
+  key?: string
   /** Of a line of a batch: the batch, and the line's name in it. */
   batch?: string
   custom_id?: string

@@ -7,6 +7,8 @@ type Levels = Record<string, number | null>
 export type StoreReading = {
   jobs: { tenant: string; status: string; count: number }[]
   lanes: LaneReading[]
+  /** Limits that several lanes share, each once. */
+  sharedLimits: SharedLimitReading[]
   webhooks: {
     /** Deliveries that are still to be made. */
     pending: number
@@ -37,6 +39,14 @@ export type LaneReading = {
   isBroken: boolean
   /** How long a job that is queued now waits, for the tenant with the longest wait. Null: not known. */
   forecastMs: number | null
+  /** While jobs wait for room: the shared limit with the least of it, or `lane` for its own limits; null: nothing holds it back. */
+  heldBackBy: string | null
+}
+
+/** A limit that a provider counts over several lanes. Members as of a lane. */
+export type SharedLimitReading = Pick<LaneReading, 'inFlight' | 'utilisation' | 'speed' | 'isPaused'> & {
+  provider: string
+  name: string
 }
 
 /** A reading serves all scrapes for this long, ms. */
@@ -70,7 +80,7 @@ export function createStoreMetrics(
     readAt = deps.now()
   }
 
-  function show({ jobs, lanes, webhooks, memory }: StoreReading): void {
+  function show({ jobs, lanes, sharedLimits, webhooks, memory }: StoreReading): void {
     // Added, because values beyond the bound share a series.
     for (const { tenant, status, count } of jobs) {
       gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
@@ -93,6 +103,14 @@ export function createStoreMetrics(
       gauges.paused.set({ lane }, one.isPaused ? 1 : 0)
       gauges.broken.set({ lane }, one.isBroken ? 1 : 0)
       if (one.forecastMs !== null) gauges.forecast.set({ lane }, one.forecastMs / 1000)
+      if (one.heldBackBy !== null) gauges.heldBack.set({ lane, limit: one.heldBackBy }, 1)
+    }
+    for (const { provider, name: limit, ...one } of sharedLimits) {
+      const labels = { provider, limit }
+      gauges.sharedUtilisation.set(labels, one.utilisation)
+      gauges.sharedInFlight.set(labels, one.inFlight)
+      gauges.sharedSpeed.set(labels, one.speed)
+      gauges.sharedPaused.set(labels, one.isPaused ? 1 : 0)
     }
     gauges.webhooks.set(webhooks.pending)
     gauges.webhookLag.set(webhooks.lateMs / 1000)
@@ -166,6 +184,36 @@ function createGauges(registry: Registry) {
       'sluice_lane_wait_forecast_seconds',
       'How long a job would wait that is queued now, for the tenant whose wait is the longest.',
       'lane',
+    ),
+    heldBack: define(
+      'sluice_lane_held_back',
+      'Always 1: jobs of the lane wait for room in this limit, a shared one by its name or the own ones of the lane.',
+      'lane',
+      'limit',
+    ),
+    sharedUtilisation: define(
+      'sluice_shared_limit_utilisation_ratio',
+      'Used share of what the window of a shared limit may hold, by the fullest dimension.',
+      'provider',
+      'limit',
+    ),
+    sharedInFlight: define(
+      'sluice_shared_limit_in_flight',
+      'Calls under way of all lanes of a shared limit.',
+      'provider',
+      'limit',
+    ),
+    sharedSpeed: define(
+      'sluice_shared_limit_speed_ratio',
+      'Share of the rate of a shared limit in use, below 1 while it recovers from a 429.',
+      'provider',
+      'limit',
+    ),
+    sharedPaused: define(
+      'sluice_shared_limit_paused',
+      'Whether a shared limit is paused after a 429, 1 or 0.',
+      'provider',
+      'limit',
     ),
     webhooks: define('sluice_webhooks_pending', 'Webhooks that are still to be delivered.'),
     webhookLag: define('sluice_webhook_lag_seconds', 'For how long the oldest webhook is due.'),

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { z } from 'zod'
-import { listLimits } from '../../config/lanes.ts'
+import type { LaneLimits } from '../../config/lanes.ts'
 import { tenantOf } from '../auth.ts'
 import type { Piece } from '../bulk/pieces.ts'
 import { readUpload } from '../bulk/read-upload.ts'
@@ -36,7 +36,19 @@ const estimateSchema = z
     object: z.literal('estimate'),
     ...counts,
     tiers: tiersSchema.describe('Of all jobs; on lanes without a tier they count at standard.'),
-    lanes: z.array(z.object({ lane: z.string(), ...counts, tiers: tiersSchema })),
+    lanes: z.array(
+      z.object({
+        lane: z.string(),
+        ...counts,
+        bound_by: z
+          .string()
+          .nullable()
+          .describe(
+            'The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none does.',
+          ),
+        tiers: tiersSchema,
+      }),
+    ),
     refused: z.object({
       count: z.number(),
       examples: z.array(
@@ -53,22 +65,28 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
   const types = ['application/json', 'application/x-ndjson', 'application/ndjson', 'application/jsonl']
   app.addContentTypeParser(types, (_request, payload, done) => done(null, payload))
 
-  /** When the load of a lane has gone through its limits, Unix ms. */
-  async function foresee(tenant: string, load: LaneLoad): Promise<number> {
+  /** When the load of a lane has gone through its limits and those that it shares, Unix ms; and which of them takes longest. */
+  async function foresee(
+    tenant: string,
+    load: LaneLoad,
+    loads: readonly LaneLoad[],
+  ): Promise<{ end: number; boundBy: string | null }> {
     const { lane } = load
     const start = (await deps.forecast(lane.id, tenant, 'normal').catch(() => null)) ?? deps.now()
-    const needed = Math.max(
-      ...listLimits(lane).flatMap((of) => {
-        const minutes = (amount: number, perMinute: number | undefined) =>
-          perMinute === undefined ? 0 : amount / (perMinute * of.headroom)
-        return [
-          minutes(load.jobs - load.shared, of.requests_per_minute),
-          minutes(load.tokens, of.tokens_per_minute),
-          minutes(load.inputTokens, of.input_tokens_per_minute),
-        ]
+    const times = [
+      ...timesUnder(lane.limits, [load], ''),
+      ...(lane.shared ?? []).flatMap(({ name, limits: common }) => {
+        const sharers = loads.filter(({ lane: { provider, shared } }) => {
+          return provider === lane.provider && (shared ?? []).some((one) => one.name === name)
+        })
+        return timesUnder(common, sharers, ` of ${name}`)
       }),
-    )
-    return Math.max(start, deps.now()) + Math.round(needed * 60_000)
+    ]
+    const longest = times.reduce((most, one) => (one.minutes > most.minutes ? one : most))
+    return {
+      end: Math.max(start, deps.now()) + Math.round(longest.minutes * 60_000),
+      boundBy: longest.minutes > 0 ? longest.name : null,
+    }
   }
 
   app.post(
@@ -113,7 +131,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
         }
       }
       const loads = [...adder.loads.values()]
-      const ends = await Promise.all(loads.map((load) => foresee(tenant.name, load)))
+      const ends = await Promise.all(loads.map((load) => foresee(tenant.name, load, loads)))
       const lanes = loads.map((load, at) => describe(load, ends[at]!, deps.now()))
       return {
         object: 'estimate' as const,
@@ -124,6 +142,26 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
       }
     },
   )
+}
+
+/** How long loads take together under these limits. */
+function timesUnder(
+  limits: LaneLimits,
+  loads: readonly LaneLoad[],
+  suffix: string,
+): { name: string; minutes: number }[] {
+  const time = (name: string, perMinute: number | undefined, amountOf: (load: LaneLoad) => number) => ({
+    name: `${name}${suffix}`,
+    minutes:
+      perMinute === undefined
+        ? 0
+        : loads.reduce((sum, load) => sum + amountOf(load), 0) / (perMinute * limits.headroom),
+  })
+  return [
+    time('requests', limits.requests_per_minute, (load) => load.jobs - load.shared),
+    time('tokens', limits.tokens_per_minute, (load) => load.tokens),
+    time('input tokens', limits.input_tokens_per_minute, (load) => load.inputTokens),
+  ]
 }
 
 async function* readPieces(
@@ -181,7 +219,11 @@ async function parsePiece(piece: Piece, limit: number): Promise<unknown> {
     : parseJson(piece.text, 'body', { isScanned: true })
 }
 
-function describe(load: LaneLoad, standardEnd: number, now: number) {
+function describe(
+  load: LaneLoad,
+  { end: standardEnd, boundBy }: { end: number; boundBy: string | null },
+  now: number,
+) {
   const { lane, nano } = load
   const ends: Record<EstimatedTier, number> = {
     standard: standardEnd,
@@ -202,6 +244,7 @@ function describe(load: LaneLoad, standardEnd: number, now: number) {
     shared: load.shared,
     input_tokens: load.inputTokens,
     output_tokens: load.outputTokens,
+    bound_by: boundBy,
     tiers,
   }
 }

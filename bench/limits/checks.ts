@@ -30,6 +30,14 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
       `${shares.most.toFixed(4)} used, ${refused} 429s`,
     )
   }
+  if (result.families) {
+    const { shares, refused } = result.families
+    add(
+      'two lanes that share a limit: 0.98 of it over 60 s, and no 429',
+      shares.most >= 0.98 && refused === 0,
+      `${shares.most.toFixed(4)} used, ${refused} 429s`,
+    )
+  }
   for (const { name, share, refused } of result.ways ?? []) {
     const most = NEVER_REFUSED.includes(name) ? 0 : 3
     add(

@@ -1,18 +1,29 @@
 import { parseArgs } from 'node:util'
 
-export const PARTS = ['compare', 'half', 'shared', 'steady', 'ways', 'fairness', 'eta', 'knee'] as const
+export const PARTS = [
+  'compare',
+  'half',
+  'shared',
+  'steady',
+  'families',
+  'ways',
+  'fairness',
+  'eta',
+  'knee',
+] as const
 export type Part = (typeof PARTS)[number]
 
 export const HELP = `Usage: npm run bench:limits -- [options]
 
 Sends the same calls to a limited upstream in five ways and tells how much of the limit each used and how often each
-hit it. Exits 1 when Sluice misses one of its goals. Everything takes about eighteen minutes.
+hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twenty minutes.
 
   --only PART   one of these; may be repeated:
                   compare    400 mixed calls in five ways
                   half       the same, the real limit being half of what everybody believes
                   shared     the same, a second client taking 30% of the limit
                   steady     Sluice over two minutes at a window that is counted strictly
+                  families   two lanes that share a limit, over two minutes
                   ways       six ways of enforcement, nothing configured but the limits
                   fairness   a quiet tenant behind a noisy one's backlog
                   eta        what Sluice foretells of a backlog of 1,000

@@ -6,7 +6,7 @@ import { LATENCY, LIMITS } from './workload.ts'
 
 /** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
 export function renderReport(result: LimitsResult): string {
-  const { machine, loadAfter, steady, ways, fairness, eta, knee } = result
+  const { machine, loadAfter, steady, families, ways, fairness, eta, knee } = result
   const comparisons = [result.compare, result.half, result.shared].filter((one) => one !== null)
   return [
     `# Limits, ${result.at.slice(0, 10)}, commit ${result.commit}`,
@@ -31,6 +31,15 @@ export function renderReport(result: LimitsResult): string {
               String(refused),
             ]),
           ),
+        ]),
+    ...(families === null
+      ? []
+      : [
+          '## Two lanes that share a limit, every window counted strictly',
+          `${families.shares.requests.toFixed(3)} of the requests and ${families.shares.tokens.toFixed(3)} of the tokens were used in the ` +
+            `second minute, by ${Object.entries(families.lanes)
+              .map(([name, share]) => `${name} ${share.toFixed(2)}`)
+              .join(' and ')}, with ${families.refused} 429s.`,
         ]),
     ...(ways === null
       ? []

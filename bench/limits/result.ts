@@ -1,6 +1,7 @@
 import type { Machine } from '../machine.ts'
 import type { Fairness, Forecast } from './backlog.ts'
 import type { Comparison } from './compare.ts'
+import type { FamilyRow } from './families.ts'
 import type { KneePhase } from './knee.ts'
 import type { SteadyRow } from './steady.ts'
 import type { WayRow } from './ways.ts'
@@ -16,6 +17,7 @@ export type LimitsResult = {
   half: Comparison | null
   shared: Comparison | null
   steady: SteadyRow[] | null
+  families: FamilyRow | null
   ways: WayRow[] | null
   fairness: Fairness | null
   eta: Forecast[] | null

@@ -34,6 +34,8 @@ export type SluiceOptions = {
   windowMs: number | 'auto'
   /** Lanes by name that only have a `max_concurrency`, in place of those that are configured for `LIMITS`. */
   concurrency?: Record<string, number | 'auto'>
+  /** `LIMITS` are shared by all models of this pattern, and no model has limits of its own. */
+  family?: string
 }
 
 const POLL_MS = 100
@@ -130,8 +132,9 @@ function createClient(url: string): Omit<Sluice, 'close'> {
   }
 }
 
-function writeConfig({ upstreamUrl, windowMs, concurrency }: SluiceOptions): string {
-  const limits = concurrency ? {} : LIMITS
+function writeConfig({ upstreamUrl, windowMs, concurrency, family }: SluiceOptions): string {
+  const limits = concurrency || family ? {} : LIMITS
+  const shared = family ? { all: { models: [family], ...LIMITS } } : {}
   const models = concurrency
     ? Object.fromEntries(
         Object.entries(concurrency).map(([name, most]) => [name, { limits: { max_concurrency: most } }]),
@@ -145,6 +148,7 @@ providers:
     kind: openai-compatible
     base_url: ${upstreamUrl}
     limits: ${JSON.stringify(windowMs === 'auto' ? limits : { ...limits, window: `${windowMs}ms` })}
+    shared_limits: ${JSON.stringify(shared)}
     models: ${JSON.stringify(models)}
 tenants:
   noisy: { keys: [${KEYS.noisy}] }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
 import { LIMITS_LIKE, type LimitsLikeName } from '../../simulator/limits-like.ts'
-import type { SimulatorState } from '../../simulator/state.ts'
+import type { BilledCall, SimulatorState } from '../../simulator/state.ts'
 import { startChild } from '../child.ts'
 import { type Call, chatBody, LATENCY, LIMITS, type Limits } from './workload.ts'
 
@@ -11,6 +11,8 @@ export type Upstream = {
   /** For clients: `http://127.0.0.1:…/v1`. */
   url: string
   state(): Promise<SimulatorState>
+  /** What was billed, the oldest first. */
+  calls(): Promise<BilledCall[]>
   setLimits(model: string, limits: Limits): Promise<void>
   /** Takes all that the model's bucket holds; resolves with how many seconds' worth has flown in since. */
   empty(model: string, limits: Limits): Promise<number>
@@ -24,6 +26,8 @@ export type UpstreamOptions = { name: string } & (
       enforcement: 'bucket' | 'window'
       /** Of the limits, ms. */
       windowMs: number
+      /** The limits count all models of this pattern together, and none by itself. */
+      family?: string
     }
   | { limitsLike: LimitsLikeName }
 )
@@ -37,8 +41,7 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
   const windowMs = isLike ? LIMITS_LIKE[options.limitsLike].window : options.windowMs
   const args = {
     port: 0,
-    rpm: LIMITS.requests_per_minute,
-    tpm: LIMITS.tokens_per_minute,
+    ...limitsOf(options),
     ...(isLike
       ? { 'limits-like': options.limitsLike }
       : { enforcement: options.enforcement, window: windowMs }),
@@ -66,6 +69,11 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
     return (await body.json()) as SimulatorState
   }
 
+  async function calls(): Promise<BilledCall[]> {
+    const { body } = await request(new URL('/_sim/calls', url))
+    return ((await body.json()) as { calls: BilledCall[] }).calls
+  }
+
   async function send(model: string, call: Call, dispatcher?: Agent): Promise<number> {
     const answer = await request(`${url}/chat/completions`, {
       ...(dispatcher ? { dispatcher, idempotent: true, blocking: false } : {}),
@@ -80,6 +88,7 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
   return {
     url,
     state,
+    calls,
     send: (model, call) => send(model, call),
     async close() {
       await crowd.close()
@@ -108,4 +117,10 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
       return (performance.now() - startedAt) / 1000
     },
   }
+}
+
+function limitsOf(options: UpstreamOptions): Record<string, string | number> {
+  const { requests_per_minute: rpm, tokens_per_minute: tpm } = LIMITS
+  const family = 'family' in options ? options.family : undefined
+  return family === undefined ? { rpm, tpm } : { family: `all=${family}:rpm=${rpm}:tpm=${tpm}` }
 }

@@ -32,7 +32,7 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
   const views = options.url === undefined ? null : await readLanes(terminal, options.url, options.key)
   const planned = load.lanes.map((lane) => ({
     ...lane,
-    ...forecastLane(lane, views?.find(({ id }) => id === lane.lane.id) ?? null),
+    ...forecastLane(lane, views?.find(({ id }) => id === lane.lane.id) ?? null, load.lanes),
   }))
   await terminal.write(options.json ? renderJson(planned, load) : renderPlan(planned, load, options))
   return load.refused.count === 0 ? ExitCode.ok : ExitCode.failed

@@ -1,39 +1,44 @@
+import type { LaneLimits } from '../../config/lanes.ts'
 import type { LaneView } from '../lanes.ts'
 import type { LaneLoad } from './estimate.ts'
 
 /** How long a lane's load takes, and which limit makes it so. Seconds; null: nothing known limits it. */
 export type LaneForecast = { seconds: number | null; boundBy: string | null; backlogSeconds: number | null }
 
+type Time = [name: string, seconds: number | null]
+type Amounts = Pick<LaneLoad, 'calls' | 'tokens' | 'inputTokens' | 'outputTokens'>
+type Rates = Record<'requests' | 'tokens' | 'inputTokens' | 'outputTokens', number | null>
+
 const DAY_SECONDS = 86_400
 
 /**
  * The time that a load takes at the lane's rates: those of a server that was asked, what it learned and its present
  * backlog included, or else the configured limits times their headroom. Nobody else's further work is foreseen.
+ *
+ * @param all the loads of all lanes, this one among them, for the limits that lanes share
  */
-export function forecastLane(load: LaneLoad, view: LaneView | null): LaneForecast {
-  const { limits } = load.lane
-  const speed = view?.speed ?? 1
-  const rate = (own: number | undefined, seen: number | null | undefined): number | null => {
-    const perMinute = view === null ? (own === undefined ? null : own * limits.headroom) : (seen ?? null)
-    return perMinute === null ? null : (perMinute * speed) / 60
-  }
-  const rates = {
-    requests: rate(limits.requests_per_minute, view?.rates.requests),
-    tokens: rate(limits.tokens_per_minute, view?.rates.tokens),
-  }
-  const times: [name: string, seconds: number | null][] = [
-    ['requests', divide(load.calls, rates.requests)],
-    ['tokens', divide(load.tokens, rates.tokens)],
-    [
-      'input tokens',
-      divide(load.inputTokens, rate(limits.input_tokens_per_minute, view?.rates.input_tokens)),
-    ],
-    [
-      'output tokens',
-      divide(load.outputTokens, rate(limits.output_tokens_per_minute, view?.rates.output_tokens)),
-    ],
-    ['requests a day', daysFor(load.calls, limits.requests_per_day)],
+export function forecastLane(
+  load: LaneLoad,
+  view: LaneView | null,
+  all: readonly LaneLoad[] = [load],
+): LaneForecast {
+  const { limits, provider, shared = [] } = load.lane
+  const rates = findRates(limits, view)
+  const times: Time[] = [
+    ...timesOf(load, rates, limits.requests_per_day),
     ['concurrency', waitForSlots(load, view)],
+    // What lanes share is used up by all of them together.
+    ...shared.flatMap(({ name, limits: common }) => {
+      const together = sumLoads(
+        all.filter(
+          ({ lane }) => lane.provider === provider && (lane.shared ?? []).some((one) => one.name === name),
+        ),
+      )
+      const seen = view?.shared_limits?.find((one) => one.name === name) ?? null
+      return timesOf(together, findRates(common, seen), common.requests_per_day).map(
+        ([what, seconds]): Time => [`${what} of ${name}`, seconds],
+      )
+    }),
   ]
   let seconds: number | null = null
   let boundBy: string | null = null
@@ -43,6 +48,41 @@ export function forecastLane(load: LaneLoad, view: LaneView | null): LaneForecas
     boundBy = name
   }
   return { seconds, boundBy, backlogSeconds: view === null ? null : clearBacklog(view, rates) }
+}
+
+/** A second. */
+function findRates(limits: LaneLimits, view: Pick<LaneView, 'rates' | 'speed'> | null): Rates {
+  const rate = (own: number | undefined, seen: number | null | undefined): number | null => {
+    const perMinute = view === null ? (own === undefined ? null : own * limits.headroom) : (seen ?? null)
+    return perMinute === null ? null : (perMinute * (view?.speed ?? 1)) / 60
+  }
+  return {
+    requests: rate(limits.requests_per_minute, view?.rates.requests),
+    tokens: rate(limits.tokens_per_minute, view?.rates.tokens),
+    inputTokens: rate(limits.input_tokens_per_minute, view?.rates.input_tokens),
+    outputTokens: rate(limits.output_tokens_per_minute, view?.rates.output_tokens),
+  }
+}
+
+function timesOf(load: Amounts, rates: Rates, perDay: number | undefined): Time[] {
+  return [
+    ['requests', divide(load.calls, rates.requests)],
+    ['tokens', divide(load.tokens, rates.tokens)],
+    ['input tokens', divide(load.inputTokens, rates.inputTokens)],
+    ['output tokens', divide(load.outputTokens, rates.outputTokens)],
+    ['requests a day', daysFor(load.calls, perDay)],
+  ]
+}
+
+function sumLoads(loads: readonly LaneLoad[]): Amounts {
+  const sum = { calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0 }
+  for (const load of loads) {
+    sum.calls += load.calls
+    sum.tokens += load.tokens
+    sum.inputTokens += load.inputTokens
+    sum.outputTokens += load.outputTokens
+  }
+  return sum
 }
 
 /** The day's requests go as fast as the others allow; what is over waits for the next day. */

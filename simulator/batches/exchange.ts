@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { JsonValue } from '../../lib/json.ts'
 import { faultAnswer } from '../errors.ts'
 import type { FaultBook } from '../faults.ts'
+import { readKey } from '../read-key.ts'
 import type { Recorder } from '../state.ts'
 
 /** One request to a batch API. */
@@ -55,6 +56,7 @@ export function withFaults(
   const fault = deps.faults.choose({
     path: `${exchange.method} ${shown}`,
     text: exchange.body.length < 4096 ? exchange.body.toString() : '',
+    key: readKey(request),
     header: Array.isArray(header) ? header[0] : header,
     prompts: () => [],
   })

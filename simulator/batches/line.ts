@@ -65,6 +65,7 @@ export function createLineRunner(deps: {
     const fault = deps.faults.choose({
       path: LINE_PATH,
       text,
+      key: null,
       header: undefined,
       prompts: () => listPrompts(type, body),
     })

@@ -60,6 +60,17 @@ export function fillMetrics(metrics: Metrics): void {
         isPaused: false,
         isBroken: false,
         forecastMs: 1,
+        heldBackBy: 'f',
+      },
+    ],
+    sharedLimits: [
+      {
+        provider: 'p',
+        name: 'f',
+        inFlight: 1,
+        utilisation: 1,
+        speed: 1,
+        isPaused: false,
       },
     ],
     webhooks: { pending: 1, lateMs: 1 },

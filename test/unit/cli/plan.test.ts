@@ -4,6 +4,7 @@ import { addUpLoad, type LaneLoad } from '../../../cli/plan/estimate.ts'
 import { forecastLane } from '../../../cli/plan/forecast.ts'
 import { readRequest } from '../../../cli/submit/read-request.ts'
 import { loadConfig } from '../../../config/load.ts'
+import { listSharedLimits } from '../../../config/shared-limits.ts'
 
 const config = loadConfig({
   path: 'sluice.yaml',
@@ -125,5 +126,46 @@ providers:
   expect(lanes).toMatchObject([
     { usd: 0.003, usdByTier: { flex: 0.0015, batch: 0.0015 } },
     { usd: null, usdByTier: { flex: null, batch: null } },
+  ])
+})
+
+test('lanes that share a limit take as long as their loads together, and plan says by which', async () => {
+  const family = loadConfig({
+    path: 'sluice.yaml',
+    env: {},
+    text: `
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: http://127.0.0.1:1/v1
+    limits: { requests_per_minute: 600, headroom: 1 }
+    shared_limits: { family: { models: ["opus-*"], requests_per_minute: 60, tokens_per_minute: 1000 } }
+    models: { opus-1: {}, opus-2: { limits: { requests_per_minute: 30 } }, other: {} }
+`,
+  })
+  const jobs = ['opus-1', 'opus-1', 'opus-2', 'other'].map((model, index) =>
+    chat(`number ${index}`, {}, { model: `sim/${model}` }),
+  )
+  const { lanes, refused } = await addUpLoad(lines(jobs), family, 100)
+  expect(refused.count).toBe(0)
+  const forecasts = lanes.map((one) => forecastLane(one, null, lanes))
+  expect(forecasts.map(({ seconds, boundBy }) => [seconds, boundBy])).toEqual([
+    [3, 'requests of family'],
+    [3, 'requests of family'],
+    [0.1, 'requests'],
+  ])
+  const rates = { requests: 30, tokens: null, input_tokens: null, output_tokens: null }
+  const seen = { ...view, shared_limits: [{ name: 'family', rates, speed: 0.5 }] }
+  expect(forecastLane(lanes[0]!, seen, lanes)).toMatchObject({ seconds: 12, boundBy: 'requests of family' })
+
+  const large = chat('a', {}, { model: 'sim/opus-1', max_tokens: 1001 })
+  expect((await addUpLoad(lines([large]), family, 100)).refused.count).toBe(1)
+  expect(listSharedLimits(family)).toEqual([
+    {
+      provider: 'sim',
+      name: 'family',
+      lanes: ['sim/opus-1', 'sim/opus-2'],
+      binds: ['sim/opus-1: requests, tokens', 'sim/opus-2: tokens'],
+    },
   ])
 })

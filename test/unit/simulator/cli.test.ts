@@ -23,6 +23,10 @@ test.each([
   ['--limits-like', 'nobody'],
   ['--token-counting', 'words'],
   ['--fault', 'melt'],
+  ['--family', 'opus'],
+  ['--family', 'opus=a:cpm=3'],
+  ['--key', ':rpm=3'],
+  ['--key', 'a:rpm=many'],
   ['--unknown', '1'],
 ])('%s %s is refused', (name, value) => {
   expect(() => simulatorOptionsFromArgs([name, value])).toThrow(TypeError)

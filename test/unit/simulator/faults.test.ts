@@ -7,6 +7,7 @@ const ask = (prompt: string, path = '/v1/chat/completions') => ({
   path,
   text: JSON.stringify(prompt),
   header: undefined,
+  key: null,
   prompts: () => [prompt],
 })
 const createBook = (rules: FaultRule[] = []) => createFaultBook(rules, createRandom(1))

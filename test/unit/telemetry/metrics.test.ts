@@ -19,10 +19,21 @@ const lane: LaneReading = {
   isBroken: false,
   concurrency: 64,
   forecastMs: 1500,
+  heldBackBy: 'family',
 }
 const reading: StoreReading = {
   jobs: [{ tenant: 'acme', status: 'queued', count: 3 }],
   lanes: [lane],
+  sharedLimits: [
+    {
+      provider: 'sim',
+      name: 'family',
+      inFlight: 3,
+      utilisation: 0.9,
+      speed: 0.5,
+      isPaused: true,
+    },
+  ],
   webhooks: { pending: 2, lateMs: 4000 },
   memory: { used: 0.5, limit: 0.7 },
 }
@@ -150,7 +161,7 @@ describe('the state of the store', () => {
     expect(read).toHaveBeenCalledTimes(2)
     const told = Object.fromEntries(
       samples
-        .filter(({ name }) => /^sluice_(?:jobs$|lane|store|webhook(?:s_pending|_lag))/.test(name))
+        .filter(({ name }) => /^sluice_(?:jobs$|lane|shared|store|webhook(?:s_pending|_lag))/.test(name))
         .map(({ name, labels, value }) => [[name, ...Object.values(labels)].join(' '), value]),
     )
     // Told anew, not added to what was told before.
@@ -166,6 +177,11 @@ describe('the state of the store', () => {
       'sluice_lane_rate_per_second sim/chat requests': 10,
       'sluice_lane_utilisation_ratio sim/chat': 0.25,
       'sluice_lane_speed_ratio sim/chat': 1,
+      'sluice_lane_held_back sim/chat family': 1,
+      'sluice_shared_limit_in_flight sim family': 3,
+      'sluice_shared_limit_paused sim family': 1,
+      'sluice_shared_limit_speed_ratio sim family': 0.5,
+      'sluice_shared_limit_utilisation_ratio sim family': 0.9,
       'sluice_lane_paused sim/chat': 1,
       'sluice_lane_breaker_open sim/chat': 0,
       'sluice_lane_wait_forecast_seconds sim/chat': 1.5,
@@ -201,7 +217,7 @@ describe('the state of the store', () => {
     const { text } = await metrics.render()
     expect(text).toContain('\nsluice_store_up 0\n')
     expect(text).not.toMatch(
-      /^sluice_(?:jobs|lane_\w+|webhooks_pending|webhook_lag_seconds|store_memory_ratio)[{ ]/m,
+      /^sluice_(?:jobs|lane_\w+|shared_\w+|webhooks_pending|webhook_lag_seconds|store_memory_ratio)[{ ]/m,
     )
     answer = async () => reading
     time = 2000

@@ -1,0 +1,38 @@
+import { type LaneLimits, listLanes } from './lanes.ts'
+import type { Config } from './schema.ts'
+
+/** A limit that lanes share. `binds`: limits of lanes, such as `sim/chat: requests`, that it is lower than, so that they never count. */
+export type SharedLimitUse = { provider: string; name: string; lanes: string[]; binds: string[] }
+
+const DIMENSIONS = [
+  ['requests_per_minute', 'requests'],
+  ['tokens_per_minute', 'tokens'],
+  ['input_tokens_per_minute', 'input tokens'],
+  ['output_tokens_per_minute', 'output tokens'],
+  ['requests_per_day', 'requests a day'],
+  ['max_concurrency', 'concurrency'],
+] as const satisfies [keyof LaneLimits, string][]
+
+/** The shared limits of all providers, with the lanes that the configuration names. */
+export function listSharedLimits(config: Config): SharedLimitUse[] {
+  const lanes = listLanes(config)
+  return Object.entries(config.providers).flatMap(([provider, settings]) =>
+    Object.keys(settings.shared_limits).map((name) => {
+      const sharers = lanes.flatMap((lane) => {
+        const shared = lane.provider === provider ? lane.shared?.find((one) => one.name === name) : undefined
+        return shared === undefined ? [] : [{ lane, common: shared.limits }]
+      })
+      return {
+        provider,
+        name,
+        lanes: sharers.map(({ lane }) => lane.id),
+        binds: sharers.flatMap(({ lane, common }) => {
+          const lower = DIMENSIONS.filter(
+            ([limit]) => (common[limit] ?? Infinity) < (lane.limits[limit] ?? Infinity),
+          )
+          return lower.length === 0 ? [] : [`${lane.id}: ${lower.map(([, what]) => what).join(', ')}`]
+        }),
+      }
+    }),
+  )
+}
