@@ -103,6 +103,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     tenantStats: store.tenantStats,
     readMaintainer: () => readMaintainer(store.redis, store.prefix),
     files: confirmed(store.files, ['create'], store.durability),
+    fileLinks: store.fileLinks,
     batches: confirmed(store.batches, ['create'], store.durability),
     durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
     schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),
@@ -166,6 +167,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       cacheMaxBytes: config.current().cache.max_result,
     }),
     budgetOf: (tenant) => resolveTenant(config.current(), tenant)?.limits.budget_usd_per_day ?? null,
+    putFiles: store.heldFiles.put,
     events: store.emitter,
   })
   const laneLog = createLaneLog({
@@ -272,6 +274,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     heartbeat,
     spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
     pubsub: store.pubsub,
+    files: store.files,
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {

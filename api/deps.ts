@@ -9,6 +9,7 @@ import type { Keyring } from '../config/tenants.ts'
 import type { DurableRuns } from '../durable/runs.ts'
 import type { TenantEvents } from '../events/events.ts'
 import type { Files } from '../files/files.ts'
+import type { FileLinks } from '../files/links.ts'
 import type { Flows } from '../flows/store.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
@@ -37,6 +38,7 @@ export type ApiDeps = {
   jobs: Jobs
   events: TenantEvents
   files: Files
+  fileLinks: FileLinks
   batches: Batches
   durable: DurableRuns
   schedules: Schedules

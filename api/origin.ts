@@ -19,6 +19,8 @@ const tracedRoutes = new Set([
   '/v1/completions',
   '/v1/moderations',
   '/v1/rerank',
+  '/v1/images/generations',
+  '/v1/audio/speech',
   '/v1/batches',
   '/v1/schedules/:id/run',
   '/v1/flows',

@@ -40,6 +40,8 @@ export const batchEndpoints = [
   '/v1/completions',
   '/v1/moderations',
   '/v1/rerank',
+  '/v1/images/generations',
+  '/v1/audio/speech',
 ] as const
 export type BatchEndpoint = (typeof batchEndpoints)[number]
 

@@ -8,6 +8,8 @@ export const JobType = {
   completion: 'completion',
   moderation: 'moderation',
   rerank: 'rerank',
+  image: 'image',
+  speech: 'speech',
 } as const
 export type JobType = (typeof JobType)[keyof typeof JobType]
 

@@ -11,6 +11,9 @@ const PRESENTATION: Record<JobType, readonly string[]> = {
   completion: ['stream', 'stream_options'],
   moderation: [],
   rerank: [],
+  // The pictures are the same in either form.
+  image: ['stream', 'partial_images', 'response_format'],
+  speech: ['stream_format'],
 }
 
 /** Whether a member of the body only says how the answer is delivered. False for vectors that we do not render. */

@@ -65,6 +65,8 @@ type Deps = {
   atRest: AtRest
   render: ResultRenderer
   deliveries: Deliveries
+  /** Removes the tenant's files that no job holds any more. */
+  sweepFiles: (tenant: string) => Promise<unknown>
   forecaster: Forecaster
   queueAdmission: QueueAdmission
   memoryAdmission: MemoryAdmission
@@ -342,6 +344,10 @@ export function createJobs(deps: Deps): Jobs {
       const answer = (await scripts.run('remove', rootOf(tenant), [id, ...inputs])) as Buffer[]
       if (answer[0]!.toString() === 'none') return false
       await release(tenant, id, lane, entry, answer)
+      // Deleted means gone. What fails here, the maintainer does within a minute.
+      if (answer[4]!.toString() === '1') {
+        await deps.sweepFiles(tenant).catch((error) => deps.onError(error, 'removing the files of a job'))
+      }
       return true
     },
 

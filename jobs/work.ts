@@ -124,10 +124,15 @@ export type Completion = {
   cache?: CacheOutcome
   /** Longest time to cache the answer, ms, because it contains cached answers. */
   leftMs?: number
+  /** What the result consists of besides its text, stored with it. */
+  files?: readonly ResultFile[]
 }
 
+/** Bytes that a result names by the id of a file. */
+export type ResultFile = { id: string; filename: string; bytes: Uint8Array }
+
 /** A result in the form in which the store keeps it. Any process can store it. */
-export type Finish = { tenant: string; id: string; args: Argument[] }
+export type Finish = { tenant: string; id: string; args: Argument[]; files?: readonly ResultFile[] }
 
 /** The workers' side of the job store. Every method is idempotent; all throw when Redis is unavailable. */
 export type Work = {
@@ -179,8 +184,9 @@ export type WorkEvents = {
   'job.incident': Incident
 }
 
-/** Index of the result, or of the error, among the arguments of finish.lua. */
+/** Index of the result, or of the error, among the arguments of finish.lua, and their number. */
 const RESULT = 7
+const FINISH_ARGUMENTS = 13
 
 function sizeOf(argument: Argument): number {
   return typeof argument === 'number' ? 0 : argument.length
@@ -217,6 +223,8 @@ export function createWork(deps: {
   settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
   /** USD a UTC day; null: no limit. Without it none has one. */
   budgetOf?: (tenant: string) => number | null
+  /** Stores files of results, which nobody holds until the results are stored. Again: the same files. */
+  putFiles: (tenant: string, files: readonly ResultFile[]) => Promise<void>
   now: () => number
   events?: Emit<WorkEvents>
 }): Work {
@@ -285,7 +293,7 @@ export function createWork(deps: {
   function encode(completions: Completion[]): Finish[] {
     const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
     return completions.map(
-      ({ claimed, end, result, usage, costUsd, servedTier, savedUsd, isEstimate, cache, leftMs }) => {
+      ({ claimed, end, result, usage, costUsd, servedTier, savedUsd, isEstimate, cache, leftMs, files }) => {
         const { tenant, id, hash } = claimed
         const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
         const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
@@ -303,14 +311,22 @@ export function createWork(deps: {
           costUsd ?? '',
           cache ?? '',
           isEstimate ? '1' : '',
+          (files ?? []).map((file) => file.id).join(' '),
         ]
-        return { tenant: claimed.tenant, id: claimed.id, args }
+        return { tenant: claimed.tenant, id: claimed.id, args, ...(files?.length ? { files } : {}) }
       },
     )
   }
 
+  /** The files first: a job that is completed has them. */
+  async function storeOne({ tenant, args, files }: Finish): Promise<FinishAnswer> {
+    if (files !== undefined) await deps.putFiles(tenant, files)
+    // What an earlier release left on disk has none.
+    return store({ tenant, args: args.length < FINISH_ARGUMENTS ? [...args, ''] : args })
+  }
+
   async function restore(finishes: Finish[]): Promise<void> {
-    const answers = await Promise.all(finishes.map(store))
+    const answers = await Promise.all(finishes.map(storeOne))
     for (const [index, finish] of finishes.entries()) {
       await finishFollowers(finish, finish.args, answers[index]!)
     }
@@ -351,6 +367,7 @@ export function createWork(deps: {
       end.cost_usd ?? 0,
       '',
       end.cost_is_estimate ? '1' : '',
+      '',
     ]
     await finishFollowers({ tenant, id }, args, await store({ tenant, args }))
     deps.events?.emit('job.failed', { claimed, end, error })

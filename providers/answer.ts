@@ -1,6 +1,7 @@
 import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
+import { findPicturesFault } from './pictures.ts'
 import type { CallType } from './provider.ts'
 
 /**
@@ -15,6 +16,8 @@ export function findAnswerFault(type: CallType, body: JsonObject, inputs: number
   if (type === 'message') return findMessageFault(body)
   if (type === 'completion') return findCompletionFault(body)
   if (type === 'moderation' || type === 'rerank') return findResultsFault(body)
+  if (type === 'image') return findPicturesFault(body)
+  if (type === 'speech') return null
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
   if (inputs !== null && body.data.length !== inputs) {
     return `the answer has ${body.data.length} vectors for ${inputs} inputs`

@@ -92,6 +92,7 @@ export function createAttempt(options: {
         status: response.status,
         body: outcome.body,
         usage: readUsage(outcome.body),
+        ...(outcome.media === undefined ? {} : { media: outcome.media }),
         feedback: readFeedback(response.headers, now()),
       }
     } catch (error) {

@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { findCause } from './failure-cause.ts'
-import type { CallType, FailureCause, FailureClass } from './provider.ts'
+import type { CallType, FailureCause, FailureClass, MediaPart } from './provider.ts'
 import type { ProviderError } from './provider-error.ts'
 
 /** What a failure means, before the answer's status and headers are added. */
@@ -20,7 +20,9 @@ export type FailureVerdict = {
 }
 
 /** What was read of an answer with status 2xx. */
-export type AnswerOutcome = { ok: true; body: JsonObject } | { ok: false; verdict: FailureVerdict }
+export type AnswerOutcome =
+  /** `media`: see ProviderSuccess. */
+  { ok: true; body: JsonObject; media?: readonly MediaPart[] } | { ok: false; verdict: FailureVerdict }
 
 /** Client errors that say nothing about the input: another input would fare no better. */
 const NOT_INPUT =

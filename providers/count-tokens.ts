@@ -71,6 +71,7 @@ function listRead(
   if (type === 'rerank') return { texts: [body.query, body.documents], schemas: [] }
   if (type === 'chat')
     return { texts: [body.messages], schemas: [body.tools, body.functions, body.response_format] }
+  // Responses; the prompt of a picture, and the words of a speech, stand under the same names.
   return { texts: [body.instructions, body.input, body.prompt], schemas: [body.tools, body.text] }
 }
 

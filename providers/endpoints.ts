@@ -5,8 +5,9 @@ import type { CallType } from './provider.ts'
 const MISSING: Record<ProviderKind, readonly CallType[]> = {
   openai: ['rerank'],
   'azure-openai': ['moderation', 'rerank'],
-  anthropic: ['embedding', 'completion', 'moderation', 'rerank'],
-  gemini: ['completion', 'moderation', 'rerank'],
+  anthropic: ['embedding', 'completion', 'moderation', 'rerank', 'image', 'speech'],
+  // Its OpenAI-compatible endpoint has pictures, and no speech (Gemini API, "OpenAI compatibility").
+  gemini: ['completion', 'moderation', 'rerank', 'speech'],
   // Only the server knows what it has.
   'openai-compatible': [],
 }

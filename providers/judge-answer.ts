@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { findAnswerFault, numberVectors } from './answer.ts'
 import { type AnswerOutcome, brokenAnswer, type FailureVerdict, invalidAnswer } from './classify.ts'
+import { takePictures } from './pictures.ts'
 import type { CallType } from './provider.ts'
 import { findError } from './provider-error.ts'
 import { judgeError } from './verdict.ts'
@@ -29,6 +30,7 @@ export function judgeBody(type: CallType, body: unknown, inputs: number | null =
     const given = findGivenUp(body)
     if (given !== null) return fail(givenUp(given))
   }
+  if (type === 'image') return { ok: true, ...takePictures(body) }
   return { ok: true, body: type === 'embedding' ? numberVectors(body) : body }
 }
 

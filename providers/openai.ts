@@ -13,7 +13,9 @@ import { isWithoutOutput } from './endpoints.ts'
 import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
+import { askForBytes } from './pictures.ts'
 import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
+import { readSpeech } from './speech.ts'
 import { createChatReader, createResponseReader, readStream } from './streaming.ts'
 import {
   createSend,
@@ -57,6 +59,8 @@ const PATHS: Record<CallType, string> = {
   completion: '/completions',
   moderation: '/moderations',
   rerank: '/rerank',
+  image: '/images/generations',
+  speech: '/audio/speech',
 }
 const DEFAULT_API_VERSION = '2024-10-21'
 
@@ -133,6 +137,7 @@ async function readBody(
   maxBytes: number,
 ): Promise<AnswerOutcome> {
   const { type } = request
+  if (type === 'speech') return readSpeech(request, response, maxBytes)
   // A server that cannot stream answers in one piece, and some servers stream without being asked.
   if (!isWithoutOutput(type) && (await isEventStream(response))) {
     const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
@@ -158,6 +163,10 @@ function buildBody(request: ProviderRequest, added: readonly Addition[]): string
   if (request.serviceTier !== undefined) {
     edits.service_tier = request.serviceTier === null ? null : JSON.stringify(request.serviceTier)
   }
+  if (request.type === 'image') {
+    const format = askForBytes(request.model, request.body)
+    if (format !== null) edits.response_format = JSON.stringify(format)
+  }
   const packs = request.type === 'embedding' && isPacked(request.body)
   if (packs && !added.includes('encoding_format')) edits.encoding_format = null
   const text = sourceOf(request.body)
@@ -170,7 +179,7 @@ function buildBody(request: ProviderRequest, added: readonly Addition[]): string
 
 function buildHeaders(options: OpenAiOptions): Record<string, string> {
   const headers: Record<string, string> = {
-    accept: 'application/json, text/event-stream',
+    accept: 'application/json, text/event-stream, */*;q=0.5',
     'content-type': 'application/json',
     'user-agent': 'sluice',
   }

@@ -10,6 +10,8 @@ export const CallType = {
   completion: 'completion',
   moderation: 'moderation',
   rerank: 'rerank',
+  image: 'image',
+  speech: 'speech',
 } as const
 export type CallType = (typeof CallType)[keyof typeof CallType]
 
@@ -75,8 +77,13 @@ export type ProviderSuccess = {
   usage: Usage | null
   /** The tier of service that the answer names, where its body no longer says; null: none. */
   servedTier?: string | null
+  /** Bytes that are not in the body: pictures and sound. Absent: none. */
+  media?: readonly MediaPart[]
   feedback: Feedback
 }
+
+/** Bytes of an answer, and the entry of the list `data` of its body that stands for them. */
+export type MediaPart = { at: number; bytes: Buffer; contentType: string }
 
 /**
  * Classes of failure, decided where the error is born, so that the policy above never reads a status:

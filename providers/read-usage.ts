@@ -55,6 +55,17 @@ export function completeUsage(
   answer: JsonObject,
   stated: Usage | null,
 ): BilledUsage {
+  const billed = completeCounts(type, request, answer, stated)
+  const images = type === 'image' && Array.isArray(answer.data) ? answer.data.length : 0
+  return images === 0 ? billed : { ...billed, usage: { ...billed.usage, images } }
+}
+
+function completeCounts(
+  type: CallType,
+  request: JsonObject,
+  answer: JsonObject,
+  stated: Usage | null,
+): BilledUsage {
   const counts = readCounts(answer)
   const isTotalAlone = counts !== null && counts.input === undefined && counts.output === undefined
   const usage = stated ?? readUsage(answer)

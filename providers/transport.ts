@@ -159,6 +159,18 @@ function readText(stream: Readable, maxBytes: number): Promise<string> {
   })
 }
 
+/** Reads a whole body as bytes. @throws AnswerTooLargeError beyond `maxBytes`; the connection is then closed */
+export async function readBytes(stream: Readable, maxBytes: number): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maxBytes) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
+    pieces.push(chunk)
+  }
+  return Buffer.concat(pieces)
+}
+
 /** The connection closed before the end of the answer, and nobody said why. */
 class PrematureCloseError extends Error {
   readonly code = 'ERR_STREAM_PREMATURE_CLOSE'

@@ -16,9 +16,15 @@ export function isWorthKeeping(type: CallType, request: JsonObject, answer: Json
   if (type === 'chat') return isChatWorthKeeping(request, answer)
   if (type === 'completion') return isCompletionWorthKeeping(request, answer)
   if (type === 'message') return isMessageWorthKeeping(request, answer)
+  if (type === 'image') return !hasAddresses(answer)
   if (type !== 'response') return true
   const output = Array.isArray(answer.output) ? answer.output : []
   return (answer.status === 'completed' || answer.status === undefined) && output.some(isItemGiven)
+}
+
+/** Addresses of pictures at the provider are good for an hour or so (OpenAI, "Create image"). */
+function hasAddresses({ data }: JsonObject): boolean {
+  return Array.isArray(data) && data.some((one) => isJsonObject(one) && one.url !== undefined)
 }
 
 function isChatWorthKeeping(request: JsonObject, answer: JsonObject): boolean {

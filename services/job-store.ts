@@ -7,6 +7,8 @@ import type { Config } from '../config/schema.ts'
 import { createDurableScripts } from '../durable/scripts.ts'
 import { createDurableRuns } from '../durable/store.ts'
 import { createFollowed } from '../events/followed.ts'
+import { createHeldFiles } from '../files/held-files.ts'
+import { createFileLinks } from '../files/links.ts'
 import { createFileStore } from '../files/store.ts'
 import { createFlowScripts } from '../flows/scripts.ts'
 import { createFlows } from '../flows/store.ts'
@@ -98,6 +100,12 @@ export function createJobStore(deps: JobStoreDeps) {
   const root = (tenant: string) => tenantRoot(prefix, tenant)
   const retainMs = () => config().jobs.retain
 
+  const files = createFileStore({
+    ...{ redis, sealer, root },
+    newId: createIds('file-', now),
+    maxBytes: () => config().files.max_bytes_per_tenant,
+  })
+  const heldFiles = createHeldFiles({ redis, files, root, now })
   const pubsub = createPubSub({ subscriber: deps.redis.subscriber })
   const fairness = createFairness({ redis, prefix })
   const gate = adaptConcurrency(
@@ -165,6 +173,7 @@ export function createJobStore(deps: JobStoreDeps) {
     ...{ redis, scripts, queues, outbox, pubsub, prefix, retainMs, atRest, forecaster, dueTimers, now },
     render: renderResult,
     deliveries: webhooks,
+    sweepFiles: heldFiles.sweep,
     queueAdmission: createQueueAdmission({
       redis,
       prefix,
@@ -203,11 +212,7 @@ export function createJobStore(deps: JobStoreDeps) {
     ...{ gathering, providerBatches: createProviderBatchStore(providerBatchStore) },
     ...{ gate, fairness, forecaster, latencies, brokenCalls, webhooks, batchTenants, flows, flowScripts },
     tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
-    files: createFileStore({
-      ...{ redis, sealer, root },
-      newId: createIds('file-', now),
-      maxBytes: () => config().files.max_bytes_per_tenant,
-    }),
+    ...{ files, heldFiles, fileLinks: createFileLinks({ redis, prefix }) },
     batches: createBatches({
       ...batchStore,
       announce(tenant) {

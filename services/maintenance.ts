@@ -90,13 +90,15 @@ function createRetentionTask(store: Store): PeriodicTask {
   return { name: 'retention', everyMs: LATER_MS, run: retention.run }
 }
 
-function createFilesTask({ files, maintenance, onFailure }: Store): PeriodicTask {
+function createFilesTask({ files, heldFiles, maintenance, onFailure }: Store): PeriodicTask {
   return {
     name: 'files',
     everyMs: 60_000,
     async run(signal) {
       const sweep = async (tenant: string) => {
-        if (!signal.aborted) await files.sweep(tenant)
+        if (signal.aborted) return
+        await files.sweep(tenant)
+        await heldFiles.sweep(tenant)
       }
       const onTenant = (error: unknown, tenant: string) => onFailure({ task: 'files', tenant, error })
       await visitAll(await maintenance.tenants(), sweep, onTenant)

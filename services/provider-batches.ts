@@ -1,4 +1,5 @@
 import { type Lane, resolveLane } from '../config/lanes.ts'
+import type { Files } from '../files/files.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { Work } from '../jobs/work.ts'
 import { createIds } from '../lib/job-id.ts'
@@ -38,7 +39,7 @@ export function openProviderBatches(
   const giveUp = new AbortController()
 
   const runner = startProviderBatchRunner({
-    ...createLineDeps({ ...parts, onError, signal: giveUp.signal }),
+    ...createLineDeps({ ...parts, files: store.files, onError, signal: giveUp.signal }),
     store: store.providerBatches,
     work: parts.work,
     laneOf(id) {
@@ -80,6 +81,7 @@ function createLineDeps(deps: {
   work: Work
   embeddingCache: EmbeddingCache
   spool: Pick<Spool, 'put'>
+  files: Pick<Files, 'newId'>
   onError: (error: unknown, what: string) => void
   signal: AbortSignal
 }): Pick<ProviderBatchDeps, 'prepare'> {
@@ -97,7 +99,11 @@ function createLineDeps(deps: {
   })
   return {
     async prepare(lane, job) {
-      const call = await prepareCall(lane, [job], { embeddingCache: withoutKnown, onError })
+      const call = await prepareCall(lane, [job], {
+        embeddingCache: withoutKnown,
+        files: deps.files,
+        onError,
+      })
       return {
         body: call.body ?? job.claimed.body,
         async deliver(answer, end) {

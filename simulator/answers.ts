@@ -248,6 +248,7 @@ function readPrompt(type: CallType, body: JsonObject): JsonValue | undefined {
     case 'response':
       return [body.instructions ?? null, body.input ?? null]
     case 'completion':
+    case 'image':
       return body.prompt
     case 'rerank':
       return [body.query ?? null, body.documents ?? null]

@@ -27,7 +27,9 @@ import { createPromptCache } from './prompt-cache.ts'
 import { readKey } from './read-key.ts'
 import { createReply } from './reply.ts'
 import { slowdownOf } from './self-hosted.ts'
+import { buildPictures } from './pictures.ts'
 import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
+import { prepareSpeech } from './speech.ts'
 import type { Recorder } from './state.ts'
 import { translate } from './translate.ts'
 
@@ -231,6 +233,11 @@ function prepare(
   latencyMs: number,
 ): PreparedAnswer {
   const { perTokenMs } = settings
+  if (type === 'speech') return { ...prepareSpeech(plan, body), plan, latencyMs, perTokenMs }
+  if (type === 'image') {
+    const answer = buildPictures(plan, body)
+    return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
+  }
   if (type === 'moderation' || type === 'rerank') {
     const answer = type === 'rerank' ? buildRerank(plan, body) : buildModeration(plan, body)
     return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }

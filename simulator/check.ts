@@ -15,6 +15,8 @@ const NEEDED: Partial<Record<CallType, string>> = {
   completion: 'prompt',
   moderation: 'input',
   rerank: 'documents',
+  image: 'prompt',
+  speech: 'input',
 }
 
 /** Refuses what OpenAI refuses; null when the request is sound. */

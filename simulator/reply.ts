@@ -10,6 +10,8 @@ export type Reply = {
   /** Runs the action after so many milliseconds, at once for 0; never after the client has gone. */
   later(milliseconds: number, action: () => void): void
   json(status: number, text: string): void
+  /** Sends bytes; `end` in place of the end of the answer. */
+  bytes(contentType: string, content: Buffer, end?: () => void): void
   /** `style`: in whose headers the wait is named. Default OpenAI's. */
   error(answer: ErrorAnswer, style?: HeaderStyle): void
   /** Sends pieces one by one, each `pace(piece)` milliseconds after the one before; then `end`, or a plain end. */
@@ -60,6 +62,12 @@ export function createReply(
   return {
     later,
     json,
+    bytes(contentType, content, end) {
+      const length = end ? [] : ['content-length', String(content.length)]
+      response.writeHead(200, [...headers, 'content-type', contentType, ...length])
+      if (end) response.write(content, end)
+      else response.end(content)
+    },
     error({ status, error, retryAfterMs }, style = 'openai') {
       const extra = retryAfterMs === undefined ? [] : retryHeaders(style, retryAfterMs)
       const said = say(status, error)

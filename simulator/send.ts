@@ -7,6 +7,8 @@ import type { Reply } from './reply.ts'
 /** What is sent in the end, in one piece or as a stream. */
 export type PreparedAnswer = {
   text: string
+  /** In place of the text. */
+  bytes?: { content: Buffer; contentType: string }
   pieces: StreamPiece[] | null
   plan: AnswerPlan
   latencyMs: number
@@ -21,10 +23,11 @@ const DRIP_PIECES = 64
 
 export function sendAnswer(
   reply: Reply,
-  { text, pieces, latencyMs, perTokenMs, contentType = EVENT_STREAM }: PreparedAnswer,
+  { text, bytes, pieces, latencyMs, perTokenMs, contentType = EVENT_STREAM }: PreparedAnswer,
 ): void {
   reply.later(latencyMs, () => {
     if (pieces) reply.pieces(contentType, pieces, (piece) => piece.tokens * perTokenMs)
+    else if (bytes) reply.bytes(bytes.contentType, bytes.content)
     else reply.json(200, text)
   })
 }
@@ -49,6 +52,11 @@ export function sendFaulty(
       : reply.json(200, odd)
 
   if (kind === 'hang') return
+  const { bytes } = prepared
+  if (bytes && kind === 'reset_after') {
+    const half = bytes.content.subarray(0, bytes.content.length >> 1)
+    return reply.later(prepared.latencyMs, () => reply.bytes(bytes.contentType, half, () => reply.reset()))
+  }
   reply.later(prepared.latencyMs, () => {
     if (kind === 'slow') sendAnswer(reply, { ...prepared, latencyMs: fault.ms })
     else if (kind === 'reset_before') reply.reset()

@@ -45,6 +45,8 @@ const ENDPOINTS: [end: string, type: CallType][] = [
   ['/completions', 'completion'],
   ['/moderations', 'moderation'],
   ['/rerank', 'rerank'],
+  ['/images/generations', 'image'],
+  ['/audio/speech', 'speech'],
 ]
 const DEPLOYMENT = /\/openai\/deployments\/([^/]+)\//
 const DEFAULT_MODELS = ['gpt-5-mini', 'text-embedding-3-small']

@@ -1,4 +1,5 @@
 import type { Lane } from '../config/lanes.ts'
+import type { Files } from '../files/files.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { JobCost } from '../jobs/jobs.ts'
@@ -39,6 +40,8 @@ export type ExecuteDeps = {
   embeddingCache: EmbeddingCache
   prefixes: PromptPrefixes
   gate: Gate
+  /** Where bytes of answers lie. */
+  files: Pick<Files, 'newId'>
   provider: () => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put'>

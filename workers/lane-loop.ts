@@ -61,6 +61,7 @@ export type LaneLoopDeps = {
   embeddingCache: EmbeddingCache
   prefixes: PromptPrefixes
   gate: Gate
+  files: ExecuteDeps['files']
   provider: () => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put' | 'isRecovering'>
@@ -159,6 +160,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     embeddingCache: deps.embeddingCache,
     prefixes: deps.prefixes,
     gate: gatherSettlements(gate),
+    files: deps.files,
     provider: deps.provider,
     calls: deps.calls,
     spool: deps.spool,

@@ -1,6 +1,8 @@
 import type { Lane } from '../config/lanes.ts'
+import type { Files } from '../files/files.ts'
 import type { CachedEmbedding, EmbeddingCache, EmbeddingEntry } from '../jobs/embedding-cache.ts'
 import type { CacheOutcome } from '../jobs/job.ts'
+import type { ResultFile } from '../jobs/work.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
@@ -8,6 +10,7 @@ import type { ProviderSuccess, Usage } from '../providers/provider.ts'
 import { completeUsage, readServedTier, readUsage } from '../providers/read-usage.ts'
 import { isWorthKeeping } from '../providers/worth-keeping.ts'
 import type { ClaimedJob } from './claimed-job.ts'
+import { nameMedia } from './name-media.ts'
 
 /** The answer to one job. */
 export type JobResult = {
@@ -25,6 +28,8 @@ export type JobResult = {
   leftMs?: number
   /** Answers to its single inputs that this job paid for. */
   embeddings: EmbeddingEntry[]
+  /** What the result names by ids of files. */
+  files?: ResultFile[]
 }
 
 /** What one provider call carries. */
@@ -43,6 +48,7 @@ export type ProviderCall = {
 
 export type ProviderCallDeps = {
   embeddingCache: EmbeddingCache
+  files: Pick<Files, 'newId'>
   onError: (error: unknown, what: string) => void
 }
 
@@ -67,7 +73,7 @@ export async function prepareCall(
       return [
         {
           job: claimedJob,
-          result: answer.body,
+          ...nameMedia(answer, deps.files.newId),
           ...completeUsage(type, body, answer.body, answer.usage),
           servedTier: answer.servedTier ?? readServedTier(answer.body),
           embeddings: [],

@@ -25,7 +25,16 @@ const HOLD_UP_MS = 600_000
 const argument = z.union([z.string(), z.number(), z.strictObject({ base64: z.base64() })])
 const fileSchema = z.strictObject({
   store: z.string(),
-  finishes: z.array(z.strictObject({ tenant: z.string(), id: z.string(), args: z.array(argument) })),
+  finishes: z.array(
+    z.strictObject({
+      tenant: z.string(),
+      id: z.string(),
+      args: z.array(argument),
+      files: z
+        .array(z.strictObject({ id: z.string(), filename: z.string(), base64: z.base64() }))
+        .optional(),
+    }),
+  ),
 })
 
 /**
@@ -239,10 +248,15 @@ export function startSpool(deps: {
 function encode({ store, finishes }: { store: string; finishes: Finish[] }): string {
   return JSON.stringify({
     store,
-    finishes: finishes.map(({ tenant, id, args }) => ({
+    finishes: finishes.map(({ tenant, id, args, files }) => ({
       tenant,
       id,
       args: args.map((one) => (Buffer.isBuffer(one) ? { base64: one.toString('base64') } : one)),
+      files: files?.map((file) => ({
+        id: file.id,
+        filename: file.filename,
+        base64: Buffer.from(file.bytes).toString('base64'),
+      })),
     })),
   })
 }
@@ -251,10 +265,15 @@ function decode(text: string): { store: string; finishes: Finish[] } {
   const { store, finishes } = fileSchema.parse(JSON.parse(text))
   return {
     store,
-    finishes: finishes.map(({ tenant, id, args }) => ({
+    finishes: finishes.map(({ tenant, id, args, files }) => ({
       tenant,
       id,
       args: args.map((one) => (typeof one === 'object' ? Buffer.from(one.base64, 'base64') : one)),
+      ...(files === undefined
+        ? {}
+        : {
+            files: files.map(({ base64, ...file }) => ({ ...file, bytes: Buffer.from(base64, 'base64') })),
+          }),
     })),
   }
 }

@@ -53,6 +53,7 @@ export type WorkerDeps = {
   heartbeat: Heartbeat
   spool: LaneLoopDeps['spool']
   pubsub: PubSub
+  files: ExecuteDeps['files']
   provider: (name: string) => Provider
   /** Lanes with work that the configuration does not list by name (models `"*"`). */
   knownLanes: () => Promise<string[]>
@@ -97,6 +98,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       embeddingCache: deps.embeddingCache,
       prefixes: deps.prefixes,
       gate: deps.gate,
+      files: deps.files,
       provider: () => deps.provider(providerName),
       calls,
       successor: ({ model, unfitLanes }) => successorOf(deps.config(), model, id, unfitLanes),

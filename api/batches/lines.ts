@@ -24,8 +24,10 @@ import {
   embeddingBodySchema,
   messageBodySchema,
   moderationBodySchema,
+  imageBodySchema,
   rerankBodySchema,
   responseBodySchema,
+  speechBodySchema,
 } from '../schemas/bodies.ts'
 
 /** Reads the lines of batches as their endpoints would read them; the workers' side of this is batches/runner/lines.ts. */
@@ -49,6 +51,8 @@ const kinds = {
   '/v1/completions': { type: 'completion', schema: completionBodySchema },
   '/v1/moderations': { type: 'moderation', schema: moderationBodySchema },
   '/v1/rerank': { type: 'rerank', schema: rerankBodySchema },
+  '/v1/images/generations': { type: 'image', schema: imageBodySchema },
+  '/v1/audio/speech': { type: 'speech', schema: speechBodySchema },
 } as const
 
 export function createBatchLineReader(deps: SubmitDeps & { config: () => Config }): BatchLineReader {

@@ -1,7 +1,8 @@
-import { Readable } from 'node:stream'
 import multipart from '@fastify/multipart'
 import { z } from 'zod'
 import { type FileRecord, type NewFile, StorageFullError } from '../../files/files.ts'
+import { OUTPUT_PURPOSE } from '../../files/held-files.ts'
+import { mediaTypeOfName } from '../../lib/media-type.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
@@ -18,6 +19,7 @@ import {
   nestFields,
   presentFile,
 } from './schema.ts'
+import { sendContent } from './send-content.ts'
 import { formLimits, openUploadForm } from './upload-form.ts'
 
 const tags = ['OpenAI-compatible']
@@ -129,16 +131,30 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
       },
     },
     async (request, reply) => {
-      const tenant = tenantOf(request).name
-      const file = await find(tenant, request.params.id)
-      const content = await files.read(tenant, file.id)
-      if (content === null) throw notFound('file')
-      reply
-        .type('application/octet-stream')
-        .header('content-length', file.bytes)
-        .header('content-disposition', formatAttachment(file.filename))
-      // One part ahead of the client, and none once it is gone.
-      return reply.send(Readable.from(content, { highWaterMark: 1 }))
+      const file = await find(tenantOf(request).name, request.params.id)
+      reply.header('content-disposition', formatAttachment(file.filename))
+      return sendContent(reply, files, file, contentTypeOf(file))
+    },
+  )
+
+  app.get(
+    '/v1/file-links/:token',
+    {
+      config: { access: 'public' },
+      schema: {
+        tags,
+        operationId: 'openFileLink',
+        summary: 'Get a picture by its address',
+        description: 'The `url` of a picture. It needs no key, and is good for an hour.',
+        params: z.object({ token: z.string() }),
+        response: contentResponse,
+      },
+    },
+    async (request, reply) => {
+      const found = await deps.fileLinks.find(request.params.token)
+      const file = found && (await files.get(found.tenant, found.id))
+      if (!file) throw notFound('file')
+      return sendContent(reply, files, file, contentTypeOf(file))
     },
   )
 
@@ -163,6 +179,11 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
       return { id, object: 'file' as const, deleted: true as const }
     },
   )
+}
+
+/** Of what we wrote ourselves the name tells; what a client wrote is bytes. */
+function contentTypeOf({ purpose, filename }: FileRecord): string {
+  return purpose === OUTPUT_PURPOSE ? mediaTypeOfName(filename) : 'application/octet-stream'
 }
 
 function storageFull({ maxBytes }: StorageFullError): ApiError {

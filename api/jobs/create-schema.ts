@@ -7,8 +7,10 @@ import {
   embeddingBodySchema,
   messageBodySchema,
   moderationBodySchema,
+  imageBodySchema,
   rerankBodySchema,
   responseBodySchema,
+  speechBodySchema,
 } from '../schemas/bodies.ts'
 
 const maxDelay = 366 * 24 * 60 * 60 * 1000
@@ -78,6 +80,8 @@ const create = {
   completion: z.strictObject({ type: z.literal('completion'), body: completionBodySchema, ...common }),
   moderation: z.strictObject({ type: z.literal('moderation'), body: moderationBodySchema, ...common }),
   rerank: z.strictObject({ type: z.literal('rerank'), body: rerankBodySchema, ...common }),
+  image: z.strictObject({ type: z.literal('image'), body: imageBodySchema, ...common }),
+  speech: z.strictObject({ type: z.literal('speech'), body: speechBodySchema, ...common }),
 }
 
 /** What `POST /v1/jobs` takes. */
@@ -90,6 +94,8 @@ export const createJobSchema = z
     create.completion,
     create.moderation,
     create.rerank,
+    create.image,
+    create.speech,
   ])
   .meta({ id: 'CreateJob' })
 export type CreateJob = z.output<typeof createJobSchema>
@@ -108,5 +114,7 @@ export const bulkLineSchema = z
     create.completion.extend(lineMembers),
     create.moderation.extend(lineMembers),
     create.rerank.extend(lineMembers),
+    create.image.extend(lineMembers),
+    create.speech.extend(lineMembers),
   ])
   .meta({ id: 'BulkLine' })

@@ -20,6 +20,8 @@ export type ShapeError = (failure: Pick<Failure, 'status' | 'error'>, requestId:
 export type Handover = {
   /** Null: in one piece. Such answers have no chunks. */
   stream: ((call: OpenAiCall) => StreamForm) | null
+  /** Sends the answer of a completed job, in place of its result. */
+  send?: (reply: FastifyReply, call: OpenAiCall, job: Job) => Promise<FastifyReply>
   /** The result as this client is to see it; default: as it is. */
   render?: (job: Job, result: JsonObject) => JsonObject
   /** Default: `watchCall`. */
@@ -43,6 +45,7 @@ export async function answerWhole(
   reply.header('x-cache', cacheOf(end, call.job))
   const failure = failureOf(end)
   if (failure) return answerFailure(reply, call, failure, handover.shapeError)
+  if (handover.send !== undefined && end.kind === 'ended') return handover.send(reply, call, end.job)
   if (handover.render !== undefined && end.kind === 'ended') await parseLargeResult(end.job)
   return answerResult(reply, end, handover.render)
 }

@@ -15,6 +15,7 @@ import { answerCall } from './answer.ts'
 import { applyDeployment } from './azure-paths.ts'
 import { createChatForm } from './chat-form.ts'
 import { createCompletionForm } from './completion-form.ts'
+import { registerMediaRoutes } from './media-routes.ts'
 import { registerResponseRoutes } from './responses-routes.ts'
 import {
   jobAccepted as accepted,
@@ -155,6 +156,7 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
       answerCall(request, reply, { type: 'rerank', body: request.body }, { stream: null }, context),
   )
 
+  registerMediaRoutes(app, context, description)
   registerResponseRoutes(app, context)
 }
 

@@ -51,6 +51,22 @@ export const rerankBodySchema = z
   })
   .meta({ id: 'RerankBody', description: 'A body of `POST /rerank`, as Cohere and Jina have it.' })
 
+/** More than any model makes of one request. */
+const MOST_PICTURES = 128
+
+export const imageBodySchema = z
+  .looseObject({
+    model,
+    prompt: z.string().min(1),
+    n: z.int().min(1).max(MOST_PICTURES).nullish().describe('How many pictures; each counts.'),
+    stream,
+  })
+  .meta({ id: 'ImageBody', description: 'A body of `POST /images/generations`.' })
+
+export const speechBodySchema = z
+  .looseObject({ model, input: z.string().min(1) })
+  .meta({ id: 'SpeechBody', description: 'A body of `POST /audio/speech`.' })
+
 export const messageBodySchema = z
   .looseObject({
     model,

@@ -25,6 +25,8 @@ const types: Record<BatchEndpoint, string> = {
   '/v1/completions': 'completion',
   '/v1/moderations': 'moderation',
   '/v1/rerank': 'rerank',
+  '/v1/images/generations': 'image',
+  '/v1/audio/speech': 'speech',
 }
 
 /** Reads a job create, a failed job as `failures export` writes it, or a line of an OpenAI batch as the job that it asks for. */

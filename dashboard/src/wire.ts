@@ -152,7 +152,7 @@ export type Usage = {
 
 export type Job = {
   id: string
-  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank'
+  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'speech'
   status: JobStatus
   model: string
   lane: string

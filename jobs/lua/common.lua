@@ -100,7 +100,7 @@ local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', unpack(more or {}))
+    'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', 'files', unpack(more or {}))
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -109,8 +109,8 @@ local function load(id, tombstones, more)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27], flow = v[28], gather = v[29], accounts = v[30], flex = v[31],
-    more = more and { unpack(v, 32, 31 + #more) },
+    durable = v[27], flow = v[28], gather = v[29], accounts = v[30], flex = v[31], files = v[32],
+    more = more and { unpack(v, 33, 32 + #more) },
   }
 end
 
@@ -470,6 +470,21 @@ end
 
 local LONGEST_TEXT = 65536
 
+-- Files that jobs hold: bytes of answers, and uploads that came with a request. A record names those that are its own in `files`, an
+-- answer those that it consists of. `files:unheld` has every file that nobody holds, by when it is to be removed (ms): from before it
+-- is written, so that a crash leaves none for ever. jobs/held-files.ts writes and removes them.
+-- Invariant: a file of a job is held by a record or by an answer with holders, or it is in `files:unheld`.
+
+local function unheld_key() return root .. ':files:unheld' end
+local function hold_files(files)
+  for id in string.gmatch(files or '', '%S+') do take_out(unheld_key(), id) end
+end
+local function let_files_go(files, at)
+  for id in string.gmatch(files or '', '%S+') do put(unheld_key(), ms(at), id) end
+end
+-- After the end of the answer that they belong to, so that nobody can be given that answer any more.
+local UNHELD_GRACE_MS = 60000
+
 local function answer_key(hash, by) return root .. ':answer:' .. hash .. (by and (':' .. by) or '') end
 -- Where earlier releases cached an answer.
 local function old_cache_key(hash) return root .. ':cache:' .. hash end
@@ -490,12 +505,15 @@ local function set_aside(hash, by, holders)
   if tonumber(holders or 0) > 0 then
     redis.call('HSET', answer_key(hash, by), unpack(redis.call('HGETALL', key)))
     redis.call('HSET', answer_key(hash, by), 'until', '0')
+  else
+    let_files_go(redis.call('HGET', key, 'files'), now)
   end
   redis.call('DEL', key)
 end
 
 -- Stores a new answer with its holders, cached for `ttl` ms. Precondition: it has one or the other, and its name is new.
-local function put_answer(hash, by, result, usage, ttl, holders)
+-- `files`: those that it consists of, or nil.
+local function put_answer(hash, by, result, usage, ttl, holders, files)
   local key = answer_key(hash, ttl <= 0 and by or nil)
   if ttl > 0 then
     local standing = redis.call('HMGET', key, 'by', 'holders')
@@ -503,13 +521,22 @@ local function put_answer(hash, by, result, usage, ttl, holders)
   end
   redis.call('HSET', key, 'by', by, 'holders', ms(holders), 'until', ms(ttl > 0 and now + ttl or 0), 'usage', usage,
     #result <= LONGEST_TEXT and 'text' or 'large', result)
-  if holders == 0 then redis.call('PEXPIREAT', key, ms(now + ttl)) end
+  if files then redis.call('HSET', key, 'files', files) end
+  if holders > 0 then
+    hold_files(files)
+  else
+    redis.call('PEXPIREAT', key, ms(now + ttl))
+    let_files_go(files, now + ttl + UNHELD_GRACE_MS)
+  end
 end
 
 -- `count` more records refer to the answer at this key.
 local function add_holders(key, count)
   if count == 0 then return end
-  if redis.call('HINCRBY', key, 'holders', count) == count then redis.call('PERSIST', key) end
+  if redis.call('HINCRBY', key, 'holders', count) == count then
+    redis.call('PERSIST', key)
+    hold_files(redis.call('HGET', key, 'files'))
+  end
 end
 
 -- Takes over an answer that an earlier release cached.
@@ -539,20 +566,26 @@ local function forget_kept(hash)
   redis.call('DEL', old_cache_key(hash))
   local holders = redis.call('HGET', answer_key(hash), 'holders')
   if not holders then return end
-  if tonumber(holders) > 0 then redis.call('HSET', answer_key(hash), 'until', '0') else redis.call('UNLINK', answer_key(hash)) end
+  if tonumber(holders) > 0 then
+    redis.call('HSET', answer_key(hash), 'until', '0')
+  else
+    let_files_go(redis.call('HGET', answer_key(hash), 'files'), now)
+    redis.call('UNLINK', answer_key(hash))
+  end
 end
 
 -- The job's record is being deleted: one holder less. Returns the key of an answer without holders, or nil.
 local function drop_answer(job)
   if not job.answer then return nil end
   local key = answer_key(job.hash)
-  local v = redis.call('HMGET', key, 'by', 'holders', 'until')
+  local v = redis.call('HMGET', key, 'by', 'holders', 'until', 'files')
   if v[1] ~= job.answer then
     key = answer_key(job.hash, job.answer)
-    v = redis.call('HMGET', key, 'by', 'holders', 'until')
+    v = redis.call('HMGET', key, 'by', 'holders', 'until', 'files')
     if not v[1] then return nil end
   end
   local is_last, kept_until = tonumber(v[2]) <= 1, tonumber(v[3])
+  if is_last then let_files_go(v[4], kept_until <= now and now or kept_until + UNHELD_GRACE_MS) end
   if is_last and kept_until <= now then return key end
   redis.call('HINCRBY', key, 'holders', -1)
   if is_last then redis.call('PEXPIREAT', key, ms(kept_until)) end

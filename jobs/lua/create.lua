@@ -139,6 +139,7 @@ local function create(a, may_be_made)
   job.is_new = true
   for i = 19, #a, 2 do
     if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' then job[a[i]] = a[i + 1] end
+    if a[i] == 'files' then hold_files(a[i + 1]) end
   end
 
   -- A scheduled job looks for a cached answer when it is due, not before.

@@ -1,17 +1,33 @@
 -- Stores the outcomes of calls that end jobs of one tenant, and ends their followers with them.
 --
--- ARGV  for each job twelve:
+-- ARGV  for each job thirteen:
 --       1 id  2 call number  3 'completed' | 'failed'  4 content hash  5 retain ms
 --       6 end of the attempt (JSON, without the usage that 9 says); '' when no call was made, and the attempt is taken back
 --       7 cache ttl ms (0: do not cache)
 --       completed: 8 result  9 usage (JSON or '')  11 where the answer came from ('' as the record says)
 --       failed:    8 error (JSON)  9 '1' when the failure is this job's own and followers must go on without it
---       10 cost in USD ('' not known)  12 '1' when that is an estimate
+--       10 cost in USD ('' not known)  12 '1' when that is an estimate  13 the files that the result consists of, apart by spaces ('' none)
 -- Answer for each job, in their order: {'ok' | 'stale' | 'carried', followers left, id promoted to leader or ''}
 --        followers are left: after 'carried' call this again, else call finish-followers.lua
 -- Invariant: a job ends once. Until then any of its calls may give the result (the first to come back wins). Only
 -- its latest call may give a failure, and not once the job waits for another call. A later outcome is stored with its
 -- attempt only.
+
+-- A worker that stores a result again has noted its files as unheld again.
+local function place_files(key, files)
+  local v = redis.call('HMGET', key, 'holders', 'until')
+  if tonumber(v[1]) > 0 then hold_files(files) else let_files_go(files, tonumber(v[2]) + UNHELD_GRACE_MS) end
+end
+
+-- The record holds the files of its own result. Those of a result that comes too late are removed, unless it is the one that the
+-- record has already.
+local function keep_files(job, ended, files)
+  if not ended or (job and not job.deleted and job.files and string.find(job.files, files, 1, true)) then
+    hold_files(files)
+  else
+    let_files_go(files, now)
+  end
+end
 
 -- `a`: the arguments of the job.
 local function store(a)
@@ -59,13 +75,19 @@ local function store(a)
       local known_at = (ended or known) and find_answer(hash, answer.by)
       if known_at then
         add_holders(known_at, #followers)
+        if a[13] ~= '' then place_files(known_at, a[13]) end
       else
-        put_answer(hash, answer.by, a[8], a[9], ttl, #followers + (ended and 0 or 1))
+        put_answer(hash, answer.by, a[8], a[9], ttl, #followers + (ended and 0 or 1), a[13] ~= '' and a[13] or nil)
       end
+    elseif a[13] ~= '' then
+      keep_files(job, ended, a[13])
     end
     fields = { answer and 'answer' or 'result', answer and answer.by or a[8], 'usage', a[9], 'cost_usd', a[10] == '' and '' or '0' }
     if a[11] ~= '' then fields[7], fields[8] = 'cache', a[11] end
     if a[12] == '1' then fields[#fields + 1], fields[#fields + 2] = 'cost_is_estimate', '1' end
+    if not answer and not ended and a[13] ~= '' then
+      fields[#fields + 1], fields[#fields + 2] = 'files', (job.files and job.files .. ' ' or '') .. a[13]
+    end
   else
     fields, members = { 'error', a[8] }, ',"error":' .. a[8]
   end
@@ -102,5 +124,5 @@ local function store(a)
 end
 
 local answers = {}
-for i = 1, #ARGV, 12 do answers[#answers + 1] = store({ unpack(ARGV, i, i + 11) }) end
+for i = 1, #ARGV, 13 do answers[#answers + 1] = store({ unpack(ARGV, i, i + 12) }) end
 return answers

@@ -40,6 +40,7 @@ local function forget(job)
   end
   local keys = { job_key(id), job_key(id) .. ':events', job_key(id) .. ':attempts', job_key(id) .. ':deliveries' }
   keys[5] = drop_answer(job)
+  let_files_go(job.files, now)
   redis.call('UNLINK', unpack(keys))
   if job.carrying then
     redis.call('HSET', job_key(id), 'status', 'cancelled', 'created_at', job.created_at, 'hash', job.hash,

@@ -1,7 +1,7 @@
 -- Deletes a job for its owner: prompt, result, events, attempts, deliveries and index entries.
 --
 -- ARGV  1 id  2… further content hashes whose cached answers are deleted too
--- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or ''}
+-- Answer {'none'} | {'removed', status before, '1' when a running call is to be aborted, promoted or '', '1' when files wait for their removal}
 
 -- A deleted job's calls may still report, and must be paid once. So what was booked for them is kept for a day, without the
 -- job's id. A job that ended long ago has no such calls.
@@ -28,4 +28,4 @@ forget_kept(job.hash)
 for i = 2, #ARGV do forget_kept(ARGV[i]) end
 keep_booked(job)
 local was, promoted = forget(job)
-return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted }
+return { 'removed', was, (was == 'running' and not job.carrying) and '1' or '0', promoted, gathered_sets[unheld_key()] and '1' or '0' }

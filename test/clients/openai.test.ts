@@ -3,6 +3,7 @@ import OpenAI5, { AzureOpenAI as AzureOpenAI5 } from 'openai5'
 import OpenAI6, { AzureOpenAI as AzureOpenAI6 } from 'openai6'
 import OpenAI7, { AzureOpenAI as AzureOpenAI7 } from 'openai7'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sniffMediaType } from '../../lib/media-type.ts'
 import { getJob, type Stack, startStack } from '../helpers/stack.ts'
 import { answer, completion, openEvents, startUpstream, type Upstream } from '../helpers/upstream.ts'
 
@@ -104,6 +105,48 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     expect(background.status).toBe('completed')
     await client.responses.delete(created.id)
     expect(await failureOf(client.responses.retrieve(created.id))).toBeInstanceOf(OpenAI.NotFoundError)
+  })
+
+  test('pictures come as bytes and by addresses, from one call', async () => {
+    const body = { model: 'sim/chat', prompt: fresh('a picture'), n: 2 }
+    const { data, usage } = await client.images.generate(body)
+    expect(data!.map(({ b64_json }) => sniffMediaType(Buffer.from(b64_json!, 'base64')))).toEqual([
+      'image/png',
+      'image/png',
+    ])
+    expect(usage!.output_tokens).toBe(544)
+    const linked = await client.images.generate({ ...body, response_format: 'url' }).withResponse()
+    expect(linked.response.headers.get('x-cache')).toBe('hit')
+    const picture = await fetch(linked.data.data![1]!.url!)
+    expect(picture.headers.get('content-type')).toBe('image/png')
+    expect(Buffer.from(await picture.arrayBuffer()).toString('base64')).toBe(data![1]!.b64_json)
+    const job = await getJob(stack.urls[0]!, linked.response.headers.get('x-job-id')!)
+    expect(job.result!.data).toMatchObject([
+      { file_id: expect.stringMatching(/^file-/), content_type: 'image/png' },
+      { file_id: expect.stringMatching(/^file-/), content_type: 'image/png' },
+    ])
+    expect(JSON.stringify(job.result)).not.toContain('b64_json')
+    const [{ file_id: id }] = job.result!.data as [{ file_id: string }]
+    const stored = await client.files.content(id)
+    expect(Buffer.from(await stored.arrayBuffer()).toString('base64')).toBe(data![0]!.b64_json)
+  })
+
+  test('speech comes as bytes and as events', async () => {
+    const body = { model: 'sim/chat', voice: 'alloy', input: fresh('say this') }
+    const whole = await client.audio.speech.create(body)
+    expect(whole.headers.get('content-type')).toBe('audio/mpeg')
+    const bytes = Buffer.from(await whole.arrayBuffer())
+    expect(sniffMediaType(bytes)).toBe('audio/mpeg')
+    const events = await client.audio.speech.create({ ...body, stream_format: 'sse' })
+    expect(events.headers.get('x-cache')).toBe('hit')
+    const sent = (await events.text()).split('\n\n').flatMap((event) => {
+      const data = /^data: (.*)$/m.exec(event)?.[1]
+      return data === undefined ? [] : [JSON.parse(data) as { type: string; audio?: string }]
+    })
+    expect(sent.at(-1)!.type).toBe('speech.audio.done')
+    expect(Buffer.concat(sent.map(({ audio }) => Buffer.from(audio ?? '', 'base64')))).toEqual(bytes)
+    const wave = await client.audio.speech.create({ ...body, response_format: 'wav' })
+    expect(sniffMediaType(Buffer.from(await wave.arrayBuffer()))).toBe('audio/wav')
   })
 
   test('embeddings come as numbers, by base64 and by float', async () => {

@@ -57,7 +57,13 @@ export function openTestWorker({ place, config }: { place: TestPlace; config: Co
     cacheTtlMs: config.cache.ttl,
     cacheMaxBytes: config.cache.max_result,
   })
-  const work = createWork({ redis, scripts, outbox, prefix, settings, atRest: testAtRest(), now: Date.now })
+  const work = createWork({
+    ...{ redis, scripts, outbox, prefix, settings },
+    atRest: testAtRest(),
+    // No answer here has bytes of its own.
+    putFiles: async () => {},
+    now: Date.now,
+  })
   const lanes = new Map<string, LaneQueue>()
 
   function laneOf(lane: string): LaneQueue {

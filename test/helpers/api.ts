@@ -211,7 +211,7 @@ function openTestParts(options: {
     onUnreadable: () => {},
     onOpen: (_name, close) => closers.push(close),
   })
-  const { jobs, tenantStats, files, batches, durable, schedules, scheduleWork, flows, events } = store
+  const { jobs, tenantStats, files, fileLinks, batches, durable, schedules, scheduleWork, flows, events } = store
   const { forecaster } = store
   const lanes = createLaneControl({
     ...store,
@@ -231,6 +231,7 @@ function openTestParts(options: {
       tenantStats,
       readMaintainer: () => readMaintainer(redis, prefix),
       files,
+      fileLinks,
       batches,
       durable,
       schedules,

@@ -1,5 +1,8 @@
 import { randomUUID, randomUUIDv7 } from 'node:crypto'
 import { onTestFinished } from 'vitest'
+import type { Files } from '../../files/files.ts'
+import { createHeldFiles, type HeldFiles } from '../../files/held-files.ts'
+import { createFileStore } from '../../files/store.ts'
 import type { AtRest } from '../../jobs/at-rest.ts'
 import { createEmbeddingCache, type EmbeddingCache } from '../../jobs/embedding-cache.ts'
 import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
@@ -23,11 +26,12 @@ import {
   type Started,
   type Work,
 } from '../../jobs/work.ts'
+import { createIds } from '../../lib/job-id.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'
 import { renderResult } from '../../providers/vectors.ts'
 import { createWebhookStore } from '../../webhooks/store.ts'
-import { testAtRest } from './encryption.ts'
+import { testAtRest, testSealer } from './encryption.ts'
 import { keysOf, startTestRedis, type TestPlace, testRedis } from './redis.ts'
 
 export const TENANT = 'acme'
@@ -71,6 +75,8 @@ export type TestStore = {
   prefixes: PromptPrefixes
   maintenance: Maintenance
   retention: Retention
+  files: Files
+  heldFiles: HeldFiles
   /** Settings that a test may change as it goes. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
   /** The worker's side of the test's own lane; opened at the first use. */
@@ -133,6 +139,14 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     },
   })
   const atRest = options.atRest ?? testAtRest()
+  const root = (tenant: string) => tenantRoot(prefix, tenant)
+  const files = createFileStore({
+    ...{ redis, root },
+    newId: createIds('file-', now),
+    maxBytes: () => Number.POSITIVE_INFINITY,
+    sealer: testSealer(),
+  })
+  const heldFiles = createHeldFiles({ redis, files, root, now })
   const jobDeps = {
     redis,
     atRest,
@@ -143,7 +157,8 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     prefix,
     retainMs,
     render: renderResult,
-    deliveries: createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+    deliveries: createWebhookStore({ redis, root }),
+    sweepFiles: heldFiles.sweep,
     // Forecasts are the limiter's matter; here nothing is known of lanes.
     forecaster: {
       entries: async (_lane, positions) => positions.map(() => ({ startAt: null, waitingFor: null })),
@@ -173,6 +188,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     prefix,
     atRest,
     settings: () => settings,
+    putFiles: heldFiles.put,
     now,
   } satisfies WorkDeps
   const work = createWork(workDeps)
@@ -237,6 +253,8 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     }),
     maintenance,
     retention,
+    files,
+    heldFiles,
     settings,
     lane,
     fetch,

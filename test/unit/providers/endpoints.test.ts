@@ -12,13 +12,15 @@ const bodies: Record<CallType, object> = {
   completion: { prompt: 'hi' },
   moderation: { input: 'hi' },
   rerank: { query: 'hi', documents: ['ho'] },
+  image: { prompt: 'hi' },
+  speech: { input: 'hi' },
 }
 
 test.each<[ProviderKind, CallType[]]>([
   ['openai', ['rerank']],
   ['azure-openai', ['moderation', 'rerank']],
-  ['anthropic', ['embedding', 'completion', 'moderation', 'rerank']],
-  ['gemini', ['completion', 'moderation', 'rerank']],
+  ['anthropic', ['embedding', 'completion', 'moderation', 'rerank', 'image', 'speech']],
+  ['gemini', ['completion', 'moderation', 'rerank', 'speech']],
   ['openai-compatible', []],
 ])('a provider of kind %s serves every type but %j', (kind, missing) => {
   const lane = { kind, model: 'm', onUnsupported: 'refuse' as const }

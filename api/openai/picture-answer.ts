@@ -1,0 +1,54 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Job } from '../../jobs/job.ts'
+import { parseLargeResult } from '../../jobs/job-result.ts'
+import { isJsonObject, type JsonObject } from '../../lib/json.ts'
+import { answersAddresses } from '../../providers/pictures.ts'
+import type { ApiDeps } from '../deps.ts'
+import { notFound } from '../errors.ts'
+import { readWhole } from '../files/send-content.ts'
+import type { Handover } from './answer-whole.ts'
+
+type PictureDeps = Pick<ApiDeps, 'files' | 'fileLinks' | 'config'>
+
+/** Hands over pictures as OpenAI does: in the answer as base64, or by addresses that are good for an hour. */
+export function handOverPictures(request: FastifyRequest, body: JsonObject, deps: PictureDeps): Handover {
+  return {
+    stream: null,
+    async send(reply: FastifyReply, call, job) {
+      await parseLargeResult(job)
+      const result = job.result ?? {}
+      const entries = Array.isArray(result.data) ? result.data.filter(isJsonObject) : []
+      const show = answersAddresses(modelOf(job), body)
+        ? (id: string) => linkTo(id, call.tenant, request, deps)
+        : (id: string) => embed(id, call.tenant, deps)
+      const data = await Promise.all(
+        entries.map(async ({ file_id: id, content_type: _type, bytes: _bytes, ...others }) =>
+          typeof id === 'string' ? { ...(await show(id)), ...others } : others,
+        ),
+      )
+      return reply.send({ ...result, data })
+    },
+  }
+}
+
+/** The provider's own name of the model that answered. */
+function modelOf({ lane }: Job): string {
+  return lane.slice(lane.indexOf('/') + 1)
+}
+
+async function embed(id: string, tenant: string, { files }: PictureDeps): Promise<JsonObject> {
+  const bytes = await readWhole(files, tenant, id)
+  if (bytes === null) throw notFound('file')
+  return { b64_json: bytes.toString('base64') }
+}
+
+async function linkTo(
+  id: string,
+  tenant: string,
+  request: FastifyRequest,
+  { fileLinks, config }: PictureDeps,
+): Promise<JsonObject> {
+  const token = await fileLinks.create(tenant, id)
+  const base = config().server.public_url ?? `${request.protocol}://${request.host}`
+  return { url: `${base.replace(/\/+$/, '')}/v1/file-links/${token}` }
+}
