@@ -262,6 +262,68 @@ export type BulkLine = {
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
+} | {
+  type: 'image'
+  body: ImageBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'speech'
+  body: SpeechBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
 }
 
 export type ChangeSchedule = {
@@ -515,6 +577,64 @@ export type CreateJob = {
 } | {
   type: 'rerank'
   body: RerankBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'image'
+  body: ImageBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'speech'
+  body: SpeechBody
   /** Default `normal`. */
   priority?: 'high' | 'normal' | 'low' | null
   /** Not before this many milliseconds from now. */
@@ -886,10 +1006,22 @@ export type Group = {
   estimated_finish_at: string | null
 }
 
+/** A body of `POST /images/generations`. */
+export type ImageBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  prompt: string
+  /** How many pictures; each counts. */
+  n?: number | null
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  [member: string]: Untouched
+}
+
 export type Job = {
   id: string
   object: 'job'
-  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank'
+  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'speech'
   status: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
   model: string
   lane: string
@@ -1016,7 +1148,7 @@ export type ListJobsAnswer = {
 
 export type ListJobsQuery = {
   status?: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
-  type?: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank'
+  type?: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'speech'
   group?: string
   lane?: string
   /** Jobs that this schedule made. */
@@ -1185,6 +1317,14 @@ export type ScheduleRun = {
     code: string
     message: string
   } | null
+}
+
+/** A body of `POST /audio/speech`. */
+export type SpeechBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  input: string
+  [member: string]: Untouched
 }
 
 /** As the provider counted. A detail is there where the provider tells it and it is not 0. */

@@ -46,7 +46,12 @@ export function createHeldFiles(deps: {
         given.map(async ({ id, filename, bytes }) => {
           const parts = Math.ceil(bytes.length / PART_BYTES)
           for (let part = 0; part < parts; part++) {
-            await files.writePart(tenant, id, part, bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES))
+            await files.writePart(
+              tenant,
+              id,
+              part,
+              bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES),
+            )
           }
           await files.seal(tenant, id, { filename, purpose: OUTPUT_PURPOSE, expiresAt: null }, parts)
         }),
@@ -56,15 +61,9 @@ export function createHeldFiles(deps: {
     async sweep(tenant) {
       let total = 0
       for (let first = ''; ; ) {
-        const [seconds] = await redis.time()
-        const due = await redis.zrangebyscore(
-          keyOf(tenant),
-          '-inf',
-          Number(seconds) * 1000,
-          'LIMIT',
-          0,
-          BLOCK,
-        )
+        const [seconds, micros] = await redis.time()
+        const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000)
+        const due = await redis.zrangebyscore(keyOf(tenant), '-inf', now, 'LIMIT', 0, BLOCK)
         if (due.length === 0 || due[0] === first) return total
         first = due[0]!
         for (const id of due) if (await files.remove(tenant, id)) total++

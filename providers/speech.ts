@@ -5,7 +5,7 @@ import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.t
 import { judgeBody } from './judge-answer.ts'
 import { decodeBase64 } from './pictures.ts'
 import type { ProviderRequest } from './provider.ts'
-import { type StreamReader, readStream, sortEvent } from './streaming.ts'
+import { readStream, type StreamReader, sortEvent } from './streaming.ts'
 import { readBytes, readJson, type UpstreamResponse } from './transport.ts'
 
 /** Types by the `response_format` of a request; without one it is mp3 (OpenAI, "Create speech"). */
@@ -75,4 +75,3 @@ function toAnswer(body: JsonObject, bytes: Buffer, usage: JsonValue): AnswerOutc
     media: [{ at: 0, bytes, contentType }],
   }
 }
-

@@ -165,7 +165,7 @@ export async function readBytes(stream: Readable, maxBytes: number): Promise<Buf
   let size = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     size += chunk.length
-    if (size > maxBytes) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
+    if (maxBytes < size) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
     pieces.push(chunk)
   }
   return Buffer.concat(pieces)

@@ -55,7 +55,8 @@ export function sendFaulty(
   const { bytes } = prepared
   if (bytes && kind === 'reset_after') {
     const half = bytes.content.subarray(0, bytes.content.length >> 1)
-    return reply.later(prepared.latencyMs, () => reply.bytes(bytes.contentType, half, () => reply.reset()))
+    reply.later(prepared.latencyMs, () => reply.bytes(bytes.contentType, half, () => reply.reset()))
+    return
   }
   reply.later(prepared.latencyMs, () => {
     if (kind === 'slow') sendAnswer(reply, { ...prepared, latencyMs: fault.ms })

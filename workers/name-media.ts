@@ -1,6 +1,6 @@
+import type { ResultFile } from '../jobs/work.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { endingOf } from '../lib/media-type.ts'
-import type { ResultFile } from '../jobs/work.ts'
 import type { ProviderSuccess } from '../providers/provider.ts'
 
 /** The result of an answer: its bytes become files, which the entries of `data` name by their ids. */

@@ -30,9 +30,7 @@ const fileSchema = z.strictObject({
       tenant: z.string(),
       id: z.string(),
       args: z.array(argument),
-      files: z
-        .array(z.strictObject({ id: z.string(), filename: z.string(), base64: z.base64() }))
-        .optional(),
+      files: z.array(z.strictObject({ id: z.string(), filename: z.string(), base64: z.base64() })).optional(),
     }),
   ),
 })

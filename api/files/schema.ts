@@ -13,7 +13,11 @@ export const fileSchema = z
     created_at: seconds,
     expires_at: seconds.optional(),
     filename: z.string(),
-    purpose: z.string().describe('What it was uploaded for; `batch_output` for the results of a batch, `job_output` for pictures and sound that a job made.'),
+    purpose: z
+      .string()
+      .describe(
+        'What it was uploaded for; `batch_output` for the results of a batch, `job_output` for pictures and sound that a job made.',
+      ),
     status: z.literal('processed').describe('A file is there whole or not at all.'),
   })
   .meta({ id: 'FileObject' })

@@ -13,7 +13,9 @@ const binary = (type: string) => ({ [type]: { schema: z.string().meta({ format: 
 const pictureResponse: unknown = {
   200: {
     description: 'The pictures.',
-    content: looseJson("The provider's list of pictures, each as `b64_json` or, where it was asked for, as a `url` that is good for an hour."),
+    content: looseJson(
+      "The provider's list of pictures, each as `b64_json` or, where it was asked for, as a `url` that is good for an hour.",
+    ),
   },
   202: jobAccepted,
   ...openAiErrorResponses,
@@ -23,7 +25,9 @@ const speechResponse: unknown = {
     description: 'The sound; with `stream_format: "sse"` events with pieces of it.',
     content: {
       ...binary('audio/*'),
-      'text/event-stream': { schema: z.string().describe('`speech.audio.delta` events, then `speech.audio.done`.') },
+      'text/event-stream': {
+        schema: z.string().describe('`speech.audio.delta` events, then `speech.audio.done`.'),
+      },
     },
   },
   202: jobAccepted,

@@ -152,7 +152,16 @@ export type Usage = {
 
 export type Job = {
   id: string
-  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'speech'
+  type:
+    | 'chat'
+    | 'response'
+    | 'message'
+    | 'embedding'
+    | 'completion'
+    | 'moderation'
+    | 'rerank'
+    | 'image'
+    | 'speech'
   status: JobStatus
   model: string
   lane: string

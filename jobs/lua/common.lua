@@ -522,21 +522,17 @@ local function put_answer(hash, by, result, usage, ttl, holders, files)
   redis.call('HSET', key, 'by', by, 'holders', ms(holders), 'until', ms(ttl > 0 and now + ttl or 0), 'usage', usage,
     #result <= LONGEST_TEXT and 'text' or 'large', result)
   if files then redis.call('HSET', key, 'files', files) end
-  if holders > 0 then
-    hold_files(files)
-  else
-    redis.call('PEXPIREAT', key, ms(now + ttl))
-    let_files_go(files, now + ttl + UNHELD_GRACE_MS)
-  end
+  if holders == 0 then redis.call('PEXPIREAT', key, ms(now + ttl)) end
+  if holders > 0 then hold_files(files) else let_files_go(files, now + ttl + UNHELD_GRACE_MS) end
 end
 
 -- `count` more records refer to the answer at this key.
 local function add_holders(key, count)
   if count == 0 then return end
-  if redis.call('HINCRBY', key, 'holders', count) == count then
-    redis.call('PERSIST', key)
-    hold_files(redis.call('HGET', key, 'files'))
-  end
+  local held = redis.call('HINCRBY', key, 'holders', count)
+  if held > count then return end
+  redis.call('PERSIST', key)
+  hold_files(redis.call('HGET', key, 'files'))
 end
 
 -- Takes over an answer that an earlier release cached.

@@ -19,10 +19,12 @@ local function place_files(key, files)
   if tonumber(v[1]) > 0 then hold_files(files) else let_files_go(files, tonumber(v[2]) + UNHELD_GRACE_MS) end
 end
 
--- The record holds the files of its own result. Those of a result that comes too late are removed, unless it is the one that the
--- record has already.
-local function keep_files(job, ended, files)
-  if not ended or (job and not job.deleted and job.files and string.find(job.files, files, 1, true)) then
+-- The record holds the files of its own result. Those of a result that comes too late are removed, unless it is the one that was
+-- stored already, in the record or apart from it.
+local function keep_files(job, ended, files, answer_at)
+  if answer_at then
+    place_files(answer_at, files)
+  elseif not ended or (job and not job.deleted and job.files and string.find(job.files, files, 1, true)) then
     hold_files(files)
   else
     let_files_go(files, now)
@@ -80,7 +82,7 @@ local function store(a)
         put_answer(hash, answer.by, a[8], a[9], ttl, #followers + (ended and 0 or 1), a[13] ~= '' and a[13] or nil)
       end
     elseif a[13] ~= '' then
-      keep_files(job, ended, a[13])
+      keep_files(job, ended, a[13], ended and find_answer(hash, answer_name(id, call)))
     end
     fields = { answer and 'answer' or 'result', answer and answer.by or a[8], 'usage', a[9], 'cost_usd', a[10] == '' and '' or '0' }
     if a[11] ~= '' then fields[7], fields[8] = 'cache', a[11] end

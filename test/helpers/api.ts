@@ -211,7 +211,8 @@ function openTestParts(options: {
     onUnreadable: () => {},
     onOpen: (_name, close) => closers.push(close),
   })
-  const { jobs, tenantStats, files, fileLinks, batches, durable, schedules, scheduleWork, flows, events } = store
+  const { jobs, tenantStats, files, fileLinks, batches, durable, schedules, scheduleWork, flows, events } =
+    store
   const { forecaster } = store
   const lanes = createLaneControl({
     ...store,

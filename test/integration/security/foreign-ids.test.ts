@@ -23,8 +23,8 @@ beforeAll(async () => {
 })
 afterAll(() => api.close())
 
-/** What belongs to nobody: administrators alone reach lanes and tenants, and models are the same for all. */
-const COMMON = ['lanes', 'models', 'tenants']
+/** What belongs to nobody: administrators alone reach lanes and tenants, models are the same for all, and a token is a key of its own. */
+const COMMON = ['lanes', 'models', 'tenants', 'file-links']
 
 /** Operations on one thing that belongs to a tenant. */
 const withIds = () =>

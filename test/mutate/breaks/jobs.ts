@@ -324,10 +324,24 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/common.lua',
-    find: "  if redis.call('HINCRBY', key, 'holders', count) == count then redis.call('PERSIST', key) end",
-    replace: "  redis.call('HINCRBY', key, 'holders', count)",
+    find: "  redis.call('PERSIST', key)\n  hold_files",
+    replace: '  hold_files',
     tests: ['test/integration/jobs/answer-store.test.ts'],
     says: 'an answer goes when it is kept no longer, though a job has it',
+  },
+  {
+    file: 'jobs/lua/common.lua',
+    find: "  hold_files(redis.call('HGET', key, 'files'))\n",
+    replace: '',
+    tests: ['test/integration/jobs/result-files.test.ts'],
+    says: 'the files of a kept answer go although a later job has it',
+  },
+  {
+    file: 'jobs/lua/forget.lua',
+    find: '  let_files_go(job.files, now)\n',
+    replace: '',
+    tests: ['test/integration/jobs/result-files.test.ts'],
+    says: 'the files of a deleted job stay for ever',
   },
   {
     file: 'jobs/lua/extend-locks.lua',
