@@ -12,11 +12,7 @@ afterAll(() => api.close())
 
 /** What other makers' clients call. */
 const COMPATIBLE =
-<<<<<<< HEAD
-  /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches)/
-=======
-  /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|images|audio|models|files|file-links|batches)/
->>>>>>> e8da8f9 (Serve pictures and speech: jobs, doors, batches, files that go with their jobs, and the simulator's answers)
+  /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches|images|audio|file-links)/
 const isOurs = ({ path }: Operation) => path.startsWith('/v1/') && !COMPATIBLE.test(path)
 
 const ask = ({ method, path }: Operation, query: string) =>
