@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { sniffMediaType } from '../lib/media-type.ts'
 import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.ts'

@@ -26,7 +26,7 @@ export function buildPictures(plan: AnswerPlan, body: JsonObject): JsonObject {
   }
 }
 
-export function pictureUsage({ inputTokens }: AnswerPlan, count: number): JsonObject {
+function pictureUsage({ inputTokens }: AnswerPlan, count: number): JsonObject {
   const written = PICTURE_TOKENS * count
   return {
     input_tokens: inputTokens,
@@ -40,7 +40,7 @@ export function pictureUsage({ inputTokens }: AnswerPlan, count: number): JsonOb
 const PICTURE_TOKENS = 272
 
 /** A true PNG of one colour. */
-export function paint(seed: string): Buffer {
+function paint(seed: string): Buffer {
   const colour = hashText(seed)
   const row = Buffer.alloc(1 + EDGE * 3)
   for (let at = 0; at < EDGE; at++) row.writeUIntBE(colour & 0xffffff, 1 + at * 3, 3)

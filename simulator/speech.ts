@@ -56,7 +56,7 @@ function tone(seconds: number): Buffer {
 }
 
 /** A true WAV: mono, 16 bits, 8 kHz. */
-export function wav(seconds: number): Buffer {
+function wav(seconds: number): Buffer {
   const samples = tone(seconds)
   const head = Buffer.alloc(44)
   head.write('RIFF', 0, 'latin1')
