@@ -230,6 +230,23 @@ export type List<Entry> = {
   scanned?: number
 }
 
+/** A batch at a provider. */
+export type ProviderBatch = {
+  id: string
+  lane: string
+  type: string
+  state: 'gathered' | 'uploading' | 'creating' | 'in_progress' | 'cancelling' | 'ended'
+  outcome: 'completed' | 'failed' | 'expired' | 'cancelled' | 'refused' | 'lost' | 'empty' | null
+  provider_id: string | null
+  lines: { total: number; completed: number; failed: number; left: number; dropped: number }
+  cost_usd: number
+  saved_usd: number
+  submitted_at: string | null
+  ended_at: string | null
+  leave_at: string | null
+  error: string | null
+}
+
 export type RunOutcome = 'created' | 'skipped' | 'missed' | 'refused'
 
 export type ScheduleRun = {

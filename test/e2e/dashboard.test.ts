@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { Browser, Locator, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../config/load.ts'
+import { opsKey } from '../helpers/api.ts'
 import { buildDashboard, openBrowser, openPage } from '../helpers/browser.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { startRelay } from '../helpers/relay.ts'
@@ -19,6 +20,7 @@ import {
   startStack,
   waitForJob,
 } from '../helpers/stack.ts'
+import { openBatchHouse } from '../integration/provider-batches/house.ts'
 
 const LANE = 'sim/chat'
 const lanePath = `/v1/lanes/${encodeURIComponent(LANE)}`
@@ -441,6 +443,36 @@ test('an admin sends a webhook of another tenant again, and forgets its job', as
   expect((await asAcme('GET', `/v1/jobs/${job.id}`)).status).toBe(404)
 })
 
+test('provider batches are shown with their lines and what they saved, by keys too, and on a phone', async () => {
+  const house = await openBatchHouse()
+  const ids = await Promise.all(['one', 'two [[fault:400]]'].map((prompt) => house.submit(prompt)))
+  await Promise.all(ids.map(house.ended))
+  house.simulator.batches.set({ turnaroundMs: 1e9 })
+  const waits = await house.submit('three')
+  await house.until(async () => (await house.job(waits)).status === 'running')
+  const page = await openPage(browser, house.service.url, { tolerated: /status of 401/ })
+  await page.goto(`${house.service.url}/dashboard/#/provider-batches`)
+  await page.getByLabel('Admin key').fill(opsKey)
+  await page.keyboard.press('Enter')
+  const rows = page.getByRole('region', { name: 'Provider batches' }).getByRole('row')
+  await page.getByText('1 of 2 lines completed, 1 failed').waitFor()
+  await rows.nth(2).getByText('completed', { exact: true }).waitFor()
+  await rows.nth(1).getByText('in progress').waitFor()
+  expect(await rows.nth(2).textContent()).toMatch(/\$0\.0/)
+  // It goes on by itself.
+  house.simulator.batches.endAll('complete')
+  await rows.nth(1).getByText('1 of 1 line completed').waitFor({ timeout: 15_000 })
+  await rows.nth(1).getByRole('link', { name: 'up/chat' }).focus()
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: 'up/chat' }).waitFor()
+  await page.goBack()
+  await page.setViewportSize({ width: 390, height: 800 })
+  await page.getByText('1 of 1 line completed').waitFor()
+  expect(await page.evaluate<number>('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390)
+  await page.evaluate(await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8'))
+  expect(await findFaults(page)).toEqual([])
+})
+
 test('no view has a serious fault that axe finds, light or dark, wide or narrow, and none is wider than a phone', async () => {
   await createBulk(url, several('to look at', 30, { group: 'seen' }))
   const [id] = await createBulk(url, [chat('bad [[fault:422]]', { group: 'seen' })])
@@ -460,6 +492,7 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
     [`#/jobs/${id}?tenant=default`]: 'Facts',
     '#/flows': 'Flows',
     '#/schedules': 'Schedules',
+    '#/provider-batches': 'Provider batches',
     '#/failures': 'Failures',
   }
   for (const [hash, heading] of Object.entries(views)) {

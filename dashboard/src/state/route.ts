@@ -7,6 +7,7 @@ export type Route =
   | { view: 'job'; id: string; tenant: string | null }
   | { view: 'failures' }
   | { view: 'schedules' }
+  | { view: 'provider-batches' }
   | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
   | { view: 'unknown' }
@@ -37,6 +38,7 @@ export function parseRoute(hash: string): Route {
     return { view: 'jobs', filter }
   }
   if (view === 'tenants' || view === 'groups' || view === 'failures' || view === 'schedules') return { view }
+  if (view === 'provider-batches') return { view }
   return { view: 'unknown' }
 }
 

@@ -15,6 +15,7 @@ import { JobsView } from './jobs.tsx'
 import { KeyPrompt } from './key-prompt.tsx'
 import { LaneView } from './lane.tsx'
 import { OverviewView } from './overview.tsx'
+import { ProviderBatchesView } from './provider-batches.tsx'
 import { SchedulesView } from './schedules.tsx'
 import { TenantsView } from './tenants.tsx'
 
@@ -25,6 +26,7 @@ const views = [
   { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
   { href: '#/flows', name: 'Flows', of: ['flows', 'flow'] },
   { href: '#/schedules', name: 'Schedules', of: ['schedules'] },
+  { href: '#/provider-batches', name: 'Provider batches', of: ['provider-batches'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
 ]
 
@@ -120,6 +122,8 @@ function View({ route }: { route: Route }) {
       return <FlowView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
     case 'schedules':
       return <SchedulesView />
+    case 'provider-batches':
+      return <ProviderBatchesView />
     case 'failures':
       return <FailuresView />
     default:

@@ -23,6 +23,7 @@ test('no address is an error', () => {
       expect(parseRoute(`#/${hash}`).view).toBeTypeOf('string')
     }),
   )
+  expect(parseRoute('#/provider-batches')).toEqual({ view: 'provider-batches' })
   expect(parseRoute('')).toEqual({ view: 'overview' })
   expect(parseRoute('#/lanes/%E0%A4%A')).toEqual({ view: 'lane', id: '%E0%A4%A' })
   expect(parseRoute('#/elsewhere')).toEqual({ view: 'unknown' })

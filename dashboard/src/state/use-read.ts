@@ -1,0 +1,37 @@
+import { useEffect, useState } from 'preact/hooks'
+import { explain } from '../api.ts'
+import { useApp } from './app.ts'
+
+/** An answer of the server: null until it is there; what went wrong the last time, if anything did. */
+export type Read<Body> = { body: Body | null; failure: string | null }
+
+/** Reads a path again and again while the page is looked at. A failure keeps the answer before it. */
+export function useRead<Body>(path: string, everyMs: number): Read<Body> {
+  const { api } = useApp()
+  const [read, setRead] = useState<Read<Body>>({ body: null, failure: null })
+
+  useEffect(() => {
+    const leaving = new AbortController()
+    const { signal } = leaving
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const look = async () => {
+      try {
+        if (!document.hidden) {
+          const body = await api.json<Body>(path, { signal })
+          if (!signal.aborted) setRead({ body, failure: null })
+        }
+      } catch (error) {
+        if (signal.aborted) return
+        setRead((before) => ({ ...before, failure: explain(error) }))
+      }
+      if (!signal.aborted) timer = setTimeout(look, everyMs)
+    }
+    look()
+    return () => {
+      leaving.abort()
+      clearTimeout(timer)
+    }
+  }, [path, everyMs])
+
+  return read
+}
