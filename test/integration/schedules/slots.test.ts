@@ -73,7 +73,9 @@ describe('a slot', () => {
     const { due } = await house.scheduleWork.claim('default', 'a', 10)
     await house.call('PATCH', `/v1/schedules/${id}`, { body: { every: '2h' } })
     const settled = { slot: due[0]!.slot, outcome: 'skipped' as const, made: null, error: null }
-    expect(await house.scheduleWork.settle(due[0]!, [settled], due[0]!.slot + HOUR, false)).toBe('stale')
+    const settle = () => house.scheduleWork.settle(due[0]!, [settled], due[0]!.slot + HOUR, false)
+    // The line broke off, and it was sent again.
+    expect([await settle(), await settle()]).toEqual(['stale', 'stale'])
     await house.moveBack(id, 0)
     await house.tick()
     expect(await outcomesOf(id)).toEqual(['skipped'])
