@@ -21,6 +21,7 @@ import { registerFileRoutes } from './files/routes.ts'
 import { registerFlowRoutes } from './flows/routes.ts'
 import { registerGroupRoutes } from './groups/routes.ts'
 import { registerHealthRoutes } from './health/routes.ts'
+import { registerCancelRoutes } from './jobs/cancel-routes.ts'
 import { registerEventRoutes } from './jobs/events-routes.ts'
 import { registerJobRoutes } from './jobs/routes.ts'
 import { registerJsonBody } from './json-body.ts'
@@ -114,6 +115,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerHealthRoutes(api, context)
     registerMetricsRoute(api, context)
     registerJobRoutes(api, context)
+    registerCancelRoutes(api, context)
     registerFailureRoutes(api, context)
     registerGroupRoutes(api, context)
     registerEventRoutes(api, context)

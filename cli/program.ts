@@ -67,6 +67,46 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
       run(async (terminal) => (await import('./failures.ts')).runRedrive(terminal, options)),
     )
 
+  server(program.command('cancel'), '5s')
+    .description('cancel the open jobs that the options choose')
+    .addOption(new Option('--status <status>').choices(['scheduled', 'queued', 'running']))
+    .option('--type <type>', 'chat, response or embedding')
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--provider <provider>', 'of all lanes of it')
+    .option('--schedule <id>', 'sch_…: made by this schedule')
+    .option('--created-after <time>', 'a time, or how long ago: 2h', toTime)
+    .option('--created-before <time>', 'likewise', toTime)
+    .option('--all', 'every open job; needed where nothing else is said')
+    .option('--limit <jobs>', 'at most so many, the newest jobs first (default: 100000)', toCount)
+    .option('--dry-run', 'count them, and change nothing')
+    .action((options) =>
+      run(async (terminal) => (await import('./cancel.ts')).runCancelMany(terminal, options)),
+    )
+
+  for (const change of ['pause', 'resume'] as const) {
+    const command = server(program.command(change), '5s')
+      .description(
+        change === 'pause'
+          ? 'let no call leave a lane, or any lane of a provider (admin keys)'
+          : 'end pauses of a lane, or of all lanes of a provider (admin keys)',
+      )
+      .argument('[lane]', 'provider/model')
+      .option('--provider <provider>', 'all lanes of it')
+    if (change === 'pause')
+      command
+        .option('--for <duration>', 'how long: 10m (default: until resumed)', toMilliseconds)
+        .option('--reason <text>', 'what others are to know')
+    command.action((lane, options) =>
+      run(async (terminal) => (await import('./pause.ts')).runPause(terminal, change, lane, options)),
+    )
+  }
+
+  server(program.command('groups'), '5s')
+    .description('show groups of jobs and how far they are')
+    .option('--limit <groups>', 'at most so many', toCount, DEFAULT_PAGE)
+    .action((options) => run(async (terminal) => (await import('./groups.ts')).runGroups(terminal, options)))
+
   addScheduleCommands(
     program.command('schedules').description('jobs at times or at intervals: list, make, pause, run them'),
     run,

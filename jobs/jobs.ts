@@ -1,4 +1,5 @@
 import type { JsonObject } from '../lib/json.ts'
+import type { Cancelled, CancelOptions, OpenFilter } from './cancel-filter.ts'
 import type { FailedFilter, FailedRequest, FailureCounts, Redriven, RedriveOptions } from './failed.ts'
 import type {
   Attempt,
@@ -276,6 +277,8 @@ export type Jobs = {
   list(tenant: string, filter: JobFilter, limit: number, options?: JobListOptions): Promise<JobPage>
   attempts(tenant: string, id: string): Promise<Attempt[] | null>
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelled' | 'terminal'; job: Job } | null>
+  /** Cancels the open jobs that match the filter, the newest first. */
+  cancelMany(tenant: string, filter: OpenFilter, options: CancelOptions): Promise<Cancelled>
   retry(
     tenant: string,
     id: string,

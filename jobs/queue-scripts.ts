@@ -33,8 +33,8 @@ export type QueueScripts = {
     options: { count: number; token: string; lockMs: number },
   ): Promise<FetchedEntry<Data>[]>
   release(queue: string, locks: readonly { id: string; token: string }[]): Promise<void>
-  /** Removes a waiting entry; null if there is none, or a worker has fetched it. */
-  remove<Data>(queue: string, id: string): Promise<{ tenant: string; data: Data } | null>
+  /** Removes waiting entries, and answers those that were there and that no worker has fetched. */
+  remove<Data>(queue: string, ids: readonly string[]): Promise<{ tenant: string; data: Data }[]>
 }
 
 /** Reads a script that knows of turns of fair keys. */
@@ -104,9 +104,12 @@ export function createQueueScripts(redis: RedisClient): QueueScripts {
       )
     },
 
-    async remove<Data>(queue: string, id: string) {
-      const [tenant, data] = (await run(removeScript, queue, [id])) as string[]
-      return tenant === undefined ? null : { tenant, data: JSON.parse(data!) as Data }
+    async remove<Data>(queue: string, ids: readonly string[]) {
+      const answer = (await run(removeScript, queue, [...ids])) as string[]
+      const removed: { tenant: string; data: Data }[] = []
+      for (let at = 0; at < answer.length; at += 2)
+        removed.push({ tenant: answer[at]!, data: JSON.parse(answer[at + 1]!) as Data })
+      return removed
     },
   }
 }

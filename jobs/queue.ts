@@ -103,6 +103,8 @@ export type Queues = {
   add(entries: QueueEntry[]): Promise<void>
   /** Removes an entry that still waits; a held entry stays. */
   remove(lane: string, id: string, entry: number): Promise<void>
+  /** The same for many of one lane. Each costs Redis some microseconds. */
+  removeMany(lane: string, entries: readonly { id: string; entry: number }[]): Promise<void>
   /** Start tags of waiting entries; null for one that is not there, or whose turn follows from its tenant's fair keys. */
   starts(lane: string, entries: { id: string; entry: number }[]): Promise<(number | null)[]>
   /** How many entries of a lane wait, due and for later. */
@@ -232,6 +234,16 @@ export function createQueues(deps: {
     } else await connection.sadd(lanesKey(prefix), lane)
   }
 
+  const removeMany: Queues['removeMany'] = async (lane, entries) => {
+    const ids = entries.map(({ id, entry }) => `${id}-${entry}`)
+    const removed = await queueScripts.remove<EntryData>(queueRoot(lane), ids)
+    if (removed.length > 0)
+      order.left?.(
+        lane,
+        removed.flatMap(({ tenant, data }) => toLeft(tenant, data)),
+      )
+  }
+
   return {
     async add(entries) {
       const byLane = Map.groupBy(entries, (entry) => entry.lane)
@@ -280,10 +292,8 @@ export function createQueues(deps: {
         }),
       )
     },
-    async remove(lane, id, entry) {
-      const removed = await queueScripts.remove<EntryData>(queueRoot(lane), `${id}-${entry}`)
-      if (removed !== null) order.left?.(lane, toLeft(removed.tenant, removed.data))
-    },
+    remove: (lane, id, entry) => removeMany(lane, [{ id, entry }]),
+    removeMany,
     async starts(lane, entries) {
       const key = (id: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${id}`
       const found = await Promise.all(

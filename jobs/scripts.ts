@@ -9,6 +9,7 @@ const NAMES = [
   'finish',
   'requeue',
   'cancel',
+  'cancel-many',
   'expire',
   'retry',
   'remove',

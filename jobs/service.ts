@@ -5,6 +5,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { AtRest } from './at-rest.ts'
 import { readAttempts } from './attempts.ts'
+import { createCancelMany } from './cancel-many.ts'
 import type { DueTimers } from './due-timers.ts'
 import { hashInputs } from './embedding-cache.ts'
 import { exportFailed } from './export-failed.ts'
@@ -97,6 +98,12 @@ export function createJobs(deps: Deps): Jobs {
   const redriving = createRedrive({
     ...{ redis, scripts, outbox, rootOf },
     retainMs: deps.retainMs,
+    onError: deps.onError,
+  })
+  const cancelMany = createCancelMany({
+    ...{ redis, scripts, queues, outbox, rootOf },
+    retainMs: deps.retainMs,
+    abort: (tenant, id) => redis.publish(abortChannel(prefix), `${tenant} ${id}`),
     onError: deps.onError,
   })
   const read = (tenant: string, id: string) => reader.one(rootOf(tenant), id)
@@ -325,6 +332,8 @@ export function createJobs(deps: Deps): Jobs {
       const job = await read(tenant, id)
       return job && { kind: kind as 'cancelled' | 'terminal', job }
     },
+
+    cancelMany,
 
     async retry(tenant, id) {
       const kind = await redriving.retry(tenant, id)

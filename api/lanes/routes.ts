@@ -14,6 +14,14 @@ const pauseBody = z
   })
   .nullish()
 
+const provider = z.string().min(1).max(256).describe('All lanes of this provider.')
+const pauseManyBody = z.strictObject({
+  provider,
+  for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
+  reason: z.string().min(1).max(200).optional(),
+})
+const resumeManyBody = z.strictObject({ provider })
+
 const tags = ['Lanes']
 const laneParams = z.object({
   lane: z
@@ -52,6 +60,53 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
     await deps.registry.note(toLine(actorOf(request), 'lane.resume', { lane: lane.id }))
     return lane
   }
+
+  async function ofProvider(name: string): Promise<string[]> {
+    const ids = (await lanes.list()).flatMap((lane) => (lane.provider === name ? [lane.id] : []))
+    if (ids.length === 0) throw notFound('lane of this provider')
+    return ids
+  }
+
+  app.post(
+    '/v1/lanes/pause',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'pauseLanes',
+        summary: 'Pause all lanes of a provider',
+        description:
+          'Those that are configured, and those of models `"*"` that have work. It holds in every process and over restarts. Calls that are ' +
+          'under way go on.',
+        body: pauseManyBody,
+        response: { 200: listSchema(laneSchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { provider, ...body } = request.body
+      const ids = await ofProvider(provider)
+      return toList(await Promise.all(ids.map((id) => pause(request, id, body))), false)
+    },
+  )
+
+  app.post(
+    '/v1/lanes/resume',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'resumeLanes',
+        summary: 'Resume all lanes of a provider',
+        description: 'Ends pauses by hand, by a 429 or by the breaker.',
+        body: resumeManyBody,
+        response: { 200: listSchema(laneSchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const ids = await ofProvider(request.body.provider)
+      return toList(await Promise.all(ids.map((id) => resume(request, id, null))), false)
+    },
+  )
 
   app.get(
     '/v1/lanes',

@@ -290,6 +290,7 @@ export type RedriveFilter = {
   limit?: number
   dry_run: boolean
 }
+export type BulkCancelled = { cancelled: number; dry_run: boolean; matched: number }
 export type Redriven = { retried: number; dry_run: boolean; matched: number }
 
 export type FlowStatus = 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled'

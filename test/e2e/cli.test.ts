@@ -543,6 +543,35 @@ test('operators see the lanes', async () => {
   expect(stdout).toMatch(/^LANE +USED .*\nsim\/chat +\d+% .*\nsim\/embed +\d+% .*\n$/)
 })
 
+test('operators pause a provider, stop a wrong run in one call, and let it go on', async () => {
+  const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
+  const paused = await runCli(['pause', '--provider', 'sim', '--for', '10m', '--reason', 'a wrong run'], {
+    env: operator,
+  })
+  expect(paused.stdout.match(/a wrong run/g)).toHaveLength(2)
+  const group = `wrong-${tests}`
+  const lines = Array.from({ length: 30 }, (_, number) =>
+    JSON.stringify({
+      type: 'chat',
+      group,
+      body: { model: 'sim/chat', messages: [{ role: 'user', content: `${group} ${number}` }] },
+    }),
+  )
+  const headers = { authorization: `Bearer ${env.SLUICE_KEY}`, 'content-type': 'application/x-ndjson' }
+  await fetch(`${url}/v1/jobs/bulk`, { method: 'POST', headers, body: lines.join('\n') })
+  const groups = await runCli(['groups'], { env: operator })
+  expect(groups.stdout).toMatch(new RegExp(`^TENANT +GROUP .*\n(?:.*\n)*acme +${group} +30 +30 +0 +0 `))
+  const unsaid = await runCli(['cancel'], { env })
+  expect(unsaid).toMatchObject({ code: 2, stdout: '' })
+  const dry = await runCli(['cancel', '--group', group, '--dry-run'], { env: operator })
+  expect(dry.stdout).toBe('30 would be cancelled\n  acme: 30\n')
+  expect((await runCli(['cancel', '--group', group], { env })).stdout).toBe('cancelled 30\n')
+  const resumed = await runCli(['resume', '--provider', 'sim', '--json'], { env: operator })
+  for (const lane of resumed.stdout.trim().split('\n'))
+    expect(JSON.parse(lane)).toMatchObject({ paused_until: null })
+  expect((await runCli(['pause'], { env: operator })).code).toBe(2)
+})
+
 test('operators make a tenant and a key, revoke it, and see who did', async () => {
   const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
   const settings = ['--settings', '{"weight":3}']

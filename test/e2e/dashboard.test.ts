@@ -200,6 +200,20 @@ test('failed jobs are counted by error, tried in a dry run, exported and redrive
   expect(await groupEnded(url, 'failing')).toMatchObject({ counts: { completed: 12, failed: 0 } })
 })
 
+test('a wrong run is stopped by one button, which says how many that are', async () => {
+  await post(url, `${lanePath}/pause`, { for_ms: 60_000 })
+  await createBulk(url, several('wrong', 25, { group: 'wrong-run' }))
+  await createBulk(url, several('right', 2, { group: 'right-run' }))
+  const page = await open('#/jobs?tenant=default&group=wrong-run&status=queued')
+  await page.getByRole('button', { name: 'Cancel these…' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel 25 jobs' }).click()
+  await page.getByText('25 jobs cancelled.').waitFor()
+  expect(await get(url, '/v1/groups/wrong-run')).toMatchObject({ counts: { queued: 0, cancelled: 25 } })
+  expect(await get(url, '/v1/groups/right-run')).toMatchObject({ counts: { queued: 2 } })
+  await post(url, `${lanePath}/resume`, undefined)
+  await groupEnded(url, 'right-run')
+})
+
 test('a failed job is tried again, and another forgotten, after a question each', async () => {
   const [first, second] = await createBulk(url, several('once more [[fault:422:times=1]]', 2))
   const failed = await Promise.all([first!, second!].map((id) => waitForJob(url, id)))

@@ -1,5 +1,6 @@
 import { breakProvider } from './break-provider.ts'
 import { breakRedis } from './break-redis.ts'
+import { cancelMany } from './cancel-many.ts'
 import { clocks } from './clocks.ts'
 import { cutRedis } from './cut-redis.ts'
 import { emptyRedis } from './empty-redis.ts'
@@ -40,6 +41,7 @@ export const FAULTS: readonly Fault[] = [
   killApis,
   reconnect,
   breakProvider,
+  cancelMany,
   poisonTenant,
   mix,
 ]

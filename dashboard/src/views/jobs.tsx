@@ -10,6 +10,7 @@ import { chooseTenant } from '../state/choose-tenant.ts'
 import { followNews } from '../state/news.ts'
 import { type JobFilter, linkToJob, linkToJobs, toQuery } from '../state/route.ts'
 import { type Job, jobStatuses, type List } from '../wire.ts'
+import { BulkActions } from './bulk-actions.tsx'
 
 const PAGE = 50
 /** The first page is read again when something happens to a job, and so often without, ms. */
@@ -103,6 +104,7 @@ function Filters({ filter, tenants }: { filter: JobFilter; tenants: string[] }) 
           Clear
         </a>
       ) : null}
+      <BulkActions filter={filter} />
     </search>
   )
 }

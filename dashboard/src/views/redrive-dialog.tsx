@@ -1,5 +1,6 @@
 import { useRef, useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
+import { DryRun } from '../components/dry-run.tsx'
 import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import type { Failure, RedriveFilter, Redriven } from '../wire.ts'
@@ -90,30 +91,5 @@ export function RedriveDialog(props: { failure: Failure; onClose: () => void }) 
       </div>
       <DryRun tried={tried} onTry={tryOut} />
     </Dialog>
-  )
-}
-
-function DryRun({ tried, onTry }: { tried: Redriven | null; onTry: () => Promise<void> }) {
-  const [failure, setFailure] = useState<string | null>(null)
-  const run = () => {
-    setFailure(null)
-    onTry().catch((error: Error) => setFailure(error.message))
-  }
-  return (
-    <div class="dry-run">
-      <button type="button" onClick={run}>
-        Dry run
-      </button>
-      <span role="status">
-        {failure ??
-          (tried === null ? (
-            <span class="muted">Counts them first; nothing is changed.</span>
-          ) : (
-            <>
-              <b class="num">{countOf(tried.matched, 'job')}</b> {tried.matched === 1 ? 'matches' : 'match'}.
-            </>
-          ))}
-      </span>
-    </div>
   )
 }
