@@ -63,7 +63,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
 
   async function ofProvider(name: string): Promise<string[]> {
     const ids = (await lanes.list()).flatMap((lane) => (lane.provider === name ? [lane.id] : []))
-    if (ids.length === 0) throw notFound('lane of this provider')
+    if (ids.length === 0) throw notFound('lane')
     return ids
   }
 
