@@ -317,7 +317,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     onFailure,
   })
   closers.add('the batches', () => runner.stop())
-  openProviderBatches(deps, store, { work, embeddingCache, spool, proxy }, closers)
+  openProviderBatches(deps, store, { work, embeddingCache, spool, proxy, traces }, closers)
   store.pubsub.keepListening(batchChannel(store.prefix), (id) => runner.wake(id))
   openFlowRunner(deps, store, traces, closers)
   return { name: 'worker', close: closers.closeAll }

@@ -75,6 +75,8 @@ export type Claimed = {
   /** See NewJob; null where the job has none. */
   requestId: string | null
   trace: string | null
+  /** The batch of the provider that it is a line of, and when it was claimed for that, Unix ms; absent: it is called. */
+  providerBatch?: { id: string; since: number }
   body: JsonObject
   cost: JobCost
   /** What was reserved for the call, USD; null: nothing. */

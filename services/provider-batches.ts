@@ -19,6 +19,7 @@ import { prepareCall } from '../workers/provider-call.ts'
 import type { Spool } from '../workers/spool.ts'
 import type { Closers } from './closers.ts'
 import type { MeteredDeps, openStore } from './store.ts'
+import type { Traces } from './tracing.ts'
 
 /** Opens what gathers jobs into batches of their providers, and runs these. */
 export function openProviderBatches(
@@ -29,6 +30,7 @@ export function openProviderBatches(
     embeddingCache: EmbeddingCache
     spool: Pick<Spool, 'put'>
     proxy: ProxySettings | null
+    traces: Pick<Traces, 'providerBatch'>
   },
   closers: Closers,
 ): void {
@@ -67,6 +69,7 @@ export function openProviderBatches(
     onEvent: (event) => {
       countEvent(deps.metrics.providerBatches.onEvent, event)
       logEvent(log, event)
+      if (event.kind === 'ended') parts.traces.providerBatch?.(event.batch)
     },
   })
   closers.add('the provider batches', async () => {

@@ -5,6 +5,7 @@ import { openTracing } from '../telemetry/tracing.ts'
 import { createCallTracer } from '../telemetry/tracing-calls.ts'
 import { createFlowTracer } from '../telemetry/tracing-flows.ts'
 import { type OpenSpans, traceJobs, traceWork } from '../telemetry/tracing-jobs.ts'
+import { createProviderBatchTracer } from '../telemetry/tracing-provider-batches.ts'
 import { createRequestTracer } from '../telemetry/tracing-requests.ts'
 import { traceWebhooks } from '../telemetry/tracing-webhooks.ts'
 import type { WebhookSender } from '../webhooks/send.ts'
@@ -21,6 +22,8 @@ export type Traces = {
   request: ReturnType<typeof createRequestTracer> | null
   /** Makes a span of each flow that ended; null: nobody is to be told. */
   flow: ReturnType<typeof createFlowTracer> | null
+  /** Makes a span of each batch at a provider that ended; null: nobody is to be told. */
+  providerBatch: ReturnType<typeof createProviderBatchTracer> | null
   /** Makes spans of claimed jobs and their calls. */
   listen(events: Emitter<ProcessEvents>): void
 }
@@ -30,6 +33,7 @@ const untraced: Traces = {
   sender: (sender) => sender,
   request: null,
   flow: null,
+  providerBatch: null,
   listen: () => {},
 }
 
@@ -57,6 +61,7 @@ export async function openTraces(
     sender: (sender) => traceWebhooks(sender, tracing),
     request: createRequestTracer(tracing),
     flow: createFlowTracer(tracing),
+    providerBatch: createProviderBatchTracer(tracing),
     listen(events) {
       traceWork(events, tracing, open)
       events.on('call.ended', createCallTracer({ tracing, config: () => config.current(), open }))

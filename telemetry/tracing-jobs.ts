@@ -86,7 +86,7 @@ export type OpenSpans = WeakMap<Omit<Claimed, 'body'>, Span>
 /** A span for each claim of a job, from there until its outcome, or its return to the queue, is stored. */
 export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: OpenSpans): void {
   function end(claimed: Omit<Claimed, 'body'>, attributes: SpanAttributes, error?: string): void {
-    const span = open.get(claimed)
+    const span = open.get(claimed) ?? spanOfLine(claimed)
     if (span === undefined) return
     open.delete(claimed) // what is stored twice ends once
     span.set(attributes)
@@ -94,12 +94,13 @@ export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: O
     span.end()
   }
 
-  events.on('job.claimed', ({ claimed, waitedFor }) => {
+  function start(claimed: Omit<Claimed, 'body'>, waitedFor: string | null, startedAt?: number): Span {
     const { lane } = claimed
-    const span = tracing.start({
+    return tracing.start({
       name: `process ${lane}`,
       kind: 'consumer',
       parent: claimed.trace,
+      ...(startedAt === undefined ? {} : { startedAt }),
       attributes: {
         ...messaging('process', lane),
         'messaging.message.id': claimed.id,
@@ -107,9 +108,18 @@ export function traceWork(events: Emitter<WorkEvents>, tracing: Tracing, open: O
         'sluice.request_id': claimed.requestId ?? undefined,
         'sluice.attempt': claimed.call,
         'sluice.waited_for': waitedFor ?? undefined,
+        'sluice.provider_batch': claimed.providerBatch?.id,
       },
     })
-    open.set(claimed, span)
+  }
+
+  /** The span of a line of a provider's batch is made when it ends, for the batch outlives processes. */
+  function spanOfLine(claimed: Omit<Claimed, 'body'>): Span | undefined {
+    return claimed.providerBatch && start(claimed, 'provider_batch', claimed.providerBatch.since)
+  }
+
+  events.on('job.claimed', ({ claimed, waitedFor }) => {
+    if (waitedFor !== 'provider_batch') open.set(claimed, start(claimed, waitedFor))
   })
   events.on('job.completed', ({ claimed, cache, costUsd }) =>
     end(claimed, {

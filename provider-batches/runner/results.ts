@@ -49,7 +49,7 @@ async function takeBlock(deps: ProviderBatchDeps, run: BatchRun, results: LineRe
   }
   const found = await deps.store.line(held.lane, batch.id, [...byIndex.keys()])
   const lines = found.filter((line) => line !== null)
-  const jobs = await resumeJobs(deps, batch.id, lines)
+  const jobs = await resumeJobs(deps, batch, lines)
   await Promise.all(
     lines.map((line, at) => {
       const result = byIndex.get(line.index)!
@@ -156,7 +156,7 @@ export async function sendRestOn(
   for (let from = 0; from < rest.length; from += BLOCK) {
     run.signal.throwIfAborted()
     const block = rest.slice(from, from + BLOCK)
-    const jobs = await resumeJobs(deps, batch.id, block)
+    const jobs = await resumeJobs(deps, batch, block)
     await Promise.all(
       block.map(async (line, at) => {
         const claimed = jobs[at]?.claimed ?? toEndedClaim(run, line)

@@ -1,5 +1,5 @@
 import { createBreather } from '../../lib/breathe.ts'
-import { type BatchLine, customIdOf } from '../batch.ts'
+import { type BatchLine, customIdOf, type ProviderBatch } from '../batch.ts'
 import { BatchApiError, type OutgoingLine } from '../providers/batch-api.ts'
 import { type BatchRun, type LineJob, type ProviderBatchDeps, toHeld } from './deps.ts'
 import { failLine } from './outcomes.ts'
@@ -21,13 +21,14 @@ async function knownIds({ store }: ProviderBatchDeps, { batch }: BatchRun): Prom
 /** Reads the claimed jobs of lines again; null for one that is over. */
 export async function resumeJobs(
   { work }: Pick<ProviderBatchDeps, 'work'>,
-  batch: string,
+  { id, createdAt }: Pick<ProviderBatch, 'id' | 'createdAt'>,
   lines: readonly BatchLine[],
 ): Promise<(LineJob | null)[]> {
-  const held = lines.map((line) => toHeld(batch, line))
+  const held = lines.map((line) => toHeld(id, line))
   const started = await work.resume(held)
+  const providerBatch = { id, since: createdAt }
   return started.map((answer, at) =>
-    answer.kind === 'run' ? { held: held[at]!, claimed: answer.claimed } : null,
+    answer.kind === 'run' ? { held: held[at]!, claimed: { ...answer.claimed, providerBatch } } : null,
   )
 }
 
@@ -40,7 +41,7 @@ async function* writeLines(deps: ProviderBatchDeps, run: BatchRun): AsyncGenerat
   for (let from = 0; from < open.length; from += BLOCK) {
     run.signal.throwIfAborted()
     const block = open.slice(from, from + BLOCK)
-    const jobs = await resumeJobs(deps, batch.id, block)
+    const jobs = await resumeJobs(deps, batch, block)
     for (const [at, job] of jobs.entries()) {
       const { index } = block[at]!
       if (job === null) {

@@ -49,6 +49,7 @@ export async function openHouse(
         models: {
           chat: {},
           other: {},
+          batched: { tiers: { batch: { gather: '10ms', poll: '20ms' } } },
           embed: { coalesce: { max_inputs: 16, max_tokens: 10_000, max_wait: '100ms' } },
         },
       },

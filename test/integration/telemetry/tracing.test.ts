@@ -29,6 +29,7 @@ const traces = {
   door: newTrace(),
   batch: newTrace(),
   flow: newTrace(),
+  line: newTrace(),
   unsampled: newTrace('00'),
 }
 const together = [newTrace(), newTrace(), newTrace()]
@@ -65,6 +66,8 @@ beforeAll(async () => {
   await house.post('/v1/chat/completions', chat('at the door').body, traces.door.headers)
   await runBatch(house)
   await runFlow(house)
+  const batched = { ...chat('of a batch at the provider'), tier: 'batch' }
+  await finish({ ...batched, body: { ...batched.body, model: 'sim/batched' } }, traces.line)
   tookMs = await house.stop()
 }, 60_000)
 
@@ -150,6 +153,24 @@ describe('a job', () => {
     ])
     const [flow] = find(traces.flow, INTERNAL)
     expect(flow!.attributes).toMatchObject({ 'sluice.tenant': 'acme', 'sluice.outcome': 'completed' })
+  })
+
+  test('in a batch of its provider is processed from the making of that batch, which has a trace of its own', () => {
+    expect(drawTrace(traces.line)).toEqual([
+      `${SERVER} POST /v1/jobs`,
+      `  ${PRODUCER} send sim/batched`,
+      `    ${CONSUMER} process sim/batched`,
+    ])
+    const [process] = find(traces.line, CONSUMER)
+    const batch = receiver.spans.find(({ name }) => name === 'provider batch sim/batched')!
+    expect(batch.kind).toBe(CLIENT)
+    expect(process!.attributes).toMatchObject({
+      'sluice.outcome': 'completed',
+      'sluice.waited_for': 'provider_batch',
+      'sluice.provider_batch': batch.attributes['sluice.provider_batch'],
+    })
+    expect(batch.attributes).toMatchObject({ 'sluice.outcome': 'completed', 'sluice.lines.completed': 1 })
+    expect(process!.startedAt).toBe(batch.startedAt)
   })
 
   test('says of itself what the conventions ask for', () => {
