@@ -168,6 +168,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     }),
     budgetOf: (tenant) => resolveTenant(config.current(), tenant)?.limits.budget_usd_per_day ?? null,
     putFiles: store.heldFiles.put,
+    fairKeyLimitsOf: (tenant) => resolveTenant(config.current(), tenant)?.perFairKey ?? null,
     events: store.emitter,
   })
   const laneLog = createLaneLog({

@@ -11,6 +11,7 @@ import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { measureFairness, measureForecasts } from './limits/backlog.ts'
 import { checkGoals } from './limits/checks.ts'
 import { type Comparison, compareClients, SCENARIOS } from './limits/compare.ts'
+import { measureFairKeys } from './limits/fair-keys.ts'
 import { measureFamilies } from './limits/families.ts'
 import { measureKnee } from './limits/knee.ts'
 import { HELP, type LimitsOptions, type Part, readOptions } from './limits/options.ts'
@@ -49,6 +50,7 @@ async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
     families: wants('families') ? await measureFamilies(say) : null,
     ways: wants('ways') ? await measureWays(say) : null,
     fairness: wants('fairness') ? await measureFairness(say) : null,
+    keys: wants('keys') ? await measureFairKeys(say) : null,
     eta: wants('eta') ? await measureForecasts(say) : null,
     knee: wants('knee') ? await measureKnee(say) : null,
     machine,

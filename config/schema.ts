@@ -148,6 +148,18 @@ export const tenantLimits = z.strictObject({
     .describe('USD the tenant may spend in a day, a week or a month. Without it: not limited.'),
 })
 
+export const fairKeyLimits = z.strictObject({
+  max_running: count()
+    .optional()
+    .describe('Calls of one fair key that may be under way. Without it: not limited.'),
+  max_queued: count()
+    .optional()
+    .describe('Open jobs that one fair key may have. Without it: as many as its tenant.'),
+  requests_per_minute: count()
+    .optional()
+    .describe('Calls of one fair key that may begin in a minute. Without it: not limited.'),
+})
+
 const tenantKey = z.string().regex(tenantKeyPattern, {
   error: 'expected a key of at least 16 characters without spaces, or "sha256:" and 64 hex digits',
 })
@@ -180,6 +192,11 @@ export const tenantSettings = z.strictObject({
     .prefault(1)
     .describe('Share of a contended lane, against the weights of the others. Default 1.'),
   limits: tenantLimits.prefault({}).describe('What the tenant may use.'),
+  per_fair_key: fairKeyLimits
+    .optional()
+    .describe(
+      'What each fair key (`fair_key` of a job, such as an end user) may use of it. Without it: no limits.',
+    ),
   models: modelPatterns
     .optional()
     .describe('Models the tenant may call: lanes, aliases, or patterns such as "openai/*". Default: all.'),

@@ -18,6 +18,8 @@ export type Tenant = {
   models?: ModelAccess
   /** Of the key that was sent. */
   keyBudgets?: readonly Budget[]
+  /** What each fair key may have; without it they have no limits. */
+  perFairKey?: FairKeyLimits
   /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
   cache?: 'off'
   limits: {
@@ -28,6 +30,13 @@ export type Tenant = {
     /** Without it: `jobs.max_schedules`. */
     max_schedules?: number
   }
+}
+
+/** Null: no limit. */
+export type FairKeyLimits = {
+  maxRunning: number | null
+  maxQueued: number | null
+  requestsPerMinute: number | null
 }
 
 /** A key that was made by the API. */
@@ -62,7 +71,7 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
   if (Object.keys(config.tenants).length === 0)
     return name === openTenant(config).name ? openTenant(config) : null
   if (!Object.hasOwn(config.tenants, name)) return null
-  const { admin, weight, limits, cache, models } = config.tenants[name]!
+  const { admin, weight, limits, cache, models, per_fair_key: perFairKey } = config.tenants[name]!
   const isOff = config.cache.mode === 'off' || cache.mode === 'off'
   return {
     name,
@@ -71,7 +80,16 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
     weight,
     ...(models === undefined ? {} : { models: [models] }),
     ...(isOff ? { cache: 'off' as const } : {}),
+    ...(perFairKey === undefined ? {} : { perFairKey: readFairKeyLimits(perFairKey) }),
     limits: { max_queued: config.jobs.max_queued, ...limits },
+  }
+}
+
+function readFairKeyLimits(limits: NonNullable<Config['tenants'][string]['per_fair_key']>): FairKeyLimits {
+  return {
+    maxRunning: limits.max_running ?? null,
+    maxQueued: limits.max_queued ?? null,
+    requestsPerMinute: limits.requests_per_minute ?? null,
   }
 }
 

@@ -15,6 +15,21 @@ export function digestFairKey(root: string, fairKey: string, atRest: Pick<AtRest
   return hash('sha256', digest, 'base64url').slice(0, 16)
 }
 
+/** What each fair key of a tenant may have; null: no limit. */
+export type FairKeyLimits = {
+  /** Jobs whose calls are under way. */
+  maxRunning: number | null
+  /** Open jobs. */
+  maxQueued: number | null
+  /** Calls that begin in a minute. */
+  requestsPerMinute: number | null
+}
+
+/** What start.lua and create.lua read of the limits. */
+export function encodeFairKeyLimits(limits: Pick<FairKeyLimits, 'maxRunning' | 'requestsPerMinute'>): string {
+  return `${limits.maxRunning ?? '-'} ${limits.requestsPerMinute ?? '-'}`
+}
+
 /** The end user whom a body names, where it names one: OpenAI's `safety_identifier`, or `user`; Anthropic's `metadata.user_id`. */
 export function fairKeyOfBody(body: Readonly<Record<string, unknown>>): string | undefined {
   const { metadata } = body as { metadata?: { user_id?: unknown } | null }

@@ -80,7 +80,10 @@ export type JobError = {
   provider_error?: JsonObject
 }
 
-/** `budget`: the calls under way may come to what is left of the tenant's budget. `provider_batch`: the next batch of the provider. */
+/**
+ * `budget`: the calls under way may come to what is left of the tenant's budget. `provider_batch`: the next batch of the provider.
+ * `fair_key`: the limits of its fair key.
+ */
 export type WaitingFor =
   | 'requests'
   | 'tokens'
@@ -90,6 +93,7 @@ export type WaitingFor =
   | 'schedule'
   | 'budget'
   | 'provider_batch'
+  | 'fair_key'
 
 /** The job as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type Job = {

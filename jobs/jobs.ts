@@ -1,6 +1,7 @@
 import type { JsonObject } from '../lib/json.ts'
 import type { Cancelled, CancelOptions, OpenFilter } from './cancel-filter.ts'
 import type { FailedFilter, FailedRequest, FailureCounts, Redriven, RedriveOptions } from './failed.ts'
+import type { FairKeyLimits } from './fair-key.ts'
 import type {
   Attempt,
   CacheMode,
@@ -138,6 +139,8 @@ export type TenantLimits = {
   requestsPerMinute: number | null
   /** USD a UTC day; null: no limit. */
   budgetUsdPerDay: number | null
+  /** Of each fair key; without it they have none. */
+  perFairKey?: FairKeyLimits
   /** Budgets of windows, of the tenant and of the key that was sent; without it none. */
   budgets?: readonly BudgetWindow[]
 }
@@ -147,6 +150,8 @@ export type Refusal = {
   kind: 'refused'
   code:
     | 'queue_full'
+    /** The job's fair key has as many open jobs as it may. */
+    | 'fair_key_full'
     | 'lanes_full'
     | 'rate_limited'
     | 'budget_exhausted'

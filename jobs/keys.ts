@@ -3,6 +3,11 @@ export function tenantRoot(prefix: string, tenant: string): string {
   return `${prefix}:{t:${tenant}}`
 }
 
+/** How many jobs of the tenant wait for the limits of their fair keys. */
+export function parkedKey(root: string): string {
+  return `${root}:fair-keys:parked`
+}
+
 /** The tenant of a root that `tenantRoot` made. */
 export function tenantOf(prefix: string, root: string): string {
   return root.slice(tenantRoot(prefix, '').length - 1, -1)

@@ -55,7 +55,8 @@ export function readScripts(): Map<ScriptName, string> {
     NAMES.map((name) => {
       const part = PARTS[name]
       const shared = [common, ...(part === undefined ? [] : [read(part)])]
-      return [name, withEventReferences(shared, read(name), ['write_gathered', 'write_learned'])]
+      const writers = ['write_fair_keys', 'write_gathered', 'write_learned']
+      return [name, withEventReferences(shared, read(name), writers, 'with_released(answer_of_script)')]
     }),
   )
 }
@@ -64,22 +65,34 @@ export function readScripts(): Map<ScriptName, string> {
  * Registers the scripts with a connection, which sends them by digest and loads them where they are missing.
  *
  * @param following what of the events of the tenant with this root somebody follows; without it nobody is known to
+ * @param onReleased hears of parked jobs whose turn a script gave them: they are in the outbox. Without it the sweeper queues them
  */
 export function createScripts(
   redis: RedisClient,
   following: (root: string) => FollowedKind = () => 'nothing',
+  onReleased: (root: string, ids: string[]) => void = () => {},
 ): Scripts {
   for (const [name, lua] of readScripts()) {
     redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua })
   }
   const commands = redis as unknown as CustomCommands
-  const run: Scripts['run'] = (name, root, args) =>
-    commands[`${commandOf(name)}Buffer`]!(...scriptKeys(root, following(root)), ...args)
+  const run: Scripts['run'] = async (name, root, args) => {
+    const answer = await commands[`${commandOf(name)}Buffer`]!(...scriptKeys(root, following(root)), ...args)
+    if (!hasReleased(answer)) return answer
+    const [, ids, own] = answer
+    onReleased(root, ids.toString().split(' '))
+    return own
+  }
   return {
     run,
     settleAll: (name, calls) => Promise.allSettled(calls.map(({ root, args }) => run(name, root, args))),
     runAll: (name, calls) => Promise.all(calls.map(({ root, args }) => run(name, root, args))),
   }
+}
+
+/** Whether a script has released parked jobs (`with_released` in lua/common.lua). */
+function hasReleased(answer: unknown): answer is [Buffer, Buffer, unknown] {
+  return Array.isArray(answer) && answer.length === 3 && String(answer[0]) === 'released'
 }
 
 function commandOf(name: ScriptName): string {

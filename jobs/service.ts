@@ -209,7 +209,7 @@ export function createJobs(deps: Deps): Jobs {
     try {
       const submitted = await submit(job, { id, replyTo: await replyInbox.open() })
       const { kind, rest } = submitted
-      if (kind === 'created' || kind === 'shared') {
+      if (kind === 'created' || kind === 'parked' || kind === 'shared') {
         replyInbox.complete(id, completeRecord(submitted, kind, rest as Buffer[]))
       } else replyInbox.forget(id)
       return submitted

@@ -1,6 +1,6 @@
 import type { AtRest } from './at-rest.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
-import { digestFairKey, fairKeyOfBody } from './fair-key.ts'
+import { digestFairKey, encodeFairKeyLimits, fairKeyOfBody } from './fair-key.ts'
 import { encodeGatherPlan } from './gather-plan.ts'
 import type { JobType } from './job.ts'
 import { encodeJobFlow } from './job-flow.ts'
@@ -25,7 +25,8 @@ export type PreparedJob = {
 
 /** A job handed to the create script, and what that answered. */
 export type Submitted = PreparedJob & {
-  kind: 'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
+  /** `parked`: as `created`, but it waits for a turn of its fair key and needs no queue entry yet. */
+  kind: 'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | Refusal['code']
   rest: unknown[]
 }
 
@@ -128,7 +129,7 @@ export function prepare(
       ? ''
       : (job.fingerprint ?? atRest.digests(fingerprint(job, plainHash)).join(' ')),
     IDEMPOTENCY_TTL_MS,
-    job.limits.maxQueued,
+    encodeMostOpen(job),
     retainMs,
     job.runAt ?? (job.delayMs ? `+${job.delayMs}` : ''),
     job.group ?? '',
@@ -149,6 +150,13 @@ export function prepare(
 function encodePatience({ flex }: JobCost): string | null {
   if (flex === undefined) return null
   return flex.until === null ? `+${flex.fallBackAfter}` : String(Math.round(flex.until))
+}
+
+/** As create.lua reads it. */
+function encodeMostOpen({ limits, cost }: NewJob): string {
+  const { maxQueued, perFairKey } = limits
+  if (perFairKey === undefined || cost.fairKey === undefined) return String(maxQueued)
+  return `${maxQueued} ${cost.fairKey} ${perFairKey.maxQueued ?? '-'} ${encodeFairKeyLimits(perFairKey)}`
 }
 
 /** As create.lua reads it. */
@@ -184,7 +192,7 @@ function fingerprint(job: NewJob, hash: string): string {
 /** The record as the create script left it, built from the script's arguments and its answer. */
 export function completeRecord(
   { record: sent, hash, job }: Pick<Submitted, 'record' | 'hash' | 'job'>,
-  kind: 'created' | 'shared' | 'hit',
+  kind: 'created' | 'parked' | 'shared' | 'hit',
   rest: Buffer[],
 ): JobRecord {
   const [at, answer, usage, text] = rest
@@ -197,6 +205,7 @@ export function completeRecord(
   put('hash', hash)
   put('status', kind === 'hit' ? 'completed' : startAt !== null ? 'scheduled' : 'queued')
   put('cache', kind === 'hit' ? 'hit' : kind === 'shared' ? 'shared' : job.cache === 'off' ? 'off' : 'miss')
+  if (kind === 'parked') put('waiting_for', 'fair_key')
   if (kind === 'hit') {
     put('finished_at', time)
     put('cost_usd', '0')
@@ -214,13 +223,14 @@ export function toSubmissionEvent({ job, kind }: Pick<Submitted, 'job' | 'kind'>
   const { tenant, type, cache } = job
   if (isRefused(kind)) return { tenant, type, outcome: kind, isRefused: true }
   if (kind === 'conflict') return { tenant, type, outcome: 'idempotency_key_reused', isRefused: true }
-  const outcome = kind !== 'created' ? kind : cache === 'off' ? 'off' : 'miss'
+  const outcome = kind !== 'created' && kind !== 'parked' ? kind : cache === 'off' ? 'off' : 'miss'
   return { tenant, type, outcome, isRefused: false }
 }
 
 /** Answers of the create script that refuse the job. */
 const REFUSALS: Record<Refusal['code'], true> = {
   queue_full: true,
+  fair_key_full: true,
   lanes_full: true,
   rate_limited: true,
   budget_exhausted: true,

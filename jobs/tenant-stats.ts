@@ -16,6 +16,8 @@ export type TenantStats = {
   reservedUsd: number
   /** Jobs that ended in the last minute, in any way, without those deleted or retried since. */
   finishedPerMinute: number
+  /** Queued jobs that wait for the limits of their fair keys. */
+  parked: number
 }
 
 export type RecentGroup = { tenant: string; group: string; updatedAt: string }
@@ -53,6 +55,7 @@ export function createTenantStatsReader(deps: {
           // Sums of fractions may end slightly below 0.
           reservedUsd: Math.max(0, figures[7]!),
           finishedPerMinute: (figures[8]! * PACE_MS) / paceMs,
+          parked: figures[9]!,
         }
       })
     },

@@ -7,6 +7,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { type AtRest, toUndecryptable } from './at-rest.ts'
 import { USUAL_STATUS } from './attempts.ts'
+import { encodeFairKeyLimits, type FairKeyLimits } from './fair-key.ts'
 import { gatherCalls } from './gather-calls.ts'
 import type { Incident } from './incidents.ts'
 import type { Attempt, CacheOutcome, JobError, JobType, Tier, Usage, WaitingFor } from './job.ts'
@@ -227,6 +228,8 @@ export function createWork(deps: {
   budgetOf?: (tenant: string) => number | null
   /** Stores files of results, which nobody holds until the results are stored. Again: the same files. */
   putFiles: (tenant: string, files: readonly ResultFile[]) => Promise<void>
+  /** What each fair key of the tenant may have; null: no limits. Without it none has any. */
+  fairKeyLimitsOf?: (tenant: string) => FairKeyLimits | null
   now: () => number
   events?: Emit<WorkEvents>
 }): Work {
@@ -243,13 +246,20 @@ export function createWork(deps: {
     return { budget, expected: money === null ? '' : encodeEstimate(`${provider}/${model}`, money) }
   }
 
+  /** The limits of the tenant's fair keys, for a job that has one. */
+  function fairLimitsFor({ tenant, cost }: Held): string {
+    const limits = cost.fairKey === undefined ? null : (deps.fairKeyLimitsOf?.(tenant) ?? null)
+    return limits === null ? '' : encodeFairKeyLimits(limits)
+  }
+
   type Claim = { held: Held; members: string } & Budget
   /** One script for each tenant claims the calls that leave together. */
   const claim = gatherCalls({
     keyOf: ({ held, members, budget }: Claim) => `${held.tenant} ${held.leaseMs} ${budget} ${members}`,
     async run(claims) {
       const { held, members, budget } = claims[0]!
-      const args: Argument[] = [members, settings().retainMs, MOST_LOST, held.leaseMs, budget]
+      const limits = claims.map((one) => fairLimitsFor(one.held)).find((one) => one !== '') ?? ''
+      const args: Argument[] = [members, settings().retainMs, MOST_LOST, held.leaseMs, budget, limits]
       for (const { held, expected } of claims) {
         args.push(held.id, held.entry, held.token, expected, held.isDirect ? '1' : '')
       }

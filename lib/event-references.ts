@@ -8,11 +8,13 @@ const references = readFileSync(new URL('./event-references.lua', import.meta.ur
  *
  * @param shared Lua that stands before it
  * @param writers functions of that which write at the end, by `write_last`, what the script has gathered, also where it fails
+ * @param answer Lua: the script's answer as it is given, made of `answer_of_script`
  */
 export function withEventReferences(
   shared: readonly string[],
   script: string,
   writers: readonly string[] = [],
+  answer = 'answer_of_script',
 ): string {
   const end = [
     'local has_run, answer_of_script = pcall(run_script)',
@@ -20,7 +22,7 @@ export function withEventReferences(
     'write_references()',
     'if not has_run then return failure_of(answer_of_script) end',
     'if failed_write then return failure_of(failed_write) end',
-    'return answer_of_script',
+    `return ${answer}`,
   ]
   return [references, ...shared, 'local function run_script()', script, 'end', ...end].join('\n')
 }

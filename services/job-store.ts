@@ -142,7 +142,13 @@ export function createJobStore(deps: JobStoreDeps) {
   })
   deps.onOpen('the word of who is followed', () => followed.close())
   const active = createActiveTenants({ redis, prefix, now })
-  const scripts = touchingTenants(createScripts(redis, followed.read), active, prefix)
+  const ownScripts = createScripts(redis, followed.read, (root, ids) => {
+    for (const id of ids)
+      outbox
+        .dispatchById(tenantOf(prefix, root), id)
+        .catch((error) => deps.report(error, 'queueing a job whose fair key has room failed'))
+  })
+  const scripts = touchingTenants(ownScripts, active, prefix)
   const onFailure = deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }
   const providerBatchStore = { redis, scripts: createProviderBatchScripts(redis), prefix }
   const gathering = createGathering({

@@ -3,7 +3,7 @@ import { listLanes } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
 import { tenantNames } from '../config/tenants.ts'
 import { JobStatus } from '../jobs/job.ts'
-import { tenantRoot } from '../jobs/keys.ts'
+import { parkedKey, tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import type { LaneReading, SharedLimitReading, StoreReading } from '../telemetry/store-metrics.ts'
@@ -50,6 +50,14 @@ export function createStoreReader(
     return Promise.all(counts)
   }
 
+  async function countParked(tenants: string[]): Promise<StoreReading['parked']> {
+    const counts = tenants.map(async (tenant) => {
+      const count = Number((await redis.get(parkedKey(tenantRoot(prefix, tenant)))) ?? 0)
+      return { tenant, count: Math.max(0, count) }
+    })
+    return Promise.all(counts)
+  }
+
   async function readWebhooks(tenants: string[]): Promise<StoreReading['webhooks']> {
     const backlogs = await Promise.all(tenants.map(webhooks.backlog))
     const time = now()
@@ -71,8 +79,9 @@ export function createStoreReader(
 
   async function read(): Promise<StoreReading> {
     const tenants = tenantNames(config.current())
-    const [jobs, views, ofWebhooks, used] = await Promise.all([
+    const [jobs, parked, views, ofWebhooks, used] = await Promise.all([
       countJobs(tenants),
+      countParked(tenants),
       lanes.list(),
       readWebhooks(tenants),
       memory.used(),
@@ -83,6 +92,7 @@ export function createStoreReader(
     const readings = views.map(async (view) => toReading(view, await forecast(view, waiting)))
     return {
       jobs,
+      parked,
       lanes: await Promise.all(readings),
       sharedLimits: listSharedLimits(views),
       webhooks: ofWebhooks,

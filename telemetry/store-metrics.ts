@@ -6,6 +6,8 @@ type Levels = Record<string, number | null>
 /** What stands in the store, which all processes share. */
 export type StoreReading = {
   jobs: { tenant: string; status: string; count: number }[]
+  /** Queued jobs that wait for the limits of their fair keys. */
+  parked: { tenant: string; count: number }[]
   lanes: LaneReading[]
   /** Limits that several lanes share, each once. */
   sharedLimits: SharedLimitReading[]
@@ -80,11 +82,12 @@ export function createStoreMetrics(
     readAt = deps.now()
   }
 
-  function show({ jobs, lanes, sharedLimits, webhooks, memory }: StoreReading): void {
+  function show({ jobs, parked, lanes, sharedLimits, webhooks, memory }: StoreReading): void {
     // Added, because values beyond the bound share a series.
     for (const { tenant, status, count } of jobs) {
       gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
     }
+    for (const { tenant, count } of parked) gauges.parked.inc({ tenant: bounds.tenant(tenant) }, count)
     for (const one of lanes) {
       const lane = bounds.lane(one.id)
       for (const [state, count] of Object.entries(one.backlog)) gauges.backlog.inc({ lane, state }, count)
@@ -140,6 +143,11 @@ function createGauges(registry: Registry) {
   const up = define('sluice_store_up', 'Whether Redis answered this scrape, 1 or 0.')
   const gauges = {
     jobs: define('sluice_jobs', 'Jobs that the store holds, by status.', 'tenant', 'status'),
+    parked: define(
+      'sluice_jobs_parked',
+      'Queued jobs that wait for the limits of their fair keys.',
+      'tenant',
+    ),
     backlog: define(
       'sluice_lane_backlog',
       'Entries of a queue: waiting, delayed (due later) and held by workers.',

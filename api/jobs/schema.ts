@@ -36,6 +36,7 @@ const waitingFor = z.enum([
   'schedule',
   'budget',
   'provider_batch',
+  'fair_key',
 ])
 const usageIsEstimate = z
   .boolean()

@@ -78,6 +78,7 @@ export function toNewJob(
       requestsPerMinute: tenant.limits.requests_per_minute ?? null,
       budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
       ...findBudgets(tenant, deps.now()),
+      ...(tenant.perFairKey === undefined ? {} : { perFairKey: tenant.perFairKey }),
     },
   }
 }
@@ -189,7 +190,7 @@ async function acceptJob(
   const outcome = await deps.jobs.create(job)
   if (outcome.kind === 'conflict') throw keyReused()
   if (outcome.kind === 'refused') {
-    const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, deps))
+    const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, outcome.code, deps))
     throw refused({ ...outcome, retryAfterMs }, job)
   }
   return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
@@ -226,12 +227,22 @@ export function replayHeaders(job: Job): Record<string, string> {
 }
 
 /**
- * Ms after which one more job fits into a full queue: the tenant's open jobs leave one by one until the last of
+ * Ms after which one more job fits into a full queue: the open jobs of the tenant, or of the fair key, leave one by one until the last of
  * them is served. Null while the lane's speed is not known.
  */
-async function estimateRoom(job: NewJob, deps: Pick<ApiDeps, 'forecast' | 'now'>): Promise<number | null> {
+async function estimateRoom(
+  job: NewJob,
+  code: Refusal['code'],
+  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+): Promise<number | null> {
+  const { maxQueued, perFairKey } = job.limits
+  if (code === 'fair_key_full') {
+    // Its calls begin at this pace at the fastest.
+    if (perFairKey?.requestsPerMinute != null) return 60_000 / perFairKey.requestsPerMinute
+    return null
+  }
   const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
-  return forecast === null ? null : Math.max(0, forecast - deps.now()) / job.limits.maxQueued
+  return forecast === null ? null : Math.max(0, forecast - deps.now()) / maxQueued
 }
 
 /** Redis decides whether its time has come, and what a delay begins at. */
@@ -321,7 +332,12 @@ function memoryShort(retryAfterSeconds: number): ApiError {
 const refusals: Record<
   Exclude<
     Refusal['code'],
-    'deadline_unreachable' | 'memory_short' | 'lanes_full' | 'flow_over' | 'flow_budget_exhausted'
+    | 'deadline_unreachable'
+    | 'memory_short'
+    | 'lanes_full'
+    | 'fair_key_full'
+    | 'flow_over'
+    | 'flow_budget_exhausted'
   >,
   string
 > = {
@@ -334,7 +350,7 @@ const refusals: Record<
 /** The store did not let the job in. */
 export function refused(
   refusal: Refusal,
-  job: Pick<NewJob, 'earliestStart' | 'lane' | 'maxLanes'>,
+  job: Pick<NewJob, 'earliestStart' | 'lane' | 'maxLanes' | 'fairKey' | 'limits'>,
 ): ApiError {
   if (refusal.code === 'deadline_unreachable') {
     const earliest = new Date(job.earliestStart ?? 0).toISOString()
@@ -350,6 +366,16 @@ export function refused(
       'queue_full',
       `body.model: the tenant uses as many models of ${provider} as it may at a time (providers.${provider}.max_lanes: ${job.maxLanes})`,
       { param: 'body.model', retryAfterSeconds: (refusal.retryAfterMs ?? 0) / 1000 },
+    )
+  }
+  if (refusal.code === 'fair_key_full') {
+    return new ApiError(
+      'queue_full',
+      `fair_key ${JSON.stringify(job.fairKey)}: has as many jobs waiting as one fair key of this tenant may (per_fair_key.max_queued: ${job.limits.perFairKey?.maxQueued}); wait for some to finish`,
+      {
+        param: 'fair_key',
+        ...(refusal.retryAfterMs === null ? {} : { retryAfterSeconds: refusal.retryAfterMs / 1000 }),
+      },
     )
   }
   if (refusal.code === 'flow_over' || refusal.code === 'flow_budget_exhausted') {

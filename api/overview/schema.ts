@@ -12,6 +12,7 @@ export const tenantSchema = z
     weight: z.number(),
     counts,
     max_queued: z.number().nullable(),
+    waiting_for_fair_keys: z.number().describe('Queued jobs that wait for the limits of their fair keys.'),
     spent_usd: z.number().describe('In this UTC day.'),
     reserved_usd: z.number().describe('Held for open jobs.'),
     budget_usd_per_day: z.number().nullable(),

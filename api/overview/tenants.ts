@@ -9,6 +9,8 @@ export type TenantView = {
   counts: TenantStats['counts']
   /** Open jobs it may have; null: not limited. */
   max_queued: number | null
+  /** Queued jobs that wait for the limits of their fair keys. */
+  waiting_for_fair_keys: number
   spent_usd: number
   reserved_usd: number
   budget_usd_per_day: number | null
@@ -20,7 +22,7 @@ export type TenantView = {
 /** Puts what the configuration says of tenants beside how they stand; those that just left it are left out. */
 export function describeTenants(config: Config, stats: readonly TenantStats[]): TenantView[] {
   const sum = stats.reduce((total, { finishedPerMinute }) => total + finishedPerMinute, 0)
-  return stats.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute }) => {
+  return stats.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute, parked }) => {
     const configured = resolveTenant(config, tenant)
     if (configured === null) return []
     const { weight, limits } = configured
@@ -30,6 +32,7 @@ export function describeTenants(config: Config, stats: readonly TenantStats[]): 
         weight,
         counts,
         max_queued: limits.max_queued,
+        waiting_for_fair_keys: parked,
         spent_usd: spentUsd,
         reserved_usd: reservedUsd,
         budget_usd_per_day: limits.budget_usd_per_day ?? null,

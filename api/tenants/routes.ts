@@ -177,6 +177,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         source: isOfFile ? ('file' as const) : ('api' as const),
         admin: resolveTenant(whole, one.id)?.scopes.includes('admin') ?? false,
         limits: settings?.limits ?? {},
+        per_fair_key: settings?.per_fair_key ?? null,
         models: settings?.models ?? null,
         created_at: createdAt === null ? null : new Date(createdAt).toISOString(),
       }
@@ -185,12 +186,15 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
 }
 
 function merge(settings: TenantSettings, patch: z.output<typeof changeTenantSchema>): TenantSettings {
-  const { limits, ...others } = patch
-  const next = withoutNull({ ...settings, ...withoutUndefined(others) })
-  if (limits === undefined) return next
-  if (limits === null) return withoutNull({ ...next, limits: null })
-  const merged = withoutNull({ ...((settings.limits ?? {}) as object), ...withoutUndefined(limits) })
-  return { ...next, limits: merged }
+  const { limits, per_fair_key, ...others } = patch
+  let next = withoutNull({ ...settings, ...withoutUndefined(others) })
+  for (const [name, changed] of Object.entries({ limits, per_fair_key })) {
+    if (changed === undefined) continue
+    const known = (settings[name] ?? {}) as object
+    const merged = changed === null ? null : withoutNull({ ...known, ...withoutUndefined(changed) })
+    next = withoutNull({ ...next, [name]: merged })
+  }
+  return next
 }
 
 function withoutUndefined(members: object): TenantSettings {

@@ -1,9 +1,16 @@
 import { z } from 'zod'
-import { keyBudgets, modelPatterns, tenantLimits, tenantName, tenantSettings } from '../../config/schema.ts'
+import {
+  fairKeyLimits,
+  keyBudgets,
+  modelPatterns,
+  tenantLimits,
+  tenantName,
+  tenantSettings,
+} from '../../config/schema.ts'
 import { scopes } from '../../config/scopes.ts'
 import { tenantSchema as tenantFiguresSchema } from '../overview/schema.ts'
 
-const { weight, limits, models, cache } = tenantSettings.shape
+const { weight, limits, models, cache, per_fair_key: perFairKey } = tenantSettings.shape
 
 export const nameParams = z.object({ name: z.string().max(64) })
 export const keyParams = nameParams.extend({ id: z.string().max(64) })
@@ -12,24 +19,25 @@ export const createTenantSchema = z.strictObject({
   name: tenantName.describe('A letter or a digit, then letters, digits and `. _ -`; 64 at the most.'),
   weight: weight.optional(),
   limits: limits.optional(),
+  per_fair_key: perFairKey,
   models: models.describe('Lanes, aliases, or patterns such as `openai/*`. Without it every model.'),
   cache: cache.optional(),
 })
 
-/** A member of `limits` that is null, or a member that is null, is the default again. */
+/** The object with members that may be null. */
+function nullableMembers<Shape extends { [name: string]: z.ZodOptional<z.ZodType> }>(shape: Shape) {
+  return z.strictObject(
+    Object.fromEntries(Object.entries(shape).map(([name, member]) => [name, member.unwrap().nullish()])) as {
+      [name in keyof Shape]: z.ZodOptional<z.ZodNullable<ReturnType<Shape[name]['unwrap']>>>
+    },
+  )
+}
+
+/** A member of `limits` or `per_fair_key` that is null, or a member that is null, is the default again. */
 export const changeTenantSchema = z.strictObject({
   weight: weight.unwrap().nullish(),
-  limits: z
-    .strictObject(
-      Object.fromEntries(
-        Object.entries(tenantLimits.shape).map(([name, member]) => [name, member.unwrap().nullish()]),
-      ) as {
-        [name in keyof typeof tenantLimits.shape]: z.ZodOptional<
-          z.ZodNullable<ReturnType<(typeof tenantLimits.shape)[name]['unwrap']>>
-        >
-      },
-    )
-    .nullish(),
+  limits: nullableMembers(tenantLimits.shape).nullish(),
+  per_fair_key: nullableMembers(fairKeyLimits.shape).nullish(),
   models: modelPatterns.nullish(),
   cache: cache.unwrap().nullish(),
 })
@@ -64,6 +72,7 @@ export const tenantSchema = tenantFiguresSchema
     source: z.enum(['file', 'api']).describe('`file`: it is of the configuration, and read-only here.'),
     admin: z.boolean().describe('Whether its keys of the configuration are admin keys.'),
     limits: z.object({ ...tenantLimits.shape, budgets: shownBudgets.optional() }),
+    per_fair_key: fairKeyLimits.nullable().describe('What each fair key may use; null: no limits.'),
     models: z.array(z.string()).nullable().describe('null: every model.'),
     created_at: z.iso.datetime().nullable(),
   })

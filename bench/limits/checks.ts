@@ -54,6 +54,14 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
       `${seconds.toFixed(1)} s, where half the limit takes ${idealSeconds.toFixed(1)} s`,
     )
   }
+  if (result.keys) {
+    const { keys, flood, jobs, seconds, share } = result.keys
+    add(
+      `${keys.toLocaleString('en')} fair keys with limits: 0.95 of the lane's limit used, and ${jobs} jobs behind another key's ${flood.toLocaleString('en')} within 10 s`,
+      share >= 0.95 && seconds <= 10,
+      `${share.toFixed(3)} used, ${seconds.toFixed(1)} s`,
+    )
+  }
   const median = result.eta?.find(({ place }) => place === 500)
   if (median) {
     add(

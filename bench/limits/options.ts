@@ -8,6 +8,7 @@ export const PARTS = [
   'families',
   'ways',
   'fairness',
+  'keys',
   'eta',
   'knee',
 ] as const
@@ -16,7 +17,7 @@ export type Part = (typeof PARTS)[number]
 export const HELP = `Usage: npm run bench:limits -- [options]
 
 Sends the same calls to a limited upstream in five ways and tells how much of the limit each used and how often each
-hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twenty minutes.
+hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twenty-one minutes.
 
   --only PART   one of these; may be repeated:
                   compare    400 mixed calls in five ways
@@ -26,6 +27,7 @@ hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twen
                   families   two lanes that share a limit, over two minutes
                   ways       six ways of enforcement, nothing configured but the limits
                   fairness   a quiet tenant behind a noisy one's backlog
+                  keys       a key behind 10,000 others of its tenant, all with limits of their own
                   eta        what Sluice foretells of a backlog of 1,000
                   knee       a server of one's own whose hidden knee moves
   --out DIR     where the results are written (default bench/results; none with --only)

@@ -6,7 +6,7 @@ import { LATENCY, LIMITS } from './workload.ts'
 
 /** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
 export function renderReport(result: LimitsResult): string {
-  const { machine, loadAfter, steady, families, ways, fairness, eta, knee } = result
+  const { machine, loadAfter, steady, families, ways, fairness, keys, eta, knee } = result
   const comparisons = [result.compare, result.half, result.shared].filter((one) => one !== null)
   return [
     `# Limits, ${result.at.slice(0, 10)}, commit ${result.commit}`,
@@ -56,6 +56,14 @@ export function renderReport(result: LimitsResult): string {
           '## A quiet tenant behind a noisy one',
           `${fairness.quietJobs} jobs behind ${fairness.noisyJobs.toLocaleString('en')} of another tenant ended after ` +
             `**${fairness.seconds.toFixed(1)} s**; at half of the limit they take ${fairness.idealSeconds.toFixed(1)} s.`,
+        ]),
+    ...(keys === null
+      ? []
+      : [
+          '## Fair keys with limits of their own',
+          `A lane with a job of each of ${keys.keys.toLocaleString('en')} keys used ${keys.share.toFixed(3)} of its limit; a waiting key takes ` +
+            `${Math.round(keys.bytesPerKey)} bytes of Redis. ${keys.jobs} jobs of a key behind ${keys.flood.toLocaleString('en')} of another one ended ` +
+            `after **${keys.seconds.toFixed(1)} s**.`,
         ]),
     ...(eta === null
       ? []

@@ -1,6 +1,7 @@
 import type { Machine } from '../machine.ts'
 import type { Fairness, Forecast } from './backlog.ts'
 import type { Comparison } from './compare.ts'
+import type { FairKeys } from './fair-keys.ts'
 import type { FamilyRow } from './families.ts'
 import type { KneePhase } from './knee.ts'
 import type { SteadyRow } from './steady.ts'
@@ -20,6 +21,7 @@ export type LimitsResult = {
   families: FamilyRow | null
   ways: WayRow[] | null
   fairness: Fairness | null
+  keys: FairKeys | null
   eta: Forecast[] | null
   knee: KneePhase[] | null
   checks: Check[]

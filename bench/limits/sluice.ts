@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
 import { request } from 'undici'
 import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import type { GroupSummary, Job } from '../../jobs/job.ts'
@@ -16,15 +17,20 @@ export type Tenant = keyof typeof KEYS
 /** A Sluice of its own: a Redis, an API process, and so many workers. */
 export type Sluice = {
   /** Submits chat jobs for one model, in order, as a group. */
-  submit(tenant: Tenant, group: string, model: string, calls: readonly Call[]): Promise<void>
+  submit(tenant: Tenant, group: string, model: string, calls: readonly OwnedCall[]): Promise<void>
   /** How many jobs of a group have ended. */
   countEnded(tenant: Tenant, group: string): Promise<number>
   /** All jobs of a group, in the order in which they came, when `count` of them have ended. */
   waitFor(tenant: Tenant, group: string, count: number): Promise<Job[]>
   /** All jobs of a group as they stand, in the order in which they came. */
   list(tenant: Tenant, group: string): Promise<Job[]>
+  /** Bytes of its Redis that these keys use. */
+  bytesOf(keys: RegExp): Promise<number>
   close(): Promise<void>
 }
+
+/** A call, and whose it is inside its tenant. */
+export type OwnedCall = Call & { fairKey?: string }
 
 export type SluiceOptions = {
   name: string
@@ -36,6 +42,8 @@ export type SluiceOptions = {
   concurrency?: Record<string, number | 'auto'>
   /** `LIMITS` are shared by all models of this pattern, and no model has limits of its own. */
   family?: string
+  /** Limits of each fair key of both tenants. */
+  perFairKey?: { max_running?: number; max_queued?: number; requests_per_minute?: number }
 }
 
 const POLL_MS = 100
@@ -75,14 +83,27 @@ export async function startSluice(options: SluiceOptions): Promise<Sluice> {
     for (let number = 1; number <= options.workers; number++)
       await start(`worker-${number}`, 'worker', /"msg":"ready"/)
     const api = await start('api', 'api', /"url":"([^"]+)","msg":"ready"/)
-    return { ...createClient(api.match[1]!), close }
+    const bytesOf = (keys: RegExp) => measureKeys(redis.url, keys)
+    return { ...createClient(api.match[1]!), bytesOf, close }
   } catch (error) {
     await close()
     throw error
   }
 }
 
-function createClient(url: string): Omit<Sluice, 'close'> {
+async function measureKeys(url: string, wanted: RegExp): Promise<number> {
+  const redis = new Redis(url)
+  try {
+    const names: string[] = []
+    for await (const page of redis.scanStream({ count: 1000 })) names.push(...(page as string[]))
+    const sizes = names.filter((name) => wanted.test(name)).map((name) => redis.memory('USAGE', name))
+    return (await Promise.all(sizes)).reduce<number>((sum, size) => sum + (size ?? 0), 0)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+function createClient(url: string): Omit<Sluice, 'close' | 'bytesOf'> {
   async function get<Answer>(tenant: Tenant, path: string): Promise<Answer> {
     const answer = await request(`${url}${path}`, { headers: { authorization: `Bearer ${KEYS[tenant]}` } })
     if (answer.statusCode !== 200)
@@ -113,7 +134,10 @@ function createClient(url: string): Omit<Sluice, 'close'> {
     list,
     async submit(tenant, group, model, calls) {
       const lines = calls.map((call) =>
-        JSON.stringify({ type: 'chat', group, body: chatBody(`sim/${model}`, call) }),
+        JSON.stringify({
+          ...{ type: 'chat', group, body: chatBody(`sim/${model}`, call) },
+          ...(call.fairKey === undefined ? {} : { fair_key: call.fairKey }),
+        }),
       )
       const answer = await request(`${url}/v1/jobs/bulk`, {
         method: 'POST',
@@ -132,7 +156,7 @@ function createClient(url: string): Omit<Sluice, 'close'> {
   }
 }
 
-function writeConfig({ upstreamUrl, windowMs, concurrency, family }: SluiceOptions): string {
+function writeConfig({ upstreamUrl, windowMs, concurrency, family, perFairKey = {} }: SluiceOptions): string {
   const limits = concurrency || family ? {} : LIMITS
   const shared = family ? { all: { models: [family], ...LIMITS } } : {}
   const models = concurrency
@@ -151,7 +175,7 @@ providers:
     shared_limits: ${JSON.stringify(shared)}
     models: ${JSON.stringify(models)}
 tenants:
-  noisy: { keys: [${KEYS.noisy}] }
-  quiet: { keys: [${KEYS.quiet}] }
+  noisy: { keys: [${KEYS.noisy}], per_fair_key: ${JSON.stringify(perFairKey)} }
+  quiet: { keys: [${KEYS.quiet}], per_fair_key: ${JSON.stringify(perFairKey)} }
 `
 }

@@ -81,6 +81,7 @@ export type Tenant = {
   weight: number
   counts: Counts
   max_queued: number | null
+  waiting_for_fair_keys: number
   spent_usd: number
   reserved_usd: number
   budget_usd_per_day: number | null

@@ -100,7 +100,7 @@ local function load(id, tombstones, more)
   local v = redis.call('HMGET', job_key(id), 'status', 'created_at', 'group', 'webhook', 'hash', 'cache_mode',
     'calls', 'attempts', 'max_attempts', 'deadline', 'carrying', 'deleted', 'lost', 'leader', 'next_attempt_at',
     'ready_at', 'entries', 'estimate_usd', 'reserved_usd', 'reply', 'live', 'estimate', 'reserved_nano', 'held_nano', 'paid_nano',
-    'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', 'files', unpack(more or {}))
+    'answer', 'durable', 'flow', 'gather', 'accounts', 'flex', 'files', 'fair', 'fair_turn', unpack(more or {}))
   if not v[1] or (v[12] and not tombstones) then return nil end
   return {
     id = id, status = v[1], created_at = v[2], group = v[3], webhook = v[4], hash = v[5], cache_mode = v[6],
@@ -109,8 +109,8 @@ local function load(id, tombstones, more)
     leader = v[14], next_attempt_at = tonumber(v[15] or 0), ready_at = tonumber(v[16] or v[2] or now),
     entries = tonumber(v[17] or 0), estimate_usd = tonumber(v[18] or 0), reserved_usd = v[19], reply = v[20], live = v[21],
     estimate = v[22], reserved = tonumber(v[23] or nil), held = tonumber(v[24] or nil), paid = tonumber(v[25] or 0), answer = v[26],
-    durable = v[27], flow = v[28], gather = v[29], accounts = v[30], flex = v[31], files = v[32],
-    more = more and { unpack(v, 33, 32 + #more) },
+    durable = v[27], flow = v[28], gather = v[29], accounts = v[30], flex = v[31], files = v[32], fair = v[33], fair_turn = v[34],
+    more = more and { unpack(v, 35, 34 + #more) },
   }
 end
 
@@ -383,6 +383,200 @@ local function book_unknown(job)
   add_cost(job, job.reserved, true)
 end
 
+-- Limits of fair keys ---------------------------------------------------------------------------------------
+-- A job of a tenant that limits its fair keys (`per_fair_key`) has `fair` in its record, the digest of its key. `fair-key:<digest>` counts:
+-- `open` jobs, those `running`, those with an entry in a lane's queue (`q:<lane>`), and those parked (`p:<lane>`): jobs without an entry, in
+-- `fair-key:<digest>:<lane>` by when their turns come. The record says in `fair_turn` where the job counts.
+-- Beside them: the limits as they were last told, and `level` at `at` of the bucket of a minute's calls, which refills continuously.
+-- Invariants: a lane has a parked job of a key only while a job of the key has an entry in that lane's queue or as many run as may: the step
+-- that ends this releases the next ones. So no job is looked at before its turn, however many wait. Jobs for provider batches, and those
+-- that follow an equal job, are never parked. A key without open jobs is forgotten as soon as its bucket is full.
+
+local fair = { known = {}, released = {}, left = 100 }
+-- `high` goes before `normal` and `low` for as long as in a lane's queue (see docs/rate-limits.md).
+fair.LATER_MS = { normal = 600000, low = 3600000 }
+
+function fair.key(digest) return root .. ':fair-key:' .. digest end
+
+function fair.read(digest)
+  local one = fair.known[digest]
+  if one then return one end
+  one = { key = fair.key(digest), fields = {}, changed = {} }
+  local v = redis.call('HGETALL', one.key)
+  for i = 1, #v, 2 do one.fields[v[i]] = tonumber(v[i + 1]) end
+  one.is_new = #v == 0
+  fair.known[digest] = one
+  return one
+end
+
+function fair.set(one, field, value)
+  if one.fields[field] == value then return end
+  one.fields[field] = value
+  one.changed[field] = true
+end
+
+function fair.add(one, field, by)
+  fair.set(one, field, math.max(0, (one.fields[field] or 0) + by))
+  if string.sub(field, 1, 2) == 'p:' then add_to_sum(root .. ':fair-keys:parked', by) end
+end
+
+-- `limits`: most running jobs and calls a minute, each '-' where there is no limit; '' none at all.
+function fair.limit(one, limits)
+  local running, rate = string.match(limits, '^(%S+) (%S+)')
+  fair.set(one, 'max_running', tonumber(running or nil))
+  fair.set(one, 'rate', tonumber(rate or nil))
+  if not one.fields.rate then
+    fair.set(one, 'level', nil)
+    fair.set(one, 'at', nil)
+  end
+end
+
+-- Calls that may begin now; nil: any number.
+function fair.level(one)
+  local f = one.fields
+  if not f.rate then return nil end
+  return math.min(f.rate, (f.level or f.rate) + math.max(0, now - (f.at or now)) * f.rate / 60000)
+end
+
+-- How many more entries the key may have in the lane's queue.
+function fair.room(one, lane)
+  local f, room = one.fields, math.huge
+  local queued = f['q:' .. lane] or 0
+  if f.max_running then room = f.max_running - (f.running or 0) - queued end
+  local level = fair.level(one)
+  if level then room = math.min(room, math.max(1, math.floor(level)) - queued) end
+  return room
+end
+
+-- From now on the job counts as open only.
+function fair.free(job)
+  local turn = job.fair_turn
+  if not turn then return end
+  local one, lane = fair.read(job.fair), string.match(turn, '^p:(.*)$')
+  fair.add(one, turn, -1)
+  if lane then redis.call('ZREM', one.key .. ':' .. lane, job.id) end
+  redis.call('HDEL', job_key(job.id), 'fair_turn', lane and 'waiting_for' or 'fair_turn')
+  job.fair_turn = nil
+end
+
+-- `fields`: of a record that the caller writes afterwards; without them this function writes the record.
+function fair.hold(job, turn, fields)
+  local set = fields or {}
+  fair.free(job)
+  fair.add(fair.read(job.fair), turn, 1)
+  job.fair_turn = turn
+  set[#set + 1], set[#set + 2] = 'fair_turn', turn
+  if string.sub(turn, 1, 2) == 'p:' then set[#set + 1], set[#set + 2] = 'waiting_for', 'fair_key' end
+  if not fields then redis.call('HSET', job_key(job.id), unpack(set)) end
+end
+
+function fair.park(job, fields)
+  local lane, priority = job.lane, job.priority
+  if not lane then lane, priority = unpack(redis.call('HMGET', job_key(job.id), 'lane', 'priority')) end
+  fair.hold(job, 'p:' .. lane, fields)
+  local at = (job.ready_at or now) + (fair.LATER_MS[priority] or 0)
+  redis.call('ZADD', fair.key(job.fair) .. ':' .. lane, ms(at), job.id)
+end
+
+-- The job wants an entry in its lane's queue. False: it is parked.
+function fair.join(job, fields)
+  fair.free(job)
+  local one, lane = fair.read(job.fair), job.lane or redis.call('HGET', job_key(job.id), 'lane')
+  local level, queued = fair.level(one), one.fields['q:' .. lane] or 0
+  if (one.fields['p:' .. lane] or 0) > 0 or fair.room(one, lane) < 1 or (level and level < queued + 1) then
+    fair.park(job, fields)
+    return false
+  end
+  fair.hold(job, 'q:' .. lane, fields)
+  return true
+end
+
+function fair.may_start(job)
+  local one = fair.read(job.fair)
+  local level = fair.level(one)
+  -- A job that was due a moment ago by a rounded time.
+  if level and level < 1 - one.fields.rate / 60000 then return false end
+  return not one.fields.max_running or (one.fields.running or 0) < one.fields.max_running
+end
+
+function fair.start(job, fields)
+  local one = fair.read(job.fair)
+  local level = fair.level(one)
+  fair.hold(job, 'running', fields)
+  if not level then return end
+  fair.set(one, 'level', math.max(0, level - 1))
+  fair.set(one, 'at', now)
+end
+
+function fair.index(job, from, to)
+  local function is_open(status) return status ~= nil and status ~= false and not is_terminal(status) end
+  if is_open(from) ~= is_open(to) then fair.add(fair.read(job.fair), 'open', is_open(to) and 1 or -1) end
+  if from and to ~= 'running' then fair.free(job) end
+end
+
+-- Gives parked jobs their entries, as many as may have one now.
+function fair.release_lane(one, lane)
+  local room = math.min(fair.room(one, lane), fair.left)
+  if room < 1 then return end
+  local popped = redis.call('ZPOPMIN', one.key .. ':' .. lane, room)
+  for i = 1, #popped, 2 do
+    local job = load(popped[i])
+    if job and job.fair_turn == 'p:' .. lane then
+      local level, queued = fair.level(one), one.fields['q:' .. lane] or 0
+      job.entries = job.entries + 1
+      local set = { 'entries', job.entries }
+      fair.hold(job, 'q:' .. lane, set)
+      if level and level < queued + 1 then
+        local at = ms(now + math.ceil((queued + 1 - level) * 60000 / one.fields.rate))
+        for _, value in ipairs({ 'ready_at', at, 'next_attempt_at', at, 'waiting_for', 'fair_key' }) do set[#set + 1] = value end
+      end
+      redis.call('HSET', job_key(job.id), unpack(set))
+      put(root .. ':outbox', ms(now), job.id .. '-' .. job.entries)
+      fair.left = fair.left - 1
+      fair.released[#fair.released + 1] = job.id
+    end
+  end
+  if #popped < 2 * room then fair.add(one, 'p:' .. lane, -(one.fields['p:' .. lane] or 0)) end
+end
+
+function fair.write(one)
+  local set, gone, f = {}, {}, one.fields
+  for field in pairs(one.changed) do
+    if (f[field] or 0) == 0 then gone[#gone + 1] = field else
+      set[#set + 1] = field
+      set[#set + 1] = string.format('%.17g', f[field])
+    end
+  end
+  local is_idle = (f.open or 0) == 0
+  if is_idle and not (f.rate and fair.level(one) < f.rate) then
+    if not one.is_new then redis.call('DEL', one.key) end
+    return
+  end
+  if #gone > 0 and not one.is_new then redis.call('HDEL', one.key, unpack(gone)) end
+  if #set > 0 then redis.call('HSET', one.key, unpack(set)) end
+  if is_idle then redis.call('PEXPIRE', one.key, 60000) elseif one.changed.open and not one.is_new then redis.call('PERSIST', one.key) end
+end
+
+-- At the end of each script, before what was gathered is written.
+local function write_fair_keys()
+  for _, one in pairs(fair.known) do
+    local lanes = {}
+    for field, count in pairs(one.fields) do
+      local lane = string.match(field, '^p:(.*)$')
+      if lane and count > 0 then lanes[#lanes + 1] = lane end
+    end
+    table.sort(lanes)
+    for _, lane in ipairs(lanes) do fair.release_lane(one, lane) end
+  end
+  for _, one in pairs(fair.known) do fair.write(one) end
+end
+
+-- The script's answer, with the ids of the jobs that it released, for scripts.ts.
+local function with_released(answer)
+  if #fair.released == 0 then return answer end
+  return { 'released', table.concat(fair.released, ' '), answer }
+end
+
 -- Indexes ---------------------------------------------------------------------------------------------------
 
 -- Counts the scheduled jobs by lane. The record keeps the lane that counted it.
@@ -413,6 +607,7 @@ local function index(job, to)
     if job.group then redis.call('HINCRBY', group_key(job.group), from, -1) end
   end
   put(root .. ':status:' .. to, job.created_at, job.id)
+  if job.fair then fair.index(job, from, to) end
   if is_open_status(from) ~= is_open_status(to) then opened = opened + (is_open_status(to) and 1 or -1) end
   if job.group then
     redis.call('HINCRBY', group_key(job.group), to, 1)
@@ -659,14 +854,17 @@ local function patience_of(job)
 end
 
 -- The id of the job whose call serves this content, or nil. A leader that was cancelled during its call still serves
--- its followers (`carrying`). The job `own` is open. Second value: whether a job with that much patience goes along.
-local function leader_of(hash, own, patience)
+-- its followers (`carrying`). The job `own` is open. Second value: whether a job with that much patience goes along; one without patience
+-- does not wait for a leader that is parked for a fair key other than `own_fair`.
+local function leader_of(hash, own, patience, own_fair)
   local id = redis.call('GET', flight_key(hash))
   if not id then return nil end
   if id == own then return id end
-  local v = redis.call('HMGET', job_key(id), 'status', 'carrying', 'gather', 'flex', 'created_at')
+  local v = redis.call('HMGET', job_key(id), 'status', 'carrying', 'gather', 'flex', 'created_at', 'fair', 'fair_turn')
   if v[1] and (v[2] or not is_terminal(v[1])) then
     local waits_till = patience_of({ gather = v[3], flex = v[4], created_at = v[5] })
+    local is_parked = v[7] and string.sub(v[7], 1, 2) == 'p:' and v[6] ~= own_fair
+    if is_parked and patience == 0 then return id, false end
     -- A call at flex that is under way is soon over: only a job that does not wait at all is bought beside it.
     local is_called = not v[3] and v[1] == 'running'
     return id, patience >= waits_till or is_called and patience > 0
@@ -675,7 +873,7 @@ local function leader_of(hash, own, patience)
   return nil
 end
 
--- A job with less patience takes the flight over from one that waits for a slower, cheaper way. That one becomes its
+-- A job with less patience takes the flight over from one that waits for a slower, cheaper way, or is parked. That one becomes its
 -- follower: a waiting one needs no entry meanwhile; one that was sent keeps its place, and the answer that comes first ends it.
 local function overtake(hash, leader_id, own)
   local leader = load(leader_id, true)
@@ -688,14 +886,16 @@ local function overtake(hash, leader_id, own)
   end
   redis.call('ZADD', followers_key(hash), leader.created_at, leader_id)
   if leader.status == 'running' then return end
+  if leader.fair then fair.free(leader) end
   redis.call('HSET', job_key(leader_id), 'leader', own)
   take_out(root .. ':outbox', leader_id .. '-' .. leader.entries)
   release(leader)
 end
 
 -- Decides how a due job gets its answer: 'hit' (with the cached answer, of which it becomes a holder), 'follow' (with the
--- leader's id), or 'lead'. `is_new`: it leads nothing yet. `patience`: as `patience_of` says.
-local function claim(id, hash, cache_mode, is_new, patience)
+-- leader's id), or 'lead'. `is_new`: it leads nothing yet. `patience`: as `patience_of` says. `own_fair`: the digest of its fair key, where
+-- these have limits.
+local function claim(id, hash, cache_mode, is_new, patience, own_fair)
   if cache_mode == 'off' then return 'lead' end
   -- Usually none of these keys exists.
   local places = { answer_key(hash), old_cache_key(hash) }
@@ -709,7 +909,7 @@ local function claim(id, hash, cache_mode, is_new, patience)
     end
   end
   local leader, goes_along = nil, false
-  if is_known or not is_new then leader, goes_along = leader_of(hash, id, patience) end
+  if is_known or not is_new then leader, goes_along = leader_of(hash, id, patience, own_fair) end
   if not leader then
     redis.call('SET', flight_key(hash), id)
   elseif leader == id then
@@ -723,6 +923,7 @@ end
 
 -- Makes the job wait for the leader's answer. It needs no queue entry.
 local function follow(job, leader)
+  if job.fair then fair.free(job) end
   redis.call('HSET', job_key(job.id), 'leader', leader, 'cache', 'shared')
   redis.call('ZADD', followers_key(job.hash), job.created_at, job.id)
   release(job)
@@ -734,14 +935,17 @@ local OUTBOX_GRACE_MS = 2000
 -- Asks for a queue entry: the outbox holds `<id>-<entry number>` until the entry is in the lane's queue. The number
 -- tells a job's entries apart, so that an entry from before a cancel or a promotion is known as stale.
 -- `run_at`: of a scheduled job, which the maintainer queues at that time and nobody before. `fields`: of a record that the
--- caller writes afterwards; without them this function writes the record.
+-- caller writes afterwards; without them this function writes the record. False: the job is parked (see Limits of fair keys).
 local function request_entry(job, run_at, fields)
   local set = fields or {}
   job.entries = job.entries + 1
   set[#set + 1], set[#set + 2] = 'entries', job.entries
   reserve(job, set)
+  local is_queued = run_at ~= nil or not job.fair or job.gather or fair.join(job, set)
   if not fields then redis.call('HSET', job_key(job.id), unpack(set)) end
+  if not is_queued then return false end
   put(root .. ':outbox', ms(run_at and run_at - OUTBOX_GRACE_MS or now), job.id .. '-' .. job.entries)
+  return true
 end
 
 -- Makes the oldest follower that still waits the leader of the content's flight; nil when there is none. The new leader

@@ -3,21 +3,22 @@
 -- ARGV  for each job: how many arguments follow for it, and these:
 --       1 id  2 content hash  3 cache mode  4 idempotency key ('' none)  5 payload fingerprint
 --         (after spaces: older forms under which it may be stored)
---       6 idempotency ttl ms  7 most open jobs of the tenant  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
+--       6 idempotency ttl ms  7 most open jobs of the tenant; where it limits its fair keys, after spaces:
+--         digest of the job's key, most open jobs of the key, most running ones, calls a minute (- no limit)  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
 --       13 budget in USD a UTC day ('' no limit), then for each budget of a window, after a space each: whose, billionths,
 --          start and end of the window, end of the next one (Unix ms; Redis' clock chooses between the two)  14 what the job is expected to cost (see read_estimate in common.lua)
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it
 --       18 '1': brief, the answer has the status of a job but not its record  19… record fields and values
--- Answer for each job, in their order: {'created' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'rate_limited' | 'budget_exhausted'
+-- Answer for each job, in their order: {'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'fair_key_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'failed', …}:
---       created: now, how many workers heard of it   shared: now   replayed: id, record (flat)
+--       created: now, how many workers heard of it   parked, shared: now   replayed: id, record (flat)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited, budget_exhausted: ms until it may pass   failed: what Redis said; the others go on
 -- Invariant: after 'created' the job is in the outbox until it is in its lane's queue (a scheduled one until it is due), or until
--- a directly dispatched call has ended it; after 'shared' it is
+-- a directly dispatched call has ended it; after 'parked' it waits for its fair key's turn (see common.lua); after 'shared' it is
 -- among the followers of such a job.
 
 -- A cached answer completes its job as it is made: the record is written once, as a completed one.
@@ -73,13 +74,19 @@ local function create(a, may_be_made)
   local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano', 'reserved_nano')
   if its and (not its[1] or is_terminal(its[1])) then return { 'flow_over' } end
 
-  if open_jobs() >= tonumber(a[7]) then return { 'queue_full' } end
+  local most, digest, most_of_key, limits = string.match(a[7], '^(%d+) ?(%S*) ?(%S*) ?(.*)$')
+  if open_jobs() >= tonumber(most) then return { 'queue_full' } end
+  if digest == '' then digest = false end
+  if digest then
+    fair.limit(fair.read(digest), limits)
+    if (fair.read(digest).fields.open or 0) >= (tonumber(most_of_key) or math.huge) then return { 'fair_key_full' } end
+  end
 
   -- Cached answers and those under way cost the tenant nothing.
   local function is_free()
     if cache_mode ~= 'use' then return false end
     if is_kept(hash) then return true end
-    local leader, goes_along = leader_of(hash, nil, patience)
+    local leader, goes_along = leader_of(hash, nil, patience, digest)
     return leader ~= nil and goes_along
   end
   if a[11] ~= '' and a[15] ~= '' and math.max(tonumber(a[15]), run_at) > tonumber(a[11]) and not is_free() then
@@ -134,21 +141,22 @@ local function create(a, may_be_made)
   local job = {
     id = id, created_at = ms(now), group = group, hash = hash, cache_mode = cache_mode,
     deadline = tonumber(a[11] ~= '' and a[11] or 0), entries = 0, estimate = estimate, nano = nano, paid = 0,
-    flow = flow, accounts = accounts, gather = gather, flex = flex,
+    flow = flow, accounts = accounts, gather = gather, flex = flex, fair = digest,
   }
   job.is_new = true
   for i = 19, #a, 2 do
-    if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' then job[a[i]] = a[i + 1] end
+    if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' or a[i] == 'lane' or a[i] == 'priority' then job[a[i]] = a[i + 1] end
     if a[i] == 'files' then hold_files(a[i + 1]) end
   end
 
   -- A scheduled job looks for a cached answer when it is due, not before.
   local way, found = 'lead', nil
-  if not scheduled then way, found = claim(id, hash, cache_mode, true, patience) end
+  if not scheduled then way, found = claim(id, hash, cache_mode, true, patience, digest) end
 
   local ready = ms(scheduled and run_at or now)
   local status = way == 'hit' and 'completed' or scheduled and 'scheduled' or 'queued'
   -- Missing fields have the usual values: the job is ready from its creation on, and its expected cost is 0.
+  local is_queued = true
   local fields = { 'status', status, 'created_at', ms(now), 'hash', hash }
   local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
   if way == 'hit' then
@@ -162,9 +170,10 @@ local function create(a, may_be_made)
     if scheduled then set('ready_at', ready) end
     if estimate ~= '0' then set('estimate', estimate) end
     if accounts then set('accounts', accounts) end
+    if digest then set('fair', digest) end
     for i = 19, #a do fields[#fields + 1] = a[i] end
     if scheduled then set('run_at', ready) end
-    if way == 'lead' then request_entry(job, scheduled and run_at or nil, fields) end
+    if way == 'lead' then is_queued = request_entry(job, scheduled and run_at or nil, fields) end
   end
   redis.call('HSET', job_key(id), unpack(fields))
   made_here[id] = true
@@ -195,6 +204,7 @@ local function create(a, may_be_made)
     follow(job, found)
     return { 'shared', ms(now) }
   end
+  if not is_queued then return { 'parked', ms(now) } end
   local heard = (a[16] ~= '' and not scheduled) and redis.call('PUBLISH', a[16], a[17]) or 0
   return { 'created', ms(now), heard }
 end

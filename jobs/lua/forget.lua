@@ -14,6 +14,10 @@ local function forget(job)
 
   if job.flow and not is_terminal(was) then tell_flow(job, 'deleted') end
   release(job)
+  if job.fair then
+    fair.free(job)
+    if not is_terminal(was) then fair.add(fair.read(job.fair), 'open', -1) end
+  end
   -- If the worker of a directly dispatched job dies, the sweeper needs this to queue the job. The next claim lets another lead.
   local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
   take_out(root .. ':jobs', id)

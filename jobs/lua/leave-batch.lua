@@ -8,6 +8,7 @@ local job = load(ARGV[1])
 if not job or job.entries ~= tonumber(ARGV[2]) or job.leader or not job.gather then return 0 end
 if job.status ~= 'queued' then return 0 end
 redis.call('HDEL', job_key(job.id), 'gather')
+job.gather = false
 request_entry(job)
 emit(job, 'job.retrying', ',"reason":"deadline_near","next_attempt_at":' .. ms(now))
 return 1

@@ -25,6 +25,7 @@ end
 if job.status == 'queued' and job.calls == call then return { ARGV[8] ~= '' and 2 or 1, '' } end
 if job.status ~= 'running' or job.calls ~= call then return { 0, '' } end
 if ARGV[12] ~= '' then redis.call('HDEL', job_key(id), ARGV[12]) end
+if ARGV[12] == 'gather' then job.gather = false end
 end_hold(job)
 local at = math.max(tonumber(ARGV[3]), now)
 redis.call('HSET', job_key(id), 'status', 'queued', 'ready_at', ms(at), 'next_attempt_at', ms(at),

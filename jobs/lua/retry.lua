@@ -52,7 +52,7 @@ index(job, status)
 redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
 if job.carrying then return { 'running' } end
 
-local way, found = claim(id, job.hash, job.cache_mode, true, patience_of(job))
+local way, found = claim(id, job.hash, job.cache_mode, true, patience_of(job), job.fair)
 if way == 'hit' then
   finish(job, 'completed', tonumber(ARGV[2]), free_fields(found, 'hit'), nil, found.text)
   return { 'hit' }

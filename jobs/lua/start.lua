@@ -4,13 +4,14 @@
 --       3 most calls that may be lost with their worker before the job is quarantined
 --       4 ms for which its place in the outbox holds a claimed job for this worker
 --       5 the tenant's budget in USD a UTC day ('' no limit)
+--       6 limits of its fair keys: most running jobs and calls a minute of each, - where there is no limit ('' none)
 --       then for each job: id, entry number, token of the fetched entry, expected cost of its call ('' as reserved),
 --       '1' when it was dispatched directly and is not claimed yet
 -- Answer for each job, in their order:
 --        {'run', call number, attempts, number of the previous call if it was lost just now, else 0,
 --         the fields of the record that a call needs (flat)}
 --        {'wait', ms}      not due before this time, or another job must show first that it crashes no worker
---        {'ack', promoted} nothing to do: deleted, a stale entry, terminal, answered from the cache, following, or failed here;
+--        {'ack', promoted} nothing to do: deleted, a stale entry, terminal, answered from the cache, following, parked for its fair key's turn, or failed here;
 --                          `promoted` is the id of a job that now leads instead and needs a queue entry, or '';
 --                          failed here: then the error's code and the id of the request that created the job
 -- Invariants: a call leaves only after its intent is in the record, so a call without an outcome is known. It does not
@@ -47,6 +48,7 @@ local function has_to_wait(job, most)
 end
 
 local members, retain, most_lost, lease, budget_usd = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local fair_limits = ARGV[6]
 local outbox = root .. ':outbox'
 -- The fields of a record that a call needs besides those that transitions read.
 local NEEDED = { 'type', 'model', 'timeout_ms', 'body', 'cost', 'live', 'trace', 'request_id', 'unfit_lanes', 'started_at' }
@@ -182,7 +184,7 @@ local function start(id, entry, token, expected, is_direct)
   if has_to_wait(job, most_lost) then return { 'wait', ms(now + SUSPECT_MS) } end
 
   if job.status ~= 'running' then
-    local way, found = claim(id, job.hash, job.cache_mode, nil, patience_of(job))
+    local way, found = claim(id, job.hash, job.cache_mode, nil, patience_of(job), job.fair)
     if way == 'hit' then
       finish(job, 'completed', retain, free_fields(found, 'hit'), nil, found.text)
       -- The answer serves this job's followers as well. The flight of another job must not end here.
@@ -203,11 +205,26 @@ local function start(id, entry, token, expected, is_direct)
     end
   end
 
+  local is_limited = job.fair and not job.gather and job.status ~= 'running'
+  if is_limited then
+    fair.limit(fair.read(job.fair), fair_limits)
+    if not fair.may_start(job) then
+      if job.status == 'scheduled' then
+        redis.call('HSET', job_key(id), 'status', 'queued')
+        index(job, 'queued')
+      end
+      take_out(outbox, place)
+      fair.park(job)
+      return { 'ack', '' }
+    end
+  end
+
   local call, attempts = job.calls + 1, job.attempts + 1
   local fields = { 'status', 'running', 'calls', call, 'attempts', attempts, 'claim', token }
   if call == 1 then fields[9], fields[10] = 'started_at', ms(now) end
   local refusal = hold_budget(job, expected, fields)
   if refusal then return refusal end
+  if is_limited then fair.start(job, fields) end
   redis.call('HSET', job_key(id), unpack(fields))
   hold()
   if job.next_attempt_at > 0 then redis.call('HDEL', job_key(id), 'next_attempt_at', 'waiting_for') end
@@ -224,7 +241,7 @@ local function start(id, entry, token, expected, is_direct)
 end
 
 local answers = {}
-for i = 6, #ARGV, 5 do
+for i = 7, #ARGV, 5 do
   answers[#answers + 1] = start(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3], ARGV[i + 4] == '1')
 end
 return answers

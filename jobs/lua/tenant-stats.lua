@@ -1,7 +1,8 @@
 -- Reads the statistics of a tenant: its jobs, its money, its pace.
 --
 -- ARGV  1 retain ms  2 how far back the pace looks, ms
--- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time}
+-- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time,
+--        parked for turns of fair keys}
 -- A job's score in `expiry` is its end plus the retention, so jobs that ended lately are counted without a counter. A later
 -- score is from an earlier configuration. Durable runs are there too, and in `durables` with the same scores.
 
@@ -13,4 +14,5 @@ local spent, reserved = read_money()
 answer[7], answer[8] = to_usd(spent), to_usd(reserved)
 local from, to = '(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2])), ms(now + tonumber(ARGV[1]))
 answer[9] = redis.call('ZCOUNT', root .. ':expiry', from, to) - redis.call('ZCOUNT', root .. ':durables', from, to)
+answer[10] = math.max(0, tonumber(redis.call('GET', root .. ':fair-keys:parked') or 0))
 return answer

@@ -47,6 +47,7 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.watchWorker({ isHealthy: () => true, spooled: async () => ({ waiting: 0, setAside: 0 }) })
   metrics.watchStore(async () => ({
     jobs: [{ tenant: 't', status: 'queued', count: 1 }],
+    parked: [{ tenant: 't', count: 1 }],
     lanes: [
       {
         id: 'l',

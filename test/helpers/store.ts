@@ -7,7 +7,7 @@ import type { AtRest } from '../../jobs/at-rest.ts'
 import { createEmbeddingCache, type EmbeddingCache } from '../../jobs/embedding-cache.ts'
 import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
 import type { Jobs, NewJob } from '../../jobs/jobs.ts'
-import { tenantRoot } from '../../jobs/keys.ts'
+import { tenantOf, tenantRoot } from '../../jobs/keys.ts'
 import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
@@ -124,7 +124,9 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     cacheMaxBytes: options.cacheMaxBytes ?? 1024 * 1024,
   }
   const retainMs = () => settings.retainMs
-  const scripts = createScripts(redis)
+  const scripts = createScripts(redis, undefined, (root, ids) => {
+    for (const id of ids) outbox.dispatchById(tenantOf(prefix, root), id).catch(() => {})
+  })
   const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   onTestFinished(() => outbox.idle())
   const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })

@@ -71,6 +71,12 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:scheduled-lanes$/, null, 'holds what is there'],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
+  [/^T:fair-keys:parked$/, null, 'one of a tenant'],
+  [
+    /^T:fair-key:[\w-]+(:.+)?$/,
+    null,
+    'the last open job of the key; a minute longer where it has a rate, below',
+  ],
   [/^T:(files|files:expiry|files:unheld|batches|batches:active)$/, null, 'hold what is there'],
   [/^provider-batch-lanes$/, null, 'holds lanes with provider batches'],
   [/^L:batches:(lines|since|leave|delayed|turns|open|waiting:[\w:]+)$/, null, 'hold what is there'],
@@ -1030,6 +1036,32 @@ describe('what is held for a while', () => {
     expect(next - 10 * MINUTE).toBeLessThanOrEqual(await timeOf(house.redis))
     await expectKnownKeys(house)
   })
+})
+
+it('a fair key with limits is forgotten with its last open job, or when its minute is full again', async () => {
+  const house = await openHouse()
+  const keys = async () =>
+    (await keysOf(house.redis, `${house.prefix}:*`)).filter((key) => key.includes(':fair-key:'))
+  for (const requestsPerMinute of [null, 60]) {
+    const perFairKey = { maxRunning: 1, maxQueued: 9, requestsPerMinute }
+    const limits = { maxQueued: 10, requestsPerMinute: null, budgetUsdPerDay: null, perFairKey }
+    for (const text of ['one', 'two']) {
+      await house.jobs.create(
+        newJob({ limits, fairKey: `ann ${requestsPerMinute}` }, `${text} ${requestsPerMinute}`),
+      )
+    }
+    expect(await keys()).toHaveLength(2)
+    await expectKnownKeys(house)
+    for (let at = 0; at < 2; at++) {
+      const work = house.openWork({ fairKeyLimitsOf: () => perFairKey })
+      const [started] = await work.start([await house.fetch()], intent)
+      if (started?.kind !== 'run') throw new Error(started?.kind)
+      await work.complete([{ claimed: started.claimed, end: success, result: {}, usage: null, costUsd: 0 }])
+    }
+    const left = await keys()
+    expect(left).toHaveLength(requestsPerMinute === null ? 0 : 1)
+    for (const key of left) expect(await house.redis.pttl(key)).toBeGreaterThan(MINUTE - 5 * SECOND)
+  }
 })
 
 it('a tenant that no job was made for lately has a bucket of submissions, and no more', async () => {

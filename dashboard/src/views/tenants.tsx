@@ -49,6 +49,7 @@ export function TenantsView() {
 function TenantRow({ tenant }: { tenant: Tenant }) {
   const { id, weight, counts, max_queued: most, share, finished_per_minute: rate } = tenant
   const open = counts.scheduled + counts.queued + counts.running
+  const parked = tenant.waiting_for_fair_keys
   return (
     <tr>
       <th scope="row">
@@ -69,6 +70,9 @@ function TenantRow({ tenant }: { tenant: Tenant }) {
           share={most === null ? 0 : open / most}
           text={most === null ? countOf(open, 'job') : `${formatCount(open)} of ${countOf(most, 'job')}`}
         />
+        {parked > 0 && (
+          <span class="num note">{`${formatCount(parked)} wait for limits of their fair keys`}</span>
+        )}
       </td>
       <td class="num right">{formatCount(counts.running)}</td>
       <td class="num right">{formatCount(counts.completed)}</td>

@@ -98,6 +98,34 @@ describe('max_queued', () => {
   })
 })
 
+describe('per_fair_key', () => {
+  it('refuses one more open job of a key on every way in, names the key, and lets others be', async () => {
+    const config = configOf({})
+    config.tenants.acme!.per_fair_key = { max_queued: 2 }
+    const service = await openTestService(config)
+    const ann = (members: object = {}) => jobOf(1, { fair_key: 'ann "a" b', ...members })
+    const answers = await service.submitAll([ann(), ann(), ann(), jobOf(1, { fair_key: 'bob' })], acmeKey)
+    expect(codesOf(answers)).toEqual(['ok', 'ok', 'queue_full', 'ok'])
+    const refused = await service.submit(ann(), acmeKey)
+    expect(refused.status).toBe(429)
+    expect(refused.headers.get('retry-after')).toBe('5')
+    expect(refused.body.error).toMatchObject({ code: 'queue_full', param: 'fair_key' })
+    expect(refused.body.error.message).toContain('fair_key "ann \\"a\\" b"')
+    const prompt = [{ role: 'user', content: 'hello' }]
+    for (const path of ['/v1/chat/completions', '/v1/messages']) {
+      const body = { model: 'openai/small', max_tokens: 1, messages: prompt }
+      const call = (header: string) =>
+        service.call('POST', path, { key: acmeKey, body, headers: { 'x-fair-key': header } })
+      const full = await call('ann "a" b')
+      expect([path, full.status]).toEqual([path, 429])
+      expect(JSON.stringify(full.body)).toContain('max_queued: 2')
+      const invalid = await call('x'.repeat(300))
+      expect([path, invalid.status]).toEqual([path, 400])
+      expect(JSON.stringify(invalid.body)).toContain('x-fair-key: expected 1 to 256 characters')
+    }
+  })
+})
+
 describe('requests_per_minute', () => {
   it('refuses what comes faster with 429, and says in Retry-After when the next may come', async () => {
     const service = await openTestService(configOf({ requests_per_minute: 6 }))

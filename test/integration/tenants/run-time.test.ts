@@ -146,6 +146,15 @@ describe('tenants at run time', () => {
         limits: { max_queued: 6 },
         models: ['openai/*'],
       })
+    const ofKeys = { per_fair_key: { max_running: 2, max_queued: 9 } }
+    expect((await one.call('PATCH', '/v1/tenants/change', ofKeys)).body).toMatchObject(ofKeys)
+    const less = { per_fair_key: { max_running: null } }
+    expect((await one.call('PATCH', '/v1/tenants/change', less)).body.per_fair_key).toEqual({ max_queued: 9 })
+    await expect
+      .poll(() => other.config.current().tenants.change?.per_fair_key, { timeout: 5000 })
+      .toEqual({ max_queued: 9 })
+    const gone = await one.call('PATCH', '/v1/tenants/change', { per_fair_key: null })
+    expect(gone.body.per_fair_key).toBeNull()
     const before = (await one.call('GET', '/v1/audit')).body.data.length
     // The same again is no change.
     expect((await one.call('PATCH', '/v1/tenants/change', { limits: { max_queued: 6 } })).status).toBe(200)
@@ -261,6 +270,7 @@ describe('tenants at run time', () => {
       ['/v1/tenants', { name: '' }, 'name'],
       ['/v1/tenants', { name: 'x', weight: 0 }, 'weight'],
       ['/v1/tenants', { name: 'x', limits: { max_queued: -1 } }, 'limits.max_queued'],
+      ['/v1/tenants', { name: 'x', per_fair_key: { max_running: 0 } }, 'per_fair_key.max_running'],
       ['/v1/tenants', { name: 'x', models: [] }, 'models'],
       ['/v1/tenants', { name: 'x', nothing: 1 }, 'nothing'],
     ] as const) {

@@ -212,11 +212,25 @@ export const JOB_BREAKS: readonly Break[] = [
   },
   {
     file: 'jobs/lua/create.lua',
-    find: 'if open_jobs() >= tonumber(a[7])',
-    replace: 'if open_jobs() > tonumber(a[7])',
+    find: 'if open_jobs() >= tonumber(most)',
+    replace: 'if open_jobs() > tonumber(most)',
     tests: CREATE,
     titles: 'number of open ones',
     says: 'a tenant may have one open job more than it may',
+  },
+  {
+    file: 'jobs/lua/common.lua',
+    find: 'return not one.fields.max_running or (one.fields.running or 0) < one.fields.max_running',
+    replace: 'return true',
+    tests: ['test/integration/jobs/fair-key-limits.test.ts'],
+    says: 'a fair key runs more than it may where it has jobs in several lanes',
+  },
+  {
+    file: 'jobs/lua/common.lua',
+    find: "if from and to ~= 'running' then fair.free(job) end",
+    replace: '',
+    tests: ['test/integration/jobs/fair-key-limits.test.ts'],
+    says: 'the end of a job makes no room for its fair key',
   },
   {
     file: 'jobs/lua/create.lua',

@@ -53,6 +53,7 @@ describe('the goals of the bench of limits', () => {
     families: null,
     ways: null,
     fairness: null,
+    keys: null,
     eta: null,
     knee: null,
   }
@@ -66,6 +67,11 @@ describe('the goals of the bench of limits', () => {
   const knee = (rate: number, p95: number) => [
     { knee: 12, auto: { rate, p95 }, best: { limit: 12, rate: 10, p95: 1 } },
   ]
+
+  const keys = (share: number) => ({
+    ...{ keys: 10_000, bytesPerKey: 400, share },
+    ...{ flood: 2_000, jobs: 5, seconds: 2 },
+  })
 
   it('are checked for the parts that were run', () => {
     expect(checkGoals(nothing)).toEqual([])
@@ -85,6 +91,8 @@ describe('the goals of the bench of limits', () => {
     ['a single 429 of a minute', { ways: ways('gemini', 0.99, 1) }, false],
     ['a forecast as good as asked for', { eta: eta(-0.15) }, true],
     ['a forecast worse than that', { eta: eta(0.16) }, false],
+    ['fair keys that fill their lane', { keys: keys(0.96) }, true],
+    ['fair keys that cost their lane', { keys: keys(0.9) }, false],
     [
       'a quiet tenant in time',
       { fairness: { noisyJobs: 1500, quietJobs: 40, seconds: 5, idealSeconds: 2.5 } },
@@ -102,7 +110,7 @@ describe('the goals of the bench of limits', () => {
 
 describe('the options of the bench of limits', () => {
   it('run every part and keep the results, or one part and keep none', () => {
-    expect(readOptions([], '/results')).toMatchObject({ parts: { length: 9 }, out: '/results' })
+    expect(readOptions([], '/results')).toMatchObject({ parts: { length: 10 }, out: '/results' })
     expect(readOptions(['--only', 'eta'], '/results')).toEqual({ parts: ['eta'], out: null })
     expect(() => readOptions(['--only', 'all'], '/results')).toThrow(/--only: expected one of compare, half/)
   })

@@ -23,6 +23,7 @@ const lane: LaneReading = {
 }
 const reading: StoreReading = {
   jobs: [{ tenant: 'acme', status: 'queued', count: 3 }],
+  parked: [{ tenant: 'acme', count: 2 }],
   lanes: [lane],
   sharedLimits: [
     {

@@ -30,7 +30,14 @@ it('shows new groups while the failures are still being counted', async () => {
     lanes: { list: async () => [] },
     tenantStats: {
       read: async (tenants) =>
-        tenants.map((tenant) => ({ tenant, counts, spentUsd: 0, reservedUsd: 0, finishedPerMinute: 0 })),
+        tenants.map((tenant) => ({
+          tenant,
+          counts,
+          spentUsd: 0,
+          reservedUsd: 0,
+          finishedPerMinute: 0,
+          parked: 0,
+        })),
       recentGroups: async ([tenant]) => [{ tenant: tenant!, group, updatedAt: '2026-11-24T00:00:00.000Z' }],
     },
     jobs: {
