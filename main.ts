@@ -116,7 +116,9 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
       log: (line) => log.info(line),
     })
     closers.push(() => redis.close())
-    config = { ...config, redis: { ...config.redis, url: redis.url } }
+    // All processes are this one, so a folder of this machine is the better place for files.
+    const files = { ...config.files, store: config.files.store ?? ('folder' as const) }
+    config = { ...config, files, redis: { ...config.redis, url: redis.url } }
   }
 
   /** What only the parts that are loaded later can tell; a change of the file before is looked at as it is. */
@@ -138,6 +140,7 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
         const ignored = live
           .replace(next)
           .filter((member) => member !== 'redis.url' || next.redis.url !== undefined)
+          .filter((member) => member !== 'files.store' || next.files.store !== undefined)
         log.info(
           ignored.length > 0 ? { restart_needed_for: ignored } : {},
           'the configuration changed and is in effect',

@@ -26,6 +26,7 @@ import { noteCalls } from './services/broken-calls.ts'
 import { type Closers, orCloseAll } from './services/closers.ts'
 import { createDeclaredSchedulesTask } from './services/declared-schedules.ts'
 import { confirmed, requireDurable } from './services/durability.ts'
+import { checkFileStore } from './services/file-stores.ts'
 import { openFlowRunner } from './services/flows.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
@@ -85,6 +86,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   await store.clock.measure()
 
   if (store.durability) await requireDurable(store.durability, log)
+  await checkFileStore(store.fileStores)
   const lanes = createLaneControl({
     config: () => config.current(),
     gate: store.gate,
@@ -240,6 +242,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
 
   const folder = resolve(config.current().worker.spool)
   await checkSpoolFolder(folder, onError)
+  await checkFileStore(store.fileStores)
   const spool = startSpool({
     folder,
     storeId: () => readStoreId(store.redis, store.prefix),

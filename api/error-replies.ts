@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { FileStoreError, type FileStoreFault } from '../files/object-store.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { UnfitRedisError } from '../lib/redis-fault.ts'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
@@ -6,6 +7,9 @@ import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
 /** Turns any thrown value into an error that the client may see. An unknown one becomes an internal error. */
 export function toApiError(error: unknown, isUnavailable: (error: unknown) => boolean): ApiError {
   if (error instanceof ApiError) return error
+  if (error instanceof FileStoreError) {
+    return new ApiError('file_store_unavailable', fileStoreMessages[error.fault])
+  }
   if (error instanceof UnfitRedisError) return new ApiError('unavailable', error.message)
   if (isUnavailable(error)) return new ApiError('unavailable', 'the store does not answer; try again shortly')
   if (isFrameworkError(error)) return fromFrameworkError(error)
@@ -13,6 +17,13 @@ export function toApiError(error: unknown, isUnavailable: (error: unknown) => bo
     'internal_error',
     'something went wrong on our side; the log has it under this x-request-id',
   )
+}
+
+const fileStoreMessages: Record<FileStoreFault, string> = {
+  away: 'the store of files does not answer; try again shortly',
+  full: 'the store of files has no room left; the log says which',
+  refused: 'the store of files refuses this service; the log says why',
+  missing: 'the store of files is not there; the log says which',
 }
 
 /** Answers an error in the one shape; faults of our own are logged with everything the client is not told. */

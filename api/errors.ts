@@ -49,6 +49,7 @@ export const errorTable = {
   headers_too_large: { status: 431, type: 'invalid_request_error', retryAfterSeconds: null },
   internal_error: { status: 500, type: 'server_error', retryAfterSeconds: null },
   unavailable: { status: 503, type: 'server_error', retryAfterSeconds: 2 },
+  file_store_unavailable: { status: 503, type: 'server_error', retryAfterSeconds: 5 },
 } as const satisfies Record<string, ErrorRule>
 
 export type ErrorCode = keyof typeof errorTable

@@ -27,6 +27,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
     ...checkKeys(config.tenants),
     ...checkHost(config.server, config.tenants),
     ...checkRedis(config.redis),
+    ...checkFiles(config.files),
     ...checkEncryption(config.encryption),
     ...checkRedrive(config),
     ...checkSchedules(config),
@@ -116,6 +117,11 @@ function checkRedis(redis: unknown): ReferenceFault[] {
     faults.push({ path: ['redis', 'tls'], message: 'is for rediss:// URLs alone' })
   }
   return faults
+}
+
+function checkFiles(files: unknown): ReferenceFault[] {
+  if (!isRecord(files) || files.store !== 's3' || files.s3 !== undefined) return []
+  return [{ path: ['files', 's3'], message: 'is required, for files.store is s3' }]
 }
 
 function checkEncryption(encryption: unknown): ReferenceFault[] {

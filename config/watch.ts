@@ -126,6 +126,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         ...listChanges('server', config.server, next.server),
         ...listChanges('redis', config.redis, next.redis),
         ...listChanges('worker', config.worker, next.worker),
+        ...listChanges('files', storesOf(config), storesOf(next)),
         ...listChanges('network', config.network, next.network),
         ...listChanges('tracing', config.tracing, next.tracing),
       ]
@@ -142,6 +143,7 @@ export function createLiveConfig(initial: Config): LiveConfig {
         server: config.server,
         redis: config.redis,
         worker: config.worker,
+        files: { ...next.files, ...storesOf(config) },
         network: config.network,
         tracing: config.tracing,
         tenants,
@@ -157,6 +159,11 @@ export function createLiveConfig(initial: Config): LiveConfig {
       }
     },
   }
+}
+
+/** Where files lie, which stays. */
+function storesOf({ files: { store, folder, s3 } }: Config) {
+  return { store, folder, s3 }
 }
 
 function listChanges(section: string, before: object, after: object): string[] {

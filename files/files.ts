@@ -30,8 +30,9 @@ export class StorageFullError extends Error {
 export type FilePage = { files: FileRecord[]; hasMore: boolean }
 
 /**
- * Files of tenants, in Redis, in numbered parts of up to 1 MiB, so that neither a writer nor a reader ever holds a whole
- * one. Foreign and missing ids are the same: null or false.
+ * Files of tenants, in parts of up to 1 MiB, so that neither a writer nor a reader ever holds a whole one. They lie in Redis, or
+ * in a store outside of it; where that cannot be used, writing and reading throw `FileStoreError`. Foreign and missing ids are the
+ * same: null or false.
  */
 export type Files = {
   /**
@@ -60,6 +61,8 @@ export type Files = {
   read(tenant: string, id: string, from?: number): Promise<AsyncIterable<Uint8Array> | null>
   /** False: there was none. */
   remove(tenant: string, id: string): Promise<boolean>
-  /** Deletes all expired files; returns how many. For the sweeper. */
+  /** Deletes all expired files, and what is to be deleted outside of Redis; returns how many had expired. For the sweeper. */
   sweep(tenant: string): Promise<number>
+  /** Deletes what lies outside of Redis and belongs to nothing in it; returns how many. For the sweeper, once a day. */
+  sweepOrphans(signal: AbortSignal): Promise<number>
 }

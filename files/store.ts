@@ -1,16 +1,19 @@
 /**
- * Files in Redis.
+ * Files: their records in Redis, their content there or in an object outside of it (objects.ts).
  *
- * Everything lies under the tenant's root, whose hash tag it shares:
+ * Everything in Redis lies under the tenant's root, whose hash tag it shares:
  * - `<root>:file:<id>`: hash, the record of a sealed file: id, filename, purpose, bytes, created_at and expires_at (Unix
- *   ms; '' for never). Without it the file does not exist, even if it has parts.
+ *   ms; '' for never), and `object` where its content lies in one. Without it the file does not exist, even if it has parts.
  * - `<root>:file:<id>:<n>`: string, part n as a zstd frame, in an envelope where encryption is configured.
- * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression.
+ * - `<root>:file:<id>:sizes`: hash, the bytes of each part by its number, before compression; of parts of an object also the
+ *   bytes as stored, behind a blank.
  * - `<root>:file:<id>:gone`: string, created_at of a removed file, for a while: where a list continues after it.
  * - `<root>:files`, `<root>:files:expiry`: sorted sets of ids, by created_at and expires_at.
  * - `<root>:files:bytes`: string, the bytes of all sealed files together.
  *
- * Parts have a time to live until a seal removes it, and again if the file expires: no parts of a crash stay for ever.
+ * Parts have a time to live until a seal removes it, and again if the file expires: no parts of a crash stay for ever. Files that are
+ * written part by part are in Redis until they are sealed, also where they become an object then: parts come in any order, from
+ * any process, and the store of objects may be away meanwhile.
  */
 import { hasIdTime } from '../lib/job-id.ts'
 import { findLostPlace } from '../lib/list-place.ts'
@@ -19,7 +22,9 @@ import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { walkIndex } from '../lib/walk-index.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
+import { createFileObjects, type ObjectStores, type PartSize, type WrittenObject } from './objects.ts'
 import { cutParts, decodePart, encodePart } from './parts.ts'
+import { isFileId, readLiving, readRecord, toFields } from './record.ts'
 
 const HOUR_MS = 3_600_000
 /** Life of the parts of an upload that is not sealed; uploads take minutes. */
@@ -39,6 +44,7 @@ const CHUNK = 200
  * @param deps.now a clock in Unix ms in place of Redis' own, for simulated time
  * @param deps.newId makes ids `file-…` whose order is that of their making
  * @param deps.maxBytes most bytes that a tenant's files may have together when one is uploaded
+ * @param deps.objects where files lie outside of Redis; null: nowhere
  */
 export function createFileStore(deps: {
   redis: RedisClient
@@ -47,6 +53,7 @@ export function createFileStore(deps: {
   newId: () => string
   maxBytes: () => number
   sealer: Sealer
+  objects: ObjectStores | null
 }): Files {
   const { redis, root, now, newId, maxBytes, sealer } = deps
   const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
@@ -64,6 +71,11 @@ export function createFileStore(deps: {
     purpose: `part ${part}`,
     id,
   })
+  const objects = createFileObjects({
+    ...(deps.objects ?? nowhere),
+    ...{ redis, root, place: placeOf, sealer },
+    ...(now === undefined ? {} : { now }),
+  })
 
   async function create(
     tenant: string,
@@ -71,18 +83,25 @@ export function createFileStore(deps: {
     content: AsyncIterable<Uint8Array>,
   ): Promise<FileRecord> {
     const id = newId()
-    try {
-      const used = Number((await redis.get(`${root(tenant)}:files:bytes`)) ?? 0)
-      let bytes = 0
-      let parts = 0
-      for await (const part of cutParts(content)) {
-        bytes += part.length
-        if (used + bytes > maxBytes()) throw new StorageFullError(maxBytes())
-        await write(tenant, id, parts++, part, UPLOAD_TTL_MS)
-      }
+    const used = Number((await redis.get(`${root(tenant)}:files:bytes`)) ?? 0)
+    const most = maxBytes()
+    const bounded = refuseBeyond(content, used, most)
+    const seal = async (made: { parts: number } | WrittenObject) => {
       const createdAt = await readTime()
       const described = typeof file === 'function' ? file(createdAt) : file
-      return await sealAs(tenant, id, { ...described, createdAt }, parts, maxBytes())
+      return await sealAs(tenant, id, { ...described, createdAt }, made, most)
+    }
+    if (objects.current !== null) {
+      const written = await objects.write(tenant, id, bounded)
+      return await seal(written).catch(async (error: unknown) => {
+        await objects.giveUp(tenant, written.object)
+        throw error
+      })
+    }
+    try {
+      let parts = 0
+      for await (const part of cutParts(bounded)) await write(tenant, id, parts++, part, UPLOAD_TTL_MS)
+      return await seal({ parts })
     } catch (error) {
       // If this fails too, the written parts expire.
       await removeAny(tenant, id, true).catch(() => undefined)
@@ -96,38 +115,66 @@ export function createFileStore(deps: {
     await runScript(redis, scripts.write, root(tenant), [id, part, content.length, stored, ttl])
   }
 
+  /** @param made of what: the first parts in Redis, or an object, perhaps of parts in Redis with so many bytes together */
   async function sealAs(
     tenant: string,
     id: string,
     file: NewFile & { createdAt: number },
-    parts: number,
+    made: { parts: number } | (WrittenObject & { staged?: { parts: number; bytes: number } }),
     most: number | null,
   ): Promise<FileRecord> {
     const { filename, purpose, createdAt, expiresAt } = file
     const keptUntil = expiresAt === null ? '' : expiresAt + EXPIRED_PARTS_TTL_MS
+    const [parts, content] =
+      'parts' in made
+        ? [made.parts, ['', '']]
+        : [
+            made.staged?.parts ?? 0,
+            [
+              made.object,
+              made.staged?.bytes ?? '',
+              ...made.sizes.flatMap(({ plain, stored }) => [plain, stored]),
+            ],
+          ]
     const answer = await runScript(redis, scripts.seal, root(tenant), [
       ...[id, filename, purpose, createdAt, expiresAt ?? '', keptUntil, parts, most ?? ''],
+      ...content,
     ])
-    if (answer === null) throw new StorageFullError(most ?? 0)
-    return readRecord(tenant, toFields(answer as string[]))
+    if (answer === 'full') throw new StorageFullError(most ?? 0)
+    if (!Array.isArray(answer)) throw new Error(`a file is not sealed: ${answer}`)
+    const fields = toFields(answer as string[])
+    // Another process was faster.
+    if ('object' in made && fields.object !== made.object) await objects.giveUp(tenant, made.object)
+    return readRecord(tenant, fields)
+  }
+
+  async function sealParts(tenant: string, id: string, file: NewFile, parts: number): Promise<FileRecord> {
+    const key = keyOf(tenant, id)
+    const described = { ...file, createdAt: await readTime() }
+    const isSealedAlready = (await redis.exists(key)) === 1
+    const staged = isSealedAlready || objects.current === null ? [] : await readSizes(tenant, id, parts)
+    const bytes = staged.reduce((sum, { size }) => sum + size.plain, 0)
+    if (bytes === 0) return sealAs(tenant, id, described, { parts }, null)
+    const written = await objects.write(tenant, id, readParts(tenant, id, staged, 0))
+    const made = { ...written, staged: { parts, bytes } }
+    return await sealAs(tenant, id, described, made, null).catch(async (error: unknown) => {
+      await objects.giveUp(tenant, written.object)
+      throw error
+    })
   }
 
   async function removeAny(tenant: string, id: string, unsealed: boolean, expired = false): Promise<boolean> {
     const args = [id, unsealed ? '1' : '', PLACE_TTL_MS, expired ? '1' : '', now ? now() : '']
-    return (await runScript(redis, scripts.remove, root(tenant), args)) === 1
+    const answer = await runScript(redis, scripts.remove, root(tenant), args)
+    // The file is gone; where its store is away, its object is deleted later.
+    if (typeof answer === 'string' && answer !== '') await objects.remove(tenant, answer).catch(() => {})
+    return typeof answer === 'string'
   }
 
   async function get(tenant: string, id: string): Promise<FileRecord | null> {
     if (!isFileId(id)) return null
     const [fields, time] = await Promise.all([redis.hgetall(keyOf(tenant, id)), readTime()])
     return readLiving(tenant, fields, time)
-  }
-
-  /** Null where there is no record, or its time is over. */
-  function readLiving(tenant: string, fields: Record<string, string>, time: number): FileRecord | null {
-    if (fields.id === undefined) return null
-    const record = readRecord(tenant, fields)
-    return record.expiresAt !== null && record.expiresAt <= time ? null : record
   }
 
   async function readRecords(tenant: string, ids: string[]): Promise<(FileRecord | null)[]> {
@@ -165,29 +212,42 @@ export function createFileStore(deps: {
   }
 
   async function read(tenant: string, id: string, from = 0): Promise<AsyncIterable<Uint8Array> | null> {
-    const file = await get(tenant, id)
+    if (!isFileId(id)) return null
+    const [fields, time] = await Promise.all([redis.hgetall(keyOf(tenant, id)), readTime()])
+    const file = readLiving(tenant, fields, time)
     if (file === null) return null
+    const parts = await readSizes(tenant, id, Number.POSITIVE_INFINITY)
+    if (parts.reduce((sum, { size }) => sum + size.plain, 0) !== file.bytes) throw new Error(REMOVED)
+    if (fields.object === undefined) return readParts(tenant, id, parts, from)
+    return objects.read(tenant, id, { object: fields.object, sizes: parts.map(({ size }) => size) }, from)
+  }
+
+  /** The first `count` parts that were written, in their order. */
+  async function readSizes(
+    tenant: string,
+    id: string,
+    count: number,
+  ): Promise<{ part: number; size: PartSize }[]> {
     const sizes = await redis.hgetall(`${keyOf(tenant, id)}:sizes`)
-    const parts = Object.entries(sizes).map(([part, size]) => ({ part: Number(part), size: Number(size) }))
-    if (parts.reduce((sum, { size }) => sum + size, 0) !== file.bytes) throw new Error(REMOVED)
-    return readParts(
-      tenant,
-      id,
-      parts.sort((one, other) => one.part - other.part),
-      from,
-    )
+    return Object.entries(sizes)
+      .map(([part, text]) => {
+        const [plain, stored] = text.split(' ').map(Number)
+        return { part: Number(part), size: { plain: plain ?? 0, stored: stored ?? 0 } }
+      })
+      .filter(({ part }) => part < count)
+      .sort((one, other) => one.part - other.part)
   }
 
   async function* readParts(
     tenant: string,
     id: string,
-    parts: { part: number; size: number }[],
+    parts: { part: number; size: PartSize }[],
     from: number,
   ) {
     let skip = from
     for (const { part, size } of parts) {
-      if (skip >= size) {
-        skip -= size
+      if (skip >= size.plain) {
+        skip -= size.plain
         continue
       }
       const stored = await redis.getBuffer(`${keyOf(tenant, id)}:${part}`)
@@ -211,44 +271,42 @@ export function createFileStore(deps: {
       // One after the other: a file may have a thousand parts, and other users of Redis get turns in between.
       for (const id of due) if (await removeAny(tenant, id, false, true)) total++
       // Files that are still there would stay the next time too.
-      if (due.length < CHUNK || due[0] === first) return total
+      if (due.length < CHUNK || due[0] === first) break
       first = due[0]!
     }
+    await objects.clean(tenant)
+    return total
   }
 
   return {
     create,
     newId,
     writePart: (tenant, id, part, content) => write(tenant, id, part, content, PART_TTL_MS),
-    seal: async (tenant, id, file, parts) =>
-      sealAs(tenant, id, { ...file, createdAt: await readTime() }, parts, null),
+    seal: sealParts,
     get,
     list,
     read,
     remove,
     sweep,
+    sweepOrphans: objects.sweepOrphans,
   }
 }
 
-/** Other texts could name keys beside the records. */
-function isFileId(id: string): boolean {
-  return /^file-[\w-]{1,120}$/.test(id)
+const nowhere: ObjectStores = {
+  current: null,
+  stores: { folder: null, s3: null },
+  storeId: async () => '',
 }
 
-function toFields(flat: string[]): Record<string, string> {
-  const fields: Record<string, string> = {}
-  for (let index = 0; index < flat.length; index += 2) fields[flat[index]!] = flat[index + 1]!
-  return fields
-}
-
-function readRecord(tenant: string, fields: Record<string, string>): FileRecord {
-  return {
-    id: fields.id ?? '',
-    tenant,
-    filename: fields.filename ?? '',
-    purpose: fields.purpose ?? '',
-    bytes: Number(fields.bytes),
-    createdAt: Number(fields.created_at),
-    expiresAt: fields.expires_at ? Number(fields.expires_at) : null,
+async function* refuseBeyond(
+  content: AsyncIterable<Uint8Array>,
+  used: number,
+  most: number,
+): AsyncGenerator<Uint8Array> {
+  let bytes = used
+  for await (const chunk of content) {
+    bytes += chunk.length
+    if (bytes > most) throw new StorageFullError(most)
+    yield chunk
   }
 }

@@ -9,6 +9,7 @@ import { createDurableRuns } from '../durable/store.ts'
 import { createFollowed } from '../events/followed.ts'
 import { createHeldFiles } from '../files/held-files.ts'
 import { createFileLinks } from '../files/links.ts'
+import type { ObjectStores } from '../files/objects.ts'
 import { createFileStore } from '../files/store.ts'
 import { createFlowScripts } from '../flows/scripts.ts'
 import { createFlows } from '../flows/store.ts'
@@ -58,6 +59,8 @@ export type JobStoreDeps = {
   /** Tells what happens in it; without it nobody hears. */
   events?: Emitter<ProcessEvents>
   sealer: Sealer
+  /** Where files lie outside of Redis; null: nowhere. */
+  fileStores: ObjectStores | null
   memory: MemoryAdmission
   /** Resolves when what was written before is on disk; without it that is not waited for. */
   confirm?: () => Promise<void>
@@ -104,6 +107,7 @@ export function createJobStore(deps: JobStoreDeps) {
     ...{ redis, sealer, root },
     newId: createIds('file-', now),
     maxBytes: () => config().files.max_bytes_per_tenant,
+    objects: deps.fileStores,
   })
   const heldFiles = createHeldFiles({ redis, files, root, now })
   const pubsub = createPubSub({ subscriber: deps.redis.subscriber })

@@ -21,6 +21,9 @@ const LATER_MS = 1000
 /** Between two looks for useless hints, ms. */
 const TRIM_MS = 60_000
 
+/** Between two looks for what nothing knows in the stores of files, ms. */
+const DAY_MS = 24 * 60 * 60_000
+
 type Store = ReturnType<typeof openStore>
 
 /**
@@ -75,6 +78,7 @@ export function openMaintainer(
   })
   maintainer.add(createRetentionTask(store))
   maintainer.add(createFilesTask(store))
+  maintainer.add({ name: 'file-orphans', everyMs: DAY_MS, run: store.files.sweepOrphans })
   maintainer.add(createEventsTask(store))
   maintainer.add(createRedriveTask(deps, store))
   maintainer.add(createResealTask({ ...store, log, tenants: store.maintenance.tenants }))

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { decodeEncryptionKey } from '../config/encryption-key.ts'
 import type { Config } from '../config/schema.ts'
 import type { LiveConfig } from '../config/watch.ts'
+import { FileStoreError } from '../files/object-store.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
 import { createDurability } from '../jobs/durability.ts'
 import { createMemoryAdmission } from '../jobs/memory-admission.ts'
@@ -17,6 +18,7 @@ import { createSealer } from '../lib/sealer.ts'
 import { renderResult } from '../providers/vectors.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Closers } from './closers.ts'
+import { openFileStores } from './file-stores.ts'
 import { createJobStore } from './job-store.ts'
 import { countEvents, logEvents, type ProcessEvents } from './listeners.ts'
 import { createRedisFaultLog, type RedisFaultLog } from './redis-fault-log.ts'
@@ -77,7 +79,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   closers.add('the watch of redis', () => watch.close())
   /** The watch logs errors of Redis' state once; other errors are logged where they occur. */
   const report = (error: unknown, line: string) => {
-    if (watch.take(error)) log.debug({ err: error }, line)
+    // The watch of a store of files has a line of its own as well.
+    if (watch.take(error) || error instanceof FileStoreError) log.debug({ err: error }, line)
     else log.warn({ err: error }, line)
   }
   const onError = (error: unknown, what: string) => report(error, `${what} failed`)
@@ -87,7 +90,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const onFailure = createUpkeepLog({
     log,
     count: metrics.upkeep.onFailure,
-    isKnown: watch.take,
+    isKnown: (error) => watch.take(error) || error instanceof FileStoreError,
     now: elapsed,
   })
   const sealer = createSealer({ keys: encryptionKeys(settings()), now: elapsed })
@@ -96,6 +99,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   const durability = settings().redis.durable
     ? createDurability({ connection: connect('commands'), prefix })
     : null
+  const fileStores = openFileStores({ config: settings, log, metrics }, { redis, prefix, now }, closers)
   const store = createJobStore({
     redis: {
       commands: redis,
@@ -106,6 +110,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     config: settings,
     events: emitter,
     sealer,
+    fileStores,
     memory,
     ...(durability ? { confirm: durability.confirm } : {}),
     ...(role === 'api'
@@ -119,7 +124,10 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     onOpen: closers.add,
   })
   const { maintenance } = store
-  return { ...store, watch, report, onError, onFailure, emitter, memory, durability, clock, sealer }
+  return {
+    ...{ ...store, fileStores, watch, report, onError, onFailure, emitter, memory, durability, clock },
+    sealer,
+  }
 }
 
 /** How an API process hears of the ends of awaited jobs, and of workers for direct dispatch. */

@@ -1,4 +1,5 @@
 import { Gauge, Registry } from '@prometheus-io/client'
+import { createFileMetrics } from './file-metrics.ts'
 import { createFlowMetrics } from './flow-metrics.ts'
 import { createHttpMetrics } from './http-metrics.ts'
 import { createJobMetrics } from './job-metrics.ts'
@@ -45,6 +46,7 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     http: createHttpMetrics(registry),
     webhooks: createWebhookMetrics(registry),
     flows: createFlowMetrics(registry),
+    files: createFileMetrics(registry),
     providerBatches: createProviderBatchMetrics(registry, bounds),
     redis: createRedisMetrics(registry),
     schedules: createScheduleMetrics(registry, bounds),

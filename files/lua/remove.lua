@@ -1,16 +1,17 @@
--- Deletes a file, or the rest of an upload that was never sealed.
+-- Deletes a file, or the rest of an upload that was never sealed. An object that it lies in is deleted afterwards: until then
+-- its name stands among those to delete.
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 file id  2 '1': its parts also where it is not sealed  3 ms for which its place in lists is remembered
 --       4 '1': only if its time is over  5 Unix ms in place of Redis' time ('' for Redis')
--- Answer 1 | 0 (there was no sealed file)
+-- Answer the object to delete ('' for none) | 0 (there was no sealed file)
 -- Invariant: works at full memory, where a script may write once it has deleted something.
 
 local root, id, unsealed, remember, expired, simulated = KEYS[1], unpack(ARGV)
 local key = root .. ':file:' .. id
 local time = redis.call('TIME')
 local now = tonumber(simulated) or time[1] * 1000 + math.floor(time[2] / 1000)
-local created, bytes, expires = unpack(redis.call('HMGET', key, 'created_at', 'bytes', 'expires_at'))
+local created, bytes, expires, object = unpack(redis.call('HMGET', key, 'created_at', 'bytes', 'expires_at', 'object'))
 if not created and unsealed ~= '1' then
   redis.call('ZREM', root .. ':files:expiry', id)
   return 0
@@ -20,10 +21,13 @@ if expired == '1' and not (tonumber(expires) and tonumber(expires) <= now) then 
 redis.call('UNLINK', key)
 redis.call('ZREM', root .. ':files', id)
 redis.call('ZREM', root .. ':files:expiry', id)
-for _, part in ipairs(redis.call('HKEYS', key .. ':sizes')) do redis.call('UNLINK', key .. ':' .. part) end
+if not object then
+  for _, part in ipairs(redis.call('HKEYS', key .. ':sizes')) do redis.call('UNLINK', key .. ':' .. part) end
+end
 redis.call('UNLINK', key .. ':sizes')
 if not created then return 0 end
 redis.call('DECRBY', root .. ':files:bytes', bytes)
 -- A client that deletes while it lists asks for the files after a deleted one.
 redis.call('SET', key .. ':gone', created, 'PX', remember)
-return 1
+if object then redis.call('ZADD', root .. ':files:deleting', now, object) end
+return object or ''

@@ -204,6 +204,7 @@ function openTestParts(options: {
     redis: { commands: redis, subscriber, queues: redis },
     config: () => ({ ...config, redis: { ...config.redis, prefix } }),
     sealer,
+    fileStores: null,
     memory,
     now,
     report: onError,

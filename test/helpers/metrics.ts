@@ -33,6 +33,7 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.jobs.onIncident({ ...job, kind: 'lost' })
   metrics.http.onAnswer({ method: 'GET', route: '/', status: 200, ms: 1 })
   metrics.webhooks.onAttempt({ outcome: 'delivered', latencyMs: 1, delayMs: 1 })
+  metrics.files.onOperation({ store: 's3', operation: 'write', hasFailed: false, ms: 1, bytes: 1 })
   metrics.flows.onProgress({ ended: 'completed', durationMs: 1, steps: ['completed'] })
   metrics.schedules.onSlot({ tenant: 't', outcome: 'created', lateMs: 1 })
   metrics.providerBatches.onEvent({ kind: 'line', lane: 'l', as: 'completed', savedUsd: 1 })

@@ -149,7 +149,7 @@ async function openHouse() {
     newId: createIds('file-', Date.now),
     maxBytes: () => 1e9,
     sealer: testSealer(),
-  })
+    objects: null,  })
 
   const newJobId = createJobIds(Date.now)
   const durable = createDurableRuns({

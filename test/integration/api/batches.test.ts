@@ -19,6 +19,7 @@ async function upload(tenant: string, purpose = 'batch'): Promise<string> {
     newId: () => `file-${++files}`,
     maxBytes: () => 1e6,
     sealer: testSealer(),
+    objects: null,
   })
   const file = { filename: 'in.jsonl', purpose, expiresAt: null }
   return (await store.create(tenant, file, Readable.from([Buffer.from('{}')]))).id

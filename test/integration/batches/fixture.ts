@@ -64,6 +64,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
     newId: createIds('file-', Date.now),
     maxBytes: () => 1e9,
     sealer: testSealer(),
+    objects: null,
   })
   const runners = new Set<BatchRunner>()
   const batches = createBatches({

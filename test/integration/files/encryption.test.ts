@@ -15,6 +15,7 @@ async function open() {
       newId: () => 'file-1',
       maxBytes: () => 1e9,
       sealer: createSealer({ keys, now: Date.now }),
+      objects: null,
     })
   const key = Buffer.alloc(32, 1)
   const file = { filename: 'in.jsonl', purpose: 'batch', expiresAt: null }

@@ -37,6 +37,7 @@ beforeEach(async () => {
     newId: createIds('file-', now),
     maxBytes: () => most,
     sealer: testSealer(),
+    objects: null,
   })
 })
 
@@ -318,7 +319,7 @@ describe('expiry', () => {
   })
 
   it('is decided by Redis as it removes, whatever the sweeper took for the time', async () => {
-    const deps = { root, newId: createIds('file-', Date.now), maxBytes: () => most, sealer: testSealer() }
+    const deps = { root, newId: createIds('file-', Date.now), maxBytes: () => most, sealer: testSealer(), objects: null }
     const far = Math.floor((Date.now() + 8 * 24 * hour) / 1000)
     const ahead = new Proxy(redis, {
       get(target, name) {

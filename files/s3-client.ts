@@ -1,0 +1,164 @@
+import { hash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AwsV4Signer } from 'aws4fetch'
+import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici'
+import { type ProxySettings, toUndiciProxy } from '../lib/proxy.ts'
+import { FileStoreError } from './object-store.ts'
+
+/** Tries of one request, and the wait before the second; doubled before each further one, ms. */
+const TRIES = 3
+const REST_MS = 250
+const TIMES_MS = { connect: 5_000, silence: 30_000, request: 120_000 }
+/** After it did not answer, the store is asked again after this, ms: requests in between fail at once, and none piles up. */
+const AWAY_MS = 1_000
+/** Most of an answer that says what is wrong. */
+const MOST_ERROR = 64 * 1024
+
+export type S3Settings = {
+  bucket: string
+  /** Without it that of AWS in this region. */
+  endpoint?: string | undefined
+  region: string
+  /** What all keys begin with; may be empty. */
+  prefix: string
+  access_key_id: string
+  secret_access_key: string
+}
+
+export type S3Request = {
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE'
+  /** Empty for the bucket itself. */
+  key: string
+  query?: Record<string, string>
+  headers?: Record<string, string>
+  body?: Uint8Array
+}
+
+export type S3Answer = { status: number; headers: Dispatcher.ResponseData['headers']; body: Buffer }
+
+export type S3Client = {
+  /**
+   * Asks, again where that may help. Answers a 2xx, a 404 for what is not in the bucket, and a 501; throws `FileStoreError` for the
+   * rest, also for a bucket that does not exist.
+   */
+  ask(asked: S3Request): Promise<S3Answer>
+  close(): Promise<void>
+}
+
+/** The status and S3's own code of an answer that is no success. */
+class S3AnswerError extends Error {
+  override readonly name = 'S3AnswerError'
+  readonly status: number
+  readonly code: string | null
+
+  constructor(status: number, code: string | null) {
+    super(`S3 answered ${status}${code === null ? '' : ` ${code}`}`)
+    this.status = status
+    this.code = code
+  }
+}
+
+/**
+ * Requests to one bucket, addressed by path, as every store of this API takes it. Each is signed with its content, so the store finds out
+ * what the way there changed.
+ *
+ * @param now Unix ms, for the signatures
+ */
+export function createS3Client(
+  settings: S3Settings,
+  { proxy, now }: { proxy: ProxySettings | null; now: () => number },
+): S3Client {
+  const { bucket, region } = settings
+  const endpoint = (settings.endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, '')
+  const where = `the bucket ${bucket} (files.s3)`
+  const times = {
+    connect: { timeout: TIMES_MS.connect },
+    headersTimeout: TIMES_MS.silence,
+    bodyTimeout: TIMES_MS.silence,
+  }
+  const dispatcher: Dispatcher =
+    proxy === null ? new Agent(times) : new EnvHttpProxyAgent({ ...times, ...toUndiciProxy(proxy) })
+  /** Keys that signatures are made with, by their day. */
+  const signingKeys = new Map<string, ArrayBuffer>()
+  let away: { error: FileStoreError; until: number } | null = null
+
+  async function send({ method, key, query = {}, headers = {}, body }: S3Request): Promise<S3Answer> {
+    const url = new URL(`${endpoint}/${bucket}${key === '' ? '' : `/${key}`}`)
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+    if (signingKeys.size > 100) signingKeys.clear()
+    const signed = await new AwsV4Signer({
+      ...{ method, url: url.href, region, service: 's3', cache: signingKeys },
+      accessKeyId: settings.access_key_id,
+      secretAccessKey: settings.secret_access_key,
+      headers: { ...headers, 'x-amz-content-sha256': hash('sha256', body ?? '') },
+      datetime: new Date(now()).toISOString().replaceAll(/[:-]|\.\d{3}/g, ''),
+    }).sign()
+    const answer = await request(signed.url, {
+      ...{ method, dispatcher },
+      headers: Object.fromEntries(signed.headers),
+      ...(body === undefined ? {} : { body }),
+      signal: AbortSignal.timeout(TIMES_MS.request),
+    })
+    const content = Buffer.from(await answer.body.arrayBuffer())
+    const { statusCode: status } = answer
+    const code = status < 300 ? null : readCode(content)
+    if (status >= 300 && status !== 501 && (status !== 404 || code === 'NoSuchBucket')) {
+      throw new S3AnswerError(status, code)
+    }
+    return { status, headers: answer.headers, body: content }
+  }
+
+  function describe(error: unknown): FileStoreError {
+    const cause = { cause: error }
+    if (!(error instanceof S3AnswerError))
+      return new FileStoreError('s3', 'away', `${where} does not answer`, cause)
+    const { status, code } = error
+    const shown = code === null ? String(status) : `${status} ${code}`
+    if (code === 'NoSuchBucket') {
+      return new FileStoreError('s3', 'missing', `${where} does not exist at this endpoint`, cause)
+    }
+    if (status === 507 || code === 'QuotaExceeded') {
+      return new FileStoreError('s3', 'full', `${where} has no room (${shown})`, cause)
+    }
+    if (status < 400) {
+      const message = `${where} is elsewhere (${shown}): correct files.s3.region and files.s3.endpoint`
+      return new FileStoreError('s3', 'refused', message, cause)
+    }
+    if (status === 401 || status === 403) {
+      return new FileStoreError('s3', 'refused', `${where} refuses the request (${shown})`, cause)
+    }
+    return new FileStoreError('s3', 'away', `${where} answers with an error (${shown})`, cause)
+  }
+
+  return {
+    async ask(asked) {
+      if (away !== null && performance.now() < away.until) throw away.error
+      for (let attempt = 1; ; attempt++) {
+        try {
+          const answer = await send(asked)
+          away = null
+          return answer
+        } catch (error) {
+          const status = error instanceof S3AnswerError ? error.status : null
+          const mayPass =
+            status === null || status === 408 || status === 429 || (status >= 500 && status !== 507)
+          if (!mayPass || attempt === TRIES) {
+            const described = describe(error)
+            if (described.fault === 'away') away = { error: described, until: performance.now() + AWAY_MS }
+            throw described
+          }
+          await sleep(REST_MS * 2 ** (attempt - 1))
+        }
+      }
+    },
+    close: () => dispatcher.close(),
+  }
+}
+
+/** S3's own code of an error: it stands in a small XML document. */
+export function readCode(body: Buffer): string | null {
+  return (
+    /<Error>[\s\S]*?<Code>([A-Za-z0-9.]{1,64})<\/Code>/.exec(body.toString('utf8', 0, MOST_ERROR))?.[1] ??
+    null
+  )
+}

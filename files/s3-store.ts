@@ -1,0 +1,177 @@
+import { FileStoreError, type ObjectStore, type StoredObject, splitObjectName } from './object-store.ts'
+import { createS3Client, readCode, type S3Client, type S3Settings } from './s3-client.ts'
+
+/** An object up to this size is one request; a larger one is sent in parts of it. */
+const PART_BYTES = 8 * 1024 * 1024
+/** As many as an upload may have: an object may have 78 GiB. */
+const MOST_PARTS = 10_000
+/** Objects listed at a time. */
+const BLOCK = 1000
+
+/** Files in a bucket of S3, or of any store that speaks its API: one request for a small object, parts for a large one. */
+export function createS3Store(
+  settings: S3Settings,
+  options: Parameters<typeof createS3Client>[1],
+): ObjectStore & Pick<S3Client, 'close'> {
+  const { ask, close } = createS3Client(settings, options)
+  const head = settings.prefix === '' ? '' : `${settings.prefix}/`
+  const keyOf = (name: string) => head + splitObjectName(name).join('/')
+  const odd = (what: string) =>
+    new FileStoreError('s3', 'away', `the bucket ${settings.bucket} (files.s3) answers oddly: ${what}`)
+
+  async function write(name: string, content: AsyncIterable<Uint8Array>): Promise<void> {
+    const key = keyOf(name)
+    let uploadId: string | null = null
+    const etags: string[] = []
+    try {
+      for await (const { bytes, isLast } of cutBlocks(content)) {
+        if (isLast && uploadId === null) {
+          const { status } = await ask({ method: 'PUT', key, body: bytes })
+          if (status !== 200) throw odd(`${status} to an upload`)
+          return
+        }
+        uploadId ??= await begin(key)
+        if (etags.length === MOST_PARTS)
+          throw new Error('a file has more parts than an upload to S3 may have')
+        etags.push(await writePart(key, uploadId, etags.length + 1, bytes))
+      }
+      await complete(key, uploadId ?? '', etags)
+    } catch (error) {
+      // What is left if this fails too is found by its key later.
+      if (uploadId !== null) await abort(key, uploadId).catch(() => {})
+      throw error
+    }
+  }
+
+  async function begin(key: string): Promise<string> {
+    const { body } = await ask({ method: 'POST', key, query: { uploads: '' } })
+    const uploadId = readElements(body, 'UploadId')[0]
+    if (uploadId === undefined) throw odd('an upload without an id')
+    return uploadId
+  }
+
+  async function writePart(key: string, uploadId: string, part: number, body: Buffer): Promise<string> {
+    const query = { partNumber: String(part), uploadId }
+    const { status, headers } = await ask({ method: 'PUT', key, query, body })
+    if (status !== 200 || typeof headers.etag !== 'string') throw odd(`${status} to a part of an upload`)
+    return headers.etag
+  }
+
+  async function complete(key: string, uploadId: string, etags: string[]): Promise<void> {
+    const parts = etags.map(
+      (etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${escapeText(etag)}</ETag></Part>`,
+    )
+    const body = Buffer.from(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
+    const { status, body: answer } = await ask({ method: 'POST', key, query: { uploadId }, body })
+    // A store may answer 200 first and find an error afterwards.
+    if (status === 200 && readElements(answer, 'ETag').length > 0) return
+    // An answer that was lost: the upload is not there any more because it was completed.
+    if (status === 404) {
+      const found = await ask({ method: 'GET', key, headers: { range: 'bytes=0-0' } })
+      if (found.status !== 404) return
+    }
+    throw odd(`${status} ${readCode(answer) ?? ''} to the end of an upload`)
+  }
+
+  async function abort(key: string, uploadId: string): Promise<void> {
+    await ask({ method: 'DELETE', key, query: { uploadId } })
+  }
+
+  async function read(name: string, from: number, length: number): Promise<Buffer | null> {
+    if (length === 0) return Buffer.alloc(0)
+    const range = `bytes=${from}-${from + length - 1}`
+    const { status, body } = await ask({ method: 'GET', key: keyOf(name), headers: { range } })
+    if (status === 404) return null
+    if (status !== 206 && !(status === 200 && from === 0 && body.length <= length))
+      throw odd(`${status} to a range`)
+    return body
+  }
+
+  async function remove(name: string): Promise<void> {
+    const key = keyOf(name)
+    await ask({ method: 'DELETE', key })
+    // Uploads that were neither completed nor aborted. A store that cannot list them has to end them by a rule of its own.
+    const { body } = await ask({ method: 'GET', key: '', query: { uploads: '', prefix: key } })
+    for (const upload of readElements(body, 'Upload')) {
+      const uploadId = readElements(upload, 'UploadId')[0]
+      if (uploadId !== undefined && readElements(upload, 'Key')[0] === key) await abort(key, uploadId)
+    }
+  }
+
+  async function* list(folder: string): AsyncGenerator<StoredObject[]> {
+    for (let token: string | undefined; ; ) {
+      const { status, body } = await ask({
+        method: 'GET',
+        key: '',
+        query: {
+          'list-type': '2',
+          'max-keys': String(BLOCK),
+          prefix: `${keyOf(folder)}/`,
+          ...(token === undefined ? {} : { 'continuation-token': token }),
+        },
+      })
+      if (status !== 200) throw odd(`${status} to a list`)
+      yield readElements(body, 'Contents').map((entry) => ({
+        name: (readElements(entry, 'Key')[0] ?? '').slice(head.length),
+        modifiedAt: Date.parse(readElements(entry, 'LastModified')[0] ?? ''),
+      }))
+      token = readElements(body, 'NextContinuationToken')[0]
+      if (token === undefined) return
+    }
+  }
+
+  return {
+    write,
+    read,
+    remove,
+    list,
+    async check() {
+      const query = { 'list-type': '2', 'max-keys': '1', prefix: head }
+      const { status } = await ask({ method: 'GET', key: '', query })
+      if (status !== 200) throw odd(`${status} to a list`)
+    },
+    close,
+  }
+}
+
+/** Blocks of `PART_BYTES`, each in memory of its own; the last, which may be empty, is marked. */
+async function* cutBlocks(
+  content: AsyncIterable<Uint8Array>,
+): AsyncGenerator<{ bytes: Buffer; isLast: boolean }> {
+  let pieces: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of content) {
+    for (let at = 0; at < chunk.length; ) {
+      if (size === PART_BYTES) {
+        yield { bytes: Buffer.concat(pieces), isLast: false }
+        pieces = []
+        size = 0
+      }
+      const piece = chunk.subarray(at, at + PART_BYTES - size)
+      pieces.push(piece)
+      size += piece.length
+      at += piece.length
+    }
+  }
+  yield { bytes: Buffer.concat(pieces), isLast: true }
+}
+
+/** The contents of all elements of a name; S3's answers nest no element in one of its own name. */
+function readElements(xml: Buffer | string, name: string): string[] {
+  const text = typeof xml === 'string' ? xml : xml.toString()
+  const found = text.matchAll(new RegExp(`<${name}(?:\\s[^>]*)?>([\\s\\S]*?)</${name}>`, 'g'))
+  return [...found].map(([, inner = '']) => (inner.includes('<') ? inner : unescapeText(inner)))
+}
+
+const entities: Record<string, string> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" }
+
+function unescapeText(text: string): string {
+  return text.replaceAll(/&(?:#(\d+)|#x([0-9a-fA-F]+)|(\w+));/g, (whole, decimal, hex, name) => {
+    if (name !== undefined) return entities[name] ?? whole
+    return String.fromCodePoint(decimal === undefined ? Number.parseInt(hex, 16) : Number(decimal))
+  })
+}
+
+function escapeText(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+}
