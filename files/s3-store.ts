@@ -159,8 +159,20 @@ async function* cutBlocks(
 /** The contents of all elements of a name; S3's answers nest no element in one of its own name. */
 function readElements(xml: Buffer | string, name: string): string[] {
   const text = typeof xml === 'string' ? xml : xml.toString()
-  const found = text.matchAll(new RegExp(`<${name}(?:\\s[^>]*)?>([\\s\\S]*?)</${name}>`, 'g'))
-  return [...found].map(([, inner = '']) => (inner.includes('<') ? inner : unescapeText(inner)))
+  const found: string[] = []
+  for (let at = 0; ; ) {
+    const opened = text.indexOf(`<${name}`, at)
+    if (opened === -1) return found
+    at = opened + name.length + 1
+    // A longer name begins like this one.
+    if (!/[\s>]/.test(text.charAt(at))) continue
+    const begin = text.indexOf('>', at) + 1
+    const end = text.indexOf(`</${name}>`, begin)
+    if (begin === 0 || end === -1) return found
+    const inner = text.slice(begin, end)
+    found.push(inner.includes('<') ? inner : unescapeText(inner))
+    at = end
+  }
 }
 
 const entities: Record<string, string> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" }

@@ -7,6 +7,7 @@ import { runDigest } from '../../durable/keys.ts'
 import { createDurableScripts } from '../../durable/scripts.ts'
 import { createDurableRuns } from '../../durable/store.ts'
 import { trimReferences } from '../../events/retention.ts'
+import { FileStoreError, type ObjectStore } from '../../files/object-store.ts'
 import { createFileStore } from '../../files/store.ts'
 import { createFlowScripts } from '../../flows/scripts.ts'
 import { createFlows } from '../../flows/store.ts'
@@ -78,6 +79,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
     'the last open job of the key; a minute longer where it has a rate, below',
   ],
   [/^T:(files|files:expiry|files:unheld|batches|batches:active)$/, null, 'hold what is there'],
+  [/^T:files:(writing|deleting)$/, null, 'hold objects until they are deleted'],
   [/^provider-batch-lanes$/, null, 'holds lanes with provider batches'],
   [/^L:batches:(lines|since|leave|delayed|turns|open|waiting:[\w:]+)$/, null, 'hold what is there'],
   [/^L:batches:batch:pbatch_\w+$/, 7 * DAY, 'a batch that is not over has none'],
@@ -131,6 +133,17 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
 const MAY_HAVE_NONE =
   /^T:(answer:\w+(:\w+)?|batch:batch_\w+|schedule:sch_\w+:jobs|file:file-\w+:(\d+|sizes))$/
 
+/** A store of objects that is away when something is to be deleted. */
+const neverRemoving: ObjectStore = {
+  write: async () => {},
+  read: async () => null,
+  async *list() {},
+  check: async () => {},
+  async remove() {
+    throw new FileStoreError('folder', 'away', 'it does not answer')
+  },
+}
+
 type House = Awaited<ReturnType<typeof openHouse>>
 
 async function openHouse() {
@@ -149,7 +162,12 @@ async function openHouse() {
     newId: createIds('file-', Date.now),
     maxBytes: () => 1e9,
     sealer: testSealer(),
-    objects: null,  })
+    objects: {
+      current: null,
+      stores: { folder: neverRemoving, s3: null },
+      storeId: async () => 'store-1',
+    },
+  })
 
   const newJobId = createJobIds(Date.now)
   const durable = createDurableRuns({
@@ -553,6 +571,15 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       },
     ],
   ]),
+  [
+    'the objects that are to be deleted: their store is away',
+    null,
+    async (house) => {
+      await house.redis.zadd(house.key('files:writing'), 0, 'folder:file-1.abc')
+      await expect(house.files.sweep(TENANT)).rejects.toThrow('does not answer')
+      return house.key('files:deleting')
+    },
+  ],
   [
     'the place of a file in lists: it is removed',
     HOUR,

@@ -11,6 +11,7 @@ import { listModels, resolveModel } from '../../../config/lanes.ts'
 import { type Config, configSchema } from '../../../config/schema.ts'
 import { resolveTenant } from '../../../config/tenants.ts'
 import type { Files } from '../../../files/files.ts'
+import type { ObjectStores } from '../../../files/objects.ts'
 import { createFileStore } from '../../../files/store.ts'
 import { tenantRoot } from '../../../jobs/keys.ts'
 import { createIds } from '../../../lib/job-id.ts'
@@ -36,6 +37,8 @@ export type BatchShop = Awaited<ReturnType<typeof openBatchShop>>
 export type BatchShopOptions = WorkshopOptions & {
   /** Limits of the tenant. */
   tenant?: { max_queued?: number; requests_per_minute?: number }
+  /** Where files lie outside of Redis. */
+  objects?: ObjectStores
   /** How long a runner's lease of a batch lasts without a renewal, ms. */
   leaseMs?: number
 }
@@ -64,7 +67,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
     newId: createIds('file-', Date.now),
     maxBytes: () => 1e9,
     sealer: testSealer(),
-    objects: null,
+    objects: options.objects ?? null,
   })
   const runners = new Set<BatchRunner>()
   const batches = createBatches({

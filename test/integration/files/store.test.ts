@@ -319,7 +319,13 @@ describe('expiry', () => {
   })
 
   it('is decided by Redis as it removes, whatever the sweeper took for the time', async () => {
-    const deps = { root, newId: createIds('file-', Date.now), maxBytes: () => most, sealer: testSealer(), objects: null }
+    const deps = {
+      root,
+      newId: createIds('file-', Date.now),
+      maxBytes: () => most,
+      sealer: testSealer(),
+      objects: null,
+    }
     const far = Math.floor((Date.now() + 8 * 24 * hour) / 1000)
     const ahead = new Proxy(redis, {
       get(target, name) {

@@ -47,7 +47,7 @@ describe('defaults', () => {
       jobs: { retain: 604_800_000, max_queued: 1_000_000, max_schedules: 1000, stalled_after: 15_000 },
       redrive: [],
       schedules: [],
-      files: { max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },
+      files: { folder: '.sluice/files', max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },
       flows: {
         max_steps: 1000,
         max_elements: 10_000,
@@ -123,6 +123,8 @@ describe('the example file', () => {
       AZURE_OPENAI_API_KEY: 'a',
       ACME_KEY: 'acme-key-of-enough-length',
       OPS_KEY: 'ops-key-of-enough-length',
+      S3_ACCESS_KEY_ID: 'id',
+      S3_SECRET_ACCESS_KEY: 'secret',
       SLUICE_ENCRYPTION_KEY: 'ab'.repeat(32),
       WEBHOOK_SECRET: 'whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=',
     })
@@ -226,6 +228,33 @@ describe('the file', () => {
     expect(findConfigPath({ path: '/etc/one.yaml', env, cwd: '/home' })).toBe('/etc/one.yaml')
     expect(findConfigPath({ env, cwd: '/home' })).toBe('/home/other.yaml')
     expect(findConfigPath({ env: {}, cwd: '/home' })).toBe('/home/sluice.yaml')
+  })
+})
+
+describe('where files lie', () => {
+  const withFiles = (files: string) => load(`${smallest}files: ${files}\n`).files
+  const key = 'access_key_id: a, secret_access_key: b'
+
+  test('is left open where it is not said, and has a folder, a region and a prefix', () => {
+    expect(withFiles('{}')).toMatchObject({ folder: '.sluice/files' })
+    expect(withFiles('{}').store).toBeUndefined()
+    const { s3 } = withFiles(
+      `{ store: s3, s3: { bucket: my.files, endpoint: "http://minio:9000/", ${key} } }`,
+    )
+    expect(s3).toMatchObject({ endpoint: 'http://minio:9000', region: 'us-east-1', prefix: 'sluice' })
+  })
+
+  test.each([
+    ['{ store: s3 }', 'files.s3: is required, for files.store is s3'],
+    ['{ store: disk }', 'files.store: expected one of'],
+    [`{ s3: { bucket: A, ${key} } }`, 'files.s3.bucket: expected the name of a bucket'],
+    [`{ s3: { bucket: abc, prefix: "../x", ${key} } }`, 'files.s3.prefix: expected words of letters'],
+    [`{ s3: { bucket: abc, prefix: "/x", ${key} } }`, 'files.s3.prefix: expected words of letters'],
+    [`{ s3: { bucket: abc, prefix: "x//y", ${key} } }`, 'files.s3.prefix: expected words of letters'],
+    [`{ s3: { bucket: abc, endpoint: "s3.example", ${key} } }`, 'files.s3.endpoint: expected an http'],
+    ['{ s3: { bucket: abc } }', 'files.s3.access_key_id: missing; expected a string'],
+  ])('%s is a fault', (files, fault) => {
+    expect(() => withFiles(files)).toThrow(fault)
   })
 })
 

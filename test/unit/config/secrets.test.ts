@@ -19,6 +19,7 @@ webhooks: { secret: ${at('webhook', 'a')} }
 redis: { url: ${at('redis', 'redis://127.0.0.1')} }
 encryption: { keys: [${at('encryption', '')}] }
 tracing: { headers: { x-key: ${at('tracing', 'a')} } }
+files: { s3: { bucket: abc, access_key_id: ${at('s3_id', 'a')}, secret_access_key: ${at('s3_secret', 'a')} } }
 `
   try {
     loadConfig({ path: '/etc/sluice.yaml', text, env: { SECRET: value } })
@@ -37,6 +38,8 @@ const places = {
   redis: ['redis.url', 11, `redis://:${canary}@127.0.0.1`],
   encryption: ['encryption.keys[0]', 12, 'ab'.repeat(32)],
   tracing: ['tracing.headers.x-key', 13, canary],
+  s3_id: ['files.s3.access_key_id', 14, canary],
+  s3_secret: ['files.s3.secret_access_key', 14, canary],
 } as const
 
 it.each(Object.entries(places))(

@@ -199,6 +199,13 @@ describe('the live configuration', () => {
     })
   })
 
+  test('keeps where files lie, and takes how they are kept', () => {
+    const live = createLiveConfig(load(`${smallest}files: { store: folder, folder: here }\n`))
+    const next = load(`${smallest}files: { store: redis, folder: there, retain: 1d }\n`)
+    expect(live.replace(next)).toEqual(['files.store', 'files.folder'])
+    expect(live.current().files).toMatchObject({ store: 'folder', folder: 'here', retain: 86_400_000 })
+  })
+
   test('does not open a service beyond loopback because the file went back to loopback without tenants', () => {
     const tenants = 'tenants: { acme: { keys: [key-of-enough-length] } }\n'
     const live = createLiveConfig(load(`${smallest}server: { host: 0.0.0.0 }\n${tenants}`))
