@@ -125,8 +125,8 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
   })
   const { maintenance } = store
   return {
-    ...{ ...store, fileStores, watch, report, onError, onFailure, emitter, memory, durability, clock },
-    sealer,
+    ...store,
+    ...{ fileStores, watch, report, onError, onFailure, emitter, memory, durability, clock, sealer },
   }
 }
 
