@@ -49,7 +49,10 @@ export type Files = {
   newId(): string
   /** Writes one part (from 0) of a file that is not sealed yet; the same number again replaces it. Unsealed parts go after a week; a file that is sealed does not change. */
   writePart(tenant: string, id: string, part: number, content: Uint8Array): Promise<void>
-  /** Makes a file of the first `parts` parts; those never written are empty. Again: the same file. */
+  /**
+   * Makes a file of the first `parts` parts; those never written are empty. Again: the same file. Up to 32 MiB stay in Redis if the store
+   * outside of it cannot be used; larger ones throw `FileStoreError`, and keep their parts for the next try.
+   */
   seal(tenant: string, id: string, file: NewFile, parts: number): Promise<FileRecord>
   get(tenant: string, id: string): Promise<FileRecord | null>
   /** Newest first, or oldest first; `after` is an id of the page before. */

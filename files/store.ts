@@ -22,6 +22,7 @@ import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { walkIndex } from '../lib/walk-index.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
+import { FileStoreError } from './object-store.ts'
 import { createFileObjects, type ObjectStores, type PartSize, type WrittenObject } from './objects.ts'
 import { cutParts, decodePart, encodePart } from './parts.ts'
 import { isFileId, readLiving, readRecord, toFields } from './record.ts'
@@ -35,6 +36,8 @@ const PART_TTL_MS = 7 * 24 * HOUR_MS
 const EXPIRED_PARTS_TTL_MS = HOUR_MS
 /** How long a list can continue after a removed file. */
 const PLACE_TTL_MS = HOUR_MS
+/** A file of parts up to this size stays in Redis if its store cannot take it: what it is the result of is paid for, and over. */
+const MOST_KEPT_BYTES = 32 * 1024 * 1024
 const REMOVED = 'the file was removed while it was read'
 /** Files looked at in one round trip. */
 const CHUNK = 200
@@ -155,7 +158,13 @@ export function createFileStore(deps: {
     const staged = isSealedAlready || objects.current === null ? [] : await readSizes(tenant, id, parts)
     const bytes = staged.reduce((sum, { size }) => sum + size.plain, 0)
     if (bytes === 0) return sealAs(tenant, id, described, { parts }, null)
-    const written = await objects.write(tenant, id, readParts(tenant, id, staged, 0))
+    let written: WrittenObject
+    try {
+      written = await objects.write(tenant, id, readParts(tenant, id, staged, 0))
+    } catch (error) {
+      if (!(error instanceof FileStoreError) || bytes > MOST_KEPT_BYTES) throw error
+      return await sealAs(tenant, id, described, { parts }, null)
+    }
     const made = { ...written, staged: { parts, bytes } }
     return await sealAs(tenant, id, described, made, null).catch(async (error: unknown) => {
       await objects.giveUp(tenant, written.object)

@@ -147,6 +147,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     newId: createIds('file-', now),
     maxBytes: () => Number.POSITIVE_INFINITY,
     sealer: testSealer(),
+    objects: null,
   })
   const heldFiles = createHeldFiles({ redis, files, root, now })
   const jobDeps = {

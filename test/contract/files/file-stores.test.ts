@@ -338,19 +338,23 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     expect((await readAll(files, tenant, other))?.toString()).toBe('def')
   })
 
-  it('wait in Redis as parts while their store is away, and are sealed when it is back', async () => {
+  it('that are results stay in Redis while their store is away, or wait as parts where they are large', async () => {
     const broken = new Set<keyof ObjectStore>(['write'])
     const { store: files, tenant, objects, keys } = open(kind, { stores: { [kind]: breaking(broken) } })
-    const id = files.newId()
-    await files.writePart(tenant, id, 0, Buffer.from('a result'))
-    await expect(files.seal(tenant, id, file, 1)).rejects.toThrow(FileStoreError)
-    expect(await files.get(tenant, id)).toBeNull()
+    const small = files.newId()
+    await files.writePart(tenant, small, 0, Buffer.from('a result'))
+    expect(await files.seal(tenant, small, file, 1)).toMatchObject({ bytes: 8 })
+    const large = files.newId()
+    for (let part = 0; part < 33; part++) await files.writePart(tenant, large, part, Buffer.alloc(PART_BYTES))
+    await expect(files.seal(tenant, large, file, 33)).rejects.toThrow(FileStoreError)
+    expect(await files.get(tenant, large)).toBeNull()
     broken.clear()
-    expect(await files.seal(tenant, id, file, 1)).toMatchObject({ id, bytes: 8 })
-    expect((await readAll(files, tenant, id))?.toString()).toBe('a result')
+    expect(await files.seal(tenant, large, file, 33)).toMatchObject({ id: large, bytes: 33 * PART_BYTES })
+    expect(await readAll(files, tenant, large)).toHaveLength(33 * PART_BYTES)
+    expect((await readAll(files, tenant, small))?.toString()).toBe('a result')
     expect(await objects()).toHaveLength(1)
-    // The parts are not in Redis any more.
-    expect((await keys()).filter((key) => key.endsWith(`${id}:0`))).toEqual([])
+    // The parts of the large one are not in Redis any more.
+    expect((await keys()).filter((key) => key.endsWith(`${large}:0`))).toEqual([])
   })
 
   it('are read where they lie after the store was changed', async () => {

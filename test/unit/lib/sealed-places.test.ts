@@ -8,6 +8,7 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 /** What each file encrypts, and what becomes of it when the key is changed: it goes by its time, or is encrypted again. */
 const known: Record<string, { calls: number; ends: string }> = {
   'durable/store.ts': { calls: 1, ends: 'again: durable/sealed-fields.ts' },
+  'files/objects.ts': { calls: 1, ends: 'files.retain, or expires_after' },
   'files/store.ts': { calls: 1, ends: 'files.retain, or expires_after' },
   'flows/advance.ts': { calls: 3, ends: 'again: flows/sealed-fields.ts; errors and output: jobs.retain' },
   'flows/store.ts': { calls: 2, ends: 'again: flows/sealed-fields.ts' },
