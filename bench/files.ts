@@ -34,7 +34,7 @@ const _MIB = 1024 * 1024
 const BUCKET = 'sluice-bench'
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 /** A server of S3's API that the tests have. */
-const S3RVER = fileURLToPath(new URL('../test/clients/node_modules/@20minutes/s3rver', import.meta.url))
+const S3RVER = join(import.meta.dirname, '../test/clients/node_modules', '@20minutes/s3rver')
 
 type S3 = { endpoint: string; key: string; secret: string }
 type Row = { store: string; step: string; seconds: number; api: number; worker: number }

@@ -42,8 +42,6 @@ export type PartSize = { plain: number; stored: number }
 
 export type WrittenObject = { object: string; sizes: PartSize[] }
 
-export type FileObjects = ReturnType<typeof createFileObjects>
-
 /**
  * @param deps.place where a part of a file belongs, for its envelope
  * @param deps.now a clock in Unix ms in place of Redis' own, for simulated time
