@@ -11,6 +11,7 @@ const EXPOSED_HEADERS = [
   'idempotent-replayed',
   'location',
   'preference-applied',
+  'request-id',
   'retry-after',
   'x-cache',
   'x-dropped-members',

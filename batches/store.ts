@@ -35,6 +35,8 @@ export type Batches = {
   recent(tenants: readonly string[], limit: number): Promise<Batch[]>
   /** `late`: it is over, or all but written. */
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelling' | 'late'; batch: Batch } | null>
+  /** Forgets a batch that is over; its files and jobs stay. `open`: it is not over. */
+  remove(tenant: string, id: string): Promise<'removed' | 'open' | 'none'>
 }
 
 export type BatchStoreDeps = {
@@ -126,6 +128,8 @@ export function createBatches(
       const batch = await get(tenant, id)
       return batch && { kind: kind === 'late' ? 'late' : 'cancelling', batch }
     },
+
+    remove: async (tenant, id) => (await scripts('remove', root(tenant), [id])) as 'removed' | 'open' | 'none',
   }
 
   /** A lost message costs a second: workers look by themselves. */

@@ -178,6 +178,40 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
     },
   )
 
+  app.delete(
+    '/v1/messages/batches/:id',
+    {
+      config: { access: 'jobs' },
+      schema: {
+        tags,
+        operationId: 'deleteMessageBatch',
+        summary: 'Delete a batch of messages that has ended',
+        description: 'Its requests and results are gone with it. Its jobs stay as long as others do.',
+        params: idParams,
+        response: {
+          200: z
+            .object({ id: z.string(), type: z.literal('message_batch_deleted') })
+            .meta({ id: 'DeletedMessageBatch' }),
+          ...anthropicErrors,
+        },
+      },
+    },
+    async (request) => {
+      const batch = await find(request)
+      const id = toMessageBatchId(batch.id)
+      if (!isOver(batch.status)) {
+        throw new ApiError('invalid_request', `${id} has not ended: cancel it, and delete it when it has ended`)
+      }
+      const tenant = tenantOf(request).name
+      // The batch goes last: what a crash leaves of it can be deleted again.
+      for (const file of [batch.inputFileId, batch.outputFileId, batch.errorFileId]) {
+        if (file !== null) await files.remove(tenant, file)
+      }
+      await batches.remove(tenant, batch.id)
+      return { id, type: 'message_batch_deleted' as const }
+    },
+  )
+
   app.get(
     '/v1/messages/batches/:id/results',
     {

@@ -412,6 +412,7 @@ test('runs batches, and gives each request its result', async () => {
   })
   expect(made).toMatchObject({ type: 'message_batch', processing_status: 'in_progress', results_url: null })
   await expect(client.messages.batches.results(made.id)).rejects.toThrow()
+  await expect(client.messages.batches.delete(made.id)).rejects.toThrow('has not ended')
   await expect
     .poll(async () => (await client.messages.batches.retrieve(made.id)).processing_status, {
       timeout: 20_000,
@@ -437,6 +438,13 @@ test('runs batches, and gives each request its result', async () => {
   const ids: string[] = []
   for await (const { id } of client.messages.batches.list({ limit: 1 })) ids.push(id)
   expect(ids).toEqual([made.id])
+  expect(await client.messages.batches.delete(made.id)).toEqual({
+    id: made.id,
+    type: 'message_batch_deleted',
+  })
+  for (const gone of [client.messages.batches.retrieve(made.id), client.messages.batches.delete(made.id)])
+    await expect(gone).rejects.toBeInstanceOf(Anthropic.NotFoundError)
+  expect((await client.messages.batches.list()).data).toEqual([])
   const twice = { custom_id: 'one', params: params('x') }
   await expect(client.messages.batches.create({ requests: [twice, twice] })).rejects.toMatchObject({
     status: 400,
