@@ -181,7 +181,7 @@ const model = z.strictObject({
   coalesce: coalesce
     .optional()
     .describe(
-      "Sends embedding jobs together in one request; each member stands over the provider's. Write {} for the defaults.",
+      "Sends embedding jobs together in one request, and moderations; each member stands over the provider's. Write {} for the defaults.",
     ),
 })
 

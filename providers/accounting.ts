@@ -3,6 +3,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { type Price, type PricedUsage, priceInNano } from '../lib/price.ts'
 import { countEmbeddingInput, countPrompt } from './count-tokens.ts'
 import { isWithoutOutput } from './endpoints.ts'
+import { listModerationTexts } from './moderation-request.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** What one call takes from its lane's limits. */
@@ -15,7 +16,7 @@ export type TokenCount = {
 }
 
 export type CostEstimate = TokenCount & {
-  /** Inputs of an embedding call; 1 for others. */
+  /** Inputs of an embedding call, texts of a moderation; 1 for others. */
   inputs: number
 }
 
@@ -55,7 +56,8 @@ export function estimateCost(question: CostQuestion): CostEstimate {
   const counted =
     kind === 'anthropic' || kind === 'gemini' ? Math.min(expected, cap ?? expected) : (cap ?? expected)
   const outputTokens = counted * readChoices(type, body)
-  return { tokens: combine(kind, inputTokens, outputTokens), inputTokens, outputTokens, inputs: 1 }
+  const inputs = type === 'moderation' ? (listModerationTexts(body)?.length ?? 1) : 1
+  return { tokens: combine(kind, inputTokens, outputTokens), inputTokens, outputTokens, inputs }
 }
 
 /**

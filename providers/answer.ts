@@ -8,14 +8,14 @@ import type { CallType } from './provider.ts'
  * What is wrong with the shape of a complete answer, or null. Only what others rely on is checked; everything
  * else passes through as it came.
  *
- * @param inputs how many vectors an embeddings answer must hold; null when the request's own shape is odd
+ * @param inputs how many vectors or results the answer to embeddings or moderations must hold; null when the request's own shape is odd
  */
 export function findAnswerFault(type: CallType, body: JsonObject, inputs: number | null): string | null {
   if (type === 'chat') return findChatFault(body)
   if (type === 'response') return findResponseFault(body)
   if (type === 'message') return findMessageFault(body)
   if (type === 'completion') return findCompletionFault(body)
-  if (type === 'moderation' || type === 'rerank') return findResultsFault(body)
+  if (type === 'moderation' || type === 'rerank') return findResultsFault(body, inputs)
   if (type === 'image') return findPicturesFault(body)
   if (type === 'speech') return null
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
@@ -56,8 +56,11 @@ function findCompletionFault({ choices }: JsonObject): string | null {
   return isWhole ? null : 'the answer has a choice without a text'
 }
 
-function findResultsFault({ results }: JsonObject): string | null {
-  return Array.isArray(results) && results.every(isJsonObject) ? null : 'the answer has no list of results'
+function findResultsFault({ results }: JsonObject, inputs: number | null): string | null {
+  if (!Array.isArray(results) || !results.every(isJsonObject)) return 'the answer has no list of results'
+  // One text may have results for its parts; of several nobody could tell whose they are.
+  if (inputs === null || inputs < 2 || results.length === inputs) return null
+  return `the answer has ${results.length} results for ${inputs} inputs`
 }
 
 /** A message may be cut before its first block, or have nothing to say behind a call of a tool. */

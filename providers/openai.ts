@@ -13,6 +13,7 @@ import { isWithoutOutput } from './endpoints.ts'
 import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
+import { listModerationTexts } from './moderation-request.ts'
 import { askForBytes } from './pictures.ts'
 import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readSpeech } from './speech.ts'
@@ -151,8 +152,13 @@ async function readBody(
     return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
   }
   const body = await readJson(response.stream, maxBytes)
-  const inputs = type === 'embedding' ? (normalizeInputs(request.body)?.length ?? null) : null
-  return judgeBody(type, body, inputs)
+  return judgeBody(type, body, countInputs(request))
+}
+
+/** How many vectors or results the answer must hold; null: the request is of another type, or of an odd shape. */
+function countInputs({ type, body }: ProviderRequest): number | null {
+  if (type === 'embedding') return normalizeInputs(body)?.length ?? null
+  return type === 'moderation' ? (listModerationTexts(body)?.length ?? null) : null
 }
 
 /** The client's text with as little changed as there has to be. */

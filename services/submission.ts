@@ -3,8 +3,8 @@ import { listModels, resolveModel } from '../config/lanes.ts'
 import type { LiveConfig } from '../config/watch.ts'
 import { hashPrefix } from '../lib/prompt-prefix.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
+import { readCoalesceKey } from '../providers/coalesce-key.ts'
 import { findDearRates } from '../providers/dear-rates.ts'
-import { coalesceKey } from '../providers/embeddings.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
 /**
@@ -26,7 +26,7 @@ export function createSubmission(
       const prefix = lane.promptCache === 'warm' && type !== 'embedding' ? hashPrefix(body) : null
       return {
         ...estimateCost({ kind: lane.kind, type, body }),
-        coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+        coalesceKey: readCoalesceKey(type, body),
         ...readOutputBound(type, body),
         ...(prefix === null ? {} : { prefix }),
         ...(dearRates.length === 0 ? {} : { dearRates }),

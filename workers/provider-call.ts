@@ -6,6 +6,7 @@ import type { ResultFile } from '../jobs/work.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
+import { joinModerations, splitModerations } from '../providers/moderation-request.ts'
 import type { ProviderSuccess, Usage } from '../providers/provider.ts'
 import { completeUsage, readServedTier, readUsage } from '../providers/read-usage.ts'
 import { isWorthKeeping } from '../providers/worth-keeping.ts'
@@ -52,7 +53,7 @@ export type ProviderCallDeps = {
   onError: (error: unknown, what: string) => void
 }
 
-/** The request for jobs that go together. A job that is no embedding, or an odd one, goes alone and unchanged. */
+/** The request for jobs that go together. A job that is neither embedding nor moderation, or an odd one, goes alone and unchanged. */
 export async function prepareCall(
   lane: Lane,
   claimedJobs: ClaimedJob[],
@@ -62,6 +63,7 @@ export async function prepareCall(
     ({ claimed }) => claimed.type === 'embedding' && normalizeInputs(claimed.body) !== null,
   )
   if (embeds) return loadEmbeddings(lane, claimedJobs, deps)
+  if (claimedJobs.length > 1) return joinClaimedModerations(claimedJobs)
   const claimedJob = claimedJobs[0]!
   return {
     body: claimedJob.claimed.body,
@@ -81,6 +83,24 @@ export async function prepareCall(
         },
       ]
     },
+  }
+}
+
+function joinClaimedModerations(jobs: ClaimedJob[]): ProviderCall {
+  const bodies = jobs.map(({ claimed }) => claimed.body)
+  return {
+    body: joinModerations(bodies),
+    jobs,
+    known: [],
+    tokens: null,
+    split: (answer) =>
+      splitModerations(answer.body, bodies).map((result, index) => ({
+        job: jobs[index]!,
+        result,
+        ...completeUsage('moderation', bodies[index]!, result, null),
+        servedTier: null,
+        embeddings: [],
+      })),
   }
 }
 

@@ -5,7 +5,7 @@ import type { Config } from '../../config/schema.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { priceInNano } from '../../lib/price.ts'
 import { type CostEstimate, estimateCost } from '../../providers/accounting.ts'
-import { coalesceKey } from '../../providers/embeddings.ts'
+import { readCoalesceKey } from '../../providers/coalesce-key.ts'
 import { CallType } from '../../providers/provider.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
@@ -134,7 +134,7 @@ function startsCall(
   body: JsonObject,
   { inputs, tokens }: CostEstimate,
 ): boolean {
-  const key = type === 'embedding' && lane.coalesce !== null ? coalesceKey(body) : null
+  const key = lane.coalesce === null ? null : readCoalesceKey(type, body)
   if (key === null || lane.coalesce === null) return true
   const pack = packs.get(key)
   const fitsIn =

@@ -221,6 +221,20 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     const input = [fresh('kind'), fresh('[[flag]] unkind')]
     const { results } = await client.moderations.create({ model: 'sim/chat', input })
     expect(results.map(({ flagged }) => flagged)).toEqual([false, true])
+    // On a lane that coalesces, those that come together share a request.
+    const before = (await stack.simulator.calls()).length
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, index) =>
+        client.moderations.create({
+          model: 'sim/embed',
+          input: fresh(index % 3 === 0 ? '[[flag]] unkind' : 'kind'),
+        }),
+      ),
+    )
+    expect(answers.map((answer) => answer.results.map(({ flagged }) => flagged))).toEqual(
+      answers.map((_, index) => [index % 3 === 0]),
+    )
+    expect((await stack.simulator.calls()).length - before).toBeLessThan(12)
   })
 
   test('errors have their classes, with our words and those of the provider', async () => {

@@ -21,7 +21,7 @@ import {
 } from '../../lib/redis.ts'
 import type { Sealer } from '../../lib/sealer.ts'
 import { estimateCost } from '../../providers/accounting.ts'
-import { coalesceKey } from '../../providers/embeddings.ts'
+import { readCoalesceKey } from '../../providers/coalesce-key.ts'
 import type { ScheduleWork } from '../../schedules/work.ts'
 import { createJobStore } from '../../services/job-store.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
@@ -134,7 +134,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     batchTurnaround: () => null,
     estimateCost: (lane, type, body) => ({
       ...estimateCost({ kind: lane.kind, type, body }),
-      coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+      coalesceKey: readCoalesceKey(type, body),
     }),
     countTokens: () => null,
     checkWebhookUrl: createAddressGuard({ allowPrivateAddresses: false }).checkUrl,

@@ -17,7 +17,7 @@ import { tenantRoot } from '../../../jobs/keys.ts'
 import { createIds } from '../../../lib/job-id.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
-import { coalesceKey } from '../../../providers/embeddings.ts'
+import { readCoalesceKey } from '../../../providers/coalesce-key.ts'
 import { testSealer } from '../../helpers/encryption.ts'
 import { TENANT } from '../../helpers/store.ts'
 import { openWorkshop, type WorkshopOptions } from '../workers/fixture.ts'
@@ -93,7 +93,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
         listModels: () => listModels(settings.config),
         estimateCost: (lane, type, body) => ({
           ...estimateCost({ kind: lane.kind, type, body }),
-          coalesceKey: type === 'embedding' ? coalesceKey(body) : null,
+          coalesceKey: readCoalesceKey(type, body),
         }),
         checkWebhookUrl: () => ({ ok: true }),
         batchTurnaround: () => null,
