@@ -2,7 +2,18 @@ import { readFileSync } from 'node:fs'
 import type { RedisClient } from '../lib/redis.ts'
 import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
 
-const NAMES = ['create', 'cancel', 'begin', 'open', 'tally', 'abort', 'finalize', 'finish', 'lease', 'remove'] as const
+const NAMES = [
+  'create',
+  'cancel',
+  'begin',
+  'open',
+  'tally',
+  'abort',
+  'finalize',
+  'finish',
+  'lease',
+  'remove',
+] as const
 type ScriptName = (typeof NAMES)[number]
 
 export type BatchScripts = (name: ScriptName, root: string, args: (string | number)[]) => Promise<unknown>

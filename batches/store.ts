@@ -129,7 +129,8 @@ export function createBatches(
       return batch && { kind: kind === 'late' ? 'late' : 'cancelling', batch }
     },
 
-    remove: async (tenant, id) => (await scripts('remove', root(tenant), [id])) as 'removed' | 'open' | 'none',
+    remove: async (tenant, id) =>
+      (await scripts('remove', root(tenant), [id])) as 'removed' | 'open' | 'none',
   }
 
   /** A lost message costs a second: workers look by themselves. */

@@ -200,7 +200,10 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
       const batch = await find(request)
       const id = toMessageBatchId(batch.id)
       if (!isOver(batch.status)) {
-        throw new ApiError('invalid_request', `${id} has not ended: cancel it, and delete it when it has ended`)
+        throw new ApiError(
+          'invalid_request',
+          `${id} has not ended: cancel it, and delete it when it has ended`,
+        )
       }
       const tenant = tenantOf(request).name
       // The batch goes last: what a crash leaves of it can be deleted again.
