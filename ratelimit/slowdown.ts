@@ -1,48 +1,71 @@
 /**
- * The effect of a 429: the lane runs at `slow` of its speed until `from`, then its speed rises linearly to full.
+ * The effect of 429s: the lane runs at `slow` of its speed until `from`, then its speed rises linearly to full over `recoveryMs`.
  * Levels refill over lived time (the integral of the speed), so the refill is exact however often it is computed.
+ *
+ * How deep a cut is and how long it lasts follows from how far over the limit the lane was, and how often lately: `heat` counts 429s. Each
+ * of a wave adds one, and it fades with the time since the wave before, to a half in half a minute. One stray 429
+ * costs a quarter of a second beyond its pause; a wave of three cuts three tenths, for the better part of a minute.
  */
 export type Slowdown = {
   slow: number
   /** Logical ms at which recovery begins. */
   from: number
-  /** Logical ms of the last cut: 429s of calls that left before it are its echoes. */
+  /** Logical ms of the last wave's first 429: 429s of calls that left before it belong to the same wave. */
   cutAt: number
+  heat: number
+  /** The speed at the first 429 of the wave, which the wave's cut counts from. */
+  before: number
+  recoveryMs: number
 }
 
-const CUT = 0.7
+const STEP = 0.1
+const MOST_STEPS = 3
 const SLOWEST = 0.1
-const RECOVERY_MS = 60_000
+const SHORTEST_MS = 5_000
+const LONGEST_MS = 60_000
+const FADES_MS = 30_000
+const HOTTEST = 10
+
+export function createSlowdown(): Slowdown {
+  return { slow: 1, from: 0, cutAt: -1, heat: 0, before: 1, recoveryMs: LONGEST_MS }
+}
 
 /** The share of its rate that the lane uses at `now`, (0, 1]. */
-export function computeSpeed({ slow, from }: Slowdown, now: number): number {
-  return Math.min(1, slow + ((1 - slow) * Math.max(0, now - from)) / RECOVERY_MS)
+export function computeSpeed({ slow, from, recoveryMs }: Slowdown, now: number): number {
+  return Math.min(1, slow + ((1 - slow) * Math.max(0, now - from)) / recoveryMs)
 }
 
 /** Milliseconds lived between `from` and `now`: the integral of the speed; negative before `from`. */
-export function computeLived({ slow, from }: Slowdown, now: number): number {
+export function computeLived({ slow, from, recoveryMs }: Slowdown, now: number): number {
   const since = now - from
   if (since <= 0) return slow * since
-  if (since >= RECOVERY_MS) return since - ((1 - slow) * RECOVERY_MS) / 2
-  return slow * since + ((1 - slow) * since * since) / (2 * RECOVERY_MS)
+  if (since >= recoveryMs) return since - ((1 - slow) * recoveryMs) / 2
+  return slow * since + ((1 - slow) * since * since) / (2 * recoveryMs)
 }
 
 /** The inverse of `computeLived`: the logical ms at which that much lived time has passed. */
-export function findLived({ slow, from }: Slowdown, lived: number): number {
+export function findLived({ slow, from, recoveryMs }: Slowdown, lived: number): number {
   if (lived <= 0) return from + lived / slow
-  if (lived >= ((1 + slow) * RECOVERY_MS) / 2) return from + lived + ((1 - slow) * RECOVERY_MS) / 2
-  const growth = (1 - slow) / RECOVERY_MS
+  if (lived >= ((1 + slow) * recoveryMs) / 2) return from + lived + ((1 - slow) * recoveryMs) / 2
+  const growth = (1 - slow) / recoveryMs
   // The form of the root without a subtraction: with tiny growth the difference would lose its digits.
   return from + (2 * lived) / (Math.sqrt(slow * slow + 2 * growth * lived) + slow)
 }
 
-/** A 429 at `now`, answered to a call that left at `takenAt`, pausing for `pauseMs`: one cut for each wave of them. */
+/** A 429 at `now`, answered to a call that left at `takenAt`, pausing for `pauseMs`. */
 export function slowDown(slowdown: Slowdown, takenAt: number, now: number, pauseMs: number): void {
   const speed = computeSpeed(slowdown, now)
-  const fresh = takenAt > slowdown.cutAt
-  slowdown.slow = fresh ? Math.max(SLOWEST, speed * CUT) : speed
+  if (takenAt > slowdown.cutAt) {
+    slowdown.heat = (slowdown.heat * FADES_MS) / (FADES_MS + now - slowdown.cutAt)
+    slowdown.before = speed
+    slowdown.cutAt = now
+  }
+  slowdown.heat = Math.min(HOTTEST, slowdown.heat + 1)
+  const steps = Math.min(MOST_STEPS, slowdown.heat)
+  slowdown.slow = Math.min(speed, Math.max(SLOWEST, slowdown.before * (1 - STEP * steps)))
+  const share = Math.min(1, (slowdown.heat - 1) / MOST_STEPS)
+  slowdown.recoveryMs = SHORTEST_MS + (LONGEST_MS - SHORTEST_MS) * share
   slowdown.from = now + pauseMs
-  if (fresh) slowdown.cutAt = now
 }
 
 /** Spreads the end of a pause by up to a tenth, so that lanes paused together do not start together. */

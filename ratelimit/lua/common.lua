@@ -29,7 +29,7 @@ local FIRST = 2 + 8 * BUCKETS
 local SLICES = 600
 local MOST_JITTER_MS = 500
 local DAY_MS = 86400000
-local CUT, SLOWEST, RECOVERY_MS = 0.7, 0.1, 60000
+local LONGEST_RECOVERY_MS = 60000
 
 local floor, min, max = math.floor, math.min, math.max
 local pack, unpackMessage = cmsgpack.pack, cmsgpack.unpack
@@ -90,18 +90,19 @@ local function computeLimits(b)
   return { rates = rates, capacities = capacities, dailyCapacities = { b.requestsPerDay } }
 end
 
--- Slowdown -------------------------------------------------------------------------------------------------
+-- Slowdown: {slow, from, cutAt, heat, before, recovery} -----------------------------------------------------
 
 local function computeSpeed(slowdown, now)
-  return min(1, slowdown.slow + (1 - slowdown.slow) * max(0, now - slowdown.from) / RECOVERY_MS)
+  return min(1, slowdown.slow + (1 - slowdown.slow) * max(0, now - slowdown.from) / slowdown.recovery)
 end
 
 -- The integral of the speed from `from` to `now`.
 local function computeLived(slowdown, now)
   local slow, since = slowdown.slow, now - slowdown.from
   if since <= 0 then return slow * since end
-  if since >= RECOVERY_MS then return since - (1 - slow) * RECOVERY_MS / 2 end
-  return slow * since + (1 - slow) * since * since / (2 * RECOVERY_MS)
+  local recovery = slowdown.recovery
+  if since >= recovery then return since - (1 - slow) * recovery / 2 end
+  return slow * since + (1 - slow) * since * since / (2 * recovery)
 end
 
 -- Breaker: {failures, broken {tenant, prompt, job}…, openings, changedAt, openUntil, probe, tenants, trials
@@ -223,7 +224,7 @@ local function openBucket(number)
     last = server, skew = 0, sequence = 0,
     levels = { 0, 0, 0, 0 },
     window = createLedger(b.window, server), day = createLedger(DAY_MS, server),
-    slowdown = { slow = 1, from = 0, cutAt = -1 },
+    slowdown = { slow = 1, from = 0, cutAt = -1, heat = 0, before = 1, recovery = LONGEST_RECOVERY_MS },
     pausedUntil = 0, pausedReason = '',
     breaker = closeBreaker(-1), retries = { saved = 10, seen = 0, promisedUntil = server, chains = {} },
     learned = {}, observedAt = -1,
@@ -233,6 +234,9 @@ local function openBucket(number)
 
   -- As an older version wrote it.
   if not state.breaker.broken then state.breaker = closeBreaker(-1) end
+  if not state.slowdown.recovery then
+    state.slowdown.heat, state.slowdown.before, state.slowdown.recovery = 0, 1, LONGEST_RECOVERY_MS
+  end
   b.isUntouched = isReading and (not packed or state.leaving ~= nil)
 
   -- If the server's clock falls back, logical time stands still and then goes on.

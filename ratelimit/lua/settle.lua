@@ -7,6 +7,7 @@
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
+local STEP, MOST_STEPS, SLOWEST, SHORTEST_RECOVERY_MS, FADES_MS, HOTTEST = 0.1, 3, 0.1, 5000, 30000, 10
 local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
 local PROVEN_MS, RETRY_MS, LONGEST_RETRY_MS, LESSON_MS = 60000, 600000, 86400000, 66000
 local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
@@ -139,11 +140,24 @@ local function computeLoad(b)
   return load
 end
 
--- One cut of the rate for each wave of 429s: calls that left before the last cut belong to the same wave.
+-- Calls that left before the first 429 of a wave belong to it. How deep the cut is and how long it lasts follows from how many 429s
+-- the wave has, and how many came lately.
+local function slowDown(slowdown, record, now, pauseMs)
+  local speed = computeSpeed(slowdown, now)
+  if record.takenAt > slowdown.cutAt then
+    slowdown.heat = slowdown.heat * FADES_MS / (FADES_MS + now - slowdown.cutAt)
+    slowdown.before, slowdown.cutAt = speed, now
+  end
+  slowdown.heat = min(HOTTEST, slowdown.heat + 1)
+  slowdown.slow = min(speed, max(SLOWEST, slowdown.before * (1 - STEP * min(MOST_STEPS, slowdown.heat))))
+  local share = min(1, (slowdown.heat - 1) / MOST_STEPS)
+  slowdown.recovery = SHORTEST_RECOVERY_MS + (LONGEST_RECOVERY_MS - SHORTEST_RECOVERY_MS) * share
+  slowdown.from = now + pauseMs
+end
+
 local function throttle(b, record, pauseMs, reason)
   local state, now = b.state, b.now
   local slowdown = state.slowdown
-  local speed = computeSpeed(slowdown, now)
   local fresh = record.takenAt > slowdown.cutAt
   state.throttled = state.throttled + 1
   extendPause(state, now + pauseMs, reason)
@@ -151,9 +165,7 @@ local function throttle(b, record, pauseMs, reason)
     slowdown.cutAt = now
     return
   end
-  slowdown.slow = fresh and max(SLOWEST, speed * CUT) or speed
-  slowdown.from = now + pauseMs
-  if fresh then slowdown.cutAt = now end
+  slowDown(slowdown, record, now, pauseMs)
 end
 
 -- How many of the broken calls differ in tenant and this member; '' is unlike any other.

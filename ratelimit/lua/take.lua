@@ -65,10 +65,10 @@ end
 
 -- When the bucket will have lived that many ms from `from` on.
 local function findLived(slowdown, lived)
-  local slow, from = slowdown.slow, slowdown.from
+  local slow, from, recovery = slowdown.slow, slowdown.from, slowdown.recovery
   if lived <= 0 then return from + lived / slow end
-  if lived >= (1 + slow) * RECOVERY_MS / 2 then return from + lived + (1 - slow) * RECOVERY_MS / 2 end
-  local growth = (1 - slow) / RECOVERY_MS
+  if lived >= (1 + slow) * recovery / 2 then return from + lived + (1 - slow) * recovery / 2 end
+  local growth = (1 - slow) / recovery
   return from + 2 * lived / (math.sqrt(slow * slow + 2 * growth * lived) + slow)
 end
 

@@ -508,7 +508,7 @@ describe.each([
       const state = await gate.read(lane)
       expect(state.levels).toEqual(before.levels)
       expect(state.learned).toEqual(before.learned)
-      expect(state.speed).toBe(0.7)
+      expect(state.speed).toBe(0.9)
     })
 
     it('learns nothing for a dimension without a configured limit, nor from a limit of nothing', async () => {
@@ -569,14 +569,26 @@ describe.each([
       expect((await gate.read(lane)).speed).toBeCloseTo(0.49, 2)
     })
 
-    it('returns to the full rate in a straight line over the minute after the pause', async () => {
-      const { gate, clock } = create()
-      const { permits } = await gate.take(lane, [CALL])
-      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: 1000 }])
-      clock.now += 1000
-      for (const speed of [0.7, 0.85, 1, 1]) {
-        expect((await gate.read(lane)).speed).toBeCloseTo(speed, 9)
-        clock.now += 30_000
+    it('returns to the full rate in a straight line: at once after a stray one, over a minute after a wave', async () => {
+      for (const [count, speeds, stepMs] of [
+        [1, [0.9, 0.95, 1, 1], 2500],
+        [4, [0.7, 0.85, 1, 1], 30_000],
+      ] as const) {
+        const { gate, clock } = create()
+        const wave: string[] = []
+        for (let i = 0; i < count; i++) {
+          wave.push(...(await gate.take(lane, [CALL])).permits)
+          clock.now += 100
+        }
+        await gate.settle(
+          lane,
+          wave.map((permit) => ({ permit, actual: CALL, throttledMs: 1000 })),
+        )
+        clock.now += 1000
+        for (const speed of speeds) {
+          expect((await gate.read(lane)).speed).toBeCloseTo(speed, 9)
+          clock.now += stepMs
+        }
       }
     })
 
@@ -616,8 +628,8 @@ describe.each([
       expect((await gate.take(lane, [CALL])).waitingFor).toBe('provider_pause')
       await gate.resume(lane)
       expect((await gate.take(lane, [CALL])).permits).toHaveLength(1)
-      clock.now += 30_000
-      expect((await gate.read(lane)).speed).toBeCloseTo(0.85, 9)
+      clock.now += 2500
+      expect((await gate.read(lane)).speed).toBeCloseTo(0.95, 9)
     })
 
     it('is not cut short by a shorter pause', async () => {

@@ -182,7 +182,7 @@ describe('a lane', () => {
     expect(lane.learned).toEqual({ requests: 12_000, tokens: 3_000_000, concurrency: null })
     expect(lane.rates).toMatchObject({ requests: 6000, tokens: 1_500_000 })
     expect(lane).toMatchObject({ throttled: 1, paused_reason: 'throttled', waiting_for: 'provider_pause' })
-    expect(lane.speed).toBeCloseTo(0.7)
+    expect(lane.speed).toBeCloseTo(0.9)
     expect(Date.parse(lane.paused_until!)).toBeGreaterThan(Date.now() + 50_000)
   })
 

@@ -11,7 +11,7 @@ import { toQuantities } from '../../../ratelimit/lane-state.ts'
 import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from '../../../ratelimit/limits.ts'
 import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
 import type { Slowdown } from '../../../ratelimit/slowdown.ts'
-import { computeLived, computeSpeed } from '../../../ratelimit/slowdown.ts'
+import { computeLived, computeSpeed, createSlowdown } from '../../../ratelimit/slowdown.ts'
 import {
   findPacing,
   keepLearning,
@@ -76,7 +76,7 @@ export function createBucket(window: number, now: number): BucketState {
     window: createLedger(window, now),
     day: createLedger(DAY_MS, now),
     claim: null,
-    slowdown: { slow: 1, from: 0, cutAt: -1 },
+    slowdown: createSlowdown(),
     pausedUntil: 0,
     pausedReason: '',
     breaker: createBreaker(),

@@ -56,8 +56,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/settle.lua',
-    find: 'local fresh = record.takenAt > slowdown.cutAt',
-    replace: 'local fresh = true',
+    find: 'if record.takenAt > slowdown.cutAt then',
+    replace: 'if true then',
     tests: LIMITS,
     titles: 'cuts the rate once',
     says: 'each call of a wave of 429s cuts the rate',
