@@ -13,6 +13,8 @@ export const keys = {
   ops: 'ops-key-for-the-pictures',
 }
 
+export type Keys = typeof keys
+
 export type Stack = { url: string; close(): Promise<void> }
 
 /** A small window, so that a minute shows how limits are used. */
@@ -24,8 +26,14 @@ const limits = {
   mistral: { requests_per_minute: 240 },
 }
 
-/** Everything on free ports and in a temporary folder. The providers are simulated, whatever they are called. */
-export async function startStack(): Promise<Stack> {
+/**
+ * Everything on free ports and in a temporary folder. The providers are simulated, whatever they are called.
+ *
+ * @param models of each provider, for other pictures than the ordinary ones; `openai` is slow then
+ */
+export async function startStack(
+  models: Record<keyof typeof limits, string[]> | null = null,
+): Promise<Stack> {
   const closers: (() => Promise<unknown>)[] = []
   const close = async () => {
     for (const stop of closers.splice(0).reverse()) await stop()
@@ -49,7 +57,9 @@ export async function startStack(): Promise<Stack> {
       urls[name] = await simulator.listen()
     }
     const path = join(folder, 'sluice.yaml')
-    await writeFile(path, describeConfig(redis.url, urls, join(folder, 'spool')))
+    const spool = join(folder, 'spool')
+    const config = describeConfig(redis.url, urls, spool, models ?? usualModels)
+    await writeFile(path, models === null ? config : slowDown(config))
     const roles = await Promise.allSettled((['api', 'worker'] as const).map((role) => startRole(role, path)))
     const processes = roles.filter((role) => role.status === 'fulfilled').map((role) => role.value)
     closers.push(() => Promise.all(processes.map((one) => one.stop())))
@@ -63,12 +73,39 @@ export async function startStack(): Promise<Stack> {
   }
 }
 
-function describeConfig(redis: string, urls: Record<string, string>, spool: string): string {
+const usualModels = {
+  openai: ['gpt-5-mini', 'text-embedding-3-small'],
+  anthropic: ['claude-haiku-4-5'],
+  mistral: ['mistral-small'],
+}
+
+const prices: Record<string, object> = {
+  'gpt-5-mini': { input: 0.25, output: 2 },
+  'text-embedding-3-small': { input: 0.02 },
+  'claude-haiku-4-5': { input: 1, output: 5 },
+}
+const usualPrice = { input: 0.1, output: 0.3 }
+
+/** In a storm many jobs wait for a limit. */
+function slowDown(config: string): string {
+  return config.replace(
+    JSON.stringify(limits.openai).slice(0, -1),
+    '{"requests_per_minute":60,"tokens_per_minute":9000',
+  )
+}
+
+function describeConfig(
+  redis: string,
+  urls: Record<string, string>,
+  spool: string,
+  models: Record<keyof typeof limits, string[]>,
+): string {
   const provider = (name: keyof typeof limits, concurrency: number) => `
     kind: openai-compatible
     base_url: ${urls[name]}
     limits: ${JSON.stringify({ ...limits[name], window: `${WINDOW_MS}ms`, max_concurrency: concurrency })}
-    retry: { max_attempts: 4, base: 800ms, cap: 4s }`
+    retry: { max_attempts: 4, base: 800ms, cap: 4s }
+    models: ${JSON.stringify(Object.fromEntries(models[name].map((model) => [model, { price: prices[model] ?? usualPrice }])))}`
   return `
 server: { port: 0 }
 redis: { url: "${redis}" }
@@ -76,15 +113,8 @@ worker: { spool: "${spool}" }
 webhooks: { secret: whsec_dHJ5LW91dC1zZWNyZXQtbm90LWZvci1wcm9kdWN0aW9u, allow_private_addresses: true }
 providers:
   openai:${provider('openai', 64)}
-    models:
-      gpt-5-mini: { price: { input: 0.25, output: 2.00 } }
-      text-embedding-3-small: { price: { input: 0.02 } }
   anthropic:${provider('anthropic', 24)}
-    models:
-      claude-haiku-4-5: { price: { input: 1.00, output: 5.00 } }
   mistral:${provider('mistral', 12)}
-    models:
-      mistral-small: { price: { input: 0.10, output: 0.30 } }
 tenants:
   acme: { keys: [${keys.acme}], weight: 3, limits: { max_queued: 4000, budget_usd_per_day: 5 } }
   birch: { keys: [${keys.birch}], limits: { max_queued: 1000, budget_usd_per_day: 0.2 } }

@@ -622,3 +622,87 @@ async function findFaults(page: Page): Promise<string[]> {
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`)
 }
+
+test('in a storm the page says in one look what is stuck, why, who is loud, what failed and what to do', async () => {
+  const ops = 'ops-key-of-the-storm-0123456789'
+  const keyOf = (tenant: string) => `${tenant}-key-of-the-storm-0123456789`
+  const models = (prefix: string, count: number) =>
+    Array.from(
+      { length: count },
+      (_, number) => `${prefix}${number}: { price: { input: 1, output: 2 } }`,
+    ).join(', ')
+  const base = /base_url: (\S+)/
+  let before = ''
+  await stack.rewriteConfig((text) => {
+    before = text
+    const provider = (name: string, limits: string, own: string) =>
+      `  ${name}: { kind: openai-compatible, base_url: ${base.exec(text)![1]}, api_key: k, limits: ${limits}, retry: { base: 10ms, cap: 20ms, max_attempts: 2 }, models: { ${own} } }\n`
+    const more =
+      provider('down', '{ max_concurrency: 64 }', models('m', 8)) +
+      provider('slow', '{ requests_per_minute: 6 }', models('m', 1)) +
+      provider('rest', '{ max_concurrency: 4 }', models('m', 30))
+    return `${text.replace('providers:\n', `providers:\n${more}`)}
+tenants:
+  acme: { keys: [${keyOf('acme')}] }
+  birch: { keys: [${keyOf('birch')}], limits: { budget_usd_per_day: 5 } }
+  ops: { keys: [${ops}], admin: true }
+`
+  })
+  const send = async (tenant: string, jobs: JobRequest[]) => {
+    const headers = { authorization: `Bearer ${keyOf(tenant)}`, 'content-type': 'application/x-ndjson' }
+    const body = jobs.map((job) => JSON.stringify(job)).join('\n')
+    const answer = await (await fetch(`${url}/v1/jobs/bulk`, { method: 'POST', headers, body })).text()
+    expect(answer).not.toContain('"error"')
+  }
+  const jobs = (model: string, count: number, text: string): JobRequest[] =>
+    Array.from({ length: count }, (_, number) => ({
+      type: 'chat',
+      body: { model, messages: [{ role: 'user', content: `${text} ${model} ${number}` }] },
+    }))
+  // Until the file is in effect.
+  await expect.poll(async () => (await fetch(`${url}/v1/lanes`)).status, { timeout: 15_000 }).toBe(401)
+  await send('acme', jobs('slow/m0', 120, 'stuck'))
+  const outage = Array.from({ length: 8 }, (_, lane) => jobs(`down/m${lane}`, 12, '[[fault:503]]')).flat()
+  await send('birch', outage)
+  await send(
+    'birch',
+    Array.from({ length: 6 }, (_, lane) => jobs(`rest/m${lane}`, 3, '[[fault:400]]')).flat(),
+  )
+
+  const page = await open('', { tolerated: /status of 401/ })
+  await page.getByLabel('Admin key').fill(ops)
+  await page.getByRole('button', { name: 'Open' }).click()
+  // What is stuck, and why, before everything else.
+  const provider = page.getByRole('article', { name: 'Provider down' })
+  await provider
+    .getByText(/8 lanes, all provider down since \d\d:\d\d, last error 503/)
+    .waitFor({ timeout: 20_000 })
+  const first = page.getByRole('region', { name: 'Lanes', exact: true }).getByRole('article').first()
+  expect(await first.getAttribute('aria-label')).toBe('Provider down')
+  await laneCard(page, 'slow/m0').getByText('at its limit').waitFor()
+  // What rests is one line, and the page is short.
+  await page.getByText(/3\d lanes with nothing to do/).waitFor()
+  expect(await page.evaluate<number>('document.body.scrollHeight')).toBeLessThan(2_200)
+  // Who is loud: the most open jobs at the top; sorted by what failed, another one is.
+  const tenants = page.getByRole('region', { name: 'Who submits, who is served' })
+  const loudest = () => tenants.getByRole('row').nth(1).getByRole('rowheader').textContent()
+  await expect.poll(loudest).toBe('acme')
+  await tenants.getByRole('button', { name: 'Failed' }).click()
+  await expect.poll(loudest, { timeout: 10_000 }).toBe('birch')
+  // What failed: a line for each error, over all lanes.
+  const failures = page.getByRole('region', { name: /^Failed/ })
+  await failures.getByText('6 lanes, birch').waitFor({ timeout: 10_000 })
+  // What to do: one line for the provider, with its button.
+  const attention = page.getByRole('region', { name: 'Wants attention' })
+  expect(await attention.getByText('provider down').count()).toBe(1)
+  await attention.getByRole('button', { name: /^(Pause|Resume) down$/ }).click()
+  await page
+    .getByRole('dialog')
+    .getByRole('button', { name: /^(Pause|Resume)$/ })
+    .click()
+  await page
+    .getByText(/down (is paused|goes on)/)
+    .first()
+    .waitFor()
+  await stack.rewriteConfig(() => before)
+})

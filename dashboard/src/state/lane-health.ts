@@ -1,5 +1,5 @@
 import { describePause, describeWait, formatShare } from '../format.ts'
-import type { Lane } from '../wire.ts'
+import type { BrokenCall, Lane } from '../wire.ts'
 
 export type Tone = 'good' | 'info' | 'warn' | 'bad' | 'idle'
 
@@ -18,11 +18,12 @@ export function readPauseEnd(lane: Lane, now: number): number | null {
 
 /** The worst first: what the lane suffers from, what it waits for, that it flows, that it rests. */
 export function judgeLane(lane: Lane): LaneHealth {
+  const [last] = lane.breaker.last_broken
   if (lane.breaker.state === 'open') {
     return {
       tone: 'bad',
       label: 'provider down',
-      detail: `${lane.breaker.failures} broken calls in a row; nothing leaves until its breaker lets a probe through`,
+      detail: `${lane.breaker.failures} broken calls in a row${last === undefined ? '' : `, last error ${describeBroken(last)}`}; nothing leaves until its breaker lets a probe through`,
     }
   }
   if (lane.paused_until !== null) {
@@ -45,4 +46,15 @@ export function judgeLane(lane: Lane): LaneHealth {
   if (lane.in_flight > 0 || isWaiting)
     return { tone: 'good', label: 'flowing', detail: 'nothing holds it back' }
   return { tone: 'idle', label: 'idle', detail: 'nothing to do' }
+}
+
+/** What a provider said is shown so far; the rest is on the page of the lane. */
+const LONGEST_MESSAGE = 120
+
+/** `503 overloaded: the server is overloaded`, as short as it can be said. */
+export function describeBroken({ status, code, message }: BrokenCall): string {
+  const name = [status, code].filter((part) => part !== null).join(' ')
+  if (message === null || message === '') return name
+  const text = message.length > LONGEST_MESSAGE ? `${message.slice(0, LONGEST_MESSAGE)}…` : message
+  return `${name}: ${text}`
 }

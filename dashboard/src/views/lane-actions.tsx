@@ -13,10 +13,30 @@ const durations = [
   { name: 'until somebody resumes it', ms: null },
 ]
 
+/** What is paused: a lane, or all lanes of a provider. */
+type Target = {
+  name: string
+  isPaused: boolean
+  path: (action: 'pause' | 'resume') => string
+  /** Of both requests, besides how long and why. */
+  body: object | null
+}
+
 /** The button that pauses a lane, or lets it go on; each asks first. */
 export function LaneActions({ lane }: { lane: Lane }) {
+  const path = (action: string) => `/v1/lanes/${encodeURIComponent(lane.id)}/${action}`
+  return <PauseActions target={{ name: lane.id, isPaused: lane.paused_until !== null, path, body: null }} />
+}
+
+/** The same for all lanes of a provider. */
+export function ProviderActions({ provider, isPaused }: { provider: string; isPaused: boolean }) {
+  const path = (action: string) => `/v1/lanes/${action}`
+  return <PauseActions target={{ name: provider, isPaused, path, body: { provider } }} />
+}
+
+function PauseActions({ target }: { target: Target }) {
+  const { name, isPaused } = target
   const [isOpen, setOpen] = useState(false)
-  const isPaused = lane.paused_until !== null
   const [asked, setAsked] = useState<'pause' | 'resume'>('pause')
   const close = () => setOpen(false)
   return (
@@ -24,7 +44,7 @@ export function LaneActions({ lane }: { lane: Lane }) {
       <button
         type="button"
         class="small"
-        aria-label={`${isPaused ? 'Resume' : 'Pause'} ${lane.id}`}
+        aria-label={`${isPaused ? 'Resume' : 'Pause'} ${name}`}
         onClick={() => {
           // What was asked stays so, should the lane change while the question stands.
           setAsked(isPaused ? 'resume' : 'pause')
@@ -34,32 +54,33 @@ export function LaneActions({ lane }: { lane: Lane }) {
         <Icon name={isPaused ? 'play' : 'pause'} /> {isPaused ? 'Resume' : 'Pause'}
       </button>
       {!isOpen ? null : asked === 'pause' ? (
-        <PauseDialog lane={lane} onClose={close} />
+        <PauseDialog target={target} onClose={close} />
       ) : (
-        <ResumeDialog lane={lane} onClose={close} />
+        <ResumeDialog target={target} onClose={close} />
       )}
     </>
   )
 }
 
-function PauseDialog({ lane, onClose }: { lane: Lane; onClose: () => void }) {
+function PauseDialog({ target, onClose }: { target: Target; onClose: () => void }) {
   const app = useApp()
   const [choice, setChoice] = useState(1)
   const [reason, setReason] = useState('')
   const { name, ms } = durations[choice]!
   const pause = async () => {
     const body = {
+      ...target.body,
       ...(ms === null ? {} : { for_ms: ms }),
       ...(reason.trim() === '' ? {} : { reason: reason.trim() }),
     }
-    await app.api.json(lanePath(lane, 'pause'), { method: 'POST', body })
-    app.notify('good', `${lane.id} is paused ${ms === null ? name : `for ${name}`}.`)
+    await app.api.json(target.path('pause'), { method: 'POST', body })
+    app.notify('good', `${target.name} is paused ${ms === null ? name : `for ${name}`}.`)
   }
   return (
-    <Dialog title={`Pause ${lane.id}?`} action="Pause" onConfirm={pause} onClose={onClose}>
+    <Dialog title={`Pause ${target.name}?`} action="Pause" onConfirm={pause} onClose={onClose}>
       <p>
-        No call leaves this lane, from any process, until the pause ends. Calls under way go on, and jobs that
-        come wait in order.
+        No call leaves {target.body === null ? 'this lane' : 'any lane of this provider'}, from any process,
+        until the pause ends. Calls under way go on, and jobs that come wait in order.
       </p>
       <label>
         How long
@@ -85,22 +106,21 @@ function PauseDialog({ lane, onClose }: { lane: Lane; onClose: () => void }) {
   )
 }
 
-function ResumeDialog({ lane, onClose }: { lane: Lane; onClose: () => void }) {
+function ResumeDialog({ target, onClose }: { target: Target; onClose: () => void }) {
   const app = useApp()
   const resume = async () => {
-    await app.api.json(lanePath(lane, 'resume'), { method: 'POST' })
-    app.notify('good', `${lane.id} goes on.`)
+    await app.api.json(target.path('resume'), {
+      method: 'POST',
+      ...(target.body === null ? {} : { body: target.body }),
+    })
+    app.notify('good', `${target.name} goes on.`)
   }
   return (
-    <Dialog title={`Resume ${lane.id}?`} action="Resume" onConfirm={resume} onClose={onClose}>
+    <Dialog title={`Resume ${target.name}?`} action="Resume" onConfirm={resume} onClose={onClose}>
       <p>
-        Calls leave again at once, at the lane’s rate. Should the pause be the provider’s own wish, it may
-        answer with 429 again.
+        Calls leave again at once, at the rate of {target.body === null ? 'the lane' : 'each lane'}. Should
+        the pause be the provider’s own wish, it may answer with 429 again.
       </p>
     </Dialog>
   )
-}
-
-function lanePath(lane: Lane, action: string): string {
-  return `/v1/lanes/${encodeURIComponent(lane.id)}/${action}`
 }

@@ -1,18 +1,17 @@
-import { useState } from 'preact/hooks'
 import { Chip } from '../components/chip.tsx'
-import { Empty, Loading } from '../components/empty.tsx'
-import { Bar, Parts } from '../components/gauge.tsx'
+import { Loading } from '../components/empty.tsx'
+import { Parts } from '../components/gauge.tsx'
 import { Stat } from '../components/stat.tsx'
-import { countOf, formatCount, formatRate, formatShare, formatUsd } from '../format.ts'
+import { countOf, formatCount, formatRate, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { findConcerns } from '../state/attention.ts'
+import { type Concern, findConcerns, sumFailures } from '../state/attention.ts'
 import { linkToJobs, linkToLane } from '../state/route.ts'
 import type { Overview } from '../wire.ts'
 import { GroupProgress } from './group-progress.tsx'
-import { LaneCard } from './lane-card.tsx'
+import { ProviderActions } from './lane-actions.tsx'
+import { LanesByImpact } from './lanes-by-impact.tsx'
+import { TenantsBy } from './tenants-by.tsx'
 
-/** With more lanes than this there is a field to find one. */
-const MANY_LANES = 8
 /** Of what wants attention, the worst first. */
 const SHOWN_CONCERNS = 12
 /** Lines of each list beside the lanes. */
@@ -29,9 +28,9 @@ export function OverviewView() {
         <div>
           <Attention overview={overview} />
         </div>
-        <Lanes overview={overview} />
+        <LanesByImpact all={overview.lanes} />
         <aside aria-label="In short">
-          <Shares overview={overview} />
+          <TenantsBy overview={overview} />
           <Progress overview={overview} />
           <Failures overview={overview} />
         </aside>
@@ -46,6 +45,7 @@ function Totals({ overview }: { overview: Overview }) {
   const { tenants, lanes } = overview
   const counts = (name: 'queued' | 'scheduled' | 'failed') => sum(tenants.map(({ counts }) => counts[name]))
   const reserved = sum(tenants.map((tenant) => tenant.reserved_usd))
+  const budget = sum(tenants.map((tenant) => tenant.budget_usd_per_day ?? 0))
   const throttled = sum(lanes.map((lane) => lane.throttled))
   // Less than at first: a lane has left.
   const recent = Math.max(0, throttled - (total.throttled.find((count) => count !== null) ?? throttled))
@@ -94,7 +94,11 @@ function Totals({ overview }: { overview: Overview }) {
       <Stat
         name="Spent today"
         value={formatUsd(sum(tenants.map((tenant) => tenant.spent_usd)))}
-        note={`${formatUsd(reserved)} reserved, since 0:00 UTC`}
+        note={
+          budget > 0
+            ? `+ ${formatUsd(reserved)} reserved, of ${formatUsd(budget)} in budgets`
+            : `${formatUsd(reserved)} reserved, since 0:00 UTC`
+        }
         values={total.spent}
       />
       <Stat
@@ -105,40 +109,6 @@ function Totals({ overview }: { overview: Overview }) {
         {...(recent > 0 ? { tone: 'bad' as const } : {})}
       />
     </dl>
-  )
-}
-
-function Lanes({ overview }: { overview: Overview }) {
-  const [search, setSearch] = useState('')
-  const sought = search.trim().toLowerCase()
-  const lanes = overview.lanes.filter(({ id }) => id.toLowerCase().includes(sought))
-  return (
-    <section aria-labelledby="lanes">
-      <div class="section-head">
-        <h2 id="lanes">Lanes</h2>
-        {overview.lanes.length > MANY_LANES ? (
-          <input
-            type="search"
-            aria-label="Find a lane"
-            placeholder="Find a lane"
-            value={search}
-            onInput={(event) => setSearch(event.currentTarget.value)}
-          />
-        ) : null}
-      </div>
-      {overview.lanes.length === 0 ? (
-        <Empty title="There are no lanes yet.">
-          <p>
-            Name a model below <code>providers</code> in <code>sluice.yaml</code>; the file is read again when
-            it changes. A lane is one <code>provider/model</code>.
-          </p>
-        </Empty>
-      ) : lanes.length === 0 ? (
-        <Empty title="No lane has that in its name." />
-      ) : (
-        lanes.map((lane) => <LaneCard key={lane.id} lane={lane} />)
-      )}
-    </section>
   )
 }
 
@@ -154,10 +124,10 @@ function Attention({ overview }: { overview: Overview }) {
         </p>
       ) : (
         <ul class="lines">
-          {concerns.slice(0, SHOWN_CONCERNS).map(({ id, tone, subject, kind, text }) => (
-            <li key={id} class={`concern ${tone}`}>
-              <a href={kind === 'lane' ? linkToLane(subject) : '#/tenants'}>{subject}</a>{' '}
-              <span class="muted">{text}</span>
+          {concerns.slice(0, SHOWN_CONCERNS).map((concern) => (
+            <li key={concern.id} class={`concern ${concern.tone}`}>
+              <b>{concern.subject}</b> <span class="muted">{concern.text}</span>{' '}
+              <ConcernAction concern={concern} />
             </li>
           ))}
           {concerns.length > SHOWN_CONCERNS ? (
@@ -169,27 +139,26 @@ function Attention({ overview }: { overview: Overview }) {
   )
 }
 
-function Shares({ overview }: { overview: Overview }) {
-  const tenants = [...overview.tenants].sort((a, b) => b.share - a.share).slice(0, SIDE_LINES)
-  if (overview.tenants.length < 2) return null
-  return (
-    <section class="panel" aria-labelledby="shares">
-      <h2 id="shares">
-        Who is served <span class="muted">share of the last minute</span>
-      </h2>
-      <ul class="lines">
-        {tenants.map(({ id, share, finished_per_minute: rate }) => (
-          <li key={id} class="share-line">
-            <a href="#/tenants">{id}</a>
-            <Bar label={`${id}: ${formatShare(share)}`} share={share} />
-            <span class="num right" title={`${formatRate(rate)} jobs a minute`}>
-              {formatShare(share)}
-            </span>
-          </li>
-        ))}
-      </ul>
-    </section>
+/** What is to be done about it. */
+function ConcernAction({ concern: { action } }: { concern: Concern }) {
+  const link = (href: string, text: string) => (
+    <a class="action" href={href}>
+      {text}
+    </a>
   )
+  switch (action.kind) {
+    case 'resume-provider':
+    case 'pause-provider':
+      return <ProviderActions provider={action.provider} isPaused={action.kind === 'resume-provider'} />
+    case 'lane':
+      return link(linkToLane(action.lane), 'See the lane')
+    case 'cancel':
+      return link(linkToJobs({ tenant: action.tenant, status: 'queued' }), 'See or cancel its jobs')
+    case 'budget':
+      return link('#/tenants', 'See budgets')
+    case 'price':
+      return <span class="note">Set `price` of the model in sluice.yaml.</span>
+  }
 }
 
 function Progress({ overview }: { overview: Overview }) {
@@ -213,8 +182,9 @@ function Progress({ overview }: { overview: Overview }) {
   )
 }
 
+/** Failed jobs by their error, over all lanes and tenants. */
 function Failures({ overview }: { overview: Overview }) {
-  const failures = [...overview.failures].sort((a, b) => b.count - a.count).slice(0, SIDE_LINES)
+  const failures = sumFailures(overview.failures).slice(0, SIDE_LINES)
   if (failures.length === 0) return null
   const most = failures[0]!.count
   return (
@@ -223,10 +193,14 @@ function Failures({ overview }: { overview: Overview }) {
         <a href="#/failures">Failed</a> <span class="muted">by error</span>
       </h2>
       <ul class="lines">
-        {failures.map(({ tenant, lane, code, count }) => (
-          <li key={`${tenant} ${lane} ${code}`} class="failure-line">
-            <span class="clip" title={`${code} in ${lane}, ${tenant}`}>
-              <code>{code}</code> <span class="muted">{lane}</span>
+        {failures.map(({ code, count, lanes, tenants }) => (
+          <li key={code} class="failure-line">
+            <span class="clip" title={`${lanes.join(', ')}; ${tenants.join(', ')}`}>
+              <code>{code}</code>{' '}
+              <span class="muted">
+                {lanes.length === 1 ? lanes[0] : countOf(lanes.length, 'lane')},{' '}
+                {tenants.length === 1 ? tenants[0] : countOf(tenants.length, 'tenant')}
+              </span>
             </span>
             <Parts label={code} parts={[{ name: 'failed', count, tone: 'bad' }]} total={most} />
             <span class="num right">{formatCount(count)}</span>

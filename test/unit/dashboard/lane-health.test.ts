@@ -54,7 +54,7 @@ describe('findConcerns', () => {
     expect(findConcerns(makeOverview(0))).toEqual([])
   })
 
-  test('names lanes in trouble, budgets and queues near their end, the worst first', () => {
+  test('names lanes in trouble, budgets and queues near their end, the worst first, and of those what holds up most', () => {
     const counts = { scheduled: 0, queued: 95, running: 0, completed: 0, failed: 0, cancelled: 0 }
     const concerns = findConcerns(
       makeOverview(0, {
@@ -71,8 +71,8 @@ describe('findConcerns', () => {
     expect(concerns.map(({ subject, tone }) => `${tone} ${subject}`)).toEqual([
       'bad b/b',
       'bad birch',
-      'warn openai/small',
       'warn acme',
+      'warn openai/small',
     ])
   })
 })

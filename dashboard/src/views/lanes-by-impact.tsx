@@ -1,0 +1,166 @@
+import { useState } from 'preact/hooks'
+import { Chip } from '../components/chip.tsx'
+import { Empty } from '../components/empty.tsx'
+import { Table } from '../components/table.tsx'
+import { countOf, formatCount } from '../format.ts'
+import { describeTrouble } from '../state/attention.ts'
+import { countStuck, type ProviderTrouble, rankLanes } from '../state/impact.ts'
+import { judgeLane } from '../state/lane-health.ts'
+import { linkToLane } from '../state/route.ts'
+import type { Lane } from '../wire.ts'
+import { LaneActions, ProviderActions } from './lane-actions.tsx'
+import { LaneCard } from './lane-card.tsx'
+
+/** With more lanes than this there is a field to find one. */
+const MANY_LANES = 8
+/** So few lanes are all shown in full, idle ones too. */
+const FEW_LANES = 3
+/** Lanes shown in full; the others have a line each. */
+const CARDS = 4
+/** Lines of lanes; who looks for another one finds it by its name. */
+const LINES = 60
+
+/** Lanes by what they hold up and why; those that rest are one line. */
+export function LanesByImpact({ all }: { all: readonly Lane[] }) {
+  const [search, setSearch] = useState('')
+  const sought = search.trim().toLowerCase()
+  const lanes = all.filter(({ id }) => id.toLowerCase().includes(sought))
+  return (
+    <section aria-labelledby="lanes">
+      <div class="section-head">
+        <h2 id="lanes">Lanes</h2>
+        {all.length > MANY_LANES ? (
+          <input
+            type="search"
+            aria-label="Find a lane"
+            placeholder="Find a lane"
+            value={search}
+            onInput={(event) => setSearch(event.currentTarget.value)}
+          />
+        ) : null}
+      </div>
+      {all.length === 0 ? (
+        <Empty title="There are no lanes yet.">
+          <p>
+            Name a model below <code>providers</code> in <code>sluice.yaml</code>; the file is read again when
+            it changes. A lane is one <code>provider/model</code>.
+          </p>
+        </Empty>
+      ) : lanes.length === 0 ? (
+        <Empty title="No lane has that in its name." />
+      ) : lanes.length <= FEW_LANES ? (
+        <Few lanes={lanes} />
+      ) : (
+        <Ranked lanes={lanes} isSought={sought !== ''} />
+      )}
+    </section>
+  )
+}
+
+function Few({ lanes }: { lanes: readonly Lane[] }) {
+  const ranked = rankLanes(lanes)
+  return (
+    <>
+      {ranked.providers.map((trouble) => (
+        <ProviderCard key={trouble.provider} trouble={trouble} />
+      ))}
+      {[...ranked.lanes, ...ranked.idle].map((lane) => (
+        <LaneCard key={lane.id} lane={lane} />
+      ))}
+    </>
+  )
+}
+
+function Ranked({ lanes, isSought }: { lanes: readonly Lane[]; isSought: boolean }) {
+  const { providers, lanes: active, idle } = rankLanes(lanes)
+  const rest = active.slice(CARDS)
+  return (
+    <>
+      {providers.map((trouble) => (
+        <ProviderCard key={trouble.provider} trouble={trouble} />
+      ))}
+      {active.slice(0, CARDS).map((lane) => (
+        <LaneCard key={lane.id} lane={lane} />
+      ))}
+      {rest.length === 0 ? null : (
+        <div class="panel lane-lines">
+          <LaneTable caption="Other lanes with work" lanes={rest.slice(0, LINES)} />
+          {rest.length > LINES ? (
+            <p class="muted">and {countOf(rest.length - LINES, 'lane')} more, which hold up less</p>
+          ) : null}
+        </div>
+      )}
+      {idle.length === 0 ? null : (
+        <details class="panel idle-lanes" open={isSought}>
+          <summary>
+            <Chip tone="idle" label="idle" /> {countOf(idle.length, 'lane')} with nothing to do
+          </summary>
+          <p class="names">
+            {idle.map(({ id }) => (
+              <a key={id} href={linkToLane(id)}>
+                {id}
+              </a>
+            ))}
+          </p>
+        </details>
+      )}
+    </>
+  )
+}
+
+/** All lanes of a provider as one, which they are in their trouble. */
+function ProviderCard({ trouble }: { trouble: ProviderTrouble }) {
+  const { provider, tone, label, lanes, stuck } = trouble
+  return (
+    <article class={`panel lane ${tone}`} aria-label={`Provider ${provider}`}>
+      <div class="lane-head">
+        <h3>{provider}</h3>
+        <p class="lane-state">
+          <Chip tone={tone} label={label} /> <span class="muted">{describeTrouble(trouble)}</span>
+        </p>
+        <ProviderActions provider={provider} isPaused={lanes.some((lane) => lane.paused_until !== null)} />
+      </div>
+      <p>
+        <b class="num">{countOf(stuck, 'job')}</b> {stuck === 1 ? 'is' : 'are'} stuck.
+      </p>
+      <details>
+        <summary>{countOf(lanes.length, 'lane')}</summary>
+        <LaneTable caption={`Lanes of ${provider}`} lanes={lanes} />
+      </details>
+    </article>
+  )
+}
+
+function LaneTable({ caption, lanes }: { caption: string; lanes: readonly Lane[] }) {
+  return (
+    <Table
+      caption={caption}
+      head={[
+        { name: 'Lane' },
+        { name: 'State' },
+        { name: 'Stuck', isNumber: true },
+        { name: 'In flight', isNumber: true },
+        { name: 'Actions', isHidden: true },
+      ]}
+    >
+      {lanes.map((lane) => {
+        const { tone, label, detail } = judgeLane(lane)
+        return (
+          <tr key={lane.id}>
+            <th scope="row">
+              <a href={linkToLane(lane.id)}>{lane.id}</a>
+            </th>
+            <td title={detail}>
+              <Chip tone={tone} label={label} />
+            </td>
+            <td class="num right">{formatCount(countStuck(lane))}</td>
+            <td class="num right">{formatCount(lane.in_flight)}</td>
+            <td class="right">
+              <LaneActions lane={lane} />
+            </td>
+          </tr>
+        )
+      })}
+    </Table>
+  )
+}
