@@ -1,25 +1,16 @@
-# One image for every role: docker run sluice (all, with its own Redis), … node main.ts api, … node main.ts worker.
+# One image for every role: docker run sluice (all, with its own Redis), … sluice api, … sluice worker. It holds the npm package.
 
-FROM node:24-slim AS packages
+FROM node:24-slim AS package
 WORKDIR /app
 COPY package.json package-lock.json ./
-# Optional packages are the Node of development machines, which this image has, and a native part of msgpackr,
-# which does without.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
-
-FROM node:24-slim AS program
-WORKDIR /app
-COPY package.json package-lock.json ./
-# Those for development, which build the dashboard, and optional ones, for the bundler's native part is one.
+# The bundler's native part is an optional package.
 RUN npm ci --ignore-scripts --no-audit --no-fund
-# .dockerignore lets nothing but the program through.
+# .dockerignore lets nothing but the program and what packs it through.
 COPY . .
-# Of the dashboard only what is served goes on.
-RUN node_modules/.bin/vite build dashboard \
-    && mv dashboard/dist /tmp/dist \
-    && rm -rf node_modules dashboard \
-    && mkdir dashboard \
-    && mv /tmp/dist dashboard/dist
+RUN node scripts/package.ts --out /package
+WORKDIR /installed
+# Of what the package needs, a native part of msgpackr is optional: it does without.
+RUN npm install --omit=optional --ignore-scripts --no-audit --no-fund /package/sluice-*.tgz
 
 FROM node:24-slim
 # For the role `all` without REDIS_URL. Where Redis runs elsewhere it is never started.
@@ -27,12 +18,11 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends redis-server \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY --from=packages /app/node_modules ./node_modules
-COPY --from=program /app ./
+COPY --from=package /installed/node_modules ./node_modules
 # The one place that is written to: the data of that Redis, and results that a Redis did not take. Everything else may be mounted read-only.
 RUN mkdir .sluice && chown node:node .sluice
 VOLUME /app/.sluice
-# No shell and no package manager is left for whoever gets in: the program starts neither. Of the base image's entrypoint,
+# No shell and no package manager is left for an intruder: the program starts neither. Of the base image's entrypoint,
 # which is a shell script, nothing is needed: commands name node themselves.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack \
     /usr/local/bin/yarn* /opt/yarn* /usr/local/bin/docker-entrypoint.sh \
@@ -46,4 +36,4 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 SLUICE_CONFIG=/etc/sluice/sluice.
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "main.ts", "all"]
+CMD ["node", "node_modules/sluice/main.js", "all"]

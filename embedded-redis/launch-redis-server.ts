@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { extname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
@@ -38,7 +39,7 @@ export async function launchRedisServer(options: LaunchOptions): Promise<Running
   const { server, args, port, password, log } = options
   const keeper = spawn(
     process.execPath,
-    [fileURLToPath(new URL('./keeper.ts', import.meta.url)), server, ...args],
+    [fileURLToPath(new URL(`./keeper${extname(import.meta.filename)}`, import.meta.url)), server, ...args],
     // A session of its own: a terminal's Ctrl-C must reach Redis after this process has drained, not with it.
     { detached: true, stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: { ...process.env, NODE_OPTIONS: '' } },
   )

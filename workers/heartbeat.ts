@@ -1,3 +1,4 @@
+import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Held } from '../jobs/queue.ts'
 import type { RedisTarget } from '../lib/redis.ts'
@@ -70,7 +71,7 @@ export function startHeartbeat(deps: {
   let stopped = false
 
   function launch(data: HeartbeatThread): void {
-    const started = new Worker(new URL('./heartbeat-thread.ts', import.meta.url), {
+    const started = new Worker(new URL(`./heartbeat-thread${extname(import.meta.filename)}`, import.meta.url), {
       workerData: { ...data, memory: renewal.holdings.memory } satisfies HeartbeatThreadData,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     })

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { extname } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
@@ -27,7 +28,7 @@ export async function startRole(role: 'api' | 'worker', configPath: string): Pro
   const { HOST: _host, PORT: _port, NODE_OPTIONS: _options, ...env } = process.env
   const child = spawn(
     process.execPath,
-    ['--import', exitWithParent, 'main.ts', role, '--config', configPath],
+    ['--import', exitWithParent, `main${extname(import.meta.filename)}`, role, '--config', configPath],
     {
       cwd: root,
       env: { ...env, SLUICE_PARENT_PID: String(process.pid) },

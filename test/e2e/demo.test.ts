@@ -17,24 +17,7 @@ const start = (ready: RegExp, ...args: string[]) =>
 const findChildren = async () =>
   (await findRunProcesses(process.env[RUN_VARIABLE]!)).filter(({ command }) => command.includes(folder))
 
-test('the demo keeps what it claims, prints its table, and leaves nothing behind', {
-  timeout: 90_000,
-}, async () => {
-  const demo = await start(/^Starting/, '--size', '0.05')
-  expect(await demo.exited, demo.output).toEqual({ code: 0, signal: null })
-  for (const line of [
-    /^acme: chats.* 62 +62 +0 /m,
-    /^acme: embeddings.* 101 +100 +1 /m,
-    /^coalesced +101 /m,
-    /^429s +0 /m,
-    /^paid twice +0 /m,
-  ]) {
-    expect(demo.output).toMatch(line)
-  }
-  expect(await findChildren()).toEqual([])
-  expect(await readdir(folder)).toEqual([])
-})
-
+// What a whole run claims is tested from the npm package (npm-package.test.ts).
 test('an interrupted demo takes everything with it that it has started', { timeout: 60_000 }, async () => {
   const demo = await start(/jobs of acme accepted/)
   expect(await findChildren()).not.toEqual([])

@@ -6,6 +6,7 @@ import { parse } from 'yaml'
 import { z } from 'zod'
 import { loadConfig } from '../../../config/load.ts'
 import { readImports } from '../../../scripts/check-imports.ts'
+import { FILES } from '../../../scripts/package/build.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const read = (name: string) => readFileSync(`${root}/${name}`, 'utf8')
@@ -38,9 +39,9 @@ const exampleConfig = 'examples/docker-simulator.yaml'
 describe('docker-compose.yml', () => {
   test('runs the roles that main.ts has', () => {
     expect(ours.map(([name, { command }]) => [name, command.slice(0, 3).join(' ')])).toEqual([
-      ['api', 'node main.ts api'],
-      ['worker', 'node main.ts worker'],
-      ['simulator', 'node main.ts simulator'],
+      ['api', 'node node_modules/sluice/main.js api'],
+      ['worker', 'node node_modules/sluice/main.js worker'],
+      ['simulator', 'node node_modules/sluice/main.js simulator'],
     ])
   })
 
@@ -105,7 +106,7 @@ describe('the image', () => {
 
   test('runs the role `all` unless told otherwise, and not as root', () => {
     const lines = read('Dockerfile').split('\n')
-    expect(lines).toContain('CMD ["node", "main.ts", "all"]')
+    expect(lines).toContain('CMD ["node", "node_modules/sluice/main.js", "all"]')
     expect(lines).toContain('USER node')
   })
 
@@ -120,15 +121,16 @@ describe('the image', () => {
     for (const [, { command }] of ours) expect(command[0]).toBe('node')
   })
 
-  test('has of the dashboard what is served, built in the image, and nothing of its sources', () => {
-    const dockerfile = read('Dockerfile')
-    expect(dockerfile).toContain('vite build dashboard')
-    const [, last = ''] = dockerfile.split(/^FROM node:24-slim$/m)
-    expect(last.match(/^COPY .*/gm)).toEqual([
-      'COPY --from=packages /app/node_modules ./node_modules',
-      'COPY --from=program /app ./',
-    ])
+  test('has nothing but the installed npm package', () => {
+    const [, last = ''] = read('Dockerfile').split(/^FROM node:24-slim$/m)
+    expect(last.match(/^COPY .*/gm)).toEqual(['COPY --from=package /installed/node_modules ./node_modules'])
     expect(read('.dockerignore').trim().split('\n').at(-1)).toBe('dashboard/dist')
+  })
+
+  test('can pack the package from what .dockerignore lets through', () => {
+    const files = ['scripts/package.ts', ...FILES, ...followImports('scripts/package.ts').files]
+    const outside = files.filter((path) => !allowed.includes(path.split('/')[0] ?? ''))
+    expect(outside).toEqual([])
   })
 
   test('needs no package for development', () => {

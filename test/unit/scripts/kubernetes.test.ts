@@ -77,7 +77,7 @@ describe.each(workloads)('the manifest of the role %s', (role, { spec }) => {
   const mounts = container.volumeMounts.map(({ mountPath }) => mountPath)
 
   test('runs that role, and finds its own pods', () => {
-    expect(container.command).toEqual(['node', 'main.ts', role])
+    expect(container.command).toEqual(['node', 'node_modules/sluice/main.js', role])
     expect(spec.template.metadata.labels).toEqual(spec.selector.matchLabels)
   })
 
