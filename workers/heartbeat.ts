@@ -14,6 +14,9 @@ const YOUNG_MB = 4
 /** A thread that died is started again after this, ms. */
 const RELAUNCH_MS = 1000
 
+/** Compiled beside this file where this file is. */
+const threadUrl = new URL(`./heartbeat-thread${extname(import.meta.filename)}`, import.meta.url)
+
 /** Keeps alive in the store what this process holds there: locks, places, permits. */
 export type Heartbeat = {
   hold(held: Held, lane: string): void
@@ -71,7 +74,7 @@ export function startHeartbeat(deps: {
   let stopped = false
 
   function launch(data: HeartbeatThread): void {
-    const started = new Worker(new URL(`./heartbeat-thread${extname(import.meta.filename)}`, import.meta.url), {
+    const started = new Worker(threadUrl, {
       workerData: { ...data, memory: renewal.holdings.memory } satisfies HeartbeatThreadData,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     })
