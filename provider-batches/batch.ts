@@ -62,8 +62,9 @@ export type ProviderBatch = {
   /** Provider's batches that turned out to be others. */
   rejected: string[]
   cancelAskedAt: number | null
-  /** When the results were ready. */
+  /** When the results were ready, and as what the batch will end. */
   readyAt: number | null
+  readyAs: ProviderBatchOutcome | null
 }
 
 /** Reads a record; null where there is none. */
@@ -100,6 +101,7 @@ export function toProviderBatch(lane: string, fields: Record<string, string>): P
     rejected: (fields.rejected ?? '').split(' ').filter((one) => one !== ''),
     cancelAskedAt: time('cancel_asked_at'),
     readyAt: time('ready_at'),
+    readyAs: (fields.ready_as || null) as ProviderBatchOutcome | null,
   }
 }
 

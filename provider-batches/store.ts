@@ -51,6 +51,7 @@ export type BatchChange = Partial<{
   intent_at: number
   submitted_at: number
   ready_at: number
+  ready_as: NonNullable<ProviderBatch['outcome']> | ''
   cancel_asked_at: number
   error: string
   rejected: string

@@ -43,6 +43,15 @@ export type WayResult = {
   bought: number
   providerBatches: number
   hours: number
+  /** The first of those that missed their deadlines: what became of them, and the minutes that they had. */
+  examples: {
+    index: number
+    end: string
+    tier: string | null
+    attempts: number
+    minutes: number
+    lateMinutes: number
+  }[]
 }
 
 const PRICE = { input: 1, output: 4, tiers: { flex: 0.5, batch: 0.5 } }
@@ -50,6 +59,8 @@ const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 const FLEX_CALL = '"service_tier":"flex"'
 /** Jobs that are due are handed in together, this often, ms of the clock. */
 const SUBMIT_MS = 100
+/** Missed deadlines that are told. */
+const MOST_EXAMPLES = 40
 /** A refused call at flex may come again after this. */
 const RETRY_MS = MINUTE
 
@@ -60,6 +71,8 @@ type Listed = {
   cost_usd: number | null
   served_tier: string | null
   usage: { input_tokens: number; output_tokens: number } | null
+  attempts: number
+  error: { code: string } | null
   metadata: { index: string }
 }
 
@@ -242,12 +255,23 @@ function toResult(
   clock: Clock,
 ): Omit<WayResult, 'hours' | 'bought' | 'providerBatches'> {
   const served: Record<string, number> = {}
+  const examples: WayResult['examples'] = []
   const sum = { missed: 0, failed: 0, usd: 0, standardUsd: 0, cheapestUsd: 0 }
   for (const job of listed) {
     const planned = world.jobs[Number(job.metadata.index)]!
     const isInTime =
       job.status === 'completed' && clock.fromUnix(Date.parse(job.finished_at!)) <= planned.deadline
-    if (!isInTime) sum.missed++
+    if (!isInTime) {
+      sum.missed++
+      const { deadline, at } = planned
+      if (examples.length < MOST_EXAMPLES) {
+        examples.push({
+          ...{ index: planned.index, end: job.error?.code ?? job.status, tier: job.served_tier },
+          ...{ attempts: job.attempts, minutes: Math.round((deadline - at) / MINUTE) },
+          lateMinutes: Math.round((clock.fromUnix(Date.parse(job.finished_at!)) - deadline) / MINUTE),
+        })
+      }
+    }
     if (job.status !== 'completed') sum.failed++
     sum.usd += job.cost_usd ?? 0
     const standard = job.usage === null ? 0 : priceInNano(PRICE, job.usage) / 1e9
@@ -256,7 +280,7 @@ function toResult(
     const tier = job.served_tier ?? 'none'
     served[tier] = (served[tier] ?? 0) + 1
   }
-  return { way, jobs: listed.length, ...sum, served }
+  return { way, jobs: listed.length, ...sum, served, examples }
 }
 
 /** How long the jobs of a way take to come, in hours of the world. */

@@ -1,4 +1,6 @@
+import type { JobType } from '../../jobs/job.ts'
 import type { AttemptEnd } from '../../jobs/work.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import { priceUsage } from '../../providers/accounting.ts'
 import { type BatchLine, indexOf } from '../batch.ts'
 import { type BatchView, isFullQueue, type LineResult } from '../providers/batch-api.ts'
@@ -60,6 +62,13 @@ async function takeBlock(deps: ProviderBatchDeps, run: BatchRun, results: LineRe
   )
 }
 
+/** The least that adapters take as a request. */
+const LEAST_BODIES: Partial<Record<JobType, JsonObject>> = {
+  chat: { messages: [] },
+  message: { messages: [] },
+  response: { input: '' },
+}
+
 type Answer = Extract<LineResult, { kind: 'answer' }>
 
 async function takeAnswer(
@@ -108,12 +117,11 @@ async function bookEnded(
   result: Answer,
 ): Promise<void> {
   const { lane, lines } = run.lane
-  const claimed = { ...toEndedClaim(run, line), body: {} }
-  const answer = await lines.read(
-    { type: claimed.type, model: lane.model, body: {} },
-    result.status,
-    result.body,
-  )
+  const { type } = run.batch
+  // What was asked is gone, and the answer is read for its usage: any body does that the adapter takes.
+  const body: JsonObject = LEAST_BODIES[type] ?? {}
+  const claimed = { ...toEndedClaim(run, line), body }
+  const answer = await lines.read({ type, model: lane.model, body }, result.status, result.body)
   if (answer.ok) {
     const { usage } = answer
     const costUsd = usage === null || lane.price === null ? 0 : priceUsage(lane.price, usage, 'batch')

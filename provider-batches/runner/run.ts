@@ -12,6 +12,12 @@ const REFUSED_MS = 10 * 60_000
 /** Between two looks whether a batch's jobs still need it, in polls. */
 const NEEDED_POLLS = 10
 
+/** Results that the provider does not know are asked for again for this many polls. */
+const GONE_POLLS = 10
+
+/** Of a batch whose id at the provider is not known. */
+const UNKNOWN = { state: 'creating', provider_id: '', unsure: '', ready_at: 0, ready_as: '' } as const
+
 /** Share of `leave_before` for which a cancel is waited for before its lines leave without knowing what became of it. */
 const CANCEL_SHARE = 1 / 2
 
@@ -88,17 +94,37 @@ export async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<
     return giveUp(error.message, error.isForLater)
   }
 
+  const { readyAs } = run.batch
+  if (readyAs !== null && run.batch.isSure && (await store.lines(run.held.lane, run.batch.id)).length === 0) {
+    // A worker died after its last line. The results may be removed already.
+    await run.lane.api.cleanUp(run.batch, await run.lane.api.read(run.batch.providerId!))
+    return end(readyAs)
+  }
+  /** Another's batch: ours may exist all the same, or be created again. */
+  async function searchOn(): Promise<void> {
+    const rejected = [...run.batch.rejected, run.batch.providerId!].join(' ')
+    await change({ ...UNKNOWN, rejected })
+    return runBatch(deps, run)
+  }
+
   const view = await watch(deps, run, change)
+  // Its owner has removed it.
+  if (view === null && !run.batch.isSure) return searchOn()
   if (view !== null) {
-    if (run.batch.readyAt === null) await change({ ready_at: deps.now() })
+    if (run.batch.readyAt === null)
+      await change({ ready_at: deps.now(), ready_as: view.outcome ?? 'completed' })
     try {
       await takeResults(deps, run, view)
+      if (!run.batch.isSure) await change({ unsure: '' })
     } catch (error) {
-      if (!(error instanceof WrongBatchError)) throw error
-      // Ours may exist all the same, or be created again: the search goes on without this one.
-      const rejected = [...run.batch.rejected, run.batch.providerId!].join(' ')
-      await change({ state: 'creating', provider_id: '', unsure: '', rejected })
-      return runBatch(deps, run)
+      if (!run.batch.isSure && isOfAnother(error)) return searchOn()
+      const triedMs = deps.now() - (run.batch.readyAt ?? deps.now())
+      // A file that was just made may not be everywhere yet.
+      if (isUnknown(error) && triedMs > GONE_POLLS * run.lane.tier.poll) {
+        await sendRestOn(deps, run, { code: 'results_gone', leaves: true, isAmbiguous: true })
+        return end('lost', (error as Error).message.slice(0, 500))
+      }
+      throw error
     }
     if (isFullQueue(view.fault?.code ?? null)) {
       deps.onEvent({ kind: 'refused', batch: run.batch, reason: view.fault!.code, isForLater: true })
@@ -114,6 +140,15 @@ export async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<
     .catch((error) => deps.onError(error, 'cleaning up after a batch'))
   const fault = view?.fault ? `${view.fault.code}: ${view.fault.message}` : undefined
   await end(view?.outcome ?? 'lost', fault)
+}
+
+/** A batch of another's, or one that its owner has removed. */
+function isOfAnother(error: unknown): boolean {
+  return error instanceof WrongBatchError || isUnknown(error)
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof BatchApiError && error.status === 404
 }
 
 /** Polls until the batch is over; null: the provider does not know it any more. */

@@ -34,7 +34,7 @@ test('half the price is possible where a batch or a call at flex is done in time
 test('a missed deadline, and a price over 1.05 times the cheapest, fail the bench', () => {
   const auto = {
     ...{ way: 'auto' as const, jobs: 10, missed: 0, failed: 0, usd: 1.05, standardUsd: 2, cheapestUsd: 1 },
-    ...{ served: {}, bought: 10, providerBatches: 1, hours: 1 },
+    ...{ served: {}, bought: 10, providerBatches: 1, hours: 1, examples: [] },
   }
   const holds = (result: typeof auto) => checkGoals([result]).map((one) => one.holds)
   expect(holds(auto)).toEqual([true, true])
