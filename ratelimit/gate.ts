@@ -48,7 +48,7 @@ export type Settlement = {
   /** What the provider counts for the call; null: it was never sent, and everything is refunded. */
   actual: Cost | null
   feedback?: LaneFeedback
-  /** The provider answered 429: the lane pauses for this long, for every process. */
+  /** The provider answered 429: the lane pauses for this long, for every process; an hour at the most, then one call at a time asks again. */
   throttledMs?: number
   throttledReason?: string
   /**
@@ -201,6 +201,14 @@ export function toAmounts(cost: Cost): Amounts {
   return amounts.map(Math.ceil) as Amounts
 }
 
+/** A provider that asks for a longer wait is asked again after this, by one call, ms. */
+const LONGEST_WAIT_MS = 3_600_000
+
+/** The pause after a 429. More than `LONGEST_WAIT_MS`: one call asks again at its end. */
+function toThrottle(ms: number, random: () => number): number {
+  return addJitter(Math.min(toPause(ms), LONGEST_WAIT_MS + 1), random)
+}
+
 /** Finite and not negative; no pause where it is no number. */
 export function toPause(ms: number): number {
   return Math.min(Math.max(0, ms) || 0, LONGEST_PAUSE_MS)
@@ -228,7 +236,7 @@ export function toBooking(settlement: Settlement, random: () => number): Booking
     remaining: { requests: toReport(feedback.remainingRequests), tokens: toReport(feedback.remainingTokens) },
     outcome: throttledMs === undefined ? (outcome ?? null) : null,
     source: source ?? { tenant: '', prompt: '', job: '' },
-    pauseMs: throttledMs === undefined ? null : addJitter(toPause(throttledMs), random),
+    pauseMs: throttledMs === undefined ? null : toThrottle(throttledMs, random),
     reason: throttledReason ?? 'throttled',
   }
 }

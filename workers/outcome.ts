@@ -26,6 +26,9 @@ const DEFAULT_PAUSE_MS = 1000
 /** A job that another lane can serve does not wait out a longer pause. */
 export const PATIENCE_MS = 5000
 
+/** A job does not wait longer for a provider that asks for more, ms. */
+const LONGEST_WAIT_MS = 3_600_000
+
 /** Jobs without capacity come again within this share of their wait after it, so that they do not come together. */
 const SPREAD = 0.5
 
@@ -76,7 +79,7 @@ export function decide(
     return { kind: 'rerouted', lane: successor, reason: failure.code }
   }
   if (failure.cause === 'capacity') {
-    const wait = pauseAfter(failure)
+    const wait = Math.min(pauseAfter(failure), LONGEST_WAIT_MS)
     const at = now + wait + Math.round(random() * wait * SPREAD)
     return { kind: 'no_capacity', at, reason: failure.code, waitingFor: 'retry_delay' }
   }
@@ -96,7 +99,12 @@ export function decide(
     case 'retryable':
     case 'timeout': {
       if (job.attempts >= job.maxAttempts) return { kind: 'failed', error: toJobError(failure, true) }
-      const wait = backoff(job.attempts, retry, failure.feedback.retryAfterMs ?? 0, random)
+      const wait = backoff(
+        job.attempts,
+        retry,
+        Math.min(failure.feedback.retryAfterMs ?? 0, LONGEST_WAIT_MS),
+        random,
+      )
       return { kind: 'retry', at: now + wait, reason: failure.code, waitingFor: 'retry_delay' }
     }
   }

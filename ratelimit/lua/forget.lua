@@ -3,13 +3,11 @@
 -- Answer  1 its keys are deleted | 0 a call is under way, or some state must stay for a while
 -- Invariant: use that counts against a limit, a pause, a breaker and a slowdown stay; their keys end a day after they matter.
 
-local HOUR_MS = 3600000
-
 local b = openBucket(1)
 local state, now = b.state, b.now
 if countLeases(b) > 0 then return 0 end
 local isPlain = state.pausedUntil <= now and state.breaker.failures == 0 and computeSpeed(state.slowdown, now) == 1
-  and (not b.requestsPerDay or state.day.sum[1] == 0)
+  and not state.asking and (not b.requestsPerDay or state.day.sum[1] == 0)
 for d = 1, 4 do isPlain = isPlain and state.window.sum[d] == 0 end
 if isPlain then
   call('DEL', b.bucket, b.permits, b.records, b.ledgers[1], b.ledgers[2])

@@ -14,6 +14,7 @@ for number = 1, forMs and 1 or BUCKETS do
   else
     state.pausedUntil = 0
     state.pausedReason = ''
+    state.asking = nil
     state.slowdown.from = min(state.slowdown.from, now)
     state.breaker = closeBreaker(now)
   end

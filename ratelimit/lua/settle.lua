@@ -161,11 +161,20 @@ local function throttle(b, record, pauseMs, reason)
   local fresh = record.takenAt > slowdown.cutAt
   state.throttled = state.throttled + 1
   extendPause(state, now + pauseMs, reason)
+  if pauseMs > HOUR_MS then state.asking = {} end
   if b.isAuto and fresh and pauseMs <= LESSON_MS and noteThrottled(b) then
     slowdown.cutAt = now
     return
   end
   slowDown(slowdown, record, now, pauseMs)
+end
+
+-- The call that asked whether a long wait is over has ended.
+local function endAsking(b, permit, isAnswered)
+  local asking = b.state.asking
+  if not asking or asking.probe ~= permit then return end
+  asking.probe = nil
+  if isAnswered then b.state.asking = nil end
 end
 
 -- How many of the broken calls differ in tenant and this member; '' is unlike any other.
@@ -259,6 +268,7 @@ for index, permit in ipairs(permits) do
         for d = 1, 4 do grown[d] = b.state.window.sum[d] - record.used[d] end
         correct(b, record, actual)
         observe(b, record, sent and actual or record.cost, i + 5, grown)
+        endAsking(b, permit, pauseMs or sent and ARGV[i + 9] ~= 'broken')
         if number == 1 then judge(b, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
         if pauseMs and (number == 1 or b.load == highest) then throttle(b, record, pauseMs, ARGV[i + 11]) end
       end

@@ -23,7 +23,7 @@ for _, b in ipairs(buckets) do
   b.newLeases, b.newRecords = {}, {}
 end
 
--- Ends of the leases that this call gave while the breaker was not closed.
+-- Ends of the leases that this call gave to probes and trials.
 local granted = {}
 
 local function untilEnd(permit)
@@ -129,7 +129,7 @@ end
 -- Whether a cost may clearly leave, as far as this bucket goes. Most may, and then no wait has to be computed.
 local function passes(b, cost)
   local state, limits = b.state, b.limits
-  if state.pausedUntil > b.now or state.breaker.openings > 0 or state.claim then return false end
+  if state.pausedUntil > b.now or state.asking or state.breaker.openings > 0 or state.claim then return false end
   if b.concurrency and b.inFlight >= b.concurrency then return false end
   local rates, capacities, dailyCapacities = limits.rates, limits.capacities, limits.dailyCapacities
   local levels, used, usedToday = state.levels, state.window.sum, state.day.sum
@@ -186,6 +186,7 @@ end
 local function findWaits(b, cost, tenant, wait)
   local state, now, limits = b.state, b.now, b.limits
   wait(state.pausedUntil - now, 'provider_pause')
+  if state.asking and state.pausedUntil <= now then wait(untilEnd(state.asking.probe), 'provider_pause') end
   if b == lane then wait(findBreakerWait(tenant), 'breaker') end
   if b.concurrency and b.inFlight >= b.concurrency then
     local first = call('ZRANGEBYSCORE', b.permits, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
@@ -261,6 +262,13 @@ local function grant(cost, tenant)
   for number = 1, BUCKETS do
     buckets[number].state.sequence = sequence
     book(buckets[number], cost, permit)
+  end
+  for number = 1, BUCKETS do
+    local asking = buckets[number].state.asking
+    if asking then
+      asking.probe = permit
+      granted[permit] = lane.now + leaseMs
+    end
   end
   if findBreakerState(lane.state.breaker, lane.now) ~= 'closed' then
     bookTrial(tenant, permit)

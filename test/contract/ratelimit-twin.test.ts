@@ -48,7 +48,13 @@ const anyFeedback = fc
   })
   .map((feedback) => feedback as NonNullable<Settlement['feedback']>)
 const anyThrottle = fc
-  .option(fc.integer({ min: 0, max: 9000 }), { freq: 6 })
+  .option(
+    fc.oneof(
+      { weight: 8, arbitrary: fc.integer({ min: 0, max: 9000 }) },
+      { weight: 1, arbitrary: fc.constant(90_000_000) },
+    ),
+    { freq: 6 },
+  )
   .map((ms): Pick<Settlement, 'throttledMs'> => (ms === null ? {} : { throttledMs: ms }))
 const anyOutcome = fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'ok', null)
 const step = <T extends Step['do']>(

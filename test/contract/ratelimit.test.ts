@@ -607,6 +607,69 @@ describe.each([
     })
   })
 
+  describe('a wait of more than an hour', () => {
+    const lane = laneWith({ requests_per_minute: 6000, headroom: 1, max_concurrency: 50 })
+    const HOUR = 3_600_000
+
+    async function asked(throttledMs: number) {
+      const { gate, clock } = create()
+      const { permits } = await gate.take(lane, [CALL])
+      await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs }])
+      return { gate, clock }
+    }
+    const many = Array(5).fill(CALL)
+
+    it('is over after an hour for one call, and for all once that is answered', async () => {
+      const { gate, clock } = await asked(24 * HOUR)
+      expect((await gate.take(lane, many)).waitMs).toBe(HOUR + 1)
+      clock.now += HOUR + 1
+      const probe = await gate.take(lane, many)
+      expect(probe.permits).toHaveLength(1)
+      expect(probe).toMatchObject({ waitingFor: 'provider_pause', waitMs: 250 })
+      clock.now += 1000
+      expect((await gate.take(lane, many)).permits).toHaveLength(0)
+      await gate.settle(lane, [{ permit: probe.permits[0]!, actual: CALL, outcome: 'ok' }])
+      expect((await gate.take(lane, many)).permits).toHaveLength(5)
+    })
+
+    it('begins again where the one call meets it again', async () => {
+      const { gate, clock } = await asked(24 * HOUR)
+      for (let hour = 0; hour < 3; hour++) {
+        clock.now += HOUR + 1
+        const { permits } = await gate.take(lane, many)
+        expect(permits).toHaveLength(1)
+        await gate.settle(lane, [{ permit: permits[0]!, actual: CALL, throttledMs: (23 - hour) * HOUR }])
+        expect((await gate.take(lane, many)).permits).toHaveLength(0)
+      }
+    })
+
+    it('lets another call ask where the first was lost, broke or was never sent', async () => {
+      const { gate, clock } = await asked(24 * HOUR)
+      clock.now += HOUR + 1
+      const endings = [
+        () => {
+          clock.now += 30_001
+        },
+        (permit: string) => gate.settle(lane, [{ permit, actual: CALL, outcome: 'broken' }]),
+        (permit: string) => gate.settle(lane, [{ permit, actual: null }]),
+      ]
+      for (const end of endings) {
+        const { permits } = await gate.take(lane, many)
+        expect(permits).toHaveLength(1)
+        await end(permits[0]!)
+      }
+      expect((await gate.take(lane, many)).permits).toHaveLength(1)
+      await gate.resume(lane)
+      expect((await gate.take(lane, many)).permits).toHaveLength(5)
+    })
+
+    it('an hour itself is waited for, and then all go', async () => {
+      const { gate, clock } = await asked(HOUR)
+      clock.now += HOUR
+      expect((await gate.take(lane, many)).permits).toHaveLength(5)
+    })
+  })
+
   describe('pausing by hand', () => {
     const lane = laneWith({ requests_per_minute: 600 })
 

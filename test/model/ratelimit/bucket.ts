@@ -43,6 +43,8 @@ export type BucketState = {
   slowdown: Slowdown
   pausedUntil: number
   pausedReason: string
+  /** After a long wait that the provider asked for: the permit of the call that asks whether it is over; null: none does. */
+  asking: { probe: string | null } | null
   breaker: Breaker
   retries: RetryBudget
   learned: LearnedLimits
@@ -79,6 +81,7 @@ export function createBucket(window: number, now: number): BucketState {
     slowdown: createSlowdown(),
     pausedUntil: 0,
     pausedReason: '',
+    asking: null,
     breaker: createBreaker(),
     retries: createRetryBudget(now),
     learned: { requests: null, tokens: null },
@@ -122,6 +125,7 @@ export function resume(state: BucketState, lane: LaneLimits, serverNow: number):
   const { now } = advance(state, lane, serverNow)
   state.pausedUntil = 0
   state.pausedReason = ''
+  state.asking = null
   state.slowdown.from = Math.min(state.slowdown.from, now)
   closeBreaker(state.breaker, now)
 }

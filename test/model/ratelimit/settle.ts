@@ -9,6 +9,9 @@ import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
 import { advance, extendPause } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
 
+/** After a longer pause one call at a time asks whether it is over, ms. */
+const HOUR_MS = 3_600_000
+
 /** A longer pause, ms, is about more than a minute's limit. */
 const LESSON_MS = 66_000
 
@@ -57,6 +60,10 @@ function settleOne(
     actual ?? [0, 0, 0, 0],
   )
   observe(state, limited, permit, booking, role.reports, grown, now)
+  if (state.asking?.probe === booking.permit) {
+    const isAnswered = pauseMs !== null || (actual !== null && outcome !== 'broken')
+    state.asking = isAnswered ? null : { probe: null }
+  }
   if (role.isLane) judge(state.breaker, outcome, permit.takenAt, booking.source, now)
   if (pauseMs === null || !role.isThrottled) return
   state.throttled++
@@ -66,6 +73,7 @@ function settleOne(
   if (isLesson) state.slowdown.cutAt = now
   else slowDown(state.slowdown, permit.takenAt, now, pauseMs)
   extendPause(state, now + pauseMs, reason)
+  if (pauseMs > HOUR_MS) state.asking = { probe: null }
 }
 
 /** The largest share of a capacity that is in use. */

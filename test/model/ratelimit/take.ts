@@ -70,6 +70,8 @@ function refuse(buckets: readonly Opened[], cost: Amounts, tenant: string): Refu
   if (buckets.every((bucket) => passes(bucket, cost))) return null
   for (const [index, bucket] of buckets.entries()) {
     wait(bucket.state.pausedUntil - bucket.now, 'provider_pause')
+    if (bucket.state.asking && bucket.state.pausedUntil <= bucket.now)
+      wait(untilEnd(bucket.state, bucket.state.asking.probe, bucket.now), 'provider_pause')
     if (index === 0) wait(findBreakerWait(bucket.state, tenant, bucket.now), 'breaker')
     findWaits(bucket, cost, wait)
   }
@@ -78,7 +80,7 @@ function refuse(buckets: readonly Opened[], cost: Amounts, tenant: string): Refu
 
 /** Whether the cost may clearly leave, as far as this bucket goes. */
 function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean {
-  if (state.pausedUntil > now || state.breaker.openings > 0 || state.claim) return false
+  if (state.pausedUntil > now || state.asking || state.breaker.openings > 0 || state.claim) return false
   if (limited.max_concurrency !== undefined && findLeases(state, now).length >= limited.max_concurrency)
     return false
   return DIMENSIONS.every((dimension) => {
@@ -121,17 +123,20 @@ function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amount
 }
 
 /** How long the breaker keeps a call of this tenant; 0 or less: it may leave. */
-function findBreakerWait({ breaker, permits }: BucketState, tenant: string, now: number): number {
+function findBreakerWait(state: BucketState, tenant: string, now: number): number {
+  const { breaker } = state
   const breakerState = findBreakerState(breaker, now)
   if (breakerState === 'closed') return 0
-  const untilEnd = (permit: string | null | undefined) => {
-    const end = permit ? permits.get(permit)?.leaseEnd : undefined
-    return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
-  }
   if (breaker.tenants.includes(tenant))
-    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(breaker.probe)
+    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(state, breaker.probe, now)
   const trial = breaker.trials.find((one) => one.tenant === tenant)
-  return Math.max(breaker.trialAt - now, untilEnd(trial?.permit))
+  return Math.max(breaker.trialAt - now, untilEnd(state, trial?.permit, now))
+}
+
+/** When to look again for the end of a probe or trial; 0 or less: it is over. */
+function untilEnd({ permits }: BucketState, permit: string | null | undefined, now: number): number {
+  const end = permit ? permits.get(permit)?.leaseEnd : undefined
+  return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
 }
 
 /** One permit for all buckets; its number was given by none of them before. */
@@ -148,6 +153,7 @@ function grant(buckets: readonly Opened[], cost: Amounts, tenant: string, leaseM
     addToLedger(state.day, cost)
     state.claim = useClaim(state.claim, cost)
     state.sequence = sequence
+    if (state.asking) state.asking.probe = id
     state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
   }
   if (findBreakerState(lane.state.breaker, lane.now) !== 'closed')
