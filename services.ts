@@ -106,6 +106,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     readMaintainer: () => readMaintainer(store.redis, store.prefix),
     files: confirmed(store.files, ['create'], store.durability),
     fileLinks: store.fileLinks,
+    fileContents: store.fileContents,
     batches: confirmed(store.batches, ['create'], store.durability),
     durable: confirmed(store.durable, ['begin', 'signal'], store.durability),
     schedules: confirmed(store.schedules, ['create', 'change', 'remove'], store.durability),

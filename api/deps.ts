@@ -8,6 +8,7 @@ import type { Config } from '../config/schema.ts'
 import type { Keyring } from '../config/tenants.ts'
 import type { DurableRuns } from '../durable/runs.ts'
 import type { TenantEvents } from '../events/events.ts'
+import type { FileContents } from '../files/contents.ts'
 import type { Files } from '../files/files.ts'
 import type { FileLinks } from '../files/links.ts'
 import type { Flows } from '../flows/store.ts'
@@ -39,6 +40,7 @@ export type ApiDeps = {
   events: TenantEvents
   files: Files
   fileLinks: FileLinks
+  fileContents: FileContents
   batches: Batches
   durable: DurableRuns
   schedules: Schedules

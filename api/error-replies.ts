@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { FileStoreError, type FileStoreFault } from '../files/object-store.ts'
+import { InputError } from '../jobs/input-error.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { UnfitRedisError } from '../lib/redis-fault.ts'
 import { ApiError, toErrorHeaders, toErrorMembers } from './errors.ts'
@@ -10,6 +11,7 @@ export function toApiError(error: unknown, isUnavailable: (error: unknown) => bo
   if (error instanceof FileStoreError) {
     return new ApiError('file_store_unavailable', fileStoreMessages[error.fault])
   }
+  if (error instanceof InputError) return fromInputError(error)
   if (error instanceof UnfitRedisError) return new ApiError('unavailable', error.message)
   if (isUnavailable(error)) return new ApiError('unavailable', 'the store does not answer; try again shortly')
   if (isFrameworkError(error)) return fromFrameworkError(error)
@@ -24,6 +26,11 @@ const fileStoreMessages: Record<FileStoreFault, string> = {
   full: 'the store of files has no room left; the log says which',
   refused: 'the store of files refuses this service; the log says why',
   missing: 'the store of files is not there; the log says which',
+}
+
+/** A file that a body names is not there. */
+export function fromInputError({ message, param }: InputError): ApiError {
+  return new ApiError('invalid_request', message, { param })
 }
 
 /** Answers an error in the one shape; faults of our own are logged with everything the client is not told. */

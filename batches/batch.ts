@@ -41,7 +41,10 @@ export const batchEndpoints = [
   '/v1/moderations',
   '/v1/rerank',
   '/v1/images/generations',
+  '/v1/images/edits',
   '/v1/audio/speech',
+  '/v1/audio/transcriptions',
+  '/v1/audio/translations',
 ] as const
 export type BatchEndpoint = (typeof batchEndpoints)[number]
 

@@ -294,8 +294,101 @@ export type BulkLine = {
   /** What the `Idempotency-Key` header is for a single job. */
   idempotency_key?: string | null
 } | {
+  type: 'image_edit'
+  body: ImageEditBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
   type: 'speech'
   body: SpeechBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'transcription'
+  body: TranscriptionBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+  /** What the `Idempotency-Key` header is for a single job. */
+  idempotency_key?: string | null
+} | {
+  type: 'translation'
+  body: TranslationBody
   /** Default `normal`. */
   priority?: 'high' | 'normal' | 'low' | null
   /** Not before this many milliseconds from now. */
@@ -633,8 +726,95 @@ export type CreateJob = {
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
+  type: 'image_edit'
+  body: ImageEditBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+} | {
   type: 'speech'
   body: SpeechBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'transcription'
+  body: TranscriptionBody
+  /** Default `normal`. */
+  priority?: 'high' | 'normal' | 'low' | null
+  /** Not before this many milliseconds from now. */
+  delay_ms?: number | null
+  /** Not before this time. Not together with `delay_ms`. */
+  run_at?: string | null
+  /** A job still waiting then fails; one that cannot start by then is refused. */
+  deadline?: string | null
+  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
+  /** Of one call. Default: the lane's. */
+  timeout_ms?: number | null
+  /** Default: the lane's. */
+  max_attempts?: number | null
+  /** Default `use`. */
+  cache?: 'use' | 'refresh' | 'off' | null
+  webhook?: {
+    url: string
+    /** Default: all three. */
+    events?: ('job.completed' | 'job.failed' | 'job.cancelled')[]
+  } | null
+  /** Jobs of a group are counted and followed together. */
+  group?: string | null
+  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  fair_key?: string | null
+  metadata?: Record<string, string> | null
+} | {
+  type: 'translation'
+  body: TranslationBody
   /** Default `normal`. */
   priority?: 'high' | 'normal' | 'low' | null
   /** Not before this many milliseconds from now. */
@@ -1018,10 +1198,26 @@ export type ImageBody = {
   [member: string]: Untouched
 }
 
+/** A body of `POST /images/edits`, with files by their ids. */
+export type ImageEditBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  prompt: string
+  /** How many pictures; each counts. */
+  n?: number | null
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  /** The pictures to edit, by the ids of files. */
+  image: string | string[]
+  /** Transparent where the picture is to change. */
+  mask?: string | null
+  [member: string]: Untouched
+}
+
 export type Job = {
   id: string
   object: 'job'
-  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'speech'
+  type: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'image_edit' | 'speech' | 'transcription' | 'translation'
   status: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
   model: string
   lane: string
@@ -1148,7 +1344,7 @@ export type ListJobsAnswer = {
 
 export type ListJobsQuery = {
   status?: 'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled'
-  type?: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'speech'
+  type?: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'image_edit' | 'speech' | 'transcription' | 'translation'
   group?: string
   lane?: string
   /** Jobs that this schedule made. */
@@ -1324,6 +1520,26 @@ export type SpeechBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
   input: string
+  [member: string]: Untouched
+}
+
+/** A body of `POST /audio/transcriptions`, with the file by its id. */
+export type TranscriptionBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  /** The sound, by the id of a file. */
+  file: string
+  /** True: chunks are published as `job.delta` events as they arrive. */
+  stream?: boolean | null
+  [member: string]: Untouched
+}
+
+/** A body of `POST /audio/translations`, with the file by its id. */
+export type TranslationBody = {
+  /** `provider/model`, or an alias of the configuration. */
+  model: string
+  /** The sound, by the id of a file. */
+  file: string
   [member: string]: Untouched
 }
 

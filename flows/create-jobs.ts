@@ -1,3 +1,4 @@
+import { InputError } from '../jobs/input-error.ts'
 import type { BulkOutcome, NewJob } from '../jobs/jobs.ts'
 import { createBreather } from '../lib/breathe.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
@@ -227,6 +228,10 @@ export async function createElements(
         }
       case 'failed': {
         if (isRedisUnavailable(one.error)) throw one.error
+        if (one.error instanceof InputError) {
+          failElement(index, toFlowError('invalid_request', one.error.message))
+          return null
+        }
         deps.onError(one.error, `a job of flow ${flow.record.id}`)
         const errors = (flow.errors.get(name) ?? 0) + 1
         flow.errors.set(name, errors)

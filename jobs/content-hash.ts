@@ -1,6 +1,7 @@
 import canonicalize from 'canonicalize'
 import { canonicalizeText, hashText } from '../lib/canonical-json.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
+import { listInputFiles } from '../lib/input-files.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
 import { listMembers } from '../lib/json-text.ts'
@@ -50,11 +51,20 @@ export function hashCanonical(value: JsonValue): string {
 
 /**
  * Equal for two jobs that ask for the same answer: type, model and body, without the members that only say how the answer
- * is delivered. One input of an embedding job is the same by itself and alone in a list. Read from the text of the body:
+ * is delivered. `inputs` has the digests of the files that the body names. One input of an embedding job is the same by itself and alone in a list. Read from the text of the body:
  * order counts in schemas and tools, and numbers that a double cannot hold stay distinct.
  */
-export function contentHash(type: JobType, model: string, body: JsonObject): string {
+export function contentHash(
+  type: JobType,
+  model: string,
+  body: JsonObject,
+  inputs: ReadonlyMap<string, string> = new Map(),
+): string {
   const members = readContent(type, body)
+  // Files count by what they hold.
+  for (const { member, ids } of listInputFiles(type, body)) {
+    members.set(member, JSON.stringify(ids.map((id) => inputs.get(id) ?? id)))
+  }
   if (type === 'embedding') {
     const [input, ...others] = normalizeInputs(body) ?? []
     if (input !== undefined && others.length === 0) members.set('input', JSON.stringify(input))

@@ -9,7 +9,10 @@ export const JobType = {
   moderation: 'moderation',
   rerank: 'rerank',
   image: 'image',
+  image_edit: 'image_edit',
   speech: 'speech',
+  transcription: 'transcription',
+  translation: 'translation',
 } as const
 export type JobType = (typeof JobType)[keyof typeof JobType]
 

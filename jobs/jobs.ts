@@ -68,6 +68,10 @@ export type NewJob = {
   previousResponseId?: string
   /** Digest of the request as received, to recognise a repeated request with the same key. */
   fingerprint?: string
+  /** Digests of the files that its body names, by their ids: equal files make equal jobs. */
+  inputs?: ReadonlyMap<string, string>
+  /** Files that came with the request, and go with the job. */
+  files?: readonly string[]
   /** Id of the HTTP request that created it. */
   requestId?: string
   /** The W3C `traceparent` of that request: all work for the job belongs to this trace. */
@@ -180,6 +184,10 @@ export type JobCost = {
   outputCap?: number | null
   /** Answers asked for; absent: one. */
   choices?: number
+  /** Pictures asked for; absent: none. */
+  images?: number
+  /** Seconds of sound to hear, estimated from the file; absent: none. */
+  audioSeconds?: number
   /** How the job is to be served; absent: standard. */
   tier?: Exclude<Tier, 'standard'>
   /** Set if it may be called at flex. */

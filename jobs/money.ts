@@ -43,7 +43,11 @@ export function estimateMoney(lane: LanePrice, cost: JobCost): MoneyEstimate {
   const choices = cost.choices ?? 1
   const asked = cost.outputCap === undefined ? cost.outputTokens / choices : cost.outputCap
   const cap = asked ?? lane.default_max_tokens ?? null
-  const input = (cost.inputTokens * price.input) / 1e6 + (lane.price.request ?? 0)
+  const input =
+    (cost.inputTokens * price.input) / 1e6 +
+    (lane.price.request ?? 0) +
+    (cost.images ?? 0) * (lane.price.image ?? 0) +
+    (cost.audioSeconds ?? 0) * (lane.price.audio_second ?? 0)
   if (cap === null) {
     if (price.output === 0) return { estimateUsd: input }
     const unlearned = most ?? UNLEARNED_OUTPUT_TOKENS

@@ -13,7 +13,10 @@ const PRESENTATION: Record<JobType, readonly string[]> = {
   rerank: [],
   // The pictures are the same in either form.
   image: ['stream', 'partial_images', 'response_format'],
+  image_edit: ['stream', 'partial_images', 'response_format'],
   speech: ['stream_format'],
+  transcription: ['stream'],
+  translation: ['stream'],
 }
 
 /** Whether a member of the body only says how the answer is delivered. False for vectors that we do not render. */

@@ -1,5 +1,6 @@
 import { longWorkTurn } from '../lib/breathe.ts'
 import type { Emit } from '../lib/emitter.ts'
+import { takesFiles } from '../lib/input-files.ts'
 import { hasLargeSource } from '../lib/json-source.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { UnreadableError } from '../lib/sealer.ts'
@@ -66,6 +67,8 @@ type Deps = {
   atRest: AtRest
   render: ResultRenderer
   deliveries: Deliveries
+  /** The job with what its files are, where its body names any. Throws `InputError`. */
+  describeInputs: (job: NewJob) => Promise<NewJob>
   /** Removes the tenant's files that no job holds any more. */
   sweepFiles: (tenant: string) => Promise<unknown>
   forecaster: Forecaster
@@ -135,13 +138,24 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   type Awaited = { id: string; replyTo: string }
-  type Settled = Submitted | { job: NewJob; error: unknown }
+  type Unsent = { job: NewJob; error: unknown }
+  type Settled = Submitted | Unsent
+
+  /** Looks at the files that bodies name, which most do not. */
+  function describeEach(jobs: NewJob[]): Promise<(NewJob | Unsent)[]> | (NewJob | Unsent)[] {
+    if (!jobs.some(({ type }) => takesFiles(type))) return jobs
+    return Promise.all(
+      jobs.map((job) => deps.describeInputs(job).catch((error: unknown): Unsent => ({ job, error }))),
+    )
+  }
 
   /** Runs the create script for all jobs in one round trip. A job that fails does not fail the others. */
   async function submitEach(
-    jobs: NewJob[],
+    asked: NewJob[],
     { awaited = null, isBrief = false }: { awaited?: Awaited | null; isBrief?: boolean } = {},
   ): Promise<Settled[]> {
+    const described = await describeEach(asked)
+    const jobs = described.map((one) => ('error' in one ? one.job : one))
     // Without room the script still answers replays, and refuses the rest.
     const [isFull, isShort, tooMany] = await Promise.all([
       deps.queueAdmission.isFull(),
@@ -168,7 +182,9 @@ export function createJobs(deps: Deps): Jobs {
     }
     // Hashing and packing a large body takes a whole turn of the event loop.
     if (jobs.some(({ body }) => hasLargeSource(body))) await longWorkTurn()
-    const prepared = jobs.map((job): ReturnType<typeof prepareOne> | { job: NewJob; error: unknown } => {
+    const prepared = described.map((one): ReturnType<typeof prepareOne> | Unsent => {
+      if ('error' in one) return one
+      const job = one
       try {
         return prepareOne(job)
       } catch (error) {

@@ -84,7 +84,7 @@ export function prepare(
     asked.fairKey === undefined
       ? asked
       : { ...asked, cost: { ...asked.cost, fairKey: digestFairKey(root, asked.fairKey, atRest) } }
-  const plainHash = contentHash(job.type, job.model, job.body)
+  const plainHash = contentHash(job.type, job.model, job.body, job.inputs)
   const [hash] = atRest.digests(plainHash)
   const record = new Map<string, string | Buffer>([
     ['type', job.type],
@@ -114,6 +114,7 @@ export function prepare(
   if (job.gather !== undefined) record.set('gather', encodeGatherPlan(job.gather))
   const flex = encodePatience(job.cost)
   if (flex !== null) record.set('flex', flex)
+  if (job.files?.length) record.set('files', job.files.join(' '))
   if (job.flow !== undefined) record.set('flow', encodeJobFlow(job.flow))
   if (job.deadline !== null) record.set('deadline', String(job.deadline))
   if (job.group !== null) record.set('group', job.group)

@@ -1,6 +1,7 @@
 import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
+import { hearsSound, makesPictures } from './endpoints.ts'
 import { findPicturesFault } from './pictures.ts'
 import type { CallType } from './provider.ts'
 
@@ -16,7 +17,8 @@ export function findAnswerFault(type: CallType, body: JsonObject, inputs: number
   if (type === 'message') return findMessageFault(body)
   if (type === 'completion') return findCompletionFault(body)
   if (type === 'moderation' || type === 'rerank') return findResultsFault(body, inputs)
-  if (type === 'image') return findPicturesFault(body)
+  if (makesPictures(type)) return findPicturesFault(body)
+  if (hearsSound(type)) return typeof body.text === 'string' ? null : 'the answer has no text'
   if (type === 'speech') return null
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
   if (inputs !== null && body.data.length !== inputs) {

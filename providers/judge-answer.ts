@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { findAnswerFault, numberVectors } from './answer.ts'
 import { type AnswerOutcome, brokenAnswer, type FailureVerdict, invalidAnswer } from './classify.ts'
+import { makesPictures } from './endpoints.ts'
 import { takePictures } from './pictures.ts'
 import type { CallType } from './provider.ts'
 import { findError } from './provider-error.ts'
@@ -30,7 +31,7 @@ export function judgeBody(type: CallType, body: unknown, inputs: number | null =
     const given = findGivenUp(body)
     if (given !== null) return fail(givenUp(given))
   }
-  if (type === 'image') return { ok: true, ...takePictures(body) }
+  if (makesPictures(type)) return { ok: true, ...takePictures(body) }
   return { ok: true, body: type === 'embedding' ? numberVectors(body) : body }
 }
 

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici'
 import { normalizeInputs } from '../lib/embedding-input.ts'
+import { takesFiles } from '../lib/input-files.ts'
 import { isJsonObject } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
 import { editMembers, findMember } from '../lib/json-text.ts'
@@ -9,7 +10,8 @@ import { createAdapter, createAttempt } from './attempt.ts'
 import type { AnswerOutcome } from './classify.ts'
 import { createCompletionReader } from './completion-reader.ts'
 import { createAgent } from './connections.ts'
-import { isWithoutOutput } from './endpoints.ts'
+import { hearsSound, isWithoutOutput } from './endpoints.ts'
+import { FileGoneError, type FormBody, writeForm } from './form-body.ts'
 import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
@@ -18,6 +20,7 @@ import { askForBytes } from './pictures.ts'
 import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readSpeech } from './speech.ts'
 import { createChatReader, createResponseReader, readStream } from './streaming.ts'
+import { readTranscript } from './transcript.ts'
 import {
   createSend,
   DEFAULT_MAX_ANSWER_BYTES,
@@ -27,6 +30,7 @@ import {
   trimUrl,
   type UpstreamResponse,
 } from './transport.ts'
+import { refuseFile } from './unmappable.ts'
 
 export type OpenAiOptions = {
   name: string
@@ -61,7 +65,10 @@ const PATHS: Record<CallType, string> = {
   moderation: '/moderations',
   rerank: '/rerank',
   image: '/images/generations',
+  image_edit: '/images/edits',
   speech: '/audio/speech',
+  transcription: '/audio/transcriptions',
+  translation: '/audio/translations',
 }
 const DEFAULT_API_VERSION = '2024-10-21'
 
@@ -94,6 +101,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
   }
 
   async function answerDirectly(request: ProviderRequest): Promise<ProviderAnswer> {
+    if (takesFiles(request.type)) return answerForm(request)
     const added = refused.choose(request)
     const first = await exchange(request, added)
     const blamed = refused.blame(added, first.answer, first.words)
@@ -105,6 +113,23 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     // What works without was refused for it; where nothing works, it was something else.
     if (second.answer.ok) refused.remember(request, blamed)
     return second.answer
+  }
+
+  /** A call whose body is a form with files. */
+  async function answerForm(request: ProviderRequest): Promise<ProviderAnswer> {
+    const format = askForBytes(request)
+    const changes = { model: request.model, ...(format === null ? {} : { response_format: format }) }
+    let form: FormBody
+    try {
+      form = await writeForm(request.type, request.body, changes, request.openFile ?? (async () => null))
+    } catch (error) {
+      if (error instanceof FileGoneError) return refuseFile(error)
+      throw error
+    }
+    return attempt(request, {
+      send: (signal) => send(urlOf(request), form, signal),
+      read: (response) => readBody(request, response, false, maxBytes),
+    })
   }
 
   /** One call, and what was said where it was refused. */
@@ -139,6 +164,7 @@ async function readBody(
 ): Promise<AnswerOutcome> {
   const { type } = request
   if (type === 'speech') return readSpeech(request, response, maxBytes)
+  if (hearsSound(type)) return readTranscript(request, response, maxBytes)
   // A server that cannot stream answers in one piece, and some servers stream without being asked.
   if (!isWithoutOutput(type) && (await isEventStream(response))) {
     const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
@@ -170,7 +196,7 @@ function buildBody(request: ProviderRequest, added: readonly Addition[]): string
     edits.service_tier = request.serviceTier === null ? null : JSON.stringify(request.serviceTier)
   }
   if (request.type === 'image') {
-    const format = askForBytes(request.model, request.body)
+    const format = askForBytes(request)
     if (format !== null) edits.response_format = JSON.stringify(format)
   }
   const packs = request.type === 'embedding' && isPacked(request.body)

@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { sniffMediaType } from '../lib/media-type.ts'
-import type { MediaPart } from './provider.ts'
+import { makesPictures } from './endpoints.ts'
+import type { MediaPart, ProviderRequest } from './provider.ts'
 
 /** Models of OpenAI that answer with addresses unless they are asked for bytes, and that take `response_format` (OpenAI, "Create image"). */
 const ANSWERS_ADDRESSES = /^dall-e-[23]\b/
@@ -9,9 +10,14 @@ const ANSWERS_ADDRESSES = /^dall-e-[23]\b/
  * How an image request asks for its pictures upstream: as bytes, whatever its client asked for, because an address is good for an
  * hour only. Null: as the body says.
  */
-export function askForBytes(model: string, body: JsonObject): string | null {
+export function askForBytes({
+  type,
+  model,
+  body,
+}: Pick<ProviderRequest, 'type' | 'model' | 'body'>): string | null {
+  if (!makesPictures(type)) return null
   const asksForAddress = body.response_format === 'url'
-  const leavesIt = body.response_format === undefined && ANSWERS_ADDRESSES.test(model)
+  const leavesIt = body.response_format == null && ANSWERS_ADDRESSES.test(model)
   return asksForAddress || leavesIt ? 'b64_json' : null
 }
 

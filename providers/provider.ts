@@ -11,7 +11,10 @@ export const CallType = {
   moderation: 'moderation',
   rerank: 'rerank',
   image: 'image',
+  image_edit: 'image_edit',
   speech: 'speech',
+  transcription: 'transcription',
+  translation: 'translation',
 } as const
 export type CallType = (typeof CallType)[keyof typeof CallType]
 
@@ -65,9 +68,17 @@ export type ProviderRequest = {
   onDelta?: (chunk: JsonValue) => void
   /** Called with the usage that the answer has stated so far, in case the answer is cut off. */
   onUsage?: (usage: Usage) => void
+  /** Opens a file that the body names. Absent: no call of its type names any. */
+  openFile?: OpenFile
   /** Asked between two reads of a stream; nothing more is read of it before what it answers resolves. Never rejects. */
   drained?: () => Promise<void> | null
 }
+
+/** Null: it is not there any more. */
+export type OpenFile = (id: string) => Promise<RequestFile | null>
+
+/** A file that is sent with a request; it may be read more than once. */
+export type RequestFile = { filename: string; bytes: number; read(): AsyncIterable<Uint8Array> }
 
 export type ProviderSuccess = {
   ok: true

@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { countAnswerText, countPrompt } from './count-tokens.ts'
-import { isWithoutOutput } from './endpoints.ts'
+import { hearsSound, isWithoutOutput, makesPictures } from './endpoints.ts'
 import type { CallType, Usage } from './provider.ts'
 
 /** The counts that an answer states; a member is missing where it states none. */
@@ -56,7 +56,7 @@ export function completeUsage(
   stated: Usage | null,
 ): BilledUsage {
   const billed = completeCounts(type, request, answer, stated)
-  const images = type === 'image' && Array.isArray(answer.data) ? answer.data.length : 0
+  const images = makesPictures(type) && Array.isArray(answer.data) ? answer.data.length : 0
   return images === 0 ? billed : { ...billed, usage: { ...billed.usage, images } }
 }
 
@@ -72,6 +72,12 @@ function completeCounts(
   if (isWithoutOutput(type)) {
     if (usage !== null && usage.input_tokens > 0) return { usage, isEstimate: false }
     return estimated(countPrompt(type, request), 0)
+  }
+  // A provider that counts seconds counts nothing else.
+  const seconds = hearsSound(type) ? readHeardSeconds(answer) : undefined
+  if (seconds !== undefined && (usage === null || usage.input_tokens === 0)) {
+    const none = { input_tokens: 0, output_tokens: 0, total_tokens: 0 }
+    return { usage: { ...none, audio_seconds: seconds }, isEstimate: false }
   }
   const said = countAnswerText(answer)
   if (usage === null || usage.input_tokens + usage.output_tokens === 0) {
@@ -203,6 +209,13 @@ function readDetails(place: JsonObject): UsageDetails {
     images: first(place, ['images', 'num_images']),
   }
   return Object.fromEntries(Object.entries(found).filter(([, count]) => count !== undefined && count > 0))
+}
+
+/** What a transcript counts: OpenAI's `usage` of the type `duration`, else the `duration` of its verbose form. */
+function readHeardSeconds({ usage, duration }: JsonObject): number | undefined {
+  const stated = isJsonObject(usage) && usage.type === 'duration' ? usage.seconds : undefined
+  const other = isJsonObject(usage) ? undefined : duration
+  return readSeconds(stated ?? (typeof other === 'string' ? Number(other) : other))
 }
 
 function objectOf(value: JsonValue | undefined): JsonObject {

@@ -9,6 +9,7 @@ import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { requestTracked } from './connections.ts'
 import { decodeContent } from './content-coding.ts'
 import type { HeaderReader } from './feedback.ts'
+import type { FormBody } from './form-body.ts'
 import { peekText } from './peek.ts'
 import { parseErrorBody } from './provider-error.ts'
 
@@ -82,11 +83,11 @@ export function trimUrl(url: string): string {
   return url.replace(/\/+$/, '')
 }
 
-/** Sends JSON text to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
+/** Sends JSON text, or a form, to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
 /** @param own headers of this request alone, over those of all */
 export type Send = (
   url: string,
-  body: string,
+  body: string | FormBody,
   signal: AbortSignal,
   own?: Record<string, string>,
 ) => Promise<UpstreamResponse>
@@ -112,8 +113,13 @@ export function createSend(options: {
   return async (url, body, signal, own) => {
     const response = await requestTracked(url, {
       method: 'POST',
-      headers: own === undefined ? headers : { ...headers, ...own },
-      body,
+      headers:
+        typeof body !== 'string'
+          ? { ...headers, ...own, ...headersOf(body) }
+          : own === undefined
+            ? headers
+            : { ...headers, ...own },
+      body: typeof body === 'string' ? body : body.open(),
       signal,
       dispatcher,
     })
@@ -125,6 +131,10 @@ export function createSend(options: {
     const error = parseErrorBody(await readText(stream, maxBytes).catch(() => ''))
     throw new RefusedError({ status, headers: upstream.headers, error })
   }
+}
+
+function headersOf({ contentType, bytes }: FormBody): Record<string, string> {
+  return { 'content-type': contentType, 'content-length': String(bytes) }
 }
 
 /** Reads a whole body as text, which is decoded and looked at as it comes. Not by `for await`, whose iterator costs as much as all else here. */

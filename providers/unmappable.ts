@@ -21,6 +21,11 @@ export function refuseType(type: CallType, kind: string): ProviderFailure {
   return refuse('unsupported_type', `providers of kind ${kind} do not serve jobs of type ${type}`, null)
 }
 
+/** A file that the request names is not there any more. */
+export function refuseFile({ message, param }: { message: string; param: string }): ProviderFailure {
+  return { ...refuse('file_not_found', message, param), input: true }
+}
+
 function refuse(code: string, message: string, param: string | null): ProviderFailure {
   return {
     ok: false,

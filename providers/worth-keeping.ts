@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { makesPictures } from './endpoints.ts'
 import type { CallType } from './provider.ts'
 import { isGiven } from './text-members.ts'
 
@@ -16,7 +17,7 @@ export function isWorthKeeping(type: CallType, request: JsonObject, answer: Json
   if (type === 'chat') return isChatWorthKeeping(request, answer)
   if (type === 'completion') return isCompletionWorthKeeping(request, answer)
   if (type === 'message') return isMessageWorthKeeping(request, answer)
-  if (type === 'image') return !hasAddresses(answer)
+  if (makesPictures(type)) return !hasAddresses(answer)
   if (type !== 'response') return true
   const output = Array.isArray(answer.output) ? answer.output : []
   return (answer.status === 'completed' || answer.status === undefined) && output.some(isItemGiven)

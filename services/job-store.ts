@@ -7,6 +7,7 @@ import type { Config } from '../config/schema.ts'
 import { createDurableScripts } from '../durable/scripts.ts'
 import { createDurableRuns } from '../durable/store.ts'
 import { createFollowed } from '../events/followed.ts'
+import { createFileContents } from '../files/contents.ts'
 import { createHeldFiles } from '../files/held-files.ts'
 import { createFileLinks } from '../files/links.ts'
 import type { ObjectStores } from '../files/objects.ts'
@@ -48,6 +49,7 @@ import { createScheduleScripts } from '../schedules/scripts.ts'
 import { createSchedules } from '../schedules/store.ts'
 import { createScheduleWork } from '../schedules/work.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
+import { describeInputs } from './describe-inputs.ts'
 import { openTenantEvents } from './events.ts'
 import { createLaneOrder } from './lane-order.ts'
 import type { ProcessEvents } from './listeners.ts'
@@ -109,6 +111,7 @@ export function createJobStore(deps: JobStoreDeps) {
     maxBytes: () => config().files.max_bytes_per_tenant,
     objects: deps.fileStores,
   })
+  const fileContents = createFileContents({ files })
   const heldFiles = createHeldFiles({ redis, files, root, now })
   const pubsub = createPubSub({ subscriber: deps.redis.subscriber })
   const fairness = createFairness({ redis, prefix })
@@ -183,6 +186,7 @@ export function createJobStore(deps: JobStoreDeps) {
     ...{ redis, scripts, queues, outbox, pubsub, prefix, retainMs, atRest, forecaster, dueTimers, now },
     render: renderResult,
     deliveries: webhooks,
+    describeInputs: (job) => describeInputs(job, { fileContents, config }),
     sweepFiles: heldFiles.sweep,
     queueAdmission: createQueueAdmission({
       redis,
@@ -222,7 +226,7 @@ export function createJobStore(deps: JobStoreDeps) {
     ...{ gathering, providerBatches: createProviderBatchStore(providerBatchStore) },
     ...{ gate, fairness, forecaster, latencies, brokenCalls, webhooks, batchTenants, flows, flowScripts },
     tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
-    ...{ files, heldFiles, fileLinks: createFileLinks({ redis, prefix }) },
+    ...{ files, fileContents, heldFiles, fileLinks: createFileLinks({ redis, prefix }) },
     batches: createBatches({
       ...batchStore,
       announce(tenant) {

@@ -5,6 +5,7 @@ import { hashPrefix } from '../lib/prompt-prefix.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
 import { readCoalesceKey } from '../providers/coalesce-key.ts'
 import { findDearRates } from '../providers/dear-rates.ts'
+import { countPictures, makesPictures } from '../providers/endpoints.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
 /**
@@ -30,6 +31,7 @@ export function createSubmission(
         ...readOutputBound(type, body),
         ...(prefix === null ? {} : { prefix }),
         ...(dearRates.length === 0 ? {} : { dearRates }),
+        ...(makesPictures(type) ? { images: countPictures(type, body) } : {}),
       }
     },
     checkWebhookUrl: (url) => {

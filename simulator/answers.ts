@@ -250,6 +250,11 @@ function readPrompt(type: CallType, body: JsonObject): JsonValue | undefined {
     case 'completion':
     case 'image':
       return body.prompt
+    case 'image_edit':
+      return [body.prompt ?? null, body.image ?? null, body.mask ?? null]
+    case 'transcription':
+    case 'translation':
+      return [body.prompt ?? null, body.file ?? null]
     case 'rerank':
       return [body.query ?? null, body.documents ?? null]
     default:

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { estimateCost } from '../providers/accounting.ts'
+import { hearsSound, makesPictures } from '../providers/endpoints.ts'
 import type { CallType } from '../providers/provider.ts'
 import {
   type AnswerPlan,
@@ -31,6 +32,7 @@ import { slowdownOf } from './self-hosted.ts'
 import { type PreparedAnswer, sendAnswer, sendFaulty } from './send.ts'
 import { prepareSpeech } from './speech.ts'
 import type { Recorder } from './state.ts'
+import { prepareTranscript } from './transcript.ts'
 import { translate } from './translate.ts'
 
 /** One model's limits at work. */
@@ -234,7 +236,9 @@ function prepare(
 ): PreparedAnswer {
   const { perTokenMs } = settings
   if (type === 'speech') return { ...prepareSpeech(plan, body), plan, latencyMs, perTokenMs }
-  if (type === 'image') {
+  if (hearsSound(type))
+    return { ...prepareTranscript(plan, body, settings.chunkTokens), plan, latencyMs, perTokenMs }
+  if (makesPictures(type)) {
     const answer = buildPictures(plan, body)
     return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
   }

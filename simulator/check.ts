@@ -16,7 +16,10 @@ const NEEDED: Partial<Record<CallType, string>> = {
   moderation: 'input',
   rerank: 'documents',
   image: 'prompt',
+  image_edit: 'prompt',
   speech: 'input',
+  transcription: 'file',
+  translation: 'file',
 }
 
 /** Refuses what OpenAI refuses; null when the request is sound. */

@@ -7,6 +7,7 @@ import { type BatchApi, createBatchApi } from './batches/api.ts'
 import { readBatchSettings } from './batches/options.ts'
 import { createCallHandler, type ModelGate } from './calls.ts'
 import { createFaultBook } from './faults.ts'
+import { readForm } from './forms.ts'
 import { createLimiter } from './limiter.ts'
 import {
   FAULT_KINDS,
@@ -46,7 +47,10 @@ const ENDPOINTS: [end: string, type: CallType][] = [
   ['/moderations', 'moderation'],
   ['/rerank', 'rerank'],
   ['/images/generations', 'image'],
+  ['/images/edits', 'image_edit'],
   ['/audio/speech', 'speech'],
+  ['/audio/transcriptions', 'transcription'],
+  ['/audio/translations', 'translation'],
 ]
 const DEPLOYMENT = /\/openai\/deployments\/([^/]+)\//
 const DEFAULT_MODELS = ['gpt-5-mini', 'text-embedding-3-small']
@@ -164,7 +168,10 @@ export function createSimulator(options: SimulatorOptions = {}): Simulator {
     if (endpoint) {
       const match = DEPLOYMENT.exec(path)
       const deployment = match?.[1] ?? null
-      handleCall({ request, response, type: endpoint[1], path: shown, deployment, text: bytes.toString() })
+      const call = { request, response, type: endpoint[1], path: shown, deployment }
+      const { 'content-type': sent = '' } = request.headers
+      if (!sent.startsWith('multipart/')) handleCall({ ...call, text: bytes.toString() })
+      else readForm(bytes, sent).then((text) => handleCall({ ...call, text: text ?? '' }))
     } else if (ofBatches !== null) batches.handle(request, response, bytes)
     else if (shown === '/v1/models') listModels(response)
     else if (settings.selfHosted && request.method === 'GET' && path === '/metrics') {

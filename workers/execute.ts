@@ -8,6 +8,7 @@ import type { PrefixTurn, PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { Held, LaneQueue } from '../jobs/queue.ts'
 import type { AttemptEnd, Claimed, Work } from '../jobs/work.ts'
 import type { Emit } from '../lib/emitter.ts'
+import { takesFiles } from '../lib/input-files.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { createLatest } from '../lib/latest.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
@@ -23,6 +24,7 @@ import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
 import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
 import { createDeltaWriter } from './delta-writer.ts'
+import { createOpenFile } from './open-file.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
 import { costOf, type PlannedCall, tenantOf } from './plan.ts'
@@ -41,7 +43,7 @@ export type ExecuteDeps = {
   prefixes: PromptPrefixes
   gate: Gate
   /** Where bytes of answers lie. */
-  files: Pick<Files, 'newId'>
+  files: Pick<Files, 'newId' | 'get' | 'read'>
   provider: () => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put'>
@@ -239,6 +241,7 @@ export function createExecutor(deps: ExecuteDeps) {
         // Only a call that writes a stream finds out that nobody needs it.
         signal: streams ? AbortSignal.any([running.signal, useless.signal]) : running.signal,
         timeoutMs,
+        ...(takesFiles(first.type) ? { openFile: createOpenFile(deps.files, first.tenant) } : {}),
         onUsage: (usage) => {
           stated = usage
         },

@@ -23,11 +23,14 @@ import {
   completionBodySchema,
   embeddingBodySchema,
   imageBodySchema,
+  imageEditBodySchema,
   messageBodySchema,
   moderationBodySchema,
   rerankBodySchema,
   responseBodySchema,
   speechBodySchema,
+  transcriptionBodySchema,
+  translationBodySchema,
 } from '../schemas/bodies.ts'
 
 /** Reads the lines of batches as their endpoints would read them; the workers' side of this is batches/runner/lines.ts. */
@@ -52,7 +55,10 @@ const kinds = {
   '/v1/moderations': { type: 'moderation', schema: moderationBodySchema },
   '/v1/rerank': { type: 'rerank', schema: rerankBodySchema },
   '/v1/images/generations': { type: 'image', schema: imageBodySchema },
+  '/v1/images/edits': { type: 'image_edit', schema: imageEditBodySchema },
   '/v1/audio/speech': { type: 'speech', schema: speechBodySchema },
+  '/v1/audio/transcriptions': { type: 'transcription', schema: transcriptionBodySchema },
+  '/v1/audio/translations': { type: 'translation', schema: translationBodySchema },
 } as const
 
 export function createBatchLineReader(deps: SubmitDeps & { config: () => Config }): BatchLineReader {

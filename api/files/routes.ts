@@ -5,11 +5,12 @@ import { OUTPUT_PURPOSE } from '../../files/held-files.ts'
 import { mediaTypeOfName } from '../../lib/media-type.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
-import { ApiError, checkId, notFound } from '../errors.ts'
+import { checkId, notFound } from '../errors.ts'
 import { parseRequest } from '../issues.ts'
 import { refuseWithoutMemory } from '../jobs/submit.ts'
 import { refuseEncodings } from '../json-body.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
+import { formLimits } from './form-reader.ts'
 import {
   fileFields,
   fileForm,
@@ -20,7 +21,8 @@ import {
   presentFile,
 } from './schema.ts'
 import { sendContent } from './send-content.ts'
-import { formLimits, openUploadForm } from './upload-form.ts'
+import { storageFull } from './storage-full.ts'
+import { openUploadForm } from './upload-form.ts'
 
 const tags = ['OpenAI-compatible']
 const idParams = z.object({ id: z.string() })
@@ -184,12 +186,4 @@ export async function registerFileRoutes(app: Api, { deps, limits }: RouteContex
 /** Of what we wrote ourselves the name tells; what a client wrote is bytes. */
 function contentTypeOf({ purpose, filename }: FileRecord): string {
   return purpose === OUTPUT_PURPOSE ? mediaTypeOfName(filename) : 'application/octet-stream'
-}
-
-function storageFull({ maxBytes }: StorageFullError): ApiError {
-  return new ApiError(
-    'storage_full',
-    `file: your files may have ${maxBytes} bytes together (files.max_bytes_per_tenant); delete some`,
-    { param: 'file' },
-  )
 }

@@ -24,7 +24,7 @@ export const fileSchema = z
 
 /** What a form says beside its file. */
 export const fileFields = z.strictObject({
-  purpose: z.enum(['batch']),
+  purpose: z.enum(['batch', 'vision', 'user_data']),
   expires_after: z
     .strictObject({
       anchor: z.enum(['created_at']),

@@ -6,11 +6,14 @@ import {
   completionBodySchema,
   embeddingBodySchema,
   imageBodySchema,
+  imageEditBodySchema,
   messageBodySchema,
   moderationBodySchema,
   rerankBodySchema,
   responseBodySchema,
   speechBodySchema,
+  transcriptionBodySchema,
+  translationBodySchema,
 } from '../schemas/bodies.ts'
 
 const maxDelay = 366 * 24 * 60 * 60 * 1000
@@ -81,7 +84,14 @@ const create = {
   moderation: z.strictObject({ type: z.literal('moderation'), body: moderationBodySchema, ...common }),
   rerank: z.strictObject({ type: z.literal('rerank'), body: rerankBodySchema, ...common }),
   image: z.strictObject({ type: z.literal('image'), body: imageBodySchema, ...common }),
+  image_edit: z.strictObject({ type: z.literal('image_edit'), body: imageEditBodySchema, ...common }),
   speech: z.strictObject({ type: z.literal('speech'), body: speechBodySchema, ...common }),
+  transcription: z.strictObject({
+    type: z.literal('transcription'),
+    body: transcriptionBodySchema,
+    ...common,
+  }),
+  translation: z.strictObject({ type: z.literal('translation'), body: translationBodySchema, ...common }),
 }
 
 /** What `POST /v1/jobs` takes. */
@@ -95,7 +105,10 @@ export const createJobSchema = z
     create.moderation,
     create.rerank,
     create.image,
+    create.image_edit,
     create.speech,
+    create.transcription,
+    create.translation,
   ])
   .meta({ id: 'CreateJob' })
 export type CreateJob = z.output<typeof createJobSchema>
@@ -115,6 +128,9 @@ export const bulkLineSchema = z
     create.moderation.extend(lineMembers),
     create.rerank.extend(lineMembers),
     create.image.extend(lineMembers),
+    create.image_edit.extend(lineMembers),
     create.speech.extend(lineMembers),
+    create.transcription.extend(lineMembers),
+    create.translation.extend(lineMembers),
   ])
   .meta({ id: 'BulkLine' })

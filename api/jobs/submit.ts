@@ -3,10 +3,11 @@ import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { fairKeyOfBody } from '../../jobs/fair-key.ts'
-import type { CacheMode, Job } from '../../jobs/job.ts'
+import type { CacheMode, Job, JobType } from '../../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
 import { estimateMoney } from '../../jobs/money.ts'
 import { findUnshared } from '../../jobs/shareable.ts'
+import { fileIdOf } from '../../lib/input-files.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { judgeFit } from '../../providers/fit.ts'
 import type { ApiDeps } from '../deps.ts'
@@ -182,12 +183,14 @@ function leaveFlexEarlier(cost: JobCost, waitMs: number): JobCost {
  * Submits a job. Throws the reason for refusing it: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
  * `rate_limited`, `budget_exhausted`.
  */
-async function acceptJob(
-  newJob: NewJob,
-  deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
-): Promise<{ job: Job; isReplayed: boolean }> {
+async function acceptJob(newJob: NewJob, deps: AcceptDeps): Promise<{ job: Job; isReplayed: boolean }> {
   const job = await noteEarliestStart(newJob, deps)
-  const outcome = await deps.jobs.create(job)
+  let outcome = await deps.jobs.create(job)
+  if (outcome.kind === 'created' && (await hasLostFiles(outcome.job, job.tenant, deps))) {
+    // With the job goes the kept answer, so that this one gets a new one.
+    await deps.jobs.remove(job.tenant, outcome.job.id)
+    outcome = await deps.jobs.create(job)
+  }
   if (outcome.kind === 'conflict') throw keyReused()
   if (outcome.kind === 'refused') {
     const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, outcome.code, deps))
@@ -196,6 +199,20 @@ async function acceptJob(
   return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
 }
 
+export type AcceptDeps = Pick<ApiDeps, 'jobs' | 'files' | 'forecast' | 'now'>
+
+/** Whether a kept answer names a file that its owner has deleted. */
+async function hasLostFiles(job: Job, tenant: string, { files }: AcceptDeps): Promise<boolean> {
+  if (job.cache !== 'hit' || !HAVE_FILES.has(job.type)) return false
+  const data = job.result?.data
+  const ids = (Array.isArray(data) ? data : []).map(fileIdOf).filter((id) => id !== null)
+  const found = await Promise.all(ids.map((id) => files.get(tenant, id)))
+  return found.includes(null)
+}
+
+/** Types of jobs whose results name files. */
+const HAVE_FILES: ReadonlySet<JobType> = new Set(['image', 'image_edit', 'speech'])
+
 /**
  * `acceptJob`, and what `Idempotency-Key-Policy` asks for: with `retry-failed` a replayed job that failed or was cancelled
  * is queued again. Both answer the same job.
@@ -203,7 +220,7 @@ async function acceptJob(
 export async function acceptOrRetry(
   newJob: NewJob,
   policy: IdempotencyPolicy,
-  deps: Pick<ApiDeps, 'jobs' | 'forecast' | 'now'>,
+  deps: AcceptDeps,
 ): Promise<{ job: Job; isReplayed: boolean; isRetried: boolean }> {
   const accepted = await acceptJob(newJob, deps)
   const { job, isReplayed } = accepted

@@ -28,6 +28,10 @@ export type OpenAiCall = {
 export type Asked = Pick<CreateJob, 'type' | 'body'> & {
   /** See NewJob. */
   previousResponseId?: string
+  /** Files that came with the request, and go with the job. */
+  files?: readonly string[]
+  /** A job has taken these files. */
+  onTaken?: () => void
   /** Nobody holds the connection, so a cancelled job was cancelled on purpose. */
   inBackground?: boolean
 }
@@ -45,7 +49,7 @@ export async function openCall(
 ): Promise<OpenAiCall> {
   const tenant = tenantOf(request)
   const key = parseIdempotencyKey(request.headers['idempotency-key'])
-  const { type, body, previousResponseId, inBackground = false } = asked
+  const { type, body, previousResponseId, files, inBackground = false } = asked
   const create = withFairKey(
     { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob,
     parseFairKey(request.headers['x-fair-key']),
@@ -57,9 +61,11 @@ export async function openCall(
     isShownLive,
     isAwaited,
   }
+  if (files !== undefined && files.length > 0) newJob.files = files
   if (previousResponseId !== undefined) newJob.previousResponseId = previousResponseId
   const policy = parseIdempotencyPolicy(request.headers['idempotency-key-policy'])
   const { job, isReplayed, isRetried } = await acceptOrRetry(newJob, policy, deps)
+  if (!isReplayed) asked.onTaken?.()
   const call = { tenant: tenant.name, job, isShownLive, isReplayed: isReplayed && !isRetried }
   if (!isReplayed) return { ...call, isOwn: true, isFresh: true }
   if (isRetried) return { ...call, isOwn: true, isFresh: false }

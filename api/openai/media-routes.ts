@@ -1,11 +1,26 @@
+import multipart from '@fastify/multipart'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Api, RouteContext } from '../deps.ts'
-import { imageBodySchema, speechBodySchema } from '../schemas/bodies.ts'
+import { formLimits } from '../files/form-reader.ts'
+import { parseRequest } from '../issues.ts'
+import type { CreateJob } from '../jobs/create-schema.ts'
+import {
+  imageBodySchema,
+  imageEditBodySchema,
+  speechBodySchema,
+  transcriptionBodySchema,
+  translationBodySchema,
+} from '../schemas/bodies.ts'
 import { answerCall } from './answer.ts'
+import type { Handover } from './answer-whole.ts'
+import type { Asked } from './call.ts'
+import { readMediaForm } from './media-form.ts'
 import { handOverPictures } from './picture-answer.ts'
 import { jobAccepted, looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
 import { handOverSpeech } from './speech-answer.ts'
+import { handOverTranscript } from './transcript-answer.ts'
 
 const binary = (type: string) => ({ [type]: { schema: z.string().meta({ format: 'binary' }) } })
 
@@ -16,6 +31,21 @@ const pictureResponse: unknown = {
     content: looseJson(
       "The provider's list of pictures, each as `b64_json` or, where it was asked for, as a `url` that is good for an hour.",
     ),
+  },
+  202: jobAccepted,
+  ...openAiErrorResponses,
+}
+/** Untyped likewise. */
+const transcriptResponse: unknown = {
+  200: {
+    description: 'The transcript; with `stream: true` its events.',
+    content: {
+      ...looseJson("The provider's transcript."),
+      'text/plain': { schema: z.string().describe('For `response_format` `text`, `srt` and `vtt`.') },
+      'text/event-stream': {
+        schema: z.string().describe('`transcript.text.delta` events, then `transcript.text.done`.'),
+      },
+    },
   },
   202: jobAccepted,
   ...openAiErrorResponses,
@@ -77,4 +107,93 @@ export function registerMediaRoutes(app: Api, context: RouteContext, description
       return answerCall(request, reply, { type: 'speech', body: request.body }, handover, context)
     },
   )
+
+  app.register(async (forms) => registerForms(forms as unknown as Api, context, description))
+}
+
+type FormRoute = {
+  url: string
+  type: CreateJob['type']
+  operationId: string
+  summary: string
+  /** Members of the body that hold files. */
+  files: string[]
+  schema: z.ZodType
+  response: unknown
+  handOver: (request: FastifyRequest, body: JsonObject) => Handover
+}
+
+/** The routes whose requests are forms with files. In a scope of their own, for their bodies are streams. */
+async function registerForms(app: Api, context: RouteContext, description: string): Promise<void> {
+  await app.register(multipart, { limits: formLimits })
+  const routes: FormRoute[] = [
+    {
+      url: '/v1/images/edits',
+      type: 'image_edit',
+      operationId: 'createImageEdit',
+      summary: 'Edit pictures',
+      files: ['image', 'mask'],
+      schema: imageEditBodySchema,
+      response: pictureResponse,
+      handOver: (request, body) => handOverPictures(request, body, context.deps),
+    },
+    {
+      url: '/v1/audio/transcriptions',
+      type: 'transcription',
+      operationId: 'createTranscription',
+      summary: 'Write down what is said',
+      files: ['file'],
+      schema: transcriptionBodySchema,
+      response: transcriptResponse,
+      handOver: (_request, body) => handOverTranscript(body),
+    },
+    {
+      url: '/v1/audio/translations',
+      type: 'translation',
+      operationId: 'createTranslation',
+      summary: 'Write down in English what is said',
+      files: ['file'],
+      schema: translationBodySchema,
+      response: transcriptResponse,
+      handOver: (_request, body) => handOverTranscript(body),
+    },
+  ]
+  for (const { url, type, operationId, summary, files, schema, response, handOver } of routes) {
+    app.post(
+      url,
+      {
+        config: { access: 'jobs' },
+        schema: {
+          tags,
+          operationId,
+          summary,
+          description: `A form with files, up to ${context.limits.fileBytes} bytes; JSON with the ids of files is taken as well. ${description}`,
+          consumes: ['multipart/form-data', 'application/json'],
+          body: schema,
+          response,
+        },
+        // A form is a stream here; what it comes to is validated when it is read.
+        validatorCompiler: () => (value: unknown) => ({ value }),
+      },
+      async (request: FastifyRequest, reply: FastifyReply) => {
+        const form = request.isMultipart() ? await readMediaForm(request, files, context) : null
+        let isTaken = false
+        try {
+          const given = form?.body ?? request.body ?? {}
+          const body = parseRequest(schema, given, 'body', 'body') as Asked['body'] & JsonObject
+          const onTaken = () => {
+            isTaken = true
+          }
+          const asked = { type, body, files: form?.files ?? [], onTaken } as Asked
+          return await answerCall(request, reply, asked, handOver(request, body), context)
+        } finally {
+          if (!isTaken && form !== null) {
+            await form
+              .discard()
+              .catch((error) => request.log.warn({ err: error }, 'removing the files of a request'))
+          }
+        }
+      },
+    )
+  }
 }

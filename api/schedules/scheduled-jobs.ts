@@ -1,9 +1,11 @@
 import { narrowModels, resolveTenant, type Tenant } from '../../config/tenants.ts'
+import { InputError } from '../../jobs/input-error.ts'
 import { isTerminal } from '../../jobs/job.ts'
 import type { BulkOutcome, NewJob } from '../../jobs/jobs.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
 import type { ApiDeps } from '../deps.ts'
+import { fromInputError } from '../error-replies.ts'
 import { ApiError } from '../errors.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
 import { noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../jobs/submit.ts'
@@ -81,7 +83,10 @@ export function createJobLauncher(
     const job = await noteEarliestStart(toScheduledJob(tenant, body as CreateJob, order, deps), deps)
     const outcome = await create(job)
     if (outcome.kind === 'conflict') throw new Error('a slot has the job of another')
-    if (outcome.kind === 'failed') throw outcome.error
+    if (outcome.kind === 'failed') {
+      if (outcome.error instanceof InputError) return toRefused(fromInputError(outcome.error), null)
+      throw outcome.error
+    }
     if (outcome.kind !== 'refused') return { kind: 'created', id: outcome.id }
     const mayPass = outcome.code !== 'deadline_unreachable' && outcome.code !== 'budget_exhausted'
     return toRefused(refused(outcome, job), mayPass ? (outcome.retryAfterMs ?? REFUSED_MS) : null)

@@ -63,6 +63,36 @@ export const imageBodySchema = z
   })
   .meta({ id: 'ImageBody', description: 'A body of `POST /images/generations`.' })
 
+const fileId = z
+  .string()
+  .regex(/^file-[\w-]{1,120}$/, { error: 'expected the id of a file of yours: file-…' })
+const MOST_INPUT_PICTURES = 16
+
+export const imageEditBodySchema = imageBodySchema
+  .extend({
+    image: z
+      .union([fileId, z.array(fileId).min(1).max(MOST_INPUT_PICTURES)], {
+        error: `expected the id of a file of yours (file-…), or up to ${MOST_INPUT_PICTURES} of them`,
+      })
+      .describe('The pictures to edit, by the ids of files.'),
+    mask: fileId.nullish().describe('Transparent where the picture is to change.'),
+  })
+  .meta({ id: 'ImageEditBody', description: 'A body of `POST /images/edits`, with files by their ids.' })
+
+export const transcriptionBodySchema = z
+  .looseObject({ model, file: fileId.describe('The sound, by the id of a file.'), stream })
+  .meta({
+    id: 'TranscriptionBody',
+    description: 'A body of `POST /audio/transcriptions`, with the file by its id.',
+  })
+
+export const translationBodySchema = z
+  .looseObject({ model, file: fileId.describe('The sound, by the id of a file.') })
+  .meta({
+    id: 'TranslationBody',
+    description: 'A body of `POST /audio/translations`, with the file by its id.',
+  })
+
 export const speechBodySchema = z
   .looseObject({ model, input: z.string().min(1) })
   .meta({ id: 'SpeechBody', description: 'A body of `POST /audio/speech`.' })

@@ -1,3 +1,4 @@
+import { InputError } from '../../jobs/input-error.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import { createBreather } from '../../lib/breathe.ts'
 import { type BatchLine, BLOCK_LINES } from '../batch.ts'
@@ -106,6 +107,15 @@ export function createFeeder(
         const asked = outcome.retryAfterMs ?? REFUSED_MS
         const pause = Math.min(Math.max(asked, REFUSED_LEAST_MS), REFUSED_MOST_MS)
         restUntil = Math.max(restUntil, performance.now() + pause)
+      } else if (outcome.kind === 'failed' && outcome.error instanceof InputError) {
+        const { message, param } = outcome.error
+        const error = {
+          message,
+          type: 'invalid_request_error',
+          param: param.slice(5),
+          code: 'invalid_request',
+        }
+        current!.lines[one.slot] = { customId: one.customId, answer: { status: 400, error } }
       } else if (outcome.kind === 'failed') {
         onError(outcome.error, `line ${one.customId} of batch ${batch.id}`)
         if (!isPassing(outcome.error)) one.errors++

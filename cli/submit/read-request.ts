@@ -26,7 +26,10 @@ const types: Record<BatchEndpoint, string> = {
   '/v1/moderations': 'moderation',
   '/v1/rerank': 'rerank',
   '/v1/images/generations': 'image',
+  '/v1/images/edits': 'image_edit',
   '/v1/audio/speech': 'speech',
+  '/v1/audio/transcriptions': 'transcription',
+  '/v1/audio/translations': 'translation',
 }
 
 /** Reads a job create, a failed job as `failures export` writes it, or a line of an OpenAI batch as the job that it asks for. */

@@ -162,7 +162,10 @@ export type Job = {
     | 'moderation'
     | 'rerank'
     | 'image'
+    | 'image_edit'
     | 'speech'
+    | 'transcription'
+    | 'translation'
   status: JobStatus
   model: string
   lane: string

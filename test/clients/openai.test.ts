@@ -149,6 +149,55 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     expect(sniffMediaType(Buffer.from(await wave.arrayBuffer()))).toBe('audio/wav')
   })
 
+  test('pictures are edited, and equal files share one call', async () => {
+    const image = new File([fresh('not much of a picture')], 'a.png', { type: 'image/png' })
+    const mask = new File(['a mask'], 'mask.png', { type: 'image/png' })
+    const edit = (files: File | File[]) =>
+      client.images.edit({ model: 'sim/chat', prompt: 'make it blue', image: files, mask }).withResponse()
+    const first = await edit(image)
+    expect(sniffMediaType(Buffer.from(first.data.data![0]!.b64_json!, 'base64'))).toBe('image/png')
+    const again = await edit([image])
+    expect(again.response.headers.get('x-cache')).toBe('hit')
+    expect(again.data.data![0]!.b64_json).toBe(first.data.data![0]!.b64_json)
+    const two = await edit([image, new File(['another'], 'b.png')])
+    expect(two.response.headers.get('x-cache')).toBe('miss')
+  })
+
+  test('sound is transcribed and translated in every form', async () => {
+    const said = await client.audio.speech.create({
+      ...{ model: 'sim/chat', voice: 'alloy', response_format: 'wav' },
+      input: fresh('what is said').padEnd(60, '.'),
+    })
+    const sound = Buffer.from(await said.arrayBuffer())
+    const file = new File([sound], 'said.wav')
+    const ask = { model: 'sim/chat', file }
+    const { text, usage } = await client.audio.transcriptions.create({ ...ask, response_format: 'json' })
+    expect(text).toMatch(/^Answer /)
+    expect(usage).toEqual({ type: 'duration', seconds: 2 })
+    for (const format of ['text', 'srt', 'vtt'] as const) {
+      const plain = await client.audio.transcriptions.create({ ...ask, response_format: format })
+      expect(plain).toContain(text)
+    }
+    const verbose = await client.audio.transcriptions.create({ ...ask, response_format: 'verbose_json' })
+    expect(verbose).toMatchObject({ text, duration: 1.2, language: 'english' })
+    let streamed = ''
+    const fresher = new File([sound, fresh()], 'b.wav')
+    for await (const event of await client.audio.transcriptions.create({
+      ...ask,
+      file: fresher,
+      stream: true,
+    })) {
+      if (event.type === 'transcript.text.delta') streamed += event.delta
+      if (event.type === 'transcript.text.done') expect(event.text).toBe(streamed)
+    }
+    expect(streamed).toMatch(/^Answer /)
+    const replayed = await client.audio.transcriptions.create({ ...ask, stream: true })
+    let again = ''
+    for await (const event of replayed) if (event.type === 'transcript.text.delta') again += event.delta
+    expect(again).toMatch(/^Answer /)
+    expect((await client.audio.translations.create({ ...ask, prompt: 'x' })).text).toMatch(/^Answer /)
+  })
+
   test('embeddings come as numbers, by base64 and by float', async () => {
     const input = [fresh(), fresh()]
     const packed = await client.embeddings.create({ model: 'sim/embed', input })

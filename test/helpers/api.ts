@@ -212,8 +212,19 @@ function openTestParts(options: {
     onUnreadable: () => {},
     onOpen: (_name, close) => closers.push(close),
   })
-  const { jobs, tenantStats, files, fileLinks, batches, durable, schedules, scheduleWork, flows, events } =
-    store
+  const {
+    jobs,
+    tenantStats,
+    files,
+    fileLinks,
+    fileContents,
+    batches,
+    durable,
+    schedules,
+    scheduleWork,
+    flows,
+    events,
+  } = store
   const { forecaster } = store
   const lanes = createLaneControl({
     ...store,
@@ -234,6 +245,7 @@ function openTestParts(options: {
       readMaintainer: () => readMaintainer(redis, prefix),
       files,
       fileLinks,
+      fileContents,
       batches,
       durable,
       schedules,

@@ -161,6 +161,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     retainMs,
     render: renderResult,
     deliveries: createWebhookStore({ redis, root }),
+    describeInputs: async (job) => job,
     sweepFiles: heldFiles.sweep,
     // Forecasts are the limiter's matter; here nothing is known of lanes.
     forecaster: {

@@ -224,7 +224,12 @@ describe('a form is refused, and nothing kept of it,', () => {
       'file',
       'file: expected one file',
     ],
-    ['without a purpose', [['file', fileOf()]], 'purpose', 'purpose: expected "batch"; it is missing'],
+    [
+      'without a purpose',
+      [['file', fileOf()]],
+      'purpose',
+      'purpose: expected "batch", "vision" or "user_data"; it is missing',
+    ],
     [
       'with another purpose behind',
       [

@@ -13,14 +13,19 @@ const bodies: Record<CallType, object> = {
   moderation: { input: 'hi' },
   rerank: { query: 'hi', documents: ['ho'] },
   image: { prompt: 'hi' },
+  image_edit: { prompt: 'hi', image: 'file-1' },
   speech: { input: 'hi' },
+  transcription: { file: 'file-1' },
+  translation: { file: 'file-1' },
 }
+
+const media = ['image', 'image_edit', 'speech', 'transcription', 'translation'] as const
 
 test.each<[ProviderKind, CallType[]]>([
   ['openai', ['rerank']],
   ['azure-openai', ['moderation', 'rerank']],
-  ['anthropic', ['embedding', 'completion', 'moderation', 'rerank', 'image', 'speech']],
-  ['gemini', ['completion', 'moderation', 'rerank', 'speech']],
+  ['anthropic', ['embedding', 'completion', 'moderation', 'rerank', ...media]],
+  ['gemini', ['completion', 'moderation', 'rerank', ...media.slice(1)]],
   ['openai-compatible', []],
 ])('a provider of kind %s serves every type but %j', (kind, missing) => {
   const lane = { kind, model: 'm', onUnsupported: 'refuse' as const }

@@ -1,0 +1,108 @@
+import { createHash, type Hash } from 'node:crypto'
+import { estimateSeconds, HEAD_BYTES } from '../lib/audio-length.ts'
+import type { FileRecord, Files } from './files.ts'
+
+/** What is known of the bytes of a file without reading them again. */
+export type FileFacts = {
+  /** SHA-256, hex. */
+  digest: string
+  /** Of sound, where it is sound. */
+  seconds: number
+}
+
+/** Looks at contents: equal files are known as equal whatever they are called. */
+export type FileContents = {
+  /** Null: there is no such file. Reads it once a process, for files do not change. */
+  describe(tenant: string, id: string): Promise<FileFacts | null>
+  /** Passes an upload on, and keeps what it is for the file that it becomes. */
+  watch(content: AsyncIterable<Uint8Array>): {
+    content: AsyncIterable<Uint8Array>
+    keep(file: FileRecord): void
+  }
+}
+
+/** Files whose facts a process keeps, some 200 bytes each. */
+const MOST_KNOWN = 20_000
+
+/** Files read at the same time. */
+const AT_ONCE = 8
+
+export function createFileContents({ files }: { files: Pick<Files, 'get' | 'read'> }): FileContents {
+  const known = new Map<string, Promise<FileFacts>>()
+  const keyOf = (tenant: string, id: string) => `${id} ${tenant}`
+
+  function keep(key: string, facts: Promise<FileFacts>): Promise<FileFacts> {
+    known.set(key, facts)
+    for (const oldest of known.keys()) {
+      if (known.size <= MOST_KNOWN) break
+      known.delete(oldest)
+    }
+    return facts
+  }
+
+  const waiting: (() => void)[] = []
+  let reading = 0
+
+  /** A few at a time, so that memory stays flat where a thousand jobs name a thousand files. */
+  async function read(tenant: string, id: string): Promise<FileFacts> {
+    if (reading >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve))
+    else reading++
+    try {
+      return await readNow(tenant, id)
+    } finally {
+      const next = waiting.shift()
+      if (next) next()
+      else reading--
+    }
+  }
+
+  async function readNow(tenant: string, id: string): Promise<FileFacts> {
+    const content = await files.read(tenant, id)
+    if (content === null) throw new Error('the file was removed while it was read')
+    const watcher = createWatcher()
+    for await (const part of content) watcher.push(part)
+    return watcher.end()
+  }
+
+  return {
+    async describe(tenant, id) {
+      if ((await files.get(tenant, id)) === null) return null
+      const key = keyOf(tenant, id)
+      const facts = known.get(key) ?? keep(key, read(tenant, id))
+      return facts.catch((error) => {
+        known.delete(key)
+        throw error
+      })
+    },
+    watch(content) {
+      const watcher = createWatcher()
+      async function* pass() {
+        for await (const part of content) {
+          watcher.push(part)
+          yield part
+        }
+      }
+      return {
+        content: pass(),
+        keep({ tenant, id }) {
+          keep(keyOf(tenant, id), Promise.resolve(watcher.end()))
+        },
+      }
+    },
+  }
+}
+
+function createWatcher() {
+  const hash: Hash = createHash('sha256')
+  let head = Buffer.alloc(0)
+  let bytes = 0
+  return {
+    push(part: Uint8Array): void {
+      hash.update(part)
+      bytes += part.length
+      if (head.length < HEAD_BYTES)
+        head = Buffer.concat([head, Buffer.from(part.subarray(0, HEAD_BYTES - head.length))])
+    },
+    end: (): FileFacts => ({ digest: hash.digest('hex'), seconds: estimateSeconds(head, bytes) }),
+  }
+}

@@ -1,0 +1,242 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Job } from '../../jobs/job.ts'
+import { sniffMediaType } from '../../lib/media-type.ts'
+import { testRedis } from '../helpers/redis.ts'
+import { createBulk, createJob, get, post, type Stack, startStack, waitForJob } from '../helpers/stack.ts'
+
+type FileObject = { id: string; purpose: string; bytes: number }
+
+let stack: Stack
+let url: string
+const picture = Buffer.from('\x89PNG\r\n\x1a\n a picture', 'latin1')
+const sound = wave(1.5)
+let input: Record<'picture' | 'sound', string>
+
+beforeAll(async () => {
+  stack = await startStack({
+    redis: testRedis(),
+    extra: `
+  claude: { kind: anthropic, base_url: http://127.0.0.1:9, api_key: none-at-all, models: { haiku: {} } }
+jobs: { retain: 1h }`,
+  })
+  url = stack.urls[0]!
+  input = { picture: await upload(picture, 'a.png'), sound: await upload(sound, 'a.wav') }
+})
+afterAll(async () => {
+  expect(await stack?.stop()).toEqual([0, 0, 0])
+})
+
+/** 16-bit mono samples of silence at 8 kHz. */
+function wave(seconds: number): Buffer {
+  const samples = Buffer.alloc(seconds * 16_000)
+  const head = Buffer.from(
+    '524946460000000057415645666d74201000000001000100401f0000803e00000200100064617461',
+    'hex',
+  )
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(samples.length)
+  return Buffer.concat([head, length, samples])
+}
+
+async function upload(content: Buffer, name: string): Promise<string> {
+  const form = new FormData()
+  form.set('purpose', 'user_data')
+  form.set('file', new File([new Uint8Array(content)], name))
+  const response = await fetch(`${url}/v1/files`, { method: 'POST', body: form })
+  return ((await response.json()) as FileObject).id
+}
+
+let serial = 0
+const fresh = () => `a text like no other ${++serial}`
+
+/** Each type's body, door, and what its result holds. */
+const types = [
+  {
+    type: 'image',
+    path: '/v1/images/generations',
+    file: 'image/png',
+    members: () => ({ prompt: fresh(), n: 2 }),
+  },
+  {
+    type: 'image_edit',
+    path: '/v1/images/edits',
+    file: 'image/png',
+    members: () => ({ prompt: fresh(), image: [input.picture], mask: input.picture }),
+  },
+  {
+    type: 'speech',
+    path: '/v1/audio/speech',
+    file: 'audio/mpeg',
+    members: () => ({ input: fresh(), voice: 'alloy' }),
+  },
+  {
+    type: 'transcription',
+    path: '/v1/audio/transcriptions',
+    file: null,
+    members: () => ({ prompt: fresh(), file: input.sound }),
+  },
+  {
+    type: 'translation',
+    path: '/v1/audio/translations',
+    file: null,
+    members: () => ({ prompt: fresh(), file: input.sound }),
+  },
+] as const
+type Case = (typeof types)[number]
+
+const bodyOf = ({ members }: Case, model = 'sim/chat') => ({ model, ...members() })
+
+/** Each way in, to the result of one job. */
+const ways: Record<string, (one: Case) => Promise<Job['result']>> = {
+  async job(one) {
+    const job = await createJob(url, { type: one.type, body: bodyOf(one) })
+    return (await waitForJob(url, job.id)).result
+  },
+  async bulk(one) {
+    const [id] = await createBulk(url, [{ type: one.type, body: bodyOf(one) }])
+    return (await waitForJob(url, id!)).result
+  },
+  async batch(one) {
+    const line = { custom_id: 'one', method: 'POST', url: one.path, body: bodyOf(one) }
+    const form = new FormData()
+    form.set('purpose', 'batch')
+    form.set('file', new File([`${JSON.stringify(line)}\n`], 'in.jsonl'))
+    const file = (await (await fetch(`${url}/v1/files`, { method: 'POST', body: form })).json()) as FileObject
+    const ask = { input_file_id: file.id, endpoint: one.path, completion_window: '24h' }
+    let batch = (await (await post(url, '/v1/batches', ask)).json()) as {
+      id: string
+      status: string
+      output_file_id: string
+    }
+    while (batch.status !== 'completed') batch = await get(url, `/v1/batches/${batch.id}`)
+    const output = await (await fetch(`${url}/v1/files/${batch.output_file_id}/content`)).text()
+    return JSON.parse(output).response.body
+  },
+  async schedule(one) {
+    const group = `scheduled-${one.type.replace('_', '-')}`
+    const created = await post(url, '/v1/schedules', {
+      every: '1h',
+      job: { type: one.type, body: bodyOf(one), group },
+    })
+    const { id } = (await created.json()) as { id: string }
+    await post(url, `/v1/schedules/${id}/run`, {})
+    const listed = () => get<{ data: Job[] }>(url, `/v1/jobs?group=${group}`)
+    let { data } = await listed()
+    while (data.length === 0) ({ data } = await listed())
+    return (await waitForJob(url, data[0]!.id)).result
+  },
+  async flow(one) {
+    const steps = { only: { job: { type: one.type, body: bodyOf(one) } } }
+    const created = await post(url, '/v1/flows', { name: 'media', steps })
+    let flow = (await created.json()) as { id: string; status: string }
+    while (flow.status === 'running') flow = await get(url, `/v1/flows/${flow.id}`)
+    const { data } = await get<{ data: Job[] }>(url, `/v1/jobs?type=${one.type}&limit=1&include=result`)
+    return data[0]!.result
+  },
+}
+
+async function checkResult(result: Job['result'], { file }: Case): Promise<void> {
+  if (file === null) {
+    expect(result).toMatchObject({ text: expect.stringMatching(/^Answer /) })
+    return
+  }
+  expect(JSON.stringify(result).length).toBeLessThan(2000)
+  for (const entry of result!.data as { file_id: string; content_type: string; bytes: number }[]) {
+    expect(entry).toMatchObject({ file_id: expect.stringMatching(/^file-/), content_type: file })
+    const content = await fetch(`${url}/v1/files/${entry.file_id}/content`)
+    expect(content.headers.get('content-type')).toBe(file)
+    const bytes = Buffer.from(await content.arrayBuffer())
+    expect(bytes.length).toBe(entry.bytes)
+    expect(sniffMediaType(bytes)).toBe(file)
+  }
+}
+
+test.each(types.flatMap((one) => Object.keys(ways).map((way) => [one.type, way, one] as const)))(
+  '%s by way of a %s has its bytes in files',
+  async (_type, way, one) => {
+    await checkResult(await ways[way]!(one), one)
+  },
+)
+
+test.each(types)('$type is refused by name where there is no such endpoint', async (one) => {
+  const refused = await post(url, '/v1/jobs', { type: one.type, body: bodyOf(one, 'claude/haiku') })
+  expect(refused.status).toBe(400)
+  expect(await refused.json()).toMatchObject({
+    error: { code: 'unsupported_type', message: expect.stringContaining(`type ${one.type}`) },
+  })
+  const atDoor = await post(url, one.path, bodyOf(one, 'claude/haiku'))
+  expect([atDoor.status, ((await atDoor.json()) as { error: { code: string } }).error.code]).toEqual([
+    400,
+    'unsupported_type',
+  ])
+})
+
+test.each([
+  ['image_edit', 'image', { prompt: 'p', image: 'file-nobody' }],
+  ['image_edit', 'mask', { prompt: 'p', image: () => input.picture, mask: 'file-nobody' }],
+  ['transcription', 'file', { file: 'file-nobody' }],
+])('%s whose %s is not there is refused with its place', async (type, member, members) => {
+  const filled = Object.entries(members).map(([name, value]) => [
+    name,
+    typeof value === 'function' ? value() : value,
+  ])
+  const body = { model: 'sim/chat', ...Object.fromEntries(filled) }
+  const refused = await post(url, '/v1/jobs', { type, body })
+  expect(refused.status).toBe(400)
+  expect(await refused.json()).toMatchObject({
+    error: {
+      code: 'invalid_request',
+      param: `body.${member}`,
+      message: expect.stringContaining('file-nobody'),
+    },
+  })
+})
+
+test('equal contents are one call, whatever their files are called', async () => {
+  const other = await upload(sound, 'another name.wav')
+  const ask = (file: string) =>
+    createJob(url, { type: 'transcription', body: { model: 'sim/chat', prompt: 'once', file } })
+  const first = await ask(input.sound)
+  await waitForJob(url, first.id)
+  expect((await ask(other)).cache).toBe('hit')
+})
+
+test('a deleted job takes its files with it, those that it made and those that came with it', async () => {
+  const form = new FormData()
+  form.set('model', 'sim/chat')
+  form.set('prompt', fresh())
+  form.append('image[]', new File([new Uint8Array(picture)], 'mine.png'))
+  const answered = await fetch(`${url}/v1/images/edits`, { method: 'POST', body: form })
+  expect(answered.status).toBe(200)
+  const id = answered.headers.get('x-job-id')!
+  const { body } = await get<{ body: { image: string[] } }>(url, `/v1/jobs/${id}/request`)
+  const { result } = await waitForJob(url, id)
+  const [{ file_id: made }] = result!.data as [{ file_id: string }]
+  const purposes = await Promise.all(
+    [body.image[0]!, made].map(async (file) => (await get<FileObject>(url, `/v1/files/${file}`)).purpose),
+  )
+  expect(purposes).toEqual(['job_input', 'job_output'])
+  expect((await fetch(`${url}/v1/jobs/${id}`, { method: 'DELETE' })).ok).toBe(true)
+  for (const file of [body.image[0]!, made]) expect((await fetch(`${url}/v1/files/${file}`)).status).toBe(404)
+})
+
+test('an equal job gets a new picture where its owner has deleted the kept one', async () => {
+  const body = { model: 'sim/chat', prompt: fresh() }
+  const first = await waitForJob(url, (await createJob(url, { type: 'image', body })).id)
+  const [{ file_id: id }] = first.result!.data as [{ file_id: string }]
+  await fetch(`${url}/v1/files/${id}`, { method: 'DELETE' })
+  const again = await post(url, '/v1/images/generations', body)
+  expect([again.status, again.headers.get('x-cache')]).toEqual([200, 'miss'])
+})
+
+test('a form that is no job leaves no file', async () => {
+  const count = async () =>
+    (await get<{ data: FileObject[] }>(url, '/v1/files?purpose=job_input')).data.length
+  const before = await count()
+  const form = new FormData()
+  form.set('file', new File([new Uint8Array(sound)], 'a.wav'))
+  form.set('model', 'no-such/model')
+  const refused = await fetch(`${url}/v1/audio/transcriptions`, { method: 'POST', body: form })
+  expect(refused.status).toBe(404)
+  expect(await count()).toBe(before)
+})
