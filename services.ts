@@ -103,6 +103,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     jobs: traces.jobs(store.jobs),
     events: store.events,
     tenantStats: store.tenantStats,
+    tenantPauses: store.tenantPauses,
     readMaintainer: () => readMaintainer(store.redis, store.prefix),
     files: confirmed(store.files, ['create'], store.durability),
     fileLinks: store.fileLinks,

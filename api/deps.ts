@@ -15,6 +15,7 @@ import type { Flows } from '../flows/store.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
+import type { TenantPauses } from '../jobs/tenant-pauses.ts'
 import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ProviderBatchStore } from '../provider-batches/store.ts'
@@ -48,6 +49,7 @@ export type ApiDeps = {
   lanes: LaneControl
   providerBatches: Pick<ProviderBatchStore, 'recent'>
   tenantStats: TenantStatsReader
+  tenantPauses: TenantPauses
   /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
   readMaintainer: () => Promise<MaintainerView | null>
   /** When a job would start that is queued now, Unix ms; null: not known. */

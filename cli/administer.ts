@@ -64,6 +64,21 @@ export function runDeleteTenant(terminal: Terminal, name: string, options: Admin
   return change(terminal, options, 'DELETE', pathOf(name), null, `deleted the tenant ${name} and its keys`)
 }
 
+/** `tenants pause NAME` */
+export function runPauseTenant(
+  terminal: Terminal,
+  name: string,
+  options: AdminOptions & { for?: number; reason?: string },
+): Promise<ExitCode> {
+  const body = { for_ms: options.for, reason: options.reason }
+  return change(terminal, options, 'POST', `${pathOf(name)}/pause`, body, `paused the tenant ${name}`)
+}
+
+/** `tenants resume NAME` */
+export function runResumeTenant(terminal: Terminal, name: string, options: AdminOptions): Promise<ExitCode> {
+  return change(terminal, options, 'POST', `${pathOf(name)}/resume`, null, `resumed the tenant ${name}`)
+}
+
 /** `keys list TENANT` */
 export async function runListKeys(
   terminal: Terminal,

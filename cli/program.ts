@@ -197,6 +197,21 @@ function addTenantCommands(
       run(async (terminal) => (await load()).runDeleteTenant(terminal, name, options)),
     )
 
+  server(tenants.command('pause'), '5s')
+    .description('let no call leave for the jobs of a tenant')
+    .argument('<name>')
+    .option('--for <duration>', 'how long: 10m (default: until resumed)', toMilliseconds)
+    .option('--reason <text>', 'what others are to know')
+    .action((name, options) =>
+      run(async (terminal) => (await load()).runPauseTenant(terminal, name, options)),
+    )
+  server(tenants.command('resume'), '5s')
+    .description('let the jobs of a paused tenant go on')
+    .argument('<name>')
+    .action((name, options) =>
+      run(async (terminal) => (await load()).runResumeTenant(terminal, name, options)),
+    )
+
   const keys = program.command('keys').description('make, list and revoke keys of tenants')
   keys
     .command('new')

@@ -29,7 +29,7 @@ export type Attempt = {
   /** True: the cost, or a part of it, is estimated, for the provider did not state what it counted. */
   cost_is_estimate: boolean
   waited_ms: number
-  waited_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | 'provider_batch' | 'fair_key' | null
+  waited_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | 'provider_batch' | 'fair_key' | 'tenant_pause' | null
   /** True when it is not known whether the provider did, and billed, the work. */
   ambiguous: boolean
   /** How many jobs the provider request carried. */
@@ -1253,7 +1253,7 @@ export type Job = {
   redrives: number
   next_attempt_at: string | null
   estimated_start_at: string | null
-  waiting_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | 'provider_batch' | 'fair_key' | null
+  waiting_for: 'requests' | 'tokens' | 'concurrency' | 'provider_pause' | 'retry_delay' | 'schedule' | 'budget' | 'provider_batch' | 'fair_key' | 'tenant_pause' | null
   cache: 'miss' | 'hit' | 'shared' | 'off'
   /** The provider's response body as OpenAI shapes it. */
   result: {

@@ -85,7 +85,7 @@ export type JobError = {
 
 /**
  * `budget`: the calls under way may come to what is left of the tenant's budget. `provider_batch`: the next batch of the provider.
- * `fair_key`: the limits of its fair key.
+ * `fair_key`: the limits of its fair key. `tenant_pause`: its tenant is paused by hand.
  */
 export type WaitingFor =
   | 'requests'
@@ -97,6 +97,7 @@ export type WaitingFor =
   | 'budget'
   | 'provider_batch'
   | 'fair_key'
+  | 'tenant_pause'
 
 /** The job as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type Job = {

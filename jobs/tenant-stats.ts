@@ -18,6 +18,9 @@ export type TenantStats = {
   finishedPerMinute: number
   /** Queued jobs that wait for the limits of their fair keys. */
   parked: number
+  /** Its calls are held back by hand until then, Unix ms; null: they are not. */
+  pausedUntil: number | null
+  pausedReason: string | null
 }
 
 export type RecentGroup = { tenant: string; group: string; updatedAt: string }
@@ -46,7 +49,8 @@ export function createTenantStatsReader(deps: {
       const calls = tenants.map((tenant) => ({ root: tenantRoot(prefix, tenant), args: [retainMs, paceMs] }))
       const answers = await scripts.runAll('tenant-stats', calls)
       return answers.map((answer, index) => {
-        const figures = (answer as (Buffer | number)[]).map((figure) => Number(figure.toString()))
+        const texts = (answer as (Buffer | number)[]).map((figure) => figure.toString())
+        const figures = texts.map(Number)
         const statuses = Object.values(JobStatus).map((status, at) => [status, figures[at]!])
         return {
           tenant: tenants[index]!,
@@ -56,6 +60,8 @@ export function createTenantStatsReader(deps: {
           reservedUsd: Math.max(0, figures[7]!),
           finishedPerMinute: (figures[8]! * PACE_MS) / paceMs,
           parked: figures[9]!,
+          pausedUntil: figures[10]! || null,
+          pausedReason: texts[11] || null,
         }
       })
     },

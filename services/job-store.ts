@@ -17,7 +17,7 @@ import { createFlows } from '../flows/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { createAtRest } from '../jobs/at-rest.ts'
 import { createDueTimers } from '../jobs/due-timers.ts'
-import { tenantOf, tenantRoot } from '../jobs/keys.ts'
+import { tenantOf, tenantRoot, wakeChannel } from '../jobs/keys.ts'
 import { createMaintenance } from '../jobs/maintenance.ts'
 import type { MemoryAdmission } from '../jobs/memory-admission.ts'
 import type { OpenLanes } from '../jobs/open-lanes.ts'
@@ -28,6 +28,7 @@ import { createQueueAdmission } from '../jobs/queue-admission.ts'
 import type { ReplyInbox } from '../jobs/reply-inbox.ts'
 import { createScripts } from '../jobs/scripts.ts'
 import { createJobs } from '../jobs/service.ts'
+import { createTenantPauses } from '../jobs/tenant-pauses.ts'
 import { createTenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import { createIds, createJobIds } from '../lib/job-id.ts'
@@ -225,6 +226,10 @@ export function createJobStore(deps: JobStoreDeps) {
     ...{ redis, prefix, now, retainMs, pubsub, queues, scripts, outbox, maintenance, active, atRest, jobs },
     ...{ gathering, providerBatches: createProviderBatchStore(providerBatchStore) },
     ...{ gate, fairness, forecaster, latencies, brokenCalls, webhooks, batchTenants, flows, flowScripts },
+    tenantPauses: createTenantPauses({
+      ...{ redis, root, queues, now },
+      wake: (lane) => redis.publish(wakeChannel(prefix), lane),
+    }),
     tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
     ...{ files, fileContents, heldFiles, fileLinks: createFileLinks({ redis, prefix }) },
     batches: createBatches({

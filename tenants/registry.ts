@@ -50,6 +50,8 @@ export type AuditAction =
   | 'key.revoke'
   | 'lane.pause'
   | 'lane.resume'
+  | 'tenant.pause'
+  | 'tenant.resume'
 
 /** Who changes something, and from where. */
 export type Actor = { tenant: string; key: string | null; ip: string; requestId: string }

@@ -37,6 +37,7 @@ const waitingFor = z.enum([
   'budget',
   'provider_batch',
   'fair_key',
+  'tenant_pause',
 ])
 const usageIsEstimate = z
   .boolean()

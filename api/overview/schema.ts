@@ -13,6 +13,8 @@ export const tenantSchema = z
     counts,
     max_queued: z.number().nullable(),
     waiting_for_fair_keys: z.number().describe('Queued jobs that wait for the limits of their fair keys.'),
+    paused_until: time.nullable().describe('Its calls are held back by hand until then; null: they are not.'),
+    paused_reason: z.string().nullable(),
     spent_usd: z.number().describe('In this UTC day.'),
     reserved_usd: z.number().describe('Held for open jobs.'),
     budget_usd_per_day: z.number().nullable(),

@@ -11,6 +11,9 @@ export type TenantView = {
   max_queued: number | null
   /** Queued jobs that wait for the limits of their fair keys. */
   waiting_for_fair_keys: number
+  /** Its calls are held back by hand until then, RFC 3339; null: they are not. */
+  paused_until: string | null
+  paused_reason: string | null
   spent_usd: number
   reserved_usd: number
   budget_usd_per_day: number | null
@@ -22,7 +25,7 @@ export type TenantView = {
 /** Puts what the configuration says of tenants beside how they stand; those that just left it are left out. */
 export function describeTenants(config: Config, stats: readonly TenantStats[]): TenantView[] {
   const sum = stats.reduce((total, { finishedPerMinute }) => total + finishedPerMinute, 0)
-  return stats.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute, parked }) => {
+  return stats.flatMap(({ tenant, counts, spentUsd, reservedUsd, finishedPerMinute, parked, ...paused }) => {
     const configured = resolveTenant(config, tenant)
     if (configured === null) return []
     const { weight, limits } = configured
@@ -33,6 +36,8 @@ export function describeTenants(config: Config, stats: readonly TenantStats[]): 
         counts,
         max_queued: limits.max_queued,
         waiting_for_fair_keys: parked,
+        paused_until: paused.pausedUntil === null ? null : new Date(paused.pausedUntil).toISOString(),
+        paused_reason: paused.pausedReason,
         spent_usd: spentUsd,
         reserved_usd: reservedUsd,
         budget_usd_per_day: limits.budget_usd_per_day ?? null,

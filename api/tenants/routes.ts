@@ -1,15 +1,21 @@
 import { z } from 'zod'
 import { type Config, tenantSettings } from '../../config/schema.ts'
 import { resolveTenant, tenantNames } from '../../config/tenants.ts'
-import type { MadeTenant, TenantSettings } from '../../tenants/registry.ts'
-import { actorOf } from '../auth.ts'
+import { type MadeTenant, type TenantSettings, toLine } from '../../tenants/registry.ts'
+import { actorOf, callerOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { describeTenants } from '../overview/tenants.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 import { describeOpenWork } from './open-work.ts'
 import { refuseFileTenant, refuseOutcome } from './refusals.ts'
-import { changeTenantSchema, createTenantSchema, nameParams, tenantSchema } from './schema.ts'
+import {
+  changeTenantSchema,
+  createTenantSchema,
+  nameParams,
+  pauseTenantSchema,
+  tenantSchema,
+} from './schema.ts'
 
 const tags = ['Tenants']
 const config = { access: 'admin' } as const
@@ -73,15 +79,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         response: { 200: tenantSchema, ...errorResponses },
       },
     },
-    async (request) => {
-      const { name } = request.params
-      const { tenants } = (await registry.read())!
-      const isOfFile = tenantNames(deps.configured()).includes(name)
-      if (!isOfFile && (deps.keyring().open || !tenants.has(name))) throw notFound('tenant')
-      const [found] = await show([name], tenants)
-      if (found === undefined) throw notFound('tenant')
-      return found
-    },
+    (request) => find(request.params.name),
   )
 
   app.patch(
@@ -144,6 +142,66 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
       const outcome = await registry.deleteTenant(name, actorOf(request))
       if (outcome.kind !== 'done') throw refuseOutcome(outcome.kind, 'tenant')
       return { name, object: 'tenant' as const, deleted: true as const }
+    },
+  )
+
+  /** As it stands, of the file or made here. */
+  async function find(name: string) {
+    const { tenants } = (await registry.read())!
+    const isOfFile = tenantNames(deps.configured()).includes(name)
+    if (!isOfFile && (deps.keyring().open || !tenants.has(name))) throw notFound('tenant')
+    const [found] = await show([name], tenants)
+    if (found === undefined) throw notFound('tenant')
+    return found
+  }
+
+  app.post(
+    '/v1/tenants/:name/pause',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'pauseTenant',
+        summary: 'Pause a tenant',
+        description:
+          'No call leaves for its jobs, in any lane or process, until the pause ends. Calls that are under way go on, and new jobs are taken ' +
+          'and wait; those with a kept answer get it.',
+        params: nameParams,
+        body: pauseTenantSchema,
+        response: { 200: tenantSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { name } = await find(request.params.name)
+      const { for_ms: forMs = null, reason = 'paused by hand' } = request.body ?? {}
+      await deps.tenantPauses.pause(name, forMs, reason)
+      request.log.info({ paused: name, tenant: callerOf(request).name, reason }, 'tenant paused by hand')
+      const changes = { paused: { from: null, to: { for_ms: forMs, reason } } }
+      await registry.note(toLine(actorOf(request), 'tenant.pause', { tenant: name }, changes))
+      return find(name)
+    },
+  )
+
+  app.post(
+    '/v1/tenants/:name/resume',
+    {
+      config,
+      schema: {
+        tags,
+        operationId: 'resumeTenant',
+        summary: 'Resume a tenant',
+        description: 'Its jobs that waited may leave at once. It takes no body.',
+        params: nameParams,
+        response: { 200: tenantSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      if (request.body) throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
+      const { name } = await find(request.params.name)
+      await deps.tenantPauses.resume(name)
+      request.log.info({ resumed: name, tenant: callerOf(request).name }, 'tenant resumed by hand')
+      await registry.note(toLine(actorOf(request), 'tenant.resume', { tenant: name }))
+      return find(name)
     },
   )
 

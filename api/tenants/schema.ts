@@ -42,6 +42,13 @@ export const changeTenantSchema = z.strictObject({
   cache: cache.unwrap().nullish(),
 })
 
+export const pauseTenantSchema = z
+  .strictObject({
+    for_ms: z.int().min(1).optional().describe('How long; without it until resumed.'),
+    reason: z.string().min(1).max(200).optional(),
+  })
+  .nullish()
+
 export const createKeySchema = z.strictObject({
   name: z.string().min(1).max(100).nullish().describe('What it is for.'),
   expires_at: z.iso
@@ -116,6 +123,8 @@ export const auditLineSchema = z
       'key.revoke',
       'lane.pause',
       'lane.resume',
+      'tenant.pause',
+      'tenant.resume',
     ]),
     target: z.object({
       tenant: z.string().nullable(),

@@ -112,6 +112,7 @@ const waits: Record<string, string> = {
   provider_pause: 'the pause of its lane',
   retry_delay: 'its next try',
   schedule: 'its time',
+  tenant_pause: 'the pause of its tenant',
   provider_batch: 'the next batch of its provider',
 }
 

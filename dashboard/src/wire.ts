@@ -81,6 +81,8 @@ export type Tenant = {
   weight: number
   counts: Counts
   max_queued: number | null
+  paused_until: string | null
+  paused_reason: string | null
   waiting_for_fair_keys: number
   spent_usd: number
   reserved_usd: number

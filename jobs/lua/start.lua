@@ -10,7 +10,7 @@
 -- Answer for each job, in their order:
 --        {'run', call number, attempts, number of the previous call if it was lost just now, else 0,
 --         the fields of the record that a call needs (flat)}
---        {'wait', ms}      not due before this time, or another job must show first that it crashes no worker
+--        {'wait', ms}      not due before this time, its tenant is paused, or another job must show first that it crashes no worker
 --        {'ack', promoted} nothing to do: deleted, a stale entry, terminal, answered from the cache, following, parked for its fair key's turn, or failed here;
 --                          `promoted` is the id of a job that now leads instead and needs a queue entry, or '';
 --                          failed here: then the error's code and the id of the request that created the job
@@ -33,6 +33,9 @@ local SUSPECT_HOLDS_MS = 5000
 -- Shortest and longest wait for the costs of the calls under way.
 local BUDGET_MS = 1000
 local BUDGET_MOST_MS = 60000
+
+-- Longest wait for the end of a tenant's pause at a time. As LONGEST_PAUSE_DELAY_MS of jobs/queue.ts.
+local PAUSE_MOST_MS = 1800000
 
 -- Several jobs may have lost their calls together, one less than the most each. Any of them may be the cause, so they run one
 -- at a time, and the next loss quarantines only one job. True: another one is under way.
@@ -98,6 +101,13 @@ local function hold_budget(job, expected, fields)
   add_to_sum(root .. ':money:running', estimate)
   fields[#fields + 1], fields[#fields + 2] = 'held_nano', ms(estimate)
   return nil
+end
+
+-- How much longer the tenant's calls are held back by hand, ms; below 1: they are not. Read once for all jobs of the script.
+local pause_left = nil
+local function read_pause()
+  pause_left = pause_left or redis.call('PTTL', root .. ':paused')
+  return pause_left
 end
 
 local function start(id, entry, token, expected, is_direct)
@@ -203,6 +213,12 @@ local function start(id, entry, token, expected, is_direct)
       follow(job, found)
       return { 'ack', '' }
     end
+  end
+
+  if job.status ~= 'running' and read_pause() > 0 then
+    local at = ms(now + math.min(read_pause(), PAUSE_MOST_MS))
+    redis.call('HSET', job_key(id), 'waiting_for', 'tenant_pause', 'next_attempt_at', at)
+    return { 'wait', at }
   end
 
   local is_limited = job.fair and not job.gather and job.status ~= 'running'

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 retain ms  2 how far back the pace looks, ms
 -- Answer {scheduled, queued, running, completed, failed, cancelled, spent USD today, reserved USD, ended in that time,
---        parked for turns of fair keys}
+--        parked for turns of fair keys, end of its pause ('' none), why it is paused}
 -- A job's score in `expiry` is its end plus the retention, so jobs that ended lately are counted without a counter. A later
 -- score is from an earlier configuration. Durable runs are there too, and in `durables` with the same scores.
 
@@ -15,4 +15,7 @@ answer[7], answer[8] = to_usd(spent), to_usd(reserved)
 local from, to = '(' .. ms(now + tonumber(ARGV[1]) - tonumber(ARGV[2])), ms(now + tonumber(ARGV[1]))
 answer[9] = redis.call('ZCOUNT', root .. ':expiry', from, to) - redis.call('ZCOUNT', root .. ':durables', from, to)
 answer[10] = math.max(0, tonumber(redis.call('GET', root .. ':fair-keys:parked') or 0))
+local left = redis.call('PTTL', root .. ':paused')
+answer[11] = left > 0 and ms(now + left) or ''
+answer[12] = left > 0 and redis.call('GET', root .. ':paused') or ''
 return answer

@@ -242,6 +242,7 @@ function openTestParts(options: {
       jobs,
       events,
       tenantStats,
+      tenantPauses: store.tenantPauses,
       readMaintainer: () => readMaintainer(redis, prefix),
       files,
       fileLinks,

@@ -73,6 +73,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:fair-keys:parked$/, null, 'one of a tenant'],
+  [/^T:paused$/, 3650 * DAY],
   [
     /^T:fair-key:[\w-]+(:.+)?$/,
     null,

@@ -1,5 +1,5 @@
-import { countOf, formatCount, formatShare, formatUsd } from '../format.ts'
-import type { Failure, Overview } from '../wire.ts'
+import { countOf, describePause, formatCount, formatShare, formatUsd } from '../format.ts'
+import type { Failure, Overview, Tenant } from '../wire.ts'
 import { countStuck, type ProviderTrouble, rankLanes } from './impact.ts'
 import { describeBroken, judgeLane, type Tone } from './lane-health.ts'
 
@@ -8,6 +8,7 @@ export type ConcernAction =
   | { kind: 'lane'; lane: string }
   | { kind: 'resume-provider' | 'pause-provider'; provider: string }
   | { kind: 'cancel'; tenant: string }
+  | { kind: 'tenant'; tenant: Tenant }
   | { kind: 'budget' }
   | { kind: 'price' }
 
@@ -86,6 +87,14 @@ function ofTenants({ tenants }: Overview): Concern[] {
         ...{ tone: isOut ? 'bad' : 'warn', subject: tenant.id, kind: 'tenant', jobs: open },
         text: `${formatShare((spent + reserved) / budget)} of today’s budget of ${formatUsd(budget)} is spent or reserved`,
         action: { kind: 'budget' },
+      })
+    }
+    if (tenant.paused_until !== null) {
+      concerns.push({
+        id: `pause ${tenant.id}`,
+        ...{ tone: 'warn', subject: tenant.id, kind: 'tenant', jobs: open },
+        text: `paused: ${describePause(tenant.paused_reason)}${open > 0 ? `; ${countOf(open, 'job')} wait` : ''}`,
+        action: { kind: 'tenant', tenant },
       })
     }
     if (most !== null && open >= NEARLY * most) {

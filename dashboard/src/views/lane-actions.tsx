@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
 import { Icon } from '../components/icon.tsx'
 import { useApp } from '../state/app.ts'
-import type { Lane } from '../wire.ts'
+import type { Lane, Tenant } from '../wire.ts'
 
 const minute = 60_000
 const durations = [
@@ -13,25 +13,48 @@ const durations = [
   { name: 'until somebody resumes it', ms: null },
 ]
 
-/** What is paused: a lane, or all lanes of a provider. */
+/** The same for the jobs of a tenant, in all lanes. */
+export function TenantActions({ tenant }: { tenant: Tenant }) {
+  const path = (action: string) => `/v1/tenants/${encodeURIComponent(tenant.id)}/${action}`
+  const isPaused = tenant.paused_until !== null
+  return <PauseActions target={{ name: tenant.id, isPaused, path, body: null, what: 'of this tenant' }} />
+}
+
+/** What is paused: a lane, all lanes of a provider, or a tenant. */
 type Target = {
   name: string
   isPaused: boolean
   path: (action: 'pause' | 'resume') => string
   /** Of both requests, besides how long and why. */
   body: object | null
+  /** Whose calls: `this lane`. */
+  what: string
 }
 
 /** The button that pauses a lane, or lets it go on; each asks first. */
 export function LaneActions({ lane }: { lane: Lane }) {
   const path = (action: string) => `/v1/lanes/${encodeURIComponent(lane.id)}/${action}`
-  return <PauseActions target={{ name: lane.id, isPaused: lane.paused_until !== null, path, body: null }} />
+  return (
+    <PauseActions
+      target={{
+        name: lane.id,
+        isPaused: lane.paused_until !== null,
+        path,
+        body: null,
+        what: 'from this lane',
+      }}
+    />
+  )
 }
 
 /** The same for all lanes of a provider. */
 export function ProviderActions({ provider, isPaused }: { provider: string; isPaused: boolean }) {
   const path = (action: string) => `/v1/lanes/${action}`
-  return <PauseActions target={{ name: provider, isPaused, path, body: { provider } }} />
+  return (
+    <PauseActions
+      target={{ name: provider, isPaused, path, body: { provider }, what: 'from any lane of this provider' }}
+    />
+  )
 }
 
 function PauseActions({ target }: { target: Target }) {
@@ -79,8 +102,8 @@ function PauseDialog({ target, onClose }: { target: Target; onClose: () => void 
   return (
     <Dialog title={`Pause ${target.name}?`} action="Pause" onConfirm={pause} onClose={onClose}>
       <p>
-        No call leaves {target.body === null ? 'this lane' : 'any lane of this provider'}, from any process,
-        until the pause ends. Calls under way go on, and jobs that come wait in order.
+        No call leaves {target.what}, in any process, until the pause ends. Calls under way go on, and jobs
+        that come wait in order.
       </p>
       <label>
         How long
@@ -118,8 +141,8 @@ function ResumeDialog({ target, onClose }: { target: Target; onClose: () => void
   return (
     <Dialog title={`Resume ${target.name}?`} action="Resume" onConfirm={resume} onClose={onClose}>
       <p>
-        Calls leave again at once, at the rate of {target.body === null ? 'the lane' : 'each lane'}. Should
-        the pause be the provider’s own wish, it may answer with 429 again.
+        Calls leave again at once, at the rate of their lanes. Should the pause be the provider’s own wish, it
+        may answer with 429 again.
       </p>
     </Dialog>
   )

@@ -8,7 +8,7 @@ import { type Concern, findConcerns, sumFailures } from '../state/attention.ts'
 import { linkToJobs, linkToLane } from '../state/route.ts'
 import type { Overview } from '../wire.ts'
 import { GroupProgress } from './group-progress.tsx'
-import { ProviderActions } from './lane-actions.tsx'
+import { ProviderActions, TenantActions } from './lane-actions.tsx'
 import { LanesByImpact } from './lanes-by-impact.tsx'
 import { TenantsBy } from './tenants-by.tsx'
 
@@ -154,6 +154,8 @@ function ConcernAction({ concern: { action } }: { concern: Concern }) {
       return link(linkToLane(action.lane), 'See the lane')
     case 'cancel':
       return link(linkToJobs({ tenant: action.tenant, status: 'queued' }), 'See or cancel its jobs')
+    case 'tenant':
+      return <TenantActions tenant={action.tenant} />
     case 'budget':
       return link('#/tenants', 'See budgets')
     case 'price':

@@ -1,3 +1,4 @@
+import { Chip } from '../components/chip.tsx'
 import { Loading } from '../components/empty.tsx'
 import { Bar } from '../components/gauge.tsx'
 import { Table } from '../components/table.tsx'
@@ -5,6 +6,7 @@ import { countOf, formatCount, formatRate, formatShare, formatUsd } from '../for
 import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Tenant } from '../wire.ts'
+import { TenantActions } from './lane-actions.tsx'
 import { TenantKeys } from './tenant-keys.tsx'
 
 /** What share each tenant gets, what it spends, and how near it is to its limits. */
@@ -34,6 +36,7 @@ export function TenantsView() {
             { name: 'Completed', isNumber: true },
             { name: 'Failed', isNumber: true },
             { name: 'Spent today, of the budget' },
+            { name: 'Actions', isHidden: true },
           ]}
         >
           {overview.tenants.map((tenant) => (
@@ -85,6 +88,10 @@ function TenantRow({ tenant }: { tenant: Tenant }) {
       </td>
       <td>
         <Budget tenant={tenant} />
+      </td>
+      <td class="right">
+        {tenant.paused_until === null ? null : <Chip tone="warn" label="paused" />}{' '}
+        <TenantActions tenant={tenant} />
       </td>
     </tr>
   )

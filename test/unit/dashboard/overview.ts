@@ -44,6 +44,8 @@ export function makeTenant(given: Partial<Tenant> = {}): Tenant {
     weight: 1,
     counts: { scheduled: 0, queued: 0, running: 0, completed: 0, failed: 0, cancelled: 0 },
     max_queued: 100,
+    paused_until: null,
+    paused_reason: null,
     waiting_for_fair_keys: 0,
     spent_usd: 0,
     reserved_usd: 0,
