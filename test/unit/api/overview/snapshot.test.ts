@@ -37,6 +37,8 @@ it('shows new groups while the failures are still being counted', async () => {
           reservedUsd: 0,
           finishedPerMinute: 0,
           parked: 0,
+          pausedUntil: null,
+          pausedReason: null,
         })),
       recentGroups: async ([tenant]) => [{ tenant: tenant!, group, updatedAt: '2026-11-24T00:00:00.000Z' }],
     },
