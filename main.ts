@@ -80,6 +80,9 @@ program.parseAsync().catch((error: unknown) => {
   process.exit(isConfig ? ExitCode.config : ExitCode.failed)
 })
 
+/** How long the history of `npm start` is kept. */
+const OWN_HISTORY_MS = 90 * 86_400_000
+
 async function run(role: Role, options: { config?: string; port?: number }): Promise<void> {
   setFlagsFromString(HEAP_GROWTH)
   const env = options.port === undefined ? process.env : { ...process.env, PORT: String(options.port) }
@@ -119,6 +122,11 @@ async function run(role: Role, options: { config?: string; port?: number }): Pro
     // All processes are this one, so a folder of this machine is the better place for files.
     const files = { ...config.files, store: config.files.store ?? ('folder' as const) }
     config = { ...config, files, redis: { ...config.redis, url: redis.url } }
+    config.history ??= {
+      url: 'sqlite:.sluice/history.db',
+      keep: OWN_HISTORY_MS,
+      content: 'full',
+    }
   }
 
   /** What only the parts that are loaded later can tell; a change of the file before is looked at as it is. */

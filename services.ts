@@ -8,6 +8,7 @@ import { batchChannel } from './batches/store.ts'
 import { resolveLane, resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
+import { isHistoryUnavailable } from './history/errors.ts'
 import { createDirectDispatch } from './jobs/direct-dispatch.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
@@ -128,7 +129,8 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     ready: store.watch.look,
     metrics: { ...deps.metrics.http, render: deps.metrics.render },
     isMemoryShort: store.memory.isShort,
-    isUnavailable: (error) => error instanceof NotDurableError || isRedisUnavailable(error),
+    isUnavailable: (error) =>
+      error instanceof NotDurableError || isHistoryUnavailable(error) || isRedisUnavailable(error),
     log,
     ...(traces.request ? { traceRequest: traces.request } : {}),
     createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,

@@ -3,6 +3,7 @@ import { isTimeZone } from '../lib/local-time.ts'
 import { isProxyUrl } from '../lib/proxy.ts'
 import { checkReferences } from './cross-checks.ts'
 import { encryptionKeyPattern } from './encryption-key.ts'
+import { historySchema } from './history-schema.ts'
 import { tenantKeyPattern } from './key-digest.ts'
 import { cacheModeSchema, providerSchema } from './provider-schema.ts'
 import { redriveSchema } from './redrive-schema.ts'
@@ -229,6 +230,11 @@ const cache = z.strictObject({
 
 const jobs = z.strictObject({
   retain: duration().prefault('7d').describe('How long a finished job, with its result and events, is kept.'),
+  hot: duration({ min: '1s' })
+    .prefault('1h')
+    .describe(
+      'How long a finished job stays in Redis where it goes to the history; its events go then. Nothing without a history.',
+    ),
   max_queued: count()
     .prefault(1_000_000)
     .describe('Open jobs of all tenants together, and of a tenant that sets no max_queued of its own.'),
@@ -453,6 +459,11 @@ const members = z.strictObject({
     .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
   cache: cache.prefault({}).describe('Answers that serve again.'),
   jobs: jobs.prefault({}).describe('How jobs are kept.'),
+  history: historySchema
+    .optional()
+    .describe(
+      'A database for finished jobs, so that Redis holds only what is open or hot; "off": none. Default: off, but where npm start brings its own Redis, a SQLite file beside that.',
+    ),
   redrive: redriveSchema
     .prefault([])
     .describe('Failed jobs that are queued again by themselves: the first entry that names a job is for it.'),

@@ -12,7 +12,12 @@ export async function readAttempts(redis: RedisClient, root: string, id: string)
     redis.hgetall(`${key}:attempts`),
     redis.hmget(key, 'deleted', 'status', 'usage'),
   ])
-  return status && !deleted ? toAttempts(fields, readUsage(usage ?? '')) : null
+  return status && !deleted ? attemptsOf(fields, usage ?? '') : null
+}
+
+/** @param usage of the job, as it is stored; '' for none */
+export function attemptsOf(fields: Record<string, string>, usage: string): Attempt[] {
+  return toAttempts(fields, readUsage(usage))
 }
 
 /** A usage as it is stored, without the note that it is an estimate, which an attempt has beside it. */

@@ -62,7 +62,7 @@ async function divide(redis: RedisClient, root: string, ids: string[]): Promise<
 }
 
 /** In the form that a submission takes. Its times have passed, and its idempotency key is spent: neither is in it. */
-function toCreate(
+export function toCreate(
   { atRest }: { atRest: AtRest },
   root: string,
   id: string,

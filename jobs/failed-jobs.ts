@@ -26,6 +26,8 @@ export type FailedJob = {
   redrives: number
   /** A client held its connection for the answer, and was told of the failure. */
   isAwaited: boolean
+  /** The history has it, as it failed now or before. */
+  isCopied: boolean
 }
 
 /**
@@ -58,7 +60,7 @@ async function readFailed(redis: RedisClient, root: string, ids: string[]): Prom
   return answers.flatMap((fields, at) => {
     // It left the index since that was read.
     if (fields.length === 0) return []
-    const [group, lane, type, code, isRetryable, failedAt, redrives, isAwaited] = fields
+    const [group, lane, type, code, isRetryable, failedAt, redrives, isAwaited, isCopied] = fields
     return {
       id: ids[at]!,
       group: group || null,
@@ -69,6 +71,7 @@ async function readFailed(redis: RedisClient, root: string, ids: string[]): Prom
       failedAt: Number(failedAt),
       redrives: Number(redrives),
       isAwaited: isAwaited === '1',
+      isCopied: isCopied === '1',
     }
   })
 }

@@ -22,13 +22,17 @@ export function createFailures(deps: {
   redis: RedisClient
   rootOf: (tenant: string) => string
   now: () => number
+  /** True: those that the history has are left out, for it counts them. */
+  withoutCopied: boolean
 }): Failures {
   const { redis, rootOf, now } = deps
   const known = new Map<string, CachedCounts>()
 
   async function count(tenant: string): Promise<FailureCounts> {
     const tally = createTally()
-    for await (const jobs of walkFailed(redis, rootOf(tenant))) for (const job of jobs) tally.add(job)
+    for await (const jobs of walkFailed(redis, rootOf(tenant))) {
+      for (const job of jobs) if (!deps.withoutCopied || !job.isCopied) tally.add(job)
+    }
     return { ...tally.result(), counted_at: isoTime(now()) }
   }
 

@@ -249,6 +249,15 @@ export type JobFilter = {
   lane?: string
   /** The id of the schedule that made them. */
   schedule?: string
+  /** As the client named it. */
+  model?: string
+  errorCode?: string
+  /** All of these pairs. */
+  metadata?: Readonly<Record<string, string>>
+  /** Unix ms: created then or later, and before then. */
+  createdAfter?: number
+  createdBefore?: number
+  minCostUsd?: number
 }
 
 export type Page<T> = { data: T[]; hasMore: boolean }

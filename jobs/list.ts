@@ -2,11 +2,13 @@ import { hasIdTime } from '../lib/job-id.ts'
 import { findLostPlace } from '../lib/list-place.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type IndexEntry, walkIndex } from '../lib/walk-index.ts'
+import type { Job } from './job.ts'
 import type { JobFilter, JobListOptions, JobPage } from './jobs.ts'
 import { groupKey, scheduleJobsKey } from './keys.ts'
 import type { Reader } from './read.ts'
-import { bringResults } from './results.ts'
+import { bringResults, type Summary } from './results.ts'
 import type { Scripts } from './scripts.ts'
+import { isSearch, searchJobs } from './search.ts'
 
 /** Most jobs that one page looks at. */
 const MOST_SCANNED = 10_000
@@ -34,17 +36,38 @@ export async function listJobs(
   { after, withResults = false, signal }: JobListOptions,
 ): Promise<JobPage> {
   const { redis, reader } = deps
+  if (isSearch(filter)) {
+    const some = await searchJobs(
+      (indexed, most, options) => listJobs(deps, root, indexed, most, options),
+      filter,
+      limit,
+      { after, ...(signal && { signal }) },
+    )
+    if (!withResults || signal?.aborted) return some
+    return {
+      ...some,
+      data: await withResultsOf(
+        deps,
+        root,
+        await reader.summaries(
+          root,
+          some.data.map(({ id }) => id),
+        ),
+      ),
+    }
+  }
   const index = await chooseIndex(redis, root, filter)
   const place = after === undefined ? null : await findPlace(redis, root, index, after)
   if (place === 'unknown') return NOTHING
   const { ids, ...page } = await findJobs(deps, root, index, filter, { limit, place, signal })
   const summaries = await reader.summaries(root, ids)
   if (!withResults || signal?.aborted) return { ...page, data: summaries.map(({ job }) => job) }
+  return { ...page, data: await withResultsOf(deps, root, summaries) }
+}
+
+function withResultsOf({ redis, reader }: Deps, root: string, summaries: readonly Summary[]): Promise<Job[]> {
   const bounds = { eachBytes: PAGE_RESULT_BYTES, allBytes: PAGE_RESULT_BYTES }
-  return {
-    ...page,
-    data: await bringResults({ redis, answers: reader.answers, view: reader.view(root) }, summaries, bounds),
-  }
+  return bringResults({ redis, answers: reader.answers, view: reader.view(root) }, summaries, bounds)
 }
 
 /** Every index is by creation, so that a cursor of one serves for another. */

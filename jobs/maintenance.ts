@@ -38,6 +38,8 @@ export function createMaintenance(deps: {
   outbox: Outbox
   prefix: string
   retainMs: () => number
+  /** Ended jobs are to be copied to the history. */
+  keepsHistory: boolean
   /** Tenants that something was written for lately. */
   active?: ActiveTenants
   /** Unix ms, by Redis' clock: chooses what to look at. The scripts decide by Redis' clock itself. */

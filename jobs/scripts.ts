@@ -28,6 +28,9 @@ const NAMES = [
   'select',
   'regroup',
   'models',
+  'history-due',
+  'history-mark',
+  'history-restore',
 ] as const
 export type ScriptName = (typeof NAMES)[number]
 
@@ -66,18 +69,23 @@ export function readScripts(): Map<ScriptName, string> {
  *
  * @param following what of the events of the tenant with this root somebody follows; without it nobody is known to
  * @param onReleased hears of parked jobs whose turn a script gave them: they are in the outbox. Without it the sweeper queues them
+ * @param keepsHistory ended jobs are to be copied to the history
  */
 export function createScripts(
   redis: RedisClient,
   following: (root: string) => FollowedKind = () => 'nothing',
   onReleased: (root: string, ids: string[]) => void = () => {},
+  keepsHistory = false,
 ): Scripts {
   for (const [name, lua] of readScripts()) {
     redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua })
   }
   const commands = redis as unknown as CustomCommands
   const run: Scripts['run'] = async (name, root, args) => {
-    const answer = await commands[`${commandOf(name)}Buffer`]!(...scriptKeys(root, following(root)), ...args)
+    const answer = await commands[`${commandOf(name)}Buffer`]!(
+      ...scriptKeys(root, following(root), keepsHistory),
+      ...args,
+    )
     if (!hasReleased(answer)) return answer
     const [, ids, own] = answer
     onReleased(root, ids.toString().split(' '))

@@ -56,6 +56,14 @@ export type Deliveries = Pick<Jobs, 'redeliver'> & {
   list(tenant: string, jobId: string): ReturnType<Jobs['deliveries']>
 }
 
+/** What the store needs of a history. `root` is a tenant's. */
+export type HistorySide = {
+  /** A job that Redis does not have any more; null: nor has the history. */
+  find(root: string, id: string): Promise<Job | null>
+  /** A job goes on in Redis that the history may have as it ended before. */
+  onAgain(root: string, id: string): void
+}
+
 type Deps = {
   redis: RedisClient
   scripts: Scripts
@@ -83,6 +91,8 @@ type Deps = {
   /** Learns when the jobs scheduled in this process are due. */
   dueTimers?: Pick<DueTimers, 'note'>
   newId: () => string
+  /** What moves on to a history, and what that knows; null: there is none. */
+  history: HistorySide | null
   /** Hears the outcome of each submission. */
   events?: Emit<{ 'job.submitted': SubmissionEvent }>
   now: () => number
@@ -97,10 +107,14 @@ export function createJobs(deps: Deps): Jobs {
   const reader = createReader({ redis, queues, forecaster: deps.forecaster, atRest, render })
   const groups = createGroups({ redis, reader, rootOf })
   const models = createModelBound({ redis, scripts, rootOf })
-  const failures = createFailures({ redis, rootOf, now: deps.now })
+  const failures = createFailures({
+    ...{ redis, rootOf, now: deps.now },
+    withoutCopied: deps.history !== null,
+  })
   const redriving = createRedrive({
     ...{ redis, scripts, outbox, rootOf },
     retainMs: deps.retainMs,
+    onAgain: deps.history?.onAgain ?? null,
     onError: deps.onError,
   })
   const cancelMany = createCancelMany({
@@ -278,7 +292,7 @@ export function createJobs(deps: Deps): Jobs {
     async create(job) {
       const { replyInbox } = deps
       const submitted = replyInbox && job.isAwaited ? await submitAwaited(job, replyInbox) : await submit(job)
-      const outcome = await toOutcome(submitted)
+      const outcome = (await toOutcome(submitted)) ?? (await submitAnew(job, submitted))
       if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
       return outcome
     },
@@ -426,7 +440,17 @@ export function createJobs(deps: Deps): Jobs {
     }
   }
 
-  async function toOutcome(submitted: Submitted): Promise<CreateOutcome> {
+  /** Its key names a job that neither Redis nor the history has any more: it is as new. */
+  async function submitAnew(job: NewJob, { rest }: Submitted): Promise<CreateOutcome> {
+    const key = `${rootOf(job.tenant)}:idempotency:${job.idempotencyKey}`
+    if ((await redis.hget(key, 'id')) === String(rest[0])) await redis.hdel(key, 'moved')
+    const outcome = await toOutcome(await submit(job))
+    if (outcome === null) throw new Error(`the job ${rest[0]} was deleted while it was asked for`)
+    return outcome
+  }
+
+  /** Null: see `submitAnew`. */
+  async function toOutcome(submitted: Submitted): Promise<CreateOutcome | null> {
     const { kind, rest, id } = submitted
     const root = rootOf(submitted.job.tenant)
     const view = reader.view(root)
@@ -434,7 +458,11 @@ export function createJobs(deps: Deps): Jobs {
     if (kind === 'conflict') return { kind }
     if (kind === 'replayed') {
       const [known, flat] = rest as [Buffer, Buffer[]]
-      const record = toRecord(flat)!
+      const record = toRecord(flat)
+      if (record === null) {
+        const job = (await deps.history?.find(root, known.toString())) ?? null
+        return job && { kind: 'replayed', job }
+      }
       const [whole] = await reader.answers.complete(root, [record])
       // It may have been deleted meanwhile, but it existed when the client asked.
       return { kind: 'replayed', job: toJob(known.toString(), whole ?? record, view) }

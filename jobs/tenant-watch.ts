@@ -29,11 +29,12 @@ export const UPKEEP_KINDS = [
   'webhooks',
   'flows',
   'batches',
+  'history',
 ] as const
 export type UpkeepKind = (typeof UPKEEP_KINDS)[number]
 
 /** Keys that exist only while there is work to do soon. */
-const SIGNS = ['outbox', 'deadlines', 'draining', 'webhooks', 'batches:active']
+const SIGNS = ['outbox', 'deadlines', 'draining', 'webhooks', 'batches:active', 'history']
 
 /**
  * What the maintainer knows about every tenant: when its next work is due. It reads a tenant when it is active and when work
@@ -58,6 +59,8 @@ export function createTenantWatch(deps: {
   active: ActiveTenants
   now: () => number
   onFailure: OnUpkeepFailure
+  /** Ended jobs are to be copied to the history. */
+  keepsHistory: boolean
   /** How long a walk over all tenants takes at least, ms. */
   walkMs?: number
 }): TenantWatch {
@@ -86,7 +89,7 @@ export function createTenantWatch(deps: {
       return score === undefined ? null : Number(score)
     }
     const isThere = async (key: string) => ((await redis.exists(`${root}:${key}`)) === 1 ? now() : null)
-    const [outbox, deadlines, followers, retention, webhooks, flows, batches] = await Promise.all([
+    const [outbox, deadlines, followers, retention, webhooks, flows, batches, history] = await Promise.all([
       first('outbox'),
       first('deadlines'),
       isThere('draining'),
@@ -94,6 +97,7 @@ export function createTenantWatch(deps: {
       first('webhooks'),
       first('flows:due'),
       isThere('batches:active'),
+      deps.keepsHistory ? first('history') : null,
     ])
     note(tenant, 'outbox', outbox === null ? null : outbox + OUTBOX_GRACE_MS)
     note(tenant, 'deadlines', deadlines)
@@ -102,6 +106,7 @@ export function createTenantWatch(deps: {
     note(tenant, 'webhooks', webhooks)
     note(tenant, 'flows', flows)
     note(tenant, 'batches', batches)
+    note(tenant, 'history', history)
   }
 
   async function read(tenants: readonly string[]): Promise<void> {

@@ -11,8 +11,10 @@ local MOST_REFERENCES = 100000
 local PER_ENTRY = 10
 
 -- Whether somebody follows the events, and the chunks too: lib/script-keys.ts says so.
-local are_deltas_followed = KEYS[2] == KEYS[1] .. ':followed:deltas'
-local is_followed = are_deltas_followed or KEYS[2] == KEYS[1] .. ':followed'
+local are_deltas_followed = string.find(KEYS[2], ':followed:deltas', #KEYS[1], true) ~= nil
+local is_followed = string.find(KEYS[2], ':followed', #KEYS[1], true) ~= nil
+-- Whether ended jobs are to be copied to the history.
+local keeps_history = string.sub(KEYS[2], -8) == ':history'
 local held_references = {}
 
 -- An error that a pcall caught, as an answer that begins with its code (OOM, NOREPLICAS, READONLY): thrown again it would

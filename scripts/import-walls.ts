@@ -17,6 +17,7 @@ const MIDDLE = [
   'schedules',
   'flows',
   'tenants',
+  'history',
   ...SHARED,
 ]
 const HOUSE = [
@@ -51,6 +52,7 @@ const WALLS: Record<string, readonly string[]> = {
   schedules: SHARED,
   tenants: SHARED,
   flows: ['jobs', ...SHARED],
+  history: ['jobs', ...SHARED],
   // A provider to run locally.
   simulator: ['providers', ...SHARED],
   'embedded-redis': ['lib'],
@@ -73,7 +75,11 @@ const WALLS: Record<string, readonly string[]> = {
 }
 
 /** Packages that one file hides from the rest of the house. */
-const HIDDEN_PACKAGES: Record<string, string> = { bullmq: 'jobs/queue.ts', croner: 'lib/cron.ts' }
+const HIDDEN_PACKAGES: Record<string, string> = {
+  bullmq: 'jobs/queue.ts',
+  croner: 'lib/cron.ts',
+  pg: 'history/database.ts',
+}
 const OUTSIDE = ['bench', 'test']
 
 /** All that a browser has to load, and what builds it. */

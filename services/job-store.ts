@@ -52,6 +52,7 @@ import { createScheduleWork } from '../schedules/work.ts'
 import { createWebhookStore } from '../webhooks/store.ts'
 import { describeInputs } from './describe-inputs.ts'
 import { openTenantEvents } from './events.ts'
+import type { History } from './history.ts'
 import { createLaneOrder } from './lane-order.ts'
 import type { ProcessEvents } from './listeners.ts'
 
@@ -65,6 +66,8 @@ export type JobStoreDeps = {
   /** Where files lie outside of Redis; null: nowhere. */
   fileStores: ObjectStores | null
   memory: MemoryAdmission
+  /** The database of finished jobs; null: there is none. */
+  history: History | null
   /** Resolves when what was written before is on disk; without it that is not waited for. */
   confirm?: () => Promise<void>
   /** How this process hears of jobs that its clients wait for; without it their ends are read. */
@@ -150,12 +153,17 @@ export function createJobStore(deps: JobStoreDeps) {
   })
   deps.onOpen('the word of who is followed', () => followed.close())
   const active = createActiveTenants({ redis, prefix, now })
-  const ownScripts = createScripts(redis, followed.read, (root, ids) => {
-    for (const id of ids)
-      outbox
-        .dispatchById(tenantOf(prefix, root), id)
-        .catch((error) => deps.report(error, 'queueing a job whose fair key has room failed'))
-  })
+  const ownScripts = createScripts(
+    redis,
+    followed.read,
+    (root, ids) => {
+      for (const id of ids)
+        outbox
+          .dispatchById(tenantOf(prefix, root), id)
+          .catch((error) => deps.report(error, 'queueing a job whose fair key has room failed'))
+    },
+    deps.history !== null,
+  )
   const scripts = touchingTenants(ownScripts, active, prefix)
   const onFailure = deps.onFailure === undefined ? {} : { onFailure: deps.onFailure }
   const providerBatchStore = { redis, scripts: createProviderBatchScripts(redis), prefix }
@@ -171,6 +179,7 @@ export function createJobStore(deps: JobStoreDeps) {
   deps.onOpen('the outbox', () => outbox.idle())
   const maintenance = createMaintenance({
     ...{ redis, scripts, outbox, prefix, retainMs, active, now },
+    keepsHistory: deps.history !== null,
     ...(events === undefined ? {} : { events }),
     ...onFailure,
   })
@@ -183,7 +192,9 @@ export function createJobStore(deps: JobStoreDeps) {
     onError: (error, what) => deps.report(error, `${what} failed`),
   })
   deps.onOpen('the timers of scheduled jobs', async () => dueTimers.close())
-  const jobs = createJobs({
+  const moves = deps.history?.attach({ redis, scripts, prefix, atRest, active, now, config }) ?? null
+  const hot = createJobs({
+    history: moves,
     ...{ redis, scripts, queues, outbox, pubsub, prefix, retainMs, atRest, forecaster, dueTimers, now },
     render: renderResult,
     deliveries: webhooks,
@@ -203,6 +214,8 @@ export function createJobStore(deps: JobStoreDeps) {
     onError: deps.report,
     ...replies,
   })
+
+  const jobs = moves === null ? hot : moves.inFrontOf(hot)
 
   const batchStore = { redis, scripts: createBatchScripts(redis), root }
   const batchTenants = createBatchTenants({ ...batchStore, prefix })
@@ -224,6 +237,7 @@ export function createJobStore(deps: JobStoreDeps) {
 
   return {
     ...{ redis, prefix, now, retainMs, pubsub, queues, scripts, outbox, maintenance, active, atRest, jobs },
+    history: moves,
     ...{ gathering, providerBatches: createProviderBatchStore(providerBatchStore) },
     ...{ gate, fairness, forecaster, latencies, brokenCalls, webhooks, batchTenants, flows, flowScripts },
     tenantPauses: createTenantPauses({

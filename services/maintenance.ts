@@ -54,6 +54,7 @@ export function openMaintainer(
   metrics.upkeep.watchMaintainer(maintainer.isElected)
   closers.add('the maintainer', () => maintainer.stop())
 
+  const { onFailure } = store
   const { watch, sweepOutboxes, expireDeadlines, endFollowers } = store.maintenance
   maintainer.add({ name: 'watch', everyMs: WATCH_MS, run: watch.look })
   maintainer.add({ name: 'outboxes', everyMs: SOON_MS, run: sweepOutboxes })
@@ -77,6 +78,7 @@ export function openMaintainer(
     run: async () => store.batchTenants.trim(new Set(await store.active.list())),
   })
   maintainer.add(createRetentionTask(store))
+  for (const task of store.history?.createTasks(store, onFailure) ?? []) maintainer.add(task)
   maintainer.add(createFilesTask(store))
   maintainer.add({ name: 'file-orphans', everyMs: DAY_MS, run: store.files.sweepOrphans })
   maintainer.add(createEventsTask(store))

@@ -18,7 +18,12 @@ export function createRedriveTask(
   const rootOf = (tenant: string) => tenantRoot(store.prefix, tenant)
   const schedule = createRedriveSchedule({
     redis: store.redis,
-    redrive: createRedrive({ ...store, rootOf, onError: store.report }),
+    redrive: createRedrive({
+      ...store,
+      rootOf,
+      onAgain: store.history?.onAgain ?? null,
+      onError: store.report,
+    }),
     rootOf,
     tenants: store.maintenance.tenants,
     activeTenants: store.active.list,

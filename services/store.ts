@@ -19,6 +19,7 @@ import { renderResult } from '../providers/vectors.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Closers } from './closers.ts'
 import { openFileStores } from './file-stores.ts'
+import { openHistory } from './history.ts'
 import { createJobStore } from './job-store.ts'
 import { countEvents, logEvents, type ProcessEvents } from './listeners.ts'
 import { createRedisFaultLog, type RedisFaultLog } from './redis-fault-log.ts'
@@ -100,6 +101,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     ? createDurability({ connection: connect('commands'), prefix })
     : null
   const fileStores = openFileStores({ config: settings, log, metrics }, { redis, prefix, now }, closers)
+  const history = openHistory(deps, closers)
   const store = createJobStore({
     redis: {
       commands: redis,
@@ -112,6 +114,7 @@ export function openStore(deps: MeteredDeps, role: 'api' | 'worker', closers: Cl
     sealer,
     fileStores,
     memory,
+    history,
     ...(durability ? { confirm: durability.confirm } : {}),
     ...(role === 'api'
       ? { openReplies: (made) => openReplies({ redis, ...made, prefix, cluster, now: elapsed }, closers) }

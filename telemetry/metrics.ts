@@ -1,6 +1,7 @@
 import { Gauge, Registry } from '@prometheus-io/client'
 import { createFileMetrics } from './file-metrics.ts'
 import { createFlowMetrics } from './flow-metrics.ts'
+import { createHistoryMetrics } from './history-metrics.ts'
 import { createHttpMetrics } from './http-metrics.ts'
 import { createJobMetrics } from './job-metrics.ts'
 import { createLabelBound, type LabelBounds } from './label-bound.ts'
@@ -48,6 +49,7 @@ export function createMetrics(deps: { version: string; now: () => number; ofProc
     flows: createFlowMetrics(registry),
     files: createFileMetrics(registry),
     providerBatches: createProviderBatchMetrics(registry, bounds),
+    history: createHistoryMetrics(registry),
     redis: createRedisMetrics(registry),
     schedules: createScheduleMetrics(registry, bounds),
     upkeep: createUpkeepMetrics(registry),

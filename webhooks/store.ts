@@ -224,7 +224,8 @@ function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedD
   }
 }
 
-function readDelivery(fields: Record<string, string>): WebhookDeliveryView {
+/** A delivery as its hash has it. */
+export function readDelivery(fields: Record<string, string>): WebhookDeliveryView {
   return {
     id: fields.id ?? '',
     job_id: fields.job_id ?? '',

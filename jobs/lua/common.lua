@@ -806,6 +806,7 @@ local ONLY_TO_RUN = { 'cost', 'estimate', 'ready_at', 'timeout_ms', 'cache_mode'
 local function follow_end(job, status, seq, retain, fields)
   deliver(job, 'job.' .. status, seq)
   put(root .. ':expiry', ms(now + retain), job.id)
+  if keeps_history then put(root .. ':history', ms(now), job.id) end
   if job.flow then
     local usage
     for i = 1, #(fields or {}), 2 do if fields[i] == 'usage' then usage = fields[i + 1] end end

@@ -13,7 +13,7 @@
 --       18 '1': brief, the answer has the status of a job but not its record  19… record fields and values
 -- Answer for each job, in their order: {'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'fair_key_full' | 'rate_limited' | 'budget_exhausted'
 --         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'failed', …}:
---       created: now, how many workers heard of it   parked, shared: now   replayed: id, record (flat)
+--       created: now, how many workers heard of it   parked, shared: now   replayed: id, record (flat; empty: the history has it)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
 --       rate_limited, budget_exhausted: ms until it may pass   failed: what Redis said; the others go on
@@ -52,10 +52,13 @@ local function create(a, may_be_made)
   end
 
   if idempotency then
-    local known = redis.call('HMGET', idempotency, 'id', 'fingerprint')
+    local known = redis.call('HMGET', idempotency, 'id', 'fingerprint', 'moved')
     if known[1] then
       local record = read_known(known[1])
-      if record and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 0 then
+      local is_deleted = record and redis.call('HEXISTS', job_key(known[1]), 'deleted') == 1
+      -- The history alone has it.
+      if not record and known[3] then record = a[18] == '' and {} or { 'status', known[3] } end
+      if record and not is_deleted then
         if not is_same(known[2]) then return { 'conflict' } end
         return { 'replayed', known[1], record }
       end
@@ -159,6 +162,8 @@ local function create(a, may_be_made)
   local is_queued = true
   local fields = { 'status', status, 'created_at', ms(now), 'hash', hash }
   local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end
+  -- For the mark that `forget` leaves when the job moves to the history.
+  if keeps_history and idempotency then set('key', a[4]) end
   if way == 'hit' then
     set('finished_at', ms(now))
     for i = 19, #a, 2 do if not ONLY_TO_RUN_SET[a[i]] then set(a[i], a[i + 1]) end end
@@ -184,6 +189,7 @@ local function create(a, may_be_made)
   end
   if idempotency then
     redis.call('HSET', idempotency, 'id', id, 'fingerprint', string.match(a[5], '^[^ ]*'))
+    if keeps_history then redis.call('HDEL', idempotency, 'moved') end
     redis.call('PEXPIRE', idempotency, a[6])
   end
   index(job, status)

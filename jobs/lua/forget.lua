@@ -1,9 +1,20 @@
 -- Deletes a job. The loader puts it after common.lua in the scripts that need it.
 --
--- Invariant: a running leader with followers leaves a tombstone without content until its call has served them.
+-- Invariants: a running leader with followers leaves a tombstone without content until its call has served them. A job that the
+-- history has is deleted from a group without a change of what the history and the group's counts come to together: see history-mark.lua.
 
--- Returns the job's status, and the id of the job that leads now instead, or ''.
-local function forget(job)
+-- The job was copied to the history as `copied` says. Its group's counts no longer name it twice.
+local function uncount_copy(job, copied, moves)
+  local status, nano = string.match(copied, '^(%l+) (%d+)$')
+  local group = group_key(job.group)
+  redis.call('HINCRBY', group, 'copied:' .. status, -1)
+  -- What the group cost stays counted.
+  if not moves then redis.call('HINCRBY', group, 'copied_nano', -tonumber(nano)) end
+end
+
+-- Returns the job's status, and the id of the job that leads now instead, or ''. `moves`: the history has it, and shows it from
+-- now on.
+local function forget(job, moves)
   local id, was, promoted = job.id, job.status, ''
   if not is_terminal(was) then
     promoted = leave_flight(job, was)
@@ -19,19 +30,25 @@ local function forget(job)
     if not is_terminal(was) then fair.add(fair.read(job.fair), 'open', -1) end
   end
   -- If the worker of a directly dispatched job dies, the sweeper needs this to queue the job. The next claim lets another lead.
-  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost')
+  local place = redis.call('HMGET', job_key(id), 'lane', 'priority', 'cost', 'copied', 'key')
   take_out(root .. ':jobs', id)
   take_out(root .. ':status:' .. was, id)
   if was == 'scheduled' then count_scheduled(job, -1) end
   if not job.carrying then take_out(root .. ':outbox', id .. '-' .. job.entries) end
   take_out(root .. ':expiry', id)
+  if keeps_history then take_out(root .. ':history', id) end
+  if moves and place[5] then
+    local key = root .. ':idempotency:' .. place[5]
+    if redis.call('HGET', key, 'id') == id then redis.call('HSET', key, 'moved', was) end
+  end
   -- A durable run that asks for this step again gets a job with another id.
   local run, step = string.match(job.durable or '', '^(%x+)\n([^\n]*)')
-  if run and redis.call('HDEL', durable_key(run), 's:' .. step) == 1 then redis.call('HINCRBY', durable_key(run), 'steps', -1) end
+  if run and not moves and redis.call('HDEL', durable_key(run), 's:' .. step) == 1 then redis.call('HINCRBY', durable_key(run), 'steps', -1) end
   take_out(root .. ':deadlines', id)
   if job.group then
     local group = group_key(job.group)
     redis.call('HINCRBY', group, was, -1)
+    if place[4] then uncount_copy(job, place[4], moves) end
     redis.call('ZREM', group .. ':jobs', id)
     if redis.call('HINCRBY', group, 'total', -1) <= 0 then
       redis.call('UNLINK', group, group .. ':jobs', group .. ':events')

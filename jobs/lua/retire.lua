@@ -1,13 +1,18 @@
 -- Deletes the next jobs and durable runs whose retention is over. Cached answers stay for their own time.
+-- With a history, jobs leave Redis for it here: those that were copied (history-mark.lua), when their hot time is over.
 --
 -- ARGV  1 most jobs and runs
 -- Answer {how many there were, promoted id…}; as many as asked for means that there may be more
 -- Invariants: a deleted job has ended and its retention is over now, by Redis' clock: a requeued job stays. A durable run
 -- (durable/lua/common.lua) stays until the retention of the last of its jobs is over, and its jobs stay as long as the run. A job of a
--- flow stays as long as the flow, which may ask for its result.
+-- flow stays as long as the flow, which may ask for its result; with a history, as long as the flow is open. A job that is still to be
+-- copied stays, and so does one whose webhook is not delivered.
 
 -- A run with an open job is checked again after this, and so, at the latest, is a job whose run goes on.
 local LOOK_AGAIN_MS = 3600000
+
+-- A job that the history does not have yet is checked again after this.
+local HISTORY_WAIT_MS = 10000
 
 -- About how many steps of a run one script checks.
 local STEPS_AT_ONCE = 500
@@ -59,25 +64,37 @@ local function run_of(job)
 end
 
 -- When the retention of the job's flow ends, or nil: it is deleted, or there is none.
-local function flow_end_of(job)
+local function flow_end_of(job, copied)
   local id = string.match(job.flow or '', '^%S+')
   local v = id and redis.call('HMGET', flow_key(id), 'status', 'expires_at')
+  if copied and v and v[2] then return nil end
   return v and v[1] and tonumber(v[2] or now + LOOK_AGAIN_MS)
+end
+
+-- Until when to wait for the history, or for a webhook, or nil.
+local function history_wait_of(job)
+  if not keeps_history then return nil end
+  if score_of(root .. ':history', job.id) then return now + HISTORY_WAIT_MS end
+  if not job.more[1] or not job.webhook then return nil end
+  for _, delivery in ipairs(redis.call('LRANGE', job_key(job.id) .. ':deliveries', 0, -1)) do
+    if redis.call('ZSCORE', root .. ':webhooks', delivery) then return now + HISTORY_WAIT_MS end
+  end
 end
 
 local due = redis.call('ZRANGEBYSCORE', root .. ':expiry', '-inf', ms(now), 'LIMIT', 0, ARGV[1])
 local answer = { #due }
 for _, id in ipairs(due) do
   local run = string.match(id, '^durable:(%x+)$')
-  local job = not run and load(id)
-  local kept = job and is_terminal(job.status) and (run_of(job) or flow_end_of(job))
+  local job = not run and load(id, false, { 'copied' })
+  local copied = job and keeps_history and job.more[1]
+  local kept = job and is_terminal(job.status) and (run_of(job) or flow_end_of(job, copied) or history_wait_of(job))
   if run then
     retire_run(run)
   elseif kept then
     -- A run or a flow that is over too goes first, and the job with the next check.
     put(root .. ':expiry', ms(math.max(now + 1, math.min(kept, now + LOOK_AGAIN_MS))), id)
   elseif job and is_terminal(job.status) then
-    local _, promoted = forget(job)
+    local _, promoted = forget(job, copied)
     if promoted ~= '' then answer[#answer + 1] = promoted end
   else
     take_out(root .. ':expiry', id)

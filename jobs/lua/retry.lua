@@ -36,6 +36,7 @@ if ARGV[3] then
   redis.call('HINCRBY', job_key(id), 'redrives', 1)
 end
 take_out(root .. ':expiry', id)
+if keeps_history then take_out(root .. ':history', id) end
 redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
 job.deadline = 0
 -- Its time to leave for a provider batch belonged to the deadline.

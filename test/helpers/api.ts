@@ -206,6 +206,7 @@ function openTestParts(options: {
     sealer,
     fileStores: null,
     memory,
+    history: null,
     now,
     report: onError,
     onSlip: () => {},

@@ -42,6 +42,8 @@ export function fillMetrics(metrics: Metrics): void {
   metrics.http.onSocket({ closed: 1000 })
   metrics.http.onSocketMessage('in', 'subscribe')
   metrics.redis.meter('commands')
+  metrics.history.onMoved(1)
+  metrics.history.watch(() => true)
   metrics.upkeep.onFailure('retention')
   metrics.upkeep.onRun('retention', 1, false)
   metrics.upkeep.watchMaintainer(() => true)

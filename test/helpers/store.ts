@@ -129,7 +129,8 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
   })
   const outbox = createOutbox({ redis, scripts, queues, prefix, now })
   onTestFinished(() => outbox.idle())
-  const maintenance = createMaintenance({ redis, scripts, outbox, prefix, retainMs, now })
+  const upkeep = { redis, scripts, outbox, prefix, retainMs, now, keepsHistory: false }
+  const maintenance = createMaintenance(upkeep)
   await maintenance.register([TENANT])
   const retention = createRetention({
     scripts,
@@ -176,6 +177,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
       now,
     }),
     memoryAdmission: createMemoryAdmission({ redis, share: 0.7, now }),
+    history: null,
     replyInbox: null,
     openLanes: null,
     newId: () => `job_${randomUUIDv7().replaceAll('-', '')}`,

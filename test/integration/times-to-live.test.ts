@@ -70,6 +70,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^schedules$/, null, 'holds tenants with schedules'],
   [/^active-tenants$/, null, 'holds tenants of the last minute'],
   [/^T:scheduled-lanes$/, null, 'holds what is there'],
+  [/^T:history$/, null, 'holds ended jobs until the history has them'],
+  [/^T:history:blocks$/, null, 'one of a tenant'],
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:fair-keys:parked$/, null, 'one of a tenant'],
@@ -407,7 +409,7 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
     'the turn of redrives: a worker takes it',
     30 * SECOND,
     async (house) => {
-      const redrive = createRedrive({ ...house, retainMs: () => RETAIN })
+      const redrive = createRedrive({ ...house, retainMs: () => RETAIN, onAgain: null })
       const schedule = createRedriveSchedule({
         ...house,
         redrive,

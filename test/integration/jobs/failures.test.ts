@@ -251,6 +251,7 @@ describe('redriving on a schedule', () => {
       outbox: store.outbox,
       rootOf,
       retainMs: () => store.settings.retainMs,
+      onAgain: null,
       onError,
     })
     const schedule = createRedriveSchedule({

@@ -14,6 +14,7 @@ function open(store: TestStore, redis = store.redis) {
     redis,
     outbox,
     retainMs: () => 60_000,
+    keepsHistory: false,
     now: Date.now,
     onFailure,
   })

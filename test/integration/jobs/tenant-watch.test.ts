@@ -14,6 +14,7 @@ async function openWatch(walkMs?: number) {
     ...store,
     tenants: store.maintenance.tenants,
     active,
+    keepsHistory: false,
     now: Date.now,
     onFailure({ error }) {
       throw error

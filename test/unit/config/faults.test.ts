@@ -148,12 +148,12 @@ describe('one fault, with its line', () => {
     [
       'an unknown member',
       `${smallest}jobs:\n  retian: 7d`,
-      'jobs.retian: unknown member; known here: retain, max_queued, max_schedules, stalled_after (sluice.yaml:9)',
+      'jobs.retian: unknown member; known here: retain, hot, max_queued, max_schedules, stalled_after (sluice.yaml:9)',
     ],
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, redrive, schedules, worker, files, flows, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, history, redrive, schedules, worker, files, flows, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

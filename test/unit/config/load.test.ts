@@ -44,7 +44,10 @@ describe('defaults', () => {
       routes: {},
       tenants: {},
       cache: { mode: 'exact', ttl: 86_400_000, max_result: 1_048_576, embedding_items: true },
-      jobs: { retain: 604_800_000, max_queued: 1_000_000, max_schedules: 1000, stalled_after: 15_000 },
+      jobs: {
+        ...{ retain: 604_800_000, hot: 3_600_000, max_queued: 1_000_000 },
+        ...{ max_schedules: 1000, stalled_after: 15_000 },
+      },
       redrive: [],
       schedules: [],
       files: { folder: '.sluice/files', max_bytes_per_tenant: 2_147_483_648, retain: 2_592_000_000 },

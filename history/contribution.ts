@@ -1,0 +1,71 @@
+import { USAGE_SUMS } from './tables.ts'
+import { noUsage, type UsageContribution } from './usage-sums.ts'
+
+/** Tokens as a record has them. */
+type StoredUsage = {
+  input_tokens?: number
+  cached_input_tokens?: number
+  cache_write_tokens?: number
+  output_tokens?: number
+  reasoning_tokens?: number
+  tier?: string
+  saved_nano?: number
+}
+
+/** What a call with this usage costs on a lane and a tier, billionths of a dollar; null: not known. */
+export type PriceUsage = (lane: string, tier: string, usage: StoredUsage) => number | null
+
+/** Whose job it was inside the tenant: a digest to add up by, and the fair key as it rests, behind the id that it was sealed for. */
+export type FairKey = { digest: string; label: string }
+
+const DAY_CHARACTERS = 'YYYY-MM-DD'.length
+
+/**
+ * What an ended job adds to the sums of its day. Tokens and money are those of the provider's calls: an answer that was kept, or
+ * shared, adds none, and what it would have cost to what was saved.
+ */
+export function toContribution(
+  record: Readonly<Record<string, string>>,
+  fairKey: FairKey | null,
+  calls: number,
+  costNano: number,
+  priceUsage: PriceUsage,
+): UsageContribution {
+  const usage: StoredUsage = record.usage === undefined ? {} : (JSON.parse(record.usage) as StoredUsage)
+  const lane = record.lane!
+  const { cache } = record
+  const isFree = cache === 'hit' || cache === 'shared'
+  const tier = usage.tier ?? 'standard'
+  const sums = noUsage()
+  sums.jobs = 1
+  sums.failed = record.status === 'failed' ? 1 : 0
+  sums.calls = calls
+  sums.cost_nano = costNano
+  if (isFree) {
+    const worth = record.status === 'completed' ? (priceUsage(lane, tier, usage) ?? 0) : 0
+    if (cache === 'hit') sums.saved_cache_nano = worth
+    else sums.saved_sharing_nano = worth
+  } else {
+    sums.input_tokens = usage.input_tokens ?? 0
+    sums.cached_input_tokens = usage.cached_input_tokens ?? 0
+    sums.cache_write_tokens = usage.cache_write_tokens ?? 0
+    sums.output_tokens = usage.output_tokens ?? 0
+    sums.reasoning_tokens = usage.reasoning_tokens ?? 0
+    sums.saved_prompt_cache_nano = usage.saved_nano ?? 0
+    if (tier !== 'standard') {
+      const standard = priceUsage(lane, 'standard', usage)
+      const served = priceUsage(lane, tier, usage)
+      // A tier that costs more than the standard one saves nothing.
+      if (standard !== null && served !== null) sums.saved_tiers_nano = Math.max(0, standard - served)
+    }
+  }
+  const counted = USAGE_SUMS.flatMap((name) => (sums[name] === 0 ? [] : [[name, sums[name]] as const]))
+  return {
+    day: new Date(Number(record.finished_at)).toISOString().slice(0, DAY_CHARACTERS),
+    model: lane,
+    tier,
+    fair_key: fairKey?.digest ?? '',
+    fair_label: fairKey?.label ?? '',
+    ...Object.fromEntries(counted),
+  }
+}

@@ -1,0 +1,248 @@
+import { type SqlBool, sql } from 'kysely'
+import type { Database } from './database.ts'
+import { pairOf } from './finished-job.ts'
+import { type JobRow, RowState } from './tables.ts'
+
+/** Most rows that one page looks at. */
+const MOST_SCANNED = 10_000
+
+/** Where a job stands in lists: newest first, within a millisecond by the ids. */
+export type Place = { createdAt: number; id: string }
+
+/** What jobs are looked for. Times are Unix ms. */
+export type HistoryFilter = {
+  status?: string | undefined
+  type?: string | undefined
+  group?: string | undefined
+  lane?: string | undefined
+  schedule?: string | undefined
+  model?: string | undefined
+  errorCode?: string | undefined
+  metadata?: Readonly<Record<string, string>> | undefined
+  createdAfter?: number | undefined
+  createdBefore?: number | undefined
+  minCostUsd?: number | undefined
+  finishedAfter?: number | undefined
+  finishedBefore?: number | undefined
+}
+
+/** `end`: the last place that was looked at, where the page ends for that and not because it is full. */
+export type FoundPage = { places: Place[]; end: Place | null }
+
+export type Finder = {
+  /** Rows of these ids that are shown, in any order. */
+  rows(root: string, ids: readonly string[]): Promise<JobRow[]>
+  /** Contents by their keys. */
+  contents(root: string, keys: readonly string[]): Promise<Map<string, Buffer>>
+  /** Where jobs that match stand, behind `after`. */
+  page(
+    root: string,
+    filter: HistoryFilter,
+    order: 'asc' | 'desc',
+    after: Place | null,
+    limit: number,
+  ): Promise<FoundPage>
+  /** Jobs of a group by status, and what they cost; only of blocks up to this one. */
+  groupCounts(
+    root: string,
+    group: string,
+    block: number,
+  ): Promise<Map<string, { count: number; costNano: number }>>
+  /** Groups by their last change, newest first, behind a place. */
+  groups(
+    root: string,
+    limit: number,
+    after: { group: string; at: number } | null,
+  ): Promise<{ group: string; at: number }[]>
+  /** The job of a delivery. */
+  jobOfDelivery(root: string, delivery: string): Promise<string | null>
+  /** Failed jobs by lane and error code. */
+  failures(root: string, block: number): Promise<FailureClass[]>
+}
+
+export type FailureClass = {
+  lane: string
+  code: string
+  count: number
+  first: number
+  last: number
+  isRetryable: boolean
+}
+
+export function createFinder(database: Database): Finder {
+  const { reads } = database
+
+  /** The rows that a page looks at, by the narrowest index that the filter names. */
+  function scan(root: string, filter: HistoryFilter, order: 'asc' | 'desc', after: Place | null) {
+    const { status, group, schedule, model, errorCode, metadata = {}, createdAfter, createdBefore } = filter
+    const [pair] = Object.entries(metadata)
+    const wanted: [keyof JobRow, string][] = []
+    // One of them chooses the index; the others are checked on the rows.
+    if (pair === undefined) {
+      if (group !== undefined) wanted.push(['group_name', group])
+      else if (schedule !== undefined) wanted.push(['schedule', schedule])
+      else if (errorCode !== undefined) wanted.push(['error_code', errorCode])
+      else if (model !== undefined) wanted.push(['model', model])
+      else if (status !== undefined) wanted.push(['status', status])
+    }
+    const place =
+      after === null
+        ? sql<SqlBool>`true`
+        : order === 'desc'
+          ? sql<SqlBool>`(created_at, id) < (${after.createdAt}, ${after.id})`
+          : sql<SqlBool>`(created_at, id) > (${after.createdAt}, ${after.id})`
+    const bounds = sql`${place}
+      ${createdAfter === undefined ? sql`` : sql`and created_at >= ${createdAfter}`}
+      ${createdBefore === undefined ? sql`` : sql`and created_at < ${createdBefore}`}`
+    const direction = sql.raw(order)
+    if (pair !== undefined) {
+      return sql`select created_at, id from history_metadata
+        where root = ${root} and pair = ${pairOf(...pair)} and ${bounds}
+        order by created_at ${direction}, id ${direction}`
+    }
+    const chosen = wanted.map(([name, value]) => sql`and ${sql.ref(name)} = ${value}`)
+    return sql`select created_at, id from history_jobs
+      where root = ${root} ${sql.join(chosen, sql` `)} and ${bounds}
+      order by created_at ${direction}, id ${direction}`
+  }
+
+  /** All that the filter asks, of the row `j`. */
+  function matches(root: string, filter: HistoryFilter) {
+    const equal: [string, string | undefined][] = [
+      ['status', filter.status],
+      ['type', filter.type],
+      ['group_name', filter.group],
+      ['lane', filter.lane],
+      ['schedule', filter.schedule],
+      ['model', filter.model],
+      ['error_code', filter.errorCode],
+    ]
+    const conditions = equal.flatMap(([name, value]) =>
+      value === undefined ? [] : [sql`and ${sql.ref(`j.${name}`)} = ${value}`],
+    )
+    const { minCostUsd, finishedAfter, finishedBefore } = filter
+    if (minCostUsd !== undefined) conditions.push(sql`and j.cost_nano >= ${Math.ceil(minCostUsd * 1e9)}`)
+    if (finishedAfter !== undefined) conditions.push(sql`and j.finished_at >= ${finishedAfter}`)
+    if (finishedBefore !== undefined) conditions.push(sql`and j.finished_at < ${finishedBefore}`)
+    for (const [name, value] of Object.entries(filter.metadata ?? {}).slice(1)) {
+      conditions.push(sql`and exists (select 1 from history_metadata m where m.root = ${root}
+        and m.pair = ${pairOf(name, value)} and m.created_at = j.created_at and m.id = j.id)`)
+    }
+    return sql.join(conditions, sql` `)
+  }
+
+  return {
+    async rows(root, ids) {
+      if (ids.length === 0) return []
+      return reads
+        .selectFrom('history_jobs')
+        .selectAll()
+        .where('root', '=', root)
+        .where('id', 'in', ids)
+        .where('state', '=', RowState.there)
+        .execute()
+    },
+
+    async contents(root, keys) {
+      if (keys.length === 0) return new Map()
+      const rows = await reads
+        .selectFrom('history_contents')
+        .select(['key', 'value'])
+        .where('root', '=', root)
+        .where('key', 'in', keys)
+        .execute()
+      return new Map(rows.map(({ key, value }) => [key, toBuffer(value)]))
+    },
+
+    async page(root, filter, order, after, limit) {
+      const direction = sql.raw(order)
+      const scanned = sql`select * from (${scan(root, filter, order, after)} limit ${MOST_SCANNED}) s`
+      const { rows } = await sql<{ created_at: number; id: string }>`
+        select s.created_at, s.id from (${scanned}) s
+        join history_jobs j on j.root = ${root} and j.id = s.id
+        where j.state = ${RowState.there} ${matches(root, filter)}
+        order by s.created_at ${direction}, s.id ${direction} limit ${limit}`.execute(reads)
+      const places = rows.map(({ created_at, id }) => ({ createdAt: created_at, id }))
+      if (places.length >= limit) return { places, end: null }
+      const last = await sql<{ created_at: number; id: string }>`
+        select created_at, id from (${scan(root, filter, order, after)} limit 1 offset ${MOST_SCANNED - 1}) s`.execute(
+        reads,
+      )
+      const [end] = last.rows
+      return { places, end: end === undefined ? null : { createdAt: end.created_at, id: end.id } }
+    },
+
+    async groupCounts(root, group, block) {
+      const rows = await reads
+        .selectFrom('history_jobs')
+        .select(({ fn }) => [
+          'status',
+          fn.countAll<number>().as('count'),
+          fn.sum<number>('cost_nano').as('cost'),
+        ])
+        .where('root', '=', root)
+        .where('group_name', '=', group)
+        .where('block', '<=', block)
+        .groupBy('status')
+        .execute()
+      return new Map(
+        rows.map(({ status, count, cost }) => [status, { count: Number(count), costNano: Number(cost) }]),
+      )
+    },
+
+    async groups(root, limit, after) {
+      let query = reads
+        .selectFrom('history_groups')
+        .select(['name', 'changed_at'])
+        .where('root', '=', root)
+        .orderBy('changed_at', 'desc')
+        .orderBy('name', 'desc')
+        .limit(limit)
+      if (after !== null)
+        query = query.where(sql<SqlBool>`(changed_at, name) < (${after.at}, ${after.group})`)
+      return (await query.execute()).map(({ name, changed_at }) => ({ group: name, at: changed_at }))
+    },
+
+    async jobOfDelivery(root, delivery) {
+      const [row] = await reads
+        .selectFrom('history_deliveries')
+        .select('job')
+        .where('root', '=', root)
+        .where('id', '=', delivery)
+        .execute()
+      return row?.job ?? null
+    },
+
+    async failures(root, block) {
+      const rows = await reads
+        .selectFrom('history_jobs')
+        .select(({ fn }) => [
+          'lane',
+          'error_code',
+          fn.countAll<number>().as('count'),
+          fn.min<number>('finished_at').as('first'),
+          fn.max<number>('finished_at').as('last'),
+          fn.max<number>('retryable').as('retryable'),
+        ])
+        .where('root', '=', root)
+        .where('error_code', 'is not', null)
+        .where('state', '=', RowState.there)
+        .where('block', '<=', block)
+        .groupBy(['lane', 'error_code'])
+        .execute()
+      return rows.map(({ lane, error_code, count, first, last, retryable }) => ({
+        lane,
+        code: error_code!,
+        count: Number(count),
+        first: Number(first),
+        last: Number(last),
+        isRetryable: Number(retryable) === 1,
+      }))
+    },
+  }
+}
+
+/** SQLite's driver gives arrays of bytes. */
+function toBuffer(value: Uint8Array): Buffer {
+  return Buffer.isBuffer(value) ? value : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+}

@@ -1,0 +1,159 @@
+import type { Job } from '../jobs/job.ts'
+import type { JobFilter, JobListOptions, JobPage } from '../jobs/jobs.ts'
+import { hasIdTime, readIdTime } from '../lib/job-id.ts'
+import { stringifyJson } from '../lib/json-source.ts'
+import type { Finder, HistoryFilter, Place } from './find.ts'
+import type { StoredJobs } from './stored-jobs.ts'
+
+/** Pages of the database that one page of the list asks for at the most. */
+const MOST_PAGES = 20
+
+/** At most so many bytes of results a page, as lists of Redis have it. */
+const PAGE_RESULT_BYTES = 4 * 1024 * 1024
+/** Results read at once. */
+const RESULTS_AT_ONCE = 25
+
+/** What a page looks at, at the most. */
+const MOST_SCANNED = 10_000
+
+type Deps = {
+  finder: Finder
+  stored: StoredJobs
+  /** The list of Redis. */
+  list: (filter: JobFilter, limit: number, options: JobListOptions) => Promise<JobPage>
+  /** When a job of Redis was created, Unix ms; null: Redis has no such job. */
+  createdAt: (id: string) => Promise<number | null>
+}
+
+/**
+ * One list of both, newest first, with one cursor: the id of a job. Redis is read first: what moves meanwhile is in its page; and
+ * of what both have, Redis' is shown.
+ */
+export async function listBoth(
+  deps: Deps,
+  root: string,
+  filter: JobFilter,
+  limit: number,
+  options: JobListOptions,
+): Promise<JobPage> {
+  const { after, withResults = false, signal } = options
+  const place = after === undefined ? null : await findPlace(deps, root, after)
+  if (place === 'unknown') return { data: [], hasMore: false, cursor: null, scanned: null }
+  const hot = await deps.list(filter, limit, options)
+  const hotJobs = hot.data.map((job) => ({ job, place: placeOf(job) }))
+  const hotEnd = hot.hasMore ? await hotEndOf(deps, hot, hotJobs) : null
+  const cold = await readCold(deps, root, toHistoryFilter(filter), place, hotJobs, hotEnd, limit, signal)
+  const ids = cold.places.map(({ id }) => id)
+  const jobs = withResults ? await withSmallResults(deps, root, ids) : await deps.stored.summaries(root, ids)
+  const coldJobs = cold.places.flatMap((at) => {
+    const job = jobs.get(at.id)
+    return job ? [{ job, place: at }] : []
+  })
+  const ends = [hotEnd, cold.end].filter((end) => end !== null)
+  // Behind the first of the ends not all is known.
+  const end = ends.sort(compare)[0] ?? null
+  const merged = [...hotJobs, ...coldJobs]
+    .filter(({ place: at }) => end === null || compare(at, end) <= 0)
+    .sort((a, b) => compare(a.place, b.place))
+  const data = merged.slice(0, limit).map(({ job }) => job)
+  if (merged.length > limit) return { data, hasMore: true, cursor: data.at(-1)!.id, scanned: null }
+  const isFull = data.length === limit
+  return {
+    data,
+    hasMore: end !== null,
+    cursor: end?.id ?? data.at(-1)?.id ?? null,
+    scanned: end !== null && !isFull ? MOST_SCANNED : null,
+  }
+}
+
+/** Negative: `a` comes before `b`, for it is newer. */
+function compare(a: Place, b: Place): number {
+  return b.createdAt - a.createdAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
+}
+
+function placeOf({ id, created_at }: Job): Place {
+  return { createdAt: Date.parse(created_at), id }
+}
+
+async function hotEndOf({ createdAt }: Deps, page: JobPage, jobs: { place: Place }[]): Promise<Place | null> {
+  const last = jobs.at(-1)?.place
+  if (page.cursor === null || page.cursor === last?.id) return last ?? null
+  // It looked at more than it found.
+  const at = (await createdAt(page.cursor)) ?? readIdTime(page.cursor)
+  return { createdAt: at, id: page.cursor }
+}
+
+async function findPlace(deps: Deps, root: string, id: string): Promise<Place | 'unknown'> {
+  const hot = await deps.createdAt(id)
+  if (hot !== null) return { createdAt: hot, id }
+  const [row] = await deps.stored.ask(() => deps.finder.rows(root, [id]))
+  if (row) return { createdAt: row.created_at, id }
+  return hasIdTime(id) ? { createdAt: readIdTime(id), id } : 'unknown'
+}
+
+/** What the database alone has, as far as the page of Redis goes, or until there is enough. */
+async function readCold(
+  { finder, stored }: Deps,
+  root: string,
+  filter: HistoryFilter,
+  after: Place | null,
+  hot: readonly { place: Place }[],
+  hotEnd: Place | null,
+  limit: number,
+  signal: AbortSignal | undefined,
+): Promise<{ places: Place[]; end: Place | null }> {
+  const found: Place[] = []
+  let from = after
+  for (let pages = 0; pages < MOST_PAGES && !signal?.aborted; pages++) {
+    const page = await stored.ask(() => finder.page(root, filter, 'desc', from, limit + 1))
+    const only = await stored.onlyHere(
+      root,
+      page.places.map(({ id }) => id),
+    )
+    found.push(...page.places.filter(({ id }) => only.has(id)))
+    const last = page.end ?? (page.places.length > limit ? page.places.at(-1)! : null)
+    if (last === null) return { places: found, end: null }
+    from = last
+    const isBehindHot = hotEnd !== null && compare(last, hotEnd) >= 0
+    const upToHere = hot.filter(({ place }) => compare(place, last) <= 0).length + found.length
+    if (isBehindHot || upToHere > limit || page.end !== null) break
+  }
+  return { places: found, end: from }
+}
+
+function toHistoryFilter(filter: JobFilter): HistoryFilter {
+  const { status, type, group, lane, schedule, model, errorCode, metadata } = filter
+  const { createdAfter, createdBefore, minCostUsd } = filter
+  return {
+    ...{ status, type, group, lane, schedule, model, errorCode, metadata },
+    ...{ createdAfter, createdBefore, minCostUsd },
+  }
+}
+
+/** Jobs with their results, the first ones first, as far as the bound goes. */
+async function withSmallResults(
+  { stored }: Deps,
+  root: string,
+  ids: readonly string[],
+): Promise<Map<string, Job>> {
+  const jobs = new Map<string, Job>()
+  let left = PAGE_RESULT_BYTES
+  for (let at = 0; at < ids.length; at += RESULTS_AT_ONCE) {
+    const some = ids.slice(at, at + RESULTS_AT_ONCE)
+    const [bare, whole] = await Promise.all([
+      stored.summaries(root, some),
+      left > 0 ? stored.jobs(root, some) : new Map<string, Job>(),
+    ])
+    for (const id of some) {
+      const summary = bare.get(id)
+      if (!summary) continue
+      const job = whole.get(id)
+      const bytes = job?.result ? Buffer.byteLength(stringifyJson(job.result)) : 0
+      if (job && bytes <= left) {
+        left -= bytes
+        jobs.set(id, job)
+      } else jobs.set(id, summary)
+    }
+  }
+  return jobs
+}

@@ -1,0 +1,187 @@
+import type { AtRest } from '../jobs/at-rest.ts'
+import { digestFairKey } from '../jobs/fair-key.ts'
+import { type CopiedJob, type EndedJob, type HistorySource, resultKeyOf } from '../jobs/history-source.ts'
+import { tenantRoot } from '../jobs/keys.ts'
+import type { OnUpkeepFailure } from '../lib/visit-all.ts'
+import { type PriceUsage, toContribution } from './contribution.ts'
+import { costOf, type FinishedJob } from './finished-job.ts'
+import type { HistoryStore } from './store.ts'
+
+/** Jobs that are copied in one transaction. */
+const BLOCK = 200
+/** Most bytes of bodies and results in one; a job may be larger. */
+const BLOCK_BYTES = 8 * 1024 * 1024
+
+/** A job that the database does not take is tried again after this, ms. */
+const AGAIN_MS = 300_000
+
+export type MoverSettings = {
+  /** How long a job stays in Redis after its end, ms: one that failed may have to wait longer for its redrive. */
+  hotMs: (status: string) => number
+  /** How long after its end the history keeps it, ms. */
+  lifeMs: number
+  /** False: prompts and results are not kept. */
+  keepsContent: boolean
+}
+
+/** Copies ended jobs to the history: written and committed there first, then noted in Redis, which forgets them when they are cold. */
+export type Mover = {
+  /** Goes on until nothing of these tenants is due, or the signal aborts. Throws when the database is away. */
+  run(signal: AbortSignal): Promise<void>
+}
+
+export function createMover(deps: {
+  source: HistorySource
+  store: HistoryStore
+  prefix: string
+  /** Those that have jobs to copy. */
+  tenants: () => string[]
+  atRest: AtRest
+  priceUsage: PriceUsage
+  settings: () => MoverSettings
+  /** Unix ms, by Redis' clock. */
+  now: () => number
+  isUnavailable: (error: unknown) => boolean
+  onMoved: (jobs: number) => void
+  onFailure: OnUpkeepFailure
+}): Mover {
+  const { source, store, prefix, atRest, now, settings } = deps
+
+  function fairKeyOf(root: string, id: string, stored: string | undefined) {
+    if (stored === undefined) return null
+    const plain = atRest.openFairKey(root, id, stored)
+    if (plain === null) return null
+    return { digest: digestFairKey(root, plain, atRest), label: `${id}\n${stored}` }
+  }
+
+  function toFinished(root: string, { id, record, attempts, deliveries, eventCount }: EndedJob): FinishedJob {
+    const { keepsContent } = settings()
+    const texts: Record<string, string> = {}
+    for (const [name, value] of record) {
+      if (name !== 'body' && name !== 'result' && name !== 'copied') texts[name] = clean(value.toString())
+    }
+    const resultKey = resultKeyOf(id, record)
+    const calls = Object.keys(attempts).filter((name) => !name.endsWith(':end')).length
+    const { schedule = null } = texts.metadata === undefined ? {} : JSON.parse(texts.metadata)
+    return {
+      id,
+      record: texts,
+      body: keepsContent ? toBytes(record.get('body')) : null,
+      result:
+        keepsContent && resultKey !== null ? { key: resultKey, value: toBytes(record.get('result'))! } : null,
+      attempts,
+      deliveries,
+      eventCount,
+      schedule: typeof schedule === 'string' && schedule.startsWith('sch_') ? schedule : null,
+      usage: toContribution(
+        texts,
+        fairKeyOf(root, id, texts.fair_key),
+        calls,
+        costOf(texts),
+        deps.priceUsage,
+      ),
+    }
+  }
+
+  function toMark({ id, record }: FinishedJob): CopiedJob {
+    const { hotMs } = settings()
+    return { id, finishedAt: record.finished_at!, hotMs: hotMs(record.status!), costNano: costOf(record) }
+  }
+
+  /** One by one, so that a job that the database does not take holds up no other. Answers those that it took. */
+  async function saveEach(tenant: string, root: string, block: number, jobs: readonly FinishedJob[]) {
+    const saved: FinishedJob[] = []
+    for (const job of jobs) {
+      try {
+        await store.save(root, block, [job], settings().lifeMs)
+        saved.push(job)
+      } catch (error) {
+        if (deps.isUnavailable(error)) throw error
+        deps.onFailure({ task: 'history', tenant, id: job.id, error })
+        await source.postpone(root, [job.id], now() + AGAIN_MS)
+      }
+    }
+    return saved
+  }
+
+  async function save(tenant: string, root: string, block: number, jobs: readonly FinishedJob[]) {
+    const saved: FinishedJob[] = []
+    for (const some of divide(jobs)) {
+      try {
+        await store.save(root, block, some, settings().lifeMs)
+        saved.push(...some)
+      } catch (error) {
+        if (deps.isUnavailable(error)) throw error
+        saved.push(...(await saveEach(tenant, root, block, some)))
+      }
+    }
+    return saved
+  }
+
+  /** Answers whether there may be more. */
+  async function move(tenant: string): Promise<boolean> {
+    const root = tenantRoot(prefix, tenant)
+    const due = await source.due(root, BLOCK)
+    if (due === null) return false
+    for (const id of due.deleted) {
+      await store.remove(root, id, now(), true)
+      await source.clearDeletion(root, id)
+    }
+    if (due.ids.length === 0) return due.deleted.length === BLOCK
+    const ended = await source.read(root, due.ids)
+    const jobs = ended.map((one) => toFinished(root, one))
+    const saved = await save(tenant, root, due.block, jobs)
+    const read = new Set(jobs.map(({ id }) => id))
+    // What has not ended, or is gone, is noted too: it waits no more.
+    const others = due.ids.filter((id) => !read.has(id))
+    await source.mark(root, due.block, settings().lifeMs, [
+      ...saved.map(toMark),
+      ...others.map((id) => ({ id, finishedAt: '-', hotMs: 0, costNano: 0 })),
+    ])
+    deps.onMoved(saved.length)
+    return due.ids.length + due.deleted.length === BLOCK
+  }
+
+  return {
+    async run(signal) {
+      let waiting = deps.tenants()
+      while (waiting.length > 0) {
+        const full: string[] = []
+        for (const tenant of waiting) {
+          if (signal.aborted) return
+          try {
+            if (await move(tenant)) full.push(tenant)
+          } catch (error) {
+            if (deps.isUnavailable(error)) throw error
+            deps.onFailure({ task: 'history', tenant, error })
+          }
+        }
+        waiting = full
+      }
+    },
+  }
+}
+
+function toBytes(value: Buffer | string | undefined): Buffer | null {
+  return value === undefined ? null : Buffer.isBuffer(value) ? value : Buffer.from(value)
+}
+
+/** PostgreSQL takes no NUL in texts. */
+function clean(text: string): string {
+  return text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text
+}
+
+function divide(jobs: readonly FinishedJob[]): FinishedJob[][] {
+  const blocks: FinishedJob[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const job of jobs) {
+    const size = (job.body?.length ?? 0) + (job.result?.value.length ?? 0)
+    bytes += size
+    if (bytes > BLOCK_BYTES) {
+      blocks.push([])
+      bytes = size
+    }
+    blocks.at(-1)!.push(job)
+  }
+  return blocks
+}

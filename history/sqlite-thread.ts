@@ -1,0 +1,68 @@
+import { chmodSync } from 'node:fs'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { parentPort, workerData } from 'node:worker_threads'
+
+/** A statement for the thread; with `many`, it is run once for each of these lists of parameters. */
+export type ThreadAsk = {
+  id: number
+  sql: string
+  parameters: readonly unknown[]
+  many: readonly (readonly unknown[])[] | null
+}
+
+/** Rows, and how many a change changed; or why it failed. */
+export type ThreadAnswer =
+  | { id: number; rows: Record<string, unknown>[]; changes: number }
+  | { id: number; error: { message: string; code: string | null; errcode: number | null } }
+
+/** Statements kept compiled. */
+const MOST_STATEMENTS = 200
+
+/** How long a writer waits for another process, ms. */
+const BUSY_MS = 5000
+
+const { path } = workerData as { path: string }
+const database = new DatabaseSync(path, { timeout: BUSY_MS })
+// It holds prompts and answers. SQLite gives the files beside it the same mode.
+chmodSync(path, 0o600)
+// A commit is on the disk when it is answered: what is committed here is forgotten elsewhere.
+database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON')
+const statements = new Map<string, StatementSync>()
+
+function prepare(sql: string): StatementSync {
+  const known = statements.get(sql)
+  if (known) return known
+  const statement = database.prepare(sql)
+  if (statements.size >= MOST_STATEMENTS) statements.delete(statements.keys().next().value!)
+  statements.set(sql, statement)
+  return statement
+}
+
+function run({ id, sql, parameters, many }: ThreadAsk): ThreadAnswer {
+  const statement = prepare(sql)
+  if (many !== null) {
+    let changes = 0
+    for (const values of many) changes += Number(statement.run(...(values as SQLInputValue[])).changes)
+    return { id, rows: [], changes }
+  }
+  if (statement.columns().length > 0) {
+    return { id, rows: statement.all(...(parameters as SQLInputValue[])), changes: 0 }
+  }
+  return { id, rows: [], changes: Number(statement.run(...(parameters as SQLInputValue[])).changes) }
+}
+
+parentPort!.on('message', (ask: ThreadAsk | 'close') => {
+  if (ask === 'close') {
+    database.close()
+    parentPort!.close()
+    return
+  }
+  let answer: ThreadAnswer
+  try {
+    answer = run(ask)
+  } catch (error) {
+    const { message, code = null, errcode = null } = error as Error & { code?: string; errcode?: number }
+    answer = { id: ask.id, error: { message, code, errcode } }
+  }
+  parentPort!.postMessage(answer)
+})

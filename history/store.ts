@@ -1,0 +1,303 @@
+import type { Transaction } from 'kysely'
+import type { Database, ManyInserts } from './database.ts'
+import { type FinishedJob, metadataPairs, toRow } from './finished-job.ts'
+import { type JobRow, RowState, type Tables } from './tables.ts'
+import { addToUsage, parseContribution, type UsageContribution } from './usage-sums.ts'
+
+/** How long a deletion is remembered, so that a copy that was read before it brings nothing back, ms. */
+const DELETION_MS = 86_400_000
+
+/** A job that is open again is in Redis; its row waits there for the copy of its next end, at most this long, ms. */
+const OPEN_MS = 400 * 86_400_000
+
+/** Rows that are deleted in one transaction. */
+const BLOCK = 500
+
+export type HistoryStore = {
+  /**
+   * Writes ended jobs of one tenant, all or none. Written again, they are the same rows, and count once. What was deleted stays so.
+   *
+   * @param block number of the block; see `groupCounts` of the reader
+   * @param lifeMs how long after its end each is kept
+   */
+  save(root: string, block: number, jobs: readonly FinishedJob[], lifeMs: number): Promise<void>
+  /**
+   * Deletes a job and all of its contents. Null: it was not there.
+   *
+   * @param isKnown Redis had it: a copy may be on its way, and is not to bring it back
+   */
+  remove(
+    root: string,
+    id: string,
+    now: number,
+    isKnown: boolean,
+  ): Promise<{ idempotencyKey: string | null } | null>
+  /** Redis has the job, and it goes on there: nothing of it is shown from here until it is saved again. */
+  reopen(root: string, ids: readonly string[], now: number): Promise<void>
+  /** Deletes jobs whose time is over, and sums of days before `firstDay`; answers how many jobs. At most some hundred at a time. */
+  expire(now: number, firstDay: string): Promise<number>
+}
+
+const JOB_COLUMNS = [
+  ['root', 'text'],
+  ['id', 'text'],
+  ['state', 'bigint'],
+  ['created_at', 'bigint'],
+  ['finished_at', 'bigint'],
+  ['expires_at', 'bigint'],
+  ['block', 'bigint'],
+  ['status', 'text'],
+  ['type', 'text'],
+  ['model', 'text'],
+  ['lane', 'text'],
+  ['group_name', 'text'],
+  ['schedule', 'text'],
+  ['error_code', 'text'],
+  ['retryable', 'bigint'],
+  ['cost_nano', 'bigint'],
+  ['result_key', 'text'],
+  ['event_count', 'bigint'],
+  ['usage', 'text'],
+  ['record', 'text'],
+  ['attempts', 'text'],
+  ['deliveries', 'text'],
+] as const satisfies ManyInserts['columns']
+
+const UPDATE_ALL = `on conflict (root, id) do update set ${JOB_COLUMNS.slice(2)
+  .map(([name]) => `${name} = excluded.${name}`)
+  .join(', ')}`
+
+export function createHistoryStore(database: Database): HistoryStore {
+  const { db, kind } = database
+  const later = kind === 'postgres' ? 'greatest' : 'max'
+
+  async function insertJobs(trx: Transaction<Tables>, rows: readonly JobRow[]): Promise<void> {
+    await database.insertMany(trx, {
+      table: 'history_jobs',
+      columns: JOB_COLUMNS,
+      rows: rows.map((row) => JOB_COLUMNS.map(([name]) => row[name])),
+      conflict: UPDATE_ALL,
+    })
+  }
+
+  async function insertContents(trx: Transaction<Tables>, root: string, jobs: readonly FinishedJob[]) {
+    const contents = new Map<string, Buffer>()
+    for (const { id, body, result } of jobs) {
+      if (body !== null) contents.set(`body:${id}`, body)
+      if (result !== null) contents.set(result.key, result.value)
+    }
+    await database.insertMany(trx, {
+      table: 'history_contents',
+      columns: [
+        ['root', 'text'],
+        ['key', 'text'],
+        ['value', 'bytea'],
+      ],
+      rows: [...contents].map(([key, value]) => [root, key, value]),
+      conflict: 'on conflict (root, key) do nothing',
+    })
+  }
+
+  async function insertPlaces(trx: Transaction<Tables>, root: string, jobs: readonly FinishedJob[]) {
+    await database.insertMany(trx, {
+      table: 'history_metadata',
+      columns: [
+        ['root', 'text'],
+        ['pair', 'text'],
+        ['created_at', 'bigint'],
+        ['id', 'text'],
+      ],
+      rows: jobs.flatMap((job) =>
+        metadataPairs(job.record).map((pair) => [root, pair, Number(job.record.created_at), job.id]),
+      ),
+      conflict: 'on conflict do nothing',
+    })
+    await database.insertMany(trx, {
+      table: 'history_deliveries',
+      columns: [
+        ['root', 'text'],
+        ['id', 'text'],
+        ['job', 'text'],
+      ],
+      rows: jobs.flatMap(({ id, deliveries }) => deliveries.map((delivery) => [root, delivery.id, id])),
+      conflict: 'on conflict do nothing',
+    })
+    const groups = new Map<string, number>()
+    for (const { record } of jobs) {
+      if (record.group === undefined) continue
+      groups.set(record.group, Math.max(groups.get(record.group) ?? 0, Number(record.finished_at)))
+    }
+    await database.insertMany(trx, {
+      table: 'history_groups',
+      columns: [
+        ['root', 'text'],
+        ['name', 'text'],
+        ['changed_at', 'bigint'],
+      ],
+      // In one order, as all rows that several writers may want.
+      rows: [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, at]) => [root, name, at]),
+      conflict: `on conflict (root, name) do update set changed_at = ${later}(history_groups.changed_at, excluded.changed_at)`,
+    })
+  }
+
+  /** Deletes what only these rows refer to. The rows themselves are gone, or name nothing any more. */
+  async function deleteContents(
+    trx: Transaction<Tables>,
+    root: string,
+    rows: readonly Pick<JobRow, 'id' | 'result_key'>[],
+  ): Promise<void> {
+    const ids = rows.map(({ id }) => id)
+    const own = ids.flatMap((id) => [`body:${id}`, `result:${id}`])
+    await trx.deleteFrom('history_contents').where('root', '=', root).where('key', 'in', own).execute()
+    const shared = [...new Set(rows.flatMap(({ result_key }) => result_key ?? []))].filter((key) =>
+      key.startsWith('answer:'),
+    )
+    if (shared.length > 0) {
+      await trx
+        .deleteFrom('history_contents')
+        .where('root', '=', root)
+        .where('key', 'in', shared)
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('history_jobs')
+                .select('id')
+                .where('root', '=', root)
+                .whereRef('result_key', '=', 'history_contents.key'),
+            ),
+          ),
+        )
+        .execute()
+    }
+    await trx.deleteFrom('history_metadata').where('root', '=', root).where('id', 'in', ids).execute()
+    await trx.deleteFrom('history_deliveries').where('root', '=', root).where('job', 'in', ids).execute()
+  }
+
+  async function deleteEmptyGroups(trx: Transaction<Tables>, root: string, names: readonly string[]) {
+    if (names.length === 0) return
+    await trx
+      .deleteFrom('history_groups')
+      .where('root', '=', root)
+      .where('name', 'in', names)
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('history_jobs')
+              .select('id')
+              .where('root', '=', root)
+              .whereRef('group_name', '=', 'history_groups.name'),
+          ),
+        ),
+      )
+      .execute()
+  }
+
+  return {
+    async save(root, block, jobs, lifeMs) {
+      if (jobs.length === 0) return
+      await database.change(root, async (trx) => {
+        const known = await trx
+          .selectFrom('history_jobs')
+          .select(['id', 'state', 'usage'])
+          .where('root', '=', root)
+          .where(
+            'id',
+            'in',
+            jobs.map(({ id }) => id),
+          )
+          .execute()
+        const before = new Map(known.map((row) => [row.id, row]))
+        const kept = jobs.filter(({ id }) => before.get(id)?.state !== RowState.deleted)
+        if (kept.length === 0) return
+        await insertJobs(
+          trx,
+          kept.map((job) => toRow(root, block, job, lifeMs)),
+        )
+        await insertContents(trx, root, kept)
+        await insertPlaces(trx, root, kept)
+        const changes: [UsageContribution, 1 | -1][] = kept.flatMap(({ id, usage }) => {
+          const counted = before.get(id)
+          return counted === undefined
+            ? [[usage, 1] as const]
+            : [[parseContribution(counted.usage), -1] as const, [usage, 1] as const]
+        }) as [UsageContribution, 1 | -1][]
+        await addToUsage(database, trx, root, changes)
+      })
+    },
+
+    remove: (root, id, now, isKnown) =>
+      database.change(root, async (trx) => {
+        const [row] = await trx
+          .selectFrom('history_jobs')
+          .select(['id', 'state', 'result_key', 'record', 'group_name'])
+          .where('root', '=', root)
+          .where('id', '=', id)
+          .execute()
+        if (row !== undefined || isKnown) await insertJobs(trx, [toDeletion(root, id, now)])
+        if (row === undefined || row.state === RowState.deleted) return null
+        await deleteContents(trx, root, [row])
+        await deleteEmptyGroups(trx, root, row.group_name === null ? [] : [row.group_name])
+        const { key = null } = JSON.parse(row.record) as { key?: string }
+        return { idempotencyKey: key }
+      }),
+
+    async reopen(root, ids, now) {
+      if (ids.length === 0) return
+      await db
+        .updateTable('history_jobs')
+        .set({ state: RowState.open, expires_at: now + OPEN_MS })
+        .where('root', '=', root)
+        .where('id', 'in', ids)
+        .where('state', '=', RowState.there)
+        .execute()
+    },
+
+    async expire(now, firstDay) {
+      const over = await db
+        .selectFrom('history_jobs')
+        .select(['root', 'id'])
+        .where('expires_at', '<=', now)
+        .orderBy('expires_at')
+        .limit(BLOCK)
+        .execute()
+      for (const [root, rows] of Map.groupBy(over, (row) => row.root)) {
+        await database.change(root, async (trx) => {
+          // What was opened again meanwhile has another time.
+          const gone = await trx
+            .deleteFrom('history_jobs')
+            .where('root', '=', root)
+            .where(
+              'id',
+              'in',
+              rows.map(({ id }) => id),
+            )
+            .where('expires_at', '<=', now)
+            .returning(['id', 'result_key', 'group_name'])
+            .execute()
+          if (gone.length === 0) return
+          await deleteContents(trx, root, gone)
+          await deleteEmptyGroups(trx, root, [...new Set(gone.flatMap(({ group_name }) => group_name ?? []))])
+        })
+      }
+      await db.deleteFrom('history_usage').where('day', '<', firstDay).execute()
+      return over.length
+    },
+  }
+}
+
+/** A row that says only that there is no such job. */
+function toDeletion(root: string, id: string, now: number): JobRow {
+  return {
+    ...{
+      root,
+      id,
+      state: RowState.deleted,
+      created_at: now,
+      finished_at: now,
+      expires_at: now + DELETION_MS,
+    },
+    ...{ block: 0, status: 'deleted', type: '', model: '', lane: '', group_name: null, schedule: null },
+    ...{ error_code: null, retryable: 0, cost_nano: 0, result_key: null, event_count: 0, usage: '{}' },
+    ...{ record: '{}', attempts: '{}', deliveries: '[]' },
+  }
+}

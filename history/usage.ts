@@ -1,0 +1,109 @@
+import type { Database } from './database.ts'
+import { USAGE_SUMS, type UsageSums } from './tables.ts'
+
+export const USAGE_NAMES = ['day', 'tenant', 'model', 'tier', 'fair_key'] as const
+export type UsageName = (typeof USAGE_NAMES)[number]
+
+/** Which sums are asked for. Days are UTC, `YYYY-MM-DD`, both included. */
+export type UsageAsk = {
+  prefix: string
+  /** Null: all tenants. */
+  tenant: string | null
+  by: readonly UsageName[]
+  from: string
+  to: string
+}
+
+const MONEY = [
+  'cost_nano',
+  'saved_cache_nano',
+  'saved_sharing_nano',
+  'saved_tiers_nano',
+  'saved_prompt_cache_nano',
+] as const
+
+type MoneySum = (typeof MONEY)[number]
+type InUsd<Name> = Name extends `${infer Start}_nano` ? `${Start}_usd` : never
+
+/** Sums of what was asked for: those of the names by which they are, null where a job has none. Money is USD. */
+export type UsageEntry = Partial<Record<UsageName, string | null>> &
+  Omit<UsageSums, MoneySum> &
+  Record<InUsd<MoneySum>, number>
+
+/**
+ * Adds up what ended jobs used.
+ *
+ * @param openFairKey what a label of the rows stands for: an id, a line end, and the fair key as it was stored; null: it cannot be read
+ */
+export async function readUsage(
+  { reads }: Database,
+  { prefix, tenant, by, from, to }: UsageAsk,
+  openFairKey: (root: string, label: string) => string | null,
+): Promise<UsageEntry[]> {
+  const start = `${prefix}:{t:`
+  const byFairKey = by.includes('fair_key')
+  const columns = [
+    ...(by.includes('tenant') || byFairKey ? (['root'] as const) : []),
+    ...(['day', 'model', 'tier'] as const).filter((name) => by.includes(name)),
+    ...(byFairKey ? (['fair_key'] as const) : []),
+  ]
+  let query = reads
+    .selectFrom('history_usage')
+    .select(columns)
+    .select(({ fn }) => USAGE_SUMS.map((name) => fn.sum<number>(name).as(name)))
+    .where('day', '>=', from)
+    .where('day', '<=', to)
+  if (byFairKey) query = query.select(({ fn }) => fn.max('fair_label').as('label'))
+  query =
+    tenant === null
+      ? query.where('root', '>=', start).where('root', '<', `${prefix}:{t;`)
+      : query.where('root', '=', `${start}${tenant}}`)
+  if (columns.length > 0) query = query.groupBy(columns)
+  const rows = (await query.execute()) as unknown as (Partial<Record<string, string>> &
+    Record<keyof UsageSums, unknown>)[]
+  // A fair key has another digest after a change of the encryption key, and the same name.
+  const entries = new Map<string, UsageEntry>()
+  for (const row of rows) {
+    // No rows make one row of sums that are null.
+    if (columns.length === 0 && row.jobs === null) continue
+    const names = Object.fromEntries(
+      by.map((name) => {
+        if (name === 'tenant') return [name, row.root!.slice(start.length, -1)]
+        if (name !== 'fair_key') return [name, row[name]!]
+        return [name, row.fair_key === '' ? null : openFairKey(row.root!, row.label!)]
+      }),
+    )
+    const key = JSON.stringify(names)
+    const entry = entries.get(key)
+    if (entry) addTo(entry, row)
+    else entries.set(key, addTo({ ...names, ...none() } as unknown as UsageEntry, row))
+  }
+  return [...entries.values()].sort((a, b) => compare(a, b, by))
+}
+
+function none(): Record<string, number> {
+  return Object.fromEntries(USAGE_SUMS.map((name) => [toShown(name), 0]))
+}
+
+function toShown(name: string): string {
+  return name.endsWith('_nano') ? `${name.slice(0, -'_nano'.length)}_usd` : name
+}
+
+function addTo(entry: UsageEntry, row: Record<keyof UsageSums, unknown>): UsageEntry {
+  const sums = entry as unknown as Record<string, number>
+  for (const name of USAGE_SUMS) {
+    const shown = toShown(name)
+    const more = Number(row[name])
+    // Whole billionths, so that nothing is rounded on the way.
+    sums[shown] = shown === name ? sums[shown]! + more : (Math.round(sums[shown]! * 1e9) + more) / 1e9
+  }
+  return entry
+}
+
+function compare(a: UsageEntry, b: UsageEntry, by: readonly UsageName[]): number {
+  for (const name of by) {
+    const [left, right] = [a[name] ?? '', b[name] ?? '']
+    if (left !== right) return left < right ? -1 : 1
+  }
+  return 0
+}

@@ -1,0 +1,168 @@
+import type { RedisClient } from '../lib/redis.ts'
+import type { AnswerStore } from './answer-store.ts'
+import { type JobRecord, toRecord } from './record.ts'
+import type { Argument, Scripts } from './scripts.ts'
+
+/** An ended job as Redis holds it. What is encrypted stays encrypted. */
+export type EndedJob = {
+  id: string
+  record: JobRecord
+  /** Fields of its attempts. */
+  attempts: Record<string, string>
+  /** Fields of its deliveries, the oldest first. */
+  deliveries: Record<string, string>[]
+  eventCount: number
+}
+
+/** What was copied, for the mark: when the job had ended, how long it stays in Redis from then on, and what it cost (billionths). */
+export type CopiedJob = { id: string; finishedAt: string; hotMs: number; costNano: number }
+
+/** A job that the history has, for Redis to have again. */
+export type RestoredJob = {
+  id: string
+  record: ReadonlyMap<string, Buffer | string>
+  attempts: Record<string, string>
+  eventCount: number
+  /** As JSON. */
+  lastEvent: string
+  costNano: number
+}
+
+/** A key that the script's answer may take; restoring more than so many events would hold Redis for long. */
+const MOST_EVENTS = 20_000
+
+/** Stands before the id of a job that the history has to forget. */
+const DELETE = 'delete:'
+
+/** The side of Redis of what moves to the history and back. `root` is the tenant's. */
+export type HistorySource = {
+  /** The next ended jobs that are to be copied, and deleted ones; the number of the block that they are; null: there are none. */
+  due(root: string, most: number): Promise<{ block: number; ids: string[]; deleted: string[] } | null>
+  /** Those of them that are still ended, with their answers. */
+  read(root: string, ids: readonly string[]): Promise<EndedJob[]>
+  /** The history has these, and all that `due` named and `read` left out. Those with files stay for `lifeMs` after their end. */
+  mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]): Promise<void>
+  /** Leaves these alone for a while. */
+  postpone(root: string, ids: readonly string[], until: number): Promise<void>
+  /** The history has to forget this job, whatever happens to this process. */
+  noteDeletion(root: string, id: string, now: number): Promise<void>
+  /** The history has forgotten it. */
+  clearDeletion(root: string, id: string): Promise<void>
+  /** Of these ids, those that Redis has, and those that the history has to forget. */
+  known(root: string, ids: readonly string[]): Promise<Set<string>>
+  /** How many wait, and when the first of them had ended (Unix ms). */
+  backlog(root: string): Promise<{ count: number; since: number | null }>
+  /** The newest block that is marked as copied. */
+  doneBlock(root: string): Promise<number>
+  /** False: it is there already. */
+  restore(root: string, job: RestoredJob, hotMs: number): Promise<boolean>
+}
+
+export function createHistorySource(deps: {
+  redis: RedisClient
+  scripts: Pick<Scripts, 'run'>
+  answers: Pick<AnswerStore, 'complete'>
+}): HistorySource {
+  const { redis, scripts, answers } = deps
+
+  async function readDeliveries(
+    root: string,
+    id: string,
+    record: JobRecord,
+  ): Promise<Record<string, string>[]> {
+    if (!record.has('webhook')) return []
+    const ids = await redis.lrange(`${root}:job:${id}:deliveries`, 0, -1)
+    const found = await Promise.all(ids.map((delivery) => redis.hgetall(`${root}:delivery:${delivery}`)))
+    return found.filter((fields) => fields.id !== undefined)
+  }
+
+  return {
+    async due(root, most) {
+      const [block, ...ids] = (await scripts.run('history-due', root, [most])) as [number?, ...Buffer[]]
+      if (block === undefined) return null
+      const names = ids.map(String)
+      return {
+        block,
+        ids: names.filter((name) => !name.startsWith(DELETE)),
+        deleted: names.flatMap((name) => (name.startsWith(DELETE) ? [name.slice(DELETE.length)] : [])),
+      }
+    },
+
+    async read(root, ids) {
+      const key = (id: string) => `${root}:job:${id}`
+      const [flat, attempts, counts] = await Promise.all([
+        Promise.all(ids.map((id) => redis.hgetallBuffer(key(id)))),
+        Promise.all(ids.map((id) => redis.hgetall(`${key(id)}:attempts`))),
+        Promise.all(ids.map((id) => redis.llen(`${key(id)}:events`))),
+      ])
+      const bare = flat.map((fields) => toRecord(Object.entries(fields).flat()))
+      // An answer that is gone is one whose job was deleted just now.
+      const records = await answers.complete(root, bare)
+      const ended = await Promise.all(
+        ids.map(async (id, at): Promise<EndedJob | null> => {
+          const record = records[at]
+          if (!record?.has('finished_at')) return null
+          const deliveries = await readDeliveries(root, id, record)
+          return { id, record, attempts: attempts[at]!, deliveries, eventCount: counts[at]! }
+        }),
+      )
+      return ended.filter((one) => one !== null)
+    },
+
+    async mark(root, block, lifeMs, copied) {
+      const args: Argument[] = [block, lifeMs]
+      for (const { id, finishedAt, hotMs, costNano } of copied) args.push(id, finishedAt, hotMs, costNano)
+      await scripts.run('history-mark', root, args)
+    },
+
+    async postpone(root, ids, until) {
+      if (ids.length === 0) return
+      await redis.zadd(`${root}:history`, 'XX', ...ids.flatMap((id) => [until, id]))
+    },
+
+    async noteDeletion(root, id, now) {
+      await redis.zadd(`${root}:history`, now, DELETE + id)
+    },
+
+    async clearDeletion(root, id) {
+      await redis.zrem(`${root}:history`, DELETE + id)
+    },
+
+    async known(root, ids) {
+      const [there, deleted] = await Promise.all([
+        Promise.all(ids.map((id) => redis.hexists(`${root}:job:${id}`, 'status'))),
+        Promise.all(ids.map((id) => redis.zscore(`${root}:history`, DELETE + id))),
+      ])
+      return new Set(ids.filter((_id, at) => there[at] === 1 || deleted[at] !== null))
+    },
+
+    async backlog(root) {
+      const [count, first] = await Promise.all([
+        redis.zcard(`${root}:history`),
+        redis.zrange(`${root}:history`, '0', '0', 'WITHSCORES'),
+      ])
+      return { count, since: first[1] === undefined ? null : Number(first[1]) }
+    },
+
+    async doneBlock(root) {
+      return Number((await redis.hget(`${root}:history:blocks`, 'done')) ?? 0)
+    },
+
+    async restore(root, { id, record, attempts, eventCount, lastEvent, costNano }, hotMs) {
+      const fields = Object.entries(attempts)
+      const answer = (await scripts.run('history-restore', root, [
+        ...[id, hotMs, costNano, Math.min(MOST_EVENTS, Math.max(1, eventCount)), lastEvent, fields.length],
+        ...fields.flat(),
+        ...[...record].flat(),
+      ])) as Buffer
+      return answer.toString() === 'restored'
+    },
+  }
+}
+
+/** Where the result of a completed record rests: one that is its own, or an answer that other jobs may have too; null: none. */
+export function resultKeyOf(id: string, record: JobRecord): string | null {
+  if (!record.has('result')) return null
+  const { hash, answer } = { hash: record.get('hash')?.toString(), answer: record.get('answer')?.toString() }
+  return answer === undefined ? `result:${id}` : `answer:${hash}:${answer}`
+}

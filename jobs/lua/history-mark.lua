@@ -1,0 +1,46 @@
+-- Notes that the history has these ended jobs. From then on they stay for their hot time only (retire.lua).
+--
+-- ARGV  1 number of the block  2 how long a job with files stays (ms)  3… for each job: id, when it had ended as it was copied (Unix ms), hot ms, what it cost (billionths)
+-- Answer how many were marked
+-- A job with files has them for as long as its record is here, so it stays until its retention is over.
+-- Invariants: `copied` of a record is `<status> <billionths>` as the history has it. A group's `copied:<status>` is the number of its
+-- jobs in Redis that the history has with this status, and `copied_nano` what they cost, those included that left Redis for the history
+-- since the group's hash was made: so that the counts of both, less these, name each job once. A job that was queued again and has not
+-- ended keeps its old `copied`, as the history keeps its old row.
+
+-- Types whose results are texts or vectors: no files, and no command to look for them.
+local WITHOUT_FILES = { chat = true, response = true, message = true, embedding = true, completion = true, moderation = true, rerank = true }
+local function has_files(type, files, hash, answer)
+  if files then return true end
+  if WITHOUT_FILES[type] or not answer then return false end
+  local key = find_answer(hash, answer)
+  return key and redis.call('HEXISTS', key, 'files') == 1
+end
+
+local marked = 0
+for i = 3, #ARGV, 4 do
+  local id, finished_at, hot, nano = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local v = redis.call('HMGET', job_key(id), 'status', 'finished_at', 'group', 'copied', 'deleted', 'type', 'files',
+    'hash', 'answer')
+  if not v[1] or v[5] or not is_terminal(v[1]) then
+    -- Deleted, or queued again: its next end asks for a copy anew.
+    take_out(root .. ':history', id)
+  elseif v[2] == finished_at then
+    take_out(root .. ':history', id)
+    if has_files(v[6], v[7], v[8], v[9]) then hot = math.max(hot, tonumber(ARGV[2])) end
+    put(root .. ':expiry', ms(tonumber(finished_at) + hot), id)
+    redis.call('HSET', job_key(id), 'copied', v[1] .. ' ' .. nano)
+    if v[3] then
+      local group = group_key(v[3])
+      local old, old_nano = string.match(v[4] or '', '^(%l+) (%d+)$')
+      if old then redis.call('HINCRBY', group, 'copied:' .. old, -1) end
+      redis.call('HINCRBY', group, 'copied:' .. v[1], 1)
+      local more = tonumber(nano) - tonumber(old_nano or 0)
+      if more ~= 0 then redis.call('HINCRBY', group, 'copied_nano', ms(more)) end
+    end
+    marked = marked + 1
+  end
+end
+local blocks = root .. ':history:blocks'
+if tonumber(ARGV[1]) > tonumber(redis.call('HGET', blocks, 'done') or 0) then redis.call('HSET', blocks, 'done', ARGV[1]) end
+return marked

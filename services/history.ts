@@ -1,0 +1,190 @@
+import { performance } from 'node:perf_hooks'
+import type { Logger } from 'pino'
+import { resolveLane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import type { LiveConfig } from '../config/watch.ts'
+import type { PriceUsage } from '../history/contribution.ts'
+import { type Database, nameDatabase, openDatabase } from '../history/database.ts'
+import { isHistoryUnavailable } from '../history/errors.ts'
+import { createFinder } from '../history/find.ts'
+import { createMover } from '../history/mover.ts'
+import { createHistoryStore } from '../history/store.ts'
+import { createStoredJobs } from '../history/stored-jobs.ts'
+import { guardStore, watchDatabase } from '../history/watch.ts'
+import { withHistory } from '../history/with-history.ts'
+import type { ActiveTenants } from '../jobs/active-tenants.ts'
+import { createAnswerStore } from '../jobs/answer-store.ts'
+import type { AtRest } from '../jobs/at-rest.ts'
+import { createHistorySource } from '../jobs/history-source.ts'
+import type { Job } from '../jobs/job.ts'
+import type { Jobs } from '../jobs/jobs.ts'
+import type { View } from '../jobs/record.ts'
+import type { Scripts } from '../jobs/scripts.ts'
+import type { HistorySide } from '../jobs/service.ts'
+import type { PeriodicTask } from '../lib/periodic-task.ts'
+import { priceInNano } from '../lib/price.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import type { OnUpkeepFailure } from '../lib/visit-all.ts'
+import { renderResult } from '../providers/vectors.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { readDelivery } from '../webhooks/store.ts'
+import type { Closers } from './closers.ts'
+
+/** Between two looks for ended jobs, and for what the history has to forget, ms. */
+const MOVE_MS = 250
+const EXPIRE_MS = 1000
+
+/** Redrives look each second, and their tenants' turns come after that. */
+const REDRIVE_GRACE_MS = 60_000
+
+const DAY_CHARACTERS = 'YYYY-MM-DD'.length
+
+/** The line of a fault that stands is logged again after this, then after twice as long each time, ms. */
+const AGAIN_MS = { first: 60_000, most: 30 * 60_000 }
+
+type AttachDeps = {
+  redis: RedisClient
+  scripts: Scripts
+  prefix: string
+  atRest: AtRest
+  active: Pick<ActiveTenants, 'touch'>
+  now: () => number
+  config: () => Config
+}
+
+export type AttachedHistory = HistorySide & {
+  /** The same jobs, wherever they are. */
+  inFrontOf(hot: Jobs): Jobs
+  /** What the maintainer does for it. */
+  createTasks(
+    store: { maintenance: { watch: { take(kind: 'history'): string[] } } },
+    onFailure: OnUpkeepFailure,
+  ): PeriodicTask[]
+}
+
+/** The database of finished jobs, to be put together with the jobs of Redis. */
+export type History = { attach(deps: AttachDeps): AttachedHistory }
+
+/** Opens the database that the configuration names; null: there is none. Nobody waits for one that is away. */
+export function openHistory(
+  { config, log, metrics }: { config: LiveConfig; log: Logger; metrics: Metrics },
+  closers: Closers,
+): History | null {
+  const settings = config.current().history
+  if (settings === undefined || settings === 'off') return null
+  const name = nameDatabase(settings.url)
+  const database = openDatabase(settings.url, (error) => log.debug({ err: error }, 'history connection'))
+  closers.add('the history', () => database.close())
+  let said = { at: 0, pauseMs: 0 }
+  const watch = watchDatabase({
+    database,
+    onMigrated({ run, newest, known }) {
+      if (run.length > 0) log.info({ history: name, migrations: run }, 'the history has its tables')
+      if (newest > known)
+        log.warn({ history: name, newest, known }, 'the history has tables of a later release')
+    },
+    onDown(error) {
+      const time = performance.now()
+      if (said.pauseMs > 0 && time < said.at) return
+      const pauseMs = said.pauseMs === 0 ? AGAIN_MS.first : Math.min(AGAIN_MS.most, said.pauseMs * 2)
+      said = { at: time + pauseMs, pauseMs }
+      log.warn(
+        { err: error, history: name },
+        'the history is not available; finished jobs stay in Redis until it is back',
+      )
+    },
+    onUp() {
+      said = { at: 0, pauseMs: 0 }
+      log.info({ history: name }, 'the history is available again')
+    },
+  })
+  metrics.history.watch(() => watch.state().isUp)
+  return {
+    attach: (deps) => attach({ ...deps, database, watch, settings, onMoved: metrics.history.onMoved }),
+  }
+}
+
+type Watched = ReturnType<typeof watchDatabase>
+
+function attach(
+  deps: AttachDeps & {
+    database: Database
+    watch: Watched
+    settings: { keep: number; content: 'full' | 'none' }
+    onMoved: (jobs: number) => void
+  },
+): AttachedHistory {
+  const { redis, scripts, prefix, atRest, active, now, config, database, watch, settings } = deps
+  const source = createHistorySource({ redis, scripts, answers: createAnswerStore({ redis }) })
+  const store = guardStore(createHistoryStore(database), watch)
+  const finder = createFinder(database)
+  const view = (root: string): View => ({ root, atRest, render: renderResult })
+  const stored = createStoredJobs({ finder, source, view, watch })
+
+  function hotMs(status: string): number {
+    const { jobs, redrive } = config()
+    if (status !== 'failed' || redrive.length === 0) return jobs.hot
+    return Math.max(jobs.hot, ...redrive.map(({ after }) => after + REDRIVE_GRACE_MS))
+  }
+
+  const priceUsage: PriceUsage = (lane, tier, usage) => {
+    const price = resolveLane(config(), lane)?.price
+    if (!price) return null
+    return priceInNano(
+      price,
+      { ...usage, input_tokens: usage.input_tokens ?? 0, output_tokens: usage.output_tokens ?? 0 },
+      tier,
+    )
+  }
+
+  const find = async (root: string, id: string): Promise<Job | null> =>
+    (await stored.jobs(root, [id])).get(id) ?? null
+
+  return {
+    find,
+    onAgain(root, id) {
+      // Until this is done, Redis is asked what it knows of the job anyway.
+      stored.ask(() => store.reopen(root, [id], now())).catch(() => {})
+    },
+    inFrontOf: (hot) =>
+      withHistory({
+        ...{ jobs: hot, redis, source, store, finder, stored, view, prefix, now },
+        hotMs: () => hotMs('failed'),
+        showDelivery: readDelivery as (fields: Record<string, string>) => never,
+        touch: active.touch,
+      }),
+    createTasks(maintained, onFailure) {
+      const mover = createMover({
+        ...{ source, store, prefix, atRest, priceUsage, now, onFailure },
+        tenants: () => maintained.maintenance.watch.take('history'),
+        settings: () => ({
+          hotMs,
+          lifeMs: Math.min(config().jobs.retain, settings.keep),
+          keepsContent: settings.content === 'full',
+        }),
+        isUnavailable: isHistoryUnavailable,
+        onMoved: deps.onMoved,
+      })
+      /** A database that is away is said once, by its watch. */
+      const unlessAway = async (work: () => Promise<unknown>) => {
+        try {
+          await work()
+        } catch (error) {
+          if (!isHistoryUnavailable(error)) throw error
+        }
+      }
+      return [
+        { name: 'history', everyMs: MOVE_MS, run: (signal) => unlessAway(() => mover.run(signal)) },
+        {
+          name: 'history-expiry',
+          everyMs: EXPIRE_MS,
+          run: (signal) =>
+            unlessAway(async () => {
+              const firstDay = new Date(now() - settings.keep).toISOString().slice(0, DAY_CHARACTERS)
+              while (!signal.aborted && (await store.expire(now(), firstDay)) > 0);
+            }),
+        },
+      ]
+    },
+  }
+}

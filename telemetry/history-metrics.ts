@@ -1,0 +1,24 @@
+import { Counter, Gauge, type Registry } from '@prometheus-io/client'
+
+/** The database of finished jobs. */
+export function createHistoryMetrics(registry: Registry) {
+  const moved = new Counter({
+    name: 'sluice_history_jobs_total',
+    help: 'Finished jobs that this worker copied to the history.',
+    registers: [registry],
+  })
+  return {
+    onMoved: (jobs: number): void => moved.inc(jobs),
+    /** From now on each scrape tells whether the history answers. Once a process. */
+    watch(isUp: () => boolean): void {
+      new Gauge({
+        name: 'sluice_history_up',
+        help: 'Whether the database of finished jobs answered this process when it was asked last, 1 or 0.',
+        registers: [registry],
+        collect() {
+          this.set(isUp() ? 1 : 0)
+        },
+      })
+    },
+  }
+}

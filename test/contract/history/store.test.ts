@@ -1,0 +1,228 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Database, openDatabase } from '../../../history/database.ts'
+import { createFinder, type Finder, type HistoryFilter, type Place } from '../../../history/find.ts'
+import type { FinishedJob } from '../../../history/finished-job.ts'
+import { migrate } from '../../../history/migrate.ts'
+import { createHistoryStore, type HistoryStore } from '../../../history/store.ts'
+import { readUsage } from '../../../history/usage.ts'
+import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
+
+const DAY = 86_400_000
+const AT = Date.parse('2026-11-30T12:00:00.000Z')
+
+let folder: string
+let postgres: TestPostgres
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sluice-history-'))
+  postgres = await startTestPostgres()
+}, 60_000)
+
+afterAll(async () => {
+  await postgres.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+let count = 0
+const KINDS: [string, () => Promise<string>][] = [
+  ['SQLite', async () => `sqlite:${join(folder, `${count++}.db`)}`],
+  ['PostgreSQL', () => postgres.database(`history_${count++}`)],
+]
+
+describe.each(KINDS)('the history in %s', (_kind, place) => {
+  let database: Database
+  let store: HistoryStore
+  let finder: Finder
+
+  async function open(): Promise<void> {
+    database = openDatabase(await place())
+    await migrate(database)
+    store = createHistoryStore(database)
+    finder = createFinder(database)
+  }
+
+  beforeAll(open, 30_000)
+  afterAll(() => database.close())
+
+  test('is migrated once, by whichever of several processes comes first', async () => {
+    const url = await place()
+    const several = [openDatabase(url), openDatabase(url), openDatabase(url)]
+    const done = await Promise.all(several.map(migrate))
+    expect(done.flatMap(({ run }) => run)).toEqual([1])
+    expect(await migrate(several[1]!)).toMatchObject({ run: [], newest: 1, known: 1 })
+    await Promise.all(several.map((one) => one.close()))
+  })
+
+  test('writes a job once however often it is saved, and counts it once', async () => {
+    const root = 'p:{t:twice}'
+    const one = job('job_1', { group: 'g', metadata: '{"a":"b"}' })
+    await store.save(root, 1, [one, job('job_2', { group: 'g' })], DAY)
+    await store.save(root, 2, [one], DAY)
+    expect(await groupCounts(root, 'g', 9)).toEqual({ completed: 2 })
+    expect(await groupCounts(root, 'g', 1)).toEqual({ completed: 1 })
+    const [sum] = await usageOf(root)
+    expect(sum).toMatchObject({ jobs: 2, calls: 2, input_tokens: 20, cost_usd: 0.000_2 })
+    // It was queued again, and cost more.
+    await store.save(root, 3, [job('job_1', { group: 'g', cost_usd: '0.000300000' })], DAY)
+    expect((await usageOf(root))[0]).toMatchObject({ jobs: 2, cost_usd: 0.000_4 })
+  })
+
+  test('keeps an answer that several jobs have until the last of them is deleted', async () => {
+    const root = 'p:{t:answers}'
+    const shared = { key: 'answer:h:n', value: Buffer.from('the answer') }
+    await store.save(root, 1, [job('job_1', {}, shared), job('job_2', {}, shared)], DAY)
+    await store.remove(root, 'job_1', AT, false)
+    expect((await finder.contents(root, [shared.key])).get(shared.key)?.toString()).toBe('the answer')
+    await store.remove(root, 'job_2', AT, false)
+    expect((await finder.contents(root, [shared.key, 'body:job_1', 'body:job_2'])).size).toBe(0)
+  })
+
+  test('takes no late copy of a deleted job', async () => {
+    const root = 'p:{t:late}'
+    await store.remove(root, 'job_1', AT, true)
+    await store.save(root, 1, [job('job_1'), job('job_2')], DAY)
+    expect((await finder.rows(root, ['job_1', 'job_2'])).map(({ id }) => id)).toEqual(['job_2'])
+    expect(await usageOf(root)).toMatchObject([{ jobs: 1 }])
+    // What nobody ever had leaves nothing.
+    expect(await store.remove(root, 'job_3', AT, false)).toBeNull()
+  })
+
+  test('forgets jobs when their time is over, with all that belongs to them, and old sums', async () => {
+    const root = 'p:{t:expiry}'
+    await store.save(root, 1, [job('job_1', { group: 'g' }), job('job_2', { group: 'h' })], 1000)
+    await store.reopen(root, ['job_2'], AT)
+    await store.expire(AT + 1000, '2026-11-01')
+    expect(await finder.groups(root, 9, null)).toEqual([{ group: 'h', at: AT }])
+    expect((await finder.contents(root, ['body:job_1', 'body:job_2'])).size).toBe(1)
+    expect(await usageOf(root)).toMatchObject([{ jobs: 2 }])
+    await store.expire(AT, '2026-12-01')
+    expect(await usageOf(root)).toEqual([])
+  })
+
+  test('finds jobs by all that can be asked for, in one order, page after page', async () => {
+    const root = 'p:{t:find}'
+    const jobs = Array.from({ length: 60 }, (_, at) =>
+      job(`job_${String(at).padStart(3, '0')}`, {
+        // Three of each millisecond.
+        created_at: String(AT + Math.floor(at / 3)),
+        status: at % 5 === 0 ? 'failed' : 'completed',
+        ...(at % 5 === 0
+          ? { error: JSON.stringify({ code: at % 10 ? 'timeout' : 'bad', retryable: true }) }
+          : {}),
+        model: at % 2 ? 'a/one' : 'fast',
+        group: at % 4 ? 'g' : 'h',
+        metadata: JSON.stringify({ user: String(at % 6), all: 'x' }),
+        cost_usd: String(at / 1000),
+      }),
+    )
+    await store.save(root, 1, jobs, DAY)
+    await store.save('p:{t:other}', 1, [job('job_000')], DAY)
+    const asked: [HistoryFilter, (at: number) => boolean][] = [
+      [{}, () => true],
+      [{ status: 'failed' }, (at) => at % 5 === 0],
+      [{ errorCode: 'timeout' }, (at) => at % 5 === 0 && at % 10 !== 0],
+      [{ model: 'fast', group: 'h' }, (at) => at % 2 === 0 && at % 4 === 0],
+      [{ metadata: { user: '3' } }, (at) => at % 6 === 3],
+      [{ metadata: { all: 'x', user: '1' }, status: 'completed' }, (at) => at % 6 === 1 && at % 5 !== 0],
+      [{ minCostUsd: 0.05 }, (at) => at >= 50],
+      [{ createdAfter: AT + 2, createdBefore: AT + 4 }, (at) => at >= 6 && at < 12],
+    ]
+    for (const [filter, isAsked] of asked) {
+      const wanted = jobs.flatMap(({ id }, at) => (isAsked(at) ? [id] : []))
+      expect(await all(root, filter, 'asc'), JSON.stringify(filter)).toEqual(wanted)
+      expect(await all(root, filter, 'desc'), JSON.stringify(filter)).toEqual(wanted.toReversed())
+    }
+    const classes = (await finder.failures(root, 9)).sort(
+      (a, b) => a.count - b.count || a.code.localeCompare(b.code),
+    )
+    expect(classes).toMatchObject([
+      { code: 'bad', count: 6, isRetryable: true },
+      { code: 'timeout', count: 6 },
+    ])
+  })
+
+  test('adds up usage by what is asked for, for one tenant or for all', async () => {
+    const ask = { from: '2026-11-30', to: '2026-11-30' }
+    await store.save('q:{t:one}', 1, [job('job_1'), job('job_2', { fair_key: '"u"' }, null, 'u')], DAY)
+    await store.save('q:{t:two}', 1, [job('job_1', { lane: 'b/two' })], DAY)
+    const by = async (...names: ('day' | 'tenant' | 'model' | 'tier' | 'fair_key')[]) =>
+      (await readUsage(database, { prefix: 'q', tenant: null, by: names, ...ask }, () => 'u')).map((row) => [
+        ...names.map((name) => row[name]),
+        row.jobs,
+      ])
+    expect(await by()).toEqual([[3]])
+    expect(await by('tenant')).toEqual([
+      ['one', 2],
+      ['two', 1],
+    ])
+    expect(await by('day', 'model')).toEqual([
+      ['2026-11-30', 'a/one', 2],
+      ['2026-11-30', 'b/two', 1],
+    ])
+    expect(await by('fair_key')).toEqual([
+      [null, 2],
+      ['u', 1],
+    ])
+  })
+
+  test('takes texts of any kind', async () => {
+    const root = 'p:{t:texts}'
+    const odd = job('job_1', { model: 'a/"ö\u{1F600}', group: 'g' })
+    await store.save(root, 1, [odd], DAY)
+    const [row] = await finder.rows(root, ['job_1'])
+    expect(JSON.parse(row!.record)).toEqual(odd.record)
+  })
+
+  async function all(root: string, filter: HistoryFilter, order: 'asc' | 'desc'): Promise<string[]> {
+    const found: string[] = []
+    let after: Place | null = null
+    for (;;) {
+      const page: Awaited<ReturnType<Finder['page']>> = await finder.page(root, filter, order, after, 7)
+      found.push(...page.places.map(({ id }) => id))
+      if (page.places.length < 7) return found
+      after = page.places.at(-1)!
+    }
+  }
+
+  async function groupCounts(root: string, group: string, block: number) {
+    const found = await finder.groupCounts(root, group, block)
+    return Object.fromEntries([...found].map(([status, { count: jobs }]) => [status, jobs]))
+  }
+
+  const usageOf = (root: string) =>
+    readUsage(
+      database,
+      {
+        prefix: root.split(':')[0]!,
+        tenant: root.slice(5, -1),
+        by: [],
+        from: '2026-01-01',
+        to: '2027-01-01',
+      },
+      () => null,
+    )
+})
+
+function job(
+  id: string,
+  fields: Record<string, string> = {},
+  result: FinishedJob['result'] = null,
+  fairKey = '',
+): FinishedJob {
+  const record = {
+    ...{ type: 'chat', status: 'completed', model: 'a/one', lane: 'a/one', created_at: String(AT) },
+    ...{ finished_at: String(AT), cost_usd: '0.000100000', ...fields },
+  }
+  return {
+    ...{ id, record, result, body: Buffer.from(`the body of ${id}`), attempts: {}, deliveries: [] },
+    ...{ eventCount: 3, schedule: null },
+    usage: {
+      ...{ day: '2026-11-30', model: record.lane, tier: 'standard', fair_key: fairKey },
+      ...{ fair_label: fairKey, jobs: 1, calls: 1, input_tokens: 10 },
+      cost_nano: Math.round(Number(record.cost_usd) * 1e9),
+    },
+  }
+}
