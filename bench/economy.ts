@@ -15,7 +15,7 @@ import { type Machine, readCommit } from './machine.ts'
 const HELP = `npm run bench:economy -- [options]
 
   --jobs N      (default 10000)
-  --scale N     times as fast as the clock (default 240: six hours in a minute and a half)
+  --scale N     times as fast as the clock (default 120: six hours in three minutes)
   --way WAY     ${WAYS.join(', ')}; may be repeated (default: all)
   --seed N      (default 1)
   --no-out      writes no file to bench/results
@@ -23,7 +23,7 @@ const HELP = `npm run bench:economy -- [options]
 const { values } = parseArgs({
   options: {
     jobs: { type: 'string', default: '10000' },
-    scale: { type: 'string', default: '240' },
+    scale: { type: 'string', default: '120' },
     way: { type: 'string', multiple: true, default: [...WAYS] },
     seed: { type: 'string', default: '1' },
     'no-out': { type: 'boolean', default: false },
