@@ -17,6 +17,13 @@ const flex = z.strictObject({
 })
 
 const batch = z.strictObject({
+  model: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "The model's name in batches, where it has another one: at Azure a deployment of type Global Batch.",
+    ),
   gather: duration({ max: '24h' })
     .prefault('60s')
     .describe('How long jobs are gathered for one batch of the provider. Default 60s.'),

@@ -26,11 +26,12 @@ export function createBatchApi(settings: BatchApiSettings, dispatcher: Dispatche
   const shared = { baseUrl, apiKey: settings.api_key ?? '', headers: settings.headers ?? {}, dispatcher }
   if (kind === 'anthropic') return createAnthropicBatchApi(shared)
   const isAzure = kind === 'azure-openai'
+  const pathOf = ({ type }: ProviderBatch) => `/v1${ENDPOINTS[type] ?? CHATS}`
   return createOpenAiBatchApi({
     ...shared,
-    isAzure,
-    // Azure names its endpoints without the version.
-    endpointOf: ({ type }: ProviderBatch) => `${isAzure ? '' : '/v1'}${ENDPOINTS[type] ?? CHATS}`,
+    ...{ isAzure, pathOf },
+    // Azure's lines have the version, and its batches of chats have not.
+    endpointOf: (batch) => (isAzure && pathOf(batch) === `/v1${CHATS}` ? CHATS : pathOf(batch)),
     ...(kind === 'gemini' ? { files: createGeminiFiles(shared) } : {}),
   })
 }

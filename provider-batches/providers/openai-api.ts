@@ -26,6 +26,8 @@ export type OpenAiBatchOptions = {
   headers: Record<string, string>
   dispatcher: Dispatcher
   /** The path that lines ask for: `/v1/chat/completions`. */
+  pathOf: (batch: ProviderBatch) => string
+  /** What the batch is created for; the same, but for Azure. */
   endpointOf: (batch: ProviderBatch) => string
   /** Other ways to move files, for a provider whose endpoint has none. */
   files?: FileApi
@@ -49,7 +51,7 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
   return {
     upload: (batch, lines, signal) =>
       ask('sending the file of a batch', () =>
-        files.upload(nameOf(batch), writeLines(lines, options.endpointOf(batch)), signal),
+        files.upload(nameOf(batch), writeLines(lines, options.pathOf(batch)), signal),
       ),
 
     async removeUploads(batch) {
@@ -83,7 +85,7 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
           if (isOurs) return { providerId: one.id, isSure: true }
         }
         const last = found.at(-1)
-        if (last === undefined || last.created_at * 1000 < batch.intentAt! - SKEW_MS || last.id === after)
+        if (last === undefined || createdAt(last) < batch.intentAt! - SKEW_MS || last.id === after)
           return null
         if ((list as { has_more?: boolean | null }).has_more === false) return null
         after = last.id
@@ -134,18 +136,41 @@ function bare(providerId: string): string {
   return providerId.replace(/^batches\//, '')
 }
 
+/**
+ * How others say that a batch is over: Azure begins words with a capital, Gemini's own states may come through its compatible endpoint
+ * (`JOB_STATE_SUCCEEDED`), and some write `canceled`. Every other state is an open one: they may be new.
+ */
+const OVER: Record<string, BatchView['outcome']> = {
+  completed: 'completed',
+  succeeded: 'completed',
+  partially_succeeded: 'completed',
+  failed: 'failed',
+  expired: 'expired',
+  cancelled: 'cancelled',
+  canceled: 'cancelled',
+}
+
 function toView(batch: OpenAI.Batch): BatchView {
   const { status, errors } = batch
   const fault = errors?.data?.[0]
-  const isOver =
-    status === 'completed' || status === 'failed' || status === 'expired' || status === 'cancelled'
+  const outcome =
+    OVER[
+      String(status)
+        .toLowerCase()
+        .replace(/^(?:job|batch)_state_/, '')
+    ] ?? null
   return {
-    phase: isOver ? 'over' : 'open',
-    outcome: isOver ? status : null,
+    phase: outcome === null ? 'open' : 'over',
+    outcome,
     fault: fault ? { code: fault.code ?? 'failed', message: (fault.message ?? '').slice(0, 500) } : null,
     // Some servers name no file by an empty text.
     resultFiles: [batch.output_file_id, batch.error_file_id].flatMap((id) => (id ? [id] : [])),
   }
+}
+
+/** When a batch was created, Unix ms; Azure writes it as a date. */
+function createdAt({ created_at: at }: { created_at: unknown }): number {
+  return typeof at === 'number' ? at * 1000 : Date.parse(String(at))
 }
 
 /** `maxRetries`: an answer that was lost may stand for work that was done, so nothing is repeated blindly. */

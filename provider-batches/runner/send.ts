@@ -49,7 +49,11 @@ async function* writeLines(deps: ProviderBatchDeps, run: BatchRun): AsyncGenerat
         continue
       }
       const { body } = await deps.prepare(lane.lane, job)
-      const written = await lane.lines.write({ type: job.claimed.type, model: lane.lane.model, body })
+      const written = await lane.lines.write({
+        type: job.claimed.type,
+        model: lane.tier.model ?? lane.lane.model,
+        body,
+      })
       if ('text' in written) yield { customId: customIdOf(batch.id, index), body: written.text }
       else await failLine(deps, run, index, job, written)
       await breathe()

@@ -221,7 +221,7 @@ function readLines(content: Buffer, endpoint: string): Pick<SimulatedBatch, 'lin
   const lines: LineRequest[] = []
   const ids = new Set<string>()
   const type = readEndpoint(endpoint)!
-  const path = endpoint.startsWith('/v1/') ? endpoint : `/v1${endpoint}`
+  const path = withVersion(endpoint)
   const fail = (code: string, message: string, line: number | null = null) => ({
     lines,
     failure: { code, message, line },
@@ -237,7 +237,7 @@ function readLines(content: Buffer, endpoint: string): Pick<SimulatedBatch, 'lin
     if (ids.has(line.custom_id)) {
       return fail('duplicate_custom_id', `The custom_id '${line.custom_id}' is used more than once.`, number)
     }
-    if (line.url !== endpoint)
+    if (withVersion(String(line.url)) !== path)
       return fail('invalid_url', 'The URL provided for this request does not match the batch.', number)
     const { model } = line.body
     if (typeof model !== 'string') return fail('missing_required_parameter', "Missing 'model'.", number)
@@ -251,6 +251,11 @@ function readLines(content: Buffer, endpoint: string): Pick<SimulatedBatch, 'lin
   if (lines.length > MAX_LINES)
     return fail('too_many_tasks', `A batch may have at most ${MAX_LINES} requests.`)
   return { lines, failure: null }
+}
+
+/** Azure names its endpoints without it. */
+function withVersion(endpoint: string): string {
+  return endpoint.startsWith('/v1/') ? endpoint : `/v1${endpoint}`
 }
 
 function splitLines(content: Buffer): string[] {

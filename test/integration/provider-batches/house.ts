@@ -35,7 +35,7 @@ export async function openBatchHouse(
     tier?: object
     /** It has flex as well. */
     flex?: boolean
-    kind?: 'openai' | 'anthropic' | 'gemini'
+    kind?: 'openai' | 'anthropic' | 'gemini' | 'azure-openai'
   } = {},
 ): Promise<BatchHouse> {
   const simulator = createSimulator({ batches: options.batches ?? {} })

@@ -193,7 +193,29 @@ test('jobs leave for calls before their deadlines, and the batch keeps what it h
   expect(stream.served_tier).toBe('standard')
 })
 
-test.each(['anthropic', 'gemini'] as const)('the batches of %s', async (kind) => {
+test('a line that was not done leaves by a faster way before its deadline, and else its job fails by name', async () => {
+  // No further batch could be gathered in time.
+  const house = await openBatchHouse({ tier: { gather: '500ms', leave_before: '59s' } })
+  const ills = ['lost_line', 'zero_line', 'null_line', 'expired_line', '500', '429']
+  const ids = await Promise.all(
+    ills.map((ill) => house.submit(`${ill} [[fault:${ill}:times=1]]`, { deadline: soon(60) })),
+  )
+  for (const [at, id] of ids.entries()) {
+    const job = await house.ended(id)
+    expect([ills[at], job.status, job.served_tier]).toEqual([ills[at], 'completed', 'standard'])
+    expect(Date.parse(job.finished_at!)).toBeLessThan(Date.parse(job.deadline!))
+  }
+  expect(house.bought()).toEqual(ills.map(() => 1))
+
+  // Neither the batch nor a call can answer in time.
+  const slow = await openBatchHouse({ batches: { turnaroundMs: 1e9 }, tier: { leave_before: '1800ms' } })
+  await slow.service.call('POST', '/v1/lanes/up%2Fchat/pause', { key: opsKey })
+  const failed = await slow.ended(await slow.submit('never', { deadline: soon(2) }))
+  expect(failed).toMatchObject({ status: 'failed', error: { code: 'deadline_exceeded' } })
+  expect(slow.bought()).toEqual([])
+})
+
+test.each(['anthropic', 'gemini', 'azure-openai'] as const)('the batches of %s', async (kind) => {
   const house = await openBatchHouse({ kind, batches: { pageSize: 2, nullLists: true } })
   house.simulator.setFaults([{ kind: 'truncated_stream', path: 'content', times: 2 }])
   const ids = await Promise.all(['a', 'b', 'c [[fault:400]]'].map((prompt) => house.submit(prompt)))
@@ -207,7 +229,7 @@ test.each(['anthropic', 'gemini'] as const)('the batches of %s', async (kind) =>
   house.simulator.setFaults([
     {
       kind: 'reset_after',
-      path: kind === 'gemini' ? 'POST /v1/batches' : 'POST /v1/messages/batches',
+      path: kind === 'anthropic' ? 'POST /v1/messages/batches' : 'POST /v1/batches',
       times: 1,
     },
   ])

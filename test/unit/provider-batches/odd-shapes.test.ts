@@ -1,0 +1,244 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Agent } from 'undici'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ProviderKind } from '../../../config/lanes.ts'
+import type { ProviderBatch } from '../../../provider-batches/batch.ts'
+import type { LineResult } from '../../../provider-batches/providers/batch-api.ts'
+import { createBatchApi } from '../../../provider-batches/providers/create-api.ts'
+
+/** What the provider answers, by method and path. */
+let answers: Record<string, unknown> = {}
+let requests: { path: string; body: string }[] = []
+const server = createServer(async (request, response) => {
+  let body = ''
+  for await (const chunk of request) body += chunk
+  const { pathname } = new URL(request.url!, 'http://provider')
+  const path = `${request.method} ${pathname}`
+  requests.push({ path, body })
+  const answer = answers[path]
+  response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'application/json' })
+  response.end(typeof answer === 'string' ? answer : JSON.stringify(answer ?? { error: { message: 'no' } }))
+})
+const dispatcher = new Agent()
+beforeAll(() => new Promise<void>((done) => server.listen(0, '127.0.0.1', done)))
+afterAll(async () => {
+  await dispatcher.close()
+  server.close()
+})
+
+/** Where each kind has its API below the server. */
+const ROOTS: Partial<Record<ProviderKind, string>> = {
+  openai: '/v1',
+  'azure-openai': '/openai/v1',
+  gemini: '/v1beta/openai',
+  anthropic: '/v1',
+}
+const BASES: Partial<Record<ProviderKind, string>> = { ...ROOTS, 'azure-openai': '', anthropic: '' }
+const batch = { id: 'pbatch_1', providerId: 'batch_1', type: 'chat', fileId: 'file-in', intentAt: 0 }
+
+function open(kind: ProviderKind, said: Record<string, unknown>) {
+  const { port } = server.address() as AddressInfo
+  requests = []
+  answers = Object.fromEntries(
+    Object.entries(said).map(([path, answer]) => {
+      const [method, rest] = path.split(' ')
+      return [`${method} ${ROOTS[kind]}${rest}`, answer]
+    }),
+  )
+  const base_url = `http://127.0.0.1:${port}${BASES[kind]}`
+  return createBatchApi({ kind, base_url, api_key: 'k' }, dispatcher)
+}
+
+const isOver = (outcome: string) => ({ phase: 'over', outcome })
+const OPEN = { phase: 'open', outcome: null }
+const limit = {
+  code: 'token_limit_exceeded',
+  line: null,
+  message:
+    'Enqueued token limit reached for gpt-4o-mini in organization org-1. Limit: 2,000,000 enqueued tokens.',
+  param: null,
+}
+
+test.each([
+  ['openai', { status: 'validating' }, OPEN],
+  ['openai', { status: 'in_progress' }, OPEN],
+  ['openai', { status: 'finalizing' }, OPEN],
+  ['openai', { status: 'a_new_one' }, OPEN],
+  ['openai', { status: 'completed' }, { ...isOver('completed'), fault: null, resultFiles: [] }],
+  ['openai', { status: 'completed', output_file_id: null, error_file_id: 'e' }, { resultFiles: ['e'] }],
+  ['openai', { status: 'completed', output_file_id: 'o', error_file_id: '' }, { resultFiles: ['o'] }],
+  [
+    'openai',
+    { status: 'expired', output_file_id: 'o', error_file_id: 'e' },
+    { ...isOver('expired'), resultFiles: ['o', 'e'] },
+  ],
+  ['openai', { status: 'cancelled', errors: null }, { ...isOver('cancelled'), fault: null }],
+  [
+    'openai',
+    { status: 'failed', errors: { object: 'list', data: [limit] } },
+    { ...isOver('failed'), fault: { code: limit.code, message: limit.message } },
+  ],
+  [
+    'openai',
+    { status: 'failed', errors: { object: 'list', data: null } },
+    { ...isOver('failed'), fault: null },
+  ],
+  [
+    'openai',
+    { status: 'failed', errors: { data: [{ message: 'why' }] } },
+    { fault: { code: 'failed', message: 'why' } },
+  ],
+  [
+    'azure-openai',
+    {
+      status: 'Validating',
+      created_at: '2024-07-19T17:13:57.2491382+00:00',
+      request_counts: { total: null },
+    },
+    OPEN,
+  ],
+  [
+    'azure-openai',
+    { status: 'Completed', output_file_id: 'o' },
+    { ...isOver('completed'), resultFiles: ['o'] },
+  ],
+  ['gemini', { id: 'batches/g1', status: 'JOB_STATE_RUNNING' }, OPEN],
+  [
+    'gemini',
+    { id: 'batches/g1', status: 'JOB_STATE_SUCCEEDED', output_file_id: 'files/o' },
+    { ...isOver('completed'), resultFiles: ['files/o'] },
+  ],
+  ['gemini', { id: 'batches/g1', status: 'BATCH_STATE_EXPIRED' }, isOver('expired')],
+  ['gemini', { id: 'batches/g1', status: 'canceled' }, isOver('cancelled')],
+] as const)('a batch of %s: %j', async (kind, said, view) => {
+  const api = open(kind, { 'GET /batches/batch_1': said })
+  expect(await api.read(kind === 'gemini' ? 'batches/batch_1' : 'batch_1')).toMatchObject(view)
+  expect(await api.read('batch_2')).toBeNull()
+})
+
+test.each([
+  ['in_progress', null, OPEN],
+  ['canceling', '2026-11-30T00:00:00Z', OPEN],
+  ['ended', null, isOver('completed')],
+  ['ended', '2026-11-30T00:00:00Z', isOver('cancelled')],
+] as const)(
+  'a batch of anthropic: %s, cancelled at %s',
+  async (processing_status, cancel_initiated_at, view) => {
+    const said = { processing_status, cancel_initiated_at, results_url: null }
+    expect(await open('anthropic', { 'GET /messages/batches/batch_1': said }).read('batch_1')).toMatchObject(
+      view,
+    )
+  },
+)
+
+/** Of a line of OpenAI's files. */
+const line = (members: object) => JSON.stringify({ id: 'batch_req_1', custom_id: 'pbatch_1-0', ...members })
+const expiry = {
+  code: 'batch_expired',
+  message: 'This request could not be executed before the completion window expired.',
+}
+const undone = (code: string) => ({ customId: 'pbatch_1-0', kind: 'undone', code })
+const refusal = {
+  error: {
+    message: 'too long',
+    type: 'invalid_request_error',
+    param: 'messages',
+    code: 'context_length_exceeded',
+  },
+}
+
+test.each([
+  [line({ response: null, error: expiry }), undone('batch_expired')],
+  [line({ response: null, error: { code: 'batch_cancelled', message: 'm' } }), undone('batch_cancelled')],
+  [line({ response: null, error: { code: 'request_timeout', message: 'm' } }), undone('request_timeout')],
+  [line({ error: { message: 'no code' } }), undone('no_response')],
+  [line({ response: null, error: null }), undone('no_response')],
+  [line({ response: { status_code: 0, body: null }, error: null }), undone('no_status')],
+  [line({ response: { body: {} } }), undone('no_status')],
+  [
+    line({ response: { status_code: 400, request_id: 'r', body: refusal }, error: null }),
+    { kind: 'answer', status: 400, body: JSON.stringify(refusal) },
+  ],
+  [
+    line({ response: { status_code: 200, body: { id: 'c', n: 1 } }, error: null }),
+    { kind: 'answer', status: 200, body: '{"id":"c","n":1}' },
+  ],
+  [line({ response: { status_code: 200 } }), { kind: 'answer', status: 200, body: 'null' }],
+  [
+    '{"custom_id":"pbatch_1-0","response":{"status_code":200,"body":{"n":12345678901234567890}}}',
+    { body: '{"n":12345678901234567890}' },
+  ],
+  ['not JSON', null],
+  ['[]', null],
+  ['null', null],
+])('a line of a file of results: %s', async (text, expected) => {
+  const api = open('openai', { 'GET /files/o/content': `${text}\r\n\n` })
+  const view = { ...isOver('completed'), fault: null, resultFiles: ['o'] } as const
+  expect(
+    await read(api.results(batch as ProviderBatch, view as never, AbortSignal.timeout(5000))),
+  ).toMatchObject(expected === null ? [] : [expected])
+})
+
+const result = (members: object) => JSON.stringify({ custom_id: 'pbatch_1-0', result: members })
+
+test.each([
+  [result({ type: 'canceled' }), undone('batch_canceled')],
+  [result({ type: 'expired' }), undone('batch_expired')],
+  [result({ type: 'a_new_one' }), undone('batch_a_new_one')],
+  [JSON.stringify({ custom_id: 'pbatch_1-0', result: null }), undone('no_response')],
+  [result({ type: 'succeeded', message: { id: 'm' } }), { kind: 'answer', status: 200, body: '{"id":"m"}' }],
+  // The error is wrapped as that of a call is, or stands by itself.
+  [
+    result({
+      type: 'errored',
+      error: { type: 'error', error: { type: 'invalid_request_error', message: 'm' } },
+    }),
+    { status: 400 },
+  ],
+  [result({ type: 'errored', error: { type: 'overloaded_error', message: 'm' } }), { status: 529 }],
+  [
+    result({ type: 'errored', error: { type: 'error', error: { type: 'a_new_one', message: 'm' } } }),
+    { status: 500 },
+  ],
+  [result({ type: 'errored' }), undone('batch_errored')],
+  ['not JSON', null],
+])('a result of anthropic: %s', async (text, expected) => {
+  const api = open('anthropic', {
+    'GET /messages/batches/batch_1': { results_url: 'https://elsewhere.example/results' },
+    'GET /messages/batches/batch_1/results': text,
+  })
+  const view = { ...isOver('completed'), fault: null, resultFiles: [] } as const
+  expect(
+    await read(api.results(batch as ProviderBatch, view as never, AbortSignal.timeout(5000))),
+  ).toMatchObject(expected === null ? [] : [expected])
+})
+
+test.each([
+  ['openai', 'chat', '/v1/chat/completions', '/v1/chat/completions'],
+  ['openai', 'embedding', '/v1/embeddings', '/v1/embeddings'],
+  ['azure-openai', 'chat', '/v1/chat/completions', '/chat/completions'],
+  ['azure-openai', 'response', '/v1/responses', '/v1/responses'],
+] as const)('%s has lines for %s at %s in batches for %s', async (kind, type, url, endpoint) => {
+  const api = open(kind, { 'POST /files': { id: 'file-in' }, 'POST /batches': { id: 'batch_1' } })
+  const lines = (async function* () {
+    yield { customId: 'pbatch_1-0', body: '{"model":"m"}' }
+  })()
+  const asked = { ...batch, type } as ProviderBatch
+  const signal = AbortSignal.timeout(5000)
+  expect(await api.upload!(asked, lines, signal)).toBe('file-in')
+  expect(await api.create(asked, lines, signal)).toBe('batch_1')
+  expect(requests[0]!.body).toContain(
+    `{"custom_id":"pbatch_1-0","method":"POST","url":"${url}","body":{"model":"m"}}`,
+  )
+  expect(JSON.parse(requests[1]!.body)).toEqual({
+    ...{ input_file_id: 'file-in', endpoint, completion_window: '24h' },
+    metadata: { sluice_batch: 'pbatch_1' },
+  })
+})
+
+async function read(results: AsyncIterable<LineResult>): Promise<LineResult[]> {
+  const all: LineResult[] = []
+  for await (const one of results) all.push(one)
+  return all
+}
