@@ -150,7 +150,8 @@ async function layOut(page: string): Promise<string> {
   for (const name of ['jobs.jsonl', 'jobs.ndjson']) await writeFile(join(place, name), toLines(jobs))
   await writeFile(join(place, 'nightly.jsonl'), toLines(jobs.slice(1)))
   await writeFile(join(place, 'input.jsonl'), toLines([line]))
-  if (page === 'docs/cli.md' || page.startsWith('docs/recipes/')) await writeFile(join(place, 'sluice.yaml'), config)
+  if (page === 'docs/cli.md' || page.startsWith('docs/recipes/'))
+    await writeFile(join(place, 'sluice.yaml'), config)
   return place
 }
 
