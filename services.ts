@@ -13,9 +13,10 @@ import { createDirectDispatch } from './jobs/direct-dispatch.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
 import { withUnparsedResult } from './jobs/job-result.ts'
-import { formatOpenLanes, openLanesChannel, wakeChannel } from './jobs/keys.ts'
+import { formatOpenLanes, openLanesChannel, tenantRoot, wakeChannel } from './jobs/keys.ts'
 import { readMaintainer } from './jobs/maintainer-lease.ts'
 import { createPromptPrefixes } from './jobs/prompt-prefixes.ts'
+import { createProviderState } from './jobs/provider-state.ts'
 import { lockLease, placeLease } from './jobs/queue.ts'
 import { createScheduledCounts } from './jobs/scheduled-counts.ts'
 import { readStoreId } from './jobs/store-id.ts'
@@ -33,6 +34,7 @@ import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
+import { createPermits } from './services/permits.ts'
 import { openProviderBatches } from './services/provider-batches.ts'
 import { readProxy } from './services/proxy.ts'
 import { followRegistry } from './services/registry.ts'
@@ -40,7 +42,7 @@ import { createSchedulesTask } from './services/schedules.ts'
 import { type MeteredDeps, openStore, type ServicesDeps } from './services/store.ts'
 import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
-import { openTokenCounter } from './services/token-counter.ts'
+import { openStateRequests, openTokenCounter } from './services/token-counter.ts'
 import { openTraces } from './services/tracing.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookDelivery } from './webhooks/deliverer.ts'
@@ -126,6 +128,12 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     configured: () => config.configured(),
     ...createSubmission(config, store.now, store.gathering.turnaround),
     countTokens: openTokenCounter(deps, store.now, closers),
+    providerState: createProviderState({
+      redis: store.redis,
+      root: (tenant) => tenantRoot(store.prefix, tenant),
+    }),
+    stateRequests: openStateRequests(deps, closers),
+    takePermit: createPermits(store.gate),
     ready: store.watch.look,
     metrics: { ...deps.metrics.http, render: deps.metrics.render },
     isMemoryShort: store.memory.isShort,

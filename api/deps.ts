@@ -15,11 +15,14 @@ import type { Flows } from '../flows/store.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
+import type { ProviderState } from '../jobs/provider-state.ts'
 import type { TenantPauses } from '../jobs/tenant-pauses.ts'
 import type { TenantStatsReader } from '../jobs/tenant-stats.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { ProviderBatchStore } from '../provider-batches/store.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
+import type { StateRequests } from '../providers/state-requests.ts'
+import type { Cost } from '../ratelimit/gate.ts'
 import type { Schedules } from '../schedules/store.ts'
 import type { TenantRegistry } from '../tenants/registry.ts'
 import type { LaneControl } from './lanes/lanes.ts'
@@ -71,6 +74,18 @@ export type ApiDeps = {
   estimateCost(lane: Lane, type: JobType, body: JsonObject): JobCost
   /** Asks the lane's provider how many input tokens a message has; null where it has no endpoint for that. */
   countTokens(lane: Lane, body: JsonObject, signal: AbortSignal): Promise<ProviderAnswer> | null
+  /** Whose what is that providers keep, and how they are asked for it. */
+  providerState: ProviderState
+  stateRequests: Pick<StateRequests, 'ask'>
+  /** A turn in the limits of a lane for a request that is no job. Throws `rate_limited` and `exceeds_limit`. */
+  takePermit(
+    lane: Lane,
+    cost: Cost,
+    tenant: string,
+    signal: AbortSignal,
+  ): Promise<{ settle(actual: Cost | null): Promise<void> }>
+  /** False: whoever reaches this service may do everything. */
+  hasTenants(): boolean
   /** How long a lane's provider batches took lately, ms; null: not known. */
   batchTurnaround(lane: string): number | null
   checkWebhookUrl(url: string): { ok: true } | { ok: false; reason: string }

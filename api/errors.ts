@@ -109,6 +109,7 @@ export function notFound(
     | 'file'
     | 'batch'
     | 'response'
+    | 'item'
     | 'tenant'
     | 'key'
     | 'flow'

@@ -15,6 +15,7 @@ import type { JobCost } from './jobs.ts'
 import { tenantRoot } from './keys.ts'
 import { encodeEstimate, type MoneyEstimate } from './money.ts'
 import type { Outbox } from './outbox.ts'
+import { createProviderState } from './provider-state.ts'
 import type { Held } from './queue.ts'
 import { costOf, type JobRecord, numberOf, type StoredUsage, textOf, toRecord } from './record.ts'
 import type { Argument, Scripts } from './scripts.ts'
@@ -235,6 +236,7 @@ export function createWork(deps: {
 }): Work {
   const { redis, scripts, outbox, prefix, atRest, settings, now } = deps
   const rootOf = (tenant: string) => tenantRoot(prefix, tenant)
+  const providerState = createProviderState({ redis, root: rootOf })
 
   type Budget = { budget: number | ''; expected: string }
 
@@ -328,6 +330,18 @@ export function createWork(deps: {
         return { tenant: claimed.tenant, id: claimed.id, args, ...(files?.length ? { files } : {}) }
       },
     )
+  }
+
+  /** Before the answer, which tells its client the id. */
+  async function rememberStored(completions: readonly Completion[]): Promise<void> {
+    for (const { claimed, result } of completions) {
+      if (claimed.type !== 'chat' || claimed.body.store !== true || typeof result.id !== 'string') continue
+      await providerState.remember(
+        claimed.tenant,
+        result.id,
+        claimed.lane.slice(0, claimed.lane.indexOf('/')),
+      )
+    }
   }
 
   /** The files first: a job that is completed has them. */
@@ -492,6 +506,7 @@ export function createWork(deps: {
     },
 
     async complete(completions) {
+      await rememberStored(completions)
       await restore(encode(completions))
       for (const completion of completions) deps.events?.emit('job.completed', completion)
     },

@@ -16,8 +16,9 @@ import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
 import { listModerationTexts } from './moderation-request.ts'
+import { buildHeaders, createUrls } from './openai-address.ts'
 import { askForBytes } from './pictures.ts'
-import type { CallType, Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
+import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readSpeech } from './speech.ts'
 import { createChatReader, createResponseReader, readStream } from './streaming.ts'
 import { readTranscript } from './transcript.ts'
@@ -27,7 +28,6 @@ import {
   isEventStream,
   RefusedError,
   readJson,
-  trimUrl,
   type UpstreamResponse,
 } from './transport.ts'
 import { refuseFile } from './unmappable.ts'
@@ -54,23 +54,6 @@ export type OpenAiOptions = {
   /** Unix milliseconds. */
   now?: () => number
 }
-
-const PATHS: Record<CallType, string> = {
-  chat: '/chat/completions',
-  // As a chat.
-  message: '/chat/completions',
-  response: '/responses',
-  embedding: '/embeddings',
-  completion: '/completions',
-  moderation: '/moderations',
-  rerank: '/rerank',
-  image: '/images/generations',
-  image_edit: '/images/edits',
-  speech: '/audio/speech',
-  transcription: '/audio/transcriptions',
-  translation: '/audio/translations',
-}
-const DEFAULT_API_VERSION = '2024-10-21'
 
 /**
  * An adapter for everything that speaks OpenAI's HTTP API. One request a call: no retries, no redirects. Bodies go
@@ -207,33 +190,6 @@ function buildBody(request: ProviderRequest, added: readonly Addition[]): string
     edits.stream_options = editMembers(given ?? '{}', { include_usage: 'true' })
   }
   return editMembers(text, edits)
-}
-
-function buildHeaders(options: OpenAiOptions): Record<string, string> {
-  const headers: Record<string, string> = {
-    accept: 'application/json, text/event-stream, */*;q=0.5',
-    'content-type': 'application/json',
-    'user-agent': 'sluice',
-  }
-  if (options.apiKey && options.kind === 'azure-openai') headers['api-key'] = options.apiKey
-  else if (options.apiKey) headers.authorization = `Bearer ${options.apiKey}`
-  for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = value
-  return headers
-}
-
-/**
- * Where each call goes. Azure's deployments API names the deployment in the path of all but Responses, and the
- * version in the query; its v1 API is as OpenAI's (Azure OpenAI, "REST API reference").
- */
-function createUrls(options: OpenAiOptions): (request: ProviderRequest) => string {
-  const base = trimUrl(options.baseUrl)
-  if (options.kind !== 'azure-openai' || /\/openai\/v1$/.test(base)) return ({ type }) => base + PATHS[type]
-  const root = /\/openai(?:\/|$)/.test(new URL(base).pathname) ? base : `${base}/openai`
-  const version = encodeURIComponent(options.apiVersion ?? DEFAULT_API_VERSION)
-  return ({ type, model }) => {
-    const deployment = type === 'response' ? '' : `/deployments/${encodeURIComponent(model)}`
-    return `${root}${deployment}${PATHS[type]}?api-version=${version}`
-  }
 }
 
 function ignoreDelta(): void {}

@@ -42,6 +42,7 @@ export function createSubmission(
       return createAddressGuard({ allowPrivateAddresses: allow_private_addresses }).checkUrl(url)
     },
     batchTurnaround,
+    hasTenants: () => Object.keys(config.current().tenants).length > 0,
     now,
   }
 }

@@ -1,8 +1,16 @@
 import type { ApiDeps } from '../api/deps.ts'
 import { createProviders } from '../providers/registry.ts'
+import { createStateRequests, type StateRequests } from '../providers/state-requests.ts'
 import type { Closers } from './closers.ts'
 import { readProxy } from './proxy.ts'
 import type { ServicesDeps } from './store.ts'
+
+/** How an API process asks providers for what they keep. */
+export function openStateRequests({ config }: Pick<ServicesDeps, 'config'>, closers: Closers): StateRequests {
+  const requests = createStateRequests({ config: () => config.current(), proxy: readProxy(config.current()) })
+  closers.add('what providers keep', () => requests.close())
+  return requests
+}
 
 /** How long a provider may take to count, ms: its client waits for nothing else. */
 const TIMEOUT_MS = 30_000

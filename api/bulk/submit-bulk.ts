@@ -1,5 +1,6 @@
 import type { Tenant } from '../../config/tenants.ts'
 import type { BulkOutcome, Jobs, NewJob } from '../../jobs/jobs.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import type { ApiDeps, ApiLimits } from '../deps.ts'
 import { toApiError } from '../error-replies.ts'
 import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
@@ -16,6 +17,7 @@ import {
   toNewJob,
 } from '../jobs/submit.ts'
 import { refuseExcess } from '../json-bounds.ts'
+import { requireOwnConversation } from '../openai/own-state.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'
 import type { Piece, Splitter } from './pieces.ts'
 
@@ -39,7 +41,9 @@ export type SubmitBulkOptions = {
   /** What a key does whose job failed or was cancelled. */
   policy: IdempotencyPolicy
   deps: SubmitDeps &
-    Pick<ApiDeps, 'forecast' | 'isUnavailable' | 'log'> & { jobs: Pick<Jobs, 'createMany' | 'retry'> }
+    Pick<ApiDeps, 'forecast' | 'isUnavailable' | 'log' | 'providerState'> & {
+      jobs: Pick<Jobs, 'createMany' | 'retry'>
+    }
   limits: Pick<ApiLimits, 'bulkBytes' | 'bulkJobs' | 'bodyBytes'>
   closing: AbortSignal
 }
@@ -182,6 +186,7 @@ async function prepare(
     const line = parseRequest(bulkLineSchema, value, 'body')
     const { idempotency_key: own, ...create } = line
     const named = withFairKey(create, options.fairKey)
+    await requireOwnConversation(options.tenant.name, named.type, named.body as JsonObject, options.deps)
     const job = toNewJob(options.tenant, named, chooseKey(own, index, options), options.deps)
     return { index, job: { ...job, ...options.origin } }
   } catch (error) {

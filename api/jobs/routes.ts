@@ -1,11 +1,13 @@
 import { z } from 'zod'
 import { isTerminal, JobStatus, JobType } from '../../jobs/job.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, checkId, idPatterns, notFound } from '../errors.ts'
 import { parseFairKey, withFairKey } from '../fair-key.ts'
 import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
+import { requireOwnConversation } from '../openai/own-state.ts'
 import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
@@ -66,6 +68,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
     async (request, reply) => {
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       const create = withFairKey(request.body, parseFairKey(request.headers['x-fair-key']))
+      await requireOwnConversation(tenantOf(request).name, create.type, create.body as JsonObject, deps)
       const newJob = { ...toNewJob(tenantOf(request), create, key, deps), ...originOf(request) }
       const policy = parseIdempotencyPolicy(request.headers['idempotency-key-policy'])
       const { job, isReplayed, isRetried } = await acceptOrRetry(newJob, policy, deps)

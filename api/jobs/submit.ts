@@ -14,13 +14,20 @@ import type { ApiDeps } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import type { IdempotencyPolicy } from '../idempotency-key.ts'
 import { modelNotFound } from '../openai/missing-model.ts'
+import { refuseUncheckedConversation } from '../openai/own-state.ts'
 import { chooseTier, timeoutFor } from './choose-tier.ts'
 import type { CreateJob } from './create-schema.ts'
 import { planWay } from './plan-way.ts'
 
 export type SubmitDeps = Pick<
   ApiDeps,
-  'resolveModel' | 'listModels' | 'estimateCost' | 'checkWebhookUrl' | 'batchTurnaround' | 'now'
+  | 'resolveModel'
+  | 'listModels'
+  | 'estimateCost'
+  | 'checkWebhookUrl'
+  | 'batchTurnaround'
+  | 'hasTenants'
+  | 'now'
 >
 
 /**
@@ -40,6 +47,7 @@ export function toNewJob(
   const { lanes, refused: refusedLanes } = resolvePermitted(tenant, model, deps)
   if (lanes.length === 0) requirePermitted(tenant, model, deps)
   const body = create.body as JsonObject
+  refuseUncheckedConversation(create.type, body, deps.hasTenants())
   const { lane, ...fits } = chooseLane(lanes, create.type, body)
   const unfitLanes = [...(fits.unfitLanes ?? []), ...refusedLanes]
   const tier = chooseTier(lane, create, isAwaited)

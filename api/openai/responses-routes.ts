@@ -15,6 +15,7 @@ import { type Asked, type OpenAiCall, openCall } from './call.ts'
 import { describeResponse, isBackground, type ResponseSource, showResult } from './describe-response.ts'
 import { inlineConversation } from './inline-conversation.ts'
 import { listInputItems } from './input-items.ts'
+import { requireOwnConversation } from './own-state.ts'
 import { createResponseForm } from './response-form.ts'
 import { type ProviderBody, toJobId, toProviderBody, toResponseId } from './response-id.ts'
 import {
@@ -88,7 +89,9 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { body, previousResponseId } = await readBody(tenantOf(request).name, request.body as JsonObject)
+      const { name: tenant } = tenantOf(request)
+      const { body, previousResponseId } = await readBody(tenant, request.body as JsonObject)
+      await requireOwnConversation(tenant, 'response', body, context.deps)
       const asked: Asked = {
         type: 'response',
         body: body as Asked['body'],

@@ -16,6 +16,7 @@ import { applyDeployment } from './azure-paths.ts'
 import { createChatForm } from './chat-form.ts'
 import { createCompletionForm } from './completion-form.ts'
 import { registerMediaRoutes } from './media-routes.ts'
+import { registerResponseToolRoutes } from './response-tools-routes.ts'
 import { registerResponseRoutes } from './responses-routes.ts'
 import {
   jobAccepted as accepted,
@@ -23,6 +24,7 @@ import {
   openAiErrorResponses,
   openAiTags as tags,
 } from './schema.ts'
+import { registerStateRoutes } from './state-routes.ts'
 
 const description =
   'The body goes to the provider as it stands, its answer and its errors come back as they are. Each call is a job: ' +
@@ -157,6 +159,8 @@ export function registerOpenAiRoutes(app: Api, context: RouteContext): void {
   )
 
   registerMediaRoutes(app, context, description)
+  registerResponseToolRoutes(app, context)
+  registerStateRoutes(app, context)
   registerResponseRoutes(app, context)
 }
 

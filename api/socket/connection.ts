@@ -9,6 +9,7 @@ import { checkIdempotencyKey } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
 import { createJobSchema } from '../jobs/create-schema.ts'
 import { acceptOrRetry, toNewJob } from '../jobs/submit.ts'
+import { requireOwnConversation } from '../openai/own-state.ts'
 import { keepAlive } from './keep-alive.ts'
 import { type ClientMessage, MessageError, parseMessage } from './messages.ts'
 import { createOutlet } from './outlet.ts'
@@ -141,6 +142,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
     await freshenFor(key.authorization, deps)
     const { tenant } = authenticate(key, 'jobs', deps.keyring())
     const job = parseRequest(createJobSchema, create, 'job')
+    await requireOwnConversation(tenant.name, job.type, job.body as JsonObject, deps)
     const newJob = toNewJob(
       tenant,
       job,

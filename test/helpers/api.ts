@@ -11,6 +11,7 @@ import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { tenantRoot, tenantsKey, wakeChannel } from '../../jobs/keys.ts'
 import { readMaintainer } from '../../jobs/maintainer-lease.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
+import { createProviderState } from '../../jobs/provider-state.ts'
 import { createScheduledCounts } from '../../jobs/scheduled-counts.ts'
 import {
   closeRedis,
@@ -22,8 +23,10 @@ import {
 import type { Sealer } from '../../lib/sealer.ts'
 import { estimateCost } from '../../providers/accounting.ts'
 import { readCoalesceKey } from '../../providers/coalesce-key.ts'
+import { createStateRequests } from '../../providers/state-requests.ts'
 import type { ScheduleWork } from '../../schedules/work.ts'
 import { createJobStore } from '../../services/job-store.ts'
+import { createPermits } from '../../services/permits.ts'
 import { createMetrics } from '../../telemetry/metrics.ts'
 import { createTenantRegistry } from '../../tenants/registry.ts'
 import { createAddressGuard } from '../../webhooks/address-guard.ts'
@@ -122,6 +125,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     sealer: options.sealer ?? testSealer(),
     onError: (error, what) => log.warn({ err: error }, what),
   })
+  const stateRequests = createStateRequests({ config: () => config, proxy: null })
   const deps: ApiDeps = {
     ...store.deps,
     config: () => config,
@@ -137,6 +141,8 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
       coalesceKey: readCoalesceKey(type, body),
     }),
     countTokens: () => null,
+    hasTenants: () => Object.keys(config.tenants).length > 0,
+    stateRequests,
     checkWebhookUrl: createAddressGuard({ allowPrivateAddresses: false }).checkUrl,
     ready: async () => ({ ok: true }),
     isUnavailable: isRedisUnavailable,
@@ -178,6 +184,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     async close() {
       thaw()
       await app.close()
+      await stateRequests.close()
       await worker?.close()
       await store.close()
       await server?.close()
@@ -255,6 +262,8 @@ function openTestParts(options: {
       lanes,
       providerBatches: store.providerBatches,
       forecast,
+      providerState: createProviderState({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
+      takePermit: createPermits(store.gate),
       isMemoryShort: memory.isShort,
     },
     async close() {
@@ -274,6 +283,12 @@ function createTestLog(level: 'info' | 'warn') {
     },
   })
   return { log: pino({ level }, sink), logged }
+}
+
+/** A provider that answers all that it is asked for, at once, in the place of one that is not there. */
+export const answeringProvider: Pick<ApiDeps, 'stateRequests' | 'takePermit'> = {
+  stateRequests: { ask: async () => ({ ok: true, status: 200, body: { data: [] } }) },
+  takePermit: async () => ({ settle: async () => {} }),
 }
 
 /** A create object of a chat job; `members` go over it. */

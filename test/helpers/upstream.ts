@@ -5,6 +5,7 @@ import type { JsonObject } from '../../lib/json.ts'
 
 /** One call as the upstream saw it. */
 export type UpstreamCall = {
+  method: string
   path: string
   headers: IncomingMessage['headers']
   body: JsonObject
@@ -36,8 +37,14 @@ export async function startUpstream(): Promise<Upstream> {
       for (const resolve of waiting.splice(0)) resolve()
     })
     const sent = await text(request)
-    const body = JSON.parse(sent) as JsonObject
-    const call = { path: request.url ?? '', headers: request.headers, body, text: sent }
+    const body = (sent === '' ? {} : JSON.parse(sent)) as JsonObject
+    const call = {
+      method: request.method ?? '',
+      path: request.url ?? '',
+      headers: request.headers,
+      body,
+      text: sent,
+    }
     upstream.calls.push(call)
     await upstream.script(call, response)
   })

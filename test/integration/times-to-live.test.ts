@@ -14,6 +14,7 @@ import { createFlows } from '../../flows/store.ts'
 import { createFlowWork, noChanges } from '../../flows/work.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
 import { createLeases } from '../../jobs/leases.ts'
+import { createProviderState } from '../../jobs/provider-state.ts'
 import { lockLease } from '../../jobs/queue.ts'
 import { createRedrive } from '../../jobs/redrive.ts'
 import { createRedriveSchedule } from '../../jobs/redrive-schedule.ts'
@@ -82,6 +83,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
     'the last open job of the key; a minute longer where it has a rate, below',
   ],
   [/^T:(files|files:expiry|files:unheld|batches|batches:active)$/, null, 'hold what is there'],
+  [/^T:provider-state:[\w-]+$/, 30 * DAY],
   [/^T:files:(writing|deleting)$/, null, 'hold objects until they are deleted'],
   [/^provider-batch-lanes$/, null, 'holds lanes with provider batches'],
   [/^L:batches:(lines|since|leave|delayed|turns|open|waiting:[\w:]+)$/, null, 'hold what is there'],
@@ -574,6 +576,17 @@ const KEYS: [transition: string, lifeMs: number | null, act: (house: House) => P
       },
     ],
   ]),
+  [
+    'what a provider keeps for a tenant: it was used just now',
+    30 * DAY,
+    async (house) => {
+      const state = createProviderState({ redis: house.redis, root: () => house.root })
+      await state.remember(TENANT, 'conv_1', 'openai')
+      await house.redis.pexpire(house.key('provider-state:conv_1'), 1000)
+      await state.find(TENANT, 'conv_1')
+      return house.key('provider-state:conv_1')
+    },
+  ],
   [
     'the objects that are to be deleted: their store is away',
     null,

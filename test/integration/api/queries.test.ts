@@ -12,7 +12,7 @@ afterAll(() => api.close())
 
 /** What other makers' clients call. */
 const COMPATIBLE =
-  /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches|images|audio|file-links)/
+  /^\/v1\/(chat|completions|embeddings|responses|messages|moderations|rerank|models|files|batches|conversations|images|audio|file-links)/
 const isOurs = ({ path }: Operation) => path.startsWith('/v1/') && !COMPATIBLE.test(path)
 
 const ask = ({ method, path }: Operation, query: string) =>

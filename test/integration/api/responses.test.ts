@@ -576,6 +576,8 @@ it('is described for machines', async () => {
       .sort(),
   ).toEqual([
     '/v1/responses post',
+    '/v1/responses/compact post',
+    '/v1/responses/input_tokens post',
     '/v1/responses/{id} delete,get',
     '/v1/responses/{id}/cancel post',
     '/v1/responses/{id}/input_items get',

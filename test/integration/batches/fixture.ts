@@ -97,6 +97,7 @@ export async function openBatchShop(options: BatchShopOptions = {}) {
         }),
         checkWebhookUrl: () => ({ ok: true }),
         batchTurnaround: () => null,
+        hasTenants: () => true,
         now,
       }),
       describeFailure: describeLineFailure,

@@ -2,7 +2,15 @@ import fc from 'fast-check'
 import type { InjectOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
-import { acmeKey, chatJob, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
+import {
+  acmeKey,
+  answeringProvider,
+  chatJob,
+  createTestApi,
+  otherKey,
+  type TestApi,
+  testTenants,
+} from '../../helpers/api.ts'
 import { type Operation, readOperations } from '../../helpers/openapi.ts'
 import { fromSchema } from '../../helpers/schema-arbitrary.ts'
 
@@ -16,7 +24,7 @@ let schemas: Record<string, JsonObject>
 let own: Record<string, string>
 
 beforeAll(async () => {
-  api = await createTestApi({ tenants: testTenants })
+  api = await createTestApi({ tenants: testTenants, overrides: answeringProvider })
   ;({ operations, schemas } = await readOperations(api.app))
   own = {}
   for (const collection of new Set(withIds().map(collectionOf))) own[collection] = await make(collection)
@@ -76,6 +84,14 @@ const makers: Record<string, () => Promise<string>> = {
     const messages = [{ role: 'user', content: 'hello' }]
     const params = { model: 'openai/small', max_tokens: 10, messages }
     return create('/v1/messages/batches', { requests: [{ custom_id: 'one', params }] })
+  },
+  async conversations() {
+    await api.deps.providerState.remember('acme', 'conv_0a1b2c3d4e', 'openai')
+    return 'conv_0a1b2c3d4e'
+  },
+  async chat() {
+    await api.deps.providerState.remember('acme', 'chatcmpl-0a1b2c3d4e', 'openai')
+    return 'chatcmpl-0a1b2c3d4e'
   },
   async batches() {
     const input_file_id = await createFile()

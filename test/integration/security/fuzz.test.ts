@@ -2,7 +2,7 @@ import fc, { type Arbitrary } from 'fast-check'
 import type { InjectOptions } from 'fastify'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
-import { createTestApi, type TestApi } from '../../helpers/api.ts'
+import { answeringProvider, createTestApi, type TestApi } from '../../helpers/api.ts'
 import { type Operation, readOperations } from '../../helpers/openapi.ts'
 import { aroundSchema, fromSchema, nastyText } from '../../helpers/schema-arbitrary.ts'
 
@@ -18,7 +18,7 @@ let operations: Operation[]
 let schemas: Record<string, JsonObject>
 // Each test has a store of its own: an event stream of something that exists would not end.
 beforeEach(async () => {
-  api = await createTestApi({ limits: { bodyBytes: 100_000 } })
+  api = await createTestApi({ limits: { bodyBytes: 100_000 }, overrides: answeringProvider })
   const described = await readOperations(api.app)
   schemas = described.schemas
   // Streams of everything exist always, and go on.

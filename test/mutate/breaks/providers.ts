@@ -117,7 +117,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
     says: 'what a prompt cache took and gave is not billed',
   },
   {
-    file: 'providers/openai.ts',
+    file: 'providers/openai-address.ts',
     find: "headers['api-key'] = options.apiKey",
     replace: 'headers.authorization = options.apiKey',
     tests: CHAT,

@@ -31,6 +31,7 @@ const deps: SubmitDeps = {
   resolveModel: (model) => (model === 'fast' ? { lanes: [lane] } : null),
   listModels: () => ['sim/chat', 'fast'],
   batchTurnaround: () => null,
+  hasTenants: () => true,
   estimateCost: (_lane, _type, body) => ({
     tokens: Number(body.tokens ?? 10),
     inputTokens: 10,

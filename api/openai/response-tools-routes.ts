@@ -1,0 +1,122 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Lane } from '../../config/lanes.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { stringifyJson, withMembers } from '../../lib/json-source.ts'
+import { countPrompt } from '../../providers/count-tokens.ts'
+import { keepsState } from '../../providers/state-requests.ts'
+import { tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
+import { ApiError } from '../errors.ts'
+import { listPermitted, resolvePermitted } from '../jobs/submit.ts'
+import { modelNotFound } from './missing-model.ts'
+import { requireOwnConversation } from './own-state.ts'
+import { passOn } from './pass-on.ts'
+import { toProviderBody } from './response-id.ts'
+import { looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
+
+const bodySchema = z.looseObject({ model: z.string().min(1).max(512) })
+const describe = (answer: string): unknown => ({
+  200: { description: answer, content: looseJson(answer) },
+  ...openAiErrorResponses,
+})
+
+/**
+ * What goes with the Responses API and is no response: the count of a request's tokens, and the compaction of a conversation. Each is
+ * asked at once, and takes its turn in the limits of its lane.
+ */
+export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): void {
+  async function prepare(request: FastifyRequest): Promise<{ lane: Lane; body: JsonObject }> {
+    const tenant = tenantOf(request)
+    const given = request.body as JsonObject
+    const model = String(given.model)
+    const [lane] = resolvePermitted(tenant, model, deps).lanes
+    if (lane === undefined) throw modelNotFound(model, listPermitted(tenant, deps), 'body.model')
+    await requireOwnConversation(tenant.name, 'response', given, deps)
+    const { body } = await toProviderBody(deps.jobs, tenant.name, given)
+    return { lane, body }
+  }
+
+  async function ask(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    path: string,
+    { lane, body }: { lane: Lane; body: JsonObject },
+    takesTokens: boolean,
+  ) {
+    const signal = abortOnDisconnect(reply)
+    const estimate = deps.estimateCost(lane, 'response', body)
+    const cost = {
+      requests: 1,
+      tokens: takesTokens ? estimate.tokens : 0,
+      inputTokens: takesTokens ? estimate.inputTokens : 0,
+      outputTokens: takesTokens ? estimate.outputTokens : 0,
+    }
+    const permit = await deps.takePermit(lane, cost, tenantOf(request).name, signal)
+    const answer = await stateRequests.ask({
+      ...{ provider: lane.provider, method: 'POST' as const, path, search: '', signal },
+      body: stringifyJson(withMembers(body, { model: lane.model })),
+    })
+    await permit.settle(answer.ok || answer.status !== null ? cost : null)
+    return answer
+  }
+
+  const { stateRequests } = deps
+
+  app.post(
+    '/v1/responses/input_tokens',
+    {
+      config: { access: 'jobs' },
+      schema: {
+        tags,
+        operationId: 'countResponseTokens',
+        summary: 'Count the input tokens of a response',
+        description:
+          'Asked at the provider, as a request of its lane. Where that has no such endpoint it is an estimate from the length of what the ' +
+          'model reads.',
+        body: bodySchema,
+        response: describe('`object: "response.input_tokens"` and `input_tokens`.'),
+      },
+    },
+    async (request, reply) => {
+      const prepared = await prepare(request)
+      const { lane, body } = prepared
+      const estimate = () => ({
+        object: 'response.input_tokens',
+        input_tokens: countPrompt('response', body),
+      })
+      if (!keepsState(lane.kind)) return reply.send(estimate() as never)
+      const answer = await ask(request, reply, '/responses/input_tokens', prepared, false)
+      // Servers that speak the rest of the API answer so for a path that they do not have.
+      const isMissing = !answer.ok && (answer.status === 404 || answer.status === 405)
+      if (isMissing && lane.kind === 'openai-compatible') return reply.send(estimate() as never)
+      return passOn(reply, answer)
+    },
+  )
+
+  app.post(
+    '/v1/responses/compact',
+    {
+      config: { access: 'jobs' },
+      schema: {
+        tags,
+        operationId: 'compactResponse',
+        summary: 'Compact a conversation',
+        description:
+          'Passed on to the provider, as a request of its lane with the tokens of its input. It is no job: it is not repeated, and budgets do ' +
+          'not count what it costs.',
+        body: bodySchema,
+        response: describe('A `response.compaction`.'),
+      },
+    },
+    async (request, reply) => {
+      const prepared = await prepare(request)
+      if (!keepsState(prepared.lane.kind)) {
+        const message = `body.model: ${prepared.lane.id} is of kind ${prepared.lane.kind}, which compacts no conversations`
+        throw new ApiError('unsupported_type', message, { param: 'body.model' })
+      }
+      return passOn(reply, await ask(request, reply, '/responses/compact', prepared, true))
+    },
+  )
+}

@@ -1,0 +1,95 @@
+import type { ProviderKind } from '../config/lanes.ts'
+import { isJsonObject, type JsonObject } from '../lib/json.ts'
+import { listProxySecrets, type ProxySettings } from '../lib/proxy.ts'
+import { createAgent, requestTracked } from './connections.ts'
+import { buildHeaders, urlOfPath } from './openai-address.ts'
+import { parseErrorBody } from './provider-error.ts'
+import { redact, redactProviderError } from './redact.ts'
+import type { ProvidersConfig } from './registry.ts'
+import { readJson } from './transport.ts'
+
+/** How long a provider may take, ms. */
+const TIMEOUT_MS = 120_000
+const MOST_BYTES = 64 * 1024 * 1024
+
+/** Kinds whose providers keep conversations and completions, and tell of them. */
+const KEEPING: readonly ProviderKind[] = ['openai', 'azure-openai', 'openai-compatible']
+
+export function keepsState(kind: ProviderKind): boolean {
+  return KEEPING.includes(kind)
+}
+
+/** Asks for something that a provider keeps, or does beside its calls. */
+export type StateRequest = {
+  /** Of a kind that keeps state. */
+  provider: string
+  method: 'GET' | 'POST' | 'DELETE'
+  /** Begins with a slash; its parts are encoded. */
+  path: string
+  /** Empty, or begins with a question mark. */
+  search: string
+  body: string | null
+  signal: AbortSignal
+}
+
+export type StateAnswer =
+  | { ok: true; status: number; body: JsonObject }
+  /** `status` null: there is no answer. The error shows no key. */
+  | { ok: false; status: number | null; error: JsonObject; message: string }
+
+/** Requests that are neither calls nor retried: each is sent once, and its answer is the provider's. */
+export type StateRequests = {
+  ask(request: StateRequest): Promise<StateAnswer>
+  close(): Promise<void>
+}
+
+/** @param config the providers as they are configured now */
+export function createStateRequests(deps: {
+  config: () => ProvidersConfig
+  proxy: ProxySettings | null
+}): StateRequests {
+  const dispatcher = createAgent(deps.proxy)
+
+  return {
+    async ask({ provider, method, path, search, body, signal }) {
+      const settings = deps.config().providers[provider]
+      if (settings === undefined) throw new RangeError(`no provider is named "${provider}"`)
+      const address = {
+        kind: settings.kind,
+        baseUrl: settings.base_url,
+        apiKey: settings.api_key,
+        apiVersion: settings.api_version,
+        headers: settings.headers,
+      }
+      const secrets = [
+        settings.api_key ?? '',
+        ...Object.values(settings.headers ?? {}),
+        ...listProxySecrets(deps.proxy),
+      ].filter((secret) => secret.length >= 8)
+      try {
+        const response = await requestTracked(urlOfPath(address, path, search), {
+          ...{ method, dispatcher },
+          headers: buildHeaders(address),
+          ...(body === null ? {} : { body }),
+          signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+        })
+        const status = response.statusCode
+        const isRefused = status < 200 || status >= 300
+        const answer = isRefused
+          ? parseErrorBody(await response.body.text())
+          : await readJson(response.body, MOST_BYTES)
+        if (!isRefused && isJsonObject(answer)) return { ok: true, status, body: answer }
+        const said = isRefused ? answer : null
+        const error = isJsonObject(said) ? redactProviderError(said, secrets) : {}
+        const message = typeof error.message === 'string' ? error.message : `it answered ${status}`
+        return { ok: false, status, error, message: redact(message, secrets) }
+      } catch (error) {
+        if (signal.aborted) throw error
+        const isLate = error instanceof Error && error.name === 'TimeoutError'
+        const message = isLate ? 'the provider did not answer in time' : 'the provider could not be reached'
+        return { ok: false, status: null, error: {}, message }
+      }
+    },
+    close: () => dispatcher.close(),
+  }
+}
