@@ -81,7 +81,7 @@ export type TestApiOptions = {
   logLevel?: 'info'
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
-  overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder'>>
+  overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder' | 'stateRequests' | 'takePermit'>>
   /** What is encrypted; by default what the environment says. */
   sealer?: Sealer
 }
