@@ -98,6 +98,9 @@ export type Turn = QueuePlace & { broken?: true; apart?: number; throttles?: Thr
 /** What BullMQ stores with an entry. */
 type EntryData = JobCost & Omit<Turn, 'priority'>
 
+/** Where an entry stands: its start tag, or its place among its tenant's entries where these go round fair keys. */
+export type Start = { start: number } | { tenant: string; ahead: number; of: number }
+
 export type Queues = {
   /** Puts entries into their lanes' queues and wakes the lanes. Idempotent. */
   add(entries: QueueEntry[]): Promise<void>
@@ -106,7 +109,7 @@ export type Queues = {
   /** The same for many of one lane. Each costs Redis some microseconds. */
   removeMany(lane: string, entries: readonly { id: string; entry: number }[]): Promise<void>
   /** Start tags of waiting entries; null for one that is not there, or whose turn follows from its tenant's fair keys. */
-  starts(lane: string, entries: { id: string; entry: number }[]): Promise<(number | null)[]>
+  starts(lane: string, entries: { id: string; entry: number }[]): Promise<(Start | null)[]>
   /** How many entries of a lane wait, due and for later. */
   backlog(lane: string): Promise<{ waiting: number; delayed: number; active: number }>
   /** Makes entries due now that are delayed until `dueBy` (Unix ms) at the latest. Those that are too early are delayed again. */
@@ -295,15 +298,24 @@ export function createQueues(deps: {
     remove: (lane, id, entry) => removeMany(lane, [{ id, entry }]),
     removeMany,
     async starts(lane, entries) {
-      const key = (id: string) => `${lanePrefix(lane)}:${QUEUE_NAME}:${id}`
+      const root = queueRoot(lane)
       const found = await Promise.all(
-        entries.map(({ id, entry }) => connection.hget(key(`${id}-${entry}`), 'data')),
+        entries.map(({ id, entry }) => connection.hmget(`${root}:${id}-${entry}`, 'data', 'name', 'turn')),
       )
-      return found.map((data) => {
-        if (data === null) return null
-        const { start, turn } = JSON.parse(data) as EntryData
-        return turn === undefined ? start : null
-      })
+      return Promise.all(
+        found.map(async ([data, tenant, turn], index) => {
+          if (data == null) return null
+          if (!turn || !tenant) return { start: (JSON.parse(data) as EntryData).start }
+          const { id, entry } = entries[index]!
+          // `<band>:<tag>`, as lua/turns.lua reads it.
+          const turns = `${lanePrefix(lane)}:key-turns:${turn.slice(0, turn.indexOf(':'))}:${tenant}`
+          const [ahead, of] = await Promise.all([
+            connection.zrank(turns, `${id}-${entry}`),
+            connection.zcard(turns),
+          ])
+          return ahead === null ? null : { tenant, ahead, of }
+        }),
+      )
     },
     async backlog(lane) {
       // Not through BullMQ's Queue, which would write keys of its own.

@@ -5,7 +5,7 @@ import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
 import type { JobOutcome } from './jobs.ts'
 import { omitResult } from './omission.ts'
-import type { Queues } from './queue.ts'
+import type { Queues, Start } from './queue.ts'
 import {
   isoTime,
   type JobRecord,
@@ -21,16 +21,17 @@ import { readSummaries } from './summary.ts'
 
 /** When waiting jobs will start; ratelimit/forecaster.ts implements it. */
 export type Forecaster = {
-  /** `start`: the entry's tag in its lane's queue; null where there is no entry. */
+  /** Where the entries stand in their lane's queue; null where there is no entry. */
   entries(
     lane: string,
-    positions: readonly ({ start: number; band: Priority } | null)[],
+    positions: readonly ((Start & { band: Priority }) | null)[],
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }[]>
-  /** A job of this tenant that is queued now. */
+  /** A job of this tenant that is queued now. `fairKey`: the digest of its fair key. */
   newcomer(
     lane: string,
     tenant: string,
     band: Priority,
+    fairKey?: string,
   ): Promise<{ startAt: number | null; waitingFor: WaitingFor | null }>
 }
 
@@ -101,7 +102,7 @@ export function createReader(deps: {
       const starts = await queues.starts(lane, group)
       const forecasts = await forecaster.entries(
         lane,
-        starts.map((start, index) => (start === null ? null : { start, band: group[index]!.band })),
+        starts.map((start, index) => (start === null ? null : { ...start, band: group[index]!.band })),
       )
       for (const [index, { job }] of group.entries()) {
         const { startAt, waitingFor } = forecasts[index]!

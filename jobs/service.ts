@@ -293,7 +293,7 @@ export function createJobs(deps: Deps): Jobs {
       const { replyInbox } = deps
       const submitted = replyInbox && job.isAwaited ? await submitAwaited(job, replyInbox) : await submit(job)
       const outcome = (await toOutcome(submitted)) ?? (await submitAnew(job, submitted))
-      if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, job)
+      if (outcome.kind === 'created' && !job.isAwaited) await forecast(outcome.job, submitted.job)
       return outcome
     },
 
@@ -427,12 +427,13 @@ export function createJobs(deps: Deps): Jobs {
   }
 
   /** Forecasts when a new job starts. A failed forecast leaves it out. */
-  async function forecast(job: Job, { tenant, lane, priority, gather }: NewJob): Promise<void> {
+  async function forecast(job: Job, { tenant, lane, priority, gather, cost }: NewJob): Promise<void> {
     if (gather !== undefined) return
     if (job.status === JobStatus.scheduled) job.estimated_start_at = job.run_at
-    if (job.status !== JobStatus.queued) return
+    // A parked one has no place in its lane's queue yet.
+    if (job.status !== JobStatus.queued || job.waiting_for === 'fair_key') return
     try {
-      const { startAt, waitingFor } = await deps.forecaster.newcomer(lane, tenant, priority)
+      const { startAt, waitingFor } = await deps.forecaster.newcomer(lane, tenant, priority, cost.fairKey)
       job.estimated_start_at = startAt === null ? null : isoTime(startAt)
       job.waiting_for = waitingFor
     } catch (error) {

@@ -151,7 +151,12 @@ export type Fairness = {
   /** Adds to the lane's use of each kind of limit, since it was last empty. */
   mix(lane: string, seconds: number, shares: ServiceShares): Promise<void>
   read(lane: string): Promise<FairSnapshot>
+  /** Where an entry of a fair key would stand among its tenant's, if it were queued now. `fairKey`: its digest; absent: none. */
+  place(lane: string, tenant: string, band: Band, fairKey: string | undefined): Promise<KeyPlace>
 }
+
+/** How many of its tenant's waiting entries of the band go before an entry, and how many there are, without it or with it. */
+export type KeyPlace = { ahead: number; of: number }
 
 /** The state of a lane's service. */
 export type FairSnapshot = FairState & {
@@ -176,6 +181,7 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
   const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
   redis.defineCommand('sluiceGate:tag', { lua: read('tag') })
   redis.defineCommand('sluiceGate:serve', { lua: read('serve'), numberOfKeys: 2 })
+  redis.defineCommand('sluiceGate:place', { lua: read('place'), numberOfKeys: 1 })
   redis.defineCommand('sluiceGate:untag', { lua: read('untag'), numberOfKeys: 1 })
   const commands = redis as unknown as Commands
   const key = (lane: string) => `${prefix}:{l:${lane}}:fair`
@@ -214,6 +220,11 @@ export function createFairness({ redis, prefix }: { redis: RedisClient; prefix: 
         redis.hincrbyfloat(key(lane), 'sum:requests', shares.requests),
         redis.hincrbyfloat(key(lane), 'sum:tokens', shares.tokens),
       ])
+    },
+    async place(lane, tenant, band, fairKey) {
+      const answer = await commands['sluiceGate:place']!(key(lane), tenant, band, fairKey ?? '')
+      const [ahead, of] = answer.map(Number)
+      return { ahead: ahead!, of: of! }
     },
     async read(lane) {
       const { v, rate, at, since, last, waiting_for, ...rest } = await redis.hgetall(key(lane))

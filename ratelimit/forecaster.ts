@@ -5,6 +5,7 @@ import {
   type Fairness,
   type FairSnapshot,
   type FairState,
+  type KeyPlace,
   tagEntries,
 } from './fairness.ts'
 import type { Gate, LaneWaitingFor } from './gate.ts'
@@ -12,6 +13,19 @@ import type { BucketState, LaneState } from './lane-state.ts'
 
 /** Where an entry stands: its start tag and its band. */
 export type QueuePosition = { start: number; band: Band }
+
+/** Where an entry stands whose tenant's turns go round fair keys: it takes one of its tenant's turns. */
+type KeyedPosition = KeyPlace & { tenant: string; band: Band }
+
+/**
+ * The turn that an entry among fair keys will take: of its tenant's turns, which reach from the virtual time to the end of the tenant's
+ * last entry, the one with as many before it as entries go before it. Exact where a tenant's entries are of one size.
+ */
+function positionOfKeyed(state: FairState, { tenant, band, ahead, of }: KeyedPosition): QueuePosition {
+  const end = Math.max(state.v, state.ends.get(`${band}:${tenant}`) ?? 0)
+  const share = of === 0 ? 0 : Math.min(1, ahead / of)
+  return { start: state.v + (end - state.v) * share, band }
+}
 
 /**
  * Seconds of service that the lane gives before an entry's turn: for every tenant and band the queued entries with an
@@ -56,9 +70,9 @@ export type Forecast = {
 
 export type Forecaster = {
   /** When waiting entries of a lane will start. */
-  entries(lane: string, positions: readonly (QueuePosition | null)[]): Promise<Forecast[]>
-  /** When a job queued now would start. */
-  newcomer(lane: string, tenant: string, band: Band): Promise<Forecast>
+  entries(lane: string, positions: readonly (QueuePosition | KeyedPosition | null)[]): Promise<Forecast[]>
+  /** When a job queued now would start. `fairKey`: the digest of its fair key; absent: none. */
+  newcomer(lane: string, tenant: string, band: Band, fairKey?: string): Promise<Forecast>
 }
 
 /** A longer pause lasts until an operator ends it, ms. */
@@ -80,7 +94,7 @@ type Snapshot = {
 
 /** Forecasts from a lane's queue and its real speed: measured while it has a backlog, else by its limits. */
 export function createForecaster(deps: {
-  fairness: Pick<Fairness, 'read'>
+  fairness: Pick<Fairness, 'read' | 'place'>
   gate: Pick<Gate, 'read'>
   laneOf: (id: string) => Lane | null
   weightOf: (tenant: string) => number
@@ -123,12 +137,13 @@ export function createForecaster(deps: {
     }
   }
 
-  function forecast(snapshot: Snapshot | null, position: QueuePosition | null): Forecast {
+  function forecast(snapshot: Snapshot | null, at: QueuePosition | KeyedPosition | null): Forecast {
     if (!snapshot) return { startAt: null, waitingFor: null }
     const { fair, openAt, speed, waitingFor, isDown } = snapshot
     if (isDown || openAt - deps.now() > NO_END_MS) return { startAt: null, waitingFor }
     if (snapshot.isFree) return { startAt: openAt, waitingFor }
-    if (speed === null || !position) return { startAt: null, waitingFor }
+    if (speed === null || !at) return { startAt: null, waitingFor }
+    const position = 'ahead' in at ? positionOfKeyed(fair, at) : at
     const seconds = secondsAhead(fair, position, deps.weightOf)
     return { startAt: openAt + (seconds / speed) * 1000, waitingFor }
   }
@@ -138,8 +153,12 @@ export function createForecaster(deps: {
       const snapshot = await snapshotOf(id)
       return positions.map((position) => forecast(snapshot, position))
     },
-    async newcomer(id, tenant, band) {
+    async newcomer(id, tenant, band, fairKey) {
       const snapshot = await snapshotOf(id)
+      if (snapshot && fairKey !== undefined && !snapshot.isFree) {
+        const place = await deps.fairness.place(id, tenant, band, fairKey)
+        if (place.of > 0) return forecast(snapshot, { tenant, band, ...place })
+      }
       return forecast(snapshot, snapshot && positionOfNewcomer(snapshot.fair, tenant, band))
     },
   }

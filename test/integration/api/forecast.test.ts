@@ -87,6 +87,17 @@ describe('a job that waits', () => {
     expect(ids.map((id) => slots.get(id))).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
   })
 
+  it('starts in the turn of its fair key, and not behind the flood of another', async () => {
+    const flood = await fill(8, acmeKey, { fair_key: 'flood' })
+    await expect.poll(() => slotsOf(flood.slice(-1)), eventually).toEqual([7])
+    const { body } = await service.submit(jobOf({ fair_key: 'quiet' }), acmeKey)
+    // Its own entry may be there already when the answer's forecast is made.
+    expect(slotsUntil(body.estimated_start_at)).toBeLessThanOrEqual(2)
+    // The first of the flood has the turn before it.
+    await expect.poll(() => slotsOf([body.id]), eventually).toEqual([1])
+    await expect.poll(() => slotsOf([flood[0]!, flood[1]!, flood[7]!]), eventually).toEqual([0, 2, 8])
+  })
+
   it('hears when it starts in the answer to its creation', async () => {
     await fill(8)
     await expect

@@ -80,7 +80,7 @@ it('a job that is tried again keeps its turn, and stands in the outbox until it 
   // Its worker may die here: a sweeper finds it.
   expect(await store.redis.zscore(`${store.root}:outbox`, `${job.id}-1`)).not.toBeNull()
   await directDispatch.delay(placed, 0)
-  expect(await store.queues.starts(LANE, [{ id: job.id, entry: 1 }])).toEqual([turn])
+  expect(await store.queues.starts(LANE, [{ id: job.id, entry: 1 }])).toEqual([{ start: turn }])
   await until(async () => (await store.redis.zscore(`${store.root}:outbox`, `${job.id}-1`)) === null)
   expect((await read(store, job.id)).status).toBe('queued')
 })
