@@ -9,6 +9,7 @@ import { resolveLane, resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import { isHistoryUnavailable } from './history/errors.ts'
+import { BUDGET_PREFIX, readBudgetEvent } from './jobs/budget-events.ts'
 import { createDirectDispatch } from './jobs/direct-dispatch.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
@@ -105,6 +106,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
     events: store.events,
+    budgets: store.budgets,
     tenantStats: store.tenantStats,
     tenantPauses: store.tenantPauses,
     readMaintainer: () => readMaintainer(store.redis, store.prefix),
@@ -235,8 +237,10 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     tenants: store.maintenance.tenants,
     // The maintainer announces due work.
     pollMs: LOOK_AT_WEBHOOKS_MS,
-    loadSubject: async (tenant, id) => {
+    loadSubject: async ({ tenant, jobId: id, event }) => {
       if (id.startsWith('flow_')) return store.flows.get(tenant, id)
+      if (id.startsWith(BUDGET_PREFIX))
+        return readBudgetEvent(store.redis, tenantRoot(store.prefix, tenant), id, event)
       const job = await store.jobs.get(tenant, id)
       return job && withUnparsedResult(job)
     },

@@ -1,6 +1,7 @@
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
+import { termsOf, underTerms } from '../config/key-terms.ts'
 import { grants, type Scope } from '../config/scopes.ts'
-import { type Keyring, narrowModels, type Tenant } from '../config/tenants.ts'
+import type { Keyring, Tenant } from '../config/tenants.ts'
 import type { Actor } from '../tenants/registry.ts'
 import { ApiError, notFound } from './errors.ts'
 
@@ -122,9 +123,7 @@ export function authenticate(
   }
   const tenant = keyring.named(actsAs)
   if (tenant === null) throw notFound('tenant')
-  const { key, keyBudgets } = caller
-  const acting = { ...narrowModels(tenant, caller.models), key }
-  return { caller, tenant: keyBudgets === undefined ? acting : { ...acting, keyBudgets } }
+  return { caller, tenant: { ...underTerms(tenant, termsOf(caller)), key: caller.key } }
 }
 
 /** What `Authorization` says, or would say: Azure's clients send their key as `api-key`, Anthropic's as `x-api-key`. */

@@ -12,6 +12,7 @@ import type { FileContents } from '../files/contents.ts'
 import type { Files } from '../files/files.ts'
 import type { FileLinks } from '../files/links.ts'
 import type { Flows } from '../flows/store.ts'
+import type { Budgets } from '../jobs/budget-usage.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
 import type { MaintainerView } from '../jobs/maintainer-lease.ts'
@@ -51,6 +52,7 @@ export type ApiDeps = {
   flows: Flows
   lanes: LaneControl
   providerBatches: Pick<ProviderBatchStore, 'recent'>
+  budgets: Budgets
   tenantStats: TenantStatsReader
   tenantPauses: TenantPauses
   /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */

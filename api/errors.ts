@@ -60,8 +60,8 @@ export type ErrorMembers = { message: string; type: ErrorType; param: string | n
 export type ApiErrorOptions = {
   /** The member or header at fault. */
   param?: string | null
-  /** Overrides the table's time for errors that asking again can cure. */
-  retryAfterSeconds?: number
+  /** Overrides the table's time for errors that asking again can cure; null: it cannot. */
+  retryAfterSeconds?: number | null
 }
 
 /** A rejection that may be shown to the client as it stands. */
@@ -75,7 +75,8 @@ export class ApiError extends Error {
     super(message)
     this.code = code
     this.param = options.param ?? null
-    this.retryAfterSeconds = options.retryAfterSeconds ?? errorTable[code].retryAfterSeconds
+    const { retryAfterSeconds = errorTable[code].retryAfterSeconds } = options
+    this.retryAfterSeconds = retryAfterSeconds
   }
 
   get status(): number {
@@ -115,7 +116,8 @@ export function notFound(
     | 'flow'
     | 'durable run'
     | 'step'
-    | 'schedule',
+    | 'schedule'
+    | 'budget',
 ): ApiError {
   return new ApiError('not_found', `no such ${what}`)
 }

@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import type { KeyTerms } from '../config/key-terms.ts'
 
 /** The states of a batch, as OpenAI names them; docs/batches.md draws the ways between them. */
 export const BatchStatus = {
@@ -73,7 +73,7 @@ export const batchTimes = [
 ] as const
 export type BatchTimes = Record<(typeof batchTimes)[number], number | null>
 
-export type NewBatch = {
+export type NewBatch = KeyTerms & {
   endpoint: BatchEndpoint
   inputFileId: string
   completionWindow: string
@@ -85,8 +85,6 @@ export type NewBatch = {
   /** Id of the HTTP request that created it, and its W3C `traceparent`; the batch's jobs have them too. */
   requestId?: string
   trace?: string
-  /** What the key that made it may call. */
-  models?: ModelAccess
 }
 
 export type Batch = Omit<NewBatch, 'windowMs'> & {

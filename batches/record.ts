@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import { readTerms, writeTerms } from '../config/key-terms.ts'
 import {
   addTallies,
   type Batch,
@@ -24,11 +24,11 @@ export function toFields(batch: NewBatch): string[] {
 }
 
 /** Where it comes from, as further names and values; a repeated request is the same request all the same. */
-export function toOriginFields({ requestId, trace, models }: NewBatch): string[] {
+export function toOriginFields({ requestId, trace, ...batch }: NewBatch): string[] {
   return [
     ...(requestId === undefined ? [] : ['request_id', requestId]),
     ...(trace === undefined ? [] : ['trace', trace]),
-    ...(models === undefined ? [] : ['models', JSON.stringify(models)]),
+    ...Object.entries(writeTerms(batch)).flatMap((field) => (field[1] === '' ? [] : field)),
   ]
 }
 
@@ -60,7 +60,7 @@ export function toBatch(
     outputExpiresAfter: number('output_expires_after'),
     ...(fields.request_id ? { requestId: fields.request_id } : {}),
     ...(fields.trace ? { trace: fields.trace } : {}),
-    ...(fields.models ? { models: JSON.parse(fields.models) as ModelAccess } : {}),
+    ...readTerms(fields),
     model: fields.model || null,
     errors: fields.errors ? (JSON.parse(fields.errors) as BatchFault[]) : [],
     outputFileId: fields.output_file_id || null,

@@ -39,7 +39,11 @@ export async function runCheckConfig(
       await terminal.write(`${terminal.style('yellow', 'warning')}: ${place} ${advice}\n`)
     }
     for (const { lane, budgets } of unpriced) {
-      const blind = budgets.length === 0 ? '' : `, nor do the budgets of ${budgets.join(', ')} count them`
+      const refuses = config.budgets.unknown_price === 'refuse'
+      const act = refuses
+        ? ', and jobs that count against the budgets of NAMES are refused'
+        : ', nor do the budgets of NAMES count them'
+      const blind = budgets.length === 0 ? '' : act.replace('NAMES', budgets.join(', '))
       await terminal.write(
         `${terminal.style('yellow', 'warning')}: ${lane} has no price: the costs of its calls are not known${blind}\n`,
       )

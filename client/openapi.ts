@@ -36,6 +36,22 @@ export type Attempt = {
   coalesced: number
 }
 
+export type Budget = {
+  /** Whose budget it is. */
+  owner: 'tenant' | 'key' | 'fair_key' | 'group' | 'flow'
+  /** Id of the key or the flow, name of the group, digest of the fair key; null: of the tenant. */
+  name: string | null
+  usd: number
+  per: 'day' | 'week' | 'month' | 'total'
+  time_zone: string
+  /** null: it has no windows. */
+  window_start: string | null
+  window_end: string | null
+  spent_usd: number
+  /** What open jobs may cost. */
+  reserved_usd: number
+}
+
 export type BulkAnswer = {
   index: number
   id: string
@@ -481,6 +497,15 @@ export type CreateFlow = {
   on_failure?: 'stop' | 'continue' | null
   /** Most that its jobs may cost, those under way included. */
   budget_usd?: number | null
+  /** What its jobs may cost in a day, a week or a month; they wait for the next window. */
+  budgets?: ({
+    /** USD that may be spent in a window. */
+    usd: number
+    /** The window; a week begins on Monday. */
+    per: 'day' | 'week' | 'month'
+    /** Where days begin at midnight. Default UTC. */
+    time_zone?: string
+  })[] | null
   /** A flow that has not ended by then fails. */
   deadline?: string | null
   webhook?: {
@@ -1044,6 +1069,11 @@ export type Flow = {
   /** USD, of all calls made for it. */
   cost_usd: number
   budget_usd: number | null
+  budgets: ({
+    usd: number
+    per: 'day' | 'week' | 'month'
+    time_zone: string
+  })[]
   deadline: string | null
   group: string | null
   metadata: Record<string, string>
@@ -1146,6 +1176,11 @@ export type FlowSummary = {
   /** USD, of all calls made for it. */
   cost_usd: number
   budget_usd: number | null
+  budgets: ({
+    usd: number
+    per: 'day' | 'week' | 'month'
+    time_zone: string
+  })[]
   deadline: string | null
   group: string | null
   metadata: Record<string, string>
@@ -1184,6 +1219,8 @@ export type Group = {
   }
   cost_usd: number
   estimated_finish_at: string | null
+  /** Those that were set for it, and how they stand. */
+  budgets: Budget[]
 }
 
 /** A body of `POST /images/generations`. */

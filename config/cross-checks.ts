@@ -31,6 +31,14 @@ export function checkReferences(config: unknown): ReferenceFault[] {
     ...checkEncryption(config.encryption),
     ...checkRedrive(config),
     ...checkSchedules(config),
+    ...checkWebhooks(config.webhooks),
+  ]
+}
+
+function checkWebhooks(webhooks: unknown): ReferenceFault[] {
+  if (!isRecord(webhooks) || webhooks.operations_url === undefined || webhooks.secret) return []
+  return [
+    { path: ['webhooks', 'operations_url'], message: 'needs webhooks.secret, which signs what it hears' },
   ]
 }
 

@@ -119,16 +119,26 @@ const redis = z.strictObject({
     ),
 })
 
-export const keyBudgets = z
+const windowBudget = z.strictObject({
+  usd: z.number().min(0).max(1_000_000).describe('USD that may be spent in a window.'),
+  per: z.enum(['day', 'week', 'month']).describe('The window; a week begins on Monday.'),
+  time_zone: z
+    .string()
+    .refine(isTimeZone, { error: 'expected the name of a time zone, such as Europe/Berlin' })
+    .prefault('UTC')
+    .describe('Where days begin at midnight. Default UTC.'),
+})
+
+export const keyBudgets = z.array(windowBudget).max(10)
+
+/** Of a group, which may have one for as long as it lives. */
+export const groupBudgets = z
   .array(
-    z.strictObject({
-      usd: z.number().min(0).max(1_000_000).describe('USD that may be spent in a window.'),
-      per: z.enum(['day', 'week', 'month']).describe('The window; a week begins on Monday.'),
-      time_zone: z
-        .string()
-        .refine(isTimeZone, { error: 'expected the name of a time zone, such as Europe/Berlin' })
-        .prefault('UTC')
-        .describe('Where days begin at midnight. Default UTC.'),
+    windowBudget.extend({
+      per: z
+        .enum(['day', 'week', 'month', 'total'])
+        .prefault('total')
+        .describe('The window; a week begins on Monday. Default `total`: as long as there is the group.'),
     }),
   )
   .max(10)
@@ -159,6 +169,14 @@ export const fairKeyLimits = z.strictObject({
   requests_per_minute: count()
     .optional()
     .describe('Calls of one fair key that may begin in a minute. Without it: not limited.'),
+  budget_usd_per_day: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('USD a UTC day that each fair key may spend. Without it: not limited.'),
+  budgets: keyBudgets
+    .optional()
+    .describe('USD that each fair key may spend in a day, a week or a month. Without it: not limited.'),
 })
 
 const tenantKey = z.string().regex(tenantKeyPattern, {
@@ -367,6 +385,10 @@ const encryption = z.strictObject({
     ),
 })
 
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && !/\s/.test(text)
+}
+
 const webhooks = z.strictObject({
   secret: secret()
     .refine((text) => !text.startsWith('whsec_') || /^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text), {
@@ -384,6 +406,22 @@ const webhooks = z.strictObject({
     .max(32)
     .prefault(['0s', '5s', '5m', '30m', '2h', '5h', '10h', '10h'])
     .describe('Wait before each attempt of a delivery; the list ends the attempts.'),
+  operations_url: z
+    .string()
+    .refine(isHttpUrl, { error: 'expected an http:// or https:// URL' })
+    .optional()
+    .describe(
+      'Hears when a budget comes to 80 % and to 100 %, as signed as other deliveries are. Without it nobody is told by webhook.',
+    ),
+})
+
+const budgets = z.strictObject({
+  unknown_price: z
+    .enum(['allow', 'refuse'])
+    .prefault('allow')
+    .describe(
+      '"refuse": a job that counts against a budget is refused where its model has no price. "allow": it is taken, and no budget sees it. Default allow.',
+    ),
 })
 
 const network = z.strictObject({
@@ -457,6 +495,7 @@ const members = z.strictObject({
     .record(tenantName, tenant)
     .prefault({})
     .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
+  budgets: budgets.prefault({}).describe('What holds for all budgets.'),
   cache: cache.prefault({}).describe('Answers that serve again.'),
   jobs: jobs.prefault({}).describe('How jobs are kept.'),
   history: historySchema

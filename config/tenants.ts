@@ -1,12 +1,12 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Budget } from './budget-windows.ts'
 import { digestConfiguredKey, digestKey } from './key-digest.ts'
-import type { ModelAccess } from './model-access.ts'
+import { type KeyTerms, underTerms } from './key-terms.ts'
 import type { Config } from './schema.ts'
 import { defaultScopes, type Scope } from './scopes.ts'
 
 /** The tenant that a request is from, with everything resolved. */
-export type Tenant = {
+export type Tenant = KeyTerms & {
   name: string
   /** Of the key that was sent; of all keys of the tenant where it is asked for by its name. */
   scopes: readonly Scope[]
@@ -14,12 +14,12 @@ export type Tenant = {
   key: string | null
   /** Share of a contended lane, against the weights of the others. */
   weight: number
-  /** What the tenant, and the key that was sent, may call; without it every model. */
-  models?: ModelAccess
-  /** Of the key that was sent. */
-  keyBudgets?: readonly Budget[]
   /** What each fair key may have; without it they have no limits. */
   perFairKey?: FairKeyLimits
+  /** Of each fair key. */
+  fairKeyBudgets?: readonly Budget[]
+  /** What holds for all budgets. */
+  budgetRules: { unknownPrice: 'allow' | 'refuse'; operationsUrl: string | null }
   /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
   cache?: 'off'
   limits: {
@@ -79,17 +79,27 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
     key: null,
     weight,
     ...(models === undefined ? {} : { models: [models] }),
+    budgetRules: budgetRulesOf(config),
     ...(isOff ? { cache: 'off' as const } : {}),
-    ...(perFairKey === undefined ? {} : { perFairKey: readFairKeyLimits(perFairKey) }),
+    ...readFairKeyRules(perFairKey),
     limits: { max_queued: config.jobs.max_queued, ...limits },
   }
 }
 
-function readFairKeyLimits(limits: NonNullable<Config['tenants'][string]['per_fair_key']>): FairKeyLimits {
+/** What each fair key may have, and may spend; without limits nothing has to count its jobs. */
+function readFairKeyRules(
+  rules: Config['tenants'][string]['per_fair_key'] = {},
+): Pick<Tenant, 'perFairKey' | 'fairKeyBudgets'> {
+  const limits: FairKeyLimits = {
+    maxRunning: rules.max_running ?? null,
+    maxQueued: rules.max_queued ?? null,
+    requestsPerMinute: rules.requests_per_minute ?? null,
+  }
+  const { budget_usd_per_day: usd, budgets = [] } = rules
+  const day = usd === undefined ? [] : [{ usd, per: 'day' as const, time_zone: 'UTC' }]
   return {
-    maxRunning: limits.max_running ?? null,
-    maxQueued: limits.max_queued ?? null,
-    requestsPerMinute: limits.requests_per_minute ?? null,
+    ...(Object.values(limits).every((limit) => limit === null) ? {} : { perFairKey: limits }),
+    ...(day.length + budgets.length === 0 ? {} : { fairKeyBudgets: [...day, ...budgets] }),
   }
 }
 
@@ -99,10 +109,8 @@ export function tenantNames(config: Config): string[] {
   return names.length > 0 ? names : [openTenant(config).name]
 }
 
-/** The tenant with what may be called narrowed by further lists, such as those of the key that made a batch. */
-export function narrowModels(tenant: Tenant, further: ModelAccess | undefined): Tenant {
-  if (further === undefined || further.length === 0) return tenant
-  return { ...tenant, models: [...(tenant.models ?? []), ...further] }
+function budgetRulesOf({ budgets, webhooks }: Config): Tenant['budgetRules'] {
+  return { unknownPrice: budgets.unknown_price, operationsUrl: webhooks.operations_url ?? null }
 }
 
 function openTenant(config: Config): Tenant {
@@ -111,6 +119,7 @@ function openTenant(config: Config): Tenant {
     scopes: ['admin'],
     key: null,
     weight: 1,
+    budgetRules: budgetRulesOf(config),
     ...(config.cache.mode === 'off' ? { cache: 'off' as const } : {}),
     limits: { max_queued: config.jobs.max_queued },
   }
@@ -147,9 +156,12 @@ export function createKeyring(
   for (const { id, tenant: name, digest, scopes, models, budgets, expiresAt } of made) {
     const tenant = resolveTenant(config, name)
     if (tenant === null) continue
-    const narrowed = narrowModels(tenant, models === null ? undefined : [models])
+    const terms: KeyTerms = {
+      ...(models === null ? {} : { models: [models] }),
+      ...(budgets?.length ? { payers: [{ key: id, budgets }] } : {}),
+    }
     byDigest.set(digest, {
-      tenant: { ...narrowed, scopes, key: id, ...(budgets?.length ? { keyBudgets: budgets } : {}) },
+      tenant: { ...underTerms(tenant, terms), scopes, key: id },
       expiresAt,
     })
   }

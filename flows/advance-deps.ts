@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import type { KeyTerms } from '../config/key-terms.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
 import type { Jobs, NewJob } from '../jobs/jobs.ts'
 import type { JsonValue } from '../lib/json.ts'
@@ -10,12 +10,7 @@ export type AdvanceDeps = {
   prefix: string
   jobs: Pick<Jobs, 'createMany' | 'outcomes' | 'statuses' | 'cancel'>
   /** The job that a filled create object asks for, or why there is none. Null: the tenant is not configured any more. */
-  toJob: (
-    tenant: string,
-    create: JsonValue,
-    place: string,
-    models: ModelAccess | null,
-  ) => NewJob | FlowError | null
+  toJob: (tenant: string, create: JsonValue, place: string, terms: KeyTerms) => NewJob | FlowError | null
   /** The value kept for a step of a flow; undefined: none. */
   readValue: (tenant: string, id: string, step: number) => Promise<JsonValue | undefined>
   atRest: AtRest

@@ -1,3 +1,4 @@
+import { toWindows } from '../jobs/budgets.ts'
 import { InputError } from '../jobs/input-error.ts'
 import type { BulkOutcome, NewJob } from '../jobs/jobs.ts'
 import { createBreather } from '../lib/breathe.ts'
@@ -86,7 +87,7 @@ export async function createElements(
     const resolve = createResolver({ ...context, ...element }, defaultExpressionBounds)
     try {
       const create = step.job!.fill?.(resolve) ?? step.job!.value
-      const job = deps.toJob(tenant, create, `steps.${step.name}.job`, flow.record.models)
+      const job = deps.toJob(tenant, create, `steps.${step.name}.job`, flow.record.terms)
       if (job === null) return false
       if ('tenant' in job) made.push({ index, isRedo, job: ownJob(index, job) })
       else failElement(index, job)
@@ -100,18 +101,23 @@ export async function createElements(
 
   function ownJob(index: number, job: NewJob): NewJob {
     const { record } = flow
+    const { id, budgetNano } = record
+    const total =
+      budgetNano === null ? [] : [{ usd: budgetNano / 1e9, per: 'total' as const, time_zone: 'UTC' }]
+    const own = toWindows('flow', id, [...total, ...record.budgets], now)
+    const budgets = [...(job.limits.budgets ?? []), ...own]
     const attempt = attemptOf(state, index)
     const deadlines = [job.deadline, record.deadline].filter((time) => time !== null)
     return {
       ...job,
       id: flowJobId(record, number, index, attempt),
+      limits: budgets.length === 0 ? job.limits : { ...job.limits, budgets },
       flow: {
         id: record.id,
         step: number,
         name: step.name,
         element: index,
         attempt,
-        hasBudget: record.budgetNano !== null,
       },
       group: job.group ?? record.group,
       deadline: deadlines.length === 0 ? null : Math.min(...deadlines),
@@ -215,6 +221,10 @@ export async function createElements(
               'What the flow spent, and its open jobs, would come to more than budget_usd.',
             ),
           }
+        }
+        if (one.code === 'unpriced') {
+          failElement(index, toFlowError('invalid_request', 'The model has no price, and a budget counts.'))
+          return null
         }
         if (one.code === 'deadline_unreachable') {
           failElement(

@@ -1,4 +1,5 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import type { Budget } from '../config/budget-windows.ts'
+import type { KeyTerms } from '../config/key-terms.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 
 /** The states of a flow. */
@@ -68,10 +69,13 @@ export type FlowDefinition = {
 }
 
 /** A flow to be made. */
-export type NewFlow = {
+export type NewFlow = KeyTerms & {
   tenant: string
   definition: FlowDefinition
+  /** In all. */
   budgetUsd: number | null
+  /** In windows of time. */
+  budgets: readonly Budget[]
   /** Unix ms. */
   deadline: number | null
   webhook: { url: string; events: FlowWebhookEvent[] } | null
@@ -87,8 +91,6 @@ export type NewFlow = {
   requestId?: string
   /** The W3C `traceparent` under which it was made; its jobs belong to that trace. */
   trace?: string
-  /** What the key that made it may call. */
-  models?: ModelAccess
 }
 
 /** Why a step, or a flow, failed. */

@@ -1,4 +1,5 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import type { Budget } from '../config/budget-windows.ts'
+import { type KeyTerms, readTerms } from '../config/key-terms.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type CompiledFlow, compileFlow } from './compile.ts'
@@ -21,6 +22,7 @@ export type FlowRecord = {
   expiresAt: number | null
   deadline: number | null
   budgetNano: number | null
+  budgets: Budget[]
   costNano: number
   usage: FlowUsage
   counts: StepCounts
@@ -38,13 +40,23 @@ export type FlowRecord = {
   output: Buffer | null
   requestId: string | null
   trace: string | null
-  /** What the key that made it may call; null: what its tenant may. */
-  models: ModelAccess | null
+  /** Of the key that made it. */
+  terms: KeyTerms
 }
 
 /** What a list needs of a record. */
 export const SUMMARY_FIELDS = [
-  ...['status', 'name', 'created_at', 'finished_at', 'expires_at', 'deadline', 'budget_nano', 'cost_nano'],
+  ...[
+    'status',
+    'name',
+    'created_at',
+    'finished_at',
+    'expires_at',
+    'deadline',
+    'budget_nano',
+    'budgets',
+    'cost_nano',
+  ],
   ...['usage', 'counts', 'step_count', 'group', 'metadata', 'retries', 'deleted', 'error'],
 ]
 
@@ -76,6 +88,7 @@ export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): F
     expiresAt: number('expires_at'),
     deadline: number('deadline'),
     budgetNano: number('budget_nano'),
+    budgets: json<Budget[]>('budgets', []),
     costNano: number('cost_nano') ?? 0,
     usage: json('usage', noUsage),
     counts: json('counts', { total: stepCount, completed: 0, failed: 0, skipped: 0 }),
@@ -90,7 +103,7 @@ export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): F
     output: fields.get('output') ?? null,
     requestId: text('request_id'),
     trace: text('trace'),
-    models: json<ModelAccess | null>('models', null),
+    terms: readTerms({ models: text('models'), payers: text('payers') }),
   }
 }
 

@@ -94,7 +94,8 @@ export function startFlowRunner(deps: FlowRunnerDeps): FlowRunner {
       }
       await visitAll(flows, visitFlow, fail, { atOnce: CLAIMED_AT_ONCE })
     } finally {
-      dueAt.set(tenant, Math.min(dueAt.get(tenant)!, performance.now() + restMs))
+      // Without an entry all tenants were woken meanwhile.
+      dueAt.set(tenant, Math.min(dueAt.get(tenant) ?? 0, performance.now() + restMs))
     }
   }
 

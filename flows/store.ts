@@ -1,3 +1,4 @@
+import { writeTerms } from '../config/key-terms.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
 import type { Delivery } from '../jobs/job.ts'
 import type { Jobs } from '../jobs/jobs.ts'
@@ -106,13 +107,14 @@ export function createFlows(
         step_count: String(Object.keys(definition.steps).length),
       }
       if (flow.budgetUsd !== null) fields.budget_nano = String(Math.round(flow.budgetUsd * 1e9))
+      if (flow.budgets.length > 0) fields.budgets = JSON.stringify(flow.budgets)
       if (flow.deadline !== null) fields.deadline = String(flow.deadline)
       if (webhook !== null) fields.webhook = JSON.stringify(webhook)
       if (flow.group !== null) fields.group = flow.group
       if (Object.keys(flow.metadata).length > 0) fields.metadata = JSON.stringify(flow.metadata)
       if (flow.requestId !== undefined) fields.request_id = flow.requestId
       if (flow.trace !== undefined) fields.trace = flow.trace
-      if (flow.models !== undefined) fields.models = JSON.stringify(flow.models)
+      for (const [name, text] of Object.entries(writeTerms(flow))) if (text !== '') fields[name] = text
       const [kind, made] = (await scripts('create', root, [
         id,
         flow.idempotencyKey ?? '',

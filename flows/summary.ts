@@ -1,3 +1,4 @@
+import type { Budget } from '../config/budget-windows.ts'
 import type { FlowError, FlowStatus, FlowUsage } from './flow.ts'
 import type { FlowRecord, StepCounts } from './record.ts'
 
@@ -12,6 +13,7 @@ export type FlowSummary = {
   usage: FlowUsage
   cost_usd: number
   budget_usd: number | null
+  budgets: Budget[]
   deadline: string | null
   group: string | null
   metadata: Record<string, string>
@@ -31,6 +33,7 @@ export function showSummary(record: FlowRecord, openError: (stored: string) => F
     usage: record.usage,
     cost_usd: record.costNano / 1e9,
     budget_usd: record.budgetNano === null ? null : record.budgetNano / 1e9,
+    budgets: record.budgets,
     deadline: showTime(record.deadline),
     group: record.group,
     metadata: record.metadata,

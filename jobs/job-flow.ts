@@ -1,8 +1,8 @@
 import type { JobFlow } from './jobs.ts'
 
 /** As a record keeps it; `tell_flow` of lua/common.lua reads it. */
-export function encodeJobFlow({ id, step, element, attempt, hasBudget, name }: JobFlow): string {
-  return `${id} ${step} ${element} ${attempt} ${hasBudget ? 'b' : '-'} ${name}`
+export function encodeJobFlow({ id, step, element, attempt, name }: JobFlow): string {
+  return `${id} ${step} ${element} ${attempt} - ${name}`
 }
 
 /** What a job shows of its flow. */

@@ -216,9 +216,15 @@ export type GroupEntry = Omit<GroupSummary, 'estimated_finish_at'> & {
 
 export type Delivery = {
   id: string
-  /** Of the job, or of the flow. */
+  /** Of the job, of the flow, or of what is told of a budget. */
   job_id: string
-  event: WebhookEvent | 'flow.completed' | 'flow.failed' | 'flow.cancelled'
+  event:
+    | WebhookEvent
+    | 'flow.completed'
+    | 'flow.failed'
+    | 'flow.cancelled'
+    | 'budget.warning'
+    | 'budget.exhausted'
   url: string
   status: 'pending' | 'delivered' | 'failed'
   created_at: string

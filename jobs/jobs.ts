@@ -1,4 +1,5 @@
 import type { JsonObject } from '../lib/json.ts'
+import type { BudgetShortage, BudgetWindow } from './budgets.ts'
 import type { Cancelled, CancelOptions, OpenFilter } from './cancel-filter.ts'
 import type { FailedFilter, FailedRequest, FailureCounts, Redriven, RedriveOptions } from './failed.ts'
 import type { FairKeyLimits } from './fair-key.ts'
@@ -111,8 +112,6 @@ export type JobFlow = {
   name: string
   element: number
   attempt: number
-  /** Whether its expected cost counts against a budget of the flow. */
-  hasBudget: boolean
 }
 
 /** What the output of a request without a cap costs. */
@@ -122,17 +121,6 @@ export type OpenOutput = {
   unlearned: number
   most: number | null
   choices: number
-}
-
-/** What may be spent in a window of time. */
-export type BudgetWindow = {
-  /** `tenant`, or the id of a key. */
-  whose: string
-  usd: number
-  /** Unix ms: of the window, and the end of the one that follows. */
-  start: number
-  end: number
-  nextEnd: number
 }
 
 /** The tenant's limits, by the configuration at the submission. */
@@ -145,8 +133,12 @@ export type TenantLimits = {
   budgetUsdPerDay: number | null
   /** Of each fair key; without it they have none. */
   perFairKey?: FairKeyLimits
-  /** Budgets of windows, of the tenant and of the key that was sent; without it none. */
+  /** Budgets of windows, of the tenant, its fair key, the keys that pay and the flow; without it none. Those of its group the store knows. */
   budgets?: readonly BudgetWindow[]
+  /** The address that hears of budgets; without it none. */
+  operationsUrl?: string
+  /** What the job costs is not known, and budgets refuse that; without it they do not see it. */
+  refusesUnpriced?: true
 }
 
 /** Why a job is refused now. */
@@ -165,8 +157,12 @@ export type Refusal = {
     | 'flow_over'
     /** The flow's spending and its open jobs would exceed `budget_usd`. */
     | 'flow_budget_exhausted'
+    /** Its model has no price, a budget counts, and `budgets.unknown_price` is `refuse`. */
+    | 'unpriced'
   /** When a new try may succeed; null if that depends on other jobs. */
   retryAfterMs: number | null
+  /** The budget that has no room; without it none is known. */
+  shortage?: BudgetShortage
 }
 
 /** What one job takes from its lane. It is known before the job is fetched. */

@@ -58,7 +58,7 @@ export function readScripts(): Map<ScriptName, string> {
     NAMES.map((name) => {
       const part = PARTS[name]
       const shared = [common, ...(part === undefined ? [] : [read(part)])]
-      const writers = ['write_fair_keys', 'write_gathered', 'write_learned']
+      const writers = ['write_fair_keys', 'write_accounts', 'write_gathered', 'write_learned']
       return [name, withEventReferences(shared, read(name), writers, 'with_released(answer_of_script)')]
     }),
   )

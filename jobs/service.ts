@@ -13,6 +13,7 @@ import { exportFailed } from './export-failed.ts'
 import { createFailures } from './failures.ts'
 import { followGroup, followJob } from './follow.ts'
 import { gatherCalls } from './gather-calls.ts'
+import { createKnownGroupBudgets } from './group-budgets.ts'
 import { createGroups } from './groups.ts'
 import { type Job, type JobEvent, JobStatus } from './job.ts'
 import type { BulkOutcome, CreateOutcome, Following, Jobs, NewJob } from './jobs.ts'
@@ -50,6 +51,9 @@ const MEMORY_SHORT_MS = 5000
 /** Most jobs that one script accepts, and most bytes of their bodies together. */
 const MOST_CREATED = 16
 const MOST_CREATED_BYTES = 256 * 1024
+
+/** Budgets of a group that change so often while one job is submitted are not waited for. */
+const MOST_BUDGET_CHANGES = 5
 
 /** What jobs need of the webhook store, which implements it. */
 export type Deliveries = Pick<Jobs, 'redeliver'> & {
@@ -106,6 +110,7 @@ export function createJobs(deps: Deps): Jobs {
 
   const reader = createReader({ redis, queues, forecaster: deps.forecaster, atRest, render })
   const groups = createGroups({ redis, reader, rootOf })
+  const groupBudgets = createKnownGroupBudgets()
   const models = createModelBound({ redis, scripts, rootOf })
   const failures = createFailures({
     ...{ redis, rootOf, now: deps.now },
@@ -145,10 +150,21 @@ export function createJobs(deps: Deps): Jobs {
     within: 'tick',
   })
 
-  async function createOne(prepared: PreparedJob): Promise<[Buffer, ...unknown[]]> {
-    const answer = await gathered(prepared)
-    if (answer[0].toString() === 'failed') throw new Error(`the create script: ${answer[1]}`)
-    return answer
+  /** Where the budgets of its group are others than were known here, the job is prepared and handed in again. */
+  async function createOne(
+    first: PreparedJob,
+    prepareAgain: (prepared: PreparedJob) => PreparedJob,
+  ): Promise<[Buffer, ...unknown[]]> {
+    let prepared = first
+    for (let changes = 0; changes < MOST_BUDGET_CHANGES; changes++) {
+      const answer = await gathered(prepared)
+      const kind = answer[0].toString()
+      if (kind === 'failed') throw new Error(`the create script: ${answer[1]}`)
+      if (kind !== 'group_budgets') return answer
+      groupBudgets.learn(rootOf(first.job.tenant), first.job.group!, String(answer[1]))
+      prepared = prepareAgain(prepared)
+    }
+    throw new Error('the budgets of the group of a job change all the time')
   }
 
   type Awaited = { id: string; replyTo: string }
@@ -176,9 +192,9 @@ export function createJobs(deps: Deps): Jobs {
       deps.memoryAdmission.isShort(),
       models.findRefused(jobs),
     ])
-    const prepareOne = (job: NewJob) => {
+    const prepareOne = (job: NewJob, known?: PreparedJob) => {
       const limits = isFull || isShort || tooMany.has(job) ? { ...job.limits, maxQueued: 0 } : job.limits
-      const id = awaited?.id ?? job.id ?? deps.newId()
+      const id = known?.id ?? awaited?.id ?? job.id ?? deps.newId()
       const isUrgent = job.isAwaited && !isForLater(job) && job.gather === undefined
       const workerChannel = isUrgent ? deps.openLanes?.pick(job.lane) : null
       const root = rootOf(job.tenant)
@@ -192,6 +208,8 @@ export function createJobs(deps: Deps): Jobs {
         replyTo,
         workerChannel ?? null,
         isBrief,
+        groupBudgets.get(root, job.group),
+        deps.now(),
       )
     }
     // Hashing and packing a large body takes a whole turn of the event loop.
@@ -206,7 +224,8 @@ export function createJobs(deps: Deps): Jobs {
       }
     })
     const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
-    const answers = (await Promise.allSettled(sent.map(createOne))).values()
+    const created = sent.map((one) => createOne(one, (known) => prepareOne(one.job, known)))
+    const answers = (await Promise.allSettled(created)).values()
     deps.queueAdmission.fill(jobs.length)
     await deps.confirm?.()
     const settled = prepared.map((one, index): Settled => {

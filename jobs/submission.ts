@@ -1,7 +1,9 @@
 import type { AtRest } from './at-rest.ts'
+import { encodeBudgets, readShortage, toWindows } from './budgets.ts'
 import { contentHash, hashCanonical } from './content-hash.ts'
 import { digestFairKey, encodeFairKeyLimits, fairKeyOfBody } from './fair-key.ts'
 import { encodeGatherPlan } from './gather-plan.ts'
+import type { GroupBudgets } from './group-budgets.ts'
 import type { JobType } from './job.ts'
 import { encodeJobFlow } from './job-flow.ts'
 import type { JobCost, NewJob, Refusal } from './jobs.ts'
@@ -69,6 +71,8 @@ export function entryOf({ job, id }: Pick<Submitted, 'job' | 'id'>, createdAt: n
  * @param replyTo channel for the end of the job
  * @param workerChannel channel of a worker that may take it at once
  * @param isBrief the answer has only the state of a known or answered job, without its record or its result
+ * @param groupBudgets of its group, as far as this process knows; null: none
+ * @param now Unix ms
  */
 export function prepare(
   atRest: AtRest,
@@ -79,6 +83,8 @@ export function prepare(
   replyTo: string | null,
   workerChannel: string | null,
   isBrief: boolean,
+  groupBudgets: GroupBudgets | null,
+  now: number,
 ) {
   const job: NewJob =
     asked.fairKey === undefined
@@ -136,12 +142,16 @@ export function prepare(
     job.group ?? '',
     job.deadline ?? '',
     job.limits.requestsPerMinute ?? '',
-    encodeBudgets(job.limits),
-    encodeEstimate(job.lane, job),
+    encodeBudgets(job.limits.budgetUsdPerDay, job.limits.operationsUrl ?? null, [
+      ...ownBudgets(job),
+      ...toWindows('group', job.group, groupBudgets?.budgets ?? [], now),
+    ]),
+    job.limits.refusesUnpriced ? 'unpriced' : encodeEstimate(job.lane, job),
     job.earliestStart == null ? '' : Math.round(job.earliestStart),
     workerChannel ?? '',
     workerChannel === null ? '' : JSON.stringify(entryOf({ job, id }, 0)),
     isBrief ? '1' : '',
+    groupBudgets?.version ?? '',
     ...[...record].flat(),
   ]
   return { job, id, hash, record, args }
@@ -160,12 +170,11 @@ function encodeMostOpen({ limits, cost }: NewJob): string {
   return `${maxQueued} ${cost.fairKey} ${perFairKey.maxQueued ?? '-'} ${encodeFairKeyLimits(perFairKey)}`
 }
 
-/** As create.lua reads it. */
-function encodeBudgets({ budgetUsdPerDay, budgets = [] }: NewJob['limits']): string {
-  const windows = budgets.map(
-    ({ whose, usd, start, end, nextEnd }) => ` ${whose} ${Math.round(usd * 1e9)} ${start} ${end} ${nextEnd}`,
+/** With the digest of the fair key, of which the job's cost has it by now. */
+function ownBudgets({ limits, cost }: NewJob) {
+  return (limits.budgets ?? []).map((window) =>
+    window.owner === 'fair_key' ? { ...window, name: cost.fairKey ?? null } : window,
   )
-  return `${budgetUsdPerDay ?? ''}${windows.join('')}`
 }
 
 /** Equal for two requests with one idempotency key that are the same request. */
@@ -239,6 +248,7 @@ const REFUSALS: Record<Refusal['code'], true> = {
   memory_short: true,
   flow_over: true,
   flow_budget_exhausted: true,
+  unpriced: true,
 }
 
 export function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {
@@ -246,5 +256,9 @@ export function isRefused(kind: Submitted['kind']): kind is Refusal['code'] {
 }
 
 export function toRefusal(code: Refusal['code'], rest: unknown[]): Refusal {
-  return { kind: 'refused', code, retryAfterMs: rest.length > 0 ? Number(String(rest[0])) : null }
+  const [after = '', ...more] = rest.map(String)
+  const retryAfterMs = after === '' ? null : Number(after)
+  const isOfBudget = code === 'budget_exhausted' || code === 'flow_budget_exhausted'
+  const shortage = isOfBudget ? readShortage(more) : null
+  return { kind: 'refused', code, retryAfterMs, ...(shortage === null ? {} : { shortage }) }
 }

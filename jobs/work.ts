@@ -45,7 +45,7 @@ export type Intent = {
   waitedFor: WaitingFor | null
   /** The tier of service that its jobs ask for; absent: standard. */
   tier?: Tier
-  /** Expected cost of a job's call on this lane, for tenants with a budget; null: as reserved. */
+  /** Expected cost of a job's call on this lane, for jobs that count against a budget; null: as reserved. */
   estimate?: (cost: JobCost) => MoneyEstimate | null
 }
 
@@ -240,12 +240,14 @@ export function createWork(deps: {
 
   type Budget = { budget: number | ''; expected: string }
 
-  /** The tenant's budget and the expected cost of the call; '' without a budget. */
+  /** The tenant's budget of a UTC day ('' none), and the expected cost of the call: the store knows which further budgets the job has. */
   function budgetFor({ tenant, cost }: Held, { provider, model, estimate }: Intent): Budget {
     const budget = deps.budgetOf?.(tenant) ?? null
-    if (budget === null) return { budget: '', expected: '' }
     const money = estimate?.(cost) ?? null
-    return { budget, expected: money === null ? '' : encodeEstimate(`${provider}/${model}`, money) }
+    return {
+      budget: budget ?? '',
+      expected: money === null ? '' : encodeEstimate(`${provider}/${model}`, money),
+    }
   }
 
   /** The limits of the tenant's fair keys, for a job that has one. */

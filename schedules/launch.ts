@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import type { KeyTerms } from '../config/key-terms.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { RunError, Target } from './schedule.ts'
 
@@ -10,8 +10,8 @@ export type LaunchOrder = {
   scheduledFor: number
   /** The same key makes the same job or flow. */
   idempotencyKey: string
-  /** What may be called; null: what the tenant may. */
-  models: ModelAccess | null
+  /** Of the key that gave the create object. */
+  terms: KeyTerms
 }
 
 export type Launched =

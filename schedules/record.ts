@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import { readTerms, writeTerms } from '../config/key-terms.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { keepSource, keepSourcesAt, sourceOf } from '../lib/json-source.ts'
 import { isSealed, type Sealer, UnreadableError } from '../lib/sealer.ts'
@@ -27,7 +27,7 @@ export function toFields(
     ['max_runs', text(settings.maxRuns)],
     ['paused', settings.paused ? '1' : '0'],
     ['metadata', JSON.stringify(settings.metadata)],
-    ['models', settings.models === undefined ? '' : JSON.stringify(settings.models)],
+    ...Object.entries(writeTerms(settings)),
     ['create', sealCreate(settings.create, place, sealer)],
   ]
   return fields.flat()
@@ -90,7 +90,7 @@ export function toSchedule(
     maxRuns: number('max_runs'),
     paused: text('paused') === '1',
     metadata: JSON.parse(text('metadata') ?? '{}') as Record<string, string>,
-    ...(text('models') === null ? {} : { models: JSON.parse(text('models')!) as ModelAccess }),
+    ...readTerms({ models: text('models'), payers: text('payers') }),
     create: tryOpen(record.create, { root: place.root, id }, sealer),
     declared: text('declared') === '1',
     createdAt: number('created_at') ?? 0,

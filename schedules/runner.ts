@@ -146,7 +146,7 @@ async function runSlot(
     schedule: id,
     scheduledFor: slot,
     idempotencyKey: slotKey(id, slot),
-    models: due.models,
+    terms: due.terms,
   })
   if (launched.kind === 'created')
     return { slot, outcome: RunOutcome.created, made: launched.id, error: null }

@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import type { KeyTerms } from '../config/key-terms.ts'
 import type { JsonObject } from '../lib/json.ts'
 
 /** What a schedule makes at each of its slots: a job or a flow. */
@@ -24,19 +24,18 @@ export type Timing = {
 }
 
 /** A schedule as it was asked for, checked. */
-export type ScheduleSettings = Timing & {
-  name: string | null
-  target: Target
-  /** The create object, as `POST /v1/jobs` or `POST /v1/flows` takes it. */
-  create: JsonObject
-  overlap: Overlap
-  catchUp: CatchUp
-  maxRuns: number | null
-  paused: boolean
-  metadata: Record<string, string>
-  /** What the key that gave the create object may call; without it what its tenant may. */
-  models?: ModelAccess
-}
+export type ScheduleSettings = Timing &
+  KeyTerms & {
+    name: string | null
+    target: Target
+    /** The create object, as `POST /v1/jobs` or `POST /v1/flows` takes it. */
+    create: JsonObject
+    overlap: Overlap
+    catchUp: CatchUp
+    maxRuns: number | null
+    paused: boolean
+    metadata: Record<string, string>
+  }
 
 export const RunOutcome = {
   created: 'created',

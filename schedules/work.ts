@@ -1,4 +1,4 @@
-import type { ModelAccess } from '../config/model-access.ts'
+import { type KeyTerms, readTerms } from '../config/key-terms.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import { dueTenantsKey } from './keys.ts'
@@ -33,8 +33,8 @@ export type DueSchedule = Timing & {
   catchUp: CatchUp
   /** The job or flow of the slot before; null: there is none. */
   previous: string | null
-  /** What may be called; null: what the tenant may. */
-  models: ModelAccess | null
+  /** Of the key that gave the create object. */
+  terms: KeyTerms
 }
 
 export type SettledSlot = { slot: number; outcome: RunOutcome; made: string | null; error: RunError | null }
@@ -86,6 +86,7 @@ const FIELDS = [
   'catch_up',
   'previous',
   'models',
+  'payers',
 ] as const
 
 export function createScheduleWork(
@@ -117,7 +118,7 @@ export function createScheduleWork(
       overlap: record.overlap as Overlap,
       catchUp: record.catch_up as CatchUp,
       previous: record.previous || null,
-      models: record.models ? (JSON.parse(record.models) as ModelAccess) : null,
+      terms: readTerms(record),
     }
   }
 

@@ -2,6 +2,7 @@ import { createTenantEvents, type TenantEvents } from '../events/events.ts'
 import type { Followed } from '../events/followed.ts'
 import { createTips } from '../events/tips.ts'
 import { createFlowEvents } from '../flows/event-source.ts'
+import { BUDGET_PREFIX, createBudgetEvents } from '../jobs/budget-events.ts'
 import { createJobEvents } from '../jobs/event-source.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import type { PubSub } from '../jobs/pubsub.ts'
@@ -28,6 +29,7 @@ export function openTenantEvents(
     sources: {
       job_: createJobEvents({ redis, reader: createReader(deps) }),
       flow_: createFlowEvents({ redis, atRest: deps.atRest, read: deps.readFlow }),
+      [BUDGET_PREFIX]: createBudgetEvents({ redis }),
     },
     now,
   })

@@ -16,6 +16,7 @@ import { createFlowScripts } from '../flows/scripts.ts'
 import { createFlows } from '../flows/store.ts'
 import { createActiveTenants, touchingTenants } from '../jobs/active-tenants.ts'
 import { createAtRest } from '../jobs/at-rest.ts'
+import { createBudgets } from '../jobs/budget-usage.ts'
 import { createDueTimers } from '../jobs/due-timers.ts'
 import { tenantOf, tenantRoot, wakeChannel } from '../jobs/keys.ts'
 import { createMaintenance } from '../jobs/maintenance.ts'
@@ -244,6 +245,7 @@ export function createJobStore(deps: JobStoreDeps) {
       ...{ redis, root, queues, now },
       wake: (lane) => redis.publish(wakeChannel(prefix), lane),
     }),
+    budgets: createBudgets({ redis, rootOf: root, now }),
     tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
     ...{ files, fileContents, heldFiles, fileLinks: createFileLinks({ redis, prefix }) },
     batches: createBatches({

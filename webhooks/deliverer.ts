@@ -27,8 +27,10 @@ export type WebhookDeliveryDeps = {
   /** Waits before each attempt, ms. Read at each attempt, so that a new configuration counts at once. */
   schedule: () => readonly number[]
   tenants: () => Promise<string[]>
-  /** The job, or the flow, as it stands; null when it was deleted. */
-  loadSubject: (tenant: string, id: string) => Promise<WebhookSubject | null>
+  /** The job, or the flow, as it stands, or what is told of a budget; null when it was deleted. */
+  loadSubject: (
+    delivery: Pick<ClaimedDelivery, 'tenant' | 'jobId' | 'event'>,
+  ) => Promise<WebhookSubject | null>
   /** The public address of the API, without a slash at its end. */
   linkBase: () => string
   log: Pick<Logger, 'warn' | 'error'>
@@ -241,7 +243,7 @@ export function createWebhookDelivery(deps: WebhookDeliveryDeps): WebhookDeliver
       return noteNext(delivery.tenant, early)
     }
 
-    const job = await loadSubject(delivery.tenant, delivery.jobId)
+    const job = await loadSubject(delivery)
     // Too late to record it before the next claim for sure: that claim sends it.
     if (performance.now() > leaseEndsAt - leaseMs * LEASE_MARGIN_SHARE) return
     const at = new Date(now()).toISOString()

@@ -5,6 +5,8 @@ export type WebhookEvent =
   | 'flow.completed'
   | 'flow.failed'
   | 'flow.cancelled'
+  | 'budget.warning'
+  | 'budget.exhausted'
 
 export type DeliveryAttempt = {
   at: string
@@ -19,7 +21,7 @@ export type DeliveryAttempt = {
 /** One webhook on its way to its receiver, as clients see it. Times are RFC 3339 UTC with milliseconds. */
 export type WebhookDeliveryView = {
   id: string
-  /** Of the job, or of the flow. */
+  /** Of the job, of the flow, or of what is told of a budget. */
   job_id: string
   event: WebhookEvent
   url: string

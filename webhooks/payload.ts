@@ -5,7 +5,7 @@ import type { WebhookEvent } from './delivery.ts'
 /** Results larger than this (as JSON, in bytes) are left out; the receiver fetches them. */
 const MAX_RESULT_BYTES = 256 * 1024
 
-/** The subject of a webhook: a job, or a flow with its steps. */
+/** The subject of a webhook: a job, a flow with its steps, or what is told of a budget. */
 export type WebhookSubject = {
   id: string
   result?: JsonObject | null

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type Batch, isBatchId, isOver } from '../../batches/batch.ts'
+import { termsOf } from '../../config/key-terms.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
@@ -65,7 +66,8 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
       },
     },
     async (request, reply) => {
-      const { name: tenant, models } = tenantOf(request)
+      const owner = tenantOf(request)
+      const { name: tenant } = owner
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       await refuseWithoutMemory(deps)
       const file = await files.create(
@@ -87,7 +89,7 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
           metadata: null,
           outputExpiresAfter: KEPT_DAYS * 86_400,
           ...originOf(request),
-          ...(models === undefined ? {} : { models }),
+          ...termsOf(owner),
         },
         key,
       )

@@ -1,7 +1,8 @@
 import type { Batch, BatchEndpoint, LineFailure } from '../../batches/batch.ts'
 import { checkLine, isFault, type LineFault } from '../../batches/check-line.ts'
+import { termsOf, underTerms } from '../../config/key-terms.ts'
 import type { Config } from '../../config/schema.ts'
-import { narrowModels, resolveTenant } from '../../config/tenants.ts'
+import { resolveTenant } from '../../config/tenants.ts'
 import type { Job, JobError } from '../../jobs/job.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import type { JsonObject, JsonValue } from '../../lib/json.ts'
@@ -75,7 +76,7 @@ export function createBatchLineReader(deps: SubmitDeps & { config: () => Config 
     async read(text, { batch, index }) {
       const owner = resolveTenant(deps.config(), batch.tenant)
       if (owner === null) return null
-      const tenant = narrowModels(owner, batch.models)
+      const tenant = underTerms(owner, termsOf(batch))
       const found = await readEnvelope(text, batch.endpoint)
       // It was none of these when the batch was validated.
       if (isFault(found)) return { customId: '', made: { code: found.code, message: found.message } }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { NewBatch } from '../../batches/batch.ts'
+import { termsOf } from '../../config/key-terms.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, checkId, notFound } from '../errors.ts'
@@ -38,7 +39,8 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       },
     },
     async (request, reply) => {
-      const { name: tenant, models } = tenantOf(request)
+      const owner = tenantOf(request)
+      const { name: tenant } = owner
       const { body } = request
       const key = parseIdempotencyKey(request.headers['idempotency-key'])
       await refuseWithoutMemory(deps)
@@ -57,7 +59,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
         metadata: body.metadata ?? null,
         outputExpiresAfter: body.output_expires_after?.seconds ?? null,
         ...originOf(request),
-        ...(models === undefined ? {} : { models }),
+        ...termsOf(owner),
       }
       const outcome = await batches.create(tenant, batch, key)
       if (outcome.kind === 'conflict') throw keyReused()

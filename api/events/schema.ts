@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { budgetEvents } from '../../jobs/budget-events.ts'
 import { JobType } from '../../jobs/job.ts'
 import type { EventFilter } from '../../lib/event-references.ts'
 import { ApiError, idPatterns } from '../errors.ts'
@@ -10,13 +11,14 @@ const DELTA = 'job.delta'
 const eventNames = [
   ...['job.queued', 'job.started', DELTA, 'job.retrying', 'job.completed', 'job.failed', 'job.cancelled'],
   ...['flow.started', 'flow.completed', 'flow.failed', 'flow.cancelled'],
+  ...budgetEvents,
   ...['step.started', 'step.completed', 'step.failed', 'step.skipped', 'step.waiting'],
 ]
 
 /** What of a tenant's events is asked for, as members of a query or of a message. */
 export const eventFilterShape = {
   type: z.enum(JobType).optional().describe('Of jobs of this type.'),
-  group: groupSchema.optional().describe('Of jobs of this group.'),
+  group: groupSchema.optional().describe('Of jobs of this group, of its flows and its budgets.'),
   lane: z
     .string()
     .min(1)

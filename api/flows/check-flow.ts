@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { termsOf } from '../../config/key-terms.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { type CompiledFlow, compileFlow, FlowFault } from '../../flows/compile.ts'
 import { type FlowDefinition, flowWebhookEvents, type NewFlow } from '../../flows/flow.ts'
@@ -62,6 +63,7 @@ export async function checkFlow(
     tenant: tenant.name,
     definition,
     budgetUsd: create.budget_usd ?? null,
+    budgets: create.budgets ?? [],
     deadline,
     webhook: webhook ? { url: webhook.url, events: [...new Set(webhook.events ?? flowWebhookEvents)] } : null,
     group: create.group ?? null,
@@ -72,7 +74,7 @@ export async function checkFlow(
       canonicalizeText(text, () => false),
     ),
     mostOpen: bounds.max_open,
-    ...(tenant.models === undefined ? {} : { models: tenant.models }),
+    ...termsOf(tenant),
   }
 }
 

@@ -1,5 +1,5 @@
-import type { ModelAccess } from '../../config/model-access.ts'
-import { narrowModels, resolveTenant } from '../../config/tenants.ts'
+import { type KeyTerms, underTerms } from '../../config/key-terms.ts'
+import { resolveTenant } from '../../config/tenants.ts'
 import { type FlowError, toFlowError } from '../../flows/flow.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import type { JsonValue } from '../../lib/json.ts'
@@ -18,11 +18,11 @@ export function createFlowJobMaker(deps: FlowCheckDeps) {
     tenantName: string,
     create: JsonValue,
     place: string,
-    models: ModelAccess | null,
+    terms: KeyTerms,
   ): NewJob | FlowError | null => {
     const owner = resolveTenant(deps.config(), tenantName)
     if (owner === null) return null
-    const tenant = narrowModels(owner, models ?? undefined)
+    const tenant = underTerms(owner, terms)
     try {
       return toNewJob(tenant, parseRequest(createJobSchema, create, place, place), null, deps)
     } catch (error) {

@@ -1,8 +1,10 @@
 import { z } from 'zod'
+import { keyBudgets } from '../../config/schema.ts'
 import { parseDuration } from '../../config/units.ts'
 import { FlowStatus, flowWebhookEvents, StepStatus } from '../../flows/flow.ts'
 import { groupSchema, metadataSchema, timeSchema } from '../jobs/create-schema.ts'
 import { jobErrorSchema, jobSchema, usageSchema } from '../jobs/schema.ts'
+import { shownBudgets } from '../schemas/budgets.ts'
 import { listSchema } from '../schemas/common.ts'
 
 /** Longest wait for a signal, ms. */
@@ -93,6 +95,9 @@ export const createFlowSchema = z
       .max(1e6)
       .nullish()
       .describe('Most that its jobs may cost, those under way included.'),
+    budgets: keyBudgets
+      .nullish()
+      .describe('What its jobs may cost in a day, a week or a month; they wait for the next window.'),
     deadline: timeSchema.nullish().describe('A flow that has not ended by then fails.'),
     webhook: webhook.nullish(),
     group: groupSchema.nullish().describe('Of its jobs that name none themselves.'),
@@ -116,6 +121,7 @@ const flowSummarySchema = z
     usage: usageSchema.describe('Of all its jobs.'),
     cost_usd: z.number().describe('USD, of all calls made for it.'),
     budget_usd: z.number().nullable(),
+    budgets: shownBudgets,
     deadline: time.nullable(),
     group: z.string().nullable(),
     metadata: z.record(z.string(), z.string()),

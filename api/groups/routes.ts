@@ -1,12 +1,32 @@
 import { z } from 'zod'
+import { groupBudgets } from '../../config/schema.ts'
+import type { BudgetUsage } from '../../jobs/budget-usage.ts'
 import type { GroupEntry, GroupPlace } from '../../jobs/job.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
-import { checkId, notFound } from '../errors.ts'
+import { ApiError, checkId, idPatterns, notFound } from '../errors.ts'
 import { groupEntrySchema, groupSummarySchema } from '../jobs/schema.ts'
+import { budgetUsageSchema } from '../schemas/budgets.ts'
 import { errorResponses, listSchema, pageQuery } from '../schemas/common.ts'
 
 const tags = ['Groups']
+
+const groupParams = z.object({ group: z.string() })
+const groupForm = 'expected 1 to 128 letters, digits or . _ : -'
+
+const groupSchema = groupSummarySchema
+  .extend({ budgets: z.array(budgetUsageSchema).describe('Those that were set for it, and how they stand.') })
+  .meta({ id: 'Group' })
+
+const setBudgetSchema = z.union([groupBudgets.element, z.strictObject({ budgets: groupBudgets.min(1) })])
+
+const groupBudgetSchema = z
+  .object({
+    object: z.literal('group_budget'),
+    group: z.string(),
+    budgets: z.array(budgetUsageSchema),
+  })
+  .meta({ id: 'GroupBudget' })
 
 /** A group moves when it changes, so a page begins behind a place and not behind a name. */
 const cursor = z
@@ -61,13 +81,89 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'getGroup',
         summary: 'Count the jobs of a group',
         params: z.object({ group: z.string() }),
-        response: { 200: groupSummarySchema, ...errorResponses },
+        response: { 200: groupSchema, ...errorResponses },
       },
     },
     async (request) => {
-      const summary = await deps.jobs.group(tenantOf(request).name, checkId(request.params.group, 'group'))
+      const { name } = tenantOf(request)
+      const group = checkId(request.params.group, 'group')
+      const [summary, budgets] = await Promise.all([
+        deps.jobs.group(name, group),
+        deps.budgets.ofGroup(name, group),
+      ])
       if (summary === null) throw notFound('group')
-      return summary
+      return { ...summary, budgets: budgets ?? [] }
     },
   )
+
+  app.get(
+    '/v1/groups/:group/budget',
+    {
+      config: { access: 'read' },
+      schema: {
+        tags,
+        operationId: 'getGroupBudget',
+        summary: 'Read the budgets of a group, and how they stand',
+        params: groupParams,
+        response: { 200: groupBudgetSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const group = checkId(request.params.group, 'group')
+      const budgets = await deps.budgets.ofGroup(tenantOf(request).name, group)
+      if (budgets === null) throw notFound('budget')
+      return toBudgetAnswer(group, budgets)
+    },
+  )
+
+  app.put(
+    '/v1/groups/:group/budget',
+    {
+      config: { access: 'jobs' },
+      schema: {
+        tags,
+        operationId: 'setGroupBudget',
+        summary: 'Set what the jobs of a group may cost',
+        description:
+          'One budget, or several as `budgets`. Without `per` it is for the group as long as there is one. It counts the jobs that are ' +
+          'taken from then on, and takes the place of what was set before; what was spent in a window stays spent.',
+        params: groupParams,
+        body: setBudgetSchema,
+        response: { 200: groupBudgetSchema, ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { name } = tenantOf(request)
+      if (!idPatterns.group.test(request.params.group)) {
+        throw new ApiError('invalid_request', `group: ${groupForm}`, { param: 'group' })
+      }
+      const { group } = request.params
+      const { body } = request
+      const budgets = 'budgets' in body ? body.budgets : [body]
+      return toBudgetAnswer(group, await deps.budgets.setOfGroup(name, group, budgets))
+    },
+  )
+
+  app.delete(
+    '/v1/groups/:group/budget',
+    {
+      config: { access: 'jobs' },
+      schema: {
+        tags,
+        operationId: 'deleteGroupBudget',
+        summary: 'Remove the budgets of a group',
+        params: groupParams,
+        response: { 204: z.null(), ...errorResponses },
+      },
+    },
+    async (request, reply) => {
+      const group = checkId(request.params.group, 'group')
+      if (!(await deps.budgets.removeOfGroup(tenantOf(request).name, group))) throw notFound('budget')
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+function toBudgetAnswer(group: string, budgets: BudgetUsage[]) {
+  return { object: 'group_budget' as const, group, budgets }
 }

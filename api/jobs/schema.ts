@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { flowWebhookEvents } from '../../flows/flow.ts'
+import { budgetEvents } from '../../jobs/budget-events.ts'
 import { JobStatus, JobType, Priority, Tier } from '../../jobs/job.ts'
 import { listSchema, statusCountsSchema } from '../schemas/common.ts'
 import { webhookEventSchema } from './create-schema.ts'
@@ -188,7 +189,7 @@ export const deliverySchema = z
   .object({
     id: z.string(),
     job_id: z.string().describe('Of the job, or of the flow.'),
-    event: z.enum([...webhookEventSchema.options, ...flowWebhookEvents]),
+    event: z.enum([...webhookEventSchema.options, ...flowWebhookEvents, ...budgetEvents]),
     url: z.string(),
     status: z.enum(['pending', 'delivered', 'failed']),
     created_at: time,
@@ -210,15 +211,13 @@ export const deliverySchema = z
   })
   .meta({ id: 'Delivery' })
 
-export const groupSummarySchema = z
-  .object({
-    group: z.string(),
-    total: z.number(),
-    counts: statusCountsSchema,
-    cost_usd: z.number(),
-    estimated_finish_at: time.nullable(),
-  })
-  .meta({ id: 'Group' })
+export const groupSummarySchema = z.object({
+  group: z.string(),
+  total: z.number(),
+  counts: statusCountsSchema,
+  cost_usd: z.number(),
+  estimated_finish_at: time.nullable(),
+})
 
 export const groupEntrySchema = groupSummarySchema
   .omit({ estimated_finish_at: true })

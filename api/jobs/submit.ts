@@ -1,7 +1,7 @@
-import { findWindow } from '../../config/budget-windows.ts'
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
+import { type BudgetShortage, describeBudget, toShortUsd, toWindows } from '../../jobs/budgets.ts'
 import { fairKeyOfBody } from '../../jobs/fair-key.ts'
 import type { CacheMode, Job, JobType } from '../../jobs/job.ts'
 import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
@@ -49,7 +49,13 @@ export function toNewJob(
   const body = create.body as JsonObject
   refuseUncheckedConversation(create.type, body, deps.hasTenants())
   const { lane, ...fits } = chooseLane(lanes, create.type, body)
-  const unfitLanes = [...(fits.unfitLanes ?? []), ...refusedLanes]
+  const fairKey = decideFairKey(create, body)
+  const limits = findLimits(tenant, fairKey.fairKey !== undefined, deps.now())
+  const isBudgeted = limits.budgetUsdPerDay !== null || limits.budgets !== undefined || create.group != null
+  const refusesUnpriced = tenant.budgetRules.unknownPrice === 'refuse'
+  const unpriced = refusesUnpriced && isBudgeted ? lanes.filter(({ price }) => price === null) : []
+  const unfit = [...unpriced.map(({ id }) => id).filter((id) => id !== lane.id), ...refusedLanes]
+  const unfitLanes = [...new Set([...(fits.unfitLanes ?? []), ...unfit])]
   const tier = chooseTier(lane, create, isAwaited)
   const cost: JobCost = {
     ...deps.estimateCost(lane, create.type, body),
@@ -76,33 +82,32 @@ export function toNewJob(
     askedCache: create.cache ?? 'use',
     webhook: decideWebhook(create.webhook, deps),
     group: create.group ?? null,
-    ...decideFairKey(create, body),
+    ...fairKey,
     metadata: create.metadata ?? {},
     idempotencyKey,
     ...(lane.maxLanes === undefined ? {} : { maxLanes: lane.maxLanes }),
     ...way,
     ...estimateMoney(lane, cost),
-    limits: {
-      maxQueued: tenant.limits.max_queued,
-      requestsPerMinute: tenant.limits.requests_per_minute ?? null,
-      budgetUsdPerDay: tenant.limits.budget_usd_per_day ?? null,
-      ...findBudgets(tenant, deps.now()),
-      ...(tenant.perFairKey === undefined ? {} : { perFairKey: tenant.perFairKey }),
-    },
+    limits: refusesUnpriced && lane.price === null ? { ...limits, refusesUnpriced } : limits,
   }
 }
 
-/** The windows of the budgets that a job of the tenant counts against. Redis' clock chooses between each and the next one. */
-function findBudgets(tenant: Tenant, now: number): Pick<NewJob['limits'], 'budgets'> {
-  const { limits, keyBudgets = [], key } = tenant
-  if (limits.budgets === undefined && keyBudgets.length === 0) return {}
-  const own = (limits.budgets ?? []).map((budget) => ({ whose: 'tenant', budget }))
-  const ofKey = keyBudgets.map((budget) => ({ whose: key ?? 'key', budget }))
-  const budgets = [...own, ...ofKey].map(({ whose, budget }) => ({
-    ...{ whose, usd: budget.usd },
-    ...findWindow(budget, now),
-  }))
-  return { budgets }
+/** What a job of the tenant is held to: its limits, and the windows of the budgets that it counts against. */
+function findLimits(tenant: Tenant, hasFairKey: boolean, now: number): NewJob['limits'] {
+  const { limits, payers = [], perFairKey, fairKeyBudgets = [], budgetRules } = tenant
+  const windows = [
+    ...toWindows('tenant', null, limits.budgets ?? [], now),
+    ...payers.flatMap(({ key, budgets }) => toWindows('key', key, budgets, now)),
+    ...toWindows('fair_key', null, hasFairKey ? fairKeyBudgets : [], now),
+  ]
+  return {
+    maxQueued: limits.max_queued,
+    requestsPerMinute: limits.requests_per_minute ?? null,
+    budgetUsdPerDay: limits.budget_usd_per_day ?? null,
+    ...(windows.length === 0 ? {} : { budgets: windows }),
+    ...(perFairKey === undefined ? {} : { perFairKey }),
+    ...(budgetRules.operationsUrl === null ? {} : { operationsUrl: budgetRules.operationsUrl }),
+  }
 }
 
 /** The lanes that a model leads to, and of them those that the tenant or its key may not use. */
@@ -363,13 +368,24 @@ const refusals: Record<
     | 'fair_key_full'
     | 'flow_over'
     | 'flow_budget_exhausted'
+    | 'unpriced'
   >,
   string
 > = {
   queue_full: 'as many jobs are waiting as this tenant may have; wait for some to finish',
   rate_limited: 'the tenant submits faster than limits.requests_per_minute allows',
-  budget_exhausted:
-    'what was spent and what waiting jobs may cost would come to more than a budget has (limits.budget_usd_per_day, or budgets of the tenant or its key)',
+  budget_exhausted: 'what was spent and what waiting jobs may cost would come to more than a budget has',
+}
+
+/** Which budget has no room for a job, and when it opens again. */
+function describeShortage(shortage: BudgetShortage): string {
+  const { spentUsd, reservedUsd, neededUsd, endsAt } = shortage
+  const [spent, reserved, needed] = [spentUsd, reservedUsd, neededUsd].map(toShortUsd)
+  const opens = endsAt === null ? '' : `; its next window begins at ${new Date(endsAt).toISOString()}`
+  return (
+    `${describeBudget(shortage)}, has no room: ${spent} USD are spent, ${reserved} are reserved for open jobs, ` +
+    `and this job may cost ${needed}${opens}`
+  )
 }
 
 /** The store did not let the job in. */
@@ -405,6 +421,19 @@ export function refused(
   }
   if (refusal.code === 'flow_over' || refusal.code === 'flow_budget_exhausted') {
     return new ApiError('invalid_request', 'the flow of this job takes no more jobs')
+  }
+  if (refusal.code === 'unpriced') {
+    return new ApiError(
+      'invalid_request',
+      `body.model: ${job.lane} has no price, so that no budget can hold for it (budgets.unknown_price: refuse); give it a price`,
+      { param: 'body.model' },
+    )
+  }
+  if (refusal.code === 'budget_exhausted' && refusal.shortage !== undefined) {
+    const { endsAt } = refusal.shortage
+    return new ApiError('budget_exhausted', describeShortage(refusal.shortage), {
+      retryAfterSeconds: endsAt === null ? null : (refusal.retryAfterMs ?? 0) / 1000,
+    })
   }
   if (refusal.code === 'memory_short') return memoryShort((refusal.retryAfterMs ?? 0) / 1000)
   return new ApiError(

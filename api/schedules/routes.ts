@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { narrowModels, type Tenant } from '../../config/tenants.ts'
+import { termsOf, underTerms } from '../../config/key-terms.ts'
+import type { Tenant } from '../../config/tenants.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { LaunchOrder } from '../../schedules/launch.ts'
 import type { Schedule, ScheduleSettings } from '../../schedules/schedule.ts'
@@ -193,12 +194,12 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
       const caller = tenantOf(request)
       const key = parseIdempotencyKey(request.headers['idempotency-key']) ?? randomUUID()
       const schedule = await find(caller.name, request.params.id)
-      const tenant = narrowModels(caller, schedule.models)
+      const tenant = underTerms(caller, termsOf(schedule))
       const { id, create } = schedule
       if (create === null) throw new ApiError('internal_error', 'the schedule cannot be decrypted')
       const scheduledFor = deps.now()
       // No client can send such a key, which has line breaks in it.
-      const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}`, models: null }
+      const order = { schedule: id, scheduledFor, idempotencyKey: `${id}\nrun\n${key}`, terms: {} }
       const made =
         schedule.target === 'job'
           ? await runJob(request, tenant, create as CreateJob, order)

@@ -1,4 +1,5 @@
-import { narrowModels, resolveTenant, type Tenant } from '../../config/tenants.ts'
+import { underTerms } from '../../config/key-terms.ts'
+import { resolveTenant, type Tenant } from '../../config/tenants.ts'
 import { isOver, type NewFlow } from '../../flows/flow.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
@@ -57,7 +58,7 @@ export function createFlowLauncher(
   async function launch(create: JsonObject, order: LaunchOrder): Promise<Launched> {
     const owner = resolveTenant(deps.config(), order.tenant)
     if (owner === null) throw new Error('the tenant of a schedule is not configured any more')
-    const tenant = narrowModels(owner, order.models ?? undefined)
+    const tenant = underTerms(owner, order.terms)
     const flow = await toScheduledFlow(tenant, create, order, deps)
     const outcome = await flows.create(flow)
     if (outcome.kind === 'conflict') throw new Error('a slot has the flow of another')

@@ -1,4 +1,5 @@
-import { narrowModels, resolveTenant, type Tenant } from '../../config/tenants.ts'
+import { underTerms } from '../../config/key-terms.ts'
+import { resolveTenant, type Tenant } from '../../config/tenants.ts'
 import { InputError } from '../../jobs/input-error.ts'
 import { isTerminal } from '../../jobs/job.ts'
 import type { BulkOutcome, NewJob } from '../../jobs/jobs.ts'
@@ -79,7 +80,7 @@ export function createJobLauncher(
   async function launch(body: JsonObject, order: LaunchOrder): Promise<Launched> {
     const owner = resolveTenant(deps.config(), order.tenant)
     if (owner === null) throw new Error('the tenant of a schedule is not configured any more')
-    const tenant = narrowModels(owner, order.models ?? undefined)
+    const tenant = underTerms(owner, order.terms)
     const job = await noteEarliestStart(toScheduledJob(tenant, body as CreateJob, order, deps), deps)
     const outcome = await create(job)
     if (outcome.kind === 'conflict') throw new Error('a slot has the job of another')
@@ -88,7 +89,8 @@ export function createJobLauncher(
       throw outcome.error
     }
     if (outcome.kind !== 'refused') return { kind: 'created', id: outcome.id }
-    const mayPass = outcome.code !== 'deadline_unreachable' && outcome.code !== 'budget_exhausted'
+    const { code } = outcome
+    const mayPass = code !== 'deadline_unreachable' && code !== 'budget_exhausted' && code !== 'unpriced'
     return toRefused(refused(outcome, job), mayPass ? (outcome.retryAfterMs ?? REFUSED_MS) : null)
   }
 

@@ -1,3 +1,4 @@
+import { termsOf } from '../../config/key-terms.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { CronError } from '../../lib/cron.ts'
 import type { JsonObject } from '../../lib/json.ts'
@@ -28,7 +29,7 @@ export async function toSettings(
     target,
     create: (body.job ?? body.flow) as unknown as JsonObject,
     ...toRules(body),
-    ...(tenant.models === undefined ? {} : { models: tenant.models }),
+    ...termsOf(tenant),
   }
 }
 
@@ -63,13 +64,12 @@ export async function changeSettings(
   const target = chooseTarget(body)
   // What stays was checked when it came; that a model left the configuration is no reason not to pause.
   if (changesCreate) await checkCreate(tenant, body, deps)
-  const { models } = changesCreate ? tenant : schedule
   return {
     ...toTiming(body),
     target,
     create: (body.job ?? body.flow) as unknown as JsonObject,
     ...toRules(body),
-    ...(models === undefined ? {} : { models }),
+    ...termsOf(changesCreate ? tenant : schedule),
   }
 }
 

@@ -9,6 +9,7 @@ import {
 } from '../../config/schema.ts'
 import { scopes } from '../../config/scopes.ts'
 import { tenantSchema as tenantFiguresSchema } from '../overview/schema.ts'
+import { shownBudgets } from '../schemas/budgets.ts'
 
 const { weight, limits, models, cache, per_fair_key: perFairKey } = tenantSettings.shape
 
@@ -67,10 +68,6 @@ export const createKeySchema = z.strictObject({
     ),
 })
 
-const shownBudgets = z.array(
-  z.object({ usd: z.number(), per: z.enum(['day', 'week', 'month']), time_zone: z.string() }),
-)
-
 /** A tenant with how it stands. */
 export const tenantSchema = tenantFiguresSchema
   .extend({
@@ -79,7 +76,10 @@ export const tenantSchema = tenantFiguresSchema
     source: z.enum(['file', 'api']).describe('`file`: it is of the configuration, and read-only here.'),
     admin: z.boolean().describe('Whether its keys of the configuration are admin keys.'),
     limits: z.object({ ...tenantLimits.shape, budgets: shownBudgets.optional() }),
-    per_fair_key: fairKeyLimits.nullable().describe('What each fair key may use; null: no limits.'),
+    per_fair_key: fairKeyLimits
+      .extend({ budgets: shownBudgets.optional() })
+      .nullable()
+      .describe('What each fair key may use; null: no limits.'),
     models: z.array(z.string()).nullable().describe('null: every model.'),
     created_at: z.iso.datetime().nullable(),
   })

@@ -37,6 +37,9 @@ export type Feeder = {
 /** After so many errors of ours a line is given up; an unavailable store does not count. */
 const MOST_ERRORS = 3
 
+/** The answer to a line that no budget could hold for. */
+const unpriced = { code: 'invalid_request', message: 'The model has no price, and a budget counts.' }
+
 type Pending = { slot: number; customId: string; job: NewJob; errors: number }
 
 /**
@@ -102,7 +105,9 @@ export function createFeeder(
     const refused: Pending[] = []
     for (const [index, outcome] of outcomes.entries()) {
       const one = slice[index]!
-      if (outcome.kind === 'refused') {
+      if (outcome.kind === 'refused' && outcome.code === 'unpriced') {
+        current!.lines[one.slot] = { customId: one.customId, answer: unpriced }
+      } else if (outcome.kind === 'refused') {
         refused.push(one)
         const asked = outcome.retryAfterMs ?? REFUSED_MS
         const pause = Math.min(Math.max(asked, REFUSED_LEAST_MS), REFUSED_MOST_MS)

@@ -144,7 +144,7 @@ local function emit(job, event, members)
 end
 
 -- Flows -----------------------------------------------------------------------------------------------------
--- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> <b: the flow has a budget, or -> <name of the step>`. These
+-- A job of a flow has `flow` in its record: `<flow> <step> <element> <attempt> - <name of the step>`. These
 -- functions tell its flow that the job ended, and its cost; flows/lua/common.lua names the keys. They write nothing for a deleted flow.
 
 -- Adds to a sum of the job's flow.
@@ -152,11 +152,6 @@ local function add_to_flow(job, field, nano)
   if not job.flow or nano == 0 then return end
   local key = flow_key(string.match(job.flow, '^%S+'))
   if redis.call('EXISTS', key) == 1 then redis.call('HINCRBY', key, field, ms(nano)) end
-end
-
--- Only flows with a budget need the expected cost of their open jobs.
-local function reserve_in_flow(job, nano)
-  if job.flow and string.match(job.flow, '^%S+ %d+ %d+ %d+ b') then add_to_flow(job, 'reserved_nano', nano) end
 end
 
 -- Tells the job's flow that it ended: once, in the step that ends it.
@@ -201,32 +196,127 @@ local function read_money()
     math.max(0, sum_of(root .. ':money:running', v[3]))
 end
 
--- Budgets of windows (a day, a week, a month of a time zone) of a tenant or of one key. Each window of each is an account: a hash
--- `budget:<whose>:<start>:<end>` with `spent` and `reserved`. A job counts in the windows that it was accepted in, for good: its
--- record names their accounts in `accounts`. Jobs of tenants without such budgets have none, and no command more.
--- An account is kept for 40 days after its window.
+-- Budgets of windows (a day, a week, a month of a time zone, or without an end) of a tenant, a key, a fair key, a group or a flow. Each window
+-- of each is an account: a hash `budget:<whose>:<start>:<end>`. A job counts in the windows that it was accepted in, for good: its record names
+-- their accounts in `accounts`. Jobs without such budgets have none, and no command more. Fields: `spent`, `reserved` for open jobs,
+-- `running`, the part of that whose calls are under way; and as the latest accepted job said it: `limit`, `about` (whose budget it is, JSON),
+-- `notify` (the address that hears of it); `told`: the level that was told of. `day` in `accounts` stands for the tenant's budget of a UTC
+-- day, whose sums are above: the account of its day has none of its own.
+-- Invariants: each level of a window is told of once. An account is kept for 40 days after its window, one without an end for 400 days after
+-- its latest change.
 local ACCOUNT_MS = 40 * DAY_MS
-local function end_account(account)
-  redis.call('PEXPIREAT', root .. ':budget:' .. account, ms(tonumber(string.match(account, '(%d+)$')) + ACCOUNT_MS))
+local MOST_WINDOW_MS = 360 * DAY_MS
+local DAY_BUDGET = '{"owner":"tenant","name":null,"per":"day","time_zone":"UTC"}'
+
+local function account_key(account) return root .. ':budget:' .. account end
+local function day_account()
+  local start = now - now % DAY_MS
+  return 'day:' .. ms(start) .. ':' .. ms(start + DAY_MS)
+end
+-- When the account's window ends, Unix ms; nil: never.
+local function end_of(account)
+  local ends = tonumber(string.match(account, '(%d+)$'))
+  return ends - now <= MOST_WINDOW_MS and ends or nil
+end
+
+-- By name: what this script knows of accounts, and what it adds to them.
+local accounts = {}
+local function account_of(account)
+  local one = accounts[account]
+  if one then return one end
+  local v = redis.call('HMGET', account_key(account), 'spent', 'reserved', 'running', 'limit', 'about', 'notify', 'told')
+  one = { spent = tonumber(v[1] or 0), reserved = tonumber(v[2] or 0), running = tonumber(v[3] or 0), limit = tonumber(v[4] or nil),
+    about = v[5], notify = v[6], told = tonumber(v[7] or 0), added = {} }
+  accounts[account] = one
+  return one
 end
 
 local function add_to_accounts(job, field, nano)
   if not job.accounts or nano == 0 then return end
   for account in string.gmatch(job.accounts, '%S+') do
-    redis.call('HINCRBY', root .. ':budget:' .. account, field, ms(nano))
-    end_account(account)
+    if account ~= 'day' then
+      local one = account_of(account)
+      one[field] = one[field] + nano
+      one.added[field] = (one.added[field] or 0) + nano
+    elseif field == 'spent' then
+      account_of(day_account()).is_spent_from = true
+    end
   end
 end
 
-local function keep_limit(account, limit)
-  redis.call('HSET', root .. ':budget:' .. account, 'limit', limit)
-  end_account(account)
+-- Notes what the account's budget is.
+local function keep_budget(account, limit, about, notify)
+  local one = account_of(account)
+  if one.limit == tonumber(limit) and one.about == about and (one.notify or '') == notify then return end
+  -- A budget that was raised may come near its end once more.
+  if one.limit and one.limit < tonumber(limit) then one.told = 0 end
+  one.limit, one.about, one.notify = tonumber(limit), about, notify
+  one.set = { 'limit', limit, 'about', about, 'notify', notify, 'told', one.told }
 end
 
--- Money spent and reserved in an account, and its budget when a job was accepted last.
+-- Money spent and reserved in an account, the part of the latter under way, and its budget when a job was accepted last.
 local function read_account(account)
-  local v = redis.call('HMGET', root .. ':budget:' .. account, 'spent', 'reserved', 'limit')
-  return math.max(0, tonumber(v[1] or 0)), math.max(0, tonumber(v[2] or 0)), tonumber(v[3] or nil)
+  local one = account_of(account)
+  return math.max(0, one.spent), math.max(0, one.reserved), one.limit, math.max(0, one.running)
+end
+
+-- A budget in the words of a message.
+local function describe_budget(about, limit)
+  local owner, name, per, zone = string.match(about, '^{"owner":"([^"]+)","name":"?([^",]+)"?,"per":"([^"]+)","time_zone":"([^"]+)"}$')
+  if not owner then return 'the budget' end
+  local of = owner == 'tenant' and 'the tenant' or 'the ' .. string.gsub(owner, '_', ' ') .. ' ' .. name
+  local window = per == 'total' and 'in all' or 'a ' .. per .. ' (' .. zone .. ')'
+  return 'the budget of ' .. of .. ', ' .. string.format('%.10g', limit / 1e9) .. ' USD ' .. window
+end
+
+-- What is told of a budget, once for each window and level: an event, and a delivery where the operations have an address for it.
+local BUDGET_LEVELS = { { 80, 'budget.warning' }, { 100, 'budget.exhausted' } }
+local function tell_of_budget(account, one, spent, reserved)
+  if not one.limit or not one.about then return end
+  local reached = (one.refuses or spent >= one.limit) and 100 or spent >= one.limit * 0.8 and 80 or 0
+  if reached <= one.told then return end
+  local key, lasts = account_key(account), ms((end_of(account) or now + MOST_WINDOW_MS) + ACCOUNT_MS)
+  local start, ends = string.match(account, ':(%d+):(%d+)$')
+  for _, level in ipairs(BUDGET_LEVELS) do
+    if level[1] > one.told and level[1] <= reached then
+      local text = event_text(level[2], ',"budget":' .. one.about .. ',"start":' .. start .. ',"end":' .. ends .. ',"limit":' .. ms(one.limit) ..
+        ',"spent":' .. ms(spent) .. ',"reserved":' .. ms(reserved))
+      local seq = write_last('RPUSH', key .. ':events', text)
+      if type(seq) ~= 'number' then return end
+      write_last('PEXPIREAT', key .. ':events', lasts)
+      refer('budget_' .. account, seq, level[2])
+      if one.notify and one.notify ~= '' then
+        local delivery = 'whd_budget' .. string.sub(redis.sha1hex(account), 1, 24) .. '_' .. seq
+        write_last('HSET', root .. ':delivery:' .. delivery, 'id', delivery, 'job_id', 'budget_' .. account, 'event', level[2], 'url', one.notify,
+          'status', 'pending', 'created_at', ms(now), 'next_attempt_at', ms(now), 'attempts', '[]', 'attempt_count', '0', 'lane', '',
+          'request_id', '', 'trace', '')
+        write_last('PEXPIREAT', root .. ':delivery:' .. delivery, lasts)
+        write_last('ZADD', root .. ':webhooks', ms(now), delivery)
+        redis.call('PUBLISH', root .. ':webhooks:wake', delivery)
+      end
+    end
+  end
+  write_last('HSET', key, 'told', reached)
+end
+
+local function write_accounts()
+  for account, one in pairs(accounts) do
+    local key, is_changed = account_key(account), one.set ~= nil
+    if one.set then write_last('HSET', key, unpack(one.set)) end
+    for field, nano in pairs(one.added) do
+      if nano ~= 0 then
+        write_last('HINCRBY', key, field, ms(nano))
+        is_changed = true
+      end
+    end
+    if is_changed then write_last('PEXPIREAT', key, ms((end_of(account) or now + MOST_WINDOW_MS) + ACCOUNT_MS)) end
+    if one.is_spent_from or (one.is_of_day and one.refuses) then
+      local spent, reserved = read_money()
+      tell_of_budget(account, one, spent, reserved)
+    elseif one.refuses or (one.added.spent or 0) > 0 then
+      tell_of_budget(account, one, math.max(0, one.spent), math.max(0, one.reserved))
+    end
+  end
 end
 
 -- By key: what is known about a lane's answers, if this script adds to it.
@@ -300,7 +390,6 @@ local function reserve(job, fields)
   job.reserved = nano
   fields[#fields + 1], fields[#fields + 2] = 'reserved_nano', ms(nano)
   add_to_sum(root .. ':money:reserved', nano)
-  reserve_in_flow(job, nano)
   add_to_accounts(job, 'reserved', nano)
 end
 
@@ -314,6 +403,7 @@ local function end_hold(job, gone)
   if not job.held then return end
   clear(job, 'held_nano', gone)
   add_to_sum(root .. ':money:running', -job.held)
+  add_to_accounts(job, 'running', -job.held)
   job.held = nil
 end
 
@@ -322,7 +412,6 @@ local function release(job, gone)
   if job.reserved then
     clear(job, 'reserved_nano', gone)
     add_to_sum(root .. ':money:reserved', -job.reserved)
-    reserve_in_flow(job, -job.reserved)
     add_to_accounts(job, 'reserved', -job.reserved)
     job.reserved = nil
   end
@@ -333,9 +422,9 @@ local function release(job, gone)
   end
 end
 
--- `job`: whose accounts it counts in; nil for one that is gone.
+-- `job`: whose accounts it counts in.
 local function spend(nano, job)
-  if job then add_to_accounts(job, 'spent', nano) end
+  add_to_accounts(job, 'spent', nano)
   if nano < 0 then nano = math.max(nano, -math.max(0, sum_of(spent_key(), redis.call('GET', spent_key()) or 0))) end
   add_to_sum(spent_key(), nano, 2 * DAY_MS)
 end
@@ -352,7 +441,9 @@ local function book(job, id, call, nano, known)
   if job and not job.deleted then
     before = cost_of(known)
   else
-    before = tonumber(redis.call('HGET', booked_key(id), call) or 0)
+    local v = redis.call('HMGET', booked_key(id), call, 'accounts')
+    before = tonumber(v[1] or 0)
+    job = { accounts = v[2] }
     if before ~= nano then
       redis.call('HSET', booked_key(id), call, ms(nano))
       redis.call('PEXPIRE', booked_key(id), BOOKED_MS)

@@ -6,17 +6,22 @@
 --       6 idempotency ttl ms  7 most open jobs of the tenant; where it limits its fair keys, after spaces:
 --         digest of the job's key, most open jobs of the key, most running ones, calls a minute (- no limit)  8 retain ms  9 run at ms, or `+` and ms from now ('' at once)
 --       10 group ('' none)  11 deadline ms ('' none)  12 submissions a minute ('' no limit)
---       13 budget in USD a UTC day ('' no limit), then for each budget of a window, after a space each: whose, billionths,
---          start and end of the window, end of the next one (Unix ms; Redis' clock chooses between the two)  14 what the job is expected to cost (see read_estimate in common.lua)
+--       13 '' no budget; else, with a space between each: USD a UTC day (- no limit), the address that hears of budgets (- none), and for each
+--          budget of a window: whose, billionths, start and end of the window, end of the next one (Unix ms; Redis' clock chooses
+--          between the two), whose it is as JSON without a space (`about` of common.lua)  14 what the job is expected to cost (see read_estimate in common.lua)
 --       15 when a call for it would leave at the earliest, Unix ms ('' not known)  16 channel of a worker that takes the job at once ('' none)
 --       17 the message for it
---       18 '1': brief, the answer has the status of a job but not its record  19… record fields and values
+--       18 '1': brief, the answer has the status of a job but not its record
+--       19 version of the group's budgets that stand in 13 ('' none)  20… record fields and values
 -- Answer for each job, in their order: {'created' | 'parked' | 'shared' | 'hit' | 'replayed' | 'conflict' | 'queue_full' | 'fair_key_full' | 'rate_limited' | 'budget_exhausted'
---         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'failed', …}:
+--         | 'deadline_unreachable' | 'flow_over' | 'flow_budget_exhausted' | 'unpriced' | 'group_budgets' | 'failed', …}:
 --       created: now, how many workers heard of it   parked, shared: now   replayed: id, record (flat; empty: the history has it)
 --       hit: now, name of the answer, usage, its bytes ('' where they are many)
 --       in brief: hit: now   replayed: id, {'status', status}
---       rate_limited, budget_exhausted: ms until it may pass   failed: what Redis said; the others go on
+--       rate_limited: ms until it may pass   budget_exhausted, flow_budget_exhausted: the same ('' never), whose it is as JSON, and billionths:
+--         the budget, what was spent of it and is reserved, what the job may cost; end of the window, Unix ms
+--       unpriced: a budget counts, and what the job costs is not known   group_budgets: what the key of the group's budgets holds ('' nothing),
+--         to be sent along in another call   failed: what Redis said; the others go on
 -- Invariant: after 'created' the job is in the outbox until it is in its lane's queue (a scheduled one until it is due), or until
 -- a directly dispatched call has ended it; after 'parked' it waits for its fair key's turn (see common.lua); after 'shared' it is
 -- among the followers of such a job.
@@ -24,6 +29,15 @@
 -- A cached answer completes its job as it is made: the record is written once, as a completed one.
 local ONLY_TO_RUN_SET = {}
 for _, name in ipairs(ONLY_TO_RUN) do ONLY_TO_RUN_SET[name] = true end
+
+-- By group: what the key of its budgets holds.
+local group_budgets = {}
+-- As in jobs/group-budgets.ts.
+local GROUP_BUDGET_MS = 400 * DAY_MS
+local function read_group_budgets(group)
+  if group_budgets[group] == nil then group_budgets[group] = redis.call('GET', root .. ':group-budget:' .. group) end
+  return group_budgets[group]
+end
 
 -- Jobs that this script call has created: several callers may submit the same one at the same time.
 local made_here = {}
@@ -70,12 +84,15 @@ local function create(a, may_be_made)
   if made then return { 'replayed', id, made } end
 
   local flow, gather, flex = false, false, false
-  for i = 19, #a, 2 do
+  for i = 20, #a, 2 do
     if a[i] == 'flow' then flow = a[i + 1] elseif a[i] == 'gather' then gather = a[i + 1] elseif a[i] == 'flex' then flex = a[i + 1] end
   end
   local patience = patience_of({ gather = gather, flex = flex, created_at = now })
-  local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano', 'reserved_nano')
+  local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano')
   if its and (not its[1] or is_terminal(its[1])) then return { 'flow_over' } end
+
+  local group_budget = group and read_group_budgets(group)
+  if group and (string.match(group_budget or '', '^%S+') or '') ~= a[19] then return { 'group_budgets', group_budget or '' } end
 
   local most, digest, most_of_key, limits = string.match(a[7], '^(%d+) ?(%S*) ?(%S*) ?(.*)$')
   if open_jobs() >= tonumber(most) then return { 'queue_full' } end
@@ -98,10 +115,16 @@ local function create(a, may_be_made)
   -- Learned lengths of answers count only if there is a budget.
   local estimate, nano, accounts = a[14], nil, nil
   if a[13] == '' then
+    if estimate == 'unpriced' then estimate = '0' end
     estimate = ms(price_estimate(estimate, false))
   else
-    local daily, budgets = string.match(a[13], '^(%S*)(.*)$')
+    local daily, notify, budgets = string.match(a[13], '^(%S+) (%S+)(.*)$')
+    if notify == '-' then notify = '' end
     local free, guessed = is_free(), false
+    if estimate == 'unpriced' then
+      if not free then return { 'unpriced' } end
+      estimate = '0'
+    end
     if not free then nano, guessed = price_estimate(estimate, true) end
     -- What was spent and is reserved, of a budget. Nil: there is room. A guess above the whole budget would refuse every job, and
     -- nothing would be learned. So one job at a time is admitted.
@@ -109,27 +132,41 @@ local function create(a, may_be_made)
       if guessed and reserved == 0 and spent < budget then nano = math.min(nano, budget - spent) end
       return spent + reserved + nano <= budget
     end
-    for whose, limit, from, till, next_till in string.gmatch(budgets, '(%S+) (%d+) (%d+) (%d+) (%d+)') do
+    local function refuse(account, about, limit, spent, reserved, ends)
+      -- A job that is larger than the whole budget says nothing of it.
+      if nano <= limit or spent >= limit then account_of(account).refuses = true end
+      local code = (not ends and string.find(about, '"owner":"flow"', 1, true)) and 'flow_budget_exhausted' or 'budget_exhausted'
+      return { code, ends and ms(math.max(1, ends - now)) or '', about, ms(limit), ms(spent), ms(reserved), ms(nano), ends and ms(ends) or '' }
+    end
+    for whose, limit, from, till, next_till, about in string.gmatch(budgets, '(%S+) (%d+) (%d+) (%d+) (%d+) (%S+)') do
       if now >= tonumber(till) then from, till = till, next_till end
       local account = whose .. ':' .. from .. ':' .. till
       accounts = accounts and (accounts .. ' ' .. account) or account
+      keep_budget(account, limit, about, notify)
       if not free then
-        local spent, reserved, known = read_account(account)
+        local spent, reserved = read_account(account)
         if not has_room(spent, reserved, tonumber(limit)) then
-          return { 'budget_exhausted', math.max(1, tonumber(till) - now) }
+          return refuse(account, about, tonumber(limit), spent, reserved, end_of(account))
         end
-        if known ~= tonumber(limit) then keep_limit(account, limit) end
       end
     end
-    if daily ~= '' and not free then
-      local spent, reserved = read_money()
-      if not has_room(spent, reserved, to_nano(daily)) then return { 'budget_exhausted', DAY_MS - now % DAY_MS } end
+    if daily ~= '-' then
+      local account, limit = day_account(), to_nano(daily)
+      accounts = accounts and (accounts .. ' day') or 'day'
+      keep_budget(account, ms(limit), DAY_BUDGET, notify)
+      account_of(account).is_of_day = true
+      if not free then
+        local spent, reserved = read_money()
+        if not has_room(spent, reserved, limit) then
+          return refuse(account, DAY_BUDGET, limit, spent, reserved, now - now % DAY_MS + DAY_MS)
+        end
+      end
     end
   end
 
-  if its and its[2] and not is_free() then
-    local known = tonumber(its[3] or 0) + tonumber(its[4] or 0)
-    if known + (nano or tonumber(estimate)) > tonumber(its[2]) then return { 'flow_budget_exhausted' } end
+  -- What its jobs of a release before cost stands there alone.
+  if its and its[2] and not is_free() and tonumber(its[3] or 0) + (nano or tonumber(estimate)) > tonumber(its[2]) then
+    return { 'flow_budget_exhausted' }
   end
 
   -- A bucket of one minute's submissions that refills continuously and starts full.
@@ -147,7 +184,7 @@ local function create(a, may_be_made)
     flow = flow, accounts = accounts, gather = gather, flex = flex, fair = digest,
   }
   job.is_new = true
-  for i = 19, #a, 2 do
+  for i = 20, #a, 2 do
     if a[i] == 'webhook' or a[i] == 'reply' or a[i] == 'live' or a[i] == 'lane' or a[i] == 'priority' then job[a[i]] = a[i + 1] end
     if a[i] == 'files' then hold_files(a[i + 1]) end
   end
@@ -166,7 +203,7 @@ local function create(a, may_be_made)
   if keeps_history and idempotency then set('key', a[4]) end
   if way == 'hit' then
     set('finished_at', ms(now))
-    for i = 19, #a, 2 do if not ONLY_TO_RUN_SET[a[i]] then set(a[i], a[i + 1]) end end
+    for i = 20, #a, 2 do if not ONLY_TO_RUN_SET[a[i]] then set(a[i], a[i + 1]) end end
     local free = free_fields(found, 'hit')
     for i = 1, #free, 2 do set(free[i], free[i + 1]) end
   else
@@ -176,12 +213,13 @@ local function create(a, may_be_made)
     if estimate ~= '0' then set('estimate', estimate) end
     if accounts then set('accounts', accounts) end
     if digest then set('fair', digest) end
-    for i = 19, #a do fields[#fields + 1] = a[i] end
+    for i = 20, #a do fields[#fields + 1] = a[i] end
     if scheduled then set('run_at', ready) end
     if way == 'lead' then is_queued = request_entry(job, scheduled and run_at or nil, fields) end
   end
   redis.call('HSET', job_key(id), unpack(fields))
   made_here[id] = true
+  if group_budget then redis.call('PEXPIRE', root .. ':group-budget:' .. group, GROUP_BUDGET_MS) end
   put(root .. ':jobs', ms(now), id)
   if group then
     redis.call('HINCRBY', group_key(group), 'total', 1)

@@ -18,6 +18,7 @@ local function keep_booked(job)
     if call and cost > 0 then booked[#booked + 1], booked[#booked + 2] = call, ms(cost) end
   end
   if #booked == 0 then return end
+  if job.accounts then booked[#booked + 1], booked[#booked + 2] = 'accounts', job.accounts end
   redis.call('HSET', booked_key(job.id), unpack(booked))
   redis.call('PEXPIRE', booked_key(job.id), BOOKED_MS)
 end

@@ -27,7 +27,13 @@ local function refusal(failed_at, after, most, most_open, budget)
 end
 -- It counts in the windows that it was accepted in.
 for account in string.gmatch(job.accounts or '', '%S+') do
-  local spent, reserved, limit = read_account(account)
+  local spent, reserved, limit
+  if account == 'day' then
+    spent, reserved = read_money()
+    limit = account_of(day_account()).limit
+  else
+    spent, reserved, limit = read_account(account)
+  end
   if limit and spent + reserved + estimate_of(job) > limit then return { 'budget_exhausted' } end
 end
 if ARGV[3] then

@@ -15,8 +15,8 @@
 --                          `promoted` is the id of a job that now leads instead and needs a queue entry, or '';
 --                          failed here: then the error's code and the id of the request that created the job
 -- Invariants: a call leaves only after its intent is in the record, so a call without an outcome is known. It does not
--- leave if the money spent, the expected cost of the calls under way and its own expected cost together exceed the
--- budget. A running job is in the outbox until it ends or waits again. While its time there is in the future a worker holds
+-- leave if the money spent, the expected cost of the calls under way and its own expected cost together exceed a
+-- budget that the job counts in. A running job is in the outbox until it ends or waits again. While its time there is in the future a worker holds
 -- it, and any other entry for it is stale.
 
 -- A directly dispatched job that no worker claimed within this time goes through the queue. Less than the sweeper's grace
@@ -60,18 +60,35 @@ local function failed(id, promoted, code)
   return { 'ack', promoted, code, redis.call('HGET', job_key(id), 'request_id') or '' }
 end
 
--- Checks the budget again, because calls may cost more than was reserved. Nil: the call may leave, and `fields` of the
+-- Checks the budgets again, because calls may cost more than was reserved. Nil: the call may leave, and `fields` of the
 -- record say how much is held for it. Else the script's answer: a job that does not fit beside the calls under way waits for
--- them. A job that does not fit into the rest of the day's budget fails, with its followers.
+-- them. A job that does not fit into the rest of a budget fails, with its followers.
 local function hold_budget(job, expected, fields)
-  if budget_usd == '' then return nil end
-  local id, budget = job.id, to_nano(budget_usd)
+  if budget_usd == '' and not job.accounts then return nil end
+  local id = job.id
   local estimate = expected ~= '' and price_estimate(expected, true) or job.reserved or estimate_of(job)
   if estimate <= 0 then return nil end
-  local spent, _, running = read_money()
-  if spent + math.min(estimate, job.reserved or estimate) > budget then
-    local failure = '{"code":"budget_exhausted","message":"What calls of this day cost came to more than was reserved for them, ' ..
-      'and limits.budget_usd_per_day has no room for this one; no call was made for it.","provider_status":null,"retryable":true}'
+  local short, is_busy = nil, false
+  local function look(about, budget, spent, running)
+    if spent + math.min(estimate, job.reserved or estimate) > budget then
+      short = short or describe_budget(about, budget)
+    elseif running > 0 and spent + running + estimate > budget then
+      is_busy = true
+    end
+  end
+  if budget_usd ~= '' then
+    local spent, _, running = read_money()
+    look(DAY_BUDGET, to_nano(budget_usd), spent, running)
+  end
+  for account in string.gmatch(job.accounts or '', '%S+') do
+    if account ~= 'day' then
+      local spent, _, limit, running = read_account(account)
+      if limit then look(account_of(account).about or '', limit, spent, running) end
+    end
+  end
+  if short then
+    local failure = '{"code":"budget_exhausted","message":"What calls cost came to more than was reserved for them, and ' .. short ..
+      ', has no room for this one; no call was made for it.","provider_status":null,"retryable":true}'
     if redis.call('GET', flight_key(job.hash)) == id then
       local followers = pop_followers(job.hash, true)
       if finish_followers(job.hash, followers, 'failed', retain, { 'error', failure }, ',"error":' .. failure) > 0 then
@@ -83,7 +100,7 @@ local function hold_budget(job, expected, fields)
     finish(job, 'failed', retain, { 'error', failure }, ',"error":' .. failure)
     return failed(id, '', 'budget_exhausted')
   end
-  if running > 0 and spent + running + estimate > budget then
+  if is_busy then
     -- The more jobs wait, the less often each asks.
     local at = ms(now + math.min(BUDGET_MOST_MS, BUDGET_MS + 2 * redis.call('ZCARD', root .. ':status:queued')))
     redis.call('HSET', job_key(id), 'waiting_for', 'budget', 'next_attempt_at', at)
@@ -99,6 +116,7 @@ local function hold_budget(job, expected, fields)
   -- Learned lengths belong to the lane that serves the job.
   if expected ~= '' and expected ~= job.estimate then fields[#fields + 1], fields[#fields + 2] = 'estimate', expected end
   add_to_sum(root .. ':money:running', estimate)
+  add_to_accounts(job, 'running', estimate)
   fields[#fields + 1], fields[#fields + 2] = 'held_nano', ms(estimate)
   return nil
 end

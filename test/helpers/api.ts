@@ -222,6 +222,7 @@ function openTestParts(options: {
   })
   const {
     jobs,
+    budgets,
     tenantStats,
     files,
     fileLinks,
@@ -251,6 +252,7 @@ function openTestParts(options: {
       events,
       tenantStats,
       tenantPauses: store.tenantPauses,
+      budgets,
       readMaintainer: () => readMaintainer(redis, prefix),
       files,
       fileLinks,

@@ -106,7 +106,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:answer:\w+(:\w+)?$/, CACHE, 'those that a job has have none'],
   [/^T:(idempotency|batch-key|flow-key|schedule-key):\w+$/, DAY],
   [/^T:money:spent:\d+$/, 2 * DAY],
-  [/^T:budget:\w+:\d+:\d+$/, 72 * DAY],
+  [/^T:budget:[\w:-]+:\d+:\d+(:events)?$/, 72 * DAY],
   [/^T:output:.+$/, 7 * DAY],
   [/^T:booked:\w+$/, DAY],
   [/^T:suspect$/, 5 * SECOND],
@@ -978,6 +978,7 @@ describe('a flow', () => {
       tenant: TENANT,
       definition: { name: 'kept', steps: { wait: { wait_for_signal: {} } } },
       budgetUsd: 1,
+      budgets: [],
       deadline: null,
       webhook: { url: 'https://a.example/', events: ['flow.completed'] },
       group: null,
@@ -988,7 +989,7 @@ describe('a flow', () => {
     })
     const id = 'id' in outcome ? outcome.id : ''
     await flows.signal(TENANT, id, 'wait', 1)
-    const flow = { id, step: 0, name: 'wait', element: 0, attempt: 1, hasBudget: true }
+    const flow = { id, step: 0, name: 'wait', element: 0, attempt: 1 }
     const job = await submit(house, { flow })
     await complete(house, await house.start())
     const [claimed] = (await work.claim(TENANT, 10)).flows

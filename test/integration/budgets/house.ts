@@ -12,6 +12,7 @@ import { createTenantStatsReader } from '../../../jobs/tenant-stats.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
 import { openApi, openWorker } from '../../../services.ts'
 import { acmeKey } from '../../helpers/api.ts'
+import { type ReadEvent, readStream } from '../../helpers/event-stream.ts'
 import { testRedis } from '../../helpers/redis.ts'
 import { placeService } from '../../helpers/service.ts'
 import { startUpstream, type Upstream } from '../../helpers/upstream.ts'
@@ -28,6 +29,10 @@ export type BudgetHouse = {
   /** Submits a chat to the lane `own/chat`, and answers the job as it was made. */
   submit(content: string, body?: object, members?: object): Promise<Job>
   get<Answer>(path: string): Promise<Answer>
+  put(path: string, body: unknown): Promise<Response>
+  remove(path: string): Promise<Response>
+  /** So many of the tenant's events. */
+  events(query: string, count: number): Promise<ReadEvent[]>
   ended(id: string): Promise<Job>
   attempts(id: string): Promise<Attempt[]>
   /** USD: of this day, and held for open jobs. */
@@ -41,6 +46,9 @@ export async function openBudgetHouse(options: {
   price?: { input: number; output: number }
   model?: object
   provider?: object
+  /** Further limits of the tenant. */
+  limits?: object
+  webhooks?: object
 }): Promise<BudgetHouse> {
   const folder = await mkdtemp(join(tmpdir(), 'budget-'))
   const upstream = await startUpstream()
@@ -62,10 +70,14 @@ export async function openBudgetHouse(options: {
       acme: {
         keys: [acmeKey],
         admin: true,
-        limits: options.budget === undefined ? {} : { budget_usd_per_day: options.budget },
+        limits: {
+          ...(options.budget === undefined ? {} : { budget_usd_per_day: options.budget }),
+          ...options.limits,
+        },
       },
     },
     worker: { spool: join(folder, 'spool') },
+    ...(options.webhooks === undefined ? {} : { webhooks: options.webhooks }),
   } as ConfigInput)
   const deps = { config: createLiveConfig(config), log: pino({ level: 'silent' }), version: '0.0.0-test' }
   const worker = await openWorker(deps)
@@ -107,6 +119,19 @@ export async function openBudgetHouse(options: {
     root: tenantRoot(place.prefix, 'acme'),
     post,
     get,
+    put: (path, body) =>
+      fetch(api.url + path, {
+        method: 'PUT',
+        headers: { ...headers, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }),
+    remove: (path) => fetch(api.url + path, { method: 'DELETE', headers }),
+    async events(query, count) {
+      const stream = await readStream(`${api.url}/v1/events?${query}`, { headers })
+      const events = await stream.take(count)
+      stream.close()
+      return events
+    },
     async submit(content, body = {}, members = {}) {
       const chat = { model: 'own/chat', messages: [{ role: 'user', content }], ...body }
       return (await (await post('/v1/jobs', { type: 'chat', body: chat, ...members })).json()) as Job

@@ -41,7 +41,7 @@ describe('a slot', () => {
     // One made the job, and died before it said so; its turn is over.
     const { due } = await house.scheduleWork.claim('default', 'a', 10)
     expect(due).toHaveLength(1)
-    const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, models: null }
+    const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, terms: {} }
     const launched = await house.launcher.launch(chatJob, {
       ...order,
       idempotencyKey: `${id}\n${due[0]!.slot}`,
@@ -195,7 +195,7 @@ it('a slot of flows makes one flow, which is looked at as a job would be', async
   // One made the flow, and died before it said so; its turn is over.
   const { due } = await house.scheduleWork.claim('default', 'a', 10)
   const idempotencyKey = `${id}\n${due[0]!.slot}`
-  const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, idempotencyKey, models: null }
+  const order = { tenant: 'default', schedule: id, scheduledFor: due[0]!.slot, idempotencyKey, terms: {} }
   const launched = await house.flowLauncher.launch(flow, order)
   await house.moveBack(id, 0)
   await house.tick()

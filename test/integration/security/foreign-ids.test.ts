@@ -57,6 +57,8 @@ const makers: Record<string, () => Promise<string>> = {
   jobs: () => create('/v1/jobs', chatJob({ group: 'nightly' }, 'a job')),
   async groups() {
     await create('/v1/jobs', chatJob({ group: 'weekly' }, 'a job of a group'))
+    const budget = { method: 'PUT' as const, url: '/v1/groups/weekly/budget', headers: asAcme }
+    await api.app.inject({ ...budget, payload: { usd: 5 } })
     return 'weekly'
   },
   async deliveries() {

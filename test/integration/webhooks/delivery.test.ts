@@ -91,7 +91,7 @@ function startDelivery(options: Partial<WebhookDeliveryDeps> = {}) {
     sender,
     schedule: () => [0, 5, 10],
     tenants: async () => ['acme'],
-    loadSubject: async (_tenant, id) => jobs.get(id) ?? null,
+    loadSubject: async ({ jobId }) => jobs.get(jobId) ?? null,
     linkBase: () => 'https://sluice.example',
     log: { warn: () => {}, error: () => {} },
     now: Date.now,
@@ -308,7 +308,7 @@ describe('webhook delivery', () => {
     const leaseMs = 600
     let loads = 0
     // Held up for longer than a send and its record may take of the lease, once.
-    const loadSubject = async (_tenant: string, id: string) => {
+    const loadSubject = async ({ jobId: id }: { jobId: string }) => {
       if (loads++ === 0) await new Promise((resolve) => setTimeout(resolve, leaseMs * 0.7))
       return jobs.get(id) ?? null
     }

@@ -12,6 +12,7 @@ const tenant: Tenant = {
   scopes: ['jobs', 'read'],
   key: null,
   weight: 1,
+  budgetRules: { unknownPrice: 'allow', operationsUrl: null },
   limits: { max_queued: 7 },
 }
 const lane: Lane = {

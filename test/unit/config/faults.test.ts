@@ -153,7 +153,7 @@ describe('one fault, with its line', () => {
     [
       'an unknown section',
       `${smallest}quue: {}`,
-      'quue: unknown member; known here: server, redis, providers, routes, tenants, cache, jobs, history, redrive, schedules, worker, files, flows, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
+      'quue: unknown member; known here: server, redis, providers, routes, tenants, budgets, cache, jobs, history, redrive, schedules, worker, files, flows, encryption, webhooks, network, log, tracing (sluice.yaml:8)',
     ],
     [
       'an unknown kind',

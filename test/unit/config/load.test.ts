@@ -43,6 +43,7 @@ describe('defaults', () => {
       },
       routes: {},
       tenants: {},
+      budgets: { unknown_price: 'allow' },
       cache: { mode: 'exact', ttl: 86_400_000, max_result: 1_048_576, embedding_items: true },
       jobs: {
         ...{ retain: 604_800_000, hot: 3_600_000, max_queued: 1_000_000 },

@@ -14,6 +14,8 @@ tenants:
   ops: { keys: ["sha256:${hashed.toUpperCase()}"], admin: true }
 `)
 
+const budgetRules = { unknownPrice: 'allow', operationsUrl: null }
+
 describe('a keyring', () => {
   test('finds the tenant by each of its keys', () => {
     const keyring = createKeyring(config)
@@ -22,6 +24,7 @@ describe('a keyring', () => {
       scopes: ['jobs', 'read'],
       key: null,
       weight: 3,
+      budgetRules,
       limits: { requests_per_minute: 600, max_queued: 5, budget_usd_per_day: 50 },
     }
     expect(keyring.open).toBe(false)
@@ -35,6 +38,7 @@ describe('a keyring', () => {
       scopes: ['admin'],
       key: null,
       weight: 1,
+      budgetRules,
       limits: { max_queued: 70 },
     })
   })
@@ -53,6 +57,7 @@ describe('a keyring', () => {
       scopes: ['admin'],
       key: null,
       weight: 1,
+      budgetRules,
       limits: { max_queued: 1_000_000 },
     }
     expect(keyring.open).toBe(true)

@@ -22,6 +22,7 @@ providers:
   other: { kind: openai, api_key: another-key, limits: { requests_per_minute: 7 }, models: { m: { price: { input: 3 } } } }
 routes: { fast: [other/m] }
 tenants: { acme: { keys: [key-of-enough-length], weight: 2, limits: { budget_usd_per_day: 3 } } }
+budgets: { unknown_price: refuse }
 cache: { ttl: 1h, max_result: 2MiB, embedding_items: false }
 jobs: { retain: 1d, max_queued: 5, stalled_after: 20s }
 redrive: [{ error_codes: [timeout], after: 5m }]

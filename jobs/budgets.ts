@@ -1,0 +1,121 @@
+import type { Budget } from '../config/budget-windows.ts'
+import { findWindow } from '../config/budget-windows.ts'
+
+/** Whose a budget is. */
+export const budgetOwners = ['tenant', 'key', 'fair_key', 'group', 'flow'] as const
+export type BudgetOwner = (typeof budgetOwners)[number]
+
+/** A budget of a window that comes again and again, or of all time: `total`. */
+export type AnyBudget = Omit<Budget, 'per'> & { per: Budget['per'] | 'total' }
+
+/** What may be spent in a window of time. Redis' clock chooses between it and the one that follows. */
+export type BudgetWindow = AnyBudget & {
+  owner: BudgetOwner
+  /** Id of the key, digest of the fair key, name of the group, id of the flow; null: of the tenant, or a fair key that is not digested yet. */
+  name: string | null
+  /** Unix ms: of the window, and the end of the one that follows. */
+  start: number
+  end: number
+  nextEnd: number
+}
+
+/** A window without an end ends then, in the year 9999. */
+export const NEVER = 253_402_300_799_999
+
+/** Budgets with their windows at an instant, Unix ms. */
+export function toWindows(
+  owner: BudgetOwner,
+  name: string | null,
+  budgets: readonly AnyBudget[],
+  now: number,
+): BudgetWindow[] {
+  return budgets.map((budget) => {
+    const { per } = budget
+    const window =
+      per === 'total' ? { start: 0, end: NEVER, nextEnd: NEVER } : findWindow({ ...budget, per }, now)
+    return { owner, name, ...budget, ...window }
+  })
+}
+
+/** Whose account it is, as keys name it. */
+function whoseAccount(owner: BudgetOwner, name: string | null): string {
+  if (owner === 'tenant') return 'tenant'
+  return owner === 'key' ? (name ?? 'key') : `${owner === 'fair_key' ? 'fair' : owner}:${name}`
+}
+
+/** The key of an account below the tenant's root, without its window: see `account_key` of lua/common.lua. */
+export function accountName({ owner, name, start, end }: Omit<BudgetWindow, 'usd' | 'nextEnd'>): string {
+  return `${whoseAccount(owner, name)}:${start}:${end}`
+}
+
+/** Billionths of a dollar. */
+function usdToNano(usd: number): number {
+  return Math.round(usd * 1e9)
+}
+
+/**
+ * The budgets that a job counts against, as create.lua reads them; '' where there are none.
+ *
+ * @param dailyUsd the tenant's of a UTC day; null: none
+ * @param notify the address that hears of budgets; null: none
+ */
+export function encodeBudgets(
+  dailyUsd: number | null,
+  notify: string | null,
+  windows: readonly BudgetWindow[],
+): string {
+  if (dailyUsd === null && windows.length === 0) return ''
+  const each = windows.map(({ owner, name, usd, per, time_zone, start, end, nextEnd }) => {
+    const about = JSON.stringify({ owner, name, per, time_zone }).replaceAll(' ', '\\u0020')
+    return ` ${whoseAccount(owner, name)} ${usdToNano(usd)} ${start} ${end} ${nextEnd} ${about}`
+  })
+  return `${dailyUsd ?? '-'} ${notify ?? '-'}${each.join('')}`
+}
+
+/** A budget that has no room, as create.lua answers it. */
+export type BudgetShortage = {
+  owner: BudgetOwner
+  name: string | null
+  per: AnyBudget['per']
+  timeZone: string
+  usd: number
+  spentUsd: number
+  reservedUsd: number
+  /** What the job may cost. */
+  neededUsd: number
+  /** When its window ends, Unix ms; null: never. */
+  endsAt: number | null
+}
+
+/** What create.lua answers behind `budget_exhausted` and the time to wait; null: nothing. */
+export function readShortage(rest: readonly unknown[]): BudgetShortage | null {
+  const [about = '', limit, spent, reserved, needed, ends = ''] = rest.map(String)
+  if (about === '') return null
+  const { owner, name, per, time_zone: timeZone } = JSON.parse(about)
+  const [usd, spentUsd, reservedUsd, neededUsd] = [limit, spent, reserved, needed].map(
+    (nano) => Number(nano) / 1e9,
+  ) as [number, number, number, number]
+  return {
+    ...{ owner, name, per, timeZone, usd, spentUsd, reservedUsd, neededUsd },
+    endsAt: ends === '' ? null : Number(ends),
+  }
+}
+
+/** The budget in the words of a message: `the budget of the key key_…, 5 USD a day (UTC)`. */
+export function describeBudget({
+  owner,
+  name,
+  per,
+  timeZone,
+  usd,
+}: Pick<BudgetShortage, 'owner' | 'name' | 'per' | 'timeZone' | 'usd'>): string {
+  // A fair key may be private: its digest would tell a client nothing.
+  const whose = owner === 'tenant' || owner === 'fair_key' ? '' : ` ${name}`
+  const window = per === 'total' ? 'in all' : `a ${per} (${timeZone})`
+  return `the budget of the ${owner.replace('_', ' ')}${whose}, ${toShortUsd(usd)} USD ${window}`
+}
+
+/** A number of USD without digits that say nothing. */
+export function toShortUsd(usd: number): string {
+  return String(Number(usd.toPrecision(6)))
+}

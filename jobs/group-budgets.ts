@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto'
+import type { RedisClient } from '../lib/redis.ts'
+import type { AnyBudget } from './budgets.ts'
+
+/** A group's budgets are kept for so long after its latest job, or after they were set. As in lua/create.lua. */
+const KEPT_MS = 400 * 86_400_000
+
+/** Groups whose budgets a process knows. */
+const MOST_KNOWN = 1000
+
+/** Budgets of a group. `version` tells them from those that were set before. */
+export type GroupBudgets = { version: string; budgets: readonly AnyBudget[] }
+
+/** Key: `<version> <JSON>`, the budgets of a group. */
+function groupBudgetKey(root: string, group: string): string {
+  return `${root}:group-budget:${group}`
+}
+
+function readGroupBudgets(stored: string): GroupBudgets | null {
+  const blank = stored.indexOf(' ')
+  return blank < 0
+    ? null
+    : {
+        version: stored.slice(0, blank),
+        budgets: JSON.parse(stored.slice(blank + 1)) as AnyBudget[],
+      }
+}
+
+/** Budgets of groups in Redis. */
+export type GroupBudgetStore = {
+  /** Null: the group has none. */
+  get(root: string, group: string): Promise<GroupBudgets | null>
+  set(root: string, group: string, budgets: readonly AnyBudget[]): Promise<void>
+  /** False: there was none. */
+  remove(root: string, group: string): Promise<boolean>
+}
+
+export function createGroupBudgetStore(redis: RedisClient): GroupBudgetStore {
+  return {
+    async get(root, group) {
+      const stored = await redis.get(groupBudgetKey(root, group))
+      return stored === null ? null : readGroupBudgets(stored)
+    },
+    async set(root, group, budgets) {
+      const version = randomBytes(9).toString('base64url')
+      await redis.set(groupBudgetKey(root, group), `${version} ${JSON.stringify(budgets)}`, 'PX', KEPT_MS)
+    },
+    remove: async (root, group) => (await redis.del(groupBudgetKey(root, group))) === 1,
+  }
+}
+
+/**
+ * What this process knows of groups' budgets. It may be old: create.lua says so, and what holds then.
+ */
+export function createKnownGroupBudgets() {
+  const known = new Map<string, GroupBudgets>()
+  const nameOf = (root: string, group: string) => `${root}\n${group}`
+  return {
+    get: (root: string, group: string | null) =>
+      group === null ? null : (known.get(nameOf(root, group)) ?? null),
+    /** @param stored what the group's key holds; '' nothing */
+    learn(root: string, group: string, stored: string): void {
+      const name = nameOf(root, group)
+      known.delete(name)
+      const budgets = readGroupBudgets(stored)
+      if (budgets === null) return
+      known.set(name, budgets)
+      if (known.size > MOST_KNOWN) known.delete(known.keys().next().value!)
+    },
+  }
+}
