@@ -8,7 +8,7 @@ import type { ClaimedJob } from './claimed-job.ts'
 import { decide, toJobError } from './outcome.ts'
 import { tenantOf } from './plan.ts'
 import { spreadRetries } from './spread-retries.ts'
-import { fallBackAt } from './tier-of-call.ts'
+import { fallBackAt, nextTryAtFlex } from './tier-of-call.ts'
 
 /** The jobs of a broken request go again in this many requests. */
 const PARTS = 4
@@ -113,7 +113,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
             )
           case 'no_capacity':
             return putBack(held, claimed, end, {
-              at: Math.min(outcome.at, Math.max(at, fallBackAt(lane, claimed))),
+              at: nextTryAtFlex(lane, claimed, at, outcome.at),
               countsAsAttempt: false,
               reason: outcome.reason,
               waitingFor: outcome.waitingFor,

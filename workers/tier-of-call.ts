@@ -7,6 +7,9 @@ import type { ClaimedJob } from './claimed-job.ts'
 /** Until it is known how long calls at flex take, one is begun where this share of its time-out is left. */
 const LEAST_SHARE = 1 / 10
 
+/** Of the time that a job with a deadline may spend at flex it waits so much before it asks again. */
+const SHARE_OF_WAIT = 1 / 8
+
 /** The tier of service that a call asks its provider for. */
 export type CallTier = {
   tier: Tier
@@ -55,6 +58,22 @@ export function decideTier(
   return left < timeoutMs
     ? { ...asked, tier: 'flex', timeoutMs: left, isCut: true }
     : { ...asked, tier: 'flex', timeoutMs }
+}
+
+/**
+ * When a job asks for flex again that had no capacity for it, Unix ms: as its tier backs off, and not before a share of the time is over that it
+ * may spend there, so that jobs with much time leave the lane's limits to others; and at the latest when it goes at standard.
+ */
+export function nextTryAtFlex(
+  lane: Pick<Lane, 'tiers'>,
+  claimed: Pick<Claimed, 'cost' | 'firstStartedAt'>,
+  now: number,
+  backedOffUntil: number,
+): number {
+  const fallsBackAt = Math.max(now, fallBackAt(lane, claimed))
+  const until = claimed.cost.tier === 'auto' ? (claimed.cost.flex?.until ?? null) : null
+  const patient = until === null ? now : now + (until - now) * SHARE_OF_WAIT
+  return Math.min(Math.max(backedOffUntil, patient), fallsBackAt)
 }
 
 /** When a job that goes at flex goes at standard instead, Unix ms; Infinity for other jobs. */

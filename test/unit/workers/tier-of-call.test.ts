@@ -3,7 +3,7 @@ import type { Lane } from '../../../config/lanes.ts'
 import type { JobCost } from '../../../jobs/jobs.ts'
 import { createLatest } from '../../../lib/latest.ts'
 import type { ClaimedJob } from '../../../workers/claimed-job.ts'
-import { askedTier, decideTier, fallBackAt } from '../../../workers/tier-of-call.ts'
+import { askedTier, decideTier, fallBackAt, nextTryAtFlex } from '../../../workers/tier-of-call.ts'
 
 const MINUTE = 60_000
 const NOW = 1_000 * MINUTE
@@ -76,6 +76,21 @@ test('an intent says flex while the job may go there, and the job falls back whe
   expect(at('flex')).toBe(NOW + 10 * MINUTE)
   expect(at('auto')).toBe(Number.POSITIVE_INFINITY)
   expect(fallBackAt(plain, jobs('flex')[0]!.claimed)).toBe(Number.POSITIVE_INFINITY)
+})
+
+test('a job asks for flex again when its tier has backed off, later if it has much time, and never once it goes at standard', () => {
+  const at = (backedOffMinutes: number, ...args: Parameters<typeof jobs>) => {
+    const { claimed } = jobs(...args)[0]!
+    return (nextTryAtFlex(lane, claimed, NOW, NOW + backedOffMinutes * MINUTE) - NOW) / MINUTE
+  }
+  expect(at(1, 'auto', 4)).toBe(1)
+  expect(at(1, 'auto', 80)).toBe(10)
+  expect(at(20, 'auto', 80)).toBe(20)
+  expect(at(5, 'auto', 4)).toBe(4)
+  expect(at(1, 'auto', -1)).toBe(0)
+  expect(at(1, 'auto', null)).toBe(1)
+  expect(at(1, 'flex', null)).toBe(1)
+  expect(at(20, 'flex', null)).toBe(10)
 })
 
 test('of the latest numbers nine of ten were at most the one that is told', () => {
