@@ -9,13 +9,14 @@ import { openWorker } from '../../../services.ts'
 import type { BatchSettings } from '../../../simulator/batches/options.ts'
 import { createSimulator, type Simulator } from '../../../simulator/simulator.ts'
 import { opsKey, parseTestConfig } from '../../helpers/api.ts'
-import { testRedis } from '../../helpers/redis.ts'
+import { type TestPlace, testRedis } from '../../helpers/redis.ts'
 import { openTestService, placeService, type TestService } from '../../helpers/service.ts'
 
 export const key = 'key-of-acme-0123456789'
 
 export type BatchHouse = {
   service: TestService
+  place: TestPlace
   simulator: Simulator
   submit(prompt: string, members?: object, body?: object): Promise<string>
   job(id: string): Promise<Job>
@@ -33,6 +34,8 @@ export async function openBatchHouse(
   options: {
     batches?: Partial<BatchSettings>
     tier?: object
+    /** Keys that everything is encrypted with. */
+    encryption?: readonly string[]
     /** It has flex as well. */
     flex?: boolean
     kind?: 'openai' | 'anthropic' | 'gemini' | 'azure-openai'
@@ -43,6 +46,7 @@ export async function openBatchHouse(
   onTestFinished(() => simulator.close())
   const spool = await mkdtemp(join(tmpdir(), 'batches-'))
   onTestFinished(() => rm(spool, { recursive: true, force: true }))
+  const place = testRedis()
   const tiers = {
     flex: options.flex ? { timeout: '20s' } : 'off',
     batch: { gather: '50ms', poll: '30ms', leave_before: '1h', ...options.tier },
@@ -50,8 +54,9 @@ export async function openBatchHouse(
   const price = { input: 1, output: 2 }
   const { kind = 'openai' } = options
   const config = parseTestConfig({
-    ...placeService(testRedis()),
+    ...placeService(place),
     worker: { spool },
+    ...(options.encryption === undefined ? {} : { encryption: { keys: [...options.encryption] } }),
     tenants: { ops: { keys: [opsKey], admin: true }, acme: { keys: [key] } },
     providers: {
       up: {
@@ -85,6 +90,7 @@ export async function openBatchHouse(
   const job = (id: string) => service.job(id, key)
   return {
     service,
+    place,
     simulator,
     job,
     until,

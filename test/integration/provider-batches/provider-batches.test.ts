@@ -1,5 +1,8 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { opsKey } from '../../helpers/api.ts'
+import { dumpRedis } from '../../helpers/dump.ts'
+import { testKeys } from '../../helpers/encryption.ts'
 import { key, openBatchHouse } from './house.ts'
 
 /** So many seconds from now. */
@@ -239,6 +242,31 @@ test.each(['anthropic', 'gemini', 'azure-openai'] as const)('the batches of %s',
     attempts: 1,
   })
   expect(house.bought()).toEqual([1, 1, 1])
+})
+
+test('with encryption no request and no answer of a batch is readable in Redis, at any time', async () => {
+  const house = await openBatchHouse({ encryption: testKeys, batches: { turnaroundMs: 1e9 } })
+  const redis = createRedis({ ...house.place, role: 'commands', name: 'test-reader' })
+  onTestFinished(() => closeRedis(redis))
+  const canary = 'a-canary-in-the-batch'
+  const ids = await Promise.all(
+    [canary, `${canary} refused [[fault:400]]`].map((prompt) => house.submit(prompt, { cache: 'off' })),
+  )
+  const expectUnread = async () => {
+    const { plain, unpacked } = await dumpRedis(redis, house.place.prefix)
+    expect(plain).toContain(ids[0])
+    for (const text of [canary, 'Invalid request']) expect(`${plain} ${unpacked}`).not.toContain(text)
+  }
+  await expectUnread()
+  for (const id of ids) await house.until(async () => (await house.job(id)).status === 'running')
+  await expectUnread()
+  house.simulator.batches.endAll('complete')
+  const [answered, refused] = await Promise.all(ids.map(house.ended))
+  expect([answered!.status, refused!.error?.message]).toEqual([
+    'completed',
+    expect.stringContaining('Invalid'),
+  ])
+  await expectUnread()
 })
 
 test('embeddings and responses go in batches of their own', async () => {
