@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import {
   type CompiledQuery,
@@ -13,6 +13,9 @@ import {
 } from 'kysely'
 import { DatabaseError } from './errors.ts'
 import type { ThreadAnswer, ThreadAsk } from './sqlite-thread.ts'
+
+/** Compiled beside this file where this file is. */
+const threadUrl = new URL(`./sqlite-thread${extname(import.meta.filename)}`, import.meta.url)
 
 /** The only parameter of a statement that is run once for each of its lists of parameters, in one message to the thread. */
 export class ManyRows {
@@ -41,7 +44,7 @@ type Pending = { resolve(answer: { rows: unknown[]; changes: number }): void; re
 
 function createThread(path: string) {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const worker = new Worker(new URL('./sqlite-thread.ts', import.meta.url), { workerData: { path } })
+  const worker = new Worker(threadUrl, { workerData: { path } })
   worker.unref()
   const pending = new Map<number, Pending>()
   let next = 0

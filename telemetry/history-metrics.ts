@@ -7,16 +7,22 @@ export function createHistoryMetrics(registry: Registry) {
     help: 'Finished jobs that this worker copied to the history.',
     registers: [registry],
   })
+  const stores: (() => boolean)[] = []
   return {
     onMoved: (jobs: number): void => moved.inc(jobs),
-    /** From now on each scrape tells whether the history answers. Once a process. */
+    /**
+     * From now on each scrape tells whether the history answers this store. Where API and worker are one process, each
+     * has a store of its own, and the history is up where it answers both.
+     */
     watch(isUp: () => boolean): void {
+      stores.push(isUp)
+      if (stores.length > 1) return
       new Gauge({
         name: 'sluice_history_up',
         help: 'Whether the database of finished jobs answered this process when it was asked last, 1 or 0.',
         registers: [registry],
         collect() {
-          this.set(isUp() ? 1 : 0)
+          this.set(stores.every((isUp) => isUp()) ? 1 : 0)
         },
       })
     },

@@ -22,6 +22,7 @@ const BUNDLED = [
   '@scalar/fastify-api-reference',
   'bullmq',
   'fastify-type-provider-zod',
+  'kysely',
   'zod',
 ]
 

@@ -133,6 +133,21 @@ describe('the image', () => {
     expect(outside).toEqual([])
   })
 
+  test('names no module as TypeScript at run time, and has those that it names compiled', () => {
+    const named = program.files.flatMap((path) =>
+      [
+        ...read(path).matchAll(
+          /new URL\([`']\.\/([\w-]+)(\.ts|\$\{extname\(import\.meta\.filename\)\})[`']/g,
+        ),
+      ].map(([, name, ending]) => ({ path: posix.join(posix.dirname(path), `${name}.ts`), ending })),
+    )
+    expect(named.filter(({ ending }) => ending === '.ts')).toEqual([])
+    const { files } = JSON.parse(read('scripts/package/tsconfig.json')) as { files: string[] }
+    const compiled = files.map((path) => posix.join('scripts/package', path))
+    expect(named.map(({ path }) => path).filter((path) => !compiled.includes(path))).toEqual([])
+    expect(named.length).toBeGreaterThan(2)
+  })
+
   test('needs no package for development', () => {
     const dependencies = z
       .object({ dependencies: z.record(z.string(), z.string()) })
