@@ -105,6 +105,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   deps.metrics.watchStore(createStoreReader(deps, store, lanes))
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
+    usage: store.history?.usage ?? null,
     events: store.events,
     budgets: store.budgets,
     tenantStats: store.tenantStats,

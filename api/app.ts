@@ -45,6 +45,7 @@ import { isForSocket, registerSocketRoute } from './socket/routes.ts'
 import { registerAuditRoute } from './tenants/audit-route.ts'
 import { registerKeyRoutes } from './tenants/key-routes.ts'
 import { registerTenantRoutes } from './tenants/routes.ts'
+import { registerUsageRoutes } from './usage/routes.ts'
 import { createValidatorCompiler, refuseUnknownQuery } from './validation.ts'
 
 const headersTimeout = 5_000
@@ -118,6 +119,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerCancelRoutes(api, context)
     registerFailureRoutes(api, context)
     registerGroupRoutes(api, context)
+    registerUsageRoutes(api, context)
     registerEventRoutes(api, context)
     registerTenantEventsRoute(api, context)
     // In a scope of its own, for its requests become sockets.

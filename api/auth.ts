@@ -11,6 +11,8 @@ export type Access = 'public' | Scope
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access
+    /** Query parameters that begin so are not told apart by the schema. */
+    queryPrefix?: string
   }
 }
 

@@ -12,6 +12,7 @@ import type { FileContents } from '../files/contents.ts'
 import type { Files } from '../files/files.ts'
 import type { FileLinks } from '../files/links.ts'
 import type { Flows } from '../flows/store.ts'
+import type { UsageReader } from '../history/usage.ts'
 import type { Budgets } from '../jobs/budget-usage.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
 import type { JobCost, Jobs } from '../jobs/jobs.ts'
@@ -42,6 +43,8 @@ export type Api = FastifyInstance<
 /** Everything the API needs from outside; it reads no environment and keeps no state of its own. */
 export type ApiDeps = {
   jobs: Jobs
+  /** Adds up usage; null: there is no history. */
+  usage: UsageReader | null
   events: TenantEvents
   files: Files
   fileLinks: FileLinks

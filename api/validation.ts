@@ -11,15 +11,18 @@ const TOLERANT = ['OpenAI-compatible', 'Anthropic-compatible']
  * clients of OpenAI and Anthropic call, what is not known is ignored.
  */
 export function refuseUnknownQuery(route: RouteOptions): void {
-  const { url, schema } = route
+  const { url, schema, config } = route
   if (schema === undefined || !url.startsWith('/v1/') || schema.tags?.some((tag) => TOLERANT.includes(tag)))
     return
   const known = schema.querystring instanceof z.ZodObject ? Object.keys(schema.querystring.shape) : []
+  const prefix = config?.queryPrefix
   // Before the body is looked at, whose faults are another matter.
   route.preValidation = [
     ...[route.preValidation ?? []].flat(),
     (request, _reply, done) => {
-      const unknown = Object.keys(request.query as object).filter((name) => !known.includes(name))
+      const unknown = Object.keys(request.query as object).filter(
+        (name) => !known.includes(name) && !(prefix !== undefined && name.startsWith(prefix)),
+      )
       const places = unknown.slice(0, 5).map((name) => `query.${name.slice(0, 64)}`)
       const choice = known.length === 0 ? 'it takes none' : `it knows ${known.join(', ')}`
       const message = `${places.join(', ')}: is no parameter of this route; ${choice}`

@@ -1,5 +1,5 @@
 import { type Client, RefusedError } from './client.ts'
-import { ExitCode } from './exit.ts'
+import { CliError, ExitCode } from './exit.ts'
 import { formatUsd } from './format.ts'
 import type { Job } from './job.ts'
 import { renderTable } from './table.ts'
@@ -12,6 +12,13 @@ export type ListOptions = Common & {
   type?: string
   group?: string
   lane?: string
+  model?: string
+  errorCode?: string
+  metadata?: string[]
+  /** Unix ms. */
+  createdAfter?: number
+  createdBefore?: number
+  minCostUsd?: string
   limit: number
   results?: boolean
 }
@@ -67,6 +74,7 @@ async function* listJobs(client: Client, options: ListOptions): AsyncGenerator<J
       const value = options[name]
       if (value !== undefined) query.set(name, value)
     }
+    addSearch(query, options)
     if (after !== null) query.set('after', after)
     if (withResults) query.set('include', 'result')
     const page: JobPage = await client.json('GET', `/v1/jobs?${query}`)
@@ -74,6 +82,20 @@ async function* listJobs(client: Client, options: ListOptions): AsyncGenerator<J
     left -= page.data.length
     after = page.last_id
     if (!page.has_more || after === null) return
+  }
+}
+
+function addSearch(query: URLSearchParams, options: ListOptions): void {
+  const { model, errorCode, metadata = [], createdAfter, createdBefore, minCostUsd } = options
+  if (model !== undefined) query.set('model', model)
+  if (errorCode !== undefined) query.set('error_code', errorCode)
+  if (createdAfter !== undefined) query.set('created_after', new Date(createdAfter).toISOString())
+  if (createdBefore !== undefined) query.set('created_before', new Date(createdBefore).toISOString())
+  if (minCostUsd !== undefined) query.set('min_cost_usd', minCostUsd)
+  for (const pair of metadata) {
+    const at = pair.indexOf('=')
+    if (at <= 0) throw new CliError(ExitCode.usage, `--metadata: expected name=value, got "${pair}"`)
+    query.append(`metadata.${pair.slice(0, at)}`, pair.slice(at + 1))
   }
 }
 

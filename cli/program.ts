@@ -102,6 +102,13 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
     )
   }
 
+  server(program.command('usage'), '5s')
+    .description('add up what was used and paid; needs a history')
+    .option('--from <day>', '2026-12-01 (default: 30 days ago)')
+    .option('--to <day>', 'the last day (default: today)')
+    .option('--by <names>', 'some of day,tenant,model,tier,fair_key', 'day')
+    .action((options) => run(async (terminal) => (await import('./usage.ts')).runUsage(terminal, options)))
+
   server(program.command('groups'), '5s')
     .description('show groups of jobs and how far they are')
     .option('--limit <groups>', 'at most so many', toCount, DEFAULT_PAGE)
@@ -289,6 +296,12 @@ function addJobCommands(
     .option('--type <type>', 'chat, response or embedding')
     .option('--group <group>')
     .option('--lane <lane>', 'provider/model')
+    .option('--model <model>', 'as the jobs named it')
+    .option('--error-code <code>')
+    .option('--metadata <pair...>', 'name=value')
+    .option('--created-after <time>', 'a time, or how long ago: 2h', toTime)
+    .option('--created-before <time>', 'likewise', toTime)
+    .option('--min-cost-usd <usd>')
     .option('--limit <jobs>', 'at most so many', toCount, DEFAULT_PAGE)
     .option('--results', 'with their results; with --json')
     .action((options) => run(async (terminal) => (await import('./jobs.ts')).runList(terminal, options)))

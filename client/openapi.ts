@@ -1386,6 +1386,15 @@ export type ListJobsQuery = {
   lane?: string
   /** Jobs that this schedule made. */
   schedule?: string
+  /** As the client named it: `provider/model`, or an alias. */
+  model?: string
+  error_code?: string
+  /** Created at this time or later. */
+  created_after?: string
+  /** Created before this time. */
+  created_before?: string
+  /** Jobs that cost this much or more. */
+  min_cost_usd?: number
   limit?: number
   /** The last id of the page before. It may have been deleted since. */
   after?: string

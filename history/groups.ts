@@ -1,4 +1,4 @@
-import type { HistorySource } from '../jobs/history-source.ts'
+import { type HistorySource, toDoneBlock } from '../jobs/history-source.ts'
 import { type GroupEntry, type GroupSummary, JobStatus } from '../jobs/job.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import { groupKey } from '../jobs/keys.ts'
@@ -21,6 +21,8 @@ export function createGroupsOfBoth(deps: {
   finder: Finder
   stored: StoredJobs
   rootOf: (tenant: string) => string
+  /** Unix ms, by Redis' clock. */
+  now: () => number
 }): Pick<Jobs, 'group' | 'groups' | 'followGroup'> {
   const { jobs, redis, finder, stored, rootOf } = deps
 
@@ -32,7 +34,7 @@ export function createGroupsOfBoth(deps: {
       .hget(`${root}:history:blocks`, 'done')
       .exec()
     const fields = (answers?.[0]?.[1] ?? {}) as Record<string, string>
-    return { fields, block: Number(answers?.[1]?.[1] ?? 0) }
+    return { fields, block: toDoneBlock(answers?.[1]?.[1] as string | null, deps.now()) }
   }
 
   async function figuresOf(root: string, group: string): Promise<Figures | null> {

@@ -25,6 +25,13 @@ const MONEY = [
 type MoneySum = (typeof MONEY)[number]
 type InUsd<Name> = Name extends `${infer Start}_nano` ? `${Start}_usd` : never
 
+/** Adds up usage of one installation. */
+export type UsageReader = {
+  read(ask: Omit<UsageAsk, 'prefix'>): Promise<UsageEntry[]>
+  /** Unix ms, by Redis' clock, which says on which day a job ended. */
+  now(): number
+}
+
 /** Sums of what was asked for: those of the names by which they are, null where a job has none. Money is USD. */
 export type UsageEntry = Partial<Record<UsageName, string | null>> &
   Omit<UsageSums, MoneySum> &

@@ -46,7 +46,7 @@ export type WithHistoryDeps = {
 export function withHistory(deps: WithHistoryDeps): Jobs {
   const { jobs, redis, source, store, finder, stored, view } = deps
   const rootOf = (tenant: string) => tenantRoot(deps.prefix, tenant)
-  const groups = createGroupsOfBoth({ jobs, redis, source, finder, stored, rootOf })
+  const groups = createGroupsOfBoth({ jobs, redis, source, finder, stored, rootOf, now: deps.now })
 
   async function find(root: string, id: string): Promise<Job | null> {
     return (await stored.jobs(root, [id])).get(id) ?? null

@@ -31,6 +31,17 @@ export type RestoredJob = {
 /** A key that the script's answer may take; restoring more than so many events would hold Redis for long. */
 const MOST_EVENTS = 20_000
 
+/**
+ * The newest block that is done, as Redis has it. Where it knows of none, because it was emptied, all older ones are: their numbers
+ * are times, and none that begins from now on has a number below.
+ */
+export function toDoneBlock(stored: string | null | undefined, now: number): number {
+  return stored == null ? now - CLOCK_ERROR_MS : Number(stored)
+}
+
+/** How far a process's view of Redis' time may be off at the most. */
+const CLOCK_ERROR_MS = 1000
+
 /** Stands before the id of a job that the history has to forget. */
 const DELETE = 'delete:'
 
@@ -62,6 +73,8 @@ export function createHistorySource(deps: {
   redis: RedisClient
   scripts: Pick<Scripts, 'run'>
   answers: Pick<AnswerStore, 'complete'>
+  /** Unix ms, by Redis' clock. */
+  now: () => number
 }): HistorySource {
   const { redis, scripts, answers } = deps
 
@@ -145,7 +158,7 @@ export function createHistorySource(deps: {
     },
 
     async doneBlock(root) {
-      return Number((await redis.hget(`${root}:history:blocks`, 'done')) ?? 0)
+      return toDoneBlock(await redis.hget(`${root}:history:blocks`, 'done'), deps.now())
     },
 
     async restore(root, { id, record, attempts, eventCount, lastEvent, costNano }, hotMs) {

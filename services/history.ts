@@ -10,6 +10,7 @@ import { createFinder } from '../history/find.ts'
 import { createMover } from '../history/mover.ts'
 import { createHistoryStore } from '../history/store.ts'
 import { createStoredJobs } from '../history/stored-jobs.ts'
+import { readUsage, type UsageReader } from '../history/usage.ts'
 import { guardStore, watchDatabase } from '../history/watch.ts'
 import { withHistory } from '../history/with-history.ts'
 import type { ActiveTenants } from '../jobs/active-tenants.ts'
@@ -53,6 +54,8 @@ type AttachDeps = {
 }
 
 export type AttachedHistory = HistorySide & {
+  /** Sums of what ended jobs used. */
+  usage: UsageReader
   /** The same jobs, wherever they are. */
   inFrontOf(hot: Jobs): Jobs
   /** What the maintainer does for it. */
@@ -115,7 +118,7 @@ function attach(
   },
 ): AttachedHistory {
   const { redis, scripts, prefix, atRest, active, now, config, database, watch, settings } = deps
-  const source = createHistorySource({ redis, scripts, answers: createAnswerStore({ redis }) })
+  const source = createHistorySource({ redis, scripts, answers: createAnswerStore({ redis }), now })
   const store = guardStore(createHistoryStore(database), watch)
   const finder = createFinder(database)
   const view = (root: string): View => ({ root, atRest, render: renderResult })
@@ -145,6 +148,17 @@ function attach(
     onAgain(root, id) {
       // Until this is done, Redis is asked what it knows of the job anyway.
       stored.ask(() => store.reopen(root, [id], now())).catch(() => {})
+    },
+    usage: {
+      now,
+      read: (ask) =>
+        stored.ask(() =>
+          readUsage(database, { ...ask, prefix }, (root, label) => {
+            // Behind the id of the job that it was stored with.
+            const end = label.indexOf('\n')
+            return atRest.openFairKey(root, label.slice(0, end), label.slice(end + 1))
+          }),
+        ),
     },
     inFrontOf: (hot) =>
       withHistory({

@@ -13,6 +13,7 @@ import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from './create-schema.ts'
 import { attemptSchema, jobListSchema, jobRequestSchema, jobSchema } from './schema.ts'
+import { METADATA_PREFIX, searchQuery, toSearch } from './search-query.ts'
 import { acceptOrRetry, replayHeaders, requirePermitted, toNewJob } from './submit.ts'
 
 const maxWaitSeconds = 60
@@ -29,7 +30,7 @@ const waitQuery = z.object({
       'Hold the answer up to so many seconds until the job is finished. `Prefer: wait=N` does the same.',
     ),
 })
-const listQuery = z.object({
+const listQuery = z.looseObject({
   status: z.enum(JobStatus).optional(),
   type: z.enum(JobType).optional(),
   group: groupSchema.optional(),
@@ -39,6 +40,7 @@ const listQuery = z.object({
     .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })
     .optional()
     .describe('Jobs that this schedule made.'),
+  ...searchQuery,
   ...pageQuery('job'),
   include: z
     .literal('result')
@@ -114,20 +116,29 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
   app.get(
     '/v1/jobs',
     {
-      config: { access: 'read' },
+      config: { access: 'read', queryPrefix: METADATA_PREFIX },
       schema: {
         tags,
         operationId: 'listJobs',
         summary: 'List jobs, newest first',
         description:
           'Without results: a job that has one says `result_omitted`. Go on with `last_id` for as long as `has_more` is true, ' +
-          'also behind a page that is not full: a page looks at 10,000 jobs at most.',
+          'also behind a page that is not full: a page looks at 10,000 jobs at most. ' +
+          '`metadata.NAME=VALUE`, up to 16 of them, finds jobs with these pairs.',
         querystring: listQuery,
         response: { 200: jobListSchema, ...errorResponses },
       },
     },
     async (request, reply) => {
-      const { limit, after, include, ...filter } = request.query
+      const { limit, after, include, status, type, group, lane, schedule } = request.query
+      const filter = {
+        ...(status && { status }),
+        ...(type && { type }),
+        ...(group !== undefined && { group }),
+        ...(lane !== undefined && { lane }),
+        ...(schedule !== undefined && { schedule }),
+        ...toSearch(request.query),
+      }
       const page = await jobs.list(tenantOf(request).name, filter, limit, {
         after,
         withResults: include === 'result',

@@ -128,6 +128,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const stateRequests = createStateRequests({ config: () => config, proxy: null })
   const deps: ApiDeps = {
     ...store.deps,
+    usage: null,
     config: () => config,
     keyring: () => createKeyring(config),
     configured: () => config,

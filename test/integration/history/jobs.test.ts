@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
+import { runCli } from '../../helpers/cli.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 import { testRedis } from '../../helpers/redis.ts'
 import {
@@ -107,47 +108,105 @@ describe.each([
     expect(((await (await create()).json()) as Job).id).not.toBe(id)
   }, 60_000)
 
-  test('are one list with those that are not, page after page', async () => {
-    const lines = Array.from({ length: 25 }, (_, at) => chat(`page ${at}`, { group: 'pages' }))
-    const first = await createBulk(url, lines.slice(0, 15))
-    await Promise.all(first.map((id) => waitForJob(url, id)))
-    await moved(...first)
-    const later = await createBulk(url, lines.slice(15))
-    const found: string[] = []
-    let after = ''
-    for (;;) {
-      const page = await list(`group=pages&limit=4${after}`)
-      found.push(...page.data.map(({ id }) => id))
-      if (!page.has_more) break
-      after = `&after=${page.last_id}`
-    }
-    const sorted = (ids: string[]) => [...ids].sort()
-    expect(found).toHaveLength(25)
-    expect(sorted(found)).toEqual(sorted([...first, ...later]))
-    const times = await Promise.all(found.map(async (id) => (await getJob(url, id)).created_at))
-    expect(times).toEqual([...times].sort().reverse())
-    await Promise.all(later.map((id) => waitForJob(url, id)))
-    expect(await get(url, '/v1/groups/pages')).toMatchObject({ total: 25, counts: { completed: 25 } })
-  }, 60_000)
+  // The contract of the databases holds the rest for SQLite.
+  test.runIf(kind === 'PostgreSQL')(
+    'are one list with those that are not, page after page',
+    async () => {
+      const lines = Array.from({ length: 25 }, (_, at) => chat(`page ${at}`, { group: 'pages' }))
+      const first = await createBulk(url, lines.slice(0, 15))
+      await Promise.all(first.map((id) => waitForJob(url, id)))
+      await moved(...first)
+      const later = await createBulk(url, lines.slice(15))
+      const found: string[] = []
+      let after = ''
+      for (;;) {
+        const page = await list(`group=pages&limit=4${after}`)
+        found.push(...page.data.map(({ id }) => id))
+        if (!page.has_more) break
+        after = `&after=${page.last_id}`
+      }
+      const sorted = (ids: string[]) => [...ids].sort()
+      expect(found).toHaveLength(25)
+      expect(sorted(found)).toEqual(sorted([...first, ...later]))
+      const times = await Promise.all(found.map(async (id) => (await getJob(url, id)).created_at))
+      expect(times).toEqual([...times].sort().reverse())
+      await Promise.all(later.map((id) => waitForJob(url, id)))
+      expect(await get(url, '/v1/groups/pages')).toMatchObject({ total: 25, counts: { completed: 25 } })
+    },
+    60_000,
+  )
 
-  test('go on when they are queued again', async () => {
-    const { id } = await createJob(url, chat('later', { group: 'again', delay_ms: 3_600_000 }))
-    expect(await status(`/v1/jobs/${id}/cancel`, 'POST')).toBe(200)
-    await moved(id)
-    expect(await get(url, '/v1/groups/again')).toMatchObject({ total: 1, counts: { cancelled: 1 } })
-    expect(await status(`/v1/jobs/${id}/retry`, 'POST')).toBe(200)
-    expect(await waitForJob(url, id)).toMatchObject({ status: 'completed' })
-    expect(await get(url, '/v1/groups/again')).toMatchObject({
-      total: 1,
-      counts: { completed: 1, cancelled: 0 },
-    })
-    await moved(id)
-    expect(await getJob(url, id)).toMatchObject({ status: 'completed' })
-    expect(await get(url, '/v1/groups/again')).toMatchObject({
-      total: 1,
-      counts: { completed: 1, cancelled: 0 },
-    })
-    expect((await post(url, '/v1/jobs/retry', { group: 'again' })).status).toBe(200)
+  test.runIf(kind === 'PostgreSQL')(
+    'go on when they are queued again',
+    async () => {
+      const { id } = await createJob(url, chat('later', { group: 'again', delay_ms: 3_600_000 }))
+      expect(await status(`/v1/jobs/${id}/cancel`, 'POST')).toBe(200)
+      await moved(id)
+      expect(await get(url, '/v1/groups/again')).toMatchObject({ total: 1, counts: { cancelled: 1 } })
+      expect(await status(`/v1/jobs/${id}/retry`, 'POST')).toBe(200)
+      expect(await waitForJob(url, id)).toMatchObject({ status: 'completed' })
+      expect(await get(url, '/v1/groups/again')).toMatchObject({
+        total: 1,
+        counts: { completed: 1, cancelled: 0 },
+      })
+      await moved(id)
+      expect(await getJob(url, id)).toMatchObject({ status: 'completed' })
+      expect(await get(url, '/v1/groups/again')).toMatchObject({
+        total: 1,
+        counts: { completed: 1, cancelled: 0 },
+      })
+      expect((await post(url, '/v1/jobs/retry', { group: 'again' })).status).toBe(200)
+    },
+    60_000,
+  )
+
+  test('are found by what was asked, and added up', async () => {
+    const lines = Array.from({ length: 6 }, (_, at) =>
+      chat(`search ${at}`, { group: 'search', metadata: { team: at % 2 ? 'red' : 'blue', n: String(at) } }),
+    )
+    const ids = await createBulk(url, lines.slice(0, 4))
+    await Promise.all(ids.map((id) => waitForJob(url, id)))
+    await moved(...ids)
+    ids.push(...(await createBulk(url, lines.slice(4))))
+    await Promise.all(ids.map((id) => waitForJob(url, id)))
+    const found = async (query: string) => (await list(query)).data.map(({ id }) => id).sort()
+    const of = (...places: number[]) => places.map((at) => ids[at]!).sort()
+    expect(await found('metadata.team=red')).toEqual(of(1, 3, 5))
+    expect(await found('metadata.team=blue&metadata.n=4')).toEqual(of(4))
+    const third = encodeURIComponent((await getJob(url, ids[2]!)).created_at)
+    expect(await found(`group=search&created_before=${third}`)).not.toContain(ids[2])
+    expect(await found(`group=search&created_after=${third}`)).toContain(ids[5])
+    expect(await found('group=search&min_cost_usd=1000')).toEqual([])
+    expect(await found('group=search&model=sim/chat')).toEqual(of(0, 1, 2, 3, 4, 5))
+    expect(await found('error_code=none')).toEqual([])
+    for (const query of [
+      ...['metadata.=1', 'metadata.a=1&metadata.a=2', 'created_after=x', 'min_cost_usd=-1', 'x=1'],
+    ])
+      expect(await status(`/v1/jobs?${query}`), query).toBe(400)
+
+    const all = (await list('limit=1000')).data
+    const cost = all.reduce((sum, job) => sum + (job.cost_usd ?? 0), 0)
+    type Usage = { data: { jobs: number; cost_usd: number; fair_key?: string | null }[] }
+    const usage = (query: string) => get<Usage>(url, `/v1/usage?${query}`)
+    await expect
+      .poll(async () => (await usage('by=tenant')).data[0]?.jobs ?? 0, { timeout: 10_000 })
+      // A deleted job was paid for all the same.
+      .toBeGreaterThanOrEqual(all.length)
+    expect((await usage('by=tenant')).data[0]!.cost_usd).toBeGreaterThan(cost * 0.99)
+    expect((await usage('by=model,tier')).data).toMatchObject([
+      { object: 'usage', model: 'sim/chat', tier: 'standard', failed: 0 },
+    ])
+    expect((await usage('by=fair_key')).data.map((one) => one.fair_key)).toContain('f')
+    const table = await fetch(`${url}/v1/usage`, { headers: { accept: 'text/csv' } })
+    expect(table.headers.get('content-type')).toContain('text/csv')
+    expect((await table.text()).split('\r\n')[0]).toMatch(/^day,jobs,failed,calls,input_tokens,/)
+    for (const query of ['by=x', 'by=day,day', 'from=x', 'from=2026-02-30', 'from=2030-01-01&to=2029-01-01'])
+      expect(await status(`/v1/usage?${query}`), query).toBe(400)
+    const env = { SLUICE_URL: url }
+    const shown = await runCli(['usage', '--by', 'tenant,model'], { env })
+    expect(shown.stdout).toMatch(/TENANT +MODEL +JOBS.*\n *default +sim\/chat/)
+    const listed = await runCli(['jobs', 'list', '--metadata', 'team=red', '--json'], { env })
+    expect(listed.stdout.trim().split('\n')).toHaveLength(3)
   }, 60_000)
 
   // A file is there as long as its machine.

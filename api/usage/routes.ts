@@ -1,0 +1,108 @@
+import { USAGE_NAMES, type UsageEntry } from '../../history/usage.ts'
+import { readActing, tenantOf } from '../auth.ts'
+import type { Api, RouteContext } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+import { errorResponses } from '../schemas/common.ts'
+import { toCsv } from './csv.ts'
+import { usageEntrySchema, usageListSchema, usageQuery } from './schema.ts'
+
+const DAY_MS = 86_400_000
+const DAY_CHARACTERS = 'YYYY-MM-DD'.length
+/** How far back it goes unless asked. */
+const DEFAULT_DAYS = 30
+
+/** Untyped, because the route writes the text of the CSV itself. */
+const response: unknown = {
+  200: {
+    description: 'Default Response',
+    content: { 'application/json': { schema: usageListSchema }, 'text/csv': { schema: usageEntrySchema } },
+  },
+  ...errorResponses,
+}
+
+/** What was used and paid, by day, tenant, model, tier and fair key. */
+export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
+  app.get(
+    '/v1/usage',
+    {
+      config: { access: 'read' },
+      schema: {
+        tags: ['Usage'],
+        operationId: 'getUsage',
+        summary: 'Add up what was used and paid',
+        description:
+          'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, any other its own. ' +
+          'Needs a `history`. `Accept: text/csv` gives a table.',
+        querystring: usageQuery,
+        response,
+      },
+    },
+    async (request, reply) => {
+      const { usage } = deps
+      if (usage === null) {
+        throw new ApiError(
+          'invalid_request',
+          'usage is added up in the history, which is off: set history.url',
+        )
+      }
+      const { by = ['day'], limit, after, ...range } = request.query
+      const { from, to } = readRange(range, usage.now())
+      const tenant = tenantOf(request)
+      const seesAll = tenant.scopes.includes('admin') && readActing(request) === null
+      const entries = await usage.read({ tenant: seesAll ? null : tenant.name, by, from, to })
+      const first = Number(after ?? 0)
+      const page = entries.slice(first, first + limit)
+      const hasMore = entries.length > first + page.length
+      if (prefersCsv(request.headers.accept)) {
+        const columns = [...USAGE_NAMES.filter((name) => by.includes(name)), ...sumsOf(entries)]
+        return reply
+          .header('content-type', 'text/csv; charset=utf-8; header=present')
+          .header('content-disposition', `attachment; filename="usage-${from}-${to}.csv"`)
+          .send(toCsv(columns, entries))
+      }
+      return reply.send({
+        object: 'list' as const,
+        data: page.map((entry) => ({ object: 'usage' as const, ...entry })),
+        has_more: hasMore,
+        first_id: page.length === 0 ? null : String(first + 1),
+        last_id: page.length === 0 ? null : String(first + page.length),
+        ...{ from, to },
+      })
+    },
+  )
+}
+
+/** Numbers, in the order of the schema. */
+function sumsOf(entries: readonly UsageEntry[]): string[] {
+  const names = Object.keys(usageEntrySchema.shape)
+  const [entry] = entries
+  return names.filter((name) =>
+    entry === undefined
+      ? !['object', ...USAGE_NAMES].includes(name)
+      : typeof (entry as Record<string, unknown>)[name] === 'number',
+  )
+}
+
+function prefersCsv(accept: string | undefined): boolean {
+  if (accept === undefined) return false
+  const places = accept.split(',').map((part) => part.trim().split(';')[0])
+  const csv = places.indexOf('text/csv')
+  const json = places.indexOf('application/json')
+  return csv >= 0 && (json < 0 || csv < json)
+}
+
+function readRange({ from, to }: { from?: string | undefined; to?: string | undefined }, now: number) {
+  const last = to === undefined ? toDay(now) : to.length === DAY_CHARACTERS ? to : toDay(Date.parse(to) - 1)
+  const first =
+    from === undefined ? toDay(Date.parse(last) - (DEFAULT_DAYS - 1) * DAY_MS) : toDay(Date.parse(from))
+  if (first > last) {
+    throw new ApiError('invalid_request', 'query.from: expected a day that is not after `to`', {
+      param: 'query.from',
+    })
+  }
+  return { from: first, to: last }
+}
+
+function toDay(ms: number): string {
+  return new Date(ms).toISOString().slice(0, DAY_CHARACTERS)
+}

@@ -1,0 +1,76 @@
+import { ExitCode } from './exit.ts'
+import { formatNumber, formatUsd } from './format.ts'
+import { renderTable } from './table.ts'
+import { connect, type ServerOptions, type Terminal } from './terminal.ts'
+
+export type UsageOptions = ServerOptions & {
+  json?: boolean
+  patience: number
+  from?: string
+  to?: string
+  by: string
+}
+
+type Usage = Record<string, string | number | null> & {
+  jobs: number
+  failed: number
+  calls: number
+  input_tokens: number
+  output_tokens: number
+  cost_usd: number
+}
+
+/** The server's largest page. */
+const PAGE = 10_000
+
+/** What was saved, by any way. */
+const SAVED = ['saved_cache_usd', 'saved_sharing_usd', 'saved_tiers_usd', 'saved_prompt_cache_usd']
+
+/** `usage`: what was used and paid. */
+export async function runUsage(terminal: Terminal, options: UsageOptions): Promise<ExitCode> {
+  const client = connect(terminal, options, { patienceMs: options.patience })
+  const names = options.by.split(',')
+  const entries: Usage[] = []
+  let after: string | null = null
+  do {
+    const query = new URLSearchParams({ by: options.by, limit: String(PAGE) })
+    if (options.from !== undefined) query.set('from', options.from)
+    if (options.to !== undefined) query.set('to', options.to)
+    if (after !== null) query.set('after', after)
+    const page: { data: Usage[]; has_more: boolean; last_id: string | null } = await client.json(
+      'GET',
+      `/v1/usage?${query}`,
+    )
+    entries.push(...page.data)
+    after = page.has_more ? page.last_id : null
+  } while (after !== null)
+  if (options.json) {
+    await terminal.write(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
+    return ExitCode.ok
+  }
+  await terminal.write(entries.length === 0 ? 'nothing was used\n' : renderUsage(names, entries))
+  return ExitCode.ok
+}
+
+function renderUsage(names: readonly string[], entries: readonly Usage[]): string {
+  const head = [
+    ...names.map((name) => name.toUpperCase().replace('_', ' ')),
+    'JOBS',
+    'FAILED',
+    'CALLS',
+    'INPUT',
+    'OUTPUT',
+    'USD',
+    'SAVED',
+  ]
+  const rows = entries.map((entry) => [
+    ...names.map((name) => String(entry[name] ?? '-')),
+    ...[entry.jobs, entry.failed, entry.calls, entry.input_tokens, entry.output_tokens].map(formatNumber),
+    formatUsd(entry.cost_usd),
+    formatUsd(SAVED.reduce((sum, name) => sum + Number(entry[name] ?? 0), 0)),
+  ])
+  return renderTable(
+    [head, ...rows],
+    head.map((_, at) => (at < names.length ? 'left' : 'right')),
+  )
+}
