@@ -296,6 +296,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
     pubsub: store.pubsub,
     files: store.files,
+    putFiles: store.heldFiles.put,
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {

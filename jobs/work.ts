@@ -130,6 +130,8 @@ export type Completion = {
   leftMs?: number
   /** What the result consists of besides its text, stored with it. */
   files?: readonly ResultFile[]
+  /** Files of its chunks, which are stored already and go with it. */
+  partials?: readonly string[]
 }
 
 /** Bytes that a result names by the id of a file. */
@@ -309,7 +311,20 @@ export function createWork(deps: {
   function encode(completions: Completion[]): Finish[] {
     const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
     return completions.map(
-      ({ claimed, end, result, usage, costUsd, servedTier, savedUsd, isEstimate, cache, leftMs, files }) => {
+      ({
+        claimed,
+        end,
+        result,
+        usage,
+        costUsd,
+        servedTier,
+        savedUsd,
+        isEstimate,
+        cache,
+        leftMs,
+        files,
+        partials,
+      }) => {
         const { tenant, id, hash } = claimed
         const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
         const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
@@ -327,7 +342,7 @@ export function createWork(deps: {
           costUsd ?? '',
           cache ?? '',
           isEstimate ? '1' : '',
-          (files ?? []).map((file) => file.id).join(' '),
+          [...(files ?? []).map((file) => file.id), ...(partials ?? [])].join(' '),
         ]
         return { tenant: claimed.tenant, id: claimed.id, args, ...(files?.length ? { files } : {}) }
       },

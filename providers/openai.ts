@@ -10,13 +10,14 @@ import { createAdapter, createAttempt } from './attempt.ts'
 import type { AnswerOutcome } from './classify.ts'
 import { createCompletionReader } from './completion-reader.ts'
 import { createAgent } from './connections.ts'
-import { hearsSound, isWithoutOutput } from './endpoints.ts'
+import { hearsSound, isWithoutOutput, makesPictures } from './endpoints.ts'
 import { FileGoneError, type FormBody, writeForm } from './form-body.ts'
 import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
 import { listModerationTexts } from './moderation-request.ts'
 import { buildHeaders, createUrls } from './openai-address.ts'
+import { createPictureReader } from './picture-stream.ts'
 import { askForBytes } from './pictures.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readSpeech } from './speech.ts'
@@ -152,6 +153,10 @@ async function readBody(
   if (!isWithoutOutput(type) && (await isEventStream(response))) {
     const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
     const tellsUsage = request.onUsage ? { onUsage: request.onUsage } : {}
+    if (makesPictures(type)) {
+      const reader = createPictureReader(request, onDelta)
+      return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
+    }
     const reader =
       type === 'chat'
         ? createChatReader({ onDelta, ...tellsUsage, forwardUsage: !addsUsage })

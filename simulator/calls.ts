@@ -24,7 +24,7 @@ import type { FaultBook } from './faults.ts'
 import { limitHeaders } from './limit-headers.ts'
 import type { Admission, Level, Limiter } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
-import { buildPictures } from './pictures.ts'
+import { buildPictures, listPictureEvents } from './pictures.ts'
 import { createPromptCache } from './prompt-cache.ts'
 import { readKey } from './read-key.ts'
 import { createReply } from './reply.ts'
@@ -239,6 +239,9 @@ function prepare(
   if (hearsSound(type))
     return { ...prepareTranscript(plan, body, settings.chunkTokens), plan, latencyMs, perTokenMs }
   if (makesPictures(type)) {
+    if (body.stream === true) {
+      return { text: '', pieces: listPictureEvents(plan, body), plan, latencyMs, perTokenMs }
+    }
     const answer = buildPictures(plan, body)
     return { text: JSON.stringify(answer), pieces: null, plan, latencyMs, perTokenMs }
   }

@@ -1,6 +1,7 @@
 import { crc32, deflateSync } from 'node:zlib'
 import type { JsonObject } from '../lib/json.ts'
 import type { AnswerPlan } from './answers.ts'
+import type { StreamPiece } from './events.ts'
 import { hashText } from './random.ts'
 
 /** Edge of every picture, in pixels, whatever size was asked for. */
@@ -24,6 +25,30 @@ export function buildPictures(plan: AnswerPlan, body: JsonObject): JsonObject {
     data,
     usage: pictureUsage(plan, count),
   }
+}
+
+/** The same as events: `partial_images` coarser ones first, then the pictures themselves. */
+export function listPictureEvents(plan: AnswerPlan, body: JsonObject): StreamPiece[] {
+  const kind = plan.type === 'image_edit' ? 'image_edit' : 'image_generation'
+  const { data, usage, created, ...members } = buildPictures(plan, { ...body, response_format: 'b64_json' })
+  const head = { created_at: created, ...members }
+  const count = typeof body.partial_images === 'number' ? Math.min(3, body.partial_images) : 0
+  const partial = Array.from({ length: count }, (_, at) => ({
+    type: `${kind}.partial_image`,
+    b64_json: paint(`${plan.text} partial ${at}`).toString('base64'),
+    partial_image_index: at,
+    ...head,
+  }))
+  const completed = (data as JsonObject[]).map((picture) => ({
+    type: `${kind}.completed`,
+    ...picture,
+    ...head,
+    usage,
+  }))
+  return [...partial, ...completed].map((event) => ({
+    text: `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+    tokens: PICTURE_TOKENS / 4,
+  }))
 }
 
 function pictureUsage({ inputTokens }: AnswerPlan, count: number): JsonObject {

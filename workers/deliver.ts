@@ -70,7 +70,7 @@ export function createDeliver(deps: DeliverDeps): Deliver {
 }
 
 function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null): Completion {
-  const { job: claimedJob, result, usage, isEstimate, cache, leftMs, files } = jobResult
+  const { job: claimedJob, result, usage, isEstimate, cache, leftMs, files, partials } = jobResult
   const servedTier = jobResult.servedTier ?? 'standard'
   // What was known already cost nothing, whatever the price.
   const isFree = end === null || usage === null
@@ -90,5 +90,6 @@ function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null):
     ...(cache === undefined ? {} : { cache }),
     ...(leftMs === undefined ? {} : { leftMs }),
     ...(files === undefined ? {} : { files }),
+    ...(partials === undefined || partials.length === 0 ? {} : { partials }),
   }
 }

@@ -1,5 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Files } from '../files/files.ts'
+import type { HeldFiles } from '../files/held-files.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { JobCost } from '../jobs/jobs.ts'
@@ -13,6 +14,7 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { createLatest } from '../lib/latest.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
 import { countAnswerBytes, toTokens } from '../providers/count-tokens.ts'
+import { makesPictures } from '../providers/endpoints.ts'
 import type { Provider, ProviderAnswer, ProviderFailure, Usage } from '../providers/provider.ts'
 import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
@@ -27,6 +29,7 @@ import { createDeltaWriter } from './delta-writer.ts'
 import { createOpenFile } from './open-file.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
+import { createPictureDeltas } from './picture-deltas.ts'
 import { costOf, type PlannedCall, tenantOf } from './plan.ts'
 import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -44,6 +47,7 @@ export type ExecuteDeps = {
   gate: Gate
   /** Where bytes of answers lie. */
   files: Pick<Files, 'newId' | 'get' | 'read'>
+  putFiles: HeldFiles['put']
   provider: () => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put'>
@@ -206,6 +210,14 @@ export function createExecutor(deps: ExecuteDeps) {
       onError: (error) => deps.onError(error, 'streaming'),
     })
 
+    const pictures =
+      streams && makesPictures(first.type)
+        ? createPictureDeltas({
+            ...{ tenant: first.tenant, newId: deps.files.newId, put: deps.putFiles, push: deltas.push },
+            onError: (error) => deps.onError(error, 'storing a partial picture'),
+          })
+        : null
+
     const turn = await takePrefixTurn(lane, first, running.signal)
     let isShown = false
     let firstChunkMs: number | null = null
@@ -216,7 +228,8 @@ export function createExecutor(deps: ExecuteDeps) {
       turn?.answered()
       isShown ||= first.isShownLive && isPartOfAnswer(chunk)
       receivedBytes += countAnswerBytes(chunk)
-      deltas.push(chunk)
+      if (pictures === null) deltas.push(chunk)
+      else pictures.push(chunk)
     }
 
     const startedAt = now()
@@ -264,6 +277,7 @@ export function createExecutor(deps: ExecuteDeps) {
       : null
     const isPatient = !isCut && timeoutOf(lane, claimedJobs) >= lane.timeout
     const settled = settle(lane, permit, answer, { taken, call, timing, isPatient })
+    const partials = (await pictures?.flush()) ?? []
     await deltas.flush()
     deps.events?.emit('call.ended', {
       lane: lane.id,
@@ -277,12 +291,16 @@ export function createExecutor(deps: ExecuteDeps) {
       answer,
     })
     if (answer.ok) {
-      await deliver(lane, call.split(answer), {
-        outcome: 'completed',
-        ...toldTier,
-        latency_ms: latencyMs,
-        status: answer.status,
-      })
+      await deliver(
+        lane,
+        call.split(answer).map((one) => ({ ...one, partials })),
+        {
+          outcome: 'completed',
+          ...toldTier,
+          latency_ms: latencyMs,
+          status: answer.status,
+        },
+      )
     } else {
       const end: AttemptEnd = {
         outcome: OUTCOMES[answer.class],

@@ -62,6 +62,7 @@ export type LaneLoopDeps = {
   prefixes: PromptPrefixes
   gate: Gate
   files: ExecuteDeps['files']
+  putFiles: ExecuteDeps['putFiles']
   provider: () => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put' | 'isRecovering'>
@@ -161,6 +162,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     prefixes: deps.prefixes,
     gate: gatherSettlements(gate),
     files: deps.files,
+    putFiles: deps.putFiles,
     provider: deps.provider,
     calls: deps.calls,
     spool: deps.spool,

@@ -31,6 +31,8 @@ export type JobResult = {
   embeddings: EmbeddingEntry[]
   /** What the result names by ids of files. */
   files?: ResultFile[]
+  /** Files of its chunks, which are stored already. */
+  partials?: readonly string[]
 }
 
 /** What one provider call carries. */

@@ -54,6 +54,7 @@ export type WorkerDeps = {
   spool: LaneLoopDeps['spool']
   pubsub: PubSub
   files: ExecuteDeps['files']
+  putFiles: ExecuteDeps['putFiles']
   provider: (name: string) => Provider
   /** Lanes with work that the configuration does not list by name (models `"*"`). */
   knownLanes: () => Promise<string[]>
@@ -99,6 +100,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       prefixes: deps.prefixes,
       gate: deps.gate,
       files: deps.files,
+      putFiles: deps.putFiles,
       provider: () => deps.provider(providerName),
       calls,
       successor: ({ model, unfitLanes }) => successorOf(deps.config(), model, id, unfitLanes),

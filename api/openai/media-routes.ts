@@ -84,7 +84,7 @@ export function registerMediaRoutes(app: Api, context: RouteContext, description
       },
     },
     (request, reply) => {
-      const handover = handOverPictures(request, request.body as JsonObject, context.deps)
+      const handover = handOverPictures(request, 'image', request.body as JsonObject, context.deps)
       return answerCall(request, reply, { type: 'image', body: request.body }, handover, context)
     },
   )
@@ -135,7 +135,7 @@ async function registerForms(app: Api, context: RouteContext, description: strin
       files: ['image', 'mask'],
       schema: imageEditBodySchema,
       response: pictureResponse,
-      handOver: (request, body) => handOverPictures(request, body, context.deps),
+      handOver: (request, body) => handOverPictures(request, 'image_edit', body, context.deps),
     },
     {
       url: '/v1/audio/transcriptions',

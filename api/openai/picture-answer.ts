@@ -7,11 +7,21 @@ import type { ApiDeps } from '../deps.ts'
 import { notFound } from '../errors.ts'
 import { readWhole } from '../files/send-content.ts'
 import type { Handover } from './answer-whole.ts'
+import { createPictureForm, watchPictures } from './picture-stream.ts'
 
 type PictureDeps = Pick<ApiDeps, 'files' | 'fileLinks' | 'config'>
 
-/** Hands over pictures as OpenAI does: in the answer as base64, or by addresses that are good for an hour. */
-export function handOverPictures(request: FastifyRequest, body: JsonObject, deps: PictureDeps): Handover {
+/** Hands over pictures as OpenAI does: as events, in the answer as base64, or by addresses that are good for an hour. */
+export function handOverPictures(
+  request: FastifyRequest,
+  type: 'image' | 'image_edit',
+  body: JsonObject,
+  deps: PictureDeps,
+): Handover {
+  if (body.stream === true) {
+    const kind = type === 'image' ? 'image_generation' : 'image_edit'
+    return { stream: () => createPictureForm(kind), watch: watchPictures(deps) }
+  }
   return {
     stream: null,
     async send(reply: FastifyReply, call, job) {

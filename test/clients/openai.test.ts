@@ -2,6 +2,7 @@
 import OpenAI5, { AzureOpenAI as AzureOpenAI5 } from 'openai5'
 import OpenAI6, { AzureOpenAI as AzureOpenAI6 } from 'openai6'
 import OpenAI7, { AzureOpenAI as AzureOpenAI7 } from 'openai7'
+import type { ImageGenStreamEvent } from 'openai7/resources/images'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sniffMediaType } from '../../lib/media-type.ts'
 import { getJob, type Stack, startStack } from '../helpers/stack.ts'
@@ -147,6 +148,39 @@ describe.each(majors)('openai %s', (_major, { OpenAI, AzureOpenAI }) => {
     expect(Buffer.concat(sent.map(({ audio }) => Buffer.from(audio ?? '', 'base64')))).toEqual(bytes)
     const wave = await client.audio.speech.create({ ...body, response_format: 'wav' })
     expect(sniffMediaType(Buffer.from(await wave.arrayBuffer()))).toBe('audio/wav')
+  })
+
+  test('pictures stream: partial ones as they come, the same again from the cache without them', async () => {
+    const body = {
+      model: 'sim/chat',
+      prompt: fresh('a streamed picture'),
+      stream: true as const,
+      partial_images: 2,
+    }
+    const read = async () => {
+      const { data: stream, response } = await client.images.generate(body).withResponse()
+      const events: ImageGenStreamEvent[] = []
+      for await (const event of stream) events.push(event)
+      return { events, job: response.headers.get('x-job-id')!, cache: response.headers.get('x-cache') }
+    }
+    const first = await read()
+    expect(first.events.map(({ type }) => type)).toEqual([
+      'image_generation.partial_image',
+      'image_generation.partial_image',
+      'image_generation.completed',
+    ])
+    for (const { b64_json } of first.events) {
+      expect(sniffMediaType(Buffer.from(b64_json, 'base64'))).toBe('image/png')
+    }
+    const again = await read()
+    expect([again.cache, again.events.map(({ type }) => type)]).toEqual([
+      'hit',
+      ['image_generation.completed'],
+    ])
+    expect(again.events[0]!.b64_json).toBe(first.events[2]!.b64_json)
+    const events = await (await fetch(`${stack.urls[0]}/v1/jobs/${first.job}/events`)).text()
+    expect(events).toMatch(/"file_id":"file-[\s\S]*"file_id":"file-/)
+    expect(events).not.toContain('b64_json')
   })
 
   test('pictures are edited, and equal files share one call', async () => {

@@ -77,6 +77,8 @@ export type TestStore = {
   retention: Retention
   files: Files
   heldFiles: HeldFiles
+  /** Of `heldFiles`, as a worker takes it. */
+  putFiles: HeldFiles['put']
   /** Settings that a test may change as it goes. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
   /** The worker's side of the test's own lane; opened at the first use. */
@@ -261,6 +263,7 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     retention,
     files,
     heldFiles,
+    putFiles: heldFiles.put,
     settings,
     lane,
     fetch,
