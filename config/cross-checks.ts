@@ -24,6 +24,7 @@ export function checkReferences(config: unknown): ReferenceFault[] {
   return [
     ...checkRoutes(config.routes, config.providers),
     ...checkSharedLimits(config.providers),
+    ...checkMediaLimits(config.providers),
     ...checkKeys(config.tenants),
     ...checkHost(config.server, config.tenants),
     ...checkRedis(config.redis),
@@ -67,6 +68,35 @@ function findLaneFault(lane: string, providers: unknown): string | null {
   if (model === '*') return laneFaults.wildcard
   if (Object.hasOwn(models, model) || Object.hasOwn(models, '*')) return null
   return laneFaults.model
+}
+
+/** A lane counts pictures in the place of output tokens, and sound in that of input tokens. */
+const EXCLUSIVE = [
+  ['images_per_minute', 'output_tokens_per_minute'],
+  ['audio_seconds_per_minute', 'input_tokens_per_minute'],
+] as const
+
+function checkMediaLimits(providers: unknown): ReferenceFault[] {
+  return entriesOf(providers).flatMap(([provider, settings]) => {
+    const { limits, shared_limits, models } = isRecord(settings) ? settings : {}
+    return entriesOf(models).flatMap(([model, own]) => {
+      const apart = isRecord(own) ? own.limits : undefined
+      const shared = entriesOf(shared_limits).flatMap(([, limit]) =>
+        isRecord(limit) &&
+        Array.isArray(limit.models) &&
+        limit.models.some((one) => matchesModel(String(one), model))
+          ? [limit]
+          : [],
+      )
+      const all = [limits, apart, ...shared].filter(isRecord)
+      return EXCLUSIVE.flatMap(([media, tokens]) => {
+        const has = (name: string) => all.some((one) => one[name] !== undefined)
+        if (!has(media) || !has(tokens)) return []
+        const path = ['providers', provider, 'models', model]
+        return [{ path, message: `counts either ${media} or ${tokens}, and has both` }]
+      })
+    })
+  })
 }
 
 /** A pattern that names no model is a slip of the pen: nothing would be limited by it. */

@@ -19,6 +19,8 @@ export type LaneLimits = {
   tokens_per_minute?: number
   input_tokens_per_minute?: number
   output_tokens_per_minute?: number
+  images_per_minute?: number
+  audio_seconds_per_minute?: number
   requests_per_day?: number
   max_concurrency?: number
   /** `max_concurrency: auto`: the calls find out how many the server bears. */

@@ -30,6 +30,16 @@ const limitShape = {
   output_tokens_per_minute: count()
     .optional()
     .describe('Output tokens a minute, where the provider counts them apart. Without it: not limited.'),
+  images_per_minute: count()
+    .optional()
+    .describe(
+      'Pictures a minute; each of `n` counts. Not beside `output_tokens_per_minute`. Without it: not limited.',
+    ),
+  audio_seconds_per_minute: count()
+    .optional()
+    .describe(
+      'Seconds of sound a minute that calls bring along. Not beside `input_tokens_per_minute`. Without it: not limited.',
+    ),
   requests_per_day: count().optional().describe('Requests a day. Without it: not limited.'),
 }
 

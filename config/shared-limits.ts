@@ -9,6 +9,8 @@ const DIMENSIONS = [
   ['tokens_per_minute', 'tokens'],
   ['input_tokens_per_minute', 'input tokens'],
   ['output_tokens_per_minute', 'output tokens'],
+  ['images_per_minute', 'images'],
+  ['audio_seconds_per_minute', 'audio seconds'],
   ['requests_per_day', 'requests a day'],
   ['max_concurrency', 'concurrency'],
 ] as const satisfies [keyof LaneLimits, string][]

@@ -1,4 +1,5 @@
 import type { Lane, LaneLimits } from '../config/lanes.ts'
+import { inputLimitOf, outputLimitOf } from './media-limits.ts'
 
 /** What the gate has to know of a lane to find its buckets. */
 export type GateLane = Pick<Lane, 'id' | 'limits' | 'shared'>
@@ -32,8 +33,8 @@ function toArguments(limits: LaneLimits): (string | number)[] {
   return [
     limits.requests_per_minute ?? '',
     limits.tokens_per_minute ?? '',
-    limits.input_tokens_per_minute ?? '',
-    limits.output_tokens_per_minute ?? '',
+    inputLimitOf(limits) ?? '',
+    outputLimitOf(limits) ?? '',
     limits.requests_per_day ?? '',
     limits.max_concurrency ?? '',
     limits.window_auto ? 'auto' : limits.window,

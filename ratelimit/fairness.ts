@@ -67,6 +67,8 @@ export function serviceShares(lane: Lane, cost: Omit<Cost, 'requests'>): Service
       share(cost.tokens, 'tokens_per_minute'),
       share(cost.inputTokens, 'input_tokens_per_minute'),
       share(cost.outputTokens, 'output_tokens_per_minute'),
+      share(cost.images ?? 0, 'images_per_minute'),
+      share(cost.audioSeconds ?? 0, 'audio_seconds_per_minute'),
     ),
   }
 }
@@ -76,6 +78,8 @@ type CountedLimit =
   | 'tokens_per_minute'
   | 'input_tokens_per_minute'
   | 'output_tokens_per_minute'
+  | 'images_per_minute'
+  | 'audio_seconds_per_minute'
 
 /** How long a cost occupies a lane at its full rate, in seconds: the largest dimension, and at least its time in the slots. */
 export function serviceSeconds(lane: Lane, cost: Omit<Cost, 'requests'>): number {

@@ -10,6 +10,7 @@ import {
 } from './fairness.ts'
 import type { Gate, LaneWaitingFor } from './gate.ts'
 import type { BucketState, LaneState } from './lane-state.ts'
+import { inputLimitOf, outputLimitOf } from './media-limits.ts'
 
 /** Where an entry stands: its start tag and its band. */
 export type QueuePosition = { start: number; band: Band }
@@ -176,8 +177,8 @@ function computeBucketSpeed(limits: LaneLimits, state: BucketState): number | nu
   const shares = [
     [state.rates.requests, limits.requests_per_minute],
     [state.rates.tokens, limits.tokens_per_minute],
-    [state.rates.inputTokens, limits.input_tokens_per_minute],
-    [state.rates.outputTokens, limits.output_tokens_per_minute],
+    [state.rates.inputTokens, inputLimitOf(limits)],
+    [state.rates.outputTokens, outputLimitOf(limits)],
   ] as const
   let speed: number | null = null
   for (const [rate, limit] of shares) {

@@ -8,11 +8,20 @@ import type { CallTiming } from './concurrency.ts'
 import type { LaneState } from './lane-state.ts'
 import { readLaneState } from './lane-state.ts'
 import type { Amounts } from './limits.ts'
+import { countMedia } from './media-limits.ts'
 import { defineScripts } from './scripts.ts'
 import { addJitter } from './slowdown.ts'
 
 /** What one provider request takes from its lane. Fractions are rounded up. */
-export type Cost = { requests: number; tokens: number; inputTokens: number; outputTokens: number }
+export type Cost = {
+  requests: number
+  tokens: number
+  inputTokens: number
+  outputTokens: number
+  /** Pictures asked for, and seconds of sound to hear; absent: none. */
+  images?: number
+  audioSeconds?: number
+}
 
 export type LaneWaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause'
 
@@ -131,7 +140,7 @@ export function createGate({
       const [waitMs, waitingFor, ...permits] = await scripts.take(
         ...address(lane),
         leaseMs,
-        ...costs.flatMap((cost, index) => [...toAmounts(cost), tenants[index] ?? '']),
+        ...costs.flatMap((cost, index) => [...toAmounts(countMedia(lane, cost)), tenants[index] ?? '']),
       )
       return toTakeAnswer({
         permits,
@@ -144,7 +153,10 @@ export function createGate({
       if (settlements.length === 0) return
       await scripts.settle(
         ...address(lane),
-        ...settlements.flatMap((each) => toArguments(toBooking(each, random))),
+        ...settlements.flatMap((each) => {
+          const actual = each.actual && countMedia(lane, each.actual)
+          return toArguments(toBooking({ ...each, actual }, random))
+        }),
       )
     },
 

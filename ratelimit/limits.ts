@@ -1,4 +1,5 @@
 import type { LaneLimits } from '../config/lanes.ts'
+import { inputLimitOf, outputLimitOf } from './media-limits.ts'
 
 /** One number for each counted dimension: requests, tokens, input tokens, output tokens. */
 export type Amounts = [requests: number, tokens: number, inputTokens: number, outputTokens: number]
@@ -44,8 +45,8 @@ export function computeLimits(
   const perMinute: Bounds = [
     lowerOf(lane.requests_per_minute, learned.requests),
     lowerOf(lane.tokens_per_minute, learned.tokens),
-    lane.input_tokens_per_minute ?? null,
-    lane.output_tokens_per_minute ?? null,
+    inputLimitOf(lane) ?? null,
+    outputLimitOf(lane) ?? null,
   ]
   const limits: EffectiveLimits = {
     rates: [null, null, null, null],

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { estimateCost } from '../providers/accounting.ts'
-import { hearsSound, makesPictures } from '../providers/endpoints.ts'
+import { countPictures, hearsSound, makesPictures } from '../providers/endpoints.ts'
 import type { CallType } from '../providers/provider.ts'
 import {
   type AnswerPlan,
@@ -22,7 +22,7 @@ import { invalidRequest, modelNotFound, rateLimited, sayAsGemini, tooManyAtOnce,
 import { listEvents } from './events.ts'
 import type { FaultBook } from './faults.ts'
 import { limitHeaders } from './limit-headers.ts'
-import type { Admission, Level, Limiter } from './limiter.ts'
+import type { Admission, Level, Limiter, MediaCost } from './limiter.ts'
 import type { SimulatedLimits, SimulatorSettings } from './options.ts'
 import { buildPictures, listPictureEvents } from './pictures.ts'
 import { createPromptCache } from './prompt-cache.ts'
@@ -108,7 +108,7 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       ({ limits, inFlight }) => limits.max_concurrency !== undefined && inFlight >= limits.max_concurrency,
     )
     const admittedAt = now()
-    const admission = crowded ? null : admit(gates, cost.tokens, admittedAt)
+    const admission = crowded ? null : admit(gates, cost.tokens, mediaCostOf(type, body), admittedAt)
     const levels = findTightest(gates, admittedAt)
     const reply = createReply(
       response,
@@ -127,9 +127,10 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
       return reply.error(tooManyAtOnce(crowded?.limits.max_concurrency ?? 0))
     }
     if (!admission.admitted) {
-      recorder.reject(admission.by)
-      const level = levels[admission.by]
-      const requested = admission.by === 'requests' ? 1 : cost.tokens
+      const { by } = admission
+      recorder.reject(by)
+      const level = by === 'requests' || by === 'tokens' ? levels[by] : null
+      const requested = by === 'requests' ? 1 : cost.tokens
       const refusal = rateLimited(admission, model, level?.limit ?? 0, requested)
       return reply.error(settings.headers === 'gemini' ? sayAsGemini(refusal) : refusal, settings.headers)
     }
@@ -196,13 +197,19 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
   }
 }
 
+/** Pictures asked for, and seconds of sound. */
+function mediaCostOf(type: CallType, body: JsonObject): MediaCost {
+  const seconds = hearsSound(type) && isJsonObject(body.file) ? body.file.seconds : 0
+  return { images: countPictures(type, body), audioSeconds: typeof seconds === 'number' ? seconds : 0 }
+}
+
 /** Takes from all of them or from none. */
-function admit(gates: readonly ModelGate[], tokens: number, now: number): Admission {
+function admit(gates: readonly ModelGate[], tokens: number, media: MediaCost, now: number): Admission {
   for (const { limiter } of gates) {
-    const admission = limiter.check(tokens, now)
+    const admission = limiter.check(tokens, now, media)
     if (!admission.admitted) return admission
   }
-  for (const { limiter } of gates) limiter.take(tokens, now)
+  for (const { limiter } of gates) limiter.take(tokens, now, media)
   return { admitted: true }
 }
 

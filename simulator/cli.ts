@@ -15,6 +15,8 @@ An OpenAI-shaped provider on your machine: deterministic answers, enforced limit
   --host HOST         address to listen on (default 127.0.0.1)
   --rpm N             requests a minute, of each model (default: no limit)
   --tpm N             tokens a minute, of each model (default: no limit)
+  --ipm N             pictures a minute, of each model (default: no limit)
+  --audio-seconds N   seconds of sound a minute, of each model (default: no limit)
   --concurrency N     calls at once, of each model (default: no limit)
   --enforcement KIND  bucket (refills continuously, starts full; default), window (strict sliding
                       window) or fixed (windows of the clock)
@@ -58,6 +60,8 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
       host: { type: 'string', default: '127.0.0.1' },
       rpm: { type: 'string' },
       tpm: { type: 'string' },
+      ipm: { type: 'string' },
+      'audio-seconds': { type: 'string' },
       concurrency: { type: 'string' },
       enforcement: { type: 'string' },
       window: { type: 'string' },
@@ -81,6 +85,9 @@ export function simulatorOptionsFromArgs(args: string[]): SimulatorArguments {
   const limits: SimulatedLimits = {}
   if (values.rpm !== undefined) limits.requests_per_minute = readNumber('--rpm', values.rpm)
   if (values.tpm !== undefined) limits.tokens_per_minute = readNumber('--tpm', values.tpm)
+  if (values.ipm !== undefined) limits.images_per_minute = readNumber('--ipm', values.ipm)
+  const sound = values['audio-seconds']
+  if (sound !== undefined) limits.audio_seconds_per_minute = readNumber('--audio-seconds', sound)
   if (values.concurrency !== undefined)
     limits.max_concurrency = readNumber('--concurrency', values.concurrency)
   const options: SimulatorOptions = {

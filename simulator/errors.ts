@@ -26,6 +26,13 @@ export function wrongKey(): ErrorAnswer {
   return faultAnswer(401, 0)
 }
 
+const UNITS = {
+  requests: 'requests per min (RPM)',
+  tokens: 'tokens per min (TPM)',
+  images: 'images per min (IPM)',
+  audio_seconds: 'audio seconds per min',
+}
+
 /** The 429 for a limit that is used up, or for a call larger than the whole limit. */
 export function rateLimited(
   refusal: Extract<Admission, { admitted: false }>,
@@ -33,7 +40,7 @@ export function rateLimited(
   limit: number,
   requested: number,
 ): ErrorAnswer {
-  const unit = refusal.by === 'requests' ? 'requests per min (RPM)' : 'tokens per min (TPM)'
+  const unit = UNITS[refusal.by]
   const numbers = `Limit ${limit}, Used ${Math.ceil(refusal.used)}, Requested ${requested}`
   const isHopeless = refusal.waitMs === Number.POSITIVE_INFINITY
   const message = isHopeless

@@ -3,6 +3,8 @@ import type { SimulatedFamily, SimulatedLimits } from './options.ts'
 const LIMIT_NAMES: Record<string, keyof SimulatedLimits> = {
   rpm: 'requests_per_minute',
   tpm: 'tokens_per_minute',
+  ipm: 'images_per_minute',
+  audio: 'audio_seconds_per_minute',
   concurrency: 'max_concurrency',
 }
 

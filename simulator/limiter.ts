@@ -7,13 +7,19 @@ export type Level = { limit: number; used: number; remaining: number; resetMs: n
 export type Admission =
   | { admitted: true }
   /** `waitMs` is Infinity for a call larger than the whole allowance. */
-  | { admitted: false; by: 'requests' | 'tokens'; waitMs: number; used: number }
+  | { admitted: false; by: Counted; waitMs: number; used: number }
+
+export type Counted = 'requests' | 'tokens' | 'images' | 'audio_seconds'
+
+/** What a call counts besides its tokens. */
+export type MediaCost = { images: number; audioSeconds: number }
+const NO_MEDIA: MediaCost = { images: 0, audioSeconds: 0 }
 
 export type Limiter = {
   /** Whether a call would be admitted; takes nothing. */
-  check(tokens: number, now: number): Admission
+  check(tokens: number, now: number, media?: MediaCost): Admission
   /** Takes one request and its tokens, or nothing at all. */
-  take(tokens: number, now: number): Admission
+  take(tokens: number, now: number, media?: MediaCost): Admission
   /** Gives tokens back (negative: charges them) for a call that was admitted at `takenAt`. */
   refund(tokens: number, takenAt: number, now: number): void
   levels(now: number): { requests: Level | null; tokens: Level | null }
@@ -40,21 +46,30 @@ export function createLimiter(options: LimiterOptions): Limiter {
   const requests = gauge(options.limits.requests_per_minute)
   const tokens = gauge(options.limits.tokens_per_minute)
 
-  function check(amount: number, now: number): Admission {
+  const images = gauge(options.limits.images_per_minute)
+  const sound = gauge(options.limits.audio_seconds_per_minute)
+
+  function check(amount: number, now: number, media = NO_MEDIA): Admission {
     const requestWait = requests?.wait(1, now) ?? 0
     if (requestWait > 0) return refuse('requests', requestWait, requests, now)
     const tokenWait = tokens?.wait(amount, now) ?? 0
     if (tokenWait > 0) return refuse('tokens', tokenWait, tokens, now)
+    const imageWait = (media.images > 0 && images?.wait(media.images, now)) || 0
+    if (imageWait > 0) return refuse('images', imageWait, images, now)
+    const soundWait = (media.audioSeconds > 0 && sound?.wait(media.audioSeconds, now)) || 0
+    if (soundWait > 0) return refuse('audio_seconds', soundWait, sound, now)
     return { admitted: true }
   }
 
   return {
     check,
-    take(amount, now) {
-      const admission = check(amount, now)
+    take(amount, now, media = NO_MEDIA) {
+      const admission = check(amount, now, media)
       if (!admission.admitted) return admission
       requests?.add(1, now)
       tokens?.add(amount, now)
+      images?.add(media.images, now)
+      sound?.add(media.audioSeconds, now)
       return admission
     },
     refund: (amount, takenAt, now) => tokens?.refund(amount, takenAt, now),
@@ -62,7 +77,7 @@ export function createLimiter(options: LimiterOptions): Limiter {
   }
 }
 
-function refuse(by: 'requests' | 'tokens', waitMs: number, gauge: Gauge | null, now: number): Admission {
+function refuse(by: Counted, waitMs: number, gauge: Gauge | null, now: number): Admission {
   const level = gauge?.level(now)
   return { admitted: false, by, waitMs, used: level?.used ?? 0 }
 }

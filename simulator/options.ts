@@ -7,6 +7,8 @@ import type { SelfHosted } from './self-hosted.ts'
 export type SimulatedLimits = {
   requests_per_minute?: number
   tokens_per_minute?: number
+  images_per_minute?: number
+  audio_seconds_per_minute?: number
   max_concurrency?: number
 }
 

@@ -245,7 +245,13 @@ function isRuleList(body: unknown): body is FaultRule[] {
 
 function dropNulls(limits: Record<string, unknown>): SimulatedLimits {
   const kept: SimulatedLimits = {}
-  for (const name of ['requests_per_minute', 'tokens_per_minute', 'max_concurrency'] as const) {
+  const names = [
+    'requests_per_minute',
+    'tokens_per_minute',
+    'images_per_minute',
+    'audio_seconds_per_minute',
+  ] as const
+  for (const name of [...names, 'max_concurrency'] as const) {
     const value = limits[name]
     if (typeof value === 'number') kept[name] = value
   }

@@ -1,3 +1,4 @@
+import type { Counted } from './limiter.ts'
 /** One call that the simulator would have put on the bill. */
 export type BilledCall = {
   /** Unix milliseconds. */
@@ -29,7 +30,7 @@ export type SimulatorState = {
   billed_tokens: number
   billed_inputs: number
   /** 429s by what ran out: the simulator's own limits, not faults. */
-  rejected: { requests: number; tokens: number; concurrency: number }
+  rejected: Record<Counted | 'concurrency', number>
   faults: Record<string, number>
   in_flight: number
   peak_concurrency: number
@@ -40,7 +41,7 @@ export type Recorder = {
   start(): void
   finish(path: string, status: number): void
   admit(tokens: number): void
-  reject(by: 'requests' | 'tokens' | 'concurrency'): void
+  reject(by: Counted | 'concurrency'): void
   fault(kind: string): void
   bill(call: Omit<BilledCall, 'at'>): void
   inFlight(): number
@@ -122,7 +123,7 @@ function emptyState(startedAt: number, inFlight: number): SimulatorState {
     billed_calls: 0,
     billed_tokens: 0,
     billed_inputs: 0,
-    rejected: { requests: 0, tokens: 0, concurrency: 0 },
+    rejected: { requests: 0, tokens: 0, images: 0, audio_seconds: 0, concurrency: 0 },
     faults: {},
     in_flight: inFlight,
     peak_concurrency: inFlight,

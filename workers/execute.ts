@@ -359,7 +359,7 @@ export function createExecutor(deps: ExecuteDeps) {
       await gate.settle(lane, [
         {
           permit,
-          actual: sent ? { requests: 1, ...counted } : null,
+          actual: sent ? { requests: 1, ...counted, ...countedMedia(taken, answer) } : null,
           feedback: answer.feedback,
           outcome: judgeAnswer(answer, isPatient),
           source: sourceOf(claimedJobs),
@@ -400,6 +400,18 @@ export function createExecutor(deps: ExecuteDeps) {
 function sourceOf(claimedJobs: readonly ClaimedJob[]): CallSource {
   const { hash, id } = claimedJobs[0]!.claimed
   return { tenant: tenantOf(claimedJobs.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
+}
+
+/** Pictures count as they were asked for; sound as long as the answer says it was. */
+function countedMedia(
+  { images, audioSeconds }: Cost,
+  answer: ProviderAnswer,
+): Pick<Cost, 'images' | 'audioSeconds'> {
+  const heard = answer.ok ? answer.usage?.audio_seconds : undefined
+  return {
+    ...(images === undefined ? {} : { images }),
+    ...(audioSeconds === undefined ? {} : { audioSeconds: heard ?? audioSeconds }),
+  }
 }
 
 /** What a provider counts when it arrives: for embeddings what is sent is known exactly, else what was taken for it. */

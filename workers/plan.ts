@@ -101,6 +101,8 @@ export function costOf(held: readonly Held[]): Cost {
     cost.tokens += one.cost.tokens
     cost.inputTokens += one.cost.inputTokens
     cost.outputTokens += one.cost.outputTokens
+    if (one.cost.images) cost.images = (cost.images ?? 0) + one.cost.images
+    if (one.cost.audioSeconds) cost.audioSeconds = (cost.audioSeconds ?? 0) + one.cost.audioSeconds
   }
   return cost
 }

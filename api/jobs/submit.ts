@@ -327,6 +327,8 @@ function refuseAbove(whose: string, limits: LaneLimits, cost: JobCost): void {
     ['tokens', cost.tokens, limits.tokens_per_minute],
     ['input tokens', cost.inputTokens, limits.input_tokens_per_minute],
     ['output tokens', cost.outputTokens, limits.output_tokens_per_minute],
+    ['images', cost.images ?? 0, limits.images_per_minute],
+    ['seconds of sound', cost.audioSeconds ?? 0, limits.audio_seconds_per_minute],
   ] as const
   for (const [name, needed, perMinute] of checks) {
     if (perMinute === undefined || needed <= perMinute / windowsPerMinute) continue

@@ -6,6 +6,8 @@ const counted = { requests: number, tokens: number, input_tokens: number, output
 const limitsSchema = z
   .object({
     ...counted,
+    images: number,
+    audio_seconds: number,
     requests_per_day: number,
     concurrency: number,
     window_ms: z.number().describe('The window in force.'),

@@ -10,6 +10,8 @@ export type CountedRates = {
 
 /** As configured, a minute; null is no limit. */
 export type LimitsView = CountedRates & {
+  images: number | null
+  audio_seconds: number | null
   requests_per_day: number | null
   concurrency: number | null
   window_ms: number
@@ -106,6 +108,8 @@ export function showLimits(limits: LaneLimits, learnedWindow: number | null): Li
     tokens: limits.tokens_per_minute ?? null,
     input_tokens: limits.input_tokens_per_minute ?? null,
     output_tokens: limits.output_tokens_per_minute ?? null,
+    images: limits.images_per_minute ?? null,
+    audio_seconds: limits.audio_seconds_per_minute ?? null,
     requests_per_day: limits.requests_per_day ?? null,
     concurrency: limits.max_concurrency ?? null,
     window_ms: learnedWindow ?? limits.window,

@@ -18,6 +18,8 @@ export type Counted = {
 }
 
 export type LaneLimits = Counted & {
+  images: number | null
+  audio_seconds: number | null
   requests_per_day: number | null
   concurrency: number | null
   window_ms: number

@@ -5,11 +5,19 @@ import type { Cost } from '../../ratelimit/gate.ts'
 /** Limits that are counted by the window. */
 export type LimitName = Exclude<
   keyof LaneLimits,
-  'window' | 'window_auto' | 'headroom' | 'max_concurrency' | 'isAdaptive' | 'requests_per_day'
+  | 'window'
+  | 'window_auto'
+  | 'headroom'
+  | 'max_concurrency'
+  | 'isAdaptive'
+  | 'requests_per_day'
+  // Counted in the places of others: ratelimit/media-limits.ts.
+  | 'images_per_minute'
+  | 'audio_seconds_per_minute'
 >
 
 /** What each of them counts. */
-export const COUNTED: Record<LimitName, keyof Cost> = {
+export const COUNTED: Record<LimitName, Exclude<keyof Cost, 'images' | 'audioSeconds'>> = {
   requests_per_minute: 'requests',
   tokens_per_minute: 'tokens',
   input_tokens_per_minute: 'inputTokens',

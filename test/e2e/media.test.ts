@@ -15,7 +15,13 @@ let input: Record<'picture' | 'sound', string>
 beforeAll(async () => {
   stack = await startStack({
     redis: testRedis(),
+    simulator: [
+      ...['--window', '1000', '--family', 'painters=painter:ipm=1200'],
+      ...['--family', 'listeners=listener:audio=180'],
+    ],
     extra: `
+      painter: { limits: { images_per_minute: 1200, window: 1s } }
+      listener: { limits: { audio_seconds_per_minute: 180, window: 1s } }
   claude: { kind: anthropic, base_url: http://127.0.0.1:9, api_key: none-at-all, models: { haiku: {} } }
 jobs: { retain: 1h }`,
   })
@@ -227,6 +233,41 @@ test('an equal job gets a new picture where its owner has deleted the kept one',
   await fetch(`${url}/v1/files/${id}`, { method: 'DELETE' })
   const again = await post(url, '/v1/images/generations', body)
   expect([again.status, again.headers.get('x-cache')]).toEqual([200, 'miss'])
+})
+
+test.each([
+  [
+    'pictures',
+    { type: 'image', model: 'sim/painter', members: () => ({ prompt: fresh(), n: 10 }) },
+    'images',
+  ],
+  [
+    'sound',
+    { type: 'transcription', model: 'sim/listener', members: () => ({ prompt: fresh(), file: input.sound }) },
+    'audio_seconds',
+  ],
+] as const)('a limit on %s is used and not hit', async (_what, { type, model, members }, counted) => {
+  const jobs = await createBulk(
+    url,
+    Array.from({ length: 5 }, () => ({ type, body: { model, ...members() } })),
+  )
+  const since = performance.now()
+  const done = await Promise.all(jobs.map((id) => waitForJob(url, id)))
+  expect(done.map(({ status }) => status)).toEqual(Array(5).fill('completed'))
+  // Two fit into each second.
+  expect(performance.now() - since).toBeGreaterThan(800)
+  expect((await stack.simulator.state()).rejected[counted]).toBe(0)
+})
+
+test('a call that its lane could never admit is refused', async () => {
+  const refused = await post(url, '/v1/jobs', {
+    type: 'image',
+    body: { model: 'sim/painter', prompt: 'p', n: 30 },
+  })
+  expect(refused.status).toBe(422)
+  expect(await refused.json()).toMatchObject({
+    error: { code: 'exceeds_limit', message: expect.stringContaining('30 images') },
+  })
 })
 
 test('a form that is no job leaves no file', async () => {

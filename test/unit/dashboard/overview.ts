@@ -12,6 +12,8 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
       ...none,
       requests: 600,
       tokens: 60_000,
+      images: null,
+      audio_seconds: null,
       requests_per_day: null,
       concurrency: 10,
       window_ms: 60_000,

@@ -1,0 +1,30 @@
+import { type Lane, type LaneLimits, listLimits } from '../config/lanes.ts'
+import type { Cost } from './gate.ts'
+
+/**
+ * Lanes of pictures and of sound count them where other lanes count output and input tokens: no provider counts both of one call, and
+ * a dimension more would cost every call of every lane. cross-checks.ts refuses a lane that is to count both.
+ */
+
+/** A minute's limit in the place of input tokens. */
+export function inputLimitOf(limits: LaneLimits): number | undefined {
+  return limits.audio_seconds_per_minute ?? limits.input_tokens_per_minute
+}
+
+/** A minute's limit in the place of output tokens. */
+export function outputLimitOf(limits: LaneLimits): number | undefined {
+  return limits.images_per_minute ?? limits.output_tokens_per_minute
+}
+
+/** What a call takes, as its lane counts. */
+export function countMedia(lane: Pick<Lane, 'limits' | 'shared'>, cost: Cost): Cost {
+  const all = listLimits(lane)
+  const hears = all.some(({ audio_seconds_per_minute: limit }) => limit !== undefined)
+  const paints = all.some(({ images_per_minute: limit }) => limit !== undefined)
+  if (!hears && !paints) return cost
+  return {
+    ...cost,
+    ...(hears ? { inputTokens: cost.audioSeconds ?? 0 } : {}),
+    ...(paints ? { outputTokens: cost.images ?? 0 } : {}),
+  }
+}
