@@ -35,6 +35,7 @@ export async function openFairService(options: {
   limits?: object
   lane?: object
   routes?: Record<string, string[]>
+  perFairKey?: { max_running?: number; max_queued?: number; requests_per_minute?: number }
 }): Promise<FairService> {
   const upstream = await startUpstream()
   onTestFinished(() => upstream.close())
@@ -48,7 +49,15 @@ export async function openFairService(options: {
     cache: { ttl: '1s' },
     tenants: {
       ops: { keys: [opsKey], admin: true },
-      ...Object.fromEntries(options.tenants.map((tenant) => [tenant, { keys: [keyOf(tenant)] }])),
+      ...Object.fromEntries(
+        options.tenants.map((tenant) => [
+          tenant,
+          {
+            keys: [keyOf(tenant)],
+            ...(options.perFairKey === undefined ? {} : { per_fair_key: options.perFairKey }),
+          },
+        ]),
+      ),
     },
     providers: {
       up: {

@@ -72,6 +72,34 @@ it('a quiet end user beside a flood of another of the same tenant has its turn, 
   expect(await overtaken()).toBeLessThan(SHARE)
 })
 
+it('a fair key has as many calls under way as it may, and the next one begins when one ends', async () => {
+  const fair = await openFairService({ tenants: ['acme'], perFairKey: { max_running: 2 } })
+  let under = 0
+  let most = 0
+  fair.upstream.script = ({ body }, response) => {
+    most = Math.max(most, ++under)
+    setTimeout(() => {
+      under--
+      answerOf(body, response)
+    }, 30)
+  }
+  const prompts = Array.from({ length: 20 }, (_, at) => `prompt ${at}`)
+  const ids = await fair.submit('acme', prompts, { fair_key: 'ann' })
+  const startedAt = performance.now()
+  for (const id of ids) expect((await fair.ended('acme', id)).job.status).toBe('completed')
+  expect(most).toBe(2)
+  // Ten rounds of 30 ms: nothing waits for a sweep.
+  expect(performance.now() - startedAt).toBeLessThan(4000)
+  const calls = Array.from({ length: 6 }, (_, at) =>
+    fair.service.call('POST', '/v1/chat/completions', {
+      key: 'key-of-acme-0123456789',
+      body: { model: 'up/chat', messages: [{ role: 'user', content: `at once ${at}` }], user: 'ann' },
+    }),
+  )
+  expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(6).fill(200))
+  expect(most).toBe(2)
+})
+
 it('a lane that is resumed sends the job that met the 429, too', async () => {
   const fair = await openFairService({ tenants: ['a'], limits: LIMITS })
   let refuses = true
