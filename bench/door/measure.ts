@@ -78,10 +78,10 @@ async function send(agent: Agent, target: Target, number: number, isStream: bool
   const { origin, pathname } = new URL(target.url)
   const { statusCode, headers, body } = await agent.request({
     origin,
-    path: `${pathname}/chat/completions`,
+    path: `${pathname}${target.api === 'anthropic' ? '/messages' : '/chat/completions'}`,
     method: 'POST',
     headers: { 'content-type': 'application/json', ...target.headers },
-    body: JSON.stringify({ ...chatBody(target.model, number), ...(isStream ? { stream: true } : {}) }),
+    body: JSON.stringify({ ...bodyOf(target, number), ...(isStream ? { stream: true } : {}) }),
   })
   let first: number | null = null
   let text = ''
@@ -89,11 +89,19 @@ async function send(agent: Agent, target: Target, number: number, isStream: bool
     first ??= performance.now()
     text += piece
   }
-  const isWhole = isStream ? text.endsWith('data: [DONE]\n\n') : text.endsWith('}')
+  const end = target.api === 'anthropic' ? 'data: {"type":"message_stop"}\n\n' : 'data: [DONE]\n\n'
+  const isWhole = text.endsWith(isStream ? end : '}')
   if (statusCode !== 200 || !isWhole) throw new Error(`${target.url} answered ${statusCode}: ${text}`)
   const cache = headers['x-cache']
   if (cache === 'hit' && !target.isRepeated) throw new Error('a call that was to be made came from the cache')
   return (isStream ? first! : performance.now()) - since
+}
+
+function bodyOf({ api, model }: Target, number: number): object {
+  const chat = chatBody(model, number)
+  if (api === 'openai') return chat
+  const [system, ...messages] = chat.messages
+  return { model, max_tokens: 1000, system: system!.content, messages }
 }
 
 /** No call is like another. */

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 export const HELP = `Usage: npm run bench:door -- [options]
 
 What a gateway adds to a call: the upstream itself, Portkey's gateway as a pass-through proxy, Sluice without its cache
-(two processes, and all in one), and hits of its cache, in turns. Exits 1 when Sluice misses the least of its goals.
+(two processes, and all in one), hits of its cache, and Sluice by Anthropic's door, in turns. Exits 1 when Sluice misses the least of its goals.
 
   --rounds N          rounds, the systems taking turns (default 5)
   --cell MS           how long each system is called in each way in a round (default 1500)

@@ -9,7 +9,7 @@ import { type Child, startChild } from '../child.ts'
 import type { DoorOptions } from './options.ts'
 import { startPortkey } from './portkey.ts'
 
-export type SystemName = 'upstream' | 'portkey' | 'sluice' | 'all' | 'hits'
+export type SystemName = 'upstream' | 'portkey' | 'sluice' | 'all' | 'hits' | 'anthropic'
 
 /** One way to a chat completion. */
 export type System = {
@@ -21,7 +21,14 @@ export type System = {
 }
 
 /** Where calls go, and what each of them says besides its text. */
-export type Target = { url: string; model: string; headers: Record<string, string>; isRepeated: boolean }
+export type Target = {
+  url: string
+  model: string
+  headers: Record<string, string>
+  isRepeated: boolean
+  /** Which API is spoken to it. */
+  api: 'openai' | 'anthropic'
+}
 
 export type Stage = { redis: Redis; systems: System[]; close(): Promise<void> }
 
@@ -100,12 +107,18 @@ export async function openStage(options: DoorOptions, say: (line: string) => voi
       redis: await readCpu(apart.redis),
     })
     const allCpu = async () => ({ all: await all.cpuMs(), redis: await readCpu(together.redis) })
-    const sluice = (child: Child, headers: Record<string, string>, isRepeated: boolean) => {
+    const sluice = (
+      child: Child,
+      headers: Record<string, string>,
+      isRepeated: boolean,
+      api: Target['api'] = 'openai',
+    ) => {
       return (isStream: boolean): Target => ({
         url: `${child.match[1]}/v1`,
         model: `${isStream ? 'streams' : 'whole'}/${CHAT_MODEL}`,
         headers,
         isRepeated,
+        api,
       })
     }
     const uncached = { 'cache-control': 'no-store' }
@@ -118,6 +131,7 @@ export async function openStage(options: DoorOptions, say: (line: string) => voi
           model: CHAT_MODEL,
           headers: {},
           isRepeated: false,
+          api: 'openai',
         }),
         cpuMs: async () => ({}),
       },
@@ -136,6 +150,7 @@ export async function openStage(options: DoorOptions, say: (line: string) => voi
                   'x-portkey-custom-host': upstreamOf(isStream),
                 },
                 isRepeated: false,
+                api: 'openai' as const,
               }),
               cpuMs: async () => ({ portkey: await portkey.cpuMs() }),
             },
@@ -153,6 +168,13 @@ export async function openStage(options: DoorOptions, say: (line: string) => voi
         cpuMs: allCpu,
       },
       { name: 'hits', title: 'd. hits of its cache', target: sluice(api, {}, true), cpuMs: sluiceCpu },
+      {
+        name: 'anthropic',
+        title: "e. Sluice, by Anthropic's door",
+        // The same upstream: each message becomes a chat, and its answer a message.
+        target: sluice(api, { ...uncached, 'anthropic-version': '2023-06-01' }, false, 'anthropic'),
+        cpuMs: sluiceCpu,
+      },
     ]
     return { redis: apart.redis, systems, close }
   } catch (error) {

@@ -22,7 +22,7 @@ describe('npm run bench:door', () => {
     expect(files.map((file) => file.replace(/^.*\./, '')).sort()).toEqual(['json', 'md'])
     const text = await readFile(join(out, files.find((file) => file.endsWith('.json'))!), 'utf8')
     const { rows, checks }: DoorResult = JSON.parse(text)
-    expect(rows).toHaveLength(4 * 4)
+    expect(rows).toHaveLength(5 * 4)
     for (const row of rows) expect(row.calls).toBeGreaterThan(0)
     // Without the proxy, those that need none: what is added alone, and the hits.
     expect(checks).toHaveLength(2)
