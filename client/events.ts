@@ -29,6 +29,27 @@ export type FlowEvent = {
   data: { flow_id: string; seq: number; at: string; [member: string]: unknown }
 }
 
+/** A budget that comes to 80 % or to its end. Times are RFC 3339. */
+export type BudgetEvent = {
+  id: string
+  type: 'budget.warning' | 'budget.exhausted'
+  data: {
+    id: string
+    at: string
+    budget: {
+      owner: 'tenant' | 'key' | 'fair_key' | 'group' | 'flow'
+      name: string | null
+      usd: number
+      per: 'day' | 'week' | 'month' | 'total'
+      time_zone: string
+      window_start: string | null
+      window_end: string | null
+    }
+    spent_usd: number
+    reserved_usd: number
+  }
+}
+
 /** What happened to a job. `id` is what to give as `after` to go on behind it, in another process too. */
 export type SluiceEvent = { id: string } & (
   | { type: 'job.queued'; data: JobEvent }

@@ -17,7 +17,7 @@ export type {
   WaitForSignalOptions,
 } from './durable.ts'
 export { JobFailedError, SluiceError, type SluiceErrorCode } from './errors.ts'
-export type { AllEvents, EventsOptions, EventTarget, FlowEvent, SluiceEvent } from './events.ts'
+export type { AllEvents, BudgetEvent, EventsOptions, EventTarget, FlowEvent, SluiceEvent } from './events.ts'
 export { FlowFailedError, type Flows, type FlowUpdate } from './flows.ts'
 export type { Fetch, RetryOptions } from './http.ts'
 export type * from './openapi.ts'

@@ -1,6 +1,16 @@
 import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisClient } from '../lib/redis.ts'
+import type { AtRest } from './at-rest.ts'
+
+/**
+ * The name of a prefix (`hashPrefix`) in keys and entries of Redis. Where encryption is configured it is keyed, so that nobody who reads
+ * Redis can tell whether a guessed prompt is in use.
+ */
+export function digestPrefix(prefix: string, atRest: Pick<AtRest, 'digests'>): string {
+  const [digest] = atRest.digests(hash('sha256', `prefix\n${prefix}`))
+  return hash('sha256', digest, 'base64url').slice(0, 16)
+}
 
 /** The longest that a call waits for the first token of another one with its prefix. */
 const WAIT_MS = 2000

@@ -224,7 +224,7 @@ export function createJobs(deps: Deps): Jobs {
       }
     })
     const sent = prepared.flatMap((one) => ('error' in one ? [] : [one]))
-    const created = sent.map((one) => createOne(one, (known) => prepareOne(one.job, known)))
+    const created = sent.map((one) => createOne(one, (known) => prepareOne(one.asked, known)))
     const answers = (await Promise.allSettled(created)).values()
     deps.queueAdmission.fill(jobs.length)
     await deps.confirm?.()

@@ -9,6 +9,7 @@ import { encodeJobFlow } from './job-flow.ts'
 import type { JobCost, NewJob, Refusal } from './jobs.ts'
 import { encodeEstimate } from './money.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
+import { digestPrefix } from './prompt-prefixes.ts'
 import type { QueueEntry } from './queue.ts'
 import type { JobRecord } from './record.ts'
 
@@ -18,6 +19,8 @@ const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 /** A job for the create script. */
 export type PreparedJob = {
   job: NewJob
+  /** The job as it was handed in. */
+  asked: NewJob
   id: string
   /** The stored form of its content hash. */
   hash: string
@@ -86,10 +89,14 @@ export function prepare(
   groupBudgets: GroupBudgets | null,
   now: number,
 ) {
-  const job: NewJob =
-    asked.fairKey === undefined
-      ? asked
-      : { ...asked, cost: { ...asked.cost, fairKey: digestFairKey(root, asked.fairKey, atRest) } }
+  const { fairKey } = asked
+  const { prefix } = asked.cost
+  const cost: JobCost = {
+    ...asked.cost,
+    ...(fairKey === undefined ? {} : { fairKey: digestFairKey(root, fairKey, atRest) }),
+    ...(prefix === undefined ? {} : { prefix: digestPrefix(prefix, atRest) }),
+  }
+  const job: NewJob = { ...asked, cost }
   const plainHash = contentHash(job.type, job.model, job.body, job.inputs)
   const [hash] = atRest.digests(plainHash)
   const record = new Map<string, string | Buffer>([
@@ -154,7 +161,7 @@ export function prepare(
     groupBudgets?.version ?? '',
     ...[...record].flat(),
   ]
-  return { job, id, hash, record, args }
+  return { job, asked, id, hash, record, args }
 }
 
 /** Until when a job that goes at flex may wait there, as `patience_of` in jobs/lua/common.lua reads it; null: it does not go at flex. */
