@@ -297,7 +297,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     pubsub: store.pubsub,
     files: store.files,
     putFiles: store.heldFiles.put,
-    provider: (name) => providers.get(name),
+    provider: providers.get,
     knownLanes: store.queues.lanes,
     note: (lane, waitingFor) => {
       if (waitingFor === 'provider_pause') laneLog.note(lane)

@@ -17,6 +17,7 @@ import { measureKnee } from './limits/knee.ts'
 import { HELP, type LimitsOptions, type Part, readOptions } from './limits/options.ts'
 import { renderReport } from './limits/report.ts'
 import type { LimitsResult } from './limits/result.ts'
+import { measureSources } from './limits/sources.ts'
 import { measureSteady } from './limits/steady.ts'
 import { measureWays } from './limits/ways.ts'
 import { type Machine, readCommit, readMachine } from './machine.ts'
@@ -48,6 +49,7 @@ async function run({ parts }: LimitsOptions): Promise<LimitsResult> {
     shared: find('shared'),
     steady: wants('steady') ? await measureSteady(say) : null,
     families: wants('families') ? await measureFamilies(say) : null,
+    sources: wants('sources') ? await measureSources(say) : null,
     ways: wants('ways') ? await measureWays(say) : null,
     fairness: wants('fairness') ? await measureFairness(say) : null,
     keys: wants('keys') ? await measureFairKeys(say) : null,

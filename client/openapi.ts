@@ -10,6 +10,8 @@ export type Attempt = {
   attempt: number
   provider: string
   model: string
+  /** The source of the lane that was called; null: the lane has none, or the call has not ended. */
+  source: string | null
   /** RFC 3339, UTC, with milliseconds. */
   started_at: string
   latency_ms: number | null

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { Price } from '../lib/price.ts'
 import { matchesModel } from './match-model.ts'
 import { resolvePrice } from './prices.ts'
@@ -36,6 +37,18 @@ export type LaneLimits = {
 /** A limit that several models of a provider are counted under together. */
 export type SharedLimit = { name: string; limits: LaneLimits }
 
+/** One of several keys, accounts, regions or deployments that serve a lane. Its key and address stay in the configuration. */
+export type LaneSource = {
+  name: string
+  limits: LaneLimits
+  /** Over 0: its part while all have room. */
+  weight: number
+  /** What the model is called there. */
+  model: string
+  /** Another one where its key or address is another: a key that was refused is no reason to shut a new one. */
+  mark: string
+}
+
 export type { ProviderKind }
 
 /** One `provider/model`, everything resolved: the model's own settings over its provider's over the defaults. */
@@ -47,7 +60,10 @@ export type Lane = {
   kind: ProviderKind
   /** What happens to members that a provider of kind `anthropic` has no counterpart for. */
   onUnsupported: 'refuse' | 'drop'
+  /** With `sources`: those of all of them together. */
   limits: LaneLimits
+  /** What serves it; absent: the key and the address of its provider. A call takes from one of them. */
+  sources?: LaneSource[]
   /** Limits of the provider that several lanes take from together, this one among them; absent: none. */
   shared?: SharedLimit[]
   timeout: number
@@ -84,6 +100,14 @@ export function findSlots(lane: Pick<Lane, 'limits' | 'shared'>): number {
   return Math.min(
     ...listLimits(lane).map(({ max_concurrency }) => max_concurrency ?? Number.POSITIVE_INFINITY),
   )
+}
+
+/** Each of the limits that a call has to pass: one of the first list (its own, or that of any source), and all of the second. */
+export function listBounds({ limits, sources, shared = [] }: Lane): {
+  anyOf: LaneLimits[]
+  allOf: SharedLimit[]
+} {
+  return { anyOf: sources?.map((one) => one.limits) ?? [limits], allOf: shared }
 }
 
 const wildcard = '*'
@@ -140,7 +164,7 @@ function buildLane(provider: string, model: string, settings: ProviderSettings, 
     model,
     kind: settings.kind,
     onUnsupported: settings.kind === 'anthropic' ? settings.on_unsupported : 'refuse',
-    limits: resolveLimits({ ...settings.limits, ...own.limits }),
+    ...resolveOwnLimits(model, settings, own),
     ...resolveShared(model, settings),
     timeout: own.timeout ?? settings.timeout,
     retry: { ...settings.retry, ...own.retry },
@@ -182,6 +206,62 @@ function resolveShared(model: string, { shared_limits, limits }: ProviderSetting
       limits: resolveLimits({ window: limits.window, headroom: limits.headroom, ...own }),
     }))
   return shared.length === 0 ? {} : { shared }
+}
+
+function resolveOwnLimits(
+  model: string,
+  settings: ProviderSettings,
+  own: ModelSettings,
+): Pick<Lane, 'limits' | 'sources'> {
+  const common = { ...settings.limits, ...own.limits }
+  if (own.sources === undefined) return { limits: resolveLimits(common) }
+  const sources = own.sources.map(
+    (source): LaneSource => ({
+      name: source.name,
+      limits: resolveLimits({ ...common, ...source.limits }),
+      weight: source.weight,
+      model: source.deployment ?? model,
+      mark: markOf(source, settings),
+    }),
+  )
+  return { limits: addLimits(sources.map(({ limits }) => limits)), sources }
+}
+
+/** Lanes are built often, and a configuration is never changed in place. */
+const marks = new WeakMap<object, string>()
+
+/** Too short to tell anything of the key. */
+function markOf(source: NonNullable<ModelSettings['sources']>[number], settings: ProviderSettings): string {
+  const known = marks.get(source)
+  if (known !== undefined) return known
+  const place = [source.base_url ?? settings.base_url, source.api_key ?? settings.api_key]
+  const mark = hash('sha256', JSON.stringify(place), 'hex').slice(0, 8)
+  marks.set(source, mark)
+  return mark
+}
+
+const ADDED = [
+  'requests_per_minute',
+  'tokens_per_minute',
+  'input_tokens_per_minute',
+  'output_tokens_per_minute',
+  'requests_per_day',
+  'max_concurrency',
+] as const
+
+/** What several sources grant together; where one has no limit, there is none. */
+function addLimits(all: readonly LaneLimits[]): LaneLimits {
+  const sum: LaneLimits = {
+    window: Math.max(...all.map(({ window }) => window)),
+    headroom: Math.min(...all.map(({ headroom }) => headroom)),
+  }
+  for (const name of ADDED) {
+    const known = all.map(({ [name]: limit }) => limit).filter((limit) => limit !== undefined)
+    if (known.length === all.length) sum[name] = known.reduce((total, limit) => total + limit, 0)
+  }
+  if (all.some(({ isAdaptive }) => isAdaptive)) sum.isAdaptive = true
+  if (all.some(({ window_auto }) => window_auto)) sum.window_auto = true
+  return sum
 }
 
 function resolveLimits({

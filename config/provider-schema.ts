@@ -141,6 +141,57 @@ const coalesce = z.strictObject({
     .describe(`How long an input may wait for company. Default ${coalesceDefaults.max_wait}ms.`),
 })
 
+/** Names of sources and shared limits; they become parts of Redis keys and of permits. */
+const partName = z.string().regex(namePattern, {
+  error:
+    'expected a name of letters, digits, ".", "_" and "-" that begins with a letter or a digit, 64 characters at the most',
+})
+
+const apiKey = headerSecret().describe('API key of the provider, best from the environment.')
+
+const baseUrl = httpUrl().describe('Where the API is, with the version in the path.')
+
+const source = z.strictObject({
+  name: partName.describe('A name of your own; permits, metrics and `GET /v1/lanes` show it.'),
+  api_key: headerSecret().optional().describe("API key of this account. Default: the provider's."),
+  base_url: httpUrl().optional().describe("Where this account's API is. Default: the provider's."),
+  deployment: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .describe('What the model is called there, such as an Azure deployment. Default: the name of the model.'),
+  limits: modelLimits
+    .prefault({})
+    .describe("The limits of this account; each member stands over the model's and the provider's."),
+  weight: z
+    .number()
+    .gt(0)
+    .max(1000)
+    .prefault(1)
+    .describe(
+      'Its part while all have room: of two like ones, a source of weight 3 gets three times the calls of one of weight 1. Default 1.',
+    ),
+})
+
+const sources = z
+  .array(source)
+  .min(1)
+  .max(32)
+  .superRefine((list, context) => {
+    const places = new Map<string, number>()
+    for (const [index, { name }] of list.entries()) {
+      const known = places.get(name)
+      if (known === undefined) places.set(name, index)
+      else
+        context.addIssue({
+          code: 'custom',
+          path: [index, 'name'],
+          message: `is the name of sources[${known}] too`,
+        })
+    }
+  })
+
 /** Whether equal jobs may have one answer. */
 export const cacheModeSchema = z.enum(['exact', 'off'])
 
@@ -186,6 +237,11 @@ const model = z.strictObject({
   limits: modelLimits
     .prefault({})
     .describe("The model's own limits; each member stands over the provider's."),
+  sources: sources
+    .optional()
+    .describe(
+      "Several keys, accounts, regions or deployments that serve this model, each with limits of its own. Without it: the provider's key and address.",
+    ),
   timeout: timeout.optional().describe("How long one call may take. Default: the provider's."),
   retry: modelRetry.prefault({}).describe("Retries of this model; each member stands over the provider's."),
   coalesce: coalesce
@@ -200,11 +256,6 @@ const modelName = z.string().regex(modelNamePattern, {
     'a model name starts with a letter, a digit, "/", "@" or "*" and has letters, digits, blanks within and . _ : / @ * + ~ - only, 200 at the most',
 })
 
-const sharedName = z.string().regex(namePattern, {
-  error:
-    'expected a name of letters, digits, ".", "_" and "-" that begins with a letter or a digit, 64 characters at the most',
-})
-
 const shared = {
   headers: z
     .record(headerName, headerValue())
@@ -214,7 +265,7 @@ const shared = {
     .prefault({})
     .describe('Limits of each model below, each counted by itself, unless the model says otherwise.'),
   shared_limits: z
-    .record(sharedName, sharedLimit)
+    .record(partName, sharedLimit)
     .prefault({})
     .describe(
       'Limits that the provider counts over several models together, by names of your own. A call takes from the limits of its model and from every shared limit that names it, whole or not at all.',
@@ -238,10 +289,6 @@ const shared = {
     .refine((models) => Object.keys(models).length > 0, { error: 'expected at least one model' })
     .describe('The models to serve, by the provider\'s own names. "*" serves every model not listed.'),
 }
-
-const apiKey = headerSecret().describe('API key of the provider, best from the environment.')
-
-const baseUrl = httpUrl().describe('Where the API is, with the version in the path.')
 
 function kind<Name extends string>(name: Name) {
   return z.literal(name).describe('Which API the provider speaks.')

@@ -44,6 +44,7 @@ function toAttempts(fields: Record<string, string>, jobUsage: Usage | null): Att
         attempt: call,
         provider: begun.provider,
         model: begun.model,
+        source: ended.source ?? null,
         started_at: isoTime(begun.started_at),
         latency_ms: ended.latency_ms ?? null,
         outcome: ended.outcome ?? 'running',

@@ -157,6 +157,8 @@ export type Attempt = {
   attempt: number
   provider: string
   model: string
+  /** The source of the lane that was called; null: none, or not known yet. */
+  source: string | null
   started_at: string
   latency_ms: number | null
   /** `running` until its outcome is known; `lost` when the worker died with it. */

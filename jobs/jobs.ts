@@ -192,6 +192,8 @@ export type JobCost = {
   prefix?: string
   /** Digest of its fair key, as `digestFairKey` makes it; absent: none. It stands here because the queue has to know it. */
   fairKey?: string
+  /** The source of its lane that it has to go to, where what it refers to lives; absent: any. */
+  source?: string
   /** Rates over that of plain input and output that the request may be billed at; absent: none. */
   dearRates?: DearRate[]
 }

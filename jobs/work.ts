@@ -99,6 +99,8 @@ export type AttemptEnd = {
   status?: number | null
   error_code?: string
   usage?: Usage | null
+  /** The source of the lane that was called; absent: the lane has none. */
+  source?: string
   /** The tier of service that the call asked for, where it is not the one that its intent says. */
   tier?: Tier
   /** The one that its answer names; absent: standard. */

@@ -34,6 +34,8 @@ export type ProviderBatch = {
   type: JobType
   state: ProviderBatchState
   outcome: ProviderBatchOutcome | null
+  /** The source of the lane that has it: its key and its address; null: the lane has none, or it is not chosen yet. */
+  source: string | null
   /** The provider's id. */
   providerId: string | null
   /** Whether the provider's batch is surely this one. Where a provider keeps no metadata, its results tell. */
@@ -78,6 +80,7 @@ export function toProviderBatch(lane: string, fields: Record<string, string>): P
     type: (fields.type ?? 'chat') as ProviderBatch['type'],
     state: state as ProviderBatchState,
     outcome: (fields.outcome ?? null) as ProviderBatchOutcome | null,
+    source: fields.source || null,
     providerId: fields.provider_id || null,
     isSure: fields.unsure !== '1',
     lines: count('lines'),

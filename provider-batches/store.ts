@@ -49,6 +49,7 @@ export type BatchChange = Partial<{
   unsure: '1' | ''
   file_id: string
   intent_at: number
+  source: string
   submitted_at: number
   ready_at: number
   ready_as: NonNullable<ProviderBatch['outcome']> | ''

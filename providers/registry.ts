@@ -18,7 +18,14 @@ export type ProviderSettings = {
   headers?: Record<string, string> | undefined
   /** Milliseconds. */
   timeout: number
+  models?: Record<string, { sources?: SourceSettings[] | undefined }>
 }
+
+/** A key, account, region or deployment of a model, as far as its adapter needs it. */
+type SourceSettings = { name: string; api_key?: string | undefined; base_url?: string | undefined }
+
+/** One of the sources of a model. */
+export type SourcePlace = { model: string; source: string }
 
 export type ProvidersConfig = { providers: Record<string, ProviderSettings> }
 
@@ -26,9 +33,10 @@ export type Providers = {
   /**
    * The adapter of a configured provider.
    *
+   * @param at the source that is asked; absent: the provider's own key and address
    * @throws RangeError for a name that is not configured
    */
-  get(name: string): Provider
+  get(name: string, at?: SourcePlace | null): Provider
   /** Takes over a new configuration: adapters whose settings changed are built again, removed ones are closed. */
   update(config: ProvidersConfig): void
   /** Answers when the calls under way are over and their connections closed. */
@@ -46,32 +54,34 @@ export function createProviders(deps: {
   /** What calls go by; none unless given. */
   proxy?: ProxySettings | null
 }): Providers {
-  const built = new Map<string, { provider: Provider; fingerprint: string }>()
+  const built = new Map<string, Built>()
   /** Adapters replaced while calls were under way: these end on the old connections. */
   const closing = new Set<Promise<void>>()
   let config = deps.config
 
-  function retire(name: string, provider: Provider): void {
-    built.delete(name)
+  function retire(key: string, provider: Provider): void {
+    built.delete(key)
     const closed = provider.close().finally(() => closing.delete(closed))
     closing.add(closed)
   }
 
   return {
-    get(name) {
-      const known = built.get(name)
+    get(name, at = null) {
+      const key = at === null ? name : JSON.stringify([name, at.model, at.source])
+      const known = built.get(key)
       if (known) return known.provider
-      const settings = Object.hasOwn(config.providers, name) ? config.providers[name] : undefined
-      if (!settings) throw new RangeError(`no provider is named "${name}"`)
+      const settings = findSettings(config, name, at)
+      if (!settings)
+        throw new RangeError(`no provider is named "${name}"${at === null ? '' : ' with this source'}`)
       const provider = createProvider(name, settings, deps.now ?? Date.now, { proxy: deps.proxy ?? null })
-      built.set(name, { provider, fingerprint: fingerprintSettings(settings) })
+      built.set(key, { provider, fingerprint: fingerprintSettings(settings), name, at })
       return provider
     },
     update(next) {
       config = next
-      for (const [name, { provider, fingerprint }] of built) {
-        const settings = Object.hasOwn(next.providers, name) ? next.providers[name] : undefined
-        if (!settings || fingerprintSettings(settings) !== fingerprint) retire(name, provider)
+      for (const [key, { provider, fingerprint, name, at }] of built) {
+        const settings = findSettings(next, name, at)
+        if (!settings || fingerprintSettings(settings) !== fingerprint) retire(key, provider)
       }
     },
     async close() {
@@ -79,6 +89,29 @@ export function createProviders(deps: {
       await Promise.all(closing)
     },
   }
+}
+
+type Built = { provider: Provider; fingerprint: string; name: string; at: SourcePlace | null }
+
+/** The settings of a provider, with the key and the address of a source. */
+export function findSettings(
+  { providers }: ProvidersConfig,
+  name: string,
+  at: SourcePlace | null,
+): ProviderSettings | undefined {
+  const settings = Object.hasOwn(providers, name) ? providers[name] : undefined
+  if (settings === undefined || at === null) return settings
+  const models = settings.models ?? {}
+  const model = Object.hasOwn(models, at.model) ? models[at.model] : models['*']
+  const source = model?.sources?.find((one) => one.name === at.source)
+  return source && { ...settings, ...pickPlace(source, settings) }
+}
+
+function pickPlace(
+  { api_key, base_url }: SourceSettings,
+  settings: ProviderSettings,
+): Pick<ProviderSettings, 'api_key' | 'base_url'> {
+  return { api_key: api_key ?? settings.api_key, base_url: base_url ?? settings.base_url }
 }
 
 /** The adapter of a provider. `way`: the proxy that calls go by, or what stands in place of all connections. */

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
-import type { Lane } from '../config/lanes.ts'
-import { type GateLane, laneRoot } from './addresses.ts'
+import type { Lane, LaneLimits } from '../config/lanes.ts'
+import { type GateLane, laneRoot, sourceOfPermit, sourceRoot } from './addresses.ts'
 import type { CallTiming } from './concurrency.ts'
-import type { Gate } from './gate.ts'
+import type { Gate, Settlement } from './gate.ts'
 
 /** How old this process's view of a limit may be, ms. Each call that ends here renews it. */
 const FRESH_MS = 1000
@@ -22,8 +22,14 @@ type ConcurrencyControl = {
    * Hears calls that ended, and answers the limit; without calls it only answers.
    *
    * @param waiting requests that wait inside the server; null: not known
+   * @param source of the lane; null: it has none
    */
-  hear(lane: string, calls: readonly CallTiming[], waiting?: number | null): Promise<number>
+  hear(
+    lane: string,
+    calls: readonly CallTiming[],
+    waiting?: number | null,
+    source?: string | null,
+  ): Promise<number>
 }
 
 export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOptions): ConcurrencyControl {
@@ -31,8 +37,8 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
   redis.defineCommand('sluiceGate:adapt', { lua, numberOfKeys: 3 })
   const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<number>>
   return {
-    hear(lane, calls, waiting = null) {
-      const root = laneRoot(prefix, lane)
+    hear(lane, calls, waiting = null, source = null) {
+      const root = source === null ? laneRoot(prefix, lane) : sourceRoot(prefix, lane, source)
       return commands['sluiceGate:adapt']!(
         `${root}concurrency`,
         `${root}permits`,
@@ -51,9 +57,9 @@ export function createConcurrencyControl({ redis, prefix, now }: ConcurrencyOpti
 }
 
 /**
- * The gate, which gives lanes with `max_concurrency: auto` the limit that their calls have found.
+ * The gate, which gives lanes and sources with `max_concurrency: auto` the limit that their calls have found.
  *
- * @param waiting requests that wait inside a lane's server, as far as it tells
+ * @param waiting requests that wait inside the server of a lane without sources, as far as it tells
  */
 export function adaptConcurrency(
   gate: Gate,
@@ -61,39 +67,75 @@ export function adaptConcurrency(
   waiting: (lane: Lane) => number | null,
 ): Gate {
   const known = new Map<string, { limit: number; at: number }>()
+  const keyOf = (lane: string, source: string | null) => (source === null ? lane : `${source}\n${lane}`)
 
-  function note(lane: string, limit: number): number {
-    known.set(lane, { limit, at: performance.now() })
+  function note(lane: string, source: string | null, limit: number): number {
+    known.set(keyOf(lane, source), { limit, at: performance.now() })
     return limit
+  }
+
+  async function findLimits(lane: string, source: string | null, limits: LaneLimits): Promise<LaneLimits> {
+    if (!limits.isAdaptive) return limits
+    const view = known.get(keyOf(lane, source))
+    const isFresh = view !== undefined && performance.now() - view.at < FRESH_MS
+    const limit = isFresh ? view.limit : note(lane, source, await control.hear(lane, [], null, source))
+    return { ...limits, max_concurrency: limit }
   }
 
   async function withLimit<T extends GateLane>(lane: T): Promise<T> {
     if (!lane.limits.isAdaptive) return lane
-    const view = known.get(lane.id)
-    const isFresh = view !== undefined && performance.now() - view.at < FRESH_MS
-    const limit = isFresh ? view.limit : note(lane.id, await control.hear(lane.id, []))
-    return { ...lane, limits: { ...lane.limits, max_concurrency: limit } }
+    if (lane.sources === undefined) return { ...lane, limits: await findLimits(lane.id, null, lane.limits) }
+    const sources = await Promise.all(
+      lane.sources.map(async (one) => ({ ...one, limits: await findLimits(lane.id, one.name, one.limits) })),
+    )
+    return { ...lane, sources }
+  }
+
+  /** Before the settlement on the same connection: the calls still count among those under way. */
+  function hear(lane: Lane, settlements: readonly Settlement[]): Promise<unknown>[] {
+    if (!lane.limits.isAdaptive) return []
+    const heard = settlements.flatMap(({ permit, timing }) =>
+      timing === undefined ? [] : [{ source: sourceOfPermit(permit), timing }],
+    )
+    return [...Map.groupBy(heard, ({ source }) => source)].map(([source, calls]) => {
+      const server = source === null ? waiting(lane) : null
+      const answer = control.hear(
+        lane.id,
+        calls.map(({ timing }) => timing),
+        server,
+        source,
+      )
+      answer.then(
+        (limit) => note(lane.id, source, limit),
+        () => {},
+      )
+      return answer
+    })
   }
 
   return {
     ...gate,
     take: async (lane, ...rest) => gate.take(await withLimit(lane), ...rest),
     async settle(lane, settlements) {
-      const calls = lane.limits.isAdaptive ? settlements.flatMap(({ timing }) => timing ?? []) : []
-      // Before the settlement on the same connection: the calls still count among those under way.
-      const heard = calls.length > 0 ? control.hear(lane.id, calls, waiting(lane)) : null
-      heard?.then(
-        (limit) => note(lane.id, limit),
-        () => {},
-      )
-      await Promise.all([heard, gate.settle(lane, settlements)])
+      await Promise.all([...hear(lane, settlements), gate.settle(lane, settlements)])
     },
     async read(lane) {
-      const [state, { limits }] = await Promise.all([gate.read(lane), withLimit(lane)])
-      return limits.isAdaptive ? { ...state, learnedConcurrency: limits.max_concurrency ?? null } : state
+      const [state, { limits, sources }] = await Promise.all([gate.read(lane), withLimit(lane)])
+      if (!limits.isAdaptive) return state
+      if (sources === undefined) return { ...state, learnedConcurrency: limits.max_concurrency ?? null }
+      const each = sources.map((one) => one.limits.max_concurrency ?? null)
+      return {
+        ...state,
+        learnedConcurrency: each.reduce((sum, one) => (sum === null || one === null ? null : sum + one), 0),
+        sources: state.sources.map((one, index) => ({
+          ...one,
+          learnedConcurrency: sources[index]?.limits.isAdaptive ? (each[index] ?? null) : null,
+        })),
+      }
     },
     async forget(lane) {
-      known.delete(lane.id)
+      for (const source of [null, ...(lane.sources ?? []).map(({ name }) => name)])
+        known.delete(keyOf(lane.id, source))
       await gate.forget(lane)
     },
   }

@@ -2,7 +2,7 @@ import type { Lane, LaneLimits } from '../config/lanes.ts'
 import { inputLimitOf, outputLimitOf } from './media-limits.ts'
 
 /** What the gate has to know of a lane to find its buckets. */
-export type GateLane = Pick<Lane, 'id' | 'limits' | 'shared'>
+export type GateLane = Pick<Lane, 'id' | 'limits' | 'shared' | 'sources'>
 
 /** Where the gate keeps what belongs to a lane. All of a provider's keys have one hash tag: one script may use several. */
 export function laneRoot(prefix: string, lane: string): string {
@@ -14,14 +14,42 @@ function sharedRoot(prefix: string, lane: string, name: string): string {
   return `${prefix}:{g:${lane.slice(0, lane.indexOf('/'))}}:shared:${name}:`
 }
 
+/** Where the gate keeps what belongs to a source of a lane. No name of a model has a line break. */
+export function sourceRoot(prefix: string, lane: string, source: string): string {
+  const slash = lane.indexOf('/')
+  return `${prefix}:{g:${lane.slice(0, slash)}}:source:${source}\n${lane.slice(slash + 1)}:`
+}
+
+/** A lane with sources only counts: what may leave is decided by theirs. */
+export function boundsOf({ limits, sources }: Pick<GateLane, 'limits' | 'sources'>): LaneLimits {
+  return sources === undefined ? limits : { window: 60_000, headroom: limits.headroom }
+}
+
+/** The source that a permit was taken from; null: its lane has none. */
+export function sourceOfPermit(permit: string): string | null {
+  const at = permit.indexOf('@')
+  return at === -1 ? null : permit.slice(at + 1)
+}
+
 /** Keys and arguments that every script of the gate begins with; `lua/common.lua` names them. The number of keys comes first. */
 export function addressBuckets(prefix: string, lane: GateLane, now: number | ''): (string | number)[] {
   const own = laneRoot(prefix, lane.id)
-  const shared = lane.shared ?? []
-  const roots = [own, ...shared.map(({ name }) => sharedRoot(prefix, lane.id, name))]
+  const { shared = [], sources = [] } = lane
+  const roots = [
+    own,
+    ...shared.map(({ name }) => sharedRoot(prefix, lane.id, name)),
+    ...sources.map(({ name }) => sourceRoot(prefix, lane.id, name)),
+  ]
   // The last one is never there: see lib/script-keys.ts.
   const keys = [...roots.flatMap(bucketKeys), `${own}:`]
-  return [keys.length, ...keys, now, ...[lane, ...shared].flatMap(({ limits }) => toArguments(limits))]
+  return [
+    keys.length,
+    ...keys,
+    now,
+    sources.map(({ name, weight, mark }) => `${name}|${weight}|${mark}`).join(' '),
+    ...toArguments(boundsOf(lane)),
+    ...[...shared, ...sources].flatMap(({ limits }) => toArguments(limits)),
+  ]
 }
 
 /** The keys of one bucket. */

@@ -60,6 +60,9 @@ export type Settlement = {
   /** The provider answered 429: the lane pauses for this long, for every process; an hour at the most, then one call at a time asks again. */
   throttledMs?: number
   throttledReason?: string
+  /** The source refused us (a key, money, permissions): it is shut for this long, for every process. Lanes without sources: nothing. */
+  shutMs?: number
+  shutReason?: string
   /**
    * How the call ended, for the breaker: `broken` is a 5xx, a time-out or a connection failure. Null and absent say
    * nothing. A 429 says nothing either, with any value here.
@@ -81,8 +84,14 @@ export type Gate = {
    * Takes permits for as many of `costs`, in order, as may leave now. A permit keeps its slot until you settle it or its lease ends.
    *
    * @param tenants the tenant of each cost; '' and absent: none, or several
+   * @param sources the source that each cost has to go to; '' and absent: any. A source that there is not binds nothing
    */
-  take(lane: Lane, costs: Cost[], tenants?: readonly string[]): Promise<TakeAnswer>
+  take(
+    lane: Lane,
+    costs: Cost[],
+    tenants?: readonly string[],
+    sources?: readonly string[],
+  ): Promise<TakeAnswer>
   /** Frees permits and books what their calls really used. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
   /** Extends the leases of running calls; call it at least every half lease. */
@@ -134,13 +143,17 @@ export function createGate({
   const address = (lane: GateLane) => addressBuckets(prefix, lane, now ? now() : '')
 
   return {
-    async take(lane, costs, tenants = []) {
+    async take(lane, costs, tenants = [], sources = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
       await adoption.adopt(lane.id)
       const [waitMs, waitingFor, ...permits] = await scripts.take(
         ...address(lane),
         leaseMs,
-        ...costs.flatMap((cost, index) => [...toAmounts(countMedia(lane, cost)), tenants[index] ?? '']),
+        ...costs.flatMap((cost, index) => [
+          ...toAmounts(countMedia(lane, cost)),
+          tenants[index] ?? '',
+          sources[index] ?? '',
+        ]),
       )
       return toTakeAnswer({
         permits,
@@ -180,10 +193,10 @@ export function createGate({
 
     async read(lane) {
       await adoption.adopt(lane.id)
-      return readLaneState(
-        await scripts.read(...address(lane)),
-        (lane.shared ?? []).map(({ name }) => name),
-      )
+      return readLaneState(await scripts.read(...address(lane)), {
+        shared: (lane.shared ?? []).map(({ name }) => name),
+        sources: (lane.sources ?? []).map(({ name }) => name),
+      })
     },
 
     async forget(lane) {
@@ -235,12 +248,13 @@ export type Booking = {
   outcome: CallOutcome
   source: CallSource
   pauseMs: number | null
+  shutMs: number | null
   reason: string
 }
 type Report = { requests: number | null; tokens: number | null }
 
 export function toBooking(settlement: Settlement, random: () => number): Booking {
-  const { permit, actual, feedback = {}, throttledMs, throttledReason, outcome, source } = settlement
+  const { permit, actual, feedback = {}, throttledMs, throttledReason, shutMs, outcome, source } = settlement
   return {
     permit,
     actual: actual && toAmounts(actual),
@@ -249,7 +263,8 @@ export function toBooking(settlement: Settlement, random: () => number): Booking
     outcome: throttledMs === undefined ? (outcome ?? null) : null,
     source: source ?? { tenant: '', prompt: '', job: '' },
     pauseMs: throttledMs === undefined ? null : toThrottle(throttledMs, random),
-    reason: throttledReason ?? 'throttled',
+    shutMs: shutMs === undefined ? null : toPause(shutMs),
+    reason: settlement.shutReason ?? throttledReason ?? 'throttled',
   }
 }
 
@@ -260,7 +275,7 @@ function toReport(value: number | undefined): number | null {
 
 /** In the order that `lua/settle.lua` reads them. */
 function toArguments(booking: Booking): (string | number)[] {
-  const { permit, actual, limits, remaining, outcome, source, pauseMs, reason } = booking
+  const { permit, actual, limits, remaining, outcome, source, pauseMs, shutMs, reason } = booking
   return [
     permit,
     ...(actual ?? ['', '', '', '']),
@@ -274,5 +289,6 @@ function toArguments(booking: Booking): (string | number)[] {
     source.tenant,
     source.prompt,
     source.job,
+    shutMs ?? '',
   ]
 }

@@ -1,12 +1,13 @@
 import type { BreakerState } from './breaker.ts'
+import { composeState } from './compose-state.ts'
 import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
 
 /** One value for each counted dimension. */
 export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputTokens: T }
 
-/** The state of a lane and of the shared limits that name it. */
-export type LaneState = BucketState & { shared: SharedState[] }
-export type SharedState = BucketState & { name: string }
+/** The state of a lane, of the shared limits that name it, and of its sources. With sources, the lane's is that of all of them. */
+export type LaneState = BucketState & { shared: NamedState[]; sources: NamedState[] }
+export type NamedState = BucketState & { name: string }
 
 /** The state of one bucket, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
 export type BucketState = {
@@ -41,6 +42,8 @@ export type BucketState = {
   throttled: number
   /** Where the window is learned: the one that the lane paces for now, ms; null where it is configured. */
   learnedWindow: number | null
+  /** Of a source that refused us: until when it is asked nothing (Unix ms on Redis' clock; past: until one call is answered), and why. */
+  shut: { till: number; reason: string } | null
 }
 
 /**
@@ -78,16 +81,21 @@ type LaneStateJson = {
   refunded: Amounts
   throttled: number
   learnedWindow: number | null
+  shut: BucketState['shut']
 }
 
 /**
  * Reads the answer of `lua/read.lua`.
  *
- * @param shared names of the lane's shared limits, in the order in which the script was given them
+ * @param names those of the lane's shared limits and sources, in the order in which the script was given them
  */
-export function readLaneState(json: string, shared: readonly string[]): LaneState {
+export function readLaneState(
+  json: string,
+  { shared, sources }: { shared: readonly string[]; sources: readonly string[] },
+): LaneState {
   const [own, ...others] = (JSON.parse(json) as LaneStateJson[]).map(toBucketState)
-  return { ...own!, shared: others.map((state, index) => ({ name: shared[index]!, ...state })) }
+  const named = [...shared, ...sources].map((name, index) => ({ name, ...others[index]! }))
+  return composeState(own!, named.slice(0, shared.length), named.slice(shared.length))
 }
 
 function toBucketState(state: LaneStateJson): BucketState {

@@ -21,7 +21,9 @@ export function openHeartbeat(
     renewMs,
     limitsOf(id) {
       const lane = resolveLane(config.current(), id)
-      return lane && { limits: lane.limits, shared: lane.shared ?? [] }
+      if (lane === null) return null
+      const { limits, shared = [], sources } = lane
+      return { limits, shared, ...(sources === undefined ? {} : { sources }) }
     },
     thread: {
       redis: {

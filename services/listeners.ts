@@ -19,6 +19,7 @@ export function countEvents(events: Emitter<ProcessEvents>, { jobs, work, webhoo
   events.on('job.incident', jobs.onIncident)
   events.on('webhook.attempted', webhooks.onAttempt)
   events.on('call.ended', (call) => work.onCall(toCallEvent(call)))
+  events.on('source.shut', work.onSourceShut)
   events.on('job.completed', ({ claimed, cache, usage, costUsd: cost, savedUsd = 0 }) => {
     const costUsd = cost ?? 0
     const source = cache === 'hit' || cache === 'shared' ? cache : 'call'
@@ -46,7 +47,8 @@ function retryReason({ end, next, waits }: ProcessEvents['job.requeued']): strin
   if (!waits) return null
   if (next.reason === 'input_rejected') return next.reason
   const { outcome } = end
-  if (outcome === 'failed') return null // its body could not be read
+  // Its body could not be read, or the source refused us.
+  if (outcome === 'failed') return end.source === undefined ? null : 'moved'
   return outcome === 'throttled' || outcome === 'retryable' || outcome === 'timeout' ? outcome : 'stopped'
 }
 
@@ -71,6 +73,10 @@ export function logEvents(events: Emitter<ProcessEvents>, log: Logger): void {
     const { code, provider_status: status, retryable } = error
     log.warn({ ...aboutJob(claimed), attempt: claimed.call, code, status, retryable }, 'job failed')
   })
+  events.on('source.shut', ({ lane, source, reason, message, until }) => {
+    const line = { lane, source, reason, message, until: new Date(until).toISOString() }
+    log.error(line, 'source shut: the provider refuses its key, its account or its money')
+  })
   events.on('job.incident', ({ kind, tenant, job, lane, requestId, detail }) => {
     const line = { job, tenant, lane, request_id: requestId, ...detail }
     if (kind === 'failed') log.warn(line, 'job failed')
@@ -82,7 +88,7 @@ export function logEvents(events: Emitter<ProcessEvents>, log: Logger): void {
  * A line for each job of a call, at `debug`. If nobody knows whether the provider did the work it is at `info`, because
  * the job may be paid twice.
  */
-function logCall(log: Logger, { answer, claimed, outcome, latencyMs }: EndedCall): void {
+function logCall(log: Logger, { answer, claimed, outcome, latencyMs, source }: EndedCall): void {
   const isAmbiguous = !answer.ok && answer.ambiguous
   if (!isAmbiguous && !log.isLevelEnabled('debug')) return
   for (const job of claimed) {
@@ -93,6 +99,7 @@ function logCall(log: Logger, { answer, claimed, outcome, latencyMs }: EndedCall
       status: answer.status,
       latency_ms: latencyMs,
       coalesced: claimed.length,
+      ...(source === null ? {} : { source }),
       ...(answer.ok ? {} : { code: answer.code }),
     }
     if (isAmbiguous) log.info(line, 'provider call with an unknown outcome')

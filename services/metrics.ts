@@ -143,6 +143,14 @@ function toReading(view: LaneView, forecastMs: number | null): LaneReading {
     concurrency: view.learned.concurrency ?? view.limits.concurrency,
     isBroken: view.breaker.state !== 'closed',
     forecastMs,
+    sources: view.sources.map((one) => ({
+      name: one.name,
+      inFlight: one.in_flight,
+      utilisation: one.utilisation,
+      speed: one.speed,
+      isPaused: one.paused_until !== null,
+      isShut: one.shut !== null,
+    })),
     heldBackBy: view.held_back_by === null ? null : nameOf(view.held_back_by),
   }
 }

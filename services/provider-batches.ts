@@ -1,4 +1,7 @@
+import type { Dispatcher } from 'undici'
 import { type Lane, resolveLane } from '../config/lanes.ts'
+import type { Config } from '../config/schema.ts'
+import type { BatchSettings } from '../config/tier-schema.ts'
 import type { Files } from '../files/files.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { Work } from '../jobs/work.ts'
@@ -6,12 +9,14 @@ import { createIds } from '../lib/job-id.ts'
 import type { ProxySettings } from '../lib/proxy.ts'
 import { providerBatchChannel } from '../provider-batches/keys.ts'
 import { createBatchApi } from '../provider-batches/providers/create-api.ts'
-import type { ProviderBatchDeps, ProviderBatchEvent } from '../provider-batches/runner/deps.ts'
+import type { BatchLane, ProviderBatchDeps, ProviderBatchEvent } from '../provider-batches/runner/deps.ts'
 import { startProviderBatchRunner } from '../provider-batches/runner/runner.ts'
 import { priceUsage } from '../providers/accounting.ts'
 import { createBatchLines } from '../providers/batch-lines.ts'
 import { createAgent } from '../providers/connections.ts'
 import type { Usage } from '../providers/provider.ts'
+import { findSettings, type ProviderSettings } from '../providers/registry.ts'
+import type { Gate } from '../ratelimit/gate.ts'
 import type { ProviderBatchMetric } from '../telemetry/provider-batch-metrics.ts'
 import { createDeliver } from '../workers/deliver.ts'
 import { persist } from '../workers/persist.ts'
@@ -48,9 +53,7 @@ export function openProviderBatches(
       const lane = resolveLane(config.current(), id)
       const tier = lane?.tiers?.batch
       if (!lane || !tier) return null
-      const settings = config.current().providers[lane.provider]!
-      const api = createBatchApi(settings, dispatcher)
-      return { lane, tier, api, lines: createBatchLines(lane.provider, settings, now) }
+      return openBatchLane({ config: config.current(), gate: store.gate, dispatcher, now }, lane, tier)
     },
     async areOver(jobs) {
       const byTenant = Map.groupBy(jobs, ({ tenant }) => tenant)
@@ -77,6 +80,43 @@ export function openProviderBatches(
     await runner.stop()
   })
   store.pubsub.keepListening(providerBatchChannel(store.prefix), runner.wake)
+}
+
+/** A lane with batches, as it is asked by its provider's key, or by one of its sources. */
+function openBatchLane(
+  deps: { config: Config; gate: Pick<Gate, 'read'>; dispatcher: Dispatcher; now: () => number },
+  lane: Lane,
+  tier: BatchSettings,
+): BatchLane {
+  const { config, dispatcher, now } = deps
+  const { provider, sources = [] } = lane
+  const open = (settings: ProviderSettings, model: string): BatchLane => ({
+    lane: { ...lane, model },
+    tier,
+    api: createBatchApi(settings, dispatcher),
+    lines: createBatchLines(provider, settings, now),
+    by(name) {
+      const source = sources.find((one) => one.name === name)
+      const at = findSettings(config, provider, { model: lane.model, source: name })
+      return source === undefined || at === undefined ? null : open(at, source.model)
+    },
+    async chooseSource() {
+      if (sources.length === 0) return null
+      const state = await deps.gate.read(lane)
+      const sound = sources.filter((_, index) => state.sources[index]!.shut === null)
+      return pickByWeight(sound.length === 0 ? sources : sound).name
+    },
+  })
+  return open(config.providers[provider]!, lane.model)
+}
+
+function pickByWeight<One extends { weight: number }>(all: readonly One[]): One {
+  let left = Math.random() * all.reduce((sum, { weight }) => sum + weight, 0)
+  for (const one of all) {
+    left -= one.weight
+    if (left < 0) return one
+  }
+  return all[0]!
 }
 
 /** How a line's request is made, and its answer stored, as those of calls are. */

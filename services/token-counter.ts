@@ -31,6 +31,11 @@ export function openTokenCounter(
     leave()
     await providers.close()
   })
-  return ({ provider, model }, body, signal) =>
-    providers.get(provider).countTokens?.({ model, body, signal, timeoutMs: TIMEOUT_MS }) ?? null
+  return ({ provider, model, sources }, body, signal) => {
+    // Any of them counts alike.
+    const source = sources?.[0]
+    const at = source === undefined ? null : { model, source: source.name }
+    const { countTokens } = providers.get(provider, at)
+    return countTokens?.({ model: source?.model ?? model, body, signal, timeoutMs: TIMEOUT_MS }) ?? null
+  }
 }

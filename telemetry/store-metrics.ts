@@ -41,8 +41,16 @@ export type LaneReading = {
   isBroken: boolean
   /** How long a job that is queued now waits, for the tenant with the longest wait. Null: not known. */
   forecastMs: number | null
+  /** Of a lane with several of them. */
+  sources: SourceReading[]
   /** While jobs wait for room: the shared limit with the least of it, or `lane` for its own limits; null: nothing holds it back. */
   heldBackBy: string | null
+}
+
+/** A source of a lane. */
+export type SourceReading = Pick<LaneReading, 'inFlight' | 'utilisation' | 'speed' | 'isPaused'> & {
+  name: string
+  isShut: boolean
 }
 
 /** A limit that a provider counts over several lanes. Members as of a lane. */
@@ -106,6 +114,14 @@ export function createStoreMetrics(
       gauges.paused.set({ lane }, one.isPaused ? 1 : 0)
       gauges.broken.set({ lane }, one.isBroken ? 1 : 0)
       if (one.forecastMs !== null) gauges.forecast.set({ lane }, one.forecastMs / 1000)
+      for (const { name: source, ...each } of one.sources) {
+        const labels = { lane, source }
+        gauges.sourceUtilisation.set(labels, each.utilisation)
+        gauges.sourceInFlight.set(labels, each.inFlight)
+        gauges.sourceSpeed.set(labels, each.speed)
+        gauges.sourcePaused.set(labels, each.isPaused ? 1 : 0)
+        gauges.sourceShut.set(labels, each.isShut ? 1 : 0)
+      }
       if (one.heldBackBy !== null) gauges.heldBack.set({ lane, limit: one.heldBackBy }, 1)
     }
     for (const { provider, name: limit, ...one } of sharedLimits) {
@@ -222,6 +238,36 @@ function createGauges(registry: Registry) {
       'Whether a shared limit is paused after a 429, 1 or 0.',
       'provider',
       'limit',
+    ),
+    sourceUtilisation: define(
+      'sluice_source_utilisation_ratio',
+      'Used share of what the window of a source may hold, by the fullest dimension.',
+      'lane',
+      'source',
+    ),
+    sourceInFlight: define(
+      'sluice_source_in_flight',
+      'Calls under way by a source of a lane.',
+      'lane',
+      'source',
+    ),
+    sourceSpeed: define(
+      'sluice_source_speed_ratio',
+      'Share of the rate of a source in use, below 1 while it recovers from a 429.',
+      'lane',
+      'source',
+    ),
+    sourcePaused: define(
+      'sluice_source_paused',
+      'Whether a source is paused after a 429 or by its breaker, 1 or 0.',
+      'lane',
+      'source',
+    ),
+    sourceShut: define(
+      'sluice_source_shut',
+      'Whether a source is shut, because the provider refused its key, its account or its money, 1 or 0.',
+      'lane',
+      'source',
     ),
     webhooks: define('sluice_webhooks_pending', 'Webhooks that are still to be delivered.'),
     webhookLag: define('sluice_webhook_lag_seconds', 'For how long the oldest webhook is due.'),

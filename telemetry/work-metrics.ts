@@ -67,6 +67,12 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
     labelNames: ['lane', 'type', 'outcome', 'status'] as const,
     registers,
   })
+  const shuts = new Counter({
+    name: 'sluice_source_shuts_total',
+    help: 'How often a source of a lane was shut, because the provider refused its key, its account or its money.',
+    labelNames: ['lane', 'source'] as const,
+    registers,
+  })
   const duration = new Histogram({
     name: 'sluice_provider_call_duration_seconds',
     help: 'From sending a call to the end of its answer.',
@@ -127,6 +133,9 @@ export function createWorkMetrics(registry: Registry, bounds: LabelBounds) {
       carried.inc(labels, call.waitedMs.length)
       for (const ms of call.waitedMs) wait.observe(labels, ms / 1000)
       inputs.inc(labels, call.inputs)
+    },
+    onSourceShut({ lane, source }: { lane: string; source: string }): void {
+      shuts.inc({ lane: bounds.lane(lane), source })
     },
     onWork(event: WorkEvent): void {
       const lane = bounds.lane(event.lane)

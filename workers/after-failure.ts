@@ -6,7 +6,8 @@ import type { ProviderFailure } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 import { decide, toJobError } from './outcome.ts'
-import { tenantOf } from './plan.ts'
+import { isBound, tenantOf } from './plan.ts'
+import { mayMove } from './sources.ts'
 import { spreadRetries } from './spread-retries.ts'
 import { fallBackAt, nextTryAtFlex } from './tier-of-call.ts'
 
@@ -78,6 +79,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
         at,
         () => chance,
         deps.successor(claimed),
+        mayMove(lane) && !isBound(lane, { held: [held] }),
       ),
     )
     const spread = await spreadRetries(decided, (count) =>
@@ -110,6 +112,14 @@ export function createAfterFailure(deps: AfterFailureDeps) {
               outcome.kind === 'retry'
                 ? { broken: true, apart: claimedJobs.length }
                 : { throttles: outcome.throttles },
+            )
+          case 'elsewhere':
+            return putBack(
+              held,
+              claimed,
+              end,
+              { at, countsAsAttempt: false, reason: outcome.reason, waitingFor: outcome.waitingFor },
+              outcome.throttles === null ? undefined : { throttles: outcome.throttles },
             )
           case 'no_capacity':
             return putBack(held, claimed, end, {

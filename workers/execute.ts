@@ -30,11 +30,12 @@ import { createOpenFile } from './open-file.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
 import { createPictureDeltas } from './picture-deltas.ts'
-import { costOf, type PlannedCall, tenantOf } from './plan.ts'
+import { boundTo, costOf, type PlannedCall, tenantOf } from './plan.ts'
 import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
+import { createSourceShuts, findSource, mayMove, type SourceShut, toShut } from './sources.ts'
 import type { Spool } from './spool.ts'
-import { createThrottlePause } from './throttle-pause.ts'
+import { createThrottlePause, type ThrottlePause } from './throttle-pause.ts'
 import { askedTier, decideTier } from './tier-of-call.ts'
 import { timingOf } from './timing-of-call.ts'
 
@@ -48,7 +49,8 @@ export type ExecuteDeps = {
   /** Where bytes of answers lie. */
   files: Pick<Files, 'newId' | 'get' | 'read'>
   putFiles: HeldFiles['put']
-  provider: () => Provider
+  /** The adapter of a source of the lane; null: it has none. */
+  provider: (source: string | null) => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put'>
   now: () => number
@@ -59,7 +61,7 @@ export type ExecuteDeps = {
   /** The next lane of a route that this lane is part of; null: there is none. */
   successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
-  acquire: (cost: Cost, tenant: string) => Promise<string>
+  acquire: (cost: Cost, tenant: string, source: string) => Promise<string>
   /** Stops renewing these entries: their locks end, and another worker finds them. */
   abandon: (held: Held[]) => void
   /** The entries that this process still holds. Those that went to another worker while it was blocked are abandoned. */
@@ -70,7 +72,7 @@ export type ExecuteDeps = {
   events?: Emit<CallEvents>
 }
 
-export type CallEvents = { 'call.ended': EndedCall }
+export type CallEvents = { 'call.ended': EndedCall; 'source.shut': SourceShut }
 
 /** A provider call that ended. */
 export type EndedCall = {
@@ -82,6 +84,8 @@ export type EndedCall = {
   firstChunkMs: number | null
   /** Unix ms. */
   startedAt: number
+  /** The source of the lane that was called; null: it has none. */
+  source: string | null
   /** The jobs of the call. */
   claimed: readonly Claimed[]
   /** The request; holds prompts. */
@@ -110,7 +114,9 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
-  const pause = createThrottlePause(now)
+  /** By source; '' for a lane without sources. */
+  const pauses = new Map<string, ThrottlePause>()
+  const shuts = createSourceShuts(deps)
   const backOff = createCapacityBackOff(now)
   const flexTimes = createLatest(FLEX_CALLS)
   const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
@@ -232,6 +238,7 @@ export function createExecutor(deps: ExecuteDeps) {
       else pictures.push(chunk)
     }
 
+    const source = findSource(lane, permit)
     const startedAt = now()
     const {
       tier,
@@ -246,9 +253,9 @@ export function createExecutor(deps: ExecuteDeps) {
     const elapsed = () => Math.round(performance.now() - since)
     let answer: ProviderAnswer
     try {
-      answer = await deps.provider().call({
+      answer = await deps.provider(source?.name ?? null).call({
         type: first.type,
-        model: lane.model,
+        model: source?.model ?? lane.model,
         body,
         ...asks,
         // Only a call that writes a stream finds out that nobody needs it.
@@ -270,9 +277,11 @@ export function createExecutor(deps: ExecuteDeps) {
     } else turn?.failed()
     if (answer.ok && tier === 'flex') flexTimes.add(latencyMs)
     const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
-    answer = backOff(pause(answer), isFlex)
+    answer = backOff(pauseOf(source?.name ?? '')(answer), isFlex)
+    if (source !== null && mayMove(lane)) shuts.hear(lane, source.name, answer)
+    const told = { ...toldTier, ...(source === null ? {} : { source: source.name }) }
 
-    const timing = lane.limits.isAdaptive
+    const timing = (source ?? lane).limits.isAdaptive
       ? timingOf(answer, { latencyMs, firstTokenMs: streams ? firstChunkMs : null, receivedBytes })
       : null
     const isPatient = !isCut && timeoutOf(lane, claimedJobs) >= lane.timeout
@@ -286,6 +295,7 @@ export function createExecutor(deps: ExecuteDeps) {
       latencyMs,
       firstChunkMs,
       startedAt,
+      source: source?.name ?? null,
       claimed: claimedJobs.map((one) => one.claimed),
       body,
       answer,
@@ -296,7 +306,7 @@ export function createExecutor(deps: ExecuteDeps) {
         call.split(answer).map((one) => ({ ...one, partials })),
         {
           outcome: 'completed',
-          ...toldTier,
+          ...told,
           latency_ms: latencyMs,
           status: answer.status,
         },
@@ -304,7 +314,7 @@ export function createExecutor(deps: ExecuteDeps) {
     } else {
       const end: AttemptEnd = {
         outcome: OUTCOMES[answer.class],
-        ...toldTier,
+        ...told,
         latency_ms: latencyMs,
         status: answer.status,
         error_code: answer.code,
@@ -323,6 +333,12 @@ export function createExecutor(deps: ExecuteDeps) {
       })
     }
     await settled
+  }
+
+  function pauseOf(source: string): ThrottlePause {
+    const known = pauses.get(source) ?? createThrottlePause(now)
+    pauses.set(source, known)
+    return known
   }
 
   /** Waits where another call with this prefix goes first; null: nothing to wait for. */
@@ -365,6 +381,7 @@ export function createExecutor(deps: ExecuteDeps) {
           source: sourceOf(claimedJobs),
           ...(timing === null ? {} : { timing }),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
+          ...(mayMove(lane) ? toShut(answer) : {}),
         },
       ])
     } catch (error) {
@@ -375,7 +392,7 @@ export function createExecutor(deps: ExecuteDeps) {
   /** Sends held entries again. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
-    const permit = await deps.acquire(cost, tenantOf(held))
+    const permit = await deps.acquire(cost, tenantOf(held), boundTo(held))
     await execute({ held, cost }, permit, 'requests')
   }
 

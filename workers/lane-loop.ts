@@ -13,7 +13,7 @@ import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { createLaunchPace } from './launch-pace.ts'
 import { PATIENCE_MS } from './outcome.ts'
-import { type Prefetched, planCalls, tenantOf } from './plan.ts'
+import { boundTo, isBound, type Prefetched, planCalls, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { Spool } from './spool.ts'
 import { trackHeld } from './track-held.ts'
@@ -41,6 +41,9 @@ const SEARCH_MS = 400
 /** Most entries prefetched while the lane lets everything through. */
 const MOST_AHEAD = 64
 
+/** A call that is bound to one source waits for it in hand no longer than this, ms; others may leave by other sources. */
+const BOUND_HOLD_MS = 100
+
 /** More prefetched entries than this beyond what the gate grants are given back, for others' turns. */
 const SPARE_HAND = 8
 
@@ -63,7 +66,8 @@ export type LaneLoopDeps = {
   gate: Gate
   files: ExecuteDeps['files']
   putFiles: ExecuteDeps['putFiles']
-  provider: () => Provider
+  /** The adapter of a source of the lane; null: it has none. */
+  provider: (source: string | null) => Provider
   calls: RunningCalls
   spool: Pick<Spool, 'put' | 'isRecovering'>
   /** The lane that serves a model's jobs when this lane cannot; null: there is none. */
@@ -262,6 +266,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       current,
       plan.ready.map((call) => call.cost),
       plan.ready.map((call) => tenantOf(call.held)),
+      current.sources === undefined ? [] : plan.ready.map((call) => boundTo(call.held)),
     )
     isProbing = answer.othersMay === true
     const launched: Held[] = []
@@ -286,6 +291,12 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const call = plan.ready[answer.permits.length]!
       hand = hand.filter((one) => !call.held.includes(one.held))
       return executor.refuse(call)
+    }
+    // A call that has to wait for its source holds up no others.
+    const next = plan.ready[answer.permits.length]!
+    if (isBound(current, next) && answer.waitMs > BOUND_HOLD_MS) {
+      hand = hand.filter((one) => !next.held.includes(one.held))
+      return handOff.spill(next.held, deps.now() + answer.waitMs)
     }
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
@@ -401,9 +412,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /** Waits for a permit outside of the loop's order. */
-  async function acquire(cost: Cost, tenant: string): Promise<string> {
+  async function acquire(cost: Cost, tenant: string, source: string): Promise<string> {
     for (;;) {
-      const answer = await gate.take(currentLane(), [cost], [tenant]).catch((error) => {
+      const answer = await gate.take(currentLane(), [cost], [tenant], [source]).catch((error) => {
         deps.onError(error, 'taking a permit')
         return { permits: [], waitMs: ERROR_PAUSE_MS }
       })

@@ -2,12 +2,14 @@ import type { JobError, WaitingFor } from '../jobs/job.ts'
 import type { Throttles } from '../jobs/queue.ts'
 import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
 import type { CallOutcome } from '../ratelimit/breaker.ts'
+import { refusesSource } from './sources.ts'
 
 /**
  * What happens to a job after a call without a result. Data, so that one place decides and another acts:
  * - `retry`: again at that time, and the call counts as an attempt;
  * - `throttled`: again when the lane may send, and the call does not count. `throttles`: the 429s so far, this one included;
  * - `no_capacity`: again at that time, and the call does not count: the cheaper tier of service had no room for it;
+ * - `elsewhere`: again at once, by another source of the lane, and the call does not count;
  * - `rerouted`: the next lane of the job's route serves it, at once;
  * - `failed`: the job ends;
  * - `released`: the worker stops or the job was cancelled; nothing is decided about it.
@@ -16,6 +18,7 @@ export type Outcome =
   | { kind: 'retry'; at: number; reason: string; waitingFor: WaitingFor }
   | { kind: 'throttled'; at: number; reason: string; waitingFor: WaitingFor; throttles: Throttles }
   | { kind: 'no_capacity'; at: number; reason: string; waitingFor: WaitingFor }
+  | { kind: 'elsewhere'; reason: string; waitingFor: WaitingFor; throttles: Throttles | null }
   | { kind: 'rerouted'; lane: string; reason: string }
   | { kind: 'failed'; error: JobError }
   | { kind: 'released' }
@@ -65,6 +68,7 @@ export function backoff(
  *
  * @param job `throttles`: the 429s that it met on this lane before; null: none
  * @param successor the next lane of the job's route, null when there is none
+ * @param mayMove the lane has other sources that may serve the job
  */
 export function decide(
   failure: ProviderFailure,
@@ -73,8 +77,14 @@ export function decide(
   now: number,
   random: () => number,
   successor: string | null = null,
+  mayMove = false,
 ): Outcome {
   const throttles = { count: (job.throttles?.count ?? 0) + 1, since: job.throttles?.since ?? now }
+  // The lane says where its calls may go, and hands its jobs on when none of its sources serves for long.
+  if (mayMove && failure.class === 'throttled')
+    return { kind: 'elsewhere', reason: failure.code, waitingFor: 'provider_pause', throttles }
+  if (mayMove && refusesSource(failure))
+    return { kind: 'elsewhere', reason: failure.code, waitingFor: 'provider_pause', throttles: null }
   if (successor !== null && needsAnother(failure, throttles, now)) {
     return { kind: 'rerouted', lane: successor, reason: failure.code }
   }

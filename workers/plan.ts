@@ -94,6 +94,17 @@ export function tenantOf(held: readonly Held[]): string {
   return held.every((one) => one.tenant === tenant) ? tenant : ''
 }
 
+/** The source that a request with these entries has to go to; '': any. */
+export function boundTo(held: readonly Held[]): string {
+  return held[0]?.cost.source ?? ''
+}
+
+/** Whether a call has to go to one of several sources of its lane. */
+export function isBound({ sources }: Lane, { held }: Pick<PlannedCall, 'held'>): boolean {
+  const bound = boundTo(held)
+  return sources !== undefined && sources.length > 1 && sources.some(({ name }) => name === bound)
+}
+
 /** What a request with these entries takes from its lane. */
 export function costOf(held: readonly Held[]): Cost {
   const cost: Cost = { requests: 1, tokens: 0, inputTokens: 0, outputTokens: 0 }

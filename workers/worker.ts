@@ -9,6 +9,7 @@ import { lockLease, type Queues } from '../jobs/queue.ts'
 import type { Work } from '../jobs/work.ts'
 import { repeat } from '../lib/repeat.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { SourcePlace } from '../providers/registry.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ExecuteDeps } from './execute.ts'
 import type { Heartbeat } from './heartbeat.ts'
@@ -55,7 +56,8 @@ export type WorkerDeps = {
   pubsub: PubSub
   files: ExecuteDeps['files']
   putFiles: ExecuteDeps['putFiles']
-  provider: (name: string) => Provider
+  /** The adapter of a provider, or of one of the sources of its models. */
+  provider: (name: string, at: SourcePlace | null) => Provider
   /** Lanes with work that the configuration does not list by name (models `"*"`). */
   knownLanes: () => Promise<string[]>
   /** What the lane's entries wait for changed. */
@@ -89,7 +91,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     const known = loops.get(id)
     if (known) return known
     if (stopped || resolveLane(deps.config(), id) === null) return null
-    const providerName = id.slice(0, id.indexOf('/'))
+    const slash = id.indexOf('/')
     const loop = startLaneLoop({
       lane: (): Lane | null => resolveLane(deps.config(), id),
       laneId: id,
@@ -101,7 +103,8 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       gate: deps.gate,
       files: deps.files,
       putFiles: deps.putFiles,
-      provider: () => deps.provider(providerName),
+      provider: (source) =>
+        deps.provider(id.slice(0, slash), source === null ? null : { model: id.slice(slash + 1), source }),
       calls,
       successor: ({ model, unfitLanes }) => successorOf(deps.config(), model, id, unfitLanes),
       hasSuccessors: () => hasSuccessors(deps.config(), id),

@@ -156,6 +156,12 @@ export const attemptSchema = z
     attempt: z.number(),
     provider: z.string(),
     model: z.string(),
+    source: z
+      .string()
+      .nullable()
+      .describe(
+        'The source of the lane that was called; null: the lane has none, or the call has not ended.',
+      ),
     started_at: time,
     latency_ms: z.number().nullable(),
     outcome: z.enum([

@@ -1,4 +1,4 @@
-import type { Lane, LaneLimits } from '../../config/lanes.ts'
+import { type Lane, type LaneLimits, listBounds } from '../../config/lanes.ts'
 import { permittedLanes } from '../../config/model-access.ts'
 import type { Tenant } from '../../config/tenants.ts'
 import { type BudgetShortage, describeBudget, toShortUsd, toWindows } from '../../jobs/budgets.ts'
@@ -316,12 +316,34 @@ function decideWebhook(webhook: CreateJob['webhook'], deps: SubmitDeps): NewJob[
 
 /** A request that is larger than its lane, or a shared limit, admits in a whole window would wait for ever. */
 function refuseOversize(lane: Lane, cost: JobCost): void {
-  refuseAbove(lane.id, lane.limits, cost)
-  for (const { name, limits } of lane.shared ?? [])
+  const { anyOf, allOf } = listBounds(lane)
+  if (!anyOf.some((limits) => findExcess(limits, cost) === null)) refuseAbove(lane.id, widest(anyOf), cost)
+  for (const { name, limits } of allOf)
     refuseAbove(`the shared limit ${name} of ${lane.provider}`, limits, cost)
 }
 
+/** Of several sources the one that admits most at once, to tell how much that is. */
+function widest(all: readonly LaneLimits[]): LaneLimits {
+  const tokensOf = ({ tokens_per_minute, input_tokens_per_minute, window }: LaneLimits) =>
+    ((tokens_per_minute ?? input_tokens_per_minute ?? 0) * window) / 60_000
+  return all.reduce((best, one) => (tokensOf(one) > tokensOf(best) ? one : best))
+}
+
 function refuseAbove(whose: string, limits: LaneLimits, cost: JobCost): void {
+  const excess = findExcess(limits, cost)
+  if (excess === null) return
+  throw new ApiError(
+    'exceeds_limit',
+    `body: needs about ${excess.needed} ${excess.name}, and ${whose} admits ${excess.capacity} in ${limits.window / 1000} s`,
+    { param: 'body' },
+  )
+}
+
+/** What of a cost never fits into a window; null: all of it does. */
+function findExcess(
+  limits: LaneLimits,
+  cost: JobCost,
+): { name: string; needed: number; capacity: number } | null {
   const windowsPerMinute = 60_000 / limits.window
   const checks = [
     ['tokens', cost.tokens, limits.tokens_per_minute],
@@ -332,13 +354,9 @@ function refuseAbove(whose: string, limits: LaneLimits, cost: JobCost): void {
   ] as const
   for (const [name, needed, perMinute] of checks) {
     if (perMinute === undefined || needed <= perMinute / windowsPerMinute) continue
-    const capacity = Math.floor(perMinute / windowsPerMinute)
-    throw new ApiError(
-      'exceeds_limit',
-      `body: needs about ${needed} ${name}, and ${whose} admits ${capacity} in ${limits.window / 1000} s`,
-      { param: 'body' },
-    )
+    return { name, needed, capacity: Math.floor(perMinute / windowsPerMinute) }
   }
+  return null
 }
 
 /** The same idempotency key came with another payload. */

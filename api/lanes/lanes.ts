@@ -2,11 +2,13 @@ import { type Lane, listLanes, resolveLane } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
 import { LONGEST_PAUSE_DELAY_MS, type Queues } from '../../jobs/queue.ts'
 import type { BrokenCall, BrokenCalls } from '../../ratelimit/broken-calls.ts'
+import { findOpening } from '../../ratelimit/compose-state.ts'
 import type { Fairness } from '../../ratelimit/fairness.ts'
 import type { Gate } from '../../ratelimit/gate.ts'
 import type { Latencies } from '../../ratelimit/latencies.ts'
 import type { CountedRates, HeldBackBy, LimitsView, SharedLimitView } from './shared-limits.ts'
 import { computeUtilisation, findTightest, showLimits, showSharedLimits, toCounted } from './shared-limits.ts'
+import { type SourceView, showSources } from './sources.ts'
 
 /** A lane as operators see it. Rates are a minute, times RFC 3339. */
 export type LaneView = {
@@ -21,6 +23,8 @@ export type LaneView = {
   shared_limits: SharedLimitView[]
   /** While its jobs wait for room: the limit with the least. */
   held_back_by: HeldBackBy | null
+  /** What serves it: keys, accounts, regions or deployments; the lane's own members are those of all of them. */
+  sources: SourceView[]
   /** How coarsely the provider counts, ms: as configured, and as learned; null where it is configured. */
   window: { configured: number | 'auto'; learned: number | null }
   /** Lower limits that the provider reported. */
@@ -111,6 +115,7 @@ export function createLaneControl(deps: {
       limits: showLimits(limits, state.learnedWindow),
       shared_limits: showSharedLimits(lane, state),
       held_back_by: waitingFor === null ? null : findTightest(lane, state),
+      sources: showSources(lane, state),
       window: {
         configured: limits.window_auto ? 'auto' : limits.window,
         learned: state.learnedWindow,
@@ -170,8 +175,10 @@ export function createLaneControl(deps: {
     async resume(id) {
       const lane = resolveLane(config(), id)
       if (!lane) return false
-      const { pausedUntil: own, shared } = await gate.read(lane)
-      const ends = [own, ...shared.map((one) => one.pausedUntil)].filter((end) => end !== null)
+      const { pausedUntil: own, shared, sources } = await gate.read(lane)
+      const ends = [own, ...shared.map((one) => one.pausedUntil), ...sources.map(findOpening)].filter(
+        (end) => end !== null,
+      )
       const pausedUntil = ends.length === 0 ? null : Math.max(...ends)
       await gate.resume(lane)
       // Jobs that the pause delayed (workers/hand-off.ts). Their times may come from another clock.

@@ -49,6 +49,35 @@ export const laneSchema = z
       .describe(
         'While jobs wait for room: the limit with the least of it, the own ones of the lane or a shared one.',
       ),
+    sources: z
+      .array(
+        z.object({
+          name: z.string(),
+          weight: z.number(),
+          model: z.string().describe('What the model is called there.'),
+          limits: limitsSchema,
+          learned: z.object({ requests: number, tokens: number, concurrency: number }),
+          rates: z.object(counted),
+          speed: z.number(),
+          levels: z.object(counted),
+          utilisation: z.number(),
+          used: z.object(counted),
+          in_flight: z.number(),
+          paused_until: z.string().nullable(),
+          paused_reason: z.string().nullable(),
+          shut: z
+            .object({ until: z.string(), reason: z.string() })
+            .nullable()
+            .describe(
+              'The provider refused its key, its account or its money: nothing is sent by it until then, and afterwards one call at a time until one is answered.',
+            ),
+          breaker: z.object({ state: z.enum(['closed', 'open', 'half_open']) }),
+          throttled: z.number(),
+        }),
+      )
+      .describe(
+        'The keys, accounts, regions or deployments that serve the lane: `sources` of its model. Empty: it has only one. The members of the lane are those of all of them together.',
+      ),
     window: z
       .object({ configured: z.union([z.literal('auto'), z.number()]), learned: number })
       .describe(

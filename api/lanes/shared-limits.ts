@@ -78,7 +78,8 @@ type Tightness = [pauseMs: number, debtMs: number, fullness: number]
 function measureTightness(limits: LaneLimits, state: BucketState): Tightness {
   const debts = Object.entries(state.levels).map(([dimension, level]) => {
     const rate = state.rates[dimension as keyof Quantities<number>]
-    return level === null || rate === null ? 0 : (-level * 60_000) / (rate * state.speed)
+    const perMinute = (rate ?? 0) * state.speed
+    return level === null || perMinute === 0 ? 0 : (-level * 60_000) / perMinute
   })
   const slots = limits.max_concurrency === undefined ? 0 : state.inFlight / limits.max_concurrency
   return [

@@ -32,6 +32,8 @@ export type Asked = Pick<CreateJob, 'type' | 'body'> & {
   files?: readonly string[]
   /** A job has taken these files. */
   onTaken?: () => void
+  /** The source of its lane that it has to go to; absent: any. */
+  source?: string
   /** Nobody holds the connection, so a cancelled job was cancelled on purpose. */
   inBackground?: boolean
 }
@@ -49,7 +51,7 @@ export async function openCall(
 ): Promise<OpenAiCall> {
   const tenant = tenantOf(request)
   const key = parseIdempotencyKey(request.headers['idempotency-key'])
-  const { type, body, previousResponseId, files, inBackground = false } = asked
+  const { type, body, previousResponseId, source, files, inBackground = false } = asked
   const create = withFairKey(
     { type, body, cache: readCacheMode(request.headers['cache-control']) } as CreateJob,
     parseFairKey(request.headers['x-fair-key']),
@@ -62,6 +64,7 @@ export async function openCall(
     isAwaited,
   }
   if (files !== undefined && files.length > 0) newJob.files = files
+  if (source !== undefined) newJob.cost = { ...newJob.cost, source }
   if (previousResponseId !== undefined) newJob.previousResponseId = previousResponseId
   const policy = parseIdempotencyPolicy(request.headers['idempotency-key-policy'])
   const { job, isReplayed, isRetried } = await acceptOrRetry(newJob, policy, deps)

@@ -18,7 +18,12 @@ export function toJobId(responseId: string): string | null {
 }
 
 /** A body as a provider takes it, and what of it the client is to see otherwise. */
-export type ProviderBody = { body: JsonObject; previousResponseId?: string }
+export type ProviderBody = {
+  body: JsonObject
+  previousResponseId?: string
+  /** The source where the response before it lives. */
+  source?: string
+}
 
 /**
  * Puts the provider's id in the place of a `previous_response_id` that is ours, so that equal bodies are equal
@@ -26,7 +31,7 @@ export type ProviderBody = { body: JsonObject; previousResponseId?: string }
  * finished response of the tenant.
  */
 export async function toProviderBody(
-  jobs: Pick<Jobs, 'get'>,
+  jobs: Pick<Jobs, 'get' | 'attempts'>,
   tenant: string,
   body: JsonObject,
 ): Promise<ProviderBody> {
@@ -40,5 +45,11 @@ export async function toProviderBody(
       param: 'body.previous_response_id',
     })
   }
-  return { body: withMembers(body, { previous_response_id: id }), previousResponseId: given }
+  const attempts = (await jobs.attempts(tenant, jobId)) ?? []
+  const source = attempts.findLast(({ outcome }) => outcome === 'completed')?.source ?? null
+  return {
+    body: withMembers(body, { previous_response_id: id }),
+    previousResponseId: given,
+    ...(source === null ? {} : { source }),
+  }
 }

@@ -90,13 +90,14 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
     },
     async (request, reply) => {
       const { name: tenant } = tenantOf(request)
-      const { body, previousResponseId } = await readBody(tenant, request.body as JsonObject)
+      const { body, previousResponseId, source } = await readBody(tenant, request.body as JsonObject)
       await requireOwnConversation(tenant, 'response', body, context.deps)
       const asked: Asked = {
         type: 'response',
         body: body as Asked['body'],
         inBackground: isBackground({ body }),
         ...(previousResponseId === undefined ? {} : { previousResponseId }),
+        ...(source === undefined ? {} : { source }),
       }
       const sourceOf = (job: Job) => ({ job, body, previousResponseId: previousResponseId ?? null })
       if (asked.inBackground) return answerBackground(request, reply, asked, sourceOf, context)

@@ -18,6 +18,10 @@ export const providerBatchSchema = z
       .enum(['completed', 'failed', 'expired', 'cancelled', 'refused', 'lost', 'empty'])
       .nullable()
       .describe('How it ended; null: it has not.'),
+    source: z
+      .string()
+      .nullable()
+      .describe('The source of the lane that has it; null: the lane has none, or it is not chosen yet.'),
     provider_id: z.string().nullable().describe("The provider's id; null: it is not known to have one."),
     lines: z
       .object({ total: count, completed: count, failed: count, left: count, dropped: count })
@@ -41,6 +45,7 @@ export function showProviderBatch(batch: ProviderBatch): z.output<typeof provide
   const { id, lane, type, state, outcome, providerId, lines, counts, tokens, bytes, error } = batch
   return {
     ...{ id, object: 'provider_batch' as const, lane, type, state, outcome },
+    source: batch.source,
     provider_id: providerId,
     lines: { total: lines, ...counts },
     ...{ tokens, bytes, cost_usd: batch.costUsd, saved_usd: batch.savedUsd },

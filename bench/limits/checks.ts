@@ -38,6 +38,14 @@ export function checkGoals(result: Omit<LimitsResult, 'checks'>): Check[] {
       `${shares.most.toFixed(4)} used, ${refused} 429s`,
     )
   }
+  if (result.sources) {
+    const { shares, refused } = result.sources
+    add(
+      'three sources of unlike limits: 0.98 of their sum over 60 s, and no 429',
+      shares.most >= 0.98 && refused === 0,
+      `${shares.most.toFixed(4)} used, ${refused} 429s`,
+    )
+  }
   for (const { name, share, refused } of result.ways ?? []) {
     const most = NEVER_REFUSED.includes(name) ? 0 : 3
     add(

@@ -6,6 +6,7 @@ export const PARTS = [
   'shared',
   'steady',
   'families',
+  'sources',
   'ways',
   'fairness',
   'keys',
@@ -17,7 +18,7 @@ export type Part = (typeof PARTS)[number]
 export const HELP = `Usage: npm run bench:limits -- [options]
 
 Sends the same calls to a limited upstream in five ways and tells how much of the limit each used and how often each
-hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twenty-one minutes.
+hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twenty-three minutes.
 
   --only PART   one of these; may be repeated:
                   compare    400 mixed calls in five ways
@@ -25,6 +26,7 @@ hit it. Exits 1 when Sluice misses one of its goals. Everything takes about twen
                   shared     the same, a second client taking 30% of the limit
                   steady     Sluice over two minutes at a window that is counted strictly
                   families   two lanes that share a limit, over two minutes
+                  sources    a lane with three sources of unlike limits, over two minutes
                   ways       six ways of enforcement, nothing configured but the limits
                   fairness   a quiet tenant behind a noisy one's backlog
                   keys       a key behind 10,000 others of its tenant, all with limits of their own

@@ -6,7 +6,7 @@ import { LATENCY, LIMITS } from './workload.ts'
 
 /** The result as Markdown whose tables are aligned, so that a terminal shows it as well. */
 export function renderReport(result: LimitsResult): string {
-  const { machine, loadAfter, steady, families, ways, fairness, keys, eta, knee } = result
+  const { machine, loadAfter, steady, families, sources, ways, fairness, keys, eta, knee } = result
   const comparisons = [result.compare, result.half, result.shared].filter((one) => one !== null)
   return [
     `# Limits, ${result.at.slice(0, 10)}, commit ${result.commit}`,
@@ -40,6 +40,15 @@ export function renderReport(result: LimitsResult): string {
             `second minute, by ${Object.entries(families.lanes)
               .map(([name, share]) => `${name} ${share.toFixed(2)}`)
               .join(' and ')}, with ${families.refused} 429s.`,
+        ]),
+    ...(sources === null
+      ? []
+      : [
+          '## Three sources of unlike limits, every window counted strictly',
+          `${sources.shares.requests.toFixed(3)} of the requests and ${sources.shares.tokens.toFixed(3)} of the tokens of all three were used ` +
+            `in the second minute, by ${Object.entries(sources.keys)
+              .map(([name, share]) => `${name} ${share.toFixed(2)}`)
+              .join(', ')}, with ${sources.refused} 429s.`,
         ]),
     ...(ways === null
       ? []

@@ -4,6 +4,7 @@ import type { Comparison } from './compare.ts'
 import type { FairKeys } from './fair-keys.ts'
 import type { FamilyRow } from './families.ts'
 import type { KneePhase } from './knee.ts'
+import type { SourcesRow } from './sources.ts'
 import type { SteadyRow } from './steady.ts'
 import type { WayRow } from './ways.ts'
 
@@ -19,6 +20,7 @@ export type LimitsResult = {
   shared: Comparison | null
   steady: SteadyRow[] | null
   families: FamilyRow | null
+  sources: SourcesRow | null
   ways: WayRow[] | null
   fairness: Fairness | null
   keys: FairKeys | null

@@ -44,6 +44,8 @@ export type SluiceOptions = {
   family?: string
   /** Limits of each fair key of both tenants. */
   perFairKey?: { max_running?: number; max_queued?: number; requests_per_minute?: number }
+  /** The one model has these keys as its sources, each with this share of `LIMITS`. */
+  sources?: { model: string; shares: Record<string, number> }
 }
 
 const POLL_MS = 100
@@ -156,14 +158,34 @@ function createClient(url: string): Omit<Sluice, 'close' | 'bytesOf'> {
   }
 }
 
-function writeConfig({ upstreamUrl, windowMs, concurrency, family, perFairKey = {} }: SluiceOptions): string {
-  const limits = concurrency || family ? {} : LIMITS
+function listSources(shares: Record<string, number>) {
+  return Object.entries(shares).map(([name, share]) => ({
+    name,
+    api_key: name,
+    limits: {
+      requests_per_minute: LIMITS.requests_per_minute * share,
+      tokens_per_minute: LIMITS.tokens_per_minute * share,
+    },
+  }))
+}
+
+function writeConfig({
+  upstreamUrl,
+  windowMs,
+  concurrency,
+  family,
+  sources,
+  perFairKey = {},
+}: SluiceOptions): string {
+  const limits = concurrency || family || sources ? {} : LIMITS
   const shared = family ? { all: { models: [family], ...LIMITS } } : {}
   const models = concurrency
     ? Object.fromEntries(
         Object.entries(concurrency).map(([name, most]) => [name, { limits: { max_concurrency: most } }]),
       )
-    : { '*': {} }
+    : sources
+      ? { [sources.model]: { sources: listSources(sources.shares) } }
+      : { '*': {} }
   return `
 server: { port: 0 }
 redis: { url: "\${REDIS_URL}" }

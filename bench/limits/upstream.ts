@@ -28,6 +28,8 @@ export type UpstreamOptions = { name: string } & (
       windowMs: number
       /** The limits count all models of this pattern together, and none by itself. */
       family?: string
+      /** The keys that there are, each with this share of the limits for itself. */
+      keys?: Record<string, number>
     }
   | { limitsLike: LimitsLikeName }
 )
@@ -55,7 +57,9 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
       new URL('../serve-usage.ts', import.meta.url).href,
       fileURLToPath(new URL('../../main.ts', import.meta.url)),
       'simulator',
-      ...Object.entries(args).flatMap(([option, value]) => [`--${option}`, String(value)]),
+      ...Object.entries(args).flatMap(([option, value]) =>
+        [value].flat().flatMap((one) => [`--${option}`, String(one)]),
+      ),
     ],
     ready: /simulator: (\S+)/,
     profile: null,
@@ -119,8 +123,11 @@ export async function startUpstream(options: UpstreamOptions): Promise<Upstream>
   }
 }
 
-function limitsOf(options: UpstreamOptions): Record<string, string | number> {
+function limitsOf(options: UpstreamOptions): Record<string, string | number | string[]> {
   const { requests_per_minute: rpm, tokens_per_minute: tpm } = LIMITS
   const family = 'family' in options ? options.family : undefined
+  const keys = 'keys' in options ? options.keys : undefined
+  if (keys !== undefined)
+    return { key: Object.entries(keys).map(([key, share]) => `${key}:rpm=${rpm * share}:tpm=${tpm * share}`) }
   return family === undefined ? { rpm, tpm } : { family: `all=${family}:rpm=${rpm}:tpm=${tpm}` }
 }

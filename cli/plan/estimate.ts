@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import { type Lane, type LaneLimits, listLimits, resolveModel } from '../../config/lanes.ts'
+import { type Lane, type LaneLimits, listBounds, resolveModel } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { priceInNano } from '../../lib/price.ts'
@@ -83,7 +83,8 @@ export async function addUpLoad(
     const lane = resolveModel(config, body.model)?.lanes[0]
     if (lane === undefined) return `body.model: there is no model ${JSON.stringify(body.model)}`
     const cost = estimateCost({ kind: lane.kind, type: type as CallType, body })
-    if (!listLimits(lane).every((limits) => fits(limits, cost)))
+    const { anyOf, allOf } = listBounds(lane)
+    if (!anyOf.some((limits) => fits(limits, cost)) || !allOf.every(({ limits }) => fits(limits, cost)))
       return `needs more tokens at once than ${lane.id} admits`
 
     const load = lanes.get(lane.id) ?? begin(lane)

@@ -18,6 +18,10 @@ export type BatchLane = {
   tier: BatchSettings
   api: BatchApi
   lines: BatchLines
+  /** The lane as it is asked by one of its sources; null: it has no such source. */
+  by: (source: string) => BatchLane | null
+  /** The source for a new batch; null: the lane has none. */
+  chooseSource: () => Promise<string | null>
 }
 
 export type ProviderBatchDeps = {

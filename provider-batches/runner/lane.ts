@@ -3,7 +3,7 @@ import type { ProviderBatch } from '../batch.ts'
 import { typeOf } from '../gathering.ts'
 import { type HeldLane, LaneLostError } from '../store.ts'
 import type { BatchLane, BatchRun, ProviderBatchDeps } from './deps.ts'
-import { runBatch } from './run.ts'
+import { runAtSource } from './run.ts'
 
 /** Share of a lease that must be left for a step. */
 const MARGIN_SHARE = 1 / 3
@@ -64,7 +64,7 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
   function start(batch: ProviderBatch, lane: BatchLane): void {
     if (running.has(batch.id) || (restUntil.get(batch.id) ?? 0) > performance.now()) return
     const run: BatchRun = { held, batch, lane, signal, sleep }
-    const done = runBatch(deps, run)
+    const done = runAtSource(deps, run)
       .catch((error) => {
         if (signal.aborted) return
         if (error instanceof LaneLostError) return lost.abort(error)

@@ -32,7 +32,7 @@ const BLOCK = 500
  * Every step may be repeated: a claim is found by its token, an upload by its name, a batch by our id, and a result ends a job once. So after
  * a worker died, the next one goes on. Resolves when the batch is over.
  */
-export async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
+async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   const { store } = deps
   let isNewIntent = false
 
@@ -64,7 +64,9 @@ export async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<
     if (run.batch.state === 'gathered') {
       await claimLines(deps, run)
       if ((await store.lines(run.held.lane, run.batch.id)).length === 0) return await end('empty')
-      await change({ state: 'uploading' })
+      const source = run.batch.source ?? (await run.lane.chooseSource())
+      if (source !== null) run.lane = run.lane.by(source) ?? run.lane
+      await change({ state: 'uploading', ...(source === null ? {} : { source }) })
     }
     if (run.batch.state === 'uploading') {
       const fileId = await uploadBatch(deps, run)
@@ -149,6 +151,17 @@ function isOfAnother(error: unknown): boolean {
 
 function isUnknown(error: unknown): boolean {
   return error instanceof BatchApiError && error.status === 404
+}
+
+/** Runs a batch where it is: by the source that has it. One that is not configured any more takes its batches with it. */
+export async function runAtSource(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
+  const { source } = run.batch
+  const lane = source === null ? run.lane : run.lane.by(source)
+  if (lane !== null) return runBatch(deps, Object.assign(run, { lane }))
+  await sendRestOn(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
+  const error = `the source ${source} is not configured any more`
+  await deps.store.change(run.held, run.batch.id, { state: 'ended', outcome: 'lost', error })
+  deps.onEvent({ kind: 'ended', batch: { ...run.batch, state: 'ended', outcome: 'lost', error } })
 }
 
 /** Polls until the batch is over; null: the provider does not know it any more. */

@@ -2,11 +2,11 @@
 -- window-learning.ts do the same in TypeScript, operation for operation (as take.ts and claim.ts do take.lua, and settle.ts settle.lua); the
 -- contract suite, test/contract/ratelimit*.test.ts, holds the two together.
 --
--- A call takes from several buckets at once: its lane's own, and one for each shared limit that names the lane. All keys of
--- one provider have one hash tag, so that one script sees all of its buckets. Functions work on one bucket, `b`:
--- {keys, limits, state, now, …}, made by `openBucket`.
+-- A call takes from several buckets at once: its lane's own, one for each shared limit that names the lane, and that of one
+-- of the lane's sources, if it has any. All keys of one provider have one hash tag, so that one script sees all of its buckets.
+-- Functions work on one bucket, `b`: {keys, limits, state, now, …}, made by `openBucket`.
 --
--- KEYS  for each bucket, the lane's own first:
+-- KEYS  for each bucket, the lane's own first, those of its sources last:
 --       1 bucket         string   MessagePack of the state (made in `openBucket`)
 --       2 permits        zset     permit → end of its lease, logical ms
 --       3 records        hash     permit → MessagePack {taken at, cost, what the window held}
@@ -14,6 +14,7 @@
 --       5 ledger:day     hash     the same over 24 hours
 --       last: none       never there, so that Redis Cluster runs nothing on a slot that it is moving
 -- ARGV  1 now            ms; '' = Redis' clock
+--       2 sources        for each `name|weight|mark`, with blanks between; '' = the lane has none
 --       then for each bucket:
 --       1–4              requests, tokens, input and output tokens a minute; '' = no limit, here and below
 --       5, 6             requests a day, concurrency
@@ -24,11 +25,21 @@
 -- MessagePack carries them exactly, where tostring would keep 14 digits.
 
 local BUCKETS = (#KEYS - 1) / 5
-local FIRST = 2 + 8 * BUCKETS
+local FIRST = 3 + 8 * BUCKETS
+
+-- {name, weight, mark}. A shut source stays so only for the same mark: another key or address is asked at once.
+local SOURCES = {}
+if ARGV[2] ~= '' then
+  for name, weight, mark in string.gmatch(ARGV[2], '([^| ]+)|([^| ]+)|([^| ]*)') do
+    SOURCES[#SOURCES + 1] = { name = name, weight = tonumber(weight), mark = mark }
+  end
+end
+-- Buckets that every call takes from; those of sources come after them.
+local COMMON = BUCKETS - #SOURCES
 
 local SLICES = 600
 local MOST_JITTER_MS = 500
-local DAY_MS = 86400000
+local DAY_MS, HOUR_MS = 86400000, 3600000
 local LONGEST_RECOVERY_MS = 60000
 
 local floor, min, max = math.floor, math.min, math.max
@@ -52,7 +63,7 @@ local isReading = false
 
 -- The bucket's keys and configured limits.
 local function addressBucket(number)
-  local key, arg = (number - 1) * 5, 1 + (number - 1) * 8
+  local key, arg = (number - 1) * 5, 2 + (number - 1) * 8
   local window, headroom = ARGV[arg + 7], tonumber(ARGV[arg + 8])
   local isAuto = window == 'auto'
   local ms = isAuto and STEPS[1][1] or tonumber(window)
@@ -65,10 +76,11 @@ local function addressBucket(number)
     },
     requestsPerDay = tonumber(ARGV[arg + 5]), concurrency = tonumber(ARGV[arg + 6]),
     isAuto = isAuto, headroom = headroom,
+    source = SOURCES[number - COMMON],
     window = ms, burst = 100, saved = max(100, min(1000, ms / 10)), jitter = min(50, ms / 20),
     -- Set later. A member that is named here costs no growth of the table.
     state = false, now = 0, limits = false, isUntouched = false, closedSlice = false,
-    inFlight = 0, newLeases = false, newRecords = false, corrections = false, currentRates = false,
+    inFlight = 0, newLeases = false, newRecords = false, corrections = false, currentRates = false, isInvolved = false,
   }
 end
 
@@ -241,6 +253,7 @@ local function openBucket(number)
   if not state.slowdown.recovery then
     state.slowdown.heat, state.slowdown.before, state.slowdown.recovery = 0, 1, LONGEST_RECOVERY_MS
   end
+  if state.shut and b.source and state.shut.mark ~= b.source.mark then state.shut = nil end
   b.isUntouched = isReading and (not packed or state.leaving ~= nil)
 
   -- If the server's clock falls back, logical time stands still and then goes on.
@@ -272,6 +285,17 @@ end
 -- A bucket that was to be deleted (forget.lua) and is used again keeps its keys.
 local function saveBucket(b)
   local state = b.state
+  if b.source then
+    -- Names of sources change: what one leaves behind ends by itself.
+    state.leaving = nil
+    local till = max(state.pausedUntil, state.shut and state.shut.till or 0)
+    local ttl = string.format('%.0f', floor(max(DAY_MS, till - b.now)) + HOUR_MS)
+    call('SET', b.bucket, pack(state), 'PX', ttl)
+    if b.closedSlice or b.newLeases and #b.newLeases > 0 or b.corrections then
+      for _, key in ipairs({ b.permits, b.records, b.ledgers[1], b.ledgers[2] }) do call('PEXPIRE', key, ttl) end
+    end
+    return
+  end
   if state.leaving then
     state.leaving = nil
     for _, key in ipairs({ b.permits, b.records, b.ledgers[1], b.ledgers[2] }) do call('PERSIST', key) end
@@ -290,4 +314,23 @@ local function extendPause(state, till, reason)
     state.pausedUntil = till
     state.pausedReason = reason
   end
+end
+
+-- For how long a source that refused us stays shut, ms; after that, one call at a time is a trial.
+local function findShutWait(b, untilEnd)
+  local shut = b.state.shut
+  if not shut then return 0 end
+  if b.now < shut.till then return shut.till - b.now end
+  return untilEnd(b, shut.probe)
+end
+
+-- The largest share of a capacity that is in use.
+local function computeLoad(b)
+  local load, limits, state = 0, b.limits, b.state
+  for d = 1, 4 do
+    local inWindow, inDay = limits.capacities[d], limits.dailyCapacities[d]
+    if inWindow then load = max(load, state.window.sum[d] / inWindow) end
+    if inDay then load = max(load, state.day.sum[d] / inDay) end
+  end
+  return load
 end

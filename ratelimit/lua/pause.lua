@@ -1,4 +1,4 @@
--- Pauses the lane; or (with '' as the time) ends the pause, closes the breaker, and starts recovery from a 429
+-- Pauses the lane; or (with '' as the time) ends the pause, opens shut sources, closes the breaker, and starts recovery from a 429
 -- now. Shared limits are other lanes' as well: they are not among the buckets here, but for the end of their own pauses.
 --
 -- ARGV    FIRST ms, then the reason
@@ -17,6 +17,7 @@ for number = 1, forMs and 1 or BUCKETS do
     state.asking = nil
     state.slowdown.from = min(state.slowdown.from, now)
     state.breaker = closeBreaker(now)
+    state.shut = nil
   end
   saveBucket(b)
 end

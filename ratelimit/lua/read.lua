@@ -1,6 +1,6 @@
--- Reads the states of the lane and of its shared limits, for people and metrics.
+-- Reads the states of the lane, of its shared limits and of its sources, for people and metrics.
 --
--- Answer  JSON of a list: the lane's state, then those of the shared limits (LaneStateJson in lane-state.ts); times on
+-- Answer  JSON of a list: the lane's state, those of the shared limits, those of the sources (LaneStateJson in lane-state.ts); times on
 --         Redis' clock. JSON keeps 14 digits here, enough to look at.
 -- Invariant: reading only moves the buckets to now, and creates no key.
 
@@ -55,6 +55,7 @@ local function readBucket(b)
     taken = state.taken,
     refunded = state.refunded,
     throttled = state.throttled,
+    shut = state.shut and { till = state.shut.till - state.skew, reason = state.shut.reason } or cjson.null,
     learnedWindow = b.isAuto and b.window or cjson.null,
   }
 end

@@ -1,9 +1,9 @@
 -- Frees permits and books what their calls really used; follows the provider's feedback if that reports less room.
 --
--- ARGV    from FIRST on, 15 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+-- ARGV    from FIRST on, 16 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
 --         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
---         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job. '' = not
---         reported, here and there.
+--         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job; ms for
+--         which the source is shut, for it refused us. '' = not reported, here and there.
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
@@ -101,7 +101,7 @@ local function isReportedOn(b, d, reported)
     return reported and reported > 0 and max(limit / reported, reported / limit) or limit
   end
   for _, other in ipairs(buckets) do
-    if other.configured[d] and distanceOf(other.configured[d]) < distanceOf(configured) then return false end
+    if other.isInvolved and other.configured[d] and distanceOf(other.configured[d]) < distanceOf(configured) then return false end
   end
   return true
 end
@@ -127,17 +127,6 @@ local function observe(b, record, size, first, grown)
     end
   end
   state.observedAt = record.takenAt
-end
-
--- The largest share of a capacity that is in use.
-local function computeLoad(b)
-  local load, limits, state = 0, b.limits, b.state
-  for d = 1, 4 do
-    local inWindow, inDay = limits.capacities[d], limits.dailyCapacities[d]
-    if inWindow then load = max(load, state.window.sum[d] / inWindow) end
-    if inDay then load = max(load, state.day.sum[d] / inDay) end
-  end
-  return load
 end
 
 -- Calls that left before the first 429 of a wave belong to it. How deep the cut is and how long it lasts follows from how many 429s
@@ -233,31 +222,50 @@ local function judge(b, record, outcome, source)
   breaker.probe = nil
 end
 
+-- A source that refused us is shut; an answer to the call that tried it opens it again.
+local function shutOrOpen(b, permit, shutMs, reason, outcome)
+  local state, till = b.state, shutMs and b.now + shutMs
+  local shut = state.shut
+  if till then
+    if not shut or till > shut.till then
+      state.shut = { till = till, reason = reason, mark = b.source.mark }
+    end
+  elseif shut and shut.probe == permit and outcome == 'ok' then
+    state.shut = nil
+  end
+end
+
 -- Closed slices that were corrected are read once and written once.
 buckets = openBuckets()
 for _, b in ipairs(buckets) do b.corrections = { {}, {} } end
 
 local permits, settled, handled = {}, {}, {}
-for i = FIRST, #ARGV, 15 do permits[#permits + 1] = ARGV[i] end
+for i = FIRST, #ARGV, 16 do permits[#permits + 1] = ARGV[i] end
 local records = {}
 for number, b in ipairs(buckets) do records[number] = call('HMGET', b.records, unpack(permits)) end
 for index, permit in ipairs(permits) do
-  local isKnown = false
-  for number in ipairs(buckets) do isKnown = isKnown or records[number][index] end
+  -- The bucket that the call is judged by: its source's, where there is one. A source that went takes nothing more.
+  local isKnown, judged = false, #SOURCES == 0 and 1 or nil
+  for number, b in ipairs(buckets) do
+    local isOwn = records[number][index]
+    isKnown = isKnown or isOwn
+    b.isInvolved = number <= COMMON or isOwn
+    if isOwn and number > COMMON then judged = number end
+  end
   if isKnown and not handled[permit] then
     handled[permit] = true
     settled[#settled + 1] = permit
-    local i = FIRST + (index - 1) * 15
+    local i = FIRST + (index - 1) * 16
     local sent = ARGV[i + 1] ~= ''
     local actual = { 0, 0, 0, 0 }
     for d = 1, 4 do
       if sent then actual[d] = tonumber(ARGV[i + d]) end
     end
-    -- A 429 is the lane's, and that of the shared limits with the least room.
-    local pauseMs, highest = tonumber(ARGV[i + 10]), 0
+    -- A 429 is the lane's or the source's, and that of the shared limits with the least room.
+    local pauseMs, highest, shutMs = tonumber(ARGV[i + 10]), 0, tonumber(ARGV[i + 15])
     if pauseMs and BUCKETS > 1 then
       for _, b in ipairs(buckets) do
-        b.load = computeLoad(b)
+        b.load = b.isInvolved and computeLoad(b) or 0
         highest = max(highest, b.load)
       end
     end
@@ -269,8 +277,10 @@ for index, permit in ipairs(permits) do
         correct(b, record, actual)
         observe(b, record, sent and actual or record.cost, i + 5, grown)
         endAsking(b, permit, pauseMs or sent and ARGV[i + 9] ~= 'broken')
-        if number == 1 then judge(b, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
-        if pauseMs and (number == 1 or b.load == highest) then throttle(b, record, pauseMs, ARGV[i + 11]) end
+        if number == judged then judge(b, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
+        local isTight = number > 1 and number <= COMMON and b.load == highest
+        if pauseMs and (number == judged or isTight) then throttle(b, record, pauseMs, ARGV[i + 11]) end
+        if b.source then shutOrOpen(b, permit, shutMs, ARGV[i + 11], ARGV[i + 9]) end
       end
     end
   end

@@ -1,6 +1,8 @@
--- Grants the longest prefix of the costs that may leave now; each cost from every bucket or from none.
+-- Grants the longest prefix of the costs that may leave now; each cost from every bucket or from none, and of the sources from
+-- the one with the most room.
 --
--- ARGV    FIRST lease in ms; then for each cost: requests, tokens, input tokens, output tokens, its tenant or ''
+-- ARGV    FIRST lease in ms; then for each cost: requests, tokens, input tokens, output tokens, its tenant or '', the source that
+--         it has to go to or ''; a source that there is not binds nothing
 -- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…};
 --         what it waits for is 'breaker' where calls of other tenants may leave
 -- Invariant: afterwards no window of any bucket holds more than its capacity, levels are at most the burst, and
@@ -26,29 +28,29 @@ end
 -- Ends of the leases that this call gave to probes and trials.
 local granted = {}
 
-local function untilEnd(permit)
-  local lease = permit and (granted[permit] or tonumber(call('ZSCORE', lane.permits, permit)))
-  return lease and min(PROBE_POLL_MS, lease - lane.now) or 0
+local function untilEnd(b, permit)
+  local lease = permit and (granted[permit] or tonumber(call('ZSCORE', b.permits, permit)))
+  return lease and min(PROBE_POLL_MS, lease - b.now) or 0
 end
 
--- How long the lane's breaker keeps a call of this tenant, ms; 0 or less: it may leave.
-local function findBreakerWait(tenant)
-  local breaker, now = lane.state.breaker, lane.now
+-- How long the breaker keeps a call of this tenant, ms; 0 or less: it may leave.
+local function findBreakerWait(b, tenant)
+  local breaker, now = b.state.breaker, b.now
   local breakerState = findBreakerState(breaker, now)
   if breakerState == 'closed' then return 0 end
   if isHeld(breaker, tenant) then
-    return breakerState == 'open' and breaker.openUntil - now or untilEnd(breaker.probe)
+    return breakerState == 'open' and breaker.openUntil - now or untilEnd(b, breaker.probe)
   end
   local last
   for _, trial in ipairs(breaker.trials) do
     if trial[1] == tenant then last = trial[2] end
   end
-  return max(breaker.trialAt - now, untilEnd(last))
+  return max(breaker.trialAt - now, untilEnd(b, last))
 end
 
 -- A call of this tenant leaves while the breaker is not closed.
-local function bookTrial(tenant, permit)
-  local breaker = lane.state.breaker
+local function bookTrial(b, tenant, permit)
+  local breaker = b.state.breaker
   if isHeld(breaker, tenant) then
     breaker.probe = permit
     return
@@ -60,7 +62,7 @@ local function bookTrial(tenant, permit)
   trials[#trials + 1] = { tenant, permit }
   if #trials > MOST_TENANTS then table.remove(trials, 1) end
   breaker.trials = trials
-  breaker.trialAt = lane.now + min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * #breaker.tenants)
+  breaker.trialAt = b.now + min(LONGEST_TRIAL_MS, TRIAL_MS + TRIAL_GROWTH_MS * #breaker.tenants)
 end
 
 -- When the bucket will have lived that many ms from `from` on.
@@ -129,7 +131,8 @@ end
 -- Whether a cost may clearly leave, as far as this bucket goes. Most may, and then no wait has to be computed.
 local function passes(b, cost)
   local state, limits = b.state, b.limits
-  if state.pausedUntil > b.now or state.asking or state.breaker.openings > 0 or state.claim then return false end
+  if state.pausedUntil > b.now or state.asking or state.shut then return false end
+  if state.breaker.openings > 0 or state.claim then return false end
   if b.concurrency and b.inFlight >= b.concurrency then return false end
   local rates, capacities, dailyCapacities = limits.rates, limits.capacities, limits.dailyCapacities
   local levels, used, usedToday = state.levels, state.window.sum, state.day.sum
@@ -182,12 +185,14 @@ local function findImpossible(b, cost)
   end
 end
 
--- Tells `wait` each reason why a cost may not leave now, as far as this bucket goes.
+-- Tells `wait` each reason why a cost may not leave now, as far as this bucket goes; answers the waits for its window.
 local function findWaits(b, cost, tenant, wait)
   local state, now, limits = b.state, b.now, b.limits
   wait(state.pausedUntil - now, 'provider_pause')
-  if state.asking and state.pausedUntil <= now then wait(untilEnd(state.asking.probe), 'provider_pause') end
-  if b == lane then wait(findBreakerWait(tenant), 'breaker') end
+  if state.asking and state.pausedUntil <= now then wait(untilEnd(b, state.asking.probe), 'provider_pause') end
+  if b.source then wait(findShutWait(b, untilEnd), 'provider_pause') end
+  -- Breakers are those of the sources, where there are any.
+  if b.source or b == lane and #SOURCES == 0 then wait(findBreakerWait(b, tenant), 'breaker') end
   if b.concurrency and b.inFlight >= b.concurrency then
     local first = call('ZRANGEBYSCORE', b.permits, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     wait(min(POLL_MS, (tonumber(first[2]) or math.huge) - now), 'concurrency')
@@ -210,26 +215,98 @@ local function findWaits(b, cost, tenant, wait)
       end
     end
   end
+  return windowWaits
+end
+
+-- The bucket's window held a cost back.
+local function holdBack(b, windowWaits, cost)
   if b.isAuto and next(windowWaits) then noteHeld(b, cost) end
   stakeClaim(b, windowWaits, cost)
 end
 
--- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave.
-local function refuse(cost, tenant)
+-- Whether a source comes first: one whose breaker is closed, or that a call may try now. Others serve where these have no room.
+local function isSound(b)
+  local breaker = b.state.breaker
+  local breakerState = findBreakerState(breaker, b.now)
+  if breakerState == 'closed' then return true end
+  return breakerState == 'half_open' and b.now >= breaker.trialAt and untilEnd(b, breaker.probe) <= 0
+end
+
+-- How full a source is for its weight: by the fullest limit, then by the calls that it was given.
+local function measureFullness(b)
+  local fullness, weight = computeLoad(b), b.source.weight
+  if b.concurrency then fullness = max(fullness, b.inFlight / b.concurrency) end
+  return fullness / weight, b.state.taken[1] / weight
+end
+
+-- The source for a cost; nil, the shortest wait (-1: never) and its reason where none has room.
+local function chooseSource(cost, tenant, wanted)
+  local only
+  for number = COMMON + 1, BUCKETS do
+    if buckets[number].source.name == wanted then only = buckets[number] end
+  end
+  local best, bestSound, bestFullness, bestTaken
+  local soonest, shortest, waitingFor, held
+  local impossible
+  for number = COMMON + 1, BUCKETS do
+    local b = buckets[number]
+    local never = findImpossible(b, cost)
+    if only and b ~= only then
+      never = nil
+    elseif never then
+      impossible = impossible or never
+    else
+      local longest, reason, windowWaits = 0, nil, nil
+      if not passes(b, cost) then
+        windowWaits = findWaits(b, cost, tenant, function(ms, why)
+          if ms and ms > longest then longest, reason = ms, why end
+        end)
+      end
+      if not reason then
+        local sound = isSound(b)
+        local fullness, taken = measureFullness(b)
+        local isBetter = not best
+        if best and sound ~= bestSound then
+          isBetter = sound
+        elseif best then
+          isBetter = fullness < bestFullness or fullness == bestFullness and taken < bestTaken
+        end
+        if isBetter then best, bestSound, bestFullness, bestTaken = b, sound, fullness, taken end
+      elseif not soonest or longest < shortest then
+        soonest, shortest, waitingFor, held = b, longest, reason, windowWaits
+      end
+    end
+  end
+  if best then return best end
+  if not soonest then return nil, -1, impossible end
+  holdBack(soonest, held, cost)
+  return nil, shortest, waitingFor
+end
+
+-- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave, and then its source.
+local function refuse(cost, tenant, wanted)
   local number = 1
-  while number <= BUCKETS and passes(buckets[number], cost) do number = number + 1 end
-  if number > BUCKETS then return nil end
-  for _, b in ipairs(buckets) do
-    local impossible = findImpossible(b, cost)
+  while number <= COMMON and passes(buckets[number], cost) do number = number + 1 end
+  local source, sourceWait, sourceReason
+  if #SOURCES > 0 then source, sourceWait, sourceReason = chooseSource(cost, tenant, wanted) end
+  if number > COMMON and not sourceWait then return nil, nil, source end
+  for common = 1, COMMON do
+    local impossible = findImpossible(buckets[common], cost)
     if impossible then return -1, impossible end
   end
+  if sourceWait == -1 then return -1, sourceReason end
 
   local longest, waitingFor = 0, nil
   local function wait(ms, reason)
     if ms and ms > longest then longest, waitingFor = ms, reason end
   end
-  for _, b in ipairs(buckets) do findWaits(b, cost, tenant, wait) end
+  for common = 1, COMMON do
+    local b = buckets[common]
+    holdBack(b, findWaits(b, cost, tenant, wait), cost)
+  end
+  wait(sourceWait, sourceReason)
   if waitingFor then return math.ceil(longest), waitingFor end
+  return nil, nil, source
 end
 
 local function book(b, cost, permit)
@@ -253,26 +330,36 @@ local function book(b, cost, permit)
   records[#records + 1] = pack({ takenAt = b.now, cost = cost, used = inWindow.sum })
 end
 
--- One permit for all buckets; its number was given by none of them before.
-local function grant(cost, tenant)
+-- One permit for all buckets that it is taken from; its number was given by none of them before. It names its source.
+local function grant(cost, tenant, source)
   local sequence = lane.state.sequence
   for number = 2, BUCKETS do sequence = max(sequence, buckets[number].state.sequence) end
   sequence = sequence + 1
   local permit = string.format('%.0f-%.0f', floor(lane.now), sequence)
-  for number = 1, BUCKETS do
+  if source then permit = permit .. '@' .. source.source.name end
+  for number = 1, COMMON do
     buckets[number].state.sequence = sequence
     book(buckets[number], cost, permit)
   end
+  if source then
+    source.state.sequence = sequence
+    book(source, cost, permit)
+  end
   for number = 1, BUCKETS do
-    local asking = buckets[number].state.asking
-    if asking then
-      asking.probe = permit
-      granted[permit] = lane.now + leaseMs
+    local b = buckets[number]
+    if b.state.asking and (number <= COMMON or b == source) then
+      b.state.asking.probe = permit
+      granted[permit] = b.now + leaseMs
     end
   end
-  if findBreakerState(lane.state.breaker, lane.now) ~= 'closed' then
-    bookTrial(tenant, permit)
-    granted[permit] = lane.now + leaseMs
+  local judged = source or lane
+  if findBreakerState(judged.state.breaker, judged.now) ~= 'closed' then
+    bookTrial(judged, tenant, permit)
+    granted[permit] = judged.now + leaseMs
+  end
+  if source and source.state.shut then
+    source.state.shut.probe = permit
+    granted[permit] = source.now + leaseMs
   end
   return permit
 end
@@ -289,14 +376,14 @@ for _, b in ipairs(buckets) do
 end
 
 local answer = { 0, '' }
-for i = FIRST + 1, #ARGV, 5 do
+for i = FIRST + 1, #ARGV, 6 do
   local cost = { tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]) }
-  local wait, waitingFor = refuse(cost, ARGV[i + 4])
+  local wait, waitingFor, source = refuse(cost, ARGV[i + 4], ARGV[i + 5])
   if wait then
     answer[1], answer[2] = wait, waitingFor
     break
   end
-  answer[#answer + 1] = grant(cost, ARGV[i + 4])
+  answer[#answer + 1] = grant(cost, ARGV[i + 4], source)
 end
 for _, b in ipairs(buckets) do
   if #b.newLeases > 0 then

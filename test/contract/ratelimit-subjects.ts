@@ -1,6 +1,7 @@
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
 import { createRedis } from '../../lib/redis.ts'
-import type { GateLane } from '../../ratelimit/addresses.ts'
+import { boundsOf, type GateLane } from '../../ratelimit/addresses.ts'
+import { composeState } from '../../ratelimit/compose-state.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
 import { createGate, toAmounts, toBooking, toPause, toTakeAnswer } from '../../ratelimit/gate.ts'
 import { testRedis } from '../helpers/redis.ts'
@@ -68,16 +69,25 @@ function createTwinGate({
     states.set(name, state)
     return state
   }
-  const bucketsOf = ({ id, limits, shared = [] }: GateLane): Bucket[] => [
-    { state: find(`lane ${id}`, limits), limited: limits },
-    ...shared.map((one) => ({ state: find(`shared ${one.name}`, one.limits), limited: one.limits })),
-  ]
+  const bucketsOf = (lane: GateLane): Bucket[] => {
+    const { id, shared = [], sources = [] } = lane
+    const limits = boundsOf(lane)
+    return [
+      { state: find(`lane ${id}`, limits), limited: limits },
+      ...shared.map((one) => ({ state: find(`shared ${one.name}`, one.limits), limited: one.limits })),
+      ...sources.map((source) => {
+        const state = find(`source ${source.name} ${id}`, source.limits)
+        if (state.shut !== null && state.shut.mark !== source.mark) state.shut = null
+        return { state, limited: source.limits, source }
+      }),
+    ]
+  }
   return {
     // The store's matter: a state that is kept in memory has no keys.
     async forget() {},
-    async take(lane, costs, tenants = []) {
+    async take(lane, costs, tenants = [], sources = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
-      return toTakeAnswer(take(bucketsOf(lane), costs.map(toAmounts), tenants, leaseMs, now()))
+      return toTakeAnswer(take(bucketsOf(lane), costs.map(toAmounts), tenants, sources, leaseMs, now()))
     },
     async settle(lane, settlements) {
       if (settlements.length === 0) return
@@ -89,23 +99,26 @@ function createTwinGate({
       for (const { state, limited } of bucketsOf(lane)) renew(state, limited, permits, leaseMs, now())
     },
     async pause(lane, forMs, reason) {
-      const [{ state }] = bucketsOf({ ...lane, shared: [] }) as [Bucket]
-      pause(state, lane.limits, toPause(forMs), reason, now())
+      const [{ state, limited }] = bucketsOf({ ...lane, shared: [] }) as [Bucket]
+      pause(state, limited, toPause(forMs), reason, now())
     },
     async resume(lane) {
       for (const { state, limited } of bucketsOf(lane)) resume(state, limited, now())
     },
     async retry(lane, count, tenant = '') {
-      return count > 0 ? retry(find(`lane ${lane.id}`, lane.limits), lane.limits, count, tenant, now()) : []
+      const limits = boundsOf(lane)
+      return count > 0 ? retry(find(`lane ${lane.id}`, limits), limits, count, tenant, now()) : []
     },
     async read(lane) {
       // A bucket that was never used is none the more for being read.
       const show = (name: string, limits: LaneLimits) =>
         read(states.get(name) ?? createBucket(limits.window, now()), limits, now())
-      return {
-        ...show(`lane ${lane.id}`, lane.limits),
-        shared: (lane.shared ?? []).map(({ name, limits }) => ({ name, ...show(`shared ${name}`, limits) })),
-      }
+      const { id, shared = [], sources = [] } = lane
+      return composeState(
+        show(`lane ${id}`, boundsOf(lane)),
+        shared.map(({ name, limits }) => ({ name, ...show(`shared ${name}`, limits) })),
+        sources.map(({ name, limits }) => ({ name, ...show(`source ${name} ${id}`, limits) })),
+      )
     },
   }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { Lane, LaneLimits } from '../../config/lanes.ts'
+import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
 import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
 import { anyLimits as anyFixedLimits } from './ratelimit-limits.ts'
@@ -11,7 +11,7 @@ console.info(`ratelimit-twin: SEED=${seed}`)
 
 /** `which` names permits by age: 0 is the last that was given. */
 type Step =
-  | { do: 'take'; costs: Cost[]; tenants?: string[] }
+  | { do: 'take'; costs: Cost[]; tenants?: string[]; sources?: string[] }
   | ({ do: 'settle'; which: number[] } & Omit<Settlement, 'permit'>)
   | { do: 'renew'; which: number[] }
   | { do: 'pause'; ms: number }
@@ -151,17 +151,19 @@ describe('Lua and twin', () => {
    * Plays the steps against both and compares what they answer. Answers the Lua bucket's.
    *
    * @param others a second lane and shared limits: the first names both lanes, the others only the first
+   * @param sources of the first lane; `configure` takes the last one away, puts it back with another key, and so on
    */
   async function playBoth(
     limits: LaneLimits,
     steps: (readonly [Passing, Step, isSecond?: boolean])[],
     others?: { limits: LaneLimits; shared: LaneLimits[] },
+    sources?: LaneSource[],
   ): Promise<unknown[]> {
     const subjects = makers.map((maker) => maker.create({ leaseMs: 4000, random: () => 0.5 }))
     const permits: string[] = []
     const heard: unknown[] = []
     const shared = others?.shared.map((one, index) => ({ name: `shared-${index}`, limits: one })) ?? []
-    let first: Lane = { ...laneWith(limits), shared }
+    let first: Lane = { ...laneWith(limits), shared, ...(sources ? { sources } : {}) }
     const second: Lane = {
       ...laneWith(others?.limits ?? limits),
       id: 'provider/second',
@@ -175,7 +177,7 @@ describe('Lua and twin', () => {
       const ask = (gate: Gate) => {
         switch (step.do) {
           case 'take':
-            return gate.take(lane, step.costs, step.tenants)
+            return gate.take(lane, step.costs, step.tenants, step.sources)
           case 'settle': {
             const { do: _, which: __, ...settlement } = step
             return gate.settle(
@@ -202,7 +204,13 @@ describe('Lua and twin', () => {
           return ask(gate)
         }),
       )
-      if (step.do === 'configure') first = { ...laneWith(step.limits), shared: lane.shared ?? [] }
+      if (step.do === 'configure') {
+        const isWhole = first.sources?.length === sources?.length
+        const left = sources
+          ?.slice(0, isWhole ? -1 : undefined)
+          .map((one) => ({ ...one, mark: String(told) }))
+        first = { ...laneWith(step.limits), shared: lane.shared ?? [], ...(left ? { sources: left } : {}) }
+      }
       const isState = typeof answer === 'object' && 'levels' in answer
       expect(answer).toEqual(isState ? nearly(twins) : twins)
       heard.push(answer)
@@ -235,6 +243,58 @@ describe('Lua and twin', () => {
     await fc.assert(
       fc.asyncProperty(anyLimits, anyOthers, steps, async (limits, others, some) => {
         await playBoth(limits, some, others)
+      }),
+      { seed, numRuns: 100 },
+    )
+  }, 120_000)
+
+  it('answer the same where a lane has several sources, which fail, are shut, go and come back', async () => {
+    const anySources = fc
+      .array(fc.tuple(anyLimits, fc.constantFrom(0.5, 1, 3)), { minLength: 2, maxLength: 3 })
+      .map((list) =>
+        list.map(([limits, weight], index) => ({ name: `s${index}`, limits, weight, model: 'm', mark: 'k' })),
+      )
+    const anyName = fc.constantFrom('', '', '', 's0', 's1', 'gone')
+    const anyTake = fc.record({
+      costs: fc.array(anyCost, { minLength: 1, maxLength: 6 }),
+      tenants: fc.array(anyTenant, { maxLength: 4 }),
+      sources: fc.array(anyName, { maxLength: 4 }),
+    })
+    const anyEnd = fc.record({
+      which: fc.array(fc.nat(20), { minLength: 1, maxLength: 3 }),
+      actual: fc.option(anyCost),
+      feedback: anyFeedback,
+      outcome: anyOutcome,
+      source: fc.record({
+        tenant: anyTenant,
+        prompt: fc.constantFrom('p', 'q', 'r', 's'),
+        job: fc.constant(''),
+      }),
+    })
+    const anyRefusal = fc.option(fc.integer({ min: 0, max: 9000 }), { freq: 4 })
+    const anySourceStep = fc.oneof(
+      { weight: 6, arbitrary: step('take', anyTake) },
+      {
+        weight: 4,
+        arbitrary: step(
+          'settle',
+          fc.tuple(anyEnd, anyThrottle, anyRefusal).map(([end, throttle, shutMs]) => ({
+            ...end,
+            ...throttle,
+            ...(shutMs === null ? {} : { shutMs }),
+          })),
+        ),
+      },
+      { weight: 3, arbitrary: anyStep },
+    )
+    const steps = fc.array(fc.tuple(anyPassing, anySourceStep, fc.constant(false)), {
+      minLength: 5,
+      maxLength: 60,
+    })
+    const shared = fc.record({ limits: anyLimits, shared: fc.array(anyLimits, { maxLength: 1 }) })
+    await fc.assert(
+      fc.asyncProperty(anySources, shared, steps, async (sources, others, some) => {
+        await playBoth(sources[0]!.limits, some, others, sources)
       }),
       { seed, numRuns: 100 },
     )

@@ -18,6 +18,7 @@ export function fillMetrics(metrics: Metrics): void {
     latencyMs: 1,
     firstChunkMs: 1,
   })
+  metrics.work.onSourceShut({ lane: 'l', source: 's' })
   metrics.work.onWork({ kind: 'retried', ...job, reason: 'timeout' })
   metrics.work.onWork({
     kind: 'ended',
@@ -64,6 +65,7 @@ export function fillMetrics(metrics: Metrics): void {
         isPaused: false,
         isBroken: false,
         forecastMs: 1,
+        sources: [{ name: 's', inFlight: 1, utilisation: 1, speed: 1, isPaused: false, isShut: true }],
         heldBackBy: 'f',
       },
     ],

@@ -129,6 +129,8 @@ test.each(['openai', 'anthropic'] as const)(
           laneOf: () => ({
             ...{ lane, tier: lane.tiers!.batch!, api },
             lines: createBatchLines('up', config.providers.up!, Date.now),
+            by: () => null,
+            chooseSource: async () => null,
           }),
           prepare: async (_, job) => ({
             body: job.claimed.body,

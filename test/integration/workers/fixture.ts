@@ -83,7 +83,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
       gate,
       heartbeat: heartbeatOf(store, config, gate),
       spool: { put: async () => async () => {}, isRecovering: () => false },
-      provider: (name) => providers.get(name),
+      provider: providers.get,
       knownLanes: store.queues.lanes,
       note() {},
       ...(options.laneIdleMs === undefined ? {} : { laneIdleMs: options.laneIdleMs }),

@@ -1,4 +1,4 @@
-import type { LaneLimits } from '../../../config/lanes.ts'
+import type { LaneLimits, LaneSource } from '../../../config/lanes.ts'
 import {
   BREAKER_OPEN,
   type Breaker,
@@ -55,11 +55,20 @@ export type BucketState = {
   taken: Amounts
   refunded: Amounts
   throttled: number
+  /** Of a source that refused us. */
+  shut: Shut | null
   permits: Map<string, Permit>
 }
 
-/** A bucket and the limits that are kept by it. */
-export type Bucket = { state: BucketState; limited: LaneLimits }
+/** A source that refused us takes nothing until then, and afterwards one call at a time until one is answered. */
+export type Shut = { till: number; reason: string; mark: string; probe: string | null }
+
+/** A bucket and the limits that are kept by it; `source`: it is that of a source of the lane. */
+export type Bucket = {
+  state: BucketState
+  limited: LaneLimits
+  source?: Pick<LaneSource, 'name' | 'weight' | 'mark'>
+}
 
 export type Permit = {
   leaseEnd: number
@@ -90,6 +99,7 @@ export function createBucket(window: number, now: number): BucketState {
     taken: [0, 0, 0, 0],
     refunded: [0, 0, 0, 0],
     throttled: 0,
+    shut: null,
     permits: new Map(),
   }
 }
@@ -128,6 +138,7 @@ export function resume(state: BucketState, lane: LaneLimits, serverNow: number):
   state.asking = null
   state.slowdown.from = Math.min(state.slowdown.from, now)
   closeBreaker(state.breaker, now)
+  state.shut = null
 }
 
 /** Books retries about to be scheduled: by how many ms each has to be put off. */
@@ -181,6 +192,7 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): S
     learnedConcurrency: null,
     throttled: state.throttled,
     learnedWindow: lane.window_auto ? pacing.window : null,
+    shut: state.shut && { till: state.shut.till - state.skew, reason: state.shut.reason },
   }
 }
 

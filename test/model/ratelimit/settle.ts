@@ -19,35 +19,50 @@ const LESSON_MS = 66_000
  * Frees permits in every bucket and books what their calls really cost. A bucket where a permit is unknown or settled
  * does not change.
  *
- * @param buckets the lane's own, then those of its shared limits
+ * @param buckets the lane's own, those of its shared limits, those of its sources
  */
 export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNow: number): void {
-  const opened = buckets.map((bucket) => ({ ...bucket, ...advance(bucket.state, bucket.limited, serverNow) }))
+  const all = buckets.map((bucket) => ({ ...bucket, ...advance(bucket.state, bucket.limited, serverNow) }))
+  const hasSources = all.some(({ source }) => source !== undefined)
   for (const booking of bookings) {
-    // A 429 is the lane's, and that of the shared limits with the least room.
+    const opened = all.filter(
+      ({ source, state }) => source === undefined || state.permits.has(booking.permit),
+    )
+    // A 429 is the lane's or the source's, and that of the shared limits with the least room.
     const loads = opened.map(({ state, limits }) => computeLoad(state, limits))
     const highest = Math.max(...loads)
     for (const [index, bucket] of opened.entries()) {
       const permit = bucket.state.permits.get(booking.permit)
       if (!permit) continue
       bucket.state.permits.delete(booking.permit)
+      const isJudged = hasSources ? bucket.source !== undefined : index === 0
       settleOne(bucket, permit, booking, {
-        isLane: index === 0,
-        isThrottled: index === 0 || loads[index] === highest,
+        isJudged,
+        isThrottled: isJudged || (index > 0 && loads[index] === highest),
         reports: [
-          isReportedOn(buckets, bucket.limited, 'requests_per_minute', booking.limits.requests),
-          isReportedOn(buckets, bucket.limited, 'tokens_per_minute', booking.limits.tokens),
+          isReportedOn(opened, bucket.limited, 'requests_per_minute', booking.limits.requests),
+          isReportedOn(opened, bucket.limited, 'tokens_per_minute', booking.limits.tokens),
         ],
       })
+      if (bucket.source !== undefined) shutOrOpen(bucket, bucket.source.mark, booking)
     }
   }
+}
+
+/** A source that refused us is shut; an answer to the call that tried it opens it again. */
+function shutOrOpen({ state, now }: Bucket & Moment, mark: string, booking: Booking): void {
+  const { shutMs, reason, permit, outcome } = booking
+  if (shutMs !== null) {
+    const till = now + shutMs
+    if (state.shut === null || till > state.shut.till) state.shut = { till, reason, mark, probe: null }
+  } else if (state.shut?.probe === permit && outcome === 'ok') state.shut = null
 }
 
 function settleOne(
   { state, limited, pacing, now }: Bucket & Moment,
   permit: Permit,
   booking: Booking,
-  role: { isLane: boolean; isThrottled: boolean; reports: [requests: boolean, tokens: boolean] },
+  role: { isJudged: boolean; isThrottled: boolean; reports: [requests: boolean, tokens: boolean] },
 ): void {
   const { actual, outcome, pauseMs, reason } = booking
   const grown: Amounts = [0, 0, 0, 0]
@@ -64,7 +79,7 @@ function settleOne(
     const isAnswered = pauseMs !== null || (actual !== null && outcome !== 'broken')
     state.asking = isAnswered ? null : { probe: null }
   }
-  if (role.isLane) judge(state.breaker, outcome, permit.takenAt, booking.source, now)
+  if (role.isJudged) judge(state.breaker, outcome, permit.takenAt, booking.source, now)
   if (pauseMs === null || !role.isThrottled) return
   state.throttled++
   const isFresh = permit.takenAt > state.slowdown.cutAt
@@ -77,7 +92,10 @@ function settleOne(
 }
 
 /** The largest share of a capacity that is in use. */
-function computeLoad({ window, day }: BucketState, { capacities, dailyCapacities }: EffectiveLimits): number {
+export function computeLoad(
+  { window, day }: BucketState,
+  { capacities, dailyCapacities }: EffectiveLimits,
+): number {
   return Math.max(
     ...DIMENSIONS.flatMap((dimension) => [
       window.sum[dimension] / (capacities[dimension] ?? Number.POSITIVE_INFINITY),

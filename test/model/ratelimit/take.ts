@@ -1,13 +1,14 @@
 import { bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
 import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
 import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
-import { DIMENSIONS } from '../../../ratelimit/limits.ts'
+import { DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
 import { computeLived, findLived } from '../../../ratelimit/slowdown.ts'
 import { noteHeld, STEPS } from '../../../ratelimit/window-learning.ts'
 import type { Bucket, BucketState, Moment } from './bucket.ts'
 import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
+import { computeLoad } from './settle.ts'
 
 /** Rounding of sums of doubles, in requests or tokens. */
 const EPSILON = 1e-6
@@ -24,15 +25,18 @@ const WAITING_FOR: RefusedFor[] = ['requests', 'tokens', 'tokens', 'tokens']
 type Opened = Bucket & Moment
 
 /**
- * Grants the longest prefix of the costs that may leave now, each of them from every bucket or from none.
+ * Grants the longest prefix of the costs that may leave now, each of them from every bucket or from none, and of the sources
+ * from the one with the most room.
  *
- * @param buckets the lane's own, then those of its shared limits
+ * @param buckets the lane's own, those of its shared limits, those of its sources
  * @param tenants whose each of the costs is
+ * @param wanted the source that each of the costs has to go to; '': any
  */
 export function take(
   buckets: readonly Bucket[],
   costs: Amounts[],
   tenants: readonly string[],
+  wanted: readonly string[],
   leaseMs: number,
   serverNow: number,
 ): Taken {
@@ -41,9 +45,9 @@ export function take(
   const permits: string[] = []
   for (const [index, cost] of costs.entries()) {
     const tenant = tenants[index] ?? ''
-    const refusal = refuse(opened, cost, tenant)
-    if (refusal) return { permits, ...refusal }
-    permits.push(grant(opened, cost, tenant, leaseMs))
+    const decision = decide(opened, cost, tenant, wanted[index] ?? '')
+    if ('waitMs' in decision) return { permits, ...decision }
+    permits.push(grant(opened, decision.source, cost, tenant, leaseMs))
   }
   return { permits, waitMs: 0, waitingFor: null }
 }
@@ -51,13 +55,21 @@ export function take(
 type Refusal = Omit<Taken, 'permits'>
 type TellWait = (ms: number | null, reason: RefusedFor) => void
 
-/** Null when the cost may leave now; else the longest of the waits and what it is for. */
-function refuse(buckets: readonly Opened[], cost: Amounts, tenant: string): Refusal | null {
+/** The source of a cost that may leave now; else the longest of the waits and what it is for. */
+function decide(
+  all: readonly Opened[],
+  cost: Amounts,
+  tenant: string,
+  wanted: string,
+): { source: Opened | null } | Refusal {
+  const buckets = all.filter(({ source }) => source === undefined)
+  const sources = all.filter(({ source }) => source !== undefined)
+  const chosen = sources.length === 0 ? { source: null } : chooseSource(sources, cost, tenant, wanted)
   for (const bucket of buckets) {
-    const impossible = DIMENSIONS.find((dimension) => cost[dimension] > largestOf(bucket, dimension))
-    if (impossible !== undefined)
-      return { waitMs: Number.POSITIVE_INFINITY, waitingFor: WAITING_FOR[impossible]! }
+    const impossible = findImpossible(bucket, cost)
+    if (impossible !== null) return { waitMs: Number.POSITIVE_INFINITY, waitingFor: impossible }
   }
+  if ('waitMs' in chosen && chosen.waitMs === Number.POSITIVE_INFINITY) return chosen
 
   let longest = 0
   let waitingFor: RefusedFor | null = null
@@ -67,20 +79,102 @@ function refuse(buckets: readonly Opened[], cost: Amounts, tenant: string): Refu
     waitingFor = reason
   }
   // Where every bucket clearly has room, none is asked: asking notes what was held back.
-  if (buckets.every((bucket) => passes(bucket, cost))) return null
+  if (buckets.every((bucket) => passes(bucket, cost)) && !('waitMs' in chosen)) return chosen
   for (const [index, bucket] of buckets.entries()) {
     wait(bucket.state.pausedUntil - bucket.now, 'provider_pause')
     if (bucket.state.asking && bucket.state.pausedUntil <= bucket.now)
-      wait(untilEnd(bucket.state, bucket.state.asking.probe, bucket.now), 'provider_pause')
-    if (index === 0) wait(findBreakerWait(bucket.state, tenant, bucket.now), 'breaker')
-    findWaits(bucket, cost, wait)
+      wait(untilEnd(bucket.state.permits, bucket.state.asking.probe, bucket.now), 'provider_pause')
+    if (index === 0 && sources.length === 0)
+      wait(findBreakerWait(bucket.state, tenant, bucket.now), 'breaker')
+    holdBack(bucket, findWaits(bucket, cost, wait), cost)
   }
-  return waitingFor === null ? null : { waitMs: Math.ceil(longest), waitingFor }
+  if ('waitMs' in chosen) wait(chosen.waitMs, chosen.waitingFor!)
+  else if (waitingFor === null) return chosen
+  return { waitMs: Math.ceil(longest), waitingFor: waitingFor! }
+}
+
+/** The source with the most room for its weight, sound ones first; else the shortest of their waits. */
+function chooseSource(
+  all: readonly Opened[],
+  cost: Amounts,
+  tenant: string,
+  wanted: string,
+): { source: Opened } | Refusal {
+  const only = all.filter(({ source }) => source!.name === wanted)
+  const candidates: { bucket: Opened; order: number[] }[] = []
+  let soonest: { bucket: Opened; waitMs: number; waitingFor: RefusedFor; waits: Bounds } | null = null
+  let impossible: RefusedFor | null = null
+  for (const bucket of only.length > 0 ? only : all) {
+    const never = findImpossible(bucket, cost)
+    if (never !== null) {
+      impossible ??= never
+      continue
+    }
+    const { state, now } = bucket
+    let longest = 0
+    let reason: RefusedFor | null = null
+    let waits: Bounds = [null, null, null, null]
+    const wait: TellWait = (ms, why) => {
+      if (ms === null || ms <= longest) return
+      longest = ms
+      reason = why
+    }
+    if (!passes(bucket, cost)) {
+      wait(state.pausedUntil - now, 'provider_pause')
+      if (state.asking && state.pausedUntil <= now)
+        wait(untilEnd(state.permits, state.asking.probe, now), 'provider_pause')
+      wait(findShutWait(state, now), 'provider_pause')
+      wait(findBreakerWait(state, tenant, now), 'breaker')
+      waits = findWaits(bucket, cost, wait)
+    }
+    if (reason === null)
+      candidates.push({ bucket, order: [isSound(state, now) ? 0 : 1, ...measureFullness(bucket)] })
+    else if (soonest === null || longest < soonest.waitMs)
+      soonest = { bucket, waitMs: longest, waitingFor: reason, waits }
+  }
+  const [first, ...others] = candidates
+  if (first !== undefined) {
+    const isBefore = (one: number[], other: number[]) => {
+      const at = one.findIndex((value, index) => value !== other[index])
+      return at !== -1 && one[at]! < other[at]!
+    }
+    const best = others.reduce((found, one) => (isBefore(one.order, found.order) ? one : found), first)
+    return { source: best.bucket }
+  }
+  if (soonest === null) return { waitMs: Number.POSITIVE_INFINITY, waitingFor: impossible }
+  holdBack(soonest.bucket, soonest.waits, cost)
+  return { waitMs: soonest.waitMs, waitingFor: soonest.waitingFor }
+}
+
+function findImpossible(bucket: Opened, cost: Amounts): RefusedFor | null {
+  const impossible = DIMENSIONS.find((dimension) => cost[dimension] > largestOf(bucket, dimension))
+  return impossible === undefined ? null : WAITING_FOR[impossible]!
+}
+
+function findShutWait({ shut, permits }: BucketState, now: number): number {
+  if (shut === null) return 0
+  return now < shut.till ? shut.till - now : untilEnd(permits, shut.probe, now)
+}
+
+/** The breaker is closed, or a call may try now whether the provider works. */
+function isSound({ breaker, permits }: BucketState, now: number): boolean {
+  const breakerState = findBreakerState(breaker, now)
+  if (breakerState !== 'half_open') return breakerState === 'closed'
+  return now >= breaker.trialAt && untilEnd(permits, breaker.probe, now) <= 0
+}
+
+/** By the fullest limit, then by the calls that it was given. */
+function measureFullness({ state, limited, limits, now, source }: Opened): [fullness: number, taken: number] {
+  const slots =
+    limited.max_concurrency === undefined ? 0 : findLeases(state, now).length / limited.max_concurrency
+  const { weight } = source!
+  return [Math.max(computeLoad(state, limits), slots) / weight, state.taken[REQUESTS] / weight]
 }
 
 /** Whether the cost may clearly leave, as far as this bucket goes. */
 function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean {
-  if (state.pausedUntil > now || state.asking || state.breaker.openings > 0 || state.claim) return false
+  if (state.pausedUntil > now || state.asking || state.shut) return false
+  if (state.breaker.openings > 0 || state.claim) return false
   if (limited.max_concurrency !== undefined && findLeases(state, now).length >= limited.max_concurrency)
     return false
   return DIMENSIONS.every((dimension) => {
@@ -95,8 +189,8 @@ function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean
   })
 }
 
-/** Tells every wait for slots and amounts, as far as this bucket goes. */
-function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amounts, wait: TellWait): void {
+/** Tells every wait for slots and amounts, as far as this bucket goes; answers those for its window. */
+function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amounts, wait: TellWait): Bounds {
   const leases = findLeases(state, now)
   if (limited.max_concurrency !== undefined && leases.length >= limited.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
@@ -117,9 +211,19 @@ function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amount
     if (reserve > 0 && state.window.sum[dimension] + cost[dimension] + reserve > capacities[dimension]!)
       wait(POLL_MS, reason)
   }
+  return windowWaits
+}
+
+/** The bucket's window held a cost back. */
+function holdBack({ state, limited, limits, now }: Opened, windowWaits: Bounds, cost: Amounts): void {
   if (limited.window_auto && windowWaits.some((ms) => ms !== null))
     noteHeld(state.windowLearning!, shareOf(cost, limits.capacities), now)
   state.claim = stakeClaim(state.claim, windowWaits, cost, now)
+}
+
+function untilEnd(permits: BucketState['permits'], permit: string | null | undefined, now: number): number {
+  const end = permit ? permits.get(permit)?.leaseEnd : undefined
+  return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
 }
 
 /** How long the breaker keeps a call of this tenant; 0 or less: it may leave. */
@@ -128,23 +232,23 @@ function findBreakerWait(state: BucketState, tenant: string, now: number): numbe
   const breakerState = findBreakerState(breaker, now)
   if (breakerState === 'closed') return 0
   if (breaker.tenants.includes(tenant))
-    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(state, breaker.probe, now)
+    return breakerState === 'open' ? breaker.openUntil - now : untilEnd(state.permits, breaker.probe, now)
   const trial = breaker.trials.find((one) => one.tenant === tenant)
-  return Math.max(breaker.trialAt - now, untilEnd(state, trial?.permit, now))
+  return Math.max(breaker.trialAt - now, untilEnd(state.permits, trial?.permit, now))
 }
 
-/** When to look again for the end of a probe or trial; 0 or less: it is over. */
-function untilEnd({ permits }: BucketState, permit: string | null | undefined, now: number): number {
-  const end = permit ? permits.get(permit)?.leaseEnd : undefined
-  return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
-}
-
-/** One permit for all buckets; its number was given by none of them before. */
-function grant(buckets: readonly Opened[], cost: Amounts, tenant: string, leaseMs: number): string {
-  const lane = buckets[0]!
-  const sequence = 1 + Math.max(...buckets.map(({ state }) => state.sequence))
-  const id = `${Math.floor(lane.now)}-${sequence}`
-  for (const { state, limits, now } of buckets) {
+/** One permit for all buckets that it is taken from; its number was given by none of them before. It names its source. */
+function grant(
+  all: readonly Opened[],
+  source: Opened | null,
+  cost: Amounts,
+  tenant: string,
+  leaseMs: number,
+): string {
+  const lane = all[0]!
+  const sequence = 1 + Math.max(...all.map(({ state }) => state.sequence))
+  const id = `${Math.floor(lane.now)}-${sequence}${source === null ? '' : `@${source.source!.name}`}`
+  for (const { state, limits, now } of all.filter((one) => one.source === undefined || one === source)) {
     for (const dimension of DIMENSIONS) {
       if (limits.rates[dimension] !== null) state.levels[dimension] -= cost[dimension]
       state.taken[dimension] += cost[dimension]
@@ -156,8 +260,10 @@ function grant(buckets: readonly Opened[], cost: Amounts, tenant: string, leaseM
     if (state.asking) state.asking.probe = id
     state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
   }
-  if (findBreakerState(lane.state.breaker, lane.now) !== 'closed')
-    bookTrial(lane.state.breaker, tenant, id, lane.now)
+  const judged = source ?? lane
+  if (findBreakerState(judged.state.breaker, judged.now) !== 'closed')
+    bookTrial(judged.state.breaker, tenant, id, judged.now)
+  if (source?.state.shut) source.state.shut.probe = id
   return id
 }
 

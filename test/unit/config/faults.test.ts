@@ -41,6 +41,26 @@ describe('one fault, with its line', () => {
       'providers.openai.limits.headroom: expected at most 1, got 1.1 (sluice.yaml:6)',
     ],
     [
+      'two sources of one name',
+      smallest.replace('{}', '{ sources: [{ name: a }, { name: b }, { name: a }] }'),
+      'providers.openai.models.gpt-5-mini.sources[2].name: is the name of sources[0] too (sluice.yaml:7)',
+    ],
+    [
+      'a source without a name',
+      smallest.replace('{}', '{ sources: [{ api_key: sk-plain-for-tests }] }'),
+      'providers.openai.models.gpt-5-mini.sources[0].name: missing; expected a string (sluice.yaml:7)',
+    ],
+    [
+      'a source that weighs nothing',
+      smallest.replace('{}', '{ sources: [{ name: a, weight: 0 }] }'),
+      'providers.openai.models.gpt-5-mini.sources[0].weight: expected more than 0, got 0 (sluice.yaml:7)',
+    ],
+    [
+      'a key of a source that no header can hold',
+      smallest.replace('{}', '{ sources: [{ name: a, api_key: " sk-1" }] }'),
+      'providers.openai.models.gpt-5-mini.sources[0].api_key: expected no blank and no line break at its beginning or end (sluice.yaml:7)',
+    ],
+    [
       'a shared limit of no model',
       openai('    shared_limits: { family: { models: [gpt-4*], requests_per_minute: 5 } }'),
       'providers.openai.shared_limits.family.models[0]: names no model of this provider (sluice.yaml:6)',

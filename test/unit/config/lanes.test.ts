@@ -181,3 +181,57 @@ providers:
     expect(matchesModel(pattern, model)).toBe(matches)
   })
 })
+
+describe('sources of a model', () => {
+  const many = (key = 'sk-b') =>
+    resolveLane(
+      load(`
+providers:
+  openai:
+    kind: openai
+    api_key: sk-x
+    limits: { requests_per_minute: 500, max_concurrency: 8 }
+    models:
+      mini:
+        limits: { tokens_per_minute: 1000, headroom: 0.9 }
+        sources:
+          - { name: main }
+          - { name: eu, api_key: ${key}, deployment: mini-eu, limits: { requests_per_minute: 300, window: 1s }, weight: 2 }
+`),
+      'openai/mini',
+    )!
+
+  test('have limits over those of the model and its provider, and the lane has their sum', () => {
+    const { limits, sources } = many()
+    const common = { tokens_per_minute: 1000, max_concurrency: 8, headroom: 0.9 }
+    expect(sources).toMatchObject([
+      {
+        name: 'main',
+        model: 'mini',
+        weight: 1,
+        limits: { ...common, requests_per_minute: 500, window: 60_000 },
+      },
+      {
+        name: 'eu',
+        model: 'mini-eu',
+        weight: 2,
+        limits: { ...common, requests_per_minute: 300, window: 1000 },
+      },
+    ])
+    expect(limits).toEqual({
+      requests_per_minute: 800,
+      tokens_per_minute: 2000,
+      max_concurrency: 16,
+      window: 60_000,
+      headroom: 0.9,
+    })
+  })
+
+  test('carry a mark of their key and address, and not the key', () => {
+    const marks = [many(), many(), many('sk-c')].map(({ sources }) => sources!.map(({ mark }) => mark))
+    expect(marks[0]).toEqual(marks[1])
+    expect(marks[2]![0]).toBe(marks[0]![0])
+    expect(marks[2]![1]).not.toBe(marks[0]![1])
+    expect(JSON.stringify(many())).not.toContain('sk-')
+  })
+})

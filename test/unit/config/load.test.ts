@@ -125,6 +125,7 @@ describe('the example file', () => {
       ANTHROPIC_API_KEY: 'sk-y',
       GEMINI_API_KEY: 'z',
       AZURE_OPENAI_API_KEY: 'a',
+      AZURE_SWEDEN_KEY: 'b',
       ACME_KEY: 'acme-key-of-enough-length',
       OPS_KEY: 'ops-key-of-enough-length',
       S3_ACCESS_KEY_ID: 'id',
@@ -132,7 +133,7 @@ describe('the example file', () => {
       SLUICE_ENCRYPTION_KEY: 'ab'.repeat(32),
       WEBHOOK_SECRET: 'whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=',
     })
-    expect(Object.keys(config.providers)).toEqual(['openai', 'anthropic', 'gemini', 'azure', 'local'])
+    expect(Object.keys(config.providers)).toEqual(['openai', 'anthropic', 'gemini', 'azure', 'local', 'vllm'])
     expect(Object.keys(config.tenants)).toEqual(['acme', 'ops'])
     expect(config.routes.smart).toHaveLength(3)
     expect(config.webhooks.secret).toBe('whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQ=')

@@ -19,6 +19,7 @@ const lane: LaneReading = {
   isBroken: false,
   concurrency: 64,
   forecastMs: 1500,
+  sources: [{ name: 'eu', inFlight: 1, utilisation: 0.5, speed: 1, isPaused: false, isShut: true }],
   heldBackBy: 'family',
 }
 const reading: StoreReading = {
@@ -162,7 +163,9 @@ describe('the state of the store', () => {
     expect(read).toHaveBeenCalledTimes(2)
     const told = Object.fromEntries(
       samples
-        .filter(({ name }) => /^sluice_(?:jobs$|lane|shared|store|webhook(?:s_pending|_lag))/.test(name))
+        .filter(({ name }) =>
+          /^sluice_(?:jobs$|lane|shared|source_|store|webhook(?:s_pending|_lag))/.test(name),
+        )
         .map(({ name, labels, value }) => [[name, ...Object.values(labels)].join(' '), value]),
     )
     // Told anew, not added to what was told before.
@@ -179,6 +182,11 @@ describe('the state of the store', () => {
       'sluice_lane_utilisation_ratio sim/chat': 0.25,
       'sluice_lane_speed_ratio sim/chat': 1,
       'sluice_lane_held_back sim/chat family': 1,
+      'sluice_source_in_flight sim/chat eu': 1,
+      'sluice_source_paused sim/chat eu': 0,
+      'sluice_source_shut sim/chat eu': 1,
+      'sluice_source_speed_ratio sim/chat eu': 1,
+      'sluice_source_utilisation_ratio sim/chat eu': 0.5,
       'sluice_shared_limit_in_flight sim family': 3,
       'sluice_shared_limit_paused sim family': 1,
       'sluice_shared_limit_speed_ratio sim family': 0.5,
@@ -218,7 +226,7 @@ describe('the state of the store', () => {
     const { text } = await metrics.render()
     expect(text).toContain('\nsluice_store_up 0\n')
     expect(text).not.toMatch(
-      /^sluice_(?:jobs|lane_\w+|shared_\w+|webhooks_pending|webhook_lag_seconds|store_memory_ratio)[{ ]/m,
+      /^sluice_(?:jobs|lane_\w+|shared_\w+|source_\w+|webhooks_pending|webhook_lag_seconds|store_memory_ratio)[{ ]/m,
     )
     answer = async () => reading
     time = 2000

@@ -1,0 +1,54 @@
+import type { Lane, LaneSource } from '../config/lanes.ts'
+import type { Emit } from '../lib/emitter.ts'
+import type { ProviderAnswer } from '../providers/provider.ts'
+import { sourceOfPermit } from '../ratelimit/addresses.ts'
+
+/** How long a source that refused us is asked nothing, ms. */
+const SHUT_MS = 600_000
+
+/** Statuses by which a provider refuses our key, our money or our permissions. */
+const REFUSALS = new Set([401, 402, 403])
+
+/** A source refused us, and is shut until then (Unix ms). Heard once for as long as it is shut, in each process. */
+export type SourceShut = { lane: string; source: string; reason: string; message: string; until: number }
+
+/** Whether the provider refused us rather than the request. */
+export function refusesSource(answer: ProviderAnswer): boolean {
+  if (answer.ok || answer.class !== 'final' || answer.input) return false
+  if (answer.cause === 'quota' || answer.cause === 'auth') return true
+  return answer.status !== null && REFUSALS.has(answer.status)
+}
+
+/** Whether a source of the lane can be done without. */
+export function mayMove({ sources }: Lane): boolean {
+  return sources !== undefined && sources.length > 1
+}
+
+/** What a refusal says to the gate; nothing where the answer is none. */
+export function toShut(answer: ProviderAnswer): { shutMs?: number; shutReason?: string } {
+  return !answer.ok && refusesSource(answer) ? { shutMs: SHUT_MS, shutReason: answer.code } : {}
+}
+
+/** The source that a permit of the lane names; null: the lane has none. */
+export function findSource({ sources }: Lane, permit: string): LaneSource | null {
+  if (sources === undefined) return null
+  const name = sourceOfPermit(permit)
+  // For a permit from before the lane had sources, or of one that went meanwhile, any of them serves.
+  return sources.find((one) => one.name === name) ?? sources[0] ?? null
+}
+
+/** Tells each process once that a source is shut, however many of its calls were refused. */
+export function createSourceShuts(deps: { now: () => number; events?: Emit<{ 'source.shut': SourceShut }> }) {
+  const until = new Map<string, number>()
+  return {
+    hear(lane: Lane, source: string, answer: ProviderAnswer): void {
+      if (answer.ok) until.delete(source)
+      if (answer.ok || !refusesSource(answer)) return
+      const at = deps.now()
+      if ((until.get(source) ?? 0) > at) return
+      until.set(source, at + SHUT_MS)
+      const { code, message } = answer
+      deps.events?.emit('source.shut', { lane: lane.id, source, reason: code, message, until: at + SHUT_MS })
+    },
+  }
+}
