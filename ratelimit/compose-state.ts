@@ -1,6 +1,21 @@
 import type { BucketState, LaneBreaker, LaneState, NamedState, Quantities } from './lane-state.ts'
+import { readBucketStates } from './lane-state.ts'
 
 const DIMENSIONS = ['requests', 'tokens', 'inputTokens', 'outputTokens'] as const
+
+/**
+ * Reads the answer of `lua/read.lua`.
+ *
+ * @param names those of the lane's shared limits and sources, in the order in which the script was given them
+ */
+export function readLaneState(
+  json: string,
+  { shared, sources }: { shared: readonly string[]; sources: readonly string[] },
+): LaneState {
+  const [own, ...others] = readBucketStates(json)
+  const named = [...shared, ...sources].map((name, index) => ({ name, ...others[index]! }))
+  return composeState(own!, named.slice(0, shared.length), named.slice(shared.length))
+}
 
 /** The state of a lane; with sources, that of all of them together, and the lane's own pause and counters. */
 export function composeState(own: BucketState, shared: NamedState[], sources: NamedState[]): LaneState {

@@ -1,5 +1,4 @@
 import type { BreakerState } from './breaker.ts'
-import { composeState } from './compose-state.ts'
 import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
 
 /** One value for each counted dimension. */
@@ -84,18 +83,9 @@ type LaneStateJson = {
   shut: BucketState['shut']
 }
 
-/**
- * Reads the answer of `lua/read.lua`.
- *
- * @param names those of the lane's shared limits and sources, in the order in which the script was given them
- */
-export function readLaneState(
-  json: string,
-  { shared, sources }: { shared: readonly string[]; sources: readonly string[] },
-): LaneState {
-  const [own, ...others] = (JSON.parse(json) as LaneStateJson[]).map(toBucketState)
-  const named = [...shared, ...sources].map((name, index) => ({ name, ...others[index]! }))
-  return composeState(own!, named.slice(0, shared.length), named.slice(shared.length))
+/** Reads the answer of `lua/read.lua`: the states of the buckets, in the order in which the script was given them. */
+export function readBucketStates(json: string): BucketState[] {
+  return (JSON.parse(json) as LaneStateJson[]).map(toBucketState)
 }
 
 function toBucketState(state: LaneStateJson): BucketState {

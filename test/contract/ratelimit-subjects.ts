@@ -99,7 +99,11 @@ function createTwinGate({
       for (const { state, limited } of bucketsOf(lane)) renew(state, limited, permits, leaseMs, now())
     },
     async pause(lane, forMs, reason) {
-      const [{ state, limited }] = bucketsOf({ ...lane, shared: [] }) as [Bucket]
+      const [{ state, limited }] = bucketsOf({
+        ...lane,
+        shared: [],
+        ...(lane.sources ? { sources: [] } : {}),
+      }) as [Bucket]
       pause(state, limited, toPause(forMs), reason, now())
     },
     async resume(lane) {

@@ -113,7 +113,7 @@ describe('the goals of the bench of limits', () => {
 
 describe('the options of the bench of limits', () => {
   it('run every part and keep the results, or one part and keep none', () => {
-    expect(readOptions([], '/results')).toMatchObject({ parts: { length: 10 }, out: '/results' })
+    expect(readOptions([], '/results')).toMatchObject({ parts: { length: 11 }, out: '/results' })
     expect(readOptions(['--only', 'eta'], '/results')).toEqual({ parts: ['eta'], out: null })
     expect(() => readOptions(['--only', 'all'], '/results')).toThrow(/--only: expected one of compare, half/)
   })
