@@ -245,6 +245,8 @@ const ADDED = [
   'tokens_per_minute',
   'input_tokens_per_minute',
   'output_tokens_per_minute',
+  'images_per_minute',
+  'audio_seconds_per_minute',
   'requests_per_day',
   'max_concurrency',
 ] as const

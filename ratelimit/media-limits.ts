@@ -17,8 +17,8 @@ export function outputLimitOf(limits: LaneLimits): number | undefined {
 }
 
 /** What a call takes, as its lane counts. */
-export function countMedia(lane: Pick<Lane, 'limits' | 'shared'>, cost: Cost): Cost {
-  const all = listLimits(lane)
+export function countMedia(lane: Pick<Lane, 'limits' | 'shared' | 'sources'>, cost: Cost): Cost {
+  const all = [...listLimits(lane), ...(lane.sources ?? []).map((one) => one.limits)]
   const hears = all.some(({ audio_seconds_per_minute: limit }) => limit !== undefined)
   const paints = all.some(({ images_per_minute: limit }) => limit !== undefined)
   if (!hears && !paints) return cost
