@@ -84,7 +84,7 @@ export function createStateRequests(deps: {
         const message = typeof error.message === 'string' ? error.message : `it answered ${status}`
         return { ok: false, status, error, message: redact(message, secrets) }
       } catch (error) {
-        if (signal.aborted) throw error
+        if (signal.aborted) return { ok: false, status: null, error: {}, message: 'the client went away' }
         const isLate = error instanceof Error && error.name === 'TimeoutError'
         const message = isLate ? 'the provider did not answer in time' : 'the provider could not be reached'
         return { ok: false, status: null, error: {}, message }

@@ -24,7 +24,10 @@ export function createPermits(gate: Pick<Gate, 'take' | 'settle'>): ApiDeps['tak
           retryAfterSeconds: Number.isFinite(waitMs) ? Math.min(600, waitMs / 1000) : 60,
         })
       }
-      await sleep(Math.min(waitMs, LOOK_MS), undefined, { signal })
+      // Nobody reads the answer to a client that went away; it is only no fault of ours.
+      await sleep(Math.min(waitMs, LOOK_MS), undefined, { signal }).catch(() => {
+        throw new ApiError('unavailable', 'the client went away')
+      })
     }
   }
 }

@@ -162,6 +162,23 @@ it('errors of the provider come back with their status, without keys; none at al
   })
 })
 
+it('a client that goes away is no fault of ours', async () => {
+  const id = await createConversation()
+  const leaving = new AbortController()
+  let reached = () => {}
+  const asking = new Promise<void>((resolve) => {
+    reached = resolve
+  })
+  upstream.script = () => reached()
+  const gone = acme.conversations.retrieve(id, { signal: leaving.signal })
+  await asking
+  const broken = upstream.broken()
+  leaving.abort()
+  await expect(gone).rejects.toThrow('aborted')
+  await broken
+  expect(api.logged.filter(({ msg }) => msg === 'request failed')).toEqual([])
+})
+
 it('stored completions are read, changed and deleted by who made them', async () => {
   await api.deps.providerState.remember('acme', 'chatcmpl-1', 'openai')
   upstream.script = (_call, response) =>
