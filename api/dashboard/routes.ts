@@ -10,7 +10,9 @@ const POLICY = [
   "script-src 'self'",
   "style-src 'self'",
   "connect-src 'self'",
-  "img-src 'self' data:",
+  // The page reads pictures and sound itself, with its key.
+  "img-src 'self' data: blob:",
+  'media-src blob:',
   "font-src 'none'",
   "base-uri 'none'",
   "form-action 'none'",

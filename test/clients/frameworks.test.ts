@@ -10,7 +10,17 @@ import {
   run,
   setTracingDisabled,
 } from '@openai/agents'
-import { embedMany, generateText, Output, stepCountIs, streamText, tool } from 'ai'
+import {
+  embedMany,
+  generateImage,
+  experimental_generateSpeech as generateSpeech,
+  generateText,
+  Output,
+  stepCountIs,
+  streamText,
+  tool,
+  experimental_transcribe as transcribe,
+} from 'ai'
 import OpenAI7 from 'openai7'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -152,6 +162,19 @@ describe('the AI SDK', () => {
       maxRetries: 0,
     })
     expect(output).toEqual(berlin)
+  })
+
+  test('makes a picture, speaks, and hears what was said', async () => {
+    const openai = createOpenAI({ baseURL, apiKey: 'unused' })
+    const { image } = await generateImage({ model: openai.image('sim/chat'), prompt: fresh('a heron') })
+    expect(image.mediaType).toBe('image/png')
+    const { audio } = await generateSpeech({
+      model: openai.speech('sim/chat'),
+      text: fresh('hello'),
+      outputFormat: 'wav',
+    })
+    const { text } = await transcribe({ model: openai.transcription('sim/chat'), audio: audio.uint8Array })
+    expect(text).toMatch(/^Answer /)
   })
 
   test('embeds many values', async () => {

@@ -57,6 +57,25 @@ afterEach(async () => {
   await post(url, `${lanePath}/resume`, undefined)
 })
 
+test('a job shows its picture and plays its sound', async () => {
+  const make = (type: string, body: object) => createJob(url, { type, body: { model: LANE, ...body } })
+  const jobs = [
+    await make('image', { prompt: 'a heron' }),
+    await make('speech', { input: 'hello', voice: 'alloy' }),
+  ]
+  for (const { id } of jobs) await waitForJob(url, id)
+  const page = await open(`#/jobs/${jobs[0]!.id}?tenant=default`)
+  const picture = page.getByAltText('Answer 1')
+  await picture.waitFor()
+  await expect
+    .poll(() => picture.evaluate((one) => (one as unknown as { naturalWidth: number }).naturalWidth))
+    .toBe(16)
+  await page.goto(`${url}/dashboard/#/jobs/${jobs[1]!.id}?tenant=default`)
+  const sound = page.locator('audio')
+  await sound.waitFor()
+  expect(await sound.getAttribute('src')).toMatch(/^blob:/)
+})
+
 async function open(hash = '', options: Parameters<typeof openPage>[2] = {}): Promise<Page> {
   const page = await openPage(browser, url, options)
   await page.goto(`${url}/dashboard/${hash}`)

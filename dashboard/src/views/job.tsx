@@ -12,6 +12,7 @@ import { linkToJobs, linkToLane } from '../state/route.ts'
 import type { Job, Lane, Usage } from '../wire.ts'
 import { Deliveries } from './deliveries.tsx'
 import { JobActions } from './job-actions.tsx'
+import { JobMedia } from './job-media.tsx'
 import { JobTimeline } from './job-timeline.tsx'
 
 /** One job: where it stands and why, every call made for it, its answer as it comes. */
@@ -58,6 +59,7 @@ export function JobView({ id, tenant }: { id: string; tenant: string | null }) {
         <div>
           <JobTimeline watch={watch} job={job} />
           <Answer watch={watch} job={job} />
+          <JobMedia job={job} tenant={tenant} />
           <Deliveries watch={watch} tenant={tenant} />
           <Bodies job={job} tenant={tenant} />
         </div>

@@ -31,7 +31,7 @@ describe('the page for operators', () => {
       'cache-control': 'no-cache',
       'x-content-type-options': 'nosniff',
       'content-security-policy':
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; media-src blob:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     })
     const again = await api.app.inject({
       url: '/dashboard/',
