@@ -2,7 +2,8 @@ import { randomUUIDv7 } from 'node:crypto'
 import { resolve } from 'node:path'
 import { buildApp } from './api/app.ts'
 import { createBatchLineReader, describeLineFailure, showLineResult } from './api/batches/lines.ts'
-import { createLaneControl } from './api/lanes/lanes.ts'
+import { createLaneControl, type LaneControl } from './api/lanes/lanes.ts'
+import { createOverviewHistory } from './api/overview/history.ts'
 import { startBatchRunner } from './batches/runner/runner.ts'
 import { batchChannel } from './batches/store.ts'
 import { resolveLane, resolveModel } from './config/lanes.ts'
@@ -35,6 +36,7 @@ import { openHeartbeat } from './services/heartbeat.ts'
 import { createLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
+import { createOverviewHistoryTask } from './services/overview-history.ts'
 import { createPermits } from './services/permits.ts'
 import { openProviderBatches } from './services/provider-batches.ts'
 import { readProxy } from './services/proxy.ts'
@@ -91,17 +93,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
 
   if (store.durability) await requireDurable(store.durability, log)
   await checkFileStore(store.fileStores)
-  const lanes = createLaneControl({
-    config: () => config.current(),
-    gate: store.gate,
-    queues: store.queues,
-    fairness: store.fairness,
-    latencies: store.latencies,
-    brokenCalls: store.brokenCalls,
-    scheduled: createScheduledCounts({ ...store, tenants: store.maintenance.tenants }),
-    wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
-    now: store.now,
-  })
+  const lanes = openLaneControl(config, store)
   deps.metrics.watchStore(createStoreReader(deps, store, lanes))
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
@@ -110,6 +102,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     budgets: store.budgets,
     tenantStats: store.tenantStats,
     tenantPauses: store.tenantPauses,
+    overviewHistory: createOverviewHistory(store),
     readMaintainer: () => readMaintainer(store.redis, store.prefix),
     files: confirmed(store.files, ['create'], store.durability),
     fileLinks: store.fileLinks,
@@ -316,6 +309,16 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   const jobs = traces.jobs(store.jobs)
   maintainer.add(createSchedulesTask(deps, store, jobs))
   maintainer.add(createDeclaredSchedulesTask(deps, store))
+  maintainer.add(
+    createOverviewHistoryTask({
+      history: createOverviewHistory(store),
+      lanes: openLaneControl(config, store),
+      tenantStats: store.tenantStats,
+      tenants: store.maintenance.tenants,
+      activeTenants: store.active.list,
+      now: store.now,
+    }),
+  )
 
   const runner = startBatchRunner({
     work: store.batchWork,
@@ -349,4 +352,19 @@ function linkBase(config: Config): string {
   const { host, port, public_url } = config.server
   if (public_url !== undefined) return public_url
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** Reading and steering lanes, over what all processes share. */
+function openLaneControl(config: ServicesDeps['config'], store: ReturnType<typeof openStore>): LaneControl {
+  return createLaneControl({
+    config: () => config.current(),
+    gate: store.gate,
+    queues: store.queues,
+    fairness: store.fairness,
+    latencies: store.latencies,
+    brokenCalls: store.brokenCalls,
+    scheduled: createScheduledCounts({ ...store, tenants: store.maintenance.tenants }),
+    wake: (lane) => store.redis.publish(wakeChannel(store.prefix), lane),
+    now: store.now,
+  })
 }

@@ -29,6 +29,7 @@ import type { Schedules } from '../schedules/store.ts'
 import type { TenantRegistry } from '../tenants/registry.ts'
 import type { LaneControl } from './lanes/lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
+import type { OverviewHistory } from './overview/history.ts'
 import type { TraceRequest } from './request-trace.ts'
 
 /** The HTTP server, its routes typed by their zod schemas. */
@@ -58,6 +59,7 @@ export type ApiDeps = {
   budgets: Budgets
   tenantStats: TenantStatsReader
   tenantPauses: TenantPauses
+  overviewHistory: Pick<OverviewHistory, 'read'>
   /** The worker that is the maintainer, and since when, Unix ms. Null: none at the moment. */
   readMaintainer: () => Promise<MaintainerView | null>
   /** When a job would start that is queued now, Unix ms; null: not known. */

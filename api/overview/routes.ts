@@ -1,7 +1,9 @@
+import { z } from 'zod'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { errorResponses } from '../schemas/common.ts'
 import { fillSilences, sendEventStream } from '../sse.ts'
+import { sampleSchema } from './history.ts'
 import { createSampler } from './sampler.ts'
 import { overviewSchema } from './schema.ts'
 import { createSnapshots } from './snapshot.ts'
@@ -53,6 +55,31 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
         .type('application/json; charset=utf-8')
         .serializer((text: unknown) => text as string)
         .send(await sampler.latest()),
+  )
+
+  app.get(
+    '/v1/overview/history',
+    {
+      config: access,
+      schema: {
+        tags,
+        operationId: 'getOverviewHistory',
+        summary: 'See how everything went',
+        description:
+          'Samples of the last ten minutes, every 15 s, and of the last four hours, every two minutes; the oldest first. A worker takes them.',
+        response: {
+          200: z
+            .object({
+              object: z.literal('overview_history'),
+              recent: z.array(sampleSchema),
+              hours: z.array(sampleSchema),
+            })
+            .meta({ id: 'OverviewHistory' }),
+          ...errorResponses,
+        },
+      },
+    },
+    async () => ({ object: 'overview_history' as const, ...(await deps.overviewHistory.read()) }),
   )
 
   app.get(

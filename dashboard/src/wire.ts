@@ -136,6 +136,24 @@ export type Overview = {
   unpriced: { lane: string; budgets: string[] }[]
 }
 
+/** How all stood at a time. `lanes`: those that were not at rest. */
+export type OverviewSample = {
+  at: string
+  total: {
+    finished_per_minute: number
+    in_flight: number
+    waiting: number
+    failed: number
+    spent_usd: number
+    throttled: number
+  }
+  lanes: Record<
+    string,
+    { in_flight: number; waiting: number; throttled: number; paused: boolean; used: Counted }
+  >
+}
+export type OverviewHistory = { recent: OverviewSample[]; hours: OverviewSample[] }
+
 export type JobError = {
   code: string
   message: string

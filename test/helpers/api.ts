@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { buildApp } from '../../api/app.ts'
 import type { Api, ApiDeps, ApiLimits } from '../../api/deps.ts'
 import { createLaneControl } from '../../api/lanes/lanes.ts'
+import { createOverviewHistory } from '../../api/overview/history.ts'
 import { listModels, resolveModel } from '../../config/lanes.ts'
 import { type Config, type ConfigInput, configSchema } from '../../config/schema.ts'
 import { createKeyring } from '../../config/tenants.ts'
@@ -254,6 +255,7 @@ function openTestParts(options: {
       tenantStats,
       tenantPauses: store.tenantPauses,
       budgets,
+      overviewHistory: createOverviewHistory({ redis, prefix }),
       readMaintainer: () => readMaintainer(redis, prefix),
       files,
       fileLinks,

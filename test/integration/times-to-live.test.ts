@@ -76,6 +76,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:(jobs|status:\w+|outbox|expiry|deadlines|draining|groups|webhooks)$/, null, 'hold what is there'],
   [/^T:(money:reserved|money:running|submissions|files:bytes)$/, null, 'one of a tenant'],
   [/^T:fair-keys:parked$/, null, 'one of a tenant'],
+  [/^\{overview\}:(recent|hours)$/, 4 * HOUR],
   [/^T:paused$/, 3650 * DAY],
   [
     /^T:fair-key:[\w-]+(:.+)?$/,

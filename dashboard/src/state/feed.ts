@@ -1,6 +1,6 @@
 import { batch, type ReadonlySignal, signal } from '@preact/signals'
 import type { Api } from '../api.ts'
-import type { Overview } from '../wire.ts'
+import type { Overview, OverviewHistory } from '../wire.ts'
 import { type Following, type FollowState, follow } from './follow.ts'
 import { createHistory, type History } from './history.ts'
 
@@ -33,6 +33,17 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
   const history = createHistory({ keepSeconds: KEEP_SECONDS })
   let following: Following | null = null
 
+  let isSeeded = false
+
+  /** What was before this page was open. Without it charts begin now. */
+  function seed(lanes: Overview['lanes']): void {
+    isSeeded = true
+    api.json<OverviewHistory>('/v1/overview/history').then(
+      ({ recent }) => history.seed(recent, lanes),
+      () => {},
+    )
+  }
+
   const stop = () => {
     following?.stop()
     following = null
@@ -48,6 +59,7 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
     hurry: () => following?.hurry(),
     forget() {
       history.clear()
+      isSeeded = false
       batch(() => {
         overview.value = null
         receivedAt.value = null
@@ -62,6 +74,7 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
           if (latest === undefined) return
           const snapshot = JSON.parse(latest.data) as Overview
           history.add(snapshot)
+          if (!isSeeded) seed(snapshot.lanes)
           batch(() => {
             overview.value = snapshot
             receivedAt.value = now()

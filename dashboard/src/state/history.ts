@@ -1,4 +1,4 @@
-import type { Lane, Overview } from '../wire.ts'
+import type { Lane, Overview, OverviewSample } from '../wire.ts'
 
 /** Columns of equal length, as a chart takes them. Null is a gap. Shares are of the limit in use, 1 is all of it. */
 export type LaneHistory = {
@@ -34,12 +34,15 @@ export type History = {
   /** The same object for as long as the lane is known; its columns grow and shrink. */
   lane(id: string): LaneHistory | null
   total: TotalHistory
+  /** Puts what the server remembers before what the page has heard itself. */
+  seed(samples: readonly OverviewSample[], lanes: readonly Lane[]): void
   clear(): void
 }
 
 /** After a silence longer than this the line is interrupted, s. */
 const GAP_S = 5
 
+type Sample = Record<string, number | null>
 type Columns = { at: number[]; [column: string]: (number | null)[] }
 
 /** Remembers what the overview said, for `keepSeconds`. */
@@ -58,6 +61,19 @@ export function createHistory({ keepSeconds }: { keepSeconds: number }): History
   return {
     total,
     lane: (id) => lanes.get(id) ?? null,
+    seed(samples, known) {
+      const earlier = samples.filter(
+        ({ at }) => Date.parse(at) / 1_000 < (total.at[0] ?? Number.POSITIVE_INFINITY),
+      )
+      prepend(
+        total,
+        earlier.map(({ at, total: sample }) => [Date.parse(at) / 1_000, fromTotal(sample)]),
+      )
+      for (const lane of known) {
+        const history = lanes.get(lane.id)
+        if (history !== undefined) prepend(history, toLaneColumns(earlier, lane))
+      }
+    },
     clear() {
       lanes.clear()
       for (const column of Object.values(total)) column.length = 0
@@ -74,6 +90,59 @@ export function createHistory({ keepSeconds }: { keepSeconds: number }): History
       append(total, at, sampleTotal(overview), keepSeconds)
     },
   }
+}
+
+/** How a lane went, as a chart takes it. */
+export function toLaneHistory(samples: readonly OverviewSample[], lane: Lane): LaneHistory {
+  const history = createLaneHistory()
+  prepend(history, toLaneColumns(samples, lane))
+  return history
+}
+
+/** Of a lane at rest there is no sample: it used nothing. Shares are of the limits that it has now. */
+function toLaneColumns(samples: readonly OverviewSample[], lane: Lane): [number, Sample][] {
+  const none = { requests: 0, tokens: 0, input_tokens: 0, output_tokens: 0 }
+  return samples.map(({ at, lanes }) => {
+    const {
+      in_flight = 0,
+      waiting = 0,
+      throttled = lane.throttled,
+      paused = false,
+      used = none,
+    } = lanes[lane.id] ?? {}
+    const then = {
+      ...lane,
+      ...{ in_flight, throttled, used },
+      backlog: { ...lane.backlog, waiting },
+      paused_until: paused ? at : null,
+    }
+    return [Date.parse(at) / 1_000, sampleLane(then)]
+  })
+}
+
+function fromTotal(total: OverviewSample['total']): Sample {
+  return {
+    finished: total.finished_per_minute,
+    inFlight: total.in_flight,
+    waiting: total.waiting,
+    failed: total.failed,
+    spent: total.spent_usd,
+    throttled: total.throttled,
+  }
+}
+
+/** So long without a sample is a gap, s: there was no worker. */
+const SAMPLE_GAP_S = 300
+
+function prepend(columns: Columns, samples: readonly [number, Sample][]): void {
+  const whole: [number, Sample][] = []
+  for (const one of samples) {
+    const last = whole.at(-1)
+    if (last !== undefined && one[0] - last[0] > SAMPLE_GAP_S) whole.push([last[0] + 1, {}])
+    whole.push(one)
+  }
+  for (const [name, column] of Object.entries(columns))
+    column.unshift(...whole.map(([at, sample]) => (name === 'at' ? at : (sample[name] ?? null))))
 }
 
 function createLaneHistory(): LaneHistory {

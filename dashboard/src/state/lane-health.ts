@@ -1,4 +1,4 @@
-import { describePause, describeWait, formatShare } from '../format.ts'
+import { describePause, describeWait, formatCount, formatShare } from '../format.ts'
 import type { BrokenCall, Lane } from '../wire.ts'
 
 export type Tone = 'good' | 'info' | 'warn' | 'bad' | 'idle'
@@ -46,6 +46,27 @@ export function judgeLane(lane: Lane): LaneHealth {
   if (lane.in_flight > 0 || isWaiting)
     return { tone: 'good', label: 'flowing', detail: 'nothing holds it back' }
   return { tone: 'idle', label: 'idle', detail: 'nothing to do' }
+}
+
+/** What the gate decides about the next call of the lane, and why, in a sentence. */
+export function decideInWords(lane: Lane): string {
+  const { waiting, delayed } = lane.backlog
+  const held = lane.held_back_by
+  const whose = held === null || held.kind === 'lane' ? 'of this lane' : `shared as ${held.name}`
+  const queue = waiting === 1 ? '1 job waits' : `${formatCount(waiting)} jobs wait`
+  if (lane.breaker.state === 'open')
+    return `No call leaves: ${judgeLane(lane).detail}. ${queue}${delayed > 0 ? `, and ${formatCount(delayed)} for later` : ''}.`
+  if (lane.paused_until !== null)
+    return `No call leaves: the lane is paused, ${describePause(lane.paused_reason)}. ${queue}.`
+  if (lane.breaker.state === 'half_open')
+    return `One call at a time leaves, to try whether the provider is back. ${queue}.`
+  if (waiting > 0 && lane.waiting_for !== null)
+    return `The next call waits for ${describeWait(lane.waiting_for)} ${whose}; until then ${queue.replace('jobs wait', 'jobs wait in turn')}.`
+  if (lane.speed < 1)
+    return `Calls leave at ${formatShare(lane.speed)} of the lane’s rate, which recovers from a 429.`
+  return waiting > 0
+    ? `The next call may leave now; ${queue} for a worker.`
+    : 'The next call may leave at once: nothing waits.'
 }
 
 /** What a provider said is shown so far; the rest is on the page of the lane. */

@@ -1,13 +1,27 @@
+import { useEffect, useState } from 'preact/hooks'
 import { Chart, type ChartLine } from '../components/chart.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
-import { countOf, formatCount, formatDuration, formatRate, formatShare, nothing } from '../format.ts'
+import { Time } from '../components/time.tsx'
+import {
+  countOf,
+  formatCount,
+  formatDuration,
+  formatRate,
+  formatShare,
+  nothing,
+  shortenId,
+} from '../format.ts'
 import { useApp } from '../state/app.ts'
-import type { Dimension, LaneHistory } from '../state/history.ts'
-import { linkToJobs } from '../state/route.ts'
-import type { Lane } from '../wire.ts'
+import { type Dimension, type LaneHistory, toLaneHistory } from '../state/history.ts'
+import { decideInWords } from '../state/lane-health.ts'
+import { linkToJob, linkToJobs } from '../state/route.ts'
+import type { Lane, OverviewHistory, OverviewSample } from '../wire.ts'
 import { LaneActions } from './lane-actions.tsx'
 import { describeLevel, LaneGauges, LaneState, UseChart } from './lane-card.tsx'
+
+/** The last hours have a new sample every two minutes. */
+const READ_HOURS_EVERY_MS = 60_000
 
 /** One lane in full. */
 export function LaneView({ id }: { id: string }) {
@@ -38,6 +52,7 @@ export function LaneView({ id }: { id: string }) {
           <LaneActions lane={lane} />
         </div>
       </div>
+      <p class="why info">{decideInWords(lane)}</p>
       <div class="halves">
         <section class="panel" aria-labelledby="use">
           <h2 id="use">
@@ -58,6 +73,7 @@ export function LaneView({ id }: { id: string }) {
           <Charts lane={lane} history={history} />
         </div>
       )}
+      <Hours lane={lane} />
       <BrokenCalls lane={lane} />
       <Limits lane={lane} />
       <SharedLimits lane={lane} />
@@ -141,6 +157,37 @@ function Facts({ lane }: { lane: Lane }) {
   )
 }
 
+/** The last hours, which the server remembers. */
+function Hours({ lane }: { lane: Lane }) {
+  const { api } = useApp()
+  const [samples, setSamples] = useState<OverviewSample[]>([])
+  useEffect(() => {
+    const leaving = new AbortController()
+    const { signal } = leaving
+    const read = () =>
+      api.json<OverviewHistory>('/v1/overview/history', { signal }).then(
+        ({ hours }) => setSamples(hours),
+        () => {},
+      )
+    read()
+    const timer = setInterval(read, READ_HOURS_EVERY_MS)
+    return () => {
+      leaving.abort()
+      clearInterval(timer)
+    }
+  }, [lane.id])
+  // A line needs two points.
+  if (samples.length < 2) return null
+  return (
+    <section class="panel" aria-labelledby="hours">
+      <h2 id="hours">
+        Use of its limits <span class="muted">last 4 hours</span>
+      </h2>
+      <UseChart lane={lane} history={toLaneHistory(samples, lane)} height={150} />
+    </section>
+  )
+}
+
 /** What broke lately, and whose jobs those were. */
 function BrokenCalls({ lane: { breaker } }: { lane: Lane }) {
   if (breaker.last_broken.length === 0) return null
@@ -161,11 +208,23 @@ function BrokenCalls({ lane: { breaker } }: { lane: Lane }) {
       >
         {breaker.last_broken.map((call, index) => (
           <tr key={`${call.at} ${index}`}>
-            <td>{call.at}</td>
+            <td class="num">
+              <Time at={call.at} />
+            </td>
             <td class="right">{call.status ?? nothing}</td>
             <td>{call.code}</td>
             <td>{call.message ?? nothing}</td>
-            <td>{call.jobs.map(({ tenant, id }) => `${id} of ${tenant}`).join(', ')}</td>
+            <td>
+              {call.jobs.map(({ tenant, id }, place) => (
+                <span key={id}>
+                  {place > 0 ? ', ' : ''}
+                  <a class="mono" href={linkToJob(id, tenant)} title={id}>
+                    {shortenId(id)}
+                  </a>{' '}
+                  of {tenant}
+                </span>
+              ))}
+            </td>
           </tr>
         ))}
       </Table>

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createHistory, readUse } from '../../../dashboard/src/state/history.ts'
+import type { OverviewSample } from '../../../dashboard/src/wire.ts'
 import { makeLane, makeOverview, makeTenant } from './overview.ts'
 
 describe('the history', () => {
@@ -31,6 +32,31 @@ describe('the history', () => {
     const history = createHistory({ keepSeconds: 600 })
     for (const second of [100, 101, 3]) history.add(makeOverview(second))
     expect(history.lane('openai/small')!.at).toHaveLength(1)
+  })
+
+  test('goes back over a reload: what the server remembers stands before what was heard', () => {
+    const history = createHistory({ keepSeconds: 600 })
+    history.add(makeOverview(100, { lanes: [makeLane({ in_flight: 7 })] }))
+    const sample = (second: number, in_flight: number | null): OverviewSample => ({
+      at: makeOverview(second).at,
+      total: { finished_per_minute: second, in_flight: 0, waiting: 0, failed: 0, spent_usd: 0, throttled: 0 },
+      lanes:
+        in_flight === null
+          ? {}
+          : {
+              'openai/small': {
+                ...{ in_flight, waiting: 0, throttled: 0, paused: false },
+                used: { requests: 300, tokens: 0, input_tokens: null, output_tokens: null },
+              },
+            },
+    })
+    history.seed([sample(70, 3), sample(85, null), sample(101, 9)], [makeLane()])
+    expect(history.lane('openai/small')!.inFlight).toEqual([3, 0, 7])
+    expect(history.lane('openai/small')!.requests).toEqual([0.5, 0, 0])
+    expect(history.total.finished).toEqual([70, 85, 0])
+    // It goes on as before, and forgets what is too old.
+    history.add(makeOverview(680))
+    expect(history.total.at).toHaveLength(4)
   })
 
   test('forgets lanes that are gone', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { findConcerns } from '../../../dashboard/src/state/attention.ts'
-import { judgeLane, readPauseEnd } from '../../../dashboard/src/state/lane-health.ts'
+import { decideInWords, judgeLane, readPauseEnd } from '../../../dashboard/src/state/lane-health.ts'
 import { makeLane, makeOverview, makeTenant } from './overview.ts'
 
 const waiting = { waiting: 5, delayed: 0, held: 0 }
@@ -37,6 +37,25 @@ describe('judgeLane', () => {
       judgeLane(makeLane({ paused_until: '2026-11-24T01:00:00.000Z', paused_reason: '<b>rest' })).detail,
     ).toBe('<b>rest')
   })
+})
+
+test.each([
+  [{}, 'The next call may leave at once: nothing waits.'],
+  [
+    { backlog: waiting, waiting_for: 'tokens', held_back_by: { kind: 'shared_limit', name: 'gpt' } },
+    'The next call waits for the token limit shared as gpt; until then 5 jobs wait in turn.',
+  ],
+  [
+    { backlog: waiting, waiting_for: 'requests', held_back_by: { kind: 'lane', name: 'openai/small' } },
+    'The next call waits for the request limit of this lane; until then 5 jobs wait in turn.',
+  ],
+  [
+    { backlog: waiting, paused_until: '2026-11-24T01:00:00.000Z', paused_reason: 'rest' },
+    'No call leaves: the lane is paused, rest. 5 jobs wait.',
+  ],
+  [{ speed: 0.7 }, 'Calls leave at 70 % of the lane’s rate, which recovers from a 429.'],
+] as const)('says what the gate decides of %j', (given, words) => {
+  expect(decideInWords(makeLane(given))).toBe(words)
 })
 
 test('a pause that ends in ages ends by hand', () => {
