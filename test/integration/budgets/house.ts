@@ -49,6 +49,8 @@ export async function openBudgetHouse(options: {
   /** Further limits of the tenant. */
   limits?: object
   webhooks?: object
+  /** What holds for all budgets. */
+  rules?: object
 }): Promise<BudgetHouse> {
   const folder = await mkdtemp(join(tmpdir(), 'budget-'))
   const upstream = await startUpstream()
@@ -78,6 +80,7 @@ export async function openBudgetHouse(options: {
     },
     worker: { spool: join(folder, 'spool') },
     ...(options.webhooks === undefined ? {} : { webhooks: options.webhooks }),
+    ...(options.rules === undefined ? {} : { budgets: options.rules }),
   } as ConfigInput)
   const deps = { config: createLiveConfig(config), log: pino({ level: 'silent' }), version: '0.0.0-test' }
   const worker = await openWorker(deps)
