@@ -164,7 +164,7 @@ function configure(redis: string, upstream: string, scale: number): object {
     kind: 'openai',
     base_url: upstream,
     api_key: 'any',
-    limits: { requests_per_minute: 500 * scale },
+    limits: { requests_per_minute: 500 * scale, max_concurrency: 1000 },
     timeout: span(3 * MINUTE),
     models: { m: { price: PRICE, tiers } },
   }
