@@ -92,6 +92,9 @@ test('sluice start of the package serves the API, the page, the reference and me
   const { id } = (await job.json()) as { id: string }
   const ended = await fetch(`${url}/v1/jobs/${id}?wait=20`)
   expect(await ended.json()).toMatchObject({ status: 'completed' })
+  // Its history is SQLite, on a thread of its own.
+  const used = async () => ((await (await fetch(`${url}/v1/usage`)).json()) as { data: object[] }).data
+  await expect.poll(used, { timeout: 10_000 }).toMatchObject([{ object: 'usage', jobs: 1 }])
   service.kill('SIGTERM')
   expect(await service.exited).toEqual({ code: 0, signal: null })
 })

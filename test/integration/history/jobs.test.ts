@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -5,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Job } from '../../../jobs/job.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
 import { runCli } from '../../helpers/cli.ts'
+import { testKeys } from '../../helpers/encryption.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 import { testRedis } from '../../helpers/redis.ts'
 import {
@@ -36,6 +38,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
+const encryption = `encryption: { keys: ["${testKeys[0]}"] }\n`
+
+/** A prompt, the answer to it, and a fair key that no reader of an encrypted database may find. */
+const CANARY = 'canary-51c2e8'
+
 type List = { data: Job[]; has_more: boolean; last_id: string | null }
 
 describe.each([
@@ -48,7 +55,7 @@ describe.each([
   const root = `${own.prefix}:{t:default}`
 
   beforeAll(async () => {
-    const extra = `history: { url: "${await open()}" }\njobs: { hot: 1s, retain: 1h }\n`
+    const extra = `history: { url: "${await open()}" }\njobs: { hot: 1s, retain: 1h }\n${kind === 'SQLite' ? encryption : ''}`
     stack = await startStack({ redis: own, extra })
     url = stack.urls[0]!
   }, 60_000)
@@ -66,11 +73,11 @@ describe.each([
 
   test('are read as they were, wherever they are', async () => {
     const key = { 'content-type': 'application/json', 'idempotency-key': `key-${kind}` }
-    const body = JSON.stringify(chat('hello', { group: 'g', metadata: { user: 'u1' }, fair_key: 'f' }))
+    const body = JSON.stringify(chat(CANARY, { group: 'g', metadata: { user: 'u1' }, fair_key: CANARY }))
     const create = () => fetch(`${url}/v1/jobs`, { method: 'POST', headers: key, body })
     const { id } = (await (await create()).json()) as Job
     const done = await waitForJob(url, id)
-    expect(done).toMatchObject({ status: 'completed', fair_key: 'f' })
+    expect(done).toMatchObject({ status: 'completed', fair_key: CANARY })
     const before = {
       job: await getJob(url, id),
       attempts: await get(url, `/v1/jobs/${id}/attempts`),
@@ -89,6 +96,11 @@ describe.each([
     expect((await list('group=g&include=result')).data[0]?.result).toEqual(before.job.result)
     expect(await get(url, `/v1/jobs/${id}?wait=5`)).toEqual(before.job)
     expect(await get(url, '/v1/groups')).toMatchObject({ data: [{ group: 'g', total: 1 }] })
+    if (kind === 'SQLite') {
+      const files = ['history.db', 'history.db-wal'].map((name) => readFileSync(join(folder, name), 'latin1'))
+      expect(files.join('')).toContain(id)
+      expect(files.join('')).not.toContain(CANARY)
+    }
     // The key is good for a day, and buys nothing twice.
     const again = await create()
     expect(again.headers.get('idempotent-replayed')).toBe('true')
@@ -196,7 +208,7 @@ describe.each([
     expect((await usage('by=model,tier')).data).toMatchObject([
       { object: 'usage', model: 'sim/chat', tier: 'standard', failed: 0 },
     ])
-    expect((await usage('by=fair_key')).data.map((one) => one.fair_key)).toContain('f')
+    expect((await usage('by=fair_key')).data.map((one) => one.fair_key)).toContain(CANARY)
     const table = await fetch(`${url}/v1/usage`, { headers: { accept: 'text/csv' } })
     expect(table.headers.get('content-type')).toContain('text/csv')
     expect((await table.text()).split('\r\n')[0]).toMatch(/^day,jobs,failed,calls,input_tokens,/)

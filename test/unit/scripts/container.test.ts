@@ -64,7 +64,12 @@ describe('docker-compose.yml', () => {
     expect(command).toContain('--maxmemory-policy noeviction')
     expect(redis?.volumes).toEqual(['redis-data:/data'])
     expect(compose.services.worker?.volumes).toContain('worker-data:/app/.sluice')
-    expect(Object.keys(compose.volumes)).toEqual(['redis-data', 'worker-data', 'prometheus-data'])
+    expect(Object.keys(compose.volumes)).toEqual([
+      'redis-data',
+      'postgres-data',
+      'worker-data',
+      'prometheus-data',
+    ])
   })
 
   test('takes from every service of ours what it does not need', () => {
