@@ -6,6 +6,8 @@ import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+/** `npm run test:slow` tries more traffic. */
+const isSlow = process.env.SLUICE_SLOW === '1'
 console.info(`ratelimit-shared: SEED=${seed}`)
 
 const WIDE = { window: 60_000, headroom: 0.99 }
@@ -28,8 +30,8 @@ async function drain(gate: Gate, lane: Lane): Promise<string[]> {
 }
 
 describe.each([
-  { name: 'Lua', make: makeLua, runs: 1 },
-  { name: 'twin', make: makeTwin, runs: 15 },
+  { name: 'Lua', make: makeLua, runs: isSlow ? 12 : 2 },
+  { name: 'twin', make: makeTwin, runs: isSlow ? 60 : 15 },
 ])('shared limits of the $name bucket', ({ make, runs }) => {
   const maker = make()
   afterAll(maker.close)
@@ -37,7 +39,7 @@ describe.each([
   it('hold over all lanes that they name, in every window, and are used', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.integer({ min: 60, max: 900 }),
+        fc.integer({ min: 60, max: isSlow ? 900 : 300 }),
         fc.integer({ min: 2, max: 4 }),
         fc.integer(),
         async (perMinute, count, chance) => {
