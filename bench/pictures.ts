@@ -1,0 +1,161 @@
+/**
+ * How many pictures a second go through the service and into their files, by the store that they lie in: jobs come at a rate, and an upstream
+ * answers each with a picture of some size. `npm run bench:pictures -- --help` lists the options.
+ */
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
+import { startChild } from './child.ts'
+import { renderTable } from './limits/table.ts'
+
+const HELP = `npm run bench:pictures -- [options]
+
+Exits 1 where a store takes less than 95 % of the rate.
+
+  --rate N         pictures a second (100)
+  --seconds N      for so long (20)
+  --kib N          bytes of a picture (256)
+  --stores LIST    of redis, folder (folder)
+  --help
+`
+
+const main = fileURLToPath(new URL('../main.ts', import.meta.url))
+const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
+const LEAST_SHARE = 0.95
+
+const { values } = parseArgs({
+  options: {
+    rate: { type: 'string', default: '100' },
+    seconds: { type: 'string', default: '20' },
+    kib: { type: 'string', default: '256' },
+    stores: { type: 'string', default: 'folder' },
+    help: { type: 'boolean', default: false },
+  },
+})
+if (values.help) process.stdout.write(HELP)
+else process.exitCode = (await run()) ? 0 : 1
+
+type Row = { store: string; rate: number; p50: number; p95: number }
+
+/** True: every store took what came. */
+async function run(): Promise<boolean> {
+  const rows: Row[] = []
+  for (const store of values.stores.split(',')) rows.push(await measure(store))
+  const table = renderTable(
+    ['store', 'pictures a second', 'p50, ms', 'p95, ms'],
+    rows.map(({ store, rate, p50, p95 }) => [store, rate.toFixed(1), String(p50), String(p95)]),
+  )
+  process.stdout.write(`\n${table}\n`)
+  return rows.every(({ rate }) => rate >= Number(values.rate) * LEAST_SHARE)
+}
+
+/** An upstream that answers each request with the same picture. */
+async function startPainter(kib: number) {
+  const picture = Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), randomBytes(kib * 1024)])
+  const answer = JSON.stringify({ created: 1, data: [{ b64_json: picture.toString('base64') }] })
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(answer)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}/v1`, close: async () => void server.close() }
+}
+
+async function measure(store: string): Promise<Row> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-pictures-'))
+  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
+  try {
+    const painter = await startPainter(Number(values.kib))
+    closers.push(painter.close)
+    const redis = await startEmbeddedRedis({ directory: join(folder, 'redis') })
+    closers.push(() => redis.close())
+    const config = join(folder, 'sluice.yaml')
+    await writeFile(config, writeConfig(store, folder, painter.url))
+    const start = async (role: string) => {
+      const args = [main, role, '--config', config]
+      const env = { REDIS_URL: redis.url, NODE_ENV: 'production' }
+      const child = await startChild({ name: role, args, env, ready: READY, profile: null })
+      closers.push(child.close)
+      return child
+    }
+    const url = (await start('api')).match[1]!
+    await start('worker')
+    await submit(url, 20, 'warm')
+    await finish(url, 'warm')
+    const { rate, seconds } = { rate: Number(values.rate), seconds: Number(values.seconds) }
+    const since = performance.now()
+    for (let second = 0; second < seconds; second++) {
+      await submit(url, rate, 'measured')
+      await sleep(Math.max(0, since + (second + 1) * 1000 - performance.now()))
+    }
+    await finish(url, 'measured')
+    const taken = (performance.now() - since) / 1000
+    return { store, rate: (rate * seconds) / taken, ...(await readLatencies(url)) }
+  } finally {
+    for (const close of closers.reverse()) await close()
+  }
+}
+
+async function submit(url: string, count: number, group: string): Promise<void> {
+  const body = (at: number) => ({ model: 'sim/painter', prompt: `${group} ${performance.now()} ${at}` })
+  const lines = Array.from({ length: count }, (_, at) =>
+    JSON.stringify({ type: 'image', body: body(at), group, cache: 'off' }),
+  )
+  await ask(`${url}/v1/jobs/bulk`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-ndjson' },
+    body: lines.join('\n'),
+  })
+}
+
+async function finish(url: string, group: string): Promise<void> {
+  for (;;) {
+    const { counts, total } = JSON.parse(await ask(`${url}/v1/groups/${group}`, {}))
+    if (counts.failed > 0) throw new Error(`${counts.failed} pictures failed`)
+    if (counts.completed === total) return
+    await sleep(50)
+  }
+}
+
+/** From the submission to the end, of the last thousand. */
+async function readLatencies(url: string): Promise<{ p50: number; p95: number }> {
+  const { data } = JSON.parse(await ask(`${url}/v1/jobs?group=measured&limit=1000`, {})) as {
+    data: { created_at: string; finished_at: string }[]
+  }
+  const spans = data
+    .map(({ created_at, finished_at }) => Date.parse(finished_at) - Date.parse(created_at))
+    .sort((a, b) => a - b)
+  const at = (share: number) => spans[Math.min(spans.length - 1, Math.floor(spans.length * share))] ?? 0
+  return { p50: at(0.5), p95: at(0.95) }
+}
+
+async function ask(url: string, init: RequestInit): Promise<string> {
+  const response = await fetch(url, init)
+  const text = await response.text()
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${text}`)
+  return text
+}
+
+function writeConfig(store: string, folder: string, upstreamUrl: string): string {
+  return `
+server: { port: 0 }
+redis: { url: "\${REDIS_URL}" }
+files: { store: ${store}, folder: "${join(folder, 'files')}", max_bytes_per_tenant: 100GiB }
+worker: { spool: "${join(folder, 'spool')}" }
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: ${upstreamUrl}
+    limits: { max_concurrency: 64 }
+    models: { painter: {} }
+`
+}
