@@ -38,6 +38,20 @@ export type SharedLimit = {
 }
 
 /** Rates are a minute. */
+/** One of the keys, accounts, regions or deployments that serve a lane. */
+export type Source = {
+  name: string
+  model: string
+  weight: number
+  limits: LaneLimits
+  utilisation: number
+  in_flight: number
+  paused_until: string | null
+  shut: { until: string; reason: string } | null
+  breaker: { state: 'closed' | 'open' | 'half_open' }
+  throttled: number
+}
+
 export type Lane = {
   id: string
   provider: string
@@ -45,6 +59,7 @@ export type Lane = {
   kind: string
   limits: LaneLimits
   shared_limits: readonly SharedLimit[]
+  sources: readonly Source[]
   held_back_by: { kind: 'lane' | 'shared_limit'; name: string } | null
   window: { configured: number | 'auto'; learned: number | null }
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }

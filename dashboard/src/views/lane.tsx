@@ -16,7 +16,7 @@ import { useApp } from '../state/app.ts'
 import { type Dimension, type LaneHistory, toLaneHistory } from '../state/history.ts'
 import { decideInWords } from '../state/lane-health.ts'
 import { linkToJob, linkToJobs } from '../state/route.ts'
-import type { Lane, OverviewHistory, OverviewSample } from '../wire.ts'
+import type { Lane, OverviewHistory, OverviewSample, Source } from '../wire.ts'
 import { LaneActions } from './lane-actions.tsx'
 import { describeLevel, LaneGauges, LaneState, UseChart } from './lane-card.tsx'
 
@@ -77,6 +77,7 @@ export function LaneView({ id }: { id: string }) {
       <BrokenCalls lane={lane} />
       <Limits lane={lane} />
       <SharedLimits lane={lane} />
+      <Sources lane={lane} />
     </>
   )
 }
@@ -335,6 +336,48 @@ function SharedLimits({ lane }: { lane: Lane }) {
       </Table>
     </section>
   )
+}
+
+/** What serves the lane, where that is more than one place. */
+function Sources({ lane }: { lane: Lane }) {
+  if (lane.sources.length === 0) return null
+  return (
+    <section class="panel" aria-labelledby="sources">
+      <h2 id="sources">Sources</h2>
+      <Table
+        caption="Keys, accounts, regions or deployments that serve this lane"
+        head={[
+          { name: 'Source' },
+          { name: 'State' },
+          { name: 'Requests a minute', isNumber: true },
+          { name: 'Tokens a minute', isNumber: true },
+          { name: 'In use', isNumber: true },
+          { name: 'Calls at once', isNumber: true },
+          { name: '429s', isNumber: true },
+        ]}
+      >
+        {lane.sources.map((source) => (
+          <tr key={source.name}>
+            <th scope="row">{source.name}</th>
+            <td>{describeSource(source)}</td>
+            <td class="num right">{orNone(source.limits.requests)}</td>
+            <td class="num right">
+              {orNone(source.limits.tokens ?? source.limits.input_tokens ?? source.limits.output_tokens)}
+            </td>
+            <td class="num right">{formatShare(source.utilisation)}</td>
+            <td class="num right">{formatCount(source.in_flight)}</td>
+            <td class="num right">{formatCount(source.throttled)}</td>
+          </tr>
+        ))}
+      </Table>
+    </section>
+  )
+}
+
+function describeSource({ shut, paused_until: paused, breaker }: Source): string {
+  if (shut !== null) return `Shut: ${shut.reason}`
+  if (breaker.state !== 'closed') return 'Broken'
+  return paused === null ? 'Open' : 'Paused'
 }
 
 function orNone(limit: number | null): string {

@@ -20,6 +20,7 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
       headroom: 0.99,
     },
     shared_limits: [],
+    sources: [],
     held_back_by: null,
     window: { configured: 60_000, learned: null },
     learned: { requests: null, tokens: null, concurrency: null },
