@@ -28,8 +28,8 @@ export type Pacing = { window: number; burst: number; saved: number; jitter: num
 /** Windows of a second; of ten, or a bucket of a second; of a minute. */
 export const STEPS: readonly Pacing[] = [
   { window: 1000, burst: 600, saved: 1000, jitter: 20 },
-  { window: 10_000, burst: 100, saved: 400, jitter: 50 },
-  { window: 60_000, burst: 100, saved: 400, jitter: 50 },
+  { window: 10_000, burst: 200, saved: 400, jitter: 50 },
+  { window: 60_000, burst: 200, saved: 400, jitter: 50 },
 ]
 /** A step is tried for so long, and has held calls back so often, before the next one is. */
 const TRIED_MS = [5000, 30_000]
@@ -59,8 +59,17 @@ function createWindowLearning(now: number): WindowLearning {
   }
 }
 
-export function findPacing(learning: WindowLearning | null, { window, window_auto }: LaneLimits): Pacing {
-  if (window_auto && learning) return STEPS[learning.step]!
+export function findPacing(
+  learning: WindowLearning | null,
+  { window, window_auto }: LaneLimits,
+  now: number,
+): Pacing {
+  if (window_auto && learning) {
+    const pacing = STEPS[learning.step]!
+    // The guard of a new window does not know what left before it: until it has seen a whole one, nothing is saved up.
+    const isNew = learning.step > 0 && now - learning.since < pacing.window
+    return isNew ? { ...pacing, burst: BURST_MS, saved: BURST_MS } : pacing
+  }
   const saved = Math.max(BURST_MS, Math.min(SAVED_MS, window / 10))
   return { window, burst: BURST_MS, saved, jitter: Math.min(JITTER_MS, window / 20) }
 }

@@ -55,7 +55,7 @@ end
 
 -- How the gate paces, ms: the window of its guard; what a level may hold; what calls may overtake each other by. Where
 -- the window is learned, `openBucket` sets all four to those of the bucket's step.
-local STEPS = { { 1000, 600, 1000, 20 }, { 10000, 100, 400, 50 }, { 60000, 100, 400, 50 } }
+local STEPS = { { 1000, 600, 1000, 20 }, { 10000, 200, 400, 50 }, { 60000, 200, 400, 50 } }
 local FORGET_MS = 86400000
 
 -- Reading must not change a bucket that is not in use: `read.lua` says that it reads.
@@ -267,6 +267,8 @@ local function openBucket(number)
     -- State of earlier releases has no such member.
     if not state.learning or now - state.last > FORGET_MS then state.learning = createLearning(now) end
     b.window, b.burst, b.saved, b.jitter = unpack(STEPS[state.learning.step])
+    -- The guard of a new window does not know what left before it: until it has seen a whole one, nothing is saved up.
+    if state.learning.step > 1 and now - state.learning.since < b.window then b.burst, b.saved = 100, 100 end
   end
   b.limits = computeLimits(b)
   refill(b, computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last))

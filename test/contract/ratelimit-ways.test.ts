@@ -20,6 +20,19 @@ test.each(LIMITS_LIKE_NAMES)('a lane finds out how limits like those of %s count
   }
 })
 
+test.each(['openai', 'azure-10s'] as const)(
+  'workers that stand still at times lose little of limits like those of %s',
+  async (way) => {
+    let sum = 0
+    for (const seed of SEEDS) {
+      const { share, refused } = await runWay(makeTwin().create(), LANE, way, seed, { stalls: true })
+      sum += share
+      expect(refused, `seed ${seed}`).toBe(0)
+    }
+    expect(sum / SEEDS.length).toBeGreaterThan(0.967)
+  },
+)
+
 test('the scripts learn the same as the model', async () => {
   const makers = [makeLua(), makeTwin()]
   const results = []

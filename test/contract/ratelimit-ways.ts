@@ -28,12 +28,15 @@ type Event = { at: number; run: () => Promise<void> | void }
 /**
  * A saturated lane for a minute of simulated time: two workers ask the gate, calls reach the provider's limiter up to
  * 20 ms later, and are answered after 150 to 450 ms (refusals at once).
+ *
+ * @param options.stalls the workers stand still at times, for 100 to 400 ms, as on a busy machine
  */
 export async function runWay(
   subject: Subject,
   lane: Lane,
   way: LimitsLikeName,
   seed: number,
+  { stalls = false }: { stalls?: boolean } = {},
 ): Promise<WayResult> {
   const random = createRandom(seed)
   const { enforcement, window, headers } = LIMITS_LIKE[way]
@@ -87,7 +90,8 @@ export async function runWay(
       const tokens = held.shift()!
       at(subject.clock.now + random() * 20, () => arrive(permit, tokens))
     }
-    at(subject.clock.now + Math.max(1, waitMs) + random() * 3, () => ask(held))
+    const stallMs = stalls && random() < 0.03 ? 100 + random() * 300 : 0
+    at(subject.clock.now + Math.max(1, waitMs) + random() * 3 + stallMs, () => ask(held))
   }
   for (let worker = 0; worker < WORKERS; worker++) at(start + worker, () => ask([]))
   while (events.length > 0 && events[0]!.at < start + 2 * HALF_MS) {

@@ -207,7 +207,7 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
     now = state.last
   }
   if (lane.window_auto) state.windowLearning = keepLearning(state.windowLearning, state.last, now)
-  const pacing = findPacing(state.windowLearning, lane)
+  const pacing = findPacing(state.windowLearning, lane, now)
   const limits = computeLimits(lane, state.learned, pacing.window)
   const lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
   refill(state.levels, limits.rates, lived, pacing)
