@@ -45,7 +45,7 @@ const byHand = z.strictObject({
     )
     .optional()
     .describe(
-      'What the tiers of service cost, as a factor of the standard price, by the names that answers give them. Default: flex and batch 0.5, priority 2 as far as the kind of provider has them.',
+      'What the tiers of service cost, as a factor of the standard price, by the names that answers give them. Default: flex and batch 0.5, priority 2 (of some models of OpenAI less, as published) as far as the kind of provider has them.',
     ),
 })
 

@@ -14,6 +14,28 @@ const KIND_TIERS: Partial<Record<ProviderKind, Readonly<Record<string, number>>>
   gemini: { flex: 0.5, batch: 0.5, priority: 2 },
 }
 
+/**
+ * What priority processing of OpenAI costs where it is not twice the standard price (page "Priority processing": gpt-5-mini $0.45 and not $0.25,
+ * o4-mini $2.00 and not $1.10, and so on). By the beginning of the model's name; the first that fits counts.
+ */
+const PRIORITY: readonly [begins: RegExp, factor: number][] = [
+  [/^gpt-5-mini/, 1.8],
+  [/^gpt-4\.1-nano/, 2],
+  [/^gpt-4\.1/, 1.75],
+  [/^gpt-4o-mini/, 5 / 3],
+  [/^gpt-4o-2024-05-13/, 1.75],
+  [/^gpt-4o/, 1.7],
+  [/^o3(-\d|$)/, 1.75],
+  [/^o4-mini/, 20 / 11],
+]
+
+function tiersOf(kind: ProviderKind, model: string): Readonly<Record<string, number>> | undefined {
+  const tiers = KIND_TIERS[kind]
+  const isOpenAi = kind === 'openai' || kind === 'azure-openai'
+  const found = isOpenAi ? PRIORITY.find(([begins]) => begins.test(model)) : undefined
+  return found === undefined ? tiers : { ...tiers, priority: found[1] }
+}
+
 /** Rates that follow another one in proportion where only that one is given by hand. */
 const FOLLOWS: Record<Exclude<keyof Rates, 'input' | 'output'>, 'input' | 'output'> = {
   cached_input: 'input',
@@ -51,14 +73,14 @@ export function resolvePrice(asked: PricedModel): Price | null {
   if (known !== undefined && now - known.at < KEPT_MS) return known.price
   const looksUp = settings === undefined || settings === 'auto' || kind !== 'openai-compatible'
   const published = looksUp ? findPublishedPrice(kind, asked.model, asked.baseUrl) : null
-  const price = merge(kind, published, settings)
+  const price = merge(tiersOf(kind, asked.model), published, settings)
   if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value ?? '')
   kept.set(key, { price, at: now })
   return price
 }
 
 function merge(
-  kind: ProviderKind,
+  usual: Readonly<Record<string, number>> | undefined,
   published: Price | null,
   settings: PriceSettings | undefined,
 ): Price | null {
@@ -66,7 +88,7 @@ function merge(
   const names = Object.keys(byHand)
   const saysRates = names.some((name) => name !== 'tiers' && name !== 'above')
   if (published === null && !saysRates) return null
-  const tiers = { ...KIND_TIERS[kind], ...byHand.tiers }
+  const tiers = { ...usual, ...byHand.tiers }
   const { above: steps, tiers: _, ...own } = byHand
   const base = published ?? { input: 0, output: 0 }
   const price: Price = { ...scale(base, base, own), ...dropUndefined(own) }

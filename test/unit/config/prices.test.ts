@@ -94,7 +94,27 @@ describe('a published price', () => {
     // 100 at $0.25, 9,900 at $0.025, 10 at $2 a million, at flex half of it.
     expect(priceInNano(mini, toUsage(USED[3]!))).toBe(292_500)
     expect(priceInNano(mini, toUsage(USED[3]!), 'flex')).toBe(146_250)
-    expect(priceInNano(mini, toUsage(USED[3]!), 'priority')).toBe(585_000)
+    expect(priceInNano(mini, toUsage(USED[3]!), 'priority')).toBe(526_500)
+  })
+
+  test.each([
+    ['gpt-5.1', 2.5, 20],
+    ['gpt-5', 2.5, 20],
+    ['gpt-5-mini', 0.45, 3.6],
+    ['gpt-4.1', 3.5, 14],
+    ['gpt-4.1-mini', 0.7, 2.8],
+    ['gpt-4.1-nano', 0.2, 0.8],
+    ['gpt-4o', 4.25, 17],
+    ['gpt-4o-mini', 0.25, 1],
+    ['o3', 3.5, 14],
+    ['o4-mini', 2, 8],
+  ])('priority processing of %s costs $%d and $%d a million', (model, input, output) => {
+    const price = published('openai', model)!
+    const factor = price.tiers!.priority!
+    expect([price.input * factor, price.output * factor]).toEqual([
+      expect.closeTo(input, 9),
+      expect.closeTo(output, 9),
+    ])
   })
 
   test('is not known for a model that the catalogue does not have, nor for a server of one’s own', () => {
@@ -135,7 +155,7 @@ describe('a price by hand', () => {
     ])
     expect(published('openai', 'gpt-5-mini', { tiers: { flex: 0.4 } })).toMatchObject({
       input: 0.25,
-      tiers: { flex: 0.4, batch: 0.5, priority: 2 },
+      tiers: { flex: 0.4, batch: 0.5, priority: 1.8 },
     })
     const steps = [{ input_tokens: 10, input: 7 }]
     expect(published('gemini', 'gemini-2.5-pro', { above: steps })).toMatchObject({
