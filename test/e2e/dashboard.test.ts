@@ -680,7 +680,7 @@ tenants:
     }))
   // Until the file is in effect.
   await expect.poll(async () => (await fetch(`${url}/v1/lanes`)).status, { timeout: 15_000 }).toBe(401)
-  await send('acme', jobs('slow/m0', 120, 'stuck'))
+  await send('acme', jobs('slow/m0', 400, 'stuck'))
   const outage = Array.from({ length: 8 }, (_, lane) => jobs(`down/m${lane}`, 12, '[[fault:503]]')).flat()
   await send('birch', outage)
   await send(
@@ -705,7 +705,7 @@ tenants:
   // Who is loud: the most open jobs at the top; sorted by what failed, another one is.
   const tenants = page.getByRole('region', { name: 'Who submits, who is served' })
   const loudest = () => tenants.getByRole('row').nth(1).getByRole('rowheader').textContent()
-  await expect.poll(loudest).toBe('acme')
+  await expect.poll(loudest, { timeout: 10_000 }).toBe('acme')
   await tenants.getByRole('button', { name: 'Failed' }).click()
   await expect.poll(loudest, { timeout: 10_000 }).toBe('birch')
   // What failed: a line for each error, over all lanes.
