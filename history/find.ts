@@ -176,14 +176,15 @@ export function createFinder(database: Database): Finder {
       const rows = await reads
         .selectFrom('history_jobs')
         .select(({ fn }) => [
-          'status',
+          // An expression, or SQLite would walk the whole index by status instead of the group's.
+          fn<string>('lower', ['status']).as('status'),
           fn.countAll<number>().as('count'),
           fn.sum<number>('cost_nano').as('cost'),
         ])
         .where('root', '=', root)
         .where('group_name', '=', group)
         .where('block', '<=', block)
-        .groupBy('status')
+        .groupBy(({ fn }) => fn<string>('lower', ['status']))
         .execute()
       return new Map(
         rows.map(({ status, count, cost }) => [status, { count: Number(count), costNano: Number(cost) }]),
