@@ -1,5 +1,4 @@
 import { type Lane, type LaneLimits, listLimits } from '../config/lanes.ts'
-import type { Cost } from './gate.ts'
 
 /**
  * Lanes of pictures and of sound count them where other lanes count output and input tokens: no provider counts both of one call, and
@@ -16,8 +15,13 @@ export function outputLimitOf(limits: LaneLimits): number | undefined {
   return limits.images_per_minute ?? limits.output_tokens_per_minute
 }
 
+type Counted = { inputTokens: number; outputTokens: number; images?: number; audioSeconds?: number }
+
 /** What a call takes, as its lane counts. */
-export function countMedia(lane: Pick<Lane, 'limits' | 'shared' | 'sources'>, cost: Cost): Cost {
+export function countMedia<Cost extends Counted>(
+  lane: Pick<Lane, 'limits' | 'shared' | 'sources'>,
+  cost: Cost,
+): Cost {
   const all = [...listLimits(lane), ...(lane.sources ?? []).map((one) => one.limits)]
   const hears = all.some(({ audio_seconds_per_minute: limit }) => limit !== undefined)
   const paints = all.some(({ images_per_minute: limit }) => limit !== undefined)

@@ -277,7 +277,7 @@ describe('steering a lane', () => {
   })
 
   it('knows no other actions', async () => {
-    for (const path of ['openai/small', 'openai/small/stop', 'pause', 'openai/small/pause/']) {
+    for (const path of ['openai/small', 'openai/small/stop', 'openai/small/pause/']) {
       expect((await post(`/v1/lanes/${path}`)).status).toBe(404)
     }
     expect((await get('/v1/lanes/openai/small')).body.paused_until).toBeNull()
