@@ -28,7 +28,10 @@ export function createFormBody(members: readonly string[], bodyBytes: number): F
   function append(name: string, value: JsonValue): void {
     const known = values.get(name)
     const list = lists.get(name)
-    if (list !== undefined && list === known) return void list.push(value)
+    if (list !== undefined && list === known) {
+      list.push(value)
+      return
+    }
     const begun = known === undefined ? [value] : [known, value]
     lists.set(name, begun)
     values.set(name, begun)
@@ -36,7 +39,10 @@ export function createFormBody(members: readonly string[], bodyBytes: number): F
 
   function add(name: string, value: JsonValue): void {
     const [, list] = /^(.+)\[\d*\]$/.exec(name) ?? []
-    if (list !== undefined) return append(list, value)
+    if (list !== undefined) {
+      append(list, value)
+      return
+    }
     const [, object, member] = /^([^[]+)\[([^\]]+)\]$/.exec(name) ?? []
     if (object !== undefined && member !== undefined) {
       const known = values.get(object) ?? {}

@@ -159,9 +159,13 @@ describe.each([
   })
 })
 
-it('what a shared limit leaves behind when it is renamed or removed ends by itself', async () => {
+it('what a shared limit leaves behind when it is renamed or removed ends by itself', async ({
+  expect,
+  onTestFinished,
+}) => {
   const place = testRedis()
   const redis = createRedis({ ...place, role: 'bullmq', name: 'test-gate' })
+  onTestFinished(() => closeRedis(redis))
   const { prefix } = place
   const gate = createGate({ redis, prefix, random: () => 0 })
   const [lane] = lanesSharing({ requests_per_day: 100 }, {}) as [Lane]
@@ -172,5 +176,4 @@ it('what a shared limit leaves behind when it is renamed or removed ends by itse
   const shared = (await keysOf(redis, `${prefix}:*`)).filter((key) => key.includes(':shared:family:'))
   expect(shared.length).toBeGreaterThanOrEqual(3)
   for (const key of shared) expect(await redis.pttl(key), key).toBeGreaterThan(24 * 60 * 60 * 1000)
-  await closeRedis(redis)
 })
