@@ -459,7 +459,11 @@ local function add_cost(job, nano, is_estimate)
   job.paid = job.paid + nano
   redis.call('HSET', job_key(job.id), 'paid_nano', ms(job.paid))
   if is_estimate then redis.call('HSET', job_key(job.id), 'cost_is_estimate', '1') end
-  if is_terminal(job.status) then redis.call('HSET', job_key(job.id), 'cost_usd', to_usd(job.paid)) end
+  if is_terminal(job.status) then
+    redis.call('HSET', job_key(job.id), 'cost_usd', to_usd(job.paid))
+    -- The history may have it without this.
+    if keeps_history then put(root .. ':history', ms(now), job.id) end
+  end
   if job.group then redis.call('HINCRBY', group_key(job.group), 'cost_nano', ms(nano)) end
   add_to_flow(job, 'cost_nano', nano)
 end
@@ -607,8 +611,7 @@ end
 
 -- Gives parked jobs their entries, as many as may have one now.
 function fair.release_lane(one, lane)
-  -- Of each key and lane one at least: nothing else would release the others.
-  local room = math.min(fair.room(one, lane), math.max(fair.left, 1))
+  local room = math.min(fair.room(one, lane), fair.left)
   if room < 1 then return end
   local popped = redis.call('ZPOPMIN', one.key .. ':' .. lane, room)
   for i = 1, #popped, 2 do
