@@ -2,14 +2,15 @@ import { z } from 'zod'
 import { JobType } from '../../jobs/job.ts'
 import { bulkLineSchema, groupSchema, timeSchema } from '../jobs/create-schema.ts'
 import { jobSchema } from '../jobs/schema.ts'
+import { searchText } from '../jobs/search-query.ts'
 
 const maxJobs = 100_000
 
 /** Which failed jobs are meant. */
 const filter = {
   group: groupSchema.optional(),
-  lane: z.string().min(1).max(512).optional(),
-  error_code: z.string().min(1).max(128).optional(),
+  lane: searchText(512).optional(),
+  error_code: searchText(128).optional(),
   type: z.enum(JobType).optional(),
   failed_after: timeSchema.optional().describe('Failed at this time or later.'),
   failed_before: timeSchema.optional().describe('Failed before this time.'),

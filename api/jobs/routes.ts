@@ -13,7 +13,7 @@ import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
 import { createJobSchema, groupSchema } from './create-schema.ts'
 import { attemptSchema, jobListSchema, jobRequestSchema, jobSchema } from './schema.ts'
-import { METADATA_PREFIX, searchQuery, toSearch } from './search-query.ts'
+import { METADATA_PREFIX, searchQuery, searchText, toSearch } from './search-query.ts'
 import { acceptOrRetry, replayHeaders, requirePermitted, toNewJob } from './submit.ts'
 
 const maxWaitSeconds = 60
@@ -34,7 +34,7 @@ const listQuery = z.looseObject({
   status: z.enum(JobStatus).optional(),
   type: z.enum(JobType).optional(),
   group: groupSchema.optional(),
-  lane: z.string().min(1).max(512).optional(),
+  lane: searchText(512).optional(),
   schedule: z
     .string()
     .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })

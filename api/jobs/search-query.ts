@@ -9,18 +9,29 @@ export const METADATA_PREFIX = 'metadata.'
 /** As many pairs as a job may have. */
 const MOST_PAIRS = 16
 
-/** Parameters by which jobs are searched, beside pairs of the metadata. */
-export const searchQuery = {
-  model: z
+/** A text that databases can compare: PostgreSQL takes none with NUL. */
+export const searchText = (most: number) =>
+  z
     .string()
     .min(1)
-    .max(512)
-    .optional()
-    .describe('As the client named it: `provider/model`, or an alias.'),
-  error_code: z.string().min(1).max(128).optional(),
+    .max(most)
+    .refine((text) => !text.includes('\0'), { error: 'expected a text without NUL' })
+
+/** Its billionths are a whole number of 64 bits. */
+const MOST_COST_USD = 1_000_000
+
+/** Parameters by which jobs are searched, beside pairs of the metadata. */
+export const searchQuery = {
+  model: searchText(512).optional().describe('As the client named it: `provider/model`, or an alias.'),
+  error_code: searchText(128).optional(),
   created_after: timeSchema.optional().describe('Created at this time or later.'),
   created_before: timeSchema.optional().describe('Created before this time.'),
-  min_cost_usd: z.coerce.number().min(0).optional().describe('Jobs that cost this much or more.'),
+  min_cost_usd: z.coerce
+    .number()
+    .min(0)
+    .max(MOST_COST_USD)
+    .optional()
+    .describe('Jobs that cost this much or more.'),
 }
 
 type SearchQuery = { [Name in keyof typeof searchQuery]?: z.output<(typeof searchQuery)[Name]> }
