@@ -9,6 +9,11 @@ export class DatabaseError extends Error {
   }
 }
 
+/** A caller waited long enough. The database may be there all the same. */
+export class LateAnswerError extends Error {
+  override readonly name = 'LateAnswerError'
+}
+
 /**
  * The database of finished jobs does not answer, so that what only it knows cannot be told now. Clients get 503.
  * `cause` is what it said, for the log.

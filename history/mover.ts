@@ -15,6 +15,9 @@ const BLOCK_BYTES = 8 * 1024 * 1024
 /** A job that the database does not take is tried again after this, ms. */
 const AGAIN_MS = 300_000
 
+/** Fields with a place of their own, and those that hold for the job in Redis only: `carrying` is a call under way. */
+const NOT_COPIED = new Set(['body', 'result', 'copied', 'carrying'])
+
 export type MoverSettings = {
   /** How long a job stays in Redis after its end, ms: one that failed may have to wait longer for its redrive. */
   hotMs: (status: string) => number
@@ -36,6 +39,8 @@ export function createMover(deps: {
   prefix: string
   /** Those that have jobs to copy. */
   tenants: () => string[]
+  /** Deletes a job from Redis, where it is there. */
+  removeHot: (tenant: string, id: string) => Promise<unknown>
   atRest: AtRest
   priceUsage: PriceUsage
   settings: () => MoverSettings
@@ -58,7 +63,7 @@ export function createMover(deps: {
     const { keepsContent } = settings()
     const texts: Record<string, string> = {}
     for (const [name, value] of record) {
-      if (name !== 'body' && name !== 'result' && name !== 'copied') texts[name] = clean(value.toString())
+      if (!NOT_COPIED.has(name)) texts[name] = clean(value.toString())
     }
     const resultKey = resultKeyOf(id, record)
     const calls = Object.keys(attempts).filter((name) => !name.endsWith(':end')).length
@@ -124,6 +129,8 @@ export function createMover(deps: {
     const due = await source.due(root, BLOCK)
     if (due === null) return false
     for (const id of due.deleted) {
+      // The process that noted it may have died before it came to Redis.
+      await deps.removeHot(tenant, id)
       await store.remove(root, id, now(), true)
       await source.clearDeletion(root, id)
     }

@@ -15,7 +15,8 @@ const BLOCK = 500
 
 export type HistoryStore = {
   /**
-   * Writes ended jobs of one tenant, all or none. Written again, they are the same rows, and count once. What was deleted stays so.
+   * Writes ended jobs of one tenant, all or none. Written again, they are the same rows, and count once. What was deleted stays so, and
+   * a copy of an earlier end, which comes late, changes nothing.
    *
    * @param block number of the block; see `groupCounts` of the reader
    * @param lifeMs how long after its end each is kept
@@ -32,8 +33,12 @@ export type HistoryStore = {
     now: number,
     isKnown: boolean,
   ): Promise<{ idempotencyKey: string | null } | null>
-  /** Redis has the job, and it goes on there: nothing of it is shown from here until it is saved again. */
-  reopen(root: string, ids: readonly string[], now: number): Promise<void>
+  /**
+   * Redis has the job, and it goes on there: nothing of it is shown from here until it is saved again.
+   *
+   * @param endedAt the end that it goes on from, Unix ms: a job that was saved with a later end stays
+   */
+  reopen(root: string, id: string, endedAt: number, now: number): Promise<void>
   /** Deletes jobs whose time is over, and sums of days before `firstDay`; answers how many jobs. At most some hundred at a time. */
   expire(now: number, firstDay: string): Promise<number>
 }
@@ -198,7 +203,7 @@ export function createHistoryStore(database: Database): HistoryStore {
       await database.change(root, async (trx) => {
         const known = await trx
           .selectFrom('history_jobs')
-          .select(['id', 'state', 'usage'])
+          .select(['id', 'state', 'usage', 'finished_at', 'event_count'])
           .where('root', '=', root)
           .where(
             'id',
@@ -207,7 +212,10 @@ export function createHistoryStore(database: Database): HistoryStore {
           )
           .execute()
         const before = new Map(known.map((row) => [row.id, row]))
-        const kept = jobs.filter(({ id }) => before.get(id)?.state !== RowState.deleted)
+        const kept = jobs.filter((job) => {
+          const row = before.get(job.id)
+          return row === undefined || (row.state !== RowState.deleted && !isOlder(job, row))
+        })
         if (kept.length === 0) return
         await insertJobs(
           trx,
@@ -241,13 +249,13 @@ export function createHistoryStore(database: Database): HistoryStore {
         return { idempotencyKey: key }
       }),
 
-    async reopen(root, ids, now) {
-      if (ids.length === 0) return
+    async reopen(root, id, endedAt, now) {
       await db
         .updateTable('history_jobs')
         .set({ state: RowState.open, expires_at: now + OPEN_MS })
         .where('root', '=', root)
-        .where('id', 'in', ids)
+        .where('id', '=', id)
+        .where('finished_at', '=', endedAt)
         .where('state', '=', RowState.there)
         .execute()
     },
@@ -283,6 +291,14 @@ export function createHistoryStore(database: Database): HistoryStore {
       return over.length
     },
   }
+}
+
+/** Whether the copy is of an earlier end than the row. Later ones have more events, also where Redis' clock was set back. */
+function isOlder(
+  { record, eventCount }: FinishedJob,
+  row: Pick<JobRow, 'finished_at' | 'event_count'>,
+): boolean {
+  return Number(record.finished_at) < row.finished_at && eventCount <= row.event_count
 }
 
 /** A row that says only that there is no such job. */

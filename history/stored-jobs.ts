@@ -2,14 +2,14 @@ import type { HistorySource } from '../jobs/history-source.ts'
 import type { Job } from '../jobs/job.ts'
 import { omitResult } from '../jobs/omission.ts'
 import { type JobRecord, toJob, type View } from '../jobs/record.ts'
-import { HistoryUnavailableError } from './errors.ts'
+import { HistoryUnavailableError, LateAnswerError } from './errors.ts'
 import type { Finder } from './find.ts'
 import type { JobRow } from './tables.ts'
 
 /** Bodies and results of so many jobs are read at once. */
 const CONTENTS_AT_ONCE = 50
 
-/** How long a caller waits for the database, ms. */
+/** How long a caller waits for the database unless told otherwise, ms. */
 const ANSWER_MS = 2500
 
 /** A job of the history: its row, and its record as Redis held it, with what was asked for of its contents. */
@@ -45,15 +45,17 @@ export function createStoredJobs(deps: {
   source: HistorySource
   view: (root: string) => View
   watch: DatabaseWatch
+  /** How long a caller waits for the database, ms. */
+  answerMs?: number
 }): StoredJobs {
-  const { finder, source, view, watch } = deps
+  const { finder, source, view, watch, answerMs = ANSWER_MS } = deps
 
   async function ask<T>(work: () => Promise<T>): Promise<T> {
     watch.check()
     const late = Promise.withResolvers<never>()
     const timer = setTimeout(
-      () => late.reject(new Error(`the database did not answer within ${ANSWER_MS} ms`)),
-      ANSWER_MS,
+      () => late.reject(new LateAnswerError(`the database did not answer within ${answerMs} ms`)),
+      answerMs,
     )
     try {
       const answer = await Promise.race([watch.ready().then(work), late.promise])
@@ -61,7 +63,8 @@ export function createStoredJobs(deps: {
       return answer
     } catch (error) {
       const cause = error instanceof HistoryUnavailableError ? error.cause : error
-      watch.failed(cause)
+      // One question may be slow while others are answered.
+      if (!(cause instanceof LateAnswerError)) watch.failed(cause)
       throw new HistoryUnavailableError('the history of finished jobs is not available', { cause })
     } finally {
       clearTimeout(timer)
@@ -85,8 +88,9 @@ export function createStoredJobs(deps: {
 
   async function records(root: string, ids: readonly string[], contents: Contents) {
     if (ids.length === 0) return new Map<string, StoredJob>()
-    const rows = await ask(() => finder.rows(root, ids))
-    const found = rows.map((row) => ({ row, record: toRecord(row) }))
+    const [rows, deleted] = await Promise.all([ask(() => finder.rows(root, ids)), source.deleted(root, ids)])
+    const shown = rows.filter(({ id }) => !deleted.has(id))
+    const found = shown.map((row) => ({ row, record: toRecord(row) }))
     for (let at = 0; at < found.length; at += CONTENTS_AT_ONCE) {
       await addContents(root, found.slice(at, at + CONTENTS_AT_ONCE), contents)
     }
@@ -117,8 +121,11 @@ export function createStoredJobs(deps: {
   }
 }
 
-/** `answer` names where Redis had the result; here it is part of the record, or not there. */
+/**
+ * `answer` names where Redis had the result; here it is part of the record, or not there. A call that went on when the job was copied
+ * (`carrying`) is over.
+ */
 function toRecord(row: JobRow): JobRecord {
-  const { answer: _answer, ...fields } = JSON.parse(row.record) as Record<string, string>
+  const { answer: _answer, carrying: _carrying, ...fields } = JSON.parse(row.record) as Record<string, string>
   return new Map(Object.entries(fields))
 }

@@ -2,6 +2,15 @@ import type { Database } from './database.ts'
 import { USAGE_SUMS, type UsageSums } from './tables.ts'
 
 export const USAGE_NAMES = ['day', 'tenant', 'model', 'tier', 'fair_key'] as const
+/** Sums that one question may have. All of them are read, for their order. */
+const MOST_SUMS = 10_000
+
+/** More sums than that. */
+export class TooManySumsError extends Error {
+  override readonly name = 'TooManySumsError'
+  readonly most = MOST_SUMS
+}
+
 export type UsageName = (typeof USAGE_NAMES)[number]
 
 /** Which sums are asked for. Days are UTC, `YYYY-MM-DD`, both included. */
@@ -38,7 +47,7 @@ export type UsageEntry = Partial<Record<UsageName, string | null>> &
   Record<InUsd<MoneySum>, number>
 
 /**
- * Adds up what ended jobs used.
+ * Adds up what ended jobs used. Throws `TooManySumsError`.
  *
  * @param openFairKey what a label of the rows stands for: an id, a line end, and the fair key as it was stored; null: it cannot be read
  */
@@ -66,8 +75,9 @@ export async function readUsage(
       ? query.where('root', '>=', start).where('root', '<', `${prefix}:{t;`)
       : query.where('root', '=', `${start}${tenant}}`)
   if (columns.length > 0) query = query.groupBy(columns)
-  const rows = (await query.execute()) as unknown as (Partial<Record<string, string>> &
+  const rows = (await query.limit(MOST_SUMS + 1).execute()) as unknown as (Partial<Record<string, string>> &
     Record<keyof UsageSums, unknown>)[]
+  if (rows.length > MOST_SUMS) throw new TooManySumsError(`usage has more than ${MOST_SUMS} sums`)
   // A fair key has another digest after a change of the encryption key, and the same name.
   const entries = new Map<string, UsageEntry>()
   for (const row of rows) {

@@ -68,7 +68,7 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
     return ids.map((id, at) => answers[at] ?? found.get(id) ?? null)
   }
 
-  /** Brings a failed or cancelled job back to Redis, so that it can be queued again. */
+  /** Brings a failed or cancelled job back to Redis, so that it can be queued again. The history goes on showing it until it is. */
   async function restore(tenant: string, { row, record }: StoredJob): Promise<void> {
     const root = rootOf(tenant)
     const { id, event_count: eventCount, status } = row
@@ -88,7 +88,6 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
       { id, record, attempts: JSON.parse(row.attempts), eventCount, lastEvent, costNano },
       deps.hotMs(),
     )
-    await stored.ask(() => store.reopen(root, [id], deps.now()))
   }
 
   const canRetry = ({ row, record }: StoredJob) =>
@@ -167,8 +166,8 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
 
     async statuses(tenant, ids) {
       return fillIn(ids, await jobs.statuses(tenant, ids), async (missing) => {
-        const rows = await stored.ask(() => finder.rows(rootOf(tenant), missing))
-        return new Map(rows.map(({ id, status }) => [id, status as JobStatus]))
+        const found = await stored.records(rootOf(tenant), missing, {})
+        return new Map([...found].map(([id, { row }]) => [id, row.status as JobStatus]))
       })
     },
 

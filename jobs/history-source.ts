@@ -45,6 +45,9 @@ const CLOCK_ERROR_MS = 1000
 /** Stands before the id of a job that the history has to forget. */
 const DELETE = 'delete:'
 
+/** Until then the process that noted a deletion is about to do it itself, ms. */
+const DELETE_AFTER_MS = 1000
+
 /** The side of Redis of what moves to the history and back. `root` is the tenant's. */
 export type HistorySource = {
   /** The next ended jobs that are to be copied, and deleted ones; the number of the block that they are; null: there are none. */
@@ -61,11 +64,13 @@ export type HistorySource = {
   clearDeletion(root: string, id: string): Promise<void>
   /** Of these ids, those that Redis has, and those that the history has to forget. */
   known(root: string, ids: readonly string[]): Promise<Set<string>>
+  /** Of these ids, those that the history has to forget and may still have. */
+  deleted(root: string, ids: readonly string[]): Promise<Set<string>>
   /** How many wait, and when the first of them had ended (Unix ms). */
   backlog(root: string): Promise<{ count: number; since: number | null }>
   /** The newest block that is marked as copied. */
   doneBlock(root: string): Promise<number>
-  /** False: it is there already. */
+  /** False: it is there already, or deleted. */
   restore(root: string, job: RestoredJob, hotMs: number): Promise<boolean>
 }
 
@@ -87,6 +92,11 @@ export function createHistorySource(deps: {
     const ids = await redis.lrange(`${root}:job:${id}:deliveries`, 0, -1)
     const found = await Promise.all(ids.map((delivery) => redis.hgetall(`${root}:delivery:${delivery}`)))
     return found.filter((fields) => fields.id !== undefined)
+  }
+
+  async function deleted(root: string, ids: readonly string[]): Promise<Set<string>> {
+    const scores = await Promise.all(ids.map((id) => redis.zscore(`${root}:history`, DELETE + id)))
+    return new Set(ids.filter((_id, at) => scores[at] !== null))
   }
 
   return {
@@ -134,19 +144,21 @@ export function createHistorySource(deps: {
     },
 
     async noteDeletion(root, id, now) {
-      await redis.zadd(`${root}:history`, now, DELETE + id)
+      await redis.zadd(`${root}:history`, now + DELETE_AFTER_MS, DELETE + id)
     },
 
     async clearDeletion(root, id) {
       await redis.zrem(`${root}:history`, DELETE + id)
     },
 
+    deleted,
+
     async known(root, ids) {
-      const [there, deleted] = await Promise.all([
+      const [there, gone] = await Promise.all([
         Promise.all(ids.map((id) => redis.hexists(`${root}:job:${id}`, 'status'))),
-        Promise.all(ids.map((id) => redis.zscore(`${root}:history`, DELETE + id))),
+        deleted(root, ids),
       ])
-      return new Set(ids.filter((_id, at) => there[at] === 1 || deleted[at] !== null))
+      return new Set(ids.filter((id, at) => there[at] === 1 || gone.has(id)))
     },
 
     async backlog(root) {

@@ -44,17 +44,17 @@ export function createRedrive(deps: {
   outbox: Pick<Outbox, 'dispatchById'>
   rootOf: (tenant: string) => string
   retainMs: () => number
-  /** Hears of each job that goes on, for the history, which may have it as it failed; null: there is none. */
-  onAgain: ((root: string, id: string) => void) | null
+  /** Hears of each job that goes on, for the history, which may have it as it ended then (Unix ms); null: there is none. */
+  onAgain: ((root: string, id: string, endedAt: number) => void) | null
   onError: (error: unknown, what: string) => void
 }): Redrive {
   const { redis, scripts, outbox, rootOf } = deps
 
   async function again(tenant: string, id: string, terms?: Terms): Promise<RetryAnswer> {
     const args = [id, deps.retainMs(), ...(terms ? toArguments(terms) : [])]
-    const [kind] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
+    const [kind, endedAt] = (await scripts.run('retry', rootOf(tenant), args)) as Buffer[]
     const answer = kind!.toString() as RetryAnswer
-    if (goesOn(answer)) deps.onAgain?.(rootOf(tenant), id)
+    if (goesOn(answer)) deps.onAgain?.(rootOf(tenant), id, Number(endedAt))
     // The job goes on even if the queue cannot take it now: the sweeper queues what is in the outbox.
     if (answer === 'queued') {
       await outbox.dispatchById(tenant, id).catch((error) => deps.onError(error, 'queueing a job again'))

@@ -64,8 +64,8 @@ export type Deliveries = Pick<Jobs, 'redeliver'> & {
 export type HistorySide = {
   /** A job that Redis does not have any more; null: nor has the history. */
   find(root: string, id: string): Promise<Job | null>
-  /** A job goes on in Redis that the history may have as it ended before. */
-  onAgain(root: string, id: string): void
+  /** A job goes on in Redis that the history may have as it ended before, at `endedAt` (Unix ms). */
+  onAgain(root: string, id: string, endedAt: number): void
 }
 
 type Deps = {

@@ -351,13 +351,15 @@ export function createWork(deps: {
     )
   }
 
-  const isStoredByProvider = ({ claimed, result }: Completion) =>
-    claimed.type === 'chat' && claimed.body.store === true && typeof result.id === 'string'
-
+  /** Before the answer, which tells its client the id. */
   async function rememberStored(completions: readonly Completion[]): Promise<void> {
     for (const { claimed, result } of completions) {
-      const provider = claimed.lane.slice(0, claimed.lane.indexOf('/'))
-      await providerState.remember(claimed.tenant, String(result.id), provider)
+      if (claimed.type !== 'chat' || claimed.body.store !== true || typeof result.id !== 'string') continue
+      await providerState.remember(
+        claimed.tenant,
+        result.id,
+        claimed.lane.slice(0, claimed.lane.indexOf('/')),
+      )
     }
   }
 
@@ -523,9 +525,7 @@ export function createWork(deps: {
     },
 
     async complete(completions) {
-      // Before the answer, which tells its client the id. Without a wait where there is none: vectors are kept right behind their jobs.
-      const stored = completions.filter(isStoredByProvider)
-      if (stored.length > 0) await rememberStored(stored)
+      await rememberStored(completions)
       await restore(encode(completions))
       for (const completion of completions) deps.events?.emit('job.completed', completion)
     },

@@ -10,7 +10,7 @@ import { createFinder } from '../history/find.ts'
 import { createMover } from '../history/mover.ts'
 import { createHistoryStore } from '../history/store.ts'
 import { createStoredJobs } from '../history/stored-jobs.ts'
-import { readUsage, type UsageReader } from '../history/usage.ts'
+import { readUsage, TooManySumsError, type UsageReader } from '../history/usage.ts'
 import { guardStore, watchDatabase } from '../history/watch.ts'
 import { withHistory } from '../history/with-history.ts'
 import type { ActiveTenants } from '../jobs/active-tenants.ts'
@@ -143,34 +143,47 @@ function attach(
   const find = async (root: string, id: string): Promise<Job | null> =>
     (await stored.jobs(root, [id])).get(id) ?? null
 
+  let hotJobs: Pick<Jobs, 'remove'> | null = null
+
   return {
     find,
-    onAgain(root, id) {
+    onAgain(root, id, endedAt) {
       // Until this is done, Redis is asked what it knows of the job anyway.
-      stored.ask(() => store.reopen(root, [id], now())).catch(() => {})
+      stored.ask(() => store.reopen(root, id, endedAt, now())).catch(() => {})
     },
     usage: {
       now,
-      read: (ask) =>
-        stored.ask(() =>
-          readUsage(database, { ...ask, prefix }, (root, label) => {
-            // Behind the id of the job that it was stored with.
-            const end = label.indexOf('\n')
-            return atRest.openFairKey(root, label.slice(0, end), label.slice(end + 1))
+      async read(ask) {
+        const openFairKey = (root: string, label: string) => {
+          // Behind the id of the job that it was stored with.
+          const end = label.indexOf('\n')
+          return atRest.openFairKey(root, label.slice(0, end), label.slice(end + 1))
+        }
+        // Too many sums are an answer: the database is there.
+        const answer = await stored.ask(() =>
+          readUsage(database, { ...ask, prefix }, openFairKey).catch((error: unknown) => {
+            if (error instanceof TooManySumsError) return error
+            throw error
           }),
-        ),
+        )
+        if (answer instanceof TooManySumsError) throw answer
+        return answer
+      },
     },
-    inFrontOf: (hot) =>
-      withHistory({
+    inFrontOf(hot) {
+      hotJobs = hot
+      return withHistory({
         ...{ jobs: hot, redis, source, store, finder, stored, view, prefix, now },
         hotMs: () => hotMs('failed'),
         showDelivery: readDelivery as (fields: Record<string, string>) => never,
         touch: active.touch,
-      }),
+      })
+    },
     createTasks(maintained, onFailure) {
       const mover = createMover({
         ...{ source, store, prefix, atRest, priceUsage, now, onFailure },
         tenants: () => maintained.maintenance.watch.take('history'),
+        removeHot: async (tenant, id) => hotJobs?.remove(tenant, id),
         settings: () => ({
           hotMs,
           lifeMs: Math.min(config().jobs.retain, settings.keep),

@@ -1,4 +1,4 @@
-import { USAGE_NAMES, type UsageEntry } from '../../history/usage.ts'
+import { TooManySumsError, USAGE_NAMES, type UsageEntry } from '../../history/usage.ts'
 import { readActing, tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
@@ -32,7 +32,7 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         summary: 'Add up what was used and paid',
         description:
           'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, any other its own. ' +
-          'Needs a `history`. `Accept: text/csv` gives a table.',
+          'Needs a `history`. `Accept: text/csv` gives a table. 10,000 rows at the most, over all pages.',
         querystring: usageQuery,
         response,
       },
@@ -49,7 +49,9 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
       const { from, to } = readRange(range, usage.now())
       const tenant = tenantOf(request)
       const seesAll = tenant.scopes.includes('admin') && readActing(request) === null
-      const entries = await usage.read({ tenant: seesAll ? null : tenant.name, by, from, to })
+      const entries = await usage
+        .read({ tenant: seesAll ? null : tenant.name, by, from, to })
+        .catch(refuseTooMany)
       const first = Number(after ?? 0)
       const page = entries.slice(first, first + limit)
       const hasMore = entries.length > first + page.length
@@ -69,6 +71,16 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         ...{ from, to },
       })
     },
+  )
+}
+
+function refuseTooMany(error: unknown): never {
+  if (!(error instanceof TooManySumsError)) throw error
+  const most = error.most.toLocaleString('en')
+  throw new ApiError(
+    'invalid_request',
+    `query.by: these are more than ${most} rows; name fewer in \`by\`, or a shorter time in \`from\` and \`to\``,
+    { param: 'query.by' },
   )
 }
 

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 id  2 hot ms  3 what it cost (billionths)  4 how many events it had  5 its last event (JSON)
 --       6 how many fields its attempts have  7… names and values of these, then those of its record
--- Answer 'restored' | 'there'
+-- Answer 'restored' | 'there' | 'deleted', as the history has not heard yet
 -- Invariant: as history-mark.lua says of a job that the history has.
 
 -- The lengths of lists of arguments that Lua passes on at once.
@@ -10,6 +10,7 @@ local MOST = 2000
 
 local id = ARGV[1]
 if redis.call('EXISTS', job_key(id)) == 1 then return 'there' end
+if redis.call('ZSCORE', root .. ':history', 'delete:' .. id) then return 'deleted' end
 local attempts = tonumber(ARGV[6])
 for i = 7, 6 + 2 * attempts, 2 do redis.call('HSET', job_key(id) .. ':attempts', ARGV[i], ARGV[i + 1]) end
 for i = 7 + 2 * attempts, #ARGV, 2 do redis.call('HSET', job_key(id), ARGV[i], ARGV[i + 1]) end

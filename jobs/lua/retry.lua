@@ -6,7 +6,7 @@
 --       3 when it failed, as the caller saw it  4 how long after that, ms  5 most redrives  6 most open jobs of the
 --       tenant  7 budget in USD a UTC day ('' no limit)
 -- Answer {'none'} | {'not_retryable'} | {'not_due'} | {'queue_full'} | {'budget_exhausted'}
---         | {'queued', entry number} | {'shared'} | {'hit'} | {'running'}
+--         | {'queued', end} | {'shared', end} | {'hit', end} | {'running', end}; end: when it had ended (Unix ms), for the history
 
 local id = ARGV[1]
 local job = load(id)
@@ -41,6 +41,7 @@ if ARGV[3] then
   if why then return { why } end
   redis.call('HINCRBY', job_key(id), 'redrives', 1)
 end
+local ended_at = keeps_history and redis.call('HGET', job_key(id), 'finished_at') or ''
 take_out(root .. ':expiry', id)
 if keeps_history then take_out(root .. ':history', id) end
 redis.call('HDEL', job_key(id), 'error', 'finished_at', 'deadline', 'carrying', 'lost')
@@ -57,17 +58,17 @@ redis.call('HSET', job_key(id), 'status', status, 'attempts', job.carrying and 1
 index(job, status)
 -- New readers of the job's stream must ignore the events before this one.
 redis.call('HSET', job_key(id), 'run_from', emit(job, 'job.queued') - 1)
-if job.carrying then return { 'running' } end
+if job.carrying then return { 'running', ended_at } end
 
 local way, found = claim(id, job.hash, job.cache_mode, true, patience_of(job), job.fair)
 if way == 'hit' then
   finish(job, 'completed', tonumber(ARGV[2]), free_fields(found, 'hit'), nil, found.text)
-  return { 'hit' }
+  return { 'hit', ended_at }
 end
 if way == 'follow' then
   follow(job, found)
-  return { 'shared' }
+  return { 'shared', ended_at }
 end
 redis.call('HSET', job_key(id), 'cache', job.cache_mode == 'off' and 'off' or 'miss')
 request_entry(job)
-return { 'queued', job.entries }
+return { 'queued', ended_at }

@@ -93,7 +93,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
   test('forgets jobs when their time is over, with all that belongs to them, and old sums', async () => {
     const root = 'p:{t:expiry}'
     await store.save(root, 1, [job('job_1', { group: 'g' }), job('job_2', { group: 'h' })], 1000)
-    await store.reopen(root, ['job_2'], AT)
+    await store.reopen(root, 'job_2', AT, AT)
     await store.expire(AT + 1000, '2026-11-01')
     expect(await finder.groups(root, 9, null)).toEqual([{ group: 'h', at: AT }])
     expect((await finder.contents(root, ['body:job_1', 'body:job_2'])).size).toBe(1)

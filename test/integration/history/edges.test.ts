@@ -1,0 +1,213 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { searchQuery } from '../../../api/jobs/search-query.ts'
+import { openDatabase } from '../../../history/database.ts'
+import { HistoryUnavailableError } from '../../../history/errors.ts'
+import { createFinder } from '../../../history/find.ts'
+import { migrate } from '../../../history/migrate.ts'
+import { createHistoryStore } from '../../../history/store.ts'
+import { createStoredJobs } from '../../../history/stored-jobs.ts'
+import { USAGE_SUMS } from '../../../history/tables.ts'
+import { TooManySumsError } from '../../../history/usage.ts'
+import { watchDatabase } from '../../../history/watch.ts'
+import { createHistorySource } from '../../../jobs/history-source.ts'
+import { createScripts } from '../../../jobs/scripts.ts'
+import { openHistory } from '../../../services/history.ts'
+import { newJob, openTestStore, success, TENANT } from '../../helpers/store.ts'
+
+let folder: string
+let count = 0
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sluice-history-'))
+})
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+/** Jobs over Redis and SQLite. `move` copies what ended; `forget` lets Redis forget what was copied. */
+async function open() {
+  const store = await openTestStore()
+  const { redis, root, prefix, atRest } = store
+  const url = `sqlite:${join(folder, `${count++}.db`)}`
+  const settings = {
+    history: { url, keep: 86_400_000, content: 'full' },
+    ...{ jobs: { hot: 0, retain: 3_600_000 }, redrive: [], providers: {}, lanes: {}, models: {} },
+  }
+  const closers: (() => Promise<unknown>)[] = []
+  const opened = openHistory(
+    {
+      config: { current: () => settings },
+      log: pino({ level: 'silent' }),
+      metrics: { history: { watch() {}, onMoved() {} } },
+    } as never,
+    { add: (_name: string, close: () => Promise<unknown>) => closers.push(close) } as never,
+  )
+  onTestFinished(async () => {
+    for (const close of closers) await close()
+  })
+  const scripts = createScripts(redis, undefined, undefined, true)
+  const history = opened!.attach({
+    ...{ redis, scripts, prefix, atRest, now: Date.now, active: { touch() {} } },
+    config: () => settings as never,
+  })
+  const jobs = history.inFrontOf(store.openJobs({ scripts, history }))
+  const failures: unknown[] = []
+  const watch = { take: () => [TENANT] }
+  const [mover] = history.createTasks({ maintenance: { watch } } as never, ({ error }) =>
+    failures.push(error),
+  )
+  const move = async () => {
+    await mover!.run(new AbortController().signal)
+    expect(failures).toEqual([])
+  }
+  const forget = () => scripts.run('retire', root, [100])
+  const database = openDatabase(url)
+  await migrate(database)
+  closers.push(() => database.close())
+  const source = createHistorySource({ redis, scripts, answers: null as never, now: Date.now })
+  const key = (id: string) => `${root}:job:${id}`
+
+  const limits = { maxQueued: 100, requestsPerMinute: null, budgetUsdPerDay: 1 }
+  async function create(text: string, runAt: number | null = Date.now() + 3_600_000): Promise<string> {
+    const outcome = await jobs.create(newJob({ runAt, limits, estimateUsd: 0.6 }, text))
+    return (outcome as { job: { id: string } }).job.id
+  }
+  /** A cancelled job that only the history has. */
+  async function createCold(text: string): Promise<string> {
+    const id = await create(text)
+    await jobs.cancel(TENANT, id)
+    await move()
+    await forget()
+    expect(await redis.exists(key(id))).toBe(0)
+    return id
+  }
+  return { ...store, scripts, history, jobs, move, forget, database, source, key, create, createCold }
+}
+
+test('a job whose retry is refused stays in the history', async () => {
+  const { jobs, redis, key, forget, createCold, create, database, root } = await open()
+  const id = await createCold('one')
+  const other = await create('two')
+  expect(await jobs.retry(TENANT, id)).toMatchObject({ kind: 'budget_exhausted' })
+  await expect
+    .poll(async () => {
+      await forget()
+      return redis.exists(key(id))
+    })
+    .toBe(0)
+  expect(await jobs.get(TENANT, id)).toMatchObject({ status: 'cancelled' })
+  await jobs.cancel(TENANT, other)
+  expect(await jobs.retry(TENANT, id)).toMatchObject({ kind: 'retried' })
+  await expect.poll(() => createFinder(database).rows(root, [id])).toEqual([])
+})
+
+test('a job that ended again is not hidden by the retry before, nor by an older copy', async () => {
+  const { jobs, history, root, move, forget, createCold, database } = await open()
+  const id = await createCold('one')
+  const finder = createFinder(database)
+  const [old] = await finder.rows(root, [id])
+  await jobs.retry(TENANT, id)
+  await expect.poll(() => finder.rows(root, [id])).toEqual([])
+  await jobs.cancel(TENANT, id)
+  await move()
+  await forget()
+  history.onAgain(root, id, old!.finished_at)
+  await createHistoryStore(database).save(
+    root,
+    1,
+    [
+      {
+        ...{ id, record: JSON.parse(old!.record), body: null, result: null, attempts: {}, deliveries: [] },
+        ...{ eventCount: old!.event_count, schedule: null, usage: JSON.parse(old!.usage) },
+      },
+    ],
+    3_600_000,
+  )
+  const [row] = await finder.rows(root, [id])
+  expect(row!.finished_at).toBeGreaterThan(old!.finished_at)
+  expect(await jobs.get(TENANT, id)).toMatchObject({ status: 'cancelled' })
+})
+
+test('a call that went on when a job was copied is not its own after a retry', async () => {
+  const { jobs, redis, key, create, move } = await open()
+  const id = await create('one')
+  await jobs.cancel(TENANT, id)
+  await redis.hset(key(id), 'carrying', '1')
+  await move()
+  await redis.del(key(id))
+  expect(await jobs.retry(TENANT, id)).toMatchObject({ kind: 'retried', job: { status: 'queued' } })
+})
+
+test('what is to be deleted is shown no more, and the mover deletes it everywhere', async () => {
+  const { jobs, source, redis, root, key, move, create, createCold, database } = await open()
+  const id = await createCold('one')
+  const still = await create('two')
+  for (const one of [id, still]) await source.noteDeletion(root, one, Date.now())
+  expect(await jobs.get(TENANT, id)).toBeNull()
+  expect(await jobs.statuses(TENANT, [id])).toEqual([null])
+  expect(await jobs.retry(TENANT, id)).toBeNull()
+  const restored = { id, record: new Map([['status', 'failed']]), attempts: {}, eventCount: 1 }
+  expect(await source.restore(root, { ...restored, lastEvent: '{}', costNano: 0 }, 1000)).toBe(false)
+  for (const one of [id, still]) await redis.zadd(`${root}:history`, 0, `delete:${one}`)
+  await move()
+  expect(await redis.zcard(`${root}:history`)).toBe(0)
+  expect(await redis.exists(key(still))).toBe(0)
+  expect(await createFinder(database).rows(root, [id])).toEqual([])
+})
+
+test('a cost that is known after the end comes to the history', async () => {
+  const { jobs, openWork, scripts, start, create, move, forget } = await open()
+  const id = await create('one', null)
+  const { claimed } = await start()
+  await jobs.cancel(TENANT, id)
+  await move()
+  await openWork({ scripts }).complete([{ claimed, end: success, result: {}, usage: null, costUsd: 0.5 }])
+  await move()
+  await forget()
+  expect(await jobs.get(TENANT, id)).toMatchObject({ status: 'cancelled', cost_usd: 0.5 })
+})
+
+test('usage of very many rows is refused, by the database', async () => {
+  const { history, database, root } = await open()
+  const columns = ['root', 'day', 'model', 'tier', 'fair_key', 'fair_label'] as const
+  await database.change(root, (trx) =>
+    database.insertMany(trx, {
+      table: 'history_usage',
+      columns: [
+        ...columns.map((name) => [name, 'text'] as const),
+        ...USAGE_SUMS.map((n) => [n, 'bigint'] as const),
+      ],
+      rows: Array.from({ length: 10_001 }, (_, at) => [
+        ...[root, '2026-11-30', `m/${at}`, '', '', ''],
+        ...USAGE_SUMS.map(() => 1),
+      ]),
+      conflict: '',
+    }),
+  )
+  const read = (by: ('model' | 'day')[]) =>
+    history.usage.read({ tenant: TENANT, by, from: '2026-11-01', to: '2026-11-30' })
+  await expect(read(['model'])).rejects.toThrow(TooManySumsError)
+  expect(await read(['day'])).toMatchObject([{ jobs: 10_001 }])
+})
+
+test('one slow question is no outage', async () => {
+  const { database } = await open()
+  let downs = 0
+  const watch = watchDatabase({ database, onMigrated() {}, onDown: () => downs++, onUp() {} })
+  const stored = createStoredJobs({ finder: createFinder(database), watch, answerMs: 200 } as never)
+  await stored.ask(async () => 1)
+  await expect(stored.ask(() => new Promise(() => {}))).rejects.toThrow(HistoryUnavailableError)
+  expect([await stored.ask(async () => 2), downs]).toEqual([2, 0])
+})
+
+test.each([
+  ['min_cost_usd', '1e10'],
+  ['min_cost_usd', '-1'],
+  ['model', 'a\0b'],
+  ['error_code', '\0'],
+])('the search for %s = %j is refused', (name, value) => {
+  const { error } = z.object(searchQuery).safeParse({ [name]: value })
+  expect(error?.issues.map(({ path }) => path)).toEqual([[name]])
+})
