@@ -351,15 +351,13 @@ export function createWork(deps: {
     )
   }
 
-  /** Before the answer, which tells its client the id. */
+  const isStoredByProvider = ({ claimed, result }: Completion) =>
+    claimed.type === 'chat' && claimed.body.store === true && typeof result.id === 'string'
+
   async function rememberStored(completions: readonly Completion[]): Promise<void> {
     for (const { claimed, result } of completions) {
-      if (claimed.type !== 'chat' || claimed.body.store !== true || typeof result.id !== 'string') continue
-      await providerState.remember(
-        claimed.tenant,
-        result.id,
-        claimed.lane.slice(0, claimed.lane.indexOf('/')),
-      )
+      const provider = claimed.lane.slice(0, claimed.lane.indexOf('/'))
+      await providerState.remember(claimed.tenant, String(result.id), provider)
     }
   }
 
@@ -525,7 +523,9 @@ export function createWork(deps: {
     },
 
     async complete(completions) {
-      await rememberStored(completions)
+      // Before the answer, which tells its client the id. Without a wait where there is none: vectors are kept right behind their jobs.
+      const stored = completions.filter(isStoredByProvider)
+      if (stored.length > 0) await rememberStored(stored)
       await restore(encode(completions))
       for (const completion of completions) deps.events?.emit('job.completed', completion)
     },

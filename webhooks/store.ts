@@ -101,7 +101,7 @@ export type WebhookStore = {
   list(tenant: string, jobId: string): Promise<WebhookDeliveryView[]>
   /**
    * Makes a delivery due at once, with a fresh schedule and the same id. One that is being sent is sent again
-   * afterwards. Null: the tenant has no such delivery.
+   * afterwards. Null: the tenant has no such delivery. Those that tell the operations of a budget are not the tenant's.
    */
   redeliver(tenant: string, deliveryId: string): Promise<WebhookDeliveryView | null>
 }

@@ -6,6 +6,7 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, checkId, idPatterns, notFound } from '../errors.ts'
 import { groupEntrySchema, groupSummarySchema } from '../jobs/schema.ts'
+import { refuseWithoutMemory } from '../jobs/submit.ts'
 import { budgetUsageSchema } from '../schemas/budgets.ts'
 import { errorResponses, listSchema, pageQuery } from '../schemas/common.ts'
 
@@ -140,6 +141,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       const { group } = request.params
       const { body } = request
       const budgets = 'budgets' in body ? body.budgets : [body]
+      await refuseWithoutMemory(deps)
       return toBudgetAnswer(group, await deps.budgets.setOfGroup(name, group, budgets))
     },
   )

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { StorageFullError } from '../../files/files.ts'
-import type { JsonObject, JsonValue } from '../../lib/json.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import { tenantOf } from '../auth.ts'
 import type { RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
@@ -8,16 +8,13 @@ import { openForm } from '../files/form-reader.ts'
 import { storageFull } from '../files/storage-full.ts'
 import { refuseWithoutMemory } from '../jobs/submit.ts'
 import { refuseEncodings } from '../json-body.ts'
+import { createFormBody } from './form-body.ts'
 
 /** What files of requests are for. */
 const INPUT_PURPOSE = 'job_input'
 
 /** OpenAI takes 16 pictures and a mask; fields may hold samples of voices as data URLs. */
 const LIMITS = { files: 17, fields: 128, parts: 160, fieldSize: 1024 * 1024, headerPairs: 32 }
-
-/** Members that forms write as text, and bodies as something else. */
-const NUMBERS = new Set(['n', 'temperature', 'partial_images', 'output_compression', 'speed', 'seed'])
-const FLAGS = new Set(['stream'])
 
 /** A form as the body that it stands for: its files are stored, and named by their ids. */
 export type ReadForm = {
@@ -28,8 +25,8 @@ export type ReadForm = {
 }
 
 /**
- * Reads a request's form as it arrives, and stores its files under the tenant. Throws what `openForm` throws, and `storage_full`;
- * then nothing stays.
+ * Reads a request's form as it arrives, and stores its files under the tenant. Its fields may be as large together as a JSON body. Throws what
+ * `openForm` and `createFormBody` throw, and `storage_full`; then nothing stays.
  *
  * @param members that hold files; a text in one is the id of a file that is there already
  */
@@ -42,7 +39,7 @@ export async function readMediaForm(
   await refuseWithoutMemory(deps)
   const tenant = tenantOf(request).name
   const stored: string[] = []
-  const values = new Map<string, JsonValue>()
+  const body = createFormBody(members, limits.bodyBytes)
   const discard = async () => {
     await Promise.all(stored.map((id) => deps.files.remove(tenant, id)))
   }
@@ -54,25 +51,10 @@ export async function readMediaForm(
     limits: LIMITS,
   })
 
-  function add(name: string, value: JsonValue): void {
-    const [, list] = /^(.+)\[\d*\]$/.exec(name) ?? []
-    if (list !== undefined) {
-      const known = values.get(list)
-      values.set(list, [...(Array.isArray(known) ? known : known === undefined ? [] : [known]), value])
-      return
-    }
-    const [, object, member] = /^([^[]+)\[([^\]]+)\]$/.exec(name) ?? []
-    if (object !== undefined && member !== undefined) {
-      values.set(object, { ...(values.get(object) as JsonObject | undefined), [member]: value })
-    } else if (members.includes(name) && values.has(name)) {
-      values.set(name, [values.get(name)!, value].flat())
-    } else values.set(name, value)
-  }
-
   try {
     for (let part = await form.next(); part !== null; part = await form.next()) {
       if (part.kind === 'field') {
-        add(part.name, readField(part.name, part.value))
+        body.addField(part.name, part.value)
         continue
       }
       const member = part.name.replace(/\[\d*\]$/, '')
@@ -90,9 +72,9 @@ export async function readMediaForm(
       const file = await deps.files.create(tenant, describe, watched.content)
       stored.push(file.id)
       watched.keep(file)
-      add(part.name, file.id)
+      body.addFile(part.name, file.id)
     }
-    return { body: Object.fromEntries(values), files: stored, discard }
+    return { body: body.toBody(), files: stored, discard }
   } catch (fault) {
     await discard().catch((error) => request.log.warn({ err: error }, 'removing the files of a request'))
     throw fault instanceof StorageFullError ? storageFull(fault) : fault
@@ -102,11 +84,3 @@ export async function readMediaForm(
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
-
-/** A field's text as what a JSON body would have. */
-function readField(name: string, value: string): JsonValue {
-  const member = name.split('[')[0]!
-  if (FLAGS.has(member) && (value === 'true' || value === 'false')) return value === 'true'
-  const isNumber = NUMBERS.has(member) || name.startsWith('chunking_strategy[')
-  return isNumber && /^-?\d+(?:\.\d+)?$/.test(value) ? Number(value) : value
-}

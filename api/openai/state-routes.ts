@@ -10,6 +10,7 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, notFound } from '../errors.ts'
+import { refuseWithoutMemory } from '../jobs/submit.ts'
 import { passOn } from './pass-on.ts'
 import { looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
 
@@ -139,6 +140,7 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
     async (request, reply) => {
       const { name: tenant } = tenantOf(request)
       const provider = chooseProvider(request)
+      await refuseWithoutMemory(deps)
       const answer = await stateRequests.ask({
         ...{ provider, method: 'POST', path: '/conversations', search: '' },
         body: stringifyJson((request.body ?? {}) as JsonObject),
@@ -201,16 +203,14 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
         ...(method === 'POST' ? { body: z.looseObject({}) } : {}),
         response: describe(answer),
       },
-      handler: async (request, reply) => handle(request, reply, root, what, method),
+      handler: async (request, reply) => handle(request, reply, { root, what, method, path }),
     })
   }
 
   async function handle(
     request: FastifyRequest,
     reply: FastifyReply,
-    root: string,
-    what: string,
-    method: StateRoute['method'],
+    { root, what, method, path }: { root: string; what: string } & Pick<StateRoute, 'method' | 'path'>,
   ): Promise<FastifyReply> {
     const { name: tenant } = tenantOf(request)
     const { id, item } = request.params as { id: string; item?: string }
@@ -220,10 +220,11 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
       throw new ApiError('not_found', notKnown.replace('%', what))
     }
     if (item !== undefined && !isStateId(item)) throw notFound('item')
-    const [path = '', search = ''] = request.url.split('?')
+    const mark = request.url.indexOf('?')
     const answer = await stateRequests.ask({
-      ...{ provider, method, search: search === '' ? '' : `?${search}` },
-      path: `${root}/${id}${path.slice(`/v1${root}/${id}`.length)}`,
+      ...{ provider, method, search: mark === -1 ? '' : request.url.slice(mark) },
+      // Not as the client wrote it: ids may come percent-encoded.
+      path: `${root}/${id}${item === undefined ? path : path.replace(':item', item)}`,
       body: method === 'POST' ? stringifyJson(request.body as JsonObject) : null,
       signal: abortOnDisconnect(reply),
     })

@@ -119,7 +119,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
         summary: 'Delete a tenant and its keys',
         description:
           'Refused while it has open jobs, flows or batches, or schedules. What has ended stays until `jobs.retain` is over, and is seen again ' +
-          'by a tenant that is made under the same name.',
+          'by a tenant that is made under the same name. Rows of its usage stay in the history until `history.keep` is over.',
         params: nameParams,
         response: {
           200: z.object({ name: z.string(), object: z.literal('tenant'), deleted: z.literal(true) }),

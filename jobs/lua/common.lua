@@ -611,7 +611,8 @@ end
 
 -- Gives parked jobs their entries, as many as may have one now.
 function fair.release_lane(one, lane)
-  local room = math.min(fair.room(one, lane), fair.left)
+  -- Of each key and lane one at least: nothing else would release the others.
+  local room = math.min(fair.room(one, lane), math.max(fair.left, 1))
   if room < 1 then return end
   local popped = redis.call('ZPOPMIN', one.key .. ':' .. lane, room)
   for i = 1, #popped, 2 do

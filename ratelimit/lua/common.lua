@@ -76,7 +76,7 @@ local function addressBucket(number)
     },
     requestsPerDay = tonumber(ARGV[arg + 5]), concurrency = tonumber(ARGV[arg + 6]),
     isAuto = isAuto, headroom = headroom,
-    source = SOURCES[number - COMMON],
+    source = SOURCES[number - COMMON], isShared = number > 1 and number <= COMMON,
     window = ms, burst = 100, saved = max(100, min(1000, ms / 10)), jitter = min(50, ms / 20),
     -- Set later. A member that is named here costs no growth of the table.
     state = false, now = 0, limits = false, isUntouched = false, closedSlice = false,
@@ -287,8 +287,8 @@ end
 -- A bucket that was to be deleted (forget.lua) and is used again keeps its keys.
 local function saveBucket(b)
   local state = b.state
-  if b.source then
-    -- Names of sources change: what one leaves behind ends by itself.
+  if b.source or b.isShared then
+    -- Names of sources and of shared limits change: what one leaves behind ends by itself.
     state.leaving = nil
     local till = max(state.pausedUntil, state.shut and state.shut.till or 0)
     local ttl = string.format('%.0f', floor(max(DAY_MS, till - b.now)) + HOUR_MS)

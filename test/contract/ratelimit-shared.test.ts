@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Lane, LaneLimits } from '../../config/lanes.ts'
-import type { Gate } from '../../ratelimit/gate.ts'
+import { closeRedis, createRedis } from '../../lib/redis.ts'
+import { createGate, type Gate } from '../../ratelimit/gate.ts'
+import { keysOf, testRedis } from '../helpers/redis.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 import { createRandom, findFullestWindow, runTraffic } from './ratelimit-traffic.ts'
 
@@ -155,4 +157,23 @@ describe.each([
     clock.now += 1001
     expect((await gate.take(lane, [callOf(10), callOf(10)])).permits).toHaveLength(2)
   })
+})
+
+it('what a shared limit leaves behind when it is renamed or removed ends by itself', async ({
+  expect,
+  onTestFinished,
+}) => {
+  const place = testRedis()
+  const redis = createRedis({ ...place, role: 'bullmq', name: 'test-gate' })
+  onTestFinished(() => closeRedis(redis))
+  const { prefix } = place
+  const gate = createGate({ redis, prefix, random: () => 0 })
+  const [lane] = lanesSharing({ requests_per_day: 100 }, {}) as [Lane]
+  const [first, second] = await drain(gate, lane)
+  await gate.settle(lane, [{ permit: first!, actual: callOf(100) }])
+  expect(second).toBeDefined()
+  await gate.resume(lane)
+  const shared = (await keysOf(redis, `${prefix}:*`)).filter((key) => key.includes(':shared:family:'))
+  expect(shared.length).toBeGreaterThanOrEqual(3)
+  for (const key of shared) expect(await redis.pttl(key), key).toBeGreaterThan(24 * 60 * 60 * 1000)
 })

@@ -88,8 +88,8 @@ const wrong = [
     "await client.submit({ type: 'chat', body: { model: 'a/b', messages: [] }, priorty: 'high' })",
     "'priorty'",
   ],
-  ["await client.submit({ type: 'chat', body: { messages: [] } })", "'model'"],
-  ["await client.submit({ type: 'image', body: { model: 'a/b' } })", '"image"'],
+  ["await client.submit({ type: 'chat', body: { messages: [] } })", 'model'],
+  ["await client.submit({ type: 'song', body: { model: 'a/b' } })", '"song"'],
   ['job.result.choices', 'possibly'],
 ] as const
 

@@ -122,7 +122,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:durable:\w+(:values)?$/, null, 'its place in `expiry`, below'],
   [/^T:durables$/, null, 'holds what is there'],
   [/^G:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
-  [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane or a shared limit'],
+  [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane'],
   [/^L:(bucket|permits|records|ledger:window|ledger:day)$/, 2 * HOUR, 'as an earlier release kept them'],
   [/^L:(fair|latencies)$/, null, 'one of a lane'],
   [/^L:key-turns:\w+:\w+$/, null, 'one of a lane'],

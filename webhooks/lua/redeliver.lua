@@ -2,7 +2,7 @@
 --
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id
--- Answer 1 | 0 (there is none)
+-- Answer 1 | 0 (there is none, or it tells the operations of a budget: the tenant does not see those, see jobs/lua/common.lua)
 -- Invariant: a delivery that is being sent is not sent a second time in parallel, but once more afterwards
 -- ('again').
 
@@ -10,7 +10,8 @@ local root, id = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local key = root .. ':delivery:' .. id
-if redis.call('EXISTS', key) == 0 then return 0 end
+local job = redis.call('HGET', key, 'job_id')
+if not job or string.sub(job, 1, 7) == 'budget_' then return 0 end
 if tonumber(redis.call('HGET', key, 'lease') or 0) > now then
   redis.call('HSET', key, 'again', '1')
   return 1

@@ -68,7 +68,7 @@ describe('POST /v1/jobs/retry', () => {
 
   it.each([
     [{ failed_after: 'yesterday' }, 'failed_after'],
-    [{ type: 'image' }, 'type'],
+    [{ type: 'song' }, 'type'],
     [{ dry_run: 'yes' }, 'dry_run'],
     [{ limit: 100_001 }, 'limit'],
     [{ status: 'failed' }, 'status'],

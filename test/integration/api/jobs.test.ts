@@ -228,6 +228,7 @@ describe('what belongs to a job', () => {
       status: null,
       error_code: null,
       tier: 'standard',
+      source: null,
       served_tier: null,
       usage: null,
       usage_is_estimate: false,
@@ -278,6 +279,7 @@ describe('what belongs to a job', () => {
     await createId(uniqueJob({ group: 'g' }))
     await api.worker.finish(await createId(uniqueJob({ group: 'g' })), { costUsd: 0.5 })
     expect((await get('/v1/groups/g')).json()).toEqual({
+      budgets: [],
       group: 'g',
       total: 2,
       counts: { scheduled: 0, queued: 1, running: 0, completed: 1, failed: 0, cancelled: 0 },

@@ -62,6 +62,8 @@ it('new work is refused while the memory of Redis is short, what was accepted is
     await bulk(api),
     await upload(api),
     await batch(api, file),
+    await api.app.inject({ method: 'PUT', url: '/v1/groups/night/budget', payload: { usd: 1 } }),
+    await api.app.inject({ method: 'POST', url: '/v1/conversations', payload: {} }),
   ]) {
     expect(refused.statusCode).toBe(503)
     expect(refused.headers['retry-after']).toBe('5')

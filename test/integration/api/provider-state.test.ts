@@ -146,6 +146,18 @@ it('ids lead nowhere else at the provider', async () => {
   expect(asked()).toEqual([])
 })
 
+it('ids that come percent-encoded lead to the same thing', async () => {
+  const id = await createConversation()
+  upstream.script = (_call, response) => answer(response, 200, { object: 'list', data: [] })
+  const headers = { authorization: `Bearer ${acmeKey}` }
+  const encoded = id.replace('conv', '%63%6fnv')
+  for (const path of [encoded, `${encoded}/items?limit=2&after=a%3Fb`, `${encoded}/items/m%73g_1`]) {
+    expect((await fetch(`${url}/v1/conversations/${path}`, { headers })).status, path).toBe(200)
+  }
+  const at = `/v1/conversations/${id}`
+  expect(asked()).toEqual([`GET ${at}`, `GET ${at}/items?limit=2&after=a%3Fb`, `GET ${at}/items/msg_1`])
+})
+
 it('errors of the provider come back with their status, without keys; none at all is a bad gateway', async () => {
   const id = await createConversation()
   upstream.script = (_call, response) =>

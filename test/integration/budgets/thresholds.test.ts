@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { Webhook } from 'standardwebhooks'
 import { expect, it, onTestFinished } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import { until } from '../../helpers/store.ts'
 import { answer, completion } from '../../helpers/upstream.ts'
 import { openBudgetHouse } from './house.ts'
@@ -84,4 +85,18 @@ it('tells of a budget at 80 % and at its end, once each: as events, and to the o
   )
   const ofGroup = await house.events('event=budget.warning,budget.exhausted&group=night', 2)
   expect(ofGroup.every(({ data }) => (data.budget as JsonObject).owner === 'group')).toBe(true)
+
+  // The address of the operations is none of the tenant's business, though its ids can be guessed.
+  const deliveries = await keysOf(house.redis, `${house.root}:delivery:whd_budget*`)
+  expect(deliveries).toHaveLength(5)
+  for (const key of deliveries) {
+    const id = key.slice(`${house.root}:delivery:`.length)
+    const again = await house.post(`/v1/deliveries/${id}/redeliver`, {})
+    expect(again.status).toBe(404)
+    expect(await again.text()).not.toContain(url)
+    expect(await house.redis.hget(key, 'status')).toBe('delivered')
+    const job = await house.redis.hget(key, 'job_id')
+    const list = await house.get(`/v1/jobs/${job}/deliveries`)
+    expect(list).toMatchObject({ error: { code: 'not_found' } })
+  }
 })

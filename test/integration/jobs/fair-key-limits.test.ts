@@ -230,6 +230,24 @@ it('a limit that is lifted lets the parked jobs go', async () => {
   await close()
 })
 
+it('a key whose jobs wait is not forgotten where another one has used up what a script lets go', async () => {
+  const { store, claim, close } = await openWorker({})
+  const keys = ['ann', 'bob']
+  for (const key of keys) await submit(store, ofKey(key, { maxRunning: 1 }), `${key} first`)
+  const parked = keys.flatMap((key) =>
+    Array.from({ length: 102 }, (_, at) => newJob(ofKey(key, { maxRunning: 1 }), `${key} ${at}`)),
+  )
+  await store.jobs.createMany(parked)
+  // The limit is lifted with the start of the two that run, in one script.
+  let count = (await claim(LANE, 2)).length
+  expect(count).toBe(2)
+  await until(async () => {
+    count += (await claim(LANE, 16)).length
+    return count === 206
+  })
+  await close()
+})
+
 it('open jobs of a key are counted apart from those of the tenant', async () => {
   const { store, claim, end, close } = await openWorker({ maxQueued: 2 })
   const create = (key: string, text: string) => store.jobs.create(newJob(ofKey(key, { maxQueued: 2 }), text))
