@@ -28,6 +28,7 @@ const WITHOUT_UPKEEP = new Set<ScriptName>([
   'tenant-stats',
   'select',
   'models',
+  'submission',
 ])
 
 /**

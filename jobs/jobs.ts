@@ -330,6 +330,8 @@ export type Jobs = {
   follow(tenant: string, id: string, cursor: string, signal: AbortSignal): Promise<Following | null>
   /** The same for a group; ends when every job of the group is terminal. */
   followGroup(tenant: string, group: string, cursor: string, signal: AbortSignal): Promise<Following | null>
+  /** Counts a request that is no job among the submissions of its tenant. Ms until there is room for it; 0: it is counted. */
+  takeSubmission(tenant: string, perMinute: number): Promise<number>
   deliveries(tenant: string, jobId: string): Promise<Delivery[] | null>
   redeliver(tenant: string, deliveryId: string): Promise<Delivery | null>
 }

@@ -28,6 +28,7 @@ const NAMES = [
   'select',
   'regroup',
   'models',
+  'submission',
   'history-due',
   'history-mark',
   'history-restore',

@@ -430,6 +430,9 @@ export function createJobs(deps: Deps): Jobs {
     followGroup: (tenant, group, cursor, signal) =>
       followGroup({ redis, pubsub, reader }, rootOf(tenant), group, cursor, signal),
 
+    takeSubmission: async (tenant, perMinute) =>
+      Number(await scripts.run('submission', rootOf(tenant), [perMinute])),
+
     async deliveries(tenant, jobId) {
       const [status] = await statuses(tenant, [jobId])
       return status ? deps.deliveries.list(tenant, jobId) : null

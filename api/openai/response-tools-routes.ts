@@ -15,6 +15,7 @@ import { requireOwnConversation } from './own-state.ts'
 import { passOn } from './pass-on.ts'
 import { toProviderBody } from './response-id.ts'
 import { looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
+import { requireTenantRoom } from './tenant-room.ts'
 
 const bodySchema = z.looseObject({ model: z.string().min(1).max(512) })
 const describe = (answer: string): unknown => ({
@@ -24,7 +25,7 @@ const describe = (answer: string): unknown => ({
 
 /**
  * What goes with the Responses API and is no response: the count of a request's tokens, and the compaction of a conversation. Each is
- * asked at once, and takes its turn in the limits of its lane.
+ * asked at once, takes its turn in the limits of its lane, and counts among the requests of its tenant.
  */
 export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): void {
   async function prepare(request: FastifyRequest): Promise<{ lane: Lane; body: JsonObject }> {
@@ -53,7 +54,9 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
       inputTokens: takesTokens ? estimate.inputTokens : 0,
       outputTokens: takesTokens ? estimate.outputTokens : 0,
     }
-    const permit = await deps.takePermit(lane, cost, tenantOf(request).name, signal)
+    const tenant = tenantOf(request)
+    await requireTenantRoom(tenant, deps)
+    const permit = await deps.takePermit(lane, cost, tenant.name, signal)
     const answer = await stateRequests.ask({
       ...{ provider: lane.provider, method: 'POST' as const, path, search: '', signal },
       body: stringifyJson(withMembers(body, { model: lane.model })),
@@ -74,7 +77,7 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
         summary: 'Count the input tokens of a response',
         description:
           'Asked at the provider, as a request of its lane. Where that has no such endpoint it is an estimate from the length of what the ' +
-          'model reads.',
+          'model reads. It counts among the requests a minute of the tenant, and is refused while the tenant is paused or a budget has no room.',
         body: bodySchema,
         response: describe('`object: "response.input_tokens"` and `input_tokens`.'),
       },
@@ -105,7 +108,8 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
         summary: 'Compact a conversation',
         description:
           'Passed on to the provider, as a request of its lane with the tokens of its input. It is no job: it is not repeated, and budgets do ' +
-          'not count what it costs.',
+          'not count what it costs. It counts among the requests a minute of the tenant, and is refused while the tenant is paused or a budget ' +
+          'has no room.',
         body: bodySchema,
         response: describe('A `response.compaction`.'),
       },

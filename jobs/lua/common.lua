@@ -478,6 +478,15 @@ local function book_unknown(job)
   add_cost(job, job.reserved, true)
 end
 
+-- Takes from the bucket of one minute's submissions, which refills continuously and starts full. Ms until there is room; 0: it is taken.
+local function take_submission(rate)
+  local bucket = redis.call('HMGET', root .. ':submissions', 'level', 'at')
+  local level = math.min(rate, tonumber(bucket[1] or rate) + math.max(0, now - tonumber(bucket[2] or now)) * rate / 60000)
+  if level < 1 then return math.ceil((1 - level) * 60000 / rate) end
+  redis.call('HSET', root .. ':submissions', 'level', string.format('%.17g', level - 1), 'at', ms(now))
+  return 0
+end
+
 -- Limits of fair keys ---------------------------------------------------------------------------------------
 -- A job of a tenant that limits its fair keys (`per_fair_key`) has `fair` in its record, the digest of its key. `fair-key:<digest>` counts:
 -- `open` jobs, those `running`, those with an entry in a lane's queue (`q:<lane>`), and those parked (`p:<lane>`): jobs without an entry, in

@@ -169,13 +169,9 @@ local function create(a, may_be_made)
     return { 'flow_budget_exhausted' }
   end
 
-  -- A bucket of one minute's submissions that refills continuously and starts full.
   if a[12] ~= '' then
-    local rate = tonumber(a[12])
-    local bucket = redis.call('HMGET', root .. ':submissions', 'level', 'at')
-    local level = math.min(rate, tonumber(bucket[1] or rate) + math.max(0, now - tonumber(bucket[2] or now)) * rate / 60000)
-    if level < 1 then return { 'rate_limited', math.ceil((1 - level) * 60000 / rate) } end
-    redis.call('HSET', root .. ':submissions', 'level', string.format('%.17g', level - 1), 'at', ms(now))
+    local wait = take_submission(tonumber(a[12]))
+    if wait > 0 then return { 'rate_limited', wait } end
   end
 
   local job = {

@@ -1,8 +1,11 @@
 // What providers keep for their clients, by the unmodified openai package.
 import OpenAI from 'openai'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { accountName, toWindows } from '../../../jobs/budgets.ts'
 import { acmeKey, createTestApi, otherKey, type TestApi, testTenants } from '../../helpers/api.ts'
 import { answer, startUpstream, type Upstream } from '../../helpers/upstream.ts'
+
+const [slowKey, poorKey, strictKey] = ['slow-key-0123456789', 'poor-key-0123456789', 'strict-key-0123456789']
 
 let api: TestApi
 let upstream: Upstream
@@ -14,7 +17,12 @@ beforeAll(async () => {
   upstream = await startUpstream()
   const limits = { requests_per_minute: 60, window: '1s' as const }
   api = await createTestApi({
-    tenants: testTenants,
+    tenants: {
+      ...testTenants,
+      slow: { keys: [slowKey], limits: { requests_per_minute: 1 } },
+      poor: { keys: [poorKey], limits: { budget_usd_per_day: 1 } },
+      strict: { keys: [strictKey], limits: { budgets: [{ usd: 1, per: 'month' }] } },
+    },
     providers: {
       compatible: { kind: 'openai-compatible', base_url: upstream.url, models: { small: {} } },
       openai: {
@@ -239,6 +247,40 @@ it('compaction is passed on, and takes its turn in the limits of the lane', asyn
   expect(Number(full.headers.get('retry-after'))).toBeGreaterThan(10)
   await expect(compact('claude/small')).rejects.toMatchObject({ status: 400, code: 'unsupported_type' })
   expect(asked()).toHaveLength(1)
+})
+
+it('requests that are no jobs keep to the limits of their tenant', async () => {
+  upstream.script = (_call, response) => answer(response, 200, { object: 'x', input_tokens: 5, output: [] })
+  const ask = async (key: string, path = 'input_tokens') => {
+    const response = await fetch(`${url}/v1/responses/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'compatible/small', input: 'hi' }),
+    })
+    const { error } = (await response.json()) as { error?: { code: string } }
+    return [response.status, error?.code, Number(response.headers.get('retry-after'))]
+  }
+  await api.deps.tenantPauses.pause('other', 60_000, 'by hand')
+  expect(await ask(otherKey)).toEqual([429, 'rate_limited', 60])
+  expect(await ask(otherKey, 'compact')).toEqual([429, 'rate_limited', 60])
+  await api.deps.tenantPauses.resume('other')
+  expect(await ask(otherKey)).toEqual([200, undefined, 0])
+
+  expect(await ask(slowKey)).toEqual([200, undefined, 0])
+  expect(await ask(slowKey, 'compact')).toMatchObject([429, 'rate_limited', expect.any(Number)])
+
+  expect(await ask(poorKey)).toEqual([200, undefined, 0])
+  const day = Math.floor(Date.now() / 86_400_000)
+  await api.redis.set(`${api.root('poor')}:money:spent:${day}`, 1e9)
+  expect(await ask(poorKey)).toMatchObject([429, 'budget_exhausted', expect.any(Number)])
+
+  expect(await ask(strictKey)).toEqual([200, undefined, 0])
+  const { budgets } = api.config.tenants.strict!.limits
+  for (const window of toWindows('tenant', null, budgets!, Date.now())) {
+    await api.redis.hset(`${api.root('strict')}:budget:${accountName(window)}`, 'spent', 2e9)
+  }
+  expect(await ask(strictKey, 'compact')).toMatchObject([429, 'budget_exhausted', expect.any(Number)])
+  expect(asked()).toHaveLength(4)
 })
 
 it('a new conversation goes to the provider that is named, or to the first that keeps them', async () => {

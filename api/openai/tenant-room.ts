@@ -1,0 +1,48 @@
+import type { Tenant } from '../../config/tenants.ts'
+import type { ApiDeps } from '../deps.ts'
+import { ApiError } from '../errors.ts'
+
+/** Longest `Retry-After`, seconds: pauses and budgets may change before. */
+const LONGEST_RETRY_S = 600
+
+/**
+ * Holds a request that is no job to the limits of its tenant. It counts as one of the tenant's requests a minute. Throws `rate_limited`
+ * while the tenant is paused or asks too fast, and `budget_exhausted` while a budget of the tenant or of its key has nothing left.
+ */
+export async function requireTenantRoom(
+  { name, limits, payers = [] }: Tenant,
+  deps: Pick<ApiDeps, 'tenantStats' | 'budgets' | 'jobs' | 'now'>,
+): Promise<void> {
+  const [stats, budgets] = await Promise.all([
+    deps.tenantStats.read([name]),
+    Promise.all([
+      deps.budgets.read(name, 'tenant', null, limits.budgets ?? []),
+      ...payers.map(({ key, budgets }) => deps.budgets.read(name, 'key', key, budgets)),
+    ]),
+  ])
+  const { pausedUntil, spentUsd, reservedUsd } = stats[0]!
+  const secondsUntil = (time: number) => Math.min(LONGEST_RETRY_S, Math.max(1, (time - deps.now()) / 1000))
+  if (pausedUntil !== null) {
+    throw new ApiError('rate_limited', 'the calls of this tenant are held back by its operator', {
+      retryAfterSeconds: secondsUntil(pausedUntil),
+    })
+  }
+  const daily = limits.budget_usd_per_day
+  if (daily !== undefined && spentUsd + reservedUsd >= daily) {
+    throw new ApiError('budget_exhausted', `the budget of the tenant, ${daily} USD a day (UTC), has no room`)
+  }
+  for (const { owner, usd, per, time_zone, window_end, spent_usd, reserved_usd } of budgets.flat()) {
+    if (spent_usd + reserved_usd < usd) continue
+    const window = per === 'total' ? 'in all' : `a ${per} (${time_zone})`
+    throw new ApiError('budget_exhausted', `the budget of the ${owner}, ${usd} USD ${window}, has no room`, {
+      retryAfterSeconds: window_end === null ? null : secondsUntil(Date.parse(window_end)),
+    })
+  }
+  if (limits.requests_per_minute === undefined) return
+  const waitMs = await deps.jobs.takeSubmission(name, limits.requests_per_minute)
+  if (waitMs > 0) {
+    throw new ApiError('rate_limited', 'the tenant submits faster than limits.requests_per_minute allows', {
+      retryAfterSeconds: waitMs / 1000,
+    })
+  }
+}
