@@ -16,5 +16,5 @@ function toCell(value: unknown): string {
 
 /** Without an exponent: billionths are the least. */
 function toPlain(value: number): string {
-  return Number.isInteger(value) ? String(value) : value.toFixed(9).replace(/0+$/, '')
+  return Number.isInteger(value) ? String(value) : value.toFixed(9).replace(/\.?0{1,9}$/, '')
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterAll } from 'vitest'
+import { atEndOfFile } from './at-end-of-file.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -43,8 +43,8 @@ export function runCli(...given: Parameters<typeof startCli>): Promise<CliRun> {
 }
 
 const started: { child: ChildProcess; ended: Promise<CliRun> }[] = []
-afterAll(async () => {
-  for (const { child, ended } of started) {
+atEndOfFile(async () => {
+  for (const { child, ended } of started.splice(0)) {
     child.kill('SIGKILL')
     await ended
   }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll } from 'vitest'
+import { endFile } from './at-end-of-file.ts'
 
 /** Kinds of handles that a test file has to give back. Timers are left out: the runner has some of its own. */
 const KINDS = ['TCPServerWrap', 'TCPSocketWrap', 'PipeWrap', 'ProcessWrap', 'FSEventWrap', 'UDPWrap']
@@ -14,6 +15,7 @@ const before = countHandles()
 
 // The first hook to be registered is the last to run: after those in which the file cleans up.
 afterAll(async () => {
+  await endFile()
   const deadline = performance.now() + GRACE_MS
   for (let left = findLeaks(); left.length > 0; left = findLeaks()) {
     if (performance.now() > deadline) throw new Error(`this file left handles open: ${left.join(', ')}`)

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterAll } from 'vitest'
+import { atEndOfFile } from './at-end-of-file.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -64,11 +64,10 @@ export async function startProcess(options: StartProcessOptions): Promise<Runnin
   }
 }
 
-// Shared by a test file's tests, for hooks can be registered only while the file is collected. Registered before
-// the file's own hooks, it runs after them: the net below.
+// The file's own hooks have run by then: this is the net below.
 const started: { child: ChildProcess; exited: Promise<Exit> }[] = []
-afterAll(async () => {
-  for (const { child, exited } of started) {
+atEndOfFile(async () => {
+  for (const { child, exited } of started.splice(0)) {
     child.kill('SIGKILL')
     await exited
   }
