@@ -647,7 +647,8 @@ end
 function fair.write(one)
   local set, gone, f = {}, {}, one.fields
   for field in pairs(one.changed) do
-    if (f[field] or 0) == 0 then gone[#gone + 1] = field else
+    -- A count of 0 goes; a level of 0 stays, for a bucket without one is full.
+    if not f[field] or (f[field] == 0 and field ~= 'level') then gone[#gone + 1] = field else
       set[#set + 1] = field
       set[#set + 1] = string.format('%.17g', f[field])
     end

@@ -185,7 +185,8 @@ it('calls a minute: a burst of a minute at once, then one at a time when the buc
   const [key] = await keysOf(store.redis, `${bucket}:*`)
   // A bucket that is almost empty, as after a burst.
   const began = performance.now()
-  await store.redis.hset(key!, { level: 2, at: Date.now() })
+  // Of a time to come, so that nothing refills before the first two, which take it to exactly 0.
+  await store.redis.hset(key!, { level: 2, at: Date.now() + 60_000 })
   const jobs = await Promise.all(
     Array.from({ length: 8 }, (_, at) => submit(store, ofKey('ann', limits), `prompt ${at}`)),
   )
