@@ -97,7 +97,7 @@ async function time(name: string, read: (turn: number) => Promise<unknown>): Pro
 
 /** A page as the list reads it: the places, then the rows. */
 const page = (filter: HistoryFilter) => async (turn: number) => {
-  const createdAt = START + ((turn + 1) / (READS + 1)) * 90 * DAY_MS
+  const createdAt = START + Math.floor(((turn + 1) / (READS + 1)) * 90 * DAY_MS)
   const { places } = await finder.page(ROOT, filter, 'desc', { createdAt, id: 'job_' }, 101)
   await finder.rows(
     ROOT,

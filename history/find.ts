@@ -6,6 +6,12 @@ import { type JobRow, RowState } from './tables.ts'
 /** Most rows that one page looks at. */
 const MOST_SCANNED = 10_000
 
+/** What `matches` looks at; the rest of a row is large. */
+const CHECKED = [
+  ...['created_at', 'id', 'state', 'status', 'type', 'lane', 'group_name', 'schedule', 'model', 'error_code'],
+  ...['cost_nano', 'finished_at'],
+]
+
 /** Where a job stands in lists: newest first, within a millisecond by the ids. */
 export type Place = { createdAt: number; id: string }
 
@@ -101,7 +107,7 @@ export function createFinder(database: Database): Finder {
         order by created_at ${direction}, id ${direction}`
     }
     const chosen = wanted.map(([name, value]) => sql`and ${sql.ref(name)} = ${value}`)
-    return sql`select created_at, id from history_jobs
+    return sql`select ${sql.raw(CHECKED.join(', '))} from history_jobs
       where root = ${root} ${sql.join(chosen, sql` `)} and ${bounds}
       order by created_at ${direction}, id ${direction}`
   }
@@ -156,12 +162,18 @@ export function createFinder(database: Database): Finder {
 
     async page(root, filter, order, after, limit) {
       const direction = sql.raw(order)
-      const scanned = sql`select * from (${scan(root, filter, order, after)} limit ${MOST_SCANNED}) s`
+      const scanned = sql`(${scan(root, filter, order, after)} limit ${MOST_SCANNED})`
+      // Without a join the database stops as soon as the page is full.
+      const isJoined = Object.keys(filter.metadata ?? {}).length > 0
+      const found = isJoined
+        ? sql`${scanned} s join history_jobs j on j.root = ${root} and j.id = s.id`
+        : sql`${scanned} j`
+      // In the order of what was scanned: else SQLite would walk all jobs in that order, and look each up there.
+      const place = sql.raw(isJoined ? 's' : 'j')
       const { rows } = await sql<{ created_at: number; id: string }>`
-        select s.created_at, s.id from (${scanned}) s
-        join history_jobs j on j.root = ${root} and j.id = s.id
+        select ${place}.created_at, ${place}.id from ${found}
         where j.state = ${RowState.there} ${matches(root, filter)}
-        order by s.created_at ${direction}, s.id ${direction} limit ${limit}`.execute(reads)
+        order by ${place}.created_at ${direction}, ${place}.id ${direction} limit ${limit}`.execute(reads)
       const places = rows.map(({ created_at, id }) => ({ createdAt: created_at, id }))
       if (places.length >= limit) return { places, end: null }
       const last = await sql<{ created_at: number; id: string }>`
