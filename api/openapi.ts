@@ -4,6 +4,7 @@ import fastifyApiReference from '@scalar/fastify-api-reference'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import type { Access } from './auth.ts'
 import type { Api } from './deps.ts'
+import { describeFiles } from './openapi-forms.ts'
 import { declareHeaders, type Operation } from './openapi-headers.ts'
 
 type OpenApiDocument = ReturnType<SwaggerTransformObject>
@@ -53,7 +54,8 @@ export async function registerOpenApi(
       servers: [{ url, description: 'This service.' }],
     },
     transform: (input) => addTenantHeader(jsonSchemaTransform(input), input.route.config?.access ?? 'admin'),
-    transformObject: (input) => declareAllHeaders(pruneComponents(jsonSchemaTransformObject(input))),
+    transformObject: (input) =>
+      describeFiles(declareAllHeaders(pruneComponents(jsonSchemaTransformObject(input)))),
   })
 }
 
