@@ -20,12 +20,14 @@ export function describeFiles(document: Document): Document {
   for (const operation of Object.values(paths).flatMap((path) => Object.values(path))) {
     const content = operation.requestBody?.content
     const form = content?.['multipart/form-data']
-    if (content?.['application/json'] === undefined || form?.schema === undefined) continue
+    if (content === undefined || content['application/json'] === undefined || form?.schema === undefined)
+      continue
     const name = form.schema.$ref?.split('/').at(-1)
     const schema = name === undefined ? form.schema : components?.schemas?.[name]
     if (schema?.properties === undefined) continue
     const files = Object.entries(FILES).filter(([member]) => member in schema.properties!)
-    form.schema = { ...schema, properties: { ...schema.properties, ...Object.fromEntries(files) } }
+    const properties = { ...schema.properties, ...Object.fromEntries(files) }
+    content['multipart/form-data'] = { ...form, schema: { ...schema, properties } }
   }
   return document
 }
