@@ -91,7 +91,7 @@ export type ApiDeps = {
     tenant: string,
     signal: AbortSignal,
   ): Promise<{ settle(actual: Cost | null): Promise<void> }>
-  /** False: whoever reaches this service may do everything. */
+  /** False: everyone who reaches this service may do everything. */
   hasTenants(): boolean
   /** How long a lane's provider batches took lately, ms; null: not known. */
   batchTurnaround(lane: string): number | null

@@ -15,7 +15,7 @@ export type KeyTerms = {
   payers?: readonly Payer[]
 }
 
-/** The terms alone, of a tenant, a record or whatever else has them. */
+/** The terms alone, of a tenant, a record or anything else that has them. */
 export function termsOf({ models, payers }: KeyTerms): KeyTerms {
   return { ...(models === undefined ? {} : { models }), ...(payers?.length ? { payers } : {}) }
 }

@@ -10,7 +10,7 @@ export type FileFacts = {
   seconds: number
 }
 
-/** Looks at contents: equal files are known as equal whatever they are called. */
+/** Looks at contents: equal files are known as equal under any name. */
 export type FileContents = {
   /** Null: there is no such file. Reads it once a process, for files do not change. */
   describe(tenant: string, id: string): Promise<FileFacts | null>

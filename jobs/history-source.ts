@@ -58,7 +58,7 @@ export type HistorySource = {
   mark(root: string, block: number, lifeMs: number, copied: readonly CopiedJob[]): Promise<void>
   /** Leaves these alone for a while. */
   postpone(root: string, ids: readonly string[], until: number): Promise<void>
-  /** The history has to forget this job, whatever happens to this process. */
+  /** The history has to forget this job, even if this process dies. */
   noteDeletion(root: string, id: string, now: number): Promise<void>
   /** The history has forgotten it. */
   clearDeletion(root: string, id: string): Promise<void>

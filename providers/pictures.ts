@@ -7,7 +7,7 @@ import type { MediaPart, ProviderRequest } from './provider.ts'
 const ANSWERS_ADDRESSES = /^dall-e-[23]\b/
 
 /**
- * How an image request asks for its pictures upstream: as bytes, whatever its client asked for, because an address is good for an
+ * How an image request asks for its pictures upstream: always as bytes, because an address is good for an
  * hour only. Null: as the body says.
  */
 export function askForBytes({

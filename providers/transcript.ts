@@ -37,7 +37,7 @@ export async function readTranscript(
   if (!isPlainTranscript(body.response_format))
     return judgeBody(type, await readJson(response.stream, maxBytes))
   const text = (await readBytes(response.stream, maxBytes)).toString('utf8')
-  // Some servers answer with JSON whatever they are asked for; errors are JSON everywhere.
+  // Some servers always answer with JSON; errors are JSON everywhere.
   const parsed = stated.includes('json') ? parse(text) : null
   return judgeBody(type, parsed ?? { text })
 }

@@ -4,7 +4,7 @@ import type { AnswerPlan } from './answers.ts'
 import type { StreamPiece } from './events.ts'
 import { hashText } from './random.ts'
 
-/** Edge of every picture, in pixels, whatever size was asked for. */
+/** Edge of every picture, in pixels, for every size that is asked for. */
 const EDGE = 16
 const MOST_PICTURES = 10
 

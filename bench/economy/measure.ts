@@ -22,7 +22,7 @@ import {
   type World,
 } from './world.ts'
 
-/** The ways that are compared. `batch`: everything goes through batches, whatever the deadline. */
+/** The ways that are compared. `batch`: everything goes through batches, also with a deadline that is too near. */
 export const WAYS = ['auto', 'standard', 'batch'] as const
 export type Way = (typeof WAYS)[number]
 

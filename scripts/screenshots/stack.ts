@@ -27,7 +27,7 @@ const limits = {
 }
 
 /**
- * Everything on free ports and in a temporary folder. The providers are simulated, whatever they are called.
+ * Everything on free ports and in a temporary folder. The providers are simulated, also those with real names.
  *
  * @param models of each provider, for other pictures than the ordinary ones; `openai` is slow then
  */
