@@ -14,6 +14,8 @@ const question = process.argv[2] ?? 'Why is the sky blue?'
 const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/v1/ws`)
 const send = (message: object) => socket.send(JSON.stringify(message))
 let id: string | undefined
+/** Jobs that have ended, by id: events of yours may come before the `accepted` that names it, and those of others come too. */
+const ended = new Map()
 
 socket.addEventListener('open', () => {
   send({ type: 'auth', key })
@@ -26,10 +28,13 @@ socket.addEventListener('message', ({ data }) => {
   const message = JSON.parse(data)
   if (message.type === 'error') throw new Error(message.error.message)
   if (message.type === 'accepted') id = message.job.id
-  if (message.type !== 'event') return
-  console.log(message.cursor, message.event, message.data.job_id)
-  if (message.data.job?.id !== id) return
-  console.log(message.data.job.result?.choices[0].message.content ?? message.data.job.error.message)
+  if (message.type === 'event') {
+    console.log(message.cursor, message.event, message.data.job_id)
+    if (message.data.job) ended.set(message.data.job_id, message.data.job)
+  }
+  const job = ended.get(id)
+  if (job === undefined) return
+  console.log(job.result?.choices[0].message.content ?? job.error.message)
   socket.close()
 })
 

@@ -132,8 +132,8 @@ async function runPage(page: string): Promise<void> {
 
 /** A clone in which everything written stays in the test's folder, with the files that pages take for granted. */
 async function layOut(page: string): Promise<string> {
-  const place = join(folder, page.replaceAll('/', '-'))
-  await mkdir(place)
+  // A name of its own: a page that is tried again begins anew.
+  const place = await mkdtemp(join(folder, `${page.replaceAll('/', '-')}-`))
   const entries = (await readdir(root)).filter((name) => !name.startsWith('.') && name !== 'sluice.yaml')
   await Promise.all(
     entries.map((name) =>
