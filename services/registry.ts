@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts'
-import { tenantSettings } from '../config/schema.ts'
 import type { RunTimeKey } from '../config/tenants.ts'
+import { tenantSettings } from '../config/tenants-schema.ts'
 import { repeat } from '../lib/repeat.ts'
 import {
   createTenantRegistry,

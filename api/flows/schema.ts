@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { keyBudgets } from '../../config/schema.ts'
+import { keyBudgets } from '../../config/tenants-schema.ts'
 import { parseDuration } from '../../config/units.ts'
 import { FlowStatus, flowWebhookEvents, StepStatus } from '../../flows/flow.ts'
 import { groupSchema, metadataSchema, timeSchema } from '../jobs/create-schema.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { groupBudgets } from '../../config/schema.ts'
+import { groupBudgets } from '../../config/tenants-schema.ts'
 import type { BudgetUsage } from '../../jobs/budget-usage.ts'
 import type { GroupEntry, GroupPlace } from '../../jobs/job.ts'
 import { tenantOf } from '../auth.ts'

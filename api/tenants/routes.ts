@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { type Config, tenantSettings } from '../../config/schema.ts'
+import type { Config } from '../../config/schema.ts'
 import { resolveTenant, tenantNames } from '../../config/tenants.ts'
+import { tenantSettings } from '../../config/tenants-schema.ts'
 import { type MadeTenant, type TenantSettings, toLine } from '../../tenants/registry.ts'
 import { actorOf, callerOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { scopes } from '../../config/scopes.ts'
 import {
   fairKeyLimits,
   keyBudgets,
@@ -6,8 +7,7 @@ import {
   tenantLimits,
   tenantName,
   tenantSettings,
-} from '../../config/schema.ts'
-import { scopes } from '../../config/scopes.ts'
+} from '../../config/tenants-schema.ts'
 import { tenantSchema as tenantFiguresSchema } from '../overview/schema.ts'
 import { shownBudgets } from '../schemas/budgets.ts'
 

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { loadConfig } from '../../../config/load.ts'
 import { renderReport } from '../../../scripts/demo/report.ts'
 import type { Summary } from '../../../scripts/demo/summary.ts'
+import { readCommandSources } from '../../helpers/command-sources.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -45,7 +46,7 @@ test.each(pages)('every script that %s runs with npm is one of package.json', (p
 })
 
 test.each(pages)('every command of the program that %s names is one', (page) => {
-  const source = ['main.ts', 'cli/program.ts'].map((path) => readFileSync(join(root, path), 'utf8')).join()
+  const source = readFileSync(join(root, 'main.ts'), 'utf8') + readCommandSources()
   const known = [...source.matchAll(/(?:\.command\(|\[)'([\w-]+)'/g)].map((match) => match[1]!)
   const text = readFileSync(join(root, page), 'utf8')
   const named = [

@@ -1,0 +1,31 @@
+import type { Command } from 'commander'
+import { type Run, server } from '../options.ts'
+
+/** The command durable. */
+export function addDurableCommands(program: Command, run: Run): void {
+  const durable = program.command('durable').description('show, signal and delete durable functions')
+  server(durable.command('show'), '5s')
+    .description('show the steps of a durable function')
+    .argument('<id>')
+    .action((id, options) =>
+      run(async (terminal) => (await import('../durable.ts')).runShowDurable(terminal, id, options)),
+    )
+
+  server(durable.command('signal'), '5s')
+    .description('send a value to a step that waits for it, or will')
+    .argument('<id>')
+    .argument('<name>', 'of the step')
+    .argument('[value]', 'JSON', 'true')
+    .action((id, name, value, options) =>
+      run(async (terminal) =>
+        (await import('../durable.ts')).runSignalDurable(terminal, id, name, value, options),
+      ),
+    )
+
+  server(durable.command('delete'), '5s')
+    .description('forget a durable function with its jobs')
+    .argument('<id>')
+    .action((id, options) =>
+      run(async (terminal) => (await import('../durable.ts')).runDeleteDurable(terminal, id, options)),
+    )
+}

@@ -1,0 +1,29 @@
+import type { Command } from 'commander'
+import { chooseFailed, type Run, server, toCount } from '../options.ts'
+
+/** Commands about failed jobs: failures, redrive. */
+export function addFailureCommands(program: Command, run: Run): void {
+  const failures = program.command('failures')
+  // Else it would take the options of the command below it for its own.
+  server(failures.enablePositionalOptions(), '5s')
+    .description('show failed jobs by lane and error code')
+    .action((options) =>
+      run(async (terminal) => (await import('../failures.ts')).runFailures(terminal, options)),
+    )
+
+  chooseFailed(server(failures.command('export'), '5s'))
+    .description('write failed jobs with their requests to a file that submit takes')
+    .argument('<out>', 'a file that is not there yet, or - for stdout')
+    .option('--limit <jobs>', 'at most so many, the oldest jobs first (default: 100000)', toCount)
+    .action((out, options) =>
+      run(async (terminal) => (await import('../failures.ts')).runExport(terminal, out, options)),
+    )
+
+  chooseFailed(server(program.command('redrive'), '5s'))
+    .description('queue failed jobs again that the options choose')
+    .option('--limit <jobs>', 'at most so many, the oldest jobs first (default: 10000)', toCount)
+    .option('--dry-run', 'count them, and change nothing')
+    .action((options) =>
+      run(async (terminal) => (await import('../failures.ts')).runRedrive(terminal, options)),
+    )
+}

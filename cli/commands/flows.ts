@@ -1,0 +1,56 @@
+import { type Command, Option } from 'commander'
+import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
+
+/** The command flows. */
+export function addFlowCommands(program: Command, run: Run): void {
+  const flows = program.command('flows').description('run, list, show and steer flows')
+  server(flows.command('run'), '10m')
+    .description('create a flow, show its steps as they end, and write its output')
+    .argument('<file>', 'YAML or JSON: what POST /v1/flows takes')
+    .option('--input <json>', 'in the place of the input of the file')
+    .option('--detach', 'write its id, and do not wait')
+    .action((file, options) =>
+      run(async (terminal) => (await import('../flows.ts')).runFlow(terminal, file, options)),
+    )
+
+  server(flows.command('list'), '5s')
+    .description('list flows, newest first')
+    .addOption(
+      new Option('--status <status>').choices(['running', 'waiting', 'completed', 'failed', 'cancelled']),
+    )
+    .option('--name <name>')
+    .option('--limit <flows>', 'at most so many', toCount, DEFAULT_PAGE)
+    .action((options) =>
+      run(async (terminal) => (await import('../flows.ts')).runListFlows(terminal, options)),
+    )
+
+  server(flows.command('show'), '5s')
+    .description('show how the steps of a flow stand')
+    .argument('<id>')
+    .action((id, options) =>
+      run(async (terminal) => (await import('../flows.ts')).runShowFlow(terminal, id, options)),
+    )
+
+  for (const [change, description] of [
+    ['cancel', 'end a flow at once, with its jobs'],
+    ['retry', 'let a failed or cancelled flow go on from what failed'],
+  ] as const) {
+    server(flows.command(change), '5s')
+      .description(description)
+      .argument('<id>')
+      .action((id, options) =>
+        run(async (terminal) => (await import('../flows.ts')).runChangeFlow(terminal, id, change, options)),
+      )
+  }
+
+  server(flows.command('signal'), '5s')
+    .description('signal a step that waits, or will')
+    .argument('<id>')
+    .argument('<step>')
+    .argument('[value]', 'JSON', 'true')
+    .action((id, step, value, options) =>
+      run(async (terminal) =>
+        (await import('../flows.ts')).runSignalFlow(terminal, id, step, value, options),
+      ),
+    )
+}

@@ -1,0 +1,38 @@
+import type { Command } from 'commander'
+import { type Run, server, toCount } from '../options.ts'
+
+/** Jobs that may be at the server ahead of the results: enough for the fastest lanes, and no memory to speak of. */
+const DEFAULT_WINDOW = 10_000
+
+/** Commands that send jobs and follow them: submit, tail, events. */
+export function addSubmitCommands(program: Command, run: Run): void {
+  server(program.command('submit'), '10m')
+    .description('submit job creates or OpenAI batch lines and write their results in order')
+    .argument('<file>', 'JSONL: one job or batch line a line')
+    .option('-o, --out <path>', 'where results go, and a later run goes on (default: stdout)')
+    .option('--retry-failed', 'queue jobs again that failed in an earlier run')
+    .option('--window <jobs>', 'jobs at the server ahead of the results', toCount, DEFAULT_WINDOW)
+    .action((file, options) =>
+      run(async (terminal) => (await import('../submit/command.ts')).runSubmit(terminal, file, options)),
+    )
+
+  server(program.command('tail'), '10m')
+    .description('follow the events of a job or a group to its end')
+    .argument('<what>', 'job_… or the name of a group')
+    .option('--last-event-id <id>', 'go on behind this event')
+    .action((what, options) =>
+      run(async (terminal) => (await import('../tail.ts')).runTail(terminal, what, options)),
+    )
+
+  server(program.command('events'), '10m')
+    .description('follow every event, or those that the options choose, until interrupted')
+    .option('--type <type>', 'of jobs of this type: chat, response or embedding')
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--flow <flow>', 'flow_…: of the flow and its jobs')
+    .option('--event <names>', 'of these names: job.completed,job.failed')
+    .option('--deltas', 'with the chunks of streams')
+    .option('--from-first', 'from the first event that is kept, not from now on')
+    .option('--last-event-id <id>', 'go on behind this event')
+    .action((options) => run(async (terminal) => (await import('../events.ts')).runEvents(terminal, options)))
+}

@@ -1,0 +1,17 @@
+import type { Command } from 'commander'
+import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
+
+/** Commands that count: usage, groups. */
+export function addUsageCommands(program: Command, run: Run): void {
+  server(program.command('usage'), '5s')
+    .description('add up what was used and paid; needs a history')
+    .option('--from <day>', '2026-12-01 (default: 30 days ago)')
+    .option('--to <day>', 'the last day (default: today)')
+    .option('--by <names>', 'some of day,tenant,model,tier,fair_key', 'day')
+    .action((options) => run(async (terminal) => (await import('../usage.ts')).runUsage(terminal, options)))
+
+  server(program.command('groups'), '5s')
+    .description('show groups of jobs and how far they are')
+    .option('--limit <groups>', 'at most so many', toCount, DEFAULT_PAGE)
+    .action((options) => run(async (terminal) => (await import('../groups.ts')).runGroups(terminal, options)))
+}

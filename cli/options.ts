@@ -1,0 +1,71 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseDuration } from '../config/units.ts'
+import type { ExitCode } from './exit.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Runs the work of a command, and ends the process with its exit code. */
+export type Run = (work: (terminal: Terminal) => Promise<ExitCode>) => Promise<void>
+
+const DEFAULT_URL = 'http://127.0.0.1:8080'
+export const DEFAULT_PAGE = 20
+
+/** Adds the options of every command that talks to a server. */
+export function server(command: Command, patience: string): Command {
+  return command
+    .addOption(
+      new Option('--url <url>', 'the server')
+        .env('SLUICE_URL')
+        .argParser((text) => text || DEFAULT_URL)
+        .default(DEFAULT_URL),
+    )
+    .addOption(keyOption())
+    .option('--tenant <name>', 'act as this tenant, where an admin key sees all')
+    .addOption(
+      new Option('--patience <duration>', 'how long the server may be away')
+        .argParser(toMilliseconds)
+        .default(parseDuration(patience), patience),
+    )
+    .option('--json', 'for scripts')
+}
+
+export function keyOption(): Option {
+  return new Option('--key <key>', "the tenant's key; others can see an argument").env('SLUICE_KEY')
+}
+
+export function toCount(text: string): number {
+  const count = Number(text)
+  if (!Number.isSafeInteger(count) || count < 1)
+    throw new InvalidArgumentError('Expected a whole number from 1.')
+  return count
+}
+
+export function toSeconds(text: string): number {
+  const seconds = Number(text)
+  if (!(seconds >= 0.1 && seconds <= 86_400)) throw new InvalidArgumentError('Expected seconds, from 0.1.')
+  return seconds
+}
+
+export function toTime(text: string): number {
+  const ago = parseDuration(text)
+  const time = ago === null ? Date.parse(text) : Date.now() - ago
+  if (Number.isNaN(time))
+    throw new InvalidArgumentError('Expected a time such as 2026-11-24T08:00:00Z, or 2h for two hours ago.')
+  return time
+}
+
+export function toMilliseconds(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === null) throw new InvalidArgumentError('Expected a duration such as 30s or 10m.')
+  return ms
+}
+
+/** Adds the options by which commands choose among failed jobs. */
+export function chooseFailed(command: Command): Command {
+  return command
+    .option('--group <group>')
+    .option('--lane <lane>', 'provider/model')
+    .option('--error-code <code>')
+    .option('--type <type>', 'chat, response or embedding')
+    .option('--failed-after <time>', 'a time, or how long ago: 2h', toTime)
+    .option('--failed-before <time>', 'likewise', toTime)
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import { namePattern } from './schema-parts.ts'
+
+const expectedRedisUrl = 'expected a redis:// or rediss:// URL, without blanks and line breaks'
+
+const pemFile = z.string().regex(/^[^\0]+$/, { error: 'expected the path of a PEM file' })
+
+const redisTls = z
+  .strictObject({
+    ca: pemFile
+      .optional()
+      .describe('PEM file of the authorities to trust. Default: those that Node knows. Restart to change.'),
+    cert: pemFile
+      .optional()
+      .describe('PEM file of the certificate to show Redis, with its key. Restart to change.'),
+    key: pemFile.optional().describe('PEM file of the private key of cert. Restart to change.'),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+    error: 'expected cert and key together',
+  })
+
+export const redisSchema = z.strictObject({
+  url: z
+    .string()
+    .regex(/^(?:rediss?:\/\/\S+)?$/, { error: expectedRedisUrl })
+    .transform((text) => (text === '' ? undefined : text))
+    .optional()
+    .describe(
+      'redis:// or rediss:// (TLS) URL. Without it, or empty: npm start brings its own Redis. Restart to change.',
+    ),
+  cluster: z
+    .array(z.string().regex(/^rediss?:\/\/\S+$/, { error: expectedRedisUrl }))
+    .min(1)
+    .optional()
+    .describe('URLs of some nodes of a Redis Cluster, instead of url. Restart to change.'),
+  tls: redisTls
+    .optional()
+    .describe('Certificates for rediss:// URLs, where the usual ones will not do. Restart to change.'),
+  prefix: z
+    .string()
+    .regex(namePattern, { error: 'expected letters, digits and . _ - only, 64 at the most' })
+    .prefault('sluice')
+    .describe('What every Redis key starts with. Restart to change.'),
+  memory_share: z
+    .number()
+    .min(0.05)
+    .max(1)
+    .prefault(0.7)
+    .describe(
+      "Share of Redis' maxmemory from which on new work is answered 503, so that there is room for the results of what was accepted. Restart to change.",
+    ),
+  durable: z
+    .boolean()
+    .prefault(false)
+    .describe(
+      'Acknowledge work only when it is on the disk of Redis, which has to be able to tell. Default false. Restart to change.',
+    ),
+})

@@ -1,0 +1,131 @@
+import { z } from 'zod'
+import { isTimeZone } from '../lib/local-time.ts'
+import { tenantKeyPattern } from './key-digest.ts'
+import { cacheModeSchema } from './provider-schema.ts'
+import { count, namePattern } from './schema-parts.ts'
+
+const windowBudget = z.strictObject({
+  usd: z.number().min(0).max(1_000_000).describe('USD that may be spent in a window.'),
+  per: z.enum(['day', 'week', 'month']).describe('The window; a week begins on Monday.'),
+  time_zone: z
+    .string()
+    .refine(isTimeZone, { error: 'expected the name of a time zone, such as Europe/Berlin' })
+    .prefault('UTC')
+    .describe('Where days begin at midnight. Default UTC.'),
+})
+
+export const keyBudgets = z.array(windowBudget).max(10)
+
+/** Of a group, which may have one for as long as it lives. */
+export const groupBudgets = z
+  .array(
+    windowBudget.extend({
+      per: z
+        .enum(['day', 'week', 'month', 'total'])
+        .prefault('total')
+        .describe('The window; a week begins on Monday. Default `total`: as long as there is the group.'),
+    }),
+  )
+  .max(10)
+
+export const tenantLimits = z.strictObject({
+  requests_per_minute: count()
+    .optional()
+    .describe('Jobs a minute the tenant may submit. Without it: not limited.'),
+  max_queued: count().optional().describe('Open jobs the tenant may have. Default: jobs.max_queued.'),
+  max_schedules: count().optional().describe('Schedules the tenant may have. Default: jobs.max_schedules.'),
+  budget_usd_per_day: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('USD a UTC day the tenant may spend. Without it: not limited.'),
+  budgets: keyBudgets
+    .optional()
+    .describe('USD the tenant may spend in a day, a week or a month. Without it: not limited.'),
+})
+
+export const fairKeyLimits = z.strictObject({
+  max_running: count()
+    .optional()
+    .describe('Calls of one fair key that may be under way. Without it: not limited.'),
+  max_queued: count()
+    .optional()
+    .describe('Open jobs that one fair key may have. Without it: as many as its tenant.'),
+  requests_per_minute: count()
+    .optional()
+    .describe('Calls of one fair key that may begin in a minute. Without it: not limited.'),
+  budget_usd_per_day: z
+    .number()
+    .min(0)
+    .optional()
+    .describe('USD a UTC day that each fair key may spend. Without it: not limited.'),
+  budgets: keyBudgets
+    .optional()
+    .describe('USD that each fair key may spend in a day, a week or a month. Without it: not limited.'),
+})
+
+const tenantKey = z.string().regex(tenantKeyPattern, {
+  error: 'expected a key of at least 16 characters without spaces, or "sha256:" and 64 hex digits',
+})
+
+export const modelPatterns = z
+  .array(
+    z.string().regex(/^\P{Cc}{1,256}$/u, {
+      error: 'expected a lane, an alias, or a pattern such as "openai/*"',
+    }),
+  )
+  .min(1)
+  .max(100)
+
+/** What a tenant has however it was made: in the file, or by the API. */
+export const tenantSettings = z.strictObject({
+  cache: z
+    .strictObject({
+      mode: cacheModeSchema
+        .prefault('exact')
+        .describe(
+          '"off": every job of the tenant makes a call of its own, and no answer is kept. Default exact.',
+        ),
+    })
+    .prefault({})
+    .describe('Whether equal jobs of the tenant may have one answer.'),
+  weight: z
+    .number()
+    .min(0.001)
+    .max(1000)
+    .prefault(1)
+    .describe('Share of a contended lane, against the weights of the others. Default 1.'),
+  limits: tenantLimits.prefault({}).describe('What the tenant may use.'),
+  per_fair_key: fairKeyLimits
+    .optional()
+    .describe(
+      'What each fair key (`fair_key` of a job, such as an end user) may use of it. Without it: no limits.',
+    ),
+  models: modelPatterns
+    .optional()
+    .describe('Models the tenant may call: lanes, aliases, or patterns such as "openai/*". Default: all.'),
+})
+
+export const tenantSchema = z.strictObject({
+  ...tenantSettings.shape,
+  keys: z
+    .array(tenantKey)
+    .min(1)
+    .describe(
+      'Keys the tenant may send: plain, at least 16 characters, or "sha256:" and the hex digest. Two may be live at once.',
+    ),
+  admin: z.boolean().prefault(false).describe('May use the operations routes. Default false.'),
+})
+
+export const tenantName = z.string().regex(namePattern, {
+  error: 'a name starts with a letter or a digit and has letters, digits and . _ - only, 64 at the most',
+})
+
+export const budgetsSchema = z.strictObject({
+  unknown_price: z
+    .enum(['allow', 'refuse'])
+    .prefault('allow')
+    .describe(
+      '"refuse": a job that counts against a budget is refused where its model has no price. "allow": it is taken, and no budget sees it. Default allow.',
+    ),
+})
