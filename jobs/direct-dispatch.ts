@@ -1,5 +1,6 @@
+import type { LaneQueue } from './lane-queue.ts'
 import type { Outbox } from './outbox.ts'
-import type { EntryMark, Held, LaneQueue, QueueEntry } from './queue.ts'
+import type { EntryMark, Held, QueueEntry } from './queue-entry.ts'
 
 /**
  * Direct dispatch: a job whose client waits, on an idle lane, goes straight from the API to a worker, by a message of

@@ -3,11 +3,11 @@ import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { UnreadableError } from '../lib/sealer.ts'
 import type { AtRest } from './at-rest.ts'
+import type { Claimed } from './claim.ts'
 import { hashInputsOf } from './content-hash.ts'
 import type { Usage } from './job.ts'
 import { tenantRoot } from './keys.ts'
 import type { Scripts } from './scripts.ts'
-import type { Claimed } from './work.ts'
 
 /** Of larger jobs no input is looked up or kept by itself. */
 const MOST_INPUTS = 2048

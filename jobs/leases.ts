@@ -10,6 +10,24 @@ export const OUTBOX_GRACE_MS = 2000
 export type Lock = { entry: string; token: string }
 
 /**
+ * How long the lock of an entry lasts, ms: two thirds of `stalledAfterMs`. A check runs every third of that time, so it
+ * finds the entry before all of it is over.
+ */
+export function lockLease(stalledAfterMs: number): number {
+  return Math.max(300, Math.round((stalledAfterMs * 2) / 3))
+}
+
+/**
+ * How long a claim or a renewal keeps a job's place in the outbox, ms. With the sweeper's grace that is as long as a queue
+ * entry stays locked without a renewal.
+ */
+export function placeLease(stalledAfterMs: number): number {
+  const lockMs = lockLease(stalledAfterMs)
+  // At least half a lock: renewals come every third of a lock.
+  return Math.max(Math.round(lockMs / 2), lockMs - OUTBOX_GRACE_MS)
+}
+
+/**
  * A worker holds jobs by leases: the locks of queue entries, and the places of claimed or directly dispatched jobs in the
  * outbox. Each expires unless it is renewed. This file knows only where BullMQ keeps its locks; the thread that renews
  * them needs no more.

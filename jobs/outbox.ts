@@ -4,7 +4,8 @@ import { type OnUpkeepFailure, visitAll } from '../lib/visit-all.ts'
 import { decodeGatherPlan } from './gather-plan.ts'
 import type { Priority } from './job.ts'
 import { tenantRoot } from './keys.ts'
-import type { QueueEntry, Queues } from './queue.ts'
+import type { Queues } from './queue.ts'
+import type { QueueEntry } from './queue-entry.ts'
 import type { Scripts } from './scripts.ts'
 
 /**

@@ -5,7 +5,8 @@ import type { AtRest } from './at-rest.ts'
 import { type Job, JobStatus, type Priority, type WaitingFor } from './job.ts'
 import type { JobOutcome } from './jobs.ts'
 import { omitResult } from './omission.ts'
-import type { Queues, Start } from './queue.ts'
+import type { Queues } from './queue.ts'
+import type { Start } from './queue-entry.ts'
 import {
   isoTime,
   type JobRecord,

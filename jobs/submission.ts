@@ -10,7 +10,7 @@ import type { JobCost, NewJob, Refusal } from './jobs.ts'
 import { encodeEstimate } from './money.ts'
 import { formatOf, splitPresentation } from './presentation.ts'
 import { digestPrefix } from './prompt-prefixes.ts'
-import type { QueueEntry } from './queue.ts'
+import type { QueueEntry } from './queue-entry.ts'
 import type { JobRecord } from './record.ts'
 
 /** How long an idempotency key is remembered. */

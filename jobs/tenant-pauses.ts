@@ -1,5 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { LONGEST_PAUSE_DELAY_MS, type Queues } from './queue.ts'
+import { LONGEST_PAUSE_DELAY_MS } from './lane-queue.ts'
+import type { Queues } from './queue.ts'
 
 /** How long a pause without an end lasts, ms: ten years. */
 const ENDLESS_MS = 10 * 365 * 86_400_000

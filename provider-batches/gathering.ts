@@ -1,5 +1,5 @@
 import type { JobType } from '../jobs/job.ts'
-import type { QueueEntry } from '../jobs/queue.ts'
+import type { QueueEntry } from '../jobs/queue-entry.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { batchesRoot, batchLanesKey, providerBatchChannel } from './keys.ts'
 import type { ProviderBatchScripts } from './scripts.ts'

@@ -1,6 +1,5 @@
 import { resolveLane } from '../config/lanes.ts'
-import { createLeases } from '../jobs/leases.ts'
-import { lockLease, placeLease } from '../jobs/queue.ts'
+import { createLeases, lockLease, placeLease } from '../jobs/leases.ts'
 import { type Heartbeat, renewInterval, startHeartbeat } from '../workers/heartbeat.ts'
 import { createRenewal } from '../workers/renewal.ts'
 import type { openStore, ServicesDeps } from './store.ts'

@@ -1,6 +1,6 @@
 import { resolveLane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import { hadItsTurn, type Order } from '../jobs/queue.ts'
+import { hadItsTurn, type Order } from '../jobs/queue-entry.ts'
 import { type Fairness, flowOf, priorityOf, serviceSeconds, serviceShares } from '../ratelimit/fairness.ts'
 
 /**

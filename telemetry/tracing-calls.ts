@@ -1,6 +1,6 @@
 import type { ProviderKind } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import type { Claimed } from '../jobs/work.ts'
+import type { Claimed } from '../jobs/claim.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
 import { parseTraceparent } from './traceparent.ts'

@@ -1,5 +1,6 @@
+import type { Claimed } from '../jobs/claim.ts'
 import type { BulkOutcome, CreateOutcome, Jobs, NewJob } from '../jobs/jobs.ts'
-import type { Claimed, WorkEvents } from '../jobs/work.ts'
+import type { WorkEvents } from '../jobs/work.ts'
 import type { Emitter } from '../lib/emitter.ts'
 import type { Span, SpanAttributes, Tracing } from './tracing.ts'
 

@@ -1,6 +1,6 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Held } from '../jobs/queue.ts'
-import type { Claimed } from '../jobs/work.ts'
+import type { Claimed } from '../jobs/claim.ts'
+import type { Held } from '../jobs/queue-entry.ts'
 
 /** A held entry with its claimed job. */
 export type ClaimedJob = { held: Held; claimed: Claimed }

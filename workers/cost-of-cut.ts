@@ -1,5 +1,5 @@
 import type { Lane } from '../config/lanes.ts'
-import type { AttemptEnd } from '../jobs/work.ts'
+import type { AttemptEnd } from '../jobs/finish.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { priceUsage } from '../providers/accounting.ts'
 import type { ProviderFailure, Usage } from '../providers/provider.ts'

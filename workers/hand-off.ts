@@ -1,5 +1,7 @@
-import { type Held, type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/queue.ts'
-import type { Claimed, Work } from '../jobs/work.ts'
+import type { Claimed } from '../jobs/claim.ts'
+import { type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/lane-queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
+import type { Work } from '../jobs/work.ts'
 
 /**
  * How a lane's loop returns entries that it does not send. Entries that cannot be returned are abandoned: their locks end,

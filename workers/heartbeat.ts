@@ -1,6 +1,6 @@
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import type { Held } from '../jobs/queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
 import type { RedisTarget } from '../lib/redis.ts'
 import { type Holding, lockHolding, permitHolding, placeHolding } from './holdings.ts'
 import type { HeldLimits, HoldingsChange, Renewal } from './renewal.ts'

@@ -1,4 +1,4 @@
-import type { ResultFile } from '../jobs/work.ts'
+import type { ResultFile } from '../jobs/finish.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { endingOf } from '../lib/media-type.ts'
 import type { ProviderSuccess } from '../providers/provider.ts'

@@ -1,5 +1,5 @@
 import type { JobError, WaitingFor } from '../jobs/job.ts'
-import type { Throttles } from '../jobs/queue.ts'
+import type { Throttles } from '../jobs/queue-entry.ts'
 import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
 import type { CallOutcome } from '../ratelimit/breaker.ts'
 import { refusesSource } from './sources.ts'

@@ -1,5 +1,5 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Held } from '../jobs/queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
 import type { Cost } from '../ratelimit/gate.ts'
 
 /** Entries that will share one provider request. */

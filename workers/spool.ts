@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { Finish } from '../jobs/work.ts'
+import type { Finish } from '../jobs/finish.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { repeat } from '../lib/repeat.ts'
 import { explainFileFault, refuseFolder } from '../lib/system-refusal.ts'

@@ -1,7 +1,7 @@
 import type { Lane } from '../config/lanes.ts'
+import type { Claimed } from '../jobs/claim.ts'
 import type { Tier } from '../jobs/job.ts'
-import type { Held } from '../jobs/queue.ts'
-import type { Claimed } from '../jobs/work.ts'
+import type { Held } from '../jobs/queue-entry.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
 /** Until it is known how long calls at flex take, one is begun where this share of its time-out is left. */

@@ -1,5 +1,6 @@
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
-import type { Held, LaneQueue } from '../jobs/queue.ts'
+import type { LaneQueue } from '../jobs/lane-queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
 
 /** Returns each entry the way it came, and releases entries that need no lease any more. */
 export function trackHeld(

@@ -1,6 +1,7 @@
 import { type Lane, listLanes, resolveLane } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
-import { LONGEST_PAUSE_DELAY_MS, type Queues } from '../../jobs/queue.ts'
+import { LONGEST_PAUSE_DELAY_MS } from '../../jobs/lane-queue.ts'
+import type { Queues } from '../../jobs/queue.ts'
 import type { BrokenCall, BrokenCalls } from '../../ratelimit/broken-calls.ts'
 import { findOpening } from '../../ratelimit/compose-state.ts'
 import type { Fairness } from '../../ratelimit/fairness.ts'

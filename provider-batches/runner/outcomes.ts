@@ -1,4 +1,6 @@
-import type { AttemptEnd, Claimed, Retry } from '../../jobs/work.ts'
+import type { Claimed } from '../../jobs/claim.ts'
+import type { AttemptEnd } from '../../jobs/finish.ts'
+import type { Retry } from '../../jobs/work.ts'
 import type { ProviderFailure } from '../../providers/provider.ts'
 import type { BatchLine } from '../batch.ts'
 import type { SettledLine } from '../store.ts'

@@ -1,5 +1,5 @@
+import type { AttemptEnd } from '../../jobs/finish.ts'
 import type { JobType } from '../../jobs/job.ts'
-import type { AttemptEnd } from '../../jobs/work.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { priceUsage } from '../../providers/accounting.ts'
 import { type BatchLine, indexOf } from '../batch.ts'

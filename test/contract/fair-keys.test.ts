@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createQueues, type Order, type QueueEntry } from '../../jobs/queue.ts'
+import { createQueues } from '../../jobs/queue.ts'
+import type { Order, QueueEntry } from '../../jobs/queue-entry.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import { createFairness, priorityOf } from '../../ratelimit/fairness.ts'
 import { testRedis } from '../helpers/redis.ts'

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Priority } from '../../jobs/job.ts'
-import { createQueues, type Order } from '../../jobs/queue.ts'
+import { createQueues } from '../../jobs/queue.ts'
+import type { Order } from '../../jobs/queue-entry.ts'
 import { closeRedis, createRedis } from '../../lib/redis.ts'
 import {
   BAND_SECONDS,

@@ -4,28 +4,25 @@ import type { Files } from '../../files/files.ts'
 import { createHeldFiles, type HeldFiles } from '../../files/held-files.ts'
 import { createFileStore } from '../../files/store.ts'
 import type { AtRest } from '../../jobs/at-rest.ts'
+import type { Claimed, Started } from '../../jobs/claim.ts'
 import { createEmbeddingCache, type EmbeddingCache } from '../../jobs/embedding-cache.ts'
+import type { AttemptEnd } from '../../jobs/finish.ts'
 import type { Job, JobEvent, JobStatus } from '../../jobs/job.ts'
 import type { Jobs, NewJob } from '../../jobs/jobs.ts'
 import { tenantOf, tenantRoot } from '../../jobs/keys.ts'
+import type { LaneQueue } from '../../jobs/lane-queue.ts'
 import { createMaintenance, type Maintenance } from '../../jobs/maintenance.ts'
 import { createMemoryAdmission } from '../../jobs/memory-admission.ts'
 import { createOutbox, type Outbox } from '../../jobs/outbox.ts'
 import { createPromptPrefixes, type PromptPrefixes } from '../../jobs/prompt-prefixes.ts'
 import { createPubSub, type PubSub } from '../../jobs/pubsub.ts'
-import { createQueues, type Held, type LaneQueue, type Queues } from '../../jobs/queue.ts'
+import { createQueues, type Queues } from '../../jobs/queue.ts'
 import { createQueueAdmission } from '../../jobs/queue-admission.ts'
+import type { Held } from '../../jobs/queue-entry.ts'
 import { createRetention, type Retention } from '../../jobs/retention.ts'
 import { createScripts, type Scripts } from '../../jobs/scripts.ts'
 import { createJobs } from '../../jobs/service.ts'
-import {
-  type AttemptEnd,
-  type Claimed,
-  createWork,
-  type Retry,
-  type Started,
-  type Work,
-} from '../../jobs/work.ts'
+import { createWork, type Retry, type Work } from '../../jobs/work.ts'
 import { createIds } from '../../lib/job-id.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient, type RedisRole } from '../../lib/redis.ts'

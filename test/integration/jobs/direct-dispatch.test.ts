@@ -4,7 +4,7 @@ import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import { directChannel } from '../../../jobs/keys.ts'
 import { createLeases } from '../../../jobs/leases.ts'
-import type { Held } from '../../../jobs/queue.ts'
+import type { Held } from '../../../jobs/queue-entry.ts'
 import { createReplyInbox } from '../../../jobs/reply-inbox.ts'
 import { renderResult } from '../../../providers/vectors.ts'
 import {

@@ -3,7 +3,7 @@ import { isBatchId } from '../../../batches/batch.ts'
 import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
 import { tenantRoot } from '../../../jobs/keys.ts'
-import type { LaneQueue } from '../../../jobs/queue.ts'
+import type { LaneQueue } from '../../../jobs/lane-queue.ts'
 import { createRedrive, type RedriveRule } from '../../../jobs/redrive.ts'
 import { createRedriveSchedule } from '../../../jobs/redrive-schedule.ts'
 import {

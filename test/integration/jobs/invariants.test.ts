@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { CacheMode } from '../../../jobs/job.ts'
-import type { Held } from '../../../jobs/queue.ts'
+import type { Held } from '../../../jobs/queue-entry.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   failure,

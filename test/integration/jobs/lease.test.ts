@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
-import { placeLease } from '../../../jobs/queue.ts'
+import { placeLease } from '../../../jobs/leases.ts'
 import {
   failure,
   intent,

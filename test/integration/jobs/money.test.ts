@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { AttemptEnd } from '../../../jobs/work.ts'
+import type { AttemptEnd } from '../../../jobs/finish.ts'
 import { keepMaintained } from '../../helpers/maintainer.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import type { Claimed } from '../../../jobs/claim.ts'
 import { abortChannel } from '../../../jobs/keys.ts'
-import type { Claimed } from '../../../jobs/work.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import {
   complete,

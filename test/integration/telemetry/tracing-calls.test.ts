@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { configSchema } from '../../../config/schema.ts'
-import type { Claimed } from '../../../jobs/work.ts'
+import type { Claimed } from '../../../jobs/claim.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import type { ProviderAnswer } from '../../../providers/provider.ts'
 import { openTracing } from '../../../telemetry/tracing.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
-import type { QueueEntry } from '../../../jobs/queue.ts'
+import type { QueueEntry } from '../../../jobs/queue-entry.ts'
 import { keysOf } from '../../helpers/redis.ts'
 import { newJob, openTestStore, TENANT, type TestStore, until } from '../../helpers/store.ts'
 import { ended, openWorkshop, submitMany } from './fixture.ts'

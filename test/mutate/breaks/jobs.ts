@@ -85,7 +85,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'the answers that are learned from grow without an end',
   },
   {
-    file: 'jobs/work.ts',
+    file: 'jobs/finish.ts',
     find: 'Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)',
     replace: 'Math.max(cacheTtlMs, leftMs ?? cacheTtlMs)',
     tests: TTL,
@@ -93,7 +93,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'an answer is kept for longer than the vectors it was put together from',
   },
   {
-    file: 'jobs/work.ts',
+    file: 'jobs/finish.ts',
     find: "claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs",
     replace: 'Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs',
     tests: CACHE,
@@ -101,7 +101,7 @@ export const JOB_BREAKS: readonly Break[] = [
     says: 'the answer of a job without a cache is kept',
   },
   {
-    file: 'jobs/work.ts',
+    file: 'jobs/finish.ts',
     find: "claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs",
     replace: "claimed.cacheMode === 'off' ? 0 : ttlMs",
     tests: CACHE,

@@ -13,8 +13,9 @@ const known: Record<string, { calls: number; ends: string }> = {
   'flows/advance.ts': { calls: 3, ends: 'again: flows/sealed-fields.ts; errors and output: jobs.retain' },
   'flows/store.ts': { calls: 2, ends: 'again: flows/sealed-fields.ts' },
   'jobs/embedding-cache.ts': { calls: 1, ends: 'cache.ttl' },
+  'jobs/finish.ts': { calls: 2, ends: 'results and errors: jobs.retain and cache.ttl' },
   'jobs/submission.ts': { calls: 2, ends: 'again: jobs/sealed-fields.ts' },
-  'jobs/work.ts': { calls: 3, ends: 'results, errors and chunks: jobs.retain and cache.ttl' },
+  'jobs/work.ts': { calls: 1, ends: 'chunks: jobs.retain' },
   'schedules/record.ts': { calls: 1, ends: 'again: schedules/sealed-fields.ts' },
 }
 

@@ -1,5 +1,5 @@
 import type { JobCost } from '../../../jobs/jobs.ts'
-import type { Held } from '../../../jobs/queue.ts'
+import type { Held } from '../../../jobs/queue-entry.ts'
 
 /** An entry in hand, for functions that read its cost alone. */
 export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {

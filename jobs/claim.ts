@@ -1,0 +1,286 @@
+import { longWorkTurn } from '../lib/breathe.ts'
+import type { Emit } from '../lib/emitter.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { hasLargeSource } from '../lib/json-source.ts'
+import type { RedisClient } from '../lib/redis.ts'
+import { UnreadableError } from '../lib/sealer.ts'
+import type { AtRest } from './at-rest.ts'
+import { encodeFairKeyLimits, type FairKeyLimits } from './fair-key.ts'
+import { gatherCalls } from './gather-calls.ts'
+import type { Incident } from './incidents.ts'
+import type { JobType, Tier, WaitingFor } from './job.ts'
+import type { JobCost } from './jobs.ts'
+import { encodeEstimate, type MoneyEstimate } from './money.ts'
+import type { Outbox } from './outbox.ts'
+import type { Held } from './queue-entry.ts'
+import { costOf, type JobRecord, numberOf, textOf, toRecord } from './record.ts'
+import type { Argument, Scripts } from './scripts.ts'
+
+/** Most jobs that one script claims: that blocks Redis for a millisecond. */
+const MOST_CLAIMED = 16
+
+/** Calls of one job that may be lost with their workers before it is quarantined. */
+const MOST_LOST = 3
+
+/** What is known about a call before it is sent. */
+export type Intent = {
+  provider: string
+  model: string
+  coalesced: number
+  waitedFor: WaitingFor | null
+  /** The tier of service that its jobs ask for; absent: standard. */
+  tier?: Tier
+  /** Expected cost of a job's call on this lane, for jobs that count against a budget; null: as reserved. */
+  estimate?: (cost: JobCost) => MoneyEstimate | null
+}
+
+/** A job claimed for one call. */
+export type Claimed = {
+  tenant: string
+  id: string
+  /** The lane of the call. */
+  lane: string
+  /** Number of the call within its job. When it stores an outcome it must still be the latest. */
+  call: number
+  /** Calls that count against `maxAttempts`, this one included. */
+  attempts: number
+  maxAttempts: number
+  /** From the time when it could have started to this claim. */
+  waitedMs: number
+  /** When its first call was claimed, Unix ms. */
+  firstStartedAt: number
+  timeoutMs: number
+  type: JobType
+  /** As the client named it: a lane or an alias of several. */
+  model: string
+  /** See NewJob. */
+  unfitLanes: string[]
+  hash: string
+  cacheMode: string
+  /** See NewJob. */
+  isShownLive: boolean
+  /** See NewJob; null where the job has none. */
+  requestId: string | null
+  trace: string | null
+  /** The batch of the provider that it is a line of, and when it was claimed for that, Unix ms; absent: it is called. */
+  providerBatch?: { id: string; since: number }
+  body: JsonObject
+  cost: JobCost
+  /** What was reserved for the call, USD; null: nothing. */
+  reservedUsd: number | null
+}
+
+export type Started =
+  | { kind: 'run'; claimed: Claimed }
+  /** Not due before this Unix time in ms. */
+  | { kind: 'wait'; at: number }
+  /** There is nothing to do for this entry. */
+  | { kind: 'done' }
+
+/** Events of claims, emitted once the store has the change. */
+export type ClaimEvents = {
+  /** Claimed for a call. */
+  'job.claimed': { claimed: Claimed; waitedFor: WaitingFor | null }
+  'job.incident': Incident
+}
+
+/** How workers get jobs for a call. Methods are idempotent; all throw when Redis is unavailable. */
+export type Claims = {
+  /** Claims fetched entries in one round trip; answers in their order. */
+  start(held: Held[], intent: Intent): Promise<Started[]>
+  /** Reads again what `start` claimed under these tokens; done: the job is over, or another call has it. */
+  resume(held: Held[]): Promise<Started[]>
+  /** The models that the clients of waiting entries named, in their order; null for a deleted job. */
+  models(held: Held[]): Promise<(Pick<Claimed, 'model' | 'unfitLanes'> | null)[]>
+}
+
+export type ClaimsDeps = {
+  redis: RedisClient
+  scripts: Scripts
+  outbox: Outbox
+  rootOf: (tenant: string) => string
+  atRest: AtRest
+  settings: () => { retainMs: number }
+  /** USD a UTC day; null: no limit. Without it none has one. */
+  budgetOf?: (tenant: string) => number | null
+  /** What each fair key of the tenant may have; null: no limits. Without it none has any. */
+  fairKeyLimitsOf?: (tenant: string) => FairKeyLimits | null
+  /** What becomes of a claimed job whose body cannot be decrypted. */
+  leaveUnread: (claimed: Omit<Claimed, 'body'>, error: UnreadableError) => Promise<Started>
+  events?: Emit<ClaimEvents>
+}
+
+export function createClaims(deps: ClaimsDeps): Claims {
+  const { redis, scripts, outbox, rootOf, atRest, settings } = deps
+
+  type Budget = { budget: number | ''; expected: string }
+
+  /** The tenant's budget of a UTC day ('' none), and the expected cost of the call: the store knows which further budgets the job has. */
+  function budgetFor({ tenant, cost }: Held, { provider, model, estimate }: Intent): Budget {
+    const budget = deps.budgetOf?.(tenant) ?? null
+    const money = estimate?.(cost) ?? null
+    return {
+      budget: budget ?? '',
+      expected: money === null ? '' : encodeEstimate(`${provider}/${model}`, money),
+    }
+  }
+
+  /** The limits of the tenant's fair keys, for a job that has one. */
+  function fairLimitsFor({ tenant, cost }: Held): string {
+    const limits = cost.fairKey === undefined ? null : (deps.fairKeyLimitsOf?.(tenant) ?? null)
+    return limits === null ? '' : encodeFairKeyLimits(limits)
+  }
+
+  type Claim = { held: Held; members: string } & Budget
+  /** One script for each tenant claims the calls that leave together. */
+  const claim = gatherCalls({
+    keyOf: ({ held, members, budget }: Claim) => `${held.tenant} ${held.leaseMs} ${budget} ${members}`,
+    async run(claims) {
+      const { held, members, budget } = claims[0]!
+      const limits = claims.map((one) => fairLimitsFor(one.held)).find((one) => one !== '') ?? ''
+      const args: Argument[] = [members, settings().retainMs, MOST_LOST, held.leaseMs, budget, limits]
+      for (const { held, expected } of claims) {
+        args.push(held.id, held.entry, held.token, expected, held.isDirect ? '1' : '')
+      }
+      return (await scripts.run('start', rootOf(held.tenant), args)) as [Buffer, ...unknown[]][]
+    },
+    most: MOST_CLAIMED,
+    within: 'tick',
+  })
+
+  return {
+    async resume(held) {
+      // No script that finds a claim under its token writes an intent.
+      const claims = held.map((one) => claim({ held: one, members: '', budget: '', expected: '' }))
+      return (await Promise.all(claims)).map((answer, index): Started => {
+        const [kind, ...rest] = answer
+        const one = held[index]!
+        if (kind.toString() !== 'run') return { kind: 'done' }
+        const flat = rest as StartAnswer
+        const lane = textOf(toRecord(flat[3])!, 'lane') ?? ''
+        const [claimed, body] = toClaimed(one, lane, flat)
+        return {
+          kind: 'run',
+          claimed: { ...claimed, body: atRest.openBody(rootOf(one.tenant), one.id, body) },
+        }
+      })
+    },
+
+    async start(held, intent) {
+      const members =
+        `,"provider":${JSON.stringify(intent.provider)},"model":${JSON.stringify(intent.model)}` +
+        (intent.coalesced === 1 ? '' : `,"coalesced":${intent.coalesced}`) +
+        (intent.waitedFor === null ? '' : `,"waited_for":"${intent.waitedFor}"`) +
+        (intent.tier === undefined || intent.tier === 'standard' ? '' : `,"tier":"${intent.tier}"`)
+      const answers = await Promise.all(
+        held.map((one) => {
+          return claim({ held: one, members, ...budgetFor(one, intent) })
+        }),
+      )
+      const lane = `${intent.provider}/${intent.model}`
+      const started: Started[] = []
+      for (const [index, one] of held.entries()) {
+        const [kind, ...rest] = answers[index]!
+        if (kind.toString() === 'run') {
+          const [claimed, body] = toClaimed(one, lane, rest as StartAnswer)
+          const lostCall = (rest as StartAnswer)[2]
+          if (lostCall > 0) {
+            const { tenant, id: job, requestId } = claimed
+            deps.events?.emit('job.incident', {
+              kind: 'lost',
+              tenant,
+              job,
+              lane,
+              requestId,
+              detail: { attempt: lostCall },
+            })
+          }
+          try {
+            const opened = atRest.openBody(rootOf(one.tenant), one.id, body)
+            // The next step reads the whole body too, so it gets another turn of the event loop.
+            if (hasLargeSource(opened)) await longWorkTurn()
+            const whole = { ...claimed, body: opened }
+            started.push({ kind: 'run', claimed: whole })
+            deps.events?.emit('job.claimed', { claimed: whole, waitedFor: intent.waitedFor })
+          } catch (error) {
+            if (!(error instanceof UnreadableError)) throw error
+            started.push(await deps.leaveUnread(claimed, error))
+          }
+        } else if (kind.toString() === 'wait') {
+          started.push({ kind: 'wait', at: Number(String(rest[0])) })
+        } else {
+          await outbox.dispatchById(one.tenant, String(rest[0]))
+          const [, code, requestId] = rest.map(String)
+          if (code !== undefined) {
+            const { tenant, id: job } = one
+            deps.events?.emit('job.incident', {
+              kind: 'failed',
+              tenant,
+              job,
+              lane,
+              requestId: requestId || null,
+              detail: { code },
+            })
+          }
+          started.push({ kind: 'done' })
+        }
+      }
+      return started
+    },
+
+    models: (held) =>
+      Promise.all(
+        held.map(async (one) => {
+          const key = `${rootOf(one.tenant)}:job:${one.id}`
+          const [model, unfit] = await redis.hmget(key, 'model', 'unfit_lanes')
+          return model ? { model, unfitLanes: splitLanes(unfit ?? '') } : null
+        }),
+      ),
+  }
+}
+
+/**
+ * What start.lua answers after 'run': the call's number, the attempts, the number of the previous call if it was lost
+ * with its worker, else 0, and the fields of the record that a call needs.
+ */
+type StartAnswer = [call: number, attempts: number, lostCall: number, flat: Buffer[]]
+
+function usdOf(record: JobRecord, name: string): number | null {
+  const nano = numberOf(record, name)
+  return nano === null ? null : nano / 1e9
+}
+
+/** The claimed job, and its body as it is stored. */
+function toClaimed(
+  held: Held,
+  lane: string,
+  [call, attempts, , flat]: StartAnswer,
+): [Omit<Claimed, 'body'>, Buffer] {
+  const record = toRecord(flat)!
+  const claimed = {
+    tenant: held.tenant,
+    id: held.id,
+    lane,
+    call,
+    attempts,
+    maxAttempts: numberOf(record, 'max_attempts') ?? 1,
+    waitedMs: numberOf(record, 'waited_ms') ?? 0,
+    firstStartedAt: numberOf(record, 'started_at') ?? 0,
+    timeoutMs: numberOf(record, 'timeout_ms') ?? 0,
+    type: textOf(record, 'type') as Claimed['type'],
+    model: textOf(record, 'model')!,
+    unfitLanes: splitLanes(textOf(record, 'unfit_lanes') ?? ''),
+    hash: textOf(record, 'hash')!,
+    cacheMode: textOf(record, 'cache_mode')!,
+    isShownLive: textOf(record, 'live') !== null,
+    requestId: textOf(record, 'request_id'),
+    trace: textOf(record, 'trace'),
+    cost: costOf(record),
+    reservedUsd: usdOf(record, 'reserved_nano'),
+  }
+  return [claimed, record.get('body') as Buffer]
+}
+
+function splitLanes(text: string): string[] {
+  return text === '' ? [] : text.split(' ')
+}

@@ -1,0 +1,267 @@
+import type { Emit } from '../lib/emitter.ts'
+import type { JsonObject } from '../lib/json.ts'
+import type { AtRest } from './at-rest.ts'
+import { USUAL_STATUS } from './attempts.ts'
+import type { Claimed } from './claim.ts'
+import { gatherCalls } from './gather-calls.ts'
+import type { Attempt, CacheOutcome, JobError, Tier, Usage } from './job.ts'
+import type { Outbox } from './outbox.ts'
+import type { ProviderState } from './provider-state.ts'
+import type { StoredUsage } from './record.ts'
+import type { Argument, Scripts } from './scripts.ts'
+
+/** Most outcomes that one script stores, and most bytes of their results together. */
+const MOST_STORED = 16
+const MOST_STORED_BYTES = 256 * 1024
+
+/** How a call ended, for the record. */
+export type AttemptEnd = {
+  outcome: Exclude<Attempt['outcome'], 'running' | 'lost'>
+  latency_ms: number
+  status?: number | null
+  error_code?: string
+  usage?: Usage | null
+  /** The source of the lane that was called; absent: the lane has none. */
+  source?: string
+  /** The tier of service that the call asked for, where it is not the one that its intent says. */
+  tier?: Tier
+  /** The one that its answer names; absent: standard. */
+  served_tier?: string
+  usage_is_estimate?: true
+  /** Absent: not known, or none. */
+  cost_usd?: number
+  cost_is_estimate?: true
+  ambiguous?: boolean
+}
+
+export type Completion = {
+  claimed: Claimed
+  /** Null: no call was made for the job, and the attempt does not count. */
+  end: AttemptEnd | null
+  result: JsonObject
+  usage: Usage | null
+  /** Null: not known. */
+  costUsd: number | null
+  /** The tier of service that the answer names; absent: standard. */
+  servedTier?: string
+  /** What the provider's prompt cache saved; absent: nothing. */
+  savedUsd?: number
+  /** True: the provider did not report all of the usage. */
+  isEstimate?: boolean
+  /** Where the answer came from, when the record does not say so already. */
+  cache?: CacheOutcome
+  /** Longest time to cache the answer, ms, because it contains cached answers. */
+  leftMs?: number
+  /** What the result consists of besides its text, stored with it. */
+  files?: readonly ResultFile[]
+  /** Files of its chunks, which are stored already and go with it. */
+  partials?: readonly string[]
+}
+
+/** Bytes that a result names by the id of a file. */
+export type ResultFile = { id: string; filename: string; bytes: Uint8Array }
+
+/** A result in the form in which the store keeps it. Any process can store it. */
+export type Finish = { tenant: string; id: string; args: Argument[]; files?: readonly ResultFile[] }
+
+/** Events of ended jobs, emitted once the store has the change. */
+export type FinishEvents = {
+  'job.completed': Completion
+  /** Failed by a call, or without a call because of its record. */
+  'job.failed': { claimed: Omit<Claimed, 'body'>; end: AttemptEnd; error: JobError }
+}
+
+/** How workers end jobs. Methods are idempotent; all throw when Redis is unavailable. */
+export type Finishes = {
+  /** Stores results and ends the jobs and their followers. */
+  complete(completions: Completion[]): Promise<void>
+  /** What `complete` sends. If this process dies first, another one sends it with `restore`. */
+  encode(completions: Completion[]): Finish[]
+  restore(finishes: Finish[]): Promise<void>
+  /** Fails a job. `own`: only this job failed; its followers go on without it. */
+  fail(claimed: Omit<Claimed, 'body'>, end: AttemptEnd, error: JobError, own: boolean): Promise<void>
+}
+
+export type FinishesDeps = {
+  scripts: Scripts
+  outbox: Outbox
+  rootOf: (tenant: string) => string
+  atRest: AtRest
+  providerState: ProviderState
+  settings: () => { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
+  /** Stores files of results, which nobody holds until the results are stored. Again: the same files. */
+  putFiles: (tenant: string, files: readonly ResultFile[]) => Promise<void>
+  events?: Emit<FinishEvents>
+}
+
+/** Index of the result, or of the error, among the arguments of finish.lua, and their number. */
+const RESULT = 7
+const FINISH_ARGUMENTS = 13
+
+function sizeOf(argument: Argument): number {
+  return typeof argument === 'number' ? 0 : argument.length
+}
+
+/** The end of a call that completes its job, without the usual status and without a usage equal to the job's. */
+function shorten(end: AttemptEnd, usage: Usage | null): object {
+  const { status, usage: own, ...rest } = end
+  return {
+    ...rest,
+    ...(status === USUAL_STATUS ? {} : { status: status ?? null }),
+    ...(JSON.stringify(own ?? null) === JSON.stringify(usage) ? {} : { usage: own }),
+  }
+}
+
+function toStored(usage: Usage, isEstimate = false, tier?: string, savedUsd?: number): StoredUsage {
+  return {
+    ...usage,
+    ...(isEstimate ? { is_estimate: true } : {}),
+    ...(tier === undefined ? {} : { tier }),
+    ...(savedUsd === undefined ? {} : { saved_nano: Math.round(savedUsd * 1e9) }),
+  }
+}
+
+/** What finish.lua answers for a job. */
+type FinishAnswer = [kind: Buffer, left: number, promoted: Buffer]
+
+export function createFinishes(deps: FinishesDeps): Finishes {
+  const { scripts, outbox, rootOf, atRest, providerState, settings } = deps
+
+  /** Stores an outcome. One script stores those that arrive in one turn of the event loop, from several sockets. */
+  const store = gatherCalls({
+    keyOf: ({ tenant }: Pick<Finish, 'tenant' | 'args'>) => tenant,
+    run: async (finishes) =>
+      (await scripts.run(
+        'finish',
+        rootOf(finishes[0]!.tenant),
+        finishes.flatMap(({ args }) => args),
+      )) as FinishAnswer[],
+    most: MOST_STORED,
+    size: { of: ({ args }) => sizeOf(args[RESULT]!), most: MOST_STORED_BYTES },
+    within: 'turn',
+  })
+
+  /** Continues where the finish script stopped. */
+  async function finishFollowers(
+    claimed: Pick<Claimed, 'tenant' | 'id'>,
+    args: Argument[],
+    answer: FinishAnswer,
+  ): Promise<void> {
+    const root = rootOf(claimed.tenant)
+    let [kind, left, promoted] = answer
+    await outbox.dispatchById(claimed.tenant, promoted.toString())
+    while (left > 0) {
+      if (kind.toString() === 'carried') {
+        // The job's record has no result to give to followers. The cost of the call is booked once.
+        ;[kind, left, promoted] = await store({ tenant: claimed.tenant, args })
+      } else {
+        left = (await scripts.run('finish-followers', root, [claimed.id, settings().retainMs])) as number
+      }
+    }
+  }
+
+  function encode(completions: Completion[]): Finish[] {
+    const { retainMs, cacheTtlMs, cacheMaxBytes } = settings()
+    return completions.map(
+      ({
+        claimed,
+        end,
+        result,
+        usage,
+        costUsd,
+        servedTier,
+        savedUsd,
+        isEstimate,
+        cache,
+        leftMs,
+        files,
+        partials,
+      }) => {
+        const { tenant, id, hash } = claimed
+        const stored = atRest.sealResult(rootOf(tenant), id, hash, result)
+        const ttlMs = Math.min(cacheTtlMs, leftMs ?? cacheTtlMs)
+        const ttl = claimed.cacheMode === 'off' || Buffer.byteLength(stored) > cacheMaxBytes ? 0 : ttlMs
+        const args = [
+          claimed.id,
+          claimed.call,
+          'completed',
+          claimed.hash,
+          retainMs,
+          end ? JSON.stringify(shorten(end, usage)) : '',
+          ttl,
+          stored,
+          usage ? JSON.stringify(toStored(usage, isEstimate, servedTier, savedUsd)) : '',
+          costUsd ?? '',
+          cache ?? '',
+          isEstimate ? '1' : '',
+          [...(files ?? []).map((file) => file.id), ...(partials ?? [])].join(' '),
+        ]
+        return { tenant: claimed.tenant, id: claimed.id, args, ...(files?.length ? { files } : {}) }
+      },
+    )
+  }
+
+  const isStoredByProvider = ({ claimed, result }: Completion) =>
+    claimed.type === 'chat' && claimed.body.store === true && typeof result.id === 'string'
+
+  async function rememberStored(completions: readonly Completion[]): Promise<void> {
+    for (const { claimed, result } of completions) {
+      const provider = claimed.lane.slice(0, claimed.lane.indexOf('/'))
+      await providerState.remember(claimed.tenant, String(result.id), provider)
+    }
+  }
+
+  /** The files first: a job that is completed has them. */
+  async function storeOne({ tenant, args, files }: Finish): Promise<FinishAnswer> {
+    if (files !== undefined) await deps.putFiles(tenant, files)
+    // What an earlier release left on disk has none.
+    return store({ tenant, args: args.length < FINISH_ARGUMENTS ? [...args, ''] : args })
+  }
+
+  async function restore(finishes: Finish[]): Promise<void> {
+    const answers = await Promise.all(finishes.map(storeOne))
+    for (const [index, finish] of finishes.entries()) {
+      await finishFollowers(finish, finish.args, answers[index]!)
+    }
+  }
+
+  async function fail(
+    claimed: Omit<Claimed, 'body'>,
+    end: AttemptEnd,
+    error: JobError,
+    own: boolean,
+  ): Promise<void> {
+    const { tenant, id, call, hash } = claimed
+    const args = [
+      id,
+      call,
+      'failed',
+      hash,
+      settings().retainMs,
+      JSON.stringify(end),
+      0,
+      atRest.sealError(rootOf(tenant), id, error),
+      own ? '1' : '0',
+      end.cost_usd ?? 0,
+      '',
+      end.cost_is_estimate ? '1' : '',
+      '',
+    ]
+    await finishFollowers({ tenant, id }, args, await store({ tenant, args }))
+    deps.events?.emit('job.failed', { claimed, end, error })
+  }
+
+  return {
+    fail,
+
+    async complete(completions) {
+      // Before the answer, which tells its client the id. Without a wait where there is none: vectors are kept right behind their jobs.
+      const stored = completions.filter(isStoredByProvider)
+      if (stored.length > 0) await rememberStored(stored)
+      await restore(encode(completions))
+      for (const completion of completions) deps.events?.emit('job.completed', completion)
+    },
+    encode,
+    restore,
+  }
+}
