@@ -128,8 +128,9 @@ local function stakeClaim(b, waits, cost)
   end
 end
 
--- Whether a cost may clearly leave, as far as this bucket goes. Most may, and then no wait has to be computed.
-local function passes(b, cost)
+-- Whether a cost may clearly leave, as far as this bucket goes. Most may, and then no wait has to be computed. The levels may be
+-- below zero by `creditMs` of their rates.
+local function passes(b, cost, creditMs)
   local state, limits = b.state, b.limits
   if state.pausedUntil > b.now or state.asking or state.shut then return false end
   if state.breaker.openings > 0 or state.claim then return false end
@@ -140,7 +141,7 @@ local function passes(b, cost)
     local amount = cost[d]
     if amount > 0 then
       local inWindow, inDay = capacities[d], dailyCapacities[d]
-      if rates[d] and levels[d] < -EPSILON then return false end
+      if rates[d] and levels[d] < -EPSILON - creditMs * rates[d] then return false end
       if inWindow and used[d] + amount > inWindow then return false end
       if inDay and usedToday[d] + amount > inDay then return false end
     end
@@ -186,7 +187,8 @@ local function findImpossible(b, cost)
 end
 
 -- Tells `wait` each reason why a cost may not leave now, as far as this bucket goes; answers the waits for its window.
-local function findWaits(b, cost, tenant, wait)
+-- `creditMs`, `poolMs`: what the sources of a lane lend each other.
+local function findWaits(b, cost, tenant, wait, creditMs, poolMs)
   local state, now, limits = b.state, b.now, b.limits
   wait(state.pausedUntil - now, 'provider_pause')
   if state.asking and state.pausedUntil <= now then wait(untilEnd(b, state.asking.probe), 'provider_pause') end
@@ -200,13 +202,19 @@ local function findWaits(b, cost, tenant, wait)
   local capacities = stretch(b, cost)
   local windowWaits = computeLedgerWaits(b, 1, state.window, capacities, cost)
   local dayWaits = computeLedgerWaits(b, 2, state.day, limits.dailyCapacities, cost)
+  local lived = computeLived(state.slowdown, now)
   for d = 1, 4 do
     local rate = limits.rates[d]
     wait(dayWaits[d], WAITING_FOR[d])
     if rate and cost[d] > 0 then
-      local level = state.levels[d]
-      if level < -EPSILON then
-        wait(findLived(state.slowdown, computeLived(state.slowdown, now) - level / rate) - now, WAITING_FOR[d])
+      if state.levels[d] < -EPSILON then
+        local owedMs = -state.levels[d] / rate
+        local paidOff = findLived(state.slowdown, lived + owedMs) - now
+        -- Earlier, where the sources together have room by then.
+        if poolMs < paidOff then
+          paidOff = max(poolMs, findLived(state.slowdown, lived + owedMs - creditMs) - now)
+        end
+        wait(paidOff, WAITING_FOR[d])
       end
       wait(windowWaits[d], WAITING_FOR[d])
       local reserve = computeReserve(b, d, cost)
@@ -239,13 +247,52 @@ local function measureFullness(b)
   return fullness / weight, b.state.taken[1] / weight
 end
 
+-- What the sources that may serve hold together, what flows in, and whether one of them is in debt.
+local function poolSources()
+  local levels, rates, isInDebt = { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, false
+  for number = COMMON + 1, BUCKETS do
+    local b = buckets[number]
+    local state = b.state
+    if state.pausedUntil <= b.now and not state.asking and not state.shut
+      and findBreakerState(state.breaker, b.now) == 'closed' then
+      local speed = computeSpeed(state.slowdown, b.now)
+      for d = 1, 4 do
+        local rate = b.limits.rates[d]
+        if rate then
+          levels[d] = levels[d] + state.levels[d]
+          rates[d] = rates[d] + rate * speed
+          if state.levels[d] < -EPSILON then isInDebt = true end
+        end
+      end
+    end
+  end
+  return levels, rates, isInDebt
+end
+
+-- Ms until a source would owe nothing if it took this cost, for its weight.
+local function findPayOff(b, cost)
+  local longest = 0
+  for d = 1, 4 do
+    local rate = b.limits.rates[d]
+    if rate and cost[d] > 0 then longest = max(longest, (cost[d] - b.state.levels[d]) / rate) end
+  end
+  return longest / b.source.weight
+end
+
 -- The source for a cost; nil, the shortest wait (-1: never) and its reason where none has room.
 local function chooseSource(cost, tenant, wanted)
   local only
   for number = COMMON + 1, BUCKETS do
     if buckets[number].source.name == wanted then only = buckets[number] end
   end
-  local best, bestSound, bestFullness, bestTaken
+  -- While the sources together have room, each may go into debt a little: then several may take a call, and the one that suits
+  -- it does. Otherwise the first one with room takes whatever comes next, and one gets all small calls, another all large ones.
+  local pooled, inflow, isInDebt = poolSources()
+  local poolMs = 0
+  for d = 1, 4 do
+    if cost[d] > 0 and pooled[d] < -EPSILON then poolMs = max(poolMs, -pooled[d] / inflow[d]) end
+  end
+  local best, bestSound, bestPayOff, bestFullness, bestTaken
   local soonest, shortest, waitingFor, held
   local impossible
   for number = COMMON + 1, BUCKETS do
@@ -257,21 +304,26 @@ local function chooseSource(cost, tenant, wanted)
       impossible = impossible or never
     else
       local longest, reason, windowWaits = 0, nil, nil
-      if not passes(b, cost) then
+      local creditMs = min(b.saved, b.window / 10)
+      if not passes(b, cost, poolMs > 0 and 0 or creditMs) then
         windowWaits = findWaits(b, cost, tenant, function(ms, why)
           if ms and ms > longest then longest, reason = ms, why end
-        end)
+        end, creditMs, poolMs)
       end
       if not reason then
-        local sound = isSound(b)
+        local sound, payOff = isSound(b), isInDebt and findPayOff(b, cost) or 0
         local fullness, taken = measureFullness(b)
         local isBetter = not best
         if best and sound ~= bestSound then
           isBetter = sound
+        elseif best and payOff ~= bestPayOff then
+          isBetter = payOff < bestPayOff
         elseif best then
           isBetter = fullness < bestFullness or fullness == bestFullness and taken < bestTaken
         end
-        if isBetter then best, bestSound, bestFullness, bestTaken = b, sound, fullness, taken end
+        if isBetter then
+          best, bestSound, bestPayOff, bestFullness, bestTaken = b, sound, payOff, fullness, taken
+        end
       elseif not soonest or longest < shortest then
         soonest, shortest, waitingFor, held = b, longest, reason, windowWaits
       end
@@ -286,7 +338,7 @@ end
 -- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave, and then its source.
 local function refuse(cost, tenant, wanted)
   local number = 1
-  while number <= COMMON and passes(buckets[number], cost) do number = number + 1 end
+  while number <= COMMON and passes(buckets[number], cost, 0) do number = number + 1 end
   local source, sourceWait, sourceReason
   if #SOURCES > 0 then source, sourceWait, sourceReason = chooseSource(cost, tenant, wanted) end
   if number > COMMON and not sourceWait then return nil, nil, source end
@@ -302,7 +354,7 @@ local function refuse(cost, tenant, wanted)
   end
   for common = 1, COMMON do
     local b = buckets[common]
-    holdBack(b, findWaits(b, cost, tenant, wait), cost)
+    holdBack(b, findWaits(b, cost, tenant, wait, 0, math.huge), cost)
   end
   wait(sourceWait, sourceReason)
   if waitingFor then return math.ceil(longest), waitingFor end

@@ -16,7 +16,7 @@ const WORKERS = 2
 const AT_ONCE = 8
 
 /** The sizes of the calls, each block of twenty in an order of its own. */
-function* sizesOf(random: () => number): Generator<number> {
+export function* sizesOf(random: () => number): Generator<number> {
   for (;;) {
     const block = [...BLOCK]
     while (block.length > 0) yield block.splice(Math.floor(random() * block.length), 1)[0]!

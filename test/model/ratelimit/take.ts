@@ -9,6 +9,7 @@ import { advance, findLeases } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
 import { computeLoad } from './settle.ts'
+import { creditOf, findPayOff, findPoolWait, poolSources } from './source-pool.ts'
 
 /** Rounding of sums of doubles, in requests or tokens. */
 const EPSILON = 1e-6
@@ -93,7 +94,10 @@ function decide(
   return { waitMs: Math.ceil(longest), waitingFor: waitingFor! }
 }
 
-/** The source with the most room for its weight, sound ones first; else the shortest of their waits. */
+/**
+ * The source with the most room for its weight, sound ones first; else the shortest of their waits. While the sources together
+ * have room, each may go into debt a little, so that several may take a call, and the one that suits it does.
+ */
 function chooseSource(
   all: readonly Opened[],
   cost: Amounts,
@@ -104,6 +108,8 @@ function chooseSource(
   const candidates: { bucket: Opened; order: number[] }[] = []
   let soonest: { bucket: Opened; waitMs: number; waitingFor: RefusedFor; waits: Bounds } | null = null
   let impossible: RefusedFor | null = null
+  const pool = poolSources(all)
+  const poolMs = findPoolWait(pool, cost)
   for (const bucket of only.length > 0 ? only : all) {
     const never = findImpossible(bucket, cost)
     if (never !== null) {
@@ -119,16 +125,20 @@ function chooseSource(
       longest = ms
       reason = why
     }
-    if (!passes(bucket, cost)) {
+    const creditMs = creditOf(bucket)
+    if (!passes(bucket, cost, poolMs > 0 ? 0 : creditMs)) {
       wait(state.pausedUntil - now, 'provider_pause')
       if (state.asking && state.pausedUntil <= now)
         wait(untilEnd(state.permits, state.asking.probe, now), 'provider_pause')
       wait(findShutWait(state, now), 'provider_pause')
       wait(findBreakerWait(state, tenant, now), 'breaker')
-      waits = findWaits(bucket, cost, wait)
+      waits = findWaits(bucket, cost, wait, { creditMs, poolMs })
     }
     if (reason === null)
-      candidates.push({ bucket, order: [isSound(state, now) ? 0 : 1, ...measureFullness(bucket)] })
+      candidates.push({
+        bucket,
+        order: [isSound(state, now) ? 0 : 1, findPayOff(bucket, cost, pool), ...measureFullness(bucket)],
+      })
     else if (soonest === null || longest < soonest.waitMs)
       soonest = { bucket, waitMs: longest, waitingFor: reason, waits }
   }
@@ -171,15 +181,20 @@ function measureFullness({ state, limited, limits, now, source }: Opened): [full
   return [Math.max(computeLoad(state, limits), slots) / weight, state.taken[REQUESTS] / weight]
 }
 
-/** Whether the cost may clearly leave, as far as this bucket goes. */
-function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean {
+/**
+ * Whether the cost may clearly leave, as far as this bucket goes.
+ *
+ * @param creditMs how far the levels may be below zero, in ms of their rates
+ */
+function passes({ state, limited, limits, now }: Opened, cost: Amounts, creditMs = 0): boolean {
   if (state.pausedUntil > now || state.asking || state.shut) return false
   if (state.breaker.openings > 0 || state.claim) return false
   if (limited.max_concurrency !== undefined && findLeases(state, now).length >= limited.max_concurrency)
     return false
   return DIMENSIONS.every((dimension) => {
     if (cost[dimension] === 0) return true
-    if (limits.rates[dimension] !== null && state.levels[dimension] < -EPSILON) return false
+    const rate = limits.rates[dimension]
+    if (rate !== null && state.levels[dimension] < -EPSILON - creditMs * rate) return false
     const fits = (sum: number, capacity: number | null) =>
       capacity === null || sum + cost[dimension] <= capacity
     return (
@@ -189,8 +204,17 @@ function passes({ state, limited, limits, now }: Opened, cost: Amounts): boolean
   })
 }
 
+/** What the sources of a lane lend each other. */
+type Credit = { creditMs: number; poolMs: number }
+const NO_CREDIT: Credit = { creditMs: 0, poolMs: Number.POSITIVE_INFINITY }
+
 /** Tells every wait for slots and amounts, as far as this bucket goes; answers those for its window. */
-function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amounts, wait: TellWait): Bounds {
+function findWaits(
+  { state, limited, limits, pacing, now }: Opened,
+  cost: Amounts,
+  wait: TellWait,
+  { creditMs, poolMs }: Credit = NO_CREDIT,
+): Bounds {
   const leases = findLeases(state, now)
   if (limited.max_concurrency !== undefined && leases.length >= limited.max_concurrency)
     wait(Math.min(POLL_MS, Math.min(...leases) - now), 'concurrency')
@@ -198,14 +222,19 @@ function findWaits({ state, limited, limits, pacing, now }: Opened, cost: Amount
   const capacities = limited.window_auto ? stretch(limits.capacities, cost) : limits.capacities
   const windowWaits = computeLedgerWaits(state.window, capacities, cost, now, limited.headroom, pacing.jitter)
   const dayWaits = computeLedgerWaits(state.day, limits.dailyCapacities, cost, now, limited.headroom)
+  const lived = computeLived(state.slowdown, now)
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
     const reason = WAITING_FOR[dimension]!
     wait(dayWaits[dimension], reason)
     if (rate === null || cost[dimension] === 0) continue
-    const level = state.levels[dimension]
-    if (level < -EPSILON)
-      wait(findLived(state.slowdown, computeLived(state.slowdown, now) - level / rate) - now, reason)
+    const owedMs = -state.levels[dimension] / rate
+    const msUntil = (mostOwed: number) => findLived(state.slowdown, lived + owedMs - mostOwed) - now
+    if (state.levels[dimension] < -EPSILON) {
+      const paidOff = msUntil(0)
+      // Earlier, where the sources together have room by then.
+      wait(poolMs < paidOff ? Math.max(poolMs, msUntil(creditMs)) : paidOff, reason)
+    }
     wait(windowWaits[dimension], reason)
     const reserve = computeReserve(state.claim, dimension, cost, limits.rates, now)
     if (reserve > 0 && state.window.sum[dimension] + cost[dimension] + reserve > capacities[dimension]!)

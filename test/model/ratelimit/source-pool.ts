@@ -1,0 +1,65 @@
+import { findBreakerState } from '../../../ratelimit/breaker.ts'
+import type { Amounts } from '../../../ratelimit/limits.ts'
+import { DIMENSIONS } from '../../../ratelimit/limits.ts'
+import { computeSpeed } from '../../../ratelimit/slowdown.ts'
+import type { Bucket, Moment } from './bucket.ts'
+
+/** What the sources that may serve hold together. */
+export type SourcePool = {
+  levels: Amounts
+  /** What flows in, a millisecond. */
+  rates: Amounts
+  /** One of them holds less than nothing. */
+  isInDebt: boolean
+}
+
+/** A level this little below zero is rounding. */
+const EPSILON = 1e-6
+
+export function poolSources(all: readonly (Bucket & Moment)[]): SourcePool {
+  const pool: SourcePool = { levels: [0, 0, 0, 0], rates: [0, 0, 0, 0], isInDebt: false }
+  for (const { state, limits, now } of all) {
+    if (state.pausedUntil > now || state.asking || state.shut) continue
+    if (findBreakerState(state.breaker, now) !== 'closed') continue
+    const speed = computeSpeed(state.slowdown, now)
+    for (const dimension of DIMENSIONS) {
+      const rate = limits.rates[dimension]
+      if (rate === null) continue
+      pool.levels[dimension] += state.levels[dimension]
+      pool.rates[dimension] += rate * speed
+      if (state.levels[dimension] < -EPSILON) pool.isInDebt = true
+    }
+  }
+  return pool
+}
+
+/** Ms until the sources together owe nothing in what this cost takes; 0: they do not. */
+export function findPoolWait({ levels, rates }: SourcePool, cost: Amounts): number {
+  let longest = 0
+  for (const dimension of DIMENSIONS) {
+    if (cost[dimension] > 0 && levels[dimension] < -EPSILON)
+      longest = Math.max(longest, -levels[dimension] / rates[dimension])
+  }
+  return longest
+}
+
+/** How far a source may go into debt while the sources together have room, in ms of its rates. */
+export function creditOf({ pacing }: Pick<Moment, 'pacing'>): number {
+  return Math.min(pacing.saved, pacing.window / 10)
+}
+
+/** Ms until a source would owe nothing if it took this cost, for its weight; where none is in debt, 0. */
+export function findPayOff(
+  { state, limits, source }: Bucket & Moment,
+  cost: Amounts,
+  pool: SourcePool,
+): number {
+  if (!pool.isInDebt) return 0
+  let longest = 0
+  for (const dimension of DIMENSIONS) {
+    const rate = limits.rates[dimension]
+    if (rate !== null && cost[dimension] > 0)
+      longest = Math.max(longest, (cost[dimension] - state.levels[dimension]) / rate)
+  }
+  return longest / source!.weight
+}
