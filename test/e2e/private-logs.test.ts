@@ -11,7 +11,7 @@ import type { EmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { createRedis, type RedisClient } from '../../lib/redis.ts'
 import { findForms } from '../helpers/private-forms.ts'
 import { type RunningProcess, startProcess } from '../helpers/processes.ts'
-import { startTestRedis } from '../helpers/redis.ts'
+import { keysOf, startTestRedis } from '../helpers/redis.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 const canary = (what: string) => `${what}x${randomBytes(9).toString('hex')}`
@@ -191,7 +191,7 @@ test('nothing private is in a log or in metrics, whatever error Redis, a provide
   }
 
   // A value of another type than the scripts and commands expect.
-  const [record] = await admin.keys(`*:job:${ids[1]}`)
+  const [record] = await keysOf(admin, `*:job:${ids[1]}`)
   await admin.del(record!)
   await admin.set(record!, secrets.prompt)
   expect((await call('GET', `/v1/jobs/${ids[1]}`)).status).toBe(500)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { acmeKey, otherKey, testTenants } from '../../helpers/api.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import { chatJob, type Json, openScheduleHouse, type ScheduleHouse } from '../schedules/fixture.ts'
 
 const HOUR = 3_600_000
@@ -397,7 +398,7 @@ it('what is deleted is gone, its jobs are not', async () => {
   expect((await call('GET', `/v1/schedules/${id}`)).status).toBe(404)
   expect((await call('DELETE', `/v1/schedules/${id}`)).status).toBe(404)
   expect((await call('GET', `/v1/jobs/${job.id}`)).status).toBe(200)
-  const left = await house.redis.keys(`${house.root('acme')}:schedule:${id}*`)
+  const left = await keysOf(house.redis, `${house.root('acme')}:schedule:${id}*`)
   expect(left).toEqual([`${house.root('acme')}:schedule:${id}:jobs`])
   expect(await house.redis.pttl(left[0]!)).toBeGreaterThan(0)
 })

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { keysOf } from '../../helpers/redis.ts'
 import { answer, completion, type Script } from '../../helpers/upstream.ts'
 import { type BudgetHouse, openBudgetHouse } from './house.ts'
 
@@ -101,7 +102,7 @@ describe('the budget of a day', () => {
     await house.submit('held')
     await expect.poll(async () => (await house.money()).reserved).toBeGreaterThan(0)
     expect((await house.money()).reserved).toBeLessThan(0.0006)
-    const keys = await house.redis.keys(`${house.root}:output:*`)
+    const keys = await keysOf(house.redis, `${house.root}:output:*`)
     expect(keys).toEqual([`${house.root}:output:own/chat`])
     const ttl = await house.redis.pttl(keys[0]!)
     expect(ttl).toBeGreaterThan(6.9 * 86_400_000)
@@ -124,7 +125,7 @@ describe('the budget of a day', () => {
     await house.ended((await house.submit('today')).id)
     expect((await house.submit('more')).error?.code).toBe('budget_exhausted')
     // By the clock of Redis, the day is part of the key.
-    const [key] = await house.redis.keys(`${house.root}:money:spent:*`)
+    const [key] = await keysOf(house.redis, `${house.root}:money:spent:*`)
     const ttl = await house.redis.pttl(key!)
     expect(ttl).toBeGreaterThan(2 * 86_400_000 - 60_000)
     expect(ttl).toBeLessThanOrEqual(2 * 86_400_000)

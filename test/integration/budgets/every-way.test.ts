@@ -11,7 +11,7 @@ import type { JsonObject } from '../../../lib/json.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../../lib/redis.ts'
 import { openApi, openWorker } from '../../../services.ts'
 import { opsKey } from '../../helpers/api.ts'
-import { testRedis } from '../../helpers/redis.ts'
+import { keysOf, testRedis } from '../../helpers/redis.ts'
 import { placeService } from '../../helpers/service.ts'
 import { until } from '../../helpers/store.ts'
 import { answer, completion, startUpstream, type Upstream } from '../../helpers/upstream.ts'
@@ -337,10 +337,10 @@ describe('a budget holds whatever way its jobs come in', () => {
   /** USD: what all accounts of the cell's owner hold, and what was spent on the day. */
   async function readSums(tenant: string): Promise<number[]> {
     const root = tenantRoot(prefix, tenant)
-    const accounts = await redis.keys(`${root}:budget:*`)
+    const accounts = await keysOf(redis, `${root}:budget:*`)
     const sums = accounts.filter((key) => !key.endsWith(':events') && !key.includes(':budget:day:'))
     const figures = await Promise.all(sums.map((key) => redis.hmget(key, 'spent', 'reserved')))
-    const ofDay = await redis.keys(`${root}:money:*`)
+    const ofDay = await keysOf(redis, `${root}:money:*`)
     const names = ofDay.filter((key) => !key.endsWith(':running'))
     const parts = await Promise.all(names.map((key) => redis.get(key)))
     const all = parts.reduce((sum, part) => sum + Number(part), 0)

@@ -6,7 +6,7 @@ import { PART_BYTES } from '../../../files/parts.ts'
 import { createFileStore } from '../../../files/store.ts'
 import { createIds } from '../../../lib/job-id.ts'
 import { testSealer } from '../../helpers/encryption.ts'
-import { startTestRedis } from '../../helpers/redis.ts'
+import { keysOf, startTestRedis } from '../../helpers/redis.ts'
 
 const root = (tenant: string) => `test:{t:${tenant}}`
 const file: NewFile = { filename: 'input.jsonl', purpose: 'batch', expiresAt: null }
@@ -69,7 +69,7 @@ async function listIds(query: Partial<Parameters<Files['list']>[1]> = {}, tenant
 
 /** Keys that stay though no file is left. */
 async function leftKeys(): Promise<string[]> {
-  return (await redis.keys('*')).filter((key) => !/:gone$|:files:bytes$/.test(key))
+  return (await keysOf(redis, '*')).filter((key) => !/:gone$|:files:bytes$/.test(key))
 }
 
 describe('an upload', () => {
@@ -157,7 +157,7 @@ describe('an upload', () => {
     async function* content() {
       yield Buffer.alloc(PART_BYTES)
       yield Buffer.from('more')
-      const [key] = (await redis.keys('*:file:*:0')) as [string]
+      const [key] = (await keysOf(redis, '*:file:*:0')) as [string]
       ttl = await redis.pttl(key)
     }
     await store.create('acme', file, content())
@@ -314,7 +314,7 @@ describe('expiry', () => {
     expect(await store.remove('acme', id)).toBe(false)
     expect((await listIds()).ids).toEqual([kept])
     expect(await store.sweep('acme')).toBe(1)
-    expect((await redis.keys(`*${id}*`)).filter((key) => !key.endsWith(':gone'))).toEqual([])
+    expect((await keysOf(redis, `*${id}*`)).filter((key) => !key.endsWith(':gone'))).toEqual([])
     expect(await redis.get(`${root('acme')}:files:bytes`)).toBe('3')
   })
 
@@ -444,7 +444,7 @@ it('every key of a tenant lies in one slot', async () => {
   await store.writePart('acme', store.newId(), 0, Buffer.from('x'))
   await store.remove('acme', id)
   await upload()
-  const keys = await redis.keys('*')
+  const keys = await keysOf(redis, '*')
   expect(keys.length).toBeGreaterThan(5)
   for (const key of keys) expect(key).toMatch(/^test:\{t:acme\}:/)
 })

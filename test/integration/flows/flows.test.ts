@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { createClient, FlowFailedError } from '../../../client/index.ts'
 import type { FlowView } from '../../../flows/view.ts'
 import { runCli } from '../../helpers/cli.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import { type ErrorBody, type FlowEventRead, KEY, OTHER, shareFlowShop } from './fixture.ts'
 import { chat, echo, statuses } from './forms.ts'
 
@@ -442,7 +443,7 @@ describe('steering', () => {
     expect((await shop().call('GET', `/v1/flows/${flow.id}`)).status).toBe(404)
     expect((await shop().call('DELETE', `/v1/flows/${flow.id}`)).status).toBe(404)
     const keys = async () =>
-      (await shop().redis.keys(`${shop().prefix}:*`)).filter(
+      (await keysOf(shop().redis, `${shop().prefix}:*`)).filter(
         (key) => key.includes(flow.id) || key.includes(flow.steps.a!.job_id!),
       )
     await expect.poll(keys).toEqual([])

@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 import { createAtRest } from '../../../jobs/at-rest.ts'
 import { createSealer, type Sealer } from '../../../lib/sealer.ts'
+import { keysOf } from '../../helpers/redis.ts'
 import {
   collect,
   complete,
@@ -310,10 +311,10 @@ describe('rotation', () => {
       vector,
       vector,
     ])
-    expect(await store.redis.keys('*:answer:*')).toHaveLength(3)
+    expect(await keysOf(store.redis, '*:answer:*')).toHaveLength(3)
     await viewWith(store, newKey, oldKey).jobs.remove(TENANT, job.id)
-    expect(await store.redis.keys('*:answer:*')).toEqual([])
-    expect(await store.redis.keys(`*${job.id}*`)).toEqual([])
+    expect(await keysOf(store.redis, '*:answer:*')).toEqual([])
+    expect(await keysOf(store.redis, `*${job.id}*`)).toEqual([])
   })
 
   it('a kept answer that cannot be opened is as good as none', async () => {

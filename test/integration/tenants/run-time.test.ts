@@ -5,7 +5,7 @@ import { createLiveConfig, type LiveConfig } from '../../../config/watch.ts'
 import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { openApi } from '../../../services.ts'
 import { acmeKey, chatJob, opsKey, testTenants } from '../../helpers/api.ts'
-import { startTestRedis, type TestPlace, testRedis } from '../../helpers/redis.ts'
+import { keysOf, startTestRedis, type TestPlace, testRedis } from '../../helpers/redis.ts'
 import { placeService } from '../../helpers/service.ts'
 
 type Answer = { status: number; text: string; body: Json; headers: Headers }
@@ -341,7 +341,7 @@ describe('tenants at run time', () => {
     expect(page.body.has_more).toBe(true)
     const redis = createRedis({ ...place.value!, role: 'commands', name: 'test-audit' })
     onTestFinished(() => closeRedis(redis))
-    const keys = await redis.keys(`${place.value!.prefix}:{registry}:*`)
+    const keys = await keysOf(redis, `${place.value!.prefix}:{registry}:*`)
     for (const key of keys) {
       const dump = await redis.call('DUMP', key)
       expect(String(dump)).not.toContain(secret.slice(10))

@@ -30,7 +30,10 @@ function open(store: TestStore, target: object = {}) {
     renewMs: LOCK_MS / 3,
     limitsOf: () => ({ limits: lane.limits }),
     thread: {
-      redis: { url: store.url, ...target },
+      redis: {
+        ...(store.cluster === undefined ? { url: store.url } : { cluster: store.cluster }),
+        ...target,
+      },
       prefix: store.prefix,
       lockMs: LOCK_MS,
       placeMs: LOCK_MS,

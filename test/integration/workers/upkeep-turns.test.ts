@@ -3,6 +3,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { createLiveConfig } from '../../../config/watch.ts'
 import { tenantRoot, webhookChannel } from '../../../jobs/keys.ts'
 import { createPubSub } from '../../../jobs/pubsub.ts'
+import { listMasters } from '../../../lib/masters.ts'
 import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { orCloseAll } from '../../../services/closers.ts'
 import { wakeDelivery } from '../../../services/tenants.ts'
@@ -23,8 +24,15 @@ it('the delivery of webhooks is woken for a tenant that a change of the configur
     typeof wakeDelivery
   >[1]
   wakeDelivery(deps, ears, () => wakes++, closers)
-  /** How many workers hear that a webhook of the tenant is due. */
-  const tell = (name: string) => store.redis.publish(webhookChannel(tenantRoot(store.prefix, name)), '1')
+  /** How many workers hear that a webhook of the tenant is due, at whichever node of a cluster they listen. */
+  const tell = async (name: string) => {
+    const channel = webhookChannel(tenantRoot(store.prefix, name))
+    await store.redis.publish(channel, '1')
+    const listeners = await Promise.all(
+      listMasters(store.redis).map((node) => node.pubsub('NUMSUB', channel)),
+    )
+    return listeners.reduce((sum, [, count]) => sum + Number(count), 0)
+  }
   await until(async () => (await tell('first')) === 1)
   expect(await tell('second')).toBe(0)
 

@@ -37,3 +37,14 @@ test.each([
 ])('%j polls by another test: %s', (source, isFault) => {
   expect(findConcurrentTests(source).some(isUnbound)).toBe(isFault)
 })
+
+// Of a cluster, KEYS answers for one node alone: such a test passes or fails by chance there (`keysOf` asks all of them).
+test('no test asks one node of a cluster alone for its keys', async () => {
+  const found: string[] = []
+  for await (const path of glob('test/**/*.ts', { cwd: root, exclude: ['**/node_modules/**'] })) {
+    if (path === 'test/helpers/redis.ts') continue
+    if (/\b(?:redis|admin|client)(?:\(\))?\.keys\(/.test(await readFile(`${root}/${path}`, 'utf8')))
+      found.push(path)
+  }
+  expect(found).toEqual([])
+})
