@@ -76,7 +76,7 @@ const WALLS: Record<string, readonly string[]> = {
 
 /** Packages that one file hides from the rest of the house. */
 const HIDDEN_PACKAGES: Record<string, string> = {
-  bullmq: 'jobs/queue.ts',
+  bullmq: 'jobs/lane-queue.ts',
   croner: 'lib/cron.ts',
   pg: 'history/database.ts',
 }

@@ -18,9 +18,9 @@ describe('the walls', () => {
   test('let imports through that go down', () => {
     const house = {
       'main.ts': ['./services.ts', './cli/submit.ts', 'node:fs'],
-      'services.ts': ['./api/app.ts', './workers/worker.ts', './jobs/queue.ts'],
+      'services.ts': ['./api/app.ts', './workers/worker.ts', './jobs/lane-queue.ts'],
       'api/app.ts': ['./routes/jobs.ts', '../jobs/jobs.ts', 'fastify'],
-      'jobs/queue.ts': ['bullmq', '../config/lanes.ts', '../lib/json.ts'],
+      'jobs/lane-queue.ts': ['bullmq', '../config/lanes.ts', '../lib/json.ts'],
       'config/lanes.ts': ['../lib/json.ts'],
       'test/unit/a.test.ts': ['../../main.ts', '../helpers/redis.ts', 'bullmq'],
     }
@@ -51,7 +51,7 @@ describe('the walls', () => {
 
   test('keep BullMQ in the one file that knows it', () => {
     expect(faultsOf({ 'workers/worker.ts': ['bullmq'] })).toEqual([
-      'workers/worker.ts: only jobs/queue.ts may import bullmq',
+      'workers/worker.ts: only jobs/lane-queue.ts may import bullmq',
     ])
   })
 
