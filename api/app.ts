@@ -21,6 +21,7 @@ import { registerFileRoutes } from './files/routes.ts'
 import { registerFlowRoutes } from './flows/routes.ts'
 import { registerGroupRoutes } from './groups/routes.ts'
 import { registerHealthRoutes } from './health/routes.ts'
+import { registerAllJobsRoute } from './jobs/all-jobs-route.ts'
 import { registerCancelRoutes } from './jobs/cancel-routes.ts'
 import { registerEventRoutes } from './jobs/events-routes.ts'
 import { registerJobRoutes } from './jobs/routes.ts'
@@ -116,6 +117,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerHealthRoutes(api, context)
     registerMetricsRoute(api, context)
     registerJobRoutes(api, context)
+    registerAllJobsRoute(api, context)
     registerCancelRoutes(api, context)
     registerFailureRoutes(api, context)
     registerGroupRoutes(api, context)

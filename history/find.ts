@@ -47,6 +47,7 @@ export type Finder = {
     order: 'asc' | 'desc',
     after: Place | null,
     limit: number,
+    mostScanned?: number,
   ): Promise<FoundPage>
   /** Jobs of a group by status, and what they cost; only of blocks up to this one. */
   groupCounts(
@@ -160,9 +161,9 @@ export function createFinder(database: Database): Finder {
       return new Map(rows.map(({ key, value }) => [key, toBuffer(value)]))
     },
 
-    async page(root, filter, order, after, limit) {
+    async page(root, filter, order, after, limit, mostScanned = MOST_SCANNED) {
       const direction = sql.raw(order)
-      const scanned = sql`(${scan(root, filter, order, after)} limit ${MOST_SCANNED})`
+      const scanned = sql`(${scan(root, filter, order, after)} limit ${mostScanned})`
       // Without a join the database stops as soon as the page is full.
       const isJoined = Object.keys(filter.metadata ?? {}).length > 0
       const found = isJoined
@@ -177,7 +178,7 @@ export function createFinder(database: Database): Finder {
       const places = rows.map(({ created_at, id }) => ({ createdAt: created_at, id }))
       if (places.length >= limit) return { places, end: null }
       const last = await sql<{ created_at: number; id: string }>`
-        select created_at, id from (${scan(root, filter, order, after)} limit 1 offset ${MOST_SCANNED - 1}) s`.execute(
+        select created_at, id from (${scan(root, filter, order, after)} limit 1 offset ${mostScanned - 1}) s`.execute(
         reads,
       )
       const [end] = last.rows

@@ -1,5 +1,5 @@
 import type { Job } from '../jobs/job.ts'
-import type { JobFilter, JobListOptions, JobPage } from '../jobs/jobs.ts'
+import type { JobFilter, JobListOptions, JobPage, JobPlace } from '../jobs/jobs.ts'
 import { hasIdTime, readIdTime } from '../lib/job-id.ts'
 import { stringifyJson } from '../lib/json-source.ts'
 import type { Finder, HistoryFilter, Place } from './find.ts'
@@ -36,13 +36,15 @@ export async function listBoth(
   limit: number,
   options: JobListOptions,
 ): Promise<JobPage> {
-  const { after, withResults = false, signal } = options
-  const place = after === undefined ? null : await findPlace(deps, root, after)
-  if (place === 'unknown') return { data: [], hasMore: false, cursor: null, scanned: null }
+  const { after, from, mostScanned = MOST_SCANNED, withResults = false, signal } = options
+  const place = from ?? (after === undefined ? null : await findPlace(deps, root, after))
+  if (place === 'unknown') return { data: [], hasMore: false, cursor: null, scanned: null, end: null }
   const hot = await deps.list(filter, limit, options)
   const hotJobs = hot.data.map((job) => ({ job, place: placeOf(job) }))
-  const hotEnd = hot.hasMore ? await hotEndOf(deps, hot, hotJobs) : null
-  const cold = await readCold(deps, root, toHistoryFilter(filter), place, hotJobs, hotEnd, limit, signal)
+  const hotEnd = hot.hasMore ? hot.end : null
+  const cold = await readCold(deps, root, toHistoryFilter(filter), place, {
+    ...{ hot: hotJobs, hotEnd, limit, mostScanned, signal },
+  })
   const ids = cold.places.map(({ id }) => id)
   const jobs = withResults ? await withSmallResults(deps, root, ids) : await deps.stored.summaries(root, ids)
   const coldJobs = cold.places.flatMap((at) => {
@@ -56,13 +58,18 @@ export async function listBoth(
     .filter(({ place: at }) => end === null || compare(at, end) <= 0)
     .sort((a, b) => compare(a.place, b.place))
   const data = merged.slice(0, limit).map(({ job }) => job)
-  if (merged.length > limit) return { data, hasMore: true, cursor: data.at(-1)!.id, scanned: null }
+  const lastShown = merged[data.length - 1]?.place ?? null
+  if (merged.length > limit) {
+    return { data, hasMore: true, cursor: lastShown!.id, scanned: null, end: lastShown }
+  }
   const isFull = data.length === limit
+  const stopped: JobPlace | null = end ?? lastShown
   return {
     data,
     hasMore: end !== null,
-    cursor: end?.id ?? data.at(-1)?.id ?? null,
-    scanned: end !== null && !isFull ? MOST_SCANNED : null,
+    cursor: stopped?.id ?? null,
+    end: stopped,
+    scanned: end !== null && !isFull ? mostScanned : null,
   }
 }
 
@@ -73,14 +80,6 @@ function compare(a: Place, b: Place): number {
 
 function placeOf({ id, created_at }: Job): Place {
   return { createdAt: Date.parse(created_at), id }
-}
-
-async function hotEndOf({ createdAt }: Deps, page: JobPage, jobs: { place: Place }[]): Promise<Place | null> {
-  const last = jobs.at(-1)?.place
-  if (page.cursor === null || page.cursor === last?.id) return last ?? null
-  // It looked at more than it found.
-  const at = (await createdAt(page.cursor)) ?? readIdTime(page.cursor)
-  return { createdAt: at, id: page.cursor }
 }
 
 async function findPlace(deps: Deps, root: string, id: string): Promise<Place | 'unknown'> {
@@ -97,15 +96,19 @@ async function readCold(
   root: string,
   filter: HistoryFilter,
   after: Place | null,
-  hot: readonly { place: Place }[],
-  hotEnd: Place | null,
-  limit: number,
-  signal: AbortSignal | undefined,
+  asked: {
+    hot: readonly { place: Place }[]
+    hotEnd: Place | null
+    limit: number
+    mostScanned: number
+    signal: AbortSignal | undefined
+  },
 ): Promise<{ places: Place[]; end: Place | null }> {
+  const { hot, hotEnd, limit, mostScanned, signal } = asked
   const found: Place[] = []
   let from = after
   for (let pages = 0; pages < MOST_PAGES && !signal?.aborted; pages++) {
-    const page = await stored.ask(() => finder.page(root, filter, 'desc', from, limit + 1))
+    const page = await stored.ask(() => finder.page(root, filter, 'desc', from, limit + 1, mostScanned))
     const only = await stored.onlyHere(
       root,
       page.places.map(({ id }) => id),

@@ -260,9 +260,16 @@ export type JobFilter = {
 
 export type Page<T> = { data: T[]; hasMore: boolean }
 
+/** Where a job stands in lists: newest first, within a millisecond by the ids. `createdAt`: Unix ms. */
+export type JobPlace = { createdAt: number; id: string }
+
 export type JobListOptions = {
   /** The cursor of the page before. */
   after?: string | undefined
+  /** The place behind which the page begins, instead of `after`; no job need stand there. */
+  from?: JobPlace | undefined
+  /** Most jobs to look at; without it as many as a page may. */
+  mostScanned?: number
   /** With results, the first ones first, up to 4 MB a page. */
   withResults?: boolean
   /** Ends the search. */
@@ -271,9 +278,9 @@ export type JobListOptions = {
 
 /**
  * `cursor`: the job after which the next page begins; null: there is none. `scanned`: set if the page is not full though there
- * is more. It is the number of jobs that were looked at, which is the most for one page; null otherwise.
+ * is more. It is the number of jobs that were looked at, which is the most for one page; null otherwise. `end`: where the cursor stands.
  */
-export type JobPage = Page<Job> & { cursor: string | null; scanned: number | null }
+export type JobPage = Page<Job> & { cursor: string | null; scanned: number | null; end: JobPlace | null }
 
 /**
  * Everything that the API may do with jobs. Every method takes the tenant first and sees only that tenant's jobs.

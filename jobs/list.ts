@@ -3,7 +3,7 @@ import { findLostPlace } from '../lib/list-place.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type IndexEntry, walkIndex } from '../lib/walk-index.ts'
 import type { Job } from './job.ts'
-import type { JobFilter, JobListOptions, JobPage } from './jobs.ts'
+import type { JobFilter, JobListOptions, JobPage, JobPlace } from './jobs.ts'
 import { groupKey, scheduleJobsKey } from './keys.ts'
 import type { Reader } from './read.ts'
 import { bringResults, type Summary } from './results.ts'
@@ -19,10 +19,10 @@ const BLOCK = 500
 /** At most so many bytes of results a page, as they rest and as JSON. */
 const PAGE_RESULT_BYTES = 4 * 1024 * 1024
 
-const NOTHING: JobPage = { data: [], hasMore: false, cursor: null, scanned: null }
+const NOTHING: JobPage = { data: [], hasMore: false, cursor: null, scanned: null, end: null }
 
 type Deps = { redis: RedisClient; scripts: Scripts; reader: Reader }
-type Found = { ids: string[]; hasMore: boolean; cursor: string | null; scanned: number | null }
+type Found = { ids: string[] } & Omit<JobPage, 'data'>
 
 /**
  * Lists a tenant's jobs, newest first, without their results unless asked for. Walks the shortest index that the filter names
@@ -33,7 +33,7 @@ export async function listJobs(
   root: string,
   filter: JobFilter,
   limit: number,
-  { after, withResults = false, signal }: JobListOptions,
+  { after, from, mostScanned = MOST_SCANNED, withResults = false, signal }: JobListOptions,
 ): Promise<JobPage> {
   const { redis, reader } = deps
   if (isSearch(filter)) {
@@ -41,7 +41,7 @@ export async function listJobs(
       (indexed, most, options) => listJobs(deps, root, indexed, most, options),
       filter,
       limit,
-      { after, ...(signal && { signal }) },
+      { after, from, mostScanned, ...(signal && { signal }) },
     )
     if (!withResults || signal?.aborted) return some
     return {
@@ -57,9 +57,13 @@ export async function listJobs(
     }
   }
   const index = await chooseIndex(redis, root, filter)
-  const place = after === undefined ? null : await findPlace(redis, root, index, after)
+  const place = from
+    ? { id: from.id, score: String(from.createdAt) }
+    : after === undefined
+      ? null
+      : await findPlace(redis, root, index, after)
   if (place === 'unknown') return NOTHING
-  const { ids, ...page } = await findJobs(deps, root, index, filter, { limit, place, signal })
+  const { ids, ...page } = await findJobs(deps, root, index, filter, { limit, place, mostScanned, signal })
   const summaries = await reader.summaries(root, ids)
   if (!withResults || signal?.aborted) return { ...page, data: summaries.map(({ job }) => job) }
   return { ...page, data: await withResultsOf(deps, root, summaries) }
@@ -99,25 +103,42 @@ async function findJobs(
   root: string,
   index: string,
   filter: JobFilter,
-  { limit, place, signal }: { limit: number; place: IndexEntry | null; signal?: AbortSignal | undefined },
+  {
+    limit,
+    place,
+    mostScanned,
+    signal,
+  }: { limit: number; place: IndexEntry | null; mostScanned: number; signal?: AbortSignal | undefined },
 ): Promise<Found> {
   const { status = '', type = '', lane = '', group = '' } = filter
-  const block = status || type || lane || group ? BLOCK : Math.min(BLOCK, limit + 1)
-  const ids: string[] = []
+  const block = Math.min(mostScanned, status || type || lane || group ? BLOCK : Math.min(BLOCK, limit + 1))
+  const found: IndexEntry[] = []
   let scanned = 0
-  let cursor: string | null = null
+  let last: IndexEntry | null = null
+  const finish = (hasMore: boolean, end: IndexEntry | null, looked: number | null): Found => ({
+    ids: found.map(({ id }) => id),
+    hasMore,
+    cursor: end?.id ?? null,
+    scanned: looked,
+    end: end && toPlace(end),
+  })
   for await (const entries of walkIndex(redis, index, { order: 'desc', after: place, block })) {
-    const some = entries.slice(0, MOST_SCANNED - scanned).map(({ id }) => id)
+    const some = entries.slice(0, mostScanned - scanned)
     // Of the block that was just read none is looked at any more.
-    if (signal?.aborted || some.length === 0) return { ids, hasMore: true, cursor, scanned }
-    const chosen = (await scripts.run('select', root, [status, type, lane, group, ...some])) as number[]
+    if (signal?.aborted || some.length === 0) return finish(true, last, scanned)
+    const asked = [status, type, lane, group, ...some.map(({ id }) => id)]
+    const chosen = (await scripts.run('select', root, asked)) as number[]
     for (const at of chosen) {
-      if (ids.length === limit) return { ids, hasMore: true, cursor: ids.at(-1)!, scanned: null }
-      ids.push(some[at]!)
+      if (found.length === limit) return finish(true, found.at(-1)!, null)
+      found.push(some[at]!)
     }
     scanned += some.length
-    cursor = some.at(-1)!
-    if (some.length < entries.length) return { ids, hasMore: true, cursor, scanned }
+    last = some.at(-1)!
+    if (some.length < entries.length) return finish(true, last, scanned)
   }
-  return { ids, hasMore: false, cursor: ids.at(-1) ?? null, scanned: null }
+  return finish(false, found.at(-1) ?? null, null)
+}
+
+function toPlace({ id, score }: IndexEntry): JobPlace {
+  return { createdAt: Number(score), id }
 }

@@ -1,5 +1,5 @@
 import type { Job } from './job.ts'
-import type { JobFilter, JobListOptions, JobPage } from './jobs.ts'
+import type { JobFilter, JobListOptions, JobPage, JobPlace } from './jobs.ts'
 import { isoTime } from './record.ts'
 
 /** Most jobs that one page looks at. */
@@ -31,6 +31,16 @@ function matchesSearch(job: Job, filter: JobFilter): boolean {
   return Object.entries(metadata).every(([name, value]) => job.metadata[name] === value)
 }
 
+/** Without a cursor the walk begins where the first job can be that was created before this time, Unix ms. */
+function beginBefore(
+  createdBefore: number | undefined,
+  start: Pick<JobListOptions, 'after' | 'from'>,
+): Pick<JobListOptions, 'after' | 'from'> {
+  if (createdBefore === undefined || start.after !== undefined) return start
+  if (start.from !== undefined && start.from.createdAt < createdBefore) return start
+  return { from: { createdAt: createdBefore, id: '' } }
+}
+
 type List = (filter: JobFilter, limit: number, options: JobListOptions) => Promise<JobPage>
 
 /** Looks at the jobs of a list one by one, `MOST_SCANNED` of them at the most. They come without results. */
@@ -38,30 +48,42 @@ export async function searchJobs(
   list: List,
   filter: JobFilter,
   limit: number,
-  { after, signal }: Pick<JobListOptions, 'after' | 'signal'>,
+  { after, from, mostScanned = MOST_SCANNED, signal }: Omit<JobListOptions, 'withResults'>,
 ): Promise<JobPage> {
   const indexed = withoutSearch(filter)
   const data: Job[] = []
-  let cursor = after
+  let start: Pick<JobListOptions, 'after' | 'from'> = beginBefore(filter.createdBefore, { after, from })
+  let end: JobPlace | null = null
   let scanned = 0
-  while (scanned < MOST_SCANNED && !signal?.aborted) {
-    const page = await list(indexed, BLOCK, { after: cursor, ...(signal && { signal }) })
+  while (scanned < mostScanned && !signal?.aborted) {
+    const left = mostScanned - scanned
+    const page = await list(indexed, Math.min(BLOCK, left), {
+      ...start,
+      mostScanned: left,
+      ...(signal && { signal }),
+    })
     for (const job of page.data) {
       // All that follow were made earlier still.
       if (filter.createdAfter !== undefined && job.created_at < isoTime(filter.createdAfter)) {
-        return finish(false, data.at(-1)?.id ?? null, null)
+        return finish(false, lastFound(), null)
       }
       if (!matchesSearch(job, filter)) continue
-      if (data.length === limit) return finish(true, data.at(-1)!.id, null)
+      if (data.length === limit) return finish(true, lastFound(), null)
       data.push(job)
     }
     scanned += page.scanned ?? page.data.length
-    cursor = page.cursor ?? undefined
-    if (!page.hasMore || cursor === undefined) return finish(false, data.at(-1)?.id ?? null, null)
+    if (page.end === null || !page.hasMore) return finish(false, lastFound(), null)
+    end = page.end
+    start = { from: end }
   }
-  return finish(true, cursor ?? null, scanned)
+  return finish(true, end, scanned)
 
-  function finish(hasMore: boolean, last: string | null, looked: number | null): JobPage {
-    return { data, hasMore, cursor: last, scanned: looked }
+  function lastFound(): JobPlace | null {
+    const last = data.at(-1)
+    return last === undefined ? null : { createdAt: Date.parse(last.created_at), id: last.id }
+  }
+
+  function finish(hasMore: boolean, at: JobPlace | null, looked: number | null): JobPage {
+    return { data, hasMore, cursor: at?.id ?? null, scanned: looked, end: at }
   }
 }

@@ -1,19 +1,20 @@
 import { z } from 'zod'
-import { isTerminal, JobStatus, JobType } from '../../jobs/job.ts'
+import { isTerminal } from '../../jobs/job.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
-import { ApiError, checkId, idPatterns, notFound } from '../errors.ts'
+import { ApiError, checkId, notFound } from '../errors.ts'
 import { parseFairKey, withFairKey } from '../fair-key.ts'
 import { parseIdempotencyKey, parseIdempotencyPolicy } from '../idempotency-key.ts'
 import { requireOwnConversation } from '../openai/own-state.ts'
 import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
-import { createJobSchema, groupSchema } from './create-schema.ts'
+import { createJobSchema } from './create-schema.ts'
+import { filterQuery, toFilter } from './list-query.ts'
 import { attemptSchema, jobListSchema, jobRequestSchema, jobSchema } from './schema.ts'
-import { METADATA_PREFIX, searchQuery, searchText, toSearch } from './search-query.ts'
+import { METADATA_PREFIX } from './search-query.ts'
 import { acceptOrRetry, replayHeaders, requirePermitted, toNewJob } from './submit.ts'
 
 const maxWaitSeconds = 60
@@ -31,16 +32,7 @@ const waitQuery = z.object({
     ),
 })
 const listQuery = z.looseObject({
-  status: z.enum(JobStatus).optional(),
-  type: z.enum(JobType).optional(),
-  group: groupSchema.optional(),
-  lane: searchText(512).optional(),
-  schedule: z
-    .string()
-    .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })
-    .optional()
-    .describe('Jobs that this schedule made.'),
-  ...searchQuery,
+  ...filterQuery,
   ...pageQuery('job'),
   include: z
     .literal('result')
@@ -130,16 +122,8 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       },
     },
     async (request, reply) => {
-      const { limit, after, include, status, type, group, lane, schedule } = request.query
-      const filter = {
-        ...(status && { status }),
-        ...(type && { type }),
-        ...(group !== undefined && { group }),
-        ...(lane !== undefined && { lane }),
-        ...(schedule !== undefined && { schedule }),
-        ...toSearch(request.query),
-      }
-      const page = await jobs.list(tenantOf(request).name, filter, limit, {
+      const { limit, after, include } = request.query
+      const page = await jobs.list(tenantOf(request).name, toFilter(request.query), limit, {
         after,
         withResults: include === 'result',
         signal: abortOnDisconnect(reply, closing),

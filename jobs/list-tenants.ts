@@ -1,0 +1,144 @@
+import type { Job } from './job.ts'
+import type { JobFilter, JobPlace, Jobs } from './jobs.ts'
+
+/** About as many jobs as one page looks at, over all tenants. */
+const MOST_SCANNED = 10_000
+
+/** Of each tenant, at first and in each further step. */
+const FIRST_SCANNED = { least: 10, most: 500 }
+const FURTHER_SCANNED = 500
+/** Jobs of each tenant that are read at first, at the least. */
+const FIRST_READ = 4
+
+/** Tenants that are read at once. */
+const AT_ONCE = 32
+
+export type OwnedJob = { tenant: string; job: Job }
+
+/** `scanned`: set if the page is not full though there is more, about how many jobs were looked at. `end`: where the next page begins. */
+export type TenantsPage = {
+  data: OwnedJob[]
+  hasMore: boolean
+  end: JobPlace | null
+  scanned: number | null
+}
+
+/** What was read of a tenant: all that match up to `end`, or all there are. */
+type Source = { tenant: string; end: JobPlace | null; isDone: boolean }
+type Found = OwnedJob & { place: JobPlace }
+
+/**
+ * Lists the jobs of several tenants in one order, newest first. Each tenant's list is read only as far as the page needs: always that one
+ * goes on which stands at the newest place, for nothing older can be shown before it.
+ *
+ * @param from the place behind which the page begins
+ */
+export async function listOfTenants(
+  list: Jobs['list'],
+  tenants: readonly string[],
+  filter: JobFilter,
+  limit: number,
+  { from, signal }: { from?: JobPlace | undefined; signal?: AbortSignal },
+): Promise<TenantsPage> {
+  const sources = tenants.map((tenant): Source => ({ tenant, end: from ?? null, isDone: false }))
+  const found: Found[] = []
+  let scanned = 0
+
+  async function readOn(some: readonly Source[], most: number, mostScanned: number): Promise<void> {
+    for (let at = 0; at < some.length && !signal?.aborted; at += AT_ONCE) {
+      await Promise.all(
+        some.slice(at, at + AT_ONCE).map(async (source) => {
+          const { tenant, end } = source
+          const page = await list(tenant, filter, most, {
+            ...(end && { from: end }),
+            mostScanned,
+            ...(signal && { signal }),
+          })
+          for (const job of page.data) found.push({ tenant, job, place: placeOf(job) })
+          scanned += page.scanned ?? page.data.length
+          if (page.hasMore && page.end !== null) source.end = page.end
+          else source.isDone = true
+        }),
+      )
+    }
+    found.sort((one, other) => comparePlaces(one.place, other.place))
+  }
+
+  const share = Math.floor(MOST_SCANNED / 2 / Math.max(1, tenants.length))
+  await readOn(
+    sources,
+    Math.min(limit, Math.max(FIRST_READ, Math.ceil((2 * limit) / Math.max(1, tenants.length)))),
+    Math.min(FIRST_SCANNED.most, Math.max(FIRST_SCANNED.least, share)),
+  )
+  for (;;) {
+    const open = sources.filter(({ isDone }) => !isDone)
+    // Up to here all is known.
+    const horizon = open.map(({ end }) => end).sort(compareEnds)[0]
+    const known =
+      horizon === undefined
+        ? found
+        : found.filter(({ place }) => horizon !== null && comparePlaces(place, horizon) <= 0)
+    if (known.length >= limit) {
+      const shown = known.slice(0, limit)
+      const hasMore = found.length > limit || open.length > 0
+      return { data: shown.map(withoutPlace), hasMore, end: shown.at(-1)!.place, scanned: null }
+    }
+    if (horizon === undefined) {
+      return {
+        data: known.map(withoutPlace),
+        hasMore: false,
+        end: known.at(-1)?.place ?? null,
+        scanned: null,
+      }
+    }
+    if (scanned >= MOST_SCANNED || signal?.aborted) {
+      return { data: known.map(withoutPlace), hasMore: true, end: horizon, scanned }
+    }
+    // Those that may have something that belongs before the last job of a full page.
+    const last = found[limit - 1]?.place
+    const behind = open
+      .filter(({ end }) => end === null || last === undefined || comparePlaces(end, last) < 0)
+      .sort((one, other) => compareEnds(one.end, other.end))
+    await readOn(behind.slice(0, AT_ONCE), limit, FURTHER_SCANNED)
+  }
+}
+
+/** Negative: `one` comes first in lists, for it is newer. */
+function comparePlaces(one: JobPlace, other: JobPlace): number {
+  return other.createdAt - one.createdAt || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0)
+}
+
+/** Null is before everything. */
+function compareEnds(one: JobPlace | null, other: JobPlace | null): number {
+  if (one === null || other === null) return Number(one !== null) - Number(other !== null)
+  return comparePlaces(one, other)
+}
+
+function placeOf({ id, created_at }: Job): JobPlace {
+  return { createdAt: Date.parse(created_at), id }
+}
+
+function withoutPlace({ tenant, job }: Found): OwnedJob {
+  return { tenant, job }
+}
+
+/**
+ * Finds the tenant of a job. Of tenants whose history does not answer, the error is thrown if no other has the job.
+ */
+export async function findTenantOfJob(
+  statuses: Jobs['statuses'],
+  tenants: readonly string[],
+  id: string,
+): Promise<string | null> {
+  const errors: unknown[] = []
+  for (let at = 0; at < tenants.length; at += AT_ONCE) {
+    const some = tenants.slice(at, at + AT_ONCE)
+    const answers = await Promise.allSettled(some.map((tenant) => statuses(tenant, [id])))
+    for (const [index, answer] of answers.entries()) {
+      if (answer.status === 'rejected') errors.push(answer.reason)
+      else if (answer.value[0] !== null) return some[index]!
+    }
+  }
+  if (errors.length > 0) throw errors[0]
+  return null
+}
