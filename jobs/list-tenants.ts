@@ -32,26 +32,31 @@ type Found = OwnedJob & { place: JobPlace }
  * goes on which stands at the newest place, for nothing older can be shown before it.
  *
  * @param from the place behind which the page begins
+ * @param mostScanned about how many jobs to look at in all
  */
 export async function listOfTenants(
   list: Jobs['list'],
   tenants: readonly string[],
   filter: JobFilter,
   limit: number,
-  { from, signal }: { from?: JobPlace | undefined; signal?: AbortSignal },
+  {
+    from,
+    signal,
+    mostScanned = MOST_SCANNED,
+  }: { from?: JobPlace | undefined; signal?: AbortSignal; mostScanned?: number },
 ): Promise<TenantsPage> {
   const sources = tenants.map((tenant): Source => ({ tenant, end: from ?? null, isDone: false }))
   const found: Found[] = []
   let scanned = 0
 
-  async function readOn(some: readonly Source[], most: number, mostScanned: number): Promise<void> {
+  async function readOn(some: readonly Source[], most: number, mostOfEach: number): Promise<void> {
     for (let at = 0; at < some.length && !signal?.aborted; at += AT_ONCE) {
       await Promise.all(
         some.slice(at, at + AT_ONCE).map(async (source) => {
           const { tenant, end } = source
           const page = await list(tenant, filter, most, {
             ...(end && { from: end }),
-            mostScanned,
+            mostScanned: mostOfEach,
             ...(signal && { signal }),
           })
           for (const job of page.data) found.push({ tenant, job, place: placeOf(job) })
@@ -64,7 +69,7 @@ export async function listOfTenants(
     found.sort((one, other) => comparePlaces(one.place, other.place))
   }
 
-  const share = Math.floor(MOST_SCANNED / 2 / Math.max(1, tenants.length))
+  const share = Math.floor(mostScanned / 2 / Math.max(1, tenants.length))
   await readOn(
     sources,
     Math.min(limit, Math.max(FIRST_READ, Math.ceil((2 * limit) / Math.max(1, tenants.length)))),
@@ -91,7 +96,7 @@ export async function listOfTenants(
         scanned: null,
       }
     }
-    if (scanned >= MOST_SCANNED || signal?.aborted) {
+    if (scanned >= mostScanned || signal?.aborted) {
       return { data: known.map(withoutPlace), hasMore: true, end: horizon, scanned }
     }
     // Those that may have something that belongs before the last job of a full page.
