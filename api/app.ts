@@ -5,6 +5,7 @@ import { registerAnthropicRoutes } from './anthropic/routes.ts'
 import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
 import { registerBatchRoutes } from './batches/routes.ts'
 import { registerBulkRoute } from './bulk/routes.ts'
+import { registerCallerRoute } from './caller/routes.ts'
 import { answerClientError } from './client-errors.ts'
 import { registerCompression } from './compression.ts'
 import { registerCors } from './cors.ts'
@@ -130,6 +131,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerLaneRoutes(api, context)
     registerProviderBatchRoutes(api, context)
     registerOverviewRoutes(api, context)
+    registerCallerRoute(api, context)
     registerTenantRoutes(api, context)
     registerKeyRoutes(api, context)
     registerAuditRoute(api, context)

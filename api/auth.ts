@@ -65,6 +65,7 @@ export function createAuthHook(deps: KeyDeps): onRequestHookHandler {
     const asked = {
       authorization: readKeyHeader(request),
       actsAs: actsAs === undefined ? undefined : String(actsAs),
+      isReading: request.method === 'GET' || request.method === 'HEAD',
     }
     const decide = () => {
       try {
@@ -104,23 +105,32 @@ export function freshenFor(authorization: string | undefined, deps: KeyDeps): Pr
   })
 }
 
+/** Whether this tenant's key may use a route of this access. Who reads all may read what is for administrators. */
+export function mayUse(caller: Tenant, access: Scope, isReading: boolean): boolean {
+  return grants(caller.scopes, access) || (access === 'admin' && isReading && caller.readsAll === true)
+}
+
 /**
  * Whose key it is, and the tenant that what is asked for is about. Throws `unauthorized`, `forbidden`, or `not_found` where there
  * is no tenant to act as.
  */
 export function authenticate(
-  { authorization, actsAs }: { authorization: string | undefined; actsAs: string | undefined },
+  {
+    authorization,
+    actsAs,
+    isReading = false,
+  }: { authorization: string | undefined; actsAs: string | undefined; isReading?: boolean },
   access: Exclude<Access, 'public'>,
   keyring: Keyring,
 ): { caller: Tenant; tenant: Tenant } {
   const caller = findTenant(authorization, keyring)
   if (caller === null) throw new ApiError('unauthorized', 'send a valid key: Authorization: Bearer <key>')
-  if (!grants(caller.scopes, access)) {
+  if (!mayUse(caller, access, isReading)) {
     const needed = access === 'admin' ? 'an admin key' : `a key with the scope "${access}"`
     throw new ApiError('forbidden', `this route needs ${needed}`)
   }
   if (actsAs === undefined || keyring.open) return { caller, tenant: caller }
-  if (!caller.scopes.includes('admin')) {
+  if (!caller.scopes.includes('admin') && !caller.readsAll) {
     throw new ApiError('forbidden', 'x-tenant: acting as a tenant needs an admin key', { param: 'x-tenant' })
   }
   const tenant = keyring.named(actsAs)

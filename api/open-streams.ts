@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { grants, type Scope } from '../config/scopes.ts'
+import type { Scope } from '../config/scopes.ts'
 import type { Keyring } from '../config/tenants.ts'
-import { callerOf, findTenant, readActing, readKeyHeader } from './auth.ts'
+import { callerOf, findTenant, mayUse, readActing, readKeyHeader } from './auth.ts'
 import { ApiError } from './errors.ts'
 
 /** How often open streams are checked against a changed keyring, in ms: a removed key may serve for at most 5 s. */
@@ -93,7 +93,7 @@ export function createOpenStreams(deps: {
     for (const [name, streams] of tenants) {
       for (const { authorization, needs, revoked } of streams) {
         const caller = findTenant(authorization, keyring)
-        if (caller?.name !== name || !grants(caller.scopes, needs)) revoked.abort()
+        if (caller?.name !== name || !mayUse(caller, needs, true)) revoked.abort()
       }
     }
   }

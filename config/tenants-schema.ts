@@ -114,7 +114,12 @@ export const tenantSchema = z.strictObject({
     .describe(
       'Keys the tenant may send: plain, at least 16 characters, or "sha256:" and the hex digest. Two may be live at once.',
     ),
-  admin: z.boolean().prefault(false).describe('May use the operations routes. Default false.'),
+  admin: z
+    .union([z.boolean(), z.literal('read')])
+    .prefault(false)
+    .describe(
+      'true: may use the operations routes, and act as any tenant. "read": sees all that an administrator sees, and changes nothing. Default false.',
+    ),
 })
 
 export const tenantName = z.string().regex(namePattern, {

@@ -10,6 +10,8 @@ export type Tenant = KeyTerms & {
   name: string
   /** Of the key that was sent; of all keys of the tenant where it is asked for by its name. */
   scopes: readonly Scope[]
+  /** It reads what all tenants have, and changes nothing. */
+  readsAll?: true
   /** The id of the key that was sent. Null: it is of the configuration, or none was sent. */
   key: string | null
   /** Share of a contended lane, against the weights of the others. */
@@ -75,7 +77,8 @@ export function resolveTenant(config: Config, name: string): Tenant | null {
   const isOff = config.cache.mode === 'off' || cache.mode === 'off'
   return {
     name,
-    scopes: admin ? ['admin'] : defaultScopes,
+    scopes: admin === 'read' ? ['read'] : admin ? ['admin'] : defaultScopes,
+    ...(admin === 'read' ? { readsAll: true as const } : {}),
     key: null,
     weight,
     ...(models === undefined ? {} : { models: [models] }),

@@ -19,7 +19,10 @@ const allowed: Record<Scope, readonly Access[]> = {
 
 describe('the scopes of keys', () => {
   it('let each key use the routes of its scope, and no other', async () => {
-    const api = await createTestApi({ tenants: testTenants })
+    const viewerKey = 'viewer-key-0123456789'
+    const api = await createTestApi({
+      tenants: { ...testTenants, viewers: { keys: [viewerKey], admin: 'read' } },
+    })
     onTestFinished(() => api.close())
     const made: RunTimeKey[] = scopes.map((scope) => ({
       id: `key_${scope}`,
@@ -51,8 +54,8 @@ describe('the scopes of keys', () => {
       // Its key may come in the first message.
       const access = url === '/v1/ws' ? 'read' : declared
       const path = url.replace(/:\w+/g, 'x').replace('*', 'x')
-      const ask = async (key: string | null) => {
-        const headers = key === null ? {} : { authorization: `Bearer ${key}` }
+      const ask = async (key: string | null, more = {}) => {
+        const headers = key === null ? {} : { authorization: `Bearer ${key}`, ...more }
         const { statusCode } = await app.inject({ method: method as 'GET', url: path, headers })
         return statusCode !== 401 && statusCode !== 403
       }
@@ -62,6 +65,11 @@ describe('the scopes of keys', () => {
         if (isLetIn !== allowed[scope].includes(access!))
           wrong.push(`${method} ${url} with ${scope}: ${isLetIn}`)
       }
+      const isReading = method === 'GET' || method === 'HEAD'
+      const mayRead = ['public', 'read'].includes(access!) || (access === 'admin' && isReading)
+      for (const more of [{}, { 'x-tenant': 'acme' }])
+        if ((await ask(viewerKey, more)) !== mayRead)
+          wrong.push(`${method} ${url} with a key that reads all, ${JSON.stringify(more)}: ${!mayRead}`)
       if (!(await ask(opsKey))) wrong.push(`${method} ${url} with an admin key of the configuration`)
     }
     expect(wrong).toEqual([])
