@@ -26,3 +26,17 @@ export function describeEvaluation(error: unknown, step: { name: string } | null
   }
   return error instanceof StepError ? toFlowError(error.code, `${where}.${error.message}`) : null
 }
+
+/** Turns what an evaluation throws into why the step failed. */
+export async function tryTo<Value>(
+  step: { name: string } | null,
+  act: () => Promise<Value>,
+): Promise<{ value: Value } | { error: FlowError }> {
+  try {
+    return { value: await act() }
+  } catch (error) {
+    const found = describeEvaluation(error, step)
+    if (found === null) throw error
+    return { error: found }
+  }
+}
