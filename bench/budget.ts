@@ -2,20 +2,15 @@
  * 200 parallel calls against the last cents of a budget: of a tenant by day and by month, of a key, a fair key, a group, and 200 elements of a
  * flow. What each came to may not exceed its budget by anything. `npm run bench:budget`
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
-import { createSimulator } from '../simulator/simulator.ts'
-import { startChild } from './child.ts'
+import { openService } from './service.ts'
 
 const CALLS = 200
 const USD = 0.045
 /** Each costs a tenth of a cent: all the 8 tokens that it may answer. */
 const PRICE = { input: 0, output: 125 }
 const MOST_TOKENS = 8
-const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 const ADMIN = 'the-key-of-ops-0123456789'
 const budgets = [{ usd: USD, per: 'month' }]
 const owners = ['day', 'tenant', 'key', 'fair_key', 'group', 'flow'] as const
@@ -31,60 +26,28 @@ type Outcome = {
   overshoot_usd: number
 }
 
-async function openService(): Promise<{ url: string; close(): Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-budget-'))
-  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
-  const close = async () => {
-    for (const closer of closers.reverse()) await closer()
-  }
-  try {
-    const redis = await startEmbeddedRedis({ directory: join(folder, 'redis') })
-    closers.push(() => redis.close())
-    const simulator = createSimulator({ latencyMs: 20 })
-    const upstream = await simulator.listen(0, '127.0.0.1')
-    closers.push(() => simulator.close())
-    const limits: Partial<Record<Owner, object>> = {
-      day: { limits: { budget_usd_per_day: USD } },
-      tenant: { limits: { budgets } },
-      fair_key: { per_fair_key: { budgets } },
-    }
-    const config = join(folder, 'sluice.yaml')
-    const provider = {
-      kind: 'openai-compatible',
-      base_url: upstream,
-      api_key: 'any',
-      models: { m: { price: PRICE } },
-    }
-    const own = owners.filter((owner) => owner !== 'key')
-    const tenants = {
-      ops: { keys: [ADMIN], admin: true },
-      ...Object.fromEntries(own.map((owner) => [owner, { keys: [keyOf(owner)], ...limits[owner] }])),
-    }
-    await writeFile(
-      config,
-      JSON.stringify({
-        server: { port: 0 },
-        redis: { url: redis.url },
-        providers: { sim: provider },
-        tenants,
-      }),
-    )
-    const child = await startChild({
-      name: 'sluice',
-      args: [fileURLToPath(new URL('../main.ts', import.meta.url)), 'all', '--config', config],
-      env: { NODE_ENV: 'production' },
-      ready: READY,
-      profile: null,
-    })
-    closers.push(() => child.close())
-    return { url: child.match[1]!, close }
-  } catch (error) {
-    await close()
-    throw error
-  }
+const limits: Partial<Record<Owner, object>> = {
+  day: { limits: { budget_usd_per_day: USD } },
+  tenant: { limits: { budgets } },
+  fair_key: { per_fair_key: { budgets } },
 }
 
-const { url, close } = await openService()
+const { url, close } = await openService({
+  name: 'budget',
+  upstreams: { sim: { latencyMs: 20 } },
+  configure: ({ sim }) => {
+    const kind = 'openai-compatible'
+    const provider = { kind, base_url: sim, api_key: 'any', models: { m: { price: PRICE } } }
+    const own = owners.filter((owner) => owner !== 'key')
+    return {
+      providers: { sim: provider },
+      tenants: {
+        ops: { keys: [ADMIN], admin: true },
+        ...Object.fromEntries(own.map((owner) => [owner, { keys: [keyOf(owner)], ...limits[owner] }])),
+      },
+    }
+  },
+})
 async function ask<Answer>(key: string, method: string, path: string, body?: object): Promise<Answer> {
   const headers = { authorization: `Bearer ${key}`, ...(body ? { 'content-type': 'application/json' } : {}) }
   const response = await fetch(url + path, {

@@ -3,13 +3,7 @@
  * go through the same lane, in scaled time. `npm run bench:burst`. It exits with 1 if a batch misses its window, and tells the 99th
  * percentile to the first token with and without them.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
-import { createSimulator } from '../simulator/simulator.ts'
-import { startChild } from './child.ts'
+import { openService } from './service.ts'
 
 /** So many times as fast as the clock; the first tokens of the waves are not scaled. */
 const SCALE = 60
@@ -28,63 +22,44 @@ const FIRST_TOKEN_MS = 200
 const REQUESTS_PER_MINUTE = 6000
 const FLEX_MS = 2 * MINUTE
 const TURNAROUND_MS = HOUR
-const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 
 type Batch = { name: string; lines: number; inTime: number; seconds: number; tiers: Record<string, number> }
 
 async function run(withBatches: boolean): Promise<{ firstTokens: number[]; batches: Batch[] }> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-burst-'))
-  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
+  const service = await openService({
+    name: 'burst',
+    upstreams: {
+      sim: {
+        latencyMs: FIRST_TOKEN_MS,
+        limits: { requests_per_minute: REQUESTS_PER_MINUTE },
+        batches: { turnaroundMs: TURNAROUND_MS },
+        faults: [{ kind: 'slow', match: '"service_tier":"flex"', ms: FLEX_MS }],
+      },
+    },
+    configure: ({ sim }) => ({ providers: { sim: configureProvider(sim) } }),
+  })
   try {
-    const redis = await startEmbeddedRedis({ directory: join(folder, 'redis'), log: () => {} })
-    closers.push(() => redis.close())
-    const simulator = createSimulator({
-      latencyMs: FIRST_TOKEN_MS,
-      limits: { requests_per_minute: REQUESTS_PER_MINUTE },
-      batches: { turnaroundMs: TURNAROUND_MS },
-      faults: [{ kind: 'slow', match: '"service_tier":"flex"', ms: FLEX_MS }],
-    })
-    const upstream = await simulator.listen(0, '127.0.0.1')
-    closers.push(() => simulator.close())
-    const tiers = {
-      flex: { timeout: `${15 * MINUTE}ms`, fall_back_after: `${10 * MINUTE}ms` },
-      batch: { gather: `${10 * MINUTE}ms`, poll: `${MINUTE}ms`, leave_before: `${2 * HOUR}ms` },
-    }
-    const price = { input: 1, output: 4, tiers: { flex: 0.5, batch: 0.5 } }
-    const provider = {
-      kind: 'openai',
-      base_url: upstream,
-      api_key: 'any',
-      timeout: `${5 * MINUTE}ms`,
-      limits: { requests_per_minute: REQUESTS_PER_MINUTE, max_concurrency: 1000 },
-      models: { m: { price, tiers } },
-    }
-    const config = join(folder, 'sluice.yaml')
-    await writeFile(
-      config,
-      JSON.stringify({ server: { port: 0 }, redis: { url: redis.url }, providers: { sim: provider } }),
-    )
-    const child = await startChild({
-      name: 'sluice',
-      args: [
-        '--import',
-        new URL('./serve-health.ts', import.meta.url).href,
-        fileURLToPath(new URL('../main.ts', import.meta.url)),
-        'all',
-        '--config',
-        config,
-      ],
-      env: { NODE_ENV: 'production' },
-      ready: READY,
-      profile: null,
-    })
-    closers.push(() => child.close())
-    const url = child.match[1]!
-    const batches = withBatches ? await submit(url) : []
-    const firstTokens = await makeWaves(url)
-    return { firstTokens, batches: await Promise.all(batches.map((batch) => ended(url, batch))) }
+    const batches = withBatches ? await submit(service.url) : []
+    const firstTokens = await makeWaves(service.url)
+    return { firstTokens, batches: await Promise.all(batches.map((batch) => ended(service.url, batch))) }
   } finally {
-    for (const close of closers.reverse()) await close()
+    await service.close()
+  }
+}
+
+function configureProvider(url: string): object {
+  const tiers = {
+    flex: { timeout: `${15 * MINUTE}ms`, fall_back_after: `${10 * MINUTE}ms` },
+    batch: { gather: `${10 * MINUTE}ms`, poll: `${MINUTE}ms`, leave_before: `${2 * HOUR}ms` },
+  }
+  const price = { input: 1, output: 4, tiers: { flex: 0.5, batch: 0.5 } }
+  return {
+    kind: 'openai',
+    base_url: url,
+    api_key: 'any',
+    timeout: `${5 * MINUTE}ms`,
+    limits: { requests_per_minute: REQUESTS_PER_MINUTE, max_concurrency: 1000 },
+    models: { m: { price, tiers } },
   }
 }
 

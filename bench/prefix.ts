@@ -3,13 +3,9 @@
  * first token of any. The simulator
  * bills prompt caches as providers do. `npm run bench:prefix`
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
-import { createSimulator } from '../simulator/simulator.ts'
-import { startChild } from './child.ts'
+import { openService } from './service.ts'
 
 const JOBS = 200
 const PREFIX_TOKENS = 50_000
@@ -19,7 +15,6 @@ const DELAY_MS = 6000
 /** Of the bill without warming. */
 const MOST_SHARE = 0.15
 const PRICE = { input: 1, cached_input: 0.1, output: 0 }
-const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 
 type Bill = {
   warm: boolean
@@ -35,42 +30,19 @@ type JobAnswer = {
 }
 
 async function run(warm: boolean): Promise<Bill> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-prefix-'))
-  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
+  const service = await openService({
+    name: 'prefix',
+    upstreams: { sim: { latencyMs: FIRST_TOKEN_MS } },
+    configure: ({ sim }) => {
+      const limits = { max_concurrency: 2 * JOBS }
+      const models = { m: { price: PRICE, prompt_cache: warm ? 'warm' : 'off' } }
+      return { providers: { sim: { kind: 'openai', base_url: sim, api_key: 'any', limits, models } } }
+    },
+  })
   try {
-    const redis = await startEmbeddedRedis({ directory: join(folder, 'redis') })
-    closers.push(() => redis.close())
-    const simulator = createSimulator({ latencyMs: FIRST_TOKEN_MS })
-    const upstream = await simulator.listen(0, '127.0.0.1')
-    closers.push(() => simulator.close())
-    const config = join(folder, 'sluice.yaml')
-    const model = { price: PRICE, prompt_cache: warm ? 'warm' : 'off' }
-    const provider = {
-      kind: 'openai',
-      base_url: upstream,
-      api_key: 'any',
-      limits: { max_concurrency: 2 * JOBS },
-    }
-    const providers = { sim: { ...provider, models: { m: model } } }
-    await writeFile(config, JSON.stringify({ server: { port: 0 }, redis: { url: redis.url }, providers }))
-    const child = await startChild({
-      name: 'sluice',
-      args: [
-        '--import',
-        new URL('./serve-health.ts', import.meta.url).href,
-        fileURLToPath(new URL('../main.ts', import.meta.url)),
-        'all',
-        '--config',
-        config,
-      ],
-      env: { NODE_ENV: 'production' },
-      ready: READY,
-      profile: null,
-    })
-    closers.push(() => child.close())
-    return await pay(child.match[1]!, warm)
+    return await pay(service.url, warm)
   } finally {
-    for (const close of closers.reverse()) await close()
+    await service.close()
   }
 }
 

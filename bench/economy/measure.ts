@@ -1,13 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
-import { startEmbeddedRedis } from '../../embedded-redis/embedded-redis.ts'
 import { priceInNano } from '../../lib/price.ts'
-import { createSimulator, type Simulator } from '../../simulator/simulator.ts'
-import { startChild } from '../child.ts'
+import type { Simulator } from '../../simulator/simulator.ts'
 import { type Machine, readMachine } from '../machine.ts'
+import { openService } from '../service.ts'
 import {
   ARRIVALS_MS,
   canBeHalf,
@@ -55,7 +50,6 @@ export type WayResult = {
 }
 
 const PRICE = { input: 1, output: 4, tiers: { flex: 0.5, batch: 0.5 } }
-const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
 const FLEX_CALL = '"service_tier":"flex"'
 /** Jobs that are due are handed in together, this often, ms of the clock. */
 const SUBMIT_MS = 100
@@ -83,41 +77,25 @@ export async function measureWay(
   scale: number,
   say: (line: string) => void,
 ): Promise<{ result: WayResult; machine: Machine }> {
-  const folder = await mkdtemp(join(tmpdir(), 'sluice-economy-'))
-  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
+  const service = await openService({
+    name: 'economy',
+    upstreams: {
+      sim: {
+        latencyMs: STANDARD_MS / scale,
+        batches: { expiryMs: (24 * HOUR) / scale, cancelMs: (5 * MINUTE) / scale },
+      },
+    },
+    configure: ({ sim }) => configure(sim, scale),
+  })
+  const { url, simulators } = service
+  const closers: (() => Promise<unknown>)[] = [service.close]
   try {
-    const server = await startEmbeddedRedis({ directory: join(folder, 'redis'), log: () => {} })
-    closers.push(() => server.close())
-    const simulator = createSimulator({
-      latencyMs: STANDARD_MS / scale,
-      batches: { expiryMs: (24 * HOUR) / scale, cancelMs: (5 * MINUTE) / scale },
-    })
-    const upstream = await simulator.listen(0, '127.0.0.1')
-    closers.push(() => simulator.close())
-    const config = join(folder, 'sluice.yaml')
-    await writeFile(config, JSON.stringify(configure(server.url, upstream, scale)))
-    const child = await startChild({
-      name: 'sluice',
-      args: [
-        '--import',
-        new URL('../serve-health.ts', import.meta.url).href,
-        fileURLToPath(new URL('../../main.ts', import.meta.url)),
-        'all',
-        '--config',
-        config,
-      ],
-      env: { NODE_ENV: 'production' },
-      ready: READY,
-      profile: null,
-    })
-    closers.push(() => child.close())
-    const url = child.match[1]!
-    const redis = new Redis(server.url)
+    const redis = new Redis(service.redisUrl)
     closers.push(async () => redis.disconnect())
     const machine = await readMachine(redis)
 
     const clock = createClock(scale)
-    const stopWorld = runWorld(simulator, world, clock)
+    const stopWorld = runWorld(simulators.sim, world, clock)
     closers.push(async () => stopWorld())
     const refused = await submitAll(url, way, world.jobs, clock)
     say(`${way}: all jobs are there`)
@@ -126,9 +104,9 @@ export async function measureWay(
     const listed = await listAll(url)
     const result = toResult(way, world, listed, clock)
     result.missed += refused
-    const bought = simulator.calls().length
+    const bought = simulators.sim.calls().length
     return {
-      result: { ...result, hours, bought, providerBatches: simulator.batches.batches().length },
+      result: { ...result, hours, bought, providerBatches: simulators.sim.batches.batches().length },
       machine,
     }
   } finally {
@@ -154,7 +132,7 @@ function createClock(scale: number): Clock {
   }
 }
 
-function configure(redis: string, upstream: string, scale: number): object {
+function configure(upstream: string, scale: number): object {
   const span = (ms: number) => `${Math.max(10, Math.round(ms / scale))}ms`
   const tiers = {
     flex: { timeout: span(15 * MINUTE), fall_back_after: span(10 * MINUTE) },
@@ -168,10 +146,7 @@ function configure(redis: string, upstream: string, scale: number): object {
     timeout: span(3 * MINUTE),
     models: { m: { price: PRICE, tiers } },
   }
-  return {
-    ...{ server: { port: 0 }, redis: { url: redis }, log: { level: 'info' } },
-    providers: { sim: provider },
-  }
+  return { log: { level: 'info' }, providers: { sim: provider } }
 }
 
 /** Lets the provider be as the world says. */
