@@ -19,7 +19,7 @@ export async function measureSources(say: (line: string) => void): Promise<Sourc
     sluice: { sources: { model: MODEL, shares: SHARES } },
     models: [MODEL],
     parts: Object.keys(SHARES),
-    nameOf: (call) => call.key,
+    nameOf: (call) => call.key ?? null,
   })
   return { ...row, keys: parts }
 }

@@ -13,7 +13,8 @@ export type GoFunction = (...args: unknown[]) => unknown
 type Node =
   | { kind: 'text'; text: string }
   | { kind: 'print'; pipe: Pipe }
-  | { kind: 'if' | 'with'; pipe: Pipe; body: Node[]; else: Node[] }
+  | { kind: 'if'; pipe: Pipe; body: Node[]; else: Node[] }
+  | { kind: 'with'; pipe: Pipe; body: Node[]; else: Node[] }
   | { kind: 'range'; names: string[]; pipe: Pipe; body: Node[]; else: Node[] }
 type Pipe = { variable: { name: string; isNew: boolean } | null; commands: Term[][] }
 type Term =
@@ -205,9 +206,8 @@ function parseFile(file: string, text: string): Map<string, Node[]> {
     let otherwise: Node[] = []
     if (body.end.startsWith('else if ')) otherwise = [parseBlock('if', body.end.slice('else if '.length))]
     else if (body.end === 'else') otherwise = parseNodes(false).nodes
-    return word === 'range'
-      ? { kind: word, names, pipe, body: body.nodes, else: otherwise }
-      : { kind: word, pipe, body: body.nodes, else: otherwise }
+    const parts = { pipe, body: body.nodes, else: otherwise }
+    return word === 'range' ? { kind: word, names, ...parts } : { kind: word, ...parts }
   }
 
   defined.set(file, parseNodes(true).nodes)
