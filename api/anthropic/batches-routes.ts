@@ -8,7 +8,7 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { parseIdempotencyKey } from '../idempotency-key.ts'
-import { keyReused, refuseWithoutMemory } from '../jobs/submit.ts'
+import { keyReused, refuseWithoutMemory } from '../jobs/refusals.ts'
 import { originOf } from '../origin.ts'
 import { anthropicErrors, anthropicTags as tags } from './errors.ts'
 import {

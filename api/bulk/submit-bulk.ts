@@ -7,15 +7,10 @@ import { ApiError, type ErrorMembers, toErrorMembers } from '../errors.ts'
 import { withFairKey } from '../fair-key.ts'
 import { checkIdempotencyKey, type IdempotencyPolicy } from '../idempotency-key.ts'
 import { parseRequest } from '../issues.ts'
+import { isRetryable, noteEarliestStart } from '../jobs/accept.ts'
 import { bulkLineSchema } from '../jobs/create-schema.ts'
-import {
-  isRetryable,
-  keyReused,
-  noteEarliestStart,
-  refused,
-  type SubmitDeps,
-  toNewJob,
-} from '../jobs/submit.ts'
+import { keyReused, refused } from '../jobs/refusals.ts'
+import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 import { refuseExcess } from '../json-bounds.ts'
 import { requireOwnConversation } from '../openai/own-state.ts'
 import { LARGE_TEXT_BYTES, parseJson, parseLargeJson } from '../parse-json.ts'

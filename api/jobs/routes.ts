@@ -11,11 +11,13 @@ import { requireOwnConversation } from '../openai/own-state.ts'
 import { originOf } from '../origin.ts'
 import { parsePreferWait } from '../prefer.ts'
 import { errorResponses, listSchema, pageQuery, toList } from '../schemas/common.ts'
+import { acceptOrRetry, replayHeaders } from './accept.ts'
 import { createJobSchema } from './create-schema.ts'
 import { filterQuery, toFilter } from './list-query.ts'
+import { requirePermitted } from './permitted-models.ts'
 import { attemptSchema, jobListSchema, jobRequestSchema, jobSchema } from './schema.ts'
 import { METADATA_PREFIX } from './search-query.ts'
-import { acceptOrRetry, replayHeaders, requirePermitted, toNewJob } from './submit.ts'
+import { toNewJob } from './submit.ts'
 
 const maxWaitSeconds = 60
 

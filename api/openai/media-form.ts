@@ -6,7 +6,7 @@ import type { RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { openForm } from '../files/form-reader.ts'
 import { storageFull } from '../files/storage-full.ts'
-import { refuseWithoutMemory } from '../jobs/submit.ts'
+import { refuseWithoutMemory } from '../jobs/refusals.ts'
 import { refuseEncodings } from '../json-body.ts'
 import { createFormBody } from './form-body.ts'
 

@@ -12,7 +12,7 @@ import {
 } from '../anthropic/models.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
-import { listPermitted, resolvePermitted } from '../jobs/submit.ts'
+import { listPermitted, resolvePermitted } from '../jobs/permitted-models.ts'
 import { errorResponses } from '../schemas/common.ts'
 import { modelNotFound } from './missing-model.ts'
 

@@ -10,7 +10,7 @@ import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError, notFound } from '../errors.ts'
-import { refuseWithoutMemory } from '../jobs/submit.ts'
+import { refuseWithoutMemory } from '../jobs/refusals.ts'
 import { passOn } from './pass-on.ts'
 import { looseJson, openAiErrorResponses, openAiTags as tags } from './schema.ts'
 

@@ -8,8 +8,10 @@ import type { Launched, Launcher, LaunchOrder } from '../../schedules/launch.ts'
 import type { ApiDeps } from '../deps.ts'
 import { fromInputError } from '../error-replies.ts'
 import { ApiError } from '../errors.ts'
+import { noteEarliestStart } from '../jobs/accept.ts'
 import type { CreateJob } from '../jobs/create-schema.ts'
-import { noteEarliestStart, refused, type SubmitDeps, toNewJob } from '../jobs/submit.ts'
+import { refused } from '../jobs/refusals.ts'
+import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 import { refuseOwnMetadata, toOwnMetadata } from './own-metadata.ts'
 
 /** Refused for want of room, which there may be soon: asked again after this, ms, where nothing says when. */

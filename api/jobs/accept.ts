@@ -1,0 +1,111 @@
+import type { Job, JobType } from '../../jobs/job.ts'
+import type { JobCost, NewJob, Refusal } from '../../jobs/jobs.ts'
+import { fileIdOf } from '../../lib/input-files.ts'
+import type { ApiDeps } from '../deps.ts'
+import type { IdempotencyPolicy } from '../idempotency-key.ts'
+import { keyReused, refused } from './refusals.ts'
+
+/**
+ * Notes when a call for a job with a deadline would leave at the earliest. The store refuses the job where that is
+ * too late, unless it needs no call: a replay, a kept answer, an equal job under way.
+ */
+export async function noteEarliestStart(
+  job: NewJob,
+  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+): Promise<NewJob> {
+  if (job.deadline === null) return job
+  // The forecast is for the end of the tenant's queue, and a fair key may have its turn long before.
+  const forecast = job.fairKey === undefined ? await deps.forecast(job.lane, job.tenant, job.priority) : null
+  const cost = forecast === null ? job.cost : leaveFlexEarlier(job.cost, forecast - deps.now())
+  return { ...job, cost, earliestStart: Math.max(forecast ?? 0, job.runAt ?? 0) }
+}
+
+/** What a call at standard waits for its turn is time that a job cannot spend at flex. */
+function leaveFlexEarlier(cost: JobCost, waitMs: number): JobCost {
+  const { flex } = cost
+  if (flex === undefined || flex.until === null || waitMs <= 0) return cost
+  return { ...cost, flex: { ...flex, until: flex.until - waitMs } }
+}
+
+/**
+ * Submits a job. Throws the reason for refusing it: `deadline_unreachable`, `idempotency_key_reused`, `queue_full`,
+ * `rate_limited`, `budget_exhausted`.
+ */
+async function acceptJob(newJob: NewJob, deps: AcceptDeps): Promise<{ job: Job; isReplayed: boolean }> {
+  const job = await noteEarliestStart(newJob, deps)
+  let outcome = await deps.jobs.create(job)
+  if (outcome.kind === 'created' && (await hasLostFiles(outcome.job, job.tenant, deps))) {
+    // With the job goes the kept answer, so that this one gets a new one.
+    await deps.jobs.remove(job.tenant, outcome.job.id)
+    outcome = await deps.jobs.create(job)
+  }
+  if (outcome.kind === 'conflict') throw keyReused()
+  if (outcome.kind === 'refused') {
+    const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, outcome.code, deps))
+    throw refused({ ...outcome, retryAfterMs }, job)
+  }
+  return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }
+}
+
+export type AcceptDeps = Pick<ApiDeps, 'jobs' | 'files' | 'forecast' | 'now'>
+
+/** Whether a kept answer names a file that its owner has deleted. */
+async function hasLostFiles(job: Job, tenant: string, { files }: AcceptDeps): Promise<boolean> {
+  if (job.cache !== 'hit' || !HAVE_FILES.has(job.type)) return false
+  const data = job.result?.data
+  const ids = (Array.isArray(data) ? data : []).map(fileIdOf).filter((id) => id !== null)
+  const found = await Promise.all(ids.map((id) => files.get(tenant, id)))
+  return found.includes(null)
+}
+
+/** Types of jobs whose results name files. */
+const HAVE_FILES: ReadonlySet<JobType> = new Set(['image', 'image_edit', 'speech'])
+
+/**
+ * `acceptJob`, and what `Idempotency-Key-Policy` asks for: with `retry-failed` a replayed job that failed or was cancelled
+ * is queued again. Both answer the same job.
+ */
+export async function acceptOrRetry(
+  newJob: NewJob,
+  policy: IdempotencyPolicy,
+  deps: AcceptDeps,
+): Promise<{ job: Job; isReplayed: boolean; isRetried: boolean }> {
+  const accepted = await acceptJob(newJob, deps)
+  const { job, isReplayed } = accepted
+  if (!isReplayed || policy !== 'retry-failed' || !isRetryable(job.status))
+    return { ...accepted, isRetried: false }
+  const retried = await deps.jobs.retry(newJob.tenant, job.id)
+  return { job: retried?.job ?? job, isReplayed, isRetried: retried?.kind === 'retried' }
+}
+
+/** Whether a job ended without a result, and may be queued again. */
+export function isRetryable(status: Job['status']): boolean {
+  return status === 'failed' || status === 'cancelled'
+}
+
+/** Tells a client that its key, not a new call, brought this end about: asking again with the key brings it again. */
+export function replayHeaders(job: Job): Record<string, string> {
+  return {
+    'idempotent-replayed': 'true',
+    ...(isRetryable(job.status) ? { 'x-should-retry': 'false' } : {}),
+  }
+}
+
+/**
+ * Ms after which one more job fits into a full queue: the open jobs of the tenant, or of the fair key, leave one by one until the last of
+ * them is served. Null while the lane's speed is not known.
+ */
+async function estimateRoom(
+  job: NewJob,
+  code: Refusal['code'],
+  deps: Pick<ApiDeps, 'forecast' | 'now'>,
+): Promise<number | null> {
+  const { maxQueued, perFairKey } = job.limits
+  if (code === 'fair_key_full') {
+    // Its calls begin at this pace at the fastest.
+    if (perFairKey?.requestsPerMinute != null) return 60_000 / perFairKey.requestsPerMinute
+    return null
+  }
+  const forecast = await deps.forecast(job.lane, job.tenant, job.priority)
+  return forecast === null ? null : Math.max(0, forecast - deps.now()) / maxQueued
+}

@@ -1,0 +1,35 @@
+import type { Lane } from '../../config/lanes.ts'
+import { permittedLanes } from '../../config/model-access.ts'
+import type { Tenant } from '../../config/tenants.ts'
+import type { ApiDeps } from '../deps.ts'
+import { modelNotFound } from '../openai/missing-model.ts'
+
+/** The lanes that a model leads to, and of them those that the tenant or its key may not use. */
+export function resolvePermitted(
+  tenant: Pick<Tenant, 'models'>,
+  model: string,
+  deps: Pick<ApiDeps, 'resolveModel'>,
+): { lanes: Lane[]; refused: string[] } {
+  const all = deps.resolveModel(model)?.lanes ?? []
+  const lanes = permittedLanes(tenant.models, model, all)
+  return { lanes, refused: all.filter((lane) => !lanes.includes(lane)).map(({ id }) => id) }
+}
+
+/** Throws `model_not_found` where the tenant or its key may not call a model. */
+export function requirePermitted(
+  tenant: Pick<Tenant, 'models'>,
+  model: string,
+  deps: Pick<ApiDeps, 'resolveModel' | 'listModels'>,
+): void {
+  if (resolvePermitted(tenant, model, deps).lanes.length > 0) return
+  throw modelNotFound(model, listPermitted(tenant, deps), 'body.model')
+}
+
+/** Names of models that may be told: those that the tenant and its key may call. */
+export function listPermitted(
+  tenant: Pick<Tenant, 'models'>,
+  deps: Pick<ApiDeps, 'resolveModel' | 'listModels'>,
+): string[] {
+  if (tenant.models === undefined) return deps.listModels()
+  return deps.listModels().filter((name) => resolvePermitted(tenant, name, deps).lanes.length > 0)
+}
