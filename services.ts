@@ -94,12 +94,13 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   if (store.durability) await requireDurable(store.durability, log)
   await checkFileStore(store.fileStores)
   const lanes = openLaneControl(config, store)
-  deps.metrics.watchStore(createStoreReader(deps, store, lanes))
+  deps.metrics.watchStore(createStoreReader(deps, store, lanes, followed.keys))
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
     usage: store.history?.usage ?? null,
     events: store.events,
     budgets: store.budgets,
+    madeKeys: followed.keys,
     tenantStats: store.tenantStats,
     tenantPauses: store.tenantPauses,
     overviewHistory: createOverviewHistory(store),

@@ -4,6 +4,7 @@ import type { Tenant } from '../config/tenants.ts'
 import { registerAnthropicRoutes } from './anthropic/routes.ts'
 import { callerDecorator, createAuthHook, readActing, tenantDecorator } from './auth.ts'
 import { registerBatchRoutes } from './batches/routes.ts'
+import { registerBudgetRoutes } from './budgets/routes.ts'
 import { registerBulkRoute } from './bulk/routes.ts'
 import { registerCallerRoute } from './caller/routes.ts'
 import { answerClientError } from './client-errors.ts'
@@ -123,6 +124,7 @@ export function buildApp(deps: ApiDeps): Api {
     registerFailureRoutes(api, context)
     registerGroupRoutes(api, context)
     registerUsageRoutes(api, context)
+    registerBudgetRoutes(api, context)
     registerEventRoutes(api, context)
     registerTenantEventsRoute(api, context)
     // In a scope of its own, for its requests become sockets.

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import type { Batches } from '../batches/store.ts'
 import type { Lane } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import type { Keyring } from '../config/tenants.ts'
+import type { Keyring, RunTimeKey } from '../config/tenants.ts'
 import type { DurableRuns } from '../durable/runs.ts'
 import type { TenantEvents } from '../events/events.ts'
 import type { FileContents } from '../files/contents.ts'
@@ -57,6 +57,8 @@ export type ApiDeps = {
   lanes: LaneControl
   providerBatches: Pick<ProviderBatchStore, 'recent'>
   budgets: Budgets
+  /** Keys that the API made, as this process knows them. */
+  madeKeys(): readonly RunTimeKey[]
   tenantStats: TenantStatsReader
   tenantPauses: TenantPauses
   overviewHistory: Pick<OverviewHistory, 'read'>

@@ -40,6 +40,7 @@ export const errorTable = {
   idempotency_key_reused: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   too_many_tenants: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   too_many_keys: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
+  too_many_budgets: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   too_many_schedules: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   exceeds_limit: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },
   deadline_unreachable: { status: 422, type: 'invalid_request_error', retryAfterSeconds: null },

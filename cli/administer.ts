@@ -101,6 +101,7 @@ export type NewKeyOptions = AdminOptions & {
   name?: string
   scopes?: string[]
   models?: string[]
+  budgets?: string
   expiresAt?: string
 }
 
@@ -111,7 +112,8 @@ export async function runCreateKey(
   options: NewKeyOptions,
 ): Promise<ExitCode> {
   const { name, scopes, models, expiresAt } = options
-  const body = JSON.stringify({ name, scopes, models, expires_at: expiresAt })
+  const budgets = readBudgets(options.budgets)
+  const body = JSON.stringify({ name, scopes, models, budgets, expires_at: expiresAt })
   // A repeated request would make a second key.
   const request = { body, headers: json, patienceMs: 0 }
   const key = await clientOf(terminal, options).json<KeyView & { secret: string }>(
@@ -192,6 +194,15 @@ async function change(
   if (options.json) await terminal.write(`${JSON.stringify(answer)}\n`)
   else terminal.note(done)
   return ExitCode.ok
+}
+
+function readBudgets(text: string | undefined): unknown {
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new CliError(ExitCode.usage, '--budgets: expected JSON such as [{"usd":5,"per":"day"}]')
+  }
 }
 
 function readSettings(text: string | undefined): object {

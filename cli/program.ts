@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { addBudgetCommands } from './commands/budgets.ts'
 import { addDurableCommands } from './commands/durable.ts'
 import { addFailureCommands } from './commands/failures.ts'
 import { addFlowCommands } from './commands/flows.ts'
@@ -25,6 +26,7 @@ export function addCommands(program: Command, process: NodeJS.Process): void {
     addFailureCommands,
     addJobCommands,
     addUsageCommands,
+    addBudgetCommands,
     addScheduleCommands,
     addFlowCommands,
     addDurableCommands,

@@ -971,7 +971,7 @@ export type ErrorMembers = {
   type: string
   /** The member or header at fault. */
   param: string | null
-  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_signallable' | 'not_retryable' | 'step_changed' | 'already_signalled' | 'signal_timeout' | 'events_expired' | 'tenant_exists' | 'tenant_in_use' | 'no_tenants' | 'read_only' | 'payload_too_large' | 'storage_full' | 'upgrade_required' | 'idempotency_key_reused' | 'too_many_tenants' | 'too_many_keys' | 'too_many_schedules' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable' | 'file_store_unavailable'
+  code: 'invalid_request' | 'unauthorized' | 'forbidden' | 'not_found' | 'model_not_found' | 'request_timeout' | 'unsupported_type' | 'not_cancellable' | 'not_signallable' | 'not_retryable' | 'step_changed' | 'already_signalled' | 'signal_timeout' | 'events_expired' | 'tenant_exists' | 'tenant_in_use' | 'no_tenants' | 'read_only' | 'payload_too_large' | 'storage_full' | 'upgrade_required' | 'idempotency_key_reused' | 'too_many_tenants' | 'too_many_keys' | 'too_many_budgets' | 'too_many_schedules' | 'exceeds_limit' | 'deadline_unreachable' | 'queue_full' | 'rate_limited' | 'budget_exhausted' | 'headers_too_large' | 'internal_error' | 'unavailable' | 'file_store_unavailable'
 }
 
 export type Estimate = {

@@ -45,6 +45,8 @@ export type FairKeyLimits = {
 export type RunTimeKey = {
   id: string
   tenant: string
+  /** What it is for; without it not known. */
+  name?: string | null
   /** SHA-256 of the secret, hex. */
   digest: string
   scopes: readonly Scope[]

@@ -1,7 +1,11 @@
 import type { RedisClient } from '../lib/redis.ts'
+import type { AtRest } from './at-rest.ts'
 import { type AnyBudget, accountName, type BudgetOwner, type BudgetWindow, toWindows } from './budgets.ts'
-import { createGroupBudgetStore } from './group-budgets.ts'
+import { digestFairKey } from './fair-key.ts'
+import { createGroupBudgetStore, MOST_GROUPS_WITH_BUDGETS } from './group-budgets.ts'
 import { isoTime } from './record.ts'
+import type { Scripts } from './scripts.ts'
+import type { TenantStats } from './tenant-stats.ts'
 
 /** A budget, and how it stands in its window. */
 export type BudgetUsage = {
@@ -26,21 +30,37 @@ export type Budgets = {
     name: string | null,
     budgets: readonly AnyBudget[],
   ): Promise<BudgetUsage[]>
+  /** The fair keys, by their digests, that spent most in the present windows of these budgets: 100 of each. */
+  topFairKeys(tenant: string, budgets: readonly AnyBudget[]): Promise<string[]>
+  /** What budgets of this fair key are named by. */
+  digestFairKey(tenant: string, fairKey: string): string
+  /** Names of the groups that have or lately had budgets, sorted. */
+  groups(tenant: string): Promise<string[]>
   /** Null: the group has none. */
   ofGroup(tenant: string, group: string): Promise<BudgetUsage[] | null>
-  setOfGroup(tenant: string, group: string, budgets: readonly AnyBudget[]): Promise<BudgetUsage[]>
+  /** Null: as many groups have budgets as may have (`mostGroups`). */
+  setOfGroup(tenant: string, group: string, budgets: readonly AnyBudget[]): Promise<BudgetUsage[] | null>
   /** False: it had none. */
   removeOfGroup(tenant: string, group: string): Promise<boolean>
+  mostGroups: number
 }
 
-/** @param deps.now Unix ms, by Redis' clock */
+const DAY_MS = 86_400_000
+
+/**
+ * @param deps.now Unix ms, by Redis' clock
+ * @param deps.mostGroups groups of a tenant that may have budgets
+ */
 export function createBudgets(deps: {
   redis: RedisClient
+  scripts: Pick<Scripts, 'run'>
   rootOf: (tenant: string) => string
+  atRest: Pick<AtRest, 'digests'>
   now: () => number
+  mostGroups?: number
 }): Budgets {
-  const { redis, rootOf, now } = deps
-  const groups = createGroupBudgetStore(redis)
+  const { redis, scripts, rootOf, atRest, now, mostGroups = MOST_GROUPS_WITH_BUDGETS } = deps
+  const groups = createGroupBudgetStore({ redis, scripts, most: mostGroups })
 
   async function readWindow(root: string, window: BudgetWindow): Promise<BudgetUsage> {
     const { owner, name, usd, per, time_zone, start, end } = window
@@ -60,14 +80,46 @@ export function createBudgets(deps: {
 
   return {
     read,
+    async topFairKeys(tenant, budgets) {
+      const lists = await Promise.all(
+        toWindows('fair_key', null, budgets, now()).map(({ start, end }) =>
+          redis.zrevrange(`${rootOf(tenant)}:fair-key-costs:${start}:${end}`, 0, -1),
+        ),
+      )
+      return [...new Set(lists.flat())]
+    },
+    digestFairKey: (tenant, fairKey) => digestFairKey(rootOf(tenant), fairKey, atRest),
+    groups: (tenant) => groups.names(rootOf(tenant)),
     async ofGroup(tenant, group) {
       const found = await groups.get(rootOf(tenant), group)
       return found && read(tenant, 'group', group, found.budgets)
     },
     async setOfGroup(tenant, group, budgets) {
-      await groups.set(rootOf(tenant), group, budgets)
-      return read(tenant, 'group', group, budgets)
+      const isSet = await groups.set(rootOf(tenant), group, budgets)
+      return isSet ? read(tenant, 'group', group, budgets) : null
     },
     removeOfGroup: (tenant, group) => groups.remove(rootOf(tenant), group),
+    mostGroups,
   }
+}
+
+/** How a tenant's `budget_usd_per_day` stands, which counts apart from the others. `now`: Unix ms, by Redis' clock. */
+export function toDayUsage(
+  usd: number,
+  { spentUsd, reservedUsd }: Pick<TenantStats, 'spentUsd' | 'reservedUsd'>,
+  now: number,
+): BudgetUsage {
+  const start = now - (now % DAY_MS)
+  return {
+    ...{ owner: 'tenant', name: null, usd, per: 'day', time_zone: 'UTC' },
+    window_start: isoTime(start),
+    window_end: isoTime(start + DAY_MS),
+    spent_usd: spentUsd,
+    reserved_usd: reservedUsd,
+  }
+}
+
+/** The used part of a budget, with what open jobs may cost; 1 and more: it has no room. */
+export function usedShare({ usd, spent_usd, reserved_usd }: BudgetUsage): number {
+  return usd === 0 ? 1 : (spent_usd + reserved_usd) / usd
 }

@@ -1,9 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { RedisClient } from '../lib/redis.ts'
 import type { AnyBudget } from './budgets.ts'
+import type { Scripts } from './scripts.ts'
 
-/** A group's budgets are kept for so long after its latest job, or after they were set. As in lua/create.lua. */
+/** A group's budgets are kept for so long, ms, after its latest job, or after they were set. As in lua/create.lua. */
 const KEPT_MS = 400 * 86_400_000
+
+/** Groups of a tenant that may have budgets. */
+export const MOST_GROUPS_WITH_BUDGETS = 10_000
 
 /** Groups whose budgets a process knows. */
 const MOST_KNOWN = 1000
@@ -30,22 +34,34 @@ function readGroupBudgets(stored: string): GroupBudgets | null {
 export type GroupBudgetStore = {
   /** Null: the group has none. */
   get(root: string, group: string): Promise<GroupBudgets | null>
-  set(root: string, group: string, budgets: readonly AnyBudget[]): Promise<void>
+  /** The groups that have or had budgets, in the order of their names. */
+  names(root: string): Promise<string[]>
+  /** False: as many groups have budgets as may have. */
+  set(root: string, group: string, budgets: readonly AnyBudget[]): Promise<boolean>
   /** False: there was none. */
   remove(root: string, group: string): Promise<boolean>
 }
 
-export function createGroupBudgetStore(redis: RedisClient): GroupBudgetStore {
+/** @param deps.most groups of a tenant that may have budgets */
+export function createGroupBudgetStore(deps: {
+  redis: RedisClient
+  scripts: Pick<Scripts, 'run'>
+  most: number
+}): GroupBudgetStore {
+  const { redis, scripts, most } = deps
+  const write = async (root: string, group: string, text: string) =>
+    String(await scripts.run('set-group-budget', root, [group, text, KEPT_MS, most]))
   return {
     async get(root, group) {
       const stored = await redis.get(groupBudgetKey(root, group))
       return stored === null ? null : readGroupBudgets(stored)
     },
+    names: async (root) => (await redis.zrange(`${root}:group-budgets`, 0, -1)).sort(),
     async set(root, group, budgets) {
       const version = randomBytes(9).toString('base64url')
-      await redis.set(groupBudgetKey(root, group), `${version} ${JSON.stringify(budgets)}`, 'PX', KEPT_MS)
+      return (await write(root, group, `${version} ${JSON.stringify(budgets)}`)) === 'done'
     },
-    remove: async (root, group) => (await redis.del(groupBudgetKey(root, group))) === 1,
+    remove: async (root, group) => (await write(root, group, '')) === 'done',
   }
 }
 

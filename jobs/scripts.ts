@@ -27,6 +27,7 @@ const NAMES = [
   'tenant-stats',
   'select',
   'regroup',
+  'set-group-budget',
   'models',
   'submission',
   'history-due',

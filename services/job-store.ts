@@ -246,7 +246,7 @@ export function createJobStore(deps: JobStoreDeps) {
       ...{ redis, root, queues, now },
       wake: (lane) => redis.publish(wakeChannel(prefix), lane),
     }),
-    budgets: createBudgets({ redis, rootOf: root, now }),
+    budgets: createBudgets({ redis, scripts, rootOf: root, atRest, now }),
     tenantStats: createTenantStatsReader({ redis, scripts, prefix, retainMs }),
     ...{ files, fileContents, heldFiles, fileLinks: createFileLinks({ redis, prefix }) },
     batches: createBatches({

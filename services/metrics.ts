@@ -1,7 +1,7 @@
 import type { LaneControl, LaneView } from '../api/lanes/lanes.ts'
 import { listLanes } from '../config/lanes.ts'
 import type { Config } from '../config/schema.ts'
-import { tenantNames } from '../config/tenants.ts'
+import { type RunTimeKey, tenantNames } from '../config/tenants.ts'
 import { JobStatus } from '../jobs/job.ts'
 import { parkedKey, tenantRoot } from '../jobs/keys.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
@@ -10,6 +10,7 @@ import type { LaneReading, SharedLimitReading, StoreReading } from '../telemetry
 import { type HealthListener, startListener } from '../workers/listener.ts'
 import type { WorkerProcess } from '../workers/worker.ts'
 import type { Closers } from './closers.ts'
+import { createBudgetReader } from './read-budgets.ts'
 import type { MeteredDeps, openStore, ServicesDeps } from './store.ts'
 
 type Store = ReturnType<typeof openStore>
@@ -36,8 +37,10 @@ export function createStoreReader(
   { config, log }: ServicesDeps,
   store: Store,
   lanes: Pick<LaneControl, 'list'>,
+  madeKeys: () => readonly RunTimeKey[],
 ): () => Promise<StoreReading> {
   const { redis, prefix, webhooks, memory, forecaster, now } = store
+  const readBudgets = createBudgetReader({ config: () => config.current(), store, madeKeys })
 
   async function countJobs(tenants: string[]): Promise<StoreReading['jobs']> {
     const counts = tenants.flatMap((tenant) =>
@@ -79,12 +82,13 @@ export function createStoreReader(
 
   async function read(): Promise<StoreReading> {
     const tenants = tenantNames(config.current())
-    const [jobs, parked, views, ofWebhooks, used] = await Promise.all([
+    const [jobs, parked, views, ofWebhooks, used, budgets] = await Promise.all([
       countJobs(tenants),
       countParked(tenants),
       lanes.list(),
       readWebhooks(tenants),
       memory.used(),
+      readBudgets(tenants),
     ])
     const waiting = tenants.filter((tenant) =>
       jobs.some((one) => one.tenant === tenant && one.status === JobStatus.queued && one.count > 0),
@@ -96,6 +100,7 @@ export function createStoreReader(
       lanes: await Promise.all(readings),
       sharedLimits: listSharedLimits(views),
       webhooks: ofWebhooks,
+      budgets,
       memory: { used, limit: config.current().redis.memory_share },
     }
   }

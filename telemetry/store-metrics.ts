@@ -11,6 +11,8 @@ export type StoreReading = {
   lanes: LaneReading[]
   /** Limits that several lanes share, each once. */
   sharedLimits: SharedLimitReading[]
+  /** Of each tenant, kind of owner and window the fullest budget. */
+  budgets: BudgetReading[]
   webhooks: {
     /** Deliveries that are still to be made. */
     pending: number
@@ -59,6 +61,18 @@ export type SharedLimitReading = Pick<LaneReading, 'inFlight' | 'utilisation' | 
   name: string
 }
 
+/** A budget, USD. */
+export type BudgetReading = {
+  tenant: string
+  owner: string
+  per: string
+  limitUsd: number
+  spentUsd: number
+  reservedUsd: number
+  /** What is spent and reserved, of the limit; 1 and more: it has no room. */
+  usedShare: number
+}
+
 /** A reading serves all scrapes for this long, ms. */
 const SERVES_MS = 1000
 
@@ -90,7 +104,7 @@ export function createStoreMetrics(
     readAt = deps.now()
   }
 
-  function show({ jobs, parked, lanes, sharedLimits, webhooks, memory }: StoreReading): void {
+  function show({ jobs, parked, lanes, sharedLimits, budgets, webhooks, memory }: StoreReading): void {
     // Added, because values beyond the bound share a series.
     for (const { tenant, status, count } of jobs) {
       gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
@@ -130,6 +144,15 @@ export function createStoreMetrics(
       gauges.sharedInFlight.set(labels, one.inFlight)
       gauges.sharedSpeed.set(labels, one.speed)
       gauges.sharedPaused.set(labels, one.isPaused ? 1 : 0)
+    }
+    for (const { owner, per, ...one } of budgets) {
+      const tenant = bounds.tenant(one.tenant)
+      if (tenant === OTHER) continue
+      const labels = { tenant, owner, per }
+      gauges.budgetLimit.set(labels, one.limitUsd)
+      gauges.budgetSpent.set(labels, one.spentUsd)
+      gauges.budgetReserved.set(labels, one.reservedUsd)
+      gauges.budgetUsed.set(labels, one.usedShare)
     }
     gauges.webhooks.set(webhooks.pending)
     gauges.webhookLag.set(webhooks.lateMs / 1000)
@@ -268,6 +291,34 @@ function createGauges(registry: Registry) {
       'Whether a source is shut, because the provider refused its key, its account or its money, 1 or 0.',
       'lane',
       'source',
+    ),
+    budgetLimit: define(
+      'sluice_budget_limit_usd',
+      'The fullest budget of this kind of owner and window.',
+      'tenant',
+      'owner',
+      'per',
+    ),
+    budgetSpent: define(
+      'sluice_budget_spent_usd',
+      'What was spent of that budget in its present window.',
+      'tenant',
+      'owner',
+      'per',
+    ),
+    budgetReserved: define(
+      'sluice_budget_reserved_usd',
+      'What open jobs may cost of that budget.',
+      'tenant',
+      'owner',
+      'per',
+    ),
+    budgetUsed: define(
+      'sluice_budget_used_ratio',
+      'Spent and reserved share of that budget; from 1 on it has no room.',
+      'tenant',
+      'owner',
+      'per',
     ),
     webhooks: define('sluice_webhooks_pending', 'Webhooks that are still to be delivered.'),
     webhookLag: define('sluice_webhook_lag_seconds', 'For how long the oldest webhook is due.'),

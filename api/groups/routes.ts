@@ -142,7 +142,14 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       const { body } = request
       const budgets = 'budgets' in body ? body.budgets : [body]
       await refuseWithoutMemory(deps)
-      return toBudgetAnswer(group, await deps.budgets.setOfGroup(name, group, budgets))
+      const usages = await deps.budgets.setOfGroup(name, group, budgets)
+      if (usages !== null) return toBudgetAnswer(group, usages)
+      throw new ApiError(
+        'too_many_budgets',
+        `group: ${deps.budgets.mostGroups} groups of the tenant have budgets, as many as may; remove one with DELETE /v1/groups/{group}/budget. ` +
+          'One is forgotten 400 days after the latest job of its group',
+        { param: 'group' },
+      )
     },
   )
 

@@ -63,6 +63,7 @@ export function addTenantCommands(program: Command, run: Run): void {
     .option('--name <name>', 'what it is for')
     .option('--scopes <scope...>', 'jobs, read, metrics, admin (default: jobs read)')
     .option('--models <pattern...>', 'what it may call: openai/* (default: what the tenant may)')
+    .option('--budgets <json>', 'what its jobs may cost: [{"usd":5,"per":"day"}] (default: not limited)')
     .option('--expires-at <time>', 'RFC 3339 (default: never)')
     .action((tenant, options) =>
       run(async (terminal) => (await load()).runCreateKey(terminal, tenant, options)),

@@ -15,7 +15,7 @@ export class ApiFailure extends Error {
 }
 
 export type RequestOptions = {
-  method?: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   body?: object
   /** As whom; the key's own tenant unless given. */
   tenant?: string | null

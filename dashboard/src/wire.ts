@@ -151,6 +151,22 @@ export type Overview = {
   unpriced: { lane: string; budgets: string[] }[]
 }
 
+/** How a budget stands. */
+export type Budget = {
+  id: string
+  tenant: string
+  owner: 'tenant' | 'key' | 'fair_key' | 'group' | 'flow'
+  /** Null: of the tenant. */
+  name: string | null
+  label: string | null
+  usd: number
+  per: 'day' | 'week' | 'month' | 'total'
+  time_zone: string
+  window_end: string | null
+  spent_usd: number
+  reserved_usd: number
+}
+
 /** How all stood at a time. `lanes`: those that were not at rest. */
 export type OverviewSample = {
   at: string

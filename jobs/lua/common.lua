@@ -299,6 +299,17 @@ local function tell_of_budget(account, one, spent, reserved)
   write_last('HSET', key, 'told', reached)
 end
 
+-- The fair keys that spent most in a window, by what they spent: so many of them.
+local FAIR_KEYS_SHOWN = 100
+local function rank_fair_key(account, one)
+  local digest, window = string.match(account, '^fair:([^:]+)(:%d+:%d+)$')
+  if not digest then return end
+  local key = root .. ':fair-key-costs' .. window
+  write_last('ZADD', key, ms(one.spent), digest)
+  write_last('ZREMRANGEBYRANK', key, 0, -FAIR_KEYS_SHOWN - 1)
+  write_last('PEXPIREAT', key, ms((end_of(account) or now + MOST_WINDOW_MS) + ACCOUNT_MS))
+end
+
 local function write_accounts()
   for account, one in pairs(accounts) do
     local key, is_changed = account_key(account), one.set ~= nil
@@ -310,6 +321,7 @@ local function write_accounts()
       end
     end
     if is_changed then write_last('PEXPIREAT', key, ms((end_of(account) or now + MOST_WINDOW_MS) + ACCOUNT_MS)) end
+    if (one.added.spent or 0) ~= 0 then rank_fair_key(account, one) end
     if one.is_spent_from or (one.is_of_day and one.refuses) then
       local spent, reserved = read_money()
       tell_of_budget(account, one, spent, reserved)

@@ -30,13 +30,22 @@
 local ONLY_TO_RUN_SET = {}
 for _, name in ipairs(ONLY_TO_RUN) do ONLY_TO_RUN_SET[name] = true end
 
--- By group: what the key of its budgets holds.
-local group_budgets = {}
+-- By group: what the key of its budgets holds, and whether that is kept for longer by now.
+local group_budgets, prolonged = {}, {}
 -- As in jobs/group-budgets.ts.
 local GROUP_BUDGET_MS = 400 * DAY_MS
 local function read_group_budgets(group)
   if group_budgets[group] == nil then group_budgets[group] = redis.call('GET', root .. ':group-budget:' .. group) end
   return group_budgets[group]
+end
+
+-- See set-group-budget.lua.
+local function prolong_group_budgets(group)
+  if prolonged[group] then return end
+  prolonged[group] = true
+  redis.call('PEXPIRE', root .. ':group-budget:' .. group, GROUP_BUDGET_MS)
+  redis.call('ZADD', root .. ':group-budgets', ms(now), group)
+  redis.call('PEXPIRE', root .. ':group-budgets', GROUP_BUDGET_MS)
 end
 
 -- Jobs that this script call has created: several callers may submit the same one at the same time.
@@ -138,9 +147,17 @@ local function create(a, may_be_made)
       local code = (not ends and string.find(about, '"owner":"flow"', 1, true)) and 'flow_budget_exhausted' or 'budget_exhausted'
       return { code, ends and ms(math.max(1, ends - now)) or '', about, ms(limit), ms(spent), ms(reserved), ms(nano), ends and ms(ends) or '' }
     end
+    -- Budgets whose windows are the same, as days of two time zones may be, have one account; the least of them holds.
+    local found, least = {}, {}
     for whose, limit, from, till, next_till, about in string.gmatch(budgets, '(%S+) (%d+) (%d+) (%d+) (%d+) (%S+)') do
       if now >= tonumber(till) then from, till = till, next_till end
       local account = whose .. ':' .. from .. ':' .. till
+      local known = least[account]
+      if not known then found[#found + 1] = account end
+      if not known or tonumber(limit) < tonumber(known.limit) then least[account] = { limit = limit, about = about } end
+    end
+    for _, account in ipairs(found) do
+      local limit, about = least[account].limit, least[account].about
       accounts = accounts and (accounts .. ' ' .. account) or account
       keep_budget(account, limit, about, notify)
       if not free then
@@ -215,7 +232,7 @@ local function create(a, may_be_made)
   end
   redis.call('HSET', job_key(id), unpack(fields))
   made_here[id] = true
-  if group_budget then redis.call('PEXPIRE', root .. ':group-budget:' .. group, GROUP_BUDGET_MS) end
+  if group_budget then prolong_group_budgets(group) end
   put(root .. ':jobs', ms(now), id)
   if group then
     redis.call('HINCRBY', group_key(group), 'total', 1)

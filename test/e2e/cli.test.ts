@@ -589,6 +589,23 @@ test('operators make a tenant and a key, revoke it, and see who did', async () =
   )
 })
 
+test('budgets of groups are set, listed with what they let through, and removed', async () => {
+  const admin = { env: { ...env, SLUICE_KEY: ADMIN_KEY } }
+  const budgets = '[{"usd":5,"per":"day","time_zone":"Europe/Berlin"},{"usd":100}]'
+  const [unnamed, made] = await Promise.all([
+    runCli(['budgets', 'set', 'nightly', '--usd', '5'], admin),
+    runCli(['budgets', 'set', 'nightly', '--budgets', budgets], { env }),
+  ])
+  expect([unnamed.code, made.code]).toEqual([2, 0])
+  expect(unnamed.stderr).toContain('--tenant')
+  const listed = await runCli(['budgets', 'list', '--owner', 'group'], admin)
+  expect(listed.stdout).toMatch(
+    /^TENANT .*\nacme +group +nightly +\$5\.00 +day \(Europe\/Berlin\) +\$0\.00 +\$0\.00 +0% .*\nacme +group +nightly +\$100\.00 +total .* never\n$/,
+  )
+  // An admin key finds whose it is.
+  expect(await runCli(['budgets', 'delete', 'nightly'], admin)).toMatchObject({ code: 0 })
+})
+
 test('a plan counts calls, time and cost without a call, with the server and without', async () => {
   const embeddings = Array.from({ length: 300 }, (_, index) => ({
     type: 'embedding',

@@ -476,6 +476,55 @@ test('an admin sends a webhook of another tenant again, and forgets its job', as
   expect((await asAcme('GET', `/v1/jobs/${job.id}`)).status).toBe(404)
 })
 
+test('budgets are shown by what is used of them, and those of groups are set and removed', async () => {
+  const keys = { acme: 'a-key-of-acme-0123456789', ops: 'a-key-of-the-operators-0123456789' }
+  const price = { input: 0, output: 10 }
+  const text = JSON.stringify({
+    ...placeService(testRedis()),
+    providers: {
+      sim: { kind: 'openai-compatible', base_url: 'http://127.0.0.1:1/v1', models: { chat: { price } } },
+    },
+    tenants: {
+      acme: {
+        keys: [keys.acme],
+        limits: { budget_usd_per_day: 4, budgets: [{ usd: 0.01, per: 'month', time_zone: 'Europe/Berlin' }] },
+      },
+      ops: { keys: [keys.ops], admin: true },
+    },
+  })
+  const service = await openTestService(loadConfig({ path: 'sluice.yaml', text, env: {} }))
+  const runAt = new Date(Date.now() + 86_400_000).toISOString()
+  await service.submit(
+    { ...chat('later', {}, { max_tokens: 400 }), run_at: runAt, group: 'night' },
+    keys.acme,
+  )
+  const page = await openPage(browser, service.url, { tolerated: /status of 401/ })
+  await page.goto(`${service.url}/dashboard/#/budgets`)
+  await page.getByLabel('Admin key').fill(keys.ops)
+  await page.keyboard.press('Enter')
+  const rows = page.getByRole('region', { name: 'Budgets' }).getByRole('row')
+  await rows.nth(1).getByText('of $0.010').waitFor()
+  expect(await rows.nth(1).textContent()).toMatch(
+    /acme.*the tenant.*reserved of \$0\.010.*a month, Europe\/Berlin/,
+  )
+  expect(await rows.nth(2).textContent()).toMatch(/of \$4\.00a day/)
+
+  await page.getByRole('button', { name: 'Set a group’s budget' }).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByLabel('Tenant').selectOption('acme')
+  await dialog.getByLabel('Group').fill('night')
+  await dialog.getByLabel('USD').fill('2.5')
+  await dialog.getByRole('combobox', { name: 'Window' }).selectOption('day')
+  await dialog.getByRole('button', { name: 'Set', exact: true }).click()
+  const own = rows.filter({ hasText: 'group night' })
+  await own.getByText('of $2.50').waitFor()
+  await own.getByRole('button', { name: 'Remove' }).click()
+  await dialog.getByRole('button', { name: 'Remove' }).click()
+  await own.waitFor({ state: 'detached' })
+  await page.getByLabel('Whose').selectOption('group')
+  await page.getByText('There are no budgets.').waitFor()
+})
+
 test('provider batches are shown with their lines and what they saved, by keys too, and on a phone', async () => {
   const house = await openBatchHouse()
   const ids = await Promise.all(['one', 'two [[fault:400]]'].map((prompt) => house.submit(prompt)))
@@ -520,6 +569,7 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
     '#/': 'Lanes',
     [`#/lanes/${encodeURIComponent(LANE)}`]: 'Use of its limits',
     '#/tenants': 'Tenants',
+    '#/budgets': 'Budgets',
     '#/groups': 'Groups and batches',
     '#/jobs': 'Jobs',
     [`#/jobs/${id}?tenant=default`]: 'Facts',

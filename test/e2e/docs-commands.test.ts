@@ -35,6 +35,7 @@ const notRun: [command: RegExp, reason: string][] = [
     'needs a server with tenants; cli.test.ts runs them',
   ],
   [/groups\/nightly\/budget/, 'needs the key of a tenant; budgets.test.ts asks the same'],
+  [/\/v1\/budgets/, 'needs the key of a tenant; list.test.ts of budgets asks the same'],
   [/\/v1\/tenants/, 'needs a server with tenants; run-time.test.ts asks the same'],
   [/completion (?:zsh|fish)/, 'needs that shell'],
 ]

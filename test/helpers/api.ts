@@ -134,6 +134,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     keyring: () => createKeyring(config),
     configured: () => config,
     freshenKeys: () => null,
+    madeKeys: () => [],
     registry: createTenantRegistry({ redis: store.redis, prefix, now: Date.now }),
     resolveModel: (model) => resolveModel(config, model),
     listModels: () => listModels(config),

@@ -79,6 +79,9 @@ export function fillMetrics(metrics: Metrics): void {
         isPaused: false,
       },
     ],
+    budgets: [
+      { tenant: 't', owner: 'tenant', per: 'day', limitUsd: 1, spentUsd: 1, reservedUsd: 1, usedShare: 2 },
+    ],
     webhooks: { pending: 1, lateMs: 1 },
     memory: { used: 1, limit: 1 },
   }))

@@ -12,11 +12,14 @@ import { createFileStore } from '../../files/store.ts'
 import { createFlowScripts } from '../../flows/scripts.ts'
 import { createFlows } from '../../flows/store.ts'
 import { createFlowWork, noChanges } from '../../flows/work.ts'
+import { createBudgets } from '../../jobs/budget-usage.ts'
+import { toWindows } from '../../jobs/budgets.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
 import { createLeases, lockLease } from '../../jobs/leases.ts'
 import { createProviderState } from '../../jobs/provider-state.ts'
 import { createRedrive } from '../../jobs/redrive.ts'
 import { createRedriveSchedule } from '../../jobs/redrive-schedule.ts'
+import { createScripts } from '../../jobs/scripts.ts'
 import { createTenantStatsReader } from '../../jobs/tenant-stats.ts'
 import { createIds, createJobIds } from '../../lib/job-id.ts'
 import type { RedisClient } from '../../lib/redis.ts'
@@ -107,6 +110,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:(idempotency|batch-key|flow-key|schedule-key):\w+$/, DAY],
   [/^T:money:spent:\d+$/, 2 * DAY],
   [/^T:budget:[\w:-]+:\d+:\d+(:events)?$/, 72 * DAY],
+  [/^T:fair-key-costs:\d+:\d+$/, 72 * DAY],
+  [/^T:(group-budget:.+|group-budgets)$/, 400 * DAY],
   [/^T:output:.+$/, 7 * DAY],
   [/^T:booked:\w+$/, DAY],
   [/^T:suspect$/, 5 * SECOND],
@@ -1106,6 +1111,26 @@ it('a fair key with limits is forgotten with its last open job, or when its minu
     expect(left).toHaveLength(requestsPerMinute === null ? 0 : 1)
     for (const key of left) expect(await house.redis.pttl(key)).toBeGreaterThan(MINUTE - 5 * SECOND)
   }
+})
+
+it('budgets of groups, and what fair keys spent of theirs, are forgotten by themselves', async () => {
+  const house = await openHouse()
+  const { redis, atRest } = house
+  const budgets = createBudgets({
+    ...{ redis, atRest, scripts: createScripts(redis), now: Date.now },
+    rootOf: (tenant) => tenantRoot(house.prefix, tenant),
+  })
+  await budgets.setOfGroup(TENANT, 'g', [{ usd: 1, per: 'day', time_zone: 'UTC' }])
+  const own = toWindows('fair_key', 'a-digest', [{ usd: 1, per: 'month', time_zone: 'UTC' }], Date.now())
+  const limits = { maxQueued: 10, requestsPerMinute: null, budgetUsdPerDay: null, budgets: own }
+  await house.jobs.create(newJob({ limits, estimateUsd: 0.1, group: 'g' }))
+  const { claimed } = await house.start()
+  await house.work.complete([{ claimed, end: success, result: { a: 1 }, usage: null, costUsd: 0.1 }])
+  const keys = await keysOf(redis, `${house.prefix}:*`)
+  const named = (name: string) => keys.filter((key) => key.includes(`:${name}`))
+  expect(named('fair-key-costs:')).toHaveLength(1)
+  expect(named('group-budget')).toHaveLength(2)
+  await expectKnownKeys(house)
 })
 
 it('a tenant that no job was made for lately has a bucket of submissions, and no more', async () => {

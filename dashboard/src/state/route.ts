@@ -8,6 +8,7 @@ export type Route =
   | { view: 'failures' }
   | { view: 'schedules' }
   | { view: 'provider-batches' }
+  | { view: 'budgets' }
   | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
   | { view: 'unknown' }
@@ -38,7 +39,7 @@ export function parseRoute(hash: string): Route {
     return { view: 'jobs', filter }
   }
   if (view === 'tenants' || view === 'groups' || view === 'failures' || view === 'schedules') return { view }
-  if (view === 'provider-batches') return { view }
+  if (view === 'provider-batches' || view === 'budgets') return { view }
   return { view: 'unknown' }
 }
 

@@ -5,6 +5,7 @@ import { type App, type Theme, useApp } from '../state/app.ts'
 import { findConcerns } from '../state/attention.ts'
 import type { Route } from '../state/route.ts'
 import type { Overview } from '../wire.ts'
+import { BudgetsView } from './budgets.tsx'
 import { Banner, Connection } from './connection.tsx'
 import { FailuresView } from './failures.tsx'
 import { FlowView } from './flow.tsx'
@@ -22,6 +23,7 @@ import { TenantsView } from './tenants.tsx'
 const views = [
   { href: '#/', name: 'Overview', of: ['overview', 'lane'] },
   { href: '#/tenants', name: 'Tenants', of: ['tenants'] },
+  { href: '#/budgets', name: 'Budgets', of: ['budgets'] },
   { href: '#/groups', name: 'Groups', of: ['groups'] },
   { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
   { href: '#/flows', name: 'Flows', of: ['flows', 'flow'] },
@@ -110,6 +112,8 @@ function View({ route }: { route: Route }) {
       return <LaneView key={route.id} id={route.id} />
     case 'tenants':
       return <TenantsView />
+    case 'budgets':
+      return <BudgetsView />
     case 'groups':
       return <GroupsView />
     case 'jobs':

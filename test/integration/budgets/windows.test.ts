@@ -26,15 +26,21 @@ describe('budgets of windows', () => {
           models: { small: { price: { input: 0, output: 10 } }, free: {} },
         },
       },
-      tenants: Object.fromEntries(
-        names.map((name, index) => [
-          name,
-          {
-            keys: [`${acmeKey}-${name}`],
-            limits: { budgets: [budget(0.0105), budget(index === 0 ? 0.0055 : 1, 'week')] },
-          },
-        ]),
-      ),
+      tenants: {
+        ...Object.fromEntries(
+          names.map((name, index) => [
+            name,
+            {
+              keys: [`${acmeKey}-${name}`],
+              limits: { budgets: [budget(0.0105), budget(index === 0 ? 0.0055 : 1, 'week')] },
+            },
+          ]),
+        ),
+        same: {
+          keys: [`${acmeKey}-same`],
+          limits: { budgets: [budget(1), budget(0.0035), { ...budget(0.5), time_zone: 'Europe/Paris' }] },
+        },
+      },
     })
     return () => api.close()
   })
@@ -75,6 +81,18 @@ describe('budgets of windows', () => {
     expect(taken.filter(({ statusCode }) => statusCode === 202)).toHaveLength(10)
     const retried = await ask(key, 'POST', `/v1/jobs/${first}/retry`)
     expect([retried.statusCode, retried.json().error.code]).toEqual([429, 'budget_exhausted'])
+  })
+
+  it('of the same window hold by the least of them, and count a job once', async () => {
+    const key = `${acmeKey}-same`
+    const answers = await Promise.all(Array.from({ length: 5 }, () => submit(key)))
+    const taken = answers.filter(({ statusCode }) => statusCode === 202)
+    expect(taken).toHaveLength(3)
+    await api.worker.finish(taken[0]!.json().id, { costUsd: EACH })
+    const listed = await api.app.inject({ url: '/v1/budgets', headers: { authorization: `Bearer ${key}` } })
+    expect(listed.json().data).toHaveLength(3)
+    for (const one of listed.json().data)
+      expect(one).toMatchObject({ spent_usd: EACH, reserved_usd: 2 * EACH })
   })
 
   it('do not count what has no price', async () => {

@@ -36,6 +36,9 @@ const reading: StoreReading = {
       isPaused: true,
     },
   ],
+  budgets: [
+    { tenant: 'acme', owner: 'key', per: 'week', limitUsd: 4, spentUsd: 2, reservedUsd: 1, usedShare: 0.75 },
+  ],
   webhooks: { pending: 2, lateMs: 4000 },
   memory: { used: 0.5, limit: 0.7 },
 }
@@ -164,7 +167,7 @@ describe('the state of the store', () => {
     const told = Object.fromEntries(
       samples
         .filter(({ name }) =>
-          /^sluice_(?:jobs$|lane|shared|source_|store|webhook(?:s_pending|_lag))/.test(name),
+          /^sluice_(?:jobs$|lane|budget|shared|source_|store|webhook(?:s_pending|_lag))/.test(name),
         )
         .map(({ name, labels, value }) => [[name, ...Object.values(labels)].join(' '), value]),
     )
@@ -182,6 +185,10 @@ describe('the state of the store', () => {
       'sluice_lane_utilisation_ratio sim/chat': 0.25,
       'sluice_lane_speed_ratio sim/chat': 1,
       'sluice_lane_held_back sim/chat family': 1,
+      'sluice_budget_limit_usd acme key week': 4,
+      'sluice_budget_spent_usd acme key week': 2,
+      'sluice_budget_reserved_usd acme key week': 1,
+      'sluice_budget_used_ratio acme key week': 0.75,
       'sluice_source_in_flight sim/chat eu': 1,
       'sluice_source_paused sim/chat eu': 0,
       'sluice_source_shut sim/chat eu': 1,

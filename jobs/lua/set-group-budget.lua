@@ -1,0 +1,19 @@
+-- Sets the budgets of a group, or removes them.
+--
+-- ARGV  1 group  2 what its key is to hold ('' removes it)  3 for how long, ms  4 most groups of the tenant that have budgets
+-- Answer 'done' | 'none' (there was nothing to remove) | 'full'
+-- Invariant: `group-budgets` names each group that has budgets, by when one of its jobs was taken last or they were set. It never names more
+-- than ARGV[4]. Groups whose budgets were forgotten leave it here.
+
+local group, text, lasts = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local key, names = root .. ':group-budget:' .. group, root .. ':group-budgets'
+if text == '' then
+  redis.call('ZREM', names, group)
+  return redis.call('DEL', key) == 1 and 'done' or 'none'
+end
+redis.call('ZREMRANGEBYSCORE', names, '-inf', '(' .. ms(now - lasts))
+if redis.call('EXISTS', key) == 0 and redis.call('ZCARD', names) >= tonumber(ARGV[4]) then return 'full' end
+redis.call('SET', key, text, 'PX', lasts)
+redis.call('ZADD', names, ms(now), group)
+redis.call('PEXPIRE', names, lasts)
+return 'done'
