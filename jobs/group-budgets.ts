@@ -50,7 +50,7 @@ export function createGroupBudgetStore(deps: {
 }): GroupBudgetStore {
   const { redis, scripts, most } = deps
   const write = async (root: string, group: string, text: string) =>
-    String(await scripts.run('set-group-budget', root, [group, text, KEPT_MS, most]))
+    String(await scripts.run('set-group-budget', root, [group, text, String(KEPT_MS), String(most)]))
   return {
     async get(root, group) {
       const stored = await redis.get(groupBudgetKey(root, group))
