@@ -50,13 +50,13 @@ export function createGroupBudgetStore(deps: {
 }): GroupBudgetStore {
   const { redis, scripts, most } = deps
   const write = async (root: string, group: string, text: string) =>
-    String(await scripts.run('set-group-budget', root, [group, text, String(KEPT_MS), String(most)]))
+    String(await scripts.run('set-group-budget', root, [group, text, KEPT_MS, most]))
   return {
     async get(root, group) {
       const stored = await redis.get(groupBudgetKey(root, group))
       return stored === null ? null : readGroupBudgets(stored)
     },
-    names: async (root) => (await redis.zrange(`${root}:group-budgets`, 0, -1)).sort(),
+    names: async (root) => (await redis.zrange(`${root}:group-budgets`, '0', '-1')).sort(),
     async set(root, group, budgets) {
       const version = randomBytes(9).toString('base64url')
       return (await write(root, group, `${version} ${JSON.stringify(budgets)}`)) === 'done'
