@@ -111,7 +111,7 @@ await time('search by metadata', page({ metadata: { user: 'u77' } }))
 await time('search by two pairs of metadata', page({ metadata: { user: 'u77', feature: 'f17' } }))
 await time('search by error code', page({ errorCode: 'bad_request' }))
 await time('search by cost, none found', page({ minCostUsd: 5 }))
-const range = { prefix: PREFIX, tenant: 'acme', from: '2026-09-01', to: '2026-12-31' }
+const range = { prefix: PREFIX, tenant: 'acme', from: '2026-09-01', to: '2026-12-31', top: null }
 const usage =
   (...by: UsageName[]) =>
   () =>

@@ -9,6 +9,7 @@ export type UsageOptions = ServerOptions & {
   from?: string
   to?: string
   by: string
+  top?: number
 }
 
 type Usage = Record<string, string | number | null> & {
@@ -18,6 +19,14 @@ type Usage = Record<string, string | number | null> & {
   input_tokens: number
   output_tokens: number
   cost_usd: number
+}
+
+type Page = {
+  data: Usage[]
+  has_more: boolean
+  last_id: string | null
+  /** What `top` left out. */
+  rest?: (Usage & { entries: number }) | null
 }
 
 /** The server's largest page. */
@@ -31,24 +40,27 @@ export async function runUsage(terminal: Terminal, options: UsageOptions): Promi
   const client = connect(terminal, options, { patienceMs: options.patience })
   const names = options.by.split(',')
   const entries: Usage[] = []
+  let rest: (Usage & { entries: number }) | null = null
   let after: string | null = null
   do {
     const query = new URLSearchParams({ by: options.by, limit: String(PAGE) })
     if (options.from !== undefined) query.set('from', options.from)
     if (options.to !== undefined) query.set('to', options.to)
+    if (options.top !== undefined) query.set('top', String(options.top))
     if (after !== null) query.set('after', after)
-    const page: { data: Usage[]; has_more: boolean; last_id: string | null } = await client.json(
-      'GET',
-      `/v1/usage?${query}`,
-    )
+    const page: Page = await client.json('GET', `/v1/usage?${query}`)
     entries.push(...page.data)
+    rest = page.rest ?? null
     after = page.has_more ? page.last_id : null
   } while (after !== null)
   if (options.json) {
-    await terminal.write(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
+    const all = rest === null ? entries : [...entries, { ...rest, rest: true }]
+    await terminal.write(all.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
     return ExitCode.ok
   }
-  await terminal.write(entries.length === 0 ? 'nothing was used\n' : renderUsage(names, entries))
+  const rows =
+    rest === null ? entries : [...entries, { ...rest, [names[0]!]: `${formatNumber(rest.entries)} more` }]
+  await terminal.write(rows.length === 0 ? 'nothing was used\n' : renderUsage(names, rows))
   return ExitCode.ok
 }
 

@@ -1,5 +1,6 @@
+import { type SelectQueryBuilder, sql } from 'kysely'
 import type { Database } from './database.ts'
-import { USAGE_SUMS, type UsageSums } from './tables.ts'
+import { type Tables, USAGE_SUMS, type UsageRow, type UsageSums } from './tables.ts'
 
 export const USAGE_NAMES = ['day', 'tenant', 'model', 'tier', 'fair_key'] as const
 /** Sums that one question may have. All of them are read, for their order. */
@@ -21,6 +22,8 @@ export type UsageAsk = {
   by: readonly UsageName[]
   from: string
   to: string
+  /** Only so many, those that cost most, and all others as one; null: all. */
+  top: number | null
 }
 
 const MONEY = [
@@ -36,7 +39,7 @@ type InUsd<Name> = Name extends `${infer Start}_nano` ? `${Start}_usd` : never
 
 /** Adds up usage of one installation. */
 export type UsageReader = {
-  read(ask: Omit<UsageAsk, 'prefix'>): Promise<UsageEntry[]>
+  read(ask: Omit<UsageAsk, 'prefix'>): Promise<UsageAnswer>
   /** Unix ms, by Redis' clock, which says on which day a job ended. */
   now(): number
 }
@@ -46,16 +49,19 @@ export type UsageEntry = Partial<Record<UsageName, string | null>> &
   Omit<UsageSums, MoneySum> &
   Record<InUsd<MoneySum>, number>
 
+/** `rest`: the sums of all that `top` left out, and how many these are; null where it was not asked for, or left out none. */
+export type UsageAnswer = { entries: UsageEntry[]; rest: (UsageEntry & { entries: number }) | null }
+
 /**
- * Adds up what ended jobs used. Throws `TooManySumsError`.
+ * Adds up what ended jobs used. Throws `TooManySumsError` where there are too many sums and no `top`.
  *
  * @param openFairKey what a label of the rows stands for: an id, a line end, and the fair key as it was stored; null: it cannot be read
  */
 export async function readUsage(
   { reads }: Database,
-  { prefix, tenant, by, from, to }: UsageAsk,
+  { prefix, tenant, by, from, to, top }: UsageAsk,
   openFairKey: (root: string, label: string) => string | null,
-): Promise<UsageEntry[]> {
+): Promise<UsageAnswer> {
   const start = `${prefix}:{t:`
   const byFairKey = by.includes('fair_key')
   const columns = [
@@ -75,8 +81,8 @@ export async function readUsage(
       ? query.where('root', '>=', start).where('root', '<', `${prefix}:{t;`)
       : query.where('root', '=', `${start}${tenant}}`)
   if (columns.length > 0) query = query.groupBy(columns)
-  const rows = (await query.limit(MOST_SUMS + 1).execute()) as unknown as (Partial<Record<string, string>> &
-    Record<keyof UsageSums, unknown>)[]
+  if (top !== null) query = sumAll(query, columns)
+  const rows = (await query.limit(top ?? MOST_SUMS + 1).execute()) as unknown as SumRow[]
   if (rows.length > MOST_SUMS) throw new TooManySumsError(`usage has more than ${MOST_SUMS} sums`)
   // A fair key has another digest after a change of the encryption key, and the same name.
   const entries = new Map<string, UsageEntry>()
@@ -95,7 +101,37 @@ export async function readUsage(
     if (entry) addTo(entry, row)
     else entries.set(key, addTo({ ...names, ...none() } as unknown as UsageEntry, row))
   }
-  return [...entries.values()].sort((a, b) => compare(a, b, by))
+  const sorted = [...entries.values()]
+  if (top !== null) return { entries: sorted, rest: toRest(rows) }
+  return { entries: sorted.sort((a, b) => compare(a, b, by)), rest: null }
+}
+
+type SumRow = Partial<Record<string, string>> & Record<keyof UsageSums, unknown>
+
+/** The dearest first, each with the sums of all, which are read in the same moment. */
+function sumAll<Query extends SelectQueryBuilder<Tables, 'history_usage', object>>(
+  query: Query,
+  columns: readonly (keyof UsageRow)[],
+): Query {
+  return query
+    .select(USAGE_SUMS.map((name) => sql`sum(sum(${sql.ref(name)})) over ()`.as(`all_${name}`)))
+    .select(sql`count(*) over ()`.as('all_entries'))
+    .orderBy(sql`sum(cost_nano)`, 'desc')
+    .orderBy(sql`sum(jobs)`, 'desc')
+    .orderBy([...columns]) as Query
+}
+
+function toRest(rows: readonly SumRow[]): UsageAnswer['rest'] {
+  const [first] = rows as (SumRow & Record<`all_${keyof UsageSums}` | 'all_entries', unknown>)[]
+  const entries = Number(first?.all_entries ?? 0) - rows.length
+  if (first === undefined || entries <= 0) return null
+  const left = Object.fromEntries(
+    USAGE_SUMS.map((name) => {
+      const shown = rows.reduce((sum, row) => sum + Number(row[name]), 0)
+      return [name, Number(first[`all_${name}`]) - shown]
+    }),
+  ) as UsageSums
+  return { entries, ...addTo(none() as unknown as UsageEntry, left) }
 }
 
 function none(): Record<string, number> {

@@ -8,6 +8,8 @@ import { usageEntrySchema, usageListSchema, usageQuery } from './schema.ts'
 
 const DAY_MS = 86_400_000
 const DAY_CHARACTERS = 'YYYY-MM-DD'.length
+/** What the last line of a table names that `top` cut short. */
+const REST = '(rest)'
 /** How far back it goes unless asked. */
 const DEFAULT_DAYS = 30
 
@@ -32,7 +34,8 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         summary: 'Add up what was used and paid',
         description:
           'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, any other its own. ' +
-          'Needs a `history`. `Accept: text/csv` gives a table. 10,000 rows at the most, over all pages.',
+          'Needs a `history`. `Accept: text/csv` gives a table. 10,000 rows at the most, over all pages; where there are ' +
+          'more, `top` gives the dearest of them and the sums of the rest.',
         querystring: usageQuery,
         response,
       },
@@ -45,12 +48,12 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
           'usage is added up in the history, which is off: set history.url',
         )
       }
-      const { by = ['day'], limit, after, ...range } = request.query
+      const { by = ['day'], top = null, limit, after, ...range } = request.query
       const { from, to } = readRange(range, usage.now())
       const tenant = tenantOf(request)
       const seesAll = tenant.scopes.includes('admin') && readActing(request) === null
-      const entries = await usage
-        .read({ tenant: seesAll ? null : tenant.name, by, from, to })
+      const { entries, rest } = await usage
+        .read({ tenant: seesAll ? null : tenant.name, by, from, to, top })
         .catch(refuseTooMany)
       const first = Number(after ?? 0)
       const page = entries.slice(first, first + limit)
@@ -60,7 +63,7 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         return reply
           .header('content-type', 'text/csv; charset=utf-8; header=present')
           .header('content-disposition', `attachment; filename="usage-${from}-${to}.csv"`)
-          .send(toCsv(columns, entries))
+          .send(toCsv(columns, rest === null ? entries : [...entries, { ...rest, [columns[0]!]: REST }]))
       }
       return reply.send({
         object: 'list' as const,
@@ -68,6 +71,7 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         has_more: hasMore,
         first_id: page.length === 0 ? null : String(first + 1),
         last_id: page.length === 0 ? null : String(first + page.length),
+        rest: rest && { object: 'usage' as const, ...rest },
         ...{ from, to },
       })
     },
@@ -79,7 +83,7 @@ function refuseTooMany(error: unknown): never {
   const most = error.most.toLocaleString('en')
   throw new ApiError(
     'invalid_request',
-    `query.by: these are more than ${most} rows; name fewer in \`by\`, or a shorter time in \`from\` and \`to\``,
+    `query.by: these are more than ${most} rows; ask for the \`top\` ones, name fewer in \`by\`, or a shorter time in \`from\` and \`to\``,
     { param: 'query.by' },
   )
 }

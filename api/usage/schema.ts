@@ -27,6 +27,15 @@ export const usageQuery = z.object({
     .refine((names) => new Set(names).size === names.length, { error: 'expected each name once' })
     .optional()
     .describe('What is told apart: some of `day`, `tenant`, `model`, `tier`, `fair_key`. Default: `day`.'),
+  top: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1000)
+    .optional()
+    .describe(
+      'Only so many entries: those that cost most, the dearest first. `rest` has the sums of all others.',
+    ),
   limit: z.coerce.number().int().min(1).max(10_000).default(1000),
   after: z
     .string()
@@ -61,4 +70,12 @@ export const usageEntrySchema = z
   })
   .meta({ id: 'UsageEntry' })
 
-export const usageListSchema = listSchema(usageEntrySchema).extend({ from: z.string(), to: z.string() })
+export const usageListSchema = listSchema(usageEntrySchema).extend({
+  rest: usageEntrySchema
+    .extend({ entries: z.number().describe('How many `top` left out.') })
+    .nullable()
+    .describe('The sums of all that `top` left out; null where it was not given, or left out none.')
+    .meta({ id: 'UsageRest' }),
+  from: z.string(),
+  to: z.string(),
+})

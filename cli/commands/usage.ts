@@ -8,6 +8,7 @@ export function addUsageCommands(program: Command, run: Run): void {
     .option('--from <day>', '2026-12-01 (default: 30 days ago)')
     .option('--to <day>', 'the last day (default: today)')
     .option('--by <names>', 'some of day,tenant,model,tier,fair_key', 'day')
+    .option('--top <rows>', 'the dearest so many, and the rest as one', toCount)
     .action((options) => run(async (terminal) => (await import('../usage.ts')).runUsage(terminal, options)))
 
   server(program.command('groups'), '5s')

@@ -20,6 +20,8 @@ export type RequestOptions = {
   /** As whom; the key's own tenant unless given. */
   tenant?: string | null
   lastEventId?: string
+  /** The form of the answer, where there are several. */
+  accept?: string
   signal?: AbortSignal
   /** How long the server may say nothing, ms; 45 s for a stream, and a minute for everything else. */
   silenceMs?: number
@@ -64,7 +66,7 @@ export function createApi(deps: {
     options: RequestOptions,
     ask: (...request: Parameters<typeof http.open>) => Promise<T>,
   ): Promise<T> {
-    const { method = 'GET', body, tenant, lastEventId, signal, silenceMs } = options
+    const { method = 'GET', body, tenant, lastEventId, accept, signal, silenceMs } = options
     const key = deps.key()
     try {
       return await ask(method, path, {
@@ -72,6 +74,7 @@ export function createApi(deps: {
           ...(key !== null && { authorization: `Bearer ${key}` }),
           ...(tenant && { 'x-tenant': tenant }),
           ...(lastEventId && { 'last-event-id': lastEventId }),
+          ...(accept && { accept }),
         },
         ...(body !== undefined && { body: JSON.stringify(body), contentType: 'application/json' }),
         ...(silenceMs !== undefined && { silenceMs, timeoutMs: silenceMs }),

@@ -287,6 +287,35 @@ export type List<Entry> = {
   scanned?: number
 }
 
+/** What ended jobs used; it is told apart by those of the first members that were asked for. Money is USD. */
+export type UsageEntry = {
+  day?: string
+  tenant?: string
+  model?: string
+  tier?: string
+  fair_key?: string | null
+  jobs: number
+  failed: number
+  calls: number
+  input_tokens: number
+  cached_input_tokens: number
+  cache_write_tokens: number
+  output_tokens: number
+  reasoning_tokens: number
+  cost_usd: number
+  saved_cache_usd: number
+  saved_sharing_usd: number
+  saved_tiers_usd: number
+  saved_prompt_cache_usd: number
+}
+
+/** Days are UTC, both included. `rest`: the sums of the entries that are not shown. */
+export type UsageList = List<UsageEntry> & {
+  from: string
+  to: string
+  rest: (UsageEntry & { entries: number }) | null
+}
+
 /** A batch at a provider. */
 export type ProviderBatch = {
   id: string

@@ -11,10 +11,14 @@ export type Route =
   | { view: 'budgets' }
   | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
+  | { view: 'usage'; filter: UsageFilter }
   | { view: 'unknown' }
 
 /** Empty texts are no filter. `after`: the ids after which each page up to this one begins, with commas. */
 export type JobFilter = { tenant: string; status: string; lane: string; group: string; after: string }
+
+/** Days are UTC, `YYYY-MM-DD`; empty: the last 30. No tenant: all that the key may see. */
+export type UsageFilter = { tenant: string; from: string; to: string }
 
 /** Parses the hash of the address as a route. Never throws. */
 export function parseRoute(hash: string): Route {
@@ -38,6 +42,10 @@ export function parseRoute(hash: string): Route {
     }
     return { view: 'jobs', filter }
   }
+  if (view === 'usage') {
+    const read = (name: string) => search.get(name) ?? ''
+    return { view, filter: { tenant: read('tenant'), from: read('from'), to: read('to') } }
+  }
   if (view === 'tenants' || view === 'groups' || view === 'failures' || view === 'schedules') return { view }
   if (view === 'provider-batches' || view === 'budgets') return { view }
   return { view: 'unknown' }
@@ -57,6 +65,10 @@ export function linkToFlow(id: string, tenant: string): string {
 
 export function linkToJobs(filter: Partial<JobFilter>): string {
   return `#/jobs${toQuery(filter)}`
+}
+
+export function linkToUsage(filter: Partial<UsageFilter>): string {
+  return `#/usage${toQuery(filter)}`
 }
 
 /** With the question mark; empty where every value is. */

@@ -5,8 +5,12 @@ import { useApp } from './app.ts'
 /** An answer of the server: null until it is there; what went wrong the last time, if anything did. */
 export type Read<Body> = { body: Body | null; failure: string | null }
 
-/** Reads a path again and again while the page is looked at. A failure keeps the answer before it. */
-export function useRead<Body>(path: string, everyMs: number): Read<Body> {
+/**
+ * Reads a path again and again while the page is looked at. A failure keeps the answer before it.
+ *
+ * @param tenant as whom; the key's own tenant unless given
+ */
+export function useRead<Body>(path: string, everyMs: number, tenant: string | null = null): Read<Body> {
   const { api } = useApp()
   const [read, setRead] = useState<Read<Body>>({ body: null, failure: null })
 
@@ -17,7 +21,7 @@ export function useRead<Body>(path: string, everyMs: number): Read<Body> {
     const look = async () => {
       try {
         if (!document.hidden) {
-          const body = await api.json<Body>(path, { signal })
+          const body = await api.json<Body>(path, { signal, tenant })
           if (!signal.aborted) setRead({ body, failure: null })
         }
       } catch (error) {
@@ -31,7 +35,7 @@ export function useRead<Body>(path: string, everyMs: number): Read<Body> {
       leaving.abort()
       clearTimeout(timer)
     }
-  }, [path, everyMs])
+  }, [path, everyMs, tenant])
 
   return read
 }

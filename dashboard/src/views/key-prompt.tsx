@@ -47,6 +47,11 @@ export function KeyPrompt() {
           {refusal}
         </p>
       )}
+      {isForbidden ? (
+        <p>
+          It may see <a href="#/usage">its own usage</a>.
+        </p>
+      ) : null}
       <div class="buttons">
         <button type="submit" class="primary">
           Open

@@ -19,6 +19,7 @@ import { OverviewView } from './overview.tsx'
 import { ProviderBatchesView } from './provider-batches.tsx'
 import { SchedulesView } from './schedules.tsx'
 import { TenantsView } from './tenants.tsx'
+import { UsageView } from './usage.tsx'
 
 const views = [
   { href: '#/', name: 'Overview', of: ['overview', 'lane'] },
@@ -30,6 +31,7 @@ const views = [
   { href: '#/schedules', name: 'Schedules', of: ['schedules'] },
   { href: '#/provider-batches', name: 'Provider batches', of: ['provider-batches'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
+  { href: '#/usage', name: 'Usage', of: ['usage'] },
 ]
 
 /** The frame of the page: where one is, where one can go, how the connection stands. */
@@ -38,11 +40,12 @@ export function Shell() {
   const route = app.route.value
   const main = useRef<HTMLElement>(null)
   const isFirst = useRef(true)
-  const place = JSON.stringify(route.view === 'jobs' ? 'jobs' : route)
+  const place = JSON.stringify('filter' in route ? route.view : route)
   const title = nameRoute(route)
-  const isLocked = app.asksForKey.value || isForbidden(app)
+  // A key that may not see the whole installation sees its own usage.
+  const isLocked = app.asksForKey.value || (isForbidden(app) && route.view !== 'usage')
   // A user whose key no longer holds sees none of the earlier data.
-  const overview = isLocked ? null : app.feed.overview.value
+  const overview = isLocked || isForbidden(app) ? null : app.feed.overview.value
   const concerns = overview === null ? 0 : findConcerns(overview).length
 
   // Another place is what moves the focus.
@@ -128,6 +131,8 @@ function View({ route }: { route: Route }) {
       return <SchedulesView />
     case 'provider-batches':
       return <ProviderBatchesView />
+    case 'usage':
+      return <UsageView filter={route.filter} />
     case 'failures':
       return <FailuresView />
     default:

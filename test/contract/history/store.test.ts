@@ -7,7 +7,8 @@ import { createFinder, type Finder, type HistoryFilter, type Place } from '../..
 import type { FinishedJob } from '../../../history/finished-job.ts'
 import { migrate } from '../../../history/migrate.ts'
 import { createHistoryStore, type HistoryStore } from '../../../history/store.ts'
-import { readUsage } from '../../../history/usage.ts'
+import { readUsage, TooManySumsError } from '../../../history/usage.ts'
+import { addToUsage } from '../../../history/usage-sums.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 
 const DAY = 86_400_000
@@ -145,14 +146,13 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
   })
 
   test('adds up usage by what is asked for, for one tenant or for all', async () => {
-    const ask = { from: '2026-11-30', to: '2026-11-30' }
+    const ask = { from: '2026-11-30', to: '2026-11-30', top: null }
     await store.save('q:{t:one}', 1, [job('job_1'), job('job_2', { fair_key: '"u"' }, null, 'u')], DAY)
     await store.save('q:{t:two}', 1, [job('job_1', { lane: 'b/two' })], DAY)
     const by = async (...names: ('day' | 'tenant' | 'model' | 'tier' | 'fair_key')[]) =>
-      (await readUsage(database, { prefix: 'q', tenant: null, by: names, ...ask }, () => 'u')).map((row) => [
-        ...names.map((name) => row[name]),
-        row.jobs,
-      ])
+      (await readUsage(database, { prefix: 'q', tenant: null, by: names, ...ask }, () => 'u')).entries.map(
+        (row) => [...names.map((name) => row[name]), row.jobs],
+      )
     expect(await by()).toEqual([[3]])
     expect(await by('tenant')).toEqual([
       ['one', 2],
@@ -166,6 +166,34 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
       [null, 2],
       ['u', 1],
     ])
+  })
+
+  test('adds up the dearest of very many fair keys, and the rest as one', async () => {
+    const root = 'v:{t:many}'
+    const many = Array.from({ length: 12_000 }, (_, at) => ({
+      ...{ day: '2026-11-30', model: 'a/one', tier: 'standard', jobs: 2 },
+      ...{ fair_key: `k${at}`, fair_label: `u${at}`, cost_nano: at },
+    }))
+    await database.change(root, (trx) =>
+      addToUsage(
+        database,
+        trx,
+        root,
+        many.map((one) => [one, 1]),
+      ),
+    )
+    const ask = { prefix: 'v', tenant: 'many', from: '2026-11-30', to: '2026-11-30' }
+    const read = (by: 'fair_key' | 'model', top: number | null) =>
+      readUsage(database, { ...ask, by: [by], top }, (_root, label) => label)
+    await expect(read('fair_key', null)).rejects.toThrow(TooManySumsError)
+    const { entries, rest } = await read('fair_key', 3)
+    expect(entries.map((one) => [one.fair_key, one.cost_usd])).toEqual([
+      ['u11999', 11_999e-9],
+      ['u11998', 11_998e-9],
+      ['u11997', 11_997e-9],
+    ])
+    expect(rest).toMatchObject({ entries: 11_997, jobs: 23_994, cost_usd: 0.071_958_006, failed: 0 })
+    expect(await read('model', 3)).toMatchObject({ entries: [{ model: 'a/one', jobs: 24_000 }], rest: null })
   })
 
   test('takes texts of any kind', async () => {
@@ -192,18 +220,11 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     return Object.fromEntries([...found].map(([status, { count: jobs }]) => [status, jobs]))
   }
 
-  const usageOf = (root: string) =>
-    readUsage(
-      database,
-      {
-        prefix: root.split(':')[0]!,
-        tenant: root.slice(5, -1),
-        by: [],
-        from: '2026-01-01',
-        to: '2027-01-01',
-      },
-      () => null,
-    )
+  async function usageOf(root: string) {
+    const [prefix] = root.split(':') as [string]
+    const ask = { prefix, tenant: root.slice(5, -1), by: [], from: '2026-01-01', to: '2027-01-01', top: null }
+    return (await readUsage(database, ask, () => null)).entries
+  }
 })
 
 function job(

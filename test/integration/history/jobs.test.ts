@@ -209,14 +209,32 @@ describe.each([
       { object: 'usage', model: 'sim/chat', tier: 'standard', failed: 0 },
     ])
     expect((await usage('by=fair_key')).data.map((one) => one.fair_key)).toContain(CANARY)
+    // The dearest alone; here the other of the two cost less, or nothing.
+    const top = await get<Usage & { rest: { entries: number; jobs: number } | null }>(
+      url,
+      '/v1/usage?by=fair_key&top=1',
+    )
+    const whole = (await usage('by=fair_key')).data.reduce((sum, { jobs }) => sum + jobs, 0)
+    expect([top.data.length, top.rest?.entries, top.data[0]!.jobs + top.rest!.jobs]).toEqual([1, 1, whole])
     const table = await fetch(`${url}/v1/usage`, { headers: { accept: 'text/csv' } })
     expect(table.headers.get('content-type')).toContain('text/csv')
     expect((await table.text()).split('\r\n')[0]).toMatch(/^day,jobs,failed,calls,input_tokens,/)
-    for (const query of ['by=x', 'by=day,day', 'from=x', 'from=2026-02-30', 'from=2030-01-01&to=2029-01-01'])
+    const short = await fetch(`${url}/v1/usage?by=fair_key&top=1`, { headers: { accept: 'text/csv' } })
+    expect((await short.text()).split('\r\n')[2]).toMatch(/^\(rest\),\d/)
+    for (const query of [
+      'by=x',
+      'top=0',
+      'by=day,day',
+      'from=x',
+      'from=2026-02-30',
+      'from=2030-01-01&to=2029-01-01',
+    ])
       expect(await status(`/v1/usage?${query}`), query).toBe(400)
     const env = { SLUICE_URL: url }
     const shown = await runCli(['usage', '--by', 'tenant,model'], { env })
     expect(shown.stdout).toMatch(/TENANT +MODEL +JOBS.*\n *default +sim\/chat/)
+    const first = await runCli(['usage', '--by', 'fair_key', '--top', '1'], { env })
+    expect(first.stdout).toMatch(/FAIR KEY +JOBS.*\n.*\n *1 more +\d/)
     const listed = await runCli(['jobs', 'list', '--metadata', 'team=red', '--json'], { env })
     expect(listed.stdout.trim().split('\n')).toHaveLength(3)
   }, 60_000)
