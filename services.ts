@@ -98,6 +98,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
   const app = buildApp({
     jobs: traces.jobs(store.jobs),
     usage: store.history?.usage ?? null,
+    historyState: store.history?.state ?? null,
     events: store.events,
     budgets: store.budgets,
     madeKeys: followed.keys,

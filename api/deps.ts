@@ -12,6 +12,7 @@ import type { FileContents } from '../files/contents.ts'
 import type { Files } from '../files/files.ts'
 import type { FileLinks } from '../files/links.ts'
 import type { Flows } from '../flows/store.ts'
+import type { HistoryStateReader } from '../history/state.ts'
 import type { UsageReader } from '../history/usage.ts'
 import type { Budgets } from '../jobs/budget-usage.ts'
 import type { JobType, Priority } from '../jobs/job.ts'
@@ -46,6 +47,8 @@ export type ApiDeps = {
   jobs: Jobs
   /** Adds up usage; null: there is no history. */
   usage: UsageReader | null
+  /** Whether the history is there; null: there is none. */
+  historyState: HistoryStateReader | null
   events: TenantEvents
   files: Files
   fileLinks: FileLinks

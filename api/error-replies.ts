@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { FileStoreError, type FileStoreFault } from '../files/object-store.ts'
+import { isHistoryUnavailable } from '../history/errors.ts'
 import { InputError } from '../jobs/input-error.ts'
 import { isRedisUnavailable } from '../lib/redis.ts'
 import { UnfitRedisError } from '../lib/redis-fault.ts'
@@ -13,6 +14,9 @@ export function toApiError(error: unknown, isUnavailable: (error: unknown) => bo
   }
   if (error instanceof InputError) return fromInputError(error)
   if (error instanceof UnfitRedisError) return new ApiError('unavailable', error.message)
+  if (isHistoryUnavailable(error)) {
+    return new ApiError('unavailable', `${(error as Error).message}; try again shortly`)
+  }
   if (isUnavailable(error)) return new ApiError('unavailable', 'the store does not answer; try again shortly')
   if (isFrameworkError(error)) return fromFrameworkError(error)
   return new ApiError(
@@ -44,8 +48,8 @@ export function sendError(
   const shown = toApiError(error, isUnavailable)
   if (shown.code === 'internal_error') request.log.error({ err: error }, 'request failed')
   else if (shown.code === 'unavailable') {
-    // What is wrong with Redis has a line of its own, once; a line for each request would be a flood.
-    const isKnown = error instanceof ApiError || isRedisUnavailable(error)
+    // What is wrong with Redis or the history has a line of its own, once; a line for each request would be a flood.
+    const isKnown = error instanceof ApiError || isRedisUnavailable(error) || isHistoryUnavailable(error)
     request.log[isKnown ? 'debug' : 'warn']({ err: error }, 'request refused: unavailable')
   }
   return (

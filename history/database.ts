@@ -27,6 +27,8 @@ export type Database = {
   change<T>(root: string, work: (trx: Transaction<Tables>) => Promise<T>): Promise<T>
   /** Many rows at once. `conflict`: what stands behind the values. */
   insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<void>
+  /** Asks for next to nothing, on a connection of its own where questions may be slow. Throws while it does not answer. */
+  ping(): Promise<void>
   close(): Promise<void>
 }
 
@@ -38,7 +40,7 @@ export type ManyInserts = {
   conflict: string
 }
 
-/** Connections of a process to PostgreSQL. */
+/** Connections of a process to PostgreSQL, and one more that asks whether it is there. */
 const MOST_CONNECTIONS = 5
 /** How long a caller waits for a connection, and for an answer, ms. */
 const CONNECT_MS = 2500
@@ -83,6 +85,9 @@ function openSqlite(path: string): Database {
       const text = `insert into ${table} (${names.join(', ')}) values (${names.map(() => '?').join(', ')}) ${conflict}`
       await trx.executeQuery(Compiled.raw(text, [new ManyRows(rows)]) as CompiledQuery)
     },
+    async ping() {
+      await sql`select max(number) from history_migrations`.execute(reads)
+    },
     async close() {
       await Promise.all([db.destroy(), reads.destroy()])
     },
@@ -96,9 +101,8 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
       return pg.types.getTypeParser(oid, format as 'text')
     },
   }
-  const pool = new pg.Pool({
+  const settings: pg.PoolConfig = {
     connectionString: url,
-    max: MOST_CONNECTIONS,
     connectionTimeoutMillis: CONNECT_MS,
     query_timeout: ANSWER_MS,
     statement_timeout: ANSWER_MS,
@@ -107,9 +111,11 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
     application_name: 'sluice',
     allowExitOnIdle: true,
     types: types as pg.CustomTypesConfig,
-  })
+  }
+  const pool = new pg.Pool({ ...settings, max: MOST_CONNECTIONS })
+  const pings = new pg.Pool({ ...settings, max: 1, query_timeout: CONNECT_MS })
   // A connection that breaks while nobody uses it.
-  pool.on('error', onError)
+  for (const one of [pool, pings]) one.on('error', onError)
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return {
     kind: 'postgres',
@@ -129,7 +135,12 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
       const text = `insert into ${table} (${names}) select * from unnest(${arrays}) ${conflict}`
       await trx.executeQuery(Compiled.raw(text, values) as CompiledQuery)
     },
-    close: () => db.destroy(),
+    async ping() {
+      await pings.query('select 1')
+    },
+    async close() {
+      await Promise.all([db.destroy(), pings.end()])
+    },
   }
 }
 

@@ -14,6 +14,8 @@ export class LateAnswerError extends Error {
   override readonly name = 'LateAnswerError'
 }
 
+export const NOT_AVAILABLE = 'the history of finished jobs is not available'
+
 /**
  * The database of finished jobs does not answer, so that what only it knows cannot be told now. Clients get 503.
  * `cause` is what it said, for the log.

@@ -2,9 +2,10 @@ import type { HistorySource } from '../jobs/history-source.ts'
 import type { Job } from '../jobs/job.ts'
 import { omitResult } from '../jobs/omission.ts'
 import { type JobRecord, toJob, type View } from '../jobs/record.ts'
-import { HistoryUnavailableError, LateAnswerError } from './errors.ts'
+import { HistoryUnavailableError, LateAnswerError, NOT_AVAILABLE } from './errors.ts'
 import type { Finder } from './find.ts'
 import type { JobRow } from './tables.ts'
+import { within } from './within.ts'
 
 /** Bodies and results of so many jobs are read at once. */
 const CONTENTS_AT_ONCE = 50
@@ -38,6 +39,8 @@ export type DatabaseWatch = {
   ready(): Promise<void>
   succeeded(): void
   failed(error: unknown): void
+  /** One question took too long, which others may not. */
+  late(): void
 }
 
 export function createStoredJobs(deps: {
@@ -52,22 +55,17 @@ export function createStoredJobs(deps: {
 
   async function ask<T>(work: () => Promise<T>): Promise<T> {
     watch.check()
-    const late = Promise.withResolvers<never>()
-    const timer = setTimeout(
-      () => late.reject(new LateAnswerError(`the database did not answer within ${answerMs} ms`)),
-      answerMs,
-    )
     try {
-      const answer = await Promise.race([watch.ready().then(work), late.promise])
+      const answer = await within(answerMs, watch.ready().then(work))
       watch.succeeded()
       return answer
     } catch (error) {
-      const cause = error instanceof HistoryUnavailableError ? error.cause : error
-      // One question may be slow while others are answered.
-      if (!(cause instanceof LateAnswerError)) watch.failed(cause)
-      throw new HistoryUnavailableError('the history of finished jobs is not available', { cause })
-    } finally {
-      clearTimeout(timer)
+      // One that is about a write was noted where it was written.
+      if (error instanceof HistoryUnavailableError) throw error
+      if (!(error instanceof LateAnswerError)) watch.failed(error)
+      else watch.late()
+      const late = error instanceof LateAnswerError ? ` in time: ${error.message}` : ''
+      throw new HistoryUnavailableError(`${NOT_AVAILABLE}${late}`, { cause: error })
     }
   }
 

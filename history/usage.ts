@@ -113,12 +113,12 @@ function sumAll<Query extends SelectQueryBuilder<Tables, 'history_usage', object
   query: Query,
   columns: readonly (keyof UsageRow)[],
 ): Query {
-  return query
+  const sums = query
     .select(USAGE_SUMS.map((name) => sql`sum(sum(${sql.ref(name)})) over ()`.as(`all_${name}`)))
     .select(sql`count(*) over ()`.as('all_entries'))
     .orderBy(sql`sum(cost_nano)`, 'desc')
     .orderBy(sql`sum(jobs)`, 'desc')
-    .orderBy([...columns]) as Query
+  return columns.reduce((ordered, column) => ordered.orderBy(column), sums) as Query
 }
 
 function toRest(rows: readonly SumRow[]): UsageAnswer['rest'] {

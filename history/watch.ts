@@ -1,12 +1,19 @@
 import type { Database } from './database.ts'
 import { codeOf } from './database.ts'
-import { HistoryUnavailableError } from './errors.ts'
+import { HistoryUnavailableError, NOT_AVAILABLE } from './errors.ts'
 import { type Migrated, migrate } from './migrate.ts'
 import type { HistoryStore } from './store.ts'
 import type { DatabaseWatch } from './stored-jobs.ts'
+import { within } from './within.ts'
 
-/** After a failure, callers are told at once for this long, ms; then one of them tries. */
-const REST_MS = 1000
+/** The database is asked again after this while it is away, and while nobody else asked it; ms. */
+const LOOK_MS = { away: 1000, idle: 5000 }
+
+/** How long a look waits for its answer, ms. */
+const LOOK_ANSWER_MS = 2500
+
+/** Writes that failed say nothing any more after this, where this process had none since; ms. */
+const WRITES_FORGOTTEN_MS = 30_000
 
 export type DatabaseState = {
   isUp: boolean
@@ -14,13 +21,22 @@ export type DatabaseState = {
   downSince: number | null
 }
 
-/** Knows whether the database answers, and brings its tables up to date before anything is asked. */
+/**
+ * Knows whether the database answers, and brings its tables up to date before anything is asked. Reads and writes are told apart:
+ * a full one answers what it has. While it does not answer reads, callers are told at once, and only `look` asks it.
+ */
 export type WatchedDatabase = DatabaseWatch & {
   state(): DatabaseState
+  /** It took a write. */
+  written(): void
+  /** It did not take one. */
+  refused(error: unknown): void
+  /** Asks it, where it is away, or nobody did for some seconds. To be called about every second; never throws. */
+  look(): Promise<void>
 }
 
 /**
- * @param deps.onDown once, when it stops to answer; then again while it does not, ever less often
+ * @param deps.onDown when it stops to answer, and again with each question while it does not
  * @param deps.onUp once, when it answers again
  */
 export function watchDatabase(deps: {
@@ -32,8 +48,10 @@ export function watchDatabase(deps: {
   const { database, onDown, onUp } = deps
   let migrating: Promise<void> | null = null
   let isMigrated = false
-  let downSince: number | null = null
-  let restsUntil = 0
+  const down: { reads: number | null; writes: number | null } = { reads: null, writes: null }
+  let answeredAt = Number.NEGATIVE_INFINITY
+  let refusedAt = Number.NEGATIVE_INFINITY
+  let looking: Promise<unknown> | null = null
 
   async function bringUpToDate(): Promise<void> {
     const migrated = await migrate(database)
@@ -41,33 +59,84 @@ export function watchDatabase(deps: {
     deps.onMigrated(migrated)
   }
 
-  return {
-    async ready() {
-      if (isMigrated) return
-      migrating ??= bringUpToDate().finally(() => {
-        migrating = null
-      })
-      await migrating
-    },
-    check() {
-      if (performance.now() >= restsUntil) return
-      throw new HistoryUnavailableError('the history of finished jobs is not available')
-    },
-    succeeded() {
-      restsUntil = 0
-      if (downSince === null) return
-      downSince = null
-      onUp()
-    },
-    failed(error) {
-      // A statement that it refuses says nothing about the database.
-      if (!isAway(error)) return
-      restsUntil = performance.now() + REST_MS
-      downSince ??= performance.now()
-      onDown(error)
-    },
-    state: () => ({ isUp: downSince === null, downSince }),
+  async function ready(): Promise<void> {
+    if (isMigrated) return
+    migrating ??= bringUpToDate().finally(() => {
+      migrating = null
+    })
+    await migrating
   }
+
+  function rise(side: 'reads' | 'writes'): void {
+    if (down[side] === null) return
+    down[side] = null
+    if (down.reads === null && down.writes === null) onUp()
+  }
+
+  function fall(side: 'reads' | 'writes', error: unknown): void {
+    // A statement that it refuses says nothing about the database.
+    if (!isAway(error)) return
+    down[side] ??= performance.now()
+    onDown(error)
+  }
+
+  function succeeded(): void {
+    answeredAt = performance.now()
+    rise('reads')
+  }
+
+  function failed(error: unknown): void {
+    fall('reads', error)
+  }
+
+  return {
+    ready,
+    check() {
+      if (down.reads !== null) throw new HistoryUnavailableError(NOT_AVAILABLE)
+    },
+    succeeded,
+    failed,
+    late() {
+      answeredAt = Number.NEGATIVE_INFINITY
+    },
+    written() {
+      rise('writes')
+    },
+    refused(error) {
+      refusedAt = performance.now()
+      fall('writes', error)
+    },
+    state() {
+      const sides = [down.reads, down.writes].filter((since) => since !== null)
+      return { isUp: sides.length === 0, downSince: sides.length === 0 ? null : Math.min(...sides) }
+    },
+    async look() {
+      const time = performance.now()
+      if (time - refusedAt > WRITES_FORGOTTEN_MS) rise('writes')
+      // One that is late holds its connection until it is answered.
+      if (looking !== null || (down.reads === null && time - answeredAt < LOOK_MS.idle)) return
+      const asked = ready().then(() => database.ping())
+      looking = asked
+        .catch(() => {})
+        .finally(() => {
+          looking = null
+        })
+      try {
+        await within(LOOK_ANSWER_MS, asked)
+        succeeded()
+      } catch (error) {
+        failed(error)
+      }
+    },
+  }
+}
+
+/** Looks as often as `look` wants it. Answers how to end it. */
+export function keepLooking({ look }: Pick<WatchedDatabase, 'look'>): () => void {
+  look()
+  const timer = setInterval(look, LOOK_MS.away)
+  timer.unref()
+  return () => clearInterval(timer)
 }
 
 /** The same store: its tables are there first, and a database that is away is a `HistoryUnavailableError`. */
@@ -76,12 +145,12 @@ export function guardStore(store: HistoryStore, watch: WatchedDatabase): History
     try {
       await watch.ready()
       const answer = await work()
-      watch.succeeded()
+      watch.written()
       return answer
     } catch (error) {
       if (!isAway(error)) throw error
-      watch.failed(error)
-      throw new HistoryUnavailableError('the history of finished jobs is not available', { cause: error })
+      watch.refused(error)
+      throw new HistoryUnavailableError(NOT_AVAILABLE, { cause: error })
     }
   }
   return {

@@ -8,10 +8,11 @@ import { type Database, nameDatabase, openDatabase } from '../history/database.t
 import { isHistoryUnavailable } from '../history/errors.ts'
 import { createFinder } from '../history/find.ts'
 import { createMover } from '../history/mover.ts'
+import type { HistoryStateReader } from '../history/state.ts'
 import { createHistoryStore } from '../history/store.ts'
 import { createStoredJobs } from '../history/stored-jobs.ts'
 import { readUsage, TooManySumsError, type UsageReader } from '../history/usage.ts'
-import { guardStore, watchDatabase } from '../history/watch.ts'
+import { guardStore, keepLooking, watchDatabase } from '../history/watch.ts'
 import { withHistory } from '../history/with-history.ts'
 import type { ActiveTenants } from '../jobs/active-tenants.ts'
 import { createAnswerStore } from '../jobs/answer-store.ts'
@@ -19,6 +20,7 @@ import type { AtRest } from '../jobs/at-rest.ts'
 import { createHistorySource } from '../jobs/history-source.ts'
 import type { Job } from '../jobs/job.ts'
 import type { Jobs } from '../jobs/jobs.ts'
+import { tenantRoot } from '../jobs/keys.ts'
 import type { View } from '../jobs/record.ts'
 import type { Scripts } from '../jobs/scripts.ts'
 import type { HistorySide } from '../jobs/service.ts'
@@ -34,6 +36,9 @@ import type { Closers } from './closers.ts'
 /** Between two looks for ended jobs, and for what the history has to forget, ms. */
 const MOVE_MS = 250
 const EXPIRE_MS = 1000
+
+/** While the database takes nothing, it is tried again after this, ms. */
+const AWAY_MS = 1000
 
 /** Redrives look each second, and their tenants' turns come after that. */
 const REDRIVE_GRACE_MS = 60_000
@@ -54,6 +59,7 @@ type AttachDeps = {
 }
 
 export type AttachedHistory = HistorySide & {
+  state: HistoryStateReader
   /** Sums of what ended jobs used. */
   usage: UsageReader
   /** The same jobs, wherever they are. */
@@ -78,7 +84,7 @@ export function openHistory(
   const name = nameDatabase(settings.url)
   const database = openDatabase(settings.url, (error) => log.debug({ err: error }, 'history connection'))
   closers.add('the history', () => database.close())
-  let said = { at: 0, pauseMs: 0 }
+  const { onDown, onUp } = createOutageLog(log, name)
   const watch = watchDatabase({
     database,
     onMigrated({ run, newest, known }) {
@@ -86,24 +92,40 @@ export function openHistory(
       if (newest > known)
         log.warn({ history: name, newest, known }, 'the history has tables of a later release')
     },
-    onDown(error) {
+    ...{ onDown, onUp },
+  })
+  const stopLooking = keepLooking(watch)
+  closers.add('looks at the history', async () => stopLooking())
+  metrics.history.watch(() => watch.state().isUp)
+  return {
+    attach: (deps) => attach({ ...deps, database, watch, settings, onMoved: metrics.history.onMoved }),
+  }
+}
+
+/** Says that the history is away once, and again ever less often, also where it comes and goes. */
+function createOutageLog(log: Logger, name: string) {
+  let next = { at: Number.NEGATIVE_INFINITY, pauseMs: AGAIN_MS.first }
+  let isSaid = false
+  let upSince = Number.NEGATIVE_INFINITY
+  return {
+    onDown(error: unknown): void {
       const time = performance.now()
-      if (said.pauseMs > 0 && time < said.at) return
-      const pauseMs = said.pauseMs === 0 ? AGAIN_MS.first : Math.min(AGAIN_MS.most, said.pauseMs * 2)
-      said = { at: time + pauseMs, pauseMs }
+      const isNew = !isSaid && time - upSince > AGAIN_MS.first
+      if (time < next.at && !isNew) return
+      const pauseMs = isNew ? AGAIN_MS.first : Math.min(AGAIN_MS.most, next.pauseMs * 2)
+      next = { at: time + pauseMs, pauseMs }
+      isSaid = true
       log.warn(
         { err: error, history: name },
         'the history is not available; finished jobs stay in Redis until it is back',
       )
     },
-    onUp() {
-      said = { at: 0, pauseMs: 0 }
+    onUp(): void {
+      upSince = performance.now()
+      if (!isSaid) return
+      isSaid = false
       log.info({ history: name }, 'the history is available again')
     },
-  })
-  metrics.history.watch(() => watch.state().isUp)
-  return {
-    attach: (deps) => attach({ ...deps, database, watch, settings, onMoved: metrics.history.onMoved }),
   }
 }
 
@@ -147,6 +169,20 @@ function attach(
 
   return {
     find,
+    state: {
+      read() {
+        const { isUp, downSince } = watch.state()
+        return { isUp, since: downSince === null ? null : now() - (performance.now() - downSince) }
+      },
+      async waiting(tenants) {
+        const backlogs = await Promise.all(tenants.map((name) => source.backlog(tenantRoot(prefix, name))))
+        const starts = backlogs.flatMap(({ since }) => since ?? [])
+        return {
+          jobs: backlogs.reduce((sum, { count }) => sum + count, 0),
+          since: starts.length === 0 ? null : Math.min(...starts),
+        }
+      },
+    },
     onAgain(root, id, endedAt) {
       // Until this is done, Redis is asked what it knows of the job anyway.
       stored.ask(() => store.reopen(root, id, endedAt, now())).catch(() => {})
@@ -192,12 +228,15 @@ function attach(
         isUnavailable: isHistoryUnavailable,
         onMoved: deps.onMoved,
       })
+      let restsUntil = 0
       /** A database that is away is said once, by its watch. */
       const unlessAway = async (work: () => Promise<unknown>) => {
+        if (performance.now() < restsUntil) return
         try {
           await work()
         } catch (error) {
           if (!isHistoryUnavailable(error)) throw error
+          restsUntil = performance.now() + AWAY_MS
         }
       }
       return [

@@ -39,7 +39,7 @@ export function createStoreReader(
   lanes: Pick<LaneControl, 'list'>,
   madeKeys: () => readonly RunTimeKey[],
 ): () => Promise<StoreReading> {
-  const { redis, prefix, webhooks, memory, forecaster, now } = store
+  const { redis, prefix, webhooks, memory, forecaster, history, now } = store
   const readBudgets = createBudgetReader({ config: () => config.current(), store, madeKeys })
 
   async function countJobs(tenants: string[]): Promise<StoreReading['jobs']> {
@@ -70,6 +70,12 @@ export function createStoreReader(
     }
   }
 
+  async function readHistory(tenants: string[]): Promise<StoreReading['history']> {
+    if (history === null) return null
+    const { jobs, since } = await history.state.waiting(tenants)
+    return { waiting: jobs, lateMs: since === null ? 0 : Math.max(0, now() - since) }
+  }
+
   /** For the tenants that wait now, because they share the lane with the next job. */
   async function forecast(lane: LaneView, tenants: string[]): Promise<number | null> {
     if (lane.backlog.waiting === 0 && lane.paused_until === null) return 0
@@ -82,11 +88,12 @@ export function createStoreReader(
 
   async function read(): Promise<StoreReading> {
     const tenants = tenantNames(config.current())
-    const [jobs, parked, views, ofWebhooks, used, budgets] = await Promise.all([
+    const [jobs, parked, views, ofWebhooks, ofHistory, used, budgets] = await Promise.all([
       countJobs(tenants),
       countParked(tenants),
       lanes.list(),
       readWebhooks(tenants),
+      readHistory(tenants),
       memory.used(),
       readBudgets(tenants),
     ])
@@ -101,6 +108,7 @@ export function createStoreReader(
       sharedLimits: listSharedLimits(views),
       webhooks: ofWebhooks,
       budgets,
+      history: ofHistory,
       memory: { used, limit: config.current().redis.memory_share },
     }
   }
@@ -167,7 +175,7 @@ function nameOf({ kind, name }: NonNullable<LaneView['held_back_by']>): string {
 /** Opens the port of a worker, where one is configured. */
 export async function openListener(
   { config, log, version, metrics }: MeteredDeps,
-  { watch }: Store,
+  { watch, history }: Store,
   readHealth: WorkerProcess['health'],
   closers: Closers,
 ): Promise<HealthListener | null> {
@@ -179,6 +187,7 @@ export async function openListener(
       const health = readHealth()
       return health.ok ? watch.look() : health
     },
+    history: () => (history === null ? null : history.state.read().isUp ? 'available' : 'unavailable'),
     metrics: metrics.render,
     version,
     onError: (error, what) => log.warn({ err: error }, `${what} failed`),

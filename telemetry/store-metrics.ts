@@ -19,6 +19,13 @@ export type StoreReading = {
     /** Of the one that is due for longest; 0: none is. */
     lateMs: number
   }
+  /** Null: there is none. */
+  history: {
+    /** Ended jobs that only Redis has. */
+    waiting: number
+    /** Of the one that waits for longest; 0: none does. */
+    lateMs: number
+  } | null
   memory: {
     /** Share of its `maxmemory` that the fullest server uses; null: none has a limit. */
     used: number | null
@@ -104,7 +111,16 @@ export function createStoreMetrics(
     readAt = deps.now()
   }
 
-  function show({ jobs, parked, lanes, sharedLimits, budgets, webhooks, memory }: StoreReading): void {
+  function show({
+    jobs,
+    parked,
+    lanes,
+    sharedLimits,
+    budgets,
+    webhooks,
+    history,
+    memory,
+  }: StoreReading): void {
     // Added, because values beyond the bound share a series.
     for (const { tenant, status, count } of jobs) {
       gauges.jobs.inc({ tenant: bounds.tenant(tenant), status }, count)
@@ -156,6 +172,13 @@ export function createStoreMetrics(
     }
     gauges.webhooks.set(webhooks.pending)
     gauges.webhookLag.set(webhooks.lateMs / 1000)
+    if (history === null) {
+      gauges.history.remove()
+      gauges.historyLag.remove()
+    } else {
+      gauges.history.set(history.waiting)
+      gauges.historyLag.set(history.lateMs / 1000)
+    }
     if (memory.used !== null) gauges.memory.set({ what: 'used' }, memory.used)
     gauges.memory.set({ what: 'limit' }, memory.limit)
   }
@@ -322,6 +345,8 @@ function createGauges(registry: Registry) {
     ),
     webhooks: define('sluice_webhooks_pending', 'Webhooks that are still to be delivered.'),
     webhookLag: define('sluice_webhook_lag_seconds', 'For how long the oldest webhook is due.'),
+    history: define('sluice_history_waiting_jobs', 'Ended jobs that are still to be copied to the history.'),
+    historyLag: define('sluice_history_lag_seconds', 'For how long the oldest of them waits.'),
     memory: define(
       'sluice_store_memory_ratio',
       'Share of its memory that the fullest Redis uses, and the limit from which on new work is refused.',
@@ -337,6 +362,8 @@ function createGauges(registry: Registry) {
       // Without labels there is one series, and a reset leaves 0, as if nothing waited.
       gauges.webhooks.remove()
       gauges.webhookLag.remove()
+      gauges.history.remove()
+      gauges.historyLag.remove()
       up.set(0)
     },
   }

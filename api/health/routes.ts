@@ -6,6 +6,15 @@ import { errorResponses } from '../schemas/common.ts'
 const tags = ['Operations']
 const config = { access: 'public' } as const
 const answer = z.object({ status: z.literal('ok'), version: z.string() })
+const readiness = answer.extend({
+  history: z
+    .enum(['available', 'unavailable'])
+    .optional()
+    .describe(
+      'Whether the database of finished jobs answers this process. Without it, jobs are taken and run all the same. ' +
+        'Absent: there is no history.',
+    ),
+})
 
 /** For supervisors and load balancers. Neither asks for a key. */
 export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext): void {
@@ -35,14 +44,17 @@ export function registerHealthRoutes(app: Api, { deps, closing }: RouteContext):
         operationId: 'isReady',
         summary: 'Whether the process can serve',
         security: [],
-        response: { 200: answer, ...errorResponses },
+        response: { 200: readiness, ...errorResponses },
       },
     },
     async () => {
       if (closing.aborted) throw new ApiError('unavailable', 'the server is closing')
       const state = await deps.ready()
       if (!state.ok) throw new ApiError('unavailable', state.reason ?? 'not ready')
-      return ok
+      const history = deps.historyState?.read()
+      return history === undefined
+        ? ok
+        : { ...ok, history: history.isUp ? ('available' as const) : ('unavailable' as const) }
     },
   )
 }

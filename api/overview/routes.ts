@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isHistoryUnavailable } from '../../history/errors.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { errorResponses } from '../schemas/common.ts'
@@ -29,7 +30,10 @@ const streamAnswer: unknown = {
 
 /** What operators see of everything at once. */
 export function registerOverviewRoutes(app: Api, { deps, limits, streams, closing }: RouteContext): void {
-  const onError = (error: unknown, what: string) => deps.log.warn({ err: error }, what)
+  const onError = (error: unknown, what: string) => {
+    // A history that is away has a line of its own, once.
+    deps.log[isHistoryUnavailable(error) ? 'debug' : 'warn']({ err: error }, what)
+  }
   const snapshot = createSnapshots({ ...deps, onError })
   const sampler = createSampler({
     take: async () => JSON.stringify(await snapshot()),

@@ -38,6 +38,15 @@ export const overviewSchema = z
       .describe(
         'The worker that looks after what is due for all tenants; null for a few seconds after it died.',
       ),
+    history: z
+      .object({
+        status: z.enum(['available', 'unavailable']),
+        unavailable_since: time.nullable().describe('As this process sees it.'),
+        waiting_jobs: z.number().describe('Ended jobs that are still to be copied to it.'),
+        waiting_since: time.nullable().describe('Since when the first of them waits.'),
+      })
+      .nullable()
+      .describe('The database of finished jobs; null: there is none.'),
     groups: z
       .array(
         z.object({

@@ -4,6 +4,8 @@ import type { Batches } from '../../batches/store.ts'
 import type { Config } from '../../config/schema.ts'
 import { tenantNames } from '../../config/tenants.ts'
 import { findUnpriced, type UnpricedLane } from '../../config/unpriced.ts'
+import { isHistoryUnavailable } from '../../history/errors.ts'
+import type { HistoryStateReader } from '../../history/state.ts'
 import type { FailedGroup } from '../../jobs/failed.ts'
 import type { Jobs } from '../../jobs/jobs.ts'
 import type { TenantStatsReader } from '../../jobs/tenant-stats.ts'
@@ -39,6 +41,13 @@ type BatchView = {
   estimated_finish_at: string | null
 }
 
+type HistoryView = {
+  status: 'available' | 'unavailable'
+  unavailable_since: string | null
+  waiting_jobs: number
+  waiting_since: string | null
+}
+
 /** What operators see at one glance. Times are RFC 3339. */
 export type Overview = {
   object: 'overview'
@@ -49,6 +58,8 @@ export type Overview = {
   tenant_count: number
   /** The worker that is elected as maintainer. Null: none at the moment. */
   maintainer: { worker: string; since: string } | null
+  /** The database of finished jobs, and what waits for it. Null: there is none. */
+  history: HistoryView | null
   groups: GroupView[]
   batches: BatchView[]
   failures: ({ tenant: string } & Pick<FailedGroup, 'lane' | 'code' | 'count' | 'last_at' | 'retryable'>)[]
@@ -62,22 +73,33 @@ export type SnapshotDeps = {
   tenantStats: TenantStatsReader
   jobs: Pick<Jobs, 'group' | 'failures'>
   batches: Pick<Batches, 'recent' | 'get'>
+  /** Null: there is no history. */
+  historyState: HistoryStateReader | null
   /** The worker that is the maintainer, and since when, Unix ms. */
   readMaintainer: () => Promise<{ worker: string; since: number } | null>
   onError: (error: unknown, what: string) => void
   now: () => number
 }
 
+/** What is read every few seconds. */
+type SlowPart = Pick<Overview, 'groups' | 'failures'> & {
+  shown: string[]
+  batches: Batch[]
+  /** Ended jobs that wait for the history. */
+  waiting: Awaited<ReturnType<HistoryStateReader['waiting']>>
+}
+
 /**
  * Takes snapshots. Each costs Redis one script call for each tenant shown, four short reads for each lane, and two for
- * each batch under way, which all leave together; every 5 s come the groups and the newest batches (three short
+ * each batch under way, which all leave together; every 5 s come the groups and the newest batches (five short
  * commands for each tenant, and some 60 for each group that waits) and the failures of tenants that have any.
  */
 export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
   const { config, tenantStats, now } = deps
   const paces = createPaces()
-  let slow: Pick<Overview, 'groups' | 'failures'> & { shown: string[]; batches: Batch[] } = {
+  let slow: SlowPart = {
     shown: [],
+    waiting: { jobs: 0, since: null },
     groups: [],
     batches: [],
     failures: [],
@@ -90,8 +112,12 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
   async function readSlow(): Promise<void> {
     const names = tenantNames(config())
     const shown = names.length > SHOWN_TENANTS ? await chooseTenants(names) : names
-    const [groups, batches] = await Promise.all([readGroups(shown), deps.batches.recent(shown, SHOWN)])
-    slow = { ...slow, shown, groups, batches }
+    const [groups, batches, waiting] = await Promise.all([
+      readGroups(shown),
+      deps.batches.recent(shown, SHOWN),
+      deps.historyState?.waiting(shown) ?? slow.waiting,
+    ])
+    slow = { ...slow, shown, groups, batches, waiting }
     slowReadAt = now()
     counting ??= readFailures(shown)
       .then((failures) => {
@@ -129,7 +155,10 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
     const recent = await tenantStats.recentGroups(names, SHOWN)
     const groups = await Promise.all(
       recent.map(async ({ tenant, group, updatedAt }) => {
-        const summary = await deps.jobs.group(tenant, group)
+        const summary = await deps.jobs.group(tenant, group).catch((error: unknown) => {
+          if (isHistoryUnavailable(error)) return null
+          throw error
+        })
         return summary === null ? [] : [{ tenant, ...summary, updated_at: updatedAt }]
       }),
     )
@@ -146,6 +175,18 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       }
     }
     return found
+  }
+
+  function showHistory(): HistoryView | null {
+    if (deps.historyState === null) return null
+    const { isUp, since } = deps.historyState.read()
+    const { jobs, since: waitingSince } = slow.waiting
+    return {
+      status: isUp ? 'available' : 'unavailable',
+      unavailable_since: isoTime(since),
+      waiting_jobs: jobs,
+      waiting_since: isoTime(waitingSince),
+    }
   }
 
   async function readBatches(): Promise<BatchView[]> {
@@ -190,12 +231,17 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       tenants,
       tenant_count: tenantNames(config()).length,
       maintainer: maintainer && { ...maintainer, since: new Date(maintainer.since).toISOString() },
+      history: showHistory(),
       groups,
       batches,
       failures,
       unpriced: findUnpriced(config()),
     }
   }
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
 }
 
 function isOpen({ counts }: GroupView): boolean {

@@ -1,8 +1,12 @@
 import type { Command } from 'commander'
 import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
 
-/** Commands that count: usage, groups. */
+/** Commands that tell how it stands and count: health, usage, groups. */
 export function addUsageCommands(program: Command, run: Run): void {
+  server(program.command('health'), '5s')
+    .description('tell whether the server takes jobs, and whether its history answers')
+    .action((options) => run(async (terminal) => (await import('../health.ts')).runHealth(terminal, options)))
+
   server(program.command('usage'), '5s')
     .description('add up what was used and paid; needs a history')
     .option('--from <day>', '2026-12-01 (default: 30 days ago)')

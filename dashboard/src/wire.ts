@@ -144,6 +144,13 @@ export type Overview = {
   tenants: Tenant[]
   /** All that are configured. */
   tenant_count: number
+  /** The database of finished jobs; null: there is none. Absent: a server of an earlier release. */
+  history?: {
+    status: 'available' | 'unavailable'
+    unavailable_since: string | null
+    waiting_jobs: number
+    waiting_since: string | null
+  } | null
   groups: Group[]
   batches: Batch[]
   failures: Failure[]

@@ -602,7 +602,7 @@ test('usage is shown by day, tenant and model over a chosen range, and to a tena
   expect([head!.split(',').slice(0, 4), lines.length]).toEqual([['day', 'tenant', 'model', 'tier'], 24])
 
   // By keys alone: one tenant, whose fair keys are told apart.
-  await page.getByLabel('Tenant').focus()
+  await page.getByRole('combobox', { name: 'Tenant' }).focus()
   await page.keyboard.type('acme')
   await region('By fair key').getByText('user-1').waitFor()
   expect(page.url()).toContain('tenant=acme')
@@ -687,8 +687,8 @@ test('no view has a serious fault that axe finds, light or dark, wide or narrow,
     '#/flows': 'Flows',
     '#/schedules': 'Schedules',
     '#/provider-batches': 'Provider batches',
-    '#/failures': 'Failures',
     '#/usage': 'Usage',
+    '#/failures': 'Failures',
   }
   for (const [hash, heading] of Object.entries(views)) {
     await page.goto(`${url}/dashboard/${hash}`)

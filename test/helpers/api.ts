@@ -130,6 +130,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
   const deps: ApiDeps = {
     ...store.deps,
     usage: null,
+    historyState: null,
     config: () => config,
     keyring: () => createKeyring(config),
     configured: () => config,

@@ -83,6 +83,7 @@ export function fillMetrics(metrics: Metrics): void {
       { tenant: 't', owner: 'tenant', per: 'day', limitUsd: 1, spentUsd: 1, reservedUsd: 1, usedShare: 2 },
     ],
     webhooks: { pending: 1, lateMs: 1 },
+    history: { waiting: 1, lateMs: 1 },
     memory: { used: 1, limit: 1 },
   }))
 }

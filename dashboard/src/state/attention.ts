@@ -1,4 +1,4 @@
-import { countOf, describePause, formatCount, formatShare, formatUsd } from '../format.ts'
+import { countOf, describePause, formatCount, formatDuration, formatShare, formatUsd } from '../format.ts'
 import type { Failure, Overview, Tenant } from '../wire.ts'
 import { countStuck, type ProviderTrouble, rankLanes } from './impact.ts'
 import { describeBroken, judgeLane, type Tone } from './lane-health.ts'
@@ -11,6 +11,7 @@ export type ConcernAction =
   | { kind: 'tenant'; tenant: Tenant }
   | { kind: 'budget' }
   | { kind: 'price' }
+  | { kind: 'history' }
 
 /** Something an operator should look at. Each has one line, and what can be done about it. */
 export type Concern = {
@@ -18,7 +19,7 @@ export type Concern = {
   tone: Tone
   /** What it is about: a lane, a tenant, a provider, or the name of what is wrong. */
   subject: string
-  kind: 'lane' | 'tenant' | 'provider' | 'prices'
+  kind: 'lane' | 'tenant' | 'provider' | 'prices' | 'history'
   text: string
   action: ConcernAction
   /** Jobs that it holds up, or that it took. */
@@ -48,6 +49,7 @@ export function findConcerns(overview: Overview): Concern[] {
     }),
     ...ofTenants(overview),
     ...ofPrices(overview.unpriced),
+    ...ofHistory(overview),
   ]
   return concerns.sort((a, b) => Number(b.tone === 'bad') - Number(a.tone === 'bad') || b.jobs - a.jobs)
 }
@@ -127,6 +129,31 @@ export function sumFailures(failures: readonly Failure[]): FailureSum[] {
         .at(-1)!,
     }))
     .sort((one, other) => other.count - one.count)
+}
+
+/** Finished jobs wait less than a second for the history, usually; from here on it is worth a look, ms. */
+const LATE_MS = 60_000
+
+function ofHistory({ history, at }: Overview): Concern[] {
+  if (!history) return []
+  const { status, unavailable_since: since, waiting_jobs: waiting, waiting_since: waitingSince } = history
+  const isAway = status === 'unavailable'
+  const lateMs = waitingSince === null ? 0 : Date.parse(at) - Date.parse(waitingSince)
+  if (!isAway && lateMs < LATE_MS) return []
+  const jobs = `${countOf(waiting, 'finished job')} ${waiting === 1 ? 'waits' : 'wait'} in Redis`
+  return [
+    {
+      id: `history ${isAway}`,
+      tone: isAway ? 'bad' : 'warn',
+      subject: 'history',
+      kind: 'history',
+      jobs: waiting,
+      text: isAway
+        ? `its database does not answer${since === null ? '' : ` for ${formatDuration(Date.parse(at) - Date.parse(since))}`}; ${jobs}`
+        : `${jobs} to be copied, the first for ${formatDuration(lateMs)}`,
+      action: { kind: 'history' },
+    },
+  ]
 }
 
 /** One line for all: what is to be done is the same, and in one file. */

@@ -160,6 +160,8 @@ function ConcernAction({ concern: { action } }: { concern: Concern }) {
       return link('#/tenants', 'See budgets')
     case 'price':
       return <span class="note">Set `price` of the model in sluice.yaml.</span>
+    case 'history':
+      return <span class="note">Look at the database of `history.url`; the log says what is wrong.</span>
   }
 }
 

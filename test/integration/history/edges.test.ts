@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { sql } from 'kysely'
 import { pino } from 'pino'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
@@ -13,7 +15,7 @@ import { createHistoryStore } from '../../../history/store.ts'
 import { createStoredJobs } from '../../../history/stored-jobs.ts'
 import { USAGE_SUMS } from '../../../history/tables.ts'
 import { TooManySumsError } from '../../../history/usage.ts'
-import { watchDatabase } from '../../../history/watch.ts'
+import { guardStore, watchDatabase } from '../../../history/watch.ts'
 import { createHistorySource } from '../../../jobs/history-source.ts'
 import { createScripts } from '../../../jobs/scripts.ts'
 import { openHistory } from '../../../services/history.ts'
@@ -200,6 +202,53 @@ test('one slow question is no outage', async () => {
   await stored.ask(async () => 1)
   await expect(stored.ask(() => new Promise(() => {}))).rejects.toThrow(HistoryUnavailableError)
   expect([await stored.ask(async () => 2), downs]).toEqual([2, 0])
+})
+
+test('a database that says nothing is noticed, and callers are told at once', async () => {
+  const connections = new Set<Socket>()
+  const silent = createServer((socket) => connections.add(socket))
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const { port } = silent.address() as AddressInfo
+  const database = openDatabase(`postgres://u@127.0.0.1:${port}/d`)
+  onTestFinished(async () => {
+    for (const socket of connections) socket.destroy()
+    await database.close()
+    await new Promise((resolve) => silent.close(resolve))
+  })
+  const said: string[] = []
+  const watch = watchDatabase({
+    ...{ database, onMigrated() {}, onUp: () => said.push('up') },
+    onDown: () => said.push('down'),
+  })
+  await watch.look()
+  expect([watch.state().isUp, said]).toEqual([false, ['down']])
+  const stored = createStoredJobs({ finder: createFinder(database), watch, answerMs: 60_000 } as never)
+  await expect(stored.ask(() => new Promise(() => {}))).rejects.toThrow(HistoryUnavailableError)
+})
+
+test('a database that takes no more answers what it has, and is away until it takes something', async () => {
+  const { database, root } = await open()
+  const said: string[] = []
+  const watch = watchDatabase({
+    ...{ database, onMigrated() {}, onUp: () => said.push('up') },
+    onDown: () => said.push('down'),
+  })
+  const store = guardStore(createHistoryStore(database), watch)
+  const stored = createStoredJobs({ finder: createFinder(database), watch } as never)
+  const remove = () => store.remove(root, 'job_1', Date.now(), true)
+  await remove()
+  const { rows } = await sql<{ page_count: number }>`pragma page_count`.execute(database.db)
+  await sql.raw(`pragma max_page_count = ${rows[0]!.page_count}`).execute(database.db)
+  const many = async () => {
+    for (let at = 0; at < 500; at++) await store.remove(root, `job_${at}`, Date.now(), true)
+  }
+  await expect(many()).rejects.toThrow(HistoryUnavailableError)
+  expect([watch.state().isUp, said]).toEqual([false, ['down']])
+  await expect(stored.ask(() => createFinder(database).rows(root, ['job_1']))).resolves.toEqual([])
+  expect(watch.state().isUp).toBe(false)
+  await sql`pragma max_page_count = 1000000`.execute(database.db)
+  await remove()
+  expect([watch.state().isUp, said]).toEqual([true, ['down', 'up']])
 })
 
 test.each([

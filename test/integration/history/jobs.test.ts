@@ -257,7 +257,13 @@ describe.each([
       const refused = await fetch(`${url}/v1/jobs/${old.id}`)
       expect([refused.status, refused.headers.has('retry-after')]).toEqual([503, true])
       expect(await status('/v1/jobs')).toBe(503)
-      expect(await status('/readyz')).toBe(200)
+      expect(await refused.json()).toMatchObject({
+        error: { message: expect.stringMatching(/^the history of finished jobs is not available/) },
+      })
+      expect(await get(url, '/readyz')).toMatchObject({ status: 'ok', history: 'unavailable' })
+      expect(await get(url, '/v1/overview')).toMatchObject({ history: { status: 'unavailable' } })
+      const health = await runCli(['health'], { env: { SLUICE_URL: url } })
+      expect([health.code, health.stdout]).toEqual([1, expect.stringContaining('does not answer')])
       expect(await status(`/v1/jobs/${ids[0]}`, 'DELETE')).toBe(200)
       expect(await status(`/v1/jobs/${ids[0]}`)).toBe(503)
       await postgres.start()
@@ -265,7 +271,11 @@ describe.each([
       expect(await status(`/v1/jobs/${ids[0]}`)).toBe(404)
       expect(await get(url, '/v1/groups/away')).toMatchObject({ total: 29, counts: { completed: 29 } })
       for (const id of [old.id, ...ids.slice(1)]) expect((await getJob(url, id)).result).not.toBeNull()
-      expect(stack.output()).toContain('the history is available again')
+      expect(await get(url, '/readyz')).toMatchObject({ history: 'available' })
+      // Once for each of the two processes, not once a job.
+      const count = (text: string) => stack.output().split(text).length - 1
+      expect(count('the history is not available')).toBeLessThanOrEqual(2)
+      expect(count('the history is available again')).toBe(count('the history is not available'))
     },
     60_000,
   )

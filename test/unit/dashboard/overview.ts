@@ -66,6 +66,7 @@ export function makeOverview(second: number, given: Partial<Overview> = {}): Ove
     lanes: [makeLane()],
     tenants: [makeTenant()],
     tenant_count: 1,
+    history: null,
     groups: [],
     batches: [],
     failures: [],

@@ -39,6 +39,7 @@ const reading: StoreReading = {
   budgets: [
     { tenant: 'acme', owner: 'key', per: 'week', limitUsd: 4, spentUsd: 2, reservedUsd: 1, usedShare: 0.75 },
   ],
+  history: null,
   webhooks: { pending: 2, lateMs: 4000 },
   memory: { used: 0.5, limit: 0.7 },
 }

@@ -53,12 +53,23 @@ it('shows new groups while the failures are still being counted', async () => {
       failures: () => counted.promise,
     },
     batches: { recent: async () => [], get: async () => null },
+    historyState: {
+      read: () => ({ isUp: false, since: 1_000 }),
+      waiting: async () => ({ jobs: 7, since: 2_000 }),
+    },
     readMaintainer: async () => null,
     onError: (error) => errors.push(error),
     now: () => time,
   }
   const take = createSnapshots(deps)
-  expect((await take()).groups).toMatchObject([{ group: 'one' }])
+  const { groups, history } = await take()
+  expect(groups).toMatchObject([{ group: 'one' }])
+  expect(history).toEqual({
+    status: 'unavailable',
+    unavailable_since: '1970-01-01T00:00:01.000Z',
+    waiting_jobs: 7,
+    waiting_since: '1970-01-01T00:00:02.000Z',
+  })
   group = 'two'
   await vi.waitFor(
     async () => {

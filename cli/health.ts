@@ -1,0 +1,28 @@
+import { ExitCode } from './exit.ts'
+import { connect, type ServerOptions, type Terminal } from './terminal.ts'
+
+export type HealthOptions = ServerOptions & { json?: boolean; patience: number }
+
+/** What `GET /readyz` answers. `history`: absent where there is none, and before it was told. */
+type Readiness = { status: 'ok'; version: string; history?: 'available' | 'unavailable' }
+
+/** `health`: whether the server takes jobs, and whether its history answers. A server that is not ready is an error, as everywhere. */
+export async function runHealth(terminal: Terminal, options: HealthOptions): Promise<ExitCode> {
+  const client = connect(terminal, options, { patienceMs: options.patience })
+  const readiness = await client.json<Readiness>('GET', '/readyz')
+  if (options.json) {
+    await terminal.write(`${JSON.stringify(readiness)}\n`)
+    return toExit(readiness)
+  }
+  const { version, history } = readiness
+  await terminal.write(`ready, version ${version}\n`)
+  if (history === 'available') await terminal.write('the history answers\n')
+  if (history === 'unavailable') {
+    await terminal.write('the history does not answer: finished jobs stay in Redis until it is back\n')
+  }
+  return toExit(readiness)
+}
+
+function toExit({ history }: Readiness): ExitCode {
+  return history === 'unavailable' ? ExitCode.failed : ExitCode.ok
+}
