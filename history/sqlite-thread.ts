@@ -39,6 +39,8 @@ function prepare(sql: string): StatementSync {
 }
 
 function run({ id, sql, parameters, many }: ThreadAsk): ThreadAnswer {
+  // SQLite rolls back by itself where the disk is full or failing. Why it did is what is told, not that nothing is left to do.
+  if (sql === 'rollback' && !database.isTransaction) return { id, rows: [], changes: 0 }
   const statement = prepare(sql)
   if (many !== null) {
     let changes = 0
