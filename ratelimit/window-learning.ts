@@ -16,8 +16,13 @@ export type WindowLearning = {
   failures: number
   /** Logical ms before which no wider step is tried. */
   retryAt: number
-  /** Logical ms of the last 429 that took no step back. */
+  /** Logical ms of the last wave of 429s. */
   strayAt: number
+  /** By how much more than the first step allows for calls overtake each other, ms, as 429s taught, and when (logical ms). */
+  lateMs: number
+  lateAt: number
+  /** Logical ms of the last 429 that taught something. Those of calls that left before it teach nothing more. */
+  lessonAt: number
   /** Whether `remaining` of requests and of tokens is that of a minute: it was once more than a shorter window holds. */
   tellsMinute: [requests: boolean, tokens: boolean]
 }
@@ -27,7 +32,7 @@ export type Pacing = { window: number; burst: number; saved: number; jitter: num
 
 /** Windows of a second; of ten, or a bucket of a second; of a minute. */
 export const STEPS: readonly Pacing[] = [
-  { window: 1000, burst: 600, saved: 1000, jitter: 20 },
+  { window: 1000, burst: 1000, saved: 2000, jitter: 25 },
   { window: 10_000, burst: 200, saved: 400, jitter: 50 },
   { window: 60_000, burst: 200, saved: 400, jitter: 50 },
 ]
@@ -43,6 +48,16 @@ const LONGEST_RETRY_MS = 86_400_000
 /** What is learned of a lane that nobody uses for so long is forgotten. */
 const FORGET_MS = 86_400_000
 
+/** For so long after a step has begun, ms, nothing is saved up; at the first step calls are taken to be later than they will be. */
+const NEW_MS = 5000
+const NEW_JITTER_MS = 100
+/** What a 429 at the first step adds to the lateness of calls, the most that it comes to, and after how long without one it is forgotten, ms. */
+const LATE_MS = 15
+const MOST_LATE_MS = 100
+const LATE_FADES_MS = 600_000
+/** Two waves of 429s at the first step within this time, ms: the provider has less than it says. */
+const AGAIN_MS = 10_000
+
 const BURST_MS = 100
 const SAVED_MS = 1000
 const JITTER_MS = 50
@@ -55,6 +70,9 @@ function createWindowLearning(now: number): WindowLearning {
     failures: 0,
     retryAt: now,
     strayAt: -FORGET_MS,
+    lateMs: 0,
+    lateAt: -FORGET_MS,
+    lessonAt: -FORGET_MS,
     tellsMinute: [false, false],
   }
 }
@@ -66,9 +84,16 @@ export function findPacing(
 ): Pacing {
   if (window_auto && learning) {
     const pacing = STEPS[learning.step]!
-    // The guard of a new window does not know what left before it: until it has seen a whole one, nothing is saved up.
-    const isNew = learning.step > 0 && now - learning.since < pacing.window
-    return isNew ? { ...pacing, burst: BURST_MS, saved: BURST_MS } : pacing
+    const jitter = learning.step === 0 ? pacing.jitter + findLateness(learning, now) : pacing.jitter
+    // At first nothing is saved up: workers that just started are late, and the guard of a wider window does not know what
+    // left before it until it has seen a whole one.
+    if (now - learning.since >= Math.max(NEW_MS, learning.step === 0 ? 0 : pacing.window))
+      return { ...pacing, jitter }
+    return {
+      window: pacing.window,
+      ...{ burst: BURST_MS, saved: BURST_MS },
+      jitter: learning.step === 0 ? Math.max(NEW_JITTER_MS, jitter) : jitter,
+    }
   }
   const saved = Math.max(BURST_MS, Math.min(SAVED_MS, window / 10))
   return { window, burst: BURST_MS, saved, jitter: Math.min(JITTER_MS, window / 20) }
@@ -89,15 +114,34 @@ export function noteHeld(learning: WindowLearning, share: number, now: number): 
   moveTo(learning, next, now)
 }
 
-/** A 429 of a new wave at `now`. True when it took a step back: it says how the provider counts, not that it has less. */
+/**
+ * A 429 of a new wave at `now`. True when it says how the provider counts, or how late calls come, not that the provider has less: a
+ * wider step goes back, and the first one takes calls to be later than it did.
+ */
 export function noteThrottled(learning: WindowLearning, now: number): boolean {
-  const isProven = now - learning.since >= PROVEN_MS && now - learning.strayAt >= PROVEN_MS
+  const sinceLast = now - learning.strayAt
   learning.strayAt = now
-  if (learning.step === 0 || isProven) return false
-  moveTo(learning, learning.step - 1, now)
-  learning.retryAt = now + Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** learning.failures)
-  learning.failures++
+  if (learning.step === 0) {
+    if (sinceLast < AGAIN_MS) return false
+    learning.lateMs = Math.min(MOST_LATE_MS, findLateness(learning, now) + LATE_MS)
+    learning.lateAt = now
+  } else {
+    if (now - learning.since >= PROVEN_MS && sinceLast >= PROVEN_MS) return false
+    moveTo(learning, learning.step - 1, now)
+    learning.retryAt = now + Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** learning.failures)
+    learning.failures++
+  }
+  learning.lessonAt = now
   return true
+}
+
+/** A call that left before the last lesson is of its wave: a 429 to it says nothing new. */
+export function isOfLesson(learning: WindowLearning, takenAt: number): boolean {
+  return takenAt <= learning.lessonAt
+}
+
+function findLateness({ lateMs, lateAt }: WindowLearning, now: number): number {
+  return lateMs * Math.max(0, 1 - (now - lateAt) / LATE_FADES_MS)
 }
 
 /** Whether what the provider says `remains` of this limit a minute is of use to the next call. */

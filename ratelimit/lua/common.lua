@@ -55,8 +55,9 @@ end
 
 -- How the gate paces, ms: the window of its guard; what a level may hold; what calls may overtake each other by. Where
 -- the window is learned, `openBucket` sets all four to those of the bucket's step.
-local STEPS = { { 1000, 600, 1000, 20 }, { 10000, 200, 400, 50 }, { 60000, 200, 400, 50 } }
+local STEPS = { { 1000, 1000, 2000, 25 }, { 10000, 200, 400, 50 }, { 60000, 200, 400, 50 } }
 local FORGET_MS = 86400000
+local NEW_MS, NEW_BURST_MS, NEW_JITTER_MS, LATE_FADES_MS = 5000, 100, 100, 600000
 
 -- Reading must not change a bucket that is not in use: `read.lua` says that it reads.
 local isReading = false
@@ -213,11 +214,28 @@ local function refill(b, lived)
   end
 end
 
--- Learning how the provider counts: {step, since, held, failures, retryAt, strayAt, tellsMinute {requests, tokens}} --
+-- Learning how the provider counts: {step, since, held, failures, retryAt, strayAt, lateMs, lateAt, lessonAt, tellsMinute {requests, tokens}}
 
 local function createLearning(now)
   return { step = 1, since = now, held = 0, failures = 0, retryAt = now, strayAt = -FORGET_MS,
-    tellsMinute = { false, false } }
+    lateMs = 0, lateAt = -FORGET_MS, lessonAt = -FORGET_MS, tellsMinute = { false, false } }
+end
+
+-- By how much more than the first step allows for calls overtake each other, as 429s taught.
+local function findLateness(learning, now)
+  return learning.lateMs * max(0, 1 - (now - learning.lateAt) / LATE_FADES_MS)
+end
+
+local function setPacing(b, now)
+  local learning = b.state.learning
+  local isFirst = learning.step == 1
+  b.window, b.burst, b.saved, b.jitter = unpack(STEPS[learning.step])
+  if isFirst then b.jitter = b.jitter + findLateness(learning, now) end
+  -- At first nothing is saved up: workers that just started are late, and the guard of a wider window does not know what left
+  -- before it until it has seen a whole one.
+  if now - learning.since >= max(NEW_MS, isFirst and 0 or b.window) then return end
+  b.burst, b.saved = NEW_BURST_MS, NEW_BURST_MS
+  if isFirst then b.jitter = max(NEW_JITTER_MS, b.jitter) end
 end
 
 local function moveTo(learning, step, now)
@@ -264,11 +282,12 @@ local function openBucket(number)
   end
   b.now = now
   if b.isAuto then
-    -- State of earlier releases has no such member.
+    -- State of earlier releases has no such members.
     if not state.learning or now - state.last > FORGET_MS then state.learning = createLearning(now) end
-    b.window, b.burst, b.saved, b.jitter = unpack(STEPS[state.learning.step])
-    -- The guard of a new window does not know what left before it: until it has seen a whole one, nothing is saved up.
-    if state.learning.step > 1 and now - state.learning.since < b.window then b.burst, b.saved = 100, 100 end
+    if not state.learning.lateMs then
+      state.learning.lateMs, state.learning.lateAt, state.learning.lessonAt = 0, -FORGET_MS, -FORGET_MS
+    end
+    setPacing(b, now)
   end
   b.limits = computeLimits(b)
   refill(b, computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last))

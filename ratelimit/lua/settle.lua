@@ -10,6 +10,7 @@
 local STEP, MOST_STEPS, SLOWEST, SHORTEST_RECOVERY_MS, FADES_MS, HOTTEST = 0.1, 3, 0.1, 5000, 30000, 10
 local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
 local PROVEN_MS, RETRY_MS, LONGEST_RETRY_MS, LESSON_MS = 60000, 600000, 86400000, 66000
+local LATE_MS, MOST_LATE_MS, AGAIN_MS = 15, 100, 10000
 local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
 
 local buckets
@@ -79,15 +80,21 @@ local function isOfUse(b, d, remaining, limit)
   return tells[d]
 end
 
--- A 429 of a new wave. True when it took a step back: it says how the provider counts, not that it has less.
+-- A 429 of a new wave. True when it says how the provider counts, or how late calls come, not that the provider has less.
 local function noteThrottled(b)
   local learning, now = b.state.learning, b.now
-  local isProven = now - learning.since >= PROVEN_MS and now - learning.strayAt >= PROVEN_MS
+  local sinceLast = now - learning.strayAt
   learning.strayAt = now
-  if learning.step == 1 or isProven then return false end
-  moveTo(learning, learning.step - 1, now)
-  learning.retryAt = now + min(LONGEST_RETRY_MS, RETRY_MS * 2 ^ learning.failures)
-  learning.failures = learning.failures + 1
+  if learning.step == 1 then
+    if sinceLast < AGAIN_MS then return false end
+    learning.lateMs, learning.lateAt = min(MOST_LATE_MS, findLateness(learning, now) + LATE_MS), now
+  else
+    if now - learning.since >= PROVEN_MS and sinceLast >= PROVEN_MS then return false end
+    moveTo(learning, learning.step - 1, now)
+    learning.retryAt = now + min(LONGEST_RETRY_MS, RETRY_MS * 2 ^ learning.failures)
+    learning.failures = learning.failures + 1
+  end
+  learning.lessonAt = now
   return true
 end
 
@@ -151,10 +158,13 @@ local function throttle(b, record, pauseMs, reason)
   state.throttled = state.throttled + 1
   extendPause(state, now + pauseMs, reason)
   if pauseMs > HOUR_MS then state.asking = {} end
-  if b.isAuto and fresh and pauseMs <= LESSON_MS and noteThrottled(b) then
+  local teaches = b.isAuto and pauseMs <= LESSON_MS
+  if teaches and fresh and noteThrottled(b) then
     slowdown.cutAt = now
     return
   end
+  -- Calls that left before the last lesson are of its wave: a 429 to one of them says nothing new.
+  if teaches and record.takenAt <= state.learning.lessonAt then return end
   slowDown(slowdown, record, now, pauseMs)
 end
 

@@ -8,6 +8,7 @@ const LANE = laneWith({ ...LIMITS, window_auto: true })
 /** Ways in which a minute is counted as a minute: nothing that is tried there is refused. */
 const NEVER_REFUSED: readonly LimitsLikeName[] = ['openai', 'gemini', 'sliding-log']
 const SEEDS = [1, 2, 3, 4]
+const LATE_SEEDS = [1, 2, 3, 4, 5, 6, 7, 8]
 
 test.each(LIMITS_LIKE_NAMES)('a lane finds out how limits like those of %s count', async (way) => {
   for (const seed of SEEDS) {
@@ -30,6 +31,19 @@ test.each(['openai', 'azure-10s'] as const)(
       expect(refused, `seed ${seed}`).toBe(0)
     }
     expect(sum / SEEDS.length).toBeGreaterThan(0.967)
+  },
+)
+
+test.each(['quiet', 'busy'] as const)(
+  'windows of a second are filled on a %s machine, where calls leave late and bunch',
+  async (machine) => {
+    let sum = 0
+    for (const seed of LATE_SEEDS) {
+      const { share, refused } = await runWay(makeTwin().create(), LANE, 'azure-1s', seed, { machine })
+      expect(refused, `seed ${seed}`).toBeLessThanOrEqual(3)
+      sum += share
+    }
+    expect(sum / LATE_SEEDS.length).toBeGreaterThan(0.97)
   },
 )
 

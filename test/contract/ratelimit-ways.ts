@@ -23,20 +23,59 @@ export function* sizesOf(random: () => number): Generator<number> {
   }
 }
 
+/** How late calls leave, and how often and for how long a worker does nothing, ms. */
+type Machine = {
+  /** By so much calls reach the provider later than they were permitted to. */
+  lateness(random: () => number): number
+  /** Time from one stall of a worker to the next; `started`: how long ago it did, ms. */
+  betweenStalls(started: number): number
+  stall(random: () => number, started: number): number
+}
+/** A worker that just started is slow: its code runs for the first time. */
+const STARTING_MS = 4000
+const exponential = (random: () => number, mean: number) => -Math.log(1 - random()) * mean
+
+/** As measured: most calls leave within some milliseconds, one in ten does not, and all of a moment leave together after a stall. */
+export const MACHINES = {
+  quiet: {
+    lateness: (random) => (random() < 0.93 ? 2 + random() * 6 : 8 + random() * 22),
+    betweenStalls: (started) => (started < STARTING_MS ? 400 : 3000),
+    stall: (random, started) => (started < STARTING_MS ? 20 + random() * 130 : 10 + exponential(random, 25)),
+  },
+  busy: {
+    lateness: (random) => (random() < 0.9 ? 3 + random() * 12 : 15 + random() * 45),
+    betweenStalls: (started) => (started < STARTING_MS ? 300 : 800),
+    stall: (random, started) => (started < STARTING_MS ? 20 + random() * 130 : 10 + exponential(random, 40)),
+  },
+} satisfies Record<string, Machine>
+export type MachineName = keyof typeof MACHINES
+
+/** Until when a worker does nothing at `time`, ms after its start; `time` where it does something. */
+function makeStalls({ betweenStalls, stall }: Machine, random: () => number): (time: number) => number {
+  const stalls: { from: number; to: number }[] = []
+  for (let time = 0; time < 2 * HALF_MS; ) {
+    const from = time + exponential(random, betweenStalls(time))
+    time = from + stall(random, time)
+    stalls.push({ from, to: time })
+  }
+  return (time) => stalls.find(({ from, to }) => time >= from && time < to)?.to ?? time
+}
+
 type Event = { at: number; run: () => Promise<void> | void }
 
 /**
  * A saturated lane for a minute of simulated time: two workers ask the gate, calls reach the provider's limiter up to
  * 20 ms later, and are answered after 150 to 450 ms (refusals at once).
  *
- * @param options.stalls the workers stand still at times, for 100 to 400 ms, as on a busy machine
+ * @param options.stalls the workers stand still at times, for 100 to 400 ms, as on a very busy machine
+ * @param options.machine calls are late as they are on such a machine, in place of up to 20 ms
  */
 export async function runWay(
   subject: Subject,
   lane: Lane,
   way: LimitsLikeName,
   seed: number,
-  { stalls = false }: { stalls?: boolean } = {},
+  { stalls = false, machine }: { stalls?: boolean; machine?: MachineName } = {},
 ): Promise<WayResult> {
   const random = createRandom(seed)
   const { enforcement, window, headers } = LIMITS_LIKE[way]
@@ -45,6 +84,11 @@ export async function runWay(
   const sizes = sizesOf(createRandom(seed + 1))
   const retries: number[] = []
   const queued = () => retries.shift() ?? (sizes.next().value as number)
+  const late = machine === undefined ? null : MACHINES[machine]
+  const workers = Array.from({ length: WORKERS }, () => {
+    const until = late === null ? (time: number) => time : makeStalls(late, random)
+    return (time: number) => start + until(time - start)
+  })
   const tallies = { refused: 0, late: 0 }
   const events: Event[] = []
   const at = (time: number, run: Event['run']) => {
@@ -82,18 +126,20 @@ export async function runWay(
       )
     }
   }
-  const ask = async (held: number[]): Promise<void> => {
+  const ask = async (held: number[], awake: (time: number) => number): Promise<void> => {
     while (held.length < AT_ONCE) held.push(queued())
     const costs = held.map((tokens) => ({ requests: 1, tokens, inputTokens: tokens, outputTokens: 0 }))
     const { permits, waitMs } = await subject.gate.take(lane, costs)
     for (const permit of permits) {
       const tokens = held.shift()!
-      at(subject.clock.now + random() * 20, () => arrive(permit, tokens))
+      const sentAt = late === null ? subject.clock.now : awake(subject.clock.now + 1)
+      const lateMs = late === null ? random() * 20 : late.lateness(random)
+      at(awake(sentAt + lateMs), () => arrive(permit, tokens))
     }
     const stallMs = stalls && random() < 0.03 ? 100 + random() * 300 : 0
-    at(subject.clock.now + Math.max(1, waitMs) + random() * 3 + stallMs, () => ask(held))
+    at(awake(subject.clock.now + Math.max(1, waitMs) + random() * 3 + stallMs), () => ask(held, awake))
   }
-  for (let worker = 0; worker < WORKERS; worker++) at(start + worker, () => ask([]))
+  for (const [index, awake] of workers.entries()) at(start + index, () => ask([], awake))
   while (events.length > 0 && events[0]!.at < start + 2 * HALF_MS) {
     const event = events.shift()!
     subject.clock.now = Math.max(subject.clock.now, event.at)

@@ -4,7 +4,7 @@ import type { Booking } from '../../../ratelimit/gate.ts'
 import type { Amounts, EffectiveLimits, LearnedLimit } from '../../../ratelimit/limits.ts'
 import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
 import { slowDown } from '../../../ratelimit/slowdown.ts'
-import { believeRemaining, noteThrottled } from '../../../ratelimit/window-learning.ts'
+import { believeRemaining, isOfLesson, noteThrottled } from '../../../ratelimit/window-learning.ts'
 import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
 import { advance, extendPause } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
@@ -83,10 +83,10 @@ function settleOne(
   if (pauseMs === null || !role.isThrottled) return
   state.throttled++
   const isFresh = permit.takenAt > state.slowdown.cutAt
-  const isLesson =
-    limited.window_auto && pauseMs <= LESSON_MS && isFresh && noteThrottled(state.windowLearning!, now)
-  if (isLesson) state.slowdown.cutAt = now
-  else slowDown(state.slowdown, permit.takenAt, now, pauseMs)
+  const learning = limited.window_auto && pauseMs <= LESSON_MS ? state.windowLearning! : null
+  if (learning !== null && isFresh && noteThrottled(learning, now)) state.slowdown.cutAt = now
+  else if (learning === null || !isOfLesson(learning, permit.takenAt))
+    slowDown(state.slowdown, permit.takenAt, now, pauseMs)
   extendPause(state, now + pauseMs, reason)
   if (pauseMs > HOUR_MS) state.asking = { probe: null }
 }

@@ -33,8 +33,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/take.lua',
-    find: 'while number <= COMMON and passes(buckets[number], cost) do',
-    replace: 'while number <= COMMON and (number > 1 or passes(lane, cost)) do',
+    find: 'while number <= COMMON and passes(buckets[number], cost, 0) do',
+    replace: 'while number <= COMMON and (number > 1 or passes(lane, cost, 0)) do',
     tests: ['test/contract/ratelimit-shared.test.ts'],
     says: 'shared limits hold back nothing',
   },
