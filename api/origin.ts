@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Batch } from '../batches/batch.ts'
+import { type Batch, batchEndpoints } from '../batches/batch.ts'
 import type { Tenant } from '../config/tenants.ts'
 import type { NewJob } from '../jobs/jobs.ts'
 import { tenantDecorator } from './auth.ts'
@@ -9,21 +9,10 @@ import type { RequestTrace, TraceRequest } from './request-trace.ts'
 const traceDecorator = 'trace'
 
 /** Requests that make jobs; of the others no job tells where it came from. */
-const tracedRoutes = new Set([
+const tracedRoutes = new Set<string>([
   '/v1/jobs',
   '/v1/jobs/bulk',
-  '/v1/chat/completions',
-  '/v1/embeddings',
-  '/v1/responses',
-  '/v1/messages',
-  '/v1/completions',
-  '/v1/moderations',
-  '/v1/rerank',
-  '/v1/images/generations',
-  '/v1/images/edits',
-  '/v1/audio/speech',
-  '/v1/audio/transcriptions',
-  '/v1/audio/translations',
+  ...batchEndpoints,
   '/v1/batches',
   '/v1/schedules/:id/run',
   '/v1/flows',

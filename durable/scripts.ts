@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { defineScripts, type ScriptArgument } from '../lib/define-scripts.ts'
 import type { RedisClient } from '../lib/redis.ts'
-import { SCRIPT_KEYS, scriptKeys } from '../lib/script-keys.ts'
+import { scriptKeys } from '../lib/script-keys.ts'
 
 /** What each script takes: the tenant's root, the digest of the run's id, how long runs are kept, and the step's name. */
 type StepPlace = { root: string; run: string; retainMs: number; name: string }
@@ -38,18 +38,14 @@ const NAMES = ['read', 'begin', 'signal', 'remove'] as const
 
 /** Registers the scripts with a connection. */
 export function createDurableScripts(redis: RedisClient): DurableScripts {
-  const load = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
-  const common = load('common')
-  for (const name of NAMES) {
-    redis.defineCommand(commandOf(name), { numberOfKeys: SCRIPT_KEYS, lua: `${common}\n${load(name)}` })
-  }
-  type Argument = string | number | Buffer
-  const commands = redis as unknown as Record<string, (...args: Argument[]) => Promise<unknown>>
+  const call = defineScripts(redis, new URL('./lua/', import.meta.url), 'sluiceDurable', NAMES, {
+    answers: 'buffers',
+  })
   const send = (
     script: (typeof NAMES)[number],
     { root, run, retainMs, name }: StepPlace,
-    ...args: Argument[]
-  ) => commands[`${commandOf(script)}Buffer`]!(...scriptKeys(root), run, retainMs, name, ...args)
+    ...args: ScriptArgument[]
+  ) => call(script, scriptKeys(root), [run, retainMs, name, ...args])
 
   return {
     async read(place) {
@@ -73,8 +69,4 @@ export function createDurableScripts(redis: RedisClient): DurableScripts {
 
 function toStoredStep([now, step, signal, value]: Buffer[]): StoredStep {
   return { now: Number(now!.toString()), step: step!.toString(), signal: signal!.toString(), value: value! }
-}
-
-function commandOf(name: string): string {
-  return `sluiceDurable${name[0]!.toUpperCase()}${name.slice(1)}`
 }

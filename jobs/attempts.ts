@@ -1,5 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
-import type { Attempt, Usage } from './job.ts'
+import type { Usage } from '../lib/usage.ts'
+import type { Attempt } from './job.ts'
 import { isoTime, type StoredUsage } from './record.ts'
 
 /** The HTTP status of a call that completes its job, where its end says none. */

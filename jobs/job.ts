@@ -1,20 +1,10 @@
+import { CallType } from '../lib/call-type.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import type { Usage } from '../lib/usage.ts'
 
-export const JobType = {
-  chat: 'chat',
-  response: 'response',
-  message: 'message',
-  embedding: 'embedding',
-  completion: 'completion',
-  moderation: 'moderation',
-  rerank: 'rerank',
-  image: 'image',
-  image_edit: 'image_edit',
-  speech: 'speech',
-  transcription: 'transcription',
-  translation: 'translation',
-} as const
-export type JobType = (typeof JobType)[keyof typeof JobType]
+/** A job asks for one call. */
+export const JobType = CallType
+export type JobType = CallType
 
 /** The states of a job; docs/architecture.md draws the ways between them. */
 export const JobStatus = {
@@ -50,28 +40,6 @@ export type CacheOutcome = 'miss' | 'hit' | 'shared' | 'off'
 
 export type WebhookEvent = 'job.completed' | 'job.failed' | 'job.cancelled'
 export type WebhookTarget = { url: string; events: WebhookEvent[] }
-
-/**
- * Tokens as the provider counted them. `input_tokens` holds the cached and the written ones, `output_tokens` those of reasoning. A detail
- * is there where the provider tells it and it is not 0.
- */
-export type Usage = {
-  input_tokens: number
-  /** Read from the provider's prompt cache. */
-  cached_input_tokens?: number
-  /** Written to the provider's prompt cache; of these, those kept for an hour. */
-  cache_write_tokens?: number
-  cache_write_1h_tokens?: number
-  audio_input_tokens?: number
-  output_tokens: number
-  reasoning_tokens?: number
-  audio_output_tokens?: number
-  total_tokens: number
-  /** Seconds of audio, where the provider counts them. */
-  audio_seconds?: number
-  /** Images that the answer holds. */
-  images?: number
-}
 
 export type JobError = {
   code: string

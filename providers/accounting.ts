@@ -1,10 +1,11 @@
 import type { ProviderKind } from '../config/lanes.ts'
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { type Price, type PricedUsage, priceInNano } from '../lib/price.ts'
+import type { Usage } from '../lib/usage.ts'
 import { countEmbeddingInput, countPrompt } from './count-tokens.ts'
 import { isWithoutOutput } from './endpoints.ts'
 import { listModerationTexts } from './moderation-request.ts'
-import type { CallType, Usage } from './provider.ts'
 
 /** What one call takes from its lane's limits. */
 export type TokenCount = {

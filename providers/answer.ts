@@ -1,9 +1,9 @@
+import type { CallType } from '../lib/call-type.ts'
 import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
 import { hearsSound, makesPictures } from './endpoints.ts'
 import { findPicturesFault } from './pictures.ts'
-import type { CallType } from './provider.ts'
 
 /**
  * What is wrong with the shape of a complete answer, or null. Only what others rely on is checked; everything

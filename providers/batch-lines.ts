@@ -1,7 +1,8 @@
 import { Dispatcher } from 'undici'
+import type { CallType } from '../lib/call-type.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
-import type { CallType, Provider, ProviderAnswer, ProviderFailure } from './provider.ts'
+import type { Provider, ProviderAnswer, ProviderFailure } from './provider.ts'
 import { createProvider, type ProviderSettings } from './registry.ts'
 
 /** A request that is a line of a provider's batch. */

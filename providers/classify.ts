@@ -1,6 +1,7 @@
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { findCause } from './failure-cause.ts'
-import type { CallType, FailureCause, FailureClass, MediaPart } from './provider.ts'
+import type { FailureCause, FailureClass, MediaPart } from './provider.ts'
 import type { ProviderError } from './provider-error.ts'
 
 /** What a failure means, before the answer's status and headers are added. */

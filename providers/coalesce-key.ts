@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto'
+import type { CallType } from '../lib/call-type.ts'
 import { canonicalizeText } from '../lib/canonical-json.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { sourceOf } from '../lib/json-source.ts'
 import { editMembers } from '../lib/json-text.ts'
 import { coalesceKey } from './embeddings.ts'
 import { listModerationTexts } from './moderation-request.ts'
-import type { CallType } from './provider.ts'
 
 /** Jobs of one lane with the same key may share a provider request. Null: this one travels alone. */
 export function readCoalesceKey(type: CallType, body: JsonObject): string | null {

@@ -1,5 +1,5 @@
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import type { CallType } from './provider.ts'
 
 /** English prose and JSON run at about four bytes a token; OpenAI's own limiter estimates from characters too. */
 const BYTES_PER_TOKEN = 4

@@ -1,6 +1,6 @@
 import type { ProviderKind } from '../config/lanes.ts'
+import type { CallType } from '../lib/call-type.ts'
 import type { JsonObject } from '../lib/json.ts'
-import type { CallType } from './provider.ts'
 
 const MEDIA = ['image', 'image_edit', 'speech', 'transcription', 'translation'] as const
 

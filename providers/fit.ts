@@ -1,9 +1,9 @@
 import type { Lane } from '../config/lanes.ts'
+import type { CallType } from '../lib/call-type.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { toMessagesRequest } from './anthropic-request.ts'
 import { hasEndpoint } from './endpoints.ts'
 import { chatDialectOf, messageToChat } from './message-to-chat.ts'
-import type { CallType } from './provider.ts'
 import { toChatBody } from './response-to-chat.ts'
 import { UnmappableError } from './unmappable.ts'
 

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
+import type { CallType } from '../lib/call-type.ts'
 import { listInputFiles } from '../lib/input-files.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { mediaTypeOfName } from '../lib/media-type.ts'
-import type { CallType, OpenFile, RequestFile } from './provider.ts'
+import type { OpenFile, RequestFile } from './provider.ts'
 
 /** A request's body as a form: of a length that is known, and read as it is sent. */
 export type FormBody = { contentType: string; bytes: number; open(): Readable }

@@ -1,9 +1,9 @@
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { findAnswerFault, numberVectors } from './answer.ts'
 import { type AnswerOutcome, brokenAnswer, type FailureVerdict, invalidAnswer } from './classify.ts'
 import { makesPictures } from './endpoints.ts'
 import { takePictures } from './pictures.ts'
-import type { CallType } from './provider.ts'
 import { findError } from './provider-error.ts'
 import { judgeError } from './verdict.ts'
 

@@ -1,5 +1,6 @@
 import type { ProviderKind } from '../config/lanes.ts'
-import type { CallType, ProviderRequest } from './provider.ts'
+import type { CallType } from '../lib/call-type.ts'
+import type { ProviderRequest } from './provider.ts'
 import { trimUrl } from './transport.ts'
 
 /** Where a provider that speaks OpenAI's HTTP API is, and as whom it is asked. */

@@ -1,44 +1,6 @@
+import type { CallType } from '../lib/call-type.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
-
-/** What a call asks for; each type is one endpoint of the provider. */
-export const CallType = {
-  chat: 'chat',
-  response: 'response',
-  /** Anthropic's Messages API. */
-  message: 'message',
-  embedding: 'embedding',
-  completion: 'completion',
-  moderation: 'moderation',
-  rerank: 'rerank',
-  image: 'image',
-  image_edit: 'image_edit',
-  speech: 'speech',
-  transcription: 'transcription',
-  translation: 'translation',
-} as const
-export type CallType = (typeof CallType)[keyof typeof CallType]
-
-/**
- * Tokens as the provider counted them. `input_tokens` holds the cached and the written ones, `output_tokens` those of reasoning. A detail
- * is there where the provider tells it and it is not 0.
- */
-export type Usage = {
-  input_tokens: number
-  /** Read from the provider's prompt cache. */
-  cached_input_tokens?: number
-  /** Written to the provider's prompt cache; of these, those kept for an hour. */
-  cache_write_tokens?: number
-  cache_write_1h_tokens?: number
-  audio_input_tokens?: number
-  output_tokens: number
-  reasoning_tokens?: number
-  audio_output_tokens?: number
-  total_tokens: number
-  /** Seconds of audio, where the provider counts them. */
-  audio_seconds?: number
-  /** Images that the answer holds. */
-  images?: number
-}
+import type { Usage } from '../lib/usage.ts'
 
 /**
  * What a provider's answer says about the lane's limits. Every member may be missing: providers differ, and

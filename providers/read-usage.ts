@@ -1,7 +1,8 @@
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import type { Usage } from '../lib/usage.ts'
 import { countAnswerText, countPrompt } from './count-tokens.ts'
 import { hearsSound, isWithoutOutput, makesPictures } from './endpoints.ts'
-import type { CallType, Usage } from './provider.ts'
 
 /** The counts that an answer states; a member is missing where it states none. */
 type Counts = { input?: number; output?: number; total?: number; details?: UsageDetails }

@@ -1,4 +1,5 @@
-import type { CallType, ProviderFailure } from './provider.ts'
+import type { CallType } from '../lib/call-type.ts'
+import type { ProviderFailure } from './provider.ts'
 
 /** What a request asks for and its provider has no word for; nothing was sent. */
 export class UnmappableError extends Error {

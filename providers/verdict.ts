@@ -1,6 +1,6 @@
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { classifyErrorObject, classifyStatus, type FailureVerdict, withProviderError } from './classify.ts'
-import type { CallType } from './provider.ts'
 import { type ProviderError, readProviderError } from './provider-error.ts'
 import { MAX_WAIT_MS, readErrorWait } from './waits.ts'
 

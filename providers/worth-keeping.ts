@@ -1,6 +1,6 @@
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { makesPictures } from './endpoints.ts'
-import type { CallType } from './provider.ts'
 import { isGiven } from './text-members.ts'
 
 /** Reasons by which an answer ended of itself, in the words of the servers that have their own. */

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
+import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import type { CallType } from '../providers/provider.ts'
 import { packVector, unpackVector } from '../providers/vectors.ts'
 import { createRandom, hashText } from './random.ts'
 

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { CallType } from '../lib/call-type.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { estimateCost } from '../providers/accounting.ts'
 import { countPictures, hearsSound, makesPictures } from '../providers/endpoints.ts'
-import type { CallType } from '../providers/provider.ts'
 import {
   type AnswerPlan,
   buildChat,

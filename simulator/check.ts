@@ -1,7 +1,7 @@
+import type { CallType } from '../lib/call-type.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { countInputTokens } from '../providers/count-tokens.ts'
-import type { CallType } from '../providers/provider.ts'
 import { type ErrorAnswer, invalidRequest } from './errors.ts'
 
 /** OpenAI's limits of one embeddings request (API reference, "Create embeddings"). */

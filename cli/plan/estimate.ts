@@ -2,11 +2,11 @@ import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { type Lane, type LaneLimits, listBounds, resolveModel } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
+import { CallType } from '../../lib/call-type.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { priceInNano } from '../../lib/price.ts'
 import { type CostEstimate, estimateCost } from '../../providers/accounting.ts'
 import { readCoalesceKey } from '../../providers/coalesce-key.ts'
-import { CallType } from '../../providers/provider.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
 /** What one lane would be asked for. */

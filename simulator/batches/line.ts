@@ -1,7 +1,7 @@
+import type { CallType } from '../../lib/call-type.ts'
 import { normalizeInputs } from '../../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 import { estimateCost } from '../../providers/accounting.ts'
-import type { CallType } from '../../providers/provider.ts'
 import {
   type AnswerPlan,
   buildChat,

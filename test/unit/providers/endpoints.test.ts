@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import type { ProviderKind } from '../../../config/lanes.ts'
+import { CallType } from '../../../lib/call-type.ts'
 import { estimateCost, readOutputBound } from '../../../providers/accounting.ts'
 import { judgeFit } from '../../../providers/fit.ts'
-import { CallType } from '../../../providers/provider.ts'
 
 const bodies: Record<CallType, object> = {
   chat: { messages: [{ role: 'user', content: 'hi' }] },
