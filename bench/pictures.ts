@@ -3,7 +3,7 @@
  * answers each with a picture of some size. `npm run bench:pictures -- --help` lists the options.
  */
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,9 +11,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { Redis } from 'ioredis'
 import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
 import { startChild } from './child.ts'
 import { renderTable } from './limits/table.ts'
+import { readCounts } from './redis-meter.ts'
 
 const HELP = `npm run bench:pictures -- [options]
 
@@ -23,11 +25,15 @@ Exits 1 where a store takes less than 95 % of the rate.
   --seconds N      for so long (20)
   --kib N          bytes of a picture (256)
   --stores LIST    of redis, folder (folder)
+  --profile DIR    writes a V8 CPU profile of API and worker there; bench/self-time.ts reads them
   --help
 `
 
 const main = fileURLToPath(new URL('../main.ts', import.meta.url))
+const USAGE = new URL('./serve-usage.ts', import.meta.url).href
 const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
+/** What answers, asks and looks on: it has its part of the machine too. */
+const BENCH = 'upstream and clients'
 const LEAST_SHARE = 0.95
 
 const { values } = parseArgs({
@@ -36,23 +42,31 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '20' },
     kib: { type: 'string', default: '256' },
     stores: { type: 'string', default: 'folder' },
+    profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
 if (values.help) process.stdout.write(HELP)
 else process.exitCode = (await run()) ? 0 : 1
 
-type Row = { store: string; rate: number; p50: number; p95: number }
+type Row = { store: string; rate: number; p50: number; p95: number; cpuMs: Record<string, number> }
 
 /** True: every store took what came. */
 async function run(): Promise<boolean> {
   const rows: Row[] = []
   for (const store of values.stores.split(',')) rows.push(await measure(store))
+  const parts = Object.keys(rows[0]?.cpuMs ?? {})
   const table = renderTable(
-    ['store', 'pictures a second', 'p50, ms', 'p95, ms'],
-    rows.map(({ store, rate, p50, p95 }) => [store, rate.toFixed(1), String(p50), String(p95)]),
+    ['store', 'pictures a second', 'p50, ms', 'p95, ms', ...parts.map((part) => `CPU of ${part}, ms each`)],
+    rows.map(({ store, rate, p50, p95, cpuMs }) => [
+      ...[store, rate.toFixed(1), String(p50), String(p95)],
+      ...parts.map((part) => cpuMs[part]!.toFixed(2)),
+    ]),
   )
-  process.stdout.write(`\n${table}\n`)
+  const synced = (await timeSyncs(Number(values.kib))).toFixed(1)
+  process.stdout.write(
+    `\n${table}\n\nOne file of ${values.kib} KiB after the other is on this disk in ${synced} ms (written, synced).\n`,
+  )
   return rows.every(({ rate }) => rate >= Number(values.rate) * LEAST_SHARE)
 }
 
@@ -81,16 +95,27 @@ async function measure(store: string): Promise<Row> {
     const config = join(folder, 'sluice.yaml')
     await writeFile(config, writeConfig(store, folder, painter.url))
     const start = async (role: string) => {
-      const args = [main, role, '--config', config]
+      const args = ['--import', USAGE, main, role, '--config', config]
       const env = { REDIS_URL: redis.url, NODE_ENV: 'production' }
-      const child = await startChild({ name: role, args, env, ready: READY, profile: null })
+      const profile = values.profile ?? null
+      const child = await startChild({ name: role, args, env, ready: READY, profile })
       closers.push(child.close)
       return child
     }
-    const url = (await start('api')).match[1]!
-    await start('worker')
+    const api = await start('api')
+    const url = api.match[1]!
+    const worker = await start('worker')
+    const meter = new Redis(redis.url)
+    closers.push(async () => meter.disconnect())
+    const readCpu = async (): Promise<Record<string, number>> => ({
+      worker: await worker.cpuMs(),
+      api: await api.cpuMs(),
+      redis: (await readCounts(meter)).cpuMs,
+      [BENCH]: process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000,
+    })
     await submit(url, 20, 'warm')
     await finish(url, 'warm')
+    const before = await readCpu()
     const { rate, seconds } = { rate: Number(values.rate), seconds: Number(values.seconds) }
     const since = performance.now()
     for (let second = 0; second < seconds; second++) {
@@ -99,7 +124,11 @@ async function measure(store: string): Promise<Row> {
     }
     await finish(url, 'measured')
     const taken = (performance.now() - since) / 1000
-    return { store, rate: (rate * seconds) / taken, ...(await readLatencies(url)) }
+    const after = await readCpu()
+    const cpuMs = Object.fromEntries(
+      Object.entries(after).map(([part, ms]) => [part, (ms - before[part]!) / (rate * seconds)]),
+    )
+    return { store, rate: (rate * seconds) / taken, ...(await readLatencies(url)), cpuMs }
   } finally {
     for (const close of closers.reverse()) await close()
   }
@@ -124,6 +153,23 @@ async function finish(url: string, group: string): Promise<void> {
     if (counts.completed === total) return
     await sleep(50)
   }
+}
+
+/** What the disk takes for a file that is brought to it, ms: the median of thirty. */
+async function timeSyncs(kib: number): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-syncs-'))
+  const content = randomBytes(kib * 1024)
+  const times: number[] = []
+  for (let one = 0; one < 30; one++) {
+    const since = performance.now()
+    const file = await open(join(folder, String(one)), 'wx')
+    await file.write(content)
+    await file.sync()
+    await file.close()
+    times.push(performance.now() - since)
+  }
+  await rm(folder, { recursive: true })
+  return times.sort((a, b) => a - b)[15]!
 }
 
 /** From the submission to the end, of the last thousand. */

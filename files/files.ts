@@ -45,15 +45,27 @@ export type Files = {
     file: NewFile | ((createdAt: number) => NewFile),
     content: AsyncIterable<Uint8Array>,
   ): Promise<FileRecord>
-  /** The id under which a file can be written part by part; nothing is stored yet. */
+  /** The id under which a file can be stored later; nothing is stored yet. */
   newId(): string
-  /** Writes one part (from 0) of a file that is not sealed yet; the same number again replaces it. Unsealed parts go after a week; a file that is sealed does not change. */
-  writePart(tenant: string, id: string, part: number, content: Uint8Array): Promise<void>
+  /**
+   * Writes one part (from 0) of a file that is not sealed yet; the same number again replaces it. Unsealed parts go after a week, or after
+   * `ttlMs`; a file that is sealed does not change.
+   */
+  writePart(tenant: string, id: string, part: number, content: Uint8Array, ttlMs?: number): Promise<void>
+  /** One part of a file that is not sealed yet; null: it is not there. */
+  readPart(tenant: string, id: string, part: number): Promise<Uint8Array | null>
+  /** Deletes the parts of a file that is not sealed, and never will be. */
+  discard(tenant: string, id: string): Promise<void>
   /**
    * Makes a file of the first `parts` parts; those never written are empty. Again: the same file. Up to 32 MiB stay in Redis if the store
    * outside of it cannot be used; larger ones throw `FileStoreError`, and keep their parts for the next try.
    */
   seal(tenant: string, id: string, file: NewFile, parts: number): Promise<FileRecord>
+  /**
+   * Stores bytes that are there already, in one step. Again: the same file. Where the store outside of Redis cannot be used, up to 32 MiB go
+   * into Redis; larger ones throw `FileStoreError`.
+   */
+  put(tenant: string, id: string, file: NewFile, content: Uint8Array): Promise<FileRecord>
   get(tenant: string, id: string): Promise<FileRecord | null>
   /** Newest first, or oldest first; `after` is an id of the page before. */
   list(

@@ -14,6 +14,7 @@ const BLOCK = 1000
  */
 export function createFolderStore({ folder }: { folder: string }): ObjectStore {
   const pathOf = (name: string) => join(folder, ...splitObjectName(name))
+  const syncFolder = createFolderSync()
 
   function refuse(error: unknown): never {
     const fault = explainFileFault(error)
@@ -26,9 +27,7 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
     const path = pathOf(name)
     const half = `${path}${HALF}`
     const parent = dirname(path)
-    const file = await make(parent)
-      .then(() => open(half, 'wx', 0o600))
-      .catch(refuse)
+    const file = await openNew(half, parent).catch(refuse)
     try {
       try {
         for await (const chunk of content) await writeAll(file, chunk).catch(refuse)
@@ -45,6 +44,17 @@ export function createFolderStore({ folder }: { folder: string }): ObjectStore {
       // What is left if this fails too is deleted by its name later.
       await rm(half, { force: true }).catch(() => {})
       throw error
+    }
+  }
+
+  /** Most objects have others of their tenant beside them already. */
+  async function openNew(path: string, parent: string): Promise<FileHandle> {
+    try {
+      return await open(path, 'wx', 0o600)
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      await make(parent)
+      return await open(path, 'wx', 0o600)
     }
   }
 
@@ -130,8 +140,34 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten
 }
 
-/** A new name in a folder is on disk once the folder is synced. */
-async function syncFolder(folder: string): Promise<void> {
+/**
+ * Brings the names in a folder to the disk. A sync is of use to those only whose names were there when it began: all that come while one is
+ * under way share the next.
+ */
+function createFolderSync(): (folder: string) => Promise<void> {
+  const underWay = new Map<string, Promise<unknown>>()
+  const next = new Map<string, Promise<void>>()
+  function begin(folder: string): Promise<void> {
+    next.delete(folder)
+    const sync = syncNow(folder)
+    const ended: Promise<unknown> = sync
+      .catch(() => {})
+      .then(() => {
+        if (underWay.get(folder) === ended) underWay.delete(folder)
+      })
+    underWay.set(folder, ended)
+    return sync
+  }
+  return (folder) => {
+    const current = underWay.get(folder)
+    if (current === undefined) return begin(folder)
+    const waiting = next.get(folder) ?? current.then(() => begin(folder))
+    next.set(folder, waiting)
+    return waiting
+  }
+}
+
+async function syncNow(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {
     await handle.sync()

@@ -1,6 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
 import type { Files } from './files.ts'
-import { PART_BYTES } from './parts.ts'
 
 /**
  * Files that jobs hold: they live as long as the last job that has them. The scripts of jobs/ keep count (`files:unheld` in
@@ -31,7 +30,7 @@ const BLOCK = 200
  */
 export function createHeldFiles(deps: {
   redis: RedisClient
-  files: Pick<Files, 'writePart' | 'seal' | 'remove'>
+  files: Pick<Files, 'put' | 'remove'>
   root: (tenant: string) => string
   now: () => number
 }): HeldFiles {
@@ -43,18 +42,9 @@ export function createHeldFiles(deps: {
       const until = Math.round(deps.now() + UNHELD_MS)
       await redis.zadd(keyOf(tenant), ...given.flatMap(({ id }) => [until, id]))
       await Promise.all(
-        given.map(async ({ id, filename, bytes }) => {
-          const parts = Math.ceil(bytes.length / PART_BYTES)
-          for (let part = 0; part < parts; part++) {
-            await files.writePart(
-              tenant,
-              id,
-              part,
-              bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES),
-            )
-          }
-          await files.seal(tenant, id, { filename, purpose: OUTPUT_PURPOSE, expiresAt: null }, parts)
-        }),
+        given.map(({ id, filename, bytes }) =>
+          files.put(tenant, id, { filename, purpose: OUTPUT_PURPOSE, expiresAt: null }, bytes),
+        ),
       )
     },
 

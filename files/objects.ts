@@ -14,7 +14,7 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isSealed, type Sealer } from '../lib/sealer.ts'
 import { FileStoreError, type ObjectStore, type ObjectStoreKind } from './object-store.ts'
-import { cutParts, decodePart, encodePart } from './parts.ts'
+import { decodePart, encodePart } from './parts.ts'
 
 /** How long an object is left to its writer without a sign of it, and between two signs, ms. */
 const LEASE_MS = 3_600_000
@@ -80,11 +80,11 @@ export function createFileObjects(
     throw new Error('a file was written too slowly, and was given up')
   }
 
-  /** Writes a file's content as a new object, which is announced until a seal takes it. */
+  /** Writes a file's content as a new object, which is announced until a seal takes it. A part is of no more use once the next is asked for. */
   async function write(
     tenant: string,
     id: string,
-    content: AsyncIterable<Uint8Array>,
+    parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   ): Promise<WrittenObject> {
     const object = `${current}:${id}.${randomBytes(8).toString('hex')}`
     const store = storeOf(object)
@@ -93,7 +93,7 @@ export function createFileObjects(
     const sizes: PartSize[] = []
     let signedAt = performance.now()
     async function* encoded() {
-      for await (const part of cutParts(content)) {
+      for await (const part of parts) {
         const frame = await encodePart(part)
         const stored = sealer.seal(place(tenant, id, sizes.length), frame) ?? frame
         sizes.push({ plain: part.length, stored: stored.length })
@@ -222,7 +222,8 @@ export function createFileObjects(
         if (window === null) throw new Error(GONE)
         for (const [index, frame] of window.frames.entries()) {
           const opened = isSealed(frame) ? sealer.open(place(tenant, id, window.first + index), frame) : frame
-          yield (await decodePart(opened)).subarray(skip)
+          const { plain } = sizes[window.first + index]!
+          yield (await decodePart(opened, plain)).subarray(skip)
           skip = 0
         }
         if (part >= sizes.length) return

@@ -7,14 +7,26 @@ const decompress = promisify(zstdDecompress)
 /** Bytes of a part before compression: few enough to hold, and for Redis to take without a pause for others. */
 export const PART_BYTES = 1024 * 1024
 
-/** A part as it rests in Redis: always a zstd frame, as the content may look like one. Works beside the event loop. */
+/** What zstd may add to a content that cannot be compressed, bytes. */
+const FRAME_BYTES = 1024
+/** What the decompressor takes at the least. */
+const LEAST_CHUNK_BYTES = 64
+
+/**
+ * A part as it rests: always a zstd frame, as the content may look like one. Works beside the event loop, and in one piece: with chunks of
+ * 16 KiB, as Node has them, a part takes four times as much CPU.
+ */
 export function encodePart(content: Uint8Array): Promise<Buffer> {
-  return compress(content)
+  return compress(content, { chunkSize: content.length + FRAME_BYTES, pledgedSrcSize: content.length })
 }
 
-/** Reverses encodePart. */
-export function decodePart(stored: Buffer): Promise<Buffer> {
-  return decompress(stored)
+/**
+ * Reverses encodePart.
+ *
+ * @param bytes that it had before; with another number it takes longer
+ */
+export function decodePart(stored: Buffer, bytes: number): Promise<Buffer> {
+  return decompress(stored, { chunkSize: Math.max(LEAST_CHUNK_BYTES, bytes) })
 }
 
 /**
@@ -36,4 +48,10 @@ export async function* cutParts(content: AsyncIterable<Uint8Array>): AsyncGenera
     }
   }
   if (filled > 0) yield buffer.subarray(0, filled)
+}
+
+/** Cuts bytes that are in memory into parts, which are views of them. */
+export function* sliceParts(content: Uint8Array): Generator<Uint8Array> {
+  for (let from = 0; from < content.length; from += PART_BYTES)
+    yield content.subarray(from, from + PART_BYTES)
 }

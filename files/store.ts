@@ -24,7 +24,7 @@ import { walkIndex } from '../lib/walk-index.ts'
 import { type FilePage, type FileRecord, type Files, type NewFile, StorageFullError } from './files.ts'
 import { FileStoreError } from './object-store.ts'
 import { createFileObjects, type ObjectStores, type PartSize, type WrittenObject } from './objects.ts'
-import { cutParts, decodePart, encodePart } from './parts.ts'
+import { cutParts, decodePart, encodePart, sliceParts } from './parts.ts'
 import { isFileId, readLiving, readRecord, toFields } from './record.ts'
 
 const HOUR_MS = 3_600_000
@@ -38,6 +38,8 @@ const EXPIRED_PARTS_TTL_MS = HOUR_MS
 const PLACE_TTL_MS = HOUR_MS
 /** A file of parts up to this size stays in Redis if its store cannot take it: what it is the result of is paid for, and over. */
 const MOST_KEPT_BYTES = 32 * 1024 * 1024
+/** Of sound that is read while it comes. */
+const USUAL_PIECE_BYTES = 64 * 1024
 const REMOVED = 'the file was removed while it was read'
 /** Files looked at in one round trip. */
 const CHUNK = 200
@@ -89,22 +91,23 @@ export function createFileStore(deps: {
     const used = Number((await redis.get(`${root(tenant)}:files:bytes`)) ?? 0)
     const most = maxBytes()
     const bounded = refuseBeyond(content, used, most)
-    const seal = async (made: { parts: number } | WrittenObject) => {
+    const describe = async () => {
       const createdAt = await readTime()
-      const described = typeof file === 'function' ? file(createdAt) : file
-      return await sealAs(tenant, id, { ...described, createdAt }, made, most)
+      return { ...(typeof file === 'function' ? file(createdAt) : file), createdAt }
     }
     if (objects.current !== null) {
-      const written = await objects.write(tenant, id, bounded)
-      return await seal(written).catch(async (error: unknown) => {
+      const written = await objects.write(tenant, id, cutParts(bounded))
+      try {
+        return await sealAs(tenant, id, await describe(), written, most)
+      } catch (error) {
         await objects.giveUp(tenant, written.object)
         throw error
-      })
+      }
     }
     try {
       let parts = 0
       for await (const part of cutParts(bounded)) await write(tenant, id, parts++, part, UPLOAD_TTL_MS)
-      return await seal({ parts })
+      return await sealAs(tenant, id, await describe(), { parts }, most)
     } catch (error) {
       // If this fails too, the written parts expire.
       await removeAny(tenant, id, true).catch(() => undefined)
@@ -160,16 +163,43 @@ export function createFileStore(deps: {
     if (bytes === 0) return sealAs(tenant, id, described, { parts }, null)
     let written: WrittenObject
     try {
-      written = await objects.write(tenant, id, readParts(tenant, id, staged, 0))
+      written = await objects.write(tenant, id, cutParts(readParts(tenant, id, staged, 0)))
     } catch (error) {
       if (!(error instanceof FileStoreError) || bytes > MOST_KEPT_BYTES) throw error
       return await sealAs(tenant, id, described, { parts }, null)
     }
-    const made = { ...written, staged: { parts, bytes } }
-    return await sealAs(tenant, id, described, made, null).catch(async (error: unknown) => {
-      await objects.giveUp(tenant, written.object)
+    return await sealWritten(tenant, id, described, { ...written, staged: { parts, bytes } })
+  }
+
+  async function put(tenant: string, id: string, file: NewFile, content: Uint8Array): Promise<FileRecord> {
+    if (objects.current !== null && content.length > 0) {
+      try {
+        // A Redis that is away has its say before anything is written.
+        const createdAt = await readTime()
+        const written = await objects.write(tenant, id, sliceParts(content))
+        return await sealWritten(tenant, id, { ...file, createdAt }, written)
+      } catch (error) {
+        if (!(error instanceof FileStoreError) || content.length > MOST_KEPT_BYTES) throw error
+      }
+    }
+    const parts = [...sliceParts(content)]
+    for (const [part, bytes] of parts.entries()) await write(tenant, id, part, bytes, PART_TTL_MS)
+    return await sealAs(tenant, id, { ...file, createdAt: await readTime() }, { parts: parts.length }, null)
+  }
+
+  /** Makes a file of an object; the object goes where that fails. */
+  async function sealWritten(
+    tenant: string,
+    id: string,
+    file: NewFile & { createdAt: number },
+    made: WrittenObject & { staged?: { parts: number; bytes: number } },
+  ): Promise<FileRecord> {
+    try {
+      return await sealAs(tenant, id, file, made, null)
+    } catch (error) {
+      await objects.giveUp(tenant, made.object)
       throw error
-    })
+    }
   }
 
   async function removeAny(tenant: string, id: string, unsealed: boolean, expired = false): Promise<boolean> {
@@ -259,12 +289,24 @@ export function createFileStore(deps: {
         skip -= size.plain
         continue
       }
-      const stored = await redis.getBuffer(`${keyOf(tenant, id)}:${part}`)
-      if (stored === null) throw new Error(REMOVED)
-      const frame = isSealed(stored) ? sealer.open(placeOf(tenant, id, part), stored) : stored
-      yield (await decodePart(frame)).subarray(skip)
+      const content = await readPart(tenant, id, part, size.plain)
+      if (content === null) throw new Error(REMOVED)
+      yield content.subarray(skip)
       skip = 0
     }
+  }
+
+  /** @param bytes that it has; absent: not known */
+  async function readPart(
+    tenant: string,
+    id: string,
+    part: number,
+    bytes = USUAL_PIECE_BYTES,
+  ): Promise<Uint8Array | null> {
+    if (!isFileId(id)) return null
+    const stored = await redis.getBuffer(`${keyOf(tenant, id)}:${part}`)
+    if (stored === null) return null
+    return decodePart(isSealed(stored) ? sealer.open(placeOf(tenant, id, part), stored) : stored, bytes)
   }
 
   async function remove(tenant: string, id: string): Promise<boolean> {
@@ -290,8 +332,13 @@ export function createFileStore(deps: {
   return {
     create,
     newId,
-    writePart: (tenant, id, part, content) => write(tenant, id, part, content, PART_TTL_MS),
+    writePart: (tenant, id, part, content, ttlMs = PART_TTL_MS) => write(tenant, id, part, content, ttlMs),
+    readPart: (tenant, id, part) => readPart(tenant, id, part),
+    async discard(tenant, id) {
+      await removeAny(tenant, id, true)
+    },
     seal: sealParts,
+    put,
     get,
     list,
     read,

@@ -33,6 +33,11 @@ const closeBrace = 0x7d
 /** Names are told apart by one of 2^20 bits. */
 const seenBits = 20
 
+/** Bytes of a string without an escape that are looked at one by one. What follows is jumped over: a long string is text or base64, hardly a name. */
+const WALKED_BYTES = 4096
+/** Bytes that are searched at a time: a quote far away is not looked for again at each escape. */
+const JUMP_BYTES = 32 * 1024
+
 /** Shorter texts, in bytes, are looked at for their depth alone, where the other bounds leave them that. */
 const SHORT_BYTES = 64 * 1024
 
@@ -40,7 +45,7 @@ const SHORT_BYTES = 64 * 1024
 const seed = crypto.getRandomValues(new Int32Array(1))[0]!
 
 /**
- * Counts what `JSON.parse` and all that walk over its value take time for, in about 4 ns a byte. It checks no syntax: for valid JSON the counts are exact, and
+ * Counts what `JSON.parse` and all that walk over its value take time for, in about 4 ns a byte, a twentieth of that in long strings. It checks no syntax: for valid JSON the counts are exact, and
  * for the rest the parser finds the fault.
  */
 export function createJsonScanner(bounds: JsonBounds): JsonScanner {
@@ -87,6 +92,8 @@ function createExactScanner(bounds: JsonBounds): JsonScanner {
   let escapes = 0
   let inString = false
   let isEscaped = false
+  /** Bytes of the string since it began, or since its last escape. */
+  let walked = 0
   /** Nothing came since an array or object opened. */
   let isEmpty = false
   let hash = seed
@@ -114,11 +121,16 @@ function createExactScanner(bounds: JsonBounds): JsonScanner {
     push(bytes) {
       if (excess !== null) return excess
       for (let at = 0; at < bytes.length; at++) {
+        if (inString && ++walked > WALKED_BYTES && !isEscaped) {
+          at = findMark(bytes, at)
+          if (at === bytes.length) break
+        }
         const byte = bytes[at]!
         if (inString) {
           if (isEscaped) isEscaped = false
           else if (byte === backslash) {
             isEscaped = true
+            walked = 0
             if (++escapes > bounds.escapes && pass('escapes')) break
           } else if (byte === quote) inString = false
           hash = Math.imul(hash ^ byte, 0x01000193)
@@ -133,6 +145,7 @@ function createExactScanner(bounds: JsonBounds): JsonScanner {
         } else if (isEnd) depth--
         else if (byte === quote) {
           inString = true
+          walked = 0
           hash = seed
         } else if (byte === comma) {
           if (++values > bounds.values && pass('values')) break
@@ -141,6 +154,19 @@ function createExactScanner(bounds: JsonBounds): JsonScanner {
       return excess
     },
   }
+}
+
+/** Where the next quote or backslash stands, from `at` on; the length where there is none. */
+function findMark(bytes: Uint8Array, at: number): number {
+  for (let from = at; from < bytes.length; from += JUMP_BYTES) {
+    const window = bytes.subarray(from, from + JUMP_BYTES)
+    const end = window.indexOf(quote)
+    const before = end === -1 ? window : window.subarray(0, end)
+    const mark = before.indexOf(backslash)
+    if (mark !== -1) return from + mark
+    if (end !== -1) return from + end
+  }
+  return bytes.length
 }
 
 function isSpace(byte: number): boolean {

@@ -4,8 +4,7 @@ import { parseLargeResult } from '../../jobs/job-result.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { answersAddresses } from '../../providers/pictures.ts'
 import type { ApiDeps } from '../deps.ts'
-import { notFound } from '../errors.ts'
-import { readWhole } from '../files/send-content.ts'
+import { placeContent, sendWithContents } from '../files/send-base64.ts'
 import type { Handover } from './answer-whole.ts'
 import { createPictureForm, watchPictures } from './picture-stream.ts'
 
@@ -28,12 +27,12 @@ export function handOverPictures(
       await parseLargeResult(job)
       const result = job.result ?? {}
       const entries = Array.isArray(result.data) ? result.data.filter(isJsonObject) : []
-      const show = answersAddresses(modelOf(job), body)
-        ? (id: string) => linkTo(id, call.tenant, request, deps)
-        : (id: string) => embed(id, call.tenant, deps)
+      if (!answersAddresses(modelOf(job), body)) {
+        return sendWithContents(reply, { ...result, data: entries.map(embedContent) }, call.tenant, deps)
+      }
       const data = await Promise.all(
         entries.map(async ({ file_id: id, content_type: _type, bytes: _bytes, ...others }) =>
-          typeof id === 'string' ? { ...(await show(id)), ...others } : others,
+          typeof id === 'string' ? { ...(await linkTo(id, call.tenant, request, deps)), ...others } : others,
         ),
       )
       return reply.send({ ...result, data })
@@ -46,10 +45,10 @@ function modelOf({ lane }: Job): string {
   return lane.slice(lane.indexOf('/') + 1)
 }
 
-async function embed(id: string, tenant: string, { files }: PictureDeps): Promise<JsonObject> {
-  const bytes = await readWhole(files, tenant, id)
-  if (bytes === null) throw notFound('file')
-  return { b64_json: bytes.toString('base64') }
+/** An entry of a result with its file in the place of the base64. */
+function embedContent({ file_id: id, content_type: _type, bytes, ...others }: JsonObject): JsonObject {
+  if (typeof id !== 'string') return others
+  return { b64_json: placeContent({ id, bytes: Number(bytes) }), ...others } as JsonObject
 }
 
 async function linkTo(

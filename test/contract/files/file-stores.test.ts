@@ -184,6 +184,40 @@ describe.each(['redis', ...outside] as const)('files in %s', (kind) => {
     expect([await objects(), await keys()]).toEqual([[], []])
   })
 
+  it('stored whole are one file, however often, without their bytes in Redis where a store takes them', async () => {
+    const { store, tenant, objects, key, keys } = open(kind, { keys: [testKeys[0]] })
+    const content = randomBytes(2 * PART_BYTES + 7)
+    const id = store.newId()
+    const stored = await Promise.all([1, 2].map(() => store.put(tenant, id, file, content)))
+    expect(stored[0]).toMatchObject({ id, ...file, bytes: content.length })
+    expect(stored[1]).toEqual(stored[0])
+    expect((await readAll(store, tenant, id))!.equals(content)).toBe(true)
+    expect(await objects()).toHaveLength(kind === 'redis' ? 0 : 1)
+    expect((await keys()).filter((name) => /:[0-9]+$/.test(name))).toHaveLength(kind === 'redis' ? 3 : 0)
+    expect(await redis.exists(key('files:writing'), key('files:deleting'))).toBe(0)
+    const none = await store.put(tenant, store.newId(), file, Buffer.alloc(0))
+    expect(await readAll(store, tenant, none.id)).toEqual(Buffer.alloc(0))
+    for (const one of [id, none.id]) await store.remove(tenant, one)
+    expect([await objects(), await keys()]).toEqual([[], []])
+  })
+
+  it('that are staged are read part by part, belong to nothing, and are discarded', async () => {
+    const { store, tenant, keys } = open(kind, { keys: [testKeys[0]] })
+    const id = store.newId()
+    const piece = randomBytes(100_000)
+    await store.writePart(tenant, id, 3, piece, HOUR)
+    expect(Buffer.from((await store.readPart(tenant, id, 3))!).equals(piece)).toBe(true)
+    expect(await store.readPart(tenant, id, 2)).toBeNull()
+    expect(await store.readPart(tenant, `${id}:x`, 3)).toBeNull()
+    expect(await store.read(tenant, id)).toBeNull()
+    for (const name of await keys()) {
+      const left = await redis.pttl(name)
+      expect([left > 0, left <= HOUR]).toEqual([true, true])
+    }
+    await store.discard(tenant, id)
+    expect([await store.readPart(tenant, id, 3), await keys()]).toEqual([null, []])
+  })
+
   it('expire, and the sweeper deletes them wherever they lie', async () => {
     const { store, tenant, upload, clock, objects, keys } = open(kind)
     const { id } = await upload('abc', { expiresAt: clock.now + HOUR })
@@ -322,6 +356,20 @@ describe.each(outside)('files outside of Redis, in %s', (kind) => {
     await store().remove(name!)
     await store().write(name!, inChunks(swapped))
     await expect(readAll(files, tenant, id)).rejects.toThrow()
+  })
+
+  it('stored whole go into Redis when their store is away, up to 32 MiB', async () => {
+    const broken = new Set<keyof ObjectStore>(['write'])
+    const { store: files, tenant, objects, keys } = open(kind, { stores: { [kind]: breaking(broken) } })
+    const id = files.newId()
+    await files.put(tenant, id, file, Buffer.from('paid for'))
+    expect((await readAll(files, tenant, id))?.toString()).toBe('paid for')
+    const large = Buffer.alloc(32 * 1024 * 1024 + 1)
+    await expect(files.put(tenant, files.newId(), file, large)).rejects.toThrow('does not answer')
+    await files.remove(tenant, id)
+    expect(await objects()).toEqual([])
+    // Its announcement is given up, and is looked at again.
+    expect((await keys()).filter((name) => !name.endsWith(':files:deleting'))).toEqual([])
   })
 
   it('whose content was taken away are not there; a store that is away is another matter', async () => {

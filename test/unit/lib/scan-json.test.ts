@@ -89,6 +89,35 @@ describe('the scanner of JSON', () => {
     }
   })
 
+  it('counts what is in long strings, and behind them, as in short ones, wherever the text is cut', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({
+            // The bounds at which a string is walked, and at which it is searched in pieces, are among these.
+            plain: fc.constantFrom(0, 1, 4094, 4095, 4096, 4097, 9000, 36_862, 36_864, 80_000),
+            mark: fc.constantFrom('"', '\\', '\n', '\u0001', '', '{[,:'),
+          }),
+          { maxLength: 4 },
+        ),
+        fc.constantFrom(7, 4096, 16_384, 1_000_000),
+        (pieces, size) => {
+          const content = pieces.map(({ plain, mark }) => 'x'.repeat(plain) + mark).join('')
+          // Long enough to be looked at byte by byte.
+          const text = JSON.stringify({ [content]: content, pad: 'y'.repeat(66_000), list: [[1, 2]] })
+          const escapes = 2 * (JSON.stringify(content).match(/\\./g)?.length ?? 0)
+          const most = { depth: 3, values: 7, names: 3, distinctNames: 3, escapes }
+          expect(scan(text, most, size)).toBeNull()
+          for (const bound of ['depth', 'values', 'names', 'escapes'] as const) {
+            if (most[bound] === 0) continue
+            expect(scan(text, { [bound]: most[bound] - 1 }, size)).toEqual({ bound, most: most[bound] - 1 })
+          }
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+
   it('says each bound in words', () => {
     const words = (['depth', 'values', 'names', 'distinctNames', 'escapes'] as const).map((bound) =>
       describeJsonExcess({ bound, most: 7 }),

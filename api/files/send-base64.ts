@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+import type { Files } from '../../files/files.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { stringifyJson } from '../../lib/json-source.ts'
+import { notFound } from '../errors.ts'
+
+/** Stands for the content of a file in an object that is sent; nobody can guess it, so nobody can write it. */
+const MARK = `content:${randomUUID()}:`
+const MARKS = new RegExp(`${MARK}(\\S+?):(\\d+)`, 'g')
+
+/** What `sendWithContents` puts the content of a file in the place of, as base64. */
+export function placeContent({ id, bytes }: { id: string; bytes: number }): string {
+  return `${MARK}${id}:${bytes}`
+}
+
+/**
+ * Sends an object as JSON whose members hold the contents of files, each as it is read: a process holds a part of one file at a time. All of them
+ * are opened before the headers leave, so a file that is not there is a `not_found`, and a store that is away a 503.
+ */
+export async function sendWithContents(
+  reply: FastifyReply,
+  value: JsonObject,
+  tenant: string,
+  { files }: { files: Pick<Files, 'read'> },
+): Promise<FastifyReply> {
+  const text = stringifyJson(value)
+  const pieces: (string | AsyncIterable<Uint8Array>)[] = []
+  let length = 0
+  let from = 0
+  const addText = (to: number) => {
+    pieces.push(text.slice(from, to))
+    length += Buffer.byteLength(text.slice(from, to))
+  }
+  for (const found of text.matchAll(MARKS)) {
+    const content = await files.read(tenant, found[1]!)
+    if (content === null) throw notFound('file')
+    addText(found.index)
+    pieces.push(content)
+    length += 4 * Math.ceil(Number(found[2]) / 3)
+    from = found.index + found[0].length
+  }
+  addText(text.length)
+  return reply
+    .type('application/json; charset=utf-8')
+    .header('content-length', length)
+    .send(Readable.from(write(pieces), { objectMode: false }))
+}
+
+async function* write(pieces: readonly (string | AsyncIterable<Uint8Array>)[]): AsyncGenerator<string> {
+  for (const piece of pieces) {
+    if (typeof piece === 'string') yield piece
+    else yield* encodeBase64(piece)
+  }
+}
+
+/** Three bytes are four characters: what is left of a part goes with the next one. */
+export async function* encodeBase64(content: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  let rest = Buffer.alloc(0)
+  for await (const part of content) {
+    const bytes =
+      rest.length === 0 ? Buffer.from(part.buffer, part.byteOffset, part.length) : Buffer.concat([rest, part])
+    const whole = bytes.length - (bytes.length % 3)
+    yield bytes.toString('base64', 0, whole)
+    // The next part may come in the same memory.
+    rest = Buffer.from(bytes.subarray(whole))
+  }
+  if (rest.length > 0) yield rest.toString('base64')
+}
