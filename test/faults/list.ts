@@ -9,6 +9,7 @@ import { fillRedis } from './fill-redis.ts'
 import { killApis } from './kill-apis.ts'
 import { killBatchWorkers } from './kill-batch-workers.ts'
 import { killFlows } from './kill-flows.ts'
+import { killPictures } from './kill-pictures.ts'
 import { killSchedules } from './kill-schedules.ts'
 import { killStored } from './kill-stored.ts'
 import { killWorkers } from './kill-workers.ts'
@@ -25,6 +26,7 @@ import { stopWorkers } from './stop-workers.ts'
 export const FAULTS: readonly Fault[] = [
   killWorkers,
   killStored,
+  killPictures,
   ...killSchedules,
   ...killFlows,
   killBatchWorkers,

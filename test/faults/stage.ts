@@ -39,6 +39,8 @@ export type StageOptions = {
   tiers?: string
   /** How long ended jobs are kept, as the configuration says it. */
   retain?: string
+  /** Whether files lie in a folder that all processes share; default: in Redis. */
+  keepsFilesInFolder?: boolean
 }
 
 /** `tap`: what it reaches Redis through, on a stage that is tapped. */
@@ -59,7 +61,11 @@ export type Stage = {
   startApi(): Promise<Child>
   /** Starts a worker in the place of one that ended, with its folder and its tap, or in a new one. */
   startWorker(models?: readonly string[]): Promise<Worker>
+  /** Where files lie, on a stage that keeps them in a folder. */
+  filesFolder: string
   simulator: {
+    /** Where its API begins, without `/v1`. */
+    url: string
     state(): Promise<SimulatorState>
     /** The bill. */
     calls(): Promise<BilledCall[]>
@@ -96,6 +102,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     closers.push(() => upstream.stop())
     const base = upstream.match[1]!
     const models = options.models ?? ['chat']
+    const filesFolder = join(folder, 'files')
 
     const apis: Child[] = []
     const workers: Worker[] = []
@@ -106,7 +113,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     let apisStarted = 0
     const startApi = async () => {
       const path = join(folder, 'api.yaml')
-      await writeFile(path, writeConfig(redisUrl, base, models, options))
+      await writeFile(path, writeConfig({ redis: redisUrl, upstream: base, models, filesFolder }, options))
       const ready = /"url":"(http:[^"]+)","msg":"ready"/
       const shiftMs = options.shiftsMs?.apis[apisStarted++ % options.shiftsMs.apis.length] ?? 0
       const loaded = preloads({ shiftMs })
@@ -123,7 +130,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       try {
         place.tap?.mend()
         const path = join(place.folder, 'worker.yaml')
-        await writeFile(path, writeConfig(place.tap?.url ?? redisUrl, base, some, options))
+        const redis = place.tap?.url ?? redisUrl
+        await writeFile(path, writeConfig({ redis, upstream: base, models: some, filesFolder }, options))
         const child = await startChild(['worker', '--config', path], /"role":"worker".*"msg":"ready"/, {
           cwd: place.folder,
           ...preloads({ shiftMs: place.shiftMs, blockMs: options.blockMs }),
@@ -182,7 +190,9 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       },
       startApi,
       startWorker,
+      filesFolder,
       simulator: {
+        url: base,
         state: async () => (await get<SimulatorState>(`${base}/_sim/state`))!,
         calls: async () => (await get<{ calls: BilledCall[] }>(`${base}/_sim/calls`))!.calls,
         async setFaults(rules) {
@@ -220,17 +230,17 @@ function preloads({ shiftMs, blockMs }: { shiftMs: number; blockMs?: number | un
 }
 
 function writeConfig(
-  redis: string,
-  upstream: string,
-  models: readonly string[],
+  places: { redis: string; upstream: string; models: readonly string[]; filesFolder: string },
   options: StageOptions,
 ): string {
+  const { redis, upstream, models, filesFolder } = places
   const tenants = (options.tenants ?? []).map((tenant) => `${tenant}: { keys: [${keyOf(tenant)}] }`)
   const tiers = options.tiers === undefined ? '' : `, tiers: ${options.tiers}`
   const lanes = models.map((model) => `${model}: { price: { input: 1, output: 2 }${tiers} }`)
   return `
 server: { max_streams_per_tenant: 10000 }
 redis: { url: "${redis}" }
+${options.keepsFilesInFolder ? `files: { store: folder, folder: "${filesFolder}" }` : ''}
 ${tenants.length === 0 ? '' : `tenants: { ${tenants.join(', ')} }`}
 providers:
   sim:

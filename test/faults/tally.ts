@@ -73,9 +73,13 @@ export function addTallies(tallies: readonly Tally[]): Tally {
   return sum
 }
 
-/** The simulator's answers begin with the hash of their prompt. */
+/** The simulator's answers begin with the hash of their prompt. Of pictures the result tells nothing. */
 function answers(result: Job['result'], hash: string): boolean {
-  const { choices } = (result ?? {}) as { choices?: { message?: { content?: string } }[] }
+  const { choices, data } = (result ?? {}) as {
+    choices?: { message?: { content?: string } }[]
+    data?: unknown
+  }
+  if (Array.isArray(data)) return true
   return choices?.[0]?.message?.content?.startsWith(`Answer ${hash.slice(0, 8)}`) === true
 }
 

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { readScripts } from '../../jobs/scripts.ts'
+import type { LuaScript } from '../../lib/lua-script.ts'
 
 /** What a worker's connections to its Redis go through, to break them between one command and the next. */
 export type Tap = {
@@ -13,6 +14,8 @@ export type Tap = {
    * then on nothing is passed on, neither its answer nor anything else, until `cut`.
    */
   catchResult(moment: 'before' | 'after'): Promise<void>
+  /** The same for the next command that runs this script. */
+  catchScript(script: LuaScript, moment: 'before' | 'after'): Promise<void>
   /** Ends all connections and refuses new ones. */
   cut(): void
   /** Serves as if nothing had been. */
@@ -22,15 +25,19 @@ export type Tap = {
 
 const SENTINEL = 'the end of what a tap let through'
 /** How jobs/scripts.ts calls the script that stores results: by digest, by its text where Redis does not know it yet. */
-const SCRIPT = readScripts().get('finish')!
-const DIGEST = hash('sha1', SCRIPT)
+const FINISH = readScripts().get('finish')!
+const STORE: LuaScript = { text: FINISH, sha: hash('sha1', FINISH) }
 
 /** @param target URL of the Redis on 127.0.0.1 */
 export async function openTap(target: string): Promise<Tap> {
   const { port, password } = new URL(target)
   const open = new Set<Socket>()
   const listeners: ((command: Buffer) => void)[] = []
-  let caught: { moment: 'before' | 'after'; resolve: () => void } | null = null
+  let caught: {
+    isIt: (command: Buffer) => boolean
+    moment: 'before' | 'after'
+    resolve: () => void
+  } | null = null
   let state: 'open' | 'held' | 'cut' = 'open'
 
   const server = createServer((client) => {
@@ -55,7 +62,7 @@ export async function openTap(target: string): Promise<Tap> {
       for (const command of split(chunk)) {
         if (state !== 'open') return
         for (const listener of listeners) listener(command)
-        if (caught !== null && storesResult(command)) {
+        if (caught?.isIt(command)) {
           const { moment, resolve } = caught
           caught = null
           state = 'held'
@@ -89,7 +96,15 @@ export async function openTap(target: string): Promise<Tap> {
   return {
     url: `redis://:${password}@127.0.0.1:${(server.address() as AddressInfo).port}`,
     onCommand: (listener) => void listeners.push(listener),
-    catchResult: (moment) => new Promise((resolve) => (caught = { moment, resolve })),
+    catchResult: (moment) =>
+      new Promise((resolve) => {
+        const isIt = (command: Buffer) => runs(STORE, command) && command.includes('completed')
+        caught = { isIt, moment, resolve }
+      }),
+    catchScript: (script, moment) =>
+      new Promise((resolve) => {
+        caught = { isIt: (command) => runs(script, command), moment, resolve }
+      }),
     cut,
     mend() {
       state = 'open'
@@ -133,6 +148,6 @@ function findEnd(bytes: Buffer): number | null {
   return at <= bytes.length ? at : null
 }
 
-function storesResult(command: Buffer): boolean {
-  return (command.includes(DIGEST) || command.includes(SCRIPT)) && command.includes('completed')
+function runs({ sha, text }: LuaScript, command: Buffer): boolean {
+  return command.includes(sha) || command.includes(text)
 }
