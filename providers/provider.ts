@@ -28,6 +28,8 @@ export type ProviderRequest = {
   timeoutMs: number
   /** Called with each chunk, in order, when `body.stream` is true. */
   onDelta?: (chunk: JsonValue) => void
+  /** Called with pieces of the sound of a speech as they come, in order: together they are its media part. */
+  onSound?: (piece: SoundPiece) => void
   /** Called with the usage that the answer has stated so far, in case the answer is cut off. */
   onUsage?: (usage: Usage) => void
   /** Opens a file that the body names. Absent: no call of its type names any. */
@@ -35,6 +37,8 @@ export type ProviderRequest = {
   /** Asked between two reads of a stream; nothing more is read of it before what it answers resolves. Never rejects. */
   drained?: () => Promise<void> | null
 }
+
+export type SoundPiece = { bytes: Buffer; contentType: string }
 
 /** Null: it is not there any more. */
 export type OpenFile = (id: string) => Promise<RequestFile | null>

@@ -29,8 +29,8 @@ export async function readSpeech(
 ): Promise<AnswerOutcome> {
   const stated = (response.headers.get('content-type') ?? '').split(';')[0]!.trim().toLowerCase()
   if (stated === 'text/event-stream') {
-    const reader = createSpeechReader(request.body)
-    return readStream({ stream: response.stream, reader, maxBytes, drained: undefined })
+    const reader = createSpeechReader(request)
+    return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
   }
   if (stated.endsWith('json')) {
     const body = await readJson(response.stream, maxBytes)
@@ -38,24 +38,24 @@ export async function readSpeech(
     return outcome.ok ? noSound() : outcome
   }
   if (stated.startsWith('text/')) return noSound()
-  const bytes = await readBytes(response.stream, maxBytes)
-  return bytes.length === 0 ? noSound() : toAnswer(request.body, bytes, null)
+  const sound = createSound(request)
+  await readBytes(response.stream, maxBytes, { take: sound.take, drained: request.drained })
+  return sound.toAnswer(null)
 }
 
 /** Puts the sound of a stream of speech events together (OpenAI, "Speech streaming events"). */
-function createSpeechReader(body: JsonObject): StreamReader {
-  const pieces: Buffer[] = []
+function createSpeechReader(request: ProviderRequest): StreamReader {
+  const sound = createSound(request)
   return {
     finish: () => null,
     take(data, name) {
-      const event = sortEvent('speech', data, name, pieces.length > 0)
+      const event = sortEvent('speech', data, name, sound.hasBegun())
       if (event.kind === 'failed') return event.outcome
       if (event.kind === 'done') return { ok: false, verdict: truncatedStream() }
       if (event.kind === 'nothing') return null
       const { type, audio, usage } = event.part
-      if (typeof audio === 'string') pieces.push(decodeBase64(audio))
-      if (type !== 'speech.audio.done') return null
-      return pieces.length === 0 ? noSound() : toAnswer(body, Buffer.concat(pieces), usage ?? null)
+      if (typeof audio === 'string') sound.take(decodeBase64(audio))
+      return type === 'speech.audio.done' ? sound.toAnswer(usage ?? null) : null
     },
   }
 }
@@ -64,13 +64,33 @@ function noSound(): AnswerOutcome {
   return { ok: false, verdict: invalidAnswer('the answer holds no sound') }
 }
 
-function toAnswer(body: JsonObject, bytes: Buffer, usage: JsonValue): AnswerOutcome {
-  const format = typeof body.response_format === 'string' ? body.response_format : 'mp3'
-  const contentType = sniffMediaType(bytes) ?? TYPES[format] ?? 'application/octet-stream'
-  const data = [{ content_type: contentType, bytes: bytes.length }]
+/** Gathers the pieces of a sound, and passes each on. */
+function createSound({ body, onSound }: Pick<ProviderRequest, 'body' | 'onSound'>) {
+  const pieces: Buffer[] = []
+  let contentType = ''
   return {
-    ok: true,
-    body: { data, ...(usage === null ? {} : { usage }) },
-    media: [{ at: 0, bytes, contentType }],
+    hasBegun: () => pieces.length > 0,
+    take(bytes: Buffer): void {
+      if (bytes.length === 0) return
+      if (pieces.length === 0) contentType = typeOf(body, bytes)
+      pieces.push(bytes)
+      onSound?.({ bytes, contentType })
+    },
+    toAnswer(usage: JsonValue): AnswerOutcome {
+      if (pieces.length === 0) return noSound()
+      const bytes = Buffer.concat(pieces)
+      const data = [{ content_type: contentType, bytes: bytes.length }]
+      return {
+        ok: true,
+        body: { data, ...(usage === null ? {} : { usage }) },
+        media: [{ at: 0, bytes, contentType }],
+      }
+    },
   }
+}
+
+/** By the beginning of a sound, else by what was asked for. */
+function typeOf(body: JsonObject, bytes: Buffer): string {
+  const format = typeof body.response_format === 'string' ? body.response_format : 'mp3'
+  return sniffMediaType(bytes) ?? TYPES[format] ?? 'application/octet-stream'
 }

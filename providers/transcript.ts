@@ -36,7 +36,9 @@ export async function readTranscript(
   }
   if (!isPlainTranscript(body.response_format))
     return judgeBody(type, await readJson(response.stream, maxBytes))
-  const text = (await readBytes(response.stream, maxBytes)).toString('utf8')
+  const pieces: Buffer[] = []
+  await readBytes(response.stream, maxBytes, { take: (piece) => pieces.push(piece), drained: undefined })
+  const text = Buffer.concat(pieces).toString('utf8')
   // Some servers always answer with JSON; errors are JSON everywhere.
   const parsed = stated.includes('json') ? parse(text) : null
   return judgeBody(type, parsed ?? { text })

@@ -11,6 +11,7 @@ import { decodeContent } from './content-coding.ts'
 import type { HeaderReader } from './feedback.ts'
 import type { FormBody } from './form-body.ts'
 import { peekText } from './peek.ts'
+import type { ProviderRequest } from './provider.ts'
 import { parseErrorBody } from './provider-error.ts'
 
 /** An upstream answer whose headers have come; the body is still on its way. */
@@ -169,16 +170,23 @@ function readText(stream: Readable, maxBytes: number): Promise<string> {
   })
 }
 
-/** Reads a whole body as bytes. @throws AnswerTooLargeError beyond `maxBytes`; the connection is then closed */
-export async function readBytes(stream: Readable, maxBytes: number): Promise<Buffer> {
-  const pieces: Buffer[] = []
+/**
+ * Reads a whole body as bytes, a piece at a time. @throws AnswerTooLargeError beyond `maxBytes`; the connection is then closed
+ *
+ * @param to.drained see ProviderRequest
+ */
+export async function readBytes(
+  stream: Readable,
+  maxBytes: number,
+  to: { take: (piece: Buffer) => void; drained: ProviderRequest['drained'] },
+): Promise<void> {
   let size = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     size += chunk.length
     if (maxBytes < size) throw new AnswerTooLargeError(`the answer is larger than ${maxBytes} bytes`)
-    pieces.push(chunk)
+    to.take(chunk)
+    await to.drained?.()
   }
-  return Buffer.concat(pieces)
 }
 
 /** The connection closed before the end of the answer, and nobody said why. */

@@ -13,14 +13,12 @@ import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
 import type { Emit } from '../lib/emitter.ts'
 import { takesFiles } from '../lib/input-files.ts'
-import type { JsonObject, JsonValue } from '../lib/json.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { createLatest } from '../lib/latest.ts'
 import type { Usage } from '../lib/usage.ts'
 import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
-import { countAnswerBytes, toTokens } from '../providers/count-tokens.ts'
-import { makesPictures } from '../providers/endpoints.ts'
+import { toTokens } from '../providers/count-tokens.ts'
 import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
-import { isPartOfAnswer } from '../providers/response-events.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
 import type { CallTiming } from '../ratelimit/concurrency.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
@@ -29,11 +27,10 @@ import { createCapacityBackOff } from './capacity-back-off.ts'
 import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
 import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
-import { createDeltaWriter } from './delta-writer.ts'
+import { createLiveView } from './live-view.ts'
 import { createOpenFile } from './open-file.ts'
 import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
-import { createPictureDeltas } from './picture-deltas.ts'
 import { boundTo, costOf, type PlannedCall, tenantOf } from './plan.ts'
 import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -51,7 +48,7 @@ export type ExecuteDeps = {
   prefixes: PromptPrefixes
   gate: Gate
   /** Where bytes of answers lie. */
-  files: Pick<Files, 'newId' | 'get' | 'read'>
+  files: Pick<Files, 'newId' | 'get' | 'read' | 'writePart' | 'discard'>
   putFiles: HeldFiles['put']
   /** The adapter of a source of the lane; null: it has none. */
   provider: (source: string | null) => Provider
@@ -213,34 +210,18 @@ export function createExecutor(deps: ExecuteDeps) {
     const { jobs: claimedJobs } = call
     const first = claimedJobs[0]!.claimed
     const streams = body.stream === true && claimedJobs.length === 1
-    const useless = new AbortController()
-    const deltas = createDeltaWriter({
-      write: (chunks) => work.stream(first, chunks),
-      onUseless: () => useless.abort('cancelled'),
-      onError: (error) => deps.onError(error, 'streaming'),
-    })
-
-    const pictures =
-      streams && makesPictures(first.type)
-        ? createPictureDeltas({
-            ...{ tenant: first.tenant, newId: deps.files.newId, put: deps.putFiles, push: deltas.push },
-            onError: (error) => deps.onError(error, 'storing a partial picture'),
-          })
-        : null
-
     const turn = await takePrefixTurn(lane, first, running.signal)
-    let isShown = false
-    let firstChunkMs: number | null = null
+    const view = createLiveView({
+      ...{
+        claimed: claimedJobs.length === 1 ? first : null,
+        body,
+        files: deps.files,
+        putFiles: deps.putFiles,
+      },
+      ...{ write: work.stream, onError: deps.onError, now: () => performance.now() },
+      onFirst: () => turn?.answered(),
+    })
     let stated: Usage | null = null
-    let receivedBytes = 0
-    const onDelta = (chunk: JsonValue) => {
-      firstChunkMs ??= elapsed()
-      turn?.answered()
-      isShown ||= first.isShownLive && isPartOfAnswer(chunk)
-      receivedBytes += countAnswerBytes(chunk)
-      if (pictures === null) deltas.push(chunk)
-      else pictures.push(chunk)
-    }
 
     const source = findSource(lane, permit)
     const startedAt = now()
@@ -262,19 +243,20 @@ export function createExecutor(deps: ExecuteDeps) {
         model: source?.model ?? lane.model,
         body,
         ...asks,
-        // Only a call that writes a stream finds out that nobody needs it.
-        signal: streams ? AbortSignal.any([running.signal, useless.signal]) : running.signal,
+        signal: view.useless === null ? running.signal : AbortSignal.any([running.signal, view.useless]),
         timeoutMs,
         ...(takesFiles(first.type) ? { openFile: createOpenFile(deps.files, first.tenant) } : {}),
         onUsage: (usage) => {
           stated = usage
         },
-        ...(streams ? { onDelta, drained: deltas.drained } : {}),
+        ...view.hooks,
       })
     } finally {
       running.end()
     }
     const latencyMs = elapsed()
+    const firstChunkMs = view.seen.firstAt === null ? null : Math.round(view.seen.firstAt - since)
+    const receivedBytes = view.seen.bytes
     if (answer.ok) {
       turn?.answered()
       turn?.learn(answer.usage?.cached_input_tokens ?? 0)
@@ -290,8 +272,7 @@ export function createExecutor(deps: ExecuteDeps) {
       : null
     const isPatient = !isCut && timeoutOf(lane, claimedJobs) >= lane.timeout
     const settled = settle(lane, permit, answer, { taken, call, timing, isPatient })
-    const partials = (await pictures?.flush()) ?? []
-    await deltas.flush()
+    const partials = await view.flush()
     deps.events?.emit('call.ended', {
       lane: lane.id,
       jobs: claimedJobs.length,
@@ -331,11 +312,12 @@ export function createExecutor(deps: ExecuteDeps) {
         failure: answer,
         end,
         costs,
-        isShown,
+        isShown: view.seen.isShown,
         abortReason,
         isOutOfTime: isCut && answer.class === 'timeout',
       })
     }
+    await view.end()
     await settled
   }
 

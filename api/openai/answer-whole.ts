@@ -26,8 +26,19 @@ export type Handover = {
   render?: (job: Job, result: JsonObject) => JsonObject
   /** Default: `watchCall`. */
   watch?: typeof watchCall
+  /** Sends the answer as its bytes come, in place of all else here. */
+  sendLive?: (reply: FastifyReply, call: OpenAiCall, about: LiveAnswer) => Promise<FastifyReply>
   /** The body of an answer about an error; default: as OpenAI's. */
   shapeError?: ShapeError
+}
+
+/** What an answer needs that is sent while its job runs. */
+export type LiveAnswer = {
+  jobs: RouteContext['deps']['jobs']
+  /** Aborts when this server closes. */
+  closing: AbortSignal
+  /** Cancels the job: its client has gone. */
+  cancel: () => void
 }
 
 /** Answers in one piece, with the result or what went wrong. */
@@ -127,8 +138,9 @@ function sayReplayed(failure: Failure, id: string): Failure {
 }
 
 /** Only a job with a call of its own gets chunks. A job that shares an answer, or takes it from the cache, gets it whole. */
-export function cacheOf(step: CallProgress, job: Job): Job['cache'] {
-  if (step.kind === 'ended') return step.job.cache
+export function cacheOf(step: Pick<CallProgress, 'kind'> & { job?: Job; of?: Job }, job: Job): Job['cache'] {
+  const ended = step.job ?? step.of
+  if (ended !== undefined) return ended.cache
   return job.cache === 'off' ? 'off' : 'miss'
 }
 

@@ -32,7 +32,7 @@ export async function answerCall(
   const isStream = handover.stream !== null && !isAsync
   const gone = isStream ? abortOnDisconnect(reply) : null
   const revoked = isStream ? streams.open(request, reply) : null
-  const call = await openCall(request, asked, isStream, deps)
+  const call = await openCall(request, asked, isStream || handover.sendLive !== undefined, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
   if (call.job.dropped_members.length > 0) {
     reply.header('x-dropped-members', call.job.dropped_members.join(', '))
@@ -44,6 +44,9 @@ export async function answerCall(
     deps.jobs
       .cancel(call.tenant, call.job.id)
       .catch((error) => request.log.warn({ err: error }, 'cancelling a job'))
+  }
+  if (handover.sendLive !== undefined) {
+    return handover.sendLive(reply, call, { jobs: deps.jobs, closing, cancel })
   }
   if (handover.stream === null || gone === null || revoked === null)
     return answerWhole(reply, call, handover, cancel, { deps, closing })
@@ -149,7 +152,7 @@ export function describeStop(
 }
 
 /** Runs the action when the client goes away, unless the server closes. The function given takes that back. */
-function onGone(gone: AbortSignal, closing: AbortSignal, action: () => void): () => void {
+export function onGone(gone: AbortSignal, closing: AbortSignal, action: () => void): () => void {
   const take = () => {
     if (!closing.aborted) action()
   }

@@ -1,44 +1,136 @@
+import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
+import type { Job } from '../../jobs/job.ts'
+import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { stringifyLine } from '../../lib/json-source.ts'
 import type { ApiDeps } from '../deps.ts'
+import { abortOnDisconnect } from '../disconnect.ts'
 import { notFound } from '../errors.ts'
-import { sendContent } from '../files/send-content.ts'
-import { answerStream } from './answer.ts'
-import type { Handover } from './answer-whole.ts'
+import { encodeBase64 } from '../files/send-base64.ts'
+import { onGone } from './answer.ts'
+import { answerFailure, cacheOf, type Handover, type LiveAnswer, stopped } from './answer-whole.ts'
+import type { OpenAiCall } from './call.ts'
+import { followSound, type SoundProgress } from './follow-sound.ts'
+import { failureOf, type StreamForm } from './stream.ts'
+import type { watchCall } from './watch.ts'
 
-/** Bytes of sound in one event; divisible by three, so that the pieces of base64 fit together. */
+/** Bytes of sound in one event. */
 const EVENT_BYTES = 24 * 1024
 
-/** Hands over sound as OpenAI does: its bytes, or with `stream_format: "sse"` events with pieces of them. */
-export function handOverSpeech(body: JsonObject, { files }: Pick<ApiDeps, 'files'>): Handover {
-  return {
-    stream: null,
-    async send(reply: FastifyReply, call, job) {
-      const { data, usage = null } = job.result ?? {}
-      const entry = Array.isArray(data) ? data[0] : null
-      const id = isJsonObject(entry) ? entry.file_id : null
-      const file = typeof id === 'string' ? await files.get(call.tenant, id) : null
-      if (file === null) throw notFound('file')
-      if (body.stream_format !== 'sse') {
-        const type = isJsonObject(entry) ? entry.content_type : null
-        return sendContent(reply, files, file, typeof type === 'string' ? type : 'application/octet-stream')
-      }
-      const content = await files.read(call.tenant, file.id)
-      if (content === null) throw notFound('file')
-      return answerStream(reply, writeEvents(content, usage))
-    },
+type SpeechDeps = Pick<ApiDeps, 'files'>
+
+/**
+ * Hands over sound as OpenAI does, while the provider sends it: its bytes, or with `stream_format: "sse"` events with pieces of them. What
+ * the provider sends, bytes or events, makes no difference.
+ */
+export function handOverSpeech(body: JsonObject, deps: SpeechDeps): Handover {
+  if (body.stream_format === 'sse') return { stream: createSpeechForm, watch: watchEvents(deps) }
+  return { stream: null, sendLive: (reply, call, about) => sendBytes(reply, call, about, deps) }
+}
+
+/**
+ * Sends the bytes of a sound from the first on. A failure before it is an error like any other; one after it breaks the connection off, so that what
+ * came never looks complete. Of a sound that is there already, the length is sent too.
+ */
+async function sendBytes(
+  reply: FastifyReply,
+  call: OpenAiCall,
+  { jobs, closing, cancel }: LiveAnswer,
+  deps: SpeechDeps,
+): Promise<FastifyReply> {
+  const gone = abortOnDisconnect(reply)
+  const finish = call.isOwn ? onGone(gone, closing, cancel) : () => {}
+  const progress = followSound(deps, jobs, call, AbortSignal.any([gone, closing]))
+  try {
+    const { value: first } = await progress.next()
+    if (first === undefined) {
+      if (gone.aborted) return reply.hijack()
+      throw stopped()
+    }
+    reply.header('x-cache', cacheOf(first, call.job))
+    if (first.kind !== 'sound') {
+      finish()
+      const failure = failureOf(first)
+      if (failure !== null) return answerFailure(reply, call, failure)
+      throw notFound('file')
+    }
+    if (first.of !== undefined) reply.header('content-length', lengthOf(first.of))
+    const rest = passOn(first, progress, (isBroken) => {
+      finish()
+      // Another attempt would only be for this client, which cannot be shown it.
+      if (isBroken && call.isOwn) cancel()
+    })
+    return reply.type(first.contentType).send(Readable.from(rest, { highWaterMark: 1 }))
+  } catch (error) {
+    finish()
+    throw error
   }
 }
 
-async function* writeEvents(content: AsyncIterable<Uint8Array>, usage: JsonValue): AsyncGenerator<string> {
-  for await (const part of content) {
-    for (let from = 0; from < part.length; from += EVENT_BYTES) {
-      const audio = Buffer.from(part.subarray(from, from + EVENT_BYTES)).toString('base64')
-      yield writeEvent({ type: 'speech.audio.delta', audio })
+async function* passOn(
+  first: SoundProgress & { kind: 'sound' },
+  progress: AsyncGenerator<SoundProgress>,
+  onDone: (isBroken: boolean) => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield first.bytes
+    for await (const step of progress) {
+      if (step.kind === 'sound') {
+        yield step.bytes
+        continue
+      }
+      onDone(step.kind === 'broken')
+      const failure = failureOf(step)
+      if (failure === null) return
+      throw new Error(`a speech broke off: ${failure.error.message}`)
     }
+    throw stopped()
+  } finally {
+    await progress.return(undefined)
   }
-  yield writeEvent({ type: 'speech.audio.done', ...(usage === null ? {} : { usage }) })
+}
+
+function lengthOf({ result }: Job): number {
+  const entry = Array.isArray(result?.data) ? result.data[0] : null
+  return isJsonObject(entry) ? Number(entry.bytes) : 0
+}
+
+/** The progress of a speech with events in the place of its bytes. */
+function watchEvents(deps: SpeechDeps): typeof watchCall {
+  return async function* watch(jobs, call, signal) {
+    let last: Exclude<SoundProgress, { kind: 'sound' }> | null = null
+    let of: Job | undefined
+    async function* sounds(): AsyncGenerator<Uint8Array> {
+      for await (const step of followSound(deps, jobs, call, signal)) {
+        if (step.kind !== 'sound') {
+          last = step
+          return
+        }
+        of = step.of
+        for (let from = 0; from < step.bytes.length; from += EVENT_BYTES) {
+          yield step.bytes.subarray(from, from + EVENT_BYTES)
+        }
+      }
+    }
+    for await (const audio of encodeBase64(sounds())) {
+      if (audio === '') continue
+      const chunk = { type: 'speech.audio.delta', audio }
+      yield { kind: 'chunk', chunk, ...(of === undefined ? {} : { of }) }
+    }
+    if (last !== null) yield last
+  }
+}
+
+/** How speech is streamed (OpenAI, "Speech streaming events"). */
+function createSpeechForm(): StreamForm {
+  const writeDone = ({ usage = null }: JsonObject) =>
+    writeEvent({ type: 'speech.audio.done', ...(usage === null ? {} : { usage }) })
+  return {
+    chunk: (chunk) => writeEvent(chunk as JsonObject),
+    end: writeDone,
+    replay: writeDone,
+    error: (error) => `event: error\ndata: ${stringifyLine({ type: 'error', error })}\n\n`,
+  }
 }
 
 function writeEvent(event: JsonObject): string {

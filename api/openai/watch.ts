@@ -5,7 +5,8 @@ import type { OpenAiCall } from './call.ts'
 
 /** What the request that waits for a call learns about its job. */
 export type CallProgress =
-  | { kind: 'chunk'; chunk: JsonValue }
+  /** `of`: it is a piece of the answer of this job, which has ended; absent: the job runs. */
+  | { kind: 'chunk'; chunk: JsonValue; of?: Job }
   /** The attempt whose chunks were given out failed; others may follow. */
   | { kind: 'broken'; reason: string }
   | { kind: 'ended'; job: Job }

@@ -1,20 +1,25 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
 import { sniffMediaType } from '../../lib/media-type.ts'
-import { testRedis } from '../helpers/redis.ts'
+import { createRedis } from '../../lib/redis.ts'
+import { keysOf, testRedis } from '../helpers/redis.ts'
 import { createBulk, createJob, get, post, type Stack, startStack, waitForJob } from '../helpers/stack.ts'
+import { startUpstream, type Upstream } from '../helpers/upstream.ts'
 
 type FileObject = { id: string; purpose: string; bytes: number }
 
+const place = testRedis()
 let stack: Stack
+let speaker: Upstream
 let url: string
 const picture = Buffer.from('\x89PNG\r\n\x1a\n a picture', 'latin1')
 const sound = wave(1.5)
 let input: Record<'picture' | 'sound', string>
 
 beforeAll(async () => {
+  speaker = await startUpstream()
   stack = await startStack({
-    redis: testRedis(),
+    redis: place,
     simulator: [
       ...['--window', '1000', '--family', 'painters=painter:ipm=1200'],
       ...['--family', 'listeners=listener:audio=180'],
@@ -22,6 +27,7 @@ beforeAll(async () => {
     extra: `
       painter: { limits: { images_per_minute: 1200, window: 1s } }
       listener: { limits: { audio_seconds_per_minute: 180, window: 1s } }
+  speaker: { kind: openai-compatible, base_url: "${speaker.url}", models: { tts: {} } }
   claude: { kind: anthropic, base_url: http://127.0.0.1:9, api_key: none-at-all, models: { haiku: {} } }
 jobs: { retain: 1h }`,
   })
@@ -30,6 +36,7 @@ jobs: { retain: 1h }`,
 })
 afterAll(async () => {
   expect(await stack?.stop()).toEqual([0, 0, 0])
+  await speaker?.close()
 })
 
 /** 16-bit mono samples of silence at 8 kHz. */
@@ -280,4 +287,171 @@ test('a form that is no job leaves no file', async () => {
   const refused = await fetch(`${url}/v1/audio/transcriptions`, { method: 'POST', body: form })
   expect(refused.status).toBe(404)
   expect(await count()).toBe(before)
+})
+
+/** A speech whose provider sends a second piece when it is told to. */
+const halves = [
+  Buffer.concat([Buffer.from('ID3'), Buffer.alloc(70_000, 'a')]),
+  Buffer.alloc(100_001, 'b'),
+] as const
+
+type Speaking = { next(): void; breakOff(): void }
+
+/** The next call to the speaker, once its first piece has left. */
+function speakInHalves(form: 'bytes' | 'events'): Promise<Speaking> {
+  return new Promise((resolve) => {
+    speaker.script = async (_call, response) => {
+      const events = form === 'events'
+      const write = (piece: Buffer) =>
+        events
+          ? response.write(
+              `data: ${JSON.stringify({ type: 'speech.audio.delta', audio: piece.toString('base64') })}\n\n`,
+            )
+          : response.write(piece)
+      response.writeHead(200, { 'content-type': events ? 'text/event-stream' : 'audio/mpeg' })
+      write(halves[0])
+      resolve({
+        next() {
+          write(halves[1])
+          response.end(
+            events
+              ? 'data: {"type":"speech.audio.done","usage":{"input_tokens":3,"output_tokens":9}}\n\n'
+              : '',
+          )
+        },
+        breakOff: () => void response.destroy(),
+      })
+    }
+  })
+}
+
+const say = (input: string, form: 'bytes' | 'events', signal?: AbortSignal) =>
+  fetch(`${url}/v1/audio/speech`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      ...{ model: 'speaker/tts', voice: 'alloy', input },
+      ...(form === 'events' ? { stream_format: 'sse' } : {}),
+    }),
+    ...(signal === undefined ? {} : { signal }),
+  })
+
+/** Reads an answer, and knows what was heard so far. */
+function listen(answer: Response, form: 'bytes' | 'events') {
+  const reader = answer.body!.getReader()
+  const pieces: Uint8Array[] = []
+  const text = () => Buffer.concat(pieces).toString('latin1')
+  const sound = () => {
+    if (form === 'bytes') return Buffer.concat(pieces)
+    const parts = [...text().matchAll(/"audio":"([^"]*)"}\n\n/g)].map((found) => found[1]!)
+    // The base64 of the pieces together is that of all bytes.
+    return Buffer.from(parts.join(''), 'base64')
+  }
+  return {
+    text,
+    sound,
+    /** Until the first half has come, but for two bytes that base64 may keep back. */
+    async firstHalf() {
+      while (sound().length < halves[0].length - 2) {
+        const { value, done } = await reader.read()
+        if (done) break
+        pieces.push(value)
+      }
+      expect(halves[0].indexOf(sound())).toBe(0)
+      expect(sound().length).toBeGreaterThanOrEqual(halves[0].length - 2)
+    },
+    async all() {
+      for (let next = await reader.read(); !next.done; next = await reader.read()) pieces.push(next.value)
+      return sound()
+    },
+  }
+}
+
+test.each([
+  ['bytes', 'bytes'],
+  ['bytes', 'events'],
+  ['events', 'bytes'],
+  ['events', 'events'],
+] as const)(
+  'sound that a provider sends as %s leaves as %s while it comes, and once more from the cache',
+  async (from, to) => {
+    const text = fresh()
+    const speaking = speakInHalves(from)
+    const answer = await say(text, to)
+    expect([answer.status, answer.headers.get('x-cache')]).toEqual([200, 'miss'])
+    if (to === 'bytes') expect(answer.headers.get('content-type')).toBe('audio/mpeg')
+    const listener = listen(answer, to)
+    // The provider has not sent the rest.
+    await listener.firstHalf()
+    ;(await speaking).next()
+    const whole = Buffer.concat(halves)
+    expect((await listener.all()).equals(whole)).toBe(true)
+    if (to === 'events') expect(listener.text()).toContain('event: speech.audio.done')
+
+    const calls = speaker.calls.length
+    const again = await say(text, to)
+    expect(again.headers.get('x-cache')).toBe('hit')
+    if (to === 'bytes') expect(again.headers.get('content-length')).toBe(String(whole.length))
+    expect((await listen(again, to).all()).equals(whole)).toBe(true)
+    expect(speaker.calls).toHaveLength(calls)
+  },
+)
+
+test.each(['bytes', 'events'] as const)(
+  'a speech whose client leaves half-way, %s, is cancelled upstream',
+  async (form) => {
+    const speaking = speakInHalves('bytes')
+    const leaving = new AbortController()
+    const answer = await say(fresh(), form, leaving.signal)
+    await listen(answer, form).firstHalf()
+    await speaking
+    leaving.abort()
+    await speaker.broken()
+    expect((await waitForJob(url, answer.headers.get('x-job-id')!)).status).toBe('cancelled')
+  },
+)
+
+test.each(['bytes', 'events'] as const)(
+  'a speech that breaks off half-way, %s, never looks complete, and is not made again',
+  async (form) => {
+    const calls = speaker.calls.length
+    const speaking = speakInHalves('bytes')
+    const answer = await say(fresh(), form)
+    const listener = listen(answer, form)
+    await listener.firstHalf()
+    ;(await speaking).breakOff()
+    if (form === 'bytes') await expect(listener.all()).rejects.toThrow()
+    else {
+      await listener.all()
+      expect(listener.text()).toMatch(/^event: error$/m)
+      expect(listener.text()).not.toContain('speech.audio.done')
+    }
+    expect((await waitForJob(url, answer.headers.get('x-job-id')!)).status).toBe('failed')
+    expect(speaker.calls).toHaveLength(calls + 1)
+    await speaker.broken()
+  },
+)
+
+test('what was staged of a speech is gone when its job has its file', async () => {
+  const redis = createRedis({ ...place, role: 'commands', name: 'test-media' })
+  try {
+    // Parts of files that are not sealed have a time to live.
+    const staged = async () => {
+      const sizes = await keysOf(redis, `${place.prefix}:*:sizes`)
+      return (await Promise.all(sizes.map((key) => redis.pttl(key)))).filter((left) => left > 0)
+    }
+    const before = await staged()
+    const speaking = speakInHalves('bytes')
+    const answer = await say(fresh(), 'bytes')
+    const listener = listen(answer, 'bytes')
+    await listener.firstHalf()
+    expect((await staged()).length).toBe(before.length + 1)
+    ;(await speaking).next()
+    await listener.all()
+    await expect
+      .poll(async () => (await staged()).length, { timeout: 20_000 })
+      .toBeLessThanOrEqual(before.length)
+  } finally {
+    redis.disconnect()
+  }
 })

@@ -81,7 +81,7 @@ export const WORKER_BREAKS: readonly Break[] = [
     says: 'an attempt that may have been billed does not say so',
   },
   {
-    file: 'workers/execute.ts',
+    file: 'workers/live-view.ts',
     find: "onUseless: () => useless.abort('cancelled'),",
     replace: 'onUseless: () => {},',
     tests: CALLS,
