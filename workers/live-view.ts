@@ -1,6 +1,7 @@
 import type { Files } from '../files/files.ts'
 import type { HeldFiles } from '../files/held-files.ts'
-import type { Claimed, Work } from '../jobs/work.ts'
+import type { Claimed } from '../jobs/claim.ts'
+import type { Work } from '../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { countAnswerBytes } from '../providers/count-tokens.ts'
 import { makesPictures } from '../providers/endpoints.ts'
