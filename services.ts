@@ -142,6 +142,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     createId: () => `req_${randomUUIDv7().replaceAll('-', '')}`,
     version: deps.version,
     dashboardFolder: resolve(import.meta.dirname, 'dashboard/dist'),
+    guideFolder: resolve(import.meta.dirname, 'site/dist'),
   })
   const { host, port } = config.current().server
   const url = await app.listen({ host, port, backlog: BACKLOG }).catch((error: unknown) => {

@@ -22,6 +22,7 @@ import { registerFailureRoutes } from './failures/routes.ts'
 import { registerFileRoutes } from './files/routes.ts'
 import { registerFlowRoutes } from './flows/routes.ts'
 import { registerGroupRoutes } from './groups/routes.ts'
+import { registerGuideRoutes } from './guide/routes.ts'
 import { registerHealthRoutes } from './health/routes.ts'
 import { registerAllJobsRoute } from './jobs/all-jobs-route.ts'
 import { registerCancelRoutes } from './jobs/cancel-routes.ts'
@@ -150,8 +151,9 @@ export function buildApp(deps: ApiDeps): Api {
     await api.register(async (bulk: Api) => registerBulkRoute(bulk, context))
     await api.register(async (estimate: Api) => registerEstimateRoute(estimate, context))
     await api.register(async (files: Api) => registerFileRoutes(files, context))
-    // In a scope of its own, for its policy.
+    // In scopes of their own, for their policies.
     await api.register(async (page: Api) => registerDashboardRoutes(page, context))
+    await api.register(async (guide: Api) => registerGuideRoutes(guide, context))
     await registerDocs(api)
   })
   return app

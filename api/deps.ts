@@ -118,6 +118,8 @@ export type ApiDeps = {
   version: string
   /** Where the built page for operators is, if it is. */
   dashboardFolder: string
+  /** Where the built site of docs/ is, if it is. */
+  guideFolder: string
   limits?: Partial<ApiLimits>
 }
 

@@ -93,6 +93,10 @@ export async function registerDocs(app: Api): Promise<void> {
         withDefaultFonts: false,
         telemetry: false,
         agent: { disabled: true },
+        // The maker's toolbar, and its button that opens their hosted client.
+        showDeveloperTools: 'never',
+        hideClientButton: true,
+        customCss: 'a[href*="utm_source=powered-by"] { display: none }',
         mcp: { disabled: true },
       },
     })

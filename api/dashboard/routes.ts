@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import fastifyStatic, { type SendOptions } from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Api, RouteContext } from '../deps.ts'
-import { ApiError, notFound } from '../errors.ts'
+import { notFound } from '../errors.ts'
+import { sayNotBuilt, wantsHtml } from '../not-built.ts'
 
 const POLICY = [
   "default-src 'none'",
@@ -19,7 +20,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const NOT_BUILT = 'the dashboard is not built here; build it with: npm run build'
+const NOT_BUILT = { what: 'the dashboard', command: 'npm run build' }
 
 /** What the build makes; no file or folder of it begins with a dot, and no other path is looked for. */
 const PATH = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)*$/
@@ -43,7 +44,7 @@ export async function registerDashboardRoutes(app: Api, { deps }: RouteContext):
   const isBuilt = () => existsSync(join(folder, 'index.html'))
 
   function send(request: FastifyRequest, reply: FastifyReply, path: string): FastifyReply {
-    if (!isBuilt()) return sayNotBuilt(request, reply)
+    if (!isBuilt()) return sayNotBuilt(request, reply, NOT_BUILT)
     if (!PATH.test(path)) throw notFound('route')
     if (ASSETS.test(path)) return reply.sendFile(path, folder, FOR_EVER)
     return reply.header('cache-control', 'no-cache').sendFile(path, folder, { cacheControl: false })
@@ -56,25 +57,10 @@ export async function registerDashboardRoutes(app: Api, { deps }: RouteContext):
 
   // The page links to its files relative to its own folder. So does this redirect: a proxy may serve Sluice below another path.
   app.get('/dashboard', options, (request, reply) =>
-    isBuilt() ? reply.redirect('dashboard/') : sayNotBuilt(request, reply),
+    isBuilt() ? reply.redirect('dashboard/') : sayNotBuilt(request, reply, NOT_BUILT),
   )
 
   app.get('/dashboard/*', options, (request, reply) =>
     send(request, reply, (request.params as { '*': string })['*'] || 'index.html'),
   )
-}
-
-function sayNotBuilt(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (!wantsHtml(request)) throw new ApiError('unavailable', NOT_BUILT)
-  return reply
-    .code(503)
-    .header('cache-control', 'no-store')
-    .type('text/html; charset=utf-8')
-    .send(
-      `<!doctype html>\n<html lang="en"><title>Sluice</title><p>Sluice runs, but ${NOT_BUILT.replace('npm run build', '<code>npm run build</code>')}.\n`,
-    )
-}
-
-function wantsHtml(request: FastifyRequest): boolean {
-  return request.headers.accept?.includes('text/html') ?? false
 }

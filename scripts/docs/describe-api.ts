@@ -48,7 +48,7 @@ export async function describeApi(): Promise<{
   // Routes are described and not called, so that nothing is needed but what building reads.
   const deps: Pick<
     ApiDeps,
-    'log' | 'config' | 'keyring' | 'now' | 'createId' | 'metrics' | 'version' | 'dashboardFolder'
+    'log' | 'config' | 'keyring' | 'now' | 'createId' | 'metrics' | 'version' | 'dashboardFolder' | 'guideFolder'
   > = {
     log: pino({ level: 'silent' }),
     config: () => config,
@@ -64,6 +64,7 @@ export async function describeApi(): Promise<{
     },
     version: 'reference',
     dashboardFolder: '',
+    guideFolder: '',
   }
   const app = buildApp(deps as ApiDeps)
   const access = new Map<string, Access>()

@@ -22,6 +22,9 @@ export const FILES = [
   'scripts/exit-with-parent.mjs',
 ]
 
+/** The built site of docs/. */
+const SITE = 'site/dist'
+
 /**
  * Writes the package into a folder, and nothing else is in it: each module as JavaScript in the place that it has in the
  * repository, since modules find scripts, migrations and threads beside themselves.
@@ -36,10 +39,13 @@ export async function buildPackage(folder: string): Promise<void> {
     if (file.startsWith('test/') || file.startsWith('node_modules/')) continue
     await cp(join(root, file), join(folder, file))
   }
+  // The site takes half a minute to build, so scripts/package.ts does that; a package without it says how.
+  if (existsSync(join(root, SITE, 'index.html')))
+    await cp(join(root, SITE), join(folder, SITE), { recursive: true })
   await cp(join(root, 'scripts/package/command.mjs'), join(folder, 'bin/sluice.mjs'))
   await bundleVendors(join(folder, 'vendor'))
   for await (const file of glob('**/*.js', { cwd: folder })) {
-    if (file.startsWith('vendor/') || file.startsWith('dashboard/')) continue
+    if (['vendor/', 'dashboard/', 'site/'].some((folder) => file.startsWith(folder))) continue
     const path = join(folder, file)
     await writeFile(path, pointToVendors(await readFile(path, 'utf8'), dirname(path), join(folder, 'vendor')))
   }

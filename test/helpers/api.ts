@@ -82,7 +82,7 @@ export type TestApiOptions = {
   logLevel?: 'info'
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
-  overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder' | 'stateRequests' | 'takePermit'>>
+  overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder' | 'guideFolder' | 'stateRequests' | 'takePermit'>>
   /** What is encrypted; by default what the environment says. */
   sealer?: Sealer
 }
@@ -156,6 +156,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     metrics: { ...metrics.http, render: metrics.render },
     version: '0.0.0-test',
     dashboardFolder: '/nonexistent',
+    guideFolder: '/nonexistent',
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...options.overrides,
   }

@@ -112,6 +112,9 @@ describe('the page that reads it', () => {
     ])
     expect(page.body).toContain('"withDefaultFonts": false')
     expect(page.body).toContain('"telemetry": false')
+    // No toolbar and no button of its maker.
+    expect(page.body).toContain('"showDeveloperTools": "never"')
+    expect(page.body).toContain('"hideClientButton": true')
   })
 
   it('leaves the strict policy of the other routes alone', async () => {

@@ -1,0 +1,77 @@
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import fastifyStatic from '@fastify/static'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Api, RouteContext } from '../deps.ts'
+import { notFound } from '../errors.ts'
+import { sayNotBuilt, wantsHtml } from '../not-built.ts'
+
+const POLICY = [
+  "default-src 'none'",
+  // scripts/site/build.ts leaves no script inside of a page.
+  "script-src 'self'",
+  // The colours of code are styles of single words.
+  "style-src 'self' 'unsafe-inline'",
+  "connect-src 'self'",
+  "img-src 'self' data:",
+  "font-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+const NOT_BUILT = { what: 'the guide', command: 'npm run docs:site' }
+
+/** What the build makes; no file or folder of it begins with a dot, and no other path is looked for. */
+const PATH = /^[\w@-][\w.@-]*(?:\/[\w@-][\w.@-]*)*$/
+
+/** The build puts a hash of their content into the names of these. */
+const ASSETS = /^assets\//
+const FOR_EVER = { immutable: true, maxAge: '365d' }
+
+const options = { config: { access: 'public', isPage: true }, schema: { hide: true } } as const
+
+/** The site made of docs/. It is public, as the pages in the repository are. */
+export async function registerGuideRoutes(app: Api, { deps }: RouteContext): Promise<void> {
+  const { guideFolder: folder } = deps
+  await app.register(fastifyStatic, { serve: false })
+  app.addHook('onSend', async (_request, reply, payload) => {
+    reply.header('content-security-policy', POLICY)
+    return payload
+  })
+
+  // Checked on each request: the build may finish while the server runs.
+  const isBuilt = () => existsSync(join(folder, 'index.html'))
+
+  // The page links below this path; a relative redirect also works below the path of a proxy.
+  app.get('/docs/guide', options, (request, reply) =>
+    isBuilt() ? reply.redirect('guide/') : sayNotBuilt(request, reply, NOT_BUILT),
+  )
+
+  app.get('/docs/guide/*', options, (request, reply) => {
+    if (!isBuilt()) return sayNotBuilt(request, reply, NOT_BUILT)
+    const path = (request.params as { '*': string })['*']
+    const file = findFile(folder, path)
+    if (file === null) return sayNotFound(request, reply, folder)
+    if (ASSETS.test(file)) return reply.sendFile(file, folder, FOR_EVER)
+    return reply.header('cache-control', 'no-cache').sendFile(file, folder, { cacheControl: false })
+  })
+}
+
+/** The file for a path of the site: pages go without `.html`, and a folder has an `index.html`. */
+function findFile(folder: string, path: string): string | null {
+  const trimmed = path.replace(/\/$/, '')
+  if (trimmed === '') return 'index.html'
+  if (!PATH.test(trimmed)) return null
+  const tried =
+    path === trimmed ? [trimmed, `${trimmed}.html`, `${trimmed}/index.html`] : [`${path}index.html`]
+  return tried.find((file) => statSync(join(folder, file), { throwIfNoEntry: false })?.isFile()) ?? null
+}
+
+function sayNotFound(request: FastifyRequest, reply: FastifyReply, folder: string): FastifyReply {
+  if (!wantsHtml(request)) throw notFound('route')
+  return reply
+    .code(404)
+    .header('cache-control', 'no-cache')
+    .sendFile('404.html', folder, { cacheControl: false })
+}
