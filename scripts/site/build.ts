@@ -5,9 +5,11 @@ import { existsSync, globSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ensurePackages } from '../install.mjs'
 import { findDeadLinks } from './dead-links.ts'
 import { collectSite } from './pages.ts'
+
+/** Plain JavaScript without types, since it runs before anything is installed. */
+const installer = new URL('../install.mjs', import.meta.url).href
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const site = join(root, 'site')
@@ -17,6 +19,7 @@ const BASE = '/docs/guide/'
 
 /** Builds site/dist out of docs/. Its packages are installed before, if they are not there: nothing else needs them. */
 export async function buildSite(): Promise<void> {
+  const { ensurePackages } = await import(installer)
   await ensurePackages({
     root: site,
     log: (line: string) => process.stderr.write(`sluice: ${line}\n`),
