@@ -48,7 +48,15 @@ export async function describeApi(): Promise<{
   // Routes are described and not called, so that nothing is needed but what building reads.
   const deps: Pick<
     ApiDeps,
-    'log' | 'config' | 'keyring' | 'now' | 'createId' | 'metrics' | 'version' | 'dashboardFolder' | 'guideFolder'
+    | 'log'
+    | 'config'
+    | 'keyring'
+    | 'now'
+    | 'createId'
+    | 'metrics'
+    | 'version'
+    | 'dashboardFolder'
+    | 'guideFolder'
   > = {
     log: pino({ level: 'silent' }),
     config: () => config,

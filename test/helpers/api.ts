@@ -82,7 +82,9 @@ export type TestApiOptions = {
   logLevel?: 'info'
   /** Its store waits for Redis as long as it takes, for tests that hold it up. */
   patient?: boolean
-  overrides?: Partial<Pick<ApiDeps, 'ready' | 'dashboardFolder' | 'guideFolder' | 'stateRequests' | 'takePermit'>>
+  overrides?: Partial<
+    Pick<ApiDeps, 'ready' | 'dashboardFolder' | 'guideFolder' | 'stateRequests' | 'takePermit'>
+  >
   /** What is encrypted; by default what the environment says. */
   sealer?: Sealer
 }
