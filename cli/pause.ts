@@ -1,5 +1,6 @@
 import { CliError, ExitCode } from './exit.ts'
-import { type LaneView, renderLanes } from './lanes.ts'
+import { type LaneView, viewOf } from './lanes.ts'
+import { renderLanes } from './render-lanes.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
 export type PauseOptions = ServerOptions & {
@@ -37,6 +38,6 @@ export async function runPause(
           )) as LaneView,
         ]
   if (options.json) await terminal.write(lanes.map((one) => `${JSON.stringify(one)}\n`).join(''))
-  else await terminal.write(renderLanes(lanes, terminal.style))
+  else await terminal.write(renderLanes(lanes, viewOf(terminal)))
   return ExitCode.ok
 }
