@@ -36,7 +36,7 @@ export type SluiceOptions = {
   name: string
   upstreamUrl: string
   workers: number
-  /** As the provider counts, ms; `auto`: not configured, to be found out. */
+  /** As the provider counts, ms; `auto`: to be found out. */
   windowMs: number | 'auto'
   /** Lanes by name that only have a `max_concurrency`, in place of those that are configured for `LIMITS`. */
   concurrency?: Record<string, number | 'auto'>
@@ -193,7 +193,7 @@ providers:
   sim:
     kind: openai-compatible
     base_url: ${upstreamUrl}
-    limits: ${JSON.stringify(windowMs === 'auto' ? limits : { ...limits, window: `${windowMs}ms` })}
+    limits: ${JSON.stringify({ ...limits, window: windowMs === 'auto' ? 'auto' : `${windowMs}ms` })}
     shared_limits: ${JSON.stringify(shared)}
     models: ${JSON.stringify(models)}
 tenants:

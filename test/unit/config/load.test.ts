@@ -126,6 +126,8 @@ describe('the example file', () => {
       GEMINI_API_KEY: 'z',
       AZURE_OPENAI_API_KEY: 'a',
       AZURE_SWEDEN_KEY: 'b',
+      OPENAI_SECOND_KEY: 'k',
+      ANTHROPIC_SECOND_KEY: 'k',
       ACME_KEY: 'acme-key-of-enough-length',
       OPS_KEY: 'ops-key-of-enough-length',
       S3_ACCESS_KEY_ID: 'id',
