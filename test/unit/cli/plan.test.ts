@@ -155,7 +155,8 @@ providers:
     [0.1, 'requests'],
   ])
   const rates = { requests: 30, tokens: null, input_tokens: null, output_tokens: null }
-  const seen = { ...view, shared_limits: [{ name: 'family', rates, speed: 0.5 }] }
+  const rest = { utilisation: 1, in_flight: 0, paused_until: null, paused_reason: null, throttled: 0 }
+  const seen = { ...view, shared_limits: [{ name: 'family', rates, speed: 0.5, ...rest }] }
   expect(forecastLane(lanes[0]!, seen, lanes)).toMatchObject({ seconds: 12, boundBy: 'requests of family' })
 
   const large = chat('a', {}, { model: 'sim/opus-1', max_tokens: 1001 })
