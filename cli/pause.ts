@@ -1,5 +1,6 @@
 import { CliError, ExitCode } from './exit.ts'
-import { type LaneView, viewOf } from './lanes.ts'
+import type { LaneView } from './lane-view.ts'
+import { viewOf } from './lanes.ts'
 import { renderLanes } from './render-lanes.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 

@@ -1,5 +1,5 @@
 import { formatDuration } from './format.ts'
-import type { LaneView } from './lanes.ts'
+import type { LaneView } from './lane-view.ts'
 import { renderTable } from './table.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -1,7 +1,7 @@
 import { findConfigPath, loadConfig } from '../../config/load.ts'
 import { CliError, ExitCode } from '../exit.ts'
 import { formatDuration, formatNumber, formatUsd } from '../format.ts'
-import type { LaneView } from '../lanes.ts'
+import type { LaneView } from '../lane-view.ts'
 import { readRequests } from '../submit/read-input.ts'
 import { renderTable } from '../table.ts'
 import { connect, type Terminal } from '../terminal.ts'

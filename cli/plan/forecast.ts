@@ -1,5 +1,5 @@
 import type { LaneLimits } from '../../config/lanes.ts'
-import type { LaneView } from '../lanes.ts'
+import type { LaneView } from '../lane-view.ts'
 import type { LaneLoad } from './estimate.ts'
 
 /** How long a lane's load takes, and which limit makes it so. Seconds; null: nothing known limits it. */

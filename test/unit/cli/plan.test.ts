@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { LaneView } from '../../../cli/lanes.ts'
+import type { LaneView } from '../../../cli/lane-view.ts'
 import { addUpLoad, type LaneLoad } from '../../../cli/plan/estimate.ts'
 import { forecastLane } from '../../../cli/plan/forecast.ts'
 import { readRequest } from '../../../cli/submit/read-request.ts'

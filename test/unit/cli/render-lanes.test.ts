@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { LaneView } from '../../../cli/lanes.ts'
+import type { LaneView } from '../../../cli/lane-view.ts'
 import { renderLanes } from '../../../cli/render-lanes.ts'
 
 const NOW = Date.UTC(2026, 10, 30)
