@@ -47,6 +47,8 @@ export function createApi(deps: {
   fetch: typeof fetch
   base: string
   key: () => string | null
+  /** Whether the key may act as another tenant; the header is refused from others. */
+  actsAs: () => boolean
   onRefused: () => void
 }): Api {
   const http = createHttp({
@@ -72,7 +74,7 @@ export function createApi(deps: {
       return await ask(method, path, {
         headers: {
           ...(key !== null && { authorization: `Bearer ${key}` }),
-          ...(tenant && { 'x-tenant': tenant }),
+          ...(tenant && deps.actsAs() && { 'x-tenant': tenant }),
           ...(lastEventId && { 'last-event-id': lastEventId }),
           ...(accept && { accept }),
         },

@@ -130,3 +130,12 @@ export function toWords(name: string): string {
 export function shortenId(id: string): string {
   return id.length <= 18 ? id : `${id.slice(0, 8)}…${id.slice(-6)}`
 }
+
+const units = ['B', 'KB', 'MB', 'GB', 'TB']
+
+/** `512 B`, `1.2 KB`, `34 MB`: powers of a thousand. */
+export function formatBytes(bytes: number): string {
+  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3))
+  const size = bytes / 1_000 ** power
+  return `${power > 0 && size < 9.95 ? size.toFixed(1) : Math.round(size)} ${units[power]}`
+}

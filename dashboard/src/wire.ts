@@ -137,6 +137,16 @@ export type Failure = {
   retryable: boolean
 }
 
+/** Whose key it is, and what it may do. */
+export type Caller = {
+  tenant: string
+  scopes: ('jobs' | 'read' | 'metrics' | 'admin')[]
+  /** It sees all tenants. */
+  reads_all: boolean
+  open: boolean
+  figures: Tenant | null
+}
+
 export type Overview = {
   at: string
   lanes: Lane[]
@@ -253,6 +263,9 @@ export type Job = {
   error: JobError | null
 }
 
+/** A job and whose it is; lists of one tenant do not name it. */
+export type OwnedJob = Job & { tenant?: string }
+
 export type Attempt = {
   attempt: number
   provider: string
@@ -284,6 +297,16 @@ export type Delivery = {
     latency_ms: number
     retry_after_ms?: number
   }[]
+}
+
+/** A file, as OpenAI shows it; times are Unix seconds. */
+export type StoredFile = {
+  id: string
+  filename: string
+  purpose: string
+  bytes: number
+  created_at: number
+  expires_at?: number
 }
 
 export type List<Entry> = {

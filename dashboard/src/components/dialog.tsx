@@ -9,12 +9,14 @@ export function Dialog(props: {
   action: string
   tone?: 'bad'
   isReady?: boolean
+  /** For long texts. */
+  isWide?: boolean
   /** Closes when it is done; what it throws is shown. */
   onConfirm: () => Promise<void>
   onClose: () => void
   children: ComponentChildren
 }) {
-  const { title, action, tone, isReady = true, onConfirm, onClose, children } = props
+  const { title, action, tone, isReady = true, isWide = false, onConfirm, onClose, children } = props
   const element = useRef<HTMLDialogElement>(null)
   const titleId = useId()
   const [isBusy, setBusy] = useState(false)
@@ -47,6 +49,7 @@ export function Dialog(props: {
   return (
     <dialog
       ref={element}
+      class={isWide ? 'wide' : undefined}
       aria-labelledby={titleId}
       onCancel={(event) => {
         event.preventDefault()

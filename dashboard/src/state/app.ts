@@ -5,6 +5,7 @@ import { type Api, createApi } from '../api.ts'
 import { findConcerns } from './attention.ts'
 import { createFeed, type Feed } from './feed.ts'
 import { parseRoute, type Route } from './route.ts'
+import { createSharedKey } from './shared-key.ts'
 import { createStored } from './stored.ts'
 
 export type Theme = 'auto' | 'light' | 'dark'
@@ -18,6 +19,8 @@ export type App = {
   /** The server's time, Unix ms; moves once a second. */
   now: ReadonlySignal<number>
   key: ReadonlySignal<string | null>
+  /** Whether the key may change things: `jobs` are those of its tenant, `admin` is everything. False until it is known. */
+  may(scope: 'jobs' | 'admin'): boolean
   /** True when the API wants a key, or another one than it got. */
   asksForKey: ReadonlySignal<boolean>
   enterKey(key: string | null): void
@@ -51,7 +54,6 @@ export function useApp(): App {
 /** Puts the state of the page together and keeps it in step with the browser. */
 export function createApp(window: Window & typeof globalThis): App {
   const { document, location } = window
-  const key = createStored(() => window.sessionStorage, 'sluice-key')
   const storedTheme = createStored(() => window.localStorage, 'sluice-theme')
   const asksForKey = signal(false)
   const notices = signal<Notice[]>([])
@@ -59,11 +61,25 @@ export function createApp(window: Window & typeof globalThis): App {
   const route = signal(parseRoute(location.hash))
   const clock = signal(Date.now())
   let noticeCount = 0
+  const base = location.pathname.replace(/\/dashboard(\/.*)?$/, '')
+  const begin = () => {
+    asksForKey.value = false
+    feed.stop()
+    feed.forget()
+    feed.restart()
+  }
+  const sharedKey = createSharedKey({
+    stored: createStored(() => window.sessionStorage, 'sluice-key'),
+    channel: 'BroadcastChannel' in window ? new window.BroadcastChannel(`sluice-key ${base}`) : null,
+    onChange: () => begin(),
+  })
+  const { key } = sharedKey
 
   const api = createApi({
     fetch: (input, init) => window.fetch(input, init),
-    base: location.pathname.replace(/\/dashboard(\/.*)?$/, ''),
+    base,
     key: () => key.peek(),
+    actsAs: () => feed.caller.peek()?.reads_all === true,
     onRefused: () => {
       asksForKey.value = true
     },
@@ -102,12 +118,13 @@ export function createApp(window: Window & typeof globalThis): App {
     palette: computed(() => `${theme.value} ${isDark.value}`),
     notices,
     announcement,
+    may(scope) {
+      const scopes = feed.caller.value?.scopes ?? []
+      return scopes.includes('admin') || scopes.includes(scope)
+    },
     enterKey(next) {
-      key.value = next
-      asksForKey.value = false
-      feed.stop()
-      feed.forget()
-      feed.restart()
+      sharedKey.enter(next)
+      begin()
     },
     notify(tone, text) {
       const id = ++noticeCount

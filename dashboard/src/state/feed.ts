@@ -1,13 +1,16 @@
 import { batch, type ReadonlySignal, signal } from '@preact/signals'
 import type { Api } from '../api.ts'
-import type { Overview, OverviewHistory } from '../wire.ts'
+import type { Caller, Overview, OverviewHistory } from '../wire.ts'
 import { type Following, type FollowState, follow } from './follow.ts'
 import { createHistory, type History } from './history.ts'
+import { openOwnOverview } from './own-overview.ts'
 
 /** The overview as it comes, and how the connection that brings it stands. */
 export type Feed = {
   overview: ReadonlySignal<Overview | null>
   connection: ReadonlySignal<FollowState>
+  /** Whose key it is and what it may do; null: not known yet. */
+  caller: ReadonlySignal<Caller | null>
   /** When the last snapshot came, Unix ms by this machine's clock; null: none yet. */
   receivedAt: ReadonlySignal<number | null>
   /** What the server's clock is ahead, ms. */
@@ -28,6 +31,7 @@ const SILENCE_MS = 10_000
 export function createFeed({ api, now, random }: { api: Api; now(): number; random(): number }): Feed {
   const overview = signal<Overview | null>(null)
   const connection = signal<FollowState>({ kind: 'connecting' })
+  const caller = signal<Caller | null>(null)
   const receivedAt = signal<number | null>(null)
   const clockAhead = signal(0)
   const history = createHistory({ keepSeconds: KEEP_SECONDS })
@@ -38,6 +42,7 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
   /** What was before this page was open. Without it charts begin now. */
   function seed(lanes: Overview['lanes']): void {
     isSeeded = true
+    if (caller.peek()?.reads_all !== true) return
     api.json<OverviewHistory>('/v1/overview/history').then(
       ({ recent }) => history.seed(recent, lanes),
       () => {},
@@ -52,6 +57,7 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
   return {
     overview,
     connection,
+    caller,
     receivedAt,
     clockAhead,
     history,
@@ -62,13 +68,20 @@ export function createFeed({ api, now, random }: { api: Api; now(): number; rand
       isSeeded = false
       batch(() => {
         overview.value = null
+        caller.value = null
         receivedAt.value = null
       })
     },
     restart() {
       stop()
       following = follow({
-        open: (_lastEventId, signal) => api.open('/v1/overview/events', { signal, silenceMs: SILENCE_MS }),
+        async open(_lastEventId, signal) {
+          const known = await api.json<Caller>('/v1/caller', { signal })
+          caller.value = known
+          return known.reads_all
+            ? api.open('/v1/overview/events', { signal, silenceMs: SILENCE_MS })
+            : openOwnOverview(api, known, signal)
+        },
         onEvents(events) {
           const latest = events.findLast(({ type }) => type === 'overview')
           if (latest === undefined) return

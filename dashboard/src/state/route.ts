@@ -1,21 +1,30 @@
+import { filterNames, type JobFilter } from './job-filter.ts'
+import { toQuery } from './query.ts'
+
+export type { JobFilter }
+export { toQuery }
+
 export type Route =
   | { view: 'overview' }
   | { view: 'lane'; id: string }
-  | { view: 'tenants' }
-  | { view: 'groups' }
+  | { view: PlainView }
   | { view: 'jobs'; filter: JobFilter }
   | { view: 'job'; id: string; tenant: string | null }
-  | { view: 'failures' }
-  | { view: 'schedules' }
-  | { view: 'provider-batches' }
-  | { view: 'budgets' }
+  | { view: 'failures'; filter: FailureFilter }
+  | { view: 'files'; filter: FileFilter }
   | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
   | { view: 'usage'; filter: UsageFilter }
   | { view: 'unknown' }
 
-/** Empty texts are no filter. `after`: the ids after which each page up to this one begins, with commas. */
-export type JobFilter = { tenant: string; status: string; lane: string; group: string; after: string }
+/** Views whose address has nothing but their name. */
+const plainViews = ['tenants', 'budgets', 'groups', 'schedules', 'provider-batches'] as const
+type PlainView = (typeof plainViews)[number]
+const isPlain = (view: string): view is PlainView => (plainViews as readonly string[]).includes(view)
+
+/** Empty texts are no filter. */
+export type FailureFilter = { tenant: string; lane: string; code: string }
+export type FileFilter = { tenant: string; purpose: string }
 
 /** Days are UTC, `YYYY-MM-DD`; empty: the last 30. No tenant: all that the key may see. */
 export type UsageFilter = { tenant: string; from: string; to: string }
@@ -32,22 +41,18 @@ export function parseRoute(hash: string): Route {
   if (view === 'flows' && id !== '') return { view: 'flow', id, tenant: search.get('tenant') ?? '' }
   if (view === 'flows') return { view }
   if (view === 'jobs') {
-    const read = (name: string) => search.get(name) ?? ''
-    const filter = {
-      tenant: read('tenant'),
-      status: read('status'),
-      lane: read('lane'),
-      group: read('group'),
-      after: read('after'),
-    }
+    const filter = Object.fromEntries(filterNames.map((name) => [name, search.get(name) ?? ''])) as JobFilter
     return { view: 'jobs', filter }
   }
+  const read = (name: string) => search.get(name) ?? ''
   if (view === 'usage') {
-    const read = (name: string) => search.get(name) ?? ''
     return { view, filter: { tenant: read('tenant'), from: read('from'), to: read('to') } }
   }
-  if (view === 'tenants' || view === 'groups' || view === 'failures' || view === 'schedules') return { view }
-  if (view === 'provider-batches' || view === 'budgets') return { view }
+  if (view === 'failures') {
+    return { view, filter: { tenant: read('tenant'), lane: read('lane'), code: read('code') } }
+  }
+  if (view === 'files') return { view, filter: { tenant: read('tenant'), purpose: read('purpose') } }
+  if (isPlain(view)) return { view }
   return { view: 'unknown' }
 }
 
@@ -69,14 +74,6 @@ export function linkToJobs(filter: Partial<JobFilter>): string {
 
 export function linkToUsage(filter: Partial<UsageFilter>): string {
   return `#/usage${toQuery(filter)}`
-}
-
-/** With the question mark; empty where every value is. */
-export function toQuery(values: Record<string, string | undefined>): string {
-  const search = new URLSearchParams()
-  for (const [name, value] of Object.entries(values)) if (value) search.set(name, value)
-  const text = search.toString()
-  return text === '' ? '' : `?${text}`
 }
 
 function decode(text: string): string {

@@ -2,13 +2,12 @@ import { useEffect, useState } from 'preact/hooks'
 import { Dialog } from '../components/dialog.tsx'
 import { countOf } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import type { JobFilter } from '../state/route.ts'
+import type { JobFilter } from '../state/job-filter.ts'
 import type { BulkCancelled, Redriven } from '../wire.ts'
 
 type Action = 'cancel' | 'retry'
-type Chosen = Pick<JobFilter, 'tenant' | 'status' | 'lane' | 'group'>
 
-/** As many as the API takes at once. */
+/** As many as the API takes at once, of each tenant. */
 const MOST = { cancel: 1_000_000, retry: 100_000 }
 
 const words = {
@@ -28,58 +27,85 @@ const words = {
   },
 } as const
 
-/** What can be done with all jobs that the filter names: open ones are cancelled, failed ones queued again. */
-export function BulkActions({ filter }: { filter: Chosen }) {
+/** Filters that an action does not know: it would take more jobs than are shown. */
+const unknown: Record<Action, readonly (keyof JobFilter)[]> = {
+  cancel: ['error', 'metadata'],
+  retry: ['metadata', 'from', 'to'],
+}
+
+/** What can be done with all jobs that the filter names, of these tenants: open ones are cancelled, failed ones queued again. */
+export function BulkActions({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
+  const app = useApp()
   const [asked, setAsked] = useState<Action | null>(null)
   const { status } = filter
   const actions: Action[] = []
   if (status === '' || ['scheduled', 'queued', 'running'].includes(status)) actions.push('cancel')
   if (status === 'failed') actions.push('retry')
+  if (!app.may('jobs') || tenants.length === 0) return null
   return (
     <>
-      {actions.map((action) => (
-        <button key={action} type="button" onClick={() => setAsked(action)}>
-          {words[action].button}
-        </button>
-      ))}
-      {asked === null ? null : <BulkDialog action={asked} filter={filter} onClose={() => setAsked(null)} />}
+      {actions
+        .filter((action) => unknown[action].every((name) => filter[name] === ''))
+        .map((action) => (
+          <button key={action} type="button" onClick={() => setAsked(action)}>
+            {words[action].button}
+          </button>
+        ))}
+      {asked === null ? null : (
+        <BulkDialog action={asked} filter={filter} tenants={tenants} onClose={() => setAsked(null)} />
+      )}
     </>
   )
 }
 
 /** Counts first what the action would change, and says so on its button. */
-function BulkDialog(props: { action: Action; filter: Chosen; onClose: () => void }) {
-  const { action, filter, onClose } = props
+function BulkDialog(props: { action: Action; filter: JobFilter; tenants: string[]; onClose: () => void }) {
+  const { action, filter, tenants, onClose } = props
   const app = useApp()
   const [count, setCount] = useState<number | null>(null)
   const [failure, setFailure] = useState<string | null>(null)
-  const { tenant, status, lane, group } = filter
-  const send = (isDry: boolean) =>
-    app.api.json<BulkCancelled & Redriven>(`/v1/jobs/${action}`, {
-      method: 'POST',
-      tenant,
-      body: {
-        ...(action === 'cancel' && status !== '' ? { status } : {}),
-        ...(lane === '' ? {} : { lane }),
-        ...(group === '' ? {} : { group }),
-        limit: MOST[action],
-        dry_run: isDry,
-      },
-    })
+  const { status, lane, group, error, from, to } = filter
+  const body = {
+    ...(lane === '' ? {} : { lane }),
+    ...(group === '' ? {} : { group }),
+    ...(action === 'cancel'
+      ? {
+          ...(status === '' ? {} : { status }),
+          ...(from === '' ? {} : { created_after: from }),
+          ...(to === '' ? {} : { created_before: to }),
+        }
+      : error === ''
+        ? {}
+        : { error_code: error }),
+    limit: MOST[action],
+  }
+  /** One tenant after the other; answers how many jobs that were. */
+  const send = async (isDry: boolean) => {
+    let jobs = 0
+    for (const tenant of tenants) {
+      const answer = await app.api.json<BulkCancelled & Redriven>(`/v1/jobs/${action}`, {
+        method: 'POST',
+        tenant,
+        body: { ...body, dry_run: isDry },
+      })
+      jobs += (isDry ? answer.matched : action === 'cancel' ? answer.cancelled : answer.retried) ?? 0
+    }
+    return jobs
+  }
   useEffect(() => {
-    send(true).then(
-      ({ matched }) => setCount(matched),
-      (error: Error) => setFailure(error.message),
-    )
+    send(true).then(setCount, (error: Error) => setFailure(error.message))
   }, [])
   const confirm = async () => {
-    const { cancelled, retried } = await send(false)
-    app.notify(
-      'good',
-      `${countOf((action === 'cancel' ? cancelled : retried) ?? 0, 'job')} ${words[action].done}`,
-    )
+    app.notify('good', `${countOf(await send(false), 'job')} ${words[action].done}`)
   }
-  const named = [status || (action === 'cancel' ? 'open' : ''), lane, group && `of the group ${group}`]
+  const named = [
+    status || (action === 'cancel' ? 'open' : ''),
+    lane,
+    group && `of the group ${group}`,
+    error,
+    from && `created from ${from}`,
+    to && `created before ${to}`,
+  ]
   return (
     <Dialog
       title={words[action].title}
@@ -90,8 +116,8 @@ function BulkDialog(props: { action: Action; filter: Chosen; onClose: () => void
       onClose={onClose}
     >
       <p>
-        Those of <b>{tenant}</b> that are chosen here: <b>{named.filter(Boolean).join(', ')}</b>.{' '}
-        {words[action].text}
+        Those of <b>{tenants.length === 1 ? tenants[0] : `all ${tenants.length} tenants`}</b> that are chosen
+        here: <b>{named.filter(Boolean).join(', ')}</b>. {words[action].text}
       </p>
       <p role="status">
         {failure ??

@@ -80,9 +80,11 @@ function DeliveryRow(props: { delivery: Delivery; tenant: string | null; onChang
         <Time at={delivery.next_attempt_at} />
       </td>
       <td class="right">
-        <button type="button" class="small" disabled={isBusy} onClick={redeliver}>
-          Send again
-        </button>
+        {app.may('jobs') ? (
+          <button type="button" class="small" disabled={isBusy} onClick={redeliver}>
+            Send again
+          </button>
+        ) : null}
       </td>
     </tr>
   )

@@ -1,22 +1,25 @@
 import { useState } from 'preact/hooks'
 import { explain } from '../api.ts'
 import { Chip } from '../components/chip.tsx'
+import { Choice } from '../components/choice.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
 import { Parts } from '../components/gauge.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { countOf, formatCount } from '../format.ts'
+import { saveFile } from '../save-file.ts'
 import { useApp } from '../state/app.ts'
-import { linkToJobs, toQuery } from '../state/route.ts'
+import { type FailureFilter, linkToJobs, toQuery } from '../state/route.ts'
 import type { Failure } from '../wire.ts'
 import { RedriveDialog } from './redrive-dialog.tsx'
 
 /** Failed jobs by what failed them, and what to do about them. */
-export function FailuresView() {
+export function FailuresView({ filter }: { filter: FailureFilter }) {
   const overview = useApp().feed.overview.value
-  const [tenant, setTenant] = useState('')
-  const [lane, setLane] = useState('')
-  const [code, setCode] = useState('')
+  const { tenant, lane, code } = filter
+  const choose = (name: keyof FailureFilter) => (value: string) => {
+    location.hash = `#/failures${toQuery({ ...filter, [name]: value })}`
+  }
   const [asked, setAsked] = useState<Failure | null>(null)
   const failures = overview?.failures ?? []
   if (overview === null) return <Loading />
@@ -52,10 +55,22 @@ export function FailuresView() {
               any="any tenant"
               value={tenant}
               values={values('tenant')}
-              onChange={setTenant}
+              onChange={choose('tenant')}
             />
-            <Choice label="Lane" any="any lane" value={lane} values={values('lane')} onChange={setLane} />
-            <Choice label="Error" any="any error" value={code} values={values('code')} onChange={setCode} />
+            <Choice
+              label="Lane"
+              any="any lane"
+              value={lane}
+              values={values('lane')}
+              onChange={choose('lane')}
+            />
+            <Choice
+              label="Error"
+              any="any error"
+              value={code}
+              values={values('code')}
+              onChange={choose('code')}
+            />
           </search>
           <section class="panel">
             <FailureTable failures={shown} onRedrive={setAsked} />
@@ -67,31 +82,9 @@ export function FailuresView() {
   )
 }
 
-function Choice(props: {
-  label: string
-  any: string
-  value: string
-  values: string[]
-  onChange: (value: string) => void
-}) {
-  const { label, any, value, values, onChange } = props
-  return (
-    <label>
-      {label}
-      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
-        <option value="">{any}</option>
-        {values.map((one) => (
-          <option key={one} value={one}>
-            {one}
-          </option>
-        ))}
-      </select>
-    </label>
-  )
-}
-
 function FailureTable(props: { failures: Failure[]; onRedrive: (failure: Failure) => void }) {
   const { failures, onRedrive } = props
+  const mayAct = useApp().may('jobs')
   const most = Math.max(1, ...failures.map(({ count }) => count))
   return (
     <Table
@@ -119,7 +112,7 @@ function FailureTable(props: { failures: Failure[]; onRedrive: (failure: Failure
             <td>{tenant}</td>
             <td class="num right">
               <a
-                href={linkToJobs({ tenant, lane, status: 'failed' })}
+                href={linkToJobs({ tenant, lane, status: 'failed', error: code })}
                 aria-label={`${countOf(count, 'failed job')}: ${what}`}
               >
                 {formatCount(count)}
@@ -137,14 +130,16 @@ function FailureTable(props: { failures: Failure[]; onRedrive: (failure: Failure
             <td class="right">
               <div class="buttons">
                 <ExportButton failure={failure} />
-                <button
-                  type="button"
-                  class="small"
-                  aria-label={`Redrive ${what}`}
-                  onClick={() => onRedrive(failure)}
-                >
-                  Redrive…
-                </button>
+                {mayAct ? (
+                  <button
+                    type="button"
+                    class="small"
+                    aria-label={`Redrive ${what}`}
+                    onClick={() => onRedrive(failure)}
+                  >
+                    Redrive…
+                  </button>
+                ) : null}
               </div>
             </td>
           </tr>
@@ -158,7 +153,6 @@ function nameFailure({ code, lane, tenant }: Failure): string {
   return `${code}, ${lane}, ${tenant}`
 }
 
-/** Fetched, not linked to, because a link would carry no key. */
 function ExportButton({ failure: { tenant, lane, code } }: { failure: Failure }) {
   const app = useApp()
   const [isBusy, setBusy] = useState(false)
@@ -166,13 +160,8 @@ function ExportButton({ failure: { tenant, lane, code } }: { failure: Failure })
     setBusy(true)
     try {
       const query = toQuery({ lane, error_code: code })
-      const { response } = await app.api.open(`/v1/failures/export${query}`, { tenant })
-      const url = URL.createObjectURL(await response.blob())
-      const link = document.createElement('a')
-      link.href = url
-      link.download = `failed-${tenant}-${code}.ndjson`.replace(/[^\w.-]+/g, '-')
-      link.click()
-      URL.revokeObjectURL(url)
+      const name = `failed-${tenant}-${code}.ndjson`.replace(/[^\w.-]+/g, '-')
+      await saveFile(app.api, `/v1/failures/export${query}`, tenant, name)
     } catch (error) {
       app.notify('bad', explain(error))
     }

@@ -130,6 +130,7 @@ function FlowActions({ flow, tenant, onChange }: { flow: Flow; tenant: string; o
     app.notify('good', questions[action].done)
     onChange()
   }
+  if (!app.may('jobs')) return null
   return (
     <div class="buttons">
       {isOpen ? (

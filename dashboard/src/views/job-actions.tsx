@@ -3,6 +3,7 @@ import { Dialog } from '../components/dialog.tsx'
 import { useApp } from '../state/app.ts'
 import { linkToJobs } from '../state/route.ts'
 import type { Job } from '../wire.ts'
+import { EditJobDialog } from './edit-job.tsx'
 
 type Action = 'cancel' | 'retry' | 'delete'
 
@@ -39,6 +40,7 @@ export function JobActions({
 }) {
   const app = useApp()
   const [asked, setAsked] = useState<Action | null>(null)
+  const [isEditing, setEditing] = useState(false)
   const isOpen = job.status === 'scheduled' || job.status === 'queued' || job.status === 'running'
   const path = `/v1/jobs/${encodeURIComponent(job.id)}`
 
@@ -50,6 +52,7 @@ export function JobActions({
     else onChange()
   }
 
+  if (!app.may('jobs')) return null
   return (
     <div class="buttons">
       {isOpen ? (
@@ -62,9 +65,15 @@ export function JobActions({
           Try again…
         </button>
       ) : null}
+      {isOpen ? null : (
+        <button type="button" onClick={() => setEditing(true)}>
+          Edit and send…
+        </button>
+      )}
       <button type="button" onClick={() => setAsked('delete')}>
         Forget…
       </button>
+      {isEditing ? <EditJobDialog job={job} tenant={tenant} onClose={() => setEditing(false)} /> : null}
       {asked === null ? null : (
         <Dialog
           title={questions[asked].title}

@@ -11,6 +11,7 @@ import { type JobWatch, watchJob } from '../state/job-watch.ts'
 import { linkToJobs, linkToLane } from '../state/route.ts'
 import type { Job, Lane, Usage } from '../wire.ts'
 import { Deliveries } from './deliveries.tsx'
+import { EditLinks } from './edit-job.tsx'
 import { JobActions } from './job-actions.tsx'
 import { JobMedia } from './job-media.tsx'
 import { JobTimeline } from './job-timeline.tsx'
@@ -55,6 +56,7 @@ export function JobView({ id, tenant }: { id: string; tenant: string | null }) {
         </p>
       )}
       <Why job={job} />
+      <EditLinks job={job} tenant={tenant} />
       <div class="columns">
         <div>
           <JobTimeline watch={watch} job={job} />

@@ -1,52 +1,52 @@
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { explain } from '../api.ts'
-import { StatusChip } from '../components/chip.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
-import { Table } from '../components/table.tsx'
-import { Time } from '../components/time.tsx'
-import { describeWait, formatCount, formatUsd, shortenId } from '../format.ts'
+import { FailureText } from '../components/failure.tsx'
+import { formatCount } from '../format.ts'
 import { useApp } from '../state/app.ts'
-import { chooseTenant } from '../state/choose-tenant.ts'
+import { isFiltered, type JobFilter, toJobQuery } from '../state/job-filter.ts'
 import { followNews } from '../state/news.ts'
-import { type JobFilter, linkToJob, linkToJobs, toQuery } from '../state/route.ts'
-import { type Job, jobStatuses, type List } from '../wire.ts'
-import { BulkActions } from './bulk-actions.tsx'
+import { linkToJob, linkToJobs } from '../state/route.ts'
+import type { List, OwnedJob } from '../wire.ts'
+import { JobFilters } from './job-filters.tsx'
+import { JobTable } from './job-table.tsx'
 
 const PAGE = 50
-/** The first page is read again when something happens to a job, and so often without, ms. */
-const READ_EVERY_MS = 10_000
+/** The first page is read again when something happens to a job, and so often without, ms. Those of all tenants have no such word. */
+const READ_EVERY_MS = { one: 10_000, all: 3_000 }
 
-/** The jobs of one tenant. */
+/** The jobs of all tenants, or of one. */
 export function JobsView({ filter }: { filter: JobFilter }) {
   const app = useApp()
-  const known = app.feed.overview.value?.tenants ?? []
-  const tenants = known.map(({ id }) => id)
-  const isKnown = known.length > 0
-  // Chosen once, or the list would change hands while somebody reads it.
-  const chosen = useMemo(() => chooseTenant(known, filter.status), [isKnown, filter.status])
-  const tenant = filter.tenant || chosen
-  const whole = { ...filter, tenant }
+  const tenants = (app.feed.overview.value?.tenants ?? []).map(({ id }) => id)
+  // Where there is one tenant alone, its list is followed.
+  const only = tenants.length === 1 ? tenants[0]! : ''
+  const whole = { ...filter, tenant: filter.tenant || only }
   return (
     <>
       <div class="page-head">
         <h1>Jobs</h1>
-        <p class="muted">Newest first.</p>
-        <OpenById tenant={tenant} />
+        <p class="muted">{filter.sort === '' ? 'Newest first.' : 'The newest, sorted within the page.'}</p>
+        <OpenById />
       </div>
-      <Filters filter={whole} tenants={tenants} />
-      {tenant === '' ? <Loading /> : <Pages key={JSON.stringify({ ...whole, after: '' })} filter={whole} />}
+      <JobFilters filter={whole} tenants={tenants} />
+      {tenants.length === 0 ? (
+        <Loading />
+      ) : (
+        <Pages key={JSON.stringify({ ...whole, after: '', sort: '' })} filter={whole} />
+      )}
     </>
   )
 }
 
-function OpenById({ tenant }: { tenant: string }) {
+function OpenById() {
   const [id, setId] = useState('')
   return (
     <form
       class="inline"
       onSubmit={(event) => {
         event.preventDefault()
-        if (id.trim() !== '') location.hash = linkToJob(id.trim(), tenant)
+        if (id.trim() !== '') location.hash = linkToJob(id.trim(), null)
       }}
     >
       <input
@@ -61,60 +61,13 @@ function OpenById({ tenant }: { tenant: string }) {
   )
 }
 
-function Filters({ filter, tenants }: { filter: JobFilter; tenants: string[] }) {
-  const lanes = useApp().feed.overview.value?.lanes.map(({ id }) => id) ?? []
-  const change = (changed: Partial<JobFilter>) => {
-    location.hash = linkToJobs({ ...filter, after: '', ...changed })
-  }
-  const choices: { name: keyof JobFilter; label: string; values: readonly string[]; any: string | null }[] = [
-    { name: 'tenant', label: 'Tenant', values: tenants, any: null },
-    { name: 'status', label: 'Status', values: jobStatuses, any: 'any status' },
-    { name: 'lane', label: 'Lane', values: lanes, any: 'any lane' },
-  ]
-  return (
-    <search class="filters" aria-label="Filter jobs">
-      {choices.map(({ name, label, values, any }) => {
-        const value = filter[name]
-        const options = value === '' || values.includes(value) ? values : [value, ...values]
-        return (
-          <label key={name}>
-            {label}
-            <select value={value} onChange={(event) => change({ [name]: event.currentTarget.value })}>
-              {any === null ? null : <option value="">{any}</option>}
-              {options.map((option) => (
-                <option key={option} value={option}>
-                  {option}
-                </option>
-              ))}
-            </select>
-          </label>
-        )
-      })}
-      <label>
-        Group
-        <input
-          type="search"
-          value={filter.group}
-          placeholder="any group"
-          onChange={(event) => change({ group: event.currentTarget.value.trim() })}
-        />
-      </label>
-      {filter.status || filter.lane || filter.group ? (
-        <a class="clear" href={linkToJobs({ tenant: filter.tenant })}>
-          Clear
-        </a>
-      ) : null}
-      <BulkActions filter={filter} />
-    </search>
-  )
-}
-
 function Pages({ filter }: { filter: JobFilter }) {
   const app = useApp()
-  const { tenant, after: before, ...query } = filter
-  /** The ids after which each page begins; the first has none. In the address, so that the way back leads to the same page. */
+  const { tenant, after: before, lane, group } = filter
+  const isOfAll = tenant === ''
+  /** The cursors after which each page begins; the first has none. In the address, so that the way back leads to the same page. */
   const starts = before === '' ? [] : before.split(',')
-  const [read, setRead] = useState<{ page: List<Job>; after: string | undefined } | null>(null)
+  const [read, setRead] = useState<{ page: List<OwnedJob>; after: string | undefined } | null>(null)
   const [failure, setFailure] = useState<string | null>(null)
   const after = starts.at(-1)
 
@@ -127,9 +80,9 @@ function Pages({ filter }: { filter: JobFilter }) {
     const readPage = async () => {
       clearTimeout(timer)
       try {
-        const path = `/v1/jobs${toQuery({ ...query, limit: String(PAGE), ...(after === undefined ? {} : { after }) })}`
+        const path = `/v1/jobs${isOfAll ? '/all' : ''}${toJobQuery(filter, { limit: PAGE, after })}`
         if (!document.hidden) {
-          setRead({ page: await app.api.json<List<Job>>(path, { tenant, signal }), after })
+          setRead({ page: await app.api.json<List<OwnedJob>>(path, { tenant, signal }), after })
           setFailure(null)
           // Older pages stand still.
           if (after !== undefined) return
@@ -138,18 +91,19 @@ function Pages({ filter }: { filter: JobFilter }) {
         if (signal.aborted) return
         setFailure(explain(error))
       }
-      if (!signal.aborted) timer = setTimeout(readNext, READ_EVERY_MS)
+      if (!signal.aborted) timer = setTimeout(readNext, READ_EVERY_MS[isOfAll ? 'all' : 'one'])
     }
     // One after the other, so that no answer comes behind a later one.
     const readNext = () => {
       turn = turn.then(() => (signal.aborted ? undefined : readPage()))
     }
     readNext()
-    const { group, lane } = query
     const about = { ...(group && { group }), ...(lane && { lane }) }
     const clocks = { now: Date.now, random: Math.random }
     const leave =
-      after === undefined ? followNews({ api: app.api, tenant, ...clocks }, about, readNext) : () => {}
+      after === undefined && !isOfAll
+        ? followNews({ api: app.api, tenant, ...clocks }, about, readNext)
+        : () => {}
     return () => {
       leaving.abort()
       leave()
@@ -157,7 +111,7 @@ function Pages({ filter }: { filter: JobFilter }) {
     }
   }, [after])
 
-  if (read === null) return failure === null ? <Loading /> : <Failure text={failure} />
+  if (read === null) return failure === null ? <Loading /> : <FailureText text={failure} />
   const { page } = read
   // Until another page is there, what is shown is the one before: a second press would skip one.
   const isTurning = read.after !== after
@@ -166,15 +120,12 @@ function Pages({ filter }: { filter: JobFilter }) {
   }
   return (
     <>
-      {failure === null ? null : <Failure text={failure} />}
+      <FailureText text={failure} />
       {page.data.length === 0 ? (
-        <NoJobs
-          isFiltered={Boolean(filter.status || filter.lane || filter.group)}
-          scanned={page.scanned ?? null}
-        />
+        <NoJobs isFiltered={isFiltered(filter)} isOfAll={isOfAll} scanned={page.scanned ?? null} />
       ) : (
         <section class="panel">
-          <JobTable jobs={page.data} tenant={tenant} />
+          <JobTable jobs={page.data} filter={filter} />
         </section>
       )}
       <div class="buttons pager">
@@ -197,82 +148,17 @@ function Pages({ filter }: { filter: JobFilter }) {
   )
 }
 
-function Failure({ text }: { text: string }) {
-  return (
-    <p class="failure" role="alert">
-      {text}
-    </p>
-  )
-}
-
-function NoJobs({ isFiltered, scanned }: { isFiltered: boolean; scanned: number | null }) {
+function NoJobs(props: { isFiltered: boolean; isOfAll: boolean; scanned: number | null }) {
+  const { isFiltered, isOfAll, scanned } = props
   if (scanned !== null)
     return <Empty title={`None of these ${formatCount(scanned)} jobs is like that; older ones may be.`} />
   if (isFiltered) return <Empty title="No job is like that." />
   return (
-    <Empty title="This tenant has no jobs.">
+    <Empty title={isOfAll ? 'There are no jobs.' : 'This tenant has no jobs.'}>
       <p>
         <code>POST /v1/jobs</code> makes one, and so does every call of an OpenAI SDK that is pointed here.
         Ended jobs are forgotten after <code>jobs.retain</code>.
       </p>
     </Empty>
   )
-}
-
-function JobTable({ jobs, tenant }: { jobs: Job[]; tenant: string }) {
-  return (
-    <Table
-      caption="Jobs"
-      head={[
-        { name: 'Job' },
-        { name: 'Status' },
-        { name: 'Lane' },
-        { name: 'Group' },
-        { name: 'What holds it, or ended it' },
-        { name: 'Calls', isNumber: true },
-        { name: 'Tokens', isNumber: true },
-        { name: 'Cost', isNumber: true },
-        { name: 'Created' },
-      ]}
-    >
-      {jobs.map((job) => (
-        <tr key={job.id}>
-          <th scope="row" title={job.id}>
-            <a class="mono" href={linkToJob(job.id, tenant)}>
-              {shortenId(job.id)}
-            </a>
-          </th>
-          <td>
-            <StatusChip status={job.status} />
-          </td>
-          <td class="clip" title={job.lane}>
-            {job.lane}
-          </td>
-          <td class="clip" title={job.group ?? undefined}>
-            {job.group ?? ''}
-          </td>
-          <td class="clip" title={job.error?.message}>
-            <Why job={job} />
-          </td>
-          <td class="num right">
-            {job.attempts} of {job.max_attempts}
-          </td>
-          <td class="num right">{formatCount(job.usage?.total_tokens ?? null)}</td>
-          <td class="num right">{formatUsd(job.cost_usd)}</td>
-          <td class="num">
-            <Time at={job.created_at} />
-          </td>
-        </tr>
-      ))}
-    </Table>
-  )
-}
-
-function Why({ job }: { job: Job }) {
-  if (job.error !== null) return <code>{job.error.code}</code>
-  if (job.waiting_for !== null) return <span class="muted">waits for {describeWait(job.waiting_for)}</span>
-  if (job.cache === 'hit' || job.cache === 'shared') {
-    return <span class="muted">{job.cache === 'hit' ? 'answered from the cache' : 'shares a call'}</span>
-  }
-  return null
 }

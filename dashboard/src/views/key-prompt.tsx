@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { useApp } from '../state/app.ts'
 
-/** Asks for an admin key, and says what was wrong with the one before. */
+/** Asks for a key, and says what was wrong with the one before. */
 export function KeyPrompt() {
   const app = useApp()
   const [text, setText] = useState('')
@@ -10,7 +10,7 @@ export function KeyPrompt() {
   const connection = app.feed.connection.value
   const isForbidden = connection.kind === 'refused' && connection.status === 403
   const refusal = isForbidden
-    ? 'This key is valid, but it is not an admin key.'
+    ? 'This key is valid, but it may read nothing here.'
     : app.key.value === null
       ? null
       : 'The server does not know this key.'
@@ -25,11 +25,12 @@ export function KeyPrompt() {
     >
       <h1>Which key?</h1>
       <p class="muted">
-        This server has tenants, so the page needs the key of one with <code>admin: true</code>. It stays in
-        this tab and is forgotten when the tab closes.
+        This server has tenants, so the page needs a key. That of an administrator shows everything, any other
+        one what its tenant has. It is kept in the tabs of this page alone, and is gone when the last of them
+        closes.
       </p>
       <label>
-        Admin key
+        Admin key, or the key of a tenant
         <input
           ref={input}
           type="password"

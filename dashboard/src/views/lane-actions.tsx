@@ -62,6 +62,7 @@ function PauseActions({ target }: { target: Target }) {
   const [isOpen, setOpen] = useState(false)
   const [asked, setAsked] = useState<'pause' | 'resume'>('pause')
   const close = () => setOpen(false)
+  if (!useApp().may('admin')) return null
   return (
     <>
       <button

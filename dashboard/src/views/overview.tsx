@@ -18,7 +18,10 @@ const SHOWN_CONCERNS = 12
 const SIDE_LINES = 5
 
 export function OverviewView() {
-  const overview = useApp().feed.overview.value
+  const { feed } = useApp()
+  const overview = feed.overview.value
+  // Lanes tell of other tenants.
+  const isOfAll = feed.caller.value?.reads_all === true
   if (overview === null) return <Loading />
   return (
     <>
@@ -28,7 +31,7 @@ export function OverviewView() {
         <div>
           <Attention overview={overview} />
         </div>
-        <LanesByImpact all={overview.lanes} />
+        {isOfAll ? <LanesByImpact all={overview.lanes} /> : null}
         <aside aria-label="In short">
           <TenantsBy overview={overview} />
           <Progress overview={overview} />

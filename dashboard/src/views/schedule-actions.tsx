@@ -34,11 +34,12 @@ export function ScheduleActions({ owned, onChanged }: { owned: Owned; onChanged:
       {label}
     </button>
   )
-  const isOurs = schedule.source === 'api'
+  const mayAct = useApp().may('jobs')
+  const isOurs = mayAct && schedule.source === 'api'
   return (
     <>
       {isOurs ? (schedule.paused ? button('resume', 'Resume') : button('pause', 'Pause')) : null}
-      {button('run', 'Run now')}
+      {mayAct ? button('run', 'Run now') : null}
       {isOurs ? button('edit', 'Edit') : null}
       {button('history', 'History')}
       {asked === 'pause' || asked === 'resume' ? (

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks'
+import { Loading } from '../components/empty.tsx'
 import { Icon } from '../components/icon.tsx'
 import { formatCount } from '../format.ts'
 import { type App, type Theme, useApp } from '../state/app.ts'
@@ -8,10 +9,11 @@ import type { Overview } from '../wire.ts'
 import { BudgetsView } from './budgets.tsx'
 import { Banner, Connection } from './connection.tsx'
 import { FailuresView } from './failures.tsx'
+import { FilesView } from './files.tsx'
+import { FindJob } from './find-job.tsx'
 import { FlowView } from './flow.tsx'
 import { FlowsView } from './flows.tsx'
 import { GroupsView } from './groups.tsx'
-import { JobView } from './job.tsx'
 import { JobsView } from './jobs.tsx'
 import { KeyPrompt } from './key-prompt.tsx'
 import { LaneView } from './lane.tsx'
@@ -21,15 +23,17 @@ import { SchedulesView } from './schedules.tsx'
 import { TenantsView } from './tenants.tsx'
 import { UsageView } from './usage.tsx'
 
-const views = [
+/** `isOfAll`: for who sees all tenants. */
+const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true }[] = [
   { href: '#/', name: 'Overview', of: ['overview', 'lane'] },
-  { href: '#/tenants', name: 'Tenants', of: ['tenants'] },
-  { href: '#/budgets', name: 'Budgets', of: ['budgets'] },
+  { href: '#/tenants', name: 'Tenants', of: ['tenants'], isOfAll: true },
+  { href: '#/budgets', name: 'Budgets', of: ['budgets'], isOfAll: true },
   { href: '#/groups', name: 'Groups', of: ['groups'] },
   { href: '#/jobs', name: 'Jobs', of: ['jobs', 'job'] },
   { href: '#/flows', name: 'Flows', of: ['flows', 'flow'] },
   { href: '#/schedules', name: 'Schedules', of: ['schedules'] },
-  { href: '#/provider-batches', name: 'Provider batches', of: ['provider-batches'] },
+  { href: '#/provider-batches', name: 'Provider batches', of: ['provider-batches'], isOfAll: true },
+  { href: '#/files', name: 'Files', of: ['files'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
   { href: '#/usage', name: 'Usage', of: ['usage'] },
 ]
@@ -42,10 +46,11 @@ export function Shell() {
   const isFirst = useRef(true)
   const place = JSON.stringify('filter' in route ? route.view : route)
   const title = nameRoute(route)
-  // A key that may not see the whole installation sees its own usage.
-  const isLocked = app.asksForKey.value || (isForbidden(app) && route.view !== 'usage')
+  const isLocked = app.asksForKey.value || isForbidden(app)
   // A user whose key no longer holds sees none of the earlier data.
-  const overview = isLocked || isForbidden(app) ? null : app.feed.overview.value
+  const overview = isLocked ? null : app.feed.overview.value
+  const caller = app.feed.caller.value
+  const shown = views.filter(({ isOfAll }) => !isOfAll || caller === null || caller.reads_all)
   const concerns = overview === null ? 0 : findConcerns(overview).length
 
   // Another place is what moves the focus.
@@ -73,7 +78,7 @@ export function Shell() {
           Sluice
         </a>
         <nav aria-label="Views">
-          {views.map(({ href, name, of }) => (
+          {shown.map(({ href, name, of }) => (
             <a key={name} href={href} aria-current={of.includes(route.view) ? 'page' : undefined}>
               {name}
               {name === 'Failures' ? <FailedCount overview={overview} /> : null}
@@ -92,7 +97,7 @@ export function Shell() {
       </header>
       <Banner />
       <main ref={main} tabIndex={-1} aria-label={title}>
-        {isLocked ? <KeyPrompt /> : <View route={route} />}
+        {isLocked ? <KeyPrompt /> : caller === null ? <Loading /> : <View route={route} />}
       </main>
       <Notices />
       <div class="unseen" aria-live="polite">
@@ -122,7 +127,7 @@ function View({ route }: { route: Route }) {
     case 'jobs':
       return <JobsView filter={route.filter} />
     case 'job':
-      return <JobView key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
+      return <FindJob key={`${route.tenant} ${route.id}`} id={route.id} tenant={route.tenant} />
     case 'flows':
       return <FlowsView />
     case 'flow':
@@ -133,8 +138,10 @@ function View({ route }: { route: Route }) {
       return <ProviderBatchesView />
     case 'usage':
       return <UsageView filter={route.filter} />
+    case 'files':
+      return <FilesView filter={route.filter} />
     case 'failures':
-      return <FailuresView />
+      return <FailuresView filter={route.filter} />
     default:
       return (
         <>

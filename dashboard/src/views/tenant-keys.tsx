@@ -46,9 +46,11 @@ export function TenantKeys() {
     <section class="panel" aria-labelledby="keys-title">
       <div class="panel-head">
         <h2 id="keys-title">Tenants and keys of the API</h2>
-        <button type="button" class="small" onClick={() => setAsked({ kind: 'new tenant' })}>
-          New tenant
-        </button>
+        {app.may('admin') ? (
+          <button type="button" class="small" onClick={() => setAsked({ kind: 'new tenant' })}>
+            New tenant
+          </button>
+        ) : null}
       </div>
       {failure === null ? null : (
         <p role="alert" class="failure">
@@ -89,18 +91,21 @@ export function TenantKeys() {
 }
 
 function KeyTable({ listed, onAsk }: { listed: Listed[]; onAsk: (asked: Asked) => void }) {
-  const head = ['Tenant', 'Key', 'Scopes', 'Models', 'Expires', 'Actions'].map((name) => ({ name }))
+  const mayAct = useApp().may('admin')
+  const head = ['Tenant', 'Key', 'Scopes', 'Models', 'Expires', 'Actions'].map((name) => ({
+    name,
+    isHidden: name === 'Actions',
+  }))
   return (
     <Table caption="Keys of the API" head={head}>
       {listed.flatMap(({ tenant: { name, models }, keys }) => [
         <tr key={name}>
           <th scope="row">{name}</th>
-          <td colSpan={2} class="muted">
-            {keys.length === 0 ? 'no key' : null}
-          </td>
+          <td class="muted">{keys.length === 0 ? 'no key' : null}</td>
+          <td />
           <td>{models?.join(', ') ?? 'all'}</td>
           <td />
-          <td>
+          <td hidden={!mayAct}>
             <button
               type="button"
               class="small"
@@ -128,7 +133,7 @@ function KeyTable({ listed, onAsk }: { listed: Listed[]; onAsk: (asked: Asked) =
             <td>{key.scopes.join(', ')}</td>
             <td>{key.models?.join(', ') ?? 'all'}</td>
             <td>{key.expires_at ?? 'never'}</td>
-            <td>
+            <td hidden={!mayAct}>
               <button
                 type="button"
                 class="small"

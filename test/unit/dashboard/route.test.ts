@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { noFilter } from '../../../dashboard/src/state/job-filter.ts'
 import { linkToJob, linkToJobs, linkToLane, parseRoute } from '../../../dashboard/src/state/route.ts'
 
 test('every link leads back to what it was made of, whatever ids hold', () => {
@@ -10,7 +11,14 @@ test('every link leads back to what it was made of, whatever ids hold', () => {
       (id, tenant) => {
         expect(parseRoute(linkToLane(id))).toEqual({ view: 'lane', id })
         expect(parseRoute(linkToJob(id, tenant || null))).toEqual({ view: 'job', id, tenant: tenant || null })
-        const filter = { tenant, status: 'failed', lane: id, group: '', after: 'job_1,job_2' }
+        const filter = {
+          ...noFilter,
+          tenant,
+          status: 'failed',
+          lane: id,
+          metadata: `${id}=1`,
+          after: '1:job_1,2:job_2',
+        }
         expect(parseRoute(linkToJobs(filter))).toEqual({ view: 'jobs', filter })
       },
     ),

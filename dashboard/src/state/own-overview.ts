@@ -1,0 +1,55 @@
+import type { OpenAnswer } from '../../../client/http.ts'
+import type { Api } from '../api.ts'
+import type { Caller, Failure, Group, List, Overview } from '../wire.ts'
+
+/** It is read again so often, ms. */
+const READ_EVERY_MS = 3_000
+/** Groups shown. */
+const GROUPS = 20
+
+/**
+ * The overview of one tenant, for a key that sees no other: its figures, groups and failures, as a stream of snapshots like that of
+ * `GET /v1/overview/events`. It has no lanes, for those tell of other tenants.
+ */
+export function openOwnOverview(api: Api, caller: Caller, signal: AbortSignal): OpenAnswer {
+  let first: Caller | null = caller
+  const take = async (): Promise<Overview> => {
+    const [{ figures }, groups, failures] = await Promise.all([
+      first ?? api.json<Caller>('/v1/caller', { signal }),
+      api.json<List<Omit<Group, 'tenant' | 'estimated_finish_at'>>>(`/v1/groups?limit=${GROUPS}`, { signal }),
+      api.json<List<Omit<Failure, 'tenant'>>>('/v1/failures', { signal }),
+    ])
+    const { tenant } = caller
+    return {
+      at: new Date().toISOString(),
+      lanes: [],
+      tenants: figures === null ? [] : [figures],
+      tenant_count: 1,
+      groups: groups.data.map((group) => ({ ...group, tenant, estimated_finish_at: null })),
+      batches: [],
+      failures: failures.data.map((failure) => ({ ...failure, tenant })),
+      unpriced: [],
+    }
+  }
+  return {
+    response: new Response(),
+    async read() {
+      if (first === null) await rest(READ_EVERY_MS, signal)
+      const overview = await take()
+      first = null
+      return new TextEncoder().encode(`event: overview\ndata: ${JSON.stringify(overview)}\n\n`)
+    },
+    close() {},
+  }
+}
+
+/** Rejects when the signal aborts. */
+function rest(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    })
+  })
+}

@@ -1,0 +1,191 @@
+import { useState } from 'preact/hooks'
+import { explain } from '../api.ts'
+import { Choice } from '../components/choice.tsx'
+import { Dialog } from '../components/dialog.tsx'
+import { Empty, Loading } from '../components/empty.tsx'
+import { FailureText } from '../components/failure.tsx'
+import { Table } from '../components/table.tsx'
+import { Time } from '../components/time.tsx'
+import { countOf, formatBytes, nothing, shortenId } from '../format.ts'
+import { saveFile } from '../save-file.ts'
+import { useApp } from '../state/app.ts'
+import { toQuery } from '../state/query.ts'
+import type { FileFilter } from '../state/route.ts'
+import { type Owned, useOwned } from '../state/use-owned.ts'
+import type { StoredFile } from '../wire.ts'
+
+/** They are read again so often, ms. */
+const READ_EVERY_MS = 10_000
+/** Of each tenant, and of all; the API lists more. */
+const MOST = 200
+
+/** The latest files of all tenants: what was uploaded, what batches and jobs wrote. */
+export function FilesView({ filter }: { filter: FileFilter }) {
+  const { feed } = useApp()
+  const { tenant, purpose } = filter
+  const [asked, setAsked] = useState<Owned<StoredFile> | null>(null)
+  const query = toQuery({ limit: String(MOST), purpose })
+  const { found, failure, reload } = useOwned<StoredFile>(`/v1/files${query}`, tenant, READ_EVERY_MS)
+  const tenants = (feed.overview.value?.tenants ?? []).map(({ id }) => id)
+  const choose = (name: keyof FileFilter) => (value: string) => {
+    location.hash = `#/files${toQuery({ ...filter, [name]: value })}`
+  }
+  const shown = found?.toSorted((one, other) => other.entry.created_at - one.entry.created_at).slice(0, MOST)
+  return (
+    <>
+      <div class="page-head">
+        <h1>Files</h1>
+        <p class="muted">
+          {shown === undefined
+            ? 'Newest first.'
+            : `${countOf(shown.length, 'file')}, ${formatBytes(shown.reduce((sum, { entry }) => sum + entry.bytes, 0))}, newest first.`}
+        </p>
+      </div>
+      <search class="filters" aria-label="Filter files">
+        {tenants.length > 1 ? (
+          <Choice
+            label="Tenant"
+            any="all tenants"
+            value={tenant}
+            values={tenants}
+            onChange={choose('tenant')}
+          />
+        ) : null}
+        <Choice
+          label="Purpose"
+          any="any purpose"
+          value={purpose}
+          values={['batch', 'batch_output', 'job_output', 'user_data', 'vision']}
+          onChange={choose('purpose')}
+        />
+      </search>
+      <FailureText text={failure} />
+      {shown === undefined ? (
+        failure === null ? (
+          <Loading />
+        ) : null
+      ) : shown.length === 0 ? (
+        <Empty title="There are no files.">
+          <p>
+            <code>POST /v1/files</code> uploads one. Results of batches, pictures and sound are files, too.
+          </p>
+        </Empty>
+      ) : (
+        <FileTable files={shown} onDelete={setAsked} />
+      )}
+      {asked === null ? null : (
+        <DeleteDialog owned={asked} onClose={() => setAsked(null)} onDeleted={reload} />
+      )}
+    </>
+  )
+}
+
+function FileTable(props: { files: Owned<StoredFile>[]; onDelete: (file: Owned<StoredFile>) => void }) {
+  const { files, onDelete } = props
+  const mayAct = useApp().may('jobs')
+  return (
+    <section class="panel">
+      <Table
+        caption="Files"
+        head={[
+          { name: 'File' },
+          { name: 'Name' },
+          { name: 'Tenant' },
+          { name: 'Purpose' },
+          { name: 'Size', isNumber: true },
+          { name: 'Created' },
+          { name: 'Expires' },
+          { name: 'Actions', isHidden: true },
+        ]}
+      >
+        {files.map((owned) => {
+          const { tenant, entry: file } = owned
+          return (
+            <tr key={file.id}>
+              <th scope="row" class="mono" title={file.id}>
+                {shortenId(file.id)}
+              </th>
+              <td class="clip" title={file.filename}>
+                {file.filename}
+              </td>
+              <td>{tenant}</td>
+              <td>{file.purpose}</td>
+              <td class="num right">{formatBytes(file.bytes)}</td>
+              <td class="num">
+                <Time at={file.created_at * 1_000} />
+              </td>
+              <td class="num">
+                {file.expires_at === undefined ? nothing : <Time at={file.expires_at * 1_000} />}
+              </td>
+              <td class="right">
+                <div class="buttons">
+                  <SaveButton owned={owned} />
+                  {mayAct ? (
+                    <button
+                      type="button"
+                      class="small"
+                      aria-label={`Delete ${file.filename}`}
+                      onClick={() => onDelete(owned)}
+                    >
+                      Delete…
+                    </button>
+                  ) : null}
+                </div>
+              </td>
+            </tr>
+          )
+        })}
+      </Table>
+    </section>
+  )
+}
+
+function SaveButton({ owned: { tenant, entry: file } }: { owned: Owned<StoredFile> }) {
+  const app = useApp()
+  const [isBusy, setBusy] = useState(false)
+  const save = async () => {
+    setBusy(true)
+    try {
+      await saveFile(app.api, `/v1/files/${file.id}/content`, tenant, file.filename)
+    } catch (error) {
+      app.notify('bad', explain(error))
+    }
+    setBusy(false)
+  }
+  return (
+    <button
+      type="button"
+      class="small"
+      disabled={isBusy}
+      aria-label={`Download ${file.filename}`}
+      onClick={save}
+    >
+      Download
+    </button>
+  )
+}
+
+function DeleteDialog(props: { owned: Owned<StoredFile>; onClose: () => void; onDeleted: () => void }) {
+  const { owned, onClose, onDeleted } = props
+  const app = useApp()
+  const { tenant, entry: file } = owned
+  const remove = async () => {
+    await app.api.json(`/v1/files/${file.id}`, { method: 'DELETE', tenant })
+    app.notify('good', 'The file is deleted.')
+    onDeleted()
+  }
+  return (
+    <Dialog
+      title={`Delete ${file.filename}?`}
+      action="Delete"
+      tone="bad"
+      onConfirm={remove}
+      onClose={onClose}
+    >
+      <p>
+        Its {formatBytes(file.bytes)} are gone for good. Jobs and batches of <b>{tenant}</b> that still need
+        it fail.
+      </p>
+    </Dialog>
+  )
+}
