@@ -115,7 +115,7 @@ test('an administrator searches and sorts the jobs of all tenants, and every sea
 
 /** What changes something; a search, a page turned or a file saved does not. */
 const acting =
-  /^(pause|resume|cancel|redrive|try again|edit|forget…|send again|new (tenant|key)|delete|revoke|run now|go on|send)/i
+  /^(set a|pause|resume|cancel|redrive|try again|edit|forget…|send again|new (tenant|key)|delete|revoke|run now|go on|send)/i
 
 async function findActing(page: Page): Promise<string[]> {
   const names = await page
@@ -139,6 +139,7 @@ test('who only looks sees what an administrator sees, without a button that chan
     '#/': 'openai/small',
     '#/lanes/openai%2Fsmall': 'Breaker',
     '#/tenants': 'acme',
+    '#/budgets': 'There are no budgets.',
     '#/groups': 'nightly',
     '#/jobs': waiting.id.slice(-6),
     '#/jobs?status=failed': failed.id.slice(-6),

@@ -614,7 +614,6 @@ test('usage is shown by day, tenant and model over a chosen range, and to a tena
   const text = JSON.stringify({ ...place, history, providers, tenants })
   await saveUsage(history.url, place.redis.prefix!)
   const service = await openTestService(loadConfig({ path: 'sluice.yaml', text, env: {} }))
-  const axe = await readFile(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
   const page = await openPage(browser, service.url, { tolerated: /status of 40[13]/, bypassCSP: true })
   await page.goto(`${service.url}/dashboard/#/usage?from=2026-11-01&to=2026-11-30`)
   await page.getByLabel('Admin key').fill(keys.ops)
@@ -644,7 +643,7 @@ test('usage is shown by day, tenant and model over a chosen range, and to a tena
   await region('By fair key').getByText('user-1').waitFor()
   expect(page.url()).toContain('tenant=acme')
   expect(await region('By tenant').count()).toBe(0)
-  await page.evaluate(axe)
+  await addAxe(page)
   for (const [colorScheme, width] of [
     ['light', 1440],
     ['dark', 390],
@@ -665,7 +664,7 @@ test('usage is shown by day, tenant and model over a chosen range, and to a tena
   await page.goto(`${service.url}/dashboard/#/`)
   await page.getByLabel('Admin key').fill(keys.acme)
   await page.keyboard.press('Enter')
-  await page.getByRole('link', { name: 'its own usage' }).click()
+  await page.getByRole('link', { name: 'Usage' }).click()
   await page.goto(`${service.url}/dashboard/#/usage?from=2026-11-01&to=2026-11-30`)
   await region('By model').getByText('sim/chat').waitFor()
   expect(await page.locator('.stats').textContent()).toContain('Cost$2.00')

@@ -4,6 +4,7 @@ import { Bar } from '../components/gauge.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
 import { formatCount, formatShare, formatUsd, toWords } from '../format.ts'
+import { useApp } from '../state/app.ts'
 import { linkToFlow, linkToJobs } from '../state/route.ts'
 import { useRead } from '../state/use-read.ts'
 import type { Budget, List } from '../wire.ts'
@@ -27,6 +28,7 @@ type Asked = { kind: 'set'; budget: Budget | null } | { kind: 'delete'; budget: 
 
 /** Budgets of tenants, keys, fair keys, groups and flows: what is spent and reserved of each. */
 export function BudgetsView() {
+  const { may } = useApp()
   const [owner, setOwner] = useState<Owner>('')
   const [changes, setChanges] = useState(0)
   const [asked, setAsked] = useState<Asked | null>(null)
@@ -58,9 +60,11 @@ export function BudgetsView() {
             ))}
           </select>
         </label>
-        <button type="button" class="small" onClick={() => setAsked({ kind: 'set', budget: null })}>
-          Set a group’s budget
-        </button>
+        {may('jobs') ? (
+          <button type="button" class="small" onClick={() => setAsked({ kind: 'set', budget: null })}>
+            Set a group’s budget
+          </button>
+        ) : null}
       </div>
       {failure === null ? null : (
         <p role="alert" class="failure">
@@ -123,6 +127,7 @@ function Row({ budget, onAsk }: { budget: Budget; onAsk: (asked: Asked) => void 
   const share = usedShare(budget)
   const held = reserved > 0 ? ` + ${formatUsd(reserved)} reserved` : ''
   const what = nameOf(budget)
+  const mayAct = useApp().may('jobs')
   return (
     <tr>
       <th scope="row">
@@ -144,7 +149,7 @@ function Row({ budget, onAsk }: { budget: Budget; onAsk: (asked: Asked) => void 
       <td>{per === 'total' ? 'in all' : `a ${per}${zone === 'UTC' ? '' : `, ${zone}`}`}</td>
       <td class="num">{end === null ? 'never' : <Time at={end} />}</td>
       <td class="right">
-        {owner === 'group' ? (
+        {owner === 'group' && mayAct ? (
           <>
             <button
               type="button"
