@@ -1,13 +1,19 @@
 import { join } from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { expect, onTestFinished } from 'vitest'
-import { ensureDashboard } from '../../scripts/dashboard.mjs'
 import { findBrowser } from '../../scripts/find-browser.ts'
 
 const root = join(import.meta.dirname, '../..')
 
+/** Plain JavaScript, which has no types. */
+type Builder = {
+  ensureDashboard(options: { root: string; node: string; log: (line: string) => void }): Promise<void>
+}
+
 /** Builds the dashboard unless it stands as its sources are: another file of tests may be looking at it. */
 export async function buildDashboard(): Promise<void> {
+  const builder = new URL('../../scripts/dashboard.mjs', import.meta.url).href
+  const { ensureDashboard } = (await import(builder)) as Builder
   const said: string[] = []
   await ensureDashboard({ root, node: process.execPath, log: (line) => said.push(line) })
   const failure = said.find((line) => line.includes('could not be built'))

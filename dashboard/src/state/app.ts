@@ -5,7 +5,7 @@ import { type Api, createApi } from '../api.ts'
 import { findConcerns } from './attention.ts'
 import { createFeed, type Feed } from './feed.ts'
 import { parseRoute, type Route } from './route.ts'
-import { createSharedKey } from './shared-key.ts'
+import { type Channel, createSharedKey } from './shared-key.ts'
 import { createStored } from './stored.ts'
 
 export type Theme = 'auto' | 'light' | 'dark'
@@ -70,7 +70,7 @@ export function createApp(window: Window & typeof globalThis): App {
   }
   const sharedKey = createSharedKey({
     stored: createStored(() => window.sessionStorage, 'sluice-key'),
-    channel: 'BroadcastChannel' in window ? new window.BroadcastChannel(`sluice-key ${base}`) : null,
+    channel: openChannel(window, `sluice-key ${base}`),
     onChange: () => begin(),
   })
   const { key } = sharedKey
@@ -133,6 +133,17 @@ export function createApp(window: Window & typeof globalThis): App {
     },
     dismiss(id) {
       notices.value = notices.value.filter((notice) => notice.id !== id)
+    },
+  }
+}
+
+function openChannel(window: Window & typeof globalThis, name: string): Channel | null {
+  if (!('BroadcastChannel' in window)) return null
+  const channel = new window.BroadcastChannel(name)
+  return {
+    post: (message) => channel.postMessage(message),
+    listen: (hear) => {
+      channel.onmessage = ({ data }) => hear(data)
     },
   }
 }

@@ -2,9 +2,10 @@ import { type Signal, signal } from '@preact/signals'
 
 type Message = { kind: 'ask' } | { kind: 'have'; key: string } | { kind: 'forget' }
 
-/** What this needs of a `BroadcastChannel`. */
-type Channel = Pick<BroadcastChannel, 'postMessage'> & {
-  onmessage: ((event: MessageEvent<Message>) => void) | null
+/** The other tabs of the page. */
+export type Channel = {
+  post(message: Message): void
+  listen(hear: (message: Message) => void): void
 }
 
 export type SharedKey = {
@@ -29,10 +30,10 @@ export function createSharedKey(deps: {
   const { stored: key, channel, onChange } = deps
   /** True after *Forget key*, until one is entered by hand. */
   const isForgotten = signal(false)
-  const tell = (message: Message) => channel?.postMessage(message)
+  const tell = (message: Message) => channel?.post(message)
 
   if (channel !== null) {
-    channel.onmessage = ({ data }) => {
+    channel.listen((data) => {
       if (data.kind === 'ask') {
         if (key.peek() !== null) tell({ kind: 'have', key: key.peek()! })
       } else if (data.kind === 'forget') {
@@ -44,7 +45,7 @@ export function createSharedKey(deps: {
         key.value = data.key
         onChange()
       }
-    }
+    })
     if (key.peek() === null) tell({ kind: 'ask' })
   }
 

@@ -1,22 +1,23 @@
 import { signal } from '@preact/signals'
 import { expect, test } from 'vitest'
-import { createSharedKey } from '../../../dashboard/src/state/shared-key.ts'
-
-type Deps = Parameters<typeof createSharedKey>[0]
-type Channel = NonNullable<Deps['channel']>
+import { type Channel, createSharedKey } from '../../../dashboard/src/state/shared-key.ts'
 
 /** Tabs that hear one another at once, each with what it had before it was loaded. */
 function openTabs() {
-  const channels: Channel[] = []
+  type Message = Parameters<Parameters<Channel['listen']>[0]>[0]
+  const tabs: ((message: Message) => void)[] = []
   return (had: string | null = null) => {
     const changes: (string | null)[] = []
+    let own: ((message: Message) => void) | null = null
     const channel: Channel = {
-      onmessage: null,
-      postMessage(data) {
-        for (const other of channels) if (other !== channel) other.onmessage?.({ data } as MessageEvent)
+      post(message) {
+        for (const other of tabs) if (other !== own) other(message)
+      },
+      listen(hear) {
+        own = hear
+        tabs.push(hear)
       },
     }
-    channels.push(channel)
     const stored = signal(had)
     const tab = createSharedKey({ stored, channel, onChange: () => changes.push(stored.value) })
     return { ...tab, changes }
