@@ -57,7 +57,7 @@ export function checkPairs(text: string): string | null {
 }
 
 /** True where more is asked than actions on many jobs know of. */
-export function isNarrowed({ error, metadata, from, to }: JobFilter): boolean {
+function isNarrowed({ error, metadata, from, to }: JobFilter): boolean {
   return [error, metadata, from, to].some((value) => value !== '')
 }
 

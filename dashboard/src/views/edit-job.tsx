@@ -7,7 +7,7 @@ import { linkToJob } from '../state/route.ts'
 import type { Job, List } from '../wire.ts'
 
 /** The pair of the metadata of a new job that names the one whose request it has, edited. */
-export const EDITED_FROM = 'edited_from'
+const EDITED_FROM = 'edited_from'
 
 /** Asks for the request as it is to be sent anew, as another job. */
 export function EditJobDialog(props: { job: Job; tenant: string | null; onClose: () => void }) {
