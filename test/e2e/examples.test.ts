@@ -11,6 +11,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startBreakingProxy } from '../helpers/breaking-proxy.ts'
 import { startProcess } from '../helpers/processes.ts'
+import { findPython, joinPaths, PYTHON_CLIENT } from '../helpers/python.ts'
 import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -364,3 +365,18 @@ async function findFreePort(): Promise<number> {
   await once(probe, 'close')
   return port
 }
+
+const python = findPython()
+describe.skipIf('missing' in python)(
+  `the Python client${'missing' in python ? ` (${python.missing})` : ''}`,
+  () => {
+    test('its own tests pass', { timeout: 120_000 }, async () => {
+      if ('missing' in python) return
+      const path = joinPaths(PYTHON_CLIENT, python.path)
+      const args = ['-B', '-m', 'unittest', 'discover', '-v', '-s', join(PYTHON_CLIENT, 'tests')]
+      const { stderr, code } = await run('env', `PYTHONPATH=${path}`, python.command, ...args)
+      expect(code, stderr).toBe(0)
+      expect(stderr).toMatch(/^Ran \d\d tests in .*\n\nOK$/m)
+    })
+  },
+)
