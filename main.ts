@@ -13,6 +13,7 @@ import { createLiveConfig, watchConfig } from './config/watch.ts'
 import { describeError, shownWhole } from './lib/describe-error.ts'
 import { nameRedis } from './lib/redis-fault.ts'
 import { createLog, reportCrashes } from './services/log.ts'
+import { warnOfUnpriced } from './services/unpriced-log.ts'
 import type { Service } from './services.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'))
@@ -228,13 +229,7 @@ function createUnpricedWarning(log: Logger): (config: Config) => void {
   return (config) => {
     const found = findUnpriced(config).filter(({ lane }) => !named.has(lane))
     for (const { lane } of found) named.add(lane)
-    if (found.length > 0) {
-      const lanes = found.map(({ lane }) => lane)
-      log.warn(
-        { lanes, budgets: found[0]!.budgets },
-        'these lanes have no price: their costs are not known, and no budget counts them',
-      )
-    }
+    warnOfUnpriced(log, found)
   }
 }
 

@@ -47,6 +47,7 @@ import { createSubmission } from './services/submission.ts'
 import { keepGroupsMoved, keepTenants, wakeDelivery } from './services/tenants.ts'
 import { openStateRequests, openTokenCounter } from './services/token-counter.ts'
 import { openTraces } from './services/tracing.ts'
+import { logUnpricedCalls } from './services/unpriced-log.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookDelivery } from './webhooks/deliverer.ts'
 import { createWebhookSender } from './webhooks/send.ts'
@@ -167,6 +168,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
 
   traces.listen(store.emitter)
   noteCalls(deps, store)
+  logUnpricedCalls(store.emitter, { config: () => config.current(), log })
   const work = createWork({
     redis: store.redis,
     scripts: store.scripts,

@@ -1,26 +1,35 @@
 /**
- * 200 jobs with one prefix of 50,000 tokens, sent at once, with and without `prompt_cache: warm`: what both pay for their input, and what all would pay that leave before the
- * first token of any. The simulator
- * bills prompt caches as providers do. `npm run bench:prefix`
+ * 200 jobs with one prefix of 50,000 tokens that start at one time, with and without `prompt_cache: warm`: what both really pay for their input. The
+ * simulator bills prompt caches as providers do, and runs in a process of its own. `npm run bench:prefix`
  */
-import { writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openService } from './service.ts'
+import { fileURLToPath } from 'node:url'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
+import type { BilledCall } from '../simulator/state.ts'
+import { type Child, startChild } from './child.ts'
 
 const JOBS = 200
 const PREFIX_TOKENS = 50_000
 const FIRST_TOKEN_MS = 1800
-/** All are there before the first starts, ms. */
-const DELAY_MS = 6000
+/** From the begin of the upload to the start of all jobs, ms. All have to be there by then, or some would start later than the others. */
+const UPLOAD_MS = 20_000
 /** Of the bill without warming. */
 const MOST_SHARE = 0.15
 const PRICE = { input: 1, cached_input: 0.1, output: 0 }
+const READY = /(?:"url":"([^"]+)",)?"msg":"ready"/
+const SIMULATOR_READY = /simulator: (\S+)/
+const main = fileURLToPath(new URL('../main.ts', import.meta.url))
 
 type Bill = {
   warm: boolean
   input_usd: number
   input_tokens: number
   cached_input_tokens: number
+  /** From the first call to the last at the provider. What comes after the first token of the first one finds the cache, warmed or not. */
+  departures_seconds: number
+  /** From the start of the jobs to the last answer. */
   seconds: number
 }
 type JobAnswer = {
@@ -30,45 +39,62 @@ type JobAnswer = {
 }
 
 async function run(warm: boolean): Promise<Bill> {
-  const service = await openService({
-    name: 'prefix',
-    upstreams: { sim: { latencyMs: FIRST_TOKEN_MS } },
-    configure: ({ sim }) => {
-      const limits = { max_concurrency: 2 * JOBS }
-      const models = { m: { price: PRICE, prompt_cache: warm ? 'warm' : 'off' } }
-      return { providers: { sim: { kind: 'openai', base_url: sim, api_key: 'any', limits, models } } }
-    },
-  })
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-prefix-'))
+  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })]
+  const start = async (name: string, args: string[], ready: RegExp): Promise<Child> => {
+    const child = await startChild({
+      name,
+      args: ['--import', new URL('./serve-health.ts', import.meta.url).href, main, ...args],
+      env: { NODE_ENV: 'production' },
+      ready,
+      profile: null,
+    })
+    closers.push(() => child.close())
+    return child
+  }
   try {
-    return await pay(service.url, warm)
+    const redis = await startEmbeddedRedis({ directory: join(folder, 'redis') })
+    closers.push(() => redis.close())
+    const latency = String(FIRST_TOKEN_MS)
+    const simulator = await start(
+      'simulator',
+      ['simulator', '--port', '0', '--latency', latency],
+      SIMULATOR_READY,
+    )
+    const upstream = simulator.match[1]!
+    const config = join(folder, 'sluice.yaml')
+    const model = { price: PRICE, prompt_cache: warm ? 'warm' : 'off' }
+    const limits = { max_concurrency: 2 * JOBS }
+    const provider = { kind: 'openai', base_url: upstream, api_key: 'any', limits }
+    const providers = { sim: { ...provider, models: { m: model } } }
+    await writeFile(config, JSON.stringify({ server: { port: 0 }, redis: { url: redis.url }, providers }))
+    const sluice = await start('sluice', ['all', '--config', config], READY)
+    return { warm, ...(await pay(sluice.match[1]!, upstream)) }
   } finally {
-    await service.close()
+    for (const close of closers.reverse()) await close()
   }
 }
 
-async function pay(url: string, warm: boolean): Promise<Bill> {
+async function pay(url: string, upstream: string): Promise<Omit<Bill, 'warm'>> {
   const system = 'word '.repeat((4 * PREFIX_TOKENS) / 5)
+  // An instant, and not a delay: that would begin with each job's own creation, and spread the starts over the time of the upload.
+  const startAt = Date.now() + UPLOAD_MS
   const lines = Array.from({ length: JOBS }, (_, index) => {
     const messages = [
       { role: 'system', content: system },
       { role: 'user', content: `Question ${index}` },
     ]
-    return JSON.stringify({
-      type: 'chat',
-      delay_ms: DELAY_MS,
-      body: { model: 'sim/m', stream: true, messages },
-    })
+    const body = { model: 'sim/m', stream: true, messages }
+    return JSON.stringify({ type: 'chat', run_at: new Date(startAt).toISOString(), body })
   })
-  const since = performance.now()
   const bulk = await fetch(`${url}/v1/jobs/bulk`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-ndjson' },
     body: lines.join('\n'),
   })
   const answers = (await bulk.text()).trim().split('\n')
-  const ids = answers.map(
-    (line) => (JSON.parse(line) as { job?: { id: string }; id?: string }).job?.id ?? JSON.parse(line).id,
-  )
+  if (Date.now() > startAt) throw new Error(`the upload took longer than ${UPLOAD_MS} ms`)
+  const ids = answers.map((line) => (JSON.parse(line) as { id: string }).id)
   const jobs = await Promise.all(
     ids.map(async (id): Promise<JobAnswer> => {
       for (;;) {
@@ -79,25 +105,27 @@ async function pay(url: string, warm: boolean): Promise<Bill> {
       }
     }),
   )
+  const seconds = (Date.now() - startAt) / 1000
+  const told = await fetch(new URL('/_sim/calls', upstream))
+  const { calls } = (await told.json()) as { calls: BilledCall[] }
+  const times = calls.map(({ at }) => at)
   const sum = (read: (job: JobAnswer) => number) => jobs.reduce((total, job) => total + read(job), 0)
   return {
-    warm,
-    input_usd: sum((job) => job.cost_usd),
+    input_usd: Number(sum((job) => job.cost_usd).toFixed(6)),
     input_tokens: sum((job) => job.usage.input_tokens),
     cached_input_tokens: sum((job) => job.usage.cached_input_tokens ?? 0),
-    seconds: Math.round(performance.now() - since) / 1000,
+    departures_seconds: Math.round(Math.max(...times) - Math.min(...times)) / 1000,
+    seconds: Math.round(seconds * 1000) / 1000,
   }
 }
 
 const cold = await run(false)
 const warmed = await run(true)
-// How many calls of the cold run leave before the first token depends on the machine. All of them, at once, pay this:
-const atOnceUsd = (cold.input_tokens * PRICE.input) / 1e6
-const share = warmed.input_usd / atOnceUsd
+const share = warmed.input_usd / cold.input_usd
 const result = {
   jobs: JOBS,
   prefix_tokens: PREFIX_TOKENS,
-  at_once_usd: atOnceUsd,
+  first_token_seconds: FIRST_TOKEN_MS / 1000,
   cold,
   warmed,
   share,

@@ -13,9 +13,16 @@ export function formatDuration(exact: number): string {
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`
 }
 
-/** Cents, and for less than a dollar as far as there is something to see. */
-export function formatUsd(usd: number): string {
+/** Cents, and for less than a dollar as far as there is something to see. Null is not known. */
+export function formatUsd(usd: number | null): string {
+  if (usd === null) return '-'
   if (usd === 0 || usd >= 1)
     return `$${usd.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`
   return `$${usd.toLocaleString('en-US', { maximumSignificantDigits: 3 })}`
+}
+
+/** `$1.20`, or `$1.20, 3 unpriced` where calls have no price. */
+export function formatCostSum(cost: { cost_usd: number | null; unpriced_calls: number }): string {
+  const known = formatUsd(cost.cost_usd)
+  return cost.unpriced_calls > 0 ? `${known}, ${formatNumber(cost.unpriced_calls)} unpriced` : known
 }

@@ -1,5 +1,5 @@
 import { ExitCode } from './exit.ts'
-import { formatNumber, formatUsd } from './format.ts'
+import { formatCostSum, formatNumber } from './format.ts'
 import { renderTable } from './table.ts'
 import { askEach, connectSeen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
@@ -10,7 +10,8 @@ type Group = {
   group: string
   total: number
   counts: Record<'scheduled' | 'queued' | 'running' | 'completed' | 'failed' | 'cancelled', number>
-  cost_usd: number
+  cost_usd: number | null
+  unpriced_calls: number
   estimated_finish_at: string | null
   updated_at: string
 }
@@ -35,14 +36,14 @@ export async function runGroups(terminal: Terminal, options: GroupsOptions): Pro
     return ExitCode.ok
   }
   const isOfMany = seen.length > 1
-  const rows = groups.map(({ tenant, group: { group, total, counts, cost_usd, estimated_finish_at } }) => [
+  const rows = groups.map(({ tenant, group: { group, total, counts, estimated_finish_at, ...cost } }) => [
     ...(isOfMany ? [tenant ?? ''] : []),
     group,
     formatNumber(total),
     formatNumber(counts.scheduled + counts.queued + counts.running),
     formatNumber(counts.completed),
     counts.failed > 0 ? terminal.style('red', formatNumber(counts.failed)) : '0',
-    formatUsd(cost_usd),
+    formatCostSum(cost),
     estimated_finish_at?.slice(0, 19) ?? '-',
   ])
   const head = ['GROUP', 'JOBS', 'OPEN', 'DONE', 'FAILED', 'USD', 'READY']

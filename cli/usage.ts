@@ -1,5 +1,5 @@
 import { ExitCode } from './exit.ts'
-import { formatNumber, formatUsd } from './format.ts'
+import { formatCostSum, formatNumber, formatUsd } from './format.ts'
 import { renderTable } from './table.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
@@ -18,7 +18,8 @@ type Usage = Record<string, string | number | null> & {
   calls: number
   input_tokens: number
   output_tokens: number
-  cost_usd: number
+  cost_usd: number | null
+  unpriced_calls: number
 }
 
 type Page = {
@@ -78,7 +79,7 @@ function renderUsage(names: readonly string[], entries: readonly Usage[]): strin
   const rows = entries.map((entry) => [
     ...names.map((name) => String(entry[name] ?? '-')),
     ...[entry.jobs, entry.failed, entry.calls, entry.input_tokens, entry.output_tokens].map(formatNumber),
-    formatUsd(entry.cost_usd),
+    formatCostSum(entry),
     formatUsd(SAVED.reduce((sum, name) => sum + Number(entry[name] ?? 0), 0)),
   ])
   return renderTable(

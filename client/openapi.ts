@@ -1068,8 +1068,10 @@ export type Flow = {
   error: JobError | null
   /** Of all its jobs. */
   usage: Usage
-  /** USD, of all calls made for it. */
-  cost_usd: number
+  /** USD, of the calls whose models have a price. Null: none of them has one. */
+  cost_usd: number | null
+  /** Calls whose models have no price; what they cost is not known. */
+  unpriced_calls: number
   budget_usd: number | null
   budgets: ({
     usd: number
@@ -1175,8 +1177,10 @@ export type FlowSummary = {
   error: JobError | null
   /** Of all its jobs. */
   usage: Usage
-  /** USD, of all calls made for it. */
-  cost_usd: number
+  /** USD, of the calls whose models have a price. Null: none of them has one. */
+  cost_usd: number | null
+  /** Calls whose models have no price; what they cost is not known. */
+  unpriced_calls: number
   budget_usd: number | null
   budgets: ({
     usd: number
@@ -1219,7 +1223,10 @@ export type Group = {
     failed: number
     cancelled: number
   }
-  cost_usd: number
+  /** USD, of the calls whose models have a price. Null: none of them has one. */
+  cost_usd: number | null
+  /** Calls whose models have no price; what they cost is not known. */
+  unpriced_calls: number
   estimated_finish_at: string | null
   /** Those that were set for it, and how they stand. */
   budgets: Budget[]

@@ -1,4 +1,4 @@
-import { listLanes } from './lanes.ts'
+import { listLanes, resolveLane } from './lanes.ts'
 import type { Config } from './schema.ts'
 
 /** A lane whose costs are not known, and the tenants whose budgets do not see its calls. */
@@ -6,12 +6,25 @@ export type UnpricedLane = { lane: string; budgets: string[] }
 
 /** The lanes that the configuration names and that neither it nor the catalogue has a price for. */
 export function findUnpriced(config: Config): UnpricedLane[] {
-  const budgets = Object.entries(config.tenants)
+  const budgets = tenantsWithBudgets(config)
+  return listLanes(config)
+    .filter(({ price }) => price === null)
+    .map(({ id }) => ({ lane: id, budgets }))
+}
+
+/** Of these lanes those that the configuration does not name, as models `"*"` have them, and that have no price. */
+export function findUnpricedUnnamed(config: Config, lanes: readonly string[]): UnpricedLane[] {
+  const named = new Set(listLanes(config).map(({ id }) => id))
+  const found = lanes.filter((id) => !named.has(id) && resolveLane(config, id)?.price === null)
+  if (found.length === 0) return []
+  const budgets = tenantsWithBudgets(config)
+  return found.map((lane) => ({ lane, budgets }))
+}
+
+function tenantsWithBudgets(config: Config): string[] {
+  return Object.entries(config.tenants)
     .filter(([, { limits, per_fair_key: each }]) =>
       [limits, each].some((some) => some?.budget_usd_per_day !== undefined || some?.budgets?.length),
     )
     .map(([name]) => name)
-  return listLanes(config)
-    .filter(({ price }) => price === null)
-    .map(({ id }) => ({ lane: id, budgets }))
 }

@@ -24,6 +24,8 @@ export type FlowRecord = {
   budgetNano: number | null
   budgets: Budget[]
   costNano: number
+  /** Calls whose lanes have no price. */
+  unpricedCalls: number
   usage: FlowUsage
   counts: StepCounts
   stepCount: number
@@ -56,6 +58,7 @@ export const SUMMARY_FIELDS = [
     'budget_nano',
     'budgets',
     'cost_nano',
+    'unpriced_calls',
   ],
   ...['usage', 'counts', 'step_count', 'group', 'metadata', 'retries', 'deleted', 'error'],
 ]
@@ -90,6 +93,7 @@ export function toFlowRecord(id: string, fields: ReadonlyMap<string, Buffer>): F
     budgetNano: number('budget_nano'),
     budgets: json<Budget[]>('budgets', []),
     costNano: number('cost_nano') ?? 0,
+    unpricedCalls: number('unpriced_calls') ?? 0,
     usage: json('usage', noUsage),
     counts: json('counts', { total: stepCount, completed: 0, failed: 0, skipped: 0 }),
     stepCount,

@@ -1,4 +1,5 @@
 import type { Budget } from '../config/budget-windows.ts'
+import { showCostSum } from '../lib/cost-sum.ts'
 import type { FlowError, FlowStatus, FlowUsage } from './flow.ts'
 import type { FlowRecord, StepCounts } from './record.ts'
 
@@ -11,7 +12,9 @@ export type FlowSummary = {
   step_counts: StepCounts
   error: FlowError | null
   usage: FlowUsage
-  cost_usd: number
+  /** USD, of the calls whose lanes have a price; null: of no call it is known. */
+  cost_usd: number | null
+  unpriced_calls: number
   budget_usd: number | null
   budgets: Budget[]
   deadline: string | null
@@ -31,7 +34,7 @@ export function showSummary(record: FlowRecord, openError: (stored: string) => F
     step_counts: record.counts,
     error: record.error === null ? null : openError(record.error),
     usage: record.usage,
-    cost_usd: record.costNano / 1e9,
+    ...showCostSum(record.costNano, record.unpricedCalls),
     budget_usd: record.budgetNano === null ? null : record.budgetNano / 1e9,
     budgets: record.budgets,
     deadline: showTime(record.deadline),

@@ -27,8 +27,7 @@ const DAY_CHARACTERS = 'YYYY-MM-DD'.length
 export function toContribution(
   record: Readonly<Record<string, string>>,
   fairKey: FairKey | null,
-  calls: number,
-  costNano: number,
+  { calls, unpricedCalls, costNano }: { calls: number; unpricedCalls: number; costNano: number },
   priceUsage: PriceUsage,
 ): UsageContribution {
   const usage: StoredUsage = record.usage === undefined ? {} : (JSON.parse(record.usage) as StoredUsage)
@@ -40,6 +39,7 @@ export function toContribution(
   sums.jobs = 1
   sums.failed = record.status === 'failed' ? 1 : 0
   sums.calls = calls
+  sums.unpriced_calls = unpricedCalls
   sums.cost_nano = costNano
   if (isFree) {
     const worth = record.status === 'completed' ? (priceUsage(lane, tier, usage) ?? 0) : 0

@@ -3,12 +3,13 @@ import { type GroupEntry, type GroupSummary, JobStatus } from '../jobs/job.ts'
 import type { Jobs } from '../jobs/jobs.ts'
 import { groupKey } from '../jobs/keys.ts'
 import { isoTime } from '../jobs/record.ts'
+import { showCostSum } from '../lib/cost-sum.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { isHistoryUnavailable } from './errors.ts'
 import type { Finder } from './find.ts'
 import type { StoredJobs } from './stored-jobs.ts'
 
-type Figures = Pick<GroupSummary, 'total' | 'counts' | 'cost_usd'>
+type Figures = Pick<GroupSummary, 'total' | 'counts' | 'cost_usd' | 'unpriced_calls'>
 
 /**
  * Groups whose jobs are in Redis, in the history, or in both: jobs/lua/history-mark.lua says how each is counted once. While the
@@ -64,7 +65,8 @@ export function createGroupsOfBoth(deps: {
     return {
       total: Object.values(counts).reduce((sum, count) => sum + count, 0),
       counts,
-      cost_usd: nano / 1e9,
+      // Kept by Redis alone, for as long as it has the group.
+      ...showCostSum(nano, Number(fields.unpriced_calls ?? 0)),
     }
   }
 

@@ -67,6 +67,7 @@ export function createMover(deps: {
     }
     const resultKey = resultKeyOf(id, record)
     const calls = Object.keys(attempts).filter((name) => !name.endsWith(':end')).length
+    const unpricedCalls = Object.values(attempts).filter((text) => text.includes('"is_unpriced":true')).length
     const { schedule = null } = texts.metadata === undefined ? {} : JSON.parse(texts.metadata)
     return {
       id,
@@ -81,8 +82,7 @@ export function createMover(deps: {
       usage: toContribution(
         texts,
         fairKeyOf(root, id, texts.fair_key),
-        calls,
-        costOf(texts),
+        { calls, unpricedCalls, costNano: costOf(texts) },
         deps.priceUsage,
       ),
     }

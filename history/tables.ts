@@ -50,6 +50,7 @@ export const USAGE_SUMS = [
   'output_tokens',
   'reasoning_tokens',
   'cost_nano',
+  'unpriced_calls',
   'saved_cache_nano',
   'saved_sharing_nano',
   'saved_tiers_nano',

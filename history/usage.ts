@@ -47,7 +47,10 @@ export type UsageReader = {
 /** Sums of what was asked for: those of the names by which they are, null where a job has none. Money is USD. */
 export type UsageEntry = Partial<Record<UsageName, string | null>> &
   Omit<UsageSums, MoneySum> &
-  Record<InUsd<MoneySum>, number>
+  Omit<Record<InUsd<MoneySum>, number>, 'cost_usd'> & {
+    /** Of the calls whose lanes have a price; null: none of them has one. */
+    cost_usd: number | null
+  }
 
 /** `rest`: the sums of all that `top` left out, and how many these are; null where it was not asked for, or left out none. */
 export type UsageAnswer = { entries: UsageEntry[]; rest: (UsageEntry & { entries: number }) | null }
@@ -101,7 +104,7 @@ export async function readUsage(
     if (entry) addTo(entry, row)
     else entries.set(key, addTo({ ...names, ...none() } as unknown as UsageEntry, row))
   }
-  const sorted = [...entries.values()]
+  const sorted = [...entries.values()].map(withKnownCost)
   if (top !== null) return { entries: sorted, rest: toRest(rows) }
   return { entries: sorted.sort((a, b) => compare(a, b, by)), rest: null }
 }
@@ -131,7 +134,7 @@ function toRest(rows: readonly SumRow[]): UsageAnswer['rest'] {
       return [name, Number(first[`all_${name}`]) - shown]
     }),
   ) as UsageSums
-  return { entries, ...addTo(none() as unknown as UsageEntry, left) }
+  return { entries, ...withKnownCost(addTo(none() as unknown as UsageEntry, left)) }
 }
 
 function none(): Record<string, number> {
@@ -151,6 +154,10 @@ function addTo(entry: UsageEntry, row: Record<keyof UsageSums, unknown>): UsageE
     sums[shown] = shown === name ? sums[shown]! + more : (Math.round(sums[shown]! * 1e9) + more) / 1e9
   }
   return entry
+}
+
+function withKnownCost(entry: UsageEntry): UsageEntry {
+  return entry.cost_usd === 0 && entry.unpriced_calls > 0 ? { ...entry, cost_usd: null } : entry
 }
 
 function compare(a: UsageEntry, b: UsageEntry, by: readonly UsageName[]): number {

@@ -31,6 +31,8 @@ export type AttemptEnd = {
   usage_is_estimate?: true
   /** Absent: not known, or none. */
   cost_usd?: number
+  /** The call costs something, and its lane has no price. */
+  is_unpriced?: true
   cost_is_estimate?: true
   ambiguous?: boolean
 }

@@ -1,3 +1,4 @@
+import { showCostSum } from '../lib/cost-sum.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import { type GroupEntry, type GroupPlace, type GroupSummary, JobStatus } from './job.ts'
 import type { Page } from './jobs.ts'
@@ -83,5 +84,6 @@ function toFigures(
   ) as Record<JobStatus, number>
   // Releases before counted in dollars.
   const nano = Number(fields.cost_nano ?? 0) + Math.round(Number(fields.cost_usd ?? 0) * 1e9)
-  return { total: Number(fields.total ?? 0), counts, cost_usd: nano / 1e9 }
+  const unpriced = Number(fields.unpriced_calls ?? 0)
+  return { total: Number(fields.total ?? 0), counts, ...showCostSum(nano, unpriced) }
 }

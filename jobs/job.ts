@@ -171,7 +171,9 @@ export type GroupSummary = {
   group: string
   total: number
   counts: Record<JobStatus, number>
-  cost_usd: number
+  /** Of the calls whose lanes have a price; null: of no call it is known. */
+  cost_usd: number | null
+  unpriced_calls: number
   estimated_finish_at: string | null
 }
 

@@ -21,7 +21,10 @@ export type CutCall = {
   streams: boolean
 }
 
-type CutCost = Pick<AttemptEnd, 'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_is_estimate'>
+type CutCost = Pick<
+  AttemptEnd,
+  'usage' | 'usage_is_estimate' | 'cost_usd' | 'cost_is_estimate' | 'is_unpriced'
+>
 
 /**
  * The cost of a call without a result for each of its jobs. A call that was not sent, or was refused before any of its answer
@@ -50,7 +53,9 @@ export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: 
     return {
       usage: used,
       usage_is_estimate: true,
-      ...(known === null ? {} : { cost_usd: Math.max(known, reserved), cost_is_estimate: true }),
+      ...(known === null
+        ? { is_unpriced: true as const }
+        : { cost_usd: Math.max(known, reserved), cost_is_estimate: true }),
     }
   })
 }

@@ -81,7 +81,13 @@ function toCompletion(lane: Lane, jobResult: JobResult, end: AttemptEnd | null):
   const estimated = isEstimate ? ({ usage_is_estimate: true, cost_is_estimate: true } as const) : {}
   return {
     claimed: claimedJob.claimed,
-    end: end && { ...end, ...tells, usage, ...(costUsd === null ? {} : { cost_usd: costUsd }), ...estimated },
+    end: end && {
+      ...end,
+      ...tells,
+      usage,
+      ...(costUsd === null ? { is_unpriced: true as const } : { cost_usd: costUsd }),
+      ...estimated,
+    },
     result,
     usage,
     costUsd,

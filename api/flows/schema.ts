@@ -5,7 +5,7 @@ import { FlowStatus, flowWebhookEvents, StepStatus } from '../../flows/flow.ts'
 import { groupSchema, metadataSchema, timeSchema } from '../jobs/create-schema.ts'
 import { jobErrorSchema, jobSchema, usageSchema } from '../jobs/schema.ts'
 import { shownBudgets } from '../schemas/budgets.ts'
-import { listSchema } from '../schemas/common.ts'
+import { costSumSchema, listSchema } from '../schemas/common.ts'
 
 /** Longest wait for a signal, ms. */
 const MOST_TIMEOUT_MS = 366 * 24 * 60 * 60 * 1000
@@ -119,7 +119,7 @@ const flowSummarySchema = z
     step_counts: counts,
     error: jobErrorSchema.nullable(),
     usage: usageSchema.describe('Of all its jobs.'),
-    cost_usd: z.number().describe('USD, of all calls made for it.'),
+    ...costSumSchema,
     budget_usd: z.number().nullable(),
     budgets: shownBudgets,
     deadline: time.nullable(),

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { flowWebhookEvents } from '../../flows/flow.ts'
 import { budgetEvents } from '../../jobs/budget-events.ts'
 import { JobStatus, JobType, Priority, Tier } from '../../jobs/job.ts'
-import { listSchema, statusCountsSchema } from '../schemas/common.ts'
+import { costSumSchema, listSchema, statusCountsSchema } from '../schemas/common.ts'
 import { webhookEventSchema } from './create-schema.ts'
 
 const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
@@ -221,7 +221,7 @@ export const groupSummarySchema = z.object({
   group: z.string(),
   total: z.number(),
   counts: statusCountsSchema,
-  cost_usd: z.number(),
+  ...costSumSchema,
   estimated_finish_at: time.nullable(),
 })
 

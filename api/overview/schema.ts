@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { BatchStatus } from '../../batches/batch.ts'
 import { laneSchema } from '../lanes/schema.ts'
-import { statusCountsSchema } from '../schemas/common.ts'
+import { costSumSchema, statusCountsSchema } from '../schemas/common.ts'
 
 const time = z.iso.datetime()
 const counts = statusCountsSchema
@@ -54,7 +54,7 @@ export const overviewSchema = z
           group: z.string(),
           total: z.number(),
           counts,
-          cost_usd: z.number(),
+          ...costSumSchema,
           estimated_finish_at: time.nullable(),
           updated_at: time,
         }),

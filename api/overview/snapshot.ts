@@ -3,7 +3,7 @@ import { type Batch, isOver } from '../../batches/batch.ts'
 import type { Batches } from '../../batches/store.ts'
 import type { Config } from '../../config/schema.ts'
 import { tenantNames } from '../../config/tenants.ts'
-import { findUnpriced, type UnpricedLane } from '../../config/unpriced.ts'
+import { findUnpriced, findUnpricedUnnamed, type UnpricedLane } from '../../config/unpriced.ts'
 import { isHistoryUnavailable } from '../../history/errors.ts'
 import type { HistoryStateReader } from '../../history/state.ts'
 import type { FailedGroup } from '../../jobs/failed.ts'
@@ -28,7 +28,8 @@ type GroupView = {
   group: string
   total: number
   counts: TenantView['counts']
-  cost_usd: number
+  cost_usd: number | null
+  unpriced_calls: number
   estimated_finish_at: string | null
   updated_at: string
 }
@@ -235,7 +236,13 @@ export function createSnapshots(deps: SnapshotDeps): () => Promise<Overview> {
       groups,
       batches,
       failures,
-      unpriced: findUnpriced(config()),
+      unpriced: [
+        ...findUnpriced(config()),
+        ...findUnpricedUnnamed(
+          config(),
+          lanes.map(({ id }) => id),
+        ),
+      ],
     }
   }
 }

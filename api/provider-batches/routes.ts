@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { resolveLane } from '../../config/lanes.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 import { providerBatchSchema, showProviderBatch } from './schema.ts'
@@ -22,7 +23,11 @@ export function registerProviderBatchRoutes(app: Api, { deps }: RouteContext): v
     },
     async ({ query }) => {
       const batches = await deps.providerBatches.recent(query.limit + 1)
-      return toList(batches.slice(0, query.limit).map(showProviderBatch), batches.length > query.limit)
+      const shown = batches.slice(0, query.limit).map((batch) => {
+        const hasPrice = batch.costUsd > 0 || resolveLane(deps.config(), batch.lane)?.price !== null
+        return showProviderBatch(batch, hasPrice)
+      })
+      return toList(shown, batches.length > query.limit)
     },
   )
 }

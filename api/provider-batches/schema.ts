@@ -30,7 +30,7 @@ export const providerBatchSchema = z
       ),
     tokens: count.describe('Input tokens, estimated.'),
     bytes: count,
-    cost_usd: count,
+    cost_usd: count.nullable().describe('Null: its lane has no price.'),
     saved_usd: count.describe('Against the price of calls.'),
     created_at: z.string(),
     submitted_at: time,
@@ -40,7 +40,11 @@ export const providerBatchSchema = z
   })
   .meta({ id: 'ProviderBatch' })
 
-export function showProviderBatch(batch: ProviderBatch): z.output<typeof providerBatchSchema> {
+/** @param hasPrice whether its lane has one */
+export function showProviderBatch(
+  batch: ProviderBatch,
+  hasPrice: boolean,
+): z.output<typeof providerBatchSchema> {
   const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
   const { id, lane, type, state, outcome, providerId, lines, counts, tokens, bytes, error } = batch
   return {
@@ -48,7 +52,7 @@ export function showProviderBatch(batch: ProviderBatch): z.output<typeof provide
     source: batch.source,
     provider_id: providerId,
     lines: { total: lines, ...counts },
-    ...{ tokens, bytes, cost_usd: batch.costUsd, saved_usd: batch.savedUsd },
+    ...{ tokens, bytes, cost_usd: hasPrice ? batch.costUsd : null, saved_usd: batch.savedUsd },
     created_at: new Date(batch.createdAt).toISOString(),
     submitted_at: iso(batch.submittedAt),
     ended_at: iso(batch.endedAt),

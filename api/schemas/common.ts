@@ -58,6 +58,15 @@ export function pageQuery(kind: keyof typeof idPatterns) {
   }
 }
 
+/** What calls cost together. */
+export const costSumSchema = {
+  cost_usd: z
+    .number()
+    .nullable()
+    .describe('USD, of the calls whose models have a price. Null: none of them has one.'),
+  unpriced_calls: z.number().describe('Calls whose models have no price; what they cost is not known.'),
+}
+
 /** A number for each status a job may have. */
 export const statusCountsSchema = z.object(
   Object.fromEntries(Object.values(JobStatus).map((status) => [status, z.number()])) as Record<

@@ -95,7 +95,7 @@ function sumsOf(entries: readonly UsageEntry[]): string[] {
   return names.filter((name) =>
     entry === undefined
       ? !['object', ...USAGE_NAMES].includes(name)
-      : typeof (entry as Record<string, unknown>)[name] === 'number',
+      : name === 'cost_usd' || typeof (entry as Record<string, unknown>)[name] === 'number',
   )
 }
 

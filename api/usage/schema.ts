@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { USAGE_NAMES } from '../../history/usage.ts'
-import { listSchema } from '../schemas/common.ts'
+import { costSumSchema, listSchema } from '../schemas/common.ts'
 
 const DAY = /^\d{4}-\d{2}-\d{2}$/
 const expectedDay = 'expected a day such as 2026-12-01, or an RFC 3339 time'
@@ -62,7 +62,7 @@ export const usageEntrySchema = z
     cache_write_tokens: tokens,
     output_tokens: tokens,
     reasoning_tokens: tokens,
-    cost_usd: z.number(),
+    ...costSumSchema,
     saved_cache_usd: z.number().describe('What kept answers would have cost.'),
     saved_sharing_usd: z.number().describe('What answers to equal jobs under way would have cost.'),
     saved_tiers_usd: z.number().describe('What slower tiers cost less than the standard one.'),

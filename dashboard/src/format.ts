@@ -46,6 +46,12 @@ export function formatUsd(amount: number | null): string {
   return `$${amount.toFixed(digits)}`
 }
 
+/** What calls cost together; calls without a price are named. */
+export function formatCostSum(cost: { cost_usd: number | null; unpriced_calls: number }): string {
+  const known = formatUsd(cost.cost_usd)
+  return cost.unpriced_calls > 0 ? `${known}, ${countOf(cost.unpriced_calls, 'call')} unpriced` : known
+}
+
 /** `640 ms`, `1.2 s`, `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`. */
 export function formatDuration(ms: number | null): string {
   if (ms === null || !Number.isFinite(ms)) return nothing

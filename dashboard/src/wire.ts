@@ -113,7 +113,9 @@ export type Group = {
   group: string
   total: number
   counts: Counts
-  cost_usd: number
+  /** Null: no call has a price. */
+  cost_usd: number | null
+  unpriced_calls: number
   estimated_finish_at: string | null
   updated_at: string
 }
@@ -355,7 +357,7 @@ export type ProviderBatch = {
   outcome: 'completed' | 'failed' | 'expired' | 'cancelled' | 'refused' | 'lost' | 'empty' | null
   provider_id: string | null
   lines: { total: number; completed: number; failed: number; left: number; dropped: number }
-  cost_usd: number
+  cost_usd: number | null
   saved_usd: number
   submitted_at: string | null
   ended_at: string | null
@@ -419,7 +421,8 @@ export type FlowSummary = {
   status: FlowStatus
   step_counts: { total: number; completed: number; failed: number; skipped: number }
   error: FlowFailure | null
-  cost_usd: number
+  cost_usd: number | null
+  unpriced_calls: number
   created_at: string
   finished_at: string | null
 }

@@ -446,12 +446,16 @@ local function booked_key(id) return root .. ':booked:' .. redis.sha1hex(id) end
 
 local function cost_of(ending) return to_nano(string.match(ending or '', '"cost_usd":([%d.eE+-]+)')) end
 
--- Books the cost of a call whose end was `known` before (false: not at all). Returns the difference from what was booked
--- for it.
-local function book(job, id, call, nano, known)
+-- Books the cost of a call whose end was `known` before (false: not at all), and is `ending` now. Returns the difference from what was
+-- booked for it. A call that costs nobody knows what is counted in the group and the flow of its job.
+local function book(job, id, call, nano, known, ending)
   local before = 0
   if job and not job.deleted then
     before = cost_of(known)
+    if not known and ending and string.find(ending, '"is_unpriced":true', 1, true) then
+      if job.group then redis.call('HINCRBY', group_key(job.group), 'unpriced_calls', 1) end
+      add_to_flow(job, 'unpriced_calls', 1)
+    end
   else
     local v = redis.call('HMGET', booked_key(id), call, 'accounts')
     before = tonumber(v[1] or 0)

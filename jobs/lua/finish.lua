@@ -50,7 +50,7 @@ local function store(a)
     end
   end
   -- Without a call there is no cost.
-  local cost = a[6] == '' and 0 or book(job, id, call, to_nano(a[10]), known)
+  local cost = a[6] == '' and 0 or book(job, id, call, to_nano(a[10]), known, a[6])
 
   local ended = not job or is_terminal(job.status)
   -- The leader was cancelled or deleted meanwhile, and its call runs for its followers only.

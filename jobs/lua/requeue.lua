@@ -12,7 +12,7 @@ local id, call = ARGV[1], tonumber(ARGV[2])
 local job = load(id, true)
 local known = false
 if job and not job.deleted then known = end_attempt(id, call, ARGV[7]) end
-local cost = book(job, id, call, to_nano(ARGV[9]), known)
+local cost = book(job, id, call, to_nano(ARGV[9]), known, ARGV[7])
 if not job then return { 0, '' } end
 if not job.deleted and job.status ~= 'completed' then add_cost(job, cost, ARGV[10] == '1') end
 if job.carrying and is_terminal(job.status) then

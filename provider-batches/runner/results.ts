@@ -124,10 +124,11 @@ async function bookEnded(
   const answer = await lines.read({ type, model: lane.model, body }, result.status, result.body)
   if (answer.ok) {
     const { usage } = answer
-    const costUsd = usage === null || lane.price === null ? 0 : priceUsage(lane.price, usage, 'batch')
-    const end: AttemptEnd = { outcome: 'completed', latency_ms: 0, status: 200, usage, cost_usd: costUsd }
+    const costUsd = usage === null ? 0 : lane.price === null ? null : priceUsage(lane.price, usage, 'batch')
+    const cost = costUsd === null ? { is_unpriced: true as const } : { cost_usd: costUsd }
+    const end: AttemptEnd = { outcome: 'completed', latency_ms: 0, status: 200, usage, ...cost }
     await deps.work.restore(deps.work.encode([{ claimed, end, result: answer.body, usage, costUsd }]))
-    return settleLines(deps, run, [{ index: line.index, as: 'dropped', costUsd }])
+    return settleLines(deps, run, [{ index: line.index, as: 'dropped', costUsd: costUsd ?? 0 }])
   }
   return sendLineOn(deps, run, line, null, answer.code)
 }

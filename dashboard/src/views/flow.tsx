@@ -5,7 +5,7 @@ import { Loading } from '../components/empty.tsx'
 import { Json } from '../components/json.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { formatUsd, nothing } from '../format.ts'
+import { formatCostSum, nothing } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { watchFlow } from '../state/flow-watch.ts'
 import { linkToJob } from '../state/route.ts'
@@ -40,7 +40,7 @@ export function FlowView({ id, tenant }: { id: string; tenant: string }) {
         <FlowActions flow={flow} tenant={tenant} onChange={watch.refresh} />
       </div>
       <p class="muted mono">
-        {flow.id} · {formatUsd(flow.cost_usd)}
+        {flow.id} · {formatCostSum(flow)}
       </p>
       {connection.kind === 'lost' || connection.kind === 'refused' ? (
         <p role="status" class="failure">

@@ -4,7 +4,7 @@ import { Chip } from '../components/chip.tsx'
 import { Empty, Loading } from '../components/empty.tsx'
 import { Table } from '../components/table.tsx'
 import { Time } from '../components/time.tsx'
-import { formatUsd, nothing } from '../format.ts'
+import { formatCostSum, nothing } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { linkToFlow } from '../state/route.ts'
 import type { FlowStatus, FlowSummary, List } from '../wire.ts'
@@ -128,7 +128,7 @@ function Flows({ found }: { found: Owned[] }) {
               <td class="num">
                 <Time at={flow.finished_at} />
               </td>
-              <td class="num right">{formatUsd(flow.cost_usd)}</td>
+              <td class="num right">{formatCostSum(flow)}</td>
               <td>{flow.error?.code ?? nothing}</td>
             </tr>
           )

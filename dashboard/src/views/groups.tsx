@@ -3,7 +3,7 @@ import { Empty, Loading } from '../components/empty.tsx'
 import { Parts } from '../components/gauge.tsx'
 import { Table } from '../components/table.tsx'
 import { Expected, Time } from '../components/time.tsx'
-import { formatCount, formatUsd, nothing, shortenId, toWords } from '../format.ts'
+import { formatCostSum, formatCount, nothing, shortenId, toWords } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import type { Tone } from '../state/lane-health.ts'
 import { linkToJobs } from '../state/route.ts'
@@ -53,7 +53,7 @@ function Groups({ groups }: { groups: Group[] }) {
           { name: 'Last change' },
         ]}
       >
-        {groups.map(({ tenant, group, total, counts, cost_usd, estimated_finish_at, updated_at }) => {
+        {groups.map(({ tenant, group, total, counts, estimated_finish_at, updated_at, ...cost }) => {
           const open = counts.scheduled + counts.queued + counts.running
           return (
             <tr key={`${tenant} ${group}`}>
@@ -75,7 +75,7 @@ function Groups({ groups }: { groups: Group[] }) {
                   <a href={linkToJobs({ tenant, group, status: 'failed' })}>{formatCount(counts.failed)}</a>
                 )}
               </td>
-              <td class="num right">{formatUsd(cost_usd)}</td>
+              <td class="num right">{formatCostSum(cost)}</td>
               <td class="num">
                 {open === 0 ? 'all ended' : <Expected at={estimated_finish_at} late={nothing} />}
               </td>
