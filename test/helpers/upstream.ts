@@ -37,7 +37,8 @@ export async function startUpstream(): Promise<Upstream> {
       for (const resolve of waiting.splice(0)) resolve()
     })
     const sent = await text(request)
-    const body = (sent === '' ? {} : JSON.parse(sent)) as JsonObject
+    const isForm = request.headers['content-type']?.startsWith('multipart/') === true
+    const body = (sent === '' || isForm ? {} : JSON.parse(sent)) as JsonObject
     const call = {
       method: request.method ?? '',
       path: request.url ?? '',
