@@ -15,6 +15,11 @@ const KIND_TIERS: Partial<Record<ProviderKind, Readonly<Record<string, number>>>
 }
 
 /**
+ * Of Gemini's priority inference: 75 to 100 % more than standard (page "Optimization and inference"), 80 % with the models of 2.5.
+ */
+const GEMINI_PRIORITY: readonly [begins: RegExp, factor: number][] = [[/^gemini-2\.5-/, 1.8]]
+
+/**
  * What priority processing of OpenAI costs where it is not twice the standard price (page "Priority processing": gpt-5-mini $0.45 and not $0.25,
  * o4-mini $2.00 and not $1.10, and so on). By the beginning of the model's name; the first that fits counts.
  */
@@ -32,7 +37,8 @@ const PRIORITY: readonly [begins: RegExp, factor: number][] = [
 function tiersOf(kind: ProviderKind, model: string): Readonly<Record<string, number>> | undefined {
   const tiers = KIND_TIERS[kind]
   const isOpenAi = kind === 'openai' || kind === 'azure-openai'
-  const found = isOpenAi ? PRIORITY.find(([begins]) => begins.test(model)) : undefined
+  const factors = isOpenAi ? PRIORITY : kind === 'gemini' ? GEMINI_PRIORITY : []
+  const found = factors.find(([begins]) => begins.test(model))
   return found === undefined ? tiers : { ...tiers, priority: found[1] }
 }
 

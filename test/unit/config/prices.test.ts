@@ -3,6 +3,7 @@ import type { ProviderKind } from '../../../config/lanes.ts'
 import type { PriceSettings } from '../../../config/price-schema.ts'
 import { resolvePrice } from '../../../config/prices.ts'
 import { findUnpriced } from '../../../config/unpriced.ts'
+import { encodeEstimate, estimateMoney } from '../../../jobs/money.ts'
 import { type PricedUsage, priceInNano } from '../../../lib/price.ts'
 import { load } from './load-fixture.ts'
 
@@ -117,6 +118,11 @@ describe('a published price', () => {
     ])
   })
 
+  test('of priority inference of Gemini is 80 % more with 2.5, and at the most twice the standard one', () => {
+    expect(published('gemini', 'gemini-2.5-flash')!.tiers).toMatchObject({ priority: 1.8, flex: 0.5 })
+    expect(published('gemini', 'gemini-2.0-flash')!.tiers).toMatchObject({ priority: 2 })
+  })
+
   test('is not known for a model that the catalogue does not have, nor for a server of one’s own', () => {
     expect(published('openai', 'no-such-model')).toBeNull()
     expect(published('openai-compatible', 'gpt-5')).toBeNull()
@@ -133,6 +139,71 @@ describe('a published price', () => {
       input: 0.59,
       output: 0.79,
     })
+  })
+})
+
+describe('bugs that other gateways have had', () => {
+  const sonnet = published('anthropic', 'claude-sonnet-4-5')!
+  const cost = (usage: Partial<PricedUsage>, price = sonnet, tier?: string) =>
+    priceInNano(price, { input_tokens: 0, output_tokens: 0, ...usage }, tier)
+
+  test('writes to the prompt cache are charged, at their own rate', () => {
+    expect(cost({ input_tokens: 1000, cache_write_tokens: 1000 })).toBe(3_750_000)
+    expect(cost({ input_tokens: 1000, cache_write_tokens: 1000, cache_write_1h_tokens: 1000 })).toBe(
+      6_000_000,
+    )
+  })
+
+  test('cached input is not charged at the full rate', () => {
+    expect(cost({ input_tokens: 1000, cached_input_tokens: 1000 })).toBe(300_000)
+    expect(cost({ input_tokens: 300_000, cached_input_tokens: 300_000 })).toBe(180_000_000)
+  })
+
+  test('a custom price without a part for cached input charges it as input, and not as nothing', () => {
+    const own = published('openai-compatible', 'm', { input: 2, output: 4 })!
+    expect(cost({ input_tokens: 1000, cached_input_tokens: 1000 }, own)).toBe(2_000_000)
+    expect(cost({ input_tokens: 1000, cache_write_tokens: 1000 }, own)).toBe(2_000_000)
+  })
+
+  test('no bill of a long input is above what was reserved for it', () => {
+    const lane = { id: 'l', price: sonnet }
+    for (const tokens of [1000, 159_999, 160_001, 190_000, 200_000, 200_001, 1_000_000]) {
+      const asked = {
+        tokens: 0,
+        inputTokens: tokens,
+        outputTokens: 0,
+        inputs: 1,
+        coalesceKey: null,
+        outputCap: 1000,
+      }
+      const reserved = Number(encodeEstimate('l', estimateMoney(lane, asked)))
+      // The provider may count a quarter more than the estimate.
+      for (const counted of [tokens, Math.min(tokens * 1.25, Math.max(tokens, 200_001))])
+        expect(cost({ input_tokens: Math.floor(counted), output_tokens: 1000 })).toBeLessThanOrEqual(
+          reserved * (counted / tokens),
+        )
+    }
+  })
+
+  test('batches cost half of everything, writes to the cache and long inputs among it', () => {
+    const used = {
+      input_tokens: 300_000,
+      cache_write_tokens: 1000,
+      cached_input_tokens: 10_000,
+      output_tokens: 500,
+    }
+    expect(cost(used, sonnet, 'batch')).toBe(cost(used) / 2)
+  })
+
+  test('audio is charged at its own rates, in and out', () => {
+    const flash = published('gemini', 'gemini-2.5-flash')!
+    expect(cost({ input_tokens: 1000, audio_input_tokens: 1000 }, flash)).toBe(1_000_000)
+    const spoken = published('openai', 'gpt-4o-audio-preview')
+    expect(spoken).not.toBeNull()
+    expect(cost({ output_tokens: 1000, audio_output_tokens: 1000 }, spoken!)).toBe(
+      Math.round(spoken!.audio_output! * 1_000_000),
+    )
+    expect(spoken!.audio_output).toBeGreaterThan(spoken!.output)
   })
 })
 
