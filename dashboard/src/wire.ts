@@ -334,7 +334,8 @@ export type UsageEntry = {
   cache_write_tokens: number
   output_tokens: number
   reasoning_tokens: number
-  cost_usd: number
+  cost_usd: number | null
+  unpriced_calls: number
   saved_cache_usd: number
   saved_sharing_usd: number
   saved_tiers_usd: number

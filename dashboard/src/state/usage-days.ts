@@ -34,7 +34,7 @@ export function toBars(
   for (const { day, cost_usd, jobs } of data) {
     const bar = bars[Math.floor(Math.round((Date.parse(day!) - first) / DAY_MS) / each)]
     if (bar === undefined) continue
-    bar.costUsd += cost_usd
+    bar.costUsd += cost_usd ?? 0
     bar.jobs += jobs
   }
   return bars

@@ -6,7 +6,7 @@ import { Empty, Loading } from '../components/empty.tsx'
 import { Bar } from '../components/gauge.tsx'
 import { Stat } from '../components/stat.tsx'
 import { Table } from '../components/table.tsx'
-import { countOf, formatCount, formatShare, formatUsd } from '../format.ts'
+import { countOf, formatCostSum, formatCount, formatShare, formatUsd } from '../format.ts'
 import { useApp } from '../state/app.ts'
 import { linkToUsage, toQuery, type UsageFilter } from '../state/route.ts'
 import { lastDays, savedOf, spans, sumUsage, toBars } from '../state/usage-days.ts'
@@ -186,18 +186,21 @@ function Failure({ text }: { text: string }) {
 }
 
 function Totals({ total }: { total: UsageEntry }) {
-  const { cost_usd, jobs, failed, calls, input_tokens, output_tokens } = total
+  const { jobs, failed, calls, input_tokens, output_tokens, unpriced_calls: unpriced } = total
+  const cost = total.cost_usd ?? 0
   const saved = savedOf(total)
   return (
     <dl class="stats panel">
-      <Stat name="Cost" value={formatUsd(cost_usd)} />
+      <Stat
+        name="Cost"
+        value={formatUsd(total.cost_usd)}
+        note={unpriced > 0 ? `${countOf(unpriced, 'call')} unpriced` : undefined}
+      />
       <Stat
         name="Saved"
         value={formatUsd(saved)}
         note={
-          cost_usd + saved > 0
-            ? `${formatShare(saved / (cost_usd + saved))} of what it would have cost`
-            : undefined
+          cost + saved > 0 ? `${formatShare(saved / (cost + saved))} of what it would have cost` : undefined
         }
       />
       <Stat name="Jobs" value={formatCount(jobs)} note={`${formatCount(failed)} failed`} />
@@ -232,7 +235,7 @@ function TopTable(props: {
 type UsageRow = { name: string; entry: UsageEntry }
 
 function UsageTable({ caption, name, rows }: { caption: string; name: string; rows: UsageRow[] }) {
-  const total = rows.reduce((sum, { entry }) => sum + entry.cost_usd, 0)
+  const total = rows.reduce((sum, { entry }) => sum + (entry.cost_usd ?? 0), 0)
   return (
     <section class="panel">
       <Table
@@ -249,13 +252,13 @@ function UsageTable({ caption, name, rows }: { caption: string; name: string; ro
         ]}
       >
         {rows.map(({ name: own, entry }, at) => {
-          const share = total > 0 ? entry.cost_usd / total : 0
+          const share = total > 0 ? (entry.cost_usd ?? 0) / total : 0
           return (
             <tr key={`${at} ${own}`}>
               <th scope="row" class="clip" title={own}>
                 {own}
               </th>
-              <td class="num right">{formatUsd(entry.cost_usd)}</td>
+              <td class="num right">{formatCostSum(entry)}</td>
               <td class="share-bar">
                 <Bar label={`${formatShare(share)} of the cost`} share={share} />
               </td>
