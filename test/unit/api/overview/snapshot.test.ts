@@ -48,6 +48,7 @@ it('shows new groups while the failures are still being counted', async () => {
         total: 1,
         counts,
         cost_usd: 0,
+        unpriced_calls: 0,
         estimated_finish_at: null,
       }),
       failures: () => counted.promise,
