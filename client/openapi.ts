@@ -982,6 +982,10 @@ export type Estimate = {
   input_tokens: number
   /** Were every answer as long as its request allows. */
   output_tokens: number
+  /** Pictures that are asked for. */
+  images: number
+  /** Of sound that is sent. */
+  audio_seconds: number
   /** Of all jobs; on lanes without a tier they count at standard. */
   tiers: {
     /** Null: no lane of the jobs has this tier. */
@@ -1014,6 +1018,10 @@ export type Estimate = {
     input_tokens: number
     /** Were every answer as long as its request allows. */
     output_tokens: number
+    /** Pictures that are asked for. */
+    images: number
+    /** Of sound that is sent. */
+    audio_seconds: number
     /** The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none does. */
     bound_by: string | null
     tiers: {

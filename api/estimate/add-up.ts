@@ -1,13 +1,19 @@
 import { hash } from 'node:crypto'
 import type { Lane } from '../../config/lanes.ts'
 import type { Tenant } from '../../config/tenants.ts'
+import { InputError } from '../../jobs/input-error.ts'
 import type { NewJob } from '../../jobs/jobs.ts'
 import { canonicalizeText } from '../../lib/canonical-json.ts'
+import { listInputFiles } from '../../lib/input-files.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import { priceInNano } from '../../lib/price.ts'
+import { hearsSound, isWithoutOutput } from '../../providers/endpoints.ts'
+import type { ApiDeps } from '../deps.ts'
+import { fromInputError } from '../error-replies.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
 import { parseRequest } from '../issues.ts'
 import { bulkLineSchema } from '../jobs/create-schema.ts'
+import { refuseOversize } from '../jobs/refuse-oversize.ts'
 import { type SubmitDeps, toNewJob } from '../jobs/submit.ts'
 
 /** Output tokens of an answer without a cap whose model says no most either, as budgets take it before any are known. */
@@ -25,6 +31,9 @@ export type LaneLoad = {
   inputTokens: number
   outputTokens: number
   tokens: number
+  /** Pictures that are asked for, and seconds of sound that are sent. */
+  images: number
+  audioSeconds: number
   /** Billionths of a dollar by tier: null where the price is not known; without the tiers that the lane lacks. */
   nano: Partial<Record<EstimatedTier, number | null>>
 }
@@ -34,8 +43,8 @@ export type Refused = {
   examples: { index: number; error: ReturnType<typeof toErrorMembers> }[]
 }
 
-/** Adds up jobs without making them: nothing of them is kept but hashes. */
-export function createAdder(tenant: Tenant, deps: SubmitDeps) {
+/** Adds up jobs without making them: nothing of them is kept but hashes. Files that they name are looked at, for what they hold and how long it sounds. */
+export function createAdder(tenant: Tenant, deps: SubmitDeps & Pick<ApiDeps, 'fileContents'>) {
   const loads = new Map<string, LaneLoad>()
   const refused: Refused = { count: 0, examples: [] }
   const seen = new Set<string>()
@@ -51,24 +60,47 @@ export function createAdder(tenant: Tenant, deps: SubmitDeps) {
     refused,
     refuse,
     /** @param value a create object, parsed */
-    add(index: number, value: unknown): void {
+    async add(index: number, value: unknown): Promise<void> {
       try {
         const { idempotency_key: _, ...create } = parseRequest(bulkLineSchema, value, 'body')
         const job = toNewJob(tenant, create, null, deps)
         const lane = deps.resolveModel(job.model)!.lanes.find(({ id }) => id === job.lane)!
+        const inputs = await describeFiles(tenant.name, job)
+        if (hearsSound(job.type)) job.cost = { ...job.cost, audioSeconds: inputs.seconds }
+        refuseOversize(lane, job.cost)
         const load = loads.get(lane.id) ?? begin(lane)
         loads.set(lane.id, load)
         load.jobs++
         const text = canonicalizeText(stringifyJson(job.body), () => false)
-        const content = hash('sha256', `${job.type} ${text}`, 'base64url').slice(0, 16)
+        const named = inputs.digests.reduce((whole, [id, digest]) => whole.replaceAll(id, digest), text)
+        const content = hash('sha256', `${job.type} ${named}`, 'base64url').slice(0, 16)
         if (job.cache === 'use' && seen.has(content)) load.shared++
         else charge(load, job)
         seen.add(content)
       } catch (error) {
-        if (!(error instanceof ApiError)) throw error
-        refuse(index, error)
+        const known = error instanceof InputError ? fromInputError(error) : error
+        if (!(known instanceof ApiError)) throw error
+        refuse(index, known)
       }
     },
+  }
+
+  /** Throws `InputError` for a file that is not there. */
+  async function describeFiles(
+    name: string,
+    { type, body }: NewJob,
+  ): Promise<{ digests: [id: string, digest: string][]; seconds: number }> {
+    const digests: [string, string][] = []
+    let seconds = 0
+    for (const { member, ids } of listInputFiles(type, body)) {
+      for (const id of ids) {
+        const facts = await deps.fileContents.describe(name, id)
+        if (facts === null) throw new InputError(member, id)
+        digests.push([id, facts.digest])
+        seconds += facts.seconds
+      }
+    }
+    return { digests, seconds }
   }
 }
 
@@ -76,7 +108,8 @@ function begin(lane: Lane): LaneLoad {
   const nano: LaneLoad['nano'] = { standard: lane.price === null ? null : 0 }
   if (lane.tiers?.flex) nano.flex = nano.standard!
   if (lane.tiers?.batch) nano.batch = nano.standard!
-  return { lane, jobs: 0, shared: 0, inputTokens: 0, outputTokens: 0, tokens: 0, nano }
+  const none = { jobs: 0, shared: 0, inputTokens: 0, outputTokens: 0, tokens: 0, images: 0, audioSeconds: 0 }
+  return { lane, ...none, nano }
 }
 
 function charge(load: LaneLoad, { cost, type }: NewJob): void {
@@ -85,15 +118,19 @@ function charge(load: LaneLoad, { cost, type }: NewJob): void {
   const most = lane.max_output_tokens ?? Number.POSITIVE_INFINITY
   const asked = cost.outputCap === undefined ? cost.outputTokens / choices : cost.outputCap
   const cap = asked ?? lane.default_max_tokens ?? lane.max_output_tokens ?? UNKNOWN_OUTPUT_TOKENS
-  const output = type === 'embedding' ? 0 : Math.min(cap, most) * choices
+  const { images = 0, audioSeconds = 0 } = cost
+  // Each picture is an answer of its own.
+  const output = isWithoutOutput(type) ? 0 : Math.min(cap, most) * Math.max(choices, images)
   load.inputTokens += cost.inputTokens
   load.outputTokens += output
   load.tokens += cost.tokens
+  load.images += images
+  load.audioSeconds += audioSeconds
   if (lane.price === null) return
-  const usage = { input_tokens: cost.inputTokens, output_tokens: output }
+  const usage = { input_tokens: cost.inputTokens, output_tokens: output, images, audio_seconds: audioSeconds }
   for (const tier of TIERS) {
-    // Embeddings have no flex: there they go at standard.
-    const served = tier === 'flex' && type === 'embedding' ? 'standard' : tier
+    // What has no output has no flex: there it goes at standard.
+    const served = tier === 'flex' && isWithoutOutput(type) ? 'standard' : tier
     const sum = nano[tier]
     if (typeof sum === 'number') nano[tier] = sum + priceInNano(lane.price, usage, served)
   }

@@ -30,6 +30,8 @@ const counts = {
   shared: z.number().describe('Jobs that share the call of an equal one.'),
   input_tokens: z.number(),
   output_tokens: z.number().describe('Were every answer as long as its request allows.'),
+  images: z.number().describe('Pictures that are asked for.'),
+  audio_seconds: z.number().describe('Of sound that is sent.'),
 }
 const estimateSchema = z
   .object({
@@ -124,7 +126,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
           throw new ApiError('payload_too_large', `body: more than ${limits.bulkJobs} jobs`)
         const at = index++
         try {
-          adder.add(at, await parsePiece(piece, limits.bodyBytes))
+          await adder.add(at, await parsePiece(piece, limits.bodyBytes))
         } catch (error) {
           if (!(error instanceof ApiError)) throw error
           adder.refuse(at, error)
@@ -161,6 +163,8 @@ function timesUnder(
     time('requests', limits.requests_per_minute, (load) => load.jobs - load.shared),
     time('tokens', limits.tokens_per_minute, (load) => load.tokens),
     time('input tokens', limits.input_tokens_per_minute, (load) => load.inputTokens),
+    time('images', limits.images_per_minute, (load) => load.images),
+    time('seconds of sound', limits.audio_seconds_per_minute, (load) => load.audioSeconds),
   ]
 }
 
@@ -244,6 +248,8 @@ function describe(
     shared: load.shared,
     input_tokens: load.inputTokens,
     output_tokens: load.outputTokens,
+    images: load.images,
+    audio_seconds: roundSeconds(load.audioSeconds),
     bound_by: boundBy,
     tiers,
   }
@@ -258,7 +264,14 @@ function sumCounts(lanes: Described[]) {
     shared: add(({ shared }) => shared),
     input_tokens: add((lane) => lane.input_tokens),
     output_tokens: add((lane) => lane.output_tokens),
+    images: add(({ images }) => images),
+    audio_seconds: roundSeconds(add((lane) => lane.audio_seconds)),
   }
+}
+
+/** Sums of thousandths have digits that say nothing. */
+function roundSeconds(seconds: number): number {
+  return Math.round(seconds * 1000) / 1000
 }
 
 /** Lanes work side by side; one without a tier counts at standard. */

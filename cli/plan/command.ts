@@ -1,4 +1,6 @@
 import { findConfigPath, loadConfig } from '../../config/load.ts'
+import { estimateSeconds, HEAD_BYTES } from '../../lib/audio-length.ts'
+import { type Client, RefusedError } from '../client.ts'
 import { CliError, ExitCode } from '../exit.ts'
 import { formatDuration, formatNumber, formatUsd } from '../format.ts'
 import type { LaneView } from '../lane-view.ts'
@@ -24,12 +26,15 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
   const { env, cwd } = terminal
   const path = findConfigPath({ env, cwd, ...(options.config === undefined ? {} : { path: options.config }) })
   const config = loadConfig({ path, env })
-  const load = await addUpLoad(readRequests(file), config, options.outputTokens).catch((error: unknown) => {
-    throw error instanceof Error && 'code' in error && error.code === 'ENOENT'
-      ? new CliError(ExitCode.usage, `${file}: cannot be read`)
-      : error
-  })
-  const views = options.url === undefined ? null : await readLanes(terminal, options.url, options.key)
+  const server = options.url === undefined ? null : await askServer(terminal, options.url, options.key)
+  const views = server?.views ?? null
+  const load = await addUpLoad(readRequests(file), config, options.outputTokens, server?.secondsOf).catch(
+    (error: unknown) => {
+      throw error instanceof Error && 'code' in error && error.code === 'ENOENT'
+        ? new CliError(ExitCode.usage, `${file}: cannot be read`)
+        : error
+    },
+  )
   const planned = load.lanes.map((lane) => ({
     ...lane,
     ...forecastLane(lane, views?.find(({ id }) => id === lane.lane.id) ?? null, load.lanes),
@@ -38,25 +43,57 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
   return load.refused.count === 0 ? ExitCode.ok : ExitCode.failed
 }
 
-/** The current lanes. Null if the server does not give them: then the configuration's limits are used. */
-async function readLanes(
-  terminal: Terminal,
-  url: string,
-  key: string | undefined,
-): Promise<LaneView[] | null> {
-  const client = connect(
-    terminal,
-    { url, ...(key === undefined ? {} : { key }) },
-    { patienceMs: PATIENCE_MS },
-  )
+type Server = {
+  /** The current lanes. */
+  views: LaneView[]
+  /** How long the sound of a file is, by its beginning and its size; null: there is no such file. */
+  secondsOf: (file: string) => Promise<number | null>
+}
+
+/** Null if the server does not answer: then the configuration's limits are used. */
+async function askServer(terminal: Terminal, url: string, key: string | undefined): Promise<Server | null> {
+  const options = { url, ...(key === undefined ? {} : { key }) }
+  const client = connect(terminal, options, { patienceMs: PATIENCE_MS })
+  const known = new Map<string, Promise<number | null>>()
   try {
-    return (await client.json<{ data: LaneView[] }>('GET', '/v1/lanes')).data
+    const { data: views } = await client.json<{ data: LaneView[] }>('GET', '/v1/lanes')
+    return {
+      views,
+      secondsOf(file) {
+        const seconds = known.get(file) ?? readSeconds(client, file)
+        known.set(file, seconds)
+        return seconds
+      },
+    }
   } catch (error) {
     terminal.signal.throwIfAborted()
     if (!(error instanceof CliError)) throw error
     if (error.exitCode === ExitCode.usage) throw error
     terminal.note(`planned without the server: ${error.message}`)
     return null
+  }
+}
+
+async function readSeconds(client: Client, file: string): Promise<number | null> {
+  const path = `/v1/files/${encodeURIComponent(file)}`
+  try {
+    const { bytes } = await client.json<{ bytes: number }>('GET', path)
+    const content = await client.open(`${path}/content`)
+    let head = Buffer.alloc(0)
+    try {
+      for (
+        let part = await content.read();
+        part !== null && head.length < HEAD_BYTES;
+        part = await content.read()
+      )
+        head = Buffer.concat([head, part])
+    } finally {
+      content.close()
+    }
+    return estimateSeconds(head.subarray(0, HEAD_BYTES), bytes)
+  } catch (error) {
+    if (error instanceof RefusedError && error.status === 404) return null
+    throw error
   }
 }
 
@@ -97,6 +134,8 @@ function renderJson(planned: Planned[], { refused }: Load): string {
     tokens: one.tokens,
     input_tokens: one.inputTokens,
     output_tokens: one.outputTokens,
+    images: one.images,
+    audio_seconds: Math.round(one.audioSeconds * 1000) / 1000,
     backlog_seconds: one.backlogSeconds,
     seconds: one.seconds,
     bound_by: one.boundBy,
@@ -130,6 +169,16 @@ function renderPlan(planned: Planned[], { refused }: Load, { outputTokens }: Pla
     const { flex, batch } = sum.tiers
     lines.push(
       `by tier: standard ${formatUsd(sum.usd)}, flex ${formatUsd(flex ?? 0)}, batch ${formatUsd(batch ?? 0)}`,
+    )
+  }
+  const images = planned.reduce((sum, one) => sum + one.images, 0)
+  const audioSeconds = planned.reduce((sum, one) => sum + one.audioSeconds, 0)
+  const unheard = planned.reduce((sum, one) => sum + one.unheard, 0)
+  if (images > 0) lines.push(`pictures: ${formatNumber(images)}`)
+  if (audioSeconds > 0) lines.push(`sound: ${formatDuration(audioSeconds)}`)
+  if (unheard > 0) {
+    lines.push(
+      `the sound of ${formatNumber(unheard)} jobs is not counted: only a server knows their files (--url)`,
     )
   }
   const unpriced = planned.filter(({ usd }) => usd === null).map(({ lane }) => lane.id)

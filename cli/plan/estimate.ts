@@ -3,10 +3,12 @@ import canonicalize from 'canonicalize'
 import { type Lane, type LaneLimits, listBounds, resolveModel } from '../../config/lanes.ts'
 import type { Config } from '../../config/schema.ts'
 import { CallType } from '../../lib/call-type.ts'
+import { listInputFiles } from '../../lib/input-files.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { priceInNano } from '../../lib/price.ts'
 import { type CostEstimate, estimateCost } from '../../providers/accounting.ts'
 import { readCoalesceKey } from '../../providers/coalesce-key.ts'
+import { countPictures, hearsSound, isWithoutOutput } from '../../providers/endpoints.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
 /** What one lane would be asked for. */
@@ -20,6 +22,11 @@ export type LaneLoad = {
   tokens: number
   inputTokens: number
   outputTokens: number
+  /** Pictures that are asked for, and seconds of sound that are sent. */
+  images: number
+  audioSeconds: number
+  /** Jobs whose sound is not counted: nobody knows how long their files are. */
+  unheard: number
   /** USD, were every answer as long as its body allows; null: the lane has no price. */
   usd: number | null
   /** The same at the cheaper tiers; at standard where the lane lacks one. */
@@ -47,11 +54,13 @@ type CountedLane = Omit<LaneLoad, 'usd' | 'usdByTier'> & {
  * Adds up what the lines of a file take from their lanes, by the arithmetic of the gate, without a call.
  *
  * @param outputTokens of an answer whose body sets no cap; for the price only, for the gate counts none either
+ * @param secondsOf how long the sound of a file is that jobs name; null: there is no such file. Absent: it is not counted
  */
 export async function addUpLoad(
   requests: AsyncIterable<LineRequest>,
   config: Config,
   outputTokens: number,
+  secondsOf?: (file: string) => Promise<number | null>,
 ): Promise<Load> {
   const lanes = new Map<string, CountedLane>()
   // Eleven characters of a hash: two lines among ten million are taken for equal once in half a million files.
@@ -59,7 +68,7 @@ export async function addUpLoad(
   const refused: Load['refused'] = { count: 0, examples: [] }
 
   for await (const request of requests) {
-    const reason = add(request)
+    const reason = await add(request)
     if (reason === null) continue
     refused.count++
     if (refused.examples.length < MOST_EXAMPLES) refused.examples.push({ line: request.line, reason })
@@ -74,7 +83,7 @@ export async function addUpLoad(
   })
   return { lanes: loads, refused }
 
-  function add(request: LineRequest): string | null {
+  async function add(request: LineRequest): Promise<string | null> {
     if ('fault' in request) return request.fault.message
     const { type, body, cache } = request.create
     if (typeof type !== 'string' || !callTypes.includes(type))
@@ -82,10 +91,16 @@ export async function addUpLoad(
     if (!isJsonObject(body) || typeof body.model !== 'string') return 'body.model: expected a model'
     const lane = resolveModel(config, body.model)?.lanes[0]
     if (lane === undefined) return `body.model: there is no model ${JSON.stringify(body.model)}`
-    const cost = estimateCost({ kind: lane.kind, type: type as CallType, body })
+    const seconds = await hear(type as CallType, body)
+    if (typeof seconds === 'string') return seconds
+    const cost = {
+      ...estimateCost({ kind: lane.kind, type: type as CallType, body }),
+      images: countPictures(type as CallType, body),
+      audioSeconds: seconds ?? 0,
+    }
     const { anyOf, allOf } = listBounds(lane)
     if (!anyOf.some((limits) => fits(limits, cost)) || !allOf.every(({ limits }) => fits(limits, cost)))
-      return `needs more tokens at once than ${lane.id} admits`
+      return `needs more at once than ${lane.id} admits`
 
     const load = lanes.get(lane.id) ?? begin(lane)
     lanes.set(lane.id, load)
@@ -95,13 +110,34 @@ export async function addUpLoad(
     else {
       seen.add(content)
       charge(load, type as CallType, body, cost, outputTokens)
+      if (seconds === null) load.unheard++
     }
     return null
   }
+
+  /** Seconds of sound that a call sends; null: not known. A text says what is wrong. */
+  async function hear(type: CallType, body: JsonObject): Promise<number | null | string> {
+    if (!hearsSound(type)) return 0
+    if (secondsOf === undefined) return null
+    let sum = 0
+    for (const { member, ids } of listInputFiles(type, body)) {
+      for (const id of ids) {
+        const seconds = await secondsOf(id)
+        if (seconds === null) return `body.${member}: there is no file ${id}`
+        sum += seconds
+      }
+    }
+    return sum
+  }
 }
 
+type MediaCost = CostEstimate & { images: number; audioSeconds: number }
+
 function begin(lane: Lane): CountedLane {
-  const none = { jobs: 0, shared: 0, calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0 }
+  const none = {
+    ...{ jobs: 0, shared: 0, calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0 },
+    ...{ images: 0, audioSeconds: 0, unheard: 0 },
+  }
   return { lane, ...none, nano: { standard: 0, flex: 0, batch: 0 }, packs: new Map() }
 }
 
@@ -109,18 +145,26 @@ function charge(
   load: CountedLane,
   type: CallType,
   body: JsonObject,
-  cost: CostEstimate,
+  cost: MediaCost,
   outputTokens: number,
 ): void {
+  const { images, audioSeconds } = cost
   load.tokens += cost.tokens
   load.inputTokens += cost.inputTokens
   load.outputTokens += cost.outputTokens
+  load.images += images
+  load.audioSeconds += audioSeconds
   // OpenAI's rule uses the cap if there is one. It does not depend on what the provider's own limits count.
   const longest = estimateCost({ kind: 'openai', type, body, expectedOutputTokens: outputTokens })
-  const usage = { input_tokens: cost.inputTokens, output_tokens: longest.outputTokens, total_tokens: 0 }
+  const usage = {
+    input_tokens: cost.inputTokens,
+    // Each picture is an answer of its own.
+    output_tokens: longest.outputTokens * Math.max(1, images),
+    ...{ images, audio_seconds: audioSeconds },
+  }
   const { price, tiers } = load.lane
   if (price !== null) {
-    const hasFlex = type !== 'embedding' && tiers?.flex != null
+    const hasFlex = !isWithoutOutput(type) && tiers?.flex != null
     load.nano.standard += priceInNano(price, usage)
     load.nano.flex += priceInNano(price, usage, hasFlex ? 'flex' : 'standard')
     load.nano.batch += priceInNano(price, usage, tiers?.batch == null ? 'standard' : 'batch')
@@ -150,12 +194,14 @@ function startsCall(
 }
 
 /** A request larger than a whole window would be refused. */
-function fits(limits: LaneLimits, cost: CostEstimate): boolean {
+function fits(limits: LaneLimits, cost: MediaCost): boolean {
   const windows = 60_000 / limits.window
   const pairs = [
     [cost.tokens, limits.tokens_per_minute],
     [cost.inputTokens, limits.input_tokens_per_minute],
     [cost.outputTokens, limits.output_tokens_per_minute],
+    [cost.images, limits.images_per_minute],
+    [cost.audioSeconds, limits.audio_seconds_per_minute],
   ] as const
   return pairs.every(([needed, perMinute]) => perMinute === undefined || needed <= perMinute / windows)
 }

@@ -6,8 +6,8 @@ import type { LaneLoad } from './estimate.ts'
 export type LaneForecast = { seconds: number | null; boundBy: string | null; backlogSeconds: number | null }
 
 type Time = [name: string, seconds: number | null]
-type Amounts = Pick<LaneLoad, 'calls' | 'tokens' | 'inputTokens' | 'outputTokens'>
-type Rates = Record<'requests' | 'tokens' | 'inputTokens' | 'outputTokens', number | null>
+type Amounts = Pick<LaneLoad, 'calls' | 'tokens' | 'inputTokens' | 'outputTokens' | 'images' | 'audioSeconds'>
+type Rates = Record<'requests' | Exclude<keyof Amounts, 'calls'>, number | null>
 
 const DAY_SECONDS = 86_400
 
@@ -56,11 +56,20 @@ function findRates(limits: LaneLimits, view: Pick<LaneView, 'rates' | 'speed'> |
     const perMinute = view === null ? (own === undefined ? null : own * limits.headroom) : (seen ?? null)
     return perMinute === null ? null : (perMinute * (view?.speed ?? 1)) / 60
   }
+  // Servers tell of sound and pictures in the places of input and output tokens, for no lane counts both.
+  const hears = limits.audio_seconds_per_minute !== undefined
+  const paints = limits.images_per_minute !== undefined
+  const input = (own: number | undefined) => rate(own, view?.rates.input_tokens)
+  const output = (own: number | undefined) => rate(own, view?.rates.output_tokens)
   return {
     requests: rate(limits.requests_per_minute, view?.rates.requests),
     tokens: rate(limits.tokens_per_minute, view?.rates.tokens),
-    inputTokens: rate(limits.input_tokens_per_minute, view?.rates.input_tokens),
-    outputTokens: rate(limits.output_tokens_per_minute, view?.rates.output_tokens),
+    ...(hears
+      ? { inputTokens: null, audioSeconds: input(limits.audio_seconds_per_minute) }
+      : { inputTokens: input(limits.input_tokens_per_minute), audioSeconds: null }),
+    ...(paints
+      ? { outputTokens: null, images: output(limits.images_per_minute) }
+      : { outputTokens: output(limits.output_tokens_per_minute), images: null }),
   }
 }
 
@@ -70,17 +79,21 @@ function timesOf(load: Amounts, rates: Rates, perDay: number | undefined): Time[
     ['tokens', divide(load.tokens, rates.tokens)],
     ['input tokens', divide(load.inputTokens, rates.inputTokens)],
     ['output tokens', divide(load.outputTokens, rates.outputTokens)],
+    ['images', divide(load.images, rates.images)],
+    ['seconds of sound', divide(load.audioSeconds, rates.audioSeconds)],
     ['requests a day', daysFor(load.calls, perDay)],
   ]
 }
 
 function sumLoads(loads: readonly LaneLoad[]): Amounts {
-  const sum = { calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0 }
+  const sum: Amounts = { calls: 0, tokens: 0, inputTokens: 0, outputTokens: 0, images: 0, audioSeconds: 0 }
   for (const load of loads) {
     sum.calls += load.calls
     sum.tokens += load.tokens
     sum.inputTokens += load.inputTokens
     sum.outputTokens += load.outputTokens
+    sum.images += load.images
+    sum.audioSeconds += load.audioSeconds
   }
   return sum
 }

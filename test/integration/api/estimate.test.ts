@@ -84,3 +84,90 @@ it('jobs are estimated by tier before anything is made: one, an array, and a fil
   // Nothing was made.
   expect((await api.app.inject({ url: '/v1/jobs' })).json().data).toEqual([])
 })
+
+it('pictures and sound are counted with their prices and limits, and equal files once', async () => {
+  const api = await createTestApi({
+    providers: {
+      // The tests' route names it.
+      openai: { kind: 'openai', base_url: 'http://127.0.0.1:9/v1', api_key: 'unused', models: { small: {} } },
+      local: {
+        ...local,
+        limits: { headroom: 1 },
+        models: {
+          painter: { price: { input: 0, output: 0, image: 0.04 }, limits: { images_per_minute: 20 } },
+          listener: {
+            price: { input: 0, output: 0, audio_second: 0.0001 },
+            limits: { audio_seconds_per_minute: 60 },
+          },
+        },
+      },
+    },
+  })
+  onTestFinished(() => api.close())
+  const upload = async (seconds: number, name: string) => {
+    const form = new FormData()
+    form.set('purpose', 'user_data')
+    form.set('file', new File([wave(seconds)], name))
+    const request = new Request('http://localhost', { method: 'POST', body: form })
+    const answer = await api.app.inject({
+      method: 'POST',
+      url: '/v1/files',
+      headers: { 'content-type': request.headers.get('content-type')! },
+      payload: Buffer.from(await request.arrayBuffer()),
+    })
+    return answer.json().id as string
+  }
+  const [sound, same, long] = [
+    await upload(30, 'a.wav'),
+    await upload(30, 'b.wav'),
+    await upload(61, 'c.wav'),
+  ]
+  const picture = (prompt: string, n: number) => ({
+    type: 'image',
+    body: { model: 'local/painter', prompt, n },
+  })
+  const heard = (file: string) => ({ type: 'transcription', body: { model: 'local/listener', file } })
+  const answer = await api.app.inject({
+    method: 'POST',
+    url: '/v1/estimate',
+    payload: [
+      ...[picture('a', 10), picture('b', 20), picture('a', 10), picture('c', 21)],
+      ...[heard(sound), heard(same), heard(long), heard('file-nobody')],
+    ],
+  })
+  expect(answer.statusCode).toBe(200)
+  const { lanes, refused, ...sum } = answer.json()
+  expect(sum).toMatchObject({ jobs: 5, shared: 2, images: 30, audio_seconds: 30 })
+  expect(lanes).toMatchObject([
+    { lane: 'local/painter', jobs: 3, images: 30, bound_by: 'images', tiers: { standard: { usd: 1.2 } } },
+    {
+      lane: 'local/listener',
+      ...{ jobs: 2, shared: 1, audio_seconds: 30, bound_by: 'seconds of sound' },
+      tiers: { standard: { usd: 0.003 } },
+    },
+  ])
+  // 30 pictures at 20 a minute.
+  const minutes = (Date.parse(sum.tiers.standard.ends_at) - Date.now()) / 60_000
+  expect(minutes).toBeGreaterThan(1.2)
+  expect(minutes).toBeLessThan(1.6)
+  expect(refused).toMatchObject({
+    count: 3,
+    examples: [
+      { index: 3, error: { code: 'exceeds_limit', message: expect.stringContaining('21 images') } },
+      { index: 6, error: { code: 'exceeds_limit', message: expect.stringContaining('61 seconds of sound') } },
+      { index: 7, error: { code: 'invalid_request', param: 'body.file' } },
+    ],
+  })
+})
+
+/** 8-bit mono samples of silence at 1 kHz. */
+function wave(seconds: number): Uint8Array<ArrayBuffer> {
+  const samples = Buffer.alloc(seconds * 1000)
+  const head = Buffer.from(
+    '524946460000000057415645666d74201000000001000100e8030000e80300000100080064617461',
+    'hex',
+  )
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(samples.length)
+  return new Uint8Array(Buffer.concat([head, length, samples]))
+}

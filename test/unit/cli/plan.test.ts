@@ -170,3 +170,48 @@ providers:
     },
   ])
 })
+
+test('pictures and sound are counted with their prices and limits; sound that nobody knows is told', async () => {
+  const media = loadConfig({
+    path: 'sluice.yaml',
+    env: {},
+    text: `
+providers:
+  sim:
+    kind: openai-compatible
+    base_url: http://127.0.0.1:1/v1
+    limits: { headroom: 1 }
+    models:
+      painter: { price: { input: 0, output: 0, image: 0.04 }, limits: { images_per_minute: 20 } }
+      listener: { price: { input: 0, output: 0, audio_second: 0.001 }, limits: { audio_seconds_per_minute: 60 } }
+`,
+  })
+  const picture = (prompt: string, n: number) => ({
+    type: 'image',
+    body: { model: 'sim/painter', prompt, n },
+  })
+  const heard = (file: string) => ({ type: 'transcription', body: { model: 'sim/listener', file } })
+  const jobs = [picture('a', 10), picture('b', 20), picture('c', 21), heard('file-1'), heard('file-2')]
+  const secondsOf = async (file: string) => (file === 'file-1' ? 45 : null)
+  const { lanes, refused } = await addUpLoad(lines(jobs), media, 0, secondsOf)
+  expect(lanes).toMatchObject([
+    { images: 30, usd: 1.2, unheard: 0 },
+    { audioSeconds: 45, usd: 0.045, unheard: 0 },
+  ])
+  expect(refused.examples).toMatchObject([
+    { line: 3, reason: expect.stringContaining('needs more at once') },
+    { line: 5, reason: expect.stringContaining('file-2') },
+  ])
+  expect(lanes.map((lane) => forecastLane(lane, null))).toMatchObject([
+    { seconds: 90, boundBy: 'images' },
+    { seconds: 45, boundBy: 'seconds of sound' },
+  ])
+  // A server tells of both in the places of tokens.
+  const seen = { requests: null, tokens: null, input_tokens: 30, output_tokens: 10 }
+  expect(lanes.map((lane) => forecastLane(lane, { ...view, rates: seen }))).toMatchObject([
+    { seconds: 180, boundBy: 'images' },
+    { seconds: 90, boundBy: 'seconds of sound' },
+  ])
+  const alone = await addUpLoad(lines(jobs), media, 0)
+  expect(alone.lanes).toMatchObject([{ unheard: 0 }, { audioSeconds: 0, unheard: 2 }])
+})
