@@ -3,6 +3,7 @@ import { loadScript } from '../../lib/lua-script.ts'
 import { closeRedis, createRedis, type RedisClient } from '../../lib/redis.ts'
 import { hashPrompt } from '../../simulator/answers.ts'
 import { createRandom } from '../../simulator/random.ts'
+import { keysOf } from '../helpers/redis.ts'
 import { getJob, mapGently } from './client.ts'
 import type { Fault, Outcome, Settings } from './fault.ts'
 import { judge } from './judge.ts'
@@ -159,7 +160,7 @@ async function checkOrphans(stage: Stage, jobs: number): Promise<string[]> {
 /** Sets of files that no job holds, and of objects that no file has, which are not empty. */
 async function listOpenKeys(redis: RedisClient): Promise<string[]> {
   const found: string[] = []
-  for (const set of ['unheld', 'writing', 'deleting']) found.push(...(await redis.keys(`*:files:${set}`)))
+  for (const set of ['unheld', 'writing', 'deleting']) found.push(...(await keysOf(redis, `*:files:${set}`)))
   return found
 }
 
