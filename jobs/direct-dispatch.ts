@@ -36,6 +36,7 @@ export function createDirectDispatch(deps: {
         token: `direct:${worker}`,
         apart: null,
         throttles: null,
+        fallsBackAt: null,
         leaseMs,
         bull: null,
         placed: entry,

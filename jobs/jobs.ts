@@ -186,6 +186,8 @@ export type JobCost = {
   audioSeconds?: number
   /** How the job is to be served; absent: standard. */
   tier?: Exclude<Tier, 'standard'>
+  /** The tier of service that its body names, where that is not the standard one and `tier` does not say it. */
+  serviceTier?: 'flex' | 'priority'
   /** Set if it may be called at flex. */
   flex?: FlexPlan
   /** Name of the long prefix that it shares with others, where its lane warms prompt caches. */

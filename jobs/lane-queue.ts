@@ -48,9 +48,11 @@ export type LaneQueue = {
   left(held: readonly Held[]): void
   /**
    * Moves an entry to the front whose call may show whether the provider works: one of another tenant than these, else one
-   * that has not broken yet. True: it belongs to another tenant.
+   * that has not broken yet. True: it belongs to another tenant, or goes at another tier.
    */
   bringForward(tenants: string[]): Promise<boolean>
+  /** Moves up to so many entries to the front that ask for another tier than standard. */
+  bringOtherTiers(count: number): Promise<{ moved: number; seen: number }>
   /** Returns the entry to its place at the front. */
   giveBack(held: Held): Promise<void>
   /** Extends the locks; returns the entries whose locks are lost. */
@@ -130,6 +132,10 @@ export function createLaneQueue(deps: {
       if (!isClosed) deps.onError(error instanceof Error ? error : new Error(String(error)))
     },
   )
+  const bringForward = (args: (string | number)[]) =>
+    runScript(connection, bringForwardScript, queue, args) as Promise<
+      [moved: number, isOther: number, seen: number]
+    >
   let released: Locked[] = []
   let releasing: Promise<void> | null = null
 
@@ -169,7 +175,12 @@ export function createLaneQueue(deps: {
       if (entries.length > 0) deps.order.left?.(deps.lane, entries)
     },
     async bringForward(tenants) {
-      return (await runScript(connection, bringForwardScript, `${prefix}:${QUEUE_NAME}`, tenants)) === 2
+      const [, isOther] = await bringForward(['1', '', ...tenants])
+      return isOther === 1
+    },
+    async bringOtherTiers(count) {
+      const [moved, , seen] = await bringForward([count, '1'])
+      return { moved, seen }
     },
     async isEmpty() {
       return (await connection.exists(`${queue}:wait`, `${queue}:prioritized`, `${queue}:delayed`)) === 0

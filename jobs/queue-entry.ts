@@ -34,6 +34,8 @@ export type Held = {
   apart: number | null
   /** How many of its calls met a 429 on this lane, and since when (Unix ms); null: none. */
   throttles: Throttles | null
+  /** From then on it goes at standard instead of flex, Unix ms; null: nothing said so yet. */
+  fallsBackAt: number | null
   /** How long its place holds it after a claim, ms. */
   leaseMs: number
   /** The queue's entry; null once its place holds it. */
@@ -75,11 +77,13 @@ type QueuePlace = {
 /** 429s that an entry met on its lane. */
 export type Throttles = { count: number; since: number }
 
-/** What an entry keeps about a call that broke or met a 429. */
-export type EntryMark = { broken: true; apart: number } | { throttles: Throttles }
+/** What an entry keeps about a call that broke or met a 429, and about its time at flex. */
+export type EntryMark = ({ broken: true; apart: number } | { throttles: Throttles } | object) & {
+  fallsBackAt?: number
+}
 
 /** The turn of an entry, and what its calls told about it. */
-export type Turn = QueuePlace & { broken?: true; apart?: number; throttles?: Throttles }
+export type Turn = QueuePlace & { broken?: true; apart?: number; throttles?: Throttles; fallsBackAt?: number }
 
 /** What BullMQ stores with an entry. */
 export type EntryData = JobCost & Omit<Turn, 'priority'>
@@ -136,6 +140,7 @@ export function toHeld(bull: FetchedEntry<EntryData>, leaseMs: number): Held {
     cost: bull.data,
     apart: bull.data.apart ?? null,
     throttles: bull.data.throttles ?? null,
+    fallsBackAt: bull.data.fallsBackAt ?? null,
     leaseMs,
     bull,
     placed: null,

@@ -1,5 +1,21 @@
-import type { BucketState, LaneBreaker, LaneState, NamedState, Quantities } from './lane-state.ts'
+import type {
+  BucketState,
+  LaneBreaker,
+  LaneState,
+  NamedState,
+  NamedTier,
+  Quantities,
+  TierState,
+} from './lane-state.ts'
 import { readBucketStates } from './lane-state.ts'
+
+/** A tier that nothing is known of. */
+const OPEN_TIER: TierState = {
+  pausedUntil: null,
+  pausedReason: null,
+  breaker: { state: 'closed', failures: 0, openUntil: null, heldTenants: [], triedTenants: [] },
+  speed: 1,
+}
 
 const DIMENSIONS = ['requests', 'tokens', 'inputTokens', 'outputTokens'] as const
 
@@ -31,6 +47,7 @@ export function composeState(own: BucketState, shared: NamedState[], sources: Na
     ...composePause(own, sources),
     breaker: composeBreaker(sources.map(({ breaker }) => breaker)),
     speed: composeSpeed(sources),
+    tiers: composeTiers(own, sources),
     throttled: sum(sources.map(({ throttled }) => throttled)),
     learned: { requests: null, tokens: null },
     shared,
@@ -57,6 +74,29 @@ function composePause(
     (one) => `${one.name}: ${(one.shut ?? null) === null ? one.pausedReason : one.shut!.reason}`,
   )
   return { pausedUntil: first, pausedReason: reasons.join('; ') }
+}
+
+/** What a tier of service is at the sources; one that a source knows nothing of is open there. */
+function composeTiers(own: BucketState, sources: readonly NamedState[]): NamedTier[] {
+  const names = new Set([own, ...sources].flatMap(({ tiers }) => tiers.map(({ name }) => name)))
+  return [...names].sort().map((name) => {
+    const held = findTier(own, name)
+    const all = sources.map((source) => findTier(source, name))
+    const isOpen = all.some(({ pausedUntil }) => pausedUntil === null)
+    const first = all.reduce((one, other) => (other.pausedUntil! < one.pausedUntil! ? other : one))
+    const longest = isOpen || (held.pausedUntil ?? 0) >= first.pausedUntil! ? held : first
+    return {
+      name,
+      pausedUntil: longest.pausedUntil,
+      pausedReason: longest.pausedReason,
+      breaker: composeBreaker(all.map(({ breaker }) => breaker)),
+      speed: Math.max(...all.map(({ speed }) => speed)),
+    }
+  })
+}
+
+function findTier({ tiers }: BucketState, name: string): NamedTier {
+  return tiers.find((one) => one.name === name) ?? { name, ...OPEN_TIER }
 }
 
 /** A lane is as broken as its soundest source, and holds a tenant back where every source does. */

@@ -6,7 +6,7 @@ import { createLaneAdoption } from './adopt-lanes.ts'
 import type { CallOutcome, CallSource } from './breaker.ts'
 import { readLaneState } from './compose-state.ts'
 import type { CallTiming } from './concurrency.ts'
-import type { LaneState } from './lane-state.ts'
+import { type LaneState, type ServiceTier, STANDARD } from './lane-state.ts'
 import type { Amounts } from './limits.ts'
 import { countMedia } from './media-limits.ts'
 import { defineScripts } from './scripts.ts'
@@ -25,8 +25,8 @@ export type Cost = {
 
 export type LaneWaitingFor = 'requests' | 'tokens' | 'concurrency' | 'provider_pause'
 
-/** What a call waits for; `breaker`: calls of other tenants may leave. */
-export type RefusedFor = LaneWaitingFor | 'breaker'
+/** What a call waits for; `tier`: calls of other tiers may leave; `breaker`: those of other tenants as well. */
+export type RefusedFor = LaneWaitingFor | 'tier' | 'breaker'
 
 /** `waitMs` is 0 when all were granted, and Infinity when the next one never will be. */
 export type Taken = { permits: string[]; waitMs: number; waitingFor: RefusedFor | null }
@@ -42,6 +42,8 @@ export type TakeAnswer = {
   never: boolean
   /** The breaker keeps the next call because of its tenant: calls of other tenants may leave. */
   othersMay?: true
+  /** What holds the next call back is its tier's: calls of other tiers may leave. */
+  otherTiersMay?: true
 }
 
 /** What a provider's answer reports about the lane, as `providers/` reads it from the headers. */
@@ -72,6 +74,8 @@ export type Settlement = {
   timing?: CallTiming
   /** The source of the call; absent: unknown. */
   source?: CallSource
+  /** The tier that the provider was asked for: its pause, its breaker and its pace hear of the call. Absent: standard. */
+  tier?: ServiceTier
 }
 
 /**
@@ -85,12 +89,14 @@ export type Gate = {
    *
    * @param tenants the tenant of each cost; '' and absent: none, or several
    * @param sources the source that each cost has to go to; '' and absent: any. A source that there is not binds nothing
+   * @param tiers the tier of service that each cost asks for; absent: standard
    */
   take(
     lane: Lane,
     costs: Cost[],
     tenants?: readonly string[],
     sources?: readonly string[],
+    tiers?: readonly ServiceTier[],
   ): Promise<TakeAnswer>
   /** Frees permits and books what their calls really used. A permit settles once; later settlements of it change nothing. */
   settle(lane: Lane, settlements: Settlement[]): Promise<void>
@@ -143,7 +149,7 @@ export function createGate({
   const address = (lane: GateLane) => addressBuckets(prefix, lane, now ? now() : '')
 
   return {
-    async take(lane, costs, tenants = [], sources = []) {
+    async take(lane, costs, tenants = [], sources = [], tiers = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
       await adoption.adopt(lane.id)
       const [waitMs, waitingFor, ...permits] = await scripts.take(
@@ -153,6 +159,7 @@ export function createGate({
           ...toAmounts(countMedia(lane, cost)),
           tenants[index] ?? '',
           sources[index] ?? '',
+          tiers[index] ?? STANDARD,
         ]),
       )
       return toTakeAnswer({
@@ -208,12 +215,14 @@ export function createGate({
 
 export function toTakeAnswer({ permits, waitMs, waitingFor }: Taken): TakeAnswer {
   const isBreaker = waitingFor === 'breaker'
+  const isOfTier = isBreaker || waitingFor === 'tier'
   return {
     permits,
     waitMs,
-    waitingFor: isBreaker ? 'provider_pause' : waitingFor,
+    waitingFor: isOfTier ? 'provider_pause' : waitingFor,
     never: waitMs === Number.POSITIVE_INFINITY,
     ...(isBreaker ? { othersMay: true } : {}),
+    ...(isOfTier ? { otherTiersMay: true } : {}),
   }
 }
 
@@ -247,6 +256,7 @@ export type Booking = {
   remaining: Report
   outcome: CallOutcome
   source: CallSource
+  tier: ServiceTier
   pauseMs: number | null
   shutMs: number | null
   reason: string
@@ -262,6 +272,7 @@ export function toBooking(settlement: Settlement, random: () => number): Booking
     remaining: { requests: toReport(feedback.remainingRequests), tokens: toReport(feedback.remainingTokens) },
     outcome: throttledMs === undefined ? (outcome ?? null) : null,
     source: source ?? { tenant: '', prompt: '', job: '' },
+    tier: settlement.tier ?? STANDARD,
     pauseMs: throttledMs === undefined ? null : toThrottle(throttledMs, random),
     shutMs: shutMs === undefined ? null : toPause(shutMs),
     reason: settlement.shutReason ?? throttledReason ?? 'throttled',
@@ -275,7 +286,7 @@ function toReport(value: number | undefined): number | null {
 
 /** In the order that `lua/settle.lua` reads them. */
 function toArguments(booking: Booking): (string | number)[] {
-  const { permit, actual, limits, remaining, outcome, source, pauseMs, shutMs, reason } = booking
+  const { permit, actual, limits, remaining, outcome, source, pauseMs, shutMs, reason, tier } = booking
   return [
     permit,
     ...(actual ?? ['', '', '', '']),
@@ -290,5 +301,6 @@ function toArguments(booking: Booking): (string | number)[] {
     source.prompt,
     source.job,
     shutMs ?? '',
+    tier,
   ]
 }

@@ -8,8 +8,26 @@ export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputToke
 export type LaneState = BucketState & { shared: NamedState[]; sources: NamedState[] }
 export type NamedState = BucketState & { name: string }
 
+/** Tiers of service whose pauses and breakers are kept apart. Any other tier that a request names counts as standard. */
+export const SERVICE_TIERS = ['standard', 'flex', 'priority'] as const
+export type ServiceTier = (typeof SERVICE_TIERS)[number]
+export const STANDARD = 'standard'
+
+/** What is kept of a tier of service. Times are Unix ms on Redis' clock. */
+export type TierState = {
+  /** Null when the tier is open. */
+  pausedUntil: number | null
+  pausedReason: string | null
+  breaker: LaneBreaker
+  /** Share of the rate in use, below 1 while the tier recovers from a 429. */
+  speed: number
+}
+export type NamedTier = TierState & { name: string }
+
 /** The state of one bucket, for people and metrics. In a dimension without a limit, level, rate and capacity are null. */
-export type BucketState = {
+export type BucketState = TierState & {
+  /** Tiers other than standard that met a 429 or a broken call, by name; standard's pause, breaker and speed are the bucket's. */
+  tiers: NamedTier[]
   /** Redis' clock at the reading, unix ms. */
   at: number
   /** Level of the pacing bucket: 0 and more lets the next call leave; below 0 is a debt that the refill pays off first. */
@@ -24,12 +42,6 @@ export type BucketState = {
   capacityToday: number | null
   /** Permits whose lease has not ended. */
   inFlight: number
-  /** Unix ms on Redis' clock; null when the lane is open. */
-  pausedUntil: number | null
-  pausedReason: string | null
-  breaker: LaneBreaker
-  /** Share of the rate in use, below 1 while the lane recovers from a 429. */
-  speed: number
   /** Limits that the provider reported, lower than the configured ones. `at`: unix ms of the last report. */
   learned: LearnedLimits
   /** Calls at once that a lane with `max_concurrency: auto` has found; null elsewhere. */
@@ -61,8 +73,11 @@ export type LaneBreaker = {
   triedTenants: string[]
 }
 
+type TierStateJson = Omit<TierState, 'pausedReason'> & { pausedReason: string }
+
 /** The answer of `lua/read.lua`: dimensions in the order of `Amounts`, times already on Redis' clock. */
-type LaneStateJson = {
+type LaneStateJson = TierStateJson & {
+  tiers: (TierStateJson & { name: string })[]
   at: number
   levels: Bounds
   rates: Bounds
@@ -71,10 +86,6 @@ type LaneStateJson = {
   usedToday: number
   capacityToday: number | null
   inFlight: number
-  pausedUntil: number | null
-  pausedReason: string
-  breaker: LaneBreaker
-  speed: number
   learned: LearnedLimits
   taken: Amounts
   refunded: Amounts
@@ -96,19 +107,30 @@ function toBucketState(state: LaneStateJson): BucketState {
     rates: toQuantities(state.rates),
     used: toQuantities(state.used),
     capacities: toQuantities(state.capacities),
-    pausedReason: state.pausedUntil === null ? null : state.pausedReason,
-    breaker: {
-      ...state.breaker,
-      heldTenants: toList(state.breaker.heldTenants),
-      triedTenants: toList(state.breaker.triedTenants),
-    },
+    ...toTier(state),
+    tiers: toList(state.tiers)
+      .map((tier) => ({ name: tier.name, ...toTier(tier) }))
+      .sort((one, other) => (one.name < other.name ? -1 : 1)),
     taken: toQuantities(state.taken),
     refunded: toQuantities(state.refunded),
   }
 }
 
+function toTier({ pausedUntil, pausedReason, breaker, speed }: TierStateJson): TierState {
+  return {
+    pausedUntil,
+    pausedReason: pausedUntil === null ? null : pausedReason,
+    breaker: {
+      ...breaker,
+      heldTenants: toList(breaker.heldTenants),
+      triedTenants: toList(breaker.triedTenants),
+    },
+    speed,
+  }
+}
+
 /** An empty list of Lua comes as an empty object. */
-function toList(list: string[]): string[] {
+function toList<T>(list: T[]): T[] {
   return Array.isArray(list) ? list : []
 }
 

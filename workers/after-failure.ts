@@ -106,7 +106,10 @@ export function createAfterFailure(deps: AfterFailureDeps) {
               claimed,
               end,
               {
-                at: outcome.at,
+                at:
+                  outcome.kind === 'retry'
+                    ? outcome.at
+                    : Math.min(outcome.at, Math.max(at, fallBackAt(lane, claimed))),
                 countsAsAttempt: outcome.kind === 'retry',
                 reason: outcome.reason,
                 waitingFor: outcome.waitingFor,
@@ -170,13 +173,16 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     next: Retry,
     mark?: EntryMark,
   ): Promise<void> {
-    const isBackAtStandard = next.lane === undefined && next.at >= fallBackAt(deps.lane(), claimed)
+    const fallsBackAt = fallBackAt(deps.lane(), claimed)
+    const isBackAtStandard = next.lane === undefined && next.at >= fallsBackAt
+    // Before it is claimed, the entry has to say for which tier it wants a permit.
+    const marks = Number.isFinite(fallsBackAt) ? { ...mark, fallsBackAt } : mark
     const leaves = isBackAtStandard ? ({ leaves: 'flex' } as const) : {}
     const waits = await keep(() => work.requeue(claimed, end, { ...next, ...leaves }), 'storing a retry')
     // An operator may end a pause; the record only says when it would end by itself.
     const at =
       next.waitingFor === 'provider_pause' ? Math.min(next.at, now() + LONGEST_PAUSE_DELAY_MS) : next.at
-    const leave = () => (waits ? queue.delay(held, at, mark) : queue.acknowledge(held))
+    const leave = () => (waits ? queue.delay(held, at, marks) : queue.acknowledge(held))
     await keep(leave, 'putting an entry back')
   }
 

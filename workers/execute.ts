@@ -22,6 +22,7 @@ import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/pro
 import type { CallSource } from '../ratelimit/breaker.ts'
 import type { CallTiming } from '../ratelimit/concurrency.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
+import type { ServiceTier } from '../ratelimit/lane-state.ts'
 import { createAfterFailure } from './after-failure.ts'
 import { createCapacityBackOff } from './capacity-back-off.ts'
 import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
@@ -37,7 +38,7 @@ import type { RunningCalls } from './running-calls.ts'
 import { createSourceShuts, findSource, mayMove, type SourceShut, toShut } from './sources.ts'
 import type { Spool } from './spool.ts'
 import { createThrottlePause, type ThrottlePause } from './throttle-pause.ts'
-import { askedTier, decideTier } from './tier-of-call.ts'
+import { askedTier, decideTier, tierSent, tierToTake } from './tier-of-call.ts'
 import { timingOf } from './timing-of-call.ts'
 
 export type ExecuteDeps = {
@@ -62,7 +63,7 @@ export type ExecuteDeps = {
   /** The next lane of a route that this lane is part of; null: there is none. */
   successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
   /** Resolves with a permit for one more request: the halves of a rejected one. */
-  acquire: (cost: Cost, tenant: string, source: string) => Promise<string>
+  acquire: (cost: Cost, tenant: string, source: string, tier: ServiceTier) => Promise<string>
   /** Stops renewing these entries: their locks end, and another worker finds them. */
   abandon: (held: Held[]) => void
   /** The entries that this process still holds. Those that went to another worker while it was blocked are abandoned. */
@@ -115,7 +116,7 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
  */
 export function createExecutor(deps: ExecuteDeps) {
   const { queue, work, gate, calls, now } = deps
-  /** By source; '' for a lane without sources. */
+  /** By tier and source; no source for a lane without any. */
   const pauses = new Map<string, ThrottlePause>()
   const shuts = createSourceShuts(deps)
   const backOff = createCapacityBackOff(now)
@@ -262,8 +263,8 @@ export function createExecutor(deps: ExecuteDeps) {
       turn?.learn(answer.usage?.cached_input_tokens ?? 0)
     } else turn?.failed()
     if (answer.ok && tier === 'flex') flexTimes.add(latencyMs)
-    const isFlex = tier === 'flex' || (asks.serviceTier === undefined && body.service_tier === 'flex')
-    answer = backOff(pauseOf(source?.name ?? '')(answer), isFlex)
+    const serviceTier = tierSent({ tier, ...asks }, body)
+    answer = backOff(pauseOf(`${serviceTier} ${source?.name ?? ''}`)(answer), serviceTier === 'flex')
     if (source !== null && mayMove(lane)) shuts.hear(lane, source.name, answer)
     const told = { ...toldTier, ...(source === null ? {} : { source: source.name }) }
 
@@ -271,7 +272,7 @@ export function createExecutor(deps: ExecuteDeps) {
       ? timingOf(answer, { latencyMs, firstTokenMs: streams ? firstChunkMs : null, receivedBytes })
       : null
     const isPatient = !isCut && timeoutOf(lane, claimedJobs) >= lane.timeout
-    const settled = settle(lane, permit, answer, { taken, call, timing, isPatient })
+    const settled = settle(lane, permit, answer, { taken, call, timing, isPatient, tier: serviceTier })
     const partials = await view.flush()
     deps.events?.emit('call.ended', {
       lane: lane.id,
@@ -321,9 +322,9 @@ export function createExecutor(deps: ExecuteDeps) {
     await settled
   }
 
-  function pauseOf(source: string): ThrottlePause {
-    const known = pauses.get(source) ?? createThrottlePause(now)
-    pauses.set(source, known)
+  function pauseOf(key: string): ThrottlePause {
+    const known = pauses.get(key) ?? createThrottlePause(now)
+    pauses.set(key, known)
     return known
   }
 
@@ -343,9 +344,15 @@ export function createExecutor(deps: ExecuteDeps) {
     lane: Lane,
     permit: string,
     answer: ProviderAnswer,
-    about: { taken: Cost; call: ProviderCall; timing: CallTiming | null; isPatient: boolean },
+    about: {
+      taken: Cost
+      call: ProviderCall
+      timing: CallTiming | null
+      isPatient: boolean
+      tier: ServiceTier
+    },
   ): Promise<void> {
-    const { taken, timing, isPatient } = about
+    const { taken, timing, isPatient, tier } = about
     const { jobs: claimedJobs, tokens } = about.call
     // Refused connections never reached the provider; everything else counts there.
     const sent = answer.ok || answer.status !== null || answer.ambiguous
@@ -365,6 +372,7 @@ export function createExecutor(deps: ExecuteDeps) {
           feedback: answer.feedback,
           outcome: judgeAnswer(answer, isPatient),
           source: sourceOf(claimedJobs),
+          tier,
           ...(timing === null ? {} : { timing }),
           ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
           ...(mayMove(lane) ? toShut(answer) : {}),
@@ -378,7 +386,7 @@ export function createExecutor(deps: ExecuteDeps) {
   /** Sends held entries again. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
-    const permit = await deps.acquire(cost, tenantOf(held), boundTo(held))
+    const permit = await deps.acquire(cost, tenantOf(held), boundTo(held), tierToTake(held, now()))
     await execute({ held, cost }, permit, 'requests')
   }
 

@@ -43,6 +43,21 @@ export function createHandOff(deps: {
     queue.left(moved)
   }
 
+  async function delayAll(
+    entries: Held[],
+    until: number,
+    fallBackOf: (one: Held) => number | null,
+  ): Promise<void> {
+    await Promise.all(
+      entries.map((one) => {
+        const fallsBackAt = fallBackOf(one)
+        return fallsBackAt === null
+          ? queue.delay(one, until)
+          : queue.delay(one, Math.min(until, fallsBackAt), { fallsBackAt })
+      }),
+    )
+  }
+
   async function oneByOne(entries: Held[]): Promise<void> {
     // The last one first: each goes to the front.
     for (const one of entries.toReversed()) await queue.giveBack(one)
@@ -52,6 +67,9 @@ export function createHandOff(deps: {
     /** Moves entries to the next lanes of their routes; those without one are delayed until `until`, Unix ms. */
     spill: (entries: Held[], until: number) => orAbandon(entries, spillAll(entries, until)),
     giveBack: (entries: Held[]) => orAbandon(entries, Promise.all(entries.map((one) => queue.giveBack(one)))),
+    /** Delays entries whose tier is shut until `until`, Unix ms, or until they go at standard. */
+    putOff: (entries: Held[], until: number, fallBackOf: (one: Held) => number | null) =>
+      orAbandon(entries, delayAll(entries, until, fallBackOf)),
     /** Puts entries at the front of the queue, in their order. */
     giveBackInTurn: (entries: Held[]) => orAbandon(entries, oneByOne(entries)),
   }

@@ -9,7 +9,8 @@ import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
 import { createWaker } from '../lib/waker.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
+import type { Cost, Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
+import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
 import { createHandOff } from './hand-off.ts'
@@ -18,7 +19,9 @@ import { createLaunchPace } from './launch-pace.ts'
 import { PATIENCE_MS } from './outcome.ts'
 import { boundTo, isBound, type Prefetched, planCalls, tenantOf } from './plan.ts'
 import type { RunningCalls } from './running-calls.ts'
+import { createShutTiers } from './shut-tiers.ts'
 import type { Spool } from './spool.ts'
+import { fallBackOfEntry, tierToTake } from './tier-of-call.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
@@ -37,6 +40,9 @@ const SOONEST_MS = 10
 
 /** A lane that is paused for longer gives its prefetched entries back, so that higher priorities go first afterwards. */
 const HOLD_MS = 2000
+
+/** While standard is shut for longer, the lane looks for jobs of other tiers, ms. */
+const SHORT_MS = 250
 
 /** While the breaker is not closed, the lane looks this often for a job that may show whether the provider works, ms. */
 const SEARCH_MS = 400
@@ -159,6 +165,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       knowsDue = false
     },
   )
+  const tierOf = (one: Held) => tierToTake([one], deps.now())
+  const shutTiers = createShutTiers({ queue, tierOf, now })
   const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon, now: deps.now })
   const currentLane = () => lane!
   const executor = createExecutor({
@@ -187,7 +195,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   function isOpen(): boolean {
     // The last look or hint left nothing in the queue: a newer hint would have set `lookAt` to 0.
-    const isIdle = lookAt !== 0 && hand.length < MOST_AHEAD && now() >= shutUntil
+    const isIdle =
+      lookAt !== 0 && hand.length < MOST_AHEAD && now() >= shutUntil && !shutTiers.isStandardShut()
     const current = stopping ? null : deps.lane()
     return isIdle && current !== null && !current.coalesce
   }
@@ -221,6 +230,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     idleMs = IDLE_MS
     knowsDue = false
     hints++
+    shutTiers.heard()
     waker.wake()
   }
 
@@ -248,7 +258,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   async function step(current: Lane): Promise<void> {
     await fill(current)
+    await putOffShut(current)
     if (hand.length === 0) {
+      if (shutTiers.isStandardShut()) return waker.sleep(Math.max(1, shutTiers.nextLook() - now()))
       if (now() < shutUntil) return waker.sleep(shutUntil - now())
       noted = null // a lane that ran empty has forgotten it (ratelimit/lua/tag.lua)
       if (!knowsDue) {
@@ -262,14 +274,20 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
     if (now() < shutUntil) return waker.sleep(shutUntil - now())
 
-    const plan = planCalls(hand, current, inFlight.size, now(), isProbing, cachedOf(current))
-    if (plan.ready.length === 0) return waker.sleep(Math.max(1, plan.readyAt! - now()))
+    const free = hand.filter((one) => !shutTiers.holds(one.held))
+    const plan = planCalls(free, current, inFlight.size, now(), isProbing, cachedOf(current))
+    if (plan.ready.length === 0) {
+      const aside = free.length === hand.length ? [] : [shutTiers.nextLook()]
+      if (aside.length > 0 && !shutTiers.isStandardShut()) aside.push(lookAt)
+      return waker.sleep(Math.max(1, Math.min(plan.readyAt ?? Number.POSITIVE_INFINITY, ...aside) - now()))
+    }
 
     const answer = await gate.take(
       current,
       plan.ready.map((call) => call.cost),
       plan.ready.map((call) => tenantOf(call.held)),
       current.sources === undefined ? [] : plan.ready.map((call) => boundTo(call.held)),
+      plan.ready.map((call) => tierToTake(call.held, deps.now())),
     )
     isProbing = answer.othersMay === true
     const launched: Held[] = []
@@ -284,33 +302,57 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       queue.served(launched, wasPaused)
       wasPaused = false
     }
-    wasPaused ||= answer.waitingFor === 'provider_pause'
-    if (answer.permits.length === plan.ready.length) {
+    const next = plan.ready[answer.permits.length]
+    const isOtherTier =
+      answer.otherTiersMay === true && next !== undefined && tierToTake(next.held, deps.now()) !== STANDARD
+    wasPaused ||= answer.waitingFor === 'provider_pause' && !isOtherTier
+    if (next === undefined) {
       waitFor(null)
       return
     }
     if (answer.never) {
       // The limit was lowered since the API let it in.
-      const call = plan.ready[answer.permits.length]!
-      hand = hand.filter((one) => !call.held.includes(one.held))
-      return executor.refuse(call)
+      hand = hand.filter((one) => !next.held.includes(one.held))
+      return executor.refuse(next)
     }
+    if (isOtherTier) return setAside(next.held, answer)
     // A call that has to wait for its source holds up no others.
-    const next = plan.ready[answer.permits.length]!
     if (isBound(current, next) && answer.waitMs > BOUND_HOLD_MS) {
       hand = hand.filter((one) => !next.held.includes(one.held))
       return handOff.spill(next.held, deps.now() + answer.waitMs)
     }
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
-    shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
+    const isOfTier = answer.otherTiersMay === true
+    const spills = answer.waitMs > PATIENCE_MS && deps.hasSuccessors()
+    if (isOfTier && !answer.othersMay && !spills && answer.waitMs > SHORT_MS)
+      shutTiers.note(STANDARD, null, answer.waitMs)
+    else shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
     await queueDirect()
     if (answer.othersMay) return makeWay(current, answer.waitMs)
     if (answer.waitingFor !== 'provider_pause') return giveBackSpare(current)
     if (answer.waitMs <= HOLD_MS) return
-    if (answer.waitMs > PATIENCE_MS && deps.hasSuccessors())
-      return spill(takeHand(), deps.now() + answer.waitMs)
-    await giveBackHand()
+    const shut = takeHand((one) => !isOfTier || tierOf(one) === STANDARD)
+    if (spills) return spill(shut, deps.now() + answer.waitMs)
+    lookAt = 0
+    await handOff.giveBackInTurn(shut)
+  }
+
+  /** The gate keeps this tier shut while others are open: its entries hold up no others. */
+  async function setAside(held: Held[], { waitMs, othersMay }: TakeAnswer): Promise<void> {
+    shutTiers.note(tierOf(held[0]!), (othersMay && tenantOf(held)) || null, waitMs)
+    const direct = takeHand((one) => one.placed !== null && shutTiers.holds(one))
+    if (direct.length > 0) await handOff.giveBack(direct)
+  }
+
+  /** Entries of a tier that stays shut go to the next lane of their route; those without one are delayed. */
+  async function putOffShut(current: Lane): Promise<void> {
+    for (const { entries, forMs } of shutTiers.leaving(hand.map((one) => one.held))) {
+      takeHand((one) => entries.includes(one))
+      const until = deps.now() + forMs
+      if (forMs > PATIENCE_MS && deps.hasSuccessors()) await handOff.spill(entries, until)
+      else await handOff.putOff(entries, until, (one) => fallBackOfEntry(one, current, deps.now()))
+    }
   }
 
   /**
@@ -320,14 +362,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   async function makeWay(current: Lane, waitMs: number): Promise<void> {
     const { breaker } = await gate.read(current)
     const kept = new Set([...breaker.heldTenants, ...breaker.triedTenants])
-    const blocked = hand.filter((one) => kept.has(one.held.tenant)).map((one) => one.held)
-    hand = hand.filter((one) => !kept.has(one.held.tenant))
+    const blocked = takeHand((one) => kept.has(one.tenant) && tierOf(one) === STANDARD)
     if (waitMs > PATIENCE_MS && deps.hasSuccessors() && blocked.length > 0)
       return spill(blocked, deps.now() + waitMs)
     await handOff.giveBackInTurn(blocked)
     ahead = 1
     lookAt = 0
-    shutUntil = now() + Math.min(waitMs, SEARCH_MS)
+    shutUntil = hand.some((one) => tierOf(one.held) !== STANDARD) ? 0 : now() + Math.min(waitMs, SEARCH_MS)
     if (hand.length === 0 && (await queue.bringForward([...kept]))) shutUntil = 0
   }
 
@@ -348,9 +389,11 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     // While the gate is shut a coalesced request may still grow, but no other entry would do more than wait here.
     if (now() < shutUntil && !(current.coalesce && hand.length > 0)) return
     while (now() >= lookAt) {
-      const room = roomInHand(current)
+      const found = shutTiers.isStandardShut() ? await shutTiers.search() : null
+      if (found === 0) return
+      const room = found ?? roomInHand(current)
       if (room <= 0) return
-      const asked = Math.min(room, ahead)
+      const asked = found ?? Math.min(room, ahead)
       const since = now()
       const heard = hints
       knowsDue = false
@@ -393,7 +436,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   function roomInHand(current: Lane): number {
-    if (!current.coalesce) return ahead - hand.length
+    if (!current.coalesce) return ahead - hand.filter((one) => !shutTiers.holds(one.held)).length
     let inputs = 0
     let tokens = 0
     for (const one of hand) {
@@ -415,9 +458,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   /** Waits for a permit outside of the loop's order. */
-  async function acquire(cost: Cost, tenant: string, source: string): Promise<string> {
+  async function acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string> {
     for (;;) {
-      const answer = await gate.take(currentLane(), [cost], [tenant], [source]).catch((error) => {
+      const answer = await gate.take(currentLane(), [cost], [tenant], [source], [tier]).catch((error) => {
         deps.onError(error, 'taking a permit')
         return { permits: [], waitMs: ERROR_PAUSE_MS }
       })
@@ -440,10 +483,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   /** Directly dispatched jobs that have to wait go to the queue and wait for their turn. */
   async function queueDirect(): Promise<void> {
-    const back = hand.filter((one) => one.held.placed).map((one) => one.held)
-    if (back.length === 0) return
-    hand = hand.filter((one) => !one.held.placed)
-    await handOff.giveBack(back)
+    const back = takeHand((one) => one.placed !== null)
+    if (back.length > 0) await handOff.giveBack(back)
   }
 
   /** Gives entries back that were prefetched while the lane let everything through and now hold up earlier turns. */
@@ -465,9 +506,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     await handOff.giveBackInTurn(takeHand())
   }
 
-  function takeHand(): Held[] {
-    const entries = hand.map((one) => one.held)
-    hand = []
+  function takeHand(isTaken: (one: Held) => boolean = () => true): Held[] {
+    const entries = hand.map((one) => one.held).filter(isTaken)
+    hand = hand.filter((one) => !entries.includes(one.held))
     return entries
   }
 

@@ -2,6 +2,9 @@ import type { Lane } from '../config/lanes.ts'
 import type { Claimed } from '../jobs/claim.ts'
 import type { Tier } from '../jobs/job.ts'
 import type { Held } from '../jobs/queue-entry.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { readServiceTier } from '../providers/service-tier.ts'
+import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 
 /** Until it is known how long calls at flex take, one is begun where this share of its time-out is left. */
@@ -23,10 +26,36 @@ export type CallTier = {
 
 /** The tier that entries ask for: flex goes alone, so that of the first stands for all. */
 export function askedTier(held: readonly Held[], now: number): Tier {
-  const cost = held[0]?.cost
+  const { cost, fallsBackAt = null } = held[0] ?? {}
+  if (fallsBackAt !== null && now >= fallsBackAt) return 'standard'
   if (cost?.tier === 'flex') return 'flex'
   const until = cost?.tier === 'auto' ? cost.flex?.until : undefined
   return until === undefined || (until !== null && now >= until) ? 'standard' : 'flex'
+}
+
+/** The tier of service that a call with these entries will ask for, as far as it is known before they are claimed. */
+export function tierToTake(held: readonly Held[], now: number): ServiceTier {
+  if (askedTier(held, now) === 'flex') return 'flex'
+  const cost = held[0]?.cost
+  const isChosen = cost?.tier === 'flex' || (cost?.tier === 'auto' && cost.flex !== undefined)
+  return isChosen ? STANDARD : (cost?.serviceTier ?? STANDARD)
+}
+
+/** The tier of service that a call asked for. */
+export function tierSent({ tier, serviceTier }: CallTier, body: JsonObject): ServiceTier {
+  if (tier === 'flex') return 'flex'
+  return serviceTier === null ? STANDARD : (readServiceTier(body) ?? STANDARD)
+}
+
+/** When an entry that waits for flex goes at standard instead, Unix ms; null: it does not. Waiting counts from `now` where nothing said more. */
+export function fallBackOfEntry(
+  { cost, fallsBackAt }: Held,
+  lane: Pick<Lane, 'tiers'>,
+  now: number,
+): number | null {
+  const flex = lane.tiers?.flex
+  if (cost.tier === 'auto' && cost.flex) return cost.flex.until ?? fallsBackAt
+  return cost.tier === 'flex' && flex ? (fallsBackAt ?? now + flex.fall_back_after) : null
 }
 
 /**
@@ -42,7 +71,7 @@ export function decideTier(
   now: number,
   usualMs: number | null,
 ): CallTier {
-  const { claimed } = claimedJobs[0]!
+  const { claimed, held } = claimedJobs[0]!
   const { tier, flex: plan } = claimed.cost
   if (tier !== 'flex' && (tier !== 'auto' || plan === undefined)) return { tier: 'standard' }
   const flex = lane.tiers?.flex ?? null
@@ -51,7 +80,9 @@ export function decideTier(
   const left = until === null ? Number.POSITIVE_INFINITY : until - now
   const needed = usualMs ?? (flex === null ? 0 : Math.min(flex.timeout, timeoutMs) * LEAST_SHARE)
   // The first call of a job without a deadline is at flex in any case.
-  const isLate = until === null ? claimed.call > 1 && now >= fallBackAt(lane, claimed) : left < needed
+  const hasFallenBack = held.fallsBackAt !== null && now >= held.fallsBackAt
+  const isLate =
+    hasFallenBack || (until === null ? claimed.call > 1 && now >= fallBackAt(lane, claimed) : left < needed)
   if (flex === null || isLate) return { tier: 'standard', serviceTier: null }
   const asked = { tier, serviceTier: 'flex' } as const
   if (tier === 'flex') return asked

@@ -8,6 +8,7 @@ import { estimateMoney } from '../../jobs/money.ts'
 import { findUnshared } from '../../jobs/shareable.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { judgeFit } from '../../providers/fit.ts'
+import { readServiceTier } from '../../providers/service-tier.ts'
 import type { ApiDeps } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { refuseUncheckedConversation } from '../openai/own-state.ts'
@@ -55,9 +56,11 @@ export function toNewJob(
   const unfit = [...unpriced.map(({ id }) => id).filter((id) => id !== lane.id), ...refusedLanes]
   const unfitLanes = [...new Set([...(fits.unfitLanes ?? []), ...unfit])]
   const tier = chooseTier(lane, create, isAwaited)
+  const serviceTier = tier === 'standard' ? readServiceTier(body) : null
   const cost: JobCost = {
     ...deps.estimateCost(lane, create.type, body),
     ...(tier === 'standard' ? {} : { tier }),
+    ...(serviceTier === null ? {} : { serviceTier }),
   }
   refuseOversize(lane, cost)
   const times = decideTimes(create, deps.now())

@@ -1,37 +1,56 @@
--- Moves a waiting entry of a lane's queue to the front: one of a tenant that is not named, preferably one that has not
--- broken yet; else one of any tenant that has not broken yet.
+-- Moves waiting entries of a lane's queue to the front: those of a tenant that is not named, or that ask for another tier of service than
+-- standard; of these preferably some that have not broken yet. Where only one is asked for, else one of any tenant that has not
+-- broken yet.
 --
 -- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
--- ARGV   tenants
--- Answer 2 the entry belongs to another tenant, 1 to one of these, 0 there is none
+-- ARGV   1 how many at the most  2 '1': as if all tenants were named, and one of another tier or none  then tenants
+-- Answer {how many were moved, 1: they are of another tenant or tier, how many were looked at}
 -- Invariant: no entry is added or removed; one that is fetched and given back is in its own place again.
 
 local MOST_SEEN = 2000
 
+local most, by_tier = tonumber(ARGV[1]), ARGV[2] == '1'
 local named = {}
-for _, tenant in ipairs(ARGV) do named[tenant] = true end
+for i = 3, #ARGV do named[ARGV[i]] = true end
 local prioritized = KEYS[1] .. ':prioritized'
-local broken_other, whole
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- As workers/tier-of-call.ts has it: flex until the entry falls back to standard.
+local function asks_tier(data)
+  if string.find(data, '"serviceTier":"', 1, true) then return true end
+  if not string.find(data, '"tier":"flex"', 1, true) and not string.find(data, '"flex":{', 1, true) then return false end
+  local till = tonumber(string.match(data, '"fallsBackAt":(%d+)')) or tonumber(string.match(data, '"until":(%d+)'))
+  return not till or now < till
+end
+
 -- It is this entry that is to go, not the first one of its tenant.
 local function bring(entry)
   redis.call('ZADD', prioritized, 'XX', 0, entry)
   local v = redis.call('HMGET', KEYS[1] .. ':' .. entry, 'name', 'turn')
   if v[1] and v[2] then leave_turns(entry, v[1], v[2]) end
 end
-for _, entry in ipairs(redis.call('ZRANGE', prioritized, 0, MOST_SEEN - 1)) do
+
+local entries = redis.call('ZRANGE', prioritized, 0, MOST_SEEN - 1)
+local others, broken_other, whole = {}, nil, nil
+for _, entry in ipairs(entries) do
   local v = redis.call('HMGET', KEYS[1] .. ':' .. entry, 'name', 'data')
   local is_whole = v[2] and not string.find(v[2], '"broken":true', 1, true)
-  if v[1] and not named[v[1]] then
-    if is_whole then
-      bring(entry)
-      return 2
-    end
+  local is_other = v[1] and (not by_tier and not named[v[1]] or v[2] and asks_tier(v[2]))
+  if is_other and (is_whole or by_tier) then
+    others[#others + 1] = entry
+    if #others == most then break end
+  elseif is_other then
     broken_other = broken_other or entry
   elseif is_whole then
     whole = whole or entry
   end
 end
-local entry = broken_other or whole
-if not entry then return 0 end
+if #others > 0 then
+  for _, entry in ipairs(others) do bring(entry) end
+  return { #others, 1, #entries }
+end
+local entry = not by_tier and (broken_other or whole)
+if not entry then return { 0, 0, #entries } end
 bring(entry)
-return entry == broken_other and 2 or 1
+return { 1, entry == broken_other and 1 or 0, #entries }

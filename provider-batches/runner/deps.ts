@@ -80,6 +80,7 @@ export function toHeld(batch: string, line: { tenant: string; job: string; entry
     token: batch,
     apart: null,
     throttles: null,
+    fallsBackAt: null,
     leaseMs: HOLD_MS,
     bull: null,
     placed: null,

@@ -59,6 +59,8 @@ local STEPS = { { 1000, 1000, 2000, 25 }, { 10000, 200, 400, 50 }, { 60000, 200,
 local FORGET_MS = 86400000
 local NEW_MS, NEW_BURST_MS, NEW_JITTER_MS, LATE_FADES_MS = 5000, 100, 100, 600000
 
+local STANDARD = 'standard'
+
 -- Reading must not change a bucket that is not in use: `read.lua` says that it reads.
 local isReading = false
 
@@ -104,6 +106,10 @@ local function computeLimits(b)
 end
 
 -- Slowdown: {slow, from, cutAt, heat, before, recovery} -----------------------------------------------------
+
+local function createSlowdown()
+  return { slow = 1, from = 0, cutAt = -1, heat = 0, before = 1, recovery = LONGEST_RECOVERY_MS }
+end
 
 local function computeSpeed(slowdown, now)
   return min(1, slowdown.slow + (1 - slowdown.slow) * max(0, now - slowdown.from) / slowdown.recovery)
@@ -242,6 +248,33 @@ local function moveTo(learning, step, now)
   learning.step, learning.since, learning.held = step, now, 0
 end
 
+-- Tiers of service: a pause after 429s, the breaker and the pace after 429s are kept for each. Those of standard are members of the
+-- state itself, those of others in `state.tiers`: {pausedUntil, pausedReason, asking, breaker, slowdown, nextAt} ------
+
+-- nil: nothing is known of it.
+local function findTier(state, tier)
+  if tier == STANDARD then return state end
+  return state.tiers and state.tiers[tier]
+end
+
+local function needTier(state, tier)
+  if tier == STANDARD then return state end
+  state.tiers = state.tiers or {}
+  local kept = state.tiers[tier]
+  if not kept then
+    kept = { pausedUntil = 0, pausedReason = '', breaker = closeBreaker(-1), slowdown = createSlowdown(), nextAt = 0 }
+    state.tiers[tier] = kept
+  end
+  return kept
+end
+
+-- Until when every tier is held back, by hand. `ownUntil` is the end of a pause that is standard's alone; earlier releases set
+-- pauses of any kind without it.
+local function findHold(state)
+  local held = state.heldUntil or 0
+  return state.pausedUntil == state.ownUntil and held or max(held, state.pausedUntil)
+end
+
 -- State ----------------------------------------------------------------------------------------------------
 
 local server = tonumber(ARGV[1])
@@ -258,7 +291,7 @@ local function openBucket(number)
     last = server, skew = 0, sequence = 0,
     levels = { 0, 0, 0, 0 },
     window = createLedger(b.window, server), day = createLedger(DAY_MS, server),
-    slowdown = { slow = 1, from = 0, cutAt = -1, heat = 0, before = 1, recovery = LONGEST_RECOVERY_MS },
+    slowdown = createSlowdown(),
     pausedUntil = 0, pausedReason = '',
     breaker = closeBreaker(-1), retries = { saved = 10, seen = 0, promisedUntil = server, chains = {} },
     learned = {}, observedAt = -1,
@@ -303,13 +336,20 @@ local function openBuckets()
   return buckets
 end
 
+-- The end of the longest pause of any tier.
+local function findLatestPause(state)
+  local till = state.pausedUntil
+  for _, tier in pairs(state.tiers or {}) do till = max(till, tier.pausedUntil) end
+  return till
+end
+
 -- A bucket that was to be deleted (forget.lua) and is used again keeps its keys.
 local function saveBucket(b)
   local state = b.state
   if b.source or b.isShared then
     -- Names of sources and of shared limits change: what one leaves behind ends by itself.
     state.leaving = nil
-    local till = max(state.pausedUntil, state.shut and state.shut.till or 0)
+    local till = max(findLatestPause(state), state.shut and state.shut.till or 0)
     local ttl = string.format('%.0f', floor(max(DAY_MS, till - b.now)) + HOUR_MS)
     call('SET', b.bucket, pack(state), 'PX', ttl)
     if b.closedSlice or b.newLeases and #b.newLeases > 0 or b.corrections then
@@ -329,12 +369,12 @@ local function countLeases(b)
   return call('ZCOUNT', b.permits, '(' .. exact(b.now), '+inf')
 end
 
--- A pause never gets shorter; the longest one gives the reason.
-local function extendPause(state, till, reason)
-  if till > state.pausedUntil then
-    state.pausedUntil = till
-    state.pausedReason = reason
-  end
+-- A pause of a tier never gets shorter; the longest one gives the reason. True: this one is the longest.
+local function extendPause(tier, till, reason)
+  if till <= tier.pausedUntil then return false end
+  tier.pausedUntil = till
+  tier.pausedReason = reason
+  return true
 end
 
 -- For how long a source that refused us stays shut, ms; after that, one call at a time is a trial.

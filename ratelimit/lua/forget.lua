@@ -10,6 +10,10 @@ local function isPlain(b)
   local state, now = b.state, b.now
   local plain = state.pausedUntil <= now and state.breaker.failures == 0 and computeSpeed(state.slowdown, now) == 1
     and (not b.requestsPerDay or state.day.sum[1] == 0) and not state.shut and not state.asking
+  for _, tier in pairs(state.tiers or {}) do
+    plain = plain and tier.pausedUntil <= now and tier.breaker.failures == 0 and computeSpeed(tier.slowdown, now) == 1
+      and not tier.asking
+  end
   for d = 1, 4 do plain = plain and state.window.sum[d] == 0 end
   return plain
 end
@@ -20,7 +24,7 @@ local function forget(b)
     return 1
   end
   b.state.leaving = true
-  local ttl = string.format('%d', max(DAY_MS, b.state.pausedUntil - b.now) + HOUR_MS)
+  local ttl = string.format('%d', max(DAY_MS, findLatestPause(b.state) - b.now) + HOUR_MS)
   call('SET', b.bucket, pack(b.state), 'PX', ttl)
   for _, key in ipairs({ b.permits, b.records, b.ledgers[1], b.ledgers[2] }) do call('PEXPIRE', key, ttl) end
   return 0

@@ -1,4 +1,4 @@
--- Pauses the lane; or (with '' as the time) ends the pause, opens shut sources, closes the breaker, and starts recovery from a 429
+-- Pauses the lane, all its tiers; or (with '' as the time) ends the pause, opens shut sources, closes the breaker, and starts recovery from a 429
 -- now. Shared limits are other lanes' as well: they are not among the buckets here, but for the end of their own pauses.
 --
 -- ARGV    FIRST ms, then the reason
@@ -11,12 +11,20 @@ for number = 1, forMs and 1 or BUCKETS do
   local state, now = b.state, b.now
   if forMs then
     extendPause(state, now + forMs, ARGV[FIRST + 1])
+    if now + forMs > (state.heldUntil or 0) then
+      state.heldUntil, state.heldReason = now + forMs, ARGV[FIRST + 1]
+    end
   else
-    state.pausedUntil = 0
-    state.pausedReason = ''
-    state.asking = nil
-    state.slowdown.from = min(state.slowdown.from, now)
-    state.breaker = closeBreaker(now)
+    local tiers = { state }
+    for _, tier in pairs(state.tiers or {}) do tiers[#tiers + 1] = tier end
+    for _, tier in ipairs(tiers) do
+      tier.pausedUntil = 0
+      tier.pausedReason = ''
+      tier.asking = nil
+      tier.slowdown.from = min(tier.slowdown.from, now)
+      tier.breaker = closeBreaker(now)
+    end
+    state.heldUntil, state.heldReason, state.ownUntil = nil, nil, nil
     state.shut = nil
   end
   saveBucket(b)

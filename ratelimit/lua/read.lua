@@ -11,6 +11,32 @@ local function orNull(value)
   return value
 end
 
+-- A tier of service: its own pause, or that of all tiers, until `hold`; its breaker; its share of the rate.
+local function readTier(b, tier, hold, heldReason)
+  local state, now = b.state, b.now
+  local breaker = findBreakerState(tier.breaker, now)
+  local openUntil = breaker == 'open' and tier.breaker.openUntil or 0
+  local own = max(tier.pausedUntil, openUntil)
+  local pausedUntil = max(own, hold)
+  local reason = openUntil > tier.pausedUntil and 'breaker_open' or tier.pausedReason
+  local tried = {}
+  for _, trial in ipairs(tier.breaker.trials) do
+    if tonumber(call('ZSCORE', b.permits, trial[2]) or 0) > now then tried[#tried + 1] = trial[1] end
+  end
+  return {
+    pausedUntil = pausedUntil > now and pausedUntil - state.skew or cjson.null,
+    pausedReason = hold >= own and heldReason or reason,
+    breaker = {
+      state = breaker,
+      failures = tier.breaker.failures,
+      openUntil = breaker == 'open' and tier.breaker.openUntil - state.skew or cjson.null,
+      heldTenants = tier.breaker.tenants,
+      triedTenants = tried,
+    },
+    speed = computeSpeed(tier.slowdown, now),
+  }
+end
+
 local function readBucket(b)
   local state, now, limits = b.state, b.now, b.limits
   local function onServerClock(learned)
@@ -24,14 +50,13 @@ local function readBucket(b)
     rates[d] = rate and rate * 60000 or cjson.null
     capacities[d] = orNull(limits.capacities[d])
   end
-  local breaker = findBreakerState(state.breaker, now)
-  local openUntil = breaker == 'open' and state.breaker.openUntil or 0
-  local pausedUntil = max(state.pausedUntil, openUntil)
-  local paused = pausedUntil > now
-  local tried = {}
-  for _, trial in ipairs(state.breaker.trials) do
-    if tonumber(call('ZSCORE', b.permits, trial[2]) or 0) > now then tried[#tried + 1] = trial[1] end
+  local tiers = {}
+  for name, tier in pairs(state.tiers or {}) do
+    local shown = readTier(b, tier, findHold(state), state.heldReason or state.pausedReason)
+    shown.name = name
+    tiers[#tiers + 1] = shown
   end
+  local standard = readTier(b, state, 0, '')
   return {
     at = now - state.skew,
     levels = levels,
@@ -41,16 +66,11 @@ local function readBucket(b)
     usedToday = state.day.sum[1],
     capacityToday = orNull(b.requestsPerDay),
     inFlight = countLeases(b),
-    pausedUntil = paused and pausedUntil - state.skew or cjson.null,
-    pausedReason = openUntil > state.pausedUntil and 'breaker_open' or state.pausedReason,
-    breaker = {
-      state = breaker,
-      failures = state.breaker.failures,
-      openUntil = breaker == 'open' and state.breaker.openUntil - state.skew or cjson.null,
-      heldTenants = state.breaker.tenants,
-      triedTenants = tried,
-    },
-    speed = computeSpeed(state.slowdown, now),
+    pausedUntil = standard.pausedUntil,
+    pausedReason = standard.pausedReason,
+    breaker = standard.breaker,
+    speed = standard.speed,
+    tiers = tiers,
     learned = { requests = onServerClock(state.learned.requests), tokens = onServerClock(state.learned.tokens) },
     taken = state.taken,
     refunded = state.refunded,

@@ -1,9 +1,9 @@
 -- Frees permits and books what their calls really used; follows the provider's feedback if that reports less room.
 --
--- ARGV    from FIRST on, 16 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+-- ARGV    from FIRST on, 17 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
 --         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
 --         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job; ms for
---         which the source is shut, for it refused us. '' = not reported, here and there.
+--         which the source is shut, for it refused us; the tier of service that was asked. '' = not reported, here and there.
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
@@ -114,13 +114,18 @@ local function isReportedOn(b, d, reported)
 end
 
 -- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
-local function observe(b, record, size, first, grown)
+local function observe(b, tierName, record, size, first, grown)
   local state = b.state
   if record.takenAt < state.observedAt then return end
   local reported = { tonumber(ARGV[first]), tonumber(ARGV[first + 1]) }
   local remaining = { tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3]) }
   if not (reported[1] or reported[2] or remaining[1] or remaining[2]) then return end
   local isReported = { isReportedOn(b, 1, reported[1]), isReportedOn(b, 2, reported[2]) }
+  -- A tier that reports a higher limit has one of its own, which says nothing of ours.
+  for d = 1, 2 do
+    local configured = b.configured[d]
+    if tierName ~= STANDARD and configured and (reported[d] or 0) > configured then isReported[d] = false end
+  end
   for d = 1, 2 do
     local limit, configured = reported[d], b.configured[d]
     if isReported[d] and limit and limit > 0 then
@@ -151,13 +156,14 @@ local function slowDown(slowdown, record, now, pauseMs)
   slowdown.from = now + pauseMs
 end
 
-local function throttle(b, record, pauseMs, reason)
+local function throttle(b, tierName, record, pauseMs, reason)
   local state, now = b.state, b.now
-  local slowdown = state.slowdown
+  local tier = needTier(state, tierName)
+  local slowdown = tier.slowdown
   local fresh = record.takenAt > slowdown.cutAt
   state.throttled = state.throttled + 1
-  extendPause(state, now + pauseMs, reason)
-  if pauseMs > HOUR_MS then state.asking = {} end
+  if extendPause(tier, now + pauseMs, reason) and tier == state then state.ownUntil = state.pausedUntil end
+  if pauseMs > HOUR_MS then tier.asking = {} end
   local teaches = b.isAuto and pauseMs <= LESSON_MS
   if teaches and fresh and noteThrottled(b) then
     slowdown.cutAt = now
@@ -169,11 +175,12 @@ local function throttle(b, record, pauseMs, reason)
 end
 
 -- The call that asked whether a long wait is over has ended.
-local function endAsking(b, permit, isAnswered)
-  local asking = b.state.asking
+local function endAsking(b, tierName, permit, isAnswered)
+  local tier = findTier(b.state, tierName)
+  local asking = tier and tier.asking
   if not asking or asking.probe ~= permit then return end
   asking.probe = nil
-  if isAnswered then b.state.asking = nil end
+  if isAnswered then tier.asking = nil end
 end
 
 -- How many of the broken calls differ in tenant and this member; '' is unlike any other.
@@ -199,18 +206,20 @@ local function isProviderDown(broken)
 end
 
 -- Counts how a call ended, unless it left before the breaker opened or closed.
-local function judge(b, record, outcome, source)
-  local state, now = b.state, b.now
-  local breaker = state.breaker
+local function judge(b, tierName, record, outcome, source)
+  local now = b.now
+  local tier = outcome == 'broken' and needTier(b.state, tierName) or findTier(b.state, tierName)
+  if not tier then return end
+  local breaker = tier.breaker
   if outcome == '' or record.takenAt <= breaker.changedAt then return end
   if outcome == 'ok' then
     if breaker.openings > 0 then
-      state.breaker = closeBreaker(now)
+      tier.breaker = closeBreaker(now)
       if not isHeld(breaker, source[1]) then
-        state.breaker.refuted, state.breaker.refutedUntil = breaker.tenants, now + REFUTED_MS
+        tier.breaker.refuted, tier.breaker.refutedUntil = breaker.tenants, now + REFUTED_MS
       end
     end
-    state.breaker.failures, state.breaker.broken = 0, {}
+    tier.breaker.failures, tier.breaker.broken = 0, {}
     return
   end
   -- State of earlier releases has no such members.
@@ -250,7 +259,7 @@ buckets = openBuckets()
 for _, b in ipairs(buckets) do b.corrections = { {}, {} } end
 
 local permits, settled, handled = {}, {}, {}
-for i = FIRST, #ARGV, 16 do permits[#permits + 1] = ARGV[i] end
+for i = FIRST, #ARGV, 17 do permits[#permits + 1] = ARGV[i] end
 local records = {}
 for number, b in ipairs(buckets) do records[number] = call('HMGET', b.records, unpack(permits)) end
 for index, permit in ipairs(permits) do
@@ -265,8 +274,8 @@ for index, permit in ipairs(permits) do
   if isKnown and not handled[permit] then
     handled[permit] = true
     settled[#settled + 1] = permit
-    local i = FIRST + (index - 1) * 16
-    local sent = ARGV[i + 1] ~= ''
+    local i = FIRST + (index - 1) * 17
+    local sent, tierName = ARGV[i + 1] ~= '', ARGV[i + 16]
     local actual = { 0, 0, 0, 0 }
     for d = 1, 4 do
       if sent then actual[d] = tonumber(ARGV[i + d]) end
@@ -285,11 +294,11 @@ for index, permit in ipairs(permits) do
         local grown = {}
         for d = 1, 4 do grown[d] = b.state.window.sum[d] - record.used[d] end
         correct(b, record, actual)
-        observe(b, record, sent and actual or record.cost, i + 5, grown)
-        endAsking(b, permit, pauseMs or sent and ARGV[i + 9] ~= 'broken')
-        if number == judged then judge(b, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
+        observe(b, tierName, record, sent and actual or record.cost, i + 5, grown)
+        endAsking(b, tierName, permit, pauseMs or sent and ARGV[i + 9] ~= 'broken')
+        if number == judged then judge(b, tierName, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
         local isTight = number > 1 and number <= COMMON and b.load == highest
-        if pauseMs and (number == judged or isTight) then throttle(b, record, pauseMs, ARGV[i + 11]) end
+        if pauseMs and (number == judged or isTight) then throttle(b, tierName, record, pauseMs, ARGV[i + 11]) end
         if b.source then shutOrOpen(b, permit, shutMs, ARGV[i + 11], ARGV[i + 9]) end
       end
     end

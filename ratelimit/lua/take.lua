@@ -2,9 +2,9 @@
 -- the one with the most room.
 --
 -- ARGV    FIRST lease in ms; then for each cost: requests, tokens, input tokens, output tokens, its tenant or '', the source that
---         it has to go to or ''; a source that there is not binds nothing
+--         it has to go to or ''; a source that there is not binds nothing; its tier of service
 -- Answer  {ms until the next cost could pass (0: all passed, -1: never), what it waits for or '', permit…};
---         what it waits for is 'breaker' where calls of other tenants may leave
+--         what it waits for is 'tier' where calls of other tiers may leave, 'breaker' where those of other tenants may as well
 -- Invariant: afterwards no window of any bucket holds more than its capacity, levels are at most the burst, and
 -- every grant is booked in levels, ledgers and a permit of every bucket.
 
@@ -14,6 +14,7 @@ local PROBE_POLL_MS = 250
 local TRIAL_MS, TRIAL_GROWTH_MS, LONGEST_TRIAL_MS, MOST_TENANTS = 100, 20, 1000, 64
 local KEEP_MS = 3600000
 local PATIENCE_MS = 1000
+local TIER_BURST_MS = 100
 local TRIED_MS, TRIED_HELD, LARGE = { 5000, 30000 }, 20, 0.1
 local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
 
@@ -34,8 +35,8 @@ local function untilEnd(b, permit)
 end
 
 -- How long the breaker keeps a call of this tenant, ms; 0 or less: it may leave.
-local function findBreakerWait(b, tenant)
-  local breaker, now = b.state.breaker, b.now
+local function findBreakerWait(b, breaker, tenant)
+  local now = b.now
   local breakerState = findBreakerState(breaker, now)
   if breakerState == 'closed' then return 0 end
   if isHeld(breaker, tenant) then
@@ -49,8 +50,7 @@ local function findBreakerWait(b, tenant)
 end
 
 -- A call of this tenant leaves while the breaker is not closed.
-local function bookTrial(b, tenant, permit)
-  local breaker = b.state.breaker
+local function bookTrial(b, breaker, tenant, permit)
   if isHeld(breaker, tenant) then
     breaker.probe = permit
     return
@@ -130,10 +130,12 @@ end
 
 -- Whether a cost may clearly leave, as far as this bucket goes. Most may, and then no wait has to be computed. The levels may be
 -- below zero by `creditMs` of their rates.
-local function passes(b, cost, creditMs)
+local function passes(b, cost, tierName, creditMs)
   local state, limits = b.state, b.limits
-  if state.pausedUntil > b.now or state.asking or state.shut then return false end
-  if state.breaker.openings > 0 or state.claim then return false end
+  local tier = findTier(state, tierName)
+  if state.pausedUntil > b.now or state.shut or state.claim then return false end
+  if tier and (tier.pausedUntil > b.now or tier.asking or tier.breaker.openings > 0) then return false end
+  if tier and tier.nextAt and computeSpeed(tier.slowdown, b.now) < 1 then return false end
   if b.concurrency and b.inFlight >= b.concurrency then return false end
   local rates, capacities, dailyCapacities = limits.rates, limits.capacities, limits.dailyCapacities
   local levels, used, usedToday = state.levels, state.window.sum, state.day.sum
@@ -186,15 +188,38 @@ local function findImpossible(b, cost)
   end
 end
 
+-- A tier that is slowed down paces itself, beside the levels that all tiers share: ms until its next call, and its turn after one.
+local function findTurnOfTier(tier, now)
+  if not tier.nextAt or computeSpeed(tier.slowdown, now) == 1 then return 0 end
+  return tier.nextAt - now - TIER_BURST_MS
+end
+
+local function bookTurnOfTier(b, tier, cost)
+  if not tier.nextAt then return end
+  local speed, longest = computeSpeed(tier.slowdown, b.now), 0
+  if speed < 1 then
+    for d = 1, 4 do
+      local rate = b.limits.rates[d]
+      if rate then longest = max(longest, cost[d] / rate) end
+    end
+  end
+  tier.nextAt = max(b.now, tier.nextAt) + longest / speed
+end
+
 -- Tells `wait` each reason why a cost may not leave now, as far as this bucket goes; answers the waits for its window.
 -- `creditMs`, `poolMs`: what the sources of a lane lend each other.
-local function findWaits(b, cost, tenant, wait, creditMs, poolMs)
+local function findWaits(b, cost, caller, wait, creditMs, poolMs)
   local state, now, limits = b.state, b.now, b.limits
-  wait(state.pausedUntil - now, 'provider_pause')
-  if state.asking and state.pausedUntil <= now then wait(untilEnd(b, state.asking.probe), 'provider_pause') end
+  wait(findHold(state) - now, 'provider_pause')
   if b.source then wait(findShutWait(b, untilEnd), 'provider_pause') end
-  -- Breakers are those of the sources, where there are any.
-  if b.source or b == lane and #SOURCES == 0 then wait(findBreakerWait(b, tenant), 'breaker') end
+  local tier = findTier(state, caller.tier)
+  if tier then
+    wait(tier.pausedUntil - now, 'tier')
+    if tier.asking and tier.pausedUntil <= now then wait(untilEnd(b, tier.asking.probe), 'tier') end
+    wait(findTurnOfTier(tier, now), 'tier')
+    -- Breakers are those of the sources, where there are any.
+    if b.source or b == lane and #SOURCES == 0 then wait(findBreakerWait(b, tier.breaker, caller.tenant), 'breaker') end
+  end
   if b.concurrency and b.inFlight >= b.concurrency then
     local first = call('ZRANGEBYSCORE', b.permits, '(' .. exact(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     wait(min(POLL_MS, (tonumber(first[2]) or math.huge) - now), 'concurrency')
@@ -233,8 +258,10 @@ local function holdBack(b, windowWaits, cost)
 end
 
 -- Whether a source comes first: one whose breaker is closed, or that a call may try now. Others serve where these have no room.
-local function isSound(b)
-  local breaker = b.state.breaker
+local function isSound(b, tierName)
+  local tier = findTier(b.state, tierName)
+  if not tier then return true end
+  local breaker = tier.breaker
   local breakerState = findBreakerState(breaker, b.now)
   if breakerState == 'closed' then return true end
   return breakerState == 'half_open' and b.now >= breaker.trialAt and untilEnd(b, breaker.probe) <= 0
@@ -280,10 +307,10 @@ local function findPayOff(b, cost)
 end
 
 -- The source for a cost; nil, the shortest wait (-1: never) and its reason where none has room.
-local function chooseSource(cost, tenant, wanted)
+local function chooseSource(cost, caller)
   local only
   for number = COMMON + 1, BUCKETS do
-    if buckets[number].source.name == wanted then only = buckets[number] end
+    if buckets[number].source.name == caller.source then only = buckets[number] end
   end
   -- While the sources together have room, each may go into debt a little: then several may take a call, and the one that suits
   -- it does. Otherwise the first one with room takes whatever comes next, and one gets all small calls, another all large ones.
@@ -305,13 +332,13 @@ local function chooseSource(cost, tenant, wanted)
     else
       local longest, reason, windowWaits = 0, nil, nil
       local creditMs = min(b.saved, b.window / 10)
-      if not passes(b, cost, poolMs > 0 and 0 or creditMs) then
-        windowWaits = findWaits(b, cost, tenant, function(ms, why)
+      if not passes(b, cost, caller.tier, poolMs > 0 and 0 or creditMs) then
+        windowWaits = findWaits(b, cost, caller, function(ms, why)
           if ms and ms > longest then longest, reason = ms, why end
         end, creditMs, poolMs)
       end
       if not reason then
-        local sound, payOff = isSound(b), isInDebt and findPayOff(b, cost) or 0
+        local sound, payOff = isSound(b, caller.tier), isInDebt and findPayOff(b, cost) or 0
         local fullness, taken = measureFullness(b)
         local isBetter = not best
         if best and sound ~= bestSound then
@@ -336,11 +363,11 @@ local function chooseSource(cost, tenant, wanted)
 end
 
 -- The longest wait of a cost that may not leave now (-1: never) and its reason; nil when it may leave, and then its source.
-local function refuse(cost, tenant, wanted)
+local function refuse(cost, caller)
   local number = 1
-  while number <= COMMON and passes(buckets[number], cost, 0) do number = number + 1 end
+  while number <= COMMON and passes(buckets[number], cost, caller.tier, 0) do number = number + 1 end
   local source, sourceWait, sourceReason
-  if #SOURCES > 0 then source, sourceWait, sourceReason = chooseSource(cost, tenant, wanted) end
+  if #SOURCES > 0 then source, sourceWait, sourceReason = chooseSource(cost, caller) end
   if number > COMMON and not sourceWait then return nil, nil, source end
   for common = 1, COMMON do
     local impossible = findImpossible(buckets[common], cost)
@@ -354,7 +381,7 @@ local function refuse(cost, tenant, wanted)
   end
   for common = 1, COMMON do
     local b = buckets[common]
-    holdBack(b, findWaits(b, cost, tenant, wait, 0, math.huge), cost)
+    holdBack(b, findWaits(b, cost, caller, wait, 0, math.huge), cost)
   end
   wait(sourceWait, sourceReason)
   if waitingFor then return math.ceil(longest), waitingFor end
@@ -383,7 +410,7 @@ local function book(b, cost, permit)
 end
 
 -- One permit for all buckets that it is taken from; its number was given by none of them before. It names its source.
-local function grant(cost, tenant, source)
+local function grant(cost, caller, source)
   local sequence = lane.state.sequence
   for number = 2, BUCKETS do sequence = max(sequence, buckets[number].state.sequence) end
   sequence = sequence + 1
@@ -399,14 +426,19 @@ local function grant(cost, tenant, source)
   end
   for number = 1, BUCKETS do
     local b = buckets[number]
-    if b.state.asking and (number <= COMMON or b == source) then
-      b.state.asking.probe = permit
-      granted[permit] = b.now + leaseMs
+    local tier = (number <= COMMON or b == source) and findTier(b.state, caller.tier)
+    if tier then
+      bookTurnOfTier(b, tier, cost)
+      if tier.asking then
+        tier.asking.probe = permit
+        granted[permit] = b.now + leaseMs
+      end
     end
   end
   local judged = source or lane
-  if findBreakerState(judged.state.breaker, judged.now) ~= 'closed' then
-    bookTrial(judged, tenant, permit)
+  local tier = findTier(judged.state, caller.tier)
+  if tier and findBreakerState(tier.breaker, judged.now) ~= 'closed' then
+    bookTrial(judged, tier.breaker, caller.tenant, permit)
     granted[permit] = judged.now + leaseMs
   end
   if source and source.state.shut then
@@ -428,14 +460,15 @@ for _, b in ipairs(buckets) do
 end
 
 local answer = { 0, '' }
-for i = FIRST + 1, #ARGV, 6 do
+for i = FIRST + 1, #ARGV, 7 do
   local cost = { tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]) }
-  local wait, waitingFor, source = refuse(cost, ARGV[i + 4], ARGV[i + 5])
+  local caller = { tenant = ARGV[i + 4], source = ARGV[i + 5], tier = ARGV[i + 6] }
+  local wait, waitingFor, source = refuse(cost, caller)
   if wait then
     answer[1], answer[2] = wait, waitingFor
     break
   end
-  answer[#answer + 1] = grant(cost, ARGV[i + 4], source)
+  answer[#answer + 1] = grant(cost, caller, source)
 end
 for _, b in ipairs(buckets) do
   if #b.newLeases > 0 then

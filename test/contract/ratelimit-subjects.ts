@@ -4,6 +4,7 @@ import { boundsOf, type GateLane } from '../../ratelimit/addresses.ts'
 import { composeState } from '../../ratelimit/compose-state.ts'
 import type { Cost, Gate } from '../../ratelimit/gate.ts'
 import { createGate, toAmounts, toBooking, toPause, toTakeAnswer } from '../../ratelimit/gate.ts'
+import { STANDARD } from '../../ratelimit/lane-state.ts'
 import { testRedis } from '../helpers/redis.ts'
 import type { Bucket, BucketState } from '../model/ratelimit/bucket.ts'
 import { createBucket, pause, read, renew, resume, retry } from '../model/ratelimit/bucket.ts'
@@ -85,9 +86,14 @@ function createTwinGate({
   return {
     // The store's matter: a state that is kept in memory has no keys.
     async forget() {},
-    async take(lane, costs, tenants = [], sources = []) {
+    async take(lane, costs, tenants = [], sources = [], tiers = []) {
       if (costs.length === 0) return toTakeAnswer({ permits: [], waitMs: 0, waitingFor: null })
-      return toTakeAnswer(take(bucketsOf(lane), costs.map(toAmounts), tenants, sources, leaseMs, now()))
+      const callers = costs.map((_, at) => ({
+        tenant: tenants[at] ?? '',
+        source: sources[at] ?? '',
+        tier: tiers[at] ?? STANDARD,
+      }))
+      return toTakeAnswer(take(bucketsOf(lane), costs.map(toAmounts), callers, leaseMs, now()))
     },
     async settle(lane, settlements) {
       if (settlements.length === 0) return

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { Lane, LaneLimits, LaneSource } from '../../config/lanes.ts'
 import type { CallOutcome } from '../../ratelimit/breaker.ts'
 import type { Cost, Gate, Settlement } from '../../ratelimit/gate.ts'
+import type { ServiceTier } from '../../ratelimit/lane-state.ts'
 import { anyLimits as anyFixedLimits } from './ratelimit-limits.ts'
 import { callOf, laneWith, makeLua, makeTwin } from './ratelimit-subjects.ts'
 
@@ -11,7 +12,7 @@ console.info(`ratelimit-twin: SEED=${seed}`)
 
 /** `which` names permits by age: 0 is the last that was given. */
 type Step =
-  | { do: 'take'; costs: Cost[]; tenants?: string[]; sources?: string[] }
+  | { do: 'take'; costs: Cost[]; tenants?: string[]; sources?: string[]; tiers?: ServiceTier[] }
   | ({ do: 'settle'; which: number[] } & Omit<Settlement, 'permit'>)
   | { do: 'renew'; which: number[] }
   | { do: 'pause'; ms: number }
@@ -56,6 +57,8 @@ const anyThrottle = fc
     { freq: 6 },
   )
   .map((ms): Pick<Settlement, 'throttledMs'> => (ms === null ? {} : { throttledMs: ms }))
+const anyTier = fc.constantFrom<ServiceTier[]>('standard', 'standard', 'flex', 'priority')
+const anyTiers = fc.array(anyTier, { maxLength: 6 })
 const anyOutcome = fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'ok', null)
 const step = <T extends Step['do']>(
   name: T,
@@ -69,7 +72,10 @@ const retry = step('retry', fc.record({ count: fc.nat(40), tenant: fc.constantFr
 const read = step('read', fc.constant({}))
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: step('take', fc.record({ costs: fc.array(anyCost, { maxLength: 6 }) })) },
+  {
+    weight: 6,
+    arbitrary: step('take', fc.record({ costs: fc.array(anyCost, { maxLength: 6 }), tiers: anyTiers })),
+  },
   {
     weight: 4,
     arbitrary: step(
@@ -81,6 +87,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
             actual: fc.option(anyCost),
             feedback: anyFeedback,
             outcome: anyOutcome,
+            tier: anyTier,
           }),
           anyThrottle,
         )
@@ -110,6 +117,7 @@ const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
       fc.record({
         costs: fc.array(fc.constant(callOf(1)), { minLength: 1, maxLength: 4 }),
         tenants: fc.array(anyTenant, { maxLength: 4 }),
+        tiers: anyTiers,
       }),
     ),
   },
@@ -121,6 +129,7 @@ const anyStormyStep: fc.Arbitrary<Step> = fc.oneof(
         which: fc.array(fc.nat(6), { minLength: 1, maxLength: 6 }),
         actual: fc.constant(callOf(1)),
         outcome: fc.constantFrom<CallOutcome[]>('broken', 'broken', 'broken', 'broken', 'ok', null),
+        tier: anyTier,
         source: fc.record({
           tenant: anyTenant,
           prompt: fc.constantFrom('', 'p', 'q', 'r', 's'),
@@ -177,7 +186,7 @@ describe('Lua and twin', () => {
       const ask = (gate: Gate) => {
         switch (step.do) {
           case 'take':
-            return gate.take(lane, step.costs, step.tenants, step.sources)
+            return gate.take(lane, step.costs, step.tenants, step.sources, step.tiers)
           case 'settle': {
             const { do: _, which: __, ...settlement } = step
             return gate.settle(
@@ -259,12 +268,14 @@ describe('Lua and twin', () => {
       costs: fc.array(anyCost, { minLength: 1, maxLength: 6 }),
       tenants: fc.array(anyTenant, { maxLength: 4 }),
       sources: fc.array(anyName, { maxLength: 4 }),
+      tiers: anyTiers,
     })
     const anyEnd = fc.record({
       which: fc.array(fc.nat(20), { minLength: 1, maxLength: 3 }),
       actual: fc.option(anyCost),
       feedback: anyFeedback,
       outcome: anyOutcome,
+      tier: anyTier,
       source: fc.record({
         tenant: anyTenant,
         prompt: fc.constantFrom('p', 'q', 'r', 's'),

@@ -6,8 +6,8 @@ import {
   createBreaker,
   findBreakerState,
 } from '../../../ratelimit/breaker.ts'
-import type { BucketState as ShownState } from '../../../ratelimit/lane-state.ts'
-import { toQuantities } from '../../../ratelimit/lane-state.ts'
+import type { BucketState as ShownState, TierState as ShownTier } from '../../../ratelimit/lane-state.ts'
+import { STANDARD, toQuantities } from '../../../ratelimit/lane-state.ts'
 import type { Amounts, Bounds, EffectiveLimits, LearnedLimits } from '../../../ratelimit/limits.ts'
 import { computeLimits, DAY_MS, DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
 import type { Slowdown } from '../../../ratelimit/slowdown.ts'
@@ -28,7 +28,7 @@ import { bookRetries, createRetryBudget, type RetryBudget } from './retry-budget
  * it is given and touches nothing else. `lua/*.lua` does the same, operation for operation, in the same order, so both
  * get the same doubles; the contract suite compares them. `serverNow`: the clock of the state's machine, in ms.
  */
-export type BucketState = {
+export type BucketState = TierState & {
   /** Logical time of the last call, ms. It never goes back, whatever the server's clock does. */
   last: number
   /** What the server's clock lacks to the logical time, ms. */
@@ -40,12 +40,10 @@ export type BucketState = {
   window: Ledger
   day: Ledger
   claim: Claim | null
-  slowdown: Slowdown
-  pausedUntil: number
-  pausedReason: string
-  /** After a long wait that the provider asked for: the permit of the call that asks whether it is over; null: none does. */
-  asking: { probe: string | null } | null
-  breaker: Breaker
+  /** Tiers of service other than standard, whose members stand in the state itself. */
+  tiers: Map<string, TierState>
+  /** Until when every tier is held back, by hand. */
+  held: { until: number; reason: string } | null
   retries: RetryBudget
   learned: LearnedLimits
   /** Null until the lane learns how its provider counts. */
@@ -58,6 +56,18 @@ export type BucketState = {
   /** Of a source that refused us. */
   shut: Shut | null
   permits: Map<string, Permit>
+}
+
+/** What is kept for each tier of service. */
+export type TierState = {
+  slowdown: Slowdown
+  pausedUntil: number
+  pausedReason: string
+  /** After a long wait that the provider asked for: the permit of the call that asks whether it is over; null: none does. */
+  asking: { probe: string | null } | null
+  breaker: Breaker
+  /** Logical ms of the next call's turn while the tier is slowed down; null for standard, which slows the levels down that all share. */
+  nextAt: number | null
 }
 
 /** A source that refused us takes nothing until then, and afterwards one call at a time until one is answered. */
@@ -87,11 +97,9 @@ export function createBucket(window: number, now: number): BucketState {
     window: createLedger(window, now),
     day: createLedger(DAY_MS, now),
     claim: null,
-    slowdown: createSlowdown(),
-    pausedUntil: 0,
-    pausedReason: '',
-    asking: null,
-    breaker: createBreaker(),
+    ...createTier(null),
+    tiers: new Map(),
+    held: null,
     retries: createRetryBudget(now),
     learned: { requests: null, tokens: null },
     windowLearning: null,
@@ -102,6 +110,28 @@ export function createBucket(window: number, now: number): BucketState {
     shut: null,
     permits: new Map(),
   }
+}
+
+function createTier(nextAt: number | null): TierState {
+  return {
+    slowdown: createSlowdown(),
+    pausedUntil: 0,
+    pausedReason: '',
+    asking: null,
+    breaker: createBreaker(),
+    nextAt,
+  }
+}
+
+/** Undefined: nothing is known of the tier. */
+export function findTier(state: BucketState, tier: string): TierState | undefined {
+  return tier === STANDARD ? state : state.tiers.get(tier)
+}
+
+export function needTier(state: BucketState, tier: string): TierState {
+  const kept = findTier(state, tier) ?? createTier(0)
+  if (tier !== STANDARD) state.tiers.set(tier, kept)
+  return kept
 }
 
 /** Extends the leases of permits that are not settled. A lapsed lease revives: the call runs, so it counts. */
@@ -128,16 +158,20 @@ export function pause(
 ): void {
   const { now } = advance(state, lane, serverNow)
   extendPause(state, now + forMs, reason)
+  if (now + forMs > (state.held?.until ?? 0)) state.held = { until: now + forMs, reason }
 }
 
 /** Ends a pause of any kind and closes the breaker. Recovery from a 429 that would have begun with its end begins now. */
 export function resume(state: BucketState, lane: LaneLimits, serverNow: number): void {
   const { now } = advance(state, lane, serverNow)
-  state.pausedUntil = 0
-  state.pausedReason = ''
-  state.asking = null
-  state.slowdown.from = Math.min(state.slowdown.from, now)
-  closeBreaker(state.breaker, now)
+  for (const tier of [state, ...state.tiers.values()]) {
+    tier.pausedUntil = 0
+    tier.pausedReason = ''
+    tier.asking = null
+    tier.slowdown.from = Math.min(tier.slowdown.from, now)
+    closeBreaker(tier.breaker, now)
+  }
+  state.held = null
   state.shut = null
 }
 
@@ -156,10 +190,6 @@ export function retry(
 export function read(state: BucketState, lane: LaneLimits, serverNow: number): ShownState {
   const { now, limits, pacing } = advance(state, lane, serverNow)
   const { requests, tokens } = state.learned
-  const breaker = findBreakerState(state.breaker, now)
-  const openUntil = breaker === 'open' ? state.breaker.openUntil : 0
-  const pausedUntil = Math.max(state.pausedUntil, openUntil)
-  const paused = pausedUntil > now
   return {
     at: now - state.skew,
     levels: toQuantities(
@@ -171,18 +201,10 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): S
     usedToday: state.day.sum[REQUESTS],
     capacityToday: limits.dailyCapacities[REQUESTS],
     inFlight: findLeases(state, now).length,
-    pausedUntil: paused ? pausedUntil - state.skew : null,
-    pausedReason: paused ? (openUntil > state.pausedUntil ? BREAKER_OPEN : state.pausedReason) : null,
-    breaker: {
-      state: breaker,
-      failures: state.breaker.failures,
-      openUntil: breaker === 'open' ? state.breaker.openUntil - state.skew : null,
-      heldTenants: [...state.breaker.tenants],
-      triedTenants: state.breaker.trials
-        .filter(({ permit }) => (state.permits.get(permit)?.leaseEnd ?? 0) > now)
-        .map((trial) => trial.tenant),
-    },
-    speed: computeSpeed(state.slowdown, now),
+    ...readTier(state, state, null, now),
+    tiers: [...state.tiers]
+      .map(([name, tier]) => ({ name, ...readTier(state, tier, state.held, now) }))
+      .sort((one, other) => (one.name < other.name ? -1 : 1)),
     learned: {
       requests: requests && { ...requests, at: requests.at - state.skew },
       tokens: tokens && { ...tokens, at: tokens.at - state.skew },
@@ -193,6 +215,35 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): S
     throttled: state.throttled,
     learnedWindow: lane.window_auto ? pacing.window : null,
     shut: state.shut && { till: state.shut.till - state.skew, reason: state.shut.reason },
+  }
+}
+
+/** The tier's own pause, or that of all tiers; its breaker; its share of the rate. */
+function readTier(
+  { permits, skew }: BucketState,
+  tier: TierState,
+  held: BucketState['held'],
+  now: number,
+): ShownTier {
+  const breaker = findBreakerState(tier.breaker, now)
+  const openUntil = breaker === 'open' ? tier.breaker.openUntil : 0
+  const own = Math.max(tier.pausedUntil, openUntil)
+  const pausedUntil = Math.max(own, held?.until ?? 0)
+  const ownReason = openUntil > tier.pausedUntil ? BREAKER_OPEN : tier.pausedReason
+  const reason = held !== null && held.until >= own ? held.reason : ownReason
+  return {
+    pausedUntil: pausedUntil > now ? pausedUntil - skew : null,
+    pausedReason: pausedUntil > now ? reason : null,
+    breaker: {
+      state: breaker,
+      failures: tier.breaker.failures,
+      openUntil: breaker === 'open' ? tier.breaker.openUntil - skew : null,
+      heldTenants: [...tier.breaker.tenants],
+      triedTenants: tier.breaker.trials
+        .filter(({ permit }) => (permits.get(permit)?.leaseEnd ?? 0) > now)
+        .map((trial) => trial.tenant),
+    },
+    speed: computeSpeed(tier.slowdown, now),
   }
 }
 
@@ -236,11 +287,11 @@ function refill(levels: Amounts, rates: Bounds, lived: number, { burst, saved }:
   }
 }
 
-/** A pause never gets shorter; the one that lasts longest says why. */
-export function extendPause(state: BucketState, until: number, reason: string): void {
-  if (until <= state.pausedUntil) return
-  state.pausedUntil = until
-  state.pausedReason = reason
+/** A pause of a tier never gets shorter; the one that lasts longest says why. */
+export function extendPause(tier: TierState, until: number, reason: string): void {
+  if (until <= tier.pausedUntil) return
+  tier.pausedUntil = until
+  tier.pausedReason = reason
 }
 
 /** Ends of the leases that stand. */

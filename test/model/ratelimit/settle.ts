@@ -1,12 +1,13 @@
 import type { LaneLimits } from '../../../config/lanes.ts'
 import { judge } from '../../../ratelimit/breaker.ts'
 import type { Booking } from '../../../ratelimit/gate.ts'
+import { STANDARD } from '../../../ratelimit/lane-state.ts'
 import type { Amounts, EffectiveLimits, LearnedLimit } from '../../../ratelimit/limits.ts'
 import { computeLimits, DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
 import { slowDown } from '../../../ratelimit/slowdown.ts'
 import { believeRemaining, isOfLesson, noteThrottled } from '../../../ratelimit/window-learning.ts'
 import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
-import { advance, extendPause } from './bucket.ts'
+import { advance, extendPause, findTier, needTier } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
 
 /** After a longer pause one call at a time asks whether it is over, ms. */
@@ -40,8 +41,8 @@ export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNo
         isJudged,
         isThrottled: isJudged || (index > 0 && loads[index] === highest),
         reports: [
-          isReportedOn(opened, bucket.limited, 'requests_per_minute', booking.limits.requests),
-          isReportedOn(opened, bucket.limited, 'tokens_per_minute', booking.limits.tokens),
+          isReportedOn(opened, bucket.limited, 'requests_per_minute', booking.limits.requests, booking.tier),
+          isReportedOn(opened, bucket.limited, 'tokens_per_minute', booking.limits.tokens, booking.tier),
         ],
       })
       if (bucket.source !== undefined) shutOrOpen(bucket, bucket.source.mark, booking)
@@ -75,20 +76,25 @@ function settleOne(
     actual ?? [0, 0, 0, 0],
   )
   observe(state, limited, permit, booking, role.reports, grown, now)
-  if (state.asking?.probe === booking.permit) {
+  const asked = findTier(state, booking.tier)
+  if (asked?.asking?.probe === booking.permit) {
     const isAnswered = pauseMs !== null || (actual !== null && outcome !== 'broken')
-    state.asking = isAnswered ? null : { probe: null }
+    asked.asking = isAnswered ? null : { probe: null }
   }
-  if (role.isJudged) judge(state.breaker, outcome, permit.takenAt, booking.source, now)
+  if (role.isJudged) {
+    const judged = outcome === 'broken' ? needTier(state, booking.tier) : asked
+    if (judged) judge(judged.breaker, outcome, permit.takenAt, booking.source, now)
+  }
   if (pauseMs === null || !role.isThrottled) return
   state.throttled++
-  const isFresh = permit.takenAt > state.slowdown.cutAt
+  const tier = needTier(state, booking.tier)
+  const isFresh = permit.takenAt > tier.slowdown.cutAt
   const learning = limited.window_auto && pauseMs <= LESSON_MS ? state.windowLearning! : null
-  if (learning !== null && isFresh && noteThrottled(learning, now)) state.slowdown.cutAt = now
+  if (learning !== null && isFresh && noteThrottled(learning, now)) tier.slowdown.cutAt = now
   else if (learning === null || !isOfLesson(learning, permit.takenAt))
-    slowDown(state.slowdown, permit.takenAt, now, pauseMs)
-  extendPause(state, now + pauseMs, reason)
-  if (pauseMs > HOUR_MS) state.asking = { probe: null }
+    slowDown(tier.slowdown, permit.takenAt, now, pauseMs)
+  extendPause(tier, now + pauseMs, reason)
+  if (pauseMs > HOUR_MS) tier.asking = { probe: null }
 }
 
 /** The largest share of a capacity that is in use. */
@@ -113,9 +119,12 @@ function isReportedOn(
   limited: LaneLimits,
   name: 'requests_per_minute' | 'tokens_per_minute',
   reported: number | null,
+  tier: string,
 ): boolean {
   const configured = limited[name]
   if (configured === undefined) return false
+  // A tier that reports a higher limit has one of its own, which says nothing of ours.
+  if (tier !== STANDARD && (reported ?? 0) > configured) return false
   const distanceOf = (limit: number) =>
     reported !== null && reported > 0 ? Math.max(limit / reported, reported / limit) : limit
   return buckets.every(

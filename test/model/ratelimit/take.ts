@@ -1,11 +1,11 @@
-import { bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
+import { type Breaker, bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
 import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
 import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
-import { computeLived, findLived } from '../../../ratelimit/slowdown.ts'
+import { computeLived, computeSpeed, findLived } from '../../../ratelimit/slowdown.ts'
 import { noteHeld, STEPS } from '../../../ratelimit/window-learning.ts'
-import type { Bucket, BucketState, Moment } from './bucket.ts'
-import { advance, findLeases } from './bucket.ts'
+import type { Bucket, BucketState, Moment, TierState } from './bucket.ts'
+import { advance, findLeases, findTier } from './bucket.ts'
 import { computeReserve, stakeClaim, useClaim } from './claim.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
 import { computeLoad } from './settle.ts'
@@ -17,6 +17,8 @@ const EPSILON = 1e-6
 const POLL_MS = 50
 /** The same where that call is a probe or a trial of the breaker. */
 const PROBE_POLL_MS = 250
+/** What a slowed tier may be ahead of its turn, ms. */
+const TIER_BURST_MS = 100
 /** How long after its lease a permit can still be settled, ms. */
 const KEEP_MS = 3_600_000
 
@@ -30,14 +32,12 @@ type Opened = Bucket & Moment
  * from the one with the most room.
  *
  * @param buckets the lane's own, those of its shared limits, those of its sources
- * @param tenants whose each of the costs is
- * @param wanted the source that each of the costs has to go to; '': any
+ * @param callers whose each of the costs is, and where it has to go
  */
 export function take(
   buckets: readonly Bucket[],
   costs: Amounts[],
-  tenants: readonly string[],
-  wanted: readonly string[],
+  callers: readonly Caller[],
   leaseMs: number,
   serverNow: number,
 ): Taken {
@@ -45,27 +45,25 @@ export function take(
   for (const { state, now, closedSlice } of opened) if (closedSlice) forgetPermits(state, now)
   const permits: string[] = []
   for (const [index, cost] of costs.entries()) {
-    const tenant = tenants[index] ?? ''
-    const decision = decide(opened, cost, tenant, wanted[index] ?? '')
+    const caller = callers[index]!
+    const decision = decide(opened, cost, caller)
     if ('waitMs' in decision) return { permits, ...decision }
-    permits.push(grant(opened, decision.source, cost, tenant, leaseMs))
+    permits.push(grant(opened, decision.source, cost, caller, leaseMs))
   }
   return { permits, waitMs: 0, waitingFor: null }
 }
+
+/** A cost's tenant, the source that it has to go to ('': any), and its tier of service. */
+export type Caller = { tenant: string; source: string; tier: string }
 
 type Refusal = Omit<Taken, 'permits'>
 type TellWait = (ms: number | null, reason: RefusedFor) => void
 
 /** The source of a cost that may leave now; else the longest of the waits and what it is for. */
-function decide(
-  all: readonly Opened[],
-  cost: Amounts,
-  tenant: string,
-  wanted: string,
-): { source: Opened | null } | Refusal {
+function decide(all: readonly Opened[], cost: Amounts, caller: Caller): { source: Opened | null } | Refusal {
   const buckets = all.filter(({ source }) => source === undefined)
   const sources = all.filter(({ source }) => source !== undefined)
-  const chosen = sources.length === 0 ? { source: null } : chooseSource(sources, cost, tenant, wanted)
+  const chosen = sources.length === 0 ? { source: null } : chooseSource(sources, cost, caller)
   for (const bucket of buckets) {
     const impossible = findImpossible(bucket, cost)
     if (impossible !== null) return { waitMs: Number.POSITIVE_INFINITY, waitingFor: impossible }
@@ -80,13 +78,9 @@ function decide(
     waitingFor = reason
   }
   // Where every bucket clearly has room, none is asked: asking notes what was held back.
-  if (buckets.every((bucket) => passes(bucket, cost)) && !('waitMs' in chosen)) return chosen
+  if (buckets.every((bucket) => passes(bucket, cost, caller.tier)) && !('waitMs' in chosen)) return chosen
   for (const [index, bucket] of buckets.entries()) {
-    wait(bucket.state.pausedUntil - bucket.now, 'provider_pause')
-    if (bucket.state.asking && bucket.state.pausedUntil <= bucket.now)
-      wait(untilEnd(bucket.state.permits, bucket.state.asking.probe, bucket.now), 'provider_pause')
-    if (index === 0 && sources.length === 0)
-      wait(findBreakerWait(bucket.state, tenant, bucket.now), 'breaker')
+    findTierWaits(bucket, caller, index === 0 && sources.length === 0, wait)
     holdBack(bucket, findWaits(bucket, cost, wait), cost)
   }
   if ('waitMs' in chosen) wait(chosen.waitMs, chosen.waitingFor!)
@@ -98,13 +92,8 @@ function decide(
  * The source with the most room for its weight, sound ones first; else the shortest of their waits. While the sources together
  * have room, each may go into debt a little, so that several may take a call, and the one that suits it does.
  */
-function chooseSource(
-  all: readonly Opened[],
-  cost: Amounts,
-  tenant: string,
-  wanted: string,
-): { source: Opened } | Refusal {
-  const only = all.filter(({ source }) => source!.name === wanted)
+function chooseSource(all: readonly Opened[], cost: Amounts, caller: Caller): { source: Opened } | Refusal {
+  const only = all.filter(({ source }) => source!.name === caller.source)
   const candidates: { bucket: Opened; order: number[] }[] = []
   let soonest: { bucket: Opened; waitMs: number; waitingFor: RefusedFor; waits: Bounds } | null = null
   let impossible: RefusedFor | null = null
@@ -126,18 +115,18 @@ function chooseSource(
       reason = why
     }
     const creditMs = creditOf(bucket)
-    if (!passes(bucket, cost, poolMs > 0 ? 0 : creditMs)) {
-      wait(state.pausedUntil - now, 'provider_pause')
-      if (state.asking && state.pausedUntil <= now)
-        wait(untilEnd(state.permits, state.asking.probe, now), 'provider_pause')
-      wait(findShutWait(state, now), 'provider_pause')
-      wait(findBreakerWait(state, tenant, now), 'breaker')
+    if (!passes(bucket, cost, caller.tier, poolMs > 0 ? 0 : creditMs)) {
+      findTierWaits(bucket, caller, true, wait)
       waits = findWaits(bucket, cost, wait, { creditMs, poolMs })
     }
     if (reason === null)
       candidates.push({
         bucket,
-        order: [isSound(state, now) ? 0 : 1, findPayOff(bucket, cost, pool), ...measureFullness(bucket)],
+        order: [
+          isSound(state, caller.tier, now) ? 0 : 1,
+          findPayOff(bucket, cost, pool),
+          ...measureFullness(bucket),
+        ],
       })
     else if (soonest === null || longest < soonest.waitMs)
       soonest = { bucket, waitMs: longest, waitingFor: reason, waits }
@@ -167,7 +156,11 @@ function findShutWait({ shut, permits }: BucketState, now: number): number {
 }
 
 /** The breaker is closed, or a call may try now whether the provider works. */
-function isSound({ breaker, permits }: BucketState, now: number): boolean {
+function isSound(state: BucketState, tier: string, now: number): boolean {
+  const kept = findTier(state, tier)
+  if (kept === undefined) return true
+  const { permits } = state
+  const { breaker } = kept
   const breakerState = findBreakerState(breaker, now)
   if (breakerState !== 'half_open') return breakerState === 'closed'
   return now >= breaker.trialAt && untilEnd(permits, breaker.probe, now) <= 0
@@ -186,9 +179,11 @@ function measureFullness({ state, limited, limits, now, source }: Opened): [full
  *
  * @param creditMs how far the levels may be below zero, in ms of their rates
  */
-function passes({ state, limited, limits, now }: Opened, cost: Amounts, creditMs = 0): boolean {
-  if (state.pausedUntil > now || state.asking || state.shut) return false
-  if (state.breaker.openings > 0 || state.claim) return false
+function passes({ state, limited, limits, now }: Opened, cost: Amounts, tier: string, creditMs = 0): boolean {
+  if (state.pausedUntil > now || state.shut || state.claim) return false
+  const kept = findTier(state, tier)
+  if (kept && (kept.pausedUntil > now || kept.asking || kept.breaker.openings > 0)) return false
+  if (kept && kept.nextAt !== null && computeSpeed(kept.slowdown, now) < 1) return false
   if (limited.max_concurrency !== undefined && findLeases(state, now).length >= limited.max_concurrency)
     return false
   return DIMENSIONS.every((dimension) => {
@@ -255,9 +250,37 @@ function untilEnd(permits: BucketState['permits'], permit: string | null | undef
   return end === undefined ? 0 : Math.min(PROBE_POLL_MS, end - now)
 }
 
+/** What the pauses, the source, the breaker and the tier's own pace hold a call back for. */
+function findTierWaits(
+  { state, source, now }: Opened,
+  { tenant, tier }: Caller,
+  isJudged: boolean,
+  wait: TellWait,
+): void {
+  wait((state.held?.until ?? 0) - now, 'provider_pause')
+  if (source !== undefined) wait(findShutWait(state, now), 'provider_pause')
+  const kept = findTier(state, tier)
+  if (kept === undefined) return
+  wait(kept.pausedUntil - now, 'tier')
+  if (kept.asking && kept.pausedUntil <= now) wait(untilEnd(state.permits, kept.asking.probe, now), 'tier')
+  if (kept.nextAt !== null && computeSpeed(kept.slowdown, now) < 1)
+    wait(kept.nextAt - now - TIER_BURST_MS, 'tier')
+  if (isJudged) wait(findBreakerWait(state, kept.breaker, tenant, now), 'breaker')
+}
+
+/** A tier that is slowed down paces itself, beside the levels that all tiers share. */
+function bookTurn(tier: TierState, rates: Bounds, cost: Amounts, now: number): void {
+  if (tier.nextAt === null) return
+  const speed = computeSpeed(tier.slowdown, now)
+  const spans = DIMENSIONS.map((dimension) => {
+    const rate = rates[dimension]
+    return rate === null || speed === 1 ? 0 : cost[dimension] / rate
+  })
+  tier.nextAt = Math.max(now, tier.nextAt) + Math.max(...spans) / speed
+}
+
 /** How long the breaker keeps a call of this tenant; 0 or less: it may leave. */
-function findBreakerWait(state: BucketState, tenant: string, now: number): number {
-  const { breaker } = state
+function findBreakerWait(state: BucketState, breaker: Breaker, tenant: string, now: number): number {
   const breakerState = findBreakerState(breaker, now)
   if (breakerState === 'closed') return 0
   if (breaker.tenants.includes(tenant))
@@ -271,7 +294,7 @@ function grant(
   all: readonly Opened[],
   source: Opened | null,
   cost: Amounts,
-  tenant: string,
+  caller: Caller,
   leaseMs: number,
 ): string {
   const lane = all[0]!
@@ -286,12 +309,15 @@ function grant(
     addToLedger(state.day, cost)
     state.claim = useClaim(state.claim, cost)
     state.sequence = sequence
-    if (state.asking) state.asking.probe = id
+    const tier = findTier(state, caller.tier)
+    if (tier) bookTurn(tier, limits.rates, cost, now)
+    if (tier?.asking) tier.asking.probe = id
     state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
   }
   const judged = source ?? lane
-  if (findBreakerState(judged.state.breaker, judged.now) !== 'closed')
-    bookTrial(judged.state.breaker, tenant, id, judged.now)
+  const tier = findTier(judged.state, caller.tier)
+  if (tier && findBreakerState(tier.breaker, judged.now) !== 'closed')
+    bookTrial(tier.breaker, caller.tenant, id, judged.now)
   if (source?.state.shut) source.state.shut.probe = id
   return id
 }

@@ -11,6 +11,7 @@ export function heldEntry(id: string, cost: Partial<JobCost> = {}): Held {
     token: 'token',
     apart: null,
     throttles: null,
+    fallsBackAt: null,
     bull: null,
     leaseMs: 8000,
     placed: null,

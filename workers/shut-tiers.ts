@@ -1,0 +1,110 @@
+import type { LaneQueue } from '../jobs/lane-queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
+import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
+
+/** The gate is asked again about a shut tier after this at the latest, ms, in case an operator opens it. */
+const ASK_MS = 1000
+
+/** Entries of a tier that stays shut for longer leave this process meanwhile, ms. */
+const HOLD_MS = 1000
+
+/** Where nobody knows how long it stays shut (a probe is under way), entries that leave come back after this, ms. */
+const PARK_MS = 5000
+
+/** Most entries of shut tiers that stay in hand. */
+const MOST_ASIDE = 64
+
+/** While standard is shut: how often the queue is searched for entries of other tiers, and how often where many entries are looked at, ms. */
+const SEARCH_MS = 1000
+const LONG_SEARCH_MS = 5000
+const FEW_SEEN = 200
+/** How soon after a hint of new work the queue is searched, ms, where few entries are looked at. */
+const SOON_MS = 50
+
+/** Most entries of other tiers that are brought to the front at a time. */
+const MOST_BROUGHT = 64
+
+/** What a lane loop knows of tiers of service that the gate keeps shut while others are open. Times are those of `now`. */
+export type ShutTiers = ReturnType<typeof createShutTiers>
+
+/**
+ * @param tierOf the tier that an entry asks for
+ * @param now milliseconds of any clock that does not go back
+ */
+export function createShutTiers(deps: {
+  queue: Pick<LaneQueue, 'bringOtherTiers'>
+  tierOf: (held: Held) => ServiceTier
+  now: () => number
+}) {
+  const { queue, tierOf, now } = deps
+  /** By tier, and by tenant where the breaker holds that one back. */
+  const shut = new Map<string, { askAt: number; opensAt: number }>()
+  let searchAt = 0
+  let isLong = false
+
+  const keyOf = (tier: ServiceTier, tenant: string | null) => JSON.stringify([tier, tenant])
+
+  function find(held: Held): { askAt: number; opensAt: number } | undefined {
+    if (shut.size === 0) return undefined
+    const tier = tierOf(held)
+    for (const tenant of [null, held.tenant]) {
+      const key = keyOf(tier, tenant)
+      const known = shut.get(key)
+      if (known && now() < known.askAt) return known
+      shut.delete(key)
+    }
+    return undefined
+  }
+
+  function isStandardShut(): boolean {
+    const known = shut.get(keyOf(STANDARD, null))
+    return known !== undefined && now() < known.askAt
+  }
+
+  return {
+    /** The gate refused this tier, for this long; `tenant`: only the calls of this one. */
+    note(tier: ServiceTier, tenant: string | null, waitMs: number): void {
+      shut.set(keyOf(tier, tenant), { askAt: now() + Math.min(waitMs, ASK_MS), opensAt: now() + waitMs })
+    },
+
+    /** Whether the entry waits for its tier. */
+    holds: (held: Held): boolean => find(held) !== undefined,
+
+    isStandardShut,
+
+    /** When to ask the gate again about any of them, or to search the queue. */
+    nextLook(): number {
+      for (const [key, { askAt }] of shut) if (now() >= askAt) shut.delete(key)
+      const asks = [...shut.values()].map(({ askAt }) => askAt)
+      return Math.min(now() + ASK_MS, ...asks, ...(isStandardShut() ? [searchAt] : []))
+    },
+
+    /**
+     * Of the entries in hand those that leave this process: of tiers that stay shut, and where there are too many. Entries of standard stay:
+     * while it is shut, none is fetched.
+     */
+    leaving(hand: readonly Held[]): { entries: Held[]; forMs: number }[] {
+      const aside = hand.filter((one) => tierOf(one) !== STANDARD && find(one))
+      const isFull = aside.length > MOST_ASIDE
+      const groups = Map.groupBy(aside, (one) => find(one)!)
+      return [...groups].flatMap(([{ opensAt }, entries]) => {
+        const left = opensAt - now()
+        return left > HOLD_MS || isFull ? [{ entries, forMs: left > HOLD_MS ? left : PARK_MS }] : []
+      })
+    },
+
+    /** While standard is shut: moves entries of other tiers to the front of the queue. Answers how many. */
+    async search(): Promise<number> {
+      if (now() < searchAt) return 0
+      const { moved, seen } = await queue.bringOtherTiers(MOST_BROUGHT)
+      isLong = seen > FEW_SEEN
+      if (moved < MOST_BROUGHT) searchAt = now() + (isLong ? LONG_SEARCH_MS : SEARCH_MS)
+      return moved
+    },
+
+    /** There may be new work: the next search need not wait. */
+    heard(): void {
+      if (!isLong) searchAt = Math.min(searchAt, now() + SOON_MS)
+    },
+  }
+}
