@@ -301,6 +301,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
       if (waitingFor === 'provider_pause') laneLog.note(lane)
       store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
     },
+    noteTier: laneLog.note,
     isStoreThere: store.watch.isThere,
     now: store.now,
     random: Math.random,

@@ -23,6 +23,10 @@ export type LaneView = {
   paused_reason: string | null
   waiting_for: string | null
   breaker: { state: 'closed' | 'open' | 'half_open' }
+  /** Absent: a server of an earlier release. */
+  tiers?: (Pick<BucketView, 'name' | 'speed' | 'paused_until' | 'paused_reason'> & {
+    breaker: { state: 'closed' | 'open' | 'half_open' }
+  })[]
   latency_ms: { p50: number | null; p95: number | null }
   throttled: number
 }

@@ -15,7 +15,7 @@ const STATE_HEAD = '  STATE'
 const INDENT = 4
 
 /**
- * The table of `lanes`: each lane, and below it the shared limits and the sources that it takes from. Names that would make a line
+ * The table of `lanes`: each lane, and below it its service tiers that are shut, the shared limits and the sources that it takes from. Names that would make a line
  * too long stand on lines of their own.
  *
  * @param width columns of the terminal; undefined: it is none
@@ -28,6 +28,13 @@ export function renderLanes(
   const columns = Math.max(COLUMNS, width ?? 0)
   const rows = lanes.flatMap((lane) => [
     { name: lane.id, numbers: numbersOfLane(lane), state: stateOfLane(lane) },
+    ...(lane.tiers ?? []).flatMap((tier): Row[] => {
+      const { state } = tier.breaker
+      const shown = state === 'closed' ? stateOfPart(tier) : brokenBy(state)
+      return shown.colour === 'green'
+        ? []
+        : [{ name: `  tier ${tier.name}`, numbers: HEAD.map(() => ''), state: shown }]
+    }),
     ...(lane.shared_limits ?? []).map((limit): Row => {
       const holds = lane.held_back_by?.kind === 'shared_limit' && lane.held_back_by.name === limit.name
       const own: State | null = holds ? { text: 'holds the lane back', colour: 'yellow' } : null

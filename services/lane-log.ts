@@ -1,71 +1,76 @@
 import { BREAKER_OPEN } from '../ratelimit/breaker.ts'
-import type { LaneState } from '../ratelimit/lane-state.ts'
+import { type LaneState, type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 
 /** How often a lane that was found shut is looked at again, ms. A short pause after a 429 is over by then, and said once. */
 const LOOK_MS = 5000
 
 /** Logs when a lane is shut and when it is open again, once each time. */
 export type LaneLog = {
-  /** The lane lets nothing through. */
-  note(lane: string): void
+  /** The lane lets nothing through; `tier`: nothing of this tier of service. Absent: standard. */
+  note(lane: string, tier?: ServiceTier): void
   close(): void
 }
 
 export function createLaneLog(deps: {
   /** Null: the lane is not configured any more. */
-  read: (lane: string) => Promise<Pick<LaneState, 'pausedUntil' | 'pausedReason' | 'breaker'> | null>
+  read: (
+    lane: string,
+  ) => Promise<Pick<LaneState, 'pausedUntil' | 'pausedReason' | 'breaker' | 'tiers'> | null>
   log: Record<'info' | 'debug', (line: object, message: string) => void>
   lookMs?: number
 }): LaneLog {
   const { read, log, lookMs = LOOK_MS } = deps
-  /** Lanes that were found shut, and by what; null: not known yet. */
+  /** Lanes and their tiers that were found shut, and by what; null: not known yet. */
   const shut = new Map<string, string | null>()
   const timers = new Set<NodeJS.Timeout>()
   let isClosed = false
 
-  async function look(lane: string): Promise<void> {
-    const state = await read(lane)
-    const known = shut.get(lane) ?? null
+  async function look(key: string, lane: string, tier: ServiceTier): Promise<void> {
+    const found = await read(lane)
+    const state = tier === STANDARD ? found : found?.tiers.find(({ name }) => name === tier)
+    const about = tier === STANDARD ? { lane } : { lane, tier }
+    const known = shut.get(key) ?? null
     const reason = state?.pausedReason ?? null
     // Half open, it is tried out: neither shut nor open.
     const isOver = reason === null && (known !== BREAKER_OPEN || state?.breaker.state !== 'half_open')
     if (isOver) {
-      if (known === BREAKER_OPEN) log.info({ lane }, 'breaker closed')
-      else if (known !== null) log.info({ lane }, 'lane open again')
-      shut.delete(lane)
+      if (known === BREAKER_OPEN) log.info(about, 'breaker closed')
+      else if (known !== null) log.info(about, 'lane open again')
+      shut.delete(key)
       return
     }
     if (reason !== null && reason !== known) {
       const until = new Date(state!.pausedUntil!).toISOString()
-      if (reason === BREAKER_OPEN) log.info({ lane, until }, 'breaker opened')
-      else log.info({ lane, reason, until }, 'lane paused')
-      shut.set(lane, reason)
+      if (reason === BREAKER_OPEN) log.info({ ...about, until }, 'breaker opened')
+      else log.info({ ...about, reason, until }, 'lane paused')
+      shut.set(key, reason)
     }
-    lookLater(lane)
+    lookLater(key, lane, tier)
   }
 
-  function lookLater(lane: string): void {
+  function lookLater(key: string, lane: string, tier: ServiceTier): void {
     if (isClosed) return
     const timer = setTimeout(() => {
       timers.delete(timer)
-      lookNow(lane)
+      lookNow(key, lane, tier)
     }, lookMs)
     timer.unref()
     timers.add(timer)
   }
 
-  function lookNow(lane: string): void {
-    look(lane).catch((error) => {
+  function lookNow(key: string, lane: string, tier: ServiceTier): void {
+    look(key, lane, tier).catch((error) => {
       log.debug({ err: error, lane }, 'looking at a lane')
-      lookLater(lane)
+      lookLater(key, lane, tier)
     })
   }
 
   return {
-    note(lane) {
-      if (shut.has(lane)) return
-      shut.set(lane, null)
-      lookNow(lane)
+    note(lane, tier = STANDARD) {
+      const key = JSON.stringify([lane, tier])
+      if (shut.has(key)) return
+      shut.set(key, null)
+      lookNow(key, lane, tier)
     },
     close() {
       isClosed = true

@@ -153,6 +153,10 @@ function toReading(view: LaneView, forecastMs: number | null): LaneReading {
     utilisation: view.utilisation,
     speed: view.speed,
     isPaused: view.paused_until !== null,
+    tiers: view.tiers.map((tier) => ({
+      name: tier.name,
+      isShut: tier.paused_until !== null || tier.breaker.state !== 'closed',
+    })),
     concurrency: view.learned.concurrency ?? view.limits.concurrency,
     isBroken: view.breaker.state !== 'closed',
     forecastMs,

@@ -50,6 +50,8 @@ export type LaneReading = {
   isBroken: boolean
   /** How long a job that is queued now waits, for the tenant with the longest wait. Null: not known. */
   forecastMs: number | null
+  /** Tiers of service other than standard, and whether each is paused or broken. */
+  tiers: { name: string; isShut: boolean }[]
   /** Of a lane with several of them. */
   sources: SourceReading[]
   /** While jobs wait for room: the shared limit with the least of it, or `lane` for its own limits; null: nothing holds it back. */
@@ -144,6 +146,7 @@ export function createStoreMetrics(
       gauges.paused.set({ lane }, one.isPaused ? 1 : 0)
       gauges.broken.set({ lane }, one.isBroken ? 1 : 0)
       if (one.forecastMs !== null) gauges.forecast.set({ lane }, one.forecastMs / 1000)
+      for (const { name: tier, isShut } of one.tiers) gauges.tierShut.set({ lane, tier }, isShut ? 1 : 0)
       for (const { name: source, ...each } of one.sources) {
         const labels = { lane, source }
         gauges.sourceUtilisation.set(labels, each.utilisation)
@@ -308,6 +311,12 @@ function createGauges(registry: Registry) {
       'Whether a source is paused after a 429 or by its breaker, 1 or 0.',
       'lane',
       'source',
+    ),
+    tierShut: define(
+      'sluice_lane_tier_shut',
+      'Whether a service tier of a lane is paused after a 429, or its breaker is not closed, 1 or 0.',
+      'lane',
+      'tier',
     ),
     sourceShut: define(
       'sluice_source_shut',

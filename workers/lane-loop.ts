@@ -89,6 +89,8 @@ export type LaneLoopDeps = {
   lateMs: number
   /** Reports what the lane's entries wait for, when that changes. */
   note: (lane: string, waitingFor: LaneWaitingFor | null) => void
+  /** Reports that the gate shut a tier of service other than standard. */
+  noteTier: (lane: string, tier: ServiceTier) => void
   /** Unix ms, by Redis' clock. */
   now: () => number
   random: () => number
@@ -258,7 +260,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
 
   async function step(current: Lane): Promise<void> {
     await fill(current)
-    await putOffShut(current)
+    shutTiers.askWhereMany(hand.map((one) => one.held))
     if (hand.length === 0) {
       if (shutTiers.isStandardShut()) return waker.sleep(Math.max(1, shutTiers.nextLook() - now()))
       if (now() < shutUntil) return waker.sleep(shutUntil - now())
@@ -315,7 +317,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       hand = hand.filter((one) => !next.held.includes(one.held))
       return executor.refuse(next)
     }
-    if (isOtherTier) return setAside(next.held, answer)
+    if (isOtherTier) return setAside(current, next.held, answer)
     // A call that has to wait for its source holds up no others.
     if (isBound(current, next) && answer.waitMs > BOUND_HOLD_MS) {
       hand = hand.filter((one) => !next.held.includes(one.held))
@@ -338,21 +340,23 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     await handOff.giveBackInTurn(shut)
   }
 
-  /** The gate keeps this tier shut while others are open: its entries hold up no others. */
-  async function setAside(held: Held[], { waitMs, othersMay }: TakeAnswer): Promise<void> {
-    shutTiers.note(tierOf(held[0]!), (othersMay && tenantOf(held)) || null, waitMs)
+  /**
+   * The gate keeps this tier shut while others are open: its entries hold up no others. Where it stays shut, they go to the next lane of
+   * their route, and those without one are delayed.
+   */
+  async function setAside(current: Lane, held: Held[], { waitMs, othersMay }: TakeAnswer): Promise<void> {
+    const tier = tierOf(held[0]!)
+    shutTiers.note(tier, (othersMay && tenantOf(held)) || null, waitMs)
+    deps.noteTier(deps.laneId, tier)
     const direct = takeHand((one) => one.placed !== null && shutTiers.holds(one))
     if (direct.length > 0) await handOff.giveBack(direct)
-  }
-
-  /** Entries of a tier that stays shut go to the next lane of their route; those without one are delayed. */
-  async function putOffShut(current: Lane): Promise<void> {
-    for (const { entries, forMs } of shutTiers.leaving(hand.map((one) => one.held))) {
-      takeHand((one) => entries.includes(one))
-      const until = deps.now() + forMs
-      if (forMs > PATIENCE_MS && deps.hasSuccessors()) await handOff.spill(entries, until)
-      else await handOff.putOff(entries, until, (one) => fallBackOfEntry(one, current, deps.now()))
-    }
+    const refused = hand.map((one) => one.held).filter((one) => tierOf(one) === tier && shutTiers.holds(one))
+    const awayMs = shutTiers.timeAway(refused, waitMs)
+    if (awayMs === 0) return
+    takeHand((one) => refused.includes(one))
+    const until = deps.now() + awayMs
+    if (awayMs > PATIENCE_MS && deps.hasSuccessors()) await handOff.spill(refused, until)
+    else await handOff.putOff(refused, until, (one) => fallBackOfEntry(one, current, deps.now()))
   }
 
   /**

@@ -38,13 +38,13 @@ export function createShutTiers(deps: {
 }) {
   const { queue, tierOf, now } = deps
   /** By tier, and by tenant where the breaker holds that one back. */
-  const shut = new Map<string, { askAt: number; opensAt: number }>()
+  const shut = new Map<string, { askAt: number }>()
   let searchAt = 0
   let isLong = false
 
   const keyOf = (tier: ServiceTier, tenant: string | null) => JSON.stringify([tier, tenant])
 
-  function find(held: Held): { askAt: number; opensAt: number } | undefined {
+  function find(held: Held): { askAt: number } | undefined {
     if (shut.size === 0) return undefined
     const tier = tierOf(held)
     for (const tenant of [null, held.tenant]) {
@@ -64,7 +64,7 @@ export function createShutTiers(deps: {
   return {
     /** The gate refused this tier, for this long; `tenant`: only the calls of this one. */
     note(tier: ServiceTier, tenant: string | null, waitMs: number): void {
-      shut.set(keyOf(tier, tenant), { askAt: now() + Math.min(waitMs, ASK_MS), opensAt: now() + waitMs })
+      shut.set(keyOf(tier, tenant), { askAt: now() + Math.min(waitMs, ASK_MS) })
     },
 
     /** Whether the entry waits for its tier. */
@@ -80,17 +80,21 @@ export function createShutTiers(deps: {
     },
 
     /**
-     * Of the entries in hand those that leave this process: of tiers that stay shut, and where there are too many. Entries of standard stay:
-     * while it is shut, none is fetched.
+     * How long entries that the gate has just refused have to leave this process, ms; 0: they stay in hand. What was only remembered lets
+     * no entry leave: an operator may have opened the tier since.
      */
-    leaving(hand: readonly Held[]): { entries: Held[]; forMs: number }[] {
+    timeAway(refused: readonly Held[], waitMs: number): number {
+      if (waitMs > HOLD_MS) return waitMs
+      return refused.length > MOST_ASIDE ? PARK_MS : 0
+    },
+
+    /** Where too many entries wait in hand for their tiers, the gate is asked again. */
+    askWhereMany(hand: readonly Held[]): void {
+      if (hand.length <= MOST_ASIDE) return
       const aside = hand.filter((one) => tierOf(one) !== STANDARD && find(one))
-      const isFull = aside.length > MOST_ASIDE
-      const groups = Map.groupBy(aside, (one) => find(one)!)
-      return [...groups].flatMap(([{ opensAt }, entries]) => {
-        const left = opensAt - now()
-        return left > HOLD_MS || isFull ? [{ entries, forMs: left > HOLD_MS ? left : PARK_MS }] : []
-      })
+      if (aside.length <= MOST_ASIDE) return
+      const tiers = new Set(aside.map(tierOf))
+      for (const key of shut.keys()) if (tiers.has(JSON.parse(key)[0])) shut.delete(key)
     },
 
     /** While standard is shut: moves entries of other tiers to the front of the queue. Answers how many. */

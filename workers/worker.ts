@@ -63,6 +63,7 @@ export type WorkerDeps = {
   knownLanes: () => Promise<string[]>
   /** What the lane's entries wait for changed. */
   note: LaneLoopDeps['note']
+  noteTier: LaneLoopDeps['noteTier']
   /** How long a lane that the configuration does not name may be idle before it ends, ms; 75 s unless given. */
   laneIdleMs?: number
   /** Whether the store answers, within 3 s. Never throws. */
@@ -113,6 +114,7 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
       spool: deps.spool,
       lateMs: lockLease(deps.config().jobs.stalled_after) / 2,
       note: deps.note,
+      noteTier: deps.noteTier,
       now: deps.now,
       random: deps.random,
       onError: deps.onError,

@@ -10,6 +10,7 @@ import type { Latencies } from '../../ratelimit/latencies.ts'
 import type { CountedRates, HeldBackBy, LimitsView, SharedLimitView } from './shared-limits.ts'
 import { computeUtilisation, findTightest, showLimits, showSharedLimits, toCounted } from './shared-limits.ts'
 import { type SourceView, showSources } from './sources.ts'
+import { showTiers, type TierView } from './tiers.ts'
 
 /** A lane as operators see it. Rates are a minute, times RFC 3339. */
 export type LaneView = {
@@ -54,6 +55,8 @@ export type LaneView = {
     held_tenants: string[]
     last_broken: BrokenCall[]
   }
+  /** Other tiers of service than standard that met a 429 or a broken call; `paused_until`, `speed` and `breaker` above are standard's. */
+  tiers: TierView[]
   latency_ms: { p50: number | null; p95: number | null }
   /** 429s since the lane was first used. */
   throttled: number
@@ -146,6 +149,7 @@ export function createLaneControl(deps: {
         held_tenants: state.breaker.heldTenants,
         last_broken: lastBroken,
       },
+      tiers: showTiers(state, state.shared),
       latency_ms: latency,
       throttled: state.throttled,
     }
@@ -176,10 +180,14 @@ export function createLaneControl(deps: {
     async resume(id) {
       const lane = resolveLane(config(), id)
       if (!lane) return false
-      const { pausedUntil: own, shared, sources } = await gate.read(lane)
-      const ends = [own, ...shared.map((one) => one.pausedUntil), ...sources.map(findOpening)].filter(
-        (end) => end !== null,
-      )
+      const state = await gate.read(lane)
+      const { pausedUntil: own, shared, sources } = state
+      const ofTiers = [state, ...shared, ...sources].flatMap(({ tiers }) => tiers)
+      const ends = [
+        own,
+        ...[...shared, ...ofTiers].map((one) => one.pausedUntil),
+        ...sources.map(findOpening),
+      ].filter((end) => end !== null)
       const pausedUntil = ends.length === 0 ? null : Math.max(...ends)
       await gate.resume(lane)
       // Jobs that the pause delayed (workers/hand-off.ts). Their times may come from another clock.

@@ -15,6 +15,20 @@ const limitsSchema = z
   })
   .describe('As configured, a minute; null: no limit.')
 
+const tiersSchema = z.array(
+  z.object({
+    name: z.string().describe('`flex` or `priority`.'),
+    paused_until: z.string().nullable(),
+    paused_reason: z.string().nullable(),
+    speed: z.number(),
+    breaker: z.object({
+      state: z.enum(['closed', 'open', 'half_open']),
+      failures: z.number(),
+      held_tenants: z.array(z.string()),
+    }),
+  }),
+)
+
 export const laneSchema = z
   .object({
     id: z.string().describe('`provider/model`'),
@@ -72,6 +86,7 @@ export const laneSchema = z
               'The provider refused its key, its account or its money: nothing is sent by it until then, and afterwards one call at a time until one is answered.',
             ),
           breaker: z.object({ state: z.enum(['closed', 'open', 'half_open']) }),
+          tiers: tiersSchema,
           throttled: z.number(),
         }),
       )
@@ -125,6 +140,9 @@ export const laneSchema = z
         )
         .describe('The last broken calls, the latest first, for seven days.'),
     }),
+    tiers: tiersSchema.describe(
+      'Service tiers other than the standard one that met a 429 or a broken call. Each has a pause, a pace and a breaker of its own; `paused_until`, `speed` and `breaker` of the lane are those of the standard tier. A pause by hand holds all of them.',
+    ),
     latency_ms: z.object({ p50: number, p95: number }).describe('Of the last 256 calls.'),
     throttled: z.number().describe('429s since the lane was first used.'),
   })

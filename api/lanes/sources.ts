@@ -7,6 +7,7 @@ import {
   showLimits,
   toCounted,
 } from './shared-limits.ts'
+import { showTiers, type TierView } from './tiers.ts'
 
 /** One of the sources of a lane. */
 export type SourceView = {
@@ -27,6 +28,7 @@ export type SourceView = {
   /** The provider refused it; past `until`, one call at a time tries it. */
   shut: { until: string; reason: string } | null
   breaker: { state: 'closed' | 'open' | 'half_open' }
+  tiers: TierView[]
   throttled: number
 }
 
@@ -56,6 +58,7 @@ export function showSources({ sources = [] }: Lane, state: LaneState): SourceVie
           ? null
           : { until: new Date(bucket.shut.till).toISOString(), reason: bucket.shut.reason },
       breaker: { state: bucket.breaker.state },
+      tiers: showTiers(bucket),
       throttled: bucket.throttled,
     }
   })

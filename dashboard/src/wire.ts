@@ -37,7 +37,6 @@ export type SharedLimit = {
   throttled: number
 }
 
-/** Rates are a minute. */
 /** One of the keys, accounts, regions or deployments that serve a lane. */
 export type Source = {
   name: string
@@ -50,6 +49,15 @@ export type Source = {
   shut: { until: string; reason: string } | null
   breaker: { state: 'closed' | 'open' | 'half_open' }
   throttled: number
+}
+
+/** A service tier other than standard, with a pause and a breaker of its own. */
+export type ServiceTier = {
+  name: string
+  paused_until: string | null
+  paused_reason: string | null
+  speed: number
+  breaker: { state: 'closed' | 'open' | 'half_open'; failures: number }
 }
 
 export type Lane = {
@@ -79,6 +87,7 @@ export type Lane = {
     held_tenants: readonly string[]
     last_broken: readonly BrokenCall[]
   }
+  tiers: readonly ServiceTier[]
   latency_ms: { p50: number | null; p95: number | null }
   throttled: number
 }

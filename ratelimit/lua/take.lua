@@ -275,13 +275,15 @@ local function measureFullness(b)
 end
 
 -- What the sources that may serve hold together, what flows in, and whether one of them is in debt.
-local function poolSources()
+local function poolSources(tierName)
   local levels, rates, isInDebt = { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, false
   for number = COMMON + 1, BUCKETS do
     local b = buckets[number]
     local state = b.state
-    if state.pausedUntil <= b.now and not state.asking and not state.shut
-      and findBreakerState(state.breaker, b.now) == 'closed' then
+    local tier = findTier(state, tierName)
+    local isOpen = not tier or tier.pausedUntil <= b.now and not tier.asking
+      and findBreakerState(tier.breaker, b.now) == 'closed'
+    if isOpen and findHold(state) <= b.now and not state.shut then
       local speed = computeSpeed(state.slowdown, b.now)
       for d = 1, 4 do
         local rate = b.limits.rates[d]
@@ -314,7 +316,7 @@ local function chooseSource(cost, caller)
   end
   -- While the sources together have room, each may go into debt a little: then several may take a call, and the one that suits
   -- it does. Otherwise the first one with room takes whatever comes next, and one gets all small calls, another all large ones.
-  local pooled, inflow, isInDebt = poolSources()
+  local pooled, inflow, isInDebt = poolSources(caller.tier)
   local poolMs = 0
   for d = 1, 4 do
     if cost[d] > 0 and pooled[d] < -EPSILON then poolMs = max(poolMs, -pooled[d] / inflow[d]) end

@@ -1,6 +1,9 @@
-import { afterAll, describe, expect, it } from 'vitest'
-import type { Gate, Settlement } from '../../ratelimit/gate.ts'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { createRedis } from '../../lib/redis.ts'
+import { laneRoot } from '../../ratelimit/addresses.ts'
+import { createGate, type Gate, type Settlement } from '../../ratelimit/gate.ts'
 import { SERVICE_TIERS, type ServiceTier } from '../../ratelimit/lane-state.ts'
+import { testRedis } from '../helpers/redis.ts'
 import { callOf, laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
 
 const CALL = callOf(10)
@@ -195,5 +198,36 @@ describe.each([
     const after = await report('flex', 6000)
     expect(after.learned.requests?.limit).toBe(300)
     expect((await report('standard', 600)).learned.requests).toBeNull()
+  })
+})
+
+/** What a process of the release before makes of the state: it knows no tiers, and keeps members that it does not know. */
+const AS_BEFORE = `
+local state = cmsgpack.unpack(redis.call('GET', KEYS[1]))
+if ARGV[1] == 'pause' then state.pausedUntil, state.pausedReason = state.last + tonumber(ARGV[2]), 'by an earlier release' end
+if ARGV[1] == 'strip' then state.tiers, state.heldUntil, state.heldReason, state.ownUntil = nil, nil, nil, nil end
+redis.call('SET', KEYS[1], cmsgpack.pack(state))`
+
+describe('tiers of service beside processes of the release before', () => {
+  it.each([
+    { what: 'a pause that they set', script: ['pause', 60_000], shut: SERVICE_TIERS },
+    { what: 'a pause in a state that knows no tiers', script: ['strip', 0], shut: SERVICE_TIERS },
+  ])('$what holds every tier', async ({ script, shut }) => {
+    const place = testRedis()
+    const redis = createRedis({ ...place, role: 'bullmq', name: 'test-tiers' })
+    onTestFinished(() => redis.disconnect())
+    let now = 0
+    // A call is due at each look.
+    const gate = createGate({ redis, prefix: place.prefix, now: () => ++now * 10 })
+    const [permit] = (await gate.take(LANE, [CALL])).permits
+    await gate.settle(LANE, [{ permit: permit!, actual: CALL, throttledMs: 30_000 }])
+    expect((await gate.take(LANE, [CALL], [], [], ['flex'])).permits).toHaveLength(1)
+    await redis.eval(AS_BEFORE, 1, `${laneRoot(place.prefix, LANE.id)}bucket`, ...script)
+    for (const tier of shut)
+      expect((await gate.take(LANE, [CALL], [], [], [tier])).waitingFor, tier).toBe('provider_pause')
+    await gate.resume(LANE)
+    for (const tier of SERVICE_TIERS) {
+      expect((await gate.take(LANE, [CALL], [], [], [tier])).permits, tier).toHaveLength(1)
+    }
   })
 })

@@ -65,6 +65,7 @@ export function fillMetrics(metrics: Metrics): void {
         isPaused: false,
         isBroken: false,
         forecastMs: 1,
+        tiers: [{ name: 'flex', isShut: true }],
         sources: [{ name: 's', inFlight: 1, utilisation: 1, speed: 1, isPaused: false, isShut: true }],
         heldBackBy: 'f',
       },

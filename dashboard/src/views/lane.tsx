@@ -16,7 +16,7 @@ import { useApp } from '../state/app.ts'
 import { type Dimension, type LaneHistory, toLaneHistory } from '../state/history.ts'
 import { decideInWords } from '../state/lane-health.ts'
 import { linkToJob, linkToJobs } from '../state/route.ts'
-import type { Lane, OverviewHistory, OverviewSample, Source } from '../wire.ts'
+import type { Lane, OverviewHistory, OverviewSample, ServiceTier, Source } from '../wire.ts'
 import { LaneActions } from './lane-actions.tsx'
 import { describeLevel, LaneGauges, LaneState, UseChart } from './lane-card.tsx'
 
@@ -144,6 +144,7 @@ function Facts({ lane }: { lane: Lane }) {
     ['429s ever', formatCount(lane.throttled)],
     ['Speed', formatShare(lane.speed)],
     ['Breaker', `${breaker.state.replace('_', ' ')}, ${countOf(breaker.failures, 'broken call')} in a row`],
+    ...lane.tiers.map((tier) => [`Tier ${tier.name}`, describeTier(tier)]),
     ['Provider', `${lane.provider} (${lane.kind})`],
   ]
   return (
@@ -378,6 +379,12 @@ function describeSource({ shut, paused_until: paused, breaker }: Source): string
   if (shut !== null) return `Shut: ${shut.reason}`
   if (breaker.state !== 'closed') return 'Broken'
   return paused === null ? 'Open' : 'Paused'
+}
+
+function describeTier({ breaker, paused_reason: reason, paused_until: paused, speed }: ServiceTier): string {
+  if (breaker.state !== 'closed') return `broken, ${countOf(breaker.failures, 'broken call')} in a row`
+  if (paused !== null) return `paused: ${reason}`
+  return speed < 1 ? `slowed to ${formatShare(speed)}` : 'open'
 }
 
 function orNone(limit: number | null): string {

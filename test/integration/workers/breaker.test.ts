@@ -43,6 +43,7 @@ providers:
     provider: (name) => providers.get(name),
     knownLanes: store.queues.lanes,
     note() {},
+    noteTier() {},
     now: Date.now,
     random: Math.random,
     onError(error) {

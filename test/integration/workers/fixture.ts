@@ -85,6 +85,7 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
       provider: providers.get,
       knownLanes: store.queues.lanes,
       note() {},
+      noteTier() {},
       ...(options.laneIdleMs === undefined ? {} : { laneIdleMs: options.laneIdleMs }),
       now: Date.now,
       random: Math.random,

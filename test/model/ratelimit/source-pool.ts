@@ -2,7 +2,7 @@ import { findBreakerState } from '../../../ratelimit/breaker.ts'
 import type { Amounts } from '../../../ratelimit/limits.ts'
 import { DIMENSIONS } from '../../../ratelimit/limits.ts'
 import { computeSpeed } from '../../../ratelimit/slowdown.ts'
-import type { Bucket, Moment } from './bucket.ts'
+import { type Bucket, findTier, type Moment } from './bucket.ts'
 
 /** What the sources that may serve hold together. */
 export type SourcePool = {
@@ -16,11 +16,14 @@ export type SourcePool = {
 /** A level this little below zero is rounding. */
 const EPSILON = 1e-6
 
-export function poolSources(all: readonly (Bucket & Moment)[]): SourcePool {
+/** @param tierName the tier of service of the call */
+export function poolSources(all: readonly (Bucket & Moment)[], tierName: string): SourcePool {
   const pool: SourcePool = { levels: [0, 0, 0, 0], rates: [0, 0, 0, 0], isInDebt: false }
   for (const { state, limits, now } of all) {
-    if (state.pausedUntil > now || state.asking || state.shut) continue
-    if (findBreakerState(state.breaker, now) !== 'closed') continue
+    const tier = findTier(state, tierName)
+    if (tier && (tier.pausedUntil > now || tier.asking)) continue
+    if (tier && findBreakerState(tier.breaker, now) !== 'closed') continue
+    if ((state.held?.until ?? 0) > now || state.shut) continue
     const speed = computeSpeed(state.slowdown, now)
     for (const dimension of DIMENSIONS) {
       const rate = limits.rates[dimension]

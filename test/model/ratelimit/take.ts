@@ -97,7 +97,7 @@ function chooseSource(all: readonly Opened[], cost: Amounts, caller: Caller): { 
   const candidates: { bucket: Opened; order: number[] }[] = []
   let soonest: { bucket: Opened; waitMs: number; waitingFor: RefusedFor; waits: Bounds } | null = null
   let impossible: RefusedFor | null = null
-  const pool = poolSources(all)
+  const pool = poolSources(all, caller.tier)
   const poolMs = findPoolWait(pool, cost)
   for (const bucket of only.length > 0 ? only : all) {
     const never = findImpossible(bucket, cost)

@@ -2,6 +2,7 @@ import type { Break } from '../break.ts'
 
 const LIMITS = ['test/contract/ratelimit.test.ts']
 const BREAKER = ['test/contract/ratelimit-breaker.test.ts']
+const TIERS = ['test/contract/ratelimit-tiers.test.ts']
 const RETRIES = ['test/contract/ratelimit-retries.test.ts']
 const FAIR = ['test/contract/fairness.test.ts']
 
@@ -33,8 +34,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/take.lua',
-    find: 'while number <= COMMON and passes(buckets[number], cost, 0) do',
-    replace: 'while number <= COMMON and (number > 1 or passes(lane, cost, 0)) do',
+    find: 'while number <= COMMON and passes(buckets[number], cost, caller.tier, 0) do',
+    replace: 'while number <= COMMON and (number > 1 or passes(lane, cost, caller.tier, 0)) do',
     tests: ['test/contract/ratelimit-shared.test.ts'],
     says: 'shared limits hold back nothing',
   },
@@ -87,8 +88,8 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/common.lua',
-    find: '  if till > state.pausedUntil then',
-    replace: '  if true then',
+    find: '  if till <= tier.pausedUntil then return false end\n',
+    replace: '',
     tests: LIMITS,
     titles: 'cut short|shorter pause',
     says: 'a shorter pause ends a longer one',
@@ -156,11 +157,26 @@ export const LIMIT_BREAKS: readonly Break[] = [
   },
   {
     file: 'ratelimit/lua/pause.lua',
-    find: '    state.slowdown.from = min(state.slowdown.from, now)\n',
+    find: '      tier.slowdown.from = min(tier.slowdown.from, now)\n',
     replace: '',
     tests: LIMITS,
     titles: 'recovery from a 429',
     says: 'a lane that is resumed by hand stays slow until its pause would have ended',
+  },
+  {
+    file: 'ratelimit/lua/settle.lua',
+    find: 'local tier = needTier(state, tierName)\n  local slowdown',
+    replace: 'local tier = state\n  local slowdown',
+    tests: TIERS,
+    says: 'a 429 of any tier pauses standard',
+  },
+  {
+    file: 'ratelimit/lua/common.lua',
+    find: 'return state.pausedUntil == state.ownUntil and held or max(held, state.pausedUntil)',
+    replace: 'return held',
+    tests: TIERS,
+    titles: 'of the release before',
+    says: 'a pause of an earlier release lets other tiers go on',
   },
   {
     file: 'ratelimit/lua/read.lua',

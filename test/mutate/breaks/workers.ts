@@ -135,12 +135,20 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/after-failure.ts',
-    find: 'waits ? queue.delay(held, at, mark) : queue.acknowledge(held)',
-    replace: 'queue.delay(held, at, mark)',
+    find: 'waits ? queue.delay(held, at, marks) : queue.acknowledge(held)',
+    replace: 'queue.delay(held, at, marks)',
     tests: CALLS,
     says: 'the entry of a job that moved or ended stays in the queue',
     survives:
       'it is stale by its number, and acknowledged without a call when it is taken; what differs is that look',
+  },
+  {
+    file: 'workers/lane-loop.ts',
+    find: 'const free = hand.filter((one) => !shutTiers.holds(one.held))',
+    replace: 'const free = hand',
+    tests: ['test/integration/workers/shut-tiers.test.ts'],
+    titles: 'holds up no jobs',
+    says: 'a job of a shut tier holds up those behind it',
   },
   {
     file: 'workers/outcome.ts',

@@ -40,6 +40,13 @@ test('each lane is shown with its shared limits and its sources, and what holds 
       ],
     }),
     laneOf('local/*', { breaker: { state: 'open' } }),
+    laneOf('openai/gpt-5', {
+      waiting_for: null,
+      tiers: [
+        partOf('flex', { paused_until: shut.until, paused_reason: 'rate_limit_exceeded' }),
+        partOf('priority'),
+      ],
+    }),
   ]
   expect(renderLanes(lanes, plain)).toBe(
     `
@@ -60,6 +67,9 @@ azure/gpt-5-mini            50%      256         15  464 ms  12 s     3  open
     breaker half open
 local/*                     50%      256         15  464 ms  12 s     3
     breaker open
+openai/gpt-5                50%      256         15  464 ms  12 s     3  open
+  tier flex
+    paused: rate_limit_exceeded
 `.trimStart(),
   )
 })

@@ -21,6 +21,7 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
     },
     shared_limits: [],
     sources: [],
+    tiers: [],
     held_back_by: null,
     window: { configured: 60_000, learned: null },
     learned: { requests: null, tokens: null, concurrency: null },

@@ -1,16 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
-import type { LaneState } from '../../../ratelimit/lane-state.ts'
+import type { LaneState, ServiceTier } from '../../../ratelimit/lane-state.ts'
 import { createLaneLog } from '../../../services/lane-log.ts'
 import { until } from '../../helpers/store.ts'
 
-type State = Pick<LaneState, 'pausedUntil' | 'pausedReason' | 'breaker'>
+type State = Pick<LaneState, 'pausedUntil' | 'pausedReason' | 'breaker' | 'tiers'>
 
 const nobody = { heldTenants: [], triedTenants: [] }
 const closed = { state: 'closed', failures: 0, openUntil: null, ...nobody } as const
-const open: State = { pausedUntil: null, pausedReason: null, breaker: closed }
+const open: State = { pausedUntil: null, pausedReason: null, breaker: closed, tiers: [] }
 const paused: State = { ...open, pausedUntil: Date.UTC(2026, 10, 24), pausedReason: 'rate_limit_exceeded' }
 const broken: State = {
+  ...open,
   pausedUntil: Date.UTC(2026, 10, 24),
   pausedReason: 'breaker_open',
   breaker: { state: 'open', failures: 5, openUntil: Date.UTC(2026, 10, 24), ...nobody },
@@ -34,7 +35,7 @@ function openLog(first: State | Error) {
   onTestFinished(() => laneLog.close())
   return {
     said,
-    note: () => laneLog.note('sim/chat'),
+    note: (tier?: ServiceTier) => laneLog.note('sim/chat', tier),
     async turn(next: State | Error | null) {
       state = next
       const since = looks
@@ -77,6 +78,15 @@ test.each([
   await until(() => said.length === 2)
   expect(said.map(([, message]) => message)).toEqual([begin, end])
   expect(said[1]![0]).toEqual({ lane: 'sim/chat' })
+})
+
+test('a tier is said by its name, apart from the lane', async () => {
+  const flex = { name: 'flex', ...paused, speed: 1 }
+  const { said, note, turn } = openLog({ ...open, tiers: [flex] })
+  note('flex')
+  note()
+  await turn({ ...open, tiers: [flex] })
+  expect(said).toEqual([[{ ...about, tier: 'flex', reason: 'rate_limit_exceeded' }, 'lane paused']])
 })
 
 test('a store that does not answer is asked again, and a lane that is not configured any more is forgotten', async () => {

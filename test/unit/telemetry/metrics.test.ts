@@ -19,6 +19,7 @@ const lane: LaneReading = {
   isBroken: false,
   concurrency: 64,
   forecastMs: 1500,
+  tiers: [{ name: 'flex', isShut: true }],
   sources: [{ name: 'eu', inFlight: 1, utilisation: 0.5, speed: 1, isPaused: false, isShut: true }],
   heldBackBy: 'family',
 }
@@ -193,6 +194,7 @@ describe('the state of the store', () => {
       'sluice_source_in_flight sim/chat eu': 1,
       'sluice_source_paused sim/chat eu': 0,
       'sluice_source_shut sim/chat eu': 1,
+      'sluice_lane_tier_shut sim/chat flex': 1,
       'sluice_source_speed_ratio sim/chat eu': 1,
       'sluice_source_utilisation_ratio sim/chat eu': 0.5,
       'sluice_shared_limit_in_flight sim family': 3,
