@@ -24,10 +24,9 @@ const SOON_MS = 50
 /** Most entries of other tiers that are brought to the front at a time. */
 const MOST_BROUGHT = 64
 
-/** What a lane loop knows of tiers of service that the gate keeps shut while others are open. Times are those of `now`. */
-export type ShutTiers = ReturnType<typeof createShutTiers>
-
 /**
+ * What a lane loop knows of tiers of service that the gate keeps shut while others are open. Times are those of `now`.
+ *
  * @param tierOf the tier that an entry asks for
  * @param now milliseconds of any clock that does not go back
  */

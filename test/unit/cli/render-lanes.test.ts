@@ -68,8 +68,7 @@ azure/gpt-5-mini            50%      256         15  464 ms  12 s     3  open
 local/*                     50%      256         15  464 ms  12 s     3
     breaker open
 openai/gpt-5                50%      256         15  464 ms  12 s     3  open
-  tier flex
-    paused: rate_limit_exceeded
+  tier flex                  paused: rate_limit_exceeded
 `.trimStart(),
   )
 })
