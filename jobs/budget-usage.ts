@@ -1,5 +1,6 @@
 import type { RedisClient } from '../lib/redis.ts'
 import type { AtRest } from './at-rest.ts'
+import { type BookedCall, type CallBudgets, createCallBooks } from './book-call.ts'
 import { type AnyBudget, accountName, type BudgetOwner, type BudgetWindow, toWindows } from './budgets.ts'
 import { digestFairKey } from './fair-key.ts'
 import { createGroupBudgetStore, MOST_GROUPS_WITH_BUDGETS } from './group-budgets.ts'
@@ -43,6 +44,8 @@ export type Budgets = {
   /** False: it had none. */
   removeOfGroup(tenant: string, group: string): Promise<boolean>
   mostGroups: number
+  /** Books a call that is no job's. */
+  bookCall(tenant: string, budgets: CallBudgets, estimateUsd: number): Promise<BookedCall>
 }
 
 const DAY_MS = 86_400_000
@@ -100,6 +103,7 @@ export function createBudgets(deps: {
     },
     removeOfGroup: (tenant, group) => groups.remove(rootOf(tenant), group),
     mostGroups,
+    bookCall: createCallBooks({ scripts, rootOf }),
   }
 }
 

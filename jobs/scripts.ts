@@ -28,6 +28,7 @@ const NAMES = [
   'select',
   'regroup',
   'set-group-budget',
+  'book-call',
   'models',
   'submission',
   'history-due',

@@ -42,7 +42,7 @@ const refusals: Record<
 }
 
 /** Which budget has no room for a job, and when it opens again. */
-function describeShortage(shortage: BudgetShortage): string {
+export function describeShortage(shortage: BudgetShortage): string {
   const { spentUsd, reservedUsd, neededUsd, endsAt } = shortage
   const [spent, reserved, needed] = [spentUsd, reservedUsd, neededUsd].map(toShortUsd)
   const opens = endsAt === null ? '' : `; its next window begins at ${new Date(endsAt).toISOString()}`

@@ -4,12 +4,13 @@ import type { Lane } from '../../config/lanes.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { stringifyJson, withMembers } from '../../lib/json-source.ts'
 import { countPrompt } from '../../providers/count-tokens.ts'
-import { keepsState } from '../../providers/state-requests.ts'
+import { keepsState, type StateAnswer } from '../../providers/state-requests.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { abortOnDisconnect } from '../disconnect.ts'
 import { ApiError } from '../errors.ts'
 import { listPermitted, resolvePermitted } from '../jobs/permitted-models.ts'
+import { bookCall, costOfAnswer } from './call-costs.ts'
 import { modelNotFound } from './missing-model.ts'
 import { requireOwnConversation } from './own-state.ts'
 import { passOn } from './pass-on.ts'
@@ -56,12 +57,24 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
     }
     const tenant = tenantOf(request)
     await requireTenantRoom(tenant, deps)
-    const permit = await deps.takePermit(lane, cost, tenant.name, signal)
-    const answer = await stateRequests.ask({
-      ...{ provider: lane.provider, method: 'POST' as const, path, search: '', signal },
-      body: stringifyJson(withMembers(body, { model: lane.model })),
-    })
-    await permit.settle(answer.ok || answer.status !== null ? cost : null)
+    const booked = takesTokens ? await bookCall(tenant, lane, estimate, deps) : null
+    let answer: StateAnswer | null = null
+    try {
+      const permit = await deps.takePermit(lane, cost, tenant.name, signal).catch(async (error: unknown) => {
+        // It was not sent.
+        await booked?.settle(0)
+        throw error
+      })
+      answer = await stateRequests.ask({
+        ...{ provider: lane.provider, method: 'POST' as const, path, search: '', signal },
+        body: stringifyJson(withMembers(body, { model: lane.model })),
+      })
+      await permit.settle(answer.ok || answer.status !== null ? cost : null)
+    } finally {
+      // Without an answer it may be billed all the same: what was booked stays.
+      const costUsd = answer === null ? null : costOfAnswer(lane, answer)
+      if (costUsd !== null) await booked?.settle(costUsd)
+    }
     return answer
   }
 
@@ -107,9 +120,9 @@ export function registerResponseToolRoutes(app: Api, { deps }: RouteContext): vo
         operationId: 'compactResponse',
         summary: 'Compact a conversation',
         description:
-          'Passed on to the provider, as a request of its lane with the tokens of its input. It is no job: it is not repeated, and budgets do ' +
-          'not count what it costs. It counts among the requests a minute of the tenant, and is refused while the tenant is paused or a budget ' +
-          'has no room.',
+          'Passed on to the provider, as a request of its lane with the tokens of its input. It is no job, and is not repeated. It counts among ' +
+          'the requests a minute of the tenant, and its cost against the budgets of the tenant and the key. It is refused while the tenant is ' +
+          'paused or a budget has no room.',
         body: bodySchema,
         response: describe('A `response.compaction`.'),
       },

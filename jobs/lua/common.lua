@@ -260,6 +260,35 @@ local function read_account(account)
   return math.max(0, one.spent), math.max(0, one.reserved), one.limit, math.max(0, one.running)
 end
 
+-- The budgets that a call counts against, as `encodeBudgets` of jobs/budgets.ts writes them, and the address that hears of them. `name`: as
+-- `accounts` of a job has it. Budgets whose windows are the same, as days of two time zones may be, have one account; the least of them holds.
+local function read_budgets(text)
+  local daily, notify, windows = string.match(text, '^(%S+) (%S+)(.*)$')
+  local found, by_account = {}, {}
+  for whose, limit, from, till, next_till, about in string.gmatch(windows or '', '(%S+) (%d+) (%d+) (%d+) (%d+) (%S+)') do
+    if now >= tonumber(till) then from, till = till, next_till end
+    local account = whose .. ':' .. from .. ':' .. till
+    local known = by_account[account]
+    if not known then
+      known = { name = account, account = account, limit = limit, about = about }
+      by_account[account] = known
+      found[#found + 1] = known
+    elseif tonumber(limit) < tonumber(known.limit) then
+      known.limit, known.about = limit, about
+    end
+  end
+  if daily and daily ~= '-' then
+    found[#found + 1] = { name = 'day', account = day_account(), limit = ms(to_nano(daily)), about = DAY_BUDGET, is_of_day = true }
+  end
+  return found, notify == '-' and '' or notify
+end
+
+-- What is spent and reserved of a budget.
+local function standing_of(budget)
+  if budget.is_of_day then return read_money() end
+  return read_account(budget.account)
+end
+
 -- A budget in the words of a message.
 local function describe_budget(about, limit)
   local owner, name, per, zone = string.match(about, '^{"owner":"([^"]+)","name":"?([^",]+)"?,"per":"([^"]+)","time_zone":"([^"]+)"}$')

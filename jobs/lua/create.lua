@@ -127,8 +127,7 @@ local function create(a, may_be_made)
     if estimate == 'unpriced' then estimate = '0' end
     estimate = ms(price_estimate(estimate, false))
   else
-    local daily, notify, budgets = string.match(a[13], '^(%S+) (%S+)(.*)$')
-    if notify == '-' then notify = '' end
+    local budgets, notify = read_budgets(a[13])
     local free, guessed = is_free(), false
     if estimate == 'unpriced' then
       if not free then return { 'unpriced' } end
@@ -147,35 +146,14 @@ local function create(a, may_be_made)
       local code = (not ends and string.find(about, '"owner":"flow"', 1, true)) and 'flow_budget_exhausted' or 'budget_exhausted'
       return { code, ends and ms(math.max(1, ends - now)) or '', about, ms(limit), ms(spent), ms(reserved), ms(nano), ends and ms(ends) or '' }
     end
-    -- Budgets whose windows are the same, as days of two time zones may be, have one account; the least of them holds.
-    local found, least = {}, {}
-    for whose, limit, from, till, next_till, about in string.gmatch(budgets, '(%S+) (%d+) (%d+) (%d+) (%d+) (%S+)') do
-      if now >= tonumber(till) then from, till = till, next_till end
-      local account = whose .. ':' .. from .. ':' .. till
-      local known = least[account]
-      if not known then found[#found + 1] = account end
-      if not known or tonumber(limit) < tonumber(known.limit) then least[account] = { limit = limit, about = about } end
-    end
-    for _, account in ipairs(found) do
-      local limit, about = least[account].limit, least[account].about
-      accounts = accounts and (accounts .. ' ' .. account) or account
-      keep_budget(account, limit, about, notify)
+    for _, one in ipairs(budgets) do
+      accounts = accounts and (accounts .. ' ' .. one.name) or one.name
+      keep_budget(one.account, one.limit, one.about, notify)
+      if one.is_of_day then account_of(one.account).is_of_day = true end
       if not free then
-        local spent, reserved = read_account(account)
-        if not has_room(spent, reserved, tonumber(limit)) then
-          return refuse(account, about, tonumber(limit), spent, reserved, end_of(account))
-        end
-      end
-    end
-    if daily ~= '-' then
-      local account, limit = day_account(), to_nano(daily)
-      accounts = accounts and (accounts .. ' day') or 'day'
-      keep_budget(account, ms(limit), DAY_BUDGET, notify)
-      account_of(account).is_of_day = true
-      if not free then
-        local spent, reserved = read_money()
-        if not has_room(spent, reserved, limit) then
-          return refuse(account, DAY_BUDGET, limit, spent, reserved, now - now % DAY_MS + DAY_MS)
+        local spent, reserved = standing_of(one)
+        if not has_room(spent, reserved, tonumber(one.limit)) then
+          return refuse(one.account, one.about, tonumber(one.limit), spent, reserved, end_of(one.account))
         end
       end
     end

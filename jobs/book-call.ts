@@ -1,0 +1,48 @@
+import { type BudgetShortage, type BudgetWindow, encodeBudgets, readShortage } from './budgets.ts'
+import type { Scripts } from './scripts.ts'
+
+/** The budgets that a call counts against which is no job's. */
+export type CallBudgets = {
+  /** USD a UTC day; null: not limited. */
+  dailyUsd: number | null
+  windows: readonly BudgetWindow[]
+  /** The address that hears of budgets; null: none. */
+  operationsUrl: string | null
+}
+
+export type BookedCall =
+  | {
+      kind: 'booked'
+      /** Puts what the call cost, USD, in the place of what was booked for it. Once. */
+      settle(costUsd: number): Promise<void>
+    }
+  /** `waitMs`: until the next window; null: there is none. */
+  | { kind: 'budget_exhausted'; waitMs: number | null; shortage: BudgetShortage }
+
+/** Books calls that are no jobs: what one may cost is spent before it leaves, where its budgets have room for it. */
+export function createCallBooks(deps: { scripts: Pick<Scripts, 'run'>; rootOf: (tenant: string) => string }) {
+  return async (tenant: string, budgets: CallBudgets, estimateUsd: number): Promise<BookedCall> => {
+    const { dailyUsd, operationsUrl, windows } = budgets
+    const text = encodeBudgets(dailyUsd, operationsUrl, windows)
+    const estimate = Math.ceil(estimateUsd * 1e9)
+    const run = (nano: number, accounts: string) =>
+      deps.scripts.run('book-call', deps.rootOf(tenant), [text, nano, accounts])
+    const [kind, ...rest] = ((await run(estimate, '')) as unknown[]).map(String)
+    if (kind !== 'booked') {
+      const [wait = '', ...about] = rest
+      return {
+        kind: 'budget_exhausted',
+        waitMs: wait === '' ? null : Number(wait),
+        shortage: readShortage(about)!,
+      }
+    }
+    return {
+      kind,
+      async settle(costUsd) {
+        const more = Math.round(costUsd * 1e9) - estimate
+        // '-': it was booked in no account, and counts as spent all the same.
+        if (more !== 0) await run(more, rest[0] || '-')
+      },
+    }
+  }
+}
