@@ -10,7 +10,7 @@ export type Attempt = {
   attempt: number
   provider: string
   model: string
-  /** The source of the lane that was called; null: the lane has none, or the call has not ended. */
+  /** The source that was called; null: the lane has no sources, or the call has not ended. */
   source: string | null
   /** RFC 3339, UTC, with milliseconds. */
   started_at: string
@@ -19,9 +19,9 @@ export type Attempt = {
   /** The provider's HTTP status. */
   status: number | null
   error_code: string | null
-  /** What the call asked for. */
+  /** The tier that the call asked for. */
   tier: 'standard' | 'flex' | 'batch' | 'auto'
-  /** The tier that its answer names; null: it has none. */
+  /** The tier that the answer names; null: it has none. */
   served_tier: string | null
   usage: Usage | null
   /** True: the provider did not state all of the usage; the rest is estimated. */
@@ -39,7 +39,7 @@ export type Attempt = {
 }
 
 export type Budget = {
-  /** Whose budget it is. */
+  /** To whom the budget belongs. */
   owner: 'tenant' | 'key' | 'fair_key' | 'group' | 'flow'
   /** Id of the key or the flow, name of the group, digest of the fair key; null: of the tenant. */
   name: string | null
@@ -74,7 +74,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -89,7 +89,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -105,7 +105,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -120,7 +120,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -136,7 +136,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -151,7 +151,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -167,7 +167,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -182,7 +182,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -198,7 +198,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -213,7 +213,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -229,7 +229,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -244,7 +244,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -260,7 +260,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -275,7 +275,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -291,7 +291,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -306,7 +306,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -322,7 +322,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -337,7 +337,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -353,7 +353,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -368,7 +368,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -384,7 +384,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -399,7 +399,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -415,7 +415,7 @@ export type BulkLine = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -430,7 +430,7 @@ export type BulkLine = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
   /** What the `Idempotency-Key` header is for a single job. */
@@ -445,19 +445,19 @@ export type ChangeSchedule = {
   every?: string | null
   /** Of `cron`. Default `UTC`. */
   time_zone?: string | null
-  /** What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given. */
+  /** What each slot creates, as `POST /v1/jobs` takes it. The default of its `cache` is `refresh`. */
   job?: CreateJob | null
   /** Instead of `job`: what `POST /v1/flows` takes. */
   flow?: CreateFlow | null
   /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
   overlap?: 'allow' | 'skip' | 'cancel_previous' | null
-  /** Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`. */
+  /** Which missed slots are made up for: `none`, the `latest`, or `all` (at most 100). Default `latest`. */
   catch_up?: 'none' | 'latest' | 'all' | null
   /** No slot before. With `every` the first slot. */
   starts_at?: string | null
   /** No slot after. */
   ends_at?: string | null
-  /** Slots that make a job, before it ends. */
+  /** The schedule ends after this many slots have created a job. */
   max_runs?: number | null
   /** While true no slot is run, or made up for later. */
   paused?: boolean | null
@@ -495,7 +495,7 @@ export type CreateFlow = {
   steps: Record<string, FlowStepDefinition>
   /** What the flow comes to; its strings may hold expressions, `${{ … }}`. */
   output?: Untouched
-  /** Default `stop`: a step that fails cancels what still runs. `continue`: other branches go on to their ends. */
+  /** Default `stop`: the first failed step cancels everything that still runs. `continue`: other branches run to their end. */
   on_failure?: 'stop' | 'continue' | null
   /** Most that its jobs may cost, those under way included. */
   budget_usd?: number | null
@@ -531,7 +531,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -546,7 +546,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -560,7 +560,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -575,7 +575,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -589,7 +589,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -604,7 +604,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -618,7 +618,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -633,7 +633,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -647,7 +647,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -662,7 +662,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -676,7 +676,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -691,7 +691,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -705,7 +705,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -720,7 +720,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -734,7 +734,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -749,7 +749,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -763,7 +763,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -778,7 +778,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -792,7 +792,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -807,7 +807,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -821,7 +821,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -836,7 +836,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 } | {
@@ -850,7 +850,7 @@ export type CreateJob = {
   run_at?: string | null
   /** A job still waiting then fails; one that cannot start by then is refused. */
   deadline?: string | null
-  /** How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane. */
+  /** `standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane. */
   tier?: 'standard' | 'flex' | 'batch' | 'auto' | null
   /** Of one call. Default: the lane's. */
   timeout_ms?: number | null
@@ -865,7 +865,7 @@ export type CreateJob = {
   } | null
   /** Jobs of a group are counted and followed together. */
   group?: string | null
-  /** Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's. */
+  /** For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key. */
   fair_key?: string | null
   metadata?: Record<string, string> | null
 }
@@ -878,19 +878,19 @@ export type CreateSchedule = {
   every?: string | null
   /** Of `cron`. Default `UTC`. */
   time_zone?: string | null
-  /** What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given. */
+  /** What each slot creates, as `POST /v1/jobs` takes it. The default of its `cache` is `refresh`. */
   job?: CreateJob | null
   /** Instead of `job`: what `POST /v1/flows` takes. */
   flow?: CreateFlow | null
   /** What becomes of a slot while the job of the slot before is open. Default `allow`. */
   overlap?: 'allow' | 'skip' | 'cancel_previous' | null
-  /** Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`. */
+  /** Which missed slots are made up for: `none`, the `latest`, or `all` (at most 100). Default `latest`. */
   catch_up?: 'none' | 'latest' | 'all' | null
   /** No slot before. With `every` the first slot. */
   starts_at?: string | null
   /** No slot after. */
   ends_at?: string | null
-  /** Slots that make a job, before it ends. */
+  /** The schedule ends after this many slots have created a job. */
   max_runs?: number | null
   /** While true no slot is run, or made up for later. */
   paused?: boolean | null
@@ -954,7 +954,7 @@ export type DurableStep = {
 export type EmbeddingBody = {
   /** `provider/model`, or an alias of the configuration. */
   model: string
-  /** A string, strings, tokens, or arrays of tokens; objects where the model takes pictures and the like. */
+  /** A string, strings, tokens, or arrays of tokens; objects if the model takes images. */
   input: string | Untouched[] | {
     [member: string]: Untouched
   }
@@ -1022,7 +1022,7 @@ export type Estimate = {
     images: number
     /** Of sound that is sent. */
     audio_seconds: number
-    /** The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none does. */
+    /** The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none. */
     bound_by: string | null
     tiers: {
       /** Null: no lane of the jobs has this tier. */
@@ -1137,7 +1137,7 @@ export type FlowStepDefinition = {
   job?: {
     [member: string]: Untouched
   }
-  /** An expression that comes to a list, or a list: one job for each element, `item` in the expressions of `job`. */
+  /** A list, or an expression that gives one: one job for each element, which is `item` in the expressions of `job`. */
   for_each?: Untouched
   /** With `for_each`: most jobs of it that are open at once. */
   max_in_flight?: number | null
@@ -1149,7 +1149,7 @@ export type FlowStepDefinition = {
   } | null
   /** Steps that have to complete first, besides those that its expressions name. */
   needs?: string[] | null
-  /** True: it is enough that one of the steps that it needs completed, when all of them have ended. */
+  /** True: the step runs when all the steps it needs have ended and one of them completed. */
   needs_any?: boolean | null
   /** An expression; where it comes to false or null the step is skipped. */
   when?: Untouched
@@ -1216,7 +1216,7 @@ export type FollowJobQuery = {
 }
 
 export type GetJobQuery = {
-  /** Hold the answer up to so many seconds until the job is finished. `Prefer: wait=N` does the same. */
+  /** Waits up to this many seconds until the job is finished. `Prefer: wait=N` does the same. */
   wait?: number
 }
 
@@ -1292,7 +1292,7 @@ export type Job = {
   priority: 'high' | 'normal' | 'low'
   /** How it is to be served: as asked, or by the lane's default. */
   tier: 'standard' | 'flex' | 'batch' | 'auto'
-  /** The tier of service that the answer names, by which it is priced: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer. */
+  /** The tier that the answer names, which decides the price: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer. */
   served_tier: string | null
   metadata: Record<string, string>
   /** RFC 3339, UTC, with milliseconds. */
@@ -1313,12 +1313,12 @@ export type Job = {
   result: {
     [member: string]: unknown
   } | null
-  /** The job has a result that this answer does without: `result` is null, and `GET /v1/jobs/{id}` has it. Absent everywhere else. */
+  /** The job has a result, but this answer leaves it out: `result` is null, and `GET /v1/jobs/{id}` has it. Absent otherwise. */
   result_omitted?: true
   /** Where an omitted result is: the path of the job. */
   result_url?: string
   usage: Usage | null
-  /** Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says. */
+  /** Members of the body that the provider does not support, dropped because of `on_unsupported: drop`. */
   dropped_members: string[]
   /** True: the provider did not state all of the usage; the rest is estimated. */
   usage_is_estimate: boolean
@@ -1372,7 +1372,7 @@ export type ListFlowsAnswer = {
   has_more: boolean
   first_id: string | null
   last_id: string | null
-  /** How many flows were looked at, where that was the most that a page looks at: `last_id` goes on from there. */
+  /** How many flows were read, if the page ended at the limit of flows that a page reads. Continue with `last_id`. */
   scanned?: number
 }
 
@@ -1390,7 +1390,7 @@ export type ListJobsAnswer = {
   has_more: boolean
   first_id: string | null
   last_id: string | null
-  /** How many jobs were looked at, where that was the most that a page looks at: it is not full, and `last_id` goes on from there. */
+  /** How many jobs were read, if the page ended at the limit of jobs that a page reads. The page may be short; continue with `last_id`. */
   scanned?: number
   /** With `include=result`: how many jobs of this page have `result_omitted` all the same. */
   omitted_results?: number
@@ -1401,7 +1401,7 @@ export type ListJobsQuery = {
   type?: 'chat' | 'response' | 'message' | 'embedding' | 'completion' | 'moderation' | 'rerank' | 'image' | 'image_edit' | 'speech' | 'transcription' | 'translation'
   group?: string
   lane?: string
-  /** Jobs that this schedule made. */
+  /** Jobs of this schedule. */
   schedule?: string
   /** As the client named it: `provider/model`, or an alias. */
   model?: string
@@ -1518,7 +1518,7 @@ export type Schedule = {
   cron: string | null
   every: string | null
   time_zone: string
-  /** As given; null of one that makes a flow, or whose encryption key is not configured any more. */
+  /** As you sent it. Null if the schedule creates a flow, or if its encryption key is no longer configured. */
   job: {
     [member: string]: unknown
   } | null
@@ -1541,7 +1541,7 @@ export type Schedule = {
     scheduled_for: string
     /** When it was decided. */
     started_at: string
-    /** `created`: there is a job or flow. `skipped`: the one before was still open. `missed`: nobody could run it in time. `refused`: see `error`. */
+    /** `created`: there is a job or flow. `skipped`: the previous one was still open. `missed`: no worker ran it in time. `refused`: see `error`. */
     outcome: 'created' | 'skipped' | 'missed' | 'refused'
     job_id: string | null
     flow_id: string | null
@@ -1551,7 +1551,7 @@ export type Schedule = {
       message: string
     } | null
   } | null
-  /** Jobs or flows that it made. */
+  /** The jobs or flows that it created. */
   runs: number
   /** RFC 3339, UTC, with milliseconds. */
   created_at: string
@@ -1567,7 +1567,7 @@ export type ScheduleRun = {
   scheduled_for: string
   /** When it was decided. */
   started_at: string
-  /** `created`: there is a job or flow. `skipped`: the one before was still open. `missed`: nobody could run it in time. `refused`: see `error`. */
+  /** `created`: there is a job or flow. `skipped`: the previous one was still open. `missed`: no worker ran it in time. `refused`: see `error`. */
   outcome: 'created' | 'skipped' | 'missed' | 'refused'
   job_id: string | null
   flow_id: string | null

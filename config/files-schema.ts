@@ -5,17 +5,17 @@ const s3 = z.strictObject({
   bucket: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, { error: 'expected the name of a bucket' })
-    .describe('Bucket, which has to exist. Restart to change.'),
+    .describe('The bucket. It must exist. Restart to change.'),
   endpoint: httpUrl()
     .optional()
     .describe(
-      'Where the store is, without the bucket: http://minio:9000. Default: AWS in this region. Restart to change.',
+      'The address of the store, without the bucket: http://minio:9000. Default: AWS in this region. Restart to change.',
     ),
   region: z
     .string()
     .regex(/^[a-z0-9-]{1,64}$/, { error: 'expected the name of a region' })
     .prefault('us-east-1')
-    .describe('Region, as signatures name it; many other stores take "auto". Restart to change.'),
+    .describe('The region for signatures. Many other stores accept "auto". Restart to change.'),
   prefix: z
     .string()
     .regex(/^(?:[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*)?$/, {
@@ -23,7 +23,7 @@ const s3 = z.strictObject({
     })
     .max(256)
     .prefault('sluice')
-    .describe('What all keys in the bucket begin with; may be empty. Restart to change.'),
+    .describe('The start of all keys in the bucket; may be empty. Restart to change.'),
   access_key_id: secret().describe('Id of the key. Restart to change.'),
   secret_access_key: secret().describe('The key. Restart to change.'),
 })
@@ -39,18 +39,14 @@ export const filesSchema = z.strictObject({
     .string()
     .regex(/^[^\0]+$/, { error: 'expected the path of a folder' })
     .prefault('.sluice/files')
-    .describe(
-      'Folder for files where store is folder; all processes have to see the same one. Restart to change.',
-    ),
+    .describe('The folder, if store is folder. All processes must see the same one. Restart to change.'),
   s3: s3
     .optional()
-    .describe(
-      'Bucket for files where store is s3, in S3 or any store that speaks its API. Restart to change.',
-    ),
+    .describe('The bucket, if store is s3: in S3 or any store with its API. Restart to change.'),
   max_bytes_per_tenant: size()
     .prefault('2GiB')
-    .describe('Bytes that the files of a tenant may have together before uploads are refused.'),
+    .describe('How many bytes all files of a tenant may have before uploads are refused.'),
   retain: duration({ min: '1h' })
     .prefault('30d')
-    .describe('How long a file is kept whose upload does not say.'),
+    .describe('How long a file is kept if the upload sets no time.'),
 })

@@ -4,20 +4,22 @@ import { count } from './schema-parts.ts'
 const rate = () => z.number().min(0).max(1e6).optional()
 
 const rateShape = {
-  input: rate().describe('USD a million input tokens.'),
+  input: rate().describe('USD per million input tokens.'),
   cached_input: rate().describe(
-    'USD a million input tokens read from the prompt cache. Default: as much below `input` as in the catalogue, else `input`.',
+    'USD per million input tokens read from the prompt cache. Default: as much below `input` as in the catalogue, else `input`.',
   ),
   cache_write: rate().describe(
-    'USD a million input tokens written to the prompt cache. Default: as much over `input` as in the catalogue, else `input`.',
+    'USD per million input tokens written to the prompt cache. Default: as much over `input` as in the catalogue, else `input`.',
   ),
   cache_write_1h: rate().describe(
-    'USD a million input tokens written to a prompt cache that is kept for an hour. Default: as much over `input` as in the catalogue, else `cache_write`.',
+    'USD per million input tokens written to a prompt cache that lasts an hour. Default: as much over `input` as in the catalogue, else `cache_write`.',
   ),
-  output: rate().describe('USD a million output tokens.'),
-  audio_input: rate().describe('USD a million input tokens of audio. Default: the catalogue, else `input`.'),
+  output: rate().describe('USD per million output tokens.'),
+  audio_input: rate().describe(
+    'USD per million input tokens of audio. Default: the catalogue, else `input`.',
+  ),
   audio_output: rate().describe(
-    'USD a million output tokens of audio. Default: the catalogue, else `output`.',
+    'USD per million output tokens of audio. Default: the catalogue, else `output`.',
   ),
 }
 
@@ -29,15 +31,15 @@ const byHand = z.strictObject({
     .array(
       z.strictObject({
         ...rateShape,
-        input_tokens: count().describe('The rates of calls with more input tokens than this.'),
+        input_tokens: count().describe('These rates apply to calls with more input tokens than this.'),
       }),
     )
     .max(16)
     .optional()
     .describe('Other rates for calls with a long input. Default: the catalogue.'),
-  image: rate().describe('USD an image that an answer holds.'),
-  audio_second: rate().describe('USD a second of audio that an answer counts.'),
-  request: rate().describe('USD a request.'),
+  image: rate().describe('USD per image of an answer.'),
+  audio_second: rate().describe('USD per second of audio that the answer reports.'),
+  request: rate().describe('USD per request.'),
   tiers: z
     .record(
       z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/, { error: 'expected the name of a service tier' }),
@@ -45,7 +47,7 @@ const byHand = z.strictObject({
     )
     .optional()
     .describe(
-      'What the tiers of service cost, as a factor of the standard price, by the names that answers give them. Default: flex and batch 0.5, priority 2 (of some models of OpenAI less, as published) as far as the kind of provider has them.',
+      'Factors of the standard price, by the tier that the answer names. Default: flex and batch 0.5, priority 2 (of some models of OpenAI less, as published) as far as the kind of provider has them.',
     ),
 })
 

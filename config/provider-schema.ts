@@ -26,10 +26,10 @@ const limitShape = {
     .describe('Tokens a minute, input and output together. Without it: not limited.'),
   input_tokens_per_minute: count()
     .optional()
-    .describe('Input tokens a minute, where the provider counts them apart. Without it: not limited.'),
+    .describe('Input tokens a minute, if the provider counts them separately. Without it: not limited.'),
   output_tokens_per_minute: count()
     .optional()
-    .describe('Output tokens a minute, where the provider counts them apart. Without it: not limited.'),
+    .describe('Output tokens a minute, if the provider counts them separately. Without it: not limited.'),
   images_per_minute: count()
     .optional()
     .describe(
@@ -38,7 +38,7 @@ const limitShape = {
   audio_seconds_per_minute: count()
     .optional()
     .describe(
-      'Seconds of sound a minute that calls bring along. Not beside `input_tokens_per_minute`. Without it: not limited.',
+      'Seconds of sound a minute that calls send. Not beside `input_tokens_per_minute`. Without it: not limited.',
     ),
   requests_per_day: count().optional().describe('Requests a day. Without it: not limited.'),
 }
@@ -46,15 +46,13 @@ const limitShape = {
 const concurrency = z
   .union([count(), z.literal('auto')], { error: 'expected a whole number from 1, or auto' })
   .describe(
-    'Calls in flight at once, over all workers. `auto` finds out how many the server bears, for one of your own whose capacity nobody knows. Default 64.',
+    'Calls in flight at once, over all workers. `auto` finds the best number for a self-hosted server. Default 64.',
   )
 const window = z
   .union([z.literal('auto'), duration({ max: '1d' })], {
     error: 'expected auto, or a duration from 1ms to 1d',
   })
-  .describe(
-    'How coarsely the provider counts: `auto` finds out, a duration such as 60s or 1s is obeyed. Default 60s.',
-  )
+  .describe('The period over which the provider counts, such as 60s or 1s; `auto` finds out. Default 60s.')
 const headroom = z
   .number()
   .gt(0)
@@ -91,10 +89,10 @@ const sharedLimit = z
     ...limitShape,
     max_concurrency: count()
       .optional()
-      .describe('Calls of all these models in flight at once. Without it: not limited together.'),
+      .describe('Calls of all these models at the same time. Without it: no shared limit.'),
     window: window
       .optional()
-      .describe("How coarsely the provider counts this limit. Default: the provider's."),
+      .describe("The period over which the provider counts this limit. Default: the provider's."),
     headroom: headroom.optional().describe("Share of the limit to use. Default: the provider's."),
   })
   .refine(
@@ -111,7 +109,7 @@ const maxAttempts = z
   .int()
   .min(1)
   .max(100)
-  .describe('Calls made for one job at the most, the first included. Default 6.')
+  .describe('The most calls for one job, including the first. Default 6.')
 const base = duration({ max: maxTimer }).describe(
   'Wait before the first retry; it doubles from retry to retry. Default 500ms.',
 )
@@ -132,13 +130,13 @@ const modelRetry = z.strictObject({
 const coalesce = z.strictObject({
   max_inputs: count()
     .optional()
-    .describe(`Inputs in one request at the most. Default ${coalesceDefaults.max_inputs}.`),
+    .describe(`The most inputs in one request. Default ${coalesceDefaults.max_inputs}.`),
   max_tokens: count()
     .optional()
-    .describe(`Tokens in one request at the most. Default ${coalesceDefaults.max_tokens}.`),
+    .describe(`The most tokens in one request. Default ${coalesceDefaults.max_tokens}.`),
   max_wait: duration({ min: '0ms', max: '60s' })
     .optional()
-    .describe(`How long an input may wait for company. Default ${coalesceDefaults.max_wait}ms.`),
+    .describe(`How long an input may wait for others. Default ${coalesceDefaults.max_wait}ms.`),
 })
 
 /** Names of sources and shared limits; they become parts of Redis keys and of permits. */
@@ -149,7 +147,7 @@ const partName = z.string().regex(namePattern, {
 
 const apiKey = headerSecret().describe('API key of the provider, best from the environment.')
 
-const baseUrl = httpUrl().describe('Where the API is, with the version in the path.')
+const baseUrl = httpUrl().describe('The address of the API, with the version in the path.')
 
 const source = z.strictObject({
   name: partName.describe('A name of your own; permits, metrics and `GET /v1/lanes` show it.'),
@@ -170,7 +168,7 @@ const source = z.strictObject({
     .max(1000)
     .prefault(1)
     .describe(
-      'Its part while all have room: of two like ones, a source of weight 3 gets three times the calls of one of weight 1. Default 1.',
+      "The source's share while all have room: a source of weight 3 gets three times the calls of a similar one of weight 1. Default 1.",
     ),
 })
 
@@ -201,15 +199,15 @@ const model = z.strictObject({
       mode: cacheModeSchema
         .prefault('exact')
         .describe(
-          '"off": every job of this model makes a call of its own, and no answer is kept. Default exact.',
+          '"off": every job of this model makes its own call, and no answer is cached. Default exact.',
         ),
     })
     .prefault({})
-    .describe('Whether equal jobs of this model may have one answer.'),
+    .describe('Whether equal jobs of this model may share an answer.'),
   price: priceSchema
     .optional()
     .describe(
-      'What the model costs; it makes cost_usd and the budgets of tenants. "auto": from the catalogue of published prices. By hand: members stand over the catalogue. Default auto; for kind openai-compatible not known, and costs are null.',
+      'What the model costs. It determines cost_usd and counts against budgets. "auto": the published price of the catalogue. A mapping overrides the catalogue, member by member. Default auto; for kind openai-compatible not known, and costs are null.',
     ),
   price_as: z
     .string()
@@ -217,12 +215,10 @@ const model = z.strictObject({
     .max(200)
     .optional()
     .describe(
-      'The model of the catalogue that this one is, such as gpt-5-mini for a deployment with a name of its own. Default: its own name.',
+      "The catalogue's name of this model, such as gpt-5-mini for a deployment with another name. Default: its own name.",
     ),
-  default_tier: tierSchema
-    .optional()
-    .describe('How jobs are served that do not say `tier`. Default standard.'),
-  tiers: tiersSchema.prefault({}).describe('The slower, cheaper ways to serve a job, chosen by its `tier`.'),
+  default_tier: tierSchema.optional().describe('The tier of jobs that have none. Default standard.'),
+  tiers: tiersSchema.prefault({}).describe('Settings of the slower, cheaper tiers.'),
   prompt_cache: z
     .enum(['warm', 'off'])
     .prefault('off')
@@ -234,16 +230,14 @@ const model = z.strictObject({
     .describe(
       'The most output tokens of an answer. A budget reserves as many for a request without a cap until answers are known, and never more. Without it: 1024 until answers are known.',
     ),
-  limits: modelLimits
-    .prefault({})
-    .describe("The model's own limits; each member stands over the provider's."),
+  limits: modelLimits.prefault({}).describe("The model's own limits; each member replaces the provider's."),
   sources: sources
     .optional()
     .describe(
       "Several keys, accounts, regions or deployments that serve this model, each with limits of its own. Without it: the provider's key and address.",
     ),
   timeout: timeout.optional().describe("How long one call may take. Default: the provider's."),
-  retry: modelRetry.prefault({}).describe("Retries of this model; each member stands over the provider's."),
+  retry: modelRetry.prefault({}).describe("Retries of this model; each member replaces the provider's."),
   coalesce: coalesce
     .optional()
     .describe(
@@ -260,29 +254,27 @@ const shared = {
   headers: z
     .record(headerName, headerValue())
     .prefault({})
-    .describe('HTTP headers to send with each call, over our own.'),
+    .describe("HTTP headers to send with each call. They override Sluice's own."),
   limits: providerLimits
     .prefault({})
-    .describe('Limits of each model below, each counted by itself, unless the model says otherwise.'),
+    .describe('The limits of each model, counted separately, unless the model has its own.'),
   shared_limits: z
     .record(partName, sharedLimit)
     .prefault({})
     .describe(
-      'Limits that the provider counts over several models together, by names of your own. A call takes from the limits of its model and from every shared limit that names it, whole or not at all.',
+      "Limits that several models share, each with a name of your choice. A call takes room from its model's limits and from every shared limit that names the model: from all or from none.",
     ),
   timeout: timeout.prefault('120s'),
   retry: providerRetry
     .prefault({})
-    .describe('How failed calls are repeated; waits are drawn at random up to their length.'),
+    .describe('How failed calls are retried. Each wait is random, up to its length.'),
   coalesce: coalesce
     .optional()
-    .describe(
-      'Sends embedding jobs of every model below together in one request. Without it: only models that say so.',
-    ),
+    .describe('Lets embedding jobs of every model share requests. Without it: only models that set it.'),
   max_lanes: count()
     .prefault(2500)
     .describe(
-      'Of models that only "*" stands for: how many names a tenant may use within two minutes. One more is answered 429 queue_full.',
+      'How many model names that only "*" matches a tenant may use within two minutes. One more gets 429 queue_full.',
     ),
   models: z
     .record(modelName, model)
@@ -291,7 +283,7 @@ const shared = {
 }
 
 function kind<Name extends string>(name: Name) {
-  return z.literal(name).describe('Which API the provider speaks.')
+  return z.literal(name).describe('The API of the provider.')
 }
 
 const openai = z.strictObject({
@@ -321,7 +313,7 @@ const anthropic = z.strictObject({
   api_key: apiKey,
   default_max_tokens: count()
     .prefault(4096)
-    .describe('The max_tokens of requests that name none, for the Messages API demands one. Default 4096.'),
+    .describe('The max_tokens of requests without one, because the Messages API requires it. Default 4096.'),
   on_unsupported: z
     .enum(['refuse', 'drop'])
     .prefault('refuse')

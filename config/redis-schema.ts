@@ -26,7 +26,7 @@ export const redisSchema = z.strictObject({
     .transform((text) => (text === '' ? undefined : text))
     .optional()
     .describe(
-      'redis:// or rediss:// (TLS) URL. Without it, or empty: npm start brings its own Redis. Restart to change.',
+      'redis:// or rediss:// (TLS) URL. If it is missing or empty, npm start runs a Redis of its own. Restart to change.',
     ),
   cluster: z
     .array(z.string().regex(/^rediss?:\/\/\S+$/, { error: expectedRedisUrl }))
@@ -35,24 +35,24 @@ export const redisSchema = z.strictObject({
     .describe('URLs of some nodes of a Redis Cluster, instead of url. Restart to change.'),
   tls: redisTls
     .optional()
-    .describe('Certificates for rediss:// URLs, where the usual ones will not do. Restart to change.'),
+    .describe('Certificates for rediss:// URLs, if the usual ones are not enough. Restart to change.'),
   prefix: z
     .string()
     .regex(namePattern, { error: 'expected letters, digits and . _ - only, 64 at the most' })
     .prefault('sluice')
-    .describe('What every Redis key starts with. Restart to change.'),
+    .describe('The start of every Redis key. Restart to change.'),
   memory_share: z
     .number()
     .min(0.05)
     .max(1)
     .prefault(0.7)
     .describe(
-      "Share of Redis' maxmemory from which on new work is answered 503, so that there is room for the results of what was accepted. Restart to change.",
+      "Above this share of Redis' maxmemory, new work gets a 503, so that the results of accepted jobs have room. Restart to change.",
     ),
   durable: z
     .boolean()
     .prefault(false)
     .describe(
-      'Acknowledge work only when it is on the disk of Redis, which has to be able to tell. Default false. Restart to change.',
+      "Acknowledge work only when it is on Redis' disk. Redis must support this. Default false. Restart to change.",
     ),
 })

@@ -4,10 +4,7 @@ import { duration } from './schema-parts.ts'
 const MOST_RULES = 100
 
 const rule = z.strictObject({
-  error_codes: z
-    .array(z.string().min(1).max(128))
-    .min(1)
-    .describe('Codes of errors, as failed jobs have them in error.code.'),
+  error_codes: z.array(z.string().min(1).max(128)).min(1).describe('Values of error.code of failed jobs.'),
   lanes: z
     .array(z.string())
     .min(1)
@@ -15,13 +12,13 @@ const rule = z.strictObject({
     .describe('Lanes "provider/model" whose jobs are meant. Without it: those of all lanes.'),
   after: duration({ min: '1s' })
     .prefault('1h')
-    .describe('How long after a failure the job is queued again, each time anew. Less than jobs.retain.'),
+    .describe('How long after each failure the job is queued again. Less than jobs.retain.'),
   max_times: z
     .int()
     .min(1)
     .max(100)
     .prefault(3)
-    .describe('How often a job is queued again altogether; what fails then stays failed.'),
+    .describe('How often a job is queued again in total. After that it stays failed.'),
 })
 
 /** Which failed jobs are queued again without being asked for. */

@@ -8,14 +8,14 @@ const time = z.iso.datetime({
 })
 
 const declared = z.strictObject({
-  tenant: z.string().optional().describe('Whose it is. To be left out where no tenants are configured.'),
-  name: z.string().min(1).max(128).describe('Its name, which no other of the tenant has here.'),
+  tenant: z.string().optional().describe('The tenant. Leave it out if no tenants are configured.'),
+  name: z.string().min(1).max(128).describe('Its name, unique for the tenant.'),
   cron: z
     .string()
     .min(1)
     .max(256)
     .optional()
-    .describe('Five fields, six with seconds in front, or "@daily" and its like; local times of time_zone.'),
+    .describe('Five fields, six with seconds in front, or "@daily" and similar; local times of time_zone.'),
   every: z
     .string()
     .optional()
@@ -29,20 +29,20 @@ const declared = z.strictObject({
         .describe("What the provider's endpoint of that type takes."),
     })
     .optional()
-    .describe('What is made at each slot: what POST /v1/jobs takes.'),
-  flow: z.looseObject({}).optional().describe('Instead of job: what POST /v1/flows takes.'),
+    .describe('What each slot creates, as POST /v1/jobs takes it.'),
+  flow: z.looseObject({}).optional().describe('Instead of job: a flow, as POST /v1/flows takes it.'),
   overlap: z
     .enum(['allow', 'skip', 'cancel_previous'])
     .optional()
-    .describe('What becomes of a slot while the job before is open. Default allow.'),
+    .describe('What happens to a slot while the previous job is open. Default allow.'),
   catch_up: z
     .enum(['none', 'latest', 'all'])
     .optional()
-    .describe('Which slots are made up for that nobody could run. Default latest.'),
+    .describe('Which missed slots are made up for. Default latest.'),
   starts_at: time.optional().describe('No slot before.'),
   ends_at: time.optional().describe('No slot after.'),
-  max_runs: z.int().min(1).optional().describe('Slots that make a job, before it ends.'),
-  paused: z.boolean().optional().describe('While true no slot is run. Default false.'),
+  max_runs: z.int().min(1).optional().describe('The schedule ends after this many slots have created a job.'),
+  paused: z.boolean().optional().describe('While true, no slot runs. Default false.'),
   metadata: z.record(z.string(), z.string()).optional().describe('Up to 16 pairs of strings.'),
 })
 

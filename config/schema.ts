@@ -24,18 +24,20 @@ const members = z.strictObject({
   providers: z
     .record(tenantName, providerSchema)
     .refine((providers) => Object.keys(providers).length > 0, { error: 'expected at least one provider' })
-    .describe('Who answers the calls, each under a name of your choice: a lane is "name/model".'),
+    .describe('The providers, each under a name of your choice. A lane is "name/model".'),
   routes: z
     .record(alias, z.array(z.string()).min(1))
     .prefault({})
-    .describe('Aliases of lanes: the first able one serves, the next is the fallback.'),
+    .describe(
+      'Aliases of lanes. Jobs go to the first lane that can serve them; the next one is the fallback.',
+    ),
   tenants: z
     .record(tenantName, tenantSchema)
     .prefault({})
-    .describe('Who may use the service. None: one tenant without a key, on loopback only.'),
-  budgets: budgetsSchema.prefault({}).describe('What holds for all budgets.'),
-  cache: cacheSchema.prefault({}).describe('Answers that serve again.'),
-  jobs: jobsSchema.prefault({}).describe('How jobs are kept.'),
+    .describe('Tenants of the service. Without any: one tenant without a key, on loopback only.'),
+  budgets: budgetsSchema.prefault({}).describe('Settings of all budgets.'),
+  cache: cacheSchema.prefault({}).describe('Cached answers.'),
+  jobs: jobsSchema.prefault({}).describe('How long and how many jobs are kept.'),
   history: historySchema
     .optional()
     .describe(
@@ -43,22 +45,20 @@ const members = z.strictObject({
     ),
   redrive: redriveSchema
     .prefault([])
-    .describe('Failed jobs that are queued again by themselves: the first entry that names a job is for it.'),
+    .describe('Rules by which Sluice queues failed jobs again. The first entry that matches a job applies.'),
   schedules: schedulesSchema
     .prefault([])
-    .describe(
-      'Jobs that are made again and again; they are read-only in the API, and gone when taken out here.',
-    ),
+    .describe('Schedules of the file. They are read-only in the API, and deleted when you remove them here.'),
   worker: workerSchema.prefault({}).describe('How workers hold their jobs.'),
-  files: filesSchema.prefault({}).describe('How files of batches are kept.'),
-  flows: flowsSchema.prefault({}).describe('How large flows may be.'),
-  encryption: encryptionSchema.prefault({}).describe('How prompts and answers are encrypted at rest.'),
-  webhooks: webhooksSchema.prefault({}).describe('How finished jobs are announced.'),
-  network: networkSchema.prefault({}).describe('The way out: proxies for what Sluice sends.'),
-  log: logSchema.prefault({}).describe('What is logged.'),
+  files: filesSchema.prefault({}).describe('Where files are stored, and how long.'),
+  flows: flowsSchema.prefault({}).describe('Limits of flows.'),
+  encryption: encryptionSchema.prefault({}).describe('Encryption at rest of prompts and answers.'),
+  webhooks: webhooksSchema.prefault({}).describe('Webhooks of finished jobs.'),
+  network: networkSchema.prefault({}).describe('Proxies for outgoing requests.'),
+  log: logSchema.prefault({}).describe('The log.'),
   tracing: tracingSchema
     .prefault({})
-    .describe('Where traces are sent, in the way of OpenTelemetry. Restart to change.'),
+    .describe('Where traces are sent, with OpenTelemetry. Restart to change.'),
 })
 
 /**

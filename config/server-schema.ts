@@ -21,7 +21,7 @@ export const serverSchema = z.strictObject({
   public_url: httpUrl()
     .optional()
     .describe(
-      'How clients reach the API from outside, for links in webhooks. Default: http:// with host and port. Restart to change.',
+      'The address of the API as clients see it; used for links in webhooks. Default: http:// with host and port. Restart to change.',
     ),
   cors: z
     .strictObject({
@@ -33,14 +33,14 @@ export const serverSchema = z.strictObject({
         ),
     })
     .prefault({})
-    .describe('Which web pages of other origins may call the API.'),
+    .describe('Web pages of other origins that may call the API.'),
   max_streams_per_tenant: count()
     .prefault(1_000)
     .describe('Event streams a tenant may have open at once on one API process. Restart to change.'),
   early_headers: duration({ max: '1h' })
     .prefault('10s')
     .describe(
-      'How long an OpenAI-compatible stream waits for its first piece before the headers are sent without it. A failure after that is an event of the stream.',
+      'How long an OpenAI-compatible stream waits for its first chunk before Sluice sends the headers alone. A later failure is an event of the stream.',
     ),
 })
 
@@ -52,13 +52,13 @@ export const networkSchema = z.strictObject({
     })
     .optional()
     .describe(
-      'Proxy for calls to providers, webhooks and traces: an http:// or https:// URL, which may hold a user and a password; "none": no proxy, whatever the environment says. Default: HTTPS_PROXY and HTTP_PROXY of the environment. Restart to change.',
+      'Proxy for calls to providers, webhooks and traces: an http:// or https:// URL, with user and password if needed. "none": no proxy, even if the environment names one. Default: HTTPS_PROXY and HTTP_PROXY of the environment. Restart to change.',
     ),
   no_proxy: z
     .array(z.string().regex(/^[^\s,]+$/, { error: 'expected one host, such as localhost or .internal' }))
     .optional()
     .describe(
-      'Hosts that are reached directly, each with its subdomains, and with :port for that port alone. Default: NO_PROXY of the environment. Restart to change.',
+      'Hosts that Sluice reaches directly, each with its subdomains; with :port only that port. Default: NO_PROXY of the environment. Restart to change.',
     ),
 })
 
@@ -66,14 +66,14 @@ export const logSchema = z.strictObject({
   level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .prefault('info')
-    .describe('Least severe messages to log.'),
+    .describe('The least severe messages to log.'),
 })
 
 export const tracingSchema = z.strictObject({
   endpoint: httpUrl()
     .optional()
     .describe(
-      'Where spans are sent: an OTLP/HTTP URL such as http://127.0.0.1:4318/v1/traces. None: nothing is traced.',
+      'Where spans are sent: an OTLP/HTTP URL such as http://127.0.0.1:4318/v1/traces. Without it there are no traces.',
     ),
   headers: z.record(headerName, headerSecret()).prefault({}).describe('HTTP headers to send with the spans.'),
   sample: z
@@ -81,12 +81,7 @@ export const tracingSchema = z.strictObject({
     .min(0)
     .max(1)
     .prefault(1)
-    .describe('Share of the traces to send, of those whose caller has not decided already.'),
+    .describe('The share of traces to send, unless the caller has decided.'),
   content: z.boolean().prefault(false).describe('Put prompts and answers into the spans. Default false.'),
-  service_name: z
-    .string()
-    .min(1)
-    .max(255)
-    .prefault('sluice')
-    .describe('Whose the spans are: `service.name`.'),
+  service_name: z.string().min(1).max(255).prefault('sluice').describe('The `service.name` of the spans.'),
 })

@@ -47,10 +47,10 @@ export const tenantLimits = z.strictObject({
 export const fairKeyLimits = z.strictObject({
   max_running: count()
     .optional()
-    .describe('Calls of one fair key that may be under way. Without it: not limited.'),
+    .describe('How many calls of one fair key may run at once. Without it: not limited.'),
   max_queued: count()
     .optional()
-    .describe('Open jobs that one fair key may have. Without it: as many as its tenant.'),
+    .describe('How many open jobs one fair key may have. Without it: as many as its tenant.'),
   requests_per_minute: count()
     .optional()
     .describe('Calls of one fair key that may begin in a minute. Without it: not limited.'),
@@ -84,22 +84,22 @@ export const tenantSettings = z.strictObject({
       mode: cacheModeSchema
         .prefault('exact')
         .describe(
-          '"off": every job of the tenant makes a call of its own, and no answer is kept. Default exact.',
+          '"off": every job of the tenant makes its own call, and no answer is cached. Default exact.',
         ),
     })
     .prefault({})
-    .describe('Whether equal jobs of the tenant may have one answer.'),
+    .describe('Whether equal jobs of the tenant may share an answer.'),
   weight: z
     .number()
     .min(0.001)
     .max(1000)
     .prefault(1)
-    .describe('Share of a contended lane, against the weights of the others. Default 1.'),
-  limits: tenantLimits.prefault({}).describe('What the tenant may use.'),
+    .describe("The tenant's share of a busy lane, relative to the weights of the others. Default 1."),
+  limits: tenantLimits.prefault({}).describe('The limits of the tenant.'),
   per_fair_key: fairKeyLimits
     .optional()
     .describe(
-      'What each fair key (`fair_key` of a job, such as an end user) may use of it. Without it: no limits.',
+      'The limits of each fair key (`fair_key` of a job, such as an end user). Without it: no limits.',
     ),
   models: modelPatterns
     .optional()
@@ -131,6 +131,6 @@ export const budgetsSchema = z.strictObject({
     .enum(['allow', 'refuse'])
     .prefault('allow')
     .describe(
-      '"refuse": a job that counts against a budget is refused where its model has no price. "allow": it is taken, and no budget sees it. Default allow.',
+      '"refuse": a job that counts against a budget is refused if its model has no price. "allow": it is accepted, and counts against no budget. Default allow.',
     ),
 })

@@ -14,13 +14,13 @@ export type Tenant = KeyTerms & {
   readsAll?: true
   /** The id of the key that was sent. Null: it is of the configuration, or none was sent. */
   key: string | null
-  /** Share of a contended lane, against the weights of the others. */
+  /** The tenant's share of a busy lane, relative to the weights of the others. */
   weight: number
   /** What each fair key may have; without it they have no limits. */
   perFairKey?: FairKeyLimits
   /** Of each fair key. */
   fairKeyBudgets?: readonly Budget[]
-  /** What holds for all budgets. */
+  /** Settings of all budgets. */
   budgetRules: { unknownPrice: 'allow' | 'refuse'; operationsUrl: string | null }
   /** `off`, by the tenant's settings or those of the installation: no answers are kept or shared. */
   cache?: 'off'

@@ -6,14 +6,10 @@ export const tierSchema = z.enum(['standard', 'flex', 'batch', 'auto'])
 export type Tier = z.output<typeof tierSchema>
 
 const flex = z.strictObject({
-  timeout: duration({ max: '24h' })
-    .prefault('15m')
-    .describe('How long one call at flex may take. Default 15m.'),
+  timeout: duration({ max: '24h' }).prefault('15m').describe('How long one flex call may take. Default 15m.'),
   fall_back_after: duration({ max: '7d' })
     .prefault('10m')
-    .describe(
-      'How long after its first call at flex a job without an answer is sent at standard instead. Default 10m.',
-    ),
+    .describe('How long after its first flex call a job without an answer is sent at standard. Default 10m.'),
 })
 
 const batch = z.strictObject({
@@ -22,23 +18,23 @@ const batch = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      "The model's name in batches, where it has another one: at Azure a deployment of type Global Batch.",
+      "The model's name in batches, if it is different there: for Azure, a deployment of type Global Batch.",
     ),
   gather: duration({ max: '24h' })
     .prefault('60s')
-    .describe('How long jobs are gathered for one batch of the provider. Default 60s.'),
-  max_lines: count().max(100_000).prefault(50_000).describe('Jobs in one batch at the most. Default 50000.'),
-  max_bytes: size().prefault('200MB').describe('Bytes of one batch at the most. Default 200MB.'),
+    .describe('How long Sluice gathers jobs for one batch. Default 60s.'),
+  max_lines: count().max(100_000).prefault(50_000).describe('The most jobs in one batch. Default 50000.'),
+  max_bytes: size().prefault('200MB').describe('The most bytes in one batch. Default 200MB.'),
   max_queued_tokens: count()
     .prefault(3_000_000)
-    .describe("Tokens of the model in the provider's batches at once. Default 3000000."),
+    .describe('The most tokens of the model in open batches of the provider. Default 3000000.'),
   poll: duration({ min: '10ms', max: '1h' })
     .prefault('30s')
-    .describe('How often a batch is looked at. Default 30s.'),
+    .describe('How often Sluice asks for the state of a batch. Default 30s.'),
   leave_before: duration({ max: '7d' })
     .prefault('2h')
     .describe(
-      'How long before its deadline a job without an answer leaves its batch by a faster way. Default 2h.',
+      'How long before its deadline a job without an answer leaves its batch for a faster tier. Default 2h.',
     ),
 })
 
@@ -49,12 +45,14 @@ export const tiersSchema = z.strictObject({
   flex: z
     .union([off, flex])
     .optional()
-    .describe('`service_tier: flex`. Kinds openai, azure-openai and gemini have it anyway, unless `off`.'),
+    .describe(
+      '`service_tier: flex`. Kinds openai, azure-openai and gemini have it by default, unless `off`.',
+    ),
   batch: z
     .union([off, batch])
     .optional()
     .describe(
-      "The provider's own batch API. Kinds openai, azure-openai, anthropic and gemini have it anyway, unless `off`; openai-compatible where this stands.",
+      "The provider's own batch API. Kinds openai, azure-openai, anthropic and gemini have it by default, unless `off`; openai-compatible only if you set this.",
     ),
 })
 

@@ -15,18 +15,18 @@ export const webhooksSchema = z.strictObject({
   allow_private_addresses: z
     .boolean()
     .prefault(false)
-    .describe('Deliver to private and loopback addresses also. Default false.'),
+    .describe('Also deliver to private and loopback addresses. Default false.'),
   schedule: z
     .array(duration({ min: '0ms', max: '7d' }))
     .min(1)
     .max(32)
     .prefault(['0s', '5s', '5m', '30m', '2h', '5h', '10h', '10h'])
-    .describe('Wait before each attempt of a delivery; the list ends the attempts.'),
+    .describe('The wait before each attempt of a delivery. After the last attempt the delivery has failed.'),
   operations_url: z
     .string()
     .refine(isHttpUrl, { error: 'expected an http:// or https:// URL' })
     .optional()
     .describe(
-      'Hears when a budget comes to 80 % and to 100 %, as signed as other deliveries are. Without it nobody is told by webhook.',
+      'Gets a signed webhook when a budget is 80 % spent and when it is exhausted. Without it there are no such webhooks.',
     ),
 })

@@ -7,14 +7,14 @@ const listen = z.strictObject({
     .regex(/^\S+$/, { error: 'expected a host name or an address' })
     .prefault('127.0.0.1')
     .describe(
-      'Address for it. No key is asked there: loopback, or a private network. WORKER_HOST in the environment overrides it. Restart to change.',
+      'The address for it. It asks for no key: use loopback or a private network. WORKER_HOST in the environment overrides it. Restart to change.',
     ),
   port: z
     .int()
     .min(0)
     .max(65535)
     .describe(
-      'Port for it; 0 takes a free one. WORKER_PORT in the environment overrides it. Restart to change.',
+      'The port; 0 takes a free one. WORKER_PORT in the environment overrides it. Restart to change.',
     ),
 })
 
@@ -22,18 +22,18 @@ export const workerSchema = z.strictObject({
   listen: listen
     .optional()
     .describe(
-      'Where a worker answers /healthz, /readyz and /metrics, without a key. Without it a worker does not listen. Restart to change.',
+      'The port on which a worker answers /healthz, /readyz and /metrics, without a key. Without it, a worker does not listen. Restart to change.',
     ),
   hung_after: duration({ min: '1s', max: '1d' })
     .prefault('5m')
     .describe(
-      'After how long without a turn of its main loop a worker that still runs is taken for hung, and its jobs go to others. Restart to change.',
+      "How long a worker's main loop may be blocked before the worker counts as hung and others take over its jobs. Restart to change.",
     ),
   spool: z
     .string()
     .regex(/^[^\0]+$/, { error: 'expected the path of a folder' })
     .prefault('.sluice/spool')
     .describe(
-      'Folder for results that Redis does not take: they are stored from there, also after the death of their worker. Restart to change.',
+      'Folder for results that Redis cannot take at the moment. They are stored later, even if their worker dies. Restart to change.',
     ),
 })

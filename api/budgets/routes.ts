@@ -30,7 +30,7 @@ const listedBudgetSchema = budgetUsageSchema
     id: z.string().describe('Its place in the list.'),
     object: z.literal('budget'),
     tenant: z.string(),
-    label: z.string().nullable().describe('What the key or the flow is called.'),
+    label: z.string().nullable().describe('The name of the key or flow.'),
   })
   .meta({ id: 'ListedBudget' })
 
@@ -43,7 +43,7 @@ export function registerBudgetRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags: ['Usage'],
         operationId: 'listBudgets',
-        summary: 'List budgets, and how they stand',
+        summary: 'List budgets with their state',
         description:
           'In the order of tenants, owners and names. An admin key sees all tenants, any other its own. Of fair keys those that spent most in the ' +
           'present window, 100 at the most; of flows those that are open, 100 that run and 100 that wait. Keys of the configuration have no budgets.',

@@ -27,7 +27,7 @@ export function registerCallerRoute(app: Api, { deps }: RouteContext): void {
       schema: {
         tags: ['Tenants'],
         operationId: 'getCaller',
-        summary: 'See what your key may do',
+        summary: 'Get what your key may do',
         response: { 200: answerSchema, ...errorResponses },
       },
     },

@@ -60,7 +60,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
         operationId: 'putDurableStep',
         summary: 'Begin a step of a durable run, or get it as it stands',
         description:
-          'Begun once, whoever asks, and however often: answers 201 where this request began it, else 200. A name that stands for ' +
+          'A step begins once, however often you ask: 201 if this request began it, else 200. A name that stands for ' +
           'another step is a 409, `step_changed`. The run comes to be with its first step, and is kept for `jobs.retain` after it was ' +
           'last asked for and its last job has ended, its jobs as long as it.',
         params: stepParams,
@@ -179,8 +179,7 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
         tags,
         operationId: 'deleteDurableRun',
         summary: 'Forget a durable run',
-        description:
-          'Its steps, the values of its signals and its jobs, with all that there is of them, are gone from the store.',
+        description: 'Deletes its steps, the values of its signals and its jobs from the store.',
         params: runParams,
         response: {
           200: z.object({ id: z.string(), object: z.literal('durable.run'), deleted: z.literal(true) }),

@@ -46,7 +46,7 @@ const estimateSchema = z
           .string()
           .nullable()
           .describe(
-            'The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none does.',
+            'The limit that takes longest, such as `tokens`, or `tokens of opus` for a shared limit; null: none.',
           ),
         tiers: tiersSchema,
       }),
@@ -98,7 +98,7 @@ export function registerEstimateRoute(app: Api, { deps, limits }: RouteContext):
       schema: {
         tags: ['Jobs'],
         operationId: 'estimate',
-        summary: 'What jobs would cost, and when they would end',
+        summary: 'Estimate the cost and the end of jobs',
         description:
           `One create object, a JSON array or NDJSON of them; up to ${limits.bulkJobs} jobs or ${limits.bulkBytes} bytes. Nothing is created or bought. ` +
           'Costs are the most that the requests allow; times are by the limits of the lanes and what waits there now.',

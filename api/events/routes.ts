@@ -46,7 +46,7 @@ export function registerTenantEventsRoute(app: Api, { deps, limits, streams, clo
       schema: {
         tags: ['Events'],
         operationId: 'followEvents',
-        summary: 'Follow everything',
+        summary: 'Follow all jobs',
         description:
           'Server-sent events of all jobs: those that are kept, from the first, then live ones; after `Last-Event-ID` only later ' +
           'ones, on any API process. The last 100,000 events of the last 24 hours are kept at the least; behind an older cursor ' +

@@ -32,7 +32,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
         operationId: 'listFailures',
         summary: 'Count failed jobs by lane and error code',
         description:
-          'The most frequent first. A count serves for five seconds, or longer where there are very many.',
+          'The most frequent first. A count is reused for five seconds, or longer if there are very many jobs.',
         response: {
           200: listSchema(failureSchema).extend({ total: z.number(), counted_at: z.iso.datetime() }),
           ...errorResponses,
@@ -56,7 +56,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
         operationId: 'exportFailures',
         summary: 'Read failed jobs with their requests',
         description:
-          'NDJSON, the oldest job first, read as fast as the client takes it. `create` of a line is a line of `POST /v1/jobs/bulk`.',
+          'NDJSON, the oldest jobs first, sent as fast as the client reads. `create` of a line is a line for `POST /v1/jobs/bulk`.',
         querystring: exportQuery,
         response: exportResponse,
       },

@@ -31,7 +31,7 @@ export const redriveAnswer = z
       .number()
       .optional()
       .describe(
-        'How many an error of ours kept from it, where there are any; they are failed jobs as before.',
+        'How many were not queued because of an error in Sluice, if any; they are still failed jobs.',
       ),
     matched: z.number().describe('How many failed jobs the filter names, up to `limit`.'),
     dry_run: z.boolean(),

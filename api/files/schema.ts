@@ -16,7 +16,7 @@ export const fileSchema = z
     purpose: z
       .string()
       .describe(
-        'What it was uploaded for; `batch_output` for the results of a batch, `job_output` for pictures and sound that a job made.',
+        'The purpose of the upload; `batch_output` for results of a batch, `job_output` for pictures and sound of a job.',
       ),
     status: z.literal('processed').describe('A file is there whole or not at all.'),
   })

@@ -124,7 +124,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
         operationId: 'getFlow',
         summary: 'Get a flow',
         description:
-          'A result of over 64 KiB stands as `result_omitted`, as do those that would make the answer larger than 4 MiB; `result_url` has them.',
+          'Results over 64 KiB are left out (`result_omitted`), as are results that would make the answer larger than 4 MiB; `result_url` has them.',
         params: idParams,
         response: { 200: flowSchema, ...errorResponses },
       },
@@ -139,7 +139,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       schema: {
         tags,
         operationId: 'getFlowDefinition',
-        summary: 'Get what a flow was asked for',
+        summary: 'Get the definition of a flow',
         params: idParams,
         response: { 200: flowDefinitionSchema, ...errorResponses },
       },
@@ -230,7 +230,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       schema: {
         tags,
         operationId: 'retryFlow',
-        summary: 'Let a failed or cancelled flow go on',
+        summary: 'Retry a failed or cancelled flow',
         description: 'From what failed: steps that completed are not run again. Its deadline counts no more.',
         params: idParams,
         response: { 200: flowSchema, ...errorResponses },
@@ -263,8 +263,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
         tags,
         operationId: 'signalFlow',
         summary: 'Signal a step that waits',
-        description:
-          'The body is any JSON; it is kept as `steps.<step>.signal`. Once: a second one is answered 409.',
+        description: 'The body is any JSON; it becomes `steps.<step>.signal`. A second signal is a 409.',
         params: stepParams,
         body: z.unknown().describe('Any JSON value.'),
         response: { 200: flowSchema, ...errorResponses },
@@ -321,9 +320,9 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       schema: {
         tags,
         operationId: 'deleteFlow',
-        summary: 'Forget a flow',
+        summary: 'Delete a flow',
         description:
-          'With all its jobs, cancelled where they have not ended: prompts, results and events are gone from the store.',
+          'Also deletes all its jobs, and cancels open ones first: prompts, results and events are removed from the store.',
         params: idParams,
         response: {
           200: z.object({ id: z.string(), object: z.literal('flow'), deleted: z.literal(true) }),

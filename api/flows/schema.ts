@@ -43,7 +43,7 @@ const step = z
     for_each: anyValue
       .optional()
       .describe(
-        'An expression that comes to a list, or a list: one job for each element, `item` in the expressions of `job`.',
+        'A list, or an expression that gives one: one job for each element, which is `item` in the expressions of `job`.',
       ),
     max_in_flight: z
       .int()
@@ -63,9 +63,7 @@ const step = z
     needs_any: z
       .boolean()
       .nullish()
-      .describe(
-        'True: it is enough that one of the steps that it needs completed, when all of them have ended.',
-      ),
+      .describe('True: the step runs when all the steps it needs have ended and one of them completed.'),
     when: anyValue.optional().describe('An expression; where it comes to false or null the step is skipped.'),
     on_failure: onStepFailure.nullish(),
   })
@@ -87,7 +85,7 @@ export const createFlowSchema = z
       .enum(['stop', 'continue'])
       .nullish()
       .describe(
-        'Default `stop`: a step that fails cancels what still runs. `continue`: other branches go on to their ends.',
+        'Default `stop`: the first failed step cancels everything that still runs. `continue`: other branches run to their end.',
       ),
     budget_usd: z
       .number()
@@ -163,7 +161,7 @@ export const flowListSchema = listSchema(flowSummarySchema).extend({
     .number()
     .optional()
     .describe(
-      'How many flows were looked at, where that was the most that a page looks at: `last_id` goes on from there.',
+      'How many flows were read, if the page ended at the limit of flows that a page reads. Continue with `last_id`.',
     ),
 })
 

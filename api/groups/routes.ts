@@ -104,7 +104,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags,
         operationId: 'getGroupBudget',
-        summary: 'Read the budgets of a group, and how they stand',
+        summary: 'Get the budgets of a group',
         params: groupParams,
         response: { 200: groupBudgetSchema, ...errorResponses },
       },
@@ -124,7 +124,7 @@ export function registerGroupRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags,
         operationId: 'setGroupBudget',
-        summary: 'Set what the jobs of a group may cost',
+        summary: 'Set the budgets of a group',
         description:
           'One budget, or several as `budgets`. Without `per` it is for the group as long as there is one. It counts the jobs that are ' +
           'taken from then on, and takes the place of what was set before; what was spent in a window stays spent.',

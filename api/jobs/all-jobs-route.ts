@@ -28,7 +28,7 @@ const query = z.looseObject({
 })
 
 const ownedJobSchema = jobSchema
-  .extend({ tenant: z.string().describe('Whose job it is.') })
+  .extend({ tenant: z.string().describe('The tenant of the job.') })
   .meta({ id: 'OwnedJob' })
 
 const answerSchema = listSchema(ownedJobSchema).extend({
@@ -36,7 +36,7 @@ const answerSchema = listSchema(ownedJobSchema).extend({
     .number()
     .optional()
     .describe(
-      'About how many jobs were looked at, where that was the most that a page looks at: it is not full, and `last_id` goes on from there.',
+      'About how many jobs were read, if the page ended at the limit of jobs that a page reads. The page may be short; continue with `last_id`.',
     ),
 })
 

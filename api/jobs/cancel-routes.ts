@@ -19,7 +19,7 @@ const cancelBody = z.strictObject({
     .string()
     .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })
     .optional()
-    .describe('Jobs that this schedule made.'),
+    .describe('Jobs of this schedule.'),
   created_after: timeSchema.optional().describe('Created at this time or later.'),
   created_before: timeSchema.optional().describe('Created before this time.'),
   limit: z.int().min(1).max(most).default(100_000).describe('At most so many, the newest jobs first.'),
@@ -33,7 +33,7 @@ const cancelAnswer = z
       .number()
       .optional()
       .describe(
-        'How many an error of ours may have kept from it, where there are any; they are open as before.',
+        'How many may not have been cancelled because of an error in Sluice, if any; they are still open.',
       ),
     matched: z.number().describe('How many open jobs the filter names, up to `limit`.'),
     dry_run: z.boolean(),

@@ -60,7 +60,7 @@ const common = {
     .enum(Tier)
     .nullish()
     .describe(
-      'How it is served: `standard`; `flex`, slower for about half the price; `batch`, within the deadline or a day for half the price; `auto`, by the cheapest way that meets its deadline. Default: what `service_tier: flex` in the body says, else the default of the lane.',
+      '`standard`; `flex`: slower, for about half the price; `batch`: within the deadline or a day, for half the price; `auto`: the cheapest way that meets the deadline. Default: `flex` if the body has `service_tier: flex`, else the default of the lane.',
     ),
   timeout_ms: z.int().min(1).max(maxTimeout).nullish().describe("Of one call. Default: the lane's."),
   max_attempts: z.int().min(1).max(100).nullish().describe("Default: the lane's."),
@@ -70,7 +70,7 @@ const common = {
   fair_key: fairKeySchema
     .nullish()
     .describe(
-      "Whose job it is inside the tenant: turns go round the tenant's keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body; null: nobody's.",
+      "For whom the job is, inside the tenant: turns rotate among the tenant's fair keys. Default: `safety_identifier`, `user` or `metadata.user_id` of the body. null: no key.",
     ),
   metadata: metadataSchema.nullish(),
 }

@@ -15,7 +15,7 @@ export const filterQuery = {
     .string()
     .regex(idPatterns.schedule, { error: 'expected the id of a schedule' })
     .optional()
-    .describe('Jobs that this schedule made.'),
+    .describe('Jobs of this schedule.'),
   ...searchQuery,
 }
 

@@ -29,9 +29,7 @@ const waitQuery = z.object({
     .min(0)
     .max(maxWaitSeconds)
     .optional()
-    .describe(
-      'Hold the answer up to so many seconds until the job is finished. `Prefer: wait=N` does the same.',
-    ),
+    .describe('Waits up to this many seconds until the job is finished. `Prefer: wait=N` does the same.'),
 })
 const listQuery = z.looseObject({
   ...filterQuery,
@@ -165,7 +163,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       schema: {
         tags,
         operationId: 'getJobRequest',
-        summary: 'Get what was asked',
+        summary: 'Get the request of a job',
         params: idParams,
         response: { 200: jobRequestSchema, ...errorResponses },
       },
@@ -245,7 +243,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       schema: {
         tags,
         operationId: 'deleteJob',
-        summary: 'Forget a job',
+        summary: 'Delete a job',
         description: 'Its prompt, result and events are gone from the store.',
         params: idParams,
         response: {

@@ -87,7 +87,7 @@ export const jobSchema = z
       .string()
       .nullable()
       .describe(
-        'The tier of service that the answer names, by which it is priced: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer.',
+        'The tier that the answer names, which decides the price: `standard`, `flex`, `batch`, `priority` or another name of the provider. Null: there is no answer.',
       ),
     metadata: z.record(z.string(), z.string()),
     created_at: time,
@@ -107,14 +107,14 @@ export const jobSchema = z
       .literal(true)
       .optional()
       .describe(
-        'The job has a result that this answer does without: `result` is null, and `GET /v1/jobs/{id}` has it. Absent everywhere else.',
+        'The job has a result, but this answer leaves it out: `result` is null, and `GET /v1/jobs/{id}` has it. Absent otherwise.',
       ),
     result_url: z.string().optional().describe('Where an omitted result is: the path of the job.'),
     usage: usageSchema.nullable(),
     dropped_members: z
       .array(z.string())
       .describe(
-        'Members of the body that the provider has no counterpart for, left out as `on_unsupported: drop` says.',
+        'Members of the body that the provider does not support, dropped because of `on_unsupported: drop`.',
       ),
     usage_is_estimate: usageIsEstimate,
     cost_usd: z
@@ -135,7 +135,7 @@ export const jobListSchema = listSchema(jobSchema).extend({
     .number()
     .optional()
     .describe(
-      'How many jobs were looked at, where that was the most that a page looks at: it is not full, and `last_id` goes on from there.',
+      'How many jobs were read, if the page ended at the limit of jobs that a page reads. The page may be short; continue with `last_id`.',
     ),
   omitted_results: z
     .number()
@@ -159,9 +159,7 @@ export const attemptSchema = z
     source: z
       .string()
       .nullable()
-      .describe(
-        'The source of the lane that was called; null: the lane has none, or the call has not ended.',
-      ),
+      .describe('The source that was called; null: the lane has no sources, or the call has not ended.'),
     started_at: time,
     latency_ms: z.number().nullable(),
     outcome: z.enum([
@@ -176,8 +174,8 @@ export const attemptSchema = z
     ]),
     status: z.number().nullable().describe("The provider's HTTP status."),
     error_code: z.string().nullable(),
-    tier: z.enum(Tier).describe('What the call asked for.'),
-    served_tier: z.string().nullable().describe('The tier that its answer names; null: it has none.'),
+    tier: z.enum(Tier).describe('The tier that the call asked for.'),
+    served_tier: z.string().nullable().describe('The tier that the answer names; null: it has none.'),
     usage: usageSchema.nullable(),
     usage_is_estimate: usageIsEstimate,
     cost_usd: z.number().nullable().describe('Null: not known, or none.'),
@@ -209,9 +207,7 @@ export const deliverySchema = z
         retry_after_ms: z
           .number()
           .optional()
-          .describe(
-            'How long the receiver asked not to be sent anything (`Retry-After`); absent: it did not.',
-          ),
+          .describe('How long the receiver asked to wait (`Retry-After`); absent: it did not ask.'),
       }),
     ),
   })

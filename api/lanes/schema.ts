@@ -55,20 +55,18 @@ export const laneSchema = z
         }),
       )
       .describe(
-        'The limits that the provider counts over several models, this one among them: `shared_limits` of the configuration. What is used is that of all these models.',
+        'The limits that this lane shares with other models: `shared_limits` of the configuration. Usage is that of all these models.',
       ),
     held_back_by: z
       .object({ kind: z.enum(['lane', 'shared_limit']), name: z.string() })
       .nullable()
-      .describe(
-        'While jobs wait for room: the limit with the least of it, the own ones of the lane or a shared one.',
-      ),
+      .describe('While jobs wait: the limit with the least room, of the lane itself or a shared one.'),
     sources: z
       .array(
         z.object({
           name: z.string(),
           weight: z.number(),
-          model: z.string().describe('What the model is called there.'),
+          model: z.string().describe('The name of the model at this source.'),
           limits: limitsSchema,
           learned: z.object({ requests: number, tokens: number, concurrency: number }),
           rates: z.object(counted),
@@ -83,7 +81,7 @@ export const laneSchema = z
             .object({ until: z.string(), reason: z.string() })
             .nullable()
             .describe(
-              'The provider refused its key, its account or its money: nothing is sent by it until then, and afterwards one call at a time until one is answered.',
+              'The provider refuses this source (key, account or credit). Nothing is sent until then; afterwards one call at a time, until one is answered.',
             ),
           breaker: z.object({ state: z.enum(['closed', 'open', 'half_open']) }),
           tiers: tiersSchema,
@@ -91,17 +89,17 @@ export const laneSchema = z
         }),
       )
       .describe(
-        'The keys, accounts, regions or deployments that serve the lane: `sources` of its model. Empty: it has only one. The members of the lane are those of all of them together.',
+        'The keys, accounts, regions or deployments that serve the lane: `sources` of its model. Empty: there is only one. The members of the lane are those of all sources together.',
       ),
     window: z
       .object({ configured: z.union([z.literal('auto'), z.number()]), learned: number })
       .describe(
-        'How coarsely the provider counts, in ms: as configured, and for `auto` the window that was learned up to now.',
+        'The period over which the provider counts, in ms: as configured, or for `auto` as learned so far.',
       ),
     learned: z
       .object({ requests: number, tokens: number, concurrency: number })
       .describe(
-        'Limits that the provider reported, where lower than the configured ones, and the calls at once that `max_concurrency: auto` has found.',
+        'Limits that the provider reported, if lower than the configured ones, and the concurrency that `max_concurrency: auto` has found.',
       ),
     rates: z.object(counted).describe('What leaves at most a minute, before `speed`.'),
     speed: z.number().describe('Share of the rate in use; below 1 while the lane recovers from a 429.'),

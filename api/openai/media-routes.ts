@@ -96,7 +96,7 @@ export function registerMediaRoutes(app: Api, context: RouteContext, description
       schema: {
         tags,
         operationId: 'createSpeech',
-        summary: 'Speak a text',
+        summary: 'Create speech',
         description: `The job keeps the sound as a file. ${description}`,
         body: speechBodySchema,
         response: speechResponse,

@@ -50,7 +50,7 @@ const deletedAnswer: unknown = {
   ...openAiErrorResponses,
 }
 const itemsAnswer: unknown = {
-  200: { description: 'What was asked.', content: looseJson('A list of input items.') },
+  200: { description: 'The request.', content: looseJson('A list of input items.') },
   ...openAiErrorResponses,
 }
 

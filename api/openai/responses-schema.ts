@@ -9,9 +9,7 @@ export const createResponseSchema = responseBodySchema
     background: z
       .boolean()
       .nullish()
-      .describe(
-        'True: answers at once; the response is fetched later, and lives as long as its job is kept.',
-      ),
+      .describe('True: answers at once. Fetch the response later; it is kept as long as its job.'),
     store: z.boolean().nullish(),
     previous_response_id: z
       .string()

@@ -49,7 +49,7 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
       schema: {
         tags,
         operationId: 'getOverview',
-        summary: 'See everything at once',
+        summary: 'Get a snapshot of the installation',
         description: 'Lanes, tenants, groups, batches and failures as they stand, a second old at most.',
         response: snapshotAnswer,
       },
@@ -68,7 +68,7 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
       schema: {
         tags,
         operationId: 'getOverviewHistory',
-        summary: 'See how everything went',
+        summary: 'Get the history of the installation',
         description:
           'Samples of the last ten minutes, every 15 s, and of the last four hours, every two minutes; the oldest first. A worker takes them.',
         response: {
@@ -95,9 +95,9 @@ export function registerOverviewRoutes(app: Api, { deps, limits, streams, closin
       schema: {
         tags,
         operationId: 'followOverview',
-        summary: 'Watch everything at once',
+        summary: 'Follow snapshots of the installation',
         description:
-          'Server-sent events: a snapshot at once and then one a second. Each is whole, so nothing has to be resumed.',
+          'Server-sent events: a snapshot at once, then one a second. Each is complete, so you need not resume.',
         response: streamAnswer,
       },
     },

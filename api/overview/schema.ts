@@ -36,7 +36,7 @@ export const overviewSchema = z
       .object({ worker: z.string().describe('Host and process.'), since: time })
       .nullable()
       .describe(
-        'The worker that looks after what is due for all tenants; null for a few seconds after it died.',
+        'The worker that runs the maintenance tasks of all tenants; null for a few seconds after it died.',
       ),
     history: z
       .object({

@@ -21,12 +21,12 @@ export const providerBatchSchema = z
     source: z
       .string()
       .nullable()
-      .describe('The source of the lane that has it; null: the lane has none, or it is not chosen yet.'),
+      .describe('The source that has it; null: the lane has no sources, or none is chosen yet.'),
     provider_id: z.string().nullable().describe("The provider's id; null: it is not known to have one."),
     lines: z
       .object({ total: count, completed: count, failed: count, left: count, dropped: count })
       .describe(
-        'What became of its jobs. `left`: they went another way; `dropped`: they needed no answer any more.',
+        'The outcomes of its jobs. `left`: served another way; `dropped`: no answer was needed any more.',
       ),
     tokens: count.describe('Input tokens, estimated.'),
     bytes: count,

@@ -129,7 +129,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'changeSchedule',
         summary: 'Change a schedule',
         description:
-          'What is not given stays; null is the default. It takes effect from the next slot, and jobs under way go on.',
+          'Changes the members that you send; null resets to the default. It takes effect from the next slot; running jobs continue.',
         params: idParams,
         body: changeScheduleSchema,
         response: { 200: scheduleSchema, ...errorResponses },

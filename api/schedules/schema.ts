@@ -21,7 +21,7 @@ const every = z
     { error: `expected a duration from 1s to ${MOST_EVERY}, such as "15m"` },
   )
   .describe(
-    'Instead of `cron`: a duration such as `15m`, counted from `starts_at`, or from the making of the schedule.',
+    'Instead of `cron`: a duration such as `15m`, counted from `starts_at`, or from the creation of the schedule.',
   )
 
 const members = {
@@ -45,7 +45,7 @@ const members = {
   job: createJobSchema
     .nullish()
     .describe(
-      'What is made at each slot: what `POST /v1/jobs` takes. Its `cache` is `refresh` unless given.',
+      'What each slot creates, as `POST /v1/jobs` takes it. The default of its `cache` is `refresh`.',
     ),
   flow: createFlowSchema.nullish().describe('Instead of `job`: what `POST /v1/flows` takes.'),
   overlap: z
@@ -56,11 +56,16 @@ const members = {
     .enum(catchUps)
     .nullish()
     .describe(
-      'Which slots are made up for that nobody could run: `none`, the `latest`, or `all`, at most 100. Default `latest`.',
+      'Which missed slots are made up for: `none`, the `latest`, or `all` (at most 100). Default `latest`.',
     ),
   starts_at: timeSchema.nullish().describe('No slot before. With `every` the first slot.'),
   ends_at: timeSchema.nullish().describe('No slot after.'),
-  max_runs: z.int().min(1).max(1_000_000_000).nullish().describe('Slots that make a job, before it ends.'),
+  max_runs: z
+    .int()
+    .min(1)
+    .max(1_000_000_000)
+    .nullish()
+    .describe('The schedule ends after this many slots have created a job.'),
   paused: z.boolean().nullish().describe('While true no slot is run, or made up for later.'),
   metadata: metadataSchema.nullish(),
 }
@@ -76,7 +81,7 @@ const time = z.iso.datetime().describe('RFC 3339, UTC, with milliseconds.')
 const outcome = z
   .enum(RunOutcome)
   .describe(
-    '`created`: there is a job or flow. `skipped`: the one before was still open. `missed`: nobody could run it in time. `refused`: see `error`.',
+    '`created`: there is a job or flow. `skipped`: the previous one was still open. `missed`: no worker ran it in time. `refused`: see `error`.',
   )
 const runError = z.object({ code: z.string(), message: z.string() }).nullable()
 
@@ -112,7 +117,7 @@ export const scheduleSchema = z
     job: passedOn
       .nullable()
       .describe(
-        'As given; null of one that makes a flow, or whose encryption key is not configured any more.',
+        'As you sent it. Null if the schedule creates a flow, or if its encryption key is no longer configured.',
       ),
     flow: passedOn.nullable(),
     overlap: z.enum(overlaps),
@@ -129,7 +134,7 @@ export const scheduleSchema = z
       .array(time)
       .describe('The next five slots; of a paused schedule those that it would have if it went on now.'),
     last_run: z.object(runMembers).nullable(),
-    runs: z.number().describe('Jobs or flows that it made.'),
+    runs: z.number().describe('The jobs or flows that it created.'),
     created_at: time,
     updated_at: time,
   })

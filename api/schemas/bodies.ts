@@ -130,9 +130,7 @@ const embeddingInput = z
         'expected all entries to be strings or objects, or all token numbers, or all arrays of token numbers; none empty',
     })
   })
-  .describe(
-    'A string, strings, tokens, or arrays of tokens; objects where the model takes pictures and the like.',
-  )
+  .describe('A string, strings, tokens, or arrays of tokens; objects if the model takes images.')
 
 export const embeddingBodySchema = z
   .looseObject({ model, input: embeddingInput })

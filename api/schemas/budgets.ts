@@ -9,7 +9,7 @@ export const shownBudgets = z.array(
 /** A budget, and how it stands. */
 export const budgetUsageSchema = z
   .object({
-    owner: z.enum(budgetOwners).describe('Whose budget it is.'),
+    owner: z.enum(budgetOwners).describe('To whom the budget belongs.'),
     name: z
       .string()
       .nullable()

@@ -23,7 +23,7 @@ export function registerAuditRoute(app: Api, { deps }: RouteContext): void {
         operationId: 'listAudit',
         summary: 'List who changed what, newest first',
         description:
-          'Changes of tenants, keys and lanes by the API. The latest 10,000; no line has a secret.',
+          'Changes of tenants, keys and lanes by the API. The latest 10,000 lines, without secrets.',
         querystring: query,
         response: { 200: listSchema(auditLineSchema), ...errorResponses },
       },

@@ -51,7 +51,7 @@ export const pauseTenantSchema = z
   .nullish()
 
 export const createKeySchema = z.strictObject({
-  name: z.string().min(1).max(100).nullish().describe('What it is for.'),
+  name: z.string().min(1).max(100).nullish().describe('Its purpose.'),
   expires_at: z.iso
     .datetime({ offset: true })
     .nullish()

@@ -31,7 +31,7 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
       schema: {
         tags: ['Usage'],
         operationId: 'getUsage',
-        summary: 'Add up what was used and paid',
+        summary: 'Get usage and cost',
         description:
           'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, any other its own. ' +
           'Needs a `history`. `Accept: text/csv` gives a table. 10,000 rows at the most, over all pages; where there are ' +

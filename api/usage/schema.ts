@@ -33,9 +33,7 @@ export const usageQuery = z.object({
     .min(1)
     .max(1000)
     .optional()
-    .describe(
-      'Only so many entries: those that cost most, the dearest first. `rest` has the sums of all others.',
-    ),
+    .describe('The most entries, the most expensive first. `rest` has the sums of all others.'),
   limit: z.coerce.number().int().min(1).max(10_000).default(1000),
   after: z
     .string()

@@ -12,11 +12,11 @@ import {
 
 const head = `# API reference
 
-Written by \`npm run docs\` from the OpenAPI document that a server has at \`/openapi.json\`; the same to try things on is at \`/docs\`.
-[The HTTP API](../http-api.md) explains it by examples, [OpenAI's API](../openai.md) the routes that clients of OpenAI know.
+\`npm run docs\` writes this page from the OpenAPI document, which a server has at \`/openapi.json\`. At \`/docs\` you can try every route.
+[HTTP API](../http-api.md) explains the routes by examples, and [OpenAI's API](../openai.md) those for OpenAI SDKs.
 
-"Key" says which scope of a key a route asks for. A tenant's key of the configuration has \`jobs\` and \`read\`, an **admin** key every scope. Where no tenants are configured no key is asked for.
-An admin may use the routes of tenants as one of them, [with \`x-tenant\`](../http-api.md#acting-as-a-tenant).`
+*Key* is the scope that a route requires. A tenant's key of the configuration has \`jobs\` and \`read\`; an **admin** key has every scope. If no tenants are configured, no key is needed.
+An admin may use the routes of a tenant [with \`x-tenant\`](../http-api.md#acting-as-a-tenant).`
 
 const accessNames: Record<Access, string> = {
   public: 'none',
@@ -78,8 +78,8 @@ function renderErrors(): string {
     `\`${type}\``,
     retryAfterSeconds === null ? 'no' : 'yes',
   ])
-  const table = renderTable(['status', '`code`', '`type`', 'asking again may help'], rows)
-  return `## Errors\n\nOn every route, as [ErrorAnswer](#erroranswer):\n\n${table}`
+  const table = renderTable(['status', '`code`', '`type`', 'a retry may help'], rows)
+  return `## Errors\n\nEvery route may return these, as [ErrorAnswer](#erroranswer):\n\n${table}`
 }
 
 function renderRoute({ name, key, operation }: Route): string {
@@ -99,12 +99,16 @@ function renderRoute({ name, key, operation }: Route): string {
   const inline = Object.values(requestBody?.content ?? {}).flatMap(({ schema }) => renderInline(schema))
   return [
     `### \`${name}\``,
-    [`${summary}.`, ...(description === undefined ? [] : [endSentence(description)])].join(' '),
+    [`${summary}.`, ...(isMore(summary, description) ? [endSentence(description)] : [])].join(' '),
     facts.join(' '),
     ...(parameters.length === 0 ? [] : [renderParameters(parameters)]),
     ...inline,
   ].join('\n\n')
 }
+
+/** A route without a description gets its summary for one. */
+const isMore = (summary: string | undefined, description: string | undefined): description is string =>
+  description !== undefined && description !== summary
 
 const endSentence = (text: string) => (/[.!?:]$/.test(text) ? text : `${text}.`)
 

@@ -16,11 +16,11 @@ const overridesProvider = /^models\.<name>\.(?:timeout|(?:limits|retry|coalesce)
 
 const head = `# Configuration reference
 
-Written by \`npm run docs\` from \`config/schema.ts\`: every member of \`sluice.yaml\`. How values are written, what goes with what, and
-what happens with a faulty file is in [the guide](../configuration.md).
+\`npm run docs\` writes this page from the configuration's schema. It lists every member of \`sluice.yaml\`. [Configuration](../configuration.md) explains value
+formats, how members work together, and what happens if the file has errors.
 
-A **duration** is a number and a unit (\`20ms\`, \`1.5s\`, \`2h\`, \`7d\`), a **size** too (\`512B\`, \`1MiB\`). Every value may be written as \`\${NAME}\`. What is
-marked ↻ is read at the start only; all else takes effect in running processes. "–" means that there is no default.`
+A **duration** is a number with a unit (\`20ms\`, \`1.5s\`, \`2h\`, \`7d\`), and so is a **size** (\`512B\`, \`1MiB\`). Every value may be written as \`\${NAME}\`. Sluice reads
+members marked ↻ only at start; a change of any other member takes effect in running processes. "–" means that there is no default.`
 
 /** docs/reference/configuration.md. */
 export function renderConfigReference(): string {
@@ -50,7 +50,9 @@ function findEntry({ additionalProperties, items }: Schema): Schema | null {
 }
 
 function renderMembers(schema: Schema, isFixed: boolean): string {
-  const rows = listMembers(schema).map(toRow)
+  // A section that may also be a word, such as "off".
+  const object = schema.anyOf?.find(({ properties }) => properties !== undefined) ?? schema
+  const rows = listMembers(object).map(toRow)
   return renderRows(
     rows.map((row) =>
       isFixed && !row.meaning.endsWith(fixed) ? { ...row, meaning: row.meaning + fixed } : row,
