@@ -19,13 +19,13 @@ export function server(command: Command, patience: string): Command {
         .default(DEFAULT_URL),
     )
     .addOption(keyOption())
-    .option('--tenant <name>', 'act as this tenant, where an admin key sees all')
+    .option('--tenant <name>', 'act as this tenant (with an admin key)')
     .addOption(
       new Option('--patience <duration>', 'how long the server may be away')
         .argParser(toMilliseconds)
         .default(parseDuration(patience), patience),
     )
-    .option('--json', 'for scripts')
+    .option('--json', 'print JSON for scripts')
 }
 
 export function keyOption(): Option {
@@ -67,5 +67,5 @@ export function chooseFailed(command: Command): Command {
     .option('--error-code <code>')
     .option('--type <type>', 'chat, response or embedding')
     .option('--failed-after <time>', 'a time, or how long ago: 2h', toTime)
-    .option('--failed-before <time>', 'likewise', toTime)
+    .option('--failed-before <time>', 'a time, or how long ago: 2h', toTime)
 }

@@ -19,7 +19,7 @@ export function addBudgetCommands(program: Command, run: Run): void {
       ]),
     )
     .option('--fair-key <key>', 'of this fair key alone')
-    .option('--limit <budgets>', 'at most so many', toCount, DEFAULT_PAGE)
+    .option('--limit <budgets>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((options) => run(async (terminal) => (await load()).runListBudgets(terminal, options)))
   server(budgets.command('show'), '5s')
     .description('show the budgets of a group')

@@ -12,9 +12,9 @@ export function addDurableCommands(program: Command, run: Run): void {
     )
 
   server(durable.command('signal'), '5s')
-    .description('send a value to a step that waits for it, or will')
+    .description('send a value to a step')
     .argument('<id>')
-    .argument('<name>', 'of the step')
+    .argument('<name>', 'the name of the step')
     .argument('[value]', 'JSON', 'true')
     .action((id, name, value, options) =>
       run(async (terminal) =>
@@ -23,7 +23,7 @@ export function addDurableCommands(program: Command, run: Run): void {
     )
 
   server(durable.command('delete'), '5s')
-    .description('forget a durable function with its jobs')
+    .description('delete a durable function with its jobs')
     .argument('<id>')
     .action((id, options) =>
       run(async (terminal) => (await import('../durable.ts')).runDeleteDurable(terminal, id, options)),

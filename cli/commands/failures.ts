@@ -13,16 +13,16 @@ export function addFailureCommands(program: Command, run: Run): void {
 
   chooseFailed(server(failures.command('export'), '5s'))
     .description('write failed jobs with their requests to a file that submit takes')
-    .argument('<out>', 'a file that is not there yet, or - for stdout')
-    .option('--limit <jobs>', 'at most so many, the oldest jobs first (default: 100000)', toCount)
+    .argument('<out>', 'a new file, or - for stdout')
+    .option('--limit <jobs>', 'the most jobs, the oldest first (default: 100000)', toCount)
     .action((out, options) =>
       run(async (terminal) => (await import('../failures.ts')).runExport(terminal, out, options)),
     )
 
   chooseFailed(server(program.command('redrive'), '5s'))
-    .description('queue failed jobs again that the options choose')
-    .option('--limit <jobs>', 'at most so many, the oldest jobs first (default: 10000)', toCount)
-    .option('--dry-run', 'count them, and change nothing')
+    .description('queue failed jobs again, selected by options')
+    .option('--limit <jobs>', 'the most jobs, the oldest first (default: 10000)', toCount)
+    .option('--dry-run', 'count the jobs and change nothing')
     .action((options) =>
       run(async (terminal) => (await import('../failures.ts')).runRedrive(terminal, options)),
     )

@@ -3,12 +3,12 @@ import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
 
 /** The command flows. */
 export function addFlowCommands(program: Command, run: Run): void {
-  const flows = program.command('flows').description('run, list, show and steer flows')
+  const flows = program.command('flows').description('run, list, show, cancel, retry and signal flows')
   server(flows.command('run'), '10m')
-    .description('create a flow, show its steps as they end, and write its output')
+    .description('create a flow, show its steps as they end, and print its output')
     .argument('<file>', 'YAML or JSON: what POST /v1/flows takes')
-    .option('--input <json>', 'in the place of the input of the file')
-    .option('--detach', 'write its id, and do not wait')
+    .option('--input <json>', 'replaces the input in the file')
+    .option('--detach', 'print its id and do not wait')
     .action((file, options) =>
       run(async (terminal) => (await import('../flows.ts')).runFlow(terminal, file, options)),
     )
@@ -19,13 +19,13 @@ export function addFlowCommands(program: Command, run: Run): void {
       new Option('--status <status>').choices(['running', 'waiting', 'completed', 'failed', 'cancelled']),
     )
     .option('--name <name>')
-    .option('--limit <flows>', 'at most so many', toCount, DEFAULT_PAGE)
+    .option('--limit <flows>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((options) =>
       run(async (terminal) => (await import('../flows.ts')).runListFlows(terminal, options)),
     )
 
   server(flows.command('show'), '5s')
-    .description('show how the steps of a flow stand')
+    .description('show the steps of a flow with their states')
     .argument('<id>')
     .action((id, options) =>
       run(async (terminal) => (await import('../flows.ts')).runShowFlow(terminal, id, options)),
@@ -44,7 +44,7 @@ export function addFlowCommands(program: Command, run: Run): void {
   }
 
   server(flows.command('signal'), '5s')
-    .description('signal a step that waits, or will')
+    .description('send a signal to a step')
     .argument('<id>')
     .argument('<step>')
     .argument('[value]', 'JSON', 'true')

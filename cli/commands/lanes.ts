@@ -4,13 +4,13 @@ import { type Run, server, toCount, toMilliseconds, toSeconds } from '../options
 /** Commands about lanes: lanes, provider-batches, pause, resume. */
 export function addLaneCommands(program: Command, run: Run): void {
   server(program.command('lanes'), '5s')
-    .description('show how every lane stands (admin keys)')
-    .option('-w, --watch [seconds]', 'again and again, every 2 s unless told', toSeconds)
+    .description('show the state of every lane (admin keys)')
+    .option('-w, --watch [seconds]', 'repeat every 2 s, or as often as you say', toSeconds)
     .action((options) => run(async (terminal) => (await import('../lanes.ts')).runLanes(terminal, options)))
 
   server(program.command('provider-batches'), '5s')
-    .description('show the latest batches at providers (admin keys)')
-    .option('--limit <batches>', 'at most so many (default: 100)', toCount)
+    .description('show the latest provider batches (admin keys)')
+    .option('--limit <batches>', 'the most to show (default: 100)', toCount)
     .action((options) =>
       run(async (terminal) => (await import('../provider-batches.ts')).runProviderBatches(terminal, options)),
     )
@@ -23,11 +23,11 @@ export function addLaneCommands(program: Command, run: Run): void {
           : 'end pauses of a lane, or of all lanes of a provider (admin keys)',
       )
       .argument('[lane]', 'provider/model')
-      .option('--provider <provider>', 'all lanes of it')
+      .option('--provider <provider>', 'all lanes of this provider')
     if (change === 'pause')
       command
         .option('--for <duration>', 'how long: 10m (default: until resumed)', toMilliseconds)
-        .option('--reason <text>', 'what others are to know')
+        .option('--reason <text>', 'a reason that others can read')
     command.action((lane, options) =>
       run(async (terminal) => (await import('../pause.ts')).runPause(terminal, change, lane, options)),
     )

@@ -22,7 +22,7 @@ export function addPlanCommands(program: Command, run: Run): void {
       toCount,
       DEFAULT_OUTPUT_TOKENS,
     )
-    .option('--json', 'for scripts')
+    .option('--json', 'print JSON for scripts')
     .action((file, options) =>
       run(async (terminal) => (await import('../plan/command.ts')).runPlan(terminal, file, options)),
     )
@@ -32,7 +32,7 @@ export function addPlanCommands(program: Command, run: Run): void {
     .description('list every fault of a configuration file; 78 when there are any')
     .argument('[path]', 'default: SLUICE_CONFIG, then ./sluice.yaml')
     .option('--config <path>', 'the same, as other commands have it')
-    .option('--json', 'for scripts')
+    .option('--json', 'print JSON for scripts')
     .action((path, options) =>
       run(async (terminal) =>
         (await import('../check-config.ts')).runCheckConfig(terminal, path ?? options.config, options),

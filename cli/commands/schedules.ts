@@ -3,13 +3,11 @@ import { DEFAULT_PAGE, type Run, server, toCount } from '../options.ts'
 
 /** The command schedules. */
 export function addScheduleCommands(program: Command, run: Run): void {
-  const schedules = program
-    .command('schedules')
-    .description('jobs at times or at intervals: list, make, pause, run them')
+  const schedules = program.command('schedules').description('list, create, pause, run and delete schedules')
   const load = () => import('../schedules.ts')
   server(schedules.command('list'), '5s')
     .description('list schedules, newest first')
-    .option('--limit <schedules>', 'at most so many', toCount, DEFAULT_PAGE)
+    .option('--limit <schedules>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((options) => run(async (terminal) => (await load()).runList(terminal, options)))
 
   server(schedules.command('show'), '5s')
@@ -18,7 +16,7 @@ export function addScheduleCommands(program: Command, run: Run): void {
     .action((id, options) => run(async (terminal) => (await load()).runShow(terminal, id, options)))
 
   server(schedules.command('create'), '5s')
-    .description('make a schedule of a file of JSON, as POST /v1/schedules takes it')
+    .description('create a schedule from a JSON file, as POST /v1/schedules takes it')
     .argument('<file>', 'or - for stdin')
     .action((file, options) => run(async (terminal) => (await load()).runCreate(terminal, file, options)))
 
@@ -27,7 +25,7 @@ export function addScheduleCommands(program: Command, run: Run): void {
     ['resume', false],
   ] as const) {
     server(schedules.command(name), '5s')
-      .description(isPaused ? 'run no more slots for now' : 'go on with the next slot')
+      .description(isPaused ? 'pause schedules' : 'resume schedules with their next slot')
       .argument('<id...>')
       .action((ids, options) =>
         run(async (terminal) => (await load()).runPause(terminal, ids, isPaused, options)),
@@ -35,18 +33,18 @@ export function addScheduleCommands(program: Command, run: Run): void {
   }
 
   server(schedules.command('run'), '5s')
-    .description('make the job now, beside the slots')
+    .description('create the job now, in addition to the slots')
     .argument('<id...>')
     .action((ids, options) => run(async (terminal) => (await load()).runNow(terminal, ids, options)))
 
   server(schedules.command('runs'), '5s')
-    .description('list what became of the slots, newest first')
+    .description('list the outcomes of the slots, newest first')
     .argument('<id>')
-    .option('--limit <runs>', 'at most so many', toCount, DEFAULT_PAGE)
+    .option('--limit <runs>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((id, options) => run(async (terminal) => (await load()).runRuns(terminal, id, options)))
 
   server(schedules.command('delete'), '5s')
-    .description('forget schedules; their jobs stay')
+    .description('delete schedules; their jobs stay')
     .argument('<id...>')
     .action((ids, options) => run(async (terminal) => (await load()).runDelete(terminal, ids, options)))
 }

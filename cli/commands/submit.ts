@@ -9,9 +9,9 @@ export function addSubmitCommands(program: Command, run: Run): void {
   server(program.command('submit'), '10m')
     .description('submit job creates or OpenAI batch lines and write their results in order')
     .argument('<file>', 'JSONL: one job or batch line a line')
-    .option('-o, --out <path>', 'where results go, and a later run goes on (default: stdout)')
-    .option('--retry-failed', 'queue jobs again that failed in an earlier run')
-    .option('--window <jobs>', 'jobs at the server ahead of the results', toCount, DEFAULT_WINDOW)
+    .option('-o, --out <path>', 'file for results; a later run resumes from it (default: stdout)')
+    .option('--retry-failed', 'queue jobs that failed in an earlier run again')
+    .option('--window <jobs>', 'the most jobs at the server ahead of the results', toCount, DEFAULT_WINDOW)
     .action((file, options) =>
       run(async (terminal) => (await import('../submit/command.ts')).runSubmit(terminal, file, options)),
     )
@@ -19,20 +19,20 @@ export function addSubmitCommands(program: Command, run: Run): void {
   server(program.command('tail'), '10m')
     .description('follow the events of a job or a group to its end')
     .argument('<what>', 'job_… or the name of a group')
-    .option('--last-event-id <id>', 'go on behind this event')
+    .option('--last-event-id <id>', 'continue after this event')
     .action((what, options) =>
       run(async (terminal) => (await import('../tail.ts')).runTail(terminal, what, options)),
     )
 
   server(program.command('events'), '10m')
-    .description('follow every event, or those that the options choose, until interrupted')
-    .option('--type <type>', 'of jobs of this type: chat, response or embedding')
+    .description('follow all events, or those that the options select, until interrupted')
+    .option('--type <type>', 'events of jobs of this type, such as chat')
     .option('--group <group>')
     .option('--lane <lane>', 'provider/model')
-    .option('--flow <flow>', 'flow_…: of the flow and its jobs')
-    .option('--event <names>', 'of these names: job.completed,job.failed')
-    .option('--deltas', 'with the chunks of streams')
-    .option('--from-first', 'from the first event that is kept, not from now on')
-    .option('--last-event-id <id>', 'go on behind this event')
+    .option('--flow <flow>', 'flow_…: events of the flow and its jobs')
+    .option('--event <names>', 'events with these names: job.completed,job.failed')
+    .option('--deltas', 'include the chunks of streams')
+    .option('--from-first', 'start with the first stored event instead of new ones')
+    .option('--last-event-id <id>', 'continue after this event')
     .action((options) => run(async (terminal) => (await import('../events.ts')).runEvents(terminal, options)))
 }

@@ -17,6 +17,6 @@ export function addUsageCommands(program: Command, run: Run): void {
 
   server(program.command('groups'), '5s')
     .description('show groups of jobs and how far they are')
-    .option('--limit <groups>', 'at most so many', toCount, DEFAULT_PAGE)
+    .option('--limit <groups>', 'the most to show', toCount, DEFAULT_PAGE)
     .action((options) => run(async (terminal) => (await import('../groups.ts')).runGroups(terminal, options)))
 }
