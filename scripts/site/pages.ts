@@ -37,7 +37,7 @@ export function collectSite(root: string): Site {
       if (/^(?:[a-z]+:|#)/.test(link)) return link
       const [target = '', anchor] = link.split('#')
       const found = posix.join(posix.dirname(path), target).replace(/\/$/, '')
-      if (LEFT_OUT.test(found)) return null
+      if (LEFT_OUT.test(found) || isAbsent(root, found)) return null
       const to = toSitePath(found, root)
       if (to.endsWith('.md')) open.push(found)
       else files.set(to, readFileSync(join(root, found)))
@@ -63,6 +63,9 @@ function toPlace(path: string): string {
 }
 
 const isPicture = (path: string) => /\.(?:png|svg)$/.test(path)
+
+/** Of the repository the image has a part only. */
+const isAbsent = (root: string, path: string) => !path.startsWith('docs/') && !existsSync(join(root, path))
 
 function isFolder(root: string, path: string): boolean {
   return existsSync(join(root, path)) && statSync(join(root, path)).isDirectory()
