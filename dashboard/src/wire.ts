@@ -310,6 +310,14 @@ export type Delivery = {
   }[]
 }
 
+/** What jobs may cost. */
+export type Estimate = {
+  input_tokens: number
+  output_tokens: number
+  tiers: { standard: { usd: number | null } | null }
+  refused: { examples: { error: { message: string } }[] }
+}
+
 /** A file, as OpenAI shows it; times are Unix seconds. */
 export type StoredFile = {
   id: string

@@ -10,7 +10,7 @@ import { addToUsage, type UsageContribution } from '../../history/usage-sums.ts'
 import { tenantRoot } from '../../jobs/keys.ts'
 import { opsKey } from '../helpers/api.ts'
 import { buildDashboard, openBrowser, openPage } from '../helpers/browser.ts'
-import { addAxe, findFaults } from '../helpers/look-over.ts'
+import { addAxe, findFaults, lookOver } from '../helpers/look-over.ts'
 import { testRedis } from '../helpers/redis.ts'
 import { startRelay } from '../helpers/relay.ts'
 import { openTestService, placeService } from '../helpers/service.ts'
@@ -297,6 +297,49 @@ test('a failed job is edited and sent again as a new one, and each names the oth
   })
   await page.getByRole('link', { name: id }).click()
   await page.getByText('Edited and sent again as').getByRole('link', { name: next }).waitFor()
+})
+
+test('the playground sends a chat and an embedding by the keyboard alone, and writes each as code', async () => {
+  const page = await open(`#/playground?model=${LANE}`, { tolerated: /status of 40[04]/, bypassCSP: true })
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+  await page.getByLabel('Message').focus()
+  await page.keyboard.press('ControlOrMeta+A')
+  await page.keyboard.type('Where does "the Elbe" end?')
+  const estimate = page.getByRole('status', { name: 'Estimate' })
+  await estimate.getByText(/\d+ tokens in, at most 200 out/).waitFor()
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  const answer = page.getByRole('region', { name: 'Answer' })
+  await answer.locator('.coming').waitFor()
+  await answer.getByText('completed').waitFor()
+  const link = (await answer.getByRole('link', { name: 'the job' }).getAttribute('href'))!
+  const job = await waitForJob(url, /job_\w+/.exec(link)![0])
+  const [choice] = (job.result as { choices: { message: { content: string } }[] }).choices
+  expect(await answer.getByRole('log').textContent()).toBe(choice!.message.content)
+  expect(await answer.locator('dl').textContent()).toMatch(/Tokens\d+ in, \d+ out/)
+  for (const name of ['curl', 'Python', 'TypeScript', 'YAML']) {
+    await page.getByRole('button', { name: `Copy ${name}` }).press('Enter')
+    const shown = await page.getByRole('region', { name: `${name} code` }).textContent()
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(shown)
+    expect(shown).toContain('the Elbe')
+  }
+  await addAxe(page)
+  expect(await lookOver(page, 'playground')).toEqual([])
+
+  await page.getByLabel('Kind').selectOption('embedding')
+  await page.getByLabel('Model').fill('sim/embed')
+  await page.getByLabel('Input').fill('a river')
+  await page.getByRole('button', { name: 'Send' }).press('Enter')
+  await answer.getByText(/^[\d,]+ numbers: /).waitFor()
+  expect(page.url()).toContain('kind=embedding')
+  await page.getByLabel('Model').fill('sim/nothing')
+  await page.getByLabel('Model').press('Tab')
+  await page.getByRole('button', { name: 'Send' }).press('Enter')
+  await page
+    .getByRole('alert')
+    .getByText(/sim\/nothing/)
+    .waitFor()
 })
 
 test('the list of jobs shows what happens as it happens', async () => {

@@ -28,6 +28,8 @@ export async function lookOver(page: Page, name: string): Promise<string[]> {
   ] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     await page.setViewportSize({ width, height: 900 })
+    // What the head covers is no target at that moment.
+    await page.evaluate('scrollTo(0, 0)')
     found.push(...(await findFaults(page)).map((fault) => `${name} ${colorScheme} ${width}: ${fault}`))
     const wide = await page.evaluate<number>('document.documentElement.scrollWidth')
     if (wide > width) found.push(`${name} is ${wide} wide on ${width}`)

@@ -1,6 +1,7 @@
 import { useMemo, useState } from 'preact/hooks'
 import { formatCount } from '../format.ts'
 import { splitJson } from '../json-tokens.ts'
+import { CopyButton } from './copy-button.tsx'
 
 /** Longer texts are folded away at first, and those far longer are neither coloured nor shown whole unless asked, in characters. */
 const FOLDED = 4_000
@@ -23,20 +24,10 @@ export function Json({ name, value }: { name: string; value: unknown }) {
 
 function Body({ name, text }: { name: string; text: string }) {
   const [isWhole, setWhole] = useState(false)
-  const [isCopied, setCopied] = useState(false)
   const shown = isWhole ? text : text.slice(0, SHOWN)
-  // Browsers have no clipboard for pages that come by plain HTTP from elsewhere than this machine.
   return (
     <>
-      {navigator.clipboard === undefined ? null : (
-        <button
-          type="button"
-          class="small copy"
-          onClick={() => navigator.clipboard.writeText(text).then(() => setCopied(true))}
-        >
-          {isCopied ? 'Copied' : 'Copy'}
-        </button>
-      )}
+      <CopyButton text={text} place="copy" />
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reachable by keys */}
       <section class="json-body" tabIndex={0} aria-label={name}>
         <pre>

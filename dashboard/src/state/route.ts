@@ -12,6 +12,7 @@ export type Route =
   | { view: 'job'; id: string; tenant: string | null }
   | { view: 'failures'; filter: FailureFilter }
   | { view: 'files'; filter: FileFilter }
+  | { view: 'playground'; choice: PlaygroundChoice }
   | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
   | { view: 'usage'; filter: UsageFilter }
@@ -25,6 +26,9 @@ const isPlain = (view: string): view is PlainView => (plainViews as readonly str
 /** Empty texts are no filter. */
 export type FailureFilter = { tenant: string; lane: string; code: string }
 export type FileFilter = { tenant: string; purpose: string }
+
+/** What is sent. Empty texts: as the page has it at first. */
+export type PlaygroundChoice = { kind: 'chat' | 'embedding'; model: string; tenant: string }
 
 /** Days are UTC, `YYYY-MM-DD`; empty: the last 30. No tenant: all that the key may see. */
 export type UsageFilter = { tenant: string; from: string; to: string }
@@ -52,6 +56,10 @@ export function parseRoute(hash: string): Route {
     return { view, filter: { tenant: read('tenant'), lane: read('lane'), code: read('code') } }
   }
   if (view === 'files') return { view, filter: { tenant: read('tenant'), purpose: read('purpose') } }
+  if (view === 'playground') {
+    const kind = read('kind') === 'embedding' ? 'embedding' : 'chat'
+    return { view, choice: { kind, model: read('model'), tenant: read('tenant') } }
+  }
   if (isPlain(view)) return { view }
   return { view: 'unknown' }
 }
@@ -70,6 +78,10 @@ export function linkToFlow(id: string, tenant: string): string {
 
 export function linkToJobs(filter: Partial<JobFilter>): string {
   return `#/jobs${toQuery(filter)}`
+}
+
+export function linkToPlayground(choice: PlaygroundChoice): string {
+  return `#/playground${toQuery(choice)}`
 }
 
 export function linkToUsage(filter: Partial<UsageFilter>): string {

@@ -18,13 +18,14 @@ import { JobsView } from './jobs.tsx'
 import { KeyPrompt } from './key-prompt.tsx'
 import { LaneView } from './lane.tsx'
 import { OverviewView } from './overview.tsx'
+import { PlaygroundView } from './playground.tsx'
 import { ProviderBatchesView } from './provider-batches.tsx'
 import { SchedulesView } from './schedules.tsx'
 import { TenantsView } from './tenants.tsx'
 import { UsageView } from './usage.tsx'
 
-/** `isOfAll`: for who sees all tenants. */
-const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true }[] = [
+/** `isOfAll`: for who sees all tenants. `acts`: for who may make jobs. */
+const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true; acts?: true }[] = [
   { href: '#/', name: 'Overview', of: ['overview', 'lane'] },
   { href: '#/tenants', name: 'Tenants', of: ['tenants'], isOfAll: true },
   { href: '#/budgets', name: 'Budgets', of: ['budgets'], isOfAll: true },
@@ -36,6 +37,7 @@ const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true }
   { href: '#/files', name: 'Files', of: ['files'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
   { href: '#/usage', name: 'Usage', of: ['usage'] },
+  { href: '#/playground', name: 'Playground', of: ['playground'], acts: true },
 ]
 
 /** The frame of the page: where one is, where one can go, how the connection stands. */
@@ -44,13 +46,16 @@ export function Shell() {
   const route = app.route.value
   const main = useRef<HTMLElement>(null)
   const isFirst = useRef(true)
-  const place = JSON.stringify('filter' in route ? route.view : route)
+  const place = JSON.stringify('filter' in route || 'choice' in route ? route.view : route)
   const title = nameRoute(route)
   const isLocked = app.asksForKey.value || isForbidden(app)
   // A user whose key no longer holds sees none of the earlier data.
   const overview = isLocked ? null : app.feed.overview.value
   const caller = app.feed.caller.value
-  const shown = views.filter(({ isOfAll }) => !isOfAll || caller === null || caller.reads_all)
+  const shown = views.filter(
+    ({ isOfAll, acts }) =>
+      (!isOfAll || caller === null || caller.reads_all) && (!acts || caller === null || app.may('jobs')),
+  )
   const concerns = overview === null ? 0 : findConcerns(overview).length
 
   // Another place is what moves the focus.
@@ -138,6 +143,8 @@ function View({ route }: { route: Route }) {
       return <ProviderBatchesView />
     case 'usage':
       return <UsageView filter={route.filter} />
+    case 'playground':
+      return <PlaygroundView choice={route.choice} />
     case 'files':
       return <FilesView filter={route.filter} />
     case 'failures':
