@@ -34,7 +34,22 @@ export type S3Request = {
   body?: Uint8Array
 }
 
-export type S3Answer = { status: number; headers: Dispatcher.ResponseData['headers']; body: Buffer }
+export type S3Answer = {
+  status: number
+  headers: Dispatcher.ResponseData['headers']
+  body: Buffer
+  /** How often it was asked for: earlier ones may have been carried out, and their answers lost. */
+  tries: number
+}
+
+/** Codes of 4xx that are over by themselves (Amazon S3, "Error responses"; the SDKs repeat them). */
+const PASSING_CODES = new Set([
+  'RequestTimeout',
+  'OperationAborted',
+  'SlowDown',
+  'Throttling',
+  'ThrottlingException',
+])
 
 export type S3Client = {
   /**
@@ -82,7 +97,13 @@ export function createS3Client(
   const signingKeys = new Map<string, ArrayBuffer>()
   let away: { error: FileStoreError; until: number } | null = null
 
-  async function send({ method, key, query = {}, headers = {}, body }: S3Request): Promise<S3Answer> {
+  async function send({
+    method,
+    key,
+    query = {},
+    headers = {},
+    body,
+  }: S3Request): Promise<Omit<S3Answer, 'tries'>> {
     const url = new URL(`${endpoint}/${bucket}${key === '' ? '' : `/${key}`}`)
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
     if (signingKeys.size > 100) signingKeys.clear()
@@ -101,7 +122,10 @@ export function createS3Client(
     })
     const content = Buffer.from(await answer.body.arrayBuffer())
     const { statusCode: status } = answer
-    const code = status < 300 ? null : readCode(content)
+    // What takes long is answered 200 first, and an error that comes afterwards stands in the body ("CompleteMultipartUpload").
+    const mayBeError = status >= 300 || method === 'POST'
+    const code = mayBeError ? readCode(content) : null
+    if (status < 300 && code !== null) throw new S3AnswerError(status, code)
     if (status >= 300 && status !== 501 && (status !== 404 || code === 'NoSuchBucket')) {
       throw new S3AnswerError(status, code)
     }
@@ -120,7 +144,7 @@ export function createS3Client(
     if (status === 507 || code === 'QuotaExceeded') {
       return new FileStoreError('s3', 'full', `${where} has no room (${shown})`, cause)
     }
-    if (status < 400) {
+    if (status >= 300 && status < 400) {
       const message = `${where} is elsewhere (${shown}): correct files.s3.region and files.s3.endpoint`
       return new FileStoreError('s3', 'refused', message, cause)
     }
@@ -137,12 +161,9 @@ export function createS3Client(
         try {
           const answer = await send(asked)
           away = null
-          return answer
+          return { ...answer, tries: attempt }
         } catch (error) {
-          const status = error instanceof S3AnswerError ? error.status : null
-          const mayPass =
-            status === null || status === 408 || status === 429 || (status >= 500 && status !== 507)
-          if (!mayPass || attempt === TRIES) {
+          if (!mayPass(error) || attempt === TRIES) {
             const described = describe(error)
             if (described.fault === 'away') away = { error: described, until: performance.now() + AWAY_MS }
             throw described
@@ -153,6 +174,15 @@ export function createS3Client(
     },
     close: () => dispatcher.close(),
   }
+}
+
+/** False: asking again would bring the same. */
+function mayPass(error: unknown): boolean {
+  if (!(error instanceof S3AnswerError)) return true
+  const { status, code } = error
+  if (status < 300 || status === 408 || status === 429) return true
+  if (status >= 500) return status !== 507
+  return status >= 400 && code !== null && PASSING_CODES.has(code)
 }
 
 /** S3's own code of an error: it stands in a small XML document. */

@@ -22,6 +22,7 @@ export function createS3Store(
   async function write(name: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     const key = keyOf(name)
     let uploadId: string | null = null
+    let mayHaveOthers = false
     const etags: string[] = []
     try {
       for await (const { bytes, isLast } of cutBlocks(content)) {
@@ -30,12 +31,18 @@ export function createS3Store(
           if (status !== 200) throw odd(`${status} to an upload`)
           return
         }
-        uploadId ??= await begin(key)
+        if (uploadId === null) {
+          const begun = await begin(key)
+          uploadId = begun.uploadId
+          mayHaveOthers = begun.tries > 1
+        }
         if (etags.length === MOST_PARTS)
           throw new Error('a file has more parts than an upload to S3 may have')
         etags.push(await writePart(key, uploadId, etags.length + 1, bytes))
       }
       await complete(key, uploadId ?? '', etags)
+      // One whose answer was lost has no parts, and would stay for ever. The object is stored, whatever comes of this.
+      if (mayHaveOthers) await abortAll(key).catch(() => {})
     } catch (error) {
       // What is left if this fails too is found by its key later.
       if (uploadId !== null) await abort(key, uploadId).catch(() => {})
@@ -43,11 +50,11 @@ export function createS3Store(
     }
   }
 
-  async function begin(key: string): Promise<string> {
-    const { body } = await ask({ method: 'POST', key, query: { uploads: '' } })
+  async function begin(key: string): Promise<{ uploadId: string; tries: number }> {
+    const { body, tries } = await ask({ method: 'POST', key, query: { uploads: '' } })
     const uploadId = readElements(body, 'UploadId')[0]
     if (uploadId === undefined) throw odd('an upload without an id')
-    return uploadId
+    return { uploadId, tries }
   }
 
   async function writePart(key: string, uploadId: string, part: number, body: Buffer): Promise<string> {
@@ -63,7 +70,6 @@ export function createS3Store(
     )
     const body = Buffer.from(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
     const { status, body: answer } = await ask({ method: 'POST', key, query: { uploadId }, body })
-    // A store may answer 200 first and find an error afterwards.
     if (status === 200 && readElements(answer, 'ETag').length > 0) return
     // An answer that was lost: the upload is not there any more because it was completed.
     if (status === 404) {
@@ -80,17 +86,24 @@ export function createS3Store(
   async function read(name: string, from: number, length: number): Promise<Buffer | null> {
     if (length === 0) return Buffer.alloc(0)
     const range = `bytes=${from}-${from + length - 1}`
-    const { status, body } = await ask({ method: 'GET', key: keyOf(name), headers: { range } })
+    const { status, headers, body } = await ask({ method: 'GET', key: keyOf(name), headers: { range } })
     if (status === 404) return null
     if (status !== 206 && !(status === 200 && from === 0 && body.length <= length))
       throw odd(`${status} to a range`)
+    // An object that ends early is a damaged one; a store that sends less than it has is an odd one.
+    const total = Number(/\/(\d+)$/.exec(String(headers['content-range'] ?? ''))?.[1] ?? 0)
+    if (body.length > length || body.length < Math.min(length, total - from)) throw odd('another range')
     return body
   }
 
   async function remove(name: string): Promise<void> {
     const key = keyOf(name)
     await ask({ method: 'DELETE', key })
-    // Uploads that were neither completed nor aborted. A store that cannot list them has to end them by a rule of its own.
+    await abortAll(key)
+  }
+
+  /** Ends uploads that were neither completed nor aborted. A store that cannot list them has to end them by a rule of its own. */
+  async function abortAll(key: string): Promise<void> {
     const { body } = await ask({ method: 'GET', key: '', query: { uploads: '', prefix: key } })
     for (const upload of readElements(body, 'Upload')) {
       const uploadId = readElements(upload, 'UploadId')[0]

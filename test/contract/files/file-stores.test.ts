@@ -533,8 +533,8 @@ describe('S3', () => {
     expect(await s3.uploads()).toEqual([])
   })
 
-  it('that says 200 and then an error has not stored the object', async () => {
-    s3.fail((request) => request.startsWith('POST') && request.endsWith('?uploadId'), 200)
+  it('that goes on saying 200 and then an error has not stored the object', async () => {
+    s3.fail((request) => request.startsWith('POST') && request.endsWith('?uploadId'), 200, 3)
     await expect(bucket.write('s/t/odd', content(9 * 1024 * 1024))).rejects.toMatchObject({ fault: 'away' })
   })
 
