@@ -32,7 +32,8 @@ export async function answerCall(
   const isStream = handover.stream !== null && !isAsync
   const gone = isStream ? abortOnDisconnect(reply) : null
   const revoked = isStream ? streams.open(request, reply) : null
-  const call = await openCall(request, asked, isStream || handover.sendLive !== undefined, deps)
+  const isShownLive = isStream || (handover.sendLive !== undefined && !isAsync)
+  const call = await openCall(request, asked, isShownLive, deps)
   reply.header('x-job-id', call.job.id).header('x-cache', call.job.cache)
   if (call.job.dropped_members.length > 0) {
     reply.header('x-dropped-members', call.job.dropped_members.join(', '))
