@@ -1,5 +1,5 @@
 import type { BrokenCall } from '../ratelimit/broken-calls.ts'
-import type { EndedCall } from '../workers/execute.ts'
+import type { EndedCall } from '../workers/ended-call.ts'
 import type { MeteredDeps, openStore } from './store.ts'
 
 /** Notes of each call how long it took and, where it broke, by what: `GET /v1/lanes` shows both. */

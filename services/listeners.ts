@@ -7,7 +7,7 @@ import type { Emitter } from '../lib/emitter.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { CallEvent } from '../telemetry/work-metrics.ts'
 import type { WebhookEvents } from '../webhooks/deliverer.ts'
-import type { CallEvents, EndedCall } from '../workers/execute.ts'
+import type { CallEvents, EndedCall } from '../workers/ended-call.ts'
 
 /** All events of the parts of a process. A part does not know who listens. */
 export type ProcessEvents = WorkEvents &

@@ -5,9 +5,7 @@ import type { Claimed } from '../jobs/claim.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { AttemptEnd } from '../jobs/finish.ts'
 import type { JobError } from '../jobs/job.ts'
-import type { JobCost } from '../jobs/jobs.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
-import { estimateMoney } from '../jobs/money.ts'
 import type { PrefixTurn, PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
@@ -16,26 +14,25 @@ import { takesFiles } from '../lib/input-files.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { createLatest } from '../lib/latest.ts'
 import type { Usage } from '../lib/usage.ts'
-import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
 import { toTokens } from '../providers/count-tokens.ts'
-import type { Provider, ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
-import type { CallSource } from '../ratelimit/breaker.ts'
-import type { CallTiming } from '../ratelimit/concurrency.ts'
+import type { Provider, ProviderAnswer } from '../providers/provider.ts'
 import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
 import type { ServiceTier } from '../ratelimit/lane-state.ts'
 import { createAfterFailure } from './after-failure.ts'
 import { createCapacityBackOff } from './capacity-back-off.ts'
+import { createClaim } from './claim-jobs.ts'
 import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
 import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
+import { type CallEvents, OUTCOMES } from './ended-call.ts'
 import { createLiveView } from './live-view.ts'
 import { createOpenFile } from './open-file.ts'
-import { judgeAnswer, pauseAfter } from './outcome.ts'
 import { persist } from './persist.ts'
 import { boundTo, costOf, type PlannedCall, tenantOf } from './plan.ts'
 import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
-import { createSourceShuts, findSource, mayMove, type SourceShut, toShut } from './sources.ts'
+import { settleCall } from './settle-call.ts'
+import { createSourceShuts, findSource, mayMove } from './sources.ts'
 import type { Spool } from './spool.ts'
 import { createThrottlePause, type ThrottlePause } from './throttle-pause.ts'
 import { askedTier, decideTier, tierSent, tierToTake } from './tier-of-call.ts'
@@ -74,40 +71,10 @@ export type ExecuteDeps = {
   events?: Emit<CallEvents>
 }
 
-export type CallEvents = { 'call.ended': EndedCall; 'source.shut': SourceShut }
-
-/** A provider call that ended. */
-export type EndedCall = {
-  lane: string
-  jobs: number
-  outcome: AttemptEnd['outcome']
-  latencyMs: number
-  /** To the first chunk of a stream; null: there was none. */
-  firstChunkMs: number | null
-  /** Unix ms. */
-  startedAt: number
-  /** The source of the lane that was called; null: it has none. */
-  source: string | null
-  /** The jobs of the call. */
-  claimed: readonly Claimed[]
-  /** The request; holds prompts. */
-  body: JsonObject
-  /** The outcome; holds answers. */
-  answer: ProviderAnswer
-}
-
 type Running = ReturnType<RunningCalls['begin']>
 
 /** So many latencies of calls at flex tell how long the next one takes. */
 const FLEX_CALLS = 50
-
-const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
-  throttled: 'throttled',
-  retryable: 'retryable',
-  timeout: 'timeout',
-  final: 'failed',
-  aborted: 'aborted',
-}
 
 /**
  * Makes one permitted call, from claiming its jobs to acknowledging their entries. Read it from top to bottom as the
@@ -115,7 +82,7 @@ const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
  * check, which finds every entry that was not acknowledged.
  */
 export function createExecutor(deps: ExecuteDeps) {
-  const { queue, work, gate, calls, now } = deps
+  const { work, gate, calls, now } = deps
   /** By tier and source; no source for a lane without any. */
   const pauses = new Map<string, ThrottlePause>()
   const shuts = createSourceShuts(deps)
@@ -123,6 +90,7 @@ export function createExecutor(deps: ExecuteDeps) {
   const flexTimes = createLatest(FLEX_CALLS)
   const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
     persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what), secure })
+  const claim = createClaim({ ...deps, keep })
   const deliver = createDeliver({ ...deps, keep })
   const { settleJobs, endWith } = createAfterFailure({ ...deps, keep, resend })
 
@@ -142,45 +110,6 @@ export function createExecutor(deps: ExecuteDeps) {
       running.end()
       deps.release(permit)
     }
-  }
-
-  /** Writes the intents and sorts out the entries that need no call. */
-  async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<ClaimedJob[]> {
-    const lane = deps.lane()
-    const { provider, model } = lane
-    const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
-    const intent = {
-      provider,
-      model,
-      coalesced: held.length,
-      waitedFor,
-      tier: askedTier(held, now()),
-      estimate,
-    }
-    let ours = held
-    const started = await keep(async () => {
-      // At each try: Redis may have been unavailable for longer than the locks last.
-      ours = await deps.stillHeld(held)
-      return ours.length === 0 ? [] : work.start(ours, intent)
-    }, 'claiming')
-    for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)
-    const claimedJobs: ClaimedJob[] = []
-    const others: Promise<void>[] = []
-    for (const [index, answer] of started.entries()) {
-      const one = ours[index]!
-      if (answer.kind === 'run') {
-        const placed = queue.claimed(one)
-        held[held.indexOf(one)] = placed
-        claimedJobs.push({ held: placed, claimed: answer.claimed })
-        continue
-      }
-      calls.cancel(one.tenant, one.id) // it does not go with the others
-      const { kind } = answer
-      const leave = kind === 'wait' ? () => queue.delay(one, answer.at) : () => queue.acknowledge(one)
-      others.push(keep(leave, 'putting an entry back'))
-    }
-    await Promise.all(others)
-    return claimedJobs
   }
 
   /** Stores the known answers, and sends the request for the other jobs at the same time. */
@@ -272,7 +201,13 @@ export function createExecutor(deps: ExecuteDeps) {
       ? timingOf(answer, { latencyMs, firstTokenMs: streams ? firstChunkMs : null, receivedBytes })
       : null
     const isPatient = !isCut && timeoutOf(lane, claimedJobs) >= lane.timeout
-    const settled = settle(lane, permit, answer, { taken, call, timing, isPatient, tier: serviceTier })
+    const settled = settleCall(deps, lane, permit, answer, {
+      taken,
+      call,
+      timing,
+      isPatient,
+      tier: serviceTier,
+    })
     const partials = await view.flush()
     deps.events?.emit('call.ended', {
       lane: lane.id,
@@ -339,50 +274,6 @@ export function createExecutor(deps: ExecuteDeps) {
       : deps.prefixes.enter(lane.id, prefix, signal)
   }
 
-  /** Books what the provider counts, frees the permit, and passes on the limits that the answer reported. */
-  async function settle(
-    lane: Lane,
-    permit: string,
-    answer: ProviderAnswer,
-    about: {
-      taken: Cost
-      call: ProviderCall
-      timing: CallTiming | null
-      isPatient: boolean
-      tier: ServiceTier
-    },
-  ): Promise<void> {
-    const { taken, timing, isPatient, tier } = about
-    const { jobs: claimedJobs, tokens } = about.call
-    // Refused connections never reached the provider; everything else counts there.
-    const sent = answer.ok || answer.status !== null || answer.ambiguous
-    const counted = settledTokens(
-      lane.kind,
-      estimateSent(tokens, taken, claimedJobs),
-      // The estimate counts for a call that was cut off or reports zeros.
-      answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null,
-      sent,
-    )
-    const throttled = !answer.ok && answer.class === 'throttled'
-    try {
-      await gate.settle(lane, [
-        {
-          permit,
-          actual: sent ? { requests: 1, ...counted, ...countedMedia(taken, answer) } : null,
-          feedback: answer.feedback,
-          outcome: judgeAnswer(answer, isPatient),
-          source: sourceOf(claimedJobs),
-          tier,
-          ...(timing === null ? {} : { timing }),
-          ...(throttled ? { throttledMs: pauseAfter(answer), throttledReason: answer.code } : {}),
-          ...(mayMove(lane) ? toShut(answer) : {}),
-        },
-      ])
-    } catch (error) {
-      deps.onError(error, 'settling a permit') // its lease ends by itself
-    }
-  }
-
   /** Sends held entries again. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
@@ -405,28 +296,4 @@ export function createExecutor(deps: ExecuteDeps) {
   }
 
   return { execute, refuse }
-}
-
-/** The tenant, prompt and job of the call, for the breaker. */
-function sourceOf(claimedJobs: readonly ClaimedJob[]): CallSource {
-  const { hash, id } = claimedJobs[0]!.claimed
-  return { tenant: tenantOf(claimedJobs.map((one) => one.held)), prompt: hash.slice(0, 16), job: id }
-}
-
-/** Pictures count as they were asked for; sound as long as the answer says it was. */
-function countedMedia(
-  { images, audioSeconds }: Cost,
-  answer: ProviderAnswer,
-): Pick<Cost, 'images' | 'audioSeconds'> {
-  const heard = answer.ok ? answer.usage?.audio_seconds : undefined
-  return {
-    ...(images === undefined ? {} : { images }),
-    ...(audioSeconds === undefined ? {} : { audioSeconds: heard ?? audioSeconds }),
-  }
-}
-
-/** What a provider counts when it arrives: for embeddings what is sent is known exactly, else what was taken for it. */
-function estimateSent(tokens: number | null, taken: Cost, claimedJobs: ClaimedJob[]): TokenCount {
-  if (tokens !== null) return { tokens, inputTokens: tokens, outputTokens: 0 }
-  return taken.tokens > 0 ? taken : costOf(claimedJobs.map((one) => one.held))
 }

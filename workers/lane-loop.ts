@@ -9,12 +9,14 @@ import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
 import { createWaker } from '../lib/waker.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { Cost, Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
+import type { Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
+import { acquirePermit } from './acquire-permit.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
 import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
+import { createHeldEntries } from './held-entries.ts'
 import { createLaunchPace } from './launch-pace.ts'
 import { PATIENCE_MS } from './outcome.ts'
 import { boundTo, isBound, type Prefetched, planCalls, tenantOf } from './plan.ts'
@@ -130,8 +132,6 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
-  /** Held entries, and since when each is known to be ours, by `performance.now`. */
-  const held = new Map<Held, number>()
   let lane = deps.lane()
   let hand: Prefetched[] = []
   let ahead = 1
@@ -153,8 +153,14 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const pace = createLaunchPace(now)
   let stopping = false
   let turn = now()
-  let busyAt = now()
 
+  const entries = createHeldEntries({
+    laneId: deps.laneId,
+    heartbeat,
+    renew: (some) => queue.renew(some),
+    lateMs: deps.lateMs,
+  })
+  const { hold, drop, abandon, stillHeld } = entries
   const queue: LaneQueue = trackHeld(
     deps.queues.consume(deps.laneId, {
       onStalled: lookAgain,
@@ -204,7 +210,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   function offer(one: Held): void {
-    for (const known of held.keys())
+    for (const known of entries.all())
       if (known.placed && known.id === one.id && known.tenant === one.tenant) return
     if (!isOpen()) {
       deps.directDispatch.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
@@ -213,17 +219,6 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     hold(one, performance.now())
     hand.push({ held: one, since: now() })
     waker.wake()
-  }
-
-  function hold(one: Held, since: number): void {
-    held.set(one, since)
-    heartbeat.hold(one, deps.laneId)
-  }
-
-  function drop(one: Held): void {
-    held.delete(one)
-    busyAt = now()
-    heartbeat.drop(one, deps.laneId)
   }
 
   /** There may be work in the queue. The end of a call does not mean that. */
@@ -423,22 +418,6 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
   }
 
-  /**
-   * The entries whose locks this process still has. While it was blocked, an entry may have gone to another worker. A claim would
-   * then count that worker's call as lost, and call again. Asks only if that may be, which is rare.
-   */
-  async function stillHeld(entries: Held[]): Promise<Held[]> {
-    const askedAt = performance.now()
-    const isInDoubt = (one: Held) =>
-      one.placed === null && askedAt - (held.get(one) ?? Number.NEGATIVE_INFINITY) >= deps.lateMs
-    const inDoubt = entries.filter(isInDoubt)
-    if (inDoubt.length === 0) return entries
-    const lost = await queue.renew(inDoubt)
-    for (const one of inDoubt) if (held.has(one)) held.set(one, askedAt)
-    abandon(lost)
-    return entries.filter((one) => !lost.includes(one))
-  }
-
   function roomInHand(current: Lane): number {
     if (!current.coalesce) return ahead - hand.filter((one) => !shutTiers.holds(one.held)).length
     let inputs = 0
@@ -461,28 +440,20 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     inFlight.add(running)
   }
 
-  /** Waits for a permit outside of the loop's order. */
-  async function acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string> {
-    for (;;) {
-      const answer = await gate.take(currentLane(), [cost], [tenant], [source], [tier]).catch((error) => {
-        deps.onError(error, 'taking a permit')
-        return { permits: [], waitMs: ERROR_PAUSE_MS }
-      })
-      const permit = answer.permits[0]
-      if (permit !== undefined) {
-        heartbeat.holdPermit(deps.laneId, permit)
-        return permit
-      }
-      if (stopping) throw new Error('the worker stops')
-      await new Promise((resolve) => setTimeout(resolve, Math.min(IDLE_MS, Math.max(1, answer.waitMs))))
-    }
+  async function acquire(...asked: Parameters<ExecuteDeps['acquire']>): Promise<string> {
+    const permit = await acquirePermit(
+      { gate, lane: currentLane, isStopping: () => stopping, onError: deps.onError },
+      ...asked,
+    )
+    heartbeat.holdPermit(deps.laneId, permit)
+    return permit
   }
 
   /** For a long pause: jobs that another lane can serve move there, the others are delayed until this lane opens. */
-  async function spill(entries: Held[], until: number): Promise<void> {
+  async function spill(some: Held[], until: number): Promise<void> {
     ahead = MOST_AHEAD
     shutUntil = 0 // the entries after these should go too
-    await handOff.spill(entries, until)
+    await handOff.spill(some, until)
   }
 
   /** Directly dispatched jobs that have to wait go to the queue and wait for their turn. */
@@ -511,14 +482,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   function takeHand(isTaken: (one: Held) => boolean = () => true): Held[] {
-    const entries = hand.map((one) => one.held).filter(isTaken)
-    hand = hand.filter((one) => !entries.includes(one.held))
-    return entries
-  }
-
-  /** Stops renewing the entries: the stalled check requeues them. */
-  function abandon(entries: Held[]): void {
-    for (const one of entries) drop(one)
+    const taken = hand.map((one) => one.held).filter(isTaken)
+    hand = hand.filter((one) => !taken.includes(one.held))
+    return taken
   }
 
   const done = run()
@@ -528,7 +494,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     isOpen,
     offer,
     lastTurn: () => turn,
-    idleFor: () => (held.size + hand.length + inFlight.size > 0 ? 0 : now() - busyAt),
+    idleFor: () => (entries.all().length + hand.length + inFlight.size > 0 ? 0 : now() - entries.busyAt()),
     async stop(over) {
       stopping = true
       waker.wake()
@@ -543,7 +509,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       const giveBack = giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
       await unlessAborted(over, giveBack)
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
-      for (const one of held.keys()) drop(one)
+      abandon(entries.all())
       await unlessAborted(over, queue.close())
       over.removeEventListener('abort', abort)
     },

@@ -1,0 +1,64 @@
+import type { Lane } from '../config/lanes.ts'
+import type { JobCost } from '../jobs/jobs.ts'
+import type { LaneQueue } from '../jobs/lane-queue.ts'
+import { estimateMoney } from '../jobs/money.ts'
+import type { Held } from '../jobs/queue-entry.ts'
+import type { Work } from '../jobs/work.ts'
+import type { LaneWaitingFor } from '../ratelimit/gate.ts'
+import type { ClaimedJob } from './claimed-job.ts'
+import type { RunningCalls } from './running-calls.ts'
+import { askedTier } from './tier-of-call.ts'
+
+/** Makes the step that claims the jobs of a call. */
+export function createClaim(deps: {
+  lane: () => Lane
+  queue: LaneQueue
+  work: Work
+  calls: RunningCalls
+  now: () => number
+  stillHeld: (held: Held[]) => Promise<Held[]>
+  /** Writes until it is written. */
+  keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
+}) {
+  const { queue, work, calls, now, keep } = deps
+  return claim
+
+  /** Writes the intents and sorts out the entries that need no call. */
+  async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<ClaimedJob[]> {
+    const lane = deps.lane()
+    const { provider, model } = lane
+    const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
+    const intent = {
+      provider,
+      model,
+      coalesced: held.length,
+      waitedFor,
+      tier: askedTier(held, now()),
+      estimate,
+    }
+    let ours = held
+    const started = await keep(async () => {
+      // At each try: Redis may have been unavailable for longer than the locks last.
+      ours = await deps.stillHeld(held)
+      return ours.length === 0 ? [] : work.start(ours, intent)
+    }, 'claiming')
+    for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)
+    const claimedJobs: ClaimedJob[] = []
+    const others: Promise<void>[] = []
+    for (const [index, answer] of started.entries()) {
+      const one = ours[index]!
+      if (answer.kind === 'run') {
+        const placed = queue.claimed(one)
+        held[held.indexOf(one)] = placed
+        claimedJobs.push({ held: placed, claimed: answer.claimed })
+        continue
+      }
+      calls.cancel(one.tenant, one.id) // it does not go with the others
+      const { kind } = answer
+      const leave = kind === 'wait' ? () => queue.delay(one, answer.at) : () => queue.acknowledge(one)
+      others.push(keep(leave, 'putting an entry back'))
+    }
+    await Promise.all(others)
+    return claimedJobs
+  }
+}

@@ -1,0 +1,36 @@
+import type { Claimed } from '../jobs/claim.ts'
+import type { AttemptEnd } from '../jobs/finish.ts'
+import type { JsonObject } from '../lib/json.ts'
+import type { ProviderAnswer, ProviderFailure } from '../providers/provider.ts'
+import type { SourceShut } from './sources.ts'
+
+export type CallEvents = { 'call.ended': EndedCall; 'source.shut': SourceShut }
+
+/** A provider call that ended. */
+export type EndedCall = {
+  lane: string
+  jobs: number
+  outcome: AttemptEnd['outcome']
+  latencyMs: number
+  /** To the first chunk of a stream; null: there was none. */
+  firstChunkMs: number | null
+  /** Unix ms. */
+  startedAt: number
+  /** The source of the lane that was called; null: it has none. */
+  source: string | null
+  /** The jobs of the call. */
+  claimed: readonly Claimed[]
+  /** The request; holds prompts. */
+  body: JsonObject
+  /** The outcome; holds answers. */
+  answer: ProviderAnswer
+}
+
+/** How a call that failed is told in its attempt. */
+export const OUTCOMES: Record<ProviderFailure['class'], AttemptEnd['outcome']> = {
+  throttled: 'throttled',
+  retryable: 'retryable',
+  timeout: 'timeout',
+  final: 'failed',
+  aborted: 'aborted',
+}
