@@ -99,7 +99,7 @@ export function freshenFor(authorization: string | undefined, deps: KeyDeps): Pr
     return null
   }
   return fresh.catch(() => {
-    throw new ApiError('unavailable', 'the store that knows whether this key is valid does not answer', {
+    throw new ApiError('unavailable', 'the store that holds this key does not answer', {
       retryAfterSeconds: 1,
     })
   })

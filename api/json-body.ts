@@ -26,7 +26,7 @@ export function registerJsonBody(app: Api, limits: ApiLimits): void {
 /** Compressed bodies are refused rather than inflated, which would void every size limit. */
 export function refuseEncodings(contentEncoding: string | undefined): void {
   if (contentEncoding === undefined || contentEncoding.toLowerCase() === 'identity') return
-  throw new ApiError('invalid_request', 'content-encoding: compressed bodies are not taken', {
+  throw new ApiError('invalid_request', 'content-encoding: compressed bodies are not supported', {
     param: 'content-encoding',
   })
 }

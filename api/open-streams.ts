@@ -44,7 +44,7 @@ export function createOpenStreams(deps: {
     const streams = tenants.get(caller) ?? new Set()
     const most = deps.most()
     if (streams.size >= most) {
-      throw new ApiError('rate_limited', `${most} event streams are open already; close some`, {
+      throw new ApiError('rate_limited', `${most} event streams are already open; close some`, {
         retryAfterSeconds: 5,
       })
     }

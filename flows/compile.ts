@@ -134,7 +134,7 @@ function checkNames(
     if (number === undefined) throw new FlowFault(place, `${about}: ${unknownStep(step, numbers)}`)
     const isSignal = flow.steps[step]!.wait_for_signal != null
     if (members.has('signal') && !isSignal) {
-      throw new FlowFault(place, `${about}: steps.${step} waits for no signal`)
+      throw new FlowFault(place, `${about}: steps.${step} does not wait for a signal`)
     }
     return number
   })

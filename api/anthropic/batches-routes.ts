@@ -240,7 +240,7 @@ export function registerMessageBatchRoutes(app: Api, { deps }: RouteContext): vo
       const batch = await find(request)
       const id = toMessageBatchId(batch.id)
       if (!isOver(batch.status))
-        throw new ApiError('invalid_request', `${id} has not ended: its results come with its end`)
+        throw new ApiError('invalid_request', `${id} has not ended yet; its results come when it ends`)
       const tenant = tenantOf(request).name
       const parts = [batch.outputFileId, batch.errorFileId].filter((file) => file !== null)
       const lines = async function* () {

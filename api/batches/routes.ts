@@ -123,7 +123,7 @@ export function registerBatchRoutes(app: Api, { deps }: RouteContext): void {
       const outcome = await batches.cancel(tenantOf(request).name, checkId(request.params.id, 'batch'))
       if (outcome === null) throw notFound('batch')
       if (outcome.kind === 'late') {
-        throw new ApiError('not_cancellable', `the batch is ${outcome.batch.status} already`)
+        throw new ApiError('not_cancellable', `the batch is already ${outcome.batch.status}`)
       }
       return toBatchAnswer(outcome.batch)
     },

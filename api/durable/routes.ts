@@ -135,12 +135,12 @@ export function registerDurableRoutes(app: Api, { deps, closing }: RouteContext)
       if (kind === 'none') throw notFound('durable run')
       if (kind === 'full') throw tooMany('signals')
       if (kind === 'other') {
-        throw new ApiError('invalid_request', 'path.name: this step waits for no signal', {
+        throw new ApiError('invalid_request', 'path.name: this step does not wait for a signal', {
           param: 'path.name',
         })
       }
       if (kind === 'taken') {
-        throw new ApiError('already_signalled', `the step has had its signal since ${sent_at}`)
+        throw new ApiError('already_signalled', `the step got its signal at ${sent_at}`)
       }
       if (kind === 'late') {
         throw new ApiError('signal_timeout', `the step waited for its signal until ${sent_at}`)

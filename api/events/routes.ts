@@ -91,7 +91,7 @@ export async function followTenant(
   } catch (error) {
     if (error instanceof EventsExpiredError) throw eventsExpired(param)
     if (error instanceof ForeignCursorError)
-      throw new ApiError('invalid_request', `${param}: is not the id of an event from here`, { param })
+      throw new ApiError('invalid_request', `${param}: is not the id of an event of this service`, { param })
     throw error
   }
 }

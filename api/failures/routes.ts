@@ -102,7 +102,7 @@ export function registerFailureRoutes(app: Api, { deps, streams }: RouteContext)
 /** A key that may not call every model queues jobs of one lane again, which it may call. */
 function requireOneLane({ models }: Tenant, lane: string | undefined): void {
   if (lane !== undefined && mayCall(models, lane)) return
-  throw new ApiError('forbidden', 'lane: this key may call some models only; name a lane that it may call', {
+  throw new ApiError('forbidden', 'lane: this key is limited to some models; name a lane that it may call', {
     param: 'lane',
   })
 }

@@ -33,7 +33,10 @@ export async function checkFlow(
   }
   const text = sourceOf(create as unknown as JsonObject)
   if (Buffer.byteLength(text) > bounds.max_size) {
-    throw new ApiError('payload_too_large', `a flow may have ${bounds.max_size} bytes (flows.max_size)`)
+    throw new ApiError(
+      'payload_too_large',
+      `a flow may have at most ${bounds.max_size} bytes (flows.max_size)`,
+    )
   }
   const count = Object.keys(create.steps).length
   if (count === 0) refuse('steps', 'expected at least one step')

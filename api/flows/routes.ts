@@ -218,7 +218,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       const outcome = await flows.cancel(tenant, idOf(request))
       if (outcome === 'none') throw notFound('flow')
       const flow = await read(tenant, idOf(request))
-      if (outcome === 'over') throw new ApiError('not_cancellable', `the flow is ${flow.status} already`)
+      if (outcome === 'over') throw new ApiError('not_cancellable', `the flow is already ${flow.status}`)
       return flow
     },
   )
@@ -241,7 +241,7 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       const own = deps.keyring().named(tenant)?.models
       // Its steps call what the key that made it may call.
       if (models !== undefined && models.length > (own?.length ?? 0))
-        throw new ApiError('forbidden', 'a key that may call some models only cannot let a flow go on')
+        throw new ApiError('forbidden', 'a key that is limited to some models cannot retry a flow')
       const outcome = await flows.retry(tenant, idOf(request))
       if (outcome === 'none') throw notFound('flow')
       const flow = await read(tenant, idOf(request))
@@ -275,21 +275,21 @@ export function registerFlowRoutes(app: Api, context: RouteContext): void {
       const value = (request.body ?? null) as JsonValue
       const most = deps.config().flows.max_signal
       if (Buffer.byteLength(JSON.stringify(value)) > most) {
-        throw new ApiError('payload_too_large', `a signal may have ${most} bytes (flows.max_signal)`)
+        throw new ApiError('payload_too_large', `a signal may have at most ${most} bytes (flows.max_signal)`)
       }
       const outcome = await flows.signal(tenant, idOf(request), step, value)
       if (outcome === 'none') throw notFound('flow')
       if (outcome === 'unknown_step') throw notFound('step')
       if (outcome === 'no_signal') {
-        throw new ApiError('invalid_request', `path.step: ${step} waits for no signal`, {
+        throw new ApiError('invalid_request', `path.step: ${step} does not wait for a signal`, {
           param: 'path.step',
         })
       }
       if (outcome === 'again') {
-        throw new ApiError('already_signalled', `${step} has its signal already, or waits for none any more`)
+        throw new ApiError('already_signalled', `${step} already has its signal, or no longer waits for one`)
       }
       const flow = await read(tenant, idOf(request))
-      if (outcome === 'over') throw new ApiError('not_signallable', `the flow is ${flow.status} already`)
+      if (outcome === 'over') throw new ApiError('not_signallable', `the flow is already ${flow.status}`)
       return flow
     },
   )

@@ -99,5 +99,5 @@ const cursorPatterns = { job: /^\d{0,15}$/, flow: /^\d{0,15}$/, group: /^(\d{1,1
 /** A cursor of a job's events or a group's, unchanged; throws `invalid_request`. `param`: where it stood. */
 export function checkCursor(given: string, what: keyof typeof cursorPatterns, param: string): string {
   if (cursorPatterns[what].test(given)) return given
-  throw new ApiError('invalid_request', `${param}: is not the id of an event from here`, { param })
+  throw new ApiError('invalid_request', `${param}: is not the id of an event of this service`, { param })
 }

@@ -193,7 +193,7 @@ export function registerJobRoutes(app: Api, { deps, closing }: RouteContext): vo
       const outcome = await jobs.cancel(tenantOf(request).name, checkId(request.params.id, 'job'))
       if (outcome === null) throw notFound('job')
       if (outcome.kind === 'terminal') {
-        throw new ApiError('not_cancellable', `the job is ${outcome.job.status} already`)
+        throw new ApiError('not_cancellable', `the job is already ${outcome.job.status}`)
       }
       return outcome.job
     },

@@ -53,7 +53,7 @@ export function registerLaneRoutes(app: Api, { deps }: RouteContext): void {
   }
 
   async function resume(request: FastifyRequest, id: string, body: unknown) {
-    if (body) throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
+    if (body) throw new ApiError('invalid_request', 'body: resume takes no body', { param: 'body' })
     if (!(await lanes.resume(id))) throw notFound('lane')
     const lane = await find(id)
     request.log.info({ lane: lane.id, tenant: callerOf(request).name }, 'lane resumed by hand')

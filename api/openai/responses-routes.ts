@@ -204,7 +204,7 @@ export function registerResponseRoutes(app: Api, context: RouteContext): void {
       if (order === 'desc') items.reverse()
       const start = after === undefined ? 0 : items.findIndex((item) => item.id === after) + 1
       if (after !== undefined && start === 0) {
-        throw new ApiError('invalid_request', 'query.after: is no item of this response', {
+        throw new ApiError('invalid_request', 'query.after: is not an item of this response', {
           param: 'query.after',
         })
       }

@@ -178,7 +178,7 @@ export function registerStateRoutes(app: Api, { deps }: RouteContext): void {
       ([, one], [, other]) => ORDER.indexOf(one.kind) - ORDER.indexOf(other.kind),
     )
     if (first !== undefined) return first[0]
-    throw new ApiError('not_found', 'none of the providers that are configured for you keeps conversations')
+    throw new ApiError('not_found', 'none of your providers stores conversations')
   }
 
   function add(

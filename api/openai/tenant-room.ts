@@ -23,7 +23,7 @@ export async function requireTenantRoom(
   const { pausedUntil, spentUsd, reservedUsd } = stats[0]!
   const secondsUntil = (time: number) => Math.min(LONGEST_RETRY_S, Math.max(1, (time - deps.now()) / 1000))
   if (pausedUntil !== null) {
-    throw new ApiError('rate_limited', 'the calls of this tenant are held back by its operator', {
+    throw new ApiError('rate_limited', 'the operator has paused the calls of this tenant', {
       retryAfterSeconds: secondsUntil(pausedUntil),
     })
   }

@@ -149,7 +149,7 @@ export function registerScheduleRoutes(app: Api, { deps }: RouteContext): void {
         if (outcome.kind === 'declared') throw readOnly()
         if (outcome.kind === 'changed') return toScheduleAnswer(outcome.schedule, deps.now())
       }
-      throw new ApiError('unavailable', 'the schedule is being changed by others; try again')
+      throw new ApiError('unavailable', 'somebody else is changing this schedule; try again')
     },
   )
 

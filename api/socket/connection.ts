@@ -115,7 +115,7 @@ export function serveSocket(socket: WebSocket, request: SocketRequest, context: 
       if (session !== null) {
         // Where no key is asked for, one that is sent anyway is ignored.
         if (deps.keyring().open) return
-        throw new ApiError('invalid_request', 'type: the socket has its key already', { param: 'type' })
+        throw new ApiError('invalid_request', 'type: the socket already has its key', { param: 'type' })
       }
       try {
         session = await open({ authorization: `Bearer ${message.key}`, actsAs: message.tenant })

@@ -10,18 +10,22 @@ export function refuseFileTenant({ deps }: RouteContext, name: string): void {
     )
   }
   if (!Object.hasOwn(deps.configured().tenants, name)) return
-  throw new ApiError('read_only', `name: the tenant ${name} is of the configuration, and is changed there`, {
-    param: 'name',
-  })
+  throw new ApiError(
+    'read_only',
+    `name: the tenant ${name} is defined in the configuration; change it there`,
+    {
+      param: 'name',
+    },
+  )
 }
 
 export function refuseOutcome(kind: 'none' | 'exists' | 'full' | 'busy', what: 'tenant' | 'key'): ApiError {
   if (kind === 'none') return notFound(what)
   if (kind === 'exists')
-    return new ApiError('tenant_exists', 'name: there is a tenant of this name already', { param: 'name' })
+    return new ApiError('tenant_exists', 'name: a tenant with this name already exists', { param: 'name' })
   if (kind === 'busy')
-    return new ApiError('unavailable', 'others change this as well at the moment; try again')
+    return new ApiError('unavailable', 'somebody else is changing this at the moment; try again')
   return what === 'tenant'
-    ? new ApiError('too_many_tenants', 'there are as many tenants as the API may make; delete one')
-    : new ApiError('too_many_keys', 'the tenant has as many keys as it may have; revoke one')
+    ? new ApiError('too_many_tenants', 'the API has already created as many tenants as it may; delete one')
+    : new ApiError('too_many_keys', 'the tenant already has as many keys as it may have; revoke one')
 }

@@ -197,7 +197,7 @@ export function registerTenantRoutes(app: Api, context: RouteContext): void {
       },
     },
     async (request) => {
-      if (request.body) throw new ApiError('invalid_request', 'body: resume takes none', { param: 'body' })
+      if (request.body) throw new ApiError('invalid_request', 'body: resume takes no body', { param: 'body' })
       const { name } = await find(request.params.name)
       await deps.tenantPauses.resume(name)
       request.log.info({ resumed: name, tenant: callerOf(request).name }, 'tenant resumed by hand')

@@ -353,7 +353,7 @@ test('jobs are listed, shown, followed, cancelled and retried', async () => {
 
   const cancel = await runCli(['jobs', 'cancel', good!.id, 'job_none'], { env })
   expect(cancel).toMatchObject({ code: 1, stdout: '' })
-  expect(cancel.stderr).toContain('the job is completed already')
+  expect(cancel.stderr).toContain('the job is already completed')
   expect(await runCli(['jobs', 'retry', '--group', group], { env })).toMatchObject({
     code: 0,
     stdout: 'queued 1 again\n',
@@ -453,7 +453,7 @@ test('an admin key sees and steers the jobs of all tenants, and --tenant narrows
   const dry = await runCli(['redrive', '--group', group, '--dry-run'], { env: operator })
   expect(dry.stdout).toBe('1 would be queued again\n  acme: 1\n')
   const cancel = await runCli(['jobs', 'cancel', job.id], { env: operator })
-  expect(cancel.stderr).toContain('the job is failed already')
+  expect(cancel.stderr).toContain('the job is already failed')
   const out = await runCli(['failures', 'export', '-', '--group', group], { env: operator })
   expect(out).toMatchObject({ code: 0, stdout: '' })
   expect(out.stderr).toContain('failed jobs: acme')
@@ -528,7 +528,7 @@ test('a durable function is signalled, shown and deleted', async () => {
   expect(await send('yes')).toMatchObject({ code: 2, stderr: expect.stringContaining('"yes"') })
   expect(await send('{"ok": 1}')).toMatchObject({ code: 0, stdout: 'report 7  approval  {"ok":1}\n' })
   expect(await approval).toEqual({ ok: 1 })
-  expect(await send()).toMatchObject({ code: 1, stderr: expect.stringContaining('has had its signal') })
+  expect(await send()).toMatchObject({ code: 1, stderr: expect.stringContaining('got its signal at') })
   // An admin key sees those of all tenants.
   const operator = { ...env, SLUICE_KEY: ADMIN_KEY }
   const shown = await runCli(['durable', 'show', 'report 7'], { env: operator })

@@ -36,7 +36,7 @@ const FAULTS: [string, object, string, RegExp][] = [
     'a signal of a step that waits for none',
     { a: say('x'), b: { when: '${{ steps.a.signal }}', ...say('x') } },
     'steps.b.when',
-    /waits for no signal/,
+    /does not wait for a signal/,
   ],
   [
     'an unknown member of the input',
