@@ -1,6 +1,6 @@
 import type { Client } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
-import { renderTable } from './table.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
 /** What the commands around tenants and keys take. */
@@ -22,6 +22,28 @@ type AuditView = {
   target: { tenant: string | null; key: string | null; lane: string | null }
 }
 
+const TENANT_COLUMNS: Column[] = [
+  { title: 'TENANT', least: 16 },
+  { title: 'SOURCE' },
+  { title: 'WEIGHT', side: 'right' },
+  { title: 'MODELS', least: 12 },
+]
+const KEY_COLUMNS: Column[] = [
+  { title: 'ID' },
+  { title: 'NAME', least: 6 },
+  { title: 'SECRET', leaveOut: 2 },
+  { title: 'SCOPES', least: 6 },
+  { title: 'MODELS', least: 6, leaveOut: 1 },
+  { title: 'EXPIRES' },
+]
+const AUDIT_COLUMNS: Column[] = [
+  { title: 'AT' },
+  { title: 'WHO', least: 8 },
+  { title: 'FROM', leaveOut: 1 },
+  { title: 'WHAT', least: 12 },
+  { title: 'OF', least: 8 },
+]
+
 const json = { 'content-type': 'application/json' }
 const pathOf = (name: string) => `/v1/tenants/${encodeURIComponent(name)}`
 const clientOf = (terminal: Terminal, options: AdminOptions) =>
@@ -36,7 +58,7 @@ export async function runListTenants(terminal: Terminal, options: AdminOptions):
     String(weight),
     models?.join(' ') ?? 'all',
   ])
-  return show(terminal, options, data, [['TENANT', 'SOURCE', 'WEIGHT', 'MODELS'], ...rows])
+  return show(terminal, options, data, TENANT_COLUMNS, rows)
 }
 
 /** `tenants create NAME`; `settings` is JSON as the API takes it, without the name. */
@@ -92,9 +114,9 @@ export async function runListKeys(
     `…${key.hint}`,
     key.scopes.join(' '),
     key.models?.join(' ') ?? 'all',
-    key.expires_at ?? 'never',
+    key.expires_at?.slice(0, 10) ?? 'never',
   ])
-  return show(terminal, options, data, [['ID', 'NAME', 'SECRET', 'SCOPES', 'MODELS', 'EXPIRES'], ...rows])
+  return show(terminal, options, data, KEY_COLUMNS, rows)
 }
 
 export type NewKeyOptions = AdminOptions & {
@@ -143,13 +165,13 @@ export async function runAudit(
   const client = clientOf(terminal, options)
   const lines = await readAudit(client, options.limit)
   const rows = lines.map(({ at, actor, action, target }) => [
-    at,
+    `${at.slice(0, 19)}Z`,
     actor.key === null ? actor.tenant : `${actor.tenant} ${actor.key}`,
     actor.ip,
     action,
     [target.tenant, target.key, target.lane].filter((one) => one !== null).join(' '),
   ])
-  return show(terminal, options, lines, [['AT', 'WHO', 'FROM', 'WHAT', 'OF'], ...rows])
+  return show(terminal, options, lines, AUDIT_COLUMNS, rows)
 }
 
 async function readAudit(client: Client, limit: number): Promise<AuditView[]> {
@@ -169,14 +191,12 @@ async function show(
   terminal: Terminal,
   options: AdminOptions,
   data: readonly object[],
+  columns: Column[],
   rows: string[][],
 ): Promise<ExitCode> {
   const text = options.json
     ? data.map((one) => `${JSON.stringify(one)}\n`).join('')
-    : renderTable(
-        rows,
-        rows[0]!.map(() => 'left' as const),
-      )
+    : renderColumns(columns, rows, widthOf(terminal.stdout))
   await terminal.write(text)
   return ExitCode.ok
 }

@@ -1,6 +1,6 @@
 import { CliError, ExitCode } from './exit.ts'
-import { formatUsd } from './format.ts'
-import { renderTable } from './table.ts'
+import { formatAge, formatUsd } from './format.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { connectSeen, findOwner } from './tenants.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
@@ -58,12 +58,7 @@ export async function runListBudgets(
     budget.label ?? budget.name ?? '-',
     ...toCells(terminal, budget),
   ])
-  await terminal.write(
-    renderTable(
-      [['TENANT', 'OF', 'NAME', ...HEAD], ...rows],
-      [...(['left', 'left', 'left'] as const), ...SIDES],
-    ),
-  )
+  await terminal.write(renderColumns([...OWNER_COLUMNS, ...COLUMNS], rows, widthOf(terminal.stdout)))
   return ExitCode.ok
 }
 
@@ -129,12 +124,26 @@ function readBudget(options: { usd?: number; per?: string; timeZone?: string; bu
 
 async function show(terminal: Terminal, options: BudgetOptions, answer: GroupBudget): Promise<ExitCode> {
   const rows = answer.budgets.map((budget) => toCells(terminal, budget))
-  await terminal.write(options.json ? `${JSON.stringify(answer)}\n` : renderTable([HEAD, ...rows], SIDES))
+  await terminal.write(
+    options.json ? `${JSON.stringify(answer)}\n` : renderColumns(COLUMNS, rows, widthOf(terminal.stdout)),
+  )
   return ExitCode.ok
 }
 
-const HEAD = ['USD', 'PER', 'SPENT', 'RESERVED', 'USED', 'ENDS']
-const SIDES: ('left' | 'right')[] = ['right', 'left', 'right', 'right', 'right', 'left']
+const right = 'right' as const
+const OWNER_COLUMNS: Column[] = [
+  { title: 'TENANT', least: 8 },
+  { title: 'OF', least: 6 },
+  { title: 'NAME', least: 8 },
+]
+const COLUMNS: Column[] = [
+  { title: 'USD', side: right },
+  { title: 'PER', least: 5 },
+  { title: 'SPENT', side: right },
+  { title: 'RESERVED', side: right, leaveOut: 1 },
+  { title: 'USED', side: right },
+  { title: 'ENDS' },
+]
 
 function toCells(terminal: Terminal, budget: Budget): string[] {
   const { usd, per, time_zone: zone, spent_usd: spent, reserved_usd: reserved, window_end: end } = budget
@@ -146,6 +155,6 @@ function toCells(terminal: Terminal, budget: Budget): string[] {
     formatUsd(spent),
     formatUsd(reserved),
     share >= 1 ? terminal.style('red', used) : share >= 0.8 ? terminal.style('yellow', used) : used,
-    end?.slice(0, 19) ?? 'never',
+    end === null ? 'never' : formatAge(end, terminal.now()),
   ]
 }

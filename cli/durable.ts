@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { DurableRun, DurableSignal } from '../client/openapi.ts'
 import { CliError, ExitCode } from './exit.ts'
-import { renderTable } from './table.ts'
+import { formatAge } from './format.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { connectSeen, findOwner, type Seen } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
@@ -15,18 +16,27 @@ const styles: Partial<Record<Status, 'green' | 'red' | 'yellow'>> = {
   timed_out: 'yellow',
 }
 
+const COLUMNS: Column[] = [
+  { title: 'STEP', least: 12 },
+  { title: 'KIND', leaveOut: 1 },
+  { title: 'STATUS' },
+  { title: 'BEGAN', side: 'right' },
+  { title: 'UNTIL', side: 'right' },
+  { title: 'JOB' },
+]
+
 /** `durable show ID`: the steps of a durable function, in the order in which they began. */
 export async function runShowDurable(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
   const { client } = await findRun(terminal, id, options)
   const run = await client.json<DurableRun>('GET', runPath(id))
-  const head = ['STEP', 'KIND', 'STATUS', 'BEGAN', 'UNTIL', 'JOB']
   const rows = run.steps.map(({ name, kind, status, created_at, wake_at, job_id }) => {
     const look = styles[status]
     const shown = look === undefined ? status : terminal.style(look, status)
-    return [name, kind, shown, created_at, wake_at ?? '-', job_id ?? '-']
+    const times = [created_at, wake_at].map((time) => formatAge(time, terminal.now()))
+    return [name, kind, shown, ...times, job_id ?? '-']
   })
-  const sides = head.map(() => 'left' as const)
-  await terminal.write(options.json ? `${JSON.stringify(run)}\n` : renderTable([head, ...rows], sides))
+  const table = renderColumns(COLUMNS, rows, widthOf(terminal.stdout))
+  await terminal.write(options.json ? `${JSON.stringify(run)}\n` : table)
   return ExitCode.ok
 }
 

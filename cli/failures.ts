@@ -3,9 +3,9 @@ import { rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { CliError, ExitCode } from './exit.ts'
-import { formatNumber } from './format.ts'
+import { formatAge, formatNumber } from './format.ts'
 import { checkOutput, refuseOutput } from './output-file.ts'
-import { renderTable } from './table.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, withTenant } from './tenants.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
@@ -48,31 +48,34 @@ export async function runFailures(terminal: Terminal, options: Common): Promise<
   if (options.json) {
     const lines = classes.map(({ tenant, ...one }) => `${JSON.stringify(withTenant(tenant, one))}\n`)
     await terminal.write(lines.join(''))
-  } else await terminal.write(renderFailures(classes, terminal.style))
+  } else await terminal.write(renderFailures(classes, terminal))
   return ExitCode.ok
 }
 
+const COLUMNS: Column[] = [
+  { title: 'LANE', least: 12 },
+  { title: 'ERROR', least: 12 },
+  { title: 'JOBS', side: 'right' },
+  { title: 'FIRST', side: 'right', leaveOut: 1 },
+  { title: 'LAST', side: 'right' },
+  { title: 'RETRY' },
+]
+
 /** The table of `failures`, with the tenants where it has those of several. */
-export function renderFailures(
-  classes: (FailedGroup & { tenant: string | null })[],
-  style: Terminal['style'],
-): string {
+function renderFailures(classes: (FailedGroup & { tenant: string | null })[], terminal: Terminal): string {
   if (classes.length === 0) return 'no failed jobs\n'
   const isOfMany = classes.some(({ tenant }) => tenant !== null)
-  const head = ['LANE', 'ERROR', 'JOBS', 'FIRST', 'LAST', 'RETRY']
   const rows = classes.map((one) => [
     ...(isOfMany ? [one.tenant ?? ''] : []),
     one.lane,
-    style('red', one.code),
+    terminal.style('red', one.code),
     formatNumber(one.count),
-    one.first_at,
-    one.last_at,
-    one.retryable ? style('green', 'may help') : 'no use',
+    formatAge(one.first_at, terminal.now()),
+    formatAge(one.last_at, terminal.now()),
+    one.retryable ? terminal.style('green', 'may help') : 'no use',
   ])
-  const sides = ['left', 'left', 'right', 'left', 'left', 'left'] as const
-  return isOfMany
-    ? renderTable([['TENANT', ...head], ...rows], ['left', ...sides])
-    : renderTable([head, ...rows], [...sides])
+  const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...COLUMNS] : COLUMNS
+  return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
 /** `redrive`: queues the failed jobs again that the options choose; with `--dry-run` it counts them. */

@@ -6,9 +6,9 @@ import { followStream } from '../client/follow-stream.ts'
 import type { Flow, FlowStep, FlowSummary, ListFlowsAnswer } from '../client/openapi.ts'
 import { type Client, FIRST_PATIENCE_MS } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
-import { formatUsd } from './format.ts'
-import { renderTable } from './table.ts'
-import { connectSeen, findOwner } from './tenants.ts'
+import { formatAge, formatUsd } from './format.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
+import { askEach, connectSeen, findOwner, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
 type Options = ServerOptions & { json?: boolean; patience: number }
@@ -31,8 +31,9 @@ export async function runFlow(
   options: Options & { input?: string; detach?: boolean },
 ): Promise<ExitCode> {
   const create = await readFlow(path, options.input)
-  const [seen] = await connectSeen(terminal, options, { patienceMs: options.patience })
-  const { client } = seen!
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  if (seen.length > 1) throw new CliError(ExitCode.usage, 'name the tenant that is to have it with --tenant')
+  const { client } = seen[0]!
   const created = await client.json<Flow>('POST', '/v1/flows', {
     body: JSON.stringify(create),
     headers: { 'content-type': 'application/json', 'idempotency-key': randomUUID() },
@@ -117,14 +118,16 @@ export async function runListFlows(
   terminal: Terminal,
   options: Options & { status?: string; name?: string; limit: number },
 ): Promise<ExitCode> {
-  const flows: FlowSummary[] = []
-  for (const { client } of await connectSeen(terminal, options, { patienceMs: options.patience })) {
-    for await (const flow of listFlows(client, options)) flows.push(flow)
-  }
-  flows.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at))
-  const shown = flows.slice(0, options.limit)
-  if (options.json) await terminal.write(shown.map((flow) => `${JSON.stringify(flow)}\n`).join(''))
-  else await terminal.write(renderFlows(shown, terminal.style))
+  const seen = await connectSeen(terminal, options, { patienceMs: options.patience })
+  const answers = await askEach(seen, ({ client }) => Array.fromAsync(listFlows(client, options)))
+  const flows = answers
+    .flatMap(({ tenant, answer }) => answer.map((flow) => ({ tenant, flow })))
+    .sort((one, other) => Date.parse(other.flow.created_at) - Date.parse(one.flow.created_at))
+    .slice(0, options.limit)
+  if (options.json) {
+    const lines = flows.map(({ tenant, flow }) => `${JSON.stringify(withTenant(tenant, flow))}\n`)
+    await terminal.write(lines.join(''))
+  } else await terminal.write(renderFlows(flows, terminal))
   return ExitCode.ok
 }
 
@@ -146,38 +149,62 @@ async function* listFlows(
   }
 }
 
-function renderFlows(flows: FlowSummary[], style: Terminal['style']): string {
-  const head = ['ID', 'NAME', 'STATUS', 'STEPS', 'CREATED', 'USD', 'ERROR']
-  const rows = flows.map(({ id, name, status, step_counts: counts, created_at, cost_usd, error }) => {
+const COLUMNS: Column[] = [
+  { title: 'ID' },
+  { title: 'NAME', least: 8 },
+  { title: 'STATUS' },
+  { title: 'STEPS', side: 'right', leaveOut: 1 },
+  { title: 'AGE', side: 'right' },
+  { title: 'USD', side: 'right', leaveOut: 2 },
+  { title: 'ERROR', least: 8 },
+]
+
+function renderFlows(flows: { tenant: string | null; flow: FlowSummary }[], terminal: Terminal): string {
+  const isOfMany = flows.some(({ tenant }) => tenant !== null)
+  const rows = flows.map(({ tenant, flow }) => {
+    const { id, name, status, step_counts: counts, created_at, cost_usd, error } = flow
     const look = styles[status]
-    const shown = look === undefined ? status : style(look, status)
+    const shown = look === undefined ? status : terminal.style(look, status)
     const done = `${counts.completed + counts.failed + counts.skipped}/${counts.total}`
-    return [id, name, shown, done, created_at, formatUsd(cost_usd), error?.code ?? '']
+    const age = formatAge(created_at, terminal.now())
+    return [
+      ...(isOfMany ? [tenant ?? ''] : []),
+      ...[id, name, shown, done, age, formatUsd(cost_usd), error?.code ?? ''],
+    ]
   })
-  return renderTable([head, ...rows], ['left', 'left', 'left', 'right', 'left', 'right', 'left'])
+  const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...COLUMNS] : COLUMNS
+  return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
 /** `flows show ID`: how each step stands. */
 export async function runShowFlow(terminal: Terminal, id: string, options: Options): Promise<ExitCode> {
   const client = await findFlow(terminal, id, options)
   const flow = await client.json<Flow>('GET', flowPath(id))
-  await terminal.write(options.json ? `${JSON.stringify(flow)}\n` : renderFlow(flow, terminal.style))
+  await terminal.write(options.json ? `${JSON.stringify(flow)}\n` : renderFlow(flow, terminal))
   return ExitCode.ok
 }
 
-function renderFlow(flow: Flow, style: Terminal['style']): string {
-  const head = ['STEP', 'STATUS', 'NEEDS', 'JOBS', 'STARTED', 'FINISHED', 'ERROR']
+const STEP_COLUMNS: Column[] = [
+  { title: 'STEP', least: 12 },
+  { title: 'STATUS' },
+  { title: 'NEEDS', least: 8, leaveOut: 1 },
+  { title: 'JOBS', side: 'right' },
+  { title: 'STARTED', side: 'right' },
+  { title: 'FINISHED', side: 'right' },
+  { title: 'ERROR', least: 12 },
+]
+
+function renderFlow(flow: Flow, terminal: Terminal): string {
   const rows = Object.entries(flow.steps).map(([name, step]) => {
     const look = styles[step.status]
-    const shown = look === undefined ? step.status : style(look, step.status)
+    const shown = look === undefined ? step.status : terminal.style(look, step.status)
     const { completed, failed, total } = step.jobs
     const jobs = total === 0 ? '-' : `${completed + failed}/${total}`
-    const times = [step.started_at ?? '-', step.finished_at ?? '-']
+    const times = [step.started_at, step.finished_at].map((time) => formatAge(time, terminal.now()))
     return [name, shown, step.needs.join(',') || '-', jobs, ...times, step.error?.code ?? '']
   })
-  const sides = ['left', 'left', 'left', 'right', 'left', 'left', 'left'] as const
   const title = `${flow.id}  ${flow.name}  ${flow.status}  ${formatUsd(flow.cost_usd)}\n\n`
-  return title + renderTable([head, ...rows], [...sides])
+  return title + renderColumns(STEP_COLUMNS, rows, widthOf(terminal.stdout))
 }
 
 /** `flows cancel ID` and `flows retry ID`. */

@@ -26,3 +26,22 @@ export function formatCostSum(cost: { cost_usd: number | null; unpriced_calls: n
   const known = formatUsd(cost.cost_usd)
   return cost.unpriced_calls > 0 ? `${known}, ${formatNumber(cost.unpriced_calls)} unpriced` : known
 }
+
+/**
+ * How long ago a time was, or `in` how long it will be, in its largest unit: `45 s`, `3 min`, `2 h`, `5 d`.
+ *
+ * @param time RFC 3339; null reads as `-`
+ * @param now Unix ms
+ */
+export function formatAge(time: string | null, now: number): string {
+  if (time === null) return '-'
+  const seconds = Math.round((now - Date.parse(time)) / 1000)
+  const age = largestUnit(Math.abs(seconds))
+  return seconds < 0 ? `in ${age}` : age
+}
+
+function largestUnit(seconds: number): string {
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`
+  return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`
+}

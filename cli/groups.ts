@@ -1,6 +1,6 @@
 import { ExitCode } from './exit.ts'
-import { formatCostSum, formatNumber } from './format.ts'
-import { renderTable } from './table.ts'
+import { formatAge, formatCostSum, formatNumber } from './format.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
@@ -15,6 +15,17 @@ type Group = {
   estimated_finish_at: string | null
   updated_at: string
 }
+
+const right = 'right' as const
+const COLUMNS: Column[] = [
+  { title: 'GROUP', least: 12 },
+  { title: 'JOBS', side: right },
+  { title: 'OPEN', side: right },
+  { title: 'DONE', side: right },
+  { title: 'FAILED', side: right },
+  { title: 'USD', side: right, least: 8 },
+  { title: 'READY' },
+]
 
 /** `groups`: those that changed last first. */
 export async function runGroups(terminal: Terminal, options: GroupsOptions): Promise<ExitCode> {
@@ -44,14 +55,9 @@ export async function runGroups(terminal: Terminal, options: GroupsOptions): Pro
     formatNumber(counts.completed),
     counts.failed > 0 ? terminal.style('red', formatNumber(counts.failed)) : '0',
     formatCostSum(cost),
-    estimated_finish_at?.slice(0, 19) ?? '-',
+    formatAge(estimated_finish_at, terminal.now()),
   ])
-  const head = ['GROUP', 'JOBS', 'OPEN', 'DONE', 'FAILED', 'USD', 'READY']
-  const sides = ['left', 'right', 'right', 'right', 'right', 'right', 'left'] as const
-  await terminal.write(
-    isOfMany
-      ? renderTable([['TENANT', ...head], ...rows], ['left', ...sides])
-      : renderTable([head, ...rows], [...sides]),
-  )
+  const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...COLUMNS] : COLUMNS
+  await terminal.write(renderColumns(columns, rows, widthOf(terminal.stdout)))
   return ExitCode.ok
 }

@@ -1,8 +1,8 @@
 import { type Client, RefusedError } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
-import { formatUsd } from './format.ts'
+import { formatAge, formatUsd } from './format.ts'
 import type { Job } from './job.ts'
-import { renderTable } from './table.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
@@ -41,7 +41,7 @@ export async function runList(terminal: Terminal, options: ListOptions): Promise
   if (seen.length === 1) {
     const jobs = listJobs(seen[0]!.client, options)
     if (options.json) for await (const job of jobs) await terminal.write(`${JSON.stringify(job)}\n`)
-    else await terminal.write(renderJobs((await Array.fromAsync(jobs)).map(ofTenant(null)), terminal.style))
+    else await terminal.write(renderJobs((await Array.fromAsync(jobs)).map(ofTenant(null)), terminal))
     return ExitCode.ok
   }
   const answers = await askEach(seen, ({ client }) => Array.fromAsync(listJobs(client, options)))
@@ -53,7 +53,7 @@ export async function runList(terminal: Terminal, options: ListOptions): Promise
     await terminal.write(
       jobs.map(({ tenant, job }) => `${JSON.stringify(withTenant(tenant, job))}\n`).join(''),
     )
-  else await terminal.write(renderJobs(jobs, terminal.style))
+  else await terminal.write(renderJobs(jobs, terminal))
   return ExitCode.ok
 }
 
@@ -109,26 +109,33 @@ async function readWhole(client: Client, job: Job): Promise<Job> {
   }
 }
 
-function renderJobs(jobs: Listed[], style: Terminal['style']): string {
+const COLUMNS: Column[] = [
+  { title: 'ID' },
+  { title: 'STATUS' },
+  { title: 'MODEL', least: 8, leaveOut: 1 },
+  { title: 'GROUP', least: 8, leaveOut: 3 },
+  { title: 'AGE', side: 'right' },
+  { title: 'USD', side: 'right', leaveOut: 2 },
+  { title: 'ERROR', least: 8 },
+]
+
+function renderJobs(jobs: Listed[], terminal: Terminal): string {
   const isOfMany = jobs.some(({ tenant }) => tenant !== null)
-  const head = ['ID', 'STATUS', 'MODEL', 'GROUP', 'CREATED', 'USD', 'ERROR']
   const rows = jobs.map(({ tenant, job }) => {
     const look = statusStyles[job.status]
     return [
       ...(isOfMany ? [tenant ?? ''] : []),
       job.id,
-      look === undefined ? job.status : style(look, job.status),
+      look === undefined ? job.status : terminal.style(look, job.status),
       job.model,
       job.group ?? '-',
-      job.created_at,
+      formatAge(job.created_at, terminal.now()),
       job.cost_usd === null ? '-' : formatUsd(job.cost_usd),
       job.error?.code ?? '',
     ]
   })
-  const sides = ['left', 'left', 'left', 'left', 'left', 'right', 'left'] as const
-  return isOfMany
-    ? renderTable([['TENANT', ...head], ...rows], ['left', ...sides])
-    : renderTable([head, ...rows], [...sides])
+  const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...COLUMNS] : COLUMNS
+  return renderColumns(columns, rows, widthOf(terminal.stdout))
 }
 
 /** `jobs show ID`: the job as the server has it, with its calls where asked for. */

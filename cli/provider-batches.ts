@@ -1,5 +1,6 @@
 import { ExitCode } from './exit.ts'
-import { renderTable } from './table.ts'
+import { formatAge } from './format.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
 /** The members of `GET /v1/provider-batches` that are shown. */
@@ -25,33 +26,31 @@ export async function runProviderBatches(
   const path = `/v1/provider-batches?limit=${options.limit ?? 100}`
   const { data } = await client.json<{ data: ProviderBatchView[] }>('GET', path)
   if (options.json) await terminal.write(data.map((batch) => `${JSON.stringify(batch)}\n`).join(''))
-  else await terminal.write(renderProviderBatches(data))
+  else await terminal.write(renderProviderBatches(data, terminal))
   return ExitCode.ok
 }
 
-function renderProviderBatches(batches: ProviderBatchView[]): string {
-  const head = [
-    'BATCH',
-    'LANE',
-    'STATE',
-    'LINES',
-    'DONE',
-    'FAILED',
-    'LEFT',
-    'SAVED',
-    'CREATED',
-    "PROVIDER'S ID",
-  ]
+const right = 'right' as const
+const COLUMNS: Column[] = [
+  { title: 'BATCH' },
+  { title: 'LANE', least: 12 },
+  { title: 'STATE' },
+  { title: 'LINES', side: right },
+  { title: 'DONE', side: right, leaveOut: 1 },
+  { title: 'FAILED', side: right, leaveOut: 2 },
+  { title: 'LEFT', side: right, leaveOut: 4 },
+  { title: 'SAVED', side: right, leaveOut: 3 },
+  { title: 'AGE', side: right },
+  { title: "PROVIDER'S ID", leaveOut: 5 },
+]
+
+function renderProviderBatches(batches: ProviderBatchView[], terminal: Terminal): string {
   const rows = batches.map(({ id, lane, state, outcome, lines, saved_usd, created_at, provider_id }) => [
     ...[id, lane, outcome ?? state],
     ...[lines.total, lines.completed, lines.failed, lines.left].map(String),
     `$${saved_usd.toFixed(4)}`,
-    created_at,
+    formatAge(created_at, terminal.now()),
     provider_id ?? '-',
   ])
-  const right = 'right' as const
-  return renderTable(
-    [head, ...rows],
-    ['left', 'left', 'left', right, right, right, right, right, 'left', 'left'],
-  )
+  return renderColumns(COLUMNS, rows, widthOf(terminal.stdout))
 }

@@ -1,6 +1,6 @@
 import { formatDuration } from './format.ts'
 import type { LaneView } from './lane-view.ts'
-import { renderTable } from './table.ts'
+import { renderTable, widthOf } from './table.ts'
 import type { Terminal } from './terminal.ts'
 
 type State = { text: string; colour: 'green' | 'yellow' | 'red' | null }
@@ -8,8 +8,6 @@ type Row = { name: string; numbers: string[]; state: State }
 type Part = NonNullable<LaneView['shared_limits']>[number] | NonNullable<LaneView['sources']>[number]
 
 const HEAD = ['USED', 'WAITING', 'IN FLIGHT', 'P50', 'P95', '429S']
-/** Lines are no longer than this, unless the terminal is wider. */
-const COLUMNS = 80
 const STATE_HEAD = '  STATE'
 /** A state that has no room in its line stands below it, this far to the right. */
 const INDENT = 4
@@ -25,7 +23,7 @@ export function renderLanes(
   lanes: LaneView[],
   { style, width, now }: { style: Terminal['style']; width: number | undefined; now: number },
 ): string {
-  const columns = Math.max(COLUMNS, width ?? 0)
+  const columns = widthOf(width === undefined ? {} : { columns: width })
   const rows = lanes.flatMap((lane) => [
     { name: lane.id, numbers: numbersOfLane(lane), state: stateOfLane(lane) },
     ...(lane.tiers ?? []).flatMap((tier): Row[] => {
@@ -103,7 +101,7 @@ function stateOfPart(part: Pick<Part, 'speed' | 'paused_until' | 'paused_reason'
   if (part.paused_until !== null || part.paused_reason !== null)
     return { text: `paused: ${part.paused_reason ?? 'no reason given'}`, colour: 'yellow' }
   if (part.speed < 1) return { text: `slowed to ${Math.round(part.speed * 100)}%`, colour: 'yellow' }
-  return { text: 'open', colour: 'green' }
+  return { text: 'healthy', colour: 'green' }
 }
 
 function shutOrBroken(
@@ -117,7 +115,7 @@ function shutOrBroken(
 }
 
 function brokenBy(state: 'closed' | 'open' | 'half_open'): State {
-  return { text: `breaker ${state.replace('_', ' ')}`, colour: 'red' }
+  return { text: state === 'half_open' ? 'broken, one call at a time tries it' : 'broken', colour: 'red' }
 }
 
 /** In lines of so many characters, between words where there are any. */

@@ -3,7 +3,8 @@ import { text } from 'node:stream/consumers'
 import type { Schedule, ScheduleRun } from '../client/openapi.ts'
 import { type Client, RefusedError } from './client.ts'
 import { CliError, ExitCode } from './exit.ts'
-import { renderTable } from './table.ts'
+import { formatAge } from './format.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { askEach, connectSeen, findOwner, type Seen, withTenant } from './tenants.ts'
 import type { ServerOptions, Terminal } from './terminal.ts'
 
@@ -15,6 +16,22 @@ const PAGE = 1000
 
 const json = { 'content-type': 'application/json' }
 const pathOf = (id: string) => `/v1/schedules/${encodeURIComponent(id)}`
+
+const COLUMNS: Column[] = [
+  { title: 'ID' },
+  { title: 'NAME', least: 6 },
+  { title: 'TIMES', least: 9 },
+  { title: 'NEXT' },
+  { title: 'LAST', leaveOut: 2 },
+  { title: 'RUNS', side: 'right', leaveOut: 1 },
+  { title: 'STATE' },
+]
+const RUN_COLUMNS: Column[] = [
+  { title: 'SCHEDULED FOR' },
+  { title: 'TRIGGER', leaveOut: 1 },
+  { title: 'OUTCOME' },
+  { title: 'MADE', least: 12 },
+]
 
 /** `schedules list`: newest first. */
 export async function runList(terminal: Terminal, options: Common & { limit: number }): Promise<ExitCode> {
@@ -31,23 +48,18 @@ export async function runList(terminal: Terminal, options: Common & { limit: num
     return ExitCode.ok
   }
   const isOfMany = seen.length > 1
-  const head = ['ID', 'NAME', 'TIMES', 'NEXT', 'LAST', 'RUNS', 'STATE']
   const rows = schedules.map(({ tenant, schedule }) => [
     ...(isOfMany ? [tenant ?? ''] : []),
     schedule.id,
     schedule.name ?? '-',
     describeTimes(schedule),
-    schedule.paused ? '-' : (schedule.next_runs[0] ?? '-'),
+    schedule.paused ? '-' : formatAge(schedule.next_runs[0] ?? null, terminal.now()),
     schedule.last_run === null ? '-' : describeOutcome(schedule.last_run.outcome, terminal.style),
     String(schedule.runs),
     describeState(schedule, terminal.style),
   ])
-  const sides = ['left', 'left', 'left', 'left', 'left', 'right', 'left'] as const
-  await terminal.write(
-    isOfMany
-      ? renderTable([['TENANT', ...head], ...rows], ['left', ...sides])
-      : renderTable([head, ...rows], [...sides]),
-  )
+  const columns = isOfMany ? [{ title: 'TENANT', least: 8 }, ...COLUMNS] : COLUMNS
+  await terminal.write(renderColumns(columns, rows, widthOf(terminal.stdout)))
   return ExitCode.ok
 }
 
@@ -121,9 +133,7 @@ export async function runRuns(
     describeOutcome(run.outcome, terminal.style),
     run.job_id ?? run.flow_id ?? run.error?.code ?? '-',
   ])
-  await terminal.write(
-    renderTable([['SCHEDULED FOR', 'TRIGGER', 'OUTCOME', 'MADE'], ...rows], ['left', 'left', 'left', 'left']),
-  )
+  await terminal.write(renderColumns(RUN_COLUMNS, rows, widthOf(terminal.stdout)))
   return ExitCode.ok
 }
 

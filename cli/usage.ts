@@ -1,6 +1,6 @@
 import { ExitCode } from './exit.ts'
 import { formatCostSum, formatNumber, formatUsd } from './format.ts'
-import { renderTable } from './table.ts'
+import { type Column, renderColumns, widthOf } from './table.ts'
 import { connect, type ServerOptions, type Terminal } from './terminal.ts'
 
 export type UsageOptions = ServerOptions & {
@@ -61,29 +61,31 @@ export async function runUsage(terminal: Terminal, options: UsageOptions): Promi
   }
   const rows =
     rest === null ? entries : [...entries, { ...rest, [names[0]!]: `${formatNumber(rest.entries)} more` }]
-  await terminal.write(rows.length === 0 ? 'nothing was used\n' : renderUsage(names, rows))
+  await terminal.write(
+    rows.length === 0 ? 'nothing was used\n' : renderUsage(names, rows, widthOf(terminal.stdout)),
+  )
   return ExitCode.ok
 }
 
-function renderUsage(names: readonly string[], entries: readonly Usage[]): string {
-  const head = [
-    ...names.map((name) => name.toUpperCase().replace('_', ' ')),
-    'JOBS',
-    'FAILED',
-    'CALLS',
-    'INPUT',
-    'OUTPUT',
-    'USD',
-    'SAVED',
-  ]
+const right = 'right' as const
+const SUMS: Column[] = [
+  { title: 'JOBS', side: right },
+  { title: 'FAILED', side: right, leaveOut: 2 },
+  { title: 'CALLS', side: right, leaveOut: 3 },
+  { title: 'INPUT', side: right, leaveOut: 1 },
+  { title: 'OUTPUT', side: right, leaveOut: 1 },
+  { title: 'USD', side: right, least: 8 },
+  { title: 'SAVED', side: right },
+]
+
+function renderUsage(names: readonly string[], entries: readonly Usage[], width: number): string {
+  const least = names.length > 2 ? 6 : 10
+  const columns = names.map((name) => ({ title: name.toUpperCase().replace('_', ' '), least }))
   const rows = entries.map((entry) => [
     ...names.map((name) => String(entry[name] ?? '-')),
     ...[entry.jobs, entry.failed, entry.calls, entry.input_tokens, entry.output_tokens].map(formatNumber),
     formatCostSum(entry),
     formatUsd(SAVED.reduce((sum, name) => sum + Number(entry[name] ?? 0), 0)),
   ])
-  return renderTable(
-    [head, ...rows],
-    head.map((_, at) => (at < names.length ? 'left' : 'right')),
-  )
+  return renderColumns([...columns, ...SUMS], rows, width)
 }

@@ -5,7 +5,7 @@ import { CliError, ExitCode } from '../exit.ts'
 import { formatDuration, formatNumber, formatUsd } from '../format.ts'
 import type { LaneView } from '../lane-view.ts'
 import { readRequests } from '../submit/read-input.ts'
-import { renderTable } from '../table.ts'
+import { type Column, renderColumns, widthOf } from '../table.ts'
 import { connect, type Terminal } from '../terminal.ts'
 import { addUpLoad, type LaneLoad, type Load } from './estimate.ts'
 import { forecastLane, type LaneForecast } from './forecast.ts'
@@ -39,7 +39,11 @@ export async function runPlan(terminal: Terminal, file: string, options: PlanOpt
     ...lane,
     ...forecastLane(lane, views?.find(({ id }) => id === lane.lane.id) ?? null, load.lanes),
   }))
-  await terminal.write(options.json ? renderJson(planned, load) : renderPlan(planned, load, options))
+  await terminal.write(
+    options.json
+      ? renderJson(planned, load)
+      : renderPlan(planned, load, { ...options, width: widthOf(terminal.stdout) }),
+  )
   return load.refused.count === 0 ? ExitCode.ok : ExitCode.failed
 }
 
@@ -145,8 +149,23 @@ function renderJson(planned: Planned[], { refused }: Load): string {
   return `${JSON.stringify({ ...sumUp(planned), lanes, refused })}\n`
 }
 
-function renderPlan(planned: Planned[], { refused }: Load, { outputTokens }: PlanOptions): string {
-  const head = ['LANE', 'JOBS', 'CALLS', 'TOKENS', 'BEHIND', 'TAKES', 'BOUND BY', 'AT MOST']
+const right = 'right' as const
+const COLUMNS: Column[] = [
+  { title: 'LANE', least: 12 },
+  { title: 'JOBS', side: right },
+  { title: 'CALLS', side: right },
+  { title: 'TOKENS', side: right, leaveOut: 1 },
+  { title: 'BEHIND', side: right, leaveOut: 2 },
+  { title: 'TAKES', side: right },
+  { title: 'BOUND BY', least: 10 },
+  { title: 'AT MOST', side: right },
+]
+
+function renderPlan(
+  planned: Planned[],
+  { refused }: Load,
+  { outputTokens, width }: { outputTokens: number; width: number },
+): string {
   const rows = planned.map((one) => [
     one.lane.id,
     formatNumber(one.jobs),
@@ -157,8 +176,7 @@ function renderPlan(planned: Planned[], { refused }: Load, { outputTokens }: Pla
     one.boundBy ?? '-',
     one.usd === null ? '-' : formatUsd(one.usd),
   ])
-  const right = 'right' as const
-  const table = renderTable([head, ...rows], ['left', right, right, right, right, right, 'left', right])
+  const table = renderColumns(COLUMNS, rows, width)
   const sum = sumUp(planned)
   const lines = [
     `${formatNumber(sum.jobs)} jobs in ${formatNumber(sum.calls)} calls (${formatNumber(sum.shared)} share an equal one's): ` +

@@ -57,17 +57,16 @@ anthropic/claude-opus-4-5   50%      256         15  464 ms  12 s     3
     holds the lane back
   limit org                 97%                   4                   0
     slowed to 80%
-azure/gpt-5-mini            50%      256         15  464 ms  12 s     3  open
-  source west               97%                   4                   0  open
+azure/gpt-5-mini            50%      256         15  464 ms  12 s     3  healthy
+  source west               97%                   4                   0  healthy
   source east               97%                   4                   0
     paused: rate_limit_exceeded
   source sweden             97%                   4                   0
     shut for 9 min 50 s: invalid_api_key
   source norway             97%                   4                   0
-    breaker half open
-local/*                     50%      256         15  464 ms  12 s     3
-    breaker open
-openai/gpt-5                50%      256         15  464 ms  12 s     3  open
+    broken, one call at a time tries it
+local/*                     50%      256         15  464 ms  12 s     3  broken
+openai/gpt-5                50%      256         15  464 ms  12 s     3  healthy
   tier flex                  paused: rate_limit_exceeded
 `.trimStart(),
   )
