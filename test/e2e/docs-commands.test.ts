@@ -26,7 +26,7 @@ const notRun: [command: RegExp, reason: string][] = [
   [/^npm install \.\/sluice-|^npx sluice /, 'npm-package.test.ts installs the package and runs it'],
   [/^npm link\b/, 'changes what is installed'],
   [/^npm (?:run client:build|pack)\b/, 'writes into the clone; client-package.test.ts builds it elsewhere'],
-  [/^node main\.ts worker \|/, 'says nothing until there is something to say'],
+  [/^sluice worker \|/, 'says nothing until there is something to say'],
   [/^docker /, 'needs a Docker daemon; container.test.ts reads the files'],
   [/^sudo /, 'changes the machine'],
   [/^systemctl /, 'changes the machine; systemd.test.ts reads the unit'],
