@@ -92,6 +92,15 @@ export function settledTokens(
 }
 
 /**
+ * What a call counts in the end: the estimate that its provider made when it came, or what it used. `auto`: compatible servers do the one
+ * or the other, and the lane learns which.
+ */
+export function tokenCountingOf(kind: ProviderKind): 'estimate' | 'used' | 'auto' {
+  if (kind === 'openai-compatible') return 'auto'
+  return kind === 'anthropic' || kind === 'gemini' ? 'used' : 'estimate'
+}
+
+/**
  * What of an answer's usage counts against the lane's limits, for `settledTokens`. Anthropic leaves out what its
  * prompt cache gave: "cache_read_input_tokens … do not count towards ITPM" for most models (Anthropic, Rate limits).
  */

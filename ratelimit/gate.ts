@@ -74,6 +74,11 @@ export type Settlement = {
   timing?: CallTiming
   /** The source of the call; absent: unknown. */
   source?: CallSource
+  /**
+   * Tokens that count if the provider counts what was used, where its kind does not tell: then `actual` has the estimate, and the
+   * bucket learns which of the two counts. Absent: `actual` counts.
+   */
+  usedTokens?: number
   /** The tier that the provider was asked for: its pause, its breaker and its pace hear of the call. Absent: standard. */
   tier?: ServiceTier
 }
@@ -257,6 +262,7 @@ export type Booking = {
   outcome: CallOutcome
   source: CallSource
   tier: ServiceTier
+  usedTokens: number | null
   pauseMs: number | null
   shutMs: number | null
   reason: string
@@ -273,6 +279,7 @@ export function toBooking(settlement: Settlement, random: () => number): Booking
     outcome: throttledMs === undefined ? (outcome ?? null) : null,
     source: source ?? { tenant: '', prompt: '', job: '' },
     tier: settlement.tier ?? STANDARD,
+    usedTokens: actual === null ? null : toReport(settlement.usedTokens),
     pauseMs: throttledMs === undefined ? null : toThrottle(throttledMs, random),
     shutMs: shutMs === undefined ? null : toPause(shutMs),
     reason: settlement.shutReason ?? throttledReason ?? 'throttled',
@@ -302,5 +309,6 @@ function toArguments(booking: Booking): (string | number)[] {
     source.job,
     shutMs ?? '',
     tier,
+    booking.usedTokens ?? '',
   ]
 }

@@ -1,6 +1,8 @@
 import type { BreakerState } from './breaker.ts'
 import type { Amounts, Bounds, LearnedLimits } from './limits.ts'
 
+export type TokenCounting = 'estimate' | 'trying' | 'used'
+
 /** One value for each counted dimension. */
 export type Quantities<T> = { requests: T; tokens: T; inputTokens: T; outputTokens: T }
 
@@ -53,6 +55,8 @@ export type BucketState = TierState & {
   throttled: number
   /** Where the window is learned: the one that the lane paces for now, ms; null where it is configured. */
   learnedWindow: number | null
+  /** What a call counts in the end, where that is learned: its estimate, or what it used, or the latter as a trial; null: not yet. */
+  counting: TokenCounting | null
   /** Of a source that refused us: until when it is asked nothing (Unix ms on Redis' clock; past: until one call is answered), and why. */
   shut: { till: number; reason: string } | null
 }
@@ -91,6 +95,7 @@ type LaneStateJson = TierStateJson & {
   refunded: Amounts
   throttled: number
   learnedWindow: number | null
+  counting: TokenCounting | null
   shut: BucketState['shut']
 }
 

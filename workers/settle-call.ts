@@ -1,5 +1,5 @@
 import type { Lane } from '../config/lanes.ts'
-import { countedUsage, settledTokens, type TokenCount } from '../providers/accounting.ts'
+import { countedUsage, settledTokens, type TokenCount, tokenCountingOf } from '../providers/accounting.ts'
 import type { ProviderAnswer } from '../providers/provider.ts'
 import type { CallSource } from '../ratelimit/breaker.ts'
 import type { CallTiming } from '../ratelimit/concurrency.ts'
@@ -29,19 +29,17 @@ export async function settleCall(
   const { jobs: claimedJobs, tokens } = about.call
   // Refused connections never reached the provider; everything else counts there.
   const sent = answer.ok || answer.status !== null || answer.ambiguous
-  const counted = settledTokens(
-    lane.kind,
-    estimateSent(tokens, taken, claimedJobs),
-    // The estimate counts for a call that was cut off or reports zeros.
-    answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null,
-    sent,
-  )
+  // The estimate counts for a call that was cut off or reports zeros.
+  const usage = answer.ok && answer.usage?.input_tokens !== 0 ? countedUsage(lane.kind, answer) : null
+  const counted = settledTokens(lane.kind, estimateSent(tokens, taken, claimedJobs), usage, sent)
+  const isLearned = usage !== null && tokenCountingOf(lane.kind) === 'auto'
   const throttled = !answer.ok && answer.class === 'throttled'
   try {
     await deps.gate.settle(lane, [
       {
         permit,
         actual: sent ? { requests: 1, ...counted, ...countedMedia(taken, answer) } : null,
+        ...(isLearned ? { usedTokens: usage.input_tokens + usage.output_tokens } : {}),
         feedback: answer.feedback,
         outcome: judgeAnswer(answer, isPatient),
         source: sourceOf(claimedJobs),

@@ -11,6 +11,7 @@ import type { CountedRates, HeldBackBy, LimitsView, SharedLimitView } from './sh
 import { computeUtilisation, findTightest, showLimits, showSharedLimits, toCounted } from './shared-limits.ts'
 import { type SourceView, showSources } from './sources.ts'
 import { showTiers, type TierView } from './tiers.ts'
+import { showTokenCounting, type TokenCountingView } from './token-counting.ts'
 
 /** A lane as operators see it. Rates are a minute, times RFC 3339. */
 export type LaneView = {
@@ -29,6 +30,8 @@ export type LaneView = {
   sources: SourceView[]
   /** How coarsely the provider counts, ms: as configured, and as learned; null where it is configured. */
   window: { configured: number | 'auto'; learned: number | null }
+  /** What a call counts in the end: its estimate, or the tokens that it used; as its kind does, or as learned. */
+  token_counting: TokenCountingView
   /** Lower limits that the provider reported. */
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   /** What leaves at most: limit, headroom and what was learned counted in, times `speed`. */
@@ -124,6 +127,7 @@ export function createLaneControl(deps: {
         configured: limits.window_auto ? 'auto' : limits.window,
         learned: state.learnedWindow,
       },
+      token_counting: showTokenCounting(lane, state),
       learned: {
         requests: state.learned.requests?.limit ?? null,
         tokens: state.learned.tokens?.limit ?? null,

@@ -96,6 +96,14 @@ export const laneSchema = z
       .describe(
         'The period over which the provider counts, in ms: as configured, or for `auto` as learned so far.',
       ),
+    token_counting: z
+      .object({
+        configured: z.enum(['estimate', 'used', 'auto']),
+        learned: z.enum(['estimate', 'used']).nullable(),
+      })
+      .describe(
+        'What a call counts of the token limit in the end: its estimate with `max_tokens`, or the tokens that it used. As the kind of the provider does; `auto`: the lane learns it from what remains.',
+      ),
     learned: z
       .object({ requests: number, tokens: number, concurrency: number })
       .describe(

@@ -70,6 +70,7 @@ export type Lane = {
   sources: readonly Source[]
   held_back_by: { kind: 'lane' | 'shared_limit'; name: string } | null
   window: { configured: number | 'auto'; learned: number | null }
+  token_counting: { configured: 'estimate' | 'used' | 'auto'; learned: 'estimate' | 'used' | null }
   learned: { requests: number | null; tokens: number | null; concurrency: number | null }
   rates: Counted
   speed: number

@@ -248,6 +248,27 @@ local function moveTo(learning, step, now)
   learning.step, learning.since, learning.held = step, now, 0
 end
 
+-- Learning what a call counts in the end, its estimate or what it used: {mode, since, slot, slots, sum, deniedAt, excess, refunded,
+-- failures, retryAt}. `slots` are the last minute's tokens, as used by calls that ended and as estimated for others -----
+
+local SLOT_MS, SLOTS = 5000, 13
+
+local function createCounting(now)
+  local slots = {}
+  for i = 1, SLOTS do slots[i] = 0 end
+  return { mode = 'estimate', since = now, slot = floor(now / SLOT_MS), slots = slots, sum = 0, deniedAt = -60000, excess = 0,
+    refunded = 0, failures = 0, retryAt = now + 10000 }
+end
+
+local function rollMinute(counting, now)
+  local slot = floor(now / SLOT_MS)
+  for number = max(counting.slot, slot - SLOTS) + 1, slot do
+    counting.sum = counting.sum - counting.slots[number % SLOTS + 1]
+    counting.slots[number % SLOTS + 1] = 0
+  end
+  counting.slot = max(slot, counting.slot)
+end
+
 -- Tiers of service: a pause after 429s, the breaker and the pace after 429s are kept for each. Those of standard are members of the
 -- state itself, those of others in `state.tiers`: {pausedUntil, pausedReason, asking, breaker, slowdown, nextAt} ------
 

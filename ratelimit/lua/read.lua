@@ -76,6 +76,7 @@ local function readBucket(b)
     refunded = state.refunded,
     throttled = state.throttled,
     shut = state.shut and { till = state.shut.till - state.skew, reason = state.shut.reason } or cjson.null,
+    counting = state.counting and state.counting.mode or cjson.null,
     learnedWindow = b.isAuto and b.window or cjson.null,
   }
 end

@@ -1,9 +1,10 @@
 -- Frees permits and books what their calls really used; follows the provider's feedback if that reports less room.
 --
--- ARGV    from FIRST on, 17 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
+-- ARGV    from FIRST on, 18 for each settlement: permit; actual requests, tokens, input and output tokens ('' = never
 --         sent); reported request and token limits, remaining requests and tokens; how the call ended ('ok',
 --         'broken' or ''); ms of pause after a 429, its reason; whose call it was: tenant, prompt, job; ms for
---         which the source is shut, for it refused us; the tier of service that was asked. '' = not reported, here and there.
+--         which the source is shut, for it refused us; the tier of service that was asked; tokens that count if the
+--         provider counts what was used, where only its answers can tell whether it does. '' = not reported, here and there.
 -- Answer  how many permits were settled
 -- Invariant: a permit settles once; one that is unknown or settled changes nothing.
 
@@ -11,6 +12,7 @@ local STEP, MOST_STEPS, SLOWEST, SHORTEST_RECOVERY_MS, FADES_MS, HOTTEST = 0.1, 
 local TRIP, MOST_BROKEN, MOST_TENANTS = 5, 10, 64
 local PROVEN_MS, RETRY_MS, LONGEST_RETRY_MS, LESSON_MS = 60000, 600000, 86400000, 66000
 local LATE_MS, MOST_LATE_MS, AGAIN_MS = 15, 100, 10000
+local SLACK, WORTH = 20, 0.05
 local OPEN_MS, LONGEST_MS, REFUTED_MS = 15000, 30000, 15000
 
 local buckets
@@ -55,11 +57,11 @@ local function correct(b, record, actual)
   local refund, corrected = {}, false
   for d = 1, 4 do
     local back = record.cost[d] - actual[d]
-    refund[d] = back
-    corrected = corrected or back ~= 0
+    refund[d] = d == 2 and record.guarded and record.guarded - actual[d] or back
+    corrected = corrected or refund[d] ~= 0
     if rates[d] then
-      local level = state.levels[d]
-      state.levels[d] = back > 0 and max(level, min(rates[d] * b.burst, level + back)) or level + back
+      local level, owed = state.levels[d], d == 2 and record.paced and record.paced - actual[d] or back
+      state.levels[d] = owed > 0 and max(level, min(rates[d] * b.burst, level + owed)) or level + owed
     end
     if back > 0 then
       state.refunded[d] = state.refunded[d] + back
@@ -111,6 +113,53 @@ local function isReportedOn(b, d, reported)
     if other.isInvolved and other.configured[d] and distanceOf(other.configured[d]) < distanceOf(configured) then return false end
   end
   return true
+end
+
+-- What remained for the provider is at least what a strict minute of used tokens leaves; less denies that it counts what is used. It
+-- is tried where nothing denied it for a minute, and what was refunded is taken back when something does.
+local function decideCounting(b, record, remaining)
+  local counting, now, limit = b.state.counting, b.now, b.configured[2]
+  local learned = b.state.learned.tokens
+  if learned then limit = min(limit, learned.limit) end
+  if remaining < limit - record.minute - limit / SLACK - record.cost[2] then
+    counting.deniedAt = now
+    if counting.mode ~= 'estimate' and record.takenAt >= counting.since then
+      b.state.levels[2] = b.state.levels[2] - min(counting.refunded, limit)
+      counting.mode, counting.since, counting.refunded = 'estimate', now, 0
+      counting.retryAt = now + min(LONGEST_RETRY_MS, RETRY_MS * 2 ^ counting.failures)
+      counting.failures = counting.failures + 1
+    end
+  elseif counting.mode == 'estimate' then
+    local isDue = now >= counting.retryAt and now - counting.deniedAt >= PROVEN_MS
+    if isDue and counting.excess > WORTH and remaining > limit / 4 then
+      counting.mode, counting.since = 'trying', now
+    end
+  elseif counting.mode == 'trying' and now - counting.since >= PROVEN_MS then
+    counting.mode, counting.failures = 'used', 0
+  end
+end
+
+-- Hears what a call used, and answers what counts for it.
+local function hearCounting(b, tierName, record, actual, first)
+  local used, remaining = tonumber(ARGV[first + 17]), tonumber(ARGV[first + 8])
+  local state, now = b.state, b.now
+  if not used or not b.configured[2] then return actual end
+  if not state.counting and remaining then state.counting = createCounting(now) end
+  local counting = state.counting
+  if not counting then return actual end
+  local back = record.cost[2] - used
+  rollMinute(counting, now)
+  local slot = floor(record.takenAt / SLOT_MS)
+  if record.minute and slot > counting.slot - SLOTS then
+    counting.slots[slot % SLOTS + 1] = counting.slots[slot % SLOTS + 1] - back
+    counting.sum = counting.sum - back
+  end
+  counting.excess = counting.excess + (back / max(1, record.cost[2]) - counting.excess) / 10
+  local isHeard = remaining and record.minute and tierName == STANDARD and isReportedOn(b, 2, tonumber(ARGV[first + 6]))
+  if isHeard and isOfUse(b, 2, remaining, b.configured[2]) then decideCounting(b, record, remaining) end
+  if counting.mode == 'estimate' then return actual end
+  counting.refunded = counting.refunded + max(0, actual[2] - used)
+  return { actual[1], used, actual[3], actual[4] }
 end
 
 -- The level is at most what the provider said remained, less the growth of our window since, less one more such call.
@@ -259,7 +308,7 @@ buckets = openBuckets()
 for _, b in ipairs(buckets) do b.corrections = { {}, {} } end
 
 local permits, settled, handled = {}, {}, {}
-for i = FIRST, #ARGV, 17 do permits[#permits + 1] = ARGV[i] end
+for i = FIRST, #ARGV, 18 do permits[#permits + 1] = ARGV[i] end
 local records = {}
 for number, b in ipairs(buckets) do records[number] = call('HMGET', b.records, unpack(permits)) end
 for index, permit in ipairs(permits) do
@@ -274,7 +323,7 @@ for index, permit in ipairs(permits) do
   if isKnown and not handled[permit] then
     handled[permit] = true
     settled[#settled + 1] = permit
-    local i = FIRST + (index - 1) * 17
+    local i = FIRST + (index - 1) * 18
     local sent, tierName = ARGV[i + 1] ~= '', ARGV[i + 16]
     local actual = { 0, 0, 0, 0 }
     for d = 1, 4 do
@@ -293,8 +342,9 @@ for index, permit in ipairs(permits) do
         local record = unpackMessage(records[number][index])
         local grown = {}
         for d = 1, 4 do grown[d] = b.state.window.sum[d] - record.used[d] end
-        correct(b, record, actual)
-        observe(b, tierName, record, sent and actual or record.cost, i + 5, grown)
+        local counted = hearCounting(b, tierName, record, actual, i)
+        correct(b, record, counted)
+        observe(b, tierName, record, sent and counted or record.cost, i + 5, grown)
         endAsking(b, tierName, permit, pauseMs or sent and ARGV[i + 9] ~= 'broken')
         if number == judged then judge(b, tierName, record, ARGV[i + 9], { ARGV[i + 12], ARGV[i + 13], ARGV[i + 14] }) end
         local isTight = number > 1 and number <= COMMON and b.load == highest

@@ -15,6 +15,7 @@ local TRIAL_MS, TRIAL_GROWTH_MS, LONGEST_TRIAL_MS, MOST_TENANTS = 100, 20, 1000,
 local KEEP_MS = 3600000
 local PATIENCE_MS = 1000
 local TIER_BURST_MS = 100
+local MOST_EXCESS = 0.99
 local TRIED_MS, TRIED_HELD, LARGE = { 5000, 30000 }, 20, 0.1
 local WAITING_FOR = { 'requests', 'tokens', 'tokens', 'tokens' }
 
@@ -408,7 +409,30 @@ local function book(b, cost, permit)
   leases[#leases + 1] = exact(b.now + leaseMs)
   leases[#leases + 1] = permit
   records[#records + 1] = permit
-  records[#records + 1] = pack({ takenAt = b.now, cost = cost, used = inWindow.sum })
+  local record = { takenAt = b.now, cost = cost, used = inWindow.sum }
+  local counting = state.counting
+  if counting then
+    rollMinute(counting, b.now)
+    local at = counting.slot % SLOTS + 1
+    counting.slots[at] = counting.slots[at] + cost[2]
+    counting.sum = counting.sum + cost[2]
+    record.minute = counting.sum
+    -- Where what is used counts, that is the pace: a level takes back no more than its burst at a time.
+    if counting.mode ~= 'estimate' then
+      record.paced = cost[2] * (1 - max(0, min(MOST_EXCESS, counting.excess)))
+      local spared = cost[2] - record.paced
+      if rates[2] then levels[2] = levels[2] + spared end
+      -- A window shorter than a minute is our own way to pace; one of a minute holds what the provider's does.
+      if b.window < SLOT_MS * (SLOTS - 1) then
+        record.guarded = record.paced
+        for _, ledger in ipairs({ inWindow, inDay }) do
+          ledger.amounts[2] = ledger.amounts[2] - spared
+          ledger.sum[2] = ledger.sum[2] - spared
+        end
+      end
+    end
+  end
+  records[#records + 1] = pack(record)
 end
 
 -- One permit for all buckets that it is taken from; its number was given by none of them before. It names its source.

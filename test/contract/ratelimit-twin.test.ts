@@ -88,6 +88,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
             feedback: anyFeedback,
             outcome: anyOutcome,
             tier: anyTier,
+            usedTokens: maybe(fc.integer({ min: 0, max: 3000 })),
           }),
           anyThrottle,
         )

@@ -144,6 +144,9 @@ function Facts({ lane }: { lane: Lane }) {
     ['429s ever', formatCount(lane.throttled)],
     ['Speed', formatShare(lane.speed)],
     ['Breaker', `${breaker.state.replace('_', ' ')}, ${countOf(breaker.failures, 'broken call')} in a row`],
+    ...(lane.token_counting.learned === null
+      ? []
+      : [['Tokens count', lane.token_counting.learned === 'used' ? 'as used' : 'as estimated']]),
     ...lane.tiers.map((tier) => [`Tier ${tier.name}`, describeTier(tier)]),
     ['Provider', `${lane.provider} (${lane.kind})`],
   ]

@@ -22,6 +22,7 @@ import type { Claim } from './claim.ts'
 import type { Ledger } from './ledger.ts'
 import { createLedger, rollLedger } from './ledger.ts'
 import { bookRetries, createRetryBudget, type RetryBudget } from './retry-budget.ts'
+import type { CountingState } from './token-counting.ts'
 
 /**
  * The arithmetic of the bucket without Redis (here, in take.ts and in settle.ts): each function changes the state that
@@ -48,6 +49,8 @@ export type BucketState = TierState & {
   learned: LearnedLimits
   /** Null until the lane learns how its provider counts. */
   windowLearning: WindowLearning | null
+  /** Null until a call tells what remains for the provider. */
+  counting: CountingState | null
   /** When the call whose feedback was applied last had left. */
   observedAt: number
   taken: Amounts
@@ -86,6 +89,12 @@ export type Permit = {
   cost: Amounts
   /** What the window held when the permit was given, itself included. */
   used: Amounts
+  /** What the last minute held of tokens then, itself included; null: nobody counted. */
+  minute: number | null
+  /** What the level of tokens gave for it; null: its cost. */
+  paced: number | null
+  /** What the ledgers hold of tokens for it; null: its cost. */
+  guarded: number | null
 }
 
 export function createBucket(window: number, now: number): BucketState {
@@ -103,6 +112,7 @@ export function createBucket(window: number, now: number): BucketState {
     retries: createRetryBudget(now),
     learned: { requests: null, tokens: null },
     windowLearning: null,
+    counting: null,
     observedAt: -1,
     taken: [0, 0, 0, 0],
     refunded: [0, 0, 0, 0],
@@ -213,6 +223,7 @@ export function read(state: BucketState, lane: LaneLimits, serverNow: number): S
     refunded: toQuantities(state.refunded),
     learnedConcurrency: null,
     throttled: state.throttled,
+    counting: state.counting?.mode ?? null,
     learnedWindow: lane.window_auto ? pacing.window : null,
     shut: state.shut && { till: state.shut.till - state.skew, reason: state.shut.reason },
   }

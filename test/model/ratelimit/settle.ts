@@ -9,6 +9,7 @@ import { believeRemaining, isOfLesson, noteThrottled } from '../../../ratelimit/
 import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
 import { advance, extendPause, findTier, needTier } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
+import { countUsed, createCounting, decideCounting } from './token-counting.ts'
 
 /** After a longer pause one call at a time asks whether it is over, ms. */
 const HOUR_MS = 3_600_000
@@ -68,14 +69,15 @@ function settleOne(
   const { actual, outcome, pauseMs, reason } = booking
   const grown: Amounts = [0, 0, 0, 0]
   for (const dimension of DIMENSIONS) grown[dimension] = state.window.sum[dimension] - permit.used[dimension]
+  const counted = hearCounting(state, limited, permit, booking, role.reports[TOKENS], now)
   correct(
     state,
     computeLimits(limited, state.learned, pacing.window),
     pacing.burst,
     permit,
-    actual ?? [0, 0, 0, 0],
+    counted ?? [0, 0, 0, 0],
   )
-  observe(state, limited, permit, booking, role.reports, grown, now)
+  observe(state, limited, permit, { ...booking, actual: counted }, role.reports, grown, now)
   const asked = findTier(state, booking.tier)
   if (asked?.asking?.probe === booking.permit) {
     const isAnswered = pauseMs !== null || (actual !== null && outcome !== 'broken')
@@ -95,6 +97,37 @@ function settleOne(
     slowDown(tier.slowdown, permit.takenAt, now, pauseMs)
   extendPause(tier, now + pauseMs, reason)
   if (pauseMs > HOUR_MS) tier.asking = { probe: null }
+}
+
+/** Hears what a call used, and answers what counts for it. */
+function hearCounting(
+  state: BucketState,
+  limited: LaneLimits,
+  permit: Permit,
+  { actual, usedTokens: used, remaining: { tokens: remaining }, tier }: Booking,
+  isReported: boolean,
+  now: number,
+): Amounts | null {
+  const configured = limited.tokens_per_minute
+  if (used === null || configured === undefined) return actual
+  if (remaining !== null) state.counting ??= createCounting(now)
+  const { counting } = state
+  if (counting === null) return actual
+  const { takenAt, cost, minute } = permit
+  countUsed(counting, { takenAt, estimate: cost[TOKENS], used, minute }, now)
+  const isHeard = remaining !== null && minute !== null && tier === STANDARD && isReported
+  const isOfUse =
+    isHeard &&
+    (!limited.window_auto || believeRemaining(state.windowLearning!, TOKENS, remaining, configured))
+  if (isOfUse) {
+    const limit = Math.min(configured, state.learned.tokens?.limit ?? configured)
+    const call = { takenAt, estimate: cost[TOKENS], minute }
+    state.levels[TOKENS] -= decideCounting(counting, call, remaining, limit, now)
+  }
+  if (counting.mode === 'estimate') return actual
+  const [requests, tokens, input, output] = actual ?? [0, 0, 0, 0]
+  counting.refunded += Math.max(0, tokens - used)
+  return [requests, used, input, output]
 }
 
 /** The largest share of a capacity that is in use. */
@@ -144,12 +177,14 @@ function correct(
   for (const dimension of DIMENSIONS) {
     const rate = limits.rates[dimension]
     const back = permit.cost[dimension] - actual[dimension]
-    refund[dimension] = back
+    refund[dimension] =
+      dimension === TOKENS && permit.guarded !== null ? permit.guarded - actual[dimension] : back
     const level = state.levels[dimension]
     // What is given back lifts a level to its burst; what was saved beyond that stays.
+    const owed = dimension === TOKENS && permit.paced !== null ? permit.paced - actual[dimension] : back
     if (rate !== null)
       state.levels[dimension] =
-        back > 0 ? Math.max(level, Math.min(rate * burst, level + back)) : level + back
+        owed > 0 ? Math.max(level, Math.min(rate * burst, level + owed)) : level + owed
     if (back > 0) state.refunded[dimension] += back
     else state.taken[dimension] -= back
   }

@@ -1,7 +1,7 @@
 import { type Breaker, bookTrial, findBreakerState } from '../../../ratelimit/breaker.ts'
 import type { RefusedFor, Taken } from '../../../ratelimit/gate.ts'
 import type { Amounts, Bounds, Dimension } from '../../../ratelimit/limits.ts'
-import { DIMENSIONS, REQUESTS } from '../../../ratelimit/limits.ts'
+import { DIMENSIONS, REQUESTS, TOKENS } from '../../../ratelimit/limits.ts'
 import { computeLived, computeSpeed, findLived } from '../../../ratelimit/slowdown.ts'
 import { noteHeld, STEPS } from '../../../ratelimit/window-learning.ts'
 import type { Bucket, BucketState, Moment, TierState } from './bucket.ts'
@@ -10,6 +10,7 @@ import { computeReserve, stakeClaim, useClaim } from './claim.ts'
 import { addToLedger, computeLedgerWaits } from './ledger.ts'
 import { computeLoad } from './settle.ts'
 import { creditOf, findPayOff, findPoolWait, poolSources } from './source-pool.ts'
+import { countTaken, findPaced } from './token-counting.ts'
 
 /** Rounding of sums of doubles, in requests or tokens. */
 const EPSILON = 1e-6
@@ -20,6 +21,7 @@ const PROBE_POLL_MS = 250
 /** What a slowed tier may be ahead of its turn, ms. */
 const TIER_BURST_MS = 100
 /** How long after its lease a permit can still be settled, ms. */
+const MINUTE_MS = 60_000
 const KEEP_MS = 3_600_000
 
 const WAITING_FOR: RefusedFor[] = ['requests', 'tokens', 'tokens', 'tokens']
@@ -300,7 +302,9 @@ function grant(
   const lane = all[0]!
   const sequence = 1 + Math.max(...all.map(({ state }) => state.sequence))
   const id = `${Math.floor(lane.now)}-${sequence}${source === null ? '' : `@${source.source!.name}`}`
-  for (const { state, limits, now } of all.filter((one) => one.source === undefined || one === source)) {
+  for (const { state, limits, pacing, now } of all.filter(
+    (one) => one.source === undefined || one === source,
+  )) {
     for (const dimension of DIMENSIONS) {
       if (limits.rates[dimension] !== null) state.levels[dimension] -= cost[dimension]
       state.taken[dimension] += cost[dimension]
@@ -312,7 +316,16 @@ function grant(
     const tier = findTier(state, caller.tier)
     if (tier) bookTurn(tier, limits.rates, cost, now)
     if (tier?.asking) tier.asking.probe = id
-    state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used: [...state.window.sum] })
+    const minute = state.counting && countTaken(state.counting, cost[TOKENS], now)
+    const used: Amounts = [...state.window.sum]
+    const paced = state.counting && findPaced(state.counting, cost[TOKENS])
+    const spared = paced === null ? 0 : cost[TOKENS] - paced
+    if (paced !== null && limits.rates[TOKENS] !== null) state.levels[TOKENS] += spared
+    // A window shorter than a minute is our own way to pace; one of a minute holds what the provider's does.
+    const guarded = pacing.window < MINUTE_MS ? paced : null
+    if (guarded !== null)
+      for (const ledger of [state.window, state.day]) addToLedger(ledger, [0, -spared, 0, 0])
+    state.permits.set(id, { leaseEnd: now + leaseMs, takenAt: now, cost, used, minute, paced, guarded })
   }
   const judged = source ?? lane
   const tier = findTier(judged.state, caller.tier)

@@ -21,6 +21,7 @@ export function makeLane(given: Partial<Lane> = {}): Lane {
     },
     shared_limits: [],
     sources: [],
+    token_counting: { configured: 'estimate', learned: null },
     tiers: [],
     held_back_by: null,
     window: { configured: 60_000, learned: null },

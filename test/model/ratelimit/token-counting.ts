@@ -1,0 +1,112 @@
+import type { TokenCounting } from '../../../ratelimit/lane-state.ts'
+
+/**
+ * What a lane knows of how its provider counts tokens, where the kind does not tell: the estimate of a call is kept, or refunded
+ * to what the call used. It begins with the estimate. What remains for the provider is at least what a strict minute of used tokens
+ * leaves, however it enforces; less denies that it counts what is used. Where nothing denied it for a minute, that is tried. What was
+ * refunded meanwhile is taken back when something does.
+ */
+export type CountingState = {
+  mode: TokenCounting
+  since: number
+  /** Number of the newest slot, and the tokens of the last minute by slot: used by calls that ended, estimated for others. */
+  slot: number
+  slots: number[]
+  sum: number
+  deniedAt: number
+  /** Share of the estimate that calls do not use, lately. */
+  excess: number
+  /** Tokens given back while it was tried. */
+  refunded: number
+  failures: number
+  retryAt: number
+}
+
+const SLOT_MS = 5000
+const SLOTS = 13
+const SLACK = 20
+const WORTH = 0.05
+const MOST_EXCESS = 0.99
+const PROVEN_MS = 60_000
+const RETRY_MS = 600_000
+const LONGEST_RETRY_MS = 86_400_000
+
+export function createCounting(now: number): CountingState {
+  return {
+    mode: 'estimate',
+    since: now,
+    slot: Math.floor(now / SLOT_MS),
+    slots: Array<number>(SLOTS).fill(0),
+    sum: 0,
+    deniedAt: -60_000,
+    excess: 0,
+    refunded: 0,
+    failures: 0,
+    retryAt: now + 10_000,
+  }
+}
+
+function roll(counting: CountingState, now: number): void {
+  const slot = Math.floor(now / SLOT_MS)
+  for (let number = Math.max(counting.slot, slot - SLOTS) + 1; number <= slot; number++) {
+    counting.sum -= counting.slots[number % SLOTS]!
+    counting.slots[number % SLOTS] = 0
+  }
+  counting.slot = Math.max(slot, counting.slot)
+}
+
+/** A call was taken; answers what the minute holds. */
+export function countTaken(counting: CountingState, tokens: number, now: number): number {
+  roll(counting, now)
+  counting.slots[counting.slot % SLOTS]! += tokens
+  counting.sum += tokens
+  return counting.sum
+}
+
+/** What the level gives for a call where what is used counts, for a level takes back no more than its burst at a time; null: its estimate. */
+export function findPaced({ mode, excess }: CountingState, estimate: number): number | null {
+  return mode === 'estimate' ? null : estimate * (1 - Math.max(0, Math.min(MOST_EXCESS, excess)))
+}
+
+/** A call that was taken at `takenAt` ended. */
+export function countUsed(
+  counting: CountingState,
+  call: { takenAt: number; estimate: number; used: number; minute: number | null },
+  now: number,
+): void {
+  roll(counting, now)
+  const back = call.estimate - call.used
+  const slot = Math.floor(call.takenAt / SLOT_MS)
+  if (call.minute !== null && slot > counting.slot - SLOTS) {
+    counting.slots[slot % SLOTS]! -= back
+    counting.sum -= back
+  }
+  counting.excess += (back / Math.max(1, call.estimate) - counting.excess) / 10
+}
+
+/** The provider said what remained when a call had been admitted. Answers the tokens to take back. */
+export function decideCounting(
+  counting: CountingState,
+  call: { takenAt: number; estimate: number; minute: number },
+  remaining: number,
+  limit: number,
+  now: number,
+): number {
+  if (remaining < limit - call.minute - limit / SLACK - call.estimate) {
+    counting.deniedAt = now
+    if (counting.mode === 'estimate' || call.takenAt < counting.since) return 0
+    const back = Math.min(counting.refunded, limit)
+    Object.assign(counting, { mode: 'estimate', since: now, refunded: 0 })
+    counting.retryAt = now + Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** counting.failures)
+    counting.failures++
+    return back
+  }
+  if (counting.mode === 'estimate') {
+    const isDue = now >= counting.retryAt && now - counting.deniedAt >= PROVEN_MS
+    if (isDue && counting.excess > WORTH && remaining > limit / 4)
+      Object.assign(counting, { mode: 'trying', since: now })
+  } else if (counting.mode === 'trying' && now - counting.since >= PROVEN_MS) {
+    Object.assign(counting, { mode: 'used', failures: 0 })
+  }
+  return 0
+}
