@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from 'vitest'
 import { createLimiter } from '../../simulator/limiter.ts'
-import type { Enforcement } from '../../simulator/options.ts'
+import type { Enforcement } from '../../simulator/limits-like.ts'
 import { createRandom } from '../../simulator/random.ts'
 import { laneWith, makeLua, makeTwin, type Subject } from './ratelimit-subjects.ts'
 
@@ -19,11 +19,7 @@ type Counting = 'estimate' | 'used'
 async function run(
   subject: Subject,
   lane: ReturnType<typeof laneWith>,
-  {
-    enforcement,
-    counting,
-    surplus = 0,
-  }: { enforcement: Enforcement; counting: (minute: number) => Counting; surplus?: number },
+  { enforcement, counting }: { enforcement: Enforcement; counting: (minute: number) => Counting },
   minutes: number,
   seed: number,
 ) {
@@ -42,7 +38,7 @@ async function run(
   const arrive = (permit: string) => {
     const admittedAt = clock.now
     const minute = Math.floor((admittedAt - start) / MINUTE_MS)
-    const admission = limiter.take(ESTIMATE + surplus, admittedAt)
+    const admission = limiter.take(ESTIMATE, admittedAt)
     const remainingTokens = limiter.levels(admittedAt).tokens!.remaining
     const feedback = { limitTokens: LIMITS.tokens_per_minute, remainingTokens }
     if (!admission.admitted) {
@@ -51,10 +47,10 @@ async function run(
       return
     }
     const used = USED * (0.5 + random())
-    const counted = counting(minute) === 'used' ? used : ESTIMATE + surplus
+    const counted = counting(minute) === 'used' ? used : ESTIMATE
     if (result[minute]) result[minute].share += counted / LIMITS.tokens_per_minute
     at(admittedAt + 150 + random() * 300, () => {
-      limiter.refund(ESTIMATE + surplus - counted, admittedAt, clock.now)
+      limiter.refund(ESTIMATE - counted, admittedAt, clock.now)
       return gate.settle(lane, [
         { permit, actual: cost, feedback, outcome: 'ok', usedTokens: Math.ceil(used) },
       ])
@@ -101,19 +97,6 @@ describe.each(LANES)('with a window $window', ({ lane }) => {
     }
   })
 })
-
-it.each(ENFORCEMENTS)(
-  'a provider that counts more than was estimated (%s) refuses nothing after the first minute',
-  async (enforcement) => {
-    for (const { lane } of LANES) {
-      const about = { enforcement, counting: () => 'estimate' as const, surplus: 30 }
-      const minutes = await run(makeTwin().create(), lane, about, 4, 1)
-      console.log(enforcement, JSON.stringify(minutes))
-      expect(minutes.slice(1).reduce((sum, { refused }) => sum + refused, 0)).toBe(0)
-      expect(minutes.at(-1)!.share).toBeGreaterThan(0.9)
-    }
-  },
-)
 
 test('a provider that begins to keep estimates is noticed, and what was refunded is taken back', async () => {
   const subject = makeTwin().create()
