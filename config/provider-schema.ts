@@ -52,7 +52,9 @@ const window = z
   .union([z.literal('auto'), duration({ max: '1d' })], {
     error: 'expected auto, or a duration from 1ms to 1d',
   })
-  .describe('The period over which the provider counts, such as 60s or 1s; `auto` finds out. Default 60s.')
+  .describe(
+    'The period over which the provider counts: `auto` finds out; 60s or 1s, for example, is obeyed. Default auto.',
+  )
 const headroom = z
   .number()
   .gt(0)
@@ -62,7 +64,7 @@ const headroom = z
 const providerLimits = z.strictObject({
   ...limitShape,
   max_concurrency: concurrency.prefault(64),
-  window: window.prefault('60s'),
+  window: window.prefault('auto'),
   headroom: headroom.prefault(0.99),
 })
 

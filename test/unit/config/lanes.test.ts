@@ -209,7 +209,7 @@ providers:
         name: 'main',
         model: 'mini',
         weight: 1,
-        limits: { ...common, requests_per_minute: 500, window: 60_000 },
+        limits: { ...common, requests_per_minute: 500, window: 60_000, window_auto: true },
       },
       {
         name: 'eu',
@@ -223,6 +223,7 @@ providers:
       tokens_per_minute: 2000,
       max_concurrency: 16,
       window: 60_000,
+      window_auto: true,
       headroom: 0.9,
     })
   })

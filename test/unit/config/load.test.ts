@@ -25,7 +25,7 @@ describe('defaults', () => {
           base_url: 'https://api.openai.com/v1',
           api_key: 'sk-plain-for-tests',
           headers: {},
-          limits: { max_concurrency: 64, window: 60_000, headroom: 0.99 },
+          limits: { max_concurrency: 64, window: 'auto', headroom: 0.99 },
           max_lanes: 2500,
           shared_limits: {},
           timeout: 120_000,
