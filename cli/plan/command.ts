@@ -8,7 +8,7 @@ import { readRequests } from '../submit/read-input.ts'
 import { type Column, renderColumns, widthOf } from '../table.ts'
 import { connect, type Terminal } from '../terminal.ts'
 import { addUpLoad, type LaneLoad, type Load } from './estimate.ts'
-import { forecastLane, type LaneForecast } from './forecast.ts'
+import { forecastLane, forecastTiers, type LaneForecast } from './forecast.ts'
 
 export type PlanOptions = {
   config?: string
@@ -116,11 +116,17 @@ function sumUp(planned: Planned[]) {
       batch: addUsd(planned.map(({ usdByTier }) => usdByTier.batch)),
     },
     // Lanes work side by side.
-    seconds: Math.max(
-      0,
-      ...planned.map(({ seconds, backlogSeconds }) => (seconds ?? 0) + (backlogSeconds ?? 0)),
-    ),
+    seconds: lastOf(planned, 'standard'),
+    tier_seconds: {
+      standard: lastOf(planned, 'standard'),
+      flex: lastOf(planned, 'flex'),
+      batch: lastOf(planned, 'batch'),
+    },
   }
+}
+
+function lastOf(planned: Planned[], tier: keyof ReturnType<typeof forecastTiers>): number {
+  return Math.max(0, ...planned.map((one) => forecastTiers(one.lane, one)[tier]))
 }
 
 /** Null: the price of a lane is not known. */
@@ -145,6 +151,7 @@ function renderJson(planned: Planned[], { refused }: Load): string {
     bound_by: one.boundBy,
     usd: one.usd,
     tiers: { standard: one.usd, ...one.usdByTier },
+    tier_seconds: forecastTiers(one.lane, one),
   }))
   return `${JSON.stringify({ ...sumUp(planned), lanes, refused })}\n`
 }
@@ -183,21 +190,12 @@ function renderPlan(
       `about ${formatDuration(sum.seconds)}, at most ${sum.usd === null ? 'an unknown price' : formatUsd(sum.usd)}`,
     `(an answer without a cap is priced as ${formatNumber(outputTokens)} tokens; --output-tokens)`,
   ]
-  if (sum.usd !== null && sum.tiers.batch !== sum.usd) {
-    const { flex, batch } = sum.tiers
-    lines.push(
-      `by tier: standard ${formatUsd(sum.usd)}, flex ${formatUsd(flex ?? 0)}, batch ${formatUsd(batch ?? 0)}`,
-    )
-  }
-  const images = planned.reduce((sum, one) => sum + one.images, 0)
-  const audioSeconds = planned.reduce((sum, one) => sum + one.audioSeconds, 0)
-  const unheard = planned.reduce((sum, one) => sum + one.unheard, 0)
-  if (images > 0) lines.push(`pictures: ${formatNumber(images)}`)
-  if (audioSeconds > 0) lines.push(`sound: ${formatDuration(audioSeconds)}`)
-  if (unheard > 0) {
-    lines.push(
-      `the sound of ${formatNumber(unheard)} jobs is not counted: only a server knows their files (--url)`,
-    )
+  if (planned.some(({ lane: { tiers } }) => tiers?.flex !== undefined || tiers?.batch !== undefined)) {
+    const each = (['standard', 'flex', 'batch'] as const).map((tier) => {
+      const usd = sum.tiers[tier]
+      return `${tier} ${usd === null ? 'an unknown price' : formatUsd(usd)} within ${formatDuration(sum.tier_seconds[tier])}`
+    })
+    lines.push(`by tier, at most: ${each.join(', ')}`)
   }
   const unpriced = planned.filter(({ usd }) => usd === null).map(({ lane }) => lane.id)
   if (unpriced.length > 0) lines.push(`without a price: ${unpriced.join(', ')}`)

@@ -1,6 +1,6 @@
 import type { LaneLimits } from '../../config/lanes.ts'
 import type { LaneView } from '../lane-view.ts'
-import type { LaneLoad } from './estimate.ts'
+import type { CheapTier, LaneLoad } from './estimate.ts'
 
 /** How long a lane's load takes, and which limit makes it so. Seconds; null: nothing known limits it. */
 export type LaneForecast = { seconds: number | null; boundBy: string | null; backlogSeconds: number | null }
@@ -10,6 +10,21 @@ type Amounts = Pick<LaneLoad, 'calls' | 'tokens' | 'inputTokens' | 'outputTokens
 type Rates = Record<'requests' | Exclude<keyof Amounts, 'calls'>, number | null>
 
 const DAY_SECONDS = 86_400
+
+/** The latest end of a load at each tier, seconds from now. A tier that the lane lacks is as standard. */
+export function forecastTiers(
+  { tiers }: Pick<LaneLoad['lane'], 'tiers'>,
+  { seconds, backlogSeconds }: Pick<LaneForecast, 'seconds' | 'backlogSeconds'>,
+): Record<'standard' | CheapTier, number> {
+  const standard = (seconds ?? 0) + (backlogSeconds ?? 0)
+  return {
+    standard,
+    // What flex has not answered by then goes at standard.
+    flex: standard + (tiers?.flex?.fall_back_after ?? 0) / 1000,
+    // Providers promise a day.
+    batch: tiers?.batch === undefined ? standard : Math.max(standard, DAY_SECONDS),
+  }
+}
 
 /**
  * The time that a load takes at the lane's rates: those of a server that was asked, what it learned and its present

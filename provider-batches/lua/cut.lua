@@ -42,5 +42,8 @@ if #set > 0 then
   redis.call('HSET', root .. ':turns', 'now', turn)
 end
 stop_waiting(class, taken)
-if redis.call('EXISTS', waiting_key(class)) == 1 then redis.call('HSET', root .. ':since', class, ms(now)) end
+-- Those for which there was no room have waited long enough already.
+if redis.call('EXISTS', waiting_key(class)) == 1 then
+  redis.call(#set > 0 and 'HSET' or 'HSETNX', root .. ':since', class, ms(now))
+end
 return { #set / 2, is_full and '1' or '' }

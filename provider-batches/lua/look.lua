@@ -2,7 +2,11 @@
 --
 -- ARGV  1 token
 -- Answer 0 (the lease is lost), or {now, 1 if any job waits, when the next one leaves ('' none), when the next delayed one is due ('' none),
---        Unix ms before which no batch is to be made, then for each class: its name, since when (Unix ms), how many}
+--        Unix ms before which no batch is to be made, then for each class: its name, since when (Unix ms), how many}.
+--        The class comes first whose jobs leave first, so that these have the room in the provider's queue; then the one that waits for longest
+
+-- Jobs that leave next which are looked at for that.
+local MOST_RANKED = 64
 
 if not holds(ARGV[1]) then return 0 end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', root .. ':delayed', '-inf', ms(now), 'LIMIT', 0, 1000)) do
@@ -17,10 +21,22 @@ local leave = redis.call('ZRANGE', root .. ':leave', 0, 0, 'WITHSCORES')
 local delayed = redis.call('ZRANGE', root .. ':delayed', 0, 0, 'WITHSCORES')
 local answer = { ms(now), ms(redis.call('EXISTS', root .. ':lines')), leave[2] or '', delayed[2] or '',
   redis.call('GET', root .. ':hold') or '0' }
-local since = redis.call('HGETALL', root .. ':since')
-for i = 1, #since, 2 do
-  answer[#answer + 1] = since[i]
-  answer[#answer + 1] = since[i + 1]
-  answer[#answer + 1] = ms(redis.call('ZCARD', waiting_key(since[i])))
+local since, classes, ranks = redis.call('HGETALL', root .. ':since'), {}, {}
+for i = 1, #since, 2 do classes[#classes + 1] = { name = since[i], since = since[i + 1] } end
+if #classes > 1 then
+  for rank, member in ipairs(redis.call('ZRANGE', root .. ':leave', 0, MOST_RANKED - 1)) do
+    local line = read_waiting(member)
+    if line and not ranks[line.class] then ranks[line.class] = rank end
+  end
+  table.sort(classes, function(one, other)
+    local first, second = ranks[one.name] or math.huge, ranks[other.name] or math.huge
+    if first ~= second then return first < second end
+    return tonumber(one.since) < tonumber(other.since)
+  end)
+end
+for _, class in ipairs(classes) do
+  answer[#answer + 1] = class.name
+  answer[#answer + 1] = class.since
+  answer[#answer + 1] = ms(redis.call('ZCARD', waiting_key(class.name)))
 end
 return answer

@@ -108,7 +108,9 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
       }
       const made = { id: deps.newId(), class: one.name, type: typeOf(one.name) }
       const most = { lines: tier.max_lines, bytes: tier.max_bytes, queuedTokens: tier.max_queued_tokens }
-      if (await store.cut(held, made, most)) open.push((await store.get(held.lane, made.id))!)
+      // Where the provider's queue has no room for a class, none that leaves later takes the room that comes.
+      if (!(await store.cut(held, made, most))) break
+      open.push((await store.get(held.lane, made.id))!)
     }
     for (const batch of open) start(batch, lane)
     if (open.length === 0 && !waiting.hasAny && running.size === 0) return null

@@ -21,6 +21,9 @@ const UNKNOWN = { state: 'creating', provider_id: '', unsure: '', ready_at: 0, r
 /** Share of `leave_before` for which a cancel is waited for before its lines leave without knowing what became of it. */
 const CANCEL_SHARE = 1 / 2
 
+/** Files that the provider does not remove are asked to be removed so often, a poll apart. */
+const CLEANINGS = 5
+
 /** Lines that are asked at a time whether their jobs are over. */
 const BLOCK = 500
 
@@ -54,9 +57,7 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       code: isForLater ? 'provider_queue_full' : 'batch_refused',
       leaves: !isForLater,
     })
-    await run.lane.api
-      .cleanUp(run.batch, null)
-      .catch((error) => deps.onError(error, 'cleaning up after a batch'))
+    await cleanUp(deps, run, null)
     await end('refused', reason.slice(0, 500))
   }
 
@@ -124,6 +125,7 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       // A file that was just made may not be everywhere yet.
       if (isUnknown(error) && triedMs > GONE_POLLS * run.lane.tier.poll) {
         await sendRestOn(deps, run, { code: 'results_gone', leaves: true, isAmbiguous: true })
+        await cleanUp(deps, run, view)
         return end('lost', (error as Error).message.slice(0, 500))
       }
       throw error
@@ -137,11 +139,22 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       await store.noteTurnaround(run.held, Math.max(0, (readyAt ?? deps.now()) - (submittedAt ?? createdAt)))
     }
   } else await sendRestOn(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
-  await run.lane.api
-    .cleanUp(run.batch, view)
-    .catch((error) => deps.onError(error, 'cleaning up after a batch'))
+  await cleanUp(deps, run, view)
   const fault = view?.fault ? `${view.fault.code}: ${view.fault.message}` : undefined
   await end(view?.outcome ?? 'lost', fault)
+}
+
+/** Has the provider remove what it keeps of a batch: requests and answers. The jobs of the batch are settled by then, so it may take its time. */
+async function cleanUp(deps: ProviderBatchDeps, run: BatchRun, view: BatchView | null): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await run.lane.api.cleanUp(run.batch, view)
+    } catch (error) {
+      run.signal.throwIfAborted()
+      if (tries === CLEANINGS) return deps.onError(error, 'cleaning up after a batch')
+      await run.sleep(run.lane.tier.poll)
+    }
+  }
 }
 
 /** A batch of another's, or one that its owner has removed. */

@@ -64,8 +64,8 @@ it('jobs are estimated by tier before anything is made: one, an array, and a fil
   expect(refused).toMatchObject({
     count: 2,
     examples: [
-      { index: 123, error: { code: 'model_not_found' } },
-      { index: 124, error: { code: 'invalid_request' } },
+      { index: 123, error: { code: 'model_not_found', param: 'body.model' } },
+      { index: 124, error: { code: 'invalid_request', param: 'body' } },
     ],
   })
   const [small] = lanes
@@ -81,6 +81,23 @@ it('jobs are estimated by tier before anything is made: one, an array, and a fil
   expect(unpriced.body.tiers.standard.usd).toBeNull()
   expect(unpriced.body.lanes[0].tiers.standard.usd).toBe(0.0003)
   expect((await ask(' ')).status).toBe(400)
+  // What is wrong is named by its place, in one job and in each of several.
+  for (const [wrong, param] of [
+    [{ ...job('openai/small', text), priority: 'soon' }, 'priority'],
+    [{ ...job('openai/small', text), tier: 'cheap' }, 'tier'],
+    [{ ...job('local/own', text), tier: 'flex' }, 'tier'],
+    [{ ...job('openai/small', text), deadline: 'tomorrow' }, 'deadline'],
+    [{ type: 'chat', body: { messages: [] } }, 'body.model'],
+    [{ type: 'song', body: {} }, 'type'],
+  ] as const) {
+    const { refused } = (await ask(JSON.stringify([job('openai/small', text), wrong]))).body
+    expect(refused.examples, param).toMatchObject([{ index: 1, error: { param } }])
+  }
+  // All lanes that name a tier say when it would end, and the whole says it too.
+  for (const { tiers: own } of [...lanes, many.body]) {
+    for (const tier of Object.values(own as Record<string, { ends_at: string } | null>))
+      if (tier !== null) expect(Date.parse(tier.ends_at)).toBeGreaterThan(Date.now() - 60_000)
+  }
   // Nothing was made.
   expect((await api.app.inject({ url: '/v1/jobs' })).json().data).toEqual([])
 })

@@ -3,7 +3,7 @@ import { closeRedis, createRedis } from '../../../lib/redis.ts'
 import { opsKey } from '../../helpers/api.ts'
 import { dumpRedis } from '../../helpers/dump.ts'
 import { testKeys } from '../../helpers/encryption.ts'
-import { key, openBatchHouse } from './house.ts'
+import { type BatchHouse, key, openBatchHouse } from './house.ts'
 
 /** So many seconds from now. */
 const soon = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString()
@@ -216,6 +216,68 @@ test('a line that was not done leaves by a faster way before its deadline, and e
   const failed = await slow.ended(await slow.submit('never', { deadline: soon(2) }))
   expect(failed).toMatchObject({ status: 'failed', error: { code: 'deadline_exceeded' } })
   expect(slow.bought()).toEqual([])
+})
+
+const isUnderWay = (house: BatchHouse) =>
+  house.simulator.batches.batches().some(({ phase }) => phase === 'in_progress')
+
+test.each([
+  // Into another batch once, and then as calls.
+  ['expires', 2, (house: BatchHouse) => house.simulator.batches.endAll('expire')],
+  ['is lost', 1, (house: BatchHouse) => house.simulator.batches.reset()],
+] as const)(
+  'jobs of a batch that %s as a whole are called before their deadlines',
+  async (_, times, strike) => {
+    const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 }, tier: { max_lines: 3 } })
+    const deadline = soon(2 * 3600)
+    const ids = await Promise.all(['a', 'b', 'c'].map((prompt) => house.submit(prompt, { deadline })))
+    for (let at = 0; at < times; at++) {
+      await house.until(() => isUnderWay(house))
+      strike(house)
+    }
+    for (const job of await Promise.all(ids.map(house.ended)))
+      expect(job).toMatchObject({ status: 'completed', served_tier: 'standard' })
+    expect(house.bought()).toEqual([1, 1, 1])
+    await house.until(() => house.simulator.batches.files().length === 0)
+  },
+)
+
+test('where the queue of the provider has little room, those that leave first go first', async () => {
+  const house = await openBatchHouse({ batches: { turnaroundMs: 1e9 }, tier: { max_queued_tokens: 180 } })
+  // Of some 100 tokens each, so one at a time.
+  const submit = (name: string, members = {}) => house.submit(name.padEnd(400, 'x'), members)
+  const first = await submit('first')
+  await house.until(() => isUnderWay(house))
+  const [whenever, tomorrow, today] = [
+    await submit('whenever'),
+    await submit('tomorrow', { deadline: soon(30 * 3600) }),
+    await submit('today', { deadline: soon(3 * 3600) }),
+  ]
+  // All have been gathered for long enough.
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  const ended: string[] = []
+  while (ended.length < 4) {
+    await house.until(() => isUnderWay(house))
+    house.simulator.batches.endAll('complete')
+    const [id] = await house.until(async () => {
+      const left = [first, whenever, tomorrow, today].filter((one) => !ended.includes(one))
+      const jobs = await Promise.all(left.map(house.job))
+      const found = jobs.filter(({ status }) => status === 'completed').map((job) => job.id)
+      return found.length > 0 && found
+    })
+    ended.push(id!)
+  }
+  expect(ended).toEqual([first, today, tomorrow, whenever])
+})
+
+test('what a provider keeps of a batch goes in the end, though it refuses to remove it at first', async () => {
+  const house = await openBatchHouse()
+  house.simulator.setFaults([{ kind: '500', path: 'DELETE /v1/files', times: 3 }])
+  expect(await house.ended(await house.submit('one'))).toMatchObject({
+    status: 'completed',
+    served_tier: 'batch',
+  })
+  await house.until(() => house.simulator.batches.files().length === 0)
 })
 
 test.each(['anthropic', 'gemini', 'azure-openai'] as const)('the batches of %s', async (kind) => {

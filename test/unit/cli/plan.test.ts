@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { LaneView } from '../../../cli/lane-view.ts'
 import { addUpLoad, type LaneLoad } from '../../../cli/plan/estimate.ts'
-import { forecastLane } from '../../../cli/plan/forecast.ts'
+import { forecastLane, forecastTiers } from '../../../cli/plan/forecast.ts'
 import { readRequest } from '../../../cli/submit/read-request.ts'
 import { loadConfig } from '../../../config/load.ts'
 import { listSharedLimits } from '../../../config/shared-limits.ts'
@@ -127,6 +127,12 @@ providers:
     { usd: 0.003, usdByTier: { flex: 0.0015, batch: 0.0015 } },
     { usd: null, usdByTier: { flex: null, batch: null } },
   ])
+  const day = 86_400
+  const times = { seconds: 120, backlogSeconds: 30 }
+  // Flex falls back to standard after 10 min, and a batch may take a day; a lane without tiers has the one time.
+  expect(forecastTiers(lanes[0]!.lane, times)).toEqual({ standard: 150, flex: 750, batch: day })
+  expect(forecastTiers(lanes[0]!.lane, { seconds: 2 * day, backlogSeconds: null }).batch).toBe(2 * day)
+  expect(forecastTiers({}, times)).toEqual({ standard: 150, flex: 150, batch: 150 })
 })
 
 test('lanes that share a limit take as long as their loads together, and plan says by which', async () => {
