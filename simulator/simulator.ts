@@ -34,7 +34,7 @@ export type Simulator = {
   setLimits(limits: SimulatedLimits, model?: string): void
   /** Moves the knee of a self-hosted server: calls that begin from now on feel it. */
   setKnee(knee: number): void
-  batches: Pick<BatchApi, 'set' | 'endAll' | 'batches' | 'files'>
+  batches: Pick<BatchApi, 'set' | 'endAll' | 'batches' | 'files' | 'reset'>
   reset(): void
 }
 

@@ -31,6 +31,7 @@ export type BatchApi = {
   batches(): ToldBatch[]
   /** Names of the files that are kept. */
   files(): { id: string; filename: string }[]
+  /** Forgets all batches and files. */
   reset(): void
 }
 
