@@ -25,6 +25,7 @@ Exits 1 where a store takes less than 95 % of the rate.
   --seconds N      for so long (20)
   --kib N          bytes of a picture (256)
   --stores LIST    of redis, folder (folder)
+  --door           clients wait at /v1/images/generations and get base64, in place of jobs
   --profile DIR    writes a V8 CPU profile of API and worker there; bench/self-time.ts reads them
   --help
 `
@@ -42,6 +43,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '20' },
     kib: { type: 'string', default: '256' },
     stores: { type: 'string', default: 'folder' },
+    door: { type: 'boolean', default: false },
     profile: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -113,45 +115,97 @@ async function measure(store: string): Promise<Row> {
       redis: (await readCounts(meter)).cpuMs,
       [BENCH]: process.cpuUsage().user / 1000 + process.cpuUsage().system / 1000,
     })
-    await submit(url, 20, 'warm')
-    await finish(url, 'warm')
+    const send = values.door ? openDoor(url) : openJobs(url)
+    await send.begin(20, 'warm')
+    await send.finish('warm')
     const before = await readCpu()
     const { rate, seconds } = { rate: Number(values.rate), seconds: Number(values.seconds) }
     const since = performance.now()
     for (let second = 0; second < seconds; second++) {
-      await submit(url, rate, 'measured')
+      await send.begin(rate, 'measured')
       await sleep(Math.max(0, since + (second + 1) * 1000 - performance.now()))
     }
-    await finish(url, 'measured')
+    await send.finish('measured')
     const taken = (performance.now() - since) / 1000
     const after = await readCpu()
     const cpuMs = Object.fromEntries(
       Object.entries(after).map(([part, ms]) => [part, (ms - before[part]!) / (rate * seconds)]),
     )
-    return { store, rate: (rate * seconds) / taken, ...(await readLatencies(url)), cpuMs }
+    return { store, rate: (rate * seconds) / taken, ...(await send.readLatencies()), cpuMs }
   } finally {
     for (const close of closers.reverse()) await close()
   }
 }
 
-async function submit(url: string, count: number, group: string): Promise<void> {
-  const body = (at: number) => ({ model: 'sim/painter', prompt: `${group} ${performance.now()} ${at}` })
-  const lines = Array.from({ length: count }, (_, at) =>
-    JSON.stringify({ type: 'image', body: body(at), group, cache: 'off' }),
-  )
-  await ask(`${url}/v1/jobs/bulk`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/x-ndjson' },
-    body: lines.join('\n'),
-  })
+type Clients = {
+  /** Asks for so many pictures. */
+  begin(count: number, group: string): Promise<void>
+  /** Resolves when all of them are there. */
+  finish(group: string): Promise<void>
+  /** From the request to the picture, ms. */
+  readLatencies(): Promise<{ p50: number; p95: number }>
 }
 
-async function finish(url: string, group: string): Promise<void> {
-  for (;;) {
-    const { counts, total } = JSON.parse(await ask(`${url}/v1/groups/${group}`, {}))
-    if (counts.failed > 0) throw new Error(`${counts.failed} pictures failed`)
-    if (counts.completed === total) return
-    await sleep(50)
+function composeBody(group: string, at: number): object {
+  return { model: 'sim/painter', prompt: `${group} ${performance.now()} ${at}` }
+}
+
+/** Clients that submit jobs and come for them later. */
+function openJobs(url: string): Clients {
+  return {
+    async begin(count, group) {
+      const lines = Array.from({ length: count }, (_, at) =>
+        JSON.stringify({ type: 'image', body: composeBody(group, at), group, cache: 'off' }),
+      )
+      await ask(`${url}/v1/jobs/bulk`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson' },
+        body: lines.join('\n'),
+      })
+    },
+    async finish(group) {
+      for (;;) {
+        const { counts, total } = JSON.parse(await ask(`${url}/v1/groups/${group}`, {}))
+        if (counts.failed > 0) throw new Error(`${counts.failed} pictures failed`)
+        if (counts.completed === total) return
+        await sleep(50)
+      }
+    },
+    /** Of the last thousand. */
+    async readLatencies() {
+      const { data } = JSON.parse(await ask(`${url}/v1/jobs?group=measured&limit=1000`, {})) as {
+        data: { created_at: string; finished_at: string }[]
+      }
+      return toPercentiles(
+        data.map(({ created_at, finished_at }) => Date.parse(finished_at) - Date.parse(created_at)),
+      )
+    },
+  }
+}
+
+/** Clients that wait for their pictures. */
+function openDoor(url: string): Clients {
+  const pending = new Set<Promise<void>>()
+  let spans: number[] = []
+  return {
+    async begin(count, group) {
+      if (group === 'measured' && pending.size === 0) spans = []
+      for (let at = 0; at < count; at++) {
+        const since = performance.now()
+        const asked = ask(`${url}/v1/images/generations`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+          body: JSON.stringify(composeBody(group, at)),
+        }).then(() => {
+          spans.push(Math.round(performance.now() - since))
+          pending.delete(asked)
+        })
+        pending.add(asked)
+        asked.catch(() => {}) // awaited by `finish`
+      }
+    },
+    finish: async () => void (await Promise.all(pending)),
+    readLatencies: async () => toPercentiles(spans),
   }
 }
 
@@ -172,15 +226,9 @@ async function timeSyncs(kib: number): Promise<number> {
   return times.sort((a, b) => a - b)[15]!
 }
 
-/** From the submission to the end, of the last thousand. */
-async function readLatencies(url: string): Promise<{ p50: number; p95: number }> {
-  const { data } = JSON.parse(await ask(`${url}/v1/jobs?group=measured&limit=1000`, {})) as {
-    data: { created_at: string; finished_at: string }[]
-  }
-  const spans = data
-    .map(({ created_at, finished_at }) => Date.parse(finished_at) - Date.parse(created_at))
-    .sort((a, b) => a - b)
-  const at = (share: number) => spans[Math.min(spans.length - 1, Math.floor(spans.length * share))] ?? 0
+function toPercentiles(spans: readonly number[]): { p50: number; p95: number } {
+  const sorted = spans.toSorted((a, b) => a - b)
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
   return { p50: at(0.5), p95: at(0.95) }
 }
 

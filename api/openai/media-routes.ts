@@ -2,6 +2,8 @@ import multipart from '@fastify/multipart'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { JsonObject } from '../../lib/json.ts'
+import { makesPictures } from '../../providers/endpoints.ts'
+import { BASE64_COMPRESSION } from '../compression.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { formLimits } from '../files/form-reader.ts'
 import { parseRequest } from '../issues.ts'
@@ -74,6 +76,7 @@ export function registerMediaRoutes(app: Api, context: RouteContext, description
     '/v1/images/generations',
     {
       config: { access: 'jobs' },
+      compress: BASE64_COMPRESSION,
       schema: {
         tags,
         operationId: 'createImage',
@@ -163,6 +166,7 @@ async function registerForms(app: Api, context: RouteContext, description: strin
       url,
       {
         config: { access: 'jobs' },
+        ...(makesPictures(type) ? { compress: BASE64_COMPRESSION } : {}),
         schema: {
           tags,
           operationId,

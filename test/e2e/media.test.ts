@@ -1,3 +1,5 @@
+import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
+import { request } from 'undici'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
 import { sniffMediaType } from '../../lib/media-type.ts'
@@ -240,6 +242,34 @@ test('an equal job gets a new picture where its owner has deleted the kept one',
   await fetch(`${url}/v1/files/${id}`, { method: 'DELETE' })
   const again = await post(url, '/v1/images/generations', body)
   expect([again.status, again.headers.get('x-cache')]).toEqual([200, 'miss'])
+})
+
+test('pictures at the door are the same however they are compressed, and whole by their length', async () => {
+  const body = JSON.stringify({ model: 'sim/chat', prompt: fresh(), n: 10 })
+  const decoders = {
+    identity: (bytes: Buffer) => bytes,
+    gzip: gunzipSync,
+    br: brotliDecompressSync,
+    zstd: zstdDecompressSync,
+  }
+  const texts: string[] = []
+  for (const [encoding, decode] of Object.entries(decoders)) {
+    const answer = await request(`${url}/v1/images/generations`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'accept-encoding': encoding },
+      body,
+    })
+    const bytes = Buffer.from(await answer.body.arrayBuffer())
+    expect(answer.statusCode).toBe(200)
+    if (encoding === 'identity') expect(answer.headers['content-length']).toBe(String(bytes.length))
+    else expect(answer.headers['content-encoding']).toBe(encoding)
+    texts.push(decode(bytes).toString())
+  }
+  expect(new Set(texts).size).toBe(1)
+  const { data } = JSON.parse(texts[0]!) as { data: { b64_json: string }[] }
+  expect(data.map((one) => sniffMediaType(Buffer.from(one.b64_json, 'base64')))).toEqual(
+    Array(10).fill('image/png'),
+  )
 })
 
 test.each([
