@@ -8,6 +8,9 @@ const LEAST_BYTES = 1024
 /** Streams of events would wait in the compressor, and files are mostly compressed or encrypted already. */
 const COMPRESSED_TYPES = /^application\/json(?:;|$)/
 
+/** Of what a compressor gives out at a time: fewer turns of the event loop than with Node's 16 KiB. */
+const CHUNK_BYTES = 64 * 1024
+
 const SETTINGS = {
   encodings: ['zstd' as const, 'br' as const, 'gzip' as const, 'identity' as const],
   threshold: LEAST_BYTES,
@@ -20,7 +23,8 @@ const SETTINGS = {
  */
 export const BASE64_COMPRESSION = {
   ...SETTINGS,
-  zlibOptions: { level: 1, strategy: constants.Z_HUFFMAN_ONLY },
+  zlibOptions: { level: 1, strategy: constants.Z_HUFFMAN_ONLY, chunkSize: CHUNK_BYTES },
+  brotliOptions: { params: { [constants.BROTLI_PARAM_QUALITY]: 1 }, chunkSize: CHUNK_BYTES },
 }
 
 /**
