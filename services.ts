@@ -116,6 +116,7 @@ async function putApiTogether(deps: MeteredDeps, closers: Closers): Promise<Serv
     flows: confirmed(store.flows, ['create', 'signal'], store.durability),
     lanes,
     providerBatches: store.providerBatches,
+    webhooks: store.webhooks,
     forecast: async (lane, tenant, priority) => {
       const { startAt } = await store.forecaster.newcomer(lane, tenant, priority)
       return startAt

@@ -28,6 +28,7 @@ import type { StateRequests } from '../providers/state-requests.ts'
 import type { Cost } from '../ratelimit/gate.ts'
 import type { Schedules } from '../schedules/store.ts'
 import type { TenantRegistry } from '../tenants/registry.ts'
+import type { WebhookStore } from '../webhooks/store.ts'
 import type { LaneControl } from './lanes/lanes.ts'
 import type { OpenStreams } from './open-streams.ts'
 import type { OverviewHistory } from './overview/history.ts'
@@ -59,6 +60,7 @@ export type ApiDeps = {
   flows: Flows
   lanes: LaneControl
   providerBatches: Pick<ProviderBatchStore, 'recent'>
+  webhooks: Pick<WebhookStore, 'failing' | 'endpoints'>
   budgets: Budgets
   /** Keys that the API made, as this process knows them. */
   madeKeys(): readonly RunTimeKey[]

@@ -16,6 +16,8 @@
  *     claim            number of the latest claim; an older number decides nothing any more
  *     lease            Unix ms: when that claim ends, while it is being sent
  *     again            '1' when a redelivery was asked for in mid-attempt
+ * - `<root>:webhooks:failing`: sorted set, the latest 1,000 deliveries whose latest attempt failed, by its time (Unix ms).
+ * - `<root>:webhooks:endpoints`: hash, of each of the latest 200 addresses how its attempts ended, as JSON.
  * - `<root>:job:<job id>:deliveries`: list of the job's delivery ids, oldest first.
  *
  * A job's terminal transition writes the fields down to attempt_count, the list entry and the outbox entry in
@@ -27,6 +29,8 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { DeliveryAttempt, WebhookDeliveryView, WebhookEvent } from './delivery.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
+/** Deliveries read at once. */
+const READ_AT_ONCE = 100
 /** Due entries that one claim looks at, so that it never blocks Redis for long. */
 const CLAIM_WINDOW = 128
 
@@ -77,6 +81,21 @@ export type AttemptVerdict =
   /** Try again after `delayMs`. */
   | { status: 'pending'; delayMs: number }
 
+export type FailingPage = { deliveries: WebhookDeliveryView[]; hasMore: boolean }
+
+/** An address, and how the attempts to send there ended. Times are RFC 3339. */
+export type WebhookEndpoint = {
+  url: string
+  /** Attempts that were answered with 2xx, and those that were not, since it was first used. */
+  delivered: number
+  failed: number
+  last_at: string
+  last_status: number | null
+  last_error: string | null
+  /** The first of the attempts that failed since one was delivered; null: the latest was delivered. */
+  failing_since: string | null
+}
+
 export type WebhookStore = {
   create(
     tenant: string,
@@ -97,6 +116,10 @@ export type WebhookStore = {
   postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void>
   /** Pending deliveries of the tenant, and since when the first of them is due, Unix ms; null: none. */
   backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }>
+  /** Deliveries whose latest attempt failed, the latest attempt first: those that are tried again, and those that were given up. */
+  failing(tenant: string, status: 'pending' | 'failed' | null, limit: number): Promise<FailingPage>
+  /** Where deliveries of the tenant went lately, the latest first. */
+  endpoints(tenant: string): Promise<WebhookEndpoint[]>
   /** The job's deliveries, newest first. */
   list(tenant: string, jobId: string): Promise<WebhookDeliveryView[]>
   /**
@@ -188,6 +211,35 @@ export function createWebhookStore(deps: {
     return deliveries.filter((delivery) => delivery !== null)
   }
 
+  async function failing(
+    tenant: string,
+    status: 'pending' | 'failed' | null,
+    limit: number,
+  ): Promise<FailingPage> {
+    const key = `${root(tenant)}:webhooks:failing`
+    const ids = await redis.zrange(key, '0', '-1', 'REV')
+    const found: WebhookDeliveryView[] = []
+    for (let at = 0; at < ids.length && found.length <= limit; at += READ_AT_ONCE) {
+      const some = ids.slice(at, at + READ_AT_ONCE)
+      const deliveries = await Promise.all(some.map((id) => read(tenant, id)))
+      const gone = some.filter((_id, index) => deliveries[index] === null)
+      // They went with their jobs.
+      if (gone.length > 0) await redis.zrem(key, ...gone)
+      for (const one of deliveries) {
+        if (one !== null && one.status !== 'delivered' && (status === null || one.status === status))
+          found.push(one)
+      }
+    }
+    return { deliveries: found.slice(0, limit), hasMore: found.length > limit }
+  }
+
+  async function endpoints(tenant: string): Promise<WebhookEndpoint[]> {
+    const fields = await redis.hgetall(`${root(tenant)}:webhooks:endpoints`)
+    return Object.entries(fields)
+      .map(([url, text]) => readEndpoint(url, text))
+      .sort((one, other) => (one.last_at < other.last_at ? 1 : -1))
+  }
+
   async function backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }> {
     const key = `${root(tenant)}:webhooks`
     const [pending, first] = await Promise.all([redis.zcard(key), redis.zrange(key, '0', '0', 'WITHSCORES')])
@@ -200,7 +252,7 @@ export function createWebhookStore(deps: {
     return found === 1 ? read(tenant, deliveryId) : null
   }
 
-  return { create, claimDue, recordAttempt, postpone, backlog, list, redeliver }
+  return { create, claimDue, recordAttempt, postpone, failing, endpoints, backlog, list, redeliver }
 }
 
 function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedDelivery {
@@ -221,6 +273,25 @@ function readClaim(tenant: string, claimedAt: number, entry: string[]): ClaimedD
     requestId: fields.request_id || null,
     trace: fields.trace || null,
     claim,
+  }
+}
+
+function readEndpoint(url: string, text: string): WebhookEndpoint {
+  const { delivered, failed, last_at, last_status, last_error, failing_since } = JSON.parse(text) as {
+    [name: string]: unknown
+    delivered: number
+    failed: number
+    last_at: number
+  }
+  const toTime = (at: unknown) => (typeof at === 'number' ? new Date(at).toISOString() : null)
+  return {
+    url,
+    delivered,
+    failed,
+    last_at: new Date(last_at).toISOString(),
+    last_status: typeof last_status === 'number' ? last_status : null,
+    last_error: typeof last_error === 'string' ? last_error : null,
+    failing_since: toTime(failing_since),
   }
 }
 

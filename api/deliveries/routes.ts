@@ -8,6 +8,19 @@ import { errorResponses, listSchema, toList } from '../schemas/common.ts'
 const tags = ['Webhooks']
 const idParams = z.object({ id: z.string() })
 
+const time = z.iso.datetime()
+const endpointSchema = z
+  .object({
+    url: z.string(),
+    delivered: z.number().describe('Attempts that were answered with 2xx.'),
+    failed: z.number().describe('Attempts that were not.'),
+    last_at: time,
+    last_status: z.number().nullable(),
+    last_error: z.string().nullable(),
+    failing_since: time.nullable().describe('Null: the latest attempt got through.'),
+  })
+  .meta({ id: 'WebhookEndpoint' })
+
 /** The outcome of a job's webhooks. */
 export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
   app.get(
@@ -27,6 +40,46 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
       if (deliveries === null) throw notFound('job')
       return toList(deliveries, false)
     },
+  )
+
+  app.get(
+    '/v1/deliveries',
+    {
+      config: { access: 'read' },
+      schema: {
+        tags,
+        operationId: 'listFailingDeliveries',
+        summary: 'List webhook deliveries that did not get through',
+        description:
+          'Of all jobs and flows, the latest attempt first: those that are tried again (`pending`) and those that were given up (`failed`). The latest 1,000 are kept.',
+        querystring: z.object({
+          status: z.enum(['pending', 'failed']).optional(),
+          limit: z.coerce.number().int().min(1).max(1000).default(100),
+        }),
+        response: { 200: listSchema(deliverySchema), ...errorResponses },
+      },
+    },
+    async (request) => {
+      const { status = null, limit } = request.query
+      const page = await deps.webhooks.failing(tenantOf(request).name, status, limit)
+      return toList(page.deliveries, page.hasMore)
+    },
+  )
+
+  app.get(
+    '/v1/webhook-endpoints',
+    {
+      config: { access: 'read' },
+      schema: {
+        tags,
+        operationId: 'listWebhookEndpoints',
+        summary: 'List the addresses that webhooks went to',
+        description:
+          'The latest 200, with how the attempts to send there ended. They are forgotten after 30 days without one.',
+        response: { 200: listSchema(endpointSchema), ...errorResponses },
+      },
+    },
+    async (request) => toList(await deps.webhooks.endpoints(tenantOf(request).name), false),
   )
 
   app.post(

@@ -295,8 +295,21 @@ export type Attempt = {
   coalesced: number
 }
 
+/** An address that webhooks went to. */
+export type WebhookEndpoint = {
+  url: string
+  delivered: number
+  failed: number
+  last_at: string
+  last_status: number | null
+  last_error: string | null
+  failing_since: string | null
+}
+
 export type Delivery = {
   id: string
+  /** Of the job, or of the flow. */
+  job_id: string
   event: string
   url: string
   status: 'pending' | 'delivered' | 'failed'

@@ -1,6 +1,10 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { loadConfig } from '../../config/load.ts'
+import type { Config } from '../../config/schema.ts'
+import { tenantRoot } from '../../jobs/keys.ts'
+import { closeRedis, createRedis } from '../../lib/redis.ts'
+import { createWebhookStore } from '../../webhooks/store.ts'
 import { buildDashboard, openBrowser, openPage } from '../helpers/browser.ts'
 import { addAxe, lookOver } from '../helpers/look-over.ts'
 import { testRedis } from '../helpers/redis.ts'
@@ -34,7 +38,7 @@ async function openHouse() {
     webhooks: { secret: 'whsec_c2VjcmV0c2VjcmV0c2VjcmV0' },
   })
   const config = loadConfig({ path: 'sluice.yaml', text, env: {} })
-  return { service: await openTestService(config), worker: openServiceWorker(config) }
+  return { service: await openTestService(config), worker: openServiceWorker(config), config }
 }
 
 /** Opens a view, and enters the key. The browser logs every 401 itself. */
@@ -113,6 +117,11 @@ test('an administrator searches and sorts the jobs of all tenants, and every sea
   expect((await service.job(early.id, keyOf('acme'))).status).toBe('cancelled')
 })
 
+/** Where the services of this configuration are. */
+function testPlace({ redis: { url, cluster, prefix } }: Config) {
+  return { url: url ?? cluster![0]!, ...(cluster === undefined ? {} : { cluster }), prefix }
+}
+
 /** What changes something; a search, a page turned or a file saved does not. */
 const acting =
   /^(set a|pause|resume|cancel|redrive|try again|edit|forget…|send again|new (tenant|key)|delete|revoke|run now|go on|send)/i
@@ -149,6 +158,7 @@ test('who only looks sees what an administrator sees, without a button that chan
     '#/flows': 'There are no flows.',
     '#/schedules': 'There are no schedules.',
     '#/files': 'There are no files.',
+    '#/webhooks': 'No webhook was sent yet.',
   }
   for (const [tenant, hasActing] of [
     ['ops', true],
@@ -165,6 +175,50 @@ test('who only looks sees what an administrator sees, without a button that chan
     else expect(found).toEqual([])
     await page.context().close()
   }
+})
+
+test('the page of webhooks says which addresses fail and since when, and sends a delivery again by keys', async () => {
+  const { service, worker, config } = await openHouse()
+  const { prefix } = config.redis
+  const redis = createRedis({ ...testPlace(config), role: 'commands', name: 'test-webhooks' })
+  onTestFinished(() => closeRedis(redis))
+  const webhooks = createWebhookStore({ redis, root: (tenant) => tenantRoot(prefix, tenant) })
+  const end = async (tenant: string, url: string, status: number) => {
+    const { body } = await service.submit(
+      chat(`of ${tenant}`, { cache: 'off', webhook: { url } }),
+      keyOf(tenant),
+    )
+    await worker.finish(body.id)
+    const ask = { limit: 1, leaseMs: 60_000, offset: 0, perHost: 8, inHand: new Map() }
+    const { claimed } = await webhooks.claimDue(tenant, ask)
+    const attempt = {
+      at: new Date().toISOString(),
+      status,
+      error: status < 300 ? null : `answered ${status}`,
+      latency_ms: 5,
+    }
+    await webhooks.recordAttempt(claimed[0]!, attempt, { status: status < 300 ? 'delivered' : 'failed' })
+    return body
+  }
+  await end('acme', 'https://good.example.com/hook', 204)
+  const failed = await end('birch', 'https://bad.example.com/hook', 500)
+  const page = await open(service, '#/webhooks', 'ops')
+  const endpoints = page.getByRole('region', { name: 'Endpoints' }).getByRole('row')
+  await expect.poll(() => endpoints.nth(1).textContent()).toMatch(/bad\.example\.com.*birch.*fails/)
+  expect(await endpoints.nth(2).textContent()).toMatch(/good\.example\.com.*acme.*delivers/)
+  const row = page.getByRole('region', { name: 'Deliveries that fail' }).getByRole('row').nth(1)
+  expect(await row.textContent()).toMatch(/given up.*answered 500/)
+  await addAxe(page)
+  expect(await lookOver(page, 'webhooks')).toEqual([])
+  await page.getByLabel('Deliveries').selectOption('pending')
+  await page.getByText('Every delivery got through.').waitFor()
+  expect(page.url()).toContain('status=pending')
+  await page.getByLabel('Deliveries').selectOption('')
+  await page.getByRole('button', { name: `Send again job.completed of ${failed.id}` }).focus()
+  await page.keyboard.press('Enter')
+  await row.getByText('tried again').waitFor()
+  await row.getByRole('link').click()
+  await page.getByRole('heading', { name: failed.id }).waitFor()
 })
 
 test('a key of one tenant opens what that tenant has, and no other', async () => {

@@ -874,6 +874,19 @@ function focusedName(page: Page): Promise<string | null> {
   )
 }
 
+/** Which of these cannot be seen without scrolling on a screen of this height, and where they are. */
+async function findBelowFold(all: Record<string, Locator>, height: number): Promise<string[]> {
+  await all.why!.page().evaluate('scrollTo(0, 0)')
+  const found = await Promise.all(
+    Object.entries(all).map(async ([name, locator]) => {
+      const box = await locator.boundingBox()
+      const isSeen = box !== null && box.y >= 0 && box.y + box.height <= height
+      return isSeen ? [] : [`${name}: ${JSON.stringify(box)}`]
+    }),
+  )
+  return found.flat()
+}
+
 test('in a storm the page says in one look what is stuck, why, who is loud, what failed and what to do', async () => {
   const ops = 'ops-key-of-the-storm-0123456789'
   const keyOf = (tenant: string) => `${tenant}-key-of-the-storm-0123456789`
@@ -932,7 +945,8 @@ tenants:
   expect(await first.getAttribute('aria-label')).toBe('Provider down')
   await laneCard(page, 'slow/m0').getByText('at its limit').waitFor()
   // What rests is one line, and the page is short.
-  await page.getByText(/3\d lanes with nothing to do/).waitFor()
+  const idle = page.getByText(/3\d lanes with nothing to do/)
+  await idle.waitFor()
   expect(await page.evaluate<number>('document.body.scrollHeight')).toBeLessThan(2_200)
   // Who is loud: the most open jobs at the top; sorted by what failed, another one is.
   const tenants = page.getByRole('region', { name: 'Who submits, who is served' })
@@ -946,6 +960,25 @@ tenants:
   // What to do: one line for the provider, with its button.
   const attention = page.getByRole('region', { name: 'Wants attention' })
   expect(await attention.getByText('provider down').count()).toBe(1)
+  // All of it without scrolling, with 41 lanes and with 200.
+  const answers = {
+    'what is stuck': first.getByText('down').first(),
+    why: provider.getByText(/last error 503/).first(),
+    'the stuck lane': laneCard(page, 'slow/m0').getByRole('heading', { name: 'slow/m0' }),
+    'who is loud': tenants.getByRole('rowheader').first(),
+    'what failed': failures.getByText('6 lanes, birch'),
+    'what to do': attention.getByRole('button', { name: /^(Pause|Resume) down$/ }),
+  }
+  await page.setViewportSize({ width: 1440, height: 900 })
+  expect(await findBelowFold(answers, 900), '41 lanes').toEqual([])
+  await stack.rewriteConfig((text) =>
+    text.replace(
+      'tenants:\n',
+      `  more: { kind: openai-compatible, base_url: ${base.exec(text)![1]}, api_key: k, models: { ${models('m', 159)} } }\ntenants:\n`,
+    ),
+  )
+  await page.getByText(/1\d\d lanes with nothing to do/).waitFor({ timeout: 20_000 })
+  expect(await findBelowFold(answers, 900), '200 lanes').toEqual([])
   await attention.getByRole('button', { name: /^(Pause|Resume) down$/ }).click()
   await page
     .getByRole('dialog')

@@ -273,6 +273,7 @@ function openTestParts(options: {
       flows,
       lanes,
       providerBatches: store.providerBatches,
+      webhooks: store.webhooks,
       forecast,
       providerState: createProviderState({ redis, root: (tenant) => tenantRoot(prefix, tenant) }),
       takePermit: createPermits(store.gate),

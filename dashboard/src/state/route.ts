@@ -12,6 +12,7 @@ export type Route =
   | { view: 'job'; id: string; tenant: string | null }
   | { view: 'failures'; filter: FailureFilter }
   | { view: 'files'; filter: FileFilter }
+  | { view: 'webhooks'; filter: WebhookFilter }
   | { view: 'playground'; choice: PlaygroundChoice }
   | { view: 'flows' }
   | { view: 'flow'; id: string; tenant: string }
@@ -25,6 +26,7 @@ const isPlain = (view: string): view is PlainView => (plainViews as readonly str
 
 /** Empty texts are no filter. */
 export type FailureFilter = { tenant: string; lane: string; code: string }
+export type WebhookFilter = { tenant: string; status: string }
 export type FileFilter = { tenant: string; purpose: string }
 
 /** What is sent. Empty texts: as the page has it at first. */
@@ -56,6 +58,7 @@ export function parseRoute(hash: string): Route {
     return { view, filter: { tenant: read('tenant'), lane: read('lane'), code: read('code') } }
   }
   if (view === 'files') return { view, filter: { tenant: read('tenant'), purpose: read('purpose') } }
+  if (view === 'webhooks') return { view, filter: { tenant: read('tenant'), status: read('status') } }
   if (view === 'playground') {
     const kind = read('kind') === 'embedding' ? 'embedding' : 'chat'
     return { view, choice: { kind, model: read('model'), tenant: read('tenant') } }

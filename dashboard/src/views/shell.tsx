@@ -23,6 +23,7 @@ import { ProviderBatchesView } from './provider-batches.tsx'
 import { SchedulesView } from './schedules.tsx'
 import { TenantsView } from './tenants.tsx'
 import { UsageView } from './usage.tsx'
+import { WebhooksView } from './webhooks.tsx'
 
 /** `isOfAll`: for who sees all tenants. `acts`: for who may make jobs. */
 const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true; acts?: true }[] = [
@@ -36,6 +37,7 @@ const views: { href: string; name: string; of: Route['view'][]; isOfAll?: true; 
   { href: '#/provider-batches', name: 'Provider batches', of: ['provider-batches'], isOfAll: true },
   { href: '#/files', name: 'Files', of: ['files'] },
   { href: '#/failures', name: 'Failures', of: ['failures'] },
+  { href: '#/webhooks', name: 'Webhooks', of: ['webhooks'] },
   { href: '#/usage', name: 'Usage', of: ['usage'] },
   { href: '#/playground', name: 'Playground', of: ['playground'], acts: true },
 ]
@@ -143,6 +145,8 @@ function View({ route }: { route: Route }) {
       return <ProviderBatchesView />
     case 'usage':
       return <UsageView filter={route.filter} />
+    case 'webhooks':
+      return <WebhooksView filter={route.filter} />
     case 'playground':
       return <PlaygroundView choice={route.choice} />
     case 'files':

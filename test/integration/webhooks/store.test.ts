@@ -54,6 +54,73 @@ async function endLeases(): Promise<void> {
   }
 }
 
+describe('what a tenant is told of its receivers', () => {
+  const fail = async (status: 'pending' | 'failed' = 'pending') =>
+    store.recordAttempt(await claimOne(), attempt, status === 'failed' ? { status } : { status, delayMs: 0 })
+  const idsOf = async (status: 'pending' | 'failed' | null = null, limit = 100) =>
+    (await store.failing('acme', status, limit)).deliveries.map(({ id }) => id)
+
+  it('has the deliveries that fail, the latest attempt first, until they get through or are gone', async () => {
+    for (const id of ['whd_1', 'whd_2', 'whd_3']) {
+      await create(id)
+      await fail(id === 'whd_2' ? 'failed' : 'pending')
+    }
+    expect(await idsOf()).toEqual(['whd_3', 'whd_2', 'whd_1'])
+    expect(await idsOf('failed')).toEqual(['whd_2'])
+    expect(await store.failing('acme', null, 1)).toMatchObject({
+      deliveries: [{ id: 'whd_3' }],
+      hasMore: true,
+    })
+    expect(await store.failing('other', null, 9)).toEqual({ deliveries: [], hasMore: false })
+    const next = await claimOne()
+    await store.recordAttempt(next, delivered, { status: 'delivered' })
+    expect(await idsOf()).toEqual(['whd_3', 'whd_2', 'whd_1'].filter((id) => id !== next.id))
+    await redis.del(`${root('acme')}:delivery:whd_2`)
+    expect(await idsOf()).not.toContain('whd_2')
+    expect(await redis.zscore(`${root('acme')}:webhooks:failing`, 'whd_2')).toBeNull()
+  })
+
+  it('has the addresses with how their attempts ended, and since when one fails', async () => {
+    await create('whd_1')
+    await fail()
+    const [first] = await store.endpoints('acme')
+    expect(first).toMatchObject({ url: 'https://r.example/', delivered: 0, failed: 1, last_status: 500 })
+    await endLeases()
+    await fail()
+    expect(await store.endpoints('acme')).toMatchObject([{ failed: 2, failing_since: first!.failing_since }])
+    await endLeases()
+    await store.recordAttempt(await claimOne(), delivered, { status: 'delivered' })
+    expect(await store.endpoints('acme')).toMatchObject([
+      { delivered: 1, failed: 2, last_status: 204, last_error: null, failing_since: null },
+    ])
+    expect(await store.endpoints('other')).toEqual([])
+  })
+
+  it('has the latest 200 addresses and no more', async () => {
+    for (let number = 0; number < 203; number++) {
+      await create(`whd_${number}`, 'acme', Date.now() - 5, `https://r.example/${number}`)
+      await fail('failed')
+    }
+    const urls = (await store.endpoints('acme')).map(({ url }) => url)
+    expect(urls).toHaveLength(200)
+    expect(urls).toContain('https://r.example/202')
+    expect(await redis.hlen(`${root('acme')}:webhooks:endpoints`)).toBe(200)
+  })
+
+  it('has nothing of what tells the operations of a budget', async () => {
+    await store.create('acme', {
+      id: 'whd_b',
+      jobId: 'budget_1',
+      event: 'job.completed',
+      url: 'https://ops.example/',
+      now: 1,
+    })
+    await fail()
+    expect([await idsOf(), await store.endpoints('acme')]).toEqual([[], []])
+    expect(await redis.exists(`${root('acme')}:webhooks:failing`)).toBe(0)
+  })
+})
+
 describe('webhook store', () => {
   it('answers with a new delivery as pending, due at once, without attempts', async () => {
     await create('whd_1', 'acme', 1_700_000_000_000)
