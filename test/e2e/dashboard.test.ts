@@ -974,7 +974,7 @@ tenants:
   await stack.rewriteConfig((text) =>
     text.replace(
       'tenants:\n',
-      `  more: { kind: openai-compatible, base_url: ${base.exec(text)![1]}, api_key: k, models: { ${models('m', 159)} } }\ntenants:\n`,
+      `  more: { kind: openai-compatible, base_url: ${base.exec(before)![1]}, api_key: k, models: { ${models('m', 159)} } }\ntenants:\n`,
     ),
   )
   await page.getByText(/1\d\d lanes with nothing to do/).waitFor({ timeout: 20_000 })
