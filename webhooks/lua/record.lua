@@ -22,8 +22,8 @@ local failing, endpoints = root .. ':webhooks:failing', root .. ':webhooks:endpo
 
 -- Room for one more address: that which was not used for longest goes.
 local function forget_oldest_endpoint()
-  if redis.call('HLEN', endpoints) < ENDPOINTS_KEPT then return end
   local all, oldest, oldest_at = redis.call('HGETALL', endpoints), nil, math.huge
+  if #all < 2 * ENDPOINTS_KEPT then return end
   for i = 1, #all, 2 do
     local at = cjson.decode(all[i + 1]).last_at
     if at < oldest_at then oldest, oldest_at = all[i], at end
