@@ -79,7 +79,10 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
         response: { 200: listSchema(endpointSchema), ...errorResponses },
       },
     },
-    async (request) => toList(await deps.webhooks.endpoints(tenantOf(request).name), false),
+    async (request) => ({
+      ...toList([], false),
+      data: await deps.webhooks.endpoints(tenantOf(request).name),
+    }),
   )
 
   app.post(

@@ -874,6 +874,23 @@ function focusedName(page: Page): Promise<string | null> {
   )
 }
 
+test('charts begin before the page was loaded', async () => {
+  type Samples = { recent: object[] }
+  const recent = async () => (await get<Samples>(url, '/v1/overview/history')).recent.length
+  // One comes every 15 s.
+  await expect.poll(recent, { timeout: 50_000 }).toBeGreaterThan(1)
+  const page = await open()
+  const points = async () => {
+    const text = await page.locator('.sparkline polyline').first().getAttribute('points')
+    return text!.split(' ').length
+  }
+  await laneCard(page).waitFor()
+  const known = await recent()
+  await expect.poll(points).toBeGreaterThan(known)
+  await page.reload()
+  await expect.poll(points, { timeout: 1_000 * Math.max(2, known - 1) }).toBeGreaterThan(known)
+}, 70_000)
+
 /** Which of these cannot be seen without scrolling on a screen of this height, and where they are. */
 async function findBelowFold(all: Record<string, Locator>, height: number): Promise<string[]> {
   await all.why!.page().evaluate('scrollTo(0, 0)')
@@ -988,5 +1005,16 @@ tenants:
     .getByText(/down (is paused|goes on)/)
     .first()
     .waitFor()
+  // The page of a lane: the decision in words, what opened the breaker and whose that was, and what failed.
+  await page.goto(`${url}/dashboard/#/lanes/down%2Fm0`)
+  await page.getByText(/^(No call leaves: |One call at a time leaves)/).waitFor()
+  const broken = page.getByRole('region', { name: 'Calls that broke lately' }).getByRole('row').nth(1)
+  await broken.getByText('503', { exact: true }).waitFor()
+  expect(await broken.textContent()).toMatch(/of birch/)
+  await page.goto(`${url}/dashboard/#/lanes/rest%2Fm0`)
+  const lost = page.getByRole('region', { name: 'Jobs that failed lately' }).getByRole('row').nth(1)
+  expect(await lost.textContent({ timeout: 10_000 })).toMatch(/birch.*400/)
+  await lost.getByRole('link').click()
+  await page.getByRole('heading', { name: 'Facts' }).waitFor()
   await stack.rewriteConfig(() => before)
 })

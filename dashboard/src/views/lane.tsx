@@ -19,6 +19,7 @@ import { linkToJob, linkToJobs } from '../state/route.ts'
 import type { Lane, OverviewHistory, OverviewSample, ServiceTier, Source } from '../wire.ts'
 import { LaneActions } from './lane-actions.tsx'
 import { describeLevel, LaneGauges, LaneState, UseChart } from './lane-card.tsx'
+import { FailedJobs } from './lane-failures.tsx'
 
 /** The last hours have a new sample every two minutes. */
 const READ_HOURS_EVERY_MS = 60_000
@@ -75,6 +76,7 @@ export function LaneView({ id }: { id: string }) {
       )}
       <Hours lane={lane} />
       <BrokenCalls lane={lane} />
+      <FailedJobs lane={lane} />
       <Limits lane={lane} />
       <SharedLimits lane={lane} />
       <Sources lane={lane} />
