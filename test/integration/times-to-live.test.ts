@@ -128,6 +128,8 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:durables$/, null, 'holds what is there'],
   [/^G:concurrency$/, DAY, 'of lanes with `max_concurrency: auto`'],
   [/^G:(bucket|permits|records|ledger:window|ledger:day)$/, null, 'one of a lane'],
+  // From its last use on; longer while a pause or a refusal lasts. Names of both change, and nobody tells what became of one.
+  [/^G-(source|shared):\w+:(bucket|permits|records|ledger:window|ledger:day)$/, 25 * HOUR],
   [/^L:(bucket|permits|records|ledger:window|ledger:day)$/, 2 * HOUR, 'as an earlier release kept them'],
   [/^L:(fair|latencies)$/, null, 'one of a lane'],
   [/^L:key-turns:\w+:\w+$/, null, 'one of a lane'],
@@ -291,6 +293,8 @@ async function expectKnownKeys({ redis, prefix, root }: House): Promise<void> {
       .replace(root, 'T')
       .replace(`${prefix}:{l:${LANE}}`, 'L')
       .replace(laneRoot(prefix, LANE), 'G:')
+      .replace(/^[^{]*\{g:\w+\}:source:(\w+)\n\w+/, 'G-source:$1')
+      .replace(/^[^{]*\{g:\w+\}:shared:/, 'G-shared:')
       .replace(`${prefix}:`, '')
     const kind = KINDS.find(([pattern]) => pattern.test(name))
     expect(kind, `${name} is of no kind that is known`).toBeDefined()
@@ -1062,6 +1066,42 @@ describe('what is held for a while', () => {
       await house.gate.renew(lane, [permit])
       return permit
     })
+    await expectKnownKeys(house)
+  })
+
+  it('is what a source or a shared limit leaves that is named no more, for a day after its last use', async () => {
+    const house = await openHouse()
+    let now = await timeOf(house.redis)
+    // A slice of its ledgers closes between any two calls.
+    const gate = createGate({ redis: house.redis, prefix: house.prefix, now: () => (now += 3 * MINUTE) })
+    const limits = { window: 30 * MINUTE, headroom: 1, requests_per_minute: 6000, requests_per_day: 1000 }
+    const source = (name: string) => ({ name, limits, weight: 1, model: 'chat', mark: '1' })
+    const lane = (sources: string[], shared: string[]) =>
+      ({
+        ...{ id: LANE, limits, sources: sources.map(source) },
+        shared: shared.map((name) => ({ name, limits })),
+      }) as never
+    const both = lane(['east', 'west'], ['family'])
+    const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }
+    const [permit] = (await gate.take(both, [cost])).permits
+    await gate.renew(both, [permit!])
+    await gate.take(both, [cost])
+    await gate.pause(both, HOUR, 'by hand')
+    await gate.resume(both)
+    const sourcesOf = async () =>
+      (await keysOf(house.redis, `${house.prefix}:*`)).filter((key) => /:(source|shared):/.test(key)).sort()
+    expect((await sourcesOf()).length).toBeGreaterThan(8)
+    await expectKnownKeys(house)
+
+    // The configuration names neither any more: the call settles, the lane is read and used, and nothing gives them more time.
+    const before = await Promise.all(
+      (await sourcesOf()).map(async (key) => [key, await house.redis.pexpiretime(key)]),
+    )
+    const left = lane(['north'], [])
+    await gate.settle(left, [{ permit: permit!, actual: cost, outcome: 'ok' }])
+    await gate.take(left, [cost])
+    await gate.read(left)
+    for (const [key, at] of before) expect(await house.redis.pexpiretime(key as string)).toBe(at)
     await expectKnownKeys(house)
   })
 
