@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { Terminal } from '../../cli/terminal.ts'
 import { atEndOfFile } from './at-end-of-file.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -35,6 +38,28 @@ export function startCli(
   const ended = once(child, 'close').then(([code, signal]): CliRun => ({ code, signal, ...output }))
   started.push({ child, ended })
   return { kill: (signal) => void child.kill(signal), ended }
+}
+
+/** A terminal without a width that keeps what is written to it, for commands that are run in this process. */
+export function keepTerminal(): { terminal: Terminal; text(): string } {
+  let text = ''
+  const terminal: Terminal = {
+    async write(part) {
+      text += part
+    },
+    note: () => {},
+    style: (_style, part) => part,
+    stdout: new PassThrough() as never,
+    stderr: new PassThrough() as never,
+    env: {},
+    cwd: root,
+    signal: new AbortController().signal,
+    sleep: async (ms) => {
+      await delay(ms)
+    },
+    now: Date.now,
+  }
+  return { terminal, text: () => text }
 }
 
 /** Runs a command to its end. */
