@@ -29,6 +29,8 @@ export type Database = {
   insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<void>
   /** Asks for next to nothing, on a connection of its own where questions may be slow. Throws while it does not answer. */
   ping(): Promise<void>
+  /** Runs migrations, which may take minutes on many rows: no statement of theirs is late. */
+  migrate<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
 
@@ -85,6 +87,7 @@ function openSqlite(path: string): Database {
       const text = `insert into ${table} (${names.join(', ')}) values (${names.map(() => '?').join(', ')}) ${conflict}`
       await trx.executeQuery(Compiled.raw(text, [new ManyRows(rows)]) as CompiledQuery)
     },
+    migrate: (work) => work(db),
     async ping() {
       await sql`select max(number) from history_migrations`.execute(reads)
     },
@@ -134,6 +137,17 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
       const values = columns.map((_column, at) => rows.map((row) => row[at]))
       const text = `insert into ${table} (${names}) select * from unnest(${arrays}) ${conflict}`
       await trx.executeQuery(Compiled.raw(text, values) as CompiledQuery)
+    },
+    async migrate(work) {
+      const { query_timeout: _, statement_timeout: __, ...patient } = settings
+      const own = new pg.Pool({ ...patient, max: 1 })
+      own.on('error', onError)
+      const patientDb = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: own }) })
+      try {
+        return await work(patientDb)
+      } finally {
+        await patientDb.destroy()
+      }
     },
     async ping() {
       await pings.query('select 1')

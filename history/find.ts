@@ -1,16 +1,13 @@
 import { type SqlBool, sql } from 'kysely'
 import type { Database } from './database.ts'
-import { pairOf } from './finished-job.ts'
+import { matchesFilter, pairsOf, type Scan, scanRows } from './scan.ts'
 import { type JobRow, RowState } from './tables.ts'
 
 /** Most rows that one page looks at. */
 const MOST_SCANNED = 10_000
 
-/** What `matches` looks at; the rest of a row is large. */
-const CHECKED = [
-  ...['created_at', 'id', 'state', 'status', 'type', 'lane', 'group_name', 'schedule', 'model', 'error_code'],
-  ...['cost_nano', 'finished_at'],
-]
+/** Pairs of metadata are told apart by how often they come, up to this. */
+const MOST_COUNTED = 2000
 
 /** Where a job stands in lists: newest first, within a millisecond by the ids. */
 export type Place = { createdAt: number; id: string }
@@ -79,63 +76,17 @@ export type FailureClass = {
 export function createFinder(database: Database): Finder {
   const { reads } = database
 
-  /** The rows that a page looks at, by the narrowest index that the filter names. */
-  function scan(root: string, filter: HistoryFilter, order: 'asc' | 'desc', after: Place | null) {
-    const { status, group, schedule, model, errorCode, metadata = {}, createdAfter, createdBefore } = filter
-    const [pair] = Object.entries(metadata)
-    const wanted: [keyof JobRow, string][] = []
-    // One of them chooses the index; the others are checked on the rows.
-    if (pair === undefined) {
-      if (group !== undefined) wanted.push(['group_name', group])
-      else if (schedule !== undefined) wanted.push(['schedule', schedule])
-      else if (errorCode !== undefined) wanted.push(['error_code', errorCode])
-      else if (model !== undefined) wanted.push(['model', model])
-      else if (status !== undefined) wanted.push(['status', status])
-    }
-    const place =
-      after === null
-        ? sql<SqlBool>`true`
-        : order === 'desc'
-          ? sql<SqlBool>`(created_at, id) < (${after.createdAt}, ${after.id})`
-          : sql<SqlBool>`(created_at, id) > (${after.createdAt}, ${after.id})`
-    const bounds = sql`${place}
-      ${createdAfter === undefined ? sql`` : sql`and created_at >= ${createdAfter}`}
-      ${createdBefore === undefined ? sql`` : sql`and created_at < ${createdBefore}`}`
-    const direction = sql.raw(order)
-    if (pair !== undefined) {
-      return sql`select created_at, id from history_metadata
-        where root = ${root} and pair = ${pairOf(...pair)} and ${bounds}
-        order by created_at ${direction}, id ${direction}`
-    }
-    const chosen = wanted.map(([name, value]) => sql`and ${sql.ref(name)} = ${value}`)
-    return sql`select ${sql.raw(CHECKED.join(', '))} from history_jobs
-      where root = ${root} ${sql.join(chosen, sql` `)} and ${bounds}
-      order by created_at ${direction}, id ${direction}`
-  }
-
-  /** All that the filter asks, of the row `j`. */
-  function matches(root: string, filter: HistoryFilter) {
-    const equal: [string, string | undefined][] = [
-      ['status', filter.status],
-      ['type', filter.type],
-      ['group_name', filter.group],
-      ['lane', filter.lane],
-      ['schedule', filter.schedule],
-      ['model', filter.model],
-      ['error_code', filter.errorCode],
-    ]
-    const conditions = equal.flatMap(([name, value]) =>
-      value === undefined ? [] : [sql`and ${sql.ref(`j.${name}`)} = ${value}`],
+  /** Pairs of metadata with the rarest first: that one is walked, and the others are looked up. */
+  async function orderPairs(root: string, pairs: string[]): Promise<string[]> {
+    if (pairs.length < 2) return pairs
+    const counts = pairs.map(
+      (pair, at) => sql`select ${sql.lit(at)} as at, count(*) as count from (
+        select 1 from history_metadata where root = ${root} and pair = ${pair} limit ${sql.lit(MOST_COUNTED)}) found`,
     )
-    const { minCostUsd, finishedAfter, finishedBefore } = filter
-    if (minCostUsd !== undefined) conditions.push(sql`and j.cost_nano >= ${Math.ceil(minCostUsd * 1e9)}`)
-    if (finishedAfter !== undefined) conditions.push(sql`and j.finished_at >= ${finishedAfter}`)
-    if (finishedBefore !== undefined) conditions.push(sql`and j.finished_at < ${finishedBefore}`)
-    for (const [name, value] of Object.entries(filter.metadata ?? {}).slice(1)) {
-      conditions.push(sql`and exists (select 1 from history_metadata m where m.root = ${root}
-        and m.pair = ${pairOf(name, value)} and m.created_at = j.created_at and m.id = j.id)`)
-    }
-    return sql.join(conditions, sql` `)
+    const { rows } = await sql<{ at: number; count: number }>`${sql.join(counts, sql` union all `)}`.execute(
+      reads,
+    )
+    return rows.toSorted((a, b) => a.count - b.count).map(({ at }) => pairs[at]!)
   }
 
   return {
@@ -162,25 +113,25 @@ export function createFinder(database: Database): Finder {
     },
 
     async page(root, filter, order, after, limit, mostScanned = MOST_SCANNED) {
+      const pairs = await orderPairs(root, pairsOf(filter))
+      const asked: Scan = { root, filter, pairs, order, after }
       const direction = sql.raw(order)
-      const scanned = sql`(${scan(root, filter, order, after)} limit ${mostScanned})`
+      const scanned = sql`(${scanRows(asked)} limit ${mostScanned})`
       // Without a join the database stops as soon as the page is full.
-      const isJoined = Object.keys(filter.metadata ?? {}).length > 0
+      const isJoined = pairs.length > 0
       const found = isJoined
-        ? sql`${scanned} s join history_jobs j on j.root = ${root} and j.id = s.id`
+        ? sql`${scanned} s join history_jobs j on j.root = ${root} and j.created_at = s.created_at and j.id = s.id`
         : sql`${scanned} j`
       // In the order of what was scanned: else SQLite would walk all jobs in that order, and look each up there.
       const place = sql.raw(isJoined ? 's' : 'j')
       const { rows } = await sql<{ created_at: number; id: string }>`
         select ${place}.created_at, ${place}.id from ${found}
-        where j.state = ${RowState.there} ${matches(root, filter)}
+        where j.state = ${RowState.there} ${matchesFilter(asked)}
         order by ${place}.created_at ${direction}, ${place}.id ${direction} limit ${limit}`.execute(reads)
       const places = rows.map(({ created_at, id }) => ({ createdAt: created_at, id }))
       if (places.length >= limit) return { places, end: null }
       const last = await sql<{ created_at: number; id: string }>`
-        select created_at, id from (${scan(root, filter, order, after)} limit 1 offset ${mostScanned - 1}) s`.execute(
-        reads,
-      )
+        select created_at, id from (${scanRows(asked)} limit 1 offset ${mostScanned - 1}) s`.execute(reads)
       const [end] = last.rows
       return { places, end: end === undefined ? null : { createdAt: end.created_at, id: end.id } }
     },

@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Database } from './database.ts'
 import type { Tables } from './tables.ts'
 
@@ -14,29 +14,37 @@ export type Migrated = { run: number[]; newest: number; known: number }
  * missing. Any number of processes may start at the same time: one migrates, the others wait. Migrations only add, so that a
  * process of the release before goes on working beside this one; one that finds numbers that it does not know goes on, too.
  */
-export async function migrate({ kind, db }: Database): Promise<Migrated> {
+export async function migrate(database: Database): Promise<Migrated> {
+  const { kind, db } = database
   const files = await readMigrations(kind)
   const known = files.at(-1)!.number
   const before = await readNewest(db)
   if (before >= known) return { run: [], newest: before, known }
-  return db.transaction().execute(async (trx) => {
-    if (kind === 'postgres') await sql`select pg_advisory_xact_lock(${sql.lit(LOCK)})`.execute(trx)
-    await sql`create table if not exists history_migrations (
-      number integer primary key, name text not null, applied_at text not null default (current_timestamp)
-    )`.execute(trx)
-    const done = await trx.selectFrom('history_migrations').select('number').execute()
-    const numbers = new Set(done.map(({ number }) => number))
-    const missing = files.filter(({ number }) => !numbers.has(number))
-    for (const { number, name, text } of missing) {
-      for (const statement of splitStatements(text)) await sql.raw(statement).execute(trx)
-      await trx.insertInto('history_migrations').values({ number, name }).execute()
-    }
-    return {
-      run: missing.map(({ number }) => number),
-      newest: Math.max(known, ...numbers),
-      known,
-    }
-  })
+  return database.migrate((patient) => patient.transaction().execute((trx) => runMissing(trx, kind, files)))
+}
+
+async function runMissing(
+  trx: Transaction<Tables>,
+  kind: Database['kind'],
+  files: Migration[],
+): Promise<Migrated> {
+  const known = files.at(-1)!.number
+  if (kind === 'postgres') await sql`select pg_advisory_xact_lock(${sql.lit(LOCK)})`.execute(trx)
+  await sql`create table if not exists history_migrations (
+    number integer primary key, name text not null, applied_at text not null default (current_timestamp)
+  )`.execute(trx)
+  const done = await trx.selectFrom('history_migrations').select('number').execute()
+  const numbers = new Set(done.map(({ number }) => number))
+  const missing = files.filter(({ number }) => !numbers.has(number))
+  for (const { number, name, text } of missing) {
+    for (const statement of splitStatements(text)) await sql.raw(statement).execute(trx)
+    await trx.insertInto('history_migrations').values({ number, name }).execute()
+  }
+  return {
+    run: missing.map(({ number }) => number),
+    newest: Math.max(known, ...numbers),
+    known,
+  }
 }
 
 /** The newest migration that was run; 0: none. */
@@ -54,7 +62,9 @@ async function readNewest(db: Kysely<Tables>): Promise<number> {
   }
 }
 
-async function readMigrations(kind: Database['kind']) {
+type Migration = { number: number; name: string; text: string }
+
+async function readMigrations(kind: Database['kind']): Promise<Migration[]> {
   const folder = new URL(`./migrations/${kind}/`, import.meta.url)
   const names = (await readdir(folder)).filter((name) => /^\d{4}-.*\.sql$/.test(name)).sort()
   return Promise.all(

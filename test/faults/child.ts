@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { within } from './wait.ts'
 
@@ -16,6 +17,8 @@ export type Child = {
   /** What `ready` matched. */
   match: RegExpExecArray
   exited: Promise<Exit>
+  /** Lines of its log from `warn` on, at most some thousand. */
+  warnings: readonly string[]
   kill(signal: NodeJS.Signals): void
   /** Asks it to end, kills it when it does not, and tells how it ended. */
   stop(): Promise<Exit>
@@ -26,6 +29,8 @@ const READY_MS = 50_000
 const STOP_MS = 35_000
 /** How much of what it said last goes into the report of its end. */
 const OUTPUT_KEPT = 4000
+const MOST_WARNINGS = 5000
+const WARNING = /"level":[456]0\b/
 
 export type ChildOptions = {
   /** Working directory; default: the repository. */
@@ -48,6 +53,8 @@ export async function startChild(args: string[], ready: RegExp, options: ChildOp
   })
   const exited = once(child, 'close').then(([code, signal]): Exit => ({ code, signal }))
   const output = { text: '' }
+  const warnings: string[] = []
+  for (const stream of [child.stdout, child.stderr]) collectWarnings(stream!, warnings)
   const early = exited.then(({ code, signal }) => {
     throw new Error(`${name} ended with ${code ?? signal}:\n${output.text}`)
   })
@@ -63,6 +70,7 @@ export async function startChild(args: string[], ready: RegExp, options: ChildOp
       pid: child.pid!,
       match,
       exited,
+      warnings,
       kill: (signal) => void child.kill(signal),
       async stop() {
         const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
@@ -77,6 +85,12 @@ export async function startChild(args: string[], ready: RegExp, options: ChildOp
     await exited
     throw error
   }
+}
+
+function collectWarnings(stream: NodeJS.ReadableStream, warnings: string[]): void {
+  createInterface({ input: stream }).on('line', (line) => {
+    if (warnings.length < MOST_WARNINGS && WARNING.test(line)) warnings.push(line)
+  })
 }
 
 function find(child: ChildProcess, expression: RegExp, output: { text: string }): Promise<RegExpExecArray> {

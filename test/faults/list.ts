@@ -1,3 +1,4 @@
+import { breakHistory } from './break-history.ts'
 import { breakProvider } from './break-provider.ts'
 import { breakRedis } from './break-redis.ts'
 import { cancelMany } from './cancel-many.ts'
@@ -39,6 +40,7 @@ export const FAULTS: readonly Fault[] = [
   silentConnection,
   ...fillRedis,
   cutRedis,
+  ...breakHistory,
   stopWorkers,
   killApis,
   reconnect,

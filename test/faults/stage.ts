@@ -41,6 +41,8 @@ export type StageOptions = {
   retain?: string
   /** Whether files lie in a folder that all processes share; default: in Redis. */
   keepsFilesInFolder?: boolean
+  /** URL of the database that ended jobs move to, a second after their end. */
+  history?: string
 }
 
 /** `tap`: what it reaches Redis through, on a stage that is tapped. */
@@ -237,7 +239,14 @@ function writeConfig(
   const tenants = (options.tenants ?? []).map((tenant) => `${tenant}: { keys: [${keyOf(tenant)}] }`)
   const tiers = options.tiers === undefined ? '' : `, tiers: ${options.tiers}`
   const lanes = models.map((model) => `${model}: { price: { input: 1, output: 2 }${tiers} }`)
+  const history = options.history === undefined ? '' : `history: { url: "${options.history}", keep: 1d }`
+  const jobs = [
+    `stalled_after: ${options.stalledAfterMs}ms`,
+    ...(options.retain === undefined ? [] : [`retain: ${options.retain}`]),
+    ...(options.history === undefined ? [] : ['hot: 1s', 'retain: 1d']),
+  ]
   return `
+${history}
 server: { max_streams_per_tenant: 10000 }
 redis: { url: "${redis}" }
 ${options.keepsFilesInFolder ? `files: { store: folder, folder: "${filesFolder}" }` : ''}
@@ -251,6 +260,6 @@ providers:
     limits: ${options.limits ?? '{ max_concurrency: 200 }'}
     retry: { max_attempts: 8, base: 100ms, cap: 1s }
     models: { ${lanes.join(', ')} }
-jobs: { stalled_after: ${options.stalledAfterMs}ms${options.retain === undefined ? '' : `, retain: ${options.retain}`} }
+jobs: { ${jobs.join(', ')} }
 `
 }

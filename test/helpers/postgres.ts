@@ -25,6 +25,10 @@ export type TestPostgres = {
   database(name: string): Promise<string>
   /** Ends it as SIGKILL does, or starts it again on its data. */
   kill(): Promise<void>
+  /** Ends it as an administrator does. */
+  stop(): Promise<void>
+  /** SIGSTOP to it and all of its processes: connections stand, and nothing answers. Resolves to what lets them go on. */
+  freeze(): Promise<() => void>
   start(): Promise<void>
   close(): Promise<void>
 }
@@ -84,6 +88,19 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       return `${url}/${name}`
     },
     kill: () => end('SIGKILL'),
+    stop: () => end('SIGINT'),
+    async freeze() {
+      const own = server!.pid!
+      // Itself first, so that it makes no more of them.
+      process.kill(own, 'SIGSTOP')
+      const list = await run('ps', ['-A', '-o', 'pid=,ppid='], {})
+      const pairs = list.split('\n').map((line) => line.trim().split(/\s+/).map(Number))
+      const children = pairs.flatMap(([pid, parent]) => (parent === own ? [pid!] : []))
+      for (const pid of children) process.kill(pid, 'SIGSTOP')
+      return () => {
+        for (const pid of [...children, own]) process.kill(pid, 'SIGCONT')
+      }
+    },
     start,
     async close() {
       server?.kill('SIGCONT')
