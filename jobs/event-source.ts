@@ -1,18 +1,30 @@
-import type { EventFilter, EventSource } from '../lib/event-references.ts'
+import type { EventFilter, EventReference, EventSource } from '../lib/event-references.ts'
 import type { RedisClient } from '../lib/redis.ts'
 import type { Job, JobEvent } from './job.ts'
 import type { Reader } from './read.ts'
 import { isTerminalEvent, toEvent } from './record.ts'
 import { bringResults } from './results.ts'
 
+/** Events of jobs that Redis has forgotten, in the order of the references; null for those that are not to be had. */
+export type MovedEvents = (
+  root: string,
+  references: readonly EventReference[],
+  filter: EventFilter,
+) => Promise<(JobEvent | null)[]>
+
 /** A result larger than this, in bytes of JSON, is not part of an event among those of many jobs: it gives its address. */
-const EVENT_RESULT_BYTES = 64 * 1024
+export const EVENT_RESULT_BYTES = 64 * 1024
 
 const FILTERED = ['type', 'group', 'lane', 'flow'] as const
 
 /** Reads events of jobs by their references: for groups, and for all of a tenant. */
-export function createJobEvents(deps: { redis: RedisClient; reader: Reader }): EventSource<JobEvent> {
-  const { redis, reader } = deps
+export function createJobEvents(deps: {
+  redis: RedisClient
+  reader: Reader
+  /** Null: there is no history. */
+  movedEvents: MovedEvents | null
+}): EventSource<JobEvent> {
+  const { redis, reader, movedEvents } = deps
 
   /** Those of the ids whose jobs the filter asks for. */
   async function select(
@@ -41,6 +53,21 @@ export function createJobEvents(deps: { redis: RedisClient; reader: Reader }): E
     return new Map(jobs.map((job) => [job.id, job]))
   }
 
+  /** Fills in what Redis does not have. */
+  async function addMoved(
+    root: string,
+    references: readonly EventReference[],
+    filter: EventFilter,
+    events: (JobEvent | null)[],
+  ): Promise<(JobEvent | null)[]> {
+    if (movedEvents === null) return events
+    const missing = references.filter((_, index) => events[index] === null)
+    if (missing.length === 0) return events
+    const found = await movedEvents(root, missing, filter)
+    let next = 0
+    return events.map((event) => event ?? found[next++]!)
+  }
+
   return {
     async resolve(root, references, filter) {
       const wanted = await select(root, [...new Set(references.map(({ id }) => id))], filter)
@@ -51,12 +78,13 @@ export function createJobEvents(deps: { redis: RedisClient; reader: Reader }): E
       )
       const ended = references.filter((_, index) => isTerminalText(texts[index]!))
       const jobs = await readEnded(root, [...new Set(ended.map(({ id }) => id))])
-      return references.map(({ id, seq }, index) => {
+      const events = references.map(({ id, seq }, index) => {
         const text = texts[index]!
         // The job was deleted since.
         if (text === null || (isTerminalText(text) && !jobs.has(id))) return null
         return toEvent(id, seq, text, () => jobs.get(id)!, reader.view(root))
       })
+      return addMoved(root, references, filter, events)
     },
   }
 }

@@ -1,5 +1,5 @@
 import type { RedisClient } from '../lib/redis.ts'
-import { createJobEvents } from './event-source.ts'
+import { createJobEvents, type MovedEvents } from './event-source.ts'
 import { isTerminal, type JobEvent, type JobStatus } from './job.ts'
 import type { Following } from './jobs.ts'
 import { groupChannel, groupKey, jobChannel } from './keys.ts'
@@ -101,7 +101,7 @@ export async function followJob(
 
 /** Follows the events of all jobs of a group; see Jobs.followGroup. Cursors are the group stream's entry ids. */
 export async function followGroup(
-  deps: Deps,
+  deps: Deps & { movedEvents: MovedEvents | null },
   root: string,
   group: string,
   cursor: string,

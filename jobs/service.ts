@@ -1,5 +1,6 @@
 import { readAttempts } from './attempts.ts'
 import { createCancelMany } from './cancel-many.ts'
+import type { MovedEvents } from './event-source.ts'
 import { exportFailed } from './export-failed.ts'
 import { createFailures } from './failures.ts'
 import { followGroup, followJob } from './follow.ts'
@@ -29,6 +30,7 @@ export type HistorySide = {
   find(root: string, id: string): Promise<Job | null>
   /** A job goes on in Redis that the history may have as it ended before, at `endedAt` (Unix ms). */
   onAgain(root: string, id: string, endedAt: number): void
+  movedEvents: MovedEvents
 }
 
 type Deps = Omit<SubmitDeps, 'rootOf' | 'reader' | 'models' | 'findMoved'> & {
@@ -156,7 +158,13 @@ export function createJobs(deps: Deps): Jobs {
       return told ? { finished: false, events: told } : goOn(cursor)
     },
     followGroup: (tenant, group, cursor, signal) =>
-      followGroup({ redis, pubsub, reader }, rootOf(tenant), group, cursor, signal),
+      followGroup(
+        { redis, pubsub, reader, movedEvents: deps.history?.movedEvents ?? null },
+        rootOf(tenant),
+        group,
+        cursor,
+        signal,
+      ),
 
     takeSubmission: async (tenant, perMinute) =>
       Number(await scripts.run('submission', rootOf(tenant), [perMinute])),

@@ -3,7 +3,7 @@ import type { Followed } from '../events/followed.ts'
 import { createTips } from '../events/tips.ts'
 import { createFlowEvents } from '../flows/event-source.ts'
 import { BUDGET_PREFIX, createBudgetEvents } from '../jobs/budget-events.ts'
-import { createJobEvents } from '../jobs/event-source.ts'
+import { createJobEvents, type MovedEvents } from '../jobs/event-source.ts'
 import { tenantRoot } from '../jobs/keys.ts'
 import type { PubSub } from '../jobs/pubsub.ts'
 import { createReader } from '../jobs/read.ts'
@@ -16,6 +16,8 @@ export function openTenantEvents(
     pubsub: Pick<PubSub, 'keepListening'>
     followed: Followed
     prefix: string
+    /** Null: there is no history. */
+    movedEvents: MovedEvents | null
     /** A flow by its tenant's root and its id. */
     readFlow: Parameters<typeof createFlowEvents>[0]['read']
     now: () => number
@@ -27,7 +29,7 @@ export function openTenantEvents(
     tips: createTips({ redis, followed, keepListening: pubsub.keepListening }),
     rootOf: (tenant) => tenantRoot(prefix, tenant),
     sources: {
-      job_: createJobEvents({ redis, reader: createReader(deps) }),
+      job_: createJobEvents({ redis, reader: createReader(deps), movedEvents: deps.movedEvents }),
       flow_: createFlowEvents({ redis, atRest: deps.atRest, read: deps.readFlow }),
       [BUDGET_PREFIX]: createBudgetEvents({ redis }),
     },

@@ -7,6 +7,7 @@ import type { PriceUsage } from '../history/contribution.ts'
 import { type Database, nameDatabase, openDatabase } from '../history/database.ts'
 import { isHistoryUnavailable } from '../history/errors.ts'
 import { createFinder } from '../history/find.ts'
+import { createMovedEvents } from '../history/moved-events.ts'
 import { createMover } from '../history/mover.ts'
 import type { HistoryStateReader } from '../history/state.ts'
 import { createHistoryStore } from '../history/store.ts'
@@ -17,6 +18,7 @@ import { withHistory } from '../history/with-history.ts'
 import type { ActiveTenants } from '../jobs/active-tenants.ts'
 import { createAnswerStore } from '../jobs/answer-store.ts'
 import type { AtRest } from '../jobs/at-rest.ts'
+import { EVENT_RESULT_BYTES } from '../jobs/event-source.ts'
 import { createHistorySource } from '../jobs/history-source.ts'
 import type { Job } from '../jobs/job.ts'
 import type { Jobs } from '../jobs/jobs.ts'
@@ -169,6 +171,7 @@ function attach(
 
   return {
     find,
+    movedEvents: createMovedEvents({ stored, source, view, mostBytes: EVENT_RESULT_BYTES }),
     state: {
       read() {
         const { isUp, downSince } = watch.state()

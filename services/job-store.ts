@@ -268,6 +268,7 @@ export function createJobStore(deps: JobStoreDeps) {
     scheduleWork: createScheduleWork({ ...scheduleStore, now }),
     events: openTenantEvents({
       ...{ redis, queues, forecaster, atRest, pubsub, followed, prefix, now },
+      movedEvents: moves?.movedEvents ?? null,
       readFlow: flows.getByRoot,
       render: renderResult,
     }),

@@ -22,7 +22,7 @@ export async function startSlowRelay(target: number): Promise<SlowRelay> {
       let lastAt = 0
       from.on('data', (bytes) => {
         lastAt = Math.max(lastAt, performance.now() + delayMs)
-        setTimeout(() => to.writable && to.write(bytes), lastAt - performance.now())
+        setTimeout(() => to.writable && to.write(bytes), Math.max(0, lastAt - performance.now()))
       })
       from.on('error', () => to.destroy())
       from.on('close', () => {

@@ -71,6 +71,19 @@ describe.each([
   const list = (query: string) => get<List>(url, `/v1/jobs?${query}`)
   const status = async (path: string, method = 'GET') => (await fetch(url + path, { method })).status
 
+  /** The beginning of a stream, until it says enough. */
+  async function readUntil(address: string, isEnough: (text: string) => boolean): Promise<string> {
+    const leaving = new AbortController()
+    const response = await fetch(address, { signal: leaving.signal })
+    let text = ''
+    for await (const bytes of response.body!) {
+      text += Buffer.from(bytes).toString()
+      if (isEnough(text)) break
+    }
+    leaving.abort()
+    return text
+  }
+
   test('are read as they were, wherever they are', async () => {
     const key = { 'content-type': 'application/json', 'idempotency-key': `key-${kind}` }
     const body = JSON.stringify(chat(CANARY, { group: 'g', metadata: { user: 'u1' }, fair_key: CANARY }))
@@ -114,6 +127,12 @@ describe.each([
     expect(await status(`/v1/jobs/${id}/retry`, 'POST')).toBe(409)
     const events = await (await fetch(`${url}/v1/jobs/${id}/events`)).text()
     expect(events).toContain('event: job.completed')
+    // Who comes back to all events, or to those of the group, still learns how it ended.
+    for (const path of ['/v1/events', '/v1/groups/g/events']) {
+      const told = await readUntil(`${url}${path}`, (text) => text.split('event: job.completed').length > 2)
+      const ends = told.split('\n').filter((line) => line.startsWith('data:') && line.includes(id))
+      expect(ends.map((line) => JSON.parse(line.slice('data:'.length)).job?.id)).toEqual([id])
+    }
     expect(await status(`/v1/jobs/${id}`, 'DELETE')).toBe(200)
     expect(await status(`/v1/jobs/${id}`)).toBe(404)
     expect(await get(url, '/v1/groups/g')).toMatchObject({ total: 1 })

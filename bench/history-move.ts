@@ -1,0 +1,188 @@
+/**
+ * What the history costs a service that works, and what it leaves in Redis: the same jobs through an API and a worker without a
+ * history and with one, in turns; then the memory of Redis for jobs that are hot and for jobs that have moved.
+ *
+ *   npm run bench:history-move
+ *   npm run bench:history-move -- postgres://user@127.0.0.1/bench 20000
+ *
+ * A PostgreSQL has to be empty, and its own CPU is not in the numbers.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import { request } from 'undici'
+import { startEmbeddedRedis } from '../embedded-redis/embedded-redis.ts'
+import { CHAT_MODEL, chatBody } from './bodies.ts'
+import { type Child, startChild } from './child.ts'
+import { median } from './statistics.ts'
+
+const ROUNDS = 3
+const BLOCK = 500
+const LOOK_MS = 200
+/** The week that is asked for: 50 jobs a second, of which an hour stays in Redis. */
+const WEEK = { perSecond: 50, hotSeconds: 3600, seconds: 7 * 86_400 }
+
+const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
+const [history = `sqlite:${join(folder, 'history.db')}`, asked = '6000'] = process.argv.slice(2)
+const JOBS = Number(asked)
+const children: Child[] = []
+const server = await startEmbeddedRedis({
+  directory: join(folder, 'redis'),
+  extraArgs: ['--auto-aof-rewrite-percentage', '0', '--hash-max-listpack-value', '4096'],
+})
+const redis = new Redis(server.url)
+let next = 0
+
+try {
+  const upstream = await start(
+    'simulator',
+    [here('../main.ts'), 'simulator', '--port', '0'],
+    /simulator: (\S+)/,
+  )
+  const systems = {
+    without: await open('without', upstream.match[1]!, 'history: off'),
+    with: await open(
+      'with',
+      upstream.match[1]!,
+      `history: { url: "${history}", keep: 90d }\njobs: { hot: 1h }`,
+    ),
+  }
+  // The first jobs of a process are slow.
+  for (const system of Object.values(systems)) await round(system, BLOCK)
+  const costs = { without: [] as number[], with: [] as number[] }
+  const lags: number[] = []
+  for (let turn = 0; turn < ROUNDS; turn++) {
+    for (const name of ['without', 'with'] as const) {
+      const { cpuMs, perSecond, lagMs } = await round(systems[name], JOBS)
+      costs[name].push(cpuMs)
+      if (name === 'with') lags.push(lagMs)
+      console.log(
+        `${name.padEnd(8)} ${cpuMs.toFixed(3)} ms of CPU a job, ${Math.round(perSecond)} jobs a second`,
+      )
+    }
+  }
+  const [off, on] = [median(costs.without), median(costs.with)]
+  console.log(
+    `the history takes ${(on - off).toFixed(3)} ms of CPU a job: ${(((on - off) / off) * 100).toFixed(1)} % of the load's`,
+  )
+  console.log(`all is copied ${(median(lags) / 1000).toFixed(1)} s after the last job has ended`)
+  await measureMemory(systems.with, upstream.match[1]!)
+} finally {
+  await Promise.all(children.map((child) => child.close()))
+  redis.disconnect()
+  await server.close()
+  await rm(folder, { recursive: true, force: true })
+}
+
+type System = { prefix: string; url: string; processes: Child[] }
+
+async function open(prefix: string, upstream: string, settings: string): Promise<System> {
+  const path = join(folder, `${prefix}.yaml`)
+  const limits = '{ requests_per_minute: 100000000, max_concurrency: 32 }'
+  const models = `{ ${CHAT_MODEL}: { price: { input: 0.25, output: 2.00 } } }`
+  await writeFile(
+    path,
+    `server: { port: 0 }
+redis: { url: "${server.url}", prefix: "${prefix}" }
+${settings}
+providers:
+  sim: { kind: openai-compatible, base_url: "${upstream}", limits: ${limits}, models: ${models} }
+`,
+  )
+  const main = (role: string) => [
+    '--import',
+    here('./serve-usage.ts'),
+    here('../main.ts'),
+    role,
+    '--config',
+    path,
+  ]
+  const api = await start(`${prefix}-api`, main('api'), /"url":"([^"]+)","msg":"ready"/)
+  const worker = await start(`${prefix}-worker`, main('worker'), /"msg":"ready"/)
+  return { prefix, url: api.match[1]!, processes: [api, worker] }
+}
+
+/** Sends jobs and waits until all have ended, and are copied where there is a history. CPU is of API, worker and Redis. */
+async function round({ url, prefix, processes }: System, count: number) {
+  const before = await readCpu(processes)
+  const startedAt = performance.now()
+  const group = `g${next}`
+  for (let sent = 0; sent < count; sent += BLOCK) {
+    const lines = Array.from({ length: Math.min(BLOCK, count - sent) }, () =>
+      JSON.stringify({ type: 'chat', group, body: chatBody(`sim/${CHAT_MODEL}`, next++) }),
+    )
+    const headers = { 'content-type': 'application/x-ndjson' }
+    const { statusCode, body } = await request(`${url}/v1/jobs/bulk`, {
+      method: 'POST',
+      headers,
+      body: lines.join('\n'),
+    })
+    await body.dump()
+    if (statusCode >= 300) throw new Error(`bulk answered ${statusCode}`)
+  }
+  const root = `${prefix}:{t:default}`
+  while ((await countOpen(root)) > 0) await sleep(LOOK_MS)
+  const endedAt = performance.now()
+  while ((await redis.zcard(`${root}:history`)) > 0) await sleep(LOOK_MS)
+  const lagMs = performance.now() - endedAt
+  const cpu = (await readCpu(processes)) - before
+  return { cpuMs: cpu / count, perSecond: (count * 1000) / (endedAt - startedAt), lagMs }
+}
+
+async function countOpen(root: string): Promise<number> {
+  const counts = await Promise.all(
+    ['queued', 'running'].map((status) => redis.zcard(`${root}:status:${status}`)),
+  )
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+async function readCpu(processes: readonly Child[]): Promise<number> {
+  const times = await Promise.all(processes.map((child) => child.cpuMs()))
+  const info = await redis.info('cpu')
+  const read = (name: string) => Number(new RegExp(`^${name}:(\\S+)`, 'm').exec(info)![1]) * 1000
+  return times.reduce((sum, ms) => sum + ms, read('used_cpu_user') + read('used_cpu_sys'))
+}
+
+/** Redis' memory for a job that is hot, and what a job leaves there that has moved. */
+async function measureMemory(hot: System, upstream: string): Promise<void> {
+  const before = await readMemory()
+  await round(hot, JOBS)
+  const hotBytes = ((await readMemory()) - before) / JOBS
+  const cold = await open('cold', upstream, `history: { url: "${history}", keep: 90d }\njobs: { hot: 1ms }`)
+  await round(cold, BLOCK)
+  const root = 'cold:{t:default}'
+  const forgotten = async () => {
+    while ((await redis.zcard(`${root}:status:completed`)) > 0) await sleep(LOOK_MS)
+  }
+  await forgotten()
+  const empty = await readMemory()
+  await round(cold, JOBS)
+  await forgotten()
+  const leftBytes = ((await readMemory()) - empty) / JOBS
+  const { perSecond, hotSeconds, seconds } = WEEK
+  console.log(
+    `a hot job takes ${Math.round(hotBytes)} bytes of Redis; one that has moved leaves ${Math.round(leftBytes)}`,
+  )
+  const hotGb = (perSecond * hotSeconds * hotBytes) / 1e9
+  const leftGb = (perSecond * seconds * Math.max(0, leftBytes)) / 1e9
+  console.log(
+    `extrapolated: after a week of ${perSecond} jobs a second Redis has ${hotGb.toFixed(2)} GB of hot jobs, and at most ${leftGb.toFixed(2)} GB of what they left if none of it ended`,
+  )
+}
+
+async function readMemory(): Promise<number> {
+  return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))![1])
+}
+
+async function start(name: string, args: string[], ready: RegExp): Promise<Child> {
+  const child = await startChild({ name, args, ready, env: { NODE_ENV: 'production' }, profile: null })
+  children.push(child)
+  return child
+}
+
+function here(file: string): string {
+  return fileURLToPath(new URL(file, import.meta.url))
+}

@@ -1,0 +1,60 @@
+import type { MovedEvents } from '../jobs/event-source.ts'
+import type { HistorySource } from '../jobs/history-source.ts'
+import type { JobEvent, JobEventType } from '../jobs/job.ts'
+import { omitResult } from '../jobs/omission.ts'
+import { isoTime, isTerminalEvent, toJob, type View } from '../jobs/record.ts'
+import { stringifyJson } from '../lib/json-source.ts'
+import type { StoredJob, StoredJobs } from './stored-jobs.ts'
+
+/**
+ * The ends of jobs that Redis has forgotten, for followers that come back after a while: the last event of each, made of the job as
+ * the history has it. Of their other events nothing is kept. Throws `HistoryUnavailableError` where one of these jobs may be there.
+ *
+ * @param mostBytes a larger result is not part of the event
+ */
+export function createMovedEvents(deps: {
+  stored: StoredJobs
+  source: Pick<HistorySource, 'known'>
+  view: (root: string) => View
+  mostBytes: number
+}): MovedEvents {
+  const { stored, source, view, mostBytes } = deps
+
+  function toEvent(root: string, { row, record }: StoredJob): JobEvent {
+    const { id, event_count: count, finished_at: at, status } = row
+    const job = toJob(id, record, view(root))
+    const isLarge = job.result !== null && Buffer.byteLength(stringifyJson(job.result)) > mostBytes
+    const seq = Math.max(1, count)
+    const data = { job_id: id, seq, at: isoTime(at), job: isLarge ? omitResult(job) : job }
+    return { cursor: String(seq), event: `job.${status}` as JobEventType, data }
+  }
+
+  return async (root, references, filter) => {
+    const ends = references.filter(({ event }) => isTerminalEvent(event as JobEventType))
+    const asked = [...new Set(ends.map(({ id }) => id))]
+    // What Redis has, or was told to forget, it has answered itself.
+    const known = await source.known(root, asked)
+    const ids = asked.filter((id) => !known.has(id))
+    if (ids.length === 0) return references.map(() => null)
+    const found = await stored.records(root, ids, { results: true })
+    return references.map(({ id, seq, event }) => {
+      const one = found.get(id)
+      // An earlier end, before the job was tried again, is kept no longer.
+      if (one === undefined || event !== `job.${one.row.status}` || seq !== Math.max(1, one.row.event_count))
+        return null
+      return matches(one, filter) ? toEvent(root, one) : null
+    })
+  }
+}
+
+function matches({ row, record }: StoredJob, filter: Parameters<MovedEvents>[2]): boolean {
+  const { type, group, lane, flow } = filter
+  // Behind the flow stands which job of it this is.
+  const own = record.get('flow')?.toString().split(' ')[0]
+  return (
+    (type === undefined || row.type === type) &&
+    (group === undefined || row.group_name === group) &&
+    (lane === undefined || row.lane === lane) &&
+    (flow === undefined || own === flow)
+  )
+}
