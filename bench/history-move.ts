@@ -151,7 +151,7 @@ async function measureMemory(hot: System, upstream: string): Promise<void> {
   const before = await readMemory()
   await round(hot, JOBS)
   const hotBytes = ((await readMemory()) - before) / JOBS
-  const cold = await open('cold', upstream, `history: { url: "${history}", keep: 90d }\njobs: { hot: 1ms }`)
+  const cold = await open('cold', upstream, `history: { url: "${history}", keep: 90d }\njobs: { hot: 1s }`)
   await round(cold, BLOCK)
   const root = 'cold:{t:default}'
   const forgotten = async () => {

@@ -30,7 +30,8 @@ export function createMovedEvents(deps: {
   }
 
   return async (root, references, filter) => {
-    const ends = references.filter(({ event }) => isTerminalEvent(event as JobEventType))
+    // References of a group do not name their events.
+    const ends = references.filter(({ event }) => event === '' || isTerminalEvent(event as JobEventType))
     const asked = [...new Set(ends.map(({ id }) => id))]
     // What Redis has, or was told to forget, it has answered itself.
     const known = await source.known(root, asked)
@@ -40,8 +41,8 @@ export function createMovedEvents(deps: {
     return references.map(({ id, seq, event }) => {
       const one = found.get(id)
       // An earlier end, before the job was tried again, is kept no longer.
-      if (one === undefined || event !== `job.${one.row.status}` || seq !== Math.max(1, one.row.event_count))
-        return null
+      if (one === undefined || seq !== Math.max(1, one.row.event_count)) return null
+      if (event !== '' && event !== `job.${one.row.status}`) return null
       return matches(one, filter) ? toEvent(root, one) : null
     })
   }

@@ -139,6 +139,7 @@ async function run(kind: Break, database: BreakableDatabase, settings: Settings)
     await load.stop()
   }
   const { tally, broken } = await judge(stage, load, group, 4 * settings.stalledAfterMs + 60_000)
+  if (seen.waiting < PER_SECOND) broken.push('no job waited for the database: it was not struck')
   broken.push(...seen.broken, ...(await findMissing(stage, load, group)))
   broken.push(...checkRecoveries(recoveriesMs, CAUGHT_UP_MS, 'copying all that ended meanwhile'))
   if (load.slowestMs > ANSWERS_MS)
@@ -157,10 +158,11 @@ class Readings {
   hotMs = 0
   coldMs = 0
   refused = 0
+  waiting = 0
 
   describe(): string {
     const slowest = `a job of Redis was read in ${Math.round(this.hotMs)} ms at the most, one of the database answered in ${Math.round(this.coldMs)} ms`
-    return `${slowest}, ${this.refused} times with 503; /readyz said ${[...this.states].join(', ')}`
+    return `${slowest}, ${this.refused} times with 503; up to ${this.waiting} jobs waited; /readyz said ${[...this.states].join(', ')}`
   }
 }
 
@@ -185,6 +187,7 @@ async function watch(stage: Stage, load: Load, seen: Readings, ms: number): Prom
     const ready = await ask(`${url}/readyz`)
     if (ready.status !== 200) seen.broken.push(`/readyz answered ${ready.status}`)
     seen.states.add(String(ready.body.history))
+    seen.waiting = Math.max(seen.waiting, await readMetric(url, 'sluice_history_waiting_jobs'))
     await sleep(300)
   }
   // The database's part of an answer is bounded.
@@ -201,9 +204,16 @@ async function ask(url: string): Promise<{ status: number; ms: number; body: { h
 
 /** True once the database answers and no ended job waits for it for long; new ones end all the time. */
 async function isCopied(stage: Stage): Promise<true | null> {
-  const text = await (await fetch(`${stage.urls()[0]}/metrics`)).text()
-  const read = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
-  return read('sluice_history_up') === 1 && read('sluice_history_lag_seconds') < 2 ? true : null
+  const [url] = stage.urls() as [string]
+  return (await readMetric(url, 'sluice_history_up')) === 1 &&
+    (await readMetric(url, 'sluice_history_lag_seconds')) < 2
+    ? true
+    : null
+}
+
+async function readMetric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
 }
 
 /** Every accepted job is in the one list and in the sums once. */

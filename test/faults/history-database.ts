@@ -114,7 +114,8 @@ async function mountDisk() {
       return () => rm(ballast)
     },
     async close() {
-      await run('umount', [folder])
+      // Those that write there may not have ended yet.
+      await run('umount', ['-l', folder])
       await rm(folder, { recursive: true, force: true })
     },
   }

@@ -171,6 +171,32 @@ test('a cost that is known after the end comes to the history', async () => {
   expect(await jobs.get(TENANT, id)).toMatchObject({ status: 'cancelled', cost_usd: 0.5 })
 })
 
+test('who follows a group late learns how jobs ended that Redis has forgotten', async () => {
+  const { jobs, redis, key, move, forget } = await open()
+  const runAt = Date.now() + 3_600_000
+  const create = async (text: string) => {
+    const outcome = await jobs.create(newJob({ runAt, group: 'g' }, text))
+    return (outcome as { job: { id: string } }).job.id
+  }
+  const [cold, hot] = [await create('one'), await create('two')]
+  await jobs.cancel(TENANT, cold)
+  await move()
+  await forget()
+  expect([await redis.exists(key(cold)), await redis.exists(key(hot))]).toEqual([0, 1])
+  const leaving = new AbortController()
+  const following = await jobs.followGroup(TENANT, 'g', '', leaving.signal)
+  const ends: unknown[] = []
+  for await (const { event, data } of following!.events) {
+    ends.push([event, data.job_id, (data as { job?: { status: string } }).job?.status])
+    if (data.job_id === hot) break
+  }
+  leaving.abort()
+  expect(ends).toEqual([
+    ['job.cancelled', cold, 'cancelled'],
+    ['job.scheduled', hot, undefined],
+  ])
+})
+
 test('usage of very many rows is refused, by the database', async () => {
   const { history, database, root } = await open()
   const columns = ['root', 'day', 'model', 'tier', 'fair_key', 'fair_label'] as const
