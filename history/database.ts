@@ -29,6 +29,8 @@ export type Database = {
   insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<void>
   /** Asks for next to nothing, on a connection of its own where questions may be slow. Throws while it does not answer. */
   ping(): Promise<void>
+  /** What was deleted is not to be found in files that stay: SQLite's log keeps it until it is written anew. Never throws. */
+  scrub(): Promise<void>
   /** Runs migrations, which may take minutes on many rows: no statement of theirs is late. */
   migrate<T>(work: (db: Kysely<Tables>) => Promise<T>): Promise<T>
   close(): Promise<void>
@@ -88,6 +90,10 @@ function openSqlite(path: string): Database {
       await trx.executeQuery(Compiled.raw(text, [new ManyRows(rows)]) as CompiledQuery)
     },
     migrate: (work) => work(db),
+    async scrub() {
+      // While somebody reads an older state the log stays; the next deletion tries again.
+      await sql`pragma wal_checkpoint(truncate)`.execute(db).catch(() => {})
+    },
     async ping() {
       await sql`select max(number) from history_migrations`.execute(reads)
     },
@@ -138,6 +144,8 @@ function openPostgres(url: string, onError: (error: unknown) => void): Database 
       const text = `insert into ${table} (${names}) select * from unnest(${arrays}) ${conflict}`
       await trx.executeQuery(Compiled.raw(text, values) as CompiledQuery)
     },
+    // Its vacuum frees what was deleted; what its log keeps is gone at the next checkpoints.
+    async scrub() {},
     async migrate(work) {
       const { query_timeout: _, statement_timeout: __, ...patient } = settings
       const own = new pg.Pool({ ...patient, max: 1 })

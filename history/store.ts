@@ -233,8 +233,8 @@ export function createHistoryStore(database: Database): HistoryStore {
       })
     },
 
-    remove: (root, id, now, isKnown) =>
-      database.change(root, async (trx) => {
+    async remove(root, id, now, isKnown) {
+      const removed = await database.change(root, async (trx) => {
         const [row] = await trx
           .selectFrom('history_jobs')
           .select(['id', 'state', 'result_key', 'record', 'group_name'])
@@ -247,7 +247,10 @@ export function createHistoryStore(database: Database): HistoryStore {
         await deleteEmptyGroups(trx, root, row.group_name === null ? [] : [row.group_name])
         const { key = null } = JSON.parse(row.record) as { key?: string }
         return { idempotencyKey: key }
-      }),
+      })
+      if (removed !== null) await database.scrub()
+      return removed
+    },
 
     async reopen(root, id, endedAt, now) {
       await db
@@ -288,6 +291,7 @@ export function createHistoryStore(database: Database): HistoryStore {
         })
       }
       await db.deleteFrom('history_usage').where('day', '<', firstDay).execute()
+      if (over.length > 0) await database.scrub()
       return over.length
     },
   }

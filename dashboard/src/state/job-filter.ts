@@ -8,6 +8,8 @@ export const filterNames = [
   'lane',
   'group',
   'error',
+  'model',
+  'cost',
   'metadata',
   'from',
   'to',
@@ -16,7 +18,7 @@ export const filterNames = [
 ] as const
 
 /**
- * Which jobs. `metadata`: pairs `name=value`, with `&` between them. `from`, `to`: when they were created, RFC 3339. `sort`: the name of a
+ * Which jobs. `cost`: USD that each cost at the least. `metadata`: pairs `name=value`, with `&` between them. `from`, `to`: when they were created, RFC 3339. `sort`: the name of a
  * column, with `-` before it for the most first. `after`: the cursors after which each page up to this one begins, with commas.
  */
 export type JobFilter = Record<(typeof filterNames)[number], string>
@@ -28,10 +30,11 @@ export function toJobQuery(
   filter: JobFilter,
   { limit, after }: { limit: number; after: string | undefined },
 ): string {
-  const { status, lane, group, error, metadata, from, to } = filter
+  const { status, lane, group, error, model, cost, metadata, from, to } = filter
   return toQuery({
-    ...{ status, lane, group, after },
+    ...{ status, lane, group, model, after },
     error_code: error,
+    min_cost_usd: cost,
     created_after: from,
     created_before: to,
     limit: String(limit),
@@ -57,8 +60,8 @@ export function checkPairs(text: string): string | null {
 }
 
 /** True where more is asked than actions on many jobs know of. */
-function isNarrowed({ error, metadata, from, to }: JobFilter): boolean {
-  return [error, metadata, from, to].some((value) => value !== '')
+function isNarrowed({ error, model, cost, metadata, from, to }: JobFilter): boolean {
+  return [error, model, cost, metadata, from, to].some((value) => value !== '')
 }
 
 export const isFiltered = (filter: JobFilter): boolean =>

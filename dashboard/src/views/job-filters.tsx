@@ -53,6 +53,27 @@ export function JobFilters({ filter, tenants }: { filter: JobFilter; tenants: st
           onChange={(event) => change({ group: event.currentTarget.value.trim() })}
         />
       </label>
+      <label>
+        Model
+        <input
+          type="search"
+          value={filter.model}
+          placeholder="any model"
+          title="The model or alias that the request named"
+          onChange={(event) => change({ model: event.currentTarget.value.trim() })}
+        />
+      </label>
+      <label>
+        Cost from, USD
+        <input
+          type="number"
+          min="0"
+          step="any"
+          value={filter.cost}
+          placeholder="any cost"
+          onChange={(event) => change({ cost: event.currentTarget.value })}
+        />
+      </label>
       <Metadata value={filter.metadata} onChange={(metadata) => change({ metadata })} />
       <When label="Created from" value={filter.from} onChange={(from) => change({ from })} />
       <When label="Created before" value={filter.to} onChange={(to) => change({ to })} />

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -144,6 +145,41 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
       { code: 'timeout', count: 6 },
     ])
   })
+
+  test('keeps nothing of a job that was deleted, or whose time is over, in any table or file', async () => {
+    const root = 'w:{t:canary}'
+    const canary = 'canary-7f31c9'
+    const make = (id: string) => ({
+      ...job(id, { group: canary, metadata: JSON.stringify({ note: canary }), request_id: canary }),
+      body: Buffer.from(`a prompt with ${canary} `.repeat(400)),
+      result: { key: `answer:${id}:1`, value: Buffer.from(canary) },
+      deliveries: [{ id: `d-${id}`, url: canary }],
+      attempts: { '1': JSON.stringify({ provider: canary }) },
+    })
+    const jobs = Array.from({ length: 40 }, (_, at) => make(`job_${at}`))
+    await store.save(root, 1, jobs, DAY)
+    expect(await findIn(canary)).not.toEqual([])
+    await store.remove(root, 'job_0', 1_000, true)
+    while ((await store.expire(Number.MAX_SAFE_INTEGER, '2000-01-01')) > 0);
+    expect(await findIn(canary)).toEqual([])
+  })
+
+  /** Tables that hold the text, and the files of SQLite. */
+  async function findIn(text: string): Promise<string[]> {
+    const names = ['jobs', 'contents', 'metadata', 'deliveries', 'groups', 'usage'] as const
+    const rows = await Promise.all(
+      names.map((name) => database.db.selectFrom(`history_${name}`).selectAll().execute()),
+    )
+    const dump = (table: object[]) =>
+      table
+        .flatMap((row) => Object.values(row))
+        .map((value) => (value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : String(value)))
+    const found: string[] = names.filter((_name, at) => dump(rows[at]!).some((value) => value.includes(text)))
+    if (database.kind === 'postgres') return found
+    const path = database.name.slice('sqlite:'.length)
+    const files = [path, `${path}-wal`].filter((file) => readFileSync(file, 'latin1').includes(text))
+    return [...found, ...files]
+  }
 
   test('adds up usage by what is asked for, for one tenant or for all', async () => {
     const ask = { from: '2026-11-30', to: '2026-11-30', top: null }
