@@ -27,7 +27,7 @@ export type Database = {
   change<T>(root: string, work: (trx: Transaction<Tables>) => Promise<T>): Promise<T>
   /** Many rows at once. `conflict`: what stands behind the values. */
   insertMany(trx: Transaction<Tables>, many: ManyInserts): Promise<void>
-  /** Asks for next to nothing, on a connection of its own where questions may be slow. Throws while it does not answer. */
+  /** Asks for next to nothing. PostgreSQL has a connection of its own for it, on which it may take 2.5 s. Throws where it does not answer. */
   ping(): Promise<void>
   /** What was deleted is not to be found in files that stay: SQLite's log keeps it until it is written anew. Never throws. */
   scrub(): Promise<void>

@@ -20,14 +20,32 @@ const MOST_STATEMENTS = 200
 
 /** How long a writer waits for another process, ms. */
 const BUSY_MS = 5000
+/** SQLITE_BUSY, and between two tries where it does not wait by itself, ms. */
+const BUSY = 5
+const BUSY_PAUSE_MS = 20
 
 const { path } = workerData as { path: string }
 const database = new DatabaseSync(path, { timeout: BUSY_MS })
 // It holds prompts and answers. SQLite gives the files beside it the same mode.
 chmodSync(path, 0o600)
 // A commit is on the disk when it is answered: what is committed here is forgotten elsewhere.
-database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON')
+useLog()
+database.exec('PRAGMA synchronous = FULL; PRAGMA secure_delete = ON')
 const statements = new Map<string, StatementSync>()
+
+/** SQLite waits for nobody here, and processes start at the same time. */
+function useLog(): void {
+  const until = performance.now() + BUSY_MS
+  for (;;) {
+    try {
+      database.exec('PRAGMA journal_mode = WAL')
+      return
+    } catch (error) {
+      if ((error as { errcode?: number }).errcode !== BUSY || performance.now() > until) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_PAUSE_MS)
+    }
+  }
+}
 
 function prepare(sql: string): StatementSync {
   const known = statements.get(sql)

@@ -4,13 +4,9 @@ import { HistoryUnavailableError, NOT_AVAILABLE } from './errors.ts'
 import { type Migrated, migrate } from './migrate.ts'
 import type { HistoryStore } from './store.ts'
 import type { DatabaseWatch } from './stored-jobs.ts'
-import { within } from './within.ts'
 
 /** The database is asked again after this while it is away, and while nobody else asked it; ms. */
 const LOOK_MS = { away: 1000, idle: 5000 }
-
-/** How long a look waits for its answer, ms. */
-const LOOK_ANSWER_MS = 2500
 
 /** Writes that failed say nothing any more after this, where this process had none since; ms. */
 const WRITES_FORGOTTEN_MS = 30_000
@@ -51,7 +47,7 @@ export function watchDatabase(deps: {
   const down: { reads: number | null; writes: number | null } = { reads: null, writes: null }
   let answeredAt = Number.NEGATIVE_INFINITY
   let refusedAt = Number.NEGATIVE_INFINITY
-  let looking: Promise<unknown> | null = null
+  let isLooking = false
 
   async function bringUpToDate(): Promise<void> {
     const migrated = await migrate(database)
@@ -113,19 +109,17 @@ export function watchDatabase(deps: {
     async look() {
       const time = performance.now()
       if (time - refusedAt > WRITES_FORGOTTEN_MS) rise('writes')
-      // One that is late holds its connection until it is answered.
-      if (looking !== null || (down.reads === null && time - answeredAt < LOOK_MS.idle)) return
-      const asked = ready().then(() => database.ping())
-      looking = asked
-        .catch(() => {})
-        .finally(() => {
-          looking = null
-        })
+      if (isLooking || (down.reads === null && time - answeredAt < LOOK_MS.idle)) return
+      isLooking = true
       try {
-        await within(LOOK_ANSWER_MS, asked)
+        // Migrations may take their time. The question itself may not, where it has a connection of its own.
+        await ready()
+        await database.ping()
         succeeded()
       } catch (error) {
         failed(error)
+      } finally {
+        isLooking = false
       }
     },
   }

@@ -51,7 +51,7 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
 
   test('is migrated once, by whichever of several processes comes first', async () => {
     const url = await place()
-    const several = [openDatabase(url), openDatabase(url), openDatabase(url)]
+    const several = Array.from({ length: 6 }, () => openDatabase(url))
     const done = await Promise.all(several.map(migrate))
     expect(done.flatMap(({ run }) => run)).toEqual([1, 2, 3])
     expect(await migrate(several[1]!)).toMatchObject({ run: [], newest: 3, known: 3 })

@@ -188,12 +188,12 @@ test('who follows a group late learns how jobs ended that Redis has forgotten', 
   const ends: unknown[] = []
   for await (const { event, data } of following!.events) {
     ends.push([event, data.job_id, (data as { job?: { status: string } }).job?.status])
-    if (data.job_id === hot) break
+    if (data.job_id === cold) break
   }
   leaving.abort()
   expect(ends).toEqual([
+    ['job.queued', hot, undefined],
     ['job.cancelled', cold, 'cancelled'],
-    ['job.scheduled', hot, undefined],
   ])
 })
 
