@@ -8,7 +8,8 @@
  * The database is left as it is. One that has these jobs already is only read.
  */
 import { openDatabase } from '../history/database.ts'
-import { createFinder, type HistoryFilter } from '../history/find.ts'
+import type { HistoryFilter } from '../history/filter.ts'
+import { createFinder } from '../history/find.ts'
 import type { FinishedJob } from '../history/finished-job.ts'
 import { migrate } from '../history/migrate.ts'
 import { createHistoryStore } from '../history/store.ts'

@@ -1,5 +1,6 @@
 import { type SqlBool, sql } from 'kysely'
 import type { Database } from './database.ts'
+import type { HistoryFilter, Place } from './filter.ts'
 import { matchesFilter, pairsOf, type Scan, scanRows } from './scan.ts'
 import { type JobRow, RowState } from './tables.ts'
 
@@ -8,26 +9,6 @@ const MOST_SCANNED = 10_000
 
 /** Pairs of metadata are told apart by how often they come, up to this. */
 const MOST_COUNTED = 2000
-
-/** Where a job stands in lists: newest first, within a millisecond by the ids. */
-export type Place = { createdAt: number; id: string }
-
-/** What jobs are looked for. Times are Unix ms. */
-export type HistoryFilter = {
-  status?: string | undefined
-  type?: string | undefined
-  group?: string | undefined
-  lane?: string | undefined
-  schedule?: string | undefined
-  model?: string | undefined
-  errorCode?: string | undefined
-  metadata?: Readonly<Record<string, string>> | undefined
-  createdAfter?: number | undefined
-  createdBefore?: number | undefined
-  minCostUsd?: number | undefined
-  finishedAfter?: number | undefined
-  finishedBefore?: number | undefined
-}
 
 /** `end`: the last place that was looked at, where the page ends for that and not because it is full. */
 export type FoundPage = { places: Place[]; end: Place | null }

@@ -2,7 +2,8 @@ import type { Job } from '../jobs/job.ts'
 import type { JobFilter, JobListOptions, JobPage, JobPlace } from '../jobs/jobs.ts'
 import { hasIdTime, readIdTime } from '../lib/job-id.ts'
 import { stringifyJson } from '../lib/json-source.ts'
-import type { Finder, HistoryFilter, Place } from './find.ts'
+import type { HistoryFilter, Place } from './filter.ts'
+import type { Finder } from './find.ts'
 import type { StoredJobs } from './stored-jobs.ts'
 
 /** Pages of the database that one page of the list asks for at the most. */

@@ -1,5 +1,5 @@
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
-import type { HistoryFilter, Place } from './find.ts'
+import type { HistoryFilter, Place } from './filter.ts'
 import { pairOf } from './finished-job.ts'
 import type { JobRow } from './tables.ts'
 

@@ -1,0 +1,19 @@
+/** Where a job stands in lists: newest first, within a millisecond by the ids. */
+export type Place = { createdAt: number; id: string }
+
+/** What jobs are looked for. Times are Unix ms. */
+export type HistoryFilter = {
+  status?: string | undefined
+  type?: string | undefined
+  group?: string | undefined
+  lane?: string | undefined
+  schedule?: string | undefined
+  model?: string | undefined
+  errorCode?: string | undefined
+  metadata?: Readonly<Record<string, string>> | undefined
+  createdAfter?: number | undefined
+  createdBefore?: number | undefined
+  minCostUsd?: number | undefined
+  finishedAfter?: number | undefined
+  finishedBefore?: number | undefined
+}
