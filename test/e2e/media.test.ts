@@ -1,10 +1,15 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { request } from 'undici'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Job } from '../../jobs/job.ts'
 import { sniffMediaType } from '../../lib/media-type.ts'
 import { createRedis } from '../../lib/redis.ts'
+import { runCli } from '../helpers/cli.ts'
 import { keysOf, testRedis } from '../helpers/redis.ts'
+import { RUN_VARIABLE } from '../helpers/run-processes.ts'
 import { createBulk, createJob, get, post, type Stack, startStack, waitForJob } from '../helpers/stack.ts'
 import { startUpstream, type Upstream } from '../helpers/upstream.ts'
 
@@ -294,6 +299,27 @@ test.each([
   // Two fit into each second.
   expect(performance.now() - since).toBeGreaterThan(800)
   expect((await stack.simulator.state()).rejected[counted]).toBe(0)
+})
+
+test('a plan asks the server how long the files of its jobs sound', async () => {
+  const folder = await mkdtemp(join(process.env[RUN_VARIABLE] ?? tmpdir(), 'plan-'))
+  const limits = 'limits: { audio_seconds_per_minute: 60, headroom: 0.5 }'
+  await writeFile(
+    join(folder, 'sluice.yaml'),
+    `providers: { sim: { kind: openai-compatible, base_url: "http://127.0.0.1:9", models: { listener: { price: { input: 0, audio_second: 0.01 }, ${limits} } } } }`,
+  )
+  const lines = [input.sound, input.sound, 'file-nobody'].map((file, at) =>
+    JSON.stringify({ type: 'transcription', body: { model: 'sim/listener', prompt: `${at}`, file } }),
+  )
+  await writeFile(join(folder, 'jobs.jsonl'), lines.join('\n'))
+  const { code, stdout } = await runCli(['plan', 'jobs.jsonl', '--json', '--url', url], { cwd: folder })
+  expect(code).toBe(1)
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ jobs: 2, usd: 0.03 },
+    lanes: [{ lane: 'sim/listener', audio_seconds: 3 }],
+    refused: { count: 1, examples: [{ line: 3, reason: 'body.file: there is no file file-nobody' }] },
+  })
+  await rm(folder, { recursive: true })
 })
 
 test('a call that its lane could never admit is refused', async () => {
