@@ -159,7 +159,7 @@ export type Refusal = {
     | 'flow_budget_exhausted'
     /** Its model has no price, a budget counts, and `budgets.unknown_price` is `refuse`. */
     | 'unpriced'
-  /** When a new try may succeed; null if that depends on other jobs. */
+  /** When a new try may succeed; null if that depends on other jobs. Of a deadline: when the job's fair key lets it start; null: the lane does. */
   retryAfterMs: number | null
   /** The budget that has no room; without it none is known. */
   shortage?: BudgetShortage

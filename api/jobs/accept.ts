@@ -41,7 +41,9 @@ async function acceptJob(newJob: NewJob, deps: AcceptDeps): Promise<{ job: Job; 
   }
   if (outcome.kind === 'conflict') throw keyReused()
   if (outcome.kind === 'refused') {
-    const retryAfterMs = outcome.retryAfterMs ?? (await estimateRoom(job, outcome.code, deps))
+    const isOfDeadline = outcome.code === 'deadline_unreachable'
+    const retryAfterMs =
+      outcome.retryAfterMs ?? (isOfDeadline ? null : await estimateRoom(job, outcome.code, deps))
     throw refused({ ...outcome, retryAfterMs }, job)
   }
   return { job: outcome.job, isReplayed: outcome.kind === 'replayed' }

@@ -57,6 +57,14 @@ export function refused(
   refusal: Refusal,
   job: Pick<NewJob, 'earliestStart' | 'lane' | 'maxLanes' | 'fairKey' | 'limits'>,
 ): ApiError {
+  if (refusal.code === 'deadline_unreachable' && refusal.retryAfterMs !== null) {
+    const seconds = Math.ceil(refusal.retryAfterMs / 1000)
+    return new ApiError(
+      'deadline_unreachable',
+      `deadline: the requests per minute of the fair key let the job start in ${seconds} s at the earliest`,
+      { param: 'deadline' },
+    )
+  }
   if (refusal.code === 'deadline_unreachable') {
     const earliest = new Date(job.earliestStart ?? 0).toISOString()
     return new ApiError(

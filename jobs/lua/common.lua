@@ -587,6 +587,17 @@ function fair.level(one)
   return math.min(f.rate, (f.level or f.rate) + math.max(0, now - (f.at or now)) * f.rate / 60000)
 end
 
+-- When a new job may begin at the earliest, by its key's calls a minute: those of its lane that go before it come first.
+function fair.earliest(digest, lane, priority)
+  local one = fair.read(digest)
+  local level, ahead = fair.level(one), one.fields['q:' .. lane] or 0
+  if not level then return now end
+  if (one.fields['p:' .. lane] or 0) > 0 then
+    ahead = ahead + redis.call('ZCOUNT', fair.key(digest) .. ':' .. lane, '-inf', ms(now + (fair.LATER_MS[priority] or 0)))
+  end
+  return now + math.ceil(math.max(0, ahead + 1 - level) * 60000 / one.fields.rate)
+end
+
 -- How many more entries the key may have in the lane's queue.
 function fair.room(one, lane)
   local f, room = one.fields, math.huge

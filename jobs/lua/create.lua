@@ -92,9 +92,10 @@ local function create(a, may_be_made)
   local made = (may_be_made or made_here[id]) and read_known(id)
   if made then return { 'replayed', id, made } end
 
-  local flow, gather, flex = false, false, false
+  local flow, gather, flex, lane, priority = false, false, false, false, false
   for i = 20, #a, 2 do
     if a[i] == 'flow' then flow = a[i + 1] elseif a[i] == 'gather' then gather = a[i + 1] elseif a[i] == 'flex' then flex = a[i + 1] end
+    if a[i] == 'lane' then lane = a[i + 1] elseif a[i] == 'priority' then priority = a[i + 1] end
   end
   local patience = patience_of({ gather = gather, flex = flex, created_at = now })
   local its = flow and redis.call('HMGET', flow_key(string.match(flow, '^%S+')), 'status', 'budget_nano', 'cost_nano')
@@ -120,6 +121,11 @@ local function create(a, may_be_made)
   end
   if a[11] ~= '' and a[15] ~= '' and math.max(tonumber(a[15]), run_at) > tonumber(a[11]) and not is_free() then
     return { 'deadline_unreachable' }
+  end
+  -- Its fair key has no call left before then. A job of a provider's batch takes none.
+  if a[11] ~= '' and digest and not scheduled and not gather then
+    local earliest = fair.earliest(digest, lane, priority)
+    if earliest > tonumber(a[11]) and not is_free() then return { 'deadline_unreachable', ms(earliest - now) } end
   end
   -- Learned lengths of answers count only if there is a budget.
   local estimate, nano, accounts = a[14], nil, nil

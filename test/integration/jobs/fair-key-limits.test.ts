@@ -262,3 +262,26 @@ it('open jobs of a key are counted apart from those of the tenant', async () => 
   expect(await kinds('ann', 'ann')).toEqual(['created', 'fair_key_full'])
   await close()
 })
+
+it('a deadline is refused that comes before the calls a minute of the key let the job start', async () => {
+  const store = await openTestStore()
+  const limits = { requestsPerMinute: 2 }
+  const create = (text: string, members: Partial<NewJob> = {}) =>
+    store.jobs.create(newJob(ofKey('ann', limits, members), text))
+  const deadlineIn = (ms: number) => ({ deadline: Date.now() + ms })
+  // Two may begin at once; those behind them begin every half minute.
+  for (const text of ['1', '2', '3']) expect((await create(text, deadlineIn(60_000))).kind).toBe('created')
+
+  const refused = await create('4', deadlineIn(45_000))
+  expect(refused).toMatchObject({ kind: 'refused', code: 'deadline_unreachable' })
+  const { retryAfterMs } = refused as { retryAfterMs: number }
+  expect(retryAfterMs).toBeGreaterThan(45_000)
+  expect(retryAfterMs).toBeLessThanOrEqual(60_000)
+  // One that goes before those that wait, of another lane or of another key, one that is answered by an equal job, and one that may wait.
+  const passing: [string, Partial<NewJob>][] = [
+    ['5', { ...deadlineIn(45_000), fairKey: 'bob' }],
+    ['3', deadlineIn(45_000)],
+    ['6', deadlineIn(90_000)],
+  ]
+  for (const [text, members] of passing) expect((await create(text, members)).kind, text).toBe('created')
+})
