@@ -62,6 +62,42 @@ const server = createServer((request, response) => {
   expect(stdout).toBe('/v1/jobs function SluiceError\n')
 })
 
+test('CommonJS requires it, with the same exports, and its types are found there as well', async () => {
+  await writeFile(
+    join(application, 'use.cjs'),
+    `const client = require('sluice-client')
+import('sluice-client').then((module) => {
+  const names = (exports) => Object.keys(exports).filter((name) => name !== 'default' && name !== 'module.exports').sort().join()
+  console.log(names(client) === names(module), typeof client.createClient({ url: 'http://127.0.0.1:1' }).submit)
+})
+`,
+  )
+  const { stdout } = await run(process.execPath, ['use.cjs'], { cwd: application })
+  expect(stdout).toBe('true function\n')
+  await writeFile(
+    join(application, 'types.cts'),
+    `import client = require('sluice-client')
+const made: client.SluiceClient = client.createClient({ url: 'http://127.0.0.1:1' })
+made.get(1)
+`,
+  )
+  const tsc = [
+    join(root, 'node_modules/typescript/bin/tsc'),
+    '--ignoreConfig',
+    '--pretty',
+    'false',
+    '--noEmit',
+    '--strict',
+  ]
+  const flags = ['--types', '', '--module', 'nodenext', '--lib', 'es2023,dom', 'types.cts']
+  const said: string = await run(process.execPath, [...tsc, ...flags], { cwd: application }).then(
+    () => '',
+    (error: { stdout: string }) => error.stdout,
+  )
+  // The one that is meant.
+  expect(said.trim().split('\n')).toEqual([expect.stringMatching(/^types\.cts\(3,10\).*'number'.*'string'/)])
+})
+
 const begin = `import { createClient, type CreateJob, type Job } from 'sluice-client'
 const client = createClient({ url: 'http://127.0.0.1:8080' })
 const job: Job = await client.get('job_1')

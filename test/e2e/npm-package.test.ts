@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { buildPackage, packPackage } from '../../scripts/package/build.ts'
+import { createSimulator } from '../../simulator/simulator.ts'
 import { startProcess } from '../helpers/processes.ts'
+import { testRedis, toConfig } from '../helpers/redis.ts'
 import { findRunProcesses, RUN_VARIABLE } from '../helpers/run-processes.ts'
 
 const run = promisify(execFile)
@@ -97,6 +99,41 @@ test('sluice start of the package serves the API, the page, the reference and me
   await expect.poll(used, { timeout: 10_000 }).toMatchObject([{ object: 'usage', jobs: 1 }])
   service.kill('SIGTERM')
   expect(await service.exited).toEqual({ code: 0, signal: null })
+})
+
+test('sluice api and sluice worker of the package share a Redis and do a job, by the command that npm links', {
+  timeout: 120_000,
+}, async () => {
+  const simulator = createSimulator()
+  const base_url = await simulator.listen(0, '127.0.0.1')
+  onTestFinished(() => simulator.close())
+  const provider = { kind: 'openai-compatible', base_url, api_key: 'any', models: { m: {} } }
+  const config = join(folder, 'sluice.yaml')
+  await writeFile(config, JSON.stringify({ redis: toConfig(testRedis()), providers: { sim: provider } }))
+  const linked = join(folder, 'node_modules/.bin/sluice')
+  const { stdout } = await run(linked, ['check-config', config])
+  expect(stdout).toContain('no faults; 1 lane,')
+  const start = (role: string, ...options: string[]) =>
+    startProcess({
+      args: [command, role, '--config', config, ...options],
+      cwd: folder,
+      env: { SLUICE_CONFIG: undefined },
+      ready: /(?:"url":"(http:[^"]+)"[^\n]*)?"msg":"ready"/,
+    })
+  const [api, worker] = await Promise.all([start('api', '--port', '0'), start('worker')])
+  const body = JSON.stringify({
+    type: 'chat',
+    body: { model: 'sim/m', messages: [{ role: 'user', content: 'Hello' }] },
+  })
+  const headers = { 'content-type': 'application/json' }
+  const job = await fetch(`${api.match[1]}/v1/jobs`, { method: 'POST', headers, body })
+  const { id } = (await job.json()) as { id: string }
+  const ended = await fetch(`${api.match[1]}/v1/jobs/${id}?wait=30`)
+  expect(await ended.json()).toMatchObject({ status: 'completed' })
+  for (const process of [api, worker]) {
+    process.kill('SIGTERM')
+    expect(await process.exited).toEqual({ code: 0, signal: null })
+  }
 })
 
 async function sizeOf(path: string): Promise<number> {
