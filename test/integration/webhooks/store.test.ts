@@ -75,6 +75,7 @@ describe('what a tenant is told of its receivers', () => {
     const next = await claimOne()
     await store.recordAttempt(next, delivered, { status: 'delivered' })
     expect(await idsOf()).toEqual(['whd_3', 'whd_2', 'whd_1'].filter((id) => id !== next.id))
+    expect(await redis.zscore(`${root('acme')}:webhooks:failing`, next.id)).toBeNull()
     await redis.del(`${root('acme')}:delivery:whd_2`)
     expect(await idsOf()).not.toContain('whd_2')
     expect(await redis.zscore(`${root('acme')}:webhooks:failing`, 'whd_2')).toBeNull()
