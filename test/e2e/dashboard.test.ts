@@ -427,7 +427,8 @@ test('a schedule is run, edited, paused and looked through', async () => {
   await row.getByText('30 4 * * *').waitFor()
   await row.getByRole('button', { name: 'Pause digest <b>' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Pause' }).click()
-  await row.getByText('paused').waitFor()
+  // Not the words of the question, which says it, too.
+  await row.getByText('paused', { exact: true }).waitFor()
   expect(await get(url, `/v1/schedules/${id}`)).toMatchObject({ paused: true, cron: '30 4 * * *', runs: 1 })
 
   await row.getByRole('button', { name: 'History digest <b>' }).click()
