@@ -144,8 +144,8 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/lane-loop.ts',
-    find: 'const free = hand.filter((one) => !shutTiers.holds(one.held))',
-    replace: 'const free = hand',
+    find: 'if (isOtherTier) return setAside(current, next.held, answer)\n',
+    replace: '',
     tests: ['test/integration/workers/shut-tiers.test.ts'],
     titles: 'holds up no jobs',
     says: 'a job of a shut tier holds up those behind it',
