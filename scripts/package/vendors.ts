@@ -14,11 +14,13 @@ const BUNDLED = [
   '@anthropic-ai/sdk',
   '@anthropic-ai/sdk/lib/transform-json-schema',
   '@fastify/static',
+  '@jmespath-community/jmespath',
   '@opentelemetry/api',
   '@opentelemetry/exporter-trace-otlp-http',
   '@opentelemetry/resources',
   '@opentelemetry/sdk-trace',
   '@prometheus-io/client',
+  '@pydantic/genai-prices',
   '@scalar/fastify-api-reference',
   'bullmq',
   'fastify-type-provider-zod',
@@ -64,7 +66,8 @@ export async function bundleVendors(folder: string): Promise<void> {
   const { output } = await bundle.write({
     dir: folder,
     format: 'esm',
-    minify: false,
+    // Without its blanks alone: names stay, so that a stack trace can be read.
+    minify: { compress: false, mangle: false, codegen: { removeWhitespace: true } },
     entryFileNames: '[name].js',
   })
   await bundle.close()
