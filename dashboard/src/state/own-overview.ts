@@ -1,4 +1,5 @@
 import type { OpenAnswer } from '../../../client/http.ts'
+import { sleep } from '../../../client/sleep.ts'
 import type { Api } from '../api.ts'
 import type { Caller, Failure, Group, List, Overview } from '../wire.ts'
 
@@ -34,22 +35,11 @@ export function openOwnOverview(api: Api, caller: Caller, signal: AbortSignal): 
   return {
     response: new Response(),
     async read() {
-      if (first === null) await rest(READ_EVERY_MS, signal)
+      if (first === null) await sleep(READ_EVERY_MS, signal)
       const overview = await take()
       first = null
       return new TextEncoder().encode(`event: overview\ndata: ${JSON.stringify(overview)}\n\n`)
     },
     close() {},
   }
-}
-
-/** Rejects when the signal aborts. */
-function rest(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer)
-      reject(signal.reason)
-    })
-  })
 }
