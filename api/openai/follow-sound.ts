@@ -5,7 +5,7 @@ import type { ApiDeps } from '../deps.ts'
 import { notFound } from '../errors.ts'
 import type { OpenAiCall } from './call.ts'
 import { failureOf } from './stream.ts'
-import { type CallProgress, watchCall } from './watch.ts'
+import { type CallProgress, waitForEnd, watchCall } from './watch.ts'
 
 type Jobs = Parameters<typeof watchCall>[0]
 
@@ -17,7 +17,7 @@ export type SoundProgress =
 
 /**
  * Follows a speech while its worker stages what the provider sends, and goes on with the file of the result: with the bytes that did not come live, or
- * with all of them where the job had ended before. Throws `not_found` where the file was deleted.
+ * with all of them where the job had ended before, or where an attempt broke off before a byte of it had come. Throws `not_found` where the file was deleted.
  */
 export async function* followSound(
   { files }: Pick<ApiDeps, 'files'>,
@@ -37,6 +37,11 @@ export async function* followSound(
     }
   }
 
+  async function* withRest(step: Exclude<CallProgress, { kind: 'chunk' }>): AsyncGenerator<SoundProgress> {
+    if (step.kind === 'ended' && failureOf(step) === null) yield* readRest(step.job)
+    yield step
+  }
+
   for await (const step of watchCall(jobs, call, signal)) {
     if (step.kind === 'chunk') {
       const piece = readPiece(step.chunk)
@@ -46,9 +51,11 @@ export async function* followSound(
       if (bytes === null) continue
       sent += bytes.length
       yield { kind: 'sound', bytes, contentType: typeOf(step.chunk) }
+    } else if (step.kind === 'broken' && sent === 0) {
+      // Its pieces were lost or deleted before they were read: the client may have the sound of another attempt.
+      for await (const end of waitForEnd(jobs, call, signal)) yield* withRest(end)
     } else {
-      if (step.kind === 'ended' && failureOf(step) === null) yield* readRest(step.job)
-      yield step
+      yield* withRest(step)
     }
   }
 }

@@ -52,14 +52,14 @@ async function* followCall(
 }
 
 /**
- * Used when the client wants the answer whole, and for a job that ran before: its events include chunks of earlier attempts
- * and ends that no longer hold.
+ * Used when the client wants the answer whole, where nothing it was shown broke off, and for a job that ran before: its events include chunks
+ * of earlier attempts and ends that no longer hold.
  */
-async function* waitForEnd(
+export async function* waitForEnd(
   jobs: Jobs,
   { tenant, job }: OpenAiCall,
   signal: AbortSignal,
-): AsyncGenerator<CallProgress> {
+): AsyncGenerator<CallProgress & { kind: 'ended' | 'gone' }> {
   while (!signal.aborted) {
     const found = await jobs.wait(tenant, job.id, LOOK_MS, signal)
     if (found === null) return yield { kind: 'gone' }
