@@ -30,9 +30,14 @@ function readGroupBudgets(stored: string): GroupBudgets | null {
       }
 }
 
+/** Key: the groups that have budgets. */
+function groupNamesKey(root: string): string {
+  return `${root}:group-budgets`
+}
+
 /** Budgets of groups in Redis. */
 export type GroupBudgetStore = {
-  /** Null: the group has none. */
+  /** Null: the group has none. Adds the group to `names` where it is missing: a version before may have set its budgets. */
   get(root: string, group: string): Promise<GroupBudgets | null>
   /** The groups that have or had budgets, in the order of their names. */
   names(root: string): Promise<string[]>
@@ -53,10 +58,15 @@ export function createGroupBudgetStore(deps: {
     String(await scripts.run('set-group-budget', root, [group, text, KEPT_MS, most]))
   return {
     async get(root, group) {
-      const stored = await redis.get(groupBudgetKey(root, group))
+      const [stored, named] = await Promise.all([
+        redis.get(groupBudgetKey(root, group)),
+        redis.zscore(groupNamesKey(root), group),
+      ])
+      // While Redis takes no writes it is read all the same; the next read adds the name.
+      if (stored !== null && named === null) await write(root, group, 'name').catch(() => {})
       return stored === null ? null : readGroupBudgets(stored)
     },
-    names: async (root) => (await redis.zrange(`${root}:group-budgets`, '0', '-1')).sort(),
+    names: async (root) => (await redis.zrange(groupNamesKey(root), '0', '-1')).sort(),
     async set(root, group, budgets) {
       const version = randomBytes(9).toString('base64url')
       return (await write(root, group, `${version} ${JSON.stringify(budgets)}`)) === 'done'

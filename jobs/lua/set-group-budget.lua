@@ -1,9 +1,9 @@
--- Sets the budgets of a group, or removes them.
+-- Sets the budgets of a group, removes them, or only adds the group to those that have some.
 --
--- ARGV  1 group  2 what its key is to hold ('' removes it)  3 for how long, ms  4 most groups of the tenant that have budgets
--- Answer 'done' | 'none' (there was nothing to remove) | 'full'
+-- ARGV  1 group  2 what its key is to hold ('' removes it, 'name' leaves it as it is)  3 for how long, ms  4 most groups of the tenant that have budgets
+-- Answer 'done' | 'none' (it had none) | 'full'
 -- Invariant: `group-budgets` names each group that has budgets, by when one of its jobs was taken last or they were set. It never names more
--- than ARGV[4]. Groups whose budgets were forgotten leave it here.
+-- than ARGV[4]. Groups whose budgets were forgotten leave it here. Budgets set by a version without it are named once they are read or used.
 
 local group, text, lasts = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local key, names = root .. ':group-budget:' .. group, root .. ':group-budgets'
@@ -12,6 +12,14 @@ if text == '' then
   return redis.call('DEL', key) == 1 and 'done' or 'none'
 end
 redis.call('ZREMRANGEBYSCORE', names, '-inf', '(' .. ms(now - lasts))
+if text == 'name' then
+  local left = redis.call('PTTL', key)
+  if left <= 0 then return 'none' end
+  if redis.call('ZCARD', names) >= tonumber(ARGV[4]) then return 'full' end
+  redis.call('ZADD', names, 'NX', ms(now - lasts + left), group)
+  redis.call('PEXPIRE', names, lasts)
+  return 'done'
+end
 if redis.call('EXISTS', key) == 0 and redis.call('ZCARD', names) >= tonumber(ARGV[4]) then return 'full' end
 redis.call('SET', key, text, 'PX', lasts)
 redis.call('ZADD', names, ms(now), group)

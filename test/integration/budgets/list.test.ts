@@ -173,6 +173,30 @@ describe('GET /v1/budgets', () => {
     deps.budgets = budgets
   })
 
+  it('lists a group whose budgets a version without the list has set, once they were read', async () => {
+    const as = 'beta-key-0123456789'
+    const names = `${api.root('beta')}:group-budgets`
+    const read = (path: string) => ask('GET', path, undefined, as)
+    const listed = async () => (await list('?owner=group', as)).data.map(({ name }) => name)
+    await ask('PUT', '/v1/groups/early/budget', { usd: 1 }, as)
+    // Its latest job was taken a day ago.
+    const key = `${api.root('beta')}:group-budget:early`
+    await api.redis.pexpire(key, 399 * 86_400_000)
+    for (const path of ['/v1/groups/early/budget', '/v1/groups/early']) {
+      await api.redis.zrem(names, 'early')
+      expect(await listed()).not.toContain('early')
+      await read(path)
+      expect(await listed(), path).toContain('early')
+      const age = Date.now() - Number(await api.redis.zscore(names, 'early'))
+      expect(Math.abs(age - 86_400_000)).toBeLessThan(60_000)
+      expect(await api.redis.pttl(names)).toBeGreaterThan(399 * 86_400_000)
+    }
+    // What has no budgets gets no name.
+    await ask('DELETE', '/v1/groups/early/budget', undefined, as)
+    expect((await read('/v1/groups/early/budget')).statusCode).toBe(404)
+    expect(await listed()).not.toContain('early')
+  })
+
   /** Of the month, as the key of the fair keys has it. */
   async function windowOf() {
     const { window_start, window_end } = (await list('?owner=fair_key')).data[0] as unknown as Record<
