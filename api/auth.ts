@@ -46,6 +46,12 @@ export function readActing(request: FastifyRequest): { admin: string; tenant: st
   return { admin: caller.name, tenant: tenant.name }
 }
 
+/** Whether lists that are otherwise of one tenant are of all: for an administrator, and who reads all, unless it acts as a tenant. */
+export function seesAllTenants(request: FastifyRequest): boolean {
+  const { scopes, readsAll } = callerOf(request)
+  return readActing(request) === null && (scopes.includes('admin') || readsAll === true)
+}
+
 function read(request: FastifyRequest, decorator: string): Tenant {
   const tenant = request.getDecorator<Tenant | null>(decorator)
   if (tenant === null) throw new Error('a public route has no tenant')

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { tenantNames } from '../../config/tenants.ts'
 import { budgetOwners } from '../../jobs/budgets.ts'
-import { readActing, tenantOf } from '../auth.ts'
+import { seesAllTenants, tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { budgetUsageSchema } from '../schemas/budgets.ts'
 import { errorResponses, listSchema, toList } from '../schemas/common.ts'
@@ -45,7 +45,7 @@ export function registerBudgetRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listBudgets',
         summary: 'List budgets with their state',
         description:
-          'In the order of tenants, owners and names. An admin key sees all tenants, any other its own. Of fair keys those that spent most in the ' +
+          'In the order of tenants, owners and names. An admin key sees all tenants, as does one with `admin: read`; any other its own. Of fair keys those that spent most in the ' +
           'present window, 100 at the most; of flows those that are open, 100 that run and 100 that wait. Keys of the configuration have no budgets.',
         querystring: z.object({
           owner: z.enum(budgetOwners).optional().describe('Budgets of this kind of owner.'),
@@ -58,9 +58,7 @@ export function registerBudgetRoutes(app: Api, { deps }: RouteContext): void {
     },
     async (request) => {
       const { owner, fair_key: fairKey, limit, after } = request.query
-      const { name, scopes } = tenantOf(request)
-      const seesAll = scopes.includes('admin') && readActing(request) === null
-      const tenants = seesAll ? tenantNames(deps.config()) : [name]
+      const tenants = seesAllTenants(request) ? tenantNames(deps.config()) : [tenantOf(request).name]
       const { data, hasMore } = await listBudgets(deps, { tenants, owner, fairKey }, limit, after ?? null)
       const shown = data.map(({ place, budget }) => ({
         id: toCursor(place),

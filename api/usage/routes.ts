@@ -1,5 +1,5 @@
 import { TooManySumsError, USAGE_NAMES, type UsageEntry } from '../../history/usage.ts'
-import { readActing, tenantOf } from '../auth.ts'
+import { seesAllTenants, tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { ApiError } from '../errors.ts'
 import { errorResponses } from '../schemas/common.ts'
@@ -33,7 +33,7 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'getUsage',
         summary: 'Get usage and cost',
         description:
-          'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, any other its own. ' +
+          'Ended jobs, by the day of their end, about a second later. An admin key sees all tenants, as does one with `admin: read`; any other its own. ' +
           'Needs a `history`. `Accept: text/csv` gives a table. 10,000 rows at the most, over all pages; where there are ' +
           'more, `top` gives the dearest of them and the sums of the rest.',
         querystring: usageQuery,
@@ -50,10 +50,8 @@ export function registerUsageRoutes(app: Api, { deps }: RouteContext): void {
       }
       const { by = ['day'], top = null, limit, after, ...range } = request.query
       const { from, to } = readRange(range, usage.now())
-      const tenant = tenantOf(request)
-      const seesAll = tenant.scopes.includes('admin') && readActing(request) === null
       const { entries, rest } = await usage
-        .read({ tenant: seesAll ? null : tenant.name, by, from, to, top })
+        .read({ tenant: seesAllTenants(request) ? null : tenantOf(request).name, by, from, to, top })
         .catch(refuseTooMany)
       const first = Number(after ?? 0)
       const page = entries.slice(first, first + limit)

@@ -1,4 +1,11 @@
-import { afterEach, expect, it } from 'vitest'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, it, onTestFinished } from 'vitest'
+import { openDatabase } from '../../../history/database.ts'
+import { migrate } from '../../../history/migrate.ts'
+import { USAGE_SUMS } from '../../../history/tables.ts'
+import { readUsage } from '../../../history/usage.ts'
 import {
   acmeKey,
   chatJob,
@@ -47,6 +54,61 @@ it('tells what each key may do, and how its tenant stands', async () => {
   for (const tenant of ['acme', 'viewers']) {
     const refused = await ask(`${path}/cancel`, viewerKey, { method: 'POST', tenant })
     expect(refused).toMatchObject({ status: 403, body: { error: { code: 'forbidden' } } })
+  }
+})
+
+/** The usage of a history with one job of each of these tenants. */
+async function openUsage({ root }: TestApi, tenants: readonly string[]) {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-usage-'))
+  const database = openDatabase(`sqlite:${join(folder, 'history.db')}`)
+  onTestFinished(async () => {
+    await database.close()
+    await rm(folder, { recursive: true })
+  })
+  await migrate(database)
+  const names = ['root', 'day', 'model', 'tier', 'fair_key', 'fair_label'] as const
+  for (const tenant of tenants) {
+    await database.change(root(tenant), (trx) =>
+      database.insertMany(trx, {
+        table: 'history_usage',
+        columns: [
+          ...names.map((name) => [name, 'text'] as const),
+          ...USAGE_SUMS.map((name) => [name, 'bigint'] as const),
+        ],
+        rows: [[root(tenant), '2026-11-30', 'openai/small', '', '', '', ...USAGE_SUMS.map(() => 1)]],
+        conflict: '',
+      }),
+    )
+  }
+  const prefix = root().split(':{t:')[0]!
+  return {
+    read: (ask: Omit<Parameters<typeof readUsage>[1], 'prefix'>) =>
+      readUsage(database, { prefix, ...ask }, () => null),
+    now: () => Date.parse('2026-11-30T12:00:00Z'),
+  }
+}
+
+it('shows usage and budgets of all tenants to keys that read all, and to others their own', async () => {
+  const limits = { budget_usd_per_day: 1 }
+  const ask = await open({
+    tenants: {
+      acme: { keys: [acmeKey], limits },
+      ops: { keys: [opsKey], limits, admin: true },
+      viewers: { keys: [viewerKey], limits, admin: 'read' },
+    },
+  })
+  const all = ['acme', 'ops', 'viewers']
+  api!.deps.usage = await openUsage(api!, all)
+  for (const path of ['/v1/usage?by=tenant', '/v1/budgets']) {
+    const see = async (key: string, tenant?: string) => {
+      const { body } = await ask(path, key, tenant === undefined ? {} : { tenant })
+      return body.data.map((one: { tenant: string }) => one.tenant).sort()
+    }
+    expect(await see(acmeKey), path).toEqual(['acme'])
+    for (const key of [opsKey, viewerKey]) {
+      expect(await see(key), path).toEqual(all)
+      expect(await see(key, 'acme'), `${path} of acme`).toEqual(['acme'])
+    }
   }
 })
 
