@@ -23,7 +23,17 @@ export function findPython(): Python {
     for (const command of commands) if (has(command, path)) return { command, path }
   const [command] = commands as [string]
   mkdirSync(CACHE, { recursive: true })
-  const flags = ['-q', '--disable-pip-version-check', '--no-input', '--target', CACHE]
+  const flags = [
+    '-q',
+    '--disable-pip-version-check',
+    '--no-input',
+    '--retries',
+    '0',
+    '--timeout',
+    '10',
+    '--target',
+    CACHE,
+  ]
   const pip = spawnSync(command, ['-m', 'pip', 'install', ...flags, HTTPX], { timeout: INSTALL_MS })
   if (pip.status === 0 && has(command, CACHE)) return { command, path: CACHE }
   return { missing: 'Python has no httpx (apt-get install python3-httpx), and pip cannot install it' }
