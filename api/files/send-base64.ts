@@ -8,7 +8,8 @@ import { notFound } from '../errors.ts'
 
 /** Stands for the content of a file in an object that is sent; nobody can guess it, so nobody can write it. */
 const MARK = `content:${randomUUID()}:`
-const MARKS = new RegExp(`${MARK}(\\S+?):(\\d+)`, 'g')
+/** What stands behind a mark: the file and its bytes. */
+const CONTENT = /([\w-]{1,128}):(\d{1,15})/y
 
 /** What `sendWithContents` puts the content of a file in the place of, as base64. */
 export function placeContent({ id, bytes }: { id: string; bytes: number }): string {
@@ -33,19 +34,27 @@ export async function sendWithContents(
     pieces.push(text.slice(from, to))
     length += Buffer.byteLength(text.slice(from, to))
   }
-  for (const found of text.matchAll(MARKS)) {
-    const content = await files.read(tenant, found[1]!)
+  for (const { start, end, id, bytes } of findMarks(text)) {
+    const content = await files.read(tenant, id)
     if (content === null) throw notFound('file')
-    addText(found.index)
+    addText(start)
     pieces.push(content)
-    length += 4 * Math.ceil(Number(found[2]) / 3)
-    from = found.index + found[0].length
+    length += 4 * Math.ceil(bytes / 3)
+    from = end
   }
   addText(text.length)
   return reply
     .type('application/json; charset=utf-8')
     .header('content-length', length)
     .send(Readable.from(write(pieces), { objectMode: false }))
+}
+
+function* findMarks(text: string): Generator<{ start: number; end: number; id: string; bytes: number }> {
+  for (let start = text.indexOf(MARK); start !== -1; start = text.indexOf(MARK, start + 1)) {
+    CONTENT.lastIndex = start + MARK.length
+    const [whole = '', id = '', bytes] = CONTENT.exec(text) ?? []
+    if (whole !== '') yield { start, end: start + MARK.length + whole.length, id, bytes: Number(bytes) }
+  }
 }
 
 async function* write(pieces: readonly (string | AsyncIterable<Uint8Array>)[]): AsyncGenerator<string> {
