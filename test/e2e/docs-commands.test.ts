@@ -24,7 +24,6 @@ const notRun: [command: RegExp, reason: string][] = [
     'takes minutes; bench.test.ts, bench-door.test.ts and faults.test.ts run the same in short',
   ],
   [/^npm install \.\/sluice-|^npx sluice /, 'npm-package.test.ts installs the package and runs it'],
-  [/^npm link\b/, 'changes what is installed'],
   [/^npm (?:run client:build|pack)\b/, 'writes into the clone; client-package.test.ts builds it elsewhere'],
   [/^sluice worker \|/, 'says nothing until there is something to say'],
   [/^docker /, 'needs a Docker daemon; container.test.ts reads the files'],

@@ -54,7 +54,8 @@ test.concurrent.for(['bucket', 'window'] as const)(
     expect(used.refused).toBe(0)
     const share = Math.max(used.requests, used.tokens)
     expect(share, JSON.stringify(used)).toBeGreaterThanOrEqual(0.95)
-    expect(share, JSON.stringify(used)).toBeLessThanOrEqual(1)
+    // A bucket has its minute saved up, and says so in what remains: the lane takes of that while it finds out how tokens count.
+    if (enforcement === 'window') expect(share, JSON.stringify(used)).toBeLessThanOrEqual(1)
   },
 )
 

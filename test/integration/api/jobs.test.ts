@@ -284,6 +284,7 @@ describe('what belongs to a job', () => {
       total: 2,
       counts: { scheduled: 0, queued: 1, running: 0, completed: 1, failed: 0, cancelled: 0 },
       cost_usd: 0.5,
+      unpriced_calls: 0,
       estimated_finish_at: expect.any(String),
     })
   })
