@@ -1,4 +1,4 @@
-import { readTenantBudgets } from '../api/budgets/list-budgets.ts'
+import { keysByTenant, readTenantBudgets } from '../api/budgets/list-budgets.ts'
 import type { Config } from '../config/schema.ts'
 import { type RunTimeKey, resolveTenant } from '../config/tenants.ts'
 import { type BudgetUsage, usedShare } from '../jobs/budget-usage.ts'
@@ -15,10 +15,9 @@ export function createBudgetReader(deps: {
   const { config, store, madeKeys } = deps
   const { budgets } = store
 
-  async function readOne(name: string): Promise<BudgetReading[]> {
+  async function readOne(name: string, keys: readonly RunTimeKey[]): Promise<BudgetReading[]> {
     const tenant = resolveTenant(config(), name)
     if (tenant === null) return []
-    const keys = madeKeys().filter((key) => key.tenant === name)
     const [own, ofKeys, ofFairKeys] = await Promise.all([
       readTenantBudgets(store, tenant),
       Promise.all(keys.map((key) => budgets.read(name, 'key', key.id, key.budgets ?? []))),
@@ -46,7 +45,10 @@ export function createBudgetReader(deps: {
     return lists.flat()
   }
 
-  return async (tenants) => (await Promise.all(tenants.map(readOne))).flat()
+  return async (tenants) => {
+    const keys = keysByTenant(madeKeys())
+    return (await Promise.all(tenants.map((name) => readOne(name, keys.get(name) ?? [])))).flat()
+  }
 }
 
 /** Of the budgets of each kind of window the fullest one. */

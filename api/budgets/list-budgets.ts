@@ -52,9 +52,10 @@ export async function listBudgets(
   after: BudgetPlace | null,
 ): Promise<{ data: { place: BudgetPlace; budget: ListedBudget }[]; hasMore: boolean }> {
   const found: { place: BudgetPlace; budget: ListedBudget }[] = []
+  const keys = keysByTenant(deps.madeKeys())
   for (const tenant of filter.tenants.toSorted()) {
     if (after !== null && tenant < after.tenant) continue
-    const owners = await listOwners(deps, tenant, filter)
+    const owners = await listOwners(deps, tenant, keys.get(tenant) ?? [], filter)
     const begun = after === null || after.tenant !== tenant ? null : after
     const rest = owners.filter((one) => begun === null || compare(one, begun) >= 0)
     for (let first = 0; first < rest.length; first += BLOCK) {
@@ -81,13 +82,25 @@ function compare(
   return rank !== 0 ? rank : one.name < other.name ? -1 : one.name > other.name ? 1 : 0
 }
 
-async function listOwners(deps: BudgetListDeps, name: string, filter: BudgetFilter): Promise<Owner[]> {
+/** Keys that have budgets, by their tenants. */
+export function keysByTenant(madeKeys: readonly RunTimeKey[]): Map<string, RunTimeKey[]> {
+  const limited = madeKeys.filter(({ budgets = [] }) => budgets.length > 0)
+  return Map.groupBy(limited, ({ tenant }) => tenant)
+}
+
+/** @param keys of the tenant that have budgets */
+async function listOwners(
+  deps: BudgetListDeps,
+  name: string,
+  keys: readonly RunTimeKey[],
+  filter: BudgetFilter,
+): Promise<Owner[]> {
   const tenant = resolveTenant(deps.config(), name)
   if (tenant === null) return []
   if (filter.fairKey !== undefined) return [ofFairKey(deps, tenant, filter.fairKey)]
   const makers: Record<BudgetOwner, () => Owner[] | Promise<Owner[]>> = {
     tenant: () => [{ owner: 'tenant', name: '', label: null, read: () => readTenantBudgets(deps, tenant) }],
-    key: () => listKeys(deps, name),
+    key: () => listKeys(deps, keys),
     fair_key: () => listFairKeys(deps, tenant),
     group: () => listGroups(deps, name),
     flow: () => listFlows(deps, name),
@@ -114,12 +127,13 @@ export async function readTenantBudgets(
   return [...stats.map((one) => toDayUsage(usd!, one, now())), ...usages]
 }
 
-function listKeys({ budgets, madeKeys }: BudgetListDeps, tenant: string): Owner[] {
-  return madeKeys().flatMap(({ id, tenant: of, name, budgets: own = [] }) =>
-    of !== tenant || own.length === 0
-      ? []
-      : [{ owner: 'key', name: id, label: name ?? null, read: () => budgets.read(tenant, 'key', id, own) }],
-  )
+function listKeys({ budgets }: BudgetListDeps, keys: readonly RunTimeKey[]): Owner[] {
+  return keys.map(({ id, tenant, name, budgets: own = [] }) => ({
+    owner: 'key',
+    name: id,
+    label: name ?? null,
+    read: () => budgets.read(tenant, 'key', id, own),
+  }))
 }
 
 function ofDigest(

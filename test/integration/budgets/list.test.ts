@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { createBudgets } from '../../../jobs/budget-usage.ts'
 import { createScripts } from '../../../jobs/scripts.ts'
+import { createBudgetReader } from '../../../services/read-budgets.ts'
 import { acmeKey, createTestApi, opsKey, type TestApi } from '../../helpers/api.ts'
 import { testAtRest } from '../../helpers/encryption.ts'
 import { parseSamples } from '../../helpers/metrics.ts'
@@ -134,6 +135,42 @@ describe('GET /v1/budgets', () => {
     const ranked = await api.redis.zrevrange(`${api.root('acme')}:fair-key-costs:${start}:${end}`, 0, 2)
     const digests = await Promise.all(['cat', 'eve', 'dan'].map(async (name) => (await one(name))[0]!.name))
     expect(ranked).toEqual(digests)
+  })
+
+  it('looks through the made keys once, whatever number of tenants is listed or measured', async () => {
+    let looks = 0
+    let reads = 0
+    const { deps, config } = api
+    const { budgets, tenantStats, madeKeys } = deps
+    const counted = () => {
+      looks++
+      return [...madeKeys(), { ...key, id: 'key_free' }]
+    }
+    const read: typeof budgets.read = (...asked) => {
+      if (asked[1] === 'key') reads++
+      return budgets.read(...asked)
+    }
+    const readBudgets = createBudgetReader({
+      config: () => config,
+      store: { budgets: { ...budgets, read }, tenantStats, now: Date.now },
+      madeKeys: counted,
+    })
+    const told = await readBudgets(['acme', 'beta', 'ops', 'nobody'])
+    expect(told.filter(({ owner }) => owner === 'key')).toMatchObject([
+      { tenant: 'beta', per: 'month', limitUsd: 3 },
+    ])
+    // A key without a budget is not read.
+    expect([looks, reads]).toEqual([1, 1])
+
+    looks = 0
+    Object.assign(deps, { madeKeys: counted })
+    try {
+      const { data } = await list('?owner=key', opsKey)
+      expect(data).toMatchObject([{ tenant: 'beta', name: 'key_web', label: 'web', usd: 3 }])
+      expect(looks).toBe(1)
+    } finally {
+      Object.assign(deps, { madeKeys })
+    }
   })
 
   it.each([
