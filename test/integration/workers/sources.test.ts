@@ -147,6 +147,8 @@ test('a source that refuses us is shut, loudly, and its jobs go to the others wi
   expect(waiting.paused_reason).toBe(
     'a: invalid_api_key; b: insufficient_quota; c: unsupported_country_region_territory',
   )
+  // Resuming brings back what was put off before it.
+  await until(async () => (await readLane()).backlog.delayed === 1)
   simulator.setFaults([])
   expect((await service.call('POST', '/v1/lanes/sim%2Fchat/resume')).status).toBe(200)
   const done = await service.call<Job>('GET', `/v1/jobs/${stuck.body.id}?wait=10`)
