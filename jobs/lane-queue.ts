@@ -25,6 +25,9 @@ export const QUEUE_NAME = 'calls'
  */
 export const LONGEST_PAUSE_DELAY_MS = 30 * 60_000
 
+/** A tier of service that is shut; `tenant`: for this one alone, null: for all. */
+export type ShutTier = [tier: string, tenant: string | null]
+
 /** A worker's side of one lane's queue. Methods throw when Redis is unavailable; a lost lock is not an error. */
 export type LaneQueue = {
   /** Up to `count` due entries; fewer when there are no more. */
@@ -48,11 +51,11 @@ export type LaneQueue = {
   left(held: readonly Held[]): void
   /**
    * Moves an entry to the front whose call may show whether the provider works: one of another tenant than these, else one
-   * that has not broken yet. True: it belongs to another tenant, or goes at another tier.
+   * that has not broken yet; none of a tier that is shut. True: it belongs to another tenant, or goes at another tier.
    */
-  bringForward(tenants: string[]): Promise<boolean>
-  /** Moves up to so many entries to the front that ask for another tier than standard. */
-  bringOtherTiers(count: number): Promise<{ moved: number; seen: number }>
+  bringForward(tenants: string[], shut: readonly ShutTier[]): Promise<boolean>
+  /** Moves up to so many entries to the front that ask for another tier than standard, and for none that is shut. */
+  bringOtherTiers(count: number, shut: readonly ShutTier[]): Promise<{ moved: number; seen: number }>
   /** Returns the entry to its place at the front. */
   giveBack(held: Held): Promise<void>
   /** Extends the locks; returns the entries whose locks are lost. */
@@ -132,10 +135,12 @@ export function createLaneQueue(deps: {
       if (!isClosed) deps.onError(error instanceof Error ? error : new Error(String(error)))
     },
   )
-  const bringForward = (args: (string | number)[]) =>
-    runScript(connection, bringForwardScript, queue, args) as Promise<
-      [moved: number, isOther: number, seen: number]
-    >
+  const bringForward = (count: number, isByTier: boolean, shut: readonly ShutTier[], tenants: string[]) =>
+    runScript(connection, bringForwardScript, queue, [
+      ...[count, isByTier ? '1' : '', shut.length],
+      ...shut.map(([tier, tenant]) => `${tier}:${tenant ?? ''}`),
+      ...tenants,
+    ]) as Promise<[moved: number, isOther: number, seen: number]>
   let released: Locked[] = []
   let releasing: Promise<void> | null = null
 
@@ -174,12 +179,12 @@ export function createLaneQueue(deps: {
       const entries = held.flatMap((one) => (one.bull ? toLeft(one.tenant, one.bull.data) : []))
       if (entries.length > 0) deps.order.left?.(deps.lane, entries)
     },
-    async bringForward(tenants) {
-      const [, isOther] = await bringForward(['1', '', ...tenants])
+    async bringForward(tenants, shut) {
+      const [, isOther] = await bringForward(1, false, shut, tenants)
       return isOther === 1
     },
-    async bringOtherTiers(count) {
-      const [moved, , seen] = await bringForward([count, '1'])
+    async bringOtherTiers(count, shut) {
+      const [moved, , seen] = await bringForward(count, true, shut, [])
       return { moved, seen }
     },
     async isEmpty() {

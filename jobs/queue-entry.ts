@@ -80,10 +80,18 @@ export type Throttles = { count: number; since: number }
 /** What an entry keeps about a call that broke or met a 429, and about its time at flex. */
 export type EntryMark = ({ broken: true; apart: number } | { throttles: Throttles } | object) & {
   fallsBackAt?: number
+  /** How long it was put off in all because flex was shut, ms. */
+  putOffMs?: number
 }
 
 /** The turn of an entry, and what its calls told about it. */
-export type Turn = QueuePlace & { broken?: true; apart?: number; throttles?: Throttles; fallsBackAt?: number }
+export type Turn = QueuePlace & {
+  broken?: true
+  apart?: number
+  throttles?: Throttles
+  fallsBackAt?: number
+  putOffMs?: number
+}
 
 /** What BullMQ stores with an entry. */
 export type EntryData = JobCost & Omit<Turn, 'priority'>

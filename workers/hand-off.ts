@@ -1,7 +1,12 @@
 import type { Claimed } from '../jobs/claim.ts'
 import { type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/lane-queue.ts'
-import type { Held } from '../jobs/queue-entry.ts'
+import type { EntryMark, Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
+
+/** Until when an entry is delayed that has to wait until `until`, and what it keeps of that; Unix ms. */
+export type PutOff = (one: Held, until: number) => { at: number; mark?: EntryMark }
+
+const untilThen: PutOff = (_, until) => ({ at: until })
 
 /**
  * How a lane's loop returns entries that it does not send. Entries that cannot be returned are abandoned: their locks end,
@@ -26,15 +31,24 @@ export function createHandOff(deps: {
     }
   }
 
-  async function spillAll(entries: Held[], until: number): Promise<void> {
+  async function delayAll(entries: Held[], until: number, putOff: PutOff): Promise<void> {
+    const longest = Math.min(until, deps.now() + LONGEST_PAUSE_DELAY_MS)
+    await Promise.all(
+      entries.map((one) => {
+        const { at, mark } = putOff(one, longest)
+        return queue.delay(one, at, mark)
+      }),
+    )
+  }
+
+  async function spillAll(entries: Held[], until: number, putOff: PutOff): Promise<void> {
     const models = await work.models(entries)
-    const at = Math.min(until, deps.now() + LONGEST_PAUSE_DELAY_MS)
     const moved: Held[] = []
     await Promise.all(
       entries.map(async (one, index) => {
         const model = models[index]
         const next = model ? deps.successor(model) : null
-        if (next === null) return queue.delay(one, at)
+        if (next === null) return delayAll([one], until, putOff)
         await work.reroute(one, next)
         await queue.acknowledge(one)
         moved.push(one)
@@ -43,33 +57,19 @@ export function createHandOff(deps: {
     queue.left(moved)
   }
 
-  async function delayAll(
-    entries: Held[],
-    until: number,
-    fallBackOf: (one: Held) => number | null,
-  ): Promise<void> {
-    await Promise.all(
-      entries.map((one) => {
-        const fallsBackAt = fallBackOf(one)
-        return fallsBackAt === null
-          ? queue.delay(one, until)
-          : queue.delay(one, Math.min(until, fallsBackAt), { fallsBackAt })
-      }),
-    )
-  }
-
   async function oneByOne(entries: Held[]): Promise<void> {
     // The last one first: each goes to the front.
     for (const one of entries.toReversed()) await queue.giveBack(one)
   }
 
   return {
-    /** Moves entries to the next lanes of their routes; those without one are delayed until `until`, Unix ms. */
-    spill: (entries: Held[], until: number) => orAbandon(entries, spillAll(entries, until)),
+    /** Moves entries to the next lanes of their routes; those without one are delayed until `until`, Unix ms, or as `putOff` says. */
+    spill: (entries: Held[], until: number, putOff = untilThen) =>
+      orAbandon(entries, spillAll(entries, until, putOff)),
     giveBack: (entries: Held[]) => orAbandon(entries, Promise.all(entries.map((one) => queue.giveBack(one)))),
-    /** Delays entries whose tier is shut until `until`, Unix ms, or until they go at standard. */
-    putOff: (entries: Held[], until: number, fallBackOf: (one: Held) => number | null) =>
-      orAbandon(entries, delayAll(entries, until, fallBackOf)),
+    /** Delays entries whose tier is shut until `until`, Unix ms, or as `putOff` says. */
+    delay: (entries: Held[], until: number, putOff: PutOff) =>
+      orAbandon(entries, delayAll(entries, until, putOff)),
     /** Puts entries at the front of the queue, in their order. */
     giveBackInTurn: (entries: Held[]) => orAbandon(entries, oneByOne(entries)),
   }

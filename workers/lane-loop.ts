@@ -14,7 +14,7 @@ import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 import { acquirePermit } from './acquire-permit.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
-import { createHandOff } from './hand-off.ts'
+import { createHandOff, type PutOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { createHeldEntries } from './held-entries.ts'
 import { createLaunchPace } from './launch-pace.ts'
@@ -23,7 +23,7 @@ import { boundTo, isBound, type Prefetched, planCalls, tenantOf } from './plan.t
 import type { RunningCalls } from './running-calls.ts'
 import { createShutTiers } from './shut-tiers.ts'
 import type { Spool } from './spool.ts'
-import { fallBackOfEntry, tierToTake } from './tier-of-call.ts'
+import { putOffEntry, tierToTake } from './tier-of-call.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
@@ -256,9 +256,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   async function step(current: Lane): Promise<void> {
     await fill(current)
     shutTiers.askWhereMany(hand.map((one) => one.held))
+    if (now() < shutUntil) return waker.sleep(shutUntil - now())
     if (hand.length === 0) {
-      if (shutTiers.isStandardShut()) return waker.sleep(Math.max(1, shutTiers.nextLook() - now()))
-      if (now() < shutUntil) return waker.sleep(shutUntil - now())
+      if (shutTiers.isStandardShut()) return waker.sleep(Math.max(1, shutTiers.nextLook(lookAt) - now()))
       noted = null // a lane that ran empty has forgotten it (ratelimit/lua/tag.lua)
       if (!knowsDue) {
         const heard = hints
@@ -269,22 +269,22 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       }
       return waker.sleep(Math.max(1, lookAt - now()))
     }
-    if (now() < shutUntil) return waker.sleep(shutUntil - now())
 
     const free = hand.filter((one) => !shutTiers.holds(one.held))
     const plan = planCalls(free, current, inFlight.size, now(), isProbing, cachedOf(current))
     if (plan.ready.length === 0) {
-      const aside = free.length === hand.length ? [] : [shutTiers.nextLook()]
-      if (aside.length > 0 && !shutTiers.isStandardShut()) aside.push(lookAt)
+      const aside = free.length === hand.length ? [] : [shutTiers.nextLook(lookAt)]
       return waker.sleep(Math.max(1, Math.min(plan.readyAt ?? Number.POSITIVE_INFINITY, ...aside) - now()))
     }
 
+    // As they are asked for: an entry may fall back to standard meanwhile.
+    const tiers = plan.ready.map((call) => tierToTake(call.held, deps.now()))
     const answer = await gate.take(
       current,
       plan.ready.map((call) => call.cost),
       plan.ready.map((call) => tenantOf(call.held)),
       current.sources === undefined ? [] : plan.ready.map((call) => boundTo(call.held)),
-      plan.ready.map((call) => tierToTake(call.held, deps.now())),
+      tiers,
     )
     isProbing = answer.othersMay === true
     const launched: Held[] = []
@@ -300,8 +300,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       wasPaused = false
     }
     const next = plan.ready[answer.permits.length]
-    const isOtherTier =
-      answer.otherTiersMay === true && next !== undefined && tierToTake(next.held, deps.now()) !== STANDARD
+    const tier = tiers[answer.permits.length] ?? STANDARD
+    const isOtherTier = answer.otherTiersMay === true && tier !== STANDARD
     wasPaused ||= answer.waitingFor === 'provider_pause' && !isOtherTier
     if (next === undefined) {
       waitFor(null)
@@ -312,12 +312,13 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       hand = hand.filter((one) => !next.held.includes(one.held))
       return executor.refuse(next)
     }
-    if (isOtherTier) return setAside(current, next.held, answer)
-    // A call that has to wait for its source holds up no others.
+    // A call that has to wait for its source holds up no others, and says nothing of the other sources' tiers.
     if (isBound(current, next) && answer.waitMs > BOUND_HOLD_MS) {
       hand = hand.filter((one) => !next.held.includes(one.held))
-      return handOff.spill(next.held, deps.now() + answer.waitMs)
+      const putOff = isOtherTier ? [putOffIn(current, answer.waitMs > HOLD_MS)] : []
+      return handOff.spill(next.held, deps.now() + answer.waitMs, ...putOff)
     }
+    if (isOtherTier) return setAside(current, next.held, tier, answer)
     ahead = Math.max(1, answer.permits.length)
     waitFor(answer.waitingFor)
     const isOfTier = answer.otherTiersMay === true
@@ -339,19 +340,28 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
    * The gate keeps this tier shut while others are open: its entries hold up no others. Where it stays shut, they go to the next lane of
    * their route, and those without one are delayed.
    */
-  async function setAside(current: Lane, held: Held[], { waitMs, othersMay }: TakeAnswer): Promise<void> {
-    const tier = tierOf(held[0]!)
+  async function setAside(
+    current: Lane,
+    held: Held[],
+    tier: ServiceTier,
+    { waitMs, othersMay }: TakeAnswer,
+  ): Promise<void> {
     shutTiers.note(tier, (othersMay && tenantOf(held)) || null, waitMs)
     deps.noteTier(deps.laneId, tier)
     const direct = takeHand((one) => one.placed !== null && shutTiers.holds(one))
     if (direct.length > 0) await handOff.giveBack(direct)
-    const refused = hand.map((one) => one.held).filter((one) => tierOf(one) === tier && shutTiers.holds(one))
-    const awayMs = shutTiers.timeAway(refused, waitMs)
-    if (awayMs === 0) return
-    takeHand((one) => refused.includes(one))
+    const inHand = hand.map((one) => one.held)
+    const { leaving, awayMs, isShut } = shutTiers.chooseLeaving(inHand, tier, waitMs)
+    if (leaving.length === 0) return
+    takeHand((one) => leaving.includes(one))
     const until = deps.now() + awayMs
-    if (awayMs > PATIENCE_MS && deps.hasSuccessors()) await handOff.spill(refused, until)
-    else await handOff.putOff(refused, until, (one) => fallBackOfEntry(one, current, deps.now()))
+    const putOff = putOffIn(current, isShut)
+    if (waitMs > PATIENCE_MS && deps.hasSuccessors()) await handOff.spill(leaving, until, putOff)
+    else await handOff.delay(leaving, until, putOff)
+  }
+
+  function putOffIn(current: Lane, isCounted: boolean): PutOff {
+    return (one, until) => putOffEntry(one, current, deps.now(), until, isCounted)
   }
 
   /**
@@ -367,8 +377,9 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     await handOff.giveBackInTurn(blocked)
     ahead = 1
     lookAt = 0
-    shutUntil = hand.some((one) => tierOf(one.held) !== STANDARD) ? 0 : now() + Math.min(waitMs, SEARCH_MS)
-    if (hand.length === 0 && (await queue.bringForward([...kept]))) shutUntil = 0
+    const free = hand.filter((one) => !shutTiers.holds(one.held))
+    shutUntil = free.some((one) => tierOf(one.held) !== STANDARD) ? 0 : now() + Math.min(waitMs, SEARCH_MS)
+    if (free.length === 0 && (await queue.bringForward([...kept], shutTiers.listShut()))) shutUntil = 0
   }
 
   function waitFor(reason: LaneWaitingFor | null): void {

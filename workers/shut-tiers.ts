@@ -1,4 +1,4 @@
-import type { LaneQueue } from '../jobs/lane-queue.ts'
+import type { LaneQueue, ShutTier } from '../jobs/lane-queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 
@@ -8,8 +8,13 @@ const ASK_MS = 1000
 /** Entries of a tier that stays shut for longer leave this process meanwhile, ms. */
 const HOLD_MS = 1000
 
-/** Where nobody knows how long it stays shut (a probe is under way), entries that leave come back after this, ms. */
+/**
+ * Where it is open now and then (it is slowed down, or a probe is under way), entries that leave come back after this, ms. Of a long
+ * backlog so many come back a second as are looked at without much work, and all after a minute.
+ */
 const PARK_MS = 5000
+const LONGEST_PARK_MS = 60_000
+const PARKED_APART_MS = 10
 
 /** Most entries of shut tiers that stay in hand. */
 const MOST_ASIDE = 64
@@ -40,6 +45,8 @@ export function createShutTiers(deps: {
   const shut = new Map<string, { askAt: number }>()
   let searchAt = 0
   let isLong = false
+  /** When the last of the entries that left for a while comes back. */
+  let parkedUntil = 0
 
   const keyOf = (tier: ServiceTier, tenant: string | null) => JSON.stringify([tier, tenant])
 
@@ -55,9 +62,23 @@ export function createShutTiers(deps: {
     return undefined
   }
 
+  /** Of a hand, what waits for tiers other than standard. */
+  function findAside(hand: readonly Held[]): Held[] {
+    return hand.filter((one) => tierOf(one) !== STANDARD && find(one))
+  }
+
   function isStandardShut(): boolean {
     const known = shut.get(keyOf(STANDARD, null))
     return known !== undefined && now() < known.askAt
+  }
+
+  function listShut(): ShutTier[] {
+    dropOld()
+    return [...shut.keys()].map((key) => JSON.parse(key))
+  }
+
+  function dropOld(): void {
+    for (const [key, { askAt }] of shut) if (now() >= askAt) shut.delete(key)
   }
 
   return {
@@ -71,26 +92,35 @@ export function createShutTiers(deps: {
 
     isStandardShut,
 
-    /** When to ask the gate again about any of them, or to search the queue. */
-    nextLook(): number {
-      for (const [key, { askAt }] of shut) if (now() >= askAt) shut.delete(key)
+    /** The tiers that are shut now. */
+    listShut,
+
+    /** When to ask the gate again about any of them, or to look at the queue, where nothing is due before `lookAt`. */
+    nextLook(lookAt: number): number {
+      dropOld()
       const asks = [...shut.values()].map(({ askAt }) => askAt)
-      return Math.min(now() + ASK_MS, ...asks, ...(isStandardShut() ? [searchAt] : []))
+      return Math.min(now() + ASK_MS, ...asks, isStandardShut() ? Math.max(lookAt, searchAt) : lookAt)
     },
 
     /**
-     * How long entries that the gate has just refused have to leave this process, ms; 0: they stay in hand. What was only remembered lets
-     * no entry leave: an operator may have opened the tier since.
+     * The gate has just refused this tier: which entries of it leave this process, and for how long, ms. What was only remembered lets no
+     * entry leave: an operator may have opened the tier since. `isShut`: it stays shut meanwhile; else the first ones stay in hand for its next turn.
      */
-    timeAway(refused: readonly Held[], waitMs: number): number {
-      if (waitMs > HOLD_MS) return waitMs
-      return refused.length > MOST_ASIDE ? PARK_MS : 0
+    chooseLeaving(hand: readonly Held[], tier: ServiceTier, waitMs: number) {
+      const aside = findAside(hand)
+      const refused = aside.filter((one) => tierOf(one) === tier)
+      if (waitMs > HOLD_MS) return { leaving: refused, awayMs: waitMs, isShut: true }
+      const leaving = refused.slice(Math.max(0, MOST_ASIDE - (aside.length - refused.length)))
+      const soonest = Math.max(now() + PARK_MS, parkedUntil + leaving.length * PARKED_APART_MS)
+      const awayMs = Math.min(soonest - now(), LONGEST_PARK_MS)
+      if (leaving.length > 0) parkedUntil = now() + awayMs
+      return { leaving, awayMs, isShut: false }
     },
 
     /** Where too many entries wait in hand for their tiers, the gate is asked again. */
     askWhereMany(hand: readonly Held[]): void {
       if (hand.length <= MOST_ASIDE) return
-      const aside = hand.filter((one) => tierOf(one) !== STANDARD && find(one))
+      const aside = findAside(hand)
       if (aside.length <= MOST_ASIDE) return
       const tiers = new Set(aside.map(tierOf))
       for (const key of shut.keys()) if (tiers.has(JSON.parse(key)[0])) shut.delete(key)
@@ -99,7 +129,7 @@ export function createShutTiers(deps: {
     /** While standard is shut: moves entries of other tiers to the front of the queue. Answers how many. */
     async search(): Promise<number> {
       if (now() < searchAt) return 0
-      const { moved, seen } = await queue.bringOtherTiers(MOST_BROUGHT)
+      const { moved, seen } = await queue.bringOtherTiers(MOST_BROUGHT, listShut())
       isLong = seen > FEW_SEEN
       if (moved < MOST_BROUGHT) searchAt = now() + (isLong ? LONG_SEARCH_MS : SEARCH_MS)
       return moved

@@ -1,7 +1,7 @@
 import type { Lane } from '../config/lanes.ts'
 import type { Claimed } from '../jobs/claim.ts'
 import type { Tier } from '../jobs/job.ts'
-import type { Held } from '../jobs/queue-entry.ts'
+import type { EntryMark, Held } from '../jobs/queue-entry.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { readServiceTier } from '../providers/service-tier.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
@@ -47,15 +47,29 @@ export function tierSent({ tier, serviceTier }: CallTier, body: JsonObject): Ser
   return serviceTier === null ? STANDARD : (readServiceTier(body) ?? STANDARD)
 }
 
-/** When an entry that waits for flex goes at standard instead, Unix ms; null: it does not. Waiting counts from `now` where nothing said more. */
-export function fallBackOfEntry(
-  { cost, fallsBackAt }: Held,
+/**
+ * Until when an entry is put off whose tier is shut until `until`, and what it keeps of that. One that waits for flex comes back when it goes at
+ * standard instead: at the time that it knows, or once it was put off for `fall_back_after` in all. All times are Unix ms.
+ *
+ * @param isCounted whether this time counts: the tier is known to be shut, and not only slow
+ */
+export function putOffEntry(
+  held: Held,
   lane: Pick<Lane, 'tiers'>,
   now: number,
-): number | null {
+  until: number,
+  isCounted: boolean,
+): { at: number; mark?: EntryMark } {
+  if (askedTier([held], now) !== 'flex') return { at: until }
+  const { cost, fallsBackAt, bull } = held
+  const known = (cost.tier === 'auto' ? cost.flex?.until : null) ?? fallsBackAt
+  if (known !== null) return { at: Math.min(until, known) }
   const flex = lane.tiers?.flex
-  if (cost.tier === 'auto' && cost.flex) return cost.flex.until ?? fallsBackAt
-  return cost.tier === 'flex' && flex ? (fallsBackAt ?? now + flex.fall_back_after) : null
+  if (!flex || !isCounted) return { at: until }
+  const putOffMs = bull?.data.putOffMs ?? 0
+  const backAt = now + Math.max(0, flex.fall_back_after - putOffMs)
+  if (until >= backAt) return { at: backAt, mark: { fallsBackAt: backAt } }
+  return { at: until, mark: { putOffMs: putOffMs + until - now } }
 }
 
 /**

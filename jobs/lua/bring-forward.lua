@@ -1,27 +1,31 @@
 -- Moves waiting entries of a lane's queue to the front: those of a tenant that is not named, or that ask for another tier of service than
 -- standard; of these preferably some that have not broken yet. Where only one is asked for, else one of any tenant that has not
--- broken yet.
+-- broken yet. None asks for a tier that is shut.
 --
 -- KEYS   1 `<prefix>:{l:<lane>}:calls`, which is never there (see lib/script-keys.ts)
--- ARGV   1 how many at the most  2 '1': as if all tenants were named, and one of another tier or none  then tenants
+-- ARGV   1 how many at the most  2 '1': as if all tenants were named, and one of another tier or none
+--        3 how many shut tiers follow, as `<tier>:<its tenant, or nothing for all>`  then tenants
 -- Answer {how many were moved, 1: they are of another tenant or tier, how many were looked at}
 -- Invariant: no entry is added or removed; one that is fetched and given back is in its own place again.
 
 local MOST_SEEN = 2000
 
 local most, by_tier = tonumber(ARGV[1]), ARGV[2] == '1'
-local named = {}
-for i = 3, #ARGV do named[ARGV[i]] = true end
+local named, shut = {}, {}
+local shut_end = 3 + tonumber(ARGV[3])
+for i = 4, shut_end do shut[ARGV[i]] = true end
+for i = shut_end + 1, #ARGV do named[ARGV[i]] = true end
 local prioritized = KEYS[1] .. ':prioritized'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- As workers/tier-of-call.ts has it: flex until the entry falls back to standard.
-local function asks_tier(data)
-  if string.find(data, '"serviceTier":"', 1, true) then return true end
-  if not string.find(data, '"tier":"flex"', 1, true) and not string.find(data, '"flex":{', 1, true) then return false end
+-- The tier that it asks for as workers/tier-of-call.ts has it, flex until the entry falls back; nil: standard.
+local function asked_tier(data)
+  local of_body = string.match(data, '"serviceTier":"([^"]+)"')
+  if of_body then return of_body end
+  if not string.find(data, '"tier":"flex"', 1, true) and not string.find(data, '"flex":{', 1, true) then return nil end
   local till = tonumber(string.match(data, '"fallsBackAt":(%d+)')) or tonumber(string.match(data, '"until":(%d+)'))
-  return not till or now < till
+  if not till or now < till then return 'flex' end
 end
 
 -- It is this entry that is to go, not the first one of its tenant.
@@ -36,8 +40,12 @@ local others, broken_other, whole = {}, nil, nil
 for _, entry in ipairs(entries) do
   local v = redis.call('HMGET', KEYS[1] .. ':' .. entry, 'name', 'data')
   local is_whole = v[2] and not string.find(v[2], '"broken":true', 1, true)
-  local is_other = v[1] and (not by_tier and not named[v[1]] or v[2] and asks_tier(v[2]))
-  if is_other and (is_whole or by_tier) then
+  local tier = v[2] and asked_tier(v[2])
+  local is_shut = tier and (shut[tier .. ':'] or shut[tier .. ':' .. (v[1] or '')])
+  local is_other = v[1] and (not by_tier and not named[v[1]] or tier)
+  if is_shut then
+    is_whole = false
+  elseif is_other and (is_whole or by_tier) then
     others[#others + 1] = entry
     if #others == most then break end
   elseif is_other then

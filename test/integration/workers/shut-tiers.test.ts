@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
+import type { Gate, TakeAnswer } from '../../../ratelimit/gate.ts'
 import type { LaneState } from '../../../ratelimit/lane-state.ts'
 import type { FaultRule } from '../../../simulator/options.ts'
 import { submit, TENANT, type TestStore, until } from '../../helpers/store.ts'
@@ -84,4 +85,124 @@ it('a job whose tier is shut for longer than its time to fall back goes at stand
   expect(await store.jobs.attempts(TENANT, second.id)).toMatchObject([
     { outcome: 'completed', tier: 'standard' },
   ])
+})
+
+const MINUTE = 60_000
+
+/** The gate, which refuses some calls itself; what it answers for these. */
+function refusing(
+  gate: Gate,
+  refuse: (tier: string, tenant: string) => Omit<TakeAnswer, 'permits'> | null,
+): Gate {
+  return {
+    ...gate,
+    async take(lane, costs, tenants = [], sources = [], tiers = []) {
+      const refusals: ReturnType<typeof refuse>[] = []
+      const first = costs.findIndex((_, i) => {
+        refusals[i] = refuse(tiers[i] ?? 'standard', tenants[i] ?? '')
+        return refusals[i] !== null
+      })
+      if (first === -1) return gate.take(lane, costs, tenants, sources, tiers)
+      const before = <T>(all: readonly T[]) => all.slice(0, first)
+      const answer =
+        first === 0
+          ? null
+          : await gate.take(lane, before(costs), before(tenants), before(sources), before(tiers))
+      if (answer !== null && answer.permits.length < first) return answer
+      return { ...refusals[first]!, permits: answer?.permits ?? [] }
+    },
+  }
+}
+
+const HELD_BACK: Omit<TakeAnswer, 'permits'> = {
+  waitMs: 250,
+  waitingFor: 'provider_pause',
+  never: false,
+  othersMay: true,
+  otherTiersMay: true,
+}
+
+it('while the breakers of standard and of another tier hold a tenant back, the gate is asked in time, and jobs of others go', async () => {
+  const lane = 'sim/of-flex'
+  const { store, gate, work } = await openWorkshop({ model: MODELS })
+  let isOver = false
+  const refusedAt: number[] = []
+  const shut = refusing(gate, (tier, tenant) => {
+    if (isOver || tenant !== TENANT) return null
+    if (tier === 'standard') refusedAt.push(performance.now())
+    return HELD_BACK
+  })
+  const read: Gate['read'] = async (one) => {
+    const state = await gate.read(one)
+    return isOver ? state : { ...state, breaker: { ...state.breaker, heldTenants: [TENANT] } }
+  }
+  await work(undefined, { gate: { ...shut, read } })
+  const flex = await enter(store, lane, 'flex', 'held')
+  const held = await enter(store, lane, 'standard', 'held')
+  // Each refusal is waited for: 250 ms.
+  await until(() => refusedAt.length >= 7)
+  expect(refusedAt[6]! - refusedAt[1]!).toBeGreaterThan(500)
+  const other = await submit(store, { tenant: 'globex', lane, model: lane })
+  expect((await ended(store, other.id, 'globex')).status).toBe('completed')
+  isOver = true
+  for (const { id } of [flex, held]) expect((await ended(store, id)).status).toBe('completed')
+})
+
+it('a refusal belongs to the tier that was asked for, though the job falls back meanwhile', async () => {
+  const lane = 'sim/of-flex'
+  const { store, gate, work } = await openWorkshop({ model: MODELS })
+  let passed = 0
+  const shut = refusing(gate, (tier) => {
+    if (tier !== 'flex') return null
+    passed = 2 * MINUTE
+    return { waitMs: 20 * MINUTE, waitingFor: 'provider_pause', never: false, otherTiersMay: true }
+  })
+  const noted: string[] = []
+  await work(undefined, {
+    gate: shut,
+    now: () => Date.now() + passed,
+    noteTier: (_, tier) => noted.push(tier),
+  })
+  const { id } = await submit(store, {
+    ...{ lane, model: lane },
+    cost: {
+      ...{ tokens: 20, inputTokens: 10, outputTokens: 10, inputs: 1, coalesceKey: null },
+      ...{ tier: 'auto', flex: { until: Date.now() + MINUTE, fallBackAfter: MINUTE, timeout: MINUTE } },
+    },
+  })
+  expect((await ended(store, id)).status).toBe('completed')
+  expect(await store.jobs.attempts(TENANT, id)).toMatchObject([{ tier: 'standard' }])
+  expect(noted).toEqual(['flex'])
+})
+
+it('a call that waits for its own source does not shut the tier of the others, and falls back in time', async () => {
+  const id = 'sim/two'
+  const { store, gate, config, work } = await openWorkshop({
+    model:
+      'two: { sources: [{ name: a }, { name: b, api_key: b }], tiers: { flex: { fall_back_after: 10m } } }',
+  })
+  const lane = resolveLane(config, id)!
+  const cost = { requests: 1, tokens: 1, inputTokens: 1, outputTokens: 0 }
+  const { permits } = await gate.take(lane, [cost], [], ['a'], ['flex'])
+  await gate.settle(lane, [{ permit: permits[0]!, actual: cost, throttledMs: 20 * MINUTE, tier: 'flex' }])
+  const flex = {
+    tokens: 20,
+    inputTokens: 10,
+    outputTokens: 10,
+    inputs: 1,
+    coalesceKey: null,
+    tier: 'flex',
+  } as const
+  await submit(store, { lane: id, model: id, cost: { ...flex, source: 'a' } })
+  const free = await submit(store, { lane: id, model: id, cost: flex }, 'free')
+  const noted: string[] = []
+  await work(undefined, { noteTier: (_, tier) => noted.push(tier) })
+  expect((await ended(store, free.id)).status).toBe('completed')
+  const queue = store.queues.consume(id, { onStalled() {}, onError() {} })
+  onTestFinished(() => queue.close())
+  await until(async () => (await queue.nextDue()) !== null)
+  const due = (await queue.nextDue())! - Date.now()
+  expect(due).toBeGreaterThan(5 * MINUTE)
+  expect(due).toBeLessThan(11 * MINUTE)
+  expect(noted).toEqual([])
 })

@@ -144,11 +144,26 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/lane-loop.ts',
-    find: 'if (isOtherTier) return setAside(current, next.held, answer)\n',
+    find: 'if (isOtherTier) return setAside(current, next.held, tier, answer)\n',
     replace: '',
     tests: ['test/integration/workers/shut-tiers.test.ts'],
     titles: 'holds up no jobs',
     says: 'a job of a shut tier holds up those behind it',
+  },
+  {
+    file: 'workers/lane-loop.ts',
+    find: 'const free = hand.filter((one) => !shutTiers.holds(one.held))\n    shutUntil',
+    replace: 'const free = hand\n    shutUntil',
+    tests: ['test/integration/workers/shut-tiers.test.ts'],
+    titles: 'hold a tenant back',
+    says: 'the gate is asked without a pause while the breakers of two tiers hold a tenant back',
+  },
+  {
+    file: 'workers/hand-off.ts',
+    find: 'Math.min(until, deps.now() + LONGEST_PAUSE_DELAY_MS)',
+    replace: 'until',
+    tests: ['test/integration/workers/hand-off.test.ts'],
+    says: 'entries of a tier that is shut for an hour stay away when their lane is resumed',
   },
   {
     file: 'workers/outcome.ts',

@@ -1,9 +1,17 @@
 import { expect, test } from 'vitest'
 import type { Lane } from '../../../config/lanes.ts'
 import type { JobCost } from '../../../jobs/jobs.ts'
+import type { Held } from '../../../jobs/queue-entry.ts'
 import { createLatest } from '../../../lib/latest.ts'
 import type { ClaimedJob } from '../../../workers/claimed-job.ts'
-import { askedTier, decideTier, fallBackAt, nextTryAtFlex } from '../../../workers/tier-of-call.ts'
+import {
+  askedTier,
+  decideTier,
+  fallBackAt,
+  nextTryAtFlex,
+  putOffEntry,
+} from '../../../workers/tier-of-call.ts'
+import { heldEntry } from './held.ts'
 
 const MINUTE = 60_000
 const NOW = 1_000 * MINUTE
@@ -92,6 +100,58 @@ test('a job asks for flex again when its tier has backed off, later if it has mu
   expect(at(1, 'flex', null)).toBe(1)
   expect(at(20, 'flex', null)).toBe(10)
 })
+
+test.each([
+  ['flex, shut for a while', { tier: 'flex' }, {}, 3, true, { at: 3, mark: { putOffMs: 3 * MINUTE } }],
+  ['… again', { tier: 'flex' }, { putOffMs: 4 }, 3, true, { at: 3, mark: { putOffMs: 7 * MINUTE } }],
+  [
+    '… for its whole time in all',
+    { tier: 'flex' },
+    { putOffMs: 8 },
+    3,
+    true,
+    { at: 2, mark: { fallsBackAt: NOW + 2 * MINUTE } },
+  ],
+  ['… for longer', { tier: 'flex' }, { putOffMs: 12 }, 3, true, { at: 0, mark: { fallsBackAt: NOW } }],
+  [
+    'flex, shut for longer than its time',
+    { tier: 'flex' },
+    {},
+    30,
+    true,
+    { at: 10, mark: { fallsBackAt: NOW + 10 * MINUTE } },
+  ],
+  ['flex, only slow', { tier: 'flex' }, { putOffMs: 4 }, 1, false, { at: 1 }],
+  ['flex that knows its time from a call', { tier: 'flex' }, { fallsBackAt: 2 }, 3, true, { at: 2 }],
+  ['flex that goes at standard', { tier: 'flex' }, { fallsBackAt: -1 }, 3, true, { at: 3 }],
+  ['auto with a deadline', { tier: 'auto', until: 2 }, {}, 30, true, { at: 2 }],
+  [
+    'auto without one',
+    { tier: 'auto', until: null },
+    {},
+    30,
+    true,
+    { at: 10, mark: { fallsBackAt: NOW + 10 * MINUTE } },
+  ],
+  ['another tier', { serviceTier: 'priority' }, {}, 30, true, { at: 30 }],
+] as const)(
+  'an entry is put off no longer than it may wait for flex: %s',
+  (_, asked, kept, minutes, isCounted, expected) => {
+    const { until, ...rest } = { until: undefined, ...asked }
+    const flex =
+      until === undefined
+        ? {}
+        : { flex: { until: until && NOW + until * MINUTE, fallBackAfter: 0, timeout: 0 } }
+    const { putOffMs, fallsBackAt } = { putOffMs: undefined, fallsBackAt: undefined, ...kept }
+    const held = {
+      ...heldEntry('one', { ...rest, ...flex } as Partial<JobCost>),
+      fallsBackAt: fallsBackAt === undefined ? null : NOW + fallsBackAt * MINUTE,
+      bull: { data: putOffMs === undefined ? {} : { putOffMs: putOffMs * MINUTE } } as Held['bull'],
+    }
+    const { at, ...mark } = putOffEntry(held, lane, NOW, NOW + minutes * MINUTE, isCounted)
+    expect({ at: (at - NOW) / MINUTE, ...mark }).toEqual(expected)
+  },
+)
 
 test('of the latest numbers nine of ten were at most the one that is told', () => {
   const latest = createLatest(10)
