@@ -25,9 +25,9 @@ export function createCallBooks(deps: { scripts: Pick<Scripts, 'run'>; rootOf: (
     const { dailyUsd, operationsUrl, windows } = budgets
     const text = encodeBudgets(dailyUsd, operationsUrl, windows)
     const estimate = Math.ceil(estimateUsd * 1e9)
-    const run = (nano: number, accounts: string) =>
-      deps.scripts.run('book-call', deps.rootOf(tenant), [text, nano, accounts])
-    const [kind, ...rest] = ((await run(estimate, '')) as unknown[]).map(String)
+    const run = (nano: number, accounts: string, day: string) =>
+      deps.scripts.run('book-call', deps.rootOf(tenant), [text, nano, accounts, day])
+    const [kind, ...rest] = ((await run(estimate, '', '')) as unknown[]).map(String)
     if (kind !== 'booked') {
       const [wait = '', ...about] = rest
       return {
@@ -40,8 +40,9 @@ export function createCallBooks(deps: { scripts: Pick<Scripts, 'run'>; rootOf: (
       kind,
       async settle(costUsd) {
         const more = Math.round(costUsd * 1e9) - estimate
+        const [booked = '', day = ''] = rest
         // '-': it was booked in no account, and counts as spent all the same.
-        if (more !== 0) await run(more, rest[0] || '-')
+        if (more !== 0) await run(more, booked || '-', day)
       },
     }
   }

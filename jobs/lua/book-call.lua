@@ -2,11 +2,13 @@
 --
 -- ARGV  1 budgets that it counts against, as create.lua has them ('' none)  2 billionths of a dollar: what it may cost; with 3 what it cost more
 --       than was booked, which may be below 0  3 accounts that it was booked in, `-` none ('': see whether there is room, and book it)
--- Answer {'booked', accounts} | {'budget_exhausted', as create.lua answers it}
--- Invariant: what the call may cost is spent before it leaves. Should its process die, that stays.
+--       4 with 3 the number of the UTC day that it was booked in
+-- Answer {'booked', accounts, number of the UTC day} | {'budget_exhausted', as create.lua answers it}
+-- Invariants: what the call may cost is spent before it leaves. Should its process die, that stays. What it cost in the end counts in the
+-- windows and the day that it was booked in, also when they are over.
 
 local budgets, notify = read_budgets(ARGV[1])
-local nano, accounts = tonumber(ARGV[2]), ARGV[3]
+local nano, accounts, day = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]) or TODAY
 if accounts == '' then
   local names = {}
   for i, one in ipairs(budgets) do
@@ -23,5 +25,5 @@ if accounts == '' then
   end
   accounts = table.concat(names, ' ')
 end
-spend(nano, { accounts = (accounts ~= '' and accounts ~= '-') and accounts or nil })
-return { 'booked', accounts }
+spend(nano, { accounts = (accounts ~= '' and accounts ~= '-') and accounts or nil }, day)
+return { 'booked', accounts, ms(day) }

@@ -182,7 +182,8 @@ local BOOKED_MS = DAY_MS
 -- Upper bound of an estimate, so that sums of a million estimates are exact.
 local MOST_NANO = 5e12
 
-local function spent_key() return root .. ':money:spent:' .. math.floor(now / DAY_MS) end
+local TODAY = math.floor(now / DAY_MS)
+local function spent_key(day) return root .. ':money:spent:' .. (day or TODAY) end
 local function to_nano(usd) return math.floor((tonumber(usd) or 0) * 1e9 + 0.5) end
 local function to_usd(nano) return string.format('%.9f', nano / 1e9) end
 
@@ -463,11 +464,12 @@ local function release(job, gone)
   end
 end
 
--- `job`: whose accounts it counts in.
-local function spend(nano, job)
+-- `job`: whose accounts it counts in. `day`: the number of the UTC day that it counts in; nil: today.
+local function spend(nano, job, day)
+  local key = spent_key(day)
   add_to_accounts(job, 'spent', nano)
-  if nano < 0 then nano = math.max(nano, -math.max(0, sum_of(spent_key(), redis.call('GET', spent_key()) or 0))) end
-  add_to_sum(spent_key(), nano, 2 * DAY_MS)
+  if nano < 0 then nano = math.max(nano, -math.max(0, sum_of(key, redis.call('GET', key) or 0))) end
+  add_to_sum(key, nano, 2 * DAY_MS)
 end
 
 -- The id is hashed: nothing of a deleted job is kept.

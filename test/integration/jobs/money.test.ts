@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { createCallBooks } from '../../../jobs/book-call.ts'
 import type { AttemptEnd } from '../../../jobs/finish.ts'
 import { keepMaintained } from '../../helpers/maintainer.ts'
 import { keysOf } from '../../helpers/redis.ts'
@@ -193,6 +194,38 @@ describe('money under way', () => {
       expect((await moneyOf(store)).running, name).toBe(0)
     }
   })
+})
+
+it('what a call cost that is no job counts in the day that it was booked in', async () => {
+  const store = await openTestStore()
+  const days: number[] = []
+  const bookCall = createCallBooks({
+    rootOf: () => store.root,
+    scripts: {
+      run: (name, root, args) => {
+        // It ends on the day after.
+        if (args[2] !== '') days.push(Number(args[3]))
+        return store.scripts.run(
+          name,
+          root,
+          args[2] === '' ? args : [...args.slice(0, 3), Number(args[3]) - 1],
+        )
+      },
+    },
+  })
+  const booked = await bookCall(TENANT, { dailyUsd: 10, windows: [], operationsUrl: null }, 5)
+  if (booked.kind !== 'booked') throw new Error(booked.kind)
+  const [key] = await keysOf(store.redis, `${store.root}:money:spent:*`)
+  const today = Number(key!.split(':').at(-1))
+  const yesterday = `${store.root}:money:spent:${today - 1}`
+  await store.redis.rename(key!, yesterday)
+  await store.redis.set(key!, 3 * USD)
+  await booked.settle(0.1)
+  expect(days).toEqual([today])
+  expect([await store.redis.get(yesterday), await store.redis.get(key!)]).toEqual([
+    `${0.1 * USD}`,
+    `${3 * USD}`,
+  ])
 })
 
 it('what was reserved for a job is free again when it joins the call of another', async () => {
