@@ -16,7 +16,7 @@ export type WindowLearning = {
   failures: number
   /** Logical ms before which no wider step is tried. */
   retryAt: number
-  /** Logical ms of the last wave of 429s. */
+  /** Logical ms at which the pause of the last wave of 429s ends. */
   strayAt: number
   /** By how much more than the first step allows for calls overtake each other, ms, as 429s taught, and when (logical ms). */
   lateMs: number
@@ -55,7 +55,7 @@ const NEW_JITTER_MS = 100
 const LATE_MS = 15
 const MOST_LATE_MS = 100
 const LATE_FADES_MS = 600_000
-/** Two waves of 429s at the first step within this time, ms: the provider has less than it says. */
+/** A wave of 429s at the first step so soon after the pause of the one before, ms: the provider has less than it says. */
 const AGAIN_MS = 10_000
 
 const BURST_MS = 100
@@ -116,15 +116,18 @@ export function noteHeld(learning: WindowLearning, share: number, now: number): 
 
 /**
  * A 429 of a new wave at `now`. True when it says how the provider counts, or how late calls come, not that the provider has less: a
- * wider step goes back, and the first one takes calls to be later than it did.
+ * wider step goes back, and the first one takes calls to be later than it did, as far as they can be. No call leaves during a pause, so
+ * the next wave is as far from this one as it is from the pause's end.
  */
-export function noteThrottled(learning: WindowLearning, now: number): boolean {
+export function noteThrottled(learning: WindowLearning, now: number, pauseMs: number): boolean {
   const sinceLast = now - learning.strayAt
-  learning.strayAt = now
+  learning.strayAt = now + pauseMs
   if (learning.step === 0) {
     if (sinceLast < AGAIN_MS) return false
-    learning.lateMs = Math.min(MOST_LATE_MS, findLateness(learning, now) + LATE_MS)
+    const lateMs = findLateness(learning, now) + LATE_MS
+    learning.lateMs = Math.min(MOST_LATE_MS, lateMs)
     learning.lateAt = now
+    if (lateMs > MOST_LATE_MS) return false
   } else {
     if (now - learning.since >= PROVEN_MS && sinceLast >= PROVEN_MS) return false
     moveTo(learning, learning.step - 1, now)

@@ -158,16 +158,43 @@ local function createLedger(span, now)
   return { window = span, open = slice, amounts = { 0, 0, 0, 0 }, tail = slice, sum = { 0, 0, 0, 0 } }
 end
 
+-- The ledger with slices of another span. What still counts keeps its time: a slice goes to the last narrower one that it covers, or to the
+-- wider one that it is in. So processes that use two spans in turn, while a change of the configuration reaches them, move nothing on. Where the call
+-- before took a step of learning, all counts as just taken: what the provider counts of it is not known yet.
+local function resizeLedger(b, key, ledger, span)
+  local fresh, before, width = createLedger(span, b.now), ledger.window / SLICES, span / SLICES
+  fresh.tail = floor((b.now - countingTime(b, span)) / width)
+  local moved, numbers, isNewStep = {}, {}, b.isAuto and b.state.learning.since == b.state.last
+  local function move(slice, amounts)
+    local number = isNewStep and fresh.open or width < before and math.ceil((slice + 1) * before / width - 0.5) - 1 or floor((slice + 0.5) * before / width)
+    if number < fresh.tail then return end
+    if number < fresh.open then moved[number] = moved[number] or { 0, 0, 0, 0 } end
+    local into = moved[number] or fresh.amounts
+    for d = 1, 4 do
+      into[d] = into[d] + amounts[d]
+      fresh.sum[d] = fresh.sum[d] + amounts[d]
+    end
+  end
+  for slice = ledger.tail, ledger.open - 1 do numbers[#numbers + 1] = slice end
+  for i, packed in ipairs(#numbers > 0 and call('HMGET', key, unpack(numbers)) or {}) do
+    if packed then move(numbers[i], unpackMessage(packed)) end
+  end
+  move(ledger.open, ledger.amounts)
+  if b.isUntouched then return fresh end
+  local fields = {}
+  for number, amounts in pairs(moved) do
+    fields[#fields + 1] = number
+    fields[#fields + 1] = pack(amounts)
+  end
+  call('DEL', key)
+  if #fields > 0 then call('HSET', key, unpack(fields)) end
+  return fresh
+end
+
 -- Brings the ledger to `now` and answers it, and whether a slice was closed.
 local function rollLedger(b, which, ledger, span)
   local key, now, isUntouched = b.ledgers[which], b.now, b.isUntouched
-  if ledger.window ~= span then
-    if not isUntouched then call('DEL', key) end
-    local fresh = createLedger(span, now)
-    fresh.sum = ledger.sum
-    fresh.amounts = { unpack(ledger.sum) }
-    return fresh, true
-  end
+  if ledger.window ~= span then return resizeLedger(b, key, ledger, span), true end
   local width = span / SLICES
   local previous = ledger.open
   ledger.open = floor(now / width)
@@ -249,22 +276,30 @@ local function moveTo(learning, step, now)
 end
 
 -- Learning what a call counts in the end, its estimate or what it used: {mode, since, slot, slots, sum, deniedAt, excess, refunded,
--- failures, retryAt}. `slots` are the last minute's tokens, as used by calls that ended and as estimated for others -----
+-- refunds, failures, retryAt}. `slots` are the last minute's tokens, as used by calls that ended and as estimated for others; `refunds` are
+-- what calls of the same slots got back where what is used counts. Earlier releases add to `refunded` -----------------------
 
 local SLOT_MS, SLOTS = 5000, 13
 
-local function createCounting(now)
+local function createSlots()
   local slots = {}
   for i = 1, SLOTS do slots[i] = 0 end
-  return { mode = 'estimate', since = now, slot = floor(now / SLOT_MS), slots = slots, sum = 0, deniedAt = -60000, excess = 0,
-    refunded = 0, failures = 0, retryAt = now + 10000 }
+  return slots
+end
+
+local function createCounting(now)
+  return { mode = 'estimate', since = now, slot = floor(now / SLOT_MS), slots = createSlots(), sum = 0, deniedAt = -60000, excess = 0,
+    refunded = 0, refunds = createSlots(), failures = 0, retryAt = now + 10000 }
 end
 
 local function rollMinute(counting, now)
   local slot = floor(now / SLOT_MS)
+  -- State of earlier releases has no such member.
+  counting.refunds = counting.refunds or createSlots()
   for number = max(counting.slot, slot - SLOTS) + 1, slot do
-    counting.sum = counting.sum - counting.slots[number % SLOTS + 1]
-    counting.slots[number % SLOTS + 1] = 0
+    local at = number % SLOTS + 1
+    counting.sum = counting.sum - counting.slots[at]
+    counting.slots[at], counting.refunds[at] = 0, 0
   end
   counting.slot = max(slot, counting.slot)
 end

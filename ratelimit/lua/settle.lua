@@ -82,14 +82,18 @@ local function isOfUse(b, d, remaining, limit)
   return tells[d]
 end
 
--- A 429 of a new wave. True when it says how the provider counts, or how late calls come, not that the provider has less.
-local function noteThrottled(b)
+-- A 429 of a new wave. True when it says how the provider counts, or how late calls come, not that the provider has less. No call leaves
+-- during a pause, so the next wave is as far from this one as it is from the pause's end.
+local function noteThrottled(b, pauseMs)
   local learning, now = b.state.learning, b.now
   local sinceLast = now - learning.strayAt
-  learning.strayAt = now
+  learning.strayAt = now + pauseMs
   if learning.step == 1 then
     if sinceLast < AGAIN_MS then return false end
-    learning.lateMs, learning.lateAt = min(MOST_LATE_MS, findLateness(learning, now) + LATE_MS), now
+    local lateMs = findLateness(learning, now) + LATE_MS
+    learning.lateMs, learning.lateAt = min(MOST_LATE_MS, lateMs), now
+    -- Calls are not as late as that: the provider has less.
+    if lateMs > MOST_LATE_MS then return false end
   else
     if now - learning.since >= PROVEN_MS and sinceLast >= PROVEN_MS then return false end
     moveTo(learning, learning.step - 1, now)
@@ -116,7 +120,7 @@ local function isReportedOn(b, d, reported)
 end
 
 -- What remained for the provider is at least what a strict minute of used tokens leaves; less denies that it counts what is used. It
--- is tried where nothing denied it for a minute, and what was refunded is taken back when something does.
+-- is tried where nothing denied it for a minute, and what was refunded of the last minute's calls is taken back when something does.
 local function decideCounting(b, record, remaining)
   local counting, now, limit = b.state.counting, b.now, b.configured[2]
   local learned = b.state.learned.tokens
@@ -124,8 +128,10 @@ local function decideCounting(b, record, remaining)
   if remaining < limit - record.minute - limit / SLACK - record.cost[2] then
     counting.deniedAt = now
     if counting.mode ~= 'estimate' and record.takenAt >= counting.since then
-      b.state.levels[2] = b.state.levels[2] - min(counting.refunded, limit)
-      counting.mode, counting.since, counting.refunded = 'estimate', now, 0
+      local refunded = 0
+      for _, tokens in ipairs(counting.refunds) do refunded = refunded + tokens end
+      b.state.levels[2] = b.state.levels[2] - min(refunded, limit)
+      counting.mode, counting.since = 'estimate', now
       counting.retryAt = now + min(LONGEST_RETRY_MS, RETRY_MS * 2 ^ counting.failures)
       counting.failures = counting.failures + 1
     end
@@ -150,7 +156,8 @@ local function hearCounting(b, tierName, record, actual, first)
   local back = record.cost[2] - used
   rollMinute(counting, now)
   local slot = floor(record.takenAt / SLOT_MS)
-  if record.minute and slot > counting.slot - SLOTS then
+  local isOfMinute = slot > counting.slot - SLOTS
+  if record.minute and isOfMinute then
     counting.slots[slot % SLOTS + 1] = counting.slots[slot % SLOTS + 1] - back
     counting.sum = counting.sum - back
   end
@@ -158,7 +165,10 @@ local function hearCounting(b, tierName, record, actual, first)
   local isHeard = remaining and record.minute and tierName == STANDARD and isReportedOn(b, 2, tonumber(ARGV[first + 6]))
   if isHeard and isOfUse(b, 2, remaining, b.configured[2]) then decideCounting(b, record, remaining) end
   if counting.mode == 'estimate' then return actual end
-  counting.refunded = counting.refunded + max(0, actual[2] - used)
+  if isOfMinute then
+    local at = slot % SLOTS + 1
+    counting.refunds[at] = counting.refunds[at] + max(0, actual[2] - used)
+  end
   return { actual[1], used, actual[3], actual[4] }
 end
 
@@ -170,10 +180,11 @@ local function observe(b, tierName, record, size, first, grown)
   local remaining = { tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3]) }
   if not (reported[1] or reported[2] or remaining[1] or remaining[2]) then return end
   local isReported = { isReportedOn(b, 1, reported[1]), isReportedOn(b, 2, reported[2]) }
-  -- A tier that reports a higher limit has one of its own, which says nothing of ours.
+  -- Another tier that reports another limit than ours has one of its own: neither it nor what remains of it says anything of ours.
   for d = 1, 2 do
-    local configured = b.configured[d]
-    if tierName ~= STANDARD and configured and (reported[d] or 0) > configured then isReported[d] = false end
+    local known = state.learned[LEARNED[d]]
+    local ours = known and known.limit or b.configured[d]
+    if tierName ~= STANDARD and reported[d] and reported[d] ~= ours then isReported[d] = false end
   end
   for d = 1, 2 do
     local limit, configured = reported[d], b.configured[d]
@@ -213,8 +224,9 @@ local function throttle(b, tierName, record, pauseMs, reason)
   state.throttled = state.throttled + 1
   if extendPause(tier, now + pauseMs, reason) and tier == state then state.ownUntil = state.pausedUntil end
   if pauseMs > HOUR_MS then tier.asking = {} end
-  local teaches = b.isAuto and pauseMs <= LESSON_MS
-  if teaches and fresh and noteThrottled(b) then
+  -- Another tier may have a quota of its own, which says nothing of how ours is counted.
+  local teaches = b.isAuto and tierName == STANDARD and pauseMs <= LESSON_MS
+  if teaches and fresh and noteThrottled(b, pauseMs) then
     slowdown.cutAt = now
     return
   end

@@ -1,4 +1,4 @@
-import { describe, expect, it, test } from 'vitest'
+import { afterAll, describe, expect, it, test } from 'vitest'
 import { createLimiter } from '../../simulator/limiter.ts'
 import type { Enforcement } from '../../simulator/limits-like.ts'
 import { createRandom } from '../../simulator/random.ts'
@@ -106,6 +106,37 @@ test('a provider that begins to keep estimates is noticed, and what was refunded
   expect((await subject.gate.read(lane)).counting).toBe('estimate')
   expect(minutes[3]!.refused).toBeLessThanOrEqual(10)
   expect(minutes.slice(4).map(({ refused }) => refused)).toEqual([0, 0])
+})
+
+describe.each([
+  { name: 'Lua', make: makeLua },
+  { name: 'twin', make: makeTwin },
+])('a denial in the $name bucket', ({ make }) => {
+  const maker = make()
+  afterAll(maker.close)
+
+  it.each([
+    { what: 'nothing of calls of more than a minute ago', afterMs: 2 * MINUTE_MS, least: -1000, most: 1000 },
+    { what: 'what calls of the last minute got back', afterMs: 1000, least: -110_000, most: -50_000 },
+  ])('takes back $what', async ({ afterMs, least, most }) => {
+    const { gate, clock } = maker.create()
+    const [{ lane }] = LANES as [(typeof LANES)[0]]
+    const end = async (tokens: number, remainingTokens: number) => {
+      const cost = { requests: 1, tokens, inputTokens: 0, outputTokens: tokens }
+      const [permit] = (await gate.take(lane, [cost])).permits
+      clock.now += 500
+      const feedback = { limitTokens: LIMITS.tokens_per_minute, remainingTokens }
+      await gate.settle(lane, [{ permit: permit!, actual: cost, feedback, outcome: 'ok', usedTokens: 100 }])
+    }
+    for (let i = 0; i < 30; i++, clock.now += 15_000) await end(20_000, 180_000)
+    expect((await gate.read(lane)).counting).toBe('used')
+    clock.now += afterMs
+    await end(300, 20_000)
+    const { counting, levels } = await gate.read(lane)
+    expect(counting).toBe('estimate')
+    expect(levels.tokens).toBeGreaterThan(least)
+    expect(levels.tokens).toBeLessThan(most)
+  })
 })
 
 test('the scripts learn the same as the model', async () => {

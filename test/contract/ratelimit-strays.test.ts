@@ -1,16 +1,24 @@
 import { expect, test } from 'vitest'
+import type { Lane } from '../../config/lanes.ts'
 import { runStrays } from './ratelimit-strays.ts'
 import { laneWith, makeTwin } from './ratelimit-subjects.ts'
 
 const LANE = laneWith({ requests_per_minute: 1800, headroom: 1 })
+const LEARNING = laneWith({ requests_per_minute: 1800, headroom: 1, window_auto: true })
 const SEEDS = [1, 2, 3]
 const MINUTE = 60_000
 
-async function average(share: number, strays: readonly number[], runMs: number, fromMs: number) {
+async function average(
+  share: number,
+  strays: readonly number[],
+  runMs: number,
+  fromMs: number,
+  { lane = LANE, ...more }: { lane?: Lane; retryAfterMs?: number } = {},
+) {
   const runs: { share: number; refused: number }[] = []
   for (const seed of SEEDS) {
     const subject = makeTwin().create()
-    runs.push(await runStrays(subject, LANE, { share, strays, runMs, fromMs, seed }))
+    runs.push(await runStrays(subject, lane, { share, strays, runMs, fromMs, seed, ...more }))
   }
   const mean = (read: (run: (typeof runs)[number]) => number) =>
     runs.reduce((sum, run) => sum + read(run), 0) / runs.length
@@ -37,3 +45,14 @@ test.each([
   const found = await average(share, [], 5 * MINUTE, MINUTE / 2)
   expect(found.share).toBeGreaterThan(least)
 })
+
+test.each([10, 20, 60])(
+  'a lane that learns its window finds out half the limit as one that knows it, where each 429 asks for %d s',
+  async (seconds) => {
+    const run = (lane: Lane) =>
+      average(0.5, [], 20 * MINUTE, 10 * MINUTE, { lane, retryAfterMs: seconds * 1000 })
+    const found = await run(LEARNING)
+    expect(found.share).toBeGreaterThan((await run(LANE)).share - 0.01)
+    expect(found.refused).toBeLessThan(100)
+  },
+)

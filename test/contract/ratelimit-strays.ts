@@ -12,9 +12,9 @@ export type StrayOptions = {
   runMs: number
   fromMs: number
   seed: number
+  /** What the provider asks for after a 429, ms; a second unless it is given. */
+  retryAfterMs?: number
 }
-
-const RETRY_AFTER_MS = 1000
 
 /**
  * A saturated lane before a provider whose headers tell nothing: calls reach it up to 20 ms later and are answered after 150 to 450 ms.
@@ -23,7 +23,7 @@ const RETRY_AFTER_MS = 1000
 export async function runStrays(
   subject: Subject,
   lane: Lane,
-  { share, strays, runMs, fromMs, seed }: StrayOptions,
+  { share, strays, runMs, fromMs, seed, retryAfterMs = 1000 }: StrayOptions,
 ): Promise<{ share: number; refused: number }> {
   const random = createRandom(seed)
   const granted = lane.limits.requests_per_minute! * share
@@ -56,7 +56,7 @@ export async function runStrays(
     }
     refused++
     at(now + 5 + random() * 10, () =>
-      subject.gate.settle(lane, [{ permit, actual: call, throttledMs: RETRY_AFTER_MS }]),
+      subject.gate.settle(lane, [{ permit, actual: call, throttledMs: retryAfterMs }]),
     )
   }
   const ask = async (): Promise<void> => {

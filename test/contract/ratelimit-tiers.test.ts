@@ -199,6 +199,44 @@ describe.each([
     expect(after.learned.requests?.limit).toBe(300)
     expect((await report('standard', 600)).learned.requests).toBeNull()
   })
+
+  it('believes what remains at another tier only where its limit is that of the lane', async () => {
+    const { gate, clock } = maker.create()
+    const lane = laneWith({ requests_per_minute: 60_000 })
+    const report = async (tier: ServiceTier, limitRequests: number) => {
+      clock.now += 20_000
+      const [permit] = (await take(gate, tier, lane)).permits
+      const feedback = { limitRequests, remainingRequests: 5 }
+      await gate.settle(lane, [{ permit: permit!, actual: CALL, feedback, tier }])
+      const { levels, learned } = await gate.read(lane)
+      return { isLowered: levels.requests! < 10, learned: learned.requests?.limit ?? null }
+    }
+    await report('standard', 60_000)
+    expect(await report('flex', 6000)).toEqual({ isLowered: false, learned: null })
+    expect(await report('flex', 60_000)).toEqual({ isLowered: true, learned: null })
+    expect(await report('standard', 30_000)).toEqual({ isLowered: true, learned: 30_000 })
+    for (const tier of ['flex', 'priority'] as const) {
+      expect(await report(tier, 60_000), tier).toEqual({ isLowered: false, learned: 30_000 })
+      expect(await report(tier, 30_000), tier).toEqual({ isLowered: true, learned: 30_000 })
+    }
+  })
+
+  it('a 429 at another tier says nothing of how the provider counts', async () => {
+    const subject = maker.create()
+    const { gate, clock } = subject
+    const lane = laneWith({ requests_per_minute: 600, window_auto: true })
+    for (let i = 0; i < 700; i++, clock.now += 10) await gate.take(lane, [CALL, CALL])
+    clock.now += 20_000
+    expect((await gate.read(lane)).learnedWindow).toBe(10_000)
+    for (const tier of ['flex', 'priority'] as const) {
+      await end(subject, lane, tier, 1, { throttledMs: 1000 })
+      const { learnedWindow, tiers } = await gate.read(lane)
+      expect(learnedWindow).toBe(10_000)
+      expect(tiers.find(({ name }) => name === tier)!.speed).toBeLessThan(1)
+    }
+    await end(subject, lane, 'standard', 1, { throttledMs: 1000 })
+    expect((await gate.read(lane)).learnedWindow).toBe(1000)
+  })
 })
 
 /** What a process of the release before makes of the state: it knows no tiers, and keeps members that it does not know. */

@@ -229,6 +229,31 @@ describe.each([
       expect((await gate.read(lane)).used.tokens).toBe(0)
     })
 
+    const SPANS = [60_000, 1000].map((window) => laneWith({ requests_per_minute: 60_000, window }))
+
+    it('keeps the time of each call where the window is configured anew', async () => {
+      for (const [from, to] of [SPANS, SPANS.toReversed()] as [Lane, Lane][]) {
+        const { gate, clock } = create()
+        for (let i = 0; i < 3; i++, clock.now += 300) await gate.take(from, [CALL])
+        const used: number[] = []
+        for (let i = 0; i < 5; i++, clock.now += 300) used.push((await gate.read(to)).used.requests)
+        expect(used).toEqual(to.limits.window === 1000 ? [3, 2, 1, 0, 0] : [3, 3, 3, 3, 3])
+        clock.now += 59_500
+        expect((await gate.read(to)).used.requests).toBe(0)
+      }
+    })
+
+    it('forgets in time what was taken while processes use two windows in turn', async () => {
+      const { gate, clock } = create()
+      let granted = 0
+      for (let i = 0; i < 300; i++, clock.now += 17) {
+        granted += (await gate.take(SPANS[i % 2]!, Array(10).fill(CALL))).permits.length
+        for (const lane of SPANS) expect((await gate.read(lane)).used.requests).toBeLessThan(750)
+      }
+      // The pace of nobody was held back: 588 a second of 990.
+      expect(granted).toBeGreaterThan(2950)
+    })
+
     it('lets a large call have its turn among small ones, and small ones theirs meanwhile', async () => {
       const { gate, clock } = create()
       const lane = laneWith({ tokens_per_minute: 60_000, headroom: 1 })
@@ -604,6 +629,22 @@ describe.each([
         clock.now += 1
         expect((await gate.take(slow, [CALL])).permits).toHaveLength(1)
       }
+    })
+
+    it.each([
+      { what: 'soon after a long pause', afterMs: 5000, waves: 2 },
+      { what: 'again and again, long after each pause', afterMs: 30_000, waves: 20 },
+    ])('cuts the rate also where the window is learned: $what', async ({ afterMs, waves }) => {
+      const { gate, clock } = create()
+      const lane = laneWith({ requests_per_minute: 600, window_auto: true })
+      for (let wave = 0; wave < waves; wave++) {
+        expect((await gate.read(lane)).speed).toBe(1)
+        const [permit] = (await gate.take(lane, [CALL])).permits
+        await gate.settle(lane, [{ permit: permit!, actual: CALL, throttledMs: 20_000 }])
+        if ((await gate.read(lane)).speed < 1) return expect(wave).toBeGreaterThan(0)
+        clock.now += 20_000 + afterMs
+      }
+      expect.unreachable('no wave cut the rate')
     })
   })
 

@@ -273,7 +273,8 @@ export function advance(state: BucketState, lane: LaneLimits, serverNow: number)
   const limits = computeLimits(lane, state.learned, pacing.window)
   const lived = computeLived(state.slowdown, now) - computeLived(state.slowdown, state.last)
   refill(state.levels, limits.rates, lived, pacing)
-  const closedSlice = rollLedger(state.window, pacing.window, now, lane.headroom, pacing.jitter)
+  const isNewStep = lane.window_auto === true && state.windowLearning?.since === state.last
+  const closedSlice = rollLedger(state.window, pacing.window, now, lane.headroom, pacing.jitter, isNewStep)
   rollLedger(state.day, DAY_MS, now, lane.headroom)
   state.last = now
   return { now, limits, pacing, closedSlice }

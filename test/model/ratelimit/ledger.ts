@@ -35,11 +35,11 @@ export function rollLedger(
   now: number,
   headroom = 1,
   jitter = jitterOf(window),
+  isNewStep = false,
 ): boolean {
-  // Slices of another width cannot be compared: whatever counted, counts as taken now.
   if (ledger.window !== window) {
-    const { sum } = ledger
-    Object.assign(ledger, createLedger(window, now), { amounts: [...sum], sum: [...sum] })
+    const countsMs = countingTime(window, headroom, jitter)
+    Object.assign(ledger, resizeLedger(ledger, window, now, countsMs, isNewStep))
     return true
   }
   const width = window / SLICES
@@ -62,6 +62,41 @@ export function rollLedger(
   }
   ledger.tail = Math.max(ledger.tail, tail)
   return ledger.open !== previous
+}
+
+/**
+ * The ledger with slices of another span: what still counts keeps its time, so that two spans used in turn move nothing on.
+ *
+ * @param isNewStep the call before took a step of learning: all counts as just taken
+ */
+function resizeLedger(
+  ledger: Ledger,
+  window: number,
+  now: number,
+  countsMs: number,
+  isNewStep: boolean,
+): Ledger {
+  const fresh = createLedger(window, now)
+  const before = ledger.window / SLICES
+  const width = window / SLICES
+  fresh.tail = Math.floor((now - countsMs) / width)
+  for (let slice = ledger.tail; slice <= ledger.open; slice++) {
+    const amounts = slice === ledger.open ? ledger.amounts : ledger.closed.get(slice)
+    if (!amounts) continue
+    const kept =
+      width < before
+        ? Math.ceil(((slice + 1) * before) / width - 0.5) - 1
+        : Math.floor(((slice + 0.5) * before) / width)
+    const number = isNewStep ? fresh.open : kept
+    if (number < fresh.tail) continue
+    const into = number < fresh.open ? (fresh.closed.get(number) ?? [0, 0, 0, 0]) : fresh.amounts
+    if (number < fresh.open) fresh.closed.set(number, into as Amounts)
+    for (const dimension of DIMENSIONS) {
+      into[dimension] += amounts[dimension]
+      fresh.sum[dimension] += amounts[dimension]
+    }
+  }
+  return fresh
 }
 
 export function addToLedger(ledger: Ledger, cost: Amounts): void {

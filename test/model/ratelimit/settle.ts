@@ -9,7 +9,7 @@ import { believeRemaining, isOfLesson, noteThrottled } from '../../../ratelimit/
 import type { Bucket, BucketState, Moment, Permit } from './bucket.ts'
 import { advance, extendPause, findTier, needTier } from './bucket.ts'
 import { correctLedger } from './ledger.ts'
-import { countUsed, createCounting, decideCounting } from './token-counting.ts'
+import { countUsed, createCounting, decideCounting, noteRefund } from './token-counting.ts'
 
 /** After a longer pause one call at a time asks whether it is over, ms. */
 const HOUR_MS = 3_600_000
@@ -42,8 +42,8 @@ export function settle(buckets: readonly Bucket[], bookings: Booking[], serverNo
         isJudged,
         isThrottled: isJudged || (index > 0 && loads[index] === highest),
         reports: [
-          isReportedOn(opened, bucket.limited, 'requests_per_minute', booking.limits.requests, booking.tier),
-          isReportedOn(opened, bucket.limited, 'tokens_per_minute', booking.limits.tokens, booking.tier),
+          isReportedOn(opened, bucket, 'requests', booking),
+          isReportedOn(opened, bucket, 'tokens', booking),
         ],
       })
       if (bucket.source !== undefined) shutOrOpen(bucket, bucket.source.mark, booking)
@@ -91,8 +91,9 @@ function settleOne(
   state.throttled++
   const tier = needTier(state, booking.tier)
   const isFresh = permit.takenAt > tier.slowdown.cutAt
-  const learning = limited.window_auto && pauseMs <= LESSON_MS ? state.windowLearning! : null
-  if (learning !== null && isFresh && noteThrottled(learning, now)) tier.slowdown.cutAt = now
+  const teaches = limited.window_auto && booking.tier === STANDARD && pauseMs <= LESSON_MS
+  const learning = teaches ? state.windowLearning! : null
+  if (learning !== null && isFresh && noteThrottled(learning, now, pauseMs)) tier.slowdown.cutAt = now
   else if (learning === null || !isOfLesson(learning, permit.takenAt))
     slowDown(tier.slowdown, permit.takenAt, now, pauseMs)
   extendPause(tier, now + pauseMs, reason)
@@ -126,7 +127,7 @@ function hearCounting(
   }
   if (counting.mode === 'estimate') return actual
   const [requests, tokens, input, output] = actual ?? [0, 0, 0, 0]
-  counting.refunded += Math.max(0, tokens - used)
+  noteRefund(counting, takenAt, Math.max(0, tokens - used))
   return [requests, used, input, output]
 }
 
@@ -149,15 +150,16 @@ export function computeLoad(
  */
 function isReportedOn(
   buckets: readonly Bucket[],
-  limited: LaneLimits,
-  name: 'requests_per_minute' | 'tokens_per_minute',
-  reported: number | null,
-  tier: string,
+  { state, limited }: Bucket,
+  counted: 'requests' | 'tokens',
+  { limits: { [counted]: reported }, tier }: Booking,
 ): boolean {
+  const name = counted === 'requests' ? 'requests_per_minute' : 'tokens_per_minute'
   const configured = limited[name]
   if (configured === undefined) return false
-  // A tier that reports a higher limit has one of its own, which says nothing of ours.
-  if (tier !== STANDARD && (reported ?? 0) > configured) return false
+  // Another tier that reports another limit than ours has one of its own: neither it nor what remains of it says anything of ours.
+  if (tier !== STANDARD && reported !== null && reported !== (state.learned[counted]?.limit ?? configured))
+    return false
   const distanceOf = (limit: number) =>
     reported !== null && reported > 0 ? Math.max(limit / reported, reported / limit) : limit
   return buckets.every(

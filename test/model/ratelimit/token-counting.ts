@@ -4,7 +4,7 @@ import type { TokenCounting } from '../../../ratelimit/lane-state.ts'
  * What a lane knows of how its provider counts tokens, where the kind does not tell: the estimate of a call is kept, or refunded
  * to what the call used. It begins with the estimate. What remains for the provider is at least what a strict minute of used tokens
  * leaves, however it enforces; less denies that it counts what is used. Where nothing denied it for a minute, that is tried. What was
- * refunded meanwhile is taken back when something does.
+ * refunded of the last minute's calls is taken back when something does.
  */
 export type CountingState = {
   mode: TokenCounting
@@ -16,8 +16,8 @@ export type CountingState = {
   deniedAt: number
   /** Share of the estimate that calls do not use, lately. */
   excess: number
-  /** Tokens given back while it was tried. */
-  refunded: number
+  /** Tokens given back to calls of the last minute where what is used counts, by the slots that they were taken in. */
+  refunds: number[]
   failures: number
   retryAt: number
 }
@@ -40,7 +40,7 @@ export function createCounting(now: number): CountingState {
     sum: 0,
     deniedAt: -60_000,
     excess: 0,
-    refunded: 0,
+    refunds: Array<number>(SLOTS).fill(0),
     failures: 0,
     retryAt: now + 10_000,
   }
@@ -49,8 +49,10 @@ export function createCounting(now: number): CountingState {
 function roll(counting: CountingState, now: number): void {
   const slot = Math.floor(now / SLOT_MS)
   for (let number = Math.max(counting.slot, slot - SLOTS) + 1; number <= slot; number++) {
-    counting.sum -= counting.slots[number % SLOTS]!
-    counting.slots[number % SLOTS] = 0
+    const at = number % SLOTS
+    counting.sum -= counting.slots[at]!
+    counting.slots[at] = 0
+    counting.refunds[at] = 0
   }
   counting.slot = Math.max(slot, counting.slot)
 }
@@ -84,6 +86,12 @@ export function countUsed(
   counting.excess += (back / Math.max(1, call.estimate) - counting.excess) / 10
 }
 
+/** A call that was taken at `takenAt` got so many tokens back, for what is used counts. */
+export function noteRefund(counting: CountingState, takenAt: number, tokens: number): void {
+  const slot = Math.floor(takenAt / SLOT_MS)
+  if (slot > counting.slot - SLOTS) counting.refunds[slot % SLOTS]! += tokens
+}
+
 /** The provider said what remained when a call had been admitted. Answers the tokens to take back. */
 export function decideCounting(
   counting: CountingState,
@@ -95,8 +103,9 @@ export function decideCounting(
   if (remaining < limit - call.minute - limit / SLACK - call.estimate) {
     counting.deniedAt = now
     if (counting.mode === 'estimate' || call.takenAt < counting.since) return 0
-    const back = Math.min(counting.refunded, limit)
-    Object.assign(counting, { mode: 'estimate', since: now, refunded: 0 })
+    const refunded = counting.refunds.reduce((sum, tokens) => sum + tokens, 0)
+    const back = Math.min(refunded, limit)
+    Object.assign(counting, { mode: 'estimate', since: now })
     counting.retryAt = now + Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** counting.failures)
     counting.failures++
     return back
