@@ -17,7 +17,8 @@
  *     lease            Unix ms: when that claim ends, while it is being sent
  *     again            '1' when a redelivery was asked for in mid-attempt
  * - `<root>:webhooks:failing`: sorted set, the latest 1,000 deliveries whose latest attempt failed, by its time (Unix ms).
- * - `<root>:webhooks:endpoints`: hash, of each of the latest 200 addresses how its attempts ended, as JSON.
+ * - `<root>:webhooks:addresses`: hash, of each of the latest 200 addresses, without its query, how its attempts ended, as JSON.
+ * - `<root>:webhooks:addresses:used`: sorted set, the same addresses by their latest attempt (Unix ms).
  * - `<root>:job:<job id>:deliveries`: list of the job's delivery ids, oldest first.
  *
  * A job's terminal transition writes the fields down to attempt_count, the list entry and the outbox entry in
@@ -29,6 +30,8 @@ import { loadScript, runScript } from '../lib/lua-script.ts'
 import type { DeliveryAttempt, WebhookDeliveryView, WebhookEvent } from './delivery.ts'
 
 const MAX_ATTEMPTS_KEPT = 20
+/** What a tenant is told of its receivers is kept so long after the latest attempt, ms. */
+const RECEIVERS_KEPT_MS = 30 * 86_400_000
 /** Deliveries read at once. */
 const READ_AT_ONCE = 100
 /** Due entries that one claim looks at, so that it never blocks Redis for long. */
@@ -85,6 +88,7 @@ export type FailingPage = { deliveries: WebhookDeliveryView[]; hasMore: boolean 
 
 /** An address, and how the attempts to send there ended. Times are RFC 3339. */
 export type WebhookEndpoint = {
+  /** Without its query: one that names the job would make an address of each. */
   url: string
   /** Attempts that were answered with 2xx, and those that were not, since it was first used. */
   delivered: number
@@ -190,6 +194,7 @@ export function createWebhookStore(deps: {
       MAX_ATTEMPTS_KEPT,
       verdict.status,
       delay,
+      RECEIVERS_KEPT_MS,
     ]
     const answer = await runScript(redis, scripts.record, root(delivery.tenant), args)
     return answer as 'recorded' | 'stale' | 'gone'
@@ -234,9 +239,15 @@ export function createWebhookStore(deps: {
   }
 
   async function endpoints(tenant: string): Promise<WebhookEndpoint[]> {
-    const fields = await redis.hgetall(`${root(tenant)}:webhooks:endpoints`)
+    const [fields, [seconds]] = await Promise.all([
+      redis.hgetall(`${root(tenant)}:webhooks:addresses`),
+      redis.time(),
+    ])
+    // The next attempt forgets those that are older.
+    const since = new Date(Number(seconds) * 1000 - RECEIVERS_KEPT_MS).toISOString()
     return Object.entries(fields)
       .map(([url, text]) => readEndpoint(url, text))
+      .filter(({ last_at }) => last_at >= since)
       .sort((one, other) => (one.last_at < other.last_at ? 1 : -1))
   }
 

@@ -75,7 +75,7 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listWebhookEndpoints',
         summary: 'List the addresses that webhooks went to',
         description:
-          'The latest 200, with how the attempts to send there ended. They are forgotten after 30 days without one.',
+          'The latest 200, without their queries, with how the attempts to send there ended. They are forgotten after 30 days without one.',
         response: { 200: listSchema(endpointSchema), ...errorResponses },
       },
     },

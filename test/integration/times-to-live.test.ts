@@ -104,7 +104,7 @@ const KINDS: [pattern: RegExp, mostMs: number | null, end?: string][] = [
   [/^T:job:flow_\w+:deliveries$/, null, 'its flow'],
   [/^T:job:job_\w+(:events|:attempts|:deliveries)?$/, null, 'its place in `expiry`, below'],
   [/^T:delivery:\w+$/, null, 'its job'],
-  [/^T:webhooks:(failing|endpoints)$/, 30 * DAY],
+  [/^T:webhooks:(failing|addresses|addresses:used)$/, 30 * DAY],
   [/^T:(flight|followers):\w+$/, null, 'the call'],
   [/^T:group:\w+(:jobs|:events)?$/, null, 'its last job'],
   [/^T:answer:\w+(:\w+)?$/, CACHE, 'those that a job has have none'],

@@ -3,14 +3,16 @@
 -- KEYS  1 the tenant's root
 -- ARGV  1 delivery id  2 claim number  3 attempt (JSON)  4 attempts kept
 --       5 'pending' | 'delivered' | 'failed'  6 wait until the next attempt in ms ('' unless pending)
+--       7 what the tenant is told of its receivers is kept so long, ms
 -- Answer 'recorded' | 'stale' | 'gone'
--- What the tenant is told of its receivers, for 30 days since the latest attempt: `:webhooks:failing`, a sorted set of deliveries that did not
--- get through, by their latest attempt, and `:webhooks:endpoints`, a hash with the counts of each address.
+-- What the tenant is told of its receivers: `:webhooks:failing`, a sorted set of deliveries that did not get through, by their latest attempt,
+-- `:webhooks:addresses`, a hash with the counts of each address without its query, and `:webhooks:addresses:used`, the same addresses by their
+-- latest attempt. Invariant: an address is in both or in neither.
 -- Invariant: after a newer claim, an attempt is stored but decides nothing, unless it delivered; no other claim
 -- can change that. A redelivery requested during an attempt ('again') is due at once, with any outcome of the
 -- attempt.
 
-local FAILING_KEPT, ENDPOINTS_KEPT, KEPT_MS = 1000, 200, 30 * 86400000
+local FAILING_KEPT, ADDRESSES_KEPT = 1000, 200
 
 local root, id = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
@@ -18,22 +20,21 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local key, outbox = root .. ':delivery:' .. id, root .. ':webhooks'
 
 local v = redis.call('HMGET', key, 'attempts', 'claim', 'again', 'url', 'job_id')
-local failing, endpoints = root .. ':webhooks:failing', root .. ':webhooks:endpoints'
+local failing = root .. ':webhooks:failing'
+local addresses, used = root .. ':webhooks:addresses', root .. ':webhooks:addresses:used'
+local kept_ms = tonumber(ARGV[7])
+local too_old = '(' .. string.format('%d', now - kept_ms)
 
--- Room for one more address: that which was not used for longest goes.
-local function forget_oldest_endpoint()
-  local all, oldest, oldest_at = redis.call('HGETALL', endpoints), nil, math.huge
-  if #all < 2 * ENDPOINTS_KEPT then return end
-  for i = 1, #all, 2 do
-    local at = cjson.decode(all[i + 1]).last_at
-    if at < oldest_at then oldest, oldest_at = all[i], at end
-  end
-  redis.call('HDEL', endpoints, oldest)
+local function forget_addresses(gone)
+  if #gone == 0 then return end
+  redis.call('ZREM', used, unpack(gone))
+  redis.call('HDEL', addresses, unpack(gone))
 end
 
-local function note_endpoint(url, attempt, is_delivered)
-  local known = redis.call('HGET', endpoints, url)
-  if not known then forget_oldest_endpoint() end
+local function note_address(url, attempt, is_delivered)
+  -- A query may name the job: each job would have an address of its own.
+  local address = string.match(url, '^[^?#]*')
+  local known = redis.call('HGET', addresses, address)
   local one = known and cjson.decode(known) or { delivered = 0, failed = 0 }
   one.last_at, one.last_status, one.last_error = now, attempt.status, attempt.error
   if is_delivered then
@@ -41,8 +42,12 @@ local function note_endpoint(url, attempt, is_delivered)
   else
     one.failed, one.failing_since = one.failed + 1, one.failing_since or now
   end
-  redis.call('HSET', endpoints, url, cjson.encode(one))
-  redis.call('PEXPIRE', endpoints, KEPT_MS)
+  redis.call('HSET', addresses, address, cjson.encode(one))
+  redis.call('ZADD', used, string.format('%d', now), address)
+  redis.call('PEXPIRE', addresses, kept_ms)
+  redis.call('PEXPIRE', used, kept_ms)
+  forget_addresses(redis.call('ZRANGEBYSCORE', used, '-inf', too_old))
+  if not known then forget_addresses(redis.call('ZRANGE', used, 0, -1 - ADDRESSES_KEPT)) end
 end
 if not v[1] then
   redis.call('ZREM', outbox, id)
@@ -59,11 +64,12 @@ if v[2] ~= ARGV[2] and ARGV[5] ~= 'delivered' then return 'stale' end
 -- Those that tell the operations of a budget are not the tenant's.
 if string.sub(v[5] or '', 1, 7) ~= 'budget_' then
   local is_delivered = ARGV[5] == 'delivered'
-  note_endpoint(v[4], attempts[#attempts], is_delivered)
+  note_address(v[4], attempts[#attempts], is_delivered)
   if not is_delivered then
     redis.call('ZADD', failing, string.format('%d', now), id)
     redis.call('ZREMRANGEBYRANK', failing, 0, -1 - FAILING_KEPT)
-    redis.call('PEXPIRE', failing, KEPT_MS)
+    redis.call('ZREMRANGEBYSCORE', failing, '-inf', too_old)
+    redis.call('PEXPIRE', failing, kept_ms)
   elseif #attempts > 1 then
     redis.call('ZREM', failing, id)
   end

@@ -27,7 +27,7 @@ def follow(http: Http, path: str, after: str | None) -> Iterator[Event]:
                 if response.status_code == 204:
                     return
                 was_open = True
-                for event in parse(response.iter_lines()):
+                for event in parse(split_lines(response.iter_text())):
                     failures = 0
                     cursor = event["id"]
                     yield event
@@ -39,6 +39,18 @@ def follow(http: Http, path: str, after: str | None) -> Iterator[Event]:
                 raise SluiceError(f"no stream: {error}", code="unreachable", is_retryable=True) from error
         failures += 1
         time.sleep(http.back_off(failures))
+
+
+def split_lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Lines that end with a line feed. `iter_lines` of httpx (from 0.24 on) would end them at U+0085, U+2028 and U+2029 too, which JSON has inside of texts."""
+    rest: list[str] = []
+    for piece in pieces:
+        end, *lines = piece.split("\n")
+        rest.append(end)
+        if lines:
+            yield "".join(rest)
+            yield from lines[:-1]
+            rest = [lines[-1]]
 
 
 def parse(lines: Iterator[str]) -> Iterator[Event]:

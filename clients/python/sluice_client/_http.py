@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,16 +26,16 @@ class Http:
     attempts: int
 
     def json(self, method: str, path: str, **options: Any) -> Any:
-        return self._repeat(lambda: self._send(method, path, **options).json())
+        return read_json(self._repeat(lambda: self._send(method, path, **options)))
 
     def once(self, method: str, path: str, **options: Any) -> Any:
         """Not sent again after a broken connection, because the first request may have done its work."""
-        return self._send(method, path, **options).json()
+        return read_json(self._send(method, path, **options))
 
-    def lines(self, path: str, body: bytes) -> list[str]:
+    def lines(self, path: str, body: bytes) -> list[Any]:
         headers = {"content-type": "application/x-ndjson"}
-        text: str = self._repeat(lambda: self._send("POST", path, content=body, headers=headers).text)
-        return [line for line in text.split("\n") if line]
+        response = self._repeat(lambda: self._send("POST", path, content=body, headers=headers))
+        return [read_json(response, line) for line in response.text.split("\n") if line]
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str], silence: float) -> Iterator[httpx.Response]:
@@ -71,3 +72,12 @@ class Http:
         if response.status_code >= 300:
             raise to_error(response)
         return response
+
+
+def read_json(response: httpx.Response, text: str | None = None) -> Any:
+    """An answer, or a line of one. A proxy may have answered in place of the server, with a page."""
+    try:
+        return json.loads(response.text if text is None else text)
+    except ValueError as error:
+        message = f"{response.request.url.path} did not answer with JSON"
+        raise SluiceError(message, code="invalid_answer", status=response.status_code) from error

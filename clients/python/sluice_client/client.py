@@ -67,15 +67,18 @@ class Sluice:
         """
         key = idempotency_key or str(uuid.uuid4())
         lines: list[bytes] = []
-        size = 0
+        size = start = 0
         for index, create in enumerate(creates):
-            line = json.dumps({"idempotency_key": f"{key}:{index}", **create}).encode()
+            members: dict[str, Any] = {**create}
+            if members.get("idempotency_key") is None:
+                members["idempotency_key"] = f"{key}:{index}"
+            line = json.dumps(members).encode()
             lines.append(line)
             size += len(line)
             if len(lines) >= MOST_LINES or size >= MOST_BYTES:
-                yield from self._submit_lines(lines)
-                lines, size = [], 0
-        yield from self._submit_lines(lines)
+                yield from self._submit_lines(lines, start)
+                lines, size, start = [], 0, index + 1
+        yield from self._submit_lines(lines, start)
 
     def get(self, id: str) -> Job:
         """The job as it stands."""
@@ -183,18 +186,18 @@ class Sluice:
         query: Mapping[str, str] = {"wait": f"{turn:.3f}"}
         return cast(Job, self._http.json("GET", _job_path(id), params=query, timeout=self._timeout + turn))
 
-    def _submit_lines(self, lines: list[bytes]) -> Iterator[BulkAnswer]:
-        """Sends lines, and those again that the server had no room for: their keys make them the same jobs."""
+    def _submit_lines(self, lines: list[bytes], start: int) -> Iterator[BulkAnswer]:
+        """Sends lines, the first of which is job `start`, and those again that the server had no room for: their keys make them the same jobs."""
         refused = 0
         while lines:
-            answers = [json.loads(text) for text in self._http.lines("/v1/jobs/bulk", b"\n".join(lines))]
             taken = 0
-            for answer in answers:
+            for answer in self._http.lines("/v1/jobs/bulk", b"\n".join(lines)):
                 if answer.get("error", {}).get("code") in PASSING and refused + 1 < self._attempts:
                     break
-                yield cast(BulkAnswer, answer)
+                yield cast(BulkAnswer, {**answer, "index": start + taken})
                 taken += 1
             lines = lines[taken:]
+            start += taken
             if not lines:
                 return
             refused = 1 if taken else refused + 1

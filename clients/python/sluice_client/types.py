@@ -113,17 +113,19 @@ class Attempt(TypedDict):
 
 
 class Group(TypedDict):
-    """How many jobs of a group are in which state."""
+    """How many jobs of a group are in which state, and what they cost: `cost_usd` is None where no model of theirs has a price."""
 
     group: str
     total: int
     counts: dict[JobStatus, int]
-    cost_usd: float
+    cost_usd: float | None
+    unpriced_calls: int
     estimated_finish_at: str | None
+    budgets: list[dict[str, Any]]
 
 
 class BulkAnswer(TypedDict, total=False):
-    """Of one job of `submit_many`: its id, or the error that refused it."""
+    """Of one job of `submit_many`, the `index`th: its id, or the error that refused it."""
 
     index: int
     id: str

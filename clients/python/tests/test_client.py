@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unittest
 import uuid
@@ -131,6 +132,15 @@ class ClientTest(unittest.TestCase):
         self.assertGreater(transport.breaks, 1)
         self.assertEqual(whole[2:], list(self.sluice.events(job["id"], after=whole[1]["id"])))
 
+    def test_events_have_every_separator_of_lines_that_a_text_may_have(self) -> None:
+        text = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei\rj\nk"
+        # Unescaped, as the server gives it back.
+        create = json.dumps(chat("separators", metadata={"text": text}), ensure_ascii=False).encode()
+        headers = {"content-type": "application/json"}
+        job = httpx.post(f"{URL}/v1/jobs", content=create, headers=headers).json()
+        *_, last = self.sluice.events(job["id"])
+        self.assertEqual({"text": text}, last["data"]["job"]["metadata"])
+
     def test_many_jobs_are_a_group_that_is_waited_for_listed_and_counted(self) -> None:
         group = f"python-{uuid.uuid4()}"
         # Several requests.
@@ -141,6 +151,7 @@ class ClientTest(unittest.TestCase):
         creates[7] = chat("nothing", group=group, priority="highest")
         answers = list(self.sluice.submit_many(creates))
         self.assertEqual([7], [at for at, answer in enumerate(answers) if "error" in answer])
+        self.assertEqual(list(range(250)), [answer["index"] for answer in answers])
         # The simulator is slower than this: what is left is cancelled.
         self.assertGreater(self.sluice.cancel_many(group=group, dry_run=True)["matched"], 0)
         self.sluice.cancel_many(group=group)
@@ -155,6 +166,30 @@ class ClientTest(unittest.TestCase):
         first = list(self.sluice.submit_many(creates, idempotency_key=key))
         again = list(self.sluice.submit_many(creates, idempotency_key=key))
         self.assertEqual([answer["id"] for answer in first], [answer["id"] for answer in again])
+
+    def test_a_key_of_none_is_none_of_a_jobs_own(self) -> None:
+        key = str(uuid.uuid4())
+        create = chat("no key", idempotency_key=None)
+        [first] = self.sluice.submit_many([create], idempotency_key=key)
+        [again] = self.sluice.submit_many([create], idempotency_key=key)
+        self.assertEqual(first["id"], again["id"])
+
+    def test_lines_that_are_sent_again_keep_their_index(self) -> None:
+        full = {"index": 1, "error": {"code": "queue_full", "message": "full"}}
+        bodies = [[{"index": 0, "id": "a"}, full], [full | {"index": 0}], [{"index": 0, "id": "b"}]]
+        answers = [httpx.Response(200, text="\n".join(json.dumps(line) for line in body)) for body in bodies]
+        sluice = Sluice(http=httpx.Client(base_url=URL, transport=httpx.MockTransport(lambda _: answers.pop(0))))
+        with mock.patch.object(client.time, "sleep"):
+            taken = list(sluice.submit_many([chat("a"), chat("b")]))
+        self.assertEqual([{"index": 0, "id": "a"}, {"index": 1, "id": "b"}], taken)
+
+    def test_a_page_of_a_proxy_is_an_error_that_says_so(self) -> None:
+        page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>please log in</html>"))
+        sluice = Sluice(http=httpx.Client(base_url=URL, transport=page))
+        for ask in (lambda: sluice.get("job_1"), lambda: sluice.retry("job_1"), lambda: list(sluice.submit_many([chat("a")]))):
+            with self.assertRaises(SluiceError) as raised:
+                ask()
+            self.assertEqual(("invalid_answer", 200), (raised.exception.code, raised.exception.status))
 
     def test_results_come_with_a_list_that_asks_for_them(self) -> None:
         group = f"python-{uuid.uuid4()}"

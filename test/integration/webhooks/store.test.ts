@@ -105,7 +105,49 @@ describe('what a tenant is told of its receivers', () => {
     const urls = (await store.endpoints('acme')).map(({ url }) => url)
     expect(urls).toHaveLength(200)
     expect(urls).toContain('https://r.example/202')
-    expect(await redis.hlen(`${root('acme')}:webhooks:endpoints`)).toBe(200)
+    expect(await redis.hlen(`${root('acme')}:webhooks:addresses`)).toBe(200)
+    expect(await redis.zcard(`${root('acme')}:webhooks:addresses:used`)).toBe(200)
+
+    // One more does not read those that are there.
+    await create('whd_more', 'acme', Date.now() - 5, 'https://r.example/more')
+    const claimed = await claimOne()
+    await redis.config('RESETSTAT')
+    await store.recordAttempt(claimed, attempt, { status: 'failed' })
+    expect(await redis.info('commandstats')).not.toMatch(/hgetall|hvals|hscan/)
+    const left = (await store.endpoints('acme')).map(({ url }) => url)
+    expect(left).toHaveLength(200)
+    expect(left).toContain('https://r.example/more')
+  })
+
+  it('has one address for all queries, which name jobs', async () => {
+    for (const [number, query] of ['', '?job=1', '?job=2#a', '#b'].entries()) {
+      await create(`whd_${number}`, 'acme', Date.now() - 5, `https://r.example/hook${query}`)
+      await fail('failed')
+    }
+    expect(await store.endpoints('acme')).toMatchObject([{ url: 'https://r.example/hook', failed: 4 }])
+  })
+
+  it('has an address for 30 days after its latest attempt, whatever is sent elsewhere', async () => {
+    const key = (name: string) => `${root('acme')}:webhooks:${name}`
+    for (const [id, path] of [
+      ['whd_1', 'old'],
+      ['whd_2', 'new'],
+    ] as const) {
+      await create(id, 'acme', Date.now() - 5, `https://r.example/${path}`)
+      await fail('failed')
+    }
+    const old = 'https://r.example/old'
+    const at = Date.now() - 31 * 86_400_000
+    const counts = JSON.parse((await redis.hget(key('addresses'), old)) ?? '{}') as object
+    await redis.hset(key('addresses'), old, JSON.stringify({ ...counts, last_at: at }))
+    await redis.zadd(key('addresses:used'), at, old)
+    await redis.zadd(key('failing'), at, 'whd_1')
+    expect((await store.endpoints('acme')).map(({ url }) => url)).toEqual(['https://r.example/new'])
+    await create('whd_3', 'acme', Date.now() - 5, 'https://r.example/new')
+    await fail('failed')
+    expect(await redis.hkeys(key('addresses'))).toEqual(['https://r.example/new'])
+    expect(await redis.zrange(key('addresses:used'), '0', '-1')).toEqual(['https://r.example/new'])
+    expect(await idsOf()).toEqual(['whd_3', 'whd_2'])
   })
 
   it('has nothing of what tells the operations of a budget', async () => {

@@ -6,6 +6,16 @@ import { PYTHON_CLIENT } from '../../helpers/python.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
+/** The members that stand so far in, each with its type; of a union, those of its first kind that has one. */
+function readMembers(source: string, indent: number): Map<string, string> {
+  const all = source.matchAll(
+    new RegExp(`^ {${indent}}(\\w+)\\??: (.*\\n(?: {${indent + 1}}.*\\n)*(?: {${indent}}[\\]})].*)?)`, 'gm'),
+  )
+  const found = new Map<string, string>()
+  for (const [, name, type] of all) if (!found.has(name!)) found.set(name!, type!.trim())
+  return found
+}
+
 test("the Python client's types name members that the API has", async () => {
   const python = await readFile(join(PYTHON_CLIENT, 'sluice_client/types.py'), 'utf8')
   const api = await readFile(join(root, 'client/openapi.ts'), 'utf8')
@@ -20,11 +30,18 @@ test("the Python client's types name members that the API has", async () => {
     const body = new RegExp(`^class ${name}\\(.*\\):\\n([\\s\\S]*?)(?=^class |\\Z)`, 'm').exec(
       `${python}class `,
     )?.[1]
-    const members = [...(body ?? '').matchAll(/^ {4}(\w+): /gm)].map(([, member]) => member!)
-    expect(members.length, name).toBeGreaterThan(0)
+    const members = readMembers(body ?? '', 4)
+    expect(members.size, name).toBeGreaterThan(0)
     const known = new RegExp(`^export type ${type} = ([\\s\\S]*?)(?=^export type )`, 'm').exec(api)?.[1] ?? ''
-    for (const member of members)
-      expect(known, `${name}.${member}`).toMatch(new RegExp(`^ +${member}\\??: `, 'm'))
+    const theirs = readMembers(known, 2)
+    for (const [member, annotation] of members) {
+      expect([...theirs.keys()], name).toContain(member)
+      if (annotation !== 'Any')
+        expect(annotation.endsWith('| None'), `${name}.${member}: ${annotation}`).toBe(
+          theirs.get(member)!.endsWith('| null'),
+        )
+    }
+    if (name === 'Group') expect([...members.keys()]).toEqual([...theirs.keys()])
   }
   const types = /^JobType = Literal\[([\s\S]*?)\]/m.exec(python)?.[1] ?? ''
   const kinds = (source: string, quote: string) =>

@@ -227,6 +227,37 @@ test("a Redis and a PostgreSQL of the chart's are where the processes look for t
   expect(Object.keys(secret.parse(find(objects, 'Secret', 'try-sluice')).stringData)).toContain('OPS_KEY')
 })
 
+test("the chart's Redis is full long before its container is", () => {
+  const statefulSet = z.object({
+    spec: z.object({
+      template: z.object({
+        spec: z.object({
+          containers: z.tuple([
+            z.object({
+              args: z.array(z.string()),
+              resources: z.object({ limits: z.object({ memory: z.string() }) }),
+            }),
+          ]),
+        }),
+      }),
+    }),
+  })
+  const read = (redis: object) =>
+    statefulSet.parse(find(render({ redis: { enabled: true, ...redis } }), 'StatefulSet', 'sluice-redis'))
+      .spec.template.spec.containers[0]
+  const { args, resources } = read({})
+  const most = args[args.indexOf('--maxmemory') + 1]
+  const [, megabytes] = /^(\d+)mb$/.exec(most ?? '') ?? []
+  const [, gibibytes] = /^(\d+)Gi$/.exec(resources.limits.memory) ?? []
+  expect(Number(megabytes)).toBeLessThanOrEqual((Number(gibibytes) * 1024) / 2)
+  expect(read({ maxmemory: '3gb' }).args).toContain('3gb')
+  expect(() => read({ maxmemory: '' })).toThrow('redis.maxmemory')
+  for (const maxmemory of ['0', '512Mi', '', 512]) {
+    const { Values } = readChartData(chart, { ...least, redis: { ...least.redis, maxmemory } })
+    expect(schema.validate(Values).valid, String(maxmemory)).toBe(false)
+  }
+})
+
 test('a Redis Cluster of yours stands in the configuration, and no URL beside it', () => {
   const cluster = { nodes: ['redis://redis-0:6379'] }
   const objects = render({ redis: { url: '' }, config: { ...least.config, redis: { cluster } } })
