@@ -69,7 +69,7 @@ async function* submitLines(
     const before = answered
     try {
       for await (const line of readLines(answer, signal)) {
-        const given = JSON.parse(line) as BulkAnswer
+        const given = parseAnswer(line)
         const isRefused = 'error' in given
         if (isRefused && PASSING.includes(given.error.code) && failed + 1 < attempts) break
         yield { ...given, index: start + answered }
@@ -85,6 +85,19 @@ async function* submitLines(
       throw new SluiceError({ status: null, code: 'unreachable', message, isRetryable: true })
     }
     await pause(http.backOff(failed), signal)
+  }
+}
+
+/** A line of the server's answer. A proxy may answer 200 with a page of its own. */
+function parseAnswer(line: string): BulkAnswer {
+  try {
+    return JSON.parse(line) as BulkAnswer
+  } catch {
+    throw new SluiceError({
+      status: 200,
+      code: 'invalid_answer',
+      message: 'a line of the answer to /v1/jobs/bulk is not JSON',
+    })
   }
 }
 

@@ -57,6 +57,15 @@ describe('submitMany', () => {
     )
   })
 
+  it('says so where a proxy answers with a page of its own', async () => {
+    const page = async () => new Response('<html>\nhello\n</html>\n', { status: 200 })
+    await expect(collect(open({ fetch: page }).submitMany([chat()]))).rejects.toMatchObject({
+      name: 'SluiceError',
+      code: 'invalid_answer',
+      status: 200,
+    })
+  })
+
   it('gives up when nothing comes of it', async () => {
     const cutting = cutAfter(1, '/bulk')
     await expect(collect(open({ fetch: cutting }).submitMany([chat()]))).rejects.toMatchObject({
