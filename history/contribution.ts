@@ -30,7 +30,8 @@ export function toContribution(
   { calls, unpricedCalls, costNano }: { calls: number; unpricedCalls: number; costNano: number },
   priceUsage: PriceUsage,
 ): UsageContribution {
-  const usage: StoredUsage = record.usage === undefined ? {} : (JSON.parse(record.usage) as StoredUsage)
+  // Empty where the provider named none.
+  const usage: StoredUsage = record.usage ? (JSON.parse(record.usage) as StoredUsage) : {}
   const lane = record.lane!
   const { cache } = record
   const isFree = cache === 'hit' || cache === 'shared'

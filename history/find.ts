@@ -27,20 +27,20 @@ export type Finder = {
     limit: number,
     mostScanned?: number,
   ): Promise<FoundPage>
-  /** Jobs of a group by status, and what they cost; only of blocks up to this one. */
+  /** Jobs of a group by status, what they cost, and their calls without a price; only of blocks up to this one. */
   groupCounts(
     root: string,
     group: string,
     block: number,
-  ): Promise<Map<string, { count: number; costNano: number }>>
+  ): Promise<Map<string, { count: number; costNano: number; unpricedCalls: number }>>
   /** Groups by their last change, newest first, behind a place. */
   groups(
     root: string,
     limit: number,
     after: { group: string; at: number } | null,
   ): Promise<{ group: string; at: number }[]>
-  /** The job of a delivery. */
-  jobOfDelivery(root: string, delivery: string): Promise<string | null>
+  /** The jobs of deliveries, by the ids of these. */
+  jobsOfDeliveries(root: string, deliveries: readonly string[]): Promise<Map<string, string>>
   /** Failed jobs by lane and error code. */
   failures(root: string, block: number): Promise<FailureClass[]>
 }
@@ -55,7 +55,14 @@ export type FailureClass = {
 }
 
 export function createFinder(database: Database): Finder {
-  const { reads } = database
+  const { reads, kind } = database
+
+  const toUnpriced =
+    kind === 'postgres'
+      ? sql`(usage::json->>'unpriced_calls')::bigint`
+      : sql`json_extract(usage, '$.unpriced_calls')`
+  // Most rows have none, and are not parsed.
+  const unpricedCalls = sql<number>`sum(case when usage like '%"unpriced_calls"%' then coalesce(${toUnpriced}, 0) else 0 end)`
 
   /** Pairs of metadata with the rarest first: that one is walked, and the others are looked up. */
   async function orderPairs(root: string, pairs: string[]): Promise<string[]> {
@@ -125,6 +132,7 @@ export function createFinder(database: Database): Finder {
           fn<string>('lower', ['status']).as('status'),
           fn.countAll<number>().as('count'),
           fn.sum<number>('cost_nano').as('cost'),
+          unpricedCalls.as('unpriced'),
         ])
         .where('root', '=', root)
         .where('group_name', '=', group)
@@ -132,7 +140,10 @@ export function createFinder(database: Database): Finder {
         .groupBy(({ fn }) => fn<string>('lower', ['status']))
         .execute()
       return new Map(
-        rows.map(({ status, count, cost }) => [status, { count: Number(count), costNano: Number(cost) }]),
+        rows.map(({ status, count, cost, unpriced }) => [
+          status,
+          { count: Number(count), costNano: Number(cost), unpricedCalls: Number(unpriced) },
+        ]),
       )
     },
 
@@ -149,14 +160,15 @@ export function createFinder(database: Database): Finder {
       return (await query.execute()).map(({ name, changed_at }) => ({ group: name, at: changed_at }))
     },
 
-    async jobOfDelivery(root, delivery) {
-      const [row] = await reads
+    async jobsOfDeliveries(root, deliveries) {
+      if (deliveries.length === 0) return new Map()
+      const rows = await reads
         .selectFrom('history_deliveries')
-        .select('job')
+        .select(['id', 'job'])
         .where('root', '=', root)
-        .where('id', '=', delivery)
+        .where('id', 'in', deliveries)
         .execute()
-      return row?.job ?? null
+      return new Map(rows.map(({ id, job }) => [id, job]))
     },
 
     async failures(root, block) {

@@ -20,6 +20,8 @@ export type FinishedJob = {
   eventCount: number
   schedule: string | null
   usage: UsageContribution
+  /** Redis knows that the history has it with this status and cost: its row stays in its block. */
+  isMarked?: boolean
 }
 
 type StoredError = { code?: string; retryable?: boolean }

@@ -61,12 +61,15 @@ export function createGroupsOfBoth(deps: {
     ) as Record<JobStatus, number>
     const hotNano = Number(fields.cost_nano ?? 0) + Math.round(Number(fields.cost_usd ?? 0) * 1e9)
     const coldNano = cold === null ? 0 : [...cold.values()].reduce((sum, { costNano }) => sum + costNano, 0)
+    const coldUnpriced =
+      cold === null ? 0 : [...cold.values()].reduce((sum, one) => sum + one.unpricedCalls, 0)
     const nano = cold === null ? hotNano : hotNano - Number(fields.copied_nano ?? 0) + coldNano
     return {
       total: Object.values(counts).reduce((sum, count) => sum + count, 0),
       counts,
-      // Kept by Redis alone, for as long as it has the group.
-      ...showCostSum(nano, Number(fields.unpriced_calls ?? 0)),
+      // Redis counts those of all jobs since it has the group, copied ones included; the history those of all that it has. Jobs of
+      // which only one of the two knows may make them more than this, and never fewer.
+      ...showCostSum(nano, Math.max(Number(fields.unpriced_calls ?? 0), coldUnpriced)),
     }
   }
 

@@ -78,6 +78,7 @@ export function createMover(deps: {
       attempts,
       deliveries,
       eventCount,
+      isMarked: record.get('copied')?.toString() === `${texts.status} ${costOf(texts)}`,
       schedule: typeof schedule === 'string' && schedule.startsWith('sch_') ? schedule : null,
       usage: toContribution(
         texts,

@@ -203,7 +203,7 @@ export function createHistoryStore(database: Database): HistoryStore {
       await database.change(root, async (trx) => {
         const known = await trx
           .selectFrom('history_jobs')
-          .select(['id', 'state', 'usage', 'finished_at', 'event_count'])
+          .select(['id', 'state', 'block', 'usage', 'finished_at', 'event_count'])
           .where('root', '=', root)
           .where(
             'id',
@@ -219,7 +219,10 @@ export function createHistoryStore(database: Database): HistoryStore {
         if (kept.length === 0) return
         await insertJobs(
           trx,
-          kept.map((job) => toRow(root, block, job, lifeMs)),
+          kept.map((job) => {
+            const own = job.isMarked ? (before.get(job.id)?.block ?? block) : block
+            return toRow(root, own, job, lifeMs)
+          }),
         )
         await insertContents(trx, root, kept)
         await insertPlaces(trx, root, kept)

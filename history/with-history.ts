@@ -13,6 +13,7 @@ import type { Finder } from './find.ts'
 import { costOf } from './finished-job.ts'
 import { createGroupsOfBoth } from './groups.ts'
 import { listBoth } from './merge-lists.ts'
+import { readMovedDeliveries } from './moved-deliveries.ts'
 import type { HistoryStore } from './store.ts'
 import type { StoredJob, StoredJobs } from './stored-jobs.ts'
 
@@ -324,11 +325,8 @@ export function withHistory(deps: WithHistoryDeps): Jobs {
       const hot = await jobs.redeliver(tenant, deliveryId)
       if (hot !== null) return hot
       const root = rootOf(tenant)
-      const job = await stored.ask(() => finder.jobOfDelivery(root, deliveryId))
-      const found = job === null ? null : await findRow(tenant, job)
-      const deliveries = (found === null ? [] : JSON.parse(found.row.deliveries)) as Record<string, string>[]
-      const fields = deliveries.find(({ id }) => id === deliveryId)
-      if (fields === undefined) return null
+      const fields = (await readMovedDeliveries(deps, root, [deliveryId])).get(deliveryId)
+      if (fields === undefined || fields === null) return null
       const key = `${root}:delivery:${deliveryId}`
       await redis.multi().hset(key, fields).pexpire(key, REDELIVERY_MS).exec()
       return jobs.redeliver(tenant, deliveryId)

@@ -7,6 +7,7 @@ import type { PriceUsage } from '../history/contribution.ts'
 import { type Database, nameDatabase, openDatabase } from '../history/database.ts'
 import { isHistoryUnavailable } from '../history/errors.ts'
 import { createFinder } from '../history/find.ts'
+import { readMovedDeliveries } from '../history/moved-deliveries.ts'
 import { createMovedEvents } from '../history/moved-events.ts'
 import { createMover } from '../history/mover.ts'
 import type { HistoryStateReader } from '../history/state.ts'
@@ -62,6 +63,11 @@ type AttachDeps = {
 
 export type AttachedHistory = HistorySide & {
   state: HistoryStateReader
+  /** Fields of deliveries that moved with their jobs; see `readMovedDeliveries`. */
+  findMovedDeliveries(
+    tenant: string,
+    ids: readonly string[],
+  ): Promise<Map<string, Record<string, string> | null>>
   /** Sums of what ended jobs used. */
   usage: UsageReader
   /** The same jobs, wherever they are. */
@@ -171,6 +177,8 @@ function attach(
 
   return {
     find,
+    findMovedDeliveries: (tenant, ids) =>
+      readMovedDeliveries({ finder, stored }, tenantRoot(prefix, tenant), ids),
     movedEvents: createMovedEvents({ stored, source, view, mostBytes: EVENT_RESULT_BYTES }),
     state: {
       read() {

@@ -185,7 +185,6 @@ export function createJobStore(deps: JobStoreDeps) {
     ...(events === undefined ? {} : { events }),
     ...onFailure,
   })
-  const webhooks = createWebhookStore({ redis, root, touch: active.touch })
   const atRest = createAtRest({ sealer, onUnreadable: deps.onUnreadable })
   const replies = deps.openReplies?.({ pubsub, atRest }) ?? { replyInbox: null, openLanes: null }
   const dueTimers = createDueTimers({
@@ -195,6 +194,10 @@ export function createJobStore(deps: JobStoreDeps) {
   })
   deps.onOpen('the timers of scheduled jobs', async () => dueTimers.close())
   const moves = deps.history?.attach({ redis, scripts, prefix, atRest, active, now, config }) ?? null
+  const webhooks = createWebhookStore({
+    ...{ redis, root, touch: active.touch },
+    ...(moves === null ? {} : { findMoved: moves.findMovedDeliveries }),
+  })
   const hot = createJobs({
     history: moves,
     ...{ redis, scripts, queues, outbox, pubsub, prefix, retainMs, atRest, forecaster, dueTimers, now },

@@ -84,7 +84,11 @@ export type AttemptVerdict =
   /** Try again after `delayMs`. */
   | { status: 'pending'; delayMs: number }
 
-export type FailingPage = { deliveries: WebhookDeliveryView[]; hasMore: boolean }
+/** Where a delivery stands among those that fail: by its latest attempt, Unix ms. */
+export type FailingPlace = { at: number; id: string }
+
+/** `places` are those of the deliveries, in their order. */
+export type FailingPage = { deliveries: WebhookDeliveryView[]; places: FailingPlace[]; hasMore: boolean }
 
 /** An address, and how the attempts to send there ended. Times are RFC 3339. */
 export type WebhookEndpoint = {
@@ -120,8 +124,16 @@ export type WebhookStore = {
   postpone(delivery: ClaimedDelivery, delayMs: number): Promise<void>
   /** Pending deliveries of the tenant, and since when the first of them is due, Unix ms; null: none. */
   backlog(tenant: string): Promise<{ pending: number; dueSince: number | null }>
-  /** Deliveries whose latest attempt failed, the latest attempt first: those that are tried again, and those that were given up. */
-  failing(tenant: string, status: 'pending' | 'failed' | null, limit: number): Promise<FailingPage>
+  /**
+   * Deliveries whose latest attempt failed, the latest attempt first: those that are tried again, and those that were given up. Only
+   * those behind `after`. Rejects as `findMoved` does.
+   */
+  failing(
+    tenant: string,
+    status: 'pending' | 'failed' | null,
+    limit: number,
+    after?: FailingPlace,
+  ): Promise<FailingPage>
   /** Where deliveries of the tenant went lately, the latest first. */
   endpoints(tenant: string): Promise<WebhookEndpoint[]>
   /** The job's deliveries, newest first. */
@@ -136,13 +148,18 @@ export type WebhookStore = {
 /**
  * @param deps.root names a tenant's root key, hash tag included
  * @param deps.touch hears of a tenant whose deliveries change
+ * @param deps.findMoved fields of deliveries that left Redis with their jobs; null: it is kept elsewhere, but not shown at the moment
  */
 export function createWebhookStore(deps: {
   redis: Redis | Cluster
   root: (tenant: string) => string
   touch?: (tenant: string) => void
+  findMoved?: (
+    tenant: string,
+    ids: readonly string[],
+  ) => Promise<ReadonlyMap<string, Record<string, string> | null>>
 }): WebhookStore {
-  const { redis, root, touch = () => {} } = deps
+  const { redis, root, touch = () => {}, findMoved = async () => new Map() } = deps
   const script = (name: string) => loadScript(new URL(`./lua/${name}.lua`, import.meta.url))
   const scripts = {
     claim: script('claim'),
@@ -220,22 +237,37 @@ export function createWebhookStore(deps: {
     tenant: string,
     status: 'pending' | 'failed' | null,
     limit: number,
+    after?: FailingPlace,
   ): Promise<FailingPage> {
     const key = `${root(tenant)}:webhooks:failing`
-    const ids = await redis.zrange(key, '0', '-1', 'REV')
-    const found: WebhookDeliveryView[] = []
-    for (let at = 0; at < ids.length && found.length <= limit; at += READ_AT_ONCE) {
-      const some = ids.slice(at, at + READ_AT_ONCE)
-      const deliveries = await Promise.all(some.map((id) => read(tenant, id)))
-      const gone = some.filter((_id, index) => deliveries[index] === null)
-      // They went with their jobs.
+    const flat = await redis.zrange(key, '0', '-1', 'REV', 'WITHSCORES')
+    const all = flat.flatMap((id, at) => (at % 2 === 0 ? [{ id, at: Number(flat[at + 1]) }] : []))
+    const places = all.filter(
+      ({ id, at }) => after === undefined || at < after.at || (at === after.at && id < after.id),
+    )
+    const found: { delivery: WebhookDeliveryView; place: FailingPlace }[] = []
+    for (let at = 0; at < places.length && found.length <= limit; at += READ_AT_ONCE) {
+      const some = places.slice(at, at + READ_AT_ONCE)
+      const hot = await Promise.all(some.map(({ id }) => read(tenant, id)))
+      const missing = some.flatMap(({ id }, index) => (hot[index] === null ? [id] : []))
+      // Those that are tried again are in Redis.
+      const isAsked = missing.length > 0 && status !== 'pending'
+      const moved = isAsked ? await findMoved(tenant, missing) : null
+      const gone = moved === null ? [] : missing.filter((id) => !moved.has(id))
+      // They were deleted with their jobs.
       if (gone.length > 0) await redis.zrem(key, ...gone)
-      for (const one of deliveries) {
-        if (one !== null && one.status !== 'delivered' && (status === null || one.status === status))
-          found.push(one)
+      for (const [index, place] of some.entries()) {
+        const delivery = hot[index] ?? toGivenUp(moved?.get(place.id))
+        if (delivery === null || delivery.status === 'delivered') continue
+        if (status === null || delivery.status === status) found.push({ delivery, place })
       }
     }
-    return { deliveries: found.slice(0, limit), hasMore: found.length > limit }
+    const page = found.slice(0, limit)
+    return {
+      deliveries: page.map(({ delivery }) => delivery),
+      places: page.map(({ place }) => place),
+      hasMore: found.length > limit,
+    }
   }
 
   async function endpoints(tenant: string): Promise<WebhookEndpoint[]> {
@@ -304,6 +336,11 @@ function readEndpoint(url: string, text: string): WebhookEndpoint {
     last_error: typeof last_error === 'string' ? last_error : null,
     failing_since: toTime(failing_since),
   }
+}
+
+/** A delivery that failed and has left Redis is not tried again, also where it was copied before its last attempt. */
+function toGivenUp(fields: Record<string, string> | null | undefined): WebhookDeliveryView | null {
+  return fields ? { ...readDelivery(fields), status: 'failed', next_attempt_at: null } : null
 }
 
 /** A delivery as its hash has it. */

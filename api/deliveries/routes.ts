@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { FailingPlace } from '../../webhooks/store.ts'
 import { tenantOf } from '../auth.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { checkId, notFound } from '../errors.ts'
@@ -20,6 +21,16 @@ const endpointSchema = z
     failing_since: time.nullable().describe('Null: the latest attempt got through.'),
   })
   .meta({ id: 'WebhookEndpoint' })
+
+/** A delivery moves when it is tried again, so a page begins behind a place and not behind an id. */
+const failingCursor = z
+  .string()
+  .regex(/^\d{1,15}:whd_[A-Za-z0-9_-]{1,96}$/, { error: 'expected the last_id of the page before' })
+
+function toPlace(text: string): FailingPlace {
+  const colon = text.indexOf(':')
+  return { at: Number(text.slice(0, colon)), id: text.slice(colon + 1) }
+}
 
 /** The outcome of a job's webhooks. */
 export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
@@ -51,18 +62,29 @@ export function registerDeliveryRoutes(app: Api, { deps }: RouteContext): void {
         operationId: 'listFailingDeliveries',
         summary: 'List webhook deliveries that did not get through',
         description:
-          'Of all jobs and flows, the latest attempt first: those that are tried again (`pending`) and those that were given up (`failed`). The latest 1,000 are kept.',
+          'Of all jobs and flows, the latest attempt first: those that are tried again (`pending`) and those that were given up (`failed`). The latest 1,000 are kept. One that is tried again between two pages moves to the beginning.',
         querystring: z.object({
           status: z.enum(['pending', 'failed']).optional(),
           limit: z.coerce.number().int().min(1).max(1000).default(100),
+          after: failingCursor.optional().describe('The `last_id` of the page before.'),
         }),
         response: { 200: listSchema(deliverySchema), ...errorResponses },
       },
     },
     async (request) => {
-      const { status = null, limit } = request.query
-      const page = await deps.webhooks.failing(tenantOf(request).name, status, limit)
-      return toList(page.deliveries, page.hasMore)
+      const { status = null, limit, after } = request.query
+      const page = await deps.webhooks.failing(
+        tenantOf(request).name,
+        status,
+        limit,
+        after === undefined ? undefined : toPlace(after),
+      )
+      const cursors = page.places.map(({ at, id }) => `${at}:${id}`)
+      return {
+        ...toList(page.deliveries, page.hasMore),
+        first_id: cursors[0] ?? null,
+        last_id: cursors.at(-1) ?? null,
+      }
     },
   )
 

@@ -23,10 +23,9 @@ export function registerProviderBatchRoutes(app: Api, { deps }: RouteContext): v
     },
     async ({ query }) => {
       const batches = await deps.providerBatches.recent(query.limit + 1)
-      const shown = batches.slice(0, query.limit).map((batch) => {
-        const hasPrice = batch.costUsd > 0 || resolveLane(deps.config(), batch.lane)?.price !== null
-        return showProviderBatch(batch, hasPrice)
-      })
+      const shown = batches
+        .slice(0, query.limit)
+        .map((batch) => showProviderBatch(batch, resolveLane(deps.config(), batch.lane)))
       return toList(shown, batches.length > query.limit)
     },
   )

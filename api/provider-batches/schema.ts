@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Lane } from '../../config/lanes.ts'
 import { JobType } from '../../jobs/job.ts'
 import type { ProviderBatch } from '../../provider-batches/batch.ts'
 
@@ -30,7 +31,9 @@ export const providerBatchSchema = z
       ),
     tokens: count.describe('Input tokens, estimated.'),
     bytes: count,
-    cost_usd: count.nullable().describe('Null: its lane has no price.'),
+    cost_usd: count
+      .nullable()
+      .describe('Null: its lane has no price, or is not in the configuration any more and had none.'),
     saved_usd: count.describe('Against the price of calls.'),
     created_at: z.string(),
     submitted_at: time,
@@ -40,11 +43,13 @@ export const providerBatchSchema = z
   })
   .meta({ id: 'ProviderBatch' })
 
-/** @param hasPrice whether its lane has one */
+/** @param laneNow its lane as it is now; null: there is no such lane any more */
 export function showProviderBatch(
   batch: ProviderBatch,
-  hasPrice: boolean,
+  laneNow: Pick<Lane, 'price'> | null,
 ): z.output<typeof providerBatchSchema> {
+  // What was paid is known for good, whatever became of the lane.
+  const hasPrice = batch.costUsd > 0 || (laneNow !== null && laneNow.price !== null)
   const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
   const { id, lane, type, state, outcome, providerId, lines, counts, tokens, bytes, error } = batch
   return {

@@ -26,7 +26,8 @@ for i = 3, #ARGV, 4 do
     -- Deleted, or queued again: its next end asks for a copy anew.
     take_out(root .. ':history', id)
   elseif v[2] == finished_at then
-    take_out(root .. ':history', id)
+    -- What was noted since the block began may have come after the copy: it is copied again.
+    if tonumber(score_of(root .. ':history', id) or 0) <= tonumber(ARGV[1]) then take_out(root .. ':history', id) end
     if has_files(v[6], v[7], v[8], v[9]) then hot = math.max(hot, tonumber(ARGV[2])) end
     put(root .. ':expiry', ms(tonumber(finished_at) + hot), id)
     redis.call('HSET', job_key(id), 'copied', v[1] .. ' ' .. nano)

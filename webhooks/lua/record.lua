@@ -90,5 +90,9 @@ if ARGV[5] == 'pending' then
 else
   redis.call('HSET', key, 'status', ARGV[5], 'next_attempt_at', '')
   redis.call('ZREM', outbox, id)
+  -- The history has the job without this: it is copied again.
+  if redis.call('HEXISTS', root .. ':job:' .. (v[5] or ''), 'copied') == 1 then
+    redis.call('ZADD', root .. ':history', string.format('%d', now), v[5])
+  end
 end
 return 'recorded'

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sql } from 'kysely'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type Database, openDatabase } from '../../../history/database.ts'
 import type { HistoryFilter, Place } from '../../../history/filter.ts'
 import { createFinder, type Finder } from '../../../history/find.ts'
@@ -71,6 +72,37 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     // It was queued again, and cost more.
     await store.save(root, 3, [job('job_1', { group: 'g', cost_usd: '0.000300000' })], DAY)
     expect((await usageOf(root))[0]).toMatchObject({ jobs: 2, cost_usd: 0.000_4 })
+  })
+
+  test('adds up what a group cost, and its calls without a price', async () => {
+    const root = 'p:{t:group-costs}'
+    const made = (id: string, status: string, more: object) => {
+      const one = job(id, { group: 'g', status })
+      return { ...one, usage: { ...one.usage, ...more } }
+    }
+    await store.save(
+      root,
+      1,
+      [
+        ...[made('job_1', 'completed', { unpriced_calls: 2 }), made('job_2', 'completed', {})],
+        ...[made('job_3', 'failed', { unpriced_calls: 1 }), made('job_4', 'cancelled', {})],
+      ],
+      DAY,
+    )
+    expect(Object.fromEntries(await finder.groupCounts(root, 'g', 1))).toEqual({
+      completed: { count: 2, costNano: 200_000, unpricedCalls: 2 },
+      failed: { count: 1, costNano: 100_000, unpricedCalls: 1 },
+      cancelled: { count: 1, costNano: 100_000, unpricedCalls: 0 },
+    })
+  })
+
+  test('leaves the copy of a job that Redis knows in its block', async () => {
+    const root = 'p:{t:again}'
+    const one = job('job_1', { group: 'g' })
+    await store.save(root, 1, [one], DAY)
+    await store.save(root, 2, [{ ...one, isMarked: true, deliveries: [{ id: 'whd_1' }] }], DAY)
+    expect(await groupCounts(root, 'g', 1)).toEqual({ completed: 1 })
+    expect(await finder.jobsOfDeliveries(root, ['whd_1', 'whd_2'])).toEqual(new Map([['whd_1', 'job_1']]))
   })
 
   test('keeps an answer that several jobs have until the last of them is deleted', async () => {
@@ -262,6 +294,72 @@ describe.each(KINDS)('the history in %s', (_kind, place) => {
     const ask = { prefix, tenant: root.slice(5, -1), by: [], from: '2026-01-01', to: '2027-01-01', top: null }
     return (await readUsage(database, ask, () => null)).entries
   }
+})
+
+describe('an upgrade of a PostgreSQL that is in use', () => {
+  /** A database as the first release made it. */
+  async function openOld(): Promise<Database> {
+    const database = openDatabase(await postgres.database(`history_${count++}`))
+    await migrate(database)
+    for (const statement of [
+      'alter table history_usage drop column unpriced_calls',
+      'drop index history_jobs_listed',
+      'create index history_jobs_created on history_jobs (root, created_at, id)',
+      'delete from history_migrations where number > 1',
+    ])
+      await sql.raw(statement).execute(database.db)
+    onTestFinished(() => database.close())
+    return database
+  }
+
+  const indexes = async ({ db }: Database) =>
+    (
+      await sql<{ name: string; valid: boolean }>`
+        select relname as name, indisvalid as valid from pg_index join pg_class on pg_class.oid = indexrelid
+        where relname in ('history_jobs_created', 'history_jobs_listed')`.execute(db)
+    ).rows
+
+  test('lets a save that began before it end, sums included, while it makes an index', async () => {
+    const database = await openOld()
+    let migrating: Promise<unknown> | null = null
+    // As a save of the release before: jobs first, sums last.
+    await database.change('p:{t:busy}', async (trx) => {
+      await sql`update history_jobs set state = 0`.execute(trx)
+      migrating = migrate(database)
+      migrating.catch(() => {})
+      await expect
+        .poll(async () => {
+          const { rows } = await sql`select 1 from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock' and query ilike '%index%'`.execute(
+            database.db,
+          )
+          return rows.length
+        })
+        .toBe(1)
+      await sql`set local lock_timeout = 2000`.execute(trx)
+      await sql`delete from history_usage where root = 'none'`.execute(trx)
+      // And one that begins now goes on, too.
+      await createHistoryStore(database).save('p:{t:other}', 1, [job('job_1')], DAY)
+    })
+    expect(await migrating).toMatchObject({ run: [2, 3], newest: 3 })
+    expect(await indexes(database)).toEqual([{ name: 'history_jobs_listed', valid: true }])
+  })
+
+  test('begins again where one was cut off, and leaves no lock where one failed', async () => {
+    const database = await openOld()
+    await sql`create index history_jobs_listed on history_jobs (root)`.execute(database.db)
+    await sql`update pg_index set indisvalid = false where indexrelid = 'history_jobs_listed'::regclass`.execute(
+      database.db,
+    )
+    await sql`alter table history_usage add column unpriced_calls text`.execute(database.db)
+    await expect(migrate(database)).rejects.toThrow('unpriced_calls')
+    const { rows } = await sql`select 1 from pg_locks where locktype = 'advisory'
+      and database = (select oid from pg_database where datname = current_database())`.execute(database.db)
+    expect(rows).toEqual([])
+    await sql`alter table history_usage drop column unpriced_calls`.execute(database.db)
+    expect(await migrate(database)).toMatchObject({ run: [2, 3] })
+    expect(await indexes(database)).toEqual([{ name: 'history_jobs_listed', valid: true }])
+  })
 })
 
 function job(

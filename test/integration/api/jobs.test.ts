@@ -275,6 +275,30 @@ describe('what belongs to a job', () => {
     expect([again.statusCode, again.json()]).toMatchObject([202, { id: delivery.id, status: 'pending' }])
   })
 
+  it('has its place among the deliveries that fail, page after page', async () => {
+    const webhook = { url: 'https://a.example/hook', events: ['job.completed'] }
+    const key = `${api.root()}:webhooks:failing`
+    const wanted: string[] = []
+    for (let at = 1; at <= 3; at++) {
+      const id = await createId(uniqueJob({ webhook }))
+      await api.worker.finish(id)
+      const [delivery] = (await get(`/v1/jobs/${id}/deliveries`)).json().data
+      await api.redis.zadd(key, at, delivery.id)
+      wanted.unshift(delivery.id)
+    }
+    const found: string[] = []
+    let query = 'limit=1'
+    for (;;) {
+      const { data, has_more, last_id } = (await get(`/v1/deliveries?${query}`)).json()
+      found.push(...data.map(({ id }: { id: string }) => id))
+      if (!has_more) break
+      query = `limit=1&after=${last_id}`
+    }
+    expect(found).toEqual(wanted)
+    const refused = await get('/v1/deliveries?after=whd_1')
+    expect([refused.statusCode, refused.json().error.param]).toEqual([400, 'query.after'])
+  })
+
   it('is counted in its group', async () => {
     await createId(uniqueJob({ group: 'g' }))
     await api.worker.finish(await createId(uniqueJob({ group: 'g' })), { costUsd: 0.5 })

@@ -17,8 +17,10 @@ import { USAGE_SUMS } from '../../../history/tables.ts'
 import { TooManySumsError } from '../../../history/usage.ts'
 import { guardStore, watchDatabase } from '../../../history/watch.ts'
 import { createHistorySource } from '../../../jobs/history-source.ts'
+import { groupKey } from '../../../jobs/keys.ts'
 import { createScripts } from '../../../jobs/scripts.ts'
 import { openHistory } from '../../../services/history.ts'
+import { createWebhookStore } from '../../../webhooks/store.ts'
 import { newJob, openTestStore, success, TENANT } from '../../helpers/store.ts'
 
 let folder: string
@@ -169,6 +171,79 @@ test('a cost that is known after the end comes to the history', async () => {
   await move()
   await forget()
   expect(await jobs.get(TENANT, id)).toMatchObject({ status: 'cancelled', cost_usd: 0.5 })
+})
+
+test('a delivery that was given up is listed after its job has left Redis, until the job is deleted', async () => {
+  const { jobs, history, redis, root, key, move, forget, database } = await open()
+  const webhooks = createWebhookStore({
+    ...{ redis, root: () => root },
+    findMoved: history.findMovedDeliveries,
+  })
+  const listed = async (status: 'pending' | 'failed' | null) =>
+    (await webhooks.failing(TENANT, status, 9)).deliveries
+  const webhook = { url: 'https://r.example/', events: ['job.cancelled' as const] }
+  const created = await jobs.create(newJob({ runAt: Date.now() + 3_600_000, webhook }, 'one'))
+  const { id } = (created as { job: { id: string } }).job
+  await jobs.cancel(TENANT, id)
+  await move()
+  const ask = { limit: 1, leaseMs: 60_000, offset: 0, perHost: 9, inHand: new Map() }
+  const { claimed } = await webhooks.claimDue(TENANT, ask)
+  const attempt = { at: new Date().toISOString(), status: 500, error: 'answered 500', latency_ms: 12 }
+  await webhooks.recordAttempt(claimed[0]!, attempt, { status: 'failed' })
+  const before = await listed(null)
+  expect(before).toMatchObject([{ job_id: id, status: 'failed', attempts: [{ status: 500 }] }])
+  // The copy has the attempt, which came after it.
+  await move()
+  await forget()
+  expect(await redis.exists(key(id), `${root}:delivery:${before[0]!.id}`)).toBe(0)
+  expect(await listed(null)).toEqual(before)
+  expect([await listed('failed'), await listed('pending')]).toEqual([before, []])
+  expect(await jobs.deliveries(TENANT, id)).toEqual(before)
+  // Queued again, its job is not shown from the history; the delivery keeps its place.
+  const [row] = await createFinder(database).rows(root, [id])
+  await createHistoryStore(database).reopen(root, id, row!.finished_at, Date.now())
+  expect(await listed(null)).toEqual([])
+  expect(await redis.zcard(`${root}:webhooks:failing`)).toBe(1)
+  await jobs.remove(TENANT, id)
+  expect(await listed(null)).toEqual([])
+  expect(await redis.zcard(`${root}:webhooks:failing`)).toBe(0)
+})
+
+test('what changed after a job was read for its copy is copied again', async () => {
+  const { jobs, source, redis, root, key, create, move } = await open()
+  const id = await create('one')
+  await jobs.cancel(TENANT, id)
+  const { block } = (await source.due(root, 9))!
+  const noted = () => redis.zscore(`${root}:history`, id)
+  await redis.zadd(`${root}:history`, block + 1, id)
+  const finishedAt = (await redis.hget(key(id), 'finished_at'))!
+  await source.mark(root, block, 1000, [{ id, finishedAt, hotMs: 1000, costNano: 0 }])
+  expect(await noted()).toBe(String(block + 1))
+  await expect
+    .poll(async () => {
+      await move()
+      return noted()
+    })
+    .toBeNull()
+})
+
+test('a group of calls without a price costs the same after its jobs have left Redis', async () => {
+  const { jobs, redis, key, openWork, scripts, start, move, forget, root } = await open()
+  const created = await jobs.create(newJob({ group: 'g' }))
+  const { id } = (created as { job: { id: string } }).job
+  const { claimed } = await start()
+  const { cost_usd: _, ...end } = success
+  await openWork({ scripts }).complete([
+    { claimed, end: { ...end, is_unpriced: true }, result: {}, usage: null, costUsd: null },
+  ])
+  const before = await jobs.group(TENANT, 'g')
+  expect(before).toMatchObject({ total: 1, cost_usd: null, unpriced_calls: 1 })
+  await move()
+  expect(await jobs.group(TENANT, 'g')).toEqual(before)
+  await forget()
+  expect(await redis.exists(key(id), groupKey(root, 'g'))).toBe(0)
+  expect(await jobs.group(TENANT, 'g')).toEqual(before)
+  expect((await jobs.groups(TENANT, 9)).data).toMatchObject([{ cost_usd: null, unpriced_calls: 1 }])
 })
 
 test('who follows a group late learns how jobs ended that Redis has forgotten', async () => {

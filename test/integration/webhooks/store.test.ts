@@ -4,6 +4,8 @@ import {
   type ClaimAsk,
   type ClaimedDelivery,
   createWebhookStore,
+  type FailingPage,
+  type FailingPlace,
   type WebhookStore,
 } from '../../../webhooks/store.ts'
 import { startTestRedis } from '../../helpers/redis.ts'
@@ -71,7 +73,7 @@ describe('what a tenant is told of its receivers', () => {
       deliveries: [{ id: 'whd_3' }],
       hasMore: true,
     })
-    expect(await store.failing('other', null, 9)).toEqual({ deliveries: [], hasMore: false })
+    expect(await store.failing('other', null, 9)).toEqual({ deliveries: [], places: [], hasMore: false })
     const next = await claimOne()
     await store.recordAttempt(next, delivered, { status: 'delivered' })
     expect(await idsOf()).toEqual(['whd_3', 'whd_2', 'whd_1'].filter((id) => id !== next.id))
@@ -79,6 +81,27 @@ describe('what a tenant is told of its receivers', () => {
     await redis.del(`${root('acme')}:delivery:whd_2`)
     expect(await idsOf()).not.toContain('whd_2')
     expect(await redis.zscore(`${root('acme')}:webhooks:failing`, 'whd_2')).toBeNull()
+  })
+
+  it('has them page after page, also those of one millisecond, and those that move or go meanwhile', async () => {
+    const ids = ['whd_1', 'whd_2', 'whd_3', 'whd_4', 'whd_5']
+    for (const id of ids) {
+      await create(id)
+      await fail('failed')
+    }
+    const key = `${root('acme')}:webhooks:failing`
+    await redis.zadd(key, ...ids.flatMap((id, at) => [String(at < 3 ? 1000 : 2000), id]))
+    const found: string[] = []
+    let after: FailingPlace | undefined
+    for (;;) {
+      const page: FailingPage = await store.failing('acme', null, 2, after)
+      found.push(...page.deliveries.map(({ id }) => id))
+      if (!page.hasMore) break
+      after = page.places.at(-1)
+      // The last of the page is gone when the next is asked for.
+      await redis.zrem(key, after!.id)
+    }
+    expect(found).toEqual(['whd_5', 'whd_4', 'whd_3', 'whd_2', 'whd_1'])
   })
 
   it('has the addresses with how their attempts ended, and since when one fails', async () => {
