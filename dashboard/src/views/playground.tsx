@@ -182,7 +182,9 @@ function Sent({ id, tenant }: { id: string; tenant: string }) {
   const job = watch.job.value
   const result = job?.result ?? null
   const text = useMemo(() => readResultText(result) ?? describeVectors(result), [result])
-  const isComing = job?.status === 'running'
+  // Chunks come before the page has read that the job runs.
+  const isComing =
+    job !== null && job.finished_at === null && (job.status === 'running' || watch.streamed.value.text !== '')
   return (
     <section class="panel" aria-label="Answer">
       <div class="panel-head">

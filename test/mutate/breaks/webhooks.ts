@@ -64,8 +64,8 @@ export const WEBHOOK_BREAKS: readonly Break[] = [
   },
   {
     file: 'webhooks/lua/record.lua',
-    find: "  redis.call('ZREM', outbox, id)\nend\nreturn 'recorded'",
-    replace: "end\nreturn 'recorded'",
+    find: "'next_attempt_at', '')\n  redis.call('ZREM', outbox, id)",
+    replace: "'next_attempt_at', '')",
     tests: STORE,
     titles: 'ends a delivery',
     says: 'what was delivered is delivered again',
