@@ -74,3 +74,5 @@ export function createHandOff(deps: {
     giveBackInTurn: (entries: Held[]) => orAbandon(entries, oneByOne(entries)),
   }
 }
+
+export type HandOff = ReturnType<typeof createHandOff>

@@ -1,4 +1,4 @@
-import { findSlots, type Lane } from '../config/lanes.ts'
+import type { Lane } from '../config/lanes.ts'
 import type { Claimed } from '../jobs/claim.ts'
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
@@ -12,51 +12,27 @@ import type { Provider } from '../providers/provider.ts'
 import type { Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 import { acquirePermit } from './acquire-permit.ts'
+import { createAfterRefusal } from './after-refusal.ts'
+import { decideAfterTake } from './after-take.ts'
 import { createExecutor, type ExecuteDeps } from './execute.ts'
 import { gatherSettlements } from './gather-settlements.ts'
-import { createHandOff, type PutOff } from './hand-off.ts'
+import { createHand } from './hand.ts'
+import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { createHeldEntries } from './held-entries.ts'
 import { createLaunchPace } from './launch-pace.ts'
-import { PATIENCE_MS } from './outcome.ts'
-import { boundTo, isBound, type Prefetched, planCalls, tenantOf } from './plan.ts'
+import { foundEmpty, MOST_AHEAD, nextLookAt, ownLoopState, shutUntil, waitedFor } from './loop-state.ts'
+import { boundTo, isBound, type PlannedCall, planCalls, tenantOf } from './plan.ts'
+import { createPrefetch } from './prefetch.ts'
 import type { RunningCalls } from './running-calls.ts'
 import { createShutTiers } from './shut-tiers.ts'
 import type { Spool } from './spool.ts'
-import { putOffEntry, tierToTake } from './tier-of-call.ts'
+import { tierToTake } from './tier-of-call.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
-/**
- * How often an idle lane looks at its queue, in case a wake-up is lost: after the first empty look, and the longest wait. The wait
- * doubles with each empty look.
- */
-const IDLE_MS = 1000
-const MOST_IDLE_MS = 5000
-
-/**
- * Shortest wait from an empty look to the next one for a due entry: this process' view of Redis' clock may be slightly fast,
- * and the entry not due yet.
- */
-const SOONEST_MS = 10
-
-/** A lane that is paused for longer gives its prefetched entries back, so that higher priorities go first afterwards. */
-const HOLD_MS = 2000
-
-/** While standard is shut for longer, the lane looks for jobs of other tiers, ms. */
-const SHORT_MS = 250
-
-/** While the breaker is not closed, the lane looks this often for a job that may show whether the provider works, ms. */
-const SEARCH_MS = 400
-
-/** Most entries prefetched while the lane lets everything through. */
-const MOST_AHEAD = 64
-
-/** A call that is bound to one source waits for it in hand no longer than this, ms; others may leave by other sources. */
-const BOUND_HOLD_MS = 100
-
-/** More prefetched entries than this beyond what the gate grants are given back, for others' turns. */
-const SPARE_HAND = 8
+/** How often a lane is looked for that the configuration does not name any more, ms. */
+const UNCONFIGURED_MS = 1000
 
 /** No call begins while results of dead workers wait for the store, because it might repeat one of theirs. Checked this often. */
 const RECOVERY_MS = 50
@@ -122,37 +98,34 @@ export type LaneLoop = {
  *     ^                           │ refused: wait exactly as long as it says
  *     └────────────── wake ───────┘
  *
- * While the gate is known to be shut the loop fetches nothing, and holds at most one call's worth. A fetched entry's
- * cost is exact, so the gate books what will be sent, and the loop never sends what is not booked.
+ * What the loop goes by is one value, and one function says what it becomes (loop-state.ts). A turn of the loop is in the first of these
+ * modes that applies:
+ *
+ * | mode | when | it goes on |
+ * | --- | --- | --- |
+ * | unconfigured | the configuration does not name the lane | after 1 s |
+ * | recovering | results of dead workers wait for the store | after 50 ms |
+ * | shut | the gate said no. Nothing is fetched, unless for a request that still gathers | when the gate said |
+ * | idle | nothing is in hand | at the next look at the queue |
+ * | gathering | a request may still grow, or all in hand wait for their tiers | when the request is ready, or the gate is to be asked about a tier |
+ * | asking | otherwise: takes permits. What follows a refusal: after-take.ts | at once |
+ *
+ * A wake-up or the end of a call ends every wait. A fetched entry's cost is exact, so the gate books what will be sent, and the loop never
+ * sends what is not booked.
  */
 export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const { gate, heartbeat } = deps
-  // The loop's own times are spans, so that setting a clock cannot delay it.
-  const now = () => performance.now()
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
+  const hand = createHand()
+  const state = ownLoopState()
+  // The loop's own times are spans, so that setting a clock cannot delay it.
+  const pace = createLaunchPace(() => performance.now())
+  /** As it was configured last. */
   let lane = deps.lane()
-  let hand: Prefetched[] = []
-  let ahead = 1
-  let wasFull = false
-  /** Before this time the queue has nothing due. A hint of new work sets it to 0. */
-  let lookAt = 0
-  /** How long the loop rests after the next empty look. */
-  let idleMs = IDLE_MS
-  /** Whether the loop has asked for the next delayed entry since its last look at the queue. */
-  let knowsDue = false
-  let hints = 0
-  let shutUntil = 0
-  /** Whether the lane was paused since something was served. */
-  let wasPaused = false
-  /** Whether the breaker was not closed when the gate was last asked. */
-  let isProbing = false
-  let waitingFor: LaneWaitingFor | null = null
-  let noted: LaneWaitingFor | null = null
-  const pace = createLaunchPace(now)
   let stopping = false
-  let turn = now()
+  let turn = performance.now()
 
   const entries = createHeldEntries({
     laneId: deps.laneId,
@@ -168,14 +141,21 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }),
     deps.directDispatch,
     drop,
-    (one) => hold(one, now()),
-    () => {
-      knowsDue = false
-    },
+    (one) => hold(one, performance.now()),
+    () => state.tell({ kind: 'entry_delayed' }),
   )
-  const tierOf = (one: Held) => tierToTake([one], deps.now())
-  const shutTiers = createShutTiers({ queue, tierOf, now })
+  const shutTiers = createShutTiers({
+    queue,
+    tierOf: (one) => tierToTake([one], deps.now()),
+    now: () => performance.now(),
+  })
+  const prefetch = createPrefetch({ hand, state, queue, entries, shutTiers, now: deps.now })
   const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon, now: deps.now })
+  const afterRefusal = createAfterRefusal({
+    ...{ hand, state, queue, shutTiers, handOff, pace, gate, now: deps.now },
+    note: (waitingFor) => deps.note(deps.laneId, waitingFor),
+    noteTier: (tier) => deps.noteTier(deps.laneId, tier),
+  })
   const currentLane = () => lane!
   const executor = createExecutor({
     lane: currentLane,
@@ -202,9 +182,11 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   })
 
   function isOpen(): boolean {
-    // The last look or hint left nothing in the queue: a newer hint would have set `lookAt` to 0.
     const isIdle =
-      lookAt !== 0 && hand.length < MOST_AHEAD && now() >= shutUntil && !shutTiers.isStandardShut()
+      foundEmpty(state.now()) &&
+      hand.size() < MOST_AHEAD &&
+      performance.now() >= shutUntil(state.now()) &&
+      !shutTiers.isStandardShut()
     const current = stopping ? null : deps.lane()
     return isIdle && current !== null && !current.coalesce
   }
@@ -217,26 +199,23 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       return
     }
     hold(one, performance.now())
-    hand.push({ held: one, since: now() })
+    hand.add(one, performance.now())
     waker.wake()
   }
 
   /** There may be work in the queue. The end of a call does not mean that. */
   function lookAgain(): void {
-    lookAt = 0
-    idleMs = IDLE_MS
-    knowsDue = false
-    hints++
+    state.tell({ kind: 'hint' })
     shutTiers.heard()
     waker.wake()
   }
 
   async function run(): Promise<void> {
     while (!stopping) {
-      turn = now()
+      turn = performance.now()
       try {
         lane = deps.lane() ?? lane
-        if (deps.lane() === null) await waker.sleep(IDLE_MS)
+        if (deps.lane() === null) await waker.sleep(UNCONFIGURED_MS)
         else if (deps.spool.isRecovering()) await waker.sleep(RECOVERY_MS)
         else await step(currentLane())
       } catch (error) {
@@ -246,206 +225,72 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     }
   }
 
-  /** Cached input does not count at Anthropic (Rate limits, "Cache-aware ITPM"): where it is kept warm, it is known before. */
-  function cachedOf(current: Lane): (held: Held) => number {
-    if (current.promptCache !== 'warm' || current.kind !== 'anthropic') return () => 0
-    return ({ cost: { prefix } }) =>
-      prefix === undefined ? 0 : deps.prefixes.cachedTokens(current.id, prefix)
+  async function step(current: Lane): Promise<void> {
+    await prefetch.fill(current)
+    shutTiers.askWhereMany(hand.entries())
+    const shut = shutUntil(state.now())
+    if (performance.now() < shut) return sleepUntil(shut)
+    if (hand.size() === 0) return sleepUntil(await findNextLook())
+
+    const free = hand.list().filter((one) => !shutTiers.holds(one.held))
+    const { isProbing } = state.now()
+    const plan = planCalls(free, current, inFlight.size, performance.now(), isProbing, cachedOf(current))
+    if (plan.ready.length === 0) {
+      const aside = free.length === hand.size() ? Number.POSITIVE_INFINITY : nextLookForTiers()
+      return sleepUntil(Math.min(plan.readyAt ?? Number.POSITIVE_INFINITY, aside))
+    }
+    await ask(current, plan.ready)
   }
 
-  async function step(current: Lane): Promise<void> {
-    await fill(current)
-    shutTiers.askWhereMany(hand.map((one) => one.held))
-    if (now() < shutUntil) return waker.sleep(shutUntil - now())
-    if (hand.length === 0) {
-      if (shutTiers.isStandardShut()) return waker.sleep(Math.max(1, shutTiers.nextLook(lookAt) - now()))
-      noted = null // a lane that ran empty has forgotten it (ratelimit/lua/tag.lua)
-      if (!knowsDue) {
-        const heard = hints
-        const due = await queue.nextDue()
-        knowsDue = heard === hints
-        if (due !== null && knowsDue)
-          lookAt = Math.min(lookAt, now() + Math.max(SOONEST_MS, due - deps.now()))
-      }
-      return waker.sleep(Math.max(1, lookAt - now()))
-    }
-
-    const free = hand.filter((one) => !shutTiers.holds(one.held))
-    const plan = planCalls(free, current, inFlight.size, now(), isProbing, cachedOf(current))
-    if (plan.ready.length === 0) {
-      const aside = free.length === hand.length ? [] : [shutTiers.nextLook(lookAt)]
-      return waker.sleep(Math.max(1, Math.min(plan.readyAt ?? Number.POSITIVE_INFINITY, ...aside) - now()))
-    }
-
+  /** Takes permits for calls, and launches those that got one. */
+  async function ask(current: Lane, ready: PlannedCall[]): Promise<void> {
     // As they are asked for: an entry may fall back to standard meanwhile.
-    const tiers = plan.ready.map((call) => tierToTake(call.held, deps.now()))
+    const tiers = ready.map((call) => tierToTake(call.held, deps.now()))
     const answer = await gate.take(
       current,
-      plan.ready.map((call) => call.cost),
-      plan.ready.map((call) => tenantOf(call.held)),
-      current.sources === undefined ? [] : plan.ready.map((call) => boundTo(call.held)),
+      ready.map((call) => call.cost),
+      ready.map((call) => tenantOf(call.held)),
+      current.sources === undefined ? [] : ready.map((call) => boundTo(call.held)),
       tiers,
     )
-    isProbing = answer.othersMay === true
-    const launched: Held[] = []
-    for (const [index, permit] of answer.permits.entries()) {
-      const call = plan.ready[index]!
-      hand = hand.filter((one) => !call.held.includes(one.held))
-      launched.push(...call.held)
-      launch(() => executor.execute(call, permit, waitingFor), permit)
-    }
-    if (launched.length > 0) {
-      pace.count(launched.length)
-      queue.served(launched, wasPaused)
-      wasPaused = false
-    }
-    const next = plan.ready[answer.permits.length]
+    launchGranted(ready, answer)
+    const next = ready[answer.permits.length] ?? null
     const tier = tiers[answer.permits.length] ?? STANDARD
-    const isOtherTier = answer.otherTiersMay === true && tier !== STANDARD
-    wasPaused ||= answer.waitingFor === 'provider_pause' && !isOtherTier
-    if (next === undefined) {
-      waitFor(null)
-      return
-    }
-    if (answer.never) {
-      // The limit was lowered since the API let it in.
-      hand = hand.filter((one) => !next.held.includes(one.held))
+    const after = decideAfterTake(
+      answer,
+      next && { isBound: isBound(current, next), tier },
+      deps.hasSuccessors,
+    )
+    const { reported } = state.now()
+    state.tell({ kind: 'answered', answer, after, now: performance.now() })
+    if (next === null) return
+    if (after.kind === 'refuse') {
+      hand.take((one) => next.held.includes(one))
       return executor.refuse(next)
     }
-    // A call that has to wait for its source holds up no others, and says nothing of the other sources' tiers.
-    if (isBound(current, next) && answer.waitMs > BOUND_HOLD_MS) {
-      hand = hand.filter((one) => !next.held.includes(one.held))
-      const putOff = isOtherTier ? [putOffIn(current, answer.waitMs > HOLD_MS)] : []
-      return handOff.spill(next.held, deps.now() + answer.waitMs, ...putOff)
+    await afterRefusal.follow({ lane: current, answer, after, next }, reported)
+  }
+
+  function launchGranted(ready: readonly PlannedCall[], { permits }: TakeAnswer): void {
+    const granted = ready.slice(0, permits.length)
+    const launched = granted.flatMap((call) => call.held)
+    if (launched.length === 0) return
+    hand.take((one) => launched.includes(one))
+    const waited = waitedFor(state.now())
+    for (const [index, call] of granted.entries()) {
+      const permit = permits[index]!
+      launch(() => executor.execute(call, permit, waited), permit)
     }
-    if (isOtherTier) return setAside(current, next.held, tier, answer)
-    ahead = Math.max(1, answer.permits.length)
-    waitFor(answer.waitingFor)
-    const isOfTier = answer.otherTiersMay === true
-    const spills = answer.waitMs > PATIENCE_MS && deps.hasSuccessors()
-    if (isOfTier && !answer.othersMay && !spills && answer.waitMs > SHORT_MS)
-      shutTiers.note(STANDARD, null, answer.waitMs)
-    else shutUntil = now() + Math.min(answer.waitMs, IDLE_MS)
-    await queueDirect()
-    if (answer.othersMay) return makeWay(current, answer.waitMs)
-    if (answer.waitingFor !== 'provider_pause') return giveBackSpare(current)
-    if (answer.waitMs <= HOLD_MS) return
-    const shut = takeHand((one) => !isOfTier || tierOf(one) === STANDARD)
-    if (spills) return spill(shut, deps.now() + answer.waitMs)
-    lookAt = 0
-    await handOff.giveBackInTurn(shut)
-  }
-
-  /**
-   * The gate keeps this tier shut while others are open: its entries hold up no others. Where it stays shut, they go to the next lane of
-   * their route, and those without one are delayed.
-   */
-  async function setAside(
-    current: Lane,
-    held: Held[],
-    tier: ServiceTier,
-    { waitMs, othersMay }: TakeAnswer,
-  ): Promise<void> {
-    shutTiers.note(tier, (othersMay && tenantOf(held)) || null, waitMs)
-    deps.noteTier(deps.laneId, tier)
-    const direct = takeHand((one) => one.placed !== null && shutTiers.holds(one))
-    if (direct.length > 0) await handOff.giveBack(direct)
-    const inHand = hand.map((one) => one.held)
-    const { leaving, awayMs, isShut } = shutTiers.chooseLeaving(inHand, tier, waitMs)
-    if (leaving.length === 0) return
-    takeHand((one) => leaving.includes(one))
-    const until = deps.now() + awayMs
-    const putOff = putOffIn(current, isShut)
-    if (waitMs > PATIENCE_MS && deps.hasSuccessors()) await handOff.spill(leaving, until, putOff)
-    else await handOff.delay(leaving, until, putOff)
-  }
-
-  function putOffIn(current: Lane, isCounted: boolean): PutOff {
-    return (one, until) => putOffEntry(one, current, deps.now(), until, isCounted)
-  }
-
-  /**
-   * The breaker keeps the next call because of its tenant. Jobs of such tenants are given back, and a job goes first that
-   * may show whether the provider works.
-   */
-  async function makeWay(current: Lane, waitMs: number): Promise<void> {
-    const { breaker } = await gate.read(current)
-    const kept = new Set([...breaker.heldTenants, ...breaker.triedTenants])
-    const blocked = takeHand((one) => kept.has(one.tenant) && tierOf(one) === STANDARD)
-    if (waitMs > PATIENCE_MS && deps.hasSuccessors() && blocked.length > 0)
-      return spill(blocked, deps.now() + waitMs)
-    await handOff.giveBackInTurn(blocked)
-    ahead = 1
-    lookAt = 0
-    const free = hand.filter((one) => !shutTiers.holds(one.held))
-    shutUntil = free.some((one) => tierOf(one.held) !== STANDARD) ? 0 : now() + Math.min(waitMs, SEARCH_MS)
-    if (free.length === 0 && (await queue.bringForward([...kept], shutTiers.listShut()))) shutUntil = 0
-  }
-
-  function waitFor(reason: LaneWaitingFor | null): void {
-    waitingFor = reason
-    // A busy lane is refused between any two grants: the reason is news only when it changes.
-    if (reason !== null && reason !== noted) deps.note(deps.laneId, reason)
-    noted = reason ?? noted
-  }
-
-  function rest(): void {
-    lookAt = now() + idleMs
-    idleMs = Math.min(MOST_IDLE_MS, 2 * idleMs)
-  }
-
-  /** Fetches up to one call's worth, or as many calls as the gate granted lately. */
-  async function fill(current: Lane): Promise<void> {
-    // While the gate is shut a coalesced request may still grow, but no other entry would do more than wait here.
-    if (now() < shutUntil && !(current.coalesce && hand.length > 0)) return
-    while (now() >= lookAt) {
-      const found = shutTiers.isStandardShut() ? await shutTiers.search() : null
-      if (found === 0) return
-      const room = found ?? roomInHand(current)
-      if (room <= 0) return
-      const asked = found ?? Math.min(room, ahead)
-      const since = now()
-      const heard = hints
-      knowsDue = false
-      // One short command instead of a fetch, if the latest look found nothing and no hint came since.
-      if (idleMs > IDLE_MS && hand.length === 0 && (await queue.isEmpty())) {
-        if (heard === hints) rest()
-        knowsDue = heard === hints
-        return
-      }
-      const fetchedAt = performance.now()
-      const fetched = await queue.fetch(asked)
-      for (const one of fetched) hold(one, fetchedAt)
-      for (const one of await stillHeld(fetched)) hand.push({ held: one, since })
-      const isFull = fetched.length === asked
-      // Ask for as many next time as there were now: one from an empty queue, many from a full one. A single job is no
-      // reason to ask for two.
-      if (!isFull) ahead = Math.max(1, fetched.length)
-      else if (wasFull) ahead = Math.min(MOST_AHEAD, ahead * 2)
-      wasFull = isFull
-      if (fetched.length > 0) idleMs = IDLE_MS
-      if (!isFull && heard === hints) rest()
-      if (!isFull || !current.coalesce) return
-    }
-  }
-
-  function roomInHand(current: Lane): number {
-    if (!current.coalesce) return ahead - hand.filter((one) => !shutTiers.holds(one.held)).length
-    let inputs = 0
-    let tokens = 0
-    for (const one of hand) {
-      inputs += one.held.cost.inputs
-      tokens += one.held.cost.tokens
-    }
-    return tokens >= current.coalesce.max_tokens ? 0 : current.coalesce.max_inputs - inputs
+    pace.count(launched.length)
+    queue.served(launched, state.now().wasPaused)
   }
 
   function launch(execute: () => Promise<void>, permit: string): void {
     heartbeat.holdPermit(deps.laneId, permit)
     const running = execute().finally(() => {
       inFlight.delete(running)
-      // A slot is free, and a gathering request may go.
-      if (waitingFor === 'concurrency') shutUntil = 0
+      // A gathering request may go, or a slot is free.
+      state.tell({ kind: 'call_ended' })
       waker.wake()
     })
     inFlight.add(running)
@@ -460,42 +305,30 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     return permit
   }
 
-  /** For a long pause: jobs that another lane can serve move there, the others are delayed until this lane opens. */
-  async function spill(some: Held[], until: number): Promise<void> {
-    ahead = MOST_AHEAD
-    shutUntil = 0 // the entries after these should go too
-    await handOff.spill(some, until)
+  /** When there may be something to take, with nothing in hand. */
+  async function findNextLook(): Promise<number> {
+    return shutTiers.isStandardShut() ? nextLookForTiers() : prefetch.findNextLook()
   }
 
-  /** Directly dispatched jobs that have to wait go to the queue and wait for their turn. */
-  async function queueDirect(): Promise<void> {
-    const back = takeHand((one) => one.placed !== null)
-    if (back.length > 0) await handOff.giveBack(back)
+  /** When to ask the gate again about tiers that are shut, or to look at the queue. */
+  function nextLookForTiers(): number {
+    return shutTiers.nextLook(nextLookAt(state.now()))
   }
 
-  /** Gives entries back that were prefetched while the lane let everything through and now hold up earlier turns. */
-  async function giveBackSpare(current: Lane): Promise<void> {
-    // Entries that leave within half a second hold up nobody for long, and giving them back costs as much.
-    // Where few calls run at once, and each takes long, a few entries hold up an earlier turn for as many calls.
-    const slots = Math.ceil(findSlots(current) / 4)
-    const most = Math.max(Math.min(2 * ahead + SPARE_HAND, slots), pace.perSpan())
-    if (current.coalesce || hand.length <= most) return
-    const kept = Math.min(ahead, most)
-    const spare = hand.slice(kept).map((one) => one.held)
-    hand = hand.slice(0, kept)
-    lookAt = 0
-    await handOff.giveBackInTurn(spare)
+  async function sleepUntil(at: number): Promise<void> {
+    await waker.sleep(Math.max(1, at - performance.now()))
+  }
+
+  /** Cached input does not count at Anthropic (Rate limits, "Cache-aware ITPM"): where it is kept warm, it is known before. */
+  function cachedOf(current: Lane): (held: Held) => number {
+    if (current.promptCache !== 'warm' || current.kind !== 'anthropic') return () => 0
+    return ({ cost: { prefix } }) =>
+      prefix === undefined ? 0 : deps.prefixes.cachedTokens(current.id, prefix)
   }
 
   async function giveBackHand(): Promise<void> {
-    lookAt = 0
-    await handOff.giveBackInTurn(takeHand())
-  }
-
-  function takeHand(isTaken: (one: Held) => boolean = () => true): Held[] {
-    const taken = hand.map((one) => one.held).filter(isTaken)
-    hand = hand.filter((one) => !taken.includes(one.held))
-    return taken
+    state.tell({ kind: 'given_back' })
+    await handOff.giveBackInTurn(hand.take())
   }
 
   const done = run()
@@ -505,7 +338,8 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     isOpen,
     offer,
     lastTurn: () => turn,
-    idleFor: () => (entries.all().length + hand.length + inFlight.size > 0 ? 0 : now() - entries.busyAt()),
+    idleFor: () =>
+      entries.all().length + hand.size() + inFlight.size > 0 ? 0 : performance.now() - entries.busyAt(),
     async stop(over) {
       stopping = true
       waker.wake()

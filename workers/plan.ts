@@ -5,13 +5,13 @@ import type { Cost } from '../ratelimit/gate.ts'
 /** Entries that will share one provider request. */
 export type PlannedCall = { held: Held[]; cost: Cost }
 
-/** A prefetched entry, and when it came (Unix ms). */
+/** A prefetched entry, and when it came, by `performance.now`. */
 export type Prefetched = { held: Held; since: number }
 
 export type Plan = {
   /** Calls that are ready to ask for a permit, oldest first. */
   ready: PlannedCall[]
-  /** When the first of the others is ready even if not full, Unix ms; null when there are none. */
+  /** When the first of the others is ready even if not full, by the clock of `since`; null when there are none. */
   readyAt: number | null
 }
 

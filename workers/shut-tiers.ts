@@ -141,3 +141,5 @@ export function createShutTiers(deps: {
     },
   }
 }
+
+export type ShutTiers = ReturnType<typeof createShutTiers>

@@ -1,0 +1,143 @@
+import type { Lane } from '../config/lanes.ts'
+import { findSlots } from '../config/lanes.ts'
+import type { LaneQueue } from '../jobs/lane-queue.ts'
+import type { Held } from '../jobs/queue-entry.ts'
+import type { Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
+import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
+import type { AfterTake } from './after-take.ts'
+import type { Hand } from './hand.ts'
+import type { HandOff, PutOff } from './hand-off.ts'
+import type { LaunchPace } from './launch-pace.ts'
+import type { LoopStateOwner } from './loop-state.ts'
+import { type PlannedCall, tenantOf } from './plan.ts'
+import type { ShutTiers } from './shut-tiers.ts'
+import { putOffEntry, tierToTake } from './tier-of-call.ts'
+
+/** While the breaker is not closed, the lane looks this often for a job that may show whether the provider works, ms. */
+const SEARCH_MS = 400
+
+/** More prefetched entries than this beyond what the gate grants are given back, for others' turns. */
+const SPARE_HAND = 8
+
+/** What became of a take that did not grant all that it was asked for. */
+type Refusal = { lane: Lane; answer: TakeAnswer; after: AfterTake; next: PlannedCall }
+
+/** Carries out what after-take.ts decides for the entries in hand. */
+export function createAfterRefusal(deps: {
+  hand: Hand
+  state: LoopStateOwner
+  queue: Pick<LaneQueue, 'bringForward'>
+  shutTiers: ShutTiers
+  handOff: HandOff
+  pace: LaunchPace
+  gate: Pick<Gate, 'read'>
+  /** Unix ms, by Redis' clock. */
+  now: () => number
+  /** Reports what the lane's entries wait for, when that changes. */
+  note: (waitingFor: LaneWaitingFor) => void
+  /** Reports that the gate shut a tier of service other than standard. */
+  noteTier: (tier: ServiceTier) => void
+}) {
+  const { hand, state, queue, shutTiers, handOff, now } = deps
+  const tierOf = (one: Held) => tierToTake([one], now())
+
+  /** The state has heard of the answer. `reported`: what the lane was reported to wait for before it. */
+  async function follow(refusal: Refusal, reported: LaneWaitingFor | null): Promise<void> {
+    const { lane, answer, after, next } = refusal
+    if (after.kind === 'put_off') {
+      hand.take((one) => next.held.includes(one))
+      const putOff = after.isOtherTier ? [putOffIn(lane, after.isLong)] : []
+      return handOff.spill(next.held, now() + answer.waitMs, ...putOff)
+    }
+    if (after.kind === 'set_aside') return setAside(refusal, after.tier)
+    if (after.kind !== 'wait') return
+    // A busy lane is refused between any two grants: the reason is news only when it changes.
+    if (answer.waitingFor !== null && answer.waitingFor !== reported) deps.note(answer.waitingFor)
+    if (after.isStandardAlone) shutTiers.note(STANDARD, null, answer.waitMs)
+    await queueDirect()
+    switch (after.step) {
+      case 'make_way':
+        return makeWay(refusal)
+      case 'give_back_spare':
+        return giveBackSpare(lane)
+      case 'hold':
+        return
+      case 'give_back':
+        state.tell({ kind: 'given_back' })
+        return handOff.giveBackInTurn(takeShut(answer))
+      case 'move':
+        return move(takeShut(answer), answer.waitMs)
+    }
+  }
+
+  /**
+   * The gate keeps this tier shut while others are open: its entries hold up no others. Where it stays shut, they go to the next lane of
+   * their route, and those without one are delayed.
+   */
+  async function setAside({ lane, answer, after, next }: Refusal, tier: ServiceTier): Promise<void> {
+    shutTiers.note(tier, (answer.othersMay && tenantOf(next.held)) || null, answer.waitMs)
+    deps.noteTier(tier)
+    const direct = hand.take((one) => one.placed !== null && shutTiers.holds(one))
+    if (direct.length > 0) await handOff.giveBack(direct)
+    const { leaving, awayMs, isShut } = shutTiers.chooseLeaving(hand.entries(), tier, answer.waitMs)
+    if (leaving.length === 0) return
+    hand.take((one) => leaving.includes(one))
+    const until = now() + awayMs
+    const putOff = putOffIn(lane, isShut)
+    if (after.mayMove) await handOff.spill(leaving, until, putOff)
+    else await handOff.delay(leaving, until, putOff)
+  }
+
+  function putOffIn(lane: Lane, isCounted: boolean): PutOff {
+    return (one, until) => putOffEntry(one, lane, now(), until, isCounted)
+  }
+
+  /**
+   * The breaker keeps the next call because of its tenant. Jobs of such tenants are given back, and a job goes first that
+   * may show whether the provider works.
+   */
+  async function makeWay({ lane, answer, after }: Refusal): Promise<void> {
+    const { breaker } = await deps.gate.read(lane)
+    const kept = new Set([...breaker.heldTenants, ...breaker.triedTenants])
+    const blocked = hand.take((one) => kept.has(one.tenant) && tierOf(one) === STANDARD)
+    if (after.mayMove && blocked.length > 0) return move(blocked, answer.waitMs)
+    await handOff.giveBackInTurn(blocked)
+    const free = hand.entries().filter((one) => !shutTiers.holds(one))
+    const mayLeave = free.some((one) => tierOf(one) !== STANDARD)
+    const until = mayLeave ? 0 : performance.now() + Math.min(answer.waitMs, SEARCH_MS)
+    state.tell({ kind: 'searching', until })
+    if (free.length === 0 && (await queue.bringForward([...kept], shutTiers.listShut())))
+      state.tell({ kind: 'reopened' })
+  }
+
+  /** Gives entries back that were prefetched while the lane let everything through and now hold up earlier turns. */
+  async function giveBackSpare(lane: Lane): Promise<void> {
+    // Entries that leave within half a second hold up nobody for long, and giving them back costs as much.
+    // Where few calls run at once, and each takes long, a few entries hold up an earlier turn for as many calls.
+    const slots = Math.ceil(findSlots(lane) / 4)
+    const { count } = state.now().fetch
+    const most = Math.max(Math.min(2 * count + SPARE_HAND, slots), deps.pace.perSpan())
+    if (lane.coalesce || hand.size() <= most) return
+    state.tell({ kind: 'given_back' })
+    await handOff.giveBackInTurn(hand.takeAllBut(Math.min(count, most)))
+  }
+
+  /** Directly dispatched jobs that have to wait go to the queue and wait for their turn. */
+  async function queueDirect(): Promise<void> {
+    const back = hand.take((one) => one.placed !== null)
+    if (back.length > 0) await handOff.giveBack(back)
+  }
+
+  /** For a long pause: jobs that another lane can serve move there, the others are delayed until this lane opens. */
+  async function move(some: Held[], waitMs: number): Promise<void> {
+    state.tell({ kind: 'moving_on' })
+    await handOff.spill(some, now() + waitMs)
+  }
+
+  /** What a pause keeps: everything, or where it is one of standard, the entries that go at standard. */
+  function takeShut({ otherTiersMay }: TakeAnswer): Held[] {
+    return hand.take((one) => otherTiersMay !== true || tierOf(one) === STANDARD)
+  }
+
+  return { follow }
+}
