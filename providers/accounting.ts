@@ -32,18 +32,18 @@ export type CostQuestion = {
   expectedOutputTokens?: number
 }
 
-/** Beyond every model; keeps absurd caps, times the choices, within what Redis scripts count exactly. */
+/** Larger than any model's output. It bounds absurd caps, so that cap × choices stays an exact integer in a Redis script. */
 const MAX_OUTPUT_CAP = 1e9
 
 /**
- * Estimates what a call takes from its lane before it is sent. No tokenizer: bytes / 4, O(bytes). The rules:
+ * Estimates what a call takes from its lane's limits before it is sent. There is no tokenizer: tokens are bytes / 4. The rules:
  *
- * - openai, openai-compatible: "the maximum of max_tokens and the estimated number of tokens based on the
- *   character count of your request" (OpenAI, Rate limits). The cap counts once per choice (`n`).
+ * - openai, openai-compatible: "the maximum of max_tokens and the estimated number of tokens based on the character count of your request"
+ *   (OpenAI, Rate limits). The cap counts once per choice (`n`).
  * - azure-openai: prompt text plus max_tokens × n ("max processed-token count", Azure OpenAI quota page).
- * - anthropic: input and output counted apart, as they come; "max_tokens does not factor" (Anthropic, Rate limits).
- * - gemini: its tokens-per-minute limit counts input only (Gemini API, Rate limits).
- * - embeddings, everywhere: the sum over the inputs, each at least one token; token arrays count exactly.
+ * - anthropic: input and output count separately, as they are used; "max_tokens does not factor" (Anthropic, Rate limits).
+ * - gemini: the tokens-per-minute limit counts input only (Gemini API, Rate limits).
+ * - embeddings, for all providers: the sum over the inputs, at least one token each. Token arrays count exactly.
  */
 export function estimateCost(question: CostQuestion): CostEstimate {
   const { kind, type, body } = question
@@ -62,12 +62,11 @@ export function estimateCost(question: CostQuestion): CostEstimate {
 }
 
 /**
- * What the lane should finally hold for a call. A call that never left holds nothing. OpenAI, Azure and
- * compatible servers count at admission and give nothing back, for failed requests neither, so the estimate
- * stays and only grows where the real counts, put through the same rule, come out higher. Anthropic and Gemini
- * count what was used.
+ * Returns what a call finally counts against its lane. A call that was never sent counts nothing. OpenAI, Azure and compatible servers
+ * count at admission and return nothing, not even for failed requests: the estimate stays, and is raised where the real usage is higher by
+ * the same rule. Anthropic and Gemini count what was used.
  *
- * @param usage null when the provider did not tell
+ * @param usage null when the provider reported none
  * @param sent false when the request never left this process
  */
 export function settledTokens(
@@ -92,8 +91,8 @@ export function settledTokens(
 }
 
 /**
- * What a call counts in the end: the estimate that its provider made when it came, or what it used. `auto`: compatible servers do the one
- * or the other, and the lane learns which.
+ * How the provider counts a call: by its own estimate at admission, or by what the call used. `auto`: compatible servers differ, and the
+ * lane learns which way its server counts.
  */
 export function tokenCountingOf(kind: ProviderKind): 'estimate' | 'used' | 'auto' {
   if (kind === 'openai-compatible') return 'auto'
@@ -101,8 +100,8 @@ export function tokenCountingOf(kind: ProviderKind): 'estimate' | 'used' | 'auto
 }
 
 /**
- * What of an answer's usage counts against the lane's limits, for `settledTokens`. Anthropic leaves out what its
- * prompt cache gave: "cache_read_input_tokens … do not count towards ITPM" for most models (Anthropic, Rate limits).
+ * Returns the part of an answer's usage that counts against the lane's limits, for `settledTokens`. Anthropic does not count tokens read
+ * from its prompt cache: "cache_read_input_tokens … do not count towards ITPM" for most models (Anthropic, Rate limits).
  */
 export function countedUsage(
   kind: ProviderKind,
@@ -117,15 +116,15 @@ export function countedUsage(
 }
 
 /**
- * USD of one call: the double next to whole billionths of a dollar, so that sums of millions of calls, kept in billionths, are exact.
+ * Price of one call in USD. It is rounded to whole billionths of a dollar: sums of millions of calls, kept in billionths, stay exact.
  *
- * @param tier of service, as the answer names it; standard where it names none
+ * @param tier service tier, as the answer names it; standard where it names none
  */
 export function priceUsage(price: Price, usage: PricedUsage, tier?: string): number {
   return priceInNano(price, usage, tier) / 1e9
 }
 
-/** USD that a call would have cost more, had nothing been read from the provider's prompt cache. */
+/** How much more a call would have cost without the provider's prompt cache, in USD. */
 export function savedByPromptCache(price: Price, usage: PricedUsage, tier?: string): number {
   if (!usage.cached_input_tokens) return 0
   const plain = { ...usage, cached_input_tokens: 0 }
@@ -139,8 +138,8 @@ function combine(kind: ProviderKind, inputTokens: number, outputTokens: number):
 }
 
 /**
- * What bounds the output of a call, for its price: the cap of each choice (null: the request sets none), and the choices.
- * Of two caps the larger counts, and what a provider makes to choose from is paid for as well.
+ * Returns what bounds the price of a call's output: the cap of each choice (null: the request sets none) and the number of choices. Of two
+ * caps the larger counts. `best_of` counts too, because the provider bills every candidate that it generates.
  */
 export function readOutputBound(
   type: CallType,

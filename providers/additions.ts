@@ -2,36 +2,35 @@ import { asksForKnownForm } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 
-/** What is put into a request that its client did not ask for. */
+/** A member that Sluice adds to a request although the client did not ask for it. */
 export type Addition = 'stream_options' | 'encoding_format'
 
-/** What a model refused, and until when that is remembered. */
+/** Which additions each model refused, and for how long that is remembered. */
 export type RefusedAdditions = {
-  /** What may be added to a request. */
+  /** Returns the additions that the request may get. */
   choose(request: ProviderRequest): Addition[]
-  /** What of the additions a failed call may have failed by, as its words say. */
+  /** Returns the additions that may have caused a failure, by the wording of the error. */
   blame(added: readonly Addition[], refusal: ProviderAnswer, words: string): Addition[]
-  /** These are not added again for an hour. */
+  /** Stops adding these for an hour. */
   remember(request: ProviderRequest, refused: readonly Addition[]): void
 }
 
-/** Servers are replaced; what one refused is tried again after so long, ms. */
+/** How long a refusal is remembered, ms. Servers are upgraded, so the addition is tried again later. */
 const REMEMBERED_MS = 60 * 60 * 1000
-/** Models whose refusals are remembered; with more, the oldest are forgotten. */
+/** At most this many refusals are remembered. The oldest are dropped first. */
 const MAX_MODELS = 1000
 
-/** How refusals name an addition. */
+/** How an error names the addition that it refuses. */
 const NAMES: Record<Addition, RegExp> = {
   stream_options: /stream[_ ]?options?|include_usage/i,
   encoding_format: /encoding[_ ]?format|base64/i,
 }
-/** How refusals of members that they do not name are worded. */
+/** How an error is worded that refuses a member without naming it. */
 const UNNAMED =
   /extra inputs?|not permitted|(?:unknown|unrecogni[sz]ed|unexpected|additional|unsupported|extra) (?:request )?(?:arguments?|fields?|parameters?|propert(?:y|ies)|members?|keys?)/i
 
 /**
- * Remembers for each model, in this process, what of our own additions it refuses: one model's refusal says nothing
- * about another's.
+ * Remembers in this process which additions each model refuses. A refusal by one model says nothing about another.
  *
  * @param now unix milliseconds
  */
@@ -76,7 +75,7 @@ function listAdditions({ type, body }: ProviderRequest): Addition[] {
   return type === 'embedding' && isPacked(body) ? ['encoding_format'] : []
 }
 
-/** Whether vectors travel as base64, a quarter of the size; clients get the form that they asked for. */
+/** Whether vectors travel as base64, a quarter of the size. Clients still get the form that they asked for. */
 export function isPacked(body: JsonObject): boolean {
   return body.encoding_format === 'base64' && asksForKnownForm(body)
 }

@@ -1,9 +1,9 @@
 import { createJsonScanner, describeJsonExcess, type JsonBounds, type JsonScanner } from '../lib/scan-json.ts'
 
 /**
- * What an answer, or an event of one, may hold. 2,048 vectors of 1,536 numbers are 3.1 million values; 15,000 tokens with their
- * 20 likeliest alternatives have a million names, few of them different. At the bounds `JSON.parse` takes 200 ms. A value that
- * is nested some thousand levels deep cannot be written out again.
+ * Bounds on one answer, or on one event of a stream. 2,048 vectors of 1,536 numbers are 3.1 million values; 15,000 tokens with 20
+ * `top_logprobs` each have a million names, few of them distinct. At these bounds `JSON.parse` takes 200 ms. A value nested some thousand
+ * levels deep could not be serialized again.
  */
 const answerBounds: JsonBounds = {
   depth: 256,
@@ -13,10 +13,10 @@ const answerBounds: JsonBounds = {
   escapes: 3_000_000,
 }
 
-/** Thrown when an answer exceeds the cap on bytes or one of the bounds; the rest of it is not read. */
+/** Thrown when an answer exceeds the byte cap or one of the bounds. The rest of the answer is not read. */
 export class AnswerTooLargeError extends Error {}
 
-/** Looks at an answer as it comes; its `push` throws AnswerTooLargeError. */
+/** Scans an answer while it arrives. `push` throws AnswerTooLargeError. */
 export function createAnswerScanner(): JsonScanner {
   const scanner = createJsonScanner(answerBounds)
   return {

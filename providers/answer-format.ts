@@ -3,25 +3,25 @@ import { type Schema, Validator } from '@cfworker/json-schema'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { UnmappableError } from './unmappable.ts'
 
-/** A `response_format` that the provider serves in part: what is sent for it, and how the answer is held against it. */
+/** A `response_format` that the provider supports in part: what is sent for it, and how the answer is checked against it. */
 export type AnswerFormat = {
-  /** For `output_config.format`; null: there is none. */
+  /** For `output_config.format`; null: nothing is sent. */
   format: JsonObject | null
-  /** Said to the model beside the system prompt; null: nothing. */
+  /** Added to the system prompt; null: nothing. */
   instruction: string | null
-  /** The text as JSON without what stands around it, or why it does not meet the format. Names no content. */
+  /** Returns the JSON text without code fences, or why it does not match the format. The reason quotes no content. */
   check(text: string): { text: string } | { fault: string }
 }
 
 const INSTRUCTION = 'Answer with one JSON object and nothing else: no text before or after it, no code fence.'
 
-/** A pattern could take for ever on a long text, and the provider was told of it in words. */
+/** Not checked: a pattern can take exponential time on a long text. The provider sees them in the schema's descriptions. */
 const UNCHECKED = new Set(['pattern', 'patternProperties', 'format'])
 
 /**
- * Reads a chat's `response_format` for Anthropic. A schema goes out as far as Claude's grammar knows it, the rest of it in
- * its descriptions (as Anthropic's own SDK does), and the answer is checked against all of it. `json_object` is an
- * instruction and a check.
+ * Reads a chat's `response_format` for Anthropic. The part of a schema that Claude's grammar supports is sent as the schema, the rest in
+ * its descriptions (as Anthropic's own SDK does). The answer is checked against the whole schema. `json_object` becomes an instruction and
+ * a check.
  *
  * @throws UnmappableError for formats and schemas that cannot be sent
  */
@@ -45,7 +45,7 @@ export function readAnswerFormat(given: JsonValue | undefined): AnswerFormat | n
     )
   }
   const sent = transform(schema)
-  // What the grammar guarantees needs no second look.
+  // The grammar guarantees the whole schema: no check is needed.
   if (JSON.stringify(sent) === JSON.stringify(schema))
     return { format: toFormat(schema), instruction: null, check: (text) => ({ text }) }
   const validator = new Validator(withoutUnchecked(schema) as Schema, '2020-12')
@@ -59,7 +59,7 @@ export function readAnswerFormat(given: JsonValue | undefined): AnswerFormat | n
       if (valid) return { text }
       const last = errors.at(-1)
       return {
-        fault: `the answer does not meet ${last?.keyword ?? 'the schema'} of ${last?.keywordLocation ?? '#'}`,
+        fault: `the answer does not match ${last?.keyword ?? 'the schema'} of ${last?.keywordLocation ?? '#'}`,
       }
     },
   }
@@ -87,7 +87,7 @@ function withoutUnchecked(schema: JsonValue): JsonValue {
   return Object.fromEntries(kept.map(([name, value]) => [name, withoutUnchecked(value ?? null)]))
 }
 
-/** Models put JSON between fences although they are asked not to. */
+/** Models put JSON between code fences although they are told not to. */
 function unfence(text: string): string {
   const trimmed = text.trim()
   if (!trimmed.startsWith('```') || !trimmed.endsWith('```') || trimmed.length < 6) return trimmed

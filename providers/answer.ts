@@ -2,14 +2,13 @@ import type { CallType } from '../lib/call-type.ts'
 import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
-import { hearsSound, makesPictures } from './endpoints.ts'
-import { findPicturesFault } from './pictures.ts'
+import { makesImages, takesAudio } from './endpoints.ts'
+import { findImagesFault } from './images.ts'
 
 /**
- * What is wrong with the shape of a complete answer, or null. Only what others rely on is checked; everything
- * else passes through as it came.
+ * Returns what is wrong with the shape of a complete answer, or null. It checks only what other code relies on.
  *
- * @param inputs how many vectors or results the answer to embeddings or moderations must hold; null when the request's own shape is odd
+ * @param inputs expected number of vectors (embeddings) or results (moderations); null when the request's own shape is unusual
  */
 export function findAnswerFault(type: CallType, body: JsonObject, inputs: number | null): string | null {
   if (type === 'chat') return findChatFault(body)
@@ -17,8 +16,8 @@ export function findAnswerFault(type: CallType, body: JsonObject, inputs: number
   if (type === 'message') return findMessageFault(body)
   if (type === 'completion') return findCompletionFault(body)
   if (type === 'moderation' || type === 'rerank') return findResultsFault(body, inputs)
-  if (makesPictures(type)) return findPicturesFault(body)
-  if (hearsSound(type)) return typeof body.text === 'string' ? null : 'the answer has no text'
+  if (makesImages(type)) return findImagesFault(body)
+  if (takesAudio(type)) return typeof body.text === 'string' ? null : 'the answer has no text'
   if (type === 'speech') return null
   if (!Array.isArray(body.data)) return 'the answer has no list of vectors'
   if (inputs !== null && body.data.length !== inputs) {
@@ -28,7 +27,7 @@ export function findAnswerFault(type: CallType, body: JsonObject, inputs: number
   return placeVectors(body.data) === null ? 'the indices of the vectors are not 0 to n-1' : null
 }
 
-/** Gives vectors that came without their `index` the one they stand for. */
+/** Numbers vectors that came without an `index`. */
 export function numberVectors(body: JsonObject): JsonObject {
   const data = body.data as JsonObject[]
   if (data.every(({ index }) => index !== undefined)) return body
@@ -48,7 +47,7 @@ function findChatFault({ choices }: JsonObject): string | null {
 function findResponseFault({ output, status }: JsonObject): string | null {
   if (!Array.isArray(output)) return 'the answer has no list of output items'
   if (!output.every(isJsonObject)) return 'the answer has an output item that is no object'
-  // A response may be cut before its first item.
+  // A response may be cut off before its first item.
   return output.length === 0 && status !== 'incomplete' ? 'the answer has no output item' : null
 }
 
@@ -60,12 +59,12 @@ function findCompletionFault({ choices }: JsonObject): string | null {
 
 function findResultsFault({ results }: JsonObject, inputs: number | null): string | null {
   if (!Array.isArray(results) || !results.every(isJsonObject)) return 'the answer has no list of results'
-  // One text may have results for its parts; of several nobody could tell whose they are.
+  // One text may have several results. With more than one text nobody could tell which result belongs to which.
   if (inputs === null || inputs < 2 || results.length === inputs) return null
   return `the answer has ${results.length} results for ${inputs} inputs`
 }
 
-/** A message may be cut before its first block, or have nothing to say behind a call of a tool. */
+/** A message may be cut off before its first block, or be empty after a tool call. */
 function findMessageFault({ content, stop_reason: reason }: JsonObject): string | null {
   if (!Array.isArray(content)) return 'the answer has no list of content'
   if (!content.every(isJsonObject)) return 'the answer has a block that is no object'
@@ -79,9 +78,9 @@ function isVector(entry: JsonValue): boolean {
 }
 
 /**
- * The inputs that vectors belong to: by their index, and without any, in order. Servers that leave zeros out of their
- * JSON (protobuf's rule) leave out the first index; those that are left out are the ones nobody else has. Null where
- * that is no order of all.
+ * Returns the input index of each vector: its `index`, or its position where no vector has one. Servers that omit zeros from JSON
+ * (protobuf's rule) omit the first index; a missing index is the one that no other vector has. Null if the indices are not a permutation of
+ * 0 to n-1.
  */
 function placeVectors(data: JsonValue[]): number[] | null {
   const given = data.map((entry) => (isJsonObject(entry) ? (entry.index ?? null) : null))

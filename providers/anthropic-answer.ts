@@ -1,11 +1,11 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { stringifyJson } from '../lib/json-source.ts'
 
-/** OpenAI's words for why an answer ended. The provider's own stay beside them, as `stop_reason`. */
+/** OpenAI's finish reason for Anthropic's stop reasons. The original stays beside it as `stop_reason`. */
 export const FINISH_REASONS: Readonly<Record<string, string>> = {
   end_turn: 'stop',
   stop_sequence: 'stop',
-  // The turn continues when the client sends the answer back. OpenAI has no word for this.
+  // The turn continues when the client sends the answer back. OpenAI has no such finish reason.
   pause_turn: 'stop',
   max_tokens: 'length',
   model_context_window_exceeded: 'length',
@@ -14,9 +14,9 @@ export const FINISH_REASONS: Readonly<Record<string, string>> = {
 }
 
 /**
- * A whole answer of the Messages API as a chat completion; null when it is none.
+ * Converts an answer of the Messages API to a chat completion. Null if it is not a message.
  *
- * @param created unix seconds; Anthropic does not tell
+ * @param created unix seconds; Anthropic reports none
  */
 export function toChatCompletion(answer: JsonObject, created: number): JsonObject | null {
   if (!Array.isArray(answer.content)) return null
@@ -60,15 +60,15 @@ export function toFinish(ended: JsonObject): JsonObject {
   }
 }
 
-/** Why the model refused, in Anthropic's words; null when it did not, or did not say. */
+/** The model's explanation of a refusal; null where it did not refuse or gave none. */
 export function readRefusal(ended: JsonObject): string | null {
   const details = ended.stop_details
   return isJsonObject(details) && typeof details.explanation === 'string' ? details.explanation : null
 }
 
 /**
- * Usage in OpenAI's members: the prompt with what the cache took and gave ("Total input tokens … is the summation",
- * Messages reference). What OpenAI has no member for stays under Anthropic's name.
+ * Converts usage to OpenAI's members. The prompt includes the tokens written to and read from the prompt cache ("Total input tokens … is
+ * the summation", Messages reference). Counts without an OpenAI member keep Anthropic's name.
  */
 export function toChatUsage(usage: JsonObject): JsonObject {
   const { input_tokens, output_tokens, output_tokens_details: details, ...own } = usage
@@ -87,12 +87,12 @@ export function toChatUsage(usage: JsonObject): JsonObject {
   }
 }
 
-/** A call of a tool as OpenAI shapes it. */
+/** Converts a `tool_use` block to OpenAI's tool call. */
 export function toToolCall(block: JsonObject, text: string): JsonObject {
   return { id: block.id ?? '', type: 'function', function: { name: block.name ?? '', arguments: text } }
 }
 
-/** Kept whole in `thinking_blocks`, because a later request must send them back unchanged. */
+/** Such blocks are kept whole in `thinking_blocks`: a later request must send them back unchanged. */
 export function isThinking(block: JsonObject): boolean {
   return block.type === 'thinking' || block.type === 'redacted_thinking'
 }

@@ -5,11 +5,11 @@ import { type ArgumentReader, createArgumentReader } from './tool-arguments.ts'
 import { UnmappableError } from './unmappable.ts'
 
 /**
- * The conversation in Anthropic's form: system and developer messages leave it for `system`, calls of tools become
- * `tool_use` blocks, their results `tool_result` blocks, those of one turn in one user message.
+ * Converts the conversation to Anthropic's form. System and developer messages move to `system`, tool calls become `tool_use` blocks, and
+ * the tool results of one turn become `tool_result` blocks of one user message.
  *
- * @param system what the client gave in Anthropic's own form; it comes first
- * @param instruction what is to be said at the end of the system prompt
+ * @param system the client's own `system` in Anthropic's form; it comes first
+ * @param instruction text to add at the end of the system prompt
  */
 export function mapMessages(
   messages: JsonValue | undefined,
@@ -36,7 +36,7 @@ export function mapMessages(
     }
     results = null
     if (message.role === 'system' || message.role === 'developer') {
-      systemBlocks.push(...readBlocks(message.content, path).filter(isSaid))
+      systemBlocks.push(...readBlocks(message.content, path).filter(hasContent))
     } else if (message.role === 'user') {
       turns.push({ role: 'user', content: mapContent(message.content, path) })
     } else if (message.role === 'assistant') {
@@ -49,24 +49,24 @@ export function mapMessages(
   return systemBlocks.length === 0 ? { messages: turns } : { messages: turns, system: simplify(systemBlocks) }
 }
 
-/** Empty texts are refused upstream; beside others they say nothing. */
+/** Anthropic refuses empty texts. They are left out where the message has other content. */
 function mapContent(content: JsonValue | undefined, path: string): JsonValue {
   if (!Array.isArray(content)) return content ?? ''
   const blocks = readBlocks(content, path)
-  const said = blocks.filter(isSaid)
+  const said = blocks.filter(hasContent)
   return said.length > 0 ? said : blocks
 }
 
-function isSaid(block: JsonValue): boolean {
+function hasContent(block: JsonValue): boolean {
   return !isJsonObject(block) || block.type !== 'text' || block.text !== ''
 }
 
-/** "Final assistant content cannot end with trailing whitespace": the model goes on behind it. */
+/** Anthropic: "Final assistant content cannot end with trailing whitespace". */
 function trimPrefill(turn: JsonObject | undefined): void {
   if (turn?.role !== 'assistant' || !Array.isArray(turn.content)) return
   const last = turn.content.at(-1)
   if (isJsonObject(last) && last.type === 'text' && typeof last.text === 'string') {
-    turn.content = [...turn.content.slice(0, -1), { ...last, text: last.text.trimEnd() }].filter(isSaid)
+    turn.content = [...turn.content.slice(0, -1), { ...last, text: last.text.trimEnd() }].filter(hasContent)
   }
 }
 
@@ -76,7 +76,7 @@ function readBlocks(content: JsonValue | undefined, path: string): JsonObject[] 
   return content.map((part, index) => mapPart(part, `${path}.content[${index}]`))
 }
 
-/** Thinking comes first and as it was, for its signature covers it; empty texts are refused upstream, and left out. */
+/** Thinking comes first and unchanged, because its signature covers it. Empty texts are left out: Anthropic refuses them. */
 function mapAssistant(
   message: JsonObject,
   path: string,
@@ -84,11 +84,11 @@ function mapAssistant(
   readArguments: ArgumentReader,
 ): JsonValue[] {
   if (isAsked(message.function_call)) {
-    throw new UnmappableError(`${path}.function_call`, 'give tool_calls instead')
+    throw new UnmappableError(`${path}.function_call`, 'use tool_calls instead')
   }
-  if (isAsked(message.audio)) throw new UnmappableError(`${path}.audio`, 'anthropic takes no sound')
+  if (isAsked(message.audio)) throw new UnmappableError(`${path}.audio`, 'anthropic does not accept audio')
   const thinking = Array.isArray(message.thinking_blocks) ? message.thinking_blocks : []
-  const texts = readBlocks(message.content, path).filter(isSaid)
+  const texts = readBlocks(message.content, path).filter(hasContent)
   if (texts.length === 0 && typeof message.refusal === 'string' && message.refusal !== '') {
     texts.push(textBlock(message.refusal))
   }
@@ -101,7 +101,7 @@ function mapAssistant(
 
 function mapToolCall(call: JsonValue, path: string, ids: ToolIds, readArguments: ArgumentReader): JsonObject {
   if (!isJsonObject(call) || !isJsonObject(call.function)) {
-    throw new UnmappableError(path, 'anthropic takes calls of functions only')
+    throw new UnmappableError(path, 'anthropic accepts calls of functions only')
   }
   const { id, type: _type, index: _index, function: called, ...rest } = call
   const place = `${path}.function.arguments`
@@ -125,7 +125,7 @@ function textBlock(text: string): JsonObject {
   return { type: 'text', text }
 }
 
-/** One plain text needs no list. */
+/** A single plain text is sent as a string. */
 function simplify(blocks: JsonValue[]): JsonValue {
   const [first] = blocks
   const isPlain = blocks.length === 1 && isJsonObject(first) && Object.keys(first).length === 2

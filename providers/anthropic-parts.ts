@@ -3,14 +3,14 @@ import { UnmappableError } from './unmappable.ts'
 
 const DATA_URL = /^data:([^;,]*)(?:;[^;,]+)*?(;base64)?,/i
 
-/** The pictures that Anthropic takes, by their first bytes. */
-const PICTURES = [
+/** The image types that Anthropic accepts, by their first bytes. */
+const IMAGES = [
   [/^\xff\xd8\xff/, 'image/jpeg'],
   [/^\x89PNG/, 'image/png'],
   [/^GIF8/, 'image/gif'],
   [/^RIFF.{4}WEBP/s, 'image/webp'],
 ] as const
-const PICTURE_TYPES = new Set<string>(PICTURES.map(([, type]) => type))
+const IMAGE_TYPES = new Set<string>(IMAGES.map(([, type]) => type))
 const OTHER_NAMES: Record<string, string> = {
   'image/jpg': 'image/jpeg',
   'image/pjpeg': 'image/jpeg',
@@ -18,11 +18,11 @@ const OTHER_NAMES: Record<string, string> = {
 }
 
 /**
- * A part of a message's content as a block of the Messages API. Text, pictures, PDF and plain text files have
- * counterparts; `cache_control` and other further members stay. Types that are not OpenAI's pass as they came.
+ * Converts a content part of a message to a block of the Messages API. Text, images, PDF and plain text files have counterparts.
+ * `cache_control` and other members stay. Part types unknown to OpenAI pass unchanged.
  *
- * @param path where the part stands, for errors
- * @throws UnmappableError for sound, and for files of other kinds
+ * @param path where the part stands in the request, for errors
+ * @throws UnmappableError for audio, and for other kinds of files
  */
 export function mapPart(part: JsonValue, path: string): JsonObject {
   if (!isJsonObject(part)) throw new UnmappableError(path, 'expected a content part')
@@ -42,13 +42,13 @@ export function mapPart(part: JsonValue, path: string): JsonObject {
     case 'refusal':
       return { type: 'text', text: part.refusal ?? '' }
     case 'input_audio':
-      throw new UnmappableError(`${path}.type`, 'anthropic takes no sound')
+      throw new UnmappableError(`${path}.type`, 'anthropic does not accept audio')
     default:
       return part
   }
 }
 
-/** Anthropic refuses a picture whose type is not what its bytes are, so the bytes decide. */
+/** Anthropic refuses an image whose declared type does not match its bytes, so the bytes decide. */
 function readImageSource(url: string, path: string): JsonObject {
   if (!/^data:/i.test(url)) return { type: 'url', url }
   const match = DATA_URL.exec(url)
@@ -57,13 +57,13 @@ function readImageSource(url: string, path: string): JsonObject {
   const data = match[2] ? removeBlanks(rest) : toBase64(rest, path)
   const named = (match[1] ?? '').toLowerCase()
   const head = Buffer.from(data.slice(0, 16), 'base64').toString('latin1')
-  const found = PICTURES.find(([beginning]) => beginning.test(head))?.[1]
+  const found = IMAGES.find(([beginning]) => beginning.test(head))?.[1]
   const type = found ?? (Object.hasOwn(OTHER_NAMES, named) ? OTHER_NAMES[named]! : named)
-  if (!PICTURE_TYPES.has(type)) throw new UnmappableError(path, 'anthropic takes JPEG, PNG, GIF and WebP')
+  if (!IMAGE_TYPES.has(type)) throw new UnmappableError(path, 'anthropic accepts JPEG, PNG, GIF and WebP')
   return { type: 'base64', media_type: type, data }
 }
 
-/** Not by `replaceAll`, which takes 80 ns for each blank; base64 may have one behind every character. */
+/** `replaceAll` takes 80 ns for each blank, and base64 may have a blank after every character. */
 function removeBlanks(text: string): string {
   if (!/\s/.test(text)) return text
   const bytes = Buffer.from(text)
@@ -94,5 +94,8 @@ function readFileSource(file: JsonObject, path: string): JsonObject {
   if (match?.[1] === 'text/plain' && match[2] !== undefined) {
     return { type: 'text', media_type: 'text/plain', data: Buffer.from(data, 'base64').toString('utf8') }
   }
-  throw new UnmappableError(`${path}.file_data`, 'anthropic takes PDF and plain text, as data URLs in base64')
+  throw new UnmappableError(
+    `${path}.file_data`,
+    'anthropic accepts PDF and plain text, as data URLs in base64',
+  )
 }

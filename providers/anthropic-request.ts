@@ -5,7 +5,7 @@ import { mapThinking } from './anthropic-thinking.ts'
 import { mapTools } from './anthropic-tools.ts'
 import { createUnsupported, type OnUnsupported, type Unsupported } from './unsupported.ts'
 
-/** Members of a chat request that are mapped or read here; every other goes to the Messages API as it came. */
+/** Members of a chat request that are mapped here. All others are sent to the Messages API unchanged. */
 const READ = new Set([
   'model',
   'messages',
@@ -29,10 +29,10 @@ const READ = new Set([
   'metadata',
 ])
 
-/** Hints about how OpenAI keeps and caches a call; no answer depends on them. */
+/** Hints on storage and caching at OpenAI. No answer depends on them. */
 const HINTS = new Set(['prompt_cache_key', 'prompt_cache_retention'])
 
-/** What the Messages API has no counterpart for, with the values that ask for nothing. */
+/** Members without a counterpart in the Messages API. Each function tells whether a value asks for nothing. */
 const WITHOUT_COUNTERPART: Record<string, (value: JsonValue) => boolean> = {
   n: (value) => value === 1,
   logprobs: (value) => value === false,
@@ -52,27 +52,27 @@ const WITHOUT_COUNTERPART: Record<string, (value: JsonValue) => boolean> = {
 }
 
 export type MessagesOptions = {
-  /** The provider's own name of the model. */
+  /** The provider's name for the model. */
   model: string
-  /** Sent where the request names no cap, which the Messages API demands. */
+  /** Sent where the request sets no cap: the Messages API requires one. */
   defaultMaxTokens: number
   onUnsupported: OnUnsupported
 }
 
 export type MessagesRequest = {
   body: JsonObject
-  /** Members of the chat that were left out, because the provider has no counterpart. */
+  /** Members of the chat that were left out because the provider has no counterpart. */
   dropped: string[]
-  /** How the answer is held against `response_format`; null: it is not. */
+  /** How the answer is checked against `response_format`; null: it is not checked. */
   format: AnswerFormat | null
 }
 
 /**
- * A Chat Completions request as one of the Messages API. What Anthropic would refuse is put right where no meaning is
- * lost. Reference: Anthropic, "Messages", "Extended thinking", "Structured outputs" and "OpenAI SDK compatibility".
- * docs/providers.md has the table.
+ * Converts a Chat Completions request to a Messages request. Values that Anthropic would refuse are corrected where no meaning is lost.
+ * Reference: Anthropic, "Messages", "Extended thinking", "Structured outputs" and "OpenAI SDK compatibility". docs/providers.md has the
+ * table.
  *
- * @throws UnmappableError for what would be lost on the way, unless it is to be dropped
+ * @throws UnmappableError for members that would be lost, unless the configuration says to drop them
  */
 export function toMessagesRequest(body: JsonObject, options: MessagesOptions): MessagesRequest {
   const unsupported = createUnsupported(options.onUnsupported)
@@ -94,49 +94,49 @@ export function toMessagesRequest(body: JsonObject, options: MessagesOptions): M
   if (body.stream === true) mapped.stream = true
   const cap = body.max_completion_tokens ?? body.max_tokens ?? null
   const isForced = isJsonObject(mapped.tool_choice) && /^(?:any|tool)$/.test(String(mapped.tool_choice.type))
-  const thought = mapThinking(
+  const mappedThinking = mapThinking(
     body,
     { cap, defaultMaxTokens: options.defaultMaxTokens, isForced },
     unsupported,
   )
-  mapped.max_tokens = thought.maxTokens
-  if (thought.thinking !== null) mapped.thinking = thought.thinking
-  const config = { ...(format?.format ? { format: format.format } : {}), ...thought.outputConfig }
+  mapped.max_tokens = mappedThinking.maxTokens
+  if (mappedThinking.thinking !== null) mapped.thinking = mappedThinking.thinking
+  const config = { ...(format?.format ? { format: format.format } : {}), ...mappedThinking.outputConfig }
   Object.assign(config, isJsonObject(body.output_config) ? body.output_config : {})
   if (Object.keys(config).length > 0) mapped.output_config = config
-  Object.assign(mapped, mapSampling(body, thought.isThinking, unsupported))
+  Object.assign(mapped, mapSampling(body, mappedThinking.isThinking, unsupported))
   const metadata = mapMetadata(body)
   if (metadata !== null) mapped.metadata = metadata
   return { body: mapped, dropped: unsupported.dropped, format }
 }
 
-/** An empty stop stops nothing; one of blanks alone is refused upstream. */
+/** An empty stop sequence has no effect. Anthropic refuses one of white space alone. */
 function mapStops(stop: JsonValue | undefined, unsupported: Unsupported): JsonValue[] {
   const stops = Array.isArray(stop) ? stop : [stop ?? '']
   return stops.filter((one) => {
     if (one === '' || one === null) return false
     if (typeof one !== 'string' || one.trim() !== '') return true
-    unsupported.leaveOut('stop', 'anthropic takes no stop sequence of white space alone')
+    unsupported.leaveOut('stop', 'anthropic accepts no stop sequence of white space alone')
     return false
   })
 }
 
 /**
- * Anthropic takes a temperature from 0 to 1, and with thinking none but 1 and no `top_p` below 0.95. Newer models refuse
- * both at once; the one that asks for nothing is left out.
+ * Anthropic accepts a temperature from 0 to 1. With thinking it accepts only temperature 1, and no `top_p` below 0.95. Newer models refuse
+ * both members at once: the one at its default is left out.
  */
 function mapSampling(body: JsonObject, isThinking: boolean, unsupported: Unsupported): JsonObject {
   const mapped: JsonObject = {}
   const { temperature = null, top_p: topP = null } = body
   if (temperature !== null) {
     if (typeof temperature === 'number' && temperature > 1) {
-      unsupported.leaveOut('temperature', 'anthropic takes 0 to 1')
+      unsupported.leaveOut('temperature', 'anthropic accepts 0 to 1')
     } else if (!isThinking) mapped.temperature = temperature
-    else if (temperature !== 1) unsupported.leaveOut('temperature', 'anthropic takes none beside thinking')
+    else if (temperature !== 1) unsupported.leaveOut('temperature', 'anthropic accepts none with thinking')
   }
   if (topP !== null && !(topP === 1 && (isThinking || mapped.temperature !== undefined))) {
     if (isThinking && typeof topP === 'number' && topP < 0.95) {
-      unsupported.leaveOut('top_p', 'anthropic takes 0.95 to 1 beside thinking')
+      unsupported.leaveOut('top_p', 'anthropic accepts 0.95 to 1 with thinking')
     } else mapped.top_p = topP
   }
   if (mapped.top_p !== undefined && mapped.temperature === 1) delete mapped.temperature

@@ -16,20 +16,20 @@ type EventName =
   | 'content_block_delta'
   | 'content_block_stop'
 
-/** A block that has begun: a call of a tool by its place among the calls, thinking as it grows. */
+/** A block that has begun: a tool call by its index among the calls, thinking as it grows. */
 type Block = {
   call: number | null
   thinking: JsonObject | null
-  /** Of a call: the input that came with its beginning, as JSON. Pieces that follow stand in its place. */
+  /** Of a tool call: the input that came with `content_block_start`, as JSON. Deltas replace it. */
   input: string
   hasInput: boolean
 }
 
 /**
- * Reads the events of a Messages stream, passes them on as chat completion chunks and puts the completion together
- * from these. Events that it does not know, `ping` among them, are skipped: Anthropic adds to them.
+ * Reads the events of a Messages stream, forwards them as chat completion chunks and assembles the completion from these. Unknown events,
+ * and `ping`, are skipped: Anthropic adds new ones.
  *
- * @param options.forwardUsage whether the client asked for the last chunk, which holds the usage alone
+ * @param options.forwardUsage whether the client asked for the last chunk, which has only the usage
  * @param options.created unix seconds
  */
 export function createMessagesReader(options: {
@@ -44,7 +44,7 @@ export function createMessagesReader(options: {
   let usage: JsonObject = {}
   let calls = 0
   let begun = false
-  /** Something came that is no event, before the message began. */
+  /** Something that is not an event came before the message began. */
   let isStrange = false
 
   function emit(members: JsonObject): void {
@@ -59,7 +59,7 @@ export function createMessagesReader(options: {
     emitDelta({ tool_calls: [{ index: call, function: { arguments: text } }] })
   }
 
-  /** Counts are cumulative; a later null says nothing, nor does a zero, which some servers put in for what they do not tell. */
+  /** Counts are cumulative. A later null or zero changes nothing: some servers send zero for counts that they do not report. */
   function addUsage(part: JsonValue | undefined): void {
     if (!isJsonObject(part)) return
     const told = Object.entries(part).filter(([name, value]) => isGiven(value) || usage[name] === undefined)
@@ -77,7 +77,7 @@ export function createMessagesReader(options: {
 
   function startBlock(index: JsonValue | undefined, block: JsonObject): void {
     const isCall = block.type === 'tool_use'
-    // A block that was not ended, before another with its index.
+    // The server did not end an earlier block with this index.
     endBlock(index)
     blocks.set(index, {
       call: isCall ? calls : null,
@@ -112,7 +112,7 @@ export function createMessagesReader(options: {
     const block = blocks.get(index)
     blocks.delete(index)
     if (block?.thinking) emitDelta({ thinking_blocks: [block.thinking] })
-    // Of a tool without parameters no input is streamed; some servers send the input whole.
+    // For a tool without parameters no input is streamed. Some servers send the input whole.
     if (block && block.call !== null && !block.hasInput) emitArguments(block.call, block.input)
   }
 
@@ -138,7 +138,7 @@ export function createMessagesReader(options: {
     take(data, eventName) {
       const sorted = sortEvent('chat', data, eventName, begun)
       if (sorted.kind === 'failed') return sorted.outcome
-      // Some servers that speak this dialect end their streams as chats end.
+      // Some compatible servers end their streams with `[DONE]`, as chats end.
       if (sorted.kind === 'done') return finish() ?? { ok: false, verdict: truncatedStream() }
       if (sorted.kind === 'nothing') {
         isStrange ||= sorted.isStrange && head === null

@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { UnmappableError } from './unmappable.ts'
 import type { Unsupported } from './unsupported.ts'
 
-/** OpenAI's efforts in the words of `output_config.effort`. */
+/** The value of `output_config.effort` for OpenAI's efforts. */
 const EFFORTS: Record<string, string> = {
   minimal: 'low',
   low: 'low',
@@ -12,24 +12,24 @@ const EFFORTS: Record<string, string> = {
   max: 'max',
 }
 
-/** The least budget that Anthropic takes. */
-const LEAST_BUDGET = 1024
+/** The smallest budget that Anthropic accepts. */
+const MIN_BUDGET = 1024
 
 type Thought = {
   thinking: JsonValue
   outputConfig: JsonObject
-  /** The cap to send. */
+  /** The `max_tokens` to send. */
   maxTokens: JsonValue
-  /** Whether the model may think, which rules other members. */
+  /** Whether the model may think, which restricts other members. */
   isThinking: boolean
 }
 
 /**
- * The effort and the thinking that a chat asks for, and the cap on output that goes with them. An effort is a wish: where a
- * tool is forced, beside which Anthropic takes no thinking, it stands alone. A budget has to be below the cap: a cap of
- * the client stands and lowers it, our own default is raised.
+ * Returns the effort, the thinking and the output cap for a chat. `reasoning_effort` is best effort: where a tool is forced, Anthropic
+ * accepts no thinking, and the effort is sent without it. A thinking budget must be below the cap: a client's own cap stays and lowers the
+ * budget; our default cap is raised.
  *
- * @throws UnmappableError for a budget that no cap of the client's has room for
+ * @throws UnmappableError for a budget that does not fit below the client's cap
  */
 export function mapThinking(
   body: JsonObject,
@@ -43,7 +43,7 @@ export function mapThinking(
   if (effort === 'none') thinking = { type: 'disabled' }
   else if (effort !== null) {
     const known = typeof effort === 'string' && Object.hasOwn(EFFORTS, effort) ? EFFORTS[effort]! : null
-    if (known === null) unsupported.leaveOut('reasoning_effort', 'not an effort that anthropic knows')
+    if (known === null) unsupported.leaveOut('reasoning_effort', 'anthropic does not know this effort')
     else {
       outputConfig.effort = known
       if (!isForced) thinking = { type: 'adaptive' }
@@ -52,14 +52,14 @@ export function mapThinking(
   const own = body.thinking ?? null
   if (own !== null) thinking = own
   if (isOn(own) && isForced) {
-    unsupported.leaveOut('thinking', 'anthropic takes no thinking where tool_choice forces a tool')
+    unsupported.leaveOut('thinking', 'anthropic accepts no thinking where tool_choice forces a tool')
     thinking = null
   }
   if (isJsonObject(thinking) && typeof thinking.budget_tokens === 'number') {
     const budget = thinking.budget_tokens
     if (cap === null) maxTokens = Math.max(defaultMaxTokens, budget + defaultMaxTokens)
     else if (typeof cap === 'number' && budget >= cap) {
-      if (cap <= LEAST_BUDGET) {
+      if (cap <= MIN_BUDGET) {
         throw new UnmappableError('thinking.budget_tokens', `the cap of ${cap} tokens has no room for it`)
       }
       thinking = { ...thinking, budget_tokens: cap - 1 }

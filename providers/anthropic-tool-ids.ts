@@ -1,21 +1,21 @@
 import { hash } from 'node:crypto'
 import type { JsonValue } from '../lib/json.ts'
 
-/** What Anthropic takes: "String should match pattern '^[a-zA-Z0-9_-]+$'". */
+/** Anthropic: "String should match pattern '^[a-zA-Z0-9_-]+$'". */
 const VALID = /^[a-zA-Z0-9_-]+$/
 
-/** Of an id that has to be changed, no more than its beginning is kept. */
+/** Of an id that has to change, only this many characters are kept. */
 const KEPT = 1000
 
-/** Ids of one conversation's tool calls, as Anthropic takes them. A call and its result keep meeting by their id. */
+/** Converts the ids of one conversation's tool calls to ids that Anthropic accepts. A call and its result keep the same id. */
 export type ToolIds = {
   ofCall(id: JsonValue | undefined): string
   ofResult(id: JsonValue | undefined): string
 }
 
 /**
- * Other characters are replaced, and a part of the id's hash keeps two ids apart that would become one. Calls without an
- * id get one by their place; results without an id belong to those calls in their order.
+ * Replaces invalid characters and appends part of the id's hash, so that two ids stay different. A call without an id gets one by its
+ * position. Results without an id belong to those calls, in order.
  */
 export function createToolIds(): ToolIds {
   const unnamed: string[] = []

@@ -3,10 +3,10 @@ import { withMembers } from '../lib/json-source.ts'
 import { UnmappableError } from './unmappable.ts'
 
 const CHOICES: Record<string, string> = { auto: 'auto', none: 'none', required: 'any' }
-/** Anthropic's own choices pass as they came. */
+/** Anthropic's own choices pass unchanged. */
 const OWN_CHOICES = new Set(['auto', 'any', 'tool', 'none'])
 
-/** Tools, the choice among them, and whether several may be called at once. Nothing where there are no tools. */
+/** Maps the tools, the tool choice, and whether parallel calls are allowed. Empty where there are no tools. */
 export function mapTools(
   tools: JsonValue | undefined,
   choice: JsonValue | undefined,
@@ -24,12 +24,12 @@ export function mapTools(
   return mapped
 }
 
-/** Turns functions into Anthropic's client tools. Tools that already have Anthropic's own form pass through. */
+/** Converts functions to Anthropic's client tools. Tools already in Anthropic's form pass unchanged. */
 function mapTool(tool: JsonValue, path: string): JsonObject {
   if (!isJsonObject(tool)) throw new UnmappableError(path, 'expected a tool')
   if (!isJsonObject(tool.function)) {
     if (tool.type === 'function' || isJsonObject(tool.custom)) {
-      throw new UnmappableError(path, 'anthropic takes functions, or tools in its own form')
+      throw new UnmappableError(path, 'anthropic accepts functions, or tools in its own form')
     }
     return tool
   }
@@ -44,7 +44,7 @@ function mapTool(tool: JsonValue, path: string): JsonObject {
   }
 }
 
-/** As it was written: the order of members means something in schemas. */
+/** Keeps the source text: the order of a schema's members matters to a model. */
 function toSchema(parameters: JsonObject): JsonObject {
   return parameters.type === undefined ? withMembers(parameters, { type: 'object' }) : parameters
 }
@@ -58,7 +58,7 @@ function mapChoice(choice: JsonValue | undefined): JsonObject | null {
     }
     if (typeof choice.type === 'string' && OWN_CHOICES.has(choice.type)) return choice
   }
-  throw new UnmappableError('tool_choice', 'anthropic takes auto, none, required, or one function')
+  throw new UnmappableError('tool_choice', 'anthropic accepts auto, none, required, or one function')
 }
 
 function isOptional(choice: JsonValue | undefined): boolean {

@@ -3,7 +3,7 @@ import { findSource, keepSourcesAt, stringifyJson } from '../lib/json-source.ts'
 import { editMembers, listMembers } from '../lib/json-text.ts'
 import { type MessagesOptions, type MessagesRequest, toMessagesRequest } from './anthropic-request.ts'
 
-/** What of a chat passes to the Messages API as it is, deeper than its own members. */
+/** Nested values of a chat that go to the Messages API unchanged. */
 const PASSED_ON = [
   ['tools', '*'],
   ['tools', '*', 'function', 'parameters'],
@@ -12,10 +12,9 @@ const PASSED_ON = [
 ]
 
 /**
- * A chat as the text of a request to the Messages API. What the mapping leaves as it is (members, tools, schemas) stands there
- * as the client wrote it.
+ * Writes a chat as the text of a Messages request. Members, tools and schemas that the mapping leaves alone keep the client's own text.
  *
- * @throws UnmappableError for what would be lost on the way
+ * @throws UnmappableError for members that would be lost
  */
 export function writeMessages(
   body: JsonObject,

@@ -36,19 +36,19 @@ export type AnthropicOptions = {
   /** With or without the version: `https://api.anthropic.com`. */
   baseUrl: string
   apiKey: string
-  /** What calls go by; none unless given. */
+  /** The proxy for calls; none by default. */
   proxy?: ProxySettings | null
-  /** In place of connections of its own. */
+  /** Replaces the adapter's own connections. */
   dispatcher?: Dispatcher
-  /** Sent with every request, over our own; `anthropic-beta` goes here. */
+  /** Sent with every request; these override our own headers. `anthropic-beta` goes here. */
   headers?: Record<string, string>
-  /** Milliseconds for an attempt whose request names none. */
+  /** Timeout of an attempt whose request sets none, ms. */
   defaultTimeoutMs: number
-  /** The cap on output where a request names none; default 4096. */
+  /** Output cap where a request sets none; default 4096. */
   defaultMaxTokens?: number
-  /** What happens to members that Anthropic has no counterpart for; default `refuse`. */
+  /** What to do with members that Anthropic has no counterpart for; default `refuse`. */
   onUnsupported?: OnUnsupported
-  /** Larger answers are cut and final; default 64 MiB. */
+  /** Larger answers are cut off and fail for good; default 64 MiB. */
   maxAnswerBytes?: number
   /** Unix milliseconds. */
   now?: () => number
@@ -58,8 +58,9 @@ const API_VERSION = '2023-06-01'
 const DEFAULT_MAX_TOKENS = 4096
 
 /**
- * An adapter for Anthropic's Messages API: chats go out as messages and come back as chat completions, streamed or
- * whole; responses go by the way of chats. Messages go out and come back as the text that they are, but for `model` and `anthropic_beta`. One request a call. What a chat asks for and Anthropic has no word for fails before anything is sent.
+ * Creates an adapter for Anthropic's Messages API. Chats are sent as messages and returned as chat completions, streamed or whole.
+ * Responses are converted to chats first. Messages are sent and returned as their own text, except for `model` and `anthropic_beta`. A call
+ * is one request. A chat that cannot be expressed fails before anything is sent.
  */
 export function createAnthropicProvider(options: AnthropicOptions): Provider {
   const maxBytes = options.maxAnswerBytes ?? DEFAULT_MAX_ANSWER_BYTES
@@ -86,8 +87,8 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
     return request.type === 'response' ? answerAsResponse(request, answerChat) : answerChat(request)
   }
 
-  /** Sends the client's own text; betas, which its HTTP client sent as a header, become one again. */
-  function sendOwn(
+  /** Sends the client's own text. Betas that the client sent as a header become a header again. */
+  function sendSource(
     to: string,
     { model, body }: Pick<ProviderRequest, 'model' | 'body'>,
     signal: AbortSignal,
@@ -99,7 +100,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
 
   function answerMessage(request: ProviderRequest): Promise<ProviderAnswer> {
     return attempt(request, {
-      send: (signal) => sendOwn(url, request, signal),
+      send: (signal) => sendSource(url, request, signal),
       read: (response) => readMessage(request, response, maxBytes),
     })
   }
@@ -108,7 +109,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
     return attempt(
       { ...request, type: 'message' },
       {
-        send: (signal) => sendOwn(`${url}/count_tokens`, request, signal),
+        send: (signal) => sendSource(`${url}/count_tokens`, request, signal),
         read: async (response) => readCount(await readJson(response.stream, maxBytes)),
       },
     )
@@ -125,7 +126,7 @@ export function createAnthropicProvider(options: AnthropicOptions): Provider {
         send: (signal) => send(url, text, signal),
         read: async (response) => {
           const outcome = await readBody(request, response, Math.floor(now() / 1000), maxBytes)
-          return format === null ? outcome : holdAgainst(format, outcome, request.body.stream === true)
+          return format === null ? outcome : checkFormat(format, outcome, request.body.stream === true)
         },
       })
     } catch (error) {
@@ -183,7 +184,7 @@ function readCount(body: unknown): AnswerOutcome {
     : { ok: false, verdict: invalidAnswer('the answer has no input_tokens') }
 }
 
-/** The configuration's betas and those of the request, each once. */
+/** Joins the configuration's betas with those of the request, without duplicates. */
 function joinBetas(
   configured: string | undefined,
   asked: JsonValue | undefined,
@@ -194,8 +195,8 @@ function joinBetas(
   return betas.size === 0 ? undefined : { 'anthropic-beta': [...betas].join(',') }
 }
 
-/** An answer that was asked for in a format is none in another. What was streamed cannot be put right any more. */
-function holdAgainst(format: AnswerFormat, outcome: AnswerOutcome, isStreamed: boolean): AnswerOutcome {
+/** An answer that does not match the requested format fails. A streamed answer cannot be corrected any more. */
+function checkFormat(format: AnswerFormat, outcome: AnswerOutcome, isStreamed: boolean): AnswerOutcome {
   if (!outcome.ok) return outcome
   const choice = firstChoice(outcome.body)
   const message = isJsonObject(choice.message) ? choice.message : {}

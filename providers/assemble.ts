@@ -4,16 +4,16 @@ import { mergeMember } from './merge-members.ts'
 import { isGiven } from './text-members.ts'
 import { createToolCalls, type ToolCalls } from './tool-calls.ts'
 
-/** Puts a chat completion together from its chunks. */
+/** Assembles a chat completion from its chunks. */
 export type ChatAssembler = {
   /**
-   * Takes a chunk, and answers it as a client is to see it, so that a client that follows OpenAI's rules to the letter
-   * comes to the same message. A chunk that follows them already is answered as it is.
+   * Takes a chunk and returns it in the form for the client, so that a client that follows OpenAI's rules strictly assembles the same
+   * message. A chunk that already follows them is returned unchanged.
    */
   add(chunk: JsonObject): JsonObject
-  /** True when every choice seen has its finish reason. */
+  /** True when every choice so far has its finish reason. */
   isFinished(): boolean
-  /** The `chat.completion` as it would have come in one piece; null when no choice came. */
+  /** The `chat.completion` as if it had come whole; null when no choice came. */
   build(): JsonObject | null
 }
 
@@ -22,7 +22,7 @@ type Choice = {
   message: JsonObject
   content: Content | null
   calls: ToolCalls | null
-  /** Sound, in base64, each piece by itself. */
+  /** Audio in base64; each piece is encoded separately. */
   sound: string[]
   members: JsonObject
   logprobs: JsonObject | null
@@ -30,25 +30,25 @@ type Choice = {
   hasBegun: boolean
 }
 
-/** What names the answer: the first value given stands. */
+/** These identify the answer: the first value stays. */
 const HEAD = ['id', 'created', 'model'] as const
 
-/** OpenAI pads chunks with it, against guesses by their length; it is no part of the answer. */
+/** OpenAI pads chunks with it, so that their length reveals nothing. It is not part of the answer. */
 const PADDING = 'obfuscation'
 
-/** Lists of a choice that go on with each chunk: vLLM's `return_token_ids`. */
+/** Lists of a choice that grow with each chunk: vLLM's `return_token_ids`. */
 const GROWING = new Set(['token_ids'])
 
 /**
- * Goes by what each member means, not by its type: text is appended, names stand once they are given, calls of tools
- * meet by id and index, and of everything else the last value counts. Empty strings, zeros and nulls are no values.
- * Unknown members stay. Takes time and memory in proportion to what comes.
+ * Merges by what each member means, not by its type: text is appended, a name stays once it is given, tool calls are matched by id and
+ * index, and for everything else the last value counts. Empty strings, zeros and nulls count as no value. Unknown members stay. Time and
+ * memory are linear in the size of the chunks.
  */
 export function createChatAssembler(): ChatAssembler {
   const members: JsonObject = {}
   const choices = new Map<number, Choice>()
 
-  /** The head as it stands, in a chunk that says otherwise. */
+  /** Returns the chunk with the first values of the head, where it differs. */
   function addHead(chunk: JsonObject): JsonObject {
     let shown = chunk
     for (const key of HEAD) {
@@ -77,7 +77,7 @@ export function createChatAssembler(): ChatAssembler {
       } else if (GROWING.has(key) && Array.isArray(value)) appendLists(choice.members, { [key]: value })
       else if (key !== 'index' && key !== 'delta' && key !== 'message') mergeState(choice.members, key, value)
     }
-    // Some servers end a stream with the whole message, others send nothing else.
+    // Some servers end a stream with the whole message; others send nothing else.
     const delta = part.delta ?? (choice.hasBegun ? undefined : part.message)
     const added = isJsonObject(delta) ? addDelta(choice, delta) : {}
     if (added !== part.delta) shown = { ...shown, delta: added }
@@ -133,7 +133,7 @@ function createChoice(index: number): Choice {
   }
 }
 
-/** Merges a delta into its message; answers it as a client is to see it. */
+/** Merges a delta into its message. Returns the delta in the form for the client. */
 function addDelta(choice: Choice, delta: JsonObject): JsonObject {
   const { message } = choice
   choice.hasBegun = true
@@ -181,7 +181,7 @@ function buildChoice(choice: Choice): JsonObject {
   return { index: choice.index, message, logprobs: choice.logprobs, finish_reason: null, ...choice.members }
 }
 
-/** What says how things stand: the last value counts, of an object member by member. */
+/** For state: the last value counts; objects are merged member by member. */
 function mergeState(target: JsonObject, key: string, value: JsonValue | undefined): void {
   if (key === '__proto__' || value === undefined) return
   const known = target[key]

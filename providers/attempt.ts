@@ -10,26 +10,26 @@ import { RefusedError, type UpstreamResponse } from './transport.ts'
 import { judgeRefusal } from './verdict.ts'
 import { capWait } from './waits.ts'
 
-/** One request upstream: how it is sent, and how its answer is read. */
+/** One request upstream: how to send it, and how to read its answer. */
 export type Exchange = {
-  /** @throws RefusedError for an error status, the connection's error when there is no answer */
+  /** @throws RefusedError for an error status; the connection's error when there is no answer */
   send(signal: AbortSignal): Promise<UpstreamResponse>
   read(response: UpstreamResponse): Promise<AnswerOutcome>
 }
 
-/** Sends one request within its time limits and turns every outcome into an answer. Never throws. */
+/** Sends one request within its timeout and turns every outcome into an answer. Never throws. */
 export type Attempt = (request: ProviderRequest, exchange: Exchange) => Promise<ProviderAnswer>
 
-/** The longest that Node's timers can wait; longer ones fire at once. */
+/** The longest timer that Node supports. A longer one fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** Shorter ones are no keys, and would be found in ordinary words. */
+/** Shorter strings are not keys, and would occur in ordinary words. */
 const SHORTEST_SECRET = 8
 
 /**
- * What all adapters share: time-out and abort, the class of a failure, what it may show, and the feedback.
+ * Creates what all adapters share: timeout and abort, the class of a failure, redaction, and feedback from headers.
  *
- * @param options.secrets keys and values of headers, which no message may show
+ * @param options.secrets keys and header values that no message may show
  * @param options.now unix milliseconds
  */
 export function createAttempt(options: {
@@ -81,9 +81,9 @@ export function createAttempt(options: {
     request.signal.addEventListener('abort', stop, { once: true })
 
     try {
-      response = await sendSurely(exchange, controller.signal)
+      response = await sendUntilRead(exchange, controller.signal)
       const outcome = await exchange.read(response)
-      // An answer that turns out bad after the call was stopped is not the provider's fault.
+      // The call was stopped before the answer turned out bad: that is not the provider's fault.
       if (!outcome.ok && isTimeUp) return fail(timedOut(), response.status, response.headers)
       if (!outcome.ok && request.signal.aborted) return fail(aborted(true), response.status, response.headers)
       if (!outcome.ok) return fail(outcome.verdict, response.status, response.headers)
@@ -116,7 +116,7 @@ export function createAttempt(options: {
   }
 }
 
-/** A provider whose close waits for its calls, and ends their connections. */
+/** Creates a provider whose `close` waits for its calls, then ends their connections. */
 export function createAdapter(deps: {
   name: string
   dispatcher: Dispatcher
@@ -124,10 +124,10 @@ export function createAdapter(deps: {
   countTokens: ((request: Omit<ProviderRequest, 'type'>) => Promise<ProviderAnswer>) | null
 }): Provider {
   const { countTokens } = deps
-  const underWay = new Set<Promise<ProviderAnswer>>()
+  const pending = new Set<Promise<ProviderAnswer>>()
   function track(call: Promise<ProviderAnswer>): Promise<ProviderAnswer> {
-    const answer = call.finally(() => underWay.delete(answer))
-    underWay.add(answer)
+    const answer = call.finally(() => pending.delete(answer))
+    pending.add(answer)
     return answer
   }
 
@@ -136,18 +136,17 @@ export function createAdapter(deps: {
     call: (request) => track(deps.answerCall(request)),
     countTokens: countTokens && ((request) => track(countTokens(request))),
     async close() {
-      // A call may not have reached the dispatcher yet, which refuses what comes after its close.
-      await Promise.allSettled(underWay)
+      // A call may not have reached the dispatcher yet, and the dispatcher refuses calls after its close.
+      await Promise.allSettled(pending)
       await deps.dispatcher.close()
     },
   }
 }
 
 /**
- * Sends; once more where the first time an idle connection turned out closed before it had taken the request, so
- * that nobody can have read it.
+ * Sends the request. Sends it again if an idle connection turned out closed before it had taken the request: then nobody can have read it.
  */
-async function sendSurely(exchange: Exchange, signal: AbortSignal): Promise<UpstreamResponse> {
+async function sendUntilRead(exchange: Exchange, signal: AbortSignal): Promise<UpstreamResponse> {
   try {
     return await exchange.send(signal)
   } catch (error) {

@@ -5,26 +5,26 @@ import { withMembers } from '../lib/json-source.ts'
 import type { Provider, ProviderAnswer, ProviderFailure } from './provider.ts'
 import { createProvider, type ProviderSettings } from './registry.ts'
 
-/** A request that is a line of a provider's batch. */
+/** A request that is one line of a provider's batch. */
 export type LineRequest = {
   type: CallType
-  /** The provider's own name of the model. */
+  /** The provider's name for the model. */
   model: string
   body: JsonObject
 }
 
 /**
- * Writes requests as lines of a provider's own batch, and reads the answers. A line is what a call would have sent, and its answer is
- * read as a call's would be: both go through the provider's adapter, with nothing behind it.
+ * Writes requests as lines of a provider's batch, and reads the answers. A line has the body that a call would send, and its answer is read
+ * like a call's: both go through the provider's adapter, with a dispatcher in place of the network.
  */
 export type BatchLines = {
-  /** The request's body as the provider takes it, JSON; or why it cannot be sent. */
+  /** Returns the request's body as the provider accepts it, as JSON; or why it cannot be sent. */
   write(request: LineRequest): Promise<{ text: string } | ProviderFailure>
-  /** The answer to a line, of which a batch tells status and body. */
+  /** Reads the answer to a line, of which a batch reports status and body. */
   read(request: LineRequest, status: number, body: string): Promise<ProviderAnswer>
 }
 
-/** Members that ask for another way than the batch; the rest goes as it is. */
+/** Members that ask for another way than a batch. They are removed. */
 const NOT_FOR_BATCHES = {
   stream: undefined,
   stream_options: undefined,
@@ -32,7 +32,7 @@ const NOT_FOR_BATCHES = {
   background: undefined,
 }
 
-/** Long enough: nothing is waited for. */
+/** Never reached: no network is involved. */
 const TIMEOUT_MS = 60_000
 
 /** @param now unix milliseconds */
@@ -48,23 +48,23 @@ export function createBatchLines(name: string, settings: ProviderSettings, now: 
     feedback: {},
   }
 
-  /** One call through the adapter; answers what it sent as well. */
+  /** Makes one call through the adapter. Also returns the body that it sent. */
   async function exchange(
     { type, model, body }: LineRequest,
     answer: { status: number; body: string },
   ): Promise<{ sent: string | null; answer: ProviderAnswer }> {
-    const stage = new Stage(answer)
-    const provider: Provider = createProvider(name, settings, now, { dispatcher: stage })
+    const dispatcher = new FixedAnswerDispatcher(answer)
+    const provider: Provider = createProvider(name, settings, now, { dispatcher })
     const members = Object.keys(NOT_FOR_BATCHES).filter((member) => Object.hasOwn(body, member))
     const plain = members.length === 0 ? body : withMembers(body, NOT_FOR_BATCHES as unknown as JsonObject)
     const { signal } = new AbortController()
     const read = await provider.call({ type, model, body: plain, signal, timeoutMs: TIMEOUT_MS })
-    return { sent: stage.sent, answer: read }
+    return { sent: dispatcher.sent, answer: read }
   }
 
   return {
     async write(request) {
-      // What is answered here does not matter: a refusal is none of the input, so that nothing is sent twice.
+      // This answer is discarded. It must be an error that is not about the input, so that the adapter does not send again.
       const { sent, answer } = await exchange(request, { status: 503, body: '{}' })
       if (sent !== null) return { text: sent }
       return answer.ok ? unsent : answer
@@ -75,8 +75,8 @@ export function createBatchLines(name: string, settings: ProviderSettings, now: 
   }
 }
 
-/** Stands where the connection would be: keeps what is sent, and answers what it was given. */
-class Stage extends Dispatcher {
+/** Replaces the connection: keeps what is sent, and answers with a fixed answer. */
+class FixedAnswerDispatcher extends Dispatcher {
   sent: string | null = null
   readonly #answer: { status: number; body: string }
 
@@ -87,7 +87,7 @@ class Stage extends Dispatcher {
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     this.sent ??= String(options.body ?? '')
-    const controller = new StageController()
+    const controller = new FixedAnswerController()
     const { status, body } = this.#answer
     queueMicrotask(() => {
       handler.onRequestStart?.(controller, {})
@@ -103,8 +103,8 @@ class Stage extends Dispatcher {
   override async destroy(): Promise<void> {}
 }
 
-/** All of an answer is there at once: there is nothing to pause. */
-class StageController implements Dispatcher.DispatchController {
+/** The whole answer is there at once: there is nothing to pause. */
+class FixedAnswerController implements Dispatcher.DispatchController {
   aborted = false
   paused = false
   reason: Error | null = null

@@ -3,15 +3,15 @@ import { openMessage, toMessage, toMessageUsage, toStop } from './chat-to-messag
 import { firstChoice, textOf } from './chat-to-response.ts'
 
 /**
- * Makes the events of a streamed message from the chunks of a streamed chat (Anthropic, "Streaming messages"). One block is open at a
- * time, as there: a text or a thought ends when another begins, a call of a tool when the next one does.
+ * Makes the events of a streamed message from the chunks of a streamed chat (Anthropic, "Streaming messages"). Only one block is open at a
+ * time: text or thinking ends when another block begins, a tool call when the next call begins.
  *
  * @param asked the request of the Messages API
  */
 export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject) => void) {
   let hasBegun = false
   let index = -1
-  /** What the open block holds: `text`, `thinking`, or the place of a call among the calls. */
+  /** Kind of the open block: `text`, `thinking`, or a tool call by its index. */
   let open: string | null = null
 
   function begin(of: JsonObject): void {
@@ -69,7 +69,7 @@ export function createMessageEvents(asked: JsonObject, emit: (event: JsonObject)
       if (Array.isArray(delta.tool_calls))
         for (const call of delta.tool_calls) if (isJsonObject(call)) addCall(call)
     },
-    /** Ends the stream with the completion that its chunks made; answers the message. */
+    /** Ends the stream with the assembled completion. Returns the message. */
     end(completion: JsonObject): JsonObject {
       begin(completion)
       close()

@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { firstChoice, textOf } from './chat-to-response.ts'
 import { createArgumentReader } from './tool-arguments.ts'
 
-/** Why an answer ended, in the words of the Messages API. */
+/** Anthropic's stop reason for a chat's finish reason. */
 const STOP_REASONS: Record<string, string> = {
   stop: 'end_turn',
   length: 'max_tokens',
@@ -12,7 +12,7 @@ const STOP_REASONS: Record<string, string> = {
 }
 
 /**
- * A chat completion as a message. Its id follows from the completion's, so that the same completion gives the same message.
+ * Converts a chat completion to a message. The id is derived from the completion's: the same completion gives the same message.
  *
  * @param asked the request of the Messages API
  */
@@ -21,7 +21,7 @@ export function toMessage(completion: JsonObject, asked: JsonObject): JsonObject
   const said = isJsonObject(choice.message) ? choice.message : {}
   const content: JsonObject[] = []
   const reasoning = textOf(said.reasoning_content) || textOf(said.reasoning)
-  // The signature is Anthropic's; there is none of another model.
+  // Only Anthropic signs thinking.
   if (reasoning !== '') content.push({ type: 'thinking', thinking: reasoning, signature: '' })
   const text = textOf(said.content) || textOf(said.refusal)
   if (text !== '') content.push({ type: 'text', text })
@@ -37,7 +37,7 @@ export function toMessage(completion: JsonObject, asked: JsonObject): JsonObject
   }
 }
 
-/** The message as it stands before anything was said. */
+/** The message before any content. */
 export function openMessage(completion: JsonObject): JsonObject {
   return {
     id: `msg_${textOf(completion.id).replace(/^(?:chatcmpl-|msg_)/, '')}`,
@@ -51,7 +51,7 @@ export function openMessage(completion: JsonObject): JsonObject {
   }
 }
 
-/** `stop_reason` and `stop_sequence`. Servers that say which text stopped them say so in `stop_reason` or `matched_stop`. */
+/** Returns `stop_reason` and `stop_sequence`. Servers that report the stop sequence do so in `stop_reason` or `matched_stop`. */
 export function toStop(choice: JsonObject, asked: JsonObject): JsonObject {
   const finish = textOf(choice.finish_reason) || 'stop'
   const stops = Array.isArray(asked.stop_sequences) ? asked.stop_sequences : []
@@ -64,7 +64,7 @@ export function toStop(choice: JsonObject, asked: JsonObject): JsonObject {
   return { stop_reason: reason, stop_sequence: null }
 }
 
-/** Usage in Anthropic's members, whose `input_tokens` leave out what the prompt cache gave and took. */
+/** Converts usage to Anthropic's members, whose `input_tokens` exclude tokens read from and written to the prompt cache. */
 export function toMessageUsage(usage: JsonValue | undefined): JsonObject {
   const given = isJsonObject(usage) ? usage : {}
   const details = isJsonObject(given.prompt_tokens_details) ? given.prompt_tokens_details : {}
@@ -80,7 +80,7 @@ export function toMessageUsage(usage: JsonValue | undefined): JsonObject {
 
 function toToolUse(call: JsonObject, read: ReturnType<typeof createArgumentReader>): JsonObject {
   const called = isJsonObject(call.function) ? call.function : {}
-  // A model may write what is no JSON object; the client's own check of the input then says so.
+  // A model may write arguments that are not a JSON object. The client's own check of the input then fails.
   const input = read(called.arguments, 'tool_calls') ?? { arguments: called.arguments ?? null }
   return { type: 'tool_use', id: call.id ?? '', name: called.name ?? '', input }
 }

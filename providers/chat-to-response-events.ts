@@ -12,7 +12,7 @@ import {
   textPart,
 } from './chat-to-response.ts'
 
-/** A text that comes in pieces within an item: the names of its events, and where its part stands. */
+/** A text that grows within an item: the names of its events, and where its part stands. */
 type TextPart = {
   events: string
   part: string
@@ -22,12 +22,12 @@ type TextPart = {
   build: (text: string) => JsonObject
 }
 
-/** An item of the output as it grows. */
+/** An output item while it grows. */
 type OutputItem = { index: number; id: string; parts: TextPart[]; build: (status: string) => JsonObject }
 
 /**
- * Makes the events of a streamed response from the chunks of a streamed chat (OpenAI, "Streaming events" of the Responses
- * API). Items come in the order in which the chat begins them; the last event holds the whole response.
+ * Makes the events of a streamed response from the chunks of a streamed chat (OpenAI, "Streaming events" of the Responses API). Items come
+ * in the order in which the chat begins them. The last event has the whole response.
  *
  * @param asked the request of the Responses API
  * @param emit takes each event, with its `sequence_number`
@@ -174,7 +174,7 @@ export function createResponseEvents(asked: JsonObject, emit: (event: JsonObject
       if (Array.isArray(delta.tool_calls))
         for (const call of delta.tool_calls) if (isJsonObject(call)) addCall(call)
     },
-    /** Ends the stream with the completion that its chunks made; answers the response. */
+    /** Ends the stream with the assembled completion. Returns the response. */
     end(completion: JsonObject): JsonObject {
       const of = open(completion)
       const finish = String(firstChoice(completion).finish_reason ?? 'stop')

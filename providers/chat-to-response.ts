@@ -1,10 +1,10 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { packThinking } from './response-thinking.ts'
 
-/** Why a response is not complete, by the chat's reason for its end. */
+/** `incomplete_details.reason` for a chat's finish reason. */
 const INCOMPLETE: Record<string, string> = { length: 'max_output_tokens', content_filter: 'content_filter' }
 
-/** What of a request its response repeats, with OpenAI's defaults. */
+/** Members of the request that the response repeats, with OpenAI's defaults. */
 const REPEATED: Record<string, JsonValue> = {
   instructions: null,
   max_output_tokens: null,
@@ -22,8 +22,7 @@ const REPEATED: Record<string, JsonValue> = {
 }
 
 /**
- * A chat completion as a response. Its items have ids that follow from the completion's, so that the same completion
- * gives the same response.
+ * Converts a chat completion to a response. Item ids are derived from the completion's id: the same completion gives the same response.
  *
  * @param asked the request of the Responses API
  */
@@ -36,12 +35,12 @@ export function toResponse(completion: JsonObject, asked: JsonObject): JsonObjec
   return closeResponse(completion, asked, finish, output)
 }
 
-/** The last item of an answer that was cut off is not complete either. */
+/** Marks the last item of an answer that was cut off as incomplete. */
 export function endItem(item: JsonObject, finish: string): JsonObject {
   return Object.hasOwn(INCOMPLETE, finish) && 'status' in item ? { ...item, status: 'incomplete' } : item
 }
 
-/** The response around these items, ended as the chat was. */
+/** Builds the response around these items, with the status that the chat's finish reason gives. */
 export function closeResponse(
   completion: JsonObject,
   asked: JsonObject,
@@ -59,7 +58,7 @@ export function closeResponse(
   }
 }
 
-/** The response as it stands before anything was said. */
+/** The response before any output. */
 export function openResponse(completion: JsonObject, asked: JsonObject): JsonObject {
   const repeated = Object.entries(REPEATED).map(([name, value]) => [name, asked[name] ?? value])
   return {
@@ -131,7 +130,7 @@ export function refusalPart(refusal: string): JsonObject {
   return { type: 'refusal', refusal }
 }
 
-/** Usage of a chat in the words of a response; what is not told apart counts as zero, as OpenAI's types ask. */
+/** Converts a chat's usage to a response's. Missing details count as zero, because OpenAI's types require them. */
 function toResponseUsage(usage: JsonObject): JsonObject {
   const prompt = isJsonObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {}
   const completion = isJsonObject(usage.completion_tokens_details) ? usage.completion_tokens_details : {}
@@ -149,7 +148,7 @@ export function firstChoice(completion: JsonObject): JsonObject {
   return isJsonObject(choice) ? choice : {}
 }
 
-/** An id of our kind that follows from the completion's. */
+/** Derives an id of the given kind from the completion's id. */
 function idOf(completion: JsonObject, kind: string): string {
   return `${kind}_${textOf(completion.id).replace(/^(?:chatcmpl-|msg_)/, '')}`
 }

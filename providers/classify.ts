@@ -12,20 +12,20 @@ export type FailureVerdict = {
   message: string
   ambiguous: boolean
   input: boolean
-  /** The provider's error object as it came; absent where it gave none. */
+  /** The provider's error object, unchanged; absent where it sent none. */
   providerError?: JsonObject
-  /** How long the error itself asks to wait, in ms; headers that say so win. */
+  /** The wait that the error body asks for, ms. Headers take precedence. */
   retryAfterMs?: number
   /** See ProviderFailure. */
   staleConnection?: boolean
 }
 
-/** What was read of an answer with status 2xx. */
+/** The outcome of reading an answer with status 2xx. */
 export type AnswerOutcome =
   /** `media`: see ProviderSuccess. */
   { ok: true; body: JsonObject; media?: readonly MediaPart[] } | { ok: false; verdict: FailureVerdict }
 
-/** Client errors that say nothing about the input: another input would fare no better. */
+/** Client errors that are not about the input: another input would fail too. */
 const NOT_INPUT =
   /api[_ ]?key|auth|permission|model_not_found|unknown_model|unsupported_parameter|unknown_parameter/i
 
@@ -47,9 +47,8 @@ const CLASSES: Record<FailureCause, FailureClass> = {
 }
 
 /**
- * The class of an answer with an error status, by what the error says it is about: a rate that comes back, a server
- * that is busy or ill, or something that asking again cannot help, money among it. None is ambiguous: the provider
- * answered, and what it answers with an error it does not bill.
+ * Classifies an answer with an error status by what the error is about: a rate limit, a busy or failing server, or something that a retry
+ * cannot help, such as no credit. None is ambiguous: the provider answered, and does not bill an error.
  */
 export function classifyStatus(status: number, error: ProviderError, type: CallType): FailureVerdict {
   const cause = findCause(status, error)
@@ -64,9 +63,9 @@ export function classifyStatus(status: number, error: ProviderError, type: CallT
 }
 
 /**
- * The class of an error object that came with a 200 or inside a stream: by the status it names, else by its words.
+ * Classifies an error object that came with a 200 or inside a stream: by the status that it names, or else by its wording.
  *
- * @param begun true when parts of the answer had come already: work was done and may be billed
+ * @param begun true when part of the answer had come: work was done and may be billed
  */
 export function classifyErrorObject(error: ProviderError, type: CallType, begun: boolean): FailureVerdict {
   const status = [error.status, Number(error.code)].find(
@@ -84,13 +83,13 @@ export function classifyErrorObject(error: ProviderError, type: CallType, begun:
   }
 }
 
-/** The attempt's time was up; what the provider did until then is unknown. */
+/** The attempt timed out. It is unknown what the provider did until then. */
 export function timedOut(): FailureVerdict {
   const message = 'no answer in time'
   return { class: 'timeout', cause: 'timeout', code: 'timeout', message, ambiguous: true, input: false }
 }
 
-/** The caller gave up. */
+/** The caller aborted the call. */
 export function aborted(sent: boolean): FailureVerdict {
   return {
     class: 'aborted',
@@ -102,27 +101,27 @@ export function aborted(sent: boolean): FailureVerdict {
   }
 }
 
-/** A 200 whose body is not what its endpoint answers: likely a proxy's doing, so worth another try. */
+/** A 200 whose body is not what its endpoint returns. A proxy is the likely cause, so a retry may help. */
 export function invalidAnswer(message: string): FailureVerdict {
   return brokenAnswer('invalid_answer', message)
 }
 
-/** The answer began, and did not come to its end. */
+/** The answer began but did not end. */
 export function truncatedStream(): FailureVerdict {
   return brokenAnswer('truncated_stream', 'the stream ended before the answer was complete')
 }
 
-/** An answer that cannot be taken, and may have been paid for. */
+/** An answer that cannot be used, and may have been billed. */
 export function brokenAnswer(code: string, message: string): FailureVerdict {
   return { class: 'retryable', cause: 'answer', code, message, ambiguous: true, input: false }
 }
 
-/** Keeps the error object that a verdict was read from. */
+/** Attaches the error object from which the verdict was read. */
 export function withProviderError(verdict: FailureVerdict, error: unknown): FailureVerdict {
   return isJsonObject(error) ? { ...verdict, providerError: error } : verdict
 }
 
-/** Embeddings also fail with 413 for what they contain: together they may be too large where each alone is not. */
+/** Embeddings may also fail with 413 because of their input: several together may be too large where each alone is not. */
 function isAboutInput(cause: FailureCause, status: number, error: ProviderError, type: CallType): boolean {
   if (cause !== 'invalid_request' && cause !== 'too_long' && cause !== 'filter') return false
   if (status !== 400 && status !== 422 && !(status === 413 && type === 'embedding')) return false

@@ -7,13 +7,13 @@ import { editMembers } from '../lib/json-text.ts'
 import { coalesceKey } from './embeddings.ts'
 import { listModerationTexts } from './moderation-request.ts'
 
-/** Jobs of one lane with the same key may share a provider request. Null: this one travels alone. */
+/** Jobs of one lane with the same key may share a provider request. Null: this job needs a request of its own. */
 export function readCoalesceKey(type: CallType, body: JsonObject): string | null {
   if (type === 'embedding') return coalesceKey(body)
   return type === 'moderation' ? moderationKey(body) : null
 }
 
-/** They differ in `input` alone. An empty text would fail the others with it. */
+/** Moderations with the same key differ only in `input`. One with an empty text gets no key: it would make the others fail. */
 function moderationKey(body: JsonObject): string | null {
   const texts = listModerationTexts(body)
   if (texts === null || texts.length === 0 || texts.includes('')) return null

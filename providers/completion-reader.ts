@@ -1,15 +1,15 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
 import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.ts'
-import { findGivenUp, givenUp, judgeBody } from './judge-answer.ts'
+import { abortedAnswer, findAbortReason, judgeBody } from './judge-answer.ts'
 import type { ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
 import { type StreamReader, sortEvent } from './streaming.ts'
 
 /**
- * Reads the chunks of a streamed text completion (OpenAI, "Create completion"), passes them on and puts the completion together.
+ * Reads the chunks of a streamed text completion (OpenAI, "Create completion"), forwards them and assembles the completion.
  *
- * @param options.forwardUsage false when the usage chunk was asked for by us alone: the client must not see it
+ * @param options.forwardUsage false when only Sluice asked for the usage chunk: the client must not see it
  */
 export function createCompletionReader(options: {
   onDelta: (chunk: JsonValue) => void
@@ -61,8 +61,8 @@ export function createCompletionReader(options: {
       }
       const chunk = sorted.part
       if (!Array.isArray(chunk.choices)) return null
-      const reason = findGivenUp(chunk)
-      if (reason !== null) return { ok: false, verdict: givenUp(reason) }
+      const reason = findAbortReason(chunk)
+      if (reason !== null) return { ok: false, verdict: abortedAnswer(reason) }
       add(chunk)
       if (options.forwardUsage) options.onDelta(chunk)
       else if (chunk.choices.length > 0) {

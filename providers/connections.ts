@@ -3,72 +3,72 @@ import type { Socket } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent, Pool, request } from 'undici'
 import { type ProxySettings, toUndiciProxy } from '../lib/proxy.ts'
 
-/** What is known of the connection that an error struck. */
+/** What is known of the connection on which an error occurred. */
 type Connection = {
-  /** It had brought an answer to another request before. */
+  /** It had served another request before. */
   isReused: boolean
-  /** It did not take the bytes of the request. */
+  /** It failed while writing the request. */
   isWriteError: boolean
 }
 
-/** How far a request came. `isSent`: its first bytes were given to a connection. */
+/** How far a request got. `isSent`: its first bytes were written to a connection. */
 type RequestProgress = { isSent: boolean }
 
 const CONNECT_TIMEOUT_MS = 10_000
 
 /**
- * Servers close connections that stand idle, some after 5 s without a word about it (uvicorn's default); a request
- * that crosses the close on its way is lost. Leaving them first avoids that.
+ * Servers close idle connections, some after 5 s without notice (uvicorn's default). A request sent at the same moment is lost. Closing
+ * them earlier ourselves avoids that.
  */
 const IDLE_MS = 4000
 
-const struck = new WeakMap<Error, Connection>()
-const reached = new WeakMap<Error, RequestProgress>()
+const connectionOfError = new WeakMap<Error, Connection>()
+const progressOfError = new WeakMap<Error, RequestProgress>()
 
 /**
- * undici reports each request when it is made, and when it is written. When an idle connection is reset it also fails
- * the request that waits for it (8.12: `onError` of its client), which was not written.
+ * undici reports when a request is created and when it is written. When an idle connection is reset, undici also fails the request that
+ * waits for it (8.12: `onError` of its client), although that request was not written.
  */
-const underWay = new WeakMap<object, RequestProgress>()
+const progressOfRequest = new WeakMap<object, RequestProgress>()
 let made: RequestProgress | null = null
 subscribe('undici:request:create', (message) => {
-  // What it brings about itself, such as the CONNECT to a proxy, is no part of how far it came.
-  if (made !== null) underWay.set((message as { request: object }).request, made)
+  // Requests that undici makes itself, such as the CONNECT to a proxy, are not tracked.
+  if (made !== null) progressOfRequest.set((message as { request: object }).request, made)
   made = null
 })
 subscribe('undici:client:sendHeaders', (message) => {
-  const progress = underWay.get((message as { request: object }).request)
+  const progress = progressOfRequest.get((message as { request: object }).request)
   if (progress) progress.isSent = true
 })
 
-/** `undici.request`, whose errors know how far the request came. */
+/** `undici.request`, whose errors tell how far the request got. */
 export async function requestTracked(
   url: string,
   options: Omit<Dispatcher.RequestOptions, 'origin' | 'path'> & { dispatcher: Dispatcher },
 ): Promise<Dispatcher.ResponseData<unknown>> {
   const progress: RequestProgress = { isSent: false }
   made = progress
-  // The request is made before this returns; only its sending may wait.
+  // undici creates the request before this call returns. Only the sending may wait.
   const pending = request(url, options)
   made = null
   try {
     return await pending
   } catch (error) {
-    if (error instanceof Error) reached.set(error, progress)
+    if (error instanceof Error) progressOfError.set(error, progress)
     throw error
   }
 }
 
-/** Whether any byte of the request that failed was given to a connection; true where that is not known. */
+/** Whether any byte of the failed request was written to a connection; true where that is unknown. */
 export function wasSent(error: unknown): boolean {
-  return !(error instanceof Error) || reached.get(error)?.isSent !== false
+  return !(error instanceof Error) || progressOfError.get(error)?.isSent !== false
 }
 
 /**
- * The connections to one provider. Each attempt has its own clock; undici's (300 s to the headers and between
- * chunks) would cut slow answers.
+ * Creates the connections to one provider. Each attempt has its own timeout; undici's (300 s to the headers and between chunks) would cut
+ * off slow answers.
  *
- * @param proxy what they go by; null: they are made directly
+ * @param proxy null: connections are made directly
  */
 export function createAgent(proxy: ProxySettings | null): Dispatcher {
   const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS })
@@ -87,7 +87,7 @@ export function createAgent(proxy: ProxySettings | null): Dispatcher {
     connect,
     proxyTls: { timeout: CONNECT_TIMEOUT_MS },
     requestTls: { timeout: CONNECT_TIMEOUT_MS },
-    // For connections through a proxy, too, which undici makes by connectors of its own, and without our settings.
+    // undici makes connections through a proxy with connectors of its own and without our settings. The factory sets both.
     factory: (origin, options: Pool.Options) =>
       new Pool(origin, { ...options, ...settings, connect: watched(options.connect as typeof connect) }),
   })
@@ -102,17 +102,20 @@ function watched(connect: buildConnector.connector): buildConnector.connector {
     })
 }
 
-/** The connection that an error struck, as far as it is known. */
+/** The connection on which an error occurred, if known. */
 export function connectionOf(error: unknown): Connection | null {
   if (!(error instanceof Error)) return null
-  return struck.get(error) ?? (error.cause === undefined ? null : connectionOf(error.cause))
+  return connectionOfError.get(error) ?? (error.cause === undefined ? null : connectionOf(error.cause))
 }
 
-/** Before undici hears of an error, so that it is known when the call fails by it. */
+/** Listens before undici does, so that the connection is known when the call fails. */
 function watch(socket: Socket): void {
-  // A handshake may have been read already.
+  // The handshake may have been read already.
   const before = socket.bytesRead
   socket.prependListener('error', (error: NodeJS.ErrnoException) => {
-    struck.set(error, { isReused: socket.bytesRead > before, isWriteError: error.syscall === 'write' })
+    connectionOfError.set(error, {
+      isReused: socket.bytesRead > before,
+      isWriteError: error.syscall === 'write',
+    })
   })
 }

@@ -8,14 +8,14 @@ import {
 } from 'node:zlib'
 import { peekByte } from './peek.ts'
 
-/** Codings on top of one another; more are a mistake or an attack. */
+/** Limit on stacked codings. More are a mistake or an attack. */
 const MAX_CODINGS = 3
 
 /**
- * A body as it was before it was coded for the way (RFC 9110 §8.4). We ask for none, but some servers and proxies do so
- * all the same. It is decoded as it is read, so that a bound on what is read bounds what is decoded.
+ * Decodes a body that was coded for transfer (RFC 9110 §8.4). We do not ask for a coding, but some servers and proxies use one anyway. The
+ * body is decoded while it is read, so a bound on the bytes read also bounds the bytes decoded.
  *
- * @param coding the header `content-encoding`; unknown ones are left as they are
+ * @param coding the header `content-encoding`; unknown codings are left alone
  */
 export async function decodeContent(stream: Readable, coding: string | null): Promise<Readable> {
   const codings = (coding ?? '')
@@ -26,13 +26,13 @@ export async function decodeContent(stream: Readable, coding: string | null): Pr
   let decoded = stream
   for (const one of codings.reverse()) {
     const decoder = one === 'deflate' ? await createDeflateDecoder(decoded) : createDecoder(one)
-    // What breaks the source breaks its reader, who hears of it there.
+    // An error of the source also breaks the decoder, and its reader gets it there.
     if (decoder !== null) decoded = pipeline(decoded, decoder, () => {})
   }
   return decoded
 }
 
-/** `deflate` is zlib's form by the RFC, and the bare one by the habit of some servers; the first byte tells them apart. */
+/** By the RFC `deflate` is zlib's format; some servers send raw deflate. The first byte tells them apart. */
 async function createDeflateDecoder(stream: Readable): Promise<Transform> {
   const first = await peekByte(stream)
   return first === null || (first & 0x0f) === 8 ? createInflate() : createInflateRaw()

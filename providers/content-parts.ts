@@ -1,12 +1,12 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { mergeMembers } from './merge-members.ts'
 
-/** The content of a message as it grows: a text, or parts once there is more than text in it. */
+/** A message's content while it grows: a text, or parts once it holds more than text. */
 export type Content = { text: string; parts: JsonValue[] | null }
 
 /**
- * Adds a piece of content, a string or a list of parts. Parts of nothing but text are text. Pieces of one kind that
- * follow one another are one part, as in an answer that comes whole.
+ * Adds a piece of content, a string or a list of parts. Parts that hold only text become text. Consecutive pieces of one kind become one
+ * part, as in an answer that comes whole.
  */
 export function addContent(content: Content, piece: string | JsonValue[]): void {
   if (typeof piece === 'string') {
@@ -24,7 +24,7 @@ export function buildContent({ text, parts }: Content): JsonValue {
   return parts ?? text
 }
 
-/** The text of a part that is nothing but text; null for any other. */
+/** The text of a part that holds only text; null for any other. */
 export function textOfPart(part: JsonValue): string | null {
   if (typeof part === 'string') return part
   if (!isJsonObject(part) || typeof part.text !== 'string') return null
@@ -74,7 +74,7 @@ function addPart(content: Content, part: JsonValue): void {
   content.parts.push(isJsonObject(part) ? { ...part } : part)
 }
 
-/** Mistral's thinking is a list of parts; some servers of the same dialect send the text itself. */
+/** Mistral's thinking is a list of parts. Some compatible servers send the text itself. */
 function readThinking(thinking: JsonValue | undefined): JsonValue[] {
   if (Array.isArray(thinking)) return thinking
   return typeof thinking === 'string' ? [{ type: 'text', text: thinking }] : []

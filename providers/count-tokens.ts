@@ -1,25 +1,25 @@
 import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 
-/** English prose and JSON run at about four bytes a token; OpenAI's own limiter estimates from characters too. */
+/** English prose and JSON average about four bytes a token. OpenAI's own limiter estimates from characters too. */
 const BYTES_PER_TOKEN = 4
 
-/** One 1024×1024 picture at high detail: 85 + 4 tiles × 170 tokens (OpenAI, "Images and vision"). Its bytes say nothing. */
-const PICTURE_TOKENS = 765
+/** One 1024×1024 image at high detail: 85 + 4 tiles × 170 tokens (OpenAI, "Images and vision"). The byte size tells nothing. */
+const IMAGE_TOKENS = 765
 
-/** Sound runs at 10 to 32 tokens a second (OpenAI, Gemini), and compressed at some 10 KiB of base64 a second. */
-const SOUND_BYTES_PER_TOKEN = 1024
+/** Audio costs 10 to 32 tokens a second (OpenAI, Gemini); compressed, a second is about 10 KiB of base64. */
+const AUDIO_BYTES_PER_TOKEN = 1024
 
-/** A page of a document is 1,500 to 3,000 tokens (Anthropic, "PDF support"), and some hundred KiB. */
+/** A page costs 1,500 to 3,000 tokens (Anthropic, "PDF support") and takes some hundred KiB. */
 const DOCUMENT_BYTES_PER_TOKEN = 256
 
-/** Deeper bodies are refused at the door; the walk stays safe without relying on it. */
+/** The API refuses deeper bodies. The limit keeps the recursion safe by itself. */
 const MAX_DEPTH = 64
 
-/** Members that name parts of a message rather than carry prompt text. */
+/** Members that label parts of a message and hold no prompt text. */
 const LABELS = new Set(['role', 'type', 'id', 'call_id', 'tool_call_id', 'status', 'detail', 'file_id'])
 
-/** Members whose strings a model reads as text, even if they look like something else. */
+/** Members whose strings are always text for the model, whatever they look like. */
 const TEXTS = new Set([
   'content',
   'text',
@@ -34,21 +34,21 @@ const TEXTS = new Set([
   'refusal',
 ])
 
-/** Members that refer to media, or hold them. */
-const PICTURES = new Set(['image_url', 'image', 'input_image'])
-const SOUNDS = new Set(['input_audio', 'audio_url', 'audio', 'video_url', 'video'])
+/** Members that hold media or refer to them. */
+const IMAGES = new Set(['image_url', 'image', 'input_image'])
+const AUDIOS = new Set(['input_audio', 'audio_url', 'audio', 'video_url', 'video'])
 const DOCUMENTS = new Set(['file_data', 'file_url'])
 
 /** Shorter strings always count as text. */
 const SHORTEST_MEDIA = 512
 const DATA_URL = /^data:[^,]{0,200};base64,/i
-/** No words are that long; some encoders break lines, at 64 characters at the least. */
+/** No word is this long. Some encoders break base64 into lines of 64 characters or more. */
 const LONG_WORD = /^[\w+/=-]{60}/
 const NOT_BASE64 = /[^\w+/=\s-]/
 
 /**
- * Input tokens of a request, estimated: bytes / 4 of what a model reads, O(bytes). A picture counts as one, sound and documents
- * by their length, wherever they stand. At least one.
+ * Estimates the input tokens of a request: bytes / 4 of what the model reads. An image counts a fixed number, audio and documents count by
+ * length, at any place in the body. At least one.
  */
 export function countPrompt(type: CallType, body: JsonObject): number {
   if (type === 'embedding') return countEmbeddingInput(body.input).tokens
@@ -59,7 +59,7 @@ export function countPrompt(type: CallType, body: JsonObject): number {
   return Math.max(1, Math.ceil(bytes / BYTES_PER_TOKEN))
 }
 
-/** What of a request a model reads: texts, and what is written in front of it as JSON. */
+/** Lists what the model reads: texts, and schemas, which count as JSON. */
 function listRead(
   type: CallType,
   body: JsonObject,
@@ -71,16 +71,16 @@ function listRead(
   if (type === 'rerank') return { texts: [body.query, body.documents], schemas: [] }
   if (type === 'chat')
     return { texts: [body.messages], schemas: [body.tools, body.functions, body.response_format] }
-  // Responses; the prompt of a picture, and the words of a speech, stand under the same names.
+  // Responses. The prompt of an image and the text of a speech use the same members.
   return { texts: [body.instructions, body.input, body.prompt], schemas: [body.tools, body.text] }
 }
 
-/** Output tokens of a whole answer, or of one chunk or event of a stream, estimated from its text; 0 where there is none. */
+/** Estimates the output tokens of an answer, or of one chunk or event of a stream, from its text. 0 where it has none. */
 export function countAnswerText(answer: JsonObject): number {
   return Math.ceil(countAnswerBytes(answer) / BYTES_PER_TOKEN)
 }
 
-/** Bytes of what a model wrote in an answer, or in one chunk or event of a stream. */
+/** Bytes of text that the model wrote in an answer, or in one chunk or event of a stream. */
 export function countAnswerBytes(answer: JsonValue): number {
   if (!isJsonObject(answer)) return 0
   if (typeof answer.delta === 'string') return Buffer.byteLength(answer.delta)
@@ -100,7 +100,7 @@ export function toTokens(bytes: number): number {
   return Math.ceil(bytes / BYTES_PER_TOKEN)
 }
 
-/** The tokens and the number of the inputs of an embeddings request; a list of tokens counts exactly. */
+/** Tokens and number of inputs of an embeddings request. Token arrays count exactly. */
 export function countEmbeddingInput(input: JsonValue | undefined): { tokens: number; inputs: number } {
   if (!Array.isArray(input))
     return { tokens: countInputTokens(typeof input === 'string' ? input : ''), inputs: 1 }
@@ -121,7 +121,7 @@ export function countInputTokens(input: string | number[]): number {
   return Math.max(1, toTokens(DATA_URL.test(input) ? countMedia(input, '') : Buffer.byteLength(input)))
 }
 
-/** Bytes of all strings below a value that are text, and for media as many as their tokens stand for. */
+/** Bytes of all text below a value. Media count as the bytes that cost the same tokens. */
 function countText(value: JsonValue | undefined, depth = 0): number {
   if (typeof value === 'string') return Buffer.byteLength(value)
   if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return 0
@@ -136,10 +136,10 @@ function countText(value: JsonValue | undefined, depth = 0): number {
 
 function countMember(key: string, value: JsonValue | undefined, parent: JsonObject, depth: number): number {
   if (LABELS.has(key)) return 0
-  if (key === 'image_url') return PICTURE_TOKENS * BYTES_PER_TOKEN
+  if (key === 'image_url') return IMAGE_TOKENS * BYTES_PER_TOKEN
   if (DOCUMENTS.has(key) && typeof value === 'string') return countMedia(value, 'application/pdf')
-  if (isJsonObject(value) && (PICTURES.has(key) || SOUNDS.has(key))) {
-    const kind = PICTURES.has(key) ? 'image/' : 'audio/'
+  if (isJsonObject(value) && (IMAGES.has(key) || AUDIOS.has(key))) {
+    const kind = IMAGES.has(key) ? 'image/' : 'audio/'
     let bytes = 0
     for (const inner in value) {
       const one = value[inner]
@@ -149,7 +149,7 @@ function countMember(key: string, value: JsonValue | undefined, parent: JsonObje
   }
   if (TEXTS.has(key) || !isMedia(value)) return countText(value, depth + 1)
   const told = parent.media_type ?? parent.mime_type ?? parent.mimeType
-  return countMedia(value, typeof told === 'string' ? told : SOUNDS.has(key) ? 'audio/' : 'image/')
+  return countMedia(value, typeof told === 'string' ? told : AUDIOS.has(key) ? 'audio/' : 'image/')
 }
 
 function isMedia(value: JsonValue | undefined): value is string {
@@ -160,19 +160,19 @@ function isMedia(value: JsonValue | undefined): value is string {
 }
 
 /**
- * Bytes of text that media count like.
+ * The number of text bytes that cost as many tokens as the media.
  *
- * @param told their type, which a data URL says better
+ * @param told the media type if the data URL names none
  */
 function countMedia(value: string, told: string): number {
   const type = /^data:([^;,]{0,100})/i.exec(value.slice(0, 128))?.[1] ?? told
-  if (type.startsWith('image/') || type === '') return PICTURE_TOKENS * BYTES_PER_TOKEN
-  const isSound = type.startsWith('audio/') || type.startsWith('video/')
-  const perToken = isSound ? SOUND_BYTES_PER_TOKEN : DOCUMENT_BYTES_PER_TOKEN
+  if (type.startsWith('image/') || type === '') return IMAGE_TOKENS * BYTES_PER_TOKEN
+  const isAudio = type.startsWith('audio/') || type.startsWith('video/')
+  const perToken = isAudio ? AUDIO_BYTES_PER_TOKEN : DOCUMENT_BYTES_PER_TOKEN
   return Math.ceil(value.length / perToken) * BYTES_PER_TOKEN
 }
 
-/** Schemas are read as JSON; a tool may bring a picture with it. */
+/** Schemas count as JSON. A tool may contain an image. */
 function countSchema(schema: JsonValue): number {
   const text = JSON.stringify(schema)
   if (text.length < SHORTEST_MEDIA) return Buffer.byteLength(text)

@@ -5,22 +5,22 @@ import { withMembers } from '../lib/json-source.ts'
 import { countInputTokens } from './count-tokens.ts'
 import { splitByWeight } from './split-by-weight.ts'
 
-/** What one job wants embedded. */
+/** The inputs that one job wants embedded. */
 export type EmbeddingOrder = {
   body: JsonObject
-  /** Inputs that stand in several orders of a group, or several times in one, are sent once. Null: as often as they stand. */
+  /** Within a group, equal inputs are sent once, also across orders. Null: every input is sent. */
   group: string | null
-  /** For each input the kept answer to it alone, or null; absent: nothing is known. */
+  /** For each input its cached answer, or null. Absent: nothing is cached. */
   known?: readonly (JsonObject | null)[]
 }
 
-/** How an order gets its vectors. */
+/** Where the vectors of an order come from. */
 export type EmbeddingPart = {
-  /** For each input: the kept answer to it alone, or its place in the request. */
+  /** For each input: its cached answer, or its position in the request. */
   sources: (JsonObject | number)[]
-  /** Places that this order was the first to ask for, with which of its inputs stands there. It pays for these. */
+  /** Positions that this order asked for first, each with the index of its input. The order pays for these. */
   owned: { place: number; input: number }[]
-  /** False: everything is known. */
+  /** False: every input is cached. */
   needsCall: boolean
 }
 
@@ -28,26 +28,26 @@ export type EmbeddingPart = {
 export type EmbeddingRequest = {
   /** Null: no order needs a call. */
   body: JsonObject | null
-  /** In the order of the orders. */
+  /** One part for each order, in the same order. */
   parts: EmbeddingPart[]
-  /** Estimated tokens of what stands at each place. */
+  /** Estimated tokens of the input at each position. */
   tokens: number[]
 }
 
-/** What an answer brings one order. */
+/** One order's part of an answer. */
 export type EmbeddingShare = {
-  /** Shaped as if the order had been sent alone; its usage is what was paid for it, where the provider states one. */
+  /** In the shape of an answer to this order alone. Its usage is the order's share, where the provider reports usage. */
   result: JsonObject
-  /** What was paid for it, and for each owned place, where the provider states nothing. */
+  /** The estimated usage of the order and of each owned position, where the provider reports none. */
   unstated?: { usage: JsonObject; alone: JsonObject[] }
-  /** For each owned place, in their order: the answer to that input alone. */
+  /** The answer to the input at each owned position alone, in the order of `owned`. */
   alone: JsonObject[]
 }
 
 /**
- * One request out of orders with the same coalesce key: every input that is neither known nor asked for already, in
- * the order of the orders. Of an order that goes alone, as it stands, the input is as its client wrote it; all other
- * members are always as the first order has them. An order without inputs needs a call, because only the provider can say what is wrong with it.
+ * Builds one request for orders with the same coalesce key. It holds every input that is neither cached nor already in the request. All
+ * members other than `input` come from the first order. A single order sends its client's own `input` if nothing was left out. An order
+ * without inputs needs a call, because only the provider can say what is wrong with it.
  */
 export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequest {
   const input: EmbeddingInput[] = []
@@ -80,7 +80,7 @@ export function composeRequest(orders: readonly EmbeddingOrder[]): EmbeddingRequ
   }
 }
 
-/** A client's text with as little changed as there has to be. `input` null: its own. */
+/** The client's text with the fewest changes. `input` null: the client's own. */
 function buildBody(body: JsonObject, input: EmbeddingInput[] | null): JsonObject {
   const changes: JsonObject = {}
   if (input !== null) changes.input = input
@@ -89,11 +89,11 @@ function buildBody(body: JsonObject, input: EmbeddingInput[] | null): JsonObject
 }
 
 /**
- * Gives every order that needed the call its part of the answer: vectors counted from 0, and a share of the usage by
- * the estimated tokens of what was sent for it. The shares sum exactly to the provider's counts. Null for the others.
+ * Gives each order its part of the answer: vectors with indices from 0, and a share of the usage in proportion to its estimated tokens. The
+ * shares add up to the provider's counts exactly. Null for orders that needed no call.
  *
- * @param answer an embeddings answer with a vector for each place of the request
- * @param billed input tokens that it is billed for, where they are other than it states
+ * @param answer an embeddings answer with a vector for each position of the request
+ * @param billed input tokens to bill, where they differ from the stated ones
  */
 export function splitAnswer(
   answer: JsonObject,
@@ -121,7 +121,7 @@ export function splitAnswer(
       typeof source === 'number' ? (data[source] ?? {}) : entryOf(source),
     )
     const show = (one: JsonObject | undefined) => (isStated ? one : undefined)
-    // What was paid for one order alone is the provider's own account.
+    // With a single order the usage is the provider's own report.
     const shown = parts.length === 1 && usage ? correct(kept.usage, usage) : usage
     const isWhole = parts.length === 1 && isAnswerOf(answer, entries, show(shown))
     return {
@@ -132,12 +132,12 @@ export function splitAnswer(
   })
 }
 
-/** The answer to an order of which everything is known. Nothing was paid for it. */
+/** The answer to an order whose inputs are all cached. It costs nothing. */
 export function joinKnown(known: readonly JsonObject[]): JsonObject {
   return shape(known[0] ?? {}, known.map(entryOf), { prompt_tokens: 0, total_tokens: 0 })
 }
 
-/** Whether a kept answer is that to one input. */
+/** Whether a cached answer has exactly one vector. */
 export function isSingleAnswer(answer: JsonObject): boolean {
   const [entry, ...others] = Array.isArray(answer.data) ? answer.data : []
   return others.length === 0 && isJsonObject(entry) && entry.embedding !== undefined
@@ -152,14 +152,14 @@ function shape(envelope: JsonObject, entries: JsonObject[], usage: JsonObject | 
   return withMembers(envelope, usage ? { data, usage } : { data })
 }
 
-/** Whether an answer has just these vectors in their order, and this usage. */
+/** Whether the answer has exactly these vectors in this order, and this usage. */
 function isAnswerOf(answer: JsonObject, entries: JsonObject[], usage: JsonObject | undefined): boolean {
   const data = answer.data as JsonValue[]
   const isOrdered = entries.every((entry, index) => entry === data[index] && entry.index === index)
   return isOrdered && entries.length === data.length && (usage === undefined || usage === answer.usage)
 }
 
-/** A stated usage with counts that differ put right; its other members stay. */
+/** The stated usage with corrected counts. Its other members stay. */
 function correct(stated: JsonValue | undefined, usage: JsonObject): JsonObject {
   if (!isJsonObject(stated)) return usage
   const changes = Object.entries(usage).filter(([name, count]) => stated[name] !== count)

@@ -6,10 +6,10 @@ import { sourceOf } from '../lib/json-source.ts'
 import { editMembers } from '../lib/json-text.ts'
 
 /**
- * Jobs of one lane with the same key may share a provider request: they differ in `input` alone (and in
- * `encoding_format` of `float` and `base64`, for upstream is asked for base64 then). Read from the text: numbers that only
- * look equal as doubles are not. Texts and token arrays do not mix in one request.
- * Null when the job must travel alone: an odd shape, or an empty input, which would fail the others with it.
+ * Returns the coalesce key of an embedding job: jobs of one lane with the same key may share a provider request. They differ only in
+ * `input` (and in `encoding_format` `float` or `base64`: upstream is always asked for base64). The key is made from the source text,
+ * because numbers that are equal as doubles may differ in the text. Texts and token arrays are not mixed in one request. Null when the job
+ * needs a request of its own: an unusual shape, or an empty input, which would make the others fail.
  */
 export function coalesceKey(body: JsonObject): string | null {
   const inputs = normalizeInputs(body)

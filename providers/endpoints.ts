@@ -4,14 +4,14 @@ import type { JsonObject } from '../lib/json.ts'
 
 const MEDIA = ['image', 'image_edit', 'speech', 'transcription', 'translation'] as const
 
-/** What providers of each kind have no endpoint for. A message goes as a chat where there is none. */
+/** Endpoints that each kind of provider lacks. A message is sent as a chat where there is no Messages API. */
 const MISSING: Record<ProviderKind, readonly CallType[]> = {
   openai: ['rerank'],
   'azure-openai': ['moderation', 'rerank'],
   anthropic: ['embedding', 'completion', 'moderation', 'rerank', ...MEDIA],
-  // Its OpenAI-compatible endpoint has pictures of prompts, and no more (Gemini API, "OpenAI compatibility").
+  // Gemini's OpenAI-compatible endpoint generates images from prompts, but cannot edit them (Gemini API, "OpenAI compatibility").
   gemini: [...(['completion', 'moderation', 'rerank'] as const), ...MEDIA.filter((type) => type !== 'image')],
-  // Only the server knows what it has.
+  // Unknown: it depends on the server.
   'openai-compatible': [],
 }
 
@@ -19,23 +19,23 @@ export function hasEndpoint(kind: ProviderKind, type: CallType): boolean {
   return !MISSING[kind].includes(type)
 }
 
-/** Calls whose answer is not written token by token: their output costs nothing by its length. */
+/** Call types whose answer has no generated tokens: their output costs nothing. */
 export function isWithoutOutput(type: CallType): boolean {
   return type === 'embedding' || type === 'moderation' || type === 'rerank'
 }
 
-/** Calls whose answer is pictures. */
-export function makesPictures(type: CallType): boolean {
+/** Call types whose answer is images. */
+export function makesImages(type: CallType): boolean {
   return type === 'image' || type === 'image_edit'
 }
 
-/** Calls whose input is sound. */
-export function hearsSound(type: CallType): boolean {
+/** Call types whose input is audio. */
+export function takesAudio(type: CallType): boolean {
   return type === 'transcription' || type === 'translation'
 }
 
-/** The pictures that a call asks for; 0 for calls of other types. */
-export function countPictures(type: CallType, body: JsonObject): number {
-  if (!makesPictures(type)) return 0
+/** Number of images that a call asks for; 0 for other types. */
+export function countImages(type: CallType, body: JsonObject): number {
+  if (!makesImages(type)) return 0
   return typeof body.n === 'number' && body.n >= 1 ? Math.floor(body.n) : 1
 }

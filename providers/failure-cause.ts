@@ -1,20 +1,20 @@
 import type { FailureCause } from './provider.ts'
 import type { ProviderError } from './provider-error.ts'
 
-/** Statuses beside 5xx that are worth another try, those that only some vendors have among them. */
+/** Statuses besides 5xx that are worth a retry. Some are specific to a vendor. */
 const PASSING_STATUSES = new Set([408, 409, 423, 424, 425, 444, 460, 499])
 /** Anthropic: overloaded. */
 const BUSY_STATUSES = new Set([529])
 /** Groq: the flex tier has no capacity. */
 const NO_CAPACITY_STATUS = 498
 
-/** Codes and types, lower case, without `_`, `-`, `.` and blanks, as vendors write them in every way. */
+/** Codes and types in lower case, without `_`, `-`, `.` and blanks: vendors spell them in many ways. */
 const NAMED: [cause: FailureCause, names: RegExp][] = [
   [
     'quota',
     /^(?:insufficient(?:quota|balance|funds|credits?|userquota)|exceededcurrentquota(?:error)?|billing.*|accessterminated|creditbalance(?:exhausted|toolow)|.*spendlimit(?:exceeded|reached)|organizationusagelimitexceeded|arrearage|account(?:overdue|inarrears).*|outofcredits?|paymentrequired|.*freetieronly|1113|1008)$/,
   ],
-  // Groq and OpenAI say so where flex has no room.
+  // Groq and OpenAI send these when the flex tier has no capacity.
   ['capacity', /^(?:capacityexceeded|resourceunavailable)$/],
   [
     'overloaded',
@@ -43,25 +43,25 @@ const NAMED: [cause: FailureCause, names: RegExp][] = [
   ],
 ]
 
-/** Words about money, where no code says it. */
+/** Wording about money, for errors without a code. */
 const MONEY =
   /credit balance is too low|insufficient (?:account )?(?:balance|quota|funds|credits?)|exceeded your current quota|(?:not enough|no|out of|run out of|purchase more|insufficient) credits?\b|billing (?:hard )?limit|payment required|account.{0,40}(?:overdue|in arrears|suspended)|余额不足|欠费|free tier.{0,40}exhausted/i
-/** Words of a limit that comes back with time, which Google's about the rate have beside those about money. */
+/** Wording of a limit that resets with time. Google's errors about a rate contain words about money too. */
 const COMES_BACK = /(?:retry|try again) (?:in|after)|rate[- ]limits?\b|per (?:second|minute|hour|day)\b/i
-/** OpenAI's "429 Resource Unavailable", where no code says it. */
+/** OpenAI's "429 Resource Unavailable", where the error has no code. */
 const NO_CAPACITY = /\bresource[ _]unavailable\b/i
 const BUSY = /overloaded|at capacity|capacity (?:exceeded|constraints)|no (?:available )?capacity/i
 const TOO_LONG =
   /maximum context length|context (?:length|window|size)|(?:prompt|input) is too long|too many (?:input )?tokens|^request too large\b|reduce (?:the|your) (?:length|prompt|input)/i
-/** llama.cpp says so with a 500 too. */
+/** llama.cpp sends this with status 500 too. */
 const OVER_CONTEXT = /context size has been exceeded|exceeds the available context size/i
 const FILTERED = /content (?:management )?policy|content filter|flagged|inappropriate content|moderation/i
 const REFUSED_KEY = /(?:invalid|incorrect|expired|missing) api[- ]key|no auth credentials|unauthorized/i
 
 /**
- * What a provider's error is about, by what it says: its codes first, then its status, then its words.
+ * Finds the cause of a provider's error: from its codes first, then its status, then its wording.
  *
- * @param status of the answer, or the one the error names; null where there is none
+ * @param status the answer's status, or the one that the error names; null where there is none
  */
 export function findCause(status: number | null, error: ProviderError): FailureCause {
   const message = error.message ?? ''
@@ -106,7 +106,7 @@ function causeOfWords(message: string): FailureCause | null {
   return BUSY.test(message) ? 'overloaded' : null
 }
 
-/** @param vague causes that a status or the words may tell better */
+/** @param vague causes to skip, because the status or the wording is more precise */
 function causeOfNames({ code, type }: ProviderError, vague: FailureCause[]): FailureCause | null {
   for (const name of [code, type]) {
     if (name === undefined) continue

@@ -1,15 +1,15 @@
 import type { Feedback } from './provider.ts'
 import { capWait, parseWait } from './waits.ts'
 
-/** What is needed of `Headers`: a case-insensitive look-up, null when absent. */
+/** The part of `Headers` that is needed: a case-insensitive lookup, null when absent. */
 export type HeaderReader = { get(name: string): string | null }
 
 const DECIMAL = /^\d+(?:\.\d+)?$/
 
-/** What a limit counts, as the names of the headers about it have it. */
+/** What a limit counts, as header names spell it. */
 const COUNTED = ['requests', 'tokens', 'input-tokens', 'output-tokens'] as const
 
-/** Headers that say when a limit is whole again, and those that say what remains of it. */
+/** Headers with the reset time of a limit, each with the header of what remains. */
 const RESETS: [reset: string, remaining: string][] = [
   ...COUNTED.map((name): [string, string] => [
     `anthropic-ratelimit-${name}-reset`,
@@ -28,11 +28,10 @@ const RESETS: [reset: string, remaining: string][] = [
 ]
 
 /**
- * Reads what an answer says about limits. Sources: OpenAI `x-ratelimit-{limit,remaining}-{requests,tokens}`
- * (Azure and most compatible servers send the same), Anthropic `anthropic-ratelimit-{requests,tokens}-{limit,
- * remaining}`, RFC 9110 `retry-after` (seconds, fractions tolerated, or a date) and `retry-after-ms`, the more
- * exact one of OpenAI and Azure, which wins. A wait of 0 is none given. Anything unreadable or negative is left out,
- * never guessed.
+ * Reads the limits in an answer's headers. Sources: OpenAI `x-ratelimit-{limit,remaining}-{requests,tokens}` (Azure and most compatible
+ * servers send the same), Anthropic `anthropic-ratelimit-{requests,tokens}-{limit,remaining}`, RFC 9110 `retry-after` (seconds, also with a
+ * fraction, or a date), and the more precise `retry-after-ms` of OpenAI and Azure, which takes precedence. A wait of 0 counts as none.
+ * Unreadable and negative values are ignored.
  *
  * @param now unix milliseconds, for dates
  */
@@ -60,9 +59,9 @@ export function readFeedback(headers: HeaderReader, now: number): Feedback {
 }
 
 /**
- * When what is used up comes back, in milliseconds from now; undefined when nothing is, or it is not told. For a 429
- * that names no time. Of a limit that does not say what remains, its reset is taken, but only where none is known to
- * be used up. Forms: RFC 3339 (Anthropic), `6m0s`, `1.5s`, seconds, Unix time.
+ * Returns when an exhausted limit resets, in milliseconds from now, for a 429 without `retry-after`. Undefined when no limit is exhausted
+ * or no time is given. A limit that does not report what remains is used only where no limit is known to be exhausted. Forms: RFC 3339
+ * (Anthropic), `6m0s`, `1.5s`, seconds, Unix time.
  *
  * @param now unix milliseconds
  */
@@ -84,7 +83,7 @@ function readCount(headers: HeaderReader, name: string, otherName: string): numb
   return value === undefined || value > Number.MAX_SAFE_INTEGER ? undefined : Math.floor(value)
 }
 
-/** A limit of 0 means "unknown" (some gateways send it): a lane with a real limit of 0 would not have answered. */
+/** A limit of 0 means "unknown" (some gateways send it): with a real limit of 0 the call would have been refused. */
 function readLimit(headers: HeaderReader, name: string, otherName: string): number | undefined {
   const value = readCount(headers, name, otherName)
   return value === 0 ? undefined : value
@@ -96,7 +95,7 @@ function readRetryAfter(headers: HeaderReader, now: number): number | undefined 
     if (milliseconds !== undefined) return milliseconds
   }
   const text = headers.get('retry-after') ?? undefined
-  // A header that came several times comes as a list. A date has a comma as well.
+  // A repeated header arrives as a comma-separated list. A date has a comma too.
   const list = text !== undefined && /^[\d., ]+$/.test(text) ? text.split(',') : [text]
   const waits = list.map((one) => parseWait(one, 1000, now) ?? 0)
   return capWait(Math.max(...waits))

@@ -7,15 +7,18 @@ import { chatDialectOf, messageToChat } from './message-to-chat.ts'
 import { toChatBody } from './response-to-chat.ts'
 import { UnmappableError } from './unmappable.ts'
 
-/** What a lane's provider would do with a request, before anything is sent. */
+/** What a lane's provider would do with a request; known before anything is sent. */
 export type Fit =
   | { kind: 'serves'; dropped: string[] }
-  /** It has no endpoint for calls of this type. */
+  /** The provider has no endpoint for this type. */
   | { kind: 'unsupported_type'; message: string }
-  /** It has no counterpart for a member; `param` as in OpenAI's errors: `messages[0].role`. */
+  /** The provider has no counterpart for a member. `param` as in OpenAI's errors: `messages[0].role`. */
   | { kind: 'unsupported_member'; message: string; param: string }
 
-/** Decides from the request alone whether a lane can serve it. Kinds that take bodies as they come serve everything but messages. */
+/**
+ * Decides from the request alone whether a lane can serve it. Kinds that pass bodies through serve every type that they have an endpoint
+ * for; only messages are mapped.
+ */
 export function judgeFit(
   lane: Pick<Lane, 'kind' | 'model' | 'onUnsupported'>,
   type: CallType,
@@ -45,7 +48,7 @@ function judgeMessage(kind: Lane['kind'], body: JsonObject): Fit {
   })
 }
 
-/** @param map answers the members that are left out */
+/** @param map returns the members that are left out */
 function tryMapping(map: () => string[]): Fit {
   try {
     return { kind: 'serves', dropped: map() }

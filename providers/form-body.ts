@@ -6,16 +6,16 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { mediaTypeOfName } from '../lib/media-type.ts'
 import type { OpenFile, RequestFile } from './provider.ts'
 
-/** A request's body as a form: of a length that is known, and read as it is sent. */
+/** A request body as a form of known length. It is read while it is sent. */
 export type FormBody = { contentType: string; bytes: number; open(): Readable }
 
-/** A file that the request names is not there any more. */
+/** A file that the request names no longer exists. */
 export class FileGoneError extends Error {
   override readonly name = 'FileGoneError'
   readonly param: string
 
   constructor(member: string, id: string) {
-    super(`${member}: the file ${id} is not there any more`)
+    super(`${member}: the file ${id} no longer exists`)
     this.param = member
   }
 }
@@ -23,10 +23,10 @@ export class FileGoneError extends Error {
 type Part = { head: Buffer; file: RequestFile | null }
 
 /**
- * Writes a body as the form that OpenAI's clients send: lists as `name[]`, objects as `name[member]`, and what files it names as
- * their bytes. Throws `FileGoneError`.
+ * Writes a body as the form that OpenAI's clients send: lists as `name[]`, objects as `name[member]`, and named files as their bytes.
  *
- * @param changes members of the body that go out otherwise; undefined: not at all
+ * @param changes members to send with another value; undefined: left out
+ * @throws FileGoneError
  */
 export async function writeForm(
   type: CallType,
@@ -65,7 +65,7 @@ async function* stream(parts: readonly Part[], end: Buffer): AsyncGenerator<Uint
   for (const { head, file } of parts) {
     yield head
     if (file === null) continue
-    // The store may use the memory of a part again.
+    // The store may reuse the memory of a piece, so it is copied.
     for await (const piece of file.read()) yield Buffer.from(piece)
     yield Buffer.from('\r\n')
   }
@@ -93,7 +93,7 @@ function writeFileHead(boundary: string, name: string, { filename }: RequestFile
   )
 }
 
-/** As browsers write names (WHATWG HTML, multipart/form-data encoding algorithm). */
+/** The escaping of browsers (WHATWG HTML, multipart/form-data encoding algorithm). */
 function escapeName(name: string): string {
   return name.replaceAll('"', '%22').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
 }

@@ -2,20 +2,20 @@ import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { findAnswerFault, numberVectors } from './answer.ts'
 import { type AnswerOutcome, brokenAnswer, type FailureVerdict, invalidAnswer } from './classify.ts'
-import { makesPictures } from './endpoints.ts'
-import { takePictures } from './pictures.ts'
+import { makesImages } from './endpoints.ts'
+import { extractImages } from './images.ts'
 import { findError } from './provider-error.ts'
 import { judgeError } from './verdict.ts'
 
-/** Reasons by which servers say that an answer was given up, not ended. */
-const GIVEN_UP =
+/** Finish reasons of an answer that was aborted, not completed. */
+const ABORTED =
   /^(?:abort(?:ed)?|cancell?ed|error|failed|failure|time_?out|network_error|insufficient_system_resource|malformed_function_call|unexpected_tool_call|interrupted|preempted|overloaded|(?:server|engine|internal|unknown)_error)$/i
 
 /**
- * The one verdict on a body that came with a 200, whole or put together from a stream: whether it is an answer. It is
- * when it holds no error in any shape, has what its endpoint answers, and did not end by being given up.
+ * Decides whether a body that came with a 200, whole or assembled from a stream, is an answer. It is one if it holds no error in any shape,
+ * has what its endpoint returns, and was not aborted.
  *
- * @param inputs how many vectors an embeddings answer must hold; null when the request's own shape is odd
+ * @param inputs expected number of vectors (embeddings) or results (moderations); null when the request's own shape is unusual
  */
 export function judgeBody(type: CallType, body: unknown, inputs: number | null = null): AnswerOutcome {
   if (!isJsonObject(body)) return fail(invalidAnswer('the answer is not a JSON object'))
@@ -28,31 +28,31 @@ export function judgeBody(type: CallType, body: unknown, inputs: number | null =
   const fault = findAnswerFault(type, body, inputs)
   if (fault !== null) return fail(invalidAnswer(fault))
   if (type === 'chat' || type === 'completion') {
-    const given = findGivenUp(body)
-    if (given !== null) return fail(givenUp(given))
+    const given = findAbortReason(body)
+    if (given !== null) return fail(abortedAnswer(given))
   }
-  if (makesPictures(type)) return { ok: true, ...takePictures(body) }
+  if (makesImages(type)) return { ok: true, ...extractImages(body) }
   return { ok: true, body: type === 'embedding' ? numberVectors(body) : body }
 }
 
-/** The reason by which a choice of a chat, or of a chunk of one, was given up; null when none was. */
-export function findGivenUp(body: JsonObject): string | null {
+/** The finish reason by which a choice of a chat, or of a chunk, was aborted; null when none was. */
+export function findAbortReason(body: JsonObject): string | null {
   if (!Array.isArray(body.choices)) return null
   for (const choice of body.choices) {
     const reason: JsonValue | undefined = isJsonObject(choice) ? choice.finish_reason : undefined
-    if (typeof reason === 'string' && GIVEN_UP.test(reason)) return reason
+    if (typeof reason === 'string' && ABORTED.test(reason)) return reason
   }
   return null
 }
 
-export function givenUp(reason: string): FailureVerdict {
+export function abortedAnswer(reason: string): FailureVerdict {
   return brokenAnswer(
     'unfinished_answer',
-    `the provider gave the answer up: its finish_reason is "${reason}"`,
+    `the provider aborted the answer: its finish_reason is "${reason}"`,
   )
 }
 
-/** What the status of a Response says against it; null: nothing. */
+/** The failure that the status of a Response tells; null: none. */
 function judgeStatus(body: JsonObject): FailureVerdict | null {
   switch (body.status) {
     case 'failed':
@@ -67,9 +67,9 @@ function judgeStatus(body: JsonObject): FailureVerdict | null {
   }
 }
 
-/** `background: true` went to the provider, where the work goes on. Another call would buy it twice. */
+/** `background: true` reached the provider, which goes on working. Another call would be billed again. */
 function unfinished(): FailureVerdict {
-  const message = 'the provider answered before the response was finished: `background` is not for upstream'
+  const message = 'the provider answered before the response was finished, as if `background` had been set'
   return { ...brokenAnswer('unfinished_response', message), class: 'final' }
 }
 

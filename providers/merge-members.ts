@@ -1,19 +1,19 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { isGiven, isTextMember } from './text-members.ts'
 
-/** Members that name what they stand in: the first value stands. */
+/** Identifying members: the first value stays. */
 const NAMES = new Set(['id', 'role', 'type', 'name', 'format'])
 
 /** Objects below this depth are replaced, not merged. */
 const MAX_DEPTH = 32
 
-/** For each list: its entries by their place, and those that came without one, as text. */
+/** For each list: its entries by index, and the entries without an index, as text. */
 const listMarks = new WeakMap<JsonValue[], { places: Map<string, JsonObject>; seen: Set<string> }>()
 
 /**
- * Merges a delta into what is known, by what each member means: text goes on, names stand once they are given, the
- * entries of lists meet by their `index`, objects are merged, and of everything else the last value counts. Null, an
- * empty string and zero say nothing, so they replace nothing. Costs time in proportion to the delta.
+ * Merges a delta into the known value by what each member means: text is appended, a name stays once it is given, list entries are matched
+ * by `index`, objects are merged, and for everything else the last value counts. Null, an empty string and zero replace nothing. Takes time
+ * linear in the delta.
  */
 export function mergeMembers(target: JsonObject, delta: JsonObject, depth = 0): void {
   for (const key of Object.keys(delta)) mergeMember(target, key, delta[key], depth)
@@ -21,7 +21,7 @@ export function mergeMembers(target: JsonObject, delta: JsonObject, depth = 0): 
 
 export function mergeMember(target: JsonObject, key: string, value: JsonValue | undefined, depth = 0): void {
   if (value === undefined) return
-  // Names are the provider's: what every object inherits (`valueOf`) is not known here yet.
+  // Member names come from the provider: inherited members (`valueOf`) do not count as known.
   const known = Object.hasOwn(target, key) ? target[key] : undefined
   if (known === undefined || known === null) put(target, key, depth < MAX_DEPTH ? adopt(value, depth) : value)
   else if (typeof value === 'string' && typeof known === 'string' && isTextMember(key))
@@ -34,13 +34,13 @@ export function mergeMember(target: JsonObject, key: string, value: JsonValue | 
   else put(target, key, depth < MAX_DEPTH ? adopt(value, depth) : value)
 }
 
-/** Sets a member of any name: to `__proto__` an assignment would give the object another prototype. */
+/** Sets a member of any name. Assigning to `__proto__` would replace the object's prototype. */
 function put(target: JsonObject, key: string, value: JsonValue): void {
   if (key !== '__proto__') target[key] = value
   else Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true })
 }
 
-/** A copy of a value as far as it is merged into later, so that the chunk it came in stays as it is. */
+/** Copies a value that later deltas are merged into, so that the chunk it came in does not change. */
 function adopt(value: JsonValue, depth: number): JsonValue {
   if (Array.isArray(value)) {
     const list: JsonValue[] = []
@@ -54,9 +54,9 @@ function adopt(value: JsonValue, depth: number): JsonValue {
 }
 
 /**
- * Entries of several deltas with the same `index` (and `type`) are pieces of one. One without an index is whole, and
- * a repetition of it by a later delta adds nothing; but text that goes on in the same `type` as the entry before
- * belongs to that entry. Entries of one delta are several, however alike.
+ * Entries of several deltas with the same `index` (and `type`) are pieces of one entry. An entry without an index is whole, and a later
+ * delta that repeats it adds nothing. Text of the same `type` as the entry before continues that entry. Within one delta, equal entries are
+ * separate entries.
  */
 function mergeEntries(known: JsonValue[], items: JsonValue[], depth: number): void {
   let marks = listMarks.get(known)
@@ -91,7 +91,7 @@ function mergeEntries(known: JsonValue[], items: JsonValue[], depth: number): vo
   for (const mark of added) mark()
 }
 
-/** Whether an entry is more text of the one before: the same type, and nothing in it but type and text. */
+/** Whether an entry continues the text of the one before: the same type, and no other members than type and text. */
 function isMoreOf(last: JsonObject, item: JsonObject): boolean {
   if (typeof item.type !== 'string' || item.type !== last.type || last.index !== undefined) return false
   let hasText = false

@@ -7,13 +7,16 @@ import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readServedTier } from './read-usage.ts'
 import { refuseRequest, UnmappableError } from './unmappable.ts'
 
-/** The members of a request that are passed on as the client wrote them. */
+/** Nested members that are passed on in the client's own text. */
 const PASSED_ON = [
   ['tools', '*', 'input_schema'],
   ['output_config', 'format', 'schema'],
 ]
 
-/** Answers a call of the Messages API by a chat, for providers that have chats only. What a chat cannot say fails before anything is sent. */
+/**
+ * Serves a call of the Messages API by a chat, for providers without that API. A request that a chat cannot express fails before anything
+ * is sent.
+ */
 export async function answerAsMessage(
   request: ProviderRequest,
   dialect: ChatDialect,
@@ -36,7 +39,7 @@ export async function answerAsMessage(
   }
 }
 
-/** A message does not say what a chat says of its tier. */
+/** A message has no member for the service tier of the chat. */
 function tierOf(chat: JsonObject): { servedTier: string | null } {
   return { servedTier: readServedTier(chat) }
 }

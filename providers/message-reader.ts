@@ -6,12 +6,12 @@ import type { ProviderRequest } from './provider.ts'
 import { readUsage } from './read-usage.ts'
 import { type StreamReader, sortEvent } from './streaming.ts'
 
-/** A block as it grows; of a call, the pieces of its input. */
+/** A block while it grows; for a tool call, the pieces of its input. */
 type Block = { members: JsonObject; input: string[] }
 
 /**
- * Reads the events of a Messages stream for a client that speaks that API: each passes on as it came, and the message is put together
- * beside it. Deltas of types that are not known here are kept as members of their block.
+ * Reads the events of a Messages stream for a client that uses that API. Each event is passed on unchanged, and the message is assembled
+ * alongside. Deltas of unknown types are kept as members of their block.
  */
 export function createMessageReader(options: {
   onDelta: (event: JsonValue) => void
@@ -113,7 +113,7 @@ export function createMessageReader(options: {
   }
 }
 
-/** The input keeps its text; undefined where it is no JSON. */
+/** Parses the input and keeps its text; undefined where it is not JSON. */
 function parseInput(text: string): JsonValue | undefined {
   try {
     return parseWithSource(text) as JsonValue

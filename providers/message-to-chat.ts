@@ -1,17 +1,18 @@
 import type { ProviderKind } from '../config/lanes.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
+import { lookUp } from '../lib/look-up.ts'
 import { readMessageTurns } from './message-turns.ts'
 import { UnmappableError } from './unmappable.ts'
 
-/** How a server of OpenAI's dialect wants what the Messages API says in one way. */
+/** How a server with OpenAI's API expects what the Messages API says. */
 export type ChatDialect = {
-  /** OpenAI's newer models refuse `max_tokens`; other servers know nothing else. */
+  /** OpenAI's newer models refuse `max_tokens`; other servers know only that name. */
   cap: 'max_completion_tokens' | 'max_tokens'
-  /** Whether the server takes `top_k`, as vLLM and its like do. */
+  /** Whether the server accepts `top_k`, as vLLM and similar servers do. */
   takesTopK: boolean
 }
 
-/** Gemini and compatible servers know `max_tokens`. */
+/** Gemini and compatible servers use `max_tokens`. */
 export function chatDialectOf(kind: ProviderKind): ChatDialect {
   return kind === 'openai' || kind === 'azure-openai'
     ? { cap: 'max_completion_tokens', takesTopK: false }
@@ -36,7 +37,7 @@ const READ = new Set([
   'metadata',
 ])
 
-/** Wishes about how the call is kept, billed or tried out; no answer depends on them. */
+/** Hints on storage, billing and previews. No answer depends on them. */
 const HINTS = new Set([
   'anthropic_beta',
   'cache_control',
@@ -45,7 +46,7 @@ const HINTS = new Set([
   'inference_geo',
 ])
 
-/** Efforts of `output_config`, in OpenAI's words. */
+/** OpenAI's effort for each effort of `output_config`. */
 const EFFORTS: Record<string, string> = {
   low: 'low',
   medium: 'medium',
@@ -54,7 +55,7 @@ const EFFORTS: Record<string, string> = {
   max: 'high',
 }
 
-/** Budgets of thinking from which on an effort is the nearest, in tokens. */
+/** The effort for a thinking budget: the first whose minimum, in tokens, is reached. */
 const BUDGETS: readonly [least: number, effort: string][] = [
   [16_384, 'high'],
   [4_096, 'medium'],
@@ -62,10 +63,10 @@ const BUDGETS: readonly [least: number, effort: string][] = [
 ]
 
 /**
- * A request of the Messages API as a chat completion request, for servers that speak OpenAI's API. Reference: Anthropic, "Messages";
- * OpenAI, "Create chat completion". docs/anthropic.md has the table.
+ * Converts a Messages request to a chat completion request, for servers with OpenAI's API. Reference: Anthropic, "Messages"; OpenAI,
+ * "Create chat completion". docs/anthropic.md has the table.
  *
- * @throws UnmappableError for what a chat has no word for
+ * @throws UnmappableError for members that a chat has no counterpart for
  */
 export function messageToChat(body: JsonObject, { cap, takesTopK }: ChatDialect): JsonObject {
   for (const [name, value] of Object.entries(body)) {
@@ -83,7 +84,7 @@ export function messageToChat(body: JsonObject, { cap, takesTopK }: ChatDialect)
   if (body.stream === true) chat.stream = true
   if (isJsonObject(body.metadata) && typeof body.metadata.user_id === 'string')
     chat.user = body.metadata.user_id
-  Object.assign(chat, mapTools(body.tools, body.tool_choice), mapThought(body))
+  Object.assign(chat, mapTools(body.tools, body.tool_choice), mapThinking(body))
   return chat
 }
 
@@ -105,7 +106,7 @@ function mapTool(tool: JsonValue, path: string): JsonObject {
   if (isGiven(tool.type) && tool.type !== 'custom')
     throw new UnmappableError(
       `${path}.type`,
-      'a tool of Anthropic itself; chat completions take tools with an input_schema',
+      'a built-in tool of Anthropic; chat completions accept tools with an input_schema',
     )
   const { name = '', description, input_schema: parameters, strict } = tool
   return {
@@ -119,15 +120,15 @@ function mapTool(tool: JsonValue, path: string): JsonObject {
   }
 }
 
-/** Thinking and effort become one effort; a format becomes `response_format`. */
-function mapThought({ thinking, output_config: config }: JsonObject): JsonObject {
+/** Thinking and effort become `reasoning_effort`; a format becomes `response_format`. */
+function mapThinking({ thinking, output_config: config }: JsonObject): JsonObject {
   const mapped: JsonObject = {}
   const own = isJsonObject(config) ? config : {}
   for (const [name, value] of Object.entries(own)) {
     if (name !== 'effort' && name !== 'format' && isGiven(value))
       throw new UnmappableError(`output_config.${name}`, 'chat completions have no counterpart for it')
   }
-  const effort = typeof own.effort === 'string' ? EFFORTS[own.effort] : undefined
+  const effort = lookUp(EFFORTS, String(own.effort))
   if (effort !== undefined) mapped.reasoning_effort = effort
   else if (isJsonObject(thinking) && thinking.type === 'enabled') {
     const budget = typeof thinking.budget_tokens === 'number' ? thinking.budget_tokens : 0

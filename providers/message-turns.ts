@@ -3,17 +3,17 @@ import { stringifyJson } from '../lib/json-source.ts'
 import { UnmappableError } from './unmappable.ts'
 
 /**
- * The system prompt and the turns of a Messages request as the messages of a chat. Results of tools become messages of their own in
- * front of what else their turn says; thinking of earlier answers is left out, as no other model can read it.
+ * Converts the system prompt and the turns of a Messages request to the messages of a chat. Tool results become messages of their own,
+ * before the rest of their turn. Thinking of earlier answers is left out: no other model can read it.
  *
- * @throws UnmappableError for blocks that a chat has no word for
+ * @throws UnmappableError for blocks that a chat has no counterpart for
  */
 export function readMessageTurns(
   system: JsonValue | undefined,
   messages: JsonValue | undefined,
 ): JsonObject[] {
   if (!Array.isArray(messages)) throw new UnmappableError('messages', 'expected a list')
-  const said = readSystem(system)
+  const systemText = readSystem(system)
   const turns = messages.flatMap((message, index) => {
     const path = `messages[${index}]`
     if (!isJsonObject(message)) throw new UnmappableError(path, 'expected a message')
@@ -23,10 +23,10 @@ export function readMessageTurns(
     if (message.role === 'system') return [{ role: 'system', content: textOf(blocks) }]
     throw new UnmappableError(`${path}.role`, 'expected user or assistant')
   })
-  return said === '' ? turns : [{ role: 'system', content: said }, ...turns]
+  return systemText === '' ? turns : [{ role: 'system', content: systemText }, ...turns]
 }
 
-/** A block, and where it stands. */
+/** A block, and its path in the request. */
 type Block = { block: JsonObject; path: string }
 
 function readSystem(system: JsonValue | undefined): string {
@@ -44,7 +44,7 @@ function readBlocks(content: JsonValue | undefined, path: string): Block[] {
   })
 }
 
-/** The texts of blocks of nothing but text, one below the other. */
+/** Joins the texts of text blocks with blank lines. */
 function textOf(blocks: readonly Block[]): string {
   return blocks
     .map(({ block, path }) => {
@@ -69,14 +69,14 @@ function mapUser(blocks: readonly Block[]): JsonObject[] {
       tool_call_id: block.tool_use_id ?? '',
       content: block.is_error === true ? `Error: ${textOf(texts)}` : textOf(texts),
     })
-    // A tool's message takes text alone; its pictures come with what the user says.
+    // A tool message holds only text; images of a tool result go to the user message that follows.
     for (const one of inner) if (one.block.type !== 'text') parts.push(mapPart(one.block, one.path))
   }
   if (parts.length === 0) return results
   return [...results, { role: 'user', content: simplify(parts) }]
 }
 
-/** A list of one text is that text: some servers know no lists. */
+/** A list with a single text becomes that text: some servers do not accept lists. */
 function simplify(parts: JsonObject[]): JsonValue {
   const [first] = parts
   return parts.length === 1 && first?.type === 'text' ? (first.text ?? '') : parts

@@ -3,7 +3,7 @@ import { withMembers } from '../lib/json-source.ts'
 import { countPrompt } from './count-tokens.ts'
 import { splitByWeight } from './split-by-weight.ts'
 
-/** The texts of a moderation as a list; null for pictures and any other shape, whose results nobody can count. */
+/** The texts of a moderation as a list. Null for images and other shapes, where the number of results is unknown. */
 export function listModerationTexts(body: JsonObject): string[] | null {
   const { input } = body
   if (typeof input === 'string') return [input]
@@ -11,14 +11,17 @@ export function listModerationTexts(body: JsonObject): string[] | null {
   return isTexts ? (input as string[]) : null
 }
 
-/** One request for moderations that share it: the texts of all, in their order. Of one alone it is its client's own. */
+/** Builds one request for several moderations: the texts of all, in order. A single moderation stays as its client wrote it. */
 export function joinModerations(bodies: readonly JsonObject[]): JsonObject {
   const [first] = bodies
   if (bodies.length === 1) return first!
   return withMembers(first!, { input: bodies.flatMap((body) => listModerationTexts(body) ?? []) })
 }
 
-/** What an answer brings each of them: its own results and its share of a stated usage, in what is otherwise the answer to all. */
+/**
+ * Gives each moderation its part of the answer: its own results and its share of the stated usage. The other members are those of the whole
+ * answer.
+ */
 export function splitModerations(answer: JsonObject, bodies: readonly JsonObject[]): JsonObject[] {
   if (bodies.length === 1) return [answer]
   const results = answer.results as JsonValue[]
@@ -32,7 +35,7 @@ export function splitModerations(answer: JsonObject, bodies: readonly JsonObject
   })
 }
 
-/** Counts by the estimated tokens of each request; what is no count stays as it is. */
+/** Splits counts by the estimated tokens of each request. Other values are copied. */
 function splitUsage(usage: JsonValue | undefined, bodies: readonly JsonObject[]): JsonObject[] | null {
   if (!isJsonObject(usage)) return null
   const weights = bodies.map((body) => countPrompt('moderation', body))

@@ -3,20 +3,20 @@ import type { CallType } from '../lib/call-type.ts'
 import type { ProviderRequest } from './provider.ts'
 import { trimUrl } from './transport.ts'
 
-/** Where a provider that speaks OpenAI's HTTP API is, and as whom it is asked. */
+/** Address and credentials of a provider that speaks OpenAI's HTTP API. */
 export type OpenAiAddress = {
   kind: ProviderKind
   baseUrl: string
   apiKey?: string | null | undefined
   /** Azure's deployments API only. */
   apiVersion?: string | null | undefined
-  /** Sent with every request, over our own. */
+  /** Sent with every request; these override our own headers. */
   headers?: Record<string, string> | undefined
 }
 
 const PATHS: Record<CallType, string> = {
   chat: '/chat/completions',
-  // As a chat.
+  // Sent as a chat.
   message: '/chat/completions',
   response: '/responses',
   embedding: '/embeddings',
@@ -31,7 +31,7 @@ const PATHS: Record<CallType, string> = {
 }
 const DEFAULT_API_VERSION = '2024-10-21'
 
-/** What every request to this provider carries. */
+/** The headers of every request to this provider. */
 export function buildHeaders(options: OpenAiAddress): Record<string, string> {
   const headers: Record<string, string> = {
     accept: 'application/json, text/event-stream, */*;q=0.5',
@@ -45,8 +45,8 @@ export function buildHeaders(options: OpenAiAddress): Record<string, string> {
 }
 
 /**
- * Where each call goes. Azure's deployments API names the deployment in the path of all but Responses, and the
- * version in the query; its v1 API is as OpenAI's (Azure OpenAI, "REST API reference").
+ * Returns the URL of each call. Azure's deployments API has the deployment in the path (except for Responses) and the version in the query.
+ * Its v1 API uses OpenAI's paths (Azure OpenAI, "REST API reference").
  */
 export function createUrls(options: OpenAiAddress): (request: ProviderRequest) => string {
   const base = trimUrl(options.baseUrl)
@@ -59,7 +59,7 @@ export function createUrls(options: OpenAiAddress): (request: ProviderRequest) =
   }
 }
 
-/** Where what belongs to no model is: conversations, stored completions. `path` begins with a slash. */
+/** The URL of resources that belong to no model: conversations, stored completions. `path` begins with a slash. */
 export function urlOfPath(options: OpenAiAddress, path: string, search: string): string {
   const base = trimUrl(options.baseUrl)
   if (options.kind !== 'azure-openai' || /\/openai\/v1$/.test(base)) return base + path + search

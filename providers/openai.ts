@@ -10,15 +10,15 @@ import { createAdapter, createAttempt } from './attempt.ts'
 import type { AnswerOutcome } from './classify.ts'
 import { createCompletionReader } from './completion-reader.ts'
 import { createAgent } from './connections.ts'
-import { hearsSound, isWithoutOutput, makesPictures } from './endpoints.ts'
+import { isWithoutOutput, makesImages, takesAudio } from './endpoints.ts'
 import { FileGoneError, type FormBody, writeForm } from './form-body.ts'
+import { createImageReader } from './image-stream.ts'
+import { chooseResponseFormat } from './images.ts'
 import { judgeBody } from './judge-answer.ts'
 import { answerAsMessage } from './message-as-chat.ts'
 import { chatDialectOf } from './message-to-chat.ts'
 import { listModerationTexts } from './moderation-request.ts'
 import { buildHeaders, createUrls } from './openai-address.ts'
-import { createPictureReader } from './picture-stream.ts'
-import { askForBytes } from './pictures.ts'
 import type { Provider, ProviderAnswer, ProviderRequest } from './provider.ts'
 import { readSpeech } from './speech.ts'
 import { createChatReader, createResponseReader, readStream } from './streaming.ts'
@@ -38,27 +38,27 @@ export type OpenAiOptions = {
   kind: 'openai' | 'openai-compatible' | 'azure-openai'
   /** With the version, as in `https://api.openai.com/v1`. Azure: the resource, or its `/openai/v1` for the v1 API. */
   baseUrl: string
-  /** Empty for servers that ask for none. */
+  /** Empty for servers that need no key. */
   apiKey: string
-  /** Azure only; its deployments API does not answer without. */
+  /** Azure only; its deployments API requires it. */
   apiVersion?: string
-  /** What calls go by; none unless given. */
+  /** The proxy for calls; none by default. */
   proxy?: ProxySettings | null
-  /** In place of connections of its own. */
+  /** Replaces the adapter's own connections. */
   dispatcher?: Dispatcher
-  /** Sent with every request, over our own. */
+  /** Sent with every request; these override our own headers. */
   headers?: Record<string, string>
-  /** Milliseconds for an attempt whose request names none. */
+  /** Timeout of an attempt whose request sets none, ms. */
   defaultTimeoutMs: number
-  /** Larger answers are cut and final; default 64 MiB. */
+  /** Larger answers are cut off and fail for good; default 64 MiB. */
   maxAnswerBytes?: number
   /** Unix milliseconds. */
   now?: () => number
 }
 
 /**
- * An adapter for everything that speaks OpenAI's HTTP API. One request a call: no retries, no redirects. Bodies go
- * out and come back as the text that they are, but for `model` and, on streamed chats, `stream_options.include_usage`.
+ * Creates an adapter for every server that speaks OpenAI's HTTP API. A call is one request, without retries or redirects. Bodies are sent
+ * and returned as their own text, except for `model` and, on streamed chats, `stream_options.include_usage`.
  */
 export function createOpenAiProvider(options: OpenAiOptions): Provider {
   const maxBytes = options.maxAnswerBytes ?? DEFAULT_MAX_ANSWER_BYTES
@@ -94,14 +94,14 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
       request,
       added.filter((addition) => !blamed.includes(addition)),
     )
-    // What works without was refused for it; where nothing works, it was something else.
+    // If the call works without an addition, the addition was the cause. If it fails again, something else was.
     if (second.answer.ok) refused.remember(request, blamed)
     return second.answer
   }
 
-  /** A call whose body is a form with files. */
+  /** Sends a call whose body is a form with files. */
   async function answerForm(request: ProviderRequest): Promise<ProviderAnswer> {
-    const format = askForBytes(request)
+    const format = chooseResponseFormat(request)
     const changes = { model: request.model, ...(format === null ? {} : { response_format: format }) }
     let form: FormBody
     try {
@@ -116,7 +116,7 @@ export function createOpenAiProvider(options: OpenAiOptions): Provider {
     })
   }
 
-  /** One call, and what was said where it was refused. */
+  /** Sends one call. Also returns the error text, for finding a refused addition. */
   async function exchange(
     request: ProviderRequest,
     added: readonly Addition[],
@@ -148,13 +148,13 @@ async function readBody(
 ): Promise<AnswerOutcome> {
   const { type } = request
   if (type === 'speech') return readSpeech(request, response, maxBytes)
-  if (hearsSound(type)) return readTranscript(request, response, maxBytes)
-  // A server that cannot stream answers in one piece, and some servers stream without being asked.
+  if (takesAudio(type)) return readTranscript(request, response, maxBytes)
+  // A server that cannot stream answers in one piece, and some servers stream without being asked to.
   if (!isWithoutOutput(type) && (await isEventStream(response))) {
     const onDelta = (request.body.stream === true && request.onDelta) || ignoreDelta
     const tellsUsage = request.onUsage ? { onUsage: request.onUsage } : {}
-    if (makesPictures(type)) {
-      const reader = createPictureReader(request, onDelta)
+    if (makesImages(type)) {
+      const reader = createImageReader(request, onDelta)
       return readStream({ stream: response.stream, reader, maxBytes, drained: request.drained })
     }
     const reader =
@@ -169,22 +169,22 @@ async function readBody(
   return judgeBody(type, body, countInputs(request))
 }
 
-/** How many vectors or results the answer must hold; null: the request is of another type, or of an odd shape. */
+/** Expected number of vectors or results; null: another type, or an unusual shape. */
 function countInputs({ type, body }: ProviderRequest): number | null {
   if (type === 'embedding') return normalizeInputs(body)?.length ?? null
   return type === 'moderation' ? (listModerationTexts(body)?.length ?? null) : null
 }
 
-/** The client's text with as little changed as there has to be. */
+/** The client's text with the fewest changes. */
 function buildBody(request: ProviderRequest, added: readonly Addition[]): string {
   const edits: Record<string, string | null> = { model: JSON.stringify(request.model) }
-  // Every job is in the background here; upstream it would be answered before it is done.
+  // Sluice itself runs every job in the background. Upstream, `background` would return before the response is done.
   if (request.type === 'response') edits.background = null
   if (request.serviceTier !== undefined) {
     edits.service_tier = request.serviceTier === null ? null : JSON.stringify(request.serviceTier)
   }
   if (request.type === 'image') {
-    const format = askForBytes(request)
+    const format = chooseResponseFormat(request)
     if (format !== null) edits.response_format = JSON.stringify(format)
   }
   const packs = request.type === 'embedding' && isPacked(request.body)

@@ -1,7 +1,7 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { isGiven } from './text-members.ts'
 
-/** The parts of a provider's error that decide; absent where it gave none. */
+/** The parts of a provider's error that classify it; absent where it gave none. */
 export type ProviderError = {
   code?: string
   type?: string
@@ -10,7 +10,7 @@ export type ProviderError = {
   status?: number
 }
 
-/** Members in which servers put the words of an error, OpenAI's first. */
+/** Members that hold the message of an error, OpenAI's first. */
 const MESSAGES = [
   'message',
   'detail',
@@ -24,7 +24,7 @@ const MESSAGES = [
   'title',
 ] as const
 const CODES = ['code', 'error_code', 'err_code', 'status_code', 'statusCode'] as const
-/** Members that only an error has, where an answer would have its content. */
+/** Members that only an error has, in a body without an answer's lists. */
 const FLAT_SIGNS = [
   'detail',
   'details',
@@ -38,10 +38,10 @@ const ANSWER_LISTS = ['choices', 'output', 'data', 'content'] as const
 const MAX_LISTED = 5
 const MAX_DEPTH = 4
 
-/** Events that keep a connection open and say nothing. */
+/** Events that only keep the connection open. */
 const HEARTBEATS = new Set<unknown>(['ping', 'keepalive', 'keep-alive', 'heartbeat'])
 
-/** Reads an error in any shape: OpenAI's object, a bare text, FastAPI's lists, objects within objects. */
+/** Reads an error of any shape: OpenAI's object, plain text, FastAPI's lists, nested objects. */
 export function readProviderError(value: unknown): ProviderError {
   return readLevel(value, 0)
 }
@@ -78,7 +78,7 @@ function readLevel(value: unknown, depth: number): ProviderError {
   return error
 }
 
-/** OpenRouter's `metadata.raw`: what the provider behind it said. */
+/** OpenRouter's `metadata.raw`: the error of the provider behind it. */
 function readRaw(raw: JsonValue | undefined, depth: number): string {
   if (typeof raw !== 'string' || depth >= MAX_DEPTH) return ''
   try {
@@ -88,7 +88,7 @@ function readRaw(raw: JsonValue | undefined, depth: number): string {
   }
 }
 
-/** The words in a text, a list of findings (`{loc, msg}`), or an object around either. */
+/** The message in a text, in a list of findings (`{loc, msg}`), or in an object around either. */
 function textOf(value: JsonValue | undefined, depth: number): string {
   if (typeof value === 'string') return value.trim()
   if (depth >= MAX_DEPTH) return ''
@@ -110,7 +110,7 @@ function textOf(value: JsonValue | undefined, depth: number): string {
 }
 
 /**
- * The error, of any shape, in a body or an event that came with a 200. Undefined if there is none.
+ * Finds an error of any shape in a body or event that came with a 200. Undefined if there is none.
  *
  * @param name of the event, where it has one
  */
@@ -134,12 +134,12 @@ export function findError(body: JsonObject, name: string | null = null): JsonVal
   return undefined
 }
 
-/** Whether an event says nothing but that the connection stands. */
+/** Whether an event only keeps the connection open. */
 export function isHeartbeat(body: JsonObject, name: string | null): boolean {
   return HEARTBEATS.has(name) || HEARTBEATS.has(body.type) || Object.keys(body).length === 0
 }
 
-/** Members that belong to the event, not to the error. */
+/** Removes members that belong to the event, not to the error. */
 function dropEnvelope(body: JsonObject): JsonObject {
   const { sequence_number: _number, ...rest } = body
   if (rest.type === 'error') delete rest.type
@@ -152,21 +152,21 @@ function isErrorValue(value: JsonValue | undefined): value is JsonValue {
   return isJsonObject(value) ? Object.values(value).some(isGiven) : value === true
 }
 
-/** The error within a body; the body itself where that says more than a bare name of the error. */
+/** The error within a body; the body itself where it says more than a bare name of the error. */
 function unwrap(body: JsonObject, error: JsonValue): JsonValue {
   const saysMore = typeof error === 'string' && MESSAGES.some((name) => textOf(body[name], 0) !== '')
   return saysMore ? body : withRequestId(error, body)
 }
 
-/** Puts the id that Anthropic's support asks for, and that stands beside the error, into it. */
+/** Copies the request id beside the error into it: Anthropic's support asks for it. */
 function withRequestId(error: JsonValue, beside: JsonObject): JsonValue {
   const { request_id: id } = beside
   return isJsonObject(error) && typeof id === 'string' ? { ...error, request_id: id } : error
 }
 
 /**
- * The error in the body of an answer with an error status: an object, a list around it (Google), an event stream, or
- * plain text. Of a page of HTML its title; undefined where nothing is said.
+ * Reads the error from the body of an answer with an error status: an object, a list with one (Google), an event stream, or plain text. For
+ * an HTML page, its title. Undefined where there is no message.
  */
 export function parseErrorBody(text: string): unknown {
   const trimmed = text.replace(/^\uFEFF/, '').trim()

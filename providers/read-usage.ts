@@ -2,20 +2,20 @@ import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import type { Usage } from '../lib/usage.ts'
 import { countAnswerText, countPrompt } from './count-tokens.ts'
-import { hearsSound, isWithoutOutput, makesPictures } from './endpoints.ts'
+import { isWithoutOutput, makesImages, takesAudio } from './endpoints.ts'
 
-/** The counts that an answer states; a member is missing where it states none. */
+/** The counts that an answer states. A missing member was not stated. */
 type Counts = { input?: number; output?: number; total?: number; details?: UsageDetails }
 
-/** Parts of the counts, without those that are 0. */
+/** Details of the counts, without those that are 0. */
 type UsageDetails = Omit<Usage, 'input_tokens' | 'output_tokens' | 'total_tokens'>
 
 /** A usage, and whether any part of it is our estimate. */
 export type BilledUsage = { usage: Usage; isEstimate: boolean }
 
 /**
- * The usage that an answer states, in the names of the job API, wherever the provider puts it; null when it states none.
- * Counts may be numbers or their text. A total alone is input, as of embeddings.
+ * Reads the usage that an answer states, wherever the provider puts it, in the names of the job API. Null when it states none. Counts may
+ * be numbers or strings. A total alone counts as input, as for embeddings.
  *
  * @param body a whole answer, or one chunk or event of a stream
  */
@@ -30,7 +30,7 @@ export function readUsage(body: JsonObject): Usage | null {
 }
 
 /**
- * The tier of service that an answer names, for its price; null where it names none. OpenAI's `default` is `standard`.
+ * The service tier that an answer names, for its price; null where it names none. OpenAI's `default` is `standard`.
  *
  * @param body a whole answer
  */
@@ -45,10 +45,10 @@ export function readServedTier(body: JsonObject): string | null {
 }
 
 /**
- * What a finished call is billed for. What the answer does not state, or states as zero although there is something, is
- * estimated from the request and from the text of the answer: no call is free.
+ * The usage that a finished call is billed for. Counts that the answer does not state, or states as zero although there is content, are
+ * estimated from the request and the text of the answer: no call is free.
  *
- * @param stated what the answer stated, where it was read already
+ * @param stated the usage that the answer stated, where it was read already
  */
 export function completeUsage(
   type: CallType,
@@ -57,7 +57,7 @@ export function completeUsage(
   stated: Usage | null,
 ): BilledUsage {
   const billed = completeCounts(type, request, answer, stated)
-  const images = makesPictures(type) && Array.isArray(answer.data) ? answer.data.length : 0
+  const images = makesImages(type) && Array.isArray(answer.data) ? answer.data.length : 0
   return images === 0 ? billed : { ...billed, usage: { ...billed.usage, images } }
 }
 
@@ -74,8 +74,8 @@ function completeCounts(
     if (usage !== null && usage.input_tokens > 0) return { usage, isEstimate: false }
     return estimated(countPrompt(type, request), 0)
   }
-  // A provider that counts seconds counts nothing else.
-  const seconds = hearsSound(type) ? readHeardSeconds(answer) : undefined
+  // A provider that bills by the second states nothing else.
+  const seconds = takesAudio(type) ? readHeardSeconds(answer) : undefined
   if (seconds !== undefined && (usage === null || usage.input_tokens === 0)) {
     const none = { input_tokens: 0, output_tokens: 0, total_tokens: 0 }
     return { usage: { ...none, audio_seconds: seconds }, isEstimate: false }
@@ -92,10 +92,10 @@ function completeCounts(
 }
 
 /**
- * What a call is billed for that was sent and cut off: what its stream stated so far, else the estimate of its input and
- * of the output that came.
+ * The usage of a call that was sent and cut off: what its stream stated so far, or else an estimate of its input and of the output
+ * received.
  *
- * @param received output tokens that came, estimated
+ * @param received output tokens received, estimated
  */
 export function usageOfCut(
   type: CallType,
@@ -107,15 +107,15 @@ export function usageOfCut(
   return estimated(input, Math.max(stated?.output_tokens ?? 0, received), stated)
 }
 
-/** @param stated whose details hold, where it states any */
+/** @param stated its details are kept */
 function estimated(input: number, output: number, stated: Usage | null = null): BilledUsage {
   const usage = { ...stated, input_tokens: input, output_tokens: output, total_tokens: input + output }
   return { usage, isEstimate: true }
 }
 
 /**
- * Places that hold counts, the usual one first: OpenAI, Anthropic; an event that wraps its answer (Responses, Anthropic);
- * Groq; Gemini's own API; Ollama's own API, flat in the answer; Cohere; a choice of some gateways.
+ * Places that may hold counts, the usual ones first: OpenAI and Anthropic; an event that wraps its answer (Responses, Anthropic); Groq;
+ * Gemini's own API; Ollama's own API, at the top level; Cohere; a choice (some gateways).
  */
 function* findPlaces(body: JsonObject): Generator<JsonValue | undefined> {
   yield body.usage
@@ -137,7 +137,7 @@ function* findPlaces(body: JsonObject): Generator<JsonValue | undefined> {
   }
 }
 
-/** The first place that counts anything; where all are zero, zeros. */
+/** The first place with a count above zero; where all are zero, zeros. */
 function readCounts(body: JsonObject): Counts | null {
   let zeros: Counts | null = null
   for (const place of findPlaces(body)) {
@@ -167,7 +167,7 @@ function readPlace(place: JsonObject): Counts | null {
   }
 }
 
-/** Tokens of reasoning that a provider counts beside its output (xAI), which the total shows. */
+/** Reasoning tokens that a provider counts in addition to its output (xAI); the total reveals it. */
 function countApart(
   input: number | undefined,
   output: number | undefined,
@@ -178,7 +178,7 @@ function countApart(
   return total === input + output + reasoning ? reasoning : 0
 }
 
-/** Where providers put the parts: OpenAI's two APIs, Anthropic, Gemini's own API, DeepSeek, Moonshot, Mistral. */
+/** Where providers put details: OpenAI's two APIs, Anthropic, Gemini's own API, DeepSeek, Moonshot, Mistral. */
 function readDetails(place: JsonObject): UsageDetails {
   const input = objectOf(
     place.prompt_tokens_details ?? place.input_tokens_details ?? place.input_token_details,
@@ -212,7 +212,7 @@ function readDetails(place: JsonObject): UsageDetails {
   return Object.fromEntries(Object.entries(found).filter(([, count]) => count !== undefined && count > 0))
 }
 
-/** What a transcript counts: OpenAI's `usage` of the type `duration`, else the `duration` of its verbose form. */
+/** The duration of a transcript: OpenAI's `usage` of type `duration`, or else the `duration` of the verbose format. */
 function readHeardSeconds({ usage, duration }: JsonObject): number | undefined {
   const stated = isJsonObject(usage) && usage.type === 'duration' ? usage.seconds : undefined
   const other = isJsonObject(usage) ? undefined : duration
@@ -230,12 +230,12 @@ function countModality(list: JsonValue | undefined, modality: string): number | 
   return isJsonObject(found) ? readCount(found.tokenCount) : undefined
 }
 
-/** To the thousandth. */
+/** Rounded to milliseconds. */
 function readSeconds(value: JsonValue | undefined): number | undefined {
   return typeof value === 'number' && value > 0 && value < 1e9 ? Math.round(value * 1000) / 1000 : undefined
 }
 
-/** Anthropic's own `input_tokens` leave out what its prompt cache took and gave; every other count includes it. */
+/** Anthropic's `input_tokens` exclude tokens read from and written to its prompt cache; all other providers include them. */
 function readInput(place: JsonObject): number | undefined {
   const input = first(place, ['input_tokens', 'prompt_tokens', 'prompt_eval_count', 'promptTokenCount'])
   if (input === undefined || readCount(place.input_tokens) === undefined) return input
@@ -251,7 +251,7 @@ function first(place: JsonObject, names: readonly string[]): number | undefined 
   return undefined
 }
 
-/** More than can be counted exactly is no count; its price would be no number. */
+/** Unsafe integers are ignored: their price could not be computed. */
 function readCount(value: JsonValue | undefined): number | undefined {
   const count = typeof value === 'string' && /^\d{1,15}(?:\.\d+)?$/.test(value) ? Number(value) : value
   return typeof count === 'number' && count >= 0 && count <= Number.MAX_SAFE_INTEGER

@@ -2,13 +2,13 @@ import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { readProviderError } from './provider-error.ts'
 
 const MAX_MESSAGE = 500
-/** Characters of JSON; of a larger error object only the four members that OpenAI gives are kept. */
+/** Characters of JSON. Of a larger error object only OpenAI's four members are kept. */
 const MAX_ERROR_BODY = 16_384
-/** Error objects are flat but for a detail or two. */
+/** Error objects are almost flat. */
 const MAX_ERROR_DEPTH = 8
 const KEY_LIKE = /\b(?:sk|gsk|xai)-[\w*.-]{4,}|\bAIza[\w-]{10,}|\bBearer\s+\S+/gi
 
-/** Makes an error object fit to be shown and stored: no keys, and no larger than it needs to be. */
+/** Prepares an error object for display and storage: without keys, and of bounded size. */
 export function redactProviderError(body: JsonObject, secrets: readonly string[]): JsonObject {
   const clean = cleanValue(body, secrets, 0) as JsonObject
   if (JSON.stringify(clean).length <= MAX_ERROR_BODY) return clean
@@ -28,7 +28,7 @@ function cleanValue(value: JsonValue | undefined, secrets: readonly string[], de
   return Object.fromEntries(members)
 }
 
-/** Makes a message fit to be shown and stored: no keys, no more than 500 characters. */
+/** Prepares a message for display and storage: without keys, at most 500 characters. */
 export function redact(message: string, secrets: readonly string[]): string {
   return shorten(removeKeys(message, secrets))
 }

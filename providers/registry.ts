@@ -6,7 +6,7 @@ import { createOpenAiProvider } from './openai.ts'
 import type { Provider } from './provider.ts'
 import type { OnUnsupported } from './unsupported.ts'
 
-/** One provider of the configuration, as far as its adapter needs it. */
+/** The part of a provider's configuration that its adapter needs. */
 export type ProviderSettings = {
   kind: ProviderKind
   base_url: string
@@ -21,10 +21,10 @@ export type ProviderSettings = {
   models?: Record<string, { sources?: SourceSettings[] | undefined }>
 }
 
-/** A key, account, region or deployment of a model, as far as its adapter needs it. */
+/** A source (key, account, region or deployment) of a model, as far as its adapter needs it. */
 type SourceSettings = { name: string; api_key?: string | undefined; base_url?: string | undefined }
 
-/** One of the sources of a model. */
+/** Names one source of a model. */
 export type SourcePlace = { model: string; source: string }
 
 export type ProvidersConfig = { providers: Record<string, ProviderSettings> }
@@ -33,29 +33,29 @@ export type Providers = {
   /**
    * The adapter of a configured provider.
    *
-   * @param at the source that is asked; absent: the provider's own key and address
+   * @param at the source to call; absent: the provider's own key and address
    * @throws RangeError for a name that is not configured
    */
   get(name: string, at?: SourcePlace | null): Provider
-  /** Takes over a new configuration: adapters whose settings changed are built again, removed ones are closed. */
+  /** Applies a new configuration: adapters with changed settings are rebuilt, removed ones are closed. */
   update(config: ProvidersConfig): void
-  /** Answers when the calls under way are over and their connections closed. */
+  /** Resolves when all calls have ended and their connections are closed. */
   close(): Promise<void>
 }
 
 /**
- * Builds one adapter a provider, at its first use, and keeps its connections from then on.
+ * Builds one adapter for each provider, at its first use, and keeps it with its connections.
  *
  * @param deps.now unix milliseconds
  */
 export function createProviders(deps: {
   config: ProvidersConfig
   now?: () => number
-  /** What calls go by; none unless given. */
+  /** The proxy for calls; none by default. */
   proxy?: ProxySettings | null
 }): Providers {
   const built = new Map<string, Built>()
-  /** Adapters replaced while calls were under way: these end on the old connections. */
+  /** Replaced adapters whose calls are still running: these end on the old connections. */
   const closing = new Set<Promise<void>>()
   let config = deps.config
 
@@ -93,7 +93,7 @@ export function createProviders(deps: {
 
 type Built = { provider: Provider; fingerprint: string; name: string; at: SourcePlace | null }
 
-/** The settings of a provider, with the key and the address of a source. */
+/** The settings of a provider, with the key and address of a source. */
 export function findSettings(
   { providers }: ProvidersConfig,
   name: string,
@@ -104,17 +104,17 @@ export function findSettings(
   const models = settings.models ?? {}
   const model = Object.hasOwn(models, at.model) ? models[at.model] : models['*']
   const source = model?.sources?.find((one) => one.name === at.source)
-  return source && { ...settings, ...pickPlace(source, settings) }
+  return source && { ...settings, ...pickAddress(source, settings) }
 }
 
-function pickPlace(
+function pickAddress(
   { api_key, base_url }: SourceSettings,
   settings: ProviderSettings,
 ): Pick<ProviderSettings, 'api_key' | 'base_url'> {
   return { api_key: api_key ?? settings.api_key, base_url: base_url ?? settings.base_url }
 }
 
-/** The adapter of a provider. `way`: the proxy that calls go by, or what stands in place of all connections. */
+/** Creates the adapter of a provider. `way`: a proxy for its connections, or a dispatcher that replaces them. */
 export function createProvider(
   name: string,
   settings: ProviderSettings,
@@ -137,13 +137,13 @@ export function createProvider(
   }
   return createOpenAiProvider({
     ...shared,
-    // Gemini is asked through its OpenAI-compatible endpoint.
+    // Gemini is called through its OpenAI-compatible endpoint.
     kind: kind === 'gemini' ? 'openai-compatible' : kind,
     ...(settings.api_version ? { apiVersion: settings.api_version } : {}),
   })
 }
 
-/** Changes exactly when the adapter must be built again. */
+/** Changes exactly when the adapter must be rebuilt. */
 function fingerprintSettings(settings: ProviderSettings): string {
   const { kind, base_url, api_key, api_version, default_max_tokens, on_unsupported, headers, timeout } =
     settings

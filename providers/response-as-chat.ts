@@ -5,15 +5,15 @@ import type { ProviderAnswer, ProviderRequest } from './provider.ts'
 import { toChatBody } from './response-to-chat.ts'
 import { refuseRequest, UnmappableError } from './unmappable.ts'
 
-/** The members of a request that are passed on as the client wrote them. */
+/** Nested members that are passed on in the client's own text. */
 const PASSED_ON = [
   ['tools', '*', 'parameters'],
   ['text', 'format', 'schema'],
 ]
 
 /**
- * Answers a call of the Responses API by a chat, for providers that have chats only. What a chat cannot say fails before
- * anything is sent.
+ * Serves a call of the Responses API by a chat, for providers without that API. A request that a chat cannot express fails before anything
+ * is sent.
  */
 export async function answerAsResponse(
   request: ProviderRequest,

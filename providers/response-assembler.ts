@@ -1,17 +1,17 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { isGiven } from './text-members.ts'
 
-/** Keeps the items of a streamed Response, for servers whose last event leaves them out. */
+/** Collects the items of a streamed Response, for servers whose last event omits them. */
 export type ResponseAssembler = {
   add(event: JsonObject): void
-  /** The response of the last event; with the items that came, where it has none. */
+  /** Returns the response of the last event, with the collected items where it has none. */
   complete(response: JsonObject): JsonObject
 }
 
 /**
- * The last event of a Response holds it whole. Where its `output` is empty although items came, they are taken as
- * their own events told them: the item of `output_item.done`, else that of `output_item.added` with the texts of
- * its parts. Only what is text by the contract is appended.
+ * The last event of a Response stream holds the whole response. Where its `output` is empty although items came, the items are taken from
+ * their own events: from `output_item.done`, or else from `output_item.added` with the texts of its parts. Only members that the API
+ * defines as text are appended.
  */
 export function createResponseAssembler(): ResponseAssembler {
   const items = new Map<number, JsonObject>()

@@ -1,22 +1,22 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 
 /**
- * Thinking with its signatures travels in a reasoning item's `encrypted_content`, which clients send back as it is. The
- * mark in front tells ours from OpenAI's own, which no other provider can read.
+ * Signed thinking is kept in a reasoning item's `encrypted_content`, which clients send back unchanged. The prefix tells ours from OpenAI's
+ * own, which no other provider can read.
  */
-const MARK = 'thinking:'
+const PREFIX = 'thinking:'
 
-/** Thinking blocks as the content that a client is to bring back. */
+/** Packs thinking blocks into the content that a client sends back. */
 export function packThinking(blocks: JsonValue[]): string {
-  return MARK + Buffer.from(JSON.stringify(blocks)).toString('base64')
+  return PREFIX + Buffer.from(JSON.stringify(blocks)).toString('base64')
 }
 
-/** The thinking blocks of a reasoning item; none where another provider made it. */
+/** The thinking blocks of a reasoning item; empty where another provider made it. */
 export function readThinking(item: JsonObject): JsonValue[] {
   const { encrypted_content: content } = item
-  if (typeof content !== 'string' || !content.startsWith(MARK)) return []
+  if (typeof content !== 'string' || !content.startsWith(PREFIX)) return []
   try {
-    const blocks: unknown = JSON.parse(Buffer.from(content.slice(MARK.length), 'base64').toString('utf8'))
+    const blocks: unknown = JSON.parse(Buffer.from(content.slice(PREFIX.length), 'base64').toString('utf8'))
     return Array.isArray(blocks) ? blocks.filter(isJsonObject) : []
   } catch {
     return []

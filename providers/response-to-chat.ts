@@ -2,7 +2,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { readThinking } from './response-thinking.ts'
 import { UnmappableError } from './unmappable.ts'
 
-/** Members that say where a response is kept, how it is handed over, or how OpenAI caches it: no answer depends on them. */
+/** Members about storage, delivery or OpenAI's cache. No answer depends on them. */
 const HINTS = new Set([
   'model',
   'background',
@@ -15,7 +15,7 @@ const HINTS = new Set([
   'truncation',
 ])
 
-/** Members that a chat has under the same name. */
+/** Members that have the same name in a chat. */
 const SAME = [
   'temperature',
   'top_p',
@@ -38,14 +38,14 @@ const READ = new Set<string>([
   'reasoning',
 ])
 
-/** Roles of messages; the rest are items of their own. */
+/** Roles of messages. All other items have a type of their own. */
 const ROLES = new Set<JsonValue | undefined>(['user', 'assistant', 'system', 'developer'])
 
 /**
- * A request of the Responses API as one of Chat Completions, for providers that have no Responses API. Reference: OpenAI,
- * "Create a model response" and "Migrate to the Responses API".
+ * Converts a Responses request to a Chat Completions request, for providers without the Responses API. Reference: OpenAI, "Create a model
+ * response" and "Migrate to the Responses API".
  *
- * @throws UnmappableError naming the member that a chat cannot say
+ * @throws UnmappableError that names the member a chat cannot express
  */
 export function toChatBody(body: JsonObject): JsonObject {
   for (const [name, value] of Object.entries(body)) {
@@ -53,11 +53,11 @@ export function toChatBody(body: JsonObject): JsonObject {
     throw new UnmappableError(name, 'this provider has no counterpart for it')
   }
   const chat: JsonObject = { model: body.model ?? '', messages: listMessages(body) }
-  for (const name of SAME) if (isAsked(body[name])) chat[name] = body[name]
-  if (isAsked(body.max_output_tokens)) chat.max_completion_tokens = body.max_output_tokens
+  for (const name of SAME) if (isGiven(body[name])) chat[name] = body[name]
+  if (isGiven(body.max_output_tokens)) chat.max_completion_tokens = body.max_output_tokens
   if (Array.isArray(body.tools) && body.tools.length > 0) chat.tools = body.tools.map(mapTool)
-  if (isAsked(body.tool_choice)) chat.tool_choice = mapToolChoice(body.tool_choice)
-  if (isJsonObject(body.reasoning) && isAsked(body.reasoning.effort)) {
+  if (isGiven(body.tool_choice)) chat.tool_choice = mapToolChoice(body.tool_choice)
+  if (isJsonObject(body.reasoning) && isGiven(body.reasoning.effort)) {
     chat.reasoning_effort = body.reasoning.effort
   }
   if (isJsonObject(body.text)) Object.assign(chat, mapText(body.text))
@@ -66,13 +66,13 @@ export function toChatBody(body: JsonObject): JsonObject {
 
 function listMessages(body: JsonObject): JsonObject[] {
   const messages: JsonObject[] = []
-  if (isAsked(body.instructions)) {
+  if (isGiven(body.instructions)) {
     if (typeof body.instructions !== 'string') throw new UnmappableError('instructions', 'expected a text')
     messages.push({ role: 'system', content: body.instructions })
   }
   if (typeof body.input === 'string') return [...messages, { role: 'user', content: body.input }]
   if (!Array.isArray(body.input)) throw new UnmappableError('input', 'expected a text or a list of items')
-  // What the assistant said in one turn stands in several items, and is one message of a chat.
+  // One assistant turn has several items here, and is one message of a chat.
   let turn: JsonObject | null = null
   const ownTurn = (): JsonObject => {
     if (turn === null) {
@@ -96,12 +96,11 @@ function listMessages(body: JsonObject): JsonObject[] {
       if (item.role !== 'assistant') {
         turn = null
         messages.push({ role: item.role!, content })
-      } else if (isAsked(ownTurn().content)) {
+      } else if (isGiven(ownTurn().content)) {
         turn = null
         ownTurn().content = content
       } else ownTurn().content = content
-    } else
-      throw new UnmappableError(`${path}.type`, 'this provider takes messages and calls of functions only')
+    } else throw new UnmappableError(`${path}.type`, 'this provider accepts only messages and function calls')
   })
   return messages
 }
@@ -120,28 +119,28 @@ function mapPart(part: JsonValue, path: string): JsonObject {
     case 'refusal':
       return { type: 'refusal', refusal: part.refusal ?? '' }
     case 'input_image': {
-      if (!isAsked(part.image_url)) {
-        throw new UnmappableError(`${path}.file_id`, 'this provider takes images by their URL only')
+      if (!isGiven(part.image_url)) {
+        throw new UnmappableError(`${path}.file_id`, 'this provider accepts images only by URL')
       }
-      const detail = isAsked(part.detail) ? { detail: part.detail } : {}
+      const detail = isGiven(part.detail) ? { detail: part.detail } : {}
       return { type: 'image_url', image_url: { url: part.image_url ?? '', ...detail } }
     }
     case 'input_file': {
       const { file_data, file_id, filename } = part
-      if (isAsked(part.file_url)) throw new UnmappableError(`${path}.file_url`, 'give the file as file_data')
+      if (isGiven(part.file_url)) throw new UnmappableError(`${path}.file_url`, 'send the file as file_data')
       return {
         type: 'file',
         file: {
-          ...(isAsked(file_data) ? { file_data } : {}),
-          ...(isAsked(file_id) ? { file_id } : {}),
-          ...(isAsked(filename) ? { filename } : {}),
+          ...(isGiven(file_data) ? { file_data } : {}),
+          ...(isGiven(file_id) ? { file_id } : {}),
+          ...(isGiven(filename) ? { filename } : {}),
         },
       }
     }
     case 'input_audio':
       return { type: 'input_audio', input_audio: part.input_audio ?? null }
     default:
-      throw new UnmappableError(`${path}.type`, 'this provider takes text, images and files only')
+      throw new UnmappableError(`${path}.type`, 'this provider accepts only text, images and files')
   }
 }
 
@@ -163,12 +162,12 @@ function mapCallOutput(item: JsonObject, path: string): JsonObject {
 
 function mapTool(tool: JsonValue, index: number): JsonObject {
   if (!isJsonObject(tool) || tool.type !== 'function') {
-    throw new UnmappableError(`tools[${index}].type`, 'this provider takes functions only')
+    throw new UnmappableError(`tools[${index}].type`, 'this provider accepts only functions')
   }
   const { type: _type, name, description, parameters, strict, ...rest } = tool
-  const described = isAsked(description) ? { description } : {}
-  const declared = isAsked(parameters) ? { parameters } : {}
-  // OpenAI's default differs: strict in responses, not so in chats.
+  const described = isGiven(description) ? { description } : {}
+  const declared = isGiven(parameters) ? { parameters } : {}
+  // The default differs: strict in the Responses API, not strict in chats.
   return {
     ...rest,
     type: 'function',
@@ -179,7 +178,7 @@ function mapTool(tool: JsonValue, index: number): JsonObject {
 function mapToolChoice(choice: JsonValue | undefined): JsonValue {
   if (isJsonObject(choice)) {
     if (choice.type !== 'function') {
-      throw new UnmappableError('tool_choice', 'this provider takes auto, none, required, or one function')
+      throw new UnmappableError('tool_choice', 'this provider accepts auto, none, required, or one function')
     }
     return { type: 'function', function: { name: choice.name ?? '' } }
   }
@@ -188,7 +187,7 @@ function mapToolChoice(choice: JsonValue | undefined): JsonValue {
 
 function mapText({ format, verbosity }: JsonObject): JsonObject {
   const mapped: JsonObject = {}
-  if (isAsked(verbosity)) mapped.verbosity = verbosity
+  if (isGiven(verbosity)) mapped.verbosity = verbosity
   if (isJsonObject(format) && format.type === 'json_schema') {
     const { type: _type, ...schema } = format
     mapped.response_format = { type: 'json_schema', json_schema: schema }
@@ -201,6 +200,6 @@ function append(message: JsonObject, name: string, values: JsonValue[]): void {
   message[name] = [...(Array.isArray(before) ? before : []), ...values]
 }
 
-function isAsked(value: JsonValue | undefined): boolean {
+function isGiven(value: JsonValue | undefined): boolean {
   return value !== undefined && value !== null
 }

@@ -1,19 +1,19 @@
 import type { Lane } from '../config/lanes.ts'
 
-/** How often a server is asked, and how often one that does not tell, ms. */
+/** How often a server is polled, and how often one that has no such metrics, ms. */
 const POLL_MS = 2000
-const DEAF_MS = 300_000
+const SILENT_POLL_MS = 300_000
 const TIMEOUT_MS = 1000
-const MOST_BYTES = 4 * 1024 * 1024
+const MAX_BYTES = 4 * 1024 * 1024
 
-/** `vllm:num_requests_waiting{…} 3.0`: the labels and the number. */
+/** Matches `vllm:num_requests_waiting{…} 3.0`: the labels and the number. */
 const WAITING = /^vllm:num_requests_waiting(?:\{([^}\n]*)\})? +(\d+(?:\.\d+)?)/gm
 
-/** How many requests wait inside servers of one's own, where they tell. */
+/** How many requests wait in self-hosted servers, where these report it. */
 export type ServerQueues = {
   /**
-   * The requests that wait at the lane's server, read since the last call; null: nothing new is known. Never waits and never throws: it
-   * asks the server beside, every two seconds at the most, or every five minutes where the server does not tell.
+   * Returns the number of requests waiting at the lane's server, if it was read since the last call; null: nothing new. Never waits and
+   * never throws. It polls in the background: at most every two seconds, or every five minutes where the server has no such metrics.
    */
   waiting(lane: Pick<Lane, 'provider' | 'model' | 'kind'>): number | null
 }
@@ -21,7 +21,7 @@ export type ServerQueues = {
 type View = { text: string | null; askAt: number; readBy: Set<string> }
 
 /**
- * Hears vLLM's metrics, which stand beside its API under `/metrics` and need no key: none is sent.
+ * Reads vLLM's metrics, at `/metrics` beside its API. They need no key, and none is sent.
  *
  * @param baseUrlOf the `base_url` of a provider; null: it is not configured
  */
@@ -32,11 +32,11 @@ export function createServerQueues(
   const views = new Map<string, View>()
 
   async function ask(view: View, url: string): Promise<void> {
-    view.askAt = Number.POSITIVE_INFINITY // while it is being asked
+    view.askAt = Number.POSITIVE_INFINITY // while a request is under way
     const text = await readMetrics(url).catch(() => null)
     view.text = text
     view.readBy.clear()
-    view.askAt = now() + (text === null ? DEAF_MS : POLL_MS)
+    view.askAt = now() + (text === null ? SILENT_POLL_MS : POLL_MS)
   }
 
   return {
@@ -54,7 +54,7 @@ export function createServerQueues(
   }
 }
 
-/** Of the model; of all models where none has its name, as of an adapter of a base model. Null: it does not say. */
+/** The count of the model. Where no series has its name (adapters of a base model), the sum of all. Null: not reported. */
 export function countWaiting(metrics: string, model: string): number | null {
   const counts = [...metrics.matchAll(WAITING)].map(([, labels = '', count]) => ({
     isOwn: labels.includes(`model_name=${JSON.stringify(model)}`),
@@ -75,7 +75,7 @@ function metricsUrl(baseUrl: string): string {
   return url.href
 }
 
-/** @throws if there is no such answer in time */
+/** @throws when the request fails or times out */
 async function readMetrics(url: string): Promise<string | null> {
   const response = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MS) })
   if (!response.ok || response.body === null) {
@@ -86,7 +86,7 @@ async function readMetrics(url: string): Promise<string | null> {
   const decoder = new TextDecoder()
   for await (const chunk of response.body) {
     text += decoder.decode(chunk, { stream: true })
-    if (text.length > MOST_BYTES) return null
+    if (text.length > MAX_BYTES) return null
   }
   return text.includes('vllm:num_requests_waiting') ? text : null
 }

@@ -1,8 +1,8 @@
 import type { JsonObject } from '../lib/json.ts'
 
 /**
- * The tier of service, other than the standard one, that a request names: `flex`, or what its provider calls its fastest. Null for the
- * standard tier, and for what lets the provider choose (`auto`).
+ * The non-standard service tier that a request names: `flex`, or `priority` for its provider's fastest. Null for the standard tier and for
+ * `auto`.
  */
 export function readServiceTier({ service_tier: tier }: JsonObject): 'flex' | 'priority' | null {
   if (tier === 'flex') return 'flex'

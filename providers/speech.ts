@@ -1,13 +1,14 @@
 import type { JsonObject, JsonValue } from '../lib/json.ts'
+import { lookUp } from '../lib/look-up.ts'
 import { sniffMediaType } from '../lib/media-type.ts'
 import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.ts'
+import { decodeBase64 } from './images.ts'
 import { judgeBody } from './judge-answer.ts'
-import { decodeBase64 } from './pictures.ts'
 import type { ProviderRequest } from './provider.ts'
 import { readStream, type StreamReader, sortEvent } from './streaming.ts'
 import { readBytes, readJson, type UpstreamResponse } from './transport.ts'
 
-/** Types by the `response_format` of a request; without one it is mp3 (OpenAI, "Create speech"). */
+/** Media types by the request's `response_format`; the default is mp3 (OpenAI, "Create speech"). */
 const TYPES: Record<string, string> = {
   mp3: 'audio/mpeg',
   opus: 'audio/ogg',
@@ -18,7 +19,7 @@ const TYPES: Record<string, string> = {
 }
 
 /**
- * Reads the answer to a speech request: bytes under their own type, events with pieces of them, or an error as JSON.
+ * Reads the answer to a speech request: raw bytes, a stream of events with pieces of them, or an error as JSON.
  *
  * @throws AnswerTooLargeError beyond `maxBytes`
  */
@@ -35,37 +36,37 @@ export async function readSpeech(
   if (stated.endsWith('json')) {
     const body = await readJson(response.stream, maxBytes)
     const outcome = judgeBody('speech', body)
-    return outcome.ok ? noSound() : outcome
+    return outcome.ok ? noAudio() : outcome
   }
-  if (stated.startsWith('text/')) return noSound()
-  const sound = createSound(request)
-  await readBytes(response.stream, maxBytes, { take: sound.take, drained: request.drained })
-  return sound.toAnswer(null)
+  if (stated.startsWith('text/')) return noAudio()
+  const audioPieces = createAudio(request)
+  await readBytes(response.stream, maxBytes, { take: audioPieces.take, drained: request.drained })
+  return audioPieces.toAnswer(null)
 }
 
-/** Puts the sound of a stream of speech events together (OpenAI, "Speech streaming events"). */
+/** Assembles the audio of a stream of speech events (OpenAI, "Speech streaming events"). */
 function createSpeechReader(request: ProviderRequest): StreamReader {
-  const sound = createSound(request)
+  const audioPieces = createAudio(request)
   return {
     finish: () => null,
     take(data, name) {
-      const event = sortEvent('speech', data, name, sound.hasBegun())
+      const event = sortEvent('speech', data, name, audioPieces.hasBegun())
       if (event.kind === 'failed') return event.outcome
       if (event.kind === 'done') return { ok: false, verdict: truncatedStream() }
       if (event.kind === 'nothing') return null
       const { type, audio, usage } = event.part
-      if (typeof audio === 'string') sound.take(decodeBase64(audio))
-      return type === 'speech.audio.done' ? sound.toAnswer(usage ?? null) : null
+      if (typeof audio === 'string') audioPieces.take(decodeBase64(audio))
+      return type === 'speech.audio.done' ? audioPieces.toAnswer(usage ?? null) : null
     },
   }
 }
 
-function noSound(): AnswerOutcome {
-  return { ok: false, verdict: invalidAnswer('the answer holds no sound') }
+function noAudio(): AnswerOutcome {
+  return { ok: false, verdict: invalidAnswer('the answer holds no audio') }
 }
 
-/** Gathers the pieces of a sound, and passes each on. */
-function createSound({ body, onSound }: Pick<ProviderRequest, 'body' | 'onSound'>) {
+/** Collects the pieces of audio and passes each on. */
+function createAudio({ body, onAudio }: Pick<ProviderRequest, 'body' | 'onAudio'>) {
   const pieces: Buffer[] = []
   let contentType = ''
   return {
@@ -74,10 +75,10 @@ function createSound({ body, onSound }: Pick<ProviderRequest, 'body' | 'onSound'
       if (bytes.length === 0) return
       if (pieces.length === 0) contentType = typeOf(body, bytes)
       pieces.push(bytes)
-      onSound?.({ bytes, contentType })
+      onAudio?.({ bytes, contentType })
     },
     toAnswer(usage: JsonValue): AnswerOutcome {
-      if (pieces.length === 0) return noSound()
+      if (pieces.length === 0) return noAudio()
       const bytes = Buffer.concat(pieces)
       const data = [{ content_type: contentType, bytes: bytes.length }]
       return {
@@ -89,8 +90,8 @@ function createSound({ body, onSound }: Pick<ProviderRequest, 'body' | 'onSound'
   }
 }
 
-/** By the beginning of a sound, else by what was asked for. */
+/** The media type by the first bytes, or else by the requested format. */
 function typeOf(body: JsonObject, bytes: Buffer): string {
   const format = typeof body.response_format === 'string' ? body.response_format : 'mp3'
-  return sniffMediaType(bytes) ?? TYPES[format] ?? 'application/octet-stream'
+  return sniffMediaType(bytes) ?? lookUp(TYPES, format) ?? 'application/octet-stream'
 }

@@ -1,6 +1,6 @@
 /**
- * Splits a whole number by weights with the largest remainder method: the shares are whole and sum exactly to the
- * total; of equal remainders the first is served first. Without any weight all weigh the same.
+ * Splits an integer by weights with the largest remainder method: the shares are integers and add up to the total. Of equal remainders the
+ * first gets the unit. Without any weight all weigh the same.
  */
 export function splitByWeight(total: number, weights: readonly number[]): number[] {
   const sum = weights.reduce((left, right) => left + right, 0)

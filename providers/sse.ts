@@ -2,21 +2,21 @@ import { StringDecoder } from 'node:string_decoder'
 import type { JsonScanner } from '../lib/scan-json.ts'
 
 export type SseParser = {
-  /** Feeds bytes as they come; cuts may fall anywhere, inside characters too. */
+  /** Takes bytes as they arrive. Chunks may end anywhere, also inside a character. */
   push(bytes: Uint8Array): void
-  /** The end of the stream. An event without its blank line counts: many servers leave it out at the end. */
+  /** Ends the stream. A last event without its blank line counts: many servers omit it. */
   end(): void
 }
 
-/** A text this short, in characters, passes no bound of an answer: what opens 256 levels and closes them is longer. */
+/** A shorter text, in characters, cannot exceed a bound: 256 levels of brackets are longer. */
 const UNSCANNED = 512
 
 /**
- * Reads `text/event-stream` (WHATWG HTML §9.2.6) as providers use it: the data of each event, lines joined, and its
- * name. Ids, comments and retry fields are dropped. A line of bare JSON is an event too: so some servers say, in the
- * middle of a stream, what went wrong.
+ * Parses `text/event-stream` (WHATWG HTML §9.2.6) as providers use it: the data of each event, with its lines joined, and its name. Ids,
+ * comments and retry fields are dropped. A line of bare JSON counts as an event too: some servers report an error that way in the middle of
+ * a stream.
  *
- * @param createScanner makes what looks at the data of an event before it is handed on; what its `push` throws, `push` and `end` throw
+ * @param createScanner makes the scanner for an event's data, before the event is handed on; `push` and `end` throw what the scanner throws
  */
 export function createSseParser(
   onData: (data: string, name: string | null) => void,
@@ -24,7 +24,7 @@ export function createSseParser(
 ): SseParser {
   const lineEnd = /\r\n|\n|\r/g
   const decoder = new StringDecoder('utf8')
-  /** The unfinished line; joined once it ends, so that a line over many chunks is not scanned again with each. */
+  /** The unfinished line. It is joined once it ends, so that a long line is not scanned again with each chunk. */
   let pieces: string[] = []
   let data: string | null = null
   let name: string | null = null
@@ -46,7 +46,7 @@ export function createSseParser(
     if (event !== null) onData(event, itsName)
   }
 
-  /** @param isLookedAt its pieces were, as they came */
+  /** @param isLookedAt true when its pieces were scanned as they came */
   function takeLine(line: string, isLookedAt: boolean): void {
     if (line === '') dispatch()
     else if (line.startsWith('data:')) {
@@ -66,7 +66,7 @@ export function createSseParser(
     if (text === '') return
     let start = 0
     if (isFirst && text.charCodeAt(0) === 0xfeff) start = 1
-    // The second half of a `\r\n` that was cut in two.
+    // The second half of a `\r\n` that was split between two chunks.
     if (endedInReturn && text.charCodeAt(0) === 10) start = 1
     isFirst = false
     lineEnd.lastIndex = start

@@ -6,25 +6,25 @@ import { buildHeaders, urlOfPath } from './openai-address.ts'
 import { parseErrorBody } from './provider-error.ts'
 import { redact, redactProviderError } from './redact.ts'
 import type { ProvidersConfig } from './registry.ts'
-import { readJson } from './transport.ts'
+import { readJson, readText } from './transport.ts'
 
-/** How long a provider may take, ms. */
+/** Timeout of one request, ms. */
 const TIMEOUT_MS = 120_000
-const MOST_BYTES = 64 * 1024 * 1024
+const MAX_BYTES = 64 * 1024 * 1024
 
-/** Kinds whose providers keep conversations and completions, and tell of them. */
-const KEEPING: readonly ProviderKind[] = ['openai', 'azure-openai', 'openai-compatible']
+/** Kinds whose providers store conversations and completions. */
+const STATEFUL_KINDS: readonly ProviderKind[] = ['openai', 'azure-openai', 'openai-compatible']
 
 export function keepsState(kind: ProviderKind): boolean {
-  return KEEPING.includes(kind)
+  return STATEFUL_KINDS.includes(kind)
 }
 
-/** Asks for something that a provider keeps, or does beside its calls. */
+/** Asks for something that a provider stores, or does besides calls. */
 export type StateRequest = {
-  /** Of a kind that keeps state. */
+  /** A provider whose kind stores state. */
   provider: string
   method: 'GET' | 'POST' | 'DELETE'
-  /** Begins with a slash; its parts are encoded. */
+  /** Begins with a slash; its segments are encoded. */
   path: string
   /** Empty, or begins with a question mark. */
   search: string
@@ -34,16 +34,16 @@ export type StateRequest = {
 
 export type StateAnswer =
   | { ok: true; status: number; body: JsonObject }
-  /** `status` null: there is no answer. The error shows no key. */
+  /** `status` null: there was no answer. The error contains no key. */
   | { ok: false; status: number | null; error: JsonObject; message: string }
 
-/** Requests that are neither calls nor retried: each is sent once, and its answer is the provider's. */
+/** Requests that are not calls. Each is sent once, without retries, and its answer is the provider's. */
 export type StateRequests = {
   ask(request: StateRequest): Promise<StateAnswer>
   close(): Promise<void>
 }
 
-/** @param config the providers as they are configured now */
+/** @param deps.config returns the providers of the current configuration */
 export function createStateRequests(deps: {
   config: () => ProvidersConfig
   proxy: ProxySettings | null
@@ -76,8 +76,8 @@ export function createStateRequests(deps: {
         const status = response.statusCode
         const isRefused = status < 200 || status >= 300
         const answer = isRefused
-          ? parseErrorBody(await response.body.text())
-          : await readJson(response.body, MOST_BYTES)
+          ? parseErrorBody(await readText(response.body, MAX_BYTES).catch(() => ''))
+          : await readJson(response.body, MAX_BYTES)
         if (!isRefused && isJsonObject(answer)) return { ok: true, status, body: answer }
         const said = isRefused ? answer : null
         const error = isJsonObject(said) ? redactProviderError(said, secrets) : {}

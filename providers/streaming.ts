@@ -5,7 +5,7 @@ import { keepSource, keepSourcesAt, withMembers } from '../lib/json-source.ts'
 import { AnswerTooLargeError, createAnswerScanner } from './answer-bounds.ts'
 import { createChatAssembler } from './assemble.ts'
 import { type AnswerOutcome, type FailureVerdict, invalidAnswer, truncatedStream } from './classify.ts'
-import { findGivenUp, givenUp, judgeBody } from './judge-answer.ts'
+import { abortedAnswer, findAbortReason, judgeBody } from './judge-answer.ts'
 import type { ProviderRequest } from './provider.ts'
 import { findError, isHeartbeat } from './provider-error.ts'
 import { readUsage } from './read-usage.ts'
@@ -13,23 +13,24 @@ import { createResponseAssembler } from './response-assembler.ts'
 import { createSseParser } from './sse.ts'
 import { judgeError } from './verdict.ts'
 
-/** How long a finished stream may take to end, so that its connection can be used again, before it is closed. */
+/** How long a finished stream may take to close, so that its connection can be reused, ms. */
 const END_GRACE_MS = 100
 
-/** Takes the events of one stream; answers when the outcome is known. */
+/** Takes the events of one stream. Returns an outcome once it is known. */
 export type StreamReader = {
   take(data: string, name: string | null): AnswerOutcome | null
-  /** The stream is over, cleanly or not, and no outcome is known yet. Null: it broke off too early. */
+  /** Called when the stream has ended, cleanly or not, without an outcome so far. Null: it ended too early. */
   finish(): AnswerOutcome | null
 }
 
 /**
- * Reads a streamed answer to its end, passes each chunk on and puts the whole body together.
+ * Reads a streamed answer to its end, passes each chunk on and assembles the whole body.
  *
- * A connection error after the last part of the answer is no failure: the answer is complete, and paid for.
+ * A connection error after the last part of the answer is not a failure: the answer is complete, and billed.
  *
- * @param options.drained holds the stream back while its chunks are not taken as fast as they come
- * @throws AnswerTooLargeError, also for an event beyond a bound of answer-bounds.ts, and the stream's own error when it breaks off before the answer is complete
+ * @param options.drained holds the stream back while its chunks are not consumed fast enough
+ * @throws AnswerTooLargeError, also for an event beyond a bound of answer-bounds.ts; the stream's own error when it breaks off before the
+ * answer is complete
  */
 export async function readStream(options: {
   stream: Readable
@@ -45,7 +46,7 @@ export async function readStream(options: {
   const readOutcome = () => outcome
   let size = 0
   try {
-    // Ended by hand, for leaving a `for await` loop destroys the stream and so the connection.
+    // Leaving a plain `for await` loop would destroy the stream, and with it the connection.
     for await (const chunk of options.stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       size += chunk.length
       if (size > options.maxBytes)
@@ -67,12 +68,12 @@ export async function readStream(options: {
   }
   parser.end()
   const last = readOutcome()
-  // What cannot be read at the very end is an event cut in two.
+  // An unreadable event at the very end was cut in two.
   if (last && (last.ok || last.verdict.code !== 'invalid_answer')) return last
   return reader.finish() ?? { ok: false, verdict: truncatedStream() }
 }
 
-/** What an event of a stream is: an end, an error, a part of the answer, or nothing to us. */
+/** The kinds of stream events: the end, an error, a part of the answer, or nothing of interest. */
 export type StreamEvent =
   | { kind: 'done' }
   | { kind: 'nothing'; isStrange: boolean }
@@ -80,8 +81,8 @@ export type StreamEvent =
   | { kind: 'part'; part: JsonObject }
 
 /**
- * Sorts an event of a stream. Heartbeats in all forms say nothing, and neither does text that is no JSON, which
- * proxies put in; but JSON that cannot be read is a part of the answer that is lost.
+ * Classifies an event of a stream. Heartbeats in all forms are ignored, and so is text that is not JSON, which proxies insert. Broken JSON
+ * is a lost part of the answer.
  */
 export function sortEvent(type: CallType, data: string, name: string | null, begun: boolean): StreamEvent {
   const text = data.trim()
@@ -103,9 +104,9 @@ function failed(verdict: FailureVerdict): StreamEvent {
 }
 
 /**
- * Reads chat completion chunks, which pass on as clients are to see them.
+ * Reads chat completion chunks, and passes them on in the form for clients.
  *
- * @param options.forwardUsage false when the usage chunk was asked for by us alone: the client must not see it
+ * @param options.forwardUsage false when only Sluice asked for the usage chunk: the client must not see it
  */
 export function createChatReader(options: {
   onDelta: (chunk: JsonValue) => void
@@ -114,7 +115,7 @@ export function createChatReader(options: {
 }): StreamReader {
   const assembler = createChatAssembler()
   let begun = false
-  /** Something came that is no chunk. */
+  /** Something that is not a chunk came. */
   let isStrange = false
 
   function finish(): AnswerOutcome | null {
@@ -144,8 +145,8 @@ export function createChatReader(options: {
         isStrange = true
         return null
       }
-      const reason = findGivenUp(part)
-      if (reason !== null) return { ok: false, verdict: givenUp(reason) }
+      const reason = findAbortReason(part)
+      if (reason !== null) return { ok: false, verdict: abortedAnswer(reason) }
       begun = true
       if (options.onUsage) tellUsage(part, options.onUsage)
       const shown = assembler.add(part)
@@ -156,12 +157,12 @@ export function createChatReader(options: {
   }
 }
 
-/** What is no chunk is not ours, and is left out: clients trip over it. */
+/** Anything else is left out: clients fail on it. */
 function isChunk(part: JsonObject): boolean {
   return Array.isArray(part.choices) || isJsonObject(part.usage) || part.object === 'chat.completion.chunk'
 }
 
-/** Reads the events of a Response, which pass on as they came. */
+/** Reads the events of a Response and passes them on unchanged. */
 export function createResponseReader(options: {
   onDelta: (chunk: JsonValue) => void
   onUsage?: ProviderRequest['onUsage']
@@ -180,7 +181,7 @@ export function createResponseReader(options: {
       const sorted = sortEvent('response', data, name, begun)
       switch (sorted.kind) {
         case 'done':
-          // Some compatible servers end Responses streams as chats end.
+          // Some compatible servers end Responses streams with `[DONE]`, as chats end.
           return finish() ?? { ok: false, verdict: truncatedStream() }
         case 'failed':
           return sorted.outcome
@@ -220,8 +221,7 @@ function tellUsage(chunk: JsonObject, onUsage: NonNullable<ProviderRequest['onUs
 }
 
 /**
- * What the client would have got without `include_usage`: chunks without the null `usage`, and not the last one,
- * which carries nothing else.
+ * Removes what the client would not get without `include_usage`: the null `usage` of chunks, and the last chunk, which has only the usage.
  */
 function hideUsage(chunk: JsonObject): JsonObject | null {
   if (!isJsonObject(chunk.usage)) {
@@ -231,7 +231,7 @@ function hideUsage(chunk: JsonObject): JsonObject | null {
   return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? null : chunk
 }
 
-/** The data of an event, which keeps its text; null when it is no JSON object. Google wraps the errors in its streams in a list. */
+/** The data of an event as an object that keeps its text; null when it is not a JSON object. Google wraps errors in a stream in a list. */
 function parseObject(data: string): JsonObject | null {
   try {
     const parsed: unknown = JSON.parse(data)
@@ -242,7 +242,7 @@ function parseObject(data: string): JsonObject | null {
   }
 }
 
-/** Lets the last bytes come in, so that the connection goes back to the pool; closes it when they do not. */
+/** Waits for the last bytes, so that the connection goes back to the pool. Closes it when they do not come. */
 async function releaseStream(stream: Readable): Promise<void> {
   if (stream.readableEnded || stream.destroyed) return
   await new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-/** Members whose strings come in pieces, by the contracts of the providers that send them. */
+/** Members whose strings arrive in pieces, by the providers' APIs. */
 const TEXTS = new Set([
   'content',
   'refusal',
@@ -12,15 +12,15 @@ const TEXTS = new Set([
   'input',
 ])
 
-/** Names of members that no contract lists here, and that say themselves that they hold running text. */
+/** Names of other members that evidently hold running text. */
 const TEXT_LIKE = /(?:content|text|reasoning|thinking|thoughts?|transcript|arguments|refusal|summary)$/i
 
-/** Whether the strings of a member are pieces of one text. Any other string is a value, and comes whole. */
+/** Whether the strings of a member are pieces of one text. Any other string arrives whole. */
 export function isTextMember(name: string): boolean {
   return TEXTS.has(name) || TEXT_LIKE.test(name)
 }
 
-/** Whether a value says something. Null, empty strings, zeros, and objects of nothing but these, say nothing. */
+/** Whether a value carries information: null, an empty string and zero do not. */
 export function isGiven(value: unknown): boolean {
   if (value === null || value === undefined || value === '' || value === 0) return false
   return true

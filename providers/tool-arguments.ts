@@ -3,7 +3,7 @@ import { parseWithSource } from '../lib/json-source.ts'
 import { createJsonScanner, describeJsonExcess, type JsonBounds } from '../lib/scan-json.ts'
 import { UnmappableError } from './unmappable.ts'
 
-/** What the arguments of all calls of one request may hold: as much as the request itself. Parsers and writers work for each of these. */
+/** Bounds on the arguments of all tool calls of one request, the same as on the request itself: each is parsed and serialized. */
 const argumentBounds: JsonBounds = {
   depth: 64,
   values: 500_000,
@@ -12,10 +12,10 @@ const argumentBounds: JsonBounds = {
   escapes: 3_000_000,
 }
 
-/** Reads the arguments of a tool call; null where they are no JSON object. Throws UnmappableError for more than the bounds. */
+/** Reads the arguments of a tool call; null where they are not a JSON object. Throws UnmappableError beyond the bounds. */
 export type ArgumentReader = (text: JsonValue | undefined, path: string) => JsonObject | null
 
-/** A reader for one request, whose bounds count over all its calls. */
+/** Creates a reader for one request. Its bounds count over all tool calls. */
 export function createArgumentReader(): ArgumentReader {
   const scanner = createJsonScanner(argumentBounds)
   return (text, path) => {

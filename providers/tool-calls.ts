@@ -2,11 +2,11 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { mergeMember, mergeMembers } from './merge-members.ts'
 import { isGiven } from './text-members.ts'
 
-/** The calls of one message, as they come together. */
+/** The tool calls of one message, assembled from pieces. */
 export type ToolCalls = {
   /**
-   * Adds pieces of calls, and answers them as OpenAI sends them: `index` counts the calls from 0, and what a call is
-   * (`id`, `type`, name) is told with its first piece alone. The list itself where it is that already.
+   * Adds pieces of calls and returns them in OpenAI's form: `index` counts the calls from 0, and `id`, `type` and name come only with the
+   * first piece of a call. Returns the list itself where it already has that form.
    */
   add(items: JsonValue[]): JsonValue[]
   build(): JsonObject[]
@@ -14,13 +14,13 @@ export type ToolCalls = {
 
 type ToolCall = { place: number; members: JsonObject; tool: JsonObject | null; nesting: Nesting }
 
-/** How far the JSON of a call's arguments has come: looked at once a character, so that it costs what they are long. */
+/** How far the JSON of a call's arguments has come. Each character is looked at once, so the cost is linear. */
 type Nesting = { depth: number; inString: boolean; isEscaped: boolean; isWhole: boolean }
 
 /**
- * Which call a piece belongs to. A piece with a new id begins a call, at any index. A piece with a known id goes to that
- * call; one without an id goes to the latest of its index, or without an index to the latest of all. A name begins a call
- * too if the current call has another name or all its arguments: some servers send no ids.
+ * Assigns pieces to calls. A piece with a new id begins a call, at any index. A piece with a known id belongs to that call. A piece without
+ * an id belongs to the latest call of its index, or without an index to the latest of all. A name begins a new call if the current call has
+ * another name or complete arguments: some servers send no ids.
  */
 export function createToolCalls(): ToolCalls {
   const calls: ToolCall[] = []
@@ -33,7 +33,7 @@ export function createToolCalls(): ToolCalls {
     const { id } = item
     if (typeof id === 'string' && id !== '') {
       const known = byId.get(id)
-      // Two calls with one id, each with its name and an index of its own, are two calls.
+      // Two calls with the same id, each with its own name and index, are two calls.
       const isSure = known === atIndex || index === null || nameOf(item) === null
       if (known) return isSure || isRepeated(known, item) ? known : undefined
       // The id of a call may come after its name.
@@ -79,7 +79,7 @@ export function createToolCalls(): ToolCalls {
   }
 }
 
-/** Merges a piece into its call; answers what of it is new, the piece itself where all of it is. */
+/** Merges a piece into its call. Returns what is new; the piece itself where all of it is. */
 function addPiece(call: ToolCall, item: JsonObject, isFirst: boolean): JsonObject {
   const { index: _index, function: called, custom, ...rest } = item
   const kind = isJsonObject(custom) ? 'custom' : 'function'
@@ -128,13 +128,13 @@ function close(members: JsonObject, tool: JsonObject): JsonObject {
   return typeof tool[field] === 'string' ? members : { ...members, [kind]: { ...tool, [field]: '' } }
 }
 
-/** The name that a piece tells; null where it tells none. */
+/** The name in a piece; null where it has none. */
 function nameOf(item: JsonObject): string | null {
   const tool = isJsonObject(item.custom) ? item.custom : item.function
   return isJsonObject(tool) && typeof tool.name === 'string' ? tool.name : null
 }
 
-/** Whether a piece without a new id belongs to another call than the one at its place. */
+/** Whether a piece without a new id belongs to another call than the current one of its index. */
 function isAnother(call: ToolCall, item: JsonObject): boolean {
   const name = nameOf(item)
   const known = call.tool?.name
@@ -143,14 +143,14 @@ function isAnother(call: ToolCall, item: JsonObject): boolean {
   return call.nesting.isWhole && isJsonObject(item.function) && isGiven(item.function.arguments)
 }
 
-/** Whether a piece repeats a whole call, as some servers do with the last chunk. */
+/** Whether a piece repeats a whole call, as some servers do in the last chunk. */
 function isRepeated(call: ToolCall, item: JsonObject): boolean {
   if (!isGiven(item.id) || item.id !== call.members.id || nameOf(item) !== call.tool?.name) return false
   const text = isJsonObject(item.function) ? item.function.arguments : undefined
   return call.nesting.isWhole && typeof text === 'string' && text === call.tool?.arguments
 }
 
-/** Follows the arguments to the end of their object; blanks after it change nothing. */
+/** Tracks the arguments to the end of their object. Blanks after it change nothing. */
 function follow(nesting: Nesting, text: string): void {
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at)

@@ -5,16 +5,16 @@ import type { ProviderRequest } from './provider.ts'
 import { readStream, type StreamReader, sortEvent } from './streaming.ts'
 import { readBytes, readJson, type UpstreamResponse } from './transport.ts'
 
-/** Formats of a transcript that are text and not JSON (OpenAI, "Create transcription"). */
+/** Transcript formats that are text, not JSON (OpenAI, "Create transcription"). */
 const TEXTS: ReadonlySet<unknown> = new Set(['text', 'srt', 'vtt'])
 
-/** Whether the answer to a request is text as it stands. */
+/** Whether the answer in this format is plain text. */
 export function isPlainTranscript(format: JsonValue | undefined): boolean {
   return TEXTS.has(format)
 }
 
 /**
- * Reads a transcript: JSON, events, or text, which becomes `text` of the answer as it stands.
+ * Reads a transcript: JSON, events, or plain text, which becomes `text` of the answer.
  *
  * @throws AnswerTooLargeError beyond `maxBytes`
  */
@@ -39,12 +39,12 @@ export async function readTranscript(
   const pieces: Buffer[] = []
   await readBytes(response.stream, maxBytes, { take: (piece) => pieces.push(piece), drained: undefined })
   const text = Buffer.concat(pieces).toString('utf8')
-  // Some servers always answer with JSON; errors are JSON everywhere.
+  // Some servers always answer with JSON, and all report errors as JSON.
   const parsed = stated.includes('json') ? parse(text) : null
   return judgeBody(type, parsed ?? { text })
 }
 
-/** Passes the events of a transcript on (OpenAI, "Transcription streaming events"); the last one is the whole. */
+/** Passes on the events of a transcript (OpenAI, "Transcription streaming events"). The last one holds the whole. */
 function createTranscriptReader(
   type: ProviderRequest['type'],
   onDelta: (chunk: JsonValue) => void,
@@ -60,7 +60,10 @@ function createTranscriptReader(
       if (event.kind === 'nothing') return null
       const { part } = event
       if (typeof part.type !== 'string' || !part.type.startsWith('transcript.'))
-        return { ok: false, verdict: invalidAnswer('the stream held an event that is none of a transcript') }
+        return {
+          ok: false,
+          verdict: invalidAnswer('the stream held an event that is not part of a transcript'),
+        }
       begun = true
       onDelta(part)
       const { type: kind, ...members } = part

@@ -14,21 +14,21 @@ import { peekText } from './peek.ts'
 import type { ProviderRequest } from './provider.ts'
 import { parseErrorBody } from './provider-error.ts'
 
-/** An upstream answer whose headers have come; the body is still on its way. */
+/** An upstream answer whose headers have come; the body is still arriving. */
 export type UpstreamResponse = {
   readonly status: number
   readonly headers: HeaderReader
   readonly stream: Readable
 }
 
-/** Larger answers are cut, unless the provider's options say otherwise. */
+/** Larger answers are cut off, unless the provider's options say otherwise. */
 export const DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 /** Thrown for an answer with an error status. */
 export class RefusedError extends Error {
   readonly status: number
   readonly headers: HeaderReader | null
-  /** The error object, or what is said instead, as far as there is anything. */
+  /** The error object, or the text that came instead; undefined where there is none. */
   readonly error: unknown
 
   constructor(refusal: { status: number; headers: HeaderReader | null; error: unknown }) {
@@ -39,11 +39,11 @@ export class RefusedError extends Error {
   }
 }
 
-/** Answers of this length on, in characters, are parsed in pieces, with turns of the event loop between them. */
+/** Answers of this many characters or more are parsed in slices, with turns of the event loop between them. */
 const LARGE_ANSWER = 1024 * 1024
 
 /**
- * Reads a whole body as JSON; an object keeps its text. Undefined where it is none.
+ * Reads a whole body as JSON. An object keeps its text. Undefined where it is not JSON.
  *
  * @throws AnswerTooLargeError beyond `maxBytes` or a bound of answer-bounds.ts; the connection is then closed, not drained
  */
@@ -69,8 +69,8 @@ async function parseLarge(text: string): Promise<unknown> {
 }
 
 /**
- * Whether the answer comes in pieces. Its first byte tells: servers and proxies send streams under every type, and
- * JSON under that of a stream. Where there is none, the type does.
+ * Whether the answer is an event stream. Its first byte decides: servers and proxies send streams under every content type, and JSON as
+ * `text/event-stream`. Where the body is empty, the content type decides.
  */
 export async function isEventStream(response: UpstreamResponse): Promise<boolean> {
   const first = await peekText(response.stream)
@@ -79,13 +79,16 @@ export async function isEventStream(response: UpstreamResponse): Promise<boolean
   return /text\/event-stream/i.test(response.headers.get('content-type') ?? '')
 }
 
-/** A base URL without a slash at its end. */
+/** The base URL without trailing slashes. */
 export function trimUrl(url: string): string {
   return url.replace(/\/+$/, '')
 }
 
-/** Sends JSON text, or a form, to an address; answers 2xx, whose body is on its way, or throws a RefusedError. */
-/** @param own headers of this request alone, over those of all */
+/**
+ * Sends JSON text or a form to a URL. Resolves for a 2xx, whose body is still arriving; otherwise throws a RefusedError.
+ *
+ * @param own headers of this request only; they override the common ones
+ */
 export type Send = (
   url: string,
   body: string | FormBody,
@@ -94,16 +97,16 @@ export type Send = (
 ) => Promise<UpstreamResponse>
 
 /**
- * The way out, on `undici.request`. It follows no redirect, and repeats nothing.
+ * Sends requests with `undici.request`. Follows no redirects and retries nothing.
  *
- * The SDKs give the shapes of requests and answers, and stay out of the way itself: they take environment variables
- * for headers, and turn a connection that never stood into a time-out, so that nobody knows whether the request left.
- * Measured on Node 24.21, undici 8.12, openai 7.57, one core, 500-byte answers, CPU a call without connection setup:
+ * The SDKs define the shapes of requests and answers, but are not used for sending: they read headers from environment variables, and
+ * report a connection that never opened as a timeout, so that nobody knows whether the request was sent. Measured on Node 24.21, undici
+ * 8.12, openai 7.57, one core, 500-byte answers, CPU a call without connection setup:
  *   SDK `chat.completions.create` + undici.fetch          0.36–0.72 ms
  *   SDK `post().asResponse()`     + `undici.request`      0.18–0.22 ms
  *   `undici.request` alone                                0.04–0.08 ms
  *
- * @param options.maxBytes of an error's body
+ * @param options.maxBytes limit for the body of an error
  */
 export function createSend(options: {
   dispatcher: Dispatcher
@@ -138,14 +141,16 @@ function headersOf({ contentType, bytes }: FormBody): Record<string, string> {
   return { 'content-type': contentType, 'content-length': String(bytes) }
 }
 
-/** Reads a whole body as text, which is decoded and looked at as it comes. Not by `for await`, whose iterator costs as much as all else here. */
-function readText(stream: Readable, maxBytes: number): Promise<string> {
+/**
+ * Reads a whole body as text; it is decoded and scanned as it arrives. Without `for await`, whose iterator costs as much as all the rest.
+ */
+export function readText(stream: Readable, maxBytes: number): Promise<string> {
   const decoder = new StringDecoder('utf8')
   const scanner = createAnswerScanner()
   let text = ''
   let size = 0
   return new Promise((resolve, reject) => {
-    // Its end or its error may have come while we waited for its first byte. It is reported once.
+    // The end or an error may have come while we waited for the first byte. It is emitted once.
     if (stream.readableEnded) return resolve('')
     if (stream.destroyed) return reject(stream.errored ?? new PrematureCloseError('the answer broke off'))
     function take(chunk: Buffer): void {
@@ -161,7 +166,7 @@ function readText(stream: Readable, maxBytes: number): Promise<string> {
       }
     }
     stream.on('data', take)
-    // JSON has no mark at its beginning, but some servers put one there.
+    // JSON has no byte order mark, but some servers send one.
     stream.on('end', () => resolve((text + decoder.end()).replace(/^\uFEFF/, '')))
     stream.on('error', reject)
     stream.on('close', () => {
@@ -171,9 +176,10 @@ function readText(stream: Readable, maxBytes: number): Promise<string> {
 }
 
 /**
- * Reads a whole body as bytes, a piece at a time. @throws AnswerTooLargeError beyond `maxBytes`; the connection is then closed
+ * Reads a whole body as bytes, piece by piece.
  *
  * @param to.drained see ProviderRequest
+ * @throws AnswerTooLargeError beyond `maxBytes`; the connection is then closed
  */
 export async function readBytes(
   stream: Readable,
@@ -189,12 +195,12 @@ export async function readBytes(
   }
 }
 
-/** The connection closed before the end of the answer, and nobody said why. */
+/** The connection closed before the end of the answer, without an error. */
 class PrematureCloseError extends Error {
   readonly code = 'ERR_STREAM_PREMATURE_CLOSE'
 }
 
-/** Reads undici's header object, whose names are lower case already. */
+/** Reads undici's header object, whose names are in lower case. */
 function createHeaderReader(headers: Dispatcher.ResponseData['headers']): HeaderReader {
   return {
     get(name) {

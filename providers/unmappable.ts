@@ -1,7 +1,7 @@
 import type { CallType } from '../lib/call-type.ts'
 import type { ProviderFailure } from './provider.ts'
 
-/** What a request asks for and its provider has no word for; nothing was sent. */
+/** A request asks for something that its provider has no counterpart for. Nothing was sent. */
 export class UnmappableError extends Error {
   /** The member of the body, as OpenAI's errors name it: `messages[0].content[1].type`. */
   readonly param: string
@@ -12,7 +12,7 @@ export class UnmappableError extends Error {
   }
 }
 
-/** The failure of a call that was never made, in the shape of a provider's refusal. */
+/** The failure of a call that was never sent, in the shape of a provider's refusal. */
 export function refuseRequest({ message, param }: UnmappableError): ProviderFailure {
   return refuse('invalid_request', message, param)
 }
@@ -22,7 +22,7 @@ export function refuseType(type: CallType, kind: string): ProviderFailure {
   return refuse('unsupported_type', `providers of kind ${kind} do not serve jobs of type ${type}`, null)
 }
 
-/** A file that the request names is not there any more. */
+/** A file that the request names no longer exists. */
 export function refuseFile({ message, param }: { message: string; param: string }): ProviderFailure {
   return { ...refuse('file_not_found', message, param), input: true }
 }

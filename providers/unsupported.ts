@@ -1,13 +1,13 @@
 import { UnmappableError } from './unmappable.ts'
 
-/** What is done with members of a request that a provider has no counterpart for. */
+/** What to do with members of a request that a provider has no counterpart for. */
 export type OnUnsupported = 'refuse' | 'drop'
 
-/** Keeps account of what a request loses on its way to a provider. */
+/** Records what a request loses on its way to a provider. */
 export type Unsupported = {
-  /** Members that were left out, in the order they were met. */
+  /** Names of the members that were left out, in order. */
   readonly dropped: string[]
-  /** Leaves the member out, or throws `UnmappableError` where the provider is to refuse such requests. */
+  /** Leaves the member out. Throws `UnmappableError` where the configuration says to refuse such requests. */
   leaveOut(param: string, reason: string): void
 }
 

@@ -3,16 +3,16 @@ import { keepOtherMembers } from '../lib/embedding-answer.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { withMembers } from '../lib/json-source.ts'
 
-/** How clients ask for vectors; base64 is little-endian float32, a quarter of the size of decimals. */
+/** How clients ask for vectors. base64 is little-endian float32, a quarter of the size of decimals. */
 export type VectorFormat = 'float' | 'base64'
 
 const LITTLE_ENDIAN = endianness() === 'LE'
 const BYTES_PER_FLOAT = 4
 
 /**
- * Gives the vectors of an embeddings answer the format asked for. They are kept as base64; floats, from servers
- * that ignore `encoding_format`, are packed. The body given is not changed; entries that are neither pass through,
- * and so does a body that has all its vectors in this format.
+ * Converts the vectors of an embeddings answer to the requested format. Stored vectors are base64; floats from servers that ignore
+ * `encoding_format` are packed. The given body is not changed. Entries that are neither pass through, and a body that already has the
+ * format is returned itself.
  */
 export function encodeVectors(body: JsonObject, format: VectorFormat): JsonObject {
   if (!Array.isArray(body.data)) return body
@@ -33,19 +33,19 @@ export function encodeVectors(body: JsonObject, format: VectorFormat): JsonObjec
   return withMembers(kept, { data })
 }
 
-/** A result at rest in the format that a job asked for; null: as it rests. */
+/** A stored result in the format that a job asked for; null: as stored. */
 export function renderResult(stored: JsonObject, format: string | null): JsonObject {
   return format === 'float' || format === 'base64' ? encodeVectors(stored, format) : stored
 }
 
-/** Floats to base64 of little-endian float32; what a float32 cannot hold is rounded to it. */
+/** Packs floats as base64 of little-endian float32. Values are rounded to float32. */
 export function packVector(vector: ArrayLike<number>): string {
   const floats = new Float32Array(vector)
   const bytes = Buffer.from(floats.buffer, 0, floats.byteLength)
   return (LITTLE_ENDIAN ? bytes : bytes.swap32()).toString('base64')
 }
 
-/** The float32 values of a packed vector, each as the double that prints as its shortest decimal. */
+/** Unpacks a vector to the float32 values, each as the double with the shortest decimal form. */
 export function unpackVector(packed: string): number[] {
   const decoded = Buffer.from(packed, 'base64')
   const length = Math.floor(decoded.length / BYTES_PER_FLOAT)
@@ -60,9 +60,9 @@ export function unpackVector(packed: string): number[] {
 }
 
 /**
- * The double with the fewest decimals that rounds to the same float32: 0.1 rather than 0.10000000149011612.
- * An integer over a power of ten divides to the double nearest that decimal, so that JSON prints it short. Seven
- * decimals are the fewest that a float32 in (½, 1) may need; smaller ones need more, larger ones take the slow way.
+ * The double with the fewest decimals that rounds to the same float32: 0.1 rather than 0.10000000149011612. An integer divided by a power
+ * of ten is the double nearest to that decimal, which JSON prints short. A float32 in (½, 1) needs at most seven decimals; smaller ones may
+ * need more, larger ones take the slow way.
  */
 export function shortenFloat(value: number): number {
   if (value > -1 && value < 1) {
@@ -71,7 +71,7 @@ export function shortenFloat(value: number): number {
       if (Math.fround(short) === value) return short
     }
   }
-  // Nine significant digits name every float32.
+  // Nine significant digits identify every float32.
   for (let digits = 6; digits < 9; digits += 1) {
     const short = Number(value.toPrecision(digits))
     if (Math.fround(short) === value) return short

@@ -4,7 +4,7 @@ import { classifyErrorObject, classifyStatus, type FailureVerdict, withProviderE
 import { type ProviderError, readProviderError } from './provider-error.ts'
 import { MAX_WAIT_MS, readErrorWait } from './waits.ts'
 
-/** Google's canonical codes (google.rpc.Code), which it puts beside the HTTP status in `code`. */
+/** Google's canonical codes (google.rpc.Code). Google sends them in `status`, beside the HTTP status in `code`. */
 const GOOGLE_STATUSES = new Set([
   'INVALID_ARGUMENT',
   'FAILED_PRECONDITION',
@@ -25,18 +25,18 @@ const GOOGLE_STATUSES = new Set([
 ])
 
 /**
- * A day's quota is used up. The answer often names the wait for the minute's quota beside it, which would not
- * help; an hour costs at most that hour once the day is over, and one call an hour until then.
+ * Pause when a day's quota is used up. The answer often names the wait for the minute's quota instead, which does not help. With an hour's
+ * pause, one call an hour is lost, and work resumes at most an hour after the quota resets.
  */
 const DAILY_PAUSE_MS = MAX_WAIT_MS
 
-/** Google's "limit: 0": the account has no quota for this model, and none comes back with time. */
+/** Google's "limit: 0": the account has no quota for this model at all. */
 const NO_QUOTA = /\blimit: 0\b/
 
 /**
- * The verdict on an answer with an error status, in the wording of any provider.
+ * Classifies an answer with an error status, of any provider.
  *
- * @param now unix milliseconds, for moments that the error names
+ * @param now unix milliseconds, for times that the error names
  */
 export function judgeRefusal(
   status: number,
@@ -49,16 +49,16 @@ export function judgeRefusal(
 }
 
 /**
- * The verdict on an error object that came with a 200 or inside a stream.
+ * Classifies an error object that came with a 200 or inside a stream.
  *
- * @param begun true when parts of the answer had come already
+ * @param begun true when part of the answer had come
  */
 export function judgeError(error: unknown, type: CallType, begun: boolean, now = Date.now()): FailureVerdict {
   const read = readError(error)
   return withProviderError(refine(classifyErrorObject(read, type, begun), error, now), error)
 }
 
-/** Anthropic's finer code stands in `details.error_code` and only sometimes there; Google's name of an error in `status`. */
+/** Anthropic sends a more precise code in `details.error_code`, sometimes only there; Google names its errors in `status`. */
 function readError(error: unknown): ProviderError {
   const read = readProviderError(error)
   if (!isJsonObject(error)) return read
@@ -108,7 +108,7 @@ function findDetail(details: JsonObject[], name: string): JsonObject | undefined
   return details.find((one) => one['@type'] === `type.googleapis.com/google.rpc.${name}`)
 }
 
-/** `GenerateRequestsPerDayPerProjectPerModel-FreeTier` and its kin. */
+/** Matches `GenerateRequestsPerDayPerProjectPerModel-FreeTier` and similar ids. */
 function isDaily(violation: JsonValue): boolean {
   if (!isJsonObject(violation)) return false
   return /per_?day/i.test(`${violation.quotaId ?? ''} ${violation.quotaMetric ?? ''}`)

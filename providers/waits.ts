@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 
-/** Nothing is obeyed for longer: after an hour one call asks again. A larger value is a mistake, or of a day's quota. */
+/** No wait is longer: after an hour one call tries again. A larger value is a mistake or a daily quota. */
 export const MAX_WAIT_MS = 60 * 60 * 1000
 
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
@@ -17,7 +17,7 @@ const RETRY_INFO = 'type.googleapis.com/google.rpc.RetryInfo'
 const DECIMAL = /^\d+(?:\.\d+)?$/
 /** `Sun Nov  6 08:49:37 1994`. */
 const ASCTIME = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}$/
-/** Numbers from here on are moments: Unix seconds, Unix milliseconds. */
+/** Numbers from here on are points in time: Unix seconds, Unix milliseconds. */
 const UNIX_SECONDS = 1e9
 const UNIX_MILLISECONDS = 1e12
 
@@ -30,7 +30,7 @@ const ASKED_SHORTLY = /\bwait (\d{1,15}(?:\.\d{1,12})?\s?[a-z]{1,12})\b/i
 const ASKED_MOMENT =
   /\b(?:resets?|available|try again|retry)\s(?:at|after|on)\s(\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:?\d\d))/i
 
-/** Members of an error that say how long to wait (`retryAfterMs` is `retry_after_ms`), and what a bare number of theirs counts. */
+/** Members of an error that tell how long to wait (`retryAfterMs` counts as `retry_after_ms`), and the unit of a bare number, ms. */
 const MEMBERS: [name: string, unit: number][] = [
   ['retry_after_ms', 1],
   ['retry_after', 1000],
@@ -44,18 +44,18 @@ const MEMBERS: [name: string, unit: number][] = [
   ['estimated_time', 1000],
 ]
 
-/** Caps a wait; undefined for none, for zero says no more than nothing. */
+/** Caps a wait. Undefined for none and for zero, which tells nothing. */
 export function capWait(milliseconds: number | undefined): number | undefined {
   if (milliseconds === undefined || !(milliseconds > 0)) return undefined
   return Math.min(Math.ceil(milliseconds), MAX_WAIT_MS)
 }
 
 /**
- * Reads a wait in any of its forms: `1.5`, `250ms`, `6m0s`, `1h2m`, a Unix time, an RFC 3339 or HTTP date.
+ * Reads a wait in any form: `1.5`, `250ms`, `6m0s`, `1h2m`, a Unix time, an RFC 3339 or HTTP date.
  *
- * @param unit what a bare number counts, in ms
+ * @param unit of a bare number, ms
  * @param now unix milliseconds
- * @returns milliseconds from now, uncapped; undefined for what is none, or is over
+ * @returns milliseconds from now, uncapped; undefined if it is unreadable or past
  */
 export function parseWait(value: JsonValue | undefined, unit: number, now: number): number | undefined {
   const text = typeof value === 'number' ? String(value) : typeof value === 'string' ? value.trim() : ''
@@ -67,7 +67,7 @@ export function parseWait(value: JsonValue | undefined, unit: number, now: numbe
   }
   const duration = parseDuration(text)
   if (duration !== undefined) return positive(duration)
-  // Date.parse takes nearly anything; a date of a header names its zone, but for the oldest form of RFC 9110, in GMT.
+  // Date.parse accepts nearly anything. A date in a header names its zone, except for RFC 9110's oldest form, which is in GMT.
   const date = ASCTIME.test(text) ? `${text} GMT` : text
   return /(?:GMT|Z|[+-]\d\d:?\d\d)$/.test(date) ? positive(Date.parse(date) - now) : undefined
 }
@@ -85,7 +85,7 @@ function parseDuration(text: string): number | undefined {
   return rest === text || /[^\s,]/.test(rest.replace(/\band\b/gi, '')) ? undefined : total
 }
 
-/** What an error says in its members or its words of when to ask again, in ms from now; undefined where it does not. */
+/** When an error asks to retry, by its members or its message, in ms from now; undefined where it does not say. */
 export function readErrorWait(error: unknown, message: string, now: number): number | undefined {
   if (isJsonObject(error)) {
     for (const place of [error, error.metadata, error.details, error.error]) {
@@ -106,7 +106,7 @@ function readRetryInfo(details: JsonValue | undefined): number | undefined {
   return isJsonObject(info) ? readGoogleDuration(info.retryDelay) : undefined
 }
 
-/** A protobuf Duration: in JSON seconds with up to nine decimals and an `s`; some gateways keep its two members. */
+/** A protobuf Duration: in JSON seconds with up to nine decimals and an `s`. Some gateways keep its two members. */
 function readGoogleDuration(value: JsonValue | undefined): number | undefined {
   if (typeof value === 'string')
     return /^\d+(?:\.\d+)?s$/.test(value) ? positive(Math.ceil(Number(value.slice(0, -1)) * 1000)) : undefined
@@ -120,7 +120,7 @@ function readMembers(place: JsonObject, now: number): number | undefined {
     const wait = parseWait(place[name] ?? place[toCamelCase(name)], unit, now)
     if (wait !== undefined) return wait
   }
-  // OpenRouter gives the headers of its limit within the error.
+  // OpenRouter puts the headers of its limit into the error.
   const { headers } = place
   if (!isJsonObject(headers)) return undefined
   for (const [name, value] of Object.entries(headers)) {

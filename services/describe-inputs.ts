@@ -5,7 +5,7 @@ import { InputError } from '../jobs/input-error.ts'
 import type { NewJob } from '../jobs/jobs.ts'
 import { estimateMoney } from '../jobs/money.ts'
 import { listInputFiles } from '../lib/input-files.ts'
-import { hearsSound } from '../providers/endpoints.ts'
+import { takesAudio } from '../providers/endpoints.ts'
 
 /** The job with what its files are: their digests, and of sound how long it is, which counts and costs. Throws `InputError`. */
 export async function describeInputs(
@@ -24,7 +24,7 @@ export async function describeInputs(
     }
   }
   const lane = resolveLane(config(), job.lane)
-  if (!hearsSound(job.type) || lane === null) return { ...job, inputs }
+  if (!takesAudio(job.type) || lane === null) return { ...job, inputs }
   const cost = { ...job.cost, audioSeconds }
   return { ...job, inputs, cost, ...estimateMoney(lane, cost) }
 }

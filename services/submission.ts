@@ -4,8 +4,8 @@ import type { LiveConfig } from '../config/watch.ts'
 import { hashPrefix } from '../lib/prompt-prefix.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
 import { readCoalesceKey } from '../providers/coalesce-key.ts'
-import { findDearRates } from '../providers/dear-rates.ts'
-import { countPictures, makesPictures } from '../providers/endpoints.ts'
+import { findSurcharges } from '../providers/surcharges.ts'
+import { countImages, makesImages } from '../providers/endpoints.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
 /**
@@ -23,7 +23,7 @@ export function createSubmission(
     resolveModel: (model) => resolveModel(config.current(), model),
     listModels: () => listModels(config.current()),
     estimateCost: (lane, type, body) => {
-      const dearRates = lane.price === null || type === 'embedding' ? [] : findDearRates(lane.price, body)
+      const dearRates = lane.price === null || type === 'embedding' ? [] : findSurcharges(lane.price, body)
       const prefix = lane.promptCache === 'warm' && type !== 'embedding' ? hashPrefix(body) : null
       return {
         ...estimateCost({ kind: lane.kind, type, body }),
@@ -31,7 +31,7 @@ export function createSubmission(
         ...readOutputBound(type, body),
         ...(prefix === null ? {} : { prefix }),
         ...(dearRates.length === 0 ? {} : { dearRates }),
-        ...(makesPictures(type) ? { images: countPictures(type, body) } : {}),
+        ...(makesImages(type) ? { images: countImages(type, body) } : {}),
       }
     },
     checkWebhookUrl: (url) => {

@@ -3,7 +3,7 @@ import type { CallType } from '../lib/call-type.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { estimateCost } from '../providers/accounting.ts'
-import { countPictures, hearsSound, makesPictures } from '../providers/endpoints.ts'
+import { countImages, takesAudio, makesImages } from '../providers/endpoints.ts'
 import {
   type AnswerPlan,
   buildChat,
@@ -199,8 +199,8 @@ export function createCallHandler(deps: CallDeps): (call: CallRequest) => void {
 
 /** Pictures asked for, and seconds of sound. */
 function mediaCostOf(type: CallType, body: JsonObject): MediaCost {
-  const seconds = hearsSound(type) && isJsonObject(body.file) ? body.file.seconds : 0
-  return { images: countPictures(type, body), audioSeconds: typeof seconds === 'number' ? seconds : 0 }
+  const seconds = takesAudio(type) && isJsonObject(body.file) ? body.file.seconds : 0
+  return { images: countImages(type, body), audioSeconds: typeof seconds === 'number' ? seconds : 0 }
 }
 
 /** Takes from all of them or from none. */
@@ -243,9 +243,9 @@ function prepare(
 ): PreparedAnswer {
   const { perTokenMs } = settings
   if (type === 'speech') return { ...prepareSpeech(plan, body), plan, latencyMs, perTokenMs }
-  if (hearsSound(type))
+  if (takesAudio(type))
     return { ...prepareTranscript(plan, body, settings.chunkTokens), plan, latencyMs, perTokenMs }
-  if (makesPictures(type)) {
+  if (makesImages(type)) {
     if (body.stream === true) {
       return { text: '', pieces: listPictureEvents(plan, body), plan, latencyMs, perTokenMs }
     }

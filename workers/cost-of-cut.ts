@@ -4,7 +4,7 @@ import type { JobCost } from '../jobs/jobs.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { Usage } from '../lib/usage.ts'
 import { priceUsage } from '../providers/accounting.ts'
-import { makesPictures } from '../providers/endpoints.ts'
+import { makesImages } from '../providers/endpoints.ts'
 import type { ProviderFailure } from '../providers/provider.ts'
 import { usageOfCut } from '../providers/read-usage.ts'
 import { splitByWeight } from '../providers/split-by-weight.ts'
@@ -43,7 +43,7 @@ export function costOfCut(lane: Lane, claimedJobs: readonly ClaimedJob[], call: 
   const { usage } = usageOfCut(type, call.body, stated, call.received)
   const weights = claimedJobs.map(({ claimed }) => Math.max(1, claimed.cost.inputTokens))
   const inputs = splitByWeight(usage.input_tokens, weights)
-  const isWhole = !call.streams || makesPictures(type) || type === 'speech'
+  const isWhole = !call.streams || makesImages(type) || type === 'speech'
   const isGivenUp = failure.class === 'timeout' || failure.class === 'aborted'
   return claimedJobs.map(({ claimed }, index) => {
     const input = inputs[index]!

@@ -4,7 +4,7 @@ import type { Claimed } from '../jobs/claim.ts'
 import type { Work } from '../jobs/work.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { countAnswerBytes } from '../providers/count-tokens.ts'
-import { makesPictures } from '../providers/endpoints.ts'
+import { makesImages } from '../providers/endpoints.ts'
 import type { ProviderRequest } from '../providers/provider.ts'
 import { isPartOfAnswer } from '../providers/response-events.ts'
 import { createDeltaWriter } from './delta-writer.ts'
@@ -14,7 +14,7 @@ import { createSoundPieces } from './sound-pieces.ts'
 /** What clients see of a call while it runs: the chunks of its stream, with pictures in files, and its sound. */
 export type LiveView = {
   /** Members of the request that bring it; none where the answer is shown in one piece. */
-  hooks: Pick<ProviderRequest, 'onDelta' | 'onSound' | 'drained'>
+  hooks: Pick<ProviderRequest, 'onDelta' | 'onAudio' | 'drained'>
   /** Aborts when nobody needs the call any more; null: what is not shown does not find out. */
   useless: AbortSignal | null
   /** What came so far. */
@@ -64,7 +64,7 @@ export function createLiveView(deps: {
   })
   const { tenant, type } = claimed
   const shared = { tenant, push: deltas.push }
-  const pictures = makesPictures(type)
+  const pictures = makesImages(type)
     ? createPictureDeltas({
         ...{ ...shared, newId: deps.files.newId, put: deps.putFiles },
         onError: (error) => onError(error, 'storing a partial picture'),
@@ -96,7 +96,7 @@ export function createLiveView(deps: {
       ...(sound === null
         ? {}
         : {
-            onSound: (piece) => {
+            onAudio: (piece) => {
               begin()
               seen.isShown = true
               sound.push(piece)

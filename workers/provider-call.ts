@@ -6,11 +6,11 @@ import type { CacheOutcome } from '../jobs/job.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import type { Usage } from '../lib/usage.ts'
+import { isCacheable } from '../providers/cacheable.ts'
 import { composeRequest, isSingleAnswer, joinKnown, splitAnswer } from '../providers/embedding-request.ts'
 import { joinModerations, splitModerations } from '../providers/moderation-request.ts'
 import type { ProviderSuccess } from '../providers/provider.ts'
 import { completeUsage, readServedTier, readUsage } from '../providers/read-usage.ts'
-import { isWorthKeeping } from '../providers/worth-keeping.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 import { nameMedia } from './name-media.ts'
 
@@ -82,7 +82,7 @@ export async function prepareCall(
           ...completeUsage(type, body, answer.body, answer.usage),
           servedTier: answer.servedTier ?? readServedTier(answer.body),
           embeddings: [],
-          ...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),
+          ...(isCacheable(type, body, answer.body) ? {} : { leftMs: 0 }),
         },
       ]
     },

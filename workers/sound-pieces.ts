@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Files } from '../files/files.ts'
 import { PART_BYTES } from '../files/parts.ts'
 import type { JsonValue } from '../lib/json.ts'
-import type { SoundPiece } from '../providers/provider.ts'
+import type { AudioPiece } from '../providers/provider.ts'
 
 /** Pieces that come within this time after a write are written together. */
 const GATHER_MS = 15
@@ -17,7 +17,7 @@ const TTL_MS = 3_600_000
  * file of the result.
  */
 export type SoundPieces = {
-  push(piece: SoundPiece): void
+  push(piece: AudioPiece): void
   /** Null while there is room; else resolves when what waits is written. */
   drained(): Promise<void> | null
   /** Resolves when all pieces are passed on. */

@@ -7,7 +7,7 @@ import { canonicalizeText } from '../../lib/canonical-json.ts'
 import { listInputFiles } from '../../lib/input-files.ts'
 import { stringifyJson } from '../../lib/json-source.ts'
 import { priceInNano } from '../../lib/price.ts'
-import { hearsSound, isWithoutOutput } from '../../providers/endpoints.ts'
+import { takesAudio, isWithoutOutput } from '../../providers/endpoints.ts'
 import type { ApiDeps } from '../deps.ts'
 import { fromInputError } from '../error-replies.ts'
 import { ApiError, toErrorMembers } from '../errors.ts'
@@ -66,7 +66,7 @@ export function createAdder(tenant: Tenant, deps: SubmitDeps & Pick<ApiDeps, 'fi
         const job = toNewJob(tenant, create, null, deps)
         const lane = deps.resolveModel(job.model)!.lanes.find(({ id }) => id === job.lane)!
         const inputs = await describeFiles(tenant.name, job)
-        if (hearsSound(job.type)) job.cost = { ...job.cost, audioSeconds: inputs.seconds }
+        if (takesAudio(job.type)) job.cost = { ...job.cost, audioSeconds: inputs.seconds }
         refuseOversize(lane, job.cost)
         const load = loads.get(lane.id) ?? begin(lane)
         loads.set(lane.id, load)

@@ -1,5 +1,6 @@
 import type { JobError } from '../../jobs/job.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { lookUp } from '../../lib/look-up.ts'
 
 /** A failure as an OpenAI client sees it. */
 export type Failure = {
@@ -57,7 +58,7 @@ function statusOf(failed: JobError): number {
   // Errors that came with a 200 or in a stream.
   const named = Number(given?.code)
   if (isErrorStatus(named)) return named
-  return STATUSES[failed.code] ?? (given && !failed.retryable ? 400 : BAD_GATEWAY)
+  return lookUp(STATUSES, failed.code) ?? (given && !failed.retryable ? 400 : BAD_GATEWAY)
 }
 
 function isErrorStatus(status: number | null): status is number {

@@ -2,7 +2,7 @@ import multipart from '@fastify/multipart'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { JsonObject } from '../../lib/json.ts'
-import { makesPictures } from '../../providers/endpoints.ts'
+import { makesImages } from '../../providers/endpoints.ts'
 import { BASE64_COMPRESSION } from '../compression.ts'
 import type { Api, RouteContext } from '../deps.ts'
 import { formLimits } from '../files/form-reader.ts'
@@ -166,7 +166,7 @@ async function registerForms(app: Api, context: RouteContext, description: strin
       url,
       {
         config: { access: 'jobs' },
-        ...(makesPictures(type) ? { compress: BASE64_COMPRESSION } : {}),
+        ...(makesImages(type) ? { compress: BASE64_COMPRESSION } : {}),
         schema: {
           tags,
           operationId,

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Job } from '../../jobs/job.ts'
 import { parseLargeResult } from '../../jobs/job-result.ts'
 import { isJsonObject, type JsonObject } from '../../lib/json.ts'
-import { answersAddresses } from '../../providers/pictures.ts'
+import { answersUrls } from '../../providers/images.ts'
 import type { ApiDeps } from '../deps.ts'
 import { placeContent, sendWithContents } from '../files/send-base64.ts'
 import type { Handover } from './answer-whole.ts'
@@ -27,7 +27,7 @@ export function handOverPictures(
       await parseLargeResult(job)
       const result = job.result ?? {}
       const entries = Array.isArray(result.data) ? result.data.filter(isJsonObject) : []
-      if (!answersAddresses(modelOf(job), body)) {
+      if (!answersUrls(modelOf(job), body)) {
         return sendWithContents(reply, { ...result, data: entries.map(embedContent) }, call.tenant, deps)
       }
       const data = await Promise.all(

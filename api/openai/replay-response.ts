@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../lib/json.ts'
 import { keepSourcesAt, withMembers } from '../../lib/json-source.ts'
+import { lookUp } from '../../lib/look-up.ts'
 import { cutText } from './cut-text.ts'
 
 /** A text within an item that comes in pieces: `response.<name>.delta` with `delta`, `response.<name>.done` with `field`. */
@@ -54,7 +55,7 @@ function* listItemEvents(item: JsonObject, index: number): Generator<JsonObject>
 /** What of an item comes first, and what follows; null: it comes whole. Events of an item name it, so it needs an id. */
 function cutItem(item: JsonObject): { opening: JsonObject; events: JsonObject[] } | null {
   const opening: JsonObject = 'status' in item ? { ...item, status: 'in_progress' } : { ...item }
-  const own = ITEM_TEXTS[String(item.type)]
+  const own = lookUp(ITEM_TEXTS, String(item.type))
   if (own !== undefined) {
     const text = item[own.field]
     if (typeof text !== 'string') return null
@@ -77,7 +78,7 @@ function cutItem(item: JsonObject): { opening: JsonObject; events: JsonObject[] 
 }
 
 function listPartEvents(part: JsonObject, prefix: string, place: JsonObject): JsonObject[] {
-  const known = PART_TEXTS[String(part.type)]
+  const known = lookUp(PART_TEXTS, String(part.type))
   const text = known && part[known.field]
   const done = { type: `response.${prefix}.done`, ...place, part }
   if (known === undefined || typeof text !== 'string') {

@@ -8,7 +8,7 @@ import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { priceInNano } from '../../lib/price.ts'
 import { type CostEstimate, estimateCost } from '../../providers/accounting.ts'
 import { readCoalesceKey } from '../../providers/coalesce-key.ts'
-import { countPictures, hearsSound, isWithoutOutput } from '../../providers/endpoints.ts'
+import { countImages, takesAudio, isWithoutOutput } from '../../providers/endpoints.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
 /** What one lane would be asked for. */
@@ -95,7 +95,7 @@ export async function addUpLoad(
     if (typeof seconds === 'string') return seconds
     const cost = {
       ...estimateCost({ kind: lane.kind, type: type as CallType, body }),
-      images: countPictures(type as CallType, body),
+      images: countImages(type as CallType, body),
       audioSeconds: seconds ?? 0,
     }
     const { anyOf, allOf } = listBounds(lane)
@@ -117,7 +117,7 @@ export async function addUpLoad(
 
   /** Seconds of sound that a call sends; null: not known. A text says what is wrong. */
   async function hear(type: CallType, body: JsonObject): Promise<number | null | string> {
-    if (!hearsSound(type)) return 0
+    if (!takesAudio(type)) return 0
     if (secondsOf === undefined) return null
     let sum = 0
     for (const { member, ids } of listInputFiles(type, body)) {

@@ -4,6 +4,7 @@ import { type Dispatcher, fetch } from 'undici'
 import { isJsonObject } from '../../lib/json.ts'
 import { parseWithSource, stringifyJson } from '../../lib/json-source.ts'
 import { findMember } from '../../lib/json-text.ts'
+import { lookUp } from '../../lib/look-up.ts'
 import { type BatchApi, BatchApiError, type LineResult, type OutgoingLine } from './batch-api.ts'
 import { readTextLines } from './read-lines.ts'
 import { ask, toBatchApiError } from './sdk-errors.ts'
@@ -170,7 +171,7 @@ function readResult(text: string): LineResult | null {
   }
   if (result.type === 'errored' && isJsonObject(result.error)) {
     const inner = isJsonObject(result.error.error) ? result.error.error : result.error
-    const status = STATUSES[String(inner.type)] ?? 500
+    const status = lookUp(STATUSES, String(inner.type)) ?? 500
     return { customId, kind: 'answer', status, body: stringifyJson({ type: 'error', error: inner }) }
   }
   return { customId, kind: 'undone', code: `batch_${String(result.type ?? 'lost')}` }

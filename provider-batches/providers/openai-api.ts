@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import OpenAI from 'openai'
 import { type Dispatcher, fetch } from 'undici'
+import { lookUp } from '../../lib/look-up.ts'
 import type { ProviderBatch } from '../batch.ts'
 import { type BatchApi, BatchApiError, type BatchView } from './batch-api.ts'
 import { readResultLine, writeLines } from './openai-lines.ts'
@@ -154,11 +155,12 @@ function toView(batch: OpenAI.Batch): BatchView {
   const { status, errors } = batch
   const fault = errors?.data?.[0]
   const outcome =
-    OVER[
+    lookUp(
+      OVER,
       String(status)
         .toLowerCase()
-        .replace(/^(?:job|batch)_state_/, '')
-    ] ?? null
+        .replace(/^(?:job|batch)_state_/, ''),
+    ) ?? null
   return {
     phase: outcome === null ? 'open' : 'over',
     outcome,

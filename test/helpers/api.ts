@@ -24,7 +24,7 @@ import {
 import type { Sealer } from '../../lib/sealer.ts'
 import { estimateCost } from '../../providers/accounting.ts'
 import { readCoalesceKey } from '../../providers/coalesce-key.ts'
-import { countPictures, makesPictures } from '../../providers/endpoints.ts'
+import { countImages, makesImages } from '../../providers/endpoints.ts'
 import { createStateRequests } from '../../providers/state-requests.ts'
 import type { ScheduleWork } from '../../schedules/work.ts'
 import { createJobStore } from '../../services/job-store.ts'
@@ -146,7 +146,7 @@ export async function createTestApi(options: TestApiOptions = {}): Promise<TestA
     estimateCost: (lane, type, body) => ({
       ...estimateCost({ kind: lane.kind, type, body }),
       coalesceKey: readCoalesceKey(type, body),
-      ...(makesPictures(type) ? { images: countPictures(type, body) } : {}),
+      ...(makesImages(type) ? { images: countImages(type, body) } : {}),
     }),
     countTokens: () => null,
     hasTenants: () => Object.keys(config.tenants).length > 0,

@@ -133,7 +133,7 @@ export const PROVIDER_BREAKS: readonly Break[] = [
   },
   {
     file: 'providers/openai.ts',
-    find: '// What works without was refused for it; where nothing works, it was something else.\n    if (second.answer.ok) refused',
+    find: 'if (second.answer.ok) refused',
     replace: 'refused',
     tests: ['test/integration/providers/additions.test.ts'],
     says: 'an addition is given up that was not to blame',

@@ -237,7 +237,7 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/provider-call.ts',
-    find: '...(isWorthKeeping(type, body, answer.body) ? {} : { leftMs: 0 }),',
+    find: '...(isCacheable(type, body, answer.body) ? {} : { leftMs: 0 }),',
     replace: '',
     tests: ['test/integration/workers/storing.test.ts'],
     titles: 'bought again',

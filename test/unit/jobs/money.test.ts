@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { encodeEstimate, estimateMoney } from '../../../jobs/money.ts'
 import type { Price } from '../../../lib/price.ts'
 import { hashPrefix } from '../../../lib/prompt-prefix.ts'
-import { findDearRates } from '../../../providers/dear-rates.ts'
+import { findSurcharges } from '../../../providers/surcharges.ts'
 
 const price: Price = {
   input: 1,
@@ -52,13 +52,13 @@ test('what a request may write to a cache, and audio, is found in its body', () 
     messages: [{ role: 'user', content: [{ type: 'text', cache_control: { type: 'ephemeral' } }] }],
   }
   const anHour = { messages: [{ cache_control: { type: 'ephemeral', ttl: '1h' } }] }
-  expect(findDearRates(price, { messages: [] })).toEqual([])
-  expect(findDearRates(price, marked)).toEqual(['cache_write'])
-  expect(findDearRates(price, anHour)).toEqual(['cache_write_1h'])
-  expect(findDearRates(price, { modalities: ['text', 'audio'] })).toEqual(['audio'])
+  expect(findSurcharges(price, { messages: [] })).toEqual([])
+  expect(findSurcharges(price, marked)).toEqual(['cache_write'])
+  expect(findSurcharges(price, anHour)).toEqual(['cache_write_1h'])
+  expect(findSurcharges(price, { modalities: ['text', 'audio'] })).toEqual(['audio'])
   // Where nobody marks what is written, the provider may write anything.
-  expect(findDearRates({ input: 4, output: 20, cache_write: 5 }, { messages: [] })).toEqual(['cache_write'])
-  expect(findDearRates({ input: 4, output: 20 }, marked)).toEqual([])
+  expect(findSurcharges({ input: 4, output: 20, cache_write: 5 }, { messages: [] })).toEqual(['cache_write'])
+  expect(findSurcharges({ input: 4, output: 20 }, marked)).toEqual([])
 })
 
 test('the prefix of a request is all but the last of what it says, where that is long', () => {

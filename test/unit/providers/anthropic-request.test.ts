@@ -347,7 +347,7 @@ describe('what Anthropic would refuse is put right where no meaning is lost', ()
   test('a picture of another kind is refused by its place', () => {
     const content = [{ type: 'image_url', image_url: { url: 'data:image/bmp;base64,Qk0=' } }]
     expect(() => mapMessages([{ role: 'user', content }])).toThrow(
-      'body.messages[0].content[0].image_url.url: anthropic takes JPEG, PNG, GIF and WebP',
+      'body.messages[0].content[0].image_url.url: anthropic accepts JPEG, PNG, GIF and WebP',
     )
   })
 

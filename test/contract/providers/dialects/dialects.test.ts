@@ -5,7 +5,7 @@ import type { JsonObject } from '../../../../lib/json.ts'
 import { createChatAssembler } from '../../../../providers/assemble.ts'
 import { createOpenAiProvider } from '../../../../providers/openai.ts'
 import type { ProviderAnswer, ProviderRequest } from '../../../../providers/provider.ts'
-import { isWorthKeeping } from '../../../../providers/worth-keeping.ts'
+import { isCacheable } from '../../../../providers/cacheable.ts'
 import { DIALECTS } from '../../../../simulator/dialects.ts'
 import { createSimulator } from '../../../../simulator/simulator.ts'
 import { startUpstream } from '../../../helpers/upstream.ts'
@@ -237,7 +237,7 @@ describe('Zhipu', () => {
     }
     const answer = bodyOf(await ask(() => [200, body]))
     expect(sayOf(answer)).toMatchObject({ text: 'So much', finish: 'sensitive' })
-    expect(isWorthKeeping('chat', chatBody(), answer)).toBe(false)
+    expect(isCacheable('chat', chatBody(), answer)).toBe(false)
   })
 })
 

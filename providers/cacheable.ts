@@ -1,29 +1,29 @@
 import type { CallType } from '../lib/call-type.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
-import { makesPictures } from './endpoints.ts'
+import { makesImages } from './endpoints.ts'
 import { isGiven } from './text-members.ts'
 
-/** Reasons by which an answer ended of itself, in the words of the servers that have their own. */
+/** Finish reasons of an answer that ended normally, also those of servers with their own words. */
 const ENDED =
   /^(?:stop|tool_calls|function_call|eos|eos_token|end_turn|stop_sequence|tool_use|complete|completed)$/i
 
 /**
- * Whether an answer is worth giving to later jobs that ask the same. It is not where asking again may bring a better
- * one: it is empty, was filtered, or is cut, save by the cap that the request itself sets.
+ * Whether an answer may be cached for later jobs with the same request. It may not where another call could do better: it is empty,
+ * filtered, or cut off other than by the request's own cap.
  *
  * @param request the client's body
  */
-export function isWorthKeeping(type: CallType, request: JsonObject, answer: JsonObject): boolean {
+export function isCacheable(type: CallType, request: JsonObject, answer: JsonObject): boolean {
   if (type === 'chat') return isChatWorthKeeping(request, answer)
   if (type === 'completion') return isCompletionWorthKeeping(request, answer)
   if (type === 'message') return isMessageWorthKeeping(request, answer)
-  if (makesPictures(type)) return !hasAddresses(answer)
+  if (makesImages(type)) return !hasAddresses(answer)
   if (type !== 'response') return true
   const output = Array.isArray(answer.output) ? answer.output : []
   return (answer.status === 'completed' || answer.status === undefined) && output.some(isItemGiven)
 }
 
-/** Addresses of pictures at the provider are good for an hour or so (OpenAI, "Create image"). */
+/** URLs of images at the provider expire after about an hour (OpenAI, "Create image"). */
 function hasAddresses({ data }: JsonObject): boolean {
   return Array.isArray(data) && data.some((one) => isJsonObject(one) && one.url !== undefined)
 }
@@ -44,7 +44,7 @@ function isCompletionWorthKeeping(request: JsonObject, answer: JsonObject): bool
     choices.length > 0 &&
     choices.every(({ text, finish_reason: reason }) => {
       if (typeof text !== 'string' || text.trim() === '') return false
-      // Without a cap of its own a request asks for 16 tokens, and gets them.
+      // A request without a cap gets OpenAI's default of 16 tokens.
       if (reason === 'length') return request.max_tokens === undefined || isOwnCap(request, answer)
       return typeof reason === 'string' && ENDED.test(reason)
     })
@@ -65,7 +65,7 @@ function isMessageWorthKeeping(request: JsonObject, answer: JsonObject): boolean
   return isSaid && typeof reason === 'string' && ENDED.test(reason)
 }
 
-/** A model may also run out of its context before it comes to the cap. */
+/** A model may also run out of context before it reaches the cap. */
 function isOwnCap(request: JsonObject, answer: JsonObject): boolean {
   const cap = request.max_completion_tokens ?? request.max_tokens
   if (typeof cap !== 'number') return false
@@ -89,7 +89,7 @@ function isPartGiven(part: JsonObject): boolean {
   return typeof part.text === 'string' ? part.text.trim() !== '' : Object.keys(part).length > 1
 }
 
-/** Thoughts alone are no answer. */
+/** Reasoning alone is not an answer. */
 function isItemGiven(item: JsonValue): boolean {
   if (!isJsonObject(item) || item.type === 'reasoning') return false
   if (item.type !== 'message') return true

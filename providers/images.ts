@@ -1,44 +1,41 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { sniffMediaType } from '../lib/media-type.ts'
-import { makesPictures } from './endpoints.ts'
+import { makesImages } from './endpoints.ts'
 import type { MediaPart, ProviderRequest } from './provider.ts'
 
-/** Models of OpenAI that answer with addresses unless they are asked for bytes, and that take `response_format` (OpenAI, "Create image"). */
+/** OpenAI's models that return URLs by default and accept `response_format` (OpenAI, "Create image"). */
 const ANSWERS_ADDRESSES = /^dall-e-[23]\b/
 
-/**
- * How an image request asks for its pictures upstream: always as bytes, because an address is good for an
- * hour only. Null: as the body says.
- */
-export function askForBytes({
+/** The `response_format` to send for an image request: always bytes, because a URL expires after an hour. Null: leave the body as it is. */
+export function chooseResponseFormat({
   type,
   model,
   body,
 }: Pick<ProviderRequest, 'type' | 'model' | 'body'>): string | null {
-  if (!makesPictures(type)) return null
+  if (!makesImages(type)) return null
   const asksForAddress = body.response_format === 'url'
   const leavesIt = body.response_format == null && ANSWERS_ADDRESSES.test(model)
   return asksForAddress || leavesIt ? 'b64_json' : null
 }
 
-/** Whether a client that sends this body to OpenAI gets addresses. */
-export function answersAddresses(model: string, body: JsonObject): boolean {
+/** Whether OpenAI returns URLs for this body. */
+export function answersUrls(model: string, body: JsonObject): boolean {
   return body.response_format === 'url' || (body.response_format == null && ANSWERS_ADDRESSES.test(model))
 }
 
-/** What is wrong with the pictures of an answer, or null. */
-export function findPicturesFault({ data }: JsonObject): string | null {
-  if (!Array.isArray(data) || data.length === 0) return 'the answer has no picture'
+/** What is wrong with the images of an answer, or null. */
+export function findImagesFault({ data }: JsonObject): string | null {
+  if (!Array.isArray(data) || data.length === 0) return 'the answer has no image'
   const isWhole = data.every((one) => isJsonObject(one) && (isText(one.b64_json) || isText(one.url)))
-  return isWhole ? null : 'the answer has an entry without a picture'
+  return isWhole ? null : 'the answer has an entry without an image'
 }
 
 function isText(value: JsonValue | undefined): value is string {
   return typeof value === 'string' && value !== ''
 }
 
-/** Takes the bytes of pictures out of an answer: the entries keep everything else, and say what the bytes were. */
-export function takePictures(body: JsonObject): { body: JsonObject; media: MediaPart[] } {
+/** Moves the bytes of images out of an answer. The entries keep their other members and get the type and size of the bytes. */
+export function extractImages(body: JsonObject): { body: JsonObject; media: MediaPart[] } {
   const media: MediaPart[] = []
   const data = (body.data as JsonObject[]).map((entry, at): JsonObject => {
     const { b64_json: text, ...others } = entry

@@ -1,19 +1,19 @@
 import type { JsonObject, JsonValue } from '../lib/json.ts'
 import { type AnswerOutcome, invalidAnswer, truncatedStream } from './classify.ts'
-import { countPictures } from './endpoints.ts'
+import { countImages } from './endpoints.ts'
 import { judgeBody } from './judge-answer.ts'
 import type { ProviderRequest } from './provider.ts'
 import { type StreamReader, sortEvent } from './streaming.ts'
 
 /**
- * Reads a stream of pictures (OpenAI, "Image streaming events"): partial ones pass on, the completed ones are put together as the
- * answer would have been in one piece.
+ * Reads a stream of images (OpenAI, "Image streaming events"). Partial images are passed on. The completed ones are assembled into the
+ * answer that a call without streaming would return.
  */
-export function createPictureReader(
+export function createImageReader(
   { type, body }: Pick<ProviderRequest, 'type' | 'body'>,
   onDelta: (chunk: JsonValue) => void,
 ): StreamReader {
-  const wanted = countPictures(type, body)
+  const wanted = countImages(type, body)
   const completed: JsonObject[] = []
   let begun = false
   let isStrange = false

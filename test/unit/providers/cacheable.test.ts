@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { JsonObject } from '../../../lib/json.ts'
-import { isWorthKeeping } from '../../../providers/worth-keeping.ts'
+import { isCacheable } from '../../../providers/cacheable.ts'
 
 const chat = (finish: string | null, message: JsonObject, members: JsonObject = {}) => ({
   choices: [{ index: 0, message, finish_reason: finish }],
@@ -32,18 +32,17 @@ test.each<[isWorth: boolean, title: string, answer: JsonObject, request: JsonObj
   [true, 'cut by the client’s cap, uncounted', chat('length', said), { max_completion_tokens: 5 }],
   [false, 'cut below the client’s cap', chat('length', said, used(3)), { max_tokens: 5 }],
 ])('%s: %s', (isWorth, _title, answer, request) => {
-  expect(isWorthKeeping('chat', request, answer)).toBe(isWorth)
+  expect(isCacheable('chat', request, answer)).toBe(isWorth)
 })
 
 test('a response is kept when it is completed and says something', () => {
   const message = { type: 'message', content: [{ type: 'output_text', text: 'a' }] }
-  const keeps = (status: string, ...output: JsonObject[]) =>
-    isWorthKeeping('response', {}, { status, output })
+  const keeps = (status: string, ...output: JsonObject[]) => isCacheable('response', {}, { status, output })
   expect(keeps('completed', message)).toBe(true)
   expect(keeps('completed', { type: 'function_call', arguments: '{}' })).toBe(true)
   expect(keeps('incomplete', message)).toBe(false)
   expect(keeps('completed')).toBe(false)
   expect(keeps('completed', { type: 'reasoning' })).toBe(false)
   expect(keeps('completed', { type: 'message', content: [{ type: 'output_text', text: '' }] })).toBe(false)
-  expect(isWorthKeeping('embedding', {}, { data: [] })).toBe(true)
+  expect(isCacheable('embedding', {}, { data: [] })).toBe(true)
 })
