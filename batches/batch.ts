@@ -1,6 +1,6 @@
 import type { KeyTerms } from '../config/key-terms.ts'
 
-/** The states of a batch, as OpenAI names them; docs/batches.md draws the ways between them. */
+/** The states of a batch, with OpenAI's names; docs/batches.md shows the transitions. */
 export const BatchStatus = {
   validating: 'validating',
   failed: 'failed',
@@ -13,7 +13,7 @@ export const BatchStatus = {
 } as const
 export type BatchStatus = (typeof BatchStatus)[keyof typeof BatchStatus]
 
-/** Whether a group is a batch's: its jobs have the batch's id for their group. */
+/** Whether a group belongs to a batch: its jobs have the batch's id as their group. */
 export function isBatchId(group: string): boolean {
   return /^batch_[0-9a-f]{32}$/.test(group)
 }
@@ -31,7 +31,7 @@ export function isOver(status: BatchStatus): boolean {
 /** Why a batch ends before all of its lines ran. */
 export type BatchEnding = 'cancelled' | 'expired' | 'failed'
 
-/** What the lines of a batch may ask for. */
+/** Endpoints that the lines of a batch may call. */
 export const batchEndpoints = [
   '/v1/chat/completions',
   '/v1/embeddings',
@@ -61,7 +61,7 @@ export type BatchUsage = {
 /** Outcomes of lines. */
 export type Tally = { completed: number; failed: number } & BatchUsage
 
-/** Members of a record that say when something happened, Unix ms. */
+/** Members of a record that are timestamps, Unix ms. */
 export const batchTimes = [
   'in_progress_at',
   'finalizing_at',
@@ -80,7 +80,7 @@ export type NewBatch = KeyTerms & {
   /** The completion window, ms. */
   windowMs: number
   metadata: Record<string, string> | null
-  /** Seconds that the result files are kept; null: until they are deleted. */
+  /** Seconds to keep the result files; null: until they are deleted. */
   outputExpiresAfter: number | null
   /** Id of the HTTP request that created it, and its W3C `traceparent`; the batch's jobs have them too. */
   requestId?: string

@@ -2,12 +2,12 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../lib/json.ts'
 import { keepSourcesAt } from '../lib/json-source.ts'
 import { type BatchEndpoint, batchEndpoints } from './batch.ts'
 
-/** What is wrong with a line, in OpenAI's words for it. */
+/** What is wrong with a line, with OpenAI's codes. */
 export type LineFault = { code: string; message: string; param: string | null }
 
 export type CheckedLine = { customId: string; body: JsonObject; model: string }
 
-/** Longest `custom_id`; it also stands in the job's metadata. */
+/** Longest `custom_id`, in characters. It is also part of the job's metadata. */
 const maxCustomId = 512
 
 /**

@@ -2,14 +2,14 @@ import type { JsonExcess, JsonScanner } from '../lib/scan-json.ts'
 
 /** A line of an input file that is not blank. */
 export type InputLine = {
-  /** Null: the line is longer than it may be, or has the `excess`. */
+  /** Null: the line is too long, or has `excess`. */
   text: Buffer | null
   excess?: JsonExcess
-  /** Its place among all lines of the file, blank ones included, from 1. */
+  /** Number of the line in the file, from 1; blank lines count. */
   number: number
-  /** Where it begins, in bytes from the beginning of the file. */
+  /** Byte offset of its beginning. */
   start: number
-  /** Where the line after it begins. */
+  /** Byte offset of the next line. */
   end: number
 }
 
@@ -17,11 +17,11 @@ const newline = 0x0a
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 
 /**
- * The lines of a file, cut anywhere into pieces; blank ones are passed over, and the last one needs no line break.
- * Holds no more than one line of up to `limit` bytes.
+ * Reads the lines of a file that arrives in chunks. Blank lines are skipped, and the last line needs no line break. Holds at most one line
+ * of up to `limit` bytes in memory.
  *
- * @param from where the content given begins: the beginning of a line
- * @param createScanner makes what looks at each line as it comes
+ * @param from byte offset of the given content: the beginning of a line
+ * @param createScanner makes the scanner of each line's JSON
  */
 export async function* readLines(
   content: AsyncIterable<Uint8Array>,
@@ -68,7 +68,7 @@ export async function* readLines(
       const line = take()
       if (line) yield line
     }
-    // A copy, so that the chunk need not live until the rest of the line comes.
+    // Copied, so that the chunk can be freed before the rest of the line comes.
     add(Buffer.from(bytes.subarray(begin)))
   }
   const line = size > 0 ? take() : null

@@ -12,7 +12,7 @@ import {
   type Tally,
 } from './batch.ts'
 
-/** What of a new batch its record holds, as names and values. */
+/** The fields and values of a new batch's record. */
 export function toFields(batch: NewBatch): string[] {
   return Object.entries({
     endpoint: batch.endpoint,
@@ -23,7 +23,7 @@ export function toFields(batch: NewBatch): string[] {
   }).flat()
 }
 
-/** Where it comes from, as further names and values; a repeated request is the same request all the same. */
+/** Fields about the batch's origin. They are not part of the fingerprint: a repeated request is the same request whatever its origin. */
 export function toOriginFields({ requestId, trace, ...batch }: NewBatch): string[] {
   return [
     ...(requestId === undefined ? [] : ['request_id', requestId]),
@@ -32,7 +32,7 @@ export function toOriginFields({ requestId, trace, ...batch }: NewBatch): string
   ]
 }
 
-/** The batch out of its record, and of its blocks' tallies while it has them. */
+/** Reads a batch from its record, and from its blocks' tallies while it has them. */
 export function toBatch(
   tenant: string,
   id: string,

@@ -3,14 +3,17 @@ import type { JsonObject } from '../lib/json.ts'
 import { stringifyLine } from '../lib/json-source.ts'
 import type { LineFailure } from './batch.ts'
 
-/** The outcome of one line; `request` names its job, null without one. */
+/** The outcome of one line. `request` is its job's id, null without a job. */
 export type LineAnswer = {
   customId: string
   request: string | null
   outcome: { result: JsonObject } | { failure: LineFailure }
 }
 
-/** One line of a result file, with its line break. The same line of a batch has the same id whenever it is written. */
+/**
+ * Renders one line of a result file, with its line break. The id depends only on the batch and the index: it is the same however often the
+ * line is written.
+ */
 export function renderLine(batch: string, index: number, answer: LineAnswer): string {
   const id = `batch_req_${hash('sha256', `${batch}:${index}`).slice(0, 32)}`
   const { response, error } = describe(answer)

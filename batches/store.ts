@@ -1,14 +1,14 @@
 /**
- * Batches in Redis, the API's side; work.ts is the workers'.
+ * Batches in Redis, for the API; work.ts is for the workers.
  *
- * Everything lies under the tenant's root, whose hash tag it shares:
- * - `<root>:batch:<id>`: hash, the record. Goes by itself some time after the batch's end.
- * - `<root>:batch:<id>:layout`: string, JSON: where in the input each block begins. Written once, with `in_progress`.
- * - `<root>:batch:<id>:open`: hash, by block number: what was made of its lines, from submission to the written result.
- * - `<root>:batch:<id>:tallies`: hash, by block number: what became of its lines; `done` when that is final.
- * - `<root>:batch:<id>:lease`: string, the token of the worker that has the batch.
- * - `<root>:batches`, `<root>:batches:active`: sorted sets of ids, whose order is that of their making.
- * - `<root>:batch-key:<key>`: hash, the batch that an idempotency key made.
+ * All keys begin with the tenant's root, and have its hash tag:
+ * - `<root>:batch:<id>`: hash, the record. Expires some time after the batch's end.
+ * - `<root>:batch:<id>:layout`: string, JSON: the byte offset of each block in the input. Written once, with `in_progress`.
+ * - `<root>:batch:<id>:open`: hash by block number: the jobs of its lines, from submission until the results are written.
+ * - `<root>:batch:<id>:tallies`: hash by block number: the outcomes of its lines; `done` when final.
+ * - `<root>:batch:<id>:lease`: string, the token of the worker that holds the batch.
+ * - `<root>:batches`, `<root>:batches:active`: sorted sets of ids, in the order of creation.
+ * - `<root>:batch-key:<key>`: hash, the batch that was created with an idempotency key.
  */
 import { hash } from 'node:crypto'
 import type { RedisClient } from '../lib/redis.ts'
@@ -21,7 +21,7 @@ const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
 export type BatchPage = { batches: Batch[]; hasMore: boolean }
 
-/** What the API does with batches. A batch of another tenant is null, as is one that does not exist. */
+/** What the API does with batches. A batch of another tenant is null, like one that does not exist. */
 export type Batches = {
   create(
     tenant: string,
@@ -29,13 +29,13 @@ export type Batches = {
     idempotencyKey: string | null,
   ): Promise<{ kind: 'created' | 'replayed'; batch: Batch } | { kind: 'conflict' }>
   get(tenant: string, id: string): Promise<Batch | null>
-  /** Newest first; `after`: the id of the last of the page before. */
+  /** Newest first. `after`: the id of the last batch of the previous page. */
   list(tenant: string, query: { limit: number; after: string | null }): Promise<BatchPage>
-  /** Batches of all these tenants: the newest ones, up to the limit, and as many active ones; newest first. */
+  /** The newest batches of all these tenants, up to the limit, and as many active ones; newest first. */
   recent(tenants: readonly string[], limit: number): Promise<Batch[]>
-  /** `late`: it is over, or all but written. */
+  /** `late`: it is over or finalizing. */
   cancel(tenant: string, id: string): Promise<{ kind: 'cancelling' | 'late'; batch: Batch } | null>
-  /** Forgets a batch that is over; its files and jobs stay. `open`: it is not over. */
+  /** Deletes the record of a batch that is over. Its files and jobs stay. `open`: it is not over. */
   remove(tenant: string, id: string): Promise<'removed' | 'open' | 'none'>
 }
 
@@ -46,18 +46,18 @@ export type BatchStoreDeps = {
   root: (tenant: string) => string
 }
 
-/** Pub/sub channel that names a batch with work to do. */
+/** Pub/sub channel for the ids of batches with work to do. */
 export function batchChannel(prefix: string): string {
   return `${prefix}:batches:wake`
 }
 
 export function createBatches(
   deps: BatchStoreDeps & {
-    /** Makes ids `batch_…` whose order is that of their making. */
+    /** Makes ids `batch_…` that sort by creation. */
     newId: () => string
-    /** Hears of the tenant before a batch of it is created. */
+    /** Called with the tenant before a batch is created. */
     announce?: (tenant: string) => void
-    /** Tells the workers that there is something to do. */
+    /** Wakes the workers. */
     wake: (id: string) => Promise<unknown>
   },
 ): Batches {
@@ -110,7 +110,7 @@ export function createBatches(
             return ids.map((id) => [id, tenant] as const)
           }),
         )
-        // The order of ids is that of their making.
+        // Ids sort by creation.
         return found
           .flat()
           .sort(([one], [other]) => (one < other ? 1 : -1))
@@ -133,20 +133,20 @@ export function createBatches(
       (await scripts('remove', root(tenant), [id])) as 'removed' | 'open' | 'none',
   }
 
-  /** A lost message costs a second: workers look by themselves. */
+  /** A lost message costs a second: workers also look by themselves. */
   async function tell(id: string): Promise<void> {
     await wake(id).catch(() => {})
   }
 }
 
-/** One batch as it stands; null when there is none. */
+/** The current state of a batch; null when there is none. */
 export async function readBatch(
   { redis, root }: Pick<BatchStoreDeps, 'redis' | 'root'>,
   tenant: string,
   id: string,
 ): Promise<Batch | null> {
   const key = `${root(tenant)}:batch:${id}`
-  // Two reads in one transaction, so that a batch that ends in between is counted exactly once.
+  // One transaction, so that a batch that ends between the two reads is counted exactly once.
   const answers = (await redis.multi().hgetall(key).hgetall(`${key}:tallies`).exec()) ?? []
   const [fields, tallies] = answers.map(([error, value]) => {
     if (error) throw error

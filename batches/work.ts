@@ -1,30 +1,30 @@
 import type { Batch, BatchEnding, BatchFault, BatchLine, BatchStatus, Tally } from './batch.ts'
 import { type BatchStoreDeps, readBatch } from './store.ts'
 
-/** How long a lease lasts without a renewal: the longest delay of a batch after its worker died. */
+/** How long a lease lasts without a renewal, ms. A batch waits no longer than this after its worker died. */
 const LEASE_MS = 15_000
 
-/** How long the record of a batch is kept after its end. */
+/** How long the record of a batch is kept after its end, ms. */
 const KEEP_MS = 30 * 24 * 60 * 60 * 1000
 
-/** A batch that this process works on while it holds the lease. */
+/** A batch that this process works on, as long as it holds the lease. */
 export type HeldBatch = { tenant: string; id: string; token: string }
 
-/** The state of a batch as a worker finds it. */
+/** The state of a batch as its worker loads it. */
 export type BatchProgress = {
   batch: Batch
-  /** Where each block begins in the input, bytes; null: not validated yet. */
+  /** The byte offset of each block in the input; null: not validated yet. */
   layout: number[] | null
-  /** Result files, which exist once they are sealed. */
+  /** Ids of the result files, which exist once they are sealed. */
   outputId: string
   errorId: string
-  /** Blocks that are submitted and not written yet. */
+  /** Blocks that are submitted but not written yet. */
   open: Map<number, BatchLine[]>
   /** Blocks that are written. */
   done: Set<number>
 }
 
-/** Another worker has the batch now and continues it. */
+/** Another worker holds the batch and continues it. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError'
   override readonly message = 'another worker has this batch'
@@ -42,19 +42,19 @@ export type BatchWork = {
   release(held: HeldBatch): Promise<void>
   load(held: HeldBatch): Promise<BatchProgress | null>
   glance(held: HeldBatch): Promise<{ status: BatchStatus; ending: BatchEnding | null }>
-  /** The input is valid. */
+  /** Stores that the input is valid. */
   begin(
     held: HeldBatch,
     found: { layout: number[]; total: number; model: string | null; outputId: string; errorId: string },
   ): Promise<void>
   open(held: HeldBatch, block: number, lines: BatchLine[]): Promise<void>
-  /** `done`: the block's results are written, and this is final. */
+  /** `done`: the block's results are written, and the tally is final. */
   tally(held: HeldBatch, block: number, tally: Tally, done: boolean): Promise<void>
-  /** Ends it early; the first end counts. False: it should expire, but by Redis' clock its window is not over. */
+  /** Ends the batch early. The first call counts. False: by Redis' clock its window is not over. */
   abort(held: HeldBatch, ending: Exclude<BatchEnding, 'cancelled'>, errors: BatchFault[]): Promise<boolean>
-  /** Every block is written. When that was, Unix ms: the same at every call. */
+  /** Marks that every block is written. Returns the time of the first call, Unix ms. */
   finalize(held: HeldBatch): Promise<number>
-  /** Ends it. `failed`: its input is not valid, for these reasons. */
+  /** Ends the batch. `failed`: the faults of an invalid input. */
   finish(
     held: HeldBatch,
     files: { outputFileId: string | null; errorFileId: string | null },

@@ -1,12 +1,12 @@
 import type { JobType } from '../jobs/job.ts'
 
 /**
- * The life of a provider batch:
- * - `gathered`: its jobs are chosen, and claimed one after the other;
- * - `uploading`: its file is on its way;
- * - `creating`: it was asked for, and nobody knows yet whether it exists;
+ * The states of a provider batch:
+ * - `gathered`: its jobs are chosen, and are being claimed;
+ * - `uploading`: its file is being uploaded;
+ * - `creating`: the request to create it was sent, and it is unknown whether it exists;
  * - `in_progress`, `cancelling`: the provider has it;
- * - `ended`: every line's job went on.
+ * - `ended`: the jobs of all its lines have ended or gone on.
  */
 export type ProviderBatchState =
   | 'gathered'
@@ -16,7 +16,7 @@ export type ProviderBatchState =
   | 'cancelling'
   | 'ended'
 
-/** How it ended. `failed`: the provider did not take it; `refused`: nothing was created; `lost`: nobody knows. */
+/** How it ended. `failed`: the provider rejected it; `refused`: nothing was created; `lost`: unknown. */
 export type ProviderBatchOutcome =
   | 'completed'
   | 'failed'
@@ -28,48 +28,48 @@ export type ProviderBatchOutcome =
 
 /** A batch at a provider. Times are Unix ms. */
 export type ProviderBatch = {
-  /** Ours; the provider has it in the batch's metadata or in the names of its lines. */
+  /** Our id. The provider has it in the batch's metadata or in the names of its lines. */
   id: string
   lane: string
   type: JobType
   state: ProviderBatchState
   outcome: ProviderBatchOutcome | null
-  /** The source of the lane that has it: its key and its address; null: the lane has none, or it is not chosen yet. */
+  /** The source (key and address) that has the batch; null: the lane has no sources, or none is chosen yet. */
   source: string | null
   /** The provider's id. */
   providerId: string | null
-  /** Whether the provider's batch is surely this one. Where a provider keeps no metadata, its results tell. */
+  /** Whether the provider's batch is certainly this one. Where a provider keeps no metadata, the results tell. */
   isSure: boolean
   lines: number
-  /** What became of its lines. `left`: they went another way; `dropped`: they needed no answer any more. */
+  /** Outcomes of its lines. `left`: the job went another way; `dropped`: it needed no answer any more. */
   counts: { completed: number; failed: number; left: number; dropped: number }
   /** Estimated input tokens, and bytes. */
   tokens: number
   bytes: number
   costUsd: number
-  /** Against the price of calls. */
+  /** Compared with the price of calls. */
   savedUsd: number
   createdAt: number
-  /** When the provider was asked to create it. */
+  /** When the request to create it was sent. */
   intentAt: number | null
-  /** When the provider took it. */
+  /** When the provider accepted it. */
   submittedAt: number | null
   endedAt: number | null
-  /** When the first of its lines leaves at the latest; null: none has to. */
+  /** The earliest time at which one of its jobs has to leave the batch; null: none has to. */
   leaveAt: number | null
-  /** What the provider said where it did not take the batch. */
+  /** The provider's message where it rejected the batch. */
   error: string | null
   /** Files at the provider. */
   fileId: string | null
-  /** Provider's batches that turned out to be others. */
+  /** Ids of provider batches that turned out not to be this one. */
   rejected: string[]
   cancelAskedAt: number | null
-  /** When the results were ready, and as what the batch will end. */
+  /** When the results were ready, and the outcome to end with. */
   readyAt: number | null
   readyAs: ProviderBatchOutcome | null
 }
 
-/** Reads a record; null where there is none. */
+/** Reads a record. Null where there is none. */
 export function toProviderBatch(lane: string, fields: Record<string, string>): ProviderBatch | null {
   const { id, state } = fields
   if (id === undefined || state === undefined) return null
@@ -115,13 +115,15 @@ export type BatchLine = {
   tenant: string
   job: string
   entry: number
-  /** When the job leaves for a faster way, Unix ms; null: it need not. */
+  /** When the job has to leave for a faster way, Unix ms; null: it need not. */
   leaveAt: number | null
-  /** Of the job's call; null until the job is claimed for it. */
+  /** The job's call; null until the job is claimed for it. */
   call: { number: number; hash: string; cacheMode: string } | null
 }
 
-/** A line as it is stored: `<leave at> <id>-<entry> <tenant>`, and once it is claimed a line break, the call's number, its hash and cache mode. */
+/**
+ * Writes a line for Redis: `<leave at> <id>-<entry> <tenant>`; once it is claimed, a line break and the call's number, hash and cache mode.
+ */
 export function writeLine({ tenant, job, entry, leaveAt, call }: BatchLine): string {
   const head = `${leaveAt ?? 0} ${job}-${entry} ${tenant}`
   return call === null ? head : `${head}\n${call.number} ${call.hash} ${call.cacheMode}`
@@ -147,7 +149,7 @@ export function customIdOf(batch: string, index: number): string {
   return `${batch}-${index}`
 }
 
-/** The number of a line by its name; null where it is none of this batch. */
+/** The index of a line from its name; null where the name belongs to another batch. */
 export function indexOf(batch: string, customId: unknown): number | null {
   if (typeof customId !== 'string' || !customId.startsWith(`${batch}-`)) return null
   const index = Number(customId.slice(batch.length + 1))

@@ -7,17 +7,17 @@ import type { ProviderBatchScripts } from './scripts.ts'
 /** Most jobs that one script adds. */
 const MOST_ADDED = 100
 
-/** A forecast is read from Redis at most this often, ms. */
+/** A lane's turnarounds are read from Redis at most this often, ms. */
 const FORECAST_MS = 5_000
 
-/** Lanes whose turnarounds are remembered. */
+/** Lanes whose turnarounds are cached. */
 const MOST_LANES = 1000
 
-/** Where jobs wait for a provider batch, instead of their lane's queue. */
+/** The jobs that wait for a provider batch instead of in their lane's queue. */
 export type Gathering = {
-  /** Puts entries there. Idempotent. */
+  /** Adds entries. Idempotent. */
   add(entries: QueueEntry[]): Promise<void>
-  /** How long the lane's batches took lately: nine of ten were faster, ms; null: not known, or not yet read. */
+  /** 90th percentile of the turnarounds of the lane's latest batches, ms; null: not known, or not read yet. */
   turnaround(lane: string): number | null
 }
 
@@ -44,8 +44,6 @@ export function createGathering(deps: {
       const lanes = Map.groupBy(entries, ({ lane }) => lane)
       await Promise.all(
         [...lanes].map(async ([lane, group]) => {
-          // First, so that no job waits in a lane that nobody looks at.
-          await redis.sadd(batchLanesKey(prefix), lane)
           for (let from = 0; from < group.length; from += MOST_ADDED) {
             const args = group.slice(from, from + MOST_ADDED).flatMap((entry) => {
               const { type, leaveAt, bytes } = entry.gather!
@@ -62,6 +60,8 @@ export function createGathering(deps: {
             })
             await scripts('add', batchesRoot(prefix, lane), args)
           }
+          // Last: a worker may trim the lane until it has jobs. After a crash before this line the outbox adds the jobs again.
+          await redis.sadd(batchLanesKey(prefix), lane)
           redis.publish(providerBatchChannel(prefix), lane).catch(() => {})
         }),
       )
@@ -70,7 +70,7 @@ export function createGathering(deps: {
       const at = performance.now()
       const last = known.get(lane) ?? { at: Number.NEGATIVE_INFINITY, turnaround: null }
       if (at - last.at < FORECAST_MS) return last.turnaround
-      // The next question has the answer; a guess costs no deadline, for jobs leave in time.
+      // The next call returns the new value. An outdated value costs no deadline: jobs leave a batch in time.
       known.set(lane, { ...last, at })
       readTurnaround(lane).then(
         (turnaround) => known.set(lane, { at, turnaround }),
@@ -83,8 +83,8 @@ export function createGathering(deps: {
 }
 
 /**
- * Jobs of one class share batches: those of one endpoint that leave at about the same time, within a factor of two, so that a batch that is
- * cancelled for the first of them was of no more use to most of the others.
+ * Returns the class of a job. Jobs of one class share batches: those of one endpoint whose times to leave differ by less than a factor of
+ * two. A batch is cancelled for the job that leaves first, and would then have helped few of the others.
  */
 function classOf(type: JobType, leaveAt: number | null, now: number): string {
   if (leaveAt === null) return `${type}:any`

@@ -11,7 +11,7 @@ export type ProviderBatchScripts = (
   args: (string | number)[],
 ) => Promise<unknown>
 
-/** Registers the scripts of `provider-batches/lua` with a connection. Every one takes a lane's root as its key. */
+/** Registers the scripts of `provider-batches/lua` with a connection. Each takes a lane's root as its key. */
 export function createProviderBatchScripts(redis: RedisClient): ProviderBatchScripts {
   const call = defineScripts(redis, new URL('./lua/', import.meta.url), 'sluiceProviderBatch', NAMES)
   return (name, root, args) => call(name, scriptKeys(root), args)

@@ -3,20 +3,20 @@ import { type BatchLine, type ProviderBatch, readLine, toProviderBatch, writeLin
 import { batchesRoot, batchLanesKey } from './keys.ts'
 import type { ProviderBatchScripts } from './scripts.ts'
 
-/** How long a lease on a lane lasts without a renewal: the longest delay after a worker died. */
+/** How long a lease on a lane lasts without a renewal, ms. A lane waits no longer than this after its worker died. */
 const LEASE_MS = 15_000
-/** How long the record of an ended batch is kept. */
+/** How long the record of an ended batch is kept, ms. */
 const KEEP_MS = 7 * 24 * 60 * 60 * 1000
 /** Most lines in one script. */
 const MOST_AT_ONCE = 500
-/** How many turnarounds are kept, and for how long. */
+/** How many turnarounds are kept, and for how long, ms. */
 const TURNAROUNDS = 50
 const TURNAROUNDS_MS = 7 * 24 * 60 * 60 * 1000
 
-/** A lane that this process works for while it holds the lease. */
+/** A lane that this process works on, as long as it holds the lease. */
 export type HeldLane = { lane: string; token: string }
 
-/** Another worker works for the lane now. */
+/** Another worker holds the lane now. */
 export class LaneLostError extends Error {
   override readonly name = 'LaneLostError'
   override readonly message = 'another worker has the provider batches of this lane'
@@ -28,12 +28,12 @@ export type WaitingView = {
   hasAny: boolean
   leaveAt: number | null
   delayedUntil: number | null
-  /** No batch is made before. */
+  /** No batch is made before this time. */
   holdUntil: number
   classes: { name: string; since: number; count: number }[]
 }
 
-/** What became of a line's job. */
+/** The outcome of a line's job. */
 export type SettledLine = {
   index: number
   as: 'completed' | 'failed' | 'left' | 'dropped'
@@ -41,7 +41,7 @@ export type SettledLine = {
   savedUsd?: number
 }
 
-/** Fields of a record that change. */
+/** Fields of a record that may change. */
 export type BatchChange = Partial<{
   state: ProviderBatch['state']
   outcome: NonNullable<ProviderBatch['outcome']>
@@ -62,16 +62,16 @@ export type BatchChange = Partial<{
 export type ProviderBatchStore = {
   readonly leaseMs: number
   lanes(): Promise<string[]>
-  /** Forgets a lane that has nothing. */
+  /** Removes a lane without batches and waiting jobs from the list of lanes. */
   trim(lane: string): Promise<void>
   claim(lane: string, token: string): Promise<HeldLane | null>
   renew(held: HeldLane): Promise<void>
   release(held: HeldLane): Promise<void>
   look(held: HeldLane): Promise<WaitingView>
-  /** Jobs whose time to leave has come; `all`: every one that waits. */
+  /** Jobs whose time to leave has come. `all`: all waiting jobs. */
   leaving(held: HeldLane, now: number, all: boolean): Promise<Pick<BatchLine, 'tenant' | 'job' | 'entry'>[]>
   drop(held: HeldLane, jobs: readonly Pick<BatchLine, 'tenant' | 'job' | 'entry'>[]): Promise<void>
-  /** Makes a batch of jobs of one class; false: none fits. */
+  /** Makes a batch of jobs of one class. False: none fits. */
   cut(
     held: HeldLane,
     batch: { id: string; class: string; type: string },
@@ -81,7 +81,7 @@ export type ProviderBatchStore = {
   open(lane: string): Promise<ProviderBatch[]>
   get(lane: string, id: string): Promise<ProviderBatch | null>
   change(held: HeldLane, id: string, change: BatchChange): Promise<void>
-  /** The lines whose jobs wait for the batch, in their order, from the given number on. */
+  /** The lines whose jobs wait for the batch, in order. */
   lines(lane: string, id: string): Promise<BatchLine[]>
   line(lane: string, id: string, indexes: number[]): Promise<(BatchLine | null)[]>
   note(held: HeldLane, id: string, lines: readonly BatchLine[]): Promise<void>
@@ -123,7 +123,7 @@ export function createProviderBatchStore(deps: {
     return (await Promise.all(ids.map((id) => get(lane, id)))).filter((batch) => batch !== null)
   }
 
-  /** Some of those that wait. */
+  /** Some of the waiting members. */
   async function anyWaiting(root: string): Promise<string[]> {
     let cursor = '0'
     do {
@@ -152,7 +152,7 @@ export function createProviderBatchStore(deps: {
       const left = () => Promise.all([':lines', ':open', ':ended'].map((key) => redis.exists(root + key)))
       if ((await left()).some((exists) => exists === 1)) return
       await redis.srem(batchLanesKey(prefix), lane)
-      // A job may have come in between.
+      // A job may have been added in between.
       if ((await left()).some((exists) => exists === 1)) await redis.sadd(batchLanesKey(prefix), lane)
     },
 
@@ -273,7 +273,7 @@ export function createProviderBatchStore(deps: {
           return getAll(lane, [...open, ...ended])
         }),
       )
-      // The order of ids is that of their making.
+      // Ids sort by creation.
       return found
         .flat()
         .sort((one, other) => (one.id < other.id ? 1 : -1))

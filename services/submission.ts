@@ -4,8 +4,8 @@ import type { LiveConfig } from '../config/watch.ts'
 import { hashPrefix } from '../lib/prompt-prefix.ts'
 import { estimateCost, readOutputBound } from '../providers/accounting.ts'
 import { readCoalesceKey } from '../providers/coalesce-key.ts'
-import { findSurcharges } from '../providers/surcharges.ts'
 import { countImages, makesImages } from '../providers/endpoints.ts'
+import { findSurcharges } from '../providers/surcharges.ts'
 import { createAddressGuard } from '../webhooks/address-guard.ts'
 
 /**

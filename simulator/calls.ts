@@ -3,7 +3,7 @@ import type { CallType } from '../lib/call-type.ts'
 import { normalizeInputs } from '../lib/embedding-input.ts'
 import { isJsonObject, type JsonObject } from '../lib/json.ts'
 import { estimateCost } from '../providers/accounting.ts'
-import { countImages, takesAudio, makesImages } from '../providers/endpoints.ts'
+import { countImages, makesImages, takesAudio } from '../providers/endpoints.ts'
 import {
   type AnswerPlan,
   buildChat,

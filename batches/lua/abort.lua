@@ -1,4 +1,4 @@
--- Lets a batch end before all of its lines ran. A cancelled one stays cancelled.
+-- Ends a batch early. A cancelled batch stays cancelled.
 --
 -- ARGV  1 token  2 id  3 'expired' | 'failed'  4 errors (JSON)
 -- Answer 1 | 2 (it has not expired yet) | 0 (the lease is lost)

@@ -23,7 +23,7 @@ if idempotency then
   redis.call('HSET', idempotency, 'id', id, 'fingerprint', ARGV[3])
   redis.call('PEXPIRE', idempotency, ARGV[4])
 end
--- Records expire by themselves; their places in the list are removed when new batches come.
+-- Records expire. Their entries in the list are removed when new batches are created.
 for _, old in ipairs(redis.call('ZRANGE', root .. ':batches', 0, 9)) do
   if redis.call('EXISTS', batch_key(old)) == 0 then redis.call('ZREM', root .. ':batches', old) end
 end

@@ -1,7 +1,7 @@
--- Every block is written: only the result files remain to be made.
+-- Marks that every block is written: only the result files have to be sealed.
 --
 -- ARGV  1 token  2 id
--- Answer {when this happened, ms} | 0 (the lease is lost)
+-- Answer {time of the first call, Unix ms} | 0 (the lease is lost)
 
 local token, id = ARGV[1], ARGV[2]
 if not holds(id, token) then return 0 end

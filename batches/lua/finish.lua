@@ -1,7 +1,7 @@
--- Ends a batch whose files are made, or that has none.
+-- Ends a batch whose files are sealed, or that has none.
 --
--- ARGV  1 token  2 id  3 output file ('' none)  4 error file ('' none)  5 how it ended unless it was cut short
---       6 errors (JSON, '' as they are)  7 ms that the record is kept
+-- ARGV  1 token  2 id  3 output file ('' none)  4 error file ('' none)  5 status, unless it ended early
+--       6 errors (JSON, '' unchanged)  7 ms to keep the record
 -- Answer 1 | 0 (the lease is lost)
 -- Invariant: the counts of the record are the sum of the blocks' final tallies.
 

@@ -1,4 +1,4 @@
--- Every line of a block was submitted: the outcome of each is kept until the block is written.
+-- Stores the jobs of a block's lines once every line was submitted. They are kept until the block is written.
 --
 -- ARGV  1 token  2 id  3 block  4 its lines (JSON)
 -- Answer 1 | 0 (the lease is lost)

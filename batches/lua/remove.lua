@@ -1,4 +1,4 @@
--- Forgets a batch that is over. Its files are the caller's to remove, before.
+-- Deletes the record of a batch that is over. The caller removes its files before.
 --
 -- ARGV  1 id
 -- Answer 'none' | 'open' (it is not over) | 'removed'

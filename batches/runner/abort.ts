@@ -13,9 +13,9 @@ import {
 import type { BlockWriter } from './write.ts'
 
 /**
- * Ends the blocks that were not submitted, when a batch ends early: the answer to each of their lines is the reason.
- * The first of these blocks may have jobs already; they are found by their keys and passed on.
- * If the input is gone, the lines' names are unknown: they count as failed and are not written.
+ * Ends the blocks that were not submitted, when a batch ends early: each of their lines is answered with the reason. The first of these
+ * blocks may have jobs already: they are found by their idempotency keys and passed on. If the input was deleted, the lines' names are
+ * unknown: they count as failed and are not written.
  */
 export async function abortBlocks(
   deps: BatchDeps,
@@ -41,7 +41,7 @@ export async function abortBlocks(
       await work.open(held, block, lines)
       start.onOpen(block, lines)
     } else {
-      // Without jobs nothing can hold it up.
+      // A block without jobs can be written at once.
       const tally = await start.writer.write(block, lines, ending)
       await work.tally(held, block, tally ?? emptyTally, true)
     }
@@ -49,7 +49,7 @@ export async function abortBlocks(
   }
 }
 
-/** The lines of a block as they stand at the end; null: the input is gone. */
+/** The lines of a block with their final answers; null: the input was deleted. */
 async function readBlock(
   { files, lines, jobs }: BatchDeps,
   { batch }: BatchRun,
@@ -66,7 +66,7 @@ async function readBlock(
       const slot = found.length
       const place = { batch, index: block * BLOCK_LINES + slot }
       const read = await lines.read(text ?? Buffer.alloc(0), place)
-      // Without its tenant no line can be read as a job; existing jobs just end.
+      // The tenant is gone: no line can be read as a job. Existing jobs run to their end.
       if (read === null) return null
       const { customId, made } = read
       if ('tenant' in made && isFirst) asked.push({ slot, customId, job: withoutRoom(made) })
@@ -84,7 +84,7 @@ async function readBlock(
     const outcomes = await jobs.createMany(slice.map(({ job }) => job))
     for (const [index, outcome] of outcomes.entries()) {
       const { slot, customId } = slice[index]!
-      // It is unknown whether there is a job: the batch is checked again later.
+      // It is unknown whether there is a job. The run fails here, and is repeated later.
       if (outcome.kind === 'failed' && isPassing(outcome.error)) throw outcome.error
       if ('id' in outcome) found[slot] = { customId, job: outcome.id }
     }
@@ -92,7 +92,7 @@ async function readBlock(
   return found
 }
 
-/** Such a job is found where it exists and refused where it does not (jobs/lua/create.lua). */
+/** With no room in the queue, an existing job is found and a missing one is refused (jobs/lua/create.lua). */
 function withoutRoom(job: NewJob): NewJob {
   return { ...job, limits: { ...job.limits, maxQueued: 0 } }
 }

@@ -14,37 +14,37 @@ import {
   TenantGoneError,
 } from './lines.ts'
 
-/** Bytes of input that are jobs in memory before they go to the store. */
+/** Bytes of input that are held in memory as jobs before they are submitted. */
 const SLICE_BYTES = 1024 * 1024
 
-/** Pause after a refusal that names no time, and the bounds of those that do, ms. */
+/** Pause after a refusal without a retry time, and bounds of those with one, ms. */
 const REFUSED_MS = 1000
 const REFUSED_LEAST_MS = 50
 const REFUSED_MOST_MS = 60_000
 
 export type Feeder = {
   /**
-   * Submits lines, up to so many, as long as the store takes them. Passes on each block whose lines all have a job, or
-   * an answer without one. True: something moved. Throws InputGoneError and TenantGoneError.
+   * Submits up to `room` lines, as long as the store accepts them. Passes on each block whose lines all have a job, or an answer without
+   * one. True: something changed. Throws InputGoneError and TenantGoneError.
    */
   feed(room: number): Promise<boolean>
-  /** No more can be read: passes on the block read so far; its other lines get the answer of a failed batch. */
+  /** Called when the input cannot be read any more: passes on the block read so far. Its other lines get the answer of a failed batch. */
   giveUp(): Promise<void>
-  /** Blocks that were not passed on, in order. The first may have jobs. */
+  /** Blocks not passed on yet, in order. The first may have jobs. */
   readonly remaining: readonly number[]
 }
 
-/** After so many errors of ours a line is given up; an unavailable store does not count. */
+/** A line fails after this many internal errors. An unavailable store does not count. */
 const MOST_ERRORS = 3
 
-/** The answer to a line that no budget could hold for. */
+/** The answer to a line for a model without a price, where a budget applies. */
 const unpriced = { code: 'invalid_request', message: 'The model has no price, and a budget counts.' }
 
 type Pending = { slot: number; customId: string; job: NewJob; errors: number }
 
 /**
- * Turns a batch's input into jobs, block by block. Each line's idempotency key is its place. So after a crash a
- * half-submitted block is submitted again and gets the same jobs.
+ * Turns a batch's input into jobs, block by block. Each line's idempotency key is its index. After a crash, a half-submitted block is
+ * submitted again and gets the same jobs.
  */
 export function createFeeder(
   { files, jobs, lines, work, onError }: BatchDeps,
@@ -63,7 +63,7 @@ export function createFeeder(
   let restUntil = 0
 
   async function nextLine(at: number): Promise<InputLine> {
-    // A failed read leaves its generator at its end; the next one begins where that one stood.
+    // A failed read ends its generator. The next generator begins at the same offset.
     const from = reader?.at === at ? reader : { at, lines: readInput({ files, lines }, batch, at) }
     reader = null
     const { value: line } = await from.lines.next()
@@ -97,7 +97,7 @@ export function createFeeder(
   async function submit(room: number): Promise<number> {
     const slice = pending.slice(0, room)
     const outcomes = await jobs.createMany(slice.map(({ job }) => job))
-    // All of them: the batch is tried again after a while, and its repeated lines get the same jobs.
+    // If all failed, the run fails and is repeated later; repeated lines get the same jobs.
     const [first] = outcomes
     if (first?.kind === 'failed' && outcomes.every(({ kind }) => kind === 'failed')) {
       if (isPassing(first.error)) throw first.error
@@ -155,7 +155,7 @@ export function createFeeder(
       if (current === null) return
       const answer = describeEnding('failed')
       for (const { slot, customId } of pending) current.lines[slot] = { customId, answer }
-      // A line that could not be read leaves its slot empty, and is the last.
+      // A line that could not be read has an empty slot, and is the last one.
       const made = current.lines.filter((line) => line !== undefined)
       if (made.some((line) => 'job' in line)) await handOn(current.block, made)
     },

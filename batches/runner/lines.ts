@@ -10,13 +10,13 @@ import type { LineFault } from '../check-line.ts'
 import { type InputLine, readLines } from '../read-lines.ts'
 import type { BatchWork, HeldBatch } from '../work.ts'
 
-/** A line as its endpoint takes it; api/batches/lines.ts makes these. */
+/** Reads lines for one endpoint; api/batches/lines.ts implements it. */
 export type LineReader = {
-  /** Finds lines with more structure than a request may have, as they are read. */
+  /** Makes a scanner that finds lines with more structure than a request may have, while they are read. */
   createScanner(): JsonScanner
-  /** Checks what a whole batch depends on; a line's other faults affect only the line. */
+  /** Checks what makes the whole batch invalid. Other faults affect only their line. */
   check(text: Buffer, endpoint: BatchEndpoint): Promise<{ customId: string; model: string } | LineFault>
-  /** The job that a line asks for, or why there will be none. Null: the tenant is no longer configured. */
+  /** The job for a line, or why there is none. Null: the tenant is no longer configured. */
   read(text: Buffer, place: LinePlace): Promise<{ customId: string; made: NewJob | LineFailure } | null>
 }
 
@@ -31,7 +31,7 @@ export type BatchDeps = {
   describeFailure: (error: JobError) => LineFailure
   /** A completed job's result as a client sees it. */
   showResult: (job: Job) => JsonObject
-  /** Most open jobs of a tenant's batches; null: the tenant is no longer configured. */
+  /** Maximum number of open jobs of a tenant's batches; null: the tenant is no longer configured. */
   window: (tenant: string, model: string | null) => number | null
   /** How long result files are kept where the batch does not say, ms. */
   fileRetainMs: () => number
@@ -39,41 +39,43 @@ export type BatchDeps = {
   onError: (error: unknown, what: string) => void
 }
 
-/** A batch under way in this process. */
+/** A batch that runs in this process. */
 export type BatchRun = {
   held: HeldBatch
   batch: Batch
-  /** Throws if another worker may have the batch now, or this process must stop. */
+  /** Throws if another worker may hold the batch, or if this process must stop. */
   check: () => void
 }
 
-/** A fault of the store and not of a line: the step is tried again later. */
+/** Whether an error is temporary and not about the line: the step is repeated later. */
 export function isPassing(error: unknown): boolean {
   return error instanceof NotDurableError || isRedisUnavailable(error)
 }
 
-/** The process stops: the batch is left as it is. */
+/** The process stops. The batch stays as it is. */
 export class RunStoppedError extends Error {
   override readonly name = 'RunStoppedError'
   override readonly message = 'the worker stops'
 }
 
-/** The input is gone, or not what it was when it was validated. */
+/** The input was deleted, or has changed since it was validated. */
 export class InputGoneError extends Error {
   override readonly name = 'InputGoneError'
   override readonly message = 'the input file was deleted while the batch ran'
 }
 
-/** Its tenant is no longer configured, so there are no limits by which to admit its jobs. */
+/** The tenant is no longer configured, so no limits apply by which its jobs could be admitted. */
 export class TenantGoneError extends Error {
   override readonly name = 'TenantGoneError'
-  override readonly message = 'the tenant of this batch is not configured any more'
+  override readonly message = 'the tenant of this batch is no longer configured'
 }
 
-/** Longest line, bytes: the same as the body of a single request. */
+/** Longest line, bytes: the same limit as for the body of a single request. */
 export const LINE_BYTES = 32 * 1024 * 1024
 
-/** The lines of a batch's input from one of its blocks on. Throws InputGoneError when there is no such file. */
+/**
+ * Reads the lines of a batch's input from byte offset `from`, the beginning of a block. Throws InputGoneError when there is no such file.
+ */
 export async function* readInput(
   { files, lines }: { files: Pick<Files, 'read' | 'get'>; lines: Pick<LineReader, 'createScanner'> },
   { tenant, inputFileId }: Batch,
@@ -92,7 +94,7 @@ export function countLines(batch: Batch, block: number): number {
   return Math.min(BLOCK_LINES, batch.total - block * BLOCK_LINES)
 }
 
-/** Why a line was not run to its end. */
+/** The answer of a line that has no result because the batch ended early. */
 export function describeEnding(ending: BatchEnding): LineFailure {
   switch (ending) {
     case 'cancelled':

@@ -8,10 +8,10 @@ import { validateInput } from './validate.ts'
 import { createOpenBlocks } from './watch.ts'
 import { createBlockWriter } from './write.ts'
 
-/** Between two looks at a batch that moves, and at one that does not, ms. */
+/** Pause between two steps of a batch that moves (`least`) and of one that does not (`most`), ms. */
 const LOOK_MS = { least: 100, most: 1000 }
 
-/** Between two reads of the open jobs, after something happened and while nothing seems to, ms. */
+/** Pause between two reads of the open jobs: after something happened (`least`), or while nothing does (`most`), ms. */
 const STATUS_MS = { least: 1000, most: 5000 }
 
 const NO_FILES = { outputFileId: null, errorFileId: null }
@@ -23,9 +23,9 @@ const NO_FILES = { outputFileId: null, errorFileId: null }
  *                 ▲  a window of jobs  │
  *                 └────────────────────┘
  *
- * Every step may be repeated: validation makes nothing, a line's job has its own key, a block's parts have their
- * numbers, and a seal finds its file. So after a worker died, the next one can always continue. Resolves when the
- * batch is over; throws LeaseLostError and RunStoppedError if it goes on without us.
+ * Every step may be repeated: validation stores nothing, each line's job has its own idempotency key, a block's parts are numbered, and
+ * sealing finds an existing file. So after a worker died, the next one can always continue. Resolves when the batch is over. Throws
+ * LeaseLostError and RunStoppedError if another worker has to continue it.
  */
 export async function runBatch(
   deps: BatchDeps,
@@ -34,7 +34,7 @@ export async function runBatch(
 ): Promise<void> {
   const { work } = deps
   let progress = await work.load(run.held)
-  // It ended after it was found among the active ones.
+  // It ended after it was listed as active.
   if (progress === null || isOver(progress.batch.status)) return
   if (progress.layout === null) {
     if (await validate(deps, { ...run, batch: progress.batch })) return
@@ -87,7 +87,7 @@ async function runLines(
   const feeder = createFeeder(deps, run, { layout, remaining, onOpen: open.add })
   let lastCount = -1
   let lookedAt = Number.NEGATIVE_INFINITY
-  /** Writing is slow; lines are submitted meanwhile. */
+  /** Writing is slow, so lines are submitted meanwhile. */
   let looking: Promise<void> | null = null
   let failure: unknown = null
 
@@ -101,7 +101,7 @@ async function runLines(
     if (window === null && remaining.length > 0) throw new TenantGoneError()
     const count = await jobs.countOpen(batch.tenant, batch.id)
     const moved = await feeder.feed((window ?? 0) - count)
-    // Look at once if no job is open; else once a second, if something happened.
+    // Look at once if no job is open. Otherwise look once a second if something happened, and more rarely if not.
     const since = performance.now() - lookedAt
     const isDue = since >= (moved || count !== lastCount ? STATUS_MS.least : STATUS_MS.most)
     if (looking !== null || open.size === 0 || !(isDue || count === 0)) return moved || looking !== null
@@ -121,15 +121,15 @@ async function runLines(
     return true
   }
 
-  async function wind(ending: BatchEnding): Promise<boolean> {
+  async function windDown(ending: BatchEnding): Promise<boolean> {
     await looking
     await abortBlocks(deps, run, ending, { layout, remaining, writer, onOpen: open.add })
-    // Lines submitted before the batch failed are paid for, or will be: their results are written.
+    // When the batch failed, jobs that were already submitted still run, and their results are written.
     if (ending !== 'failed') await open.cancel()
     return open.look(ending)
   }
 
-  /** One step; null: everything is written. */
+  /** Takes one step. Null: everything is written. */
   async function step(): Promise<boolean | null> {
     check()
     if (failure !== null) {
@@ -139,7 +139,7 @@ async function runLines(
     }
     const { ending } = await work.glance(held)
     if (remaining.length === 0 && open.size === 0) return null
-    if (ending !== null) return wind(ending)
+    if (ending !== null) return windDown(ending)
     if (now() >= batch.expiresAt && (await work.abort(held, 'expired', []))) return true
     try {
       return await advance()
@@ -172,7 +172,7 @@ async function runLines(
   await seal(deps, run, progress)
 }
 
-/** Makes files of the written results, except empty ones, and ends the batch. */
+/** Seals the result files, without empty ones, and ends the batch. */
 async function seal(
   { work, files, fileRetainMs }: BatchDeps,
   { held, batch }: BatchRun,

@@ -5,42 +5,42 @@ import { type HeldBatch, LeaseLostError } from '../work.ts'
 import { type BatchDeps, RunStoppedError } from './lines.ts'
 import { runBatch } from './run.ts'
 
-/** The longest time between two looks for batches, ms. */
+/** Longest pause between two looks for batches, ms. */
 const IDLE_MS = 1000
-/** Batches under way in one process. */
+/** Maximum number of batches that run in one process. */
 const MOST_RUNS = 16
-/** Share of a lease that must be left for a step which the store cannot refuse after the lease is lost. */
+/** Share of a lease that must be left before a step that the store cannot refuse. */
 const MARGIN_SHARE = 1 / 3
-/** Renewals within a lease: two of them may fail before the margin is reached. */
+/** Renewals within a lease: two may fail before the margin is reached. */
 const RENEWALS = 5
-/** After an error of its run a batch is left alone for this long, ms. */
+/** Pause of a batch after an error of its run, ms. */
 const REST_MS = 5_000
 
 export type BatchRunnerDeps = Omit<BatchDeps, 'window'> & {
   tenants: () => Promise<string[]>
-  /** Most open jobs of the tenant; null: it is no longer configured. */
+  /** Maximum number of open jobs of the tenant; null: it is no longer configured. */
   maxQueued: (tenant: string) => number | null
-  /** Most open jobs of a batch whose lines wait for a batch of their provider; null: they do not. */
+  /** Maximum number of open jobs of a batch whose lines wait for a provider batch; null: they do not wait for one. */
   gatherWindow: (model: string) => number | null
-  /** Hears of each tenant and batch that could not be checked. */
+  /** Called for each tenant and batch that could not be checked. */
   onFailure?: OnUpkeepFailure
 }
 
 export type BatchRunner = {
-  /** A batch was created, or must be cancelled. */
+  /** Call it when a batch was created or has to be cancelled. */
   wake(id: string): void
-  /** Stops, and leaves the batches to other workers. */
+  /** Stops. Other workers continue the batches. */
   stop(): Promise<void>
 }
 
 type RunningBatch = { waker: Waker; done: Promise<void> }
 
-/** Most open jobs of all of a tenant's batches together. */
+/** Maximum number of open jobs of all batches of a tenant together. */
 const WINDOW = 1000
 
 /**
- * Runs batches, each in one process at a time: the one with its lease. When a worker dies, its lease ends, and the
- * next worker continues the batch.
+ * Runs batches. Each batch runs in one process at a time: the one that holds its lease. When a worker dies, the lease ends and another
+ * worker continues the batch.
  */
 export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   const { work, onError } = deps
@@ -51,7 +51,7 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
   const waker = createWaker()
   let stopping = false
 
-  /** Half of the tenant's limit, shared by its batches, so that its other jobs find room. */
+  /** Half of the tenant's limit, shared by its batches, so that its other jobs have room. */
   function window(tenant: string, model: string | null): number | null {
     const most = deps.maxQueued(tenant)
     if (most === null) return null
@@ -72,7 +72,7 @@ export function startBatchRunner(deps: BatchRunnerDeps): BatchRunner {
     const fail = (error: unknown, tenant: string, id?: string) =>
       deps.onFailure?.({ task: 'batches', tenant, ...(id === undefined ? {} : { id }), error })
     await visitAll(await deps.tenants(), read, fail, { endsWithStore: true })
-    // One of each tenant, then another of each: one tenant's many batches do not hold up another's first.
+    // Starts one batch of each tenant, then a second of each: many batches of one tenant do not delay the first of another.
     for (let turn = 0; waiting.some(({ ids }) => ids.length > turn); turn++) {
       for (const { tenant, ids } of waiting) {
         const id = ids[turn]

@@ -4,9 +4,9 @@ import { type Batch, type BatchFault, BLOCK_LINES } from '../batch.ts'
 import { isFault, type LineFault } from '../check-line.ts'
 import { type BatchDeps, InputGoneError, LINE_BYTES, readInput } from './lines.ts'
 
-/** More faults than these are not looked for. */
+/** Validation stops after this many faults. */
 const MAX_FAULTS = 100
-/** As OpenAI has it. */
+/** OpenAI's limit. */
 const MAX_LINES = 50_000
 
 export type LinesVerdict =
@@ -14,8 +14,8 @@ export type LinesVerdict =
   | { layout: number[]; total: number; model: string | null }
 
 /**
- * Reads a batch's input once. Returns its faults, up to the hundredth, or where its blocks begin. No line becomes a
- * job before all lines are valid.
+ * Reads a batch's input once. Returns its faults, up to a hundred, or where its blocks begin. No line becomes a job before all lines are
+ * valid.
  */
 export async function validateInput(
   { files, lines }: Pick<BatchDeps, 'files' | 'lines'>,

@@ -7,16 +7,16 @@ import type { BlockWriter } from './write.ts'
 const CANCEL_AT_ONCE = 50
 
 export type OpenBlocks = {
-  /** A block whose lines all have a job, or an answer. */
+  /** Adds a block whose lines all have a job or an answer. */
   add(block: number, lines: BatchLine[]): void
   readonly size: number
-  /** Reads the states of jobs that are not known to have ended; writes the blocks without such jobs. True: something moved. */
+  /** Reads the states of the jobs that may still run, and writes blocks whose jobs have all ended. True: something changed. */
   look(ending: BatchEnding | null): Promise<boolean>
   /** Cancels every job that has not ended. */
   cancel(): Promise<void>
 }
 
-/** A block with its jobs: those that have not ended, and the outcomes of the others. */
+/** A block: the jobs that have not ended, and the counts of the others. */
 type OpenBlock = {
   lines: BatchLine[]
   waiting: Set<string>
@@ -24,7 +24,7 @@ type OpenBlock = {
   failed: number
 }
 
-/** Watches the jobs of a batch's open blocks, a read for each block, and writes a block once all of them have ended. */
+/** Watches the jobs of a batch's open blocks, with one read for each block. Writes a block once all of its jobs have ended. */
 export function createOpenBlocks(
   { jobs, work }: BatchDeps,
   { held, batch, check }: BatchRun,
@@ -59,7 +59,7 @@ export function createOpenBlocks(
       add(number, block.lines)
       return false
     }
-    // If the input disappeared in the middle of a block, some lines were never read.
+    // If the input was deleted in the middle of a block, some of its lines were never read.
     const missing = countLines(batch, number) - block.lines.length
     await work.tally(held, number, { ...tally, failed: tally.failed + missing }, true)
     blocks.delete(number)

@@ -16,21 +16,21 @@ import {
 import { type LineAnswer, renderLine } from '../render-line.ts'
 import { type BatchDeps, type BatchRun, describeEnding } from './lines.ts'
 
-/** The result files of a batch, before they are sealed. */
+/** The ids of a batch's result files, before they are sealed. */
 export type ResultFiles = { outputId: string; errorId: string }
 
 export type BlockWriter = {
   /**
-   * Writes the outcomes of a block's lines. Null: a redrive runs one of its jobs again, and nothing counts yet. A
-   * second call for the block writes the same parts.
+   * Writes the outcomes of a block's lines. Null: a retry runs one of its jobs again, and nothing counts yet. Calling it again for the
+   * block writes the same parts.
    */
   write(block: number, lines: readonly BatchLine[], ending: BatchEnding | null): Promise<Tally | null>
 }
 
-/** Parts written at the same time: a busy process is slow with each step, but results take memory. */
+/** Parts written at the same time. More are faster on a slow store, but results take memory. */
 const PARTS_AT_ONCE = 5
 
-/** Reads the jobs of only a few parts at a time, so that memory stays flat with answers of any size. */
+/** Reads the jobs of a few parts at a time, so that memory does not grow with the size of answers. */
 export function createBlockWriter(
   {
     jobs,
@@ -69,7 +69,7 @@ export function createBlockWriter(
     }
     check()
     const number = block * PARTS_PER_BLOCK + part
-    // Write empty parts too: an earlier attempt may have found more.
+    // Empty parts are written too: an earlier attempt may have written more.
     await Promise.all([
       files.writePart(batch.tenant, outputId, number, Buffer.from(output)),
       files.writePart(batch.tenant, errorId, number, Buffer.from(errors)),
@@ -88,7 +88,7 @@ export function createBlockWriter(
     if (job.status === 'completed' && job.error === null) return { result: showResult(job) }
     if (job.status === 'cancelled')
       return { failure: ending === null ? jobCancelled : describeEnding(ending) }
-    // The deadline of a batch's jobs is its expiry.
+    // The deadline of a batch's jobs is the end of the batch's window.
     if (job.error?.code === 'deadline_exceeded' && job.error.provider_status === null)
       return { failure: describeEnding('expired') }
     return { failure: job.error === null ? jobDeleted : describeFailure(job.error) }

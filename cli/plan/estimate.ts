@@ -8,7 +8,7 @@ import { isJsonObject, type JsonObject } from '../../lib/json.ts'
 import { priceInNano } from '../../lib/price.ts'
 import { type CostEstimate, estimateCost } from '../../providers/accounting.ts'
 import { readCoalesceKey } from '../../providers/coalesce-key.ts'
-import { countImages, takesAudio, isWithoutOutput } from '../../providers/endpoints.ts'
+import { countImages, isWithoutOutput, takesAudio } from '../../providers/endpoints.ts'
 import type { LineRequest } from '../submit/read-request.ts'
 
 /** What one lane would be asked for. */

@@ -1,9 +1,9 @@
--- Puts jobs among those that wait for a provider batch.
+-- Adds jobs that wait for a provider batch.
 --
--- ARGV  for each job: member (`<id>-<entry number> <tenant>`), class, tokens, bytes, Unix ms at which it leaves at the latest (0: none),
---       tenant, the tenant's weight, Unix ms before which it does not go ('' at once)
--- Answer how many are new
--- Invariant: a job that waits already stays as it is. Turns go round the tenants by their weights, as in the lane's queue.
+-- ARGV  for each job: member (`<id>-<entry number> <tenant>`), class, tokens, bytes, time to leave (Unix ms, 0: none), tenant,
+--       the tenant's weight, time before which it does not start (Unix ms, '': at once)
+-- Answer number of new jobs
+-- Invariant: a job that already waits does not change. Tenants get their turns by weight, as in the lane's queue.
 
 local added = 0
 for i = 1, #ARGV, 8 do

@@ -1,6 +1,6 @@
--- Writes fields of a batch's record. With the state `ended` the batch leaves the open ones.
+-- Changes fields of a batch's record. With the state `ended` the batch is no longer open.
 --
--- ARGV  1 token  2 id  3 how long the record of an ended batch is kept, ms  4… fields and values
+-- ARGV  1 token  2 id  3 ms to keep the record of an ended batch  4… fields and values
 -- Answer 0 (the lease is lost) | 1
 -- Invariant: a batch that ended never changes.
 

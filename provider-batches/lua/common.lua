@@ -1,9 +1,8 @@
--- Shared by every script of this folder: the loader puts it in front of each.
+-- The loader puts this in front of every script of this folder.
 --
--- KEYS[1] is `<prefix>:{l:<lane>}:batches`, whose hash tag is part of every key built here: all that is known of a lane's provider
--- batches lies in one slot. Times are Unix ms of Redis' clock. provider-batches/keys.ts describes the keys.
--- Scripts of a lane's owner get the token of its lease. If another worker has the lane now, they answer 0 and change nothing.
--- Each may be sent twice.
+-- KEYS[1] is `<prefix>:{l:<lane>}:batches`; every key built here has its hash tag, so that all provider batches of a lane are in one slot.
+-- Times are Unix ms of Redis' clock. provider-batches/keys.ts describes the keys. Scripts for the lane's worker take the token of its
+-- lease. If another worker holds the lane, they return 0 and change nothing. Every script may run twice.
 
 local root = KEYS[1]
 local time = redis.call('TIME')
@@ -14,7 +13,7 @@ local function batch_key(id) return root .. ':batch:' .. id end
 local function waiting_key(class) return root .. ':waiting:' .. class end
 local function holds(token) return redis.call('GET', root .. ':lease') == token end
 
--- What is known of a waiting job: `<class> <tokens> <bytes> <time to leave, 0: none> <turn> <tenant>`.
+-- The details of a waiting job: `<class> <tokens> <bytes> <time to leave, 0: none> <turn> <tenant>`.
 local function read_waiting(member)
   local text = redis.call('HGET', root .. ':lines', member)
   if not text then return nil end
@@ -22,7 +21,7 @@ local function read_waiting(member)
   return { class = class, tokens = tonumber(tokens), bytes = tonumber(bytes), leave_at = tonumber(leave_at), turn = turn, tenant = tenant }
 end
 
--- `members`: those that no longer wait here.
+-- Removes members that no longer wait.
 local function stop_waiting(class, members)
   if #members == 0 then return end
   redis.call('ZREM', waiting_key(class), unpack(members))

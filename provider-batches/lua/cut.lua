@@ -1,10 +1,10 @@
--- Makes a batch of waiting jobs, or adds to one that is being made.
+-- Makes a batch of waiting jobs, or adds jobs to one that is being made.
 --
 -- ARGV  1 token  2 id  3 class  4 most lines of this call  5 most lines  6 most bytes  7 most queued tokens of the lane
 --       8… fields and values of the new batch
--- Answer 0 (the lease is lost), or {lines taken, '1' when nothing more fits or is there}
--- Invariants: a job waits, or is a line of one batch, never both. The tokens of the open batches together do not exceed the most,
--- but for a single line that is larger by itself.
+-- Answer 0 (the lease is lost), or {lines taken, '1' when nothing more fits or waits}
+-- Invariants: a job either waits or is a line of one batch, never both. The tokens of the open batches together stay within the limit,
+-- except for a single line that exceeds it alone.
 
 local token, id, class = ARGV[1], ARGV[2], ARGV[3]
 if not holds(token) then return 0 end
@@ -42,7 +42,7 @@ if #set > 0 then
   redis.call('HSET', root .. ':turns', 'now', turn)
 end
 stop_waiting(class, taken)
--- Those for which there was no room have waited long enough already.
+-- The jobs that did not fit begin to wait anew if a batch was made; otherwise their time goes on.
 if redis.call('EXISTS', waiting_key(class)) == 1 then
   redis.call(#set > 0 and 'HSET' or 'HSETNX', root .. ':since', class, ms(now))
 end

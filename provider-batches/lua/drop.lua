@@ -1,7 +1,7 @@
--- Jobs that no longer wait here: they went another way.
+-- Removes jobs that went another way.
 --
 -- ARGV  members
--- Answer how many waited
+-- Answer number of jobs that waited
 
 local by_class, count = {}, 0
 for _, member in ipairs(ARGV) do

@@ -1,6 +1,6 @@
--- Lets no batch of the lane be made for a while, and keeps how long a batch took.
+-- Makes no batch of the lane for a while, and stores how long a batch took.
 --
--- ARGV  1 token  2 ms for which none is made (0: as before)  3 how long a batch took, ms ('' none)  4 how many of these are kept  5 for how long, ms
+-- ARGV  1 token  2 ms without new batches (0: no change)  3 how long a batch took, ms ('' none)  4 how many of these to keep  5 ms to keep them
 -- Answer 0 (the lease is lost) | 1
 
 if not holds(ARGV[1]) then return 0 end

@@ -1,11 +1,11 @@
--- Looks at what waits, and lets those wait whose time has come.
+-- Returns what waits. Delayed jobs that are due begin to wait.
 --
 -- ARGV  1 token
--- Answer 0 (the lease is lost), or {now, 1 if any job waits, when the next one leaves ('' none), when the next delayed one is due ('' none),
---        Unix ms before which no batch is to be made, then for each class: its name, since when (Unix ms), how many}.
---        The class comes first whose jobs leave first, so that these have the room in the provider's queue; then the one that waits for longest
+-- Answer 0 (the lease is lost), or {now, 1 if any job waits, next time to leave ('' none), next time a delayed job is due ('' none),
+--        time before which no batch is made, then for each class: its name, waiting since (Unix ms), number of jobs}.
+--        The class whose jobs leave first comes first, because it needs the room in the provider's queue; then the one that waits longest
 
--- Jobs that leave next which are looked at for that.
+-- How many of the next jobs to leave are looked at for this order.
 local MOST_RANKED = 64
 
 if not holds(ARGV[1]) then return 0 end

@@ -1,6 +1,6 @@
--- Writes what is known of a batch's lines once their jobs are claimed.
+-- Updates a batch's lines once their jobs are claimed.
 --
--- ARGV  1 token  2 id  3… numbers of lines and what is known
+-- ARGV  1 token  2 id  3… line numbers and texts
 -- Answer 0 (the lease is lost) | 1
 
 if not holds(ARGV[1]) then return 0 end

@@ -1,7 +1,7 @@
--- Lines whose jobs went on: each is counted once, and is none of the batch's lines any more.
+-- Removes lines whose jobs have ended or gone on. Each is counted once.
 --
--- ARGV  1 token  2 id  3… for each line: its number, what became of it (`completed`, `failed`, `left`, `dropped`), billionths of a dollar that
---       it cost, and that it saved
+-- ARGV  1 token  2 id  3… for each line: its number, its outcome (`completed`, `failed`, `left`, `dropped`), its cost and its saving, both in
+--       billionths of a dollar
 -- Answer 0 (the lease is lost) | 1
 
 local token, id = ARGV[1], ARGV[2]

@@ -9,17 +9,17 @@ import { type BatchApi, BatchApiError, type LineResult, type OutgoingLine } from
 import { readTextLines } from './read-lines.ts'
 import { ask, toBatchApiError } from './sdk-errors.ts'
 
-/** How far back a batch is looked for before the time when it was asked for: clocks differ, ms. */
+/** A search for a batch goes this far back before the request to create it, because clocks differ, ms. */
 const SKEW_MS = 60_000
 const PAGE = 1000
-const MOST_PAGES = 20
-/** One request about a batch; its creation, with all of its lines; its results, ms. */
+const MAX_PAGES = 20
+/** Timeout of a request about a batch, and of requests that carry all lines or results, ms. */
 const TIMEOUT_MS = 60_000
 const LONG_TIMEOUT_MS = 15 * 60_000
 
 /**
- * Anthropic's message batches. A batch is one request with all of its lines, and has no metadata: where the answer to its creation was lost, a batch of
- * the same time with as many lines may be this one, and the names of its lines tell once its results are there.
+ * Anthropic's message batches. The request that creates a batch carries all lines, and a batch has no metadata. If the answer to the
+ * creation was lost, a batch created at that time with as many lines may be this one: the names of its lines in the results tell.
  */
 export function createAnthropicBatchApi(options: {
   baseUrl: string
@@ -40,7 +40,7 @@ export function createAnthropicBatchApi(options: {
   })
   const { batches } = client.messages
 
-  /** Reads no more of the results than it is asked for. */
+  /** Streams the results: reads no more than is asked for. */
   async function* readResults(providerId: string, signal: AbortSignal): AsyncGenerator<string> {
     const { results_url: url } = await ask('looking at a batch', () => batches.retrieve(providerId))
     if (url === null) throw new BatchApiError('reading results: there are none', null, null)
@@ -77,7 +77,7 @@ export function createAnthropicBatchApi(options: {
     async find(batch, known) {
       const lines = batch.lines - batch.counts.dropped - batch.counts.failed
       let after: string | undefined
-      for (let page = 0; page < MOST_PAGES; page++) {
+      for (let page = 0; page < MAX_PAGES; page++) {
         const list = await ask('looking for a batch', () =>
           batches.list({ limit: PAGE, ...(after === undefined ? {} : { after_id: after }) }),
         )
@@ -141,7 +141,7 @@ async function* writeRequests(lines: AsyncIterable<OutgoingLine>): AsyncGenerato
   yield Buffer.from(']}')
 }
 
-/** Statuses of errors that a line was answered with, by their type (Anthropic, "Errors"). */
+/** HTTP status for the error type of a line (Anthropic, "Errors"). */
 const STATUSES: Record<string, number> = {
   invalid_request_error: 400,
   authentication_error: 401,

@@ -1,38 +1,38 @@
 import type { ProviderBatch } from '../batch.ts'
 
-/** A line as it goes to the provider: its name, and the request's body as JSON. */
+/** A line as it is sent to the provider: its name, and the request's body as JSON. */
 export type OutgoingLine = { customId: string; body: string }
 
-/** How one line ended. `undone`: the provider did not do it, and says why. */
+/** The outcome of one line. `undone`: the provider did not process it, and says why. */
 export type LineResult =
   | { customId: unknown; kind: 'answer'; status: number; body: string }
   | { customId: unknown; kind: 'undone'; code: string }
 
-/** What the provider says of a batch. */
+/** What the provider reports about a batch. */
 export type BatchView = {
   phase: 'open' | 'over'
-  /** Of one that is over. */
+  /** Outcome of a batch that is over. */
   outcome: 'completed' | 'failed' | 'expired' | 'cancelled' | null
-  /** Why the provider did not take it. */
+  /** Why the provider rejected the batch. */
   fault: { code: string; message: string } | null
-  /** Files with results. */
+  /** Ids of the result files. */
   resultFiles: string[]
 }
 
-/** The batches of one provider, for one lane. Errors are those of `BatchApiError`, or of the connection. */
+/** The batches of one provider, for one lane. Methods throw BatchApiError, also when the connection fails. */
 export type BatchApi = {
-  /** Sends the lines as a file; the answer is its id. Null: the lines go with `create`. */
+  /** Uploads the lines as a file and returns its id. Null: the lines are sent by `create`. */
   upload:
     | ((batch: ProviderBatch, lines: AsyncIterable<OutgoingLine>, signal: AbortSignal) => Promise<string>)
     | null
-  /** Removes files of this batch that were sent by a process which died before it knew. */
+  /** Removes files of this batch that a process uploaded before it died. */
   removeUploads(batch: ProviderBatch): Promise<void>
-  /** Creates it; the answer is the provider's id. */
+  /** Creates the batch. Returns the provider's id. */
   create(batch: ProviderBatch, lines: AsyncIterable<OutgoingLine>, signal: AbortSignal): Promise<string>
   /**
    * Looks for a batch that may have been created. `isSure` false: it looks like this one, and its results will tell.
    *
-   * @param known provider's ids of other batches of ours
+   * @param known provider ids of our other batches
    */
   find(
     batch: ProviderBatch,
@@ -43,14 +43,14 @@ export type BatchApi = {
   /** The results of a batch that is over, in any order. */
   results(batch: ProviderBatch, view: BatchView, signal: AbortSignal): AsyncIterable<LineResult>
   cancel(providerId: string): Promise<void>
-  /** Removes from the provider what is not needed any more. */
+  /** Removes what is no longer needed from the provider. */
   cleanUp(batch: ProviderBatch, view: BatchView | null): Promise<void>
 }
 
-/** Why a provider refused a request about a batch. */
+/** A request about a batch failed or was refused. */
 export class BatchApiError extends Error {
   override readonly name = 'BatchApiError'
-  /** Null: there was no answer, so nobody knows whether it was done. */
+  /** Null: there was no answer, so it is unknown whether the request had an effect. */
   readonly status: number | null
   readonly code: string | null
 
@@ -60,7 +60,7 @@ export class BatchApiError extends Error {
     this.code = code
   }
 
-  /** Whether the request surely did nothing. */
+  /** Whether the request certainly had no effect. */
   get isRefusal(): boolean {
     return (
       this.status !== null &&
@@ -71,13 +71,13 @@ export class BatchApiError extends Error {
     )
   }
 
-  /** Whether the provider's queue is full, or it is asked too often: it may be asked later. */
+  /** Whether the provider's queue is full, or a rate limit was hit: try again later. */
   get isForLater(): boolean {
     return this.status === 429 || isFullQueue(this.code)
   }
 }
 
-/** Codes by which providers say that their queue of tokens or requests is full. */
+/** Whether a code means that the provider's queue of tokens or requests is full. */
 export function isFullQueue(code: string | null): boolean {
   return code !== null && /^(?:token|request)_limit_exceeded$/.test(code)
 }

@@ -7,7 +7,7 @@ import type { BatchApi } from './batch-api.ts'
 import { createGeminiFiles } from './gemini-files.ts'
 import { createOpenAiBatchApi } from './openai-api.ts'
 
-/** What of a provider's configuration its batches need. */
+/** The part of a provider's configuration that its batches need. */
 export type BatchApiSettings = {
   kind: ProviderKind
   base_url: string
@@ -17,10 +17,10 @@ export type BatchApiSettings = {
 
 const ENDPOINTS: Partial<Record<JobType, string>> = { response: '/responses', embedding: '/embeddings' }
 
-/** What every other type of a job is at such a provider. */
+/** The endpoint for every other job type. */
 const CHATS = '/chat/completions'
 
-/** The batches of a configured provider. `dispatcher`: its connections. */
+/** Creates the batch API of a configured provider. `dispatcher`: its connections. */
 export function createBatchApi(settings: BatchApiSettings, dispatcher: Dispatcher): BatchApi {
   const { kind, base_url: baseUrl } = settings
   const shared = { baseUrl, apiKey: settings.api_key ?? '', headers: settings.headers ?? {}, dispatcher }
@@ -30,7 +30,7 @@ export function createBatchApi(settings: BatchApiSettings, dispatcher: Dispatche
   return createOpenAiBatchApi({
     ...shared,
     ...{ isAzure, pathOf },
-    // Azure's lines have the version, and its batches of chats have not.
+    // Azure's lines have `/v1` in the URL, but its batches of chats do not.
     endpointOf: (batch) => (isAzure && pathOf(batch) === `/v1${CHATS}` ? CHATS : pathOf(batch)),
     ...(kind === 'gemini' ? { files: createGeminiFiles(shared) } : {}),
   })

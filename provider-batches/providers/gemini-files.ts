@@ -3,15 +3,15 @@ import { type Dispatcher, request } from 'undici'
 import { BatchApiError } from './batch-api.ts'
 import type { FileApi } from './openai-api.ts'
 
-/** The upload of a file, ms. */
+/** Timeout of a file's upload, ms. */
 const TIMEOUT_MS = 15 * 60_000
 
 /**
- * The files of Gemini, which its OpenAI-compatible endpoint has none of (Gemini API, "Files"): an upload begins with its name, and goes
- * on to the address that the answer names; a result is downloaded by its own name.
+ * Gemini's own file API, because its OpenAI-compatible endpoint has none (Gemini API, "Files"). An upload starts with the file's name and
+ * continues at the URL that the answer gives. A result is downloaded by its file name.
  */
 export function createGeminiFiles(options: {
-  /** Of the compatible endpoint: `https://generativelanguage.googleapis.com/v1beta/openai`. */
+  /** Base URL of the compatible endpoint: `https://generativelanguage.googleapis.com/v1beta/openai`. */
   baseUrl: string
   apiKey: string
   dispatcher: Dispatcher

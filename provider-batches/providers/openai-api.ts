@@ -8,33 +8,33 @@ import { readResultLine, writeLines } from './openai-lines.ts'
 import { readTextLines } from './read-lines.ts'
 import { ask, toBatchApiError } from './sdk-errors.ts'
 
-/** How far back a batch is looked for before the time when it was asked for: clocks differ, ms. */
+/** A search for a batch goes this far back before the request to create it, because clocks differ, ms. */
 const SKEW_MS = 10 * 60_000
-/** Entries in one page of a list, and most pages that are read. */
+/** Entries of one page of a list, and most pages that are read. */
 const PAGE = 100
-const MOST_PAGES = 50
-/** One request about a batch, and the upload of its file, ms. */
+const MAX_PAGES = 50
+/** Timeout of a request about a batch, and of the upload of its file, ms. */
 const TIMEOUT_MS = 60_000
 const UPLOAD_TIMEOUT_MS = 15 * 60_000
-/** What names our id among the metadata of a batch. */
-const OURS = 'sluice_batch'
+/** The metadata member that has our id. */
+const METADATA_ID = 'sluice_batch'
 
 export type OpenAiBatchOptions = {
   baseUrl: string
   apiKey: string
-  /** Azure's key goes into a header of its own. */
+  /** Azure's key has a header of its own. */
   isAzure: boolean
   headers: Record<string, string>
   dispatcher: Dispatcher
-  /** The path that lines ask for: `/v1/chat/completions`. */
+  /** The path in each line: `/v1/chat/completions`. */
   pathOf: (batch: ProviderBatch) => string
-  /** What the batch is created for; the same, but for Azure. */
+  /** The endpoint of the batch; it differs from the path only at Azure. */
   endpointOf: (batch: ProviderBatch) => string
-  /** Other ways to move files, for a provider whose endpoint has none. */
+  /** Another file API, for a provider whose endpoint has none. */
   files?: FileApi
 }
 
-/** Moves the files of batches. */
+/** Uploads, reads and removes the files of batches. */
 export type FileApi = {
   upload(name: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string>
   read(id: string, signal: AbortSignal): AsyncIterable<Uint8Array>
@@ -43,7 +43,7 @@ export type FileApi = {
   remove(id: string): Promise<void>
 }
 
-/** Batches as OpenAI runs them: Azure and others do the same, Gemini with files of its own. */
+/** Creates batches with OpenAI's API. Azure and others have the same; Gemini has a file API of its own. */
 export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
   const client = createClient(options)
   const files = options.files ?? createFiles(client)
@@ -67,22 +67,23 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
           input_file_id: batch.fileId!,
           endpoint: options.endpointOf(batch) as '/v1/responses',
           completion_window: '24h' as const,
-          metadata: { [OURS]: batch.id },
+          metadata: { [METADATA_ID]: batch.id },
         }
         return (await client.batches.create(body, { signal })).id
       }),
 
     async find(batch) {
       let after: string | undefined
-      for (let page = 0; page < MOST_PAGES; page++) {
+      for (let page = 0; page < MAX_PAGES; page++) {
         const list = await ask('looking for a batch', () =>
           client.batches.list({ limit: PAGE, ...(after === undefined ? {} : { after }) }),
         )
-        // An empty list may be null.
+        // Some servers send null for an empty list.
         const found = (list.data as typeof list.data | null) ?? []
         for (const one of found) {
           const isOurs =
-            one.metadata?.[OURS] === batch.id || (batch.fileId !== null && one.input_file_id === batch.fileId)
+            one.metadata?.[METADATA_ID] === batch.id ||
+            (batch.fileId !== null && one.input_file_id === batch.fileId)
           if (isOurs) return { providerId: one.id, isSure: true }
         }
         const last = found.at(-1)
@@ -132,14 +133,14 @@ export function createOpenAiBatchApi(options: OpenAiBatchOptions): BatchApi {
   }
 }
 
-/** Gemini's ids are names of resources, which stand in paths without their kind. */
+/** Gemini's ids are resource names; paths take them without the prefix. */
 function bare(providerId: string): string {
   return providerId.replace(/^batches\//, '')
 }
 
 /**
- * How others say that a batch is over: Azure begins words with a capital, Gemini's own states may come through its compatible endpoint
- * (`JOB_STATE_SUCCEEDED`), and some write `canceled`. Every other state is an open one: they may be new.
+ * Outcome of each final state, also as other servers spell it: Azure begins words with a capital, Gemini's own states may come through its
+ * compatible endpoint (`JOB_STATE_SUCCEEDED`), and some servers write `canceled`. An unknown state counts as open: it may be new.
  */
 const OVER: Record<string, BatchView['outcome']> = {
   completed: 'completed',
@@ -165,17 +166,17 @@ function toView(batch: OpenAI.Batch): BatchView {
     phase: outcome === null ? 'open' : 'over',
     outcome,
     fault: fault ? { code: fault.code ?? 'failed', message: (fault.message ?? '').slice(0, 500) } : null,
-    // Some servers name no file by an empty text.
+    // Some servers send an empty string where there is no file.
     resultFiles: [batch.output_file_id, batch.error_file_id].flatMap((id) => (id ? [id] : [])),
   }
 }
 
-/** When a batch was created, Unix ms; Azure writes it as a date. */
+/** When a batch was created, Unix ms. Azure sends a date string. */
 function createdAt({ created_at: at }: { created_at: unknown }): number {
   return typeof at === 'number' ? at * 1000 : Date.parse(String(at))
 }
 
-/** `maxRetries`: an answer that was lost may stand for work that was done, so nothing is repeated blindly. */
+/** No retries: if an answer was lost, the work may have been done. */
 function createClient({ baseUrl, apiKey, isAzure, headers, dispatcher }: OpenAiBatchOptions): OpenAI {
   const base = baseUrl.replace(/\/+$/, '')
   const isBare = isAzure && !/\/openai(?:\/|$)/.test(base)
@@ -197,7 +198,7 @@ function createFiles(client: OpenAI): FileApi {
   return {
     async upload(name, content, signal) {
       const boundary = `sluice-${crypto.randomUUID()}`
-      // The SDK's own upload holds the whole file in memory.
+      // The SDK's own upload would hold the whole file in memory.
       const made = await client.post<OpenAI.FileObject>('/files', {
         body: Readable.toWeb(Readable.from(writeForm(boundary, name, content), { objectMode: false })),
         headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },

@@ -3,7 +3,7 @@ import { parseWithSource, stringifyJson } from '../../lib/json-source.ts'
 import { findMember } from '../../lib/json-text.ts'
 import type { LineResult, OutgoingLine } from './batch-api.ts'
 
-/** The lines of a file as OpenAI takes it. */
+/** Writes the lines of an input file in OpenAI's format. */
 export async function* writeLines(
   lines: AsyncIterable<OutgoingLine>,
   url: string,
@@ -15,8 +15,8 @@ export async function* writeLines(
 }
 
 /**
- * One line of a result file. A line without a response, with status 0, or with an error of its own was not done; one that cannot be
- * read counts as missing (null).
+ * Reads one line of a result file. A line without a response, with status 0, or with an error of its own was not processed. Null: the line
+ * cannot be read and counts as missing.
  */
 export function readResultLine(text: string): LineResult | null {
   let line: JsonValue

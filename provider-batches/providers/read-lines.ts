@@ -1,4 +1,4 @@
-/** The lines of a text that arrives in pieces; empty ones are left out. */
+/** The lines of a text that arrives in chunks. Empty lines are left out. */
 export async function* readTextLines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder()
   let rest = ''

@@ -1,9 +1,9 @@
 import { BatchApiError } from './batch-api.ts'
 
-/** What both SDKs throw for an answer with an error status, and without one. */
+/** What both SDKs throw for an error status, and without an answer. */
 type SdkError = Error & { status?: number; code?: string | null; type?: string | null }
 
-/** Runs a request of an SDK; what it throws is a `BatchApiError`. */
+/** Runs a request of an SDK and turns its errors into BatchApiError. */
 export async function ask<T>(what: string, request: () => PromiseLike<T>): Promise<T> {
   try {
     return await request()
@@ -21,7 +21,7 @@ export function toBatchApiError(what: string, error: unknown): Error {
     error.name !== 'APIConnectionError' &&
     error.name !== 'APIConnectionTimeoutError'
   ) {
-    // Not of the provider: the store, a line that cannot be written.
+    // Errors that are not the provider's: of the store, or of a line that cannot be written.
     const isOfSdk = error.constructor.name.startsWith('API')
     if (!isOfSdk && !isOfConnection(error)) return error
   }

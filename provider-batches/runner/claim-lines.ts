@@ -7,8 +7,8 @@ import { type BatchRun, type ProviderBatchDeps, toHeld } from './deps.ts'
 const BLOCK = 256
 
 /**
- * Claims the jobs of a batch: from then on they run, and nobody else calls for them. Jobs that need no answer any more are no lines. May be
- * repeated: a claim is found again by the batch's id, which is its token.
+ * Claims the jobs of a batch: from then on they are running, and no worker calls for them. Jobs that need no answer any more are removed
+ * from the batch. May be repeated: a claim is found again by its token, the batch's id.
  */
 export async function claimLines(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   const { store, work } = deps
@@ -41,7 +41,7 @@ export async function claimLines(deps: ProviderBatchDeps, run: BatchRun): Promis
         claimed.push({ ...line, call: { number, hash, cacheMode } })
         continue
       }
-      // It waits for its budget, or for another job: as one of those that are called.
+      // The job waits for its budget or for an equal job, so it goes back to the lane's queue.
       if (answer.kind === 'wait')
         await work.leaveBatch({ tenant: line.tenant, id: line.job, entry: line.entry })
       gone.push({ index: line.index, as: answer.kind === 'wait' ? 'left' : 'dropped' })

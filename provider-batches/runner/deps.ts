@@ -14,26 +14,26 @@ import type { HeldLane, ProviderBatchStore } from '../store.ts'
 /** A job that was claimed for a line. */
 export type LineJob = { held: Held; claimed: Claimed }
 
-/** A lane with batches. */
+/** A lane with provider batches. */
 export type BatchLane = {
   lane: Lane
   tier: BatchSettings
   api: BatchApi
   lines: BatchLines
-  /** The lane as it is asked by one of its sources; null: it has no such source. */
+  /** The lane with one of its sources; null: it has no such source. */
   by: (source: string) => BatchLane | null
-  /** The source for a new batch; null: the lane has none. */
+  /** Chooses the source for a new batch; null: the lane has none. */
   chooseSource: () => Promise<string | null>
 }
 
 export type ProviderBatchDeps = {
   store: ProviderBatchStore
   work: Work
-  /** The lane as it is configured; null: it has no batches now. */
+  /** The lane of the current configuration; null: it has no batches now. */
   laneOf: (id: string) => BatchLane | null
-  /** What is sent for a job; null: its answer is known without a call. */
+  /** Prepares a job's line: the body to send, and how to store the answer. */
   prepare: (lane: Lane, job: LineJob) => Promise<PreparedLine>
-  /** Tells whether jobs are over, in their order. */
+  /** Whether each of these jobs is over, in the same order. */
   areOver: (jobs: readonly { tenant: string; job: string }[]) => Promise<boolean[]>
   newId: () => string
   /** Unix ms, by Redis' clock. */
@@ -44,11 +44,11 @@ export type ProviderBatchDeps = {
 
 export type PreparedLine = {
   body: JsonObject
-  /** Stores the answer; what it cost and saved, USD. */
+  /** Stores the answer. Returns what it cost and saved, USD. */
   deliver(answer: ProviderSuccess, end: AttemptEnd): Promise<{ costUsd: number; savedUsd: number }>
 }
 
-/** What happens to batches, for logs and metrics. */
+/** Events about batches, for logs and metrics. */
 export type ProviderBatchEvent =
   | { kind: 'created'; batch: ProviderBatch }
   | { kind: 'found'; batch: ProviderBatch; providerId: string }
@@ -57,20 +57,20 @@ export type ProviderBatchEvent =
   | { kind: 'line'; lane: string; as: 'completed' | 'failed' | 'left' | 'dropped'; savedUsd: number }
   | { kind: 'ended'; batch: ProviderBatch }
 
-/** A batch under way in this process. */
+/** A batch that runs in this process. */
 export type BatchRun = {
   held: HeldLane
   batch: ProviderBatch
   lane: BatchLane
-  /** Aborts when the process stops, or has lost the lane. */
+  /** Aborts when the process stops or has lost the lane. */
   signal: AbortSignal
   sleep: (ms: number) => Promise<void>
 }
 
-/** How long a job's place is held for its batch, ms: longer than any provider's window. */
+/** How long a job's lease lasts for its batch, ms: longer than any provider's window. */
 const HOLD_MS = 72 * 60 * 60 * 1000
 
-/** The entry of a line as the job store takes it. */
+/** The line as the job store expects it. */
 export function toHeld(batch: string, line: { tenant: string; job: string; entry: number }): Held {
   return {
     tenant: line.tenant,

@@ -9,21 +9,21 @@ import { runAtSource } from './run.ts'
 const MARGIN_SHARE = 1 / 3
 /** Renewals within a lease. */
 const RENEWALS = 5
-/** Between two looks at what waits: at the most, and at the least, ms. */
+/** Longest and shortest pause between two looks at waiting jobs, ms. */
 const LOOK_MS = 1000
-const LEAST_LOOK_MS = 20
-/** After an error of its run a batch is left alone for this long, ms. */
+const MIN_LOOK_MS = 20
+/** Pause of a batch after an error of its run, ms. */
 const REST_MS = 5_000
 
 export type LaneRun = {
-  /** Jobs came. */
+  /** Call it when jobs were added. */
   wake(): void
   done: Promise<void>
 }
 
 /**
- * Works for the batches of a lane while this process holds its lease: sends those on whose time has come, makes batches of those that waited
- * long enough, and runs every batch that is open. Resolves when nothing is left, the lease is lost, or the signal aborts.
+ * Works on the batches of a lane while this process holds its lease: sends jobs away whose time to leave has come, makes batches of jobs
+ * that have waited long enough, and runs every open batch. Resolves when nothing is left, the lease is lost, or the signal aborts.
  */
 export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSignal): LaneRun {
   const { store, onError } = deps
@@ -78,8 +78,8 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
     running.set(batch.id, done)
   }
 
-  /** Sends jobs on that cannot wait any longer; `all`: the lane has no batches any more. */
-  async function sendOn(now: number, all: boolean): Promise<void> {
+  /** Moves jobs that cannot wait longer to their lane's queue. `all`: the lane has no batches any more. */
+  async function moveToQueue(now: number, all: boolean): Promise<void> {
     for (;;) {
       const leaving = await store.leaving(held, now, all)
       if (leaving.length === 0 || signal.aborted) return
@@ -88,18 +88,18 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
     }
   }
 
-  /** One look; ms until the next. */
+  /** Looks once. Returns the pause until the next look in ms, or null when nothing is left. */
   async function look(): Promise<number | null> {
     const lane = deps.laneOf(held.lane)
     const waiting = await store.look(held)
-    await sendOn(waiting.now, lane === null)
+    await moveToQueue(waiting.now, lane === null)
     const open = await store.open(held.lane)
     if (lane === null) {
       if (open.length === 0) return null
       return LOOK_MS
     }
     const { tier } = lane
-    let next = Math.min(LOOK_MS, Math.max(LEAST_LOOK_MS, tier.gather / 4))
+    let next = Math.min(LOOK_MS, Math.max(MIN_LOOK_MS, tier.gather / 4))
     for (const one of waiting.classes) {
       const readyAt = Math.max(waiting.holdUntil, one.count >= tier.max_lines ? 0 : one.since + tier.gather)
       if (readyAt > waiting.now) {
@@ -108,13 +108,13 @@ export function runLane(deps: ProviderBatchDeps, held: HeldLane, stop: AbortSign
       }
       const made = { id: deps.newId(), class: one.name, type: typeOf(one.name) }
       const most = { lines: tier.max_lines, bytes: tier.max_bytes, queuedTokens: tier.max_queued_tokens }
-      // Where the provider's queue has no room for a class, none that leaves later takes the room that comes.
+      // If the provider's queue has no room for this class, later classes must not take the room that frees up.
       if (!(await store.cut(held, made, most))) break
       open.push((await store.get(held.lane, made.id))!)
     }
     for (const batch of open) start(batch, lane)
     if (open.length === 0 && !waiting.hasAny && running.size === 0) return null
-    return Math.max(LEAST_LOOK_MS, next)
+    return Math.max(MIN_LOOK_MS, next)
   }
 
   async function loop(): Promise<void> {

@@ -6,10 +6,10 @@ import type { BatchLine } from '../batch.ts'
 import type { SettledLine } from '../store.ts'
 import type { BatchRun, LineJob, ProviderBatchDeps } from './deps.ts'
 
-/** A line that was not done so often goes the way of calls. */
-const MOST_UNDONE = 2
+/** After so many batches that did not process it, a job goes to its lane's queue. */
+const MAX_UNDONE = 2
 
-/** Counts lines whose jobs went on. */
+/** Counts lines whose jobs have ended or gone on. */
 export async function settleLines(
   { store, onEvent }: Pick<ProviderBatchDeps, 'store' | 'onEvent'>,
   { held, batch }: BatchRun,
@@ -19,7 +19,7 @@ export async function settleLines(
   for (const { as, savedUsd = 0 } of lines) onEvent({ kind: 'line', lane: batch.lane, as, savedUsd })
 }
 
-/** Ends a job whose line the provider, or its adapter, refused: asking again cannot help. */
+/** Fails a job whose line the provider or its adapter refused: a retry cannot help. */
 export async function failLine(
   deps: ProviderBatchDeps,
   run: BatchRun,
@@ -40,10 +40,10 @@ export async function failLine(
 }
 
 /**
- * Sends a job on whose line brought no answer: to the next batch, or, where its deadline is near or batches did not do it before, to its
- * lane's queue. There it goes as any job, and fails by name if its deadline is over.
+ * Requeues a job whose line brought no answer: for the next batch, or for its lane's queue where its deadline is near or batches failed it
+ * before. In the queue it is an ordinary job, and fails with `deadline_exceeded` if its deadline has passed.
  */
-export async function sendOn(
+export async function requeueLine(
   deps: ProviderBatchDeps,
   run: BatchRun,
   line: BatchLine,
@@ -51,9 +51,9 @@ export async function sendOn(
   why: { end: AttemptEnd; reason: string; at?: number; countsAsAttempt?: boolean; leaves?: boolean },
 ): Promise<void> {
   const now = deps.now()
-  // It would leave the next batch before that is made.
+  // The job would have to leave before the next batch is made.
   const isDue = line.leaveAt !== null && (why.at ?? now) + run.lane.tier.gather >= line.leaveAt
-  const leavesBatch = why.leaves === true || isDue || claimed.call >= MOST_UNDONE
+  const leavesBatch = why.leaves === true || isDue || claimed.call >= MAX_UNDONE
   const next: Retry = {
     lane: run.lane.lane.id,
     at: why.at ?? now,
@@ -66,7 +66,7 @@ export async function sendOn(
   await settleLines(deps, run, [{ index: line.index, as: 'left' }])
 }
 
-/** What is known of a job that is over, but whose call is still to be booked, or has followers. */
+/** The claim of a job that is over, but whose call must still be booked or whose followers need the answer. */
 export function toEndedClaim(run: BatchRun, line: BatchLine): Omit<Claimed, 'body'> {
   const { lane } = run
   return {

@@ -5,19 +5,19 @@ import { priceUsage } from '../../providers/accounting.ts'
 import { type BatchLine, indexOf } from '../batch.ts'
 import { type BatchView, isFullQueue, type LineResult } from '../providers/batch-api.ts'
 import type { BatchRun, LineJob, ProviderBatchDeps } from './deps.ts'
-import { failLine, sendOn, settleLines, toEndedClaim } from './outcomes.ts'
+import { failLine, requeueLine, settleLines, toEndedClaim } from './outcomes.ts'
 import { resumeJobs } from './send.ts'
 
 /** Results that are in memory at a time. */
 const BLOCK = 32
 
-/** The results were of another batch: ours does not exist, as far as is known. */
+/** The results belong to another batch. As far as is known, ours does not exist. */
 export class WrongBatchError extends Error {
   override readonly name = 'WrongBatchError'
   override readonly message = 'the results are of another batch'
 }
 
-/** Ends the jobs of a batch with its results, and sends those on that have none. May be repeated. */
+/** Ends the jobs of a batch with its results, and requeues those without one. May be repeated. */
 export async function takeResults(deps: ProviderBatchDeps, run: BatchRun, view: BatchView): Promise<void> {
   let block: LineResult[] = []
   let isSure = run.batch.isSure
@@ -35,7 +35,7 @@ export async function takeResults(deps: ProviderBatchDeps, run: BatchRun, view: 
   }
   if (!isSure) throw new WrongBatchError()
   await takeBlock(deps, run, block)
-  await sendRestOn(deps, run, describeRest(view))
+  await requeueRest(deps, run, describeRest(view))
 }
 
 async function* none(): AsyncGenerator<LineResult> {}
@@ -43,7 +43,7 @@ async function* none(): AsyncGenerator<LineResult> {}
 async function takeBlock(deps: ProviderBatchDeps, run: BatchRun, results: LineResult[]): Promise<void> {
   run.signal.throwIfAborted()
   const { held, batch } = run
-  // A name that is none of ours, or comes twice, is nobody's answer.
+  // A name that is not ours, or occurs twice, is ignored.
   const byIndex = new Map<number, LineResult>()
   for (const result of results) {
     const index = indexOf(batch.id, result.customId)
@@ -56,14 +56,14 @@ async function takeBlock(deps: ProviderBatchDeps, run: BatchRun, results: LineRe
     lines.map((line, at) => {
       const result = byIndex.get(line.index)!
       const job = jobs[at]!
-      if (result.kind === 'undone') return sendLineOn(deps, run, line, job, result.code)
+      if (result.kind === 'undone') return requeueUndone(deps, run, line, job, result.code)
       return job === null ? bookEnded(deps, run, line, result) : takeAnswer(deps, run, line, job, result)
     }),
   )
 }
 
-/** The least that adapters take as a request. */
-const LEAST_BODIES: Partial<Record<JobType, JsonObject>> = {
+/** Smallest bodies that adapters accept as a request. */
+const SMALLEST_BODIES: Partial<Record<JobType, JsonObject>> = {
   chat: { messages: [] },
   message: { messages: [] },
   response: { input: '' },
@@ -96,7 +96,7 @@ async function takeAnswer(
   const isThrottled = answer.class === 'throttled'
   if (!isThrottled && claimed.attempts >= claimed.maxAttempts)
     return failLine(deps, run, line.index, job, answer)
-  return sendOn(deps, run, line, job, {
+  return requeueLine(deps, run, line, job, {
     end: {
       outcome: isThrottled ? 'throttled' : 'retryable',
       latency_ms: latencyMs,
@@ -109,7 +109,10 @@ async function takeAnswer(
   })
 }
 
-/** The answer to a job that is over: it was cancelled or answered meanwhile. Its cost is booked, and those that follow its call are served. */
+/**
+ * Handles the answer to a job that is over because it was cancelled or answered meanwhile. Its cost is booked, and its followers get the
+ * answer.
+ */
 async function bookEnded(
   deps: ProviderBatchDeps,
   run: BatchRun,
@@ -118,8 +121,8 @@ async function bookEnded(
 ): Promise<void> {
   const { lane, lines } = run.lane
   const { type } = run.batch
-  // What was asked is gone, and the answer is read for its usage: any body does that the adapter takes.
-  const body: JsonObject = LEAST_BODIES[type] ?? {}
+  // The request is gone, and the answer is read only for its usage: any body works that the adapter accepts.
+  const body: JsonObject = SMALLEST_BODIES[type] ?? {}
   const claimed = { ...toEndedClaim(run, line), body }
   const answer = await lines.read({ type, model: lane.model, body }, result.status, result.body)
   if (answer.ok) {
@@ -130,11 +133,11 @@ async function bookEnded(
     await deps.work.restore(deps.work.encode([{ claimed, end, result: answer.body, usage, costUsd }]))
     return settleLines(deps, run, [{ index: line.index, as: 'dropped', costUsd: costUsd ?? 0 }])
   }
-  return sendLineOn(deps, run, line, null, answer.code)
+  return requeueUndone(deps, run, line, null, answer.code)
 }
 
-/** A line that was not done; `job` null: its job is over, but others may have followed its call. */
-async function sendLineOn(
+/** Requeues a line that was not processed. `job` null: its job is over, but may have followers. */
+async function requeueUndone(
   deps: ProviderBatchDeps,
   run: BatchRun,
   line: BatchLine,
@@ -142,10 +145,16 @@ async function sendLineOn(
   code: string,
 ): Promise<void> {
   const end: AttemptEnd = { outcome: 'aborted', latency_ms: 0, error_code: code }
-  return sendOn(deps, run, line, { claimed: job?.claimed ?? toEndedClaim(run, line) }, { end, reason: code })
+  return requeueLine(
+    deps,
+    run,
+    line,
+    { claimed: job?.claimed ?? toEndedClaim(run, line) },
+    { end, reason: code },
+  )
 }
 
-/** What the lines without a result failed of, and whether batches may do them another time. */
+/** Why the lines without a result failed, and whether they must leave batches. */
 function describeRest(view: BatchView): { code: string; leaves: boolean } {
   if (view.fault !== null) return { code: view.fault.code, leaves: !isFullQueue(view.fault.code) }
   if (view.outcome === 'expired') return { code: 'batch_expired', leaves: false }
@@ -153,8 +162,8 @@ function describeRest(view: BatchView): { code: string; leaves: boolean } {
   return { code: 'no_result', leaves: false }
 }
 
-/** Sends the jobs of all lines on that are left. */
-export async function sendRestOn(
+/** Requeues the jobs of all remaining lines. */
+export async function requeueRest(
   deps: ProviderBatchDeps,
   run: BatchRun,
   why: { code: string; leaves: boolean; isAmbiguous?: boolean },
@@ -175,7 +184,7 @@ export async function sendRestOn(
           error_code: why.code,
           ...(why.isAmbiguous ? { ambiguous: true } : {}),
         }
-        await sendOn(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves })
+        await requeueLine(deps, run, line, { claimed }, { end, reason: why.code, leaves: why.leaves })
       }),
     )
   }

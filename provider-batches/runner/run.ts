@@ -2,29 +2,29 @@ import { BatchApiError, type BatchView, isFullQueue } from '../providers/batch-a
 import type { BatchChange } from '../store.ts'
 import { claimLines } from './claim-lines.ts'
 import type { BatchRun, ProviderBatchDeps } from './deps.ts'
-import { sendRestOn, takeResults, WrongBatchError } from './results.ts'
+import { requeueRest, takeResults, WrongBatchError } from './results.ts'
 import { createBatch, uploadBatch } from './send.ts'
 
-/** After a full queue no batch is made for this many polls; after a refusal, for so long, ms. */
+/** No new batch for this many polls after a full queue, and for this long after a refusal, ms. */
 const FULL_POLLS = 4
 const REFUSED_MS = 10 * 60_000
 
-/** Between two looks whether a batch's jobs still need it, in polls. */
+/** Polls between two checks whether any job still needs the batch. */
 const NEEDED_POLLS = 10
 
-/** Results that the provider does not know are asked for again for this many polls. */
+/** Polls during which results that the provider cannot find are asked for again. */
 const GONE_POLLS = 10
 
-/** Of a batch whose id at the provider is not known. */
+/** Fields of a batch whose provider id is unknown. */
 const UNKNOWN = { state: 'creating', provider_id: '', unsure: '', ready_at: 0, ready_as: '' } as const
 
-/** Share of `leave_before` for which a cancel is waited for before its lines leave without knowing what became of it. */
+/** Share of `leave_before` that a cancelled batch may take to end. Then its lines leave, without a known outcome. */
 const CANCEL_SHARE = 1 / 2
 
-/** Files that the provider does not remove are asked to be removed so often, a poll apart. */
-const CLEANINGS = 5
+/** Attempts to remove files from the provider, one poll apart. */
+const CLEAN_UP_ATTEMPTS = 5
 
-/** Lines that are asked at a time whether their jobs are over. */
+/** Number of jobs in one check whether they are over. */
 const BLOCK = 500
 
 /**
@@ -32,8 +32,8 @@ const BLOCK = 500
  *
  *   claim ──> upload ──> create ──> poll ──> take results ──> clean up
  *
- * Every step may be repeated: a claim is found by its token, an upload by its name, a batch by our id, and a result ends a job once. So after
- * a worker died, the next one goes on. Resolves when the batch is over.
+ * Every step may be repeated: a claim is found by its token, an upload by its name, a batch by our id, and a result ends a job once. So
+ * after a worker died, the next one can always continue. Resolves when the batch is over.
  */
 async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   const { store } = deps
@@ -49,11 +49,11 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
     deps.onEvent({ kind: 'ended', batch: run.batch })
   }
 
-  /** The provider took nothing: the jobs go on, to wait for another batch or to their lane's queue. */
+  /** The provider accepted nothing: the jobs wait for another batch, or go to their lane's queue. */
   async function giveUp(reason: string, isForLater: boolean): Promise<void> {
     deps.onEvent({ kind: 'refused', batch: run.batch, reason, isForLater })
     await store.hold(run.held, isForLater ? FULL_POLLS * run.lane.tier.poll : REFUSED_MS)
-    await sendRestOn(deps, run, {
+    await requeueRest(deps, run, {
       code: isForLater ? 'provider_queue_full' : 'batch_refused',
       leaves: !isForLater,
     })
@@ -99,12 +99,12 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
 
   const { readyAs } = run.batch
   if (readyAs !== null && run.batch.isSure && (await store.lines(run.held.lane, run.batch.id)).length === 0) {
-    // A worker died after its last line. The results may be removed already.
+    // A worker died after the last line. The results may have been removed.
     await run.lane.api.cleanUp(run.batch, await run.lane.api.read(run.batch.providerId!))
     return end(readyAs)
   }
-  /** Another's batch: ours may exist all the same, or be created again. */
-  async function searchOn(): Promise<void> {
+  /** It was another's batch. Ours may exist too, or is created again. */
+  async function searchAgain(): Promise<void> {
     const rejected = [...run.batch.rejected, run.batch.providerId!].join(' ')
     await change({ ...UNKNOWN, rejected })
     return runBatch(deps, run)
@@ -112,7 +112,7 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
 
   const view = await watch(deps, run, change)
   // Its owner has removed it.
-  if (view === null && !run.batch.isSure) return searchOn()
+  if (view === null && !run.batch.isSure) return searchAgain()
   if (view !== null) {
     if (run.batch.readyAt === null)
       await change({ ready_at: deps.now(), ready_as: view.outcome ?? 'completed' })
@@ -120,11 +120,11 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       await takeResults(deps, run, view)
       if (!run.batch.isSure) await change({ unsure: '' })
     } catch (error) {
-      if (!run.batch.isSure && isOfAnother(error)) return searchOn()
+      if (!run.batch.isSure && isOfAnother(error)) return searchAgain()
       const triedMs = deps.now() - (run.batch.readyAt ?? deps.now())
-      // A file that was just made may not be everywhere yet.
+      // A new file may not be available everywhere yet.
       if (isUnknown(error) && triedMs > GONE_POLLS * run.lane.tier.poll) {
-        await sendRestOn(deps, run, { code: 'results_gone', leaves: true, isAmbiguous: true })
+        await requeueRest(deps, run, { code: 'results_gone', leaves: true, isAmbiguous: true })
         await cleanUp(deps, run, view)
         return end('lost', (error as Error).message.slice(0, 500))
       }
@@ -138,26 +138,26 @@ async function runBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
       const { readyAt, submittedAt, createdAt } = run.batch
       await store.noteTurnaround(run.held, Math.max(0, (readyAt ?? deps.now()) - (submittedAt ?? createdAt)))
     }
-  } else await sendRestOn(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
+  } else await requeueRest(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
   await cleanUp(deps, run, view)
   const fault = view?.fault ? `${view.fault.code}: ${view.fault.message}` : undefined
   await end(view?.outcome ?? 'lost', fault)
 }
 
-/** Has the provider remove what it keeps of a batch: requests and answers. The jobs of the batch are settled by then, so it may take its time. */
+/** Removes a batch's requests and answers from the provider. The batch's jobs are settled by then, so this may take time. */
 async function cleanUp(deps: ProviderBatchDeps, run: BatchRun, view: BatchView | null): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
       return await run.lane.api.cleanUp(run.batch, view)
     } catch (error) {
       run.signal.throwIfAborted()
-      if (tries === CLEANINGS) return deps.onError(error, 'cleaning up after a batch')
+      if (tries === CLEAN_UP_ATTEMPTS) return deps.onError(error, 'cleaning up after a batch')
       await run.sleep(run.lane.tier.poll)
     }
   }
 }
 
-/** A batch of another's, or one that its owner has removed. */
+/** Whether the batch belongs to someone else, or its owner has removed it. */
 function isOfAnother(error: unknown): boolean {
   return error instanceof WrongBatchError || isUnknown(error)
 }
@@ -166,18 +166,18 @@ function isUnknown(error: unknown): boolean {
   return error instanceof BatchApiError && error.status === 404
 }
 
-/** Runs a batch where it is: by the source that has it. One that is not configured any more takes its batches with it. */
+/** Runs a batch with the source that has it. If that source is no longer configured, its batches are lost. */
 export async function runAtSource(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   const { source } = run.batch
   const lane = source === null ? run.lane : run.lane.by(source)
   if (lane !== null) return runBatch(deps, Object.assign(run, { lane }))
-  await sendRestOn(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
-  const error = `the source ${source} is not configured any more`
+  await requeueRest(deps, run, { code: 'batch_lost', leaves: true, isAmbiguous: true })
+  const error = `the source ${source} is no longer configured`
   await deps.store.change(run.held, run.batch.id, { state: 'ended', outcome: 'lost', error })
   deps.onEvent({ kind: 'ended', batch: { ...run.batch, state: 'ended', outcome: 'lost', error } })
 }
 
-/** Polls until the batch is over; null: the provider does not know it any more. */
+/** Polls until the batch is over. Null: the provider does not know it any more. */
 async function watch(
   deps: ProviderBatchDeps,
   run: BatchRun,
@@ -190,7 +190,7 @@ async function watch(
     const view = await api.read(run.batch.providerId!)
     if (view === null || view.phase === 'over') return view
     const { leaveAt, isSure, cancelAskedAt } = run.batch
-    // A batch that may be another's is left alone.
+    // A batch that may be someone else's is not cancelled.
     if (isSure && cancelAskedAt === null) {
       const isDue = leaveAt !== null && now() >= leaveAt
       if (isDue || (polls % NEEDED_POLLS === 0 && !(await isNeeded(deps, run)))) {
@@ -208,16 +208,16 @@ async function watch(
   }
 }
 
-/** The provider does not end the batch in time: jobs whose deadlines are near are bought again. */
+/** The provider does not end the batch in time: jobs with a near deadline are requeued, and may be billed twice. */
 async function leaveUnknown(deps: ProviderBatchDeps, run: BatchRun): Promise<void> {
   const { leave_before } = run.lane.tier
   const isDue = (leaveAt: number | null) =>
     leaveAt !== null && deps.now() >= leaveAt + leave_before * CANCEL_SHARE
   const why = { code: 'batch_too_slow', leaves: true, isAmbiguous: true }
-  await sendRestOn(deps, run, why, (line) => isDue(line.leaveAt))
+  await requeueRest(deps, run, why, (line) => isDue(line.leaveAt))
 }
 
-/** Whether any job of the batch waits for it. */
+/** Whether any job of the batch still waits for it. */
 async function isNeeded(deps: ProviderBatchDeps, { held, batch }: BatchRun): Promise<boolean> {
   const lines = await deps.store.lines(held.lane, batch.id)
   for (let from = 0; from < lines.length; from += BLOCK) {

@@ -3,21 +3,21 @@ import { createWaker } from '../../lib/waker.ts'
 import type { ProviderBatchDeps } from './deps.ts'
 import { type LaneRun, runLane } from './lane.ts'
 
-/** The longest time between two looks for lanes, ms. */
+/** Longest pause between two looks for lanes, ms. */
 const IDLE_MS = 5_000
-/** How often lanes that have nothing are forgotten, in looks. */
+/** Looks between two removals of lanes without batches. */
 const TRIM_LOOKS = 12
 
 export type ProviderBatchRunner = {
-  /** A job waits for a batch of this lane. */
+  /** Call it when a job waits for a batch of this lane. */
   wake(lane: string): void
-  /** Stops, and leaves the lanes to other workers. */
+  /** Stops. Other workers continue the lanes. */
   stop(): Promise<void>
 }
 
 /**
- * Runs the provider batches of lanes, each lane in one process at a time: the one with its lease. When a worker dies, its lease ends, and the
- * next worker goes on with the lane.
+ * Runs the provider batches of lanes. Each lane belongs to one process at a time: the one that holds its lease. When a worker dies, the
+ * lease ends and another worker continues the lane.
  */
 export function startProviderBatchRunner(deps: ProviderBatchDeps): ProviderBatchRunner {
   const { store, onError } = deps
@@ -40,7 +40,7 @@ export function startProviderBatchRunner(deps: ProviderBatchDeps): ProviderBatch
           .catch((error) => onError(error, `the batches of ${lane}`))
           .finally(() => {
             lanes.delete(lane)
-            // A job may have come while it ended.
+            // A job may have come while the run ended.
             waker.wake()
           })
       } catch (error) {

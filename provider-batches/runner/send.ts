@@ -7,10 +7,12 @@ import { failLine } from './outcomes.ts'
 /** Jobs whose requests are in memory at a time. */
 const BLOCK = 32
 
-/** From an intent to the first look whether its batch exists, ms, and no longer than from one poll to the next: a request may still be on its way. */
+/**
+ * Pause between the request to create a batch and the first search for it, ms, but at most one poll: the request may still be on its way.
+ */
 const SETTLE_MS = 15_000
 
-/** The batches of each provider that ours may not be mistaken for. */
+/** Provider ids of our other batches. A search must not return these. */
 async function knownIds({ store }: ProviderBatchDeps, { batch }: BatchRun): Promise<Set<string>> {
   const ids = (await store.recent(10_000)).flatMap((one) =>
     one.id !== batch.id && one.providerId !== null && one.isSure ? [one.providerId] : [],
@@ -18,7 +20,7 @@ async function knownIds({ store }: ProviderBatchDeps, { batch }: BatchRun): Prom
   return new Set(ids)
 }
 
-/** Reads the claimed jobs of lines again; null for one that is over. */
+/** Reads the claimed jobs of lines again. Null for one that is over. */
 export async function resumeJobs(
   { work }: Pick<ProviderBatchDeps, 'work'>,
   { id, createdAt }: Pick<ProviderBatch, 'id' | 'createdAt'>,
@@ -32,7 +34,7 @@ export async function resumeJobs(
   )
 }
 
-/** The lines as the provider takes them. Jobs that are over, and those that cannot be written, are no lines of the batch any more. */
+/** Writes the lines for the provider. Jobs that are over, or that cannot be written, are removed from the batch. */
 async function* writeLines(deps: ProviderBatchDeps, run: BatchRun): AsyncGenerator<OutgoingLine> {
   const { store } = deps
   const { held, batch, lane } = run
@@ -61,18 +63,19 @@ async function* writeLines(deps: ProviderBatchDeps, run: BatchRun): AsyncGenerat
   }
 }
 
-/** Sends the file of a batch, where its provider takes one. */
+/** Uploads the file of a batch, where its provider expects one. */
 export async function uploadBatch(deps: ProviderBatchDeps, run: BatchRun): Promise<string | null> {
   const { api } = run.lane
   if (api.upload === null) return null
-  // A process that died may have sent it.
+  // A process that died may have uploaded it.
   await api.removeUploads(run.batch)
   return api.upload(run.batch, writeLines(deps, run), run.signal)
 }
 
 /**
- * Creates the batch at the provider. Before it is asked, the intent is written; if it is not known what became of an intent, the provider's
- * batches are searched for ours, and only where there is none it is created again. Answers the provider's id, and whether that is surely it.
+ * Creates the batch at the provider. The intent is stored before the request is sent. If the outcome of an intent is unknown, the
+ * provider's batches are searched for ours, and it is created again only if none is found. Returns the provider's id, and whether it is
+ * certainly this batch.
  */
 export async function createBatch(
   deps: ProviderBatchDeps,
