@@ -31,7 +31,7 @@ ENTRYPOINT []
 USER node
 # A host beyond loopback is refused unless the configuration names tenants with keys.
 # As scripts/bootstrap.mjs has it, which says why.
-ENV NODE_OPTIONS=--max-semi-space-size=16
+ENV NODE_OPTIONS=--max-semi-space-size=16 MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 SLUICE_CONFIG=/etc/sluice/sluice.yaml
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \

@@ -39,7 +39,13 @@ const child = spawn(
     // A session of its own: a signal reaches it once, from here, and not from the terminal as well.
     detached: true,
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, SLUICE_PARENT_PID: String(process.pid) },
+    env: {
+      // As scripts/bootstrap.mjs has them, which says why.
+      MALLOC_ARENA_MAX: '2',
+      MALLOC_TRIM_THRESHOLD_: '131072',
+      ...process.env,
+      SLUICE_PARENT_PID: String(process.pid),
+    },
   },
 )
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
