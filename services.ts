@@ -6,7 +6,7 @@ import { createLaneControl, type LaneControl } from './api/lanes/lanes.ts'
 import { createOverviewHistory } from './api/overview/history.ts'
 import { startBatchRunner } from './batches/runner/runner.ts'
 import { batchChannel } from './batches/store.ts'
-import { resolveLane, resolveModel } from './config/lanes.ts'
+import { resolveModel } from './config/lanes.ts'
 import type { Config } from './config/schema.ts'
 import { createKeyring, type Keyring, resolveTenant } from './config/tenants.ts'
 import { isHistoryUnavailable } from './history/errors.ts'
@@ -15,7 +15,7 @@ import { createDirectDispatch } from './jobs/direct-dispatch.ts'
 import { NotDurableError } from './jobs/durability.ts'
 import { createEmbeddingCache } from './jobs/embedding-cache.ts'
 import { withUnparsedResult } from './jobs/job-result.ts'
-import { formatOpenLanes, openLanesChannel, tenantRoot, wakeChannel } from './jobs/keys.ts'
+import { tenantRoot, wakeChannel } from './jobs/keys.ts'
 import { lockLease, placeLease } from './jobs/leases.ts'
 import { readMaintainer } from './jobs/maintainer-lease.ts'
 import { createPromptPrefixes } from './jobs/prompt-prefixes.ts'
@@ -23,6 +23,7 @@ import { createProviderState } from './jobs/provider-state.ts'
 import { createScheduledCounts } from './jobs/scheduled-counts.ts'
 import { readStoreId } from './jobs/store-id.ts'
 import { createWork } from './jobs/work.ts'
+import { createWorkerChannels } from './jobs/worker-channels.ts'
 import { isRedisUnavailable } from './lib/redis.ts'
 import { refuseListening } from './lib/system-refusal.ts'
 import { createProviders } from './providers/registry.ts'
@@ -33,7 +34,7 @@ import { confirmed, requireDurable } from './services/durability.ts'
 import { checkFileStore } from './services/file-stores.ts'
 import { openFlowRunner } from './services/flows.ts'
 import { openHeartbeat } from './services/heartbeat.ts'
-import { createLaneLog } from './services/lane-log.ts'
+import { openLaneLog } from './services/lane-log.ts'
 import { openMaintainer } from './services/maintenance.ts'
 import { createStoreReader, openListener, withMetrics } from './services/metrics.ts'
 import { createOverviewHistoryTask } from './services/overview-history.ts'
@@ -51,6 +52,7 @@ import { logUnpricedCalls } from './services/unpriced-log.ts'
 import { createAddressGuard } from './webhooks/address-guard.ts'
 import { createWebhookDelivery } from './webhooks/deliverer.ts'
 import { createWebhookSender } from './webhooks/send.ts'
+import { createServedLanes } from './workers/served-lanes.ts'
 import { checkSpoolFolder, spoolLease, startSpool } from './workers/spool.ts'
 import { startWorker, type WorkerProcess } from './workers/worker.ts'
 
@@ -187,14 +189,7 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
     fairKeyLimitsOf: (tenant) => resolveTenant(config.current(), tenant)?.perFairKey ?? null,
     events: store.emitter,
   })
-  const laneLog = createLaneLog({
-    read: async (id) => {
-      const lane = resolveLane(config.current(), id)
-      return lane && store.gate.read(lane)
-    },
-    log,
-  })
-  closers.add('the log of the lanes', async () => laneLog.close())
+  openLaneLog(deps, store, closers)
   const prefixes = createPromptPrefixes({
     redis: store.redis,
     prefix: store.prefix,
@@ -277,35 +272,27 @@ async function putWorkerTogether(deps: MeteredDeps, closers: Closers): Promise<S
   })
   const name = randomUUIDv7()
   const worker = await startWorker({
-    config: () => config.current(),
-    prefix: store.prefix,
+    lanes: createServedLanes({ config: () => config.current(), provider: providers.get }),
     queues: store.queues,
-    name,
     directDispatch: createDirectDispatch({
       outbox: store.outbox,
       leaseMs: placeLease(config.current().jobs.stalled_after),
       worker: name,
     }),
-    announce: (lanes) => store.redis.publish(openLanesChannel(store.prefix), formatOpenLanes(name, lanes)),
-    work,
-    embeddingCache,
-    prefixes,
+    channels: createWorkerChannels({
+      pubsub: store.pubsub,
+      publish: (channel, message) => store.redis.publish(channel, message),
+      prefix: store.prefix,
+      worker: name,
+    }),
+    store: {
+      ...{ work, embeddingCache, prefixes, files: store.files, heldFiles: store.heldFiles },
+      spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
+      isThere: store.watch.isThere,
+    },
     gate: store.gate,
     heartbeat,
-    spool: { put: spool.put, isRecovering: () => !isClockKnown || spool.isRecovering() },
-    pubsub: store.pubsub,
-    files: store.files,
-    putFiles: store.heldFiles.put,
-    provider: providers.get,
-    knownLanes: store.queues.lanes,
-    note: (lane, waitingFor) => {
-      if (waitingFor === 'provider_pause') laneLog.note(lane)
-      store.fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
-    },
-    noteTier: laneLog.note,
-    isStoreThere: store.watch.isThere,
     now: store.now,
-    random: Math.random,
     onError,
     events: store.emitter,
   })

@@ -30,6 +30,8 @@ export type ShutTier = [tier: string, tenant: string | null]
 
 /** A worker's side of one lane's queue. Methods throw when Redis is unavailable; a lost lock is not an error. */
 export type LaneQueue = {
+  /** How long the lock of an entry lasts, ms. */
+  readonly lockMs: number
   /** Up to `count` due entries; fewer when there are no more. */
   fetch(count: number): Promise<Held[]>
   /** Whether no entry waits, due or not. Entries that workers hold do not count. */
@@ -157,6 +159,7 @@ export function createLaneQueue(deps: {
   }
 
   return {
+    lockMs: lockDuration,
     async fetch(count) {
       const token = `${worker.id}:${fetches++}`
       const fetched = await scripts.fetch<EntryData>(queue, { count, token, lockMs: lockDuration })

@@ -1,5 +1,8 @@
+import { resolveLane } from '../config/lanes.ts'
 import { BREAKER_OPEN } from '../ratelimit/breaker.ts'
 import { type LaneState, type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
+import type { Closers } from './closers.ts'
+import type { openStore, ServicesDeps } from './store.ts'
 
 /** How often a lane that was found shut is looked at again, ms. A short pause after a 429 is over by then, and said once. */
 const LOOK_MS = 5000
@@ -78,4 +81,25 @@ export function createLaneLog(deps: {
       timers.clear()
     },
   }
+}
+
+/** Logs and stores what the lanes of a worker wait for. */
+export function openLaneLog(
+  { config, log }: ServicesDeps,
+  { emitter, fairness, gate, onError }: ReturnType<typeof openStore>,
+  closers: Closers,
+): void {
+  const laneLog = createLaneLog({
+    read: async (id) => {
+      const lane = resolveLane(config.current(), id)
+      return lane && gate.read(lane)
+    },
+    log,
+  })
+  closers.add('the log of the lanes', async () => laneLog.close())
+  emitter.on('lane.refused', ({ lane, waitingFor }) => {
+    if (waitingFor === 'provider_pause') laneLog.note(lane)
+    fairness.note(lane, waitingFor).catch((error) => onError(error, 'noting what a lane waits for'))
+  })
+  emitter.on('tier.shut', ({ lane, tier }) => laneLog.note(lane, tier))
 }

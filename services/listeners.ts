@@ -7,11 +7,13 @@ import type { Emitter } from '../lib/emitter.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { CallEvent } from '../telemetry/work-metrics.ts'
 import type { WebhookEvents } from '../webhooks/deliverer.ts'
+import type { LaneEvents } from '../workers/after-refusal.ts'
 import type { CallEvents, EndedCall } from '../workers/ended-call.ts'
 
 /** All events of the parts of a process. A part does not know who listens. */
 export type ProcessEvents = WorkEvents &
   CallEvents &
+  LaneEvents &
   WebhookEvents & { 'job.submitted': SubmissionEvent; 'job.incident': Incident }
 
 /** Counts what happens, for `/metrics`. */

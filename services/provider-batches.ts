@@ -19,7 +19,7 @@ import { findSettings, type ProviderSettings } from '../providers/registry.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ProviderBatchMetric } from '../telemetry/provider-batch-metrics.ts'
 import { createDeliver } from '../workers/deliver.ts'
-import { persist } from '../workers/persist.ts'
+import { createKeep } from '../workers/persist.ts'
 import { prepareCall } from '../workers/provider-call.ts'
 import type { Spool } from '../workers/spool.ts'
 import type { Closers } from './closers.ts'
@@ -136,9 +136,9 @@ function createLineDeps(deps: {
   }
   const deliver = createDeliver({
     queue: { acknowledge: async () => {} },
-    ...{ work, embeddingCache, onError, spool },
-    keep: (write, what, secure) =>
-      persist(write, { signal: deps.signal, onError: (error) => onError(error, what), secure }),
+    store: { work, embeddingCache, spool },
+    onError,
+    keep: createKeep(deps.signal, onError),
   })
   return {
     async prepare(lane, job) {

@@ -9,7 +9,9 @@ import type { ProviderFailure } from '../providers/provider.ts'
 import type { Gate } from '../ratelimit/gate.ts'
 import type { ClaimedJob } from './claimed-job.ts'
 import { decide, toJobError } from './outcome.ts'
+import type { Keep } from './persist.ts'
 import { isBound, tenantOf } from './plan.ts'
+import type { ServedLane } from './served-lanes.ts'
 import { mayMove } from './sources.ts'
 import { spreadRetries } from './spread-retries.ts'
 import { fallBackAt, nextTryAtFlex } from './tier-of-call.ts'
@@ -18,17 +20,14 @@ import { fallBackAt, nextTryAtFlex } from './tier-of-call.ts'
 const PARTS = 4
 
 export type AfterFailureDeps = {
-  lane: () => Lane
-  queue: LaneQueue
-  work: Work
-  gate: Gate
+  lane: Pick<ServedLane, 'current' | 'successor'>
+  queue: Pick<LaneQueue, 'acknowledge' | 'delay'>
+  work: Pick<Work, 'fail' | 'requeue'>
+  gate: Pick<Gate, 'retry'>
+  /** Unix ms, by Redis' clock. */
   now: () => number
-  random: () => number
   onError: (error: unknown, what: string) => void
-  /** The next lane of a route that this lane is part of; null: there is none. */
-  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
-  /** Makes a write that must not be lost. */
-  keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
+  keep: Keep
   /** Sends held entries again, under a permit of their own. */
   resend: (held: Held[]) => Promise<void>
 }
@@ -73,7 +72,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
       )
       return
     }
-    const chance = deps.random() // the same for all, so that those that travelled together go again together
+    const chance = Math.random() // the same for all, so that those that travelled together go again together
     const decided = claimedJobs.map(({ held, claimed }) =>
       decide(
         failure,
@@ -81,7 +80,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
         lane.retry,
         at,
         () => chance,
-        deps.successor(claimed),
+        deps.lane.successor(claimed),
         mayMove(lane) && !isBound(lane, { held: [held] }),
       ),
     )
@@ -173,7 +172,7 @@ export function createAfterFailure(deps: AfterFailureDeps) {
     next: Retry,
     mark?: EntryMark,
   ): Promise<void> {
-    const fallsBackAt = fallBackAt(deps.lane(), claimed)
+    const fallsBackAt = fallBackAt(deps.lane.current(), claimed)
     const isBackAtStandard = next.lane === undefined && next.at >= fallsBackAt
     // Before it is claimed, the entry has to say for which tier it wants a permit.
     const marks = Number.isFinite(fallsBackAt) ? { ...mark, fallsBackAt } : mark

@@ -1,7 +1,7 @@
-import type { Lane } from '../config/lanes.ts'
-import { findSlots } from '../config/lanes.ts'
+import { findSlots, type Lane } from '../config/lanes.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
+import type { Emit } from '../lib/emitter.ts'
 import type { Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
 import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
 import type { AfterTake } from './after-take.ts'
@@ -22,6 +22,13 @@ const SPARE_HAND = 8
 /** What became of a take that did not grant all that it was asked for. */
 type Refusal = { lane: Lane; answer: TakeAnswer; after: AfterTake; next: PlannedCall }
 
+export type LaneEvents = {
+  /** What the lane's entries wait for; emitted when that changes. */
+  'lane.refused': { lane: string; waitingFor: LaneWaitingFor }
+  /** The gate shut a tier of service other than standard. */
+  'tier.shut': { lane: string; tier: ServiceTier }
+}
+
 /** Carries out what after-take.ts decides for the entries in hand. */
 export function createAfterRefusal(deps: {
   hand: Hand
@@ -33,10 +40,7 @@ export function createAfterRefusal(deps: {
   gate: Pick<Gate, 'read'>
   /** Unix ms, by Redis' clock. */
   now: () => number
-  /** Reports what the lane's entries wait for, when that changes. */
-  note: (waitingFor: LaneWaitingFor) => void
-  /** Reports that the gate shut a tier of service other than standard. */
-  noteTier: (tier: ServiceTier) => void
+  events: Emit<LaneEvents>
 }) {
   const { hand, state, queue, shutTiers, handOff, now } = deps
   const tierOf = (one: Held) => tierToTake([one], now())
@@ -52,7 +56,8 @@ export function createAfterRefusal(deps: {
     if (after.kind === 'set_aside') return setAside(refusal, after.tier)
     if (after.kind !== 'wait') return
     // A busy lane is refused between any two grants: the reason is news only when it changes.
-    if (answer.waitingFor !== null && answer.waitingFor !== reported) deps.note(answer.waitingFor)
+    if (answer.waitingFor !== null && answer.waitingFor !== reported)
+      deps.events.emit('lane.refused', { lane: lane.id, waitingFor: answer.waitingFor })
     if (after.isStandardAlone) shutTiers.note(STANDARD, null, answer.waitMs)
     await queueDirect()
     switch (after.step) {
@@ -76,7 +81,7 @@ export function createAfterRefusal(deps: {
    */
   async function setAside({ lane, answer, after, next }: Refusal, tier: ServiceTier): Promise<void> {
     shutTiers.note(tier, (answer.othersMay && tenantOf(next.held)) || null, answer.waitMs)
-    deps.noteTier(tier)
+    deps.events.emit('tier.shut', { lane: lane.id, tier })
     const direct = hand.take((one) => one.placed !== null && shutTiers.holds(one))
     if (direct.length > 0) await handOff.giveBack(direct)
     const { leaving, awayMs, isShut } = shutTiers.chooseLeaving(hand.entries(), tier, answer.waitMs)

@@ -1,4 +1,3 @@
-import type { Lane } from '../config/lanes.ts'
 import type { JobCost } from '../jobs/jobs.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
 import { estimateMoney } from '../jobs/money.ts'
@@ -6,26 +5,28 @@ import type { Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
 import type { LaneWaitingFor } from '../ratelimit/gate.ts'
 import type { ClaimedJob } from './claimed-job.ts'
+import type { HeldEntries } from './held-entries.ts'
+import type { Keep } from './persist.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { ServedLane } from './served-lanes.ts'
 import { askedTier } from './tier-of-call.ts'
 
 /** Makes the step that claims the jobs of a call. */
 export function createClaim(deps: {
-  lane: () => Lane
+  lane: Pick<ServedLane, 'current'>
   queue: LaneQueue
   work: Work
   calls: RunningCalls
   now: () => number
-  stillHeld: (held: Held[]) => Promise<Held[]>
-  /** Writes until it is written. */
-  keep: <T>(write: () => Promise<T>, what: string) => Promise<T>
+  entries: Pick<HeldEntries, 'stillHeld'>
+  keep: Keep
 }) {
   const { queue, work, calls, now, keep } = deps
   return claim
 
   /** Writes the intents and sorts out the entries that need no call. */
   async function claim(held: Held[], waitedFor: LaneWaitingFor | null): Promise<ClaimedJob[]> {
-    const lane = deps.lane()
+    const lane = deps.lane.current()
     const { provider, model } = lane
     const estimate = (cost: JobCost) => (cost.outputCap === undefined ? null : estimateMoney(lane, cost))
     const intent = {
@@ -39,7 +40,7 @@ export function createClaim(deps: {
     let ours = held
     const started = await keep(async () => {
       // At each try: Redis may have been unavailable for longer than the locks last.
-      ours = await deps.stillHeld(held)
+      ours = await deps.entries.stillHeld(held)
       return ours.length === 0 ? [] : work.start(ours, intent)
     }, 'claiming')
     for (const one of held) if (!ours.includes(one)) calls.cancel(one.tenant, one.id)

@@ -1,21 +1,16 @@
 import type { Lane } from '../config/lanes.ts'
-import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { AttemptEnd, Completion } from '../jobs/finish.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
-import type { Work } from '../jobs/work.ts'
 import { priceUsage, savedByPromptCache } from '../providers/accounting.ts'
+import type { CallStore } from './call-store.ts'
+import type { Keep } from './persist.ts'
 import type { JobResult } from './provider-call.ts'
-import type { Spool } from './spool.ts'
 
 export type DeliverDeps = {
   queue: Pick<LaneQueue, 'acknowledge'>
-  work: Work
-  embeddingCache: EmbeddingCache
+  store: Pick<CallStore, 'work' | 'embeddingCache'> & { spool: Pick<CallStore['spool'], 'put'> }
   onError: (error: unknown, what: string) => void
-  /** Makes a write that must not be lost. */
-  keep: <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) => Promise<T>
-  /** Holds results that the store cannot take. */
-  spool: Pick<Spool, 'put'>
+  keep: Keep
 }
 
 /**
@@ -27,7 +22,8 @@ export type DeliverDeps = {
 export type Deliver = (lane: Lane, jobResults: JobResult[], end: AttemptEnd | null) => Promise<number>
 
 export function createDeliver(deps: DeliverDeps): Deliver {
-  const { queue, work, embeddingCache, onError, keep, spool } = deps
+  const { queue, onError, keep } = deps
+  const { work, embeddingCache, spool } = deps.store
 
   /** Best effort: a vector that is not cached is bought again. */
   async function keepItems(jobResults: JobResult[]): Promise<void> {

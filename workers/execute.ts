@@ -1,74 +1,55 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Files } from '../files/files.ts'
-import type { HeldFiles } from '../files/held-files.ts'
 import type { Claimed } from '../jobs/claim.ts'
-import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
 import type { AttemptEnd } from '../jobs/finish.ts'
 import type { JobError } from '../jobs/job.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
-import type { PrefixTurn, PromptPrefixes } from '../jobs/prompt-prefixes.ts'
+import type { PrefixTurn } from '../jobs/prompt-prefixes.ts'
 import type { Held } from '../jobs/queue-entry.ts'
-import type { Work } from '../jobs/work.ts'
 import type { Emit } from '../lib/emitter.ts'
 import { takesFiles } from '../lib/input-files.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { createLatest } from '../lib/latest.ts'
 import type { Usage } from '../lib/usage.ts'
 import { toTokens } from '../providers/count-tokens.ts'
-import type { Provider, ProviderAnswer } from '../providers/provider.ts'
-import type { Cost, Gate, LaneWaitingFor } from '../ratelimit/gate.ts'
-import type { ServiceTier } from '../ratelimit/lane-state.ts'
+import type { ProviderAnswer } from '../providers/provider.ts'
+import type { Cost, LaneWaitingFor } from '../ratelimit/gate.ts'
 import { createAfterFailure } from './after-failure.ts'
+import type { CallStore } from './call-store.ts'
 import { createCapacityBackOff } from './capacity-back-off.ts'
 import { createClaim } from './claim-jobs.ts'
 import { type ClaimedJob, timeoutOf } from './claimed-job.ts'
 import { costOfCut } from './cost-of-cut.ts'
 import { createDeliver } from './deliver.ts'
 import { type CallEvents, OUTCOMES } from './ended-call.ts'
+import type { HeldEntries } from './held-entries.ts'
+import type { LaneGate } from './lane-gate.ts'
 import { createLiveView } from './live-view.ts'
 import { createOpenFile } from './open-file.ts'
-import { persist } from './persist.ts'
+import type { Keep } from './persist.ts'
 import { boundTo, costOf, type PlannedCall, tenantOf } from './plan.ts'
 import { type ProviderCall, prepareCall } from './provider-call.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { ServedLane } from './served-lanes.ts'
 import { settleCall } from './settle-call.ts'
 import { createSourceShuts, findSource, mayMove } from './sources.ts'
-import type { Spool } from './spool.ts'
 import { createThrottlePause, type ThrottlePause } from './throttle-pause.ts'
 import { askedTier, decideTier, tierSent, tierToTake } from './tier-of-call.ts'
 import { timingOf } from './timing-of-call.ts'
 
 export type ExecuteDeps = {
-  lane: () => Lane
+  lane: ServedLane
   queue: LaneQueue
-  work: Work
-  embeddingCache: EmbeddingCache
-  prefixes: PromptPrefixes
-  gate: Gate
-  /** Where bytes of answers lie. */
-  files: Pick<Files, 'newId' | 'get' | 'read' | 'writePart' | 'discard'>
-  putFiles: HeldFiles['put']
-  /** The adapter of a source of the lane; null: it has none. */
-  provider: (source: string | null) => Provider
+  /** The entries of the lane that this process holds. */
+  entries: Pick<HeldEntries, 'abandon' | 'stillHeld'>
+  gate: Pick<LaneGate, 'settle' | 'retry' | 'acquire' | 'release'>
+  store: Omit<CallStore, 'isThere'>
   calls: RunningCalls
-  spool: Pick<Spool, 'put'>
+  keep: Keep
+  /** Unix ms, by Redis' clock. */
   now: () => number
-  random: () => number
-  /** Aborted when the process must end at once. */
-  signal: AbortSignal
   onError: (error: unknown, what: string) => void
-  /** The next lane of a route that this lane is part of; null: there is none. */
-  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
-  /** Resolves with a permit for one more request: the halves of a rejected one. */
-  acquire: (cost: Cost, tenant: string, source: string, tier: ServiceTier) => Promise<string>
-  /** Stops renewing these entries: their locks end, and another worker finds them. */
-  abandon: (held: Held[]) => void
-  /** The entries that this process still holds. Those that went to another worker while it was blocked are abandoned. */
-  stillHeld: (held: Held[]) => Promise<Held[]>
-  /** The permit is settled. */
-  release: (permit: string) => void
   /** Hears how each provider call ended, before anything else happens. */
-  events?: Emit<CallEvents>
+  events: Emit<CallEvents>
 }
 
 type Running = ReturnType<RunningCalls['begin']>
@@ -82,17 +63,15 @@ const FLEX_CALLS = 50
  * check, which finds every entry that was not acknowledged.
  */
 export function createExecutor(deps: ExecuteDeps) {
-  const { work, gate, calls, now } = deps
+  const { lane: servedLane, store, gate, calls, now } = deps
   /** By tier and source; no source for a lane without any. */
   const pauses = new Map<string, ThrottlePause>()
   const shuts = createSourceShuts(deps)
   const backOff = createCapacityBackOff(now)
   const flexTimes = createLatest(FLEX_CALLS)
-  const keep = <T>(write: () => Promise<T>, what: string, secure?: () => Promise<() => Promise<void>>) =>
-    persist(write, { signal: deps.signal, onError: (error) => deps.onError(error, what), secure })
-  const claim = createClaim({ ...deps, keep })
-  const deliver = createDeliver({ ...deps, keep })
-  const { settleJobs, endWith } = createAfterFailure({ ...deps, keep, resend })
+  const claim = createClaim({ ...deps, work: store.work })
+  const deliver = createDeliver(deps)
+  const { settleJobs, endWith } = createAfterFailure({ ...deps, work: store.work, resend })
 
   async function execute(call: PlannedCall, permit: string, waitedFor: LaneWaitingFor | null): Promise<void> {
     // Before the claim, so that a cancel right after the claim finds the call.
@@ -104,20 +83,20 @@ export function createExecutor(deps: ExecuteDeps) {
       await carry(claimedJobs, permit, call.cost, running)
     } catch (error) {
       deps.onError(error, 'a call')
-      deps.abandon(held)
-      await gate.settle(deps.lane(), [{ permit, actual: null }]).catch(() => {})
+      deps.entries.abandon(held)
+      await gate.settle(servedLane.current(), [{ permit, actual: null }]).catch(() => {})
     } finally {
       running.end()
-      deps.release(permit)
+      gate.release(permit)
     }
   }
 
   /** Stores the known answers, and sends the request for the other jobs at the same time. */
   async function carry(claimed: ClaimedJob[], permit: string, taken: Cost, running: Running): Promise<void> {
-    const lane = deps.lane()
+    const lane = servedLane.current()
     if (claimed.length === 0) return gate.settle(lane, [{ permit, actual: null }])
 
-    const call = await prepareCall(lane, claimed, deps)
+    const call = await prepareCall(lane, claimed, { ...store, onError: deps.onError })
     for (const { job: claimedJob } of call.known) calls.cancel(claimedJob.held.tenant, claimedJob.held.id)
     const answered = deliver(lane, call.known, null)
     answered.catch(() => {}) // awaited below
@@ -142,13 +121,9 @@ export function createExecutor(deps: ExecuteDeps) {
     const streams = body.stream === true && claimedJobs.length === 1
     const turn = await takePrefixTurn(lane, first, running.signal)
     const view = createLiveView({
-      ...{
-        claimed: claimedJobs.length === 1 ? first : null,
-        body,
-        files: deps.files,
-        putFiles: deps.putFiles,
-      },
-      ...{ write: work.stream, onError: deps.onError, now: () => performance.now() },
+      ...{ claimed: claimedJobs.length === 1 ? first : null, body, files: store.files },
+      ...{ putFiles: store.heldFiles.put, write: store.work.stream },
+      ...{ onError: deps.onError, now: () => performance.now() },
       onFirst: () => turn?.answered(),
     })
     let stated: Usage | null = null
@@ -168,14 +143,14 @@ export function createExecutor(deps: ExecuteDeps) {
     const elapsed = () => Math.round(performance.now() - since)
     let answer: ProviderAnswer
     try {
-      answer = await deps.provider(source?.name ?? null).call({
+      answer = await servedLane.provider(source?.name ?? null).call({
         type: first.type,
         model: source?.model ?? lane.model,
         body,
         ...asks,
         signal: view.useless === null ? running.signal : AbortSignal.any([running.signal, view.useless]),
         timeoutMs,
-        ...(takesFiles(first.type) ? { openFile: createOpenFile(deps.files, first.tenant) } : {}),
+        ...(takesFiles(first.type) ? { openFile: createOpenFile(store.files, first.tenant) } : {}),
         onUsage: (usage) => {
           stated = usage
         },
@@ -209,7 +184,7 @@ export function createExecutor(deps: ExecuteDeps) {
       tier: serviceTier,
     })
     const partials = await view.flush()
-    deps.events?.emit('call.ended', {
+    deps.events.emit('call.ended', {
       lane: lane.id,
       jobs: claimedJobs.length,
       outcome: answer.ok ? 'completed' : OUTCOMES[answer.class],
@@ -271,19 +246,19 @@ export function createExecutor(deps: ExecuteDeps) {
   ): Promise<PrefixTurn | null> {
     return prefix === undefined || lane.promptCache !== 'warm'
       ? null
-      : deps.prefixes.enter(lane.id, prefix, signal)
+      : store.prefixes.enter(lane.id, prefix, signal)
   }
 
   /** Sends held entries again. */
   async function resend(held: Held[]): Promise<void> {
     const cost = costOf(held)
-    const permit = await deps.acquire(cost, tenantOf(held), boundTo(held), tierToTake(held, now()))
+    const permit = await gate.acquire(cost, tenantOf(held), boundTo(held), tierToTake(held, now()))
     await execute({ held, cost }, permit, 'requests')
   }
 
   /** Fails the jobs of a call that is larger than its lane can ever admit; no call is made. */
   async function refuse(call: PlannedCall): Promise<void> {
-    const lane = deps.lane()
+    const lane = servedLane.current()
     const error: JobError = {
       code: 'exceeds_limit',
       message: `The request needs ${call.cost.tokens} tokens, more than ${lane.id} admits in ${lane.limits.window / 1000} s.`,

@@ -1,7 +1,8 @@
-import type { Claimed } from '../jobs/claim.ts'
 import { type LaneQueue, LONGEST_PAUSE_DELAY_MS } from '../jobs/lane-queue.ts'
 import type { EntryMark, Held } from '../jobs/queue-entry.ts'
 import type { Work } from '../jobs/work.ts'
+import type { HeldEntries } from './held-entries.ts'
+import type { ServedLane } from './served-lanes.ts'
 
 /** Until when an entry is delayed that has to wait until `until`, and what it keeps of that; Unix ms. */
 export type PutOff = (one: Held, until: number) => { at: number; mark?: EntryMark }
@@ -15,9 +16,8 @@ const untilThen: PutOff = (_, until) => ({ at: until })
 export function createHandOff(deps: {
   queue: LaneQueue
   work: Pick<Work, 'models' | 'reroute'>
-  /** The lane that serves a model's jobs when this lane cannot; null: there is none. */
-  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
-  abandon: (entries: Held[]) => void
+  lane: Pick<ServedLane, 'successor'>
+  entries: Pick<HeldEntries, 'abandon'>
   now: () => number
 }) {
   const { queue, work } = deps
@@ -26,7 +26,7 @@ export function createHandOff(deps: {
     try {
       await parting
     } catch (error) {
-      deps.abandon(entries)
+      deps.entries.abandon(entries)
       throw error
     }
   }
@@ -47,7 +47,7 @@ export function createHandOff(deps: {
     await Promise.all(
       entries.map(async (one, index) => {
         const model = models[index]
-        const next = model ? deps.successor(model) : null
+        const next = model ? deps.lane.successor(model) : null
         if (next === null) return delayAll([one], until, putOff)
         await work.reroute(one, next)
         await queue.acknowledge(one)

@@ -1,3 +1,4 @@
+import type { LaneQueue } from '../jobs/lane-queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
 import type { Heartbeat } from './heartbeat.ts'
 
@@ -21,12 +22,11 @@ export type HeldEntries = {
 export function createHeldEntries(deps: {
   laneId: string
   heartbeat: Pick<Heartbeat, 'hold' | 'drop'>
-  /** Extends the locks; returns the entries whose locks are lost. */
-  renew: (entries: Held[]) => Promise<Held[]>
-  /** The locks of entries that were known to be ours longer ago may have ended, ms. */
-  lateMs: number
+  queue: Pick<LaneQueue, 'renew' | 'lockMs'>
 }): HeldEntries {
-  const { laneId, heartbeat, renew, lateMs } = deps
+  const { laneId, heartbeat, queue } = deps
+  /** The locks of entries that were known to be ours longer ago may have ended, ms. */
+  const lateMs = queue.lockMs / 2
   const held = new Map<Held, number>()
   let busyAt = performance.now()
 
@@ -53,7 +53,7 @@ export function createHeldEntries(deps: {
         one.placed === null && askedAt - (held.get(one) ?? Number.NEGATIVE_INFINITY) >= lateMs
       const inDoubt = entries.filter(isInDoubt)
       if (inDoubt.length === 0) return entries
-      const lost = await renew(inDoubt)
+      const lost = await queue.renew(inDoubt)
       for (const one of inDoubt) if (held.has(one)) held.set(one, askedAt)
       abandon(lost)
       return entries.filter((one) => !lost.includes(one))

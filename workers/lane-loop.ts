@@ -1,32 +1,29 @@
 import type { Lane } from '../config/lanes.ts'
-import type { Claimed } from '../jobs/claim.ts'
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
-import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
-import type { LaneQueue } from '../jobs/lane-queue.ts'
-import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
 import type { Queues } from '../jobs/queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
-import type { Work } from '../jobs/work.ts'
+import type { Emit } from '../lib/emitter.ts'
 import { createWaker } from '../lib/waker.ts'
-import type { Provider } from '../providers/provider.ts'
-import type { Gate, LaneWaitingFor, TakeAnswer } from '../ratelimit/gate.ts'
-import { type ServiceTier, STANDARD } from '../ratelimit/lane-state.ts'
-import { acquirePermit } from './acquire-permit.ts'
-import { createAfterRefusal } from './after-refusal.ts'
+import type { Gate, TakeAnswer } from '../ratelimit/gate.ts'
+import { STANDARD } from '../ratelimit/lane-state.ts'
+import { createAfterRefusal, type LaneEvents } from './after-refusal.ts'
 import { decideAfterTake } from './after-take.ts'
-import { createExecutor, type ExecuteDeps } from './execute.ts'
-import { gatherSettlements } from './gather-settlements.ts'
+import type { CallStore } from './call-store.ts'
+import type { CallEvents } from './ended-call.ts'
+import { createExecutor } from './execute.ts'
 import { createHand } from './hand.ts'
 import { createHandOff } from './hand-off.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { createHeldEntries } from './held-entries.ts'
+import { createLaneGate } from './lane-gate.ts'
 import { createLaunchPace } from './launch-pace.ts'
 import { foundEmpty, MOST_AHEAD, nextLookAt, ownLoopState, shutUntil, waitedFor } from './loop-state.ts'
+import { createKeep } from './persist.ts'
 import { boundTo, isBound, type PlannedCall, planCalls, tenantOf } from './plan.ts'
 import { createPrefetch } from './prefetch.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { ServedLane } from './served-lanes.ts'
 import { createShutTiers } from './shut-tiers.ts'
-import type { Spool } from './spool.ts'
 import { tierToTake } from './tier-of-call.ts'
 import { trackHeld } from './track-held.ts'
 import { unlessAborted } from './unless-aborted.ts'
@@ -41,39 +38,18 @@ const RECOVERY_MS = 50
 const ERROR_PAUSE_MS = 250
 
 export type LaneLoopDeps = {
-  /** The lane as configured now; null: it is no longer configured. */
-  lane: () => Lane | null
-  laneId: string
-  queues: Queues
+  lane: ServedLane
+  queues: Pick<Queues, 'consume'>
   /** Holds jobs that do not come from the queue. */
   directDispatch: DirectDispatch
-  work: Work
-  embeddingCache: EmbeddingCache
-  prefixes: PromptPrefixes
+  store: Omit<CallStore, 'isThere'>
   gate: Gate
-  files: ExecuteDeps['files']
-  putFiles: ExecuteDeps['putFiles']
-  /** The adapter of a source of the lane; null: it has none. */
-  provider: (source: string | null) => Provider
   calls: RunningCalls
-  spool: Pick<Spool, 'put' | 'isRecovering'>
-  /** The lane that serves a model's jobs when this lane cannot; null: there is none. */
-  successor: (job: Pick<Claimed, 'model' | 'unfitLanes'>) => string | null
-  /** Whether this lane has a successor in any route. */
-  hasSuccessors: () => boolean
-  /** Renews the locks, places and permits of this loop. */
-  heartbeat: Pick<Heartbeat, 'hold' | 'drop' | 'holdPermit' | 'dropPermit'>
-  /** The locks of entries that were fetched, or known to be ours, longer ago may have ended. */
-  lateMs: number
-  /** Reports what the lane's entries wait for, when that changes. */
-  note: (lane: string, waitingFor: LaneWaitingFor | null) => void
-  /** Reports that the gate shut a tier of service other than standard. */
-  noteTier: (lane: string, tier: ServiceTier) => void
+  heartbeat: Heartbeat
   /** Unix ms, by Redis' clock. */
   now: () => number
-  random: () => number
   onError: (error: unknown, what: string) => void
-  events?: ExecuteDeps['events']
+  events: Emit<CallEvents & LaneEvents>
 }
 
 export type LaneLoop = {
@@ -114,7 +90,7 @@ export type LaneLoop = {
  * sends what is not booked.
  */
 export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
-  const { gate, heartbeat } = deps
+  const { lane, store, calls, events, onError } = deps
   const waker = createWaker()
   const giveUp = new AbortController()
   const inFlight = new Set<Promise<void>>()
@@ -122,27 +98,16 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   const state = ownLoopState()
   // The loop's own times are spans, so that setting a clock cannot delay it.
   const pace = createLaunchPace(() => performance.now())
-  /** As it was configured last. */
-  let lane = deps.lane()
   let stopping = false
   let turn = performance.now()
 
-  const entries = createHeldEntries({
-    laneId: deps.laneId,
-    heartbeat,
-    renew: (some) => queue.renew(some),
-    lateMs: deps.lateMs,
+  const bareQueue = deps.queues.consume(lane.id, {
+    onStalled: lookAgain,
+    onError: (error) => onError(error, 'the queue'),
   })
-  const { hold, drop, abandon, stillHeld } = entries
-  const queue: LaneQueue = trackHeld(
-    deps.queues.consume(deps.laneId, {
-      onStalled: lookAgain,
-      onError: (error) => deps.onError(error, 'the queue'),
-    }),
-    deps.directDispatch,
-    drop,
-    (one) => hold(one, performance.now()),
-    () => state.tell({ kind: 'entry_delayed' }),
+  const entries = createHeldEntries({ laneId: lane.id, heartbeat: deps.heartbeat, queue: bareQueue })
+  const queue = trackHeld(bareQueue, deps.directDispatch, entries, () =>
+    state.tell({ kind: 'entry_delayed' }),
   )
   const shutTiers = createShutTiers({
     queue,
@@ -150,35 +115,16 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     now: () => performance.now(),
   })
   const prefetch = createPrefetch({ hand, state, queue, entries, shutTiers, now: deps.now })
-  const handOff = createHandOff({ queue, work: deps.work, successor: deps.successor, abandon, now: deps.now })
+  const handOff = createHandOff({ queue, work: store.work, lane, entries, now: deps.now })
+  const gate = createLaneGate({ ...deps, isStopping: () => stopping })
   const afterRefusal = createAfterRefusal({
-    ...{ hand, state, queue, shutTiers, handOff, pace, gate, now: deps.now },
-    note: (waitingFor) => deps.note(deps.laneId, waitingFor),
-    noteTier: (tier) => deps.noteTier(deps.laneId, tier),
-  })
-  const currentLane = () => lane!
-  const executor = createExecutor({
-    lane: currentLane,
-    queue,
-    work: deps.work,
-    embeddingCache: deps.embeddingCache,
-    prefixes: deps.prefixes,
-    gate: gatherSettlements(gate),
-    files: deps.files,
-    putFiles: deps.putFiles,
-    provider: deps.provider,
-    calls: deps.calls,
-    spool: deps.spool,
+    ...{ hand, state, queue, shutTiers, handOff, pace, gate, events },
     now: deps.now,
-    random: deps.random,
-    signal: giveUp.signal,
-    onError: deps.onError,
-    successor: deps.successor,
-    acquire,
-    abandon,
-    stillHeld,
-    release: (permit) => heartbeat.dropPermit(deps.laneId, permit),
-    ...(deps.events ? { events: deps.events } : {}),
+  })
+  const executor = createExecutor({
+    ...{ lane, queue, entries, gate, store, calls, events, onError },
+    keep: createKeep(giveUp.signal, onError),
+    now: deps.now,
   })
 
   function isOpen(): boolean {
@@ -187,18 +133,17 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       hand.size() < MOST_AHEAD &&
       performance.now() >= shutUntil(state.now()) &&
       !shutTiers.isStandardShut()
-    const current = stopping ? null : deps.lane()
-    return isIdle && current !== null && !current.coalesce
+    return isIdle && !stopping && lane.refresh() && !lane.current().coalesce
   }
 
   function offer(one: Held): void {
     for (const known of entries.all())
       if (known.placed && known.id === one.id && known.tenant === one.tenant) return
     if (!isOpen()) {
-      deps.directDispatch.giveBack(one).catch((error) => deps.onError(error, 'queueing a job'))
+      deps.directDispatch.giveBack(one).catch((error) => onError(error, 'queueing a job'))
       return
     }
-    hold(one, performance.now())
+    entries.hold(one, performance.now())
     hand.add(one, performance.now())
     waker.wake()
   }
@@ -214,12 +159,11 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     while (!stopping) {
       turn = performance.now()
       try {
-        lane = deps.lane() ?? lane
-        if (deps.lane() === null) await waker.sleep(UNCONFIGURED_MS)
-        else if (deps.spool.isRecovering()) await waker.sleep(RECOVERY_MS)
-        else await step(currentLane())
+        if (!lane.refresh()) await waker.sleep(UNCONFIGURED_MS)
+        else if (store.spool.isRecovering()) await waker.sleep(RECOVERY_MS)
+        else await step(lane.current())
       } catch (error) {
-        deps.onError(error, 'the lane loop')
+        onError(error, 'the lane loop')
         await waker.sleep(ERROR_PAUSE_MS)
       }
     }
@@ -259,7 +203,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
     const after = decideAfterTake(
       answer,
       next && { isBound: isBound(current, next), tier },
-      deps.hasSuccessors,
+      lane.hasSuccessors,
     )
     const { reported } = state.now()
     state.tell({ kind: 'answered', answer, after, now: performance.now() })
@@ -286,7 +230,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   }
 
   function launch(execute: () => Promise<void>, permit: string): void {
-    heartbeat.holdPermit(deps.laneId, permit)
+    gate.hold(permit)
     const running = execute().finally(() => {
       inFlight.delete(running)
       // A gathering request may go, or a slot is free.
@@ -294,15 +238,6 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       waker.wake()
     })
     inFlight.add(running)
-  }
-
-  async function acquire(...asked: Parameters<ExecuteDeps['acquire']>): Promise<string> {
-    const permit = await acquirePermit(
-      { gate, lane: currentLane, isStopping: () => stopping, onError: deps.onError },
-      ...asked,
-    )
-    heartbeat.holdPermit(deps.laneId, permit)
-    return permit
   }
 
   /** When there may be something to take, with nothing in hand. */
@@ -323,7 +258,7 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
   function cachedOf(current: Lane): (held: Held) => number {
     if (current.promptCache !== 'warm' || current.kind !== 'anthropic') return () => 0
     return ({ cost: { prefix } }) =>
-      prefix === undefined ? 0 : deps.prefixes.cachedTokens(current.id, prefix)
+      prefix === undefined ? 0 : store.prefixes.cachedTokens(current.id, prefix)
   }
 
   async function giveBackHand(): Promise<void> {
@@ -344,17 +279,17 @@ export function startLaneLoop(deps: LaneLoopDeps): LaneLoop {
       stopping = true
       waker.wake()
       const abort = () => {
-        deps.calls.abortAll()
+        calls.abortAll()
         giveUp.abort()
       }
       if (over.aborted) abort()
       else over.addEventListener('abort', abort, { once: true })
       // Commands on BullMQ's connection wait for Redis without a limit.
       await unlessAborted(over, done)
-      const giveBack = giveBackHand().catch((error) => deps.onError(error, 'giving entries back'))
+      const giveBack = giveBackHand().catch((error) => onError(error, 'giving entries back'))
       await unlessAborted(over, giveBack)
       while (inFlight.size > 0) await Promise.allSettled([...inFlight])
-      abandon(entries.all())
+      entries.abandon(entries.all())
       await unlessAborted(over, queue.close())
       over.removeEventListener('abort', abort)
     },

@@ -62,3 +62,18 @@ export async function persist<T>(
     throw error
   }
 }
+
+/**
+ * Makes a write that must not be lost, as `persist` does.
+ *
+ * @param what names it for errors
+ */
+export type Keep = <T>(
+  write: () => Promise<T>,
+  what: string,
+  secure?: () => Promise<() => Promise<void>>,
+) => Promise<T>
+
+export function createKeep(signal: AbortSignal, onError: (error: unknown, what: string) => void): Keep {
+  return (write, what, secure) => persist(write, { signal, onError: (error) => onError(error, what), secure })
+}

@@ -13,7 +13,7 @@ import { mayMove, toShut } from './sources.ts'
 
 /** Books what the provider counts, frees the permit, and passes on the limits that the answer reported. Never throws. */
 export async function settleCall(
-  deps: { gate: Gate; onError: (error: unknown, what: string) => void },
+  deps: { gate: Pick<Gate, 'settle'>; onError: (error: unknown, what: string) => void },
   lane: Lane,
   permit: string,
   answer: ProviderAnswer,

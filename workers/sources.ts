@@ -38,7 +38,7 @@ export function findSource({ sources }: Lane, permit: string): LaneSource | null
 }
 
 /** Tells each process once that a source is shut, however many of its calls were refused. */
-export function createSourceShuts(deps: { now: () => number; events?: Emit<{ 'source.shut': SourceShut }> }) {
+export function createSourceShuts(deps: { now: () => number; events: Emit<{ 'source.shut': SourceShut }> }) {
   const until = new Map<string, number>()
   return {
     hear(lane: Lane, source: string, answer: ProviderAnswer): void {
@@ -48,7 +48,7 @@ export function createSourceShuts(deps: { now: () => number; events?: Emit<{ 'so
       if ((until.get(source) ?? 0) > at) return
       until.set(source, at + SHUT_MS)
       const { code, message } = answer
-      deps.events?.emit('source.shut', { lane: lane.id, source, reason: code, message, until: at + SHUT_MS })
+      deps.events.emit('source.shut', { lane: lane.id, source, reason: code, message, until: at + SHUT_MS })
     },
   }
 }

@@ -1,13 +1,13 @@
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
 import type { LaneQueue } from '../jobs/lane-queue.ts'
 import type { Held } from '../jobs/queue-entry.ts'
+import type { HeldEntries } from './held-entries.ts'
 
 /** Returns each entry the way it came, and releases entries that need no lease any more. */
 export function trackHeld(
   queue: LaneQueue,
   directDispatch: DirectDispatch,
-  drop: (one: Held) => void,
-  hold: (one: Held) => void,
+  { hold, drop }: Pick<HeldEntries, 'hold' | 'drop'>,
   onDelay: () => void,
 ): LaneQueue {
   const wayOf = (one: Held) => (one.placed ? directDispatch : queue)
@@ -20,7 +20,7 @@ export function trackHeld(
     // Its place must hold it before its lock is released.
     claimed(one) {
       const placed = wayOf(one).claimed(one)
-      hold(placed)
+      hold(placed, performance.now())
       drop(one)
       return placed
     },

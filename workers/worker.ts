@@ -1,21 +1,13 @@
-import { hasSuccessors, type Lane, listLanes, resolveLane, successorOf } from '../config/lanes.ts'
-import type { Config } from '../config/schema.ts'
 import type { DirectDispatch } from '../jobs/direct-dispatch.ts'
-import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
-import { abortChannel, directChannel, wakeChannel } from '../jobs/keys.ts'
-import { lockLease } from '../jobs/leases.ts'
-import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
-import type { PubSub } from '../jobs/pubsub.ts'
 import type { Queues } from '../jobs/queue.ts'
-import type { Work } from '../jobs/work.ts'
+import type { WorkerChannels } from '../jobs/worker-channels.ts'
 import { repeat } from '../lib/repeat.ts'
-import type { Provider } from '../providers/provider.ts'
-import type { SourcePlace } from '../providers/registry.ts'
 import type { Gate } from '../ratelimit/gate.ts'
-import type { ExecuteDeps } from './execute.ts'
+import type { CallStore } from './call-store.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { type LaneLoop, type LaneLoopDeps, startLaneLoop } from './lane-loop.ts'
 import { createRunningCalls } from './running-calls.ts'
+import type { ServedLanes } from './served-lanes.ts'
 import { unlessAborted } from './unless-aborted.ts'
 
 /** From one look for lanes to the next, and from one announcement of open ones, ms. */
@@ -40,38 +32,17 @@ const LANE_IDLE_MS = 75_000
 const STUCK_MS = 30_000
 
 export type WorkerDeps = {
-  config: () => Config
-  prefix: string
-  queues: Queues
+  lanes: ServedLanes
+  queues: Pick<Queues, 'consume' | 'lanes' | 'retire'>
   directDispatch: DirectDispatch
-  /** Of this process, among all. */
-  name: string
-  /** Tells the API which lanes take direct dispatches; none: this worker stops. */
-  announce: (lanes: string[]) => Promise<unknown>
-  work: Work
-  embeddingCache: EmbeddingCache
-  prefixes: PromptPrefixes
+  channels: WorkerChannels
+  store: CallStore
   gate: Gate
   heartbeat: Heartbeat
-  spool: LaneLoopDeps['spool']
-  pubsub: PubSub
-  files: ExecuteDeps['files']
-  putFiles: ExecuteDeps['putFiles']
-  /** The adapter of a provider, or of one of the sources of its models. */
-  provider: (name: string, at: SourcePlace | null) => Provider
-  /** Lanes with work that the configuration does not list by name (models `"*"`). */
-  knownLanes: () => Promise<string[]>
-  /** What the lane's entries wait for changed. */
-  note: LaneLoopDeps['note']
-  noteTier: LaneLoopDeps['noteTier']
-  /** How long a lane that the configuration does not name may be idle before it ends, ms; 75 s unless given. */
-  laneIdleMs?: number
-  /** Whether the store answers, within 3 s. Never throws. */
-  isStoreThere: () => Promise<boolean>
+  /** Unix ms, by Redis' clock. */
   now: () => number
-  random: () => number
   onError: (error: unknown, what: string) => void
-  events?: ExecuteDeps['events']
+  events: LaneLoopDeps['events']
 }
 
 export type WorkerProcess = {
@@ -80,10 +51,17 @@ export type WorkerProcess = {
   stop(): Promise<void>
 }
 
-/** Starts a loop for every lane, and listens for wake-ups and aborts. */
-export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
+/**
+ * Starts a loop for every lane, and listens for wake-ups and aborts.
+ *
+ * @param laneIdleMs how long a lane that the configuration does not name may be idle before it ends, ms
+ */
+export async function startWorker(
+  deps: WorkerDeps,
+  { laneIdleMs = LANE_IDLE_MS }: { laneIdleMs?: number } = {},
+): Promise<WorkerProcess> {
+  const { lanes, queues, directDispatch, channels, onError } = deps
   const loops = new Map<string, LaneLoop>()
-  const laneIdleMs = deps.laneIdleMs ?? LANE_IDLE_MS
   /** Lanes with entries that are not configured, by the time of the last look. */
   const lookedAt = new Map<string, number>()
   const calls = createRunningCalls()
@@ -92,40 +70,15 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
   function ensureLoop(id: string): LaneLoop | null {
     const known = loops.get(id)
     if (known) return known
-    if (stopped || resolveLane(deps.config(), id) === null) return null
-    const slash = id.indexOf('/')
-    const loop = startLaneLoop({
-      lane: (): Lane | null => resolveLane(deps.config(), id),
-      laneId: id,
-      queues: deps.queues,
-      directDispatch: deps.directDispatch,
-      work: deps.work,
-      embeddingCache: deps.embeddingCache,
-      prefixes: deps.prefixes,
-      gate: deps.gate,
-      files: deps.files,
-      putFiles: deps.putFiles,
-      provider: (source) =>
-        deps.provider(id.slice(0, slash), source === null ? null : { model: id.slice(slash + 1), source }),
-      calls,
-      successor: ({ model, unfitLanes }) => successorOf(deps.config(), model, id, unfitLanes),
-      hasSuccessors: () => hasSuccessors(deps.config(), id),
-      heartbeat: deps.heartbeat,
-      spool: deps.spool,
-      lateMs: lockLease(deps.config().jobs.stalled_after) / 2,
-      note: deps.note,
-      noteTier: deps.noteTier,
-      now: deps.now,
-      random: deps.random,
-      onError: deps.onError,
-      ...(deps.events ? { events: deps.events } : {}),
-    })
+    const lane = stopped ? null : lanes.find(id)
+    if (lane === null) return null
+    const loop = startLaneLoop({ ...deps, lane, calls })
     loops.set(id, loop)
     return loop
   }
 
   function ensureListed(): Set<string> {
-    const named = new Set(listLanes(deps.config()).map(({ id }) => id))
+    const named = new Set(lanes.listNamed())
     for (const id of named) ensureLoop(id)
     return named
   }
@@ -134,49 +87,45 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     const named = ensureListed()
     const time = performance.now()
     for (const [id, at] of lookedAt) if (time - at > laneIdleMs) lookedAt.delete(id)
-    const unknown = (await deps.knownLanes()).filter((id) => !loops.has(id) && !lookedAt.has(id))
+    const unknown = (await queues.lanes()).filter((id) => !loops.has(id) && !lookedAt.has(id))
     const idle = [...loops].filter(([id, loop]) => !named.has(id) && loop.idleFor() > laneIdleMs)
     await Promise.all([...unknown, ...idle.map(([id]) => id)].map(retireOrServe))
   }
 
   /** Ends lanes without work; starts a loop for a configured lane with work. */
   async function retireOrServe(id: string): Promise<void> {
-    if (!(await deps.queues.retire(id))) {
+    if (!(await queues.retire(id))) {
       if (ensureLoop(id) === null) lookedAt.set(id, performance.now())
       return
     }
     const loop = loops.get(id)
     loops.delete(id)
     await loop?.stop(AbortSignal.timeout(DRAIN_MS))
-    const lane = resolveLane(deps.config(), id)
-    if (lane !== null) await deps.gate.forget(lane)
+    const lane = lanes.find(id)
+    if (lane !== null) await deps.gate.forget(lane.current())
   }
 
   // None of these waits for Redis: a worker that starts before Redis begins when Redis comes.
-  const wakeEar = deps.pubsub.keepListening(wakeChannel(deps.prefix), (id) => {
+  const wakeEar = channels.onWake((id) => {
     if (id === '') for (const loop of loops.values()) loop.wake()
     else ensureLoop(id)?.wake()
   })
-  const abortEar = deps.pubsub.keepListening(abortChannel(deps.prefix), (message) => {
-    const [tenant, id] = message.split(' ')
-    if (tenant && id) calls.cancel(tenant, id)
-  })
-  const directListener = deps.pubsub.keepListening(directChannel(deps.prefix, deps.name), (message) => {
-    if (message === '') return // the sweeper handles missed messages
-    const held = deps.directDispatch.toHeld(message)
+  const abortEar = channels.onAbort(calls.cancel)
+  const directListener = channels.onDirect((message) => {
+    const held = directDispatch.toHeld(message)
     const loop = held.placed && ensureLoop(held.placed.lane)
     if (loop) loop.offer(held)
-    else deps.directDispatch.giveBack(held).catch((error) => deps.onError(error, 'queueing a job'))
+    else directDispatch.giveBack(held).catch((error) => onError(error, 'queueing a job'))
   })
   const announce = async () => {
     const open = [...loops].filter(([, loop]) => loop.isOpen()).map(([id]) => id)
-    if (open.length > 0 && directListener.stands()) await deps.announce(open)
+    if (open.length > 0 && directListener.stands()) await channels.announce(open)
   }
 
   ensureListed()
-  const first = discover().catch((error) => deps.onError(error, 'looking for lanes'))
+  const first = discover().catch((error) => onError(error, 'looking for lanes'))
   const every = (task: () => Promise<unknown>, what: string) =>
-    repeat(LOOK_MS, task, (error) => deps.onError(error, what))
+    repeat(LOOK_MS, task, (error) => onError(error, what))
   // Each by itself, so that a slow look does not delay the announcement of lanes.
   const turns = [
     every(() => first.then(discover), 'looking for lanes'),
@@ -193,8 +142,8 @@ export async function startWorker(deps: WorkerDeps): Promise<WorkerProcess> {
     async stop() {
       stopped = true
       wakeEar.leave()
-      const drain = startDrain(deps.isStoreThere)
-      await deps.announce([]).catch((error) => deps.onError(error, 'closing the lanes'))
+      const drain = startDrain(deps.store.isThere)
+      await channels.announce([]).catch((error) => onError(error, 'closing the lanes'))
       await Promise.all([...loops.values()].map((loop) => loop.stop(drain.over)))
       abortEar.leave()
       directListener.leave()

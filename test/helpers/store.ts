@@ -74,8 +74,6 @@ export type TestStore = {
   retention: Retention
   files: Files
   heldFiles: HeldFiles
-  /** Of `heldFiles`, as a worker takes it. */
-  putFiles: HeldFiles['put']
   /** Settings that a test may change as it goes. */
   settings: { retainMs: number; cacheTtlMs: number; cacheMaxBytes: number }
   /** The worker's side of the test's own lane; opened at the first use. */
@@ -260,7 +258,6 @@ export async function openTestStore(options: TestStoreOptions = {}): Promise<Tes
     retention,
     files,
     heldFiles,
-    putFiles: heldFiles.put,
     settings,
     lane,
     fetch,

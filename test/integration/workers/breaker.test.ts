@@ -4,9 +4,10 @@ import { loadConfig } from '../../../config/load.ts'
 import { createProviders } from '../../../providers/registry.ts'
 import { createGate } from '../../../ratelimit/gate.ts'
 import { createSimulator } from '../../../simulator/simulator.ts'
+import { createServedLanes } from '../../../workers/served-lanes.ts'
 import { startWorker } from '../../../workers/worker.ts'
 import { LANE, openTestStore, read, statusesOf, submit, until } from '../../helpers/store.ts'
-import { directOf, heartbeatOf } from './fixture.ts'
+import { callStoreOf, heartbeatOf, workerOf } from './fixture.ts'
 
 /** A store with a worker on it, whose lane's provider is a simulator. The gate's clock is set forward by `pass`. */
 async function openLane() {
@@ -33,19 +34,11 @@ providers:
   let ahead = 0
   const gate = createGate({ redis: store.redis, prefix: store.prefix, now: () => Date.now() + ahead })
   const worker = await startWorker({
-    isStoreThere: async () => true,
-    ...store,
-    ...directOf(store, config.jobs.stalled_after),
-    config: () => config,
+    ...workerOf(store, config),
+    lanes: createServedLanes({ config: () => config, provider: providers.get }),
+    store: callStoreOf(store),
     gate,
     heartbeat: heartbeatOf(store, config, gate),
-    spool: { put: async () => async () => {}, isRecovering: () => false },
-    provider: (name) => providers.get(name),
-    knownLanes: store.queues.lanes,
-    note() {},
-    noteTier() {},
-    now: Date.now,
-    random: Math.random,
     onError(error) {
       throw error
     },

@@ -4,6 +4,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
 import { createProviders } from '../../../providers/registry.ts'
 import type { FaultKind } from '../../../simulator/options.ts'
+import { createServedLanes } from '../../../workers/served-lanes.ts'
 import { LANE, submit } from '../../helpers/store.ts'
 import { openServer } from '../providers/fixture.ts'
 import { ended, openWorkshop } from './fixture.ts'
@@ -47,7 +48,7 @@ it('a call that never reached its provider leaves nothing booked in its lane', a
   const nowhere = { ...config, providers: { sim: { ...sim!, base_url: await closedUrl() } } }
   const providers = createProviders({ config: nowhere })
   onTestFinished(() => providers.close())
-  await work(undefined, { provider: (name) => providers.get(name) })
+  await work(undefined, { lanes: createServedLanes({ config: () => config, provider: providers.get }) })
   const { id } = await submit(store, { cost, maxAttempts: 1 })
   expect(await ended(store, id)).toMatchObject({ status: 'failed', attempts: 1 })
   await expect.poll(async () => (await read()).inFlight).toBe(0)
@@ -69,7 +70,7 @@ it('an answer that states zeros leaves what was taken for it booked in its lane'
   const changed = counting as typeof config
   const providers = createProviders({ config: changed })
   onTestFinished(() => providers.close())
-  await work(undefined, { config: () => changed, provider: (name) => providers.get(name) })
+  await work(undefined, { lanes: createServedLanes({ config: () => changed, provider: providers.get }) })
   const { id } = await submit(store, { cost })
   expect(await ended(store, id)).toMatchObject({ status: 'completed' })
   await expect.poll(async () => (await read()).inFlight).toBe(0)

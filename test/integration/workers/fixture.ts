@@ -6,9 +6,9 @@ import type { Config } from '../../../config/schema.ts'
 import { createDirectDispatch } from '../../../jobs/direct-dispatch.ts'
 import type { Job } from '../../../jobs/job.ts'
 import type { NewJob } from '../../../jobs/jobs.ts'
-import { openLanesChannel } from '../../../jobs/keys.ts'
 import { createLeases, lockLease, placeLease } from '../../../jobs/leases.ts'
 import type { Work } from '../../../jobs/work.ts'
+import { createWorkerChannels } from '../../../jobs/worker-channels.ts'
 import type { JsonObject } from '../../../lib/json.ts'
 import { estimateCost } from '../../../providers/accounting.ts'
 import { coalesceKey } from '../../../providers/embeddings.ts'
@@ -18,7 +18,8 @@ import type { SimulatorOptions } from '../../../simulator/options.ts'
 import { createSimulator } from '../../../simulator/simulator.ts'
 import { type Heartbeat, renewInterval, startHeartbeat } from '../../../workers/heartbeat.ts'
 import { createRenewal } from '../../../workers/renewal.ts'
-import { startWorker } from '../../../workers/worker.ts'
+import { createServedLanes } from '../../../workers/served-lanes.ts'
+import { startWorker, type WorkerDeps } from '../../../workers/worker.ts'
 import { standForElection } from '../../helpers/maintainer.ts'
 import { newJob, openTestStore, TENANT, type TestStore, type TestStoreOptions } from '../../helpers/store.ts'
 
@@ -71,27 +72,21 @@ jobs: { stalled_after: ${options.store?.stalledAfterMs ?? 15_000}ms }
 
   async function work(
     disturb = options.disturb ?? ((work: Work) => work),
-    overrides: Partial<Parameters<typeof startWorker>[0]> = {},
+    { spool, ...overrides }: Partial<WorkerDeps> & { spool?: WorkerDeps['store']['spool'] } = {},
   ) {
-    const worker = await startWorker({
-      isStoreThere: async () => true,
-      ...store,
-      ...directOf(store, config.jobs.stalled_after),
-      work: disturb(store.work, store),
-      config: () => config,
-      gate,
-      heartbeat: heartbeatOf(store, config, gate),
-      spool: { put: async () => async () => {}, isRecovering: () => false },
-      provider: providers.get,
-      knownLanes: store.queues.lanes,
-      note() {},
-      noteTier() {},
-      ...(options.laneIdleMs === undefined ? {} : { laneIdleMs: options.laneIdleMs }),
-      now: Date.now,
-      random: Math.random,
-      onError: (error, what) => errors.push(`${what}: ${error}`),
-      ...overrides,
-    })
+    const { laneIdleMs } = options
+    const worker = await startWorker(
+      {
+        ...workerOf(store, config),
+        lanes: createServedLanes({ config: () => config, provider: providers.get }),
+        store: callStoreOf(store, disturb(store.work, store), spool),
+        gate,
+        heartbeat: heartbeatOf(store, config, gate),
+        onError: (error, what) => errors.push(`${what}: ${error}`),
+        ...overrides,
+      },
+      laneIdleMs === undefined ? {} : { laneIdleMs },
+    )
     standForElection(store).add({ name: 'sweep', everyMs: 1000, run: store.maintenance.sweep })
     onTestFinished(() => worker.stop())
     return worker
@@ -149,13 +144,28 @@ export function heartbeatOf(store: TestStore, config: Config, gate: Gate): Heart
   return heartbeat
 }
 
-/** What a worker takes jobs straight from the API with. */
-export function directOf(store: TestStore, stalledAfterMs: number) {
-  const name = randomUUID()
+/** Where a worker's jobs come from, and a clock. Nobody hears what happens there. */
+export function workerOf(
+  store: TestStore,
+  config: Config,
+): Pick<WorkerDeps, 'queues' | 'directDispatch' | 'channels' | 'now' | 'events'> {
+  const worker = randomUUID()
+  const leaseMs = placeLease(config.jobs.stalled_after)
+  const publish = (channel: string, message: string) => store.redis.publish(channel, message)
   return {
-    name,
-    directDispatch: createDirectDispatch({ ...store, leaseMs: placeLease(stalledAfterMs), worker: name }),
-    announce: (lanes: string[]) =>
-      store.redis.publish(openLanesChannel(store.prefix), [name, ...lanes].join(' ')),
+    queues: store.queues,
+    directDispatch: createDirectDispatch({ ...store, leaseMs, worker }),
+    channels: createWorkerChannels({ ...store, publish, worker }),
+    now: Date.now,
+    events: { emit() {} },
   }
+}
+
+/** What the calls of a worker read and write, without a disk unless given. */
+export function callStoreOf(
+  store: TestStore,
+  work: Work = store.work,
+  spool: WorkerDeps['store']['spool'] = { put: async () => async () => {}, isRecovering: () => false },
+): WorkerDeps['store'] {
+  return { ...store, work, spool, isThere: async () => true }
 }

@@ -17,7 +17,10 @@ async function open(successor: (job: Pick<Claimed, 'model'>) => string | null = 
     return queue
   }
   const queue = consume(LANE)
-  const handOff = createHandOff({ queue, work: store.work, successor, abandon() {}, now: Date.now })
+  const handOff = createHandOff({
+    ...{ queue, work: store.work, lane: { successor }, now: Date.now },
+    entries: { abandon() {} },
+  })
   const fetch = async (count: number, from = queue) => {
     const held: Held[] = []
     await until(async () => {

@@ -1,8 +1,11 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { resolveLane } from '../../../config/lanes.ts'
+import { createEmitter } from '../../../lib/emitter.ts'
 import type { Gate, TakeAnswer } from '../../../ratelimit/gate.ts'
 import type { LaneState } from '../../../ratelimit/lane-state.ts'
 import type { FaultRule } from '../../../simulator/options.ts'
+import type { LaneEvents } from '../../../workers/after-refusal.ts'
+import type { CallEvents } from '../../../workers/ended-call.ts'
 import { submit, TENANT, type TestStore, until } from '../../helpers/store.ts'
 import { ended, openWorkshop } from './fixture.ts'
 
@@ -13,6 +16,16 @@ const MODELS = TIERS.map((shut) => `of-${shut}: { tiers: { flex: { fall_back_aft
   '\n      ',
 )
 const laneOf = (shut: ServiceTier) => `sim/of-${shut}`
+
+/** The tiers that a worker with these events says are shut, in that order. */
+function hearShutTiers() {
+  const noted: ServiceTier[] = []
+  const events = createEmitter<LaneEvents & CallEvents>((error) => {
+    throw error
+  })
+  events.on('tier.shut', ({ tier }) => noted.push(tier))
+  return { noted, events }
+}
 
 /** More than a worker has in hand, and more than it sets aside. */
 const MANY = 100
@@ -157,11 +170,11 @@ it('a refusal belongs to the tier that was asked for, though the job falls back 
     passed = 2 * MINUTE
     return { waitMs: 20 * MINUTE, waitingFor: 'provider_pause', never: false, otherTiersMay: true }
   })
-  const noted: string[] = []
+  const { noted, events } = hearShutTiers()
   await work(undefined, {
     gate: shut,
     now: () => Date.now() + passed,
-    noteTier: (_, tier) => noted.push(tier),
+    events,
   })
   const { id } = await submit(store, {
     ...{ lane, model: lane },
@@ -195,8 +208,8 @@ it('a call that waits for its own source does not shut the tier of the others, a
   } as const
   await submit(store, { lane: id, model: id, cost: { ...flex, source: 'a' } })
   const free = await submit(store, { lane: id, model: id, cost: flex }, 'free')
-  const noted: string[] = []
-  await work(undefined, { noteTier: (_, tier) => noted.push(tier) })
+  const { noted, events } = hearShutTiers()
+  await work(undefined, { events })
   expect((await ended(store, free.id)).status).toBe('completed')
   const queue = store.queues.consume(id, { onStalled() {}, onError() {} })
   onTestFinished(() => queue.close())

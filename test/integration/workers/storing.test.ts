@@ -4,16 +4,17 @@ import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { readStoreId } from '../../../jobs/store-id.ts'
 import { createProviders } from '../../../providers/registry.ts'
+import { createServedLanes } from '../../../workers/served-lanes.ts'
 import { startSpool } from '../../../workers/spool.ts'
 import { RUN_VARIABLE } from '../../helpers/run-processes.ts'
 import { newJob, submit, until } from '../../helpers/store.ts'
 import { openServer } from '../providers/fixture.ts'
-import { directOf, ended, openWorkshop } from './fixture.ts'
+import { ended, openWorkshop, workerOf } from './fixture.ts'
 
 it('an entry is acknowledged only once its result is stored', async () => {
   const order: string[] = []
-  const { store, work } = await openWorkshop()
-  const own = directOf(store, 15_000)
+  const { store, config, work } = await openWorkshop()
+  const own = workerOf(store, config)
   // A claimed job is held by its place, which its acknowledgement ends.
   const acknowledge: typeof own.directDispatch.acknowledge = (held) => {
     order.push('acknowledged')
@@ -77,7 +78,7 @@ it('an answer that is not worth keeping is bought again', async () => {
     config: { providers: { sim: { ...config.providers.sim!, base_url } } },
   })
   onTestFinished(() => providers.close())
-  await work(undefined, { provider: (name) => providers.get(name) })
+  await work(undefined, { lanes: createServedLanes({ config: () => config, provider: providers.get }) })
   for (const cache of ['miss', 'miss', 'hit'] as const) {
     const outcome = await store.jobs.create(newJob())
     if (!('job' in outcome)) throw new Error(outcome.kind)

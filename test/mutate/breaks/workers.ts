@@ -12,7 +12,7 @@ const SPOOL = ['test/integration/workers/spool.test.ts']
 export const WORKER_BREAKS: readonly Break[] = [
   {
     file: 'workers/lane-loop.ts',
-    find: '    heartbeat.holdPermit(deps.laneId, permit)\n    const running',
+    find: '    gate.hold(permit)\n    const running',
     replace: '    const running',
     tests: LEASES,
     titles: 'max_concurrency',
@@ -52,7 +52,7 @@ export const WORKER_BREAKS: readonly Break[] = [
   },
   {
     file: 'workers/claim-jobs.ts',
-    find: 'ours = await deps.stillHeld(held)',
+    find: 'ours = await deps.entries.stillHeld(held)',
     replace: 'ours = held',
     tests: LEASES,
     titles: 'held up',

@@ -1,0 +1,41 @@
+import { abortChannel, directChannel, formatOpenLanes, openLanesChannel, wakeChannel } from './keys.ts'
+import type { PubSub } from './pubsub.ts'
+
+/** A subscription for as long as the process runs. */
+type Subscription = ReturnType<PubSub['keepListening']>
+
+/** What a worker hears, and what it announces. Messages may be lost; what they hint at is found without them, later. */
+export type WorkerChannels = {
+  /** There may be work in this lane; '': in any. */
+  onWake(listener: (lane: string) => void): Subscription
+  /** A job was cancelled. */
+  onAbort(listener: (tenant: string, id: string) => void): Subscription
+  /** A job was dispatched to this worker. */
+  onDirect(listener: (message: string) => void): Subscription
+  /** Tells the API which lanes take direct dispatches; none: this worker stops. */
+  announce(lanes: string[]): Promise<unknown>
+}
+
+export function createWorkerChannels(deps: {
+  pubsub: Pick<PubSub, 'keepListening'>
+  publish: (channel: string, message: string) => Promise<unknown>
+  prefix: string
+  /** Of this process, among all. */
+  worker: string
+}): WorkerChannels {
+  const { pubsub, publish, prefix, worker } = deps
+  return {
+    onWake: (listener) => pubsub.keepListening(wakeChannel(prefix), listener),
+    onAbort: (listener) =>
+      pubsub.keepListening(abortChannel(prefix), (message) => {
+        const [tenant, id] = message.split(' ')
+        if (tenant && id) listener(tenant, id)
+      }),
+    onDirect: (listener) =>
+      pubsub.keepListening(directChannel(prefix, worker), (message) => {
+        // The sweeper handles missed messages.
+        if (message !== '') listener(message)
+      }),
+    announce: (lanes) => publish(openLanesChannel(prefix), formatOpenLanes(worker, lanes)),
+  }
+}

@@ -1,0 +1,20 @@
+import type { Files } from '../files/files.ts'
+import type { HeldFiles } from '../files/held-files.ts'
+import type { EmbeddingCache } from '../jobs/embedding-cache.ts'
+import type { PromptPrefixes } from '../jobs/prompt-prefixes.ts'
+import type { Work } from '../jobs/work.ts'
+import type { Spool } from './spool.ts'
+
+/** What a worker's calls read and write: in Redis, and where that takes nothing, on the disk. */
+export type CallStore = {
+  work: Work
+  embeddingCache: EmbeddingCache
+  prefixes: PromptPrefixes
+  /** Where bytes of answers lie. */
+  files: Pick<Files, 'newId' | 'get' | 'read' | 'writePart' | 'discard'>
+  heldFiles: Pick<HeldFiles, 'put'>
+  /** Results that the store could not take. */
+  spool: Pick<Spool, 'put' | 'isRecovering'>
+  /** Whether Redis answers, within 3 s. Never throws. */
+  isThere: () => Promise<boolean>
+}

@@ -1,0 +1,56 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Cost, Gate } from '../ratelimit/gate.ts'
+import type { ServiceTier } from '../ratelimit/lane-state.ts'
+import { gatherSettlements } from './gather-settlements.ts'
+import type { Heartbeat } from './heartbeat.ts'
+import type { ServedLane } from './served-lanes.ts'
+
+/** The longest wait between two tries, ms: a limit may have been raised. */
+const MOST_WAIT_MS = 1000
+
+/** Pause after an error of the store, ms. */
+const ERROR_PAUSE_MS = 250
+
+/** The gate as one lane of this process uses it: settlements go together, and the heartbeat renews the permits that are held. */
+export type LaneGate = Gate & {
+  /** The permit is in use. */
+  hold(permit: string): void
+  /** The permit is settled. */
+  release(permit: string): void
+  /** Waits for a permit outside of the order of the lane's loop, and holds it. Throws when the worker stops. */
+  acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string>
+}
+
+export function createLaneGate(deps: {
+  gate: Gate
+  lane: Pick<ServedLane, 'id' | 'current'>
+  heartbeat: Pick<Heartbeat, 'holdPermit' | 'dropPermit'>
+  isStopping: () => boolean
+  onError: (error: unknown, what: string) => void
+}): LaneGate {
+  const { gate, lane, heartbeat } = deps
+  const hold = (permit: string) => heartbeat.holdPermit(lane.id, permit)
+
+  async function acquire(cost: Cost, tenant: string, source: string, tier: ServiceTier): Promise<string> {
+    for (;;) {
+      const answer = await gate.take(lane.current(), [cost], [tenant], [source], [tier]).catch((error) => {
+        deps.onError(error, 'taking a permit')
+        return { permits: [], waitMs: ERROR_PAUSE_MS }
+      })
+      const permit = answer.permits[0]
+      if (permit !== undefined) {
+        hold(permit)
+        return permit
+      }
+      if (deps.isStopping()) throw new Error('the worker stops')
+      await sleep(Math.min(MOST_WAIT_MS, Math.max(1, answer.waitMs)))
+    }
+  }
+
+  return {
+    ...gatherSettlements(gate),
+    hold,
+    release: (permit) => heartbeat.dropPermit(lane.id, permit),
+    acquire,
+  }
+}
